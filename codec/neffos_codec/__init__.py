@@ -1,0 +1,54 @@
+"""neffos frames to messages and back: a pure codec, without dependency, I/O, clock or state.
+
+>>> from neffos_codec import Message, decode, encode
+>>> message = decode("$1;chat;;say;0;0;hi; there")
+>>> message
+Message(wait='$1', namespace='chat', event='say', body='hi; there')
+>>> encode(message.reply("hello"))
+'$1;chat;;say;0;0;hello'
+"""
+
+from neffos_codec._decode import Payload, decode
+from neffos_codec._encode import encode
+from neffos_codec._errors import CodecError, DecodeError, EncodeError, Reason
+from neffos_codec._handshake import (
+    Handshake,
+    HandshakeAccept,
+    HandshakeRefuse,
+    HandshakeRequest,
+    decode_handshake,
+    encode_handshake,
+)
+from neffos_codec._limits import Limits
+from neffos_codec._message import COMPILED, ESCAPE, FIELDS, Message
+from neffos_codec._native import NativeMessage
+from neffos_codec._options import Native, Reading
+from neffos_codec._wait import Wait, WaitKind, WaitTokens, parse_wait
+
+__all__ = [
+    "COMPILED",
+    "ESCAPE",
+    "FIELDS",
+    "CodecError",
+    "DecodeError",
+    "EncodeError",
+    "Handshake",
+    "HandshakeAccept",
+    "HandshakeRefuse",
+    "HandshakeRequest",
+    "Limits",
+    "Message",
+    "Native",
+    "NativeMessage",
+    "Payload",
+    "Reading",
+    "Reason",
+    "Wait",
+    "WaitKind",
+    "WaitTokens",
+    "decode",
+    "decode_handshake",
+    "encode",
+    "encode_handshake",
+    "parse_wait",
+]

@@ -1,0 +1,21 @@
+"""The native message: a payload that is not a frame (requirements NM-1 to NM-5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class NativeMessage:
+    """A raw message between peers that speak without frames, or beside them.
+
+    Attributes:
+        payload: the whole WebSocket message; ``str`` for text, ``bytes`` for binary.
+    """
+
+    payload: str | bytes
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether this is a binary message."""
+        return isinstance(self.payload, bytes)

@@ -1,0 +1,113 @@
+"""What the first field of a frame says, and a generator of tokens for it.
+
+A token is opaque to the peer that echoes it, but for the first characters: they tell who
+asked (AR-2, AR-3) and, between servers only, where an ask came from (SX-1, SX-2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum, unique
+from itertools import count
+from typing import Final
+
+CLIENT_PREFIX: Final = "$"
+CONFIRMATION_PREFIX: Final = "#"
+EXCHANGE_MARKER: Final = "!"
+EXPLICIT_SENDER_PREFIX: Final = "neffos(0x"
+
+ENTROPY_OCTETS: Final = 16
+"""Random octets in each token: 128 bits, beyond guessing for whoever sees other tokens."""
+
+
+@unique
+class WaitKind(StrEnum):
+    """Who made a token, as far as the token tells."""
+
+    NONE = "none"
+    """No token: no reply is wanted."""
+    CLIENT_ASK = "client-ask"
+    """``$…``: a client asked (AR-2)."""
+    SERVER_ASK = "server-ask"
+    """Any other token: a server asked, or a peer that follows nobody's form (AR-3)."""
+    CONFIRMATION = "confirmation"
+    """``#…``: reserved; no peer sends it today (AR-4)."""
+    EXPLICIT_SENDER = "explicit-sender"
+    """``neffos(0x…``: no token but the name of a sender, between servers (SX-1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What a wait field says.
+
+    Attributes:
+        kind: who made the token.
+        token: what a pending ask is kept under: the field without the exchange marker, and
+            empty where the field names a sender.
+        from_exchange: the marker was there: the ask came over a stack exchange (SX-2).
+        sender: the explicit sender, or empty.
+    """
+
+    kind: WaitKind
+    token: str = ""
+    from_exchange: bool = False
+    sender: str = ""
+
+
+def parse_wait(wait: str) -> Wait:
+    """Say what a wait field means; every string means something, so nothing is raised."""
+    if not wait:
+        return Wait(WaitKind.NONE)
+    if wait.startswith(EXPLICIT_SENDER_PREFIX):
+        return Wait(WaitKind.EXPLICIT_SENDER, sender=wait)
+    # The marker is the second *octet*, and something follows it.
+    marked = len(wait) > 2 and wait[1] == EXCHANGE_MARKER and wait[0].isascii()
+    token = wait[0] + wait[2:] if marked else wait
+    if token[0] == CONFIRMATION_PREFIX:
+        kind = WaitKind.CONFIRMATION
+    elif token[0] == CLIENT_PREFIX:
+        kind = WaitKind.CLIENT_ASK
+    else:
+        kind = WaitKind.SERVER_ASK
+    return Wait(kind, token, from_exchange=marked)
+
+
+class WaitTokens:
+    """Makes the tokens of one peer's asks (AR-5, AR-6).
+
+    A token holds the time, a running number and 128 random bits: the number keeps tokens of
+    one generator apart whatever clock and entropy do, the random bits keep other peers from
+    guessing them. Calling it from several threads is safe. Share one generator among all
+    the connections of a process, so that no two of its tokens are ever equal.
+
+    Args:
+        client: whether this peer is the client; its tokens begin with ``$`` (AR-2).
+        clock: gives nanoseconds since some epoch, for people who read logs;
+            ``time.time_ns`` will do.
+        entropy: gives that many random octets; ``os.urandom`` or ``secrets.token_bytes``.
+    """
+
+    __slots__ = ("_clock", "_entropy", "_numbers", "_prefix")
+
+    def __init__(
+        self, *, client: bool, clock: Callable[[], int], entropy: Callable[[int], bytes]
+    ) -> None:
+        self._prefix = CLIENT_PREFIX if client else ""
+        self._clock = clock
+        self._entropy = entropy
+        self._numbers = count(1)
+
+    def __call__(self) -> str:
+        """Make a token that this generator has not made before.
+
+        Raises:
+            ValueError: the clock is before its epoch, or the entropy came short.
+        """
+        now = self._clock()
+        if now < 0:
+            raise ValueError(f"the clock gave {now}; a token holds no negative time")
+        octets = self._entropy(ENTROPY_OCTETS)
+        if len(octets) < ENTROPY_OCTETS:
+            raise ValueError(f"{ENTROPY_OCTETS} random octets were asked for, {len(octets)} came")
+        return f"{self._prefix}{now}-{next(self._numbers)}-{octets.hex()}"

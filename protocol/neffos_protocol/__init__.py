@@ -1,0 +1,1 @@
+"""The neffos protocol as data."""
