@@ -61,9 +61,12 @@ def parse_wait(wait: str) -> Wait:
         return Wait(WaitKind.NONE)
     if wait.startswith(EXPLICIT_SENDER_PREFIX):
         return Wait(WaitKind.EXPLICIT_SENDER, sender=wait)
-    # The marker is the second *octet*, and something follows it.
-    marked = len(wait) > 2 and wait[1] == EXCHANGE_MARKER and wait[0].isascii()
-    token = wait[0] + wait[2:] if marked else wait
+    # The marker is the second *octet*, and something follows it. A first octet that is no
+    # UTF-8 arrives as a surrogate escape; the Go peer keeps it as the character of that number.
+    first = wait[0]
+    one_octet = first.isascii() or "\udc80" <= first <= "\udcff"
+    marked = len(wait) > 2 and wait[1] == EXCHANGE_MARKER and one_octet
+    token = chr(ord(first) & 0xFF) + wait[2:] if marked else wait
     if token[0] == CONFIRMATION_PREFIX:
         kind = WaitKind.CONFIRMATION
     elif token[0] == CLIENT_PREFIX:

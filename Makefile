@@ -1,0 +1,56 @@
+# Everything here makes what it needs; on a fresh clone Python (3.11 or newer), make and the
+# package registries are enough. `make interop` and `make bench` also use Go, Node and a C
+# compiler where they are.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test lint interop record compiled bench site docs clean
+
+help: ## say what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+$(READY): pyproject.toml setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "neffos-wire needs Python 3.11 or newer; say which with make PYTHON=..."; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,docs]'
+	@touch $@
+
+demo: $(READY) ## run the suite against the embedded server
+	@$(BIN)/neffos-wire server
+
+test: $(READY) lint ## run all tests that need nothing but Python
+	$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=term
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
+
+interop: $(READY) ## run the suite against the real Go server (needs Go)
+	$(BIN)/python conformance/peers/interop.py
+
+record: $(READY) ## record the transcripts anew from the real server (needs Go)
+	$(BIN)/python conformance/peers/interop.py --record
+
+compiled: $(READY) ## compile the codec and run its tests on that build (needs a C compiler)
+	$(PYTHON) -m venv build/compiled
+	build/compiled/bin/pip install --quiet --disable-pip-version-check 'mypy>=1.18' 'setuptools>=77'
+	NEFFOS_WIRE_COMPILE=1 build/compiled/bin/pip install --quiet --disable-pip-version-check \
+	  --no-build-isolation '.[dev]'
+	NEFFOS_WIRE_EXPECT_COMPILED=1 build/compiled/bin/pytest -n auto --dist loadfile codec/tests protocol/tests
+
+bench: $(READY) ## measure the codec beside others on one core (uses Go, Node, a C compiler)
+	$(BIN)/python codec/bench/run.py
+
+site: $(READY) ## build the specification site into site/
+	$(BIN)/mkdocs build --strict --quiet --config-file spec/mkdocs.yml
+
+docs: $(READY) ## serve the specification site while it is written
+	$(BIN)/mkdocs serve --config-file spec/mkdocs.yml
+
+clean: ## remove what was built, and the environment
+	rm -rf $(VENV) build site reports *.egg-info

@@ -1,0 +1,1 @@
+"""The data of the suite: cases and the schemas of its files."""

@@ -1,0 +1,157 @@
+"""The command line ``neffos-wire``. It reads arguments and prints; the work is done elsewhere.
+
+Exit codes: 0 all passed, 1 something failed or was refused, 2 a usage error or nothing ran,
+3 the harness itself broke.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, NoReturn
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from neffos_conformance.case import Case, select, server_cases
+from neffos_conformance.connection import Connection, DialError
+from neffos_conformance.embedded import embedded_server
+from neffos_conformance.frames import decode_command, encode_command
+from neffos_conformance.report import report, show, write_report
+from neffos_conformance.run import CASE_DEADLINE, Result, Verdict, run_cases
+from neffos_conformance.transcript import write_transcript
+
+EXIT_PASS: Final = 0
+EXIT_FAIL: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_BROKEN: Final = 3
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="neffos-wire")
+def cli() -> None:
+    """Check implementations of the neffos wire protocol, and look into its frames."""
+
+
+cli.add_command(decode_command)
+cli.add_command(encode_command)
+
+
+@cli.command()
+@click.argument("url", required=False)
+@click.option(
+    "--case",
+    "patterns",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only these: a case id, a requirement, a family such as NS, or any with * and ?.",
+)
+@click.option(
+    "--report",
+    "report_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("reports/server.json"),
+    show_default=True,
+    help="Where to write the report.",
+)
+@click.option(
+    "--save",
+    "save_folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write a transcript of each case into this folder.",
+)
+@click.option(
+    "--peer",
+    metavar="NAME",
+    default="",
+    help="Name and version of the server, for the transcripts.",
+)
+@click.option(
+    "--deadline",
+    type=click.FloatRange(min=0, min_open=True),
+    default=CASE_DEADLINE,
+    show_default=True,
+    help="Seconds that one case may take.",
+)
+def server(
+    url: str | None,
+    patterns: tuple[str, ...],
+    report_path: Path,
+    save_folder: Path | None,
+    peer: str,
+    deadline: float,
+) -> None:
+    """Judge the server at URL, which runs the conformance application.
+
+    Without a URL the embedded server is started on a free port and judged.
+    """
+    cases = select(server_cases(), patterns)
+    if not cases:
+        raise click.UsageError(f"no case matches {', '.join(patterns)}")
+    console = Console()
+    started = datetime.now(UTC)
+    judged, results = asyncio.run(_judge(url, cases, deadline))
+    show(console, results, f"neffos-wire server{f' {url}' if url else ''}")
+    write_report(report_path, report(judged, results, started))
+    if save_folder:
+        for result in results:
+            write_transcript(
+                save_folder / f"{result.case.id}.jsonl",
+                scenario=f"case {result.case.id}: {result.case.title}",
+                server={"peer": peer or "unknown"},
+                how="neffos-wire server --save",
+                exchange=result.exchange,
+            )
+    passed = sum(result.verdict is Verdict.PASS for result in results)
+    console.print(f"{passed} of {len(results)} cases passed; report: {report_path}", soft_wrap=True)
+    sys.exit(EXIT_PASS if passed == len(results) else EXIT_FAIL)
+
+
+async def _judge(
+    url: str | None, cases: Sequence[Case], deadline: float
+) -> tuple[str, list[Result]]:
+    async with nullcontext(url) if url else embedded_server() as address:
+        await _reach(address, deadline)
+        results: list[Result] = []
+        progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+        )
+        with progress:
+            bar = progress.add_task(f"judging {address}", total=len(cases))
+            async for result in run_cases(address, cases, deadline=deadline):
+                results.append(result)
+                progress.advance(bar)
+    order = {case.id: number for number, case in enumerate(cases)}
+    return address, sorted(results, key=lambda result: order[result.case.id])
+
+
+async def _reach(url: str, deadline: float) -> None:
+    """Stop before any case where there is no server at all."""
+    try:
+        async with asyncio.timeout(deadline):
+            connection = await Connection.dial(url)
+        await connection.close()
+    except (DialError, TimeoutError) as error:
+        explanation = str(error) or f"no upgrade within {deadline:g} s"
+        raise click.UsageError(f"nothing to judge at {url}: {explanation}") from error
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit; what nobody foresaw is a broken harness."""
+    try:
+        cli.main(args=list(arguments) if arguments is not None else None)
+    except Exception:  # whatever it is, the exit code must not look like a verdict
+        traceback.print_exc()
+        click.echo("neffos-wire: the suite itself broke; this says nothing of the peer", err=True)
+        sys.exit(EXIT_BROKEN)
+    sys.exit(EXIT_PASS)

@@ -1,0 +1,207 @@
+"""One WebSocket connection of the suite to a server under test.
+
+Built on the I/O-free half of ``websockets``, because the suite must see what a comfortable
+client hides: text that is not UTF-8, and whether an end came with a close frame or without.
+It knows messages, not frames of neffos.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidHandshake, InvalidURI
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
+from websockets.uri import parse_uri
+
+MAX_MESSAGE: Final = 64 << 20
+"""Octets of one incoming message: far above the largest case (1 MiB), far below memory."""
+
+MAX_WAITING: Final = 10_000
+"""Messages held for a case that does not read them; more is a flood, and ends the connection."""
+
+READ_SIZE: Final = 1 << 16
+"""Octets read from the socket at a time."""
+
+
+class DialError(Exception):
+    """The server could not be reached, or did not upgrade the connection.
+
+    Attributes:
+        status: the HTTP status that came instead of 101, if any did.
+    """
+
+    def __init__(self, explanation: str, status: int | None = None) -> None:
+        super().__init__(explanation)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The end of a connection, as this side saw it.
+
+    Attributes:
+        code: the code of the peer's close frame, or ``None`` where TCP just ended.
+        reason: the reason of the close frame, empty where there was none.
+    """
+
+    code: int | None
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if self.code is None:
+            return "closed without a close frame"
+        return f"closed with {self.code} {self.reason}".rstrip()
+
+
+class Connection:
+    """A dialled connection: payloads out, payloads and at last a ``Closed`` in."""
+
+    def __init__(
+        self,
+        protocol: ClientProtocol,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self._protocol = protocol
+        self._reader = reader
+        self._writer = writer
+        self._incoming: asyncio.Queue[str | bytes | Closed] = asyncio.Queue()
+        self._parts: list[bytes] = []
+        self._part_kind = Opcode.TEXT
+        self._task: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def dial(cls, url: str, headers: Mapping[str, str] | None = None) -> Connection:
+        """Open a TCP (or TLS) connection and upgrade it.
+
+        Raises:
+            DialError: with the HTTP status where an answer came but no upgrade.
+        """
+        try:
+            uri = parse_uri(url)
+        except InvalidURI as error:
+            raise DialError(f"{url!r} is not a WebSocket URL (ws://… or wss://…)") from error
+        host, port = uri.host, uri.port
+        secure = ssl.create_default_context() if uri.secure else None
+        try:
+            reader, writer = await asyncio.open_connection(host, port, ssl=secure)
+        except OSError as error:
+            raise DialError(f"no connection to {host}:{port}: {error}") from error
+        protocol = ClientProtocol(uri, max_size=MAX_MESSAGE)
+        connection = cls(protocol, reader, writer)
+        request = protocol.connect()
+        request.headers.update(headers or {})
+        protocol.send_request(request)
+        connection._flush()
+        try:
+            while protocol.state is State.CONNECTING and protocol.handshake_exc is None:
+                connection._feed(await reader.read(READ_SIZE))
+        except OSError as error:
+            await connection.close()
+            raise DialError(f"{host}:{port} dropped the connection: {error}") from error
+        if protocol.handshake_exc is not None:
+            await connection.close()
+            status = getattr(getattr(protocol.handshake_exc, "response", None), "status_code", None)
+            raise DialError(_why(protocol.handshake_exc), status)
+        connection._task = asyncio.create_task(connection._read(), name=f"read {url}")
+        return connection
+
+    async def send(self, payload: str | bytes) -> None:
+        """Send one message: ``str`` as text (surrogate escapes as their octets), else binary.
+
+        What a peer that has gone is sent is lost, as on any network; the end shows when
+        receiving.
+        """
+        if self._protocol.state is not State.OPEN:
+            return
+        if isinstance(payload, str):
+            self._protocol.send_text(payload.encode("utf-8", "surrogateescape"))
+        else:
+            self._protocol.send_binary(payload)
+        self._flush()
+        with contextlib.suppress(OSError):
+            await self._writer.drain()
+
+    async def receive(self) -> str | bytes | Closed:
+        """Wait for the next message, or for the end; after the end it is ``Closed`` for ever."""
+        item = await self._incoming.get()
+        if isinstance(item, Closed):
+            self._incoming.put_nowait(item)
+        return item
+
+    async def close(self) -> None:
+        """Say goodbye with code 1000 where that is still possible, and let go of the socket."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(1000)
+            self._flush()
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        self._writer.close()
+        with contextlib.suppress(OSError, ssl.SSLError):
+            await self._writer.wait_closed()
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                data = await self._reader.read(READ_SIZE)
+                self._feed(data)
+                if not data:
+                    break
+                if self._incoming.qsize() > MAX_WAITING:
+                    break
+        except OSError:
+            pass
+        received = self._protocol.close_rcvd
+        self._incoming.put_nowait(
+            Closed(received.code, received.reason) if received else Closed(None)
+        )
+
+    def _feed(self, data: bytes) -> None:
+        if data:
+            self._protocol.receive_data(data)
+        else:
+            self._protocol.receive_eof()
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame):  # the other is the answer to the upgrade
+                self._take(event)
+        self._flush()
+
+    def _take(self, frame: Frame) -> None:
+        if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
+            self._part_kind = frame.opcode
+            self._parts = [bytes(frame.data)]
+        elif frame.opcode is Opcode.CONT:
+            self._parts.append(bytes(frame.data))
+        else:
+            return  # pings were answered and closes noted by the protocol object
+        if frame.fin:
+            octets = b"".join(self._parts)
+            self._parts = []
+            self._incoming.put_nowait(
+                octets.decode("utf-8", "surrogateescape")
+                if self._part_kind is Opcode.TEXT
+                else octets
+            )
+
+    def _flush(self) -> None:
+        for data in self._protocol.data_to_send():
+            if data:
+                self._writer.write(data)
+            elif self._writer.can_write_eof():
+                with contextlib.suppress(OSError):
+                    self._writer.write_eof()
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, InvalidHandshake):
+        return f"the server did not upgrade the connection: {error}"
+    return f"the upgrade failed: {error}"

@@ -1,0 +1,249 @@
+"""Runs the suite against real peers: ``make interop``.
+
+Builds the Go program beside this file, asks its codec about every vector and about many
+generated payloads, and runs the server cases on both of its backends.
+
+With ``--record`` it records a visit to each backend instead (``make record``).
+
+Exit codes: 0 all passed, 1 something failed, 3 the harness broke, 4 a toolchain is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+from neffos_codec import DecodeError, Message, decode, encode, parse_wait
+from neffos_conformance.case import select, server_cases
+from neffos_conformance.peer import running
+from neffos_conformance.report import show
+from neffos_conformance.run import Verdict, run_case, run_cases
+from neffos_conformance.transcript import write_transcript
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+TRANSCRIPTS: Final = ROOT / "conformance" / "transcripts"
+GO_PEER: Final = ROOT / "build" / "peers" / "neffos-go"
+
+EXIT_FAIL: Final = 1
+EXIT_NO_TOOLCHAIN: Final = 4
+
+GENERATED: Final = 20_000
+"""Payloads made up for the comparison of the codecs: a second's work."""
+
+SEED: Final = 2019
+"""Fixed, so that what fails once fails again."""
+
+SHOWN: Final = 5
+SHOWN_LENGTH: Final = 2_000
+"""Differences printed and the length of each: one is enough to begin with."""
+
+console = Console()
+
+
+def main() -> int:
+    """Build, compare, run; give the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--record", action="store_true", help="record the transcripts anew")
+    arguments = parser.parse_args()
+    if shutil.which("go") is None:
+        console.print("interop: there is no Go toolchain on this machine (looked for 'go')")
+        return EXIT_NO_TOOLCHAIN
+    GO_PEER.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(
+        ["go", "build", "-o", str(GO_PEER), "."], cwd=ROOT / "conformance/peers/go", check=True
+    )
+    if arguments.record:
+        return record()
+    failures = compare_codecs()
+    with running([str(GO_PEER), "serve"]) as ready:
+        for backend, url in sorted(ready["endpoints"].items()):
+            failures += judge(f"{ready['peer']} {ready['version']}, {backend}", url)
+    return EXIT_FAIL if failures else 0
+
+
+def record() -> int:
+    """Write one whole visit to each endpoint into the folder of the transcripts."""
+    [visit] = select(server_cases(), ["ALL-1"])
+    with running([str(GO_PEER), "serve"]) as ready:
+        for backend, url in sorted(ready["endpoints"].items()):
+            result = asyncio.run(run_case(url, visit))
+            path = TRANSCRIPTS / f"{ready['peer']}-{ready['version']}-{backend}-visit.jsonl"
+            write_transcript(
+                path,
+                scenario=visit.title,
+                server={
+                    "peer": ready["peer"],
+                    "version": ready["version"],
+                    "backend": backend,
+                    "runtime": ready["go"],
+                },
+                how="make record",
+                exchange=result.exchange,
+            )
+            console.print(f"{path.relative_to(ROOT)}: {result.verdict}")
+            if result.verdict is not Verdict.PASS:
+                return EXIT_FAIL
+    return 0
+
+
+def judge(name: str, url: str) -> int:
+    """Run all server cases on one endpoint and give the number of those that failed."""
+
+    async def run() -> int:
+        results = [result async for result in run_cases(url, server_cases())]
+        bad = [result for result in results if result.verdict is not Verdict.PASS]
+        if bad:
+            show(console, bad, f"neffos-wire server {url}")
+        console.print(f"{name}: {len(results) - len(bad)} of {len(results)} cases passed")
+        return len(bad)
+
+    return asyncio.run(run())
+
+
+def compare_codecs() -> int:
+    """Ask Go's codec and ours the same questions and give the number of differences."""
+    payloads = [*vector_payloads(), *generated_payloads(GENERATED)]
+    questions = [
+        {"op": "decode", "kind": kind, "payload_hex": octets.hex()} for kind, octets in payloads
+    ]
+    messages = [message for message in map(ours, payloads) if message and go_can_write(message)]
+    questions += [go_encode_question(message) for message in messages]
+    answers = ask_go(questions)
+    differences: list[str] = []
+    for (kind, octets), answer in zip(payloads, answers, strict=False):
+        mine = go_terms(ours((kind, octets)))
+        if mine != answer:
+            differences.append(f"decode {kind} {octets!r}\n  Go:   {answer}\n  here: {mine}")
+    for message, answer in zip(messages, answers[len(payloads) :], strict=True):
+        octets = octets_of(encode(message))
+        if answer != {"payload": octets.hex()}:
+            differences.append(f"encode {message!r}\n  Go:   {answer}\n  here: {octets.hex()}")
+    for difference in differences[:SHOWN]:
+        console.print(difference[:SHOWN_LENGTH], markup=False)
+    console.print(
+        f"codec: {len(payloads)} payloads decoded and {len(messages)} messages encoded "
+        f"beside Go's, {len(differences)} differences"
+    )
+    return len(differences)
+
+
+def ask_go(questions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give Go's answers to the questions, in their order."""
+    run = subprocess.run(
+        [str(GO_PEER), "codec"],
+        input="".join(json.dumps(question) + "\n" for question in questions),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [json.loads(line) for line in run.stdout.splitlines()]
+
+
+def ours(payload: tuple[str, bytes]) -> Message | None:
+    """Read a payload leniently; ``None`` where it is refused."""
+    kind, octets = payload
+    try:
+        return decode(octets if kind == "binary" else octets.decode("utf-8", "surrogateescape"))
+    except DecodeError:
+        return None
+
+
+def go_terms(message: Message | None) -> dict[str, Any]:
+    """Say of a message what Go's codec says of it."""
+    if message is None:
+        return {"invalid": True}
+    wait = parse_wait(message.wait)
+    body = octets_of(message.body)
+    return {
+        "wait": octets_of(wait.token).hex(),
+        "namespace": octets_of(message.namespace).hex(),
+        "room": octets_of(message.room).hex(),
+        "event": octets_of(message.event).hex(),
+        "body": "" if message.is_error else body.hex(),
+        # An error without a text is no error to Go (FR-9).
+        "error": body.hex() if message.is_error and body else None,
+        "is_no_op": message.is_no_op,
+        "from_explicit": octets_of(wait.sender).hex(),
+        "from_stack_exchange": wait.from_exchange,
+        "is_native": False,
+        "binary": message.is_binary,
+    }
+
+
+def go_can_write(message: Message) -> bool:
+    """Whether Go's codec can be given this message.
+
+    Tokens and isNoOp cannot be set from outside, and an error without a text is no error to
+    it (FR-9).
+    """
+    return not (message.wait or message.is_no_op or (message.is_error and not message.body))
+
+
+def go_encode_question(message: Message) -> dict[str, Any]:
+    """Ask Go to write a message."""
+    body = octets_of(message.body).hex()
+    return {
+        "op": "encode",
+        "namespace": octets_of(message.namespace).hex(),
+        "room": octets_of(message.room).hex(),
+        "event": octets_of(message.event).hex(),
+        "body": body,
+        "error": body if message.is_error else None,
+        "binary": message.is_binary,
+    }
+
+
+def octets_of(value: str | bytes) -> bytes:
+    """Give text as the octets that it had on the wire."""
+    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+
+
+def vector_payloads() -> Iterator[tuple[str, bytes]]:
+    """Give the payloads of the decode vectors."""
+    for path in sorted((ROOT / "codec" / "vectors").glob("decode*.json")):
+        for vector in json.loads(path.read_text("utf-8"))["vectors"]:
+            yield vector["kind"], data(vector["payload"])
+
+
+def data(described: Any) -> bytes:
+    """Build the octets that a vector describes (codec/vectors/README.md)."""
+    match described:
+        case str():
+            return described.encode()
+        case {"hex": octets}:
+            return bytes.fromhex(octets)
+        case {"repeat": part, "times": times}:
+            return data(part) * times
+        case {"concat": parts}:
+            return b"".join(map(data, parts))
+    raise ValueError(f"not described data: {described!r}")
+
+
+def generated_payloads(count: int) -> Iterator[tuple[str, bytes]]:
+    """Make up payloads from the pieces where readers differ, frames and nearly frames."""
+    pieces = [b"", b"a", b"$1", b"#1", b"$!x", b"1!2", b"a!", b"!", b"neffos(0x1", b"neffos(0"]
+    pieces += [b"@%!semicolon@%!", b"@%!semicolon", b"@%!", b"0", b"1", b"01", b" ", b"\x00"]
+    pieces += ["é".encode(), "漢!x".encode(), "😀".encode(), b"\xff", b"\xc3", b"\r\n", b"M", b"A1"]
+    pieces += [b"_OnNamespaceConnect", b"_OnNativeMessage", b"chat", b"x" * 1100, b"y" * 2100]
+    generator = random.Random(SEED)  # noqa: S311  # no secret
+    for _ in range(count):
+        separators = generator.choice([0, 4, 5, 6, 6, 6, 6, 6, 6, 7, 9])
+        fields = [
+            b"".join(generator.choices(pieces, k=generator.choice([0, 1, 1, 1, 2, 3])))
+            for _ in range(separators + 1)
+        ]
+        yield generator.choice(["text", "binary"]), b";".join(fields)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

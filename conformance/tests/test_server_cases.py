@@ -1,0 +1,108 @@
+"""The server cases: sound as data, passed by a correct server, failed by wrong ones."""
+
+import asyncio
+import json
+import tomllib
+from importlib.resources import files
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from neffos_conformance.case import Case, select, server_cases
+from neffos_conformance.embedded import Serve, embedded_server
+from neffos_conformance.mutants import BROKEN_REQUIREMENT, MUTANTS
+from neffos_conformance.run import Result, Verdict, run_cases
+
+SHORT = 0.5
+"""Seconds for a case against a mutant that says nothing; the correct ones take milliseconds."""
+
+
+def judge(cases: list[Case], *, distort=lambda serve: serve, deadline: float = 10) -> list[Result]:
+    async def run() -> list[Result]:
+        async with embedded_server(distort=distort) as url:
+            return [result async for result in run_cases(url, cases, deadline=deadline)]
+
+    return asyncio.run(run())
+
+
+@pytest.fixture(scope="module")
+def kills() -> dict[str, set[str]]:
+    """For each mutant the cases that fail on it, in a step of their own."""
+
+    def killed(name: str) -> set[str]:
+        results = judge(server_cases(), distort=MUTANTS[name], deadline=SHORT)
+        return {
+            result.case.id
+            for result in results
+            if result.verdict is Verdict.FAIL and result.step >= 0
+        }
+
+    return {name: killed(name) for name in MUTANTS}
+
+
+def test_a_correct_server_passes_every_case():
+    results = judge(server_cases())
+    assert [r.case.id for r in results if r.verdict is not Verdict.PASS] == []
+    assert len(results) == len(server_cases()) >= 15
+
+
+def test_every_case_fails_on_some_mutant(kills):
+    survivors = {case.id for case in server_cases()} - set().union(*kills.values())
+    assert survivors == set()
+
+
+def test_every_mutant_fails_some_case(kills):
+    assert [name for name, cases in kills.items() if not cases] == []
+
+
+def test_mutants_name_the_requirement_they_break():
+    assert BROKEN_REQUIREMENT.keys() == MUTANTS.keys()
+
+
+def test_ids_are_unique_and_shaped_like_requirements():
+    ids = [case.id for case in server_cases()]
+    assert len(ids) == len(set(ids))
+    for case in server_cases():
+        assert case.id.startswith(("ALL-", *(f"{name}." for name in case.requirements))), case.id
+
+
+def test_the_data_fits_its_schema():
+    data = files("neffos_conformance.data")
+    schema = json.loads((data / "schema" / "cases.json").read_text("utf-8"))
+    Draft202012Validator.check_schema(schema)
+    cases = tomllib.loads((data / "cases" / "server.toml").read_text("utf-8"))
+    Draft202012Validator(schema).validate(cases)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [("HS-1.1", ["HS-1.1"]), ("HS-1", ["HS-1.1", "ALL-1"]), ("NS-7.*", ["NS-7.1"]), ("XX", [])],
+)
+def test_a_pattern_selects_by_case_requirement_and_wildcard(pattern, expected):
+    assert [case.id for case in select(server_cases(), [pattern])] == expected
+
+
+def test_a_family_selects_its_cases():
+    assert {case.id.split("-")[0] for case in select(server_cases(), ["RM"])} == {"RM"}
+
+
+def test_a_server_that_crashes_costs_a_verdict_and_nothing_else():
+    def crash(serve: Serve) -> Serve:
+        def wrong(payload):
+            if "echo" in str(payload):
+                raise RuntimeError("on purpose")
+            return serve(payload)
+
+        return wrong
+
+    [result] = judge(select(server_cases(), ["AR-1.1"]), distort=crash)
+    assert result.verdict is Verdict.FAIL
+    assert "closed" in result.explanation
+
+
+def test_a_flood_is_cut_off_and_fails():
+    def flood(serve: Serve) -> Serve:
+        return lambda payload: ["noise"] * 20_000
+
+    [result] = judge(select(server_cases(), ["HS-1.1"]), distort=flood)
+    assert result.verdict is Verdict.FAIL
