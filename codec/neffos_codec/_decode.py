@@ -150,7 +150,7 @@ def _text(payload: str, reading: Reading, native: Native) -> Message | NativeMes
             return _not_a_frame(payload, len(parts) - 1, reading, native)
     start = len(head) - len(parts[SEPARATORS])
     if reading is not _LENIENT:
-        _check_text(payload)
+        _check_text(payload, True)
         _check_flags(parts, sum([len(field) for field in parts[:4]]) + 4, start < len(payload))
     message = _unescaped(parts)
     message._body = parts[SEPARATORS] if head is payload else (payload, start)
@@ -238,7 +238,7 @@ def _native(payload: str | bytes, reading: Reading) -> NativeMessage:
     if not payload:
         _refuse_empty()
     if reading is not _LENIENT and isinstance(payload, str):
-        _check_text(payload)
+        _check_text(payload, False)
     return NativeMessage(payload)
 
 
@@ -261,11 +261,11 @@ def _refuse_empty() -> NoReturn:
     raise DecodeError(Reason.EMPTY, "an empty payload is no message")
 
 
-def _check_text(payload: str) -> None:
+def _check_text(payload: str, is_frame: bool) -> None:
     """Refuse text that has no UTF-8 form (FR-12)."""
     bad = first_surrogate(payload)
     if bad >= 0:
-        field = FIELDS[min(payload.count(";", 0, bad), SEPARATORS)]
+        field = FIELDS[min(payload.count(";", 0, bad), SEPARATORS)] if is_frame else None
         raise DecodeError(
             Reason.UTF8, "text must be UTF-8; a surrogate is not", offset=bad, field=field
         )

@@ -12,6 +12,7 @@ from neffos_codec._errors import EncodeError, Reason
 from neffos_codec._message import SEPARATORS, Message, escape
 from neffos_codec._native import NativeMessage
 from neffos_codec._options import Native
+from neffos_codec._utf8 import first_surrogate
 
 _FLAGS: Final = ("0;0", "0;1", "1;0", "1;1")
 _NEVER: Final = Native.NEVER
@@ -32,7 +33,7 @@ def encode(message: Message | NativeMessage, *, native: Native = _NEVER) -> str 
     Raises:
         EncodeError: the receiving peer would not read this as what it is: a native message
             for a peer that reads only frames, or a frame for one that reads none (NM-1); a
-            native message that is empty (FR-14) or that reads as a frame (NM-3).
+            native message that is empty (FR-14), is no UTF-8 (FR-12), or reads as a frame (NM-3).
         TypeError: this is no message.
     """
     if isinstance(message, Message):
@@ -73,6 +74,10 @@ def _head(message: Message) -> str:
 def _native(payload: str | bytes, native: Native) -> str | bytes:
     if native is _NEVER:
         raise EncodeError(Reason.NATIVE_MODE, "this peer reads frames only, no native message")
+    if isinstance(payload, str):
+        bad = first_surrogate(payload)
+        if bad >= 0:
+            raise EncodeError(Reason.UTF8, "a surrogate has no UTF-8 form", offset=bad)
     if not payload:
         raise EncodeError(Reason.EMPTY, "an empty payload is no message")
     if native is _FALLBACK:

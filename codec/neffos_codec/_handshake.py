@@ -59,7 +59,7 @@ def decode_handshake(payload: Payload, *, reading: Reading = Reading.LENIENT) ->
 
     Raises:
         DecodeError: this is none of the three. A server holds such a payload back until
-            the handshake is complete (HS-7); no other exception comes out.
+            the handshake is complete; no other exception comes out.
     """
     if isinstance(payload, str):
         text = payload

@@ -295,10 +295,16 @@ def _plain_text(name: str, value: object) -> str:
 def _check_escape(name: str, field: str) -> None:
     # Comparing the round trip, not searching the literal: "@%!semicolon;" holds no literal,
     # but escaping its ';' makes one that begins earlier.
-    if "@" in field and unescape(escape(field)) != field:
+    if "@" not in field:
+        return
+    back = unescape(escape(field))
+    if back != field:
+        same = 0
+        while back[same : same + 1] == field[same]:
+            same += 1
         raise EncodeError(
             Reason.ESCAPE_LITERAL,
             f"a field that holds {ESCAPE!r}, or nearly, would come back changed",
-            offset=field.index("@"),
+            offset=same,
             field=name,
         )

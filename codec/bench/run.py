@@ -1,0 +1,231 @@
+"""``make bench``: measure this codec beside others, in one run on one core.
+
+    python codec/bench/run.py [--quick] [--markdown] [--json FILE]
+
+Each row is measured by a process of its own, started anew in every round, and the rounds take
+turns: what disturbs the machine for a while disturbs all rows alike. A round's figure is the
+best of its samples, since whatever else runs only ever adds time; a cell is the median of all
+rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+# This folder is the package ``bench``, to mypy as well.
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from rich.console import Console  # noqa: E402
+
+from bench import builds, report  # noqa: E402
+from bench.messages import DIRECTIONS, FILL, FRAMES  # noqa: E402
+
+Times = dict[str, dict[str, list[float]]]
+"""Nanoseconds of one call, by frame and direction."""
+
+Row = Callable[[dict[str, Any]], Times]
+"""Measures one row once."""
+
+_GO_LINE: Final = re.compile(r"^BenchmarkCodec/(\S+?)/(\w+)\s+\d+\s+([\d.]+) ns/op", re.MULTILINE)
+
+
+def ask_python(python: str | Path, row: str, request: dict[str, Any], compiled: bool) -> Any:
+    """Have one Python row measured, by the codec that is meant."""
+    given = json.dumps(request | {"row": row})
+    answer = json.loads(builds.call(python, "-I", builds.BENCH / "python_codec.py", given=given))
+    if answer["compiled"] is not compiled:
+        raise builds.UnavailableError(
+            f"{python} has the {'compiled' if answer['compiled'] else 'interpreted'} codec"
+        )
+    return answer
+
+
+def python_row(python: str | Path, row: str, *, compiled: bool = False) -> Row:
+    """Give the row of that name in ``python_codec.py``."""
+
+    def measure(request: dict[str, Any]) -> Times:
+        times: Times = ask_python(python, row, request, compiled)["times"]
+        return times
+
+    return measure
+
+
+def go_row(program: Path) -> Row:
+    """Give the row of the Go package."""
+
+    def measure(request: dict[str, Any]) -> Times:
+        duration = f"-test.benchtime={request['nanoseconds']}ns"
+        flags = ("-test.bench=.", "-test.run=^$", "-test.cpu=1", duration)
+        count = f"-test.count={request['samples']}"
+        printed = builds.call(program, *flags, count, given=json.dumps(request), GOMAXPROCS="1")
+        times: Times = {}
+        for frame, direction, nanoseconds in _GO_LINE.findall(printed):
+            times.setdefault(frame, {}).setdefault(direction, []).append(float(nanoseconds))
+        return times
+
+    return measure
+
+
+def js_row(module: Path) -> Row:
+    """Give the row of neffos.js."""
+
+    def measure(request: dict[str, Any]) -> Times:
+        given = json.dumps(request)
+        script = builds.BENCH / "node.mjs"
+        times: Times = json.loads(builds.call("node", script, module, given=given))["times"]
+        return times
+
+    return measure
+
+
+def prepare(missing: dict[str, str]) -> tuple[dict[str, Row], Path | None]:
+    """Build what has to be built; rows that cannot be are put into ``missing``."""
+    rows = {
+        "empty": python_row(sys.executable, "empty"),
+        "floor": python_row(sys.executable, "floor"),
+        "interpreted": python_row(sys.executable, "codec"),
+        "interpreted whole": python_row(sys.executable, "whole"),
+    }
+    compiled: Path | None = None
+    try:
+        compiled = builds.compiled()
+        rows["compiled"] = python_row(compiled, "codec", compiled=True)
+        rows["compiled whole"] = python_row(compiled, "whole", compiled=True)
+    except builds.UnavailableError as reason:
+        missing["compiled"] = str(reason)
+    try:
+        rows["go"] = go_row(builds.go())
+    except builds.UnavailableError as reason:
+        missing["go"] = str(reason)
+    try:
+        rows["js"] = js_row(builds.js())
+    except builds.UnavailableError as reason:
+        missing["js"] = str(reason)
+    rows["construct"] = python_row(sys.executable, "construct")
+    rows["socketio"] = python_row(sys.executable, "socketio")
+    return rows, compiled
+
+
+def pin() -> str:
+    """Put this process, and so all that it starts, on one core; say which."""
+    if not hasattr(os, "sched_setaffinity"):
+        return "not pinned: this system has no call for it"
+    core = max(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {core})
+    return f"pinned to core {core}"
+
+
+def measure(
+    rows: dict[str, Row], missing: dict[str, str], request: dict[str, Any], rounds: int
+) -> dict[str, Times]:
+    """Measure every row in every round, each time beginning with another row."""
+    found: dict[str, Times] = {}
+    for turn in range(rounds):
+        names = list(rows)
+        start = turn % len(names)
+        for name in names[start:] + names[:start]:
+            try:
+                times = rows[name](request)
+            except builds.UnavailableError as reason:
+                missing[name] = str(reason)
+                found.pop(name, None)
+                del rows[name]
+                continue
+            for frame in times:
+                for direction in DIRECTIONS:
+                    cell = found.setdefault(name, {}).setdefault(frame, {})
+                    cell.setdefault(direction, []).append(min(times[frame][direction]))
+    return found
+
+
+def provenance(rows: dict[str, Any], place: str, compiled: Path | None) -> dict[str, str]:
+    """Say what was measured, and on what."""
+    told = {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "processor": f"{processor()}, {place}",
+        # Well above 1, something else was running too: better measured again.
+        "load": f"{os.getloadavg()[0]:.1f}",
+        "Python": platform.python_version(),
+        "python-socketio": version("python-socketio"),
+    }
+    if "construct" in rows:
+        told["construct"] = version("construct")
+    if "compiled" in rows and compiled:
+        told["mypyc"] = builds.call(
+            compiled, "-Ic", "import importlib.metadata as m; print(m.version('mypy'))"
+        ).strip()
+    if "go" in rows:
+        told["Go"] = builds.call("go", "env", "GOVERSION").strip().removeprefix("go")
+        pinned = (builds.BENCH / "go" / "go.mod").read_text()
+        told["neffos"] = pinned.partition("kataras/neffos ")[2].split()[0]
+    if "js" in rows:
+        told["Node"] = builds.call("node", "--version").strip()
+        package = builds.BUILD / "js" / "node_modules" / "neffos.js" / "package.json"
+        told["neffos.js"] = json.loads(package.read_text())["version"]
+    return told
+
+
+def processor() -> str:
+    """Name the processor, as far as the system tells."""
+    try:
+        told = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        told = ""
+    model = re.search(r"^model name\s*:\s*(.+)$", told, re.MULTILINE)
+    return model[1] if model else platform.processor() or platform.machine()
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="Measure this codec beside others.")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, rougher figures")
+    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write every round there too")
+    options = parser.parse_args()
+
+    notes = Console(stderr=True)
+    missing: dict[str, str] = {}
+    with notes.status("Building what is to be measured"):
+        rows, compiled = prepare(missing)
+    place = pin()
+    request = {
+        "frames": [asdict(frame) for frame in FRAMES],
+        "fill": FILL,
+        # Long enough to contain the garbage collections that belong to the calls, and short
+        # enough that a disturbance spoils few samples.
+        "nanoseconds": 4_000_000,
+        "samples": 3 if options.quick else 5,
+        "warm": 60_000_000,  # after this long neffos.js does not get faster any more
+    }
+    with notes.status("Measuring"):
+        times = measure(rows, missing, request, 5 if options.quick else 11)
+        if report.BASE not in times:
+            notes.print(f"Nothing to compare with: {missing[report.BASE]}", markup=False)
+            return 1
+        copies = {"interpreted": ask_python(sys.executable, "copies", request, False)["copies"]}
+        if compiled:
+            copies["compiled"] = ask_python(compiled, "copies", request, True)["copies"]
+
+    results = report.Results(times, copies, missing, provenance(times, place, compiled))
+    if options.json:
+        options.json.write_text(json.dumps(asdict(results), indent=1) + "\n")
+    if options.markdown:
+        sys.stdout.write(report.markdown(results))
+    else:
+        report.show(results, Console())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,477 @@
+"""The package as a whole: decode and encode, native modes, limits, and what it promises."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import doctest
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import neffos_codec
+from neffos_codec import (
+    COMPILED,
+    DecodeError,
+    EncodeError,
+    HandshakeAccept,
+    HandshakeRefuse,
+    HandshakeRequest,
+    Limits,
+    Message,
+    Native,
+    NativeMessage,
+    Reading,
+    Reason,
+    decode,
+    encode,
+    parse_wait,
+)
+
+both_readings = pytest.mark.parametrize("reading", Reading)
+all_modes = pytest.mark.parametrize("native", Native)
+
+MODULES = sorted(Path(neffos_codec.__file__).parent.glob("*.py"))
+
+
+# ---- Frames ----
+
+FRAMES = [
+    ("w;n;r;e;0;0;b", Message("w", "n", "r", "e", body="b")),
+    ("w;n;r;e;0;1;", Message("w", "n", "r", "e", is_no_op=True)),
+    (";;;e;0;0;b;o;dy", Message(event="e", body="b;o;dy")),  # FR-1
+    (";;;e;1;0;no", Message(event="e", is_error=True, body="no")),  # FR-8
+    (";;;e;1;0;", Message(event="e", is_error=True)),
+    (";@%!semicolon@%!;;e;0;0;", Message(namespace=";", event="e")),  # FR-3
+    (";;@%!semicolon@%!;e;0;0;", Message(room=";", event="e")),
+    (";;;a@%!semicolon@%!b;0;0;", Message(event="a;b")),
+    ("w;n;r;e;0;0;@%!semicolon@%!", Message("w", "n", "r", "e", body="@%!semicolon@%!")),
+    ("w;;;;;;", Message("w")),  # FR-13
+    (";n;;;0;0;", Message(namespace="n")),
+    (";;;;0;0;", Message()),
+    ("é;€;𝄞;\0;0;0;é", Message("é", "€", "𝄞", "\0", body="é")),  # FR-12
+]
+
+
+@both_readings
+@pytest.mark.parametrize(("payload", "message"), FRAMES)
+def test_frames_are_read_and_written(payload: str, message: Message, reading: Reading) -> None:
+    assert decode(payload, reading=reading) == message
+    assert encode(message) == payload
+    binary = message.replace(body=message.body.encode())
+    assert decode(payload.encode(), reading=reading) == binary
+    assert encode(binary) == payload.encode()
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        ("w;n;r;e;x;y;b", Message("w", "n", "r", "e", body="b")),  # FR-7
+        ("w;n;r;e;;1;b", Message("w", "n", "r", "e", is_no_op=True, body="b")),
+        ("w;n;r;e;01;11;b", Message("w", "n", "r", "e", body="b")),
+        (";;;;;;", Message()),
+        (";n;;;;;", Message(namespace="n")),
+        ("w;n;;;;;", Message("w", "n")),
+        ("w;;r;;;;", Message("w", room="r")),
+        ("w;;;e;;;", Message("w", event="e")),
+        ("w;;;;;;b", Message("w", body="b")),
+    ],
+)
+def test_any_flag_is_read_leniently(payload: str, message: Message) -> None:
+    assert decode(payload) == message
+    assert decode(payload.encode()) == message.replace(body=message.body.encode())
+    for strict in (payload, payload.encode()):
+        with pytest.raises(DecodeError) as caught:
+            decode(strict, reading=Reading.STRICT)
+        assert caught.value.reason is Reason.FLAG
+
+
+def test_broken_utf8_is_kept_by_the_lenient_reading() -> None:
+    payload = b"\xff;n\xc3;@%!semicolon@%!\xed\xa0\x80;e;0;0;\xfe"
+    message = decode(payload)
+    assert message.fields()[:3] == ("\udcff", "n\udcc3", ";\udced\udca0\udc80")
+    assert encode(message) == payload
+    text = payload.decode("utf-8", "surrogateescape")
+    assert encode(decode(text)) == text
+
+
+REFUSED: list[tuple[Any, Reading | None, Reason, str, str | None, int]] = [
+    # FR-2, in both readings: the offset is the end, the field the one that misses its separator.
+    ("a", None, Reason.SEPARATORS, "FR-2", "wait", 1),
+    ("w;n;r;e;0;0", None, Reason.SEPARATORS, "FR-2", "is_no_op", 11),
+    (b"w;n;r;e;0", None, Reason.SEPARATORS, "FR-2", "is_error", 9),
+    (bytearray(b"w;n;r"), None, Reason.SEPARATORS, "FR-2", "room", 5),
+    ("é" * 3000, None, Reason.SEPARATORS, "FR-2", "wait", 3000),
+    (b"w;" * 5 + b"x" * 3000, None, Reason.SEPARATORS, "FR-2", "is_no_op", 3010),
+    # FR-14
+    ("", None, Reason.EMPTY, "FR-14", None, 0),
+    (b"", None, Reason.EMPTY, "FR-14", None, 0),
+    (memoryview(b""), None, Reason.EMPTY, "FR-14", None, 0),
+    # FR-6: offsets count characters of text and octets of binary messages.
+    ("é;n;r;e;x;0;", Reading.STRICT, Reason.FLAG, "FR-6", "is_error", 8),
+    ("é;n;r;e;x;0;".encode(), Reading.STRICT, Reason.FLAG, "FR-6", "is_error", 9),
+    ("w;;;;0;;", Reading.STRICT, Reason.FLAG, "FR-6", "is_no_op", 7),
+    ("w;;;;;0;", Reading.STRICT, Reason.FLAG, "FR-6", "is_error", 5),
+    (bytearray(b"w;;;;0;2;"), Reading.STRICT, Reason.FLAG, "FR-6", "is_no_op", 7),
+    ("w;;;;;;" + "x" * 3000, Reading.STRICT, Reason.FLAG, "FR-6", "is_error", 5),
+    # FR-12
+    ("\udcff;n;r;e;0;0;", Reading.STRICT, Reason.UTF8, "FR-12", "wait", 0),
+    (";\udcff;r;e;0;0;", Reading.STRICT, Reason.UTF8, "FR-12", "namespace", 1),
+    ("w;n;\udcff;e;0;0;", Reading.STRICT, Reason.UTF8, "FR-12", "room", 4),
+    ("w;n;r;e;0;0;a;\ud800", Reading.STRICT, Reason.UTF8, "FR-12", "body", 14),
+    (b";\xff;r;e;0;0;", Reading.STRICT, Reason.UTF8, "FR-12", "namespace", 1),
+    (b"w;\xc3;r;e;0;0;", Reading.STRICT, Reason.UTF8, "FR-12", "namespace", 2),
+    (b"w;n;r;e;\xff;0;", Reading.STRICT, Reason.UTF8, "FR-12", "is_error", 8),
+    ("w;n;r;e;0;0;" + "x" * 3000 + "\udcff", Reading.STRICT, Reason.UTF8, "FR-12", "body", 3012),
+    # FR-11
+    (None, None, Reason.PAYLOAD_TYPE, "FR-11", None, 0),
+    (7, None, Reason.PAYLOAD_TYPE, "FR-11", None, 0),
+    (["w;n;r;e;0;0;"], None, Reason.PAYLOAD_TYPE, "FR-11", None, 0),
+]
+
+
+@pytest.mark.parametrize(
+    ("payload", "reading", "reason", "requirement", "field", "offset"),
+    REFUSED,
+    ids=range(len(REFUSED)),
+)
+def test_what_is_refused_says_where_and_why(
+    payload: Any,
+    reading: Reading | None,
+    reason: Reason,
+    requirement: str,
+    field: str | None,
+    offset: int,
+) -> None:
+    for each in Reading if reading is None else [reading]:
+        with pytest.raises(DecodeError) as caught:
+            decode(payload, reading=each)
+        error = caught.value
+        assert (error.reason, error.requirement) == (reason, requirement)
+        assert (error.field, error.offset) == (field, offset)
+
+
+@all_modes
+@both_readings
+@pytest.mark.parametrize("limits", [None, Limits(payload=5, field=5)])
+def test_a_released_memoryview_is_refused(
+    reading: Reading, native: Native, limits: Limits | None
+) -> None:
+    view = memoryview(b"w;n;r;e;0;0;")
+    view.release()
+    with pytest.raises(DecodeError, match="released") as caught:
+        decode(view, reading=reading, native=native, limits=limits)
+    assert caught.value.reason is Reason.PAYLOAD_TYPE
+
+
+@pytest.mark.parametrize("body", [b"before", b"before" * 1000], ids=["small", "large"])
+def test_a_buffer_that_changes_later_does_not_change_the_message(body: bytes) -> None:
+    buffer = bytearray(b"w;n;r;e;0;0;" + body)
+    message = decode(buffer)
+    buffer[:] = bytes(len(buffer))
+    assert message == Message("w", "n", "r", "e", body=body)
+
+
+@pytest.mark.parametrize("value", ["w;n;r;e;0;0;", None, Message])
+def test_only_messages_are_encoded(value: Any) -> None:
+    with pytest.raises(TypeError):
+        encode(value)
+
+
+# ---- Native messages ----
+
+NATIVE = ["hello", "M", "w;n;r;e;0;0", b"\xff;", b"hello"]
+FRAME = "w;n;r;e;0;0;b"
+
+
+@both_readings
+@pytest.mark.parametrize("payload", NATIVE)
+def test_what_is_no_frame_may_be_native(payload: str | bytes, reading: Reading) -> None:
+    message = NativeMessage(payload)
+    assert message.is_binary == isinstance(payload, bytes)
+    for native in (Native.FALLBACK, Native.ONLY):
+        assert decode(payload, reading=reading, native=native) == message
+        assert encode(message, native=native) == payload
+
+
+@pytest.mark.parametrize("payload", [FRAME, FRAME.encode()])
+def test_a_frame_is_native_only_to_a_native_peer(payload: str | bytes) -> None:  # NM-1
+    assert isinstance(decode(payload, native=Native.FALLBACK), Message)
+    assert decode(payload, native=Native.ONLY) == NativeMessage(payload)
+    assert encode(NativeMessage(payload), native=Native.ONLY) == payload
+
+
+def test_a_buffer_becomes_octets_of_its_own() -> None:
+    buffer = bytearray(b"hello")
+    for native in (Native.FALLBACK, Native.ONLY):
+        message = decode(buffer, native=native)
+        assert type(message.payload) is bytes
+
+
+@pytest.mark.parametrize("native", [Native.FALLBACK, Native.ONLY])
+def test_native_text_is_utf8_to_the_strict_reading(native: Native) -> None:  # FR-12
+    assert decode("a\udcff", native=native) == NativeMessage("a\udcff")
+    with pytest.raises(DecodeError) as caught:
+        decode("a\udcff", reading=Reading.STRICT, native=native)
+    assert (caught.value.reason, caught.value.offset) == (Reason.UTF8, 1)
+
+
+@all_modes
+@pytest.mark.parametrize("payload", ["", b"", bytearray()])
+def test_an_empty_payload_is_not_even_native(payload: Any, native: Native) -> None:  # FR-14
+    with pytest.raises(DecodeError) as caught:
+        decode(payload, native=native)
+    assert caught.value.reason is Reason.EMPTY
+
+
+def test_a_frame_that_is_wrong_is_no_native_message() -> None:
+    with pytest.raises(DecodeError) as caught:
+        decode("w;n;r;e;x;0;b", reading=Reading.STRICT, native=Native.FALLBACK)
+    assert caught.value.reason is Reason.FLAG
+
+
+@pytest.mark.parametrize(
+    ("message", "native", "reason", "requirement"),
+    [
+        (NativeMessage("hello"), Native.NEVER, Reason.NATIVE_MODE, "NM-1"),
+        (Message("w"), Native.ONLY, Reason.NATIVE_MODE, "NM-1"),
+        (NativeMessage(""), Native.ONLY, Reason.EMPTY, "FR-14"),
+        (NativeMessage(b""), Native.FALLBACK, Reason.EMPTY, "FR-14"),
+        (NativeMessage(FRAME), Native.FALLBACK, Reason.NATIVE_LOOKS_LIKE_FRAME, "NM-3"),
+        (NativeMessage(b";;;;;;;"), Native.FALLBACK, Reason.NATIVE_LOOKS_LIKE_FRAME, "NM-3"),
+    ],
+)
+def test_what_the_peer_would_misread_is_not_written(
+    message: Message | NativeMessage, native: Native, reason: Reason, requirement: str
+) -> None:
+    with pytest.raises(EncodeError) as caught:
+        encode(message, native=native)
+    assert (caught.value.reason, caught.value.requirement) == (reason, requirement)
+
+
+# ---- Limits (SEC-1) ----
+
+# The longest field before the body has four characters, the whole has twelve.
+SIZED = "w;name;;;0;;"
+FORMS = [
+    SIZED,
+    SIZED.encode(),
+    bytearray(SIZED.encode()),
+    memoryview(SIZED.encode()),
+    memoryview(SIZED.encode()[::-1])[::-1],
+]
+
+
+@pytest.mark.parametrize("payload", FORMS, ids=["str", "bytes", "bytearray", "view", "backwards"])
+def test_limits_are_exact(payload: Any) -> None:
+    assert decode(payload, limits=Limits(payload=12, field=4)) == decode(payload)
+    for limits, reason, field, offset in (
+        (Limits(payload=11), Reason.PAYLOAD_TOO_LARGE, None, 11),
+        (Limits(field=3), Reason.FIELD_TOO_LONG, "namespace", 5),
+        (Limits(payload=11, field=3), Reason.PAYLOAD_TOO_LARGE, None, 11),
+    ):
+        with pytest.raises(DecodeError) as caught:
+            decode(payload, limits=limits)
+        error = caught.value
+        assert (error.reason, error.requirement) == (reason, "SEC-1")
+        assert (error.field, error.offset) == (field, offset)
+
+
+@pytest.mark.parametrize("payload", ["a;b", b"a;b", bytearray(b"a;b")])
+def test_within_the_limits_it_must_still_be_a_frame(payload: Any) -> None:
+    with pytest.raises(DecodeError) as caught:
+        decode(payload, limits=Limits(payload=3, field=1))
+    assert caught.value.reason is Reason.SEPARATORS
+
+
+def test_a_field_is_measured_as_it_stands_in_the_payload() -> None:
+    payload = ";@%!semicolon@%!;;e;0;0;"
+    assert decode(payload, limits=Limits(field=15)).namespace == ";"
+    with pytest.raises(DecodeError):
+        decode(payload, limits=Limits(field=14))
+
+
+def test_limits_count_characters_of_text_and_octets_of_binary_messages() -> None:
+    payload = "é;;;;0;0;é"
+    assert decode(payload, limits=Limits(payload=10, field=1)).wait == "é"
+    assert decode(payload.encode(), limits=Limits(payload=12, field=2)).wait == "é"
+    with pytest.raises(DecodeError):
+        decode(payload.encode(), limits=Limits(payload=12, field=1))
+    with pytest.raises(DecodeError):
+        decode(payload.encode(), limits=Limits(payload=11, field=2))
+
+
+def test_the_body_is_no_field_in_this() -> None:
+    payload = "w;;;;0;0;" + "x" * 5000
+    for form in (payload, payload.encode(), bytearray(payload.encode())):
+        assert len(decode(form, limits=Limits(field=1)).body) == 5000
+
+
+@pytest.mark.parametrize("payload", ["hello", b"hello", bytearray(b"hello")])
+def test_a_native_message_has_a_size_but_no_fields(payload: Any) -> None:
+    limits = Limits(payload=5, field=0)
+    for native in (Native.FALLBACK, Native.ONLY):
+        assert decode(payload, native=native, limits=limits).payload == payload
+        with pytest.raises(DecodeError):
+            decode(payload, native=native, limits=Limits(payload=4))
+
+
+@pytest.mark.parametrize("payload", [FRAME, FRAME.encode(), bytearray(FRAME.encode())])
+def test_a_frame_has_fields_beside_native_messages_too(payload: Any) -> None:
+    with pytest.raises(DecodeError) as caught:
+        decode(payload, native=Native.FALLBACK, limits=Limits(field=0))
+    assert caught.value.reason is Reason.FIELD_TOO_LONG
+    assert decode(payload, native=Native.ONLY, limits=Limits(field=0)).payload == payload
+
+
+MEGABYTE = 1 << 20
+
+
+FIVE_FULL = ("f" * 100 + ";") * 5  # the sixth is the one over the limit
+
+
+@pytest.mark.parametrize(
+    ("start", "limits"),
+    [
+        ("", Limits(payload=MEGABYTE - 1)),
+        ("", Limits(field=100)),
+        (FIVE_FULL, Limits(field=100)),
+    ],
+    ids=["payload", "first-field", "sixth-field"],
+)
+@pytest.mark.parametrize("form", [bytes, bytearray, memoryview, str])
+def test_what_is_over_a_limit_is_not_copied(form: Any, start: str, limits: Limits) -> None:
+    text = start + "x" * MEGABYTE
+    payload = text if form is str else form(text.encode())
+    tracemalloc.start()
+    try:
+        with pytest.raises(DecodeError) as caught:
+            decode(payload, limits=limits)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert caught.value.requirement == "SEC-1"
+    assert peak < MEGABYTE // 8
+
+
+@pytest.mark.parametrize("form", [bytes, bytearray, memoryview, str])
+def test_a_large_body_is_copied_once(form: Any) -> None:
+    frame = "w;n;r;e;0;0;" + "x" * MEGABYTE
+    payload = frame if form is str else form(frame.encode())
+    tracemalloc.start()
+    try:
+        message = decode(payload)
+        assert len(message.body) == MEGABYTE
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < MEGABYTE + MEGABYTE // 8
+
+
+@pytest.mark.parametrize("name", ["payload", "field"])
+def test_a_limit_is_not_negative(name: str) -> None:
+    assert getattr(Limits(**{name: 0}), name) == 0
+    with pytest.raises(ValueError, match=f"Limits.{name}"):
+        Limits(**{name: -1})
+
+
+# ---- The package ----
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        HandshakeRequest(),
+        HandshakeAccept("1f"),
+        HandshakeRefuse("no"),
+        Limits(),
+        NativeMessage("hello"),
+        parse_wait("$1"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_small_values_are_frozen_and_slim(value: Any) -> None:
+    assert type(value).__dataclass_params__.frozen
+    assert not hasattr(value, "__dict__")
+    assert hash(value) == hash(copy.copy(value))
+
+
+INTERNAL = {
+    # Shared by the modules of the package, not meant for others.
+    "ACCEPT_LETTER",
+    "CLIENT_PREFIX",
+    "CONFIRMATION_PREFIX",
+    "ENTROPY_OCTETS",
+    "EXCHANGE_MARKER",
+    "EXPLICIT_SENDER_PREFIX",
+    "REFUSE_LETTER",
+    "REQUEST_LETTER",
+    "REQUIREMENT_OF",
+    "SEPARATORS",
+    "check_limits",
+    "check_size",
+    "escape",
+    "first_surrogate",
+    "unescape",
+}
+
+
+def defined(module: Path) -> set[str]:
+    """Give the public names that a module defines itself."""
+    names: set[str] = set()
+    for statement in ast.parse(module.read_text(encoding="utf-8")).body:
+        match statement:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                names.add(name)
+            case ast.AnnAssign(target=ast.Name(id=name)) | ast.Assign(targets=[ast.Name(id=name)]):
+                names.add(name)
+    return {name for name in names if not name.startswith("_")}
+
+
+def test_all_that_is_public_is_exported() -> None:
+    public = set().union(*map(defined, MODULES)) - INTERNAL
+    assert public == set(neffos_codec.__all__)
+    assert public == {
+        name
+        for name, value in vars(neffos_codec).items()
+        if not name.startswith("_") and not isinstance(value, type(neffos_codec))
+    }
+
+
+def test_exports_are_sorted() -> None:  # constants, then classes, then functions
+    names = neffos_codec.__all__
+    assert names == sorted(names, key=lambda name: (not name.isupper(), name.islower(), name))
+
+
+def test_the_examples_in_the_docstring_work() -> None:
+    result = doctest.testmod(neffos_codec)
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
+PURE = {"__future__", "collections", "dataclasses", "enum", "itertools", "types", "typing"}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.stem)
+def test_the_codec_needs_neither_packages_nor_the_world(module: Path) -> None:
+    # Clock and entropy are the caller's to give, and nothing is read or written.
+    imported, called = set(), set()
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Import(names=names):
+                imported.update(alias.name.partition(".")[0] for alias in names)
+            case ast.ImportFrom(module=str(name)):
+                imported.add(name.partition(".")[0])
+            case ast.Call(func=ast.Name(id=name)):
+                called.add(name)
+    assert imported <= PURE | {"neffos_codec"}
+    assert not called & {"__import__", "open", "print", "input", "eval", "exec"}
+
+
+def test_compiled_is_told_by_the_files_in_use() -> None:
+    from neffos_codec import _decode, _encode, _message
+
+    for module in (_decode, _encode, _message):
+        assert module.__file__.endswith(".py") is not COMPILED

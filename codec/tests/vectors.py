@@ -1,0 +1,92 @@
+"""The test vectors as Python values.
+
+This module owns how the vector files are read: where they are, and what octets a described
+payload stands for. It does not know what any vector expects of the codec.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from neffos_codec import FIELDS, Limits, Message, Native
+
+FOLDER = Path(__file__).parents[1] / "vectors"
+
+Vector = dict[str, Any]
+"""One vector, as its JSON says."""
+
+
+def load_schema() -> dict[str, Any]:
+    """Read the schema of the vector files."""
+    return _read(FOLDER / "schema.json")
+
+
+def load_files() -> dict[str, dict[str, Any]]:
+    """Read every vector file, by its name without the suffix."""
+    paths = sorted(FOLDER.glob("*.json"))
+    return {path.stem: _read(path) for path in paths if path.stem != "schema"}
+
+
+def load_vectors() -> list[Vector]:
+    """Read the vectors of all files."""
+    return [vector for file in load_files().values() for vector in file["vectors"]]
+
+
+def octets(data: Any) -> bytes:
+    """Build the octets that are described."""
+    if isinstance(data, str):
+        return data.encode()
+    if "hex" in data:
+        return bytes.fromhex(data["hex"])
+    if "repeat" in data:
+        return octets(data["repeat"]) * int(data["times"])
+    return b"".join([octets(part) for part in data["concat"]])
+
+
+def text(data: Any) -> str:
+    """Build the text that is described; an octet that is not UTF-8 becomes a surrogate."""
+    return octets(data).decode("utf-8", "surrogateescape")
+
+
+def content(data: Any, kind: str) -> str | bytes:
+    """Build what is described as its kind of WebSocket message carries it."""
+    return text(data) if kind == "text" else octets(data)
+
+
+def fields(described: dict[str, Any], kind: str) -> tuple[Any, ...]:
+    """Build the seven fields of a described message, as ``Message.fields`` gives them.
+
+    This is no ``Message``, since the lenient reading gives some that cannot be constructed.
+    """
+    names = [text(described.get(name, "")) for name in FIELDS[:4]]
+    flags = [described.get(name, False) for name in FIELDS[4:6]]
+    return (*names, *flags, content(described.get("body", ""), kind))
+
+
+def message(vector: Vector) -> Message:
+    """Build the message of a vector; raises ``EncodeError`` where that cannot exist."""
+    return Message(*fields(vector["message"], vector["kind"]))
+
+
+def native(vector: Vector) -> Native:
+    """Give the native mode of a vector."""
+    return Native(vector.get("native", "never"))
+
+
+def limits(vector: Vector) -> Limits | None:
+    """Give the limits of a vector."""
+    return Limits(**vector["limits"]) if "limits" in vector else None
+
+
+def payload(vector: Vector) -> Any:
+    """Build the payload of a vector; that of the kind "other" is no payload at all."""
+    if vector["kind"] == "other":
+        return vector["payload"]
+    return content(vector["payload"], vector["kind"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return document
