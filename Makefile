@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint interop record compiled bench site docs clean
+.PHONY: help demo test lint interop record compiled explore bench site docs clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -42,6 +42,9 @@ compiled: $(READY) ## compile the codec and run its tests on that build (needs a
 	NEFFOS_WIRE_COMPILE=1 build/compiled/bin/pip install --quiet --disable-pip-version-check \
 	  --no-build-isolation '.[dev]'
 	NEFFOS_WIRE_EXPECT_COMPILED=1 build/compiled/bin/pytest -n auto --dist loadfile codec/tests protocol/tests
+
+explore: $(READY) ## try every conversation of two sessions, up to four commands
+	$(BIN)/python -m neffos_protocol.exploration
 
 bench: $(READY) ## measure the codec beside others on one core (uses Go, Node, a C compiler)
 	$(BIN)/python codec/bench/run.py

@@ -1,1 +1,54 @@
-"""The neffos protocol as data."""
+"""The neffos protocol: as data, as a session without I/O, and as a monitor of others' talk."""
+
+from neffos_protocol.events import (
+    Asked,
+    AskExpired,
+    AskLost,
+    AskWithdrawn,
+    Cause,
+    Change,
+    ChangeAsked,
+    Changed,
+    ChangeRefused,
+    Closed,
+    Event,
+    HandshakeAsked,
+    HandshakeRefused,
+    NativeReceived,
+    Opened,
+    Received,
+    Replied,
+    UnmatchedReply,
+    Violation,
+)
+from neffos_protocol.limits import DEFAULT_LIMITS, SessionLimits
+from neffos_protocol.session import MisuseError, Prepared, Role, Session, prepare
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "AskExpired",
+    "AskLost",
+    "AskWithdrawn",
+    "Asked",
+    "Cause",
+    "Change",
+    "ChangeAsked",
+    "ChangeRefused",
+    "Changed",
+    "Closed",
+    "Event",
+    "HandshakeAsked",
+    "HandshakeRefused",
+    "MisuseError",
+    "NativeReceived",
+    "Opened",
+    "Prepared",
+    "Received",
+    "Replied",
+    "Role",
+    "Session",
+    "SessionLimits",
+    "UnmatchedReply",
+    "Violation",
+    "prepare",
+]

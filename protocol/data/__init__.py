@@ -1,0 +1,1 @@
+"""The protocol as data: grammar, registries, requirements, state tables and their schemas."""

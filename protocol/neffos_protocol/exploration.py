@@ -1,0 +1,374 @@
+"""Tries every conversation of two sessions, up to a number of commands.
+
+``make explore`` runs it, or ``python -m neffos_protocol.exploration``.
+
+Two sessions are joined by two queues. From each state every command that is not a misuse,
+every delivery of a queue's first message and every decision of an application is tried, and
+each state is visited once. Wherever nothing is under way, both ends must agree on what is
+connected and joined, and no ask may be open; and neither may take the other for a violator.
+
+A counterexample prints as a transcript.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final
+
+from neffos_codec import Message, decode
+from neffos_protocol import (
+    Asked,
+    AskWithdrawn,
+    Change,
+    ChangeAsked,
+    Event,
+    MisuseError,
+    Role,
+    Session,
+    Violation,
+)
+
+NAMESPACE: Final = "n"
+ROOM: Final = "r"
+
+OPERATIONS: Final = 4
+"""Commands in one conversation: enough for both ends to cross each other twice."""
+
+NAMES: Final = ("client", "server")
+
+STARTS: Final = {"open": (), "connected": ("connect",), "joined": ("connect", "join")}
+"""Where a conversation begins, by the commands that led there."""
+
+
+class Tokens:
+    """Counts; what the tokens are does not matter, only which are equal."""
+
+    __slots__ = ("number", "prefix")
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.number = 0
+
+    def __call__(self) -> str:
+        """Make the next one."""
+        self.number += 1
+        return f"{self.prefix}{self.number}"
+
+
+@dataclass(slots=True)
+class End:
+    """One end: its session, the messages on their way to it, what its application has to do."""
+
+    session: Session
+    inbox: tuple[str | bytes, ...] = ()
+    todo: tuple[Asked | ChangeAsked, ...] = ()
+
+
+@dataclass(slots=True)
+class World:
+    """Both ends, and how many commands were given."""
+
+    ends: tuple[End, End]
+    commands: int = 0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What an exploration found.
+
+    Attributes:
+        states: states visited.
+        transitions: steps tried between them.
+        at_rest: states in which nothing was under way.
+        seconds: how long it took.
+        problem: what was wrong, or empty.
+        trace: the steps that lead to the problem.
+    """
+
+    states: int = 0
+    transitions: int = 0
+    at_rest: int = 0
+    seconds: float = 0.0
+    problem: str = ""
+    trace: list[str] = field(default_factory=list)
+
+
+class FoundError(Exception):
+    """A state that must not be."""
+
+
+def explore(operations: int = OPERATIONS, *, start: str = "open", decides: bool = True) -> Outcome:
+    """Visit every state that ``operations`` commands can lead to, and stop at a problem.
+
+    Args:
+        operations: the most commands in a conversation, of both ends together.
+        start: where it begins, one of ``STARTS``.
+        decides: whether the applications decide on what the peer asks for, both ways.
+    """
+    outcome = Outcome()
+    began = time.perf_counter()
+    first = opened(start, decides)
+    seen = {key(first)}
+    parents: dict[object, tuple[object, str]] = {}
+    waiting = deque([(first, key(first))])
+    while waiting and not outcome.problem:
+        world, here = waiting.popleft()
+        outcome.states += 1
+        try:
+            outcome.at_rest += check_rest(world)
+            for step, after in steps(world, operations):
+                outcome.transitions += 1
+                there = key(after)
+                if there not in seen:
+                    seen.add(there)
+                    parents[there] = (here, step)
+                    waiting.append((after, there))
+        except FoundError as found:
+            outcome.problem = str(found)
+            outcome.trace = trace(here, parents)
+    outcome.seconds = time.perf_counter() - began
+    return outcome
+
+
+def opened(start: str, decides: bool) -> World:
+    """Give two sessions that have come as far as ``start`` says."""
+    wanted = frozenset(Change) if decides else frozenset()
+    client = Session(Role.CLIENT, tokens=Tokens("$"), decides=wanted)
+    server = Session(Role.SERVER, tokens=Tokens(""), id="id", decides=wanted)
+    world = World((End(client), End(server)))
+    client.start()
+    settle(world)
+    for command in STARTS[start]:
+        give(client, command)
+        settle(world)
+    return world
+
+
+def settle(world: World) -> None:
+    """Deliver everything, and let the applications say yes, until nothing is under way."""
+    while True:
+        for me in (0, 1):
+            deliver(world, me)
+        if not any(end.inbox or end.todo for end in world.ends):
+            return
+        for end, name in zip(world.ends, NAMES, strict=True):
+            inbox, end.inbox = end.inbox, ()
+            for payload in inbox:
+                note(end, end.session.receive(payload), name)
+            todo, end.todo = end.todo, ()
+            for asked in todo:
+                decide(end, asked, "yes", name)
+
+
+def steps(world: World, operations: int) -> Iterator[tuple[str, World]]:
+    """Give every step from here: what it is, and the world after it."""
+    for me in (0, 1):
+        name = NAMES[me]
+        end = world.ends[me]
+        if end.inbox:
+            after = fork(world)
+            took = after.ends[me]
+            payload, took.inbox = took.inbox[0], took.inbox[1:]
+            note(took, took.session.receive(payload), name)
+            yield f"{name} receives {payload!r}", deliver(after, me)
+        for index, asked in enumerate(end.todo):
+            for answer in ("yes", "no"):
+                after = fork(world)
+                took = after.ends[me]
+                took.todo = took.todo[:index] + took.todo[index + 1 :]
+                decide(took, asked, answer, name)
+                yield f"{name} answers {answer} to {short(asked)}", deliver(after, me)
+        if world.commands < operations:
+            for command in ("connect", "disconnect", "join", "leave", "ask"):
+                after = fork(world)
+                after.commands += 1
+                try:
+                    give(after.ends[me].session, command)
+                except MisuseError:
+                    continue
+                yield f"{name} calls {command}", deliver(after, me)
+
+
+def give(session: Session, command: str) -> None:
+    """Call one command of the application."""
+    match command:
+        case "connect":
+            session.connect(NAMESPACE)
+        case "disconnect":
+            session.disconnect(NAMESPACE)
+        case "join":
+            session.join(NAMESPACE, ROOM)
+        case "leave":
+            session.leave(NAMESPACE, ROOM)
+        case "ask":
+            session.ask(NAMESPACE, "e")
+
+
+def decide(end: End, asked: Asked | ChangeAsked, answer: str, name: str) -> None:
+    """Answer one thing that the application was asked."""
+    session = end.session
+    if isinstance(asked, Asked):
+        if answer == "yes":
+            session.reply(asked)
+        else:
+            session.refuse(asked, "no")
+    elif answer == "yes":
+        note(end, session.allow(asked), name)
+    else:
+        note(end, session.deny(asked, "no"), name)
+
+
+def note(end: End, events: list[Event], name: str) -> None:
+    """Remember what the application is asked, and stop at a violation."""
+    for event in events:
+        match event:
+            case Asked() | ChangeAsked():
+                end.todo = (*end.todo, event)
+            case AskWithdrawn(number):
+                end.todo = tuple(asked for asked in end.todo if asked.number != number)
+            case Violation():
+                raise FoundError(f"the {name} takes a correct peer for a violator: {event}")
+
+
+def deliver(world: World, me: int) -> World:
+    """Put what an end sends into the other's inbox."""
+    other = world.ends[1 - me]
+    other.inbox += tuple(world.ends[me].session.outgoing())
+    return world
+
+
+def check_rest(world: World) -> bool:
+    """Where nothing is under way, see that both ends agree; tell whether nothing is."""
+    client, server = world.ends
+    if client.inbox or server.inbox or client.todo or server.todo:
+        return False
+    for what in ("connected", "open_asks"):
+        views = [getattr(end.session, what) for end in world.ends]
+        if views[0] != views[1]:
+            raise FoundError(f"at rest, {what} is {set(views[0])} here and {set(views[1])} there")
+    rooms = [end.session.joined(NAMESPACE) for end in world.ends]
+    if rooms[0] != rooms[1]:
+        raise FoundError(f"at rest, the rooms are {set(rooms[0])} here and {set(rooms[1])} there")
+    if client.session.open_asks:
+        raise FoundError(f"at rest, asks are open: {set(client.session.open_asks)}")
+    return True
+
+
+def fork(world: World) -> World:
+    """Copy a world so that the copy can go on by itself."""
+    client, server = world.ends
+    return World(
+        (
+            End(fork_session(client.session), client.inbox, client.todo),
+            End(fork_session(server.session), server.inbox, server.todo),
+        ),
+        world.commands,
+    )
+
+
+def fork_session(session: Session) -> Session:
+    """Copy a session with all that changes in it."""
+    twin = copy.copy(session)
+    twin._tokens = copy.copy(session._tokens)
+    twin._spaces = {name: copy.copy(space) for name, space in session._spaces.items()}
+    for space in twin._spaces.values():
+        space.rooms = dict(space.rooms) if space.rooms else None
+    twin._asks = dict(session._asks) if session._asks else None
+    twin._questions = dict(session._questions) if session._questions else None
+    if session._judgements:
+        twin._judgements = {
+            place: type(judged)(judged.number, list(judged.asks))
+            for place, judged in session._judgements.items()
+        }
+    return twin
+
+
+def key(world: World) -> tuple[object, ...]:
+    """Tell states apart, but not by the numbers that tokens happen to have."""
+    names: dict[str, int] = {}
+
+    def renamed(token: str) -> int:
+        return names.setdefault(token, len(names))
+
+    def message(payload: str | bytes | Message) -> tuple[object, ...]:
+        wait, *others = fields(payload)
+        return (renamed(str(wait)) if wait else -1, *others)
+
+    parts: list[object] = [world.commands]
+    for end in world.ends:
+        session = end.session
+        spaces = tuple(
+            (name, space.state, tuple(sorted((space.rooms or {}).items())))
+            for name, space in session._spaces.items()
+        )
+        asks = tuple(
+            (renamed(token), ask.change, ask.place) for token, ask in (session._asks or {}).items()
+        )
+        judged = tuple(
+            (place, tuple(map(message, judgement.asks)))
+            for place, judgement in sorted((session._judgements or {}).items())
+        )
+        todo = tuple(
+            message(asked.message) if isinstance(asked, Asked) else (asked.change,)
+            for asked in end.todo
+        )
+        parts.append((spaces, asks, judged, todo, tuple(map(message, end.inbox))))
+    return tuple(parts)
+
+
+@lru_cache(maxsize=10_000)
+def fields(payload: str | bytes | Message) -> tuple[object, ...]:
+    """Read a frame; the same few are read over and over."""
+    return (payload if isinstance(payload, Message) else decode(payload)).fields()
+
+
+def trace(here: object, parents: dict[object, tuple[object, str]]) -> list[str]:
+    """Give the steps that lead here from the beginning."""
+    steps_back = []
+    while here in parents:
+        here, step = parents[here]
+        steps_back.append(step)
+    return steps_back[::-1]
+
+
+def short(asked: Asked | ChangeAsked) -> str:
+    """Name what an application is asked."""
+    return "an event" if isinstance(asked, Asked) else f"a {asked.change}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Explore with and without deciding applications, and print the size."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--operations", type=int, default=OPERATIONS, help="commands at most")
+    operations: int = parser.parse_args(arguments).operations
+    total = Outcome()
+    for decides in (False, True):
+        for start in STARTS:
+            outcome = explore(operations, start=start, decides=decides)
+            who = "deciding" if decides else "accepting"
+            sys.stdout.write(
+                f"{who} applications, {start}, {operations} commands: "
+                f"{outcome.states} states, {outcome.transitions} transitions, "
+                f"{outcome.at_rest} at rest, {outcome.seconds:.1f} s\n"
+            )
+            if outcome.problem:
+                sys.stdout.write("\n".join([*outcome.trace, f"problem: {outcome.problem}", ""]))
+                return 1
+            total.states += outcome.states
+            total.transitions += outcome.transitions
+    sys.stdout.write(
+        f"explored {total.states} states and {total.transitions} transitions: both ends agree "
+        "at every rest, and no ask stays open\n"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

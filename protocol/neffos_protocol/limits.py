@@ -1,0 +1,44 @@
+"""How much a remote peer can make a session hold (SEC-1 and its neighbours)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """Bounds of one session; each says why it is what it is.
+
+    Raises:
+        ValueError: a bound is negative.
+    """
+
+    payload: int = 16 << 20
+    """Characters or octets of one payload: far above any event seen, far below memory. More
+    ends the session."""
+    held: int = 64
+    """Messages held before the handshake: a client has a handful to say that early. More ends
+    the session."""
+    held_size: int = 256 << 10
+    """Their characters and octets together. More ends the session."""
+    namespaces: int = 64
+    """Namespaces that are connected or being decided: applications have a few. More are refused."""
+    rooms: int = 1024
+    """Rooms of all namespaces together, likewise."""
+    name: int = 256
+    """Characters of a namespace or room that is remembered. Longer ones are refused."""
+    questions: int = 1024
+    """Asks of the peer that the application has not answered yet. More are refused."""
+    repeats: int = 8
+    """Asks for one and the same change while it is being decided. More are refused."""
+    asks: int = 1024
+    """Open asks of this side. More is the application's misuse."""
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            if getattr(self, each.name) < 0:
+                raise ValueError(f"SessionLimits.{each.name} cannot be negative")
+
+
+DEFAULT_LIMITS = SessionLimits()
+"""The bounds where the application names no others."""
