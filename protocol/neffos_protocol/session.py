@@ -95,7 +95,7 @@ def prepare(message: Message) -> Prepared:
 
 
 def _check_event(event: str) -> None:
-    if event in _CHANGE_OF or event in _LOCAL_ONLY:
+    if event in CHANGE_OF or event in LOCAL_ONLY:
         raise MisuseError(
             f"{event} is the protocol's own", "call connect, disconnect, join or leave"
         )
@@ -107,8 +107,8 @@ REQUEST_EVENT: Final = {
     Change.JOIN: "_OnRoomJoin",
     Change.LEAVE: "_OnRoomLeave",
 }
-_CHANGE_OF: Final = {event: change for change, event in REQUEST_EVENT.items()}
-_LOCAL_ONLY: Final = frozenset(
+CHANGE_OF: Final = {event: change for change, event in REQUEST_EVENT.items()}
+LOCAL_ONLY: Final = frozenset(
     {"_OnNamespaceConnected", "_OnRoomJoined", "_OnRoomLeft", "_OnAnyEvent"}
 )
 _NATIVE_EVENT: Final = "_OnNativeMessage"
@@ -643,10 +643,10 @@ class Session:
         if wait and self._is_reply(wait, message, events):
             return
         if event.startswith("_On"):
-            if event in _CHANGE_OF:
-                self._change_asked(_CHANGE_OF[event], message, events)
+            if event in CHANGE_OF:
+                self._change_asked(CHANGE_OF[event], message, events)
                 return
-            if event in _LOCAL_ONLY:
+            if event in LOCAL_ONLY:
                 self._local_only(message, events)
                 return
         space = self._spaces.get(message.namespace)
@@ -688,7 +688,7 @@ class Session:
         mine = WaitKind.CLIENT_ASK if self.role is Role.CLIENT else WaitKind.SERVER_ASK
         if meaning.kind is not mine:
             return False
-        if message.event in _CHANGE_OF and not message.is_error:
+        if message.event in CHANGE_OF and not message.is_error:
             # A reply to a change is empty or an error: this can only be an ask, with a token
             # of the wrong form.
             events.append(Violation("AR-2", f"the token {wait!r} is not of the asking side's form"))

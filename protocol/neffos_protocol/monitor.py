@@ -1,0 +1,342 @@
+"""Judges a conversation that it only listens to.
+
+Fed the messages of both peers in the order in which they went by, it tells which of them
+broke a requirement. It never raises on any input, and holds a bounded amount however long
+the conversation is. It rests on the same state tables as the session.
+
+Where it listens matters. Between the peers, a message may still be on its way when the next
+one of its receiver goes by, so that the monitor gives the receiver the benefit of the doubt
+until the receiver has answered something later. Told that it listens *at* one of the peers, it
+knows what that peer had read.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+from neffos_codec import (
+    CodecError,
+    DecodeError,
+    HandshakeAccept,
+    HandshakeRefuse,
+    HandshakeRequest,
+    Message,
+    Native,
+    NativeMessage,
+    Payload,
+    Reading,
+    WaitKind,
+    decode,
+    decode_handshake,
+    parse_wait,
+)
+from neffos_protocol.events import Change
+from neffos_protocol.machines import HANDSHAKE, MEMBERSHIP, Machine
+from neffos_protocol.session import CHANGE_OF, LOCAL_ONLY, Role
+
+MAX_REMEMBERED: Final = 4096
+"""Asks, answered tokens and memberships remembered of each peer. A peer has a few of each at a
+time; of a conversation with more, the oldest are forgotten and no longer judged."""
+
+_OPEN: Final = "open"
+_CLOSED: Final = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A requirement that a peer broke.
+
+    Attributes:
+        requirement: its id.
+        number: which message of the conversation showed it, counted from 1 over both peers.
+        role: who broke it.
+        explanation: what that peer did.
+    """
+
+    requirement: str
+    number: int
+    role: Role
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenAsk:
+    number: int
+    message: Message
+    change: Change | None
+
+
+class _Peer:
+    """What the conversation has shown of one peer."""
+
+    __slots__ = ("answered", "asks", "handshake", "left", "read", "role", "states")
+
+    def __init__(self, role: Role, native: Native) -> None:
+        self.role = role
+        self.handshake = HANDSHAKE.initial["native-only" if native is Native.ONLY else role]
+        # Its asks that wait for a reply, and the tokens of the last that got one.
+        self.asks: OrderedDict[str, _OpenAsk] = OrderedDict()
+        self.answered: OrderedDict[str, None] = OrderedDict()
+        # Namespaces and rooms (with the namespace) by their state, where it is not "out".
+        self.states: OrderedDict[tuple[str, str | None], str] = OrderedDict()
+        # What it ceased to be in by the other's reply, and the number of that message.
+        self.left: OrderedDict[tuple[str, str | None], int] = OrderedDict()
+        # The last message that it must have read, since it answered it.
+        self.read = 0
+
+
+class Monitor:
+    """Listens to one conversation.
+
+    Args:
+        native: what the peers make of payloads that are no frames.
+        at: the peer at which the messages were seen, or ``None`` for in between.
+    """
+
+    __slots__ = ("_at", "_native", "_number", "_peers")
+
+    def __init__(self, *, native: Native = Native.NEVER, at: Role | None = None) -> None:
+        self._native = native
+        self._at = at
+        self._number = 0
+        self._peers = {role: _Peer(role, native) for role in Role}
+
+    @property
+    def number(self) -> int:
+        """How many messages were fed."""
+        return self._number
+
+    def feed(self, sender: Role, payload: Payload) -> list[Finding]:
+        """Take one message and give what is wrong with it; nothing is ever raised."""
+        self._number += 1
+        me, other = self._peers[sender], self._peers[_other(sender)]
+        found: list[Finding] = []
+        if self._native is Native.ONLY:
+            return found
+        if me.handshake == _CLOSED:
+            self._find(found, "HS-4", sender, "a message after the handshake was refused")
+            return found
+        if me.handshake != _OPEN and self._shake(me, other, payload, found):
+            return found
+        message = self._frame(sender, payload, found)
+        if message is not None:
+            self._message(me, other, message, found)
+        return found
+
+    def _find(self, found: list[Finding], requirement: str, role: Role, explanation: str) -> None:
+        found.append(Finding(requirement, self._number, role, explanation))
+
+    # ------------------------------------------------------------ handshake
+
+    def _shake(self, me: _Peer, other: _Peer, payload: Payload, found: list[Finding]) -> bool:
+        """Read a message before ``me`` is open; tell whether it was one of the handshake."""
+        try:
+            first = decode_handshake(payload)
+        except DecodeError as error:
+            early = "HS-1" if me.role is Role.CLIENT else "HS-11"
+            if error.requirement != "FR-14" and me.handshake in ("new", "awaiting", "deciding"):
+                self._find(found, early, me.role, "a message before the handshake's own")
+            return False
+        match first:
+            case HandshakeRequest():
+                mine, theirs = "start", "request"
+            case HandshakeAccept():
+                mine, theirs = "let-in", "accept"
+            case HandshakeRefuse():
+                mine, theirs = "turn-away", "refuse"
+        try:
+            decode_handshake(payload, reading=Reading.STRICT)
+        except DecodeError as error:
+            self._find(found, error.requirement, me.role, error.explanation)
+        # The receiver's table says whether this may come now, the sender's where it is then.
+        row = HANDSHAKE.row(other.handshake, theirs, lambda _: True)
+        if row is not None:
+            if "violation" in row.actions:
+                [requirement] = row.requirements[""]
+                text = f"a handshake message ({theirs}) for a peer that is {other.handshake!r}"
+                self._find(found, requirement, me.role, text)
+            else:
+                other.handshake = row.next
+        me.handshake = _next(HANDSHAKE, me.handshake, mine)
+        return True
+
+    # ------------------------------------------------------------ frames
+
+    def _frame(self, sender: Role, payload: Payload, found: list[Finding]) -> Message | None:
+        """Read a frame leniently, and hold its sender to the strict reading."""
+        try:
+            message = decode(payload, native=self._native)
+        except DecodeError as error:
+            if error.requirement == "FR-14":
+                return None
+            if payload in ("M", b"M"):
+                self._find(found, "HS-8", sender, "a second handshake request")
+            else:
+                self._find(found, error.requirement, sender, error.explanation)
+            return None
+        if isinstance(message, NativeMessage):
+            return None
+        try:
+            decode(payload, reading=Reading.STRICT, native=self._native)
+        except CodecError as error:
+            self._find(found, error.requirement, sender, error.explanation)
+        return message
+
+    def _message(self, me: _Peer, other: _Peer, message: Message, found: list[Finding]) -> None:
+        if message.is_error and not message.body:
+            self._find(found, "FR-9", me.role, "an error without a text")
+        wait = message.wait
+        if wait and self._is_reply(me, other, message, found):
+            return
+        change = CHANGE_OF.get(message.event)
+        if change is not None:
+            if not wait or message.is_no_op:
+                self._find(found, "NS-2", me.role, f"{message.event} that no peer will act on")
+                return
+            place = _place(change, message)
+            me.states[place] = _next(MEMBERSHIP, me.states.get(place, "out"), _way(change))
+            self._trim(me)
+        elif message.event in LOCAL_ONLY:
+            self._find(found, "EV-2", me.role, f"{message.event} is a notice inside one peer")
+        else:
+            self._check_membership(me, message, found)
+        if wait:
+            if wait in me.asks:
+                self._find(found, "AR-5", me.role, f"the token {wait!r} is still in use")
+            me.asks[wait] = _OpenAsk(self._number, message, change)
+            self._trim(me)
+
+    def _check_membership(self, me: _Peer, message: Message, found: list[Finding]) -> None:
+        if not self._may_be_in(me, (message.namespace, None)):
+            text = f"an event for namespace {message.namespace!r}, which is not connected"
+            self._find(found, "EV-1", me.role, text)
+        elif message.room and not self._may_be_in(me, (message.namespace, message.room)):
+            text = f"an event for room {message.room!r}, which is not joined"
+            self._find(found, "RM-7", me.role, text)
+
+    def _may_be_in(self, me: _Peer, place: tuple[str, str | None]) -> bool:
+        if me.states.get(place, "out") in MEMBERSHIP.live:
+            return True
+        left = me.left.get(place)
+        return left is not None and self._at is not me.role and me.read < left
+
+    # ------------------------------------------------------------ replies
+
+    def _is_reply(self, me: _Peer, other: _Peer, message: Message, found: list[Finding]) -> bool:
+        """Whether this answers, or claims to answer, an ask of the other peer."""
+        wait = message.wait
+        meaning = parse_wait(wait)
+        ask = other.asks.pop(wait, None) or other.asks.pop(meaning.token, None)
+        if ask is not None:
+            me.read = max(me.read, ask.number)
+            other.answered[wait] = None
+            self._trim(other)
+            self._check_reply(me, other, ask, message, found)
+            return True
+        if meaning.kind is WaitKind.EXPLICIT_SENDER:
+            self._find(found, "SX-1", me.role, "an explicit sender, which only servers name")
+            return False
+        if meaning.from_exchange and me.role is Role.CLIENT:
+            self._find(found, "SX-2", me.role, "the marker of a stack exchange")
+        if meaning.kind is WaitKind.CONFIRMATION:
+            self._find(found, "AR-4", me.role, "a token of the reserved form")
+            return False
+        mine = WaitKind.CLIENT_ASK if me.role is Role.CLIENT else WaitKind.SERVER_ASK
+        if meaning.kind is mine:
+            return False
+        if message.event in CHANGE_OF and not message.is_error:
+            form = "AR-2" if me.role is Role.CLIENT else "AR-3"
+            self._find(found, form, me.role, f"the token {wait!r} is not of this side's form")
+            return False
+        doubled = wait in other.answered
+        text = f"a second reply to {wait!r}" if doubled else f"a reply to {wait!r}, never asked"
+        self._find(found, "AR-11", me.role, text)
+        return True
+
+    def _check_reply(
+        self, me: _Peer, other: _Peer, ask: _OpenAsk, message: Message, found: list[Finding]
+    ) -> None:
+        asked = ask.message
+        echoed = (message.namespace, message.room, message.event) == (
+            asked.namespace,
+            asked.room,
+            asked.event,
+        )
+        if ask.change is None:
+            if not echoed:
+                self._find(found, "AR-7", me.role, "a reply that does not echo the ask's fields")
+            elif message.is_binary != asked.is_binary:
+                self._find(found, "AR-7", me.role, "a reply of another kind than the ask")
+            return
+        if message.is_error:
+            done = False
+            if not echoed:
+                self._find(found, "AR-7", me.role, "an error that does not echo the ask's fields")
+        else:
+            done = message.is_empty_reply
+            if not done:
+                text = f"the reply to a {ask.change} is neither empty nor an error"
+                self._find(found, "AR-8", me.role, text)
+            elif message.is_binary:
+                self._find(found, "FR-13", me.role, "an empty reply is text")
+        self._follow(me, other, ask, done)
+
+    def _follow(self, me: _Peer, other: _Peer, ask: _OpenAsk, done: bool) -> None:
+        """Change the memberships of both peers as a reply of ``me`` says."""
+        if ask.change is None:
+            return
+        place = _place(ask.change, ask.message)
+        way = _way(ask.change)
+        before = other.states.get(place, "out")
+        other.states[place] = _next(MEMBERSHIP, before, f"{way}-{'done' if done else 'error'}")
+        if done:
+            me.states[place] = _next(MEMBERSHIP, me.states.get(place, "out"), f"ask-{way}")
+        for peer in (me, other):
+            if way == "exit" and done:
+                self._leave(peer, place, by_reply=peer is other)
+            elif peer.states.get(place) in MEMBERSHIP.live:
+                peer.left.pop(place, None)
+            if peer.states.get(place) == "out":
+                del peer.states[place]
+            self._trim(peer)
+
+    def _leave(self, peer: _Peer, place: tuple[str, str | None], *, by_reply: bool) -> None:
+        namespace, room = place
+        gone = [place]
+        if room is None:
+            gone += [each for each in peer.states if each[0] == namespace and each != place]
+        for each in gone:
+            if each != place:
+                peer.states.pop(each, None)
+            if by_reply:
+                peer.left[each] = self._number
+
+    @staticmethod
+    def _trim(peer: _Peer) -> None:
+        for remembered in (peer.asks, peer.answered, peer.states, peer.left):
+            if len(remembered) > MAX_REMEMBERED:
+                remembered.popitem(last=False)
+
+
+def _other(role: Role) -> Role:
+    return Role.SERVER if role is Role.CLIENT else Role.CLIENT
+
+
+def _way(change: Change) -> str:
+    return "enter" if change in (Change.CONNECT, Change.JOIN) else "exit"
+
+
+def _place(change: Change, message: Message) -> tuple[str, str | None]:
+    is_room = change in (Change.JOIN, Change.LEAVE)
+    return message.namespace, message.room if is_room else None
+
+
+def _next(machine: Machine, state: str, input_: str) -> str:
+    """Give the state after an input, where applications agree to everything.
+
+    Where there is no row the state stays: who repeats what is so already changes nothing.
+    """
+    row = machine.row(state, input_, lambda _: False)
+    return row.next if row else state

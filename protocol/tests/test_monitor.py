@@ -1,0 +1,260 @@
+"""The monitor: silent on correct peers, however their messages cross; never on wrong ones."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neffos_codec import Native
+from neffos_protocol import MisuseError, Role
+from neffos_protocol.exploration import (
+    NAMES,
+    World,
+    decide,
+    fork,
+    give,
+    note,
+    opened,
+)
+from neffos_protocol.monitor import MAX_REMEMBERED, Monitor
+
+CLIENT, SERVER = Role.CLIENT, Role.SERVER
+
+HANDSHAKE = [(CLIENT, "M"), (SERVER, "Aid")]
+CONNECTED = [
+    *HANDSHAKE,
+    (CLIENT, "$1;n;;_OnNamespaceConnect;0;0;"),
+    (SERVER, "$1;;;;;;"),
+]
+JOINED = [*CONNECTED, (CLIENT, "$2;n;r;_OnRoomJoin;0;0;"), (SERVER, "$2;;;;;;")]
+LEFT = [*JOINED, (CLIENT, "$3;n;;_OnNamespaceDisconnect;0;0;"), (SERVER, "$3;;;;;;")]
+
+
+def findings(conversation, **options) -> list[tuple[str, int, Role]]:
+    monitor = Monitor(**options)
+    return [
+        (finding.requirement, finding.number, finding.role)
+        for sender, payload in conversation
+        for finding in monitor.feed(sender, payload)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("conversation", "requirement"),
+    [
+        ([(CLIENT, "A1")], "HS-10"),
+        ([(CLIENT, "H1")], "HS-10"),
+        ([(CLIENT, "$1;n;;_OnNamespaceConnect;0;0;")], "HS-1"),
+        ([(CLIENT, "Mx")], "HS-2"),
+        ([(CLIENT, b"M")], "HS-5"),
+        ([(CLIENT, "M"), (SERVER, "M")], "HS-1"),
+        ([(CLIENT, "M"), (SERVER, "A")], "HS-6"),
+        ([(CLIENT, "M"), (CLIENT, "M")], "HS-8"),
+        ([*HANDSHAKE, (CLIENT, "M")], "HS-8"),
+        ([(CLIENT, "M"), (SERVER, "Hno"), (SERVER, "more")], "HS-4"),
+        ([*HANDSHAKE, (SERVER, "hello")], "FR-2"),
+        ([*HANDSHAKE, (CLIENT, "Aother")], "FR-2"),
+        ([*CONNECTED, (CLIENT, ";n;;e;x;0;")], "FR-6"),
+        ([*CONNECTED, (CLIENT, ";n;;e;1;0;")], "FR-9"),
+        ([*CONNECTED, (CLIENT, ";n;;\udcff;0;0;")], "FR-12"),
+        ([*HANDSHAKE, (CLIENT, ";n;;e;0;0;")], "EV-1"),
+        ([*HANDSHAKE, (SERVER, ";n;;e;0;0;")], "EV-1"),
+        ([*CONNECTED, (CLIENT, ";n;r;e;0;0;")], "RM-7"),
+        ([*CONNECTED, (SERVER, ";n;r;e;0;0;")], "RM-7"),
+        ([*HANDSHAKE, (CLIENT, ";n;;_OnNamespaceConnect;0;0;")], "NS-2"),
+        ([*HANDSHAKE, (CLIENT, "$1;n;;_OnNamespaceConnect;0;1;")], "NS-2"),
+        ([*JOINED, (CLIENT, "$9;n;r;_OnRoomLeft;0;0;")], "EV-2"),
+        ([*HANDSHAKE, (CLIENT, "7;n;;_OnNamespaceConnect;0;0;")], "AR-2"),
+        ([*HANDSHAKE, (SERVER, "$7;n;;_OnNamespaceConnect;0;0;")], "AR-3"),
+        ([*CONNECTED, (CLIENT, "#7;n;;e;0;0;")], "AR-4"),
+        ([*CONNECTED, (CLIENT, "$7;n;;e;0;0;"), (CLIENT, "$7;n;;e;0;0;")], "AR-5"),
+        ([*CONNECTED, (CLIENT, "$7;n;;e;0;0;"), (SERVER, "$7;n;;f;0;0;")], "AR-7"),
+        ([*CONNECTED, (CLIENT, "$7;n;;e;0;0;"), (SERVER, b"$7;n;;e;0;0;")], "AR-7"),
+        ([*CONNECTED, (CLIENT, "$7;n;r;_OnRoomJoin;0;0;"), (SERVER, "$7;n;;;1;0;x")], "AR-7"),
+        (
+            [*CONNECTED, (CLIENT, "$7;n;r;_OnRoomJoin;0;0;"), (SERVER, "$7;n;r;_OnRoomJoin;0;0;x")],
+            "AR-8",
+        ),
+        ([*CONNECTED, (CLIENT, "$7;n;r;_OnRoomJoin;0;0;"), (SERVER, b"$7;;;;;;")], "FR-13"),
+        ([*CONNECTED, (SERVER, "$1;;;;;;")], "AR-11"),
+        ([*CONNECTED, (SERVER, "$other;n;;e;0;0;leak")], "AR-11"),
+        ([*CONNECTED, (CLIENT, "17;n;;e;0;0;")], "AR-11"),
+        ([*CONNECTED, (CLIENT, "neffos(0x1;n;;e;0;0;")], "SX-1"),
+        ([*CONNECTED, (CLIENT, "$!1;n;;e;0;0;")], "SX-2"),
+    ],
+)
+def test_a_wrong_message_is_found(conversation, requirement):
+    assert findings(conversation) == [(requirement, len(conversation), conversation[-1][0])]
+
+
+@pytest.mark.parametrize(
+    "conversation",
+    [
+        JOINED,
+        LEFT,
+        [*JOINED, (CLIENT, ";n;r;e;0;0;x"), (SERVER, ";n;r;e;0;0;x")],
+        [*CONNECTED, (CLIENT, ""), (CLIENT, b"")],
+        [*CONNECTED, (CLIENT, "$7;n;;e;0;0;"), (SERVER, "$7;n;;e;1;0;no")],
+        [*CONNECTED, (CLIENT, "$7;n;;_OnNamespaceConnect;0;0;"), (SERVER, "$7;;;;;;")],
+        [*HANDSHAKE, (CLIENT, "$7;n;;_OnNamespaceDisconnect;0;0;"), (SERVER, "$7;;;;;;")],
+        [
+            *HANDSHAKE,
+            (SERVER, "7;n;;_OnNamespaceConnect;0;0;"),
+            (CLIENT, "7;n;;_OnNamespaceConnect;1;0;no"),
+        ],
+        [(CLIENT, "M"), (SERVER, "Hno")],
+        # Both ask at once; either's events may follow the reply that it sent.
+        [
+            *HANDSHAKE,
+            (CLIENT, "$1;n;;_OnNamespaceConnect;0;0;"),
+            (SERVER, "1;n;;_OnNamespaceConnect;0;0;"),
+            (CLIENT, "1;;;;;;"),
+            (CLIENT, ";n;;e;0;0;"),
+            (SERVER, "$1;;;;;;"),
+            (SERVER, ";n;;e;0;0;"),
+        ],
+    ],
+)
+def test_a_correct_conversation_is_not_blamed(conversation):
+    assert findings(conversation) == []
+
+
+def test_between_the_peers_a_message_may_have_crossed_the_reply():
+    late = [*LEFT, (CLIENT, ";n;;e;0;0;late"), (CLIENT, ";n;r;e;0;0;late")]
+    assert findings(late) == []
+    assert findings(late, at=SERVER) == []
+    assert findings(late, at=CLIENT) == [("EV-1", 9, CLIENT), ("EV-1", 10, CLIENT)]
+
+
+def test_who_answered_something_later_had_read_the_reply():
+    assert findings(
+        [
+            *LEFT,
+            (SERVER, "1;m;;_OnNamespaceConnect;0;0;"),
+            (CLIENT, "1;;;;;;"),
+            (CLIENT, ";n;;e;0;0;too late"),
+        ]
+    ) == [("EV-1", 11, CLIENT)]
+
+
+def test_who_answers_a_disconnect_has_left_at_once():
+    answered = [*JOINED, (SERVER, "1;n;;_OnNamespaceDisconnect;0;0;"), (CLIENT, "1;;;;;;")]
+    assert findings([*answered, (CLIENT, ";n;;e;0;0;")]) == [("EV-1", 9, CLIENT)]
+    assert findings([*answered, (SERVER, ";n;;e;0;0;")]) == []
+
+
+@pytest.mark.parametrize("native", [Native.FALLBACK, Native.ONLY])
+def test_native_messages_are_nobodys_fault(native):
+    start = CONNECTED if native is Native.FALLBACK else []
+    assert findings([*start, (CLIENT, "hello"), (SERVER, b"\xff")], native=native) == []
+
+
+@pytest.mark.parametrize("at", [None, CLIENT, SERVER])
+@pytest.mark.parametrize("decides", [False, True])
+def test_two_sessions_are_never_blamed(at, decides):
+    """Random conversations of two correct sessions, seen where the monitor sits."""
+    chance = random.Random(7)
+    for _ in range(300):
+        world = opened("open", decides)
+        monitor = Monitor(at=at)
+        for sender, payload in HANDSHAKE:
+            assert monitor.feed(sender, payload) == []
+        for _ in range(chance.randrange(40)):
+            wander(world, monitor, at, chance)
+
+
+def wander(world: World, monitor: Monitor, at: Role | None, chance: random.Random) -> None:
+    """Take one random step and feed the monitor what passes it."""
+    me = chance.choice((0, 1))
+    end, other = world.ends[me], world.ends[1 - me]
+    role = (CLIENT, SERVER)[me]
+    choice = chance.randrange(3)
+    if choice == 0 and end.inbox:
+        payload, end.inbox = end.inbox[0], end.inbox[1:]
+        if at is role:
+            assert monitor.feed((SERVER, CLIENT)[me], payload) == []
+        note(end, end.session.receive(payload), NAMES[me])
+    elif choice == 1 and end.todo:
+        asked, end.todo = end.todo[0], end.todo[1:]
+        decide(end, asked, chance.choice(("yes", "no")), NAMES[me])
+    elif choice == 2:
+        command = chance.choice(("connect", "disconnect", "join", "leave", "ask", "emit", "shout"))
+        try:
+            if command == "emit":
+                end.session.emit("n", "e", "x")
+            elif command == "shout":
+                end.session.emit("n", "e", "x", room="r")
+            else:
+                give(end.session, command)
+        except MisuseError:
+            pass
+    for payload in end.session.outgoing():
+        other.inbox += (payload,)
+        if at is role or at is None:
+            assert monitor.feed(role, payload) == []
+
+
+def test_a_world_can_be_forked():
+    world = opened("joined", True)
+    twin = fork(world)
+    twin.ends[0].session.disconnect("n")
+    assert world.ends[0].session.open_asks == frozenset()
+
+
+payloads = st.one_of(
+    st.text(max_size=20),
+    st.binary(max_size=20),
+    st.lists(
+        st.sampled_from(
+            [
+                "",
+                "$1",
+                "1",
+                "#1",
+                "$!2",
+                "n",
+                "r",
+                "e",
+                "0",
+                "1",
+                "_OnRoomJoin",
+                "_OnNamespaceConnect",
+                "_OnNamespaceDisconnect",
+                "_OnRoomLeft",
+            ]
+        ),
+        min_size=7,
+        max_size=7,
+    ).map(";".join),
+    st.sampled_from(["M", "Aid", "Hno", "$1;;;;;;"]),
+)
+
+
+@settings(deadline=None, derandomize=True, max_examples=300)
+@given(
+    st.lists(st.tuples(st.sampled_from(Role), payloads), max_size=30),
+    st.sampled_from(Native),
+    st.sampled_from([None, *Role]),
+)
+def test_nothing_is_raised_and_messages_are_counted(conversation, native, at):
+    monitor = Monitor(native=native, at=at)
+    for sender, payload in conversation:
+        for finding in monitor.feed(sender, payload):
+            assert finding.number == monitor.number
+    assert monitor.number == len(conversation)
+
+
+def test_a_long_conversation_is_held_in_little():
+    monitor = Monitor()
+    for sender, payload in CONNECTED:
+        monitor.feed(sender, payload)
+    for number in range(2 * MAX_REMEMBERED):
+        monitor.feed(CLIENT, f"$a{number};n;;e;0;0;")
+        monitor.feed(CLIENT, f"$b{number};n{number};;_OnNamespaceConnect;0;0;")
+        monitor.feed(SERVER, f"$b{number};;;;;;")
+        monitor.feed(SERVER, f"{number};n{number};;_OnNamespaceDisconnect;0;0;")
+        monitor.feed(CLIENT, f"{number};;;;;;")
+    for peer in monitor._peers.values():
+        for held in (peer.asks, peer.answered, peer.states, peer.left):
+            assert len(held) <= MAX_REMEMBERED
