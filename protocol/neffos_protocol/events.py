@@ -146,7 +146,7 @@ class Replied:
 
 @dataclass(frozen=True, slots=True)
 class AskExpired:
-    """The deadline of an ask of this side passed without a reply (AR-12).
+    """The deadline of an ask of this side passed without a reply (AR-15).
 
     A change of membership may still happen: the session goes on waiting for its reply.
 
@@ -181,7 +181,7 @@ class AskWithdrawn:
 
 @dataclass(frozen=True, slots=True)
 class UnmatchedReply:
-    """A reply to no open ask of this side: late, doubled or made up (AR-11). It was dropped."""
+    """A reply to no open ask of this side: late, doubled or made up (AR-21). It was dropped."""
 
     message: Message
 

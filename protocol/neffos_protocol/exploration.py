@@ -281,6 +281,7 @@ def fork_session(session: Session) -> Session:
     for space in twin._spaces.values():
         space.rooms = dict(space.rooms) if space.rooms else None
     twin._asks = dict(session._asks) if session._asks else None
+    twin._past = dict(session._past) if session._past else None
     twin._questions = dict(session._questions) if session._questions else None
     if session._judgements:
         twin._judgements = {

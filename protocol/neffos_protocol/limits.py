@@ -1,4 +1,4 @@
-"""How much a remote peer can make a session hold (SEC-1 and its neighbours)."""
+"""How much a remote peer can make a session hold (SEC-2 to SEC-7)."""
 
 from __future__ import annotations
 

@@ -27,6 +27,7 @@ from neffos_codec import (
     NativeMessage,
     Payload,
     Reading,
+    Reason,
     WaitKind,
     decode,
     decode_handshake,
@@ -135,9 +136,12 @@ class Monitor:
         try:
             first = decode_handshake(payload)
         except DecodeError as error:
-            early = "HS-1" if me.role is Role.CLIENT else "HS-11"
-            if error.requirement != "FR-14" and me.handshake in ("new", "awaiting", "deciding"):
-                self._find(found, early, me.role, "a message before the handshake's own")
+            if error.reason is not Reason.EMPTY:
+                if me.role is Role.SERVER:
+                    self._find(found, "HS-12", me.role, "a message before the acceptance")
+                else:
+                    early = "HS-1" if me.handshake == "new" else "HS-11"
+                    self._find(found, early, me.role, "a message before the acceptance came")
             return False
         match first:
             case HandshakeRequest():
@@ -154,7 +158,7 @@ class Monitor:
         row = HANDSHAKE.row(other.handshake, theirs, lambda _: True)
         if row is not None:
             if "violation" in row.actions:
-                [requirement] = row.requirements[""]
+                requirement = row.requirements[""][0]
                 text = f"a handshake message ({theirs}) for a peer that is {other.handshake!r}"
                 self._find(found, requirement, me.role, text)
             else:
@@ -169,12 +173,10 @@ class Monitor:
         try:
             message = decode(payload, native=self._native)
         except DecodeError as error:
-            if error.requirement == "FR-14":
-                return None
             if payload in ("M", b"M"):
                 self._find(found, "HS-8", sender, "a second handshake request")
-            else:
-                self._find(found, error.requirement, sender, error.explanation)
+            elif error.reason is Reason.SEPARATORS:
+                self._find(found, "NM-1", sender, "a native message for a peer of frames")
             return None
         if isinstance(message, NativeMessage):
             return None
@@ -193,13 +195,14 @@ class Monitor:
         change = CHANGE_OF.get(message.event)
         if change is not None:
             if not wait or message.is_no_op:
-                self._find(found, "NS-2", me.role, f"{message.event} that no peer will act on")
+                requirement = "NS-2" if change is Change.CONNECT else "NS-10"
+                self._find(found, requirement, me.role, f"{message.event} that nobody will act on")
                 return
             place = _place(change, message)
             me.states[place] = _next(MEMBERSHIP, me.states.get(place, "out"), _way(change))
             self._trim(me)
         elif message.event in LOCAL_ONLY:
-            self._find(found, "EV-2", me.role, f"{message.event} is a notice inside one peer")
+            self._find(found, "EV-5", me.role, f"{message.event} is a notice inside one peer")
         else:
             self._check_membership(me, message, found)
         if wait:
@@ -211,10 +214,10 @@ class Monitor:
     def _check_membership(self, me: _Peer, message: Message, found: list[Finding]) -> None:
         if not self._may_be_in(me, (message.namespace, None)):
             text = f"an event for namespace {message.namespace!r}, which is not connected"
-            self._find(found, "EV-1", me.role, text)
+            self._find(found, "NS-11", me.role, text)
         elif message.room and not self._may_be_in(me, (message.namespace, message.room)):
             text = f"an event for room {message.room!r}, which is not joined"
-            self._find(found, "RM-7", me.role, text)
+            self._find(found, "RM-10", me.role, text)
 
     def _may_be_in(self, me: _Peer, place: tuple[str, str | None]) -> bool:
         if me.states.get(place, "out") in MEMBERSHIP.live:
@@ -235,25 +238,21 @@ class Monitor:
             self._trim(other)
             self._check_reply(me, other, ask, message, found)
             return True
-        if meaning.kind is WaitKind.EXPLICIT_SENDER:
-            self._find(found, "SX-1", me.role, "an explicit sender, which only servers name")
-            return False
-        if meaning.from_exchange and me.role is Role.CLIENT:
-            self._find(found, "SX-2", me.role, "the marker of a stack exchange")
+        if wait in other.answered:
+            self._find(found, "AR-22", me.role, f"a second reply to {wait!r}")
+            return True
         if meaning.kind is WaitKind.CONFIRMATION:
-            self._find(found, "AR-4", me.role, "a token of the reserved form")
-            return False
-        mine = WaitKind.CLIENT_ASK if me.role is Role.CLIENT else WaitKind.SERVER_ASK
-        if meaning.kind is mine:
-            return False
-        if message.event in CHANGE_OF and not message.is_error:
-            form = "AR-2" if me.role is Role.CLIENT else "AR-3"
-            self._find(found, form, me.role, f"the token {wait!r} is not of this side's form")
-            return False
-        doubled = wait in other.answered
-        text = f"a second reply to {wait!r}" if doubled else f"a reply to {wait!r}, never asked"
-        self._find(found, "AR-11", me.role, text)
-        return True
+            self._find(found, "AR-4", me.role, f"the token {wait!r} is of the reserved form")
+        elif me.role is Role.CLIENT and meaning.kind is not WaitKind.CLIENT_ASK:
+            self._find(found, "AR-2", me.role, f"the token {wait!r} does not begin with '$'")
+        elif me.role is Role.SERVER and meaning.kind is WaitKind.CLIENT_ASK:
+            if message.event in CHANGE_OF and not message.is_error:
+                self._find(found, "AR-3", me.role, f"the token {wait!r} begins with '$'")
+            else:
+                # A client's token that this client never sent is another's (AR-17).
+                self._find(found, "AR-17", me.role, f"a reply to {wait!r}, never asked here")
+                return True
+        return False
 
     def _check_reply(
         self, me: _Peer, other: _Peer, ask: _OpenAsk, message: Message, found: list[Finding]
@@ -268,7 +267,7 @@ class Monitor:
             if not echoed:
                 self._find(found, "AR-7", me.role, "a reply that does not echo the ask's fields")
             elif message.is_binary != asked.is_binary:
-                self._find(found, "AR-7", me.role, "a reply of another kind than the ask")
+                self._find(found, "AR-16", me.role, "a reply of another kind than the ask")
             return
         if message.is_error:
             done = False
@@ -278,7 +277,7 @@ class Monitor:
             done = message.is_empty_reply
             if not done:
                 text = f"the reply to a {ask.change} is neither empty nor an error"
-                self._find(found, "AR-8", me.role, text)
+                self._find(found, "AR-20", me.role, text)
             elif message.is_binary:
                 self._find(found, "FR-13", me.role, "an empty reply is text")
         self._follow(me, other, ask, done)

@@ -87,7 +87,7 @@ def prepare(message: Message) -> Prepared:
 
     Raises:
         MisuseError: the message has a token, which is one connection's and must not reach
-            others (SEC-3).
+            others (AR-17).
     """
     if message.wait:
         raise MisuseError("a broadcast carries no token", "clear the message's wait field")
@@ -112,6 +112,10 @@ LOCAL_ONLY: Final = frozenset(
     {"_OnNamespaceConnected", "_OnRoomJoined", "_OnRoomLeft", "_OnAnyEvent"}
 )
 _NATIVE_EVENT: Final = "_OnNativeMessage"
+
+PAST_TOKENS: Final = 256
+"""Tokens of closed asks that are remembered, to tell late and doubled replies from asks (AR-21).
+A reply that is later than so many asks is not worth more memory."""
 
 _OPEN: Final = "open"
 _CLOSED: Final = "closed"
@@ -192,27 +196,27 @@ class _Ask:
 class _Step:
     """A row of the membership table that is being followed, and what it is followed with."""
 
+    row: Row
     place: _Place
-    input: str
     events: list[Event]
     message: Message | None
     text: str
 
     @property
     def change(self) -> Change:
-        return self.place.entry if "enter" in self.input else self.place.exit
+        return self.place.entry if "enter" in self.row.input else self.place.exit
 
     @property
     def cause(self) -> Cause:
-        if self.input == "gone":
+        if self.row.input == "gone":
             return Cause.FORCED
-        return Cause.LOCAL if self.input in ("enter-done", "exit-done") else Cause.PEER
+        return Cause.LOCAL if self.row.input in ("enter-done", "exit-done") else Cause.PEER
 
     @property
     def ask(self) -> Message:
         """The peer's message; only what follows on a message asks for it."""
         if self.message is None:
-            raise AssertionError(f"{self.input} has no message")
+            raise AssertionError(f"{self.row.input} has no message")
         return self.message
 
 
@@ -230,7 +234,7 @@ class Session:
         namespaces: those that the application offers; others are refused to the peer
             (NS-3). ``None`` offers every one.
         decides: the changes that the application wants to decide itself. Others that the
-            peer asks for happen. A client cannot refuse a disconnect or a leave (NS-7).
+            peer asks for happen. A client cannot refuse a disconnect or a leave (NS-13).
         decides_handshake: a server's application wants to decide who is let in.
         native: what becomes of payloads that are no frames.
         limits: the bounds.
@@ -248,6 +252,7 @@ class Session:
         "_native",
         "_number",
         "_outgoing",
+        "_past",
         "_phase",
         "_questions",
         "_room_count",
@@ -286,6 +291,7 @@ class Session:
         self._outgoing: list[str | bytes] | None = None
         self._spaces: dict[str, _Space] = {}
         self._asks: dict[str, _Ask] | None = None
+        self._past: dict[str, None] | None = None
         self._questions: dict[int, str] | None = None
         self._judgements: dict[_Place, _Judgement] | None = None
 
@@ -346,7 +352,7 @@ class Session:
             if ask.deadline is None or ask.deadline > now:
                 continue
             ask.deadline = None
-            if ask.change is None:  # a change of membership may still come about (AR-12)
+            if ask.change is None:  # a change of membership may still come about (AR-15)
                 self._forget_ask(token)
             events.append(AskExpired(token))
         return events
@@ -508,7 +514,7 @@ class Session:
     def send_prepared(self, prepared: Prepared) -> bool:
         """Send an event that was encoded once for many; false where it does not concern this peer.
 
-        It concerns a peer whose namespace is connected and, for a room, that joined it (EV-1).
+        It concerns a peer whose namespace is connected and, for a room, that joined it (EV-8).
         """
         message = prepared.message
         if self._phase != _OPEN or not self._is_live(message.namespace, message.room):
@@ -530,7 +536,7 @@ class Session:
 
     def _before_open(self, payload: Payload, events: list[Event]) -> None:
         if len(payload) > self._limits.payload:
-            self._end_over("SEC-1", "the payload is too large", events)
+            self._end_over("SEC-2", "the payload is too large", events)
             return
         try:
             first = decode_handshake(payload)
@@ -586,7 +592,7 @@ class Session:
                 case "release":
                     self._release(events)
                 case "violation":
-                    [requirement] = row.requirements[""]
+                    requirement = row.requirements[""][0]
                     explanation = f"a handshake message ({input_}) came while {before!r}"
                     events.append(Violation(requirement, explanation, row.next == _CLOSED))
                 case "ended":
@@ -598,7 +604,7 @@ class Session:
         kept = payload if isinstance(payload, (str, bytes)) else bytes(payload)
         self._held_size += len(kept)
         if len(self._held) >= self._limits.held or self._held_size > self._limits.held_size:
-            self._end_over("SEC-2", "too much was sent before the handshake", events)
+            self._end_over("SEC-3", "too much was sent before the handshake", events)
         else:
             self._held.append(kept)
 
@@ -628,7 +634,7 @@ class Session:
 
     def _read(self, payload: Payload, events: list[Event]) -> None:
         if len(payload) > self._limits.payload:
-            self._end_over("SEC-1", "the payload is too large", events)
+            self._end_over("SEC-2", "the payload is too large", events)
             return
         try:
             message = decode(payload, native=self._native)
@@ -674,27 +680,21 @@ class Session:
             events.append(NativeReceived(payload))
 
     def _is_reply(self, wait: str, message: Message, events: list[Event]) -> bool:
-        """Whether this answers an ask of this side, or claims to; if so it is dealt with."""
-        asks = self._asks
-        ask = asks.get(wait) if asks else None
-        if ask is not None:
-            self._replied(wait, ask, message, events)
-            return True
+        """Whether this answers an ask of this side, or did; if so it is dealt with."""
         meaning = parse_wait(wait)
-        ask = asks.get(meaning.token) if asks else None
-        if ask is not None:
-            self._replied(meaning.token, ask, message, events)
+        for token in (wait, meaning.token):
+            ask = self._asks.get(token) if self._asks else None
+            if ask is not None:
+                self._replied(token, ask, message, events)
+                return True
+        is_mine = self.role is Role.CLIENT and meaning.kind is WaitKind.CLIENT_ASK
+        if is_mine or (self._past and (wait in self._past or meaning.token in self._past)):
+            events.append(UnmatchedReply(message))  # AR-21: not to be taken for an ask
             return True
-        mine = WaitKind.CLIENT_ASK if self.role is Role.CLIENT else WaitKind.SERVER_ASK
-        if meaning.kind is not mine:
-            return False
-        if message.event in CHANGE_OF and not message.is_error:
-            # A reply to a change is empty or an error: this can only be an ask, with a token
-            # of the wrong form.
-            events.append(Violation("AR-2", f"the token {wait!r} is not of the asking side's form"))
-            return False
-        events.append(UnmatchedReply(message))
-        return True
+        if self.role is Role.SERVER and meaning.kind is not WaitKind.CLIENT_ASK:
+            # Some clients make tokens of another form, and want replies all the same (AR-13).
+            events.append(Violation("AR-2", f"the token {wait!r} does not begin with '$'"))
+        return False
 
     def _replied(self, token: str, ask: _Ask, message: Message, events: list[Event]) -> None:
         self._forget_ask(token)
@@ -703,15 +703,15 @@ class Session:
             return
         done = message.is_empty_reply
         if not done and not message.is_error:
-            # Its sender did not do what was asked, whatever the body says (AR-8).
+            # Its sender did not do what was asked, whatever the body says (AR-19).
             explanation = f"the reply to a {ask.change} is neither empty nor an error"
-            events.append(Violation("AR-8", explanation))
+            events.append(Violation("AR-20", explanation))
         way = "enter" if ask.change is ask.place.entry else "exit"
         input_ = f"{way}-done" if done else f"{way}-error"
         self._change(ask.place, input_, events, message=message)
 
     def _local_only(self, message: Message, events: list[Event]) -> None:
-        events.append(Violation("EV-2", f"{message.event} is a notice inside one peer"))
+        events.append(Violation("EV-5", f"{message.event} is a notice inside one peer"))
         self._answer_ask(message, _INVALID_PAYLOAD)
 
     def _answer_ask(self, message: Message, text: str) -> None:
@@ -724,7 +724,7 @@ class Session:
         if questions is None:
             questions = self._questions = {}
         if len(questions) >= self._limits.questions:
-            events.append(Violation("SEC-1", "too many asks wait for their answer"))
+            events.append(Violation("SEC-7", "too many asks wait for their answer"))
             self._answer_ask(message, _TOO_MANY)
             return
         self._number += 1
@@ -744,7 +744,7 @@ class Session:
 
     def _change_asked(self, change: Change, message: Message, events: list[Event]) -> None:
         if not message.wait or message.is_no_op or message.is_error:
-            return  # NS-2
+            return  # NS-2, NS-10, NS-12
         is_room = change in (Change.JOIN, Change.LEAVE)
         if is_room and not self._is_live(message.namespace):
             self._answer_ask(message, _BAD_NAMESPACE)
@@ -804,7 +804,7 @@ class Session:
         if state in _LIVE and row.next == _OUT and not place.is_room:
             self._drop_inside(place.namespace, events)
         self._set_state(place, row.next)
-        step = _Step(place, input_, events, message, text)
+        step = _Step(row, place, events, message, text)
         for action in row.actions:
             _ACTIONS[action](self, step)
 
@@ -832,7 +832,8 @@ class Session:
         self._answer_ask(step.ask, _BAD_ROOM if step.place.is_room else _BAD_NAMESPACE)
 
     def _reply_full(self, step: _Step) -> None:
-        step.events.append(Violation("SEC-1", f"too many for one more {step.change}"))
+        requirement = step.row.requirements["room" if step.place.is_room else "namespace"][0]
+        step.events.append(Violation(requirement, f"too many for one more {step.change}"))
         self._answer_ask(step.ask, _TOO_MANY)
 
     def _judge(self, step: _Step) -> None:
@@ -952,8 +953,14 @@ class Session:
         return token
 
     def _forget_ask(self, token: str) -> None:
+        """Close an ask, and remember its token for a while to know a late reply by."""
         if self._asks:
             del self._asks[token]
+        if self._past is None:
+            self._past = {}
+        self._past[token] = None
+        if len(self._past) > PAST_TOKENS:
+            del self._past[next(iter(self._past))]
 
     def _send(self, payload: str | bytes) -> None:
         if self._outgoing is None:
