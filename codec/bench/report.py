@@ -37,8 +37,8 @@ _WIDTH: Final = 136
 """Characters that a line of the table needs."""
 
 FOOTNOTES: Final = (
-    "Each cell: the median over all rounds of the time of one call, and below it its ratio to this "
-    "codec, interpreted, in that column; under 1 is faster.",
+    "Each cell: the median over all rounds of a round's best time of one call, and below it its "
+    "ratio to this codec, interpreted, in that column; under 1 is faster.",
     "[1] The measuring loop with a call of a Python function that does nothing; every Python row "
     "contains it, nothing is subtracted.",
     "[2] Decoding does not copy a large body: reading it does, once. A message that is encoded "

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Final
 
 from neffos_codec._errors import EncodeError, Reason
-from neffos_codec._message import SEPARATORS, Message, escape
+from neffos_codec._message import ESCAPE, SEPARATORS, Message
 from neffos_codec._native import NativeMessage
 from neffos_codec._options import Native
 from neffos_codec._utf8 import first_surrogate
 
-_FLAGS: Final = ("0;0", "0;1", "1;0", "1;1")
+_FLAGS: Final = ("0;0;", "0;1;", "1;0;", "1;1;")
 _NEVER: Final = Native.NEVER
 _FALLBACK: Final = Native.FALLBACK
 _ONLY: Final = Native.ONLY
@@ -39,36 +39,29 @@ def encode(message: Message | NativeMessage, *, native: Native = _NEVER) -> str 
     if isinstance(message, Message):
         if native is _ONLY:
             raise EncodeError(Reason.NATIVE_MODE, "a peer in native-only mode reads no frames")
-        body = message.body
-        if isinstance(body, bytes):
-            return _head(message).encode("utf-8", "surrogateescape") + body
         namespace = message._namespace
+        if ";" in namespace:
+            namespace = namespace.replace(";", ESCAPE)
         room = message._room
+        if ";" in room:
+            room = room.replace(";", ESCAPE)
         event = message._event
-        if (
-            message._is_error
-            or message._is_no_op
-            or not event
-            or ";" in namespace
-            or ";" in room
-            or ";" in event
-        ):
-            return _head(message) + body
-        return f"{message._wait};{namespace};{room};{event};0;0;{body}"
+        if ";" in event:
+            event = event.replace(";", ESCAPE)
+        flags = "0;0;"
+        if message._is_error or message._is_no_op or not event:
+            number = 2 * message._is_error + message._is_no_op
+            flags = ";;" if message.is_empty_reply else _FLAGS[number]
+        body = message._body
+        if isinstance(body, tuple):
+            body = message.body
+        if isinstance(body, str):
+            return f"{message._wait};{namespace};{room};{event};{flags}{body}"
+        head = f"{message._wait};{namespace};{room};{event};{flags}"
+        return head.encode("utf-8", "surrogateescape") + body
     if isinstance(message, NativeMessage):
         return _native(message.payload, native)
     raise TypeError(f"this is no message: {type(message).__name__}")
-
-
-def _head(message: Message) -> str:
-    """Write what stands before the body."""
-    if message.is_empty_reply:
-        return f"{message._wait};;;;;;"
-    flags = _FLAGS[2 * message._is_error + message._is_no_op]
-    return (
-        f"{message._wait};{escape(message._namespace)};{escape(message._room)};"
-        f"{escape(message._event)};{flags};"
-    )
 
 
 def _native(payload: str | bytes, native: Native) -> str | bytes:

@@ -91,9 +91,10 @@ class Message:
                     offset=wait.index(";"),
                     field="wait",
                 )
-            _check_escape("namespace", namespace)
-            _check_escape("room", room)
-            _check_escape("event", event)
+            if "@" in namespace or "@" in room or "@" in event:
+                _check_escape("namespace", namespace)
+                _check_escape("room", room)
+                _check_escape("event", event)
         self._wait = wait
         self._namespace = namespace
         self._room = room
@@ -283,11 +284,15 @@ def unescape(field: str) -> str:
 def _plain_text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be str, not {type(value).__name__}")
-    bad = first_surrogate(value)
-    if bad >= 0:
-        raise EncodeError(
-            Reason.UTF8, "a surrogate has no UTF-8 form and cannot be sent", offset=bad, field=name
-        )
+    if not value.isascii():
+        bad = first_surrogate(value)
+        if bad >= 0:
+            raise EncodeError(
+                Reason.UTF8,
+                "a surrogate has no UTF-8 form and cannot be sent",
+                offset=bad,
+                field=name,
+            )
     # A member of a string enumeration formats as its name: keep only its characters.
     return value if type(value) is str else str.__str__(value)
 

@@ -215,7 +215,8 @@ def test_native_text_is_utf8_to_the_strict_reading(native: Native) -> None:  # F
     assert decode("a\udcff", native=native) == NativeMessage("a\udcff")
     with pytest.raises(DecodeError) as caught:
         decode("a\udcff", reading=Reading.STRICT, native=native)
-    assert (caught.value.reason, caught.value.offset) == (Reason.UTF8, 1)
+    error = caught.value
+    assert (error.reason, error.field, error.offset) == (Reason.UTF8, None, 1)
 
 
 @all_modes
@@ -238,6 +239,8 @@ def test_a_frame_that_is_wrong_is_no_native_message() -> None:
         (NativeMessage("hello"), Native.NEVER, Reason.NATIVE_MODE, "NM-1"),
         (Message("w"), Native.ONLY, Reason.NATIVE_MODE, "NM-1"),
         (NativeMessage(""), Native.ONLY, Reason.EMPTY, "FR-14"),
+        (NativeMessage("a\ud800"), Native.ONLY, Reason.UTF8, "FR-12"),
+        (NativeMessage("\udcff"), Native.FALLBACK, Reason.UTF8, "FR-12"),
         (NativeMessage(b""), Native.FALLBACK, Reason.EMPTY, "FR-14"),
         (NativeMessage(FRAME), Native.FALLBACK, Reason.NATIVE_LOOKS_LIKE_FRAME, "NM-3"),
         (NativeMessage(b";;;;;;;"), Native.FALLBACK, Reason.NATIVE_LOOKS_LIKE_FRAME, "NM-3"),

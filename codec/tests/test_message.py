@@ -95,7 +95,7 @@ def test_flags_are_bool_and_nothing_like_it(name: str, value: Any) -> None:
         ("namespace", f"ab{ESCAPE}", Reason.ESCAPE_LITERAL, "FR-4", 2),
         ("room", f"{ESCAPE};", Reason.ESCAPE_LITERAL, "FR-4", 0),
         ("event", "x@%!semicolon;", Reason.ESCAPE_LITERAL, "FR-4", 1),  # no literal, until escaped
-        ("event", ";semicolon@%!@%!semicolon;", Reason.ESCAPE_LITERAL, "FR-4", 10),
+        ("event", "@;semicolon@%!@%!semicolon;", Reason.ESCAPE_LITERAL, "FR-4", 14),
         ("wait", "a\ud800", Reason.UTF8, "FR-12", 1),
         ("namespace", "\udcff", Reason.UTF8, "FR-12", 0),
         ("room", "é\udfff", Reason.UTF8, "FR-12", 1),

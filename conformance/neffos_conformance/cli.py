@@ -110,7 +110,8 @@ def server(
             )
     passed = sum(result.verdict is Verdict.PASS for result in results)
     console.print(f"{passed} of {len(results)} cases passed; report: {report_path}", soft_wrap=True)
-    sys.exit(EXIT_PASS if passed == len(results) else EXIT_FAIL)
+    failed = any(result.verdict in (Verdict.FAIL, Verdict.ERROR) for result in results)
+    sys.exit(EXIT_FAIL if failed else EXIT_PASS)
 
 
 async def _judge(

@@ -1,14 +1,14 @@
 """A small server with the conformance application, so that the suite runs anywhere.
 
-It answers what the cases ask, on one connection at a time and without broadcast. The codec
-does the reading and writing; the state of a connection is a set of namespaces and of rooms.
+It answers what the cases ask, on one connection at a time and without broadcast. The session
+does the protocol; this module is the application on it.
 """
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from secrets import token_bytes
 from typing import Final
@@ -16,34 +16,26 @@ from typing import Final
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from neffos_codec import (
-    DecodeError,
-    HandshakeAccept,
-    HandshakeRefuse,
-    HandshakeRequest,
-    Message,
-    WaitTokens,
-    decode,
-    decode_handshake,
-    encode,
-    encode_handshake,
+from neffos_codec import Message, WaitTokens
+from neffos_protocol import (
+    DEFAULT_LIMITS,
+    Asked,
+    Change,
+    ChangeAsked,
+    Event,
+    HandshakeAsked,
+    Received,
+    Replied,
+    Role,
+    Session,
 )
-
-MAX_SIZE: Final = 16 << 20
-"""Octets of one message: sixteen times the largest of the cases."""
-
-MAX_QUEUED: Final = 64
-"""Messages held before the handshake (SEC): a client has a handful to say that early."""
 
 Serve = Callable[[str | bytes], list[str | bytes]]
 """What a server does with one payload: the payloads that it sends."""
 
 Answer = Message | None
 Handler = Callable[["Peer", Message], Answer]
-
-
-class _RefusedError(Exception):
-    """What the application says no with."""
+"""What the application does with an event: its reply, or ``None`` for none."""
 
 
 def _echo(_: Peer, message: Message) -> Answer:
@@ -60,13 +52,12 @@ def _silent(_: Peer, message: Message) -> Answer:
 
 
 def _whoami(peer: Peer, message: Message) -> Answer:
-    return message.reply(peer.id)
+    return message.reply(peer.session.id)
 
 
 def _ask_me(peer: Peer, message: Message) -> Answer:
-    question = message.replace(wait=peer.tokens(), event="question")
-    peer.asked.add(question.wait)
-    return question
+    peer.session.ask(message.namespace, "question", message.body)
+    return None
 
 
 APPLICATION: Final[dict[str, dict[str, Handler]]] = {
@@ -83,99 +74,71 @@ APPLICATION: Final[dict[str, dict[str, Handler]]] = {
 }
 """Namespaces, events and handlers of the conformance application."""
 
+REFUSED: Final = {
+    (Change.CONNECT, "refused", ""): "namespace is closed",
+    (Change.DISCONNECT, "sticky", ""): "namespace is sticky",
+    (Change.JOIN, "app", "locked"): "room is locked",
+    (Change.LEAVE, "app", "sticky"): "room is sticky",
+}
+"""What the application does not let happen, and what it says to that."""
+
 
 class Peer:
-    """What the server knows of one client."""
+    """One connection of the server: a session, and the application on it.
+
+    Args:
+        connection_id: the id that the client gets.
+        refusal: the text to turn the client away with, or ``None`` to let it in.
+    """
 
     def __init__(self, connection_id: str, refusal: str | None) -> None:
-        self.id = connection_id
         self.refusal = refusal
-        self.accepted = False
-        self.ended = False
-        self.queue: list[str | bytes] = []
-        self.rooms: dict[str, set[str]] = {}
-        self.tokens = WaitTokens(client=False, clock=time.time_ns, entropy=token_bytes)
-        self.asked: set[str] = set()
+        self.session = Session(
+            Role.SERVER,
+            tokens=WaitTokens(client=False, clock=time.time_ns, entropy=token_bytes),
+            id=connection_id,
+            namespaces=APPLICATION,
+            decides=frozenset(Change),
+            decides_handshake=True,
+        )
 
     def receive(self, payload: str | bytes) -> list[str | bytes]:
         """Take one payload and give those to send."""
-        if not payload:
-            return []
-        if not self.accepted:
-            try:
-                return self._before_handshake(payload)
-            except _RefusedError as refused:
-                self.ended = True
-                return [encode_handshake(HandshakeRefuse(str(refused)))]
-        try:
-            message = decode(payload)
-        except DecodeError:
-            return []
-        answer = self._answer(message)
-        return [encode(answer)] if answer else []
+        self._handle(self.session.receive(payload))
+        return self.session.outgoing()
 
-    def _before_handshake(self, payload: str | bytes) -> list[str | bytes]:
-        try:
-            first = decode_handshake(payload)
-        except DecodeError:
-            if len(self.queue) >= MAX_QUEUED:
-                raise _RefusedError("too many messages before the handshake") from None
-            self.queue.append(payload)
-            return []
-        if not isinstance(first, HandshakeRequest):
-            raise _RefusedError("a client begins with M")
-        if self.refusal is not None:
-            raise _RefusedError(self.refusal)
-        self.accepted = True
-        sent: list[str | bytes] = [encode_handshake(HandshakeAccept(self.id))]
-        for queued in self.queue:
-            sent += self.receive(queued)
-        self.queue.clear()
-        return sent
+    def _handle(self, events: Iterable[Event]) -> None:
+        session = self.session
+        for event in events:
+            match event:
+                case HandshakeAsked():
+                    refusal = self.refusal
+                    self._handle(
+                        session.let_in() if refusal is None else session.turn_away(refusal)
+                    )
+                case ChangeAsked(change, namespace, room):
+                    text = REFUSED.get((change, namespace, room))
+                    self._handle(session.deny(event, text) if text else session.allow(event))
+                case Asked(message):
+                    self._answer(event, self._call(message))
+                case Received(message):
+                    answer = self._call(message)
+                    if answer and not answer.is_error:
+                        session.emit(answer.namespace, answer.event, answer.body)
+                case Replied(message=message):
+                    session.emit(message.namespace, "answer", message.body)
 
-    def _answer(self, message: Message) -> Answer:
-        if message.wait in self.asked:
-            self.asked.remove(message.wait)
-            return message.replace(wait="", event="answer")
-        match message.event:
-            case "_OnNamespaceConnect" | "_OnNamespaceDisconnect" | "_OnRoomJoin" | "_OnRoomLeave":
-                if not message.wait or message.is_no_op:
-                    return None
-                try:
-                    return message.empty_reply() if self._change(message) else None
-                except _RefusedError as refused:
-                    return message.error_reply(str(refused))
-        if message.namespace not in self.rooms:
-            return None
+    def _call(self, message: Message) -> Answer:
         handler = APPLICATION[message.namespace].get(message.event)
         return handler(self, message) if handler else None
 
-    def _change(self, message: Message) -> bool:
-        """Do what a system event asks; false where it is to be dropped."""
-        namespace, room = message.namespace, message.room
-        connected = self.rooms.get(namespace)
-        match message.event:
-            case "_OnNamespaceConnect" if connected is None:
-                if namespace not in APPLICATION:
-                    raise _RefusedError("bad namespace")
-                if namespace == "refused":
-                    raise _RefusedError("namespace is closed")
-                self.rooms[namespace] = set()
-            case "_OnNamespaceDisconnect" if connected is not None:
-                if namespace == "sticky":
-                    raise _RefusedError("namespace is sticky")
-                del self.rooms[namespace]
-            case "_OnRoomJoin" | "_OnRoomLeave" if connected is None:
-                return False
-            case "_OnRoomJoin" if connected is not None and room not in connected:
-                if room == "locked":
-                    raise _RefusedError("room is locked")
-                connected.add(room)
-            case "_OnRoomLeave" if connected is not None and room in connected:
-                if room == "sticky":
-                    raise _RefusedError("room is sticky")
-                connected.remove(room)
-        return True
+    def _answer(self, asked: Asked, answer: Answer) -> None:
+        if answer is None:
+            self.session.ignore(asked)
+        elif answer.is_error:
+            self.session.refuse(asked, str(answer.body))
+        else:
+            self.session.reply(asked, answer.body)
 
 
 def _unchanged(serve: Serve) -> Serve:
@@ -204,11 +167,13 @@ async def embedded_server(
             async for payload in connection:
                 for sent in receive(payload):
                     await connection.send(sent)
-                if peer.ended:
+                if peer.session.is_closed:
                     break
         except ConnectionClosed:
             pass
 
-    async with serve(client, host, 0, ping_interval=None, max_size=MAX_SIZE) as server:
+    async with serve(
+        client, host, 0, ping_interval=None, max_size=DEFAULT_LIMITS.payload
+    ) as server:
         port = server.sockets[0].getsockname()[1]
         yield f"ws://{host}:{port}/"

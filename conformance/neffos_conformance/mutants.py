@@ -388,6 +388,14 @@ def unconnected_answered(serve: Serve) -> Serve:
     return wrong
 
 
+@_breaks("NS-17")
+def unconnected_unanswered(serve: Serve) -> Serve:
+    """Drops asks for a namespace that is not connected, as the Go server does."""
+    return _changing(lambda m: None if m.body == "bad namespace" and m.namespace == "app" else m)(
+        serve
+    )
+
+
 # ---------------------------------------------------------------- rooms
 
 

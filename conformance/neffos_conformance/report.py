@@ -19,13 +19,20 @@ from neffos_codec import COMPILED
 from neffos_conformance.case import Case, Expect, ExpectClosed, Silence
 from neffos_conformance.connection import Closed
 from neffos_conformance.run import Line, Result, Verdict
+from neffos_protocol.catalogue import requirement
 
 REPORT_FORMAT: Final = 1
 
 _SHOWN: Final = 160
 """Characters of a payload on the terminal; the report has it whole."""
 
-_COLOUR: Final = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.ERROR: "magenta"}
+_COLOUR: Final = {
+    Verdict.PASS: "green",
+    Verdict.FAIL: "red",
+    Verdict.NON_STRICT: "yellow",
+    Verdict.INFORMATIONAL: "cyan",
+    Verdict.ERROR: "magenta",
+}
 
 
 def report(url: str, results: Sequence[Result], started: datetime) -> dict[str, Any]:
@@ -101,7 +108,8 @@ def _show_failure(console: Console, result: Result, command: str) -> None:
     colour = _COLOUR[result.verdict]
     case = result.case
     console.print(f"[bold {colour}]{result.verdict.value}[/] [bold]{case.id}[/] {case.title}")
-    console.print(f"  requirements: {', '.join(case.requirements)}")
+    for id_ in case.requirements:
+        console.print(f"  {id_}: {escape(requirement(id_).text)}")
     console.print(f"  {escape(result.explanation)}")
     for line in result.exchange:
         arrow = "[cyan]→[/]" if line.sent else "[yellow]←[/]"

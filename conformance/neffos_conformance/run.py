@@ -17,6 +17,7 @@ from neffos_codec import DecodeError, decode
 from neffos_conformance.case import START_STEPS, Case, Expect, ExpectClosed, Send, Silence, Step
 from neffos_conformance.connection import Closed, Connection, DialError
 from neffos_conformance.match import Bindings, difference, fill
+from neffos_protocol.catalogue import Level, requirement
 
 CASE_DEADLINE: Final = 5.0
 """Seconds that one case may take. A server on this machine answers in milliseconds; one
@@ -37,6 +38,11 @@ class Verdict(StrEnum):
 
     PASS = "pass"  # noqa: S105  # no password
     FAIL = "fail"
+    """A MUST is broken."""
+    NON_STRICT = "non-strict"
+    """A SHOULD is not followed."""
+    INFORMATIONAL = "informational"
+    """What the peer does differently is left to it."""
     ERROR = "error"
     """The case could not be run to its end for a reason outside it."""
 
@@ -78,6 +84,28 @@ class Result:
     seconds: float = 0.0
 
 
+_WEIGHT: Final = {
+    Level.MUST: Verdict.FAIL,
+    Level.MUST_NOT: Verdict.FAIL,
+    Level.SHOULD: Verdict.NON_STRICT,
+    Level.SHOULD_NOT: Verdict.NON_STRICT,
+    Level.MAY: Verdict.INFORMATIONAL,
+    Level.UNSPECIFIED: Verdict.INFORMATIONAL,
+}
+
+
+def verdict_on_failure(case: Case) -> Verdict:
+    """Say how much it weighs when a peer does not do what a case expects.
+
+    That is the catalogue's to say, by the strongest requirement that the case shows.
+    """
+    weights = {_WEIGHT[requirement(id_).level] for id_ in case.requirements}
+    for verdict in (Verdict.FAIL, Verdict.NON_STRICT):
+        if verdict in weights:
+            return verdict
+    return Verdict.INFORMATIONAL
+
+
 class _MismatchError(Exception):
     """The peer did not do what the step expects."""
 
@@ -116,12 +144,12 @@ async def run_case(url: str, case: Case, *, deadline: float = CASE_DEADLINE) -> 
                 await talk.do(step)
             result.step = -1
     except _MismatchError as mismatch:
-        result.verdict, result.explanation = Verdict.FAIL, str(mismatch)
+        result.verdict, result.explanation = verdict_on_failure(case), str(mismatch)
     except DialError as error:
         result.verdict, result.explanation = Verdict.ERROR, str(error)
     except TimeoutError:
         waiting = talk.waiting if talk else "the connection"
-        result.verdict = Verdict.FAIL
+        result.verdict = verdict_on_failure(case)
         result.explanation = f"{waiting} did not come within {deadline:g} s"
     finally:
         if talk:

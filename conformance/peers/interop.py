@@ -212,7 +212,8 @@ def vector_payloads() -> Iterator[tuple[str, bytes]]:
     """Give the payloads of the decode vectors."""
     for path in sorted((ROOT / "codec" / "vectors").glob("decode*.json")):
         for vector in json.loads(path.read_text("utf-8"))["vectors"]:
-            yield vector["kind"], data(vector["payload"])
+            if vector["kind"] != "other":  # what no transport delivers
+                yield vector["kind"], data(vector["payload"])
 
 
 def data(described: Any) -> bytes:

@@ -11,7 +11,8 @@ from jsonschema import Draft202012Validator
 from neffos_conformance.case import Case, select, server_cases
 from neffos_conformance.embedded import Serve, embedded_server
 from neffos_conformance.mutants import BROKEN_REQUIREMENT, MUTANTS
-from neffos_conformance.run import Result, Verdict, run_cases
+from neffos_conformance.run import Result, Verdict, run_cases, verdict_on_failure
+from neffos_protocol.catalogue import requirements
 
 SHORT = 0.5
 """Seconds for a case against a mutant that says nothing; the correct ones take milliseconds."""
@@ -34,7 +35,7 @@ def kills() -> dict[str, set[str]]:
         return {
             result.case.id
             for result in results
-            if result.verdict is Verdict.FAIL and result.step >= 0
+            if result.verdict in (Verdict.FAIL, Verdict.NON_STRICT) and result.step >= 0
         }
 
     return {name: killed(name) for name in MUTANTS}
@@ -64,6 +65,24 @@ def test_ids_are_unique_and_shaped_like_requirements():
     assert len(ids) == len(set(ids))
     for case in server_cases():
         assert case.id.startswith(("ALL-", *(f"{name}." for name in case.requirements))), case.id
+
+
+def test_every_requirement_of_a_case_is_in_the_catalogue():
+    cited = {id_ for case in server_cases() for id_ in case.requirements}
+    assert cited <= requirements().keys()
+
+
+@pytest.mark.parametrize(
+    ("ids", "verdict"),
+    [
+        (("NS-1", "NS-17"), Verdict.FAIL),
+        (("NS-17", "TR-4"), Verdict.NON_STRICT),
+        (("TR-4",), Verdict.INFORMATIONAL),
+        (("EV-7",), Verdict.INFORMATIONAL),
+    ],
+)
+def test_the_catalogue_says_how_much_a_failure_weighs(ids, verdict):
+    assert verdict_on_failure(Case("X-1.1", "", ids, "dialled", ())) is verdict
 
 
 def test_the_data_fits_its_schema():

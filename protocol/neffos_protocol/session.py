@@ -52,6 +52,7 @@ from neffos_protocol.events import (
 )
 from neffos_protocol.limits import DEFAULT_LIMITS, SessionLimits
 from neffos_protocol.machines import HANDSHAKE, MEMBERSHIP, Row
+from neffos_protocol.registry import constant, group
 
 
 @unique
@@ -101,17 +102,21 @@ def _check_event(event: str) -> None:
         )
 
 
+def _constant(name: str) -> str:
+    return str(constant(name).value)
+
+
 REQUEST_EVENT: Final = {
-    Change.CONNECT: "_OnNamespaceConnect",
-    Change.DISCONNECT: "_OnNamespaceDisconnect",
-    Change.JOIN: "_OnRoomJoin",
-    Change.LEAVE: "_OnRoomLeave",
+    Change.CONNECT: _constant("event.namespace-connect"),
+    Change.DISCONNECT: _constant("event.namespace-disconnect"),
+    Change.JOIN: _constant("event.room-join"),
+    Change.LEAVE: _constant("event.room-leave"),
 }
 CHANGE_OF: Final = {event: change for change, event in REQUEST_EVENT.items()}
 LOCAL_ONLY: Final = frozenset(
-    {"_OnNamespaceConnected", "_OnRoomJoined", "_OnRoomLeft", "_OnAnyEvent"}
+    {str(entry.value) for entry in group("notification-event")} | {_constant("event.any")}
 )
-_NATIVE_EVENT: Final = "_OnNativeMessage"
+_NATIVE_EVENT: Final = _constant("event.native")
 
 PAST_TOKENS: Final = 256
 """Tokens of closed asks that are remembered, to tell late and doubled replies from asks (AR-21).
@@ -122,9 +127,9 @@ _CLOSED: Final = "closed"
 _OUT: Final = "out"
 _LIVE: Final = MEMBERSHIP.live
 
-_BAD_NAMESPACE: Final = "bad namespace"
-_BAD_ROOM: Final = "bad room"
-_INVALID_PAYLOAD: Final = "invalid payload"
+_BAD_NAMESPACE: Final = _constant("error.bad-namespace")
+_BAD_ROOM: Final = _constant("error.bad-room")
+_INVALID_PAYLOAD: Final = _constant("error.invalid-payload")
 _TOO_MANY: Final = "too many"
 
 _CAUSE_OF_END: Final = {

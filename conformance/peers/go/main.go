@@ -1,0 +1,82 @@
+// Command peer puts the Go implementation of neffos under the conformance suite.
+//
+// It is a program of its own, spoken to over pipes and sockets, so that the suite needs no Go to
+// be written in and can hold any other implementation to the same lines:
+//
+//	peer serve [-addr 127.0.0.1:0]   the conformance application over gorilla and over gobwas
+//	peer codec                       the library's codec as JSON lines, stdin to stdout
+//	peer version                     what exactly is being tested
+//
+// Nothing in this module works around what the library sends or accepts: whatever is seen on the
+// wire is the library's own behaviour. Standard output carries answers only, logs go to stderr.
+// The exit status is 0 after an orderly end, 1 if the work failed and 2 for a wrong command line.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+const usage = `usage:
+  peer serve [-addr 127.0.0.1:0]
+  peer codec
+  peer version
+`
+
+// errUsage marks a mistake in the command line, which is told apart from a failure of the work.
+var errUsage = errors.New("wrong command line")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
+	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	switch {
+	case err == nil:
+	case errors.Is(err, errUsage):
+		fmt.Fprintf(os.Stderr, "peer: %v\n%s", err, usage)
+		os.Exit(2)
+	default:
+		fmt.Fprintf(os.Stderr, "peer: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// run is main without the process around it, so that tests can be the parent.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	if len(args) == 0 {
+		return fmt.Errorf("%w: no subcommand", errUsage)
+	}
+
+	name := args[0]
+	flags := flag.NewFlagSet("peer "+name, flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // main prints the usage, once
+	addr := "127.0.0.1:0"
+	if name == "serve" {
+		flags.StringVar(&addr, "addr", addr, "address to listen on")
+	}
+	if err := flags.Parse(args[1:]); err != nil {
+		return fmt.Errorf("%w: %v", errUsage, err)
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("%w: unexpected %q", errUsage, flags.Arg(0))
+	}
+
+	switch name {
+	case "serve":
+		return serve(ctx, addr, stdin, stdout, stderr)
+	case "codec":
+		return serveCodec(stdin, stdout)
+	case "version":
+		return json.NewEncoder(stdout).Encode(currentProvenance())
+	default:
+		return fmt.Errorf("%w: unknown subcommand %q", errUsage, name)
+	}
+}

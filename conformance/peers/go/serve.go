@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+
+	"github.com/kataras/neffos"
+	"github.com/kataras/neffos/gobwas"
+	"github.com/kataras/neffos/gorilla"
+)
+
+// backends are the WebSocket implementations the library comes with. Each keeps its own defaults,
+// Origin policy included: where they differ is part of what the suite records.
+var backends = map[string]neffos.Upgrader{
+	"gorilla": gorilla.DefaultUpgrader,
+	"gobwas":  gobwas.DefaultUpgrader,
+}
+
+// readiness is the one line that serve prints, when connections are accepted.
+type readiness struct {
+	Ready bool `json:"ready"`
+	provenance
+	Endpoints map[string]string `json:"endpoints"`
+}
+
+// serve runs the conformance application until ctx ends or stdin does. A parent that dies, however
+// it dies, closes its end of the pipe: no peer outlives its suite.
+//
+// The WebSocket connections are not closed one by one on the way out. net/http has given them away
+// and the end of the process takes them; waiting for them could only delay it.
+func serve(ctx context.Context, addr string, stdin io.Reader, stdout, stderr io.Writer) error {
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+
+	logger := log.New(stderr, "peer: ", log.LstdFlags|log.Lmicroseconds)
+	mux := http.NewServeMux()
+	ready := readiness{Ready: true, provenance: currentProvenance(), Endpoints: map[string]string{}}
+	for name, upgrade := range backends {
+		app := newApplication(upgrade, askPatience)
+		app.OnUpgradeError = func(err error) { logger.Printf("%s: no upgrade: %v", name, err) }
+		mux.Handle("/"+name, app)
+		ready.Endpoints[name] = "ws://" + listener.Addr().String() + "/" + name
+	}
+
+	server := &http.Server{Handler: mux, ErrorLog: logger}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+
+	// The listener queues whoever connects before Serve gets to run, so this is not too early.
+	if err := json.NewEncoder(stdout).Encode(ready); err != nil {
+		return errors.Join(err, server.Close())
+	}
+
+	abandoned := make(chan struct{})
+	go func() {
+		io.Copy(io.Discard, stdin) // an error ends the input as well
+		close(abandoned)
+	}()
+
+	select {
+	case err := <-served:
+		return err
+	case <-abandoned:
+	case <-ctx.Done():
+	}
+	return server.Close()
+}

@@ -1,0 +1,270 @@
+"""The requirements and the divergences as values.
+
+This module reads ``data/requirements.toml`` and ``data/divergences.toml`` and owns their types.
+It does not judge them: their form is that of the JSON Schemas beside them, which the tests hold
+them to. What a requirement means is in its text alone.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum, unique
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+__all__ = [
+    "NOT_TESTABLE",
+    "Behaviour",
+    "Divergence",
+    "Evidence",
+    "Level",
+    "Observation",
+    "Requirement",
+    "Status",
+    "Verdict",
+    "divergence",
+    "divergences",
+    "peers",
+    "requirement",
+    "requirements",
+]
+
+_Entry = TypeVar("_Entry")
+
+NOT_TESTABLE: Final = "no: "
+"""Begins the only entry of ``Requirement.testable`` where no test can see the requirement."""
+
+
+@unique
+class Level(StrEnum):
+    """How much a requirement asks for, as RFC 2119 defines the words."""
+
+    MUST = "MUST"
+    MUST_NOT = "MUST NOT"
+    SHOULD = "SHOULD"
+    SHOULD_NOT = "SHOULD NOT"
+    MAY = "MAY"
+    UNSPECIFIED = "unspecified"
+    """The specification says that it leaves something open."""
+
+
+@unique
+class Status(StrEnum):
+    """Why a requirement is what it is."""
+
+    REQUIRED_FOR_INTEROP = "required-for-interop"
+    """Peers in use rely on it."""
+    CHOSEN = "chosen"
+    """Peers differ or are wrong, and this is the safe choice."""
+    GO_TODAY = "go-today"
+    """What the Go server happens to do; others need not."""
+
+
+@unique
+class Verdict(StrEnum):
+    """Whether a real peer keeps a requirement."""
+
+    OBEYS = "obeys"
+    BREAKS = "breaks"
+    NOT_APPLICABLE = "not-applicable"
+    """The peer has not the role, or not the feature, that the requirement is about."""
+
+
+@unique
+class Evidence(StrEnum):
+    """How it is known what a peer does."""
+
+    MEASURED = "measured"
+    """On a running peer."""
+    READ = "read"
+    """In its source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one real peer makes of one requirement.
+
+    Attributes:
+        verdict: whether it keeps it.
+        evidence: how that is known.
+        what: what it does instead; empty unless the verdict is ``BREAKS``.
+    """
+
+    verdict: Verdict
+    evidence: Evidence
+    what: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One rule of the protocol.
+
+    Attributes:
+        id: its name for ever, for example ``"FR-2"``.
+        level: how much it asks for.
+        binds: who has to keep it: of ``"client"``, ``"server"`` and ``"codec"``.
+        text: the rule, one sentence with the word of its level.
+        reason: why it is so, and why so where peers disagree.
+        status: whether peers rely on it, or it was chosen, or is mere habit.
+        since: the line of neffos from which some peer keeps it; ``"unknown"`` where none does.
+        testable: where a test can see it: of ``"wire-server"``, ``"wire-client"`` and
+            ``"codec"``; or one entry that begins with ``NOT_TESTABLE`` and says why not.
+        facts: the observations behind it, as ``"section.bullet"`` of the notes on real peers.
+        peers: what each real peer makes of it, by the names that ``peers()`` explains.
+    """
+
+    id: str
+    level: Level
+    binds: tuple[str, ...]
+    text: str
+    reason: str
+    status: Status
+    since: str
+    testable: tuple[str, ...]
+    facts: tuple[str, ...]
+    peers: Mapping[str, Observation]
+
+    @property
+    def family(self) -> str:
+        """The letters of the id, which say what the requirement is about."""
+        return self.id.partition("-")[0]
+
+    @property
+    def is_testable(self) -> bool:
+        """Whether some test can see if the requirement is kept."""
+        return not self.testable[0].startswith(NOT_TESTABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """What some real peers do where others do something else, or where all are wrong.
+
+    Attributes:
+        peers: their names.
+        does: what they do.
+        evidence: how that is known.
+        backend: the one backend of the Go peer that does it; empty where all do.
+    """
+
+    peers: tuple[str, ...]
+    does: str
+    evidence: Evidence
+    backend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """A matter in which real peers differ or are wrong.
+
+    Attributes:
+        id: its name for ever, for example ``"DV-1"``.
+        title: what it is about.
+        choice: what the specification asks for, in short.
+        requirements: the ids of the requirements that say it in full.
+        consequence: what it means to people who use the peers as they are.
+        behaviours: what the peers do.
+    """
+
+    id: str
+    title: str
+    choice: str
+    requirements: tuple[str, ...]
+    consequence: str
+    behaviours: tuple[Behaviour, ...]
+
+
+def requirement(id_: str) -> Requirement:
+    """Give one requirement.
+
+    Raises:
+        KeyError: there is none of that id; the text says which ids there are.
+    """
+    return _one(requirements(), id_, "requirement")
+
+
+def divergence(id_: str) -> Divergence:
+    """Give one divergence.
+
+    Raises:
+        KeyError: there is none of that id; the text says which ids there are.
+    """
+    return _one(divergences(), id_, "divergence")
+
+
+@cache
+def requirements() -> Mapping[str, Requirement]:
+    """Give every requirement by its id, in the order of the catalogue."""
+    tables = _load("requirements.toml")["requirement"]
+    return MappingProxyType({table["id"]: _requirement(table) for table in tables})
+
+
+@cache
+def divergences() -> Mapping[str, Divergence]:
+    """Give every divergence by its id, in the order of the catalogue."""
+    tables = _load("divergences.toml")["divergence"]
+    return MappingProxyType({table["id"]: _divergence(table) for table in tables})
+
+
+@cache
+def peers() -> Mapping[str, str]:
+    """Give what each observed peer is, by the name that the catalogues use for it."""
+    tables = _load("requirements.toml")["peer"]
+    return MappingProxyType({table["name"]: table["about"] for table in tables})
+
+
+def _load(name: str) -> dict[str, Any]:
+    return tomllib.loads(files("neffos_protocol.data").joinpath(name).read_text("utf-8"))
+
+
+def _one(entries: Mapping[str, _Entry], id_: str, kind: str) -> _Entry:
+    try:
+        return entries[id_]
+    except KeyError:
+        family = id_.partition("-")[0]
+        near = [known for known in entries if known.partition("-")[0] == family] or [*entries]
+        raise KeyError(f"no {kind} {id_!r}; they go from {near[0]} to {near[-1]}") from None
+
+
+def _requirement(table: dict[str, Any]) -> Requirement:
+    return Requirement(
+        id=table["id"],
+        level=Level(table["level"]),
+        binds=tuple(table["binds"]),
+        text=table["text"],
+        reason=table["reason"],
+        status=Status(table["status"]),
+        since=table["since"],
+        testable=tuple(table["testable"]),
+        facts=tuple(table["facts"]),
+        peers=MappingProxyType(
+            {
+                name: Observation(
+                    Verdict(seen["verdict"]), Evidence(seen["evidence"]), seen.get("what", "")
+                )
+                for name, seen in table["peers"].items()
+            }
+        ),
+    )
+
+
+def _divergence(table: dict[str, Any]) -> Divergence:
+    return Divergence(
+        id=table["id"],
+        title=table["title"],
+        choice=table["choice"],
+        requirements=tuple(table["requirements"]),
+        consequence=table["consequence"],
+        behaviours=tuple(
+            Behaviour(
+                tuple(seen["peers"]),
+                seen["behaviour"],
+                Evidence(seen["evidence"]),
+                seen.get("backend", ""),
+            )
+            for seen in table["observations"]
+        ),
+    )

@@ -1,0 +1,372 @@
+"""The catalogues: well formed, complete, and in step with each other and with the code."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from neffos_codec import (
+    ESCAPE,
+    FIELDS,
+    HandshakeAccept,
+    HandshakeRefuse,
+    HandshakeRequest,
+    encode,
+    encode_handshake,
+)
+from neffos_codec import Message as CodecMessage
+from neffos_codec._errors import REQUIREMENT_OF
+from neffos_codec._message import SEPARATORS
+from neffos_codec._wait import (
+    CLIENT_PREFIX,
+    CONFIRMATION_PREFIX,
+    EXCHANGE_MARKER,
+    EXPLICIT_SENDER_PREFIX,
+)
+from neffos_protocol import catalogue, registry
+from neffos_protocol.catalogue import (
+    Evidence,
+    Level,
+    Status,
+    Verdict,
+    divergence,
+    divergences,
+    peers,
+    requirement,
+    requirements,
+)
+from neffos_protocol.registry import constant, constants, group
+from neffos_protocol.session import CHANGE_OF, LOCAL_ONLY
+
+ROOT = Path(__file__).parents[2]
+DATA = ROOT / "protocol" / "data"
+
+FAMILIES = ("FR", "HS", "AR", "NS", "RM", "EV", "NM", "TR", "SX", "SEC")
+AN_ID = re.compile(rf"\b(?:{'|'.join(FAMILIES)})-[1-9][0-9]*\b")
+AN_RFC_2119_WORD = re.compile(r"\b(?:MUST|SHALL|SHOULD|MAY|REQUIRED|RECOMMENDED|OPTIONAL)( NOT)?\b")
+
+# The sections of the notes on real peers, each with the number of its bullets. The ones in the
+# second table say something outside their bullets, which counts as bullet 0.
+BULLETS = {1: 8, 2: 7, 3: 9, 4: 8, 5: 9, 6: 4, 7: 2, 9: 2, 10: 2}
+PROSE = (2, 8, 11)
+FACTS = {
+    f"{section}.{bullet}" for section, most in BULLETS.items() for bullet in range(1, most + 1)
+}
+FACTS |= {f"{section}.0" for section in PROSE}
+
+every_requirement = pytest.mark.parametrize("one", requirements().values(), ids=lambda one: one.id)
+every_divergence = pytest.mark.parametrize("one", divergences().values(), ids=lambda one: one.id)
+every_constant = pytest.mark.parametrize("one", constants().values(), ids=lambda one: one.name)
+
+
+def table(name: str) -> dict[str, Any]:
+    return tomllib.loads((DATA / f"{name}.toml").read_text("utf-8"))
+
+
+def schema(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((DATA / "schema" / f"{name}.json").read_text("utf-8"))
+    return loaded
+
+
+# ---- The form of the files ----
+
+every_file = pytest.mark.parametrize("name", ["requirements", "registry", "divergences"])
+
+
+@every_file
+def test_the_file_has_the_form_of_its_schema(name):
+    Draft202012Validator.check_schema(schema(name))
+    assert [
+        error.message for error in Draft202012Validator(schema(name)).iter_errors(table(name))
+    ] == []
+
+
+@every_file
+def test_the_schema_refuses_what_it_does_not_know(name):
+    validator = Draft202012Validator(schema(name))
+    [array] = [key for key in table(name) if key not in ("format", "peer")]
+    for spoil in (
+        lambda whole: whole.update(extra=1),
+        lambda whole: whole[array][0].update(extra=1),
+        lambda whole: whole[array][0].popitem(),
+        lambda whole: whole.update(format=2),
+        lambda whole: whole.update({array: []}),
+        lambda whole: whole[array][0].update(requirements=["FR-0"], id="FR-0"),
+    ):
+        spoiled = table(name)
+        spoil(spoiled)
+        assert not validator.is_valid(spoiled)
+
+
+def test_the_schema_wants_to_know_what_breaks_and_only_that():
+    validator = Draft202012Validator(schema("requirements"))
+    for seen in (
+        {"verdict": "breaks", "evidence": "read"},
+        {"verdict": "obeys", "evidence": "read", "what": "something"},
+        {"verdict": "obeys", "evidence": "hearsay"},
+    ):
+        spoiled = table("requirements")
+        spoiled["requirement"][0]["peers"]["neffos-go 0.0.24"] = seen
+        assert not validator.is_valid(spoiled)
+
+
+# ---- Requirements ----
+
+
+def test_ids_are_unique_and_without_gaps():
+    ids = [entry["id"] for entry in table("requirements")["requirement"]]
+    counts = Counter(id_.partition("-")[0] for id_ in ids)
+    assert ids == [f"{name}-{number + 1}" for name in FAMILIES for number in range(counts[name])]
+    assert [*requirements()] == ids
+
+
+@every_requirement
+def test_the_sentence_has_the_word_of_its_level_and_no_other(one):
+    words = [match.group() for match in AN_RFC_2119_WORD.finditer(one.text)]
+    assert words == ([] if one.level is Level.UNSPECIFIED else [one.level.value])
+    assert AN_RFC_2119_WORD.search(one.reason) is None
+
+
+@every_requirement
+def test_a_requirement_is_one_sentence(one):
+    assert re.search(r"[.!?] [A-Z`]", one.text) is None
+    assert "  " not in one.text + one.reason
+
+
+@every_requirement
+def test_what_is_merely_done_today_asks_for_nothing(one):
+    assert (one.level in (Level.MAY, Level.UNSPECIFIED)) == (one.status is Status.GO_TODAY)
+
+
+@every_requirement
+def test_each_peer_was_looked_at(one):
+    assert [*one.peers] == [*peers()]
+
+
+@every_requirement
+def test_since_is_what_the_observations_say(one):
+    first, second, third = (seen.verdict for seen in one.peers.values())
+    if Verdict.OBEYS in (first, third):
+        assert one.since == "0.0"
+    else:
+        assert one.since == ("0.0.25" if second is Verdict.OBEYS else "unknown")
+
+
+@every_requirement
+def test_what_peers_rely_on_some_peer_does(one):
+    if one.status is Status.REQUIRED_FOR_INTEROP:
+        assert one.since != "unknown"
+
+
+@every_requirement
+def test_what_is_testable_is_so_where_somebody_is_bound(one):
+    assert one.is_testable or one.testable[0].startswith(catalogue.NOT_TESTABLE)
+    if "wire-server" in one.testable:
+        assert "server" in one.binds
+    if "wire-client" in one.testable:
+        assert "client" in one.binds
+    if "codec" in one.testable:
+        assert "codec" in one.binds
+
+
+def test_every_observation_on_real_peers_has_a_requirement():
+    covered = {fact for one in requirements().values() for fact in one.facts}
+    assert covered == FACTS
+
+
+# ---- Divergences ----
+
+
+def test_divergences_are_numbered_without_gaps():
+    ids = [entry["id"] for entry in table("divergences")["divergence"]]
+    assert ids == [f"DV-{number + 1}" for number in range(len(ids))]
+    assert [*divergences()] == ids
+
+
+@every_divergence
+def test_a_divergence_has_known_peers_and_requirements(one):
+    assert {name for seen in one.behaviours for name in seen.peers} <= peers().keys()
+    assert set(one.requirements) <= requirements().keys()
+
+
+@every_divergence
+def test_some_peer_breaks_a_requirement_or_peers_differ(one):
+    broken = any(
+        seen.verdict is Verdict.BREAKS
+        for id_ in one.requirements
+        for seen in requirement(id_).peers.values()
+    )
+    assert broken or len(one.behaviours) > 1
+
+
+def test_whatever_a_peer_breaks_is_in_a_divergence():
+    told = {id_ for one in divergences().values() for id_ in one.requirements}
+    broken = {
+        one.id
+        for one in requirements().values()
+        if any(seen.verdict is Verdict.BREAKS for seen in one.peers.values())
+    }
+    assert broken - told == set()
+
+
+# ---- The registry ----
+
+
+def test_names_are_unique():
+    names = [entry["name"] for entry in table("registry")["constant"]]
+    assert [*constants()] == names
+    assert len(set(names)) == len(names)
+
+
+@every_constant
+def test_a_constant_has_known_requirements(one):
+    assert set(one.requirements) <= requirements().keys()
+
+
+def test_the_frame_is_that_of_the_codec():
+    snake = [re.sub(r"(?<=[a-z])([A-Z])", r"_\1", name).lower() for name in value("frame.fields")]
+    assert snake == [*FIELDS]
+    assert value("frame.separators") == SEPARATORS == len(FIELDS) - 1
+    assert value("frame.escape") == ESCAPE
+    message = CodecMessage("w", "n;", "r;", "e;", True, False, "b;")
+    separator = value("frame.separator")
+    names = [name.replace(separator, ESCAPE) for name in ("n;", "r;", "e;")]
+    flags = [value("frame.true"), value("frame.false")]
+    assert encode(message) == separator.join(["w", *names, *flags, "b;"])
+    assert encode(CodecMessage("w")) == "w" + value("frame.empty-reply")
+    assert set(value("frame.escaped-fields")) < set(value("frame.fields"))
+
+
+def test_the_letters_are_those_of_the_codec():
+    assert encode_handshake(HandshakeRequest()) == value("handshake.request")
+    assert encode_handshake(HandshakeAccept("x")) == value("handshake.accept") + "x"
+    assert encode_handshake(HandshakeRefuse("x")) == value("handshake.refuse") + "x"
+
+
+def test_the_prefixes_are_those_of_the_codec():
+    assert value("token.client-prefix") == CLIENT_PREFIX
+    assert value("token.confirmation-prefix") == CONFIRMATION_PREFIX
+    assert value("exchange.marker") == EXCHANGE_MARKER
+    assert value("exchange.sender-prefix") == EXPLICIT_SENDER_PREFIX
+
+
+def test_the_events_are_those_that_peers_use():
+    assert [one.value for one in group("request-event")] == [
+        "_OnNamespaceConnect",
+        "_OnNamespaceDisconnect",
+        "_OnRoomJoin",
+        "_OnRoomLeave",
+    ]
+    assert [one.value for one in group("notification-event")] == [
+        "_OnNamespaceConnected",
+        "_OnRoomJoined",
+        "_OnRoomLeft",
+    ]
+    assert [one.value for one in group("pseudo-event")] == ["_OnAnyEvent", "_OnNativeMessage"]
+
+
+def test_the_session_goes_by_these_events():
+    assert {one.value for one in group("request-event")} == CHANGE_OF.keys()
+    notices = {one.value for one in group("notification-event")}
+    assert notices | {value("event.any")} == LOCAL_ONLY
+
+
+def value(name: str) -> Any:
+    return constant(name).value
+
+
+# ---- Ids in other files ----
+
+
+def cited() -> list[tuple[str, str]]:
+    """Every id that the code, the grammar, the vectors and the catalogues name, with the file."""
+    places = [ROOT / "codec", ROOT / "protocol"]
+    found = [path for place in places for path in place.rglob("*") if path.is_file()]
+    texts = [
+        path
+        for path in found
+        if path.suffix in (".py", ".abnf", ".toml", ".json", ".md") and "build" not in path.parts
+    ]
+    return sorted(
+        {
+            (str(path.relative_to(ROOT)), id_)
+            for path in texts
+            if path != Path(__file__)
+            for id_ in AN_ID.findall(path.read_text("utf-8"))
+        }
+    )
+
+
+def test_no_file_names_an_id_that_does_not_exist():
+    everything = cited()
+    assert {"codec/neffos_codec/_errors.py", "codec/vectors/wait.json"} < {
+        file for file, _ in everything
+    }
+    assert [(file, id_) for file, id_ in everything if id_ not in requirements()] == []
+
+
+@pytest.mark.parametrize("reason", REQUIREMENT_OF)
+def test_what_the_codec_refuses_rests_on_a_requirement_for_codecs(reason):
+    assert "codec" in requirement(REQUIREMENT_OF[reason]).binds
+
+
+# ---- The loaders ----
+
+
+def test_a_requirement_comes_with_its_types():
+    one = requirement("FR-2")
+    assert (one.id, one.family, one.level) == ("FR-2", "FR", Level.MUST_NOT)
+    seen = one.peers["neffos.js 0.1.34"]
+    assert (seen.verdict, seen.evidence) == (Verdict.BREAKS, Evidence.MEASURED)
+    assert seen.what
+    assert one.peers["neffos-go 0.0.24"].what == ""
+    assert not requirement("AR-6").is_testable
+
+
+def test_a_divergence_comes_with_its_types():
+    one = divergence("DV-8")
+    assert one.requirements == ("FR-2",)
+    assert {seen.backend for seen in one.behaviours} == {""}
+    assert {seen.backend for seen in divergence("DV-34").behaviours} == {"gorilla", "gobwas"}
+
+
+def test_a_constant_comes_with_its_types():
+    assert constant("frame.separators").value == 6
+    assert constant("frame.escaped-fields").value == ("namespace", "room", "event")
+    assert [one.value for one in group("handshake")] == ["M", "A", "H"]
+
+
+def test_what_is_loaded_cannot_be_changed():
+    for mapping in (requirements(), divergences(), peers(), constants(), requirement("FR-1").peers):
+        with pytest.raises(TypeError):
+            mapping["FR-1"] = None
+
+
+@pytest.mark.parametrize(
+    ("look_up", "name", "text"),
+    [
+        (requirement, "FR-1000", "no requirement 'FR-1000'; they go from FR-1 to FR-"),
+        (requirement, "ZZ-1", "no requirement 'ZZ-1'; they go from FR-1 to SEC-"),
+        (divergence, "DV-1000", "no divergence 'DV-1000'; they go from DV-1 to DV-"),
+        (constant, "handshake.hello", "there are handshake.request, handshake.accept, handshake."),
+        (constant, "nothing", "no constant 'nothing'; there are close.…, error.…, event.…, "),
+        (group, "nothing", "no group 'nothing'; there are frame, handshake, request-event, "),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_known_ones(look_up, name, text):
+    with pytest.raises(KeyError) as caught:
+        look_up(name)
+    assert text in caught.value.args[0]
+
+
+@pytest.mark.parametrize("module", [catalogue, registry])
+def test_what_is_public_is_listed(module):
+    for name in module.__all__:
+        assert getattr(module, name).__doc__
