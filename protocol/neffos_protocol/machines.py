@@ -73,6 +73,13 @@ class Machine:
                 return row
         return None
 
+    def follow(self, state: str, input_: str, holds: Callable[[str], bool]) -> Row:
+        """Give the row for an input that every state has one for: what a peer sends."""
+        row = self.row(state, input_, holds)
+        if row is None:
+            raise AssertionError(f"the table {self.name} has no row for {input_} in {state}")
+        return row
+
 
 @cache
 def machines() -> Mapping[str, Machine]:

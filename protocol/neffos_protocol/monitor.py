@@ -19,6 +19,7 @@ from typing import Final
 from neffos_codec import (
     CodecError,
     DecodeError,
+    Handshake,
     HandshakeAccept,
     HandshakeRefuse,
     HandshakeRequest,
@@ -40,6 +41,13 @@ from neffos_protocol.session import CHANGE_OF, LOCAL_ONLY, Role
 MAX_REMEMBERED: Final = 4096
 """Asks, answered tokens and memberships remembered of each peer. A peer has a few of each at a
 time; of a conversation with more, the oldest are forgotten and no longer judged."""
+
+_INPUTS: Final[dict[type[Handshake], tuple[str, str]]] = {
+    HandshakeRequest: ("start", "request"),
+    HandshakeAccept: ("let-in", "accept"),
+    HandshakeRefuse: ("turn-away", "refuse"),
+}
+"""What sending each handshake message is to its sender's table, and to its receiver's."""
 
 _OPEN: Final = "open"
 _CLOSED: Final = "closed"
@@ -143,26 +151,18 @@ class Monitor:
                     early = "HS-1" if me.handshake == "new" else "HS-11"
                     self._find(found, early, me.role, "a message before the acceptance came")
             return False
-        match first:
-            case HandshakeRequest():
-                mine, theirs = "start", "request"
-            case HandshakeAccept():
-                mine, theirs = "let-in", "accept"
-            case HandshakeRefuse():
-                mine, theirs = "turn-away", "refuse"
+        mine, theirs = _INPUTS[type(first)]
         try:
             decode_handshake(payload, reading=Reading.STRICT)
         except DecodeError as error:
             self._find(found, error.requirement, me.role, error.explanation)
         # The receiver's table says whether this may come now, the sender's where it is then.
-        row = HANDSHAKE.row(other.handshake, theirs, lambda _: True)
-        if row is not None:
-            if "violation" in row.actions:
-                requirement = row.requirements[""][0]
-                text = f"a handshake message ({theirs}) for a peer that is {other.handshake!r}"
-                self._find(found, requirement, me.role, text)
-            else:
-                other.handshake = row.next
+        row = HANDSHAKE.follow(other.handshake, theirs, lambda _: True)
+        if "violation" in row.actions:
+            text = f"a handshake message ({theirs}) for a peer that is {other.handshake!r}"
+            self._find(found, row.requirements[""][0], me.role, text)
+        else:
+            other.handshake = row.next
         me.handshake = _next(HANDSHAKE, me.handshake, mine)
         return True
 
@@ -280,14 +280,13 @@ class Monitor:
                 self._find(found, "AR-20", me.role, text)
             elif message.is_binary:
                 self._find(found, "FR-13", me.role, "an empty reply is text")
-        self._follow(me, other, ask, done)
+        self._follow(me, other, ask.change, _place(ask.change, asked), done)
 
-    def _follow(self, me: _Peer, other: _Peer, ask: _OpenAsk, done: bool) -> None:
+    def _follow(
+        self, me: _Peer, other: _Peer, change: Change, place: tuple[str, str | None], done: bool
+    ) -> None:
         """Change the memberships of both peers as a reply of ``me`` says."""
-        if ask.change is None:
-            return
-        place = _place(ask.change, ask.message)
-        way = _way(ask.change)
+        way = _way(change)
         before = other.states.get(place, "out")
         other.states[place] = _next(MEMBERSHIP, before, f"{way}-{'done' if done else 'error'}")
         if done:

@@ -559,21 +559,16 @@ class Session:
 
     def _command(self, input_: str, *, text: str = "") -> list[Event]:
         """Follow a command of the application through the handshake table."""
-        if self._handshake_row(input_) is None:
+        if HANDSHAKE.row(self._phase, input_, lambda _: True) is None:
             raise MisuseError(f"{input_} is not for now", _INSTEAD[self._phase])
         events: list[Event] = []
         self._shake(input_, events, text=text)
         return events
 
-    def _handshake_row(self, input_: str) -> Row | None:
-        return HANDSHAKE.row(self._phase, input_, lambda _: self._decides_handshake)
-
     def _shake(
         self, input_: str, events: list[Event], *, payload: Payload = "", text: str = ""
     ) -> None:
-        row = self._handshake_row(input_)
-        if row is None:
-            raise AssertionError(f"no row for {input_} in {self._phase}")
+        row = HANDSHAKE.follow(self._phase, input_, lambda _: self._decides_handshake)
         before, self._phase = self._phase, row.next
         if "opened" in row.actions:
             self.id = text or self.id
@@ -803,9 +798,7 @@ class Session:
     ) -> None:
         """Follow the membership table for one namespace or room."""
         state = self._state(place)
-        row = MEMBERSHIP.row(state, input_, lambda guard: _GUARDS[guard](self, place))
-        if row is None:
-            raise AssertionError(f"no row for {input_} in {state}")
+        row = MEMBERSHIP.follow(state, input_, lambda guard: _GUARDS[guard](self, place))
         if state in _LIVE and row.next == _OUT and not place.is_room:
             self._drop_inside(place.namespace, events)
         self._set_state(place, row.next)
