@@ -222,24 +222,25 @@ def _buffer(
         view = memoryview(payload)
     except ValueError:
         raise DecodeError(Reason.PAYLOAD_TYPE, "the memoryview has been released") from None
-    if limits is not None:
-        check_size(view.nbytes, limits)
-    if view.ndim != 1 or view.itemsize != 1 or not view.c_contiguous:
-        return decode(view.tobytes(), reading=reading, native=native, limits=limits)
-    reach = _HEAD
-    if limits is not None and limits.field is not None and native is _NEVER:
-        # Six fields within their limit, each with its separator, and one octet to see that
-        # there is more: what is over the limit shows in this much.
-        reach = SEPARATORS * (limits.field + 1) + 1
-        check_limits(bytes(view[:reach]), b";", limits, native)
-    head = bytes(view[:reach])
-    octets = head.split(b";", SEPARATORS)
-    if native is not _NEVER or len(octets) <= SEPARATORS:
-        return decode(bytes(view), reading=reading, native=native, limits=limits)
-    start = len(head) - len(octets[SEPARATORS])
-    message = _octet_head(head[:start], reading, start < len(view))
-    message._body = bytes(view[start:])
-    return message
+    with view:  # a view left behind in a traceback would keep its owner from resizing it
+        if limits is not None:
+            check_size(view.nbytes, limits)
+        if view.ndim != 1 or view.itemsize != 1:
+            return decode(view.tobytes(), reading=reading, native=native, limits=limits)
+        head = view[:_HEAD].tobytes()
+        if limits is not None and limits.field is not None and native is not _ONLY:
+            # As much as is needed to see all six fields, or one that is over the limit.
+            check_limits(head, b";", limits, native)
+            while head.count(b";") < SEPARATORS and len(head) < len(view):
+                head = view[: 4 * len(head)].tobytes()
+                check_limits(head, b";", limits, native)
+        octets = head.split(b";", SEPARATORS)
+        if native is not _NEVER or len(octets) <= SEPARATORS:
+            return decode(view.tobytes(), reading=reading, native=native, limits=limits)
+        start = len(head) - len(octets[SEPARATORS])
+        message = _octet_head(head[:start], reading, start < len(view))
+        message._body = view[start:].tobytes()
+        return message
 
 
 def _native(payload: str | bytes, reading: Reading) -> NativeMessage:

@@ -81,7 +81,7 @@ def decode_handshake(payload: Payload, *, reading: Reading = Reading.LENIENT) ->
             Reason.HANDSHAKE_LETTER,
             f"a handshake message begins with M, A or H, not {letter!r}",
         )
-    if reading is Reading.STRICT:
+    if reading is not Reading.LENIENT:
         if not isinstance(payload, str):
             raise DecodeError(Reason.HANDSHAKE_BINARY, "a handshake message is text")
         bad = first_surrogate(text)
@@ -107,13 +107,15 @@ def encode_handshake(message: Handshake) -> str:
         case HandshakeRequest():
             return REQUEST_LETTER
         case HandshakeAccept(id=rest):
-            if not rest:
+            if rest == "":
                 raise EncodeError(Reason.HANDSHAKE_ID, "a connection has an id", field="id")
             letter, field = ACCEPT_LETTER, "id"
         case HandshakeRefuse(text=rest):
             letter, field = REFUSE_LETTER, "text"
         case _:
             raise TypeError(f"this is no handshake message: {type(message).__name__}")
+    if not isinstance(rest, str):
+        raise TypeError(f"{field} must be str, not {type(rest).__name__}")
     bad = first_surrogate(rest)
     if bad >= 0:
         raise EncodeError(

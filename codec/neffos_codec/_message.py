@@ -7,7 +7,7 @@ decoder builds from a payload is sound already and skips the checks.
 from __future__ import annotations
 
 from types import FunctionType
-from typing import Final
+from typing import ClassVar, Final
 
 from neffos_codec._errors import EncodeError, Reason
 from neffos_codec._utf8 import first_surrogate
@@ -48,7 +48,7 @@ class Message:
     """
 
     __slots__ = ("_body", "_event", "_is_error", "_is_no_op", "_namespace", "_room", "_wait")
-    __match_args__ = FIELDS
+    __match_args__: ClassVar[tuple[str, ...]] = FIELDS
 
     _wait: str
     _namespace: str
@@ -74,16 +74,13 @@ class Message:
         if not _sound:
             if not isinstance(is_error, bool) or not isinstance(is_no_op, bool):
                 raise TypeError("is_error and is_no_op must be bool")
-            if isinstance(body, (bytearray, memoryview)):
-                body = bytes(body)
+            body = _octets_kept(body)
             wait = _plain_text("wait", wait)
             namespace = _plain_text("namespace", namespace)
             room = _plain_text("room", room)
             event = _plain_text("event", event)
             if isinstance(body, str):
                 body = _plain_text("body", body)
-            elif not isinstance(body, bytes):
-                raise TypeError(f"body must be str or bytes, not {type(body).__name__}")
             if ";" in wait:
                 raise EncodeError(
                     Reason.WAIT_SEPARATOR,
@@ -101,7 +98,7 @@ class Message:
         self._event = event
         self._is_error = is_error
         self._is_no_op = is_no_op
-        self._body = body  # type: ignore[assignment]  # a buffer was copied above
+        self._body = body  # type: ignore[assignment]  # buffers were copied above
 
     @property
     def wait(self) -> str:
@@ -199,6 +196,8 @@ class Message:
         Raises:
             EncodeError: ``text`` is empty, which the Go peer reads as success (FR-9).
         """
+        if not isinstance(text, str):
+            raise TypeError(f"an error text must be str, not {type(text).__name__}")
         if not text:
             raise EncodeError(
                 Reason.EMPTY_ERROR_TEXT,
@@ -220,6 +219,7 @@ class Message:
         return Message(self._wait)
 
     def _answer(self, body: str | bytes, is_error: bool) -> Message:
+        body = _octets_kept(body)
         if isinstance(body, str):
             body = _plain_text("body", body)
             if self.is_binary:
@@ -246,7 +246,9 @@ class Message:
         )
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Message) and self.fields() == other.fields()
+        if not isinstance(other, Message):
+            return NotImplemented
+        return self.is_binary == other.is_binary and self.fields() == other.fields()
 
     def __hash__(self) -> int:
         return hash(self.fields())
@@ -257,7 +259,7 @@ class Message:
     def __repr__(self) -> str:
         shown = []
         for name, value in zip(FIELDS, self.fields(), strict=True):
-            if value is False or value == "":
+            if value is False or (isinstance(value, str) and not value):
                 continue
             if name == "body" and isinstance(value, (str, bytes)) and len(value) > _SHOWN_BODY:
                 unit = "characters" if isinstance(value, str) else "octets"
@@ -295,6 +297,18 @@ def _plain_text(name: str, value: object) -> str:
             )
     # A member of a string enumeration formats as its name: keep only its characters.
     return value if type(value) is str else str.__str__(value)
+
+
+def _octets_kept(body: object) -> str | bytes:
+    """Give a body as it is kept: a buffer, which its owner may change, is copied."""
+    if isinstance(body, (str, bytes)):
+        return body
+    if isinstance(body, (bytearray, memoryview)):
+        try:
+            return bytes(body)
+        except ValueError:
+            raise TypeError("body is a memoryview that has been released") from None
+    raise TypeError(f"body must be str or bytes, not {type(body).__name__}")
 
 
 def _check_escape(name: str, field: str) -> None:

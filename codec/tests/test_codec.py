@@ -61,8 +61,9 @@ def test_frames_are_read_and_written(payload: str, message: Message, reading: Re
     assert decode(payload, reading=reading) == message
     assert encode(message) == payload
     binary = message.replace(body=message.body.encode())
-    assert decode(payload.encode(), reading=reading) == binary
     assert encode(binary) == payload.encode()
+    for form in (bytes, bytearray, memoryview):
+        assert decode(form(payload.encode()), reading=reading) == binary
 
 
 @pytest.mark.parametrize(
@@ -478,3 +479,30 @@ def test_compiled_is_told_by_the_files_in_use() -> None:
 
     for module in (_decode, _encode, _message):
         assert module.__file__.endswith(".py") is not COMPILED
+
+
+def test_a_refused_buffer_is_let_go():
+    buffer = bytearray(b"no frame")
+    with pytest.raises(DecodeError):
+        decode(buffer)
+    buffer.clear()  # a view that was left behind would forbid it
+
+
+def test_a_long_field_of_a_strided_buffer_is_refused_without_a_copy():
+    view = memoryview(bytes(8 << 20) + b";;;;;;")[::2]
+    tracemalloc.start()
+    with pytest.raises(DecodeError) as refusal:
+        decode(view, limits=Limits(field=100))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert refusal.value.reason is Reason.FIELD_TOO_LONG
+    assert peak < 100_000
+
+
+def test_a_large_field_limit_costs_no_copy():
+    buffer = bytearray(b";;;e;0;0;" + bytes(4 << 20))
+    tracemalloc.start()
+    decode(buffer, limits=Limits(field=1 << 20))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.1 * len(buffer)

@@ -133,3 +133,9 @@ def test_handshake_messages_are_values() -> None:
     assert HandshakeAccept("a") != HandshakeRefuse("a")
     with pytest.raises(AttributeError):
         HandshakeAccept("a").id = "b"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("value", [None, 5, b"x"])
+def test_a_text_of_a_wrong_type_is_a_mistake_of_the_caller(value):
+    with pytest.raises(TypeError):
+        encode_handshake(HandshakeAccept(value))

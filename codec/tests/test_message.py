@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import Enum, StrEnum
 from threading import Barrier
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -213,6 +214,7 @@ def test_replace_knows_its_fields() -> None:
             "Message(wait='$1', namespace='chat', room='room', event='say', "
             "is_error=True, is_no_op=True, body='no')",
         ),
+        (Message("w" * 100), f"Message(wait='{'w' * 100}')"),
         (Message(event="e", body=b"\xff"), "Message(event='e', body=b'\\xff')"),
         (Message(body="b" * 80), f"Message(body='{'b' * 80}')"),
         (Message(body="b" * 81), f"Message(body='{'b' * 80}'… (81 characters))"),
@@ -269,6 +271,12 @@ def test_an_empty_reply_is_always_text() -> None:  # FR-13
     assert Message("$1", "chat", event="e", body=b"ask").empty_reply() == Message("$1")
 
 
+def test_a_reply_echoes_fields_that_only_the_lenient_reading_takes() -> None:
+    ask = decode(b"\xff;\xfe;;e;0;0;ask")
+    assert encode(ask.reply("yes")) == b"\xff;\xfe;;e;0;0;yes"
+    assert encode(ask.error_reply("no")) == b"\xff;\xfe;;e;1;0;no"
+
+
 def test_a_reply_to_a_large_message_keeps_its_fields() -> None:
     assert decode(LARGE).reply("yes") == Message("$1", "chat", "room", "say", False, True, "yes")
 
@@ -322,3 +330,39 @@ def test_several_threads_may_read_a_late_body(payload: str | bytes) -> None:
                 return message.body
 
             assert set(pool.map(read, range(workers))) == {payload[21:]}
+
+
+def test_what_is_no_message_decides_whether_it_equals_one():
+    assert Message() == mock.ANY
+    assert Message() != "a message"
+
+
+def test_text_and_binary_messages_differ():
+    assert Message(body="") != Message(body=b"")
+    assert repr(Message(body=b"")) == "Message(body=b'')"
+
+
+@pytest.mark.parametrize("body", [5, None, ["x"]])
+def test_a_reply_has_a_body_that_can_be_sent(body):
+    with pytest.raises(TypeError):
+        Message("1").reply(body)
+
+
+@pytest.mark.parametrize("text", [5, None, b"no"])
+def test_an_error_reply_has_a_text(text):
+    with pytest.raises(TypeError):
+        Message("1").error_reply(text)
+
+
+def test_a_reply_does_not_keep_a_buffer():
+    buffer = bytearray(b"x")
+    reply = Message("1", body=b"").reply(buffer)
+    buffer[0] = 0
+    assert reply.body == b"x"
+
+
+def test_a_released_view_is_no_body():
+    view = memoryview(b"x")
+    view.release()
+    with pytest.raises(TypeError, match="released"):
+        Message(body=view)

@@ -28,7 +28,7 @@ from neffos_codec import (
     encode_handshake,
 )
 
-PROVE = settings(deadline=None, max_examples=300)
+PROVE = settings(deadline=None, max_examples=200)
 
 LARGE = 3000
 """Enough to reach the path for large payloads, wherever the padding is put."""

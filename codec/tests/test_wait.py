@@ -35,6 +35,8 @@ from neffos_codec import Message, Wait, WaitKind, WaitTokens, parse_wait
         ("17!", Wait(WaitKind.SERVER_ASK, "17!")),
         ("é!7", Wait(WaitKind.SERVER_ASK, "é!7")),  # the second octet is not the marker
         ("\udcff!7", Wait(WaitKind.SERVER_ASK, "\xff7", from_exchange=True)),  # one octet, no UTF-8
+        ("\udc80!7", Wait(WaitKind.SERVER_ASK, "\x807", from_exchange=True)),
+        ("\udc7f!7", Wait(WaitKind.SERVER_ASK, "\udc7f!7")),  # a surrogate that is no octet
         ("\0", Wait(WaitKind.SERVER_ASK, "\0")),
     ],
 )

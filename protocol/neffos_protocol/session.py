@@ -554,8 +554,8 @@ class Session:
                 self._shake("request", events)
             case HandshakeAccept(id=id_):
                 self._shake("accept", events, text=id_)
-            case HandshakeRefuse(text=text):
-                self._shake("refuse", events, text=text)
+            case _:
+                self._shake("refuse", events, text=first.text)
 
     def _command(self, input_: str, *, text: str = "") -> list[Event]:
         """Follow a command of the application through the handshake table."""
@@ -597,6 +597,8 @@ class Session:
                     events.append(Violation(requirement, explanation, row.next == _CLOSED))
                 case "ended":
                     self._end(cause, events)
+                case unknown:
+                    raise AssertionError(f"the table names an action {unknown!r}")
 
     def _hold(self, payload: Payload, events: list[Event]) -> None:
         if self._held is None:
@@ -612,8 +614,7 @@ class Session:
         held, self._held = self._held, None
         self._held_size = 0
         for payload in held or ():
-            if self._phase == _OPEN:
-                self._read(payload, events)
+            self._read(payload, events)
 
     def _end_over(self, requirement: str, explanation: str, events: list[Event]) -> None:
         if self._phase != _CLOSED:
@@ -952,8 +953,7 @@ class Session:
 
     def _forget_ask(self, token: str) -> None:
         """Close an ask, and remember its token for a while to know a late reply by."""
-        if self._asks:
-            del self._asks[token]
+        (self._asks or {}).pop(token, None)
         if self._past is None:
             self._past = {}
         self._past[token] = None
