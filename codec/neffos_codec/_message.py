@@ -180,7 +180,7 @@ class Message:
         fields.update(changes)
         return Message(**fields)  # type: ignore[arg-type]  # the constructor checks each type
 
-    def reply(self, body: str | bytes = "") -> Message:
+    def reply(self, body: str | bytes | bytearray | memoryview = "") -> Message:
         """Give the reply of a handler: this message with another body (AR-7).
 
         The reply has the kind of the message it answers; ``body`` is converted to it.
@@ -218,8 +218,8 @@ class Message:
             )
         return Message(self._wait)
 
-    def _answer(self, body: str | bytes, is_error: bool) -> Message:
-        body = _octets_kept(body)
+    def _answer(self, given: str | bytes | bytearray | memoryview, is_error: bool) -> Message:
+        body = _octets_kept(given)
         if isinstance(body, str):
             body = _plain_text("body", body)
             if self.is_binary:

@@ -17,9 +17,9 @@ import copy
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 from neffos_codec import Message, decode
@@ -42,6 +42,7 @@ OPERATIONS: Final = 4
 """Commands in one conversation: enough for both ends to cross each other twice."""
 
 NAMES: Final = ("client", "server")
+COMMANDS: Final = ("connect", "disconnect", "join", "leave", "ask")
 
 STARTS: Final = {"open": (), "connected": ("connect",), "joined": ("connect", "join")}
 """Where a conversation begins, by the commands that led there."""
@@ -121,18 +122,22 @@ def explore(operations: int = OPERATIONS, *, start: str = "open", decides: bool 
     while waiting and not outcome.problem:
         world, here = waiting.popleft()
         outcome.states += 1
+        step = ""
         try:
             outcome.at_rest += check_rest(world)
-            for step, after in steps(world, operations):
+            for step, take in steps(world, operations):
+                after = fork(world)
+                if not take(after):
+                    continue
                 outcome.transitions += 1
                 there = key(after)
                 if there not in seen:
                     seen.add(there)
                     parents[there] = (here, step)
                     waiting.append((after, there))
-        except FoundError as found:
+        except (FoundError, AssertionError) as found:
             outcome.problem = str(found)
-            outcome.trace = trace(here, parents)
+            outcome.trace = trace(here, parents) + ([step] if step else [])
     outcome.seconds = time.perf_counter() - began
     return outcome
 
@@ -167,33 +172,55 @@ def settle(world: World) -> None:
                 decide(end, asked, "yes", name)
 
 
-def steps(world: World, operations: int) -> Iterator[tuple[str, World]]:
-    """Give every step from here: what it is, and the world after it."""
+def steps(world: World, operations: int) -> Iterator[tuple[str, Callable[[World], bool]]]:
+    """Give every step from here: what it is, and what takes it in a copy of the world.
+
+    The latter tells whether the step could be taken: a misuse cannot.
+    """
     for me in (0, 1):
         name = NAMES[me]
         end = world.ends[me]
         if end.inbox:
-            after = fork(world)
-            took = after.ends[me]
-            payload, took.inbox = took.inbox[0], took.inbox[1:]
-            note(took, took.session.receive(payload), name)
-            yield f"{name} receives {payload!r}", deliver(after, me)
+            yield f"{name} receives {end.inbox[0]!r}", partial(receive, me)
         for index, asked in enumerate(end.todo):
             for answer in ("yes", "no"):
-                after = fork(world)
-                took = after.ends[me]
-                took.todo = took.todo[:index] + took.todo[index + 1 :]
-                decide(took, asked, answer, name)
-                yield f"{name} answers {answer} to {short(asked)}", deliver(after, me)
+                yield (
+                    f"{name} answers {answer} to {short(asked)}",
+                    partial(settle_one, me, index, answer),
+                )
         if world.commands < operations:
-            for command in ("connect", "disconnect", "join", "leave", "ask"):
-                after = fork(world)
-                after.commands += 1
-                try:
-                    give(after.ends[me].session, command)
-                except MisuseError:
-                    continue
-                yield f"{name} calls {command}", deliver(after, me)
+            for command in COMMANDS:
+                yield f"{name} calls {command}", partial(call, me, command)
+
+
+def receive(me: int, world: World) -> bool:
+    """Deliver the first message on its way to one end."""
+    end = world.ends[me]
+    payload, end.inbox = end.inbox[0], end.inbox[1:]
+    note(end, end.session.receive(payload), NAMES[me])
+    deliver(world, me)
+    return True
+
+
+def settle_one(me: int, index: int, answer: str, world: World) -> bool:
+    """Let one end's application answer one thing that it was asked."""
+    end = world.ends[me]
+    asked = end.todo[index]
+    end.todo = end.todo[:index] + end.todo[index + 1 :]
+    decide(end, asked, answer, NAMES[me])
+    deliver(world, me)
+    return True
+
+
+def call(me: int, command: str, world: World) -> bool:
+    """Let one end's application call a command, unless it is a misuse."""
+    world.commands += 1
+    try:
+        give(world.ends[me].session, command)
+    except MisuseError:
+        return False
+    deliver(world, me)
+    return True
 
 
 def give(session: Session, command: str) -> None:
@@ -237,11 +264,9 @@ def note(end: End, events: list[Event], name: str) -> None:
                 raise FoundError(f"the {name} takes a correct peer for a violator: {event}")
 
 
-def deliver(world: World, me: int) -> World:
+def deliver(world: World, me: int) -> None:
     """Put what an end sends into the other's inbox."""
-    other = world.ends[1 - me]
-    other.inbox += tuple(world.ends[me].session.outgoing())
-    return world
+    world.ends[1 - me].inbox += tuple(world.ends[me].session.outgoing())
 
 
 def check_rest(world: World) -> bool:
@@ -281,11 +306,10 @@ def fork_session(session: Session) -> Session:
     twin._asks = dict(session._asks) if session._asks else None
     twin._past = dict(session._past) if session._past else None
     twin._questions = dict(session._questions) if session._questions else None
-    if session._judgements:
-        twin._judgements = {
-            place: type(judged)(judged.number, list(judged.asks))
-            for place, judged in session._judgements.items()
-        }
+    twin._judgements = {
+        place: type(judged)(judged.number, list(judged.asks))
+        for place, judged in (session._judgements or {}).items()
+    }
     return twin
 
 

@@ -27,6 +27,9 @@ class SessionLimits:
     """Rooms of all namespaces together, likewise."""
     name: int = 256
     """Characters of a namespace or room that is remembered. Longer ones are refused."""
+    token: int = 256
+    """Characters of a token of the peer, which is remembered too: several times the longest
+    seen. A frame with a longer one is dropped."""
     questions: int = 1024
     """Asks of the peer that the application has not answered yet. More are refused."""
     repeats: int = 8

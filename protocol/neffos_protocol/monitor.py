@@ -173,9 +173,7 @@ class Monitor:
         try:
             message = decode(payload, native=self._native)
         except DecodeError as error:
-            if payload in ("M", b"M"):
-                self._find(found, "HS-8", sender, "a second handshake request")
-            elif error.reason is Reason.SEPARATORS:
+            if error.reason is Reason.SEPARATORS:
                 self._find(found, "NM-1", sender, "a native message for a peer of frames")
             return None
         if isinstance(message, NativeMessage):

@@ -88,10 +88,11 @@ def prepare(message: Message) -> Prepared:
 
     Raises:
         MisuseError: the message has a token, which is one connection's and must not reach
-            others (AR-17).
+            others (AR-17), or its event is the protocol's own.
     """
     if message.wait:
         raise MisuseError("a broadcast carries no token", "clear the message's wait field")
+    _check_event(message.event)
     return Prepared(message, encode(message))
 
 
@@ -100,6 +101,21 @@ def _check_event(event: str) -> None:
         raise MisuseError(
             f"{event} is the protocol's own", "call connect, disconnect, join or leave"
         )
+
+
+def _is_utf8(payload: Payload, message: Message) -> bool:
+    """Whether what would be sent back has a UTF-8 form: all of a text, the fields of a binary."""
+    if isinstance(payload, str):
+        text = payload
+    else:
+        text = message.wait + message.namespace + message.room + message.event
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _constant(name: str) -> str:
@@ -132,13 +148,8 @@ _BAD_ROOM: Final = _constant("error.bad-room")
 _INVALID_PAYLOAD: Final = _constant("error.invalid-payload")
 _TOO_MANY: Final = "too many"
 
-_CAUSE_OF_END: Final = {
-    "close": Cause.LOCAL,
-    "turn-away": Cause.LOCAL,
-    "gone": Cause.PEER,
-    "refuse": Cause.PEER,
-}
-"""Who ended a session, by the input that did; all others are violations."""
+_ENDED_HERE: Final = frozenset({"close", "turn-away"})
+"""The inputs by which this side ends a session."""
 
 _INSTEAD: Final = {
     "new": "call start first",
@@ -243,6 +254,9 @@ class Session:
         decides_handshake: a server's application wants to decide who is let in.
         native: what becomes of payloads that are no frames.
         limits: the bounds.
+
+    Raises:
+        MisuseError: a server that decides nothing about handshakes has no id to give.
     """
 
     __slots__ = (
@@ -279,6 +293,8 @@ class Session:
         native: Native = Native.NEVER,
         limits: SessionLimits = DEFAULT_LIMITS,
     ) -> None:
+        if role is Role.SERVER and not (id or decides_handshake or native is Native.ONLY):
+            raise MisuseError("a connection has an id (HS-6)", "give the server's session one")
         self.role: Final = role
         self.id = id
         self._tokens = tokens
@@ -336,7 +352,7 @@ class Session:
     # ------------------------------------------------------------ input from outside
 
     def receive(self, payload: Payload) -> list[Event]:
-        """Take one message from the peer; whatever it is, nothing is raised."""
+        """Take one message from the peer; whatever the peer sent, nothing is raised."""
         events: list[Event] = []
         if self._phase == _OPEN:
             self._read(payload, events)
@@ -389,6 +405,7 @@ class Session:
         Raises:
             MisuseError: nobody asks, or there is no id.
         """
+        self._check_command("let-in")
         if not (id or self.id):
             raise MisuseError("a connection has an id (HS-6)", "give let_in an id")
         encode_handshake(HandshakeAccept(id or self.id))  # raises before anything changes
@@ -559,11 +576,14 @@ class Session:
 
     def _command(self, input_: str, *, text: str = "") -> list[Event]:
         """Follow a command of the application through the handshake table."""
-        if HANDSHAKE.row(self._phase, input_, lambda _: True) is None:
-            raise MisuseError(f"{input_} is not for now", _INSTEAD[self._phase])
+        self._check_command(input_)
         events: list[Event] = []
         self._shake(input_, events, text=text)
         return events
+
+    def _check_command(self, input_: str) -> None:
+        if HANDSHAKE.row(self._phase, input_, lambda _: True) is None:
+            raise MisuseError(f"{input_} is not for now", _INSTEAD[self._phase])
 
     def _shake(
         self, input_: str, events: list[Event], *, payload: Payload = "", text: str = ""
@@ -572,7 +592,9 @@ class Session:
         before, self._phase = self._phase, row.next
         if "opened" in row.actions:
             self.id = text or self.id
-        cause = _CAUSE_OF_END.get(input_, Cause.VIOLATION)
+        cause = Cause.LOCAL if input_ in _ENDED_HERE else Cause.PEER
+        if "violation" in row.actions:
+            cause = Cause.VIOLATION
         for action in row.actions:
             match action:
                 case "send-request":
@@ -640,15 +662,23 @@ class Session:
         try:
             message = decode(payload, native=self._native)
         except DecodeError as error:
-            self._not_a_frame(payload, error, events)
+            if error.reason is not Reason.EMPTY:
+                events.append(Violation(error.requirement, str(error)))
             return
         if isinstance(message, NativeMessage):
             self._read_native(message.payload, events)
             return
         wait = message.wait
         event = message.event
-        if wait and self._is_reply(wait, message, events):
+        if not _is_utf8(payload, message):
+            events.append(Violation("FR-12", "text, or fields before a body, that are no UTF-8"))
             return
+        if wait:
+            if len(wait) > self._limits.token:
+                events.append(Violation("SEC-2", "the token is too long"))
+                return
+            if self._is_reply(wait, message, events):
+                return
         if event.startswith("_On"):
             if event in CHANGE_OF:
                 self._change_asked(CHANGE_OF[event], message, events)
@@ -659,20 +689,12 @@ class Session:
         space = self._spaces.get(message.namespace)
         if space is None or space.state not in _LIVE:
             self._answer_ask(message, _BAD_NAMESPACE)
-        elif event == _NATIVE_EVENT and self._native is Native.FALLBACK:
-            events.append(NativeReceived(message.body))
         elif wait:
             self._question(message, events)
+        elif event == _NATIVE_EVENT and self._native is Native.FALLBACK:
+            events.append(NativeReceived(message.body))
         else:
             events.append(Received(message))
-
-    def _not_a_frame(self, payload: Payload, error: DecodeError, events: list[Event]) -> None:
-        if error.requirement == "FR-14":
-            return
-        if payload in ("M", b"M"):
-            events.append(Violation("HS-8", "a second handshake request"))
-        else:
-            events.append(Violation(error.requirement, str(error)))
 
     def _read_native(self, payload: str | bytes, events: list[Event]) -> None:
         # Beside frames, native messages belong to the empty namespace and come once it is
@@ -750,12 +772,16 @@ class Session:
         if is_room and not self._is_live(message.namespace):
             self._answer_ask(message, _BAD_NAMESPACE)
             return
+        if not is_room and len(message.room) > self._limits.name:
+            # It means nothing here, but a refusal would have to repeat it.
+            events.append(Violation("SEC-2", "the room is too long"))
+            return
         place = _Place(message.namespace, message.room if is_room else "", is_room)
         input_ = "ask-enter" if change is place.entry else "ask-exit"
         self._change(place, input_, events, message=message)
 
     def _ask_change(self, change: Change, place: _Place, deadline: float | None) -> str:
-        self._check_open()
+        self._check_frames()
         if place.is_room:
             self._check_live(place.namespace)
             if not place.room:
@@ -969,10 +995,13 @@ class Session:
         if self._phase != _OPEN:
             raise MisuseError("the handshake is not complete", _INSTEAD[self._phase])
 
-    def _check_live(self, namespace: str, room: str = "") -> None:
+    def _check_frames(self) -> None:
         self._check_open()
         if self._native is Native.ONLY:
             raise MisuseError("a native-only session has no namespaces", "call send_native")
+
+    def _check_live(self, namespace: str, room: str = "") -> None:
+        self._check_frames()
         if not self._is_live(namespace):
             raise MisuseError(f"namespace {namespace!r} is not connected", "connect it first")
         if room and not self._is_live(namespace, room):

@@ -54,7 +54,7 @@ def findings(conversation, **options) -> list[tuple[str, int, Role]]:
         ([(CLIENT, "M"), (CLIENT, "$1;n;;_OnNamespaceConnect;0;0;")], "HS-11"),
         ([(CLIENT, "M"), (SERVER, "A")], "HS-6"),
         ([(CLIENT, "M"), (CLIENT, "M")], "HS-11"),
-        ([*HANDSHAKE, (CLIENT, "M")], "HS-8"),
+        ([*HANDSHAKE, (CLIENT, "M")], "NM-1"),
         ([(CLIENT, "M"), (SERVER, "Hno"), (SERVER, "more")], "HS-4"),
         ([*HANDSHAKE, (SERVER, "hello")], "NM-1"),
         ([*HANDSHAKE, (CLIENT, "Aother")], "NM-1"),

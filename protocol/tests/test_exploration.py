@@ -1,0 +1,261 @@
+"""The exploration finds nothing in the session, and finds what is wrong with broken ones."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from neffos_protocol import Asked, Change, ChangeAsked, Event, Role, Session, exploration
+from neffos_protocol import session as session_module
+from neffos_protocol.exploration import NAMES, STARTS, Outcome, explore, main
+from neffos_protocol.machines import MEMBERSHIP, Row
+
+from . import sessions
+
+Break = Callable[[pytest.MonkeyPatch], None]
+
+
+# ---- The session as it is ----
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> dict[tuple[str, bool], Outcome]:
+    return {
+        (start, decides): explore(3, start=start, decides=decides)
+        for start in STARTS
+        for decides in (False, True)
+    }
+
+
+def test_every_conversation_of_three_commands_ends_well(
+    outcomes: dict[tuple[str, bool], Outcome],
+) -> None:
+    for outcome in outcomes.values():
+        assert outcome.problem == ""
+        assert outcome.trace == []
+        assert outcome.states > 0
+        assert outcome.transitions >= outcome.states - 1
+        assert 0 < outcome.at_rest < outcome.states
+        assert outcome.seconds >= 0
+    assert sum(outcome.states for outcome in outcomes.values()) > 1000
+
+
+def test_deciding_applications_make_more_conversations(
+    outcomes: dict[tuple[str, bool], Outcome],
+) -> None:
+    for start in STARTS:
+        assert outcomes[start, True].states > outcomes[start, False].states
+
+
+def test_nothing_is_tried_without_commands() -> None:
+    outcome = explore(0)
+    assert (outcome.states, outcome.transitions, outcome.at_rest) == (1, 0, 1)
+
+
+@pytest.mark.parametrize("decides", [False, True])
+@pytest.mark.parametrize("start", STARTS)
+def test_a_start_is_what_it_is_called(start: str, decides: bool) -> None:
+    world = exploration.opened(start, decides)
+    assert exploration.check_rest(world)
+    for end in world.ends:
+        assert end.session.is_open
+        assert end.session.connected == ({"n"} if start != "open" else set())
+        assert end.session.joined("n") == ({"r"} if start == "joined" else set())
+
+
+@pytest.mark.parametrize("decides", [False, True])
+def test_a_fork_goes_on_by_itself(decides: bool) -> None:
+    world = exploration.opened("connected", decides=decides)
+    for _ in range(8):
+        before = [sessions.snapshot(end.session) for end in world.ends]
+        forks = []
+        for _, take in exploration.steps(world, 9):
+            fork = exploration.fork(world)
+            if take(fork):
+                forks.append(fork)
+        assert [sessions.snapshot(end.session) for end in world.ends] == before
+        world = forks[0]
+
+
+# ---- Sessions that are broken ----
+
+
+def asks_outlive_their_namespace(patch: pytest.MonkeyPatch) -> None:
+    """The end of a namespace does not end the asks inside it."""
+    dropped = Session._drop_inside
+
+    def keep(self: Session, namespace: str, events: list[Event]) -> None:
+        asks = {token: ask for token, ask in (self._asks or {}).items() if not ask.change}
+        dropped(self, namespace, events)
+        self._asks = {**(self._asks or {}), **asks}
+
+    patch.setattr(Session, "_drop_inside", keep)
+
+
+def entries_do_not_cross(patch: pytest.MonkeyPatch) -> None:
+    """A client that asks to enter refuses the server's ask to enter, and gives up its own."""
+    [row] = MEMBERSHIP.rows["entering", "ask-enter"]
+    refusal = replace(row, guard="client", actions=("reply-unknown",), next="out")
+    use_rows(patch, refusal, row)
+    is_client = lambda self, _: self.role is Role.CLIENT  # noqa: E731
+    patch.setitem(session_module._GUARDS, "client", is_client)
+
+
+def exits_do_not_cross(patch: pytest.MonkeyPatch) -> None:
+    """Who asks to exit stays in when the other's ask to exit comes."""
+    [row] = MEMBERSHIP.rows["exiting", "ask-exit"]
+    use_rows(patch, replace(row, actions=("reply-done",), next="in"))
+
+
+def use_rows(patch: pytest.MonkeyPatch, *rows: Row) -> None:
+    """Put other rows in the place of those for the same state and input."""
+    changed = {**MEMBERSHIP.rows, (rows[0].state, rows[0].input): rows}
+    patch.setattr(session_module, "MEMBERSHIP", replace(MEMBERSHIP, rows=changed))
+
+
+def a_reply_is_lost(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Session, "reply", lambda self, asked: self.ignore(asked))
+
+
+def a_change_is_not_confirmed(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(session_module._ACTIONS, "reply-done", lambda *_: None)
+
+
+def a_reply_opens_nothing(patch: pytest.MonkeyPatch) -> None:
+    """The asked end does what it is asked, the asking end does not learn of it."""
+    replied = Session._replied
+
+    def forget(self: Session, token: str, ask: Any, message: Any, events: list[Event]) -> None:
+        if ask.change is None:
+            replied(self, token, ask, message, events)
+        else:
+            self._forget_ask(token)
+
+    patch.setattr(Session, "_replied", forget)
+
+
+def rooms_outlive_their_namespace(patch: pytest.MonkeyPatch) -> None:
+    """The server keeps the rooms of a namespace that is disconnected."""
+    dropped, changed = Session._drop_inside, Session._set_state
+
+    def drop_others(self: Session, namespace: str, events: list[Event]) -> None:
+        space = self._spaces[namespace]
+        rooms = space.rooms
+        if self.role is Role.SERVER:
+            space.rooms = None
+        dropped(self, namespace, events)
+        space.rooms = rooms
+
+    def keep(self: Session, place: Any, state: str) -> None:
+        space = self._spaces.get(place.namespace)
+        changed(self, place, state)
+        if space and state == "out" and not place.is_room and self.role is Role.SERVER:
+            space.state = "out"
+            self._spaces[place.namespace] = space
+
+    patch.setattr(Session, "_drop_inside", drop_others)
+    patch.setattr(Session, "_set_state", keep)
+
+
+def all_is_violation(patch: pytest.MonkeyPatch) -> None:
+    """An event without a token is taken for a violation; so is every ask."""
+
+    def accuse(self: Session, _: Any, events: list[Event]) -> None:
+        events.append(session_module.Violation("FR-1", "nobody may say that"))
+
+    patch.setattr(Session, "_question", accuse)
+
+
+BROKEN: dict[Break, str] = {
+    asks_outlive_their_namespace: "open_asks is",
+    entries_do_not_cross: "connected is",
+    exits_do_not_cross: "connected is",
+    a_reply_is_lost: "open_asks is",
+    a_change_is_not_confirmed: "connected is",
+    a_reply_opens_nothing: "connected is",
+    rooms_outlive_their_namespace: "the rooms are",
+    all_is_violation: "the server takes a correct peer for a violator: Violation",
+}
+"""What can be wrong with a session, and how the problem that is found begins."""
+
+
+def find(most: int = 3) -> Outcome:
+    """Explore from every start until there is a problem."""
+    for start in STARTS:
+        for decides in (False, True):
+            outcome = explore(most, start=start, decides=decides)
+            if outcome.problem:
+                return outcome
+    raise AssertionError("nothing was found")
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.__name__)
+def test_a_broken_session_is_found(monkeypatch: pytest.MonkeyPatch, broken: Break) -> None:
+    broken(monkeypatch)
+    outcome = find()
+    assert outcome.problem.removeprefix("at rest, ").startswith(BROKEN[broken])
+    begins = [f"{who} {does} " for who in NAMES for does in ("calls", "receives", "answers")]
+    assert all(step.startswith(tuple(begins)) for step in outcome.trace)
+    assert " calls " in outcome.trace[0]
+    assert len(outcome.trace) <= 10, "the problem nearest to the start is found first"
+
+
+def test_the_trace_is_a_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries_do_not_cross(monkeypatch)
+    outcome = explore(2, decides=False)
+    assert {"client calls connect", "server calls connect"} < {*outcome.trace}
+    assert "client receives '1;n;;_OnNamespaceConnect;0;0;'" in outcome.trace
+    assert "server receives '1;n;;_OnNamespaceConnect;1;0;bad namespace'" in outcome.trace
+    assert len(outcome.trace) == 6
+    assert outcome.problem == "at rest, connected is set() here and {'n'} there"
+
+
+# ---- Answers ----
+
+
+def test_what_applications_are_asked_has_a_name() -> None:
+    [asked] = sessions.connected(Role.SERVER).receive(sessions.frame(wait="$1"))
+    assert isinstance(asked, Asked)
+    assert exploration.short(asked) == "an event"
+    assert exploration.short(ChangeAsked(Change.JOIN, "n", "r", 1)) == "a join"
+
+
+# ---- The command ----
+
+
+def test_the_command_prints_the_size(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--operations", "2"]) == 0
+    *runs, last = capsys.readouterr().out.splitlines()
+    assert [line.split(", 2 commands")[0] for line in runs] == [
+        f"{who} applications, {start}" for who in ("accepting", "deciding") for start in STARTS
+    ]
+    assert last.startswith("explored ")
+    assert last.endswith("no ask stays open")
+
+
+def test_the_command_prints_how_to_come_to_a_problem(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_reply_is_lost(monkeypatch)
+    assert main(["--operations", "1"]) == 1
+    *_, problem = lines = capsys.readouterr().out.splitlines()
+    assert problem.startswith("problem: at rest, open_asks is ")
+    assert "client calls ask" in lines
+    assert "server receives '$2;n;;e;0;0;'" in lines
+    assert "server answers yes to an event" in lines
+
+
+def test_the_module_runs_as_a_program(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["exploration", "--operations", "0"])
+    monkeypatch.delitem(sys.modules, "neffos_protocol.exploration")
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("neffos_protocol.exploration", run_name="__main__")
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.endswith("no ask stays open\n")

@@ -1,0 +1,763 @@
+"""Every state of the tables meets every input, in a real session.
+
+The cases come from ``machines.toml``: a session is brought into the state through the public
+API, the input is given to it, and what the row says is held against what the session then
+holds, sends and tells. What a row's actions *mean* is said here once more, independently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import pytest
+
+from neffos_codec import Message, decode
+from neffos_protocol import (
+    Asked,
+    AskExpired,
+    AskLost,
+    AskWithdrawn,
+    Cause,
+    Change,
+    ChangeAsked,
+    Changed,
+    ChangeRefused,
+    Closed,
+    Event,
+    HandshakeAsked,
+    HandshakeRefused,
+    MisuseError,
+    Opened,
+    Replied,
+    Role,
+    Session,
+    SessionLimits,
+    UnmatchedReply,
+    Violation,
+)
+from neffos_protocol.machines import ASK, HANDSHAKE, MEMBERSHIP, QUESTION, Machine, Row
+from neffos_protocol.session import REQUEST_EVENT
+
+from . import sessions
+from .sessions import ID, NAMESPACE, ROOM, frame, sent, snapshot
+
+REMEDY = {
+    "new": "start",
+    "requested": "Opened",
+    "awaiting": "Opened",
+    "deciding": "let_in or turn_away",
+    "open": "complete",
+    "closed": "a new one",
+    "out": "connect the namespace, or join the room",
+    "entering": "Changed or ChangeRefused",
+    "judging-entry": "allow or deny",
+    "in": "disconnect or leave",
+    "exiting": "Changed or ChangeRefused",
+    "judging-exit": "allow or deny",
+}
+"""What the error of a command that is not for now has to name, by state."""
+
+ROLES = tuple(Role)
+
+
+def guard_settings(machine: Machine, state: str, input_: str) -> Iterator[dict[str, bool]]:
+    """Give every combination of the guards that stand in the rows of a state and an input."""
+    names = [row.guard for row in machine.rows.get((state, input_), ()) if row.guard]
+    for values in product((False, True), repeat=len(names)):
+        yield dict(zip(names, values, strict=True))
+
+
+def all_pairs(machine: Machine) -> list[tuple[str, str]]:
+    return [
+        (state, input_)
+        for state in machine.states
+        for input_ in (*machine.commands, *machine.received)
+    ]
+
+
+# ---- The handshake ----
+
+
+@dataclass(frozen=True)
+class Shake:
+    """One case of the handshake table."""
+
+    role: Role
+    state: str
+    input: str
+    decides: bool
+    kind: Callable[[bytes], Any]
+
+    def __str__(self) -> str:
+        what = "decides" if self.decides else "accepts"
+        return f"{self.role}-{self.state}-{self.input}-{what}-{self.kind.__name__}"
+
+
+def text(octets: bytes) -> str:
+    return octets.decode()
+
+
+SHAKE_PAYLOADS = {"request": b"M", "accept": b"Athe-id", "refuse": b"Hno", "other": b"early"}
+SHAKE_ROLES = {
+    "new": (Role.CLIENT,),
+    "requested": (Role.CLIENT,),
+    "awaiting": (Role.SERVER,),
+    "deciding": (Role.SERVER,),
+    "open": ROLES,
+    "closed": ROLES,
+}
+
+
+def shake_cases() -> Iterator[Shake]:
+    for state, input_ in all_pairs(HANDSHAKE):
+        for role in SHAKE_ROLES[state]:
+            kinds = (text, bytes, bytearray, memoryview) if input_ in SHAKE_PAYLOADS else (text,)
+            for kind in kinds:
+                settings = list(guard_settings(HANDSHAKE, state, input_))
+                for guards in settings:
+                    decides = guards.get("decides", state == "deciding")
+                    yield Shake(role, state, input_, decides, kind)
+
+
+def bring_to_handshake(case: Shake) -> Session:
+    """Bring a session into a state of the handshake; "early" came before, where that can be."""
+    session = sessions.fresh(case.role, decides_handshake=case.decides)
+    if case.state not in ("open", "closed"):
+        session.receive("early")
+    if case.role is Role.CLIENT and case.state != "new":
+        session.start()
+    if case.state == "deciding":
+        session.receive("M")
+    elif case.state == "open":
+        session.receive("M" if case.role is Role.SERVER else f"A{ID}")
+    elif case.state == "closed":
+        session.close()
+    session.outgoing()
+    assert session._phase == case.state
+    return session
+
+
+def give_handshake(session: Session, case: Shake) -> list[Event]:
+    match case.input:
+        case "start":
+            session.start()
+            return []
+        case "let-in":
+            return session.let_in(ID)
+        case "turn-away":
+            return session.turn_away("no")
+        case "close":
+            return session.close()
+        case "gone":
+            return session.peer_closed()
+        case _:
+            return session.receive(case.kind(SHAKE_PAYLOADS[case.input]))
+
+
+def garbage(payload: bytes) -> Violation:
+    """What an open session says of a payload without separators."""
+    place = f"(separators, field 'wait', offset {len(payload)}, FR-2)"
+    return Violation("FR-2", f"a frame has 6 ';' before its body, this has 0 {place}")
+
+
+@pytest.mark.parametrize("case", list(shake_cases()), ids=str)
+def test_handshake(case: Shake) -> None:
+    session = bring_to_handshake(case)
+    row = HANDSHAKE.row(case.state, case.input, lambda _: case.decides)
+    before = snapshot(session)
+    if row is None:
+        with pytest.raises(MisuseError, match="not for now") as misuse:
+            give_handshake(session, case)
+        assert REMEDY[case.state] in misuse.value.instead
+        assert snapshot(session) == before
+        return
+    held = list(session._held or ())
+
+    events = give_handshake(session, case)
+
+    told: list[Event] = []
+    sends: list[str] = []
+    cause = {"close": Cause.LOCAL, "turn-away": Cause.LOCAL, "gone": Cause.PEER}.get(case.input)
+    for action in row.actions:
+        match action:
+            case "send-request":
+                sends.append("M")
+            case "send-accept":
+                sends.append(f"A{ID}")
+            case "send-refuse":
+                sends.append("Hno")
+            case "ask-application":
+                told.append(HandshakeAsked())
+            case "opened":
+                told.append(Opened(ID))
+                assert session.id == ID
+            case "refused":
+                told.append(HandshakeRefused("no"))
+                cause = Cause.PEER
+            case "hold":
+                assert session._held == [*held, "early" if case.kind is text else b"early"]
+            case "release":
+                told.append(garbage(b"early"))
+                assert not session._held
+            case "violation":
+                [event] = [event for event in events if isinstance(event, Violation)]
+                assert event.requirement == row.requirements[""][0]
+                assert event.fatal == (row.next == "closed")
+                told.append(event)
+                cause = Cause.VIOLATION
+            case "read":
+                told.append(garbage(SHAKE_PAYLOADS[case.input]))
+            case "ended":
+                assert cause is not None
+                told.append(Closed(cause))
+                assert not session._held
+            case unknown:
+                raise AssertionError(unknown)
+    assert events == told
+    assert session.outgoing() == sends
+    assert session._phase == row.next
+    assert (session.is_open, session.is_closed) == (row.next == "open", row.next == "closed")
+    if not row.actions:
+        assert snapshot(session) == before
+    sessions.check(session)
+
+
+# ---- Membership ----
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case of the membership table.
+
+    Attributes:
+        room: the machine is a room's, not a namespace's.
+        role: which end meets it.
+        ours: it was this side that asked for the entry, where there was one.
+        guards: which guards are to hold.
+    """
+
+    room: bool
+    role: Role
+    ours: bool
+    state: str
+    input: str
+    guards: tuple[tuple[str, bool], ...]
+    way: str = ""
+
+    def __str__(self) -> str:
+        return "-".join(
+            [
+                "room" if self.room else "namespace",
+                self.role,
+                "ours" if self.ours else "theirs",
+                self.state,
+                self.input,
+                *(("" if value else "not-") + name for name, value in self.guards),
+                *([self.way] if self.way else []),
+            ]
+        )
+
+    @property
+    def holds(self) -> dict[str, bool]:
+        """What holds in truth: a client does not decide on exits (NS-7)."""
+        holds = dict(self.guards)
+        if self.role is Role.CLIENT and "decides-exit" in holds:
+            holds["decides-exit"] = False
+        return holds
+
+    def wants(self, guard: str, otherwise: bool) -> bool:
+        return dict(self.guards).get(guard, otherwise)
+
+    @property
+    def entry(self) -> Change:
+        return Change.JOIN if self.room else Change.CONNECT
+
+    @property
+    def exit(self) -> Change:
+        return Change.LEAVE if self.room else Change.DISCONNECT
+
+
+def cases() -> Iterator[Case]:
+    for state, input_ in all_pairs(MEMBERSHIP):
+        for room, role, ours in product((False, True), ROLES, (False, True)):
+            if state == "judging-exit" and role is Role.CLIENT:
+                continue  # it never decides on an exit
+            if ours and state in ("out", "judging-entry"):
+                continue  # nobody entered
+            if not ours and state == "entering":
+                continue  # the peer's entering is not a state of ours
+            ways = ("",)
+            if input_ == "gone":
+                ways = ("peer_closed", "close", "disconnect") if room else ("peer_closed", "close")
+            for guards, way in product(guard_settings(MEMBERSHIP, state, input_), ways):
+                yield Case(room, role, ours, state, input_, tuple(guards.items()), way)
+
+
+@dataclass
+class Situation:
+    """A session in the wanted state, and what its asks and the peer's are called.
+
+    Attributes:
+        token: this side's ask that a reply is to answer.
+        judged: the peer's asks that wait for a decision.
+        asked: what the application was told of them.
+    """
+
+    case: Case
+    session: Session
+    token: str = ""
+    judged: list[str] = field(default_factory=list)
+    asked: ChangeAsked | None = None
+    numbers: int = 0
+
+    @property
+    def room(self) -> str:
+        return ROOM if self.case.room else ""
+
+    def request(self, change: Change, wait: str) -> str | bytes:
+        room = self.room
+        if self.case.holds.get("unknown") and room:
+            room *= 100
+        return sessions.request(change, wait, room=room)
+
+    def theirs(self, change: Change) -> str:
+        """Let the peer ask for a change; allow it where that is asked of us."""
+        self.numbers += 1
+        token = sessions.peer_token(self.session, self.numbers)
+        for event in self.session.receive(self.request(change, token)):
+            if isinstance(event, ChangeAsked):
+                self.asked = event
+        self.judged.append(token)
+        return token
+
+    def theirs_allowed(self, change: Change) -> None:
+        self.theirs(change)
+        if self.asked is not None:
+            self.session.allow(self.asked)
+        self.asked = None
+        self.judged.clear()
+
+    def enter(self) -> str:
+        if self.case.room:
+            return self.session.join(NAMESPACE, ROOM)
+        return self.session.connect(NAMESPACE)
+
+    def exit(self) -> str:
+        if self.case.room:
+            return self.session.leave(NAMESPACE, ROOM)
+        return self.session.disconnect(NAMESPACE)
+
+    def state(self) -> str:
+        return sessions.state(self.session, room=ROOM if self.case.room else None)
+
+
+def bring(case: Case) -> Situation:
+    """Bring a session into the state of a case, through the public API alone."""
+    holds = case.holds
+    decides = {
+        change
+        for change, wanted in (
+            (case.entry, case.wants("decides-entry", case.state == "judging-entry")),
+            (case.exit, case.wants("decides-exit", case.state == "judging-exit")),
+        )
+        if wanted
+    }
+    limits = SessionLimits(
+        namespaces=0 if holds.get("full") and not case.room else 8,
+        rooms=0 if holds.get("full") and case.room else 8,
+        repeats=1 if holds.get("judging-full") else 3,
+        name=20,
+    )
+    unknown = holds.get("unknown") and not case.room
+    session = sessions.opened(
+        case.role,
+        decides=frozenset(decides),
+        limits=limits,
+        namespaces=() if unknown else None,
+    )
+    here = Situation(case, session)
+    if case.room:
+        sessions.grant(session, session.connect(NAMESPACE))
+    token = ""
+    if case.input.startswith("enter-") and case.state != "entering":
+        # An entry that both sides asked for: it came about, and our ask is still open.
+        token = here.enter()
+        here.theirs_allowed(case.entry)
+    elif case.input.startswith("exit-") and case.state != "exiting":
+        # The same for an exit.
+        here.theirs_allowed(case.entry)
+        token = here.exit()
+        here.theirs_allowed(case.exit)
+    walk(here)
+    if token:
+        here.token = token
+    session.outgoing()
+    assert here.state() == case.state
+    return here
+
+
+def walk(here: Situation) -> None:
+    """Go from wherever the session is to the state of the case."""
+    case = here.case
+    state = case.state
+    if state in ("out", "entering", "judging-entry"):
+        if here.state() == "in":
+            here.theirs_allowed(case.exit)
+        if state == "entering":
+            here.token = here.enter()
+    elif here.state() == "out":
+        if case.ours:
+            sessions.grant(here.session, here.enter())
+        else:
+            here.theirs_allowed(case.entry)
+    if state == "exiting":
+        here.token = here.exit()
+    if state.startswith("judging"):
+        change = case.entry if state == "judging-entry" else case.exit
+        here.theirs(change)
+        if not case.holds.get("judging-full"):
+            here.theirs(change)
+
+
+def give(here: Situation) -> list[Event]:
+    """Give a session the input of the case."""
+    case, session = here.case, here.session
+    match case.input:
+        case "enter":
+            here.token = here.enter()
+        case "exit":
+            here.token = here.exit()
+        case "allow" | "deny":
+            asked = here.asked or ChangeAsked(case.entry, NAMESPACE, here.room, 1)
+            return session.allow(asked) if case.input == "allow" else session.deny(asked, "no")
+        case "ask-enter" | "ask-exit":
+            change = case.entry if case.input == "ask-enter" else case.exit
+            return session.receive(here.request(change, sessions.peer_token(session, 99)))
+        case "enter-done" | "exit-done":
+            return sessions.grant(session, here.token)
+        case "enter-error" | "exit-error":
+            change = case.entry if case.input == "enter-error" else case.exit
+            refusal = sessions.request(change, here.token, room=here.room, body="no", is_error=True)
+            return session.receive(refusal)
+        case "gone" if case.way == "disconnect":
+            last = sessions.request(Change.DISCONNECT, sessions.peer_token(session, 99))
+            return session.receive(last)
+        case "gone":
+            return session.close() if case.way == "close" else session.peer_closed()
+    return []
+
+
+def expected(here: Situation, row: Row, done: list[Event]) -> tuple[list[Event], list[Message]]:
+    """Say what the actions of a row tell the application and send to the peer.
+
+    ``done`` are the events that came: only their running numbers are taken from there.
+    """
+    case = here.case
+    told: list[Event] = []
+    sends: list[Message] = []
+    ask_change = case.exit if "exit" in case.input else case.entry
+    ask = decode(here.request(ask_change, sessions.peer_token(here.session, 99)))
+    if case.way:
+        cause = Cause.FORCED
+    else:
+        cause = Cause.LOCAL if case.input in ("enter-done", "exit-done") else Cause.PEER
+    full = row.requirements["room" if case.room else "namespace"]
+    for action in row.actions:
+        match action:
+            case "ask":
+                event = REQUEST_EVENT[ask_change]
+                sends.append(Message(here.token, NAMESPACE, here.room, event))
+            case "reply-done":
+                sends.append(Message(ask.wait))
+            case "reply-unknown":
+                sends.append(ask.error_reply("bad room" if case.room else "bad namespace"))
+            case "reply-full":
+                told.append(Violation(full[0], f"too many for one more {ask_change}"))
+                sends.append(ask.error_reply("too many"))
+            case "judge":
+                [number] = [event.number for event in done if isinstance(event, ChangeAsked)]
+                told.append(ChangeAsked(ask_change, NAMESPACE, here.room, number))
+            case "judge-too":
+                pass
+            case "reply-all-done":
+                sends += [Message(token) for token in here.judged]
+            case "reply-all-refused":
+                change = case.entry if case.state == "judging-entry" else case.exit
+                for token in here.judged:
+                    sends.append(decode(here.request(change, token)).error_reply("no"))
+            case "withdraw":
+                assert here.asked is not None
+                told.append(AskWithdrawn(here.asked.number))
+            case "entered":
+                told.append(Changed(case.entry, NAMESPACE, here.room, cause))
+            case "left" | "forced":
+                told.append(Changed(case.exit, NAMESPACE, here.room, cause))
+            case "refused":
+                told.append(ChangeRefused(ask_change, NAMESPACE, here.room, "no"))
+            case "lost":
+                pass
+            case unknown:
+                raise AssertionError(unknown)
+    return told, sends
+
+
+def after_the_end(here: Situation, asks: list[str]) -> tuple[list[Event], list[Message]]:
+    """Say what follows where the namespace or the connection ended under the place."""
+    lost: list[Event] = [AskLost(token) for token in asks]
+    namespace_left = Changed(Change.DISCONNECT, NAMESPACE, "", Cause.PEER)
+    match here.case.way:
+        case "":
+            return [], []
+        case "disconnect":
+            return [*lost, namespace_left], [Message(sessions.peer_token(here.session, 99))]
+        case way:
+            if here.case.room:
+                lost.append(Changed(Change.DISCONNECT, NAMESPACE, "", Cause.FORCED))
+            return [*lost, Closed(Cause.LOCAL if way == "close" else Cause.PEER)], []
+
+
+@pytest.mark.parametrize("case", list(cases()), ids=str)
+def test_membership(case: Case) -> None:
+    here = bring(case)
+    session = here.session
+    row = MEMBERSHIP.row(case.state, case.input, case.holds.__getitem__)
+    before = snapshot(session)
+    asks = list(session.open_asks)
+    assert len(asks) <= 1 or case.state in ("entering", "exiting")
+    if row is None:
+        with pytest.raises(MisuseError, match="not for now") as misuse:
+            give(here)
+        judging = case.input in ("allow", "deny")
+        remedy = "decide each ChangeAsked once" if judging else REMEDY[case.state]
+        assert remedy in misuse.value.instead
+        assert snapshot(session) == before
+        return
+
+    events = give(here)
+
+    told, sends = expected(here, row, events)
+    more_told, more_sends = after_the_end(here, list(asks))
+    unordered = len(asks) > 1 and bool(case.way)
+    assert (set(events) if unordered else events) == (
+        {*told, *more_told} if unordered else told + more_told
+    )
+    assert sent(session) == sends + more_sends
+    assert here.state() == row.next
+    names = session.joined(NAMESPACE) if case.room else session.connected
+    assert names == ({ROOM if case.room else NAMESPACE} if row.next in MEMBERSHIP.live else set())
+    sessions.check(session)
+
+
+def test_every_row_of_membership_has_a_case_of_either_kind_and_role() -> None:
+    taken = {
+        (id(MEMBERSHIP.row(case.state, case.input, case.holds.__getitem__)), case.room, case.role)
+        for case in cases()
+    }
+    for rows in MEMBERSHIP.rows.values():
+        for row in rows:
+            for room, role in product((False, True), ROLES):
+                server_only = row.state == "judging-exit" or row.guard == "decides-exit"
+                if not (server_only and role is Role.CLIENT):
+                    assert (id(row), room, role) in taken
+
+
+@pytest.mark.parametrize("command", ["connect", "disconnect", "join", "leave"])
+@pytest.mark.parametrize("role", ROLES)
+def test_no_change_is_asked_for_before_the_session_is_open(role: Role, command: str) -> None:
+    for session in (sessions.fresh(role), sessions.opened(role)):
+        if session.is_open:
+            session.close()
+        before = snapshot(session)
+        with pytest.raises(MisuseError, match="handshake is not complete"):
+            getattr(session, command)(NAMESPACE, *([ROOM] if command in ("join", "leave") else []))
+        assert snapshot(session) == before
+
+
+# ---- Asks of this side ----
+
+
+@dataclass(frozen=True)
+class AskCase:
+    role: Role
+    state: str
+    input: str
+    changes: bool
+    past: str
+
+    def __str__(self) -> str:
+        what = "change" if self.changes else "event"
+        return "-".join([self.role, self.state, self.input, what, self.past])
+
+
+def ask_cases() -> Iterator[AskCase]:
+    for (state, input_), role, changes in product(all_pairs(ASK), ROLES, (False, True)):
+        if (state, input_) == ("open", "send"):
+            continue  # another ask is another machine
+        # How an ask that is none came to be so: it never was, was answered, or was too late.
+        pasts = ["doubled", "late"] if state == "none" else ["fresh", "expired"]
+        if state == "none" and role is Role.CLIENT:
+            pasts.append("foreign")  # a server cannot tell that from a client's ask (AR-13)
+        for past in pasts:
+            late_change = past == "late" and changes  # that stays open (AR-12)
+            expired_event = past == "expired" and not changes  # that is none
+            if not (late_change or expired_event):
+                yield AskCase(role, state, input_, changes, past)
+
+
+def mark_ask(session: Session, changes: bool) -> str:
+    """Open an ask with a deadline: for an event, or for a change of a room."""
+    if changes:
+        return session.join(NAMESPACE, ROOM, deadline=10.0)
+    return session.ask(NAMESPACE, "say", "hi", deadline=10.0)
+
+
+@pytest.mark.parametrize("case", list(ask_cases()), ids=str)
+def test_ask(case: AskCase) -> None:
+    session = sessions.connected(case.role)
+    token = "$77"  # noqa: S105
+    if case.past != "foreign":
+        token = mark_ask(session, case.changes)
+    if case.past == "doubled":
+        assert sessions.kinds(sessions.grant(session, token)) in (["Replied"], ["Changed"])
+    elif case.past in ("late", "expired"):
+        assert session.expire(10.0) == [AskExpired(token)]
+    assert session.open_asks == ({token} if case.state == "open" else set())
+    session.outgoing()
+    before = snapshot(session)
+    row = ASK.row(case.state, case.input, lambda _: case.changes)
+    done = Message(token)
+    refusal = Message(token, NAMESPACE, "", "say", is_error=True, body="no")
+
+    events: list[Event] = []
+    match case.input:
+        case "send":
+            if case.changes and case.past == "doubled":
+                session.leave(NAMESPACE, ROOM)
+                sessions.grant(session, max(session.open_asks))
+                session.outgoing()
+            token = mark_ask(session, case.changes)
+        case "deadline":
+            assert session.expire(9.9) == []
+            assert snapshot(session) == before
+            events = session.expire(10.0)
+        case "reply":
+            events = sessions.grant(session, token)
+        case "error":
+            refused = frame(wait=token, body="no", is_error=True)
+            events = session.receive(refused)
+        case "gone":
+            events = session.peer_closed()[:-1]
+            if case.past == "doubled" and case.changes:
+                assert events.pop(0) == Changed(Change.LEAVE, NAMESPACE, ROOM, Cause.FORCED)
+            assert events.pop() == Changed(Change.DISCONNECT, NAMESPACE, "", Cause.FORCED)
+
+    match row.actions if row else ():
+        case ("send",):
+            [message] = sent(session)
+            assert message.wait == token
+            assert message.event == ("_OnRoomJoin" if case.changes else "say")
+            assert token in session.open_asks
+        case ("unmatched",):
+            assert events == [UnmatchedReply(done if case.input == "reply" else refusal)]
+            assert snapshot(session) == before
+        case ("answered",):
+            entered = Changed(Change.JOIN, NAMESPACE, ROOM, Cause.LOCAL)
+            assert events == [entered if case.changes else Replied(token, done)]
+        case ("refused",):
+            refused_change = ChangeRefused(Change.JOIN, NAMESPACE, ROOM, "no")
+            assert events == [refused_change if case.changes else Replied(token, refusal)]
+        case ("expired",):
+            # A deadline passes once: an ask that stays open does not expire again.
+            assert events == ([AskExpired(token)] if case.past == "fresh" else [])
+        case ("lost",):
+            assert events == [AskLost(token)]
+        case nothing:
+            assert nothing == ()
+            assert events == []
+    if case.input != "send":
+        assert session.open_asks == ({token} if row and row.next == "open" else set())
+    assert session.outgoing() == []
+    sessions.check(session)
+
+
+# ---- Asks of the peer ----
+
+
+def question_cases() -> Iterator[tuple[Role, str, str, bool]]:
+    for state, input_ in all_pairs(QUESTION):
+        for role in ROLES:
+            for guards in guard_settings(QUESTION, state, input_):
+                yield role, state, input_, guards.get("full", False)
+
+
+@pytest.mark.parametrize(("role", "state", "input_", "full"), list(question_cases()))
+@pytest.mark.parametrize("past", ["reply", "refuse", "ignore", "withdrawn"])
+def test_question(role: Role, state: str, input_: str, full: bool, past: str) -> None:
+    session = sessions.connected(role, limits=SessionLimits(questions=1 if full else 2))
+    wait = sessions.peer_token(session)
+    [asked] = session.receive(frame(wait=wait, body="hi"))
+    assert isinstance(asked, Asked)
+    if state == "none":
+        end_question(session, asked, past)
+    if full:
+        session.receive(frame(wait=sessions.peer_token(session, 2)))
+    session.outgoing()
+    before = snapshot(session)
+    row = QUESTION.row(state, input_, lambda _: full)
+    if row is None:
+        with pytest.raises(MisuseError, match="answered or withdrawn") as misuse:
+            end_question(session, asked, input_)
+        assert "answer each Asked once" in misuse.value.instead
+        assert snapshot(session) == before
+        return
+
+    events: list[Event] = []
+    match input_:
+        case "asked":
+            events = session.receive(frame(wait=wait, body="hi"))
+        case "gone":
+            events = session.peer_closed()[:-2]
+        case _:
+            end_question(session, asked, input_)
+
+    match row.actions:
+        case ("reply-full",):
+            assert events == [Violation("SEC-7", "too many asks wait for their answer")]
+            assert sent(session) == [asked.message.error_reply("too many")]
+        case ("deliver",):
+            [again] = events
+            assert isinstance(again, Asked)
+            assert again.message == asked.message
+            assert again.number != asked.number
+        case ("send-reply",):
+            assert sent(session) == [asked.message.reply("yes")]
+        case ("send-error",):
+            assert sent(session) == [asked.message.error_reply("no")]
+        case ("withdraw",):
+            assert events == [AskWithdrawn(asked.number)]
+        case nothing:
+            assert nothing == ()
+            assert events == []
+    assert session.outgoing() == []
+    open_numbers = set(session._questions or ())
+    if input_ != "asked":
+        assert (asked.number in open_numbers) == (row.next == "open")
+    else:
+        assert len(open_numbers) == (1 if full else {"none": 1, "open": 2}[state])
+    sessions.check(session)
+
+
+def end_question(session: Session, asked: Asked, how: str) -> None:
+    match how:
+        case "reply":
+            session.reply(asked, "yes")
+        case "refuse":
+            session.refuse(asked, "no")
+        case "ignore":
+            session.ignore(asked)
+        case "withdrawn":
+            session.receive(sessions.request(Change.DISCONNECT, sessions.peer_token(session, 8)))
+            sessions.grant(session, session.connect(NAMESPACE))
