@@ -38,7 +38,7 @@ _WIDTH: Final = 136
 
 FOOTNOTES: Final = (
     "Each cell: the median over all rounds of a round's best time of one call, and below it its "
-    "ratio to this codec, interpreted, in that column; under 1 is faster.",
+    "ratio to this codec, interpreted, for that message; under 1 is faster.",
     "[1] The measuring loop with a call of a Python function that does nothing; every Python row "
     "contains it, nothing is subtracted.",
     "[2] Decoding does not copy a large body: reading it does, once. A message that is encoded "
@@ -136,8 +136,8 @@ def _slower(results: Results, row: str, rival: str) -> str:
         if ratio > 1
     ]
     if not slow:
-        return f"met in all {len(ratios)} columns, {max(ratios.values()):.2f} at most."
-    return f"MISSED in {len(slow)} of {len(ratios)} columns: {', '.join(slow)}."
+        return f"met in all {len(ratios)} messages, {max(ratios.values()):.2f} at most."
+    return f"MISSED in {len(slow)} of {len(ratios)} messages: {', '.join(slow)}."
 
 
 def below(results: Results) -> Iterator[str]:
@@ -154,7 +154,7 @@ def below(results: Results) -> Iterator[str]:
 def show(results: Results, console: Console) -> None:
     """Print everything to a terminal."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    # Rather a table that wraps in a narrow terminal than one that loses columns.
+    # Rather a table that wraps in a narrow terminal than one that loses messages.
     console.width = max(console.width, _WIDTH)
     table.add_column("", no_wrap=True)
     for frame, direction in CELLS:
@@ -169,11 +169,15 @@ def show(results: Results, console: Console) -> None:
 
 
 def markdown(results: Results) -> str:
-    """Give everything as Markdown."""
-    heads = [f"{LABELS[frame]} {direction}" for frame, direction in CELLS]
-    out = [f"| | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
-    for name, *cells in lines(results):
-        out.append(f"| {name[0]} | {' | '.join('<br>'.join(cell) for cell in cells)} |")
+    """Give everything as Markdown: a line for each message, so that it fits a page."""
+    rows = list(lines(results))
+    out = [
+        f"| | {' | '.join(name.strip() for (name, _), *_ in rows)} |",
+        f"|---|{'---:|' * len(rows)}",
+    ]
+    for column, (frame, direction) in enumerate(CELLS, start=1):
+        cells = ("<br>".join(row[column]) for row in rows)
+        out.append(f"| {LABELS[frame]} {direction} | {' | '.join(cells)} |")
     out.append("")
     # Two spaces end a line in Markdown.
     out.extend(f"{line}  " if line else "" for line in below(results))
