@@ -4,6 +4,7 @@ import asyncio
 import json
 import tomllib
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -12,7 +13,7 @@ from neffos_conformance.case import Case, select, server_cases
 from neffos_conformance.embedded import Serve, embedded_server
 from neffos_conformance.mutants import BROKEN_REQUIREMENT, MUTANTS
 from neffos_conformance.run import Result, Verdict, run_cases, verdict_on_failure
-from neffos_protocol.catalogue import requirements
+from neffos_protocol.catalogue import divergences, requirements
 
 SHORT = 0.5
 """Seconds for a case against a mutant that says nothing; the correct ones take milliseconds."""
@@ -125,3 +126,13 @@ def test_a_flood_is_cut_off_and_fails():
 
     [result] = judge(select(server_cases(), ["HS-1.1"]), distort=flood)
     assert result.verdict is Verdict.FAIL
+
+
+def test_known_deviations_are_of_cases_and_divergences_that_exist():
+    path = Path(__file__).parents[1] / "peers" / "deviations.toml"
+    ids = {case.id for case in server_cases()}
+    for entry in tomllib.loads(path.read_text("utf-8"))["deviation"]:
+        assert set(entry["cases"]) <= ids
+        assert entry["verdict"] in {verdict.value for verdict in Verdict}
+        assert entry["divergence"] in divergences()
+        assert entry["reason"].strip()
