@@ -50,10 +50,10 @@ bench: $(READY) ## measure the codec beside others on one core (uses Go, Node, a
 	$(BIN)/python codec/bench/run.py
 
 site: $(READY) ## build the specification site into site/
-	$(BIN)/mkdocs build --strict --quiet --config-file spec/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file spec/mkdocs.yml
 
 docs: $(READY) ## serve the specification site while it is written
-	$(BIN)/mkdocs serve --config-file spec/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --config-file spec/mkdocs.yml
 
 clean: ## remove what was built, and the environment
 	rm -rf $(VENV) build site reports *.egg-info
