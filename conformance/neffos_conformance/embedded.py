@@ -39,7 +39,7 @@ Handler = Callable[["Peer", Message], Answer]
 
 
 def _echo(_: Peer, message: Message) -> Answer:
-    return message.reply(message.body)
+    return message.reply("" if message.is_error else message.body)  # EV-6
 
 
 def _fail(_: Peer, message: Message) -> Answer:

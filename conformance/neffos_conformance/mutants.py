@@ -172,6 +172,18 @@ def fields_not_escaped(serve: Serve) -> Serve:
     ]
 
 
+@_breaks("SEC-15")
+def looked_up_escaped(serve: Serve) -> Serve:
+    """Looks a namespace up as it stands in the frame."""
+    return _answering(
+        lambda m: (
+            m.error_reply("bad namespace")
+            if ";" in m.namespace and m.event == "_OnNamespaceConnect"
+            else None
+        )
+    )(serve)
+
+
 @_breaks("FR-3")
 def body_unescaped(serve: Serve) -> Serve:
     """Takes the escape literal for a semicolon in the body too."""
@@ -230,6 +242,12 @@ def binary_empty_reply(serve: Serve) -> Serve:
     return wrong
 
 
+@_breaks("FR-18")
+def case_folded(serve: Serve) -> Serve:
+    """Takes names that differ in their case for one."""
+    return _changing(lambda m: m.empty_reply() if m.is_error and m.namespace == "App" else m)(serve)
+
+
 @_breaks("FR-14")
 def empty_message_answered(serve: Serve) -> Serve:
     """Complains about an empty message."""
@@ -278,6 +296,14 @@ def silence_answered(serve: Serve) -> Serve:
 def tokenless_unanswered(serve: Serve) -> Serve:
     """Sends no reply to a message without a token."""
     return _changing(lambda m: None if m.event == "echo" and not m.wait else m)(serve)
+
+
+@_breaks("EV-6")
+def error_taken_for_body(serve: Serve) -> Serve:
+    """Gives an error's text to a handler as the body."""
+    return lambda payload: serve(
+        payload.replace("echo;1;0;", "echo;0;0;") if isinstance(payload, str) else payload
+    )
 
 
 @_breaks("AR-1")
@@ -386,6 +412,12 @@ def unconnected_answered(serve: Serve) -> Serve:
         return sent
 
     return wrong
+
+
+@_breaks("NS-15")
+def empty_namespace_always_there(serve: Serve) -> Serve:
+    """Takes the empty namespace for connected from the start."""
+    return lambda payload: [payload] if payload == ";;;echo;0;0;hi" else serve(payload)
 
 
 @_breaks("NS-17")

@@ -168,7 +168,7 @@ _INSTEAD: Final = {
 
 
 class _Place(NamedTuple):
-    """What a membership is about: a namespace, or a room of it."""
+    """What a membership is about: a namespace, or a room of it (RM-11)."""
 
     namespace: str
     room: str
@@ -688,7 +688,7 @@ class Session:
                 return
         space = self._spaces.get(message.namespace)
         if space is None or space.state not in _LIVE:
-            self._answer_ask(message, _BAD_NAMESPACE)
+            self._answer_ask(message, _BAD_NAMESPACE)  # NS-9, NS-17
         elif wait:
             self._question(message, events)
         elif event == _NATIVE_EVENT and self._native is Native.FALLBACK:
@@ -770,7 +770,7 @@ class Session:
             return  # NS-2, NS-10, NS-12
         is_room = change in (Change.JOIN, Change.LEAVE)
         if is_room and not self._is_live(message.namespace):
-            self._answer_ask(message, _BAD_NAMESPACE)
+            self._answer_ask(message, _BAD_NAMESPACE)  # RM-6, NS-17
             return
         if not is_room and len(message.room) > self._limits.name:
             # It means nothing here, but a refusal would have to repeat it.
