@@ -143,6 +143,9 @@ _CLOSED: Final = "closed"
 _OUT: Final = "out"
 _LIVE: Final = MEMBERSHIP.live
 
+_CLIENT_PREFIX: Final = _constant("token.client-prefix")
+_MARKER: Final = _constant("exchange.marker")
+
 _BAD_NAMESPACE: Final = _constant("error.bad-namespace")
 _BAD_ROOM: Final = _constant("error.bad-room")
 _INVALID_PAYLOAD: Final = _constant("error.invalid-payload")
@@ -704,6 +707,9 @@ class Session:
 
     def _is_reply(self, wait: str, message: Message, events: list[Event]) -> bool:
         """Whether this answers an ask of this side, or did; if so it is dealt with."""
+        begins_as_clients_do = wait[0] == _CLIENT_PREFIX
+        if begins_as_clients_do is (self.role is Role.SERVER) and wait[1:2] != _MARKER:
+            return False  # by far the most: the other side's token, in its plain form
         meaning = parse_wait(wait)
         for token in (wait, meaning.token):
             ask = self._asks.get(token) if self._asks else None
