@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint interop record compiled explore bench site docs clean
+.PHONY: help demo test lint interop record compiled explore fuzz bench site docs clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -29,6 +29,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
+	$(BIN)/mypy codec/bench protocol/bench protocol/fuzz conformance/peers
 
 interop: $(READY) ## run the suite against the real Go server (needs Go)
 	$(BIN)/python conformance/peers/interop.py
@@ -46,8 +47,14 @@ compiled: $(READY) ## compile the codec and run its tests on that build (needs a
 explore: $(READY) ## try every conversation of two sessions, up to four commands
 	$(BIN)/python -m neffos_protocol.exploration
 
-bench: $(READY) ## measure the codec beside others on one core (uses Go, Node, a C compiler)
-	$(BIN)/python codec/bench/run.py
+fuzz: $(READY) ## let a coverage-guided fuzzer at codec and session, twenty seconds each
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	for target in decode handshake session; do \
+	  $(BIN)/python protocol/fuzz/fuzz.py $$target --seconds 20 || exit 1; done
+
+bench: $(READY) ## measure codec and session on one core (uses Go, Node, a C compiler)
+	$(BIN)/python codec/bench/run.py $(BENCH)
+	$(BIN)/python protocol/bench/session.py $(BENCH)
 
 site: $(READY) ## build the specification site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file spec/mkdocs.yml

@@ -10,6 +10,7 @@ import json
 import reprlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,8 +39,7 @@ from neffos_codec import (
     encode_handshake,
     parse_wait,
 )
-
-from . import vectors
+from neffos_conformance import vectors
 
 FILES = vectors.load_files()
 SCHEMA = vectors.load_schema()
@@ -160,7 +160,7 @@ def test_ids_are_unique_and_name_their_file() -> None:
 
 
 def test_the_example_of_the_readme_is_a_vector() -> None:
-    readme = (vectors.FOLDER / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[1] / "vectors" / "README.md").read_text(encoding="utf-8")
     example = json.loads(readme.split("```json\n")[1].split("```")[0])
     assert example in ALL
 

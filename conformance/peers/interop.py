@@ -25,6 +25,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from neffos_codec import DecodeError, Message, decode, encode, parse_wait
+from neffos_conformance import vectors
 from neffos_conformance.case import select, server_cases
 from neffos_conformance.peer import running
 from neffos_conformance.report import show
@@ -236,25 +237,10 @@ def octets_of(value: str | bytes) -> bytes:
 
 
 def vector_payloads() -> Iterator[tuple[str, bytes]]:
-    """Give the payloads of the decode vectors."""
-    for path in sorted((ROOT / "codec" / "vectors").glob("decode*.json")):
-        for vector in json.loads(path.read_text("utf-8"))["vectors"]:
-            if vector["kind"] != "other":  # what no transport delivers
-                yield vector["kind"], data(vector["payload"])
-
-
-def data(described: Any) -> bytes:
-    """Build the octets that a vector describes (codec/vectors/README.md)."""
-    match described:
-        case str():
-            return described.encode()
-        case {"hex": octets}:
-            return bytes.fromhex(octets)
-        case {"repeat": part, "times": times}:
-            return data(part) * times
-        case {"concat": parts}:
-            return b"".join(map(data, parts))
-    raise ValueError(f"not described data: {described!r}")
+    """Give the payloads of the vectors that decode."""
+    for vector in vectors.load_vectors():
+        if vector["operation"] == "decode" and vector["kind"] != "other":  # no transport has others
+            yield vector["kind"], vectors.octets(vector["payload"])
 
 
 def generated_payloads(count: int) -> Iterator[tuple[str, bytes]]:

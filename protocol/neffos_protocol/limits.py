@@ -10,7 +10,7 @@ class SessionLimits:
     """Bounds of one session; each says why it is what it is.
 
     Raises:
-        ValueError: a bound is negative.
+        ValueError: a bound is negative, or ``repeats`` is 0.
     """
 
     payload: int = 16 << 20
@@ -41,6 +41,8 @@ class SessionLimits:
         for each in fields(self):
             if getattr(self, each.name) < 0:
                 raise ValueError(f"SessionLimits.{each.name} cannot be negative")
+        if not self.repeats:
+            raise ValueError("SessionLimits.repeats is at least 1: the ask that is decided")
 
 
 DEFAULT_LIMITS = SessionLimits()

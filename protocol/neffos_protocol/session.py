@@ -134,15 +134,16 @@ LOCAL_ONLY: Final = frozenset(
 )
 _NATIVE_EVENT: Final = _constant("event.native")
 
-PAST_TOKENS: Final = 256
+PAST_TOKENS: Final = 32
 """Tokens of closed asks that are remembered, to tell late and doubled replies from asks (AR-21).
-A reply that is later than so many asks is not worth more memory."""
+Together they hold 4 KiB; a reply that is later than so many asks is not worth more."""
 
 _OPEN: Final = "open"
 _CLOSED: Final = "closed"
 _OUT: Final = "out"
 _LIVE: Final = MEMBERSHIP.live
 
+_CLIENT: Final = Role.CLIENT
 _CLIENT_PREFIX: Final = _constant("token.client-prefix")
 _MARKER: Final = _constant("exchange.marker")
 
@@ -680,7 +681,9 @@ class Session:
             if len(wait) > self._limits.token:
                 events.append(Violation("SEC-2", "the token is too long"))
                 return
-            if self._is_reply(wait, message, events):
+            # By far the most asks carry the other side's token in its plain form.
+            may_be_mine = (wait[0] == _CLIENT_PREFIX) is (self.role is _CLIENT)
+            if (may_be_mine or _MARKER in wait) and self._is_reply(wait, message, events):
                 return
         if event.startswith("_On"):
             if event in CHANGE_OF:
@@ -707,9 +710,6 @@ class Session:
 
     def _is_reply(self, wait: str, message: Message, events: list[Event]) -> bool:
         """Whether this answers an ask of this side, or did; if so it is dealt with."""
-        begins_as_clients_do = wait[0] == _CLIENT_PREFIX
-        if begins_as_clients_do is (self.role is Role.SERVER) and wait[1:2] != _MARKER:
-            return False  # by far the most: the other side's token, in its plain form
         meaning = parse_wait(wait)
         for token in (wait, meaning.token):
             ask = self._asks.get(token) if self._asks else None
@@ -756,9 +756,9 @@ class Session:
             events.append(Violation("SEC-7", "too many asks wait for their answer"))
             self._answer_ask(message, _TOO_MANY)
             return
-        self._number += 1
-        questions[self._number] = message.namespace
-        events.append(Asked(message, self._number))
+        self._number = number = self._number + 1
+        questions[number] = message.namespace
+        events.append(Asked(message, number))
 
     def _answer(self, input_: str, asked: Asked, answer: Message | None) -> None:
         if (self._questions or {}).pop(asked.number, None) is None:
@@ -978,6 +978,12 @@ class Session:
         if len(self._asks) >= self._limits.asks:
             raise MisuseError("too many asks are open", "wait for replies, or raise the limit")
         token = self._tokens()
+        is_clients = token.startswith(_CLIENT_PREFIX)
+        if is_clients is not (self.role is _CLIENT) or not 0 < len(token) <= self._limits.token:
+            raise MisuseError(
+                f"the token {token[:40]!r} is not of a {self.role}'s form (AR-2, AR-3)",
+                "make the session with tokens for its role, such as WaitTokens(client=...)",
+            )
         payload = encode(message.replace(wait=token))
         self._asks[token] = ask
         self._send(payload)

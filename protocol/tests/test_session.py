@@ -983,3 +983,21 @@ def test_let_in_at_the_wrong_time_says_what_to_do() -> None:
     session = Session(SERVER, tokens=sessions.Tokens(""), decides_handshake=True)
     with pytest.raises(MisuseError, match="wait for Opened"):
         session.let_in()
+
+
+@pytest.mark.parametrize(
+    ("role", "token"), [(CLIENT, "1"), (SERVER, "$1"), (CLIENT, ""), (CLIENT, "$" + "x" * 256)]
+)
+def test_a_token_of_the_wrong_form_is_a_misuse(role: Role, token: str) -> None:
+    session = opened(role)
+    session._tokens = lambda: token
+    with pytest.raises(MisuseError, match="form"):
+        session.connect("n")
+    assert session.open_asks == frozenset()
+    assert session.outgoing() == []
+    assert sessions.state(session, "n") == "out"
+
+
+def test_the_ask_that_is_decided_is_kept() -> None:
+    with pytest.raises(ValueError, match="repeats"):
+        SessionLimits(repeats=0)

@@ -1,4 +1,4 @@
-"""The test vectors as Python values.
+"""The codec's test vectors as Python values.
 
 This module owns how the vector files are read: where they are, and what octets a described
 payload stands for. It does not know what any vector expects of the codec.
@@ -7,12 +7,12 @@ payload stands for. It does not know what any vector expects of the codec.
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from importlib.resources import files
+from typing import Any, Final
 
 from neffos_codec import FIELDS, Limits, Message, Native
 
-FOLDER = Path(__file__).parents[1] / "vectors"
+_FOLDER: Final = files("neffos_codec.vectors")
 
 Vector = dict[str, Any]
 """One vector, as its JSON says."""
@@ -20,13 +20,13 @@ Vector = dict[str, Any]
 
 def load_schema() -> dict[str, Any]:
     """Read the schema of the vector files."""
-    return _read(FOLDER / "schema.json")
+    return _read("schema.json")
 
 
 def load_files() -> dict[str, dict[str, Any]]:
     """Read every vector file, by its name without the suffix."""
-    paths = sorted(FOLDER.glob("*.json"))
-    return {path.stem: _read(path) for path in paths if path.stem != "schema"}
+    names = sorted(path.name for path in _FOLDER.iterdir() if path.name.endswith(".json"))
+    return {name.removesuffix(".json"): _read(name) for name in names if name != "schema.json"}
 
 
 def load_vectors() -> list[Vector]:
@@ -87,6 +87,6 @@ def payload(vector: Vector) -> Any:
     return content(vector["payload"], vector["kind"])
 
 
-def _read(path: Path) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+def _read(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(_FOLDER.joinpath(name).read_text(encoding="utf-8"))
     return document

@@ -1,0 +1,1 @@
+"""Test vectors for codecs in any language; README.md says how to read them."""

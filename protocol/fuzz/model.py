@@ -1,0 +1,209 @@
+"""What a session must keep to, whatever happens to it.
+
+The model follows the events alone, as an application does, and the session's own account must
+agree with it. Looks into the session only to see how much it holds.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fuzz.checks import REFUSED_PAYLOAD, check
+from fuzz.codec import has_surrogate
+from neffos_codec import Native, NativeMessage, decode
+from neffos_protocol import (
+    Asked,
+    AskExpired,
+    AskLost,
+    AskWithdrawn,
+    Change,
+    ChangeAsked,
+    Changed,
+    Closed,
+    Event,
+    Opened,
+    Replied,
+    Role,
+    Session,
+    SessionLimits,
+    Violation,
+)
+from neffos_protocol.session import PAST_TOKENS
+
+JUDGING: Final = ("judging-entry", "judging-exit")
+
+
+class Model:
+    """What an application knows of its session."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+        self.is_opened = False
+        self.last_number = 0
+        self.connected: set[str] = set()
+        self.joined: set[tuple[str, str]] = set()
+        self.questions: set[int] = set()
+        self.event_asks: set[str] = set()
+        self.change_asks: set[str] = set()
+        self.own_names: set[str] = set()
+        """The names that this side chose; only the peer's are limited in length."""
+
+    def ask(self, token: str, *, of_event: bool) -> None:
+        """Remember an ask of this side."""
+        check(token not in self.event_asks | self.change_asks, "a token is new", token)
+        (self.event_asks if of_event else self.change_asks).add(token)
+
+    def take(self, events: list[Event]) -> None:
+        """Follow the events of one call."""
+        fatal = False
+        for event in events:
+            check(not self.is_closed, "nothing follows the end", event)
+            check(not fatal or not isinstance(event, Violation), "one fatal violation", event)
+            self._take(event)
+            fatal = fatal or (isinstance(event, Violation) and event.fatal)
+        check(self.is_closed or not fatal, "a fatal violation ends the session", events)
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Opened():
+                check(not self.is_opened, "a session opens once", event)
+                self.is_opened = True
+            case Closed():
+                self.is_closed = True
+            case Changed():
+                self._change(event)
+            case Asked(number=number) | ChangeAsked(number=number):
+                check(number > self.last_number, "numbers rise", event)
+                self.last_number = number
+                self.questions.add(number)
+            case AskWithdrawn(number):
+                check(number in self.questions, "only what is open is withdrawn", event)
+                self.questions.discard(number)
+            case Replied(token=token):
+                check(token in self.event_asks, "only an open ask is replied to", event)
+                self.event_asks.discard(token)
+            case AskLost(token):
+                open_ = self.event_asks | self.change_asks
+                check(token in open_, "only an open ask is lost", event)
+                self.event_asks.discard(token)
+                self.change_asks.discard(token)
+            case AskExpired(token):
+                open_ = self.event_asks | self.change_asks
+                check(token in open_, "only an open ask expires", event)
+                self.event_asks.discard(token)
+
+    def _change(self, event: Changed) -> None:
+        place = (event.namespace, event.room)
+        is_in = place in self.joined if event.room else event.namespace in self.connected
+        enters = event.change in (Change.CONNECT, Change.JOIN)
+        check(is_in != enters, "what is in can exit, and what is out enter", event)
+        match event.change:
+            case Change.CONNECT:
+                self.connected.add(event.namespace)
+            case Change.DISCONNECT:
+                self.connected.discard(event.namespace)
+                rooms = {room for room in self.joined if room[0] == event.namespace}
+                check(not rooms, "its rooms were left first", event, rooms)
+            case Change.JOIN:
+                check(event.namespace in self.connected, "a room has its namespace", event)
+                self.joined.add(place)
+            case Change.LEAVE:
+                self.joined.discard(place)
+
+    def check(self, session: Session) -> None:
+        """See that the session's account is that of its events."""
+        check(session.is_closed == self.is_closed, "Closed tells of the end")
+        told = session.connected
+        check(told == self.connected, "events tell what is connected", told, self.connected)
+        rooms = {(name, room) for name in session._spaces for room in session.joined(name)}
+        check(rooms == self.joined, "events tell what is joined", rooms, self.joined)
+        asks = session.open_asks
+        check(self.event_asks <= asks, "an ask stays open until told of", self.event_asks, asks)
+        known = self.event_asks | self.change_asks
+        check(asks <= known, "what was told of is not open", asks, known)
+        self.change_asks &= asks
+        if self.is_closed:
+            left = (session._spaces, session._asks, session._questions, session._judgements)
+            check(not any(left) and not session._held, "nothing is held after the end", *left)
+            check(not self.questions, "what cannot be answered was withdrawn", self.questions)
+
+
+def check_bounds(session: Session, limits: SessionLimits, model: Model) -> None:
+    """See that a session holds no more than its limits say."""
+    check(len(session._held or ()) <= limits.held, "held messages are limited", session._held)
+    if not session.is_closed:
+        check(session._held_size <= limits.held_size, "and so is their size", session._held_size)
+    spaces = session._spaces
+    check(len(spaces) <= limits.namespaces, "namespaces are limited", spaces)
+    rooms = [(name, room) for name, space in spaces.items() for room in space.rooms or ()]
+    check(len(rooms) <= limits.rooms, "rooms are limited", rooms)
+    check(len(rooms) == session._room_count, "rooms are counted", rooms, session._room_count)
+    for name in {*spaces, *(room for _, room in rooms)} - model.own_names:
+        check(len(name) <= limits.name, "a name that is remembered is limited", name)
+    check(len(session._questions or ()) <= limits.questions, "questions are limited")
+    check(len(session._asks or ()) <= limits.asks, "asks are limited")
+    check(len(session._past or ()) <= PAST_TOKENS, "past tokens are limited")
+    judgements = session._judgements or {}
+    judged = {place for place in judgements if session._state(place) in JUDGING}
+    check(len(judged) == len(judgements), "only what is judged is kept", judgements)
+    for judgement in judgements.values():
+        check(len(judgement.asks) <= max(1, limits.repeats), "repeated asks are limited", judgement)
+        check(judgement.number in model.questions, "what is judged was asked", judgement)
+        for ask in judgement.asks:
+            names = {ask.namespace, ask.room} - model.own_names
+            check(max(map(len, names), default=0) <= limits.name, "so are their names", ask)
+            check(len(ask.wait) <= limits.token and not ask.body, "and their tokens", ask)
+
+
+def check_sent(
+    sent: list[str | bytes], role: Role, native: Native, natives: list[str | bytes]
+) -> None:
+    """See that the peer can read all that was sent.
+
+    Args:
+        sent: the payloads, in order.
+        role: of the session that sent them.
+        native: its mode.
+        natives: the native messages among them, in order.
+    """
+    if native is Native.ONLY:
+        check(sent == natives, "a native-only peer gets native messages alone", sent, natives)
+        return
+    if sent:
+        letters = ("M",) if role is Role.CLIENT else ("A", "H")
+        first = sent[0]
+        check(isinstance(first, str) and first[:1] in letters, "a handshake comes first", first)
+    expected = list(reversed(natives))
+    for payload in sent[1:]:
+        check(not has_surrogate(payload), "text that goes is UTF-8 (FR-12)", payload)
+        try:
+            message = decode(payload, native=native)
+        except REFUSED_PAYLOAD as error:
+            check(False, "what a session sends can be read", payload, error)
+        if isinstance(message, NativeMessage):
+            check(message.payload == expected.pop(), "native messages are as given", message)
+    check(not expected, "all native messages were sent", expected)
+
+
+def state_of(session: Session) -> tuple[object, ...]:
+    """Give all that a session holds, as a value to compare."""
+    return (
+        session._phase,
+        session.id,
+        session._number,
+        session._room_count,
+        session._held_size,
+        tuple(session._held or ()),
+        len(session._outgoing or ()),
+        {name: (space.state, dict(space.rooms or {})) for name, space in session._spaces.items()},
+        {
+            token: (ask.change, ask.place, ask.deadline)
+            for token, ask in (session._asks or {}).items()
+        },
+        tuple(session._past or ()),
+        dict(session._questions or {}),
+        {
+            place: (judgement.number, tuple(judgement.asks))
+            for place, judgement in (session._judgements or {}).items()
+        },
+    )
