@@ -23,6 +23,7 @@ from neffos_codec._limits import Limits
 from neffos_codec._message import COMPILED, ESCAPE, FIELDS, Message
 from neffos_codec._native import NativeMessage
 from neffos_codec._options import Native, Reading
+from neffos_codec._utf8 import first_surrogate
 from neffos_codec._wait import Wait, WaitKind, WaitTokens, parse_wait
 
 __all__ = [
@@ -50,5 +51,6 @@ __all__ = [
     "decode_handshake",
     "encode",
     "encode_handshake",
+    "first_surrogate",
     "parse_wait",
 ]

@@ -417,7 +417,6 @@ INTERNAL = {
     "check_limits",
     "check_size",
     "escape",
-    "first_surrogate",
     "unescape",
 }
 

@@ -88,12 +88,17 @@ def select(cases: Iterable[Case], patterns: Iterable[str]) -> list[Case]:
     """Give the cases that any of the patterns names; all of them where there is no pattern.
 
     A pattern is a case id, a requirement id, a family such as ``NS``, or any of these with
-    ``*`` and ``?``.
+    ``*`` and ``?``, in capitals or not.
+
+    Raises:
+        ValueError: a pattern matches nothing; the message names it.
     """
-    wanted = list(patterns)
-    if not wanted:
-        return list(cases)
-    return [case for case in cases if any(_names(pattern, case) for pattern in wanted)]
+    known = list(cases)
+    wanted = [pattern.upper() for pattern in patterns]
+    for pattern in wanted:
+        if not any(_names(pattern, case) for case in known):
+            raise ValueError(f"no case matches {pattern}")
+    return [case for case in known if not wanted or any(_names(each, case) for each in wanted)]
 
 
 def _names(pattern: str, case: Case) -> bool:

@@ -23,7 +23,7 @@ from neffos_conformance.case import Case, select, server_cases
 from neffos_conformance.connection import Connection, DialError
 from neffos_conformance.embedded import embedded_server
 from neffos_conformance.frames import decode_command, encode_command
-from neffos_conformance.report import report, show, write_report
+from neffos_conformance.report import prepare_report, report, show, write_report
 from neffos_conformance.run import CASE_DEADLINE, Result, Verdict, run_cases
 from neffos_conformance.transcript import write_transcript
 
@@ -91,9 +91,13 @@ def server(
 
     Without a URL the embedded server is started on a free port and judged.
     """
-    cases = select(server_cases(), patterns)
-    if not cases:
-        raise click.UsageError(f"no case matches {', '.join(patterns)}")
+    try:
+        cases = select(server_cases(), patterns)
+        prepare_report(report_path)
+        if save_folder:
+            save_folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise click.UsageError(str(error)) from error
     console = Console()
     started = datetime.now(UTC)
     judged, results = asyncio.run(_judge(url, cases, deadline))
@@ -117,7 +121,7 @@ def server(
 async def _judge(
     url: str | None, cases: Sequence[Case], deadline: float
 ) -> tuple[str, list[Result]]:
-    async with nullcontext(url) if url else embedded_server() as address:
+    async with nullcontext(url) if url is not None else embedded_server() as address:
         await _reach(address, deadline)
         results: list[Result] = []
         progress = Progress(
@@ -150,7 +154,13 @@ async def _reach(url: str, deadline: float) -> None:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit; what nobody foresaw is a broken harness."""
     try:
-        cli.main(args=list(arguments) if arguments is not None else None)
+        cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_USAGE)
+    except click.Abort:
+        click.echo("neffos-wire: interrupted; this says nothing of the peer", err=True)
+        sys.exit(EXIT_BROKEN)
     except Exception:  # whatever it is, the exit code must not look like a verdict
         traceback.print_exc()
         click.echo("neffos-wire: the suite itself broke; this says nothing of the peer", err=True)

@@ -26,6 +26,18 @@ MAX_MESSAGE: Final = 64 << 20
 MAX_WAITING: Final = 10_000
 """Messages held for a case that does not read them; more is a flood, and ends the connection."""
 
+MAX_WAITING_OCTETS: Final = 128 << 20
+"""Their octets together, likewise: two of the largest messages."""
+
+MAX_PARTS: Final = 10_000
+"""Fragments of one message; a peer that sends more means harm."""
+
+MAX_BACKLOG: Final = 4 << 20
+"""Octets of answers to pings that a peer does not read, before the connection is given up."""
+
+CLOSE_DEADLINE: Final = 1.0
+"""Seconds for a goodbye to reach a peer; one that does not read never gets it."""
+
 READ_SIZE: Final = 1 << 16
 """Octets read from the socket at a time."""
 
@@ -49,15 +61,19 @@ class Closed:
     Attributes:
         code: the code of the peer's close frame, or ``None`` where TCP just ended.
         reason: the reason of the close frame, empty where there was none.
+        cut: why this side ended it, where it did.
     """
 
     code: int | None
     reason: str = ""
+    cut: str = ""
 
     def __str__(self) -> str:
+        if self.cut:
+            return f"cut off by the suite: {self.cut}"
         if self.code is None:
             return "closed without a close frame"
-        return f"closed with {self.code} {self.reason}".rstrip()
+        return f"closed with {self.code} {self.reason!r}"
 
 
 class Connection:
@@ -73,6 +89,8 @@ class Connection:
         self._reader = reader
         self._writer = writer
         self._incoming: asyncio.Queue[str | bytes | Closed] = asyncio.Queue()
+        self._waiting_octets = 0
+        self._cut = ""
         self._parts: list[bytes] = []
         self._part_kind = Opcode.TEXT
         self._task: asyncio.Task[None] | None = None
@@ -86,13 +104,13 @@ class Connection:
         """
         try:
             uri = parse_uri(url)
-        except InvalidURI as error:
+        except (InvalidURI, ValueError) as error:
             raise DialError(f"{url!r} is not a WebSocket URL (ws://… or wss://…)") from error
         host, port = uri.host, uri.port
         secure = ssl.create_default_context() if uri.secure else None
         try:
             reader, writer = await asyncio.open_connection(host, port, ssl=secure)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise DialError(f"no connection to {host}:{port}: {error}") from error
         protocol = ClientProtocol(uri, max_size=MAX_MESSAGE)
         connection = cls(protocol, reader, writer)
@@ -106,6 +124,9 @@ class Connection:
         except OSError as error:
             await connection.close()
             raise DialError(f"{host}:{port} dropped the connection: {error}") from error
+        except asyncio.CancelledError:
+            writer.transport.abort()
+            raise
         if protocol.handshake_exc is not None:
             await connection.close()
             status = getattr(getattr(protocol.handshake_exc, "response", None), "status_code", None)
@@ -134,6 +155,8 @@ class Connection:
         item = await self._incoming.get()
         if isinstance(item, Closed):
             self._incoming.put_nowait(item)
+        else:
+            self._waiting_octets -= len(item)  # of a text its characters, which are fewer
         return item
 
     async def close(self) -> None:
@@ -146,24 +169,40 @@ class Connection:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
         self._writer.close()
-        with contextlib.suppress(OSError, ssl.SSLError):
-            await self._writer.wait_closed()
+        try:
+            async with asyncio.timeout(CLOSE_DEADLINE):
+                await self._writer.wait_closed()
+        except (OSError, TimeoutError):
+            self._writer.transport.abort()
 
     async def _read(self) -> None:
         try:
             while True:
                 data = await self._reader.read(READ_SIZE)
                 self._feed(data)
-                if not data:
-                    break
-                if self._incoming.qsize() > MAX_WAITING:
+                self._check_flood()
+                if not data or self._cut:
                     break
         except OSError:
             pass
         received = self._protocol.close_rcvd
-        self._incoming.put_nowait(
-            Closed(received.code, received.reason) if received else Closed(None)
-        )
+        if self._cut:
+            self._writer.transport.abort()
+            self._incoming.put_nowait(Closed(None, cut=self._cut))
+        elif received:
+            self._incoming.put_nowait(Closed(received.code, received.reason))
+        else:
+            self._incoming.put_nowait(Closed(None))
+
+    def _check_flood(self) -> None:
+        if self._incoming.qsize() > MAX_WAITING or self._waiting_octets > MAX_WAITING_OCTETS:
+            self._cut = "more messages than any case expects"
+        elif len(self._parts) > MAX_PARTS:
+            self._cut = "a message in too many fragments"
+        elif self._protocol.close_sent and not self._protocol.close_rcvd:
+            self._cut = f"it broke the WebSocket protocol ({self._protocol.close_sent})"
+        elif self._writer.transport.get_write_buffer_size() > MAX_BACKLOG:
+            self._cut = "it sends, but does not read"
 
     def _feed(self, data: bytes) -> None:
         if data:
@@ -186,6 +225,7 @@ class Connection:
         if frame.fin:
             octets = b"".join(self._parts)
             self._parts = []
+            self._waiting_octets += len(octets)
             self._incoming.put_nowait(
                 octets.decode("utf-8", "surrogateescape")
                 if self._part_kind is Opcode.TEXT

@@ -24,6 +24,7 @@ from neffos_protocol import (
     ChangeAsked,
     Event,
     HandshakeAsked,
+    MisuseError,
     Received,
     Replied,
     Role,
@@ -44,7 +45,8 @@ def _echo(_: Peer, message: Message) -> Answer:
 
 def _fail(_: Peer, message: Message) -> Answer:
     body = message.body
-    return message.error_reply(body if isinstance(body, str) else body.decode(errors="replace"))
+    text = body if isinstance(body, str) else body.decode(errors="replace")
+    return message.error_reply(text or "no text was given")
 
 
 def _silent(_: Peer, message: Message) -> Answer:
@@ -56,7 +58,10 @@ def _whoami(peer: Peer, message: Message) -> Answer:
 
 
 def _ask_me(peer: Peer, message: Message) -> Answer:
-    peer.session.ask(message.namespace, "question", message.body)
+    try:
+        peer.session.ask(message.namespace, "question", message.body)
+    except MisuseError as error:  # too many asks are open
+        return message.error_reply(str(error))
     return None
 
 
@@ -122,11 +127,18 @@ class Peer:
                 case Asked(message):
                     self._answer(event, self._call(message))
                 case Received(message):
-                    answer = self._call(message)
-                    if answer and not answer.is_error:
-                        session.emit(answer.namespace, answer.event, answer.body)
+                    self._send(self._call(message))
                 case Replied(message=message):
                     session.emit(message.namespace, "answer", message.body)
+
+    def _send(self, answer: Answer) -> None:
+        """Send what a handler gave to an event that asked for no reply (AR-10)."""
+        if answer is None:
+            return
+        namespace, room = answer.namespace, answer.room
+        if not room or room in self.session.joined(namespace):  # RM-10
+            is_error = answer.is_error
+            self.session.emit(namespace, answer.event, answer.body, room=room, is_error=is_error)
 
     def _call(self, message: Message) -> Answer:
         handler = APPLICATION[message.namespace].get(message.event)

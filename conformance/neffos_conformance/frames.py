@@ -21,6 +21,7 @@ from neffos_codec import (
     WaitKind,
     decode,
     encode,
+    first_surrogate,
     parse_wait,
 )
 
@@ -43,7 +44,8 @@ def decode_command(
 ) -> None:
     """Show the seven fields of PAYLOAD, or of standard input, which is read as it is.
 
-    Exit code 1 where it is no frame.
+    Use printf rather than echo, whose newline would belong to the body, and put -- before a
+    PAYLOAD that begins with a dash. Exit code 1 where it is no frame.
     """
     message_in = _payload(payload, is_hex, binary)
     reading = Reading.STRICT if strict else Reading.LENIENT
@@ -86,6 +88,8 @@ def encode_command(
     try:
         content: str | bytes
         if body_hex is not None:
+            if body:
+                raise click.UsageError("give --body or --body-hex, not both")
             content = _octets(body_hex, "--body-hex")
         elif body == "-":
             octets = sys.stdin.buffer.read()
@@ -165,14 +169,6 @@ def _wait_meaning(wait: str) -> str:
 def _json(value: str | bytes | bool) -> Any:
     if isinstance(value, bytes):
         return {"hex": value.hex()}
-    if isinstance(value, str) and not _has_utf8(value):
+    if isinstance(value, str) and first_surrogate(value) >= 0:
         return {"hex": value.encode("utf-8", "surrogateescape").hex()}
     return value
-
-
-def _has_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

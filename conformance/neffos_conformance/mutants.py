@@ -298,6 +298,18 @@ def tokenless_unanswered(serve: Serve) -> Serve:
     return _changing(lambda m: None if m.event == "echo" and not m.wait else m)(serve)
 
 
+@_breaks("AR-10")
+def error_event_lost(serve: Serve) -> Serve:
+    """Sends errors only to asks."""
+    return _changing(lambda m: None if m.is_error and not m.wait else m)(serve)
+
+
+@_breaks("AR-10")
+def room_lost(serve: Serve) -> Serve:
+    """Forgets the room of the message that it answers."""
+    return _changing(lambda m: m.replace(room="") if m.event == "echo" else m)(serve)
+
+
 @_breaks("EV-6")
 def error_taken_for_body(serve: Serve) -> Serve:
     """Gives an error's text to a handler as the body."""

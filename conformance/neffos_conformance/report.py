@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from neffos_codec import COMPILED
+from neffos_codec import COMPILED, first_surrogate
 from neffos_conformance.case import Case, Expect, ExpectClosed, Silence
 from neffos_conformance.connection import Closed
 from neffos_conformance.run import Line, Result, Verdict
@@ -61,9 +61,18 @@ def report(url: str, results: Sequence[Result], started: datetime) -> dict[str, 
     }
 
 
-def write_report(path: Path, values: dict[str, Any]) -> None:
-    """Write the report as JSON, making its folder where there is none."""
+def prepare_report(path: Path) -> None:
+    """See that the report can be written, before there is anything to lose.
+
+    Raises:
+        OSError: it cannot.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.open("a").close()
+
+
+def write_report(path: Path, values: dict[str, Any]) -> None:
+    """Write the report as JSON."""
     path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
@@ -74,7 +83,7 @@ def line_values(line: Line) -> dict[str, Any]:
         "direction": "sent" if line.sent else "received",
     }
     match line.content:
-        case str(text) if _is_utf8(text):
+        case str(text) if first_surrogate(text) < 0:
             values["text"] = text
         case str(text):
             values["broken_text_hex"] = text.encode("utf-8", "surrogateescape").hex()
@@ -142,11 +151,3 @@ def _short(content: str | bytes | Closed) -> str:
 
 def _counts(results: Sequence[Result]) -> Counter[Verdict]:
     return Counter(result.verdict for result in results)
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -222,4 +222,4 @@ class _Talk:
 
 
 def _was(end: Closed) -> str:
-    return f"was {end}"
+    return f"was {end}"  # closed, or cut off

@@ -99,6 +99,13 @@ def test_server_judges_the_embedded_server_and_writes_a_report(tmp_path):
         (["server", "--case", "NOPE"], b"no case matches NOPE"),
         (["server", "ws://127.0.0.1:9/"], b"nothing to judge at"),
         (["server", "http://127.0.0.1/"], b"not a WebSocket URL"),
+        (["server", ""], b"not a WebSocket URL"),
+        (["server", "ws://127.0.0.1:99999"], b"not a WebSocket URL"),
+        (["server", "ws://[::1"], b"not a WebSocket URL"),
+        (["server", "ws://a..b/"], b"no connection to a..b"),
+        (["server", "--case", "HS-1.1", "--case", "HS-99"], b"no case matches HS-99"),
+        (["server", "--report", "/dev/null/r.json"], b"/dev/null"),
+        (["encode", "--body", "x", "--body-hex", "ff"], b"not both"),
         (["decode", "--binary", "x"], b"--binary goes with standard input"),
         (["nonsense"], b"No such command"),
     ],
@@ -134,3 +141,15 @@ def test_a_broken_harness_exits_with_3(monkeypatch, capsys):
         cli.main(["server"])
     assert exit_.value.code == cli.EXIT_BROKEN
     assert "the suite itself broke" in capsys.readouterr().err
+
+
+def test_without_the_suites_packages_the_command_says_what_it_needs(monkeypatch, capsys):
+    from neffos_conformance import entry
+
+    monkeypatch.setitem(sys.modules, "click", None)
+    monkeypatch.delitem(sys.modules, "neffos_conformance.cli")
+    monkeypatch.delattr("neffos_conformance.cli")
+    with pytest.raises(SystemExit) as exit_:
+        entry.main()
+    assert exit_.value.code == 3
+    assert "install neffos-wire[conformance]" in capsys.readouterr().err

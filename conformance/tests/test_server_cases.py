@@ -96,10 +96,19 @@ def test_the_data_fits_its_schema():
 
 @pytest.mark.parametrize(
     ("pattern", "expected"),
-    [("HS-1.1", ["HS-1.1"]), ("HS-1", ["HS-1.1", "ALL-1"]), ("NS-7.*", ["NS-7.1"]), ("XX", [])],
+    [
+        ("HS-1.1", ["HS-1.1"]),
+        ("hs-1", ["HS-1.1", "ALL-1"]),
+        ("NS-7.*", ["NS-7.1"]),
+    ],
 )
 def test_a_pattern_selects_by_case_requirement_and_wildcard(pattern, expected):
     assert [case.id for case in select(server_cases(), [pattern])] == expected
+
+
+def test_a_pattern_that_matches_nothing_is_refused_beside_one_that_does():
+    with pytest.raises(ValueError, match="HS-99"):
+        select(server_cases(), ["HS-1.1", "HS-99"])
 
 
 def test_a_family_selects_its_cases():
@@ -124,7 +133,7 @@ def test_a_flood_is_cut_off_and_fails():
     def flood(serve: Serve) -> Serve:
         return lambda payload: ["noise"] * 20_000
 
-    [result] = judge(select(server_cases(), ["HS-1.1"]), distort=flood)
+    [result] = judge(select(server_cases(), ["HS-5.1"]), distort=flood)
     assert result.verdict is Verdict.FAIL
 
 

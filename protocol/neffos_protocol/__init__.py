@@ -22,6 +22,7 @@ from neffos_protocol.events import (
     Violation,
 )
 from neffos_protocol.limits import DEFAULT_LIMITS, SessionLimits
+from neffos_protocol.monitor import Finding, Monitor
 from neffos_protocol.session import MisuseError, Prepared, Role, Session, prepare
 
 __all__ = [
@@ -37,9 +38,11 @@ __all__ = [
     "Changed",
     "Closed",
     "Event",
+    "Finding",
     "HandshakeAsked",
     "HandshakeRefused",
     "MisuseError",
+    "Monitor",
     "NativeReceived",
     "Opened",
     "Prepared",

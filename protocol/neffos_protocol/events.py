@@ -170,7 +170,7 @@ class AskLost:
 
 @dataclass(frozen=True, slots=True)
 class AskWithdrawn:
-    """An ask of the peer needs no answer any more; what answers it is dropped.
+    """An ask of the peer needs no answer any more; to answer it now is a misuse.
 
     Attributes:
         number: of the ``Asked`` or ``ChangeAsked`` event.
@@ -181,7 +181,7 @@ class AskWithdrawn:
 
 @dataclass(frozen=True, slots=True)
 class UnmatchedReply:
-    """A reply to no open ask of this side: late, doubled or made up (AR-21). It was dropped."""
+    """A reply to no open ask of this side: late, doubled or made up (AR-21). Nothing follows."""
 
     message: Message
 
@@ -195,7 +195,9 @@ class NativeReceived:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """The peer broke a requirement.
+    """The peer broke a requirement, or went over a bound that one demands of this side.
+
+    A session reads leniently, as peers must; the monitor is who holds a peer to the letter.
 
     Attributes:
         requirement: its id.

@@ -307,7 +307,7 @@ def fork_session(session: Session) -> Session:
     twin._past = dict(session._past) if session._past else None
     twin._questions = dict(session._questions) if session._questions else None
     twin._judgements = {
-        place: type(judged)(judged.number, list(judged.asks))
+        place: type(judged)(judged.event, list(judged.asks))
         for place, judged in (session._judgements or {}).items()
     }
     return twin

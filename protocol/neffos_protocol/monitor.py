@@ -42,6 +42,9 @@ MAX_REMEMBERED: Final = 4096
 """Asks, answered tokens and memberships remembered of each peer. A peer has a few of each at a
 time; of a conversation with more, the oldest are forgotten and no longer judged."""
 
+MAX_HEAD: Final = 1024
+"""Characters of token and names together of an ask that is remembered, for the same reason."""
+
 _INPUTS: Final[dict[type[Handshake], tuple[str, str]]] = {
     HandshakeRequest: ("start", "request"),
     HandshakeAccept: ("let-in", "accept"),
@@ -120,12 +123,14 @@ class Monitor:
     def feed(self, sender: Role, payload: Payload) -> list[Finding]:
         """Take one message and give what is wrong with it; nothing is ever raised."""
         self._number += 1
+        sender = Role(sender)
         me, other = self._peers[sender], self._peers[_other(sender)]
         found: list[Finding] = []
         if self._native is Native.ONLY:
             return found
         if me.handshake == _CLOSED:
-            self._find(found, "HS-4", sender, "a message after the handshake was refused")
+            if sender is Role.SERVER:  # a client's may have been on its way
+                self._find(found, "HS-4", sender, "a message after the handshake was refused")
             return found
         if me.handshake != _OPEN and self._shake(me, other, payload, found):
             return found
@@ -152,10 +157,11 @@ class Monitor:
                     self._find(found, early, me.role, "a message before the acceptance came")
             return False
         mine, theirs = _INPUTS[type(first)]
-        try:
-            decode_handshake(payload, reading=Reading.STRICT)
-        except DecodeError as error:
-            self._find(found, error.requirement, me.role, error.explanation)
+        if isinstance(first, HandshakeRequest) is (me.role is Role.CLIENT):
+            try:
+                decode_handshake(payload, reading=Reading.STRICT)
+            except DecodeError as error:
+                self._find(found, error.requirement, me.role, error.explanation)
         # The receiver's table says whether this may come now, the sender's where it is then.
         row = HANDSHAKE.follow(other.handshake, theirs, lambda _: True)
         if "violation" in row.actions:
@@ -197,6 +203,8 @@ class Monitor:
                 self._find(found, requirement, me.role, f"{message.event} that nobody will act on")
                 return
             place = _place(change, message)
+            if sum(map(len, message.fields()[:4])) > MAX_HEAD:
+                return
             me.states[place] = _next(MEMBERSHIP, me.states.get(place, "out"), _way(change))
             self._trim(me)
         elif message.event in LOCAL_ONLY:
@@ -206,7 +214,9 @@ class Monitor:
         if wait:
             if wait in me.asks:
                 self._find(found, "AR-5", me.role, f"the token {wait!r} is still in use")
-            me.asks[wait] = _OpenAsk(self._number, message, change)
+            # Only what its reply has to echo is kept.
+            if sum(map(len, message.fields()[:4])) <= MAX_HEAD:
+                me.asks[wait] = _OpenAsk(self._number, message.reply(), change)
             self._trim(me)
 
     def _check_membership(self, me: _Peer, message: Message, found: list[Finding]) -> None:
@@ -271,6 +281,8 @@ class Monitor:
             done = False
             if not echoed:
                 self._find(found, "AR-7", me.role, "an error that does not echo the ask's fields")
+            if me.role is Role.CLIENT and _way(ask.change) == "exit":
+                self._find(found, "NS-13", me.role, f"a client that refuses a {ask.change}")
         else:
             done = message.is_empty_reply
             if not done:

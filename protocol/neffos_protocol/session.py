@@ -27,6 +27,7 @@ from neffos_codec import (
     decode_handshake,
     encode,
     encode_handshake,
+    first_surrogate,
     parse_wait,
 )
 from neffos_protocol.events import (
@@ -101,21 +102,6 @@ def _check_event(event: str) -> None:
         raise MisuseError(
             f"{event} is the protocol's own", "call connect, disconnect, join or leave"
         )
-
-
-def _is_utf8(payload: Payload, message: Message) -> bool:
-    """Whether what would be sent back has a UTF-8 form: all of a text, the fields of a binary."""
-    if isinstance(payload, str):
-        text = payload
-    else:
-        text = message.wait + message.namespace + message.room + message.event
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _constant(name: str) -> str:
@@ -199,7 +185,7 @@ class _Space:
 class _Judgement:
     """Asks of the peer for one change, waiting for the application's decision."""
 
-    number: int
+    event: ChangeAsked
     asks: list[Message]
 
 
@@ -260,7 +246,9 @@ class Session:
         limits: the bounds.
 
     Raises:
-        MisuseError: a server that decides nothing about handshakes has no id to give.
+        MisuseError: a server that decides nothing about handshakes has no id to give, or the
+            namespaces are one string.
+        EncodeError: the id cannot be sent.
     """
 
     __slots__ = (
@@ -297,6 +285,11 @@ class Session:
         native: Native = Native.NEVER,
         limits: SessionLimits = DEFAULT_LIMITS,
     ) -> None:
+        role = Role(role)
+        if isinstance(namespaces, str):
+            raise MisuseError("namespaces are several names", "give a set of them, or None")
+        if id:
+            encode_handshake(HandshakeAccept(id))  # raises what would be raised at the handshake
         if role is Role.SERVER and not (id or decides_handshake or native is Native.ONLY):
             raise MisuseError("a connection has an id (HS-6)", "give the server's session one")
         self.role: Final = role
@@ -317,7 +310,7 @@ class Session:
         self._spaces: dict[str, _Space] = {}
         self._asks: dict[str, _Ask] | None = None
         self._past: dict[str, None] | None = None
-        self._questions: dict[int, str] | None = None
+        self._questions: dict[int, tuple[str, str]] | None = None
         self._judgements: dict[_Place, _Judgement] | None = None
 
     # ------------------------------------------------------------ what it holds
@@ -479,8 +472,19 @@ class Session:
 
     # ------------------------------------------------------------ commands: events
 
-    def emit(self, namespace: str, event: str, body: str | bytes = "", *, room: str = "") -> None:
+    def emit(
+        self,
+        namespace: str,
+        event: str,
+        body: str | bytes = "",
+        *,
+        room: str = "",
+        is_error: bool = False,
+    ) -> None:
         """Send an event without asking for a reply.
+
+        With ``is_error`` the body is an error text: what a handler answers with to an event
+        that asked for no reply (AR-10).
 
         Raises:
             MisuseError: the namespace is not connected, or the room not joined.
@@ -488,7 +492,9 @@ class Session:
         """
         self._check_live(namespace, room)
         _check_event(event)
-        self._send(encode(Message(namespace=namespace, room=room, event=event, body=body)))
+        if is_error and not body:
+            raise MisuseError("an error has a text (FR-9)", "give one")
+        self._send(encode(Message("", namespace, room, event, is_error, False, body)))
 
     def ask(
         self,
@@ -674,7 +680,9 @@ class Session:
             return
         wait = message.wait
         event = message.event
-        if not _is_utf8(payload, message):
+        # What would be sent back: all of a text, the fields of a binary frame.
+        text = payload if isinstance(payload, str) else "".join(message.fields()[:4])
+        if not text.isascii() and first_surrogate(text) >= 0:
             events.append(Violation("FR-12", "text, or fields before a body, that are no UTF-8"))
             return
         if wait:
@@ -716,9 +724,17 @@ class Session:
             if ask is not None:
                 self._replied(token, ask, message, events)
                 return True
-        is_mine = self.role is Role.CLIENT and meaning.kind is WaitKind.CLIENT_ASK
-        if is_mine or (self._past and (wait in self._past or meaning.token in self._past)):
+        if self._past and (wait in self._past or meaning.token in self._past):
             events.append(UnmatchedReply(message))  # AR-21: not to be taken for an ask
+            return True
+        if self.role is Role.CLIENT and meaning.kind is WaitKind.CLIENT_ASK:
+            is_answer = message.is_error or message.is_empty_reply or message.event in CHANGE_OF
+            if is_answer or not self._is_live(message.namespace):
+                events.append(UnmatchedReply(message))
+            else:
+                # A server that broadcasts what another client asked leaves that token in.
+                events.append(Violation("AR-17", f"the token {wait!r} is another client's"))
+                events.append(Received(message))
             return True
         if self.role is Role.SERVER and meaning.kind is not WaitKind.CLIENT_ASK:
             # Some clients make tokens of another form, and want replies all the same (AR-13).
@@ -757,15 +773,17 @@ class Session:
             self._answer_ask(message, _TOO_MANY)
             return
         self._number = number = self._number + 1
-        questions[number] = message.namespace
+        questions[number] = message.namespace, message.wait
         events.append(Asked(message, number))
 
     def _answer(self, input_: str, asked: Asked, answer: Message | None) -> None:
-        if (self._questions or {}).pop(asked.number, None) is None:
+        asks = asked.message.namespace, asked.message.wait
+        if (self._questions or {}).get(asked.number) != asks:  # or it is another session's
             raise MisuseError(
                 f"{input_} is not for now: this ask was answered or withdrawn",
                 "answer each Asked once, and none after its AskWithdrawn",
             )
+        (self._questions or {}).pop(asked.number)
         if answer is not None:
             self._send(encode(answer))
 
@@ -809,7 +827,7 @@ class Session:
     def _decide(self, input_: str, asked: ChangeAsked, text: str) -> list[Event]:
         place = _Place(asked.namespace, asked.room, asked.change in (Change.JOIN, Change.LEAVE))
         judgement = (self._judgements or {}).get(place)
-        if judgement is None or judgement.number != asked.number:
+        if judgement is None or judgement.event is not asked:  # equal ones may be another session's
             raise MisuseError(
                 f"{input_} is not for now: this ask was decided or withdrawn",
                 "decide each ChangeAsked once, and none after its AskWithdrawn",
@@ -849,7 +867,7 @@ class Session:
             if inside and ask.place.namespace == namespace:
                 self._forget_ask(token)
                 events.append(AskLost(token))
-        for number, where in list((self._questions or {}).items()):
+        for number, (where, _) in list((self._questions or {}).items()):
             if where == namespace and self._questions:
                 del self._questions[number]
                 events.append(AskWithdrawn(number))
@@ -871,10 +889,11 @@ class Session:
         if self._judgements is None:
             self._judgements = {}
         self._number += 1
-        # The body of such an ask means nothing, and a large one is not worth keeping.
-        self._judgements[step.place] = _Judgement(self._number, [step.ask.reply()])
         namespace, room, _ = step.place
-        step.events.append(ChangeAsked(step.change, namespace, room, self._number))
+        event = ChangeAsked(step.change, namespace, room, self._number)
+        # The body of such an ask means nothing, and a large one is not worth keeping.
+        self._judgements[step.place] = _Judgement(event, [step.ask.reply()])
+        step.events.append(event)
 
     def _judge_too(self, step: _Step) -> None:
         self._judgement(step.place).asks.append(step.ask.reply())
@@ -888,7 +907,7 @@ class Session:
             self._send(encode(ask.error_reply(step.text)))
 
     def _withdraw(self, step: _Step) -> None:
-        step.events.append(AskWithdrawn(self._take_judgement(step.place).number))
+        step.events.append(AskWithdrawn(self._take_judgement(step.place).event.number))
 
     def _entered(self, step: _Step) -> None:
         namespace, room, _ = step.place

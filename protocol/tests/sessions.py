@@ -125,7 +125,7 @@ def check(session: Session) -> None:
     assert "out" not in places.values()
     judged = {place for place, state in places.items() if state.startswith("judging")}
     assert judgements.keys() == judged
-    assert set(questions.values()) <= session.connected
+    assert {namespace for namespace, _ in questions.values()} <= session.connected
     assert all(ask.place.namespace in session.connected for ask in asks.values() if inside(ask))
 
     assert len(spaces) <= limits.namespaces

@@ -1,6 +1,7 @@
 """The monitor: silent on correct peers, however their messages cross; never on wrong ones."""
 
 import random
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -81,6 +82,14 @@ def findings(conversation, **options) -> list[tuple[str, int, Role]]:
             "AR-20",
         ),
         ([*CONNECTED, (CLIENT, "$7;n;r;_OnRoomJoin;0;0;"), (SERVER, b"$7;;;;;;")], "FR-13"),
+        (
+            [
+                *CONNECTED,
+                (SERVER, "1;n;;_OnNamespaceDisconnect;0;0;"),
+                (CLIENT, "1;n;;_OnNamespaceDisconnect;1;0;no"),
+            ],
+            "NS-13",
+        ),
         ([*CONNECTED, (SERVER, "$1;;;;;;")], "AR-22"),
         ([*CONNECTED, (SERVER, "$other;n;;e;0;0;leak")], "AR-17"),
         ([*CONNECTED, (CLIENT, "17;n;;e;0;0;")], "AR-2"),
@@ -107,6 +116,7 @@ def test_a_wrong_message_is_found(conversation, requirement):
             (CLIENT, "7;n;;_OnNamespaceConnect;1;0;no"),
         ],
         [(CLIENT, "M"), (SERVER, "Hno")],
+        [(CLIENT, "M"), (SERVER, "Hno"), (CLIENT, "on its way")],
         # Both ask at once; either's events may follow the reply that it sent.
         [
             *HANDSHAKE,
@@ -261,3 +271,18 @@ def test_a_long_conversation_is_held_in_little():
     for peer in monitor._peers.values():
         for held in (peer.asks, peer.answered, peer.states, peer.left):
             assert len(held) <= MAX_REMEMBERED
+
+
+def test_only_what_a_reply_must_echo_is_kept():
+    monitor = Monitor()
+    for sender, payload in CONNECTED:
+        monitor.feed(sender, payload)
+    body = "x" * 100_000
+    tracemalloc.start()
+    for number in range(500):
+        monitor.feed(CLIENT, f"$a{number};n;;e;0;0;{body}")
+        monitor.feed(CLIENT, f"$b{number};{number}{body};;_OnNamespaceConnect;0;0;")
+        monitor.feed(CLIENT, f"$c{number};n;{body};e;0;0;")
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held < 1_000_000

@@ -36,6 +36,7 @@ from neffos_protocol import (
     Violation,
     events,
     limits,
+    monitor,
     prepare,
 )
 from neffos_protocol import session as session_module
@@ -76,7 +77,7 @@ def misused(session: Session, call: Callable[[], object], words: str) -> None:
 def test_the_package_exports_what_its_modules_define() -> None:
     defined = {
         name
-        for module in (events, limits, session_module)
+        for module in (events, limits, monitor, session_module)
         for name, value in vars(module).items()
         if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
     }
@@ -664,9 +665,58 @@ def test_a_token_of_an_unusual_form_still_gets_its_reply() -> None:
 
 def test_a_client_drops_replies_to_what_it_never_asked() -> None:
     session = connected(CLIENT)
-    for reply in (frame(wait="$99"), frame(wait="$99", is_error=True), "$99;;;;;;"):
+    for reply in (frame(wait="$99", is_error=True), "$99;;;;;;"):
         assert session.receive(reply) == [UnmatchedReply(decode(reply))]
     assert session.outgoing() == []
+
+
+def test_a_broadcast_with_another_clients_token_is_an_event_all_the_same() -> None:
+    session = connected(CLIENT)
+    violation, received = session.receive(frame(wait="$99"))
+    assert isinstance(violation, Violation)
+    assert violation.requirement == "AR-17"
+    assert received == Received(decode(frame(wait="$99")))
+    assert session.outgoing() == []
+
+
+def test_what_another_session_was_asked_cannot_be_answered_here() -> None:
+    mine, other = connected(SERVER), connected(SERVER)
+    [asked_here] = mine.receive(frame(wait="$1", body="mine"))
+    [asked_there] = other.receive(frame(wait="$2", body="secret"))
+    assert asked_here.number == asked_there.number
+    with pytest.raises(MisuseError):
+        mine.reply(asked_there, "secret")
+    mine.reply(asked_here, "mine")
+    deciding = [opened(SERVER, decides=frozenset(Change)) for _ in range(2)]
+    [[first], [second]] = [each.receive(request(Change.CONNECT, "$1")) for each in deciding]
+    assert first == second
+    with pytest.raises(MisuseError):
+        deciding[0].allow(second)
+    deciding[0].allow(first)
+
+
+@pytest.mark.parametrize("id_", [7, "\ud800"])
+def test_an_id_that_cannot_be_sent_is_refused_at_once(id_: Any) -> None:
+    with pytest.raises((TypeError, EncodeError)):
+        Session(SERVER, tokens=sessions.Tokens(""), id=id_)
+
+
+def test_namespaces_are_names_and_not_letters() -> None:
+    with pytest.raises(MisuseError, match="several names"):
+        Session(SERVER, tokens=sessions.Tokens(""), id="1", namespaces="chat")
+
+
+def test_a_role_may_be_given_by_its_name() -> None:
+    with pytest.raises(MisuseError, match="has an id"):
+        Session("server", tokens=sessions.Tokens(""))  # type: ignore[arg-type]
+
+
+def test_an_error_can_be_sent_to_what_asked_for_nothing() -> None:
+    session = connected(SERVER)
+    session.emit(NAMESPACE, "say", "no", is_error=True)
+    assert session.outgoing() == [frame(is_error=True, body="no")]
+    with pytest.raises(MisuseError, match="has a text"):
+        session.emit(NAMESPACE, "say", is_error=True)
 
 
 def test_late_replies_are_known_for_a_while() -> None:
