@@ -177,11 +177,12 @@ class Connection:
 
     async def _read(self) -> None:
         try:
-            while True:
+            self._check_harm()  # something may have come with the upgrade
+            while not self._cut:
                 data = await self._reader.read(READ_SIZE)
                 self._feed(data)
-                self._check_flood()
-                if not data or self._cut:
+                self._check_harm()
+                if not data:
                     break
         except OSError:
             pass
@@ -194,7 +195,7 @@ class Connection:
         else:
             self._incoming.put_nowait(Closed(None))
 
-    def _check_flood(self) -> None:
+    def _check_harm(self) -> None:
         if self._incoming.qsize() > MAX_WAITING or self._waiting_octets > MAX_WAITING_OCTETS:
             self._cut = "more messages than any case expects"
         elif len(self._parts) > MAX_PARTS:
