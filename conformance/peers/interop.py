@@ -46,6 +46,9 @@ GENERATED: Final = 20_000
 SEED: Final = 2019
 """Fixed, so that what fails once fails again."""
 
+ANSWERS_DEADLINE: Final = 120
+"""Seconds for Go's answers to all questions, which take one: longer is a hang."""
+
 SHOWN: Final = 5
 SHOWN_LENGTH: Final = 2_000
 """Differences printed and the length of each: one is enough to begin with."""
@@ -108,7 +111,9 @@ def judge(peer: str, backend: str, url: str) -> int:
         return [result async for result in run_cases(url, server_cases())]
 
     results = asyncio.run(run())
-    unexplained = [result for result in results if found(result) != known(peer, result.case.id)]
+    unexplained = [
+        result for result in results if found(result) != known(peer, backend, result.case.id)
+    ]
     if unexplained:
         show(console, unexplained, f"neffos-wire server {url}")
     for result in unexplained:
@@ -130,10 +135,11 @@ def found(result: Result) -> tuple[str, str] | None:
     return result.verdict.value, result.explanation
 
 
-def known(peer: str, case_id: str) -> tuple[str, str] | None:
+def known(peer: str, backend: str, case_id: str) -> tuple[str, str] | None:
     """Give the verdict and the observation that are known of a case."""
     for entry in tomllib.loads(DEVIATIONS.read_text("utf-8"))["deviation"]:
-        if entry["peer"] == peer and case_id in entry["cases"]:
+        here = entry["peer"] == peer and backend in entry.get("backends", [backend])
+        if here and case_id in entry["cases"]:
             return entry["verdict"], entry["observed"]
     return None
 
@@ -173,6 +179,7 @@ def ask_go(questions: list[dict[str, Any]]) -> list[dict[str, Any]]:
         capture_output=True,
         text=True,
         check=True,
+        timeout=ANSWERS_DEADLINE,
     )
     return [json.loads(line) for line in run.stdout.splitlines()]
 

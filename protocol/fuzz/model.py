@@ -148,7 +148,7 @@ def check_bounds(session: Session, limits: SessionLimits, model: Model) -> None:
     check(len(judged) == len(judgements), "only what is judged is kept", judgements)
     for judgement in judgements.values():
         check(len(judgement.asks) <= max(1, limits.repeats), "repeated asks are limited", judgement)
-        check(judgement.number in model.questions, "what is judged was asked", judgement)
+        check(judgement.event.number in model.questions, "what is judged was asked", judgement)
         for ask in judgement.asks:
             names = {ask.namespace, ask.room} - model.own_names
             check(max(map(len, names), default=0) <= limits.name, "so are their names", ask)
@@ -203,7 +203,7 @@ def state_of(session: Session) -> tuple[object, ...]:
         tuple(session._past or ()),
         dict(session._questions or {}),
         {
-            place: (judgement.number, tuple(judgement.asks))
+            place: (judgement.event.number, tuple(judgement.asks))
             for place, judgement in (session._judgements or {}).items()
         },
     )

@@ -46,7 +46,7 @@ LIMITS: Final = tuple(
         name=name,
         token=token,
         questions=few,
-        repeats=few,
+        repeats=max(few, 1),
         asks=asks,
     )
     for few, asks, size, payload, name, token in (

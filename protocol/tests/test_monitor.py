@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from neffos_codec import Native
 from neffos_protocol import MisuseError, Role
+from neffos_protocol.catalogue import requirements
 from neffos_protocol.exploration import (
     NAMES,
     World,
@@ -97,7 +98,9 @@ def findings(conversation, **options) -> list[tuple[str, int, Role]]:
     ],
 )
 def test_a_wrong_message_is_found(conversation, requirement):
-    assert findings(conversation) == [(requirement, len(conversation), conversation[-1][0])]
+    role = conversation[-1][0]
+    assert findings(conversation) == [(requirement, len(conversation), role)]
+    assert role in requirements()[requirement].binds
 
 
 @pytest.mark.parametrize(
