@@ -2,21 +2,25 @@
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import tracemalloc
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 
 from neffos_conformance.case import select, server_cases
+from neffos_conformance.connection import MAX_WAITING_OCTETS, Closed, Connection
 from neffos_conformance.run import Result, Verdict, run_case
 
 Writer = asyncio.StreamWriter
 Behaviour = Callable[[Writer], Awaitable[None]]
 
-DEADLINE = 1.0
-"""Seconds for the case; each of these servers would keep it waiting for ever."""
+SHORT, LONG = 1.0, 20.0
+"""Seconds for the case: short where it is the deadline that ends it, long where it must not be."""
 
+GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 PING = b"\x89\x7d" + b"x" * 125
 TEXT = b"\x81\x7f" + (1 << 20).to_bytes(8) + b"x" * (1 << 20)
 FIRST_PART = b"\x01\x00"
@@ -37,6 +41,10 @@ async def floods_with_large_messages(writer: Writer) -> None:
     await forever(writer, TEXT)
 
 
+async def floods_with_small_messages(writer: Writer) -> None:
+    await forever(writer, b"\x81\x01x" * 1000)
+
+
 async def sends_one_message_in_endless_parts(writer: Writer) -> None:
     writer.write(FIRST_PART)
     await forever(writer, EMPTY_PART * 1000)
@@ -55,18 +63,20 @@ async def sends_a_frame_that_is_none(writer: Writer) -> None:
     await asyncio.Event().wait()
 
 
-def judged(behaviour: Behaviour) -> Result:
-    """Run one case against a server that upgrades and then behaves like this."""
+@asynccontextmanager
+async def serving(behaviour: Behaviour) -> AsyncIterator[str]:
+    """Run a server that upgrades and then behaves like this, and give its URL."""
+    others = asyncio.all_tasks()
 
     async def serve(reader: asyncio.StreamReader, writer: Writer) -> None:
-        try:
+        with contextlib.suppress(OSError, asyncio.CancelledError):
             request = await reader.readuntil(b"\r\n\r\n")
             [key] = [
                 line.split(b": ")[1]
                 for line in request.split(b"\r\n")
                 if line.lower().startswith(b"sec-websocket-key")
             ]
-            digest = hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()  # noqa: S324  # what RFC 6455 asks for
+            digest = hashlib.sha1(key + GUID).digest()  # noqa: S324  # what RFC 6455 asks for
             writer.write(
                 b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
                 b"Connection: Upgrade\r\nSec-WebSocket-Accept: "
@@ -74,46 +84,61 @@ def judged(behaviour: Behaviour) -> Result:
                 + b"\r\n\r\n"
             )
             await behaviour(writer)
-        except OSError:
-            pass
-        finally:
-            writer.transport.abort()
+        writer.transport.abort()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        async with asyncio.timeout(60):  # a hang is a failure of the test
+            yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    finally:
+        for task in asyncio.all_tasks() - others:
+            task.cancel()
+        server.close()
+
+
+def judged(behaviour: Behaviour, deadline: float) -> Result:
+    """Run one case against such a server."""
 
     async def run() -> Result:
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
         [case] = select(server_cases(), ["HS-5.1"])
-        try:
-            async with asyncio.timeout(30):  # a hang is a failure of this test
-                return await run_case(f"ws://127.0.0.1:{port}/", case, deadline=DEADLINE)
-        finally:
-            for task in asyncio.all_tasks() - {asyncio.current_task()}:
-                task.cancel()
-            server.close()
+        async with serving(behaviour) as url:
+            return await run_case(url, case, deadline=deadline)
 
     return asyncio.run(run())
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "explanation"),
+    ("behaviour", "deadline", "explanation"),
     [
-        (floods_with_pings_and_never_reads, ""),
-        (sends_one_message_in_endless_parts, "in too many fragments"),
-        (says_nothing, "did not come within"),
-        (ends_at_once, "closed"),
-        (sends_a_frame_that_is_none, "broke the WebSocket protocol"),
+        (floods_with_pings_and_never_reads, SHORT, ""),
+        (sends_one_message_in_endless_parts, LONG, "in too many fragments"),
+        (says_nothing, SHORT, "did not come within"),
+        (ends_at_once, LONG, "closed"),
+        (sends_a_frame_that_is_none, LONG, "broke the WebSocket protocol"),
     ],
 )
-def test_a_hostile_server_fails_and_is_let_go(behaviour, explanation):
-    result = judged(behaviour)
+def test_a_hostile_server_fails_and_is_let_go(behaviour, deadline, explanation):
+    result = judged(behaviour, deadline)
     assert result.verdict is Verdict.FAIL
     assert explanation in result.explanation
 
 
-def test_a_flood_of_large_messages_is_held_in_bounded_memory():
+@pytest.mark.parametrize("behaviour", [floods_with_large_messages, floods_with_small_messages])
+def test_a_flood_that_nobody_reads_is_cut_off_in_bounded_memory(behaviour):
+    async def run() -> tuple[int, Closed]:
+        async with serving(behaviour) as url:
+            connection = await Connection.dial(url)
+            await connection._task  # until it is cut off
+            count = 0
+            while not isinstance(seen := await connection.receive(), Closed):
+                count += 1
+            await connection.close()
+            return count, seen
+
     tracemalloc.start()
-    result = judged(floods_with_large_messages)
+    count, end = asyncio.run(run())
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert result.verdict is Verdict.FAIL
-    assert peak < 400 << 20
+    assert str(end) == "cut off by the suite: more messages than any case expects"
+    assert count > 10
+    assert peak < 2 * MAX_WAITING_OCTETS
