@@ -36,7 +36,8 @@ from neffos_codec import (
 )
 from neffos_protocol.events import Change
 from neffos_protocol.machines import HANDSHAKE, MEMBERSHIP, Machine
-from neffos_protocol.session import CHANGE_OF, LOCAL_ONLY, Role
+from neffos_protocol.names import CHANGE_OF, LOCAL_ONLY
+from neffos_protocol.session import Role
 
 MAX_REMEMBERED: Final = 4096
 """Asks, answered tokens and memberships remembered of each peer. A peer has a few of each at a

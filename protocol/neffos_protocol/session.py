@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 from enum import StrEnum, unique
-from typing import Final, NamedTuple
+from typing import Final
 
 from neffos_codec import (
     DecodeError,
@@ -30,6 +30,7 @@ from neffos_codec import (
     first_surrogate,
     parse_wait,
 )
+from neffos_protocol._state import Judgement, OpenAsk, Place, Space, Step
 from neffos_protocol.events import (
     Asked,
     AskExpired,
@@ -52,8 +53,19 @@ from neffos_protocol.events import (
     Violation,
 )
 from neffos_protocol.limits import DEFAULT_LIMITS, SessionLimits
-from neffos_protocol.machines import HANDSHAKE, MEMBERSHIP, Row
-from neffos_protocol.registry import constant, group
+from neffos_protocol.machines import HANDSHAKE, MEMBERSHIP
+from neffos_protocol.names import (
+    BAD_NAMESPACE,
+    BAD_ROOM,
+    CHANGE_OF,
+    CLIENT_PREFIX,
+    EXCHANGE_MARKER,
+    INVALID_PAYLOAD,
+    LOCAL_ONLY,
+    NATIVE_EVENT,
+    REQUEST_EVENT,
+    TOO_MANY,
+)
 
 
 @unique
@@ -104,22 +116,6 @@ def _check_event(event: str) -> None:
         )
 
 
-def _constant(name: str) -> str:
-    return str(constant(name).value)
-
-
-REQUEST_EVENT: Final = {
-    Change.CONNECT: _constant("event.namespace-connect"),
-    Change.DISCONNECT: _constant("event.namespace-disconnect"),
-    Change.JOIN: _constant("event.room-join"),
-    Change.LEAVE: _constant("event.room-leave"),
-}
-CHANGE_OF: Final = {event: change for change, event in REQUEST_EVENT.items()}
-LOCAL_ONLY: Final = frozenset(
-    {str(entry.value) for entry in group("notification-event")} | {_constant("event.any")}
-)
-_NATIVE_EVENT: Final = _constant("event.native")
-
 PAST_TOKENS: Final = 32
 """Tokens of closed asks that are remembered, to tell late and doubled replies from asks (AR-21).
 Together they hold 4 KiB; a reply that is later than so many asks is not worth more."""
@@ -130,13 +126,6 @@ _OUT: Final = "out"
 _LIVE: Final = MEMBERSHIP.live
 
 _CLIENT: Final = Role.CLIENT
-_CLIENT_PREFIX: Final = _constant("token.client-prefix")
-_MARKER: Final = _constant("exchange.marker")
-
-_BAD_NAMESPACE: Final = _constant("error.bad-namespace")
-_BAD_ROOM: Final = _constant("error.bad-room")
-_INVALID_PAYLOAD: Final = _constant("error.invalid-payload")
-_TOO_MANY: Final = "too many"
 
 _ENDED_HERE: Final = frozenset({"close", "turn-away"})
 """The inputs by which this side ends a session."""
@@ -155,75 +144,6 @@ _INSTEAD: Final = {
     "exiting": "wait for the peer's reply: Changed or ChangeRefused",
     "judging-exit": "call allow or deny first",
 }
-
-
-class _Place(NamedTuple):
-    """What a membership is about: a namespace, or a room of it (RM-11)."""
-
-    namespace: str
-    room: str
-    is_room: bool
-
-    @property
-    def entry(self) -> Change:
-        return Change.JOIN if self.is_room else Change.CONNECT
-
-    @property
-    def exit(self) -> Change:
-        return Change.LEAVE if self.is_room else Change.DISCONNECT
-
-
-@dataclass(slots=True)
-class _Space:
-    """A namespace that is not simply out: its state, and its rooms that are not out."""
-
-    state: str
-    rooms: dict[str, str] | None = None
-
-
-@dataclass(slots=True)
-class _Judgement:
-    """Asks of the peer for one change, waiting for the application's decision."""
-
-    event: ChangeAsked
-    asks: list[Message]
-
-
-@dataclass(slots=True)
-class _Ask:
-    """An open ask of this side; ``change`` is ``None`` for an event's."""
-
-    change: Change | None
-    place: _Place
-    deadline: float | None
-
-
-@dataclass(slots=True)
-class _Step:
-    """A row of the membership table that is being followed, and what it is followed with."""
-
-    row: Row
-    place: _Place
-    events: list[Event]
-    message: Message | None
-    text: str
-
-    @property
-    def change(self) -> Change:
-        return self.place.entry if "enter" in self.row.input else self.place.exit
-
-    @property
-    def cause(self) -> Cause:
-        if self.row.input == "gone":
-            return Cause.FORCED
-        return Cause.LOCAL if self.row.input in ("enter-done", "exit-done") else Cause.PEER
-
-    @property
-    def ask(self) -> Message:
-        """The peer's message; only what follows on a message asks for it."""
-        if self.message is None:
-            raise AssertionError(f"{self.row.input} has no message")
-        return self.message
 
 
 class Session:
@@ -307,11 +227,11 @@ class Session:
         # Most sessions have little of these at a time: they are made when needed.
         self._held: list[str | bytes] | None = None
         self._outgoing: list[str | bytes] | None = None
-        self._spaces: dict[str, _Space] = {}
-        self._asks: dict[str, _Ask] | None = None
+        self._spaces: dict[str, Space] = {}
+        self._asks: dict[str, OpenAsk] | None = None
         self._past: dict[str, None] | None = None
         self._questions: dict[int, tuple[str, str]] | None = None
-        self._judgements: dict[_Place, _Judgement] | None = None
+        self._judgements: dict[Place, Judgement] | None = None
 
     # ------------------------------------------------------------ what it holds
 
@@ -439,19 +359,19 @@ class Session:
         """
         if self._namespaces is not None and namespace not in self._namespaces:
             raise MisuseError(f"{namespace!r} is not offered here", "offer it to the session")
-        return self._ask_change(Change.CONNECT, _Place(namespace, "", False), deadline)
+        return self._ask_change(Change.CONNECT, Place(namespace, "", False), deadline)
 
     def disconnect(self, namespace: str, *, deadline: float | None = None) -> str:
         """Ask to disconnect a namespace (NS-6) and give the token of the ask; see ``connect``."""
-        return self._ask_change(Change.DISCONNECT, _Place(namespace, "", False), deadline)
+        return self._ask_change(Change.DISCONNECT, Place(namespace, "", False), deadline)
 
     def join(self, namespace: str, room: str, *, deadline: float | None = None) -> str:
         """Ask to join a room (RM-1) and give the token of the ask; see ``connect``."""
-        return self._ask_change(Change.JOIN, _Place(namespace, room, True), deadline)
+        return self._ask_change(Change.JOIN, Place(namespace, room, True), deadline)
 
     def leave(self, namespace: str, room: str, *, deadline: float | None = None) -> str:
         """Ask to leave a room (RM-2) and give the token of the ask; see ``connect``."""
-        return self._ask_change(Change.LEAVE, _Place(namespace, room, True), deadline)
+        return self._ask_change(Change.LEAVE, Place(namespace, room, True), deadline)
 
     def allow(self, asked: ChangeAsked) -> list[Event]:
         """Let a change happen that the peer asks for.
@@ -517,7 +437,7 @@ class Session:
         self._check_live(namespace, room)
         _check_event(event)
         return self._open_ask(
-            _Ask(None, _Place(namespace, room, False), deadline),
+            OpenAsk(None, Place(namespace, room, False), deadline),
             Message(namespace=namespace, room=room, event=event, body=body),
         )
 
@@ -656,7 +576,7 @@ class Session:
 
     def _end(self, cause: Cause, events: list[Event]) -> None:
         for namespace in list(self._spaces):
-            self._change(_Place(namespace, "", False), "gone", events)
+            self._change(Place(namespace, "", False), "gone", events)
         for token in list(self._asks or ()):
             self._forget_ask(token)
             events.append(AskLost(token))
@@ -690,8 +610,8 @@ class Session:
                 events.append(Violation("SEC-2", "the token is too long"))
                 return
             # By far the most asks carry the other side's token in its plain form.
-            may_be_mine = (wait[0] == _CLIENT_PREFIX) is (self.role is _CLIENT)
-            if (may_be_mine or _MARKER in wait) and self._is_reply(wait, message, events):
+            may_be_mine = (wait[0] == CLIENT_PREFIX) is (self.role is _CLIENT)
+            if (may_be_mine or EXCHANGE_MARKER in wait) and self._is_reply(wait, message, events):
                 return
         if event.startswith("_On"):
             if event in CHANGE_OF:
@@ -702,10 +622,10 @@ class Session:
                 return
         space = self._spaces.get(message.namespace)
         if space is None or space.state not in _LIVE:
-            self._answer_ask(message, _BAD_NAMESPACE)  # NS-9, NS-17
+            self._answer_ask(message, BAD_NAMESPACE)  # NS-9, NS-17
         elif wait:
             self._question(message, events)
-        elif event == _NATIVE_EVENT and self._native is Native.FALLBACK:
+        elif event == NATIVE_EVENT and self._native is Native.FALLBACK:
             events.append(NativeReceived(message.body))
         else:
             events.append(Received(message))
@@ -741,7 +661,7 @@ class Session:
             events.append(Violation("AR-2", f"the token {wait!r} does not begin with '$'"))
         return False
 
-    def _replied(self, token: str, ask: _Ask, message: Message, events: list[Event]) -> None:
+    def _replied(self, token: str, ask: OpenAsk, message: Message, events: list[Event]) -> None:
         self._forget_ask(token)
         if ask.change is None:
             events.append(Replied(token, message))
@@ -757,7 +677,7 @@ class Session:
 
     def _local_only(self, message: Message, events: list[Event]) -> None:
         events.append(Violation("EV-5", f"{message.event} is a notice inside one peer"))
-        self._answer_ask(message, _INVALID_PAYLOAD)
+        self._answer_ask(message, INVALID_PAYLOAD)
 
     def _answer_ask(self, message: Message, text: str) -> None:
         """Refuse what asks for a reply and cannot have one, unless it may be a reply itself."""
@@ -770,7 +690,7 @@ class Session:
             questions = self._questions = {}
         if len(questions) >= self._limits.questions:
             events.append(Violation("SEC-7", "too many asks wait for their answer"))
-            self._answer_ask(message, _TOO_MANY)
+            self._answer_ask(message, TOO_MANY)
             return
         self._number = number = self._number + 1
         questions[number] = message.namespace, message.wait
@@ -794,17 +714,17 @@ class Session:
             return  # NS-2, NS-10, NS-12
         is_room = change in (Change.JOIN, Change.LEAVE)
         if is_room and not self._is_live(message.namespace):
-            self._answer_ask(message, _BAD_NAMESPACE)  # RM-6, NS-17
+            self._answer_ask(message, BAD_NAMESPACE)  # RM-6, NS-17
             return
         if not is_room and len(message.room) > self._limits.name:
             # It means nothing here, but a refusal would have to repeat it.
             events.append(Violation("SEC-2", "the room is too long"))
             return
-        place = _Place(message.namespace, message.room if is_room else "", is_room)
+        place = Place(message.namespace, message.room if is_room else "", is_room)
         input_ = "ask-enter" if change is place.entry else "ask-exit"
         self._change(place, input_, events, message=message)
 
-    def _ask_change(self, change: Change, place: _Place, deadline: float | None) -> str:
+    def _ask_change(self, change: Change, place: Place, deadline: float | None) -> str:
         self._check_frames()
         if place.is_room:
             self._check_live(place.namespace)
@@ -818,14 +738,14 @@ class Session:
         if enters and self._is_full(place):
             raise MisuseError("too many namespaces or rooms", "exit some, or raise the limit")
         token = self._open_ask(
-            _Ask(change, place, deadline),
+            OpenAsk(change, place, deadline),
             Message(namespace=place.namespace, room=place.room, event=REQUEST_EVENT[change]),
         )
         self._set_state(place, row.next)
         return token
 
     def _decide(self, input_: str, asked: ChangeAsked, text: str) -> list[Event]:
-        place = _Place(asked.namespace, asked.room, asked.change in (Change.JOIN, Change.LEAVE))
+        place = Place(asked.namespace, asked.room, asked.change in (Change.JOIN, Change.LEAVE))
         judgement = (self._judgements or {}).get(place)
         if judgement is None or judgement.event is not asked:  # equal ones may be another session's
             raise MisuseError(
@@ -840,7 +760,7 @@ class Session:
 
     def _change(
         self,
-        place: _Place,
+        place: Place,
         input_: str,
         events: list[Event],
         *,
@@ -853,7 +773,7 @@ class Session:
         if state in _LIVE and row.next == _OUT and not place.is_room:
             self._drop_inside(place.namespace, events)
         self._set_state(place, row.next)
-        step = _Step(row, place, events, message, text)
+        step = Step(row, place, events, message, text)
         for action in row.actions:
             _ACTIONS[action](self, step)
 
@@ -861,7 +781,7 @@ class Session:
         """End what a namespace holds: its rooms, and the asks inside it in both directions."""
         space = self._spaces[namespace]
         for room in list(space.rooms or ()):
-            self._change(_Place(namespace, room, True), "gone", events)
+            self._change(Place(namespace, room, True), "gone", events)
         for token, ask in list((self._asks or {}).items()):
             inside = ask.change is None or ask.place.is_room
             if inside and ask.place.namespace == namespace:
@@ -874,61 +794,61 @@ class Session:
 
     # The actions of the membership table, by name in _ACTIONS.
 
-    def _reply_done(self, step: _Step) -> None:
+    def _reply_done(self, step: Step) -> None:
         self._send(encode(step.ask.empty_reply()))
 
-    def _reply_unknown(self, step: _Step) -> None:
-        self._answer_ask(step.ask, _BAD_ROOM if step.place.is_room else _BAD_NAMESPACE)
+    def _reply_unknown(self, step: Step) -> None:
+        self._answer_ask(step.ask, BAD_ROOM if step.place.is_room else BAD_NAMESPACE)
 
-    def _reply_full(self, step: _Step) -> None:
+    def _reply_full(self, step: Step) -> None:
         requirement = step.row.requirements["room" if step.place.is_room else "namespace"][0]
         step.events.append(Violation(requirement, f"too many for one more {step.change}"))
-        self._answer_ask(step.ask, _TOO_MANY)
+        self._answer_ask(step.ask, TOO_MANY)
 
-    def _judge(self, step: _Step) -> None:
+    def _judge(self, step: Step) -> None:
         if self._judgements is None:
             self._judgements = {}
         self._number += 1
         namespace, room, _ = step.place
         event = ChangeAsked(step.change, namespace, room, self._number)
         # The body of such an ask means nothing, and a large one is not worth keeping.
-        self._judgements[step.place] = _Judgement(event, [step.ask.reply()])
+        self._judgements[step.place] = Judgement(event, [step.ask.reply()])
         step.events.append(event)
 
-    def _judge_too(self, step: _Step) -> None:
+    def _judge_too(self, step: Step) -> None:
         self._judgement(step.place).asks.append(step.ask.reply())
 
-    def _reply_all_done(self, step: _Step) -> None:
+    def _reply_all_done(self, step: Step) -> None:
         for ask in self._take_judgement(step.place).asks:
             self._send(encode(ask.empty_reply()))
 
-    def _reply_all_refused(self, step: _Step) -> None:
+    def _reply_all_refused(self, step: Step) -> None:
         for ask in self._take_judgement(step.place).asks:
             self._send(encode(ask.error_reply(step.text)))
 
-    def _withdraw(self, step: _Step) -> None:
+    def _withdraw(self, step: Step) -> None:
         step.events.append(AskWithdrawn(self._take_judgement(step.place).event.number))
 
-    def _entered(self, step: _Step) -> None:
+    def _entered(self, step: Step) -> None:
         namespace, room, _ = step.place
         step.events.append(Changed(step.place.entry, namespace, room, step.cause))
 
-    def _left(self, step: _Step) -> None:
+    def _left(self, step: Step) -> None:
         namespace, room, _ = step.place
         step.events.append(Changed(step.place.exit, namespace, room, step.cause))
 
-    def _refused(self, step: _Step) -> None:
+    def _refused(self, step: Step) -> None:
         body = step.ask.body
         text = body if isinstance(body, str) else body.decode(errors="replace")
         namespace, room, _ = step.place
         step.events.append(ChangeRefused(step.change, namespace, room, text))
 
-    def _lost(self, step: _Step) -> None:
+    def _lost(self, step: Step) -> None:
         """Nothing to say: the ask itself is told of as lost."""
 
     # The guards of the membership table, by name in _GUARDS.
 
-    def _is_unknown(self, place: _Place) -> bool:
+    def _is_unknown(self, place: Place) -> bool:
         name = place.room if place.is_room else place.namespace
         if len(name) > self._limits.name:
             return True
@@ -936,35 +856,35 @@ class Session:
             return not name
         return self._namespaces is not None and name not in self._namespaces
 
-    def _is_full(self, place: _Place) -> bool:
+    def _is_full(self, place: Place) -> bool:
         if place.is_room:
             return self._room_count >= self._limits.rooms
         return len(self._spaces) >= self._limits.namespaces
 
-    def _decides_entry(self, place: _Place) -> bool:
+    def _decides_entry(self, place: Place) -> bool:
         return place.entry in self._decides
 
-    def _decides_exit(self, place: _Place) -> bool:
+    def _decides_exit(self, place: Place) -> bool:
         return self.role is Role.SERVER and place.exit in self._decides
 
-    def _judging_full(self, place: _Place) -> bool:
+    def _judging_full(self, place: Place) -> bool:
         return len(self._judgement(place).asks) >= self._limits.repeats
 
     # ------------------------------------------------------------ small things
 
-    def _judgement(self, place: _Place) -> _Judgement:
+    def _judgement(self, place: Place) -> Judgement:
         return (self._judgements or {})[place]
 
-    def _take_judgement(self, place: _Place) -> _Judgement:
+    def _take_judgement(self, place: Place) -> Judgement:
         return (self._judgements or {}).pop(place)
 
-    def _state(self, place: _Place) -> str:
+    def _state(self, place: Place) -> str:
         space = self._spaces.get(place.namespace)
         if space is None:
             return _OUT
         return (space.rooms or {}).get(place.room, _OUT) if place.is_room else space.state
 
-    def _set_state(self, place: _Place, state: str) -> None:
+    def _set_state(self, place: Place, state: str) -> None:
         space = self._spaces.get(place.namespace)
         if place.is_room:
             if space is None:
@@ -980,7 +900,7 @@ class Session:
         elif state == _OUT:
             self._spaces.pop(place.namespace, None)
         elif space is None:
-            self._spaces[place.namespace] = _Space(state)
+            self._spaces[place.namespace] = Space(state)
         else:
             space.state = state
 
@@ -990,14 +910,14 @@ class Session:
             return False
         return not room or (space.rooms or {}).get(room, _OUT) in _LIVE
 
-    def _open_ask(self, ask: _Ask, message: Message) -> str:
+    def _open_ask(self, ask: OpenAsk, message: Message) -> str:
         """Send an ask under a new token."""
         if self._asks is None:
             self._asks = {}
         if len(self._asks) >= self._limits.asks:
             raise MisuseError("too many asks are open", "wait for replies, or raise the limit")
         token = self._tokens()
-        is_clients = token.startswith(_CLIENT_PREFIX)
+        is_clients = token.startswith(CLIENT_PREFIX)
         if is_clients is not (self.role is _CLIENT) or not 0 < len(token) <= self._limits.token:
             raise MisuseError(
                 f"the token {token[:40]!r} is not of a {self.role}'s form (AR-2, AR-3)",
@@ -1039,14 +959,14 @@ class Session:
             raise MisuseError(f"room {room!r} is not joined", "join it first")
 
 
-_GUARDS: Final[dict[str, Callable[[Session, _Place], bool]]] = {
+_GUARDS: Final[dict[str, Callable[[Session, Place], bool]]] = {
     "unknown": Session._is_unknown,
     "full": Session._is_full,
     "decides-entry": Session._decides_entry,
     "decides-exit": Session._decides_exit,
     "judging-full": Session._judging_full,
 }
-_ACTIONS: Final[dict[str, Callable[[Session, _Step], None]]] = {
+_ACTIONS: Final[dict[str, Callable[[Session, Step], None]]] = {
     "reply-done": Session._reply_done,
     "reply-unknown": Session._reply_unknown,
     "reply-full": Session._reply_full,

@@ -10,9 +10,11 @@ from typing import Any
 
 from neffos_codec import Message, decode, encode
 from neffos_protocol import Change, Event, Role, Session
+from neffos_protocol._state import Place
 from neffos_protocol.exploration import Tokens
 from neffos_protocol.machines import MEMBERSHIP
-from neffos_protocol.session import PAST_TOKENS, REQUEST_EVENT, _Place
+from neffos_protocol.names import REQUEST_EVENT
+from neffos_protocol.session import PAST_TOKENS
 
 ID = "the-id"
 NAMESPACE = "chat"
@@ -91,7 +93,7 @@ def sent(session: Session) -> list[Message]:
 
 def state(session: Session, namespace: str = NAMESPACE, room: str | None = None) -> str:
     """Name the state of a namespace, or of a room in it."""
-    return session._state(_Place(namespace, room or "", room is not None))
+    return session._state(Place(namespace, room or "", room is not None))
 
 
 def snapshot(session: Session) -> dict[str, str]:
@@ -115,13 +117,13 @@ def check(session: Session) -> None:
     spaces, asks = session._spaces, session._asks or {}
     questions, judgements = session._questions or {}, session._judgements or {}
     places = {
-        _Place(name, room, True): state
+        Place(name, room, True): state
         for name, space in spaces.items()
         for room, state in (space.rooms or {}).items()
     }
     assert session._room_count == len(places)
     assert all(space.state in MEMBERSHIP.live for space in spaces.values() if space.rooms)
-    places |= {_Place(name, "", False): space.state for name, space in spaces.items()}
+    places |= {Place(name, "", False): space.state for name, space in spaces.items()}
     assert "out" not in places.values()
     judged = {place for place, state in places.items() if state.startswith("judging")}
     assert judgements.keys() == judged

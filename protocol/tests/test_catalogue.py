@@ -42,8 +42,8 @@ from neffos_protocol.catalogue import (
     requirement,
     requirements,
 )
+from neffos_protocol.names import CHANGE_OF, LOCAL_ONLY
 from neffos_protocol.registry import constant, constants, group
-from neffos_protocol.session import CHANGE_OF, LOCAL_ONLY
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "protocol" / "data"

@@ -37,6 +37,7 @@ from neffos_protocol import (
     events,
     limits,
     monitor,
+    names,
     prepare,
 )
 from neffos_protocol import session as session_module
@@ -546,9 +547,7 @@ def test_events_need_a_connected_namespace_and_a_joined_room(role: Role) -> None
 
 
 @both_roles
-@pytest.mark.parametrize(
-    "event", [*session_module.REQUEST_EVENT.values(), *sorted(session_module.LOCAL_ONLY)]
-)
+@pytest.mark.parametrize("event", [*names.REQUEST_EVENT.values(), *sorted(names.LOCAL_ONLY)])
 def test_the_protocols_own_events_are_not_for_applications(role: Role, event: str) -> None:
     session = connected(role)
     misused(session, lambda: session.emit(NAMESPACE, event), "the protocol's own")
@@ -556,7 +555,7 @@ def test_the_protocols_own_events_are_not_for_applications(role: Role, event: st
 
 
 @both_roles
-@pytest.mark.parametrize("event", sorted(session_module.LOCAL_ONLY))
+@pytest.mark.parametrize("event", sorted(names.LOCAL_ONLY))
 @pytest.mark.parametrize("is_connected", [False, True])
 def test_notices_of_one_peer_do_not_travel(role: Role, event: str, is_connected: bool) -> None:
     session = connected(role) if is_connected else opened(role)

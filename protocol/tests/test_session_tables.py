@@ -39,7 +39,7 @@ from neffos_protocol import (
     Violation,
 )
 from neffos_protocol.machines import ASK, HANDSHAKE, MEMBERSHIP, QUESTION, Machine, Row
-from neffos_protocol.session import REQUEST_EVENT
+from neffos_protocol.names import REQUEST_EVENT
 
 from . import sessions
 from .sessions import ID, NAMESPACE, ROOM, frame, sent, snapshot

@@ -46,7 +46,7 @@ from neffos_protocol import (
     Violation,
 )
 from neffos_protocol.machines import MEMBERSHIP
-from neffos_protocol.session import REQUEST_EVENT
+from neffos_protocol.names import REQUEST_EVENT
 
 from . import sessions
 from .sessions import ID, sent, snapshot
