@@ -143,7 +143,7 @@ class Connection:
         if self._protocol.state is not State.OPEN:
             return
         if isinstance(payload, str):
-            self._protocol.send_text(payload.encode("utf-8", "surrogateescape"))
+            self._protocol.send_text(_octets(payload))
         else:
             self._protocol.send_binary(payload)
         self._flush()
@@ -156,7 +156,7 @@ class Connection:
         if isinstance(item, Closed):
             self._incoming.put_nowait(item)
         else:
-            self._waiting_octets -= len(item)  # of a text its characters, which are fewer
+            self._waiting_octets -= len(_octets(item))
         return item
 
     async def close(self) -> None:
@@ -240,6 +240,10 @@ class Connection:
             elif self._writer.can_write_eof():
                 with contextlib.suppress(OSError):
                     self._writer.write_eof()
+
+
+def _octets(payload: str | bytes) -> bytes:
+    return payload.encode("utf-8", "surrogateescape") if isinstance(payload, str) else payload
 
 
 def _why(error: Exception) -> str:

@@ -190,7 +190,7 @@ class _Talk:
         self.waiting = f"the message {payload!r}"
         seen = await self._receive()
         if isinstance(seen, Closed):
-            raise _MismatchError(f"expected {payload!r}, but the connection {_was(seen)}")
+            raise _MismatchError(f"expected {payload!r}, but the connection was {seen}")
         found = difference(payload, seen, self._bindings, exact=exact)
         if found:
             raise _MismatchError(found)
@@ -200,7 +200,7 @@ class _Talk:
         await self._send(BARRIER)
         seen = await self._receive()
         if isinstance(seen, Closed):
-            raise _MismatchError(f"expected no answer, but the connection {_was(seen)}")
+            raise _MismatchError(f"expected no answer, but the connection was {seen}")
         try:
             answered = decode(seen).wait == BARRIER_TOKEN
         except DecodeError:
@@ -219,7 +219,3 @@ class _Talk:
 
     def _note(self, sent: bool, content: str | bytes | Closed) -> None:
         self._exchange.append(Line(time.perf_counter() - self._began, sent, content))
-
-
-def _was(end: Closed) -> str:
-    return f"was {end}"  # closed, or cut off

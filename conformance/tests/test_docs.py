@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from neffos_codec import DecodeError, Reading, decode
 from neffos_conformance.transcript import read_transcript
 
 ROOT = Path(__file__).parents[2]
@@ -60,3 +61,18 @@ def test_the_visit_on_the_first_page_was_recorded():
     shown = [without_id(line) for line in visit.splitlines()]
     assert len(shown) > 5
     assert [line for line in recorded if line in shown] == shown
+
+
+def test_the_table_of_the_two_readings_is_true():
+    page = (ROOT / "spec/docs/frame.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([^`]+)` \| (?!refused)[^|]+ \| ([^|]+) \|$", page, re.MULTILINE)
+    readings = [row for row in rows if row[0].count(";") >= 6]
+    assert len(readings) == 3
+    for payload, strict in readings:
+        decode(payload)
+        if refusal := re.search(r"refused \((.+)\)", strict):
+            with pytest.raises(DecodeError) as error:
+                decode(payload, reading=Reading.STRICT)
+            assert error.value.requirement == refusal[1]
+        else:
+            assert decode(payload, reading=Reading.STRICT).is_empty_reply

@@ -1,8 +1,9 @@
 """One end of a neffos connection, without I/O, clock or thread.
 
-Payloads and commands go in; payloads to send and events come out. Which change follows on
-what is in the state tables (``machines.py``); this module does what their rows say. It does
-not know which transport carries it, nor what time it is.
+Payloads and commands go in; payloads to send and events come out. For the handshake and for
+membership this module does what the rows of the state tables say (``machines.py``); the tables
+of asks are so short that the code says the same, and the tests hold it to them. It does not
+know which transport carries it, nor what time it is.
 """
 
 from __future__ import annotations
@@ -633,7 +634,7 @@ class Session:
     def _read_native(self, payload: str | bytes, events: list[Event]) -> None:
         # Beside frames, native messages belong to the empty namespace and come once it is
         # connected (NM-4).
-        if self._native is Native.ONLY or self._is_live("", ""):
+        if self._native is Native.ONLY or self._is_live(""):
             events.append(NativeReceived(payload))
 
     def _is_reply(self, wait: str, message: Message, events: list[Event]) -> bool:
