@@ -55,7 +55,7 @@ func TestSilent(t *testing.T) {
 		c := dial.must(t, nil, nil)
 		ns := c.connect("app")
 
-		if err := c.socket.WriteText([]byte("$1;app;;silent;0;0;x"), 0); err != nil {
+		if err := c.gate.Socket.WriteText([]byte("$1;app;;silent;0;0;x"), 0); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := c.ask(ns, neffos.Message{Namespace: "app", Event: "echo"}); err != nil {

@@ -7,77 +7,96 @@ import (
 	"github.com/kataras/neffos"
 )
 
-// askPatience is how long a client has to answer "question".
+// askPatience is how long a client has to answer what the server asks it.
 const askPatience = 5 * time.Second
 
-// answer is what the client made of a question.
-type answer struct {
-	reply neffos.Message
-	err   error
-}
-
-// askMe asks the client back and tells it what it answered. It must not wait in the handler: there
-// the library would take the very next message for the reply, whatever its token.
-func askMe(patience time.Duration) neffos.MessageHandlerFunc {
+// asking is a handler that asks the client, and lets the connection go on meanwhile: in the handler
+// the library would take the very next message for the reply, whatever its token. A connection that
+// ends does not end the wait for its reply, so the patience is what ends it.
+//
+// The library forgets no token on a deadline. It has room for one late reply to each, a second one
+// would block the connection's reader for good.
+func asking(patience time.Duration, ask func(context.Context, *neffos.NSConn, neffos.Message) error) neffos.MessageHandlerFunc {
 	return func(ns *neffos.NSConn, msg neffos.Message) error {
-		ctx := lifetimeOf(ns.Conn)
 		go func() {
-			given, ok := ask(ctx, ns.Conn, msg, patience)
-			switch {
-			case !ok:
-			case given.err != nil:
-				emit(ns, "answer-error", []byte(given.err.Error()), given.reply.SetBinary)
-			default:
-				emit(ns, "answer", given.reply.Body, given.reply.SetBinary)
-			}
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			gateOf(ns.Conn).ask(ctx, func() error { return ask(ctx, ns, msg) })
 		}()
 		return nil
 	}
 }
 
-// ask sends msg's body as "question" and reports whether there is anything to tell the client.
-//
-// It goes through Server.Ask. Conn.Ask looks at a flag of the connection to find out whether it
-// was called inside a handler, and from another goroutine that flag is a matter of luck. The
-// library keeps listening after the patience is over, until the connection ends: it forgets no
-// token on a deadline, and a late reply to a token nobody listens to blocks the reader for good.
-//
-// The price is that ids matter: connections given the same id are all asked, and one with an empty
-// id is passed over, as broadcasts pass over their sender.
-func ask(ctx context.Context, c *neffos.Conn, msg neffos.Message, patience time.Duration) (answer, bool) {
-	question := neffos.Message{
-		To:        c.ID(),
-		Namespace: msg.Namespace,
-		Event:     "question",
-		Body:      msg.Body,
-		SetBinary: msg.SetBinary,
-	}
-
-	answers := make(chan answer, 1)
-	go func() {
-		awaitListed(ctx, c)
-		reply, err := c.Server().Ask(ctx, question)
-		answers <- answer{reply, err}
-	}()
-
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	select {
-	case given := <-answers:
-		return given, ctx.Err() == nil
-	case <-deadline.C:
-		// The error the library itself gives for an ask that was not answered in time.
-		return answer{err: context.DeadlineExceeded}, true
-	case <-ctx.Done():
-		return answer{}, false
-	}
+// askMe asks the client back and tells it what it answered.
+func askMe(patience time.Duration) neffos.MessageHandlerFunc {
+	return asking(patience, func(ctx context.Context, ns *neffos.NSConn, msg neffos.Message) error {
+		reply, err := ns.Conn.Ask(ctx, neffos.Message{
+			Namespace: msg.Namespace,
+			Event:     "question",
+			Body:      msg.Body,
+			SetBinary: msg.SetBinary,
+		})
+		if err != nil {
+			emit(ns, "answer-error", []byte(err.Error()), reply.SetBinary)
+		} else {
+			emit(ns, "answer", reply.Body, reply.SetBinary)
+		}
+		return err
+	})
 }
 
-// awaitListed returns when broadcasts reach c, or when it has ended. The library serves a connection
-// while its way into the list of connections is still queued, and picks between that queue and a
-// broadcast at random: a question asked at once can otherwise go round without its client.
-func awaitListed(ctx context.Context, c *neffos.Conn) {
-	for listed := false; !listed && ctx.Err() == nil; {
-		c.Server().Do(func(other *neffos.Conn) { listed = listed || other == c }, false)
+func joinMe(patience time.Duration) neffos.MessageHandlerFunc {
+	return asking(patience, func(ctx context.Context, ns *neffos.NSConn, msg neffos.Message) error {
+		_, err := ns.JoinRoom(ctx, string(msg.Body))
+		return err
+	})
+}
+
+// leaveMe asks nothing where the room was not joined: the library has no way to.
+func leaveMe(patience time.Duration) neffos.MessageHandlerFunc {
+	return asking(patience, func(ctx context.Context, ns *neffos.NSConn, msg neffos.Message) error {
+		return leave(ctx, ns, string(msg.Body))
+	})
+}
+
+func leave(ctx context.Context, ns *neffos.NSConn, name string) error {
+	room := ns.Room(name)
+	if room == nil {
+		return neffos.ErrBadRoom
 	}
+	return room.Leave(ctx)
+}
+
+// connectMe asks nothing where the namespace is connected already or the application does not let
+// it be connected: the library looks at its own side first.
+func connectMe(patience time.Duration) neffos.MessageHandlerFunc {
+	return asking(patience, func(ctx context.Context, ns *neffos.NSConn, msg neffos.Message) error {
+		_, err := ns.Conn.Connect(ctx, string(msg.Body))
+		return err
+	})
+}
+
+func disconnectMe(patience time.Duration) neffos.MessageHandlerFunc {
+	return asking(patience, func(ctx context.Context, ns *neffos.NSConn, _ neffos.Message) error {
+		return ns.Disconnect(ctx)
+	})
+}
+
+// connectAccepted asks the client to connect, when it has been told that it is accepted. Called in
+// OnConnect, Connect would race with that: the library lets both go as soon as the client's opening
+// is read, and its own client loses a request that comes before the acceptance.
+func connectAccepted(c *neffos.Conn, namespace string, patience time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+
+	g := gateOf(c)
+	select {
+	case <-g.accepted:
+	case <-ctx.Done():
+		return
+	}
+	g.ask(ctx, func() error {
+		_, err := c.Connect(ctx, namespace)
+		return err
+	})
 }

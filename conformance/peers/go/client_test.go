@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,7 +30,7 @@ type client struct {
 	*neffos.Client
 	t      *testing.T
 	ctx    context.Context
-	socket *watchedSocket
+	gate   *gate
 	events chan received
 }
 
@@ -44,22 +43,31 @@ type received struct {
 // dialFunc opens a connection to the application under test.
 type dialFunc func(header http.Header, question neffos.MessageHandlerFunc) (*client, error)
 
-// everyPair runs a test over each backend with each dialer, as neither may depend on the other.
+// everyPair runs a test over each endpoint with each dialer, as neither may depend on the other.
 func everyPair(t *testing.T, patience time.Duration, test func(t *testing.T, dial dialFunc)) {
-	for backend, upgrade := range backends {
+	everyURL(t, patience, func(t *testing.T, url string) {
 		for dialer, newDialer := range dialers {
-			t.Run(dialer+" to "+backend, func(t *testing.T) {
-				app := newApplication(upgrade, patience)
-				server := httptest.NewServer(app)
-				t.Cleanup(server.Close)
-				t.Cleanup(app.Close)
-				url := "ws" + strings.TrimPrefix(server.URL, "http")
-
+			t.Run(dialer, func(t *testing.T) {
 				test(t, func(header http.Header, question neffos.MessageHandlerFunc) (*client, error) {
 					return newClient(t, newDialer(header), url, question)
 				})
 			})
 		}
+	})
+}
+
+// everyURL runs a test over each endpoint.
+func everyURL(t *testing.T, patience time.Duration, test func(t *testing.T, url string)) {
+	for name, newSite := range sites() {
+		t.Run(name, func(t *testing.T) {
+			handler, err := newSite("/"+name, patience, func(err error) { t.Logf("no upgrade: %v", err) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			server := httptest.NewServer(handler)
+			t.Cleanup(server.Close)
+			test(t, "ws"+strings.TrimPrefix(server.URL, "http")+"/"+name)
+		})
 	}
 }
 
@@ -73,8 +81,8 @@ func newClient(t *testing.T, dial neffos.Dialer, url string, question neffos.Mes
 		if err != nil {
 			return nil, err
 		}
-		c.socket = &watchedSocket{Socket: socket}
-		return c.socket, nil
+		c.gate = newGate(socket)
+		return c.gate, nil
 	}
 
 	dialed, err := dialAgain(ctx, watched, url, c.handlers(question))
@@ -134,9 +142,12 @@ func (c *client) handlers(question neffos.MessageHandlerFunc) neffos.Namespaces 
 	return neffos.Namespaces{"app": app, "refused": {}, "sticky": {}, "semi;colon": {}, "nowhere": {}}
 }
 
-func (c *client) tryConnect(namespace string) (*neffos.NSConn, error) {
-	c.settle()
-	return c.Connect(c.ctx, namespace)
+func (c *client) tryConnect(namespace string) (ns *neffos.NSConn, err error) {
+	err = c.gate.ask(c.ctx, func() (err error) {
+		ns, err = c.Connect(c.ctx, namespace)
+		return err
+	})
+	return ns, err
 }
 
 func (c *client) connect(namespace string) *neffos.NSConn {
@@ -149,23 +160,27 @@ func (c *client) connect(namespace string) *neffos.NSConn {
 }
 
 func (c *client) disconnect(ns *neffos.NSConn) error {
-	c.settle()
-	return ns.Disconnect(c.ctx)
+	return c.gate.ask(c.ctx, func() error { return ns.Disconnect(c.ctx) })
 }
 
-func (c *client) join(ns *neffos.NSConn, room string) (*neffos.Room, error) {
-	c.settle()
-	return ns.JoinRoom(c.ctx, room)
+func (c *client) join(ns *neffos.NSConn, name string) (room *neffos.Room, err error) {
+	err = c.gate.ask(c.ctx, func() (err error) {
+		room, err = ns.JoinRoom(c.ctx, name)
+		return err
+	})
+	return room, err
 }
 
 func (c *client) leave(room *neffos.Room) error {
-	c.settle()
-	return room.Leave(c.ctx)
+	return c.gate.ask(c.ctx, func() error { return room.Leave(c.ctx) })
 }
 
-func (c *client) ask(ns *neffos.NSConn, msg neffos.Message) (neffos.Message, error) {
-	c.settle()
-	return ns.Conn.Ask(c.ctx, msg)
+func (c *client) ask(ns *neffos.NSConn, msg neffos.Message) (reply neffos.Message, err error) {
+	err = c.gate.ask(c.ctx, func() (err error) {
+		reply, err = ns.Conn.Ask(c.ctx, msg)
+		return err
+	})
+	return reply, err
 }
 
 func (c *client) next() received {
@@ -177,29 +192,4 @@ func (c *client) next() received {
 		c.t.Fatal("no event came")
 		return received{}
 	}
-}
-
-// settle waits for the library's reader to be back at the socket. Whoever has just got a reply or
-// an event runs beside a reader that is still on its way out of the handler, and an ask made in
-// that moment counts as made inside one: it would read the socket itself, next to the reader.
-func (c *client) settle() {
-	c.t.Helper()
-	for !c.socket.reading.Load() {
-		if c.ctx.Err() != nil {
-			c.t.Fatal("the client reads no more")
-		}
-		time.Sleep(10 * time.Microsecond)
-	}
-}
-
-// watchedSocket knows whether it is being read.
-type watchedSocket struct {
-	neffos.Socket
-	reading atomic.Bool
-}
-
-func (s *watchedSocket) ReadData(timeout time.Duration) ([]byte, neffos.MessageType, error) {
-	s.reading.Store(true)
-	defer s.reading.Store(false)
-	return s.Socket.ReadData(timeout)
 }

@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/kataras/neffos"
 	"github.com/kataras/neffos/gobwas"
@@ -19,6 +20,41 @@ import (
 var backends = map[string]neffos.Upgrader{
 	"gorilla": gorilla.DefaultUpgrader,
 	"gobwas":  gobwas.DefaultUpgrader,
+}
+
+// What stands behind the path of an endpoint for its two companions.
+const (
+	mixedPath  = "/mixed"
+	nativePath = "/native"
+)
+
+// site serves an endpoint and its companions below path. Upgrades that fail go to complain.
+type site func(path string, patience time.Duration, complain func(error)) (http.Handler, error)
+
+// sites are what serve offers, by the names that it prints.
+func sites() map[string]site {
+	all := map[string]site{"iris": irisSite, "iris-mvc": controllerSite}
+	for name, upgrade := range backends {
+		all[name] = librarySite(upgrade)
+	}
+	return all
+}
+
+// librarySite is the library by itself.
+func librarySite(upgrade neffos.Upgrader) site {
+	return func(path string, patience time.Duration, complain func(error)) (http.Handler, error) {
+		mux := http.NewServeMux()
+		for below, namespaces := range map[string]neffos.Namespaces{
+			"":         namespaces(patience),
+			mixedPath:  mixedNamespaces(),
+			nativePath: nativeNamespaces(),
+		} {
+			server := newServer(upgrade, namespaces, patience)
+			server.OnUpgradeError = complain
+			mux.Handle(path+below, server)
+		}
+		return mux, nil
+	}
 }
 
 // readiness is the one line that serve prints, when connections are accepted.
@@ -42,11 +78,15 @@ func serve(ctx context.Context, addr string, stdin io.Reader, stdout, stderr io.
 	logger := log.New(stderr, "peer: ", log.LstdFlags|log.Lmicroseconds)
 	mux := http.NewServeMux()
 	ready := readiness{Ready: true, provenance: currentProvenance(), Endpoints: map[string]string{}}
-	for name, upgrade := range backends {
-		app := newApplication(upgrade, askPatience)
-		app.OnUpgradeError = func(err error) { logger.Printf("%s: no upgrade: %v", name, err) }
-		mux.Handle("/"+name, app)
-		ready.Endpoints[name] = "ws://" + listener.Addr().String() + "/" + name
+	for name, newSite := range sites() {
+		path := "/" + name
+		handler, err := newSite(path, askPatience, func(err error) { logger.Printf("%s: no upgrade: %v", name, err) })
+		if err != nil {
+			return errors.Join(err, listener.Close())
+		}
+		mux.Handle(path, handler)
+		mux.Handle(path+"/", handler)
+		ready.Endpoints[name] = "ws://" + listener.Addr().String() + path
 	}
 
 	server := &http.Server{Handler: mux, ErrorLog: logger}

@@ -52,10 +52,10 @@ func TestServe(t *testing.T) {
 				t.Errorf("ready line is %s", line)
 			}
 			var host string
-			for name := range backends {
+			for name := range sites() {
 				host = dialEndpoint(t, ready.Endpoints[name])
 			}
-			if len(ready.Endpoints) != len(backends) {
+			if len(ready.Endpoints) != len(sites()) {
 				t.Errorf("endpoints are %v", ready.Endpoints)
 			}
 

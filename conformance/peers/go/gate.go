@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/kataras/neffos"
+)
+
+// A gate is a socket that lets either its connection handle a message or somebody else begin to
+// ask the other side, never both at once.
+//
+// The library needs it. Conn.Ask, and Connect, JoinRoom and the others that are made of it, look at
+// a flag of the connection to find out whether they were called inside a handler. Inside one they
+// read the socket themselves and take the very next message for the reply, whatever its token. From
+// another goroutine that flag is a matter of luck: it says whether some handler runs just now. Who
+// has the gate's turn knows that none does.
+//
+// What travels is the library's own, octet by octet. Only the moment is chosen.
+type gate struct {
+	neffos.Socket
+	request *http.Request
+
+	turn     chan struct{} // full while somebody has the turn
+	handling atomic.Bool   // the reader has it
+	asker    atomic.Pointer[asker]
+
+	// nested is set while a handler asks by itself. That reads the socket, but it is not the reader
+	// coming back from its handler.
+	nested atomic.Bool
+
+	// accepted is closed when the connection has been accepted, by a server or to a client.
+	accepted   chan struct{}
+	acceptance atomic.Bool
+}
+
+// asker is somebody who asks from outside a handler, for as long as ctx lasts.
+type asker struct{ ctx context.Context }
+
+func newGate(socket neffos.Socket) *gate {
+	return &gate{
+		Socket:   socket,
+		request:  socket.Request(),
+		turn:     make(chan struct{}, 1),
+		accepted: make(chan struct{}),
+	}
+}
+
+// gateKey is where the request of a server's connection keeps the gate. The request is the one
+// thing that comes through when somebody else wraps the socket once more, as Iris does.
+type gateKey struct{}
+
+// gated puts a gate before each connection that upgrade makes.
+func gated(upgrade neffos.Upgrader) neffos.Upgrader {
+	return func(w http.ResponseWriter, r *http.Request) (neffos.Socket, error) {
+		socket, err := upgrade(w, r)
+		if err != nil {
+			return nil, err
+		}
+		g := newGate(socket)
+		g.request = r.WithContext(context.WithValue(r.Context(), gateKey{}, g))
+		return g, nil
+	}
+}
+
+// gateOf returns the gate of a connection to a server made with gated.
+func gateOf(c *neffos.Conn) *gate {
+	return c.Socket().Request().Context().Value(gateKey{}).(*gate)
+}
+
+// ask runs a call of the library that asks the other side once. It must not be used in a handler,
+// which has the turn itself.
+func (g *gate) ask(ctx context.Context, call func() error) error {
+	a := &asker{ctx}
+	if err := g.take(a); err != nil {
+		return err
+	}
+	defer g.pass(a) // the call may return without having asked
+	return call()
+}
+
+func (g *gate) take(a *asker) error {
+	select {
+	case g.turn <- struct{}{}:
+		g.asker.Store(a)
+		return nil
+	case <-a.ctx.Done():
+		return a.ctx.Err()
+	}
+}
+
+// pass gives the turn away, if a still has it.
+func (g *gate) pass(a *asker) {
+	if a != nil && g.asker.CompareAndSwap(a, nil) {
+		<-g.turn
+	}
+}
+
+// Request is on a client what the library has there, which is nothing.
+func (g *gate) Request() *http.Request { return g.request }
+
+// ReadData is where a handler ends: the reader calls it when it is back.
+func (g *gate) ReadData(timeout time.Duration) ([]byte, neffos.MessageType, error) {
+	if g.nested.Load() {
+		return g.Socket.ReadData(timeout)
+	}
+	if g.handling.CompareAndSwap(true, false) {
+		<-g.turn
+	}
+	data, kind, err := g.Socket.ReadData(timeout)
+	if err != nil {
+		return data, kind, err // nothing will be handled
+	}
+	g.turn <- struct{}{}
+	g.handling.Store(true)
+	return data, kind, err
+}
+
+func (g *gate) WriteText(body []byte, timeout time.Duration) error {
+	g.asked(body)
+	err := g.Socket.WriteText(body, timeout)
+	// The acceptance is the only text of a server that begins like this, but for the reply to a
+	// token of that letter in a frame sent ahead of the handshake.
+	if err == nil && len(body) > 0 && body[0] == 'A' && g.acceptance.CompareAndSwap(false, true) {
+		close(g.accepted)
+	}
+	return err
+}
+
+func (g *gate) WriteBinary(body []byte, timeout time.Duration) error {
+	g.asked(body)
+	return g.Socket.WriteBinary(body, timeout)
+}
+
+// asked passes the asker's turn when its question goes out: the flag was looked at, the library
+// listens, and the reply has to find the reader. What others write meanwhile has no token, as only
+// askers and handlers write such, and no handler runs.
+func (g *gate) asked(payload []byte) {
+	if len(payload) > 0 && payload[0] != ';' {
+		g.pass(g.asker.Load())
+	}
+}

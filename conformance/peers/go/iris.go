@@ -1,0 +1,125 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/kataras/iris/v12"
+	"github.com/kataras/iris/v12/mvc"
+	"github.com/kataras/iris/v12/websocket"
+	"github.com/kataras/neffos"
+)
+
+// irisSite is the application served from routes of Iris.
+func irisSite(path string, patience time.Duration, complain func(error)) (http.Handler, error) {
+	app := newIris()
+	for below, namespaces := range map[string]neffos.Namespaces{
+		"":         namespaces(patience),
+		mixedPath:  mixedNamespaces(),
+		nativePath: nativeNamespaces(),
+	} {
+		route(app, path+below, newIrisServer(namespaces, patience, complain))
+	}
+	return built(app)
+}
+
+// controllerSite is the application written as controllers of Iris, several of them joined into
+// one server.
+//
+// Every event can be offered: a matcher may give a method any wire name. Two things shape the
+// controllers all the same. One namespace is one controller's, as of two that are both made anew
+// for a connection the second would get the events of the first. And the native-only endpoint is
+// a controller without a connection of its own, since one with it listens to the connect event
+// behind the scenes, and then the library no longer sees an application of nothing but native
+// messages.
+func controllerSite(path string, patience time.Duration, complain func(error)) (http.Handler, error) {
+	app := newIris()
+
+	// "app" and its like are one MVC application, the others a second: joining is for both.
+	main := mvc.New(app.Party(path))
+	main.Register(&questioner{patience: patience}, requestHeaders)
+	main.HandleWebsocket(&appController{}).SetEventMatcher(wireName)
+	main.HandleWebsocket(&anyController{}).SetEventMatcher(wireName)
+
+	side := mvc.New(app.Party(path))
+	side.HandleWebsocket(&refusedController{}).SetEventMatcher(wireName)
+	side.HandleWebsocket(&stickyController{}).SetEventMatcher(wireName)
+	side.HandleWebsocket(&semicolonController{}).SetEventMatcher(wireName)
+
+	mixed := mvc.New(app.Party(path + mixedPath))
+	mixed.Register(requestHeaders)
+	mixed.HandleWebsocket(&mixedController{}).SetEventMatcher(wireName)
+
+	native := mvc.New(app.Party(path + nativePath))
+	native.HandleWebsocket(&nativeController{}).SetEventMatcher(wireName)
+
+	for below, handler := range map[string]neffos.ConnHandler{
+		"":         neffos.JoinConnHandlers(main, side),
+		mixedPath:  mixed,
+		nativePath: native,
+	} {
+		route(app, path+below, newIrisServer(handler, patience, complain))
+	}
+	return built(app)
+}
+
+func newIris() *iris.Application {
+	app := iris.New()
+	app.Logger().SetLevel("disable") // the library's own words go through complain
+	return app
+}
+
+func newIrisServer(handler neffos.ConnHandler, patience time.Duration, complain func(error)) *neffos.Server {
+	server := newServer(websocket.DefaultGorillaUpgrader, handler, patience)
+	server.OnUpgradeError = complain
+	return server
+}
+
+// route gives the library every method, for it has an answer to each: a client of it that lost its
+// connection asks with HEAD whether to come back.
+func route(app *iris.Application, path string, server *neffos.Server) {
+	app.Any(path, websocket.Handler(server, contextID))
+}
+
+// built makes app a handler, which Iris otherwise does when it begins to listen.
+func built(app *iris.Application) (http.Handler, error) {
+	if err := app.Build(); err != nil {
+		return nil, err
+	}
+	return app, nil
+}
+
+// contextID is connectionID in the terms of Iris, which takes the id from its own context.
+func contextID(ctx iris.Context) string {
+	if ids := ctx.Request().Header.Values(idHeader); len(ids) > 0 {
+		return ids[0]
+	}
+	return websocket.DefaultIDGenerator(ctx)
+}
+
+// wireName makes the event of a method: OnBroadcastOthers answers "broadcast-others". All of them
+// begin with On because Iris makes a route of any method that begins with an HTTP verb, as Connect
+// is one. The library asks for every event but those it fires itself.
+func wireName(method string) (event string, ok bool) {
+	switch method {
+	case "OnAnyEvent", "OnNativeMessage":
+		return "_" + method, true
+	case "OnSemicolon":
+		return "ec;ho", true
+	}
+
+	name, ok := strings.CutPrefix(method, "On")
+	if !ok {
+		return "", false
+	}
+	var wire strings.Builder
+	for i, letter := range name {
+		if i > 0 && unicode.IsUpper(letter) {
+			wire.WriteByte('-')
+		}
+		wire.WriteRune(unicode.ToLower(letter))
+	}
+	return wire.String(), true
+}
