@@ -118,7 +118,13 @@ const openers = 16
 
 type conns []*conn
 
-// close ends them without a word, after the measurement.
+// leave ends them in order, after a measurement: what the server does at a connection's end must not
+// disturb what is measured next.
+func (all conns) leave() error {
+	return each(len(all), openers, func(i int) error { return all[i].leave() })
+}
+
+// close ends without a word what has not ended yet, after a failure.
 func (all conns) close() {
 	for _, c := range all {
 		if c != nil {

@@ -53,6 +53,9 @@ func echo(url string, connections, depth, asks, server int) (*echoed, error) {
 	if result.pace, err = meter.stop(result.Asks - total.Lost); err != nil {
 		return nil, err
 	}
+	if err := all.leave(); err != nil {
+		return nil, err
+	}
 	var took []int64
 	for _, line := range lines {
 		took = append(took, line.took...)

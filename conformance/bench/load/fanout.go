@@ -54,6 +54,9 @@ func fanout(url string, connections, broadcasts, server int) (*fannedOut, error)
 	if err != nil {
 		return nil, err
 	}
+	if err := all.leave(); err != nil {
+		return nil, err
+	}
 	return &fannedOut{"fanout", connections, broadcasts, delivered, pace, total}, total.sound()
 }
 

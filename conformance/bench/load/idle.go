@@ -58,6 +58,9 @@ func idle(url string, connections, pid int) (*rested, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := all.leave(); err != nil {
+		return nil, err
+	}
 	return &rested{"idle", connections, before, after, float64(after-before) / float64(connections)}, nil
 }
 

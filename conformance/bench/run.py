@@ -1,0 +1,283 @@
+"""Measures the reference server beside the Go server, each on one core.
+
+    python conformance/bench/run.py [--quick] [--json FILE] [--python PYTHON] [--against SERVER]
+
+The load generator in ``load`` has a core of its own. In every round both servers are started
+anew, and each measurement is made on one and right after on the other; the next round begins
+with the other. A figure is the median of all rounds, and a ratio is taken within each round:
+what disturbs the machine for a while disturbs both sides of it.
+
+Exit codes: 0 measured, 1 a message went astray on our server or it could not be measured, 3 the
+harness broke, 4 a toolchain is missing. A missed aim for a rate is printed, and is no failure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+HERE: Final = Path(__file__).resolve().parent
+
+# This folder is part of the package ``bench``, as is the codec's, whose builds are used here.
+sys.path[:1] = [str(HERE.parent), str(HERE.parents[1] / "codec")]
+
+from rich.console import Console  # noqa: E402
+
+from bench import builds  # noqa: E402
+from bench.servers import Cores, Running, Server, StartError, cores, pinned, started  # noqa: E402
+from bench.table import LEAST_RATE, Figure, Report, Results, markdown, sound  # noqa: E402
+
+EXIT_UNSOUND: Final = 1
+EXIT_BROKEN: Final = 3
+EXIT_NO_TOOLCHAIN: Final = 4
+
+GENERATOR_UNSOUND: Final = 3
+"""The generator's exit code after a measurement in which messages went astray."""
+
+GENERATOR_DEADLINE: Final = 150
+"""Seconds for one measurement: the generator ends itself after two minutes."""
+
+ROUNDS: Final = 7
+"""Enough for a median that one disturbed round does not move; each takes half a minute."""
+
+ONE_CORE: Final = {"GOMAXPROCS": "1"}
+"""For programs in Go: as many threads that run as there are cores for them."""
+
+FIGURES: Final = (
+    Figure("echo, 1 connection, 100 open asks", "echo 1", "rate", "asks/s", aim=LEAST_RATE),
+    Figure(
+        "echo, 100 connections, 10 open asks each", "echo 100", "rate", "asks/s", aim=LEAST_RATE
+    ),
+    Figure("echo, one ask at a time: median time", "echo alone", "p50_ms", "µs", 1e-3),
+    Figure("echo, one ask at a time: 99th percentile", "echo alone", "p99_ms", "µs", 1e-3),
+    Figure("broadcast to 1,000 connections", "fanout", "rate", "deliveries/s"),
+    Figure("handshakes, 16 at a time", "handshakes", "rate", "connections/s"),
+    Figure("idle connection, resident memory", "idle", "per_connection", "KiB", 1024, 1),
+)
+
+Measurements = dict[str, list[str]]
+"""The generator's arguments, by the name of the measurement."""
+
+
+def measurements(*, quick: bool) -> Measurements:
+    """Give what is measured, in its order.
+
+    The sizes are such that the slower server takes some seconds for each, or some tenths of a
+    second where it is to be quick. Memory comes first, while the process is new.
+    """
+    asks, alone, broadcasts, handshakes = (
+        ("20000", "1000", "10", "300") if quick else ("100000", "5000", "50", "2000")
+    )
+    return {
+        "idle": ["idle", "-connections", "1000"],
+        "echo 1": ["echo", "-connections", "1", "-depth", "100", "-asks", asks],
+        "echo 100": ["echo", "-connections", "100", "-depth", "10", "-asks", asks],
+        "echo alone": ["echo", "-connections", "1", "-depth", "1", "-asks", alone],
+        "fanout": ["fanout", "-connections", "1000", "-broadcasts", broadcasts],
+        "handshakes": ["handshakes", "-count", handshakes, "-parallel", "16"],
+    }
+
+
+def go_build(name: str, source: Path) -> Path:
+    """Build a Go program and give it."""
+    program = builds.BUILD / name
+    # Without cgo, which nothing here uses and which would need a C compiler.
+    go = builds.tool("go")
+    builds.call(go, "-C", source, "build", "-o", program, ".", CGO_ENABLED="0")
+    return program
+
+
+def servers(peer: Path, python: Path, against: str) -> tuple[Server, Server]:
+    """Give the server that is compared with, and the one that is compared."""
+    gorilla, gobwas = (
+        Server(backend, f"neffos in Go, {backend}", (peer, "serve"), backend, ONE_CORE)
+        for backend in ("gorilla", "gobwas")
+    )
+    if against == gobwas.key:
+        return gorilla, gobwas
+    command = (python.parent / "neffos-wire", "serve", "--json")
+    return gorilla, Server("ours", "reference server", command, "reference")
+
+
+def generate(generator: Path, arguments: list[str], running: Running, core: int | None) -> Report:
+    """Make one measurement.
+
+    Raises:
+        UnavailableError: there is none, with the generator's reason.
+    """
+    command = [str(generator), *arguments, "-url", running.url, "-pid", str(running.pid)]
+    try:
+        with pinned(core):
+            done = subprocess.run(  # noqa: S603  # built above
+                command,
+                capture_output=True,
+                text=True,
+                env=os.environ | ONE_CORE,
+                timeout=GENERATOR_DEADLINE,
+            )
+    except subprocess.TimeoutExpired as error:
+        raise builds.UnavailableError(str(error)) from None
+    if done.returncode not in (0, GENERATOR_UNSOUND):
+        raise builds.UnavailableError(done.stderr.strip() or f"exit {done.returncode}")
+    report: Report = json.loads(done.stdout)
+    return report
+
+
+def measure_round(
+    results: Results,
+    turn: list[Server],
+    generator: Path,
+    wanted: Measurements,
+    place: Cores,
+) -> None:
+    """Make every measurement once on each server, in the order that they are given in.
+
+    Raises:
+        StartError: a server does not start.
+    """
+    with ExitStack() as stack:
+        running = {
+            server.key: stack.enter_context(
+                started(server, place.server, builds.BUILD / f"{server.key}.log")
+            )
+            for server in turn
+        }
+        for name, arguments in wanted.items():
+            for server in turn:
+                report: Report | None = None
+                try:
+                    report = generate(generator, arguments, running[server.key], place.generator)
+                except builds.UnavailableError as reason:
+                    results.failures.append(f"{server.label}: {name}: {reason}")
+                results.reports[server.key].setdefault(name, []).append(report)
+        for server in turn:
+            told = running[server.key].told
+            results.provenance[told["peer"]] = told["version"]
+
+
+def processor() -> str:
+    """Name the processor, as far as the system tells."""
+    try:
+        told = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        told = ""
+    model = re.search(r"^model name\s*:\s*(.+)$", told, re.MULTILINE)
+    return model[1] if model else platform.processor() or platform.machine()
+
+
+_ASK_PYTHON: Final = """
+import json, platform, sys
+from importlib.metadata import version
+from neffos_codec import COMPILED
+print(json.dumps({
+    "codec": "compiled" if COMPILED else "interpreted",
+    "Python": f"{platform.python_version()} ({platform.python_compiler()})",
+    "websockets": version("websockets"),
+}))
+"""
+
+
+def provenance(python: Path, against: str, place: Cores) -> dict[str, str]:
+    """Say what is measured, and on what."""
+    told = {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "processor": f"{processor()}, {place}",
+        # At the start. Well above 0, something else was running too: better measured again.
+        "load": f"{os.getloadavg()[0]:.1f}",
+        "Go": builds.call("go", "env", "GOVERSION").strip().removeprefix("go"),
+    }
+    if against == "ours":
+        told |= json.loads(builds.call(python, "-Ic", _ASK_PYTHON))
+    return told
+
+
+def allow_connections() -> None:
+    """Let programs started from here open as many files as this system allows at all.
+
+    A thousand connections are more than the usual limit, which a process may raise itself; what
+    is written in Go does so, Python does not.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def main() -> int:
+    """Build, measure, print; give the exit code."""
+    parser = argparse.ArgumentParser(description="Measure the reference server beside Go's.")
+    parser.add_argument("--quick", action="store_true", help="one short round, rough figures")
+    parser.add_argument("--markdown", action="store_true", help="as it is printed in any case")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write every round there too")
+    parser.add_argument(
+        "--python",
+        type=Path,
+        default=Path(sys.executable),
+        help="the interpreter of our server, with neffos-wire beside it (default: this one)",
+    )
+    parser.add_argument(
+        "--against",
+        choices=("ours", "gobwas"),
+        default="ours",
+        help="what is compared with neffos's gorilla backend (default: ours)",
+    )
+    options = parser.parse_args()
+
+    notes = Console(stderr=True, highlight=False)
+    try:
+        builds.tool("go")
+    except builds.UnavailableError as reason:
+        notes.print(f"bench: {reason}", markup=False)
+        return EXIT_NO_TOOLCHAIN
+    place = cores()
+    # As it was named, and from wherever: in an environment it is a link elsewhere.
+    python = Path(shutil.which(options.python) or options.python).absolute()
+    try:
+        with notes.status("Building what is to be measured"):
+            generator = go_build("load", HERE / "load")
+            peer = go_build("neffos-go", HERE.parent / "peers" / "go")
+            told = provenance(python, options.against, place)
+    except builds.UnavailableError as reason:
+        notes.print(f"bench: {reason}", markup=False)
+        return EXIT_BROKEN
+    allow_connections()
+
+    base, subject = servers(peer, python, options.against)
+    both = [base, subject]
+    results = Results(
+        base.key,
+        subject.key,
+        {server.key: server.label for server in both},
+        {server.key: {} for server in both},
+        provenance=told,
+    )
+    wanted = measurements(quick=options.quick)
+    rounds = 1 if options.quick else ROUNDS
+    try:
+        with notes.status("Measuring") as status:
+            for number in range(rounds):
+                status.update(f"Measuring, round {number + 1} of {rounds}")
+                turn = both if number % 2 == 0 else both[::-1]
+                measure_round(results, turn, generator, wanted, place)
+    except StartError as reason:
+        notes.print(f"bench: {reason}", markup=False)
+        return EXIT_UNSOUND if reason.server is subject else EXIT_BROKEN
+
+    if options.json:
+        options.json.write_text(json.dumps(asdict(results), indent=1) + "\n")
+    sys.stdout.write(markdown(results, FIGURES))
+    return 0 if sound(results) else EXIT_UNSOUND
+
+
+if __name__ == "__main__":
+    sys.exit(main())
