@@ -25,6 +25,7 @@ from neffos_conformance.embedded import embedded_server
 from neffos_conformance.frames import decode_command, encode_command
 from neffos_conformance.report import prepare_report, report, show, write_report
 from neffos_conformance.run import CASE_DEADLINE, Result, Verdict, run_cases
+from neffos_conformance.serve import serve_command
 from neffos_conformance.transcript import write_transcript
 
 EXIT_PASS: Final = 0
@@ -41,6 +42,7 @@ def cli() -> None:
 
 cli.add_command(decode_command)
 cli.add_command(encode_command)
+cli.add_command(serve_command)
 
 
 @cli.command()

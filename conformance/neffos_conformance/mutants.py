@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from neffos_codec import ESCAPE, DecodeError, Message, decode, encode
-from neffos_conformance.embedded import Serve
+from neffos_conformance.embedded import NOTHING, Serve
 
 Payloads = list[str | bytes]
 Mutant = Callable[[Serve], Serve]
@@ -251,7 +251,9 @@ def case_folded(serve: Serve) -> Serve:
 @_breaks("FR-14")
 def empty_message_answered(serve: Serve) -> Serve:
     """Complains about an empty message."""
-    return lambda payload: serve(payload) if payload else [";app;;error;1;0;empty message"]
+    return lambda payload: (
+        serve(payload) if payload or payload is NOTHING else [";app;;error;1;0;empty message"]
+    )
 
 
 # ---------------------------------------------------------------- ask and reply

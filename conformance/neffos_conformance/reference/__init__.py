@@ -1,0 +1,83 @@
+"""The reference peers: a neffos server and a neffos client that people can use.
+
+The protocol itself is the session's; this package puts it on sockets, and gives it the
+application model of neffos and Iris: namespaces, events, handlers and controllers.
+"""
+
+from neffos_conformance.reference.connection import DEFAULT_TIMEOUT, Connection, Namespace, text_of
+from neffos_conformance.reference.controllers import (
+    camel_case,
+    controller,
+    event,
+    trim_prefix,
+    whole_name,
+)
+from neffos_conformance.reference.errors import (
+    DeadlineError,
+    DependencyError,
+    DialError,
+    LostError,
+    NeffosError,
+    NoReceiverError,
+    RefusedError,
+    ReplyError,
+)
+from neffos_conformance.reference.handlers import (
+    ON_ANY_EVENT,
+    ON_NAMESPACE_CONNECT,
+    ON_NAMESPACE_CONNECTED,
+    ON_NAMESPACE_DISCONNECT,
+    ON_NATIVE_MESSAGE,
+    ON_ROOM_JOIN,
+    ON_ROOM_JOINED,
+    ON_ROOM_LEAVE,
+    ON_ROOM_LEFT,
+    Answer,
+    Handler,
+    Handlers,
+    blocking,
+)
+from neffos_conformance.reference.limits import Limits
+from neffos_conformance.reference.listening import Listener, listening
+from neffos_conformance.reference.request import UpgradeRequest
+from neffos_conformance.reference.server import ANY_ORIGIN, Server, random_id
+
+__all__ = [
+    "ANY_ORIGIN",
+    "DEFAULT_TIMEOUT",
+    "ON_ANY_EVENT",
+    "ON_NAMESPACE_CONNECT",
+    "ON_NAMESPACE_CONNECTED",
+    "ON_NAMESPACE_DISCONNECT",
+    "ON_NATIVE_MESSAGE",
+    "ON_ROOM_JOIN",
+    "ON_ROOM_JOINED",
+    "ON_ROOM_LEAVE",
+    "ON_ROOM_LEFT",
+    "Answer",
+    "Connection",
+    "DeadlineError",
+    "DependencyError",
+    "DialError",
+    "Handler",
+    "Handlers",
+    "Limits",
+    "Listener",
+    "LostError",
+    "Namespace",
+    "NeffosError",
+    "NoReceiverError",
+    "RefusedError",
+    "ReplyError",
+    "Server",
+    "UpgradeRequest",
+    "blocking",
+    "camel_case",
+    "controller",
+    "event",
+    "listening",
+    "random_id",
+    "text_of",
+    "trim_prefix",
+    "whole_name",
+]

@@ -1,0 +1,70 @@
+"""Handlers take turns: one at a time for each connection, in the order of the events (EV-1).
+
+A handler that is a plain function runs at once, where none before it is still at work. One that
+is a coroutine runs in a task of its connection; what comes meanwhile waits behind it. What the
+events are is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
+
+Item = TypeVar("Item")
+Work = Coroutine[Any, Any, None]
+
+
+class Turns(Generic[Item]):
+    """Gives each item its turn.
+
+    Args:
+        begin: deals with an item; gives what is left to do where that takes time. It raises
+            nothing, and neither does what it gives.
+        name: of the task, for those who debug.
+    """
+
+    __slots__ = ("_begin", "_name", "_task", "_waiting")
+
+    def __init__(self, begin: Callable[[Item], Work | None], name: str) -> None:
+        self._begin = begin
+        self._name = name
+        self._waiting: deque[Item] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        """How many items wait behind the one at work."""
+        return len(self._waiting or ())
+
+    def add(self, item: Item) -> None:
+        """Give an item its turn, now or behind those that wait."""
+        if self._task is not None:
+            if self._waiting is None:
+                self._waiting = deque()
+            self._waiting.append(item)
+            return
+        work = self._begin(item)
+        if work is not None:
+            self._task = asyncio.create_task(self._run(work), name=self._name)
+
+    async def idle(self) -> None:
+        """Wait until no item is at work, nor waits."""
+        while self._task is not None:
+            await asyncio.wait([self._task])
+
+    def cancel(self) -> None:
+        """Drop what waits, and interrupt what is at work."""
+        if self._task is not None:
+            self._waiting = None
+            self._task.cancel()
+
+    async def _run(self, work: Work) -> None:
+        try:
+            await work
+            while self._waiting:
+                more = self._begin(self._waiting.popleft())
+                if more is not None:
+                    await more
+        finally:
+            self._task = self._waiting = None
