@@ -78,9 +78,19 @@ func newIrisServer(handler neffos.ConnHandler, patience time.Duration, complain 
 }
 
 // route gives the library every method, for it has an answer to each: a client of it that lost its
-// connection asks with HEAD whether to come back.
+// connection asks with HEAD whether to come back. (Of that answer Iris loses the 302: it keeps a
+// status without a body until its own end of the request, which a WebSocket's never has.)
+//
+// The library is served with a context of its own. websocket.Handler gives its context to Iris's
+// pool as soon as the connection is refused or has ended, while the router may still have to look
+// at it. By then it can be another connection's: two of them would share one context, and with it
+// an id.
 func route(app *iris.Application, path string, server *neffos.Server) {
-	app.Any(path, websocket.Handler(server, contextID))
+	serve := websocket.Handler(server, contextID)
+	app.Any(path, func(ctx iris.Context) {
+		ctx.DisablePoolRelease()
+		serve(app.ContextPool.Acquire(ctx.ResponseWriter().Naive(), ctx.Request()))
+	})
 }
 
 // built makes app a handler, which Iris otherwise does when it begins to listen.
