@@ -4,13 +4,13 @@
 // It knows the driver protocol and the API of neffos.js. It must not know the wire protocol, nor
 // what the suite expects: where the library errs, the driver lets it err.
 //
-//     npm install --no-package-lock && node driver.mjs
+//     npm install && node driver.mjs
 
 import { createRequire } from "node:module";
 
 import * as neffos from "neffos.js";
 
-/** Seconds that an operation may take, where it does not say. An ask of neffos.js waits for ever. */
+/** Seconds for an operation that does not say. An ask of neffos.js itself waits for ever. */
 const DEFAULT_TIMEOUT = 10;
 
 /** Milliseconds between two attempts of neffos.js to open a lost connection again. */
@@ -47,7 +47,7 @@ function writeSaw(what, connection, fields = {}) {
   write({ saw: what, connection: connection.number, ...fields });
 }
 
-/** The text of whatever neffos.js rejects with: nothing at all where a peer's error text is empty. */
+/** The text of what neffos.js rejects with: not even an error where a peer's text is empty. */
 function textOf(error) {
   return typeof error === "string" ? error : (error?.message ?? "");
 }
