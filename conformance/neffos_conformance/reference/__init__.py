@@ -4,6 +4,7 @@ The protocol itself is the session's; this package puts it on sockets, and gives
 application model of neffos and Iris: namespaces, events, handlers and controllers.
 """
 
+from neffos_conformance.reference.client import Client, Reconnect, dial
 from neffos_conformance.reference.connection import DEFAULT_TIMEOUT, Connection, Namespace, text_of
 from neffos_conformance.reference.controllers import (
     camel_case,
@@ -55,6 +56,7 @@ __all__ = [
     "ON_ROOM_LEAVE",
     "ON_ROOM_LEFT",
     "Answer",
+    "Client",
     "Connection",
     "DeadlineError",
     "DependencyError",
@@ -67,6 +69,7 @@ __all__ = [
     "Namespace",
     "NeffosError",
     "NoReceiverError",
+    "Reconnect",
     "RefusedError",
     "ReplyError",
     "Server",
@@ -74,6 +77,7 @@ __all__ = [
     "blocking",
     "camel_case",
     "controller",
+    "dial",
     "event",
     "listening",
     "random_id",

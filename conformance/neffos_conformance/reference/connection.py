@@ -274,6 +274,10 @@ class Connection:
             self._turns.add(HandshakeAsked())
             self._turns.add(Opened(self.id))
 
+    def renew(self, session: Session) -> None:
+        """Go on with a new session in place of one that has ended, on a transport to come."""
+        self.link = Link(session, self._limits, self._deliver)
+
     # ------------------------------------------------------------ what it is
 
     @property

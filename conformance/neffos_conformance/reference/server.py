@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Final
 from neffos_codec import Message, WaitTokens
 from neffos_conformance.reference.asgi import serve_asgi
 from neffos_conformance.reference.connection import DEFAULT_TIMEOUT, Connection, Hook
-from neffos_conformance.reference.controllers import SCOPES, Controller, controller, handlers_of
+from neffos_conformance.reference.controllers import SCOPES, Controller
 from neffos_conformance.reference.dependencies import Dependencies
 from neffos_conformance.reference.errors import NoReceiverError, ReplyError
-from neffos_conformance.reference.handlers import Application, Handlers
+from neffos_conformance.reference.handlers import Handlers
+from neffos_conformance.reference.joined import joined
 from neffos_conformance.reference.limits import DEFAULT, Limits
 from neffos_protocol import Cause, Change, Changed, MisuseError, Role, Session, prepare
 
@@ -297,27 +298,3 @@ class Server:
             return self.members(namespace, room)
         connection = self._connections.get(to)
         return (connection,) if connection is not None else ()
-
-
-def joined(
-    parts: Iterable[Handlers | Controller | type], dependencies: Dependencies
-) -> Application:
-    """Join mappings and controllers into one application.
-
-    Raises:
-        ValueError: an event has two handlers.
-        DependencyError: a controller needs what is not there.
-        TypeError: a part is neither.
-    """
-    application = Application()
-    for part in parts:
-        if isinstance(part, Mapping):
-            application.add(part)
-        elif isinstance(part, type | Controller):
-            used = part if isinstance(part, Controller) else controller(part)
-            handlers, build = handlers_of(used, dependencies)
-            application.add({used.namespace: handlers})
-            application.builders.setdefault(used.namespace, []).append(build)
-        else:
-            raise TypeError(f"{part!r} is neither a mapping of handlers nor a controller class")
-    return application
