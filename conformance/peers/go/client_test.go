@@ -10,20 +10,10 @@ import (
 	"time"
 
 	"github.com/kataras/neffos"
-	"github.com/kataras/neffos/gobwas"
-	"github.com/kataras/neffos/gorilla"
 )
 
 // testPatience bounds every wait of the tests; none of them takes this long unless it fails.
 const testPatience = 10 * time.Second
-
-// dialers are the library's two clients, each made with the headers of one connection.
-var dialers = map[string]func(http.Header) neffos.Dialer{
-	"gorilla": func(h http.Header) neffos.Dialer { return gorilla.Dialer(&gorilla.Options{}, h) },
-	"gobwas": func(h http.Header) neffos.Dialer {
-		return gobwas.Dialer(gobwas.Options{Header: gobwas.Header(h)})
-	},
-}
 
 // client is one connection of a test, and what reached it.
 type client struct {

@@ -3,9 +3,11 @@
 // It is a program of its own, spoken to over pipes and sockets, so that the suite needs no Go to
 // be written in and can hold any other implementation to the same lines:
 //
-//	peer serve [-addr 127.0.0.1:0]   the conformance application over gorilla and over gobwas
-//	peer codec                       the library's codec as JSON lines, stdin to stdout
-//	peer version                     what exactly is being tested
+//	peer serve [-addr 127.0.0.1:0]         the conformance application over gorilla, over gobwas
+//	                                       and from Iris, plain and as controllers
+//	peer driver [-dialer gorilla|gobwas]   the library's client, made to do what lines say
+//	peer codec                             the library's codec as JSON lines, stdin to stdout
+//	peer version                           what exactly is being tested
 //
 // Nothing in this module works around what the library sends or accepts: whatever is seen on the
 // wire is the library's own behaviour. Standard output carries answers only, logs go to stderr.
@@ -26,6 +28,7 @@ import (
 
 const usage = `usage:
   peer serve [-addr 127.0.0.1:0]
+  peer driver [-dialer gorilla|gobwas]
   peer codec
   peer version
 `
@@ -59,8 +62,12 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	flags := flag.NewFlagSet("peer "+name, flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // main prints the usage, once
 	addr := "127.0.0.1:0"
-	if name == "serve" {
+	dialer := "gorilla"
+	switch name {
+	case "serve":
 		flags.StringVar(&addr, "addr", addr, "address to listen on")
+	case "driver":
+		flags.StringVar(&dialer, "dialer", dialer, "what opens the connections")
 	}
 	if err := flags.Parse(args[1:]); err != nil {
 		return fmt.Errorf("%w: %v", errUsage, err)
@@ -69,9 +76,15 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return fmt.Errorf("%w: unexpected %q", errUsage, flags.Arg(0))
 	}
 
+	if _, known := dialers[dialer]; !known {
+		return fmt.Errorf("%w: no dialer %q", errUsage, dialer)
+	}
+
 	switch name {
 	case "serve":
 		return serve(ctx, addr, stdin, stdout, stderr)
+	case "driver":
+		return drive(ctx, dialer, stdin, stdout)
 	case "codec":
 		return serveCodec(stdin, stdout)
 	case "version":
