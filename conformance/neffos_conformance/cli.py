@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from neffos_conformance.case import Case, select, server_cases
 from neffos_conformance.connection import Connection, DialError
+from neffos_conformance.driver import driver_command
 from neffos_conformance.embedded import embedded_server
 from neffos_conformance.frames import decode_command, encode_command
 from neffos_conformance.report import prepare_report, report, show, write_report
@@ -43,6 +44,7 @@ def cli() -> None:
 cli.add_command(decode_command)
 cli.add_command(encode_command)
 cli.add_command(serve_command)
+cli.add_command(driver_command)
 
 
 @cli.command()

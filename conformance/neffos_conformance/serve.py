@@ -8,8 +8,6 @@ import logging
 import platform
 import signal
 import ssl
-import sys
-import threading
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +17,7 @@ import click
 
 from neffos_conformance.application import servers
 from neffos_conformance.reference import listening
+from neffos_conformance.standard_input import ended
 
 PEER: Final = "neffos-wire"
 """What the reference peers call themselves."""
@@ -96,17 +95,10 @@ async def _serve(
                     "endpoints": {"reference": url},
                 }
                 click.echo(json.dumps(ready))
-                # Not a task: an input that is no pipe cannot be read without blocking.
-                threading.Thread(target=_watch, args=(loop, end), daemon=True).start()
+                parent = asyncio.create_task(ended())
+                parent.add_done_callback(lambda _: end.set())
             else:
                 click.echo(f"the conformance application is at {url}; Ctrl-C ends it")
             await end.wait()
     except OSError as error:
         raise click.UsageError(f"cannot listen on {host}:{port}: {error}") from error
-
-
-def _watch(loop: asyncio.AbstractEventLoop, end: asyncio.Event) -> None:
-    while sys.stdin.buffer.read(1 << 16):
-        pass
-    with suppress(RuntimeError):  # it has ended already
-        loop.call_soon_threadsafe(end.set)
