@@ -176,11 +176,13 @@ class Client:
             DialError: see the function ``dial``.
         """
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._timeout) as limit:
                 socket = await self._upgrade(tries)
                 await self._shake_hands(socket)
-        except TimeoutError:
+        except TimeoutError as error:
             self.connection.link.abort()
+            if not limit.expired():  # the system's own
+                raise DialError(f"no connection to {self._url}: {error}") from error
             raise DialError(
                 f"{self._url} did not complete upgrade and handshake within {self._timeout:g} s"
             ) from None
@@ -292,6 +294,8 @@ class Client:
 
     async def _end(self, cause: Cause) -> None:
         try:
+            if self.connection.link.is_attached:
+                await self.connection.wait_closed()
             if self._on_close is not None:
                 given = self._on_close(self, cause)
                 if given is not None:

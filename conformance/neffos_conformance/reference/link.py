@@ -169,6 +169,11 @@ class Link:
         self._steer()
 
     @property
+    def is_attached(self) -> bool:
+        """Whether there is a transport."""
+        return self._transport is not None
+
+    @property
     def is_held(self) -> bool:
         """Whether nothing is read because of ``hold``."""
         return self._is_held

@@ -243,6 +243,8 @@ class Socket(asyncio.Protocol):
 
     def _ping(self) -> None:
         now = self._loop.time()
+        if not self._transport.is_reading():
+            self._pong_due = None  # its answers are not read, and prove nothing
         if self._pong_due is not None and now >= self._pong_due:
             log.debug("a peer is gone: it answered no ping")
             self.abort()
@@ -266,7 +268,12 @@ class Socket(asyncio.Protocol):
         if pieces and not self._transport.is_closing():
             self._transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         if is_end:
-            self._transport.close()  # once all is written
+            # The peer may still be sending: to close now would reset the connection, and what
+            # was just written might never arrive.
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+            else:
+                self._transport.close()
             self._watch_close()
 
     def _watch_close(self) -> None:
