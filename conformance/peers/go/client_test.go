@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -38,6 +37,7 @@ func everyPair(t *testing.T, patience time.Duration, test func(t *testing.T, dia
 	everyURL(t, patience, func(t *testing.T, url string) {
 		for dialer, newDialer := range dialers {
 			t.Run(dialer, func(t *testing.T) {
+				t.Parallel()
 				test(t, func(header http.Header, question neffos.MessageHandlerFunc) (*client, error) {
 					return newClient(t, newDialer(header), url, question)
 				})
@@ -50,6 +50,7 @@ func everyPair(t *testing.T, patience time.Duration, test func(t *testing.T, dia
 func everyURL(t *testing.T, patience time.Duration, test func(t *testing.T, url string)) {
 	for name, newSite := range sites() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			handler, err := newSite("/"+name, patience, func(err error) { t.Logf("no upgrade: %v", err) })
 			if err != nil {
 				t.Fatal(err)
@@ -66,7 +67,7 @@ func newClient(t *testing.T, dial neffos.Dialer, url string, question neffos.Mes
 	t.Cleanup(cancel)
 
 	c := &client{t: t, ctx: ctx, events: make(chan received, 16)}
-	watched := func(ctx context.Context, url string) (neffos.Socket, error) {
+	throughGate := func(ctx context.Context, url string) (neffos.Socket, error) {
 		socket, err := dial(ctx, url)
 		if err != nil {
 			return nil, err
@@ -75,36 +76,16 @@ func newClient(t *testing.T, dial neffos.Dialer, url string, question neffos.Mes
 		return c.gate, nil
 	}
 
-	dialed, err := dialAgain(ctx, watched, url, c.handlers(question))
+	// Dial heeds no deadline after the upgrade.
+	dialed, err := within(ctx, func() (*neffos.Client, error) {
+		return neffos.Dial(ctx, throughGate, url, c.handlers(question))
+	})
 	if err != nil {
 		return nil, err
 	}
 	t.Cleanup(dialed.Close)
 	c.Client = dialed
 	return c, nil
-}
-
-// dialAgain is Dial with an end. The library's client can miss that its handshake is done (it looks
-// whether it is, then starts to wait for it) and Dial heeds no deadline after the upgrade, so it can
-// wait for ever: rarely, but often enough under the race detector.
-func dialAgain(ctx context.Context, dial neffos.Dialer, url string, handlers neffos.ConnHandler) (*neffos.Client, error) {
-	type result struct {
-		client *neffos.Client
-		err    error
-	}
-	for range 5 {
-		results := make(chan result, 1)
-		go func() {
-			client, err := neffos.Dial(ctx, dial, url, handlers)
-			results <- result{client, err}
-		}()
-		select {
-		case dialed := <-results:
-			return dialed.client, dialed.err
-		case <-time.After(testPatience / 10):
-		}
-	}
-	return nil, errors.New("every attempt to dial hung")
 }
 
 func (dial dialFunc) must(t *testing.T, header http.Header, question neffos.MessageHandlerFunc) *client {

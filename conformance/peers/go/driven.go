@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/kataras/neffos"
 	"github.com/kataras/neffos/gobwas"
@@ -92,29 +91,10 @@ func (c *driven) dialer(name string, headers map[string]string) neffos.Dialer {
 		if err != nil {
 			return nil, err
 		}
-		g := newGate(&unhurriedSocket{Socket: socket})
+		g := newGate(socket)
 		c.gate.Store(g)
 		return g, nil
 	}
-}
-
-// unhurried is how long the answer to the handshake is held back.
-const unhurried = 2 * time.Millisecond
-
-// unhurriedSocket holds back the first message, the answer to the handshake. The library looks
-// whether it is there and only then begins to wait for it: one that comes in between is missed, and
-// Dial hangs for ever.
-type unhurriedSocket struct {
-	neffos.Socket
-	begun atomic.Bool
-}
-
-func (s *unhurriedSocket) ReadData(timeout time.Duration) ([]byte, neffos.MessageType, error) {
-	data, kind, err := s.Socket.ReadData(timeout)
-	if !s.begun.Swap(true) {
-		time.Sleep(unhurried)
-	}
-	return data, kind, err
 }
 
 // drop closes the connection under the library, which may be stuck.

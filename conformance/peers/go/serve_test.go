@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/kataras/neffos"
-	"github.com/kataras/neffos/gorilla"
 )
 
 // TestServe is the parent of a peer: it reads the one line, connects where the line says, and
@@ -81,16 +80,12 @@ func TestServe(t *testing.T) {
 
 func dialEndpoint(t *testing.T, endpoint string) (host string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), testPatience)
-	defer cancel()
-
 	// As a URL parameter, the way a browser has to send it.
 	query := url.Values{neffos.URLParamAsHeaderPrefix + idHeader: {"by parameter"}}
-	client, err := dialAgain(ctx, gorilla.DefaultDialer, endpoint+"?"+query.Encode(), nil)
+	client, err := newClient(t, dialers["gorilla"](nil), endpoint+"?"+query.Encode(), nil)
 	if err != nil {
 		t.Fatalf("%q: %v", endpoint, err)
 	}
-	defer client.Close()
 	if client.ID != "by parameter" {
 		t.Errorf("id is %q", client.ID)
 	}
