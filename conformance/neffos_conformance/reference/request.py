@@ -89,7 +89,9 @@ class UpgradeRequest:
             host = urlsplit(origins[0]).netloc
         except ValueError:
             return False
-        return len(origins) == 1 and host.lower() == self.headers.get("Host", "").lower()
+        # `Origin: null` has no host, and is not of the origin of a request that names none.
+        is_one = len(origins) == 1 and bool(host)
+        return is_one and host.lower() == self.headers.get("Host", "").lower()
 
 
 def upgrade_request(
