@@ -1,0 +1,78 @@
+"""What ``neffos_conformance.reference`` exports is what its submodules define, and no other."""
+
+import ast
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import neffos_conformance.reference as package
+
+OUTER = {
+    "client": {"DIAL_TIMEOUT"},
+    "connection": {"ASKING_FACTOR", "HANDLER_TIMEOUT", "INTERNAL_ERROR", "Hook"},
+    "controllers": {"Controller", "Matcher", "Method", "SCOPES", "handlers_of"},
+    "errors": set(),
+    "handlers": {"Application", "Builder", "SYSTEM_EVENTS"},
+    "limits": {"DEFAULT", "REASON_SIZE"},
+    "listening": {"BACKLOG", "Middle"},
+    "request": {
+        "Headers",
+        "MAX_TRIES_DIGITS",
+        "RECONNECT_HEADER",
+        "URL_HEADER_PREFIX",
+        "upgrade_request",
+    },
+    "server": {"ID_IN_USE", "MAX_CONNECTIONS", "Place", "SHUTDOWN"},
+}
+"""Modules for applications, with the public names of each that the package does not export."""
+
+INNER = {"asgi", "dependencies", "joined", "link", "sockets", "transport", "turns"}
+"""Modules that applications need not know: nothing of them is exported."""
+
+
+def defined(module):
+    """The public names that a module's own statements define."""
+    path = Path(package.__file__).with_name(f"{module}.py")
+    names = set()
+    for statement in ast.parse(path.read_text("utf-8")).body:
+        match statement:
+            case (
+                ast.ClassDef(name=name)
+                | ast.FunctionDef(name=name)
+                | ast.AsyncFunctionDef(name=name)
+                | ast.AnnAssign(target=ast.Name(id=name))
+                | ast.Assign(targets=[ast.Name(id=name)])
+            ):
+                names.add(name)
+    return {name for name in names if not name.startswith("_")}
+
+
+def test_every_submodule_is_outer_or_inner():
+    there = {path.stem for path in Path(package.__file__).parent.glob("*.py")} - {"__init__"}
+    assert OUTER.keys() | INNER == there
+    assert not OUTER.keys() & INNER
+
+
+def test_what_is_exported_is_what_the_outer_modules_define():
+    expected = set().union(*(defined(module) - kept for module, kept in OUTER.items()))
+    assert set(package.__all__) == expected
+
+
+@pytest.mark.parametrize("module", OUTER)
+def test_what_an_outer_module_keeps_is_there(module):
+    assert OUTER[module] <= defined(module)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(module, name) for module, kept in OUTER.items() for name in sorted(defined(module) - kept)],
+)
+def test_an_export_is_the_very_object_of_its_submodule(module, name):
+    submodule = import_module(f"{package.__name__}.{module}")
+    assert getattr(package, name) is getattr(submodule, name)
+
+
+def test_no_name_is_exported_twice_or_out_of_order():
+    names = package.__all__
+    assert names == sorted(set(names), key=lambda name: (not name.isupper(), name.islower(), name))

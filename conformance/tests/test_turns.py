@@ -1,0 +1,182 @@
+"""Turns: one item at a time and in order, whether it is done at once or takes a while."""
+
+import asyncio
+import functools
+
+import pytest
+
+from neffos_conformance.reference.turns import Turns
+
+PATIENCE = 10
+"""Seconds for a test: far more than any takes, so that one that hangs says so."""
+
+
+def asynchronous(test):
+    """Run a test in a loop of its own, in bounded time, and fail it on what only a log would tell.
+
+    A task whose exception nobody asked for, or a callback that raised, is a mistake of the code
+    under test, whatever else the test saw.
+    """
+
+    @functools.wraps(test)
+    def run(*args, **kwargs):
+        untold = []
+
+        async def bounded():
+            asyncio.get_running_loop().set_exception_handler(lambda _, told: untold.append(told))
+            async with asyncio.timeout(PATIENCE):
+                await test(*args, **kwargs)
+
+        asyncio.run(bounded())
+        assert untold == []
+
+    return run
+
+
+class Worker:
+    """Deals with items: text is done at once, a future takes until it is set."""
+
+    def __init__(self):
+        self.done = []
+        self.turns = Turns(self.begin, "test")
+
+    def begin(self, item):
+        if isinstance(item, str):
+            self.done.append(item)
+            return None
+        return self.work(item)
+
+    async def work(self, item):
+        try:
+            self.done.append(await item)
+        except asyncio.CancelledError:
+            self.done.append("cancelled")
+            raise
+
+    def slow(self):
+        item = asyncio.get_running_loop().create_future()
+        self.turns.add(item)
+        return item
+
+
+@asynchronous
+async def test_what_is_done_at_once_is_done_before_add_returns():
+    worker = Worker()
+    for item in "abc":
+        worker.turns.add(item)
+        assert worker.done[-1] == item
+    assert len(worker.turns) == 0
+
+
+@asynchronous
+async def test_what_comes_behind_what_takes_time_waits_and_keeps_its_order():
+    worker = Worker()
+    first = worker.slow()
+    worker.turns.add("b")
+    second = worker.slow()
+    worker.turns.add("d")
+    assert (worker.done, len(worker.turns)) == ([], 3)
+
+    second.set_result("c")  # ready early, and not before its turn
+    await asyncio.sleep(0)
+    assert worker.done == []
+
+    first.set_result("a")
+    await worker.turns.idle()
+    assert (worker.done, len(worker.turns)) == (["a", "b", "c", "d"], 0)
+
+
+@asynchronous
+async def test_after_it_was_idle_items_are_done_at_once_again():
+    worker = Worker()
+    worker.slow().set_result("a")
+    await worker.turns.idle()
+    worker.turns.add("b")
+    assert worker.done == ["a", "b"]
+
+
+@asynchronous
+async def test_an_item_that_an_item_adds_comes_behind_those_that_wait():
+    done = []
+
+    def begin(item):
+        return work(item)
+
+    async def work(item):
+        if item == "a":
+            turns.add("c")
+        done.append(item)
+
+    turns = Turns(begin, "test")
+    turns.add("a")
+    turns.add("b")
+    await turns.idle()
+    assert done == ["a", "b", "c"]
+
+
+@asynchronous
+async def test_idle_waits_for_what_is_added_while_it_waits():
+    worker = Worker()
+    first = worker.slow()
+    idle = asyncio.create_task(worker.turns.idle())
+    await asyncio.sleep(0)
+    second = worker.slow()
+    first.set_result("a")
+    await asyncio.sleep(0)
+    second.set_result("b")
+    await idle
+    assert worker.done == ["a", "b"]
+
+
+@asynchronous
+async def test_idle_returns_at_once_where_nothing_is_at_work():
+    await Worker().turns.idle()
+
+
+@asynchronous
+async def test_who_stops_waiting_for_idle_stops_nothing_else():
+    worker = Worker()
+    first = worker.slow()
+    idle = asyncio.create_task(worker.turns.idle())
+    await asyncio.sleep(0)
+    idle.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await idle
+    first.set_result("a")
+    await worker.turns.idle()
+    assert worker.done == ["a"]
+
+
+@asynchronous
+async def test_cancel_interrupts_what_is_at_work_and_drops_what_waits():
+    worker = Worker()
+    worker.slow()
+    worker.turns.add("b")
+    await asyncio.sleep(0)  # so that the first has begun
+    worker.turns.cancel()
+    assert len(worker.turns) == 0
+    await worker.turns.idle()
+    assert worker.done == ["cancelled"]
+
+    worker.turns.add("c")
+    assert worker.done == ["cancelled", "c"]
+
+
+@asynchronous
+async def test_cancel_does_nothing_where_nothing_is_at_work():
+    worker = Worker()
+    worker.turns.cancel()
+    worker.turns.add("a")
+    assert worker.done == ["a"]
+
+
+@asynchronous
+async def test_an_exception_of_an_item_done_at_once_reaches_who_added_it():
+    def begin(_):
+        raise ValueError("on purpose")
+
+    turns = Turns(begin, "test")
+    with pytest.raises(ValueError, match="on purpose"):
+        turns.add("a")
+    await turns.idle()
+    assert len(turns) == 0
