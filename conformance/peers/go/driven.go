@@ -235,14 +235,14 @@ func (c *driven) leaveAll(ctx context.Context, op operation) (result, error) {
 	defer c.rooms.Unlock()
 
 	g := c.gate.Load()
-	a := &asker{ctx}
+	a := &asker{ctx: ctx}
 	if err := g.take(a); err != nil {
 		return result{}, err
 	}
 	c.leavingAll.Store(a)
 	defer func() {
 		c.leavingAll.Store(nil)
-		g.pass(a)
+		g.leave(a)
 	}()
 	return result{}, c.namespace(op).LeaveAll(ctx)
 }
@@ -251,7 +251,7 @@ func (c *driven) leaveAll(ctx context.Context, op operation) (result, error) {
 // out beside the handler of the last reply.
 func (c *driven) leaveNext() {
 	if a := c.leavingAll.Load(); a != nil {
-		c.gate.Load().take(a)
+		c.gate.Load().next(a)
 	}
 }
 

@@ -1,22 +1,27 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/kataras/neffos"
 )
 
-// A gate is a socket that lets either its connection handle a message or somebody else begin to
-// ask the other side, never both at once.
+// A gate is a socket that lets either its connection handle a message or somebody else ask the other
+// side: begin to, or make something of the reply. Never both at once.
 //
 // The library needs it. Conn.Ask, and Connect, JoinRoom and the others that are made of it, look at
 // a flag of the connection to find out whether they were called inside a handler. Inside one they
 // read the socket themselves and take the very next message for the reply, whatever its token. From
 // another goroutine that flag is a matter of luck: it says whether some handler runs just now. Who
 // has the gate's turn knows that none does.
+//
+// And what follows from a reply, say that a room is joined now, follows in the goroutine that asked.
+// A message behind the reply may overtake that, so it waits here.
 //
 // The gate also holds back the first message of a connection, which is the handshake's, for a
 // moment. On either side the library looks whether it may go on and only then begins to wait until
@@ -33,6 +38,10 @@ type gate struct {
 	handling atomic.Bool   // the reader has it
 	asker    atomic.Pointer[asker]
 
+	mu       sync.Mutex
+	asking   map[string]question // by token, until their reply comes
+	answered question            // the reader's own: what it has just brought the reply to
+
 	// nested is set while a handler asks by itself. That reads the socket, but it is not the reader
 	// coming back from its handler.
 	nested atomic.Bool
@@ -47,13 +56,24 @@ type gate struct {
 const unhurried = 2 * time.Millisecond
 
 // asker is somebody who asks from outside a handler, for as long as ctx lasts.
-type asker struct{ ctx context.Context }
+type asker struct {
+	ctx      context.Context
+	question question
+}
+
+// question is one that an asker has put.
+type question struct {
+	token   string
+	settled chan struct{} // closed when the asker is through with the reply
+	over    <-chan struct{}
+}
 
 func newGate(socket neffos.Socket) *gate {
 	return &gate{
 		Socket:   socket,
 		request:  socket.Request(),
 		turn:     make(chan struct{}, 1),
+		asking:   map[string]question{},
 		accepted: make(chan struct{}),
 	}
 }
@@ -83,17 +103,19 @@ func gateOf(c *neffos.Conn) *gate {
 // ask runs a call of the library that asks the other side once. It must not be used in a handler,
 // which has the turn itself.
 func (g *gate) ask(ctx context.Context, call func() error) error {
-	a := &asker{ctx}
+	a := &asker{ctx: ctx}
 	if err := g.take(a); err != nil {
 		return err
 	}
-	defer g.pass(a) // the call may return without having asked
+	defer g.leave(a)
 	return call()
 }
 
+// take waits for the turn, in which a may ask one question.
 func (g *gate) take(a *asker) error {
 	select {
 	case g.turn <- struct{}{}:
+		a.question = question{settled: make(chan struct{}), over: a.ctx.Done()}
 		g.asker.Store(a)
 		return nil
 	case <-a.ctx.Done():
@@ -101,9 +123,28 @@ func (g *gate) take(a *asker) error {
 	}
 }
 
+// next is for an asker that asks once more.
+func (g *gate) next(a *asker) error {
+	g.leave(a)
+	return g.take(a)
+}
+
+// leave ends what take began, whether or not a question was asked.
+func (g *gate) leave(a *asker) {
+	g.pass(a)
+	if a.question.settled == nil {
+		return // it had no turn
+	}
+	g.mu.Lock()
+	delete(g.asking, a.question.token)
+	g.mu.Unlock()
+	close(a.question.settled)
+	a.question = question{}
+}
+
 // pass gives the turn away, if a still has it.
 func (g *gate) pass(a *asker) {
-	if a != nil && g.asker.CompareAndSwap(a, nil) {
+	if g.asker.CompareAndSwap(a, nil) {
 		<-g.turn
 	}
 }
@@ -126,8 +167,15 @@ func (g *gate) ReadData(timeout time.Duration) ([]byte, neffos.MessageType, erro
 	if g.begun.CompareAndSwap(false, true) {
 		time.Sleep(unhurried)
 	}
+	if g.answered.settled != nil {
+		select {
+		case <-g.answered.settled:
+		case <-g.answered.over:
+		}
+	}
 	g.turn <- struct{}{}
 	g.handling.Store(true)
+	g.answered = g.answers(data)
 	return data, kind, err
 }
 
@@ -151,7 +199,25 @@ func (g *gate) WriteBinary(body []byte, timeout time.Duration) error {
 // listens, and the reply has to find the reader. What others write meanwhile has no token, as only
 // askers and handlers write such, and no handler runs.
 func (g *gate) asked(payload []byte) {
-	if len(payload) > 0 && payload[0] != ';' {
-		g.pass(g.asker.Load())
+	a := g.asker.Load()
+	token, _, _ := bytes.Cut(payload, separator)
+	if a == nil || len(token) == 0 {
+		return
 	}
+	a.question.token = string(token)
+	g.mu.Lock()
+	g.asking[a.question.token] = a.question
+	g.mu.Unlock()
+	g.pass(a)
 }
+
+// answers finds the question that a message is the reply to.
+func (g *gate) answers(payload []byte) question {
+	token, _, _ := bytes.Cut(payload, separator)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.asking[string(token)]
+}
+
+// separator is what ends the token of a frame.
+var separator = []byte(";")
