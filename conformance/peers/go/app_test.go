@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"testing"
 
 	"github.com/kataras/neffos"
@@ -10,9 +11,11 @@ import (
 
 func TestEvents(t *testing.T) {
 	everyPair(t, askPatience, func(t *testing.T, dial dialFunc) {
-		c := dial.must(t, http.Header{idHeader: {"me"}}, nil)
-		c.connect("app")
-		c.connect("semi;colon")
+		c := dial.must(t, http.Header{
+			idHeader:                {"me"},
+			"X-Several":             {"one", "two"},
+			"X-Websocket-Reconnect": {"3"},
+		}, nil)
 
 		for _, test := range []struct {
 			name             string
@@ -27,6 +30,11 @@ func TestEvents(t *testing.T) {
 			{name: "fail", namespace: "app", event: "fail", body: "it broke", wantErr: "it broke"},
 			{name: "fail binary", namespace: "app", event: "fail", body: "\xff", binary: true, wantErr: "\xff"},
 			{name: "whoami", namespace: "app", event: "whoami", want: "me"},
+			{name: "tries", namespace: "app", event: "tries", want: "3"},
+			{name: "header", namespace: "app", event: "header", body: "x-conformance-id", want: "me"},
+			{name: "several headers", namespace: "app", event: "header", body: "X-Several", want: "one, two"},
+			{name: "no header", namespace: "app", event: "header", body: "X-None"},
+			{name: "any event", namespace: "any", event: "what;ever", body: "x", want: "what;ever"},
 			{name: "escaped names", namespace: "semi;colon", event: "ec;ho", body: "x", want: "x"},
 		} {
 			t.Run(test.name, func(t *testing.T) {
@@ -82,6 +90,109 @@ func TestPush(t *testing.T) {
 			if got, want := c.next(), (received{"news", "pushed", binary}); got != want {
 				t.Errorf("event is %v, want %v", got, want)
 			}
+		}
+	})
+}
+
+func TestNoReconnection(t *testing.T) {
+	everyPair(t, askPatience, func(t *testing.T, dial dialFunc) {
+		c := dial.must(t, nil, nil)
+		reply, err := c.ask(c.connect("app"), neffos.Message{Namespace: "app", Event: "tries"})
+		if err != nil || string(reply.Body) != "0" {
+			t.Errorf("tries are %q, %v", reply.Body, err)
+		}
+	})
+}
+
+func TestBroadcasts(t *testing.T) {
+	everyPair(t, askPatience, func(t *testing.T, dial dialFunc) {
+		clients := map[string]*client{}
+		for _, id := range []string{"sender", "roommate", "other", "elsewhere"} {
+			clients[id] = dial.must(t, http.Header{idHeader: {id}}, nil)
+			if id == "elsewhere" {
+				clients[id].connect("any")
+				continue
+			}
+			ns := clients[id].connect("app")
+			if id != "other" {
+				if _, err := clients[id].join(ns, "room"); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+
+		for _, test := range []struct {
+			event, room, body string
+			binary            bool
+			want              received
+			reaches           []string
+		}{
+			{"broadcast-others", "", "x", false, received{"news", "x", false}, []string{"roommate", "other"}},
+			{"broadcast-all", "", "\xff", true, received{"news", "\xff", true}, []string{"sender", "roommate", "other"}},
+			{"broadcast-room", "room", "x", false, received{"news", "x", false}, []string{"roommate"}},
+			{"broadcast-to", "", "other a text", false, received{"news", "a text", false}, []string{"other"}},
+			{"broadcast-to", "", "sender", false, received{"news", "", false}, []string{"sender"}},
+			{"broadcast-to", "", "elsewhere x", false, received{}, nil},
+			{"broadcast-to", "", "nobody x", false, received{}, nil},
+			{"broadcast-to", "", " x", false, received{}, nil},
+		} {
+			t.Run(test.event+" "+test.body, func(t *testing.T) {
+				sender := clients["sender"]
+				reply, err := sender.ask(sender.connect("app"), neffos.Message{
+					Namespace: "app", Room: test.room, Event: test.event, Body: []byte(test.body), SetBinary: test.binary,
+				})
+				if err != nil || string(reply.Body) != "done" || reply.SetBinary != test.binary {
+					t.Errorf("reply is %q, binary %v, %v", reply.Body, reply.SetBinary, err)
+				}
+				for id, c := range clients {
+					var want []received
+					if slices.Contains(test.reaches, id) {
+						want = []received{test.want}
+					}
+					if got := c.sofar(); !slices.Equal(got, want) {
+						t.Errorf("%s got %v want %v", id, got, want)
+					}
+				}
+			})
+		}
+	})
+}
+
+// TestBroadcastHasNoToken reads the messages themselves: the library's client keeps tokens back.
+func TestBroadcastHasNoToken(t *testing.T) {
+	everyURL(t, askPatience, func(t *testing.T, url string) {
+		ws := dialRaw(t, url)
+		ws.send("M", "$1;app;;_OnNamespaceConnect;0;0;", "$2;app;;broadcast-all;0;0;x")
+		ws.receive() // the id
+		ws.expect("$1;;;;;;", ";app;;news;0;0;x", "$2;app;;broadcast-all;0;0;done")
+	})
+}
+
+func TestMixedEndpoint(t *testing.T) {
+	everyURL(t, askPatience, func(t *testing.T, url string) {
+		ws := dialRaw(t, url+mixedPath)
+		ws.send("M", "lost", "$1;;;_OnNamespaceConnect;0;0;", "no frame", "$2;;;echo;0;0;a frame", "$3;app;;_OnNamespaceConnect;0;0;")
+		ws.receive()
+		ws.expect("$1;;;;;;", "no frame", "$2;;;echo;0;0;a frame", "$3;app;;_OnNamespaceConnect;1;0;bad namespace")
+	})
+}
+
+func TestNativeEndpoint(t *testing.T) {
+	everyURL(t, askPatience, func(t *testing.T, url string) {
+		ws := dialRaw(t, url+nativePath)
+		ws.send("M", "$1;;;_OnNamespaceConnect;0;0;", "text")
+		ws.expect("M", "$1;;;_OnNamespaceConnect;0;0;", "text")
+	})
+}
+
+func TestCloseMe(t *testing.T) {
+	everyPair(t, askPatience, func(t *testing.T, dial dialFunc) {
+		c := dial.must(t, nil, nil)
+		c.connect("app").Emit("close-me", nil)
+		select {
+		case <-c.NotifyClose:
+		case <-c.ctx.Done():
+			t.Error("the connection goes on")
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
 	"github.com/kataras/neffos"
 )
 
@@ -34,19 +35,18 @@ type dialFunc func(header http.Header, question neffos.MessageHandlerFunc) (*cli
 
 // everyPair runs a test over each endpoint with each dialer, as neither may depend on the other.
 func everyPair(t *testing.T, patience time.Duration, test func(t *testing.T, dial dialFunc)) {
-	everyURL(t, patience, func(t *testing.T, url string) {
-		for dialer, newDialer := range dialers {
-			t.Run(dialer, func(t *testing.T) {
-				t.Parallel()
+	for dialer, newDialer := range dialers {
+		t.Run(dialer, func(t *testing.T) {
+			everyURL(t, patience, func(t *testing.T, url string) {
 				test(t, func(header http.Header, question neffos.MessageHandlerFunc) (*client, error) {
 					return newClient(t, newDialer(header), url, question)
 				})
 			})
-		}
-	})
+		})
+	}
 }
 
-// everyURL runs a test over each endpoint.
+// everyURL runs a test over each endpoint, on a server of the test's own: broadcasts go to all.
 func everyURL(t *testing.T, patience time.Duration, test func(t *testing.T, url string)) {
 	for name, newSite := range sites() {
 		t.Run(name, func(t *testing.T) {
@@ -110,7 +110,7 @@ func (c *client) handlers(question neffos.MessageHandlerFunc) neffos.Namespaces 
 	if question != nil {
 		app["question"] = question
 	}
-	return neffos.Namespaces{"app": app, "refused": {}, "sticky": {}, "semi;colon": {}, "nowhere": {}}
+	return neffos.Namespaces{"app": app, "refused": {}, "sticky": {}, "semi;colon": {}, "any": {}, "nowhere": {}}
 }
 
 func (c *client) tryConnect(namespace string) (ns *neffos.NSConn, err error) {
@@ -162,5 +162,68 @@ func (c *client) next() received {
 	case <-c.ctx.Done():
 		c.t.Fatal("no event came")
 		return received{}
+	}
+}
+
+// sofar is what has reached the client. What was written to it before is in it, as the reply to an
+// ask comes behind that.
+func (c *client) sofar() (events []received) {
+	c.t.Helper()
+	if _, err := c.ask(c.connect("any"), neffos.Message{Namespace: "any", Event: "barrier"}); err != nil {
+		c.t.Fatal(err)
+	}
+	for {
+		select {
+		case event := <-c.events:
+			events = append(events, event)
+		default:
+			return events
+		}
+	}
+}
+
+// raw is a connection without the library at its end.
+type raw struct {
+	*websocket.Conn
+	t *testing.T
+}
+
+func dialRaw(t *testing.T, url string) raw {
+	t.Helper()
+	ws, _, err := websocket.DefaultDialer.Dial(url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ws.Close() })
+	deadline := time.Now().Add(testPatience)
+	ws.SetReadDeadline(deadline)
+	ws.SetWriteDeadline(deadline)
+	return raw{ws, t}
+}
+
+func (r raw) send(payloads ...string) {
+	r.t.Helper()
+	for _, payload := range payloads {
+		if err := r.WriteMessage(websocket.TextMessage, []byte(payload)); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+func (r raw) receive() string {
+	r.t.Helper()
+	_, payload, err := r.ReadMessage()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return string(payload)
+}
+
+func (r raw) expect(payloads ...string) {
+	r.t.Helper()
+	for _, want := range payloads {
+		if got := r.receive(); got != want {
+			r.t.Errorf("the next message is %q want %q", got, want)
+		}
 	}
 }
