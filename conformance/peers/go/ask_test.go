@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,6 +69,29 @@ func TestAskMeLateReply(t *testing.T) {
 		reply, err := c.ask(ns, neffos.Message{Namespace: "app", Event: "echo", Body: []byte("still there")})
 		if err != nil || string(reply.Body) != "still there" {
 			t.Errorf("after a late reply echo answers %q, %v", reply.Body, err)
+		}
+	})
+}
+
+// TestJoinMeIsDoneWithItsReply broadcasts into the room right behind the reply that joins it.
+func TestJoinMeIsDoneWithItsReply(t *testing.T) {
+	everyURL(t, askPatience, func(t *testing.T, url string) {
+		ws := dialRaw(t, url)
+		ws.send("M", "$1;app;;_OnNamespaceConnect;0;0;")
+		ws.receive() // the id
+		ws.expect("$1;;;;;;")
+		for range 50 {
+			ws.send(";app;;join-me;0;0;room")
+			token, rest, _ := strings.Cut(ws.receive(), ";")
+			if want := "app;room;_OnRoomJoin;0;0;"; rest != want {
+				t.Fatalf("the server asks %q want %q", rest, want)
+			}
+			ws.send(token+";;;;;;", "$2;app;room;echo;0;0;x") // the reply has the room, and goes only into a joined one
+			ws.expect("$2;app;room;echo;0;0;x")
+
+			ws.send(";app;;leave-me;0;0;room")
+			token, _, _ = strings.Cut(ws.receive(), ";")
+			ws.send(token + ";;;;;;")
 		}
 	})
 }

@@ -156,6 +156,10 @@ func TestDriver(t *testing.T) {
 				s.sees(`{"saw":"connected","connection":1,"namespace":"semi;colon"}`)
 				s.answer(`{"id":35,"op":"emit","connection":1,"namespace":"app","event":"join-me","text":"d"}`)
 				s.sees(`{"saw":"joined","connection":1,"namespace":"app","room":"d"}`)
+				s.answer(`{"id":36,"op":"emit","connection":1,"namespace":"app","event":"join-me","text":"e"}`)
+				s.sees(`{"saw":"joined","connection":1,"namespace":"app","room":"e"}`)
+				s.answer(`{"id":37,"op":"emit","connection":1,"namespace":"app","event":"leave-me","text":"e"}`)
+				s.sees(`{"saw":"left","connection":1,"namespace":"app","room":"e"}`)
 
 				if got := s.answer(`{"id":40,"op":"leave-all","connection":1,"namespace":"app"}`); got != `{"id":40,"result":{}}` {
 					t.Errorf("leave-all was answered %s", got)
@@ -171,6 +175,11 @@ func TestDriver(t *testing.T) {
 				s.expect(`{"id":42,"op":"disconnect","connection":1,"namespace":"semi;colon"}`, `{"id":42,"result":{}}`,
 					`{"saw":"disconnected","connection":1,"namespace":"semi;colon"}`)
 				s.expect(`{"id":43,"op":"ask","connection":1,"namespace":"semi;colon","event":"ec;ho","text":""}`, `{"id":43,"error":"write closed"}`)
+
+				s.answer(`{"id":44,"op":"emit","connection":1,"namespace":"app","event":"disconnect-me","text":""}`)
+				s.sees(`{"saw":"disconnected","connection":1,"namespace":"app"}`)
+				s.expect(`{"id":45,"op":"connect","connection":1,"namespace":"app"}`, `{"id":45,"result":{}}`,
+					`{"saw":"connected","connection":1,"namespace":"app"}`)
 
 				s.expect(`{"id":50,"op":"close","connection":1}`, `{"id":50,"result":{}}`,
 					`{"saw":"disconnected","connection":1,"namespace":"app"}`, `{"saw":"closed","connection":1}`)

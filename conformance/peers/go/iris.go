@@ -25,44 +25,45 @@ func irisSite(path string, patience time.Duration, complain func(error)) (http.H
 	return built(app)
 }
 
-// controllerSite is the application written as controllers of Iris, several of them joined into
-// one server.
-//
-// Every event can be offered: a matcher may give a method any wire name. Two things shape the
-// controllers all the same. One namespace is one controller's, as of two that are both made anew
-// for a connection the second would get the events of the first. And the native-only endpoint is
-// a controller without a connection of its own, since one with it listens to the connect event
-// behind the scenes, and then the library no longer sees an application of nothing but native
-// messages.
+// controllerSite is the application written as controllers of Iris.
 func controllerSite(path string, patience time.Duration, complain func(error)) (http.Handler, error) {
 	app := newIris()
-
-	// "app" and its like are one MVC application, the others a second: joining is for both.
-	main := mvc.New(app.Party(path))
-	main.Register(&questioner{patience: patience}, requestHeaders)
-	main.HandleWebsocket(&appController{}).SetEventMatcher(wireName)
-	main.HandleWebsocket(&anyController{}).SetEventMatcher(wireName)
-
-	side := mvc.New(app.Party(path))
-	side.HandleWebsocket(&refusedController{}).SetEventMatcher(wireName)
-	side.HandleWebsocket(&stickyController{}).SetEventMatcher(wireName)
-	side.HandleWebsocket(&semicolonController{}).SetEventMatcher(wireName)
-
-	mixed := mvc.New(app.Party(path + mixedPath))
-	mixed.Register(requestHeaders)
-	mixed.HandleWebsocket(&mixedController{}).SetEventMatcher(wireName)
-
-	native := mvc.New(app.Party(path + nativePath))
-	native.HandleWebsocket(&nativeController{}).SetEventMatcher(wireName)
-
+	application, mixed, native := controllers(app, path, patience)
 	for below, handler := range map[string]neffos.ConnHandler{
-		"":         neffos.JoinConnHandlers(main, side),
+		"":         application,
 		mixedPath:  mixed,
 		nativePath: native,
 	} {
 		route(app, path+below, newIrisServer(handler, patience, complain))
 	}
 	return built(app)
+}
+
+// controllers are those of the three endpoints. They leave nothing out: a matcher may give a method
+// any wire name. Two things shape them all the same. A namespace is one controller's, as of two that
+// are both made anew for a connection the second would get the events of the first. And the
+// native-only endpoint's has no connection of its own, since one that has listens to the connect
+// event behind the scenes, and then the library sees more than native messages.
+func controllers(app *iris.Application, path string, patience time.Duration) (application, mixed, native neffos.ConnHandler) {
+	// Joined are controllers within an MVC application, and MVC applications.
+	first := mvc.New(app.Party(path))
+	first.Register(&questioner{patience}, requestHeaders)
+	first.HandleWebsocket(&appController{}).SetEventMatcher(wireName)
+	first.HandleWebsocket(&anyController{}).SetEventMatcher(wireName)
+
+	second := mvc.New(app.Party(path))
+	second.HandleWebsocket(&refusedController{}).SetEventMatcher(wireName)
+	second.HandleWebsocket(&stickyController{}).SetEventMatcher(wireName)
+	second.HandleWebsocket(&semicolonController{}).SetEventMatcher(wireName)
+
+	third := mvc.New(app.Party(path + mixedPath))
+	third.Register(requestHeaders)
+	third.HandleWebsocket(&mixedController{}).SetEventMatcher(wireName)
+
+	fourth := mvc.New(app.Party(path + nativePath))
+	fourth.HandleWebsocket(&nativeController{}).SetEventMatcher(wireName)
+
+	return neffos.JoinConnHandlers(first, second), third, fourth
 }
 
 func newIris() *iris.Application {
