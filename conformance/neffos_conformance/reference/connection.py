@@ -254,7 +254,7 @@ class Connection:
         self._on_closed = on_closed
         self._on_change = on_change
         self._namespaces: dict[str, Namespace] = {}
-        self._turns: Turns[Event] = Turns(self._begin, "neffos handlers")
+        self._turns: Turns[Event] = Turns(self._begin, self._send, "neffos handlers")
         self._waiting_size = 0
         self.link = Link(session, limits, self._deliver)
 
@@ -370,14 +370,13 @@ class Connection:
     # ------------------------------------------------------------ events
 
     def _deliver(self, event: Event) -> None:
-        if isinstance(event, Changed):
+        if type(event) is Changed:
             self._changed(event)
         turns = self._turns
         turns.add(event)
-        waiting = len(turns)
-        if waiting:
+        if turns.is_busy and len(turns):
             self._waiting_size += _size(event)
-            self._bound(waiting)
+            self._bound(len(turns))
 
     def _bound(self, waiting: int) -> None:
         """Hold back a peer whose messages come faster than handlers deal with them."""
@@ -406,7 +405,8 @@ class Connection:
 
     def _begin(self, event: Event) -> Work | None:
         """Deal with an event that has its turn; give what takes time."""
-        self._relieve(event)
+        if self._waiting_size or self.link.is_held:
+            self._relieve(event)
         match event:
             case Asked(message):
                 return self._handle(event, message)
@@ -427,15 +427,15 @@ class Connection:
             case _:
                 return None
 
+    def _send(self) -> None:
+        self.link.flush()
+
     def _relieve(self, event: Event) -> None:
         """Read on once few enough messages wait."""
-        if self._waiting_size or self.link.is_held:
-            if not len(self._turns):
-                self._waiting_size = 0
-            else:
-                self._waiting_size = max(0, self._waiting_size - _size(event))
-            if self.link.is_held and len(self._turns) <= self._limits.waiting // 2:
-                self.link.hold(False)
+        waiting = len(self._turns)
+        self._waiting_size = max(0, self._waiting_size - _size(event)) if waiting else 0
+        if self.link.is_held and waiting <= self._limits.waiting // 2:
+            self.link.hold(False)
 
     # ------------------------------------------------------------ messages
 
@@ -453,10 +453,10 @@ class Connection:
         except Exception as error:  # a handler may raise anything, and must not end the peer
             self._refuse(asked, message, _told(error))
             return None
-        if answer is None or isinstance(answer, str | bytes):
-            self._answer(asked, message, answer)
-            return None
-        return self._later(asked, message, answer)
+        if answer is not None and not isinstance(answer, (str, bytes)):
+            return self._later(asked, message, answer)
+        self._answer(asked, message, answer)
+        return None
 
     async def _later(
         self, asked: Asked | None, message: Message, answer: Awaitable[Answer]
@@ -468,7 +468,6 @@ class Connection:
             self._refuse(asked, message, HANDLER_TIMEOUT if limit.expired() else _told(error))
         else:
             self._answer(asked, message, given)
-        self.link.flush()
 
     def _answer(self, asked: Asked | None, message: Message, body: Answer) -> None:
         """Send what a handler gave, where it still can be sent."""
@@ -544,7 +543,6 @@ class Connection:
             work = self._judge(asked, handler)
             if work is not None:
                 await work
-        self.link.flush()
 
     async def _build(self, name: str) -> None:
         """Make what the namespace's controllers need, unless that was done."""
@@ -649,7 +647,6 @@ class Connection:
         else:
             if done is not None:
                 done(given)
-        self.link.flush()
 
 
 def text_of(body: str | bytes) -> str:

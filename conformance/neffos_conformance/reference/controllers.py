@@ -7,6 +7,7 @@ is one instance for each connection and namespace, made when the namespace is co
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 from collections.abc import Callable
@@ -30,7 +31,10 @@ SCOPES: Final = (frozenset({Connection, UpgradeRequest}), frozenset({Namespace})
 """What each connection, and each namespace of one, bring along for controllers."""
 
 _MADE: Final = "neffos dependencies"
-"""Where a connection keeps what was made for it."""
+"""Where a connection, and a namespace of one, keep what was made for them."""
+
+_MAKING: Final = "neffos lock"
+"""Where a connection keeps the lock under which that is made."""
 
 
 def event(name: str) -> Callable[[Method], Method]:
@@ -114,12 +118,14 @@ def handlers_of(used: Controller, dependencies: Dependencies) -> tuple[dict[str,
 
     async def build(namespace: Namespace) -> None:
         connection = namespace.connection
-        made: Made = connection.values.setdefault(_MADE, {})
-        made[Connection] = connection
+        made: Made = connection.values.setdefault(_MADE, {Connection: connection})
         if connection.request is not None:
             made[UpgradeRequest] = connection.request
-        own: Made = {Namespace: namespace}
-        namespace.values[cls] = await dependencies.make(factory, (made, own))
+        own: Made = namespace.values.setdefault(_MADE, {Namespace: namespace})
+        # Whoever connects at the same time shares what is made, and does not make it again.
+        async with connection.values.setdefault(_MAKING, asyncio.Lock()):
+            if cls not in namespace.values:
+                namespace.values[cls] = await dependencies.make(factory, (made, own))
 
     return handlers, build
 

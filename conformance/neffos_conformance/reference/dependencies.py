@@ -12,7 +12,8 @@ import asyncio
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from types import NoneType, UnionType
+from typing import Any, Final, Union, get_args, get_origin
 
 from neffos_conformance.reference.errors import DependencyError
 
@@ -76,8 +77,8 @@ class Dependencies:
         if inspect.isclass(thing):
             made, factory = thing, Factory(thing, needs_of(thing))
         elif inspect.isroutine(thing):
-            result = inspect.signature(thing, eval_str=True).return_annotation
-            if not inspect.isclass(result):
+            result = _signature(thing).return_annotation
+            if not inspect.isclass(result) or result is inspect.Signature.empty:
                 raise DependencyError(
                     f"{_name(thing)} does not say which type it makes; annotate what it returns"
                 )
@@ -171,7 +172,7 @@ class Dependencies:
         fitting = [
             each
             for each in (*self._services, *self._factories)
-            if inspect.isclass(wanted) and wanted is not object and issubclass(each, wanted)
+            if inspect.isclass(wanted) and wanted is not object and _will_do(each, wanted)
         ]
         return fitting[0] if len(fitting) == 1 else wanted
 
@@ -188,15 +189,8 @@ def needs_of(thing: Callable[..., Any]) -> tuple[Need, ...]:
     Raises:
         DependencyError: a parameter without a default says no type.
     """
-    try:
-        parameters = inspect.signature(thing, eval_str=True).parameters.values()
-    except NameError as error:
-        raise DependencyError(
-            f"{_name(thing)}: the annotation {error.name!r} names nothing where it was written; "
-            "define it in the module, not in a function"
-        ) from error
     needs = []
-    for parameter in parameters:
+    for parameter in _signature(thing).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         is_needed = parameter.default is parameter.empty
@@ -206,8 +200,34 @@ def needs_of(thing: Callable[..., Any]) -> tuple[Need, ...]:
                     f"{_name(thing)} needs {parameter.name}, but does not say of which type"
                 )
             continue
-        needs.append(Need(parameter.name, parameter.annotation, is_needed))
+        needs.append(Need(parameter.name, _without_none(parameter.annotation), is_needed))
     return tuple(needs)
+
+
+def _signature(thing: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return inspect.signature(thing, eval_str=True)
+    except NameError as error:
+        raise DependencyError(
+            f"{_name(thing)}: the annotation {error.name!r} names nothing where it was written; "
+            "define it in the module, not in a function"
+        ) from error
+
+
+def _will_do(there: type, wanted: type) -> bool:
+    try:
+        return issubclass(there, wanted)
+    except TypeError:  # a Protocol that is for type checkers alone
+        return False
+
+
+def _without_none(annotation: Any) -> Any:
+    """Give what ``X | None`` is about, so that a default of ``None`` hides nothing."""
+    if get_origin(annotation) in (Union, UnionType):
+        others = [each for each in get_args(annotation) if each is not NoneType]
+        if len(others) == 1:
+            return others[0]
+    return annotation
 
 
 def _in(scopes: tuple[Mapping[type, Any], ...], wanted: type) -> Any:

@@ -16,6 +16,7 @@ from neffos_conformance.reference.errors import DeadlineError, LostError, ReplyE
 from neffos_conformance.reference.limits import REASON_SIZE, Limits
 from neffos_conformance.reference.transport import LOGGER, Transport
 from neffos_protocol import (
+    Asked,
     AskExpired,
     AskLost,
     Change,
@@ -24,7 +25,9 @@ from neffos_protocol import (
     Closed,
     Event,
     HandshakeRefused,
+    NativeReceived,
     Opened,
+    Received,
     Replied,
     Session,
     UnmatchedReply,
@@ -39,6 +42,8 @@ REFUSED: Final = 1008
 """The code for a peer that is turned away, or went over a bound (TR-13)."""
 TOO_LARGE: Final = 1009
 """The code for a payload over the limit (TR-13)."""
+
+_MESSAGES: Final = frozenset({Asked, Received, NativeReceived})
 
 Key = tuple[Change, str, str]
 """A change of membership that somebody waits for: what, and its namespace and room."""
@@ -55,6 +60,7 @@ class Link:
 
     __slots__ = (
         "_changes",
+        "_close_timer",
         "_close_with",
         "_deliver",
         "_gone",
@@ -96,6 +102,7 @@ class Link:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
         self._handshake_timer: asyncio.TimerHandle | None = None
+        self._close_timer: asyncio.TimerHandle | None = None
         self._read_timer: asyncio.TimerHandle | None = None
         self._read_at = 0.0
         self._write_timer: asyncio.TimerHandle | None = None
@@ -126,13 +133,14 @@ class Link:
         payloads = self.session.outgoing()
         if payloads:
             if transport.backlog > self._limits.backlog:
-                self._end(REFUSED, "the peer reads too slowly")
-                transport.abort()
-                return
-            transport.write(payloads)
+                self._end(REFUSED, "SEC-8: the peer reads too slowly")
+            else:
+                transport.write(payloads)
         if self.session.is_closed and not self._is_closing:
             self._is_closing = True
             transport.close(*self._close_with)
+            # A peer that reads gets the goodbye; one that does not is cut off.
+            self._close_timer = self._loop.call_later(self._limits.close, transport.abort)
 
     def stalled(self) -> None:
         """Take note that the peer does not read what is written."""
@@ -156,7 +164,13 @@ class Link:
         self.closed = code, reason
         for event in self.session.peer_closed():
             self._take(event)
-        for timer in (self._timer, self._handshake_timer, self._read_timer, self._write_timer):
+        for timer in (
+            self._timer,
+            self._handshake_timer,
+            self._read_timer,
+            self._write_timer,
+            self._close_timer,
+        ):
             _cancel(timer)
         if self._gone is not None:
             self._gone.set_result(None)
@@ -167,6 +181,11 @@ class Link:
         """Read nothing more from the peer, or read again: its handlers are behind."""
         self._is_held = is_held
         self._steer()
+
+    @property
+    def backlog(self) -> int:
+        """Octets written and not yet taken by the network."""
+        return self._transport.backlog if self._transport is not None else 0
 
     @property
     def is_attached(self) -> bool:
@@ -253,6 +272,9 @@ class Link:
             self._take(event)
 
     def _take(self, event: Event) -> None:
+        if type(event) in _MESSAGES:  # by far the most are: what follows concerns the others
+            self._deliver(event)
+            return
         match event:
             case Replied(token, message):
                 future = self._waiting.pop(token, None)
@@ -344,9 +366,8 @@ class Link:
         self.wake()
 
     def _write_over(self) -> None:
-        self._end(REFUSED, "the peer does not read")
-        if self._transport is not None:
-            self._transport.abort()
+        self._end(REFUSED, "SEC-8: the peer does not read")
+        self.wake()
 
     def _watch_reading(self) -> None:
         patience = self._limits.read

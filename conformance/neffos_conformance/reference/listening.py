@@ -24,6 +24,10 @@ BACKLOG: Final = 1024
 when a server starts again."""
 
 
+GRACE: Final = 5.0
+"""Seconds that a shutdown leaves peers and handlers, where the caller names none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Listener:
     """A socket that is served.
@@ -59,6 +63,7 @@ async def listening(
     port: int = 0,
     *,
     tls: ssl.SSLContext | None = None,
+    grace: float = GRACE,
     between: Callable[[Connection], Middle] | None = None,
 ) -> AsyncIterator[Listener]:
     """Serve until the block is left, and then shut down in good order.
@@ -68,6 +73,7 @@ async def listening(
         host: the address to listen on.
         port: the port; 0 takes a free one.
         tls: certificate and key, to serve ``wss``.
+        grace: seconds for peers and handlers to finish when it shuts down.
         between: puts something between each connection and its socket, to test others with.
 
     Raises:
@@ -102,7 +108,7 @@ async def listening(
         yield Listener(host, bound[1], tls is not None)
     finally:
         listener.close()
-        await asyncio.gather(*(server.shutdown() for server in servers))
+        await asyncio.gather(*(server.shutdown(seconds=grace) for server in servers))
         for socket in list(sockets):  # those that never got so far
             socket.abort()
         await listener.wait_closed()

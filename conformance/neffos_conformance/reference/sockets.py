@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Final, cast
 
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import InvalidState
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
@@ -141,7 +141,7 @@ class Socket(asyncio.Protocol):
                     protocol.send_text(payload.encode())
                 else:
                     protocol.send_binary(payload)
-        except ConnectionClosed:
+        except InvalidState:
             return  # it is closing: nobody would read this
         self._send()
 
@@ -154,12 +154,11 @@ class Socket(asyncio.Protocol):
         self._transport.resume_reading()
 
     def close(self, code: int, reason: str) -> None:
-        """Send a close frame, and end once it is answered or its time is over."""
+        """Send a close frame, and end once it is answered."""
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(code, reason)
             self._send()
             self._transport.resume_reading()  # for the answer
-        self._watch_close()
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -207,8 +206,7 @@ class Socket(asyncio.Protocol):
             self._close_timer.cancel()
             self._close_timer = None
         self._receiver = receiver
-        if self._limits.heartbeat is not None:
-            self._heartbeat = self._loop.call_later(self._limits.heartbeat, self._ping)
+        self._next_ping()
         opened(self)
 
     # ------------------------------------------------------------ messages
@@ -253,8 +251,13 @@ class Socket(asyncio.Protocol):
             self._protocol.send_ping(b"")
             self._send()
             self._pong_due = now + self._limits.heartbeat_answer
-        wait = self._limits.heartbeat_answer if self._pong_due else self._limits.heartbeat
-        self._heartbeat = self._loop.call_later(wait or 0, self._ping)
+        self._next_ping()
+
+    def _next_ping(self) -> None:
+        limits = self._limits
+        if limits.heartbeat is not None:
+            wait = min(limits.heartbeat, limits.heartbeat_answer)
+            self._heartbeat = self._loop.call_later(wait, self._ping)
 
     # ------------------------------------------------------------ the socket
 

@@ -22,16 +22,26 @@ class Turns(Generic[Item]):
     Args:
         begin: deals with an item; gives what is left to do where that takes time. It raises
             nothing, and neither does what it gives.
+        after: called when items have had their turn later than at once: what they gave rise to
+            is to be sent.
         name: of the task, for those who debug.
     """
 
-    __slots__ = ("_begin", "_name", "_task", "_waiting")
+    __slots__ = ("_after", "_begin", "_name", "_task", "_waiting")
 
-    def __init__(self, begin: Callable[[Item], Work | None], name: str) -> None:
+    def __init__(
+        self, begin: Callable[[Item], Work | None], after: Callable[[], None], name: str
+    ) -> None:
         self._begin = begin
+        self._after = after
         self._name = name
         self._waiting: deque[Item] | None = None
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an item is at work."""
+        return self._task is not None
 
     def __len__(self) -> int:
         """How many items wait behind the one at work."""
@@ -65,6 +75,8 @@ class Turns(Generic[Item]):
             while self._waiting:
                 more = self._begin(self._waiting.popleft())
                 if more is not None:
+                    self._after()
                     await more
+            self._after()
         finally:
             self._task = self._waiting = None
