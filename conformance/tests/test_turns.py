@@ -38,7 +38,7 @@ class Worker:
 
     def __init__(self):
         self.done = []
-        self.turns = Turns(self.begin, "test")
+        self.turns = Turns(self.begin, lambda: None, "test")
 
     def begin(self, item):
         if isinstance(item, str):

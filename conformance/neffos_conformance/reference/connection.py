@@ -121,6 +121,7 @@ class Namespace:
         link = self.connection.link
         link.session.emit(self.name, event, body, room=room)
         link.wake()
+        link.count(len(body))
 
     async def ask(
         self,
@@ -345,6 +346,7 @@ class Connection:
         """
         self.link.session.send_native(payload)
         self.link.wake()
+        self.link.count(len(payload))
 
     def close(self, code: int = GOING[0], reason: str = "") -> None:
         """Send what is to be sent, then end the connection with a close frame (TR-13)."""
@@ -427,8 +429,9 @@ class Connection:
             case _:
                 return None
 
-    def _send(self) -> None:
+    def _send(self) -> Work | None:
         self.link.flush()
+        return self.link.drained() if self.link.is_stalled else None
 
     def _relieve(self, event: Event) -> None:
         """Read on once few enough messages wait."""
@@ -478,9 +481,11 @@ class Connection:
                     session.ignore(asked)
             elif asked is not None:
                 session.reply(asked, body)
+                self.link.count(len(body))
             elif not message.room or message.room in session.joined(message.namespace):  # RM-10
                 reply = message.reply(body)
                 session.emit(message.namespace, message.event, reply.body, room=message.room)
+                self.link.count(len(body))
         except MisuseError as error:  # the namespace, or the connection, ended meanwhile
             log.debug("%r: an answer that nobody waits for any more: %s", self, error)
         except (EncodeError, TypeError) as error:
@@ -509,6 +514,7 @@ class Connection:
         if body is not None:
             with suppress(MisuseError):
                 self.link.session.send_native(body)  # NM-7
+                self.link.count(len(body))
 
     # ------------------------------------------------------------ changes
 

@@ -41,7 +41,8 @@ def event(name: str) -> Callable[[Method], Method]:
     """Make a method the handler of the event with that name, whatever the matcher says."""
 
     def mark(method: Method) -> Method:
-        setattr(method, _EVENT, name)
+        # The function itself has it, also where it was made a static or class method before.
+        setattr(getattr(method, "__func__", method), _EVENT, name)
         return method
 
     return mark

@@ -46,8 +46,7 @@ class Limits:
     """Octets written and not yet taken, beyond which no further message is added: a peer that
     reads so slowly is closed with code 1008 (SEC-8)."""
     waiting: int = 1024
-    """Messages that wait for their handler, from which on nothing more is read; what has come in
-    with them, at most 256 KiB of octets, waits too. While a handler
+    """Messages that wait for their handler, from which on nothing more is read. While a handler
     itself waits for an answer of the peer, reading goes on up to four times as many; more
     closes the connection with code 1008."""
     waiting_size: int = 16 << 20

@@ -63,6 +63,7 @@ class Link:
         "_close_timer",
         "_close_with",
         "_deliver",
+        "_drained",
         "_gone",
         "_handshake_timer",
         "_is_closing",
@@ -76,6 +77,7 @@ class Link:
         "_timer",
         "_timer_at",
         "_transport",
+        "_unsent",
         "_waiting",
         "_write_timer",
         "closed",
@@ -95,6 +97,8 @@ class Link:
         self._changes: dict[Key, tuple[str, asyncio.Future[Any]]] = {}
         self._close_with = GOING
         self._gone: asyncio.Future[None] | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._unsent = 0
         self._is_closing = False
         self._is_scheduled = False
         self._is_stalled = False
@@ -131,6 +135,7 @@ class Link:
         if transport is None:
             return
         payloads = self.session.outgoing()
+        self._unsent = 0
         if payloads:
             if transport.backlog > self._limits.backlog:
                 self._end(REFUSED, "SEC-8: the peer reads too slowly")
@@ -154,6 +159,7 @@ class Link:
         self._is_stalled = False
         _cancel(self._write_timer)
         self._write_timer = None
+        self._tell_drained()
         self._steer()
 
     def lost(self, code: int | None, reason: str) -> None:
@@ -172,6 +178,7 @@ class Link:
             self._close_timer,
         ):
             _cancel(timer)
+        self._tell_drained()
         if self._gone is not None:
             self._gone.set_result(None)
 
@@ -207,6 +214,24 @@ class Link:
         if not self._is_scheduled:
             self._is_scheduled = True
             self._loop.call_soon(self._wake)
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether the peer does not read as fast as is written."""
+        return self._is_stalled and self._transport is not None
+
+    async def drained(self) -> None:
+        """Wait until the peer has read what was written, or is gone."""
+        while self.is_stalled:
+            if self._drained is None:
+                self._drained = self._loop.create_future()
+            await asyncio.shield(self._drained)
+
+    def count(self, size: int) -> None:
+        """Take note of so much that the session has to say; much is not left to gather."""
+        self._unsent += size
+        if self._unsent > self._limits.high_water:
+            self.flush()
 
     async def ask(self, send: Callable[[float | None], str], timeout: float | None) -> Any:
         """Ask the peer and wait for what it answers.
@@ -387,6 +412,11 @@ class Link:
         if not self.session.is_closed:
             self._close_with = code, _reason(reason)
             self.take(self.session.close())
+
+    def _tell_drained(self) -> None:
+        if self._drained is not None:
+            self._drained.set_result(None)
+            self._drained = None
 
     def _steer(self) -> None:
         if self._transport is not None:

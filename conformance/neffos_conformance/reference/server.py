@@ -145,6 +145,7 @@ class Server:
         for connection in self._receivers(namespace, room, to):
             if connection is not but and connection.link.session.send_prepared(prepared):
                 connection.link.wake()
+                connection.link.count(len(body))
                 count += 1
         return count
 

@@ -9,14 +9,15 @@ neffos.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from typing import Final, cast
 
 from websockets.exceptions import InvalidState
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
-from websockets.protocol import State
+from websockets.protocol import Event, State
 from websockets.server import ServerProtocol
 
 from neffos_conformance.reference.limits import Limits
@@ -48,7 +49,10 @@ class Socket(asyncio.Protocol):
         "_decide",
         "_gone",
         "_heartbeat",
+        "_is_failed",
+        "_is_paused",
         "_is_text",
+        "_left",
         "_limits",
         "_loop",
         "_parts",
@@ -68,6 +72,9 @@ class Socket(asyncio.Protocol):
         self._receiver: Receiver | None = None
         self._parts: bytearray | None = None
         self._is_text = True
+        self._is_failed = False
+        self._is_paused = False
+        self._left: deque[Event] | None = None
         self._pong_due: float | None = None
         self._heartbeat: asyncio.TimerHandle | None = None
         self._close_timer: asyncio.TimerHandle | None = None
@@ -84,18 +91,8 @@ class Socket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Deal with all that is whole in these octets, and then answer."""
-        protocol = self._protocol
-        protocol.receive_data(data)
-        for event in protocol.events_received():
-            if isinstance(event, Frame):
-                self._take(event)
-            else:
-                self._upgrade(cast(Request, event))
-        if self._receiver is not None:
-            self._receiver.flush()
-        self._send()
-        if protocol.state is not State.OPEN:
-            self._watch_close()
+        self._protocol.receive_data(data)
+        self._work(self._protocol.events_received())
 
     def eof_received(self) -> None:
         """Take note that the peer has said all it will; asyncio closes the socket."""
@@ -109,6 +106,8 @@ class Socket(asyncio.Protocol):
                 timer.cancel()
         if self._protocol.state is not State.CLOSED:
             self._protocol.receive_eof()
+        left, self._left, self._is_paused = self._left, None, False
+        self._work(left or [])  # it was said before the end, and is heard before it
         received = self._protocol.close_rcvd
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
@@ -147,11 +146,17 @@ class Socket(asyncio.Protocol):
 
     def pause(self) -> None:
         """Leave what comes to the network, which slows the peer down."""
+        self._is_paused = True
         self._transport.pause_reading()
 
     def resume(self) -> None:
-        """Read on."""
-        self._transport.resume_reading()
+        """Read on, after what has come in already."""
+        if self._is_paused:
+            self._is_paused = False
+            if self._left is None:
+                self._transport.resume_reading()
+            else:
+                self._loop.call_soon(self._work_on)
 
     def close(self, code: int, reason: str) -> None:
         """Send a close frame, and end once it is answered."""
@@ -211,6 +216,34 @@ class Socket(asyncio.Protocol):
 
     # ------------------------------------------------------------ messages
 
+    def _work(self, events: Iterable[Event]) -> None:
+        """Deal with events until there are none, or the receiver wants no more for now."""
+        if self._left is not None:
+            self._left.extend(events)
+            return
+        waiting = iter(events)
+        for event in waiting:
+            if isinstance(event, Frame):
+                self._take(event)
+            else:
+                self._upgrade(cast(Request, event))
+            if self._is_paused:
+                self._left = deque(waiting) or None
+                break
+        if self._receiver is not None:
+            self._receiver.flush()
+        self._send()
+        if self._protocol.state is not State.OPEN:
+            self._watch_close()
+
+    def _work_on(self) -> None:
+        """Go on with what was left."""
+        if self._left is not None and not self._is_paused:
+            left, self._left = self._left, None
+            self._work(left)
+        if self._left is None and not self._is_paused:
+            self._transport.resume_reading()
+
     def _take(self, frame: Frame) -> None:
         opcode = frame.opcode
         self._pong_due = None  # it lives
@@ -227,7 +260,7 @@ class Socket(asyncio.Protocol):
                 self._message(whole)
 
     def _message(self, octets: bytes | bytearray | memoryview) -> None:
-        if self._receiver is None or self._protocol.state is not State.OPEN:
+        if self._receiver is None or self._is_failed:
             return
         if not self._is_text:
             self._receiver.receive(bytes(octets))
@@ -236,6 +269,7 @@ class Socket(asyncio.Protocol):
             text = str(octets, "utf-8")
         except UnicodeDecodeError:
             self._protocol.fail(CloseCode.INVALID_DATA, "TR-17: text that is not UTF-8")
+            self._is_failed = True
             return
         self._receiver.receive(text)
 

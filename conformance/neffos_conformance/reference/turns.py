@@ -23,14 +23,14 @@ class Turns(Generic[Item]):
         begin: deals with an item; gives what is left to do where that takes time. It raises
             nothing, and neither does what it gives.
         after: called when items have had their turn later than at once: what they gave rise to
-            is to be sent.
+            is to be sent. It gives what to wait for before the next turn, where there is such.
         name: of the task, for those who debug.
     """
 
     __slots__ = ("_after", "_begin", "_name", "_task", "_waiting")
 
     def __init__(
-        self, begin: Callable[[Item], Work | None], after: Callable[[], None], name: str
+        self, begin: Callable[[Item], Work | None], after: Callable[[], Work | None], name: str
     ) -> None:
         self._begin = begin
         self._after = after
@@ -72,11 +72,17 @@ class Turns(Generic[Item]):
     async def _run(self, work: Work) -> None:
         try:
             await work
+            await self._pause()
             while self._waiting:
                 more = self._begin(self._waiting.popleft())
                 if more is not None:
-                    self._after()
+                    await self._pause()
                     await more
-            self._after()
+                await self._pause()
         finally:
             self._task = self._waiting = None
+
+    async def _pause(self) -> None:
+        wait = self._after()
+        if wait is not None:
+            await wait
