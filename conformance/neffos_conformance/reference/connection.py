@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from neffos_codec import EncodeError, Message
+from neffos_codec import EncodeError, Message, Native
 from neffos_conformance.reference.errors import ReplyError
 from neffos_conformance.reference.handlers import (
     ON_NAMESPACE_CONNECT,
@@ -423,7 +423,7 @@ class Connection:
             case HandshakeAsked():
                 return self._admit()
             case Opened() if self.is_open:
-                return self._hook(self._on_open)
+                return self._open()
             case Closed(cause):
                 return self._close(cause)
             case _:
@@ -568,7 +568,8 @@ class Connection:
         self, event: Changed, change: Change, namespace: str, room: str, cause: Cause
     ) -> Work | None:
         space = self._space(namespace)
-        if change is Change.DISCONNECT and cause is not Cause.FORCED:
+        is_back = namespace in self.link.session.connected  # it was connected again meanwhile
+        if change is Change.DISCONNECT and cause is not Cause.FORCED and not is_back:
             # A forced end may be made good by a reconnection; then the object lives on.
             self._namespaces.pop(namespace, None)
         if change is Change.DISCONNECT and cause is Cause.PEER and self.role is Role.SERVER:
@@ -586,6 +587,21 @@ class Connection:
             return
         with suppress(MisuseError):  # the client has gone meanwhile
             self.link.take(self.link.session.let_in())
+
+    def _open(self) -> Work | None:
+        is_alone = self._application.native is Native.ONLY and "" in self._application.builders
+        return self._build_and_open() if is_alone else self._hook(self._on_open)
+
+    async def _build_and_open(self) -> None:
+        """Make what the one namespace needs, which nobody connects where there are no frames."""
+        try:
+            await self._build("")
+        except Exception as error:
+            self._turn_away(_told(error))
+            return
+        work = self._hook(self._on_open)
+        if work is not None:
+            await work
 
     def _turn_away(self, text: str) -> None:
         if self.is_open:
