@@ -12,14 +12,15 @@ import (
 // are asked.
 type questioner struct{ patience time.Duration }
 
-// requestHeaders is the dependency that is made anew for each connection. There has to be one: Iris
-// gives a controller all of whose dependencies are shared to all connections, and its connection
-// would be the one that came last.
+// requestHeaders is the dependency that is made anew for each connection, out of the context that
+// Iris keeps for it.
 func requestHeaders(ctx iris.Context) http.Header {
 	return ctx.Request().Header
 }
 
-// appController is the namespace "app", one value a connection.
+// appController is the namespace "app", one value a connection. A connection that leaves the namespace
+// and comes back gets the value it had, unless another controller was made for it meanwhile, so
+// nothing that belongs to one stay may be kept here.
 type appController struct {
 	Client    *neffos.NSConn
 	Headers   http.Header
@@ -120,10 +121,7 @@ func (semicolonController) OnSemicolon(ns *neffos.NSConn, msg neffos.Message) er
 }
 
 // mixedController is the empty namespace of the mixed endpoint, one value a connection.
-type mixedController struct {
-	Client  *neffos.NSConn
-	Headers http.Header
-}
+type mixedController struct{ Client *neffos.NSConn }
 
 func (c *mixedController) OnEcho(msg neffos.Message) error { return echo(c.Client, msg) }
 

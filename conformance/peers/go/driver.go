@@ -16,6 +16,9 @@ import (
 // driverPatience is the deadline of an operation that names none.
 const driverPatience = 10 * time.Second
 
+// maxSeconds is more than anyone waits, and less than a Duration can hold.
+const maxSeconds = 1e9
+
 // driver makes the library's client do what the lines of its input say. It reads and writes lines;
 // what an operation is to the client is not known here, see driven.go.
 type driver struct {
@@ -138,7 +141,7 @@ func (op operation) patience() time.Duration {
 	if op.Timeout == nil {
 		return driverPatience
 	}
-	return time.Duration(*op.Timeout * float64(time.Second))
+	return time.Duration(min(*op.Timeout, maxSeconds) * float64(time.Second))
 }
 
 // drive answers every line of stdin, until stdin or ctx ends. What is not answered by then has no

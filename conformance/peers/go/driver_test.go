@@ -139,7 +139,7 @@ func TestDriver(t *testing.T) {
 
 				s.expect(`{"id":20,"op":"ask","connection":1,"namespace":"app","event":"echo","text":"a<é>"}`, `{"id":20,"result":{"text":"a<é>"}}`)
 				s.expect(`{"id":21,"op":"ask","connection":1,"namespace":"app","event":"echo","base64":"/wA="}`, `{"id":21,"result":{"base64":"/wA="}}`)
-				s.expect(`{"id":22,"op":"ask","connection":1,"namespace":"app","event":"echo","text":""}`, `{"id":22,"result":{"text":""}}`)
+				s.expect(`{"id":22,"timeout":1e300,"op":"ask","connection":1,"namespace":"app","event":"echo","text":""}`, `{"id":22,"result":{"text":""}}`)
 				s.expect(`{"id":23,"op":"ask","connection":1,"namespace":"app","room":"a","event":"echo","text":"in a room"}`, `{"id":23,"result":{"text":"in a room"}}`)
 				s.expect(`{"id":24,"op":"ask","connection":1,"namespace":"app","room":"z","event":"echo","text":""}`, `{"id":24,"error":"write closed"}`)
 				s.expect(`{"id":25,"op":"ask","connection":1,"namespace":"app","event":"fail","text":"it broke"}`, `{"id":25,"error":"it broke"}`)

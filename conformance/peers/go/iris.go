@@ -57,7 +57,6 @@ func controllers(app *iris.Application, path string, patience time.Duration) (ap
 	second.HandleWebsocket(&semicolonController{}).SetEventMatcher(wireName)
 
 	third := mvc.New(app.Party(path + mixedPath))
-	third.Register(requestHeaders)
 	third.HandleWebsocket(&mixedController{}).SetEventMatcher(wireName)
 
 	fourth := mvc.New(app.Party(path + nativePath))
@@ -78,9 +77,10 @@ func newIrisServer(handler neffos.ConnHandler, patience time.Duration, complain 
 	return server
 }
 
-// route gives the library every method, for it has an answer to each: a client of it that lost its
-// connection asks with HEAD whether to come back. (Of that answer Iris loses the 302: it keeps a
-// status without a body until its own end of the request, which a WebSocket's never has.)
+// route gives the library every method, for it has an answer to each, where Iris would say 404 to all
+// but GET: a client that lost its connection asks with HEAD whether to come back. (Of that answer
+// Iris loses the 302 and says 200: it keeps a status without a body until its own end of the
+// request, which a WebSocket's never has.)
 //
 // The library is served with a context of its own. websocket.Handler gives its context to Iris's
 // pool as soon as the connection is refused or has ended, while the router may still have to look
