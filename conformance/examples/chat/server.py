@@ -1,0 +1,123 @@
+"""A chat: a page, three rooms, who is in them and what was said there.
+
+Run it, then open the page that it names; ``client.py`` joins from a terminal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+from collections import deque
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse
+from starlette.routing import Route, WebSocketRoute
+
+from neffos_codec import Message
+from neffos_conformance.reference import Namespace, ReplyError, Server, UpgradeRequest, text_of
+from neffos_protocol import ChangeAsked, Changed
+
+PAGE: Final = Path(__file__).with_name("page.html")
+ROOMS: Final = ("lobby", "kitchen", "attic")
+KEPT: Final = 50
+"""Lines of each room that a newcomer gets to see: a few screens."""
+LONGEST_NAME: Final = 20
+LONGEST_LINE: Final = 500
+LARGEST_MESSAGE: Final = 16 << 10
+"""Octets. The longest line takes 2,000; whatever is above this is not even read."""
+
+
+class History:
+    """The last lines of each room. The server makes one for all connections."""
+
+    def __init__(self) -> None:
+        self.lines = {room: deque[str](maxlen=KEPT) for room in ROOMS}
+
+
+class Chat:
+    """The namespace ``chat`` of one connection; its public methods are the events."""
+
+    namespace = "chat"
+
+    def __init__(self, here: Namespace, server: Server, history: History) -> None:
+        self._here = here
+        self._server = server
+        self._history = history
+
+    def rooms(self) -> str:
+        """Tell which rooms there are."""
+        return json.dumps(ROOMS)
+
+    def say(self, message: Message) -> str:
+        """Pass a line on to all in the room, its author included."""
+        text = text_of(message.body).strip()
+        if not message.room:
+            raise ReplyError("join a room first")
+        if not 0 < len(text) <= LONGEST_LINE:
+            raise ReplyError(f"a line has 1 to {LONGEST_LINE} characters")
+        line = json.dumps({"by": self._here.connection.id, "text": text})
+        self._history.lines[message.room].append(line)
+        self._server.broadcast(self.namespace, "said", line, room=message.room)
+        return "said"
+
+    def on_room_join(self, asked: ChangeAsked) -> None:
+        """Refuse rooms that there are not; without this, every room could be joined."""
+        if asked.room not in ROOMS:
+            raise ReplyError("there is no such room")
+
+    def on_room_joined(self, changed: Changed) -> None:
+        """Show the newcomer what was said, and all who is there now."""
+        for line in self._history.lines[changed.room]:
+            self._here.emit("said", line, room=changed.room)
+        self._tell_who_is_in(changed.room)
+
+    def on_room_left(self, changed: Changed) -> None:
+        """Tell those who stay. This is called as well when a connection is lost."""
+        self._tell_who_is_in(changed.room)
+
+    def _tell_who_is_in(self, room: str) -> None:
+        names = sorted(each.id for each in self._server.members(self.namespace, room))
+        self._server.broadcast(self.namespace, "who", json.dumps(names), room=room)
+
+
+def name_of(request: UpgradeRequest) -> str:
+    """Give the name that a client brings as ``?name=``.
+
+    It is the connection's id. Hence no two people have the same name: the server refuses an id
+    that is in use.
+    """
+    name = request.parameter("name").strip()[:LONGEST_NAME]
+    return name if name.isprintable() and name else f"guest-{secrets.token_hex(2)}"
+
+
+async def page(_: Request) -> FileResponse:
+    """Give the page."""
+    return FileResponse(PAGE)
+
+
+chat = Server(Chat, dependencies=[History], id_generator=name_of)
+app = Starlette(
+    routes=[
+        Route("/", page),
+        Route("/chat", chat),  # answers the HEAD request of a client that wants to reconnect
+        WebSocketRoute("/chat", chat),
+    ]
+)
+
+
+def main() -> None:
+    """Serve until interrupted."""
+    parser = argparse.ArgumentParser(description="A chat on neffos.")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
+    parser.add_argument("--port", type=int, default=8000, help="the port; 0 takes a free one")
+    options = parser.parse_args()
+    uvicorn.run(app, host=options.host, port=options.port, ws_max_size=LARGEST_MESSAGE)
+
+
+if __name__ == "__main__":
+    main()
