@@ -31,7 +31,7 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/mypy codec/bench protocol/bench protocol/fuzz conformance/peers
 
-interop: $(READY) ## run the suite against the real Go server (needs Go)
+interop: $(READY) ## let real peers, our peers and the suite at each other (needs Go, Node)
 	$(BIN)/python conformance/peers/interop.py
 
 record: $(READY) ## record the transcripts anew from the real server (needs Go)

@@ -25,6 +25,9 @@ AT_ONCE: Final = 50
 
 ROOM: Final = "lobby"
 
+SEE_DEADLINE: Final = 5.0
+"""Seconds for something to be seen that follows at once on this machine."""
+
 
 class StepError(Exception):
     """The step did not go as it should."""
@@ -69,7 +72,7 @@ class Talk:
 
     async def saw(self, **fields: Any) -> dict[str, Any]:
         """Wait until the first connection saw this."""
-        return await self.driver.saw(connection=self.first, **fields)
+        return await self.driver.saw(SEE_DEADLINE, connection=self.first, **fields)
 
     async def tell_room(self, text: str) -> None:
         """Broadcast to the room from the second connection."""

@@ -1,7 +1,8 @@
 """Runs the suite against real peers: ``make interop``.
 
-Tests and builds the Go program beside this file, asks its codec about every vector and about many
-generated payloads, and runs the server cases on both of its backends.
+Tests and builds the peers beside this file, asks Go's codec about every vector and about many
+generated payloads, runs the server cases on every real server, and lets every client hold a
+conversation with every server.
 
 With ``--record`` it records a visit to each backend instead (``make record``).
 
@@ -14,28 +15,38 @@ import argparse
 import asyncio
 import json
 import random
-import shutil
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from pathlib import Path
+from functools import cache
 from typing import Any, Final
 
+from conversation import Outcome, converse
+from real_peers import (
+    CLIENTS,
+    GO_PEER,
+    HERE,
+    ROOT,
+    SERVERS,
+    BuildError,
+    ToolchainError,
+    build_go,
+    build_js,
+)
 from rich.console import Console
 
 from neffos_codec import DecodeError, Message, decode, encode, parse_wait
 from neffos_conformance import vectors
 from neffos_conformance.case import select, server_cases
+from neffos_conformance.driving import driving
 from neffos_conformance.peer import running
 from neffos_conformance.report import show
 from neffos_conformance.run import Result, Verdict, run_case, run_cases
 from neffos_conformance.transcript import write_transcript
 
-ROOT: Final = Path(__file__).resolve().parents[2]
-DEVIATIONS: Final = ROOT / "conformance" / "peers" / "deviations.toml"
+DEVIATIONS: Final = HERE / "deviations.toml"
 TRANSCRIPTS: Final = ROOT / "conformance" / "transcripts"
-GO_PEER: Final = ROOT / "build" / "peers" / "neffos-go"
 
 EXIT_FAIL: Final = 1
 EXIT_NO_TOOLCHAIN: Final = 4
@@ -61,28 +72,30 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--record", action="store_true", help="record the transcripts anew")
     arguments = parser.parse_args()
-    if shutil.which("go") is None:
-        console.print("interop: there is no Go toolchain on this machine (looked for 'go')")
+    try:
+        build_go()
+        if arguments.record:
+            return record()
+        build_js()
+    except ToolchainError as error:
+        console.print(f"interop: {error}")
         return EXIT_NO_TOOLCHAIN
-    GO_PEER.parent.mkdir(parents=True, exist_ok=True)
-    for step in (["vet", "./..."], ["test", "./..."], ["build", "-o", str(GO_PEER), "."]):
-        done = subprocess.run(["go", *step], cwd=ROOT / "conformance/peers/go")
-        if done.returncode:
-            console.print(f"interop: go {step[0]} failed")
-            return EXIT_FAIL
-    if arguments.record:
-        return record()
+    except BuildError as error:
+        console.print(f"interop: {error}")
+        return EXIT_FAIL
     failures = compare_codecs()
-    with running([str(GO_PEER), "serve"]) as ready:
-        for backend, url in sorted(ready["endpoints"].items()):
-            failures += judge(ready["peer"], backend, url)
+    for command in SERVERS.values():
+        with running(command) as ready:
+            for endpoint, url in sorted(ready["endpoints"].items()):
+                failures += judge(ready["peer"], endpoint, url)
+                failures += asyncio.run(let_talk(ready["peer"], endpoint, url))
     return EXIT_FAIL if failures else 0
 
 
 def record() -> int:
     """Write one whole visit to each endpoint into the folder of the transcripts."""
     [visit] = select(server_cases(), ["ALL-1"])
-    with running([str(GO_PEER), "serve"]) as ready:
+    with running(SERVERS["neffos-go"]) as ready:
         for backend, url in sorted(ready["endpoints"].items()):
             result = asyncio.run(run_case(url, visit))
             path = TRANSCRIPTS / f"{ready['peer']}-{ready['version']}-{backend}-visit.jsonl"
@@ -137,11 +150,45 @@ def found(result: Result) -> tuple[str, str] | None:
 
 def known(peer: str, backend: str, case_id: str) -> tuple[str, str] | None:
     """Give the verdict and the observation that are known of a case."""
-    for entry in tomllib.loads(DEVIATIONS.read_text("utf-8"))["deviation"]:
+    for entry in deviations():
         here = entry["peer"] == peer and backend in entry.get("backends", [backend])
-        if here and case_id in entry["cases"]:
+        if here and case_id in entry.get("cases", ()):
             return entry["verdict"], entry["observed"]
     return None
+
+
+@cache
+def deviations() -> list[dict[str, Any]]:
+    """Give what is known of real peers."""
+    entries: list[dict[str, Any]] = tomllib.loads(DEVIATIONS.read_text("utf-8"))["deviation"]
+    return entries
+
+
+async def let_talk(peer: str, endpoint: str, url: str) -> int:
+    """Let every client converse with a server; give the number of unexplained outcomes."""
+    unexplained = 0
+    for client, command in CLIENTS.items():
+        async with driving(command) as driver:
+            outcomes = await converse(driver, url)
+        went_well = [outcome for outcome in outcomes if not outcome.failure]
+        wrong = [outcome for outcome in outcomes if not is_explained(client, outcome)]
+        for outcome in wrong:
+            failure = outcome.failure or "it goes well now: its deviation is out of date"
+            console.print(f"  {outcome.step}: {failure[:SHOWN_LENGTH]}", markup=False)
+        console.print(
+            f"{client} with {peer}, {endpoint}: {len(went_well)} of {len(outcomes)} steps, "
+            f"{len(wrong)} unexplained"
+        )
+        unexplained += len(wrong)
+    return unexplained
+
+
+def is_explained(client: str, outcome: Outcome) -> bool:
+    """Whether a step went as is known of that client, be it well or not."""
+    for entry in deviations():
+        if entry["peer"] == client and outcome.step in entry.get("steps", ()):
+            return bool(outcome.failure) and entry["observed"] in outcome.failure
+    return not outcome.failure
 
 
 def compare_codecs() -> int:

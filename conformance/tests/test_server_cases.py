@@ -139,9 +139,14 @@ def test_a_flood_fails_the_case_at_its_first_message():
 
 def test_known_deviations_are_of_cases_and_divergences_that_exist():
     path = Path(__file__).parents[1] / "peers" / "deviations.toml"
+    conversation = (path.parent / "conversation.py").read_text("utf-8")
     ids = {case.id for case in server_cases()}
     for entry in tomllib.loads(path.read_text("utf-8"))["deviation"]:
-        assert set(entry["cases"]) <= ids
-        assert entry["verdict"] in {verdict.value for verdict in Verdict}
-        assert entry["divergence"] in divergences()
+        assert ("cases" in entry) != ("steps" in entry)
+        if "cases" in entry:
+            assert set(entry["cases"]) <= ids
+            assert entry["verdict"] in {verdict.value for verdict in Verdict}
+            assert entry["divergence"] in divergences()
+        assert all(f"async def {step}(" in conversation for step in entry.get("steps", ()))
+        assert entry["observed"]
         assert entry["reason"].strip()

@@ -38,7 +38,8 @@ class Worker:
 
     def __init__(self):
         self.done = []
-        self.turns = Turns(self.begin, lambda: None, "test")
+        self.pause = None
+        self.turns = Turns(self.begin, self.after, "test")
 
     def begin(self, item):
         if isinstance(item, str):
@@ -52,6 +53,10 @@ class Worker:
         except asyncio.CancelledError:
             self.done.append("cancelled")
             raise
+
+    def after(self):
+        self.done.append("|")
+        return None if self.pause is None else self.pause.wait()
 
     def slow(self):
         item = asyncio.get_running_loop().create_future()
@@ -83,7 +88,24 @@ async def test_what_comes_behind_what_takes_time_waits_and_keeps_its_order():
 
     first.set_result("a")
     await worker.turns.idle()
-    assert (worker.done, len(worker.turns)) == (["a", "b", "c", "d"], 0)
+    assert (worker.done, len(worker.turns)) == (["a", "|", "b", "|", "|", "c", "|", "d", "|"], 0)
+
+
+@asynchronous
+async def test_after_what_took_time_there_may_be_a_pause_before_the_next_turn():
+    worker = Worker()
+    worker.pause = asyncio.Event()
+    worker.slow().set_result("a")
+    worker.turns.add("b")
+    while "|" not in worker.done:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert worker.done == ["a", "|"]
+    assert worker.turns.is_busy
+    worker.pause.set()
+    await worker.turns.idle()
+    assert worker.done == ["a", "|", "b", "|"]
+    assert not worker.turns.is_busy
 
 
 @asynchronous
@@ -92,7 +114,7 @@ async def test_after_it_was_idle_items_are_done_at_once_again():
     worker.slow().set_result("a")
     await worker.turns.idle()
     worker.turns.add("b")
-    assert worker.done == ["a", "b"]
+    assert worker.done == ["a", "|", "b"]
 
 
 @asynchronous
@@ -107,7 +129,7 @@ async def test_an_item_that_an_item_adds_comes_behind_those_that_wait():
             turns.add("c")
         done.append(item)
 
-    turns = Turns(begin, "test")
+    turns = Turns(begin, lambda: None, "test")
     turns.add("a")
     turns.add("b")
     await turns.idle()
@@ -125,7 +147,7 @@ async def test_idle_waits_for_what_is_added_while_it_waits():
     await asyncio.sleep(0)
     second.set_result("b")
     await idle
-    assert worker.done == ["a", "b"]
+    assert worker.done == ["a", "|", "|", "b", "|"]
 
 
 @asynchronous
@@ -144,7 +166,7 @@ async def test_who_stops_waiting_for_idle_stops_nothing_else():
         await idle
     first.set_result("a")
     await worker.turns.idle()
-    assert worker.done == ["a"]
+    assert worker.done == ["a", "|"]
 
 
 @asynchronous
@@ -175,7 +197,7 @@ async def test_an_exception_of_an_item_done_at_once_reaches_who_added_it():
     def begin(_):
         raise ValueError("on purpose")
 
-    turns = Turns(begin, "test")
+    turns = Turns(begin, lambda: None, "test")
     with pytest.raises(ValueError, match="on purpose"):
         turns.add("a")
     await turns.idle()
