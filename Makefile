@@ -32,10 +32,10 @@ lint: $(READY)
 	$(BIN)/mypy codec/bench protocol/bench protocol/fuzz conformance/peers
 
 interop: $(READY) ## let real peers, our peers and the suite at each other (needs Go, Node)
-	$(BIN)/python conformance/peers/interop.py
+	cd conformance && ../$(BIN)/python -m peers.interop
 
 record: $(READY) ## record the transcripts anew from the real server (needs Go)
-	$(BIN)/python conformance/peers/interop.py --record
+	cd conformance && ../$(BIN)/python -m peers.interop --record
 
 compiled: $(READY) ## compile the codec and run its tests on that build (needs a C compiler)
 	$(PYTHON) -m venv build/compiled

@@ -22,18 +22,6 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final
 
-from conversation import Outcome, converse
-from real_peers import (
-    CLIENTS,
-    GO_PEER,
-    HERE,
-    ROOT,
-    SERVERS,
-    BuildError,
-    ToolchainError,
-    build_go,
-    build_js,
-)
 from rich.console import Console
 
 from neffos_codec import DecodeError, Message, decode, encode, parse_wait
@@ -44,6 +32,18 @@ from neffos_conformance.peer import running
 from neffos_conformance.report import show
 from neffos_conformance.run import Result, Verdict, run_case, run_cases
 from neffos_conformance.transcript import write_transcript
+from peers.conversation import Outcome, converse
+from peers.real_peers import (
+    CLIENTS,
+    GO_PEER,
+    HERE,
+    ROOT,
+    SERVERS,
+    BuildError,
+    ToolchainError,
+    build_go,
+    build_js,
+)
 
 DEVIATIONS: Final = HERE / "deviations.toml"
 TRANSCRIPTS: Final = ROOT / "conformance" / "transcripts"
