@@ -29,7 +29,8 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
-	$(BIN)/mypy codec/bench protocol/bench protocol/fuzz conformance/peers
+	$(BIN)/mypy codec/bench protocol/bench protocol/fuzz conformance/peers conformance/examples
+	$(BIN)/mypy conformance/bench
 
 interop: $(READY) ## let real peers, our peers and the suite at each other (needs Go, Node)
 	cd conformance && ../$(BIN)/python -m peers.interop
@@ -52,9 +53,10 @@ fuzz: $(READY) ## let a coverage-guided fuzzer at codec and session, twenty seco
 	for target in decode handshake session; do \
 	  $(BIN)/python protocol/fuzz/fuzz.py $$target --seconds 20 || exit 1; done
 
-bench: $(READY) ## measure codec and session on one core (uses Go, Node, a C compiler)
+bench: $(READY) ## measure codec, session and server on one core (uses Go, Node, a C compiler)
 	$(BIN)/python codec/bench/run.py $(BENCH)
 	$(BIN)/python protocol/bench/session.py $(BENCH)
+	$(BIN)/python conformance/bench/run.py $(BENCH)
 
 site: $(READY) ## build the specification site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file spec/mkdocs.yml

@@ -33,6 +33,16 @@ def commands() -> list[tuple[str, str]]:
     return found
 
 
+def programs() -> list[tuple[str, str]]:
+    """Give each Python program of the spec's pages with what it prints, as the page says."""
+    found = []
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        pattern = r"^```python\n(.*?)^```\n(?:\nprints\n\n```text\n(.*?)^```)?"
+        found += re.findall(pattern, text, re.MULTILINE | re.DOTALL)
+    return found
+
+
 def without_id(line: str) -> str:
     """Leave out the id, which is another at each recording."""
     return re.sub("^← A.+", "← A…", line)
@@ -48,6 +58,12 @@ def test_the_examples_of_the_readme_run():
 def test_a_command_prints_what_the_page_shows(command, output):
     done = subprocess.run([PROGRAM, *shlex.split(command)], capture_output=True, text=True)
     assert done.stdout + done.stderr == output
+
+
+@pytest.mark.parametrize(("program", "output"), programs())
+def test_a_program_prints_what_the_page_says(program, output):
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == (output, "")
 
 
 def test_the_visit_on_the_first_page_was_recorded():
