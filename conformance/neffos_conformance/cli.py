@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -26,8 +27,8 @@ from neffos_conformance.embedded import embedded_server
 from neffos_conformance.frames import decode_command, encode_command
 from neffos_conformance.report import prepare_report, report, show, write_report
 from neffos_conformance.run import CASE_DEADLINE, Result, Verdict, run_cases
-from neffos_conformance.serve import serve_command
-from neffos_conformance.transcript import write_transcript
+from neffos_conformance.serve import PEER, serve_command
+from neffos_conformance.transcript import header, save
 
 EXIT_PASS: Final = 0
 EXIT_FAIL: Final = 1
@@ -109,13 +110,14 @@ def server(
     write_report(report_path, report(judged, results, started))
     if save_folder:
         for result in results:
-            write_transcript(
-                save_folder / f"{result.case.id}.jsonl",
+            first = header(
                 scenario=f"case {result.case.id}: {result.case.title}",
+                client={"peer": PEER, "version": version("neffos-wire")},
                 server={"peer": peer or "unknown"},
                 how="neffos-wire server --save",
-                exchange=result.exchange,
+                shows=result.case.requirements,
             )
+            save(save_folder / f"{result.case.id}.jsonl", first, result.entries())
     passed = sum(result.verdict is Verdict.PASS for result in results)
     console.print(f"{passed} of {len(results)} cases passed; report: {report_path}", soft_wrap=True)
     failed = any(result.verdict in (Verdict.FAIL, Verdict.ERROR) for result in results)

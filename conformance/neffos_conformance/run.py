@@ -17,6 +17,7 @@ from neffos_codec import DecodeError, decode
 from neffos_conformance.case import START_STEPS, Case, Expect, ExpectClosed, Send, Silence, Step
 from neffos_conformance.connection import Closed, Connection, DialError
 from neffos_conformance.match import Bindings, difference, fill
+from neffos_conformance.transcript import Entry, Opened
 from neffos_protocol.catalogue import Level, requirement
 
 CASE_DEADLINE: Final = 5.0
@@ -82,6 +83,14 @@ class Result:
     step: int = -1
     exchange: list[Line] = field(default_factory=list)
     seconds: float = 0.0
+
+    def entries(self) -> list[Entry]:
+        """Give the exchange as the lines of a transcript."""
+        opened = Entry(0, 0.0, 1, True, Opened("", self.case.headers))
+        return [
+            opened,
+            *(Entry(0, line.time, 1, line.sent, line.content) for line in self.exchange),
+        ]
 
 
 _WEIGHT: Final = {

@@ -1,136 +1,267 @@
 """Recorded sessions: one JSON object per line, kept as they went by.
 
-The first line says where the recording comes from, each further one is a message or the end
-of a connection. The schema is ``data/schema/transcript.json``.
+The first line is the header, each further one is the opening of a connection, a message, or an
+end. The schema is ``data/schema/transcript.json``. Lines are written as they happen and read one
+at a time: a recording of any size needs no more memory than its longest line, and one that was
+cut off, or damaged in the middle, is read as far as it goes and beyond the damage.
 """
 
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
+import orjson
+
+from neffos_codec import first_surrogate
 from neffos_conformance.connection import Closed
-from neffos_conformance.run import Line
 
 TRANSCRIPT_FORMAT: Final = 1
 
+MAX_LINE: Final = 128 << 20
+"""Octets of a line. A message of 16 MiB takes six times as many when JSON has to escape each of
+its characters; a longer line is not of this format, and is passed over."""
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of a transcript after its header.
+KEPT_HEADERS: Final = ("x-conformance-", "x-websocket-")
+"""What the names of request headers begin with that are recorded. Others may be secrets."""
+
+
+class Opened(NamedTuple):
+    """A client opened a connection.
 
     Attributes:
-        time: seconds since the first line.
-        connection: the number of the connection, from 1.
-        from_client: who sent it, or who ended the connection.
-        content: the payload as it was, or the end.
+        path: path and query of its request, below the URL of the server.
+        headers: those of its headers that steer the conversation.
     """
 
+    path: str
+    headers: Mapping[str, str]
+
+
+Content = str | bytes | Closed | Opened
+"""A message (text with octets that are no UTF-8 as surrogates), an end, or a beginning."""
+
+
+class Entry(NamedTuple):
+    """One line of a transcript behind its header.
+
+    Attributes:
+        line: its number in the file; 0 where it comes from no file.
+        time: seconds since the recording began.
+        connection: the number of the connection, from 1.
+        from_client: who sent it, or ended or opened the connection.
+        content: what went by.
+    """
+
+    line: int
     time: float
     connection: int
     from_client: bool
-    content: str | bytes | Closed
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A line that cannot be read.
+
+    Attributes:
+        line: its number in the file.
+        what: what is wrong with it.
+    """
+
+    line: int
+    what: str
+
+
+Header = dict[str, Any]
+"""The first line as it stands: where the recording comes from."""
+
+
+class TranscriptError(ValueError):
+    """A transcript that cannot be used; the text names file and line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """A recording: its header as it stands in the file, and its entries."""
+    """A whole recording."""
 
-    header: dict[str, Any]
+    header: Header
     entries: tuple[Entry, ...]
 
 
-def write_transcript(
-    path: Path, *, scenario: str, server: dict[str, Any], how: str, exchange: Sequence[Line]
-) -> None:
-    """Write one exchange of the suite with a server as a transcript.
+def header(
+    *,
+    scenario: str,
+    client: Mapping[str, str],
+    server: Mapping[str, str],
+    how: str,
+    native: str = "never",
+    shows: tuple[str, ...] = (),
+    defects: Mapping[str, str] | None = None,
+) -> Header:
+    """Make the header of a recording that begins now.
 
     Args:
-        path: the file, written anew.
         scenario: what the session is about, in a sentence.
-        server: who the server is: peer, version and whatever else is known.
-        how: the command that recorded it.
-        exchange: what went by.
+        client: who the client is: ``peer``, ``version`` and whatever else is known.
+        server: who the server is, likewise.
+        how: the command that records.
+        native: what becomes of payloads that are no frames, as ``neffos_codec.Native`` has it.
+        shows: the requirements that the session is about.
+        defects: requirements that one of the peers is known to break here, and who.
     """
-    header = {
+    values: Header = {
         "format": TRANSCRIPT_FORMAT,
         "scenario": scenario,
-        "client": {"peer": "neffos-wire", "version": version("neffos-wire")},
-        "server": server,
+        "client": dict(client),
+        "server": dict(server),
         "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
         "how": how,
     }
-    lines = [header, *(_entry_values(line) for line in exchange)]
+    if native != "never":
+        values["native"] = native
+    if shows:
+        values["shows"] = list(shows)
+    if defects:
+        values["defects"] = dict(defects)
+    return values
+
+
+class Writer:
+    """Writes a recording, each line as it happens.
+
+    Args:
+        stream: where to; each line is flushed, so that a recording that is cut off ends behind a
+            whole line, or nearly so.
+        first: the header.
+    """
+
+    def __init__(self, stream: BinaryIO, first: Header) -> None:
+        self._stream = stream
+        self._began = time.monotonic()
+        self._write(first)
+
+    def write(self, connection: int, from_client: bool, content: Content) -> None:
+        """Write what has just happened.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        now = time.monotonic() - self._began
+        self._write(values_of(Entry(0, now, connection, from_client, content)))
+
+    def _write(self, values: Mapping[str, Any]) -> None:
+        self._stream.write(orjson.dumps(values) + b"\n")
+        self._stream.flush()
+
+
+def save(path: Path, first: Header, entries: Iterable[Entry]) -> None:
+    """Write what went by earlier as a transcript.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    with path.open("wb") as stream:
+        for values in (first, *map(values_of, entries)):
+            stream.write(orjson.dumps(values) + b"\n")
+
+
+def values_of(entry: Entry) -> dict[str, Any]:
+    """Give an entry as values for JSON."""
+    values: dict[str, Any] = {
+        "time": round(entry.time, 6),
+        "connection": entry.connection,
+        "from": "client" if entry.from_client else "server",
+    }
+    match entry.content:
+        case Closed(code, reason):
+            values["closed"] = {"code": code, "reason": reason}
+        case Opened(path, headers):
+            values["opened"] = {"path": path, "headers": dict(headers)}
+        case bytes(octets):
+            values |= {"kind": "binary", "base64": base64.b64encode(octets).decode()}
+        case str(text) if first_surrogate(text) < 0:
+            values["text"] = text
+        case str(text):
+            octets = text.encode("utf-8", "surrogateescape")
+            values |= {"kind": "text", "base64": base64.b64encode(octets).decode()}
+    return values
+
+
+def read_lines(stream: BinaryIO) -> Iterator[Header | Entry | Damage]:
+    """Give a recording line by line: first the header, or what is wrong with it."""
+    loads = orjson.loads
+    number = 0
+    while line := stream.readline(MAX_LINE):
+        number += 1
+        if len(line) == MAX_LINE and not line.endswith(b"\n"):
+            while line and not line.endswith(b"\n"):
+                line = stream.readline(1 << 16)
+            yield Damage(number, f"the line has more than {MAX_LINE} octets")
+            continue
+        try:
+            values = loads(line)
+        except orjson.JSONDecodeError as error:
+            cut = "" if line.endswith(b"\n") else "; the recording ends in the middle of it"
+            yield Damage(number, f"no JSON: {error}{cut}")
+            continue
+        if number == 1:
+            yield _header(values)
+            continue
+        try:
+            connection, text = values["connection"], values.get("text")
+            if type(connection) is not int:
+                raise TypeError(f"connection is a whole number, not {connection!r}")
+            content = text if type(text) is str else _content(values)
+            yield Entry(number, values["time"], connection, _FROM[values["from"]], content)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            yield Damage(number, f"not a line of a transcript: {error!r}")
 
 
 def read_transcript(path: Path) -> Transcript:
-    """Read a transcript.
+    """Read a whole recording, which is to be sound.
 
     Raises:
-        ValueError: a line is not what the format says; the message names the line.
+        TranscriptError: a line is not what the format says; the message names the line.
+        OSError: the file cannot be read.
     """
-    with path.open(encoding="utf-8", newline="\n") as file:
-        values = list(_objects(path, file))
-    if not values or values[0].get("format") != TRANSCRIPT_FORMAT:
-        raise ValueError(f"{path.name}, line 1: not a transcript of format {TRANSCRIPT_FORMAT}")
-    entries = []
-    for number, value in enumerate(values[1:], start=2):
-        try:
-            entries.append(_entry(value))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path.name}, line {number}: {error!r}") from error
-    return Transcript(values[0], tuple(entries))
+    found: Header | None = None
+    entries: list[Entry] = []
+    with path.open("rb") as stream:
+        for item in read_lines(stream):
+            match item:
+                case Entry():
+                    entries.append(item)
+                case Damage(line, what):
+                    raise TranscriptError(f"{path.name}, line {line}: {what}")
+                case _:
+                    found = item
+    if found is None:
+        raise TranscriptError(f"{path.name} is empty")
+    return Transcript(found, tuple(entries))
 
 
-def _objects(path: Path, lines: Iterator[str]) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(lines, start=1):
-        try:
-            value = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"{path.name}, line {number}: {error}") from error
-        if not isinstance(value, dict):
-            raise ValueError(f"{path.name}, line {number}: not an object")
-        yield value
+_FROM: Final = {"client": True, "server": False}
 
 
-def _entry(value: dict[str, Any]) -> Entry:
-    content: str | bytes | Closed
-    if "closed" in value:
-        content = Closed(value["closed"]["code"], value["closed"]["reason"])
-    elif "text" in value:
-        content = value["text"]
-    else:
-        octets = base64.b64decode(value["base64"], validate=True)
-        broken_text = value.get("kind") == "text"
-        content = octets.decode("utf-8", "surrogateescape") if broken_text else octets
-    return Entry(value["time"], value["connection"], value["from"] == "client", content)
+def _header(values: Any) -> Header | Damage:
+    if isinstance(values, dict) and values.get("format") == TRANSCRIPT_FORMAT:
+        return values
+    return Damage(1, f"not the header of a transcript of format {TRANSCRIPT_FORMAT}")
 
 
-def _entry_values(line: Line) -> dict[str, Any]:
-    values: dict[str, Any] = {
-        "time": round(line.time, 6),
-        "connection": 1,
-        "from": "client" if line.sent else "server",
-    }
-    match line.content:
-        case Closed(code, reason):
-            values["closed"] = {"code": code, "reason": reason}
-        case bytes(octets):
-            values |= {"kind": "binary", "base64": base64.b64encode(octets).decode()}
-        case str(text):
-            try:
-                text.encode()
-                values["text"] = text
-            except UnicodeEncodeError:
-                octets = text.encode("utf-8", "surrogateescape")
-                values |= {"kind": "text", "base64": base64.b64encode(octets).decode()}
-    return values
+def _content(values: Mapping[str, Any]) -> Content:
+    if "base64" in values:
+        octets = base64.b64decode(values["base64"], validate=True)
+        if values["kind"] == "text":
+            return octets.decode("utf-8", "surrogateescape")
+        return octets
+    if "closed" in values:
+        return Closed(values["closed"]["code"], values["closed"]["reason"])
+    return Opened(values["opened"]["path"], values["opened"]["headers"])

@@ -20,6 +20,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
+from importlib.metadata import version
 from typing import Any, Final
 
 from rich.console import Console
@@ -31,7 +32,8 @@ from neffos_conformance.driving import driving
 from neffos_conformance.peer import running
 from neffos_conformance.report import show
 from neffos_conformance.run import Result, Verdict, run_case, run_cases
-from neffos_conformance.transcript import write_transcript
+from neffos_conformance.serve import PEER
+from neffos_conformance.transcript import header, save
 from peers.conversation import Outcome, converse
 from peers.real_peers import (
     CLIENTS,
@@ -99,9 +101,9 @@ def record() -> int:
         for backend, url in sorted(ready["endpoints"].items()):
             result = asyncio.run(run_case(url, visit))
             path = TRANSCRIPTS / f"{ready['peer']}-{ready['version']}-{backend}-visit.jsonl"
-            write_transcript(
-                path,
+            first = header(
                 scenario=visit.title,
+                client={"peer": PEER, "version": version("neffos-wire")},
                 server={
                     "peer": ready["peer"],
                     "version": ready["version"],
@@ -109,8 +111,8 @@ def record() -> int:
                     "runtime": ready["go"],
                 },
                 how="make record",
-                exchange=result.exchange,
             )
+            save(path, first, result.entries())
             console.print(f"{path.relative_to(ROOT)}: {result.verdict}")
             if result.verdict is not Verdict.PASS:
                 return EXIT_FAIL

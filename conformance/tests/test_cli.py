@@ -90,7 +90,7 @@ def test_server_judges_the_embedded_server_and_writes_a_report(tmp_path):
     assert report["counts"] == {"pass": 2}
     assert [case["id"] for case in report["cases"]] == ["HS-1.1", "NS-3.1"]
     assert report["cases"][0]["exchange"][0].items() >= {"direction": "sent", "text": "M"}.items()
-    assert len(read_transcript(tmp_path / "saved" / "NS-3.1.jsonl").entries) == 4
+    assert len(read_transcript(tmp_path / "saved" / "NS-3.1.jsonl").entries) == 5
 
 
 @pytest.mark.parametrize(

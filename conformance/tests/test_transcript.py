@@ -1,5 +1,6 @@
 """Recorded sessions: the format, and what the recordings of real peers hold."""
 
+import io
 import json
 from importlib.resources import files
 from pathlib import Path
@@ -15,9 +16,20 @@ from neffos_codec import (
     decode_handshake,
     encode,
 )
+from neffos_conformance import transcript
 from neffos_conformance.connection import Closed
-from neffos_conformance.run import Line
-from neffos_conformance.transcript import Entry, read_transcript, write_transcript
+from neffos_conformance.transcript import (
+    Damage,
+    Entry,
+    Opened,
+    Transcript,
+    TranscriptError,
+    Writer,
+    header,
+    read_lines,
+    read_transcript,
+    save,
+)
 
 RECORDED = sorted((Path(__file__).parents[1] / "transcripts").glob("*.jsonl"))
 SCHEMA = json.loads(
@@ -28,6 +40,10 @@ SCHEMA = json.loads(
 @pytest.fixture(params=RECORDED, ids=lambda path: path.stem)
 def recording(request) -> Path:
     return request.param
+
+
+def messages(path: Path) -> list[Entry]:
+    return [each for each in read_transcript(path).entries if isinstance(each.content, str | bytes)]
 
 
 def test_there_are_recordings_of_both_backends():
@@ -41,15 +57,15 @@ def test_every_line_fits_the_schema(recording):
 
 
 def test_a_recording_says_where_it_comes_from(recording):
-    header = read_transcript(recording).header
-    assert header["server"]["peer"] == "neffos-go"
-    assert header["server"]["version"].startswith("v0.0.")
-    assert header["server"]["backend"] in recording.stem
-    assert header["how"] == "make record"
+    first = read_transcript(recording).header
+    assert first["server"]["peer"] == "neffos-go"
+    assert first["server"]["version"].startswith("v0.0.")
+    assert first["server"]["backend"] in recording.stem
+    assert first["how"] == "make record"
 
 
 def test_the_first_two_messages_are_the_handshake(recording):
-    first, second = read_transcript(recording).entries[:2]
+    first, second = messages(recording)[:2]
     assert first.from_client
     assert not second.from_client
     assert decode_handshake(first.content, reading=Reading.STRICT) == HandshakeRequest()
@@ -57,13 +73,13 @@ def test_the_first_two_messages_are_the_handshake(recording):
 
 
 def test_every_other_message_is_a_strict_frame_that_encodes_to_itself(recording):
-    for entry in read_transcript(recording).entries[2:]:
+    for entry in messages(recording)[2:]:
         assert encode(decode(entry.content, reading=Reading.STRICT)) == entry.content
 
 
 def test_every_ask_is_answered_with_its_token(recording):
     open_asks: dict[str, bool] = {}
-    for entry in read_transcript(recording).entries[2:]:
+    for entry in messages(recording)[2:]:
         wait = decode(entry.content).wait
         if wait in open_asks:
             assert open_asks.pop(wait) != entry.from_client
@@ -73,49 +89,103 @@ def test_every_ask_is_answered_with_its_token(recording):
     assert open_asks == {}
 
 
-def test_what_is_written_reads_back(tmp_path):
-    contents = [
-        "M",
-        "é \n;",
-        "broken \udcff",
-        b"\x00\xff",
-        "",
-        b"",
-        Closed(1000, "bye"),
-        Closed(None),
-    ]
-    exchange = [Line(n / 8, n % 2 == 0, content) for n, content in enumerate(contents)]
+CONTENTS = [
+    Opened("/mixed?x=1", {"X-Conformance-Id": "7"}),
+    "M",
+    "é \n;",
+    "broken \udcff",
+    b"\x00\xff",
+    "",
+    b"",
+    Closed(1000, "bye"),
+    Closed(None),
+]
+HEADER = header(
+    scenario="s",
+    client={"peer": "c"},
+    server={"peer": "p"},
+    how="by hand",
+    native="fallback",
+    shows=("FR-1",),
+    defects={"FR-2": "client"},
+)
+
+
+def test_what_is_saved_reads_back(tmp_path):
+    entries = [Entry(n + 2, n / 8, 1, n % 2 == 0, each) for n, each in enumerate(CONTENTS)]
     path = tmp_path / "deep" / "t.jsonl"
-    write_transcript(path, scenario="s", server={"peer": "p"}, how="by hand", exchange=exchange)
-    assert read_transcript(path).entries == tuple(
-        Entry(line.time, 1, line.sent, line.content) for line in exchange
-    )
+    save(path, HEADER, entries)
+    assert read_transcript(path) == Transcript(HEADER, tuple(entries))
     for line in path.read_text("utf-8").splitlines():
         Draft202012Validator(SCHEMA).validate(json.loads(line))
+
+
+def test_what_happens_is_in_the_file_at_once():
+    stream = io.BytesIO()
+    writer = Writer(stream, HEADER)
+    for count, content in enumerate(CONTENTS, start=1):
+        writer.write(count, True, content)
+        first, *entries = read_lines(io.BytesIO(stream.getvalue()))
+        assert first == HEADER
+        assert [entry.content for entry in entries] == CONTENTS[:count]
+    times = [entry.time for entry in entries]
+    assert times == sorted(times)
+
+
+GOOD = b'{"time": 1, "connection": 1, "from": "client", "text": "M"}\n'
 
 
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("{", "line 2"),
-        ("[]", "line 2: not an object"),
-        ('{"time": 1}', "line 2: KeyError"),
-        (
-            '{"time": 1, "connection": 1, "from": "client", "kind": "binary", "base64": "?"}',
-            "line 2",
-        ),
+        (b"{\n", "no JSON"),
+        (b"\xff\n", "no JSON"),
+        (b"[]\n", "not a line of a transcript"),
+        (b'{"time": 1}\n', "KeyError"),
+        (GOOD.replace(b'"client"', b'"nobody"'), "KeyError"),
+        (GOOD.replace(b'"M"', b"5"), "not a line"),
+        (GOOD.replace(b'"connection": 1', b'"connection": "1"'), "whole number"),
+        (b'{"time":1,"connection":1,"from":"client","kind":"binary","base64":"?"}\n', "Error"),
     ],
 )
-def test_a_broken_line_is_named(tmp_path, line, complaint):
+def test_a_damaged_line_is_named_and_the_rest_is_read(tmp_path, line, complaint):
+    octets = b'{"format": 1}\n' + GOOD + line + GOOD
+    first, before, damage, after = read_lines(io.BytesIO(octets))
+    assert first == {"format": 1}
+    assert (before.line, after.line, after.content) == (2, 4, "M")
+    assert isinstance(damage, Damage)
+    assert damage.line == 3
+    assert complaint in damage.what
     path = tmp_path / "t.jsonl"
-    path.write_text(f'{{"format": 1}}\n{line}\n')
-    with pytest.raises(ValueError, match=complaint):
+    path.write_bytes(octets)
+    with pytest.raises(TranscriptError, match=r"t.jsonl, line 3: "):
         read_transcript(path)
 
 
-@pytest.mark.parametrize("first", ["", '{"format": 99}\n'])
-def test_what_is_no_transcript_is_refused(tmp_path, first):
+def test_a_recording_that_was_cut_off_is_read_up_to_there():
+    octets = b'{"format": 1}\n' + GOOD + GOOD[:20]
+    _, whole, cut = read_lines(io.BytesIO(octets))
+    assert whole.content == "M"
+    assert cut.line == 3
+    assert "ends in the middle" in cut.what
+
+
+def test_a_line_that_is_too_long_is_passed_over(monkeypatch):
+    monkeypatch.setattr(transcript, "MAX_LINE", 100)
+    octets = b'{"format": 1}\n' + b"x" * 1000 + b"\n" + GOOD
+    _, damage, after = read_lines(io.BytesIO(octets))
+    assert (damage.line, after.line, after.content) == (2, 3, "M")
+    assert "more than 100 octets" in damage.what
+
+
+def test_a_header_that_is_none_is_damage_and_the_rest_is_read():
+    damage, entry = read_lines(io.BytesIO(b'{"format": 99}\n' + GOOD))
+    assert "format 1" in damage.what
+    assert entry.content == "M"
+
+
+def test_an_empty_file_is_no_transcript(tmp_path):
     path = tmp_path / "t.jsonl"
-    path.write_text(first)
-    with pytest.raises(ValueError, match="not a transcript"):
+    path.touch()
+    with pytest.raises(TranscriptError, match="empty"):
         read_transcript(path)
