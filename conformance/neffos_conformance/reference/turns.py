@@ -27,7 +27,7 @@ class Turns(Generic[Item]):
         name: of the task, for those who debug.
     """
 
-    __slots__ = ("_after", "_begin", "_name", "_task", "_waiting")
+    __slots__ = ("_after", "_begin", "_is_beginning", "_name", "_task", "_waiting")
 
     def __init__(
         self, begin: Callable[[Item], Work | None], after: Callable[[], Work | None], name: str
@@ -35,6 +35,7 @@ class Turns(Generic[Item]):
         self._begin = begin
         self._after = after
         self._name = name
+        self._is_beginning = False
         self._waiting: deque[Item] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -49,14 +50,22 @@ class Turns(Generic[Item]):
 
     def add(self, item: Item) -> None:
         """Give an item its turn, now or behind those that wait."""
-        if self._task is not None:
+        if self._task is not None or self._is_beginning:
             if self._waiting is None:
                 self._waiting = deque()
             self._waiting.append(item)
             return
-        work = self._begin(item)
+        self._is_beginning = True
+        try:
+            work = self._begin(item)
+            while work is None and self._waiting:  # what the item itself gave rise to
+                work = self._begin(self._waiting.popleft())
+        finally:
+            self._is_beginning = False
         if work is not None:
             self._task = asyncio.create_task(self._run(work), name=self._name)
+        else:
+            self._waiting = None
 
     async def idle(self) -> None:
         """Wait until no item is at work, nor waits."""
