@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from neffos_codec import EncodeError, Message, Native
+from neffos_codec import EncodeError, Message, Native, first_surrogate
 from neffos_conformance.reference.errors import ReplyError
 from neffos_conformance.reference.handlers import (
     ON_NAMESPACE_CONNECT,
@@ -466,7 +466,7 @@ class Connection:
     ) -> None:
         try:
             async with asyncio.timeout(self._limits.handler) as limit:
-                given = await answer
+                given = await _settled(answer)
         except Exception as error:
             self._refuse(asked, message, HANDLER_TIMEOUT if limit.expired() else _told(error))
         else:
@@ -511,10 +511,15 @@ class Connection:
         return self._call(handler, "", Message(event=ON_NATIVE_MESSAGE, body=payload), self._echo)
 
     def _echo(self, body: Answer) -> None:
-        if body is not None:
-            with suppress(MisuseError):
-                self.link.session.send_native(body)  # NM-7
-                self.link.count(len(body))
+        if body is None:
+            return
+        try:
+            self.link.session.send_native(body)  # NM-7
+            self.link.count(len(body))
+        except MisuseError:  # the connection ended meanwhile
+            return
+        except (EncodeError, TypeError) as error:
+            log.error("%r: a handler gave what cannot be sent", self, exc_info=error)
 
     # ------------------------------------------------------------ changes
 
@@ -661,7 +666,7 @@ class Connection:
     ) -> None:
         try:
             async with asyncio.timeout(self._limits.handler) as limit:
-                given = await work
+                given = await _settled(work)
         except Exception as error:
             text = HANDLER_TIMEOUT if limit.expired() else _told(error)
             if failed is not None:
@@ -676,9 +681,20 @@ def text_of(body: str | bytes) -> str:
     return body if isinstance(body, str) else body.decode(errors="replace")
 
 
+async def _settled(work: Awaitable[Any]) -> Any:
+    """Await what the application gave; an end that nobody here asked for is a failure of it."""
+    try:
+        return await work
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise RuntimeError("what a handler waited for was cancelled") from error
+
+
 def _told(error: Exception) -> str:
     """Give what the peer is told of an exception, and log what it is not told (SEC-17)."""
-    if isinstance(error, ReplyError):
+    if isinstance(error, ReplyError) and first_surrogate(error.text) < 0:
         return error.text or INTERNAL_ERROR
     log.error("a handler failed", exc_info=error)
     return INTERNAL_ERROR
