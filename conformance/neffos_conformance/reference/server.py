@@ -298,4 +298,5 @@ class Server:
         if not to:
             return self.members(namespace, room)
         connection = self._connections.get(to)
-        return (connection,) if connection is not None else ()
+        is_member = connection in self._members.get((namespace, room), ())
+        return (connection,) if connection is not None and is_member else ()
