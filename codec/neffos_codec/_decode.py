@@ -35,6 +35,9 @@ _ONLY: Final = Native.ONLY
 
 _blank: Final = object.__new__
 
+_FLAGS: Final = ("0", "1")
+"""How flags are written (FR-6)."""
+
 
 @overload
 def decode(
@@ -147,8 +150,10 @@ def _text(payload: str, reading: Reading, native: Native) -> Message | NativeMes
             return _not_a_frame(payload, len(parts) - 1, reading, native)
     start = len(head) - len(parts[SEPARATORS])
     if reading is not _LENIENT:
-        _check_text(payload, True)
-        _check_flags(parts, sum([len(field) for field in parts[:4]]) + 4, start < len(payload))
+        if not payload.isascii():
+            _check_text(payload, True)
+        if parts[4] not in _FLAGS or parts[5] not in _FLAGS:
+            _check_flags(parts, sum([len(field) for field in parts[:4]]) + 4, start < len(payload))
     message = _unescaped(parts)
     message._body = parts[SEPARATORS] if head is payload else (payload, start)
     return message
@@ -290,7 +295,7 @@ def _check_flags(parts: list[str], offset: int, has_body: bool) -> None:
         if wait and not (namespace or room or event):
             return
     for index in (4, 5):
-        if parts[index] not in ("0", "1"):
+        if parts[index] not in _FLAGS:
             raise DecodeError(
                 Reason.FLAG,
                 f"a flag is '0' or '1', not {parts[index][:8]!r}",

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from neffos_codec import (
     CodecError,
@@ -36,7 +36,7 @@ from neffos_codec import (
 )
 from neffos_protocol.events import Change
 from neffos_protocol.machines import HANDSHAKE, MEMBERSHIP, Machine
-from neffos_protocol.names import CHANGE_OF, LOCAL_ONLY
+from neffos_protocol.names import CHANGE_OF, CLIENT_PREFIX, EXCHANGE_MARKER, LOCAL_ONLY
 from neffos_protocol.session import Role
 
 MAX_REMEMBERED: Final = 4096
@@ -74,10 +74,14 @@ class Finding:
     explanation: str
 
 
-@dataclass(frozen=True, slots=True)
-class _OpenAsk:
+class _OpenAsk(NamedTuple):
+    """An ask without its reply: its number, and what the reply has to echo."""
+
     number: int
-    message: Message
+    namespace: str
+    room: str
+    event: str
+    is_binary: bool
     change: Change | None
 
 
@@ -108,13 +112,14 @@ class Monitor:
         at: the peer at which the messages were seen, or ``None`` for in between.
     """
 
-    __slots__ = ("_at", "_native", "_number", "_peers")
+    __slots__ = ("_at", "_native", "_number", "_pairs")
 
     def __init__(self, *, native: Native = Native.NEVER, at: Role | None = None) -> None:
         self._native = native
         self._at = at
         self._number = 0
-        self._peers = {role: _Peer(role, native) for role in Role}
+        client, server = _Peer(Role.CLIENT, native), _Peer(Role.SERVER, native)
+        self._pairs = {Role.CLIENT: (client, server), Role.SERVER: (server, client)}
 
     @property
     def number(self) -> int:
@@ -122,20 +127,21 @@ class Monitor:
         return self._number
 
     def feed(self, sender: Role | str, payload: Payload) -> list[Finding]:
-        """Take one message and give what is wrong with it; nothing is ever raised."""
+        """Take one message and give what is wrong with it; whatever it is, nothing is raised."""
         self._number += 1
-        sender = Role(sender)  # the name will do
-        me, other = self._peers[sender], self._peers[_other(sender)]
+        me, other = self._pairs[sender]  # type: ignore[index]  # a role is its name
         found: list[Finding] = []
         if self._native is Native.ONLY:
             return found
-        if me.handshake == _CLOSED:
-            if sender is Role.SERVER:  # a client's may have been on its way
-                self._find(found, "HS-4", sender, "a message after the handshake was refused")
-            return found
-        if me.handshake != _OPEN and self._shake(me, other, payload, found):
-            return found
-        message = self._frame(sender, payload, found)
+        if me.handshake != _OPEN:
+            if me.handshake == _CLOSED:
+                if me.role is Role.SERVER:  # a client's may have been on its way
+                    text = "a message after the handshake was refused"
+                    self._find(found, "HS-4", me.role, text)
+                return found
+            if self._shake(me, other, payload, found):
+                return found
+        message = self._frame(me.role, payload, found)
         if message is not None:
             self._message(me, other, message, found)
         return found
@@ -178,18 +184,18 @@ class Monitor:
     def _frame(self, sender: Role, payload: Payload, found: list[Finding]) -> Message | None:
         """Read a frame leniently, and hold its sender to the strict reading."""
         try:
-            message = decode(payload, native=self._native)
-        except DecodeError as error:
-            if error.reason is Reason.SEPARATORS:
-                self._find(found, "NM-1", sender, "a native message for a peer of frames")
-            return None
-        if isinstance(message, NativeMessage):
-            return None
-        try:
-            decode(payload, reading=Reading.STRICT, native=self._native)
-        except CodecError as error:
-            self._find(found, error.requirement, sender, error.explanation)
-        return message
+            # What the strict reading takes, the lenient one reads as the same.
+            message = decode(payload, reading=Reading.STRICT, native=self._native)
+        except CodecError as broken:
+            try:
+                message = decode(payload, native=self._native)
+            except DecodeError as error:
+                if error.reason is Reason.SEPARATORS:
+                    self._find(found, "NM-1", sender, "a native message for a peer of frames")
+                return None
+            if not isinstance(message, NativeMessage):
+                self._find(found, broken.requirement, sender, broken.explanation)
+        return None if isinstance(message, NativeMessage) else message
 
     def _message(self, me: _Peer, other: _Peer, message: Message, found: list[Finding]) -> None:
         if message.is_error and not message.body:
@@ -204,10 +210,10 @@ class Monitor:
                 self._find(found, requirement, me.role, f"{message.event} that nobody will act on")
                 return
             place = _place(change, message)
-            if sum(map(len, message.fields()[:4])) > MAX_HEAD:
+            if _head(message) > MAX_HEAD:
                 return
             me.states[place] = _next(MEMBERSHIP, me.states.get(place, "out"), _way(change))
-            self._trim(me)
+            _trim(me.states)
         elif message.event in LOCAL_ONLY:
             self._find(found, "EV-5", me.role, f"{message.event} is a notice inside one peer")
         else:
@@ -215,10 +221,16 @@ class Monitor:
         if wait:
             if wait in me.asks:
                 self._find(found, "AR-5", me.role, f"the token {wait!r} is still in use")
-            # Only what its reply has to echo is kept.
-            if sum(map(len, message.fields()[:4])) <= MAX_HEAD:
-                me.asks[wait] = _OpenAsk(self._number, message.reply(), change)
-            self._trim(me)
+            if _head(message) <= MAX_HEAD:
+                me.asks[wait] = _OpenAsk(
+                    self._number,
+                    message.namespace,
+                    message.room,
+                    message.event,
+                    message.is_binary,
+                    change,
+                )
+                _trim(me.asks)
 
     def _check_membership(self, me: _Peer, message: Message, found: list[Finding]) -> None:
         if not self._may_be_in(me, (message.namespace, None)):
@@ -239,17 +251,21 @@ class Monitor:
     def _is_reply(self, me: _Peer, other: _Peer, message: Message, found: list[Finding]) -> bool:
         """Whether this answers, or claims to answer, an ask of the other peer."""
         wait = message.wait
-        meaning = parse_wait(wait)
-        ask = other.asks.pop(wait, None) or other.asks.pop(meaning.token, None)
+        ask = other.asks.pop(wait, None)
+        if ask is None and EXCHANGE_MARKER in wait:
+            ask = other.asks.pop(parse_wait(wait).token, None)
         if ask is not None:
             me.read = max(me.read, ask.number)
             other.answered[wait] = None
-            self._trim(other)
+            _trim(other.answered)
             self._check_reply(me, other, ask, message, found)
             return True
         if wait in other.answered:
             self._find(found, "AR-22", me.role, f"a second reply to {wait!r}")
             return True
+        if me.role is Role.CLIENT and wait[0] == CLIENT_PREFIX:
+            return False
+        meaning = parse_wait(wait)
         if meaning.kind is WaitKind.CONFIRMATION:
             self._find(found, "AR-4", me.role, f"the token {wait!r} is of the reserved form")
         elif me.role is Role.CLIENT and meaning.kind is not WaitKind.CLIENT_ASK:
@@ -266,16 +282,15 @@ class Monitor:
     def _check_reply(
         self, me: _Peer, other: _Peer, ask: _OpenAsk, message: Message, found: list[Finding]
     ) -> None:
-        asked = ask.message
-        echoed = (message.namespace, message.room, message.event) == (
-            asked.namespace,
-            asked.room,
-            asked.event,
+        echoed = (
+            message.event == ask.event
+            and message.namespace == ask.namespace
+            and message.room == ask.room
         )
         if ask.change is None:
             if not echoed:
                 self._find(found, "AR-7", me.role, "a reply that does not echo the ask's fields")
-            elif message.is_binary != asked.is_binary:
+            elif message.is_binary != ask.is_binary:
                 self._find(found, "AR-16", me.role, "a reply of another kind than the ask")
             return
         if message.is_error:
@@ -291,7 +306,7 @@ class Monitor:
                 self._find(found, "AR-20", me.role, text)
             elif message.is_binary:
                 self._find(found, "FR-13", me.role, "an empty reply is text")
-        self._follow(me, other, ask.change, _place(ask.change, asked), done)
+        self._follow(me, other, ask.change, _place(ask.change, ask), done)
 
     def _follow(
         self, me: _Peer, other: _Peer, change: Change, place: tuple[str, str | None], done: bool
@@ -309,7 +324,7 @@ class Monitor:
                 peer.left.pop(place, None)
             if peer.states.get(place) == "out":
                 del peer.states[place]
-            self._trim(peer)
+            _trim(peer.states, peer.left)
 
     def _leave(self, peer: _Peer, place: tuple[str, str | None], *, by_reply: bool) -> None:
         namespace, room = place
@@ -322,22 +337,24 @@ class Monitor:
             if by_reply:
                 peer.left[each] = self._number
 
-    @staticmethod
-    def _trim(peer: _Peer) -> None:
-        for remembered in (peer.asks, peer.answered, peer.states, peer.left):
-            if len(remembered) > MAX_REMEMBERED:
-                remembered.popitem(last=False)
+
+def _trim(*memories: OrderedDict[Any, Any]) -> None:
+    """Forget the oldest of what is remembered where it has become too much."""
+    for remembered in memories:
+        while len(remembered) > MAX_REMEMBERED:
+            remembered.popitem(last=False)
 
 
-def _other(role: Role) -> Role:
-    return Role.SERVER if role is Role.CLIENT else Role.CLIENT
+def _head(message: Message) -> int:
+    """Give the length of token and names together."""
+    return len(message.wait) + len(message.namespace) + len(message.room) + len(message.event)
 
 
 def _way(change: Change) -> str:
     return "enter" if change in (Change.CONNECT, Change.JOIN) else "exit"
 
 
-def _place(change: Change, message: Message) -> tuple[str, str | None]:
+def _place(change: Change, message: Message | _OpenAsk) -> tuple[str, str | None]:
     is_room = change in (Change.JOIN, Change.LEAVE)
     return message.namespace, message.room if is_room else None
 
