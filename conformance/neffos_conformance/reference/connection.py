@@ -514,6 +514,8 @@ class Connection:
         if body is None:
             return
         try:
+            if not isinstance(body, (str, bytes)):
+                raise TypeError(f"a native message is text or octets, not {body!r}")
             self.link.session.send_native(body)  # NM-7
             self.link.count(len(body))
         except MisuseError:  # the connection ended meanwhile
