@@ -62,6 +62,9 @@ ASKING_FACTOR: Final = 4
 """How many times ``Limits.waiting`` may wait while a handler waits for the peer's answer, which
 stands behind what waits."""
 
+LAST_WORDS: Final = 1.0
+"""Seconds for what is told of the end, after handlers that did not end were cancelled."""
+
 DEFAULT_TIMEOUT: Final = -1.0
 """Stands for the time that the limits name."""
 
@@ -362,12 +365,18 @@ class Connection:
         return self._limits.ask if timeout == DEFAULT_TIMEOUT else timeout
 
     async def drain_handlers(self, seconds: float) -> None:
-        """Let handlers finish what they are at, and cancel them after some seconds."""
+        """Let handlers finish what they are at, and cancel them after some seconds.
+
+        What has come about is told all the same, for which there is a little more time.
+        """
         try:
             async with asyncio.timeout(seconds):
                 await self._turns.idle()
         except TimeoutError:
-            self._turns.cancel()
+            self._turns.cancel(lambda event: isinstance(event, Changed | Closed))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS):
+                    await self._turns.idle()
 
     # ------------------------------------------------------------ events
 

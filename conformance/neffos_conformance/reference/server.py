@@ -210,7 +210,7 @@ class Server:
         except TimeoutError:
             for connection in there:
                 connection.link.abort()
-                await connection.drain_handlers(0)
+            await asyncio.gather(*(connection.drain_handlers(0) for connection in there))
 
     # ------------------------------------------------------------ for those who bring connections
 

@@ -27,7 +27,7 @@ class Turns(Generic[Item]):
         name: of the task, for those who debug.
     """
 
-    __slots__ = ("_after", "_begin", "_is_beginning", "_name", "_task", "_waiting")
+    __slots__ = ("_after", "_begin", "_is_beginning", "_is_cut", "_name", "_task", "_waiting")
 
     def __init__(
         self, begin: Callable[[Item], Work | None], after: Callable[[], Work | None], name: str
@@ -36,6 +36,7 @@ class Turns(Generic[Item]):
         self._after = after
         self._name = name
         self._is_beginning = False
+        self._is_cut = False
         self._waiting: deque[Item] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -72,10 +73,11 @@ class Turns(Generic[Item]):
         while self._task is not None:
             await asyncio.wait([self._task])
 
-    def cancel(self) -> None:
-        """Drop what waits, and interrupt what is at work."""
+    def cancel(self, keep: Callable[[Item], bool] = lambda _: False) -> None:
+        """Interrupt what is at work, and drop what waits, but for what is to be kept."""
         if self._task is not None:
-            self._waiting = None
+            self._waiting = deque(filter(keep, self._waiting or ()))
+            self._is_cut = True
             self._task.cancel()
 
     async def _run(self, work: Work) -> None:
@@ -89,7 +91,12 @@ class Turns(Generic[Item]):
                     await more
                 await self._pause()
         finally:
+            # Cancelled by others than `cancel`, there is no loop to go on in.
+            left = (self._waiting if self._is_cut else None) or ()
+            self._is_cut = False
             self._task = self._waiting = None
+            for item in left:
+                self.add(item)
 
     async def _pause(self) -> None:
         wait = self._after()
