@@ -1,3 +1,5 @@
+//go:build !next
+
 package main
 
 import (
@@ -11,6 +13,9 @@ import (
 	"github.com/kataras/iris/v12/websocket"
 	"github.com/kataras/neffos"
 )
+
+// frameworkSites are those of frameworks that serve the library.
+var frameworkSites = map[string]site{"iris": irisSite, "iris-mvc": controllerSite}
 
 // irisSite is the application served from routes of Iris.
 func irisSite(path string, patience time.Duration, complain func(error)) (http.Handler, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"time"
@@ -33,7 +34,7 @@ type site func(path string, patience time.Duration, complain func(error)) (http.
 
 // sites are what serve offers, by the names that it prints.
 func sites() map[string]site {
-	all := map[string]site{"iris": irisSite, "iris-mvc": controllerSite}
+	all := maps.Clone(frameworkSites)
 	for name, upgrade := range backends {
 		all[name] = librarySite(upgrade)
 	}
