@@ -185,6 +185,46 @@ async def test_cancel_interrupts_what_is_at_work_and_drops_what_waits():
 
 
 @asynchronous
+async def test_cancel_keeps_what_is_to_be_kept_and_what_comes_after_it():
+    worker = Worker()
+    worker.slow()
+    for item in "bcd":
+        worker.turns.add(item)
+    await asyncio.sleep(0)
+    worker.turns.cancel(lambda item: item == "c")
+    worker.turns.add("e")  # before the first has seen that it is cancelled
+    assert len(worker.turns) == 2
+    await worker.turns.idle()
+    assert worker.done == ["cancelled", "c", "e"]
+
+
+@asynchronous
+async def test_what_is_kept_may_take_time_itself():
+    worker = Worker()
+    worker.slow()
+    await asyncio.sleep(0)
+    worker.turns.cancel()
+    worker.slow().set_result("b")
+    await worker.turns.idle()
+    assert worker.done == ["cancelled", "b", "|"]
+
+
+@asynchronous
+async def test_what_an_item_done_at_once_adds_comes_behind_it():
+    done = []
+
+    def begin(item):
+        if item == "a":
+            turns.add("b")
+            turns.add("c")
+        done.append(item)
+
+    turns = Turns(begin, lambda: None, "test")
+    turns.add("a")
+    assert done == ["a", "b", "c"]
+
+
+@asynchronous
 async def test_cancel_does_nothing_where_nothing_is_at_work():
     worker = Worker()
     worker.turns.cancel()
