@@ -99,13 +99,15 @@ def decode(
             check_limits(payload, ";", limits, native)
         if native is _ONLY:
             return _native(payload, reading)
-        if reading is not _LENIENT:
+        if reading is not _LENIENT and not payload.isascii():
             return _text(payload, reading, native)
         head = payload if len(payload) <= _EAGER else payload[:_HEAD]
         try:
             wait, namespace, room, event, error, no_op, body = head.split(";", SEPARATORS)
         except ValueError:
             return _text(payload, reading, native)  # a head of unusual length, or no frame
+        if reading is not _LENIENT and (error not in _FLAGS or no_op not in _FLAGS):
+            return _text(payload, reading, native)  # the empty reply, or no strict frame
         if "@" in head:
             namespace = namespace.replace(ESCAPE, ";")
             room = room.replace(ESCAPE, ";")

@@ -21,14 +21,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from neffos_conformance.case import Case, select, server_cases
+from neffos_conformance.check import check_command
 from neffos_conformance.connection import Connection, DialError
 from neffos_conformance.driver import driver_command
 from neffos_conformance.embedded import embedded_server
 from neffos_conformance.frames import decode_command, encode_command
 from neffos_conformance.report import prepare_report, report, show, write_report
-from neffos_conformance.run import CASE_DEADLINE, Result, Verdict, run_cases
+from neffos_conformance.run import CASE_DEADLINE, Result, run_cases
 from neffos_conformance.serve import PEER, serve_command
 from neffos_conformance.transcript import header, save
+from neffos_conformance.verdict import Verdict
 
 EXIT_PASS: Final = 0
 EXIT_FAIL: Final = 1
@@ -45,6 +47,7 @@ def cli() -> None:
 cli.add_command(decode_command)
 cli.add_command(encode_command)
 cli.add_command(serve_command)
+cli.add_command(check_command)
 cli.add_command(driver_command)
 
 

@@ -15,24 +15,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from neffos_codec import COMPILED, first_surrogate
+from neffos_codec import COMPILED
 from neffos_conformance.case import Case, Expect, ExpectClosed, Silence
 from neffos_conformance.connection import Closed
-from neffos_conformance.run import Line, Result, Verdict
+from neffos_conformance.run import Line, Result
+from neffos_conformance.showing import COLOURS, payload_values, short
+from neffos_conformance.verdict import Verdict
 from neffos_protocol.catalogue import requirement
 
 REPORT_FORMAT: Final = 1
-
-_SHOWN: Final = 160
-"""Characters of a payload on the terminal; the report has it whole."""
-
-_COLOUR: Final = {
-    Verdict.PASS: "green",
-    Verdict.FAIL: "red",
-    Verdict.NON_STRICT: "yellow",
-    Verdict.INFORMATIONAL: "cyan",
-    Verdict.ERROR: "magenta",
-}
 
 
 def report(url: str, results: Sequence[Result], started: datetime) -> dict[str, Any]:
@@ -82,15 +73,10 @@ def line_values(line: Line) -> dict[str, Any]:
         "time": round(line.time, 6),
         "direction": "sent" if line.sent else "received",
     }
-    match line.content:
-        case str(text) if first_surrogate(text) < 0:
-            values["text"] = text
-        case str(text):
-            values["broken_text_hex"] = text.encode("utf-8", "surrogateescape").hex()
-        case bytes(octets):
-            values["hex"] = octets.hex()
-        case Closed(code, reason):
-            values["closed"] = {"code": code, "reason": reason}
+    if isinstance(line.content, Closed):
+        values["closed"] = {"code": line.content.code, "reason": line.content.reason}
+    else:
+        values |= payload_values(line.content)
     return values
 
 
@@ -102,7 +88,7 @@ def show(console: Console, results: Sequence[Result], command: str) -> None:
     table = Table(title="cases by family of requirements", title_justify="left")
     table.add_column("family")
     for verdict in Verdict:
-        table.add_column(verdict.value, justify="right", style=_COLOUR[verdict])
+        table.add_column(verdict.value, justify="right", style=COLOURS[verdict])
     families = dict.fromkeys(result.case.id.split("-")[0] for result in results)
     for family in families:
         counts = _counts([r for r in results if r.case.id.split("-")[0] == family])
@@ -114,7 +100,7 @@ def show(console: Console, results: Sequence[Result], command: str) -> None:
 
 
 def _show_failure(console: Console, result: Result, command: str) -> None:
-    colour = _COLOUR[result.verdict]
+    colour = COLOURS[result.verdict]
     case = result.case
     console.print(f"[bold {colour}]{result.verdict.value}[/] [bold]{case.id}[/] {case.title}")
     for id_ in case.requirements:
@@ -143,10 +129,7 @@ def _expected(case: Case, result: Result) -> str:
 
 
 def _short(content: str | bytes | Closed) -> str:
-    if isinstance(content, Closed):
-        return str(content)
-    shown = repr(content) if isinstance(content, str) else f"binary {content!r}"
-    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}… ({len(content)} in all)"
+    return str(content) if isinstance(content, Closed) else short(content)
 
 
 def _counts(results: Sequence[Result]) -> Counter[Verdict]:

@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum, unique
 from typing import Final
 
 from neffos_codec import DecodeError, decode
@@ -18,7 +17,7 @@ from neffos_conformance.case import START_STEPS, Case, Expect, ExpectClosed, Sen
 from neffos_conformance.connection import Closed, Connection, DialError
 from neffos_conformance.match import Bindings, difference, fill
 from neffos_conformance.transcript import Entry, Opened
-from neffos_protocol.catalogue import Level, requirement
+from neffos_conformance.verdict import Verdict, verdict_on
 
 CASE_DEADLINE: Final = 5.0
 """Seconds that one case may take. A server on this machine answers in milliseconds; one
@@ -31,21 +30,6 @@ too few to look like an attack."""
 BARRIER_TOKEN: Final = "$barrier"  # noqa: S105  # no password
 BARRIER: Final = f"{BARRIER_TOKEN};no such namespace;;_OnNamespaceConnect;0;0;"
 """An ask that every server answers in any state after the handshake, and in order."""
-
-
-@unique
-class Verdict(StrEnum):
-    """What came of a case."""
-
-    PASS = "pass"  # noqa: S105  # no password
-    FAIL = "fail"
-    """A MUST is broken."""
-    NON_STRICT = "non-strict"
-    """A SHOULD is not followed."""
-    INFORMATIONAL = "informational"
-    """What the peer does differently is left to it."""
-    ERROR = "error"
-    """The case could not be run to its end for a reason outside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,26 +77,9 @@ class Result:
         ]
 
 
-_WEIGHT: Final = {
-    Level.MUST: Verdict.FAIL,
-    Level.MUST_NOT: Verdict.FAIL,
-    Level.SHOULD: Verdict.NON_STRICT,
-    Level.SHOULD_NOT: Verdict.NON_STRICT,
-    Level.MAY: Verdict.INFORMATIONAL,
-    Level.UNSPECIFIED: Verdict.INFORMATIONAL,
-}
-
-
 def verdict_on_failure(case: Case) -> Verdict:
-    """Say how much it weighs when a peer does not do what a case expects.
-
-    That is the catalogue's to say, by the strongest requirement that the case shows.
-    """
-    weights = {_WEIGHT[requirement(id_).level] for id_ in case.requirements}
-    for verdict in (Verdict.FAIL, Verdict.NON_STRICT):
-        if verdict in weights:
-            return verdict
-    return Verdict.INFORMATIONAL
+    """Say how much it weighs when a peer does not do what a case expects."""
+    return verdict_on(case.requirements)
 
 
 class _MismatchError(Exception):

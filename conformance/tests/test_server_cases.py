@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator
 from neffos_conformance.case import Case, select, server_cases
 from neffos_conformance.embedded import Serve, embedded_server
 from neffos_conformance.mutants import BROKEN_REQUIREMENT, MUTANTS
-from neffos_conformance.run import Result, Verdict, run_cases, verdict_on_failure
+from neffos_conformance.run import Result, run_cases, verdict_on_failure
+from neffos_conformance.verdict import Verdict
 from neffos_protocol.catalogue import divergences, requirements
 
 SHORT = 1.0

@@ -53,6 +53,8 @@ _INPUTS: Final[dict[type[Handshake], tuple[str, str]]] = {
 }
 """What sending each handshake message is to its sender's table, and to its receiver's."""
 
+_STRICT: Final = Reading.STRICT
+_LIVE: Final = MEMBERSHIP.live
 _OPEN: Final = "open"
 _CLOSED: Final = "closed"
 
@@ -141,8 +143,15 @@ class Monitor:
                 return found
             if self._shake(me, other, payload, found):
                 return found
-        message = self._frame(me.role, payload, found)
-        if message is not None:
+        try:
+            # What the strict reading takes, the lenient one reads as the same.
+            message = decode(payload, reading=_STRICT, native=self._native)
+        except CodecError as broken:
+            loose = self._loosely(me.role, payload, broken, found)
+            if loose is None:
+                return found
+            message = loose
+        if not isinstance(message, NativeMessage):
             self._message(me, other, message, found)
         return found
 
@@ -181,83 +190,85 @@ class Monitor:
 
     # ------------------------------------------------------------ frames
 
-    def _frame(self, sender: Role, payload: Payload, found: list[Finding]) -> Message | None:
-        """Read a frame leniently, and hold its sender to the strict reading."""
+    def _loosely(
+        self, sender: Role, payload: Payload, broken: CodecError, found: list[Finding]
+    ) -> Message | NativeMessage | None:
+        """Read leniently what the strict reading refused, and hold that against its sender."""
         try:
-            # What the strict reading takes, the lenient one reads as the same.
-            message = decode(payload, reading=Reading.STRICT, native=self._native)
-        except CodecError as broken:
-            try:
-                message = decode(payload, native=self._native)
-            except DecodeError as error:
-                if error.reason is Reason.SEPARATORS:
-                    self._find(found, "NM-1", sender, "a native message for a peer of frames")
-                return None
-            if not isinstance(message, NativeMessage):
-                self._find(found, broken.requirement, sender, broken.explanation)
-        return None if isinstance(message, NativeMessage) else message
+            message = decode(payload, native=self._native)
+        except DecodeError as error:
+            if error.reason is Reason.SEPARATORS:
+                self._find(found, "NM-1", sender, "a native message for a peer of frames")
+            return None
+        if not isinstance(message, NativeMessage):
+            self._find(found, broken.requirement, sender, broken.explanation)
+        return message
 
     def _message(self, me: _Peer, other: _Peer, message: Message, found: list[Finding]) -> None:
         if message.is_error and not message.body:
             self._find(found, "FR-9", me.role, "an error without a text")
         wait = message.wait
-        if wait and self._is_reply(me, other, message, found):
+        if wait and self._is_reply(me, other, wait, message, found):
             return
-        change = CHANGE_OF.get(message.event)
+        namespace, room, event = message.namespace, message.room, message.event
+        is_kept = len(wait) + len(namespace) + len(room) + len(event) <= MAX_HEAD
+        change = CHANGE_OF.get(event)
         if change is not None:
             if not wait or message.is_no_op:
                 requirement = "NS-2" if change is Change.CONNECT else "NS-10"
-                self._find(found, requirement, me.role, f"{message.event} that nobody will act on")
+                self._find(found, requirement, me.role, f"{event} that nobody will act on")
                 return
-            place = _place(change, message)
-            if _head(message) > MAX_HEAD:
+            if not is_kept:
                 return
+            place = _place(change, namespace, room)
             me.states[place] = _next(MEMBERSHIP, me.states.get(place, "out"), _way(change))
             _trim(me.states)
-        elif message.event in LOCAL_ONLY:
-            self._find(found, "EV-5", me.role, f"{message.event} is a notice inside one peer")
+        elif event in LOCAL_ONLY:
+            self._find(found, "EV-5", me.role, f"{event} is a notice inside one peer")
         else:
-            self._check_membership(me, message, found)
+            self._check_membership(me, namespace, room, found)
         if wait:
             if wait in me.asks:
                 self._find(found, "AR-5", me.role, f"the token {wait!r} is still in use")
-            if _head(message) <= MAX_HEAD:
+            if is_kept:
                 me.asks[wait] = _OpenAsk(
-                    self._number,
-                    message.namespace,
-                    message.room,
-                    message.event,
-                    message.is_binary,
-                    change,
+                    self._number, namespace, room, event, message.is_binary, change
                 )
-                _trim(me.asks)
+                if len(me.asks) > MAX_REMEMBERED:
+                    me.asks.popitem(last=False)
 
-    def _check_membership(self, me: _Peer, message: Message, found: list[Finding]) -> None:
-        if not self._may_be_in(me, (message.namespace, None)):
-            text = f"an event for namespace {message.namespace!r}, which is not connected"
+    def _check_membership(self, me: _Peer, namespace: str, room: str, found: list[Finding]) -> None:
+        place: tuple[str, str | None] = namespace, None
+        if me.states.get(place) not in _LIVE and not self._was_in(me, place):
+            text = f"an event for namespace {namespace!r}, which is not connected"
             self._find(found, "NS-11", me.role, text)
-        elif message.room and not self._may_be_in(me, (message.namespace, message.room)):
-            text = f"an event for room {message.room!r}, which is not joined"
-            self._find(found, "RM-10", me.role, text)
+        elif room:
+            place = namespace, room
+            if me.states.get(place) not in _LIVE and not self._was_in(me, place):
+                text = f"an event for room {room!r}, which is not joined"
+                self._find(found, "RM-10", me.role, text)
 
-    def _may_be_in(self, me: _Peer, place: tuple[str, str | None]) -> bool:
-        if me.states.get(place, "out") in MEMBERSHIP.live:
-            return True
+    def _was_in(self, me: _Peer, place: tuple[str, str | None]) -> bool:
+        """Whether the peer may not have read yet that it left."""
         left = me.left.get(place)
         return left is not None and self._at is not me.role and me.read < left
 
     # ------------------------------------------------------------ replies
 
-    def _is_reply(self, me: _Peer, other: _Peer, message: Message, found: list[Finding]) -> bool:
+    def _is_reply(
+        self, me: _Peer, other: _Peer, wait: str, message: Message, found: list[Finding]
+    ) -> bool:
         """Whether this answers, or claims to answer, an ask of the other peer."""
-        wait = message.wait
         ask = other.asks.pop(wait, None)
         if ask is None and EXCHANGE_MARKER in wait:
             ask = other.asks.pop(parse_wait(wait).token, None)
         if ask is not None:
-            me.read = max(me.read, ask.number)
-            other.answered[wait] = None
-            _trim(other.answered)
+            if ask.number > me.read:
+                me.read = ask.number
+            answered = other.answered
+            answered[wait] = None
+            if len(answered) > MAX_REMEMBERED:
+                answered.popitem(last=False)
             self._check_reply(me, other, ask, message, found)
             return True
         if wait in other.answered:
@@ -306,7 +317,7 @@ class Monitor:
                 self._find(found, "AR-20", me.role, text)
             elif message.is_binary:
                 self._find(found, "FR-13", me.role, "an empty reply is text")
-        self._follow(me, other, ask.change, _place(ask.change, ask), done)
+        self._follow(me, other, ask.change, _place(ask.change, ask.namespace, ask.room), done)
 
     def _follow(
         self, me: _Peer, other: _Peer, change: Change, place: tuple[str, str | None], done: bool
@@ -320,7 +331,7 @@ class Monitor:
         for peer in (me, other):
             if way == "exit" and done:
                 self._leave(peer, place, by_reply=peer is other)
-            elif peer.states.get(place) in MEMBERSHIP.live:
+            elif peer.states.get(place) in _LIVE:
                 peer.left.pop(place, None)
             if peer.states.get(place) == "out":
                 del peer.states[place]
@@ -345,18 +356,13 @@ def _trim(*memories: OrderedDict[Any, Any]) -> None:
             remembered.popitem(last=False)
 
 
-def _head(message: Message) -> int:
-    """Give the length of token and names together."""
-    return len(message.wait) + len(message.namespace) + len(message.room) + len(message.event)
-
-
 def _way(change: Change) -> str:
     return "enter" if change in (Change.CONNECT, Change.JOIN) else "exit"
 
 
-def _place(change: Change, message: Message | _OpenAsk) -> tuple[str, str | None]:
+def _place(change: Change, namespace: str, room: str) -> tuple[str, str | None]:
     is_room = change in (Change.JOIN, Change.LEAVE)
-    return message.namespace, message.room if is_room else None
+    return namespace, room if is_room else None
 
 
 def _next(machine: Machine, state: str, input_: str) -> str:
