@@ -120,8 +120,9 @@ class PumpedTransport:
         self._start()
 
     def pause(self) -> None:
-        """Let ``readable`` wait."""
-        self._may_read.clear()
+        """Let ``readable`` wait, unless this is ending: whoever reads is who sees the end."""
+        if self._ending is None:
+            self._may_read.clear()
 
     def resume(self) -> None:
         """Let ``readable`` return."""
@@ -135,6 +136,7 @@ class PumpedTransport:
         """Say goodbye behind what waits."""
         if self._ending is None:
             self._ending = code, reason
+            self._may_read.set()  # for the answer
             self._start()
 
     def abort(self) -> None:
@@ -164,5 +166,6 @@ class PumpedTransport:
             logging.getLogger(LOGGER).debug("a message could not be sent", exc_info=True)
             self._ending = self._ending or (1006, "")
             self._waiting.clear()
+            self._may_read.set()
         finally:
             self._pump = None
