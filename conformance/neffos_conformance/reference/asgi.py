@@ -51,7 +51,11 @@ async def _websocket(server: Server, scope: Scope, receive: Receive, send: Send)
     if isinstance(connection, HTTPStatus):
         await _refuse(scope, send, connection)
         return
-    await send({"type": "websocket.accept"})
+    try:
+        await send({"type": "websocket.accept"})
+    except BaseException:
+        connection.link.abort()  # it has a place until it has ended
+        raise
     await _carry(connection, server, receive, send)
 
 
