@@ -45,16 +45,23 @@ class Host(uvicorn.Server):
     """
 
     def __init__(self, app: Any, **settings: Any) -> None:
-        super().__init__(uvicorn.Config(app, log_config=None, log_level="warning", **settings))
+        # Should a handler hang, the test is to fail, and not to wait for it.
+        settings = {"log_config": None, "timeout_graceful_shutdown": 2, **settings}
+        super().__init__(uvicorn.Config(app, **settings))
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
+        self._is_over = asyncio.Event()
         self._task = asyncio.create_task(self.serve([self._socket]))
 
     def url(self, path: str = "/") -> str:
         return f"ws://127.0.0.1:{self.port}{path}"
 
+    async def main_loop(self) -> None:
+        """Wait for the end; uvicorn looks ten times a second, and forty tests wait for it."""
+        await self._is_over.wait()
+
     async def stop(self) -> None:
-        self.should_exit = True
+        self._is_over.set()
         await self._task
 
 
@@ -120,7 +127,7 @@ def test_two_clients_talk(mount, ws):
             await bob.connect("chat")
             for body in ("hi; ünïcode", b"\x00;\xff", "", LARGE):
                 assert (await chat.ask("echo", body)).body == body
-                assert (await chat.ask("shout", body)).body == "done"
+                await chat.ask("shout", body)
                 assert await shouted.get() == body
 
     asyncio.run(run())
@@ -353,8 +360,8 @@ async def never_reading(url: str, event: str) -> AsyncIterator[Any]:
 @pytest.mark.parametrize(
     ("event", "limits"),
     [
-        ("flood", Limits(high_water=64 << 10, backlog=1 << 20)),
-        ("pour", Limits(high_water=64 << 10, write=0.1)),
+        ("flood", Limits(high_water=64 << 10, backlog=1 << 20, close=0.1)),
+        ("pour", Limits(high_water=64 << 10, backlog=1 << 30, write=0.1, close=0.1)),
     ],
 )
 @pytest.mark.parametrize("ws", IMPLEMENTATIONS)
@@ -373,7 +380,7 @@ def test_who_does_not_read_is_cut_off(event, limits, ws):
 def test_the_end_of_who_does_not_read_is_noticed(ws):
     async def run() -> None:
         ends = Ends()
-        limits = Limits(high_water=64 << 10, write=None)
+        limits = Limits(high_water=64 << 10, backlog=1 << 30, write=None)
         server = Server({"chat": {"pour": pour}}, limits=limits, on_disconnect=ends)
         async with hosted(server, ws=ws) as host:
             async with never_reading(host.url(), "pour") as peer:
