@@ -26,6 +26,7 @@ from neffos_conformance.connection import Connection, DialError
 from neffos_conformance.driver import driver_command
 from neffos_conformance.embedded import embedded_server
 from neffos_conformance.frames import decode_command, encode_command
+from neffos_conformance.record import record_command
 from neffos_conformance.report import prepare_report, report, show, write_report
 from neffos_conformance.run import CASE_DEADLINE, Result, run_cases
 from neffos_conformance.serve import PEER, serve_command
@@ -48,6 +49,7 @@ cli.add_command(decode_command)
 cli.add_command(encode_command)
 cli.add_command(serve_command)
 cli.add_command(check_command)
+cli.add_command(record_command)
 cli.add_command(driver_command)
 
 

@@ -1,7 +1,7 @@
-"""One WebSocket connection of the suite to a server under test.
+"""One WebSocket connection of the suite to a peer, be it a server or a client.
 
 Built on the I/O-free half of ``websockets``, because the suite must see what a comfortable
-client hides: text that is not UTF-8, and whether an end came with a close frame or without.
+library hides: text that is not UTF-8, and whether an end came with a close frame or without.
 It knows messages, not frames of neffos.
 """
 
@@ -12,12 +12,15 @@ import contextlib
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidHandshake, InvalidURI
 from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
 from websockets.protocol import State
+from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
 MAX_MESSAGE: Final = 64 << 20
@@ -37,6 +40,9 @@ MAX_BACKLOG: Final = 4 << 20
 
 CLOSE_DEADLINE: Final = 1.0
 """Seconds for a goodbye to reach a peer; one that does not read never gets it."""
+
+REQUEST_DEADLINE: Final = 10.0
+"""Seconds for a client's request to be whole."""
 
 READ_SIZE: Final = 1 << 16
 """Octets read from the socket at a time."""
@@ -77,27 +83,46 @@ class Closed:
 
 
 class Connection:
-    """A dialled connection: payloads out, payloads and at last a ``Closed`` in."""
+    """An upgraded connection: payloads out, payloads and at last a ``Closed`` in.
+
+    Args:
+        protocol: the WebSocket protocol, of either side.
+        reader: what comes from the peer.
+        writer: what goes to it.
+        is_patient: a peer that sends faster than is received waits; by default it is cut off.
+    """
 
     def __init__(
         self,
-        protocol: ClientProtocol,
+        protocol: ClientProtocol | ServerProtocol,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        *,
+        is_patient: bool = False,
     ) -> None:
         self._protocol = protocol
         self._reader = reader
         self._writer = writer
+        self._is_patient = is_patient
+        self._has_room = asyncio.Event()
         self._incoming: asyncio.Queue[str | bytes | Closed] = asyncio.Queue()
         self._waiting_octets = 0
         self._cut = ""
         self._parts: list[bytes] = []
         self._part_kind = Opcode.TEXT
         self._task: asyncio.Task[None] | None = None
+        self._request: Request | None = None
 
     @classmethod
-    async def dial(cls, url: str, headers: Mapping[str, str] | None = None) -> Connection:
+    async def dial(
+        cls, url: str, headers: Mapping[str, str] | None = None, *, is_patient: bool = False
+    ) -> Connection:
         """Open a TCP (or TLS) connection and upgrade it.
+
+        Args:
+            url: ``ws://…`` or ``wss://…``.
+            headers: further headers of the request; names that it has already are replaced.
+            is_patient: see above.
 
         Raises:
             DialError: with the HTTP status where an answer came but no upgrade.
@@ -113,9 +138,12 @@ class Connection:
         except (OSError, UnicodeError) as error:
             raise DialError(f"no connection to {host}:{port}: {error}") from error
         protocol = ClientProtocol(uri, max_size=MAX_MESSAGE)
-        connection = cls(protocol, reader, writer)
+        connection = cls(protocol, reader, writer, is_patient=is_patient)
         request = protocol.connect()
-        request.headers.update(headers or {})
+        for name, value in (headers or {}).items():
+            if name in request.headers:
+                del request.headers[name]
+            request.headers[name] = value
         protocol.send_request(request)
         connection._flush()
         try:
@@ -133,6 +161,31 @@ class Connection:
             raise DialError(_why(protocol.handshake_exc), status)
         connection._task = asyncio.create_task(connection._read(), name=f"read {url}")
         return connection
+
+    @classmethod
+    async def incoming(
+        cls,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        is_patient: bool = False,
+    ) -> Incoming | None:
+        """Read the request of a client that has connected; ``None`` where none came in time."""
+        protocol = ServerProtocol(max_size=MAX_MESSAGE)
+        connection = cls(protocol, reader, writer, is_patient=is_patient)
+        try:
+            async with asyncio.timeout(REQUEST_DEADLINE):
+                while connection._request is None:
+                    data = await reader.read(READ_SIZE)
+                    connection._feed(data)
+                    if not data or protocol.handshake_exc is not None:
+                        break
+        except (OSError, TimeoutError):
+            pass
+        if connection._request is None:
+            await connection.close()
+            return None
+        return Incoming(connection._request, connection, protocol)
 
     async def send(self, payload: str | bytes) -> None:
         """Send one message: ``str`` as text (surrogate escapes as their octets), else binary.
@@ -157,10 +210,24 @@ class Connection:
             self._incoming.put_nowait(item)
         else:
             self._waiting_octets -= len(_octets(item))
+            if not self._is_full():
+                self._has_room.set()
         return item
 
+    def abort(self) -> None:
+        """End TCP at once, without a goodbye."""
+        self._writer.transport.abort()
+
+    async def say_goodbye(self, code: int = 1000, reason: str = "") -> None:
+        """Send a close frame where that is still possible; ``receive`` gives the answer."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(code, reason)
+            self._flush()
+            with contextlib.suppress(OSError):
+                await self._writer.drain()
+
     async def close(self) -> None:
-        """Say goodbye with code 1000 where that is still possible, and let go of the socket."""
+        """Say goodbye where that is still possible, and let go of the socket."""
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(1000)
             self._flush()
@@ -184,6 +251,9 @@ class Connection:
                 self._check_harm()
                 if not data:
                     break
+                while self._is_patient and self._is_full():
+                    self._has_room.clear()
+                    await self._has_room.wait()
         except OSError:
             pass
         received = self._protocol.close_rcvd
@@ -195,8 +265,11 @@ class Connection:
         else:
             self._incoming.put_nowait(Closed(None))
 
+    def _is_full(self) -> bool:
+        return self._incoming.qsize() > MAX_WAITING or self._waiting_octets > MAX_WAITING_OCTETS
+
     def _check_harm(self) -> None:
-        if self._incoming.qsize() > MAX_WAITING or self._waiting_octets > MAX_WAITING_OCTETS:
+        if self._is_full() and not self._is_patient:
             self._cut = "more messages than any case expects"
         elif len(self._parts) > MAX_PARTS:
             self._cut = "a message in too many fragments"
@@ -211,8 +284,10 @@ class Connection:
         else:
             self._protocol.receive_eof()
         for event in self._protocol.events_received():
-            if isinstance(event, Frame):  # the other is the answer to the upgrade
+            if isinstance(event, Frame):
                 self._take(event)
+            elif isinstance(event, Request):  # else it is the answer to ours
+                self._request = event
         self._flush()
 
     def _take(self, frame: Frame) -> None:
@@ -240,6 +315,36 @@ class Connection:
             elif self._writer.can_write_eof():
                 with contextlib.suppress(OSError):
                     self._writer.write_eof()
+
+
+class Incoming:
+    """A client's request that was not answered yet.
+
+    Attributes:
+        request: method, path and headers.
+    """
+
+    def __init__(self, request: Request, connection: Connection, protocol: ServerProtocol) -> None:
+        self.request = request
+        self._connection = connection
+        self._protocol = protocol
+
+    def accept(self) -> Connection | None:
+        """Upgrade the connection; ``None`` where the request is none for that, which is said."""
+        response = self._protocol.accept(self.request)
+        self._protocol.send_response(response)
+        self._connection._flush()
+        if self._protocol.state is not State.OPEN:
+            return None
+        self._connection._task = asyncio.create_task(self._connection._read(), name="read client")
+        return self._connection
+
+    async def refuse(self, status: int, headers: Mapping[str, str] | None = None) -> None:
+        """Answer with an HTTP status in place of an upgrade, and end."""
+        response = self._protocol.reject(HTTPStatus(status), "")
+        response.headers.update(headers or {})
+        self._protocol.send_response(response)
+        await self._connection.close()
 
 
 def _octets(payload: str | bytes) -> bytes:

@@ -164,7 +164,7 @@ class Diagram:
         is_read_whole: the recording was read to its end.
         faults: how often each requirement was broken, whether shown or not.
         hidden_faults: those of them that were broken in rows left out.
-        unjudged: messages of connections too many to be judged.
+        unjudged: lines of connections that are too many to be judged.
         is_empty: there is no line at all.
     """
 
@@ -396,7 +396,7 @@ def _words(message: Message, from_client: bool, talk: _Talk) -> tuple[Kind, str]
         if asked is not None:
             return _reply(message, f"{token} ({asked})")
         if message.is_empty_reply or (message.is_error and meaning.kind is foreign):
-            return _reply(message, f"{token}, which was not asked here")
+            return _reply(message, f"{token}, for which no ask waits")
     change = CHANGE_OF.get(message.event)
     if change is not None:
         what = _about(change, message)
@@ -455,15 +455,16 @@ def _end(closed: Closed) -> str:
 
 def name(text: str) -> str:
     """Give a name, an id or a token as it stands in a sentence; quoted where it is not plain."""
+    text = text[:KEPT]
     if _PLAIN.fullmatch(text):
         return shorten(text, _SHOWN_NAME)
-    return f'"{shorten(visible(text[:KEPT]), _SHOWN_NAME)}"'
+    return f'"{shorten(visible(text), _SHOWN_NAME)}"'
 
 
 def quoted(body: str | bytes) -> str:
     """Give a body or a text as it stands in a sentence."""
     if isinstance(body, bytes):
-        return f"{len(body)} octet{'' if len(body) == 1 else 's'}"
+        return f"[{len(body)} octet{'' if len(body) == 1 else 's'}]"
     return f'"{shorten(visible(body[:KEPT]), _SHOWN_BODY)}"'
 
 
@@ -596,11 +597,11 @@ _STEP_X: Final = 5.0
 
 _LINE: Final = 17
 _ARROW: Final = 12
-_GAP: Final = 12
+_GAP: Final = 20
 _HEAD: Final = 40
 """Heights in pixels: a line of text, what an arrow needs, between two rows, above the first."""
 
-_TEXT: Final = 46
+_TEXT: Final = 42
 """Cells of text beside one lifeline on a telephone of 360 pixels."""
 
 
@@ -681,8 +682,8 @@ def _placed(arrow: Arrow, y: int, cells: int, client_x: float, is_marked: bool) 
     notes: list[str] = []
     for fault in arrow.faults:
         notes += wrap(told(fault), cells)
-    arrow_y = _LINE * len(words) + _ARROW // 2
-    height = _LINE * (len(words) + 1 + len(notes)) + _ARROW
+    arrow_y = _LINE * len(words) + 4
+    height = _LINE * (len(words) + 1 + len(notes)) + _ARROW - 2
     ends = (client_x, SERVER_X) if arrow.from_client else (SERVER_X, client_x)
     return Placed(arrow, y, height, words, arrow_y, *ends, below, tuple(notes))
 
