@@ -113,7 +113,9 @@ class Client:
         self._wanted: dict[str, set[str]] = {}
         self._is_leaving = False
         self._reader: asyncio.Task[None] | None = None
+        self._was_open = False
         self._again: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
         self.connection = Connection(
             self._session(),
@@ -158,9 +160,13 @@ class Client:
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """End the connection, and do not open it again. Returns once it has ended."""
         self._is_leaving = True
-        if self._again is not None:
-            self._again.cancel()
+        again, self._again = self._again, None
+        if again is not None:
+            again.cancel()
         self.connection.close(code, reason)
+        if again is not None:
+            await asyncio.wait([again])
+            self._finish(Cause.LOCAL)
         await self.wait_closed()
 
     async def wait_closed(self) -> None:
@@ -199,7 +205,7 @@ class Client:
             return await connect(
                 self._url,
                 additional_headers=headers,
-                ssl=self._tls,
+                **({} if self._tls is None else {"ssl": self._tls}),
                 compression=None,  # frames are small, and its windows are not
                 open_timeout=None,  # the caller's deadline is above
                 ping_interval=limits.heartbeat,
@@ -208,8 +214,6 @@ class Client:
                 max_size=limits.session.payload,
                 user_agent_header=None,
             )
-        except InvalidURI as error:
-            raise DialError(f"{self._url!r} is no WebSocket URL: {error}") from error
         except InvalidStatus as error:
             status = error.response.status_code
             raise DialError(
@@ -219,6 +223,8 @@ class Client:
             if isinstance(error, TimeoutError):
                 raise
             raise DialError(f"no connection to {self._url}: {error}") from error
+        except (InvalidURI, ValueError) as error:  # some TLS errors are both, and are above
+            raise DialError(f"{self._url!r} is no WebSocket URL: {error}") from error
 
     async def _shake_hands(self, socket: ClientConnection) -> None:
         link = self.connection.link
@@ -236,6 +242,7 @@ class Client:
         link.flush()
         self._reader = asyncio.create_task(self._read(socket, transport), name="neffos receive")
         if link.session.is_open:  # native-only
+            self._was_open = True
             return
         try:
             await link.opened
@@ -283,20 +290,24 @@ class Client:
             del self._wanted[event.namespace]
 
     def _closed(self, _: Connection, cause: Cause) -> None:
-        was_open = bool(self.connection.id)
-        may_return = self._reconnect is not None and not self._is_leaving and was_open
         if self._again is not None:
             return  # it is being tried already
+        self._was_open = self._was_open or bool(self.connection.id)
+        may_return = self._reconnect is not None and not self._is_leaving and self._was_open
         if may_return and cause is not Cause.LOCAL:
             self._again = asyncio.create_task(self._return(cause), name="neffos reconnect")
         else:
-            self._again = asyncio.create_task(self._end(cause), name="neffos end")
+            self._finish(cause)
+
+    def _finish(self, cause: Cause) -> None:
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._end(cause), name="neffos end")
 
     async def _end(self, cause: Cause) -> None:
         try:
             if self.connection.link.is_attached:
                 await self.connection.wait_closed()
-            if self._on_close is not None:
+            if self._on_close is not None and self._was_open:
                 given = self._on_close(self, cause)
                 if given is not None:
                     await given
@@ -308,40 +319,43 @@ class Client:
     # ------------------------------------------------------------ coming back
 
     async def _return(self, cause: Cause) -> None:
-        """Open the connection again, as often as it takes or is allowed."""
+        """Open the connection again, and tell of it, or of the end."""
+        is_back = await self._dial_again()
+        if is_back:
+            await self._restore()
+        self._again = None
+        if not is_back:
+            self._finish(cause)
+        elif not self.is_open:  # it was lost again meanwhile
+            self._closed(self.connection, cause)
+        elif self._on_reconnect is not None:
+            try:
+                given = self._on_reconnect(self)
+                if given is not None:
+                    await given
+            except Exception:
+                log.exception("what was to be done after a reconnection failed")
+
+    async def _dial_again(self) -> bool:
+        """Dial as often as it takes or is allowed; tell whether that helped."""
         policy = self._reconnect or Reconnect()
         number = 0
-        try:
-            while policy.tries is None or number < policy.tries:
-                number += 1
-                await asyncio.sleep(policy.wait(number))
-                try:
-                    if policy.probe:
-                        await asyncio.to_thread(self._probe)
-                    self.connection.renew(self._session())
-                    await self.dial(number)
-                except RefusedError as error:
-                    log.warning("%s does not take this client back: %s", self._url, error.text)
-                    break
-                except (DialError, OSError, http.client.HTTPException) as error:
-                    log.info("try %d to reach %s again: %s", number, self._url, error)
-                    continue
-                await self._restore()
-                self._again = None
-                if not self.is_open:  # it was lost again meanwhile
-                    self._closed(self.connection, cause)
-                    return
-                if self._on_reconnect is not None:
-                    given = self._on_reconnect(self)
-                    if given is not None:
-                        await given
-                return
-        except asyncio.CancelledError:
-            if not self._is_leaving:
-                raise
-        except Exception:
-            log.exception("a reconnection failed")
-        await self._end(cause)
+        while policy.tries is None or number < policy.tries:
+            number += 1
+            await asyncio.sleep(policy.wait(number))
+            try:
+                if policy.probe:
+                    await asyncio.to_thread(self._probe)
+                self.connection.renew(self._session())
+                await self.dial(number)
+            except RefusedError as error:
+                log.warning("%s does not take this client back: %s", self._url, error.text)
+                return False
+            except (DialError, OSError, http.client.HTTPException) as error:
+                log.info("try %d to reach %s again: %s", number, self._url, error)
+            else:
+                return True
+        return False
 
     def _probe(self) -> None:
         """See that an HTTP server answers, whatever it answers (TR-5)."""
@@ -366,12 +380,18 @@ class Client:
         for name, rooms in wanted.items():
             try:
                 namespace = await self.connect(name)
-                for room in sorted(rooms):
-                    await namespace.join(room)
-            except (NeffosError, MisuseError) as error:
-                log.warning("namespace %r was not restored whole: %s", name, error)
-                if isinstance(error, ReplyError) and name not in self.connection.namespaces:
+            except Exception as error:  # a controller's factory may raise anything
+                log.warning("namespace %r was not restored: %s", name, error)
+                if isinstance(error, ReplyError):
                     self._wanted.pop(name, None)
+                continue
+            for room in sorted(rooms):
+                try:
+                    await namespace.join(room)
+                except (NeffosError, MisuseError) as error:
+                    log.warning("room %r of %r was not restored: %s", room, name, error)
+                    if isinstance(error, ReplyError):
+                        self._wanted.get(name, set()).discard(room)
 
 
 async def dial(
