@@ -96,13 +96,18 @@ async def listening(
         )
 
     def incoming() -> Socket:
-        socket = Socket(decide, limits, sockets.discard)
-        sockets.add(socket)
-        return socket
+        return Socket(decide, limits, sockets)
 
     servers = list(served.values()) if isinstance(served, Mapping) else [served]
     limits = servers[0].limits
-    listener = await loop.create_server(incoming, host, port, ssl=tls, backlog=BACKLOG)
+    listener = await loop.create_server(
+        incoming,
+        host,
+        port,
+        ssl=tls,
+        ssl_handshake_timeout=limits.handshake if tls else None,  # SEC-4
+        backlog=BACKLOG,
+    )
     bound = listener.sockets[0].getsockname()
     try:
         yield Listener(host, bound[1], tls is not None)

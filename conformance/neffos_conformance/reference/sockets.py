@@ -41,13 +41,12 @@ class Socket(asyncio.Protocol):
     Args:
         decide: says what becomes of its request.
         limits: the bounds.
-        gone: told when it has ended.
+        there: the sockets that are open; this one is among them while it is.
     """
 
     __slots__ = (
         "_close_timer",
         "_decide",
-        "_gone",
         "_heartbeat",
         "_is_failed",
         "_is_paused",
@@ -59,14 +58,15 @@ class Socket(asyncio.Protocol):
         "_pong_due",
         "_protocol",
         "_receiver",
+        "_there",
         "_transport",
         "opened_at",
     )
 
-    def __init__(self, decide: Decide, limits: Limits, gone: Callable[[Socket], None]) -> None:
+    def __init__(self, decide: Decide, limits: Limits, there: set[Socket]) -> None:
         self._decide = decide
         self._limits = limits
-        self._gone = gone
+        self._there = there
         self._loop = asyncio.get_running_loop()
         self._protocol = ServerProtocol(max_size=limits.session.payload)
         self._receiver: Receiver | None = None
@@ -84,6 +84,7 @@ class Socket(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the upgrade, for a while (SEC-4)."""
+        self._there.add(self)  # not before: where TLS fails, there is no end to be told of
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(self._limits.high_water)
         if self._limits.handshake is not None:
@@ -112,7 +113,7 @@ class Socket(asyncio.Protocol):
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
             receiver.lost(received.code if received else None, received.reason if received else "")
-        self._gone(self)
+        self._there.discard(self)
 
     def pause_writing(self) -> None:
         """Pass on that the network does not keep up."""
