@@ -201,11 +201,13 @@ class Client:
         if tries:
             headers[RECONNECT_HEADER] = str(tries)
         limits = self._limits
+        # For wss, none is the default, and `None` an error.
+        tls: dict[str, Any] = {} if self._tls is None else {"ssl": self._tls}
         try:
             return await connect(
                 self._url,
                 additional_headers=headers,
-                **({} if self._tls is None else {"ssl": self._tls}),
+                **tls,
                 compression=None,  # frames are small, and its windows are not
                 open_timeout=None,  # the caller's deadline is above
                 ping_interval=limits.heartbeat,

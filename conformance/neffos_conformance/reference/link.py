@@ -332,11 +332,11 @@ class Link:
                     self.opened.set_result(id_)
             case HandshakeRefused(text):
                 if self.opened is not None and not self.opened.done():
-                    self.opened.set_exception(ReplyError(text))
+                    _fail(self.opened, ReplyError(text))
             case Closed():
                 if self.opened is not None and not self.opened.done():
                     text = "the connection ended before its handshake was complete"
-                    self.opened.set_exception(LostError(text))
+                    _fail(self.opened, LostError(text))
                 self.wake()
         self._deliver(event)
 
