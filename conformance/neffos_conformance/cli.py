@@ -26,10 +26,12 @@ from neffos_conformance.connection import Connection, DialError
 from neffos_conformance.driver import driver_command
 from neffos_conformance.embedded import embedded_server
 from neffos_conformance.frames import decode_command, encode_command
+from neffos_conformance.har import import_command
 from neffos_conformance.record import record_command
 from neffos_conformance.report import prepare_report, report, show, write_report
 from neffos_conformance.run import CASE_DEADLINE, Result, run_cases
 from neffos_conformance.serve import PEER, serve_command
+from neffos_conformance.show import show_command
 from neffos_conformance.transcript import header, save
 from neffos_conformance.verdict import Verdict
 
@@ -50,6 +52,8 @@ cli.add_command(encode_command)
 cli.add_command(serve_command)
 cli.add_command(check_command)
 cli.add_command(record_command)
+cli.add_command(show_command)
+cli.add_command(import_command)
 cli.add_command(driver_command)
 
 

@@ -10,7 +10,15 @@ def main() -> None:
     try:
         from neffos_conformance import cli
     except ModuleNotFoundError as error:
-        if error.name not in ("click", "jsonschema", "orjson", "rich", "websockets"):
+        if error.name not in (
+            "click",
+            "ijson",
+            "jinja2",
+            "jsonschema",
+            "orjson",
+            "rich",
+            "websockets",
+        ):
             raise
         sys.stderr.write(
             f"neffos-wire: the suite needs {error.name}; install neffos-wire[conformance]\n"

@@ -601,7 +601,7 @@ _GAP: Final = 20
 _HEAD: Final = 40
 """Heights in pixels: a line of text, what an arrow needs, between two rows, above the first."""
 
-_TEXT: Final = 42
+_TEXT: Final = 40
 """Cells of text beside one lifeline on a telephone of 360 pixels."""
 
 
