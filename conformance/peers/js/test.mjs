@@ -1,5 +1,5 @@
-// The driver under test is the real program; the server that it talks to is played here, frame by
-// frame, so that every test says what crosses the wire. Lines are compared in the order in which
+// The drivers under test are the real programs; the server that they talk to is played here, frame
+// by frame, so that every test says what crosses the wire. Lines are compared in the order in which
 // they come, and at a test's end none may be left: nothing has to be waited out in silence.
 //
 //     npm install && npm test
@@ -7,12 +7,35 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { fileURLToPath } from "node:url";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 
 import { WebSocketServer } from "ws";
 
-const DRIVER = fileURLToPath(new URL("driver.mjs", import.meta.url));
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+
+/** The drivers, and where neffos.js is not the same in both. */
+const NODE = {
+  driver: "driver.mjs",
+  runtime: /^node v\d+\.\d+\.\d+, ws 8\./u,
+  unreachable: /ECONNREFUSED/u,
+  seconds: 8,
+  header: (request, name) => request.headers[name.toLowerCase()],
+  isDeafAfterwards: true, // ws reads no further when what it calls throws
+};
+const BROWSER = {
+  driver: "browser.mjs",
+  runtime: /^Chromium \d+\.\d+\./u,
+  unreachable: /^error$/u,
+  seconds: 60, // of which Chromium needs some for its start
+  // A page cannot set headers, so neffos.js sends parameters.
+  header: (request, name) =>
+    new URL(request.url, "ws://server").searchParams.get(`X-Websocket-Header-${name}`),
+};
 
 // --- The two ends --------------------------------------------------------------------------------
 
@@ -44,10 +67,12 @@ class Queue {
 class Driver {
   lines = new Queue();
   complaints = "";
-  #process = spawn(process.execPath, [DRIVER]);
+  #process;
   #lastId = 0;
 
-  constructor() {
+  constructor(program, env = {}) {
+    const path = fileURLToPath(new URL(program, import.meta.url));
+    this.#process = spawn(process.execPath, [path], { env: { ...process.env, ...env } });
     let rest = "";
     this.#process.stdout.setEncoding("utf8").on("data", (chunk) => {
       const lines = (rest + chunk).split("\n");
@@ -85,8 +110,12 @@ class Driver {
   }
 
   /** End the driver's input; give its exit status. */
-  async end() {
+  end() {
     this.#process.stdin.end();
+    return this.ended();
+  }
+
+  async ended() {
     const [status] = await once(this.#process, "close");
     return status;
   }
@@ -201,15 +230,15 @@ function sceneInApp(name, play) {
   shared(name, "app")(name, play);
 }
 
-async function playAll(test, { namespace, plays }) {
-  const driver = new Driver();
+async function playAll(test, runtime, { namespace, plays }) {
+  const driver = new Driver(runtime.driver);
   const server = await Server.start();
   try {
     const ready = await driver.lines.next();
     const peer = namespace === undefined ? undefined : await entered(driver, server, namespace);
     for (const { title, play } of plays) {
       await test.test(title, async () => {
-        await play({ driver, server, peer, ready });
+        await play({ driver, server, peer, ready, runtime });
         await driver.expectNothing();
       });
     }
@@ -266,9 +295,10 @@ const inEmpty = shared("in the empty namespace", "");
 
 // --- The start, the end, and lines that are no operations ----------------------------------------
 
-outside("the first line says who is there", async ({ ready: { runtime, ...ready } }) => {
-  assert.deepEqual(ready, { ready: true, driver: 1, peer: "neffos.js", version: "0.1.34" });
-  assert.match(runtime, /^node v\d+\.\d+\.\d+, ws 8\./u);
+outside("the first line says who is there", async ({ ready, runtime }) => {
+  const { runtime: text, ...rest } = ready;
+  assert.deepEqual(rest, { ready: true, driver: 1, peer: "neffos.js", version: "0.1.34" });
+  assert.match(text, runtime.runtime);
 });
 
 sceneInApp("the driver ends with its input, whatever is open", async ({ driver, peer }) => {
@@ -327,9 +357,9 @@ outside("an operation on an unknown connection is an error", async ({ driver }) 
 
 // --- Dialling and closing ------------------------------------------------------------------------
 
-scene("dial sends headers and gives the id", async ({ driver, server }) => {
+scene("dial sends headers and gives the id", async ({ driver, server, runtime }) => {
   const peer = await dialled(driver, server, { headers: { "X-Conformance-Id": "mine" } });
-  assert.equal(peer.request.headers["x-conformance-id"], "mine");
+  assert.equal(runtime.header(peer.request, "X-Conformance-Id"), "mine");
 });
 
 outside("dial gives the text of a refusal", async ({ driver, server }) => {
@@ -338,13 +368,13 @@ outside("dial gives the text of a refusal", async ({ driver, server }) => {
   await driver.expect({ id, error: "not you; never" });
 });
 
-outside("dial gives the error of a server that is not there", async ({ driver }) => {
+outside("dial gives the error of a server that is not there", async ({ driver, runtime }) => {
   const gone = await Server.start();
   gone.stop();
   const id = driver.send("dial", { url: gone.url });
   const answer = await driver.lines.next();
   assert.equal(answer.id, id);
-  assert.match(answer.error, /ECONNREFUSED/u);
+  assert.match(answer.error, runtime.unreachable);
 });
 
 outside("dial has a deadline; what comes late is closed", async ({ driver, server }) => {
@@ -375,7 +405,7 @@ for (const [how, end] of [["closes", "close"], ["drops", "drop"]]) {
   });
 }
 
-scene("with reconnect, what was lost is opened again", async ({ driver, server }) => {
+scene("with reconnect, what was lost is opened again", async ({ driver, server, runtime }) => {
   const first = await dialled(driver, server, { reconnect: true });
   await connected(driver, first, "app");
   await joined(driver, first, "one");
@@ -386,7 +416,7 @@ scene("with reconnect, what was lost is opened again", async ({ driver, server }
   );
 
   const second = await server.accept("another id");
-  assert.equal(second.request.headers["x-websocket-reconnect"], "1");
+  assert.equal(runtime.header(second.request, "X-Websocket-Reconnect"), "1");
   await driver.expect(saw("reconnected", { connection_id: "another id" }));
   await second.accept("app;;_OnNamespaceConnect;0;0;");
   await driver.expect(saw("connected", { namespace: "app" }));
@@ -617,18 +647,76 @@ inEmpty("a native message is seen", async ({ driver, peer }) => {
   await driver.expect(saw("native", { text: "raw" }));
 });
 
-scene("what the library throws does not end the driver", async ({ driver, server }) => {
+scene("what the library throws does not end the driver", async ({ driver, server, runtime }) => {
   const peer = await dialled(driver, server);
   // neffos.js looks for the handler in the empty namespace, which is not connected.
   peer.send(";;;_OnNativeMessage;0;0;raw");
   peer.close();
+  if (!runtime.isDeafAfterwards) {
+    await driver.expect(saw("closed"));
+  }
   const id = driver.send("dial", { url: server.url });
   await server.accept("another id");
   await driver.expect({ id, result: { connection: 2, connection_id: "another id" } });
 });
 
-describe("the driver of neffos.js", { concurrency: 2 }, () => {
+scene("two servers", async ({ driver, server }) => {
+  const other = await Server.start();
+  await dialled(driver, server);
+  const id = driver.send("dial", { url: other.url });
+  const peer = await other.accept("the other's id");
+  await driver.expect({ id, result: { connection: 2, connection_id: "the other's id" } });
+  const last = driver.send("close", { connection: 2 });
+  await peer.closed();
+  await driver.expect({ id: last, result: {} }, { ...saw("closed"), connection: 2 });
+  other.stop();
+});
+
+function playScenes(runtime) {
   for (const scene of scenes) {
-    it(scene.name, { timeout: 8000 }, (test) => playAll(test, scene));
+    it(scene.name, { timeout: runtime.seconds * 1000 }, (test) => playAll(test, runtime, scene));
   }
+}
+
+describe("the driver of neffos.js in Node", { concurrency: 2 }, () => playScenes(NODE));
+
+// --- What only the one in a browser has to see to ------------------------------------------------
+
+const skip = existsSync(CHROMIUM) ? false : `there is no Chromium at ${CHROMIUM}`;
+
+/** The ids of the processes that have a text in their command line. */
+function processesWith(text) {
+  return readdirSync("/proc").filter((id) => {
+    try {
+      return /^\d+$/u.test(id) && readFileSync(`/proc/${id}/cmdline`, "utf8").includes(text);
+    } catch {
+      return false; // it has ended
+    }
+  });
+}
+
+describe("the driver of neffos.js in a browser", { concurrency: 3, skip }, () => {
+  playScenes(BROWSER);
+
+  for (const [how, end] of [["its input ends", "end"], ["it is killed", "kill"]]) {
+    it(`nothing is left when ${how}`, { timeout: 60_000 }, async () => {
+      const folder = mkdtempSync(join(tmpdir(), "neffos-test-"));
+      const driver = new Driver(BROWSER.driver, { TMPDIR: folder });
+      await driver.lines.next();
+      assert.notDeepEqual(processesWith(folder), []);
+      const ended = driver.ended();
+      driver[end]();
+      await ended;
+      while (processesWith(folder).length > 0 || readdirSync(folder).length > 0) {
+        await sleep(100);
+      }
+      rmdirSync(folder);
+    });
+  }
+});
+
+it("without Chromium the driver in a browser says so", async () => {
+  const driver = new Driver(BROWSER.driver, { CHROMIUM: "/nowhere/chromium" });
+  assert.equal(await driver.ended(), 4);
+  assert.match(driver.complaints, /^there is no Chromium at \/nowhere\/chromium: /u);
 });
