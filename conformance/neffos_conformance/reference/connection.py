@@ -571,7 +571,7 @@ class Connection:
         builders = self._application.builders.get(name)
         space = self._space(name)
         for build in builders or ():
-            await build(space)
+            await _settled(build(space))
 
     def _decided(self, asked: ChangeAsked, refusal: str) -> None:
         session = self.link.session
