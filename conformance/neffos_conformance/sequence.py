@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from typing import Any, BinaryIO, Final
 
@@ -173,7 +173,7 @@ class Diagram:
     before: int = 0
     after: int = 0
     is_read_whole: bool = True
-    faults: Counter[str] | None = None
+    faults: Counter[str] = field(default_factory=Counter)
     hidden_faults: int = 0
     unjudged: int = 0
     is_empty: bool = True
@@ -214,7 +214,7 @@ def read_diagram(
     Raises:
         OSError: it cannot be read.
     """
-    diagram = Diagram({}, [], faults=Counter())
+    diagram = Diagram({}, [])
     listener = Listener(whole=whole)
     for item in read_lines(stream):
         diagram.is_empty = False
@@ -227,7 +227,7 @@ def read_diagram(
         if isinstance(item, Entry) and connection not in (None, item.connection):
             continue
         row = listener.hear(item)
-        if isinstance(row, Arrow) and diagram.faults is not None:
+        if isinstance(row, Arrow):
             diagram.faults.update(fault.requirement for fault in row.faults)
         if first <= row.line and len(diagram.rows) < limit:
             diagram.rows.append(row)

@@ -108,7 +108,8 @@ def show_command(
     diagram = read_diagram(
         file, connection=connection, first=first, last=last, limit=limit, whole=verbose
     )
-    source = visible(Path(file.name).name if file.name != "<stdin>" else "standard input")
+    name = getattr(file, "name", "<stdin>")
+    source = "standard input" if name == "<stdin>" else visible(Path(name).name)
     if diagram.is_empty:
         click.echo(f"neffos-wire: {source} is empty", err=True)
         sys.exit(1)
@@ -132,8 +133,8 @@ class _Signs:
     bar: str = "│"
     dash: str = "─"
     cross: str = "┼"
-    from_client: tuple[str, str] = "├", "▶"
-    to_client: tuple[str, str] = "◀", "┤"
+    from_client: tuple[str, str] = "├", "►"
+    to_client: tuple[str, str] = "◄", "┤"
     damage: str = "┄"
     fault: str = "✗"
 
@@ -240,7 +241,7 @@ def _row(row: Row, sheet: _Sheet, diagram: Diagram, *, whole: bool, is_ascii: bo
     if isinstance(row, Remark):
         first, *rest = wrap(f"cannot be read: {row.text}", sheet.text - 4)
         rule = sheet.signs.damage
-        fill = rule * (sheet.text - cell_len(first) - 1)
+        fill = rule * (sheet.text - cell_len(first) - 2)
         top = f"{rule * 2} {first} {fill}"
         lines = [top, *(f"   {each}" for each in rest)]
         return [
@@ -283,7 +284,7 @@ def _arrow(arrow: Arrow, words: str, sheet: _Sheet) -> _Parts:
             lead = signs.dash
     else:
         left, lead, right = line, signs.dash, f"{end}{signs.bar}"
-    fill = signs.dash * (sheet.text - cell_len(words) - 1)
+    fill = signs.dash * (sheet.text - cell_len(words) - 2)
     style = _STYLES[arrow.kind]
     return [
         (sheet.gutter(str(arrow.line), clock(arrow.time)), "dim"),
@@ -405,7 +406,11 @@ def svg(diagram: Diagram) -> str:
 
 def page(diagram: Diagram, source: str) -> str:
     """Write a diagram as a page of its own; ``source`` is the recording's name."""
-    return _environment().get_template("sequence.html").render(**_names(diagram), source=source)
+    return (
+        _environment()
+        .get_template("sequence.html")
+        .render(**_names(diagram), source=visible(source))
+    )
 
 
 def _names(diagram: Diagram) -> dict[str, object]:
