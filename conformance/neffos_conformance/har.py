@@ -142,7 +142,7 @@ def read_entries(stream: BinaryIO, har: Har) -> Iterator[tuple[int, dict[str, An
                     har.browser = whole
     except ijson.JSONError as error:
         where = f" behind entry {har.entries}" if har.entries else ""
-        raise HarError(f"no JSON{where}: {_clean(str(error))}") from error
+        raise HarError(f"no JSON{where}: {_first_line(error)}") from error
     if not found:
         raise HarError("no HAR: it has no log with entries")
 
@@ -374,6 +374,13 @@ def _is_change(payload: str | bytes) -> bool:
     return isinstance(message, Message) and message.event in CHANGE_OF
 
 
+def _first_line(error: Exception) -> str:
+    """Give what a parser says; it quotes the input in further lines, perhaps as octets."""
+    said = error.args[0] if error.args else ""
+    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+    return _clean(text.partition("\n")[0])
+
+
 def _clean(text: str) -> str:
     return shorten(visible(" ".join(text[:400].split())), 100)
 
@@ -412,7 +419,10 @@ def import_command(
     hold is not: look at it before you pass it on. No file is overwritten. Exit code 1 where
     something is damaged, 2 where there is nothing to import.
     """
-    source = Path(file.name if file.name != "<stdin>" else "standard-input")
+    name = getattr(file, "name", "<stdin>")
+    is_piped = name == "<stdin>"
+    source = Path("standard input" if is_piped else name)
+    stem = "imported" if is_piped else source.stem
     har = Har()
     written = others = silent = 0
     is_bad = False
@@ -432,7 +442,7 @@ def import_command(
                 click.echo(f"{shown}: does not look like neffos; --all takes it, too")
                 continue
             written += 1
-            path = folder / f"{source.stem}-{written}.jsonl"
+            path = folder / f"{stem}-{written}.jsonl"
             _write(path, talk, f"{source.name}, {shown}", har, native, keep_query)
             ignored = f", {talk.ignored} other frames left out" if talk.ignored else ""
             click.echo(f"{shown}: {len(talk.contents)} messages{ignored} → {visible(str(path))}")
@@ -444,8 +454,8 @@ def import_command(
     if is_bad:
         sys.exit(1)
     if not written and not others:
-        connections = f"{silent} WebSocket connections without" if silent else "no"
-        raise click.UsageError(f"{visible(source.name)} has {connections} messages.\n{HOW_TO_SAVE}")
+        found = f"WebSocket connections ({silent}), but not their" if silent else "no WebSocket"
+        raise click.UsageError(f"{visible(source.name)} has {found} messages.\n{HOW_TO_SAVE}")
     if not written:
         sys.exit(2)
 
