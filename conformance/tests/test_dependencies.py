@@ -332,7 +332,8 @@ def test_who_makes_what_it_takes_is_refused():
 def service(calls):
     async def database() -> Database:
         calls["service"] += 1
-        await asyncio.sleep(0)  # where a second connection could come between
+        for _ in range(50):  # in which other connections come
+            await asyncio.sleep(0)
         return Database()
 
     return database
@@ -566,6 +567,20 @@ async def test_a_factory_that_fails_refuses_the_connect(error, text, is_async, b
         assert list(client.connection.namespaces) == []
         assert server.members("app") == ()
         assert (await (await client.connect("other")).ask("echo", "still there")).body
+
+
+@asynchronous
+async def test_a_factory_whose_own_future_was_cancelled_refuses_the_connect():
+    async def cancelled(namespace: Namespace) -> Failing:
+        future = asyncio.get_running_loop().create_future()
+        future.cancel()
+        await future
+
+    server = Server(using(Failing), dependencies=[cancelled])
+    async with listening(server) as listener, await dial(listener.url()) as client:
+        for _ in range(2):
+            with pytest.raises(ReplyError, match="internal error"):
+                await client.connect("app")
 
 
 @asynchronous

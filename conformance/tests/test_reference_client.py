@@ -1052,6 +1052,71 @@ async def test_a_native_only_connection_comes_back_too():
         await client.close()
 
 
+@asynchronous
+async def test_a_controller_lives_on():
+    again = asyncio.Queue()
+    made = []
+
+    class Listens:
+        namespace = "app"
+
+        def __init__(self):
+            made.append(self)
+
+        def news(self):
+            """Handle an event."""
+
+    async with echo_site() as site:
+        client = await dial(site.url, Listens, reconnect=SOON, on_reconnect=again.put_nowait)
+        await client.connect("app")
+        [peer] = site.server.connections.values()
+        peer.link.abort()
+        await again.get()
+        assert client.connection.namespace("app").values[Listens] is made[0]
+        assert len(made) == 1
+        await client.close()
+
+
+@asynchronous
+async def test_a_connection_that_is_lost_while_it_is_restored_comes_back_once_more():
+    again = asyncio.Queue()
+    count = 0
+
+    async def connect(*_):
+        nonlocal count
+        count += 1
+        if count == 2:
+            [peer] = site.server.connections.values()
+            peer.link.abort()
+            await asyncio.Event().wait()
+
+    async with echo_site(_OnNamespaceConnect=connect) as site:
+        client = await dial(site.url, reconnect=SOON, on_reconnect=again.put_nowait)
+        space = await client.connect("app")
+        await space.join("room")
+        [peer] = site.server.connections.values()
+        peer.link.abort()
+        await again.get()
+        assert client.connection.namespaces == {"app": space}
+        assert space.rooms == {"room"}
+        assert again.empty()
+        await client.close()
+        await peer.drain_handlers(0)
+        for stuck in list(site.server.connections.values()):
+            await stuck.drain_handlers(0)
+
+
+@asynchronous
+async def test_deadlines_of_the_system_are_told_as_such(monkeypatch):
+    def times_out(*_, **__):
+        raise TimeoutError(110, "Connection timed out")
+
+    monkeypatch.setattr("neffos_conformance.reference.client.connect", times_out)
+    for timeout in (5, None):
+        error = await raised_by_dial("ws://192.0.2.1/", timeout=timeout)
+        assert str(error) == "no connection to ws://192.0.2.1/: [Errno 110] Connection timed out"
+
+
 # ---- TLS ----
 
 

@@ -332,6 +332,54 @@ async def test_a_handler_that_sends_before_it_replies_is_heard_in_that_order():
     assert inbox.bodies == [b"octets", b"octets", b"three"]
 
 
+@pytest.mark.parametrize("namespace", ["app", ""])
+@pytest.mark.parametrize("failure", [None, ReplyError("no"), ValueError("secret")])
+@asynchronous
+async def test_an_answer_that_comes_after_the_end_ends_nothing_else(namespace, failure):
+    started, gate, ended = future(), asyncio.Event(), future()
+
+    async def late(*_):
+        started.set_result(None)
+        await gate.wait()
+        if failure is not None:
+            raise failure
+        return "late"
+
+    server = Server(
+        {namespace: {"late": late, ON_NATIVE_MESSAGE: late}},
+        on_disconnect=lambda *_: ended.set_result(None),
+    )
+    handlers = {namespace: {ON_NATIVE_MESSAGE: echo, "late": echo}}
+    async with listening(server) as listener:
+        client = await dial(listener.url(), handlers)
+        space = await client.connect(namespace)
+        if namespace:
+            ask = asyncio.create_task(space.ask("late"))
+        else:
+            client.send_native("late")
+        await started
+        await client.close()
+        if namespace:
+            with pytest.raises(LostError):
+                await ask
+        gate.set()
+        await ended
+
+
+@asynchronous
+async def test_a_client_that_handles_nothing_answers_nothing():
+    """AR-9."""
+    server = Server({"app": SYNC})
+    async with talking(server) as space:
+        server.broadcast("app", "news")
+        ask = asyncio.create_task(server.ask("app", "question", timeout=None))
+        await Inbox.synchronised(space)
+        [connection] = server.connections.values()
+        await connection.namespace("app").join("room")  # which is answered behind it
+        assert not ask.done()
+        ask.cancel()
+
+
 # ---- Any event, native messages ----
 
 
@@ -469,6 +517,48 @@ async def test_a_native_only_endpoint_refuses_by_closing():
         client = await dial(listener.url(), {"": NATIVE})
         await client.wait_closed()
         assert client.connection.link.closed == (1008, "not you")
+
+
+@asynchronous
+async def test_a_native_only_controller_that_cannot_be_made_closes():
+    class Choosy:
+        namespace = ""
+
+        def __init__(self):
+            raise ReplyError("not today")
+
+        def on_native_message(self):
+            """Never called."""
+
+    opened = []
+    async with listening(Server(Choosy, on_open=opened.append)) as listener:
+        client = await dial(listener.url(), {"": NATIVE})
+        await client.wait_closed()
+        assert client.connection.link.closed == (1008, "not today")
+    assert opened == []
+
+
+@either
+@asynchronous
+async def test_a_native_only_controller_is_there_before_on_open_and_any_message(is_async):
+    entries = asyncio.Queue()
+
+    class Quiet:
+        namespace = ""
+
+        def __init__(self):
+            entries.put_nowait("made")
+
+        def on_native_message(self, message):
+            entries.put_nowait(message.body)
+
+    hook = either_way(lambda _: entries.put_nowait("open"), is_async)
+    async with (
+        listening(Server(Quiet, on_open=hook)) as listener,
+        await dial(listener.url(), {"": NATIVE}) as client,
+    ):
+        client.send_native("hello")
+        assert [await entries.get() for _ in range(3)] == ["made", "open", "hello"]
 
 
 # ---- Refusals of changes ----
@@ -862,6 +952,16 @@ async def test_the_id_generator_sees_the_request():
         headers = {"X-Websocket-Reconnect": "2"}
         async with await dial(listener.url("/some/where?x=1"), headers=headers) as client:
             assert client.id == "/some/where 2"
+
+
+@pytest.mark.parametrize("generate", [lambda _: "", raises(ValueError("on purpose"))])
+@asynchronous
+async def test_an_id_generator_that_gives_none_lets_nobody_in(generate):
+    """HS-6."""
+    async with listening(Server({"app": {}}, id_generator=generate)) as listener:
+        with pytest.raises(DialError) as failure:
+            await dial(listener.url())
+        assert failure.value.status == 500
 
 
 @asynchronous
