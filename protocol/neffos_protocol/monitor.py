@@ -231,6 +231,8 @@ class Monitor:
             if wait in me.asks:
                 self._find(found, "AR-5", me.role, f"the token {wait!r} is still in use")
             if is_kept:
+                if EXCHANGE_MARKER in wait and me.role is Role.CLIENT:
+                    wait = parse_wait(wait).token or wait  # what it is answered under
                 me.asks[wait] = _OpenAsk(
                     self._number, namespace, room, event, message.is_binary, change
                 )
@@ -262,6 +264,8 @@ class Monitor:
         ask = other.asks.pop(wait, None)
         if ask is None and EXCHANGE_MARKER in wait:
             ask = other.asks.pop(parse_wait(wait).token, None)
+            if ask is not None and me.role is Role.SERVER:
+                self._find(found, "SX-2", me.role, f"the reply {wait!r} keeps an exchange's marker")
         if ask is not None:
             if ask.number > me.read:
                 me.read = ask.number

@@ -612,8 +612,11 @@ class Session:
                 return
             # By far the most asks carry the other side's token in its plain form.
             may_be_mine = (wait[0] == CLIENT_PREFIX) is (self.role is _CLIENT)
-            if (may_be_mine or EXCHANGE_MARKER in wait) and self._is_reply(wait, message, events):
+            is_marked = EXCHANGE_MARKER in wait
+            if (may_be_mine or is_marked) and self._is_reply(wait, message, events):
                 return
+            if is_marked and self.role is not _CLIENT:
+                message = message.replace(wait=parse_wait(wait).token or wait)  # SX-2
         if event.startswith("_On"):
             if event in CHANGE_OF:
                 self._change_asked(CHANGE_OF[event], message, events)

@@ -289,3 +289,16 @@ def test_only_what_a_reply_must_echo_is_kept():
     held = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert held < 1_000_000
+
+
+@pytest.mark.parametrize(("reply", "found"), [("$1;;;;;;", []), ("$!1;;;;;;", ["SX-2"])])
+def test_an_exchange_marker_is_taken_out_of_a_reply_to_a_client(reply, found):
+    monitor = Monitor()
+    for sender, payload in [
+        (CLIENT, "M"),
+        (SERVER, "A1"),
+        (CLIENT, "$!1;n;;_OnNamespaceConnect;0;0;"),
+    ]:
+        monitor.feed(sender, payload)
+    assert [each.requirement for each in monitor.feed(SERVER, reply)] == found
+    assert monitor.feed(CLIENT, ";n;;e;0;0;") == []

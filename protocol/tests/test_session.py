@@ -1050,3 +1050,19 @@ def test_a_token_of_the_wrong_form_is_a_misuse(role: Role, token: str) -> None:
 def test_the_ask_that_is_decided_is_kept() -> None:
     with pytest.raises(ValueError, match="repeats"):
         SessionLimits(repeats=0)
+
+
+# ---- Between servers ----
+
+
+@pytest.mark.parametrize(("wait", "answered"), [("$!1", "$1"), ("$1!", "$1!"), ("$!", "$!")])
+def test_a_server_takes_the_marker_of_an_exchange_out_of_a_token(wait: str, answered: str) -> None:
+    session = opened(SERVER)
+    session.receive(f"{wait};{NAMESPACE};;_OnNamespaceConnect;0;0;")
+    assert sent(session)[0].wait == answered  # SX-2
+
+
+def test_a_client_gives_a_marked_token_back_as_it_came() -> None:
+    session = opened(CLIENT)
+    session.receive(f"1!7;{NAMESPACE};;_OnNamespaceConnect;0;0;")
+    assert sent(session)[0].wait == "1!7"  # AR-18
