@@ -3,10 +3,15 @@
 
 import { begin, take } from "./client.mjs";
 
+const { neffos } = globalThis; // as the script of the package leaves it
+if (neffos === undefined) {
+  throw new Error("the script of this neffos.js leaves nothing in a page");
+}
+
 let number;
 
 begin({
-  neffos: globalThis.neffos, // as the script of the package leaves it
+  neffos,
   write: (line) => globalThis.carryOut(JSON.stringify(line)),
   nextNumber: () => number,
 });

@@ -1,0 +1,63 @@
+// The driver of neffos.js in a browser: all that the one in Node does, and what it leaves behind.
+//
+//     npm install && npm test
+
+import assert from "node:assert/strict";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { Driver, playScenes } from "./scenes.mjs";
+
+const DRIVER = "browser.mjs";
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+
+const skip = existsSync(CHROMIUM) ? false : `there is no Chromium at ${CHROMIUM}`;
+
+/** The ids of the processes that have a text in their command line. */
+function processesWith(text) {
+  return readdirSync("/proc").filter((id) => {
+    try {
+      return /^\d+$/u.test(id) && readFileSync(`/proc/${id}/cmdline`, "utf8").includes(text);
+    } catch {
+      return false; // it has ended
+    }
+  });
+}
+
+describe("the driver of neffos.js in a browser", { concurrency: 3, skip }, () => {
+  playScenes({
+    driver: DRIVER,
+    runtime: /^Chromium \d+\.\d+\./u,
+    unreachable: /^error$/u,
+    seconds: 60, // of which Chromium needs some for its start
+    // A page cannot set headers, so neffos.js sends parameters.
+    header: (request, name) =>
+      new URL(request.url, "ws://server").searchParams.get(`X-Websocket-Header-${name}`),
+    isDeafAfterwards: false,
+  });
+
+  for (const [how, end] of [["its input ends", "end"], ["it is killed", "kill"]]) {
+    it(`nothing is left when ${how}`, { timeout: 60_000 }, async () => {
+      const folder = mkdtempSync(join(tmpdir(), "neffos-test-"));
+      const driver = new Driver(DRIVER, { TMPDIR: folder });
+      await driver.lines.next();
+      assert.notDeepEqual(processesWith(folder), []);
+      const ended = driver.ended();
+      driver[end]();
+      await ended;
+      while (processesWith(folder).length > 0 || readdirSync(folder).length > 0) {
+        await sleep(100);
+      }
+      rmdirSync(folder);
+    });
+  }
+});
+
+it("without Chromium the driver in a browser says so", async () => {
+  const driver = new Driver(DRIVER, { CHROMIUM: "/nowhere/chromium" });
+  assert.equal(await driver.ended(), 4);
+  assert.match(driver.complaints, /^there is no Chromium at \/nowhere\/chromium: /u);
+});
