@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from neffos_conformance.case import Case, select, server_cases
 from neffos_conformance.check import check_command
+from neffos_conformance.codec_adapter import codec_adapter_command
 from neffos_conformance.connection import Connection, DialError
 from neffos_conformance.driver import driver_command
 from neffos_conformance.embedded import embedded_server
@@ -55,6 +56,7 @@ cli.add_command(record_command)
 cli.add_command(show_command)
 cli.add_command(import_command)
 cli.add_command(driver_command)
+cli.add_command(codec_adapter_command)
 
 
 @cli.command()
