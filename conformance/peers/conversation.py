@@ -74,6 +74,10 @@ class Talk:
         """Wait until the first connection saw this."""
         return await self.driver.saw(SEE_DEADLINE, connection=self.first, **fields)
 
+    def forget(self) -> None:
+        """Take what was seen so far for no answer to what is to come."""
+        self.driver.seen.clear()
+
     async def tell_room(self, text: str) -> None:
         """Broadcast to the room from the second connection."""
         await self.ask("broadcast-room", text, connection=self.second, room=ROOM)
@@ -185,6 +189,7 @@ async def refused_join(talk: Talk) -> None:
 
 async def joined_by_server(talk: Talk) -> None:
     """Be made to join and to leave a room by the server."""
+    talk.forget()
     await talk.emit("join-me", ROOM)
     await talk.saw(saw="joined", namespace="app", room=ROOM)
     await talk.emit("leave-me", ROOM)
@@ -224,6 +229,7 @@ async def any_event(talk: Talk) -> None:
 
 async def connected_by_server(talk: Talk) -> None:
     """Be made to connect a namespace by the server."""
+    talk.forget()
     await talk.emit("connect-me", "any")
     await talk.saw(saw="connected", namespace="any")
     _same(await talk.ask("again", "x", namespace="any"), "again")
@@ -231,6 +237,7 @@ async def connected_by_server(talk: Talk) -> None:
 
 async def disconnected_by_server(talk: Talk) -> None:
     """Be disconnected from a namespace by the server, and connect it again."""
+    talk.forget()
     await talk.emit("disconnect-me", "")
     await talk.saw(saw="disconnected", namespace="app")
     await talk.do("connect")
@@ -290,11 +297,13 @@ STEPS: Final[tuple[Step, ...]] = (
 """All of them, in their order."""
 
 
-async def converse(driver: Driver, url: str) -> list[Outcome]:
-    """Hold the whole conversation, and give what came of each step."""
+async def converse(
+    driver: Driver, url: str, steps: tuple[Step, ...] | None = None
+) -> list[Outcome]:
+    """Hold the conversation, or some steps of it, and give what came of each step."""
     talk = Talk(driver, url)
     outcomes = []
-    for step in STEPS:
+    for step in STEPS if steps is None else (STEPS[0], *steps, STEPS[-1]):
         try:
             await step(talk)
             outcomes.append(Outcome(step.__name__))

@@ -6,7 +6,12 @@ conversation with every server.
 
 With ``--record`` it records a visit to each backend instead (``make record``).
 
-Exit codes: 0 all passed, 1 something failed, 3 the harness broke, 4 a toolchain is missing.
+Where a program is missing that a peer needs, it says so and ends, unless the peer is to be left
+out: ``NEFFOS_WIRE_LEAVE_OUT=neffos.js-browser,neffos-go-next make interop``, with names of
+``python -m peers.real_peers list``.
+
+Exit codes: 0 all passed, 1 something failed, 2 a peer is to be left out that does not exist, 3 the
+harness broke, 4 a toolchain is missing.
 """
 
 from __future__ import annotations
@@ -17,44 +22,56 @@ import json
 import random
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
-from functools import cache
+from contextlib import ExitStack
 from importlib.metadata import version
 from typing import Any, Final
 
 from rich.console import Console
 
-from neffos_codec import DecodeError, Message, decode, encode, parse_wait
+from neffos_codec import (
+    DecodeError,
+    Message,
+    Native,
+    NativeMessage,
+    decode,
+    encode,
+    parse_wait,
+)
 from neffos_conformance import vectors
 from neffos_conformance.case import select, server_cases
-from neffos_conformance.driving import driving
+from neffos_conformance.codec_adapter import message_values, value_of, wait_values
 from neffos_conformance.peer import running
 from neffos_conformance.report import show
-from neffos_conformance.run import Result, Verdict, run_case, run_cases
+from neffos_conformance.run import Result, run_case, run_cases
 from neffos_conformance.serve import PEER
 from neffos_conformance.transcript import header, save
-from peers.conversation import Outcome, converse
+from neffos_conformance.verdict import Verdict
+from peers.deviations import known_of_server
 from peers.real_peers import (
-    CLIENTS,
     GO_PEER,
-    HERE,
+    LEAVE_OUT,
+    PEERS,
     ROOT,
     SERVERS,
     BuildError,
+    RealPeer,
     ToolchainError,
+    UnknownPeerError,
     build_go,
-    build_js,
+    exit_code,
+    wanted,
 )
+from peers.talks import Endpoint, all_talks
 
-DEVIATIONS: Final = HERE / "deviations.toml"
 TRANSCRIPTS: Final = ROOT / "conformance" / "transcripts"
 
 EXIT_FAIL: Final = 1
-EXIT_NO_TOOLCHAIN: Final = 4
 
 GENERATED: Final = 20_000
 """Payloads made up for the comparison of the codecs: a second's work."""
+
+KINDS: Final = ("text", "binary")
 
 SEED: Final = 2019
 """Fixed, so that what fails once fails again."""
@@ -75,23 +92,51 @@ def main() -> int:
     parser.add_argument("--record", action="store_true", help="record the transcripts anew")
     arguments = parser.parse_args()
     try:
-        build_go()
         if arguments.record:
+            build_go()
             return record()
-        build_js()
+        peers = wanted()
+        for name, peer in peers.items():
+            build(name, peer)
+    except (BuildError, ToolchainError, UnknownPeerError) as error:
+        console.print(f"interop: {error}", markup=False)
+        return exit_code(error)
+    left_out = [name for name in PEERS if name not in peers]
+    if left_out:
+        console.print(f"left out: {', '.join(left_out)}")
+    return EXIT_FAIL if run(peers) else 0
+
+
+def build(name: str, peer: RealPeer) -> None:
+    """Build one peer; what is missing for it is told with the way to do without.
+
+    Raises:
+        ToolchainError: a program that it needs is missing.
+        BuildError: a step failed.
+    """
+    try:
+        peer.build()
     except ToolchainError as error:
-        console.print(f"interop: {error}")
-        return EXIT_NO_TOOLCHAIN
-    except BuildError as error:
-        console.print(f"interop: {error}")
-        return EXIT_FAIL
-    failures = compare_codecs()
-    for command in SERVERS.values():
-        with running(command) as ready:
-            for endpoint, url in sorted(ready["endpoints"].items()):
-                failures += judge(ready["peer"], endpoint, url)
-                failures += asyncio.run(let_talk(ready["peer"], endpoint, url))
-    return EXIT_FAIL if failures else 0
+        raise ToolchainError(f"{error}; {LEAVE_OUT}={name} does without {name}") from error
+
+
+def run(peers: dict[str, RealPeer]) -> int:
+    """Let the peers that were built at each other; give the number of what is unexplained."""
+    failures = compare_codecs() if "neffos-go" in peers else 0
+    with ExitStack() as servers:
+        endpoints = []
+        for name, peer in peers.items():
+            if peer.server is not None:
+                ready = servers.enter_context(running(peer.server))
+                endpoints += [
+                    Endpoint(name, *entry) for entry in sorted(ready["endpoints"].items())
+                ]
+        clients = {
+            name: command for peer in peers.values() for name, command in peer.clients.items()
+        }
+        failures += asyncio.run(judge_all(endpoints))
+        failures += asyncio.run(let_talk(endpoints, clients))
+    return failures
 
 
 def record() -> int:
@@ -119,18 +164,22 @@ def record() -> int:
     return 0
 
 
-def judge(peer: str, backend: str, url: str) -> int:
+async def judge_all(endpoints: list[Endpoint]) -> int:
+    """Run all server cases on every endpoint; give the number of unexplained results."""
+    return sum(await asyncio.gather(*map(judge, endpoints)))
+
+
+async def judge(endpoint: Endpoint) -> int:
     """Run all server cases on one endpoint and give the number of unexplained results."""
-
-    async def run() -> list[Result]:
-        return [result async for result in run_cases(url, server_cases())]
-
-    results = asyncio.run(run())
+    peer, backend = endpoint.peer, endpoint.name
+    results = [result async for result in run_cases(endpoint.url, server_cases())]
     unexplained = [
-        result for result in results if found(result) != known(peer, backend, result.case.id)
+        result
+        for result in results
+        if found(result) != known_of_server(peer, backend, result.case.id)
     ]
     if unexplained:
-        show(console, unexplained, f"neffos-wire server {url}")
+        show(console, unexplained, f"neffos-wire server {endpoint.url}")
     for result in unexplained:
         if result.verdict is Verdict.PASS:
             console.print(f"{result.case.id} passes now: its deviation is out of date")
@@ -150,67 +199,48 @@ def found(result: Result) -> tuple[str, str] | None:
     return result.verdict.value, result.explanation
 
 
-def known(peer: str, backend: str, case_id: str) -> tuple[str, str] | None:
-    """Give the verdict and the observation that are known of a case."""
-    for entry in deviations():
-        here = entry["peer"] == peer and backend in entry.get("backends", [backend])
-        if here and case_id in entry.get("cases", ()):
-            return entry["verdict"], entry["observed"]
-    return None
-
-
-@cache
-def deviations() -> list[dict[str, Any]]:
-    """Give what is known of real peers."""
-    entries: list[dict[str, Any]] = tomllib.loads(DEVIATIONS.read_text("utf-8"))["deviation"]
-    return entries
-
-
-async def let_talk(peer: str, endpoint: str, url: str) -> int:
-    """Let every client converse with a server; give the number of unexplained outcomes."""
-    unexplained = 0
-    for client, command in CLIENTS.items():
-        async with driving(command) as driver:
-            outcomes = await converse(driver, url)
-        went_well = [outcome for outcome in outcomes if not outcome.failure]
-        wrong = [outcome for outcome in outcomes if not is_explained(client, outcome)]
-        for outcome in wrong:
+async def let_talk(endpoints: list[Endpoint], clients: dict[str, list[str]]) -> int:
+    """Let every client converse with every server; give the number of unexplained outcomes."""
+    talks = []
+    async for talk in all_talks(endpoints, clients):
+        talks.append(talk)
+        for outcome in talk.unexplained:
             failure = outcome.failure or "it goes well now: its deviation is out of date"
-            console.print(f"  {outcome.step}: {failure[:SHOWN_LENGTH]}", markup=False)
+            where = f"{talk.client} with {talk.endpoint.peer}, {talk.endpoint.name}"
+            console.print(f"{where}, {outcome.step}: {failure[:SHOWN_LENGTH]}", markup=False)
+    for client in clients:
+        steps = [
+            (outcome, outcome in talk.unexplained)
+            for talk in talks
+            if talk.client == client
+            for outcome in talk.outcomes
+        ]
+        went_well = sum(not outcome.failure for outcome, _ in steps)
+        unexplained = sum(is_unexplained for _, is_unexplained in steps)
         console.print(
-            f"{client} with {peer}, {endpoint}: {len(went_well)} of {len(outcomes)} steps, "
-            f"{len(wrong)} unexplained"
+            f"{client} with {len(endpoints)} servers: {went_well} of {len(steps)} steps went well, "
+            f"{unexplained} unexplained"
         )
-        unexplained += len(wrong)
-    return unexplained
-
-
-def is_explained(client: str, outcome: Outcome) -> bool:
-    """Whether a step went as is known of that client, be it well or not."""
-    for entry in deviations():
-        if entry["peer"] == client and outcome.step in entry.get("steps", ()):
-            return bool(outcome.failure) and entry["observed"] in outcome.failure
-    return not outcome.failure
+    return sum(len(talk.unexplained) for talk in talks)
 
 
 def compare_codecs() -> int:
     """Ask Go's codec and ours the same questions and give the number of differences."""
     payloads = [*vector_payloads(), *generated_payloads(GENERATED)]
+    read = [ours(content, native) for content, native in payloads]
+    messages = [each for each in read if isinstance(each, Message) and go_can_write(each)]
     questions = [
-        {"op": "decode", "kind": kind, "payload_hex": octets.hex()} for kind, octets in payloads
+        {"op": "decode", "payload": value_of(content), "native": native.value}
+        for content, native in payloads
     ]
-    messages = [message for message in map(ours, payloads) if message and go_can_write(message)]
-    questions += [go_encode_question(message) for message in messages]
-    answers = ask_go(questions)
-    differences: list[str] = []
-    for (kind, octets), answer in zip(payloads, answers, strict=False):
-        mine = go_terms(ours((kind, octets)))
-        if mine != answer:
-            differences.append(f"decode {kind} {octets!r}\n  Go:   {answer}\n  here: {mine}")
-    for message, answer in zip(messages, answers[len(payloads) :], strict=True):
-        octets = octets_of(encode(message))
-        if answer != {"payload": octets.hex()}:
-            differences.append(f"encode {message!r}\n  Go:   {answer}\n  here: {octets.hex()}")
+    questions += [{"op": "encode", "message": message_values(message)} for message in messages]
+    expected = [go_terms(each) for each in read]
+    expected += [{"payload": value_of(encode(message))} for message in messages]
+    differences = [
+        f"{question}\n  Go:   {answer}\n  here: {mine}"
+        for question, answer, mine in zip(questions, ask_go(questions), expected, strict=True)
+        if answer != mine
+    ]
     for difference in differences[:SHOWN]:
         console.print(difference[:SHOWN_LENGTH], markup=False)
     console.print(
@@ -221,85 +251,57 @@ def compare_codecs() -> int:
 
 
 def ask_go(questions: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Give Go's answers to the questions, in their order."""
+    """Give Go's answers to the questions, in their order and without their numbers."""
+    numbered = [{"id": number, **each} for number, each in enumerate(questions, 1)]
     run = subprocess.run(
         [str(GO_PEER), "codec"],
-        input="".join(json.dumps(question) + "\n" for question in questions),
+        input="".join(json.dumps(question) + "\n" for question in numbered),
         capture_output=True,
         text=True,
         check=True,
         timeout=ANSWERS_DEADLINE,
     )
-    return [json.loads(line) for line in run.stdout.splitlines()]
+    _, *answers = map(json.loads, run.stdout.split("\n")[:-1])
+    for question, answer in zip(numbered, answers, strict=True):
+        if answer.pop("id") != question["id"]:
+            raise ValueError(f"{question} is answered out of turn: {answer}")
+    return answers
 
 
-def ours(payload: tuple[str, bytes]) -> Message | None:
+def ours(content: str | bytes, native: Native) -> Message | NativeMessage | None:
     """Read a payload leniently; ``None`` where it is refused."""
-    kind, octets = payload
     try:
-        return decode(octets if kind == "binary" else octets.decode("utf-8", "surrogateescape"))
+        return decode(content, native=native)
     except DecodeError:
         return None
 
 
-def go_terms(message: Message | None) -> dict[str, Any]:
+def go_terms(message: Message | NativeMessage | None) -> dict[str, Any]:
     """Say of a message what Go's codec says of it."""
     if message is None:
-        return {"invalid": True}
-    wait = parse_wait(message.wait)
-    body = octets_of(message.body)
-    return {
-        "wait": octets_of(wait.token).hex(),
-        "namespace": octets_of(message.namespace).hex(),
-        "room": octets_of(message.room).hex(),
-        "event": octets_of(message.event).hex(),
-        "body": "" if message.is_error else body.hex(),
-        # An error without a text is no error to Go (FR-9).
-        "error": body.hex() if message.is_error and body else None,
-        "is_no_op": message.is_no_op,
-        "from_explicit": octets_of(wait.sender).hex(),
-        "from_stack_exchange": wait.from_exchange,
-        "is_native": False,
-        "binary": message.is_binary,
-    }
+        return {"reject": True}
+    if isinstance(message, NativeMessage):
+        return {"native": value_of(message.payload)}
+    wait = wait_values(parse_wait(message.wait))
+    del wait["kind"]
+    # An error without a text is no error to Go (FR-9).
+    is_error = message.is_error and len(message.body) > 0
+    return {"message": {**message_values(message), "wait": wait, "is_error": is_error}}
 
 
 def go_can_write(message: Message) -> bool:
-    """Whether Go's codec can be given this message.
-
-    Tokens and isNoOp cannot be set from outside, and an error without a text is no error to
-    it (FR-9).
-    """
-    return not (message.wait or message.is_no_op or (message.is_error and not message.body))
+    """Whether Go's codec can be given this message: tokens and isNoOp are its own to set."""
+    return not (message.wait or message.is_no_op)
 
 
-def go_encode_question(message: Message) -> dict[str, Any]:
-    """Ask Go to write a message."""
-    body = octets_of(message.body).hex()
-    return {
-        "op": "encode",
-        "namespace": octets_of(message.namespace).hex(),
-        "room": octets_of(message.room).hex(),
-        "event": octets_of(message.event).hex(),
-        "body": body,
-        "error": body if message.is_error else None,
-        "binary": message.is_binary,
-    }
-
-
-def octets_of(value: str | bytes) -> bytes:
-    """Give text as the octets that it had on the wire."""
-    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
-
-
-def vector_payloads() -> Iterator[tuple[str, bytes]]:
+def vector_payloads() -> Iterator[tuple[str | bytes, Native]]:
     """Give the payloads of the vectors that decode."""
     for vector in vectors.load_vectors():
         if vector["operation"] == "decode" and vector["kind"] != "other":  # no transport has others
-            yield vector["kind"], vectors.octets(vector["payload"])
+            yield vectors.payload(vector), vectors.native(vector)
 
 
-def generated_payloads(count: int) -> Iterator[tuple[str, bytes]]:
+def generated_payloads(count: int) -> Iterator[tuple[str | bytes, Native]]:
     """Make up payloads from the pieces where readers differ, frames and nearly frames."""
     pieces = [b"", b"a", b"$1", b"#1", b"$!x", b"1!2", b"a!", b"!", b"neffos(0x1", b"neffos(0"]
     pieces += [b"@%!semicolon@%!", b"@%!semicolon", b"@%!", b"0", b"1", b"01", b" ", b"\x00"]
@@ -312,7 +314,10 @@ def generated_payloads(count: int) -> Iterator[tuple[str, bytes]]:
             b"".join(generator.choices(pieces, k=generator.choice([0, 1, 1, 1, 2, 3])))
             for _ in range(separators + 1)
         ]
-        yield generator.choice(["text", "binary"]), b";".join(fields)
+        yield (
+            vectors.content({"hex": b";".join(fields).hex()}, generator.choice(KINDS)),
+            Native.NEVER,
+        )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,79 @@
+"""Lets every client hold a conversation with every server, several at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from neffos_conformance.driving import DriverError, driving
+from peers.conversation import Outcome, converse
+from peers.deviations import known_of_client
+
+AT_A_TIME: Final = 4
+"""Conversations at the same time: they wait more than they compute, and each starts a program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One endpoint of a running server, by the name of the peer and its own."""
+
+    peer: str
+    name: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """What came of a conversation."""
+
+    client: str
+    endpoint: Endpoint
+    outcomes: list[Outcome]
+
+    @property
+    def unexplained(self) -> list[Outcome]:
+        """The steps that did not go as is known of the client, be it well or not."""
+        return [outcome for outcome in self.outcomes if not _is_explained(self.client, outcome)]
+
+
+async def all_talks(
+    endpoints: Sequence[Endpoint], clients: dict[str, list[str]]
+) -> AsyncIterator[Talk]:
+    """Let every client talk to every endpoint, and give what came of it, as it comes.
+
+    A server has one client at a time, as what one broadcasts would reach another.
+    """
+    places = asyncio.Semaphore(AT_A_TIME)
+    talks: asyncio.Queue[Talk] = asyncio.Queue()
+    names = list(clients)
+
+    async def visit(number: int, endpoint: Endpoint) -> None:
+        # Each begins with another client, so that those that wait long do not all come last.
+        turn = number % len(names)
+        for client in names[turn:] + names[:turn]:
+            async with places:
+                outcomes = await _talk(clients[client], endpoint.url)
+            await talks.put(Talk(client, endpoint, outcomes))
+
+    async with asyncio.TaskGroup() as group:
+        for number, endpoint in enumerate(endpoints):
+            group.create_task(visit(number, endpoint))
+        for _ in range(len(endpoints) * len(names)):
+            yield await talks.get()
+
+
+async def _talk(command: list[str], url: str) -> list[Outcome]:
+    try:
+        async with driving(command) as driver:
+            return await converse(driver, url)
+    except DriverError as error:
+        return [Outcome("start", str(error))]
+
+
+def _is_explained(client: str, outcome: Outcome) -> bool:
+    known = known_of_client(client, outcome.step)
+    if known is None:
+        return not outcome.failure
+    return bool(outcome.failure) and known in outcome.failure
