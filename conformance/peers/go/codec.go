@@ -3,73 +3,119 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
+	"slices"
+	"unicode/utf8"
 
 	"github.com/kataras/neffos"
 )
 
-// request is one line of input. The pointers tell a missing field from an empty one: a misspelt
-// name must not read as an empty payload.
-type request struct {
-	Op string `json:"op"`
-
-	// decode
-	Kind        string  `json:"kind"`
-	Payload     *octets `json:"payload_hex"`
-	AllowNative bool    `json:"allow_native"`
-	OnlyNative  bool    `json:"only_native"`
-
-	// encode
-	Namespace *octets `json:"namespace"`
-	Room      *octets `json:"room"`
-	Event     *octets `json:"event"`
-	Body      *octets `json:"body"`
-	Error     *octets `json:"error"`
-	Binary    bool    `json:"binary"`
-}
-
-// The possible answers, one type each so that each has exactly its own fields.
+// The possible lines of output, one type each so that each has exactly its own fields. What is
+// unsupported is answered as by the driver.
 type (
-	decoded struct {
-		Wait              octets  `json:"wait"`
-		Namespace         octets  `json:"namespace"`
-		Room              octets  `json:"room"`
-		Event             octets  `json:"event"`
-		Body              octets  `json:"body"`
-		Error             *octets `json:"error"`
-		IsNoOp            bool    `json:"is_no_op"`
-		FromExplicit      octets  `json:"from_explicit"`
-		FromStackExchange bool    `json:"from_stack_exchange"`
-		IsNative          bool    `json:"is_native"`
-		Binary            bool    `json:"binary"`
+	codecReadyLine struct {
+		Ready   bool   `json:"ready"`
+		Codec   int    `json:"codec"`
+		Peer    string `json:"peer"`
+		Version string `json:"version"`
+		Runtime string `json:"runtime"`
 	}
-	invalid struct {
-		Invalid bool `json:"invalid"`
+	messageLine struct {
+		ID      int     `json:"id"`
+		Message decoded `json:"message"`
 	}
-	encoded struct {
-		Payload octets `json:"payload"`
+	nativeLine struct {
+		ID     int     `json:"id"`
+		Native content `json:"native"`
 	}
-	unsupported struct {
-		Op string `json:"unsupported"`
+	payloadLine struct {
+		ID      int     `json:"id"`
+		Payload content `json:"payload"`
 	}
-	failure struct {
-		Text string `json:"error"`
+	rejectLine struct {
+		ID     int  `json:"id"`
+		Reject bool `json:"reject"` // the library does not say why
 	}
 )
 
-// octets travel as hexadecimal: a Go string or a frame need not be UTF-8, JSON must be.
-type octets []byte
+type (
+	// decoded is a message that was read. The library takes the wait field apart as it reads.
+	decoded struct {
+		Wait      wait    `json:"wait"`
+		Namespace content `json:"namespace"`
+		Room      content `json:"room"`
+		Event     content `json:"event"`
+		IsError   bool    `json:"is_error"`
+		IsNoOp    bool    `json:"is_no_op"`
+		Body      content `json:"body"`
+	}
+	wait struct {
+		Token        content `json:"token"`
+		FromExchange bool    `json:"from_exchange"`
+		Sender       content `json:"sender"`
+	}
+	// encodable is a message to be written. The pointers tell a missing field from an empty one.
+	encodable struct {
+		Wait      *content `json:"wait"`
+		Namespace *content `json:"namespace"`
+		Room      *content `json:"room"`
+		Event     *content `json:"event"`
+		IsError   *bool    `json:"is_error"`
+		IsNoOp    *bool    `json:"is_no_op"`
+		Body      *content `json:"body"`
+	}
+)
 
-func (o octets) MarshalText() ([]byte, error) {
-	return hex.AppendEncode(nil, o), nil
+// content is text or, of a binary message, octets. Text that is not UTF-8 travels as hexadecimal:
+// a Go string may hold it, JSON may not.
+type content struct {
+	octets []byte
+	binary bool
 }
 
-func (o *octets) UnmarshalText(text []byte) (err error) {
-	*o, err = hex.AppendDecode([]byte{}, text)
+func text(value string) content { return content{octets: []byte(value)} }
+
+func (c content) MarshalJSON() ([]byte, error) {
+	switch {
+	case c.binary:
+		return json.Marshal(map[string]string{"base64": base64.StdEncoding.EncodeToString(c.octets)})
+	case utf8.Valid(c.octets):
+		return json.Marshal(string(c.octets))
+	default:
+		return json.Marshal(map[string]string{"hex": hex.EncodeToString(c.octets)})
+	}
+}
+
+func (c *content) UnmarshalJSON(data []byte) (err error) {
+	if data[0] == '"' {
+		var value string
+		err = json.Unmarshal(data, &value)
+		*c = text(value)
+		return err
+	}
+
+	var value struct {
+		Hex    *string `json:"hex"`
+		Base64 *string `json:"base64"`
+	}
+	if err := json.Unmarshal(data, &value); err != nil {
+		return err
+	}
+	switch {
+	case value.Hex != nil && value.Base64 == nil:
+		c.octets, err = hex.DecodeString(*value.Hex)
+	case value.Base64 != nil && value.Hex == nil:
+		c.binary = true
+		c.octets, err = base64.StdEncoding.DecodeString(*value.Base64)
+	default:
+		err = errors.New("neither text, nor hex, nor base64")
+	}
 	return err
 }
 
@@ -79,6 +125,12 @@ func serveCodec(stdin io.Reader, stdout io.Writer) error {
 	in := bufio.NewReaderSize(stdin, 1<<16)
 	out := bufio.NewWriterSize(stdout, 1<<16)
 	answers := json.NewEncoder(out)
+
+	who := currentProvenance()
+	ready := codecReadyLine{true, 1, who.Peer, who.Version, runtime.Version()}
+	if err := errors.Join(answers.Encode(ready), out.Flush()); err != nil {
+		return err
+	}
 
 	for {
 		line, err := in.ReadBytes('\n')
@@ -105,82 +157,155 @@ func serveCodec(stdin io.Reader, stdout io.Writer) error {
 	}
 }
 
+// fields are those of a request, by their names.
+type fields map[string]json.RawMessage
+
+// read puts a field into a value. A field that is missing is an error.
+func (f fields) read(name string, into any) error {
+	raw, there := f[name]
+	if !there || string(raw) == "null" {
+		return fmt.Errorf("%s is missing", name)
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// choice gives the value of a field that has one of a few, the first of them where it is absent.
+// Another value is nothing that this adapter has.
+func (f fields) choice(name string, values ...string) (string, error) {
+	if _, there := f[name]; !there {
+		return values[0], nil
+	}
+	var value string
+	if err := f.read(name, &value); err != nil {
+		return "", err
+	}
+	if !slices.Contains(values, value) {
+		return "", errUnsupported
+	}
+	return value, nil
+}
+
+// knowOnly is for a request with a field that nobody here reads: it must not be taken for done.
+func (f fields) knowOnly(names ...string) error {
+	for name := range f {
+		if name != "id" && name != "op" && !slices.Contains(names, name) {
+			return errUnsupported
+		}
+	}
+	return nil
+}
+
 // answerTo never fails: what is wrong with a line is the answer to it.
 func answerTo(line []byte) any {
-	var req request
-	if err := json.Unmarshal(line, &req); err != nil {
-		return failure{err.Error()}
+	var (
+		request fields
+		id      int
+		op      string
+	)
+	if err := json.Unmarshal(line, &request); err != nil {
+		return errorLine{nil, err.Error()}
+	}
+	if err := request.read("id", &id); err != nil {
+		return errorLine{nil, err.Error()}
+	}
+	if err := request.read("op", &op); err != nil {
+		return errorLine{&id, err.Error()}
 	}
 
-	switch req.Op {
+	answer, err := any(nil), errUnsupported
+	switch op {
 	case "decode":
-		return decode(req)
+		answer, err = decode(id, request)
 	case "encode":
-		return encode(req)
+		answer, err = encode(id, request)
+	}
+	switch {
+	case err == nil:
+		return answer
+	case errors.Is(err, errUnsupported):
+		return unsupportedLine{id, true}
 	default:
-		return unsupported{req.Op}
+		return errorLine{&id, err.Error()}
 	}
 }
 
-func decode(req request) any {
-	if req.Payload == nil {
-		return failure{"decode: payload_hex is missing"}
+func decode(id int, request fields) (any, error) {
+	if err := request.knowOnly("payload", "reading", "native"); err != nil {
+		return nil, err
 	}
-	kind, err := messageType(req.Kind)
+	if _, err := request.choice("reading", "lenient"); err != nil {
+		return nil, err
+	}
+	native, err := request.choice("native", "never", "fallback", "only")
 	if err != nil {
-		return failure{err.Error()}
+		return nil, err
+	}
+	var payload content
+	if err := request.read("payload", &payload); err != nil {
+		return nil, err
 	}
 
-	msg := neffos.DeserializeMessage(kind, *req.Payload, req.AllowNative, req.OnlyNative)
+	var kind neffos.MessageType = neffos.TextMessage
+	if payload.binary {
+		kind = neffos.BinaryMessage
+	}
+	msg := neffos.DeserializeMessage(kind, payload.octets, native != "never", native == "only")
 	hidden := reveal(&msg)
 	if hidden.isInvalid {
-		return invalid{true}
+		return rejectLine{id, true}, nil
 	}
 
-	answer := decoded{
-		Wait:              octets(hidden.wait),
-		Namespace:         octets(msg.Namespace),
-		Room:              octets(msg.Room),
-		Event:             octets(msg.Event),
-		Body:              msg.Body,
-		IsNoOp:            hidden.isNoOp,
-		FromExplicit:      octets(msg.FromExplicit),
-		FromStackExchange: msg.FromStackExchange,
-		IsNative:          msg.IsNative,
-		Binary:            msg.SetBinary,
+	body := content{msg.Body, msg.SetBinary}
+	// A frame can have the event of native messages, and is no native message for it.
+	if msg.IsNative && bytes.Equal(msg.Body, payload.octets) {
+		return nativeLine{id, body}, nil
 	}
 	if msg.Err != nil {
-		text := octets(msg.Err.Error())
-		answer.Error = &text
+		body.octets = []byte(msg.Err.Error())
 	}
-	return answer
+	return messageLine{id, decoded{
+		Wait:      wait{text(hidden.wait), msg.FromStackExchange, text(msg.FromExplicit)},
+		Namespace: text(msg.Namespace),
+		Room:      text(msg.Room),
+		Event:     text(msg.Event),
+		IsError:   msg.Err != nil,
+		IsNoOp:    hidden.isNoOp,
+		Body:      body,
+	}}, nil
 }
 
-func encode(req request) any {
-	if req.Namespace == nil || req.Room == nil || req.Event == nil || req.Body == nil {
-		return failure{"encode: namespace, room, event and body are all needed"}
+func encode(id int, request fields) (any, error) {
+	if err := request.knowOnly("message", "native"); err != nil {
+		return nil, err
+	}
+	if _, err := request.choice("native", "never"); err != nil {
+		return nil, err
+	}
+	var given encodable
+	if err := request.read("message", &given); err != nil {
+		return nil, err
+	}
+	if given.Wait == nil || given.Namespace == nil || given.Room == nil || given.Event == nil ||
+		given.IsError == nil || given.IsNoOp == nil || given.Body == nil {
+		return nil, errors.New("message: all seven fields are needed")
+	}
+	// The library makes these two itself and lets nobody set them.
+	if len(given.Wait.octets) > 0 || *given.IsNoOp {
+		return nil, errUnsupported
 	}
 
 	msg := neffos.Message{
-		Namespace: string(*req.Namespace),
-		Room:      string(*req.Room),
-		Event:     string(*req.Event),
-		Body:      *req.Body,
-		SetBinary: req.Binary,
+		Namespace: string(given.Namespace.octets),
+		Room:      string(given.Room.octets),
+		Event:     string(given.Event.octets),
+		Body:      given.Body.octets,
+		SetBinary: given.Body.binary,
 	}
-	if req.Error != nil {
-		msg.Err = errors.New(string(*req.Error))
+	if *given.IsError {
+		msg.Err = errors.New(string(given.Body.octets))
 	}
-	return encoded{msg.Serialize()}
-}
-
-func messageType(kind string) (neffos.MessageType, error) {
-	switch kind {
-	case "text":
-		return neffos.TextMessage, nil
-	case "binary":
-		return neffos.BinaryMessage, nil
-	default:
-		return 0, fmt.Errorf("decode: kind is %q, neither text nor binary", kind)
-	}
+	return payloadLine{id, content{msg.Serialize(), msg.SetBinary}}, nil
 }

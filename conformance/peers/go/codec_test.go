@@ -2,98 +2,118 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 // frame writes a decode request the way a person reads a frame.
 func frame(payload, extra string) string {
-	return fmt.Sprintf(`{"op":"decode","kind":"text","payload_hex":"%x"%s}`, payload, extra)
+	return fmt.Sprintf(`{"id":1,"op":"decode","payload":%s%s}`, quoted(payload), extra)
 }
 
 // message writes the answer to frame; fields are those that differ from an empty message.
 func message(fields map[string]string) string {
-	out := make([]string, 0, 11)
-	for _, field := range []struct{ name, empty string }{
-		{"wait", `""`},
-		{"namespace", `""`},
-		{"room", `""`},
-		{"event", `""`},
-		{"body", `""`},
-		{"error", "null"},
-		{"is_no_op", "false"},
-		{"from_explicit", `""`},
-		{"from_stack_exchange", "false"},
-		{"is_native", "false"},
-		{"binary", "false"},
-	} {
-		value, ok := fields[field.name]
-		if !ok {
-			value = field.empty
+	value := func(name, empty string) string {
+		if value, ok := fields[name]; ok {
+			return value
 		}
-		out = append(out, fmt.Sprintf("%q:%s", field.name, value))
+		return empty
 	}
-	return "{" + strings.Join(out, ",") + "}"
+	return fmt.Sprintf(`{"id":1,"message":{"wait":{"token":%s,"from_exchange":%s,"sender":%s},`+
+		`"namespace":%s,"room":%s,"event":%s,"is_error":%s,"is_no_op":%s,"body":%s}}`,
+		value("token", `""`), value("from_exchange", "false"), value("sender", `""`),
+		value("namespace", `""`), value("room", `""`), value("event", `""`),
+		value("is_error", "false"), value("is_no_op", "false"), value("body", `""`))
 }
 
-func quoted(text string) string { return fmt.Sprintf(`"%x"`, text) }
+// encoding asks to write a message; the fields are in the order of the frame.
+func encoding(wait, namespace, room, event, isError, isNoOp, body string) string {
+	return fmt.Sprintf(`{"id":1,"op":"encode","message":{"wait":%s,"namespace":%s,"room":%s,`+
+		`"event":%s,"is_error":%s,"is_no_op":%s,"body":%s}}`,
+		wait, namespace, room, event, isError, isNoOp, body)
+}
+
+// quoted writes text as it stands in a line.
+func quoted(text string) string {
+	if !utf8.ValidString(text) {
+		return fmt.Sprintf(`{"hex":"%x"}`, text)
+	}
+	value, err := json.Marshal(text)
+	if err != nil {
+		panic(err)
+	}
+	return string(value)
+}
+
+func written(payload string) string { return `{"id":1,"payload":` + quoted(payload) + `}` }
 
 var codecCases = []struct{ name, line, want string }{
 	{"six separators", frame("w;n;r;e;0;0;b", ""), message(map[string]string{
-		"wait": quoted("w"), "namespace": quoted("n"), "room": quoted("r"),
+		"token": quoted("w"), "namespace": quoted("n"), "room": quoted("r"),
 		"event": quoted("e"), "body": quoted("b"),
 	})},
 	{"separators in the body", frame(";;;;0;0;a;b;", ""), message(map[string]string{"body": quoted("a;b;")})},
 	{"nothing but separators", frame(";;;;;;", ""), message(nil)},
-	{"five separators", frame(";;;;0;0", ""), `{"invalid":true}`},
-	{"empty payload", frame("", ""), `{"invalid":true}`},
-	{"empty payload, native only", frame("", `,"only_native":true`), `{"invalid":true}`},
+	{"the lenient reading by name", frame(";;;;;;", `,"reading":"lenient"`), message(nil)},
+	{"five separators", frame(";;;;0;0", ""), `{"id":1,"reject":true}`},
+	{"empty payload", frame("", ""), `{"id":1,"reject":true}`},
+	{"empty payload, native only", frame("", `,"native":"only"`), `{"id":1,"reject":true}`},
 	{"escaped names", frame(";a@%!semicolon@%!b;;;0;0;", ""), message(map[string]string{"namespace": quoted("a;b")})},
-	{"an escape in the token stays", frame("@%!semicolon@%!;;;;0;0;", ""), message(map[string]string{"wait": quoted("@%!semicolon@%!")})},
+	{"an escape in the token stays", frame("@%!semicolon@%!;;;;0;0;", ""), message(map[string]string{"token": quoted("@%!semicolon@%!")})},
 	{"an escape in the body stays", frame(";;;;0;0;@%!semicolon@%!", ""), message(map[string]string{"body": quoted("@%!semicolon@%!")})},
-	{"error", frame(";;;;1;0;no", ""), message(map[string]string{"error": quoted("no")})},
+	{"error", frame(";;;;1;0;no", ""), message(map[string]string{"is_error": "true", "body": quoted("no")})},
 	{"error without text reads as none", frame(";;;;1;0;", ""), message(nil)},
 	{"flags other than 1 are false", frame(";;;;x;y;b", ""), message(map[string]string{"body": quoted("b")})},
 	{"no-op", frame(";;;;0;1;", ""), message(map[string]string{"is_no_op": "true"})},
-	{"octets that are not text", frame("\xff;\x00;;;0;0;\xc3", ""), message(map[string]string{
-		"wait": quoted("\xff"), "namespace": quoted("\x00"), "body": quoted("\xc3"),
+	{"text that is no UTF-8", frame("\xff;\x00;;;0;0;\xc3", ""), message(map[string]string{
+		"token": quoted("\xff"), "namespace": quoted("\x00"), "body": quoted("\xc3"),
 	})},
-	{"explicit sender", frame("neffos(0xa;;;;0;0;", ""), message(map[string]string{"from_explicit": quoted("neffos(0xa")})},
+	{"explicit sender", frame("neffos(0xa;;;;0;0;", ""), message(map[string]string{"sender": quoted("neffos(0xa")})},
 	{"stack-exchange mark", frame("1!2;;;;0;0;", ""), message(map[string]string{
-		"wait": quoted("12"), "from_stack_exchange": "true",
+		"token": quoted("12"), "from_exchange": "true",
 	})},
-	{"a mark with nothing behind it", frame("1!;;;;0;0;", ""), message(map[string]string{"wait": quoted("1!")})},
-	{"native instead of a frame", frame("raw", `,"allow_native":true`), message(map[string]string{
-		"event": quoted("_OnNativeMessage"), "body": quoted("raw"), "is_native": "true",
+	{"a mark with nothing behind it", frame("1!;;;;0;0;", ""), message(map[string]string{"token": quoted("1!")})},
+	{"native instead of a frame", frame("raw", `,"native":"fallback"`), `{"id":1,"native":"raw"}`},
+	{"a frame where native messages come too", frame(";;;e;0;0;b", `,"native":"fallback"`), message(map[string]string{
+		"event": quoted("e"), "body": quoted("b"),
 	})},
-	{"native by name", frame(";;;_OnNativeMessage;0;0;b", `,"allow_native":true`), message(map[string]string{
-		"event": quoted("_OnNativeMessage"), "body": quoted("b"), "is_native": "true",
+	{"a frame of the event of native messages", frame(";;;_OnNativeMessage;0;0;b", `,"native":"fallback"`), message(map[string]string{
+		"event": quoted("_OnNativeMessage"), "body": quoted("b"),
 	})},
-	{"native only leaves a frame alone", frame("w;n;r;e;0;0;b", `,"allow_native":true,"only_native":true`), message(map[string]string{
-		"event": quoted("_OnNativeMessage"), "body": quoted("w;n;r;e;0;0;b"), "is_native": "true",
+	{"native only leaves a frame alone", frame("w;n;r;e;0;0;b", `,"native":"only"`), `{"id":1,"native":"w;n;r;e;0;0;b"}`},
+	{"binary", `{"id":1,"op":"decode","payload":{"base64":"Ozs7OzA7MDv/"}}`, message(map[string]string{
+		"body": `{"base64":"/w=="}`,
 	})},
-	{"binary", `{"op":"decode","kind":"binary","payload_hex":"3b3b3b3b303b303bff"}`, message(map[string]string{
-		"body": `"ff"`, "binary": "true",
-	})},
+	{"binary and native", `{"id":1,"op":"decode","payload":{"base64":"/w=="},"native":"only"}`,
+		`{"id":1,"native":{"base64":"/w=="}}`},
 
-	{"encode", `{"op":"encode","namespace":"6e","room":"72","event":"65","body":"ff3b","error":null,"binary":true}`,
-		`{"payload":"` + fmt.Sprintf("%x", ";n;r;e;0;0;\xff;") + `"}`},
-	{"encode names with separators", `{"op":"encode","namespace":"3b","room":"","event":"3b","body":""}`,
-		`{"payload":"` + fmt.Sprintf("%x", ";@%!semicolon@%!;;@%!semicolon@%!;0;0;") + `"}`},
-	{"encode an error in place of the body", `{"op":"encode","namespace":"","room":"","event":"65","body":"62","error":"6e6f"}`,
-		`{"payload":"` + fmt.Sprintf("%x", ";;;e;1;0;no") + `"}`},
-	{"encode an error without text", `{"op":"encode","namespace":"","room":"","event":"65","body":"","error":""}`,
-		`{"payload":"` + fmt.Sprintf("%x", ";;;e;1;0;") + `"}`},
+	{"encode", encoding(`""`, `"n"`, `"r"`, `"e"`, "false", "false", `"b;"`), written(";n;r;e;0;0;b;")},
+	{"encode octets", encoding(`""`, `""`, `""`, `"e"`, "false", "false", `{"base64":"/w=="}`),
+		`{"id":1,"payload":{"base64":"Ozs7ZTswOzA7/w=="}}`},
+	{"encode text that is no UTF-8", encoding(`""`, `{"hex":"ff"}`, `""`, `""`, "false", "false", `""`), written(";\xff;;;0;0;")},
+	{"encode names with separators", encoding(`""`, `";"`, `""`, `";"`, "false", "false", `""`),
+		written(";@%!semicolon@%!;;@%!semicolon@%!;0;0;")},
+	{"encode an error", encoding(`""`, `""`, `""`, `"e"`, "true", "false", `"no"`), written(";;;e;1;0;no")},
+	{"encode an error without text", encoding(`""`, `""`, `""`, `"e"`, "true", "false", `""`), written(";;;e;1;0;")},
+	{"encode a token", encoding(`"$1"`, `""`, `""`, `"e"`, "false", "false", `""`), `{"id":1,"unsupported":true}`},
+	{"encode a no-op", encoding(`""`, `""`, `""`, `"e"`, "false", "true", `""`), `{"id":1,"unsupported":true}`},
 
-	{"unknown op", `{"op":"frobnicate"}`, `{"unsupported":"frobnicate"}`},
-	{"no op", `{}`, `{"unsupported":""}`},
-	{"decode without a payload", `{"op":"decode","kind":"text"}`, `{"error":"decode: payload_hex is missing"}`},
-	{"decode without a kind", `{"op":"decode","payload_hex":""}`, `{"error":"decode: kind is \"\", neither text nor binary"}`},
-	{"encode without a body", `{"op":"encode","namespace":"","room":"","event":""}`,
-		`{"error":"encode: namespace, room, event and body are all needed"}`},
+	{"unknown op", `{"id":1,"op":"frobnicate"}`, `{"id":1,"unsupported":true}`},
+	{"unknown field", frame(";;;;;;", `,"surprise":1`), `{"id":1,"unsupported":true}`},
+	{"the strict reading", frame(";;;;;;", `,"reading":"strict"`), `{"id":1,"unsupported":true}`},
+	{"limits", frame(";;;;;;", `,"limits":{"field":1}`), `{"id":1,"unsupported":true}`},
+	{"no op", `{"id":1}`, `{"id":1,"error":"op is missing"}`},
+	{"decode without a payload", `{"id":1,"op":"decode"}`, `{"id":1,"error":"payload is missing"}`},
+	{"decode null", `{"id":1,"op":"decode","payload":null}`, `{"id":1,"error":"payload is missing"}`},
+	{"decode two kinds at once", `{"id":1,"op":"decode","payload":{"hex":"","base64":""}}`,
+		`{"id":1,"error":"payload: neither text, nor hex, nor base64"}`},
+	{"encode without a body", `{"id":1,"op":"encode","message":{"event":"e"}}`,
+		`{"id":1,"error":"message: all seven fields are needed"}`},
 }
 
 func TestCodecAnswers(t *testing.T) {
@@ -109,23 +129,23 @@ func TestCodecAnswers(t *testing.T) {
 // TestCodecGoesOn sends what cannot be understood, each followed by what can: the answers must
 // stay in step with the lines.
 func TestCodecGoesOn(t *testing.T) {
-	const canary = `{"op":"canary"}`
+	const canary = `{"id":7,"op":"canary"}`
 	for _, line := range []string{
 		"",
 		"{",
 		"[]",
 		"null null",
-		`{"op":1}`,
-		`{"op":"decode","kind":"text","payload_hex":"f"}`,
-		`{"op":"decode","kind":"text","payload_hex":"zz"}`,
+		`{"op":"decode"}`,
+		`{"id":"1","op":"decode"}`,
+		`{"id":1.5,"op":"decode"}`,
 		"\xff",
 	} {
 		t.Run(line, func(t *testing.T) {
 			first, rest, _ := strings.Cut(codecSession(t, line+"\n"+canary+"\n"), "\n")
-			if !strings.HasPrefix(first, `{"error":"`) {
+			if !strings.HasPrefix(first, `{"id":null,"error":"`) {
 				t.Errorf("%q was answered %s", line, first)
 			}
-			if want := "{\"unsupported\":\"canary\"}\n"; rest != want {
+			if want := "{\"id\":7,\"unsupported\":true}\n"; rest != want {
 				t.Errorf("the next line was answered %s want %s", rest, want)
 			}
 		})
@@ -146,16 +166,15 @@ func TestCodecAnswersEveryLineInOrder(t *testing.T) {
 }
 
 func TestCodecAnswersALastLineWithoutItsEnd(t *testing.T) {
-	if got, want := codecSession(t, `{"op":"x"}`), "{\"unsupported\":\"x\"}\n"; got != want {
+	if got, want := codecSession(t, `{"id":1,"op":"x"}`), "{\"id\":1,\"unsupported\":true}\n"; got != want {
 		t.Errorf("got %s want %s", got, want)
 	}
 }
 
 func TestCodecTakesLongLines(t *testing.T) {
-	body := strings.Repeat("61", 1<<20)
-	line := fmt.Sprintf(`{"op":"decode","kind":"text","payload_hex":"%x%s"}`, ";;;;0;0;", body)
-	want := message(map[string]string{"body": `"` + body + `"`}) + "\n"
-	if got := codecSession(t, line+"\n"); got != want {
+	body := strings.Repeat("a", 1<<20)
+	want := message(map[string]string{"body": quoted(body)}) + "\n"
+	if got := codecSession(t, frame(";;;;0;0;"+body, "")+"\n"); got != want {
 		t.Errorf("a body of a mebibyte came back as %d characters, not %d", len(got), len(want))
 	}
 }
@@ -167,16 +186,18 @@ func TestCodecAnswersBeforeItReadsOn(t *testing.T) {
 	answers, stdout := io.Pipe()
 	done := make(chan error, 1)
 	go func() { done <- serveCodec(stdin, stdout) }()
-	go io.WriteString(feed, "{\"op\":\"first\"}\n{\"op\":")
+	go io.WriteString(feed, "{\"id\":1,\"op\":\"first\"}\n{\"op\":")
 
 	got := make(chan string, 1)
 	go func() {
-		line, _ := bufio.NewReader(answers).ReadString('\n')
+		lines := bufio.NewReader(answers)
+		lines.ReadString('\n') // it is ready
+		line, _ := lines.ReadString('\n')
 		got <- line
 	}()
 	select {
 	case line := <-got:
-		if want := "{\"unsupported\":\"first\"}\n"; line != want {
+		if want := "{\"id\":1,\"unsupported\":true}\n"; line != want {
 			t.Errorf("got %s want %s", line, want)
 		}
 	case <-time.After(testPatience):
@@ -190,19 +211,24 @@ func TestCodecAnswersBeforeItReadsOn(t *testing.T) {
 	}
 }
 
+// codecSession gives the answers to the whole input, without the first line, which it checks.
 func codecSession(t *testing.T, input string) string {
 	t.Helper()
 	var out strings.Builder
 	if err := serveCodec(strings.NewReader(input), &out); err != nil {
 		t.Fatal(err)
 	}
-	return out.String()
+	ready, answers, _ := strings.Cut(out.String(), "\n")
+	if !strings.HasPrefix(ready, `{"ready":true,"codec":1,"peer":"neffos-go",`) {
+		t.Errorf("the first line is %s", ready)
+	}
+	return answers
 }
 
 func BenchmarkCodecDecode(b *testing.B) {
 	line := []byte(frame("$1700000000000000000;app;room;echo;0;0;a body of some length", ""))
 	for b.Loop() {
-		if _, ok := answerTo(line).(decoded); !ok {
+		if _, ok := answerTo(line).(messageLine); !ok {
 			b.Fatal("not decoded")
 		}
 	}
