@@ -130,7 +130,20 @@ async function main() {
     // The page did not come from the server, so that Chromium takes it for one of the internet, and
     // would ask whoever is at the screen whether it may connect to this machine.
     permissions: ["local-network-access"],
+    handleSIGINT: false,
+    handleSIGTERM: false,
+    handleSIGHUP: false,
   });
+  let isQuitting = false;
+  const quit = async (status) => {
+    isQuitting = true;
+    await context.close();
+    end(status);
+  };
+  context.on("close", () => isQuitting || fail(new Error("Chromium has ended")));
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
+    process.on(signal, () => quit(1));
+  }
   await context.exposeFunction("carryOut", writeText);
   await context.route(
     (url) => url.pathname.startsWith(BELOW),
@@ -143,8 +156,7 @@ async function main() {
   readLines((line) => (carried = carried.then(() => carryIn(context, line)).catch(fail)));
   process.stdin.on("end", async () => {
     await carried;
-    await context.close();
-    end(0);
+    await quit(0);
   });
   writeReady(manifest.version, `Chromium ${context.browser().version()}`);
 }

@@ -94,8 +94,8 @@ export class Driver {
     return status;
   }
 
-  kill() {
-    this.#process.kill("SIGKILL");
+  signal(name) {
+    this.#process.kill(name);
   }
 }
 
@@ -219,7 +219,7 @@ async function playAll(test, runtime, { namespace, plays }) {
     assert.equal(await driver.end(), 0, driver.complaints);
     assert.deepEqual(driver.lines.rest(), []);
   } finally {
-    driver.kill();
+    driver.signal("SIGKILL");
     server.stop();
   }
 }

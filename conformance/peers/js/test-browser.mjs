@@ -16,11 +16,13 @@ const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
 const skip = existsSync(CHROMIUM) ? false : `there is no Chromium at ${CHROMIUM}`;
 
-/** The ids of the processes that have a text in their command line. */
-function processesWith(text) {
-  return readdirSync("/proc").filter((id) => {
+/** The ids of the processes that have all these texts in their command line. */
+function processesWith(...texts) {
+  const ids = readdirSync("/proc").filter((name) => /^\d+$/u.test(name));
+  return ids.filter((id) => {
     try {
-      return /^\d+$/u.test(id) && readFileSync(`/proc/${id}/cmdline`, "utf8").includes(text);
+      const line = readFileSync(`/proc/${id}/cmdline`, "utf8");
+      return texts.every((text) => line.includes(text));
     } catch {
       return false; // it has ended
     }
@@ -39,14 +41,23 @@ describe("the driver of neffos.js in a browser", { concurrency: 3, skip }, () =>
     isDeafAfterwards: false,
   });
 
-  for (const [how, end] of [["its input ends", "end"], ["it is killed", "kill"]]) {
+  const ends = {
+    "its input ends": (driver) => driver.end(),
+    "it is told to end": (driver) => driver.signal("SIGTERM"),
+    "it is killed": (driver) => driver.signal("SIGKILL"),
+    "Chromium is killed": (driver, folder) => {
+      const first = processesWith(folder, "--remote-debugging-pipe");
+      first.forEach((id) => process.kill(id, "SIGKILL"));
+    },
+  };
+  for (const [how, end] of Object.entries(ends)) {
     it(`nothing is left when ${how}`, { timeout: 60_000 }, async () => {
       const folder = mkdtempSync(join(tmpdir(), "neffos-test-"));
       const driver = new Driver(DRIVER, { TMPDIR: folder });
       await driver.lines.next();
       assert.notDeepEqual(processesWith(folder), []);
       const ended = driver.ended();
-      driver[end]();
+      end(driver, folder);
       await ended;
       while (processesWith(folder).length > 0 || readdirSync(folder).length > 0) {
         await sleep(100);
