@@ -52,7 +52,7 @@ const FILES = {
     contentType: "text/html",
     // Old packages have a plain script, newer ones a module.
     body: `<!doctype html><title>neffos.js</title>
-<script src="neffos.min.js" type="${manifest.type ?? "text/javascript"}"></script>`,
+<script src="neffos.min.js" type="${manifest.type === "module" ? "module" : "text/javascript"}"></script>`,
   },
   "neffos.min.js": { path: join(dirname(script), "neffos.min.js") },
   "client.mjs": { path: here("client.mjs"), contentType: "text/javascript" },
