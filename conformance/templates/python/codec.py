@@ -82,6 +82,7 @@ def first_not_utf8(content):
         content.decode() if isinstance(content, bytes) else content.encode()
     except UnicodeError as error:
         return error.start
+    return None
 
 
 # ------------------------------------------------------------------------------------------
@@ -159,13 +160,19 @@ def answer_to(line):
         return {"id": number if type(number) is int else None, "error": repr(error)}
 
 
+def write(line):
+    """Write a line, at once."""
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
 def main():
     """Tell that it is ready, then answer each line until there are no more."""
     runtime = f"Python {platform.python_version()}"
     ready = {"ready": True, "codec": 1, "peer": "template", "version": "1", "runtime": runtime}
-    print(json.dumps(ready), flush=True)  # noqa: T201
+    write(ready)
     for line in sys.stdin.buffer:
-        print(json.dumps(answer_to(line)), flush=True)  # noqa: T201
+        write(answer_to(line))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,166 @@
+// The driver of a client in JavaScript, to start your own from; `node driver.mjs` runs it.
+//
+// The lines are those of spec/docs/driver.md. The client runs on the files beside this one; yours
+// goes in its place. Reconnections and native messages are left out.
+
+import { createInterface } from "node:readline";
+
+import { Refused } from "./codec.mjs";
+import { ANY_EVENT, CONNECT, DISCONNECT, JOIN, LEAVE, Peer, ReplyError } from "./peer.mjs";
+import { dial as dialSocket } from "./websocket.mjs";
+
+const TIMEOUT = 10; // seconds
+const NAMESPACES = ["app", "any", "semi;colon", ""];
+
+// ---- The client: put yours in its place ----
+
+/** Open a connection, and give it once the handshake is done. */
+async function dial(url, headers, handlers, onClose) {
+  const socket = await dialSocket(url, headers);
+  const answer = await new Promise((resolve, reject) => {
+    socket.onMessage = (octets) => resolve(octets.toString());
+    socket.onClose = () => reject(new ReplyError("the connection is closed"));
+    socket.send(Buffer.from("M"), false);
+  });
+  if (!answer.startsWith("A")) {
+    socket.close();
+    throw new ReplyError(answer.slice(1));
+  }
+  const peer = new Peer(socket, handlers, true);
+  peer.id = answer.slice(1);
+  socket.onMessage = (...payload) => peer.receive(...payload);
+  socket.onClose = () => {
+    peer.end();
+    onClose();
+  };
+  return peer;
+}
+
+// ---- The client's side of the conformance application ----
+
+/** Give the handlers; each tells what it saw before it acts. */
+function application(see) {
+  const echo = (_, message) => {
+    see(message);
+    return message.isError ? "" : message.body;
+  };
+  const events = {
+    echo,
+    question: echo,
+    fail(_, message) {
+      see(message);
+      throw new ReplyError(String(message.body));
+    },
+    async relay(peer, message) {
+      see(message);
+      return (await peer.ask(message.namespace, "echo", message.body)).body;
+    },
+    [ANY_EVENT]: (_, message) => see(message),
+  };
+  return Object.fromEntries(NAMESPACES.map((name) => [name, events]));
+}
+
+// ---- The driver protocol ----
+
+/** What this driver does not know, or its client cannot do. */
+class Unsupported extends Error {}
+
+const peers = new Map();
+let dialled = 0;
+
+const tell = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
+
+function bodyOf({ text, base64 }) {
+  if (typeof base64 === "string") return Buffer.from(base64, "base64");
+  if (typeof text === "string") return text;
+  throw new TypeError("the operation has no body");
+}
+
+function bodyFields(body) {
+  return Buffer.isBuffer(body) ? { base64: body.toString("base64") } : { text: body };
+}
+
+function peerOf({ connection }) {
+  if (!peers.has(connection)) throw new TypeError(`there is no connection ${connection}`);
+  return peers.get(connection);
+}
+
+function changing(event) {
+  return (operation) => peerOf(operation).change(event, operation.namespace, operation.room);
+}
+
+const OPERATIONS = {
+  async dial({ url, headers, reconnect }) {
+    if (reconnect) throw new Unsupported();
+    dialled += 1;
+    const connection = dialled;
+    const see = ({ namespace, room, event, isError, body }) => {
+      const error = isError ? { error: true } : {};
+      const fields = { namespace, room, event, ...bodyFields(body), ...error };
+      tell({ saw: "event", connection, ...fields });
+    };
+    const closed = () => tell({ saw: "closed", connection });
+    const peer = await dial(url, headers, application(see), closed);
+    peer.changed = (what, namespace, room) => {
+      const place = what === "joined" || what === "left" ? { namespace, room } : { namespace };
+      tell({ saw: what, connection, ...place });
+    };
+    peers.set(connection, peer);
+    return { connection, connection_id: peer.id };
+  },
+  connect: changing(CONNECT),
+  disconnect: changing(DISCONNECT),
+  join: changing(JOIN),
+  leave: changing(LEAVE),
+  async "leave-all"(operation) {
+    const peer = peerOf(operation);
+    for (const room of [...(peer.rooms.get(operation.namespace) ?? [])]) {
+      await peer.change(LEAVE, operation.namespace, room);
+    }
+  },
+  emit(operation) {
+    const { namespace, event, room } = operation;
+    peerOf(operation).emit(namespace, event, bodyOf(operation), room);
+  },
+  async ask(operation) {
+    const { namespace, event, room } = operation;
+    const reply = await peerOf(operation).ask(namespace, event, bodyOf(operation), room);
+    return bodyFields(reply.body);
+  },
+  close: (operation) => peerOf(operation).socket.close(),
+};
+
+/** Do what a line says, and tell what came of it. */
+async function operate(operation) {
+  const { id, op, timeout = TIMEOUT } = operation;
+  let timer;
+  try {
+    if (!Object.hasOwn(OPERATIONS, op)) throw new Unsupported();
+    const late = new Promise((_, reject) => {
+      const ranOut = () => reject(new Error("the time for the operation ran out"));
+      timer = setTimeout(ranOut, timeout * 1000);
+    });
+    const done = (async () => OPERATIONS[op](operation))();
+    tell({ id, result: (await Promise.race([done, late])) ?? {} });
+  } catch (error) {
+    if (error instanceof Unsupported) tell({ id, unsupported: true });
+    else if (error instanceof Refused) {
+      tell({ id, error: `no frame can carry this: ${error.message} in ${error.field}` });
+    } else tell({ id, error: error.message || String(error) });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+tell({ ready: true, driver: 1, peer: "template", version: "1", runtime: `node ${process.version}` });
+createInterface({ input: process.stdin })
+  .on("line", (line) => {
+    try {
+      const operation = JSON.parse(line);
+      if (!Number.isInteger(operation.id)) throw new TypeError("id is a whole number");
+      operate(operation);
+    } catch (error) {
+      tell({ id: null, error: `not an operation: ${error}` });
+    }
+  })
+  .on("close", () => process.exit(0)); // open sockets would keep Node alive

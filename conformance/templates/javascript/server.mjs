@@ -1,0 +1,131 @@
+// The conformance application on a server in JavaScript, to start your own from.
+//
+// Run it with `node server.mjs`; `neffos-wire server URL` judges it. The handlers are the tables
+// of spec/docs/application.md, and stay; the server below them runs on the files beside this one,
+// and yours goes in its place. The mixed and the native-only endpoint and headers in the URL are
+// left out.
+
+import { randomUUID } from "node:crypto";
+
+import { ANY_EVENT, CONNECT, DISCONNECT, JOIN, LEAVE, Peer, ReplyError, own } from "./peer.mjs";
+import { serve } from "./websocket.mjs";
+
+// ---- The application ----
+
+const echo = (_, message) => (message.isError ? "" : message.body);
+
+const refuse = (text, room) => (_, message) => {
+  if (room === undefined || message.room === room) throw new ReplyError(text);
+};
+
+const askTo = (event) => async (peer, message) => {
+  const name = String(message.body);
+  const isRoom = event === JOIN || event === LEAVE;
+  await peer.change(event, event === CONNECT ? name : "app", isRoom ? name : "").catch(ignore);
+};
+
+function broadcast(peers, body, room = "") {
+  for (const peer of peers) {
+    const rooms = peer.rooms.get("app");
+    if (rooms && (!room || rooms.has(room))) peer.emit("app", "news", body, room);
+  }
+  return "done";
+}
+
+function broadcastTo(_, { body }) {
+  const octets = Buffer.from(body);
+  const space = octets.indexOf(" ");
+  const to = octets.subarray(0, space < 0 ? octets.length : space).toString();
+  const rest = octets.subarray(space < 0 ? octets.length : space + 1);
+  const peers = [...PEERS].filter((peer) => peer.id === to);
+  return broadcast(peers, Buffer.isBuffer(body) ? rest : rest.toString());
+}
+
+async function askMe(peer, { body }) {
+  try {
+    peer.emit("app", "answer", (await peer.ask("app", "question", body)).body);
+  } catch (error) {
+    if (!(error instanceof ReplyError)) throw error;
+    if (!peer.rooms.has("app")) return;
+    peer.emit("app", "answer-error", Buffer.isBuffer(body) ? Buffer.from(error.message) : error.message);
+  }
+}
+
+function push(peer, { body }) {
+  peer.emit("app", String(body), Buffer.isBuffer(body) ? Buffer.from("pushed") : "pushed");
+  return "done";
+}
+
+const APPLICATION = {
+  app: {
+    [JOIN]: refuse("room is locked", "locked"),
+    [LEAVE]: refuse("room is sticky", "sticky"),
+    echo,
+    fail: (_, { body }) => {
+      throw new ReplyError(String(body) || "no text was given");
+    },
+    silent: () => undefined,
+    whoami: (peer) => peer.id,
+    tries: (peer) => peer.headers["x-websocket-reconnect"] ?? "0",
+    header: (peer, { body }) => own(peer.headers, String(body).toLowerCase()) ?? "",
+    push,
+    "broadcast-others": (peer, { body }) => broadcast(others(peer), body),
+    "broadcast-all": (_, { body }) => broadcast(PEERS, body),
+    "broadcast-room": (peer, { body, room }) => broadcast(others(peer), body, room),
+    "broadcast-to": broadcastTo,
+    "ask-me": askMe,
+    "join-me": askTo(JOIN),
+    "leave-me": askTo(LEAVE),
+    "connect-me": askTo(CONNECT),
+    "disconnect-me": askTo(DISCONNECT),
+    "close-me": (peer) => peer.socket.close(),
+  },
+  any: { [ANY_EVENT]: (_, message) => message.event },
+  refused: { [CONNECT]: refuse("namespace is closed") },
+  sticky: { [DISCONNECT]: refuse("namespace is sticky") },
+  "semi;colon": { "ec;ho": echo },
+};
+
+// ---- The server: put yours in its place ----
+
+const PEERS = new Set();
+const others = (peer) => [...PEERS].filter((each) => each !== peer);
+const ignore = () => {};
+
+function open(socket, { headers }) {
+  socket.onMessage = (octets) => {
+    if (octets[0] !== 0x4d) return; // M
+    const refusal = headers["x-conformance-refuse"];
+    if (refusal) {
+      socket.send(Buffer.from(`H${refusal}`), false);
+      socket.close();
+      return;
+    }
+    const peer = new Peer(socket, APPLICATION, false);
+    peer.id = headers["x-conformance-id"] || randomUUID();
+    peer.headers = headers;
+    PEERS.add(peer);
+    socket.onMessage = (...payload) => peer.receive(...payload);
+    socket.onClose = () => {
+      PEERS.delete(peer);
+      peer.end();
+    };
+    socket.send(Buffer.from(`A${peer.id}`), false);
+    const namespace = headers["x-conformance-connect"];
+    if (namespace) peer.change(CONNECT, namespace).catch(ignore); // it may be refused
+  };
+}
+
+const server = serve(open);
+server.listen(0, "127.0.0.1", () => {
+  const ready = {
+    ready: true,
+    peer: "template",
+    version: "1",
+    runtime: `node ${process.version}`,
+    endpoints: { template: `ws://127.0.0.1:${server.address().port}/` },
+  };
+  process.stdout.write(`${JSON.stringify(ready)}\n`);
+});
+// It ends with its standard input, so that whoever started it need not end it.
+process.stdin.resume().on("end", () => process.exit(0));

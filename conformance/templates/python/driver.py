@@ -1,0 +1,224 @@
+"""The driver of a client in Python, to start your own from; ``python3 driver.py`` runs it.
+
+The lines are those of spec/docs/driver.md. The client below them runs on the peer beside this
+file and on the package websockets; yours goes in its place. Reconnections and native messages
+are left out.
+"""
+
+import asyncio
+import base64
+import json
+import platform
+import sys
+
+from codec import Refused
+from peer import ANY_EVENT, CONNECT, DISCONNECT, JOIN, LEAVE, Peer, ReplyError, text_of
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidHandshake, InvalidURI, WebSocketException
+
+TIMEOUT = 10.0
+NAMESPACES = ("app", "any", "semi;colon", "")
+
+# ---- The client: put yours in its place ----
+
+
+async def dial(url, headers, handlers, changed, on_close):
+    """Open a connection, and give it once the handshake is done."""
+    socket = await connect(url, additional_headers=headers, max_size=None)
+    await socket.send("M")
+    answer = text_of(await socket.recv())
+    if not answer.startswith("A"):
+        await socket.close()
+        raise ReplyError(answer[1:])
+    peer = Peer(socket.send, handlers, is_client=True)
+    peer.id, peer.close, peer.changed = answer[1:], socket.close, changed
+    peer.reader = asyncio.create_task(read(socket, peer, on_close))
+    return peer
+
+
+async def read(socket, peer, on_close):
+    """Give the connection what arrives, until it ends."""
+    try:
+        async for payload in socket:
+            peer.receive(payload)
+    except WebSocketException:
+        pass
+    peer.end()
+    on_close()
+
+
+# ---- The client's side of the conformance application ----
+
+
+def application(see):
+    """Give the handlers; each tells what it saw before it acts."""
+
+    async def silent(peer, message):
+        see(message)
+
+    async def echo(peer, message):
+        see(message)
+        return "" if message["is_error"] else message["body"]
+
+    async def fail(peer, message):
+        see(message)
+        raise ReplyError(text_of(message["body"]))
+
+    async def relay(peer, message):
+        see(message)
+        return (await peer.ask(message["namespace"], "echo", message["body"]))["body"]
+
+    events = {"echo": echo, "question": echo, "fail": fail, "relay": relay, ANY_EVENT: silent}
+    return dict.fromkeys(NAMESPACES, events)
+
+
+# ---- The driver protocol ----
+
+
+class Unsupported(Exception):  # noqa: N818
+    """What this driver does not know, or its client cannot do."""
+
+
+PEERS = {}
+
+
+def tell(**line):
+    """Write a line."""
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+def body_of(operation):
+    """Give the body that an operation has."""
+    if "base64" in operation:
+        return base64.b64decode(operation["base64"], validate=True)
+    return operation["text"]
+
+
+def body_fields(body):
+    """Give the fields that stand for a body."""
+    if isinstance(body, bytes):
+        return {"base64": base64.b64encode(body).decode()}
+    return {"text": body}
+
+
+async def do_dial(operation):
+    """Open a connection."""
+    if operation.get("reconnect"):
+        raise Unsupported
+    number = len(PEERS) + 1
+    PEERS[number] = None  # taken, also where the dial fails
+
+    def see(message):
+        names = {name: message[name] for name in ("namespace", "room", "event")}
+        error = {"error": True} if message["is_error"] else {}
+        tell(saw="event", connection=number, **names, **body_fields(message["body"]), **error)
+
+    def changed(what, namespace, room):
+        place = {"room": room} if what in ("joined", "left") else {}
+        tell(saw=what, connection=number, namespace=namespace, **place)
+
+    def closed():
+        tell(saw="closed", connection=number)
+
+    headers = operation.get("headers")
+    peer = await dial(operation["url"], headers, application(see), changed, closed)
+    PEERS[number] = peer
+    return {"connection": number, "connection_id": peer.id}
+
+
+def changing(event):
+    """Give the operation that asks for a change."""
+
+    async def operate(operation):
+        await peer_of(operation).change(event, operation["namespace"], operation.get("room", ""))
+
+    return operate
+
+
+async def do_leave_all(operation):
+    """Leave every room."""
+    peer, namespace = peer_of(operation), operation["namespace"]
+    for room in sorted(peer.rooms.get(namespace, ())):
+        await peer.change(LEAVE, namespace, room)
+
+
+async def do_emit(operation):
+    """Send an event."""
+    where = operation["namespace"], operation["event"]
+    await peer_of(operation).emit(*where, body_of(operation), operation.get("room", ""))
+
+
+async def do_ask(operation):
+    """Send an event, and give the reply's body."""
+    where = operation["namespace"], operation["event"]
+    room = operation.get("room", "")
+    return body_fields((await peer_of(operation).ask(*where, body_of(operation), room))["body"])
+
+
+async def do_close(operation):
+    """End a connection."""
+    await peer_of(operation).close()
+
+
+def peer_of(operation):
+    """Give the connection that an operation names."""
+    if PEERS.get(operation["connection"]) is None:
+        raise ValueError(f"there is no connection {operation['connection']}")
+    return PEERS[operation["connection"]]
+
+
+OPERATIONS = {
+    "dial": do_dial,
+    "connect": changing(CONNECT),
+    "disconnect": changing(DISCONNECT),
+    "join": changing(JOIN),
+    "leave": changing(LEAVE),
+    "leave-all": do_leave_all,
+    "emit": do_emit,
+    "ask": do_ask,
+    "close": do_close,
+}
+
+
+async def operate(operation):
+    """Do what a line says, and tell what came of it."""
+    number = operation["id"]
+    try:
+        if operation["op"] not in OPERATIONS:
+            raise Unsupported
+        async with asyncio.timeout(operation.get("timeout", TIMEOUT)):
+            result = await OPERATIONS[operation["op"]](operation)
+        tell(id=number, result=result or {})
+    except Unsupported:
+        tell(id=number, unsupported=True)
+    except TimeoutError:
+        tell(id=number, error="the time for the operation ran out")
+    except Refused as refused:
+        tell(id=number, error=f"no frame can carry this: {refused.reason} in {refused.field}")
+    except (ReplyError, OSError, InvalidHandshake, InvalidURI, WebSocketException) as error:
+        tell(id=number, error=str(error))
+    except (KeyError, TypeError, ValueError) as error:
+        tell(id=number, error=f"the operation lacks something: {error!r}")
+
+
+async def main():
+    """Tell that it is ready, then start the operation of each line until there are no more."""
+    runtime = f"Python {platform.python_version()}"
+    tell(ready=True, driver=1, peer="template", version="1", runtime=runtime)
+    tasks = set()
+    while line := await asyncio.to_thread(sys.stdin.buffer.readline):
+        try:
+            operation = json.loads(line)
+            if type(operation["id"]) is not int or not isinstance(operation["op"], str):
+                raise TypeError("id is a whole number, and op a text")
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            tell(id=None, error=f"not an operation: {error!r}")
+            continue
+        task = asyncio.create_task(operate(operation))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,168 @@
+"""The templates of drivers and servers: they run as they are, and are judged by the suite."""
+
+import asyncio
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from neffos_conformance.application import servers
+from neffos_conformance.case import server_cases
+from neffos_conformance.driving import OperationError, UnsupportedError, driving
+from neffos_conformance.peer import running
+from neffos_conformance.reference import NeffosError, dial, listening
+from neffos_conformance.run import run_cases
+from neffos_conformance.verdict import Verdict
+
+from .test_turns import asynchronous
+
+TEMPLATES = Path(__file__).parents[1] / "templates"
+NODE = shutil.which("node")
+
+
+def each(program):
+    return pytest.mark.parametrize(
+        "command",
+        [
+            pytest.param(
+                [sys.executable, str(TEMPLATES / "python" / f"{program}.py")], id="python"
+            ),
+            pytest.param(
+                [NODE or "node", str(TEMPLATES / "javascript" / f"{program}.mjs")],
+                id="javascript",
+                marks=pytest.mark.skipif(NODE is None, reason="there is no node"),
+            ),
+        ],
+    )
+
+
+@each("server")
+@asynchronous
+async def test_the_server_passes_every_case(command):
+    with running(command) as ready:
+        [url] = ready["endpoints"].values()
+        results = [result async for result in run_cases(url, server_cases())]
+    assert len(results) > 40
+    wrong = {
+        result.case.id: result.explanation
+        for result in results
+        if result.verdict is not Verdict.PASS
+    }
+    assert wrong == {}
+
+
+@each("server")
+@asynchronous
+async def test_names_that_a_language_knows_are_names_like_others(command):
+    with running(command) as ready:
+        [url] = ready["endpoints"].values()
+        async with await dial(url, {"app": {}, "any": {}, "constructor": {}}) as client:
+            with pytest.raises(NeffosError, match="bad namespace"):
+                await client.connect("constructor")
+            space = await client.connect("any")
+            assert (await space.ask("toString")).body == "toString"
+            assert (await space.ask("__proto__")).body == "__proto__"
+            app = await client.connect("app")
+            assert (await app.ask("header", "constructor")).body == ""
+
+
+@each("server")
+@asynchronous
+async def test_broadcasts_reach_whom_they_are_for(command):
+    heard = {name: asyncio.Queue() for name in ("one", "two")}
+
+    def application(name):
+        def news(_, message):
+            heard[name].put_nowait((message.room, message.body))
+
+        return {"app": {"news": news}}
+
+    with running(command) as ready:
+        [url] = ready["endpoints"].values()
+        async with (
+            await dial(url, application("one")) as one,
+            await dial(url, application("two"), headers={"X-Conformance-Id": "b"}) as two,
+            await dial(url, {}),  # not connected to app
+        ):
+            assert two.id == "b"
+            app = await one.connect("app")
+            await (await two.connect("app")).join("lobby")
+            assert (await app.ask("broadcast-others", "1")).body == "done"
+            await app.ask("broadcast-all", b"\xff")
+            await app.ask("broadcast-to", "b 2 3")
+            await app.join("hall")
+            await app.ask("broadcast-room", "4", room="hall")
+            await app.join("lobby")
+            await app.ask("broadcast-room", "5", room="lobby")
+            got = [await asyncio.wait_for(heard["two"].get(), 5) for _ in range(4)]
+            assert got == [("", "1"), ("", b"\xff"), ("", "2 3"), ("lobby", "5")]
+            assert heard["one"].get_nowait() == ("", b"\xff")
+            assert heard["one"].empty()
+
+
+@each("driver")
+@asynchronous
+async def test_the_driver_does_what_it_is_told(command):
+    async with listening(servers()) as listener, driving(command) as driver:
+        assert driver.ready["peer"] == "template"
+        one, two = [await driver.do("dial", url=listener.url()) for _ in range(2)]
+        assert one["connection_id"] != two["connection_id"]
+        app = {"connection": one["connection"], "namespace": "app"}
+        other = {"connection": two["connection"], "namespace": "app"}
+        saw = {"saw": "event", **app}
+
+        with pytest.raises(OperationError, match="bad namespace"):
+            await driver.do("emit", **app, event="echo", text="x")
+        await driver.do("connect", **app)
+        await driver.saw(saw="connected", **app)
+        await driver.do("connect", **other)
+        text = "a;b — 漢字 😀"
+        assert await driver.do("ask", **app, event="echo", text=text) == {"text": text}
+        octets = {"base64": "AP87gA=="}
+        assert await driver.do("ask", **app, event="echo", **octets) == octets
+        with pytest.raises(OperationError, match="no way"):
+            await driver.do("ask", **app, event="fail", text="no way")
+        with pytest.raises(OperationError, match="time"):
+            await driver.do("ask", **app, event="silent", text="", timeout=0.05)
+
+        await driver.do("emit", **app, event="ask-me", text="what?")
+        await driver.saw(**saw, event="question", text="what?")
+        await driver.saw(**saw, event="answer", text="what?")
+        await driver.do("emit", **app, event="ask-me", **octets)
+        await driver.saw(**saw, event="answer", **octets)
+
+        await driver.do("join", **app, room="lobby")
+        await driver.saw(saw="joined", **app, room="lobby")
+        with pytest.raises(OperationError, match="room is locked"):
+            await driver.do("join", **app, room="locked")
+        await driver.do("join", **other, room="lobby")
+        await driver.do("ask", **other, event="broadcast-room", room="lobby", text="hi")
+        await driver.saw(**saw, event="news", room="lobby", text="hi")
+        await driver.do("leave-all", **app)
+        await driver.saw(saw="left", **app, room="lobby")
+        await driver.do("emit", **app, event="join-me", text="hall")
+        await driver.saw(saw="joined", **app, room="hall")
+        await driver.do("leave", **app, room="hall")
+
+        semi = {"connection": one["connection"], "namespace": "semi;colon"}
+        await driver.do("connect", **semi)
+        assert await driver.do("ask", **semi, event="ec;ho", text="x") == {"text": "x"}
+        await driver.do("emit", **app, event="connect-me", text="any")
+        await driver.saw(saw="connected", connection=one["connection"], namespace="any")
+        with pytest.raises(OperationError, match="escape-literal"):
+            await driver.do("emit", **app, event="@%!semicolon@%!", text="")
+        await driver.do("emit", **app, event="disconnect-me", text="")
+        await driver.saw(saw="disconnected", **app)
+
+        headers = {"X-Conformance-Refuse": "not today"}
+        with pytest.raises(OperationError, match="not today"):
+            await driver.do("dial", url=listener.url(), headers=headers)
+        with pytest.raises(OperationError):
+            await driver.do("dial", url="ws://127.0.0.1:9/")
+        with pytest.raises(UnsupportedError):
+            await driver.do("dial", url=listener.url(), reconnect=True)
+        with pytest.raises(OperationError, match="there is no connection 99"):
+            await driver.do("close", connection=99)
+        await driver.do("close", connection=one["connection"])
+        await driver.saw(saw="closed", connection=one["connection"])
