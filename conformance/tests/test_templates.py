@@ -1,6 +1,7 @@
 """The templates of drivers and servers: they run as they are, and are judged by the suite."""
 
 import asyncio
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -35,6 +36,15 @@ def each(program):
             ),
         ],
     )
+
+
+def test_the_readme_names_every_file_and_no_other():
+    readme = (TEMPLATES / "README.md").read_text("utf-8")
+    named = set(re.findall(r"`((?:python|javascript)/[^`]+)`", readme))
+    programs = [*TEMPLATES.glob("*/*.py"), *TEMPLATES.glob("*/*.mjs")]
+    assert named == {path.relative_to(TEMPLATES).as_posix() for path in programs}
+    for path in re.findall(r"`(\.\./[^`]+\.(?:go|mjs))`", readme):
+        assert (TEMPLATES / path).exists(), path
 
 
 @each("server")
