@@ -344,6 +344,7 @@ class Incoming:
         response = self._protocol.reject(HTTPStatus(status), "")
         response.headers.update(headers or {})
         self._protocol.send_response(response)
+        self._connection._flush()
         await self._connection.close()
 
 

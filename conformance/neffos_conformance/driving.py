@@ -65,6 +65,7 @@ class Driver:
         self._process = process
         self._number = 0
         self._answers: dict[int, asyncio.Future[Values]] = {}
+        self._given_up: set[int] = set()
         self._news = asyncio.Event()
         self._ended: DriverError | None = None
         self._reader = asyncio.create_task(self._read(), name=f"read {name}")
@@ -93,7 +94,11 @@ class Driver:
             async with asyncio.timeout(ANSWER_DEADLINE):
                 values = await answer
         except TimeoutError:
+            self._given_up.add(number)
             raise DriverError(f"{self._name} gave no answer to {op!r}") from None
+        except asyncio.CancelledError:
+            self._given_up.add(number)
+            raise
         finally:
             del self._answers[number]
         if "unsupported" in values:
@@ -146,6 +151,8 @@ class Driver:
                         raise DriverError(f"{self._name} saw more than there was to see")
                     self._news.set()
                     continue
+                if values.get("id") in self._given_up:
+                    continue  # nobody waits for it any more
                 answer = self._answers.get(values.get("id") or 0)
                 if answer is None or answer.done():
                     raise DriverError(f"{self._name} answered what was not asked: {values}")

@@ -50,6 +50,14 @@ class Relay:
 
     url: str
     failed: asyncio.Future[None]
+    _tasks: set[asyncio.Task[None]]
+
+    async def idle(self) -> None:
+        """Wait until every connection has ended, for a while."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_DEADLINE):
+                while self._tasks:
+                    await asyncio.wait(self._tasks)
 
 
 @asynccontextmanager
@@ -99,7 +107,7 @@ async def relaying(
     listener = await asyncio.start_server(client, host, port)
     bound = listener.sockets[0].getsockname()
     try:
-        yield Relay(f"ws://{bound[0]}:{bound[1]}", failed)
+        yield Relay(f"ws://{bound[0]}:{bound[1]}", failed, tasks)
     finally:
         listener.close()
         for task in tasks:
