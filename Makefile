@@ -35,8 +35,9 @@ lint: $(READY)
 interop: $(READY) ## let real peers, our peers and the suite at each other (needs Go, Node)
 	cd conformance && ../$(BIN)/python -m peers.interop
 
-record: $(READY) ## record the transcripts anew from the real server (needs Go)
-	cd conformance && ../$(BIN)/python -m peers.interop --record
+record: $(READY) ## record all transcripts anew from the real peers (needs Go, Node, Chromium)
+	cd conformance && ../$(BIN)/python -m peers.real_peers build
+	cd conformance && ../$(BIN)/python -m peers.corpus
 
 compiled: $(READY) ## compile the codec and run its tests on that build (needs a C compiler)
 	$(PYTHON) -m venv build/compiled

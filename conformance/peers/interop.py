@@ -4,8 +4,6 @@ Tests and builds the peers beside this file, asks Go's codec about every vector 
 generated payloads, runs the server cases on every real server, and lets every client hold a
 conversation with every server.
 
-With ``--record`` it records a visit to each backend instead (``make record``).
-
 Where a program is missing that a peer needs, it says so and ends, unless the peer is to be left
 out: ``NEFFOS_WIRE_LEAVE_OUT=neffos.js-browser,neffos-go-next make interop``, with names of
 ``python -m peers.real_peers list``.
@@ -24,7 +22,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from importlib.metadata import version
 from typing import Any, Final
 
 from rich.console import Console
@@ -39,32 +36,25 @@ from neffos_codec import (
     parse_wait,
 )
 from neffos_conformance import vectors
-from neffos_conformance.case import select, server_cases
+from neffos_conformance.case import server_cases
 from neffos_conformance.codec_adapter import message_values, value_of, wait_values
 from neffos_conformance.peer import running
 from neffos_conformance.report import show
-from neffos_conformance.run import Result, run_case, run_cases
-from neffos_conformance.serve import PEER
-from neffos_conformance.transcript import header, save
+from neffos_conformance.run import Result, run_cases
 from neffos_conformance.verdict import Verdict
 from peers.deviations import known_of_server
 from peers.real_peers import (
     GO_PEER,
     LEAVE_OUT,
     PEERS,
-    ROOT,
-    SERVERS,
     BuildError,
     RealPeer,
     ToolchainError,
     UnknownPeerError,
-    build_go,
     exit_code,
     wanted,
 )
 from peers.talks import Endpoint, all_talks
-
-TRANSCRIPTS: Final = ROOT / "conformance" / "transcripts"
 
 EXIT_FAIL: Final = 1
 
@@ -88,13 +78,8 @@ console = Console()
 
 def main() -> int:
     """Build, compare, run; give the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--record", action="store_true", help="record the transcripts anew")
-    arguments = parser.parse_args()
+    argparse.ArgumentParser(description=__doc__).parse_args()
     try:
-        if arguments.record:
-            build_go()
-            return record()
         peers = wanted()
         for name, peer in peers.items():
             build(name, peer)
@@ -137,31 +122,6 @@ def run(peers: dict[str, RealPeer]) -> int:
         failures += asyncio.run(judge_all(endpoints))
         failures += asyncio.run(let_talk(endpoints, clients))
     return failures
-
-
-def record() -> int:
-    """Write one whole visit to each endpoint into the folder of the transcripts."""
-    [visit] = select(server_cases(), ["ALL-1"])
-    with running(SERVERS["neffos-go"]) as ready:
-        for backend, url in sorted(ready["endpoints"].items()):
-            result = asyncio.run(run_case(url, visit))
-            path = TRANSCRIPTS / f"{ready['peer']}-{ready['version']}-{backend}-visit.jsonl"
-            first = header(
-                scenario=visit.title,
-                client={"peer": PEER, "version": version("neffos-wire")},
-                server={
-                    "peer": ready["peer"],
-                    "version": ready["version"],
-                    "backend": backend,
-                    "runtime": ready["go"],
-                },
-                how="make record",
-            )
-            save(path, first, result.entries())
-            console.print(f"{path.relative_to(ROOT)}: {result.verdict}")
-            if result.verdict is not Verdict.PASS:
-                return EXIT_FAIL
-    return 0
 
 
 async def judge_all(endpoints: list[Endpoint]) -> int:

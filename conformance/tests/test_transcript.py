@@ -31,14 +31,16 @@ from neffos_conformance.transcript import (
     save,
 )
 
-RECORDED = sorted((Path(__file__).parents[1] / "transcripts").glob("*.jsonl"))
+CORPUS = Path(__file__).parents[1] / "transcripts"
+RECORDED = sorted(CORPUS.rglob("*.jsonl"))
+VISITS = sorted(CORPUS.rglob("visit.jsonl"))
 SCHEMA = json.loads(
     (files("neffos_conformance.data") / "schema" / "transcript.json").read_text("utf-8")
 )
 
 
-@pytest.fixture(params=RECORDED, ids=lambda path: path.stem)
-def recording(request) -> Path:
+@pytest.fixture(params=VISITS, ids=lambda path: path.parent.name)
+def visit(request) -> Path:
     return request.param
 
 
@@ -46,40 +48,30 @@ def messages(path: Path) -> list[Entry]:
     return [each for each in read_transcript(path).entries if isinstance(each.content, str | bytes)]
 
 
-def test_there_are_recordings_of_both_backends():
-    assert {path.stem.split("-")[3] for path in RECORDED} == {"gorilla", "gobwas"}
-
-
-def test_every_line_fits_the_schema(recording):
+def test_every_line_of_every_recording_fits_the_schema():
     validator = Draft202012Validator(SCHEMA)
-    for line in recording.read_text("utf-8").splitlines():
-        validator.validate(json.loads(line))
+    assert len(RECORDED) >= 80
+    for path in RECORDED:
+        for line in path.read_bytes().splitlines():
+            validator.validate(json.loads(line))
 
 
-def test_a_recording_says_where_it_comes_from(recording):
-    first = read_transcript(recording).header
-    assert first["server"]["peer"] == "neffos-go"
-    assert first["server"]["version"].startswith("v0.0.")
-    assert first["server"]["backend"] in recording.stem
-    assert first["how"] == "make record"
-
-
-def test_the_first_two_messages_are_the_handshake(recording):
-    first, second = messages(recording)[:2]
+def test_a_visit_begins_with_the_handshake(visit):
+    first, second = messages(visit)[:2]
     assert first.from_client
     assert not second.from_client
     assert decode_handshake(first.content, reading=Reading.STRICT) == HandshakeRequest()
     assert isinstance(decode_handshake(second.content, reading=Reading.STRICT), HandshakeAccept)
 
 
-def test_every_other_message_is_a_strict_frame_that_encodes_to_itself(recording):
-    for entry in messages(recording)[2:]:
+def test_every_other_message_of_a_visit_is_a_strict_frame_that_encodes_to_itself(visit):
+    for entry in messages(visit)[2:]:
         assert encode(decode(entry.content, reading=Reading.STRICT)) == entry.content
 
 
-def test_every_ask_is_answered_with_its_token(recording):
+def test_every_ask_of_a_visit_is_answered_with_its_token(visit):
     open_asks: dict[str, bool] = {}
-    for entry in messages(recording)[2:]:
+    for entry in messages(visit)[2:]:
         wait = decode(entry.content).wait
         if wait in open_asks:
             assert open_asks.pop(wait) != entry.from_client
