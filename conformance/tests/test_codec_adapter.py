@@ -221,17 +221,25 @@ def test_requests_and_wanted_answers_are_of_the_contracts_form():
 
 @each_adapter
 def test_an_adapter_answers_every_vector_as_it_says(adapter):
-    found = answers(adapter, *lines())
-    assert [each["id"] for each in found] == [request["id"] for request, _, _ in asked()]
+    # Long lines only where they are answered: the others cost seconds and show nothing.
+    chosen = [
+        (line, each)
+        for line, each in zip(lines(), asked(), strict=True)
+        if len(line) < 10_000 or is_answered_by(adapter, each[0])
+    ]
+    _, *found = map(json.loads, session(adapter, b"".join(line + b"\n" for line, _ in chosen)))
+    assert [each["id"] for each in found] == [request["id"] for _, (request, _, _) in chosen]
     wrong, unsupported = [], []
-    for (request, vector, wanted), got in zip(asked(), found, strict=True):
+    for (_, (request, vector, wanted)), got in zip(chosen, found, strict=True):
+        if got != {"id": request["id"], **wanted}:  # whose form is checked above
+            check(ANSWER, got)
         if "unsupported" in got:
             unsupported.append(request["id"])
         elif not agrees({name: got[name] for name in got if name != "id"}, wanted):
             wrong.append(f"{vector['id']}: {str(got)[:200]}, not {str(wanted)[:200]}")
     assert wrong == []
     assert unsupported == [
-        request["id"] for request, _, _ in asked() if not is_answered_by(adapter, request)
+        request["id"] for _, (request, _, _) in chosen if not is_answered_by(adapter, request)
     ]
     assert len(found) - len(unsupported) > 750
 
@@ -280,10 +288,25 @@ UNKNOWN = [
 ]
 
 
+DEFAULTS = [
+    decoding(";;;e;x;y;"),
+    decoding("hi"),
+    decoding("", native="never"),
+]
+
+
+@cache
+def odd_answers(adapter):
+    """Give the answers to all odd lines, by line: one process for all of them."""
+    odd = [*LACKING, *UNKNOWN, *DEFAULTS]
+    odd += [each for line in NO_REQUESTS for each in (line, CANARY)]
+    return list(zip(odd, answers(adapter, *odd), strict=True))
+
+
 @each_adapter
 def test_what_is_no_request_is_told_and_the_next_line_is_answered(adapter):
-    found = answers(adapter, *[each for line in NO_REQUESTS for each in (line, CANARY)])
-    for line, got, canary in zip(NO_REQUESTS, found[::2], found[1::2], strict=True):
+    found = odd_answers(adapter)[-2 * len(NO_REQUESTS) :]
+    for (line, got), (_, canary) in zip(found[::2], found[1::2], strict=True):
         assert got["id"] is None, line
         assert got["error"], line
         assert canary == {"id": 7, "unsupported": True}
@@ -291,20 +314,20 @@ def test_what_is_no_request_is_told_and_the_next_line_is_answered(adapter):
 
 @each_adapter
 def test_a_request_that_lacks_something_is_an_error_and_no_refusal(adapter):
-    for line, got in zip(LACKING, answers(adapter, *LACKING), strict=True):
+    for line, got in odd_answers(adapter)[: len(LACKING)]:
         assert "error" in got, line
 
 
 @each_adapter
 def test_what_an_adapter_does_not_know_it_says_so(adapter):
-    for line, got in zip(UNKNOWN, answers(adapter, *UNKNOWN), strict=True):
+    for line, got in odd_answers(adapter)[len(LACKING) :][: len(UNKNOWN)]:
         assert got == {"id": 7, "unsupported": True}, line
 
 
 @each_adapter
 def test_what_is_absent_has_its_default(adapter):
-    lines = decoding(";;;e;x;y;"), decoding("hi"), decoding("", native="never")
-    odd, short, empty = answers(adapter, *lines)
+    found = dict(odd_answers(adapter))
+    odd, short, empty = [found[line] for line in DEFAULTS]
     assert odd == {"id": 1, "message": {**EMPTY, "event": "e"}}
     assert short["reject"] == "separators"
     assert empty["reject"] == "empty"
@@ -312,7 +335,7 @@ def test_what_is_absent_has_its_default(adapter):
 
 @each_adapter
 def test_a_line_may_be_huge_and_the_last_one_may_lack_its_end(adapter):
-    body = "é" * (2 << 20)
+    body = "é" * (1 << 20)
     ready, first, last = session(adapter, decoding(";;;;0;0;" + body) + b"\n" + CANARY)
     assert json.loads(ready)["codec"] == 1
     assert json.loads(first)["message"]["body"] == body
