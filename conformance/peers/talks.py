@@ -11,7 +11,7 @@ from neffos_conformance.driving import DriverError, driving
 from peers.conversation import Outcome, converse
 from peers.deviations import known_of_client
 
-AT_A_TIME: Final = 4
+AT_A_TIME: Final = 6
 """Conversations at the same time: they wait more than they compute, and each starts a program."""
 
 
