@@ -11,7 +11,7 @@ import neffos_conformance.reference as package
 OUTER = {
     "client": {"DIAL_TIMEOUT"},
     "connection": {"ASKING_FACTOR", "HANDLER_TIMEOUT", "INTERNAL_ERROR", "LAST_WORDS", "Hook"},
-    "controllers": {"Controller", "Matcher", "Method", "SCOPES", "handlers_of"},
+    "controllers": {"Controller", "Matcher", "Method", "SCOPES", "CLIENT_SCOPES", "handlers_of"},
     "errors": set(),
     "handlers": {"Application", "Builder", "SYSTEM_EVENTS"},
     "limits": {"DEFAULT", "REASON_SIZE"},

@@ -22,13 +22,16 @@ from neffos_conformance.reference import (
     ON_NATIVE_MESSAGE,
     ON_ROOM_JOIN,
     DeadlineError,
+    DependencyError,
     DialError,
+    Limits,
     LostError,
     NeffosError,
     Reconnect,
     RefusedError,
     ReplyError,
     Server,
+    UpgradeRequest,
     dial,
     listening,
 )
@@ -1189,3 +1192,48 @@ async def test_tls_and_none_do_not_meet(certificate):
             f"wss://127.0.0.1:{listener.port}/", tls=client_tls(certificate), timeout=5
         )
         assert str(error).startswith("no connection to wss://")
+
+
+@asynchronous
+async def test_a_handler_may_close_its_own_client():
+    closed = asyncio.Event()
+
+    async def close(namespace, _):
+        await client.close()
+        closed.set()
+
+    async with listening(Server({"app": {"push": lambda here, _: here.emit("end")}})) as listener:
+        client = await dial(listener.url(), {"app": {"end": close}})
+        app = await client.connect("app")
+        app.emit("push")
+        await closed.wait()
+        await client.wait_closed()
+
+
+@asynchronous
+async def test_a_handler_that_is_stuck_does_not_keep_its_client_from_closing():
+    is_stuck = asyncio.Event()
+
+    async def stay(*_):
+        is_stuck.set()
+        await asyncio.Event().wait()
+
+    limits = Limits(close=0.05)
+    async with listening(Server({"app": {"push": lambda here, _: here.emit("x")}})) as listener:
+        client = await dial(listener.url(), {"app": {"x": stay}}, limits=limits)
+        app = await client.connect("app")
+        app.emit("push")
+        await is_stuck.wait()
+        await client.close()
+
+
+def test_a_client_has_no_upgrade_request_for_its_controllers():
+    class Nosy:
+        namespace = "app"
+
+        def __init__(self, request: UpgradeRequest) -> None: ...
+
+        def event(self): ...
+
+    with pytest.raises(DependencyError, match="UpgradeRequest"):
+        asyncio.run(dial("ws://127.0.0.1:1/", Nosy))

@@ -10,6 +10,7 @@ import logging
 import threading
 from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 import pytest
 
@@ -31,6 +32,7 @@ from neffos_conformance.reference import (
     Listener,
     LostError,
     NoReceiverError,
+    PeerError,
     RefusedError,
     ReplyError,
     Server,
@@ -1812,3 +1814,46 @@ def test_a_limit_is_above_zero(limits):
     [name] = limits
     with pytest.raises(ValueError, match=rf"Limits\.{name} is above zero"):
         Limits(**limits)
+
+
+@asynchronous
+async def test_another_clients_error_is_not_passed_on():  # SEC-17
+    async def ask_the_other(here, _):
+        [other] = [each for each in here_server.members("app") if each is not here.connection]
+        return (await other.namespace("app").ask("secret")).body
+
+    def refuse(*_):
+        raise ReplyError("my password is swordfish")
+
+    here_server = Server({"app": {"relay": ask_the_other}})
+    async with (
+        listening(here_server) as listener,
+        await dial(listener.url(), {"app": {"secret": refuse}}) as one,
+        await dial(listener.url(), {"app": {}}) as two,
+    ):
+        await one.connect("app")
+        app = await two.connect("app")
+        with pytest.raises(PeerError, match=r"^internal error$"):
+            await app.ask("relay")
+
+
+@asynchronous
+async def test_a_factory_that_hangs_is_bounded_as_a_handler_is():
+    async def never() -> Mute:
+        await asyncio.Event().wait()
+
+    @dataclass
+    class Waiting:
+        mute: Mute
+        namespace = "app"
+
+        def event(self): ...
+
+    server = Server(Waiting, dependencies=[never], limits=Limits(handler=0.05))
+    async with listening(server) as listener, await dial(listener.url()) as client:
+        with pytest.raises(ReplyError, match="took too long"):
+            await client.connect("app")
+
+
+class Mute:
+    """Something that nobody gets to make."""

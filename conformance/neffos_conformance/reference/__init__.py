@@ -20,6 +20,7 @@ from neffos_conformance.reference.errors import (
     LostError,
     NeffosError,
     NoReceiverError,
+    PeerError,
     RefusedError,
     ReplyError,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "Namespace",
     "NeffosError",
     "NoReceiverError",
+    "PeerError",
     "Reconnect",
     "RefusedError",
     "ReplyError",

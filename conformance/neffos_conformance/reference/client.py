@@ -28,7 +28,7 @@ from websockets.exceptions import (
 
 from neffos_codec import WaitTokens
 from neffos_conformance.reference.connection import DEFAULT_TIMEOUT, Connection, Namespace
-from neffos_conformance.reference.controllers import SCOPES, Controller
+from neffos_conformance.reference.controllers import CLIENT_SCOPES, Controller
 from neffos_conformance.reference.dependencies import Dependencies
 from neffos_conformance.reference.errors import (
     DialError,
@@ -102,7 +102,7 @@ class Client:
         limits: Limits,
     ) -> None:
         self._url = url
-        self._application = joined(parts, Dependencies((*dependencies, self), SCOPES))
+        self._application = joined(parts, Dependencies((*dependencies, self), CLIENT_SCOPES))
         self._headers = dict(headers)
         self._timeout = timeout
         self._tls = tls
@@ -158,7 +158,11 @@ class Client:
         self.connection.send_native(payload)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """End the connection, and do not open it again. Returns once it has ended."""
+        """End the connection, and do not open it again.
+
+        Returns once it has ended and its handlers have, which get ``Limits.close`` seconds for
+        that; called from within a handler, at once.
+        """
         self._is_leaving = True
         again, self._again = self._again, None
         if again is not None:
@@ -167,7 +171,15 @@ class Client:
         if again is not None:
             await asyncio.wait([again])
             self._finish(Cause.LOCAL)
-        await self.wait_closed()
+        if self.connection.is_in_handler:
+            return
+        try:
+            async with asyncio.timeout(2 * self._limits.close):
+                await self.wait_closed()
+        except TimeoutError:
+            self.connection.link.abort()
+            await self.connection.drain_handlers(0)
+            await self.wait_closed()
 
     async def wait_closed(self) -> None:
         """Wait until the connection has ended and will not be opened again."""

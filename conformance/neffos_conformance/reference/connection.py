@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from neffos_codec import EncodeError, Message, Native, first_surrogate
-from neffos_conformance.reference.errors import ReplyError
+from neffos_conformance.reference.errors import PeerError, ReplyError
 from neffos_conformance.reference.handlers import (
     ON_NAMESPACE_CONNECT,
     ON_NAMESPACE_CONNECTED,
@@ -143,7 +143,7 @@ class Namespace:
             timeout: seconds; ``None`` waits for ever.
 
         Raises:
-            ReplyError: the peer's handler answered with an error.
+            PeerError: the peer's handler answered with an error.
             DeadlineError: no reply came in time.
             LostError: the connection or the namespace ended before it came.
             MisuseError, EncodeError: see ``emit``.
@@ -156,7 +156,7 @@ class Namespace:
             connection.patience(timeout),
         )
         if reply.is_error:
-            raise ReplyError(text_of(reply.body))
+            raise PeerError(text_of(reply.body))
         return reply
 
     async def join(self, room: str, *, timeout: float | None = DEFAULT_TIMEOUT) -> None:
@@ -325,7 +325,7 @@ class Connection:
         """Ask the peer to connect a namespace, where it is not connected already.
 
         Raises:
-            ReplyError: the peer refused; for an unknown namespace its text is ``bad namespace``.
+            PeerError: the peer refused; for an unknown namespace its text is ``bad namespace``.
             DeadlineError: it did not answer in time.
             LostError: the connection ended before it did.
             MisuseError: the application here has no handlers for the namespace.
@@ -358,7 +358,13 @@ class Connection:
     async def wait_closed(self) -> None:
         """Wait until the connection has ended and its handlers have dealt with that."""
         await self.link.wait_lost()
-        await self._turns.idle()
+        if not self.is_in_handler:
+            await self._turns.idle()
+
+    @property
+    def is_in_handler(self) -> bool:
+        """Whether who asks is one of this connection's own coroutine handlers."""
+        return self._turns.is_current
 
     def patience(self, timeout: float | None) -> float | None:
         """Give the seconds that a timeout stands for."""
@@ -558,9 +564,10 @@ class Connection:
 
     async def _build_and_decide(self, asked: ChangeAsked, handler: Handler | None) -> None:
         try:
-            await self._build(asked.namespace)
+            async with asyncio.timeout(self._limits.handler) as limit:
+                await self._build(asked.namespace)
         except Exception as error:
-            self._decided(asked, _told(error))
+            self._decided(asked, HANDLER_TIMEOUT if limit.expired() else _told(error))
         else:
             work = self._judge(asked, handler)
             if work is not None:
@@ -705,8 +712,11 @@ async def _settled(work: Awaitable[Any]) -> Any:
 
 def _told(error: Exception) -> str:
     """Give what the peer is told of an exception, and log what it is not told (SEC-17)."""
-    if isinstance(error, ReplyError) and first_surrogate(error.text) < 0:
-        return error.text or INTERNAL_ERROR
+    match error:
+        case PeerError():
+            pass
+        case ReplyError(text=text) if first_surrogate(text) < 0:
+            return text or INTERNAL_ERROR
     log.error("a handler failed", exc_info=error)
     return INTERNAL_ERROR
 

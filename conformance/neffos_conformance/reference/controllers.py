@@ -28,7 +28,10 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 _EVENT: Final = "__neffos_event__"
 
 SCOPES: Final = (frozenset({Connection, UpgradeRequest}), frozenset({Namespace}))
-"""What each connection, and each namespace of one, bring along for controllers."""
+"""What each connection of a server, and each namespace of one, bring along for controllers."""
+
+CLIENT_SCOPES: Final = (frozenset({Connection}), frozenset({Namespace}))
+"""Likewise of a client, which has no upgrade request to look at."""
 
 _MADE: Final = "neffos dependencies"
 """Where a connection, and a namespace of one, keep what was made for them."""

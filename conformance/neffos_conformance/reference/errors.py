@@ -12,10 +12,7 @@ class NeffosError(Exception):
 
 
 class ReplyError(NeffosError):
-    """An error that travels on the wire, in either direction.
-
-    A handler raises it to answer with an error; an ask raises it where the other peer's handler
-    did, or where the peer refused to connect, disconnect, join or leave.
+    """An error that travels on the wire: a handler raises it to answer with an error.
 
     Attributes:
         text: the error text.
@@ -24,6 +21,14 @@ class ReplyError(NeffosError):
     def __init__(self, text: str) -> None:
         self.text = text
         super().__init__(text or "the peer refused without a text")
+
+
+class PeerError(ReplyError):
+    """The other peer's error: what its handler raised, or that it refused a change.
+
+    It is caught as a ``ReplyError``. One that a handler lets through is not passed on to whoever
+    asked, who is another peer than the one that wrote it (SEC-17).
+    """
 
 
 class DialError(NeffosError):

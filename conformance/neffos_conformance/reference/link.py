@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
-from neffos_conformance.reference.errors import DeadlineError, LostError, ReplyError
+from neffos_conformance.reference.errors import DeadlineError, LostError, PeerError
 from neffos_conformance.reference.limits import REASON_SIZE, Limits
 from neffos_conformance.reference.transport import LOGGER, Transport
 from neffos_protocol import (
@@ -241,7 +241,7 @@ class Link:
             timeout: seconds, or ``None`` to wait for ever.
 
         Raises:
-            ReplyError: the peer refused.
+            PeerError: the peer refused.
             DeadlineError: it did not answer in time.
             LostError: it cannot answer any more.
             MisuseError, EncodeError: it cannot be asked; nothing was sent.
@@ -325,14 +325,14 @@ class Link:
             case Changed(change, namespace, room):
                 self._settle((change, namespace, room), None)
             case ChangeRefused(change, namespace, room, text):
-                self._settle((change, namespace, room), ReplyError(text))
+                self._settle((change, namespace, room), PeerError(text))
             case Opened(id=id_):
                 _cancel(self._handshake_timer)
                 if self.opened is not None and not self.opened.done():
                     self.opened.set_result(id_)
             case HandshakeRefused(text):
                 if self.opened is not None and not self.opened.done():
-                    _fail(self.opened, ReplyError(text))
+                    _fail(self.opened, PeerError(text))
             case Closed():
                 if self.opened is not None and not self.opened.done():
                     text = "the connection ended before its handshake was complete"
@@ -353,7 +353,7 @@ class Link:
         self.wake()
         return token, future
 
-    def _settle(self, key: Key, error: ReplyError | None) -> None:
+    def _settle(self, key: Key, error: PeerError | None) -> None:
         token, future = self._changes.pop(key, ("", None))
         self._waiting.pop(token, None)
         if future is None or future.done():

@@ -45,6 +45,11 @@ class Turns(Generic[Item]):
         """Whether an item is at work."""
         return self._task is not None
 
+    @property
+    def is_current(self) -> bool:
+        """Whether who asks is the item at work."""
+        return self._task is not None and self._task is asyncio.current_task()
+
     def __len__(self) -> int:
         """How many items wait behind the one at work."""
         return len(self._waiting or ())
