@@ -29,6 +29,7 @@ from neffos_conformance.embedded import embedded_server
 from neffos_conformance.frames import decode_command, encode_command
 from neffos_conformance.har import import_command
 from neffos_conformance.record import record_command
+from neffos_conformance.replay import replay_command
 from neffos_conformance.report import prepare_report, report, show, write_report
 from neffos_conformance.run import CASE_DEADLINE, Result, run_cases
 from neffos_conformance.serve import PEER, serve_command
@@ -56,6 +57,7 @@ cli.add_command(record_command)
 cli.add_command(show_command)
 cli.add_command(import_command)
 cli.add_command(driver_command)
+cli.add_command(replay_command)
 cli.add_command(codec_adapter_command)
 
 

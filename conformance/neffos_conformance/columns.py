@@ -1,0 +1,146 @@
+"""A difference between two sessions, for people: side by side, and then in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from rich.cells import cell_len, set_cell_size
+
+from neffos_conformance.connection import Closed
+from neffos_conformance.likeness import Contrast, Difference, Row, Value
+from neffos_conformance.script import Line
+from neffos_conformance.sequence import KEPT, shorten, text_of, visible, wrap
+from neffos_conformance.transcript import Opened
+
+MIN_WIDTH: Final = 40
+"""Cells below which nothing is made narrower."""
+
+_NUMBER: Final = 6
+"""Cells of a line number."""
+
+_CONTEXT: Final = 12
+"""Characters shown before the place where two long values part."""
+
+
+def side_by_side(
+    difference: Difference,
+    rows: tuple[Row, ...],
+    following: tuple[Line, ...],
+    width: int,
+    *,
+    ascii_only: bool = False,
+) -> Iterator[str]:
+    """Give the lines of a picture: what was recorded on the left, what came now on the right.
+
+    Args:
+        difference: where the two part.
+        rows: what went by last, the difference at its end.
+        following: what the recording has behind it.
+        width: cells of a line, which none exceeds.
+        ascii_only: use no other characters.
+    """
+    width = max(width, MIN_WIDTH)
+    numbers = {row.connection for row in rows} | {line.entry.connection for line in following}
+    mark = max(len(str(number)) for number in numbers) + 2 if len(numbers) > 1 else 0
+    cells = (width - 2 - _NUMBER - mark - 3) // 2
+    to_server, to_client, bar = (">", "<", "|") if ascii_only else ("→", "←", "│")
+
+    def cell(from_client: bool, content: object) -> str:
+        arrow = to_server if from_client else to_client
+        return set_cell_size(_short(f"{arrow} {_said(content, ascii_only)}", cells), cells)
+
+    def line(sign: str, number: int | None, connection: int, left: str, right: str) -> str:
+        shown = f"#{connection}".ljust(mark) if mark else ""
+        place = "" if number is None else str(number)
+        return f"{sign} {place:>{_NUMBER - 1}} {shown}{left} {bar} {right}".rstrip()
+
+    blank = " " * cells
+    heads = set_cell_size("recorded", cells), set_cell_size("now", cells)
+    yield line(" ", None, 0, *heads).replace("#0", "  ")
+    last = len(rows) - 1
+    for index, row in enumerate(rows):
+        entry = row.line.entry if row.line else None
+        left = cell(row.from_client, entry.content) if entry else blank
+        right = blank if row.now is None else cell(row.from_client, row.now)
+        sign = "!" if index == last else " "
+        number = entry.line if entry else None
+        yield line(sign, number, row.connection, left, right)
+    for each in following:
+        entry = each.entry
+        yield line(" ", entry.line, entry.connection, cell(entry.from_client, entry.content), blank)
+    for contrast in difference.contrasts:
+        yield from in_words(contrast, width, ascii_only=ascii_only)
+
+
+def in_words(contrast: Contrast, width: int, *, ascii_only: bool = False) -> Iterator[str]:
+    """Say how two values differ, on lines of at most so many cells."""
+    expected, now = contrast.expected, contrast.now
+    yield f"  {contrast.name}{_whereabouts(expected, now)}:"
+    start = _start(expected, now)
+    for name, value in (("recorded", expected), ("now", now)):
+        yield _short(f"    {name:<9}{_shown(value, start, ascii_only)}", width)
+    if contrast.why:
+        yield from (f"    {part}" for part in wrap(visible(contrast.why), width - 4))
+
+
+def _said(content: object, ascii_only: bool) -> str:
+    match content:
+        case Closed():
+            return visible(str(content), ascii_only=ascii_only)
+        case Opened(path, _):
+            return visible(f"opens {path[:KEPT]}".rstrip(), ascii_only=ascii_only)
+        case bytes():
+            return f"[binary] {visible(text_of(content[:KEPT]), ascii_only=ascii_only)}"
+        case _:
+            return visible(str(content)[:KEPT], ascii_only=ascii_only)
+
+
+def _short(text: str, cells: int) -> str:
+    return shorten(text, cells) if not text.isascii() else _cut(text, cells)
+
+
+def _cut(text: str, cells: int) -> str:
+    return text if cell_len(text) <= cells else text[: cells - 2].rstrip() + ".."
+
+
+def _start(expected: Value, now: Value) -> int:
+    """Give the place from which on two texts or bodies are worth showing."""
+    first = _parting(expected, now)
+    return max(0, first - _CONTEXT) if first > 2 * _CONTEXT else 0
+
+
+def _parting(expected: Value, now: Value) -> int:
+    if isinstance(expected, str) and isinstance(now, str):
+        pairs: Iterator[tuple[object, object]] = zip(expected, now, strict=False)
+    elif isinstance(expected, bytes) and isinstance(now, bytes):
+        pairs = zip(expected, now, strict=False)
+    else:
+        return 0
+    assert isinstance(expected, str | bytes)  # noqa: S101
+    assert isinstance(now, str | bytes)  # noqa: S101
+    shorter = min(len(expected), len(now))
+    return next((index for index, (one, other) in enumerate(pairs) if one != other), shorter)
+
+
+def _whereabouts(expected: Value, now: Value) -> str:
+    first = _parting(expected, now)
+    if first <= 2 * _CONTEXT:
+        return ""
+    unit = "character" if isinstance(expected, str) else "octet"
+    return f", from {unit} {first + 1} on"
+
+
+def _shown(value: Value, start: int, ascii_only: bool) -> str:
+    more = "..." if start else ""
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "1" if value else "0"
+        case str():
+            return f'{more}"{visible(value[start : start + KEPT], ascii_only=ascii_only)}"'
+        case bytes():
+            return f"{more}{value[start : start + KEPT]!r}"
+        case _:
+            return str(value)
