@@ -74,13 +74,15 @@ def check_command(files: tuple[Path, ...], as_json: bool, verbose: bool, jobs: i
 def _judge_all(files: Sequence[Path], jobs: int) -> list[Judgement]:
     """Judge the files, and show how far that is; one alone needs no other process."""
     total = sum(path.stat().st_size for path in files)
+    terminal = Console(stderr=True)
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
-        console=Console(stderr=True),
+        console=terminal,
         transient=True,
+        disable=not terminal.is_terminal,
     )
     with progress:
         bar = progress.add_task(f"judging {len(files)} recordings", total=total)

@@ -32,7 +32,7 @@ from neffos_conformance.sequence import (
 from neffos_conformance.show import draw, page, svg
 from neffos_conformance.transcript import Damage, Entry
 
-RECORDED = sorted((Path(__file__).parents[1] / "transcripts").glob("*.jsonl"))
+RECORDED = sorted((Path(__file__).parents[1] / "transcripts").rglob("visit.jsonl"))
 EVIL = '</svg></title><script>alert(1)</script>"><img src=x onerror=alert(2)>\u202e\x1b[31m\x00'
 
 HEADER = {

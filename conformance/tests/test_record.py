@@ -1,0 +1,344 @@
+"""The recording relay: transparent, complete, and readable whatever ends it."""
+
+import asyncio
+import http.client
+import io
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from neffos_conformance.case import server_cases
+from neffos_conformance.connection import Closed, Connection, DialError
+from neffos_conformance.embedded import embedded_server
+from neffos_conformance.reference import ReplyError, Server, dial, listening
+from neffos_conformance.relay import below, relaying
+from neffos_conformance.run import run_cases
+from neffos_conformance.transcript import Damage, Entry, Opened, read_lines
+from neffos_conformance.verdict import Verdict
+
+PROGRAM = Path(sys.executable).with_name("neffos-wire")
+HANG = 30.0
+"""Seconds after which a test has failed; each takes far less than one."""
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(HANG):
+            await test()
+
+    asyncio.run(bounded())
+
+
+class Notes(list):
+    """What a relay told, in order."""
+
+    def note(self, connection, from_client, content) -> None:
+        self.append((connection, from_client, content))
+
+
+@asynccontextmanager
+async def played() -> AsyncIterator[tuple[str, asyncio.Queue[Connection]]]:
+    """Run a server that a test plays by hand."""
+    queue: asyncio.Queue[Connection] = asyncio.Queue()
+
+    async def client(reader, writer) -> None:
+        incoming = await Connection.incoming(reader, writer, is_patient=True)
+        if incoming is not None and (connection := incoming.accept()):
+            queue.put_nowait(connection)
+
+    server = await asyncio.start_server(client, "127.0.0.1", 0)
+    try:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", queue
+    finally:
+        server.close()
+
+
+@asynccontextmanager
+async def between() -> AsyncIterator[tuple[Connection, Connection, Notes]]:
+    """Give a client and a server with a relay between them, and what it noted."""
+    notes = Notes()
+    async with played() as (url, queue), relaying(url, notes.note) as relay:
+        client = await Connection.dial(relay.url)
+        server = await queue.get()
+        yield client, server, notes
+        await client.close()
+        await server.close()
+        await relay.idle()
+
+
+def test_messages_pass_both_ways_as_they_are_and_are_noted():
+    contents = ["M", "", b"", b"\x00\xff", "not UTF-8: \udcff", "x" * 200_000, "é 漢字"]
+
+    async def test() -> None:
+        async with between() as (client, server, notes):
+            for content in contents:
+                await client.send(content)
+                assert await server.receive() == content
+                await server.send(content)
+                assert await client.receive() == content
+        noted = [each[2] for each in notes if each[1]][1 : len(contents) + 1]
+        assert noted == contents
+        assert [each[2] for each in notes if not each[1]] == contents
+        assert notes[0] == (1, True, Opened("", {}))
+
+    run(test)
+
+
+@pytest.mark.parametrize("is_client", [True, False])
+@pytest.mark.parametrize("code", [1000, 1001, 1008, 4321])
+def test_an_end_passes_with_its_code(is_client, code):
+    async def test() -> None:
+        async with between() as (client, server, notes):
+            one, other = (client, server) if is_client else (server, client)
+            await one.say_goodbye(code, "why")
+            assert await other.receive() == Closed(code, "why")
+        assert notes[-1] == (1, is_client, Closed(code, "why"))
+
+    run(test)
+
+
+@pytest.mark.parametrize("is_client", [True, False])
+def test_an_end_without_a_close_frame_passes_as_such(is_client):
+    async def test() -> None:
+        async with between() as (client, server, notes):
+            one, other = (client, server) if is_client else (server, client)
+            one.abort()
+            assert await other.receive() == Closed(None)
+        assert notes[-1] == (1, is_client, Closed(None))
+
+    run(test)
+
+
+def test_a_slow_side_slows_the_other_down_and_nothing_is_lost():
+    async def test() -> None:
+        async with between() as (client, server, notes):
+            count = 30_000
+
+            async def send() -> None:
+                for number in range(count):
+                    await client.send(f"{number}")
+
+            sending = asyncio.create_task(send())
+            for number in range(count):
+                assert await server.receive() == f"{number}"
+            await sending
+        assert len(notes) == count + 2
+
+    run(test)
+
+
+def test_the_suite_finds_the_same_through_a_relay():
+    async def test() -> None:
+        async with embedded_server() as url, relaying(url, Notes().note) as relay:
+            results = [result async for result in run_cases(relay.url, server_cases())]
+            assert [r.case.id for r in results if r.verdict is not Verdict.PASS] == []
+
+    run(test)
+
+
+def test_path_query_and_headers_reach_the_server_and_few_headers_the_recording():
+    async def test() -> None:
+        seen = []
+        server = Server({"app": {}}, on_connect=lambda connection: seen.append(connection.request))
+        notes = Notes()
+        async with (
+            listening({"/base/mixed": server}) as listener,
+            relaying(listener.url("/base?a=1"), notes.note) as relay,
+            await dial(
+                f"{relay.url}/mixed?b=2",
+                headers={"Authorization": "secret", "X-Conformance-Id": "7"},
+            ),
+        ):
+            assert seen[0].query == (("a", "1"), ("b", "2"))
+            assert seen[0].headers["Authorization"] == "secret"
+            assert notes[0][2] == Opened("/mixed?b=2", {"X-Conformance-Id": "7"})
+
+    run(test)
+
+
+def test_a_page_of_the_relay_is_a_page_of_the_server_and_another_is_not():
+    async def test() -> None:
+        server = Server({"app": {}})
+        async with (
+            listening(server) as listener,
+            relaying(listener.url(), Notes().note) as relay,
+        ):
+            own = relay.url.replace("ws:", "http:")
+            connection = await Connection.dial(relay.url, {"Origin": own})
+            await connection.close()
+            with pytest.raises(DialError) as refused:
+                await Connection.dial(relay.url, {"Origin": "http://elsewhere"})
+            assert refused.value.status == 403
+
+    run(test)
+
+
+def test_a_server_that_refuses_or_is_not_there_is_told_to_the_client():
+    async def test() -> None:
+        server = Server({"app": {}})
+        async with (
+            listening({"/chat": server}) as listener,
+            relaying(listener.url(), Notes().note) as relay,
+        ):
+            with pytest.raises(DialError) as refused:
+                await Connection.dial(relay.url)
+            assert refused.value.status == 404
+        async with relaying(listener.url(), Notes().note) as relay:
+            with pytest.raises(DialError) as refused:
+                await Connection.dial(relay.url)
+            assert refused.value.status == 502
+
+    run(test)
+
+
+def test_a_probe_is_answered_as_the_server_answers_it():
+    async def test() -> None:
+        async with embedded_server() as url, relaying(url, Notes().note) as relay:
+            host, port = relay.url.removeprefix("ws://").split(":")
+
+            def ask(method: str) -> tuple[int, str | None]:
+                connection = http.client.HTTPConnection(host, int(port), timeout=HANG)
+                connection.request(method, "/")
+                answer = connection.getresponse()
+                connection.close()
+                return answer.status, answer.getheader("Allow")
+
+            assert await asyncio.to_thread(ask, "HEAD") == (200, "GET, HEAD")
+            assert await asyncio.to_thread(ask, "POST") == (405, "GET, HEAD")
+
+    run(test)
+
+
+def test_what_cannot_be_noted_is_not_passed_on():
+    async def test() -> None:
+        def note(_, __, content) -> None:
+            if content == "second":
+                raise OSError("no space left")
+
+        async with played() as (url, queue), relaying(url, note) as relay:
+            client = await Connection.dial(relay.url)
+            server = await queue.get()
+            await client.send("first")
+            assert await server.receive() == "first"
+            await client.send("second")
+            assert isinstance(await server.receive(), Closed)
+            with pytest.raises(OSError, match="no space left"):
+                await relay.failed
+            await client.close()
+            await server.close()
+
+    run(test)
+
+
+def test_two_connections_are_numbered_apart():
+    async def test() -> None:
+        notes = Notes()
+        async with embedded_server() as url, relaying(url, notes.note) as relay:
+            async with await dial(relay.url), await dial(relay.url):
+                pass
+            await relay.idle()
+        assert {each[0] for each in notes} == {1, 2}
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("server", "target", "url"),
+    [
+        ("ws://h/", "/", "ws://h/"),
+        ("ws://h", "/", "ws://h/"),
+        ("ws://h/a", "/", "ws://h/a"),
+        ("ws://h/a", "/mixed", "ws://h/a/mixed"),
+        ("ws://h/a/", "/mixed?x=1", "ws://h/a/mixed?x=1"),
+        ("ws://h/a?k=v", "/?x=1", "ws://h/a?k=v&x=1"),
+        ("ws://h/a", "", "ws://h/a"),
+    ],
+)
+def test_a_clients_target_is_put_below_the_servers_url(server, target, url):
+    assert below(server, target) == url
+
+
+# -------------------------------------------------------------------- the command
+
+
+class Recording:
+    """A running ``neffos-wire record``."""
+
+    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+        self.process = process
+        self.url = url
+        self.errors = ""
+
+
+@asynccontextmanager
+async def recording(path: Path, url: str, *options: str) -> AsyncIterator[Recording]:
+    """Record into a file until the block is left."""
+    process = await asyncio.create_subprocess_exec(
+        str(PROGRAM), "record", url, "-o", str(path), "--json", *options,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    ready = json.loads(await process.stdout.readline())
+    recorder = Recording(process, ready["endpoints"]["relay"])
+    try:
+        yield recorder
+    finally:
+        process.stdin.close()
+        recorder.errors = (await process.stderr.read()).decode()
+        await process.wait()
+
+
+def test_record_writes_what_goes_by_and_judges_it(tmp_path):
+    async def test() -> None:
+        path = tmp_path / "deep" / "r.jsonl"
+        async with embedded_server() as url, recording(path, url, "--check") as recorder:
+            async with await dial(recorder.url) as client:
+                app = await client.connect("app")
+                assert (await app.ask("echo", "hi")).body == "hi"
+                with pytest.raises(ReplyError):
+                    await client.connect("nowhere")
+            bad = await Connection.dial(recorder.url)
+            await bad.send("Mxyz")
+            await bad.receive()
+            await bad.close()
+        first, *entries = read_lines(io.BytesIO(path.read_bytes()))
+        assert first["how"] == "neffos-wire record"
+        assert not any(isinstance(entry, Damage) for entry in entries)
+        assert [entry.content for entry in entries[:2]] == [Opened("", {}), "M"]
+        assert "connection 2: the client broke HS-2" in recorder.errors
+        assert recorder.process.returncode == 1
+
+    run(test)
+
+
+def test_a_recording_that_is_killed_is_readable_up_to_its_last_line(tmp_path):
+    async def test() -> None:
+        path = tmp_path / "r.jsonl"
+        async with embedded_server() as url, recording(path, url) as recorder:
+            client = await dial(recorder.url)
+            app = await client.connect("app")
+            for number in range(50):
+                assert (await app.ask("echo", f"{number}")).body == f"{number}"
+            recorder.process.send_signal(signal.SIGKILL)
+            await recorder.process.wait()
+            await client.close()
+        lines = read_lines(io.BytesIO(path.read_bytes()))
+        entries = [each for each in lines if isinstance(each, Entry)]
+        assert entries[-1].content.endswith(";echo;0;0;49")
+
+    run(test)
+
+
+def test_record_says_what_is_wrong_with_its_arguments(tmp_path):
+    for url, file, words in [
+        ("http://h", tmp_path / "r.jsonl", "is not a WebSocket URL"),
+        ("ws://h", tmp_path, "is a directory"),
+    ]:
+        done = subprocess.run([PROGRAM, "record", url, "-o", file], capture_output=True, text=True)
+        assert done.returncode == 2
+        assert words in done.stderr
