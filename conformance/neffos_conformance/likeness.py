@@ -124,9 +124,8 @@ class Likeness:
         self._ids = Ids(script.ids if script.live is Role.SERVER else ())
         self._talks = {number: _Talk() for number in connections(script.lines)}
         self._left: dict[int, Line] = {}  # by number, ascending
-        self._played_tokens = {
-            line.token for line in script.lines if not line.is_live and line.part is Part.ASK
-        }
+        self._chosen = _chosen_tokens(script)
+        self._makers: dict[str, Tokens] = {}
         self._barriers = 0
         for line in script.lines:
             talk = self._talks[line.entry.connection]
@@ -169,12 +168,11 @@ class Likeness:
                 now = content if isinstance(content, Closed) else None
             case _:
                 assert isinstance(content, str | bytes)  # noqa: S101  # the parts of messages
-                is_reply = line.part is Part.REPLY
-                now = renamed(content, talk.tokens if is_reply else None, self._ids)
+                now = renamed(content, self._maker(talk, line), self._ids)
         if line.part is Part.REPLY:
             talk.tokens.answered(line.token)
         elif line.part is Part.ASK:
-            talk.asked[line.token] = line
+            talk.asked[self._token(talk, line)] = line
         self._shake(talk, line)
         self._note(line, now)
         return now
@@ -249,8 +247,20 @@ class Likeness:
         if not talk.is_open:  # nothing changes its place before the handshake is over (HS-12)
             return min(talk.heads(), key=lambda line: line.number, default=None)
         message = None if isinstance(now, Closed) else frame(now)
-        lane = message.wait if message is not None and message.wait in talk.asked else ""
-        return next(iter(talk.lanes.get(lane, ())), None)
+        asked = talk.asked.get(message.wait) if message is not None else None
+        return next(iter(talk.lanes.get(asked.token if asked else "", ())), None)
+
+    def _maker(self, talk: _Talk, line: Line) -> Tokens | None:
+        """Give the tokens among which that of a line is, if the live side made it.
+
+        A client may send a token on another connection than that on which it was asked (AR-12).
+        """
+        return talk.tokens if line.part is Part.REPLY else self._makers.get(line.token)
+
+    def _token(self, talk: _Talk, line: Line) -> str:
+        """Give the token of a line as it is now."""
+        maker = self._maker(talk, line)
+        return maker.put(line.token) if maker else line.token
 
     def _took(self, talk: _Talk, line: Line, now: Content) -> None:
         talk.lanes[line.lane].popleft()
@@ -343,15 +353,18 @@ class Likeness:
 
     def _wait(self, talk: _Talk, line: Line, wait: str, *, learn: bool) -> tuple[Contrast, ...]:
         token = line.token
-        may_choose = line.part is Part.ASK and token not in self._played_tokens
-        if not may_choose:
-            return () if wait == token else (Contrast("wait", token, wait),)
+        if line.part is not Part.ASK or token not in self._chosen:
+            maker = self._makers.get(token)
+            expected = maker.put(token) if maker else token
+            return () if wait == expected else (Contrast("wait", expected, wait),)
         if not wait:
             return (Contrast("wait", token, wait),)
         if not is_alike(token, wait):
             why = "the beginning of a token says who asks"
             return (Contrast("wait", token, wait, why),)
         why = talk.tokens.learn(token, wait) if learn else ""
+        if learn:
+            self._makers[token] = talk.tokens
         return (Contrast("wait", token, wait, why),) if why else ()
 
     # ------------------------------------------------------------ saying what is different
@@ -367,6 +380,11 @@ class Likeness:
             return _different_end(connection, waiting, now)
         if early := self._early(connection, talk, now):
             return Difference(connection, early, None, now)
+        message = frame(now)
+        asked = talk.asked.get(message.wait) if message is not None else None
+        if asked is not None and asked.part is Part.ASK and not talk.lanes.get(asked.token):
+            text = f"a reply to {asked.name()} came that was not recorded"
+            return Difference(connection, text, None, now)
         nearest = self._nearest(talk, line, now)
         if nearest is not None:
             found, contrasts = nearest
@@ -386,10 +404,12 @@ class Likeness:
         """Give the line that is likeliest meant, and how it differs from what came."""
         near = []
         for each in dict.fromkeys((*filter(None, (line,)), *talk.heads())):
-            if each.part in (Part.BARRIER, Part.END):
+            was_asked = not each.lane or each is line or self._token(talk, each) in talk.asked
+            if each.part in (Part.BARRIER, Part.END) or not was_asked:
                 continue
             found = self._contrasts(talk, each, now)
-            if 0 < len(found) <= NEAR and found[0].name != "form":
+            is_meant = each is line and bool(each.lane)  # its token says so (AR-11)
+            if is_meant or (0 < len(found) <= NEAR and found[0].name != "form"):
                 near.append((each, found))
         return min(near, key=lambda pair: len(pair[1]), default=None)
 
@@ -441,3 +461,12 @@ def _as_kind(payload: str | bytes, wanted: str | bytes) -> str | bytes:
 
 def _text(value: str | bytes) -> str:
     return value if isinstance(value, str) else value.decode("utf-8", "surrogateescape")
+
+
+def _chosen_tokens(script: Script) -> set[str]:
+    """Give the recorded tokens that the live side made: it was the first to send them."""
+    first: dict[str, bool] = {}
+    for line in script.lines:
+        if line.part is Part.ASK:
+            first.setdefault(line.token, line.is_live)
+    return {token for token, is_live in first.items() if is_live}

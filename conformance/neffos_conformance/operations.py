@@ -65,7 +65,7 @@ class _Client:
     rooms: set[tuple[str, str]] = field(default_factory=set)
     changing: dict[int, Message] = field(default_factory=dict)
     answered: set[int] = field(default_factory=set)
-    has_ended: bool = False
+    was_ended: bool = False
     # What the server sent and a handler has yet to answer: asks by their numbers, and frames
     # without a token by namespace, room and event (AR-10).
     asks: dict[int, Line] = field(default_factory=dict)
@@ -88,7 +88,7 @@ def operations(script: Script) -> dict[int, Operation]:
         client = clients.setdefault(line.entry.connection, _Client())
         if line.part is Part.LATE:
             continue
-        client.has_ended |= line.part is Part.END
+        client.was_ended |= line.part is Part.END and not line.is_live
         operation = _operation(client, line, script) if line.is_live else None
         if operation is not None:
             found[line.number] = operation
@@ -99,7 +99,7 @@ def operations(script: Script) -> dict[int, Operation]:
             *client.asks.values(),
             *(each for queue in client.untold.values() for each in queue),
         ]
-        if left and not client.has_ended:
+        if left and not client.was_ended:
             raise CannotError(left[0], "the application under test would answer this")
     return found
 
@@ -164,6 +164,8 @@ def _change(client: _Client, line: Line, message: Message) -> Operation:
     )
     if change is Change.CONNECT and name not in NAMESPACES:
         raise CannotError(line, f"the application under test does not declare {name!r}")
+    if of_room and not room:
+        raise CannotError(line, "a driver's client names a room (RM-12)")
     if of_room and name not in client.namespaces:
         raise CannotError(line, f"{name!r} is not connected (RM-2)")
     if is_there is (change in (Change.CONNECT, Change.JOIN)) or is_pending:

@@ -213,7 +213,9 @@ async def _replay_all(
 def _show(console: Console, told: _Told) -> None:
     width, ascii_only = console.width, console.options.ascii_only
     replayed = told.replayed
-    console.print(Text.assemble((told.verdict.value, _STYLES[told.verdict]), f" {told.path}"))
+    path = visible(str(told.path), ascii_only=ascii_only)
+    title = Text.assemble((told.verdict.value, _STYLES[told.verdict]), f" {path}")
+    console.print(title, soft_wrap=True)
     for part in _sentences(told):
         for line in wrap(visible(part, ascii_only=ascii_only), max(width - 2, 1)):
             console.print(Text(f"  {line}"), soft_wrap=True)

@@ -22,6 +22,7 @@ from neffos_codec import (
     decode_handshake,
 )
 from neffos_conformance.connection import Closed
+from neffos_conformance.run import BARRIER_TOKEN
 from neffos_conformance.transcript import Entry, Opened, Transcript
 from neffos_protocol import Role
 
@@ -43,7 +44,7 @@ class Part(StrEnum):
     OTHER = "a message that is no frame"
     END = "the end"
     LATE = "what came behind the end"
-    """It crossed the other side's end, and is of no account."""
+    """It crossed the other side's end, or proved the suite something: it is of no account."""
     BARRIER = "the answer to the barrier"
     """No line of a recording: what proves that nothing else came."""
 
@@ -133,6 +134,8 @@ def read_script(transcript: Transcript, live: Role) -> Script:
         talk = talks.setdefault(entry.connection, _Talk(not is_native))
         is_live = entry.from_client == (live is Role.CLIENT)
         part, message, asked = _read(entry, number, talk)
+        if live is Role.CLIENT and message is not None and message.wait == BARRIER_TOKEN:
+            part = Part.LATE  # the suite's own, which no client sends
         line = Line(number, entry, is_live, part, message, asked)
         lines.append(line)
         if part is Part.ACCEPTANCE:

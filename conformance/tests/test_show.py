@@ -356,7 +356,7 @@ def test_a_real_recording_fits_the_terminal(path, width):
     assert all(cell_len(each) <= width for each in lines)
     assert any(each.endswith("►│") and "asks to connect nowhere ($1)" in each for each in lines)
     assert any("◄ accepted with id" in each and each.endswith("─┤") for each in lines)
-    assert lines[-1] == "22 arrows on 1 connection; no requirement is broken."
+    assert lines[-1] == "24 arrows on 1 connection; no requirement is broken."
 
 
 def test_a_terminal_that_knows_only_ascii_gets_ascii():
