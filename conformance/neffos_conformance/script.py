@@ -125,7 +125,7 @@ def read_script(transcript: Transcript, live: Role) -> Script:
         transcript: the recording.
         live: the side that another peer takes the place of.
     """
-    is_native = transcript.header.get("native") == Native.ONLY
+    is_native = transcript.header.get("native") == Native.ONLY.value
     talks: dict[int, _Talk] = {}
     lines: list[Line] = []
     ids: set[str] = set()

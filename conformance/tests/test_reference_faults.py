@@ -385,7 +385,8 @@ def test_what_came_with_a_goodbye_is_heard_before_it():
             seen.append(message.body)
 
         ends = Ends()
-        server = Server({"app": {"x": slow}}, limits=Limits(waiting=5), on_disconnect=ends.note)
+        limits = Limits(waiting=5, close=0.1)
+        server = Server({"app": {"x": slow}}, limits=limits, on_disconnect=ends.note)
         async with listening(server) as listener, Raw.dialled(listener.url()) as raw:
             await raw.enter()
             said = b"".join(frame(1, f";app;;x;0;0;{number}".encode()) for number in range(100))
