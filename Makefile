@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint interop record compiled explore fuzz bench site docs clean
+.PHONY: help demo test lint interop record replay compiled explore fuzz bench site docs clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -38,6 +38,9 @@ interop: $(READY) ## let real peers, our peers and the suite at each other (need
 record: $(READY) ## record all transcripts anew from the real peers (needs Go, Node, Chromium)
 	cd conformance && ../$(BIN)/python -m peers.real_peers build
 	cd conformance && ../$(BIN)/python -m peers.corpus
+
+replay: $(READY) ## judge the corpus, record a sample, play it to live peers (needs Go, Node)
+	cd conformance && ../$(BIN)/python -m peers.replays
 
 compiled: $(READY) ## compile the codec and run its tests on that build (needs a C compiler)
 	$(PYTHON) -m venv build/compiled
