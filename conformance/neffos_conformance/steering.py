@@ -56,6 +56,7 @@ class Steering:
         self._dials: dict[int, asyncio.Task[Any]] = {}  # by the recorded connection
         self._tasks: dict[int, asyncio.Task[Any]] = {}  # by the line that is to come of it
         self._said: list[str] = []
+        self._error: Exception | None = None
 
     async def __aenter__(self) -> Steering:
         self._server = await asyncio.start_server(self._welcome, HOST, 0)
@@ -163,7 +164,7 @@ class Steering:
                 return coming.result()
         finally:
             coming.cancel()
-        raise DriverError(f"the client did not dial{self._hint()}")
+        raise self._error or DriverError(f"the client did not dial{self._hint()}")
 
     async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -185,9 +186,11 @@ class Steering:
         except OperationError as error:
             self._said.append(f"{op} for line {line.entry.line}: {error}")
         except UnsupportedError:
-            await self._fail(CannotError(line, f"the driver does not know {op!r}"))
+            self._error = CannotError(line, f"the driver does not know {op!r}")
         except DriverError as error:
-            await self._fail(error)
+            self._error = error
+        if self._error is not None:
+            await self._fail(self._error)
         return None
 
     def _hint(self) -> str:
