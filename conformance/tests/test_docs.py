@@ -1,10 +1,15 @@
 """What the pages and the README show is what happens."""
 
 import doctest
+import json
+import os
 import re
 import shlex
+import signal
+import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -14,7 +19,22 @@ from neffos_conformance.transcript import read_transcript
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "spec" / "docs").glob("*.md"))
+PEERS = ROOT / "conformance" / "peers"
 PROGRAM = Path(sys.executable).with_name("neffos-wire")
+HANG = 30.0
+"""Seconds after which a command has failed; each takes far less."""
+
+PORTS = ("8080", "9090")
+"""The ports of the pages, for which the tests take free ones."""
+
+ENVIRONMENT = os.environ | {
+    "COLUMNS": "80",
+    "PATH": f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}",
+    "PYTHONUTF8": "1",
+}
+
+VARYING = re.compile(r""" +\d+\.\d+ m?s\b|\d{4}-\d\d-\d\dT[\d:]+|"time":[\d.]+""")
+"""What is another at each recording: times and dates."""
 
 
 def blocks(path: Path, language: str) -> list[str]:
@@ -22,15 +42,64 @@ def blocks(path: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-def commands() -> list[tuple[str, str]]:
-    """Give each command of the spec's consoles with what stands below it."""
-    found = []
-    for page in PAGES:
-        for block in blocks(page, "console"):
-            for part in block.split("$ neffos-wire ")[1:]:
-                command, _, output = part.partition("\n")
-                found.append((command, output))
-    return found
+def consoles() -> list[str]:
+    """Give the consoles of the spec's pages."""
+    return [block for page in PAGES for block in blocks(page, "console")]
+
+
+class Console:
+    """A terminal in which the commands of a page are run, as far as the pages need one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ports = {port: str(free_port()) for port in PORTS}
+        self.jobs: list[subprocess.Popen[str]] = []
+        self.exit_code = 0
+
+    def run(self, command: str) -> str:
+        """Run a command, in the background where it ends so; give what it printed."""
+        for shown, port in self.ports.items():
+            command = command.replace(shown, port)
+        name, *arguments = shlex.split(command)
+        if name == "kill":
+            self.end(self.jobs[int(arguments[0].removeprefix("%")) - 1])
+            return ""
+        if arguments == ["$?"]:
+            return f"{self.exit_code}\n"
+        assert name == "neffos-wire"
+        if is_job := arguments[-1] == "&":
+            arguments.pop()
+        process = subprocess.Popen(
+            [PROGRAM, *arguments],
+            cwd=self.folder,
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+        )
+        assert process.stdout is not None
+        if is_job:
+            self.jobs.append(process)
+            output = process.stdout.readline()
+        else:
+            with process:
+                output, _ = process.communicate(timeout=HANG)
+            self.exit_code = process.returncode
+        for shown, port in self.ports.items():
+            output = output.replace(port, shown)
+        return output
+
+    def end(self, job: subprocess.Popen[str]) -> None:
+        with job:
+            job.send_signal(signal.SIGTERM)
+            job.communicate(timeout=HANG)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def programs() -> list[tuple[str, str]]:
@@ -41,6 +110,26 @@ def programs() -> list[tuple[str, str]]:
         pattern = r"^```python\n(.*?)^```\n(?:\nprints\n\n```text\n(.*?)^```)?"
         found += re.findall(pattern, text, re.MULTILINE | re.DOTALL)
     return found
+
+
+def lasting(text: str) -> str:
+    """Leave out what is another at each recording."""
+    return VARYING.sub(" …", text)
+
+
+def rows(page: str, pattern: str) -> list[tuple[str, ...]]:
+    """Give the cells of the rows of a page's tables that match a pattern."""
+    found = [line for line in (ROOT / page).read_text("utf-8").splitlines() if line[:2] == "| "]
+    return [
+        tuple(cell.strip() for cell in line.strip("|").split("|"))
+        for line in found
+        if re.match(pattern, line)
+    ]
+
+
+def named(cell: str) -> list[str]:
+    """Give what stands in a cell as code."""
+    return re.findall("`([^`]+)`", cell)
 
 
 def without_id(line: str) -> str:
@@ -54,10 +143,18 @@ def test_the_examples_of_the_readme_run():
     assert results.failed == 0
 
 
-@pytest.mark.parametrize(("command", "output"), commands())
-def test_a_command_prints_what_the_page_shows(command, output):
-    done = subprocess.run([PROGRAM, *shlex.split(command)], capture_output=True, text=True)
-    assert done.stdout + done.stderr == output
+@pytest.mark.parametrize("console", consoles())
+def test_a_console_shows_what_happens(console, tmp_path):
+    (tmp_path / "conformance").symlink_to(ROOT / "conformance")
+    terminal = Console(tmp_path)
+    try:
+        for part in re.split(r"^\$ ", console, flags=re.MULTILINE)[1:]:
+            command, _, output = part.partition("\n")
+            assert lasting(terminal.run(command)) == lasting(output)
+    finally:
+        for job in terminal.jobs:
+            if job.poll() is None:
+                terminal.end(job)
 
 
 @pytest.mark.parametrize(("program", "output"), programs())
@@ -92,3 +189,83 @@ def test_the_table_of_the_two_readings_is_true():
             assert error.value.requirement == refusal[1]
         else:
             assert decode(payload, reading=Reading.STRICT).is_empty_reply
+
+
+def test_the_lines_of_the_recordings_page_were_recorded():
+    page = ROOT / "spec/docs/recordings.md"
+    names = re.findall(r"`(conformance/transcripts/\S+\.jsonl)`", page.read_text("utf-8"))
+    recorded = {
+        lasting(line) for name in names for line in (ROOT / name).read_text("utf-8").splitlines()
+    }
+    shown = [line for block in blocks(page, "json") for line in block.splitlines()]
+    assert len(shown) == 5
+    assert [line for line in shown if lasting(line) not in recorded] == []
+
+
+def test_the_fields_of_a_judgement_are_those_of_the_page():
+    recording = "conformance/transcripts/neffos-go/handshake-binary.jsonl"
+    done = subprocess.run(
+        [PROGRAM, "check", "--json", recording], cwd=ROOT, capture_output=True, check=True
+    )
+    [judged] = json.loads(done.stdout)["recordings"]
+    fields = {
+        name
+        for first, *_ in rows("spec/docs/recordings.md", r"\| `(file|verdict|lines|broken)`")
+        + rows("spec/docs/recordings.md", r"\| `(counts|damage|unshown|unjudged_connections)`")
+        for name in named(first)
+    }
+    assert fields == judged.keys()
+    [broken] = rows("spec/docs/recordings.md", r"\| `broken`")
+    assert set(named(broken[1])) <= judged["broken"][0].keys()
+
+
+def test_the_page_of_real_peers_names_those_that_there_are():
+    done = subprocess.run(
+        [sys.executable, "-m", "peers.real_peers", "list"],
+        cwd=ROOT / "conformance",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    servers = set(re.findall("^ +serve (.+)", done.stdout, re.MULTILINE))
+    clients = set(re.findall("^ +drive (.+)", done.stdout, re.MULTILINE))
+    peers = set(re.findall(r"^\S+$", done.stdout, re.MULTILINE))
+    table = rows("spec/docs/peers.md", r"\| `neffos[^|]+ \|(?:[^|]+\|){4}$")
+    assert {named(first)[0] for first, *_ in table} == peers
+    assert {named(first)[0] for first, _, endpoints, *_ in table if endpoints} == servers
+    assert {name for _, _, _, drivers, _ in table for name in named(drivers)} == clients
+
+
+def test_the_page_of_real_peers_names_their_versions():
+    page = (ROOT / "spec/docs/peers.md").read_text("utf-8")
+    package = json.loads((PEERS / "js" / "package.json").read_text("utf-8"))
+    modules = "".join(
+        (PEERS / "go" / name).read_text("utf-8") for name in ("go.mod", "go.next.mod")
+    )
+    versions = re.findall(r"kataras/(?:neffos|iris/v12) (v\S+)", modules)
+    assert len(versions) == 3
+    versions += [f"Go {version}" for version in re.findall(r"^go (\S+)", modules, re.MULTILINE)]
+    versions.append(f"neffos.js {package['dependencies']['neffos.js']}")
+    versions.append(f"Node {package['engines']['node'].removeprefix('>=')} or newer")
+    assert [version for version in versions if version not in page] == []
+
+
+def test_the_deviations_of_the_page_are_those_that_are_known():
+    known = tomllib.loads((PEERS / "deviations.toml").read_text("utf-8"))["deviation"]
+    table = rows("spec/docs/peers.md", r"\| `neffos[^|]+\|[^|]+\|[^|]+\|$")
+    shown = [(named(who), named(where)) for who, where, _ in table]
+    assert shown == [(each["peers"], each.get("cases") or each["steps"]) for each in known]
+
+
+def test_the_session_of_the_page_is_one_of_those_that_are_recorded():
+    [session] = blocks(ROOT / "spec/docs/peers.md", "toml")
+    assert session in (PEERS / "server-sessions.toml").read_text("utf-8")
+
+
+def test_the_verbs_of_the_page_are_those_of_the_scripts():
+    source = (PEERS / "scripts.py").read_text("utf-8")
+    verbs = re.findall(
+        '"(.+)"', source.partition("_VERBS: Final = frozenset(")[2].partition("]")[0]
+    )
+    table = rows("spec/docs/peers.md", r"\| `1 ")
+    assert {line.split()[1] for row in table for line in named(row[0])} == set(verbs)
