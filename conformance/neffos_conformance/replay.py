@@ -92,6 +92,9 @@ class _Told:
 class _Replay(click.Command):
     """Takes everything behind ``--client`` for the command of a driver, options included."""
 
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "(--server URL | --client CMD…)"]
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         before = args[: args.index("--")] if "--" in args else args
         if _CLIENT in before:
@@ -102,7 +105,7 @@ class _Replay(click.Command):
         return super().parse_args(ctx, args)
 
 
-@click.command("replay", cls=_Replay, options_metavar="[OPTIONS]")
+@click.command("replay", cls=_Replay)
 @click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE…")
 @click.option("--server", metavar="URL", help="Play the recorded clients to the server at URL.")
 @click.option(
