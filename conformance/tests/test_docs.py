@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shlex
-import signal
 import socket
 import subprocess
 import sys
@@ -13,8 +12,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from neffos_codec import DecodeError, Reading, decode
+from neffos_conformance.cli import cli
 from neffos_conformance.transcript import read_transcript
 
 ROOT = Path(__file__).parents[2]
@@ -22,16 +23,10 @@ PAGES = sorted((ROOT / "spec" / "docs").glob("*.md"))
 PEERS = ROOT / "conformance" / "peers"
 PROGRAM = Path(sys.executable).with_name("neffos-wire")
 HANG = 30.0
-"""Seconds after which a command has failed; each takes far less."""
+"""Seconds for a job to end; each takes far less."""
 
 PORTS = ("8080", "9090")
 """The ports of the pages, for which the tests take free ones."""
-
-ENVIRONMENT = os.environ | {
-    "COLUMNS": "80",
-    "PATH": f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}",
-    "PYTHONUTF8": "1",
-}
 
 VARYING = re.compile(r""" +\d+\.\d+ m?s\b|\d{4}-\d\d-\d\dT[\d:]+|"time":[\d.]+""")
 """What is another at each recording: times and dates."""
@@ -50,8 +45,7 @@ def consoles() -> list[str]:
 class Console:
     """A terminal in which the commands of a page are run, as far as the pages need one."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self) -> None:
         self.ports = {port: str(free_port()) for port in PORTS}
         self.jobs: list[subprocess.Popen[str]] = []
         self.exit_code = 0
@@ -67,32 +61,32 @@ class Console:
         if arguments == ["$?"]:
             return f"{self.exit_code}\n"
         assert name == "neffos-wire"
-        if is_job := arguments[-1] == "&":
-            arguments.pop()
-        process = subprocess.Popen(
-            [PROGRAM, *arguments],
-            cwd=self.folder,
-            env=ENVIRONMENT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-        )
-        assert process.stdout is not None
-        if is_job:
-            self.jobs.append(process)
-            output = process.stdout.readline()
-        else:
-            with process:
-                output, _ = process.communicate(timeout=HANG)
-            self.exit_code = process.returncode
+        output = self.start(arguments[:-1]) if arguments[-1] == "&" else self.call(arguments)
         for shown, port in self.ports.items():
             output = output.replace(port, shown)
         return output
 
+    def call(self, arguments: list[str]) -> str:
+        """Run it in this process, which has imported everything already."""
+        result = CliRunner().invoke(cli, arguments)
+        self.exit_code = result.exit_code
+        return result.output
+
+    def start(self, arguments: list[str]) -> str:
+        """Run it in a process of its own; give its first line."""
+        job = subprocess.Popen(
+            [PROGRAM, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.jobs.append(job)
+        assert job.stdout is not None
+        return job.stdout.readline()
+
     def end(self, job: subprocess.Popen[str]) -> None:
         with job:
-            job.send_signal(signal.SIGTERM)
+            job.terminate()
             job.communicate(timeout=HANG)
 
 
@@ -144,9 +138,12 @@ def test_the_examples_of_the_readme_run():
 
 
 @pytest.mark.parametrize("console", consoles())
-def test_a_console_shows_what_happens(console, tmp_path):
+def test_a_console_shows_what_happens(console, tmp_path, monkeypatch):
     (tmp_path / "conformance").symlink_to(ROOT / "conformance")
-    terminal = Console(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("PATH", f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}")
+    terminal = Console()
     try:
         for part in re.split(r"^\$ ", console, flags=re.MULTILINE)[1:]:
             command, _, output = part.partition("\n")
@@ -203,10 +200,8 @@ def test_the_lines_of_the_recordings_page_were_recorded():
 
 
 def test_the_fields_of_a_judgement_are_those_of_the_page():
-    recording = "conformance/transcripts/neffos-go/handshake-binary.jsonl"
-    done = subprocess.run(
-        [PROGRAM, "check", "--json", recording], cwd=ROOT, capture_output=True, check=True
-    )
+    recording = ROOT / "conformance/transcripts/neffos-go/handshake-binary.jsonl"
+    done = CliRunner().invoke(cli, ["check", "--json", str(recording)])
     [judged] = json.loads(done.stdout)["recordings"]
     fields = {
         name
