@@ -61,6 +61,7 @@ bench: $(READY) ## measure codec, session and server on one core (uses Go, Node,
 	$(BIN)/python codec/bench/run.py $(BENCH)
 	$(BIN)/python protocol/bench/session.py $(BENCH)
 	$(BIN)/python conformance/bench/run.py $(BENCH)
+	$(BIN)/python conformance/bench/check.py $(BENCH)
 
 site: $(READY) ## build the specification site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file spec/mkdocs.yml

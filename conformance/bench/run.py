@@ -120,7 +120,7 @@ def generate(generator: Path, arguments: list[str], running: Running, core: int 
     command = [str(generator), *arguments, "-url", running.url, "-pid", str(running.pid)]
     try:
         with pinned(core):
-            done = subprocess.run(  # noqa: S603  # built above
+            done = subprocess.run(  # built above
                 command,
                 capture_output=True,
                 text=True,

@@ -114,7 +114,7 @@ def started(server: Server, core: int | None, log: Path) -> Iterator[Running]:
     with log.open("wb") as errors:
         try:
             with pinned(core):
-                process = subprocess.Popen(  # noqa: S603  # the command is the caller's own
+                process = subprocess.Popen(
                     server.command,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,

@@ -54,6 +54,7 @@ _INPUTS: Final[dict[type[Handshake], tuple[str, str]]] = {
 """What sending each handshake message is to its sender's table, and to its receiver's."""
 
 _STRICT: Final = Reading.STRICT
+_new: Final = tuple.__new__
 _LIVE: Final = MEMBERSHIP.live
 _OPEN: Final = "open"
 _CLOSED: Final = "closed"
@@ -90,20 +91,37 @@ class _OpenAsk(NamedTuple):
 class _Peer:
     """What the conversation has shown of one peer."""
 
-    __slots__ = ("answered", "asks", "handshake", "left", "read", "role", "states")
+    __slots__ = (
+        "answered",
+        "answered_before",
+        "asks",
+        "handshake",
+        "left",
+        "read",
+        "role",
+        "states",
+    )
 
     def __init__(self, role: Role, native: Native) -> None:
         self.role = role
         self.handshake = HANDSHAKE.initial["native-only" if native is Native.ONLY else role]
         # Its asks that wait for a reply, and the tokens of the last that got one.
         self.asks: OrderedDict[str, _OpenAsk] = OrderedDict()
-        self.answered: OrderedDict[str, None] = OrderedDict()
+        self.answered: set[str] = set()
+        self.answered_before: set[str] = set()
         # Namespaces and rooms (with the namespace) by their state, where it is not "out".
         self.states: OrderedDict[tuple[str, str | None], str] = OrderedDict()
         # What it ceased to be in by the other's reply, and the number of that message.
         self.left: OrderedDict[tuple[str, str | None], int] = OrderedDict()
         # The last message that it must have read, since it answered it.
         self.read = 0
+
+    def remember(self, token: str) -> None:
+        """Remember the token of an ask that got its reply, as one of the last."""
+        answered = self.answered
+        answered.add(token)
+        if len(answered) >= MAX_REMEMBERED // 2:
+            self.answered, self.answered_before = set(), answered
 
 
 class Monitor:
@@ -233,9 +251,9 @@ class Monitor:
             if is_kept:
                 if EXCHANGE_MARKER in wait and me.role is Role.CLIENT:
                     wait = parse_wait(wait).token or wait  # what it is answered under
-                me.asks[wait] = _OpenAsk(
-                    self._number, namespace, room, event, message.is_binary, change
-                )
+                # Made without the call of its constructor, a tenth of the whole.
+                asked = self._number, namespace, room, event, message.is_binary, change
+                me.asks[wait] = _new(_OpenAsk, asked)
                 if len(me.asks) > MAX_REMEMBERED:
                     me.asks.popitem(last=False)
 
@@ -269,13 +287,10 @@ class Monitor:
         if ask is not None:
             if ask.number > me.read:
                 me.read = ask.number
-            answered = other.answered
-            answered[wait] = None
-            if len(answered) > MAX_REMEMBERED:
-                answered.popitem(last=False)
+            other.remember(wait)
             self._check_reply(me, other, ask, message, found)
             return True
-        if wait in other.answered:
+        if wait in other.answered or wait in other.answered_before:
             self._find(found, "AR-22", me.role, f"a second reply to {wait!r}")
             return True
         if me.role is Role.CLIENT and wait[0] == CLIENT_PREFIX:

@@ -1,0 +1,99 @@
+"""Measures `neffos-wire check` on a long recording: messages a second, and memory.
+
+    python conformance/bench/check.py [--quick] [--mib SIZE] [--python PYTHON]
+
+The recording is a conversation of asks and their replies, on some connections in turn, as a load
+test makes one. Measured is the processor time of the whole process, its start included, on one
+core: what others do on the machine meanwhile does not count.
+
+Exit codes: 0 measured, 1 the recording was not judged as it should have been.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import orjson
+from rich.console import Console
+
+from neffos_conformance.transcript import Entry, header, values_of
+
+SIZE: Final = 256
+QUICK_SIZE: Final = 16
+"""Octets of the recording, in MiB: some seconds, or half of one."""
+
+CONNECTIONS: Final = 8
+"""Connections that take turns."""
+
+LEAST_RATE: Final = 200_000
+"""Messages a second that are aimed at."""
+
+console = Console()
+
+
+def main() -> int:
+    """Write a recording, have it judged, and say how fast that was."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_SIZE} MiB")
+    parser.add_argument("--mib", type=int, help="the size of the recording")
+    parser.add_argument("--python", default=sys.executable, help="has neffos-wire beside it")
+    parser.add_argument("--markdown", action="store_true", help="changes nothing")
+    arguments = parser.parse_args()
+    size = arguments.mib or (QUICK_SIZE if arguments.quick else SIZE)
+    program = Path(arguments.python).with_name("neffos-wire")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "long.jsonl")
+        messages = write(path, size << 20)
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        done = subprocess.run([program, "check", path], capture_output=True, text=True)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds, peak = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    if done.returncode or f"{messages} messages: 1 pass" not in done.stdout:
+        console.print(f"it was not judged as sound: {done.stdout}{done.stderr}", markup=False)
+        return 1
+    rate = messages / seconds
+    met = "met" if rate >= LEAST_RATE else "MISSED"
+    console.print(
+        f"check: {size} MiB, {messages} messages in {seconds:.1f} s of one core: "
+        f"{rate:,.0f} a second, peak {peak:.0f} MiB; at least {LEAST_RATE:,} a second: {met}"
+    )
+    return 0
+
+
+def write(path: Path, size: int) -> int:
+    """Write a recording of about so many octets, and give the number of its messages."""
+    count = 0
+    with path.open("wb") as stream:
+
+        def say(connection: int, from_client: bool, text: str) -> None:
+            nonlocal count
+            values = values_of(Entry(0, count / 1e5, connection, from_client, text))
+            stream.write(orjson.dumps(values) + b"\n")
+            count += 1
+
+        first = header(scenario="a load", client={"peer": "c"}, server={"peer": "s"}, how="bench")
+        stream.write(orjson.dumps(first) + b"\n")
+        for connection in range(1, CONNECTIONS + 1):
+            say(connection, True, "M")
+            say(connection, False, f"Aid-{connection}")
+            say(connection, True, "$1;app;;_OnNamespaceConnect;0;0;")
+            say(connection, False, "$1;;;;;;")
+        number = 0
+        while stream.tell() < size:
+            number += 1
+            connection = number % CONNECTIONS + 1
+            ask = f"${1_700_000_000_000_000_000 + number};app;;echo;0;0;how are you, all of you?"
+            say(connection, True, ask)
+            say(connection, False, ask)
+    return count
+
+
+if __name__ == "__main__":
+    sys.exit(main())
