@@ -26,7 +26,9 @@ class SessionLimits:
     rooms: int = 1024
     """Rooms of all namespaces together, likewise."""
     name: int = 256
-    """Characters of a namespace or room that is remembered. Longer ones are refused."""
+    """Characters of a namespace, a room or an event: several times the longest seen. An ask to
+    connect or to join with a longer one is refused, any other frame is dropped; to ask with one
+    is the application's misuse."""
     token: int = 256
     """Characters of a token of the peer, which is remembered too: several times the longest
     seen. A frame with a longer one is dropped."""

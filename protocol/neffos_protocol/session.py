@@ -606,6 +606,10 @@ class Session:
         if not text.isascii() and first_surrogate(text) >= 0:
             events.append(Violation("FR-12", "text, or fields before a body, that are no UTF-8"))
             return
+        # Most frames are shorter as a whole than one name may be.
+        if len(text) > self._limits.name and self._is_overlong(message):
+            events.append(Violation("SEC-2", "the namespace, the room or the event is too long"))
+            return
         if wait:
             if len(wait) > self._limits.token:
                 events.append(Violation("SEC-2", "the token is too long"))
@@ -633,6 +637,21 @@ class Session:
             events.append(NativeReceived(message.body))
         else:
             events.append(Received(message))
+
+    def _is_overlong(self, message: Message) -> bool:
+        """Whether a name is too long for the application to be told of (SEC-2)."""
+        if self._are_short(message):
+            return False
+        # Who asks for a change waits for what comes of it, and is refused; a reply never is.
+        wait = message.wait
+        may_be_reply = wait.startswith(CLIENT_PREFIX) is (self.role is _CLIENT)
+        is_ask = wait and not may_be_reply and EXCHANGE_MARKER not in wait
+        return not is_ask or message.event not in CHANGE_OF
+
+    def _are_short(self, message: Message) -> bool:
+        event = "" if message.event in CHANGE_OF else message.event
+        longest = max(len(message.namespace), len(message.room), len(event))
+        return longest <= self._limits.name
 
     def _read_native(self, payload: str | bytes, events: list[Event]) -> None:
         # Beside frames, native messages belong to the empty namespace and come once it is
@@ -920,6 +939,10 @@ class Session:
             self._asks = {}
         if len(self._asks) >= self._limits.asks:
             raise MisuseError("too many asks are open", "wait for replies, or raise the limit")
+        if not self._are_short(message):  # a reply repeats them, and would be dropped
+            raise MisuseError(
+                f"a name has more than {self._limits.name} characters", "raise the limit"
+            )
         token = self._tokens()
         is_clients = token.startswith(CLIENT_PREFIX)
         if is_clients is not (self.role is _CLIENT) or not 0 < len(token) <= self._limits.token:

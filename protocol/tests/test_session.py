@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import neffos_protocol
-from neffos_codec import EncodeError, Message, Native, decode
+from neffos_codec import EncodeError, Message, Native, decode, encode
 from neffos_protocol import (
     DEFAULT_LIMITS,
     Asked,
@@ -1002,6 +1002,63 @@ def test_a_long_token_or_needless_room_is_not_remembered() -> None:
     assert session.outgoing() == []
     assert not session._judgements
     assert not session._questions
+
+
+LONG = "x" * 257
+
+
+@both_roles
+@pytest.mark.parametrize("binary", [False, True])
+@pytest.mark.parametrize("asks", [False, True])
+@pytest.mark.parametrize("name", ["namespace", "room", "event"])
+def test_a_frame_with_a_name_that_is_too_long_is_dropped(
+    role: Role, name: str, asks: bool, binary: bool
+) -> None:
+    session = connected(role, ROOM)
+    names = {"namespace": NAMESPACE, "event": "say", "wait": peer_token(session) if asks else ""}
+    body = b"x" if binary else "x" * 300
+    if name != "namespace":
+        [event] = session.receive(encode(Message(**names | {name: LONG[1:]}, body=body)))
+        assert isinstance(event, Asked if asks else Received)
+    [violation] = session.receive(encode(Message(**names | {name: LONG}, body=body)))
+    assert isinstance(violation, Violation)
+    assert (violation.requirement, violation.fatal) == ("SEC-2", False)
+    assert session.outgoing() == []
+
+
+@both_roles
+@pytest.mark.parametrize("event", ["say", "_OnRoomJoin"])
+def test_a_reply_with_a_name_that_is_too_long_is_dropped(role: Role, event: str) -> None:
+    session = connected(role)
+    token = session.ask(NAMESPACE, "say")
+    session.outgoing()
+    for payload in (f"{token};{LONG};;{event};0;0;", f"{token};{NAMESPACE};{LONG};{event};1;0;no"):
+        [violation] = session.receive(payload)
+        assert isinstance(violation, Violation)
+        assert violation.requirement == "SEC-2"
+    assert session.outgoing() == []
+    [replied] = session.receive(f"{token};{NAMESPACE};;say;0;0;")
+    assert isinstance(replied, Replied)
+
+
+@both_roles
+def test_a_change_without_a_token_has_no_long_names_either(role: Role) -> None:
+    session = connected(role)
+    [violation] = session.receive(request(Change.CONNECT, "", namespace=LONG))
+    assert isinstance(violation, Violation)
+    assert session.outgoing() == []
+
+
+@both_roles
+def test_to_ask_with_a_name_that_is_too_long_is_a_misuse(role: Role) -> None:
+    session = connected(role, ROOM)
+    for call in (
+        lambda: session.connect(LONG),
+        lambda: session.join(NAMESPACE, LONG),
+        lambda: session.ask(NAMESPACE, LONG),
+    ):
+        misused(session, call, "raise the limit")
+    assert session.outgoing() == []
 
 
 def test_a_server_that_decides_nothing_needs_an_id() -> None:
