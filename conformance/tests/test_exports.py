@@ -9,7 +9,7 @@ import pytest
 import neffos_conformance.reference as package
 
 OUTER = {
-    "client": {"DIAL_TIMEOUT"},
+    "client": {"DIAL_TIMEOUT", "REFUSALS"},
     "connection": {"ASKING_FACTOR", "HANDLER_TIMEOUT", "INTERNAL_ERROR", "LAST_WORDS", "Hook"},
     "controllers": {"Controller", "Matcher", "Method", "SCOPES", "CLIENT_SCOPES", "handlers_of"},
     "errors": set(),
@@ -23,7 +23,7 @@ OUTER = {
         "URL_HEADER_PREFIX",
         "upgrade_request",
     },
-    "server": {"ID_IN_USE", "MAX_CONNECTIONS", "Place", "SHUTDOWN"},
+    "server": {"CLOSING", "ID_IN_USE", "MAX_CONNECTIONS", "Place", "SHUTDOWN"},
 }
 """Modules for applications, with the public names of each that the package does not export."""
 

@@ -591,3 +591,46 @@ def test_an_unforeseen_exception_tells_the_peer_nothing_and_ends_nothing(caplog)
 
     run(test)
     assert [record.exc_info is not None for record in caplog.records] == [True, True]
+
+
+def test_a_held_connection_that_is_closed_ends_soon_and_buffers_nothing():
+    async def test() -> None:
+        async def stay(*_) -> None:
+            await asyncio.Event().wait()
+
+        server = Server({"app": {"x": stay}}, limits=Limits(waiting=5, close=HANG))
+        async with listening(server, grace=0.1) as listener, Raw.dialled(listener.url()) as raw:
+            await raw.enter()
+            raw.writer.write(frame(1, b";app;;x;0;0;") * 1000)
+            [inside] = server.members("app")
+            while not inside.link.is_held:
+                await asyncio.sleep(0)
+            inside.close()
+            assert (await raw.close_code())[0] == 1000
+            raw.writer.write(frame(8, b"\x03\xe8"))
+            assert await raw.reader.read() == b""
+            raw.writer.close()
+            await inside.link.wait_lost()
+
+    run(test)
+
+
+def test_all_that_came_before_a_goodbye_is_heard_however_long_that_takes():
+    async def test() -> None:
+        seen = []
+
+        async def slow(_, message) -> None:
+            await asyncio.sleep(0.001)
+            seen.append(message.body)
+
+        ends = Ends()
+        limits = Limits(waiting=5, close=0.05)
+        server = Server({"app": {"x": slow}}, limits=limits, on_disconnect=ends.note)
+        async with listening(server) as listener, Raw.dialled(listener.url()) as raw:
+            await raw.enter()
+            said = [frame(1, f";app;;x;0;0;{number}".encode()) for number in range(300)]
+            raw.writer.write(b"".join(said) + frame(8, b"\x03\xe8"))
+            assert await ends.next() is Cause.PEER
+            assert seen == [str(number) for number in range(300)]
+
+    run(test)

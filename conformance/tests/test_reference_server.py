@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import pytest
 
 from neffos_codec import EncodeError
+from neffos_conformance.connection import Connection as Raw
 from neffos_conformance.reference import (
     ANY_ORIGIN,
     ON_ANY_EVENT,
@@ -1857,3 +1858,136 @@ async def test_a_factory_that_hangs_is_bounded_as_a_handler_is():
 
 class Mute:
     """Something that nobody gets to make."""
+
+
+# -------------------------------------------------------------------- what a review found
+
+
+@asynchronous
+async def test_a_shutdown_ends_those_too_who_have_not_said_a_word():
+    server = Server({"app": {}})
+    async with listening(server) as listener:
+        early = await Raw.dial(listener.url())
+        await server.shutdown()
+        assert (await early.receive()).code == 1001
+        await early.close()
+
+
+@asynchronous
+async def test_a_handler_may_shut_its_server_down():
+    done = asyncio.Event()
+
+    async def end(*_):
+        await server.shutdown(seconds=5)
+        done.set()
+
+    server = Server({"app": {"end": end}})
+    async with listening(server) as listener, await dial(listener.url()) as client:
+        (await client.connect("app")).emit("end")
+        await done.wait()
+        await client.wait_closed()
+
+
+@pytest.mark.parametrize("error", [ReplyError(404), asyncio.CancelledError()])
+@pytest.mark.parametrize("is_coroutine", [False, True])
+@asynchronous
+async def test_a_handler_may_raise_anything_and_the_connection_stays(error, is_coroutine):
+    def fail(*_):
+        raise error
+
+    async def fail_later(*_):
+        raise error
+
+    handler = fail_later if is_coroutine else fail
+    async with (
+        listening(Server({"app": {"fail": handler, **SYNC}})) as listener,
+        await dial(listener.url()) as client,
+    ):
+        app = await client.connect("app")
+        with pytest.raises(PeerError):
+            await app.ask("fail", timeout=5)
+        assert client.is_open
+
+
+@asynchronous
+async def test_an_ask_that_was_given_up_does_not_count_as_waited_for():
+    async def slow(*_):
+        await asyncio.sleep(0)
+
+    server = Server({"app": {"slow": slow}}, limits=Limits(waiting=10))
+    async with (
+        listening(server) as listener,
+        await dial(listener.url(), {"app": {}}) as client,
+    ):
+        app = await client.connect("app")
+        [inside] = server.members("app")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(inside.namespace("app").ask("nobody", timeout=None), 0.01)
+        assert not inside.link.is_asking
+        for _ in range(1000):
+            app.emit("slow")
+        await app.disconnect()
+        assert client.is_open
+
+
+@asynchronous
+async def test_a_stuck_handler_does_not_keep_the_place_of_its_connection():
+    is_stuck = asyncio.Event()
+
+    async def stay(*_):
+        is_stuck.set()
+        await asyncio.Event().wait()
+
+    server = Server({"app": {"stay": stay}}, max_connections=1)
+    async with listening(server, grace=0.1) as listener:
+        client = await dial(listener.url(), headers={"X": "1"})
+        (await client.connect("app")).emit("stay")
+        await is_stuck.wait()
+        await client.close()
+        while server.connections:
+            await asyncio.sleep(0)
+        async with await dial(listener.url()):
+            pass
+
+
+@asynchronous
+async def test_who_sends_much_can_wait_for_the_peer():
+    async def flood(here, _):
+        for number in range(60):
+            here.emit("news", f"{number};" + "x" * 200_000)
+            await here.connection.drained()
+        return "done"
+
+    seen = []
+    handlers = {"app": {"news": lambda _, message: seen.append(message.body.split(";")[0])}}
+    limits = Limits(high_water=64 << 10, backlog=300_000)
+    async with (
+        listening(Server({"app": {"flood": flood}}, limits=limits)) as listener,
+        await dial(listener.url(), handlers) as client,
+    ):
+        app = await client.connect("app")
+        assert (await app.ask("flood")).body == "done"
+    assert seen == [str(number) for number in range(60)]
+
+
+@asynchronous
+async def test_servers_on_one_socket_share_their_limits():
+    servers = {"/": Server({"app": {}}), "/b": Server({"app": {}}, limits=Limits(close=1))}
+    for served in (servers, {}):
+        with pytest.raises(ValueError, match="share their limits"):
+            async with listening(served):
+                pass
+
+
+@asynchronous
+async def test_who_was_refused_is_not_told_of_as_gone():
+    gone = []
+
+    def refuse(_):
+        raise ReplyError("no")
+
+    server = Server({"app": {}}, on_connect=refuse, on_disconnect=lambda *told: gone.append(told))
+    async with listening(server) as listener:
+        with pytest.raises(RefusedError):
+            await dial(listener.url())
+    assert gone == []

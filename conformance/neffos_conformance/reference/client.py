@@ -7,16 +7,17 @@ same as a server's.
 from __future__ import annotations
 
 import asyncio
-import http.client
 import random
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from secrets import token_bytes
 from types import TracebackType
 from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
@@ -47,6 +48,10 @@ from neffos_protocol import Cause, Change, Changed, MisuseError, Role, Session
 
 DIAL_TIMEOUT: Final = 30.0
 """Seconds for TCP, TLS, the upgrade and the handshake together, where the caller names none."""
+
+REFUSALS: Final = 5
+"""Times in a row that a server may refuse a client that comes back, before it is believed: the
+first may be over the client's own id, whose lost connection the server still holds."""
 
 _TOKENS: Final = WaitTokens(client=True, clock=time.time_ns, entropy=token_bytes)
 """One for the process, so that no two asks have one token (AR-5)."""
@@ -113,6 +118,7 @@ class Client:
         self._wanted: dict[str, set[str]] = {}
         self._is_leaving = False
         self._reader: asyncio.Task[None] | None = None
+        self._heart: asyncio.Task[None] | None = None
         self._was_open = False
         self._again: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -122,7 +128,7 @@ class Client:
             self._application,
             limits,
             broadcast=_no_broadcast,
-            on_closed=self._closed,
+            on_gone=self._closed,
             on_change=self._changed,
         )
 
@@ -171,7 +177,7 @@ class Client:
         if again is not None:
             await asyncio.wait([again])
             self._finish(Cause.LOCAL)
-        if self.connection.is_in_handler:
+        if self.connection.is_in_handler or self._ending is asyncio.current_task():
             return
         try:
             async with asyncio.timeout(2 * self._limits.close):
@@ -222,8 +228,7 @@ class Client:
                 **tls,
                 compression=None,  # frames are small, and its windows are not
                 open_timeout=None,  # the caller's deadline is above
-                ping_interval=limits.heartbeat,
-                ping_timeout=limits.heartbeat_answer,
+                ping_interval=None,  # see _beat
                 close_timeout=limits.close,
                 max_size=limits.session.payload,
                 user_agent_header=None,
@@ -255,6 +260,10 @@ class Client:
         self.connection.start(transport, spent=0)
         link.flush()
         self._reader = asyncio.create_task(self._read(socket, transport), name="neffos receive")
+        if self._limits.heartbeat is not None:
+            self._heart = asyncio.create_task(
+                self._beat(socket, self._limits.heartbeat), name="neffos heartbeat"
+            )
         if link.session.is_open:  # native-only
             self._was_open = True
             return
@@ -277,7 +286,25 @@ class Client:
             if end.rcvd is not None:
                 code, reason = end.rcvd.code, end.rcvd.reason
         finally:
+            if self._heart is not None:
+                self._heart.cancel()
             link.lost(code, reason)
+
+    async def _beat(self, socket: ClientConnection, seconds: float) -> None:
+        """Find out by pings that the server is gone; where nothing is read, nothing is proved."""
+        link = self.connection.link
+        with suppress(ConnectionClosed):
+            while True:
+                await asyncio.sleep(seconds)
+                answer = await socket.ping()
+                try:
+                    async with asyncio.timeout(self._limits.heartbeat_answer):
+                        await answer
+                except TimeoutError:
+                    if not link.is_held and not link.is_stalled:
+                        log.debug("%s is gone: it answered no ping", self._url)
+                        socket.transport.abort()
+                        return
 
     def _session(self) -> Session:
         events = self._application.events
@@ -308,7 +335,7 @@ class Client:
             return  # it is being tried already
         self._was_open = self._was_open or bool(self.connection.id)
         may_return = self._reconnect is not None and not self._is_leaving and self._was_open
-        if may_return and cause is not Cause.LOCAL:
+        if may_return and not self.connection.is_left:  # its own deadlines end it as well
             self._again = asyncio.create_task(self._return(cause), name="neffos reconnect")
         else:
             self._finish(cause)
@@ -319,8 +346,10 @@ class Client:
 
     async def _end(self, cause: Cause) -> None:
         try:
-            if self.connection.link.is_attached:
-                await self.connection.wait_closed()
+            link = self.connection.link
+            if link.is_attached:
+                await link.wait_lost()
+            await self.connection.drain_handlers(self._limits.close)
             if self._on_close is not None and self._was_open:
                 given = self._on_close(self, cause)
                 if given is not None:
@@ -353,40 +382,50 @@ class Client:
     async def _dial_again(self) -> bool:
         """Dial as often as it takes or is allowed; tell whether that helped."""
         policy = self._reconnect or Reconnect()
-        number = 0
+        number = refusals = 0
         while policy.tries is None or number < policy.tries:
             number += 1
             await asyncio.sleep(policy.wait(number))
             try:
-                if policy.probe:
-                    await asyncio.to_thread(self._probe)
+                if policy.probe and not getproxies():
+                    await self._probe()
                 self.connection.renew(self._session())
                 await self.dial(number)
             except RefusedError as error:
                 log.warning("%s does not take this client back: %s", self._url, error.text)
-                return False
-            except (DialError, OSError, http.client.HTTPException) as error:
+                refusals += 1
+                if refusals == REFUSALS:
+                    return False
+            except (DialError, OSError, EOFError) as error:
+                refusals = 0
                 log.info("try %d to reach %s again: %s", number, self._url, error)
             else:
                 return True
         return False
 
-    def _probe(self) -> None:
-        """See that an HTTP server answers, whatever it answers (TR-5)."""
+    async def _probe(self) -> None:
+        """See that an HTTP server answers, whatever it answers (TR-5).
+
+        Behind a proxy there is nothing to be seen this way, and none is made.
+
+        Raises:
+            OSError: none does.
+            EOFError: it ended without an answer.
+        """
         url = urlsplit(self._url)
-        timeout = self._timeout
-        server: http.client.HTTPConnection
-        if url.scheme == "wss":
-            server = http.client.HTTPSConnection(
-                url.hostname or "", url.port, timeout=timeout, context=self._tls
+        is_secure = url.scheme == "wss"
+        tls = (self._tls or ssl.create_default_context()) if is_secure else None
+        async with asyncio.timeout(self._timeout):
+            reader, writer = await asyncio.open_connection(
+                url.hostname, url.port or (443 if is_secure else 80), ssl=tls
             )
-        else:
-            server = http.client.HTTPConnection(url.hostname or "", url.port, timeout=timeout)
-        try:
-            server.request("HEAD", url.path or "/")
-            server.getresponse()
-        finally:
-            server.close()
+            try:
+                path = url.path or "/"
+                head = f"HEAD {path} HTTP/1.1\r\nHost: {url.netloc}\r\nConnection: close\r\n\r\n"
+                writer.write(head.encode())
+                await reader.readexactly(len("HTTP/1.1 200"))
+            finally:
+                writer.transport.abort()
 
     async def _restore(self) -> None:
         """Connect the namespaces and join the rooms that were lost (TR-11)."""

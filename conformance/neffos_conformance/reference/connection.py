@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from neffos_codec import EncodeError, Message, Native, first_surrogate
-from neffos_conformance.reference.errors import PeerError, ReplyError
+from neffos_conformance.reference.errors import DeadlineError, PeerError, ReplyError
 from neffos_conformance.reference.handlers import (
     ON_NAMESPACE_CONNECT,
     ON_NAMESPACE_CONNECTED,
@@ -217,6 +217,8 @@ class Connection:
         link: the session on its transport, for those who know what they do.
         request: the upgrade request of a server's connection; ``None`` on a client.
         values: a place for the application's own.
+        was_open: whether it ever was.
+        is_left: whether the application here closed it.
     """
 
     __slots__ = (
@@ -225,14 +227,17 @@ class Connection:
         "_namespaces",
         "_on_change",
         "_on_closed",
+        "_on_gone",
         "_on_handshake",
         "_on_open",
         "_turns",
         "_waiting_size",
         "broadcast",
+        "is_left",
         "link",
         "request",
         "values",
+        "was_open",
     )
 
     def __init__(
@@ -246,6 +251,7 @@ class Connection:
         on_handshake: Hook | None = None,
         on_open: Hook | None = None,
         on_closed: Callable[[Connection, Cause], Awaitable[None] | None] | None = None,
+        on_gone: Callable[[Connection, Cause], None] | None = None,
         on_change: Callable[[Connection, Changed], None] | None = None,
     ) -> None:
         self.request: Final = request
@@ -256,6 +262,9 @@ class Connection:
         self._on_handshake = on_handshake
         self._on_open = on_open
         self._on_closed = on_closed
+        self._on_gone = on_gone
+        self.was_open = False
+        self.is_left = False
         self._on_change = on_change
         self._namespaces: dict[str, Namespace] = {}
         self._turns: Turns[Event] = Turns(self._begin, self._send, "neffos handlers")
@@ -272,7 +281,8 @@ class Connection:
             transport: what carries the messages.
             spent: seconds of the time for the handshake that are over already.
         """
-        patience = self._limits.handshake
+        # Who dials has a deadline of its own.
+        patience = self._limits.handshake if self.role is Role.SERVER else None
         self.link.start(transport, patience=None if patience is None else patience - spent)
         if self.is_open:  # a native-only connection has no handshake
             self._turns.add(HandshakeAsked())
@@ -281,6 +291,7 @@ class Connection:
     def renew(self, session: Session) -> None:
         """Go on with a new session in place of one that has ended, on a transport to come."""
         self.link = Link(session, self._limits, self._deliver)
+        self.is_left = False
 
     # ------------------------------------------------------------ what it is
 
@@ -331,12 +342,18 @@ class Connection:
             MisuseError: the application here has no handlers for the namespace.
         """
         session = self.link.session
+        patience = self.patience(timeout)
         if name not in session.connected:
-            await self._build(name)
+            try:
+                async with asyncio.timeout(patience):
+                    await self._build(name)
+            except TimeoutError:
+                text = f"what namespace {name!r} needs was not made in time"
+                raise DeadlineError(text) from None
             await self.link.change(
                 (Change.CONNECT, name, ""),
                 lambda deadline: session.connect(name, deadline=deadline),
-                self.patience(timeout),
+                patience,
             )
         return self._namespaces[name]
 
@@ -353,7 +370,17 @@ class Connection:
 
     def close(self, code: int = GOING[0], reason: str = "") -> None:
         """Send what is to be sent, then end the connection with a close frame (TR-13)."""
+        self.is_left = True
         self.link.end(code, reason)
+
+    async def drained(self) -> None:
+        """Wait until the peer has read most of what was written to it, or is gone.
+
+        Who sends much awaits this between: a peer for which more than ``Limits.backlog`` piles
+        up is closed.
+        """
+        self.link.flush()
+        await self.link.drained()
 
     async def wait_closed(self) -> None:
         """Wait until the connection has ended and its handlers have dealt with that."""
@@ -389,6 +416,8 @@ class Connection:
     def _deliver(self, event: Event) -> None:
         if type(event) is Changed:
             self._changed(event)
+        elif type(event) is Closed and self._on_gone is not None:
+            self._on_gone(self, event.cause)  # at once, whatever its handlers are at
         turns = self._turns
         turns.add(event)
         if turns.is_busy and len(turns):
@@ -468,7 +497,7 @@ class Connection:
             return None
         try:
             answer = handler(namespace, message)
-        except Exception as error:  # a handler may raise anything, and must not end the peer
+        except (Exception, asyncio.CancelledError) as error:  # it may raise anything
             self._refuse(asked, message, _told(error))
             return None
         if answer is not None and not isinstance(answer, (str, bytes)):
@@ -612,15 +641,17 @@ class Connection:
             self.link.take(self.link.session.let_in())
 
     def _open(self) -> Work | None:
+        self.was_open = True
         is_alone = self._application.native is Native.ONLY and "" in self._application.builders
         return self._build_and_open() if is_alone else self._hook(self._on_open)
 
     async def _build_and_open(self) -> None:
         """Make what the one namespace needs, which nobody connects where there are no frames."""
         try:
-            await self._build("")
+            async with asyncio.timeout(self._limits.handler) as limit:
+                await self._build("")
         except Exception as error:
-            self._turn_away(_told(error))
+            self._turn_away(HANDLER_TIMEOUT if limit.expired() else _told(error))
             return
         work = self._hook(self._on_open)
         if work is not None:
@@ -665,7 +696,7 @@ class Connection:
         space = self._space(namespace) if isinstance(namespace, str) else namespace
         try:
             given = handler(space, argument)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             text = _told(error)
             if failed is not None:
                 failed(text)
@@ -710,7 +741,7 @@ async def _settled(work: Awaitable[Any]) -> Any:
         raise RuntimeError("what a handler waited for was cancelled") from error
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     """Give what the peer is told of an exception, and log what it is not told (SEC-17)."""
     match error:
         case PeerError():

@@ -18,9 +18,9 @@ class ReplyError(NeffosError):
         text: the error text.
     """
 
-    def __init__(self, text: str) -> None:
-        self.text = text
-        super().__init__(text or "the peer refused without a text")
+    def __init__(self, text: object) -> None:
+        self.text = str(text)
+        super().__init__(self.text or "the peer refused without a text")
 
 
 class PeerError(ReplyError):

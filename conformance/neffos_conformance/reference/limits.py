@@ -22,8 +22,8 @@ class Limits:
     """The bounds of the protocol. ``session.payload`` is also the size, in octets, over which a
     message is refused before it is read."""
     handshake: float | None = 10
-    """From the first octet of a connection to the end of its handshake, the application's
-    decision included (SEC-4): a person on a bad line is faster."""
+    """A server's: from the first octet of a connection to the end of its handshake, the
+    application's decision included (SEC-4): a person on a bad line is faster."""
     ask: float | None = 30
     """For the reply to an ask, where the caller names no time (AR-15)."""
     handler: float | None = None
@@ -46,9 +46,9 @@ class Limits:
     """Octets written and not yet taken, beyond which no further message is added: a peer that
     reads so slowly is closed with code 1008 (SEC-8)."""
     waiting: int = 1024
-    """Messages that wait for their handler, from which on nothing more is read. While a handler
-    itself waits for an answer of the peer, reading goes on up to four times as many; more
-    closes the connection with code 1008."""
+    """Messages that wait for their handler, from which on nothing more is read. While somebody
+    here waits for an answer of the peer, which is behind them, reading goes on up to four times
+    as many; more closes the connection with code 1008."""
     waiting_size: int = 16 << 20
     """Characters and octets of their bodies together, likewise."""
 

@@ -246,8 +246,11 @@ class Link:
             LostError: it cannot answer any more.
             MisuseError, EncodeError: it cannot be asked; nothing was sent.
         """
-        _, future = self._open(send, timeout)
-        return await future
+        token, future = self._open(send, timeout)
+        try:
+            return await future
+        finally:
+            self._waiting.pop(token, None)  # who no longer waits does not count as waiting
 
     async def change(
         self, key: Key, send: Callable[[float | None], str], timeout: float | None
@@ -256,7 +259,7 @@ class Link:
 
         Who wants what is being asked for already waits with the first.
         """
-        if key not in self._changes:
+        if key not in self._changes or self._changes[key][1].done():
             self._changes[key] = self._open(send, timeout)
         token, future = self._changes[key]
         try:
@@ -419,7 +422,7 @@ class Link:
             self._drained = None
 
     def _steer(self) -> None:
-        if self._transport is not None:
+        if self._transport is not None and not self._is_closing:
             if self._is_stalled or self._is_held:
                 self._transport.pause()
             else:

@@ -78,6 +78,8 @@ async def listening(
 
     Raises:
         OSError: the address is in use, or is none.
+        ValueError: there is no server, or several have different limits, which hold for a
+            connection before its path is known.
     """
     loop = asyncio.get_running_loop()
     sockets: set[Socket] = set()
@@ -99,6 +101,8 @@ async def listening(
         return Socket(decide, limits, sockets)
 
     servers = list(served.values()) if isinstance(served, Mapping) else [served]
+    if len({server.limits for server in servers}) != 1:
+        raise ValueError("the servers on one socket, of which there is one, share their limits")
     limits = servers[0].limits
     listener = await loop.create_server(
         incoming,

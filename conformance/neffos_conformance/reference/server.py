@@ -38,6 +38,9 @@ MAX_CONNECTIONS: Final = 10_000
 ANY_ORIGIN: Final = "*"
 """As the only origin: pages of every site may connect."""
 
+CLOSING: Final = "the server shuts down"
+"""What a client is told that comes while a server ends."""
+
 ID_IN_USE: Final = "this connection id is in use"
 """What a client is told whose id another open connection has (HS-20)."""
 
@@ -61,7 +64,7 @@ class Server:
         on_connect: sees each connection before it is let in, and may raise ``ReplyError`` to
             refuse it (HS-17). The connection is not open yet.
         on_open: sees each connection once it is, before any handler.
-        on_disconnect: sees each connection after its end, with the cause.
+        on_disconnect: sees each connection that was open after its end, with the cause.
         origins: pages that may connect, such as ``https://example.org``; by default those of
             the server's own host (SEC-9). ``[ANY_ORIGIN]`` lets in all.
         limits: the bounds of each connection.
@@ -97,6 +100,7 @@ class Server:
         self._tokens = WaitTokens(client=False, clock=time.time_ns, entropy=token_bytes)
         self._connections: dict[str, Connection] = {}
         self._members: dict[Place, dict[Connection, None]] = {}
+        self._all: set[Connection] = set()  # those whose handlers are not done yet included
         self._count = 0
         self._is_closing = False
 
@@ -167,8 +171,10 @@ class Server:
 
         Raises:
             NoReceiverError: it concerns nobody.
-            ReplyError, DeadlineError, LostError: nobody replied; this is how the last failed.
+            PeerError, DeadlineError, LostError: nobody replied; this is how the last failed.
+            MisuseError, EncodeError: see ``broadcast``.
         """
+        prepare(Message(namespace=namespace, room=room, event=event, body=body))
         asks = [
             asyncio.create_task(
                 connection.namespace(namespace).ask(event, body, room=room, timeout=timeout)
@@ -191,7 +197,7 @@ class Server:
             await asyncio.gather(*asks, return_exceptions=True)
 
     async def shutdown(
-        self, *, code: int = SHUTDOWN, reason: str = "the server shuts down", seconds: float = 5
+        self, *, code: int = SHUTDOWN, reason: str = CLOSING, seconds: float = 5
     ) -> None:
         """Let nobody in any more, and end every connection.
 
@@ -201,16 +207,21 @@ class Server:
             seconds: for peers to say goodbye and for handlers to end; then they are cut off.
         """
         self._is_closing = True
-        there = list(self._connections.values())
+        there = list(self._all)
+        # A handler that shuts its server down cannot wait for itself.
+        others = [connection for connection in there if not connection.is_in_handler]
         for connection in there:
             connection.close(code, reason)
         try:
             async with asyncio.timeout(seconds):
-                await asyncio.gather(*(connection.wait_closed() for connection in there))
+                await asyncio.gather(
+                    *(connection.link.wait_lost() for connection in there),
+                    *(connection.wait_closed() for connection in others),
+                )
         except TimeoutError:
             for connection in there:
                 connection.link.abort()
-            await asyncio.gather(*(connection.drain_handlers(0) for connection in there))
+            await asyncio.gather(*(connection.drain_handlers(0) for connection in others))
 
     # ------------------------------------------------------------ for those who bring connections
 
@@ -230,8 +241,7 @@ class Server:
             native=self._application.native,
             limits=self.limits.session,
         )
-        self._count += 1
-        return Connection(
+        connection = Connection(
             session,
             self._application,
             self.limits,
@@ -240,8 +250,12 @@ class Server:
             on_handshake=self._admit,
             on_open=self._on_open,
             on_closed=self._closed,
+            on_gone=self._gone,
             on_change=self._changed,
         )
+        self._all.add(connection)
+        self._count += 1
+        return connection
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve as an ASGI application: mount it where the WebSocket is to be."""
@@ -262,19 +276,22 @@ class Server:
         return not sent or ANY_ORIGIN in self._origins or set(sent) <= set(self._origins)
 
     def _admit(self, connection: Connection) -> Awaitable[None] | None:
+        if self._is_closing:
+            raise ReplyError(CLOSING)
         if connection.id in self._connections:
             raise ReplyError(ID_IN_USE)
         self._connections[connection.id] = connection  # also while it is decided
         return self._on_connect(connection) if self._on_connect else None
 
     def _closed(self, connection: Connection, cause: Cause) -> Awaitable[None] | None:
+        self._all.discard(connection)
+        is_told = self._on_disconnect is not None and connection.was_open
+        return self._on_disconnect(connection, cause) if self._on_disconnect and is_told else None
+
+    def _gone(self, connection: Connection, _: Cause) -> None:
         self._count -= 1
-        was_there = self._connections.get(connection.id) is connection
-        if was_there:
+        if self._connections.get(connection.id) is connection:
             del self._connections[connection.id]
-        if was_there and self._on_disconnect is not None:
-            return self._on_disconnect(connection, cause)
-        return None
 
     def _changed(self, connection: Connection, event: Changed) -> None:
         place = event.namespace, event.room

@@ -45,9 +45,11 @@ class Socket(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_answer_at",
         "_close_timer",
         "_decide",
         "_heartbeat",
+        "_is_awaited",
         "_is_failed",
         "_is_paused",
         "_is_text",
@@ -55,7 +57,7 @@ class Socket(asyncio.Protocol):
         "_limits",
         "_loop",
         "_parts",
-        "_pong_due",
+        "_ping_at",
         "_protocol",
         "_receiver",
         "_there",
@@ -72,10 +74,11 @@ class Socket(asyncio.Protocol):
         self._receiver: Receiver | None = None
         self._parts: bytearray | None = None
         self._is_text = True
+        self._ping_at = self._answer_at = 0.0
+        self._is_awaited = False
         self._is_failed = False
         self._is_paused = False
         self._left: deque[Event] | None = None
-        self._pong_due: float | None = None
         self._heartbeat: asyncio.TimerHandle | None = None
         self._close_timer: asyncio.TimerHandle | None = None
         self.opened_at = self._loop.time()
@@ -107,8 +110,10 @@ class Socket(asyncio.Protocol):
                 timer.cancel()
         if self._protocol.state is not State.CLOSED:
             self._protocol.receive_eof()
-        left, self._left, self._is_paused = self._left, None, False
-        self._work(left or [])  # it was said before the end, and is heard before it
+        left, self._left = self._left, None
+        for event in left or ():  # it was said before the end, and is heard before it
+            if isinstance(event, Frame):
+                self._take(event)
         received = self._protocol.close_rcvd
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
@@ -161,6 +166,7 @@ class Socket(asyncio.Protocol):
 
     def close(self, code: int, reason: str) -> None:
         """Send a close frame, and end once it is answered."""
+        self._is_paused, self._left = False, None  # nobody is there to hear it
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(code, reason)
             self._send()
@@ -212,7 +218,9 @@ class Socket(asyncio.Protocol):
             self._close_timer.cancel()
             self._close_timer = None
         self._receiver = receiver
-        self._next_ping()
+        now = self._loop.time()
+        self._ping_at = now + (self._limits.heartbeat or 0)
+        self._next_ping(now)
         opened(self)
 
     # ------------------------------------------------------------ messages
@@ -234,7 +242,7 @@ class Socket(asyncio.Protocol):
         if self._receiver is not None:
             self._receiver.flush()
         self._send()
-        if self._protocol.state is not State.OPEN:
+        if self._protocol.state is not State.OPEN and self._left is None:
             self._watch_close()
 
     def _work_on(self) -> None:
@@ -247,7 +255,7 @@ class Socket(asyncio.Protocol):
 
     def _take(self, frame: Frame) -> None:
         opcode = frame.opcode
-        self._pong_due = None  # it lives
+        self._is_awaited = False  # it lives
         if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
             self._is_text = opcode is Opcode.TEXT
             if frame.fin:
@@ -275,24 +283,28 @@ class Socket(asyncio.Protocol):
         self._receiver.receive(text)
 
     def _ping(self) -> None:
+        """Ping where that is due, and see whether the last ping was answered in time."""
         now = self._loop.time()
         if not self._transport.is_reading():
-            self._pong_due = None  # its answers are not read, and prove nothing
-        if self._pong_due is not None and now >= self._pong_due:
+            self._is_awaited = False  # what is not read proves nothing
+        if self._is_awaited and now >= self._answer_at:
             log.debug("a peer is gone: it answered no ping")
             self.abort()
             return
-        if self._pong_due is None and self._protocol.state is State.OPEN:
+        if not self._is_awaited and now >= self._ping_at and self._protocol.state is State.OPEN:
             self._protocol.send_ping(b"")
             self._send()
-            self._pong_due = now + self._limits.heartbeat_answer
-        self._next_ping()
+            self._is_awaited = True
+            self._answer_at = now + self._limits.heartbeat_answer
+            self._ping_at = now + (self._limits.heartbeat or 0)
+        self._next_ping(now)
 
-    def _next_ping(self) -> None:
-        limits = self._limits
-        if limits.heartbeat is not None:
-            wait = min(limits.heartbeat, limits.heartbeat_answer)
-            self._heartbeat = self._loop.call_later(wait, self._ping)
+    def _next_ping(self, now: float) -> None:
+        if self._limits.heartbeat is not None:
+            at = self._answer_at if self._is_awaited else self._ping_at
+            self._heartbeat = self._loop.call_later(
+                min(at - now, self._limits.heartbeat), self._ping
+            )
 
     # ------------------------------------------------------------ the socket
 

@@ -143,6 +143,7 @@ class PumpedTransport:
         """Drop what waits, and end."""
         self._ending = self._ending or (1006, "")
         self._waiting.clear()
+        self._may_read.set()  # for whoever reads to see the end
         if self._pump is not None:
             self._pump.cancel()
         self._on_abort()

@@ -70,6 +70,7 @@ class Turns(Generic[Item]):
             self._is_beginning = False
         if work is not None:
             self._task = asyncio.create_task(self._run(work), name=self._name)
+            self._task.add_done_callback(self._never_began)
         else:
             self._waiting = None
 
@@ -96,12 +97,20 @@ class Turns(Generic[Item]):
                     await more
                 await self._pause()
         finally:
-            # Cancelled by others than `cancel`, there is no loop to go on in.
-            left = (self._waiting if self._is_cut else None) or ()
-            self._is_cut = False
-            self._task = self._waiting = None
-            for item in left:
-                self.add(item)
+            self._go_on()
+
+    def _never_began(self, task: asyncio.Task[None]) -> None:
+        """Go on where a task was cancelled before its first step."""
+        if self._task is task:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        # Cancelled by others than `cancel`, there is no loop to go on in.
+        left = (self._waiting if self._is_cut else None) or ()
+        self._is_cut = False
+        self._task = self._waiting = None
+        for item in left:
+            self.add(item)
 
     async def _pause(self) -> None:
         wait = self._after()
