@@ -26,6 +26,7 @@ from neffos_conformance.codec_adapter import codec_adapter_command
 from neffos_conformance.connection import Connection, DialError
 from neffos_conformance.driver import driver_command
 from neffos_conformance.embedded import embedded_server
+from neffos_conformance.features import feature_ids, needed
 from neffos_conformance.frames import decode_command, encode_command
 from neffos_conformance.har import import_command
 from neffos_conformance.record import record_command
@@ -97,6 +98,11 @@ cli.add_command(codec_adapter_command)
     show_default=True,
     help="Seconds that one case may take.",
 )
+@click.option(
+    "--features",
+    metavar="LIST",
+    help="What of the application the server has, with commas; by default all of it.",
+)
 def server(
     url: str | None,
     patterns: tuple[str, ...],
@@ -104,6 +110,7 @@ def server(
     save_folder: Path | None,
     peer: str,
     deadline: float,
+    features: str | None,
 ) -> None:
     """Judge the server at URL, which runs the conformance application.
 
@@ -111,14 +118,20 @@ def server(
     """
     try:
         cases = select(server_cases(), patterns)
+        left_out = [] if features is None else _unsupported(cases, feature_ids(features))
         prepare_report(report_path)
         if save_folder:
             save_folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         raise click.UsageError(str(error)) from error
+    unrun = {result.case.id for result in left_out}
+    if len(unrun) == len(cases):
+        raise click.UsageError("every case that was selected needs what the server does not have")
     console = Console()
     started = datetime.now(UTC)
-    judged, results = asyncio.run(_judge(url, cases, deadline))
+    to_run = [case for case in cases if case.id not in unrun]
+    judged, results = asyncio.run(_judge(url, to_run, deadline))
+    results += left_out
     show(console, results, f"neffos-wire server{f' {url}' if url else ''}")
     write_report(report_path, report(judged, results, started))
     if save_folder:
@@ -135,6 +148,16 @@ def server(
     console.print(f"{passed} of {len(results)} cases passed; report: {report_path}", soft_wrap=True)
     failed = any(result.verdict in (Verdict.FAIL, Verdict.ERROR) for result in results)
     sys.exit(EXIT_FAIL if failed else EXIT_PASS)
+
+
+def _unsupported(cases: Sequence[Case], has: frozenset[str]) -> list[Result]:
+    """Give the results of the cases that need what a server with these features lacks."""
+    lacks = {case.id: sorted(needed(case) - has) for case in cases}
+    return [
+        Result(case, Verdict.UNSUPPORTED, f"it needs {', '.join(lacks[case.id])}")
+        for case in cases
+        if lacks[case.id]
+    ]
 
 
 async def _judge(

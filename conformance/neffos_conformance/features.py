@@ -1,7 +1,7 @@
 """The parts of the conformance application that a server may lack, as data.
 
-This module owns what they are called and what they cover. It does not know which cases need
-them, nor which server has them.
+This module owns what they are called and what they cover. It does not know which server has
+them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,11 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+
+from neffos_codec import DecodeError, decode
+from neffos_conformance.case import Case, Expect, Send
+from neffos_protocol.events import Change
+from neffos_protocol.names import CHANGE_OF
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +50,42 @@ def features() -> tuple[Feature, ...]:
         )
         for each in tomllib.loads(text)["feature"]
     )
+
+
+def feature_ids(text: str) -> frozenset[str]:
+    """Read a list of features, with commas between them.
+
+    Raises:
+        ValueError: there is no feature of one of the names.
+    """
+    known = [each.id for each in features()]
+    wanted = {name.strip() for name in text.split(",")} - {""}
+    unknown = sorted(wanted - set(known))
+    if unknown:
+        raise ValueError(f"there is no feature {', '.join(unknown)}; there are {', '.join(known)}")
+    return frozenset(wanted)
+
+
+def needed(case: Case) -> frozenset[str]:
+    """Give the features that a case needs: what its headers and its frames name."""
+    events, namespaces, others = set[str](), set[str](), set[str]()
+    for step in case.steps:
+        if not isinstance(step, Send | Expect):
+            continue
+        if isinstance(step.payload, bytes) and step.payload:
+            others.add("binary")
+        try:
+            message = decode(step.payload)
+        except DecodeError:
+            continue
+        events.add(message.event)
+        namespaces.add(message.namespace)
+        if message.room or CHANGE_OF.get(message.event) in (Change.JOIN, Change.LEAVE):
+            others.add("rooms")
+    return frozenset(others) | {
+        each.id
+        for each in features()
+        if not events.isdisjoint(each.events)
+        or not namespaces.isdisjoint(each.namespaces)
+        or not case.headers.keys().isdisjoint(each.headers)
+    }

@@ -83,7 +83,7 @@ def line_values(line: Line) -> dict[str, Any]:
 def show(console: Console, results: Sequence[Result], command: str) -> None:
     """Print what failed, with the bytes, and then the table by family."""
     for result in results:
-        if result.verdict is not Verdict.PASS:
+        if result.verdict not in (Verdict.PASS, Verdict.UNSUPPORTED):
             _show_failure(console, result, command)
     table = Table(title="cases by family of requirements", title_justify="left")
     table.add_column("family")

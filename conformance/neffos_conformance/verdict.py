@@ -20,6 +20,8 @@ class Verdict(StrEnum):
     """A SHOULD is not followed."""
     INFORMATIONAL = "informational"
     """What the peer does differently is left to it."""
+    UNSUPPORTED = "unsupported"
+    """The peer does not offer what the case needs, so that it was not run."""
     ERROR = "error"
     """The case could not be run to its end for a reason outside it."""
 

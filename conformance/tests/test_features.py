@@ -1,15 +1,20 @@
 """The features of the application's page are those of the data, and name what the page has."""
 
+import json
 import re
+import subprocess
+import sys
 import tomllib
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from neffos_conformance.features import Feature, features
+from neffos_conformance.case import Case, Send, server_cases
+from neffos_conformance.features import Feature, feature_ids, features, needed
 
 ROOT = Path(__file__).parents[2]
+PROGRAM = Path(sys.executable).with_name("neffos-wire")
 PAGE = (ROOT / "spec" / "docs" / "application.md").read_text("utf-8")
 KINDS = [field.name for field in fields(Feature)][2:]
 
@@ -67,3 +72,59 @@ def test_a_feature_names_what_the_page_has(feature):
     assert set(feature.namespaces) <= namespaces
     assert set(feature.endpoints) <= endpoints
     assert set(feature.headers) <= headers
+
+
+def case(*payloads, **headers):
+    return Case("X-1.1", "", (), "app", tuple(Send(each) for each in payloads), headers)
+
+
+@pytest.mark.parametrize(
+    ("conversation", "features"),
+    [
+        (case("$1;app;;echo;0;0;hi"), set()),
+        (case(b"$1;app;;echo;0;0;hi"), {"binary"}),
+        (case("$1;app;r;_OnRoomJoin;0;0;"), {"rooms"}),
+        (case(";app;;ask-me;0;0;"), {"server-asks"}),
+        (case(";app;;join-me;0;0;r"), {"rooms", "force"}),
+        (case("$1;any;;x;0;0;"), {"any-event"}),
+        (case("M", **{"X-Conformance-Id": "7"}), {"chosen-ids"}),
+        (case("no frame"), set()),
+    ],
+)
+def test_a_case_needs_what_it_names(conversation, features):
+    assert needed(conversation) == features
+
+
+def test_a_list_of_features_is_read_and_what_there_is_not_is_named():
+    assert feature_ids("rooms, binary,") == {"rooms", "binary"}
+    assert feature_ids("") == frozenset()
+    with pytest.raises(ValueError, match=r"no feature sockets; there are broadcast, "):
+        feature_ids("rooms,sockets")
+
+
+def test_cases_that_need_more_than_the_server_has_are_not_run_and_said_so(tmp_path):
+    report = tmp_path / "r.json"
+    done = subprocess.run(
+        [PROGRAM, "server", "--features", "rooms", "--report", report],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0
+    values = json.loads(report.read_text("utf-8"))
+    left_out = {each["id"] for each in values["cases"] if each["verdict"] == "unsupported"}
+    assert left_out == {each.id for each in server_cases() if needed(each) - {"rooms"}}
+    assert values["counts"] == {
+        "pass": len(server_cases()) - len(left_out),
+        "unsupported": len(left_out),
+    }
+
+
+@pytest.mark.parametrize("arguments", [("--features", "x"), ("--features", "", "--case", "RM-1.1")])
+def test_features_that_are_unknown_or_leave_no_case_are_a_usage_error(tmp_path, arguments):
+    done = subprocess.run(
+        [PROGRAM, "server", *arguments, "--report", tmp_path / "r.json"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "feature" in done.stderr or "does not have" in done.stderr
