@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 
 import orjson
 
-from neffos_codec import first_surrogate
+from neffos_codec import Native, first_surrogate
 from neffos_conformance.connection import Closed
 
 TRANSCRIPT_FORMAT: Final = 1
@@ -252,9 +252,45 @@ _FROM: Final = {"client": True, "server": False}
 
 
 def _header(values: Any) -> Header | Damage:
-    if isinstance(values, dict) and values.get("format") == TRANSCRIPT_FORMAT:
-        return values
-    return Damage(1, f"not the header of a transcript of format {TRANSCRIPT_FORMAT}")
+    if not isinstance(values, dict) or values.get("format") != TRANSCRIPT_FORMAT:
+        return Damage(1, f"not the header of a transcript of format {TRANSCRIPT_FORMAT}")
+    for key, (form, is_of_form) in _FORMS.items():
+        if (key in values or key in _REQUIRED) and not is_of_form(values.get(key)):
+            return Damage(1, f"not the header of a transcript: {key} is {form}")
+    return values
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str
+
+
+def _is_peer(value: Any) -> bool:
+    return isinstance(value, dict) and "peer" in value and all(map(_is_text, value.values()))
+
+
+def _is_native(value: Any) -> bool:
+    return value in _NATIVE
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _are_defects(value: Any) -> bool:
+    return isinstance(value, dict) and all(each in tuple(_FROM) for each in value.values())
+
+
+_NATIVE: Final = tuple(mode.value for mode in Native)
+_REQUIRED: Final = ("scenario", "client", "server")
+_FORMS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
+    "scenario": ("a text", _is_text),
+    "client": ("an object of texts, with a peer", _is_peer),
+    "server": ("an object of texts, with a peer", _is_peer),
+    "native": (f"one of {', '.join(_NATIVE)}", _is_native),
+    "shows": ("a list of texts", _are_texts),
+    "defects": ("an object with the role that breaks each requirement", _are_defects),
+}
+"""What those who use a header rely on; the schema, which would have to be loaded, says more."""
 
 
 def _content(values: Mapping[str, Any]) -> Content:

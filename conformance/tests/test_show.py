@@ -337,11 +337,25 @@ def test_a_recording_without_a_header_is_shown():
     assert page(diagram, "a")
 
 
+@pytest.mark.parametrize("odd", [{"scenario": 5}, {"client": "me"}, {"server": {"peer": ["x"]}}])
+def test_a_header_of_the_wrong_form_is_a_remark_and_the_rest_is_shown(odd):
+    diagram = read_diagram(io.BytesIO(recording(*OPEN, **odd)))
+    assert [row.line for row in diagram.rows] == [1, 2, 3]
+    assert next(iter(odd)) in diagram.rows[0].text
+    assert page(diagram, "a")
+
+
 def test_odd_headers_are_shown():
-    odd = {"scenario": 5, "client": "me", "server": {"peer": ["x"]}, "recorded": {"a": EVIL}}
-    diagram = read(*OPEN, header={**odd, "shows": ["AR-1"], "defects": {"AR-22": "server"}})
-    assert "client unknown" in drawn(diagram)
-    assert "AR-22 (server)" in page(diagram, "a")
+    odd = {
+        "recorded": {"a": EVIL},
+        "how": [EVIL],
+        "shows": ["AR-1"],
+        "defects": {"AR-22": "server"},
+    }
+    diagram = read_diagram(io.BytesIO(recording(*OPEN, **odd)))
+    shown = page(diagram, "a")
+    assert "AR-22 (server)" in shown
+    assert EVIL not in shown
 
 
 # -------------------------------------------------------------------- the terminal

@@ -18,6 +18,7 @@ from neffos_codec import (
 )
 from neffos_conformance import transcript
 from neffos_conformance.connection import Closed
+from neffos_conformance.judging import judge_stream
 from neffos_conformance.transcript import (
     Damage,
     Entry,
@@ -30,6 +31,7 @@ from neffos_conformance.transcript import (
     read_transcript,
     save,
 )
+from neffos_conformance.verdict import Verdict
 
 CORPUS = Path(__file__).parents[1] / "transcripts"
 RECORDED = sorted(CORPUS.rglob("*.jsonl"))
@@ -124,6 +126,8 @@ def test_what_happens_is_in_the_file_at_once():
     assert times == sorted(times)
 
 
+FIRST = {"format": 1, "scenario": "s", "client": {"peer": "c"}, "server": {"peer": "p"}}
+BEGIN = json.dumps(FIRST).encode() + b"\n"
 GOOD = b'{"time": 1, "connection": 1, "from": "client", "text": "M"}\n'
 
 
@@ -141,9 +145,9 @@ GOOD = b'{"time": 1, "connection": 1, "from": "client", "text": "M"}\n'
     ],
 )
 def test_a_damaged_line_is_named_and_the_rest_is_read(tmp_path, line, complaint):
-    octets = b'{"format": 1}\n' + GOOD + line + GOOD
+    octets = BEGIN + GOOD + line + GOOD
     first, before, damage, after = read_lines(io.BytesIO(octets))
-    assert first == {"format": 1}
+    assert first == FIRST
     assert (before.line, after.line, after.content) == (2, 4, "M")
     assert isinstance(damage, Damage)
     assert damage.line == 3
@@ -155,7 +159,7 @@ def test_a_damaged_line_is_named_and_the_rest_is_read(tmp_path, line, complaint)
 
 
 def test_a_recording_that_was_cut_off_is_read_up_to_there():
-    octets = b'{"format": 1}\n' + GOOD + GOOD[:20]
+    octets = BEGIN + GOOD + GOOD[:20]
     _, whole, cut = read_lines(io.BytesIO(octets))
     assert whole.content == "M"
     assert cut.line == 3
@@ -163,17 +167,50 @@ def test_a_recording_that_was_cut_off_is_read_up_to_there():
 
 
 def test_a_line_that_is_too_long_is_passed_over(monkeypatch):
-    monkeypatch.setattr(transcript, "MAX_LINE", 100)
-    octets = b'{"format": 1}\n' + b"x" * 1000 + b"\n" + GOOD
+    monkeypatch.setattr(transcript, "MAX_LINE", len(BEGIN) + 1)
+    octets = BEGIN + b"x" * 1000 + b"\n" + GOOD
     _, damage, after = read_lines(io.BytesIO(octets))
     assert (damage.line, after.line, after.content) == (2, 3, "M")
-    assert "more than 100 octets" in damage.what
+    assert "octets" in damage.what
 
 
 def test_a_header_that_is_none_is_damage_and_the_rest_is_read():
     damage, entry = read_lines(io.BytesIO(b'{"format": 99}\n' + GOOD))
     assert "format 1" in damage.what
     assert entry.content == "M"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"defects": []},
+        {"defects": None},
+        {"defects": {"FR-1": 5}},
+        {"defects": {"FR-1": "nobody"}},
+        {"defects": {"FR-1": []}},
+        {"shows": 5},
+        {"shows": [5]},
+        {"native": "sometimes"},
+        {"native": []},
+        {"scenario": 5},
+        {"client": None},
+        {"client": {}},
+        {"server": "p"},
+        {"server": {"peer": "p", "version": 5}},
+    ],
+)
+def test_a_header_of_the_wrong_form_is_damage_and_nothing_is_raised(wrong):
+    octets = json.dumps(FIRST | wrong).encode() + b"\n" + GOOD
+    damage, entry = read_lines(io.BytesIO(octets))
+    assert damage.line == 1
+    assert next(iter(wrong)) in damage.what
+    assert entry.content == "M"
+    assert judge_stream(io.BytesIO(octets)).verdict is Verdict.ERROR
+
+
+def test_a_header_without_a_peer_is_damage():
+    [damage] = read_lines(io.BytesIO(b'{"format": 1, "scenario": "s"}\n'))
+    assert "client" in damage.what
 
 
 def test_an_empty_file_is_no_transcript(tmp_path):
