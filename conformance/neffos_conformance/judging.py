@@ -7,14 +7,14 @@ cannot be read is told of and does not keep the rest from being judged.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from neffos_codec import Native
 from neffos_conformance.connection import Closed
-from neffos_conformance.transcript import Damage, Entry, Header, read_lines
+from neffos_conformance.transcript import Content, Damage, Entry, Header, read_lines
 from neffos_conformance.verdict import Verdict, verdict_on
 from neffos_protocol import Finding, Monitor
 
@@ -26,8 +26,12 @@ MAX_PAYLOAD: Final = 4096
 """Characters or octets that are kept of a message which breaks something: enough to see it."""
 
 MAX_CONNECTIONS: Final = 1024
-"""Connections of one recording that are judged at the same time. Where there are more, the one
-that opened first is no longer judged."""
+"""Connections that are judged at the same time. Where there are more, the one that opened first
+is no longer judged."""
+
+MAX_FORMER: Final = 16_384
+"""Connections that are remembered not to be judged any more: some MiB. Of older ones the highest
+number is remembered, since connections are numbered in the order in which they open."""
 
 TOLD_EVERY: Final = 8192
 """Lines after which progress is told: some milliseconds."""
@@ -98,6 +102,64 @@ class Judgement:
         return (each for each in self.counts if defects.get(each[0]) != each[1])
 
 
+class Monitors:
+    """Judges connections side by side, each from its beginning to its end; holds a bounded amount.
+
+    Behind an end the other side's messages may still be on their way, and nothing can be said of
+    them. A connection that was given up, there being too many, is never judged again: from the
+    middle of it, whoever is right may look wrong.
+
+    Args:
+        native: what becomes of payloads that are no frames.
+
+    Attributes:
+        given_up: connections that were given up.
+    """
+
+    def __init__(self, native: Native = Native.NEVER) -> None:
+        self.given_up = 0
+        self._native = native
+        self._open: dict[int, Monitor] = {}
+        self._former: dict[int, None] = {}
+        self._highest_forgotten = 0
+
+    def feed(self, connection: int, from_client: bool, content: Content) -> Sequence[Finding]:
+        """Take what went by, in order, and give what is wrong with it."""
+        monitor = self._open.get(connection)
+        if monitor is None:
+            monitor = self._begin(connection)
+            if monitor is None:
+                return ()
+        if type(content) is str or type(content) is bytes:
+            return monitor.feed("client" if from_client else "server", content)
+        if type(content) is Closed:
+            del self._open[connection]
+            self._remember(connection)
+        return ()
+
+    def _begin(self, connection: int) -> Monitor | None:
+        if connection in self._former:
+            return None
+        if connection <= self._highest_forgotten:  # it may have been judged, or not
+            self.given_up += 1
+            self._remember(connection)
+            return None
+        if len(self._open) >= MAX_CONNECTIONS:
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            self._remember(oldest)
+            self.given_up += 1
+        monitor = self._open[connection] = Monitor(native=self._native)
+        return monitor
+
+    def _remember(self, connection: int) -> None:
+        self._former[connection] = None
+        if len(self._former) > MAX_FORMER:
+            oldest = next(iter(self._former))
+            del self._former[oldest]
+            self._highest_forgotten = max(self._highest_forgotten, oldest)
+
+
 _GRAVEST: Final = (Verdict.FAIL, Verdict.NON_STRICT, Verdict.INFORMATIONAL)
 
 
@@ -118,37 +180,29 @@ def judge(path: Path, tell: Callable[[int], None] = lambda _: None) -> Judgement
 def judge_stream(stream: BinaryIO, tell: Callable[[int], None] = lambda _: None) -> Judgement:
     """Judge a recording that comes from a stream; see ``judge``."""
     judged = Judgement()
-    monitors: dict[int, Monitor | None] = {}
-    native = Native.NEVER
+    monitors = Monitors()
     told = 0
     for item in read_lines(stream):
         judged.lines += 1
         if type(item) is Entry:
             _, _, connection, from_client, content = item
-            try:
-                monitor = monitors[connection]
-            except KeyError:
-                monitor = _monitor(monitors, connection, native, judged)
+            findings = monitors.feed(connection, from_client, content)
             if type(content) is str or type(content) is bytes:
                 judged.messages += 1
-                if monitor is not None:
-                    findings = monitor.feed("client" if from_client else "server", content)
-                    if findings:
-                        _note(judged, item, findings, content)
-            elif type(content) is Closed:
-                # The other side's messages may still be on their way; nothing can be said of them.
-                monitors[connection] = None
+                if findings:
+                    _note(judged, item, findings, content)
         elif type(item) is Damage:
             judged.damaged += 1
             if len(judged.damage) < MAX_FINDINGS:
                 judged.damage.append(item)
         elif isinstance(item, dict):
             judged.header = item
-            native = _native(item)
+            monitors = Monitors(Native(item.get("native", Native.NEVER)))
         if not judged.lines % TOLD_EVERY and stream.seekable():
             told = _tell(stream, tell, told)
     if stream.seekable():
         _tell(stream, tell, told)
+    judged.unjudged = monitors.given_up
     defects = (judged.header or {}).get("defects", {})
     judged.unshown = [each for each in defects if (each, defects[each]) not in judged.counts]
     return judged
@@ -160,25 +214,9 @@ def _tell(stream: BinaryIO, tell: Callable[[int], None], told: int) -> int:
     return position
 
 
-def _native(header: Header) -> Native:
-    try:
-        return Native(header.get("native", Native.NEVER))
-    except ValueError:
-        return Native.NEVER
-
-
-def _monitor(
-    monitors: dict[int, Monitor | None], connection: int, native: Native, judged: Judgement
-) -> Monitor:
-    if len(monitors) >= MAX_CONNECTIONS:
-        oldest = next(iter(monitors))
-        if monitors.pop(oldest) is not None:
-            judged.unjudged += 1
-    monitor = monitors[connection] = Monitor(native=native)
-    return monitor
-
-
-def _note(judged: Judgement, entry: Entry, findings: list[Finding], payload: str | bytes) -> None:
+def _note(
+    judged: Judgement, entry: Entry, findings: Sequence[Finding], payload: str | bytes
+) -> None:
     defects = (judged.header or {}).get("defects", {})
     for finding in findings:
         requirement, role = finding.requirement, str(finding.role)

@@ -15,14 +15,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from neffos_codec import Native
-from neffos_conformance.connection import Closed
-from neffos_conformance.judging import MAX_CONNECTIONS
+from neffos_conformance.judging import Monitors
 from neffos_conformance.relay import Note, relaying
 from neffos_conformance.showing import COLOURS, short
 from neffos_conformance.standard_input import ended
 from neffos_conformance.transcript import Content, Header, Writer, header
 from neffos_conformance.verdict import Verdict, verdict_on
-from neffos_protocol import Monitor
 from neffos_protocol.catalogue import requirement
 
 _MODES: Final = click.Choice([mode.value for mode in Native])
@@ -81,6 +79,9 @@ def record_command(
             asyncio.run(_record(server, host, port, stream, first, judge, as_json))
     except (OSError, ValueError) as error:
         raise click.UsageError(str(error)) from error
+    if judge is not None and judge.given_up:
+        words = "connections were too many at a time, and not judged to their end"
+        click.echo(f"{judge.given_up} {words}", err=True)
     if judge is not None and judge.has_failed:
         sys.exit(1)
 
@@ -128,22 +129,19 @@ class _Judge:
 
     def __init__(self, native: Native) -> None:
         self.has_failed = False
-        self._native = native
-        self._monitors: dict[int, Monitor] = {}
+        self._monitors = Monitors(native)
         self._console = Console(stderr=True)
 
+    @property
+    def given_up(self) -> int:
+        """Connections that were too many at a time, and given up."""
+        return self._monitors.given_up
+
     def note(self, connection: int, from_client: bool, content: Content) -> None:
-        if isinstance(content, Closed):
-            self._monitors.pop(connection, None)
-            return
-        if not isinstance(content, str | bytes):
-            return
-        monitor = self._monitors.get(connection)
-        if monitor is None:
-            if len(self._monitors) >= MAX_CONNECTIONS:
-                return
-            monitor = self._monitors[connection] = Monitor(native=self._native)
-        for finding in monitor.feed("client" if from_client else "server", content):
+        """Take what went by."""
+        for finding in self._monitors.feed(connection, from_client, content):
+            if not isinstance(content, str | bytes):
+                raise AssertionError("only messages are found to be wrong")
             verdict = verdict_on((finding.requirement,))
             self.has_failed |= verdict is Verdict.FAIL
             self._console.print(

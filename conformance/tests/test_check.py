@@ -105,13 +105,42 @@ def test_of_many_findings_the_counts_are_whole_and_little_is_kept():
     assert judged.broken[0].size == len(big[1])
 
 
-def test_too_many_connections_at_a_time_are_told_of(monkeypatch):
+def rest(*said, connection: int) -> bytes:
+    """Give what comes behind a header."""
+    return recorded(*said, connection=connection).split(b"\n", 1)[1]
+
+
+REQUEST = (True, "$2;app;;echo;0;0;hi")
+"""Right behind a visit, and wrong on a connection that has just begun."""
+
+
+def test_too_many_connections_at_a_time_are_told_of_and_never_judged_from_the_middle(monkeypatch):
     monkeypatch.setattr(judging, "MAX_CONNECTIONS", 3)
-    rest = b"".join(
-        recorded(*VISIT[:2], connection=number).split(b"\n", 1)[1] for number in range(1, 6)
-    )
-    judged = judge(recorded() + rest)
+    begun = b"".join(rest(*VISIT, connection=number) for number in range(1, 6))
+    judged = judge(recorded() + begun)
     assert judged.unjudged == 2
+    more = b"".join(rest(REQUEST, connection=number) for number in range(1, 6))
+    judged = judge(recorded() + begun + more)
+    assert (judged.verdict, judged.unjudged) == (Verdict.PASS, 2)
+    judged = judge(recorded() + begun + more + rest(EARLY, EARLY, connection=5))
+    assert {each.connection for each in judged.broken} == {5}
+
+
+def test_connections_that_ended_leave_their_place_to_others(monkeypatch):
+    monkeypatch.setattr(judging, "MAX_CONNECTIONS", 2)
+    ended = b"".join(rest(*VISIT, (True, Closed(1000)), connection=n) for n in range(2, 6))
+    judged = judge(recorded(*VISIT) + ended + rest(EARLY, connection=1))
+    assert judged.unjudged == 0
+    assert [each.connection for each in judged.broken] == [1]
+
+
+def test_what_was_long_ago_is_not_judged_from_the_middle_either(monkeypatch):
+    monkeypatch.setattr(judging, "MAX_FORMER", 2)
+    ended = b"".join(rest(*VISIT, (True, Closed(1000)), connection=n) for n in range(1, 6))
+    late = b"".join(rest(REQUEST, connection=n) for n in range(1, 6))
+    judged = judge(recorded() + ended + late + rest(*VISIT, EARLY, connection=6))
+    assert [each.connection for each in judged.broken] == [6]
+    assert judged.unjudged == 5
 
 
 def test_a_long_recording_is_judged_in_little_memory(tmp_path):

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from neffos_codec import Native
 from neffos_conformance.case import server_cases
 from neffos_conformance.connection import Closed, Connection, DialError
 from neffos_conformance.embedded import embedded_server
+from neffos_conformance.record import _Judge
 from neffos_conformance.reference import ReplyError, Server, dial, listening
 from neffos_conformance.relay import below, relaying
 from neffos_conformance.run import run_cases
@@ -314,6 +316,23 @@ def test_record_writes_what_goes_by_and_judges_it(tmp_path):
         assert recorder.process.returncode == 1
 
     run(test)
+
+
+def test_record_judges_no_message_that_comes_behind_an_end(tmp_path, capsys):
+    judge = _Judge(Native.NEVER)
+    for said in (
+        (True, "M"),
+        (False, "A7"),
+        (True, "$1;app;;_OnNamespaceConnect;0;0;"),
+        (False, "$1;;;;;;"),
+        (True, Closed(1000)),
+        (False, ";app;;news;0;0;hi"),
+    ):
+        judge.note(1, *said)
+    assert not judge.has_failed
+    judge.note(2, True, ";any;;say;0;0;hi")
+    assert judge.has_failed
+    assert "connection 2" in capsys.readouterr().err
 
 
 def test_a_recording_that_is_killed_is_readable_up_to_its_last_line(tmp_path):
