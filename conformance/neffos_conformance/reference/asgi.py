@@ -112,7 +112,11 @@ async def _http(scope: Scope, send: Send) -> None:
     status = {"HEAD": HTTPStatus.OK, "GET": HTTPStatus.UPGRADE_REQUIRED}.get(
         scope["method"], HTTPStatus.METHOD_NOT_ALLOWED
     )
-    headers = [(b"allow", b"GET, HEAD"), (b"x-content-type-options", b"nosniff")]
+    headers = [
+        (b"allow", b"GET, HEAD"),
+        (b"content-length", b"0"),
+        (b"x-content-type-options", b"nosniff"),
+    ]
     if status is HTTPStatus.UPGRADE_REQUIRED:
         headers.append((b"upgrade", b"websocket"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
