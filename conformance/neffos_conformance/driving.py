@@ -83,18 +83,14 @@ class Driver:
         operation = {"id": number, "op": op, **fields}
         _check("toDriver", operation, "an operation")
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
-        if self._ended is not None:
-            raise self._ended
-        stdin = self._process.stdin
-        if stdin is not None:
-            stdin.write(json.dumps(operation).encode() + b"\n")
-            with suppress(OSError):  # its end is told by what reads from it
-                await stdin.drain()
         try:
             async with asyncio.timeout(ANSWER_DEADLINE):
+                await self._write(operation)
                 values = await answer
         except TimeoutError:
             self._given_up.add(number)
+            if self._ended is not None:
+                raise self._ended from None
             raise DriverError(f"{self._name} gave no answer to {op!r}") from None
         except asyncio.CancelledError:
             self._given_up.add(number)
@@ -135,11 +131,18 @@ class Driver:
             async with asyncio.timeout(STOP_DEADLINE):
                 await self._process.wait()
         except TimeoutError:
-            self._process.kill()
-            await self._process.wait()
+            await _kill(self._process)
         self._reader.cancel()
         with suppress(asyncio.CancelledError):
             await self._reader
+
+    async def _write(self, operation: Values) -> None:
+        if self._ended is not None:
+            raise self._ended
+        if self._process.stdin is not None:
+            self._process.stdin.write(json.dumps(operation).encode() + b"\n")
+            with suppress(OSError):  # its end is told by what reads from it
+                await self._process.stdin.drain()
 
     async def _read(self) -> None:
         try:
@@ -189,8 +192,7 @@ async def driving(command: Sequence[str]) -> AsyncIterator[Driver]:
         if "ready" not in ready:
             raise DriverError(f"{name} does not begin by being ready, it said {ready}")
     except (DriverError, TimeoutError) as error:
-        process.kill()
-        await process.wait()
+        await _kill(process)
         if isinstance(error, TimeoutError):
             text = f"{name} was not ready within {READY_DEADLINE:g} s"
             raise DriverError(text) from None
@@ -215,6 +217,12 @@ async def _see_through(driver: Driver, name: str) -> None:
     raise DriverError(f"{name} says that it has done {MADE_UP!r}, which does not exist")
 
 
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError):  # it may have ended meanwhile
+        process.kill()
+    await process.wait()
+
+
 async def _line(name: str, process: asyncio.subprocess.Process) -> Values:
     if process.stdout is None:
         raise DriverError(f"{name} has no output")
@@ -226,9 +234,11 @@ async def _line(name: str, process: asyncio.subprocess.Process) -> Values:
         raise DriverError(f"{name} has ended, with status {await process.wait()}")
     try:
         values = json.loads(line)
+        _check("fromDriver", values, f"{name}: {line[:200]!r}")
     except ValueError as error:
         raise DriverError(f"{name} wrote what is no JSON: {line[:200]!r}") from error
-    _check("fromDriver", values, f"{name}: {line[:200]!r}")
+    except RecursionError:
+        raise DriverError(f"{name} wrote what is nested too deeply: {line[:200]!r}") from None
     found: Values = values
     return found
 

@@ -144,8 +144,6 @@ async def _told(
         outcome, explanation = Outcome.UNSUPPORTED, f"cannot be replayed with a driver: {error}"
     except (UnreachableError, DriverError) as error:
         outcome, explanation = Outcome.ERROR, str(error)
-    except ProcessLookupError as error:  # the driver was gone when it was to be ended
-        outcome, explanation = Outcome.ERROR, str(error.__context__ or error)
     is_different = difference is not None
     return Replayed(
         outcome,
