@@ -101,14 +101,17 @@ class Driver:
 
     def take(self, line: bytes) -> None:
         """Start the operation of one line."""
+        number: int | None = None
         try:
             operation = json.loads(line)
+            if type(operation["id"]) is not int:
+                raise TypeError("id is a whole number")
             number = operation["id"]
             name = operation["op"]
-            if type(number) is not int or not isinstance(name, str):
-                raise TypeError("id is a whole number, and op a text")
-        except (ValueError, KeyError, TypeError) as error:
-            self._tell(id=None, error=f"not an operation: {error!r}")
+            if not isinstance(name, str):
+                raise TypeError("op is a text")
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            self._tell(id=number, error=f"not an operation: {error!r}")
             return
         task = asyncio.create_task(self._answer(number, name, operation))
         self._work.add(task)
@@ -129,6 +132,8 @@ class Driver:
             self._tell(id=number, error=f"the operation has no {error}")
         except (NeffosError, MisuseError, EncodeError, TypeError, ValueError) as error:
             self._tell(id=number, error=str(error))
+        except Exception as error:  # whatever is in an operation, somebody waits for its answer
+            self._tell(id=number, error=repr(error))
         else:
             self._tell(id=number, result=result or {})
 
