@@ -29,7 +29,7 @@ NO_SERVER: Final = 502
 GOODBYE_DEADLINE: Final = 5.0
 """Seconds for a side to end once the other has; then it is cut off."""
 
-_NEVER_SENT: Final = frozenset({1005, 1006, 1015})
+NEVER_SENT: Final = frozenset({1005, 1006, 1015})
 """Close codes that stand for there being none (RFC 6455, 7.4.1)."""
 
 _OWN: Final = frozenset({"host", "connection", "upgrade"})
@@ -188,7 +188,7 @@ async def _end(other: Connection, end: Closed) -> None:
     if end.code is None:
         other.abort()
     else:
-        code = end.code if end.code not in _NEVER_SENT else 1000
+        code = end.code if end.code not in NEVER_SENT else 1000
         await other.say_goodbye(code, end.reason)
 
 

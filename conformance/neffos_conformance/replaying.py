@@ -21,7 +21,7 @@ from neffos_conformance.connection import Closed, Connection, DialError
 from neffos_conformance.driving import DriverError, driving
 from neffos_conformance.likeness import Content, Difference, DifferentError, Likeness, Row
 from neffos_conformance.operations import CannotError, operations
-from neffos_conformance.relay import below
+from neffos_conformance.relay import NEVER_SENT, below
 from neffos_conformance.run import BARRIER, BARRIER_TOKEN
 from neffos_conformance.script import Line, Part, Script, read_script
 from neffos_conformance.steering import Steering
@@ -43,9 +43,6 @@ ECHOED: Final = "neffos-wire replay: is there anything else?"
 
 FOLLOWING: Final = 4
 """Recorded lines shown behind a difference."""
-
-_NEVER_SENT: Final = frozenset({1005, 1006, 1015})
-"""Close codes that stand for there being none (RFC 6455, 7.4.1)."""
 
 
 @unique
@@ -333,7 +330,7 @@ class Stage:
         if closed.code is None:
             connection.abort()
         else:
-            code = closed.code if closed.code not in _NEVER_SENT else 1000
+            code = closed.code if closed.code not in NEVER_SENT else 1000
             async with _in_time(self.deadline):
                 await connection.say_goodbye(code, closed.reason)
         await self._pump(lambda: number in self._gone)
