@@ -209,11 +209,18 @@ def _passed_on(request: Request, url: str) -> Mapping[str, str]:
         lower = name.lower()
         if lower in _OWN or lower.startswith("sec-websocket-"):
             continue
-        is_own_page = lower == "origin" and urlsplit(value).netloc == host
+        is_own_page = lower == "origin" and _netloc(value) == host
         target = urlsplit(url)
         scheme = "https" if target.scheme == "wss" else "http"
         headers[name] = f"{scheme}://{target.netloc}" if is_own_page else value
     return headers
+
+
+def _netloc(url: str) -> str:
+    try:
+        return urlsplit(url).netloc
+    except ValueError:  # it is passed on as it is, and up to the server
+        return ""
 
 
 def _ask(request: Request, url: str) -> tuple[int, Mapping[str, str]]:

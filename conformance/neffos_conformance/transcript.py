@@ -156,7 +156,7 @@ class Writer:
         self._write(values_of(Entry(0, now, connection, from_client, content)))
 
     def _write(self, values: Mapping[str, Any]) -> None:
-        self._stream.write(orjson.dumps(values) + b"\n")
+        self._stream.write(_line(values))
         self._stream.flush()
 
 
@@ -169,7 +169,23 @@ def save(path: Path, first: Header, entries: Iterable[Entry]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as stream:
         for values in (first, *map(values_of, entries)):
-            stream.write(orjson.dumps(values) + b"\n")
+            stream.write(_line(values))
+
+
+def _line(values: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(values) + b"\n"
+    except orjson.JSONEncodeError:  # the likeliest cause is the only one that is no mistake of ours
+        return orjson.dumps(_with_utf8(values)) + b"\n"
+
+
+def _with_utf8(value: Any) -> Any:
+    """Replace what has no UTF-8 form, in names, headers, reasons: JSON cannot hold it."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, Mapping):
+        return {_with_utf8(key): _with_utf8(each) for key, each in value.items()}
+    return [_with_utf8(each) for each in value] if isinstance(value, list) else value
 
 
 def values_of(entry: Entry) -> dict[str, Any]:

@@ -181,6 +181,29 @@ def test_a_page_of_the_relay_is_a_page_of_the_server_and_another_is_not():
     run(test)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("X-Conformance-Id", "caf\xe9 \xff"), ("Origin", "http://[no")]
+)
+def test_odd_headers_reach_the_server_as_they_are(name, value):
+    async def test() -> None:
+        notes = Notes()
+        seen = asyncio.Queue()
+
+        async def client(reader, writer) -> None:
+            incoming = await Connection.incoming(reader, writer)
+            seen.put_nowait(incoming.request.headers[name])
+            await incoming.refuse(403)
+
+        server = await asyncio.start_server(client, "127.0.0.1", 0)
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        async with server, relaying(url, notes.note) as relay:
+            with pytest.raises(DialError, match="403"):
+                await Connection.dial(relay.url, {name: value})
+            assert await seen.get() == value
+
+    run(test)
+
+
 def test_a_server_that_refuses_or_is_not_there_is_told_to_the_client():
     async def test() -> None:
         server = Server({"app": {}})

@@ -126,6 +126,33 @@ def test_what_happens_is_in_the_file_at_once():
     assert times == sorted(times)
 
 
+@pytest.mark.parametrize(
+    ("content", "read"),
+    [
+        (
+            Opened("/\udcff", {"X-Conformance-Id": "a\ud800b"}),
+            Opened("/\ufffd", {"X-Conformance-Id": "a\ufffdb"}),
+        ),
+        (
+            Opened("", {"X-Conformance-\udce9": "\xe9"}),
+            Opened("", {"X-Conformance-\ufffd": "\xe9"}),
+        ),
+        (Closed(1000, "\udfff \U0001f600"), Closed(1000, "\ufffd \U0001f600")),
+    ],
+)
+def test_what_is_no_message_and_has_no_utf8_form_is_written_as_far_as_it_has(
+    tmp_path, content, read
+):
+    stream = io.BytesIO()
+    odd = HEADER | {"scenario": "s\udcff", "shows": ["\udcff"]}
+    Writer(stream, odd).write(1, True, content)
+    first, entry = read_lines(io.BytesIO(stream.getvalue()))
+    assert (first["scenario"], first["shows"], entry.content) == ("s\ufffd", ["\ufffd"], read)
+    path = tmp_path / "t.jsonl"
+    save(path, odd, [Entry(0, 0, 1, True, content)])
+    assert [each.content for each in read_transcript(path).entries] == [read]
+
+
 FIRST = {"format": 1, "scenario": "s", "client": {"peer": "c"}, "server": {"peer": "p"}}
 BEGIN = json.dumps(FIRST).encode() + b"\n"
 GOOD = b'{"time": 1, "connection": 1, "from": "client", "text": "M"}\n'
