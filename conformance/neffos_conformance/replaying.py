@@ -17,6 +17,9 @@ from enum import StrEnum, unique
 from functools import partial
 from typing import Any, Final
 
+from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHeader
+
 from neffos_conformance.connection import Closed, Connection, DialError
 from neffos_conformance.driving import DriverError, driving
 from neffos_conformance.likeness import Content, Difference, DifferentError, Likeness, Row
@@ -169,6 +172,12 @@ async def _to_server(stage: Stage, script: Script, url: str) -> None:
 
 
 async def _dial(stage: Stage, line: Line, url: str, headers: Mapping[str, str]) -> Connection:
+    try:
+        Headers(headers)
+    except InvalidHeader as error:
+        raise UnreachableError(
+            f"at {line.name()} is a request that none can make: {error}"
+        ) from error
     try:
         async with asyncio.timeout(stage.deadline):
             return await Connection.dial(url, headers)

@@ -722,6 +722,17 @@ def test_a_bad_server_ends_it(welcome, outcome, explanation):
     assert explanation in result.explanation
 
 
+def test_a_recorded_request_that_cannot_be_made_is_an_error():
+    async def play(url):
+        recorded = session(c(Opened("/", {"X-Conformance-Id": "caf\ufffd"})), *START)
+        return await replay_to_server(recorded, url, deadline=SOON)
+
+    result = run(listening(say_nothing, play))
+    assert result.outcome is Outcome.ERROR
+    assert "line 2" in result.explanation
+    assert "X-Conformance-Id" in result.explanation
+
+
 def test_a_server_that_is_not_there_is_an_error():
     result = run(replay_to_server(after_start(), "ws://127.0.0.1:9", deadline=SOON))
     assert result.outcome is Outcome.ERROR
