@@ -354,8 +354,8 @@ class Session:
         ``Changed`` or ``ChangeRefused`` tells the outcome.
 
         Raises:
-            MisuseError: the handshake is not complete, the namespace is not out, or too many
-                asks or namespaces are open.
+            MisuseError: the handshake is not complete, the namespace is not out, its name is
+                too long, or too many asks or namespaces are open.
             EncodeError: no frame can carry that name.
         """
         if self._namespaces is not None and namespace not in self._namespaces:
@@ -431,8 +431,8 @@ class Session:
         ``Replied``, ``AskExpired`` or ``AskLost`` tells the outcome.
 
         Raises:
-            MisuseError: the namespace is not connected, the room not joined, or too many asks
-                are open.
+            MisuseError: the namespace is not connected, the room not joined, the event's name
+                too long, or too many asks are open.
             EncodeError: no frame can carry this.
         """
         self._check_live(namespace, room)
