@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neffos_codec import Native
+from neffos_codec import COMPILED, Native
 from neffos_protocol import MisuseError, Role
+from neffos_protocol import monitor as monitor_module
 from neffos_protocol.catalogue import requirements
 from neffos_protocol.exploration import (
     NAMES,
@@ -303,3 +304,7 @@ def test_an_exchange_marker_is_taken_out_of_a_reply_to_a_client(reply, found):
         monitor.feed(sender, payload)
     assert [each.requirement for each in monitor.feed(SERVER, reply)] == found
     assert monitor.feed(CLIENT, ";n;;e;0;0;") == []
+
+
+def test_the_monitor_is_compiled_where_the_codec_is():
+    assert monitor_module.__file__.endswith(".py") is not COMPILED
