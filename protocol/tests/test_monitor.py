@@ -119,6 +119,14 @@ def test_a_wrong_message_is_found(conversation, requirement):
             (SERVER, "7;n;;_OnNamespaceConnect;0;0;"),
             (CLIENT, "7;n;;_OnNamespaceConnect;1;0;no"),
         ],
+        # Replies come in any order.
+        [
+            *CONNECTED,
+            (CLIENT, "$7;n;;e;0;0;"),
+            (CLIENT, "$8;n;;e;0;0;"),
+            (SERVER, "$8;n;;e;0;0;"),
+            (SERVER, "$7;n;;e;0;0;"),
+        ],
         [(CLIENT, "M"), (SERVER, "Hno")],
         [(CLIENT, "M"), (SERVER, "Hno"), (CLIENT, "on its way")],
         # Both ask at once; either's events may follow the reply that it sent.
@@ -164,7 +172,8 @@ def test_who_answers_a_disconnect_has_left_at_once():
 @pytest.mark.parametrize("native", [Native.FALLBACK, Native.ONLY])
 def test_native_messages_are_nobodys_fault(native):
     start = CONNECTED if native is Native.FALLBACK else []
-    assert findings([*start, (CLIENT, "hello"), (SERVER, b"\xff")], native=native) == []
+    said = [(CLIENT, "hello"), (SERVER, b"\xff"), (SERVER, "no UTF-8: \udcff")]
+    assert findings([*start, *said], native=native) == []
 
 
 @pytest.mark.parametrize("at", [None, CLIENT, SERVER])
