@@ -21,21 +21,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from neffos_conformance.case import Case, select, server_cases
-from neffos_conformance.check import check_command
 from neffos_conformance.codec_adapter import codec_adapter_command
 from neffos_conformance.connection import Connection, DialError
 from neffos_conformance.driver import driver_command
 from neffos_conformance.embedded import embedded_server
 from neffos_conformance.features import feature_ids, needed
 from neffos_conformance.frames import decode_command, encode_command
-from neffos_conformance.har import import_command
-from neffos_conformance.record import record_command
-from neffos_conformance.replay import replay_command
+from neffos_conformance.recordings.check import check_command
+from neffos_conformance.recordings.har import import_command
+from neffos_conformance.recordings.record import record_command
+from neffos_conformance.recordings.replay import replay_command
+from neffos_conformance.recordings.show import show_command
+from neffos_conformance.recordings.transcript import header, save
 from neffos_conformance.report import prepare_report, report, show, write_report
 from neffos_conformance.run import CASE_DEADLINE, Result, run_cases
 from neffos_conformance.serve import PEER, serve_command
-from neffos_conformance.show import show_command
-from neffos_conformance.transcript import header, save
 from neffos_conformance.verdict import Verdict
 
 EXIT_PASS: Final = 0

@@ -16,7 +16,7 @@ from neffos_codec import DecodeError, decode
 from neffos_conformance.case import START_STEPS, Case, Expect, ExpectClosed, Send, Silence, Step
 from neffos_conformance.connection import Closed, Connection, DialError
 from neffos_conformance.match import Bindings, difference, fill
-from neffos_conformance.transcript import Entry, Opened
+from neffos_conformance.recordings.transcript import Entry, Opened
 from neffos_conformance.verdict import Verdict, verdict_on
 
 CASE_DEADLINE: Final = 5.0

@@ -23,11 +23,11 @@ from typing import Any, Final
 from rich.console import Console
 
 from neffos_conformance.driving import Driver, DriverError, driving
-from neffos_conformance.judging import judge_stream
 from neffos_conformance.peer import running
-from neffos_conformance.relay import relaying
+from neffos_conformance.recordings.judging import judge_stream
+from neffos_conformance.recordings.relay import relaying
+from neffos_conformance.recordings.transcript import Writer, header
 from neffos_conformance.serve import PEER
-from neffos_conformance.transcript import Writer, header
 from peers import conversation
 from peers.real_peers import CLIENTS, HERE, ROOT, SERVERS
 from peers.scripts import ScriptError, Session, awaiting, load, play_client, play_server

@@ -22,10 +22,15 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from neffos_conformance.judging import judge
 from neffos_conformance.peer import running
-from neffos_conformance.replaying import Outcome, Replayed, replay_to_client, replay_to_server
-from neffos_conformance.transcript import Transcript, read_transcript
+from neffos_conformance.recordings.judging import judge
+from neffos_conformance.recordings.replaying import (
+    Outcome,
+    Replayed,
+    replay_to_client,
+    replay_to_server,
+)
+from neffos_conformance.recordings.transcript import Transcript, read_transcript
 from neffos_conformance.verdict import Verdict
 from peers.corpus import SUITE, TRANSCRIPTS, record
 from peers.real_peers import (

@@ -11,10 +11,10 @@ from pathlib import Path
 import orjson
 import pytest
 
-from neffos_conformance import judging
 from neffos_conformance.connection import Closed
-from neffos_conformance.judging import MAX_FINDINGS, MAX_PAYLOAD, judge_stream
-from neffos_conformance.transcript import Entry, header, save, values_of
+from neffos_conformance.recordings import judging
+from neffos_conformance.recordings.judging import MAX_FINDINGS, MAX_PAYLOAD, judge_stream
+from neffos_conformance.recordings.transcript import Entry, header, save, values_of
 from neffos_conformance.verdict import Verdict
 
 PROGRAM = Path(sys.executable).with_name("neffos-wire")

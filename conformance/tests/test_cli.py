@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from neffos_conformance import cli
-from neffos_conformance.transcript import read_transcript
+from neffos_conformance.recordings.transcript import read_transcript
 
 PROGRAM = Path(sys.executable).with_name("neffos-wire")
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from neffos_conformance.judging import judge
-from neffos_conformance.transcript import Header, read_transcript
+from neffos_conformance.recordings.judging import judge
+from neffos_conformance.recordings.transcript import Header, read_transcript
 from neffos_conformance.verdict import Verdict
 from neffos_protocol.catalogue import requirements
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from neffos_codec import DecodeError, Reading, decode
 from neffos_conformance.cli import cli
-from neffos_conformance.transcript import read_transcript
+from neffos_conformance.recordings.transcript import read_transcript
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "spec" / "docs").glob("*.md"))

@@ -17,9 +17,9 @@ from jsonschema import Draft202012Validator
 
 from neffos_conformance.cli import cli
 from neffos_conformance.connection import Closed
-from neffos_conformance.har import Har, HarError, conversation, read_entries, transcript
-from neffos_conformance.judging import judge
-from neffos_conformance.transcript import Opened, read_transcript
+from neffos_conformance.recordings.har import Har, HarError, conversation, read_entries, transcript
+from neffos_conformance.recordings.judging import judge
+from neffos_conformance.recordings.transcript import Opened, read_transcript
 from neffos_conformance.verdict import Verdict
 
 SAVED = Path(__file__).with_name("data") / "chat-chromium.har"

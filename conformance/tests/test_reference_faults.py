@@ -376,27 +376,6 @@ def test_octets_that_are_no_websocket_end_the_connection_with_its_code(octets, c
     run(test)
 
 
-def test_what_came_with_a_goodbye_is_heard_before_it():
-    async def test() -> None:
-        seen = []
-
-        async def slow(_, message) -> None:
-            await asyncio.sleep(0)
-            seen.append(message.body)
-
-        ends = Ends()
-        limits = Limits(waiting=5, close=0.1)
-        server = Server({"app": {"x": slow}}, limits=limits, on_disconnect=ends.note)
-        async with listening(server) as listener, Raw.dialled(listener.url()) as raw:
-            await raw.enter()
-            said = b"".join(frame(1, f";app;;x;0;0;{number}".encode()) for number in range(100))
-            raw.writer.write(said + frame(8, b"\x03\xe8"))
-            assert await ends.next() is Cause.PEER
-            assert seen == [str(number) for number in range(100)]
-
-    run(test)
-
-
 @pytest.mark.parametrize("cut", [1, 3, 7, 20])
 def test_a_peer_that_dies_in_the_middle_of_a_frame_is_gone(cut):
     async def test() -> None:

@@ -11,19 +11,17 @@ import pytest
 from neffos_conformance import driving
 from neffos_conformance.case import select, server_cases
 from neffos_conformance.cli import main
-from neffos_conformance.columns import side_by_side
 from neffos_conformance.connection import Closed, Connection
 from neffos_conformance.embedded import embedded_server
-from neffos_conformance.likeness import Likeness
 from neffos_conformance.mutants import MUTANTS
-from neffos_conformance.operations import CannotError, operations
-from neffos_conformance.reference import ON_NATIVE_MESSAGE, RefusedError, dial
-from neffos_conformance.relay import relaying
-from neffos_conformance.renaming import Ids, Tokens, renamed
-from neffos_conformance.replaying import Outcome, replay_to_client, replay_to_server
-from neffos_conformance.run import run_case
-from neffos_conformance.script import Part, read_script
-from neffos_conformance.transcript import (
+from neffos_conformance.recordings.columns import side_by_side
+from neffos_conformance.recordings.likeness import Likeness
+from neffos_conformance.recordings.operations import CannotError, operations
+from neffos_conformance.recordings.relay import relaying
+from neffos_conformance.recordings.renaming import Ids, Tokens, renamed
+from neffos_conformance.recordings.replaying import Outcome, replay_to_client, replay_to_server
+from neffos_conformance.recordings.script import Part, read_script
+from neffos_conformance.recordings.transcript import (
     Entry,
     Opened,
     Transcript,
@@ -32,6 +30,8 @@ from neffos_conformance.transcript import (
     read_lines,
     save,
 )
+from neffos_conformance.reference import ON_NATIVE_MESSAGE, RefusedError, dial
+from neffos_conformance.run import run_case
 from neffos_protocol import Role
 
 PATIENCE = 10

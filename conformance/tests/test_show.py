@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from rich.cells import cell_len
 from rich.console import Console
 
-from neffos_conformance import sequence
 from neffos_conformance.cli import cli
-from neffos_conformance.sequence import (
+from neffos_conformance.recordings import sequence
+from neffos_conformance.recordings.sequence import (
     KEPT,
     MAX_LIFELINES,
     Kind,
@@ -29,8 +29,8 @@ from neffos_conformance.sequence import (
     visible,
     wrap,
 )
-from neffos_conformance.show import draw, page, svg
-from neffos_conformance.transcript import Damage, Entry
+from neffos_conformance.recordings.show import draw, page, svg
+from neffos_conformance.recordings.transcript import Damage, Entry
 
 RECORDED = sorted((Path(__file__).parents[1] / "transcripts").rglob("visit.jsonl"))
 EVIL = '</svg></title><script>alert(1)</script>"><img src=x onerror=alert(2)>\u202e\x1b[31m\x00'

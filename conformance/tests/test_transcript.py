@@ -16,10 +16,10 @@ from neffos_codec import (
     decode_handshake,
     encode,
 )
-from neffos_conformance import transcript
 from neffos_conformance.connection import Closed
-from neffos_conformance.judging import judge_stream
-from neffos_conformance.transcript import (
+from neffos_conformance.recordings import transcript
+from neffos_conformance.recordings.judging import judge_stream
+from neffos_conformance.recordings.transcript import (
     Damage,
     Entry,
     Opened,

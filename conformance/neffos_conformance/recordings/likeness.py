@@ -19,9 +19,17 @@ from typing import Final
 
 from neffos_codec import FIELDS, HandshakeAccept
 from neffos_conformance.connection import Closed
-from neffos_conformance.renaming import Ids, Tokens, is_alike, renamed
-from neffos_conformance.script import Line, Part, Script, connections, frame, id_of, shaken
-from neffos_conformance.transcript import Entry
+from neffos_conformance.recordings.renaming import Ids, Tokens, is_alike, renamed
+from neffos_conformance.recordings.script import (
+    Line,
+    Part,
+    Script,
+    connections,
+    frame,
+    id_of,
+    shaken,
+)
+from neffos_conformance.recordings.transcript import Entry
 from neffos_protocol import Role
 
 KEPT: Final = 12

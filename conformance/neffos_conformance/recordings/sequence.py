@@ -33,7 +33,7 @@ from neffos_codec import (
     parse_wait,
 )
 from neffos_conformance.connection import Closed
-from neffos_conformance.transcript import Damage, Entry, Header, Opened, read_lines
+from neffos_conformance.recordings.transcript import Damage, Entry, Header, Opened, read_lines
 from neffos_protocol import Change, Monitor
 from neffos_protocol.catalogue import requirement
 from neffos_protocol.names import CHANGE_OF

@@ -22,13 +22,19 @@ from websockets.exceptions import InvalidHeader
 
 from neffos_conformance.connection import Closed, Connection, DialError
 from neffos_conformance.driving import DriverError, driving
-from neffos_conformance.likeness import Content, Difference, DifferentError, Likeness, Row
-from neffos_conformance.operations import CannotError, operations
-from neffos_conformance.relay import NEVER_SENT, below
+from neffos_conformance.recordings.likeness import (
+    Content,
+    Difference,
+    DifferentError,
+    Likeness,
+    Row,
+)
+from neffos_conformance.recordings.operations import CannotError, operations
+from neffos_conformance.recordings.relay import NEVER_SENT, below
+from neffos_conformance.recordings.script import Line, Part, Script, read_script
+from neffos_conformance.recordings.steering import Steering
+from neffos_conformance.recordings.transcript import Opened, Transcript
 from neffos_conformance.run import BARRIER, BARRIER_TOKEN
-from neffos_conformance.script import Line, Part, Script, read_script
-from neffos_conformance.steering import Steering
-from neffos_conformance.transcript import Opened, Transcript
 from neffos_protocol import Role
 
 DEADLINE: Final = 5.0

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from neffos_conformance.judging import Broken, Judgement, judge
+from neffos_conformance.recordings.judging import Broken, Judgement, judge
 from neffos_conformance.showing import COLOURS, payload_values, short
 from neffos_conformance.verdict import Verdict
 from neffos_protocol.catalogue import requirement

@@ -20,20 +20,20 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from neffos_conformance.columns import side_by_side
 from neffos_conformance.connection import Closed
-from neffos_conformance.likeness import Content, Contrast, Difference
-from neffos_conformance.replaying import (
+from neffos_conformance.recordings.columns import side_by_side
+from neffos_conformance.recordings.likeness import Content, Contrast, Difference
+from neffos_conformance.recordings.replaying import (
     DEADLINE,
     Outcome,
     Replayed,
     replay_to_client,
     replay_to_server,
 )
-from neffos_conformance.script import Line
-from neffos_conformance.sequence import visible, wrap
+from neffos_conformance.recordings.script import Line
+from neffos_conformance.recordings.sequence import visible, wrap
+from neffos_conformance.recordings.transcript import Header, TranscriptError, read_transcript
 from neffos_conformance.showing import payload_values
-from neffos_conformance.transcript import Header, TranscriptError, read_transcript
 from neffos_protocol import Role
 
 REPLAY_FORMAT: Final = 1
@@ -43,7 +43,7 @@ EXIT_DIFFERENT: Final = 1
 EXIT_NOTHING: Final = 2
 
 _CLIENT: Final = "--client"
-_COMMAND: Final = "neffos_conformance.replay.command"
+_COMMAND: Final = "neffos_conformance.recordings.replay.command"
 """Where the driver's command is kept, since everything behind ``--client`` is its own."""
 
 _FILE: Final = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)

@@ -16,8 +16,8 @@ from urllib.parse import unquote
 from neffos_codec import Message, WaitKind, first_surrogate, parse_wait
 from neffos_conformance.driver import NAMESPACES
 from neffos_conformance.driving import fields_of
-from neffos_conformance.script import NO_ASK, Line, Part, Script
-from neffos_conformance.transcript import Opened
+from neffos_conformance.recordings.script import NO_ASK, Line, Part, Script
+from neffos_conformance.recordings.transcript import Opened
 from neffos_protocol import Change
 from neffos_protocol.names import BAD_NAMESPACE, CHANGE_OF, LOCAL_ONLY, NATIVE_EVENT
 

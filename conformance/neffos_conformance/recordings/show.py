@@ -20,7 +20,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from neffos_conformance.sequence import (
+from neffos_conformance.recordings.sequence import (
     DEFAULT_LIMIT,
     KEPT,
     Arrow,

@@ -22,8 +22,8 @@ from neffos_codec import (
     decode_handshake,
 )
 from neffos_conformance.connection import Closed
+from neffos_conformance.recordings.transcript import Entry, Opened, Transcript
 from neffos_conformance.run import BARRIER_TOKEN
-from neffos_conformance.transcript import Entry, Opened, Transcript
 from neffos_protocol import Role
 
 NO_ASK: Final = -1

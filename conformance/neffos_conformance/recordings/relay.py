@@ -18,7 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 from websockets.http11 import Request
 
 from neffos_conformance.connection import Closed, Connection, DialError, Incoming
-from neffos_conformance.transcript import KEPT_HEADERS, Content, Opened
+from neffos_conformance.recordings.transcript import KEPT_HEADERS, Content, Opened
 
 PROBE_DEADLINE: Final = 10.0
 """Seconds for the server to answer a request that is no upgrade."""

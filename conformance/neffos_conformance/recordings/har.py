@@ -31,8 +31,8 @@ from neffos_codec import (
     decode_handshake,
 )
 from neffos_conformance.connection import Closed
-from neffos_conformance.sequence import shorten, visible
-from neffos_conformance.transcript import (
+from neffos_conformance.recordings.sequence import shorten, visible
+from neffos_conformance.recordings.transcript import (
     KEPT_HEADERS,
     Content,
     Entry,

@@ -20,10 +20,10 @@ from neffos_conformance.driving import (
     OperationError,
     UnsupportedError,
 )
-from neffos_conformance.likeness import Difference, DifferentError
-from neffos_conformance.operations import CannotError, Operation
-from neffos_conformance.relay import below
-from neffos_conformance.script import NO_ASK, Line, Part
+from neffos_conformance.recordings.likeness import Difference, DifferentError
+from neffos_conformance.recordings.operations import CannotError, Operation
+from neffos_conformance.recordings.relay import below
+from neffos_conformance.recordings.script import NO_ASK, Line, Part
 
 HOST: Final = "127.0.0.1"
 

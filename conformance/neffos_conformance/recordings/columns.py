@@ -8,10 +8,10 @@ from typing import Final
 from rich.cells import cell_len, set_cell_size
 
 from neffos_conformance.connection import Closed
-from neffos_conformance.likeness import Contrast, Difference, Row, Value
-from neffos_conformance.script import Line
-from neffos_conformance.sequence import KEPT, shorten, text_of, visible, wrap
-from neffos_conformance.transcript import Opened
+from neffos_conformance.recordings.likeness import Contrast, Difference, Row, Value
+from neffos_conformance.recordings.script import Line
+from neffos_conformance.recordings.sequence import KEPT, shorten, text_of, visible, wrap
+from neffos_conformance.recordings.transcript import Opened
 
 MIN_WIDTH: Final = 40
 """Cells below which nothing is made narrower."""

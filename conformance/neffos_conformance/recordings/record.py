@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from neffos_codec import Native
-from neffos_conformance.judging import Monitors
-from neffos_conformance.relay import Note, relaying
+from neffos_conformance.recordings.judging import Monitors
+from neffos_conformance.recordings.relay import Note, relaying
+from neffos_conformance.recordings.transcript import Content, Header, Writer, header
 from neffos_conformance.showing import COLOURS, short
 from neffos_conformance.standard_input import ended
-from neffos_conformance.transcript import Content, Header, Writer, header
 from neffos_conformance.verdict import Verdict, verdict_on
 from neffos_protocol.catalogue import requirement
 

@@ -1,0 +1,1 @@
+"""Recordings of neffos sessions: made, judged, shown, replayed and imported."""
