@@ -36,7 +36,6 @@ interop: $(READY) ## let real peers, our peers and the suite at each other (need
 	cd conformance && ../$(BIN)/python -m peers.interop
 
 record: $(READY) ## record all transcripts anew from the real peers (needs Go, Node, Chromium)
-	cd conformance && ../$(BIN)/python -m peers.real_peers build
 	cd conformance && ../$(BIN)/python -m peers.corpus
 
 replay: $(READY) ## judge the corpus, record a sample, play it to live peers (needs Go, Node)

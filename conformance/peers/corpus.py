@@ -14,7 +14,7 @@ import argparse
 import asyncio
 import io
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,16 @@ from neffos_conformance.recordings.relay import relaying
 from neffos_conformance.recordings.transcript import Writer, header
 from neffos_conformance.serve import PEER
 from peers import conversation
-from peers.real_peers import CLIENTS, HERE, ROOT, SERVERS
+from peers.real_peers import (
+    HERE,
+    ROOT,
+    BuildError,
+    RealPeer,
+    ToolchainError,
+    UnknownPeerError,
+    exit_code,
+    wanted,
+)
 from peers.scripts import ScriptError, Session, awaiting, load, play_client, play_server
 
 TRANSCRIPTS: Final = ROOT / "conformance" / "transcripts"
@@ -139,14 +148,24 @@ def main() -> int:
     parser.add_argument("--only", default="", help="only sessions whose file name holds this text")
     parser.add_argument("--into", type=Path, default=TRANSCRIPTS, help="the folder to write into")
     arguments = parser.parse_args()
-    return asyncio.run(record(arguments.into, arguments.only))
+    try:
+        peers = wanted()
+        for peer in peers.values():
+            peer.build()
+    except (BuildError, ToolchainError, UnknownPeerError) as error:
+        console.print(f"record: {error}", markup=False)
+        return exit_code(error)
+    return asyncio.run(record(arguments.into, peers, arguments.only))
 
 
-async def record(into: Path, only: str = "") -> int:
-    """Record all sessions with all peers; give the exit code."""
-    recorder = Recorder(into, only)
-    for peer, command in SERVERS.items():
-        with running(command) as ready:
+async def record(into: Path, peers: Mapping[str, RealPeer], only: str = "") -> int:
+    """Record the sessions with these peers, which have been built; give the exit code."""
+    clients = {name: command for each in peers.values() for name, command in each.clients.items()}
+    recorder = Recorder(into, clients, only)
+    for peer, about_peer in peers.items():
+        if about_peer.server is None:
+            continue
+        with running(about_peer.server) as ready:
             about = {
                 "peer": str(ready["peer"]),
                 "version": str(ready["version"]),
@@ -159,7 +178,7 @@ async def record(into: Path, only: str = "") -> int:
                         if not session.peers or peer in session.peers:
                             await recorder.server_session(session, peer, server, url)
                 await recorder.conversations(f"{peer}-{endpoint}", server, url)
-    for client in SESSION_CLIENTS:
+    for client in (each for each in SESSION_CLIENTS if each in clients):
         await recorder.client_sessions(client)
     console.print(f"{recorder.count} sessions recorded into {into}, {recorder.failures} failed")
     return EXIT_FAIL if recorder.failures else 0
@@ -173,10 +192,11 @@ class Recorder:
         failures: how many were not.
     """
 
-    def __init__(self, into: Path, only: str) -> None:
+    def __init__(self, into: Path, clients: Mapping[str, Sequence[str]], only: str) -> None:
         self.count = 0
         self.failures = 0
         self._into = into
+        self._clients = clients
         self._only = only
 
     async def server_session(
@@ -192,7 +212,7 @@ class Recorder:
 
     async def client_sessions(self, client: str) -> None:
         """Record the suite, as a server, with a client."""
-        async with awaiting() as (url, incoming), driving(CLIENTS[client]) as driver:
+        async with awaiting() as (url, incoming), driving(self._clients[client]) as driver:
             about = _about(driver)
             for session in load(CLIENT_SESSIONS):
                 name = f"{client}/{session.id}"
@@ -204,7 +224,7 @@ class Recorder:
 
     async def conversations(self, server_name: str, server: Mapping[str, str], url: str) -> None:
         """Record every client's conversation with a server, in chapters."""
-        for client, command in CLIENTS.items():
+        for client, command in self._clients.items():
             is_main = client in MAIN_CLIENTS and server_name in MAIN_SERVERS
             for chapter in CHAPTERS if is_main else CHAPTERS[:1]:
                 name = f"{server_name}/{client}-{chapter.id}"

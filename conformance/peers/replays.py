@@ -7,7 +7,7 @@ that are known are in ``replays.toml``; one that is not there, or no longer show
 
     python -m peers.replays [--list]
 
-Exit codes: 0 all is explained, 1 something is not.
+Exit codes: 0 all is explained, 1 something is not, 4 a toolchain is missing.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from neffos_conformance.verdict import Verdict
 from peers.corpus import SUITE, TRANSCRIPTS, record
 from peers.real_peers import (
     CLIENTS,
-    GO_PEER,
     HERE,
-    JS_PEER,
+    PEERS,
     ROOT,
     SERVERS,
-    build_go,
-    build_js,
+    BuildError,
+    ToolchainError,
+    exit_code,
 )
 
 KNOWN: Final = HERE / "replays.toml"
@@ -49,6 +49,9 @@ FRESH: Final = ROOT / "build" / "transcripts"
 
 SAMPLE: Final = ("neffos-go/", "neffos-wire/", "neffos.js/")
 """What is recorded afresh: the suite's own sessions with servers and with clients."""
+
+LIVE_PEERS: Final = ("neffos-go", "neffos.js", "neffos-wire")
+"""The peers that recordings are played to."""
 
 LIVE_SERVERS: Final = (("neffos-wire", "reference"), ("neffos-go", "gorilla"))
 """The servers that recordings are played to, by peer and endpoint."""
@@ -104,17 +107,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--list", action="store_true", help="print every difference, known or not")
     arguments = parser.parse_args()
-    if not GO_PEER.exists():
-        build_go()
-    if not JS_PEER.exists():
-        build_js()
+    peers = {name: PEERS[name] for name in LIVE_PEERS}
+    try:
+        for peer in peers.values():
+            peer.build()
+    except (BuildError, ToolchainError) as error:
+        console.print(f"replay: {error}", markup=False)
+        return exit_code(error)
     recordings = {
         path.relative_to(TRANSCRIPTS).as_posix(): read_transcript(path)
         for path in sorted(TRANSCRIPTS.rglob("*.jsonl"))
     }
     failures = check(list(recordings))
     for part in SAMPLE:
-        failures += bool(asyncio.run(record(FRESH, part)))
+        failures += bool(asyncio.run(record(FRESH, peers, part)))
     replays = Replays(known_differences(), is_verbose=arguments.list)
     asyncio.run(to_servers(replays, recordings))
     asyncio.run(to_clients(replays, recordings))

@@ -376,6 +376,14 @@ def test_a_recording_that_is_killed_is_readable_up_to_its_last_line(tmp_path):
     run(test)
 
 
+def test_a_url_that_is_none_replaces_no_recording(tmp_path):
+    path = tmp_path / "r.jsonl"
+    path.write_text("kept")
+    done = subprocess.run([PROGRAM, "record", "http://h", "-o", path], capture_output=True)
+    assert done.returncode == 2
+    assert path.read_text() == "kept"
+
+
 def test_record_says_what_is_wrong_with_its_arguments(tmp_path):
     for url, file, words in [
         ("http://h", tmp_path / "r.jsonl", "is not a WebSocket URL"),

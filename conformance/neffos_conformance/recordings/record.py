@@ -9,6 +9,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final
+from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
@@ -65,6 +66,8 @@ def record_command(
     when it has happened, so that a recording that is killed can be read up to its last line.
     Exit code 1 where --check found that a MUST was broken.
     """
+    if urlsplit(server).scheme not in ("ws", "wss"):  # before a file that is there is replaced
+        raise click.UsageError(f"{server!r} is not a WebSocket URL (ws://… or wss://…)")
     first = header(
         scenario=scenario,
         client={"peer": client_name},
