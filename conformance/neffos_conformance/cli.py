@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from neffos_conformance.case import Case, select, server_cases
+from neffos_conformance.codec import codec_command
 from neffos_conformance.codec_adapter import codec_adapter_command
 from neffos_conformance.connection import Connection, DialError
 from neffos_conformance.driver import driver_command
@@ -59,6 +60,7 @@ cli.add_command(show_command)
 cli.add_command(import_command)
 cli.add_command(driver_command)
 cli.add_command(replay_command)
+cli.add_command(codec_command)
 cli.add_command(codec_adapter_command)
 
 

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from neffos_codec import FIELDS, Reason, WaitKind, parse_wait
+from neffos_codec import FIELDS, Reason, WaitKind
 from neffos_conformance import vectors
 from neffos_conformance.codec_adapter import (
     OPERATIONS,
     answer,
-    content_of,
-    value_of,
-    wait_values,
 )
+from neffos_conformance.codec_judging import judge_codec
+from neffos_conformance.codec_questions import questions
+from neffos_conformance.verdict import Verdict
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = ROOT / "conformance" / "templates"
@@ -51,104 +51,9 @@ each_adapter = pytest.mark.parametrize(
 # ---- The vectors as requests ----
 
 
-def described(data, kind="text"):
-    return value_of(vectors.content(data, kind))
-
-
-def message_values(message, kind):
-    *names, is_error, is_no_op, body = vectors.fields(message, kind)
-    values = [*map(value_of, names), is_error, is_no_op, value_of(body)]
-    return dict(zip(FIELDS, values, strict=True))
-
-
-def handshake_values(handshake):
-    return {
-        name: value if name == "request" else described(value) for name, value in handshake.items()
-    }
-
-
-def outcome_values(outcome, kind):
-    """Give the answer that says what the outcome of a vector says."""
-    if "message" in outcome:
-        return {"message": message_values(outcome["message"], kind)}
-    if "native" in outcome:
-        return {"native": described(outcome["native"], kind)}
-    if "handshake" in outcome:
-        return {"handshake": handshake_values(outcome["handshake"])}
-    return rejection(outcome)
-
-
-def rejection(outcome):
-    return {name: outcome[name] for name in ("reject", "offset", "field") if name in outcome}
-
-
-def reply_values(reply, kind):
-    if "body" in reply:
-        return {"body": described(reply["body"], reply.get("kind", kind))}
-    return {"error": described(reply["error"])} if "error" in reply else {"empty": True}
-
-
-def given(vector, *names):
-    return {name: vector[name] for name in names if name in vector}
-
-
-def requests(vector):
-    """Give what is asked of a vector, without the number, and the answer that it wants."""
-    op, kind = vector["operation"], vector.get("kind", "text")
-    request = {"op": op}
-    if op in ("decode", "decode-handshake"):
-        request |= {"payload": described(vector["payload"], kind)}
-        request |= given(vector, "native", "limits")
-        for reading in ("lenient", "strict"):
-            yield {**request, "reading": reading}, outcome_values(vector[reading], kind)
-        return
-    if op == "parse-wait":
-        parsed = {name: described(vector["parsed"].get(name, "")) for name in ("token", "sender")}
-        exchange = vector["parsed"].get("from_exchange", False)
-        parsed |= {"kind": vector["parsed"]["kind"], "from_exchange": exchange}
-        yield {**request, "wait": described(vector["wait"])}, {"parsed": parsed}
-        return
-    if op == "encode-handshake":
-        request |= {"handshake": handshake_values(vector["handshake"])}
-    elif "message" in vector:
-        request |= {"message": message_values(vector["message"], kind)}
-    else:
-        request |= {"native_payload": described(vector["native_payload"], kind)}
-    request |= given(vector, "native")
-    if "reply" in vector:
-        request |= {"reply": reply_values(vector["reply"], kind)}
-    if "reject" in vector:
-        yield request, rejection(vector)
-    else:
-        payload = vector.get("answer", vector)
-        yield request, {"payload": described(payload["payload"], payload.get("kind", kind))}
-
-
-def agrees(got, wanted):
-    """Whether an answer is the wanted one; what it leaves out of a refusal is not judged."""
-    if "reject" in wanted and "reject" in got:
-        return got["reject"] is True or got.items() <= wanted.items()
-    if "message" in got and "message" in wanted and "token" in got["message"]["wait"]:
-        wait = wait_values(parse_wait(content_of(wanted["message"]["wait"])))
-        wanted = {"message": {**wanted["message"], "wait": wait}}
-    return got == wanted
-
-
-@cache
 def asked():
     """Give each request with its number, the vector, and the answer that is wanted."""
-    found = []
-    for vector in vectors.load_vectors():
-        if vector.get("kind") != "other":  # no line can hold one
-            for request, wanted in requests(vector):
-                found.append(({"id": len(found) + 1, **request}, vector, wanted))
-    return found
-
-
-@cache
-def lines():
-    """Give the requests as they are sent."""
-    return [json.dumps(request).encode() for request, _, _ in asked()]
+    return [(each.request, each.vector, each.wanted) for each in questions()]
 
 
 def is_answered_by(adapter, request):
@@ -221,27 +126,12 @@ def test_requests_and_wanted_answers_are_of_the_contracts_form():
 
 @each_adapter
 def test_an_adapter_answers_every_vector_as_it_says(adapter):
-    # Long lines only where they are answered: the others cost seconds and show nothing.
-    chosen = [
-        (line, each)
-        for line, each in zip(lines(), asked(), strict=True)
-        if len(line) < 10_000 or is_answered_by(adapter, each[0])
-    ]
-    _, *found = map(json.loads, session(adapter, b"".join(line + b"\n" for line, _ in chosen)))
-    assert [each["id"] for each in found] == [request["id"] for _, (request, _, _) in chosen]
-    wrong, unsupported = [], []
-    for (_, (request, vector, wanted)), got in zip(chosen, found, strict=True):
-        if got != {"id": request["id"], **wanted}:  # whose form is checked above
-            check(ANSWER, got)
-        if "unsupported" in got:
-            unsupported.append(request["id"])
-        elif not agrees({name: got[name] for name in got if name != "id"}, wanted):
-            wrong.append(f"{vector['id']}: {str(got)[:200]}, not {str(wanted)[:200]}")
-    assert wrong == []
-    assert unsupported == [
-        request["id"] for _, (request, _, _) in chosen if not is_answered_by(adapter, request)
-    ]
-    assert len(found) - len(unsupported) > 750
+    judged = judge_codec(ADAPTERS[adapter])
+    assert {each.verdict for each in judged.answered} <= {Verdict.PASS, Verdict.UNSUPPORTED}
+    for each in judged.answered:
+        is_unsupported = each.verdict is Verdict.UNSUPPORTED
+        assert is_unsupported is not is_answered_by(adapter, each.question.request)
+    assert sum(each.verdict is Verdict.PASS for each in judged.answered) > 750
 
 
 EMPTY = dict.fromkeys(FIELDS, "") | {"is_error": False, "is_no_op": False}

@@ -1,0 +1,101 @@
+"""Judging a codec by the vectors: right ones pass, wrong ones are told, and bad adapters end it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from neffos_conformance.codec_judging import AdapterError, judge_codec
+from neffos_conformance.codec_questions import questions
+from neffos_conformance.verdict import Verdict
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = Path(sys.executable).with_name("neffos-wire")
+TEMPLATE = ROOT / "conformance" / "templates" / "python" / "codec.py"
+
+HEAD = """
+import json, sys
+def say(**values): print(json.dumps(values), flush=True)
+say(ready=True, codec=1, peer="mine", version="1")
+for line in sys.stdin:
+    request = json.loads(line)
+    """
+
+
+def adapter(tmp_path: Path, body: str) -> list[str]:
+    """Write an adapter that does this with each request."""
+    path = tmp_path / "adapter.py"
+    path.write_text(HEAD + body)
+    return [sys.executable, str(path)]
+
+
+def wrong_codec(tmp_path: Path, old: str, new: str) -> list[str]:
+    """Write the template's codec with a mistake in it."""
+    text = TEMPLATE.read_text("utf-8")
+    assert old in text
+    path = tmp_path / "wrong.py"
+    path.write_text(text.replace(old, new))
+    return [sys.executable, str(path)]
+
+
+def wrong(judged):
+    return {each.question.vector["id"] for each in judged.answered if each.verdict is Verdict.FAIL}
+
+
+def test_a_codec_that_forgets_the_escape_fails_where_the_escape_matters(tmp_path):
+    found = wrong(judge_codec(wrong_codec(tmp_path, "@%!semicolon@%!", "@%!colon@%!")))
+    assert "decode-escape-001" in found
+    assert all("decode-frame" not in each for each in found)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("say(id=request['id'] + 1, error='x')", "did not answer request 1"),
+        ("print('nonsense', flush=True)", "no JSON"),
+        ("say(id=request['id'], surprise=1)", "is not valid"),
+        ("sys.exit(3)", "ended with status 3"),
+        ("say(id=request['id'], error='I know it')", "an operation that is none"),
+        ("pass", "did not answer request 1"),
+    ],
+)
+def test_an_adapter_that_does_not_keep_to_the_contract_is_told(tmp_path, body, words):
+    with pytest.raises(AdapterError, match=words):
+        judge_codec(adapter(tmp_path, body))
+
+
+def test_an_adapter_that_hangs_is_ended(tmp_path):
+    with pytest.raises(AdapterError, match="was not done within"):
+        judge_codec(adapter(tmp_path, "import time; time.sleep(60)"), deadline=1)
+
+
+def test_an_adapter_that_is_not_there_is_told():
+    with pytest.raises(AdapterError, match="cannot be started"):
+        judge_codec(["nowhere/at-all"])
+
+
+def codec(*arguments):
+    return subprocess.run([PROGRAM, "codec", *arguments], capture_output=True, text=True)
+
+
+def test_the_command_judges_our_own_codec_by_default():
+    done = codec("--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    values = json.loads(done.stdout)
+    assert values["counts"] == {"pass": len(questions())}
+    assert values["wrong"] == []
+
+
+def test_the_command_shows_what_is_wrong_and_exits_with_1(tmp_path):
+    done = codec("--", *wrong_codec(tmp_path, "@%!semicolon@%!", "@%!colon@%!"))
+    assert done.returncode == 1
+    assert "decode-escape-001" in done.stdout
+    assert "FR-3: In a namespace" in done.stdout
+
+
+def test_the_command_has_nothing_to_judge_where_nothing_is_supported(tmp_path):
+    done = codec("--", *adapter(tmp_path, "say(id=request['id'], unsupported=True)"))
+    assert done.returncode == 2
+    assert "supports nothing" in done.stderr
