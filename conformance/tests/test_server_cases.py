@@ -11,36 +11,48 @@ from jsonschema import Draft202012Validator
 
 from neffos_conformance.case import Case, select, server_cases
 from neffos_conformance.embedded import Serve, embedded_server
-from neffos_conformance.mutants import BROKEN_REQUIREMENT, MUTANTS
+from neffos_conformance.mutants import BROKEN_REQUIREMENT, MUTANTS, Mutant
 from neffos_conformance.run import Result, run_cases, verdict_on_failure
 from neffos_conformance.verdict import Verdict
 from neffos_protocol.catalogue import divergences, requirements
+
+AT_ONCE = 4
+"""Mutants at the same time: most of them are waited for, and not worked at."""
 
 SHORT = 1.0
 """Seconds for a case against a mutant that says nothing; the correct ones take milliseconds."""
 
 
-def judge(cases: list[Case], *, distort=lambda serve: serve, deadline: float = 10) -> list[Result]:
-    async def run() -> list[Result]:
-        async with embedded_server(distort=distort) as url:
-            return [result async for result in run_cases(url, cases, deadline=deadline)]
+async def judged(
+    cases: list[Case], *, distort: Mutant | None = None, deadline: float = 10
+) -> list[Result]:
+    async with embedded_server(distort=distort) as url:
+        return [result async for result in run_cases(url, cases, deadline=deadline)]
 
-    return asyncio.run(run())
+
+def judge(cases: list[Case], **options) -> list[Result]:
+    return asyncio.run(judged(cases, **options))
 
 
 @pytest.fixture(scope="module")
 def kills() -> dict[str, set[str]]:
     """For each mutant the cases that fail on it, in a step of their own."""
 
-    def killed(name: str) -> set[str]:
-        results = judge(server_cases(), distort=MUTANTS[name], deadline=SHORT)
-        return {
-            result.case.id
-            for result in results
-            if result.verdict in (Verdict.FAIL, Verdict.NON_STRICT) and result.step >= 0
-        }
+    async def run() -> dict[str, set[str]]:
+        slots = asyncio.Semaphore(AT_ONCE)
 
-    return {name: killed(name) for name in MUTANTS}
+        async def killed(name: str) -> set[str]:
+            async with slots:
+                results = await judged(server_cases(), distort=MUTANTS[name], deadline=SHORT)
+            return {
+                result.case.id
+                for result in results
+                if result.verdict in (Verdict.FAIL, Verdict.NON_STRICT) and result.step >= 0
+            }
+
+        return dict(zip(MUTANTS, await asyncio.gather(*map(killed, MUTANTS)), strict=True))
+
+    return asyncio.run(run())
 
 
 def test_a_correct_server_passes_every_case():
