@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import sys
+from typing import Final
+
+NEEDED: Final = ("click", "ijson", "jinja2", "jsonschema", "orjson", "rich", "websockets")
+"""What the suite needs beside the codec."""
 
 
 def main() -> None:
     """Run the command line, or say what it needs."""
     try:
         from neffos_conformance import cli
+
+        cli.main()
     except ModuleNotFoundError as error:
-        if error.name not in (
-            "click",
-            "ijson",
-            "jinja2",
-            "jsonschema",
-            "orjson",
-            "rich",
-            "websockets",
-        ):
+        package = (error.name or "").partition(".")[0]
+        if package not in NEEDED:
             raise
         sys.stderr.write(
-            f"neffos-wire: the suite needs {error.name}; install neffos-wire[conformance]\n"
+            f"neffos-wire: the suite needs {package}; install neffos-wire[conformance]\n"
         )
         sys.exit(3)
-    cli.main()
