@@ -145,8 +145,8 @@ def replay_command(
     """Play one side of recordings to a live peer, and see whether it does what was recorded.
 
     Ids of connections and tokens may be others, and replies may come in another order. Exit code
-    0 where all recordings go the same way, 1 where one does not or its peer cannot be reached, 2
-    where nothing could be replayed.
+    0 where all recordings that could be replayed go the same way, 1 where one does not, or where
+    the peer of one among others could not be reached, 2 where nothing could be replayed.
     """
     command: list[str] = ctx.meta.get(_COMMAND, [])
     if (server is None) is not is_client or (is_client and not command):

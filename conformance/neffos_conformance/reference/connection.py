@@ -59,8 +59,8 @@ HANDLER_TIMEOUT: Final = "the handler took too long"
 """What a peer is told of a handler that was cancelled."""
 
 ASKING_FACTOR: Final = 4
-"""How many times ``Limits.waiting`` may wait while a handler waits for the peer's answer, which
-stands behind what waits."""
+"""How many times ``Limits.waiting`` may wait while somebody here waits for the peer's answer,
+which stands behind what waits."""
 
 LAST_WORDS: Final = 1.0
 """Seconds for what is told of the end, after handlers that did not end were cancelled."""
@@ -435,7 +435,7 @@ class Connection:
         elif over > ASKING_FACTOR:
             self.link.end(REFUSED, "SEC-7: more messages than can be handled")
         else:
-            self.link.hold(False)  # the answer that a handler waits for is still to be read
+            self.link.hold(False)  # the answer that somebody waits for is still to be read
 
     def _changed(self, event: Changed) -> None:
         if event.change is Change.CONNECT:
