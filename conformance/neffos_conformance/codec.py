@@ -16,7 +16,7 @@ from rich.table import Table
 
 from neffos_conformance.codec_judging import AdapterError, Answered, Judged, judge_codec
 from neffos_conformance.showing import COLOURS
-from neffos_conformance.verdict import Verdict
+from neffos_conformance.suite.verdict import Verdict
 from neffos_protocol.catalogue import requirement
 
 CODEC_REPORT_FORMAT: Final = 1

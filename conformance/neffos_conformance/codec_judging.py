@@ -19,7 +19,7 @@ from jsonschema import Draft202012Validator
 
 from neffos_conformance.codec_questions import Question, agrees, questions
 from neffos_conformance.driving import MADE_UP
-from neffos_conformance.verdict import Verdict, verdict_on
+from neffos_conformance.suite.verdict import Verdict, verdict_on
 
 DEADLINE: Final = 120.0
 """Seconds for all answers: the slowest codec here needs two, and one that hangs is ended."""

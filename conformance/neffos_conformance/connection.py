@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
 from websockets.client import ClientProtocol
+from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHandshake, InvalidURI
 from websockets.frames import Frame, Opcode
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
@@ -90,6 +91,9 @@ class Connection:
         reader: what comes from the peer.
         writer: what goes to it.
         is_patient: a peer that sends faster than is received waits; by default it is cut off.
+
+    Attributes:
+        headers: of the peer's half of the upgrade, once it has come.
     """
 
     def __init__(
@@ -112,6 +116,9 @@ class Connection:
         self._part_kind = Opcode.TEXT
         self._task: asyncio.Task[None] | None = None
         self._request: Request | None = None
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self.headers = Headers()
 
     @classmethod
     async def dial(
@@ -187,6 +194,11 @@ class Connection:
             return None
         return Incoming(connection._request, connection, protocol)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether neither side has begun to end it."""
+        return self._protocol.state is State.OPEN
+
     async def send(self, payload: str | bytes) -> None:
         """Send one message: ``str`` as text (surrogate escapes as their octets), else binary.
 
@@ -202,6 +214,36 @@ class Connection:
         self._flush()
         with contextlib.suppress(OSError):
             await self._writer.drain()
+
+    async def send_parts(self, parts: Sequence[bytes], *, is_text: bool) -> None:
+        """Send one message in fragments."""
+        if self._protocol.state is not State.OPEN:
+            return
+        for number, part in enumerate(parts):
+            is_last = number == len(parts) - 1
+            if number:
+                self._protocol.send_continuation(part, fin=is_last)
+            elif is_text:
+                self._protocol.send_text(part, fin=is_last)
+            else:
+                self._protocol.send_binary(part, fin=is_last)
+            self._flush()
+        with contextlib.suppress(OSError):
+            await self._writer.drain()
+
+    async def send_raw(self, octets: bytes) -> None:
+        """Send octets as they are, whatever WebSocket makes of them."""
+        self._writer.write(octets)
+        with contextlib.suppress(OSError):
+            await self._writer.drain()
+
+    def stall(self) -> None:
+        """Read nothing more, until ``resume``."""
+        self._flowing.clear()
+
+    def resume(self) -> None:
+        """Read again."""
+        self._flowing.set()
 
     async def receive(self) -> str | bytes | Closed:
         """Wait for the next message, or for the end; after the end it is ``Closed`` for ever."""
@@ -246,6 +288,7 @@ class Connection:
         try:
             self._check_harm()  # something may have come with the upgrade
             while not self._cut:
+                await self._flowing.wait()
                 data = await self._reader.read(READ_SIZE)
                 self._feed(data)
                 self._check_harm()
@@ -286,8 +329,11 @@ class Connection:
         for event in self._protocol.events_received():
             if isinstance(event, Frame):
                 self._take(event)
-            elif isinstance(event, Request):  # else it is the answer to ours
+            elif isinstance(event, Request):
                 self._request = event
+                self.headers = event.headers
+            elif isinstance(event, Response):
+                self.headers = event.headers
         self._flush()
 
     def _take(self, frame: Frame) -> None:

@@ -42,6 +42,10 @@ class DriverError(Exception):
     """A driver that does not keep to its contract."""
 
 
+class DriverEndedError(DriverError):
+    """A driver that ended, with its client, before it was told to."""
+
+
 class OperationError(Exception):
     """The client did not do what it was asked to; the text is the driver's."""
 
@@ -231,7 +235,7 @@ async def _line(name: str, process: asyncio.subprocess.Process) -> Values:
     except ValueError as error:
         raise DriverError(f"{name} wrote a line of more than {MAX_LINE} octets") from error
     if not line:
-        raise DriverError(f"{name} has ended, with status {await process.wait()}")
+        raise DriverEndedError(f"{name} has ended, with status {await process.wait()}")
     try:
         values = json.loads(line)
         _check("fromDriver", values, f"{name}: {line[:200]!r}")

@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
 from neffos_conformance.application import servers
-from neffos_conformance.reference import Connection, listening
+from neffos_conformance.reference import Connection, Server, listening
 from neffos_conformance.reference.transport import Receiver, Transport
 
 Serve = Callable[[str | bytes], list[str | bytes]]
 """What a server does with one payload: the payloads that it sends."""
+
+Distort = Callable[[Serve], Serve]
+"""What a deliberately wrong server makes of a correct one."""
 
 
 class _Nothing(str):
@@ -29,23 +32,27 @@ NOTHING: Final = _Nothing()
 
 @asynccontextmanager
 async def embedded_server(
-    host: str = "127.0.0.1", *, distort: Callable[[Serve], Serve] | None = None
+    host: str = "127.0.0.1",
+    *,
+    distort: Distort | None = None,
+    served: Mapping[str, Server] | None = None,
 ) -> AsyncIterator[str]:
     """Run the server on a free port and give its URL; it is gone when the block is left.
 
     Args:
         host: the address to listen on.
         distort: makes each connection's behaviour wrong in some way.
+        served: what is served under each path, where that is not the conformance application.
     """
     between = None if distort is None else lambda connection: _Distorted(connection, distort)
-    async with listening(servers(), host, between=between) as listener:
+    async with listening(served or servers(), host, between=between) as listener:
         yield listener.url()
 
 
 class _Distorted:
     """Stands between a socket and the link of its connection, in both directions."""
 
-    def __init__(self, connection: Connection, distort: Callable[[Serve], Serve]) -> None:
+    def __init__(self, connection: Connection, distort: Distort) -> None:
         self._connection = connection
         self._link: Receiver = connection.link
         self._serve = distort(self._honestly)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from neffos_codec import first_surrogate
-from neffos_conformance.verdict import Verdict
+from neffos_conformance.suite.verdict import Verdict
 
 COLOURS: Final = {
     Verdict.PASS: "green",

@@ -31,7 +31,7 @@ from neffos_conformance.recordings.replaying import (
     replay_to_server,
 )
 from neffos_conformance.recordings.transcript import Transcript, read_transcript
-from neffos_conformance.verdict import Verdict
+from neffos_conformance.suite.verdict import Verdict
 from peers.corpus import SUITE, TRANSCRIPTS, record
 from peers.real_peers import (
     CLIENTS,

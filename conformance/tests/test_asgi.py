@@ -16,7 +16,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from neffos_conformance.application import servers
-from neffos_conformance.case import server_cases
+from neffos_conformance.suite.case import server_cases
 from neffos_conformance.reference import (
     DialError,
     Limits,
@@ -26,7 +26,7 @@ from neffos_conformance.reference import (
     Server,
     dial,
 )
-from neffos_conformance.run import Verdict, run_cases
+from neffos_conformance.suite.run import Verdict, run_cases
 from neffos_protocol import Cause, MisuseError, SessionLimits
 
 PATIENCE = 20

@@ -15,7 +15,7 @@ from neffos_conformance.connection import Closed
 from neffos_conformance.recordings import judging
 from neffos_conformance.recordings.judging import MAX_FINDINGS, MAX_PAYLOAD, judge_stream
 from neffos_conformance.recordings.transcript import Entry, header, save, values_of
-from neffos_conformance.verdict import Verdict
+from neffos_conformance.suite.verdict import Verdict
 
 PROGRAM = Path(sys.executable).with_name("neffos-wire")
 VISIT = [

@@ -21,7 +21,7 @@ from neffos_conformance.codec_adapter import (
 )
 from neffos_conformance.codec_judging import judge_codec
 from neffos_conformance.codec_questions import questions
-from neffos_conformance.verdict import Verdict
+from neffos_conformance.suite.verdict import Verdict
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = ROOT / "conformance" / "templates"

@@ -9,7 +9,7 @@ import pytest
 
 from neffos_conformance.codec_judging import AdapterError, judge_codec
 from neffos_conformance.codec_questions import questions
-from neffos_conformance.verdict import Verdict
+from neffos_conformance.suite.verdict import Verdict
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(sys.executable).with_name("neffos-wire")

@@ -7,7 +7,7 @@ import pytest
 
 from neffos_conformance.recordings.judging import judge
 from neffos_conformance.recordings.transcript import Header, read_transcript
-from neffos_conformance.verdict import Verdict
+from neffos_conformance.suite.verdict import Verdict
 from neffos_protocol.catalogue import requirements
 
 CORPUS = Path(__file__).parents[1] / "transcripts"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from neffos_conformance.case import Case, Send, server_cases
-from neffos_conformance.features import Feature, feature_ids, features, needed
+from neffos_conformance.suite.case import Case, Send, server_cases
+from neffos_conformance.suite.features import Feature, feature_ids, features, needed
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(sys.executable).with_name("neffos-wire")

@@ -20,7 +20,7 @@ from neffos_conformance.connection import Closed
 from neffos_conformance.recordings.har import Har, HarError, conversation, read_entries, transcript
 from neffos_conformance.recordings.judging import judge
 from neffos_conformance.recordings.transcript import Opened, read_transcript
-from neffos_conformance.verdict import Verdict
+from neffos_conformance.suite.verdict import Verdict
 
 SAVED = Path(__file__).with_name("data") / "chat-chromium.har"
 SCHEMA = json.loads(

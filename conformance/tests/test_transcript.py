@@ -31,7 +31,7 @@ from neffos_conformance.recordings.transcript import (
     read_transcript,
     save,
 )
-from neffos_conformance.verdict import Verdict
+from neffos_conformance.suite.verdict import Verdict
 
 CORPUS = Path(__file__).parents[1] / "transcripts"
 RECORDED = sorted(CORPUS.rglob("*.jsonl"))

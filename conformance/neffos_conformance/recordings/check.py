@@ -20,7 +20,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from neffos_conformance.recordings.judging import Broken, Judgement, judge
 from neffos_conformance.showing import COLOURS, payload_values, short
-from neffos_conformance.verdict import Verdict
+from neffos_conformance.suite.verdict import Verdict
 from neffos_protocol.catalogue import requirement
 
 CHECK_FORMAT: Final = 1

@@ -15,7 +15,7 @@ from typing import BinaryIO, Final
 from neffos_codec import Native
 from neffos_conformance.connection import Closed
 from neffos_conformance.recordings.transcript import Content, Damage, Entry, Header, read_lines
-from neffos_conformance.verdict import Verdict, verdict_on
+from neffos_conformance.suite.verdict import Verdict, verdict_on
 from neffos_protocol import Finding, Monitor
 
 MAX_FINDINGS: Final = 100

@@ -21,7 +21,7 @@ from neffos_conformance.recordings.relay import Note, relaying
 from neffos_conformance.recordings.transcript import Content, Header, Writer, header
 from neffos_conformance.showing import COLOURS, short
 from neffos_conformance.standard_input import ended
-from neffos_conformance.verdict import Verdict, verdict_on
+from neffos_conformance.suite.verdict import Verdict, verdict_on
 from neffos_protocol.catalogue import requirement
 
 _MODES: Final = click.Choice([mode.value for mode in Native])

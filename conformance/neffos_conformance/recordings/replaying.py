@@ -34,7 +34,7 @@ from neffos_conformance.recordings.relay import NEVER_SENT, below
 from neffos_conformance.recordings.script import Line, Part, Script, read_script
 from neffos_conformance.recordings.steering import Steering
 from neffos_conformance.recordings.transcript import Opened, Transcript
-from neffos_conformance.run import BARRIER, BARRIER_TOKEN
+from neffos_conformance.suite.barrier import BARRIER, BARRIER_TOKEN
 from neffos_protocol import Role
 
 DEADLINE: Final = 5.0

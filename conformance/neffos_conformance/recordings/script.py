@@ -23,7 +23,7 @@ from neffos_codec import (
 )
 from neffos_conformance.connection import Closed
 from neffos_conformance.recordings.transcript import Entry, Opened, Transcript
-from neffos_conformance.run import BARRIER_TOKEN
+from neffos_conformance.suite.barrier import BARRIER_TOKEN
 from neffos_protocol import Role
 
 NO_ASK: Final = -1

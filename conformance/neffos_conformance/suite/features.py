@@ -10,9 +10,11 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Final
 
 from neffos_codec import DecodeError, decode
-from neffos_conformance.case import Case, Expect, Send
+from neffos_conformance.suite.case import Case
+from neffos_conformance.suite.lines import OPENING, SAYING, target
 from neffos_protocol.events import Change
 from neffos_protocol.names import CHANGE_OF
 
@@ -67,15 +69,24 @@ def feature_ids(text: str) -> frozenset[str]:
 
 
 def needed(case: Case) -> frozenset[str]:
-    """Give the features that a case needs: what its headers and its frames name."""
+    """Give the features that a case needs: what its headers, paths and frames name."""
     events, namespaces, others = set[str](), set[str](), set[str]()
-    for step in case.steps:
-        if not isinstance(step, Send | Expect):
+    endpoints, headers = set[str](), set[str]()
+    for line in case.lines:
+        if line.verb in OPENING:
+            path, named = target(line.rest)
+            endpoints.add(path.partition("?")[0])
+            headers |= named.keys()
+            if URL_HEADER in path.lower():
+                others.add("url-headers")
+        if line.verb not in SAYING:
             continue
-        if isinstance(step.payload, bytes) and step.payload:
+        payload = line.payloads()
+        whole = b"".join(payload) if isinstance(payload, list) else payload
+        if line.verb.endswith("b") and whole:
             others.add("binary")
         try:
-            message = decode(step.payload)
+            message = decode(whole)
         except DecodeError:
             continue
         events.add(message.event)
@@ -87,5 +98,10 @@ def needed(case: Case) -> frozenset[str]:
         for each in features()
         if not events.isdisjoint(each.events)
         or not namespaces.isdisjoint(each.namespaces)
-        or not case.headers.keys().isdisjoint(each.headers)
+        or not endpoints.isdisjoint(each.endpoints)
+        or not headers.isdisjoint(each.headers)
     }
+
+
+URL_HEADER: Final = "x-websocket-header-"
+"""What begins the name of a query parameter that stands for a header (TR-8), in small letters."""

@@ -1,0 +1,263 @@
+"""Plays a case to a client under test: the suite is its server, and its driver moves it."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, Protocol
+
+from neffos_conformance.connection import Connection, Incoming
+from neffos_conformance.driving import MADE_UP, OperationError, UnsupportedError, fields_of
+from neffos_conformance.recordings.transcript import Opened
+from neffos_conformance.suite.lines import OPERATIONS, SAYING, SIGHTS, Line, target
+from neffos_conformance.suite.stage import MismatchError, Stage
+
+Act = Callable[[Line, int], Awaitable[None]]
+Values = dict[str, Any]
+
+EMPTY_REPLY: Final = ";;;;;;"
+"""What follows the token in an empty reply."""
+
+LEFT_OPEN: Final = 1.0
+"""Seconds for a client to let go of a connection when the case is over; most have, by then."""
+
+
+class Moved(Protocol):
+    """What moves a client: a driver, or what stands before one."""
+
+    seen: list[Values]
+
+    async def do(self, op: str, **fields: Any) -> Values:
+        """Make the client do something, and give the result."""
+
+    async def saw(self, seconds: float = ..., **fields: Any) -> Values:
+        """Wait until the client saw something, and give that line."""
+
+
+class Doing:
+    """What the client was told to do and has not answered, and what it calls its connections."""
+
+    def __init__(self, stage: Stage, driver: Moved, url: str) -> None:
+        self.stage = stage
+        self.driver = driver
+        self.url = url
+        self.tasks: dict[int, list[asyncio.Task[Values]]] = {}
+        self.names: dict[int, int] = {}
+
+    def start(self, number: int, op: str, told: str, **fields: Any) -> None:
+        """Tell the driver something, and do not wait for its answer."""
+        self.stage.remark(number, f"told to {told}", is_ours=True)
+        task = asyncio.create_task(self.driver.do(op, **fields))
+        self.tasks.setdefault(number, []).append(task)
+
+    async def result(self, number: int) -> Values:
+        """Wait for the answer to the earliest that is open.
+
+        Raises:
+            OperationError: the client could not do it.
+        """
+        task = self.tasks[number].pop(0)
+        try:
+            values = await asyncio.shield(task)
+        except OperationError as error:
+            self.stage.remark(number, f"failed: {error}", is_ours=False)
+            raise
+        finally:
+            if not task.done():
+                task.cancel()
+        given = values.get("connection_id", values.get("text", ""))
+        self.stage.remark(number, f"did it{f': {given}' if given else ''}", is_ours=False)
+        if "connection" in values:
+            self.names[number] = values["connection"]
+        return values
+
+    async def finish(self) -> None:
+        """Take back what was not answered, and have the client let go of its connections."""
+        for tasks in self.tasks.values():
+            for task in tasks:
+                task.cancel()
+                with suppress(asyncio.CancelledError, Exception):
+                    await task
+        for name in self.names.values():
+            with suppress(OperationError, UnsupportedError):  # most are closed
+                await self.driver.do("close", connection=name, timeout=LEFT_OPEN)
+
+
+@asynccontextmanager
+async def awaiting() -> AsyncIterator[tuple[str, asyncio.Queue[Incoming]]]:
+    """Listen for clients; give the URL, and a queue of their requests."""
+    queue: asyncio.Queue[Incoming] = asyncio.Queue()
+
+    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        incoming = await Connection.incoming(reader, writer)
+        if incoming is not None:
+            queue.put_nowait(incoming)
+
+    listener = await asyncio.start_server(client, "127.0.0.1", 0)
+    try:
+        host, port = listener.sockets[0].getsockname()
+        yield f"ws://{host}:{port}", queue
+    finally:
+        listener.close()
+
+
+def acts(stage: Stage, doing: Doing, incoming: asyncio.Queue[Incoming]) -> Mapping[str, Act]:
+    """Give what to do for each verb, to the client that is moved."""
+
+    async def arrival(number: int) -> Incoming:
+        """Give the next request that is no probe; a probe is told that somebody is here."""
+        while True:
+            request = await incoming.get()
+            if request.request.method != "HEAD":
+                return request
+            stage.remark(number, "HEAD", is_ours=False)
+            stage.remark(number, "HTTP 200", is_ours=True)
+            await request.refuse(200)
+
+    def begin(line: Line) -> None:
+        words = line.rest.split(" ")
+        if words[0] == "again":  # a client that comes back by itself
+            return
+        options = {"reconnect": True} if "reconnect" in words else {}
+        path, headers = target(" ".join(word for word in words if word != "reconnect"))
+        told = f"dial{f' {line.rest}' if line.rest else ''}"
+        url = doing.url + path
+        doing.start(line.connection, "dial", told, url=url, headers=headers, **options)
+
+    async def dial(line: Line, _: int) -> None:
+        begin(line)
+        request = await arrival(line.connection)
+        stage.headers[line.connection] = [
+            (name.lower(), value) for name, value in request.request.headers.raw_items()
+        ]
+        connection = request.accept()
+        if connection is None:
+            raise MismatchError("the client's request was none for an upgrade", "no upgrade")
+        headers = dict(stage.headers[line.connection])
+        stage.note_opened(line.connection, Opened(request.request.path, headers))
+        stage.connections[line.connection] = connection
+
+    async def handshake(line: Line, time: int) -> None:
+        await dial(line, time)
+        await say(line, ">", "M")
+        await say(line, "<", f"A{line.connection}7")
+        await did(Line(line.number, line.connection, "did", f"{line.connection}7"), 1)
+
+    async def app(line: Line, time: int) -> None:
+        await handshake(line, time)
+        number = line.connection
+        await do(Line(line.number, number, "do", "connect app"), 1)
+        token = f"<<app{number}>>"
+        await say(line, ">", f"{token};app;;_OnNamespaceConnect;0;0;")
+        await say(line, "<", f"{token}{EMPTY_REPLY}")
+        await did(Line(line.number, number, "did", ""), 1)
+
+    async def say(line: Line, verb: str, rest: str) -> None:
+        await speak(Line(line.number, line.connection, verb, rest), 1)
+
+    async def speak(line: Line, time: int) -> None:
+        if not stage.is_ours(line):
+            await stage.hear(line, time)
+            return
+        await stage.say(line, time)
+        if line.rest.startswith("A"):
+            stage.is_shaken.add(line.connection)
+
+    async def refuse(line: Line, _: int) -> None:
+        if line.connection not in doing.tasks:
+            begin(Line(line.number, line.connection, "dial", line.rest.partition(" ")[2]))
+        request = await arrival(line.connection)
+        status = line.rest.partition(" ")[0]
+        stage.remark(
+            line.connection, f"{request.request.method} {request.request.path}", is_ours=False
+        )
+        stage.remark(line.connection, f"HTTP {status}", is_ours=True)
+        await request.refuse(int(status))
+
+    async def head(line: Line, _: int) -> None:
+        request = await incoming.get()
+        if request.request.method != "HEAD":
+            await request.refuse(503)
+            told = request.request.method
+            raise MismatchError(f"the client was to probe with HEAD, it sent {told}", told)
+        stage.remark(line.connection, "HEAD", is_ours=False)
+        stage.remark(line.connection, f"HTTP {line.rest}", is_ours=True)
+        await request.refuse(int(line.rest))
+
+    async def do(line: Line, _: int) -> None:
+        op, *words = shlex.split(line.rest)
+        values: Values = dict(zip(OPERATIONS[op], words, strict=False))
+        if op in ("emit", "ask", "native"):
+            values |= fields_of(_body(values.pop("text", "")))
+        name = doing.names[line.connection]
+        doing.start(line.connection, op, line.rest, connection=name, **values)
+
+    async def did(line: Line, _: int) -> None:
+        try:
+            result = await doing.result(line.connection)
+        except OperationError as error:
+            raise MismatchError(stage.stable(f"it failed: {error}"), "a failure") from error
+        given = [str(result[key]) for key in ("text", "connection_id") if key in result]
+        if "base64" in result:
+            given.append(f"base64:{result['base64']}")
+        if line.rest and line.rest not in given:
+            told = stage.stable(given[0] if given else "nothing")
+            raise MismatchError(f"it was to give {line.rest!r}, it gave {told!r}", told)
+
+    async def failed(line: Line, _: int) -> None:
+        try:
+            result = await doing.result(line.connection)
+        except OperationError as error:
+            if line.rest not in str(error):
+                told = stage.stable(str(error))
+                raise MismatchError(f"it was to fail with {line.rest!r}: {told!r}", told) from error
+        else:
+            told = result.get("text", "done")
+            raise MismatchError(f"it was to fail, but was done: {told}", told)
+
+    def sight(line: Line) -> Values:
+        kind, *words = shlex.split(line.rest)
+        wanted: Values = dict(zip(SIGHTS[kind], words, strict=False))
+        if "text" in wanted:
+            wanted |= fields_of(_body(wanted.pop("text")))
+        if kind == "error":
+            kind, wanted["error"] = "event", True
+        return {"saw": kind, "connection": doing.names[line.connection], **wanted}
+
+    async def saw(line: Line, _: int) -> None:
+        wanted = sight(line)
+        try:
+            async with asyncio.timeout(stage.patience.doubt + stage.patience.grace):
+                await doing.driver.saw(**wanted)
+        except TimeoutError:
+            raise MismatchError(f"the client did not tell of: {line.rest}") from None
+        stage.remark(line.connection, f"saw {line.rest}", is_ours=False)
+
+    async def unseen(line: Line, _: int) -> None:
+        wanted = sight(line)
+        with suppress(UnsupportedError, OperationError):
+            # A driver's lines come in order: what it saw before it answers this, it has told.
+            await doing.driver.do(MADE_UP)
+        if any(wanted.items() <= told.items() for told in doing.driver.seen):
+            raise MismatchError(f"the client told of what was not to be: {line.rest}", line.rest)
+
+    return {
+        "dial": dial,
+        "handshake": handshake,
+        "app": app,
+        **dict.fromkeys(SAYING, speak),
+        "refuse": refuse,
+        "head": head,
+        "do": do,
+        "did": did,
+        "failed": failed,
+        "saw": saw,
+        "unseen": unseen,
+    }
+
+
+def _body(text: str) -> str | bytes:
+    """Read a body: octets stand as ``hex:00ff``."""
+    return bytes.fromhex(text[4:]) if text.startswith("hex:") else text

@@ -1,0 +1,163 @@
+"""Runs cases against a system under test and gives a verdict on each.
+
+A peer that is slow, silent, dead or talks nonsense costs a case its verdict and nothing else:
+every wait has a deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from typing import Final
+
+from neffos_conformance.connection import DialError
+from neffos_conformance.driving import (
+    DriverEndedError,
+    DriverError,
+    OperationError,
+    UnsupportedError,
+)
+from neffos_conformance.suite import client_role, server_role
+from neffos_conformance.suite.case import Case
+from neffos_conformance.suite.client_role import Doing, Moved, awaiting
+from neffos_conformance.suite.lines import Line
+from neffos_conformance.suite.result import Result
+from neffos_conformance.suite.stage import MismatchError, Patience, Stage
+from neffos_conformance.suite.verdict import Verdict, verdict_on
+
+AT_ONCE: Final = 16
+"""Cases that run at the same time, each on connections of its own: enough to hide the waiting,
+too few to look like an attack."""
+
+PATIENCE: Final = Patience()
+"""How long a case waits, where nobody says otherwise."""
+
+Act = Callable[[Line, int], Awaitable[None]]
+Run = Callable[[Case], Awaitable[Result]]
+"""Runs one case."""
+
+CLOSING: Final = frozenset({"TR-12", "TR-13", "TR-16"})
+"""The requirements on how a connection ends. A case that names one is about that."""
+
+
+async def run_cases(
+    run: Run, cases: Sequence[Case], *, at_once: int = AT_ONCE
+) -> AsyncIterator[Result]:
+    """Run the cases and yield each result as it comes."""
+    slots = asyncio.Semaphore(at_once)
+
+    async def one(case: Case) -> Result:
+        async with slots:
+            return await run(case)
+
+    tasks = [asyncio.create_task(one(case), name=case.id) for case in cases]
+    try:
+        for done in asyncio.as_completed(tasks):
+            yield await done
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def to_server(url: str, patience: Patience = PATIENCE) -> Run:
+    """Give what runs a case against the server at a URL."""
+
+    async def run(case: Case) -> Result:
+        result = Result(case)
+        stage = Stage("server", patience, result.exchange)
+        await _judge(case, result, stage, server_role.acts(stage, url))
+        return result
+
+    return run
+
+
+async def run_server_case(url: str, case: Case, patience: Patience = PATIENCE) -> Result:
+    """Run one case against the server at a URL."""
+    return await to_server(url, patience)(case)
+
+
+async def run_client_case(driver: Moved, case: Case, patience: Patience = PATIENCE) -> Result:
+    """Run one case against the client that a driver moves."""
+    result = Result(case)
+    stage = Stage("client", patience, result.exchange)
+    async with AsyncExitStack() as stack:
+        url, incoming = await stack.enter_async_context(awaiting())
+        doing = Doing(stage, driver, url)
+        await _judge(case, result, stage, client_role.acts(stage, doing, incoming))
+        with suppress(DriverError):  # it was told already, or tells at the next case
+            await doing.finish()
+    return result
+
+
+async def _judge(case: Case, result: Result, stage: Stage, acts: Mapping[str, Act]) -> None:
+    began = time.perf_counter()
+    deadline = max(case.seconds, stage.patience.case)
+    acts = {**acts, **_common(stage)}
+    try:
+        async with asyncio.timeout(deadline):
+            await _play(case, stage, acts)
+    except MismatchError as mismatch:
+        _fail(result, stage, str(mismatch), mismatch.seen)
+    except DriverEndedError as error:
+        _fail(result, stage, f"the client ended with its driver: {error}", "its end")
+    except (DialError, DriverError, OperationError) as error:
+        result.verdict, result.explanation = Verdict.ERROR, str(error)
+        result.line = stage.line.number if stage.line else 0
+    except UnsupportedError as error:
+        result.verdict = Verdict.UNSUPPORTED
+        result.explanation = f"the client's driver cannot do {str(error)!r}"
+    except TimeoutError:
+        _fail(result, stage, "nothing came in time")
+    else:
+        stage.line = None
+        await stage.goodbye()
+    finally:
+        await stage.leave()
+    result.closing = stage.closing
+    if result.closing.requirement in case.requirements and result.verdict is Verdict.PASS:
+        result.verdict, result.explanation = result.closing.verdict, result.closing.explanation
+    result.seconds = time.perf_counter() - began
+
+
+def _fail(result: Result, stage: Stage, explanation: str, seen: str = "") -> None:
+    line = stage.line
+    result.explanation, result.seen = explanation, seen
+    result.line = line.number if line else 0
+    result.expected = str(line) if line else ""
+    if line is not None and line.leads_up:
+        result.verdict = Verdict.ERROR
+        result.explanation = f"it did not come to what the case is about: {explanation}"
+    else:
+        result.verdict = verdict_on(result.case.requirements)
+
+
+async def _play(case: Case, stage: Stage, acts: Mapping[str, Act]) -> None:
+    lines = list(case.lines)
+    while lines:
+        line = lines.pop(0)
+        stage.line = line
+        if "*" in line.verb and not stage.is_ours(line):
+            group = [line]
+            while lines and (lines[0].connection, lines[0].verb[1:2]) == (line.connection, "*"):
+                group.append(lines.pop(0))
+            await stage.hear_any(group)
+            continue
+        for number in range(1, line.times + 1):
+            await acts[line.verb](line, number)
+
+
+def _common(stage: Stage) -> Mapping[str, Act]:
+    return {
+        "raw": stage.raw,
+        "quiet": stage.quiet,
+        "close": stage.end,
+        "cut": stage.cut,
+        "stall": stage.stall,
+        "resume": stage.resume,
+        "closed": stage.closed,
+        "has": stage.has,
+        "lacks": stage.lacks,
+    }

@@ -1,0 +1,89 @@
+"""Plays a case to a server under test: the suite is its clients."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from neffos_conformance.connection import Connection
+from neffos_conformance.recordings.relay import below
+from neffos_conformance.recordings.transcript import Opened
+from neffos_conformance.suite.http import ask
+from neffos_conformance.suite.lines import SAYING, Line, target
+from neffos_conformance.suite.stage import MismatchError, Stage
+
+Act = Callable[[Line, int], Awaitable[None]]
+
+CONNECT_TOKEN: Final = "$app"  # noqa: S105  # no password
+"""The token of the ask that the verb ``app`` sends."""
+
+
+def acts(stage: Stage, url: str) -> Mapping[str, Act]:
+    """Give what to do for each verb, to the server at a URL."""
+
+    async def dial(line: Line, _: int) -> None:
+        path, headers = target(line.rest)
+        stage.note(line.connection, Opened(path, headers))
+        connection = await Connection.dial(below(url, path), headers)
+        stage.connections[line.connection] = connection
+        stage.headers[line.connection] = _pairs(connection)
+
+    async def handshake(line: Line, time: int) -> None:
+        await dial(line, time)
+        await say(line, ">", "M")
+        await say(line, "<", f"A<<id{line.connection}>>")
+
+    async def app(line: Line, time: int) -> None:
+        await handshake(line, time)
+        await say(line, ">", f"{CONNECT_TOKEN};app;;_OnNamespaceConnect;0;0;")
+        await say(line, "<", f"{CONNECT_TOKEN};;;;;;")
+
+    async def say(line: Line, verb: str, rest: str) -> None:
+        await speak(Line(line.number, line.connection, verb, rest), 1)
+
+    async def speak(line: Line, time: int) -> None:
+        if stage.is_ours(line):
+            await stage.say(line, time)
+            return
+        await stage.hear(line, time)
+        if line.rest.startswith("A"):
+            stage.is_shaken.add(line.connection)
+
+    async def request(line: Line, *, is_upgrade: bool) -> None:
+        method, _, rest = line.rest.partition(" ")
+        path, headers = target(rest)
+        stage.remark(line.connection, f"{method} {path or '/'}", is_ours=True)
+        answer = await ask(below(url, path), method, headers, is_upgrade=is_upgrade)
+        stage.remark(line.connection, f"HTTP {answer.status}", is_ours=False)
+        stage.headers[line.connection] = [(":status", str(answer.status)), *answer.headers]
+
+    async def http(line: Line, _: int) -> None:
+        await request(line, is_upgrade=False)
+
+    async def upgrade(line: Line, _: int) -> None:
+        await request(line, is_upgrade=True)
+
+    async def status(line: Line, _: int) -> None:
+        seen = dict(stage.headers[line.connection])[":status"]
+        if not any(_is_status(seen, wanted) for wanted in line.rest.split(" or ")):
+            raise MismatchError(f"the status was to be {line.rest}, it was {seen}", seen)
+
+    return {
+        "dial": dial,
+        "handshake": handshake,
+        "app": app,
+        **dict.fromkeys(SAYING, speak),
+        "http": http,
+        "upgrade": upgrade,
+        "status": status,
+    }
+
+
+def _is_status(seen: str, wanted: str) -> bool:
+    return len(seen) == len(wanted) and all(
+        want in ("x", have) for want, have in zip(wanted, seen, strict=True)
+    )
+
+
+def _pairs(connection: Connection) -> list[tuple[str, str]]:
+    return [(name.lower(), value) for name, value in connection.headers.raw_items()]

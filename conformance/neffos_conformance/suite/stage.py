@@ -1,0 +1,355 @@
+"""What a case has on its hands while it is played, whichever side the suite plays.
+
+The connections by their numbers, what the places hold, and everything that went by. Where an
+expected message is long in coming, the peer is asked something that it has to answer in order;
+once it has, there is little left to wait for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from neffos_conformance.connection import Closed, Connection
+from neffos_conformance.recordings.transcript import Opened
+from neffos_conformance.showing import short
+from neffos_conformance.suite.barrier import (
+    BARRIER_TOKENS,
+    BARRIERS,
+    DOUBT_TOKENS,
+    DOUBTS,
+    answers,
+)
+from neffos_conformance.suite.case import Role
+from neffos_conformance.suite.lines import Line
+from neffos_conformance.suite.match import Bindings, difference, fill, unfill
+from neffos_conformance.suite.result import Closing, Noted, Remark
+from neffos_conformance.suite.verdict import verdict_on
+
+ORDERLY: Final = 1000
+"""The close code in the ordinary course (TR-13)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a case waits, in seconds.
+
+    Attributes:
+        case: for all of it. A peer on this machine answers in milliseconds; one behind a slow
+            link has time for the few round trips of a case.
+        doubt: for a message, before the peer is asked whether it still answers.
+        grace: for that message to come once it did: what a handler does beside the reading of
+            the connection may be later than the reader, but not by much.
+        goodbye: for the answer to a close frame.
+    """
+
+    case: float = 5.0
+    doubt: float = 0.3
+    grace: float = 0.7
+    goodbye: float = 1.0
+
+
+class MismatchError(Exception):
+    """The system under test did not do what a line says.
+
+    Attributes:
+        seen: what it did; empty where it did nothing.
+    """
+
+    def __init__(self, explanation: str, seen: str = "") -> None:
+        super().__init__(explanation)
+        self.seen = seen
+
+
+class _Answered:
+    """The answer to a doubt came."""
+
+
+@dataclass(slots=True)
+class Stage:
+    """A case at work.
+
+    Attributes:
+        role: of the system under test.
+        patience: how long it is waited for.
+        exchange: what went by.
+        bindings: what the places hold.
+        connections: by their numbers.
+        headers: the HTTP headers of the other side, by the numbers of connections.
+        is_shaken: the connections on which the handshake is complete, so that asks are answered.
+        closing: what was wrong with how connections ended.
+        line: the line that is being played.
+        began: when, on the clock of ``time.perf_counter``.
+    """
+
+    role: Role
+    patience: Patience
+    exchange: list[Noted]
+    bindings: Bindings = field(default_factory=dict)
+    connections: dict[int, Connection] = field(default_factory=dict)
+    headers: dict[int, list[tuple[str, str]]] = field(default_factory=dict)
+    is_shaken: set[int] = field(default_factory=set)
+    closing: Closing = field(default_factory=Closing)
+    line: Line | None = None
+    began: float = field(default_factory=time.perf_counter)
+
+    # ---- noting
+
+    def note(self, number: int, content: str | bytes | Closed | Opened | Remark) -> None:
+        """Note what the suite's side has just sent or done."""
+        self._note(number, content, is_ours=True)
+
+    def _note(
+        self, number: int, content: str | bytes | Closed | Opened | Remark, *, is_ours: bool
+    ) -> None:
+        line = self.line.number if self.line else 0
+        now = time.perf_counter() - self.began
+        from_client = is_ours == (self.role == "server")
+        self.exchange.append(Noted(now, number, from_client, content, line))
+
+    def note_opened(self, number: int, content: Opened) -> None:
+        """Note that a client under test has opened a connection."""
+        self._note(number, content, is_ours=False)
+
+    def remark(self, number: int, text: str, *, is_ours: bool) -> None:
+        """Note what happened beside the messages."""
+        self._note(number, Remark(text), is_ours=is_ours)
+
+    def stable(self, text: str) -> str:
+        """Put the names of places where their content stands, so that two runs say the same."""
+        return unfill(text, self.bindings)
+
+    # ---- the verbs of both roles
+
+    def is_ours(self, line: Line) -> bool:
+        """Say whether the suite's side says what the line says."""
+        return line.is_from_client == (self.role == "server")
+
+    async def say(self, line: Line, time: int) -> None:
+        """Send what the suite's side says."""
+        connection = self.connections[line.connection]
+        payload = line.payloads(time)
+        if isinstance(payload, list):
+            parts = [_octets(fill(part, self.bindings)) for part in payload]
+            whole = b"".join(parts)
+            is_text = not line.verb.endswith("b")
+            self.note(line.connection, whole.decode() if is_text else whole)
+            await connection.send_parts(parts, is_text=is_text)
+        else:
+            filled = fill(payload, self.bindings)
+            self.note(line.connection, filled)
+            await connection.send(filled)
+
+    async def hear(self, line: Line, time: int) -> None:
+        """Receive what the other side is to say.
+
+        Raises:
+            MismatchError: it says nothing, or something else.
+        """
+        number = line.connection
+        seen = await self.next(number)
+        if isinstance(seen, Closed):
+            raise MismatchError(f"the connection was {seen}", str(seen))
+        found = self._difference(line, time, seen)
+        if found:
+            raise MismatchError(self.stable(found), self.stable(short(seen)))
+
+    async def hear_any(self, lines: list[Line]) -> None:
+        """Receive what several lines say, in any order.
+
+        Raises:
+            MismatchError: one of them does not come, or something else does.
+        """
+        left = list(lines)
+        while left:
+            seen = await self.next(left[0].connection)
+            if isinstance(seen, Closed):
+                raise MismatchError(f"the connection was {seen}", str(seen))
+            same = next((each for each in left if not self._difference(each, 1, seen)), None)
+            if same is None:
+                raise MismatchError(
+                    f"none of what is still to come is {self.stable(short(seen))}",
+                    self.stable(short(seen)),
+                )
+            left.remove(same)
+
+    async def quiet(self, line: Line, _: int) -> None:
+        """See that nothing comes before the answer to an ask that is sent now.
+
+        Raises:
+            MismatchError: something does.
+        """
+        number = line.connection
+        barrier = BARRIERS[self.role]
+        self.note(number, barrier)
+        await self.connections[number].send(barrier)
+        seen = await self._receive(number)
+        while isinstance(seen, _Answered):
+            seen = await self._receive(number)
+        if isinstance(seen, Closed):
+            raise MismatchError(f"nothing was to come, but the connection was {seen}", str(seen))
+        if not answers(seen, BARRIER_TOKENS):
+            told = self.stable(short(seen))
+            raise MismatchError(f"nothing was to come, but {told} came", told)
+
+    async def raw(self, line: Line, _: int) -> None:
+        """Send octets as they are."""
+        self.remark(line.connection, f"octets {line.rest}", is_ours=True)
+        await self.connections[line.connection].send_raw(bytes.fromhex(line.rest))
+
+    async def end(self, line: Line, _: int) -> None:
+        """End the connection with a code."""
+        code = int(line.rest or ORDERLY)
+        self.note(line.connection, Closed(code))
+        await self.connections[line.connection].say_goodbye(code)
+
+    async def cut(self, line: Line, _: int) -> None:
+        """End TCP."""
+        self.note(line.connection, Closed(None))
+        self.connections[line.connection].abort()
+
+    async def stall(self, line: Line, _: int) -> None:
+        """Stop reading."""
+        self.remark(line.connection, "reads nothing more", is_ours=True)
+        self.connections[line.connection].stall()
+
+    async def resume(self, line: Line, _: int) -> None:
+        """Read again."""
+        self.remark(line.connection, "reads again", is_ours=True)
+        self.connections[line.connection].resume()
+
+    async def closed(self, line: Line, _: int) -> None:
+        """See the other side end the connection; with which code is judged on its own.
+
+        Raises:
+            MismatchError: it does not end it, or the code matters and is another.
+        """
+        number = line.connection
+        seen = await self.next(number)
+        if not isinstance(seen, Closed):
+            told = self.stable(short(seen))
+            raise MismatchError(f"the connection was to end, but {told} came", told)
+        wanted = line.rest.removesuffix("!")
+        if wanted in ("", "any") or wanted == ("none" if seen.code is None else str(seen.code)):
+            return
+        text = f"it was to be closed with {wanted}, but it was {seen}"
+        if line.rest.endswith("!"):
+            raise MismatchError(text, str(seen))
+        self.misses("TR-12" if seen.code is None else "TR-13", text)
+
+    async def has(self, line: Line, _: int) -> None:
+        """See that the other side's headers hold something.
+
+        Raises:
+            MismatchError: they do not.
+        """
+        name, _colon, value = line.rest.partition(":")
+        wanted = value.strip().lower()
+        there = [each for key, each in self.headers[line.connection] if key == name.lower()]
+        tokens = {token.strip().lower() for each in there for token in each.split(",")}
+        if not there or (wanted and wanted not in tokens | {each.lower() for each in there}):
+            told = f"{name}: {', '.join(there)}" if there else f"no {name}"
+            raise MismatchError(f"the header {line.rest} was to be there, there was {told}", told)
+
+    async def lacks(self, line: Line, _: int) -> None:
+        """See that the other side's headers lack one.
+
+        Raises:
+            MismatchError: it is there.
+        """
+        for key, value in self.headers[line.connection]:
+            if key == line.rest.lower():
+                told = f"{line.rest}: {value}"
+                raise MismatchError(f"there was to be no such header, there was {told}", told)
+
+    # ---- the end
+
+    def misses(self, requirement: str, text: str) -> None:
+        """Note what is wrong with an end; the first of it stays."""
+        if not self.closing.explanation:
+            self.closing = Closing(verdict_on([requirement]), self.stable(text), requirement)
+
+    async def goodbye(self) -> None:
+        """End in good order what is still open, and see that the other side answers (TR-16)."""
+        for number, connection in self.connections.items():
+            if connection.is_open:
+                self.note(number, Closed(ORDERLY))
+                await connection.say_goodbye(ORDERLY)
+        for number, connection in self.connections.items():
+            if self._is_over(number):
+                continue
+            connection.resume()
+            try:
+                async with asyncio.timeout(self.patience.goodbye):
+                    while not isinstance(seen := await self._receive(number), Closed):
+                        pass
+            except TimeoutError:
+                self.misses("TR-16", "the close frame was not answered")
+                continue
+            if seen.code is None:
+                self.misses("TR-16", "the close frame was answered by no close frame")
+
+    async def leave(self) -> None:
+        """Let go of all sockets."""
+        await asyncio.gather(*(each.close() for each in self.connections.values()))
+
+    def _is_over(self, number: int) -> bool:
+        return any(
+            isinstance(each.content, Closed)
+            and each.connection == number
+            and (each.content.code is None or each.from_client == (self.role == "client"))
+            for each in self.exchange
+        )
+
+    # ---- receiving
+
+    async def next(self, number: int) -> str | bytes | Closed:
+        """Receive the next thing; ask whether there is any, where it is long in coming.
+
+        Raises:
+            MismatchError: what was asked meanwhile was answered, and nothing else came.
+        """
+        if number not in self.is_shaken:
+            return await self._message(number)
+        try:
+            async with asyncio.timeout(self.patience.doubt):
+                return await self._message(number)
+        except TimeoutError:
+            pass
+        doubt = DOUBTS[self.role]
+        self.note(number, doubt)
+        await self.connections[number].send(doubt)
+        seen = await self._receive(number)
+        if not isinstance(seen, _Answered):
+            return seen
+        try:
+            async with asyncio.timeout(self.patience.grace):
+                return await self._message(number)
+        except TimeoutError:
+            raise MismatchError("nothing came, though a later ask was answered") from None
+
+    async def _message(self, number: int) -> str | bytes | Closed:
+        while isinstance(seen := await self._receive(number), _Answered):
+            pass
+        return seen
+
+    async def _receive(self, number: int) -> str | bytes | Closed | _Answered:
+        seen = await self.connections[number].receive()
+        if not (isinstance(seen, Closed) and self._is_over(number)):
+            self._note(number, seen, is_ours=False)
+        if answers(seen, DOUBT_TOKENS):
+            return _Answered()
+        return seen
+
+    def _difference(self, line: Line, time: int, seen: str | bytes) -> str | None:
+        payload = line.payloads(time)
+        if isinstance(payload, list):
+            whole = b"".join(payload)
+            payload = whole if line.verb.endswith("b") else whole.decode()
+        return difference(payload, seen, self.bindings, exact="=" in line.verb)
+
+
+def _octets(payload: str | bytes) -> bytes:
+    return payload.encode() if isinstance(payload, str) else payload
