@@ -39,7 +39,7 @@ from neffos_codec import (
     encode_handshake,
     parse_wait,
 )
-from neffos_conformance import vectors
+from neffos_conformance.codecs import vectors
 
 FILES = vectors.load_files()
 SCHEMA = vectors.load_schema()

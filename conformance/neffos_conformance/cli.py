@@ -20,8 +20,8 @@ EXIT_BROKEN: Final = 3
 
 COMMANDS: Final = {
     "check": "recordings.check",
-    "codec": "codec",
-    "codec-adapter": "codec_adapter",
+    "codec": "commands.codec",
+    "codec-adapter": "codecs.adapter",
     "decode": "frames",
     "driver": "driver",
     "encode": "frames",
@@ -29,7 +29,7 @@ COMMANDS: Final = {
     "record": "recordings.record",
     "replay": "recordings.replay",
     "serve": "serve",
-    "server": "server",
+    "server": "commands.server",
     "show": "recordings.show",
 }
 """The commands, and the modules that hold them under the name ``<command>_command``."""

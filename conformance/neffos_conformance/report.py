@@ -16,10 +16,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from neffos_codec import COMPILED
-from neffos_conformance.suite.case import Case, Expect, ExpectClosed, Silence
 from neffos_conformance.connection import Closed
-from neffos_conformance.suite.run import Line, Result
 from neffos_conformance.showing import COLOURS, payload_values, short
+from neffos_conformance.suite.case import Case, Expect, ExpectClosed, Silence
+from neffos_conformance.suite.run import Line, Result
 from neffos_conformance.suite.verdict import Verdict
 from neffos_protocol.catalogue import requirement
 

@@ -35,11 +35,11 @@ from neffos_codec import (
     encode,
     parse_wait,
 )
-from neffos_conformance import vectors
-from neffos_conformance.suite.case import server_cases
-from neffos_conformance.codec_adapter import message_values, value_of, wait_values
+from neffos_conformance.codecs import vectors
+from neffos_conformance.codecs.adapter import message_values, value_of, wait_values
 from neffos_conformance.peer import running
 from neffos_conformance.report import show
+from neffos_conformance.suite.case import server_cases
 from neffos_conformance.suite.run import Result, run_cases
 from neffos_conformance.suite.verdict import Verdict
 from peers.deviations import known_of_server

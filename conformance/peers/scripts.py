@@ -36,9 +36,9 @@ from typing import Any, Final
 from neffos_codec import DecodeError, decode
 from neffos_conformance.connection import Closed, Connection
 from neffos_conformance.driving import Driver, OperationError, fields_of
-from neffos_conformance.suite.match import Bindings, difference, fill
 from neffos_conformance.recordings.relay import below
 from neffos_conformance.suite.barrier import BARRIER, BARRIER_TOKEN
+from neffos_conformance.suite.match import Bindings, difference, fill
 
 DEADLINE: Final = 10.0
 """Seconds for a whole script; each takes milliseconds."""

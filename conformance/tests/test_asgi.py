@@ -16,7 +16,6 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from neffos_conformance.application import servers
-from neffos_conformance.suite.case import server_cases
 from neffos_conformance.reference import (
     DialError,
     Limits,
@@ -26,6 +25,7 @@ from neffos_conformance.reference import (
     Server,
     dial,
 )
+from neffos_conformance.suite.case import server_cases
 from neffos_conformance.suite.run import Verdict, run_cases
 from neffos_protocol import Cause, MisuseError, SessionLimits
 

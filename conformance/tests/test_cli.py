@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from neffos_conformance import cli, server
+from neffos_conformance import cli
+from neffos_conformance.commands import server
 from neffos_conformance.recordings.transcript import read_transcript
 
 PROGRAM = Path(sys.executable).with_name("neffos-wire")

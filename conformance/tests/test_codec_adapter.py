@@ -14,13 +14,13 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from neffos_codec import FIELDS, Reason, WaitKind
-from neffos_conformance import vectors
-from neffos_conformance.codec_adapter import (
+from neffos_conformance.codecs import vectors
+from neffos_conformance.codecs.adapter import (
     OPERATIONS,
     answer,
 )
-from neffos_conformance.codec_judging import judge_codec
-from neffos_conformance.codec_questions import questions
+from neffos_conformance.codecs.judging import judge_codec
+from neffos_conformance.codecs.questions import questions
 from neffos_conformance.suite.verdict import Verdict
 
 ROOT = Path(__file__).parents[2]
@@ -287,7 +287,7 @@ def test_a_codec_that_breaks_is_told_and_refuses_nothing(monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("neffos_conformance.codec_adapter.decode", broken)
+    monkeypatch.setattr("neffos_conformance.codecs.adapter.decode", broken)
     assert answer("decode", {"payload": "x"}) == {"error": "ZeroDivisionError()"}
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from neffos_conformance.codec_judging import AdapterError, judge_codec
-from neffos_conformance.codec_questions import questions
+from neffos_conformance.codecs.judging import AdapterError, judge_codec
+from neffos_conformance.codecs.questions import questions
 from neffos_conformance.suite.verdict import Verdict
 
 ROOT = Path(__file__).parents[2]

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from neffos_conformance.suite.case import select, server_cases
 from neffos_conformance.connection import MAX_WAITING_OCTETS, Closed, Connection
+from neffos_conformance.suite.case import select, server_cases
 from neffos_conformance.suite.run import Result, run_case
 from neffos_conformance.suite.verdict import Verdict
 

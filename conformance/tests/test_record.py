@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from neffos_codec import Native
-from neffos_conformance.suite.case import server_cases
 from neffos_conformance.connection import Closed, Connection, DialError
 from neffos_conformance.embedded import embedded_server
 from neffos_conformance.recordings.record import _Judge
 from neffos_conformance.recordings.relay import below, relaying
 from neffos_conformance.recordings.transcript import Damage, Entry, Opened, read_lines
 from neffos_conformance.reference import ReplyError, Server, dial, listening
+from neffos_conformance.suite.case import server_cases
 from neffos_conformance.suite.run import run_cases
 from neffos_conformance.suite.verdict import Verdict
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from neffos_conformance import driving
-from neffos_conformance.suite.case import select, server_cases
 from neffos_conformance.cli import main
 from neffos_conformance.connection import Closed, Connection
 from neffos_conformance.embedded import embedded_server
@@ -31,6 +30,7 @@ from neffos_conformance.recordings.transcript import (
     save,
 )
 from neffos_conformance.reference import ON_NATIVE_MESSAGE, RefusedError, dial
+from neffos_conformance.suite.case import select, server_cases
 from neffos_conformance.suite.run import run_case
 from neffos_protocol import Role
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from neffos_conformance.suite.case import Case, select, server_cases
 from neffos_conformance.embedded import Serve, embedded_server
 from neffos_conformance.mutants import BROKEN_REQUIREMENT, MUTANTS, Mutant
+from neffos_conformance.suite.case import Case, select, server_cases
 from neffos_conformance.suite.run import Result, run_cases, verdict_on_failure
 from neffos_conformance.suite.verdict import Verdict
 from neffos_protocol.catalogue import divergences, requirements

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from neffos_conformance.application import servers
-from neffos_conformance.suite.case import server_cases
 from neffos_conformance.driving import OperationError, UnsupportedError, driving
 from neffos_conformance.peer import running
 from neffos_conformance.reference import NeffosError, dial, listening
+from neffos_conformance.suite.case import server_cases
 from neffos_conformance.suite.run import run_cases
 from neffos_conformance.suite.verdict import Verdict
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from fuzz import session as steps
-from neffos_conformance import vectors
+from neffos_conformance.codecs import vectors
 
 MOST: Final = 2500
 """Octets of a seed: some heads and bodies in the vectors are over the decoder's 1024 and 2048;

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from neffos_conformance.codec_judging import AdapterError, Answered, Judged, judge_codec
+from neffos_conformance.codecs.judging import AdapterError, Answered, Judged, judge_codec
 from neffos_conformance.showing import COLOURS
 from neffos_conformance.suite.verdict import Verdict
 from neffos_protocol.catalogue import requirement

@@ -14,14 +14,14 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from neffos_conformance.suite.case import Case, select, server_cases
 from neffos_conformance.connection import Connection, DialError
 from neffos_conformance.embedded import embedded_server
-from neffos_conformance.suite.features import feature_ids, needed
 from neffos_conformance.recordings.transcript import header, save
 from neffos_conformance.report import prepare_report, report, show, write_report
-from neffos_conformance.suite.run import CASE_DEADLINE, Result, run_cases
 from neffos_conformance.serve import PEER
+from neffos_conformance.suite.case import Case, select, server_cases
+from neffos_conformance.suite.features import feature_ids, needed
+from neffos_conformance.suite.run import CASE_DEADLINE, Result, run_cases
 from neffos_conformance.suite.verdict import Verdict
 
 

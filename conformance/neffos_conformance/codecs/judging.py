@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from jsonschema import Draft202012Validator
 
-from neffos_conformance.codec_questions import Question, agrees, questions
+from neffos_conformance.codecs.questions import Question, agrees, questions
 from neffos_conformance.driving import MADE_UP
 from neffos_conformance.suite.verdict import Verdict, verdict_on
 

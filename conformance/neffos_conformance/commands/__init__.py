@@ -1,0 +1,1 @@
+"""The commands that judge a system under test, and those that tell about the cases."""

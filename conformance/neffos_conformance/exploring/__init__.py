@@ -1,0 +1,1 @@
+"""Exploration of a live peer: random programs, held against the monitor, and made small."""
