@@ -49,6 +49,24 @@ class Case:
         """The letters that its id begins with."""
         return self.id.split("-")[0]
 
+    @property
+    def reach(self) -> int:
+        """Whom it sends something: 0 nobody, 1 connections that it names, 2 everybody there is.
+
+        Cases of different reach must not run at the same time, nor two of the widest: they
+        would hear each other.
+        """
+        said = [line.rest for line in self.lines]
+        return next((reach for reach, mark in _REACHES if any(mark in rest for rest in said)), 0)
+
+
+_REACHES: Final = (
+    (2, ";broadcast-others;"),
+    (2, ";broadcast-all;"),
+    (1, ";broadcast-room;"),
+    (1, ";broadcast-to;"),
+)
+"""The events of the conformance application that reach other connections, as frames hold them."""
 
 SLOW: Final = "slow"
 """The tag of cases that wait for a peer's time limit; they are run only where they are named."""

@@ -8,8 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Mapping,
+    Sequence,
+)
+from contextlib import AsyncExitStack, aclosing, suppress
 from typing import Final
 
 from neffos_conformance.connection import DialError
@@ -45,7 +52,19 @@ CLOSING: Final = frozenset({"TR-12", "TR-13", "TR-16"})
 async def run_cases(
     run: Run, cases: Sequence[Case], *, at_once: int = AT_ONCE
 ) -> AsyncIterator[Result]:
-    """Run the cases and yield each result as it comes."""
+    """Run the cases and yield each result as it comes.
+
+    Those that reach other connections come last: real servers write a broadcast to every
+    connection in some way, one whose handshake is not complete included (DV-2).
+    """
+    for reach, slots in ((0, at_once), (1, at_once), (2, 1)):
+        there = [case for case in cases if case.reach == reach]
+        async with aclosing(_run_together(run, there, slots)) as results:
+            async for result in results:
+                yield result
+
+
+async def _run_together(run: Run, cases: Sequence[Case], at_once: int) -> AsyncGenerator[Result]:
     slots = asyncio.Semaphore(at_once)
 
     async def one(case: Case) -> Result:
