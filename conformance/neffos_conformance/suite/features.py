@@ -30,6 +30,7 @@ class Feature:
         namespaces: the namespaces that need it.
         endpoints: the endpoints that need it, as they stand behind the path of the first.
         headers: the headers of the upgrade request that need it.
+        probe: the script of a conversation that gets an answer where it is there.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Feature:
     namespaces: tuple[str, ...] = ()
     endpoints: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
+    probe: str = ""
 
 
 @cache
@@ -48,6 +50,7 @@ def features() -> tuple[Feature, ...]:
         Feature(
             each.pop("id"),
             each.pop("about"),
+            probe=each.pop("probe"),
             **{name: tuple(values) for name, values in each.items()},
         )
         for each in tomllib.loads(text)["feature"]

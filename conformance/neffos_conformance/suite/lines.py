@@ -43,6 +43,9 @@ to a client under test, which its driver moves:
     1 saw event app news hi          it told its application of this: see SIGHTS
     1 unseen event app news hi       it has not, so far
 
+``<<case>>`` is what no other case has: it goes into whatever others could meet, such as the
+bodies of broadcasts (those without it are taken for somebody else's), and into chosen ids.
+
 ``---`` alone ends what only leads up to the case. This file reads lines and plays none.
 """
 

@@ -104,6 +104,8 @@ def _compare(
 ) -> str | None:
     if isinstance(expected, str) and isinstance(seen, str):
         same = _fits(expected, seen, bindings)
+    elif isinstance(expected, bytes) and isinstance(seen, bytes):
+        same = _fits(expected.decode("latin-1"), seen.decode("latin-1"), bindings)
     else:
         same = expected == seen
     return None if same else f"{name} is {_shown(seen)}, expected {_shown(expected)}"

@@ -10,6 +10,7 @@ from neffos_conformance.recordings.relay import below
 from neffos_conformance.recordings.transcript import Opened
 from neffos_conformance.suite.http import ask
 from neffos_conformance.suite.lines import SAYING, Line, target
+from neffos_conformance.suite.match import fill
 from neffos_conformance.suite.stage import MismatchError, Stage
 
 Act = Callable[[Line, int], Awaitable[None]]
@@ -22,7 +23,7 @@ def acts(stage: Stage, url: str) -> Mapping[str, Act]:
     """Give what to do for each verb, to the server at a URL."""
 
     async def dial(line: Line, _: int) -> None:
-        path, headers = target(line.rest)
+        path, headers = target(str(fill(line.rest, stage.bindings)))
         stage.note(line.connection, Opened(path, headers))
         connection = await Connection.dial(below(url, path), headers)
         stage.connections[line.connection] = connection
@@ -51,7 +52,7 @@ def acts(stage: Stage, url: str) -> Mapping[str, Act]:
 
     async def request(line: Line, *, is_upgrade: bool) -> None:
         method, _, rest = line.rest.partition(" ")
-        path, headers = target(rest)
+        path, headers = target(str(fill(rest, stage.bindings)))
         stage.remark(line.connection, f"{method} {path or '/'}", is_ours=True)
         answer = await ask(below(url, path), method, headers, is_upgrade=is_upgrade)
         stage.remark(line.connection, f"HTTP {answer.status}", is_ours=False)

@@ -81,6 +81,8 @@ class Stage:
         is_shaken: the connections on which the handshake is complete, so that asks are answered.
         closing: what was wrong with how connections ended.
         line: the line that is being played.
+        mark: what stands in the place ``case``: no other case has it, in no run. Broadcasts
+            without it are those of others, and are passed over.
         began: when, on the clock of ``time.perf_counter``.
     """
 
@@ -93,6 +95,7 @@ class Stage:
     is_shaken: set[int] = field(default_factory=set)
     closing: Closing = field(default_factory=Closing)
     line: Line | None = None
+    mark: str = ""
     began: float = field(default_factory=time.perf_counter)
 
     # ---- noting
@@ -335,10 +338,20 @@ class Stage:
             pass
         return seen
 
+    def _is_foreign(self, seen: str | bytes | Closed) -> bool:
+        """Say whether this is a broadcast that another case, or the peer itself, has made."""
+        if not self.mark or isinstance(seen, Closed):
+            return False
+        octets = _octets(seen, "surrogateescape")
+        is_news = octets.startswith(_BROADCAST) and _NEWS in octets
+        return is_news and self.mark.encode() not in octets
+
     async def _receive(self, number: int) -> str | bytes | Closed | _Answered:
         seen = await self.connections[number].receive()
         if not (isinstance(seen, Closed) and self._is_over(number)):
             self._note(number, seen, is_ours=False)
+        if self._is_foreign(seen):
+            return await self._receive(number)
         if answers(seen, DOUBT_TOKENS):
             return _Answered()
         return seen
@@ -351,5 +364,10 @@ class Stage:
         return difference(payload, seen, self.bindings, exact="=" in line.verb)
 
 
-def _octets(payload: str | bytes) -> bytes:
-    return payload.encode() if isinstance(payload, str) else payload
+_BROADCAST: Final = b";app;"
+_NEWS: Final = b";news;0;0;"
+"""What every broadcast of the conformance application holds."""
+
+
+def _octets(payload: str | bytes, errors: str = "strict") -> bytes:
+    return payload.encode("utf-8", errors) if isinstance(payload, str) else payload
