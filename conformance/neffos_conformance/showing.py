@@ -20,15 +20,19 @@ SHOWN: Final = 160
 """Characters of a payload on the terminal."""
 
 
-def short(payload: str | bytes, size: int | None = None) -> str:
-    """Give a payload on one line, cut where it is long; ``size`` is that of the whole."""
+def short(payload: str | bytes, size: int | None = None, *, shown: int = SHOWN) -> str:
+    """Give a payload on one line, cut where it is long.
+
+    Args:
+        payload: the payload, or its beginning.
+        size: that of the whole.
+        shown: characters that are shown.
+    """
     whole = len(payload) if size is None else size
-    shown = repr(payload) if isinstance(payload, str) else f"binary {payload!r}"
-    return (
-        shown
-        if len(shown) <= SHOWN and whole == len(payload)
-        else (f"{shown[:SHOWN]}… ({whole} in all)")
-    )
+    text = repr(payload) if isinstance(payload, str) else f"binary {payload!r}"
+    if len(text) <= shown and whole == len(payload):
+        return text
+    return f"{text[:shown]}… ({whole} in all)"
 
 
 def payload_values(payload: str | bytes) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""What a run found: on the terminal, and as JSON, JUnit XML, Markdown and a page."""

@@ -1,0 +1,323 @@
+"""What every form of a report says, before any of them says it: orders, sums and sentences.
+
+This module knows no form. What peers said leaves it either as it was, to be put into a form that
+has a place for anything, or as text in which everything can be seen.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Final
+
+from neffos_codec import COMPILED
+from neffos_conformance.connection import Closed
+from neffos_conformance.recordings.sequence import visible
+from neffos_conformance.recordings.transcript import KEPT_HEADERS, Opened
+from neffos_conformance.showing import SHOWN, short
+from neffos_conformance.suite.case import ROLES, Case, cases_of
+from neffos_conformance.suite.deviations import Deviation
+from neffos_conformance.suite.judgement import Judgement
+from neffos_conformance.suite.result import Noted, Remark, Result
+from neffos_conformance.suite.verdict import Verdict
+from neffos_protocol.catalogue import Requirement, requirement, requirements
+
+SUITE: Final = "neffos-wire"
+"""The package that holds the suite."""
+
+GRAVITY: Final = (
+    Verdict.FAIL,
+    Verdict.ERROR,
+    Verdict.NON_STRICT,
+    Verdict.INFORMATIONAL,
+    Verdict.UNSUPPORTED,
+    Verdict.PASS,
+)
+"""The verdicts, the gravest first."""
+
+TOLD: Final = 2_000
+"""Characters of a sentence or a header that a peer has had a part in: more than any is long."""
+
+
+# -------------------------------------------------------------------- results
+
+
+def gravest(verdicts: Iterable[Verdict]) -> Verdict | None:
+    """Give the gravest of some verdicts; ``None`` where there are none.
+
+    A pass weighs more than an unsupported: something was shown.
+    """
+    there = set(verdicts)
+    order = (*GRAVITY[:4], Verdict.PASS, Verdict.UNSUPPORTED)
+    return next((each for each in order if each in there), None)
+
+
+def by_gravity(results: Iterable[Result]) -> list[Result]:
+    """Give the results with the gravest first, and otherwise as they come."""
+    return sorted(results, key=lambda result: GRAVITY.index(result.verdict))
+
+
+def open_ends(judgement: Judgement) -> dict[tuple[str, str, Verdict], list[str]]:
+    """Give the ids of the cases in which a connection was ended wrongly, by what was wrong.
+
+    The keys are the requirement, the explanation and the verdict on it.
+    """
+    found: dict[tuple[str, str, Verdict], list[str]] = {}
+    for result in judgement.results:
+        closing = result.closing
+        if closing.explanation:
+            key = (closing.requirement, closing.explanation, closing.verdict)
+            found.setdefault(key, []).append(result.case.id)
+    return found
+
+
+def unsupported(judgement: Judgement) -> dict[str, list[str]]:
+    """Give the ids of the cases that were not run, by why."""
+    found: dict[str, list[str]] = {}
+    for result in judgement.results:
+        if result.verdict is Verdict.UNSUPPORTED:
+            found.setdefault(result.explanation, []).append(result.case.id)
+    return found
+
+
+def deviations(judgement: Judgement) -> list[tuple[Result, Deviation]]:
+    """Give the results that a known deviation accounts for, with it."""
+    return [
+        (result, judgement.known[result.case.id])
+        for result in judgement.results
+        if result.case.id in judgement.known
+    ]
+
+
+def by_family(judgement: Judgement) -> dict[str, Counter[Verdict]]:
+    """Give how many cases of each family came to each verdict, in the order of the cases."""
+    found: dict[str, Counter[Verdict]] = {}
+    for result in judgement.results:
+        found.setdefault(result.case.family, Counter())[result.verdict] += 1
+    return found
+
+
+def by_closing(judgement: Judgement) -> Counter[Verdict]:
+    """Give how many cases came to each verdict on how connections were ended."""
+    return Counter(
+        result.closing.verdict
+        for result in judgement.results
+        if result.verdict is not Verdict.UNSUPPORTED
+    )
+
+
+def again(judgement: Judgement, case: Case) -> str:
+    """Give the command line that runs one case again."""
+    return f"{visible(judgement.command)} --case {case.id}"
+
+
+# -------------------------------------------------------------------- requirements
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a run says of one requirement.
+
+    Attributes:
+        requirement: the requirement.
+        verdict: the gravest of its cases, and of the ends of connections that were judged by it;
+            ``None`` where no case that was selected is about it.
+        cases: the ids of its cases that were selected.
+        is_exercised: one of them ran to its end.
+    """
+
+    requirement: Requirement
+    verdict: Verdict | None
+    cases: tuple[str, ...]
+    is_exercised: bool
+
+
+def standings(judgement: Judgement) -> list[Standing]:
+    """Give what the run says of each requirement that can be seen in such a system."""
+    verdicts: dict[str, list[Verdict]] = {}
+    cases: dict[str, list[str]] = {}
+    for result in judgement.results:
+        for id_ in result.case.requirements:
+            verdicts.setdefault(id_, []).append(result.verdict)
+            cases.setdefault(id_, []).append(result.case.id)
+        if result.closing.requirement:
+            verdicts.setdefault(result.closing.requirement, []).append(result.closing.verdict)
+    exercised = judgement.exercised()
+    return [
+        Standing(each, gravest(verdicts.get(id_, ())), tuple(cases.get(id_, ())), id_ in exercised)
+        for id_, each in judgement.testable().items()
+    ]
+
+
+def sentence(id_: str) -> str:
+    """Give a requirement's text on one line."""
+    return " ".join(requirement(id_).text.split())
+
+
+# -------------------------------------------------------------------- the run
+
+
+def cases_there(judgement: Judgement) -> int:
+    """Give how many cases there are for the role, selected or not."""
+    if judgement.role in ROLES:
+        return max(len(cases_of(judgement.role)), len(judgement.results))
+    return len(judgement.results)
+
+
+def peer_name(peer: Mapping[str, str]) -> str:
+    """Give what is known of the system under test, in a few words."""
+    named = " ".join(peer[key] for key in ("peer", "version") if peer.get(key))
+    rest = [f"{key} {value}" for key, value in peer.items() if key not in ("peer", "version")]
+    return told(", ".join(part for part in (named, *rest) if part)) or "unknown"
+
+
+def exercised_share(judgement: Judgement) -> tuple[int, int]:
+    """Give how many of the testable requirements were exercised, and how many there are."""
+    testable = judgement.testable()
+    return len(judgement.exercised() & testable.keys()), len(testable)
+
+
+def share_sentence(judgement: Judgement) -> str:
+    """Say how much of what can be tested was."""
+    exercised, testable = exercised_share(judgement)
+    percent = f" ({100 * exercised // testable} %)" if testable else ""
+    return f"{exercised} of {testable} testable requirements exercised{percent}"
+
+
+def cases_sentence(judgement: Judgement) -> str:
+    """Say how many of the cases were selected, and by what."""
+    there, selected = cases_there(judgement), len(judgement.results)
+    by = f", selected by {told(', '.join(judgement.selection))}" if judgement.selection else ""
+    return f"{selected} of {there} cases{by}" if selected != there or by else f"all {there} cases"
+
+
+def outcome(judgement: Judgement) -> str:
+    """Say in a sentence how the run went."""
+    counts = judgement.counts()
+    parts = [f"{counts[each]} {each.value}" for each in GRAVITY if counts[each]]
+    if judgement.known:
+        parts.append(f"{len(judgement.known)} of them known")
+    word = "failed" if judgement.has_failed() else "passed"
+    return f"{word}: {', '.join(parts) or 'no case was run'}"
+
+
+def provenance(judgement: Judgement) -> list[tuple[str, str]]:
+    """Give what one has to know to read the results, as pairs of a name and a text to show."""
+    features = judgement.features
+    listed = ", ".join(sorted(features)) if features else "none"
+    return [
+        ("suite", f"{SUITE} {version(SUITE)}"),
+        ("catalogue", f"{len(requirements())} requirements, {cases_there(judgement)} cases"),
+        ("role", judgement.role),
+        ("subject", told(judgement.subject)),
+        ("peer", peer_name(judgement.peer)),
+        ("cases", cases_sentence(judgement)),
+        ("requirements", share_sentence(judgement)),
+        ("features", "not asked for" if features is None else told(listed)),
+        ("started", judgement.started.isoformat(timespec="seconds")),
+        ("took", f"{judgement.seconds:.2f} s"),
+        ("command", told(judgement.command)),
+        ("Python", f"{platform.python_version()}, codec {'' if COMPILED else 'not '}compiled"),
+        ("platform", platform.platform()),
+    ]
+
+
+# -------------------------------------------------------------------- what went by
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that went by, or the line at which nothing did.
+
+    Attributes:
+        time: seconds since the case began.
+        connection: its number.
+        from_client: the direction.
+        text: what it was, on one line, fit to be shown.
+        leads_up: it only leads up to what the case is about.
+        is_failing: it is what failed.
+        is_missing: nothing went by here; the text is the line that was not kept.
+    """
+
+    time: float
+    connection: int
+    from_client: bool
+    text: str
+    leads_up: bool = False
+    is_failing: bool = False
+    is_missing: bool = False
+
+
+def steps(result: Result, *, shown: int = SHOWN) -> list[Step]:
+    """Give what went by in a case, with what failed marked.
+
+    Args:
+        result: what came of the case.
+        shown: characters of a payload.
+    """
+    lines = {line.number: line for line in result.case.lines}
+    failing = failing_entry(result)
+    found = [
+        Step(
+            each.time,
+            each.connection,
+            each.from_client,
+            content_text(each, shown),
+            leads_up=each.line in lines and lines[each.line].leads_up,
+            is_failing=number == failing,
+        )
+        for number, each in enumerate(result.exchange)
+    ]
+    line = lines.get(result.line)
+    if line is not None and failing is None:
+        before = [number for number, each in enumerate(result.exchange) if each.line <= line.number]
+        place = before[-1] + 1 if before else 0
+        time = found[place - 1].time if place else 0.0
+        from_client = result.case.role == "client"
+        text = f"not kept: {visible(str(line))[:TOLD]}"
+        missing = Step(time, line.connection, from_client, text, is_failing=True, is_missing=True)
+        found.insert(place, missing)
+    return found
+
+
+def failing_entry(result: Result) -> int | None:
+    """Give which entry of the exchange failed: the last of the other side at the failing line.
+
+    ``None`` where nothing came at that line, or no line failed.
+    """
+    by_client = result.case.role == "client"
+    for number in reversed(range(len(result.exchange)) if result.line else ()):
+        each = result.exchange[number]
+        if each.line == result.line and each.from_client == by_client:
+            return number
+    return None
+
+
+def content_text(noted: Noted, shown: int = SHOWN) -> str:
+    """Give what went by, on one line, fit to be shown."""
+    match noted.content:
+        case Opened() as opened:
+            headers = "".join(f" {name}: {value}" for name, value in kept_headers(opened).items())
+            return told(f"opens {opened.path or '/'}{headers}")
+        case Closed() | Remark() as other:
+            return told(str(other))
+        case payload:
+            return short(payload, shown=shown)
+
+
+def kept_headers(opened: Opened) -> dict[str, str]:
+    """Give the headers of a request that steer the conversation; others may be secrets."""
+    return {
+        name: value
+        for name, value in opened.headers.items()
+        if name.lower().startswith(KEPT_HEADERS)
+    }
+
+
+def told(text: str) -> str:
+    """Give a text of which a peer may be the author: bounded, and all of it can be seen."""
+    text = text if len(text) <= TOLD else text[:TOLD] + "…"
+    return visible(text)
