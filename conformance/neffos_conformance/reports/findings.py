@@ -296,6 +296,20 @@ def failing_entry(result: Result) -> int | None:
     return None
 
 
+def selected(count: int, limit: int, wanted: int | None = None) -> list[int]:
+    """Give the numbers of those that are shown where not all are: from both ends, and a wanted one.
+
+    Args:
+        count: how many there are.
+        limit: how many are shown, beside the wanted one.
+        wanted: one to be shown in any case.
+    """
+    if count <= limit:
+        return list(range(count))
+    numbers = {*range(limit - limit // 2), *range(count - limit // 2, count)}
+    return sorted(numbers | ({wanted} if wanted is not None else set()))
+
+
 def content_text(noted: Noted, shown: int = SHOWN) -> str:
     """Give what went by, on one line, fit to be shown."""
     match noted.content:

@@ -30,6 +30,7 @@ from neffos_conformance.reports.findings import (
     deviations,
     open_ends,
     peer_name,
+    selected,
     sentence,
     share_sentence,
     steps,
@@ -228,19 +229,13 @@ def _show_steps(sheet: _Sheet, result: Result, *, verbose: bool) -> None:
     grid.add_column(justify="right", no_wrap=True)
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold", ratio=1)
-    shown = list(enumerate(found))
-    if not verbose and len(found) > MAX_STEPS:
-        half = MAX_STEPS // 2
-        # What failed may stand in the middle, before a goodbye on many connections.
-        shown = [
-            each for each in shown if not half <= each[0] < len(found) - half or each[1].is_failing
-        ]
+    failing = next((number for number, step in enumerate(found) if step.is_failing), None)
     before = -1
-    for number, step in shown:
+    for number in selected(len(found), len(found) if verbose else MAX_STEPS, failing):
         if number > before + 1:
             grid.add_row("", "", "", sheet.text((f"… {number - before - 1} more …", "dim")))
         before = number
-        _add_step(sheet, grid, step, _bold(result), are_many=are_many)
+        _add_step(sheet, grid, found[number], _bold(result), are_many=are_many)
     sheet.console.print(grid)
 
 
