@@ -14,6 +14,10 @@ connection, a verb, and what goes with it:
     1 <= text                        the server says this to the byte; so 1 <=b, 1 >= and 1 >=b
     1 <* text                        so do further lines with <* below it, in any order; 1 <*b,
                                      1 >* and 1 >*b likewise
+    1 <? text                        the server may say this, and then what the lines with <? below
+                                     it say, but nothing else before it answers a barrier; 1 <?b,
+                                     1 >? and 1 >?b likewise
+    1 closed?                        a last line of those: or it ends the connection
     1 raw 8180                       the suite sends these octets, in hex, as they are
     1 quiet                          the other says nothing before it answers a barrier
     1 x100 > $<<#>>;app;;e;0;0;      a line a hundred times, with the number of the time
@@ -90,7 +94,13 @@ MAX_TIMES: Final = 100_000
 SAYING: Final = frozenset(
     side + form + kind
     for side in "<>"
-    for form, kinds in (("", ("", "b", "t")), ("/", ("", "b")), ("=", ("", "b")), ("*", ("", "b")))
+    for form, kinds in (
+        ("", ("", "b", "t")),
+        ("/", ("", "b")),
+        ("=", ("", "b")),
+        ("*", ("", "b")),
+        ("?", ("", "b")),
+    )
     for kind in kinds
 )
 """The verbs with which somebody says something: who, how it is sent or compared, which kind."""
@@ -98,8 +108,13 @@ SAYING: Final = frozenset(
 OPENING: Final = frozenset({"dial", "handshake", "app"})
 """The verbs that open a connection; at the head of a case they only lead up to it."""
 
+MAY_END: Final = "closed?"
+"""The verb that lets the other side end the connection in place of what it may say."""
+
 BOTH: Final = (
-    SAYING | OPENING | {"raw", "quiet", "close", "cut", "stall", "resume", "closed", "has", "lacks"}
+    SAYING
+    | OPENING
+    | {"raw", "quiet", "close", "cut", "stall", "resume", "closed", MAY_END, "has", "lacks"}
 )
 VERBS: Final[Mapping[str, frozenset[str]]] = {
     "server": BOTH | {"http", "upgrade", "status"},
@@ -138,6 +153,11 @@ class Line:
     def __str__(self) -> str:
         times = f"x{self.times} " if self.times > 1 else ""
         return f"{self.connection} {times}{self.verb} {self.rest}".rstrip()
+
+    @property
+    def is_optional(self) -> bool:
+        """Whether it says what may happen, and need not."""
+        return "?" in self.verb
 
     @property
     def is_from_client(self) -> bool:

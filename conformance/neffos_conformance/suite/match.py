@@ -4,7 +4,7 @@ Frames are compared by their fields, since two payloads can say the same; everyt
 it stands. What stands between ``<<`` and ``>>`` is a place:
 
     <<name>>         one or more characters that the peer chooses; the same name later is the same
-    <<name:kind>>    likewise, of a form: see ``KINDS``
+    <<name:kind>>    likewise, of a form: see ``KINDS``; ``other`` is none that was seen before
     <<*1000 ab>>     "ab", a thousand times
     <<\r\n>>         characters by their escapes, as in Python
 """
@@ -23,9 +23,12 @@ KINDS: Final[Mapping[str, str]] = {
     "client-token": r"\$.+",
     "server-token": r"(?![$#])(?!neffos\(0x).+",
     "any": r".*",
+    "other": r".+",
 }
 """The forms of what a peer chooses, as regular expressions: tokens by who makes them (AR-2,
-AR-3, AR-4, SX-1), and what may be empty."""
+AR-3, AR-4, SX-1), what may be empty, and what no place has held before."""
+
+_OTHER: Final = "other"
 
 _CHOSEN: Final = re.compile(r"<<([a-z_0-9]+)(?::([a-z-]+))?>>")
 _REPEATED: Final = re.compile(r"<<\*(\d+) ([^>]+)>>")
@@ -121,6 +124,7 @@ def _fits(expected: str, seen: str, bindings: Bindings) -> bool:
     pattern = ""
     end = 0
     named: set[str] = set()
+    others: set[str] = set()
     for place in _CHOSEN.finditer(expected):
         name, kind = place.groups()
         pattern += re.escape(expected[end : place.start()])
@@ -131,9 +135,11 @@ def _fits(expected: str, seen: str, bindings: Bindings) -> bool:
         else:
             pattern += f"(?P<{name}>{KINDS[kind] if kind else '.+'})"
             named.add(name)
+            if kind == _OTHER:
+                others.add(name)
         end = place.end()
     found = re.fullmatch(pattern + re.escape(expected[end:]), seen, re.DOTALL)
-    if found is None:
+    if found is None or any(found[name] in bindings.values() for name in others):
         return False
     bindings.update(found.groupdict())
     return True

@@ -30,7 +30,7 @@ from neffos_conformance.driving import (
 from neffos_conformance.suite import client_role, server_role
 from neffos_conformance.suite.case import Case
 from neffos_conformance.suite.client_role import Doing, Moved, awaiting
-from neffos_conformance.suite.lines import Line
+from neffos_conformance.suite.lines import MAY_END, Line
 from neffos_conformance.suite.result import Result
 from neffos_conformance.suite.stage import MismatchError, Patience, Stage
 from neffos_conformance.suite.verdict import Verdict, verdict_on
@@ -170,6 +170,12 @@ async def _play(case: Case, stage: Stage, acts: Mapping[str, Act]) -> None:
             while lines and (lines[0].connection, lines[0].verb[1:2]) == (line.connection, "*"):
                 group.append(lines.pop(0))
             await stage.hear_any(group)
+            continue
+        if line.verb == MAY_END or (line.is_optional and not stage.is_ours(line)):
+            group = [line]
+            while lines and lines[0].is_optional and lines[0].connection == line.connection:
+                group.append(lines.pop(0))
+            await stage.hear_maybe(group)
             continue
         for number in range(1, line.times + 1):
             await acts[line.verb](line, number)

@@ -23,7 +23,7 @@ from neffos_conformance.suite.barrier import (
     answers,
 )
 from neffos_conformance.suite.case import Role
-from neffos_conformance.suite.lines import Line
+from neffos_conformance.suite.lines import MAY_END, Line
 from neffos_conformance.suite.match import Bindings, difference, fill, unfill
 from neffos_conformance.suite.result import Closing, Noted, Remark
 from neffos_conformance.suite.verdict import verdict_on
@@ -184,18 +184,38 @@ class Stage:
         Raises:
             MismatchError: something does.
         """
-        number = line.connection
-        barrier = BARRIERS[self.role]
-        self.note(number, barrier)
-        await self.connections[number].send(barrier)
-        seen = await self._receive(number)
-        while isinstance(seen, _Answered):
-            seen = await self._receive(number)
+        seen = await self._barrier(line.connection)
         if isinstance(seen, Closed):
             raise MismatchError(f"nothing was to come, but the connection was {seen}", str(seen))
         if not answers(seen, BARRIER_TOKENS):
             told = self.stable(short(seen))
             raise MismatchError(f"nothing was to come, but {told} came", told)
+
+    async def hear_maybe(self, lines: list[Line]) -> None:
+        """Receive what several lines say, in their order, as far as it comes, and nothing else.
+
+        Raises:
+            MismatchError: something else comes before the answer to an ask that is sent now.
+        """
+        number = lines[0].connection
+        left = iter(lines)
+        seen = await self._barrier(number)
+        while not isinstance(seen, Closed):
+            if answers(seen, BARRIER_TOKENS):
+                return
+            if all(each.verb == MAY_END or self._difference(each, 1, seen) for each in left):
+                told = self.stable(short(seen))
+                raise MismatchError(f"none of what may still come is {told}", told)
+            seen = await self._message(number)
+        if lines[-1].verb != MAY_END:
+            raise MismatchError(f"the connection was {seen}", str(seen))
+
+    async def _barrier(self, number: int) -> str | bytes | Closed:
+        """Ask for the answer that ends a silence, and receive the first thing that comes."""
+        barrier = BARRIERS[self.role]
+        self.note(number, barrier)
+        await self.connections[number].send(barrier)
+        return await self._message(number)
 
     async def raw(self, line: Line, _: int) -> None:
         """Send octets as they are."""

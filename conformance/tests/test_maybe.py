@@ -1,0 +1,77 @@
+"""What a peer may say and need not, in the language of cases."""
+
+import asyncio
+
+import pytest
+
+from neffos_conformance.embedded import Serve, embedded_server
+from neffos_conformance.suite.case import Case
+from neffos_conformance.suite.lines import read_script
+from neffos_conformance.suite.match import difference
+from neffos_conformance.suite.run import run_server_case
+from neffos_conformance.suite.verdict import Verdict
+
+SAID = """
+1 app
+1 > $1;app;;echo;0;0;one
+1 > $2;app;;echo;0;0;two
+"""
+
+
+def played(script: str, serve=None) -> tuple[Verdict, str]:
+    async def run() -> tuple[Verdict, str]:
+        async with embedded_server(distort=serve) as url:
+            case = Case("AR-7.1", "", ("AR-7",), "server", read_script(script, "server"))
+            result = await run_server_case(url, case)
+            return result.verdict, result.explanation
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "1 <? $1;app;;echo;0;0;one\n1 <? $2;app;;echo;0;0;two",
+        "1 <? $0;;;;;;\n1 <? $1;app;;echo;0;0;one\n1 <? $2;app;;echo;0;0;two\n1 <? $3;;;;;;",
+        "1 < $1;app;;echo;0;0;one\n1 <? $2;app;;echo;0;0;two\n1 closed?",
+    ],
+)
+def test_what_may_come_comes_in_its_order_or_not(said):
+    assert played(SAID + said) == (Verdict.PASS, "")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "1 <? $2;app;;echo;0;0;two\n1 <? $1;app;;echo;0;0;one",
+        "1 <? $1;app;;echo;0;0;one",
+    ],
+)
+def test_nothing_else_may_come(said):
+    verdict, explanation = played(SAID + said)
+    assert verdict is Verdict.FAIL
+    assert explanation == "none of what may still come is '$2;app;;echo;0;0;two'"
+
+
+def ending(serve: Serve) -> Serve:
+    def wrong(payload):
+        if "two" in str(payload):
+            raise RuntimeError("on purpose")
+        return serve(payload)
+
+    return wrong
+
+
+def test_an_end_may_come_where_it_is_said():
+    said = SAID + "1 <? $1;app;;echo;0;0;one"
+    assert played(f"{said}\n1 closed?", ending) == (Verdict.PASS, "")
+    verdict, explanation = played(said, ending)
+    assert verdict is Verdict.FAIL
+    assert explanation.startswith("the connection was closed")
+
+
+def test_a_place_can_ask_for_what_was_not_seen_before():
+    bindings = {"first": "17"}
+    assert difference("<<second:other>>;;;;0;0;", "17;;;;0;0;", dict(bindings))
+    assert difference("<<second:other>>;;;;0;0;", "18;;;;0;0;", bindings) is None
+    assert bindings["second"] == "18"
