@@ -335,3 +335,48 @@ def told(text: str) -> str:
     """Give a text of which a peer may be the author: bounded, and all of it can be seen."""
     text = text if len(text) <= TOLD else text[:TOLD] + "…"
     return visible(text)
+
+
+# -------------------------------------------------------------------- plain text
+
+DRAWN: Final = 40
+"""Lines of a case's traffic in a report that is read from top to bottom."""
+
+
+def drawn(result: Result) -> list[str]:
+    """Give what went by as lines of plain text, with what failed marked."""
+    found = steps(result)
+    are_many = len({step.connection for step in found}) > 1
+    failing = next((number for number, step in enumerate(found) if step.is_failing), None)
+    lines = []
+    before = -1
+    for number in selected(len(found), DRAWN, failing):
+        if number > before + 1:
+            lines.append(f"  … {number - before - 1} more …")
+        before = number
+        step = found[number]
+        mark = "✗" if step.is_failing else " "
+        arrow = "   " if step.is_missing else "──►" if step.from_client else "◄──"
+        connection = f" {step.connection}" if are_many else ""
+        lines.append(f"{mark} {step.time * 1000:8.1f} ms{connection} {arrow} {step.text}")
+    return lines
+
+
+def account(result: Result) -> list[str]:
+    """Give what went by, what was expected, what was seen, and what is wrong, as lines of text."""
+    lines = drawn(result)
+    if result.case.why:
+        lines.append(f"why       {result.case.why}")
+    if result.expected:
+        lines += [
+            f"expected  {told(result.expected)}",
+            f"seen      {told(result.seen) or 'nothing'}",
+        ]
+    if result.explanation:
+        lines.append(f"so        {told(result.explanation)}")
+    closing = result.closing
+    if closing.explanation and closing.explanation != result.explanation:
+        lines.append(
+            f"closing   {closing.requirement}, {closing.verdict.value}: {told(closing.explanation)}"
+        )
+    return lines
