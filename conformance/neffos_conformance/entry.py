@@ -5,7 +5,17 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-NEEDED: Final = ("click", "h11", "ijson", "jinja2", "jsonschema", "orjson", "rich", "websockets")
+NEEDED: Final = (
+    "click",
+    "h11",
+    "ijson",
+    "jinja2",
+    "jsonschema",
+    "junitparser",
+    "orjson",
+    "rich",
+    "websockets",
+)
 """What the suite needs beside the codec."""
 
 
