@@ -233,6 +233,8 @@ class Connection:
 
     async def send_raw(self, octets: bytes) -> None:
         """Send octets as they are, whatever WebSocket makes of them."""
+        if self._protocol.close_rcvd or self._writer.is_closing():
+            return  # nobody reads them
         self._writer.write(octets)
         with contextlib.suppress(OSError):
             await self._writer.drain()

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Final
+from urllib.parse import unquote
 
 from neffos_codec import DecodeError, decode
 from neffos_conformance.suite.case import Case
-from neffos_conformance.suite.lines import OPENING, SAYING, target
+from neffos_conformance.suite.lines import SAYING, named
 from neffos_protocol.events import Change
 from neffos_protocol.names import CHANGE_OF
 
@@ -76,12 +77,11 @@ def needed(case: Case) -> frozenset[str]:
     events, namespaces, others = set[str](), set[str](), set[str]()
     endpoints, headers = set[str](), set[str]()
     for line in case.lines:
-        if line.verb in OPENING:
-            path, named = target(line.rest)
-            endpoints.add(path.partition("?")[0])
-            headers |= named.keys()
-            if URL_HEADER in path.lower():
-                others.add("url-headers")
+        path, wanted = named(line)
+        endpoints.add(path.partition("?")[0])
+        headers |= wanted.keys()
+        if URL_HEADER in unquote(path).lower():
+            others.add("url-headers")
         if line.verb not in SAYING:
             continue
         payload = line.payloads()

@@ -40,6 +40,10 @@ class Answer:
     headers: tuple[tuple[str, str], ...]
 
 
+class NoAnswerError(Exception):
+    """The server was reached, and gave no answer of HTTP."""
+
+
 async def ask(url: str, method: str, headers: Mapping[str, str], *, is_upgrade: bool) -> Answer:
     """Send a request and read the head of its answer.
 
@@ -50,7 +54,8 @@ async def ask(url: str, method: str, headers: Mapping[str, str], *, is_upgrade: 
         is_upgrade: whether the request asks for an upgrade.
 
     Raises:
-        DialError: there was no answer of HTTP.
+        DialError: the server could not be reached.
+        NoAnswerError: it could, and did not answer.
     """
     parts = urlsplit(url)
     is_secure = parts.scheme == "wss"
@@ -77,7 +82,7 @@ async def ask(url: str, method: str, headers: Mapping[str, str], *, is_upgrade: 
         writer.write(request)
         return await _head(reader, method)
     except (OSError, h11.RemoteProtocolError) as error:
-        raise DialError(f"no answer of HTTP to {method}: {error}") from error
+        raise NoAnswerError(f"there was no answer of HTTP to {method}") from error
     finally:
         writer.transport.abort()
         with suppress(OSError):

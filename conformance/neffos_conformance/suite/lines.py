@@ -18,19 +18,22 @@ connection, a verb, and what goes with it:
                                      it say, but nothing else before it answers a barrier; 1 <?b,
                                      1 >? and 1 >?b likewise
     1 closed?                        a last line of those: or it ends the connection
-    1 raw 8180                       the suite sends these octets, in hex, as they are
+    1 raw 81<<*9 00>>                the suite sends these octets, in hex, as they are
     1 quiet                          the other says nothing before it answers a barrier
+    1 fewer 100 text                 it says this fewer than a hundred times before that, whatever
+                                     else it says, or ends the connection
     1 x100 > $<<#>>;app;;e;0;0;      a line a hundred times, with the number of the time
     1 close 1000                     the suite ends the connection with this code
     1 cut                            the suite ends TCP
     1 stall      1 resume            the suite stops reading, and begins again
     1 closed 1000                    the other ends it: with this code, "none" without a close
-                                     frame, "any" however it likes
+                                     frame, "some" with one, "any" however it likes
     1 closed 1008!                   likewise, and the code is what this is about
     1 has Name: value                the other's HTTP headers hold this; 1 lacks Name
 
 to a server under test:
 
+    1 enter /path Name: value        as handshake, but it is tried until the server lets it in
     1 http HEAD /path Name: value    a request that asks for no upgrade
     1 upgrade GET / Name: v | -Host  a request for an upgrade, with and without these headers
     1 status 4xx                     the answer to it
@@ -108,16 +111,20 @@ SAYING: Final = frozenset(
 OPENING: Final = frozenset({"dial", "handshake", "app"})
 """The verbs that open a connection; at the head of a case they only lead up to it."""
 
+ASKING: Final = frozenset({"enter", "http", "upgrade"})
+"""The other verbs that come with a path and headers; the last two have a method before them."""
+
 MAY_END: Final = "closed?"
 """The verb that lets the other side end the connection in place of what it may say."""
 
 BOTH: Final = (
     SAYING
     | OPENING
-    | {"raw", "quiet", "close", "cut", "stall", "resume", "closed", MAY_END, "has", "lacks"}
+    | {"raw", "quiet", "fewer", "close", "cut", "stall", "resume", "closed", MAY_END}
+    | {"has", "lacks"}
 )
 VERBS: Final[Mapping[str, frozenset[str]]] = {
-    "server": BOTH | {"http", "upgrade", "status"},
+    "server": BOTH | {"enter", "http", "upgrade", "status"},
     "client": BOTH | {"refuse", "head", "do", "did", "failed", "saw", "unseen"},
 }
 """The verbs by the role of the system under test."""
@@ -163,6 +170,10 @@ class Line:
     def is_from_client(self) -> bool:
         """Whether it is the client that says something."""
         return self.verb.startswith(">")
+
+    def octets(self, time: int = 1) -> bytes:
+        """Give what is sent as it is."""
+        return bytes.fromhex(expand(self.rest.replace("<<#>>", str(time))))
 
     def payloads(self, time: int = 1) -> str | bytes | list[bytes]:
         """Give what is said, with places as they stand; a list of fragments where it is cut.
@@ -226,9 +237,18 @@ def _read_line(number: int, text: str, role: str, *, leads_up: bool = False) -> 
         raise ScriptError(f"line {number}: {text[:80]!r} does not begin with a connection's number")
     if verb not in VERBS[role]:
         raise ScriptError(f"line {number}: {text[:80]!r}: there is no {verb!r} for a {role}")
+    if verb == "fewer" and not rest.partition(" ")[0].isdigit():
+        raise ScriptError(f"line {number}: {text[:80]!r}: fewer than how many?")
     if not 0 < times <= MAX_TIMES:
         raise ScriptError(f"line {number}: {text[:80]!r}: from 1 to {MAX_TIMES} times")
     return Line(number, int(connection), verb, rest, times, leads_up)
+
+
+def named(line: Line) -> tuple[str, dict[str, str]]:
+    """Give the path and the headers that a line names, if it can name any."""
+    if line.verb in OPENING or line.verb == "enter":
+        return target(line.rest)
+    return target(line.rest.partition(" ")[2]) if line.verb in ASKING else ("", {})
 
 
 def target(rest: str) -> tuple[str, dict[str, str]]:

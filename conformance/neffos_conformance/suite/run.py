@@ -129,7 +129,9 @@ async def _judge(case: Case, result: Result, stage: Stage, acts: Mapping[str, Ac
         _fail(result, stage, str(mismatch), mismatch.seen)
     except DriverEndedError as error:
         _fail(result, stage, f"the client ended with its driver: {error}", "its end")
-    except (DialError, DriverError, OperationError) as error:
+    except DialError as error:
+        _fail(result, stage, str(error))
+    except (DriverError, OperationError) as error:
         result.verdict, result.explanation = Verdict.ERROR, str(error)
         result.line = stage.line.number if stage.line else 0
     except UnsupportedError as error:
@@ -185,6 +187,7 @@ def _common(stage: Stage) -> Mapping[str, Act]:
     return {
         "raw": stage.raw,
         "quiet": stage.quiet,
+        "fewer": stage.fewer,
         "close": stage.end,
         "cut": stage.cut,
         "stall": stage.stall,

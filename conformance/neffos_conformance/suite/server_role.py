@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from neffos_conformance.connection import Connection
+from neffos_conformance.connection import Connection, DialError
 from neffos_conformance.recordings.relay import below
 from neffos_conformance.recordings.transcript import Opened
-from neffos_conformance.suite.http import ask
+from neffos_conformance.suite.http import NoAnswerError, ask
 from neffos_conformance.suite.lines import SAYING, Line, target
 from neffos_conformance.suite.match import fill
 from neffos_conformance.suite.stage import MismatchError, Stage
@@ -17,6 +18,9 @@ Act = Callable[[Line, int], Awaitable[None]]
 
 CONNECT_TOKEN: Final = "$app"  # noqa: S105  # no password
 """The token of the ask that the verb ``app`` sends."""
+
+RETRY: Final = 0.05
+"""Seconds between two tries of the verb ``enter``: what a server does in less is not held up."""
 
 
 def acts(stage: Stage, url: str) -> Mapping[str, Act]:
@@ -39,6 +43,29 @@ def acts(stage: Stage, url: str) -> Mapping[str, Act]:
         await say(line, ">", f"{CONNECT_TOKEN};app;;_OnNamespaceConnect;0;0;")
         await say(line, "<", f"{CONNECT_TOKEN};;;;;;")
 
+    async def enter(line: Line, _: int) -> None:
+        number = line.connection
+        path, headers = target(line.rest)
+        while True:
+            try:
+                connection = await Connection.dial(below(url, path), headers)
+            except DialError:
+                await asyncio.sleep(RETRY)
+                continue
+            await connection.send("M")
+            seen = await connection.receive()
+            if isinstance(seen, str) and seen.startswith("A"):
+                break
+            await connection.close()
+            await asyncio.sleep(RETRY)
+        stage.note(number, Opened(path, headers))
+        stage.note(number, "M")
+        stage.note_received(number, seen)
+        stage.connections[number] = connection
+        stage.headers[number] = _pairs(connection)
+        stage.bindings[f"id{number}"] = seen[1:]
+        stage.is_shaken.add(number)
+
     async def say(line: Line, verb: str, rest: str) -> None:
         await speak(Line(line.number, line.connection, verb, rest), 1)
 
@@ -54,7 +81,10 @@ def acts(stage: Stage, url: str) -> Mapping[str, Act]:
         method, _, rest = line.rest.partition(" ")
         path, headers = target(str(fill(rest, stage.bindings)))
         stage.remark(line.connection, f"{method} {path or '/'}", is_ours=True)
-        answer = await ask(below(url, path), method, headers, is_upgrade=is_upgrade)
+        try:
+            answer = await ask(below(url, path), method, headers, is_upgrade=is_upgrade)
+        except NoAnswerError as error:
+            raise MismatchError(str(error)) from error
         stage.remark(line.connection, f"HTTP {answer.status}", is_ours=False)
         stage.headers[line.connection] = [(":status", str(answer.status)), *answer.headers]
 
@@ -73,6 +103,7 @@ def acts(stage: Stage, url: str) -> Mapping[str, Act]:
         "dial": dial,
         "handshake": handshake,
         "app": app,
+        "enter": enter,
         **dict.fromkeys(SAYING, speak),
         "http": http,
         "upgrade": upgrade,

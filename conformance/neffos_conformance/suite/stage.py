@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -80,6 +82,9 @@ class Stage:
         headers: the HTTP headers of the other side, by the numbers of connections.
         is_shaken: the connections on which the handshake is complete, so that asks are answered.
         closing: what was wrong with how connections ended.
+        stalled: the connections that the suite does not read.
+        clogged: the connections whose other side takes nothing more, which it may while it
+            cannot say anything either.
         line: the line that is being played.
         mark: what stands in the place ``case``: no other case has it, in no run. Broadcasts
             without it are those of others, and are passed over.
@@ -94,6 +99,8 @@ class Stage:
     headers: dict[int, list[tuple[str, str]]] = field(default_factory=dict)
     is_shaken: set[int] = field(default_factory=set)
     closing: Closing = field(default_factory=Closing)
+    stalled: set[int] = field(default_factory=set)
+    clogged: set[int] = field(default_factory=set)
     line: Line | None = None
     mark: str = ""
     began: float = field(default_factory=time.perf_counter)
@@ -111,6 +118,10 @@ class Stage:
         now = time.perf_counter() - self.began
         from_client = is_ours == (self.role == "server")
         self.exchange.append(Noted(now, number, from_client, content, line))
+
+    def note_received(self, number: int, content: str | bytes) -> None:
+        """Note what the other side said, where nobody waited for it here."""
+        self._note(number, content, is_ours=False)
 
     def note_opened(self, number: int, content: Opened) -> None:
         """Note that a client under test has opened a connection."""
@@ -133,17 +144,31 @@ class Stage:
     async def say(self, line: Line, time: int) -> None:
         """Send what the suite's side says."""
         connection = self.connections[line.connection]
+        if line.connection in self.clogged:
+            return
         payload = line.payloads(time)
         if isinstance(payload, list):
             parts = [_octets(fill(part, self.bindings)) for part in payload]
             whole = b"".join(parts)
             is_text = not line.verb.endswith("b")
             self.note(line.connection, whole.decode() if is_text else whole)
-            await connection.send_parts(parts, is_text=is_text)
+            await self._taken(line.connection, connection.send_parts(parts, is_text=is_text))
         else:
             filled = fill(payload, self.bindings)
             self.note(line.connection, filled)
-            await connection.send(filled)
+            await self._taken(line.connection, connection.send(filled))
+
+    async def _taken(self, number: int, sending: Awaitable[None]) -> None:
+        """Send, and wait until it is taken; not for long, where the suite takes nothing itself."""
+        if not self.stalled:
+            await sending
+            return
+        try:
+            async with asyncio.timeout(self.patience.doubt):
+                await sending
+        except TimeoutError:
+            self.clogged.add(number)
+            self.remark(number, "nothing more is taken", is_ours=False)
 
     async def hear(self, line: Line, time: int) -> None:
         """Receive what the other side is to say.
@@ -217,10 +242,30 @@ class Stage:
         await self.connections[number].send(barrier)
         return await self._message(number)
 
-    async def raw(self, line: Line, _: int) -> None:
+    async def fewer(self, line: Line, _: int) -> None:
+        """Count what is like this before the answer to an ask that is sent now, or the end.
+
+        Raises:
+            MismatchError: there is as much of it as there was to be less than.
+        """
+        limit, _space, text = line.rest.partition(" ")
+        count = 0
+        seen = await self._barrier(line.connection)
+        while not (isinstance(seen, Closed) or answers(seen, BARRIER_TOKENS)):
+            if difference(text, seen, dict(self.bindings)) is None:
+                count += 1
+                if count >= int(limit):
+                    told = self.stable(short(seen))
+                    raise MismatchError(f"there were to be fewer than {limit} of these", told)
+            seen = await self._message(line.connection)
+
+    async def raw(self, line: Line, time: int) -> None:
         """Send octets as they are."""
+        if line.connection in self.clogged:
+            return
         self.remark(line.connection, f"octets {line.rest}", is_ours=True)
-        await self.connections[line.connection].send_raw(bytes.fromhex(line.rest))
+        sending = self.connections[line.connection].send_raw(line.octets(time))
+        await self._taken(line.connection, sending)
 
     async def end(self, line: Line, _: int) -> None:
         """End the connection with a code."""
@@ -236,11 +281,14 @@ class Stage:
     async def stall(self, line: Line, _: int) -> None:
         """Stop reading."""
         self.remark(line.connection, "reads nothing more", is_ours=True)
+        self.stalled.add(line.connection)
         self.connections[line.connection].stall()
 
     async def resume(self, line: Line, _: int) -> None:
         """Read again."""
         self.remark(line.connection, "reads again", is_ours=True)
+        self.stalled.discard(line.connection)
+        self.clogged.clear()
         self.connections[line.connection].resume()
 
     async def closed(self, line: Line, _: int) -> None:
@@ -256,6 +304,10 @@ class Stage:
             raise MismatchError(f"the connection was to end, but {told} came", told)
         wanted = line.rest.removesuffix("!")
         if wanted in ("", "any") or wanted == ("none" if seen.code is None else str(seen.code)):
+            return
+        if wanted == "some":
+            if seen.code is None:
+                raise MismatchError("it was to be closed with a close frame", str(seen))
             return
         text = f"it was to be closed with {wanted}, but it was {seen}"
         if line.rest.endswith("!"):
@@ -299,7 +351,9 @@ class Stage:
         for number, connection in self.connections.items():
             if connection.is_open:
                 self.note(number, Closed(ORDERLY))
-                await connection.say_goodbye(ORDERLY)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self.patience.goodbye):
+                        await connection.say_goodbye(ORDERLY)
         for number, connection in self.connections.items():
             if self._is_over(number):
                 continue
