@@ -19,7 +19,7 @@ from neffos_conformance.cli import cli
 from neffos_conformance.recordings.transcript import read_transcript
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted((ROOT / "spec" / "docs").glob("*.md"))
+PAGES = sorted((ROOT / "spec" / "docs").rglob("*.md"))
 PEERS = ROOT / "conformance" / "peers"
 PROGRAM = Path(sys.executable).with_name("neffos-wire")
 HANG = 30.0

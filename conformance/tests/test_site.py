@@ -1,0 +1,294 @@
+"""The specification site: what it is generated from, and what a built one is held to."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from markdown import Markdown
+from mkdocs.structure.toc import AnchorLink
+from neffos_conformance.vectors import load_vectors
+
+import neffos_codec
+import neffos_protocol
+from neffos_protocol.catalogue import requirement, requirements
+from neffos_protocol.machines import machines
+from neffos_protocol.registry import constants
+
+SPEC = Path(__file__).parents[2] / "spec"
+sys.path.insert(0, str(SPEC))  # the generator is no part of what is installed
+from generate import (  # noqa: E402
+    checks,
+    commands,
+    recordings,
+    references,
+    tables,
+    text,
+    vectors,
+    whole,
+)
+from generate import machines as states  # noqa: E402
+from generate import requirements as blocks  # noqa: E402
+
+sys.path.remove(str(SPEC))
+
+
+def page(article, head=""):
+    return f"<html><head>{head}</head><body><article>{article}</article></body></html>"
+
+
+# ---- requirements ----
+
+
+def test_each_requirement_stands_on_one_page():
+    assert blocks.placement(blocks.sources()).keys() == requirements().keys()
+
+
+@pytest.mark.parametrize(
+    ("pages", "complaint"),
+    [
+        ({"a.md": '{{ req("FR-0") }}'}, "a.md: there is no requirement FR-0"),
+        (
+            {"a.md": '{{ req("FR-1", "FR-2") }}', "b.md": '{{ req("FR-2") }}'},
+            "b.md: FR-2 stands on a.md already",
+        ),
+        ({"a.md": '{{ req("FR-1") }}'}, r"on no page: FR-2, FR-3, .*SEC-17"),
+    ],
+)
+def test_a_requirement_that_is_unknown_or_twice_or_nowhere_is_refused(pages, complaint):
+    with pytest.raises(blocks.PlacementError, match=complaint):
+        blocks.placement(pages)
+
+
+def test_no_page_has_words_of_requirement_of_its_own():
+    words = re.compile(r"\b(MUST|SHALL|SHOULD|REQUIRED|RECOMMENDED)\b")
+    about = {"terms.md", "conformance.md"}  # these two explain the words
+    spec = {name: source for name, source in blocks.sources().items() if "{{ req(" in source}
+    assert len(spec) > 12
+    assert [name for name, source in spec.items() if words.search(source)] == []
+    assert about.isdisjoint(spec)
+
+
+def test_a_block_has_the_sentence_the_reason_and_who_breaks_it():
+    block = blocks.block("FR-2")
+    assert 'id="FR-2"' in block
+    assert '<strong class="level">MUST NOT</strong> read a payload with fewer than six `;`' in block
+    assert text.one_line(requirement("FR-2").reason) in block
+    assert "broken by neffos.js 0.1.34" in block
+
+
+def test_words_of_requirement_in_code_are_left_alone():
+    assert text.sentence("it MAY be `MUST`") == 'it <strong class="level">MAY</strong> be `MUST`'
+
+
+@pytest.mark.parametrize("id_", ["FR-1", "FR-9", "AR-6", "TR-7", "SX-5"])
+def test_the_page_of_a_requirement_is_whole(id_):
+    source = blocks.own_page(requirement(id_), "frame.md")
+    assert f"# {id_}\n" in source
+    for title in ("What real peers do", "Vectors", "Recorded exchanges"):
+        assert f"\n## {title}\n" in source
+    assert "/frame.md#" + id_ in source
+
+
+def test_the_index_has_every_requirement():
+    linked = re.findall(r"^\| \[(\S+)\]\(/requirements/", blocks.index(), re.MULTILINE)
+    assert linked == [*requirements()]
+    assert blocks.FAMILIES.keys() == set(references.FAMILIES)
+
+
+def test_every_vector_is_told_of():
+    for vector in load_vectors():
+        assert vectors.given(vector)
+        assert vectors.wanted(vector)
+
+
+# ---- recordings ----
+
+
+def test_the_recording_of_a_requirement_keeps_it_where_one_does():
+    for id_ in requirements():
+        found = recordings.showing(id_)
+        for index, drawn in enumerate(recordings.chosen(id_)):
+            assert index > 0 or id_ not in drawn.defects or all(id_ in e.defects for e in found)
+
+
+def test_a_picture_fits_into_a_page_with_others():
+    recording = recordings.recorded("neffos-go/handshake")
+    first, second = (recordings.figure(recording, "../", key=key) for key in ("a", "b"))
+    both = checks.read(page(first + second))
+    assert both.faults == ()
+    assert "../transcripts/neffos-go/handshake.html#m3" in both.links
+
+
+def test_an_unknown_recording_is_refused():
+    with pytest.raises(KeyError, match="no recording 'nobody/nothing'"):
+        recordings.recorded("nobody/nothing")
+
+
+# ---- pictures and tables ----
+
+
+@pytest.mark.parametrize("name", machines())
+def test_each_transition_is_in_the_picture_or_told_of_below_it(name):
+    machine = machines()[name]
+    drawn, everywhere = states.edges(name)
+    shown = {
+        (edge.begin, edge.end, re.sub(r" \[.*", "", label))
+        for edge in drawn
+        for label in edge.labels
+    }
+    rows = [row for found in machine.rows.values() for row in found if row.state != row.next]
+    for row in rows:
+        assert row.input in everywhere or (row.state, row.next, row.input) in shown
+    picture = states.picture(name)
+    assert checks.read(page(picture)).faults == ()
+    assert all(f">{state}</text>" in picture for state in machine.states)
+    assert all(input_ in picture for input_ in everywhere)
+
+
+@pytest.mark.parametrize("name", machines())
+def test_the_arrows_of_a_picture_stay_inside(name):
+    picture = states.picture(name)
+    width, height = map(int, re.search(r'viewBox="0 0 (\d+) (\d+)"', picture).groups())
+    for d in re.findall(r' d="M([-\d. ]+)Q([-\d. ]+)" marker', picture):
+        (x0, y0), (x1, y1, x2, y2) = (tuple(map(float, each.split())) for each in d)
+        middle = (x0 + 2 * x1 + x2) / 4, (y0 + 2 * y1 + y2) / 4
+        for x, y in ((x0, y0), middle, (x2, y2)):
+            assert 0 < x < width
+            assert 0 < y < height
+
+
+def test_the_registry_is_whole():
+    assert re.findall(r'<span id="([^"]+)"', tables.whole_registry()) == [*constants()]
+
+
+def test_every_section_of_the_grammar_is_on_its_page():
+    titles = re.findall(r"^; ---- (.+) ----$", tables.grammar(), re.MULTILINE)
+    source = (SPEC / "docs/grammar.md").read_text("utf-8")
+    assert re.findall(r'grammar\("(.+)"\)', source) == titles
+    for title in titles:
+        assert tables.grammar_section(title).count("\n") > 2
+
+
+def test_a_frame_is_taken_apart_as_the_codec_reads_it():
+    table = tables.decoded("$1;a@%!semicolon@%!b;;e;1;0;x;y")
+    assert [line.split("|")[1].strip(" `") for line in table.splitlines()[2:]] == [
+        *tables.wire_names()
+    ]
+    assert "<code>a&#59;b</code>" in table
+    assert "| <code>1</code> | *true* |" in table
+
+
+def test_the_layout_of_a_frame_shows_each_field():
+    picture = tables.layout()
+    assert checks.read(page(picture)).faults == ()
+    assert re.findall(r'class="name"[^>]*>([^<]+)<', picture) == [*tables.wire_names()]
+
+
+def test_the_command_line_page_has_every_command():
+    shown = re.findall(r"^## (\S+) ", commands.commands(), re.MULTILINE)
+    listed = re.findall(r"^\| \[`(\S+)`\]", commands.commands(), re.MULTILINE)
+    assert shown == listed
+    assert {"check", "decode", "server"} <= set(shown)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(neffos_codec, "embed-codec"), (neffos_protocol, "embed-session")]
+)
+def test_the_page_of_a_package_has_all_that_it_exports(module, name):
+    source = (SPEC / f"docs/{name}.md").read_text("utf-8")
+    shown = re.findall(rf"^::: {module.__name__}\.(\w+)$", source, re.MULTILINE)
+    assert sorted(shown) == sorted(module.__all__)
+
+
+# ---- ids in text ----
+
+
+def rendered(source, pages):
+    extensions = [references.References(pages), "attr_list", "tables"]
+    return Markdown(extensions=extensions).convert(source)
+
+
+def test_an_id_in_a_text_leads_to_its_place():
+    shown = rendered("see FR-1, (DV-3) and `FR-2`\n\n# FR-1", {"FR-1": "frame.md"})
+    assert '<a class="ref" href="/frame.md#FR-1">FR-1</a>' in shown
+    assert 'href="/differences.md#DV-3"' in shown
+    assert "<code>FR-2</code>" in shown
+    assert "<h1>FR-1</h1>" in shown
+
+
+@pytest.mark.parametrize("word", ["FR-1a", "UTF-8", "XFR-1", "a/FR-1", "#FR-1"])
+def test_what_is_no_id_stays_as_it_is(word):
+    assert "<a" not in rendered(f"see {word}.", {"FR-1": "frame.md"}).replace("<h1", "")
+
+
+def test_an_unknown_id_is_a_warning(caplog):
+    assert "<a" not in rendered("see FR-99", {"FR-1": "frame.md"})
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "FR-99" in caplog.text
+
+
+# ---- one page ----
+
+
+def test_the_one_page_links_within_itself():
+    links = '<a href="b.html#FR-2">2</a><a href="b.html">b</a><a href="c.html#x">c</a>'
+    parts = [
+        whole.Part("a.html", "A", f'<h1 id="one">A</h1><p id="FR-1">{links}</p>', ()),
+        whole.Part("b.html", "B", '<h1 id="one">B</h1><a id="FR-2" href="#one">up</a>', ()),
+    ]
+    page = checks.read(f"<html><body>{whole.assemble(parts)}</body></html>")
+    assert page.ids == dict.fromkeys(("a", "a--one", "FR-1", "b", "b--one", "FR-2"), 1)
+    assert page.links == ("#FR-2", "#b", "c.html#x", "#b--one")
+
+
+def test_the_one_page_lists_its_pages_and_their_sections():
+    heading = AnchorLink("A", "a", 1)
+    heading.children = [AnchorLink("More", "more", 2)]
+    [entry] = whole.contents([whole.Part("a.html", "A page", "", [heading])])
+    assert (entry.title, entry.id) == ("A page", "a")
+    assert [(each.title, each.id) for each in entry.children] == [("More", "a--more")]
+
+
+# ---- what a built site is held to ----
+
+
+@pytest.mark.parametrize(
+    ("article", "head", "fault"),
+    [
+        ('<img src="x.png">', "", "the picture x.png has no alternative text"),
+        ("<svg><path/></svg>", "", "a picture has no alternative text"),
+        ('<svg aria-labelledby="t"></svg>', "", "a picture has no alternative text"),
+        ('<i id="a"></i><i id="a"></i>', "", "the id a stands 2 times"),
+        ("{{ forgotten() }}", "", "left as it was: {{ forgotten() }}"),
+        ('<img alt="" src="//cdn/x.png">', "", "fetches //cdn/x.png"),
+        ("", '<script src="https://cdn/x.js"></script>', "fetches https://cdn/x.js"),
+        ("", '<link rel="stylesheet" href="http://cdn/x.css">', "fetches http://cdn/x.css"),
+        ("", "<style>p{background:url(https://cdn/x)}</style>", "a style fetches from elsewhere"),
+    ],
+)
+def test_a_fault_of_a_built_page_is_found(article, head, fault):
+    assert checks.read(page(article, head)).faults == (fault,)
+
+
+def test_a_sound_page_has_no_fault():
+    article = (
+        '<svg aria-labelledby="t"><title id="t">T</title></svg><span aria-hidden="true"><svg></svg>'
+        '</span><a href="https://elsewhere/">x</a><img alt="" src="x.png">'
+    )
+    assert checks.read(page(article, '<link rel="canonical" href="https://x/">')).faults == ()
+
+
+def test_dead_links_and_anchors_of_a_built_site_are_found(tmp_path):
+    (tmp_path / "sub").mkdir()
+    links = '<a href="sub/b.html#here">1</a><a href="sub/b.html#gone">2</a><a href="c.html">3</a>'
+    (tmp_path / "a.html").write_text(page(links), "utf-8")
+    (tmp_path / "sub/b.html").write_text(
+        page('<i id="here"></i><a href="../a.html">a</a>'), "utf-8"
+    )
+    (tmp_path / "x.css").write_text("@import 'https://cdn/y.css'", "utf-8")
+    assert checks.check(tmp_path) == [
+        "a.html: dead anchor sub/b.html#gone",
+        "a.html: dead link c.html",
+        "x.css: fetches from elsewhere",
+    ]

@@ -1,0 +1,115 @@
+"""What a built site is held to: links and anchors, alternative texts, and nothing from elsewhere.
+
+mkdocs checks the links in Markdown. This checks the pages as they were built, with what stands in
+pictures and in generated HTML.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from lxml import html
+
+_FETCHED: Final = {
+    "link": "href",
+    "script": "src",
+    "img": "src",
+    "iframe": "src",
+    "source": "src",
+    "video": "src",
+    "audio": "src",
+    "object": "data",
+    "embed": "src",
+}
+"""What a browser fetches by itself, and the attribute that says what."""
+
+_NOT_FETCHED: Final = {"canonical", "prev", "next", "search", "alternate"}
+"""Relations of a ``link`` that name a page and fetch nothing."""
+
+_IN_STYLE: Final = re.compile(r"""(?:url\(|@import)\s*["']?\s*(?:https?:)?//""")
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """One built page.
+
+    Attributes:
+        links: what its anchors lead to.
+        ids: its anchors' names, each as often as it stands there.
+        faults: what is wrong with the page by itself.
+    """
+
+    links: tuple[str, ...]
+    ids: Counter[str]
+    faults: tuple[str, ...]
+
+
+def read(source: str) -> Built:
+    """Read a built page."""
+    tree = html.document_fromstring(source)
+    ids = Counter(each.get("id", "") for each in tree.iter("*") if each.get("id"))
+    links = tuple(each.get("href", "") for each in tree.iter("a") if each.get("href"))
+    faults = [f"the id {id_} stands {times} times" for id_, times in ids.items() if times > 1]
+    return Built(links, ids, tuple(faults + list(_faults(tree, ids))))
+
+
+def _faults(tree: html.HtmlElement, ids: Counter[str]) -> Iterator[str]:
+    for tag, name in _FETCHED.items():
+        for element in tree.iter(tag):
+            value = element.get(name) or ""
+            if set((element.get("rel") or "").split()) & _NOT_FETCHED:
+                continue
+            if re.match(r"(?:https?:)?//", value):
+                yield f"fetches {value}"
+    for image in tree.iter("img"):
+        if image.get("alt") is None:
+            yield f"the picture {image.get('src')} has no alternative text"
+    for picture in tree.xpath("//article//svg[not(ancestor::svg)]"):
+        is_hidden = picture.xpath("ancestor-or-self::*[@aria-hidden='true']")
+        labels = (picture.get("aria-labelledby") or "").split()
+        if not is_hidden and not ids.keys() & labels:
+            yield "a picture has no alternative text"
+    for style in tree.xpath("//style/text() | //@style"):
+        if _IN_STYLE.search(style):
+            yield "a style fetches from elsewhere"
+    for text in tree.xpath("//article//text()[not(ancestor::script)]"):
+        if "{{" in text or "{%" in text:
+            yield f"left as it was: {text.strip()[:60]}"
+
+
+def check(site: Path) -> list[str]:
+    """Check a built site; give what is wrong, each with its page."""
+    pages = {
+        path.relative_to(site).as_posix(): read(path.read_text("utf-8"))
+        for path in sorted(site.rglob("*.html"))
+    }
+    found = [f"{name}: {fault}" for name, page in pages.items() for fault in page.faults]
+    for name, page in pages.items():
+        if name != "404.html":  # its links are meant for wherever it is shown
+            found += [f"{name}: {each}" for each in _dead(site, name, page, pages)]
+    for path in sorted(site.rglob("*.css")):
+        if _IN_STYLE.search(path.read_text("utf-8")):
+            found.append(f"{path.relative_to(site)}: fetches from elsewhere")
+    return found
+
+
+def _dead(site: Path, name: str, page: Built, pages: dict[str, Built]) -> Iterator[str]:
+    for link in dict.fromkeys(page.links):
+        parts = urlsplit(link)
+        if parts.scheme or parts.netloc:
+            continue
+        path = unquote(parts.path)
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(name), path)) if path else name
+        if target == ".":
+            target = "index.html"
+        if target not in pages and not (site / target).is_file():
+            yield f"dead link {link}"
+        elif target in pages and unquote(parts.fragment) not in {"", *pages[target].ids}:
+            yield f"dead anchor {link}"

@@ -1,0 +1,311 @@
+"""The state tables of ``protocol/data/machines.toml`` as pictures and as tables.
+
+What leads where is read from the tables; only where a state stands in the picture, and how far an
+arrow is bent, is said here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from generate.text import attribute
+from neffos_protocol.machines import Machine, Row, machines
+
+_HEIGHT: Final = 34
+_LETTER: Final = 8.4
+_PADDING: Final = 26
+"""Pixels of a state: its height, a letter of its name, and what is around the name."""
+
+_LINE: Final = 15
+"""Pixels between two lines of a label."""
+
+_STEPS: Final = 200
+"""Points of an arrow that are tried, to find where it leaves a state: two or three pixels each."""
+
+_GAP: Final = 4
+"""Pixels between a state and the arrows."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where the states of one machine stand.
+
+    Attributes:
+        width: of the picture, in pixels.
+        height: likewise.
+        states: the middle of each state.
+        bends: how far the middle of an arrow is off the straight line, to its left, in pixels.
+        slides: where the label of an arrow stands, from 0, its beginning, to 1; else at half.
+    """
+
+    width: int
+    height: int
+    states: dict[str, tuple[int, int]]
+    bends: dict[tuple[str, str], int] = field(default_factory=dict)
+    slides: dict[tuple[str, str], float] = field(default_factory=dict)
+
+
+_LAYOUTS: Final = {
+    "handshake": _Layout(
+        760,
+        400,
+        {
+            "new": (70, 60),
+            "requested": (310, 60),
+            "awaiting": (70, 220),
+            "deciding": (310, 290),
+            "open": (690, 130),
+            "closed": (690, 340),
+        },
+        {
+            ("awaiting", "open"): 0,
+            ("awaiting", "closed"): -95,
+            ("deciding", "closed"): 0,
+            ("requested", "closed"): 30,
+        },
+        {("requested", "closed"): 0.8, ("deciding", "open"): 0.45},
+    ),
+    "membership": _Layout(
+        760,
+        520,
+        {
+            "out": (60, 260),
+            "entering": (380, 40),
+            "judging-entry": (380, 150),
+            "in": (700, 260),
+            "judging-exit": (380, 370),
+            "exiting": (380, 480),
+        },
+        {
+            ("out", "entering"): 40,
+            ("entering", "out"): 0,
+            ("entering", "in"): 40,
+            ("out", "judging-entry"): 16,
+            ("judging-entry", "out"): 16,
+            ("judging-entry", "in"): 16,
+            ("out", "in"): 14,
+            ("in", "out"): 14,
+            ("in", "exiting"): 40,
+            ("exiting", "in"): 0,
+            ("exiting", "out"): 40,
+            ("in", "judging-exit"): 16,
+            ("judging-exit", "in"): 16,
+            ("judging-exit", "out"): 16,
+        },
+    ),
+    "ask": _Layout(
+        640,
+        170,
+        {"none": (80, 85), "open": (560, 85)},
+        {("none", "open"): 50, ("open", "none"): 50},
+    ),
+    "question": _Layout(
+        640,
+        170,
+        {"none": (80, 85), "open": (560, 85)},
+        {("none", "open"): 50, ("open", "none"): 50},
+    ),
+}
+
+TITLES: Final = {
+    "handshake": "The handshake",
+    "membership": "A namespace, or a room",
+    "ask": "An ask of this peer",
+    "question": "An ask of the other peer",
+}
+
+
+def rows_of(requirement: str) -> Iterator[tuple[str, Row]]:
+    """Give the rows that rest on a requirement, each with its machine's name."""
+    for machine in machines().values():
+        for row in _rows(machine):
+            if any(requirement in ids for ids in row.requirements.values()):
+                yield machine.name, row
+
+
+def _rows(machine: Machine) -> Iterator[Row]:
+    for rows in machine.rows.values():
+        yield from rows
+
+
+# -------------------------------------------------------------------- the table
+
+
+def table(name: str, kind: str = "") -> str:
+    """Give a machine as a table in Markdown.
+
+    Args:
+        name: the machine.
+        kind: whose requirements to name, where the machine serves several kinds of things.
+    """
+    machine = machines()[name]
+    lines = [
+        "| in state | on | if | does | then | rests on |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for state in machine.states:
+        for row in (each for each in _rows(machine) if each.state == state):
+            ids = row.requirements.get(kind) or row.requirements.get("", ())
+            input_ = f"*{row.input}*" if row.input in machine.commands else row.input
+            then = row.next if row.next != state else ""
+            lines.append(
+                f"| {state} | {input_} | {row.guard} | {', '.join(row.actions) or 'nothing'} "
+                f"| {then} | {', '.join(ids)} |"
+            )
+    return "\n".join(lines)
+
+
+# -------------------------------------------------------------------- the picture
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What leads from one state to another.
+
+    Attributes:
+        begin: the state before.
+        end: the state after it.
+        labels: the inputs, with their guards in brackets.
+        commands: which of the labels are commands of the application.
+    """
+
+    begin: str
+    end: str
+    labels: tuple[str, ...]
+    commands: frozenset[str]
+
+
+def edges(name: str) -> tuple[tuple[Edge, ...], tuple[str, ...]]:
+    """Give the arrows of a machine's picture, and the inputs that are left out of it.
+
+    What leaves the state as it is has no arrow. Nor has an input that leads from all states but
+    one to that one: a sentence says it better than an arrow from everywhere.
+    """
+    machine = machines()[name]
+    everywhere = _everywhere(machine)
+    found: dict[tuple[str, str], dict[str, bool]] = {}
+    for row in _rows(machine):
+        if row.next != row.state and row.input not in everywhere:
+            label = f"{row.input} [{row.guard}]" if row.guard else row.input
+            labels = found.setdefault((row.state, row.next), {})
+            labels[label] = row.input in machine.commands
+    drawn = tuple(
+        Edge(begin, end, tuple(labels), frozenset(each for each in labels if labels[each]))
+        for (begin, end), labels in found.items()
+    )
+    return drawn, everywhere
+
+
+def _everywhere(machine: Machine) -> tuple[str, ...]:
+    if len(machine.states) < 3:
+        return ()
+    ends: dict[str, dict[str, str]] = {}
+    for row in _rows(machine):
+        ends.setdefault(row.input, {})[row.state] = row.next
+    found = []
+    for input_, moves in ends.items():
+        moved = {state: end for state, end in moves.items() if state != end}
+        if len(set(moved.values())) == 1 and len(moved) == len(machine.states) - 1:
+            found.append(input_)
+    return tuple(found)
+
+
+def picture(name: str, *, title: str = "") -> str:
+    """Draw a machine as a figure in HTML."""
+    machine, layout = machines()[name], _LAYOUTS[name]
+    drawn, everywhere = edges(name)
+    about = title or f"{TITLES[name]}: {machine.about}"
+    title = title or TITLES[name]
+    caption = f"{about}. What the application does is in italics, "
+    caption += "what arrives upright. Inputs that change no state are in the table alone."
+    if everywhere:
+        last = next(row.next for row in _rows(machine) if row.input == everywhere[0])
+        verb = "leads" if len(everywhere) == 1 else "lead"
+        caption += (
+            f" Not drawn: {' and '.join(everywhere)}, which {verb} from every other state to "
+            f"{last}."
+        )
+    begins = {state: role for role, state in machine.initial.items() if role != "native-only"}
+    said = "; ".join(f"from {e.begin} to {e.end} on {', '.join(e.labels)}" for e in drawn)
+    parts = [
+        '<figure class="states" data-search-exclude>',
+        f'<div class="wide" tabindex="0" role="group" aria-label="{attribute(title)}">',
+        f'<svg viewBox="0 0 {layout.width} {layout.height}" role="img" '
+        f'aria-labelledby="{name}-title {name}-desc">',
+        f'<title id="{name}-title">{attribute(title)}: state diagram</title>',
+        f'<desc id="{name}-desc">States: {attribute(", ".join(machine.states))}. '
+        f"Transitions: {attribute(said)}.</desc>",
+        f'<defs><marker id="{name}-head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="9" '
+        'markerHeight="9" markerUnits="userSpaceOnUse" orient="auto">'
+        '<path class="head" d="M0 0.8 10 5 0 9.2Z"/></marker></defs>',
+    ]
+    placed = [_arrow(layout, edge, name) for edge in drawn]
+    parts += [line for line, _ in placed]
+    parts += [_state(layout, state, state in begins) for state in machine.states]
+    parts += [label for _, label in placed]  # above everything else, to be read
+    parts += ["</svg>", "</div>", f"<figcaption>{attribute(caption)}</figcaption>", "</figure>"]
+    return "\n".join(parts)
+
+
+def _state(layout: _Layout, state: str, is_first: bool) -> str:
+    x, y = layout.states[state]
+    width = _width(state)
+    return (
+        f'<g class="state{" first" if is_first else ""}">'
+        f'<rect x="{x - width / 2:.1f}" y="{y - _HEIGHT / 2:.1f}" width="{width:.1f}" '
+        f'height="{_HEIGHT}" rx="9"/>'
+        f'<text x="{x}" y="{y + 5}" text-anchor="middle">{state}</text></g>'
+    )
+
+
+def _width(state: str) -> float:
+    return len(state) * _LETTER + _PADDING
+
+
+_Point = tuple[float, float]
+
+
+def _arrow(layout: _Layout, edge: Edge, name: str) -> tuple[str, str]:
+    """Give the line of an arrow and its label."""
+    first, last = layout.states[edge.begin], layout.states[edge.end]
+    dx, dy = last[0] - first[0], last[1] - first[1]
+    length = (dx * dx + dy * dy) ** 0.5
+    bend = layout.bends.get((edge.begin, edge.end), 0) * 2  # the curve goes half as far
+    middle = (
+        (first[0] + last[0]) / 2 + dy / length * bend,
+        (first[1] + last[1]) / 2 - dx / length * bend,
+    )
+
+    def at(t: float, u: float) -> _Point:
+        """The blossom of the curve: its point where both are the same."""
+        weights = (1 - t) * (1 - u), (1 - t) * u + (1 - u) * t, t * u
+        return (
+            sum(w * p[0] for w, p in zip(weights, (first, middle, last), strict=True)),
+            sum(w * p[1] for w, p in zip(weights, (first, middle, last), strict=True)),
+        )
+
+    ts = [step / _STEPS for step in range(_STEPS + 1)]
+    begin = next(t for t in ts if not _inside(layout, edge.begin, at(t, t)))
+    end = next(t for t in reversed(ts) if not _inside(layout, edge.end, at(t, t)))
+    points = at(begin, begin), at(begin, end), at(end, end)
+    (x0, y0), (x1, y1), (x2, y2) = points
+    line = (
+        f'<path class="edge" d="M{x0:.1f} {y0:.1f}Q{x1:.1f} {y1:.1f} {x2:.1f} {y2:.1f}" '
+        f'marker-end="url(#{name}-head)"/>'
+    )
+    t = layout.slides.get((edge.begin, edge.end), 0.5)
+    x, y = at(t, t)
+    top = y - _LINE * (len(edge.labels) - 1) / 2 + 4
+    label = "".join(
+        f'<text class="label{" command" if each in edge.commands else ""}" x="{x:.1f}" '
+        f'y="{top + _LINE * index:.1f}" text-anchor="middle">{attribute(each)}</text>'
+        for index, each in enumerate(edge.labels)
+    )
+    return line, label
+
+
+def _inside(layout: _Layout, state: str, point: _Point) -> bool:
+    x, y = layout.states[state]
+    return abs(point[0] - x) < _width(state) / 2 + _GAP and abs(point[1] - y) < _HEIGHT / 2 + _GAP

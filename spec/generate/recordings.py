@@ -1,0 +1,204 @@
+"""The recordings of the repository: which one shows a requirement, and how it looks on a page.
+
+Drawing a session is ``neffos_conformance.recordings.show``'s matter. This module chooses, fits
+the picture into a page that may hold several, and makes a page of its own of each recording.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from generate.text import attribute, count
+from neffos_conformance.recordings.sequence import Diagram, peer_name, read_diagram
+from neffos_conformance.recordings.show import page, svg
+from neffos_conformance.recordings.transcript import Header, read_transcript
+
+FOLDER: Final = Path(__file__).parents[2] / "conformance" / "transcripts"
+
+LONGEST: Final = 20
+"""Rows of a picture on a page about something else: some two screens. The recording's own page
+has the rest."""
+
+LONGEST_PAGE: Final = 120
+"""Rows of a recording's own page: the longest sessions are loads, of which one row tells as much
+as a thousand."""
+
+_OURS: Final = "neffos-wire"
+"""What the names of the peers of this project begin with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recorded session.
+
+    Attributes:
+        name: its folder and name, for example ``"neffos-go/handshake"``.
+        header: where it comes from.
+        rows: how many openings, messages and ends it has.
+    """
+
+    name: str
+    header: Header
+    rows: int
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return FOLDER / f"{self.name}.jsonl"
+
+    @property
+    def uri(self) -> str:
+        """Its page, from the root of the site."""
+        return f"transcripts/{self.name}.html"
+
+    @property
+    def scenario(self) -> str:
+        """What the session is about."""
+        return str(self.header["scenario"])
+
+    @property
+    def shows(self) -> tuple[str, ...]:
+        """The requirements that it shows."""
+        return tuple(self.header.get("shows", ()))
+
+    @property
+    def defects(self) -> Mapping[str, str]:
+        """The requirements that a peer is known to break in it, and whose role that is."""
+        defects: Mapping[str, str] = self.header.get("defects", {})
+        return defects
+
+    @property
+    def between(self) -> tuple[str, str]:
+        """Name and version of client and server."""
+        return peer_name(self.header, "client"), peer_name(self.header, "server")
+
+    @property
+    def is_ours(self) -> bool:
+        """Both peers are of this project."""
+        return all(self.header[role]["peer"].startswith(_OURS) for role in ("client", "server"))
+
+
+@cache
+def recordings() -> Mapping[str, Recording]:
+    """Give every recording by its name."""
+    found = {}
+    for path in sorted(FOLDER.glob("*/*.jsonl")):
+        transcript = read_transcript(path)
+        name = f"{path.parent.name}/{path.stem}"
+        found[name] = Recording(name, transcript.header, len(transcript.entries))
+    return found
+
+
+@cache
+def _showing() -> Mapping[str, tuple[Recording, ...]]:
+    """Give the recordings of each requirement, the most telling one first.
+
+    Where all keep to it comes before where a peer breaks it, a real peer before ours, and a short
+    session before a long one.
+    """
+    found: dict[str, list[Recording]] = {}
+    for recording in recordings().values():
+        for id_ in {**dict.fromkeys(recording.shows), **recording.defects}:
+            found.setdefault(id_, []).append(recording)
+    return {
+        id_: tuple(
+            sorted(each, key=lambda one: (id_ in one.defects, one.is_ours, one.rows, one.name))
+        )
+        for id_, each in found.items()
+    }
+
+
+def showing(requirement: str) -> tuple[Recording, ...]:
+    """Give the recordings in which a requirement can be seen, the most telling one first."""
+    return _showing().get(requirement, ())
+
+
+def chosen(requirement: str) -> tuple[Recording, ...]:
+    """Give the recordings to draw for a requirement: one that keeps it and one that breaks it."""
+    kept = [each for each in showing(requirement) if requirement not in each.defects]
+    broken = [each for each in showing(requirement) if requirement in each.defects]
+    return (*kept[:1], *broken[:1])
+
+
+def recorded(name: str) -> Recording:
+    """Give one recording.
+
+    Raises:
+        KeyError: there is none of that name.
+    """
+    try:
+        return recordings()[name]
+    except KeyError:
+        raise KeyError(f"no recording {name!r} in {FOLDER.name}") from None
+
+
+def figure(
+    recording: Recording,
+    root: str,
+    *,
+    key: str,
+    caption: str = "",
+    connection: int | None = None,
+    first: int = 1,
+    last: int | None = None,
+    limit: int = LONGEST,
+) -> str:
+    """Draw a recording, or a part of it, as a figure in HTML.
+
+    Args:
+        recording: the session.
+        root: what leads from the page to the root of the site, for example ``"../"``.
+        key: tells the figure apart from others on its page.
+        caption: what is to be seen; the recording's scenario where it is empty.
+        connection: show this one only.
+        first: the first line to show.
+        last: the last one.
+        limit: show no more rows than this.
+    """
+    with recording.path.open("rb") as stream:
+        diagram = read_diagram(stream, connection=connection, first=first, last=last, limit=limit)
+    client, server = recording.between
+    about = caption or _capital(recording.scenario)
+    return (
+        '<figure class="recorded" data-search-exclude>\n'
+        f"{_fitted(svg(diagram), f'{root}{recording.uri}', key)}\n"
+        f"<figcaption>{about}. <span>Recorded between "
+        f"{attribute(client)} and {attribute(server)}{_left_out(recording, diagram)}: "
+        f'<a href="{root}{recording.uri}">the whole recording</a>.</span></figcaption>\n'
+        "</figure>"
+    )
+
+
+def _left_out(recording: Recording, diagram: Diagram) -> str:
+    hidden = recording.rows - len(diagram.rows)
+    return f"; {count(hidden, 'row')} more" if hidden else ""
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _fitted(picture: str, uri: str, key: str) -> str:
+    """Make ids unique on the page, and lead each arrow to its message on the recording's page."""
+    picture = re.sub(r'href="#m(\d+)" id="a\d+"', rf'href="{uri}#m\1"', picture)
+    picture = re.sub(r'id="(head|sequence-\w+)"', rf'id="{key}-\1"', picture)
+    picture = picture.replace("url(#head)", f"url(#{key}-head)")
+    picture = re.sub(
+        r'aria-labelledby="([^"]*)"',
+        lambda found: (
+            'aria-labelledby="' + " ".join(f"{key}-{each}" for each in found[1].split()) + '"'
+        ),
+        picture,
+    )
+    return "\n".join(line for line in picture.splitlines() if line.strip())
+
+
+def own_page(recording: Recording) -> str:
+    """Write the page of one recording, as ``neffos-wire show --html`` does."""
+    with recording.path.open("rb") as stream:
+        return page(read_diagram(stream, limit=LONGEST_PAGE), recording.path.name)

@@ -1,0 +1,378 @@
+"""Requirements on the site: the block in the normative text, a page for each, and the index.
+
+The text of a requirement stands in the catalogue alone. A normative page places it with
+``{{ req("FR-1") }}``; each requirement has exactly one such place, which its id is the anchor of.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from generate import vectors
+from generate.cases import cases_of, section
+from generate.machines import rows_of
+from generate.recordings import chosen, figure, recordings, showing
+from generate.text import cell, code, count, listed, one_line, sentence
+from neffos_protocol import registry
+from neffos_protocol.catalogue import (
+    NOT_TESTABLE,
+    Evidence,
+    Requirement,
+    Status,
+    Verdict,
+    divergences,
+    peers,
+    requirement,
+    requirements,
+)
+
+DOCS: Final = Path(__file__).parents[1] / "docs"
+
+_PLACE: Final = re.compile(r"\{\{ req\(([^)]*)\) \}\}")
+
+STATUSES: Final = {
+    Status.REQUIRED_FOR_INTEROP: "peers rely on it",
+    Status.CHOSEN: "chosen",
+    Status.GO_TODAY: "habit of the Go server",
+}
+"""The statuses in the words of the pages."""
+
+FAMILIES: Final = {
+    "FR": "The frame",
+    "HS": "The handshake",
+    "AR": "Asks and replies",
+    "NS": "Namespaces",
+    "RM": "Rooms",
+    "EV": "Events",
+    "NM": "Native messages",
+    "TR": "Transport, closing, reconnection",
+    "SX": "Between servers",
+    "SEC": "Security and limits",
+}
+"""What the letters of an id stand for."""
+
+_WHERE: Final = {
+    "wire-server": "a server, over the wire",
+    "wire-client": "a client, over the wire",
+    "codec": "a codec, by vectors",
+}
+
+
+class PlacementError(ValueError):
+    """A requirement that stands on no page, or on two."""
+
+
+# -------------------------------------------------------------------- where they stand
+
+
+def placement(pages: Mapping[str, str]) -> dict[str, str]:
+    """Find the page of each requirement.
+
+    Args:
+        pages: the source of each page by its name.
+
+    Raises:
+        PlacementError: a page names what there is not, or a requirement has not exactly one page.
+    """
+    found: dict[str, str] = {}
+    for name, source in pages.items():
+        for place in _PLACE.finditer(source):
+            for id_ in re.findall(r'"([^"]+)"', place[1]):
+                if id_ not in requirements():
+                    raise PlacementError(f"{name}: there is no requirement {id_}")
+                if id_ in found:
+                    raise PlacementError(f"{name}: {id_} stands on {found[id_]} already")
+                found[id_] = name
+    if missing := [id_ for id_ in requirements() if id_ not in found]:
+        raise PlacementError(f"on no page: {', '.join(missing)}")
+    return found
+
+
+def sources() -> dict[str, str]:
+    """Read the hand-written pages."""
+    return {
+        path.relative_to(DOCS).as_posix(): path.read_text("utf-8")
+        for path in sorted(DOCS.rglob("*.md"))
+    }
+
+
+# -------------------------------------------------------------------- the block
+
+
+def block(*ids: str) -> str:
+    """Give the requirements of these ids as they stand in the text, with anchors."""
+    return "\n\n".join(_block(requirement(id_), anchor=True) for id_ in ids)
+
+
+def _block(one: Requirement, *, anchor: bool) -> str:
+    level = str(one.level)
+    name = f'[{one.id}](/requirements/{one.id}.md "{one.id}: reason, vectors, recordings")'
+    where = f' id="{one.id}"' if anchor else ""
+    head = name if anchor else one.id
+    return "\n".join(
+        [
+            f'<div class="req req-{level.split()[0].lower()}"{where} markdown>',
+            f'<div class="req-head" markdown="span"><span class="req-id" markdown="span">{head}'
+            f'</span> <span class="req-level">{level}</span> '
+            f'<span class="req-binds">{listed(one.binds)}</span></div>',
+            "",
+            sentence(one.text),
+            "",
+            f'<div class="req-why" markdown="span">{one_line(one.reason)}</div>',
+            f'<div class="req-foot" markdown="span">{_foot(one)}</div>',
+            "</div>",
+        ]
+    )
+
+
+def _foot(one: Requirement) -> str:
+    since = "kept by no peer yet" if one.since == "unknown" else f"kept since neffos {one.since}"
+    parts = [STATUSES[one.status], since]
+    broken = [name for name, seen in one.peers.items() if seen.verdict is Verdict.BREAKS]
+    if broken:
+        parts.append(f"broken by {listed(broken)}")
+    return " · ".join(parts)
+
+
+# -------------------------------------------------------------------- a page for each
+
+
+def own_page(one: Requirement, page: str) -> str:
+    """Write the page of a requirement.
+
+    Args:
+        one: the requirement.
+        page: the normative page that it stands on.
+    """
+    parts = [
+        f"# {one.id}",
+        f"{FAMILIES[one.family]} · [in the text](/{page}#{one.id}) · "
+        f"[all requirements](/requirements/index.md#{one.family.lower()})",
+        _block(one, anchor=False),
+        "## What real peers do",
+        _observations(one),
+        *_divergences(one),
+        "## Vectors",
+        _vectors(one),
+        "## Recorded exchanges",
+        *_recordings(one),
+        *section(one),
+        *_uses(one),
+        _neighbours(one),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _observations(one: Requirement) -> str:
+    words = {
+        Verdict.OBEYS: "keeps it",
+        Verdict.BREAKS: "breaks it",
+        Verdict.NOT_APPLICABLE: "is not concerned",
+    }
+    evidence = {
+        Evidence.MEASURED: "measured on a running peer",
+        Evidence.READ: "read in its source",
+    }
+    lines = ["| peer | | how that is known |", "| --- | --- | --- |"]
+    for name, seen in one.peers.items():
+        what = f": {cell(seen.what)}" if seen.what else ""
+        lines.append(
+            f'| {name} | <span class="verdict {seen.verdict}">{words[seen.verdict]}</span>{what} '
+            f"| {evidence[seen.evidence]} |"
+        )
+    return "\n".join(lines)
+
+
+def _divergences(one: Requirement) -> list[str]:
+    found = [each for each in divergences().values() if one.id in each.requirements]
+    if not found:
+        return []
+    return ["\n".join(f"- {each.id}, {each.title}: {cell(each.consequence)}" for each in found)]
+
+
+def _vectors(one: Requirement) -> str:
+    found = vectors.resting(one.id)
+    if not found:
+        return "No vector of the codec rests on it."
+    text = vectors.table(one.id)
+    if len(found) > vectors.SHOWN:
+        files = sorted({name for name, _ in found})
+        names = listed([f"[{name}.json](/vectors/{name}.json)" for name in files])
+        text += f"\n\n{count(len(found), 'vector')} in all rest on it, in {names}."
+    return text
+
+
+def _recordings(one: Requirement) -> list[str]:
+    drawn = chosen(one.id)
+    if not drawn:
+        reason = one.testable[0]
+        if reason.startswith(NOT_TESTABLE):
+            return [f"None: {reason.removeprefix(NOT_TESTABLE)}."]
+        return [f"None. It is seen otherwise: {listed([_WHERE[each] for each in one.testable])}."]
+    parts = []
+    for index, recording in enumerate(drawn):
+        if role := recording.defects.get(one.id):
+            parts.append(f"Here the {role} breaks it:")
+        elif index == 0 and one.id not in recording.defects:
+            parts.append("Here it is kept:")
+        parts.append(figure(recording, "../", key=f"s{index}"))
+    others = [each for each in showing(one.id) if each not in drawn]
+    if others:
+        shown = [f"[{each.name}](/{each.uri})" for each in others[:8]]
+        more = f", and {len(others) - 8} more" if len(others) > 8 else ""
+        parts.append(f"It is seen as well in {', '.join(shown)}{more}.")
+    return parts
+
+
+def _uses(one: Requirement) -> list[str]:
+    """Say which rows of the state tables and which constants rest on it."""
+    lines = [
+        f"- {machine}: in *{row.state}*, on *{row.input}*"
+        + (f" where *{row.guard}*" if row.guard else "")
+        + f", to *{row.next}*"
+        for machine, row in rows_of(one.id)
+    ]
+    lines += [
+        f"- the constant [`{name}`](/registry.md#{name}), {code(_value(each))}"
+        for name, each in registry.constants().items()
+        if one.id in each.requirements
+    ]
+    return ["## What rests on it", "\n".join(lines)] if lines else []
+
+
+def _value(constant: registry.Constant) -> str:
+    value = constant.value
+    return " ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _neighbours(one: Requirement) -> str:
+    ids = [*requirements()]
+    at = ids.index(one.id)
+    links = []
+    if at:
+        links.append(f"[← {ids[at - 1]}](/requirements/{ids[at - 1]}.md)")
+    if at + 1 < len(ids):
+        links.append(f"[{ids[at + 1]} →](/requirements/{ids[at + 1]}.md)")
+    return '<div class="req-next" markdown="span">' + " ".join(links) + "</div>"
+
+
+# -------------------------------------------------------------------- the index
+
+
+def index() -> str:
+    """Give the index of all requirements, by family, with what shows each."""
+    parts = []
+    for family, title in FAMILIES.items():
+        own = [each for each in requirements().values() if each.family == family]
+        parts += [f"## {title} {{#{family.lower()}}}", _index_table(own)]
+    return "\n\n".join(parts)
+
+
+def _index_table(own: Iterable[Requirement]) -> str:
+    names = [name for name, count_of in _SHOWN_BY.items() if _counts(count_of)]
+    lines = [
+        f"| id | requirement | {' | '.join(names)} | peers |",
+        f"| --- | --- | {' | '.join('---:' for _ in names)} | --- |",
+    ]
+    for one in own:
+        shown = [_SHOWN_BY[name](one.id) for name in names]
+        numbers = " | ".join(str(each or "") for each in shown)
+        lines.append(
+            f"| [{one.id}](/requirements/{one.id}.md){{.ref}} | {sentence(one.text)} | {numbers} "
+            f"| {_marks(one)} |"
+        )
+    return "\n".join(lines)
+
+
+_SHOWN_BY: Final[Mapping[str, Callable[[str], int]]] = {
+    "vectors": lambda id_: len(vectors.resting(id_)),
+    "recordings": lambda id_: len(showing(id_)),
+    "cases": lambda id_: len(cases_of(id_)),
+}
+"""What shows requirements, and how many there are for one."""
+
+
+def _counts(count_of: Callable[[str], int]) -> bool:
+    return any(count_of(id_) for id_ in requirements())
+
+
+def _marks(one: Requirement) -> str:
+    """Say in one cell who keeps it."""
+    marks = {Verdict.OBEYS: "✓", Verdict.BREAKS: "✗", Verdict.NOT_APPLICABLE: "·"}
+    words = {
+        Verdict.OBEYS: "keeps it",
+        Verdict.BREAKS: "breaks it",
+        Verdict.NOT_APPLICABLE: "is not concerned",
+    }
+    return (
+        '<span class="marks">'
+        + " ".join(
+            f'<abbr class="verdict {seen.verdict}" title="{name}: {words[seen.verdict]}">'
+            f"{marks[seen.verdict]}</abbr>"
+            for name, seen in one.peers.items()
+        )
+        + "</span>"
+    )
+
+
+def coverage() -> str:
+    """Say how much of the catalogue is shown, and by what."""
+    every = [*requirements().values()]
+    testable = [each for each in every if each.is_testable]
+    shown = {
+        "a vector of the codec": [each for each in every if vectors.resting(each.id)],
+        "a recording": [each for each in every if showing(each.id)],
+        "a case of the suite": [each for each in every if cases_of(each.id)],
+    }
+    lines = ["| | requirements |", "| --- | ---: |", f"| in the catalogue | {len(every)} |"]
+    lines.append(f"| that a test can see | {len(testable)} |")
+    lines += [f"| shown by {what} | {len(each)} |" for what, each in shown.items() if each]
+    seen = {each.id for shown_by in shown.values() for each in shown_by}
+    lines.append(f"| shown by one of them at least | {len(seen)} |")
+    unseen = [each for each in testable if each.id not in seen]
+    text = "\n".join(lines)
+    if unseen:
+        text += f"\n\nTestable, and shown by none of these: {', '.join(e.id for e in unseen)}."
+    reasons = [each for each in every if not each.is_testable]
+    text += f'\n\n??? note "{count(len(reasons), "requirement")} that no test can see"\n\n'
+    text += "\n".join(
+        f"    - {each.id}: {each.testable[0].removeprefix(NOT_TESTABLE)}" for each in reasons
+    )
+    return text
+
+
+def columns() -> str:
+    """Name the peers in the order of the marks in the index."""
+    return listed([*peers()])
+
+
+def shown_by_recordings() -> str:
+    """List every recording with what it shows and what is broken in it."""
+    lines = ["| recording | client, server | shows | breaks |", "| --- | --- | --- | --- |"]
+    for recording in recordings().values():
+        client, server = recording.between
+        lines.append(
+            f"| [{recording.name}](/{recording.uri})<br><small>{cell(recording.scenario)}</small> "
+            f"| {client},<br>{server} | {' '.join(recording.shows)} "
+            f"| {' '.join(f'{id_} ({role})' for id_, role in recording.defects.items())} |"
+        )
+    return "\n".join(lines)
+
+
+def peers_recorded() -> str:
+    """List the peers that there are recordings of, with their versions and roles."""
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    for recording in recordings().values():
+        for role in ("client", "server"):
+            peer = recording.header[role]
+            key = (peer["peer"], str(peer.get("version", "")))
+            roles = found.setdefault(key, {"client": 0, "server": 0})
+            roles[role] += 1
+    lines = ["| peer | version | as client | as server |", "| --- | --- | ---: | ---: |"]
+    for (peer, version), roles in sorted(found.items()):
+        counts = " | ".join(str(number or "") for number in roles.values())
+        lines.append(f"| {peer} | {version} | {counts} |")
+    return "\n".join(lines)

@@ -1,0 +1,216 @@
+"""The registry, the divergences and the grammar, and a frame taken apart, as Markdown."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from typing import Final
+
+from generate.recordings import Recording, figure, recordings
+from generate.text import attribute, cell, code, listed, sentence, verbatim
+from neffos_codec import decode
+from neffos_protocol import registry
+from neffos_protocol.catalogue import Divergence, Evidence, divergences
+
+GROUPS: Final = {
+    "frame": "The frame",
+    "handshake": "The handshake",
+    "request-event": "Events that ask for something",
+    "notification-event": "Events that are told to the application, and never sent",
+    "pseudo-event": "Names of kinds of handlers",
+    "token": "Tokens",
+    "exchange": "Between servers",
+    "error-text": "Error texts",
+    "http": "HTTP",
+    "close-code": "Close codes",
+}
+"""The groups of the registry in the words of the pages."""
+
+
+# -------------------------------------------------------------------- the registry
+
+
+def constants(group: str, *, anchors: bool = False) -> str:
+    """Give one group of the registry as a table.
+
+    Args:
+        group: which one.
+        anchors: make each constant's name an anchor, on the page that has all of them.
+    """
+    lines = ["| name | value | meaning | used by |", "| --- | --- | --- | --- |"]
+    for each in registry.group(group):
+        values = each.value if isinstance(each.value, tuple) else (each.value,)
+        shown = " ".join(code(_escaped(str(value))) for value in values)
+        anchor = f' id="{each.name}"' if anchors else ""
+        lines.append(
+            f"| <span{anchor}>`{each.name}`</span> | {shown} | {cell(each.meaning)} "
+            f"| {' '.join(each.requirements)} |"
+        )
+    return "\n".join(lines)
+
+
+def _escaped(value: str) -> str:
+    return {"\t": r"\t", "\r": r"\r", "\n": r"\n", " ": "space"}.get(value, value)
+
+
+def whole_registry() -> str:
+    """Give all groups of the registry, each under its title."""
+    names = dict.fromkeys(each.group for each in registry.constants().values())
+    return "\n\n".join(f"## {GROUPS[name]}\n\n{constants(name, anchors=True)}" for name in names)
+
+
+# -------------------------------------------------------------------- the grammar
+
+
+def grammar() -> str:
+    """Give the text of the grammar."""
+    return files("neffos_protocol.data").joinpath("neffos.abnf").read_text("utf-8")
+
+
+def grammar_section(title: str) -> str:
+    """Give one section of the grammar as a block of code.
+
+    Raises:
+        KeyError: there is no section of that title.
+    """
+    parts = re.split(r"^; ---- (.+?) ----\n", grammar(), flags=re.MULTILINE)
+    sections = dict(zip(parts[1::2], parts[2::2], strict=True))
+    return f"```abnf\n{sections[title].strip()}\n```"
+
+
+# -------------------------------------------------------------------- a frame
+
+
+def decoded(payload: str) -> str:
+    """Take a text frame apart: its seven fields, as the codec reads them."""
+    message = decode(payload)
+    lines = ["| field | on the wire | read |", "| --- | --- | --- |"]
+    raw = payload.split(";", 6)
+    for name, wire, value in zip(wire_names(), raw, message.fields(), strict=True):
+        shown = str(value).lower() if isinstance(value, bool) else str(value)
+        read = f"*{shown}*" if isinstance(value, bool) else code(shown)
+        lines.append(f"| `{name}` | {code(wire)} | {read} |")
+    return "\n".join(lines)
+
+
+def wire_names() -> tuple[str, ...]:
+    """Give the names of the fields as the protocol writes them."""
+    value = registry.constant("frame.fields").value
+    return value if isinstance(value, tuple) else (str(value),)
+
+
+# -------------------------------------------------------------------- divergences
+
+
+def all_divergences(root: str) -> str:
+    """Give every divergence: what each peer does, the choice, and a recording that shows it."""
+    return "\n\n".join(_divergence(each, root) for each in divergences().values())
+
+
+def _divergence(one: Divergence, root: str) -> str:
+    parts = [
+        f"## {one.title} {{#{one.id}}}",
+        f'<p class="dv-id">{one.id}</p>',
+        "\n".join(
+            f"- **{listed(each.peers)}**{f' on {each.backend}' if each.backend else ''} "
+            f"{cell(each.does)}. <small>{_EVIDENCE[each.evidence]}</small>"
+            for each in one.behaviours
+        ),
+        f"**The specification**: {sentence(one.choice)} ({', '.join(one.requirements)})",
+        f"**What it means**: {sentence(one.consequence)}",
+    ]
+    if recording := _showing(one):
+        parts.append(
+            '??? example "A recording that shows it"\n\n'
+            + _indented(figure(recording, root, key=one.id.lower()))
+        )
+    return "\n\n".join(parts)
+
+
+_EVIDENCE: Final = {Evidence.MEASURED: "Measured.", Evidence.READ: "Read in the source."}
+
+
+def _showing(one: Divergence) -> Recording | None:
+    """Find the shortest recording in which a peer breaks what the divergence is about."""
+    for id_ in one.requirements:
+        found = [each for each in recordings().values() if id_ in each.defects]
+        if found:
+            return min(found, key=lambda each: (each.is_ours, each.rows, each.name))
+    return None
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())
+
+
+# -------------------------------------------------------------------- the layout
+
+
+def layout() -> str:
+    """Draw a frame with its seven fields as a figure in HTML."""
+    payload = "$1;chat;lobby;say;0;0;hi; there"
+    raw = payload.split(";", 6)
+    names = wire_names()
+    about = [
+        "token of an ask",
+        "group of events",
+        "room in it",
+        "name of the event",
+        "1: the body is an error",
+        "1: do nothing",
+        "all the rest",
+    ]
+    width, left, top = 22, 36, 58
+    parts = [
+        '<figure class="layout" data-search-exclude>',
+        '<div class="wide" tabindex="0" role="group" aria-label="The layout of a frame">',
+        f'<svg viewBox="0 0 {len(payload) * width + 2 * left} 146" role="img" '
+        'aria-labelledby="layout-title layout-desc">',
+        '<title id="layout-title">The layout of a frame</title>',
+        f'<desc id="layout-desc">The frame {attribute(payload)}, octet by octet: '
+        + attribute("; ".join(f"{n}: {r or 'empty'}" for n, r in zip(names, raw, strict=True)))
+        + ". Each of the first six fields ends with a semicolon.</desc>",
+    ]
+    at = 0
+    for index, (name, field, what) in enumerate(zip(names, raw, about, strict=True)):
+        x = left + at * width
+        span = len(field) * width
+        is_high = index in (
+            1,
+            3,
+            5,
+        )  # the names of neighbours would run into each other on one line
+        parts.append(f'<g class="field f{index}">')
+        parts.append(f'<rect x="{x}" y="{top}" width="{span}" height="34" rx="4"/>')
+        for offset, each in enumerate(field):
+            parts.append(
+                f'<text class="octet" x="{x + (offset + 0.5) * width:.1f}" y="{top + 23}" '
+                f'text-anchor="middle">{attribute(each) if each != " " else "␣"}</text>'
+            )
+        middle = x + span / 2
+        y1, y2 = (top - 3, top - 14) if is_high else (top + 37, top + 48)
+        name_y, what_y = (y2 - 18, y2 - 4) if is_high else (y2 + 14, y2 + 28)
+        parts.append(f'<line x1="{middle}" x2="{middle}" y1="{y1}" y2="{y2}"/>')
+        parts.append(
+            f'<text class="name" x="{middle}" y="{name_y}" text-anchor="middle">{name}</text>'
+        )
+        parts.append(
+            f'<text class="what" x="{middle}" y="{what_y}" text-anchor="middle">{what}</text>'
+        )
+        parts.append("</g>")
+        at += len(field)
+        if index < 6:
+            x = left + at * width
+            parts.append(
+                f'<text class="separator" x="{x + width / 2}" y="{top + 23}" '
+                'text-anchor="middle">;</text>'
+            )
+            at += 1
+    parts += [
+        "</svg>",
+        "</div>",
+        "<figcaption>One frame, octet by octet. The separators in grey end the first six fields; "
+        f"the <code>{verbatim(';')}</code> in the body is a part of the body.</figcaption>",
+        "</figure>",
+    ]
+    return "\n".join(parts)

@@ -1,0 +1,65 @@
+"""Texts that have to go through Markdown and come out as they are."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Final
+
+from neffos_conformance.recordings.sequence import shorten, visible
+from neffos_protocol.catalogue import Level
+
+_LEVELS: Final = re.compile(
+    "|".join(sorted((each.value for each in Level if each.value.isupper()), reverse=True))
+)
+"""The words of RFC 2119 that a sentence of the catalogue may hold, ``MUST NOT`` before ``MUST``."""
+
+SHOWN: Final = 72
+"""Cells of a payload in a table: what a desktop shows on one line."""
+
+
+def code(text: str, *, cells: int = SHOWN) -> str:
+    """Give a text as code that Markdown leaves alone, in a table as well, on one line."""
+    shown = shorten(visible(text), cells)
+    return f"<code>{verbatim(shown)}</code>" if shown else "*(empty)*"
+
+
+def verbatim(text: str) -> str:
+    """Write as references what could mean something to Markdown or to HTML."""
+    return "".join(
+        each if each.isalnum() or each == " " or ord(each) > 0x7F else f"&#{ord(each)};"
+        for each in text
+    )
+
+
+def sentence(text: str) -> str:
+    """Give a sentence of a catalogue on one line, its words of RFC 2119 marked."""
+    parts = one_line(text).split("`")  # what stands between two marks is code
+    parts[::2] = [_LEVELS.sub(r'<strong class="level">\g<0></strong>', each) for each in parts[::2]]
+    return "`".join(parts)
+
+
+def one_line(text: str) -> str:
+    """Give a text without line ends, which would end a cell of a table."""
+    return " ".join(text.split())
+
+
+def cell(text: str) -> str:
+    """Give a text of a catalogue as a cell of a table."""
+    return one_line(text).replace("|", "&#124;")
+
+
+def listed(names: list[str] | tuple[str, ...], *, word: str = "and") -> str:
+    """Give ``a, b and c``."""
+    *most, last = names
+    return f"{', '.join(most)} {word} {last}" if most else last
+
+
+def attribute(text: str) -> str:
+    """Give a text as the value of an HTML attribute."""
+    return html.escape(text, quote=True)
+
+
+def count(number: int, what: str) -> str:
+    """Give ``1 vector`` or ``2 vectors``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,129 @@
+"""The codec's vectors as tables, by the requirement that they rest on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+from generate.text import cell, code
+from neffos_conformance.codecs.vectors import Vector, content, load_files
+
+SHOWN: Final = 12
+"""Vectors on the page of a requirement: enough to see what is meant; the files have all."""
+
+_LARGE: Final = "decode-size"
+"""The file of vectors that are too large to be shown."""
+
+_PART: Final = 40
+"""Cells of a value in an outcome."""
+
+
+@cache
+def _resting() -> Mapping[str, tuple[tuple[str, Vector], ...]]:
+    found: dict[str, list[tuple[str, Vector]]] = {}
+    for name, file in load_files().items():
+        for vector in file["vectors"]:
+            for id_ in vector["requirements"]:
+                found.setdefault(id_, []).append((name, vector))
+    return {id_: tuple(each) for id_, each in found.items()}
+
+
+def resting(requirement: str) -> tuple[tuple[str, Vector], ...]:
+    """Give the vectors of a requirement, each with the name of its file, the most telling first.
+
+    A vector tells most of the requirement that it names first, and little where it is about size.
+    """
+    found = _resting().get(requirement, ())
+    return tuple(
+        sorted(
+            found,
+            key=lambda each: (each[1]["requirements"][0] != requirement, each[0] == _LARGE),
+        )
+    )
+
+
+def texts() -> Mapping[str, str]:
+    """Give the files as they stand, by their names."""
+    folder = files("neffos_codec.vectors")
+    names = [f"{name}.json" for name in (*load_files(), "schema")]
+    return {name: (folder / name).read_text("utf-8") for name in names}
+
+
+def table(requirement: str) -> str:
+    """Give the vectors of a requirement as a table in Markdown, the first ``SHOWN`` of them."""
+    lines = ["| vector | given | wanted |", "| --- | --- | --- |"]
+    for name, vector in resting(requirement)[:SHOWN]:
+        lines.append(
+            f"| [{vector['id']}](/vectors/{name}.json)<br><small>{cell(vector['about'])}</small> "
+            f"| {given(vector)} | {wanted(vector)} |"
+        )
+    return "\n".join(lines)
+
+
+def given(vector: Vector) -> str:
+    """Say what a vector gives a codec."""
+    kind = vector.get("kind", "text")
+    match vector["operation"]:
+        case "decode" | "decode-handshake":
+            return f"{kind} {_value(vector['payload'], kind)}"
+        case "encode":
+            what = vector.get("native_payload")
+            if what is not None:
+                return f"native {kind} {_value(what, kind)}"
+            return f"{kind} with {_named(vector['message'], kind)}"
+        case "encode-handshake":
+            return _named(vector["handshake"], "text")
+        case "reply":
+            asked = _named(vector["message"], kind)
+            return f"{kind} ask with {asked}; reply {_named(vector['reply'], kind)}"
+        case _:
+            return f"wait {_value(vector['wait'], 'text')}"
+
+
+def wanted(vector: Vector) -> str:
+    """Say what a vector wants of a codec."""
+    kind = vector.get("kind", "text")
+    if "lenient" in vector:
+        lenient, strict = (_outcome(vector[each], kind) for each in ("lenient", "strict"))
+        return lenient if lenient == strict else f"lenient: {lenient}<br>strict: {strict}"
+    if "answer" in vector:
+        answer = vector["answer"]
+        return f"{answer['kind']} {_value(answer['payload'], answer['kind'])}"
+    if "parsed" in vector:
+        return _named(vector["parsed"], "text")
+    return _outcome(vector, kind)
+
+
+def _outcome(outcome: dict[str, Any], kind: str) -> str:
+    if "reject" in outcome:
+        field = f", field `{outcome['field']}`" if "field" in outcome else ""
+        return f"refused: `{outcome['reject']}` at {outcome['offset']}{field}"
+    if "payload" in outcome:
+        return _value(outcome["payload"], kind)
+    if "native" in outcome:
+        return f"native {_value(outcome['native'], kind)}"
+    return _named(outcome.get("message", outcome.get("handshake", {})), kind)
+
+
+def _named(values: dict[str, Any], kind: str) -> str:
+    """Give names and values, which may be described octets."""
+    parts = []
+    for name, value in values.items():
+        kept = kind if name == "body" else "text"
+        if isinstance(value, bool) or value == {}:
+            parts.append(f"`{name}`")
+        else:
+            parts.append(f"`{name}` {_value(value, kept)}")
+    return ", ".join(parts) or "all fields empty"
+
+
+def _value(described: Any, kind: str) -> str:
+    if kind == "other":  # neither a text nor octets, but some value of JSON
+        return code(json.dumps(described), cells=_PART)
+    value = content(described, kind)[: _PART + 1]  # one more, so that a cut is seen
+    if isinstance(value, bytes):
+        return code(value.decode() if value.isascii() else value.hex(" "), cells=_PART)
+    return code(value.encode("utf-8", "replace").decode(), cells=_PART)

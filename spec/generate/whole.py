@@ -1,0 +1,96 @@
+"""The whole specification as one page, put together from the pages as they were rendered.
+
+Anchors of requirements, divergences and constants stay what they are; those of headings get the
+name of their page in front, since two pages may have the same heading. Links between the pages
+become links within the page.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from mkdocs.structure.toc import AnchorLink
+
+PAGE: Final = "whole.md"
+"""The page, in the docs folder: it has a title and an introduction of its own."""
+
+_ID: Final = re.compile(r'(?<=\s)id="([^"]+)"')
+_LABELS: Final = re.compile(r'\saria-labelledby="([^"]+)"')
+_LINK: Final = re.compile(r'(?<=\s)(href|src)="([^"]*)"')
+_HEADING: Final = re.compile(r"<(/?)h([1-5])\b")
+_PERMANENT: Final = re.compile(r"(?:[A-Z]{2,3}-\d+|[a-z]+\.[a-z0-9-]+)")
+"""Ids that mean one thing on the whole site."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One page of the specification.
+
+    Attributes:
+        url: where it is built, from the root of the site.
+        title: its title in the navigation.
+        content: its HTML.
+        headings: its own table of contents.
+    """
+
+    url: str
+    title: str
+    content: str
+    headings: Sequence[AnchorLink]
+
+    @property
+    def key(self) -> str:
+        """What stands before its ids."""
+        return posixpath.splitext(self.url)[0].replace("/", "-")
+
+
+def assemble(parts: Sequence[Part]) -> str:
+    """Put the pages together."""
+    keys = {part.url: part.key for part in parts}
+    return "\n".join(
+        f'<section class="whole" id="{part.key}">\n{_one(part, keys)}\n</section>' for part in parts
+    )
+
+
+def _one(part: Part, keys: Mapping[str, str]) -> str:
+    text = _HEADING.sub(lambda found: f"<{found[1]}h{int(found[2]) + 1}", part.content)
+    text = _ID.sub(lambda found: f'id="{_id(part.key, found[1])}"', text)
+    text = _LABELS.sub(
+        lambda found: (
+            ' aria-labelledby="' + " ".join(_id(part.key, each) for each in found[1].split()) + '"'
+        ),
+        text,
+    )
+    text = re.sub(r"url\(#([^)]+)\)", lambda found: f"url(#{_id(part.key, found[1])})", text)
+    return _LINK.sub(lambda found: f'{found[1]}="{_target(part, found[2], keys)}"', text)
+
+
+def _id(key: str, id_: str) -> str:
+    return id_ if _PERMANENT.fullmatch(id_) else f"{key}--{id_}"
+
+
+def _target(part: Part, link: str, keys: Mapping[str, str]) -> str:
+    if re.match(r"[a-z]+:", link):
+        return link
+    path, _, fragment = link.partition("#")
+    url = (
+        posixpath.normpath(posixpath.join(posixpath.dirname(part.url), path)) if path else part.url
+    )
+    if url in keys:
+        return f"#{_id(keys[url], fragment)}" if fragment else f"#{keys[url]}"
+    return f"{url}#{fragment}" if fragment else url
+
+
+def contents(parts: Sequence[Part]) -> list[AnchorLink]:
+    """Give the table of contents: the pages, and their sections below them."""
+    links = []
+    for part in parts:
+        link = AnchorLink(part.title, part.key, 2)
+        below = [child for heading in part.headings for child in heading.children]
+        link.children = [AnchorLink(each.title, _id(part.key, each.id), 3) for each in below]
+        links.append(link)
+    return links

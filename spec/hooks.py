@@ -1,0 +1,149 @@
+"""The hook by which mkdocs builds the specification: what happens when.
+
+mkdocs itself has all that is needed to generate pages and to write into them, so that no plugin
+for it stands between this file and Jinja. What is generated is the package ``generate``'s matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from generate import (
+    checks,
+    commands,
+    machines,
+    recordings,
+    references,
+    requirements,
+    tables,
+    vectors,
+    whole,
+)
+from jinja2 import Environment, StrictUndefined
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.plugins import get_plugin_logger
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.nav import Navigation, Section
+from mkdocs.structure.pages import Page
+from mkdocs.structure.toc import TableOfContents
+
+from neffos_protocol.catalogue import requirements as catalogue
+
+_LOG: Final = get_plugin_logger("generate")
+_JINJA: Final = Environment(  # what it writes is Markdown, for which nothing is to be escaped
+    undefined=StrictUndefined,
+    keep_trailing_newline=True,
+    autoescape=False,  # noqa: S701
+)
+SPECIFICATION: Final = "Specification"
+"""The section of the navigation whose pages are also one page."""
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Teach Markdown the ids, which need their pages; a requirement without one ends the build."""
+    try:
+        pages = requirements.placement(requirements.sources())
+    except requirements.PlacementError as error:
+        raise PluginError(str(error)) from error
+    config.markdown_extensions.append(references.References(pages))  # type: ignore[arg-type]
+    config.extra["placement"] = pages
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add what is generated: a page for each requirement, and what pages link to."""
+    pages: dict[str, str] = config.extra["placement"]
+
+    def add(uri: str, content: str) -> None:
+        files.append(File.generated(config, uri, content=content))
+
+    for id_, one in catalogue().items():
+        add(f"requirements/{id_}.md", requirements.own_page(one, pages[id_]))
+    for recording in recordings.recordings().values():
+        add(recording.uri, recordings.own_page(recording))
+    for name, text in vectors.texts().items():
+        add(f"vectors/{name}", text)
+    add("neffos.abnf", tables.grammar())
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Write into a page what it asks for."""
+    if page.file.generated_by or page.meta.get("plain"):
+        return markdown
+    try:
+        return _JINJA.from_string(markdown).render(**_macros(page))
+    except Exception as error:
+        raise PluginError(f"{page.file.src_uri}: {error}") from error
+
+
+def _macros(page: Page) -> dict[str, Callable[..., str]]:
+    """Give the functions that a page may call."""
+    root = "../" * page.file.src_uri.count("/")
+    figures = 0
+
+    def recorded(name: str, *, to: int | None = None, **choice: Any) -> str:
+        nonlocal figures
+        figures += 1
+        recording = recordings.recorded(name)
+        limit = choice.pop("limit", recordings.LONGEST)
+        return recordings.figure(recording, root, key=f"d{figures}", last=to, limit=limit, **choice)
+
+    return {
+        "req": requirements.block,
+        "recorded": recorded,
+        "states": machines.picture,
+        "transitions": machines.table,
+        "layout": tables.layout,
+        "decoded": tables.decoded,
+        "constants": tables.constants,
+        "registry": tables.whole_registry,
+        "grammar": tables.grammar_section,
+        "divergences": partial(tables.all_divergences, root),
+        "requirement_index": requirements.index,
+        "coverage": requirements.coverage,
+        "columns": requirements.columns,
+        "shown_by_recordings": requirements.shown_by_recordings,
+        "commands": commands.commands,
+        "peers_recorded": requirements.peers_recorded,
+    }
+
+
+def on_env(env: Environment, config: MkDocsConfig, files: Files) -> Environment:
+    """Put the one page together: every page has been rendered, and none has been written."""
+    page = files.src_uris[whole.PAGE].page
+    parts = [
+        whole.Part(each.url, str(each.title), each.content or "", each.toc.items)
+        for each in _specification
+        if each.file.src_uri != whole.PAGE
+    ]
+    if page is None or not parts:
+        raise PluginError(f"there is no section {SPECIFICATION} in the navigation")
+    page.content = f"{page.content}\n{whole.assemble(parts)}"
+    page.toc = TableOfContents([*page.toc.items, *whole.contents(parts)])
+    return env
+
+
+_specification: list[Page] = []
+
+
+def on_nav(nav: Navigation, config: MkDocsConfig, files: Files) -> Navigation:
+    """Remember which pages are the specification."""
+    _specification[:] = [
+        page
+        for section in nav.items
+        if isinstance(section, Section) and section.title == SPECIFICATION
+        for page in section.children
+        if isinstance(page, Page)
+    ]
+    return nav
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Check what was built; each finding is a warning, which fails a strict build."""
+    for finding in checks.check(Path(config.site_dir)):
+        _LOG.warning(finding)
