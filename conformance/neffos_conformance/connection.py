@@ -112,6 +112,7 @@ class Connection:
         self._incoming: asyncio.Queue[str | bytes | Closed] = asyncio.Queue()
         self._waiting_octets = 0
         self._cut = ""
+        self._is_leaving = False
         self._parts: list[bytes] = []
         self._part_kind = Opcode.TEXT
         self._task: asyncio.Task[None] | None = None
@@ -265,6 +266,7 @@ class Connection:
     async def say_goodbye(self, code: int = 1000, reason: str = "") -> None:
         """Send a close frame where that is still possible; ``receive`` gives the answer."""
         if self._protocol.state is State.OPEN:
+            self._is_leaving = True
             self._protocol.send_close(code, reason)
             self._flush()
             with contextlib.suppress(OSError):
@@ -318,10 +320,15 @@ class Connection:
             self._cut = "more messages than any case expects"
         elif len(self._parts) > MAX_PARTS:
             self._cut = "a message in too many fragments"
-        elif self._protocol.close_sent and not self._protocol.close_rcvd:
+        elif self._is_failed():
             self._cut = f"it broke the WebSocket protocol ({self._protocol.close_sent})"
         elif self._writer.transport.get_write_buffer_size() > MAX_BACKLOG:
             self._cut = "it sends, but does not read"
+
+    def _is_failed(self) -> bool:
+        """Whether the WebSocket protocol says goodbye, which it does to a peer that breaks it."""
+        sent = self._protocol.close_sent and not self._protocol.close_rcvd
+        return bool(sent) and not self._is_leaving
 
     def _feed(self, data: bytes) -> None:
         if data:

@@ -45,7 +45,7 @@ def acts(stage: Stage, url: str) -> Mapping[str, Act]:
 
     async def enter(line: Line, _: int) -> None:
         number = line.connection
-        path, headers = target(line.rest)
+        path, headers = target(str(fill(line.rest, stage.bindings)))
         while True:
             try:
                 connection = await Connection.dial(below(url, path), headers)
