@@ -20,12 +20,15 @@ EXIT_BROKEN: Final = 3
 
 COMMANDS: Final = {
     "check": "recordings.check",
+    "client": "commands.client",
     "codec": "commands.codec",
     "codec-adapter": "codecs.adapter",
     "decode": "frames",
     "driver": "driver",
     "encode": "frames",
+    "explain": "commands.listing",
     "import": "recordings.har",
+    "list": "commands.listing",
     "record": "recordings.record",
     "replay": "recordings.replay",
     "serve": "serve",

@@ -1,4 +1,4 @@
-"""Asks a codec under test about every vector, and judges its answers.
+"""Asks a codec under test about the vectors, and judges its answers.
 
 The adapter is a program that reads requests and writes answers, a line each. One that hangs,
 crashes or talks nonsense ends the judging with its name in the error.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -19,6 +19,8 @@ from jsonschema import Draft202012Validator
 
 from neffos_conformance.codecs.questions import Question, agrees, questions
 from neffos_conformance.driving import MADE_UP
+from neffos_conformance.suite.case import Case
+from neffos_conformance.suite.result import Noted, Remark, Result
 from neffos_conformance.suite.verdict import Verdict, verdict_on
 
 DEADLINE: Final = 120.0
@@ -26,6 +28,9 @@ DEADLINE: Final = 120.0
 
 SHORTENED: Final = 100
 """Characters of a text that the schema gets to see: its form is judged, and long ones cost."""
+
+TOLD: Final = 400
+"""Characters of a request or an answer that a report holds: vectors have megabytes."""
 
 Values = dict[str, Any]
 
@@ -62,11 +67,24 @@ class Judged:
     answered: tuple[Answered, ...]
 
 
-def judge_codec(command: Sequence[str], *, deadline: float = DEADLINE) -> Judged:
-    """Ask an adapter everything.
+@cache
+def codec_cases() -> tuple[Case, ...]:
+    """Give the vectors that an adapter can be asked about as cases, in their order."""
+    vectors = [each[0].vector for each in _by_vector().values()]
+    return tuple(
+        Case(vector["id"], vector["about"], tuple(vector["requirements"]), "codec", ())
+        for vector in vectors
+    )
+
+
+def judge_codec(
+    command: Sequence[str], cases: Sequence[Case] | None = None, *, deadline: float = DEADLINE
+) -> Judged:
+    """Ask an adapter about some vectors, or all.
 
     Args:
         command: starts it.
+        cases: which vectors.
         deadline: seconds for all answers.
 
     Raises:
@@ -75,7 +93,10 @@ def judge_codec(command: Sequence[str], *, deadline: float = DEADLINE) -> Judged
     """
     name = " ".join(command)
     canary = {"id": len(questions()) + 1, "op": MADE_UP}
-    asked = [*((each.request, each.wanted) for each in questions()), (canary, {})]
+    chosen = codec_cases() if cases is None else cases
+    ids = {case.id for case in chosen}
+    put = [each for each in questions() if each.vector["id"] in ids]
+    asked = [*((each.request, each.wanted) for each in put), (canary, {})]
     lines = b"".join(json.dumps(request).encode() + b"\n" for request, _ in asked)
     answers = _run(command, name, lines, deadline)
     ready = next(answers, {})
@@ -98,9 +119,73 @@ def judge_codec(command: Sequence[str], *, deadline: float = DEADLINE) -> Judged
         ready,
         tuple(
             Answered(question, got, _verdict(question, got))
-            for question, got in zip(questions(), found, strict=True)
+            for question, got in zip(put, found, strict=True)
         ),
     )
+
+
+def results_of(judged: Judged, cases: Sequence[Case]) -> list[Result]:
+    """Give what came of each vector: the gravest of what came of its questions."""
+    by_vector: dict[str, list[Answered]] = {}
+    for each in judged.answered:
+        by_vector.setdefault(each.question.vector["id"], []).append(each)
+    return [_result(case, by_vector[case.id]) for case in cases]
+
+
+@cache
+def _by_vector() -> Mapping[str, list[Question]]:
+    found: dict[str, list[Question]] = {}
+    for each in questions():
+        found.setdefault(each.vector["id"], []).append(each)
+    return found
+
+
+def judge_vector(case: Case, answer: Callable[[Values], Values]) -> Result:
+    """Judge a codec that runs in this process by one vector.
+
+    Args:
+        case: the vector.
+        answer: what the codec answers to a request.
+    """
+    put = _by_vector()[case.id]
+    answered = [(each, answer(each.request)) for each in put]
+    return _result(case, [Answered(each, got, _verdict(each, got)) for each, got in answered])
+
+
+def _result(case: Case, answered: list[Answered]) -> Result:
+    verdict = next(each for each in _GRAVITY if each in {one.verdict for one in answered})
+    worst = next(each for each in answered if each.verdict is verdict)
+    result = Result(case, verdict)
+    for number, each in enumerate(answered, 1):
+        for is_asked, what, values in (
+            (True, "asked", each.question.request),
+            (False, "got", each.got),
+        ):
+            remark = Remark(f"{what} {_told(values)}")
+            result.exchange.append(Noted(0.0, 1, is_asked, remark, number))
+    if verdict is Verdict.UNSUPPORTED:
+        result.explanation = f"the adapter cannot {worst.question.request['op']}"
+    elif verdict is not Verdict.PASS:
+        result.line = answered.index(worst) + 1
+        result.expected, result.seen = _told(worst.question.wanted), _told(worst.got)
+        result.explanation = f"wanted {result.expected}, got {result.seen}"
+    return result
+
+
+def _told(values: Values) -> str:
+    told = json.dumps({key: each for key, each in values.items() if key != "id"}, sort_keys=True)
+    return told if len(told) <= TOLD else f"{told[:TOLD]}…"
+
+
+_GRAVITY: Final = (
+    Verdict.ERROR,
+    Verdict.FAIL,
+    Verdict.NON_STRICT,
+    Verdict.INFORMATIONAL,
+    Verdict.UNSUPPORTED,
+    Verdict.PASS,
+)
+"""The verdict on a vector is the first of these that one of its questions has."""
 
 
 def _verdict(question: Question, got: Values) -> Verdict:

@@ -11,9 +11,10 @@ from fnmatch import fnmatchcase
 
 from rich.console import Console
 
+from neffos_conformance.cases import EVERY_ROLE, all_cases
 from neffos_conformance.mutants.bank import BANK
 from neffos_conformance.mutants.kills import kills_of, proven, survivors
-from neffos_conformance.suite.case import cases_of, select
+from neffos_conformance.suite.case import select
 
 
 def main() -> None:
@@ -21,9 +22,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--case", action="append", default=[], help="pattern of cases")
     parser.add_argument("--mutant", action="append", default=[], help="pattern of names")
-    parser.add_argument("--role", choices=("server", "client"), default="server")
+    parser.add_argument("--role", choices=EVERY_ROLE, default="server")
     options = parser.parse_args()
-    cases = select(cases_of(options.role), options.case)
+    cases = select(all_cases(options.role), options.case)
     mutants = [
         mutant
         for mutant in BANK.values()

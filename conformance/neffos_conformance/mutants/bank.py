@@ -73,7 +73,7 @@ def distorted(requirement: str) -> Callable[[Distort], Distort]:
             async with embedded_server(distort=distort) as url:
                 yield to_server(url, SOON)
 
-        register(Mutant(_name(distort), "server", requirement, _about(distort), stage, distort))
+        register(Mutant(words(distort), "server", requirement, about(distort), stage, distort))
         return distort
 
     return put
@@ -88,15 +88,17 @@ def served(requirement: str) -> Callable[[Served], Served]:
             async with serve() as url:
                 yield to_server(url, SOON)
 
-        register(Mutant(_name(serve), "server", requirement, _about(serve), stage))
+        register(Mutant(words(serve), "server", requirement, about(serve), stage))
         return serve
 
     return put
 
 
-def _name(function: Callable[..., object]) -> str:
+def words(function: Callable[..., object]) -> str:
+    """Give the name of a function in words."""
     return function.__name__.replace("_", "-")
 
 
-def _about(function: Callable[..., object]) -> str:
+def about(function: Callable[..., object]) -> str:
+    """Give what a function is about: the first line of its docstring."""
     return (function.__doc__ or "").partition("\n")[0]

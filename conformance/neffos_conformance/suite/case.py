@@ -97,7 +97,13 @@ def client_cases() -> list[Case]:
     return list(cases_of("client"))
 
 
-def select(cases: Iterable[Case], patterns: Sequence[str], tags: Sequence[str] = ()) -> list[Case]:
+def select(
+    cases: Iterable[Case],
+    patterns: Sequence[str],
+    tags: Sequence[str] = (),
+    *,
+    is_slow_left_out: bool = True,
+) -> list[Case]:
     """Give the cases that a pattern names and that have a tag; all but the slow without either.
 
     A pattern is a case id, a requirement id, a family such as ``NS``, or any of these with
@@ -121,7 +127,12 @@ def select(cases: Iterable[Case], patterns: Sequence[str], tags: Sequence[str] =
         for case in known
         if (not wanted or any(_names(each, case) for each in wanted))
         and (not tags or not set(tags).isdisjoint(case.tags))
-        and (SLOW not in case.tags or SLOW in tags or case.id.upper() in wanted)
+        and (
+            not is_slow_left_out
+            or SLOW not in case.tags
+            or SLOW in tags
+            or case.id.upper() in wanted
+        )
     ]
 
 

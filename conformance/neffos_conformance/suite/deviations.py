@@ -132,3 +132,31 @@ def _entries(path: Path) -> list[dict[str, Any]]:
 def _validator() -> Draft202012Validator:
     text = files("neffos_conformance.data").joinpath("schema", "deviations.json").read_text("utf-8")
     return Draft202012Validator(json.loads(text))
+
+
+def draft(results: Sequence[Result]) -> str:
+    """Write what failed as a file of deviations, for somebody to give the reasons.
+
+    The same failure of several cases is one entry. Without reasons and links it is not accepted.
+    """
+    grouped: dict[tuple[Verdict, str], list[str]] = {}
+    for result in results:
+        grouped.setdefault((result.verdict, result.explanation), []).append(result.case.id)
+    text = "format = 1\n"
+    if not grouped:
+        text += "deviation = []\n"
+    for (verdict, explanation), ids in grouped.items():
+        text += (
+            "\n[[deviation]]\n"
+            f"cases = {json.dumps(ids)}\n"
+            f'verdict = "{verdict}"\n'
+            f"observed = {_toml(explanation)}\n"
+            'reason = ""\n'
+            'link = ""\n'
+        )
+    return text
+
+
+def _toml(text: str) -> str:
+    """Write a text as a basic string of TOML, which JSON's are but for DEL."""
+    return json.dumps(text, ensure_ascii=True).replace("\x7f", "\\u007f")

@@ -1,0 +1,72 @@
+"""The command ``client``: runs the cases on a client under test."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+
+from neffos_conformance.commands.judging import (
+    Options,
+    Subject,
+    beginning,
+    collect,
+    conclude,
+    judging_options,
+    prepare,
+    selected,
+    show_dry,
+    take_options,
+)
+from neffos_conformance.driving import DriverError
+from neffos_conformance.suite.case import Case, client_cases
+from neffos_conformance.suite.drivers import to_client
+from neffos_conformance.suite.result import Result
+
+REFERENCE: Final = (str(Path(sys.argv[0]).with_name("neffos-wire")), "driver")
+"""The driver of our own client, beside this program."""
+
+ABOUT: Final = ("peer", "version", "runtime")
+"""What a driver says of itself that stands in the reports."""
+
+
+@click.command("client", context_settings={"ignore_unknown_options": True})
+@judging_options("client")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD…]")
+def client_command(command: tuple[str, ...], **arguments: Any) -> None:
+    """Judge the client behind a driver, CMD; by default the reference client.
+
+    See the page "The driver protocol" of the specification. Cases that need what the driver does
+    not support are not judged. Exit code 1 where a MUST is broken or a case breaks off, 2 where
+    nothing was run.
+    """
+    options = take_options(arguments)
+    everything = client_cases()
+    cases = selected(options, everything)
+    if options.dry_run:
+        show_dry(Console(), cases, [])
+        return
+    deviations = prepare(options)
+    began = beginning()
+    try:
+        ready, results = asyncio.run(_judge(command or REFERENCE, cases, options))
+    except DriverError as error:
+        raise click.UsageError(str(error)) from error
+    name = shlex.join(command) if command else "the reference client"
+    again = f"neffos-wire client{f' -- {shlex.join(command)}' if command else ''}"
+    about = {key: str(value) for key, value in ready.items() if key in ABOUT}
+    subject = Subject("client", name, about, again)
+    conclude(subject, results, options, deviations, [case.id for case in everything], began)
+
+
+async def _judge(
+    command: tuple[str, ...], cases: list[Case], options: Options
+) -> tuple[dict[str, Any], list[Result]]:
+    async with to_client(command, drivers=options.at_once, patience=options.patience) as started:
+        run, ready = started
+        return ready, await collect(run, cases, options)
