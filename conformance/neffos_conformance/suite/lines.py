@@ -17,7 +17,8 @@ connection, a verb, and what goes with it:
     1 <? text                        the server may say this, and then what the lines with <? below
                                      it say, but nothing else before it answers a barrier; 1 <?b,
                                      1 >? and 1 >?b likewise
-    1 closed?                        a last line of those: or it ends the connection
+    1 closed?                        below a line that it says, or the last of those with <?: or it
+                                     ends the connection
     1 raw 81<<*9 00>>                the suite sends these octets, in hex, as they are
     1 quiet                          the other says nothing before it answers a barrier
     1 fewer 100 text                 it says this fewer than a hundred times before that, whatever
@@ -115,7 +116,7 @@ ASKING: Final = frozenset({"enter", "http", "upgrade"})
 """The other verbs that come with a path and headers; the last two have a method before them."""
 
 MAY_END: Final = "closed?"
-"""The verb that lets the other side end the connection in place of what it may say."""
+"""The verb that lets the other side end the connection in place of what it is to say."""
 
 BOTH: Final = (
     SAYING

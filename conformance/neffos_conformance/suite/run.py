@@ -30,7 +30,7 @@ from neffos_conformance.driving import (
 from neffos_conformance.suite import client_role, server_role
 from neffos_conformance.suite.case import Case
 from neffos_conformance.suite.client_role import Doing, Moved, awaiting
-from neffos_conformance.suite.lines import MAY_END, Line
+from neffos_conformance.suite.lines import MAY_END, SAYING, Line
 from neffos_conformance.suite.result import Result
 from neffos_conformance.suite.stage import MismatchError, Patience, Stage
 from neffos_conformance.suite.verdict import Verdict, verdict_on
@@ -179,8 +179,16 @@ async def _play(case: Case, stage: Stage, acts: Mapping[str, Act]) -> None:
                 group.append(lines.pop(0))
             await stage.hear_maybe(group)
             continue
+        if not stage.is_ours(line) and line.verb in SAYING and _may_end(line, lines):
+            lines.pop(0)
+            await stage.hear(line, 1, may_end=True)
+            continue
         for number in range(1, line.times + 1):
             await acts[line.verb](line, number)
+
+
+def _may_end(line: Line, lines: list[Line]) -> bool:
+    return bool(lines) and lines[0].verb == MAY_END and lines[0].connection == line.connection
 
 
 def _common(stage: Stage) -> Mapping[str, Act]:

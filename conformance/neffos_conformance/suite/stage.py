@@ -170,8 +170,8 @@ class Stage:
             self.clogged.add(number)
             self.remark(number, "nothing more is taken", is_ours=False)
 
-    async def hear(self, line: Line, time: int) -> None:
-        """Receive what the other side is to say.
+    async def hear(self, line: Line, time: int, *, may_end: bool = False) -> None:
+        """Receive what the other side is to say, or, where that will do, its end.
 
         Raises:
             MismatchError: it says nothing, or something else.
@@ -179,6 +179,8 @@ class Stage:
         number = line.connection
         seen = await self.next(number)
         if isinstance(seen, Closed):
+            if may_end:
+                return
             raise MismatchError(f"the connection was {seen}", str(seen))
         found = self._difference(line, time, seen)
         if found:
