@@ -56,7 +56,7 @@ def test_nothing_else_may_come(said):
 def ending(serve: Serve) -> Serve:
     def wrong(payload):
         if "two" in str(payload):
-            raise RuntimeError("on purpose")
+            raise ConnectionError("on purpose")
         return serve(payload)
 
     return wrong
@@ -68,6 +68,13 @@ def test_an_end_may_come_where_it_is_said():
     verdict, explanation = played(said, ending)
     assert verdict is Verdict.FAIL
     assert explanation.startswith("the connection was closed")
+
+
+@pytest.mark.parametrize("serve", [None, ending])
+def test_an_end_may_come_in_place_of_a_message(serve):
+    said = SAID + "1 < $1;app;;echo;0;0;one\n1 < $2;app;;echo;0;0;two\n1 closed?"
+    assert played(said, serve) == (Verdict.PASS, "")
+    assert played(said.replace(";two\n1 c", ";three\n1 c"))[0] is Verdict.FAIL
 
 
 def test_a_place_can_ask_for_what_was_not_seen_before():
