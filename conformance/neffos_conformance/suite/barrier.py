@@ -34,6 +34,8 @@ BARRIER: Final = BARRIERS["server"]
 
 def answers(payload: object, tokens: Mapping[str, str]) -> bool:
     """Say whether a message is the refusal that a barrier, or a doubt, asks for."""
+    if isinstance(payload, str) and NAMESPACE not in payload:
+        return False  # most are not, and that is seen without taking them apart
     match _frame(payload):
         case Message(wait=token, namespace=namespace):
             return token in tokens.values() and namespace == NAMESPACE

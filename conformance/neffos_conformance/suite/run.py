@@ -49,6 +49,9 @@ Act = Callable[[Line, int], Awaitable[None]]
 Run = Callable[[Case], Awaitable[Result]]
 """Runs one case."""
 
+SPELL: Final = 32
+"""How often a line is repeated before what comes meanwhile is read, which may be the end."""
+
 CLOSING: Final = frozenset({"TR-12", "TR-13", "TR-16"})
 """The requirements on how a connection ends. A case that names one is about that."""
 
@@ -185,6 +188,8 @@ async def _play(case: Case, stage: Stage, acts: Mapping[str, Act]) -> None:
             continue
         for number in range(1, line.times + 1):
             await acts[line.verb](line, number)
+            if not number % SPELL:
+                await asyncio.sleep(0)
 
 
 def _may_end(line: Line, lines: list[Line]) -> bool:

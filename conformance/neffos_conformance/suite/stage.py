@@ -144,7 +144,7 @@ class Stage:
     async def say(self, line: Line, time: int) -> None:
         """Send what the suite's side says."""
         connection = self.connections[line.connection]
-        if line.connection in self.clogged:
+        if line.connection in self.clogged or not connection.is_open:
             return
         payload = line.payloads(time)
         if isinstance(payload, list):
@@ -263,10 +263,11 @@ class Stage:
 
     async def raw(self, line: Line, time: int) -> None:
         """Send octets as they are."""
-        if line.connection in self.clogged:
+        connection = self.connections[line.connection]
+        if line.connection in self.clogged or not connection.is_open:
             return
         self.remark(line.connection, f"octets {line.rest}", is_ours=True)
-        sending = self.connections[line.connection].send_raw(line.octets(time))
+        sending = connection.send_raw(line.octets(time))
         await self._taken(line.connection, sending)
 
     async def end(self, line: Line, _: int) -> None:
