@@ -188,9 +188,15 @@ class UnmatchedReply:
 
 @dataclass(frozen=True, slots=True)
 class NativeReceived:
-    """A native message (NM-1, NM-2)."""
+    """A native message (NM-1, NM-2).
+
+    Attributes:
+        payload: the message, or the body of the frame that it came in.
+        namespace: the one that the frame names (NM-5); the empty one where there is no frame.
+    """
 
     payload: str | bytes
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)

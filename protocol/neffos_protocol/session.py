@@ -634,7 +634,7 @@ class Session:
         elif wait:
             self._question(message, events)
         elif event == NATIVE_EVENT and self._native is Native.FALLBACK:
-            events.append(NativeReceived(message.body))
+            events.append(NativeReceived(message.body, message.namespace))
         else:
             events.append(Received(message))
 

@@ -458,8 +458,8 @@ class Connection:
                 return self._handle(event, message)
             case Received(message):
                 return self._handle(None, message)
-            case NativeReceived(payload):
-                return self._native(payload)
+            case NativeReceived(payload, namespace):
+                return self._native(payload, namespace)
             case ChangeAsked(change, namespace, room):
                 return self._decide(event, change, namespace, room)
             case Changed(change, namespace, room, cause):
@@ -548,11 +548,12 @@ class Connection:
                     message.namespace, message.event, error.body, room=message.room, is_error=True
                 )
 
-    def _native(self, payload: str | bytes) -> Work | None:
-        handler = self._application.notice("", ON_NATIVE_MESSAGE)
+    def _native(self, payload: str | bytes, namespace: str) -> Work | None:
+        handler = self._application.notice(namespace, ON_NATIVE_MESSAGE)
         if handler is None:
             return None
-        return self._call(handler, "", Message(event=ON_NATIVE_MESSAGE, body=payload), self._echo)
+        message = Message(namespace=namespace, event=ON_NATIVE_MESSAGE, body=payload)
+        return self._call(handler, namespace, message, self._echo)
 
     def _echo(self, body: Answer) -> None:
         if body is None:
