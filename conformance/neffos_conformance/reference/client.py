@@ -210,6 +210,8 @@ class Client:
             raise DialError(
                 f"{self._url} did not complete upgrade and handshake within {self._timeout:g} s"
             ) from None
+        except RefusedError:
+            raise  # the link says goodbye, which ends it (TR-12)
         except BaseException:
             self.connection.link.abort()
             raise
