@@ -74,6 +74,11 @@ class Driver:
         self._ended: DriverError | None = None
         self._reader = asyncio.create_task(self._read(), name=f"read {name}")
 
+    @property
+    def trouble(self) -> DriverError | None:
+        """What ended it, or what it did against its contract; nothing more comes of it then."""
+        return self._ended
+
     async def do(self, op: str, **fields: Any) -> Values:
         """Make the client do something, and give the result.
 
@@ -111,6 +116,8 @@ class Driver:
     async def saw(self, seconds: float = ANSWER_DEADLINE, **fields: Any) -> Values:
         """Wait until the client saw something with these fields, and give that line; once each.
 
+        A field that is ``None`` is one that the line does not have.
+
         Raises:
             DriverError: it did not in time, or the driver ended.
         """
@@ -118,7 +125,7 @@ class Driver:
             async with asyncio.timeout(seconds):
                 while True:
                     for index, line in enumerate(self.seen):
-                        if fields.items() <= line.items():
+                        if fits(line, fields):
                             return self.seen.pop(index)
                     if self._ended is not None:
                         raise self._ended
@@ -245,6 +252,11 @@ async def _line(name: str, process: asyncio.subprocess.Process) -> Values:
         raise DriverError(f"{name} wrote what is nested too deeply: {line[:200]!r}") from None
     found: Values = values
     return found
+
+
+def fits(sight: Values, fields: Values) -> bool:
+    """Say whether a line of what a client saw has these fields; ``None`` stands for none."""
+    return all(sight.get(name) == value for name, value in fields.items())
 
 
 def body_of(values: Values) -> str | bytes:

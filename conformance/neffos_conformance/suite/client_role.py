@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+from base64 import b64decode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Protocol
+from urllib.parse import parse_qsl, urlsplit
 
-from neffos_conformance.connection import Connection, Incoming
-from neffos_conformance.driving import MADE_UP, OperationError, UnsupportedError, fields_of
+from neffos_conformance.connection import Connection
+from neffos_conformance.driving import (
+    MADE_UP,
+    OperationError,
+    UnsupportedError,
+    fields_of,
+    fits,
+)
 from neffos_conformance.recordings.transcript import Opened
+from neffos_conformance.suite.features import URL_HEADER
 from neffos_conformance.suite.lines import OPERATIONS, SAYING, SIGHTS, Line, target
+from neffos_conformance.suite.match import expand
+from neffos_conformance.suite.spoken import Arrived
 from neffos_conformance.suite.stage import MismatchError, Stage
 
 Act = Callable[[Line, int], Awaitable[None]]
@@ -23,17 +34,26 @@ EMPTY_REPLY: Final = ";;;;;;"
 LEFT_OPEN: Final = 1.0
 """Seconds for a client to let go of a connection when the case is over; most have, by then."""
 
+LONG: Final = 60.0
+"""Seconds that a driver is given for an operation: longer than any case, so that what ends in
+time was ended by the client and not by its driver."""
+
+AGAIN: Final = "again"
+"""In place of what a client is told to dial: it comes back by itself."""
+
 
 class Moved(Protocol):
     """What moves a client: a driver, or what stands before one."""
 
-    seen: list[Values]
+    @property
+    def seen(self) -> list[Values]:
+        """What the client saw and nobody has waited for, in order."""
 
     async def do(self, op: str, **fields: Any) -> Values:
         """Make the client do something, and give the result."""
 
     async def saw(self, seconds: float = ..., **fields: Any) -> Values:
-        """Wait until the client saw something, and give that line."""
+        """Wait until the client saw something, and give that line; once each."""
 
 
 class Doing:
@@ -45,11 +65,12 @@ class Doing:
         self.url = url
         self.tasks: dict[int, list[asyncio.Task[Values]]] = {}
         self.names: dict[int, int] = {}
+        self.probe_status = 200
 
     def start(self, number: int, op: str, told: str, **fields: Any) -> None:
         """Tell the driver something, and do not wait for its answer."""
         self.stage.remark(number, f"told to {told}", is_ours=True)
-        task = asyncio.create_task(self.driver.do(op, **fields))
+        task = asyncio.create_task(self.driver.do(op, **{"timeout": LONG, **fields}))
         self.tasks.setdefault(number, []).append(task)
 
     async def result(self, number: int) -> Values:
@@ -81,19 +102,26 @@ class Doing:
                 with suppress(asyncio.CancelledError, Exception):
                     await task
         for name in self.names.values():
-            with suppress(OperationError, UnsupportedError):  # most are closed
-                await self.driver.do("close", connection=name, timeout=LEFT_OPEN)
+            with suppress(OperationError, UnsupportedError, TimeoutError):  # most are closed
+                async with asyncio.timeout(2 * LEFT_OPEN):
+                    await self.driver.do("close", connection=name, timeout=LEFT_OPEN)
+
+
+Between = Callable[[Arrived], Arrived]
+"""Puts something before each client that comes."""
 
 
 @asynccontextmanager
-async def awaiting() -> AsyncIterator[tuple[str, asyncio.Queue[Incoming]]]:
+async def awaiting(
+    between: Between | None = None,
+) -> AsyncIterator[tuple[str, asyncio.Queue[Arrived]]]:
     """Listen for clients; give the URL, and a queue of their requests."""
-    queue: asyncio.Queue[Incoming] = asyncio.Queue()
+    queue: asyncio.Queue[Arrived] = asyncio.Queue()
 
     async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         incoming = await Connection.incoming(reader, writer)
         if incoming is not None:
-            queue.put_nowait(incoming)
+            queue.put_nowait(between(incoming) if between else incoming)
 
     listener = await asyncio.start_server(client, "127.0.0.1", 0)
     try:
@@ -101,24 +129,26 @@ async def awaiting() -> AsyncIterator[tuple[str, asyncio.Queue[Incoming]]]:
         yield f"ws://{host}:{port}", queue
     finally:
         listener.close()
+        while not queue.empty():  # nobody was to come any more
+            await queue.get_nowait().refuse(503)
 
 
-def acts(stage: Stage, doing: Doing, incoming: asyncio.Queue[Incoming]) -> Mapping[str, Act]:
+def acts(stage: Stage, doing: Doing, incoming: asyncio.Queue[Arrived]) -> Mapping[str, Act]:
     """Give what to do for each verb, to the client that is moved."""
 
-    async def arrival(number: int) -> Incoming:
+    async def arrival(number: int) -> Arrived:
         """Give the next request that is no probe; a probe is told that somebody is here."""
         while True:
             request = await incoming.get()
             if request.request.method != "HEAD":
                 return request
             stage.remark(number, "HEAD", is_ours=False)
-            stage.remark(number, "HTTP 200", is_ours=True)
-            await request.refuse(200)
+            stage.remark(number, f"HTTP {doing.probe_status}", is_ours=True)
+            await request.refuse(doing.probe_status)
 
     def begin(line: Line) -> None:
         words = line.rest.split(" ")
-        if words[0] == "again":  # a client that comes back by itself
+        if words[0] == AGAIN:
             return
         options = {"reconnect": True} if "reconnect" in words else {}
         path, headers = target(" ".join(word for word in words if word != "reconnect"))
@@ -129,9 +159,7 @@ def acts(stage: Stage, doing: Doing, incoming: asyncio.Queue[Incoming]) -> Mappi
     async def dial(line: Line, _: int) -> None:
         begin(line)
         request = await arrival(line.connection)
-        stage.headers[line.connection] = [
-            (name.lower(), value) for name, value in request.request.headers.raw_items()
-        ]
+        stage.headers[line.connection] = _headers(request)
         connection = request.accept()
         if connection is None:
             raise MismatchError("the client's request was none for an upgrade", "no upgrade")
@@ -143,16 +171,19 @@ def acts(stage: Stage, doing: Doing, incoming: asyncio.Queue[Incoming]) -> Mappi
         await dial(line, time)
         await say(line, ">", "M")
         await say(line, "<", f"A{line.connection}7")
-        await did(Line(line.number, line.connection, "did", f"{line.connection}7"), 1)
+        if line.rest != AGAIN:
+            await did(Line(line.number, line.connection, "did", f"{line.connection}7"), 1)
 
     async def app(line: Line, time: int) -> None:
         await handshake(line, time)
         number = line.connection
-        await do(Line(line.number, number, "do", "connect app"), 1)
+        if line.rest != AGAIN:
+            await do(Line(line.number, number, "do", "connect app"), 1)
         token = f"<<app{number}>>"
         await say(line, ">", f"{token};app;;_OnNamespaceConnect;0;0;")
         await say(line, "<", f"{token}{EMPTY_REPLY}")
-        await did(Line(line.number, number, "did", ""), 1)
+        if line.rest != AGAIN:
+            await did(Line(line.number, number, "did", ""), 1)
 
     async def say(line: Line, verb: str, rest: str) -> None:
         await speak(Line(line.number, line.connection, verb, rest), 1)
@@ -177,17 +208,10 @@ def acts(stage: Stage, doing: Doing, incoming: asyncio.Queue[Incoming]) -> Mappi
         await request.refuse(int(status))
 
     async def head(line: Line, _: int) -> None:
-        request = await incoming.get()
-        if request.request.method != "HEAD":
-            await request.refuse(503)
-            told = request.request.method
-            raise MismatchError(f"the client was to probe with HEAD, it sent {told}", told)
-        stage.remark(line.connection, "HEAD", is_ours=False)
-        stage.remark(line.connection, f"HTTP {line.rest}", is_ours=True)
-        await request.refuse(int(line.rest))
+        doing.probe_status = int(line.rest)
 
     async def do(line: Line, _: int) -> None:
-        op, *words = shlex.split(line.rest)
+        op, *words = shlex.split(expand(line.rest))
         values: Values = dict(zip(OPERATIONS[op], words, strict=False))
         if op in ("emit", "ask", "native"):
             values |= fields_of(_body(values.pop("text", "")))
@@ -201,8 +225,8 @@ def acts(stage: Stage, doing: Doing, incoming: asyncio.Queue[Incoming]) -> Mappi
             raise MismatchError(stage.stable(f"it failed: {error}"), "a failure") from error
         given = [str(result[key]) for key in ("text", "connection_id") if key in result]
         if "base64" in result:
-            given.append(f"base64:{result['base64']}")
-        if line.rest and line.rest not in given:
+            given.append(f"{OCTETS}{b64decode(result['base64']).hex()}")
+        if line.rest and expand(line.rest) not in given:
             told = stage.stable(given[0] if given else "nothing")
             raise MismatchError(f"it was to give {line.rest!r}, it gave {told!r}", told)
 
@@ -218,29 +242,44 @@ def acts(stage: Stage, doing: Doing, incoming: asyncio.Queue[Incoming]) -> Mappi
             raise MismatchError(f"it was to fail, but was done: {told}", told)
 
     def sight(line: Line) -> Values:
-        kind, *words = shlex.split(line.rest)
+        kind, *words = shlex.split(expand(line.rest))
         wanted: Values = dict(zip(SIGHTS[kind], words, strict=False))
         if "text" in wanted:
             wanted |= fields_of(_body(wanted.pop("text")))
-        if kind == "error":
-            kind, wanted["error"] = "event", True
+        if kind in ("event", "error"):
+            kind, wanted["error"] = "event", True if kind == "error" else None
         return {"saw": kind, "connection": doing.names[line.connection], **wanted}
 
     async def saw(line: Line, _: int) -> None:
-        wanted = sight(line)
+        number, wanted = line.connection, sight(line)
         try:
-            async with asyncio.timeout(stage.patience.doubt + stage.patience.grace):
-                await doing.driver.saw(**wanted)
+            async with asyncio.timeout(stage.patience.doubt):
+                await doing.driver.saw(LONG, **wanted)
+        except TimeoutError:
+            if number not in stage.is_shaken or not stage.connections[number].is_open:
+                await doing.driver.saw(LONG, **wanted)
+            else:
+                await stage.settle(number)
+                await caught_up()
+                await late(line, wanted)
+        stage.remark(number, f"saw {line.rest}", is_ours=False)
+
+    async def late(line: Line, wanted: Values) -> None:
+        try:
+            async with asyncio.timeout(stage.patience.grace):
+                await doing.driver.saw(LONG, **wanted)
         except TimeoutError:
             raise MismatchError(f"the client did not tell of: {line.rest}") from None
-        stage.remark(line.connection, f"saw {line.rest}", is_ours=False)
+
+    async def caught_up() -> None:
+        """Have the driver answer something: what its client saw before that, it has told."""
+        with suppress(UnsupportedError, OperationError):
+            await doing.driver.do(MADE_UP)
 
     async def unseen(line: Line, _: int) -> None:
         wanted = sight(line)
-        with suppress(UnsupportedError, OperationError):
-            # A driver's lines come in order: what it saw before it answers this, it has told.
-            await doing.driver.do(MADE_UP)
-        if any(wanted.items() <= told.items() for told in doing.driver.seen):
+        await caught_up()
+        if any(fits(told, wanted) for told in doing.driver.seen):
             raise MismatchError(f"the client told of what was not to be: {line.rest}", line.rest)
 
     return {
@@ -258,6 +297,18 @@ def acts(stage: Stage, doing: Doing, incoming: asyncio.Queue[Incoming]) -> Mappi
     }
 
 
+OCTETS: Final = "hex:"
+"""What begins a body of octets, which are in hex."""
+
+
 def _body(text: str) -> str | bytes:
-    """Read a body: octets stand as ``hex:00ff``."""
-    return bytes.fromhex(text[4:]) if text.startswith("hex:") else text
+    return bytes.fromhex(text.removeprefix(OCTETS)) if text.startswith(OCTETS) else text
+
+
+def _headers(request: Arrived) -> list[tuple[str, str]]:
+    """Give the headers of a request, and those that stand in its URL."""
+    found = [(name.lower(), value) for name, value in request.request.headers.raw_items()]
+    for name, value in parse_qsl(urlsplit(request.request.path).query, keep_blank_values=True):
+        if name.lower().startswith(URL_HEADER):
+            found.append((name.lower().removeprefix(URL_HEADER), value))
+    return found

@@ -72,8 +72,24 @@ def feature_ids(text: str) -> frozenset[str]:
     return frozenset(wanted)
 
 
+def features_listed(text: str) -> frozenset[str]:
+    """Read a list of features, or ``all``, as the command line has it.
+
+    Raises:
+        ValueError: there is no feature of one of the names.
+    """
+    if text.strip() == "all":
+        return frozenset(each.id for each in features())
+    return feature_ids(text)
+
+
 def needed(case: Case) -> frozenset[str]:
-    """Give the features that a case needs: what its headers, paths and frames name."""
+    """Give the features that a case needs: what its headers, paths and frames name.
+
+    A case for a client needs none: what its client cannot do, its driver says.
+    """
+    if case.role != "server":
+        return frozenset()
     events, namespaces, others = set[str](), set[str](), set[str]()
     endpoints, headers = set[str](), set[str]()
     for line in case.lines:

@@ -44,8 +44,8 @@ to a client under test, which its driver moves:
     1 dial reconnect                 it opens a connection, and again when that is lost
     1 dial again                     it comes back by itself
     1 refuse 503                     it is sent this status in place of an upgrade
-    1 head 302                       it asks with HEAD, and gets this status
-    1 do ask app echo hi             it is made to do this: see OPERATIONS
+    1 head 302                       where it asks with HEAD from now on, it gets this status
+    1 do ask app echo hi             it is made to do this: see OPERATIONS; octets are hex:00ff
     1 did hi                         it was done; what it gave may follow
     1 failed text                    it was not, for a reason that holds this text
     1 saw event app news hi          it told its application of this: see SIGHTS

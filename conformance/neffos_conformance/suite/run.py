@@ -29,7 +29,7 @@ from neffos_conformance.driving import (
 )
 from neffos_conformance.suite import client_role, server_role
 from neffos_conformance.suite.case import Case
-from neffos_conformance.suite.client_role import Doing, Moved, awaiting
+from neffos_conformance.suite.client_role import Between, Doing, Moved, awaiting
 from neffos_conformance.suite.lines import MAY_END, SAYING, Line
 from neffos_conformance.suite.result import Result
 from neffos_conformance.suite.stage import MismatchError, Patience, Stage
@@ -105,12 +105,21 @@ async def run_server_case(url: str, case: Case, patience: Patience = PATIENCE) -
     return await to_server(url, patience)(case)
 
 
-async def run_client_case(driver: Moved, case: Case, patience: Patience = PATIENCE) -> Result:
-    """Run one case against the client that a driver moves."""
+async def run_client_case(
+    driver: Moved, case: Case, patience: Patience = PATIENCE, *, between: Between | None = None
+) -> Result:
+    """Run one case against the client that a driver moves.
+
+    Args:
+        driver: moves it.
+        case: the case.
+        patience: how long it is waited for.
+        between: puts something before the client, each time that it comes.
+    """
     result = Result(case)
     stage = Stage("client", patience, result.exchange)
     async with AsyncExitStack() as stack:
-        url, incoming = await stack.enter_async_context(awaiting())
+        url, incoming = await stack.enter_async_context(awaiting(between))
         doing = Doing(stage, driver, url)
         await _judge(case, result, stage, client_role.acts(stage, doing, incoming))
         with suppress(DriverError):  # it was told already, or tells at the next case

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from neffos_conformance.connection import Closed, Connection
+from neffos_conformance.connection import Closed
 from neffos_conformance.recordings.transcript import Opened
 from neffos_conformance.showing import short
 from neffos_conformance.suite.barrier import (
@@ -28,6 +28,7 @@ from neffos_conformance.suite.case import Role
 from neffos_conformance.suite.lines import MAY_END, Line
 from neffos_conformance.suite.match import Bindings, difference, fill, unfill
 from neffos_conformance.suite.result import Closing, Noted, Remark
+from neffos_conformance.suite.spoken import Spoken
 from neffos_conformance.suite.verdict import verdict_on
 
 ORDERLY: Final = 1000
@@ -86,6 +87,7 @@ class Stage:
         clogged: the connections whose other side takes nothing more, which it may while it
             cannot say anything either.
         line: the line that is being played.
+        held: what was received and not yet looked at, by the numbers of connections.
         mark: what stands in the place ``case``: no other case has it, in no run. Broadcasts
             without it are those of others, and are passed over.
         began: when, on the clock of ``time.perf_counter``.
@@ -95,13 +97,14 @@ class Stage:
     patience: Patience
     exchange: list[Noted]
     bindings: Bindings = field(default_factory=dict)
-    connections: dict[int, Connection] = field(default_factory=dict)
+    connections: dict[int, Spoken] = field(default_factory=dict)
     headers: dict[int, list[tuple[str, str]]] = field(default_factory=dict)
     is_shaken: set[int] = field(default_factory=set)
     closing: Closing = field(default_factory=Closing)
     stalled: set[int] = field(default_factory=set)
     clogged: set[int] = field(default_factory=set)
     line: Line | None = None
+    held: dict[int, list[str | bytes | Closed]] = field(default_factory=dict)
     mark: str = ""
     began: float = field(default_factory=time.perf_counter)
 
@@ -410,6 +413,18 @@ class Stage:
         except TimeoutError:
             raise MismatchError("nothing came, though a later ask was answered") from None
 
+    async def settle(self, number: int) -> None:
+        """Ask the peer something and wait for the answer; what comes before stays to be heard."""
+        doubt = DOUBTS[self.role]
+        self.note(number, doubt)
+        await self.connections[number].send(doubt)
+        kept: list[str | bytes | Closed] = []
+        while not isinstance(seen := await self._receive(number), _Answered):
+            kept.append(seen)
+            if isinstance(seen, Closed):
+                break
+        self.held[number] = kept
+
     async def _message(self, number: int) -> str | bytes | Closed:
         while isinstance(seen := await self._receive(number), _Answered):
             pass
@@ -424,6 +439,8 @@ class Stage:
         return is_news and self.mark.encode() not in octets
 
     async def _receive(self, number: int) -> str | bytes | Closed | _Answered:
+        if self.held.get(number):
+            return self.held[number].pop(0)
         seen = await self.connections[number].receive()
         if not (isinstance(seen, Closed) and self._is_over(number)):
             self._note(number, seen, is_ours=False)

@@ -1,0 +1,132 @@
+"""Runs client cases on several drivers, each of which moves one client process at a time.
+
+A case has a driver to itself while it runs, so that a crash or a hang costs that case its verdict
+and no other. A driver that ended, or broke its contract, is started anew for the next case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+from neffos_conformance.driving import (
+    MADE_UP,
+    Driver,
+    DriverError,
+    OperationError,
+    UnsupportedError,
+    Values,
+    driving,
+)
+from neffos_conformance.suite.case import Case
+from neffos_conformance.suite.result import Result
+from neffos_conformance.suite.run import PATIENCE, Run, run_client_case
+from neffos_conformance.suite.stage import Patience
+from neffos_conformance.suite.verdict import Verdict
+
+DRIVERS: Final = 4
+"""Drivers at the same time, where nobody says otherwise: most of a case is waiting, and a browser
+is large."""
+
+RESTARTS: Final = 50
+"""Times that a driver is started anew in a run. A client that ends in more cases than that is not
+judged by the rest of them."""
+
+WELL: Final = 5.0
+"""Seconds for a driver to say, between two cases, that it still answers."""
+
+
+@asynccontextmanager
+async def to_client(
+    command: Sequence[str], *, drivers: int = DRIVERS, patience: Patience = PATIENCE
+) -> AsyncIterator[tuple[Run, Values]]:
+    """Give what runs a case against the client behind a driver, and the driver's first line.
+
+    The first driver is started at once, the others when they are needed; all end with the block.
+
+    Args:
+        command: starts the driver.
+        drivers: how many there are at the same time; more cases wait.
+        patience: how long a case waits.
+
+    Raises:
+        DriverError: it cannot be started, or is not a driver.
+    """
+    workers = [_Worker(command) for _ in range(drivers)]
+    free: asyncio.Queue[_Worker] = asyncio.Queue()
+    for each in workers:
+        free.put_nowait(each)
+    restarts = 0
+
+    async def run(case: Case) -> Result:
+        nonlocal restarts
+        worker = await free.get()
+        try:
+            if worker.was_lost:
+                if restarts == RESTARTS:
+                    text = f"the driver had to be started anew {RESTARTS} times, and is not again"
+                    return Result(case, Verdict.ERROR, text)
+                restarts += 1
+            try:
+                driver = await worker.start()
+            except DriverError as error:
+                return Result(case, Verdict.ERROR, str(error))
+            result = await run_client_case(driver, case, patience)
+            if not await _is_well(driver):
+                await worker.stop()
+                worker.was_lost = True
+            return result
+        finally:
+            free.put_nowait(worker)
+
+    try:
+        yield run, (await workers[0].start()).ready
+    finally:
+        await asyncio.gather(*(each.stop() for each in workers))
+
+
+class _Worker:
+    """A driver, while there is one.
+
+    Attributes:
+        was_lost: whether the last one did not live, so that the next is a restart.
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.was_lost = False
+        self._command = command
+        self._stack = AsyncExitStack()
+        self._driver: Driver | None = None
+
+    async def start(self) -> Driver:
+        """Give the driver; start it where there is none.
+
+        Raises:
+            DriverError: it cannot be.
+        """
+        if self._driver is None:
+            try:
+                self._driver = await self._stack.enter_async_context(driving(self._command))
+            except DriverError:
+                self.was_lost = True
+                raise
+            self.was_lost = False
+        return self._driver
+
+    async def stop(self) -> None:
+        """End the driver, if there is one."""
+        self._driver = None
+        await self._stack.aclose()
+
+
+async def _is_well(driver: Driver) -> bool:
+    try:
+        async with asyncio.timeout(WELL):
+            await driver.do(MADE_UP)
+    except UnsupportedError:
+        return driver.trouble is None
+    except (DriverError, OperationError, TimeoutError):
+        return False
+    return False
