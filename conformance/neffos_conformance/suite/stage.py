@@ -26,7 +26,7 @@ from neffos_conformance.suite.barrier import (
 )
 from neffos_conformance.suite.case import Role
 from neffos_conformance.suite.lines import MAY_END, Line
-from neffos_conformance.suite.match import Bindings, difference, fill, unfill
+from neffos_conformance.suite.match import Bindings, difference, expand, fill, unfill
 from neffos_conformance.suite.result import Closing, Noted, Remark
 from neffos_conformance.suite.spoken import Spoken
 from neffos_conformance.suite.verdict import verdict_on
@@ -254,14 +254,15 @@ class Stage:
             MismatchError: there is as much of it as there was to be less than.
         """
         limit, _space, text = line.rest.partition(" ")
-        count = 0
+        wanted, count = expand(text), 0
         seen = await self._barrier(line.connection)
         while not (isinstance(seen, Closed) or answers(seen, BARRIER_TOKENS)):
-            if difference(text, seen, dict(self.bindings)) is None:
+            if difference(wanted, seen, dict(self.bindings)) is None:
                 count += 1
                 if count >= int(limit):
                     told = self.stable(short(seen))
-                    raise MismatchError(f"there were to be fewer than {limit} of these", told)
+                    few = f"there were to be fewer than {limit} of these"
+                    raise MismatchError("this was not to come" if limit == "1" else few, told)
             seen = await self._message(line.connection)
 
     async def raw(self, line: Line, time: int) -> None:
