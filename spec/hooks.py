@@ -29,7 +29,6 @@ from mkdocs.plugins import get_plugin_logger
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.nav import Navigation, Section
 from mkdocs.structure.pages import Page
-from mkdocs.structure.toc import TableOfContents
 
 from neffos_protocol.catalogue import requirements as catalogue
 
@@ -124,7 +123,7 @@ def on_env(env: Environment, config: MkDocsConfig, files: Files) -> Environment:
     if page is None or not parts:
         raise PluginError(f"there is no section {SPECIFICATION} in the navigation")
     page.content = f"{page.content}\n{whole.assemble(parts)}"
-    page.toc = TableOfContents([*page.toc.items, *whole.contents(parts)])
+    page.toc.items[0].children = whole.contents(parts)
     return env
 
 

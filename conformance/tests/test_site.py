@@ -105,11 +105,19 @@ def test_every_vector_is_told_of():
 # ---- recordings ----
 
 
-def test_the_recording_of_a_requirement_keeps_it_where_one_does():
+def test_the_first_recording_of_a_requirement_keeps_it_where_one_does():
     for id_ in requirements():
-        found = recordings.showing(id_)
-        for index, drawn in enumerate(recordings.chosen(id_)):
-            assert index > 0 or id_ not in drawn.defects or all(id_ in e.defects for e in found)
+        kept = [each.keeps(id_) for each in recordings.showing(id_)]
+        assert kept == sorted(kept, reverse=True)
+        assert [each.keeps(id_) for each in recordings.chosen(id_)][:1] == kept[:1]
+
+
+def test_a_recording_that_breaks_a_requirement_has_a_peer_that_does():
+    for name, id_ in recordings.BREAKING:
+        recording = recordings.recorded(name)
+        assert id_ in recording.shows
+        assert id_ not in recording.defects  # where it is, the list need not say so
+        assert recording.offenders(id_)
 
 
 def test_a_picture_fits_into_a_page_with_others():

@@ -17,6 +17,7 @@ from generate.text import attribute, count
 from neffos_conformance.recordings.sequence import Diagram, peer_name, read_diagram
 from neffos_conformance.recordings.show import page, svg
 from neffos_conformance.recordings.transcript import Header, read_transcript
+from neffos_protocol.catalogue import Verdict, peers, requirements
 
 FOLDER: Final = Path(__file__).parents[2] / "conformance" / "transcripts"
 
@@ -27,6 +28,21 @@ has the rest."""
 LONGEST_PAGE: Final = 120
 """Rows of a recording's own page: the longest sessions are loads, of which one row tells as much
 as a thousand."""
+
+BREAKING: Final = frozenset(
+    {
+        ("neffos-go/handshake-accept-from-client-go", "HS-9"),
+        ("neffos-go/namespace-connect-error-go", "NS-12"),
+        ("neffos-go/namespace-unconnected-go", "NS-17"),
+        ("neffos-go/transport-closed-by-server-go", "TR-12"),
+        ("neffos-go/transport-headers-go", "SEC-11"),
+        ("neffos.js/client-asked-binary-js", "FR-10"),
+        ("neffos.js/client-leave-all-js", "RM-8"),
+    }
+)
+"""Recordings that show how a requirement is broken though their headers do not list it among the
+defects: those are what the monitor finds, and it does not look into bodies, at requests that
+should have been ignored, or at how a connection ends."""
 
 _OURS: Final = "neffos-wire"
 """What the names of the peers of this project begin with."""
@@ -73,6 +89,27 @@ class Recording:
         return defects
 
     @property
+    def observed(self) -> frozenset[str]:
+        """Those of its peers that the catalogues tell of, by the names that they have there."""
+        both = (self.header[role] for role in ("client", "server"))
+        names = {f"{each['peer']} {each.get('version', '').lstrip('v')}" for each in both}
+        return frozenset(names & peers().keys())
+
+    def offenders(self, requirement: str) -> frozenset[str]:
+        """Give those of its peers of which the catalogue says that they break a requirement."""
+        seen = requirements()[requirement].peers
+        return frozenset(name for name in self.observed if seen[name].verdict is Verdict.BREAKS)
+
+    def keeps(self, requirement: str) -> bool:
+        """Whether it shows a requirement, and no peer in it is one that breaks it."""
+        is_shown = requirement in self.shows and requirement not in self.defects
+        return is_shown and not self.offenders(requirement)
+
+    def breaks(self, requirement: str) -> bool:
+        """Whether it shows how a requirement is broken."""
+        return requirement in self.defects or (self.name, requirement) in BREAKING
+
+    @property
     def between(self) -> tuple[str, str]:
         """Name and version of client and server."""
         return peer_name(self.header, "client"), peer_name(self.header, "server")
@@ -98,7 +135,7 @@ def recordings() -> Mapping[str, Recording]:
 def _showing() -> Mapping[str, tuple[Recording, ...]]:
     """Give the recordings of each requirement, the most telling one first.
 
-    Where all keep to it comes before where a peer breaks it, a real peer before ours, and a short
+    Where it is kept comes before where it may be broken, a real peer before ours, and a short
     session before a long one.
     """
     found: dict[str, list[Recording]] = {}
@@ -107,7 +144,7 @@ def _showing() -> Mapping[str, tuple[Recording, ...]]:
             found.setdefault(id_, []).append(recording)
     return {
         id_: tuple(
-            sorted(each, key=lambda one: (id_ in one.defects, one.is_ours, one.rows, one.name))
+            sorted(each, key=lambda one: (not one.keeps(id_), one.is_ours, one.rows, one.name))
         )
         for id_, each in found.items()
     }
@@ -120,9 +157,10 @@ def showing(requirement: str) -> tuple[Recording, ...]:
 
 def chosen(requirement: str) -> tuple[Recording, ...]:
     """Give the recordings to draw for a requirement: one that keeps it and one that breaks it."""
-    kept = [each for each in showing(requirement) if requirement not in each.defects]
-    broken = [each for each in showing(requirement) if requirement in each.defects]
-    return (*kept[:1], *broken[:1])
+    found = showing(requirement)
+    kept = [each for each in found if each.keeps(requirement)]
+    broken = [each for each in found if each.breaks(requirement)]
+    return (*kept[:1], *broken[:1]) or found[:1]
 
 
 def recorded(name: str) -> Recording:

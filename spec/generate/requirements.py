@@ -214,10 +214,15 @@ def _recordings(one: Requirement) -> list[str]:
         return [f"None. It is seen otherwise: {listed([_WHERE[each] for each in one.testable])}."]
     parts = []
     for index, recording in enumerate(drawn):
-        if role := recording.defects.get(one.id):
-            parts.append(f"Here the {role} breaks it:")
-        elif index == 0 and one.id not in recording.defects:
+        offenders = sorted(recording.offenders(one.id))
+        if recording.keeps(one.id):
             parts.append("Here it is kept:")
+        elif role := recording.defects.get(one.id):
+            parts.append(f"Here the {role} breaks it:")
+        elif recording.breaks(one.id):
+            parts.append(f"Here {listed(offenders)} {_does(one, offenders[0])}:")
+        else:
+            parts.append(f"A session with {listed(offenders)}, which breaks it elsewhere:")
         parts.append(figure(recording, "../", key=f"s{index}"))
     others = [each for each in showing(one.id) if each not in drawn]
     if others:
@@ -225,6 +230,10 @@ def _recordings(one: Requirement) -> list[str]:
         more = f", and {len(others) - 8} more" if len(others) > 8 else ""
         parts.append(f"It is seen as well in {', '.join(shown)}{more}.")
     return parts
+
+
+def _does(one: Requirement, peer: str) -> str:
+    return f"breaks it, and {cell(one.peers[peer].what)}"
 
 
 def _uses(one: Requirement) -> list[str]:

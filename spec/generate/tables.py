@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Final
 
 from generate.recordings import Recording, figure, recordings
-from generate.text import attribute, cell, code, listed, sentence, verbatim
+from generate.text import attribute, cell, code, sentence, verbatim
 from neffos_codec import decode
 from neffos_protocol import registry
 from neffos_protocol.catalogue import Divergence, Evidence, divergences
@@ -104,22 +104,31 @@ def wire_names() -> tuple[str, ...]:
 
 def all_divergences(root: str) -> str:
     """Give every divergence: what each peer does, the choice, and a recording that shows it."""
-    return "\n\n".join(_divergence(each, root) for each in divergences().values())
+    parts = []
+    drawn: set[str] = set()  # what shows one of them is not about the next as well
+    for one in divergences().values():
+        recording = _showing(one)
+        if recording and recording.name in drawn:
+            recording = None
+        if recording:
+            drawn.add(recording.name)
+        parts.append(_divergence(one, recording, root))
+    return "\n\n".join(parts)
 
 
-def _divergence(one: Divergence, root: str) -> str:
+def _divergence(one: Divergence, recording: Recording | None, root: str) -> str:
     parts = [
         f"## {one.title} {{#{one.id}}}",
         f'<p class="dv-id">{one.id}</p>',
         "\n".join(
-            f"- **{listed(each.peers)}**{f' on {each.backend}' if each.backend else ''} "
+            f"- **{', '.join(each.peers)}**{f' on {each.backend}' if each.backend else ''}: "
             f"{cell(each.does)}. <small>{_EVIDENCE[each.evidence]}</small>"
             for each in one.behaviours
         ),
         f"**The specification**: {sentence(one.choice)} ({', '.join(one.requirements)})",
         f"**What it means**: {sentence(one.consequence)}",
     ]
-    if recording := _showing(one):
+    if recording:
         parts.append(
             '??? example "A recording that shows it"\n\n'
             + _indented(figure(recording, root, key=one.id.lower()))
@@ -131,12 +140,14 @@ _EVIDENCE: Final = {Evidence.MEASURED: "Measured.", Evidence.READ: "Read in the 
 
 
 def _showing(one: Divergence) -> Recording | None:
-    """Find the shortest recording in which a peer breaks what the divergence is about."""
-    for id_ in one.requirements:
-        found = [each for each in recordings().values() if id_ in each.defects]
-        if found:
-            return min(found, key=lambda each: (each.is_ours, each.rows, each.name))
-    return None
+    """Find the shortest recording in which one of its peers breaks what it is about."""
+    peers = {name for each in one.behaviours for name in each.peers}
+    found = [
+        each
+        for each in recordings().values()
+        if peers & each.observed and any(each.breaks(id_) for id_ in one.requirements)
+    ]
+    return min(found, key=lambda each: (each.rows, each.name), default=None)
 
 
 def _indented(text: str) -> str:
