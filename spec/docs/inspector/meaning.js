@@ -232,7 +232,7 @@ globalThis.neffosMeaning = (() => {
       saying.broken.unshift(
         finding(
           "HS-11",
-          "The client sends nothing but M before the acceptance (as its first message, HS-1).",
+          "The client sends nothing before the acceptance but M, and that first (HS-1)",
         ),
       );
       saying.depends.push(
