@@ -139,12 +139,26 @@ def acts(stage: Stage, doing: Doing, incoming: asyncio.Queue[Arrived]) -> Mappin
     async def arrival(number: int) -> Arrived:
         """Give the next request that is no probe; a probe is told that somebody is here."""
         while True:
-            request = await incoming.get()
+            request = await come(number)
             if request.request.method != "HEAD":
                 return request
             stage.remark(number, "HEAD", is_ours=False)
             stage.remark(number, f"HTTP {doing.probe_status}", is_ours=True)
             await request.refuse(doing.probe_status)
+
+    async def come(number: int) -> Arrived:
+        """Give the next request; do not wait for one from a client that cannot dial."""
+        coming = asyncio.create_task(incoming.get())
+        told = doing.tasks.get(number, [])[:1]
+        try:
+            await asyncio.wait([coming, *told], return_when=asyncio.FIRST_COMPLETED)
+            if not coming.done():
+                for task in told:
+                    if task.exception() is not None:
+                        await doing.result(number)
+            return await coming
+        finally:
+            coming.cancel()
 
     def begin(line: Line) -> None:
         words = line.rest.split(" ")
