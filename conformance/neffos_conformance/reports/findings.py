@@ -198,10 +198,10 @@ def outcome(judgement: Judgement) -> str:
     """Say in a sentence how the run went."""
     counts = judgement.counts()
     parts = [f"{counts[each]} {each.value}" for each in GRAVITY if counts[each]]
-    if judgement.known:
-        parts.append(f"{len(judgement.known)} of them known")
+    known = len(judgement.known)
+    also = f"; {known} of them {'is' if known == 1 else 'are'} known to be so" if known else ""
     word = "failed" if judgement.has_failed() else "passed"
-    return f"{word}: {', '.join(parts) or 'no case was run'}"
+    return f"{word}: {', '.join(parts) or 'no case was run'}{also}"
 
 
 def provenance(judgement: Judgement) -> list[tuple[str, str]]:
@@ -271,16 +271,26 @@ def steps(result: Result, *, shown: int = SHOWN) -> list[Step]:
         )
         for number, each in enumerate(result.exchange)
     ]
-    line = lines.get(result.line)
-    if line is not None and failing is None:
-        before = [number for number, each in enumerate(result.exchange) if each.line <= line.number]
-        place = before[-1] + 1 if before else 0
+    place = missing_place(result)
+    if place is not None:
+        line = lines[result.line]
         time = found[place - 1].time if place else 0.0
         from_client = result.case.role == "client"
-        text = f"not kept: {visible(str(line))[:TOLD]}"
+        text = f"not kept: {told(str(line))}"
         missing = Step(time, line.connection, from_client, text, is_failing=True, is_missing=True)
         found.insert(place, missing)
     return found
+
+
+def missing_place(result: Result) -> int | None:
+    """Give before which entry something is missing; ``None`` where nothing is."""
+    is_line = any(line.number == result.line for line in result.case.lines)
+    if not is_line or failing_entry(result) is not None:
+        return None
+    earlier = [
+        number for number, each in enumerate(result.exchange) if 0 < each.line <= result.line
+    ]
+    return earlier[-1] + 1 if earlier else 0
 
 
 def failing_entry(result: Result) -> int | None:

@@ -43,8 +43,8 @@ from neffos_conformance.suite.result import Result
 from neffos_conformance.suite.verdict import Verdict
 
 MAX_WHOLE: Final = 30
-"""Results that are shown with their bytes; of further ones a line each, unless ``verbose``. A
-peer that fails everywhere is told so soon enough."""
+"""Results that are shown with their bytes, unless ``verbose``; of further ones the ids stand by what
+was wrong. A peer that fails everywhere is told so soon enough."""
 
 MAX_ALIKE: Final = 3
 """Of cases that could not be run for one and the same reason, those that are shown whole."""
@@ -55,6 +55,9 @@ from the end."""
 
 MAX_IDS: Final = 12
 """Ids in a list on one line, unless ``verbose``."""
+
+MIN_WIDTH: Final = 20
+"""Cells for what stands behind a head, however narrow the terminal is."""
 
 SHOWN_VERBOSE: Final = 2_000
 """Characters of a payload where ``verbose`` is asked for."""
@@ -128,11 +131,12 @@ def show(console: Console, judgement: Judgement, verbose: bool = False) -> None:
         _show_case(sheet, judgement, result, verbose=verbose)
     ids = {result.case.id for result in whole}
     more = [result for result in by_gravity(left) if result.case.id not in ids]
+    alike: dict[tuple[Verdict, str], list[str]] = {}
     for result in more:
-        title = told(result.explanation)
-        sheet.put(
-            (f"{result.verdict.value} ", _bold(result)), (f"{result.case.id} ", "bold"), title
-        )
+        alike.setdefault((result.verdict, result.explanation), []).append(result.case.id)
+    for (verdict, explanation), same in alike.items():
+        style = f"bold {COLOURS[verdict]}"
+        sheet.put((f"{verdict.value} ", style), told(explanation), ": ", (", ".join(same), "bold"))
     if more:
         sheet.put((f"{len(more)} are shown without what went by; --verbose shows all", "dim"))
         sheet.put()
@@ -165,16 +169,23 @@ class _Sheet:
         return visible(content.replace("…", "..."), ascii_only=True)
 
     def put(self, *parts: str | tuple[str, str]) -> None:
-        """Write a line; what has no room on it goes on below."""
-        self.console.print(self.text(*parts))
+        """Write a line; what has no room on it goes on below, a little to the right."""
+        first, *rest = self.text(*parts).wrap(self.console, self.console.width - 2) or [Text()]
+        self.console.print(first, soft_wrap=True)
+        for line in rest:
+            self.console.print(Text("  ") + line, soft_wrap=True)
 
-    def row(self, name: str, *parts: str | tuple[str, str]) -> None:
+    def row(self, head: Text, *parts: str | tuple[str, str]) -> None:
+        """Write a line behind a head; what has no room on it goes on below, likewise indented."""
+        width = max(MIN_WIDTH, self.console.width - head.cell_len)
+        for number, line in enumerate(self.text(*parts).wrap(self.console, width)):
+            line.rstrip()
+            lead = Text(" " * head.cell_len) if number else head
+            self.console.print(lead + line, soft_wrap=True)
+
+    def fact(self, name: str, *parts: str | tuple[str, str]) -> None:
         """Write a named line of a case."""
-        grid = Table.grid(padding=0)
-        grid.add_column(width=11)
-        grid.add_column(overflow="fold", ratio=1)
-        grid.add_row(Text(f"  {name}", "dim"), self.text(*parts))
-        self.console.print(grid)
+        self.row(Text(f"  {name:<8} ", "dim"), *parts)
 
 
 def _bold(result: Result) -> str:
@@ -198,21 +209,21 @@ def _show_case(sheet: _Sheet, judgement: Judgement, result: Result, *, verbose: 
     sheet.put((f"{result.verdict.value} ", _bold(result)), (f"{case.id} ", "bold"), case.title)
     if result.verdict not in (Verdict.PASS, Verdict.UNSUPPORTED):
         for id_ in case.requirements:
-            sheet.row(id_, (sentence(id_), "italic"))
+            sheet.fact(id_, (sentence(id_), "italic"))
         if case.why:
-            sheet.row("why", case.why)
+            sheet.fact("why", case.why)
     _show_steps(sheet, result, verbose=verbose)
     if result.expected:
-        sheet.row("expected", result.expected)
-        sheet.row("seen", told(result.seen) or "nothing")
+        sheet.fact("expected", result.expected)
+        sheet.fact("seen", told(result.seen) or "nothing")
     if result.explanation:
-        sheet.row("so", (told(result.explanation), _bold(result)))
+        sheet.fact("so", (told(result.explanation), _bold(result)))
     if result.closing.explanation and result.closing.explanation != result.explanation:
         closing = result.closing
         said = f"{closing.requirement}, {closing.verdict.value}: {told(closing.explanation)}"
-        sheet.row("closing", (said, COLOURS[closing.verdict]))
+        sheet.fact("closing", (said, COLOURS[closing.verdict]))
     if case.id in judgement.known:
-        sheet.row("known", told(judgement.known[case.id].reason))
+        sheet.fact("known", told(judgement.known[case.id].reason))
     if result.verdict is not Verdict.PASS:
         command = sheet.text(("  again    ", "dim"), again(judgement, case))
         sheet.console.print(command, soft_wrap=True)  # to be copied as one line
@@ -224,37 +235,36 @@ def _show_steps(sheet: _Sheet, result: Result, *, verbose: bool) -> None:
     if not found:
         return
     are_many = len({step.connection for step in found}) > 1
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    grid.add_column(width=1)
-    grid.add_column(justify="right", no_wrap=True)
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold", ratio=1)
+    times = [f"{step.time * 1000:.1f} ms" for step in found]
+    wide = max(map(len, times))
     failing = next((number for number, step in enumerate(found) if step.is_failing), None)
     before = -1
     for number in selected(len(found), len(found) if verbose else MAX_STEPS, failing):
         if number > before + 1:
-            grid.add_row("", "", "", sheet.text((f"… {number - before - 1} more …", "dim")))
+            sheet.row(Text(" " * (wide + 7)), (f"… {number - before - 1} more …", "dim"))
         before = number
-        _add_step(sheet, grid, found[number], _bold(result), are_many=are_many)
-    sheet.console.print(grid)
+        head = _head(sheet, found[number], times[number].rjust(wide), result, are_many=are_many)
+        style = _bold(result) if found[number].is_failing else _faint(found[number])
+        sheet.row(head, (found[number].text, style))
 
 
-def _add_step(sheet: _Sheet, grid: Table, step: Step, bad: str, *, are_many: bool) -> None:
+def _head(sheet: _Sheet, step: Step, time: str, result: Result, *, are_many: bool) -> Text:
+    """Give what stands before a message: a mark, the time, the connection and the direction."""
     colour = _CONNECTIONS[(step.connection - 1) % len(_CONNECTIONS)]
-    if sheet.is_ascii:
-        arrow, mark = ("-->" if step.from_client else "<--"), "!"
-    else:
-        arrow, mark = ("──►" if step.from_client else "◄──"), "✗"
-    if step.is_missing:
-        arrow = "   "
-    number = f"{step.connection} " if are_many else ""
-    style = bad if step.is_failing else "dim" if step.leads_up else ""
-    grid.add_row(
-        Text(mark if step.is_failing else "", bad),
-        Text("" if step.is_missing else f"{step.time * 1000:.1f} ms", "dim"),
-        Text(number + arrow, bad if step.is_failing else colour),
-        sheet.text((step.text, style)),
+    to_server, to_client, mark = ("-->", "<--", "!") if sheet.is_ascii else ("──►", "◄──", "✗")
+    arrow = "   " if step.is_missing else to_server if step.from_client else to_client
+    bad = _bold(result)
+    return Text.assemble(
+        (mark if step.is_failing else " ", bad),
+        " ",
+        (" " * len(time) if step.is_missing else time, "dim"),
+        (f" {step.connection} " if are_many else " ", colour),
+        (f"{arrow} ", bad if step.is_failing else colour),
     )
+
+
+def _faint(step: Step) -> str:
+    return "dim" if step.leads_up else ""
 
 
 def _show_lists(sheet: _Sheet, judgement: Judgement, *, verbose: bool) -> None:
