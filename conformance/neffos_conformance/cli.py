@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "explain": "commands.listing",
     "import": "recordings.har",
     "list": "commands.listing",
+    "matrix": "commands.matrix",
     "record": "recordings.record",
     "replay": "recordings.replay",
     "serve": "serve",

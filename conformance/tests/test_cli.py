@@ -119,10 +119,10 @@ def test_a_usage_error_or_nothing_to_run_exits_with_2(tmp_path, arguments, compl
 
 def test_a_failure_exits_with_1_and_shows_the_bytes(monkeypatch, capsys, tmp_path):
     from neffos_conformance.embedded import embedded_server
-    from neffos_conformance.mutants import MUTANTS
+    from neffos_conformance.mutants import BANK
 
     monkeypatch.chdir(tmp_path)
-    wrong = lambda: embedded_server(distort=MUTANTS["error_without_flag"])  # noqa: E731
+    wrong = lambda: embedded_server(distort=BANK["error-without-flag"].distort)  # noqa: E731
     monkeypatch.setattr(server, "embedded_server", wrong)
     with pytest.raises(SystemExit) as exit_:
         cli.main(["server", "--case", "AR-7.1"])
@@ -146,7 +146,7 @@ def test_a_broken_harness_exits_with_3(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("package", "loads"),
-    [("click", "neffos_conformance.cli"), ("rich", "neffos_conformance.server")],
+    [("click", "neffos_conformance.cli"), ("rich", "neffos_conformance.commands.server")],
 )
 def test_without_the_suites_packages_the_command_says_what_it_needs(
     monkeypatch, capsys, package, loads

@@ -12,7 +12,7 @@ from neffos_conformance import driving
 from neffos_conformance.cli import main
 from neffos_conformance.connection import Closed, Connection
 from neffos_conformance.embedded import embedded_server
-from neffos_conformance.mutants import MUTANTS
+from neffos_conformance.mutants import BANK
 from neffos_conformance.recordings.columns import side_by_side
 from neffos_conformance.recordings.likeness import Likeness
 from neffos_conformance.recordings.operations import CannotError, operations
@@ -31,7 +31,7 @@ from neffos_conformance.recordings.transcript import (
 )
 from neffos_conformance.reference import ON_NATIVE_MESSAGE, RefusedError, dial
 from neffos_conformance.suite.case import select, server_cases
-from neffos_conformance.suite.run import run_case
+from neffos_conformance.suite.run import run_server_case
 from neffos_protocol import Role
 
 PATIENCE = 10
@@ -606,7 +606,7 @@ def test_a_recording_that_was_cut_off_is_played_as_far_as_it_goes(visits, name):
     ],
 )
 def test_a_wrong_server_is_found_out(visits, name, explanation):
-    result = run(replayed(visits["many things"], MUTANTS[name], SOON))
+    result = run(replayed(visits["many things"], BANK[name.replace("_", "-")].distort, SOON))
     assert result.outcome is Outcome.DIFFERENT
     assert explanation in result.explanation
     assert result.rows
@@ -614,7 +614,7 @@ def test_a_wrong_server_is_found_out(visits, name, explanation):
 
 @pytest.mark.parametrize("name", ["replies_swapped", "long_empty_reply"])
 def test_what_the_specification_leaves_open_is_no_difference(visits, name):
-    assert run(replayed(visits["many things"], MUTANTS[name])).outcome is Outcome.SAME
+    assert run(replayed(visits["many things"], BANK[name.replace("_", "-")].distort)).outcome is Outcome.SAME
 
 
 def test_a_second_answer_is_found_by_the_barrier(visits):
@@ -642,7 +642,7 @@ def test_something_behind_the_last_message_is_found(visits, name):
 def test_suite_cases_replay(visits):
     async def play(case):
         async with embedded_server() as url:
-            result = await run_case(url, case)
+            result = await run_server_case(url, case)
             transcript = Transcript(visits["mixed"].header, tuple(result.entries()))
             return await replay_to_server(transcript, url, deadline=SOON * 4)
 

@@ -323,7 +323,9 @@ def conclude(
         written.append(str(options.save_folder))
     console.print(f"written: {', '.join(written)}", soft_wrap=True, highlight=False)
     if all(result.verdict is Verdict.UNSUPPORTED for result in results):
-        raise click.UsageError("nothing was run: all of it needs what is not there")
+        raise click.UsageError(
+            "nothing was run: every case that was selected needs what it does not have"
+        )
     sys.exit(1 if judgement.has_failed() else 0)
 
 

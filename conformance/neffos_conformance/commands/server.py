@@ -28,7 +28,7 @@ from neffos_conformance.embedded import embedded_server
 from neffos_conformance.serve import PEER
 from neffos_conformance.suite.case import Case, server_cases
 from neffos_conformance.suite.discovery import discovered
-from neffos_conformance.suite.features import feature_ids, features, needed
+from neffos_conformance.suite.features import features_listed, needed
 from neffos_conformance.suite.result import Result, in_order
 from neffos_conformance.suite.run import to_server
 
@@ -73,10 +73,8 @@ def _listed(text: str | None) -> frozenset[str] | None:
     """Read the list of features; ``None`` where they are to be found out."""
     if text is None:
         return None
-    if text.strip() == "all":
-        return frozenset(each.id for each in features())
     try:
-        return feature_ids(text)
+        return features_listed(text)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 

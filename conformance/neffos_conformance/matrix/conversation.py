@@ -1,4 +1,4 @@
-"""A full conversation between a client and a server, step by step, for ``make interop``.
+"""A full conversation between a client and a server, step by step.
 
 The client is any driver, the server any that runs the conformance application. Each step says
 what it is about, and fails alone.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from neffos_conformance.driving import DriverError, driving
-from peers.conversation import Outcome, converse
-from peers.deviations import known_of_client
+from neffos_conformance.matrix.conversation import Outcome, converse
 
 AT_A_TIME: Final = 6
 """Conversations at the same time: they wait more than they compute, and each starts a program."""
@@ -26,20 +25,23 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """What came of a conversation."""
+    """What came of a conversation.
+
+    Attributes:
+        client: the name of the client.
+        endpoint: whom it talked to.
+        outcomes: what came of each step.
+        ready: what the client's driver says of itself.
+    """
 
     client: str
     endpoint: Endpoint
     outcomes: list[Outcome]
-
-    @property
-    def unexplained(self) -> list[Outcome]:
-        """The steps that did not go as is known of the client, be it well or not."""
-        return [outcome for outcome in self.outcomes if not _is_explained(self.client, outcome)]
+    ready: Mapping[str, Any]
 
 
 async def all_talks(
-    endpoints: Sequence[Endpoint], clients: dict[str, list[str]]
+    endpoints: Sequence[Endpoint], clients: Mapping[str, Sequence[str]]
 ) -> AsyncIterator[Talk]:
     """Let every client talk to every endpoint, and give what came of it, as it comes.
 
@@ -54,8 +56,8 @@ async def all_talks(
         turn = number % len(names)
         for client in names[turn:] + names[:turn]:
             async with places:
-                outcomes = await _talk(clients[client], endpoint.url)
-            await talks.put(Talk(client, endpoint, outcomes))
+                outcomes, ready = await _talk(clients[client], endpoint.url)
+            await talks.put(Talk(client, endpoint, outcomes, ready))
 
     async with asyncio.TaskGroup() as group:
         for number, endpoint in enumerate(endpoints):
@@ -64,16 +66,9 @@ async def all_talks(
             yield await talks.get()
 
 
-async def _talk(command: list[str], url: str) -> list[Outcome]:
+async def _talk(command: Sequence[str], url: str) -> tuple[list[Outcome], Mapping[str, Any]]:
     try:
         async with driving(command) as driver:
-            return await converse(driver, url)
+            return await converse(driver, url), driver.ready
     except DriverError as error:
-        return [Outcome("start", str(error))]
-
-
-def _is_explained(client: str, outcome: Outcome) -> bool:
-    known = known_of_client(client, outcome.step)
-    if known is None:
-        return not outcome.failure
-    return bool(outcome.failure) and known in outcome.failure
+        return [Outcome("start", str(error))], {}
