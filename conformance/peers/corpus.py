@@ -23,12 +23,13 @@ from typing import Any, Final
 from rich.console import Console
 
 from neffos_conformance.driving import Driver, DriverError, driving
+from neffos_conformance.matrix import conversation
 from neffos_conformance.peer import running
 from neffos_conformance.recordings.judging import judge_stream
 from neffos_conformance.recordings.relay import relaying
 from neffos_conformance.recordings.transcript import Writer, header
 from neffos_conformance.serve import PEER
-from peers import conversation
+from neffos_conformance.suite.client_role import awaiting
 from peers.real_peers import (
     HERE,
     ROOT,
@@ -39,7 +40,7 @@ from peers.real_peers import (
     exit_code,
     wanted,
 )
-from peers.scripts import ScriptError, Session, awaiting, load, play_client, play_server
+from peers.scripts import ScriptError, Session, load, play_client, play_server
 
 TRANSCRIPTS: Final = ROOT / "conformance" / "transcripts"
 SERVER_SESSIONS: Final = HERE / "server-sessions.toml"
@@ -174,7 +175,7 @@ async def record(into: Path, peers: Mapping[str, RealPeer], only: str = "") -> i
             for endpoint, url in sorted(ready["endpoints"].items()):
                 server = {**about, "backend": endpoint}
                 if SESSION_ENDPOINTS.get(peer) == endpoint:
-                    for session in load(SERVER_SESSIONS):
+                    for session in load(SERVER_SESSIONS, "server"):
                         if not session.peers or peer in session.peers:
                             await recorder.server_session(session, peer, server, url)
                 await recorder.conversations(f"{peer}-{endpoint}", server, url)
@@ -203,7 +204,7 @@ class Recorder:
         self, session: Session, peer: str, server: Mapping[str, str], url: str
     ) -> None:
         """Record the suite, as a client, with a server."""
-        name = f"{peer}/{session.id}"
+        name = f"{peer}/{session.case.id}"
         if self._only not in name:
             return
         first = _header(session, SUITE, server)
@@ -214,8 +215,8 @@ class Recorder:
         """Record the suite, as a server, with a client."""
         async with awaiting() as (url, incoming), driving(self._clients[client]) as driver:
             about = _about(driver)
-            for session in load(CLIENT_SESSIONS):
-                name = f"{client}/{session.id}"
+            for session in load(CLIENT_SESSIONS, "client"):
+                name = f"{client}/{session.case.id}"
                 if (session.peers and client not in session.peers) or self._only not in name:
                     continue
                 first = _header(session, about, SUITE)
@@ -277,12 +278,12 @@ def _header(
     session: Session, client: Mapping[str, str], server: Mapping[str, str]
 ) -> dict[str, Any]:
     return header(
-        scenario=session.title,
+        scenario=session.case.title,
         client=client,
         server=server,
         how="make record",
         native=session.native,
-        shows=session.shows,
+        shows=session.case.requirements,
         defects=session.defects,
     )
 

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from neffos_codec import DecodeError, Reading, decode
 from neffos_conformance.cli import cli
 from neffos_conformance.recordings.transcript import read_transcript
+from neffos_conformance.suite.lines import read_script
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "spec" / "docs").rglob("*.md"))
@@ -257,10 +258,14 @@ def test_the_session_of_the_page_is_one_of_those_that_are_recorded():
     assert session in (PEERS / "server-sessions.toml").read_text("utf-8")
 
 
-def test_the_verbs_of_the_page_are_those_of_the_scripts():
-    source = (PEERS / "scripts.py").read_text("utf-8")
-    verbs = re.findall(
-        '"(.+)"', source.partition("_VERBS: Final = frozenset(")[2].partition("]")[0]
-    )
+def test_the_verbs_of_the_page_are_those_of_the_sessions():
+    verbs = {
+        line.verb
+        for role in ("server", "client")
+        for session in tomllib.loads((PEERS / f"{role}-sessions.toml").read_text("utf-8"))[
+            "session"
+        ]
+        for line in read_script(session["script"], role)
+    }
     table = rows("spec/docs/peers.md", r"\| `1 ")
-    assert {line.split()[1] for row in table for line in named(row[0])} == set(verbs)
+    assert {line.split()[1] for row in table for line in named(row[0])} == verbs

@@ -17,7 +17,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import AsyncExitStack, aclosing, suppress
+from contextlib import aclosing, suppress
 from typing import Final
 
 from neffos_conformance.connection import DialError
@@ -32,6 +32,7 @@ from neffos_conformance.suite.case import Case
 from neffos_conformance.suite.client_role import Between, Doing, Moved, awaiting
 from neffos_conformance.suite.lines import MAY_END, SAYING, Line
 from neffos_conformance.suite.result import Result
+from neffos_conformance.suite.spoken import Arrived
 from neffos_conformance.suite.stage import MismatchError, Patience, Stage
 from neffos_conformance.suite.verdict import Verdict, verdict_on
 
@@ -116,14 +117,32 @@ async def run_client_case(
         patience: how long it is waited for.
         between: puts something before the client, each time that it comes.
     """
+    async with awaiting(between) as (url, incoming):
+        return await run_arriving_client_case(driver, case, url, incoming, patience)
+
+
+async def run_arriving_client_case(
+    driver: Moved,
+    case: Case,
+    url: str,
+    incoming: asyncio.Queue[Arrived],
+    patience: Patience = PATIENCE,
+) -> Result:
+    """Run one case against the client that a driver moves, where somebody else listens for it.
+
+    Args:
+        driver: moves it.
+        case: the case.
+        url: where the client is to dial.
+        incoming: gets the clients that come.
+        patience: how long it is waited for.
+    """
     result = Result(case)
     stage = Stage("client", patience, result.exchange)
-    async with AsyncExitStack() as stack:
-        url, incoming = await stack.enter_async_context(awaiting(between))
-        doing = Doing(stage, driver, url)
-        await _judge(case, result, stage, client_role.acts(stage, doing, incoming))
-        with suppress(DriverError):  # it was told already, or tells at the next case
-            await doing.finish()
+    doing = Doing(stage, driver, url)
+    await _judge(case, result, stage, client_role.acts(stage, doing, incoming))
+    with suppress(DriverError):  # it was told already, or tells at the next case
+        await doing.finish()
     return result
 
 
