@@ -1,0 +1,294 @@
+"""The commands that judge: selection, deviations, deadlines, and what they leave behind."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from neffos_conformance import cli
+from neffos_conformance.commands import server
+from neffos_conformance.embedded import embedded_server
+from neffos_conformance.mutants import BANK
+from neffos_conformance.recordings.transcript import read_transcript
+from neffos_conformance.suite.deviations import DeviationsError, read_deviations
+
+DRIVER = f"{Path(sys.executable).with_name('neffos-wire')} driver"
+
+
+@pytest.fixture
+def judge(monkeypatch, capsys, tmp_path):
+    """Run the command on the reference server, or on a mutant; give exit code and both outputs."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments, mutant=""):
+        if mutant:
+            distort = BANK[mutant].distort
+            wrong = lambda: embedded_server(distort=distort)  # noqa: E731
+            monkeypatch.setattr(server, "embedded_server", wrong)
+        with pytest.raises(SystemExit) as ended:
+            cli.main(arguments)
+        told = capsys.readouterr()
+        return ended.value.code, told.out, told.err
+
+    return run
+
+
+def deviations(tmp_path, **changes):
+    entry = {
+        "cases": ["AR-7.1"],
+        "verdict": "fail",
+        "observed": "payload is '<<seen>>it broke', expected '<<wanted>>it broke'",
+        "reason": "it is wrong on purpose",
+        "link": "https://example.org/1",
+    } | changes
+    lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in entry.items())
+    path = tmp_path / "known.toml"
+    path.write_text(f"format = 1\n[[deviation]]\n{lines}\n", "utf-8")
+    return path
+
+
+# -------------------------------------------------------------------- selecting
+
+
+def test_a_dry_run_says_what_would_be_run_and_runs_nothing(judge, tmp_path):
+    code, out, _ = judge("server", "ws://127.0.0.1:9/", "--case", "HS-1", "--dry-run")
+    assert code == 0
+    assert "HS-1.1" in out
+    assert re.search(r"\d+ cases would run, 0 would not", out)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_knows_the_features(judge):
+    _, out, _ = judge("server", "--case", "RM-4.1", "--features", "", "--dry-run")
+    assert "not run: it needs rooms" in out
+    assert "0 cases would run, 1 would not" in out
+
+
+@pytest.mark.parametrize("command", ["server", "client", "codec", "list"])
+def test_what_matches_nothing_is_a_usage_error(judge, command):
+    code, _, err = judge(command, "--case", "XX-1")
+    assert code == 2
+    assert "no case matches XX-1" in err
+
+
+def test_a_name_and_a_tag_that_no_case_has_together(judge):
+    code, _, err = judge("server", "--case", "HS-1.1", "--tag", "several")
+    assert code == 2
+    assert "both such a name and such a tag" in err
+
+
+# -------------------------------------------------------------------- known deviations
+
+
+def test_a_known_deviation_is_borne_and_told(judge, tmp_path):
+    known = deviations(tmp_path)
+    arguments = ("server", "--case", "AR-7.1", "--deviations", str(known))
+    code, out, _ = judge(*arguments, mutant="error-without-flag")
+    assert code == 0
+    assert "it is wrong on purpose" in out
+    assert "https://example.org/1" in out
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"cases": ["AR-1.1"]}, "AR-1.1 passes now"),
+        ({"observed": "nothing came"}, "AR-7.1 fails in another way: fail, payload is"),
+        ({"verdict": "non-strict"}, "AR-7.1 fails in another way"),
+        ({"cases": ["AR-7.999"]}, "AR-7.999: there is no such case"),
+    ],
+)
+def test_an_entry_that_does_not_hold_is_an_error(judge, tmp_path, changes, complaint):
+    known = deviations(tmp_path, **changes)
+    arguments = ("server", "--case", "AR-7.1", "--case", "AR-1.1", "--deviations", str(known))
+    code, out, _ = judge(*arguments, mutant="error-without-flag")
+    assert code == 1
+    assert complaint in out
+
+
+def test_an_entry_for_a_case_that_was_not_selected_says_nothing(judge, tmp_path):
+    known = deviations(tmp_path)
+    code, _, _ = judge("server", "--case", "HS-1.1", "--deviations", str(known))
+    assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"reason": "?"}, "deviation/0/reason"),
+        ({"link": "somewhere"}, "deviation/0/link"),
+        ({"verdict": "pass"}, "deviation/0/verdict"),
+        ({"cases": []}, "deviation/0/cases"),
+        ({"backend": "x"}, "deviation/0"),
+        ({"cases": ["AR-7.1", "AR-7.1"]}, "deviation/0/cases"),
+    ],
+)
+def test_a_file_of_another_form_is_refused_with_the_place(tmp_path, changes, complaint):
+    with pytest.raises(DeviationsError, match=complaint):
+        read_deviations([deviations(tmp_path, **changes)])
+
+
+def test_two_entries_for_one_case_are_refused(tmp_path):
+    known = deviations(tmp_path)
+    with pytest.raises(DeviationsError, match=r"AR-7\.1 has an entry already"):
+        read_deviations([known, known])
+
+
+def test_a_draft_becomes_a_file_of_deviations_once_reasons_are_given(judge, tmp_path):
+    arguments = ("server", "--case", "AR-7.1", "--case", "NS-3.1")
+    code, _, _ = judge(*arguments, "--draft-deviations", "d.toml", mutant="error-without-flag")
+    assert code == 1
+    draft = tmp_path / "d.toml"
+    text = draft.read_text("utf-8")
+    with pytest.raises(DeviationsError, match="reason"):
+        read_deviations([draft])
+    text = text.replace('reason = ""', 'reason = "as I said before"').replace(
+        'link = ""', 'link = "DV-1"'
+    )
+    draft.write_text(text, "utf-8")
+    code, _, _ = judge(*arguments, "--deviations", "d.toml", mutant="error-without-flag")
+    assert code == 0
+
+
+# -------------------------------------------------------------------- bounds
+
+
+def test_what_is_not_done_in_time_is_an_error_and_no_pass(judge, tmp_path):
+    code, _, _ = judge("server", "--run-deadline", "0.000001", "--case", "NS-3")
+    assert code == 1
+    values = json.loads((tmp_path / "reports" / "server.json").read_text("utf-8"))
+    assert {each["verdict"] for each in values["cases"]} == {"error"}
+    assert "whole run" in values["cases"][0]["explanation"]
+
+
+# -------------------------------------------------------------------- what is left behind
+
+
+def test_every_report_is_written_and_transcripts_are_saved(judge, tmp_path):
+    code, out, _ = judge(
+        *("server", "--case", "NS-3.1", "--junit", "a/j.xml", "--markdown", "m.md"),
+        *("--html", "p.html", "--save", "t"),
+    )
+    assert code == 0
+    for name in ("reports/server.json", "a/j.xml", "m.md", "p.html", "t"):
+        assert name in out
+        assert (tmp_path / name).exists()
+    transcript = read_transcript(tmp_path / "t" / "NS-3.1.jsonl")
+    assert transcript.header["shows"] == ["NS-3", "AR-7"]
+    assert any("nowhere" in str(entry.content) for entry in transcript.entries)
+
+
+def test_a_path_that_cannot_be_written_is_told_before_anything_runs(judge):
+    code, _, err = judge("server", "--html", "/dev/null/p.html")
+    assert code == 2
+    assert "/dev/null" in err
+
+
+# -------------------------------------------------------------------- list and explain
+
+
+def test_a_list_has_the_slow_cases_too_and_can_be_read_by_programs(judge):
+    code, out, _ = judge("list", "server", "--json")
+    assert code == 0
+    values = json.loads(out)
+    assert {"id", "role", "title", "requirements", "tags", "script"} == set(values[0])
+    assert any("slow" in each["tags"] for each in values)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("ns-3", ["NS-3", "bad namespace", "why", "cases for a server", "NS-3.1", "neffos-go"]),
+        ("NS-3.1", ["for a server", "1 > $1;nowhere", "neffos-wire server --case NS-3.1"]),
+        ("AR-6", ["not tested"]),
+        ("decode-escape-001", ["for a codec", "FR-3"]),
+    ],
+)
+def test_a_requirement_and_a_case_are_explained(judge, name, words):
+    code, out, _ = judge("explain", name)
+    assert code == 0
+    for word in words:
+        assert word in out
+
+
+def test_a_requirement_is_shown_in_a_conversation_that_is_held_now(judge):
+    _, out, _ = judge("explain", "NS-3")
+    assert "← '$1;nowhere;;_OnNamespaceConnect;1;0;bad namespace'" in out
+
+
+def test_what_there_is_not_cannot_be_explained(judge):
+    code, _, err = judge("explain", "XY-1")
+    assert code == 2
+    assert "there is no requirement or case XY-1" in err
+
+
+# -------------------------------------------------------------------- matrix
+
+
+def test_a_client_of_ones_own_talks_to_the_reference_server(judge):
+    code, out, _ = judge("matrix", "--client", f"mine={DRIVER}", "--markdown")
+    assert code == 0
+    assert re.search(r"\| mine \| (\d+) of \1 \|", out)
+
+
+def test_the_recorded_matrix_has_every_known_client_and_server(judge):
+    code, out, _ = judge("matrix", "--json")
+    assert code == 0
+    values = json.loads(out)
+    pairs = {(each["client"], each["server"]) for each in values["talks"]}
+    assert pairs == {(c, s) for c in values["clients"] for s in values["servers"]}
+
+
+def test_a_name_without_what_it_stands_for_is_a_usage_error(judge):
+    code, _, err = judge("matrix", "--server", "ws://127.0.0.1/")
+    assert code == 2
+    assert "--server" in err
+
+
+# -------------------------------------------------------------------- pytest
+
+
+def run_pytest(tmp_path, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_each_case_is_a_test_of_ones_own_suite(tmp_path):
+    (tmp_path / "test_own.py").write_text("def test_own(): pass\n", "utf-8")
+    known = deviations(tmp_path, cases=["HS-1.c1"])
+    arguments = ("--neffos-client", DRIVER, "--neffos-case", "HS-2", "-rA")
+    done = run_pytest(tmp_path, "test_own.py", *arguments)
+    assert done.returncode == 0, done.stdout
+    assert "HS-1.c1" in done.stdout
+    assert "test_own" in done.stdout
+    done = run_pytest(tmp_path, *arguments, "--neffos-deviations", str(known))
+    assert done.returncode == 1
+    assert "HS-1.c1 passes now" in done.stdout
+
+
+def test_a_server_that_is_not_there_fails_every_case(tmp_path):
+    done = run_pytest(
+        tmp_path,
+        "--neffos-server",
+        "ws://127.0.0.1:9/",
+        "--neffos-case",
+        "HS-1.1",
+        "--neffos-features",
+        "all",
+    )
+    assert done.returncode == 1
+    assert "no connection to 127.0.0.1:9" in done.stdout
+
+
+def test_a_wrong_selection_is_a_usage_error_of_pytest(tmp_path):
+    done = run_pytest(tmp_path, "--neffos-server", "ws://127.0.0.1:9/", "--neffos-case", "XX-1")
+    assert done.returncode == 4
+    assert "no case matches XX-1" in done.stderr
