@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import Final
 
 from neffos_codec import COMPILED
+from neffos_conformance.codecs.judging import codec_cases
 from neffos_conformance.connection import Closed
 from neffos_conformance.recordings.sequence import visible
 from neffos_conformance.recordings.transcript import KEPT_HEADERS, Opened
@@ -110,8 +111,17 @@ def by_closing(judgement: Judgement) -> Counter[Verdict]:
 
 
 def again(judgement: Judgement, case: Case) -> str:
-    """Give the command line that runs one case again."""
-    return f"{visible(judgement.command)} --case {case.id}"
+    """Give the command line that runs one case again.
+
+    What stands behind ``--`` belongs to the system under test, so the case is put before it.
+    """
+    ours, dashes, theirs = visible(judgement.command).partition(" -- ")
+    return f"{ours} --case {case.id}{dashes}{theirs}"
+
+
+def is_said(result: Result) -> bool:
+    """Say whether the explanation repeats what was expected and what was seen."""
+    return result.expected in result.explanation and result.seen in result.explanation
 
 
 # -------------------------------------------------------------------- requirements
@@ -162,9 +172,8 @@ def sentence(id_: str) -> str:
 
 def cases_there(judgement: Judgement) -> int:
     """Give how many cases there are for the role, selected or not."""
-    if judgement.role in ROLES:
-        return max(len(cases_of(judgement.role)), len(judgement.results))
-    return len(judgement.results)
+    there = cases_of(judgement.role) if judgement.role in ROLES else codec_cases()
+    return max(len(there), len(judgement.results))
 
 
 def peer_name(peer: Mapping[str, str]) -> str:
@@ -377,7 +386,7 @@ def account(result: Result) -> list[str]:
     lines = drawn(result)
     if result.case.why:
         lines.append(f"why       {result.case.why}")
-    if result.expected:
+    if result.expected and not is_said(result):
         lines += [
             f"expected  {told(result.expected)}",
             f"seen      {told(result.seen) or 'nothing'}",

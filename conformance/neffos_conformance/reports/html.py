@@ -36,6 +36,7 @@ from neffos_conformance.reports.findings import (
     by_gravity,
     exercised_share,
     failing_entry,
+    is_said,
     missing_place,
     outcome,
     peer_name,
@@ -103,7 +104,7 @@ def page(judgement: Judgement) -> str:
     )
 
 
-def write_page(path: Path, judgement: Judgement) -> None:
+def write_html(path: Path, judgement: Judgement) -> None:
     """Write a run as a page.
 
     Raises:
@@ -163,7 +164,7 @@ def _case(judgement: Judgement, result: Result, entries: int, payload: int) -> V
         "why": case.why,
         "explanation": told(result.explanation),
         "line": result.line,
-        "expected": told(result.expected),
+        "expected": "" if is_said(result) else told(result.expected),
         "seen": told(result.seen),
         "left_out": left_out,
     }

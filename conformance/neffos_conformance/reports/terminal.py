@@ -28,6 +28,7 @@ from neffos_conformance.reports.findings import (
     by_gravity,
     cases_sentence,
     deviations,
+    is_said,
     open_ends,
     peer_name,
     selected,
@@ -43,8 +44,8 @@ from neffos_conformance.suite.result import Result
 from neffos_conformance.suite.verdict import Verdict
 
 MAX_WHOLE: Final = 30
-"""Results that are shown with their bytes, unless ``verbose``; of further ones the ids stand by what
-was wrong. A peer that fails everywhere is told so soon enough."""
+"""Results that are shown with their bytes, unless ``verbose``; the ids of further ones stand by
+what was wrong. A peer that fails everywhere is told so soon enough."""
 
 MAX_ALIKE: Final = 3
 """Of cases that could not be run for one and the same reason, those that are shown whole."""
@@ -213,7 +214,7 @@ def _show_case(sheet: _Sheet, judgement: Judgement, result: Result, *, verbose: 
         if case.why:
             sheet.fact("why", case.why)
     _show_steps(sheet, result, verbose=verbose)
-    if result.expected:
+    if result.expected and not is_said(result):
         sheet.fact("expected", result.expected)
         sheet.fact("seen", told(result.seen) or "nothing")
     if result.explanation:
