@@ -19,6 +19,7 @@ from neffos_conformance.connection import Closed
 from neffos_conformance.recordings.sequence import visible
 from neffos_conformance.recordings.transcript import KEPT_HEADERS, Opened
 from neffos_conformance.showing import SHOWN, short
+from neffos_conformance.suite.barrier import BARRIER_TOKENS, DOUBT_TOKENS, answers
 from neffos_conformance.suite.case import ROLES, Case, cases_of
 from neffos_conformance.suite.deviations import Deviation
 from neffos_conformance.suite.judgement import Judgement
@@ -102,7 +103,9 @@ def by_family(judgement: Judgement) -> dict[str, Counter[Verdict]]:
 
 
 def by_closing(judgement: Judgement) -> Counter[Verdict]:
-    """Give how many cases came to each verdict on how connections were ended."""
+    """Give how many cases came to each verdict on how connections were ended; a codec has none."""
+    if judgement.role not in ROLES:
+        return Counter()
     return Counter(
         result.closing.verdict
         for result in judgement.results
@@ -305,12 +308,15 @@ def missing_place(result: Result) -> int | None:
 def failing_entry(result: Result) -> int | None:
     """Give which entry of the exchange failed: the last of the other side at the failing line.
 
-    ``None`` where nothing came at that line, or no line failed.
+    ``None`` where nothing came at that line but answers to what the suite asked of its own accord,
+    or no line failed.
     """
     by_client = result.case.role == "client"
     for number in reversed(range(len(result.exchange)) if result.line else ()):
         each = result.exchange[number]
-        if each.line == result.line and each.from_client == by_client:
+        is_theirs = each.line == result.line and each.from_client == by_client
+        tokens = (DOUBT_TOKENS, BARRIER_TOKENS)
+        if is_theirs and not any(answers(each.content, asked) for asked in tokens):
             return number
     return None
 

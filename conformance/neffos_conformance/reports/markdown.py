@@ -135,8 +135,9 @@ def _table(judgement: Judgement) -> str:
         ["---", *("--:" for _ in Verdict)],
         *([family, *_numbers(counts)] for family, counts in by_family(judgement).items()),
         ["**all**", *_numbers(judgement.counts())],
-        ["closing", *_numbers(by_closing(judgement))],
     ]
+    if closing := by_closing(judgement):
+        rows.append(["closing", *_numbers(closing)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

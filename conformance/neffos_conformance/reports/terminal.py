@@ -145,7 +145,7 @@ def show(console: Console, judgement: Judgement, verbose: bool = False) -> None:
     console.print(_table(judgement, is_ascii=sheet.is_ascii))
     sheet.put(
         f"{share_sentence(judgement)}; {cases_sentence(judgement)}; "
-        f"peer: {peer_name(judgement.peer)}; {SUITE} {version(SUITE)}"
+        f"peer {peer_name(judgement.peer)}; suite {SUITE} {version(SUITE)}"
     )
 
 
@@ -313,7 +313,8 @@ def _table(judgement: Judgement, *, is_ascii: bool) -> Table:
         table.add_row(family, *_numbers(counts))
     table.add_section()
     table.add_row("all", *_numbers(judgement.counts()), style="bold")
-    table.add_row("closing", *_numbers(by_closing(judgement)))
+    if closing := by_closing(judgement):
+        table.add_row("closing", *_numbers(closing))
     return table
 
 

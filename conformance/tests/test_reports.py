@@ -1,0 +1,724 @@
+"""What a run found, in each form, from runs against right, wrong and hostile peers."""
+
+import asyncio
+import io
+import json
+import re
+import xml.etree.ElementTree as ET
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import xmlschema
+from jsonschema import Draft202012Validator
+from junitparser import Error, Failure, JUnitXml, Skipped
+from rich.console import Console
+
+from neffos_conformance.codecs.judging import codec_cases
+from neffos_conformance.connection import Closed
+from neffos_conformance.embedded import embedded_server
+from neffos_conformance.mutants import BANK, SOON
+from neffos_conformance.recordings.transcript import Opened
+from neffos_conformance.reports import findings, html, junit, markdown, terminal, values
+from neffos_conformance.suite.case import Case, server_cases
+from neffos_conformance.suite.deviations import Deviation
+from neffos_conformance.suite.judgement import Judgement
+from neffos_conformance.suite.lines import read_script
+from neffos_conformance.suite.result import Closing, Noted, Remark, Result, in_order
+from neffos_conformance.suite.run import run_cases, to_server
+from neffos_conformance.suite.verdict import Verdict
+from neffos_protocol.catalogue import requirements
+
+EVIL = (
+    "</script><script>alert(1)</script><img src=x onerror=alert(1)>&lt;]]>"
+    "\x1b[31m\x1b]0;pwned\x07\x9b2J\x00\ufffe\u202e[bold red]loud[/]\n````` @everyone |"
+)
+"""What a hostile peer says: to a terminal, to rich, to HTML, to XML, to Markdown."""
+
+COMMAND = "neffos-wire server ws://127.0.0.1:9090/"
+
+SCHEMA = json.loads(
+    files("neffos_conformance.data").joinpath("schema", "report.json").read_text("utf-8")
+)
+XSD = xmlschema.XMLSchema(Path(__file__).with_name("data") / "junit.xsd")
+SGR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def hostile(serve):
+    def wrong(payload):
+        return [EVIL if "first" in str(sent) else sent for sent in serve(payload)]
+
+    return wrong
+
+
+async def against(stage, *ids):
+    cases = [case for case in server_cases() if case.id in ids]
+    assert len(cases) == len(ids)
+    async with stage as run:
+        return in_order([result async for result in run_cases(run, cases)], cases)
+
+
+class Hostile:
+    """Runs cases against the server that says what a terminal and a page had better not read."""
+
+    async def __aenter__(self):
+        self.server = embedded_server(distort=hostile)
+        return to_server(await self.server.__aenter__(), SOON)
+
+    async def __aexit__(self, *error):
+        await self.server.__aexit__(*error)
+
+
+async def runs():
+    """Give results of every kind: the first two are of a server that is right."""
+    right, lost, silent, odd, evil = await asyncio.gather(
+        against(BANK["token-lost"].stage(), "HS-1.1", "HS-3.4"),
+        against(BANK["token-lost"].stage(), "AR-1.1", "FR-10.2"),
+        against(BANK["tokenless-unanswered"].stage(), "AR-10.1"),
+        against(BANK["token-lost"].stage(), "NS-17.1"),
+        against(Hostile(), "AR-7.2"),
+    )
+    return right + lost + silent + odd + evil
+
+
+@pytest.fixture(scope="module")
+def real():
+    """A run, as it came about."""
+    return judgement(asyncio.run(runs()))
+
+
+@pytest.fixture(scope="module")
+def judged(real):
+    """The same with the rest of what can come about."""
+    by_id = {result.case.id: result for result in real.results}
+    others = [case for case in server_cases() if case.id not in by_id]
+    results = [
+        *real.results,
+        Result(others[0], Verdict.UNSUPPORTED, "it needs rooms"),
+        Result(others[1], Verdict.ERROR, "the server could not be reached"),
+        Result(
+            others[2], closing=Closing(Verdict.FAIL, "the close frame was not answered", "TR-16")
+        ),
+    ]
+    known = Deviation(
+        "FR-10.2", Verdict.FAIL, "x", "Old clients rely on it.", "DV-28", "known.toml"
+    )
+    return replace(
+        judgement(results),
+        known={"FR-10.2": known},
+        complaints=("known.toml: HS-1.1 passes now; take the entry out",),
+        selection=("HS-*", "tag quick"),
+        features=frozenset({"rooms", "binary"}),
+    )
+
+
+def judgement(results, role="server", **more):
+    return Judgement(
+        role,
+        "ws://127.0.0.1:9090/",
+        {"peer": "some-server", "version": "1.2", "runtime": "Go 1.24"},
+        datetime(2026, 5, 4, 3, 2, 1, 500_000, UTC),
+        1.25,
+        tuple(results),
+        COMMAND,
+        **more,
+    )
+
+
+def by_id(judged, id_):
+    return next(result for result in judged.results if result.case.id == id_)
+
+
+def made_up(exchange, script="1 dial\n1 > M\n1 < A", role="server", **more):
+    """Give a result of a case that does not exist."""
+    case = Case("ZZ-1.1", "something", ("HS-3",), role, read_script(script, role))
+    return Result(case, exchange=exchange, **{"verdict": Verdict.FAIL, "explanation": "no", **more})
+
+
+def shown(judged, *, verbose=False, width=100, **options):
+    stream = io.StringIO()
+    terminal.show(Console(file=stream, width=width, **options), judged, verbose)
+    return stream.getvalue()
+
+
+# -------------------------------------------------------------------- what all forms say
+
+
+def test_the_runs_came_to_what_the_tests_are_about(real):
+    verdicts = {result.case.id: result.verdict.value for result in real.results}
+    assert verdicts == {
+        "HS-1.1": "pass",
+        "HS-3.4": "pass",
+        "AR-1.1": "fail",
+        "FR-10.2": "fail",
+        "AR-10.1": "fail",
+        "NS-17.1": "non-strict",
+        "AR-7.2": "fail",
+    }
+
+
+def test_what_came_at_the_failing_line_is_marked(real):
+    for id_ in ("AR-1.1", "FR-10.2", "AR-7.2"):
+        steps = findings.steps(by_id(real, id_))
+        [failing] = [step for step in steps if step.is_failing]
+        assert failing is steps[-1]
+        assert not failing.from_client
+        assert not failing.is_missing
+
+
+def test_where_nothing_came_the_line_stands_in_its_place(real):
+    result = by_id(real, "AR-10.1")
+    steps = findings.steps(result)
+    [failing] = [step for step in steps if step.is_failing]
+    assert failing.is_missing
+    assert failing.text == "not kept: 1 < ;app;;echo;0;0;hi"
+    assert failing is steps[-1]
+
+
+def test_of_a_client_it_is_the_clients_message_that_is_marked():
+    exchange = [Noted(0.1, 1, True, "X", 2), Noted(0.2, 1, False, "A", 2)]
+    result = made_up(exchange, role="client", line=2)
+    assert [step.is_failing for step in findings.steps(result)] == [True, False]
+
+
+def test_a_line_that_failed_before_anything_went_by_stands_alone():
+    [step] = findings.steps(made_up([], line=1))
+    assert step.text == "not kept: 1 dial"
+
+
+def test_where_no_line_failed_none_is_marked(real):
+    assert not any(step.is_failing for step in findings.steps(by_id(real, "HS-1.1")))
+
+
+def test_the_verdict_on_a_requirement_is_the_gravest_of_its_cases(judged):
+    found = {each.requirement.id: each for each in findings.standings(judged)}
+    assert found.keys() == judged.testable().keys()
+    assert found["AR-1"].verdict is Verdict.FAIL
+    assert "AR-1.1" in found["AR-1"].cases
+    assert found["NS-17"].verdict is Verdict.NON_STRICT
+    assert found["TR-16"].verdict is Verdict.FAIL  # by a connection's end alone
+    assert not found["TR-16"].is_exercised
+    assert found["SEC-16"].verdict is None
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "gravest"),
+    [
+        ([], None),
+        ([Verdict.UNSUPPORTED], Verdict.UNSUPPORTED),
+        ([Verdict.UNSUPPORTED, Verdict.PASS], Verdict.PASS),
+        ([Verdict.PASS, Verdict.INFORMATIONAL, Verdict.ERROR], Verdict.ERROR),
+        ([Verdict.ERROR, Verdict.FAIL], Verdict.FAIL),
+    ],
+)
+def test_what_is_gravest(verdicts, gravest):
+    assert findings.gravest(verdicts) is gravest
+
+
+def test_the_case_is_put_before_the_command_of_the_system_under_test(judged):
+    case = judged.results[0].case
+    client = replace(judged, command="neffos-wire client -- node driver.mjs --case")
+    assert findings.again(judged, case) == f"{COMMAND} --case HS-1.1"
+    assert findings.again(client, case) == (
+        "neffos-wire client --case HS-1.1 -- node driver.mjs --case"
+    )
+
+
+def test_a_selection_is_told_so_that_it_does_not_look_like_the_whole(judged, real):
+    there = len(server_cases())
+    assert findings.cases_sentence(judged) == f"10 of {there} cases, selected by HS-*, tag quick"
+    assert findings.cases_sentence(real) == f"7 of {there} cases"
+    whole = judgement([Result(case) for case in server_cases()])
+    assert findings.cases_sentence(whole) == f"all {there} cases"
+
+
+def test_secrets_of_a_request_stay_out():
+    headers = {"X-Conformance-Id": "7", "Cookie": "secret", "Authorization": "secret"}
+    result = made_up([Noted(0.0, 1, True, Opened("/?a=1", headers), 1)])
+    judged = judgement([result])
+    forms = (
+        shown(judged, verbose=True),
+        json.dumps(values.report_values(judged)),
+        junit.junit_xml(judged).tostring().decode(),
+        markdown.markdown(judged),
+        html.page(judged),
+    )
+    for form in forms:
+        assert "secret" not in form
+    assert "X-Conformance-Id: 7" in forms[0]
+
+
+# -------------------------------------------------------------------- the terminal
+
+
+def test_the_terminal_begins_with_what_failed(judged):
+    text = shown(judged)
+    words = "fail|error|non-strict|known|closing|unsupported"
+    heads = re.findall(rf"^({words}) (\S+)", text, re.MULTILINE)
+    assert heads == [
+        ("fail", "AR-1.1"),
+        ("fail", "AR-10.1"),
+        ("fail", "AR-7.2"),
+        ("error", by_verdict(judged, Verdict.ERROR)),
+        ("non-strict", "NS-17.1"),
+        ("known", "fail"),
+        ("known", "deviations:"),
+        ("closing", "fail"),
+        ("unsupported", "it"),
+    ]
+    assert text.index("cases by family") > text.index("unsupported it needs rooms")
+    last = " ".join(" ".join(text.splitlines()[-2:]).split())
+    assert re.search(r"\d+ of \d+ testable requirements exercised \(\d+ %\);", last)
+    assert "peer some-server 1.2, runtime Go 1.24; suite neffos-wire " in last
+
+
+def by_verdict(judged, verdict):
+    return next(result.case.id for result in judged.results if result.verdict is verdict)
+
+
+def test_the_terminal_shows_a_failure_with_its_bytes(real):
+    text = shown(real, width=300)
+    part = text[text.index("fail AR-1.1") : text.index("fail FR-10.2")]
+    lines = part.splitlines()
+    assert lines[0] == "fail AR-1.1 an ask with a client's token is answered with that token"
+    assert lines[1].startswith("  AR-1     A frame whose wait field is not empty asks for a reply")
+    assert any(re.fullmatch(r" +\d+\.\d ms ──► 'M'", line) for line in lines)
+    assert any(re.fullmatch(r" +\d+\.\d ms ◄── 'A.+'", line) for line in lines)
+    [marked] = [line for line in lines if line.startswith("✗")]
+    assert re.fullmatch(r"✗ +\d+\.\d ms ◄── ';app;;echo;0;0;hi'", marked)
+    assert lines[-5:] == [
+        "  expected 1 < $1790000000000000001;app;;echo;0;0;hi",
+        "  seen     ';app;;echo;0;0;hi'",
+        "  so       wait is '', expected '$1790000000000000001'",
+        f"  again    {COMMAND} --case AR-1.1",
+        "",
+    ]
+
+
+def test_the_terminal_tells_connections_apart(real):
+    text = shown(real, verbose=True)
+    part = text[text.index("pass HS-3.4") :]
+    assert {"1 ──►", "2 ──►", "3 ──►"} <= set(re.findall(r"ms (\d ──►)", part))
+
+
+def test_only_verbose_shows_what_passed(judged):
+    assert "HS-1.1 " not in shown(judged).replace("HS-1.1 passes now", "")
+    text = shown(judged, verbose=True)
+    assert all(f"{result.verdict.value} {result.case.id} " in text for result in judged.results)
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_nothing_that_a_peer_says_steers_the_terminal(real, is_terminal):
+    for verbose in (False, True):
+        text = shown(real, verbose=verbose, width=2_000, force_terminal=is_terminal)
+        plain = SGR.sub("", text)
+        assert all(each.isprintable() or each == "\n" for each in plain)
+        assert (
+            r"alert(1)>&lt;]]>\x1b[31m\x1b]0;pwned\x07\x9b2J\x00\ufffe\u202e[bold red]loud[/]"
+            in plain
+        )
+        assert "\x1b]" not in text
+
+
+def test_what_stands_beside_messages_does_not_steer_the_terminal_either():
+    exchange = [
+        Noted(0.1, 1, True, Opened(f"/{EVIL}", {f"X-Conformance-{EVIL}": EVIL}), 1),
+        Noted(0.2, 1, False, Remark(EVIL), 2),
+        Noted(0.3, 1, False, Closed(4000, EVIL), 3),
+        Noted(0.4, 1, False, "\udcff\udc9b31m", 3),
+    ]
+    closing = Closing(Verdict.FAIL, EVIL, "TR-16")
+    result = made_up(exchange, line=3, expected=EVIL, seen=EVIL, explanation=EVIL, closing=closing)
+    unrun = Result(
+        server_cases()[0].__class__("ZZ-2", EVIL, (), "server", ()), Verdict.UNSUPPORTED, EVIL
+    )
+    known = Deviation("ZZ-1.1", Verdict.FAIL, "x", EVIL, EVIL)
+    judged = judgement([result, unrun], complaints=(EVIL,), selection=(EVIL,))
+    judged = replace(judged, peer={"peer": EVIL, EVIL: EVIL}, command=EVIL, subject=EVIL)
+    for each in (judged, replace(judged, known={"ZZ-1.1": known})):
+        for verbose in (False, True):
+            text = shown(each, verbose=verbose)
+            assert all(char.isprintable() or char == "\n" for char in text)
+
+
+def test_a_terminal_of_ascii_gets_ascii(judged):
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    terminal.show(Console(file=stream, width=100), judged, verbose=True)
+    stream.flush()
+    assert b"-->" in raw.getvalue()
+    assert re.search(rb"^! +\d", raw.getvalue(), re.MULTILINE)
+
+
+def test_long_payloads_and_long_exchanges_are_shortened():
+    exchange = [
+        Noted(number / 1000, 1, True, f"{number} " + "x" * 5000, 2) for number in range(500)
+    ]
+    exchange[250:250] = [Noted(0.25, 1, False, "this failed", 3)]
+    text = shown(judgement([made_up(exchange, line=3)]))
+    assert len(text) < 20_000
+    assert len(re.findall(r"^. +\d+\.\d ms", text, re.MULTILINE)) == terminal.MAX_STEPS + 1
+    assert re.search("^✗ .*this failed'$", text, re.MULTILINE)
+    assert text.count("more …") == 2
+    short = [replace(noted, content="hi") for noted in exchange]
+    assert shown(judgement([made_up(short)]), verbose=True).count("ms ──►") == 500
+
+
+def test_what_fails_everywhere_does_not_flood_the_terminal():
+    cases = server_cases()
+    results = [Result(case, Verdict.ERROR, "the server is away") for case in cases]
+    text = shown(judgement(results))
+    assert text.count("  again ") == terminal.MAX_ALIKE
+    assert f"{len(cases) - terminal.MAX_ALIKE} are shown without what went by" in text
+    assert all(case.id in text for case in cases)
+    results = [Result(case, Verdict.FAIL, f"in way {case.id}") for case in cases]
+    assert shown(judgement(results)).count("  again ") == terminal.MAX_WHOLE
+
+
+def test_a_narrow_terminal_loses_nothing(judged):
+    narrow = re.sub(r"\s", "", shown(judged, width=40))
+    assert "wantedfieldisnot" not in narrow
+    assert "AframewhosewaitfieldisnotemptyasksforareplyandthepeerthatrepliesMUST" in re.sub(
+        ",", "", narrow
+    )
+
+
+def test_live_counts_on_a_terminal_and_is_quiet_elsewhere(real):
+    for is_terminal in (True, False):
+        stream = io.StringIO()
+        console = Console(file=stream, force_terminal=is_terminal, width=120)
+        with terminal.Live(len(real.results), console) as live:
+            for result in real.results:
+                live.add(result)
+            assert live.counts == Counter(result.verdict for result in real.results)
+        text = SGR.sub("", stream.getvalue())
+        assert ("4 fail 1 non-strict 2 pass" in text) is is_terminal
+        assert bool(text) is is_terminal
+
+
+# -------------------------------------------------------------------- JSON
+
+
+def valid(judged):
+    """Give the report, which has the form of the schema, and stands in a file as it is."""
+    report = values.report_values(judged)
+    errors = [f"{each.json_path}: {each.message}" for each in validator().iter_errors(report)]
+    assert errors == []
+    return report
+
+
+def validator():
+    return Draft202012Validator(SCHEMA)
+
+
+def test_a_report_says_where_it_comes_from(judged, tmp_path):
+    report = valid(judged)
+    values.write_values(tmp_path / "new" / "report.json", report)
+    assert json.loads((tmp_path / "new" / "report.json").read_text("utf-8")) == report
+    assert report["suite"]["requirements"] == len(requirements())
+    assert report["suite"]["cases"] == len(server_cases())
+    assert report["peer"] == {"peer": "some-server", "version": "1.2", "runtime": "Go 1.24"}
+    assert report["started"] == "2026-05-04T03:02:01.500+00:00"
+    assert report["selection"] == ["HS-*", "tag quick"]
+    assert report["features"] == ["binary", "rooms"]
+    assert report["failed"] is True
+    assert report["counts"] == {
+        "pass": 3,
+        "fail": 4,
+        "non-strict": 1,
+        "informational": 0,
+        "unsupported": 1,
+        "error": 1,
+    }
+    assert report["closing_counts"] == {**dict.fromkeys(report["counts"], 0), "pass": 8, "fail": 1}
+    exercised = report["exercised"]
+    assert exercised["exercised"] + len(exercised["not_exercised"]) == exercised["testable"]
+    assert "SEC-16" in exercised["not_exercised"]
+
+
+def test_a_report_has_each_case_with_what_went_by(judged):
+    cases = {case["id"]: case for case in valid(judged)["cases"]}
+    case = cases["AR-1.1"]
+    assert case["requirements"] == [
+        {"id": "AR-1", "level": "MUST"},
+        {"id": "AR-7", "level": "MUST"},
+    ]
+    assert (case["line"], case["expected"]) == (3, "1 < $1790000000000000001;app;;echo;0;0;hi")
+    *_, last = case["exchange"]
+    assert (last["text"], last["from"], last["failed"]) == (";app;;echo;0;0;hi", "server", True)
+    assert cases["FR-10.2"]["deviation"]["link"] == "DV-28"
+    assert cases["FR-10.2"]["exchange"][-1]["hex"] == b";app;;echo;0;0;\x00\xff;\x80\xfe".hex()
+    assert cases["AR-7.2"]["exchange"][-1]["text"] == EVIL
+    assert {case["closing"]["requirement"] for case in cases.values()} == {"", "TR-16"}
+
+
+def test_a_report_is_bounded():
+    exchange = [Noted(0.1, 1, True, "x" * 1_000_000, 2)] * 1_000
+    [case] = valid(judgement([made_up(exchange)]))["cases"]
+    assert len(json.dumps(case)) < 100_000
+    assert len(case["exchange"]) == values.MAX_ENTRIES
+    assert case["left_out"] == 1_000 - values.MAX_ENTRIES
+    assert case["exchange"][0]["size"] == 1_000_000
+    assert len(case["exchange"][0]["text"]) == values.MAX_PAYLOAD
+    assert len(case["exchange"][-1]["text"]) == values.MAX_REST
+
+
+def test_a_report_holds_what_is_no_utf8():
+    broken = "a\udcffb"
+    exchange = [
+        Noted(0.1, 1, True, Opened(f"/{broken}", {f"X-Conformance-{broken}": broken}), 1),
+        Noted(0.2, 1, True, Remark(broken), 1),
+        Noted(0.3, 1, True, broken, 2),
+        Noted(0.4, 1, False, Closed(1000, broken, "flood"), 2),
+    ]
+    result = made_up(exchange, explanation=broken, seen=broken)
+    report = valid(judgement([result], selection=(broken,), complaints=(broken,)))
+    json.dumps(report, ensure_ascii=False).encode()
+    opened, remark, message, closed = report["cases"][0]["exchange"]
+    assert opened["opened"]["headers"] == {r"X-Conformance-a\xffb": r"a\xffb"}
+    assert remark["remark"] == r"a\xffb"
+    assert message["broken_text_hex"] == "61ff62"
+    assert closed["closed"] == {"code": 1000, "reason": r"a\xffb", "cut": "flood"}
+
+
+def test_the_schema_refuses_what_is_no_report(judged):
+    Draft202012Validator.check_schema(SCHEMA)
+    report = valid(judged)
+    for wrong in (
+        {**report, "format": 1},
+        {**report, "more": 1},
+        {**report, "role": "peer"},
+        {**report, "cases": [{**report["cases"][0], "verdict": "good"}]},
+        {**report, "cases": [{**report["cases"][0], "exchange": [{"time": 0}]}]},
+        {key: value for key, value in report.items() if key != "command"},
+    ):
+        assert not validator().is_valid(wrong)
+
+
+# -------------------------------------------------------------------- JUnit XML
+
+
+def collected(judged):
+    """Give the document as those get it that collect results; it has the form that they know."""
+    document = junit.junit_xml(judged).tostring().decode()
+    assert [str(error) for error in XSD.iter_errors(document)] == []
+    return JUnitXml.fromstring(document.encode())
+
+
+def test_junit_knows_what_failed_and_what_was_skipped(judged, tmp_path):
+    document = collected(judged)
+    assert (document.tests, document.failures, document.errors, document.skipped) == (11, 4, 1, 2)
+    [suite] = document
+    tests = {test.name.partition(" ")[0]: test for test in suite}
+    [failure] = tests["AR-1.1"].result
+    assert isinstance(failure, Failure)
+    assert failure.message == "wait is '', expected '$1790000000000000001'"
+    assert "◄── ';app;;echo;0;0;hi'" in failure.text
+    assert f"{COMMAND} --case AR-1.1" in failure.text
+    [known] = tests["FR-10.2"].result
+    assert isinstance(known, Skipped)
+    assert known.message == "known deviation, fail: Old clients rely on it. (DV-28)"
+    [unsupported] = tests[by_verdict(judged, Verdict.UNSUPPORTED)].result
+    assert (type(unsupported), unsupported.message) == (Skipped, "it needs rooms")
+    [error] = tests[by_verdict(judged, Verdict.ERROR)].result
+    assert isinstance(error, Error)
+    assert tests["NS-17.1"].is_passed
+    assert tests["NS-17.1"].system_out.startswith("non-strict: ")
+    [complaint] = tests["known"].result
+    assert complaint.message == "known.toml: HS-1.1 passes now; take the entry out"
+    assert {test.classname for test in suite} >= {"server.AR", "server.HS", "server.deviations"}
+    assert [test.system_out for test in suite if test.system_out] == [
+        tests["FR-10.2"].system_out,
+        tests["NS-17.1"].system_out,
+        "closing, fail: TR-16: the close frame was not answered",
+    ]
+    properties = {each.name: each.value for each in suite.properties()}
+    assert properties["peer"] == "some-server 1.2, runtime Go 1.24"
+    assert properties["command"] == COMMAND
+    junit.write_junit(tmp_path / "new" / "junit.xml", judged)
+    written = (tmp_path / "new" / "junit.xml").read_bytes()
+    assert written.startswith(b"<?xml")
+    XSD.validate(ET.fromstring(written))  # noqa: S314  # ours
+
+
+def test_characters_that_xml_has_not_are_visible(judged):
+    [suite] = collected(judged)
+    [failure] = next(test for test in suite if test.name.startswith("AR-7.2")).result
+    assert r"\x1b[31m\x1b]0;pwned\x07\x9b2J\x00\ufffe" in failure.text
+    assert "</script><script>" in failure.text
+
+
+def test_the_schema_refuses_what_is_no_junit_xml(judged):
+    document = junit.junit_xml(judged).tostring().decode()
+    for old, new in (
+        ("<testcase ", '<testcase number="1" '),
+        (' type="fail"', ""),
+        ('timestamp="2026', 'timestamp="yesterday'),
+        ("<properties>", "<system-out/><properties>"),
+    ):
+        assert old in document
+        assert not XSD.is_valid(document.replace(old, new))
+
+
+# -------------------------------------------------------------------- Markdown
+
+
+def outside_code(text):
+    """Give what is left of Markdown without its fences and spans of code."""
+    rest, fence = [], ""
+    for line in text.splitlines():
+        if fence:
+            fence = "" if line == fence else fence
+        elif opened := re.match("(`{3,})text$", line):
+            fence = opened[1]
+        else:
+            rest.append(re.sub(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)", "", line))
+    assert fence == ""
+    return "\n".join(rest)
+
+
+def test_markdown_says_what_failed_and_where_it_comes_from(judged, tmp_path):
+    markdown.write_markdown(tmp_path / "new" / "run.md", judged)
+    text = (tmp_path / "new" / "run.md").read_text("utf-8")
+    heads = re.findall("^#+ (.+)", text, re.MULTILINE)
+    assert heads[0] == (
+        "neffos-wire server: failed: 4 fail, 1 error, 1 non-strict, 1 unsupported, 3 pass; "
+        "1 of them is known to be so"
+    )
+    assert [head.split(":")[0] for head in heads[1:4]] == [
+        "fail AR-1.1",
+        "fail AR-10.1",
+        "fail AR-7.2",
+    ]
+    assert "- **fail FR-10.2** Old clients rely on it. (DV-28)" in text
+    assert "- `known.toml: HS-1.1 passes now; take the entry out`" in text
+    assert "- **fail TR-16** `the close frame was not answered` in " in text
+    assert "| **all** | 3 | 4 | 1 |  | 1 | 1 |" in text
+    assert f"| command | `{COMMAND}` |" in text
+
+
+def test_what_a_peer_says_is_no_markdown(judged):
+    rest = outside_code(markdown.markdown(judged))
+    assert "everyone" not in rest
+    assert re.findall(r"<[^>]+>", rest) == [
+        "<details>",
+        "<summary>",
+        "</summary>",
+        "</details>",
+    ]
+
+
+def test_what_stands_beside_messages_is_no_markdown_either():
+    result = made_up([], explanation=EVIL, expected=EVIL, seen=EVIL)
+    judged = replace(
+        judgement([result], complaints=(EVIL,)), peer={"peer": EVIL}, command=EVIL, subject=EVIL
+    )
+    rest = outside_code(markdown.markdown(judged))
+    assert "alert" not in rest
+    assert "everyone" not in rest
+    known = Deviation("ZZ-1.1", Verdict.FAIL, "x", EVIL, EVIL)
+    rest = outside_code(markdown.markdown(replace(judged, known={"ZZ-1.1": known})))
+    assert r"\<script\>" in rest
+    assert not re.search(
+        r"(?<!\\)[<@]",
+        rest.replace("<details>", "")
+        .replace("<summary>", "")
+        .replace("</summary>", "")
+        .replace("</details>", ""),
+    )
+
+
+def test_markdown_fits_into_a_comment():
+    exchange = [Noted(0.1, 1, True, "x" * 5000, 2)] * 100
+    results = [Result(case, Verdict.FAIL, "no" * 500, exchange=exchange) for case in server_cases()]
+    text = markdown.markdown(judgement(results))
+    assert len(text) < 65_536
+    assert f"- and {len(results) - text.count('### fail') - markdown.MAX_LINES} more" in text
+
+
+# -------------------------------------------------------------------- the page; see also its test
+
+
+def test_no_word_of_a_peer_ends_the_data_of_the_page(judged):
+    page = html.page(judged)
+    assert page.count("</script>") == 2
+    [data] = re.findall('<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert "<" not in data
+    cases = json.loads(data)["cases"]
+    assert cases.keys() == {result.case.id for result in judged.results}
+    row = cases["AR-7.2"]["rows"][-1]
+    assert bytes.fromhex(row["hex"]).decode() == EVIL
+    assert row["payload"].isprintable()
+    assert row["bad"] is True
+
+
+def test_the_page_says_which_script_may_run_and_fetches_nothing(judged, tmp_path):
+    html.write_html(tmp_path / "new" / "run.html", judged)
+    page = (tmp_path / "new" / "run.html").read_text("utf-8")
+    [policy] = re.findall('Content-Security-Policy" content="([^"]+)"', page)
+    assert "default-src 'none'" in policy
+    assert re.search("script-src 'sha256-[^']+'", policy)
+    rest = re.sub("<script type.*</script>", "", page, flags=re.DOTALL)
+    assert re.findall(r"""(?:src|href)="(?!#|data:)[^"]*""", rest) == []
+    assert "url(" not in rest
+    assert "@import" not in rest
+
+
+def test_the_page_has_a_bound(monkeypatch):
+    exchange = [Noted(0.1, 1, True, "y" * 5_000, 2)] * 500
+    cases = server_cases()
+    judged = judgement([Result(case, exchange=exchange) for case in cases[:50]])
+    monkeypatch.setattr(html, "MAX_DATA", 600_000)
+    data = json.loads(html.page_data(judged))
+    assert len(json.dumps(data)) < 600_000
+    [first, *_] = data["cases"].values()
+    entries = sum("payload" in row for row in first["rows"])
+    assert entries in {entries for entries, _ in html.BOUNDS[1:]}
+    assert first["left_out"] == 500 - entries
+
+
+def test_the_sequence_knows_which_endpoints_are_native():
+    exchange = [
+        Noted(0.1, 1, True, Opened("/native", {}), 1),
+        Noted(0.2, 1, True, "hi", 1),
+        Noted(0.3, 2, True, Opened("", {}), 1),
+        Noted(0.4, 2, True, "hi", 1),
+    ]
+    data = json.loads(html.page_data(judgement([made_up(exchange)])))
+    words = [row["words"] for row in data["cases"]["ZZ-1.1"]["rows"]]
+    assert words[:3] == ["opens /native", 'native message "hi"', "opens /"]
+    assert words[3].startswith("no frame")
+
+
+# -------------------------------------------------------------------- codecs
+
+
+def test_a_codec_is_reported_in_every_form():
+    cases = codec_cases()[:40]
+    results = [Result(case) for case in cases]
+    exchange = [
+        Noted(0.0, 1, True, Remark('asked {"op": "decode"}'), 1),
+        Noted(0.0, 1, False, Remark('got {"reject": true}'), 1),
+    ]
+    results[3] = Result(
+        cases[3],
+        Verdict.FAIL,
+        'wanted {"a": 1}, got {"b": 2}',
+        1,
+        '{"a": 1}',
+        '{"b": 2}',
+        exchange=exchange,
+    )
+    judged = replace(judgement(results, "codec"), command="neffos-wire codec -- ./adapter")
+    text = shown(judged)
+    assert "✗ 0.0 ms ◄── got" in text
+    assert f"neffos-wire codec --case {cases[3].id} -- ./adapter" in text
+    assert "closing" not in text
+    assert "expected " not in text  # the explanation says it
+    assert valid(judged)["suite"]["cases"] == len(codec_cases())
+    assert collected(judged).failures == 1
+    assert "closing" not in markdown.markdown(judged)
+    assert json.loads(html.page_data(judged))["role"] == "codec"
