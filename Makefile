@@ -31,7 +31,7 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/mypy codec/bench protocol/bench protocol/fuzz conformance/peers conformance/examples
 	$(BIN)/mypy conformance/bench
-	MYPYPATH=spec $(BIN)/mypy spec/hooks.py spec/generate
+	MYPYPATH=spec $(BIN)/mypy spec/hooks.py spec/browse.py spec/generate
 
 interop: $(READY) ## let real peers, our peers and the suite at each other (needs Go, Node)
 	cd conformance && ../$(BIN)/python -m peers.interop
@@ -63,8 +63,9 @@ bench: $(READY) ## measure codec, session and server on one core (uses Go, Node,
 	$(BIN)/python conformance/bench/run.py $(BENCH)
 	$(BIN)/python conformance/bench/check.py $(BENCH)
 
-site: $(READY) ## build the specification site into site/
+site: $(READY) ## build the specification site into site/, and look at it (uses Chromium)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file spec/mkdocs.yml
+	$(BIN)/python spec/browse.py site
 
 docs: $(READY) ## serve the specification site while it is written
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --config-file spec/mkdocs.yml

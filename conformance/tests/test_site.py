@@ -1,5 +1,6 @@
 """The specification site: what it is generated from, and what a built one is held to."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from markdown import Markdown
 from mkdocs.structure.toc import AnchorLink
 from neffos_conformance.vectors import load_vectors
+from playwright.sync_api import sync_playwright
 
 import neffos_codec
 import neffos_protocol
@@ -17,6 +19,7 @@ from neffos_protocol.registry import constants
 
 SPEC = Path(__file__).parents[2] / "spec"
 sys.path.insert(0, str(SPEC))  # the generator is no part of what is installed
+import browse  # noqa: E402
 from generate import (  # noqa: E402
     checks,
     commands,
@@ -31,6 +34,10 @@ from generate import machines as states  # noqa: E402
 from generate import requirements as blocks  # noqa: E402
 
 sys.path.remove(str(SPEC))
+
+
+IS_EXPECTED = os.environ.get("NEFFOS_WIRE_EXPECT_CHROMIUM") == "1"
+"""Whether the tests in a browser fail, where others are skipped, when there is no Chromium."""
 
 
 def page(article, head=""):
@@ -167,7 +174,7 @@ def test_the_arrows_of_a_picture_stay_inside(name):
 
 
 def test_the_registry_is_whole():
-    assert re.findall(r'<span id="([^"]+)"', tables.whole_registry()) == [*constants()]
+    assert re.findall(r'<small id="([^"]+)"', tables.whole_registry()) == [*constants()]
 
 
 def test_every_section_of_the_grammar_is_on_its_page():
@@ -300,3 +307,27 @@ def test_dead_links_and_anchors_of_a_built_site_are_found(tmp_path):
         "a.html: dead link c.html",
         "x.css: fetches from elsewhere",
     ]
+
+
+@pytest.mark.skipif(
+    not (browse.CHROMIUM.exists() or IS_EXPECTED), reason=f"there is no {browse.CHROMIUM}"
+)
+def test_what_only_a_browser_sees_is_found(tmp_path):
+    (tmp_path / "good.html").write_text("<!doctype html><link rel='icon' href='data:,'>ok", "utf-8")
+    (tmp_path / "bad.html").write_text(
+        "<!doctype html><link rel='icon' href='data:,'><div style='width:500px'>wide</div>"
+        "<script>new Image().src = 'http://127.0.0.1:1/x'; gone()</script><img src='gone.png'>",
+        "utf-8",
+    )
+    assert browse.pages(tmp_path) == ["bad.html", "good.html"]
+    with browse.served(tmp_path) as base, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browse.CHROMIUM, args=["--no-sandbox"])
+        found = browse.look(browser, base, ["good.html", "bad.html"])
+        browser.close()
+    assert not any(fault.startswith("good") for fault in found)
+    assert set(found) == {
+        "bad.html: asks for http://127.0.0.1:1/x",
+        f"bad.html: does not get {base}gone.png",
+        "bad.html: fails: gone is not defined",
+        "bad.html: 118 pixels wider than 390",
+    }

@@ -25,7 +25,7 @@ LONGEST: Final = 20
 """Rows of a picture on a page about something else: some two screens. The recording's own page
 has the rest."""
 
-LONGEST_PAGE: Final = 120
+LONGEST_PAGE: Final = 80
 """Rows of a recording's own page: the longest sessions are loads, of which one row tells as much
 as a thousand."""
 

@@ -281,31 +281,22 @@ def index() -> str:
 
 
 def _index_table(own: Iterable[Requirement]) -> str:
-    names = [name for name, count_of in _SHOWN_BY.items() if _counts(count_of)]
-    lines = [
-        f"| id | requirement | {' | '.join(names)} | peers |",
-        f"| --- | --- | {' | '.join('---:' for _ in names)} | --- |",
-    ]
+    lines = ["| id | requirement | peers |", "| --- | --- | --- |"]
     for one in own:
-        shown = [_SHOWN_BY[name](one.id) for name in names]
-        numbers = " | ".join(str(each or "") for each in shown)
+        shown = [count(of(one.id), what) for what, of in _SHOWN_BY.items() if of(one.id)]
         lines.append(
-            f"| [{one.id}](/requirements/{one.id}.md){{.ref}} | {sentence(one.text)} | {numbers} "
-            f"| {_marks(one)} |"
+            f"| [{one.id}](/requirements/{one.id}.md){{.ref}} | {sentence(one.text)} "
+            f"<small>{' · '.join(shown)}</small> | {_marks(one)} |"
         )
     return "\n".join(lines)
 
 
 _SHOWN_BY: Final[Mapping[str, Callable[[str], int]]] = {
-    "vectors": lambda id_: len(vectors.resting(id_)),
-    "recordings": lambda id_: len(showing(id_)),
-    "cases": lambda id_: len(cases_of(id_)),
+    "case": lambda id_: len(cases_of(id_)),
+    "vector": lambda id_: len(vectors.resting(id_)),
+    "recording": lambda id_: len(showing(id_)),
 }
 """What shows requirements, and how many there are for one."""
-
-
-def _counts(count_of: Callable[[str], int]) -> bool:
-    return any(count_of(id_) for id_ in requirements())
 
 
 def _marks(one: Requirement) -> str:
@@ -360,12 +351,12 @@ def columns() -> str:
 
 def shown_by_recordings() -> str:
     """List every recording with what it shows and what is broken in it."""
-    lines = ["| recording | client, server | shows | breaks |", "| --- | --- | --- | --- |"]
+    lines = ["| recording | shows | breaks |", "| --- | --- | --- |"]
     for recording in recordings().values():
         client, server = recording.between
         lines.append(
-            f"| [{recording.name}](/{recording.uri})<br><small>{cell(recording.scenario)}</small> "
-            f"| {client},<br>{server} | {' '.join(recording.shows)} "
+            f"| [{recording.name}](/{recording.uri})<br><small>{cell(recording.scenario)}<br>"
+            f"{client} → {server}</small> | {' '.join(recording.shows)} "
             f"| {' '.join(f'{id_} ({role})' for id_, role in recording.defects.items())} |"
         )
     return "\n".join(lines)

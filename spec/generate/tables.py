@@ -37,14 +37,14 @@ def constants(group: str, *, anchors: bool = False) -> str:
         group: which one.
         anchors: make each constant's name an anchor, on the page that has all of them.
     """
-    lines = ["| name | value | meaning | used by |", "| --- | --- | --- | --- |"]
+    lines = ["| value | meaning |", "| --- | --- |"]
     for each in registry.group(group):
         values = each.value if isinstance(each.value, tuple) else (each.value,)
         shown = " ".join(code(_escaped(str(value))) for value in values)
         anchor = f' id="{each.name}"' if anchors else ""
         lines.append(
-            f"| <span{anchor}>`{each.name}`</span> | {shown} | {cell(each.meaning)} "
-            f"| {' '.join(each.requirements)} |"
+            f"| {shown}<br><small{anchor}>{each.name}</small> | {cell(each.meaning)} "
+            f"<small>{', '.join(each.requirements)}</small> |"
         )
     return "\n".join(lines)
 

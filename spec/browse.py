@@ -1,0 +1,147 @@
+"""Opens the built site in Chromium, as people do: on a desk and on a telephone, light and dark.
+
+No request may leave the site, nothing may fail, and no page may be wider than the screen. The
+search has to find something, served as well as from a file, and from the keyboard alone.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Final
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+CHROMIUM: Final = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+
+SCREENS: Final = ((1280, "light"), (390, "dark"))
+"""Widths in pixels, a desk's and a telephone's, and the scheme that each is opened with."""
+
+SAMPLE: Final = 24
+"""Each of so many generated pages is opened: they are made alike."""
+
+ALIKE: Final = ("requirements/", "transcripts/")
+"""What generated pages begin with."""
+
+QUERY: Final = "empty reply"
+"""What is searched for: there is a section of that name."""
+
+HANG: Final = 20_000
+"""Milliseconds for a search; it takes a hundredth of that."""
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Say nothing."""
+
+
+@contextmanager
+def served(site: Path) -> Iterator[str]:
+    """Serve a folder; give its address."""
+    handler = partial(_Quiet, directory=str(site))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+
+
+def pages(site: Path) -> list[str]:
+    """Choose the pages to open: each that was written by hand, and some of those that were not."""
+    names = sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
+    written = [name for name in names if not name.startswith(ALIKE) and name != "404.html"]
+    for begin in ALIKE:
+        written += [name for name in names if name.startswith(begin)][::SAMPLE]
+    return written
+
+
+def look(browser: Browser, base: str, names: list[str]) -> list[str]:
+    """Open pages on each screen; give what is wrong, each with its page."""
+    found: list[str] = []
+    for width, scheme in SCREENS:
+        context = browser.new_context(
+            viewport={"width": width, "height": 800},
+            color_scheme="dark" if scheme == "dark" else "light",
+        )
+        page = context.new_page()
+        faults = _listen(page, base)
+        for name in names:
+            page.goto(posixpath.join(base, name), wait_until="load")
+            wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            if wide > 0:
+                faults.append(f"{wide} pixels wider than {width}")
+            found += [f"{name}: {fault}" for fault in faults]
+            faults.clear()
+        context.close()
+    return found
+
+
+def search(browser: Browser, base: str) -> list[str]:
+    """Search from the keyboard; give what is wrong."""
+    page = browser.new_page()
+    faults = _listen(page, base)
+    page.goto(posixpath.join(base, "index.html"), wait_until="load")
+    page.keyboard.press("Tab")
+    if "#" not in str(page.evaluate("document.activeElement.href ?? ''")):
+        faults.append("the first stop of the keyboard is no way past the navigation")
+    page.keyboard.press("/")
+    page.keyboard.type(QUERY)
+    result = page.locator(".md-search-result__link").first
+    result.wait_for(timeout=HANG)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_url(lambda url: "index.html" not in url, timeout=HANG)
+    page.close()
+    return [f"search at {base}: {fault}" for fault in faults]
+
+
+def _listen(page: Page, base: str) -> list[str]:
+    """Give the list that grows by whatever goes wrong on a page."""
+    faults: list[str] = []
+    page.on(
+        "request",
+        lambda request: (
+            None
+            if request.url.startswith((base, "data:", "blob:", "about:"))
+            else faults.append(f"asks for {request.url[:100]}")
+        ),
+    )
+    page.on(
+        "response",
+        lambda response: (
+            faults.append(f"does not get {response.url[:100]}") if response.status >= 400 else None
+        ),
+    )
+    page.on("pageerror", lambda error: faults.append(f"fails: {error.message}"))
+    return faults
+
+
+def main(site: Path) -> int:
+    """Look at a built site; print what is wrong."""
+    if not CHROMIUM.exists():
+        sys.stdout.write(f"not looked at in a browser: there is no {CHROMIUM}\n")
+        return 0
+    names = pages(site)
+    with served(site) as base, sync_playwright() as playwright:
+        # It could not start as root with a sandbox, and only the site is opened.
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        found = look(browser, base, names)
+        for where in (base, site.resolve().as_uri() + "/"):
+            found += search(browser, where)
+        browser.close()
+    for fault in found:
+        sys.stdout.write(f"{fault}\n")
+    sys.stdout.write(f"{len(names)} pages looked at in Chromium, {len(found)} faults\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
