@@ -17,7 +17,7 @@ from neffos_conformance.suite.case import Role
 from neffos_conformance.suite.run import Run, to_server
 from neffos_conformance.suite.stage import Patience
 
-SOON: Final = Patience(case=3.0, doubt=0.1, grace=0.15, goodbye=0.3)
+SOON: Final = Patience(case=3.0, doubt=0.1, grace=0.5, goodbye=0.3)
 """How long a case waits for a mutant: it runs in this process, or beside it, and what it does not
 do at once it does not do."""
 

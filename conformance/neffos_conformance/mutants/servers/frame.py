@@ -615,7 +615,8 @@ async def _read_fragment(reader: asyncio.StreamReader) -> Fragment:
         size = int.from_bytes(await reader.readexactly(2 if size == SHORT_LENGTH else 8))
     mask = await reader.readexactly(4)
     payload = await reader.readexactly(size)
-    return first, bytes(octet ^ mask[at % 4] for at, octet in enumerate(payload))
+    masks = int.from_bytes((mask * (size // 4 + 1))[:size])
+    return first, (int.from_bytes(payload) ^ masks).to_bytes(size)
 
 
 def _write_fragment(fragment: Fragment) -> bytes:
