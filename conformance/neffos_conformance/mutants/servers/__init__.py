@@ -1,5 +1,5 @@
 """Servers that are wrong, each in one way, by what they are wrong about."""
 
-from neffos_conformance.mutants.servers import asks, frame, handshake, namespaces, rooms
+from neffos_conformance.mutants.servers import asks, exchange, frame, handshake, namespaces, rooms
 
-__all__ = ["asks", "frame", "handshake", "namespaces", "rooms"]
+__all__ = ["asks", "exchange", "frame", "handshake", "namespaces", "rooms"]
