@@ -1,8 +1,7 @@
 """The driver of a client in Python, to start your own from; ``python3 driver.py`` runs it.
 
 The lines are those of spec/docs/driver.md. The client below them runs on the peer beside this
-file and on the package websockets; yours goes in its place. Reconnections and native messages
-are left out.
+file and on the package websockets; yours goes in its place. Reconnections are left out.
 """
 
 import asyncio
@@ -12,7 +11,7 @@ import platform
 import sys
 
 from codec import Refused
-from peer import ANY_EVENT, CONNECT, DISCONNECT, JOIN, LEAVE, Peer, ReplyError, text_of
+from peer import ANY_EVENT, CONNECT, DISCONNECT, JOIN, LEAVE, NATIVE, Peer, ReplyError, text_of
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidHandshake, InvalidURI, WebSocketException
 
@@ -24,23 +23,27 @@ NAMESPACES = ("app", "any", "semi;colon", "")
 
 async def dial(url, headers, handlers, changed, on_close):
     """Open a connection, and give it once the handshake is done."""
-    socket = await connect(url, additional_headers=headers, max_size=None)
+    socket = await connect(url, additional_headers=headers)
     await socket.send("M")
-    answer = text_of(await socket.recv())
-    if not answer.startswith("A"):
+    early = []
+    while (answer := text_of(payload := await socket.recv()))[:1] not in ("A", "H"):
+        early.append(payload)
+    if answer.startswith("H"):
         await socket.close()
         raise ReplyError(answer[1:])
-    peer = Peer(socket.send, handlers, is_client=True)
-    peer.id, peer.close, peer.changed = answer[1:], socket.close, changed
-    peer.reader = asyncio.create_task(read(socket, peer, on_close))
+    peer = Peer(socket, handlers, is_client=True)
+    peer.id, peer.changed = answer[1:], changed
+    peer.reader = asyncio.create_task(read(peer, early, on_close))
     return peer
 
 
-async def read(socket, peer, on_close):
-    """Give the connection what arrives, until it ends."""
+async def read(peer, early, on_close):
+    """Give the connection what arrived before the acceptance and what arrives, until it ends."""
     try:
-        async for payload in socket:
-            peer.receive(payload)
+        for payload in early:
+            await peer.receive(payload)
+        async for payload in peer.socket:
+            await peer.receive(payload)
     except WebSocketException:
         pass
     peer.end()
@@ -69,7 +72,7 @@ def application(see):
         return (await peer.ask(message["namespace"], "echo", message["body"]))["body"]
 
     events = {"echo": echo, "question": echo, "fail": fail, "relay": relay, ANY_EVENT: silent}
-    return dict.fromkeys(NAMESPACES, events)
+    return {**dict.fromkeys(NAMESPACES, events), "": {**events, NATIVE: silent}}
 
 
 # ---- The driver protocol ----
@@ -110,9 +113,12 @@ async def do_dial(operation):
     PEERS[number] = None  # taken, also where the dial fails
 
     def see(message):
+        if message["event"] == NATIVE:
+            return tell(saw="native", connection=number, **body_fields(message["body"]))
         names = {name: message[name] for name in ("namespace", "room", "event")}
         error = {"error": True} if message["is_error"] else {}
-        tell(saw="event", connection=number, **names, **body_fields(message["body"]), **error)
+        fields = {**names, **body_fields(message["body"]), **error}
+        return tell(saw="event", connection=number, **fields)
 
     def changed(what, namespace, room):
         place = {"room": room} if what in ("joined", "left") else {}
@@ -146,7 +152,7 @@ async def do_leave_all(operation):
 async def do_emit(operation):
     """Send an event."""
     where = operation["namespace"], operation["event"]
-    await peer_of(operation).emit(*where, body_of(operation), operation.get("room", ""))
+    peer_of(operation).emit(*where, body_of(operation), operation.get("room", ""))
 
 
 async def do_ask(operation):
@@ -156,9 +162,15 @@ async def do_ask(operation):
     return body_fields((await peer_of(operation).ask(*where, body_of(operation), room))["body"])
 
 
+async def do_native(operation):
+    """Send a native message."""
+    peer_of(operation).native(body_of(operation))
+
+
 async def do_close(operation):
     """End a connection."""
-    await peer_of(operation).close()
+    peer_of(operation).close()
+    await peer_of(operation).socket.wait_closed()
 
 
 def peer_of(operation):
@@ -177,6 +189,7 @@ OPERATIONS = {
     "leave-all": do_leave_all,
     "emit": do_emit,
     "ask": do_ask,
+    "native": do_native,
     "close": do_close,
 }
 

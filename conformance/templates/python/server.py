@@ -2,20 +2,21 @@
 
 Run it with ``python3 server.py``; ``neffos-wire server URL`` judges it. The handlers are the
 tables of spec/docs/application.md, and stay; the server below them runs on the peer beside this
-file and on the package websockets, and yours goes in its place. The mixed and the native-only
-endpoint and headers in the URL are left out.
+file and on the package websockets, and yours goes in its place.
 """
 
 import asyncio
 import json
 import platform
+import re
 import secrets
 import sys
 from contextlib import suppress
+from urllib.parse import parse_qsl, urlsplit
 
-import websockets
-from peer import ANY_EVENT, CONNECT, DISCONNECT, JOIN, LEAVE, Peer, ReplyError, text_of
+from peer import ANY_EVENT, CONNECT, DISCONNECT, JOIN, LEAVE, NATIVE, Peer, ReplyError, text_of
 from websockets.asyncio.server import serve
+from websockets.exceptions import ConnectionClosed, InvalidHeaderValue
 
 # ---- The application ----
 
@@ -25,7 +26,7 @@ async def echo(peer, message):
 
 
 async def fail(peer, message):
-    raise ReplyError(text_of(message["body"]) or "no text was given")
+    raise ReplyError(text_of(message["body"]))
 
 
 async def silent(peer, message):
@@ -37,7 +38,8 @@ async def whoami(peer, message):
 
 
 async def tries(peer, message):
-    return peer.headers.get("X-Websocket-Reconnect", "0")
+    value = ", ".join(peer.headers.get_all("X-Websocket-Reconnect"))
+    return str(int(value)) if value.isascii() and value.isdigit() else "0"
 
 
 async def header(peer, message):
@@ -46,34 +48,33 @@ async def header(peer, message):
 
 async def push(peer, message):
     body = b"pushed" if isinstance(message["body"], bytes) else "pushed"
-    await peer.emit("app", text_of(message["body"]), body)
+    peer.emit("app", text_of(message["body"]), body)
     return "done"
 
 
-async def broadcast(peers, body, room=""):
+def broadcast(peers, body, room=""):
     for peer in peers:
         if "app" in peer.rooms and (not room or room in peer.rooms["app"]):
-            with suppress(websockets.ConnectionClosed):  # one that has just gone
-                await peer.emit("app", "news", body, room)
+            peer.emit("app", "news", body, room)
     return "done"
 
 
 async def broadcast_others(peer, message):
-    return await broadcast(peer.all - {peer}, message["body"])
+    return broadcast(peer.all - {peer}, message["body"])
 
 
 async def broadcast_all(peer, message):
-    return await broadcast(peer.all, message["body"])
+    return broadcast(peer.all, message["body"])
 
 
 async def broadcast_room(peer, message):
-    return await broadcast(peer.all - {peer}, message["body"], message["room"])
+    return broadcast(peer.all - {peer}, message["body"], message["room"])
 
 
 async def broadcast_to(peer, message):
     body = message["body"]
     to, _, rest = body.partition(b" " if isinstance(body, bytes) else " ")
-    return await broadcast([each for each in peer.all if each.id == text_of(to)], rest)
+    return broadcast([each for each in peer.all if each.id == text_of(to)], rest)
 
 
 async def ask_me(peer, message):
@@ -83,7 +84,7 @@ async def ask_me(peer, message):
         event, body = "answer-error", str(error)
         if isinstance(message["body"], bytes):
             body = body.encode()
-    await peer.emit("app", event, body)
+    peer.emit("app", event, body)
 
 
 def ask_to(event):
@@ -97,7 +98,7 @@ def ask_to(event):
 
 
 async def close_me(peer, message):
-    await peer.close()
+    peer.close()
 
 
 async def name_of(peer, message):
@@ -105,7 +106,7 @@ async def name_of(peer, message):
 
 
 def refuse(text, room=None):
-    async def handler(peer, message):
+    def handler(peer, message):
         if room is None or message["room"] == room:
             raise ReplyError(text)
 
@@ -139,44 +140,89 @@ APPLICATION = {
     "sticky": {DISCONNECT: refuse("namespace is sticky")},
     "semi;colon": {"ec;ho": echo},
 }
+MIXED = {"": {"echo": echo, NATIVE: echo}}
 
 # ---- The server: put yours in its place ----
 
 PEERS = set()
+SHAKING = 10.0
+"""Seconds for a client to begin the handshake."""
+
+URL_HEADER = re.compile(
+    "x-websocket-header-(?!(?:connection|cookie|forwarded|host|origin|upgrade)$|sec-|x-forwarded-)"
+    r"([\w!#$%&'*+.^`|~-]+)",
+    re.IGNORECASE | re.ASCII,
+)
+"""A query parameter in place of a header; not of those that mean something to others."""
+
+
+def check(socket, request):
+    """Refuse the pages of other sites."""
+    for origin in request.headers.get_all("Origin"):
+        if origin.partition("://")[2] != request.headers.get("Host"):
+            return socket.respond(403, "this page may not connect\n")
+    return None
+
+
+def headers_of(request):
+    """Give the headers of a request, those in its URL too."""
+    headers = request.headers.copy()
+    for name, value in parse_qsl(urlsplit(request.path).query, keep_blank_values=True):
+        found = URL_HEADER.fullmatch(name)
+        if found and found[1] not in request.headers:
+            with suppress(InvalidHeaderValue):
+                headers[found[1]] = value
+    return headers
 
 
 async def handle(socket):
     """Serve a connection."""
-    headers = socket.request.headers
-    async for payload in socket:
-        if payload[:1] in ("M", b"M"):
-            break
-    else:
+    path = urlsplit(socket.request.path).path
+    with suppress(ConnectionClosed, TimeoutError):
+        if path == "/native":
+            async for payload in socket:
+                await socket.send(payload)
+        else:
+            await serve_frames(socket, MIXED if path == "/mixed" else APPLICATION)
+
+
+async def serve_frames(socket, application):
+    """Serve a connection from the handshake on."""
+    async with asyncio.timeout(SHAKING):
+        while (await socket.recv())[:1] not in ("M", b"M"):
+            pass
+    headers = headers_of(socket.request)
+    refusal = ", ".join(headers.get_all("X-Conformance-Refuse"))
+    id_ = headers.get("X-Conformance-Id") or secrets.token_hex(16)
+    if any(each.id == id_ for each in PEERS):
+        refusal = "this connection id is in use"
+    if refusal or "X-Conformance-Refuse" in headers:
+        await socket.send("H" + (refusal or "no text was given"))
+        await socket.close(1008)
         return
-    if text := headers.get("X-Conformance-Refuse"):
-        await socket.send("H" + text)
-        return
-    peer = Peer(socket.send, APPLICATION, is_client=False)
-    peer.id = headers.get("X-Conformance-Id") or secrets.token_hex(16)
-    peer.headers, peer.close, peer.all = headers, socket.close, PEERS
+    peer = Peer(socket, application, is_client=False)
+    peer.id, peer.headers, peer.all = id_, headers, PEERS
     PEERS.add(peer)
     try:
-        await socket.send("A" + peer.id)
+        peer.send("A" + peer.id)
         if namespace := headers.get("X-Conformance-Connect"):
-            at_once = asyncio.create_task(peer.change(CONNECT, namespace))
-            at_once.add_done_callback(lambda task: task.exception())  # it may be refused
+            peer.start(connect_at_once(peer, namespace))
         async for payload in socket:
-            peer.receive(payload)
-    except websockets.ConnectionClosed:
-        pass
+            await peer.receive(payload)
     finally:
         PEERS.discard(peer)
         peer.end()
 
 
+async def connect_at_once(peer, namespace):
+    """Ask the client to connect a namespace, which it may refuse."""
+    with suppress(ReplyError):
+        await peer.change(CONNECT, namespace)
+
+
 async def main():
     """Serve until standard input ends, so that whoever started this need not end it."""
-    async with serve(handle, "127.0.0.1", 0, max_size=None) as server:
+    async with serve(handle, "127.0.0.1", 0, process_request=check) as server:
         port = server.sockets[0].getsockname()[1]
         ready = {
             "ready": True,
