@@ -118,7 +118,8 @@ def _header_of(namespace: Namespace, message: Message) -> Answer:
 
 
 def _push(namespace: Namespace, message: Message) -> Answer:
-    namespace.emit(text_of(message.body), b"pushed" if message.is_binary else "pushed")
+    with suppress(MisuseError):  # the client has gone before its message had its turn
+        namespace.emit(text_of(message.body), b"pushed" if message.is_binary else "pushed")
     return DONE
 
 
@@ -126,6 +127,8 @@ async def _ask_me(namespace: Namespace, message: Message) -> None:
     body: str | bytes
     try:
         event, body = "answer", (await namespace.ask("question", message.body)).body
+    except MisuseError:  # the client has gone, or disconnected the namespace, before its turn
+        return
     except NeffosError as error:
         event, body = "answer-error", str(error)
         if message.is_binary:
@@ -172,7 +175,8 @@ def _broadcast_others(namespace: Namespace, message: Message) -> Answer:
 
 def _broadcast_all(namespace: Namespace, message: Message) -> Answer:
     namespace.broadcast(NEWS, message.body)
-    namespace.emit(NEWS, message.body)
+    with suppress(MisuseError):  # as above
+        namespace.emit(NEWS, message.body)
     return DONE
 
 

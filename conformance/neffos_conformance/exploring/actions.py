@@ -1,0 +1,97 @@
+"""What a client does to a server under test: the words that programs are made of.
+
+Plain values. What a server makes of them is ``model.py``'s to say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum, unique
+from typing import Final
+
+
+@unique
+class Do(StrEnum):
+    """What is done."""
+
+    OPEN = "open"
+    """A connection is opened, in the way that ``how`` says."""
+    SEND = "send"
+    """A frame is sent: a change of membership or an event."""
+    ANSWER = "answer"
+    """An ask of the server that the action ``of`` caused is answered, as ``how`` says."""
+    NOISE = "noise"
+    """A payload is sent that is no frame, or a native message."""
+    CLOSE = "close"
+    CUT = "cut"
+
+
+OPENINGS: Final = (
+    "plain",
+    "long",
+    "binary",
+    "doubled",
+    "early",
+    "noisy",
+    "chosen",
+    "connecting",
+    "refused",
+    "accepting",
+    "refusing",
+    "leaving",
+)
+"""Ways to open a connection: with ``M``; with more behind it; in a binary message; twice; with
+frames, or noise, before it; with an id of the client's choice; asked to connect at once; refused
+by the application; with the ``A``, or the ``H``, that only a server sends; and left at once."""
+
+ANSWERS: Final = ("done", "body", "error", "renamed", "twice", "elsewhere")
+"""Ways to answer: the empty reply; a body; an error; a body under other names; twice; on another
+connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing that a client does.
+
+    Attributes:
+        number: its place in the program as it was made; tokens and bodies are named after it, so
+            that what is left of a program says the same.
+        connection: on which connection, from 1.
+        do: what.
+        how: in which way, where there are several.
+        of: the action whose ask is answered, or the connection that a broadcast is for.
+        path: the endpoint, as it stands behind the path of the first.
+        namespace: of a frame.
+        room: of a frame.
+        event: of a frame.
+        body: of a frame, or a payload.
+        has_token: whether a frame asks for a reply.
+        is_error: of a frame.
+        is_no_op: of a frame.
+        is_followed: the next action follows at once, without a barrier between.
+    """
+
+    number: int
+    connection: int
+    do: Do
+    how: str = ""
+    of: int = 0
+    path: str = ""
+    namespace: str = ""
+    room: str = ""
+    event: str = ""
+    body: str | bytes = ""
+    has_token: bool = True
+    is_error: bool = False
+    is_no_op: bool = False
+    is_followed: bool = False
+
+    @property
+    def token(self) -> str:
+        """The token of its frame; empty where it has none."""
+        return f"${self.number}" if self.has_token else ""
+
+
+Program = tuple[Action, ...]
+"""Actions in their order. What cannot be done where it stands is passed over, so that every part
+of a program is a program."""
