@@ -1,52 +1,93 @@
-"""``python -m neffos_conformance.mutants``: which case kills which mutant.
+"""``python -m neffos_conformance.mutants``: which case kills which mutant, and what that proves.
 
-With patterns of cases (an id, a requirement, a family) or names of mutants, only those.
+With patterns of cases (an id, a requirement, a family) or of mutants, those alone are played.
+``--write`` keeps the whole matrix for the reports and the site; ``--check`` says what it fails to
+prove, and exits with 1 where there is something.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
 from fnmatch import fnmatchcase
+from itertools import repeat
+from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 
 from neffos_conformance.cases import EVERY_ROLE, all_cases
-from neffos_conformance.mutants.bank import BANK
-from neffos_conformance.mutants.kills import kills_of, proven, survivors
-from neffos_conformance.suite.case import select
+from neffos_conformance.mutants import BANK
+from neffos_conformance.mutants.kills import Kills, complaints, kills_of, values_of
+from neffos_conformance.suite.case import Case, Role, select
+
+JOBS: Final = os.cpu_count() or 1
+"""Processes that share the mutants."""
+
+console = Console(highlight=False, soft_wrap=True)
 
 
-def main() -> None:
-    """Print the kills of some mutants, what survives, and what is not proven."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--case", action="append", default=[], help="pattern of cases")
-    parser.add_argument("--mutant", action="append", default=[], help="pattern of names")
-    parser.add_argument("--role", choices=EVERY_ROLE, default="server")
+def main() -> int:
+    """Work out the matrix, or a part of it; give the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m neffos_conformance.mutants")
+    parser.add_argument("--role", choices=EVERY_ROLE, action="append", help="only this one")
+    parser.add_argument("--case", action="append", default=[], help="a pattern of cases")
+    parser.add_argument("--mutant", action="append", default=[], help="a pattern of names")
+    parser.add_argument("--check", action="store_true", help="say only what is not proven")
+    parser.add_argument("--write", type=Path, help="keep the matrix in this file")
     options = parser.parse_args()
-    cases = select(all_cases(options.role), options.case)
+    everything: dict[str, frozenset[str]] = {}
+    wrong: list[str] = []
+    for role in options.role or EVERY_ROLE:
+        kills, cases = _work_out(role, options.case, options.mutant)
+        everything |= kills
+        wrong += complaints(role, cases, kills)
+        if not options.check:
+            _show(kills, cases)
+    for text in wrong:
+        console.print(text, markup=False)
+    console.print(f"{len(everything)} mutants, {len(wrong)} complaints")
+    if options.write:
+        text = json.dumps(values_of(everything), indent=1, ensure_ascii=False)
+        options.write.write_text(text + "\n", "utf-8")
+    return 1 if wrong and options.check else 0
+
+
+def _work_out(role: Role, cases: list[str], names: list[str]) -> tuple[Kills, list[Case]]:
+    chosen = select(all_cases(role), cases, is_slow_left_out=False)
     mutants = [
         mutant
         for mutant in BANK.values()
-        if mutant.role == options.role
-        and (not options.mutant or any(fnmatchcase(mutant.name, p) for p in options.mutant))
+        if mutant.role == role
+        and (not names or any(fnmatchcase(mutant.name, pattern) for pattern in names))
     ]
-    kills = asyncio.run(kills_of(mutants, cases))
-    console = Console(highlight=False, soft_wrap=True)
+    ids = frozenset(case.id for case in chosen)
+    shares = [[mutant.name for mutant in mutants[start::JOBS]] for start in range(JOBS)]
+    with ProcessPoolExecutor(JOBS) as pool:
+        found = pool.map(_play, shares, repeat(role), repeat(ids))
+        return {name: killed for share in found for name, killed in share.items()}, chosen
+
+
+def _play(names: list[str], role: Role, ids: frozenset[str]) -> dict[str, frozenset[str]]:
+    """Play some cases to some mutants, in a process of its own."""
+    cases = [case for case in all_cases(role) if case.id in ids]
+    return dict(asyncio.run(kills_of([BANK[name] for name in names], cases)))
+
+
+def _show(kills: Kills, cases: list[Case]) -> None:
     shows = {case.id: case.requirements for case in cases}
-    for mutant in mutants:
-        ids = sorted(kills[mutant.name])
-        foreign = [id_ for id_ in ids if mutant.breaks not in shows[id_]]
-        console.print(
-            f"{mutant.name} ({mutant.breaks or 'odd'}): {' '.join(ids) or '-'}"
-            + (f"  [not of {mutant.breaks}: {' '.join(foreign)}]" if foreign else ""),
-            markup=False,
-        )
-    console.print(f"cases that kill none: {' '.join(survivors(cases, kills)) or '-'}", markup=False)
-    cited = {id_ for case in cases for id_ in case.requirements}
-    missing = sorted(cited - proven(cases, kills))
-    console.print(f"cited but not proven: {' '.join(missing) or '-'}", markup=False)
+    for name, killed in kills.items():
+        broken = BANK[name].breaks
+        foreign = sorted(id_ for id_ in killed if broken not in shows[id_])
+        told = f"{name} ({broken or 'odd'}): {' '.join(sorted(killed)) or '-'}"
+        if foreign and broken:
+            told += f"  [not of {broken}: {' '.join(foreign)}]"
+        console.print(told, markup=False)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

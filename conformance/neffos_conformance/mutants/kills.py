@@ -1,21 +1,31 @@
 """The kill matrix: which case fails on which mutant, and what that proves.
 
-``python -m neffos_conformance.mutants.kills`` works it out anew, or for some cases or mutants
-prints what they do to each other.
+``python -m neffos_conformance.mutants`` works it out.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from importlib.resources import files
+from typing import Any, Final
 
 from neffos_conformance.mutants.bank import BANK, Mutant
-from neffos_conformance.suite.case import Case
+from neffos_conformance.suite.case import Case, Role
+from neffos_conformance.suite.judgement import SEEN_IN
 from neffos_conformance.suite.run import run_cases
+from neffos_protocol.catalogue import Level, requirements
 
 AT_ONCE: Final = 6
 """Mutants at the same time: most of them are waited for, and not worked at."""
+
+KILLS_FORMAT: Final = 1
+KILLS_FILE: Final = "kills.json"
+"""The matrix as it was last worked out, in the package's data."""
+
+STRONG: Final = frozenset({Level.MUST, Level.MUST_NOT, Level.SHOULD, Level.SHOULD_NOT})
+"""The levels whose requirements have to be proven."""
 
 Kills = Mapping[str, frozenset[str]]
 """The ids of the cases that fail on each mutant, by the mutant's name."""
@@ -43,7 +53,7 @@ async def kills_of(mutants: Iterable[Mutant], cases: Sequence[Case]) -> Kills:
 
 def survivors(cases: Iterable[Case], kills: Kills) -> list[str]:
     """Give the cases that fail on no mutant."""
-    deadly = frozenset[str]().union(*kills.values())
+    deadly = frozenset[str]().union(*(killed for name, killed in kills.items() if breaks(name)))
     return [case.id for case in cases if case.id not in deadly]
 
 
@@ -52,7 +62,62 @@ def proven(cases: Iterable[Case], kills: Kills) -> frozenset[str]:
     shows = {case.id: case.requirements for case in cases}
     found = set()
     for name, killed_by in kills.items():
-        breaks = BANK[name].breaks
-        if breaks and killed_by and all(breaks in shows[id_] for id_ in killed_by):
-            found.add(breaks)
+        broken = breaks(name)
+        if broken and killed_by and all(broken in shows[id_] for id_ in killed_by):
+            found.add(broken)
     return frozenset(found)
+
+
+def breaks(name: str) -> str:
+    """Give the requirement that a mutant breaks; empty for one that is only odd."""
+    return BANK[name].breaks
+
+
+def needing_proof(role: Role) -> frozenset[str]:
+    """Give the requirements that must have a mutant of a role: MUST and SHOULD that can be seen."""
+    return frozenset(
+        id_
+        for id_, each in requirements().items()
+        if SEEN_IN[role] in each.testable and each.level in STRONG
+    )
+
+
+def complaints(role: Role, cases: Sequence[Case], kills: Kills) -> list[str]:
+    """Say what the matrix of a role does not prove, in a sentence each."""
+    here = {name: killed for name, killed in kills.items() if BANK[name].role == role}
+    found = [f"{id_} fails on no mutant" for id_ in survivors(cases, here)]
+    found += [
+        f"{id_} has no mutant that only its cases kill"
+        for id_ in sorted(needing_proof(role) - proven(cases, here))
+    ]
+    for name, killed in sorted(here.items()):
+        if breaks(name) and not killed:
+            found.append(f"{name} fails no case")
+        if not breaks(name) and killed:
+            found.append(f"{name} is odd, and not wrong, but fails {' '.join(sorted(killed))}")
+    return found
+
+
+def values_of(kills: Kills) -> dict[str, Any]:
+    """Give the matrix as values for JSON."""
+    return {
+        "format": KILLS_FORMAT,
+        "mutants": {
+            name: {
+                "role": mutant.role,
+                "breaks": mutant.breaks,
+                "about": mutant.about,
+                "killed_by": sorted(kills[name]),
+            }
+            for name, mutant in sorted(BANK.items())
+            if name in kills
+        },
+    }
+
+
+def recorded() -> Kills:
+    """Give the matrix that comes with the package."""
+    text = files("neffos_conformance.data").joinpath(KILLS_FILE).read_text("utf-8")
+    return {
+        name: frozenset(each["killed_by"]) for name, each in json.loads(text)["mutants"].items()
+    }

@@ -11,7 +11,7 @@ from neffos_conformance.recordings.relay import below
 from neffos_conformance.recordings.transcript import Opened
 from neffos_conformance.suite.http import NoAnswerError, ask
 from neffos_conformance.suite.lines import SAYING, Line, target
-from neffos_conformance.suite.match import fill
+from neffos_conformance.suite.match import expand, fill
 from neffos_conformance.suite.stage import MismatchError, Stage
 
 Act = Callable[[Line, int], Awaitable[None]]
@@ -26,8 +26,11 @@ RETRY: Final = 0.05
 def acts(stage: Stage, url: str) -> Mapping[str, Act]:
     """Give what to do for each verb, to the server at a URL."""
 
+    def there(line: Line) -> tuple[str, dict[str, str]]:
+        return target(str(fill(expand(line.rest), stage.bindings)))
+
     async def dial(line: Line, _: int) -> None:
-        path, headers = target(str(fill(line.rest, stage.bindings)))
+        path, headers = there(line)
         stage.note(line.connection, Opened(path, headers))
         connection = await Connection.dial(below(url, path), headers)
         stage.connections[line.connection] = connection
@@ -45,13 +48,14 @@ def acts(stage: Stage, url: str) -> Mapping[str, Act]:
 
     async def enter(line: Line, _: int) -> None:
         number = line.connection
-        path, headers = target(str(fill(line.rest, stage.bindings)))
+        path, headers = there(line)
         while True:
             try:
                 connection = await Connection.dial(below(url, path), headers)
             except DialError:
                 await asyncio.sleep(RETRY)
                 continue
+            stage.connections[number] = connection  # which is closed with the others in any case
             await connection.send("M")
             seen = await connection.receive()
             if isinstance(seen, str) and seen.startswith("A"):
@@ -61,7 +65,6 @@ def acts(stage: Stage, url: str) -> Mapping[str, Act]:
         stage.note(number, Opened(path, headers))
         stage.note(number, "M")
         stage.note_received(number, seen)
-        stage.connections[number] = connection
         stage.headers[number] = _pairs(connection)
         stage.bindings[f"id{number}"] = seen[1:]
         stage.is_shaken.add(number)
