@@ -70,12 +70,12 @@ def _failures(judgement: Judgement) -> list[str]:
     left = MAX_FAILURES
     rest: list[Result] = []
     for result in by_gravity(judgement.unexplained()):
-        part = _failure(judgement, result)
+        part = "" if rest else _failure(judgement, result)
         if rest or len(part) > left:
             rest.append(result)
-            continue
-        left -= len(part)
-        parts.append(part)
+        else:
+            left -= len(part)
+            parts.append(part)
     if rest:
         lines = [
             f"- **{result.verdict.value} {result.case.id}** {_plain(result.case.title)}"

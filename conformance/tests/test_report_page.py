@@ -1,0 +1,337 @@
+"""The page of a report in the browser that it is for, used as people use it.
+
+It is opened from its file in a Chromium without a window. Nothing but that file may be asked for,
+and nothing may be complained about on the console.
+"""
+
+import asyncio
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from neffos_conformance.embedded import embedded_server
+from neffos_conformance.mutants import SOON
+from neffos_conformance.reports.html import write_html
+from neffos_conformance.suite.case import server_cases
+from neffos_conformance.suite.deviations import Deviation
+from neffos_conformance.suite.judgement import Judgement
+from neffos_conformance.suite.result import Closing, in_order
+from neffos_conformance.suite.run import run_cases, to_server
+from neffos_conformance.suite.verdict import Verdict
+from neffos_protocol.catalogue import requirement
+
+CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+IS_EXPECTED = os.environ.get("NEFFOS_WIRE_EXPECT_CHROMIUM") == "1"
+"""Whether these tests fail, where others are skipped, when there is no Chromium."""
+
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM.exists() or IS_EXPECTED), reason=f"there is no {CHROMIUM}"
+)
+
+EVIL = (
+    "</script><script>document.title='pwned'</script>"
+    "<img src=http://127.0.0.1:9/x onerror=alert(1)>"
+    "\x1b[31m\x00\u202e" + "unbroken" * 200
+)
+PHONE = {"width": 390, "height": 844}
+DESK = {"width": 1280, "height": 900}
+
+
+def hostile(serve):
+    """Lose the tokens of replies, and say what a page had better not read."""
+
+    def wrong(payload):
+        sent = [str(each) for each in serve(payload)]
+        if "first" in str(payload):
+            return [EVIL]
+        return [";" + each.partition(";")[2] if ";echo;" in each else each for each in sent]
+
+    return wrong
+
+
+async def run():
+    cases = [case for case in server_cases() if case.id in WANTED]
+    async with embedded_server(distort=hostile) as url:
+        results = [result async for result in run_cases(to_server(url, SOON), cases)]
+    return in_order(results, cases)
+
+
+WANTED = ("AR-1.1", "AR-7.2", "HS-1.1", "HS-3.4", "NS-17.1", "FR-1.1")
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """The page of a run with something of everything."""
+    results = asyncio.run(run())
+    verdicts = {result.case.id: result.verdict.value for result in results}
+    assert verdicts == {
+        "AR-1.1": "fail",
+        "AR-7.2": "fail",
+        "HS-1.1": "pass",
+        "HS-3.4": "pass",
+        "NS-17.1": "non-strict",
+        "FR-1.1": "fail",
+    }
+    [first] = [result for result in results if result.case.id == "HS-1.1"]
+    first.closing = Closing(Verdict.FAIL, "the close frame was not answered", "TR-16")
+    judgement = Judgement(
+        "server",
+        "ws://127.0.0.1:9090/",
+        {"peer": "some-server", "version": "1.2"},
+        datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC),
+        1.25,
+        tuple(results),
+        "neffos-wire server ws://127.0.0.1:9090/",
+    )
+    known = Deviation("FR-1.1", Verdict.FAIL, "x", "Old clients rely on it.", "https://x.invalid/1")
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    write_html(path, replace(judgement, known={"FR-1.1": known}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(path):  # the run is over before there is the loop of the browser
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser, path):
+    """Opens the page; says afterwards what it asked for, and what it complained about."""
+    contexts, asked, said = [], [], []
+
+    def open_page(fragment="", **options):
+        context = browser.new_context(**{"viewport": DESK, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(path.as_uri() + fragment)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert {url.partition("#")[0] for url in asked} == {path.as_uri()}
+    assert said == []
+
+
+def case(page, id_):
+    return page.locator(f"[id='{id_}']")
+
+
+def ids(page):
+    """Give the ids of the cases that are seen."""
+    return page.locator(".case:visible > summary > b").all_inner_texts()
+
+
+def test_what_failed_comes_first(opened):
+    page = opened()
+    assert page.title() == "neffos-wire server: some-server 1.2"
+    assert ids(page) == ["AR-1.1", "AR-7.2", "FR-1.1", "NS-17.1", "HS-1.1", "HS-3.4"]
+    expect(page.locator(".outcome")).to_have_text(
+        "failed: 3 fail, 1 non-strict, 2 pass; 1 of them is known to be so"
+    )
+
+
+def test_searching_and_filtering(opened):
+    page = opened()
+    search = page.get_by_label("Search", exact=True)
+    for words, found in (
+        ("ar-1", ["AR-1.1"]),
+        ("TOKEN answered", ["AR-1.1"]),  # both words, in capitals or not
+        ("unbrokenunbroken", ["AR-7.2"]),  # what the peer said
+        ("acceptance nowhere to be found", []),
+    ):
+        search.fill(words)
+        assert [id_ for id_ in ids(page) if id_ in found] == found
+        expect(page.locator("#none")).to_be_visible(visible=not found)
+    page.get_by_role("button", name="Reset").click()
+    assert len(ids(page)) == len(WANTED)
+    page.get_by_role("button", name="3 fail").click()
+    page.get_by_role("button", name="1 non-strict").click()
+    assert ids(page) == ["AR-1.1", "AR-7.2", "FR-1.1", "NS-17.1"]
+    expect(page.locator("#shown")).to_have_text("4 of 6 cases")
+    page.get_by_role("button", name="1 known").click()
+    assert ids(page) == ["FR-1.1"]
+    page.get_by_role("button", name="Reset").click()
+    page.get_by_role("button", name="1 closing").click()
+    assert ids(page) == ["HS-1.1"]
+    page.get_by_role("button", name="Reset").click()
+    page.get_by_label("Family", exact=True).select_option("HS")
+    assert ids(page) == ["HS-1.1", "HS-3.4"]
+    page.get_by_role("button", name="Reset").click()
+    page.get_by_label("Level", exact=True).select_option("SHOULD")
+    assert ids(page) == ["NS-17.1"]
+    page.get_by_role("button", name="Reset").click()
+    page.get_by_label("Binds", exact=True).select_option("client")
+    assert set(ids(page)) == {
+        each.id
+        for each in server_cases()
+        if each.id in WANTED
+        and any("client" in requirement(id_).binds for id_ in each.requirements)
+    }
+    assert 0 < len(ids(page)) < len(WANTED)
+
+
+def test_a_case_shows_all_that_is_known_of_it(opened):
+    page = opened()
+    failed = case(page, "AR-1.1")
+    failed.locator("> summary").click()
+    text = failed.inner_text()
+    for part in (
+        "wait is '', expected '$1790000000000000001'",
+        "accepted with id",
+        "MUST put the same token into the wait field of the reply",
+        "--case AR-1.1",
+    ):
+        assert part in text
+    expect(failed.locator(".script .bad")).to_have_text("1 < $1790000000000000001;app;;echo;0;0;hi")
+    [row] = failed.locator(".row.is-bad").all()
+    expect(row.locator("code")).to_have_text(";app;;echo;0;0;hi")
+    row.get_by_role("button", name="octets").click()
+    assert "0000  3b 61 70 70 3b 3b 65 63  ;app;;ec" in row.locator(".octets").inner_text()
+    row.get_by_role("button", name="octets").click()
+    expect(row.locator(".octets")).to_have_count(0)
+    known = case(page, "FR-1.1")
+    known.locator("> summary").click()
+    expect(known.locator(".aside")).to_contain_text("Known deviation: Old clients rely on it.")
+    expect(known.locator(".aside a")).to_have_attribute("href", "https://x.invalid/1")
+    closing = case(page, "HS-1.1")
+    closing.locator("> summary").click()
+    expect(closing.locator(".aside")).to_have_text(
+        "Closing, fail: TR-16: the close frame was not answered"
+    )
+
+
+def test_connections_have_lines_of_their_own(opened):
+    page = opened("#HS-3.4")
+    lives = case(page, "HS-3.4").locator(".life")
+    assert lives.all_inner_texts() == ["1", "2", "3", ""]
+    left = [box["x"] for box in (each.bounding_box() for each in lives.all())]
+    assert left == sorted(set(left))
+
+
+def test_the_command_is_copied(opened):
+    page = opened("#AR-1.1", permissions=["clipboard-read", "clipboard-write"])
+    case(page, "AR-1.1").get_by_role("button", name="Copy").click()
+    expect(case(page, "AR-1.1").get_by_role("button", name="Copied")).to_be_visible()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == "neffos-wire server ws://127.0.0.1:9090/ --case AR-1.1"
+
+
+def test_what_a_peer_says_stays_text(opened):
+    page = opened("#AR-7.2")
+    row = case(page, "AR-7.2").locator(".row.is-bad code")
+    expect(row).to_contain_text("</script><script>document.title='pwned'</script><img src=")
+    expect(row).to_contain_text(r"\x1b[31m\x00\u{202e}unbroken")
+    assert page.title() == "neffos-wire server: some-server 1.2"
+    assert page.locator("img").count() == 0
+    assert page.locator("script").count() == 2
+
+
+def test_the_keyboard_suffices(opened):
+    page = opened()
+    page.keyboard.press("/")
+    search = page.get_by_label("Search", exact=True)
+    expect(search).to_be_focused()
+    page.keyboard.type("in a row/")
+    assert ids(page) == []
+    page.keyboard.press("Backspace")
+    assert ids(page) == ["AR-7.2"]
+    page.keyboard.press("Escape")
+    expect(search).to_have_value("")
+    assert len(ids(page)) == len(WANTED)
+    page.keyboard.press("Escape")
+    expect(search).not_to_be_focused()
+    page.keyboard.press("/")
+    seen = []
+    while "AR-1.1" not in seen[-1:]:
+        page.keyboard.press("Tab")
+        seen.append(
+            page.evaluate(
+                "(document.activeElement.querySelector(':scope > b') ?? document.activeElement)"
+                ".textContent.trim()"
+            )
+        )
+        assert len(seen) < 20
+    assert seen[:2] == ["3 fail", "1 non-strict"]
+    page.keyboard.press("Enter")
+    first = case(page, "AR-1.1")
+    expect(first.locator(".row.is-bad")).to_be_visible()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "octets"
+    page.keyboard.press("Escape")
+    expect(first.locator(".row.is-bad")).to_be_hidden()
+    expect(first.locator("> summary")).to_be_focused()
+
+
+def test_a_link_opens_its_case(opened):
+    page = opened("#NS-17.1")
+    expect(case(page, "NS-17.1").locator(".row.is-bad")).to_be_in_viewport()
+    case(page, "AR-1.1").locator("> summary").click()
+    assert page.url.endswith("#AR-1.1")
+    page.get_by_label("Family", exact=True).select_option("AR")
+    page.evaluate("location.hash = 'HS-1.1'")
+    expect(case(page, "HS-1.1").locator(".body")).to_be_visible()  # though it was filtered out
+
+
+def test_nothing_has_to_be_scrolled_sideways(opened):
+    page = opened()
+    page.get_by_role("button", name="Open all").click()
+    for summary in page.locator("header summary").all():
+        summary.click()
+    for button in page.get_by_role("button", name="octets").all()[:6]:
+        button.click()
+    assert page.locator(".row.is-bad:visible").count() == 4
+    for viewport in (DESK, PHONE):
+        page.set_viewport_size(viewport)
+        assert page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
+    page.get_by_role("button", name="Close all").click()
+    assert page.locator(".case[open]").count() == 0
+
+
+def test_light_and_dark(opened):
+    page = opened(color_scheme="light")
+    button = page.get_by_role("button", name="Theme")
+    grounds = {}
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        grounds[scheme] = ground(page)
+    assert grounds["light"] != grounds["dark"]
+    for name, shown in (("light", "light"), ("dark", "dark"), ("auto", "dark"), ("light", "light")):
+        button.click()
+        expect(button).to_have_text(f"Theme: {name}")
+        assert ground(page) == grounds[shown]
+    page.reload()
+    expect(button).to_have_text("Theme: light")
+
+
+def ground(page):
+    return page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+
+
+def test_on_paper_stands_what_failed(opened):
+    page = opened()
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    expect(page.locator("#filters")).to_be_hidden()
+    assert page.locator(".case[open] .row.is-bad:visible").count() == 4
+    expect(case(page, "HS-1.1").locator(".body")).to_be_hidden()
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator(".case[open]").count() == 0
+
+
+def test_without_its_script_the_page_still_says_what_failed(opened):
+    page = opened(java_script_enabled=False)
+    assert page.locator(".case").count() == len(WANTED)
+    expect(page.locator("#filters")).to_be_hidden()
+    case(page, "AR-1.1").locator("> summary").click()
+    expect(case(page, "AR-1.1")).to_contain_text("wait is ''")
