@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from generate import (
+    cases,
     checks,
     commands,
     machines,
@@ -108,6 +109,8 @@ def _macros(page: Page) -> dict[str, Callable[..., str]]:
         "columns": requirements.columns,
         "shown_by_recordings": requirements.shown_by_recordings,
         "commands": commands.commands,
+        "cases": cases.all_cases,
+        "case_language": cases.language,
         "peers_recorded": requirements.peers_recorded,
     }
 

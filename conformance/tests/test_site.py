@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from markdown import Markdown
 from mkdocs.structure.toc import AnchorLink
-from neffos_conformance.vectors import load_vectors
 from playwright.sync_api import sync_playwright
 
 import neffos_codec
 import neffos_protocol
+from neffos_conformance.codecs.vectors import load_vectors
+from neffos_conformance.suite.case import ROLES
+from neffos_conformance.suite.case import cases_of as cases_for
 from neffos_protocol.catalogue import requirement, requirements
 from neffos_protocol.machines import machines
 from neffos_protocol.registry import constants
@@ -21,6 +23,7 @@ SPEC = Path(__file__).parents[2] / "spec"
 sys.path.insert(0, str(SPEC))  # the generator is no part of what is installed
 import browse  # noqa: E402
 from generate import (  # noqa: E402
+    cases,
     checks,
     commands,
     recordings,
@@ -107,6 +110,29 @@ def test_every_vector_is_told_of():
     for vector in load_vectors():
         assert vectors.given(vector)
         assert vectors.wanted(vector)
+
+
+# ---- cases ----
+
+
+def test_every_case_is_on_its_page_and_on_those_of_its_requirements():
+    for role in ROLES:
+        shown = re.findall(r'<div class="case" id="([^"]+)"', cases.all_cases(role))
+        assert shown == [case.id for case in cases_for(role)]
+        for case in cases_for(role):
+            assert cases.pages()[case.id] == cases.page(role)
+            assert all(case in cases.cases_of(id_) for id_ in case.requirements)
+
+
+def test_the_cases_that_are_named_after_a_requirement_come_first():
+    ids = [case.id for case in cases.cases_of("NS-1")]
+    own = [id_ for id_ in ids if id_.startswith("NS-1.")]
+    assert ids[: len(own)] == own
+    assert "| NS-1.1 |" in cases.section(requirement("NS-1"))[1]
+
+
+def test_the_language_of_the_cases_is_told():
+    assert "    1 handshake  " in cases.language()
 
 
 # ---- recordings ----
@@ -232,6 +258,12 @@ def test_an_id_in_a_text_leads_to_its_place():
     assert "<h1>FR-1</h1>" in shown
 
 
+def test_a_case_in_a_text_leads_to_its_script():
+    shown = rendered("see NS-1.1 and ALL-1", {"NS-1": "namespaces.md"})
+    assert '<a class="ref" href="/requirements/cases-server.md#NS-1.1">NS-1.1</a>' in shown
+    assert "cases-server.md#ALL-1" in shown
+
+
 @pytest.mark.parametrize("word", ["FR-1a", "UTF-8", "XFR-1", "a/FR-1", "#FR-1"])
 def test_what_is_no_id_stays_as_it_is(word):
     assert "<a" not in rendered(f"see {word}.", {"FR-1": "frame.md"}).replace("<h1", "")
@@ -289,7 +321,7 @@ def test_a_fault_of_a_built_page_is_found(article, head, fault):
 def test_a_sound_page_has_no_fault():
     article = (
         '<svg aria-labelledby="t"><title id="t">T</title></svg><span aria-hidden="true"><svg></svg>'
-        '</span><a href="https://elsewhere/">x</a><img alt="" src="x.png">'
+        '</span><a href="https://elsewhere/">x</a><img alt="" src="x.png"><code>{{ x }}</code>'
     )
     assert checks.read(page(article, '<link rel="canonical" href="https://x/">')).faults == ()
 

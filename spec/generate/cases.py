@@ -1,23 +1,100 @@
-"""The suite's cases, by the requirement that they show.
+"""The suite's cases: those of a requirement, and all of them with their scripts.
 
-The one place of the site that asks the suite for its cases: a requirement's page has a section of
-them where there are some, and the index counts them.
+This is the one place of the site that asks the suite for its cases. Those of a codec are the
+vectors, which have tables of their own.
 """
 
 from __future__ import annotations
 
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Final
+
+from generate.text import count, verbatim
+from neffos_conformance.suite import lines
+from neffos_conformance.suite.case import ROLES, Case, Role
+from neffos_conformance.suite.case import cases_of as cases_for
 from neffos_protocol.catalogue import Requirement
 
+_COMMANDS: Final[Mapping[Role, str]] = {"server": "server URL", "client": "client"}
+"""The command for the cases of a role, and what goes before its options."""
 
-def cases_of(requirement: str) -> tuple[str, ...]:
-    """Give the ids of the cases that show a requirement."""
-    del requirement
-    return ()
+
+@cache
+def _showing() -> Mapping[str, tuple[Case, ...]]:
+    found: dict[str, list[Case]] = {}
+    for role in ROLES:
+        for case in cases_for(role):
+            for id_ in case.requirements:
+                found.setdefault(id_, []).append(case)
+    return {id_: tuple(each) for id_, each in found.items()}
+
+
+@cache
+def pages() -> Mapping[str, str]:
+    """Give the page of each case by its id."""
+    return {case.id: page(role) for role in ROLES for case in cases_for(role)}
+
+
+def page(role: Role) -> str:
+    """Give the page of the cases for a role."""
+    return f"requirements/cases-{role}.md"
+
+
+def cases_of(requirement: str) -> tuple[Case, ...]:
+    """Give the cases that show a requirement, first those that are named after it."""
+    found = _showing().get(requirement, ())
+    return tuple(sorted(found, key=lambda each: not _is_named_after(each, requirement)))
+
+
+def _is_named_after(case: Case, requirement: str) -> bool:
+    return case.id.partition(".")[0] == requirement
 
 
 def section(requirement: Requirement) -> list[str]:
     """Write the section of a requirement's page; nothing where no case shows it."""
     found = cases_of(requirement.id)
-    if not found:
-        return []
-    return ["## Cases", "\n".join(f"- `{each}`" for each in found)]
+    parts = ["## Cases"] if found else []
+    for role in ROLES:
+        own = [each for each in found if each.role == role]
+        if own:
+            lines_ = [f"| for a {role} | a correct peer |", "| --- | --- |"]
+            lines_ += [f"| {each.id} | {verbatim(each.title)} |" for each in own]
+            parts.append("\n".join(lines_))
+            command = f"neffos-wire {_COMMANDS[role]} --case {requirement.id}"
+            command += " -- YOUR DRIVER" if role == "client" else ""
+            parts.append(f"```sh\n{command}\n```")
+    return parts
+
+
+def all_cases(role: Role) -> str:
+    """Give every case for a role with its script, by family."""
+    families: dict[str, list[Case]] = {}
+    for case in cases_for(role):
+        families.setdefault(case.family, []).append(case)
+    parts = [f"There are {count(len(cases_for(role)), 'case')} for a {role}."]
+    for family, own in families.items():
+        title = "Whole visits" if family == "ALL" else family
+        parts.append(f"## {title} {{#{family.lower()}}}")
+        for case in own:
+            parts += _whole(case)
+    return "\n\n".join(parts)
+
+
+def _whole(case: Case) -> Iterator[str]:
+    tags = f" · {', '.join(case.tags)}" if case.tags else ""
+    yield (
+        f'<div class="case" id="{case.id}" markdown="span"><strong>{case.id}</strong> '
+        f"{verbatim(case.title)}<br><small>{', '.join(case.requirements)}{tags}</small></div>"
+    )
+    script = "\n".join(map(str, case.lines))
+    yield f"```text\n{script}\n```"
+
+
+def language() -> str:
+    """Tell of the language of the scripts, in the words of the module that reads it."""
+    text = inspect.cleandoc(lines.__doc__ or "")
+    told = text.partition("\n")[2].rpartition("This file ")[0]
+    return re.sub(r"``([^`]*)``", r"`\1`", told).strip()

@@ -1,7 +1,7 @@
 """Ids in running text: ``FR-1`` in a page becomes a link to where FR-1 stands.
 
-An id that the catalogues do not have is a warning, which fails a strict build. Code is left alone,
-and so are headings.
+``FR-1.2`` is a case and leads to its script. An id that there is not is a warning, which fails a
+strict build. Code is left alone, and so are headings.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from markdown.extensions import Extension
 from markdown.inlinepatterns import InlineProcessor
 from mkdocs.plugins import get_plugin_logger
 
+from generate import cases
 from neffos_protocol.catalogue import divergences, requirements
 
 _LOG: Final = get_plugin_logger("generate")
@@ -25,7 +26,7 @@ FAMILIES: Final = tuple(dict.fromkeys(each.family for each in requirements().val
 DIVERGENCES: Final = "differences.md"
 """The page that has every divergence under its id."""
 
-_ID: Final = rf"(?<![\w/#.-])(?:{'|'.join(FAMILIES)}|DV)-\d+(?![\w-])"
+_ID: Final = rf"(?<![\w/#.-])(?:(?:{'|'.join(FAMILIES)}|DV)-\d+(?:\.c?\d+)?|ALL-c?\d+)(?![\w-])"
 
 _BEFORE_STRONG: Final = 65
 """Behind links (160) and before emphasis (60), in Python-Markdown's order of inline patterns."""
@@ -62,8 +63,10 @@ class _Reference(InlineProcessor):
             target = f"/{DIVERGENCES}#{id_}"
         elif id_ in self._pages:
             target = f"/{self._pages[id_]}#{id_}"
+        elif id_ in cases.pages():
+            target = f"/{cases.pages()[id_]}#{id_}"
         else:
-            _LOG.warning("no requirement or divergence %s", id_)
+            _LOG.warning("no requirement, divergence or case %s", id_)
             return id_, m.start(0), m.end(0)
         link = Element("a", {"href": target, "class": "ref"})
         link.text = id_

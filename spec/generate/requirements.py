@@ -155,11 +155,11 @@ def own_page(one: Requirement, page: str) -> str:
         "## What real peers do",
         _observations(one),
         *_divergences(one),
+        *section(one),
         "## Vectors",
         _vectors(one),
         "## Recorded exchanges",
         *_recordings(one),
-        *section(one),
         *_uses(one),
         _neighbours(one),
     ]
