@@ -279,8 +279,7 @@ class Connection:
             self._flush()
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait([self._task])  # whoever is cancelled meanwhile is told
         self._writer.close()
         try:
             async with asyncio.timeout(CLOSE_DEADLINE):
@@ -393,6 +392,10 @@ class Incoming:
             return None
         self._connection._task = asyncio.create_task(self._connection._read(), name="read client")
         return self._connection
+
+    def abort(self) -> None:
+        """End TCP without an answer."""
+        self._connection.abort()
 
     async def refuse(self, status: int, headers: Mapping[str, str] | None = None) -> None:
         """Answer with an HTTP status in place of an upgrade, and end."""

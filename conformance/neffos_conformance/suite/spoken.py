@@ -59,5 +59,8 @@ class Arrived(Protocol):
     def accept(self) -> Spoken | None:
         """Upgrade the connection; ``None`` where the request is none for that."""
 
+    def abort(self) -> None:
+        """End TCP without an answer."""
+
     async def refuse(self, status: int) -> None:
         """Answer with an HTTP status in place of an upgrade, and end."""
