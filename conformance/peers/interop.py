@@ -1,8 +1,9 @@
 """Runs the suite against real peers: ``make interop``.
 
 Tests and builds the peers beside this file, asks Go's codec about every vector and about many
-generated payloads, runs the server cases on every real server, and lets every client hold a
-conversation with every server.
+generated payloads, runs the cases on every real server, client and codec, and lets every client
+hold a conversation with every server. What deviates has an entry with its reason in
+``deviations/``, and the matrix of who understands whom is the recorded one.
 
 Where a program is missing that a peer needs, it says so and ends, unless the peer is to be left
 out: ``NEFFOS_WIRE_LEAVE_OUT=neffos.js-browser,neffos-go-next make interop``, with names of
@@ -18,10 +19,14 @@ import argparse
 import asyncio
 import json
 import random
+import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import datetime
+from itertools import groupby
 from typing import Any, Final
 
 from rich.console import Console
@@ -35,18 +40,33 @@ from neffos_codec import (
     encode,
     parse_wait,
 )
+from neffos_conformance.cases import all_cases
 from neffos_conformance.codecs import vectors
 from neffos_conformance.codecs.adapter import message_values, value_of, wait_values
+from neffos_conformance.codecs.judging import codec_cases, judge_codec, results_of
+from neffos_conformance.commands.judging import beginning
+from neffos_conformance.matrix.table import (
+    about,
+    differences,
+    matrix_values,
+    recorded,
+    server_name,
+)
+from neffos_conformance.matrix.talks import Endpoint, Talk, all_talks
 from neffos_conformance.peer import running
-from neffos_conformance.report import show
-from neffos_conformance.suite.case import server_cases
-from neffos_conformance.suite.run import Result, run_cases
+from neffos_conformance.suite.case import Role, client_cases, select, server_cases
+from neffos_conformance.suite.deviations import Deviation, read_deviations, weigh
+from neffos_conformance.suite.drivers import to_client
+from neffos_conformance.suite.judgement import Judgement
+from neffos_conformance.suite.result import Result, in_order
+from neffos_conformance.suite.run import run_cases, to_server
 from neffos_conformance.suite.verdict import Verdict
-from peers.deviations import known_of_server
+from peers.deviations import DEVIATIONS, is_explained
 from peers.real_peers import (
     GO_PEER,
     LEAVE_OUT,
     PEERS,
+    ROOT,
     BuildError,
     RealPeer,
     ToolchainError,
@@ -54,7 +74,6 @@ from peers.real_peers import (
     exit_code,
     wanted,
 )
-from peers.talks import Endpoint, all_talks
 
 EXIT_FAIL: Final = 1
 
@@ -69,6 +88,11 @@ SEED: Final = 2019
 ANSWERS_DEADLINE: Final = 120
 """Seconds for Go's answers to all questions, which take one: longer is a hang."""
 
+JUDGED_AT_ONCE: Final = 2
+"""Servers and clients that are judged at the same time: as many as there are cores here."""
+
+MATRIX: Final = ROOT / "conformance" / "data" / "matrix.json"
+
 SHOWN: Final = 5
 SHOWN_LENGTH: Final = 2_000
 """Differences printed and the length of each: one is enough to begin with."""
@@ -78,7 +102,11 @@ console = Console()
 
 def main() -> int:
     """Build, compare, run; give the exit code."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--record", action="store_true", help="keep the matrix of who understands whom"
+    )
+    record = parser.parse_args().record
     try:
         peers = wanted()
         for name, peer in peers.items():
@@ -89,7 +117,7 @@ def main() -> int:
     left_out = [name for name in PEERS if name not in peers]
     if left_out:
         console.print(f"left out: {', '.join(left_out)}")
-    return EXIT_FAIL if run(peers) else 0
+    return EXIT_FAIL if run(peers, record) else 0
 
 
 def build(name: str, peer: RealPeer) -> None:
@@ -105,83 +133,165 @@ def build(name: str, peer: RealPeer) -> None:
         raise ToolchainError(f"{error}; {LEAVE_OUT}={name} does without {name}") from error
 
 
-def run(peers: dict[str, RealPeer]) -> int:
+def run(peers: dict[str, RealPeer], record: bool) -> int:
     """Let the peers that were built at each other; give the number of what is unexplained."""
     failures = compare_codecs() if "neffos-go" in peers else 0
     with ExitStack() as servers:
         endpoints = []
+        versions: dict[str, str] = {}
         for name, peer in peers.items():
             if peer.server is not None:
                 ready = servers.enter_context(running(peer.server))
+                versions[name] = str(ready.get("version", ""))
                 endpoints += [
                     Endpoint(name, *entry) for entry in sorted(ready["endpoints"].items())
                 ]
         clients = {
             name: command for peer in peers.values() for name, command in peer.clients.items()
         }
-        failures += asyncio.run(judge_all(endpoints))
-        failures += asyncio.run(let_talk(endpoints, clients))
-    return failures
+        judged = asyncio.run(judge_all(peers, endpoints, versions, clients))
+        talks = asyncio.run(let_talk(endpoints, clients))
+    for peer in peers.values():
+        if peer.codec is not None:
+            judged |= judge_a_codec(peer)
+    failures += sum(map(count_unexplained, judged.items()))
+    failures += count_unexplained_talks(talks)
+    return failures + keep_matrix(matrix_values(talks, judged), record, is_whole=peers == PEERS)
 
 
-async def judge_all(endpoints: list[Endpoint]) -> int:
-    """Run all server cases on every endpoint; give the number of unexplained results."""
-    return sum(await asyncio.gather(*map(judge, endpoints)))
+async def judge_all(
+    peers: dict[str, RealPeer],
+    endpoints: list[Endpoint],
+    versions: dict[str, str],
+    clients: dict[str, list[str]],
+) -> dict[str, Judgement]:
+    """Run all cases on every server and every client, two of either at a time."""
+    places = asyncio.Semaphore(JUDGED_AT_ONCE)
+    known = {name: files for peer in peers.values() for name, files in peer.known.items()}
+
+    async def server(endpoint: Endpoint) -> tuple[str, Judgement]:
+        name = f"{endpoint.peer}/{endpoint.name}"
+        about = {"peer": endpoint.peer, "version": versions[endpoint.peer]}
+        async with places:
+            began = beginning()
+            run = to_server(endpoint.url)
+            results = [each async for each in run_cases(run, select(server_cases(), ()))]
+        command = f"neffos-wire server {endpoint.url}"
+        deviations = read_deviations(DEVIATIONS / file for file in known.get(name, ()))
+        return name, judgement("server", name, about, command, results, deviations, began)
+
+    async def client(name: str, command: list[str]) -> tuple[str, Judgement]:
+        async with places:
+            began = beginning()
+            async with to_client(command) as (run, ready):
+                results = [
+                    each async for each in run_cases(run, select(client_cases(), ()), at_once=4)
+                ]
+        line = f"neffos-wire client -- {shlex.join(command)}"
+        deviations = read_deviations(DEVIATIONS / file for file in known.get(name, ()))
+        return name, judgement("client", name, about(ready), line, results, deviations, began)
+
+    tasks = [server(each) for each in endpoints]
+    tasks += [client(*each) for each in clients.items()]
+    return dict(await asyncio.gather(*tasks))
 
 
-async def judge(endpoint: Endpoint) -> int:
-    """Run all server cases on one endpoint and give the number of unexplained results."""
-    peer, backend = endpoint.peer, endpoint.name
-    results = [result async for result in run_cases(endpoint.url, server_cases())]
-    unexplained = [
-        result
-        for result in results
-        if found(result) != known_of_server(peer, backend, result.case.id)
-    ]
-    if unexplained:
-        show(console, unexplained, f"neffos-wire server {endpoint.url}")
-    for result in unexplained:
-        if result.verdict is Verdict.PASS:
-            console.print(f"{result.case.id} passes now: its deviation is out of date")
-    passed = sum(result.verdict is Verdict.PASS for result in results)
-    console.print(
-        f"{peer}, {backend}: {passed} of {len(results)} cases passed, "
-        f"{len(results) - passed - len(unexplained)} known deviations, "
-        f"{len(unexplained)} unexplained"
+def judge_a_codec(peer: RealPeer) -> dict[str, Judgement]:
+    """Ask a codec about every vector."""
+    began = beginning()
+    command = peer.codec or []
+    judged = judge_codec(command)
+    results = results_of(judged, codec_cases())
+    name = f"codec of {judged.ready['peer']}"
+    line = f"neffos-wire codec -- {shlex.join(command)}"
+    deviations = read_deviations(DEVIATIONS / file for file in peer.known.get("codec", ()))
+    found = judgement("codec", name, about(judged.ready), line, results, deviations, began)
+    return {name: found}
+
+
+def judgement(
+    role: Role,
+    name: str,
+    peer: dict[str, Any],
+    command: str,
+    results: list[Result],
+    deviations: list[Deviation],
+    began: tuple[datetime, float],
+) -> Judgement:
+    """Put together what a run found."""
+    weighed = weigh(deviations, results, [case.id for case in all_cases(role)])
+    return Judgement(
+        role,
+        name,
+        peer,
+        began[0],
+        time.perf_counter() - began[1],
+        tuple(in_order(results, all_cases(role))),
+        command,
+        known=weighed.known,
+        complaints=weighed.complaints,
     )
-    return len(unexplained)
 
 
-def found(result: Result) -> tuple[str, str] | None:
-    """Give the verdict and what was observed, where a case did not pass."""
-    if result.verdict is Verdict.PASS:
-        return None
-    return result.verdict.value, result.explanation
-
-
-async def let_talk(endpoints: list[Endpoint], clients: dict[str, list[str]]) -> int:
-    """Let every client converse with every server; give the number of unexplained outcomes."""
-    talks = []
-    async for talk in all_talks(endpoints, clients):
-        talks.append(talk)
-        for outcome in talk.unexplained:
-            failure = outcome.failure or "it goes well now: its deviation is out of date"
-            where = f"{talk.client} with {talk.endpoint.peer}, {talk.endpoint.name}"
-            console.print(f"{where}, {outcome.step}: {failure[:SHOWN_LENGTH]}", markup=False)
-    for client in clients:
-        steps = [
-            (outcome, outcome in talk.unexplained)
-            for talk in talks
-            if talk.client == client
-            for outcome in talk.outcomes
-        ]
-        went_well = sum(not outcome.failure for outcome, _ in steps)
-        unexplained = sum(is_unexplained for _, is_unexplained in steps)
+def count_unexplained(named: tuple[str, Judgement]) -> int:
+    """Tell what came of a run, and give the number of what is not explained in it."""
+    name, found = named
+    left = found.unexplained()
+    for result in left:
         console.print(
-            f"{client} with {len(endpoints)} servers: {went_well} of {len(steps)} steps went well, "
-            f"{unexplained} unexplained"
+            f"{name}, {result.case.id}: {result.verdict}, {result.explanation}"[:SHOWN_LENGTH],
+            markup=False,
         )
-    return sum(len(talk.unexplained) for talk in talks)
+        console.print(f"  again: {found.command} --case {result.case.id}", markup=False)
+    for complaint in found.complaints:
+        console.print(f"{name}: {complaint}"[:SHOWN_LENGTH], markup=False)
+    counts = found.counts()
+    console.print(
+        f"{name}: {counts[Verdict.PASS]} of {len(found.results)} cases passed, "
+        f"{counts[Verdict.UNSUPPORTED]} unsupported, {len(found.known)} known deviations, "
+        f"{len(left) + len(found.complaints)} unexplained, in {found.seconds:.1f} s"
+    )
+    return len(left) + len(found.complaints)
+
+
+async def let_talk(endpoints: list[Endpoint], clients: dict[str, list[str]]) -> list[Talk]:
+    """Let every client converse with every server."""
+    return [talk async for talk in all_talks(endpoints, clients)]
+
+
+def count_unexplained_talks(talks: list[Talk]) -> int:
+    """Tell what came of the conversations, and give the number of what is not explained."""
+    total = 0
+    for client, its_own in groupby(sorted(talks, key=_client), key=_client):
+        steps = [(talk, outcome) for talk in its_own for outcome in talk.outcomes]
+        left = [(talk, each) for talk, each in steps if not is_explained(client, each)]
+        for talk, outcome in left:
+            failure = outcome.failure or "it goes well now: its deviation is out of date"
+            where = f"{client} with {server_name(talk)}, {outcome.step}"
+            console.print(f"{where}: {failure[:SHOWN_LENGTH]}", markup=False)
+        went_well = sum(not outcome.failure for _, outcome in steps)
+        console.print(
+            f"{client}: {went_well} of {len(steps)} steps of conversations went well, "
+            f"{len(left)} unexplained"
+        )
+        total += len(left)
+    return total
+
+
+def _client(talk: Talk) -> str:
+    return talk.client
+
+
+def keep_matrix(values: dict[str, Any], record: bool, *, is_whole: bool) -> int:
+    """Write the matrix, or hold it against the recorded one; give the number of differences."""
+    if record and is_whole:
+        MATRIX.write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", "utf-8")
+        console.print(f"recorded: {MATRIX.relative_to(ROOT)}")
+        return 0
+    found = differences(recorded(), values)
+    for difference in found:
+        console.print(f"the matrix: {difference}"[:SHOWN_LENGTH], markup=False)
+    return len(found)
 
 
 def compare_codecs() -> int:

@@ -20,7 +20,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -183,11 +183,16 @@ class RealPeer:
         build: makes it runnable, and tests it.
         server: the command of its server, if it has one.
         clients: the commands of its drivers, by the names of the clients.
+        codec: the command of its codec's adapter, if it has one.
+        known: the files of known deviations that hold, in ``deviations``, by what they hold for:
+            ``peer/endpoint`` of a server, the name of a client, or ``codec``.
     """
 
     build: Callable[[], None]
     server: list[str] | None = None
     clients: Mapping[str, list[str]] = field(default_factory=dict)
+    codec: list[str] | None = None
+    known: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 PEERS: Final = {
