@@ -722,3 +722,42 @@ def test_a_codec_is_reported_in_every_form():
     assert collected(judged).failures == 1
     assert "closing" not in markdown.markdown(judged)
     assert json.loads(html.page_data(judged))["role"] == "codec"
+
+
+# -------------------------------------------------------------------- the page of the specification
+
+DOCS = Path(__file__).parents[2] / "spec" / "docs" / "reports.md"
+
+
+def test_the_terminal_shows_what_the_specification_says(real):
+    text = DOCS.read_text("utf-8")
+    [example] = re.findall("^```text\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    result = by_id(real, "AR-1.1")
+    lines = shown(judgement([result]), width=80).partition("\n\n")[0].splitlines()
+    # Where the machine is busy, the suite asks whether the server still answers.
+    shown_now = "\n".join(line for line in lines if "$doubt" not in line)
+    varying = re.compile(r" +\d+\.\d ms|'A[0-9a-f-]{36}'")
+    assert varying.sub("…", shown_now) == varying.sub("…", example.rstrip())
+
+
+def test_the_fields_of_the_specification_are_those_of_the_schema():
+    text = DOCS.read_text("utf-8")
+    part = text[text.index("## JSON") : text.index("## JUnit XML")]
+    rows = [row.split("|") for row in part.splitlines() if row.startswith("| `")]
+    fields = [name for row in rows for name in re.findall("`([a-z_]+)`", row[1])]
+    assert sorted(fields) == sorted(SCHEMA["properties"])
+    named = set(re.findall("`([a-z_]+)`", part))
+    for kind in ("case", "entry"):
+        assert set(SCHEMA["$defs"][kind]["properties"]) <= named
+    for number in (values.MAX_PAYLOAD, values.MAX_ENTRIES):
+        assert f" {number} " in " ".join(part.split())
+
+
+def test_the_verdicts_of_the_specification_are_those_that_there_are():
+    text = DOCS.read_text("utf-8")
+    part = text[text.index("## Verdicts") : text.index("## The terminal")]
+    rows = re.findall(r"^\| `([a-z-]+)` \|.*\| (\d) \|$", part, re.MULTILINE)
+    assert {verdict for verdict, _ in rows} == {verdict.value for verdict in Verdict}
+    for verdict, code in rows:
+        judged = judgement([Result(server_cases()[0], Verdict(verdict))])
+        assert int(code) == judged.has_failed()
