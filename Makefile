@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint interop record replay compiled explore fuzz bench site docs clean
+.PHONY: help demo test lint interop kills record replay compiled explore fuzz bench site docs clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -35,6 +35,9 @@ lint: $(READY)
 
 interop: $(READY) ## let real peers, our peers and the suite at each other (needs Go, Node)
 	cd conformance && ../$(BIN)/python -m peers.interop
+
+kills: $(READY) ## play every case to every wrong peer, and see that each has one it fails on
+	$(BIN)/python -m neffos_conformance.mutants --check $(KILLS)
 
 record: $(READY) ## record all transcripts anew from the real peers (needs Go, Node, Chromium)
 	cd conformance && ../$(BIN)/python -m peers.corpus
