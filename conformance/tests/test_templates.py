@@ -12,11 +12,22 @@ from neffos_conformance.application import servers
 from neffos_conformance.driving import OperationError, UnsupportedError, driving
 from neffos_conformance.peer import running
 from neffos_conformance.reference import NeffosError, dial, listening
-from neffos_conformance.suite.case import server_cases
-from neffos_conformance.suite.run import run_cases
+from neffos_conformance.suite.case import client_cases, select, server_cases
+from neffos_conformance.suite.drivers import to_client
+from neffos_conformance.suite.run import run_cases, to_server
+from neffos_conformance.suite.stage import Patience
 from neffos_conformance.suite.verdict import Verdict
 
-from .test_turns import asynchronous
+from .test_turns import asynchronous, patiently
+
+PATIENT = Patience(case=30, goodbye=10)
+"""Judging a template loads this machine; a deadline is for templates that hang."""
+
+JUDGED = 120
+"""Seconds for all cases."""
+
+PROCESSES = 2
+"""Drivers at the same time: what they wait for is mostly this machine."""
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 NODE = shutil.which("node")
@@ -47,19 +58,38 @@ def test_the_readme_names_every_file_and_no_other():
         assert (TEMPLATES / path).exists(), path
 
 
+def wrong(results):
+    return {
+        result.case.id: f"{result.verdict}: {result.explanation or result.closing.explanation}"
+        for result in results
+        if result.verdict is not Verdict.PASS or result.closing.verdict is not Verdict.PASS
+    }
+
+
 @each("server")
-@asynchronous
+@patiently(JUDGED)
 async def test_the_server_passes_every_case(command):
+    cases = select(server_cases(), ())
     with running(command) as ready:
         [url] = ready["endpoints"].values()
-        results = [result async for result in run_cases(url, server_cases())]
-    assert len(results) > 40
-    wrong = {
-        result.case.id: result.explanation
-        for result in results
-        if result.verdict is not Verdict.PASS
-    }
-    assert wrong == {}
+        results = [result async for result in run_cases(to_server(url, PATIENT), cases)]
+    assert len(results) == len(cases)
+    assert wrong(results) == {}
+
+
+@each("driver")
+@patiently(JUDGED)
+async def test_the_client_passes_every_case_but_those_of_reconnections(command):
+    cases = select(client_cases(), ())
+    async with to_client(command, drivers=PROCESSES, patience=PATIENT) as (run, _):
+        results = [result async for result in run_cases(run, cases, at_once=PROCESSES)]
+    unsupported = {each.case.id for each in results if each.verdict is Verdict.UNSUPPORTED}
+    assert unsupported == {each.id for each in cases if reconnects(each)}
+    assert wrong(each for each in results if each.case.id not in unsupported) == {}
+
+
+def reconnects(case):
+    return any("reconnect" in line.rest.split(" ") for line in case.lines)
 
 
 @each("server")

@@ -11,26 +11,33 @@ PATIENCE = 10
 """Seconds for a test: far more than any takes, so that one that hangs says so."""
 
 
-def asynchronous(test):
+def patiently(seconds):
     """Run a test in a loop of its own, in bounded time, and fail it on what only a log would tell.
 
     A task whose exception nobody asked for, or a callback that raised, is a mistake of the code
     under test, whatever else the test saw.
     """
 
-    @functools.wraps(test)
-    def run(*args, **kwargs):
-        untold = []
+    def decorate(test):
+        @functools.wraps(test)
+        def run(*args, **kwargs):
+            untold = []
 
-        async def bounded():
-            asyncio.get_running_loop().set_exception_handler(lambda _, told: untold.append(told))
-            async with asyncio.timeout(PATIENCE):
-                await test(*args, **kwargs)
+            async def bounded():
+                loop = asyncio.get_running_loop()
+                loop.set_exception_handler(lambda _, told: untold.append(told))
+                async with asyncio.timeout(seconds):
+                    await test(*args, **kwargs)
 
-        asyncio.run(bounded())
-        assert untold == []
+            asyncio.run(bounded())
+            assert untold == []
 
-    return run
+        return run
+
+    return decorate
+
+
+asynchronous = patiently(PATIENCE)
 
 
 class Worker:

@@ -1,12 +1,13 @@
 // The driver of a client in JavaScript, to start your own from; `node driver.mjs` runs it.
 //
 // The lines are those of spec/docs/driver.md. The client runs on the files beside this one; yours
-// goes in its place. Reconnections and native messages are left out.
+// goes in its place. Reconnections are left out.
 
 import { createInterface } from "node:readline";
 
 import { Refused } from "./codec.mjs";
-import { ANY_EVENT, CONNECT, DISCONNECT, JOIN, LEAVE, Peer, ReplyError } from "./peer.mjs";
+import { ANY_EVENT, CONNECT, DISCONNECT, JOIN, LEAVE, NATIVE } from "./peer.mjs";
+import { Peer, ReplyError } from "./peer.mjs";
 import { dial as dialSocket } from "./websocket.mjs";
 
 const TIMEOUT = 10; // seconds
@@ -15,25 +16,31 @@ const NAMESPACES = ["app", "any", "semi;colon", ""];
 // ---- The client: put yours in its place ----
 
 /** Open a connection, and give it once the handshake is done. */
-async function dial(url, headers, handlers, onClose) {
+async function dial(url, headers, handlers, changed, onClose) {
   const socket = await dialSocket(url, headers);
-  const answer = await new Promise((resolve, reject) => {
-    socket.onMessage = (octets) => resolve(octets.toString());
+  return new Promise((resolve, reject) => {
+    const early = [];
+    socket.onMessage = (octets, isBinary) => {
+      const answer = octets.toString();
+      if (answer.startsWith("H")) {
+        socket.close();
+        reject(new ReplyError(answer.slice(1)));
+      } else if (answer.startsWith("A")) {
+        const peer = new Peer(socket, handlers, true);
+        peer.id = answer.slice(1);
+        peer.changed = changed;
+        socket.onMessage = (...payload) => peer.receive(...payload);
+        socket.onClose = () => {
+          peer.end();
+          onClose();
+        };
+        resolve(peer);
+        for (const payload of early) peer.receive(...payload);
+      } else early.push([octets, isBinary]); // it is handled behind the acceptance
+    };
     socket.onClose = () => reject(new ReplyError("the connection is closed"));
     socket.send(Buffer.from("M"), false);
   });
-  if (!answer.startsWith("A")) {
-    socket.close();
-    throw new ReplyError(answer.slice(1));
-  }
-  const peer = new Peer(socket, handlers, true);
-  peer.id = answer.slice(1);
-  socket.onMessage = (...payload) => peer.receive(...payload);
-  socket.onClose = () => {
-    peer.end();
-    onClose();
-  };
-  return peer;
 }
 
 // ---- The client's side of the conformance application ----
@@ -57,7 +64,8 @@ function application(see) {
     },
     [ANY_EVENT]: (_, message) => see(message),
   };
-  return Object.fromEntries(NAMESPACES.map((name) => [name, events]));
+  const handlers = Object.fromEntries(NAMESPACES.map((name) => [name, events]));
+  return { ...handlers, "": { ...events, [NATIVE]: (_, message) => see(message) } };
 }
 
 // ---- The driver protocol ----
@@ -96,15 +104,16 @@ const OPERATIONS = {
     const connection = dialled;
     const see = ({ namespace, room, event, isError, body }) => {
       const error = isError ? { error: true } : {};
-      const fields = { namespace, room, event, ...bodyFields(body), ...error };
-      tell({ saw: "event", connection, ...fields });
+      const names = { namespace, room, event };
+      if (event === NATIVE) tell({ saw: "native", connection, ...bodyFields(body) });
+      else tell({ saw: "event", connection, ...names, ...bodyFields(body), ...error });
     };
     const closed = () => tell({ saw: "closed", connection });
-    const peer = await dial(url, headers, application(see), closed);
-    peer.changed = (what, namespace, room) => {
+    const changed = (what, namespace, room) => {
       const place = what === "joined" || what === "left" ? { namespace, room } : { namespace };
       tell({ saw: what, connection, ...place });
     };
+    const peer = await dial(url, headers, application(see), changed, closed);
     peers.set(connection, peer);
     return { connection, connection_id: peer.id };
   },
@@ -127,6 +136,7 @@ const OPERATIONS = {
     const reply = await peerOf(operation).ask(namespace, event, bodyOf(operation), room);
     return bodyFields(reply.body);
   },
+  native: (operation) => peerOf(operation).native(bodyOf(operation)),
   close: (operation) => peerOf(operation).socket.close(),
 };
 
@@ -152,7 +162,8 @@ async function operate(operation) {
   }
 }
 
-tell({ ready: true, driver: 1, peer: "template", version: "1", runtime: `node ${process.version}` });
+const runtime = `node ${process.version}`;
+tell({ ready: true, driver: 1, peer: "template", version: "1", runtime });
 createInterface({ input: process.stdin })
   .on("line", (line) => {
     try {

@@ -1,6 +1,8 @@
 // One end of a neffos connection, as small as it can be: it stands in for your library. The
-// templates of the driver and of the server run on it until yours takes its place. It keeps
-// neither limits nor deadlines, so that nothing but a test should.
+// templates of the driver and of the server run on it until yours takes its place.
+
+import { isUtf8 } from "node:buffer";
+import { randomBytes } from "node:crypto";
 
 import { decode, encode, Refused } from "./codec.mjs";
 
@@ -8,6 +10,7 @@ export const CONNECT = "_OnNamespaceConnect";
 export const DISCONNECT = "_OnNamespaceDisconnect";
 export const JOIN = "_OnRoomJoin";
 export const LEAVE = "_OnRoomLeave";
+export const NATIVE = "_OnNativeMessage";
 export const ANY_EVENT = "*";
 const CHANGES = {
   [CONNECT]: "connected",
@@ -15,6 +18,9 @@ const CHANGES = {
   [JOIN]: "joined",
   [LEAVE]: "left",
 };
+// Names of neffos' own, which no frame carries.
+const NO_EVENTS = ["_OnNamespaceConnected", "_OnRoomJoined", "_OnRoomLeft", "_OnAnyEvent"];
+const [ROOMS, ASKS] = [1000, 1000]; // the most rooms of a namespace, and asks without a reply
 
 /** Give what an object has under a name that the other end chose, which may be "constructor". */
 export const own = (object, name) => (Object.hasOwn(object, name) ? object[name] : undefined);
@@ -26,65 +32,75 @@ export class ReplyError extends Error {}
 export class Peer {
   rooms = new Map(); // the rooms that are joined, by connected namespace
   changed = (what, namespace, room) => {};
-  #asks = new Map();
-  #count = 0;
-  #work = Promise.resolve();
+  #asks = new Map(); // what was asked, and who waits, by token
+  #ended = []; // tokens whose late replies are no asks
+  #isMixed;
 
   /**
    * `handlers` has functions by namespace and event; each is given this object and the message,
    * and returns the reply's body or undefined to send nothing, or a promise of either. Those for
-   * connect, disconnect, join and leave may refuse with ReplyError. A body is a string, or a
-   * Buffer in a binary message.
+   * connect, disconnect, join and leave return nothing, and may refuse with ReplyError. Where the
+   * empty namespace has one for NATIVE, what is no frame is a native message. A body is a string,
+   * or a Buffer in a binary message.
    */
   constructor(socket, handlers, isClient) {
     this.socket = socket;
     this.handlers = handlers;
     this.isClient = isClient;
+    this.#isMixed = Boolean(handlers[""]?.[NATIVE]);
   }
 
-  /** Take a payload from the connection; one that is no frame is dropped. */
+  /** Take a payload; a handler that waits for something holds up none that comes behind it. */
   receive(octets, isBinary) {
-    const message = read(octets, isBinary);
-    if (!message) return;
-    const answered = this.#asks.get(message.wait);
-    if (answered) {
-      this.#asks.delete(message.wait);
-      answered.resolve(message);
-    } else {
-      this.#work = this.#work.then(() => this.#answer(message));
-    }
+    const message = this.#read(octets, isBinary);
+    if (!message || this.#ended.includes(message.wait)) return;
+    const ask = this.#asks.get(message.wait);
+    if (ask) this.#replied(ask, message);
+    else this.#answer(message);
   }
 
   /** Tell that the connection is gone. */
   end() {
-    for (const { reject } of this.#asks.values()) reject(new ReplyError("the connection is closed"));
-    this.#asks.clear();
+    for (const namespace of [...this.rooms.keys()]) this.#change([DISCONNECT, namespace, ""]);
+    this.#drop(() => true, "the connection is closed");
   }
 
   // What this end does.
 
   emit(namespace, event, body, room = "") {
-    if (!this.rooms.has(namespace)) throw new ReplyError("bad namespace");
-    this.#write({ wait: "", namespace, room, event, body });
+    this.#say("", namespace, room, event, body);
+  }
+
+  /** Send a native message. */
+  native(body) {
+    if (!this.#isMixed || !this.rooms.has("")) throw new ReplyError("bad namespace");
+    const octets = Buffer.from(body);
+    if (!octets.length) return;
+    if (read(octets, true)) throw new ReplyError("this would be taken for a frame");
+    this.socket.send(octets, Buffer.isBuffer(body));
   }
 
   /** Send an event, and give the reply. */
   async ask(namespace, event, body = "", room = "") {
-    if (!this.rooms.has(namespace) && event !== CONNECT) throw new ReplyError("bad namespace");
-    this.#count += 1;
-    const wait = `${this.isClient ? "$" : ""}${this.#count}`;
-    const reply = await new Promise((resolve, reject) => {
-      this.#write({ wait, namespace, room, event, body });
-      this.#asks.set(wait, { resolve, reject });
+    if (this.#asks.size === ASKS) throw new ReplyError("too many asks wait for a reply");
+    const token = (this.isClient ? "$" : "") + randomBytes(16).toString("hex");
+    this.#say(token, namespace, room, event, body);
+    return new Promise((resolve, reject) => {
+      this.#asks.set(token, { asked: [event, namespace, room], resolve, reject });
     });
-    if (reply.isError) throw new ReplyError(String(reply.body));
-    return reply;
   }
 
   /** Ask to connect or disconnect a namespace, or to join or leave a room. */
   async change(event, namespace, room = "") {
     await this.ask(namespace, event, "", room);
-    this.#change(event, namespace, room);
+  }
+
+  #say(wait, namespace, room, event, body) {
+    const rooms = this.rooms.get(namespace);
+    if (NO_EVENTS.includes(event)) throw new ReplyError("bad event");
+    if (!rooms && event !== CONNECT) throw new ReplyError("bad namespace");
+    if (room && !own(CHANGES, event) && !rooms.has(room)) throw new ReplyError("bad room");
+    this.#write({ wait, namespace, room, event, body });
   }
 
   #write(message) {
@@ -93,61 +109,136 @@ export class Peer {
 
   // What the other end does.
 
-  async #answer(message) {
-    let [body, isError] = [undefined, false];
-    try {
-      body = await this.#handle(message);
-    } catch (error) {
-      if (!(error instanceof ReplyError || error instanceof Refused)) console.error(error);
-      [body, isError] = [error.message, true];
+  #read(octets, isBinary) {
+    if (!octets.length) return null;
+    const message = read(octets, isBinary);
+    if (!message && this.#isMixed) {
+      const body = isBinary ? octets : octets.toString();
+      return { wait: "", namespace: "", room: "", event: NATIVE, body };
     }
-    if (body === undefined) return;
-    if (Buffer.isBuffer(message.body)) body = Buffer.from(body);
-    this.#write({ ...message, isError, body });
+    // What a client puts in second place there is for the server alone.
+    if (message && !this.isClient) message.wait = message.wait.replace(/^([\0-\x7f])!(?=.)/s, "$1");
+    return message;
   }
 
-  async #handle(message) {
-    const { namespace, event, room } = message;
-    const isConnected = this.rooms.has(namespace);
-    const handlers = own(this.handlers, namespace);
-    if (own(CHANGES, event)) {
-      if (!message.wait || message.isNoOp) return;
-      if (event === CONNECT && !handlers) throw new ReplyError("bad namespace");
-      if ((event === JOIN || event === LEAVE) && !isConnected) throw new ReplyError("bad namespace");
-      if (this.#wouldChange(event, namespace, room)) {
-        await handlers[event]?.(this, message);
-        this.#change(event, namespace, room);
+  #replied({ asked, resolve, reject }, message) {
+    const { wait, namespace, room, event, body, isError } = message;
+    this.#forget(wait);
+    if (isError) return reject(new ReplyError(String(body)));
+    if (own(CHANGES, asked[0])) {
+      if (namespace || room || event || body.length) {
+        return reject(new ReplyError("this is no answer to a change"));
       }
-      this.socket.send(Buffer.from(`${message.wait};;;;;;`), false);
-    } else if (isConnected) {
-      return (own(handlers, event) ?? handlers[ANY_EVENT])?.(this, message);
-    } else if (message.wait) {
-      throw new ReplyError("bad namespace");
+      if (this.#wouldChange(asked)) this.#change(asked);
+    }
+    resolve(message);
+  }
+
+  #answer(message) {
+    const rooms = this.rooms.get(message.namespace);
+    const done = (body) => this.#reply(message, rooms, body, false);
+    const failed = (error) => {
+      if (!(error instanceof ReplyError || error instanceof Refused)) console.error(error);
+      this.#reply(message, rooms, error.message || "no text was given", true);
+    };
+    try {
+      const body = this.#handle(message, rooms);
+      if (body instanceof Promise) body.then(done).catch(failed);
+      else done(body);
+    } catch (error) {
+      failed(error);
     }
   }
 
-  #wouldChange(event, namespace, room) {
+  #reply(message, rooms, body, isError) {
+    const { wait, namespace, room, event } = message;
+    // Nothing is to be said, or the namespace was disconnected meanwhile.
+    if (body === undefined || (rooms && this.rooms.get(namespace) !== rooms)) return;
+    if (event === NATIVE && this.#isMixed) {
+      if (!isError) this.native(body);
+    } else if (wait || !room || rooms.has(room)) {
+      // else it was left meanwhile
+      if (Buffer.isBuffer(message.body)) body = Buffer.from(body);
+      this.#write({ ...message, isError, body });
+    }
+  }
+
+  #handle(message, rooms) {
+    const { wait, namespace, event, room, isError, isNoOp } = message;
+    const mayAnswer = wait && !isError;
+    if (own(CHANGES, event)) {
+      if (!mayAnswer || isNoOp) return;
+      this.#agree(message, [event, namespace, room]);
+      this.socket.send(Buffer.from(`${wait};;;;;;`), false);
+    } else if (!rooms) {
+      if (mayAnswer) throw new ReplyError("bad namespace");
+    } else if (!NO_EVENTS.includes(event) && (!room || rooms.has(room))) {
+      const handlers = this.handlers[namespace];
+      const isNative = event === NATIVE && this.#isMixed;
+      const handler = own(handlers, event) ?? (isNative ? undefined : handlers[ANY_EVENT]);
+      return handler?.(this, message);
+    }
+  }
+
+  #agree(message, asked) {
+    const [event, namespace, room] = asked;
+    const isKnown = event === CONNECT ? own(this.handlers, namespace) : this.rooms.has(namespace);
+    if (!isKnown && event !== DISCONNECT) throw new ReplyError("bad namespace");
+    if (event === JOIN && !room) throw new ReplyError("bad room");
+    if (!this.#wouldChange(asked)) return;
+    if (event === JOIN && this.rooms.get(namespace).size === ROOMS) {
+      throw new ReplyError("too many rooms");
+    }
+    this.handlers[namespace][event]?.(this, message);
+    this.#drop((other) => other.every((part, index) => part === asked[index])); // both asked for it
+    this.#change(asked);
+  }
+
+  #wouldChange([event, namespace, room]) {
     if (event === CONNECT || event === DISCONNECT) {
       return this.rooms.has(namespace) !== (event === CONNECT);
     }
     return this.rooms.get(namespace).has(room) !== (event === JOIN);
   }
 
-  #change(event, namespace, room) {
-    if (event === CONNECT && !this.rooms.has(namespace)) this.rooms.set(namespace, new Set());
-    if (event === DISCONNECT) this.rooms.delete(namespace);
-    if (event === JOIN) this.rooms.get(namespace)?.add(room);
-    if (event === LEAVE) this.rooms.get(namespace)?.delete(room);
+  #change([event, namespace, room]) {
+    if (event === CONNECT) this.rooms.set(namespace, new Set());
+    if (event === JOIN) this.rooms.get(namespace).add(room);
+    if (event === LEAVE) this.rooms.get(namespace).delete(room);
+    if (event === DISCONNECT) {
+      this.rooms.delete(namespace);
+      const isEnded = ([what, where]) =>
+        where === namespace && what !== CONNECT && what !== DISCONNECT;
+      this.#drop(isEnded, "the namespace is disconnected");
+    }
     this.changed(CHANGES[event], namespace, room);
+  }
+
+  /** End asks: with an error, or as done. */
+  #drop(isMeant, error) {
+    for (const [token, { asked, resolve, reject }] of this.#asks) {
+      if (!isMeant(asked)) continue;
+      this.#forget(token);
+      if (error) reject(new ReplyError(error));
+      else resolve();
+    }
+  }
+
+  #forget(token) {
+    this.#asks.delete(token);
+    this.#ended.push(token);
+    if (this.#ended.length > ASKS) this.#ended.shift();
   }
 }
 
 /** Read a payload; names and texts are strings from here on. */
 function read(octets, isBinary) {
   try {
-    const { wait, namespace, room, event, is_error, is_no_op, body } = decode(octets, isBinary);
-    const names = { wait, namespace, room, event };
-    for (const name in names) names[name] = names[name].toString();
+    const { is_error, is_no_op, body, ...names } = decode(octets, isBinary);
+    for (const name in names) {
+      if (!isUtf8(names[name])) return null;
+      names[name] = names[name].toString();
+    }
     const flags = { isError: is_error, isNoOp: is_no_op };
     return { ...names, ...flags, body: isBinary ? body : body.toString() };
   } catch (error) {

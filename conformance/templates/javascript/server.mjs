@@ -2,12 +2,12 @@
 //
 // Run it with `node server.mjs`; `neffos-wire server URL` judges it. The handlers are the tables
 // of spec/docs/application.md, and stay; the server below them runs on the files beside this one,
-// and yours goes in its place. The mixed and the native-only endpoint and headers in the URL are
-// left out.
+// and yours goes in its place.
 
 import { randomUUID } from "node:crypto";
 
-import { ANY_EVENT, CONNECT, DISCONNECT, JOIN, LEAVE, Peer, ReplyError, own } from "./peer.mjs";
+import { ANY_EVENT, CONNECT, DISCONNECT, JOIN, LEAVE, NATIVE } from "./peer.mjs";
+import { own, Peer, ReplyError } from "./peer.mjs";
 import { serve } from "./websocket.mjs";
 
 // ---- The application ----
@@ -47,7 +47,8 @@ async function askMe(peer, { body }) {
   } catch (error) {
     if (!(error instanceof ReplyError)) throw error;
     if (!peer.rooms.has("app")) return;
-    peer.emit("app", "answer-error", Buffer.isBuffer(body) ? Buffer.from(error.message) : error.message);
+    const text = Buffer.isBuffer(body) ? Buffer.from(error.message) : error.message;
+    peer.emit("app", "answer-error", text);
   }
 }
 
@@ -62,11 +63,14 @@ const APPLICATION = {
     [LEAVE]: refuse("room is sticky", "sticky"),
     echo,
     fail: (_, { body }) => {
-      throw new ReplyError(String(body) || "no text was given");
+      throw new ReplyError(String(body));
     },
     silent: () => undefined,
     whoami: (peer) => peer.id,
-    tries: (peer) => peer.headers["x-websocket-reconnect"] ?? "0",
+    tries: (peer) => {
+      const value = peer.headers["x-websocket-reconnect"] ?? "";
+      return /^[0-9]+$/.test(value) ? String(BigInt(value)) : "0";
+    },
     header: (peer, { body }) => own(peer.headers, String(body).toLowerCase()) ?? "",
     push,
     "broadcast-others": (peer, { body }) => broadcast(others(peer), body),
@@ -85,6 +89,7 @@ const APPLICATION = {
   sticky: { [DISCONNECT]: refuse("namespace is sticky") },
   "semi;colon": { "ec;ho": echo },
 };
+const MIXED = { "": { echo, [NATIVE]: echo } };
 
 // ---- The server: put yours in its place ----
 
@@ -92,17 +97,50 @@ const PEERS = new Set();
 const others = (peer) => [...PEERS].filter((each) => each !== peer);
 const ignore = () => {};
 
-function open(socket, { headers }) {
+const SHAKING = 10_000; // milliseconds for a client to begin the handshake
+
+// A query parameter in place of a header; not of those that mean something to others.
+const RESERVED = "(?:connection|cookie|forwarded|host|origin|upgrade)$|sec-|x-forwarded-";
+const NAME = "([-\\w!#$%&'*+.^`|~]+)";
+const URL_HEADER = new RegExp(`^x-websocket-header-(?!${RESERVED})${NAME}$`, "i");
+
+/** Refuse the pages of other sites. */
+function mayOpen({ headers }) {
+  return headers.origin === undefined || headers.origin.split("://")[1] === headers.host;
+}
+
+/** Give the headers of a request, those in its URL too. */
+function headersOf({ headers, url }) {
+  const found = {};
+  for (const [name, value] of new URL(url, "ws://localhost").searchParams) {
+    const header = URL_HEADER.exec(name)?.[1].toLowerCase();
+    if (header && !/[\0\r\n]/.test(value)) found[header] = value;
+  }
+  return { ...found, ...headers };
+}
+
+function open(socket, request) {
+  const path = request.url.split("?")[0];
+  if (path === "/native") {
+    socket.onMessage = (octets, isBinary) => socket.send(octets, isBinary);
+    return;
+  }
+  const late = setTimeout(() => socket.close(1008), SHAKING);
+  socket.onClose = () => clearTimeout(late);
   socket.onMessage = (octets) => {
     if (octets[0] !== 0x4d) return; // M
-    const refusal = headers["x-conformance-refuse"];
-    if (refusal) {
-      socket.send(Buffer.from(`H${refusal}`), false);
-      socket.close();
+    clearTimeout(late);
+    const headers = headersOf(request);
+    const id = headers["x-conformance-id"] || randomUUID();
+    let refusal = headers["x-conformance-refuse"];
+    if ([...PEERS].some((each) => each.id === id)) refusal = "this connection id is in use";
+    if (refusal !== undefined) {
+      socket.send(Buffer.from(`H${refusal || "no text was given"}`), false);
+      socket.close(1008);
       return;
     }
-    const peer = new Peer(socket, APPLICATION, false);
-    peer.id = headers["x-conformance-id"] || randomUUID();
+    const peer = new Peer(socket, path === "/mixed" ? MIXED : APPLICATION, false);
+    peer.id = id;
     peer.headers = headers;
     PEERS.add(peer);
     socket.onMessage = (...payload) => peer.receive(...payload);
@@ -116,7 +154,7 @@ function open(socket, { headers }) {
   };
 }
 
-const server = serve(open);
+const server = serve(open, mayOpen);
 server.listen(0, "127.0.0.1", () => {
   const ready = {
     ready: true,

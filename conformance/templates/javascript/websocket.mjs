@@ -1,14 +1,26 @@
 // Both ends of a WebSocket on nothing but Node, as small as they can be. They stand in for your
-// library: they keep neither limits nor deadlines, so that nothing but a test should use them.
+// library, and nothing but a test should use them.
 
+import { isUtf8 } from "node:buffer";
 import { createHash, randomBytes } from "node:crypto";
-import { createServer, request } from "node:http";
+import { createServer, request, STATUS_CODES } from "node:http";
 
 const [CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG] = [0, 1, 2, 8, 9, 10];
+const LARGEST = 1 << 20; // octets of a message
+const UNSENT = 16 << 20; // octets that are kept for an end that does not read
+const GOODBYE = 5000; // milliseconds for the other end to hang up once this one has closed
 
 function acceptOf(key) {
   const octets = `${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`;
   return createHash("sha1").update(octets).digest("base64");
+}
+
+/** What the other end sent is no WebSocket; the connection ends with a close code. */
+class Broken extends Error {
+  constructor(code) {
+    super(`broken with ${code}`);
+    this.code = code;
+  }
 }
 
 export class Socket {
@@ -17,7 +29,9 @@ export class Socket {
   #stream;
   #isClient;
   #unread = Buffer.alloc(0);
-  #parts = [];
+  #parts = []; // of a message that has not ended
+  #size = 0; // theirs
+  #isWithin = false; // such a message
   #isBinary = false;
   #isClosing = false;
 
@@ -26,6 +40,7 @@ export class Socket {
     this.#isClient = isClient;
     stream.setNoDelay(true);
     stream.on("error", () => {}); // "close" follows
+    stream.on("end", () => stream.end()); // an HTTP server would leave its half open
     stream.on("close", () => this.onClose());
     // Once whoever was given this socket has said who listens.
     setImmediate(() => {
@@ -35,14 +50,24 @@ export class Socket {
   }
 
   send(octets, isBinary) {
-    if (!this.#isClosing) this.#write(isBinary ? BINARY : TEXT, octets);
+    if (this.#isClosing) return;
+    this.#write(isBinary ? BINARY : TEXT, octets);
+    if (this.#stream.writableLength > UNSENT) this.#stream.destroy();
   }
 
-  close() {
+  /** Send a close frame, by default for an ordinary end, and hang up. */
+  close(code = 1000) {
+    const octets = Buffer.alloc(2);
+    octets.writeUInt16BE(code);
+    this.#close(octets);
+  }
+
+  #close(octets) {
     if (this.#isClosing) return;
-    this.#write(CLOSE, Buffer.from([0x03, 0xe8])); // 1000, an ordinary end
+    this.#write(CLOSE, octets);
     this.#isClosing = true;
     this.#stream.end();
+    setTimeout(() => this.#stream.destroy(), GOODBYE).unref();
   }
 
   #write(opcode, octets) {
@@ -59,19 +84,30 @@ export class Socket {
   }
 
   #read(data) {
+    if (this.#isClosing) return;
     this.#unread = this.#unread.length ? Buffer.concat([this.#unread, data]) : data;
-    for (let frame; (frame = this.#frame()); ) {
-      const { isFinal, opcode, octets } = frame;
-      if (opcode === PING) this.#write(PONG, octets);
-      else if (opcode === CLOSE) this.close();
-      else if (opcode !== PONG) {
-        if (opcode !== CONTINUATION) this.#isBinary = opcode === BINARY;
-        this.#parts.push(octets);
-        if (!isFinal) continue;
-        const message = Buffer.concat(this.#parts);
-        this.#parts = [];
-        this.onMessage(message, this.#isBinary);
-      }
+    try {
+      for (let frame; !this.#isClosing && (frame = this.#frame()); ) this.#take(frame);
+    } catch (error) {
+      if (!(error instanceof Broken)) throw error;
+      this.close(error.code);
+    }
+  }
+
+  #take({ isFinal, opcode, octets }) {
+    if (opcode === PING) this.#write(PONG, octets);
+    else if (opcode === CLOSE) this.#close(octets.subarray(0, 2)); // its code, if it has one
+    else if (opcode !== PONG) {
+      if ((opcode === CONTINUATION) !== this.#isWithin) throw new Broken(1002);
+      if (opcode !== CONTINUATION) this.#isBinary = opcode === BINARY;
+      this.#parts.push(octets);
+      this.#size += octets.length;
+      this.#isWithin = !isFinal;
+      if (!isFinal) return;
+      const message = Buffer.concat(this.#parts);
+      [this.#parts, this.#size] = [[], 0];
+      if (!this.#isBinary && !isUtf8(message)) throw new Broken(1007);
+      this.onMessage(message, this.#isBinary);
     }
   }
 
@@ -80,18 +116,22 @@ export class Socket {
     const unread = this.#unread;
     if (unread.length < 2) return null;
     let [size, start] = [unread[1] & 0x7f, 2];
+    const [isFinal, opcode, isMasked] = [unread[0] >= 0x80, unread[0] & 0x0f, unread[1] >= 0x80];
+    const isControl = opcode >= CLOSE;
+    if (unread[0] & 0x70 || isMasked === this.#isClient) throw new Broken(1002);
+    if (opcode > PONG || (opcode > BINARY && !isControl)) throw new Broken(1002);
+    if (isControl && (!isFinal || size > 125)) throw new Broken(1002);
     const more = { 126: 2, 127: 8 }[size] ?? 0;
-    const isMasked = unread[1] & 0x80;
     if (unread.length < start + more + (isMasked ? 4 : 0)) return null;
     if (more === 2) size = unread.readUInt16BE(2);
     if (more === 8) size = Number(unread.readBigUInt64BE(2));
+    if (!isControl && this.#size + size > LARGEST) throw new Broken(1009);
     start += more;
     const mask = isMasked ? unread.subarray(start, (start += 4)) : null;
     if (unread.length < start + size) return null;
     const octets = unread.subarray(start, start + size);
     this.#unread = unread.subarray(start + size);
-    const plain = mask ? masked(octets, mask) : octets;
-    return { isFinal: Boolean(unread[0] & 0x80), opcode: unread[0] & 0x0f, octets: plain };
+    return { isFinal, opcode, octets: mask ? masked(octets, mask) : octets };
   }
 }
 
@@ -101,10 +141,34 @@ function masked(octets, mask) {
   return result;
 }
 
-/** Give an HTTP server that calls with the socket and the request of each WebSocket. */
-export function serve(onSocket) {
-  const server = createServer((_, response) => response.writeHead(426).end());
+/** Give the status for a request that opens no WebSocket, and undefined for one that may. */
+function statusOf({ method, headers }) {
+  if (method === "HEAD") return 200;
+  if (method !== "GET") return 405;
+  const key = headers["sec-websocket-key"] ?? "";
+  if (headers.upgrade?.toLowerCase() !== "websocket") return 426;
+  if (headers["sec-websocket-version"] !== "13") return 426;
+  if (!/^[A-Za-z0-9+/]{22}==$/.test(key)) return 400;
+}
+
+/**
+ * Give an HTTP server that calls with the socket and the request of each WebSocket. `mayOpen` is
+ * asked before, with the request.
+ */
+export function serve(onSocket, mayOpen) {
+  const rules = ["Allow: GET, HEAD", "Sec-WebSocket-Version: 13", "Content-Length: 0"];
+  const server = createServer((asked, response) => {
+    const headers = rules.flatMap((rule) => rule.split(": "));
+    response.writeHead(statusOf(asked) ?? 426, headers).end();
+  });
   server.on("upgrade", (upgrade, stream, head) => {
+    stream.on("error", () => {});
+    const status = statusOf(upgrade) ?? (mayOpen(upgrade) ? undefined : 403);
+    if (status) {
+      const lines = [`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, "Connection: close", ...rules];
+      stream.end(`${lines.join("\r\n")}\r\n\r\n`);
+      return;
+    }
     const lines = [
       "HTTP/1.1 101 Switching Protocols",
       "Upgrade: websocket",
