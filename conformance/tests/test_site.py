@@ -103,7 +103,7 @@ def test_the_page_of_a_requirement_is_whole(id_):
 def test_the_index_has_every_requirement():
     linked = re.findall(r"^\| \[(\S+)\]\(/requirements/", blocks.index(), re.MULTILINE)
     assert linked == [*requirements()]
-    assert blocks.FAMILIES.keys() == set(references.FAMILIES)
+    assert text.FAMILIES.keys() == set(references.FAMILIES)
 
 
 def test_every_vector_is_told_of():

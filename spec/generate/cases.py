@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Final
 
-from generate.text import count, verbatim
+from generate.text import FAMILIES, count, verbatim
 from neffos_conformance.suite import lines
 from neffos_conformance.suite.case import ROLES, Case, Role
 from neffos_conformance.suite.case import cases_of as cases_for
@@ -60,7 +60,7 @@ def section(requirement: Requirement) -> list[str]:
     for role in ROLES:
         own = [each for each in found if each.role == role]
         if own:
-            lines_ = [f"| for a {role} | a correct peer |", "| --- | --- |"]
+            lines_ = [f"| for a {role} | what it shows |", "| --- | --- |"]
             lines_ += [f"| {each.id} | {verbatim(each.title)} |" for each in own]
             parts.append("\n".join(lines_))
             command = f"neffos-wire {_COMMANDS[role]} --case {requirement.id}"
@@ -76,7 +76,7 @@ def all_cases(role: Role) -> str:
         families.setdefault(case.family, []).append(case)
     parts = [f"There are {count(len(cases_for(role)), 'case')} for a {role}."]
     for family, own in families.items():
-        title = "Whole visits" if family == "ALL" else family
+        title = FAMILIES.get(family, "Whole visits")
         parts.append(f"## {title} {{#{family.lower()}}}")
         for case in own:
             parts += _whole(case)

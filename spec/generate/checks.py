@@ -88,7 +88,7 @@ def _faults(tree: html.HtmlElement, ids: Counter[str]) -> Iterator[str]:
             yield "a style fetches from elsewhere"
     for article in tree.iter("article"):
         if _LEFT.search(article.text_content()):  # else there is no need to look closer
-            for element in article.iter("pre", "code"):
+            for element in [*article.iter("pre", "code")]:
                 element.clear(keep_tail=True)
             for found in _LEFT.findall(article.text_content()):
                 yield f"left as it was: {found}"

@@ -15,7 +15,7 @@ from generate import vectors
 from generate.cases import cases_of, section
 from generate.machines import rows_of
 from generate.recordings import chosen, figure, recordings, showing
-from generate.text import cell, code, count, listed, one_line, sentence
+from generate.text import FAMILIES, cell, code, count, listed, one_line, sentence
 from neffos_protocol import registry
 from neffos_protocol.catalogue import (
     NOT_TESTABLE,
@@ -39,20 +39,6 @@ STATUSES: Final = {
     Status.GO_TODAY: "habit of the Go server",
 }
 """The statuses in the words of the pages."""
-
-FAMILIES: Final = {
-    "FR": "The frame",
-    "HS": "The handshake",
-    "AR": "Asks and replies",
-    "NS": "Namespaces",
-    "RM": "Rooms",
-    "EV": "Events",
-    "NM": "Native messages",
-    "TR": "Transport, closing, reconnection",
-    "SX": "Between servers",
-    "SEC": "Security and limits",
-}
-"""What the letters of an id stand for."""
 
 _WHERE: Final = {
     "wire-server": "a server, over the wire",

@@ -14,6 +14,20 @@ _LEVELS: Final = re.compile(
 )
 """The words of RFC 2119 that a sentence of the catalogue may hold, ``MUST NOT`` before ``MUST``."""
 
+FAMILIES: Final = {
+    "FR": "The frame",
+    "HS": "The handshake",
+    "AR": "Asks and replies",
+    "NS": "Namespaces",
+    "RM": "Rooms",
+    "EV": "Events",
+    "NM": "Native messages",
+    "TR": "Transport, closing, reconnection",
+    "SX": "Between servers",
+    "SEC": "Security and limits",
+}
+"""What the letters of an id stand for."""
+
 SHOWN: Final = 72
 """Cells of a payload in a table: what a desktop shows on one line."""
 
