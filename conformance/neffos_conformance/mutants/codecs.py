@@ -104,9 +104,11 @@ def octets(value: Any) -> bytes:
 def body_cut(right: Answer) -> Answer:
     """Takes a text body to end at the next semicolon."""
 
-    def change(_: Values, message: Values) -> Values:
+    def change(request: Values, message: Values) -> Values:
         body = message["body"]
-        return {**message, "body": body.partition(";")[0] if isinstance(body, str) else body}
+        is_plain = isinstance(body, str) and not message["is_error"] and "limits" not in request
+        cut = is_plain and message["event"]
+        return {**message, "body": body.partition(";")[0] if cut else body}
 
     return reading(change)(right)
 
@@ -169,12 +171,12 @@ def fields_not_escaped(right: Answer) -> Answer:
 
 @codec("SEC-15")
 def unescaped_too_late(right: Answer) -> Answer:
-    """Gives a namespace out as it stands in the frame, where it holds one escape alone."""
+    """Gives a namespace out as it stands in the frame, where it is an escape alone."""
 
     def change(request: Values, message: Values) -> Values:
-        is_alone = octets(request["payload"]).count(ESCAPE.encode()) == 1
+        is_alone = octets(request["payload"]).endswith(f"{ESCAPE};;e;0;0;".encode())
         name = message["namespace"]
-        if is_alone and isinstance(name, str):
+        if is_alone and name == ";" and "limits" not in request:
             message["namespace"] = name.replace(";", ESCAPE)
         return message
 
@@ -186,7 +188,7 @@ def writes_what_reads_back_changed(right: Answer) -> Answer:
     """Writes a name that a receiver would read back changed."""
 
     def change(op: str, _: Values, given: Values) -> Values | None:
-        is_that = op in ("encode", "reply") and given.get("reject") == "escape"
+        is_that = op in ("encode", "reply") and given.get("reject") == "escape-literal"
         return {"payload": ";changed;;e;0;0;"} if is_that else None
 
     return instead(change)(right)
@@ -208,7 +210,7 @@ def separator_in_wait(right: Answer) -> Answer:
 def flags_in_words(right: Answer) -> Answer:
     """Writes a set no-op flag as t."""
     return writing("encode", "reply")(
-        lambda _, p: p.replace(";1;", ";t;") if isinstance(p, str) else p
+        lambda _, p: p.replace(";1;", ";t;") if isinstance(p, str) and ";1;1;" in p else p
     )(right)
 
 
@@ -229,9 +231,12 @@ def any_flag_is_true(right: Answer) -> Answer:
 @codec("FR-8")
 def error_needs_a_text(right: Answer) -> Answer:
     """Reads an error without a text as none, as the Go peer does."""
-    return reading(lambda _, m: {**m, "is_error": m["is_error"] and octets(m["body"]) != b""})(
-        right
-    )
+
+    def change(_: Values, message: Values) -> Values:
+        is_without = message["event"] and octets(message["body"]) == b""
+        return {**message, "is_error": message["is_error"] and not is_without}
+
+    return reading(change)(right)
 
 
 @codec("FR-9")
@@ -247,11 +252,14 @@ def empty_error_written(right: Answer) -> Answer:
 
 @codec("FR-10")
 def body_trimmed(right: Answer) -> Answer:
-    """Cuts white space off the ends of a body."""
+    """Cuts spaces and line ends off a body."""
 
-    def change(_: Values, message: Values) -> Values:
+    def change(request: Values, message: Values) -> Values:
         body = message["body"]
-        return {**message, "body": body.strip() if isinstance(body, str) else body}
+        is_plain = isinstance(body, str) and body.isascii() and not message["is_error"]
+        if is_plain and "native" not in request:
+            message["body"] = body.strip(" \r\n\t")
+        return message
 
     return reading(change)(right)
 
@@ -264,7 +272,7 @@ def text_for_binary(right: Answer) -> Answer:
         content = content_of(payload)
         return payload if isinstance(content, str) else content.decode("utf-8", "replace")
 
-    return writing("encode", "reply")(change)(right)
+    return writing("reply")(change)(right)
 
 
 @codec("FR-12")
@@ -283,9 +291,12 @@ def latin_letters(right: Answer) -> Answer:
 @codec("FR-13")
 def long_empty_reply(right: Answer) -> Answer:
     """Writes the flags of an empty reply."""
-    return writing("encode", "reply")(
-        lambda _, p: f"{p[:-3]}0;0;" if isinstance(p, str) and p.endswith(";;;;;;") else p
-    )(right)
+
+    def change(request: Values, payload: Any) -> Any:
+        is_empty = isinstance(payload, str) and payload.endswith(";;;;;;")
+        return f"{payload[:-3]}0;0;" if is_empty and "native" not in request else payload
+
+    return writing("encode", "reply")(change)(right)
 
 
 @codec("FR-14")
@@ -306,7 +317,8 @@ def octets_read_otherwise(right: Answer) -> Answer:
     def change(op: str, request: Values, given: Values) -> Values | None:
         payload = request.get("payload")
         is_that = op == "decode" and isinstance(payload, dict) and "message" in given
-        is_long = is_that and len(octets(payload)) > LONG
+        head = b";".join(octets(payload).split(b";")[:6]) if is_that and payload else b""
+        is_long = len(head) > LONG and head.isascii() and "limits" not in request
         return {"reject": True} if is_long else None
 
     return instead(change)(right)
@@ -326,6 +338,17 @@ def other_request(right: Answer) -> Answer:
         return "m" if "request" in request["handshake"] else payload
 
     return writing("encode-handshake")(change)(right)
+
+
+@codec("HS-1")
+def request_unknown(right: Answer) -> Answer:
+    """Does not know the request for what it is."""
+
+    def change(op: str, request: Values, _: Values) -> Values | None:
+        is_that = op == "decode-handshake" and request["payload"] == "M"
+        return {"reject": True} if is_that else None
+
+    return instead(change)(right)
 
 
 @codec("HS-2")
@@ -353,9 +376,10 @@ def id_trimmed(right: Answer) -> Answer:
 def refusal_taken_for_acceptance(right: Answer) -> Answer:
     """Reads a refusal as an acceptance."""
 
-    def change(op: str, _: Values, given: Values) -> Values | None:
+    def change(op: str, request: Values, given: Values) -> Values | None:
         text = given.get("handshake", {}).get("refuse") if op == "decode-handshake" else None
-        return None if text is None else {"handshake": {"accept": text}}
+        is_text = isinstance(request["payload"], str) if op == "decode-handshake" else False
+        return {"handshake": {"accept": text}} if text is not None and is_text else None
 
     return instead(change)(right)
 
@@ -461,12 +485,15 @@ def reply_in_the_kind_of_its_body(right: Answer) -> Answer:
 # -------------------------------------------------------------------- tokens
 
 
-def token_of(kind: str, other: str) -> Distort:
-    """Take a wait field of one kind for one of another."""
+def token_of(kind: str, other: str, *begins: str) -> Distort:
+    """Take a wait field of one kind, or of those that begin so, for one of another."""
 
-    def change(op: str, _: Values, given: Values) -> Values | None:
+    def change(op: str, request: Values, given: Values) -> Values | None:
         parsed = given.get("parsed", {}) if op == "parse-wait" else {}
         is_that = parsed.get("kind") == kind and not parsed.get("from_exchange")
+        if begins:
+            wait = str(request["wait"])
+            is_that = is_that and wait.startswith(begins) and "!" not in wait
         return {"parsed": {**parsed, "kind": other}} if is_that else None
 
     return instead(change)
@@ -480,8 +507,8 @@ def clients_ask_taken_for_a_servers(right: Answer) -> Answer:
 
 @codec("AR-3")
 def servers_ask_taken_for_a_clients(right: Answer) -> Answer:
-    """Takes a server's token for a client's."""
-    return token_of("server-ask", "client-ask")(right)
+    """Takes a server's token of digits for a client's."""
+    return token_of("server-ask", "client-ask", "1")(right)
 
 
 @codec("AR-4")
@@ -493,7 +520,7 @@ def confirmation_taken_for_an_ask(right: Answer) -> Answer:
 @codec("SX-1")
 def sender_taken_for_a_token(right: Answer) -> Answer:
     """Takes an explicit sender for a token."""
-    return token_of("sender", "server-ask")(right)
+    return token_of("explicit-sender", "server-ask")(right)
 
 
 @codec("SX-2")
@@ -540,8 +567,7 @@ def native_that_is_a_frame(right: Answer) -> Answer:
     """Writes a native message that reads as a frame."""
 
     def change(op: str, request: Values, given: Values) -> Values | None:
-        is_native = op == "encode" and "native_payload" in request and "reject" in given
-        is_that = is_native and request.get("native") == "fallback"
+        is_that = op == "encode" and given.get("reject") == "native-looks-like-frame"
         return {"payload": request["native_payload"]} if is_that else None
 
     return instead(change)(right)
@@ -564,5 +590,75 @@ def limits_ignored(right: Answer) -> Answer:
         if not is_over:
             return None
         return right(op, {name: each for name, each in request.items() if name != "limits"})
+
+    return instead(change)(right)
+
+
+# ------------------------------------------------------------- codecs that are wrong at large
+
+
+@codec("FR-2")
+def never_refuses(right: Answer) -> Answer:
+    """Reads everything as some frame, and writes whatever it is given."""
+
+    def change(op: str, _: Values, given: Values) -> Values | None:
+        if "reject" not in given:
+            return None
+        return (
+            {"payload": "?"}
+            if op in ("encode", "reply", "encode-handshake")
+            else {"message": NOTHING_READ}
+        )
+
+    return instead(change)(right)
+
+
+NOTHING_READ: Final[Values] = {
+    "wait": "",
+    "namespace": "",
+    "room": "",
+    "event": "",
+    "is_error": False,
+    "is_no_op": False,
+    "body": "",
+}
+"""A frame of empty fields, as it stands in an answer."""
+
+
+@codec("FR-10")
+def line_end_added(right: Answer) -> Answer:
+    """Puts a line end behind whatever it reads and writes."""
+
+    def change(_: str, __: Values, given: Values) -> Values | None:
+        match given:
+            case {"payload": payload}:
+                return {"payload": longer(payload)}
+            case {"message": {"body": body} as message}:
+                return {"message": {**message, "body": longer(body)}}
+            case {"native": payload}:
+                return {"native": longer(payload)}
+            case {"handshake": {"accept": text}}:
+                return {"handshake": {"accept": longer(text)}}
+            case {"handshake": {"refuse": text}}:
+                return {"handshake": {"refuse": longer(text)}}
+            case {"parsed": {"token": token, "sender": sender} as parsed}:
+                return {"parsed": {**parsed, "token": longer(token), "sender": longer(sender)}}
+        return None
+
+    return instead(change)(right)
+
+
+def longer(value: Any) -> Any:
+    """Give a value with a line end behind it."""
+    content = content_of(value)
+    return value_of(content + "\n" if isinstance(content, str) else content + b"\n")
+
+
+@codec("HS-7")
+def takes_anything_for_a_request(right: Answer) -> Answer:
+    """Takes whatever comes first for a request to be let in."""
+
+    def change(op: str, _: Values, __: Values) -> Values | None:
+        return {"handshake": {"request": {}}} if op == "decode-handshake" else None
 
     return instead(change)(right)
