@@ -59,6 +59,8 @@ def beyond(row: Transition) -> str:
         return "it takes a time limit of the server"
     if row.state == "deciding" and row.input not in ("let-in", "turn-away"):
         return "the application decides on a connection at once"
+    if row.machine == "handshake" and row.state == "closed" and row.input != "gone":
+        return "what is sent behind a refusal may cost the refusal, where TCP is reset"
     if row.state.startswith("judging") and row.input not in ("allow", "deny"):
         return "the application decides on a change at once"
     if row.machine == "handshake" and row.state != "open" and row.input == "close":

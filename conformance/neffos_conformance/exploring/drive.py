@@ -10,6 +10,7 @@ import asyncio
 import copy
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,7 +18,15 @@ from neffos_codec import DecodeError, Message, Native, decode, encode
 from neffos_conformance.connection import Closed, Connection, DialError
 from neffos_conformance.exploring.actions import Action, Do, Program
 from neffos_conformance.exploring.coverage import Transition
-from neffos_conformance.exploring.model import MIXED, NATIVE, TURNED_AWAY, End, Expected, Model
+from neffos_conformance.exploring.model import (
+    MIXED,
+    NATIVE,
+    NEWS,
+    TURNED_AWAY,
+    End,
+    Expected,
+    Model,
+)
 from neffos_conformance.exploring.script import Script
 from neffos_conformance.recordings.relay import below
 from neffos_conformance.recordings.transcript import Opened
@@ -72,13 +81,16 @@ class Known:
     Attributes:
         borne: faults that change no state, and are passed over.
         shapes: what actions were like that led to the others; they are left out.
+        kinds: all of them, by requirement and kind.
     """
 
     borne: set[tuple[str, str]] = field(default_factory=set)
     shapes: set[str] = field(default_factory=set)
+    kinds: set[tuple[str, str]] = field(default_factory=set)
 
     def add(self, fault: Fault) -> None:
         """Remember a fault."""
+        self.kinds.add(fault.key)
         if fault.kind in BORNE:
             self.borne.add(fault.key)
         elif fault.shape:
@@ -137,6 +149,7 @@ async def play(url: str, program: Program, known: Known, patience: Patience) -> 
         await player.run(program)
     except _FaultFound as found:
         played.fault = found.fault
+        await player.wind_up()
     finally:
         await player.leave()
     played.lines = player.script.lines
@@ -157,6 +170,7 @@ class _Player:
         self._monitors: dict[int, Monitor] = {}
         self._last: dict[int, int] = {}
         self._spoken: dict[int, None] = {}
+        self._barriers: set[int] = set()
         self._heard_count = 0
         self._broadcasts = False
 
@@ -187,6 +201,17 @@ class _Player:
             if not action.is_followed or action.do is Do.OPEN:
                 await self._sync()
         await self._sync()
+
+    async def wind_up(self) -> None:
+        """See what else comes behind a fault, and end all, so that a transcript is whole."""
+        for number, connection in self._connections.items():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._patience.grace):
+                    while number in self._barriers and connection.is_open:
+                        await self._see(number)
+            if connection.is_open:
+                self._note(number, Closed(1000), is_ours=True)
+                await connection.say_goodbye()
 
     async def leave(self) -> None:
         """Let go of all connections."""
@@ -290,10 +315,13 @@ class _Player:
         is_native = self.model.peers[number].path == NATIVE
         barrier = f"barrier {self._played.messages}" if is_native else BARRIER
         await self._say(number, barrier)
+        self._barriers.add(number)
         self._spoken.pop(number, None)
         self.script.asked_barrier(number, is_native=is_native)
+        is_known = any(kind == HANGS for _, kind in self._known.kinds)
+        patience = self._patience.doubt + self._patience.grace if is_known else self._patience.case
         try:
-            async with asyncio.timeout(self._patience.case):
+            async with asyncio.timeout(patience):
                 while True:
                     seen = await self._receive(number)
                     if seen == barrier if is_native else answers(seen, BARRIER_TOKENS):
@@ -314,6 +342,8 @@ class _Player:
                 continue
             is_asked = peer.phase == "open" and not peer.ending
             patience = self._patience.grace if is_asked else self._patience.case
+            if isinstance(due, Expected) and due.is_deferred:
+                patience += self._patience.doubt
             try:
                 async with asyncio.timeout(patience):
                     seen = await self._receive(number)
@@ -337,9 +367,15 @@ class _Player:
                 return expected
         return peer.ending or None
 
-    async def _receive(self, number: int) -> Payload | Closed:
+    async def _see(self, number: int) -> Payload | Closed:
         seen = await self._connections[number].receive()
         self._note(number, seen, is_ours=False)
+        if isinstance(seen, Closed) or answers(seen, BARRIER_TOKENS):
+            self._barriers.discard(number)
+        return seen
+
+    async def _receive(self, number: int) -> Payload | Closed:
+        seen = await self._see(number)
         self._heard_count += 1
         if self._heard_count > MAX_HEARD:
             text = f"more than {MAX_HEARD} messages came"
@@ -351,9 +387,11 @@ class _Player:
         if isinstance(seen, Closed):
             self._closed(number, seen)
             return
-        self._judge(number, seen)
         message = _frame(seen) if self.model.peers[number].path != NATIVE else None
         expected = self._matching(number, seen, message)
+        if expected is None:
+            self._check_unasked(number, seen, message)
+        self._judge(number, seen)
         if expected is None:
             self._unexpected(number, seen, message)
             return
@@ -404,6 +442,15 @@ class _Player:
                 elif answer == seen and type(answer) is type(seen):
                     return expected
         return None
+
+    def _check_unasked(self, number: int, seen: Payload, message: Message | None) -> None:
+        """See that a message is not of an action of which nothing (more) was to come."""
+        peer = self.model.peers[number]
+        cause = self._cause(number, message)
+        if cause not in self.model.silences or any(each.number == cause for each in peer.expected):
+            return
+        text = f"nothing (more) was to come of it: {short(seen)}"
+        self._fail(self.model.silences[cause], "unasked", text, cause)
 
     def _unexpected(self, number: int, seen: Payload, message: Message | None) -> None:
         peer = self.model.peers[number]
@@ -495,6 +542,9 @@ class _Player:
         self._fail(expected.requirement, kind, f"{told} did not come", expected.number)
 
     def _fail(self, requirement: str, kind: str, explanation: str, number: int) -> None:
+        if number in self.model.blames:
+            requirement = self.model.blames[number]
+            kind = "a reply that is neither empty nor an error is taken for success"
         shape = self.model.shapes.get(number, "")
         raise _FaultFound(Fault(requirement, kind, explanation, number, shape))
 
@@ -518,7 +568,10 @@ def _is_like(answer: Message, message: Message, *, is_ask: bool) -> bool:
         return same_event and bool(answer.event)
     if answer.wait and message.wait:
         return False
-    return same_event and bool(answer.event) and _tags(answer) == _tags(message)
+    tags = _tags(message)
+    if not tags and answer.event != NEWS:  # a broadcast of somebody else's has none of ours
+        tags = _tags(answer)
+    return same_event and bool(answer.event) and _tags(answer) == tags
 
 
 def _tags(message: Message) -> list[str]:

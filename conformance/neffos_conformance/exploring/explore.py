@@ -114,6 +114,11 @@ class Finding:
         return f"{self.requirement}.{'-'.join(words).lower()}"
 
     @property
+    def is_certain(self) -> bool:
+        """Whether it counts: it was seen again, or the server is gone for good."""
+        return self.is_seen_again or self.kind == GONE
+
+    @property
     def entries(self) -> list[Entry]:
         """What went by, as the lines of a transcript."""
         return [
@@ -180,6 +185,8 @@ class Explored:
         ended: why it ended, in a few words.
         reached: the rows of the state tables that the server was led through.
         findings: what was wrong.
+        doubtful: what was wrong once, and not when it was played again: of no weight, since it may
+            be a matter of timing.
     """
 
     seed: int
@@ -190,6 +197,7 @@ class Explored:
     ended: str = ""
     reached: frozenset[Transition] = frozenset()
     findings: tuple[Finding, ...] = ()
+    doubtful: tuple[Finding, ...] = ()
 
     @property
     def not_reached(self) -> tuple[Transition, ...]:
@@ -264,6 +272,7 @@ async def explore_server(
     features: frozenset[str] | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
     patience: Patience = PATIENCE,
+    enough: int = MAX_FINDINGS,
 ) -> Explored:
     """Explore the server at a URL.
 
@@ -276,6 +285,7 @@ async def explore_server(
         features: the parts of the application that the server has; ``None`` for all.
         progress: told how far it has come.
         patience: how long is waited for what does not come.
+        enough: findings behind which no further are looked for.
 
     Raises:
         DialError: the server cannot be reached at the beginning.
@@ -313,8 +323,8 @@ async def explore_server(
         if fault.kind == GONE or hangs == MAX_HANGS:
             ended = fault.kind
             break
-        if len(run.found) == MAX_FINDINGS:
-            ended = f"there were {MAX_FINDINGS} findings"
+        if len(run.found) >= enough:
+            ended = f"there were {enough} findings"
             break
     return Explored(
         seed,
@@ -324,7 +334,8 @@ async def explore_server(
         time.monotonic() - began,
         ended,
         frozenset(run.reached),
-        tuple(run.found.values()),
+        tuple(each for each in run.found.values() if each.is_certain),
+        tuple(each for each in run.found.values() if not each.is_certain),
     )
 
 
@@ -333,7 +344,9 @@ async def _made_small(
 ) -> tuple[Finding, Fault]:
     """Shrink a program that showed a fault, and see it once more; give what is seen then."""
     done = tuple(action for action in made if action.number in played.done)
-    patience = replace(run.patience, grace=run.patience.grace / HASTE)
+    patience = replace(
+        run.patience, grace=run.patience.grace / HASTE, case=run.patience.case / HASTE
+    )
 
     async def shows(other: Program) -> bool:
         run.progress(is_shrinking=True)

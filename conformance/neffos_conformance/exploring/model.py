@@ -154,6 +154,8 @@ class Model:
         asked: the server's asks by the actions that caused them.
         silences: what says that nothing (more) comes of an action, by its number.
         shapes: what an action was, by its number: equal ones find the same.
+        blames: what the client provoked before an action, by its number, and what it breaks to be
+            taken in by that.
         reached: the rows of the tables that were taken.
     """
 
@@ -162,6 +164,8 @@ class Model:
         self.asked: dict[int, Asked] = {}
         self.silences: dict[int, str] = {}
         self.shapes: dict[int, str] = {}
+        self.blames: dict[int, str] = {}
+        self._misled: set[tuple[int, str]] = set()
         self.reached: set[Transition] = set()
 
     def take(self, action: Action) -> list[Sent] | None:
@@ -199,9 +203,9 @@ class Model:
         return self.blocked(connection) or any(each.is_ask for each in peer.expected)
 
     def settled(self, connection: int) -> None:
-        """Take note that all came that was not put off."""
+        """Take note that all came that had to, and was not put off."""
         peer = self.peers[connection]
-        peer.expected = [each for each in peer.expected if each.is_deferred]
+        peer.expected = [each for each in peer.expected if each.is_deferred or not each.must]
 
     # ------------------------------------------------------------ what came
 
@@ -262,14 +266,10 @@ class Model:
         if action.how == "refused":
             self._shake(peer, "request")
             self._shake(peer, "turn-away")
-            self._shake(peer, "other")
             self._expect(action, number, f"H{TURNED_AWAY}", "HS-4")
             peer.ending = "HS-4"
             self.silences[action.number] = "HS-4"
-            late = Message(action.token, "app", "", REQUEST_EVENT[Change.CONNECT])
-            for input_ in ("request", "accept", "refuse"):
-                self._shake(peer, input_)
-            return [Sent(number, each) for each in ("M", encode(late), "M", "A", "Hno")]
+            return [Sent(number, "M")]
         self._expect(action, number, "A", "HS-3")
         match action.how:
             case "long":
@@ -382,6 +382,9 @@ class Model:
             taken = self._event(action, peer, message)
         if not taken:
             return None
+        if (action.connection, action.namespace) in self._misled:
+            self.blames[action.number] = "AR-19"
+            self.shapes[action.number] = f"after a wrong reply to a change, {action.namespace}"
         return [Sent(action.connection, _flagged(encode(message), action.how))]
 
     def _ask_change(self, action: Action, peer: Peer, message: Message, change: Change) -> bool:
@@ -434,6 +437,8 @@ class Model:
             f"{kind} {declared} {is_live} {bool(room)} {is_joined} {flags} "
             f"{type(action.body).__name__}"
         )
+        if not _is_defined(message):
+            return False
         if event in LOCAL_ONLY:
             self.silences[action.number] = "EV-4"
             if action.has_token and not message.is_error:
@@ -493,8 +498,6 @@ class Model:
             case "tries":
                 self._reply(action, message, "0", "TR-10")
             case "push":
-                if not _can_be_pushed(body):
-                    return False
                 pushed = b"pushed" if message.is_binary else "pushed"
                 push = Message("", "app", "", _text(body), body=pushed)
                 self._expect(action, action.connection, push, "EV-2", lane=f"{number}")
@@ -618,12 +621,15 @@ class Model:
         if ask.change is not None:
             way = _way(ask.change)
             is_done = message.is_empty_reply
+            if not is_done and not message.is_error:
+                self._misled.add((action.connection, ask.place[0]))
             self._step(peer, ask.place, f"{way}-{'done' if is_done else 'error'}")
         elif self._is_live(peer, "app"):
             told = Message(
                 "", "app", "", "answer-error" if message.is_error else "answer", body=message.body
             )
-            self._expect(action, action.connection, told, "AR-11")
+            is_sure = ("app", None) not in peer.unresolved  # it may end before, or after
+            self._expect(action, action.connection, told, "AR-11", must=is_sure)
         sent = [Sent(action.connection, encode(message))]
         if action.how == "twice":
             self._follow(ASK, "none", "reply")
@@ -850,9 +856,18 @@ def _flagged(payload: Payload, flags: str) -> Payload:
     return payload.replace(";0;0;", f";{flags};", 1)
 
 
-def _can_be_pushed(body: Payload) -> bool:
-    """Whether every server makes the same event's name of a body."""
-    return _text(body).isascii() and _text(body).isprintable() and ESCAPE not in _text(body)
+def _is_defined(message: Message) -> bool:
+    """Whether the application's page says what a handler makes of a body."""
+    text = _text(message.body)
+    if message.event == "push":  # the body becomes an event's name
+        return text.isascii() and text.isprintable() and ESCAPE not in text and _is_plain(message)
+    if message.event == "fail":  # the body becomes an error's text
+        return "\ufffd" not in text and _is_plain(message)
+    return message.event in ("echo", "silent", "whoami") or _is_plain(message)
+
+
+def _is_plain(message: Message) -> bool:
+    return not message.is_error  # what is an error has no body (EV-6)
 
 
 def _text(body: Payload) -> str:
