@@ -242,6 +242,10 @@ def test_the_page_of_a_package_has_all_that_it_exports(module, name):
     assert sorted(shown) == sorted(module.__all__)
 
 
+def test_code_in_a_caption_is_code():
+    assert text.with_code("a `;` <b>") == "a <code>;</code> &lt;b&gt;"
+
+
 # ---- ids in text ----
 
 

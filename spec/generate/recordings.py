@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from generate.text import attribute, count
+from generate.text import attribute, count, with_code
 from neffos_conformance.recordings.sequence import Diagram, peer_name, read_diagram
 from neffos_conformance.recordings.show import page, svg
 from neffos_conformance.recordings.transcript import Header, read_transcript
@@ -24,6 +24,9 @@ FOLDER: Final = Path(__file__).parents[2] / "conformance" / "transcripts"
 LONGEST: Final = 20
 """Rows of a picture on a page about something else: some two screens. The recording's own page
 has the rest."""
+
+SHORT: Final = 14
+"""Rows of a picture that fits on half a sheet of paper; longer ones are printed smaller."""
 
 LONGEST_PAGE: Final = 80
 """Rows of a recording's own page: the longest sessions are loads, of which one row tells as much
@@ -201,9 +204,10 @@ def figure(
     with recording.path.open("rb") as stream:
         diagram = read_diagram(stream, connection=connection, first=first, last=last, limit=limit)
     client, server = recording.between
-    about = caption or _capital(recording.scenario)
+    about = with_code(caption or _capital(recording.scenario))
     return (
-        '<figure class="recorded" data-search-exclude>\n'
+        f'<figure class="recorded{" long" if len(diagram.rows) > SHORT else ""}" '
+        "data-search-exclude>\n"
         f"{_fitted(svg(diagram), f'{root}{recording.uri}', key)}\n"
         f"<figcaption>{about}. <span>Recorded between "
         f"{attribute(client)} and {attribute(server)}{_left_out(recording, diagram)}: "

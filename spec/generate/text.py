@@ -74,6 +74,11 @@ def attribute(text: str) -> str:
     return html.escape(text, quote=True)
 
 
+def with_code(text: str) -> str:
+    """Give a text as HTML, with what stands between backquotes as code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", attribute(text))
+
+
 def count(number: int, what: str) -> str:
     """Give ``1 vector`` or ``2 vectors``."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
