@@ -10,6 +10,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from neffos_conformance.commands.exploring import SECONDS, conclude_explored, explored
 from neffos_conformance.commands.judging import (
     Options,
     Subject,
@@ -25,6 +26,7 @@ from neffos_conformance.commands.judging import (
 )
 from neffos_conformance.connection import Connection, DialError
 from neffos_conformance.embedded import embedded_server
+from neffos_conformance.exploring import Explored
 from neffos_conformance.serve import PEER
 from neffos_conformance.suite.case import Case, server_cases
 from neffos_conformance.suite.discovery import discovered
@@ -43,7 +45,30 @@ from neffos_conformance.suite.run import to_server
     help="What of the application the server has, with commas, or all; else it is found out.",
 )
 @click.option("--peer", metavar="NAME", default="", help="What the server is, for the reports.")
-def server_command(url: str | None, listed: str | None, peer: str, **arguments: Any) -> None:
+@click.option(
+    "--explore",
+    "is_explored",
+    is_flag=True,
+    help="In place of the cases, hold random conversations, each held against the state tables, "
+    "and make small what goes wrong.",
+)
+@click.option("--seed", type=click.IntRange(min=0), help="What --explore begins with.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=SECONDS,
+    show_default=True,
+    help="How long --explore may take.",
+)
+def server_command(
+    url: str | None,
+    listed: str | None,
+    peer: str,
+    is_explored: bool,
+    seed: int | None,
+    seconds: float,
+    **arguments: Any,
+) -> None:
     """Judge the server at URL, which runs the conformance application.
 
     Without a URL the embedded reference server is started on a free port and judged.
@@ -60,12 +85,17 @@ def server_command(url: str | None, listed: str | None, peer: str, **arguments: 
         return
     deviations = prepare(options)
     began = beginning()
-    has, results = asyncio.run(_judge(url, cases, has, options))
     about = {"peer": peer} if peer else {}
     if url is None:
         about = {"peer": PEER, "version": version("neffos-wire")}
     command = f"neffos-wire server{f' {url}' if url else ''}"
-    subject = Subject("server", url or "the reference server", about, command, has)
+    name = url or "the reference server"
+    if is_explored:
+        has, found = asyncio.run(_explore(url, has, options, seed, seconds))
+        subject = Subject("server", name, about, f"{command} --explore --seed {found.seed}", has)
+        conclude_explored(found, subject, options, deviations, began)
+    has, results = asyncio.run(_judge(url, cases, has, options))
+    subject = Subject("server", name, about, command, has)
     conclude(subject, results, options, deviations, [case.id for case in everything], began)
 
 
@@ -81,6 +111,20 @@ def _listed(text: str | None) -> frozenset[str] | None:
 
 def _lacking(cases: list[Case], has: frozenset[str]) -> list[Result]:
     return unsupported(cases, lambda case: sorted(needed(case) - has))
+
+
+async def _explore(
+    url: str | None,
+    has: frozenset[str] | None,
+    options: Options,
+    seed: int | None,
+    seconds: float,
+) -> tuple[frozenset[str], Explored]:
+    async with nullcontext(url) if url is not None else embedded_server() as address:
+        await _reach(address, options.deadline)
+        if has is None:
+            has = await discovered(address)
+        return has, await explored(address, has, seed, seconds)
 
 
 async def _judge(

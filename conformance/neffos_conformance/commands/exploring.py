@@ -1,0 +1,109 @@
+"""What ``server --explore`` does: random conversations in place of the cases."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from neffos_conformance.commands.judging import Options, Subject, conclude
+from neffos_conformance.exploring import Explored, explore_server
+from neffos_conformance.exploring import Progress as Step
+from neffos_conformance.serve import PEER
+from neffos_conformance.suite.deviations import Deviation
+
+SECONDS: Final = 30.0
+"""For the whole of it, where nobody says: a few hundred programs on this machine."""
+
+PROGRAMS: Final = 1_000
+"""Programs at most, where the time does not end it."""
+
+STEPS: Final = 30
+"""Actions of a program: enough for several connections to cross each other."""
+
+FOLDER: Final = Path("reports") / "explored"
+"""Where the transcripts of what was found go, where nobody says."""
+
+SEEDS: Final = 1 << 32
+"""Seeds that are made up where none is given: short enough to be typed again."""
+
+
+async def explored(
+    url: str, features: frozenset[str], seed: int | None, seconds: float
+) -> Explored:
+    """Explore the server at a URL, and tell how it goes.
+
+    Raises:
+        DialError: the server cannot be reached.
+    """
+    chosen = secrets.randbelow(SEEDS) if seed is None else seed
+    progress = Progress(
+        TextColumn(f"exploring, seed {chosen}"),
+        BarColumn(),
+        TextColumn("{task.completed} programs, {task.fields[found]} found"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with progress:
+        bar = progress.add_task("", total=PROGRAMS, found=0)
+
+        def tell(step: Step) -> None:
+            progress.update(bar, completed=step.programs, found=step.findings)
+
+        return await explore_server(
+            url,
+            seed=chosen,
+            seconds=seconds,
+            programs=PROGRAMS,
+            steps=STEPS,
+            features=features,
+            progress=tell,
+        )
+
+
+def conclude_explored(
+    found: Explored,
+    subject: Subject,
+    options: Options,
+    deviations: Sequence[Deviation],
+    began: tuple[datetime, float],
+) -> None:
+    """Show and save what was found, and exit with what that comes to.
+
+    Raises:
+        SystemExit: as ``conclude``; 0 where nothing was found.
+    """
+    console = Console(highlight=False)
+    folder = options.save_folder or FOLDER
+    told = (
+        f"explored with the seed {found.seed}: {found.programs} programs, {found.steps} actions, "
+        f"{found.messages} messages in {found.seconds:.1f} s; {found.share:.0%} of the transitions "
+        f"that can be reached; {found.ended}; {len(found.findings)} found"
+    )
+    if found.doubtful:
+        told += f", {len(found.doubtful)} more seen once and not again"
+    for finding in (*found.findings, *found.doubtful):
+        saved = finding.save(folder, subject.peer.get("peer", "unknown"), _suite())
+        console.print(f"{finding.id}: {saved}", markup=False, soft_wrap=True)
+        for line in finding.lines:
+            console.print(f"  {line}", markup=False, soft_wrap=True)
+    console.print(told, markup=False, soft_wrap=True)
+    if not found.findings:
+        sys.exit(0)
+    results = [finding.result() for finding in found.findings]
+    # What was not met this time may be met at the next: only what was met can contradict.
+    ids = [each.case for each in deviations]
+    conclude(subject, results, options, deviations, ids, began)
+
+
+def _suite() -> str:
+    return f"{PEER} {version('neffos-wire')}"
