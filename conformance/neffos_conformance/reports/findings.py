@@ -116,8 +116,11 @@ def by_closing(judgement: Judgement) -> Counter[Verdict]:
 def again(judgement: Judgement, case: Case) -> str:
     """Give the command line that runs one case again.
 
-    What stands behind ``--`` belongs to the system under test, so the case is put before it.
+    What stands behind ``--`` belongs to the system under test, so the case is put before it. What
+    exploring found is found again by its seed, which the command has.
     """
+    if " --seed " in judgement.command:
+        return visible(judgement.command)
     ours, dashes, theirs = visible(judgement.command).partition(" -- ")
     return f"{ours} --case {case.id}{dashes}{theirs}"
 
