@@ -5,6 +5,7 @@ Names and texts are those of ``spec/docs/application.md``, byte for byte.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -41,12 +42,15 @@ DONE: Final = "done"
 """What is replied once something was sent: a client knows then that it was."""
 
 
-def servers(path: str = "/", *, limits: Limits | None = None) -> dict[str, Server]:
+def servers(
+    path: str = "/", *, limits: Limits | None = None, make: Callable[..., Server] = Server
+) -> dict[str, Server]:
     """Give the three endpoints by their paths: the application, mixed, and native-only.
 
     Args:
         path: of the first; the others are below it.
         limits: the bounds of each connection.
+        make: makes each server of the same arguments, to test others with.
     """
     below = path.rstrip("/")
     endpoints: dict[str, Handlers] = {
@@ -55,7 +59,7 @@ def servers(path: str = "/", *, limits: Limits | None = None) -> dict[str, Serve
         f"{below}/native": {"": {ON_NATIVE_MESSAGE: echo}},
     }
     return {
-        each: Server(
+        each: make(
             handlers,
             id_generator=_connection_id,
             on_connect=_admit,

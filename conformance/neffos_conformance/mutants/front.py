@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, cast
 from urllib.parse import urlsplit, urlunsplit
 
@@ -100,6 +101,13 @@ class Piece:
         return head + bytes(4 * self.is_masked) + self.data
 
 
+class _EndlessError(Exception):
+    """A frame so long that it is never whole; with its head."""
+
+
+ENDLESS: Final = 1 << 40
+"""Octets from which on a frame is passed on as it comes, and all behind it."""
+
 Pieces = list[Piece] | str
 Change = Callable[[Piece], Pieces]
 """What becomes of a frame: those that go on in its place, or ``CUT``, or ``HANG``."""
@@ -124,7 +132,8 @@ async def fronted(
     response: Callable[[Request, bytes], bytes] | None = None,
     inward: Callable[[Request], Change] | None = None,
     outward: Callable[[Request], Change] | None = None,
-    ended: Callable[[Request], None] | None = None,
+    announced: Callable[[Request, int], None] | None = None,
+    ended: Callable[[Request], object] | None = None,
 ) -> AsyncIterator[str]:
     """Run a front, and give its URL.
 
@@ -135,6 +144,7 @@ async def fronted(
         response: what becomes of the head of the server's answer.
         inward: for each connection, what becomes of the client's frames.
         outward: for each connection, what becomes of the server's frames.
+        announced: told the length of each of the client's frames before it is read.
         ended: told when the client's side of a connection is over.
     """
     tasks: set[asyncio.Task[None]] = set()
@@ -167,7 +177,9 @@ async def fronted(
             head = await from_server.readuntil(b"\r\n\r\n")
             writer.write(response(asked, head) if response else head)
             async with asyncio.TaskGroup() as both:
-                both.create_task(_pipe(reader, to_server, writer, inward and inward(asked)))
+                change = inward(asked) if inward else None
+                tell = partial(announced, asked) if announced else None
+                both.create_task(_pipe(reader, to_server, writer, change, tell))
                 both.create_task(_pipe(from_server, writer, writer, outward and outward(asked)))
         finally:
             to_server.transport.abort()
@@ -193,6 +205,7 @@ async def _pipe(
     writer: asyncio.StreamWriter,
     client: asyncio.StreamWriter,
     change: Change | None,
+    tell: Callable[[int], None] | None = None,
 ) -> None:
     """Carry octets, or frames that are changed, until there are no more."""
     with suppress(OSError, asyncio.IncompleteReadError):
@@ -202,7 +215,12 @@ async def _pipe(
                 if not octets:
                     break
             else:
-                changed = change(await _piece(reader))
+                try:
+                    changed = change(await _piece(reader, tell))
+                except _EndlessError as endless:
+                    change = None
+                    writer.write(endless.args[0])
+                    continue
                 if changed == CUT:
                     client.transport.abort()
                     break
@@ -217,11 +235,17 @@ async def _pipe(
             writer.write_eof()
 
 
-async def _piece(reader: asyncio.StreamReader) -> Piece:
-    first, second = await reader.readexactly(2)
+async def _piece(reader: asyncio.StreamReader, tell: Callable[[int], None] | None) -> Piece:
+    head = await reader.readexactly(2)
+    first, second = head
     size = second & 0x7F
     if size >= 126:
-        size = int.from_bytes(await reader.readexactly(2 if size == 126 else 8))
+        more = await reader.readexactly(2 if size == 126 else 8)
+        head, size = head + more, int.from_bytes(more)
+    if tell:
+        tell(size)
+    if size > ENDLESS:
+        raise _EndlessError(head)
     is_masked = bool(second & 0x80)
     mask = await reader.readexactly(4) if is_masked else bytes(4)
     data = await reader.readexactly(size)

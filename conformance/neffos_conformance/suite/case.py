@@ -50,6 +50,11 @@ class Case:
         return self.id.split("-")[0]
 
     @property
+    def is_flood(self) -> bool:
+        """Whether it sends more than a peer is likely to take."""
+        return LIMITS in self.tags and SLOW not in self.tags
+
+    @property
     def reach(self) -> int:
         """Whom it sends something: 0 nobody, 1 connections that it names, 2 everybody there is.
 
@@ -67,6 +72,9 @@ _REACHES: Final = (
     (1, ";broadcast-to;"),
 )
 """The events of the conformance application that reach other connections, as frames hold them."""
+
+LIMITS: Final = "limits"
+"""The tag of cases that look for a limit."""
 
 SLOW: Final = "slow"
 """The tag of cases that wait for a peer's time limit; they are run only where they are named."""

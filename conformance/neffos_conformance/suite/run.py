@@ -63,10 +63,11 @@ async def run_cases(
     """Run the cases and yield each result as it comes.
 
     Those that reach other connections come last: real servers write a broadcast to every
-    connection in some way, one whose handshake is not complete included (DV-2).
+    connection in some way, one whose handshake is not complete included (DV-2). Behind them come
+    floods, one at a time: while a server deals with one, it has little time for others.
     """
-    for reach, slots in ((0, at_once), (1, at_once), (2, 1)):
-        there = [case for case in cases if case.reach == reach]
+    for reach, slots in ((0, at_once), (1, at_once), (2, 1), (3, 1)):
+        there = [case for case in cases if (3 if case.is_flood else case.reach) == reach]
         async with aclosing(_run_together(run, there, slots)) as results:
             async for result in results:
                 yield result

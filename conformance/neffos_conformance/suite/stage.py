@@ -46,12 +46,15 @@ class Patience:
         grace: for that message to come once it did: what a handler does beside the reading of
             the connection may be later than the reader, but not by much.
         goodbye: for the answer to a close frame.
+        taking: for a message to be taken by a peer that nothing is read from; then it is counted
+            among those that read nothing themselves meanwhile.
     """
 
     case: float = 5.0
     doubt: float = 0.3
     grace: float = 0.7
     goodbye: float = 1.0
+    taking: float = 0.5
 
 
 class MismatchError(Exception):
@@ -167,7 +170,7 @@ class Stage:
             await sending
             return
         try:
-            async with asyncio.timeout(self.patience.doubt):
+            async with asyncio.timeout(self.patience.taking):
                 await sending
         except TimeoutError:
             self.clogged.add(number)

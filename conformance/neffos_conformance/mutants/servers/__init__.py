@@ -9,6 +9,7 @@ from neffos_conformance.mutants.servers import (
     namespaces,
     native,
     rooms,
+    security,
     transport,
 )
 
@@ -21,5 +22,6 @@ __all__ = [
     "namespaces",
     "native",
     "rooms",
+    "security",
     "transport",
 ]

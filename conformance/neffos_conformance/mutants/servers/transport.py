@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from neffos_codec import Message, encode
@@ -28,7 +28,7 @@ from neffos_conformance.mutants.front import (
     answer,
     fronted,
 )
-from neffos_conformance.reference import Connection, ReplyError, Server
+from neffos_conformance.reference import Connection, Handlers, ReplyError, Server
 from neffos_protocol import Cause
 
 Url = AbstractAsyncContextManager[str]
@@ -802,10 +802,11 @@ def _hooked(
     admit: Callable[[Connection], None], gone: Callable[[Connection, Cause], None]
 ) -> dict[str, Server]:
     """Give the conformance application with hooks of one's own."""
-    all_servers = servers()
-    for server in all_servers.values():
-        server._on_connect, server._on_disconnect = admit, gone
-    return all_servers
+
+    def make(handlers: Handlers, **options: Any) -> Server:
+        return Server(handlers, **{**options, "on_connect": admit, "on_disconnect": gone})
+
+    return servers(make=make)
 
 
 AGAIN: Final = "$again"
