@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from neffos_conformance.connection import Closed
-from neffos_conformance.recordings.transcript import Entry, Opened
+from neffos_conformance.recordings.transcript import KEPT_HEADERS, Content, Entry, Opened
 from neffos_conformance.suite.case import Case
 from neffos_conformance.suite.verdict import Verdict
 
@@ -92,12 +92,23 @@ class Result:
         return self.verdict in BROKEN
 
     def entries(self) -> list[Entry]:
-        """Give what went by as the lines of a transcript."""
+        """Give what went by as the lines of a transcript, without headers that may be secrets."""
         return [
-            Entry(0, each.time, each.connection, each.from_client, each.content)
+            Entry(0, each.time, each.connection, each.from_client, _kept(each.content))
             for each in self.exchange
             if not isinstance(each.content, Remark)
         ]
+
+
+def _kept(content: Content) -> Content:
+    if not isinstance(content, Opened):
+        return content
+    headers = {
+        name: value
+        for name, value in content.headers.items()
+        if name.lower().startswith(KEPT_HEADERS)
+    }
+    return Opened(content.path, headers)
 
 
 def in_order(results: Sequence[Result], cases: Sequence[Case]) -> list[Result]:
