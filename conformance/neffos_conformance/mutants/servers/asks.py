@@ -25,8 +25,10 @@ def _of(payload: str | bytes, *events: str) -> Message | None:
     return message if message is not None and message.event in events else None
 
 
-def _retokened(make: Callable[[str], str]) -> Callable[[Serve], Serve]:
-    """Give the server's own asks other tokens."""
+def _retokened(
+    make: Callable[[str], str], *, is_of_changes: bool = False
+) -> Callable[[Serve], Serve]:
+    """Give the server's own questions, or its asks about namespaces and rooms, other tokens."""
 
     def distort(serve: Serve) -> Serve:
         theirs: set[str] = set()
@@ -34,7 +36,9 @@ def _retokened(make: Callable[[str], str]) -> Callable[[Serve], Serve]:
 
         def told(payload: str | bytes) -> str | bytes:
             message = frame_of(payload)
-            is_ask = message is not None and (message.event == "question" or _is_change(message))
+            is_ask = message is not None and (
+                _is_change(message) if is_of_changes else message.event == "question"
+            )
             if (
                 message is None
                 or not is_ask
@@ -146,6 +150,12 @@ def asks_like_a_client(serve: Serve) -> Serve:
     return _retokened(lambda token: f"${token}")(serve)
 
 
+@distorted("AR-3")
+def connects_like_a_client(serve: Serve) -> Serve:
+    """Begins the tokens of its asks about namespaces and rooms with $."""
+    return _retokened(lambda token: f"${token}", is_of_changes=True)(serve)
+
+
 @distorted("AR-4")
 def asks_for_confirmation(serve: Serve) -> Serve:
     """Begins its tokens with #."""
@@ -193,7 +203,7 @@ def replies_swapped(serve: Serve) -> Serve:
 @distorted("AR-7")
 def flag_not_repeated(serve: Serve) -> Serve:
     """Clears the flag isNoOp in replies."""
-    return changing(lambda m: m.replace(is_no_op=False))(serve)
+    return changing(lambda m: m.replace(is_no_op=False) if m.wait == "$1" else m)(serve)
 
 
 @distorted("AR-7")
@@ -427,7 +437,8 @@ def foreign_tokens_dropped(serve: Serve) -> Serve:
     def wrong(payload: str | bytes) -> Payloads:
         message = frame_of(payload)
         wait = message.wait if message else ""
-        if wait and wait not in mine and wait[0] not in "$n" and "!" not in wait:
+        is_odd = "!" in wait or wait in ("", "M")
+        if not is_odd and wait not in mine and wait[0] not in "$n":
             return []
         sent = serve(payload)
         mine.update(each.wait for each in map(frame_of, sent) if each)

@@ -125,10 +125,12 @@ MAX_NOISE: Final = 10
 def noise_counted(serve: Serve) -> Serve:
     """Has patience with ten payloads that are no frames."""
     seen = 0
+    is_open = False
 
     def wrong(payload: str | bytes) -> Payloads:
-        nonlocal seen
-        seen += bool(payload) and frame_of(payload) is None
+        nonlocal seen, is_open
+        seen += is_open and bool(payload) and frame_of(payload) is None
+        is_open = is_open or payload[:1] in ("M", b"M")
         if seen > 10:  # said above
             raise ConnectionError("too much noise")
         return serve(payload)
@@ -304,8 +306,7 @@ def empty_error_is_success(serve: Serve) -> Serve:
 
     def change(text: str) -> str:
         message = frame_of(text)
-        is_bare = message is not None and message.is_error and not message.body
-        if not is_bare or message is None:
+        if message is None or not message.is_error or message.body or message.wait[:1] in ("", "$"):
             return text
         return encode(message.empty_reply() if "_On" in text else message.reply(""))  # type: ignore[return-value]  # a text
 
