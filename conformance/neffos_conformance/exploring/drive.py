@@ -40,6 +40,13 @@ from neffos_protocol.names import CHANGE_OF
 MAX_HEARD: Final = 2000
 """Messages of a server in one program; a correct one sends some dozens, more is a flood."""
 
+STALLED: Final = 2.0
+"""A barrier is answered within a case's time divided by this: a server that stops reading until a
+time limit of its own ends that, of five seconds or more, is to be seen."""
+
+KNOWN_TO_STALL: Final = 8.0
+"""Likewise for a server that is known to stall, of which nothing new is learned by waiting."""
+
 Payload = str | bytes
 
 _TAG: Final = re.compile(r"\bt(\d+)\b")
@@ -319,7 +326,7 @@ class _Player:
         self._spoken.pop(number, None)
         self.script.asked_barrier(number, is_native=is_native)
         is_known = any(kind == HANGS for _, kind in self._known.kinds)
-        patience = self._patience.doubt + self._patience.grace if is_known else self._patience.case
+        patience = self._patience.case / (STALLED if not is_known else KNOWN_TO_STALL)
         try:
             async with asyncio.timeout(patience):
                 while True:
@@ -499,7 +506,7 @@ class _Player:
             return int(found[1])
         for number_, ask in self.model.asked.items():
             if ask.connection == number and ask.message.wait == message.wait != "":
-                return number_
+                return ask.answered_by or number_
         body = message.body if isinstance(message.body, str) else message.body.decode("latin-1")
         if found := _TAG.search(f"{body} {message.event}"):
             return int(found[1])
@@ -527,7 +534,7 @@ class _Player:
             self._fail(requirement, NO_CLOSE_FRAME, text, last)
 
     def _hangs(self, number: int) -> None:
-        text = f"the barrier was not answered within {self._patience.case:g} s"
+        text = f"the barrier was not answered within {self._patience.case / STALLED:g} s"
         self._fail("SEC-16", HANGS, text, self._last.get(number, 0))
 
     def _is_borne(self, expected: Expected, kind: str) -> bool:

@@ -122,6 +122,7 @@ class Asked:
         change: what it asks for; ``None`` for an event.
         place: whose change.
         state: ``open``; ``answered``; or ``ended`` with its namespace.
+        answered_by: the last action that answered it; 0 where none did.
     """
 
     connection: int
@@ -129,6 +130,7 @@ class Asked:
     change: Change | None
     place: Place
     state: str = "open"
+    answered_by: int = 0
 
 
 @dataclass(slots=True)
@@ -609,13 +611,14 @@ class Model:
         if action.how == "elsewhere":
             return self._elsewhere(action, ask)
         message = _answer(action, ask.message, is_change=is_change)
+        if is_change and ask.state == "open" and ask.place in peer.unresolved:
+            return None
+        ask.answered_by = action.number
         if ask.state == "ended":
             return [Sent(action.connection, encode(message))]
         if ask.state == "answered":
             self._follow(ASK, "none", "error" if message.is_error else "reply")
             return [Sent(action.connection, encode(message))]
-        if ask.place in peer.unresolved and is_change:
-            return None
         ask.state = "answered"
         self._follow(ASK, "open", "error" if message.is_error else "reply")
         if ask.change is not None:
