@@ -480,7 +480,7 @@ class _Player:
         # Else it is an event, or an ask, of the server's own accord.
 
     def _differs(self, expected: Expected, answer: Message, message: Message) -> None:
-        requirement = expected.requirement or "AR-7"
+        requirement = expected.requirement or self.model.silences[expected.number]
         if (answer.wait != message.wait and not expected.is_ask) or (
             expected.is_ask and not message.wait
         ):

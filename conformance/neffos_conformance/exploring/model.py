@@ -384,9 +384,7 @@ class Model:
             taken = self._event(action, peer, message)
         if not taken:
             return None
-        if (action.connection, action.namespace) in self._misled:
-            self.blames[action.number] = "AR-19"
-            self.shapes[action.number] = f"after a wrong reply to a change, {action.namespace}"
+        self._blame(action, action.namespace)
         return [Sent(action.connection, _flagged(encode(message), action.how))]
 
     def _ask_change(self, action: Action, peer: Peer, message: Message, change: Change) -> bool:
@@ -599,6 +597,12 @@ class Model:
                 others.append(answer.replace(is_no_op=False))
         self._expect(action, action.connection, answer, requirement or "AR-7", *others, lane=lane)
 
+    def _blame(self, action: Action, namespace: str) -> None:
+        """Hold what is wrong with an action against what the client provoked before it."""
+        if (action.connection, namespace) in self._misled:
+            self.blames[action.number] = "AR-19"
+            self.shapes[action.number] = f"after a wrong reply to a change, {namespace}"
+
     # ------------------------------------------------------------ answering
 
     def _answer(self, action: Action, peer: Peer) -> list[Sent] | None:
@@ -628,6 +632,7 @@ class Model:
                 self._misled.add((action.connection, ask.place[0]))
             self._step(peer, ask.place, f"{way}-{'done' if is_done else 'error'}")
         elif self._is_live(peer, "app"):
+            self._blame(action, "app")
             told = Message(
                 "", "app", "", "answer-error" if message.is_error else "answer", body=message.body
             )
