@@ -7,7 +7,7 @@ reference server, which would not do it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -109,6 +109,7 @@ ENDLESS: Final = 1 << 40
 """Octets from which on a frame is passed on as it comes, and all behind it."""
 
 Pieces = list[Piece] | str
+Write = Callable[[asyncio.StreamWriter, bytes], Awaitable[None]]
 Change = Callable[[Piece], Pieces]
 """What becomes of a frame: those that go on in its place, or ``CUT``, or ``HANG``."""
 
@@ -132,6 +133,7 @@ async def fronted(
     response: Callable[[Request, bytes], bytes] | None = None,
     inward: Callable[[Request], Change] | None = None,
     outward: Callable[[Request], Change] | None = None,
+    write: Write | None = None,
     announced: Callable[[Request, int], None] | None = None,
     ended: Callable[[Request], object] | None = None,
 ) -> AsyncIterator[str]:
@@ -144,6 +146,7 @@ async def fronted(
         response: what becomes of the head of the server's answer.
         inward: for each connection, what becomes of the client's frames.
         outward: for each connection, what becomes of the server's frames.
+        write: writes octets to the client, in its own way.
         announced: told the length of each of the client's frames before it is read.
         ended: told when the client's side of a connection is over.
     """
@@ -180,7 +183,8 @@ async def fronted(
                 change = inward(asked) if inward else None
                 tell = partial(announced, asked) if announced else None
                 both.create_task(_pipe(reader, to_server, writer, change, tell))
-                both.create_task(_pipe(from_server, writer, writer, outward and outward(asked)))
+                back = outward(asked) if outward else None
+                both.create_task(_pipe(from_server, writer, writer, back, write=write))
         finally:
             to_server.transport.abort()
             if ended:
@@ -206,6 +210,7 @@ async def _pipe(
     client: asyncio.StreamWriter,
     change: Change | None,
     tell: Callable[[int], None] | None = None,
+    write: Write | None = None,
 ) -> None:
     """Carry octets, or frames that are changed, until there are no more."""
     with suppress(OSError, asyncio.IncompleteReadError):
@@ -228,11 +233,15 @@ async def _pipe(
                     await asyncio.Event().wait()
                     continue
                 octets = b"".join(each.octets() for each in changed)
-            writer.write(octets)
-            await writer.drain()
+            await (write or _write)(writer, octets)
     if writer.can_write_eof() and not writer.is_closing():
         with suppress(OSError):
             writer.write_eof()
+
+
+async def _write(writer: asyncio.StreamWriter, octets: bytes) -> None:
+    writer.write(octets)
+    await writer.drain()
 
 
 async def _piece(reader: asyncio.StreamReader, tell: Callable[[int], None] | None) -> Piece:

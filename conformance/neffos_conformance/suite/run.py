@@ -151,8 +151,7 @@ async def _judge(case: Case, result: Result, stage: Stage, acts: Mapping[str, Ac
     began = time.perf_counter()
     deadline = max(case.seconds, stage.patience.case)
     stage.bindings["case"] = f"{case.id}-{secrets.token_hex(MARK_SIZE)}"
-    if any("<<case>>" in line.rest for line in case.lines):
-        stage.mark = stage.bindings["case"]
+    stage.mark = stage.bindings["case"]
     acts = {**acts, **_common(stage)}
     try:
         async with asyncio.timeout(deadline):

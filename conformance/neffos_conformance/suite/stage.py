@@ -445,11 +445,12 @@ class Stage:
     async def _receive(self, number: int) -> str | bytes | Closed | _Answered:
         if self.held.get(number):
             return self.held[number].pop(0)
-        seen = await self.connections[number].receive()
-        if not (isinstance(seen, Closed) and self._is_over(number)):
-            self._note(number, seen, is_ours=False)
-        if self._is_foreign(seen):
-            return await self._receive(number)
+        while True:
+            seen = await self.connections[number].receive()
+            if not (isinstance(seen, Closed) and self._is_over(number)):
+                self._note(number, seen, is_ours=False)
+            if not self._is_foreign(seen):
+                break
         if answers(seen, DOUBT_TOKENS):
             return _Answered()
         return seen

@@ -108,7 +108,14 @@ def handshake_awaited_while_it_talks() -> Url:
     """Waits for the handshake as long as there were frames."""
 
     def inward(_: Request) -> Change:
-        return lambda piece: [] if piece.data.startswith(b"$1;nowhere;") else [piece]
+        is_shaken = False
+
+        def change(piece: Piece) -> Pieces:
+            nonlocal is_shaken
+            is_shaken = is_shaken or piece.data.startswith(b"M")
+            return [piece] if is_shaken or not piece.data.startswith(b"$1;nowhere;") else []
+
+        return change
 
     return _before(_limited(SessionLimits(), handshake=None), inward)
 
