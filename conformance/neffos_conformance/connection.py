@@ -397,6 +397,10 @@ class Incoming:
         """End TCP without an answer."""
         self._connection.abort()
 
+    async def close(self) -> None:
+        """Let go of the socket of a client that was answered, and not with an upgrade."""
+        await self._connection.close()
+
     async def refuse(self, status: int, headers: Mapping[str, str] | None = None) -> None:
         """Answer with an HTTP status in place of an upgrade, and end."""
         response = self._protocol.reject(HTTPStatus(status), "")

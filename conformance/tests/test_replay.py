@@ -614,7 +614,10 @@ def test_a_wrong_server_is_found_out(visits, name, explanation):
 
 @pytest.mark.parametrize("name", ["replies_swapped", "long_empty_reply"])
 def test_what_the_specification_leaves_open_is_no_difference(visits, name):
-    assert run(replayed(visits["many things"], BANK[name.replace("_", "-")].distort)).outcome is Outcome.SAME
+    assert (
+        run(replayed(visits["many things"], BANK[name.replace("_", "-")].distort)).outcome
+        is Outcome.SAME
+    )
 
 
 def test_a_second_answer_is_found_by_the_barrier(visits):
@@ -647,6 +650,8 @@ def test_suite_cases_replay(visits):
             return await replay_to_server(transcript, url, deadline=SOON * 4)
 
     for case in select(server_cases(), ["ALL-1", "HS-4.1", "HS-7.1", "AR-7", "FR-2", "NS-9.1"]):
+        if any(line.verb == "raw" for line in case.lines):
+            continue  # a recording holds messages, and not octets that are none
         result = run(play(case))
         assert (case.id, result.outcome) == (case.id, Outcome.SAME), result.explanation
 

@@ -140,6 +140,7 @@ async def _serve(incoming: Incoming, server: str, note: Note, number: Callable[[
     client = incoming.accept()
     if client is None:
         await upstream.close()
+        await incoming.close()
         return
     connection = number()
     note(connection, True, _opening(request))
@@ -176,11 +177,15 @@ async def _carry(
                 for task in left:
                     await task
     finally:
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        for side in (client, server):
-            await side.close()
+        try:
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            for side in (client, server):
+                await side.close()
+        finally:  # where this is cancelled meanwhile, both sockets are let go of all the same
+            for side in (client, server):
+                side.abort()
 
 
 async def _end(other: Connection, end: Closed) -> None:
