@@ -526,18 +526,20 @@ def unknown_namespace_means_first(serve: Serve, watch: Watch) -> Serve:
     return wrong
 
 
+def _is_nameless(message: Message) -> bool:
+    return message.event == JOIN and message.body == "bad room" and not message.room
+
+
 @distorted("RM-12")
 def nameless_room_joined(serve: Serve) -> Serve:
     """Joins a room without a name, as the Go server does."""
-    return changing(lambda m: m.empty_reply() if m.body == "bad room" and m.event == JOIN else m)(
-        serve
-    )
+    return changing(lambda m: m.empty_reply() if _is_nameless(m) else m)(serve)
 
 
 @distorted("RM-12")
 def nameless_room_unanswered(serve: Serve) -> Serve:
     """Keeps silent about a room without a name."""
-    return changing(lambda m: None if m.body == "bad room" and m.event == JOIN else m)(serve)
+    return changing(lambda m: None if _is_nameless(m) else m)(serve)
 
 
 # -------------------------------------------------------------------- outsiders
