@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint interop kills record replay compiled explore fuzz bench site docs clean
+.PHONY: help demo test browser lint interop kills record replay compiled explore fuzz bench site docs clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -24,6 +24,9 @@ demo: $(READY) ## run the suite against the embedded server
 
 test: $(READY) lint ## run all tests that need nothing but Python
 	$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=term
+
+browser: $(READY) ## run the tests that open pages in Chromium
+	$(BIN)/pytest -n auto --dist loadfile -m browser conformance/tests
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -62,9 +62,10 @@ Vector = dict[str, Any]
 IS_EXPECTED = os.environ.get("NEFFOS_WIRE_EXPECT_CHROMIUM") == "1"
 """Whether these tests fail, where others are skipped, when there is no Chromium."""
 
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM.exists() or IS_EXPECTED), reason=f"there is no {CHROMIUM}"
-)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not (CHROMIUM.exists() or IS_EXPECTED), reason=f"there is no {CHROMIUM}"),
+]
 
 FLAGS = [
     "--headless=new",

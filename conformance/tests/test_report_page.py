@@ -28,9 +28,10 @@ CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 IS_EXPECTED = os.environ.get("NEFFOS_WIRE_EXPECT_CHROMIUM") == "1"
 """Whether these tests fail, where others are skipped, when there is no Chromium."""
 
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM.exists() or IS_EXPECTED), reason=f"there is no {CHROMIUM}"
-)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not (CHROMIUM.exists() or IS_EXPECTED), reason=f"there is no {CHROMIUM}"),
+]
 
 EVIL = (
     "</script><script>document.title='pwned'</script>"

@@ -345,6 +345,7 @@ def test_dead_links_and_anchors_of_a_built_site_are_found(tmp_path):
     ]
 
 
+@pytest.mark.browser
 @pytest.mark.skipif(
     not (browse.CHROMIUM.exists() or IS_EXPECTED), reason=f"there is no {browse.CHROMIUM}"
 )
