@@ -12,7 +12,9 @@ import pytest
 
 from neffos_conformance.connection import MAX_WAITING_OCTETS, Closed, Connection
 from neffos_conformance.suite.case import select, server_cases
-from neffos_conformance.suite.run import Result, run_case
+from neffos_conformance.suite.result import Result
+from neffos_conformance.suite.run import run_server_case
+from neffos_conformance.suite.stage import Patience
 from neffos_conformance.suite.verdict import Verdict
 
 Writer = asyncio.StreamWriter
@@ -44,6 +46,11 @@ async def floods_with_large_messages(writer: Writer) -> None:
 
 async def floods_with_small_messages(writer: Writer) -> None:
     await forever(writer, b"\x81\x01x" * 1000)
+
+
+async def accepts_and_floods_with_broadcasts(writer: Writer) -> None:
+    writer.write(b"\x81\x02A1")
+    await forever(writer, b"\x81\x10;app;;news;0;0;x" * 1000)
 
 
 async def sends_one_message_in_endless_parts(writer: Writer) -> None:
@@ -97,13 +104,13 @@ async def serving(behaviour: Behaviour) -> AsyncIterator[str]:
         server.close()
 
 
-def judged(behaviour: Behaviour, deadline: float) -> Result:
+def judged(behaviour: Behaviour, deadline: float, id_: str = "HS-5.1") -> Result:
     """Run one case against such a server."""
 
     async def run() -> Result:
-        [case] = select(server_cases(), ["HS-5.1"])
+        [case] = select(server_cases(), [id_])
         async with serving(behaviour) as url:
-            return await run_case(url, case, deadline=deadline)
+            return await run_server_case(url, case, Patience(case=deadline))
 
     return asyncio.run(run())
 
@@ -113,7 +120,7 @@ def judged(behaviour: Behaviour, deadline: float) -> Result:
     [
         (floods_with_pings_and_never_reads, SHORT, ""),
         (sends_one_message_in_endless_parts, LONG, "in too many fragments"),
-        (says_nothing, SHORT, "did not come within"),
+        (says_nothing, SHORT, "nothing came in time"),
         (ends_at_once, LONG, "closed"),
         (sends_a_frame_that_is_none, LONG, "broke the WebSocket protocol"),
     ],
@@ -122,6 +129,12 @@ def test_a_hostile_server_fails_and_is_let_go(behaviour, deadline, explanation):
     result = judged(behaviour, deadline)
     assert result.verdict is Verdict.FAIL
     assert explanation in result.explanation
+
+
+def test_broadcasts_of_others_are_passed_over_only_so_long():
+    result = judged(accepts_and_floods_with_broadcasts, LONG, "HS-8.1")
+    assert result.verdict is Verdict.FAIL
+    assert result.explanation.startswith("nothing was to come, but the connection was cut off")
 
 
 @pytest.mark.parametrize("behaviour", [floods_with_large_messages, floods_with_small_messages])
