@@ -31,7 +31,7 @@ class Case:
         role: of the system under test.
         lines: the conversation.
         tags: what it is like, to select by.
-        seconds: how long it may take, where that is more than usual; 0 where not.
+        seconds: how long it may take, where that is not what is usual; 0 where it is.
         why: a word to whom it fails, where the title does not say it all.
     """
 

@@ -149,7 +149,9 @@ async def run_arriving_client_case(
 
 async def _judge(case: Case, result: Result, stage: Stage, acts: Mapping[str, Act]) -> None:
     began = time.perf_counter()
-    deadline = max(case.seconds, stage.patience.case)
+    deadline = stage.patience.case
+    if case.seconds:  # at the usual patience; more or less of that is more or less of this
+        deadline *= case.seconds / PATIENCE.case
     stage.bindings["case"] = f"{case.id}-{secrets.token_hex(MARK_SIZE)}"
     stage.mark = stage.bindings["case"]
     acts = {**acts, **_common(stage)}
