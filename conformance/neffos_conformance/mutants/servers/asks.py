@@ -26,7 +26,10 @@ def _of(payload: str | bytes, *events: str) -> Message | None:
 
 
 def _retokened(
-    make: Callable[[str], str], *, is_of_changes: bool = False
+    make: Callable[[str], str],
+    *,
+    is_of_changes: bool = False,
+    kind: type[str] | type[bytes] = str,
 ) -> Callable[[Serve], Serve]:
     """Give the server's own questions, or its asks about namespaces and rooms, other tokens."""
 
@@ -35,7 +38,7 @@ def _retokened(
         mine: dict[str, str] = {}
 
         def told(payload: str | bytes) -> str | bytes:
-            message = frame_of(payload)
+            message = frame_of(payload) if isinstance(payload, kind) else None
             is_ask = message is not None and (
                 _is_change(message) if is_of_changes else message.event == "question"
             )
@@ -158,14 +161,14 @@ def connects_like_a_client(serve: Serve) -> Serve:
 
 @distorted("AR-4")
 def asks_for_confirmation(serve: Serve) -> Serve:
-    """Begins its tokens with #."""
-    return _retokened(lambda token: f"#{token}")(serve)
+    """Begins the tokens of its binary asks with #."""
+    return _retokened(lambda token: f"#{token}", kind=bytes)(serve)
 
 
 @distorted("SX-1")
 def asks_as_a_sender(serve: Serve) -> Serve:
-    """Makes its tokens of a connection's name between servers."""
-    return _retokened(lambda token: f"neffos(0x{token})")(serve)
+    """Makes the tokens of its binary asks of a connection's name between servers."""
+    return _retokened(lambda token: f"neffos(0x{token})", kind=bytes)(serve)
 
 
 @distorted("AR-5")

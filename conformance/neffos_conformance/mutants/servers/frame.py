@@ -588,6 +588,12 @@ def empty_message_is_first(serve: Serve) -> Serve:
 FIN: Final = 0x80
 """The bit of a WebSocket frame's first octet that says that a message ends with it."""
 
+RESERVED: Final = 0x70
+"""The bits beside it that are not in use."""
+
+MASKED: Final = 0x80
+"""The bit of the second octet that all frames of clients have."""
+
 TEXT: Final = 1
 BINARY: Final = 2
 """The opcodes of messages (RFC 6455, 5.2); 0 is that of a further fragment."""
@@ -609,15 +615,18 @@ Raises:
 """
 
 
-async def _read_fragment(reader: asyncio.StreamReader) -> Fragment:
-    first, size = await reader.readexactly(2)
-    size &= 0x7F
+async def _read_fragment(reader: asyncio.StreamReader) -> Fragment | bytes:
+    """Read a WebSocket frame; give the octets as they are where they are none of a client."""
+    head = await reader.readexactly(2)
+    if head[0] & RESERVED or not head[1] & MASKED:
+        return head
+    size = head[1] & ~MASKED
     if size >= SHORT_LENGTH:
         size = int.from_bytes(await reader.readexactly(2 if size == SHORT_LENGTH else 8))
     mask = await reader.readexactly(4)
     payload = await reader.readexactly(size)
     masks = int.from_bytes((mask * (size // 4 + 1))[:size])
-    return first, (int.from_bytes(payload) ^ masks).to_bytes(size)
+    return head[0], (int.from_bytes(payload) ^ masks).to_bytes(size)
 
 
 def _write_fragment(fragment: Fragment) -> bytes:
@@ -646,8 +655,12 @@ async def _between(
         async def forth(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(await reader.readuntil(b"\r\n\r\n"))
             change = make()
-            while True:
-                writer.write(_write_fragment(change(await _read_fragment(reader))))
+            while not isinstance(fragment := await _read_fragment(reader), bytes):
+                writer.write(_write_fragment(change(fragment)))
+                await writer.drain()
+            writer.write(fragment)
+            while octets := await reader.read(READ_SIZE):
+                writer.write(octets)
                 await writer.drain()
 
         async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -803,7 +816,7 @@ def names_normalised(serve: Serve) -> Serve:
 
     def change(message: Message) -> Message:
         name = unicodedata.normalize("NFC", message.event)
-        is_any = message.namespace == "any" and bool(message.body) and not message.is_error
+        is_any = message.namespace == "any" and message.body == message.event
         return message.replace(event=name, body=name) if is_any else message
 
     return changing(change)(serve)

@@ -6,11 +6,14 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
+from uuid import uuid4
 
 from neffos_codec import ESCAPE, Message, encode
+from neffos_conformance.application import echo, servers
 from neffos_conformance.embedded import Serve, embedded_server
 from neffos_conformance.mutants.bank import distorted, served
 from neffos_conformance.mutants.distortions import Payloads, changing, frame_of
+from neffos_conformance.reference import ON_NATIVE_MESSAGE, Server
 
 OWN_ID: Final = re.compile(r"A?[0-9a-f]{8}-[0-9a-f-]{27}")
 """The id that the server chose itself where nobody else did, also behind an A."""
@@ -98,6 +101,34 @@ def one_id_for_all(serve: Serve) -> Serve:
     return _answers(lambda sent: ["Aserver"] if OWN_ID.fullmatch(sent) else [sent])(same)
 
 
+@asynccontextmanager
+async def _marking(change: Callable[[str], str]) -> AsyncIterator[str]:
+    """Run a server that gives ids of its own at the mixed endpoint, and change these."""
+    odd = Server(
+        {"": {"echo": echo, ON_NATIVE_MESSAGE: echo}}, id_generator=lambda _: f"mixed-{uuid4()}"
+    )
+    endpoints = {**servers(), "/mixed": odd}
+    distort = _answers(lambda sent: [change(sent) if sent.startswith("Amixed-") else sent])
+    async with embedded_server(distort=distort, served=endpoints) as url:
+        yield url
+
+
+@served("HS-6")
+@asynccontextmanager
+async def id_missing_at_an_endpoint() -> AsyncIterator[str]:
+    """Gives connections of one endpoint an empty id."""
+    async with _marking(lambda _: "A") as url:
+        yield url
+
+
+@served("HS-20")
+@asynccontextmanager
+async def one_id_at_an_endpoint() -> AsyncIterator[str]:
+    """Gives all connections of one endpoint the same id."""
+    async with _marking(lambda _: "Amixed") as url:
+        yield url
+
+
 # -------------------------------------------------------------------- the refusal
 
 
@@ -175,9 +206,9 @@ def tail_decoded(serve: Serve) -> Serve:
     """Drops a request that is no UTF-8."""
 
     def wrong(payload: str | bytes) -> Payloads:
-        if isinstance(payload, bytes) and payload.decode(errors="ignore").encode() != payload:
-            return []
-        return serve(payload)
+        is_request = isinstance(payload, bytes) and payload.startswith(b"M")
+        is_utf8 = isinstance(payload, str) or payload.decode(errors="ignore").encode() == payload
+        return [] if is_request and not is_utf8 else serve(payload)
 
     return wrong
 
@@ -299,6 +330,10 @@ def refusal_taken_for_request(serve: Serve) -> Serve:
 # -------------------------------------------------------------------- before the acceptance
 
 
+EARLY: Final = frozenset({"any", "app", "refused", "semi;colon", "sticky"})
+"""The namespaces whose early frames these servers hold back."""
+
+
 def _holding(release: Callable[[Payloads], Payloads]) -> Callable[[Serve], Serve]:
     """Hold back what comes early, and release it in another way."""
 
@@ -308,11 +343,13 @@ def _holding(release: Callable[[Payloads], Payloads]) -> Callable[[Serve], Serve
 
         def wrong(payload: str | bytes) -> Payloads:
             nonlocal is_open
-            if not is_open and _first(payload) in ("$", ";"):
+            message = frame_of(payload)
+            is_request = _first(payload) == "M"
+            if not is_open and not is_request and message and message.namespace in EARLY:
                 held.append(payload)
                 return []
             sent = serve(payload)
-            if not is_open and _first(payload) == "M":
+            if not is_open and is_request:
                 is_open = True
                 for each in release(held):
                     sent += serve(each)
@@ -347,7 +384,8 @@ def early_frames_complained_of(serve: Serve) -> Serve:
     def wrong(payload: str | bytes) -> Payloads:
         nonlocal is_open
         is_open = is_open or _first(payload) in ("M", "A", "H")
-        early = not is_open and bool(payload)
+        message = frame_of(payload)
+        early = not is_open and message is not None and message.namespace == "app"
         return [";;;error;1;0;shake hands first", *serve(payload)] if early else serve(payload)
 
     return wrong
