@@ -1,0 +1,95 @@
+//! The seven fields of a frame, to and from one WebSocket message. Knows no connection.
+
+use tungstenite::Message;
+
+/// Stands for one `;` in a namespace, a room or an event (FR-3).
+const ESCAPE: &str = "@%!semicolon@%!";
+
+/// Octets, and the kind of the message that carries them: binary, or text (FR-11).
+#[derive(Clone, Debug, Default)]
+pub struct Body {
+    pub octets: Vec<u8>,
+    pub binary: bool,
+}
+
+impl Body {
+    pub fn text(text: &str) -> Body {
+        Body { octets: text.as_bytes().to_vec(), binary: false }
+    }
+
+    /// The body as text: an error text is text in either kind (FR-17).
+    pub fn to_text(&self) -> String {
+        String::from_utf8_lossy(&self.octets).into_owned()
+    }
+
+    /// As one message. None: a text that is not UTF-8 (FR-12).
+    pub fn message(self) -> Option<Message> {
+        if self.binary {
+            return Some(Message::binary(self.octets));
+        }
+        String::from_utf8(self.octets).ok().map(Message::text)
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Frame {
+    /// The token of an ask, or of the reply to it; empty where no reply is wanted (AR-1).
+    pub wait: String,
+    pub namespace: String,
+    pub room: String,
+    pub event: String,
+    pub is_error: bool,
+    pub is_no_op: bool,
+    pub body: Body,
+}
+
+impl Frame {
+    /// One that wants no reply.
+    pub fn event(namespace: &str, room: &str, event: &str, body: Body) -> Frame {
+        let (namespace, room, event) = (namespace.into(), room.into(), event.into());
+        Frame { namespace, room, event, body, ..Frame::default() }
+    }
+
+    /// None where it is no frame: fewer than six `;` (FR-2), or names that are not UTF-8.
+    pub fn read(message: &Body) -> Option<Frame> {
+        let fields: Vec<&[u8]> = message.octets.splitn(7, |octet| *octet == b';').collect(); // FR-1
+        let [wait, namespace, room, event, is_error, is_no_op, body] = fields[..] else {
+            return None;
+        };
+        let text = |field: &[u8]| String::from_utf8(field.to_vec()).ok();
+        Some(Frame {
+            wait: text(wait)?, // never escaped (FR-5)
+            namespace: text(namespace)?.replace(ESCAPE, ";"),
+            room: text(room)?.replace(ESCAPE, ";"),
+            event: text(event)?.replace(ESCAPE, ";"),
+            is_error: is_error == b"1", // anything else is false (FR-7)
+            is_no_op: is_no_op == b"1",
+            body: Body { octets: body.to_vec(), ..*message }, // as it is (FR-10)
+        })
+    }
+
+    /// None where a name would be read back changed (FR-4), or the text is not UTF-8.
+    pub fn write(&self) -> Option<Message> {
+        let name = |name: &str| {
+            let escaped = name.replace(';', ESCAPE);
+            (escaped.replace(ESCAPE, ";") == name).then_some(escaped)
+        };
+        let (namespace, room) = (name(&self.namespace)?, name(&self.room)?);
+        let (wait, event) = (&self.wait, name(&self.event)?);
+        let (is_error, is_no_op) = (self.is_error as u8, self.is_no_op as u8); // FR-6
+        let head = format!("{wait};{namespace};{room};{event};{is_error};{is_no_op};");
+        let octets = [head.as_bytes(), &self.body.octets].concat();
+        Body { octets, binary: self.body.binary }.message()
+    }
+
+    /// The reply that says only that a request was carried out; always text (FR-13).
+    pub fn empty_reply(token: &str) -> Message {
+        Message::text(format!("{token};;;;;;"))
+    }
+
+    /// Nothing else is success of a request (AR-19, FR-8).
+    pub fn is_empty_reply(&self) -> bool {
+        let names = [&self.namespace, &self.room, &self.event];
+        !self.is_error && names.iter().all(|name| name.is_empty()) && self.body.octets.is_empty()
+    }
+}

@@ -1,0 +1,176 @@
+//! Opens a connection: TCP, WebSocket, handshake. What is said on it afterwards is not known here.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tungstenite::client::IntoClientRequest;
+use tungstenite::http::{HeaderName, HeaderValue, Uri};
+use tungstenite::protocol::{CloseFrame, Role, frame::coding::CloseCode};
+use tungstenite::{Message, WebSocket};
+
+use crate::client::Error;
+use crate::frame::Body;
+
+/// Messages that are held back before the acceptance (HS-14): a server has no use for more.
+const HELD: usize = 64;
+
+/// One thread reads while others write: each half has a `WebSocket` of its own on the same TCP
+/// connection. The reading one answers pings and close frames, so that both have to take turns.
+struct Half {
+    tcp: TcpStream,
+    turn: Arc<Mutex<()>>,
+}
+
+impl Read for Half {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.tcp.read(buffer)
+    }
+}
+
+impl Write for Half {
+    /// tungstenite hands over whole WebSocket frames, which must not be mixed.
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let _turn = self.turn.lock().unwrap();
+        self.tcp.write_all(octets).map(|()| octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.tcp.flush()
+    }
+}
+
+pub struct Reader {
+    socket: WebSocket<Half>,
+    held: VecDeque<Body>,
+    /// All that followed the `A` (HS-19).
+    pub id: String,
+}
+
+impl Reader {
+    /// The next message, or the end of the connection, and the close code that is to be sent.
+    pub fn read(&mut self) -> Result<Body, Option<CloseCode>> {
+        if let Some(message) = self.held.pop_front() {
+            return Ok(message); // HS-14
+        }
+        self.next().map_err(|error| match error {
+            tungstenite::Error::Utf8(_) => Some(CloseCode::Invalid), // TR-17
+            tungstenite::Error::Capacity(_) => Some(CloseCode::Size), // TR-13
+            tungstenite::Error::Protocol(_) => Some(CloseCode::Protocol),
+            _ => None, // TR-14; a close frame has been answered (TR-16)
+        })
+    }
+
+    /// An empty message is none (FR-14).
+    fn next(&mut self) -> tungstenite::Result<Body> {
+        loop {
+            let message = self.socket.read()?;
+            let binary = message.is_binary();
+            if (binary || message.is_text()) && !message.is_empty() {
+                return Ok(Body { octets: message.into_data().into(), binary });
+            }
+        }
+    }
+}
+
+pub struct Writer(WebSocket<Half>);
+
+impl Writer {
+    pub fn send(&mut self, message: Message) -> Result<(), Error> {
+        self.0.send(message).map_err(|_| {
+            self.cut();
+            Error::Lost
+        })
+    }
+
+    /// TR-12
+    pub fn close(&mut self, code: CloseCode) {
+        let _ = self.0.close(Some(CloseFrame { code, reason: "".into() }));
+        let _ = self.0.flush();
+    }
+
+    pub fn cut(&self) {
+        let _ = self.0.get_ref().tcp.shutdown(Shutdown::Both);
+    }
+}
+
+fn connect(url: &Uri, patience: Duration) -> io::Result<TcpStream> {
+    let place = (url.host().unwrap_or_default(), url.port_u16().unwrap_or(80));
+    let mut refused = io::Error::other("the host has no address");
+    for address in place.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, patience) {
+            Ok(tcp) => return Ok(tcp),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
+/// Whether anybody is there: any HTTP response says so (TR-5).
+pub fn probe(url: &str, patience: Duration) -> io::Result<()> {
+    let url: Uri = url.parse().map_err(io::Error::other)?;
+    let host = url.authority().map_or("", |authority| authority.as_str());
+    let path = url.path_and_query().map_or("/", |path| path.as_str());
+    let mut tcp = connect(&url, patience)?;
+    tcp.set_read_timeout(Some(patience))?;
+    write!(tcp, "HEAD {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+    tcp.read_exact(&mut [0; "HTTP/1.1 200".len()])
+}
+
+/// Opens a connection and completes the handshake, in `patience` altogether. `tries` counts those
+/// to open it in place of a lost one; 0: this is none (TR-9).
+pub fn open(
+    url: &str,
+    headers: &[(String, String)],
+    tries: usize,
+    patience: Duration,
+) -> Result<(Reader, Writer), Error> {
+    let failed = |error: &dyn std::fmt::Display| Error::Dial(error.to_string());
+    let mut request = url.into_client_request().map_err(|e| failed(&e))?; // TR-1, TR-2
+    for (name, value) in headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|e| failed(&e))?;
+        request.headers_mut().insert(name, HeaderValue::from_str(value).map_err(|e| failed(&e))?);
+    }
+    if tries > 0 {
+        request.headers_mut().insert("X-Websocket-Reconnect", tries.into());
+    }
+    let until = Instant::now() + patience;
+    let tcp = connect(request.uri(), patience).map_err(|e| failed(&e))?;
+    let turn = Arc::new(Mutex::new(()));
+    let half = || Ok(Half { tcp: tcp.try_clone()?, turn: turn.clone() });
+    let halves = half().and_then(|one| Ok((one, half()?)));
+    let (reading, writing) = halves.map_err(|e: io::Error| failed(&e))?;
+    let timeouts = |reading| {
+        tcp.set_read_timeout(reading)?;
+        tcp.set_write_timeout(Some(patience))?; // a server that does not read is given up
+        tcp.set_nodelay(true)
+    };
+    timeouts(Some(patience)).map_err(|e| failed(&e))?;
+    let (socket, _) = tungstenite::client(request, reading).map_err(|e| failed(&e))?;
+    let mut writer = Writer(WebSocket::from_raw_socket(writing, Role::Client, None));
+    let mut reader = Reader { socket, held: VecDeque::new(), id: String::new() };
+
+    writer.send(Message::text("M"))?; // HS-1, HS-2, HS-5
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        timeouts(Some(left.max(Duration::from_millis(1)))).map_err(|e| failed(&e))?;
+        let message = reader.next().map_err(|e| failed(&e))?;
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        match &message.octets[..] {
+            [b'M', ..] => (), // HS-9
+            [b'A', id @ ..] => {
+                reader.id = text(id); // HS-3, HS-7
+                timeouts(None).map_err(|e| failed(&e))?;
+                return Ok((reader, writer));
+            }
+            [b'H', why @ ..] => {
+                writer.close(CloseCode::Normal);
+                return Err(Error::Refused(text(why))); // HS-16
+            }
+            _ if reader.held.len() < HELD => reader.held.push_back(message), // HS-10, HS-14
+            _ => (),
+        }
+    }
+}
