@@ -116,7 +116,7 @@ def test_a_feature_is_found_where_it_is_and_missed_where_it_is_not():
 
 
 def test_a_list_of_features_is_read_and_what_there_is_not_is_named():
-    assert feature_ids("rooms, binary,") == {"rooms", "binary", "origin-check"}
+    assert feature_ids("rooms, binary,") == {"rooms", "binary"}
     assert feature_ids("") == frozenset()
     with pytest.raises(ValueError, match=r"no feature sockets; there are broadcast, "):
         feature_ids("rooms,sockets")
