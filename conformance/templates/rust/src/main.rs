@@ -4,6 +4,7 @@
 
 mod client;
 mod frame;
+mod session;
 mod socket;
 
 use std::collections::HashMap;
@@ -12,10 +13,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use client::{Application, Client, Error, Event, NATIVE, News, Options};
+use client::{Application, Client, Error, Event, News, Options};
 use data_encoding::BASE64;
 use frame::Body;
 use serde_json::{Map, Value, json};
+use session::NATIVE;
 
 /// How long an operation may take that says nothing of it, and an ask that is none.
 const TIMEOUT: Duration = Duration::from_secs(10);

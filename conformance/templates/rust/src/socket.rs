@@ -127,42 +127,37 @@ pub fn open(
     tries: usize,
     patience: Duration,
 ) -> Result<(Reader, Writer), Error> {
-    let failed = |error: &dyn std::fmt::Display| Error::Dial(error.to_string());
-    let mut request = url.into_client_request().map_err(|e| failed(&e))?; // TR-1, TR-2
+    let mut request = url.into_client_request()?; // TR-1, TR-2
     for (name, value) in headers {
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|e| failed(&e))?;
-        request.headers_mut().insert(name, HeaderValue::from_str(value).map_err(|e| failed(&e))?);
+        let name = HeaderName::from_bytes(name.as_bytes())?;
+        request.headers_mut().insert(name, HeaderValue::from_str(value)?);
     }
     if tries > 0 {
         request.headers_mut().insert("X-Websocket-Reconnect", tries.into());
     }
     let until = Instant::now() + patience;
-    let tcp = connect(request.uri(), patience).map_err(|e| failed(&e))?;
+    let tcp = connect(request.uri(), patience)?;
+    tcp.set_nodelay(true)?;
+    tcp.set_read_timeout(Some(patience))?;
+    tcp.set_write_timeout(Some(patience))?; // a server that does not read is given up
     let turn = Arc::new(Mutex::new(()));
-    let half = || Ok(Half { tcp: tcp.try_clone()?, turn: turn.clone() });
-    let halves = half().and_then(|one| Ok((one, half()?)));
-    let (reading, writing) = halves.map_err(|e: io::Error| failed(&e))?;
-    let timeouts = |reading| {
-        tcp.set_read_timeout(reading)?;
-        tcp.set_write_timeout(Some(patience))?; // a server that does not read is given up
-        tcp.set_nodelay(true)
-    };
-    timeouts(Some(patience)).map_err(|e| failed(&e))?;
-    let (socket, _) = tungstenite::client(request, reading).map_err(|e| failed(&e))?;
+    let reading = Half { tcp: tcp.try_clone()?, turn: turn.clone() };
+    let writing = Half { tcp: tcp.try_clone()?, turn };
+    let (socket, _) = tungstenite::client(request, reading)?;
     let mut writer = Writer(WebSocket::from_raw_socket(writing, Role::Client, None));
     let mut reader = Reader { socket, held: VecDeque::new(), id: String::new() };
 
     writer.send(Message::text("M"))?; // HS-1, HS-2, HS-5
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        timeouts(Some(left.max(Duration::from_millis(1)))).map_err(|e| failed(&e))?;
-        let message = reader.next().map_err(|e| failed(&e))?;
+        tcp.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        let message = reader.next()?;
         let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
         match &message.octets[..] {
             [b'M', ..] => (), // HS-9
             [b'A', id @ ..] => {
                 reader.id = text(id); // HS-3, HS-7
-                timeouts(None).map_err(|e| failed(&e))?;
+                tcp.set_read_timeout(None)?;
                 return Ok((reader, writer));
             }
             [b'H', why @ ..] => {
