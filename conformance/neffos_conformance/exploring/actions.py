@@ -49,6 +49,9 @@ ANSWERS: Final = ("done", "body", "error", "renamed", "twice", "elsewhere")
 connection."""
 
 
+MARKER: Final = "!"
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """One thing that a client does.
@@ -66,6 +69,7 @@ class Action:
         event: of a frame.
         body: of a frame, or a payload.
         has_token: whether a frame asks for a reply.
+        mark: what its token holds beside the number; ``!`` is a marker, which the reply has not.
         is_error: of a frame.
         is_no_op: of a frame.
         is_followed: the next action follows at once, without a barrier between.
@@ -82,14 +86,23 @@ class Action:
     event: str = ""
     body: str | bytes = ""
     has_token: bool = True
+    mark: str = ""
     is_error: bool = False
     is_no_op: bool = False
     is_followed: bool = False
 
     @property
     def token(self) -> str:
-        """The token of its frame; empty where it has none."""
-        return f"${self.number}" if self.has_token else ""
+        """The token of its reply; empty where it has none."""
+        if not self.has_token:
+            return ""
+        return f"${self.number}{'' if self.mark == MARKER else self.mark}"
+
+    @property
+    def sent_token(self) -> str:
+        """The token of its frame, with the marker of an exchange where it has one (SX-2)."""
+        is_marked = self.has_token and self.mark == MARKER
+        return f"${MARKER}{self.number}" if is_marked else self.token
 
 
 Program = tuple[Action, ...]

@@ -52,7 +52,7 @@ Payload = str | bytes
 _TAG: Final = re.compile(r"\bt(\d+)\b")
 """What names the action in a body, or in the name of an event."""
 
-_OWN_TOKEN: Final = re.compile(r"\$(?:early)?(\d+)")
+_OWN_TOKEN: Final = re.compile(r"\$!?(?:early)?(\d+)")
 
 _NATIVE_MODES: Final = {MIXED: Native.FALLBACK, NATIVE: Native.ONLY}
 
@@ -502,7 +502,7 @@ class _Player:
         """Give the action that a message comes of, by the token or by what is in it."""
         if message is None:
             return 0
-        if found := _OWN_TOKEN.fullmatch(message.wait):
+        if found := _OWN_TOKEN.match(message.wait):
             return int(found[1])
         for number_, ask in self.model.asked.items():
             if ask.connection == number and ask.message.wait == message.wait != "":

@@ -385,14 +385,17 @@ class Model:
         if not taken:
             return None
         self._blame(action, action.namespace)
-        return [Sent(action.connection, _flagged(encode(message), action.how))]
+        sent = encode(message.replace(wait=action.sent_token))
+        return [Sent(action.connection, _flagged(sent, action.how))]
 
     def _ask_change(self, action: Action, peer: Peer, message: Message, change: Change) -> bool:
         place = _place(change, message)
         if place in peer.unresolved or (place[0], None) in peer.unresolved:
             return False
         state = peer.places.get(place, "out")
-        flags = f"{message.is_error} {message.is_no_op} {action.has_token} {action.how}"
+        flags = (
+            f"{message.is_error} {message.is_no_op} {action.has_token} {action.how}{action.mark}"
+        )
         self.shapes[action.number] = (
             f"{change} {_kind(place, peer)} {state} {flags} {type(action.body).__name__}"
         )
@@ -424,7 +427,9 @@ class Model:
 
     def _event(self, action: Action, peer: Peer, message: Message) -> bool:
         namespace, room, event = message.namespace, message.room, message.event
-        flags = f"{message.is_error} {message.is_no_op} {action.has_token} {action.how}"
+        flags = (
+            f"{message.is_error} {message.is_no_op} {action.has_token} {action.how}{action.mark}"
+        )
         is_live = self._is_live(peer, namespace)
         is_joined = not room or self._is_live(peer, namespace, room)
         if is_live and room:
@@ -475,8 +480,9 @@ class Model:
                 self._reply(action, message, message.body)
             return True
         if namespace == "any":
-            if event != NATIVE_EVENT:
-                self._reply(action, message, event.encode() if message.is_binary else event)
+            if event == NATIVE_EVENT:
+                return False  # whether the handler of every event has that too is left open
+            self._reply(action, message, event.encode() if message.is_binary else event)
         elif namespace == "semi;colon":
             if event == "ec;ho":
                 self._reply(action, message, message.body)
@@ -868,9 +874,12 @@ def _is_defined(message: Message) -> bool:
     """Whether the application's page says what a handler makes of a body."""
     text = _text(message.body)
     if message.event == "push":  # the body becomes an event's name
-        return text.isascii() and text.isprintable() and ESCAPE not in text and _is_plain(message)
+        is_name = text.isascii() and text.isprintable() and ESCAPE not in text
+        return bool(text) and is_name and _is_plain(message)
     if message.event == "fail":  # the body becomes an error's text
-        return "\ufffd" not in text and _is_plain(message)
+        return bool(text) and "\ufffd" not in text and _is_plain(message)
+    if message.event == NATIVE_EVENT:  # nothing cannot be sent back (FR-14)
+        return bool(text)
     return message.event in ("echo", "silent", "whoami") or _is_plain(message)
 
 

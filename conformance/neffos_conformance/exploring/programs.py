@@ -42,6 +42,7 @@ ROOMS: Final = (*PLAIN_ROOMS, "locked", "sticky")
 
 BODIES: Final[tuple[str | bytes, ...]] = (
     "t{}",
+    "",
     "t{} ; and; more;",
     "t{} @%!semicolon@%! stays",
     "t{} é☃\U0001f600",
@@ -54,6 +55,9 @@ BODIES: Final[tuple[str | bytes, ...]] = (
     b"t{}",
 )
 """Bodies, with a place for the number of the action that they are found by."""
+
+MARKS: Final = ("!", "!x", " ", "\u00e9", "@%!semicolon@%!", "#", "-" + "0" * 60, ".$1")
+"""What tokens hold beside their number."""
 
 FLAGS: Final = ("x;y", ";", "true;true", "2;01")
 """What stands for two flags that are false (FR-7)."""
@@ -102,6 +106,10 @@ class _Maker:
         self.random = random
         self.features = features
         self.model = Model()
+        # Few names come back again and again, so that what is done to them adds up.
+        self.namespaces = ["app", *random.sample(NAMESPACES, 2)]
+        self.rooms = random.sample(ROOMS, 2)
+        self.haste = random.choice((0.1, 0.25, 0.6))
         self.actions: list[Action] = []
 
     def has(self, *features: str) -> bool:
@@ -164,18 +172,19 @@ class _Maker:
         random = self.random
         change = random.choice(list(Change))
         connection = self._connection()
-        namespace = "app" if random.random() < 0.5 else random.choice(NAMESPACES)
+        namespace = random.choice(self.namespaces if random.random() < 0.8 else NAMESPACES)
         room = ""
         if change in (Change.JOIN, Change.LEAVE):
             if not self.has("rooms"):
                 change = Change.CONNECT
             else:
-                namespace = random.choice(("app", "app", "any", "sticky", "nowhere"))
-                room = random.choice((*ROOMS, "")) if random.random() < 0.9 else ""
+                if random.random() < 0.6:
+                    namespace = "app"
+                room = random.choice(self.rooms if random.random() < 0.75 else (*ROOMS, ""))
         if namespace == "any" and not self.has("any-event"):
             namespace = "app"
         flags: dict[str, Any] = {}
-        if random.random() < 0.15:
+        if random.random() < 0.2:
             flags = random.choice(({"is_error": True}, {"is_no_op": True}, {"has_token": False}))
         return self._action(
             connection,
@@ -183,21 +192,23 @@ class _Maker:
             namespace=namespace,
             room=room,
             event=REQUEST_EVENT[change],
-            is_followed=random.random() < 0.25,
+            is_followed=random.random() < self.haste,
+            mark=self._mark(),
             **flags,
         )
 
     def _event(self) -> Action:
         random = self.random
         namespace = random.choices(
-            ("app", "any", "semi;colon", "sticky", "nowhere", "", "App"), (66, 14, 8, 3, 3, 3, 3)
+            ("app", "any", "semi;colon", *self.namespaces[1:], random.choice(NAMESPACES)),
+            (60, 14, 8, 7, 7, 4),
         )[0]
         event = random.choice(("ec;ho", "echo")) if namespace == "semi;colon" else self._name()
         if namespace == "any" and not self.has("any-event"):
             namespace = "app"
         room = ""
         if self.has("rooms") and (event == "broadcast-room" or random.random() < 0.2):
-            room = random.choice(self._rooms(namespace) or PLAIN_ROOMS)
+            room = random.choice(self._rooms(namespace) or self.rooms)
         return self._action(
             self._connection(),
             Do.SEND,
@@ -209,9 +220,13 @@ class _Maker:
             has_token=random.random() < 0.75,
             is_error=random.random() < 0.08,
             is_no_op=random.random() < 0.05,
-            is_followed=random.random() < 0.3,
+            is_followed=random.random() < self.haste,
+            mark=self._mark(),
             how=random.choice(FLAGS) if random.random() < 0.06 else "",
         )
+
+    def _mark(self) -> str:
+        return self.random.choice(MARKS) if self.random.random() < 0.08 else ""
 
     def _name(self) -> str:
         random = self.random
@@ -230,7 +245,8 @@ class _Maker:
             "handled by nobody": 2,
             random.choice(("Echo", "echo ", " echo")): 2,
             "t0;x": 2,
-            random.choice(sorted(LOCAL_ONLY)): 3,
+            "t0@%!SEMICOLON@%!x": 1,
+            random.choice(sorted(LOCAL_ONLY)): 5,
             NATIVE_EVENT: 1,
         }
         if not self.has("broadcast", "rooms"):
@@ -326,15 +342,16 @@ class _Maker:
                         is_followed=True,
                     )
                 )
-            self._add(
-                self._action(
-                    connection,
-                    Do.SEND,
-                    namespace="sticky",
-                    event=REQUEST_EVENT[Change.DISCONNECT],
-                    is_followed=True,
+            for change in (Change.DISCONNECT, Change.DISCONNECT, Change.CONNECT):
+                self._add(
+                    self._action(
+                        connection,
+                        Do.SEND,
+                        namespace="sticky",
+                        event=REQUEST_EVENT[change],
+                        is_followed=change is not Change.CONNECT,
+                    )
                 )
-            )
 
     # ------------------------------------------------------------ parts
 
@@ -368,7 +385,7 @@ class _Maker:
 
     def _body(self) -> str | bytes:
         choices = [each for each in BODIES if self.has("binary") or isinstance(each, str)]
-        weights = [5] + [1] * (len(choices) - 1)
+        weights = [9] + [1] * (len(choices) - 1)
         return _filled(self.random.choices(choices, weights)[0], len(self.actions) + 1)
 
     def _action(self, connection: int, do: Do, how: str = "", **values: object) -> Action:

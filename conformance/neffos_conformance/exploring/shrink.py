@@ -88,6 +88,7 @@ def _changes() -> Iterator[Callable[[Action], Action]]:
     yield _plain_opening
     yield _plain_body
     yield lambda action: replace(action, is_no_op=False)
+    yield lambda action: replace(action, mark="")
     yield lambda action: replace(action, is_error=False)
     yield lambda action: replace(action, room="r1" if action.room else "")
 
