@@ -81,7 +81,7 @@ class Doing:
         """
         task = self.tasks[number].pop(0)
         try:
-            values = await asyncio.shield(task)
+            values: Values = await self.soon(number, task)
         except OperationError as error:
             self.stage.remark(number, f"failed: {error}", is_ours=False)
             raise
@@ -93,6 +93,28 @@ class Doing:
         if "connection" in values:
             self.names[number] = values["connection"]
         return values
+
+    async def soon(self, number: int, task: asyncio.Task[Any]) -> Any:
+        """Wait for what the client is to do; ask whether it is at it, where that is long in coming.
+
+        Raises:
+            MismatchError: what was asked meanwhile was answered, and nothing else came.
+        """
+        stage = self.stage
+        if number not in stage.is_shaken or not stage.connections[number].is_open:
+            return await asyncio.shield(task)
+        try:
+            async with asyncio.timeout(stage.patience.doubt):
+                return await asyncio.shield(task)
+        except TimeoutError:
+            await stage.settle(number)
+            await stage.catch_up()
+        try:
+            async with asyncio.timeout(stage.patience.grace):
+                return await asyncio.shield(task)
+        except TimeoutError:
+            text = "the client did not say that it was done, though a later ask was answered"
+            raise MismatchError(text) from None
 
     async def finish(self) -> None:
         """Take back what was not answered, and have the client let go of its connections."""
@@ -265,37 +287,28 @@ def acts(stage: Stage, doing: Doing, incoming: asyncio.Queue[Arrived]) -> Mappin
         return {"saw": kind, "connection": doing.names[line.connection], **wanted}
 
     async def saw(line: Line, _: int) -> None:
-        number, wanted = line.connection, sight(line)
+        number = line.connection
+        task = asyncio.create_task(doing.driver.saw(LONG, **sight(line)))
         try:
-            async with asyncio.timeout(stage.patience.doubt):
-                await doing.driver.saw(LONG, **wanted)
-        except TimeoutError:
-            if number not in stage.is_shaken or not stage.connections[number].is_open:
-                await doing.driver.saw(LONG, **wanted)
-            else:
-                await stage.settle(number)
-                await caught_up()
-                await late(line, wanted)
+            await doing.soon(number, task)
+        except MismatchError:
+            raise MismatchError(f"the client did not tell of: {line.rest}") from None
+        finally:
+            task.cancel()
         stage.remark(number, f"saw {line.rest}", is_ours=False)
 
-    async def late(line: Line, wanted: Values) -> None:
-        try:
-            async with asyncio.timeout(stage.patience.grace):
-                await doing.driver.saw(LONG, **wanted)
-        except TimeoutError:
-            raise MismatchError(f"the client did not tell of: {line.rest}") from None
-
-    async def caught_up() -> None:
-        """Have the driver answer something: what its client saw before that, it has told."""
+    async def catch_up() -> None:
+        """Have the driver answer something: it takes lines, and tells what it saw, in order."""
         with suppress(UnsupportedError, OperationError):
             await doing.driver.do(MADE_UP)
 
     async def unseen(line: Line, _: int) -> None:
         wanted = sight(line)
-        await caught_up()
+        await stage.catch_up()
         if any(fits(told, wanted) for told in doing.driver.seen):
             raise MismatchError(f"the client told of what was not to be: {line.rest}", line.rest)
 
+    stage.catch_up = catch_up
     return {
         "dial": dial,
         "handshake": handshake,

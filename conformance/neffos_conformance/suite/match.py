@@ -45,13 +45,17 @@ def expand(text: str) -> str:
 
 
 def fill(payload: str | bytes, bindings: Bindings) -> str | bytes:
-    """Write a payload with its places filled in; in binary they hold what is Latin-1.
+    """Write a payload with its places filled in, in binary as UTF-8 (FR-12).
 
     Raises:
         KeyError: a place that nothing was seen for.
     """
     if isinstance(payload, bytes):
-        return str(fill(payload.decode("latin-1"), bindings)).encode("latin-1")
+        octets = {
+            name: value.encode("utf-8", "surrogateescape").decode("latin-1")
+            for name, value in bindings.items()
+        }
+        return str(fill(payload.decode("latin-1"), octets)).encode("latin-1")
     return _CHOSEN.sub(lambda place: bindings[place[1]], payload)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -69,6 +69,10 @@ class MismatchError(Exception):
         self.seen = seen
 
 
+async def _at_once() -> None:
+    pass
+
+
 class _Answered:
     """The answer to a doubt came."""
 
@@ -93,6 +97,7 @@ class Stage:
         held: what was received and not yet looked at, by the numbers of connections.
         mark: what stands in the place ``case``: no other case has it, in no run. Broadcasts
             without it are those of others, and are passed over.
+        catch_up: waits until the peer has begun with all that it was told beside the messages.
         began: when, on the clock of ``time.perf_counter``.
     """
 
@@ -109,6 +114,7 @@ class Stage:
     line: Line | None = None
     held: dict[int, list[str | bytes | Closed]] = field(default_factory=dict)
     mark: str = ""
+    catch_up: Callable[[], Awaitable[None]] = field(default=_at_once)
     began: float = field(default_factory=time.perf_counter)
 
     # ---- noting
@@ -405,9 +411,7 @@ class Stage:
                 return await self._message(number)
         except TimeoutError:
             pass
-        doubt = DOUBTS[self.role]
-        self.note(number, doubt)
-        await self.connections[number].send(doubt)
+        await self._doubt(number)
         seen = await self._receive(number)
         if not isinstance(seen, _Answered):
             return seen
@@ -419,15 +423,19 @@ class Stage:
 
     async def settle(self, number: int) -> None:
         """Ask the peer something and wait for the answer; what comes before stays to be heard."""
-        doubt = DOUBTS[self.role]
-        self.note(number, doubt)
-        await self.connections[number].send(doubt)
+        await self._doubt(number)
         kept: list[str | bytes | Closed] = []
         while not isinstance(seen := await self._receive(number), _Answered):
             kept.append(seen)
             if isinstance(seen, Closed):
                 break
         self.held[number] = kept
+
+    async def _doubt(self, number: int) -> None:
+        await self.catch_up()
+        doubt = DOUBTS[self.role]
+        self.note(number, doubt)
+        await self.connections[number].send(doubt)
 
     async def _message(self, number: int) -> str | bytes | Closed:
         while isinstance(seen := await self._receive(number), _Answered):
@@ -436,7 +444,7 @@ class Stage:
 
     def _is_foreign(self, seen: str | bytes | Closed) -> bool:
         """Say whether this is a broadcast that another case, or the peer itself, has made."""
-        if not self.mark or isinstance(seen, Closed):
+        if self.role != "server" or not self.mark or isinstance(seen, Closed):
             return False
         octets = _octets(seen, "surrogateescape")
         is_news = octets.startswith(_BROADCAST) and _NEWS in octets
