@@ -97,7 +97,7 @@ SHOWN: Final = 5
 SHOWN_LENGTH: Final = 2_000
 """Differences printed and the length of each: one is enough to begin with."""
 
-console = Console()
+console = Console(soft_wrap=True)
 
 
 def main() -> int:

@@ -195,6 +195,13 @@ class RealPeer:
     known: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
+GO: Final = "neffos-go.toml"
+GO_24: Final = "neffos-go.0.0.24.toml"
+GO_UNCHECKED: Final = "neffos-go.unchecked.toml"
+GO_GOBWAS: Final = "neffos-go.gobwas.toml"
+GO_GOBWAS_24: Final = "neffos-go.gobwas-0.0.24.toml"
+"""The files of what is known of Go's servers."""
+
 PEERS: Final = {
     "neffos-go": RealPeer(
         build_go,
@@ -203,6 +210,13 @@ PEERS: Final = {
             f"neffos-go-{dialer}": [str(GO_PEER), "driver", "-dialer", dialer]
             for dialer in ("gorilla", "gobwas")
         },
+        [str(GO_PEER), "codec"],
+        {
+            "neffos-go/gobwas": (GO, GO_GOBWAS, GO_24, GO_GOBWAS_24),
+            "neffos-go/gorilla": (GO, GO_UNCHECKED, GO_24),
+            "neffos-go/iris": (GO, GO_UNCHECKED, GO_24),
+            "neffos-go/iris-mvc": (GO, GO_UNCHECKED, GO_24),
+        },
     ),
     "neffos-go-next": RealPeer(
         build_go_next,
@@ -210,6 +224,11 @@ PEERS: Final = {
         {
             f"neffos-go-next-{dialer}": [str(GO_NEXT_PEER), "driver", "-dialer", dialer]
             for dialer in ("gorilla", "gobwas", "coder")
+        },
+        known={
+            "neffos-go-next/coder": (GO, GO_UNCHECKED),
+            "neffos-go-next/gobwas": (GO, GO_GOBWAS),
+            "neffos-go-next/gorilla": (GO, GO_UNCHECKED),
         },
     ),
     "neffos.js": RealPeer(build_js, clients={"neffos.js": ["node", str(JS_PEER / "driver.mjs")]}),
