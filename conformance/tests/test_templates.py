@@ -1,8 +1,10 @@
 """The templates of drivers and servers: they run as they are, and are judged by the suite."""
 
 import asyncio
+import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -31,6 +33,8 @@ PROCESSES = 2
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 NODE = shutil.which("node")
+CARGO = shutil.which("cargo")
+BUILT = Path(__file__).parents[2] / "build" / "templates-rust"
 
 
 def each(program):
@@ -51,8 +55,9 @@ def each(program):
 
 def test_the_readme_names_every_file_and_no_other():
     readme = (TEMPLATES / "README.md").read_text("utf-8")
-    named = set(re.findall(r"`((?:python|javascript)/[^`]+)`", readme))
-    programs = [*TEMPLATES.glob("*/*.py"), *TEMPLATES.glob("*/*.mjs")]
+    named = set(re.findall(r"`((?:python|javascript|rust)/[^`]+)`", readme))
+    kinds = ("*/*.py", "*/*.mjs", "*/*.toml", "*/src/*.rs")
+    programs = [path for kind in kinds for path in TEMPLATES.glob(kind)]
     assert named == {path.relative_to(TEMPLATES).as_posix() for path in programs}
     for path in re.findall(r"`(\.\./[^`]+\.(?:go|mjs))`", readme):
         assert (TEMPLATES / path).exists(), path
@@ -86,6 +91,26 @@ async def test_the_client_passes_every_case_but_those_of_reconnections(command):
     unsupported = {each.case.id for each in results if each.verdict is Verdict.UNSUPPORTED}
     assert unsupported == {each.id for each in cases if reconnects(each)}
     assert wrong(each for each in results if each.case.id not in unsupported) == {}
+
+
+@pytest.fixture(scope="module")
+def rust():
+    """Build the driver in Rust where that has not been done."""
+    if CARGO is None:
+        pytest.skip("there is no cargo")
+    command = [CARGO, "build", "--quiet"]
+    env = {**os.environ, "CARGO_TARGET_DIR": str(BUILT)}
+    subprocess.run(command, cwd=TEMPLATES / "rust", env=env, check=True)
+    return [str(BUILT / "debug" / "neffos-driver")]
+
+
+@patiently(JUDGED)
+async def test_the_client_in_rust_passes_every_case(rust):
+    cases = select(client_cases(), ())
+    async with to_client(rust, drivers=PROCESSES, patience=PATIENT) as (run, _):
+        results = [result async for result in run_cases(run, cases, at_once=PROCESSES)]
+    assert len(results) == len(cases)
+    assert wrong(results) == {}
 
 
 def reconnects(case):

@@ -50,7 +50,8 @@ impl Frame {
         Frame { namespace, room, event, body, ..Frame::default() }
     }
 
-    /// None where it is no frame: fewer than six `;` (FR-2), or names that are not UTF-8.
+    /// None where it is no frame: fewer than six `;` (FR-2), or names that are not UTF-8, which no
+    /// `String` can hold.
     pub fn read(message: &Body) -> Option<Frame> {
         let fields: Vec<&[u8]> = message.octets.splitn(7, |octet| *octet == b';').collect(); // FR-1
         let [wait, namespace, room, event, is_error, is_no_op, body] = fields[..] else {
@@ -68,23 +69,28 @@ impl Frame {
         })
     }
 
-    /// None where a name would be read back changed (FR-4), or the text is not UTF-8.
+    /// None where a token or a name cannot be read back (FR-4, FR-5), or text is not UTF-8. A token
+    /// and nothing else is the empty reply (FR-13).
     pub fn write(&self) -> Option<Message> {
         let name = |name: &str| {
             let escaped = name.replace(';', ESCAPE);
             (escaped.replace(ESCAPE, ";") == name).then_some(escaped)
         };
+        let wait = (!self.wait.contains(';')).then_some(&self.wait)?;
         let (namespace, room) = (name(&self.namespace)?, name(&self.room)?);
-        let (wait, event) = (&self.wait, name(&self.event)?);
-        let (is_error, is_no_op) = (self.is_error as u8, self.is_no_op as u8); // FR-6
-        let head = format!("{wait};{namespace};{room};{event};{is_error};{is_no_op};");
+        let event = name(&self.event)?;
+        let flags = match self.is_empty_reply() && !wait.is_empty() && !self.is_no_op {
+            true => ";".to_string(),
+            false => format!("{};{}", self.is_error as u8, self.is_no_op as u8), // FR-6
+        };
+        let head = format!("{wait};{namespace};{room};{event};{flags};");
         let octets = [head.as_bytes(), &self.body.octets].concat();
         Body { octets, binary: self.body.binary }.message()
     }
 
-    /// The reply that says only that a request was carried out; always text (FR-13).
-    pub fn empty_reply(token: &str) -> Message {
-        Message::text(format!("{token};;;;;;"))
+    /// Says only that a request was carried out; text, whatever the kind of the ask (FR-13).
+    pub fn empty_reply(token: &str) -> Frame {
+        Frame { wait: token.into(), ..Frame::default() }
     }
 
     /// Nothing else is success of a request (AR-19, FR-8).

@@ -244,7 +244,7 @@ impl Session {
             }
             CONNECT | JOIN if !self.inside(&place) => return Arrived::Request(frame),
             event => {
-                let _ = self.send(Some(Frame::empty_reply(&frame.wait))); // NS-5, NS-8, RM-4, RM-5
+                let _ = self.send(Frame::empty_reply(&frame.wait).write()); // NS-5, NS-8, RM-4, RM-5
                 if self.inside(&place) && (event == DISCONNECT || event == LEAVE && place != home) {
                     self.exit(&place); // NS-6, NS-13, RM-2
                 }
@@ -262,7 +262,7 @@ impl Session {
                 self.refuse(frame, "bad namespace"); // it was disconnected meanwhile
             }
             None => {
-                let _ = self.send(Some(Frame::empty_reply(&frame.wait))); // AR-8
+                let _ = self.send(Frame::empty_reply(&frame.wait).write()); // AR-8
                 self.enter(&place); // NS-1, RM-1
             }
         }
