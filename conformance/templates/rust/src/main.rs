@@ -192,7 +192,10 @@ fn operate(line: &Value, clients: &Clients) -> Option<Result<Value, Error>> {
         "leave-all" => client.leave_all(namespace),
         "emit" => body(line).and_then(|body| client.emit(namespace, room, event, body)),
         "native" => body(line).and_then(|body| client.native(body)),
-        "close" => Ok(client.close()),
+        "close" => {
+            client.close();
+            Ok(())
+        }
         _ => {
             let answer = body(line).and_then(|body| client.ask(namespace, room, event, body));
             return Some(answer.map(|body| {
