@@ -113,7 +113,7 @@ WRONG = {
 }
 
 
-SEEDS = {"AR-22": 2, "NS-12": 16, "RM-3": 9}
+SEEDS = {"AR-22": 2, "NS-12": 1, "RM-3": 19}
 """Seeds whose first programs show the fault, to be short; with any seed it is a matter of time."""
 
 

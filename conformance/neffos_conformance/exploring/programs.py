@@ -174,7 +174,17 @@ class _Maker:
         connection = self._connection()
         namespace = random.choice(self.namespaces if random.random() < 0.8 else NAMESPACES)
         room = ""
-        if change in (Change.JOIN, Change.LEAVE):
+        places = self.model.peers[connection].places
+        if ("app", None) not in places and random.random() < 0.5:
+            change, namespace = Change.CONNECT, "app"
+        elif places and random.random() < 0.5:
+            # What is there already has the more rows of the table before it.
+            namespace, joined = random.choice(list(places))
+            if joined is None:
+                change = random.choices((Change.CONNECT, Change.DISCONNECT), (60, 40))[0]
+            else:
+                change, room = random.choice((Change.JOIN, Change.LEAVE, Change.LEAVE)), joined
+        elif change in (Change.JOIN, Change.LEAVE):
             if not self.has("rooms"):
                 change = Change.CONNECT
             else:
@@ -207,7 +217,7 @@ class _Maker:
         if namespace == "any" and not self.has("any-event"):
             namespace = "app"
         room = ""
-        if self.has("rooms") and (event == "broadcast-room" or random.random() < 0.2):
+        if self.has("rooms") and (event == "broadcast-room" or random.random() < 0.3):
             room = random.choice(self._rooms(namespace) or self.rooms)
         return self._action(
             self._connection(),
