@@ -21,6 +21,7 @@ from neffos_conformance.driving import (
     driving,
 )
 from neffos_conformance.suite.case import Case
+from neffos_conformance.suite.lines import OPERATIONS
 from neffos_conformance.suite.result import Result
 from neffos_conformance.suite.run import PATIENCE, Run, run_client_case
 from neffos_conformance.suite.stage import Patience
@@ -33,6 +34,9 @@ is large."""
 RESTARTS: Final = 50
 """Times that a driver is started anew in a run. A client that ends in more cases than that is not
 judged by the rest of them."""
+
+NO_CONNECTION: Final = 999_999_999
+"""The number of a connection that no driver has given out."""
 
 WELL: Final = 5.0
 """Seconds for a driver to say, between two cases, that it still answers."""
@@ -59,9 +63,10 @@ async def to_client(
     for each in workers:
         free.put_nowait(each)
     restarts = 0
+    lacking: frozenset[str] | None = None
 
     async def run(case: Case) -> Result:
-        nonlocal restarts
+        nonlocal restarts, lacking
         worker = await free.get()
         try:
             if worker.was_lost:
@@ -71,8 +76,13 @@ async def to_client(
                 restarts += 1
             try:
                 driver = await worker.start()
+                if lacking is None:
+                    lacking = await _lacking(driver)
             except DriverError as error:
                 return Result(case, Verdict.ERROR, str(error))
+            if missing := sorted(needed_operations(case) & lacking):
+                text = f"it needs {', '.join(missing)}, which the driver does not support"
+                return Result(case, Verdict.UNSUPPORTED, text)
             result = await run_client_case(driver, case, patience)
             if not await _is_well(driver):
                 await worker.stop()
@@ -119,6 +129,32 @@ class _Worker:
         """End the driver, if there is one."""
         self._driver = None
         await self._stack.aclose()
+
+
+def needed_operations(case: Case) -> frozenset[str]:
+    """Give the operations that a case has a client do, and that it would have to be capable of.
+
+    A case about native messages that a server alone sends needs a client that takes some.
+    """
+    named = {line.rest.partition(" ")[0] for line in case.lines if line.verb == "do"}
+    return frozenset(named | ({"native"} if "native" in case.tags else set()))
+
+
+async def _lacking(driver: Driver) -> frozenset[str]:
+    """Give the operations that a driver does not support: asked of a connection there is not.
+
+    Raises:
+        DriverError: it broke its contract.
+    """
+    found = set()
+    for op, names in OPERATIONS.items():
+        try:
+            await driver.do(op, connection=NO_CONNECTION, **dict.fromkeys(names, ""))
+        except UnsupportedError:
+            found.add(op)
+        except OperationError:
+            continue
+    return frozenset(found)
 
 
 async def _is_well(driver: Driver) -> bool:
