@@ -17,9 +17,9 @@ from neffos_conformance.suite.case import Role
 from neffos_conformance.suite.run import Run, to_server
 from neffos_conformance.suite.stage import Patience
 
-SOON: Final = Patience(case=3.0, doubt=0.1, grace=0.5, goodbye=0.3)
-"""How long a case waits for a mutant: it runs in this process, or beside it, and what it does not
-do at once it does not do."""
+SOON: Final = Patience(case=8.0, doubt=0.2, grace=0.6, goodbye=1.0)
+"""How long a case waits for a mutant. It runs in this process, or beside it, and what it does not
+do at once it does not do; but many of them share the machine."""
 
 Served = Callable[[], AbstractAsyncContextManager[str]]
 """Runs a server and gives its URL; it is gone when the block is left."""

@@ -11,14 +11,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final
 
+from neffos_conformance.cases import all_cases
 from neffos_conformance.mutants.bank import BANK, Mutant
 from neffos_conformance.suite.case import Case, Role
 from neffos_conformance.suite.judgement import SEEN_IN
 from neffos_conformance.suite.run import run_cases
 from neffos_protocol.catalogue import Level, requirements
 
-AT_ONCE: Final = 6
-"""Mutants at the same time: most of them are waited for, and not worked at."""
+AT_ONCE: Final = 3
+"""Mutants at the same time, in one process: they are waited for more than they are worked at."""
+
+FLOODS: Final = "limits"
+"""The tag of cases that send very much. They are played to those mutants alone that break a
+requirement which such cases are about: to all of them, they would take longer than the rest."""
 
 KILLS_FORMAT: Final = 1
 KILLS_FILE: Final = "kills.json"
@@ -42,10 +47,16 @@ async def killers(mutant: Mutant, cases: Sequence[Case]) -> frozenset[str]:
 async def kills_of(mutants: Iterable[Mutant], cases: Sequence[Case]) -> Kills:
     """Play every case to every mutant of its role."""
     slots = asyncio.Semaphore(AT_ONCE)
+    flooded = {id_ for case in cases if FLOODS in case.tags for id_ in case.requirements}
 
     async def one(mutant: Mutant) -> tuple[str, frozenset[str]]:
         async with slots:
-            fitting = [case for case in cases if case.role == mutant.role]
+            fitting = [
+                case
+                for case in cases
+                if case.role == mutant.role
+                and (FLOODS not in case.tags or mutant.breaks in flooded)
+            ]
             return mutant.name, await killers(mutant, fitting)
 
     return dict(await asyncio.gather(*map(one, mutants)))
@@ -95,6 +106,21 @@ def complaints(role: Role, cases: Sequence[Case], kills: Kills) -> list[str]:
             found.append(f"{name} fails no case")
         if not breaks(name) and killed:
             found.append(f"{name} is odd, and not wrong, but fails {' '.join(sorted(killed))}")
+    return found
+
+
+def proofs(role: Role, kills: Kills) -> dict[str, str]:
+    """Give for each requirement the mutant of a role that only its cases kill, the fewest of them.
+
+    Played to all cases, these and the odd ones show whether the matrix still proves what it did.
+    """
+    shows = {case.id: case.requirements for case in all_cases(role)}
+    found: dict[str, str] = {}
+    for name in sorted(kills, key=lambda name: (len(kills[name]), name)):
+        broken = breaks(name)
+        is_proof = kills[name] and all(broken in shows[id_] for id_ in kills[name])
+        if BANK[name].role == role and broken and is_proof:
+            found.setdefault(broken, name)
     return found
 
 
