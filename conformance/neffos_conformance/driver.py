@@ -21,14 +21,17 @@ import click
 from neffos_codec import EncodeError, Message, first_surrogate
 from neffos_conformance.reference import (
     ON_ANY_EVENT,
+    ON_NAMESPACE_CONNECT,
     ON_NAMESPACE_CONNECTED,
     ON_NAMESPACE_DISCONNECT,
     ON_NATIVE_MESSAGE,
+    ON_ROOM_JOIN,
     ON_ROOM_JOINED,
     ON_ROOM_LEFT,
     Answer,
     Client,
     Handlers,
+    LostError,
     Namespace,
     NeffosError,
     Reconnect,
@@ -36,6 +39,7 @@ from neffos_conformance.reference import (
     dial,
     text_of,
 )
+from neffos_conformance.reference.limits import DEFAULT, Limits
 from neffos_conformance.serve import PEER
 from neffos_conformance.standard_input import lines
 from neffos_protocol import Cause, ChangeAsked, Changed, MisuseError
@@ -46,7 +50,13 @@ DRIVER_VERSION: Final = 1
 TIMEOUT: Final = 10.0
 """Seconds for an operation that names none."""
 
-NAMESPACES: Final = ("app", "any", "semi;colon", "")
+UNWANTED: Final = "unwanted"
+"""The namespace that the client's side of the conformance application does not let itself be
+connected to, and the room that it does not let itself be joined to."""
+
+REFUSAL: Final = "not wanted"
+
+NAMESPACES: Final = ("app", "any", "semi;colon", UNWANTED, "")
 """What the client's side of the conformance application declares."""
 
 AT_ONCE: Final = Reconnect(first=0.05, most=0.5, tries=20)
@@ -74,10 +84,12 @@ class Driver:
 
     Args:
         write: takes each line that the driver writes, with its newline.
+        limits: the client's.
     """
 
-    def __init__(self, write: Callable[[str], object]) -> None:
+    def __init__(self, write: Callable[[str], object], *, limits: Limits = DEFAULT) -> None:
         self._write = write
+        self._limits = limits
         self._clients: dict[int, Client] = {}
         self._count = 0
         self._work: set[asyncio.Task[None]] = set()
@@ -94,6 +106,10 @@ class Driver:
         operations = lines()
         while (line := await operations.get()) is not None:
             self.take(line)
+        self.end()
+
+    def end(self) -> None:
+        """Drop what is not answered, and the connections."""
         for task in self._work:
             task.cancel()
         for client in self._clients.values():
@@ -153,6 +169,7 @@ class Driver:
             headers=operation.get("headers"),
             timeout=operation.get("timeout", TIMEOUT),
             reconnect=AT_ONCE if operation.get("reconnect") else None,
+            limits=self._limits,
             on_reconnect=lambda client: self._tell(
                 saw="reconnected", connection=number, connection_id=client.id
             ),
@@ -237,7 +254,10 @@ class Driver:
 
         async def relay(namespace: Namespace, message: Message) -> Answer:
             see(namespace, message)
-            return (await namespace.ask("echo", message.body)).body
+            try:
+                return (await namespace.ask("echo", message.body)).body
+            except LostError:  # so is who waits for the answer (NS-18)
+                return None
 
         def native(_: Namespace, message: Message) -> None:
             self._tell(saw="native", connection=number, **_values(message.body))
@@ -257,6 +277,14 @@ class Driver:
 
             return tell
 
+        def unwanted(_: Namespace, __: ChangeAsked) -> Answer:
+            raise ReplyError(REFUSAL)
+
+        def unwanted_room(_: Namespace, asked: ChangeAsked) -> Answer:
+            if asked.room == UNWANTED:
+                raise ReplyError(REFUSAL)
+            return None
+
         events = {
             "echo": echo,
             "question": echo,
@@ -265,10 +293,12 @@ class Driver:
             ON_ANY_EVENT: see,
             ON_NAMESPACE_CONNECTED: space("connected"),
             ON_NAMESPACE_DISCONNECT: space("disconnected"),
+            ON_ROOM_JOIN: unwanted_room,
             ON_ROOM_JOINED: room("joined"),
             ON_ROOM_LEFT: room("left"),
         }
         handlers: dict[str, Mapping[str, Any]] = dict.fromkeys(NAMESPACES, events)
+        handlers[UNWANTED] = {**events, ON_NAMESPACE_CONNECT: unwanted}
         handlers[""] = {**events, ON_NATIVE_MESSAGE: native}
         return handlers
 

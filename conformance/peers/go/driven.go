@@ -104,11 +104,26 @@ func (c *driven) drop() {
 	}
 }
 
+// unwanted is the namespace that the client does not let itself be connected to, and the room that
+// it does not let itself be joined to.
+const unwanted = "unwanted"
+
+// refusing refuses what is unwanted; of anything else it is told when it has happened.
+func refusing(name string) error {
+	if name == unwanted {
+		return errors.New("not wanted")
+	}
+	return nil
+}
+
 // application is "The client's side" of the conformance application. One handler takes everything,
 // so that nothing can reach a namespace unseen.
 func (c *driven) application() neffos.Namespaces {
 	events := func() neffos.Events { return neffos.Events{neffos.OnAnyEvent: c.handle} }
-	all := neffos.Namespaces{"": events(), "app": events(), "any": events(), "semi;colon": events()}
+	all := neffos.Namespaces{}
+	for _, name := range []string{"", "app", "any", "semi;colon", unwanted} {
+		all[name] = events()
+	}
 	all[""][neffos.OnNativeMessage] = c.handleNative
 	return all
 }
@@ -117,7 +132,11 @@ func (c *driven) handle(ns *neffos.NSConn, msg neffos.Message) error {
 	c.conn.Store(ns.Conn)
 
 	switch msg.Event {
-	case neffos.OnNamespaceConnect, neffos.OnRoomJoin, neffos.OnRoomLeave:
+	case neffos.OnNamespaceConnect:
+		return refusing(msg.Namespace)
+	case neffos.OnRoomJoin:
+		return refusing(msg.Room)
+	case neffos.OnRoomLeave:
 		return nil // it is told when it has happened
 	case neffos.OnNamespaceConnected:
 		c.out.write(sawLine{Saw: "connected", Connection: c.number, Namespace: &msg.Namespace})

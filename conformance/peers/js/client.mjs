@@ -11,6 +11,9 @@ const DEFAULT_TIMEOUT = 10;
 /** Milliseconds between two attempts of neffos.js to open a lost connection again. */
 const RECONNECT_EVERY = 100;
 
+/** The namespace and the room that the client does not let itself be put into. */
+const UNWANTED = "unwanted";
+
 /** What a timer can hold, in milliseconds; beyond it a timer fires at once. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
@@ -93,10 +96,10 @@ function application(connection) {
   });
 
   const events = {
-    // What comes before a change is let happen. It has to be handled all the same, or it would
-    // reach the handler of any other event.
-    [neffos.OnNamespaceConnect]: handler(connection, nothing),
-    [neffos.OnRoomJoin]: handler(connection, nothing),
+    // What comes before a change is let happen, but for what is unwanted. It has to be handled all
+    // the same, or it would reach the handler of any other event.
+    [neffos.OnNamespaceConnect]: handler(connection, (ns, message) => refusing(message.Namespace)),
+    [neffos.OnRoomJoin]: handler(connection, (ns, message) => refusing(message.Room)),
     [neffos.OnRoomLeave]: handler(connection, nothing),
 
     [neffos.OnNamespaceConnected]: tell("connected"),
@@ -117,6 +120,7 @@ function application(connection) {
     app: events,
     any: events,
     "semi;colon": events,
+    [UNWANTED]: events,
     "": { ...events, [neffos.OnNativeMessage]: native },
   };
 }
@@ -138,6 +142,10 @@ function eventFields(message) {
 }
 
 function nothing() {}
+
+function refusing(name) {
+  return name === UNWANTED ? new Error("not wanted") : null;
+}
 
 function reply(ns, message) {
   return neffos.reply(message.Body);
