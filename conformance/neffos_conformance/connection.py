@@ -200,11 +200,15 @@ class Connection:
         """Whether neither side has begun to end it."""
         return self._protocol.state is State.OPEN
 
-    async def send(self, payload: str | bytes) -> None:
+    async def send(self, payload: str | bytes, *, is_held: bool = False) -> None:
         """Send one message: ``str`` as text (surrogate escapes as their octets), else binary.
 
         What a peer that has gone is sent is lost, as on any network; the end shows when
         receiving.
+
+        Args:
+            payload: the message.
+            is_held: it goes out together with what is sent next.
         """
         if self._protocol.state is not State.OPEN:
             return
@@ -212,6 +216,8 @@ class Connection:
             self._protocol.send_text(_octets(payload))
         else:
             self._protocol.send_binary(payload)
+        if is_held:
+            return
         self._flush()
         with contextlib.suppress(OSError):
             await self._writer.drain()
@@ -363,12 +369,13 @@ class Connection:
             )
 
     def _flush(self) -> None:
-        for data in self._protocol.data_to_send():
-            if data:
-                self._writer.write(data)
-            elif self._writer.can_write_eof():
-                with contextlib.suppress(OSError):
-                    self._writer.write_eof()
+        pieces = self._protocol.data_to_send()
+        data = b"".join(pieces)
+        if data:
+            self._writer.write(data)  # in one piece, so that what was held goes out together
+        if b"" in pieces and self._writer.can_write_eof():
+            with contextlib.suppress(OSError):
+                self._writer.write_eof()
 
 
 class Incoming:

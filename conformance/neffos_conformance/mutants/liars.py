@@ -336,13 +336,13 @@ class _Spoken:
         """Whether neither side has begun to end it."""
         return self._spoken.is_open
 
-    async def send(self, payload: Payload) -> None:
+    async def send(self, payload: Payload, *, is_held: bool = False) -> None:
         """Send what the liar makes of a message."""
         self._hand.current = self._number
         heard = self._lies.hears(payload)
         self.put(self._lies.interjects(payload))
         for each in heard:
-            await self._spoken.send(each)
+            await self._spoken.send(each, is_held=is_held)
 
     async def send_parts(self, parts: Sequence[bytes], *, is_text: bool) -> None:
         """Send a message in fragments."""

@@ -19,6 +19,10 @@ connection, a verb, and what goes with it:
                                      1 >? and 1 >?b likewise
     1 closed?                        below a line that it says, or the last of those with <?: or it
                                      ends the connection
+    1 <+ text                        the suite says this in one piece with what it says next; 1 <+b,
+                                     1 >+ and 1 >+b likewise
+    1 <~ text                        the server says this in the end, however long it takes; 1 <~b,
+                                     1 >~ and 1 >~b likewise
     1 raw 81<<*9 00>>                the suite sends these octets, in hex, as they are
     1 quiet                          the other says nothing before it answers a barrier
     1 fewer 100 text                 it says this fewer than a hundred times before that, whatever
@@ -104,6 +108,8 @@ SAYING: Final = frozenset(
         ("=", ("", "b")),
         ("*", ("", "b")),
         ("?", ("", "b")),
+        ("+", ("", "b")),
+        ("~", ("", "b")),
     )
     for kind in kinds
 )

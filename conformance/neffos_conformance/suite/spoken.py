@@ -21,8 +21,8 @@ class Spoken(Protocol):
     def is_open(self) -> bool:
         """Whether neither side has begun to end it."""
 
-    async def send(self, payload: str | bytes) -> None:
-        """Send one message."""
+    async def send(self, payload: str | bytes, *, is_held: bool = ...) -> None:
+        """Send one message, or hold it until the next."""
 
     async def send_parts(self, parts: Sequence[bytes], *, is_text: bool) -> None:
         """Send one message in fragments."""

@@ -168,7 +168,7 @@ class Stage:
         else:
             filled = fill(payload, self.bindings)
             self.note(line.connection, filled)
-            await self._taken(line.connection, connection.send(filled))
+            await self._taken(line.connection, connection.send(filled, is_held="+" in line.verb))
 
     async def _taken(self, number: int, sending: Awaitable[None]) -> None:
         """Send, and wait until it is taken; not for long, where the suite takes nothing itself."""
@@ -189,7 +189,7 @@ class Stage:
             MismatchError: it says nothing, or something else.
         """
         number = line.connection
-        seen = await self.next(number)
+        seen = await (self._message(number) if "~" in line.verb else self.next(number))
         if isinstance(seen, Closed):
             if may_end:
                 return
@@ -292,6 +292,7 @@ class Stage:
     async def cut(self, line: Line, _: int) -> None:
         """End TCP."""
         self.note(line.connection, Closed(None))
+        self.is_shaken.discard(line.connection)  # nobody is there to be asked any more
         self.connections[line.connection].abort()
 
     async def stall(self, line: Line, _: int) -> None:

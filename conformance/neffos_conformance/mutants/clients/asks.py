@@ -164,6 +164,8 @@ def silence_acknowledged(_: Hand) -> Lies:
         message = frame_of(payload)
         if not message or not message.wait or message.namespace != "app":
             return []
+        if not message.event[:1].islower():
+            return []
         return [] if message.event in HANDLED else [f"{message.wait};;;;;;"]
 
     return Lies(interjects=interjects)

@@ -107,6 +107,12 @@ def anything_is_acceptance(_: Hand) -> Lies:
 
 
 @lying("HS-11")
+def speaks_too_soon(_: Hand) -> Lies:
+    """Says something before it has heard of the acceptance."""
+    return Lies(interjects=lambda each: [";app;;hello;0;0;"] if each == "A7" else [])
+
+
+@lying("HS-11")
 def early_ask_answered(_: Hand) -> Lies:
     """Answers asks that come before the acceptance at once."""
     is_open: list[bool] = []

@@ -238,6 +238,20 @@ def stays_where_its_rooms_are(_: Hand) -> Lies:
     return answered(answer)
 
 
+@lying("NS-13")
+def leaves_no_room(_: Hand) -> Lies:
+    """Refuses to leave a room that it has joined."""
+    rooms: set[str] = set()
+
+    def answer(message: Message) -> Message | None:
+        if message.event == JOIN and message.wait:
+            rooms.add(message.room)
+        is_one = message.event == LEAVE and message.room in rooms and message.wait
+        return message.error_reply("I like it here") if is_one else None
+
+    return answered(answer)
+
+
 @lying("NS-14")
 def leaves_rooms_one_by_one(_: Hand) -> Lies:
     """Says that it leaves its rooms when their namespace is disconnected."""
