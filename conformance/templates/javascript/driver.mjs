@@ -11,7 +11,8 @@ import { Peer, ReplyError } from "./peer.mjs";
 import { dial as dialSocket } from "./websocket.mjs";
 
 const TIMEOUT = 10; // seconds
-const NAMESPACES = ["app", "any", "semi;colon", ""];
+const UNWANTED = "unwanted"; // a namespace and a room that the server must not have us enter
+const NAMESPACES = ["app", "any", "semi;colon", UNWANTED, ""];
 
 // ---- The client: put yours in its place ----
 
@@ -51,7 +52,11 @@ function application(see) {
     see(message);
     return message.isError ? "" : message.body;
   };
+  const unwanted = (_, { event, namespace, room }) => {
+    if ((event === JOIN ? room : namespace) === UNWANTED) throw new ReplyError("not wanted");
+  };
   const events = {
+    [JOIN]: unwanted,
     echo,
     question: echo,
     fail(_, message) {
@@ -65,6 +70,7 @@ function application(see) {
     [ANY_EVENT]: (_, message) => see(message),
   };
   const handlers = Object.fromEntries(NAMESPACES.map((name) => [name, events]));
+  handlers[UNWANTED] = { ...events, [CONNECT]: unwanted };
   return { ...handlers, "": { ...events, [NATIVE]: (_, message) => see(message) } };
 }
 

@@ -16,7 +16,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidHandshake, InvalidURI, WebSocketException
 
 TIMEOUT = 10.0
-NAMESPACES = ("app", "any", "semi;colon", "")
+UNWANTED = "unwanted"  # a namespace and a room that the server must not have us enter
+NAMESPACES = ("app", "any", "semi;colon", UNWANTED, "")
 
 # ---- The client: put yours in its place ----
 
@@ -71,8 +72,14 @@ def application(see):
         see(message)
         return (await peer.ask(message["namespace"], "echo", message["body"]))["body"]
 
+    def unwanted(peer, message):
+        if message["room" if message["event"] == JOIN else "namespace"] == UNWANTED:
+            raise ReplyError("not wanted")
+
     events = {"echo": echo, "question": echo, "fail": fail, "relay": relay, ANY_EVENT: silent}
-    return {**dict.fromkeys(NAMESPACES, events), "": {**events, NATIVE: silent}}
+    events[JOIN] = unwanted
+    namespaces = dict.fromkeys(NAMESPACES, events)
+    return {**namespaces, UNWANTED: {**events, CONNECT: unwanted}, "": {**events, NATIVE: silent}}
 
 
 # ---- The driver protocol ----

@@ -17,10 +17,12 @@ use client::{Application, Client, Error, Event, News, Options};
 use data_encoding::BASE64;
 use frame::Body;
 use serde_json::{Map, Value, json};
-use session::NATIVE;
+use session::{NATIVE, Place};
 
 /// How long an operation may take that says nothing of it, and an ask that is none.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// A namespace and a room that the server must not have this client enter.
+const UNWANTED: &str = "unwanted";
 
 type Clients = Arc<Mutex<HashMap<u64, Client>>>;
 
@@ -30,6 +32,11 @@ struct Conformance {
 }
 
 impl Application for Conformance {
+    fn refuses(&self, (namespace, room): &Place) -> Option<String> {
+        let name = if room.is_empty() { namespace } else { room };
+        (name == UNWANTED).then(|| "not wanted".into())
+    }
+
     fn told(&self, news: News) {
         let (saw, place, id) = match news {
             News::Entered(place) if place.1.is_empty() => ("connected", place, None),
@@ -154,7 +161,7 @@ fn dial(connection: u64, line: &Value, clients: &Clients) {
     let options = Options {
         url: text(&line["url"]),
         headers: headers.map(|(name, value)| (name.clone(), text(value))).collect(),
-        namespaces: ["app", "any", "semi;colon", ""].map(String::from).to_vec(),
+        namespaces: ["app", "any", "semi;colon", UNWANTED, ""].map(String::from).to_vec(),
         native: true,
         reconnect: line["reconnect"] == true,
         deadline: TIMEOUT,
