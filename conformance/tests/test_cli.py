@@ -1,6 +1,7 @@
 """The command line: what it prints and with which code it exits."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -86,7 +87,7 @@ def test_encode_prints_the_payload(arguments, stdin, payload):
 def test_server_judges_the_embedded_server_and_writes_a_report(tmp_path):
     done = run("server", "--case", "HS-1.1", "--case", "NS-3.*", "--save", "saved", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert b"2 of 2 cases passed" in done.stdout
+    assert "│ all     │    2 │" in done.stdout.decode()
     report = json.loads((tmp_path / "reports" / "server.json").read_text("utf-8"))
     assert report["counts"] == {"pass": 2}
     assert [case["id"] for case in report["cases"]] == ["HS-1.1", "NS-3.1"]
@@ -130,7 +131,7 @@ def test_a_failure_exits_with_1_and_shows_the_bytes(monkeypatch, capsys, tmp_pat
     shown = capsys.readouterr().out
     assert "fail AR-7.1" in shown
     assert "'$1;app;;fail;0;0;it broke'" in shown
-    assert "again: neffos-wire server --case AR-7.1" in shown
+    assert re.search(r"again +neffos-wire server --case AR-7\.1$", shown, re.MULTILINE)
 
 
 def test_a_broken_harness_exits_with_3(monkeypatch, capsys):
