@@ -492,7 +492,7 @@ def token_of(kind: str, other: str, *begins: str) -> Distort:
         parsed = given.get("parsed", {}) if op == "parse-wait" else {}
         is_that = parsed.get("kind") == kind and not parsed.get("from_exchange")
         if begins:
-            wait = str(request["wait"])
+            wait = str(request.get("wait"))
             is_that = is_that and wait.startswith(begins) and "!" not in wait
         return {"parsed": {**parsed, "kind": other}} if is_that else None
 
