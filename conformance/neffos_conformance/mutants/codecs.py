@@ -257,7 +257,7 @@ def body_trimmed(right: Answer) -> Answer:
     def change(request: Values, message: Values) -> Values:
         body = message["body"]
         is_plain = isinstance(body, str) and body.isascii() and not message["is_error"]
-        if is_plain and "native" not in request:
+        if is_plain and "native" not in request and message["event"].isprintable():
             message["body"] = body.strip(" \r\n\t")
         return message
 
@@ -493,7 +493,7 @@ def token_of(kind: str, other: str, *begins: str) -> Distort:
         is_that = parsed.get("kind") == kind and not parsed.get("from_exchange")
         if begins:
             wait = str(request.get("wait"))
-            is_that = is_that and wait.startswith(begins) and "!" not in wait
+            is_that = is_that and wait.startswith(begins) and "!" not in wait and wait.isascii()
         return {"parsed": {**parsed, "kind": other}} if is_that else None
 
     return instead(change)
