@@ -257,7 +257,7 @@ def body_trimmed(right: Answer) -> Answer:
     def change(request: Values, message: Values) -> Values:
         body = message["body"]
         is_plain = isinstance(body, str) and body.isascii() and not message["is_error"]
-        if is_plain and "native" not in request and message["event"].isprintable():
+        if is_plain and "native" not in request and str(message["event"]).isprintable():
             message["body"] = body.strip(" \r\n\t")
         return message
 
