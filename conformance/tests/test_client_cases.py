@@ -1,0 +1,247 @@
+"""The client cases: passed by a correct client, failed by wrong ones, and played on drivers."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from neffos_conformance.driving import DriverError
+from neffos_conformance.mutants import BANK
+from neffos_conformance.mutants.kills import killers
+from neffos_conformance.mutants.liars import Lies, play
+from neffos_conformance.suite.case import Case, client_cases, select
+from neffos_conformance.suite.deviations import read_deviations
+from neffos_conformance.suite.drivers import to_client
+from neffos_conformance.suite.features import needed
+from neffos_conformance.suite.lines import read_script
+from neffos_conformance.suite.result import Result
+from neffos_conformance.suite.run import run_cases
+from neffos_conformance.suite.stage import Patience
+from neffos_conformance.suite.verdict import Verdict
+from neffos_protocol.catalogue import divergences
+
+REFERENCE = (str(Path(sys.executable).with_name("neffos-wire")), "driver")
+
+LIARS = [mutant for mutant in BANK.values() if mutant.role == "client"]
+ODD = [mutant for mutant in LIARS if not mutant.breaks]
+
+HASTY = Patience(case=5.0, doubt=0.1, grace=0.1, goodbye=0.2)
+
+
+def judge(command, cases, *, drivers: int = 2, patience: Patience = HASTY) -> list[Result]:
+    async def run() -> list[Result]:
+        async with to_client(command, drivers=drivers, patience=patience) as (play, _):
+            return [result async for result in run_cases(play, cases, at_once=drivers)]
+
+    return asyncio.run(run())
+
+
+def judge_here(script: str) -> Result:
+    """Play a script to the reference client in this process."""
+    return asyncio.run(play(lambda _: Lies(), case(script)))
+
+
+def case(script: str, *, requirements=("NS-1",), id_: str = "NS-1.c99") -> Case:
+    return Case(id_, "", requirements, "client", read_script(script, "client"))
+
+
+def named(*ids: str) -> list[Case]:
+    return select(client_cases(), ids)
+
+
+# -------------------------------------------------------------------- the reference client
+
+
+def test_the_reference_client_passes_every_case():
+    results = judge(REFERENCE, select(client_cases(), ()), patience=Patience())
+    assert [(r.case.id, r.explanation) for r in results if r.verdict is not Verdict.PASS] == []
+    assert [(r.case.id, r.closing) for r in results if r.closing.explanation] == []
+    assert len(results) >= 90
+
+
+def test_two_runs_of_a_failure_say_the_same():
+    script = """
+    1 app
+    1 do ask app echo hi
+    1 > <<ask>>;app;;echo;0;0;ho
+    """
+    first, second = judge_here(script), judge_here(script)
+    assert first.verdict is Verdict.FAIL
+    assert first.explanation == second.explanation == "body is 'hi', expected 'ho'"
+
+
+# -------------------------------------------------------------------- clients that are wrong
+
+
+def test_there_are_many_and_some_that_are_only_odd():
+    assert len(LIARS) - len(ODD) >= 60
+    assert len(ODD) >= 4
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("client-binary-request", {"HS-1.c1"}),
+        ("client-replies-on-all-connections", {"AR-22.c2"}),
+        ("client-refusal-without-its-text", {"HS-16.c1"}),
+        ("client-event-lost", {"EV-2.c1"}),
+        ("client-return-not-announced", {"TR-9.c1"}),
+        ("client-first-fragment-only", {"FR-15.c1", "FR-15.c2", "FR-15.c3"}),
+    ],
+)
+def test_a_liar_fails_the_cases_that_it_lies_about(name, expected):
+    cases = named("HS-1", "HS-16", "AR-22", "EV-2", "FR-15", "TR-9")
+    assert asyncio.run(killers(BANK[name], cases)) == expected
+
+
+@pytest.mark.parametrize("mutant", ODD, ids=lambda mutant: mutant.name)
+def test_an_odd_client_fails_no_case(mutant):
+    cases = named("AR", "HS", "TR-16", "FR-10", "FR-17", "NS-6", "SX")
+    assert asyncio.run(killers(mutant, [each for each in cases if each.id != "AR-15.c1"])) == set()
+
+
+# -------------------------------------------------------------------- features
+
+
+def test_a_client_case_needs_no_feature_of_the_server_application():
+    assert {feature for each in client_cases() for feature in needed(each)} == set()
+
+
+def test_what_a_driver_does_not_support_is_not_judged(fake):
+    answer = """
+    write({"id": op["id"], "unsupported": True})
+    """
+    [reconnecting, joining] = judge(fake(answer), named("TR-9.c1", "RM-8.c1"), drivers=1)
+    assert [reconnecting.verdict, joining.verdict] == [Verdict.UNSUPPORTED] * 2
+
+
+# -------------------------------------------------------------------- drivers
+
+FAKE = """
+import json, os, sys, time
+
+def write(values):
+    print(json.dumps(values), flush=True)
+
+write({"ready": True, "driver": 1, "peer": "fake", "version": "0"})
+for line in sys.stdin:
+    op = json.loads(line)
+    if op["op"] == "made-up":
+        write({"id": op["id"], "unsupported": True})
+        continue
+"""
+
+
+@pytest.fixture
+def fake(tmp_path):
+    """Make the command of a driver that does with every operation what a program says."""
+
+    def make(program: str) -> tuple[str, ...]:
+        path = tmp_path / "driver.py"
+        lines = (f"    {line.strip()}" for line in program.strip().splitlines())
+        path.write_text(FAKE + "\n".join(lines) + "\n", "utf-8")
+        return (sys.executable, "-u", str(path))
+
+    return make
+
+
+VISIT = case("1 dial\n1 > M")
+
+
+def test_a_client_that_ends_costs_the_case_its_verdict_and_no_other(fake, tmp_path):
+    log = tmp_path / "starts"
+    program = f"""
+    if op["op"] == "dial": open({str(log)!r}, "a").write("x"); os._exit(3)
+    write({{"id": op["id"], "error": "no"}})
+    """
+    results = judge(fake(program), [VISIT] * 3, drivers=1)
+    assert [result.verdict for result in results] == [Verdict.ERROR] * 3
+    assert all("ended with its driver" in result.explanation for result in results)
+    assert log.read_text("utf-8") == "xxx"
+
+
+def test_a_driver_that_breaks_its_contract_is_an_error_and_started_anew(fake):
+    results = judge(fake('print("nonsense", flush=True)'), [VISIT] * 2, drivers=1)
+    assert [result.verdict for result in results] == [Verdict.ERROR] * 2
+    assert "no JSON" in results[0].explanation
+
+
+def test_a_driver_that_says_nothing_is_not_waited_for_longer_than_a_case(fake):
+    brief = Patience(case=0.3, doubt=0.1, grace=0.1, goodbye=0.2)
+    program = """
+    if op["op"] != "dial": write({"id": op["id"], "error": "no"})
+    """
+    [result] = judge(fake(program), [VISIT], patience=brief)
+    assert result.verdict is Verdict.ERROR
+    assert "nothing came in time" in result.explanation
+    assert result.seconds < 5
+
+
+def test_a_driver_that_cannot_be_started_is_told_of_at_once():
+    with pytest.raises(DriverError, match="cannot be started"):
+        judge(("/no/such/driver",), [VISIT])
+
+
+def test_what_is_no_driver_is_told_of_at_once():
+    with pytest.raises(DriverError):
+        judge((sys.executable, "-c", "print(1)"), [VISIT])
+
+
+# -------------------------------------------------------------------- the language
+
+
+def test_what_comes_too_early_is_kept_while_a_sight_is_waited_for():
+    script = """
+    1 app
+    1 < 17;app;;echo;0;0;hi
+    1 < ;app;;news;0;0;ho
+    1 saw event app news ho
+    1 > 17;app;;echo;0;0;hi
+    """
+    result = judge_here(script)
+    assert (result.verdict, result.explanation) == (Verdict.PASS, "")
+
+
+def test_a_sight_that_does_not_come_is_missed_once_a_later_ask_is_answered():
+    result = judge_here("1 app\n1 saw event app news hi")
+    assert result.explanation == "the client did not tell of: event app news hi"
+    assert result.seconds < HASTY.case
+
+
+def test_an_error_is_no_event_with_a_body():
+    script = """
+    1 app
+    1 < ;app;;news;1;0;no
+    1 quiet
+    1 unseen event app news no
+    1 saw error app news no
+    """
+    result = judge_here(script)
+    assert (result.verdict, result.explanation) == (Verdict.PASS, "")
+
+
+def test_what_the_client_was_not_to_tell_of_fails_the_case():
+    script = """
+    1 app
+    1 < ;app;;news;0;0;hi
+    1 quiet
+    1 unseen event app news hi
+    """
+    result = judge_here(script)
+    assert result.verdict is Verdict.FAIL
+    assert "was not to be" in result.explanation
+
+
+# -------------------------------------------------------------------- known deviations
+
+
+def test_known_deviations_of_clients_are_of_cases_and_divergences_that_exist():
+    ids = {each.id for each in client_cases()}
+    folder = Path(__file__).parents[1] / "peers" / "deviations"
+    paths = [*folder.glob("neffos-go.client*.toml"), *folder.glob("neffos.js*.toml")]
+    assert len(paths) >= 8
+    for path in paths:
+        for entry in read_deviations([path]):
+            assert entry.case in ids, path
+            assert not entry.link.startswith("DV-") or entry.link in divergences(), path
