@@ -140,7 +140,7 @@ def lying(requirement: str) -> Callable[[Liar], Liar]:
 
             async def run(case: Case) -> Result:
                 async with slots:
-                    return await _run(liar, case)
+                    return await play(liar, case)
 
             yield run
 
@@ -151,7 +151,8 @@ def lying(requirement: str) -> Callable[[Liar], Liar]:
     return put
 
 
-async def _run(liar: Liar, case: Case) -> Result:
+async def play(liar: Liar, case: Case) -> Result:
+    """Play a case to a liar."""
     hand = Hand()
     hasty = replace(case, seconds=0.0)
     lies = liar(hand)

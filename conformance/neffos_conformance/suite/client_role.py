@@ -107,7 +107,8 @@ class Doing:
             async with asyncio.timeout(stage.patience.doubt):
                 return await asyncio.shield(task)
         except TimeoutError:
-            await stage.settle(number)
+            if not await stage.settle(number):
+                return await asyncio.shield(task)
             await stage.catch_up()
         try:
             async with asyncio.timeout(stage.patience.grace):

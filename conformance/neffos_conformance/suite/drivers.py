@@ -76,10 +76,16 @@ async def to_client(
                 restarts += 1
             try:
                 driver = await worker.start()
-                if lacking is None:
-                    lacking = await _lacking(driver)
             except DriverError as error:
                 return Result(case, Verdict.ERROR, str(error))
+            if lacking is None:
+                lacking = frozenset()  # one that does not live through this is not asked again
+                try:
+                    lacking = await _lacking(driver)
+                except DriverError as error:
+                    await worker.stop()
+                    worker.was_lost = True
+                    return Result(case, Verdict.ERROR, str(error))
             if missing := sorted(needed_operations(case) & lacking):
                 text = f"it needs {', '.join(missing)}, which the driver does not support"
                 return Result(case, Verdict.UNSUPPORTED, text)
@@ -149,11 +155,14 @@ async def _lacking(driver: Driver) -> frozenset[str]:
     found = set()
     for op, names in OPERATIONS.items():
         try:
-            await driver.do(op, connection=NO_CONNECTION, **dict.fromkeys(names, ""))
+            async with asyncio.timeout(WELL):
+                await driver.do(op, connection=NO_CONNECTION, **dict.fromkeys(names, ""))
         except UnsupportedError:
             found.add(op)
         except OperationError:
             continue
+        except TimeoutError:
+            break  # whatever it is at, it is not to say that it cannot do it
     return frozenset(found)
 
 

@@ -422,15 +422,21 @@ class Stage:
         except TimeoutError:
             raise MismatchError("nothing came, though a later ask was answered") from None
 
-    async def settle(self, number: int) -> None:
-        """Ask the peer something and wait for the answer; what comes before stays to be heard."""
+    async def settle(self, number: int) -> bool:
+        """Ask the peer something and wait for the answer; what comes before stays to be heard.
+
+        Returns:
+            whether the answer came, and not the end of the connection.
+        """
         await self._doubt(number)
         kept: list[str | bytes | Closed] = []
         while not isinstance(seen := await self._receive(number), _Answered):
             kept.append(seen)
             if isinstance(seen, Closed):
+                self.is_shaken.discard(number)
                 break
         self.held[number] = kept
+        return number in self.is_shaken
 
     async def _doubt(self, number: int) -> None:
         await self.catch_up()
