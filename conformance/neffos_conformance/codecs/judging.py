@@ -182,10 +182,11 @@ _GRAVITY: Final = (
     Verdict.FAIL,
     Verdict.NON_STRICT,
     Verdict.INFORMATIONAL,
-    Verdict.UNSUPPORTED,
     Verdict.PASS,
+    Verdict.UNSUPPORTED,
 )
-"""The verdict on a vector is the first of these that one of its questions has."""
+"""The verdict on a vector is the first of these that one of its questions has: a codec with one
+reading alone is judged by that."""
 
 
 def _verdict(question: Question, got: Values) -> Verdict:
