@@ -15,6 +15,7 @@ from generate import (
     cases,
     checks,
     commands,
+    known,
     machines,
     recordings,
     references,
@@ -112,6 +113,13 @@ def _macros(page: Page) -> dict[str, Callable[..., str]]:
         "cases": cases.all_cases,
         "case_language": cases.language,
         "peers_recorded": requirements.peers_recorded,
+        "matrix": known.matrix,
+        "failed_steps": known.failed_steps,
+        "judged": known.judged,
+        "recorded_on": known.recorded_on,
+        "known_deviations": partial(known.known_deviations, root),
+        "mutants": partial(known.mutants, root),
+        "mutant_counts": known.mutant_counts,
     }
 
 

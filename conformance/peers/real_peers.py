@@ -202,6 +202,21 @@ GO_GOBWAS: Final = "neffos-go.gobwas.toml"
 GO_GOBWAS_24: Final = "neffos-go.gobwas-0.0.24.toml"
 """The files of what is known of Go's servers."""
 
+GO_CLIENT: Final = "neffos-go.client.toml"
+GO_CLIENT_24: Final = "neffos-go.client-0.0.24.toml"
+GO_CLIENT_25: Final = "neffos-go.client-0.0.25.toml"
+GO_CLIENT_UNCHECKED: Final = "neffos-go.client-unchecked.toml"
+GO_CLIENT_GOBWAS: Final = "neffos-go.client-gobwas.toml"
+GO_CLIENT_GOBWAS_24: Final = "neffos-go.client-gobwas-0.0.24.toml"
+"""Those of what is known of Go's clients."""
+
+JS: Final = "neffos.js.toml"
+JS_34: Final = "neffos.js.0.1.34.toml"
+JS_19: Final = "neffos.js.0.1.19.toml"
+JS_NODE: Final = "neffos.js.node.toml"
+JS_BROWSER: Final = "neffos.js.browser.toml"
+"""Those of what is known of neffos.js."""
+
 PEERS: Final = {
     "neffos-go": RealPeer(
         build_go,
@@ -216,6 +231,9 @@ PEERS: Final = {
             "neffos-go/gorilla": (GO, GO_UNCHECKED, GO_24),
             "neffos-go/iris": (GO, GO_UNCHECKED, GO_24),
             "neffos-go/iris-mvc": (GO, GO_UNCHECKED, GO_24),
+            "neffos-go-gorilla": (GO_CLIENT, GO_CLIENT_24, GO_CLIENT_UNCHECKED),
+            "neffos-go-gobwas": (GO_CLIENT, GO_CLIENT_24, GO_CLIENT_GOBWAS, GO_CLIENT_GOBWAS_24),
+            "codec": ("neffos-go.codec.toml",),
         },
     ),
     "neffos-go-next": RealPeer(
@@ -229,15 +247,25 @@ PEERS: Final = {
             "neffos-go-next/coder": (GO, GO_UNCHECKED),
             "neffos-go-next/gobwas": (GO, GO_GOBWAS),
             "neffos-go-next/gorilla": (GO, GO_UNCHECKED),
+            "neffos-go-next-gorilla": (GO_CLIENT, GO_CLIENT_25, GO_CLIENT_UNCHECKED),
+            "neffos-go-next-coder": (GO_CLIENT, GO_CLIENT_25, GO_CLIENT_UNCHECKED),
+            "neffos-go-next-gobwas": (GO_CLIENT, GO_CLIENT_25, GO_CLIENT_GOBWAS),
         },
     ),
-    "neffos.js": RealPeer(build_js, clients={"neffos.js": ["node", str(JS_PEER / "driver.mjs")]}),
+    "neffos.js": RealPeer(
+        build_js,
+        clients={"neffos.js": ["node", str(JS_PEER / "driver.mjs")]},
+        known={"neffos.js": (JS, JS_34, JS_NODE)},
+    ),
     "neffos.js-browser": RealPeer(
-        build_js_browser, clients={"neffos.js-browser": ["node", str(JS_PEER / "browser.mjs")]}
+        build_js_browser,
+        clients={"neffos.js-browser": ["node", str(JS_PEER / "browser.mjs")]},
+        known={"neffos.js-browser": (JS, JS_34, JS_BROWSER)},
     ),
     f"neffos.js-{OLD_JS}": RealPeer(
         build_old_js,
         clients={f"neffos.js-{OLD_JS}": ["node", str(OLD_JS_PEER / "driver.mjs")]},
+        known={f"neffos.js-{OLD_JS}": (JS, JS_19, JS_NODE)},
     ),
     "neffos-wire": RealPeer(
         build_reference,
@@ -326,6 +354,10 @@ def _list() -> None:
             console.print(f"    serve {name}", highlight=False)
         for client in peer.clients:
             console.print(f"    drive {client}", highlight=False)
+        for subject, files in peer.known.items():
+            console.print(
+                f"    known of {subject}: {', '.join(files)}", highlight=False, soft_wrap=True
+            )
 
 
 def _become(command: list[str]) -> None:

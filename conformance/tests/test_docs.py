@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -215,17 +216,22 @@ def test_the_fields_of_a_judgement_are_those_of_the_page():
     assert set(named(broken[1])) <= judged["broken"][0].keys()
 
 
-def test_the_page_of_real_peers_names_those_that_there_are():
-    done = subprocess.run(
+@cache
+def listed() -> str:
+    """Give what the program of the real peers lists."""
+    return subprocess.run(
         [sys.executable, "-m", "peers.real_peers", "list"],
         cwd=ROOT / "conformance",
         capture_output=True,
         text=True,
         check=True,
-    )
-    servers = set(re.findall("^ +serve (.+)", done.stdout, re.MULTILINE))
-    clients = set(re.findall("^ +drive (.+)", done.stdout, re.MULTILINE))
-    peers = set(re.findall(r"^\S+$", done.stdout, re.MULTILINE))
+    ).stdout
+
+
+def test_the_page_of_real_peers_names_those_that_there_are():
+    servers = set(re.findall("^ +serve (.+)", listed(), re.MULTILINE))
+    clients = set(re.findall("^ +drive (.+)", listed(), re.MULTILINE))
+    peers = set(re.findall(r"^\S+$", listed(), re.MULTILINE))
     table = rows("spec/docs/peers.md", r"\| `neffos[^|]+ \|(?:[^|]+\|){4}$")
     assert {named(first)[0] for first, *_ in table} == peers
     assert {named(first)[0] for first, _, endpoints, *_ in table if endpoints} == servers
@@ -246,11 +252,13 @@ def test_the_page_of_real_peers_names_their_versions():
     assert [version for version in versions if version not in page] == []
 
 
-def test_the_deviations_of_the_page_are_those_that_are_known():
-    known = tomllib.loads((PEERS / "deviations.toml").read_text("utf-8"))["deviation"]
-    table = rows("spec/docs/peers.md", r"\| `neffos[^|]+\|[^|]+\|[^|]+\|$")
-    shown = [(named(who), named(where)) for who, where, _ in table]
-    assert shown == [(each["peers"], each.get("cases") or each["steps"]) for each in known]
+def test_the_page_says_which_known_deviations_hold_for_whom():
+    known = re.findall(r"^ +known of (\S+): (.+)$", listed(), re.MULTILINE)
+    table = rows("spec/docs/peers.md", r"\| `[^|]+\| `[^|]+\.toml` \|$")
+    shown = [(subject, named(files)) for subjects, files in table for subject in named(subjects)]
+    assert sorted(shown) == sorted((subject, files.split(", ")) for subject, files in known)
+    there = {path.name for path in (PEERS / "deviations").glob("*.toml")}
+    assert there - {"conversation.toml"} == {file for _, files in shown for file in files}
 
 
 def test_the_session_of_the_page_is_one_of_those_that_are_recorded():
