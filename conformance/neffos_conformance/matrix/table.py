@@ -149,10 +149,10 @@ def differences(was: Values, now: Values) -> list[str]:
                 found.append(f"{kind[:-1]} {name}: recorded {before}, now {after}")
     talks = {(each["client"], each["server"]): _steps(each) for each in was["talks"]}
     for each in now["talks"]:
-        before = talks.get((each["client"], each["server"]))
-        if before != _steps(each):
+        had = talks.get((each["client"], each["server"]))
+        if had != _steps(each):
             who = f"{each['client']} with {each['server']}"
-            found.append(f"{who}: recorded {before}, now {_steps(each)}")
+            found.append(f"{who}: recorded {had}, now {_steps(each)}")
     return found
 
 
