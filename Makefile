@@ -23,7 +23,8 @@ demo: $(READY) ## run the suite against the embedded server
 	@$(BIN)/neffos-wire server
 
 test: $(READY) lint ## run all tests that need nothing but Python
-	$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=term
+	$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=term codec/tests protocol/tests
+	$(BIN)/pytest -n 3 --dist loadfile conformance/tests # more than cores: they wait a good deal
 
 browser: $(READY) ## run the tests that open pages in Chromium
 	$(BIN)/pytest -n auto --dist loadfile -m browser conformance/tests

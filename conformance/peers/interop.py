@@ -88,8 +88,8 @@ SEED: Final = 2019
 ANSWERS_DEADLINE: Final = 120
 """Seconds for Go's answers to all questions, which take one: longer is a hang."""
 
-JUDGED_AT_ONCE: Final = 2
-"""Servers and clients that are judged at the same time: as many as there are cores here."""
+JUDGED_AT_ONCE: Final = 3
+"""Servers and clients that are judged at the same time: they are waited for a good deal."""
 
 MATRIX: Final = ROOT / "conformance" / "data" / "matrix.json"
 

@@ -11,7 +11,14 @@ import pytest
 
 from neffos_conformance.cases import EVERY_ROLE, all_cases
 from neffos_conformance.mutants import BANK
-from neffos_conformance.mutants.kills import breaks, complaints, killers, recorded
+from neffos_conformance.mutants.kills import (
+    breaks,
+    complaints,
+    killers,
+    needing_proof,
+    proofs,
+    recorded,
+)
 from neffos_conformance.suite.case import SLOW
 from neffos_protocol.catalogue import requirements
 
@@ -87,3 +94,10 @@ def test_every_case_fails_on_a_mutant_that_it_is_said_to_fail_on(role):
     for number in range(ROUNDS):
         left = asyncio.run(run(left, number))
     assert left == set()
+
+
+@pytest.mark.parametrize("role", EVERY_ROLE)
+def test_every_requirement_has_one_mutant_for_its_proof(role):
+    found = proofs(role, recorded())
+    assert found.keys() >= needing_proof(role)
+    assert all(breaks(name) == id_ for id_, name in found.items())

@@ -18,7 +18,7 @@ from neffos_conformance.suite.judgement import SEEN_IN
 from neffos_conformance.suite.run import run_cases
 from neffos_protocol.catalogue import Level, requirements
 
-AT_ONCE: Final = 3
+AT_ONCE: Final = 5
 """Mutants at the same time, in one process: they are waited for more than they are worked at."""
 
 FLOODS: Final = "limits"
@@ -118,8 +118,9 @@ def proofs(role: Role, kills: Kills) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in sorted(kills, key=lambda name: (len(kills[name]), name)):
         broken = breaks(name)
-        is_proof = kills[name] and all(broken in shows[id_] for id_ in kills[name])
-        if BANK[name].role == role and broken and is_proof:
+        if BANK[name].role != role or not broken or not kills[name]:
+            continue
+        if all(broken in shows[id_] for id_ in kills[name]):
             found.setdefault(broken, name)
     return found
 
