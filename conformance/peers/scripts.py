@@ -18,7 +18,7 @@ from neffos_conformance.driving import Driver
 from neffos_conformance.suite.case import Case, Role
 from neffos_conformance.suite.lines import read_script
 from neffos_conformance.suite.result import Result
-from neffos_conformance.suite.run import run_arriving_client_case, run_server_case
+from neffos_conformance.suite.run import run_arriving_client_case, to_server
 from neffos_conformance.suite.spoken import Arrived
 from neffos_conformance.suite.stage import Patience
 from neffos_conformance.suite.verdict import Verdict
@@ -82,7 +82,7 @@ async def play_client(session: Session, url: str) -> None:
     Raises:
         ScriptError: the server did not do what the script says.
     """
-    _hold(await run_server_case(url, session.case, PATIENCE))
+    _hold(await to_server(url, PATIENCE, is_alone=True)(session.case))
 
 
 async def play_server(

@@ -90,12 +90,18 @@ async def _run_together(run: Run, cases: Sequence[Case], at_once: int) -> AsyncG
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def to_server(url: str, patience: Patience = PATIENCE) -> Run:
-    """Give what runs a case against the server at a URL."""
+def to_server(url: str, patience: Patience = PATIENCE, *, is_alone: bool = False) -> Run:
+    """Give what runs a case against the server at a URL.
+
+    Args:
+        url: where it is.
+        patience: how long a case waits.
+        is_alone: nobody else is on the server, so that every broadcast is the case's own.
+    """
 
     async def run(case: Case) -> Result:
         result = Result(case)
-        stage = Stage("server", patience, result.exchange)
+        stage = Stage("server", patience, result.exchange, is_alone=is_alone)
         await _judge(case, result, stage, server_role.acts(stage, url))
         return result
 

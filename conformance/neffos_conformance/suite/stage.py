@@ -98,6 +98,7 @@ class Stage:
         mark: what stands in the place ``case``: no other case has it, in no run. Broadcasts
             without it are those of others, and are passed over.
         catch_up: waits until the peer has begun with all that it was told beside the messages.
+        is_alone: nobody else is on the server, so that no broadcast is another's.
         began: when, on the clock of ``time.perf_counter``.
     """
 
@@ -114,6 +115,7 @@ class Stage:
     line: Line | None = None
     held: dict[int, list[str | bytes | Closed]] = field(default_factory=dict)
     mark: str = ""
+    is_alone: bool = False
     catch_up: Callable[[], Awaitable[None]] = field(default=_at_once)
     began: float = field(default_factory=time.perf_counter)
 
@@ -451,7 +453,7 @@ class Stage:
 
     def _is_foreign(self, seen: str | bytes | Closed) -> bool:
         """Say whether this is a broadcast that another case, or the peer itself, has made."""
-        if self.role != "server" or not self.mark or isinstance(seen, Closed):
+        if self.is_alone or self.role != "server" or isinstance(seen, Closed):
             return False
         octets = _octets(seen, "surrogateescape")
         is_news = octets.startswith(_BROADCAST) and _NEWS in octets
