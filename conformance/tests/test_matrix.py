@@ -62,3 +62,9 @@ def test_the_table_has_a_row_for_each_client_and_a_column_for_each_server():
     assert [row[0] for row in body] == list(recorded()["clients"])
     assert all(cell for row in body for cell in row)
     assert len(markdown(recorded()).splitlines()) == len(body) + 2
+
+
+def test_no_step_that_fails_tells_where_its_driver_was():
+    texts = [text for each in recorded()["talks"] for text in each["failed"].values()]
+    assert texts
+    assert not [text for text in texts if "driver.mjs" in text or "browser.mjs" in text]

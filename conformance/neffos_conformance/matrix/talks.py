@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from neffos_conformance.driving import DriverError, driving
@@ -69,6 +69,9 @@ async def all_talks(
 async def _talk(command: Sequence[str], url: str) -> tuple[list[Outcome], Mapping[str, Any]]:
     try:
         async with driving(command) as driver:
-            return await converse(driver, url), driver.ready
+            outcomes, ready = await converse(driver, url), driver.ready
     except DriverError as error:
-        return [Outcome("start", str(error))], {}
+        outcomes, ready = [Outcome("start", str(error))], {}
+    # A driver is called by its command, which holds paths of this machine.
+    name = " ".join(command)
+    return [replace(each, failure=each.failure.replace(name, "it")) for each in outcomes], ready
