@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
-import sys
-from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -13,12 +10,13 @@ from rich.console import Console
 
 from neffos_conformance.commands.judging import (
     Options,
-    Subject,
     beginning,
+    behind,
     collect,
     conclude,
     judging_options,
     prepare,
+    reference,
     selected,
     show_dry,
     take_options,
@@ -28,11 +26,8 @@ from neffos_conformance.suite.case import Case, client_cases
 from neffos_conformance.suite.drivers import to_client
 from neffos_conformance.suite.result import Result
 
-REFERENCE: Final = (str(Path(sys.argv[0]).with_name("neffos-wire")), "driver")
-"""The driver of our own client, beside this program."""
-
-ABOUT: Final = ("peer", "version", "runtime")
-"""What a driver says of itself that stands in the reports."""
+REFERENCE: Final = reference("driver")
+"""The driver of our own client."""
 
 
 @click.command("client", context_settings={"ignore_unknown_options": True})
@@ -57,10 +52,7 @@ def client_command(command: tuple[str, ...], **arguments: Any) -> None:
         ready, results = asyncio.run(_judge(command or REFERENCE, cases, options))
     except DriverError as error:
         raise click.UsageError(str(error)) from error
-    name = shlex.join(command) if command else "the reference client"
-    again = f"neffos-wire client{f' -- {shlex.join(command)}' if command else ''}"
-    about = {key: str(value) for key, value in ready.items() if key in ABOUT}
-    subject = Subject("client", name, about, again)
+    subject = behind("client", command, ready)
     conclude(subject, results, options, deviations, [case.id for case in everything], began)
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
-from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -17,22 +14,19 @@ from neffos_conformance.codecs.judging import (
     results_of,
 )
 from neffos_conformance.commands.judging import (
-    Subject,
     beginning,
+    behind,
     conclude,
     judging_options,
     prepare,
+    reference,
     selected,
     show_dry,
     take_options,
 )
 
-REFERENCE: Final = (str(Path(sys.argv[0]).with_name("neffos-wire")), "codec-adapter")
-"""The adapter of our own codec, beside this program."""
-
-
-ABOUT: Final = ("peer", "version", "runtime")
-"""What an adapter says of itself that stands in the reports."""
+REFERENCE: Final = reference("codec-adapter")
+"""The adapter of our own codec."""
 
 
 @click.command("codec", context_settings={"ignore_unknown_options": True})
@@ -56,9 +50,6 @@ def codec_command(command: tuple[str, ...], **arguments: Any) -> None:
         judged = judge_codec(command or REFERENCE, cases, deadline=options.run_deadline)
     except AdapterError as error:
         raise click.UsageError(str(error)) from error
-    name = shlex.join(command) if command else "the reference codec"
-    again = f"neffos-wire codec{f' -- {shlex.join(command)}' if command else ''}"
-    about = {key: str(value) for key, value in judged.ready.items() if key in ABOUT}
-    subject = Subject("codec", name, about, again)
+    subject = behind("codec", command, judged.ready)
     results = results_of(judged, cases)
     conclude(subject, results, options, deviations, [case.id for case in everything], began)

@@ -6,9 +6,10 @@ It knows neither servers nor clients: each command brings what runs a case.
 from __future__ import annotations
 
 import asyncio
+import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import import_module
@@ -20,6 +21,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from neffos_conformance.matrix.table import about
 from neffos_conformance.recordings.transcript import header, save
 from neffos_conformance.reports.terminal import Live, show
 from neffos_conformance.serve import PEER
@@ -271,6 +273,25 @@ class Subject:
     peer: dict[str, str]
     command: str
     features: frozenset[str] | None = None
+
+
+def reference(command: str) -> tuple[str, str]:
+    """Give the command line of one of our own peers, beside this program."""
+    return str(Path(sys.argv[0]).with_name("neffos-wire")), command
+
+
+def behind(role: Role, command: Sequence[str], ready: Mapping[str, Any]) -> Subject:
+    """Give what stands behind a command, a client or a codec, by the first line that it wrote.
+
+    Args:
+        role: what it is.
+        command: starts it; empty for the reference.
+        ready: its first line.
+    """
+    typed = shlex.join(command)
+    name = typed or f"the reference {role}"
+    again = f"neffos-wire {role}{f' -- {typed}' if typed else ''}"
+    return Subject(role, name, about(ready), again)
 
 
 def conclude(

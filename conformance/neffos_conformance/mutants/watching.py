@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import wraps
 
-from neffos_codec import Message
+from neffos_codec import Message, encode
 from neffos_conformance.embedded import Distort, Serve
 from neffos_conformance.mutants.distortions import Payloads, frame_of
 from neffos_protocol.events import Change
@@ -128,3 +128,25 @@ def aside(serve: Serve, *asks: str) -> Payloads:
 def request(event: str, namespace: str, room: str = "") -> str:
     """Write a request without its token."""
     return f";{namespace};{room};{event};0;0;"
+
+
+def calling_off(serve: Serve, watch: Watch, event: str, *, by: str) -> Serve:
+    """Have the server forget its own asks for a change once the client asks for its contrary.
+
+    Args:
+        serve: the correct server.
+        watch: what it has asked.
+        event: of the server's asks.
+        by: the event of the client's ask.
+    """
+    off: set[str] = set()
+
+    def wrong(payload: str | bytes) -> Payloads:
+        message = frame_of(payload)
+        if message and message.wait in off:
+            return serve(encode(Message(wait=message.wait, is_error=True, body="called off")))
+        if message and message.event == by:
+            off.update(token for token, each in watch.told.items() if each.event == event)
+        return serve(payload)
+
+    return wrong

@@ -6,7 +6,7 @@ from neffos_codec import Message, encode
 from neffos_conformance.embedded import NOTHING, Serve
 from neffos_conformance.mutants.bank import distorted
 from neffos_conformance.mutants.distortions import Payloads, answering, changing, frame_of
-from neffos_conformance.mutants.watching import Watch, aside, request, watched
+from neffos_conformance.mutants.watching import Watch, aside, calling_off, request, watched
 from neffos_protocol.names import CHANGE_OF
 
 CONNECT, DISCONNECT = "_OnNamespaceConnect", "_OnNamespaceDisconnect"
@@ -214,16 +214,7 @@ def patience_with_unknown_ends(serve: Serve) -> Serve:
 @watched
 def unknown_disconnects_all(serve: Serve, watch: Watch) -> Serve:
     """Disconnects everything when it refuses an unknown namespace."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        sent = serve(payload)
-        message = frame_of(payload)
-        if message and message.event == CONNECT and message.namespace == "nowhere":
-            for name in sorted(name for name, room in watch.places if not room):
-                sent += aside(serve, request(DISCONNECT, name))
-        return sent
-
-    return wrong
+    return _all_disconnected(serve, watch, "nowhere")
 
 
 @distorted("NS-4")
@@ -269,16 +260,7 @@ def refused_and_connected(serve: Serve) -> Serve:
 @watched
 def refusal_disconnects_all(serve: Serve, watch: Watch) -> Serve:
     """Disconnects everything when the application refuses a namespace."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        sent = serve(payload)
-        message = frame_of(payload)
-        if message and message.event == CONNECT and message.namespace == "refused":
-            for name in sorted(name for name, room in watch.places if not room):
-                sent += aside(serve, request(DISCONNECT, name))
-        return sent
-
-    return wrong
+    return _all_disconnected(serve, watch, "refused")
 
 
 # -------------------------------------------------------------------- connected already
@@ -493,17 +475,7 @@ def unknown_disconnect_refused(serve: Serve) -> Serve:
 @watched
 def disconnect_calls_connect_off(serve: Serve, watch: Watch) -> Serve:
     """Forgets its own connect when the client disconnects meanwhile."""
-    off: set[str] = set()
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        if message and message.wait in off:
-            return serve(encode(Message(wait=message.wait, is_error=True, body="called off")))
-        if message and message.event == DISCONNECT:
-            off.update(token for token, each in watch.told.items() if each.event == CONNECT)
-        return serve(payload)
-
-    return wrong
+    return calling_off(serve, watch, CONNECT, by=DISCONNECT)
 
 
 # -------------------------------------------------------------------- not connected
@@ -807,3 +779,17 @@ def empty_namespace_without_rooms(serve: Serve) -> Serve:
             m.error_reply("bad room") if (m.event, m.namespace) == (JOIN, "") and m.wait else None
         )
     )(serve)
+
+
+def _all_disconnected(serve: Serve, watch: Watch, namespace: str) -> Serve:
+    """Disconnect everything once the client asks to connect a namespace."""
+
+    def wrong(payload: str | bytes) -> Payloads:
+        sent = serve(payload)
+        message = frame_of(payload)
+        if message and message.event == CONNECT and message.namespace == namespace:
+            for name in sorted(name for name, room in watch.places if not room):
+                sent += aside(serve, request(DISCONNECT, name))
+        return sent
+
+    return wrong

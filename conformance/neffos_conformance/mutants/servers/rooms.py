@@ -7,7 +7,7 @@ from neffos_conformance.embedded import NOTHING, Serve
 from neffos_conformance.mutants.bank import distorted
 from neffos_conformance.mutants.distortions import Payloads, answering, changing, frame_of
 from neffos_conformance.mutants.servers.namespaces import CONNECT, DISCONNECT, JOIN, LEAVE
-from neffos_conformance.mutants.watching import Watch, aside, request, watched
+from neffos_conformance.mutants.watching import Watch, aside, calling_off, request, watched
 from neffos_protocol.names import CHANGE_OF
 
 
@@ -444,17 +444,7 @@ def needless_leave_refused(serve: Serve, watch: Watch) -> Serve:
 @watched
 def leave_calls_join_off(serve: Serve, watch: Watch) -> Serve:
     """Forgets its own join when the client leaves meanwhile."""
-    off: set[str] = set()
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        if message and message.wait in off:
-            return serve(encode(Message(wait=message.wait, is_error=True, body="called off")))
-        if message and message.event == LEAVE:
-            off.update(token for token, each in watch.told.items() if each.event == JOIN)
-        return serve(payload)
-
-    return wrong
+    return calling_off(serve, watch, JOIN, by=LEAVE)
 
 
 @distorted("RM-5")
