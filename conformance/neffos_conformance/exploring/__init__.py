@@ -1,5 +1,19 @@
 """Exploration of a live peer: random programs, held against the monitor, and made small."""
 
-from neffos_conformance.exploring.explore import Explored, Finding, Progress, explore_server
+from neffos_conformance.exploring.explore import (
+    Explored,
+    Finding,
+    Progress,
+    explore_client,
+    explore_moved,
+    explore_server,
+)
 
-__all__ = ["Explored", "Finding", "Progress", "explore_server"]
+__all__ = [
+    "Explored",
+    "Finding",
+    "Progress",
+    "explore_client",
+    "explore_moved",
+    "explore_server",
+]

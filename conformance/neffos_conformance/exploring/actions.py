@@ -1,6 +1,6 @@
-"""What a client does to a server under test: the words that programs are made of.
+"""What is done to a peer under test: the words that programs are made of.
 
-Plain values. What a server makes of them is ``model.py``'s to say.
+Plain values. What a server or a client makes of them is for the models of these to say.
 """
 
 from __future__ import annotations
@@ -16,45 +16,25 @@ class Do(StrEnum):
 
     OPEN = "open"
     """A connection is opened, in the way that ``how`` says."""
+    TELL = "tell"
+    """A client is told to do what ``how`` says."""
     SEND = "send"
     """A frame is sent: a change of membership or an event."""
     ANSWER = "answer"
-    """An ask of the server that the action ``of`` caused is answered, as ``how`` says."""
+    """An ask of the peer that the action ``of`` caused is answered, as ``how`` says."""
     NOISE = "noise"
     """A payload is sent that is no frame, or a native message."""
     CLOSE = "close"
     CUT = "cut"
 
 
-OPENINGS: Final = (
-    "plain",
-    "long",
-    "binary",
-    "doubled",
-    "early",
-    "noisy",
-    "chosen",
-    "connecting",
-    "refused",
-    "accepting",
-    "refusing",
-    "leaving",
-)
-"""Ways to open a connection: with ``M``; with more behind it; in a binary message; twice; with
-frames, or noise, before it; with an id of the client's choice; asked to connect at once; refused
-by the application; with the ``A``, or the ``H``, that only a server sends; and left at once."""
-
-ANSWERS: Final = ("done", "body", "error", "renamed", "twice", "elsewhere")
-"""Ways to answer: the empty reply; a body; an error; a body under other names; twice; on another
-connection."""
-
-
 MARKER: Final = "!"
+"""What an exchange puts into a token, and takes out again (SX-2)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One thing that a client does.
+    """One thing that is done.
 
     Attributes:
         number: its place in the program as it was made; tokens and bodies are named after it, so

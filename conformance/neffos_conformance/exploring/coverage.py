@@ -1,14 +1,15 @@
-"""Which rows of the state tables a server under test was led through.
+"""Which rows of the state tables a peer under test was led through.
 
-A row counts where the server must have taken it, by what it was sent and what it answered.
+A row counts where the peer must have taken it, by what it was sent and what it answered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Final, NamedTuple
 
+from neffos_protocol import Role
 from neffos_protocol.machines import Machine, Row, machines
 
 
@@ -25,8 +26,11 @@ class Transition(NamedTuple):
         return f"{self.machine}: {self.input} in {self.state}{guard}"
 
 
-CLIENTS: Final = frozenset({"new", "requested"})
-"""The states of the handshake that only a client is in."""
+OTHERS: Final[Mapping[Role, frozenset[str]]] = {
+    Role.SERVER: frozenset({"new", "requested"}),
+    Role.CLIENT: frozenset({"awaiting", "deciding"}),
+}
+"""The states of the handshake that a peer of a role is never in."""
 
 
 def transition(machine: Machine, row: Row) -> Transition:
@@ -35,34 +39,38 @@ def transition(machine: Machine, row: Row) -> Transition:
 
 
 @cache
-def of_a_server() -> tuple[Transition, ...]:
-    """Give all rows that concern a server, in the order of the tables."""
+def rows_of(role: Role) -> tuple[Transition, ...]:
+    """Give all rows that concern a peer of a role, in the order of the tables."""
     return tuple(
         transition(machine, row)
         for machine in machines().values()
         for rows in machine.rows.values()
         for row in rows
-        if not (machine.name == "handshake" and row.state in CLIENTS)
+        if not (machine.name == "handshake" and row.state in OTHERS[role])
     )
 
 
-def beyond(row: Transition) -> str:
-    """Say why no exploration leads a server through a row; empty where one may.
+def beyond(row: Transition, role: Role) -> str:
+    """Say why no exploration leads a peer of a role through a row; empty where one may.
 
     A row may be out of reach because a limit would have to be filled, because it takes a time
-    limit of the server, or because the conformance application decides at once, so that nothing
+    limit of the peer, or because the conformance application decides at once, so that nothing
     can come in between.
     """
     if "full" in row.guard:
-        return "a limit of the server would have to be filled"
+        return "a limit of the peer would have to be filled"
     if row.input == "deadline":
-        return "it takes a time limit of the server"
+        return "it takes a time limit of the peer"
+    if row.state.startswith("judging") and row.input not in ("allow", "deny"):
+        return "the application decides on a change at once"
+    return _BEYOND[role](row)
+
+
+def _beyond_server(row: Transition) -> str:
     if row.state == "deciding" and row.input not in ("let-in", "turn-away"):
         return "the application decides on a connection at once"
     if row.machine == "handshake" and row.state == "closed" and row.input != "gone":
         return "what is sent behind a refusal may cost the refusal, where TCP is reset"
-    if row.state.startswith("judging") and row.input not in ("allow", "deny"):
-        return "the application decides on a change at once"
     if row.machine == "handshake" and row.state != "open" and row.input == "close":
         return "the application closes only what is open"
     if row.machine == "handshake" and row.state == "awaiting" and not row.guard:
@@ -70,7 +78,26 @@ def beyond(row: Transition) -> str:
     return ""
 
 
-def not_reached(reached: Iterable[Transition]) -> tuple[Transition, ...]:
-    """Give the rows that concern a server and were not reached."""
+def _beyond_client(row: Transition) -> str:
+    if row.machine == "handshake":
+        if row.state == "new" and row.input != "start":
+            return "a client begins with its request"
+        if row.state == "closed" and row.input != "gone":
+            return "nobody sees what becomes of what is sent to a connection that has ended"
+        if row.input == "close" and row.state != "open":
+            return "a driver closes only what is open"
+    if row.state == "judging-exit" or row.guard == "decides-exit":
+        return "the application lets everything end"
+    return ""
+
+
+_BEYOND: Final[Mapping[Role, Callable[[Transition], str]]] = {
+    Role.SERVER: _beyond_server,
+    Role.CLIENT: _beyond_client,
+}
+
+
+def not_reached(reached: Iterable[Transition], role: Role) -> tuple[Transition, ...]:
+    """Give the rows that concern a peer of a role and were not reached."""
     there = frozenset(reached)
-    return tuple(row for row in of_a_server() if row not in there)
+    return tuple(row for row in rows_of(role) if row not in there)

@@ -1,4 +1,4 @@
-"""Explores a server: plays random programs until the time is up, and tells what was found.
+"""Explores a peer: plays random programs until the time is up, and tells what was found.
 
 A fault is reported once, by the requirement that it breaks and its kind, with the smallest
 program that was found to show it; then it is passed over, and others are looked for.
@@ -13,24 +13,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from neffos_conformance.connection import DialError
+from neffos_conformance.exploring import clients, servers
 from neffos_conformance.exploring.actions import Program
-from neffos_conformance.exploring.coverage import Transition, beyond, not_reached, of_a_server
-from neffos_conformance.exploring.drive import GONE, HANGS, Fault, Known, Played, play
-from neffos_conformance.exploring.programs import program
+from neffos_conformance.exploring.clients.moving import Take, drivers
+from neffos_conformance.exploring.coverage import Transition, beyond, not_reached, rows_of
+from neffos_conformance.exploring.faults import GONE, HANGS, Fault, Known, Played
 from neffos_conformance.exploring.shrink import MAX_SECONDS, shrink
 from neffos_conformance.recordings.transcript import Entry, header, save
-from neffos_conformance.suite.case import Case
+from neffos_conformance.suite.case import Case, Role
 from neffos_conformance.suite.lines import read_script
 from neffos_conformance.suite.result import Noted, Remark, Result
 from neffos_conformance.suite.run import PATIENCE
 from neffos_conformance.suite.stage import Patience
 from neffos_conformance.suite.verdict import Verdict, verdict_on
+from neffos_protocol import Role as Side
 from neffos_protocol.catalogue import Level, requirement
 
 PROGRAM_SECONDS: Final = 30.0
@@ -45,6 +47,13 @@ MAX_HANGS: Final = 3
 HASTE: Final = 4.0
 """How much less is waited for what does not come while a program is shrunk; what comes out of it
 is played once more without haste."""
+
+
+SIDES: Final = {"server": Side.SERVER, "client": Side.CLIENT}
+"""What the state tables call a peer of each role."""
+
+Play = Callable[[Program, Known, Patience], Awaitable[Played]]
+"""Plays a program to the peer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +81,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that the server does wrong, with the smallest program that shows it.
+    """Something that the peer does wrong, with the smallest program that shows it.
 
     Attributes:
+        role: of the peer.
         requirement: what it breaks.
         kind: in which way, in a few words; the same at every run.
         explanation: what is wrong, with what came.
@@ -87,6 +97,7 @@ class Finding:
             once only may be a matter of timing.
     """
 
+    role: Role
     requirement: str
     kind: str
     explanation: str
@@ -115,7 +126,7 @@ class Finding:
 
     @property
     def is_certain(self) -> bool:
-        """Whether it counts: it was seen again, or the server is gone for good."""
+        """Whether it counts: it was seen again, or the peer is gone for good."""
         return self.is_seen_again or self.kind == GONE
 
     @property
@@ -133,8 +144,8 @@ class Finding:
             id=self.id,
             title=requirement(self.requirement).text,
             requirements=(self.requirement,),
-            role="server",
-            lines=read_script("\n".join(self.lines), "server"),
+            role=self.role,
+            lines=read_script("\n".join(self.lines), self.role),
             why=f"found by exploring with the seed {self.seed}, in program {self.index}",
         )
 
@@ -154,7 +165,7 @@ class Finding:
         Args:
             folder: where to.
             server: name and version of the server.
-            client: name and version of the suite.
+            client: name and version of the client.
 
         Raises:
             OSError: it cannot be written.
@@ -165,7 +176,7 @@ class Finding:
             f"{self.seed}, in program {self.index}",
             client={"peer": client},
             server={"peer": server},
-            how=f"neffos-wire server --explore --seed {self.seed}",
+            how=f"neffos-wire {self.role} --explore --seed {self.seed}",
             shows=(self.requirement,),
         )
         save(path, first, self.entries)
@@ -177,18 +188,21 @@ class Explored:
     """What came of a run.
 
     Attributes:
+        role: of the peer.
         seed: of its programs.
         programs: how many were played.
         steps: actions that were done.
         messages: that were sent.
         seconds: how long it took.
         ended: why it ended, in a few words.
-        reached: the rows of the state tables that the server was led through.
+        reached: the rows of the state tables that the peer was led through.
         findings: what was wrong.
         doubtful: what was wrong once, and not when it was played again: of no weight, since it may
             be a matter of timing.
+        trouble: why the run broke off, where that is not for the peer to answer; else empty.
     """
 
+    role: Role
     seed: int
     programs: int = 0
     steps: int = 0
@@ -198,16 +212,18 @@ class Explored:
     reached: frozenset[Transition] = frozenset()
     findings: tuple[Finding, ...] = ()
     doubtful: tuple[Finding, ...] = ()
+    trouble: str = ""
 
     @property
     def not_reached(self) -> tuple[Transition, ...]:
         """The rows that were not reached; ``coverage.beyond`` says of which none could be."""
-        return not_reached(self.reached)
+        return not_reached(self.reached, SIDES[self.role])
 
     @property
     def share(self) -> float:
         """How much of what can be reached was, from 0 to 1."""
-        can_be = [row for row in of_a_server() if not beyond(row)]
+        role = SIDES[self.role]
+        can_be = [row for row in rows_of(role) if not beyond(row, role)]
         return len(self.reached.intersection(can_be)) / len(can_be)
 
     @property
@@ -222,12 +238,15 @@ class Explored:
 class _Run:
     """A run at work."""
 
-    url: str
+    role: Role
+    make: Callable[[int], Program]
+    player: Play
     seed: int
     of: int
     tell: Callable[[Progress], None]
     patience: Patience
     until: float
+    enough: int
     began: float = field(default_factory=time.monotonic)
     known: Known = field(default_factory=Known)
     found: dict[tuple[str, str], Finding] = field(default_factory=dict)
@@ -254,7 +273,7 @@ class _Run:
         """Play a program, bounded in time."""
         try:
             async with asyncio.timeout(PROGRAM_SECONDS):
-                played = await play(self.url, made, self.known, patience or self.patience)
+                played = await self.player(made, self.known, patience or self.patience)
         except TimeoutError:
             text = f"a program was not over after {PROGRAM_SECONDS:g} s"
             played = Played(Fault("SEC-16", HANGS, text))
@@ -290,26 +309,120 @@ async def explore_server(
     Raises:
         DialError: the server cannot be reached at the beginning.
     """
-    began = time.monotonic()
-    run = _Run(url, seed, programs, progress, patience, began + seconds)
-    ended = "all programs were played"
+
+    async def player(made: Program, known: Known, waits: Patience) -> Played:
+        return await servers.play(url, made, known, waits)
+
+    def make(index: int) -> Program:
+        return servers.program(seed, index, steps, features)
+
+    until = time.monotonic() + seconds
+    run = _Run("server", make, player, seed, programs, progress, patience, until, enough)
+    found = await _explore(run)
+    lost = next((each for each in found.findings if each.kind == GONE), None)
+    if lost is not None and run.programs == run.steps == 1:
+        raise DialError(lost.explanation)
+    return found
+
+
+async def explore_client(
+    command: Sequence[str],
+    *,
+    seed: int,
+    seconds: float,
+    programs: int,
+    steps: int,
+    progress: Callable[[Progress], None] = lambda _: None,
+    patience: Patience = PATIENCE,
+    enough: int = MAX_FINDINGS,
+) -> Explored:
+    """Explore the client behind a driver. What the driver does not support is not drawn.
+
+    Args:
+        command: starts the driver.
+        seed: of the programs; the same makes the same.
+        seconds: after which no further program is begun, and none is shrunk any further.
+        programs: how many are played at most.
+        steps: about how many actions each of them has.
+        progress: told how far it has come.
+        patience: how long is waited for what does not come.
+        enough: findings behind which no further are looked for.
+
+    Raises:
+        DriverError: it cannot be started, or is not a driver.
+    """
+    async with drivers(command) as (take, operations):
+        return await explore_moved(
+            take,
+            seed=seed,
+            seconds=seconds,
+            programs=programs,
+            steps=steps,
+            operations=operations,
+            progress=progress,
+            patience=patience,
+            enough=enough,
+        )
+
+
+async def explore_moved(
+    take: Take,
+    *,
+    seed: int,
+    seconds: float,
+    programs: int,
+    steps: int,
+    operations: frozenset[str] | None = None,
+    progress: Callable[[Progress], None] = lambda _: None,
+    patience: Patience = PATIENCE,
+    enough: int = MAX_FINDINGS,
+) -> Explored:
+    """Explore a client, whatever moves it; as ``explore_client``.
+
+    Args:
+        take: gives what moves it, for one program.
+        seed: see there.
+        seconds: see there.
+        programs: see there.
+        steps: see there.
+        operations: what the client can be told; ``None`` for all.
+        progress: see there.
+        patience: see there.
+        enough: see there.
+    """
+
+    async def player(made: Program, known: Known, waits: Patience) -> Played:
+        return await clients.play(take, made, known, waits, operations)
+
+    def make(index: int) -> Program:
+        return clients.program(seed, index, steps, operations)
+
+    until = time.monotonic() + seconds
+    run = _Run("client", make, player, seed, programs, progress, patience, until, enough)
+    return await _explore(run)
+
+
+async def _explore(run: _Run) -> Explored:
+    """Play programs until the time is up, or there is nothing more to learn."""
+    ended, trouble = "all programs were played", ""
     hangs = 0
-    for index in range(programs):
+    for index in range(run.of):
         if time.monotonic() > run.until:
             ended = "the time was up"
             break
-        made = program(seed, index, steps, features)
+        made = run.make(index)
         played = await run.play(made)
         run.programs += 1
         run.steps += played.steps
         run.reached |= played.reached
         fault = played.fault
+        if played.trouble:
+            ended = trouble = played.trouble
+            break
         if fault is None:
             hangs = 0
             run.progress()
             continue
-        if fault.kind == GONE and run.programs == 1 and played.steps == 1:
-            raise DialError(fault.explanation)
         if fault.key in run.found:
             run.known.add(fault)
         else:
@@ -323,19 +436,21 @@ async def explore_server(
         if fault.kind == GONE or hangs == MAX_HANGS:
             ended = fault.kind
             break
-        if len(run.found) >= enough:
-            ended = f"there were {enough} findings"
+        if len(run.found) >= run.enough:
+            ended = f"there were {run.enough} findings"
             break
     return Explored(
-        seed,
+        run.role,
+        run.seed,
         run.programs,
         run.steps,
         run.messages,
-        time.monotonic() - began,
+        time.monotonic() - run.began,
         ended,
         frozenset(run.reached),
         tuple(each for each in run.found.values() if each.is_certain),
         tuple(each for each in run.found.values() if not each.is_certain),
+        trouble,
     )
 
 
@@ -363,6 +478,7 @@ async def _made_small(
                 is_seen_again = True
                 break
     finding = Finding(
+        run.role,
         fault.requirement,
         fault.kind,
         fault.explanation,

@@ -58,8 +58,8 @@ async def to_client(
     Raises:
         DriverError: it cannot be started, or is not a driver.
     """
-    workers = [_Worker(command) for _ in range(drivers)]
-    free: asyncio.Queue[_Worker] = asyncio.Queue()
+    workers = [Worker(command) for _ in range(drivers)]
+    free: asyncio.Queue[Worker] = asyncio.Queue()
     for each in workers:
         free.put_nowait(each)
     restarts = 0
@@ -81,7 +81,7 @@ async def to_client(
             if lacking is None:
                 lacking = frozenset()  # one that does not live through this is not asked again
                 try:
-                    lacking = await _lacking(driver)
+                    lacking = await lacking_operations(driver)
                 except DriverError as error:
                     await worker.stop()
                     worker.was_lost = True
@@ -90,7 +90,7 @@ async def to_client(
                 text = f"it needs {', '.join(missing)}, which the driver does not support"
                 return Result(case, Verdict.UNSUPPORTED, text)
             result = await run_client_case(driver, case, patience)
-            if not await _is_well(driver):
+            if not await is_well(driver):
                 await worker.stop()
                 worker.was_lost = True
             return result
@@ -103,7 +103,7 @@ async def to_client(
         await asyncio.gather(*(each.stop() for each in workers))
 
 
-class _Worker:
+class Worker:
     """A driver, while there is one.
 
     Attributes:
@@ -146,7 +146,7 @@ def needed_operations(case: Case) -> frozenset[str]:
     return frozenset(named | ({"native"} if "native" in case.tags else set()))
 
 
-async def _lacking(driver: Driver) -> frozenset[str]:
+async def lacking_operations(driver: Driver) -> frozenset[str]:
     """Give the operations that a driver does not support: asked of a connection there is not.
 
     Raises:
@@ -166,7 +166,8 @@ async def _lacking(driver: Driver) -> frozenset[str]:
     return frozenset(found)
 
 
-async def _is_well(driver: Driver) -> bool:
+async def is_well(driver: Driver) -> bool:
+    """Say whether a driver still answers, and kept to its contract."""
     try:
         async with asyncio.timeout(WELL):
             await driver.do(MADE_UP)

@@ -11,23 +11,36 @@ import copy
 import re
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Final
 
-from neffos_codec import DecodeError, Message, Native, decode, encode
+from neffos_codec import Message, Native
 from neffos_conformance.connection import Closed, Connection, DialError
 from neffos_conformance.exploring.actions import Action, Do, Program
-from neffos_conformance.exploring.coverage import Transition
-from neffos_conformance.exploring.model import (
-    MIXED,
-    NATIVE,
-    NEWS,
-    TURNED_AWAY,
-    End,
-    Expected,
-    Model,
+from neffos_conformance.exploring.expected import End, Expected, Payload
+from neffos_conformance.exploring.faults import (
+    GONE,
+    HANGS,
+    KNOWN_TO_STALL,
+    MAX_HEARD,
+    MISSING,
+    NO_CLOSE_FRAME,
+    STALLED,
+    Fault,
+    FaultFound,
+    Known,
+    Played,
 )
-from neffos_conformance.exploring.script import Script
+from neffos_conformance.exploring.frames import (
+    difference,
+    frame,
+    is_like,
+    matching,
+    named_in,
+    other_form,
+    stable,
+)
+from neffos_conformance.exploring.servers.model import MIXED, NATIVE, TURNED_AWAY, Model
+from neffos_conformance.exploring.servers.script import Script
 from neffos_conformance.recordings.relay import below
 from neffos_conformance.recordings.transcript import Opened
 from neffos_conformance.showing import short
@@ -37,108 +50,9 @@ from neffos_conformance.suite.stage import Patience
 from neffos_protocol import Monitor, Role
 from neffos_protocol.names import CHANGE_OF
 
-MAX_HEARD: Final = 2000
-"""Messages of a server in one program; a correct one sends some dozens, more is a flood."""
-
-STALLED: Final = 2.0
-"""A barrier is answered within a case's time divided by this: a server that stops reading until a
-time limit of its own ends that, of five seconds or more, is to be seen."""
-
-KNOWN_TO_STALL: Final = 8.0
-"""Likewise for a server that is known to stall, of which nothing new is learned by waiting."""
-
-Payload = str | bytes
-
-_TAG: Final = re.compile(r"\bt(\d+)\b")
-"""What names the action in a body, or in the name of an event."""
-
 _OWN_TOKEN: Final = re.compile(r"\$!?(?:early)?(\d+)")
 
 _NATIVE_MODES: Final = {MIXED: Native.FALLBACK, NATIVE: Native.ONLY}
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Something that a server did wrong.
-
-    Attributes:
-        requirement: what it broke.
-        kind: in which way: faults of one requirement and one kind are one.
-        explanation: a sentence.
-        number: the action that shows it.
-        shape: what that action was like.
-    """
-
-    requirement: str
-    kind: str
-    explanation: str
-    number: int = 0
-    shape: str = ""
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """By what it is told from others."""
-        return self.requirement, self.kind
-
-
-@dataclass(slots=True)
-class Known:
-    """What was found already, and is not to be found again.
-
-    Attributes:
-        borne: faults that change no state, and are passed over.
-        shapes: what actions were like that led to the others; they are left out.
-        kinds: all of them, by requirement and kind.
-    """
-
-    borne: set[tuple[str, str]] = field(default_factory=set)
-    shapes: set[str] = field(default_factory=set)
-    kinds: set[tuple[str, str]] = field(default_factory=set)
-
-    def add(self, fault: Fault) -> None:
-        """Remember a fault."""
-        self.kinds.add(fault.key)
-        if fault.kind in BORNE:
-            self.borne.add(fault.key)
-        elif fault.shape:
-            self.shapes.add(fault.shape)
-
-
-MISSING: Final = "an answer is missing"
-NO_CLOSE_FRAME: Final = "no close frame"
-BORNE: Final = frozenset({MISSING, NO_CLOSE_FRAME})
-"""The kinds of faults behind which server and model still agree on what is connected."""
-
-HANGS: Final = "nothing is answered any more"
-GONE: Final = "the server is gone"
-
-
-@dataclass(slots=True)
-class Played:
-    """A program that was played.
-
-    Attributes:
-        fault: what was wrong, if anything.
-        exchange: all that went by.
-        messages: how many messages the suite sent.
-        steps: how many actions were done.
-        done: their numbers.
-        lines: the conversation in the language of cases, as it should have been.
-        reached: the rows of the tables that were taken.
-    """
-
-    fault: Fault | None = None
-    exchange: list[Noted] = field(default_factory=list)
-    messages: int = 0
-    steps: int = 0
-    done: set[int] = field(default_factory=set)
-    lines: list[str] = field(default_factory=list)
-    reached: set[Transition] = field(default_factory=set)
-
-
-class _FaultFound(Exception):  # noqa: N818  # it ends a program, and no error is made of it
-    def __init__(self, fault: Fault) -> None:
-        self.fault = fault
 
 
 async def play(url: str, program: Program, known: Known, patience: Patience) -> Played:
@@ -154,7 +68,7 @@ async def play(url: str, program: Program, known: Known, patience: Patience) -> 
     player = _Player(url, known, patience, played)
     try:
         await player.run(program)
-    except _FaultFound as found:
+    except FaultFound as found:
         played.fault = found.fault
         await player.wind_up()
     finally:
@@ -185,7 +99,7 @@ class _Player:
         """Play all actions.
 
         Raises:
-            _FaultFound: one of them showed a fault.
+            FaultFound: one of them showed a fault.
         """
         for action in program:
             if self._is_muted(action):
@@ -246,7 +160,7 @@ class _Player:
                 connection = await Connection.dial(below(self._url, action.path), headers)
         except (DialError, TimeoutError) as error:
             told = str(error) or "it does not accept connections"
-            raise _FaultFound(Fault("SEC-16", GONE, told, action.number)) from error
+            raise FaultFound(Fault("SEC-16", GONE, told, action.number)) from error
         self._note(number, Opened(action.path, headers), is_ours=True)
         self._connections[number] = connection
         self._monitors[number] = Monitor(
@@ -284,7 +198,7 @@ class _Player:
         self._closed(number, seen)
 
     def _check_goodbye(self, number: int, seen: Payload) -> None:
-        message = _frame(seen)
+        message = frame(seen)
         if message is None or message.event not in CHANGE_OF or self.model.waits(number):
             return
         if message.wait.startswith("$"):
@@ -394,8 +308,8 @@ class _Player:
         if isinstance(seen, Closed):
             self._closed(number, seen)
             return
-        message = _frame(seen) if self.model.peers[number].path != NATIVE else None
-        expected = self._matching(number, seen, message)
+        message = frame(seen) if self.model.peers[number].path != NATIVE else None
+        expected = matching(self.model.peers[number].expected, seen, message)
         if expected is None:
             self._check_unasked(number, seen, message)
         self._judge(number, seen)
@@ -403,8 +317,9 @@ class _Player:
             self._unexpected(number, seen, message)
             return
         answer = expected.answers[0]
-        if isinstance(answer, Message) and message is not None:
-            self._check_form(expected, message, seen)
+        is_frame = isinstance(answer, Message)
+        if is_frame and message is not None and (wrong := other_form(message, seen)):
+            self._fail(*wrong, expected.number)
         if expected.lane:
             for other in self.model.peers[number].expected:
                 if other is expected:
@@ -422,33 +337,9 @@ class _Player:
             return
         for finding in self._monitors[number].feed(Role.SERVER, seen):
             if finding.role is Role.SERVER:
-                cause = self._cause(number, _frame(seen)) or self._last.get(number, 0)
-                told = _stable(finding.explanation)
+                cause = self._cause(number, frame(seen)) or self._last.get(number, 0)
+                told = stable(finding.explanation)
                 self._fail(finding.requirement, told, f"{told}: {short(seen)}", cause)
-
-    def _check_form(self, expected: Expected, message: Message, seen: Payload) -> None:
-        """See that a frame is written in the one way in which it can be."""
-        if seen == encode(message):
-            return
-        requirement = "FR-13" if message.is_empty_reply else "FR-6"
-        text = f"{short(seen)} is written in another way than {short(encode(message))}"
-        self._fail(requirement, "written otherwise", text, expected.number)
-
-    def _matching(self, number: int, seen: Payload, message: Message | None) -> Expected | None:
-        for expected in self.model.peers[number].expected:
-            for answer in expected.answers:
-                if isinstance(answer, Message):
-                    wanted = answer
-                    if expected.is_ask and message is not None and message.wait:
-                        wanted = answer.replace(wait=message.wait)
-                    if wanted == message and type(wanted.body) is type(message.body):
-                        return expected
-                elif answer == "A":
-                    if isinstance(seen, str) and seen.startswith("A") and seen != "A":
-                        return expected
-                elif answer == seen and type(answer) is type(seen):
-                    return expected
-        return None
 
     def _check_unasked(self, number: int, seen: Payload, message: Message | None) -> None:
         """See that a message is not of an action of which nothing (more) was to come."""
@@ -467,7 +358,7 @@ class _Player:
                 if peer.phase == "awaiting":
                     text = f"expected {short(answer)}, {short(seen)} came"
                     self._fail(expected.requirement, "another message", text, expected.number)
-            elif message is not None and _is_like(answer, message, is_ask=expected.is_ask):
+            elif message is not None and is_like(answer, message, is_ask=expected.is_ask):
                 self._differs(expected, answer, message)
         cause = self._cause(number, message)
         if cause and cause in self.model.silences:
@@ -481,20 +372,7 @@ class _Player:
 
     def _differs(self, expected: Expected, answer: Message, message: Message) -> None:
         requirement = expected.requirement or self.model.silences[expected.number]
-        if (answer.wait != message.wait and not expected.is_ask) or (
-            expected.is_ask and not message.wait
-        ):
-            requirement, what = "AR-1", "wait"
-        elif answer.is_binary != message.is_binary:
-            requirement, what = "AR-16", "the kind"
-        elif answer.is_error != message.is_error:
-            what = "isError"
-        elif answer.body != message.body:
-            what = "body"
-            if requirement in ("AR-7", "AR-10") and not answer.is_error:
-                requirement = "FR-10"
-        else:
-            what = "another field"
+        requirement, what = difference(requirement, answer, message, is_ask=expected.is_ask)
         text = f"{what} differs: expected {answer!r}, {message!r} came"
         self._fail(requirement, f"{what} differs", text, expected.number)
 
@@ -507,10 +385,7 @@ class _Player:
         for number_, ask in self.model.asked.items():
             if ask.connection == number and ask.message.wait == message.wait != "":
                 return ask.answered_by or number_
-        body = message.body if isinstance(message.body, str) else message.body.decode("latin-1")
-        if found := _TAG.search(f"{body} {message.event}"):
-            return int(found[1])
-        return 0
+        return named_in(message)
 
     # ------------------------------------------------------------ faults
 
@@ -553,7 +428,7 @@ class _Player:
             requirement = self.model.blames[number]
             kind = "a reply that is neither empty nor an error is taken for success"
         shape = self.model.shapes.get(number, "")
-        raise _FaultFound(Fault(requirement, kind, explanation, number, shape))
+        raise FaultFound(Fault(requirement, kind, explanation, number, shape))
 
     # ------------------------------------------------------------ noting
 
@@ -564,35 +439,3 @@ class _Player:
 
 _PLAIN: Final = frozenset({"NS-17", "AR-7", "AR-10", "AR-11", "EV-2", "EV-6", "EV-9", "TR-10"})
 """The requirements whose answers change no state."""
-
-
-def _is_like(answer: Message, message: Message, *, is_ask: bool) -> bool:
-    """Whether a message is meant to be another one."""
-    if answer.wait and not is_ask and answer.wait == message.wait:
-        return True
-    same_event = answer.event == message.event and answer.namespace == message.namespace
-    if is_ask:
-        return same_event and bool(answer.event)
-    if answer.wait and message.wait:
-        return False
-    tags = _tags(message)
-    if not tags and answer.event != NEWS:  # a broadcast of somebody else's has none of ours
-        tags = _tags(answer)
-    return same_event and bool(answer.event) and _tags(answer) == tags
-
-
-def _tags(message: Message) -> list[str]:
-    body = message.body if isinstance(message.body, str) else message.body.decode("latin-1")
-    return _TAG.findall(body)
-
-
-def _stable(text: str) -> str:
-    """Leave out of an explanation what another run says otherwise."""
-    return re.sub(r"'[^']*'", "…", text)
-
-
-def _frame(payload: Payload) -> Message | None:
-    try:
-        return decode(payload)
-    except DecodeError:
-        return None

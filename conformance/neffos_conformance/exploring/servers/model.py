@@ -18,8 +18,21 @@ from typing import Final
 from neffos_codec import ESCAPE, Message, encode
 from neffos_conformance.exploring.actions import Action, Do
 from neffos_conformance.exploring.coverage import Transition, transition
+from neffos_conformance.exploring.expected import (
+    End,
+    Expected,
+    Payload,
+    Place,
+    Sent,
+    input_of,
+    is_inside,
+    place_of,
+    requirement_of,
+    way_of,
+)
+from neffos_conformance.exploring.frames import NEWS
 from neffos_protocol.events import Change
-from neffos_protocol.machines import ASK, HANDSHAKE, MEMBERSHIP, QUESTION, Machine, Row
+from neffos_protocol.machines import ASK, HANDSHAKE, MEMBERSHIP, QUESTION, Machine
 from neffos_protocol.names import (
     BAD_NAMESPACE,
     BAD_ROOM,
@@ -57,59 +70,9 @@ MADE_TO: Final = {
 }
 """The events that have the server ask: for what."""
 
-NEWS: Final = "news"
 QUESTION_EVENT: Final = "question"
 TURNED_AWAY: Final = "not; today"
 """The text of a refusal that an opening asks for."""
-
-Place = tuple[str, str | None]
-"""A namespace, or a room of one."""
-
-Payload = str | bytes
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """A connection is ended by this side: with a close frame, or without."""
-
-    code: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """Something to do on a connection, in its turn."""
-
-    connection: int
-    content: Payload | End
-
-
-@dataclass(slots=True)
-class Expected:
-    """A message that is to come, or may.
-
-    Attributes:
-        number: the action that it comes of.
-        connection: where.
-        answers: what it is; one of these.
-        requirement: what says so.
-        must: whether it has to come.
-        is_ask: it is an ask of the server, whose token it chooses.
-        lane: what has to come in the order in which it is expected, among others of the lane.
-        is_deferred: an ask of the server was open, so that it may come once that was answered.
-        place: whose state waits for it, where that is not known until it comes.
-        change: of that place.
-    """
-
-    number: int
-    connection: int
-    answers: tuple[Message | Payload, ...]
-    requirement: str
-    must: bool = True
-    is_ask: bool = False
-    lane: str = ""
-    is_deferred: bool = False
-    place: Place | None = None
-    change: Change | None = None
 
 
 @dataclass(slots=True)
@@ -221,12 +184,12 @@ class Model:
             return
         if expected.is_ask:
             change = CHANGE_OF.get(message.event)
-            place = _place(change, message) if change else (message.namespace, None)
+            place = place_of(change, message) if change else (message.namespace, None)
             ask = Asked(expected.connection, message, change, place)
             self.asked[expected.number] = ask
             self._follow(ASK, "none", "send")
             if change is not None:
-                self._step(peer, place, _way(change))
+                self._step(peer, place, way_of(change))
         elif expected.place is not None and expected.change is not None:
             peer.unresolved.discard(expected.place)
             self._change(peer, expected.change, expected.place)
@@ -392,7 +355,7 @@ class Model:
         return [Sent(action.connection, _flagged(sent, action.how))]
 
     def _ask_change(self, action: Action, peer: Peer, message: Message, change: Change) -> bool:
-        place = _place(change, message)
+        place = place_of(change, message)
         if place in peer.unresolved or (place[0], None) in peer.unresolved:
             return False
         state = peer.places.get(place, "out")
@@ -414,12 +377,12 @@ class Model:
         self.silences[action.number] = "AR-22"
         refusal = self._refusal(peer, place, change)
         answer = message.error_reply(refusal) if refusal else message.empty_reply()
-        row = MEMBERSHIP.follow(state, _input(change), self._holds(peer, place))
+        row = MEMBERSHIP.follow(state, input_of(change), self._holds(peer, place))
         if "judge" in row.actions:
             after = MEMBERSHIP.follow(row.next, "deny" if refusal else "allow", lambda _: True)
-            requirement = _requirement(after, place)
+            requirement = requirement_of(after, place)
         else:
-            requirement = _requirement(row, place)
+            requirement = requirement_of(row, place)
         expected = self._expect(action, action.connection, answer, requirement)
         if self._waits(peer):
             expected.place, expected.change = place, change
@@ -545,7 +508,7 @@ class Model:
     def _step_to_ask(self, action: Action, peer: Peer, change: Change, place: Place) -> bool:
         """Expect an ask for a change of membership, where the server may ask."""
         namespace, room = place
-        way = _way(change)
+        way = way_of(change)
         if MEMBERSHIP.row(peer.places.get(place, "out"), way, lambda _: False) is None:
             return False
         if any(each.is_ask for each in peer.expected):
@@ -635,7 +598,7 @@ class Model:
         ask.state = "answered"
         self._follow(ASK, "open", "error" if message.is_error else "reply")
         if ask.change is not None:
-            way = _way(ask.change)
+            way = way_of(ask.change)
             is_done = message.is_empty_reply
             if not is_done and not message.is_error:
                 self._misled.add((action.connection, ask.place[0]))
@@ -743,7 +706,7 @@ class Model:
     def _change(self, peer: Peer, change: Change, place: Place) -> None:
         """Follow the table for an ask of the client, and the application's decision."""
         refusal = self._refusal(peer, place, change)
-        self._step(peer, place, _input(change))
+        self._step(peer, place, input_of(change))
         if peer.places.get(place, "out").startswith("judging"):
             self._step(peer, place, "deny" if refusal else "allow")
 
@@ -763,22 +726,22 @@ class Model:
 
     def _drop_inside(self, peer: Peer, namespace: str) -> None:
         """End what a namespace holds (NS-14, NS-18)."""
-        for inside in [each for each in peer.places if _is_inside(each, namespace)]:
+        for inside in [each for each in peer.places if is_inside(each, namespace)]:
             self._step(peer, inside, "gone")
-        peer.unresolved = {each for each in peer.unresolved if not _is_inside(each, namespace)}
+        peer.unresolved = {each for each in peer.unresolved if not is_inside(each, namespace)}
         for ask in self.asked.values():
             if self.peers.get(ask.connection) is not peer or ask.state != "open":
                 continue
             if (
                 ask.place == (namespace, None)
                 if ask.change is None
-                else _is_inside(ask.place, namespace)
+                else is_inside(ask.place, namespace)
             ):
                 ask.state = "ended"
         for expected in peer.expected:
             answer = expected.answers[0]
             if expected.place is not None:
-                ends = _is_inside(expected.place, namespace)
+                ends = is_inside(expected.place, namespace)
             else:
                 ends = isinstance(answer, Message) and answer.namespace == namespace
             if ends and expected.is_deferred:
@@ -823,27 +786,6 @@ _ASKS: Final = {
     Change.LEAVE: "RM-8",
 }
 """The requirement on the ask for each change."""
-
-
-def _place(change: Change, message: Message) -> Place:
-    is_room = change in (Change.JOIN, Change.LEAVE)
-    return message.namespace, message.room if is_room else None
-
-
-def _is_inside(place: Place, namespace: str) -> bool:
-    return place[0] == namespace and place[1] is not None
-
-
-def _way(change: Change) -> str:
-    return "enter" if change in (Change.CONNECT, Change.JOIN) else "exit"
-
-
-def _input(change: Change) -> str:
-    return f"ask-{_way(change)}"
-
-
-def _requirement(row: Row, place: Place) -> str:
-    return row.requirements["namespace" if place[1] is None else "room"][0]
 
 
 def _kind(place: Place, peer: Peer) -> str:

@@ -12,8 +12,9 @@ from random import Random
 from typing import Any, Final
 
 from neffos_codec import Message
-from neffos_conformance.exploring.actions import ANSWERS, OPENINGS, Action, Do, Program
-from neffos_conformance.exploring.model import MADE_TO, MIXED, NATIVE, Model
+from neffos_conformance.exploring.actions import Action, Do, Program
+from neffos_conformance.exploring.bodies import BODIES, FLAGS, filled
+from neffos_conformance.exploring.servers.model import MADE_TO, MIXED, NATIVE, Model
 from neffos_protocol.events import Change
 from neffos_protocol.machines import MEMBERSHIP
 from neffos_protocol.names import LOCAL_ONLY, NATIVE_EVENT, REQUEST_EVENT
@@ -23,6 +24,28 @@ MAX_CONNECTIONS: Final = 3
 
 MAX_TRIES: Final = 50
 """Actions that are tried until one can be done where a program stands; some nearly always can."""
+
+OPENINGS: Final = (
+    "plain",
+    "long",
+    "binary",
+    "doubled",
+    "early",
+    "noisy",
+    "chosen",
+    "connecting",
+    "refused",
+    "accepting",
+    "refusing",
+    "leaving",
+)
+"""Ways to open a connection: with ``M``; with more behind it; in a binary message; twice; with
+frames, or noise, before it; with an id of the client's choice; asked to connect at once; refused
+by the application; with the ``A``, or the ``H``, that only a server sends; and left at once."""
+
+ANSWERS: Final = ("done", "body", "error", "renamed", "twice", "elsewhere")
+"""Ways to answer: the empty reply; a body; an error; a body under other names; twice; on another
+connection."""
 
 NAMESPACES: Final = (
     "app",
@@ -40,27 +63,8 @@ PLAIN_ROOMS: Final = ("r1", "r1", "r2", "r;3", "R1", "r1 ", "\u00e9", "e\u0301")
 """Those that the application refuses nothing of; some differ in little (FR-18)."""
 ROOMS: Final = (*PLAIN_ROOMS, "locked", "sticky")
 
-BODIES: Final[tuple[str | bytes, ...]] = (
-    "t{}",
-    "",
-    "t{} ; and; more;",
-    "t{} @%!semicolon@%! stays",
-    "t{} é☃\U0001f600",
-    " t{} with spaces ",
-    "t{}\r\nline\n",
-    "t{} e\u0301 %20 +",
-    "t{} " + "x" * 70_000,
-    b"t{} \x00\xff;",
-    b"t{} \x00\xff;",
-    b"t{}",
-)
-"""Bodies, with a place for the number of the action that they are found by."""
-
 MARKS: Final = ("!", "!x", " ", "\u00e9", "@%!semicolon@%!", "#", "-" + "0" * 60, ".$1")
 """What tokens hold beside their number."""
-
-FLAGS: Final = ("x;y", ";", "true;true", "2;01")
-"""What stands for two flags that are false (FR-7)."""
 
 NOISE: Final[tuple[str | bytes, ...]] = (
     "",
@@ -303,7 +307,7 @@ class _Maker:
 
     def _noise(self) -> Action:
         random = self.random
-        body = _filled(random.choice(NOISE), len(self.actions) + 1)
+        body = filled(random.choice(NOISE), len(self.actions) + 1)
         return self._action(self._connection(), Do.NOISE, body=body)
 
     def _end(self) -> Action:
@@ -396,7 +400,7 @@ class _Maker:
     def _body(self) -> str | bytes:
         choices = [each for each in BODIES if self.has("binary") or isinstance(each, str)]
         weights = [9] + [1] * (len(choices) - 1)
-        return _filled(self.random.choices(choices, weights)[0], len(self.actions) + 1)
+        return filled(self.random.choices(choices, weights)[0], len(self.actions) + 1)
 
     def _action(self, connection: int, do: Do, how: str = "", **values: object) -> Action:
         return replace(Action(len(self.actions) + 1, connection, do, how), **values)  # type: ignore[arg-type]
@@ -440,9 +444,3 @@ def _needs(event: str) -> tuple[str, ...]:
     if event in ("join-me", "leave-me"):
         return ("force", "rooms")
     return (FEATURES[event],) if event in FEATURES else ()
-
-
-def _filled(body: str | bytes, number: int) -> str | bytes:
-    if isinstance(body, bytes):
-        return body.replace(b"{}", str(number).encode())
-    return body.replace("{}", str(number))

@@ -5,20 +5,13 @@ Connection ids and tokens of the server stand as places, so that it can be paste
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Final
 
 from neffos_codec import Message, encode
 from neffos_conformance.exploring.actions import Action
-from neffos_conformance.exploring.model import Expected, Model
-from neffos_conformance.suite.match import unfill
-
-Payload = str | bytes
-
-_LONG: Final = re.compile(r"([^>\s])\1{99,}")
-_CONTROL: Final = re.compile(r"[\x00-\x1f]+|^ +| +$|[\u0300-\u036f]+")
-"""What would not be seen in a line, or not as it is."""
+from neffos_conformance.exploring.expected import Expected, Payload
+from neffos_conformance.exploring.servers.model import Model
+from neffos_conformance.exploring.writing import saying
 
 
 class Script:
@@ -104,18 +97,7 @@ class Script:
         return expected.answers[0] == "A" and number in self._plain
 
     def _line(self, number: int, verb: str, payload: Payload) -> None:
-        if isinstance(payload, bytes):
-            text = payload.decode("latin-1").encode("unicode_escape").decode()
-            verb += "b"
-        else:
-            text = _LONG.sub(lambda run: f"<<*{len(run[0])} {run[1]}>>", payload)
-            text = _CONTROL.sub(_escaped, text)
-        self.lines.append(f"{number} {verb} {unfill(text, self._bindings)}")
-
-
-def _escaped(characters: re.Match[str]) -> str:
-    octets = characters[0].encode("unicode_escape").decode()
-    return "<<" + octets.replace(" ", r"\x20") + ">>"
+        self.lines.append(f"{number} {saying(verb, payload, self._bindings)}")
 
 
 def _pairs(headers: Mapping[str, str]) -> list[str]:

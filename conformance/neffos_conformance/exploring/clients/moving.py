@@ -1,0 +1,55 @@
+"""What moves the client that is explored: a driver that lives as long as it is well."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from neffos_conformance.driving import DriverError
+from neffos_conformance.suite.client_role import Between, Moved
+from neffos_conformance.suite.drivers import RESTARTS, Worker, is_well, lacking_operations
+from neffos_conformance.suite.lines import OPERATIONS
+
+Moving = tuple[Moved, Between | None]
+"""What moves a client, and what is put before it each time that it comes, if anything is."""
+
+Take = Callable[[], AbstractAsyncContextManager[Moving]]
+"""Gives what moves the client, for as long as one program takes."""
+
+
+@asynccontextmanager
+async def drivers(command: Sequence[str]) -> AsyncIterator[tuple[Take, frozenset[str]]]:
+    """Start a driver; give what takes it for a program, and the operations that it supports.
+
+    A driver that ended, or is not well behind a program, is started anew for the next.
+
+    Args:
+        command: starts it.
+
+    Raises:
+        DriverError: it cannot be started, or is not a driver.
+    """
+    worker = Worker(command)
+    restarts = 0
+
+    @asynccontextmanager
+    async def take() -> AsyncIterator[Moving]:
+        nonlocal restarts
+        if worker.was_lost:
+            if restarts == RESTARTS:
+                text = f"the driver had to be started anew {RESTARTS} times, and is not again"
+                raise DriverError(text)
+            restarts += 1
+        driver = await worker.start()
+        try:
+            yield driver, None
+        finally:
+            if not await is_well(driver):
+                await worker.stop()
+                worker.was_lost = True
+
+    try:
+        driver = await worker.start()
+        yield take, frozenset(OPERATIONS) - await lacking_operations(driver)
+    finally:
+        await worker.stop()

@@ -1,0 +1,396 @@
+"""Makes random programs: what a client is told, and what its server says, led by the tables.
+
+The model walks along and takes everything for come that it expects, so that a program is made of
+what can be done where it stands. The same seed makes the same programs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+from typing import Any, Final
+
+from neffos_codec import Message
+from neffos_conformance.exploring.actions import Action, Do, Program
+from neffos_conformance.exploring.bodies import BODIES, FLAGS, filled
+from neffos_conformance.exploring.clients.model import UNWANTED, Model
+from neffos_protocol.events import Change
+from neffos_protocol.machines import MEMBERSHIP
+from neffos_protocol.names import LOCAL_ONLY, NATIVE_EVENT, REQUEST_EVENT
+
+MAX_CONNECTIONS: Final = 2
+"""Connections of a program: one that does, and one that is to hear nothing of it."""
+
+MAX_TRIES: Final = 50
+"""Actions that are tried until one can be done where a program stands; some nearly always can."""
+
+OPENINGS: Final = (
+    "odd",
+    "binary",
+    "noisy",
+    "doubled",
+    "early",
+    "joined",
+    "refused",
+    "refused-silently",
+    "unavailable",
+    "cut",
+    "closed",
+)
+"""Ways to let a client in, beside the plain one: with an id that holds anything; by a binary
+message; behind noise; with handshake messages behind the acceptance; with an ask before it, or
+in one piece with it; and ways not to: by a refusal, with a text and without; by an HTTP status;
+by an end without an answer."""
+
+ANSWERS: Final = ("done", "body", "error", "bare", "renamed", "twice", "echoed")
+"""Ways to answer: the empty reply; a body; an error, with a text and without; a body under other
+names; twice; nothing but the names of the ask."""
+
+NAMESPACES: Final = ("app", "app", "any", "semi;colon", UNWANTED, "nowhere", "App", " app", "")
+CONNECTABLE: Final = ("app", "app", "any", "semi;colon", "")
+"""Those that a client may connect of its own accord."""
+
+ROOMS: Final = ("r1", "r1", "r2", "r;3", "R1", "r1 ", "\u00e9", "e\u0301")
+
+MARKS: Final = ("-a.B_c/\u00e9?", "!7000", "#", " ", "@%!semicolon@%!", "x" * 60, ".$1", "\t")
+"""What tokens of a server hold beside their number."""
+
+EVENTS: Final = {
+    "echo": 26,
+    "question": 10,
+    "fail": 12,
+    "relay": 12,
+    "news": 14,
+    "t0;x": 3,
+    "Echo": 2,
+    " echo": 2,
+    "caf\u00e9": 2,
+    "cafe\u0301": 2,
+    "_onNamespaceDisconnect": 1,
+    NATIVE_EVENT: 3,
+}
+"""What a server sends, by how often."""
+
+NOISE: Final[tuple[str | bytes, ...]] = (
+    "",
+    b"",
+    "noise t{}",
+    ";;;;;",
+    "7;app;;echo;0;0",
+    b"\x00\xff t{}",
+    "M",
+    b"M",
+    "A9",
+    "A",
+    "Hno",
+    b"H",
+)
+"""Payloads that are no frames."""
+
+NATIVES: Final[tuple[str | bytes, ...]] = ("t{}", "hello; t{}", b"\x00\xff t{}", ";a;;b;0;0;t{}")
+"""Native messages, of which the last reads as a frame."""
+
+
+def program(seed: int, index: int, steps: int, operations: frozenset[str] | None) -> Program:
+    """Make a program.
+
+    Args:
+        seed: of all programs.
+        index: which of them, from 0.
+        steps: about how many actions it has, beside those that see what came of them.
+        operations: what the client can be told; ``None`` for all.
+    """
+    return _Maker(Random(f"{seed}/{index}"), operations).make(steps)  # noqa: S311  # no secret
+
+
+class _Maker:
+    def __init__(self, random: Random, operations: frozenset[str] | None) -> None:
+        self.random = random
+        self.operations = operations
+        self.model = Model(operations)
+        # Few names come back again and again, so that what is done to them adds up.
+        self.namespaces = ["app", *random.sample(NAMESPACES, 2)]
+        self.rooms = random.sample(ROOMS, 2)
+        self.haste = random.choice((0.0, 0.1, 0.4))
+        self.actions: list[Action] = []
+
+    def can(self, operation: str) -> bool:
+        return self.operations is None or operation in self.operations
+
+    def make(self, steps: int) -> Program:
+        self._add(self._opening(1))
+        if self.random.random() < 0.75:
+            self._add(self._connect_app(1))
+            self._answer_all()
+        while len(self.actions) < steps and self._step():
+            pass
+        if self.random.random() < 0.7:
+            self._answer_all()
+        self._probe()
+        return tuple(self.actions)
+
+    # ------------------------------------------------------------ steps
+
+    def _step(self) -> bool:
+        makers: dict[Callable[[], Action | None], int] = {
+            self._another: 3,
+            self._tell_change: 22,
+            self._tell_event: 16,
+            self._tell_more: 4,
+            self._change: 20,
+            self._event: 28,
+            self._answer: 34,
+            self._noise: 5,
+            self._end: 2,
+        }
+        for _ in range(MAX_TRIES):
+            maker = self.random.choices(list(makers), list(makers.values()))[0]
+            action = maker()
+            if action is not None and self._add(action):
+                return True
+        return False  # every connection has ended
+
+    def _another(self) -> Action | None:
+        used = set(self.model.peers)
+        if len(used) >= MAX_CONNECTIONS:
+            return None
+        return self._opening(len(used) + 1)
+
+    def _opening(self, connection: int) -> Action:
+        how = self.random.choice(OPENINGS) if self.random.random() < 0.35 else "plain"
+        return self._action(connection, Do.OPEN, how)
+
+    def _connect_app(self, connection: int) -> Action:
+        """Have either side connect the namespace that most is done in."""
+        if self.can("connect") and self.random.random() < 0.5:
+            return self._action(connection, Do.TELL, "connect", namespace="app")
+        return self._action(
+            connection, Do.SEND, namespace="app", event=REQUEST_EVENT[Change.CONNECT]
+        )
+
+    def _tell_change(self) -> Action | None:
+        random = self.random
+        connection = self._connection()
+        namespace, room = self._place(connection)
+        if room and random.random() < 0.5:
+            op = random.choice(("leave", "leave", "leave-all"))
+        elif room is None and random.random() < 0.35:
+            op = "disconnect"
+        else:
+            op = random.choice(("connect", "join", "join"))
+            namespace = random.choice(CONNECTABLE) if op == "connect" else namespace
+            room = random.choice(self.rooms)
+        if not self.can(op):
+            return None
+        has_room = op in ("join", "leave")
+        return self._action(
+            connection, Do.TELL, op, namespace=namespace, room=(room or "") if has_room else ""
+        )
+
+    def _tell_event(self) -> Action | None:
+        random = self.random
+        connection = self._connection()
+        op = random.choice(("ask", "ask", "emit"))
+        if not self.can(op):
+            return None
+        namespace, room = self._place(connection)
+        if random.random() < 0.15:
+            namespace, room = random.choice(CONNECTABLE), random.choice((*self.rooms, None))
+        names = ("echo", "echo", "silent", "t0;x", "n\u20acws", "a@%!semicolon@%!b")
+        event = random.choice(names)
+        if op == "emit":
+            event = random.choice((*names[2:], "news", "news", *sorted(LOCAL_ONLY)))
+        return self._action(
+            connection,
+            Do.TELL,
+            op,
+            namespace=namespace,
+            room=room or "",
+            event=event,
+            body=self._body(),
+        )
+
+    def _tell_more(self) -> Action | None:
+        random = self.random
+        op = random.choice(("native", "native", "native", "close"))
+        if not self.can(op):
+            return None
+        body = filled(random.choice(NATIVES), len(self.actions) + 1)
+        return self._action(self._connection(), Do.TELL, op, body=body if op == "native" else "")
+
+    def _change(self) -> Action:
+        """Take a step of the membership table that the server takes."""
+        random = self.random
+        connection = self._connection()
+        change = random.choice(list(Change))
+        namespace = random.choice(self.namespaces if random.random() < 0.8 else NAMESPACES)
+        places = self.model.peers[connection].places
+        room = ""
+        if ("app", None) not in places and random.random() < 0.5:
+            change, namespace = Change.CONNECT, "app"
+        elif places and random.random() < 0.5:
+            # What is there already has the more rows of the table before it.
+            namespace, joined = random.choice(list(places))
+            if joined is None:
+                change = random.choice((Change.CONNECT, Change.DISCONNECT))
+            else:
+                change, room = random.choice((Change.JOIN, Change.LEAVE, Change.LEAVE)), joined
+        elif change in (Change.JOIN, Change.LEAVE):
+            if random.random() < 0.6:
+                namespace = "app"
+            room = random.choice(self.rooms if random.random() < 0.75 else (*ROOMS, "", UNWANTED))
+        flags: dict[str, Any] = {}
+        if random.random() < 0.2:
+            flags = random.choice(({"is_error": True}, {"is_no_op": True}, {"has_token": False}))
+        return self._action(
+            connection,
+            Do.SEND,
+            random.choice(FLAGS) if not flags and random.random() < 0.06 else "",
+            namespace=namespace,
+            room=room,
+            event=REQUEST_EVENT[change],
+            body=b"" if random.random() < 0.06 else "",
+            is_followed=random.random() < self.haste,
+            mark=self._mark(),
+            **flags,
+        )
+
+    def _event(self) -> Action:
+        random = self.random
+        connection = self._connection()
+        namespace, room = self._place(connection)
+        if random.random() < 0.2:
+            namespace, room = random.choice((*self.namespaces, *NAMESPACES)), None
+        if room is None and random.random() < 0.15:
+            room = random.choice(self.rooms)
+        event = random.choices(list(EVENTS), list(EVENTS.values()))[0]
+        if random.random() < 0.05:
+            event = random.choice(sorted(LOCAL_ONLY))
+        return self._action(
+            connection,
+            Do.SEND,
+            random.choice(FLAGS) if random.random() < 0.06 else "",
+            namespace=namespace,
+            room=room or "",
+            event=event,
+            body=self._body(),
+            has_token=random.random() < 0.75,
+            is_error=random.random() < 0.1,
+            is_no_op=random.random() < 0.06,
+            is_followed=random.random() < self.haste,
+            mark=self._mark(),
+        )
+
+    def _answer(self) -> Action | None:
+        asked = [number for number, each in self.model.asked.items() if each.state == "open"]
+        others = [number for number, each in self.model.asked.items() if each.state != "open"]
+        if not asked and not others:
+            return None
+        is_late = not asked or (others and self.random.random() < 0.1)
+        if is_late and self.random.random() < 0.7:
+            return None  # what is late is not what most is about
+        number = self.random.choice(others if is_late else asked)
+        how = self.random.choices(ANSWERS, (44, 16, 20, 6, 5, 6, 5))[0]
+        connection = self.model.asked[number].connection
+        return self._action(connection, Do.ANSWER, how, of=number)
+
+    def _noise(self) -> Action:
+        body = filled(self.random.choice(NOISE), len(self.actions) + 1)
+        return self._action(self._connection(), Do.NOISE, body=body)
+
+    def _end(self) -> Action:
+        return self._action(self._connection(), self.random.choice((Do.CLOSE, Do.CUT)))
+
+    # ------------------------------------------------------------ the end
+
+    def _answer_all(self) -> None:
+        """Answer what is open, so that what waits for it can come."""
+        for _ in range(MAX_TRIES):
+            number = next((n for n, each in self.model.asked.items() if each.state == "open"), 0)
+            if not number:
+                return
+            connection = self.model.asked[number].connection
+            if not self._add(self._action(connection, Do.ANSWER, "done", of=number)):
+                return
+
+    def _probe(self) -> None:
+        """See that both ends agree on what is connected and joined."""
+        for connection in list(self.model.peers):
+            for namespace in ("app", "any", "semi;colon", ""):
+                self._add(
+                    self._action(
+                        connection,
+                        Do.SEND,
+                        namespace=namespace,
+                        event="echo",
+                        body=f"t{len(self.actions) + 1}",
+                        is_followed=True,
+                    )
+                )
+            if not self.can("emit"):
+                continue
+            for room in sorted(set(self.rooms)):
+                self._add(
+                    self._action(
+                        connection,
+                        Do.TELL,
+                        "emit",
+                        namespace="app",
+                        room=room,
+                        event="news",
+                        body=f"t{len(self.actions) + 1}",
+                    )
+                )
+            if self.can("close") and self.random.random() < 0.2:
+                self._add(self._action(connection, Do.TELL, "close"))
+
+    # ------------------------------------------------------------ parts
+
+    def _connection(self) -> int:
+        live = [n for n, peer in self.model.peers.items() if not peer.is_over and not peer.ending]
+        return self.random.choice(live or [1])
+
+    def _place(self, connection: int) -> tuple[str, str | None]:
+        """Give a place that is connected or joined, or another now and then."""
+        peer = self.model.peers[connection]
+        live = [each for each, state in peer.places.items() if state in MEMBERSHIP.live]
+        if live and self.random.random() < 0.8:
+            return self.random.choice(live)
+        return self.random.choice(self.namespaces), self.random.choice((None, *self.rooms))
+
+    def _mark(self) -> str:
+        return self.random.choice(MARKS) if self.random.random() < 0.1 else ""
+
+    def _body(self) -> str | bytes:
+        weights = [9] + [1] * (len(BODIES) - 1)
+        return filled(self.random.choices(BODIES, weights)[0], len(self.actions) + 1)
+
+    def _action(self, connection: int, do: Do, how: str = "", **values: object) -> Action:
+        return replace(Action(len(self.actions) + 1, connection, do, how), **values)  # type: ignore[arg-type]
+
+    def _add(self, action: Action) -> bool:
+        """Add an action, if it can be done, and take everything for come."""
+        if self.model.take(action) is None:
+            return False
+        self.actions.append(action)
+        if not action.is_followed:
+            for number, peer in self.model.peers.items():
+                self._let_come(number)
+                if peer.ending:
+                    self.model.ended(number)
+        return True
+
+    def _let_come(self, number: int) -> None:
+        peer = self.model.peers[number]
+        for expected in list(peer.expected):
+            is_put_off = expected.is_deferred and self.model.blocked(number)
+            if expected not in peer.expected or (is_put_off and expected.place is None):
+                continue
+            if not expected.must:
+                continue
+            answer = expected.answers[0]
+            if isinstance(answer, Message) and expected.is_ask:
+                answer = answer.replace(wait=f"${expected.number}")
+            self.model.came(expected, answer)
+        self.model.settled(number)
