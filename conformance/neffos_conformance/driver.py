@@ -256,7 +256,7 @@ class Driver:
             see(namespace, message)
             try:
                 return (await namespace.ask("echo", message.body)).body
-            except LostError:  # so is who waits for the answer (NS-18)
+            except (LostError, MisuseError):  # so is who waits for the answer (NS-18)
                 return None
 
         def native(_: Namespace, message: Message) -> None:
