@@ -34,6 +34,7 @@ from neffos_conformance.reference import (
     LostError,
     Namespace,
     NeffosError,
+    PeerError,
     Reconnect,
     ReplyError,
     dial,
@@ -256,6 +257,8 @@ class Driver:
             see(namespace, message)
             try:
                 return (await namespace.ask("echo", message.body)).body
+            except PeerError as error:
+                raise ReplyError(str(error)) from error
             except (LostError, MisuseError):  # so is who waits for the answer (NS-18)
                 return None
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import click
 from rich.console import Console
 
+from neffos_conformance.commands.exploring import (
+    conclude_explored,
+    explored,
+    exploring_options,
+)
 from neffos_conformance.commands.judging import (
     Options,
     beginning,
@@ -22,6 +29,7 @@ from neffos_conformance.commands.judging import (
     take_options,
 )
 from neffos_conformance.driving import DriverError
+from neffos_conformance.exploring import Explored, drivers, explore_moved
 from neffos_conformance.suite.case import Case, client_cases
 from neffos_conformance.suite.drivers import to_client
 from neffos_conformance.suite.result import Result
@@ -32,8 +40,15 @@ REFERENCE: Final = reference("driver")
 
 @click.command("client", context_settings={"ignore_unknown_options": True})
 @judging_options("client")
+@exploring_options
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD…]")
-def client_command(command: tuple[str, ...], **arguments: Any) -> None:
+def client_command(
+    command: tuple[str, ...],
+    is_explored: bool,
+    seed: int | None,
+    seconds: float,
+    **arguments: Any,
+) -> None:
     """Judge the client behind a driver, CMD; by default the reference client.
 
     See the page "The driver protocol" of the specification. Cases that need what the driver does
@@ -49,11 +64,29 @@ def client_command(command: tuple[str, ...], **arguments: Any) -> None:
     deviations = prepare(options)
     began = beginning()
     try:
+        if is_explored:
+            ready, found = asyncio.run(_explore(command or REFERENCE, seed, seconds))
+            subject = behind("client", command, ready)
+            # What stands behind the dashes belongs to the client's driver.
+            ours, dashes, theirs = subject.command.partition(" -- ")
+            again = f"{ours} --explore --seed {found.seed}{dashes}{theirs}"
+            subject = replace(subject, command=again)
+            conclude_explored(found, subject, options, deviations, began)
         ready, results = asyncio.run(_judge(command or REFERENCE, cases, options))
     except DriverError as error:
         raise click.UsageError(str(error)) from error
     subject = behind("client", command, ready)
     conclude(subject, results, options, deviations, [case.id for case in everything], began)
+
+
+async def _explore(
+    command: tuple[str, ...], seed: int | None, seconds: float
+) -> tuple[dict[str, Any], Explored]:
+    async with drivers(command) as started:
+        take, ready, operations = started
+        return ready, await explored(
+            partial(explore_moved, take, operations=operations), seed, seconds
+        )
 
 
 async def _judge(

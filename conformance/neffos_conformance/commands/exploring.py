@@ -1,20 +1,21 @@
-"""What ``server --explore`` does: random conversations in place of the cases."""
+"""What ``--explore`` does to a server or a client: random conversations in place of the cases."""
 
 from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from neffos_conformance.commands.judging import Options, Subject, conclude
-from neffos_conformance.exploring import Explored, explore_server
+from neffos_conformance.exploring import Explored
 from neffos_conformance.exploring import Progress as Step
 from neffos_conformance.serve import PEER
 from neffos_conformance.suite.deviations import Deviation
@@ -35,13 +36,41 @@ SEEDS: Final = 1 << 32
 """Seeds that are made up where none is given: short enough to be typed again."""
 
 
-async def explored(
-    url: str, features: frozenset[str], seed: int | None, seconds: float
-) -> Explored:
-    """Explore the server at a URL, and tell how it goes.
+Explore = Callable[..., Awaitable[Explored]]
+"""Explores a peer; takes the keyword arguments that exploring has for every peer."""
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def exploring_options(command: _Command) -> _Command:
+    """Give a command the options of exploring: ``is_explored``, ``seed`` and ``seconds``."""
+    for option in (
+        click.option(
+            "--seconds",
+            type=click.FloatRange(min=0, min_open=True),
+            default=SECONDS,
+            show_default=True,
+            help="How long --explore may take.",
+        ),
+        click.option("--seed", type=click.IntRange(min=0), help="What --explore begins with."),
+        click.option(
+            "--explore",
+            "is_explored",
+            is_flag=True,
+            help="In place of the cases, hold random conversations, each held against the state "
+            "tables, and make small what goes wrong.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+async def explored(explore: Explore, seed: int | None, seconds: float) -> Explored:
+    """Explore a peer, and tell how it goes.
 
     Raises:
         DialError: the server cannot be reached.
+        DriverError: the client's driver cannot be started, or is none.
     """
     chosen = secrets.randbelow(SEEDS) if seed is None else seed
     progress = Progress(
@@ -59,14 +88,8 @@ async def explored(
         def tell(step: Step) -> None:
             progress.update(bar, completed=step.programs, found=step.findings)
 
-        return await explore_server(
-            url,
-            seed=chosen,
-            seconds=seconds,
-            programs=PROGRAMS,
-            steps=STEPS,
-            features=features,
-            progress=tell,
+        return await explore(
+            seed=chosen, seconds=seconds, programs=PROGRAMS, steps=STEPS, progress=tell
         )
 
 
@@ -80,7 +103,7 @@ def conclude_explored(
     """Show and save what was found, and exit with what that comes to.
 
     Raises:
-        SystemExit: as ``conclude``; 0 where nothing was found.
+        SystemExit: as ``conclude``; where nothing was found, 0, or 1 if the run broke off.
     """
     console = Console(highlight=False)
     folder = options.save_folder or FOLDER
@@ -91,14 +114,16 @@ def conclude_explored(
     )
     if found.doubtful:
         told += f", {len(found.doubtful)} more seen once and not again"
+    theirs = subject.peer.get("peer", "unknown")
+    server, client = (theirs, _suite()) if found.role == "server" else (_suite(), theirs)
     for finding in (*found.findings, *found.doubtful):
-        saved = finding.save(folder, subject.peer.get("peer", "unknown"), _suite())
+        saved = finding.save(folder, server, client)
         console.print(f"{finding.id}: {saved}", markup=False, soft_wrap=True)
         for line in finding.lines:
             console.print(f"  {line}", markup=False, soft_wrap=True)
     console.print(told, markup=False, soft_wrap=True)
     if not found.findings:
-        sys.exit(0)
+        sys.exit(1 if found.trouble else 0)
     results = [finding.result() for finding in found.findings]
     # What was not met this time may be met at the next: only what was met can contradict.
     ids = [each.case for each in deviations]

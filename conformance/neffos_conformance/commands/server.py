@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import nullcontext
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 import click
 from rich.console import Console
 
-from neffos_conformance.commands.exploring import SECONDS, conclude_explored, explored
+from neffos_conformance.commands.exploring import (
+    conclude_explored,
+    explored,
+    exploring_options,
+)
 from neffos_conformance.commands.judging import (
     Options,
     Subject,
@@ -26,7 +31,7 @@ from neffos_conformance.commands.judging import (
 )
 from neffos_conformance.connection import Connection, DialError
 from neffos_conformance.embedded import embedded_server
-from neffos_conformance.exploring import Explored
+from neffos_conformance.exploring import Explored, explore_server
 from neffos_conformance.serve import PEER
 from neffos_conformance.suite.case import Case, server_cases
 from neffos_conformance.suite.discovery import discovered
@@ -45,21 +50,7 @@ from neffos_conformance.suite.run import to_server
     help="What of the application the server has, with commas, or all; else it is found out.",
 )
 @click.option("--peer", metavar="NAME", default="", help="What the server is, for the reports.")
-@click.option(
-    "--explore",
-    "is_explored",
-    is_flag=True,
-    help="In place of the cases, hold random conversations, each held against the state tables, "
-    "and make small what goes wrong.",
-)
-@click.option("--seed", type=click.IntRange(min=0), help="What --explore begins with.")
-@click.option(
-    "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
-    default=SECONDS,
-    show_default=True,
-    help="How long --explore may take.",
-)
+@exploring_options
 def server_command(
     url: str | None,
     listed: str | None,
@@ -124,7 +115,7 @@ async def _explore(
         await _reach(address, options.deadline)
         if has is None:
             has = await discovered(address)
-        return has, await explored(address, has, seed, seconds)
+        return has, await explored(partial(explore_server, address, features=has), seed, seconds)
 
 
 async def _judge(

@@ -1,5 +1,6 @@
 """Exploration of a live peer: random programs, held against the monitor, and made small."""
 
+from neffos_conformance.exploring.clients.moving import drivers
 from neffos_conformance.exploring.explore import (
     Explored,
     Finding,
@@ -13,6 +14,7 @@ __all__ = [
     "Explored",
     "Finding",
     "Progress",
+    "drivers",
     "explore_client",
     "explore_moved",
     "explore_server",

@@ -351,7 +351,7 @@ async def explore_client(
     Raises:
         DriverError: it cannot be started, or is not a driver.
     """
-    async with drivers(command) as (take, operations):
+    async with drivers(command) as (take, _, operations):
         return await explore_moved(
             take,
             seed=seed,

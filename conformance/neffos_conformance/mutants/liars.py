@@ -25,6 +25,7 @@ from neffos_conformance.driving import OperationError, UnsupportedError, Values,
 from neffos_conformance.mutants.bank import SOON, Mutant, about, register, words
 from neffos_conformance.reference.limits import DEFAULT, Limits
 from neffos_conformance.suite.case import Case
+from neffos_conformance.suite.client_role import Between, Moved
 from neffos_conformance.suite.result import Result
 from neffos_conformance.suite.run import Run, run_client_case
 from neffos_conformance.suite.spoken import Arrived, Spoken
@@ -129,6 +130,9 @@ class Hand:
 Liar = Callable[[Hand], Lies]
 """Makes the lies of a client, anew for each case."""
 
+LIARS: Final[dict[str, Liar]] = {}
+"""What makes the lies of each mutant that is a client, by the mutant's name."""
+
 
 def lying(requirement: str) -> Callable[[Liar], Liar]:
     """Register a client by the lies that make it break a requirement; empty makes it odd."""
@@ -146,6 +150,7 @@ def lying(requirement: str) -> Callable[[Liar], Liar]:
 
         name = f"client-{words(liar)}"  # a server can be wrong in the same way
         register(Mutant(name, "client", requirement, about(liar), stage))
+        LIARS[name] = liar
         return liar
 
     return put
@@ -153,15 +158,20 @@ def lying(requirement: str) -> Callable[[Liar], Liar]:
 
 async def play(liar: Liar, case: Case) -> Result:
     """Play a case to a liar."""
-    hand = Hand()
     hasty = replace(case, seconds=0.0)
+    async with standing(liar) as (client, between):
+        return await run_client_case(client, hasty, PATIENCE, between=between)
+
+
+@asynccontextmanager
+async def standing(liar: Liar) -> AsyncIterator[tuple[Moved, Between]]:
+    """Give what moves a client behind a liar, and what the liar puts before it."""
+    hand = Hand()
     lies = liar(hand)
     client = _Client(lies)
     hand.sights = client.see
     try:
-        return await run_client_case(
-            client, hasty, PATIENCE, between=lambda arrived: _Arrived(arrived, lies, hand)
-        )
+        yield client, lambda arrived: _Arrived(arrived, lies, hand)
     finally:
         client.end()
 

@@ -154,6 +154,7 @@ class _Player:
         self._last: dict[int, int] = {}
         self._barriers: set[int] = set()
         self._heard_count = 0
+        self._is_unsettled = False
         # Whoever floods waits here, and is cut off by the connection.
         self._news: asyncio.Queue[tuple[int, Payload | Closed | _Ended | DriverEndedError]] = (
             asyncio.Queue(MAX_HEARD)
@@ -170,6 +171,8 @@ class _Player:
         for action in program:
             if self._is_muted(action):
                 continue
+            if self._is_unsettled and action.do in (Do.OPEN, Do.TELL):
+                await self._sync()  # what the client is told may come to it before what it is sent
             todo = self.model.take(action)
             if todo is None:
                 continue
@@ -188,6 +191,7 @@ class _Player:
                 else:
                     self.script.said(each.connection, each.content, is_held=each.is_held)
                     await self._say(each.connection, each.content, is_held=each.is_held)
+            self._is_unsettled = True
             if not action.is_followed or action.do in (Do.OPEN, Do.TELL):
                 await self._sync()
         await self._sync()
@@ -337,6 +341,7 @@ class _Player:
 
     async def _sync(self) -> None:
         """Ask a barrier on every connection, and see that all came that is due."""
+        self._is_unsettled = False
         try:
             for number, peer in self.model.peers.items():
                 if not peer.is_over and not peer.ending and peer.phase == "open":
@@ -380,9 +385,9 @@ class _Player:
         for number, peer in self.model.peers.items():
             if peer.is_over:
                 continue
-            is_blocked = self.model.blocked(number)
+            is_held_up = self.model.held_up(number)
             for expected in list(peer.expected):
-                if not expected.must or (expected.is_deferred and is_blocked):
+                if not expected.must or (expected.is_deferred and is_held_up):
                     continue
                 if self._is_borne(expected.requirement, MISSING) and expected.place is None:
                     peer.expected.remove(expected)
@@ -572,9 +577,9 @@ class _Player:
 
     def _due_sight(self) -> Sight | None:
         for number, peer in self.model.peers.items():
-            is_blocked = self.model.blocked(number)
+            is_held_up = self.model.held_up(number)
             for sight in list(peer.sights):
-                if not sight.must or (sight.is_deferred and is_blocked):
+                if not sight.must or (sight.is_deferred and is_held_up):
                     continue
                 if number not in self._names:
                     continue

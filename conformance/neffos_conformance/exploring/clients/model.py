@@ -273,6 +273,14 @@ class Model:
         is_relaying = any(each.number in self._relays and each.is_ask for each in peer.expected)
         return self.blocked(connection) or is_relaying
 
+    def held_up(self, connection: int) -> bool:
+        """Whether what was put off may be put off still."""
+        may_relay = any(
+            each.number in self._relays and each.is_ask and not each.must
+            for each in self.peers[connection].expected
+        )
+        return self.blocked(connection) or may_relay
+
     def settled(self, connection: int) -> None:
         """Take note that all came that had to, and was not put off."""
         peer = self.peers[connection]

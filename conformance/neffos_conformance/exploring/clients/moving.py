@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from neffos_conformance.driving import DriverError
+from neffos_conformance.driving import DriverError, Values
 from neffos_conformance.suite.client_role import Between, Moved
 from neffos_conformance.suite.drivers import RESTARTS, Worker, is_well, lacking_operations
 from neffos_conformance.suite.lines import OPERATIONS
 
-Moving = tuple[Moved, Between | None]
+Moving = tuple[Moved, Between] | tuple[Moved, None]
 """What moves a client, and what is put before it each time that it comes, if anything is."""
 
 Take = Callable[[], AbstractAsyncContextManager[Moving]]
 """Gives what moves the client, for as long as one program takes."""
 
+Started = tuple[Take, Values, frozenset[str]]
+"""That of a driver, its first line, and the operations that it supports."""
+
 
 @asynccontextmanager
-async def drivers(command: Sequence[str]) -> AsyncIterator[tuple[Take, frozenset[str]]]:
-    """Start a driver; give what takes it for a program, and the operations that it supports.
+async def drivers(command: Sequence[str]) -> AsyncIterator[Started]:
+    """Start a driver; give what takes it for a program, who it is, and what it supports.
 
     A driver that ended, or is not well behind a program, is started anew for the next.
 
@@ -50,6 +53,7 @@ async def drivers(command: Sequence[str]) -> AsyncIterator[tuple[Take, frozenset
 
     try:
         driver = await worker.start()
-        yield take, frozenset(OPERATIONS) - await lacking_operations(driver)
+        lacking = await lacking_operations(driver)
+        yield take, driver.ready, frozenset(OPERATIONS) - lacking
     finally:
         await worker.stop()

@@ -98,12 +98,12 @@ class Script:
     def settled(self, model: Model) -> None:
         """Write what should have come and did not, and that nothing else was to come."""
         for number, peer in model.peers.items():
-            is_blocked = model.blocked(number)
+            is_held_up = model.held_up(number)
             for expected in peer.expected:
-                if expected.must and not (expected.is_deferred and is_blocked):
+                if expected.must and not (expected.is_deferred and is_held_up):
                     self.came(expected, None)
             for sight in peer.sights:
-                if sight.must and not (sight.is_deferred and is_blocked):
+                if sight.must and not (sight.is_deferred and is_held_up):
                     self.saw(sight)
         for action, told in model.told.items():
             if told.must and not told.is_over:
