@@ -1,7 +1,8 @@
 """Records the corpus of transcripts anew, from real peers: ``make record``.
 
-Everything goes through the recording relay, and is judged before it is kept: what the monitor
-finds has to be what the session says is broken in it, no more and no less.
+The sessions and conversations go through the recording relay, and are judged before they are kept:
+what the monitor finds has to be what the session says is broken in it, no more and no less. For
+each divergence that a real peer shows in a case, what went by in that case is kept beside them.
 
     python -m peers.corpus [--only TEXT] [--into FOLDER]
 
@@ -22,14 +23,20 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from neffos_conformance.driving import Driver, DriverError, driving
+from neffos_conformance.driving import DriverError, driving
 from neffos_conformance.matrix import conversation
 from neffos_conformance.peer import running
 from neffos_conformance.recordings.judging import judge_stream
 from neffos_conformance.recordings.relay import relaying
-from neffos_conformance.recordings.transcript import Writer, header
+from neffos_conformance.recordings.transcript import Writer, header, lines, save
 from neffos_conformance.serve import PEER
+from neffos_conformance.suite.case import Case
 from neffos_conformance.suite.client_role import awaiting
+from neffos_conformance.suite.deviations import weigh
+from neffos_conformance.suite.drivers import to_client
+from neffos_conformance.suite.lines import named
+from neffos_conformance.suite.run import Run, to_server
+from peers.deviations import Shown, showing
 from peers.real_peers import (
     HERE,
     ROOT,
@@ -43,6 +50,9 @@ from peers.real_peers import (
 from peers.scripts import ScriptError, Session, load, play_client, play_server
 
 TRANSCRIPTS: Final = ROOT / "conformance" / "transcripts"
+DIVERGENCES: Final = "divergences"
+"""The folder below it with what shows them."""
+
 SERVER_SESSIONS: Final = HERE / "server-sessions.toml"
 CLIENT_SESSIONS: Final = HERE / "client-sessions.toml"
 
@@ -163,6 +173,7 @@ async def record(into: Path, peers: Mapping[str, RealPeer], only: str = "") -> i
     """Record the sessions with these peers, which have been built; give the exit code."""
     clients = {name: command for each in peers.values() for name, command in each.clients.items()}
     recorder = Recorder(into, clients, only)
+    known = showing(peers, "server")
     for peer, about_peer in peers.items():
         if about_peer.server is None:
             continue
@@ -179,10 +190,23 @@ async def record(into: Path, peers: Mapping[str, RealPeer], only: str = "") -> i
                         if not session.peers or peer in session.peers:
                             await recorder.server_session(session, peer, server, url)
                 await recorder.conversations(f"{peer}-{endpoint}", server, url)
+                for cases in known.get(f"{peer}/{endpoint}", {}).values():
+                    await recorder.divergence(cases, server, to_server(url, is_alone=True))
     for client in (each for each in SESSION_CLIENTS if each in clients):
         await recorder.client_sessions(client)
+    for name, divergences in showing(peers, "client").items():
+        if not any(recorder.wants(divergence_name(each)) for each in divergences.values()):
+            continue
+        async with to_client(clients[name], drivers=1) as (run, ready):
+            for cases in divergences.values():
+                await recorder.divergence(cases, _about(ready), run)
     console.print(f"{recorder.count} sessions recorded into {into}, {recorder.failures} failed")
     return EXIT_FAIL if recorder.failures else 0
+
+
+def divergence_name(cases: Sequence[Shown]) -> str:
+    """Give the name of what shows a divergence."""
+    return f"{DIVERGENCES}/{cases[0].divergence}-{cases[0].case.role}"
 
 
 class Recorder:
@@ -200,12 +224,16 @@ class Recorder:
         self._clients = clients
         self._only = only
 
+    def wants(self, name: str) -> bool:
+        """Whether the recording of that name is to be made."""
+        return self._only in name
+
     async def server_session(
         self, session: Session, peer: str, server: Mapping[str, str], url: str
     ) -> None:
         """Record the suite, as a client, with a server."""
         name = f"{peer}/{session.case.id}"
-        if self._only not in name:
+        if not self.wants(name):
             return
         first = _header(session, SUITE, server)
         async with self._recording(name, first, url) as relay:
@@ -214,10 +242,10 @@ class Recorder:
     async def client_sessions(self, client: str) -> None:
         """Record the suite, as a server, with a client."""
         async with awaiting() as (url, incoming), driving(self._clients[client]) as driver:
-            about = _about(driver)
+            about = _about(driver.ready)
             for session in load(CLIENT_SESSIONS, "client"):
                 name = f"{client}/{session.case.id}"
-                if (session.peers and client not in session.peers) or self._only not in name:
+                if (session.peers and client not in session.peers) or not self.wants(name):
                     continue
                 first = _header(session, about, SUITE)
                 async with self._recording(name, first, url) as relay:
@@ -229,12 +257,12 @@ class Recorder:
             is_main = client in MAIN_CLIENTS and server_name in MAIN_SERVERS
             for chapter in CHAPTERS if is_main else CHAPTERS[:1]:
                 name = f"{server_name}/{client}-{chapter.id}"
-                if self._only not in name:
+                if not self.wants(name):
                     continue
                 async with driving(command) as driver:
                     first = header(
                         scenario=chapter.title,
-                        client=_about(driver),
+                        client=_about(driver.ready),
                         server=server,
                         how="make record",
                         shows=chapter.shows,
@@ -242,6 +270,40 @@ class Recorder:
                     )
                     async with self._recording(name, first, url) as relay:
                         await conversation.converse(driver, relay, chapter.steps)
+
+    async def divergence(self, cases: Sequence[Shown], peer: Mapping[str, str], run: Run) -> None:
+        """Record the first of some cases that shows a divergence in messages."""
+        name = divergence_name(cases)
+        if not self.wants(name):
+            return
+        sides = (SUITE, peer) if cases[0].case.role == "server" else (peer, SUITE)
+        for each in cases:
+            result = await run(each.case)
+            entries = result.entries()
+            if weigh([each.deviation], [result], [each.case.id]).complaints:
+                self.failures += 1
+                console.print(
+                    f"{name}: {each.case.id} is {result.verdict}, {result.explanation}",
+                    markup=False,
+                )
+                return
+            first = header(
+                scenario=f"asked ({each.case.id}): {each.case.title}; found: {result.explanation}",
+                client=sides[0],
+                server=sides[1],
+                how="make record",
+                native=_native(each.case),
+                shows=each.case.requirements,
+                divergence=each.divergence,
+            )
+            broken = judge_stream(io.BytesIO(b"".join(lines(first, entries)))).counts.keys()
+            defects = dict(broken)
+            if entries and len(defects) == len(broken):  # a header names one side for each
+                if defects:
+                    first["defects"] = defects
+                save(self._into / f"{name}.jsonl", first, entries)
+                self.count += 1
+                return
 
     @asynccontextmanager
     async def _recording(self, name: str, first: dict[str, Any], url: str) -> AsyncIterator[str]:
@@ -285,6 +347,7 @@ def _header(
         native=session.native,
         shows=session.case.requirements,
         defects=session.defects,
+        divergence=session.divergence,
     )
 
 
@@ -293,12 +356,16 @@ def _defects(chapter: Chapter, client: str) -> Mapping[str, str] | None:
     return next(known, None)
 
 
-def _about(driver: Driver) -> dict[str, str]:
-    return {
-        name: str(driver.ready[name])
-        for name in ("peer", "version", "runtime")
-        if name in driver.ready
-    }
+def _about(ready: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(ready[name]) for name in ("peer", "version", "runtime") if name in ready}
+
+
+def _native(case: Case) -> str:
+    """Give the mode of the endpoint that a case dials, or of the client that it is for."""
+    paths = {named(line)[0] for line in case.lines}
+    if "/native" in paths:
+        return "only"
+    return "fallback" if "/mixed" in paths or case.role == "client" else "never"
 
 
 if __name__ == "__main__":

@@ -185,7 +185,8 @@ class RealPeer:
         clients: the commands of its drivers, by the names of the clients.
         codec: the command of its codec's adapter, if it has one.
         known: the files of known deviations that hold, in ``deviations``, by what they hold for:
-            ``peer/endpoint`` of a server, the name of a client, or ``codec``.
+            ``peer/endpoint`` of a server, the name of a client, or ``codec``. Of those that
+            deviate likewise, the first is what people are shown.
     """
 
     build: Callable[[], None]
@@ -227,8 +228,8 @@ PEERS: Final = {
         },
         [str(GO_PEER), "codec"],
         {
-            "neffos-go/gobwas": (GO, GO_GOBWAS, GO_24, GO_GOBWAS_24),
             "neffos-go/gorilla": (GO, GO_UNCHECKED, GO_24),
+            "neffos-go/gobwas": (GO, GO_GOBWAS, GO_24, GO_GOBWAS_24),
             "neffos-go/iris": (GO, GO_UNCHECKED, GO_24),
             "neffos-go/iris-mvc": (GO, GO_UNCHECKED, GO_24),
             "neffos-go-gorilla": (GO_CLIENT, GO_CLIENT_24, GO_CLIENT_UNCHECKED),
@@ -244,9 +245,9 @@ PEERS: Final = {
             for dialer in ("gorilla", "gobwas", "coder")
         },
         known={
+            "neffos-go-next/gorilla": (GO, GO_UNCHECKED),
             "neffos-go-next/coder": (GO, GO_UNCHECKED),
             "neffos-go-next/gobwas": (GO, GO_GOBWAS),
-            "neffos-go-next/gorilla": (GO, GO_UNCHECKED),
             "neffos-go-next-gorilla": (GO_CLIENT, GO_CLIENT_25, GO_CLIENT_UNCHECKED),
             "neffos-go-next-coder": (GO_CLIENT, GO_CLIENT_25, GO_CLIENT_UNCHECKED),
             "neffos-go-next-gobwas": (GO_CLIENT, GO_CLIENT_25, GO_CLIENT_GOBWAS),

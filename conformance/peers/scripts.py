@@ -45,12 +45,14 @@ class Session:
         peers: the peers that it is recorded with; empty for all.
         native: the mode of its endpoint.
         defects: requirements that are broken in it, and by which role.
+        divergence: the divergence that it shows, if any; then `peers` are some that have it.
     """
 
     case: Case
     peers: tuple[str, ...] = ()
     native: str = "never"
     defects: Mapping[str, str] = field(default_factory=dict)
+    divergence: str = ""
 
 
 def load(path: Path, role: Role) -> list[Session]:
@@ -71,6 +73,7 @@ def load(path: Path, role: Role) -> list[Session]:
             tuple(entry.get("peers", ())),
             entry.get("native", "never"),
             entry.get("defects", {}),
+            entry.get("divergence", ""),
         )
         for entry in tomllib.loads(path.read_text("utf-8"))["session"]
     ]

@@ -8,7 +8,7 @@ import pytest
 from neffos_conformance.recordings.judging import judge
 from neffos_conformance.recordings.transcript import Header, read_transcript
 from neffos_conformance.suite.verdict import Verdict
-from neffos_protocol.catalogue import requirements
+from neffos_protocol.catalogue import divergences, requirements
 
 CORPUS = Path(__file__).parents[1] / "transcripts"
 FILES = sorted(CORPUS.rglob("*.jsonl"))
@@ -54,6 +54,21 @@ def test_nothing_in_the_corpus_is_broken_that_its_header_does_not_name():
         judged = judge(path)
         assert judged.verdict is Verdict.PASS, path
         assert judged.counts.keys() == set((judged.header or {}).get("defects", {}).items()), path
+
+
+def test_every_divergence_is_shown_or_said_why_it_is_not(headers):
+    shown = {first["divergence"] for first in headers.values() if "divergence" in first}
+    assert shown == {id_ for id_, one in divergences().items() if not one.unrecorded}
+
+
+def test_a_recording_of_a_divergence_is_of_a_peer_that_the_catalogue_names(headers):
+    for path, first in headers.items():
+        if "divergence" not in first:
+            continue
+        told = {each for one in divergences()[first["divergence"]].behaviours for each in one.peers}
+        sides = (first["client"], first["server"])
+        names = {f"{each['peer']} {each.get('version', '').lstrip('v')}" for each in sides}
+        assert told & names, path
 
 
 def test_there_is_a_recording_of_every_client_with_every_server(headers):

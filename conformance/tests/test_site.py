@@ -15,7 +15,7 @@ import neffos_protocol
 from neffos_conformance.codecs.vectors import load_vectors
 from neffos_conformance.suite.case import ROLES
 from neffos_conformance.suite.case import cases_of as cases_for
-from neffos_protocol.catalogue import requirement, requirements
+from neffos_protocol.catalogue import divergences, requirement, requirements
 from neffos_protocol.machines import machines
 from neffos_protocol.registry import constants
 
@@ -145,12 +145,20 @@ def test_the_first_recording_of_a_requirement_keeps_it_where_one_does():
         assert [each.keeps(id_) for each in recordings.chosen(id_)][:1] == kept[:1]
 
 
-def test_a_recording_that_breaks_a_requirement_has_a_peer_that_does():
-    for name, id_ in recordings.BREAKING:
-        recording = recordings.recorded(name)
-        assert id_ in recording.shows
-        assert id_ not in recording.defects  # where it is, the list need not say so
-        assert recording.offenders(id_)
+def test_a_recording_of_a_divergence_breaks_what_it_is_about():
+    shown = [each for each in recordings.recordings().values() if each.divergence]
+    assert shown
+    for recording in shown:
+        about = recording.divergence.requirements
+        broken = [id_ for id_ in recording.shows if id_ in about and recording.breaks(id_)]
+        assert broken, recording.name
+        assert all(recording.offenders(id_) for id_ in broken), recording.name
+
+
+def test_a_divergence_is_drawn_once_for_each_role():
+    for id_ in divergences():
+        sides = [each.header["client"]["peer"] for each in recordings.of_divergence(id_)]
+        assert [side == recordings.SUITE for side in sides] in ([], [True], [False], [True, False])
 
 
 def test_a_picture_fits_into_a_page_with_others():

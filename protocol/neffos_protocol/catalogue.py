@@ -167,6 +167,7 @@ class Divergence:
         requirements: the ids of the requirements that say it in full.
         consequence: what it means to people who use the peers as they are.
         behaviours: what the peers do.
+        unrecorded: why no recording of the corpus shows it; empty where one does.
     """
 
     id: str
@@ -175,6 +176,7 @@ class Divergence:
     requirements: tuple[str, ...]
     consequence: str
     behaviours: tuple[Behaviour, ...]
+    unrecorded: str = ""
 
 
 def requirement(id_: str) -> Requirement:
@@ -267,4 +269,5 @@ def _divergence(table: dict[str, Any]) -> Divergence:
             )
             for seen in table["observations"]
         ),
+        unrecorded=table.get("unrecorded", ""),
     )

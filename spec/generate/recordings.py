@@ -17,7 +17,7 @@ from generate.text import attribute, count, with_code
 from neffos_conformance.recordings.sequence import Diagram, peer_name, read_diagram
 from neffos_conformance.recordings.show import page, svg
 from neffos_conformance.recordings.transcript import Header, read_transcript
-from neffos_protocol.catalogue import Verdict, peers, requirements
+from neffos_protocol.catalogue import Divergence, Verdict, divergences, peers, requirements
 
 FOLDER: Final = Path(__file__).parents[2] / "conformance" / "transcripts"
 
@@ -32,20 +32,8 @@ LONGEST_PAGE: Final = 80
 """Rows of a recording's own page: the longest sessions are loads, of which one row tells as much
 as a thousand."""
 
-BREAKING: Final = frozenset(
-    {
-        ("neffos-go/handshake-accept-from-client-go", "HS-9"),
-        ("neffos-go/namespace-connect-error-go", "NS-12"),
-        ("neffos-go/namespace-unconnected-go", "NS-17"),
-        ("neffos-go/transport-closed-by-server-go", "TR-12"),
-        ("neffos-go/transport-headers-go", "SEC-11"),
-        ("neffos.js/client-asked-binary-js", "FR-10"),
-        ("neffos.js/client-leave-all-js", "RM-8"),
-    }
-)
-"""Recordings that show how a requirement is broken though their headers do not list it among the
-defects: those are what the monitor finds, and it does not look into bodies, at requests that
-should have been ignored, or at how a connection ends."""
+SUITE: Final = "neffos-wire suite"
+"""Who plays one of the sides where a session is not one of two peers."""
 
 _OURS: Final = "neffos-wire"
 """What the names of the peers of this project begin with."""
@@ -98,6 +86,12 @@ class Recording:
         names = {f"{each['peer']} {each.get('version', '').lstrip('v')}" for each in both}
         return frozenset(names & peers().keys())
 
+    @property
+    def divergence(self) -> Divergence | None:
+        """What its peer does otherwise in it, if it was recorded for that."""
+        id_ = self.header.get("divergence")
+        return divergences()[id_] if id_ else None
+
     def offenders(self, requirement: str) -> frozenset[str]:
         """Give those of its peers of which the catalogue says that they break a requirement."""
         seen = requirements()[requirement].peers
@@ -109,8 +103,15 @@ class Recording:
         return is_shown and not self.offenders(requirement)
 
     def breaks(self, requirement: str) -> bool:
-        """Whether it shows how a requirement is broken."""
-        return requirement in self.defects or (self.name, requirement) in BREAKING
+        """Whether it shows how a requirement is broken.
+
+        The defects of its header are what the monitor finds, and that does not look into bodies,
+        at requests that should have been ignored, or at how a connection ends.
+        """
+        about = self.divergence.requirements if self.divergence else ()
+        return requirement in self.defects or (
+            requirement in about and requirement in self.shows and bool(self.offenders(requirement))
+        )
 
     @property
     def between(self) -> tuple[str, str]:
@@ -156,6 +157,17 @@ def _showing() -> Mapping[str, tuple[Recording, ...]]:
 def showing(requirement: str) -> tuple[Recording, ...]:
     """Give the recordings in which a requirement can be seen, the most telling one first."""
     return _showing().get(requirement, ())
+
+
+def of_divergence(id_: str) -> tuple[Recording, ...]:
+    """Give the recordings that show a divergence: the shortest with a server, and with a client."""
+    found: dict[str, Recording] = {}
+    for each in recordings().values():
+        if each.divergence and each.divergence.id == id_:
+            role = "server" if each.header["client"]["peer"] == SUITE else "client"
+            best = found.setdefault(role, each)
+            found[role] = min(best, each, key=lambda one: (one.rows, one.name))
+    return tuple(found[role] for role in sorted(found, reverse=True))
 
 
 def chosen(requirement: str) -> tuple[Recording, ...]:

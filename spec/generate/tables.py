@@ -6,7 +6,7 @@ import re
 from importlib.resources import files
 from typing import Final
 
-from generate.recordings import Recording, figure, recordings
+from generate.recordings import SUITE, figure, of_divergence
 from generate.text import attribute, cell, code, sentence, verbatim
 from neffos_codec import decode
 from neffos_protocol import registry
@@ -103,20 +103,11 @@ def wire_names() -> tuple[str, ...]:
 
 
 def all_divergences(root: str) -> str:
-    """Give every divergence: what each peer does, the choice, and a recording that shows it."""
-    parts = []
-    drawn: set[str] = set()  # what shows one of them is not about the next as well
-    for one in divergences().values():
-        recording = _showing(one)
-        if recording and recording.name in drawn:
-            recording = None
-        if recording:
-            drawn.add(recording.name)
-        parts.append(_divergence(one, recording, root))
-    return "\n\n".join(parts)
+    """Give every divergence: what each peer does, the choice, and recordings that show it."""
+    return "\n\n".join(_divergence(one, root) for one in divergences().values())
 
 
-def _divergence(one: Divergence, recording: Recording | None, root: str) -> str:
+def _divergence(one: Divergence, root: str) -> str:
     parts = [
         f"## {one.title} {{#{one.id}}}",
         f'<p class="dv-id">{one.id}</p>',
@@ -128,26 +119,19 @@ def _divergence(one: Divergence, recording: Recording | None, root: str) -> str:
         f"**The specification**: {sentence(one.choice)} ({', '.join(one.requirements)})",
         f"**What it means**: {sentence(one.consequence)}",
     ]
-    if recording:
+    for recording in of_divergence(one.id):
+        client, server = recording.between
+        peer = server if client == SUITE else client
         parts.append(
-            '??? example "A recording that shows it"\n\n'
-            + _indented(figure(recording, root, key=one.id.lower()))
+            f'??? example "Recorded with {attribute(peer)}"\n\n'
+            + _indented(figure(recording, root, key=recording.name.replace("/", "-")))
         )
+    if one.unrecorded:
+        parts.append(f"*There is no recording of it: {sentence(one.unrecorded)}*")
     return "\n\n".join(parts)
 
 
 _EVIDENCE: Final = {Evidence.MEASURED: "Measured.", Evidence.READ: "Read in the source."}
-
-
-def _showing(one: Divergence) -> Recording | None:
-    """Find the shortest recording in which one of its peers breaks what it is about."""
-    peers = {name for each in one.behaviours for name in each.peers}
-    found = [
-        each
-        for each in recordings().values()
-        if peers & each.observed and any(each.breaks(id_) for id_ in one.requirements)
-    ]
-    return min(found, key=lambda each: (each.rows, each.name), default=None)
 
 
 def _indented(text: str) -> str:

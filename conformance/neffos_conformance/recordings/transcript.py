@@ -103,6 +103,7 @@ def header(
     native: str = "never",
     shows: tuple[str, ...] = (),
     defects: Mapping[str, str] | None = None,
+    divergence: str = "",
 ) -> Header:
     """Make the header of a recording that begins now.
 
@@ -114,6 +115,8 @@ def header(
         native: what becomes of payloads that are no frames, as ``neffos_codec.Native`` has it.
         shows: the requirements that the session is about.
         defects: requirements that one of the peers is known to break here, and who.
+        divergence: the divergence that it shows: a peer breaks here all that it is about, be it
+            seen in the messages alone or not.
     """
     values: Header = {
         "format": TRANSCRIPT_FORMAT,
@@ -129,6 +132,8 @@ def header(
         values["shows"] = list(shows)
     if defects:
         values["defects"] = dict(defects)
+    if divergence:
+        values["divergence"] = divergence
     return values
 
 
@@ -160,6 +165,12 @@ class Writer:
         self._stream.flush()
 
 
+def lines(first: Header, entries: Iterable[Entry]) -> Iterator[bytes]:
+    """Give what went by earlier as the lines of a transcript."""
+    for values in (first, *map(values_of, entries)):
+        yield _line(values)
+
+
 def save(path: Path, first: Header, entries: Iterable[Entry]) -> None:
     """Write what went by earlier as a transcript.
 
@@ -168,8 +179,7 @@ def save(path: Path, first: Header, entries: Iterable[Entry]) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as stream:
-        for values in (first, *map(values_of, entries)):
-            stream.write(_line(values))
+        stream.writelines(lines(first, entries))
 
 
 def _line(values: Mapping[str, Any]) -> bytes:
