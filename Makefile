@@ -61,8 +61,8 @@ explore: $(READY) ## try every conversation of two sessions, up to four commands
 
 fuzz: $(READY) ## let a coverage-guided fuzzer at codec and session, twenty seconds each
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
-	for target in decode handshake session; do \
-	  $(BIN)/python protocol/fuzz/fuzz.py $$target --seconds 20 || exit 1; done
+	printf '%s\n' decode handshake session | \
+	  xargs -P 2 -I TARGET $(BIN)/python protocol/fuzz/fuzz.py TARGET --seconds 20
 
 bench: $(READY) ## measure codec, session and server on one core (uses Go, Node, a C compiler)
 	$(BIN)/python codec/bench/run.py $(BENCH)

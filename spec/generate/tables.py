@@ -127,7 +127,7 @@ def _divergence(one: Divergence, root: str) -> str:
             + _indented(figure(recording, root, key=recording.name.replace("/", "-")))
         )
     if one.unrecorded:
-        parts.append(f"*There is no recording of it: {sentence(one.unrecorded)}*")
+        parts.append(f"**No recording**: {sentence(one.unrecorded)}")
     return "\n\n".join(parts)
 
 
