@@ -112,8 +112,8 @@
     item.append(make("span", "hidden", said), make("div", "words", words));
     if (row.kind === "missing") return item;
     item.append(make("div", "shaft"));
-    const time = make("time", "", `${row.time.toFixed(1)} ms`);
-    const below = make("div", "below", time);
+    const below = make("div", "below");
+    if (row.time !== undefined) below.append(make("time", "", `${row.time.toFixed(1)} ms`));
     item.append(below);
     if (row.payload !== undefined) {
       const size = row.size ? `… ${row.size} in all` : "";

@@ -217,11 +217,12 @@ def _missing(result: Result) -> Values:
 
 def _row(noted: Noted, listeners: dict[int, Listener], payload: int) -> Values:
     row: Values = {
-        "time": round(noted.time * 1000, 2),
         "connection": noted.connection,
         "from": "client" if noted.from_client else "server",
         "line": noted.line,
     }
+    if noted.time:  # a codec is asked everything at once, and nothing of it has a time
+        row["time"] = round(noted.time * 1000, 2)
     content = noted.content
     if isinstance(content, Remark):
         return row | {"kind": "remark", "words": told(content.text)}

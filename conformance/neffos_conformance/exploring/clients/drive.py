@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import re
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -31,6 +30,7 @@ from neffos_conformance.driving import (
 from neffos_conformance.exploring.actions import Action, Do, Program
 from neffos_conformance.exploring.clients.model import (
     UNAVAILABLE,
+    Doing,
     Model,
     Outcome,
     Sight,
@@ -39,7 +39,7 @@ from neffos_conformance.exploring.clients.model import (
     Values,
 )
 from neffos_conformance.exploring.clients.moving import Take
-from neffos_conformance.exploring.clients.script import Script
+from neffos_conformance.exploring.clients.script import Script, pieces
 from neffos_conformance.exploring.expected import End, Expected, Payload
 from neffos_conformance.exploring.faults import (
     CRASHED,
@@ -74,8 +74,6 @@ from neffos_conformance.suite.result import Noted, Remark
 from neffos_conformance.suite.spoken import Arrived, Spoken
 from neffos_conformance.suite.stage import Patience
 from neffos_protocol import Monitor, Role
-
-_OWN_TOKEN: Final = re.compile(r"(\d+)")
 
 
 async def play(
@@ -171,8 +169,10 @@ class _Player:
         for action in program:
             if self._is_muted(action):
                 continue
-            if self._is_unsettled and action.do in (Do.OPEN, Do.TELL):
-                await self._sync()  # what the client is told may come to it before what it is sent
+            if self._is_unsettled and action.do in (Do.OPEN, Do.TELL, Do.ANSWER):
+                # What the client is told may come to it before what it is sent; and an answer
+                # may cross what the client says to what was sent before it.
+                await self._sync()
             todo = self.model.take(action)
             if todo is None:
                 continue
@@ -184,13 +184,14 @@ class _Player:
                 continue
             for each in todo:
                 if isinstance(each.content, End):
+                    await self._finish(each.connection)
                     await self._end(each.connection, each.content.code)
                 elif isinstance(each.content, Tell):
                     self._tell(each.connection, action.number, each.content)
                     await self._come()
                 else:
-                    self.script.said(each.connection, each.content, is_held=each.is_held)
-                    await self._say(each.connection, each.content, is_held=each.is_held)
+                    self.script.said(each)
+                    await self._say(each)
             self._is_unsettled = True
             if not action.is_followed or action.do in (Do.OPEN, Do.TELL):
                 await self._sync()
@@ -317,15 +318,34 @@ class _Player:
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.add(asyncio.create_task(work))
 
-    async def _say(self, number: int, payload: Payload, *, is_held: bool = False) -> None:
+    async def _say(self, each: Doing) -> None:
+        number, payload = each.connection, each.content
+        if not isinstance(payload, str | bytes):
+            return
         self._note(number, payload, is_ours=True)
         self._monitors[number].feed(Role.SERVER, payload)
         self._played.messages += 1
+        connection = self._connections[number]
         try:
             async with asyncio.timeout(self._patience.case):
-                await self._connections[number].send(payload, is_held=is_held)
+                if each.is_cut_up:
+                    await connection.send_parts(pieces(payload), is_text=isinstance(payload, str))
+                else:
+                    await connection.send(payload, is_held=each.is_held)
         except TimeoutError:
             self._hangs(number)
+
+    async def _finish(self, number: int) -> None:
+        """Wait for the end of what has to end before this side ends a connection."""
+        for told in self.model.told.values():
+            while told.connection == number and told.must and not told.is_over:
+                if self.model.peers[number].ending != "HS-16":
+                    return  # it ends with the connection
+                try:
+                    async with asyncio.timeout(self._patience.grace):
+                        await self._next()
+                except TimeoutError:
+                    self._miss(told)
 
     async def _end(self, number: int, code: int | None) -> None:
         self._note(number, Closed(code), is_ours=True)
@@ -354,7 +374,7 @@ class _Player:
             self.script.settled(self.model)
 
     async def _barrier(self, number: int) -> None:
-        await self._say(number, BARRIERS["client"])
+        await self._say(Doing(number, BARRIERS["client"]))
         self._barriers.add(number)
         self.script.asked_barrier(number)
         is_known = any(kind == HANGS for _, kind in self._known.kinds)
@@ -452,8 +472,9 @@ class _Player:
                     self._fail("EV-1", "another order", text, expected.number)
         self.script.came(expected, message)
         for answer in self.model.came(expected, message or seen):
-            self.script.said(number, answer, is_held=False)
-            self._start(self._say(number, answer))
+            doing = Doing(number, answer)
+            self.script.said(doing)
+            self._start(self._say(doing))
 
     def _judge(self, number: int, seen: Payload, expected: Expected | None = None) -> None:
         for finding in self._monitors[number].feed(Role.CLIENT, seen):
@@ -495,10 +516,7 @@ class _Player:
         for action, ask in self.model.asked.items():
             if ask.connection == number and ask.message.wait == message.wait != "":
                 return ask.answered_by or action
-        found = _OWN_TOKEN.match(message.wait)
-        if found and int(found[1]) in self.model.silences:
-            return int(found[1])
-        return named_in(message)
+        return self.model.tokens.get(message.wait) or named_in(message)
 
     # ------------------------------------------------------------ operations
 

@@ -65,6 +65,15 @@ TURNED_AWAY: Final = "not; today"
 UNAVAILABLE: Final = 503
 """The status in place of an upgrade."""
 
+FIRST_ID: Final = 6
+"""What the number of a connection is counted from, to be its id."""
+
+SENDER: Final = "neffos(0x1400011c000)"
+"""What an exchange names a connection by, which a client sends back as any token (AR-18)."""
+
+PIECES: Final = "pieces"
+"""The way in which a frame is sent that goes out in fragments (FR-15)."""
+
 POLICY: Final = 1008
 """The close code behind a refusal (TR-13)."""
 
@@ -92,6 +101,8 @@ class Doing:
     content: Payload | End | Tell
     is_held: bool = False
     """It goes out together with what is sent next."""
+    is_cut_up: bool = False
+    """It goes out in fragments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +233,7 @@ class Model:
         asked: the client's asks by the actions that caused them.
         silences: what says that nothing (more) comes of an action, by its number.
         shapes: what an action was, by its number: equal ones find the same.
+        tokens: the actions of the suite's asks, by their tokens.
         changed_by: the last action that was about a place, by its connection.
         reached: the rows of the tables that were taken.
     """
@@ -232,6 +244,7 @@ class Model:
         self.asked: dict[int, Asked] = {}
         self.silences: dict[int, str] = {}
         self.shapes: dict[int, str] = {}
+        self.tokens: dict[str, int] = {}
         self.changed_by: dict[tuple[int, Place], int] = {}
         self.reached: set[Transition] = set()
         self._takes_native = operations is None or "native" in operations
@@ -381,12 +394,12 @@ class Model:
                 return [Doing(number, f"H{text}"), Doing(number, End(POLICY))]
             case "cut" | "closed":
                 peer.ending = "TR-14" if action.how == "cut" else "TR-16"
-                told.comes_to("TR-14", FAILED)
+                told.outcomes = (FAILED,)
                 return [Doing(number, End(None if action.how == "cut" else 1000))]
             case _:
                 pass
-        peer.id = f"{number}7"
-        accept: Payload = f"A{number}7"
+        peer.id = f"{FIRST_ID + number}"
+        accept: Payload = f"A{peer.id}"
         behind: list[Payload | End] = []
         match action.how:
             case "odd":
@@ -396,9 +409,12 @@ class Model:
                 accept = f"A{peer.id}".encode()
             case "noisy":
                 self._shake(peer, "other")
-                self._shake(peer, "request")
-                answers = ["", "welcome", "M", b"\x00\xff", "a6", ";;;;;"]
+                answers = ["welcome", "", b"\x00\xff", "a6", ";;;;;"]
                 self.silences[action.number] = "HS-10"
+            case "asking":
+                self._shake(peer, "request")
+                answers = ["M"]
+                self.silences[action.number] = "HS-9"
             case "doubled":
                 behind = ["A9", b"A", "Hno"]
                 self.silences[action.number] = "HS-8"
@@ -603,7 +619,7 @@ class Model:
     # ------------------------------------------------------------ what the server sends
 
     def _send(self, action: Action, peer: Peer) -> list[Doing] | None:
-        is_plain = not action.how
+        is_plain = action.how in ("", PIECES)
         message = Message(
             token_of(action),
             action.namespace,
@@ -622,6 +638,10 @@ class Model:
             taken = self._event(action, peer, message)
         if not taken:
             return None
+        if message.wait:
+            self.tokens[message.wait] = action.number
+        if action.how == PIECES:
+            return [Doing(action.connection, encode(message), is_cut_up=True)]
         return [Doing(action.connection, _flagged(encode(message), action.how))]
 
     def _ask_change(self, action: Action, peer: Peer, message: Message, change: Change) -> bool:
@@ -767,7 +787,11 @@ class Model:
                 self._reply(action, message, message.body, must=is_sure)
             case "fail":
                 text = _text(message.body)
-                self._reply(action, message, text, must=is_sure, is_error=True)
+                if text:
+                    self._reply(action, message, text, must=is_sure, is_error=True)
+                else:  # it is sent with some text, or not at all (FR-9)
+                    self._reply(action, message, "?", must=False, is_error=True)
+                    self.peers[connection].expected[-1].is_any_text = True
             case "relay":
                 asked = Message("$", message.namespace, "", "echo", body=message.body)
                 self._relays[number] = message
@@ -818,6 +842,10 @@ class Model:
             ask.place in peer.unresolved or (ask.place[0], None) in peer.unresolved
         ):
             return None
+        is_exit = ask.change is not None and way_of(ask.change) == "exit"
+        is_back = peer.places.get(ask.place, "out") not in ("out", "exiting")
+        if ask.state == "open" and is_exit and is_back:
+            return None  # what the reply to an earlier ask would end is left open
         if action.how == "bare" and ask.relayed is not None:
             return None  # whether it is passed on, and with which text, is left open (FR-9)
         kind = "relay" if ask.relayed is not None else ask.change or "event"
@@ -868,12 +896,27 @@ class Model:
             self.silences[action.number] = "AR-19"
         if before not in ("entering", "exiting"):  # it was settled by an ask of the server
             told.comes_to("NS-5", *EITHER)
+            self._may_tell_again(action, ask)
         elif is_done:
             told.comes_to("AR-8", DONE)
         elif message.is_error:
             told.comes_to("AR-19", Outcome(False, text=_text(message.body)))
         else:
             told.comes_to("AR-19", FAILED)
+
+    def _may_tell_again(self, action: Action, ask: Asked) -> None:
+        """Let the application be told of what the server's ask had brought about, by its reply."""
+        word = {
+            Change.CONNECT: "connected",
+            Change.DISCONNECT: "disconnected",
+            Change.JOIN: "joined",
+            Change.LEAVE: "left",
+        }[ask.change or Change.CONNECT]
+        namespace, room = ask.place
+        values = (
+            {"namespace": namespace} if room is None else {"namespace": namespace, "room": room}
+        )
+        self._see(action.number, action.connection, "", must=False, saw=word, **values)
 
     def _relay(
         self, action: Action, peer: Peer, ask: Asked, message: Message, *, is_error: bool
@@ -1106,7 +1149,11 @@ def _lost(told: Told) -> tuple[Outcome, ...]:
 
 def token_of(action: Action) -> str:
     """Give the token of a frame of the server; empty where it asks for no reply."""
-    return f"{action.number}{action.mark}" if action.has_token else ""
+    if not action.has_token:
+        return ""
+    if action.mark.startswith(SENDER):
+        return f"{action.mark}{action.number}"
+    return f"{action.number}{action.mark}"
 
 
 def _values(action: Action) -> Values:
@@ -1163,7 +1210,7 @@ def _is_defined(message: Message) -> bool:
     if message.is_error:  # what is an error has a text, and no body that is replied (EV-6)
         return bool(text) and message.event not in ("echo", "question", "fail", "relay")
     if message.event == "fail":  # the body becomes an error's text
-        return bool(text) and "\ufffd" not in text
+        return "\ufffd" not in text
     if message.event == NATIVE_EVENT:
         return bool(text)
     return True

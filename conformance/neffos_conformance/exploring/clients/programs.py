@@ -14,7 +14,7 @@ from typing import Any, Final
 from neffos_codec import Message
 from neffos_conformance.exploring.actions import Action, Do, Program
 from neffos_conformance.exploring.bodies import BODIES, FLAGS, filled
-from neffos_conformance.exploring.clients.model import UNWANTED, Model
+from neffos_conformance.exploring.clients.model import PIECES, SENDER, UNWANTED, Model
 from neffos_protocol.events import Change
 from neffos_protocol.machines import MEMBERSHIP
 from neffos_protocol.names import LOCAL_ONLY, NATIVE_EVENT, REQUEST_EVENT
@@ -29,6 +29,7 @@ OPENINGS: Final = (
     "odd",
     "binary",
     "noisy",
+    "asking",
     "doubled",
     "early",
     "joined",
@@ -39,21 +40,43 @@ OPENINGS: Final = (
     "closed",
 )
 """Ways to let a client in, beside the plain one: with an id that holds anything; by a binary
-message; behind noise; with handshake messages behind the acceptance; with an ask before it, or
-in one piece with it; and ways not to: by a refusal, with a text and without; by an HTTP status;
-by an end without an answer."""
+message; behind noise, or an M of the server; with handshake messages behind the acceptance; with
+an ask before it, or in one piece with it; and ways not to: by a refusal, with a text and without;
+by an HTTP status; by an end without an answer."""
 
 ANSWERS: Final = ("done", "body", "error", "bare", "renamed", "twice", "echoed")
 """Ways to answer: the empty reply; a body; an error, with a text and without; a body under other
 names; twice; nothing but the names of the ask."""
 
-NAMESPACES: Final = ("app", "app", "any", "semi;colon", UNWANTED, "nowhere", "App", " app", "")
+NAMESPACES: Final = (
+    "app",
+    "app",
+    "any",
+    "semi;colon",
+    UNWANTED,
+    "nowhere",
+    "__proto__",
+    "App",
+    " app",
+    "",
+)
 CONNECTABLE: Final = ("app", "app", "any", "semi;colon", "")
 """Those that a client may connect of its own accord."""
 
-ROOMS: Final = ("r1", "r1", "r2", "r;3", "R1", "r1 ", "\u00e9", "e\u0301")
+ROOMS: Final = ("lobby", "lobby", "hall", "r;3", "Lobby", "lobby ", "\u00e9", "e\u0301")
 
-MARKS: Final = ("-a.B_c/\u00e9?", "!7000", "#", " ", "@%!semicolon@%!", "x" * 60, ".$1", "\t")
+MARKS: Final = (
+    "-a.B_c/\u00e9?",
+    "!7000",
+    "#",
+    " ",
+    "@%!semicolon@%!",
+    "x" * 60,
+    ".$1",
+    "\t",
+    "0000000000000001",
+    SENDER,
+)
 """What tokens of a server hold beside their number."""
 
 EVENTS: Final = {
@@ -61,7 +84,8 @@ EVENTS: Final = {
     "question": 10,
     "fail": 12,
     "relay": 12,
-    "news": 14,
+    "news": 8,
+    "other": 6,
     "t0;x": 3,
     "Echo": 2,
     " echo": 2,
@@ -72,10 +96,14 @@ EVENTS: Final = {
 }
 """What a server sends, by how often."""
 
+MANY: Final = "t{}" + ";" * 1_500
+"""A body of separators, for those who recurse over them."""
+
 NOISE: Final[tuple[str | bytes, ...]] = (
     "",
     b"",
     "noise t{}",
+    '{"event": "t{}"}',
     ";;;;;",
     "7;app;;echo;0;0",
     b"\x00\xff t{}",
@@ -173,7 +201,9 @@ class _Maker:
         random = self.random
         connection = self._connection()
         namespace, room = self._place(connection)
-        if room and random.random() < 0.5:
+        joined = [each for each in self.model.peers[connection].places if each[1] is not None]
+        if joined and random.random() < 0.4:
+            namespace, room = random.choice(joined)
             op = random.choice(("leave", "leave", "leave-all"))
         elif room is None and random.random() < 0.35:
             op = "disconnect"
@@ -227,6 +257,7 @@ class _Maker:
         namespace = random.choice(self.namespaces if random.random() < 0.8 else NAMESPACES)
         places = self.model.peers[connection].places
         room = ""
+        how = random.choices(("", random.choice(FLAGS), PIECES), (90, 6, 4))[0]
         if ("app", None) not in places and random.random() < 0.5:
             change, namespace = Change.CONNECT, "app"
         elif places and random.random() < 0.5:
@@ -246,7 +277,7 @@ class _Maker:
         return self._action(
             connection,
             Do.SEND,
-            random.choice(FLAGS) if not flags and random.random() < 0.06 else "",
+            "" if flags else how,
             namespace=namespace,
             room=room,
             event=REQUEST_EVENT[change],
@@ -270,7 +301,7 @@ class _Maker:
         return self._action(
             connection,
             Do.SEND,
-            random.choice(FLAGS) if random.random() < 0.06 else "",
+            random.choices(("", random.choice(FLAGS), PIECES), (90, 6, 4))[0],
             namespace=namespace,
             room=room or "",
             event=event,
@@ -363,8 +394,9 @@ class _Maker:
         return self.random.choice(MARKS) if self.random.random() < 0.1 else ""
 
     def _body(self) -> str | bytes:
-        weights = [9] + [1] * (len(BODIES) - 1)
-        return filled(self.random.choices(BODIES, weights)[0], len(self.actions) + 1)
+        bodies = (*BODIES, MANY)
+        weights = [9] + [2 if isinstance(each, bytes) else 1 for each in bodies[1:]]
+        return filled(self.random.choices(bodies, weights)[0], len(self.actions) + 1)
 
     def _action(self, connection: int, do: Do, how: str = "", **values: object) -> Action:
         return replace(Action(len(self.actions) + 1, connection, do, how), **values)  # type: ignore[arg-type]

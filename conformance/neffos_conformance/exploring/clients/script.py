@@ -9,11 +9,11 @@ import shlex
 
 from neffos_codec import Message, encode
 from neffos_conformance.driving import body_of
-from neffos_conformance.exploring.clients.model import Model, Outcome, Sight, Tell, Values
+from neffos_conformance.exploring.clients.model import Doing, Model, Outcome, Sight, Tell, Values
 from neffos_conformance.exploring.expected import Expected, Payload
 from neffos_conformance.exploring.writing import saying, shown
 from neffos_conformance.suite.client_role import OCTETS
-from neffos_conformance.suite.lines import OPERATIONS, SIGHTS
+from neffos_conformance.suite.lines import CUT, OPERATIONS, SIGHTS
 
 
 class Script:
@@ -43,10 +43,19 @@ class Script:
         """A request of the client is answered with a status in place of an upgrade."""
         self.lines[-1] = f"{number} refuse {status}"
 
-    def said(self, number: int, payload: Payload, *, is_held: bool) -> None:
+    def said(self, doing: Doing) -> None:
         """The suite said something."""
-        verb = "<+" if is_held else "<"
-        self.lines.append(f"{number} {saying(verb, payload, self._bindings)}")
+        payload = doing.content
+        if not isinstance(payload, str | bytes):
+            return
+        verb = "<+" if doing.is_held else "<"
+        if doing.is_cut_up:
+            verb = "</"
+            if isinstance(payload, str):
+                payload = CUT.join(each.decode() for each in pieces(payload))
+            else:
+                payload = CUT.encode().join(pieces(payload))
+        self.lines.append(f"{doing.connection} {saying(verb, payload, self._bindings)}")
 
     def ended(self, number: int, code: int | None) -> None:
         """The suite ended a connection."""
@@ -110,6 +119,13 @@ class Script:
                 self.came_to(told.connection, action, told.outcomes[0])
         self.lines += [f"{number} quiet" for number in self._quiet]
         self._quiet.clear()
+
+
+def pieces(payload: Payload) -> list[bytes]:
+    """Cut a message into the fragments in which it is sent, each of whole characters."""
+    third = max(1, len(payload) // 3)
+    parts = (payload[:third], payload[third : 2 * third], payload[2 * third :])
+    return [each.encode() if isinstance(each, str) else each for each in parts]
 
 
 def _word(values: Values, name: str) -> str:
