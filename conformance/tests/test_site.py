@@ -15,6 +15,8 @@ import neffos_protocol
 from neffos_conformance.codecs.vectors import load_vectors
 from neffos_conformance.suite.case import ROLES
 from neffos_conformance.suite.case import cases_of as cases_for
+from neffos_conformance.suite.lines import OPERATIONS, SIGHTS
+from neffos_conformance.suite.match import KINDS
 from neffos_protocol.catalogue import divergences, requirement, requirements
 from neffos_protocol.machines import machines
 from neffos_protocol.registry import constants
@@ -132,7 +134,11 @@ def test_the_cases_that_are_named_after_a_requirement_come_first():
 
 
 def test_the_language_of_the_cases_is_told():
-    assert "    1 handshake  " in cases.language()
+    told = cases.language()
+    assert "    1 handshake  " in told
+    assert "    <<name:kind>>  " in told
+    assert all(f"| `{name}` |" in told for name in (*KINDS, *OPERATIONS, *SIGHTS))
+    assert "see `" not in told
 
 
 # ---- recordings ----

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from types import ModuleType
 from typing import Final
 
 from generate.text import FAMILIES, count, verbatim
-from neffos_conformance.suite import lines
+from neffos_conformance.suite import lines, match
 from neffos_conformance.suite.case import ROLES, Case, Role
 from neffos_conformance.suite.case import cases_of as cases_for
 from neffos_protocol.catalogue import Requirement
@@ -94,7 +95,37 @@ def _whole(case: Case) -> Iterator[str]:
 
 
 def language() -> str:
-    """Tell of the language of the scripts, in the words of the module that reads it."""
-    text = inspect.cleandoc(lines.__doc__ or "")
-    told = text.partition("\n")[2].rpartition("This file ")[0]
-    return re.sub(r"``([^`]*)``", r"`\1`", told).strip()
+    """Tell of the language of the scripts, in the words of the modules that read it."""
+    told = _told(lines).rpartition("This file ")[0].strip()
+    told = told.replace("see OPERATIONS", "see below").replace("see SIGHTS", "see below")
+    places = _told(match).partition("What stands between ")[2]
+    places = re.sub(r": see `KINDS`; `other`.*", ":", places)
+    kinds = [f"| `{name}` | {_KINDS[name]} |" for name in match.KINDS]
+    return "\n\n".join(
+        (
+            told,
+            f"What stands between {places.strip()}",
+            "\n".join(["| kind of a place | what it holds |", "| --- | --- |", *kinds]),
+            _with_arguments("what a driver can be told with `do`", lines.OPERATIONS),
+            _with_arguments("what its client is seen to tell with `saw`", lines.SIGHTS),
+        )
+    )
+
+
+_KINDS: Final = {
+    "client-token": "a token that a client made (AR-2)",
+    "server-token": "a token that a server made (AR-3)",
+    "any": "anything, or nothing",
+    "other": "what no place has held before",
+}
+
+
+def _told(module: ModuleType) -> str:
+    """Give what a module says of itself behind its first line."""
+    text = inspect.cleandoc(module.__doc__ or "").partition("\n")[2]
+    return re.sub(r"``([^`]*)``", r"`\1`", text)
+
+
+def _with_arguments(head: str, verbs: Mapping[str, Sequence[str]]) -> str:
+    rows = [f"| `{verb}` | {', '.join(names)} |" for verb, names in verbs.items()]
+    return "\n".join([f"| {head} | with |", "| --- | --- |", *rows])
