@@ -106,6 +106,7 @@ async def play(
                 played.fault = player.fault("SEC-16", CRASHED, text)
             finally:
                 await player.leave()
+                player.script.settled(player.model)
                 played.lines = player.script.lines
                 played.reached = player.model.reached
     except DriverError as error:
@@ -154,7 +155,7 @@ class _Player:
         self._heard_count = 0
         self._is_unsettled = False
         # Whoever floods waits here, and is cut off by the connection.
-        self._news: asyncio.Queue[tuple[int, Payload | Closed | _Ended | DriverEndedError]] = (
+        self._news: asyncio.Queue[tuple[int, Payload | Closed | _Ended | DriverError]] = (
             asyncio.Queue(MAX_HEARD)
         )
         self._tasks: set[asyncio.Task[None]] = set()
@@ -203,7 +204,7 @@ class _Player:
             async with asyncio.timeout(self._patience.grace):
                 while self._barriers:
                     number, seen = await self._news.get()
-                    if not isinstance(seen, _Ended | DriverEndedError):
+                    if not isinstance(seen, _Ended | DriverError):
                         self._seen(number, seen)
         for number, connection in self._connections.items():
             if connection.is_open:
@@ -295,7 +296,7 @@ class _Player:
         self._start(self._operate(number, action, tell.op, values))
 
     async def _operate(self, number: int, action: int, op: str, values: Values) -> None:
-        ended: _Ended | DriverEndedError
+        ended: _Ended | DriverError
         try:
             ended = _Ended(action, await self._moved.do(op, **{"timeout": LONG, **values}))
         except OperationError as error:
@@ -305,7 +306,12 @@ class _Player:
         except DriverEndedError as error:
             ended = error
         except DriverError:
-            return  # what it did against its contract is told when it is asked next
+            try:
+                await self._moved.do(MADE_UP)
+            except (UnsupportedError, OperationError):
+                return  # it only has not answered yet, as it need not
+            except DriverError as error:
+                ended = error
         await self._news.put((number, ended))
 
     async def _pump(self, number: int, connection: Spoken) -> None:
@@ -426,8 +432,8 @@ class _Player:
         """Take what happens next."""
         self._take(*await self._news.get())
 
-    def _take(self, number: int, seen: Payload | Closed | _Ended | DriverEndedError) -> None:
-        if isinstance(seen, DriverEndedError):
+    def _take(self, number: int, seen: Payload | Closed | _Ended | DriverError) -> None:
+        if isinstance(seen, DriverError):
             raise seen
         if isinstance(seen, _Ended):
             self._over(number, seen)
@@ -652,7 +658,7 @@ class _Player:
         if kind in ("event", "native"):
             named = Message(event=values.get("event", ""), body=body_of(values))
             cause = named_in(named) or last
-        elif "namespace" in values:
+        elif "namespace" in values and self.model.silences.get(last, "") in _OF_REPLIES:
             place = values["namespace"], values.get("room")
             cause = self.model.changed_by.get((number, place), last)
         requirement = self.model.silences.get(cause, "")

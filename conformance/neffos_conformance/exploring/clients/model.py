@@ -349,6 +349,10 @@ class Model:
         last = max([0, *self.shapes])
         for sight in peer.sights:
             sight.must = False
+        for expected in peer.expected:  # it may have been done, without the reply to be seen
+            if expected.place is not None and expected.change is not None:
+                for change in _ENTRY_AND_EXIT[expected.place[1] is not None]:
+                    self._may_tell(last, connection, change, expected.place)
         for place in list(peer.places):
             self._step(last, peer, place, "gone")
         self._follow(MEMBERSHIP, "out", "gone")
@@ -896,7 +900,8 @@ class Model:
             self.silences[action.number] = "AR-19"
         if before not in ("entering", "exiting"):  # it was settled by an ask of the server
             told.comes_to("NS-5", *EITHER)
-            self._may_tell_again(action, ask)
+            if ask.change is not None:  # it brings about once more what the server's ask did
+                self._may_tell(action.number, action.connection, ask.change, ask.place)
         elif is_done:
             told.comes_to("AR-8", DONE)
         elif message.is_error:
@@ -904,19 +909,14 @@ class Model:
         else:
             told.comes_to("AR-19", FAILED)
 
-    def _may_tell_again(self, action: Action, ask: Asked) -> None:
-        """Let the application be told of what the server's ask had brought about, by its reply."""
-        word = {
-            Change.CONNECT: "connected",
-            Change.DISCONNECT: "disconnected",
-            Change.JOIN: "joined",
-            Change.LEAVE: "left",
-        }[ask.change or Change.CONNECT]
-        namespace, room = ask.place
-        values = (
-            {"namespace": namespace} if room is None else {"namespace": namespace, "room": room}
-        )
-        self._see(action.number, action.connection, "", must=False, saw=word, **values)
+    def _may_tell(self, number: int, connection: int, change: Change, place: Place) -> None:
+        """Let the application be told of a change or not."""
+        word = _WORDS[change]
+        namespace, room = place
+        values = {"namespace": namespace}
+        if room is not None:
+            values["room"] = room
+        self._see(number, connection, "", must=False, saw=word, **values)
 
     def _relay(
         self, action: Action, peer: Peer, ask: Asked, message: Message, *, is_error: bool
@@ -1145,6 +1145,18 @@ def _lost(told: Told) -> tuple[Outcome, ...]:
     if told.outcomes == EITHER:
         return EITHER
     return EITHER if told.op in ("disconnect", "leave", "leave-all", "close") else (FAILED,)
+
+
+_ENTRY_AND_EXIT: Final = ((Change.CONNECT, Change.DISCONNECT), (Change.JOIN, Change.LEAVE))
+"""The changes of a namespace, and of a room."""
+
+_WORDS: Final = {
+    Change.CONNECT: "connected",
+    Change.DISCONNECT: "disconnected",
+    Change.JOIN: "joined",
+    Change.LEAVE: "left",
+}
+"""What the application is told of each change."""
 
 
 def token_of(action: Action) -> str:

@@ -29,6 +29,7 @@ class Script:
         self._open: dict[int, list[int]] = {}
         self._came_to: dict[int, Outcome] = {}
         self._quiet: dict[int, None] = {}
+        self._wanted: set[int] = set()
 
     def told(self, number: int, action: int, tell: Tell) -> None:
         """The client was told to do something."""
@@ -109,16 +110,25 @@ class Script:
         for number, peer in model.peers.items():
             is_held_up = model.held_up(number)
             for expected in peer.expected:
-                if expected.must and not (expected.is_deferred and is_held_up):
+                is_put_off = expected.is_deferred and is_held_up
+                if expected.must and not is_put_off and self._is_new(expected):
                     self.came(expected, None)
             for sight in peer.sights:
-                if sight.must and not (sight.is_deferred and is_held_up):
+                is_put_off = sight.is_deferred and is_held_up
+                if sight.must and not is_put_off and self._is_new(sight):
                     self.saw(sight)
         for action, told in model.told.items():
-            if told.must and not told.is_over:
+            if told.must and not told.is_over and action not in self._came_to:
                 self.came_to(told.connection, action, told.outcomes[0])
         self.lines += [f"{number} quiet" for number in self._quiet]
         self._quiet.clear()
+
+    def _is_new(self, wanted: Expected | Sight) -> bool:
+        """Whether it was not written before that something should have come."""
+        if id(wanted) in self._wanted:
+            return False
+        self._wanted.add(id(wanted))
+        return True
 
 
 def pieces(payload: Payload) -> list[bytes]:
