@@ -429,7 +429,7 @@ class Model:
                 behind = [self._connected(action, peer, "HS-18")]
             case _:
                 pass
-        told.comes_to("HS-19" if action.how == "odd" else "HS-7", Outcome(True, given=peer.id))
+        told.comes_to(_OPENED.get(action.how, "HS-19"), Outcome(True, given=peer.id))
         self._shake(peer, "accept")
         for each in behind:
             self._shake(peer, _like_a_handshake(each) if not isinstance(each, End) else "other")
@@ -732,7 +732,7 @@ class Model:
             self.silences[number] = "NS-9"
             if action.has_token and not message.is_error:
                 answer = message.error_reply(BAD_NAMESPACE)
-                self._expect(action, connection, answer, "NS-17", lane=self._lane(connection))
+                self._expect(action, connection, answer, "NS-17")
             return True
         if not is_joined:
             self.silences[number] = "RM-9"
@@ -740,6 +740,9 @@ class Model:
                 self._may(action, message.error_reply(BAD_ROOM))
             return True
         is_sure = state == "in"
+        # The text of an error is text, whatever kind it came in (FR-17); a line may say either.
+        is_open = message.is_error and message.is_binary
+        body = {} if is_open else fields_of(message.body)
         error: Values = {"error": True} if message.is_error else {"error": None}
         self._see(
             number,
@@ -750,7 +753,7 @@ class Model:
             namespace=namespace,
             room=room,
             event=event,
-            **fields_of(message.body),
+            **body,
             **error,
         )
         self._handle(action, message, is_sure=is_sure)
@@ -800,7 +803,7 @@ class Model:
                 asked = Message("$", message.namespace, "", "echo", body=message.body)
                 self._relays[number] = message
                 self._expect(action, connection, asked, "AR-1", must=is_sure, is_ask=True)
-                self.silences[number] = "AR-22"
+                self.silences[number] = "AR-11"  # until its ask was answered
             case _:
                 if action.has_token:
                     self._follow(QUESTION, "open", "ignore")
@@ -1146,6 +1149,17 @@ def _lost(told: Told) -> tuple[Outcome, ...]:
         return EITHER
     return EITHER if told.op in ("disconnect", "leave", "leave-all", "close") else (FAILED,)
 
+
+_OPENED: Final = {
+    "binary": "HS-7",
+    "noisy": "HS-10",
+    "asking": "HS-9",
+    "doubled": "HS-8",
+    "early": "HS-14",
+    "joined": "HS-18",
+}
+"""What says that a client is let in nevertheless, by the way in which it is; else that its id is
+what follows the letter."""
 
 _ENTRY_AND_EXIT: Final = ((Change.CONNECT, Change.DISCONNECT), (Change.JOIN, Change.LEAVE))
 """The changes of a namespace, and of a room."""

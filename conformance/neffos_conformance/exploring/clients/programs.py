@@ -138,7 +138,8 @@ class _Maker:
         self.operations = operations
         self.model = Model(operations)
         # Few names come back again and again, so that what is done to them adds up.
-        self.namespaces = ["app", *random.sample(NAMESPACES, 2)]
+        self.main = "app" if random.random() < 0.8 else ""  # where native messages are taken
+        self.namespaces = [self.main, *random.sample(NAMESPACES, 2)]
         self.rooms = random.sample(ROOMS, 2)
         self.haste = random.choice((0.0, 0.1, 0.4))
         self.actions: list[Action] = []
@@ -149,7 +150,7 @@ class _Maker:
     def make(self, steps: int) -> Program:
         self._add(self._opening(1))
         if self.random.random() < 0.75:
-            self._add(self._connect_app(1))
+            self._add(self._connect_main(1))
             self._answer_all()
         while len(self.actions) < steps and self._step():
             pass
@@ -161,15 +162,16 @@ class _Maker:
     # ------------------------------------------------------------ steps
 
     def _step(self) -> bool:
+        is_native = self.main == ""
         makers: dict[Callable[[], Action | None], int] = {
             self._another: 3,
             self._tell_change: 22,
             self._tell_event: 16,
-            self._tell_more: 4,
+            self._tell_more: 16 if is_native else 3,
             self._change: 20,
             self._event: 28,
             self._answer: 34,
-            self._noise: 5,
+            self._noise: 16 if is_native else 5,
             self._end: 2,
         }
         for _ in range(MAX_TRIES):
@@ -189,12 +191,12 @@ class _Maker:
         how = self.random.choice(OPENINGS) if self.random.random() < 0.35 else "plain"
         return self._action(connection, Do.OPEN, how)
 
-    def _connect_app(self, connection: int) -> Action:
+    def _connect_main(self, connection: int) -> Action:
         """Have either side connect the namespace that most is done in."""
         if self.can("connect") and self.random.random() < 0.5:
-            return self._action(connection, Do.TELL, "connect", namespace="app")
+            return self._action(connection, Do.TELL, "connect", namespace=self.main)
         return self._action(
-            connection, Do.SEND, namespace="app", event=REQUEST_EVENT[Change.CONNECT]
+            connection, Do.SEND, namespace=self.main, event=REQUEST_EVENT[Change.CONNECT]
         )
 
     def _tell_change(self) -> Action | None:
@@ -243,7 +245,7 @@ class _Maker:
 
     def _tell_more(self) -> Action | None:
         random = self.random
-        op = random.choice(("native", "native", "native", "close"))
+        op = random.choices(("native", "close"), (9, 2))[0]
         if not self.can(op):
             return None
         body = filled(random.choice(NATIVES), len(self.actions) + 1)
@@ -258,8 +260,8 @@ class _Maker:
         places = self.model.peers[connection].places
         room = ""
         how = random.choices(("", random.choice(FLAGS), PIECES), (90, 6, 4))[0]
-        if ("app", None) not in places and random.random() < 0.5:
-            change, namespace = Change.CONNECT, "app"
+        if (self.main, None) not in places and random.random() < 0.5:
+            change, namespace = Change.CONNECT, self.main
         elif places and random.random() < 0.5:
             # What is there already has the more rows of the table before it.
             namespace, joined = random.choice(list(places))
@@ -268,11 +270,12 @@ class _Maker:
             else:
                 change, room = random.choice((Change.JOIN, Change.LEAVE, Change.LEAVE)), joined
         elif change in (Change.JOIN, Change.LEAVE):
-            if random.random() < 0.6:
-                namespace = "app"
+            live = [name for name, joined in places if joined is None]
+            if live and random.random() < 0.8:
+                namespace = random.choice(live)
             room = random.choice(self.rooms if random.random() < 0.75 else (*ROOMS, "", UNWANTED))
         flags: dict[str, Any] = {}
-        if random.random() < 0.2:
+        if random.random() < 0.25:
             flags = random.choice(({"is_error": True}, {"is_no_op": True}, {"has_token": False}))
         return self._action(
             connection,
@@ -296,8 +299,10 @@ class _Maker:
         if room is None and random.random() < 0.15:
             room = random.choice(self.rooms)
         event = random.choices(list(EVENTS), list(EVENTS.values()))[0]
-        if random.random() < 0.05:
+        if random.random() < 0.07:
             event = random.choice(sorted(LOCAL_ONLY))
+        elif random.random() < (0.15 if self.main == "" else 0.0):
+            namespace, room, event = "", None, NATIVE_EVENT
         return self._action(
             connection,
             Do.SEND,
@@ -367,7 +372,7 @@ class _Maker:
                         connection,
                         Do.TELL,
                         "emit",
-                        namespace="app",
+                        namespace=self.main,
                         room=room,
                         event="news",
                         body=f"t{len(self.actions) + 1}",
