@@ -122,7 +122,7 @@ WRONG = {
 
 @pytest.mark.parametrize("mutant", WRONG)
 def test_a_wrong_client_is_found_by_a_small_program(mutant):
-    found = explored(LIARS[mutant], enough=1)
+    found = explored(LIARS[mutant], programs=150, enough=1)
     assert [each.requirement for each in found.findings] == [WRONG[mutant]]
     finding = found.findings[0]
     assert BANK[mutant].breaks == finding.requirement
@@ -132,14 +132,14 @@ def test_a_wrong_client_is_found_by_a_small_program(mutant):
 
 def test_a_finding_is_a_case_that_a_wrong_client_fails_and_a_correct_one_passes():
     liar = LIARS["client-body-is-success"]
-    finding = explored(liar, enough=1).findings[0]
+    finding = explored(liar, programs=150, enough=1).findings[0]
     wrong, right = (asyncio.run(play_case(each, finding.case())) for each in (liar, honest))
     assert wrong.verdict is finding.verdict is Verdict.FAIL
     assert right.verdict is Verdict.PASS, right.explanation
 
 
 def test_a_finding_is_saved_as_a_transcript_that_can_be_judged(tmp_path):
-    finding = explored(LIARS["client-last-reply-repeated"], enough=1).findings[0]
+    finding = explored(LIARS["client-last-reply-repeated"], programs=150, enough=1).findings[0]
     path = finding.save(tmp_path, "neffos-wire", "wrong")
     first = json.loads(path.read_text("utf-8").splitlines()[0])
     assert first["how"] == "neffos-wire client --explore --seed 1"
@@ -207,7 +207,7 @@ def test_the_command_explores_the_reference_client(tmp_path, monkeypatch):
 
 def test_a_finding_may_be_known(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    command = ["client", "--explore", "--seed", "1", "--seconds", "3"]
+    command = ["client", "--explore", "--seed", "1", "--seconds", "2"]
     driver = ["--", sys.executable, "-u", "-c", DRIVER % "sys.exit(3)"]
     ran = CliRunner().invoke(cli, [*command, "--draft-deviations", "known.toml", *driver])
     assert ran.exit_code == 1, ran.output
