@@ -69,6 +69,7 @@ class Known:
 
 MISSING: Final = "an answer is missing"
 NO_CLOSE_FRAME: Final = "no close frame"
+SUBPROTOCOL: Final = "a subprotocol is offered"
 NOT_OVER: Final = "what the client was told to do is not over"
 UNTOLD: Final = "the application is not told:"
 """What begins the kinds of faults of a client that keeps something from its application."""
@@ -76,6 +77,7 @@ BORNE: Final = frozenset(
     {
         MISSING,
         NO_CLOSE_FRAME,
+        SUBPROTOCOL,
         NOT_OVER,
         *(f"{UNTOLD} {sight}" for sight in SIGHTS),
     }

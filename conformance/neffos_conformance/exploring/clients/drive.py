@@ -50,6 +50,7 @@ from neffos_conformance.exploring.faults import (
     NO_CLOSE_FRAME,
     NOT_OVER,
     STALLED,
+    SUBPROTOCOL,
     UNTOLD,
     Fault,
     FaultFound,
@@ -243,6 +244,7 @@ class _Player:
             self._note(number, Remark(f"HTTP {UNAVAILABLE}"), is_ours=True)
             await arrived.refuse(UNAVAILABLE)
             return False
+        self._check_request(arrived, action)
         connection = arrived.accept()
         if connection is None:
             text = "the client's request was none for an upgrade"
@@ -260,6 +262,16 @@ class _Player:
             except TimeoutError:
                 self._miss(request)
         return True
+
+    def _check_request(self, arrived: Arrived, action: Action) -> None:
+        headers = arrived.request.headers
+        version = headers.get("Sec-WebSocket-Version")
+        if version != "13":
+            text = f"the client speaks version {version} of WebSocket"
+            self._fail("TR-1", "another version of WebSocket", text, action.number)
+        is_offered = "Sec-WebSocket-Protocol" in headers
+        if is_offered and not self._is_borne("TR-2", SUBPROTOCOL):
+            self._fail("TR-2", SUBPROTOCOL, "the client offers a subprotocol", action.number)
 
     async def _arrival(self, action: Action) -> Arrived:
         """Give the client's request; whoever only looks is told that somebody is here."""

@@ -715,7 +715,7 @@ class Model:
             f"{message.is_error} {message.is_no_op} {action.has_token} {action.how}{action.mark} "
             f"{type(action.body).__name__}"
         )
-        if not _is_defined(message):
+        if not _is_defined(message, is_live=is_live):
             return False
         if not (is_live and is_joined) and self.waits(action.connection):
             return False  # it may be connected, or joined, by the time that it has its turn
@@ -726,7 +726,7 @@ class Model:
                 for text in (INVALID_PAYLOAD, BAD_NAMESPACE, BAD_ROOM):
                     self._may(action, message.error_reply(text))
             return True
-        if event == NATIVE_EVENT:
+        if event == NATIVE_EVENT and not namespace:
             return self._framed_native(action, peer, message)
         if not is_live:
             self.silences[number] = "NS-9"
@@ -739,7 +739,7 @@ class Model:
             if action.has_token:
                 self._may(action, message.error_reply(BAD_ROOM))
             return True
-        is_sure = state == "in"
+        is_sure = state == "in" and event != NATIVE_EVENT
         # The text of an error is text, whatever kind it came in (FR-17); a line may say either.
         is_open = message.is_error and message.is_binary
         body = {} if is_open else fields_of(message.body)
@@ -760,7 +760,7 @@ class Model:
         return True
 
     def _framed_native(self, action: Action, peer: Peer, message: Message) -> bool:
-        if message.namespace or message.room or message.is_error:
+        if message.room or message.is_error:
             return False
         state = peer.places.get(("", None), "out")
         if state not in ("in", "out"):
@@ -1230,11 +1230,11 @@ def _flagged(payload: Payload, flags: str) -> Payload:
     return payload.replace(";0;0;", f";{flags};", 1)
 
 
-def _is_defined(message: Message) -> bool:
+def _is_defined(message: Message, *, is_live: bool) -> bool:
     """Whether the application's page says what a handler makes of a body."""
     text = _text(message.body)
     if message.is_error:  # what is an error has a text, and no body that is replied (EV-6)
-        return bool(text) and message.event not in ("echo", "question", "fail", "relay")
+        return bool(text) and not (is_live and message.event in _HANDLERS)
     if message.event == "fail":  # the body becomes an error's text
         return "\ufffd" not in text
     if message.event == NATIVE_EVENT:
