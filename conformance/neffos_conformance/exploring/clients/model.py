@@ -739,6 +739,8 @@ class Model:
             if action.has_token:
                 self._may(action, message.error_reply(BAD_ROOM))
             return True
+        if room and action.has_token and self.waits(connection):
+            self._may(action, message.error_reply(BAD_ROOM))  # where it is left before its turn
         is_sure = state == "in" and event != NATIVE_EVENT
         # The text of an error is text, whatever kind it came in (FR-17); a line may say either.
         is_open = message.is_error and message.is_binary
