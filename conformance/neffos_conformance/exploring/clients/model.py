@@ -1034,7 +1034,20 @@ class Model:
             if place[1] is None:
                 self._drop_inside(number, peer, place[0])
             else:
-                _unsettle(peer, place)
+                self._unsettle(peer, place)
+
+    def _unsettle(self, peer: Peer, place: Place) -> None:
+        """Let what was put off come or not, since it was for a room that was left meanwhile."""
+        for expected in peer.expected:
+            answer = self._relays.get(expected.number, expected.answers[0])
+            is_there = isinstance(answer, Message) and (answer.namespace, answer.room) == place
+            if is_there and expected.is_deferred and expected.place is None:
+                expected.must = False
+        for sight in peer.sights:
+            values = sight.values
+            if sight.is_deferred and sight.is_event:
+                is_there = (values["namespace"], values["room"]) == place
+                sight.must = sight.must and not is_there
 
     def _tell_of(self, number: int, peer: Peer, place: Place, before: str, input_: str) -> None:
         """Expect that the application is told of what a step came to."""
@@ -1125,20 +1138,6 @@ _ASKS: Final = {
     Change.LEAVE: "RM-8",
 }
 """The requirement on the ask for each change."""
-
-
-def _unsettle(peer: Peer, place: Place) -> None:
-    """Let what was put off come or not, since it was for a room that was left meanwhile."""
-    for expected in peer.expected:
-        answer = expected.answers[0]
-        is_there = isinstance(answer, Message) and (answer.namespace, answer.room) == place
-        if is_there and expected.is_deferred and expected.place is None:
-            expected.must = False
-    for sight in peer.sights:
-        values = sight.values
-        if sight.is_deferred and sight.is_event:
-            is_there = (values["namespace"], values["room"]) == place
-            sight.must = sight.must and not is_there
 
 
 def _lost(told: Told) -> tuple[Outcome, ...]:
