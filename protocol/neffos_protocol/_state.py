@@ -47,11 +47,16 @@ class Judgement:
 
 @dataclass(slots=True)
 class OpenAsk:
-    """An open ask of this side; ``change`` is ``None`` for an event's."""
+    """An open ask of this side; ``change`` is ``None`` for an event's.
+
+    An ask for a change is overtaken when the peer's own ask brings about what it is for. What is
+    asked for later in the same place is then another ask's matter.
+    """
 
     change: Change | None
     place: Place
     deadline: float | None
+    is_overtaken: bool = False
 
 
 @dataclass(slots=True)

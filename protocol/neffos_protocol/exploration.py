@@ -332,7 +332,8 @@ def key(world: World) -> tuple[object, ...]:
             for name, space in session._spaces.items()
         )
         asks = tuple(
-            (renamed(token), ask.change, ask.place) for token, ask in (session._asks or {}).items()
+            (renamed(token), ask.change, ask.place, ask.is_overtaken)
+            for token, ask in (session._asks or {}).items()
         )
         judged = tuple(
             (place, tuple(map(message, judgement.asks)))

@@ -58,6 +58,7 @@ _new: Final = tuple.__new__
 _LIVE: Final = MEMBERSHIP.live
 _OPEN: Final = "open"
 _CLOSED: Final = "closed"
+_ASKING: Final = frozenset({"entering", "exiting"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ class _Peer:
         "asks",
         "handshake",
         "left",
+        "overtaken",
         "read",
         "role",
         "states",
@@ -107,6 +109,8 @@ class _Peer:
         self.handshake = HANDSHAKE.initial["native-only" if native is Native.ONLY else role]
         # Its asks that wait for a reply, and the tokens of the last that got one.
         self.asks: OrderedDict[str, _OpenAsk] = OrderedDict()
+        # Those of them that ask for what the other peer's ask has brought about meanwhile.
+        self.overtaken: set[str] = set()
         self.answered: set[str] = set()
         self.answered_before: set[str] = set()
         # Namespaces and rooms (with the namespace) by their state, where it is not "out".
@@ -255,7 +259,7 @@ class Monitor:
                 asked = self._number, namespace, room, event, message.is_binary, change
                 me.asks[wait] = _new(_OpenAsk, asked)
                 if len(me.asks) > MAX_REMEMBERED:
-                    me.asks.popitem(last=False)
+                    me.overtaken.discard(me.asks.popitem(last=False)[0])
 
     def _check_membership(self, me: _Peer, namespace: str, room: str, found: list[Finding]) -> None:
         place: tuple[str, str | None] = namespace, None
@@ -279,16 +283,20 @@ class Monitor:
         self, me: _Peer, other: _Peer, wait: str, message: Message, found: list[Finding]
     ) -> bool:
         """Whether this answers, or claims to answer, an ask of the other peer."""
+        token = wait
         ask = other.asks.pop(wait, None)
         if ask is None and EXCHANGE_MARKER in wait:
-            ask = other.asks.pop(parse_wait(wait).token, None)
+            token = parse_wait(wait).token
+            ask = other.asks.pop(token, None)
             if ask is not None and me.role is Role.SERVER:
                 self._find(found, "SX-2", me.role, f"the reply {wait!r} keeps an exchange's marker")
         if ask is not None:
             if ask.number > me.read:
                 me.read = ask.number
             other.remember(wait)
-            self._check_reply(me, other, ask, message, found)
+            is_overtaken = token in other.overtaken
+            other.overtaken.discard(token)
+            self._check_reply(me, other, ask, message, is_overtaken, found)
             return True
         if wait in other.answered or wait in other.answered_before:
             self._find(found, "AR-22", me.role, f"a second reply to {wait!r}")
@@ -310,7 +318,13 @@ class Monitor:
         return False
 
     def _check_reply(
-        self, me: _Peer, other: _Peer, ask: _OpenAsk, message: Message, found: list[Finding]
+        self,
+        me: _Peer,
+        other: _Peer,
+        ask: _OpenAsk,
+        message: Message,
+        is_overtaken: bool,
+        found: list[Finding],
     ) -> None:
         echoed = (
             message.event == ask.event
@@ -323,11 +337,13 @@ class Monitor:
             elif message.is_binary != ask.is_binary:
                 self._find(found, "AR-16", me.role, "a reply of another kind than the ask")
             return
+        place = _place(ask.change, ask.namespace, ask.room)
         if message.is_error:
             done = False
             if not echoed:
                 self._find(found, "AR-7", me.role, "an error that does not echo the ask's fields")
-            if me.role is Role.CLIENT and _way(ask.change) == "exit":
+            is_exit = _way(ask.change) == "exit" and not is_overtaken
+            if me.role is Role.CLIENT and is_exit and me.states.get(place) in _LIVE:
                 self._find(found, "NS-13", me.role, f"a client that refuses a {ask.change}")
         else:
             done = message.is_empty_reply
@@ -336,7 +352,8 @@ class Monitor:
                 self._find(found, "AR-20", me.role, text)
             elif message.is_binary:
                 self._find(found, "FR-13", me.role, "an empty reply is text")
-        self._follow(me, other, ask.change, _place(ask.change, ask.namespace, ask.room), done)
+        if not is_overtaken:
+            self._follow(me, other, ask.change, place, done)
 
     def _follow(
         self, me: _Peer, other: _Peer, change: Change, place: tuple[str, str | None], done: bool
@@ -346,7 +363,10 @@ class Monitor:
         before = other.states.get(place, "out")
         other.states[place] = _next(MEMBERSHIP, before, f"{way}-{'done' if done else 'error'}")
         if done:
-            me.states[place] = _next(MEMBERSHIP, me.states.get(place, "out"), f"ask-{way}")
+            before = me.states.get(place, "out")
+            if before in _ASKING:
+                self._overtake(me, place, way)
+            me.states[place] = _next(MEMBERSHIP, before, f"ask-{way}")
         for peer in (me, other):
             if way == "exit" and done:
                 self._leave(peer, place, by_reply=peer is other)
@@ -355,6 +375,15 @@ class Monitor:
             if peer.states.get(place) == "out":
                 del peer.states[place]
             _trim(peer.states, peer.left)
+
+    def _overtake(self, me: _Peer, place: tuple[str, str | None], way: str) -> None:
+        """Take note that the reply to what ``me`` asks for the same changes nothing any more."""
+        for token, ask in me.asks.items():
+            if ask.change is None or _way(ask.change) != way or token in me.overtaken:
+                continue
+            if _place(ask.change, ask.namespace, ask.room) == place:
+                me.overtaken.add(token)
+                return
 
     def _leave(self, peer: _Peer, place: tuple[str, str | None], *, by_reply: bool) -> None:
         namespace, room = place

@@ -9,7 +9,7 @@ know which transport carries it, nor what time it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum, unique
 from typing import Final
 
@@ -125,6 +125,8 @@ _OPEN: Final = "open"
 _CLOSED: Final = "closed"
 _OUT: Final = "out"
 _LIVE: Final = MEMBERSHIP.live
+_ASKING: Final = frozenset({"entering", "exiting"})
+_ASKED: Final = frozenset({"ask-enter", "ask-exit"})
 
 _CLIENT: Final = Role.CLIENT
 
@@ -694,6 +696,8 @@ class Session:
             # Its sender did not do what was asked, whatever the body says (AR-19).
             explanation = f"the reply to a {ask.change} is neither empty nor an error"
             events.append(Violation("AR-20", explanation))
+        if ask.is_overtaken:
+            return  # and does not settle a later ask for the same (AR-11, NS-18)
         way = "enter" if ask.change is ask.place.entry else "exit"
         input_ = f"{way}-done" if done else f"{way}-error"
         self._change(ask.place, input_, events, message=message)
@@ -795,10 +799,18 @@ class Session:
         row = MEMBERSHIP.follow(state, input_, lambda guard: _GUARDS[guard](self, place))
         if state in _LIVE and row.next == _OUT and not place.is_room:
             self._drop_inside(place.namespace, events)
+        if state in _ASKING and row.next != state and input_ in _ASKED:
+            self._overtake(place)
         self._set_state(place, row.next)
         step = Step(row, place, events, message, text)
         for action in row.actions:
             _ACTIONS[action](self, step)
+
+    def _overtake(self, place: Place) -> None:
+        asks = self._asks or {}
+        for token, ask in asks.items():
+            if ask.change is not None and ask.place == place:
+                asks[token] = replace(ask, is_overtaken=True)
 
     def _drop_inside(self, namespace: str, events: list[Event]) -> None:
         """End what a namespace holds: its rooms, and the asks inside it in both directions."""

@@ -100,16 +100,20 @@ def asks_outlive_their_namespace(patch: pytest.MonkeyPatch) -> None:
 def entries_do_not_cross(patch: pytest.MonkeyPatch) -> None:
     """A client that asks to enter refuses the server's ask to enter, and gives up its own."""
     [row] = MEMBERSHIP.rows["entering", "ask-enter"]
-    refusal = replace(row, guard="client", actions=("reply-unknown",), next="out")
-    use_rows(patch, refusal, row)
-    is_client = lambda self, _: self.role is Role.CLIENT  # noqa: E731
-    patch.setitem(session_module._GUARDS, "client", is_client)
+    use_rows(patch, of_client(patch, replace(row, actions=("reply-unknown",), next="out")), row)
 
 
 def exits_do_not_cross(patch: pytest.MonkeyPatch) -> None:
-    """Who asks to exit stays in when the other's ask to exit comes."""
+    """A client that asks to exit stays in when the server's ask to exit comes."""
     [row] = MEMBERSHIP.rows["exiting", "ask-exit"]
-    use_rows(patch, replace(row, actions=("reply-done",), next="in"))
+    use_rows(patch, of_client(patch, replace(row, actions=("reply-done",), next="in")), row)
+
+
+def of_client(patch: pytest.MonkeyPatch, row: Row) -> Row:
+    """Make it a row that clients alone follow."""
+    is_client = lambda self, _: self.role is Role.CLIENT  # noqa: E731
+    patch.setitem(session_module._GUARDS, "client", is_client)
+    return replace(row, guard="client")
 
 
 def use_rows(patch: pytest.MonkeyPatch, *rows: Row) -> None:

@@ -169,6 +169,37 @@ def test_who_answers_a_disconnect_has_left_at_once():
     assert findings([*answered, (SERVER, ";n;;e;0;0;")]) == []
 
 
+CONNECTED_ANEW = [
+    *CONNECTED,
+    (SERVER, "1;n;;_OnNamespaceDisconnect;0;0;"),
+    (CLIENT, "$2;n;;_OnNamespaceDisconnect;0;0;"),
+    (SERVER, "$2;;;;;;"),
+    (CLIENT, "$3;n;;_OnNamespaceConnect;0;0;"),
+    (SERVER, "$3;;;;;;"),
+    (CLIENT, "$4;n;r;_OnRoomJoin;0;0;"),
+    (SERVER, "$4;;;;;;"),
+]
+"""Both ask to disconnect, and the client connects again without having answered."""
+
+
+@pytest.mark.parametrize("late", ["1;;;;;;", "1;n;;_OnNamespaceDisconnect;1;0;no"])
+def test_a_late_reply_to_an_ask_that_was_overtaken_changes_nothing(late):
+    anew = [*CONNECTED_ANEW, (CLIENT, late)]
+    assert findings([*anew, (CLIENT, ";n;r;e;0;0;"), (SERVER, ";n;r;e;0;0;")]) == []
+    again = [*anew, (SERVER, "2;n;;_OnNamespaceDisconnect;0;0;"), (CLIENT, "2;;;;;;")]
+    assert findings([*again, (CLIENT, ";n;;e;0;0;")]) == [("NS-11", len(again) + 1, CLIENT)]
+
+
+def test_a_reply_that_was_overtaken_settles_no_later_ask():
+    pending = [*CONNECTED_ANEW, (SERVER, "2;n;;_OnNamespaceDisconnect;0;0;"), (CLIENT, "1;;;;;;")]
+    assert findings([*pending, (CLIENT, ";n;r;e;0;0;")]) == []
+
+
+def test_who_has_not_joined_may_refuse_to_leave():
+    refused = (CLIENT, "1;n;r;_OnRoomLeave;1;0;bad namespace")
+    assert findings([*HANDSHAKE, (SERVER, "1;n;r;_OnRoomLeave;0;0;"), refused]) == []
+
+
 @pytest.mark.parametrize("native", [Native.FALLBACK, Native.ONLY])
 def test_native_messages_are_nobodys_fault(native):
     start = CONNECTED if native is Native.FALLBACK else []

@@ -731,6 +731,21 @@ def test_late_replies_are_known_for_a_while() -> None:
 
 
 @both_roles
+def test_a_reply_to_an_ask_that_was_overtaken_settles_no_later_ask(role: Role) -> None:
+    session = connected(role)
+    overtaken = session.disconnect(NAMESPACE)
+    session.receive(request(Change.DISCONNECT, peer_token(session, 1)))  # both ask at once
+    grant(session, session.connect(NAMESPACE))
+    pending = session.disconnect(NAMESPACE)
+    assert grant(session, overtaken) == []
+    assert session.connected == {NAMESPACE}
+    assert session.open_asks == {pending}
+    assert sessions.kinds(grant(session, pending)) == ["Changed"]
+    assert session.connected == set()
+    sessions.check(session)
+
+
+@both_roles
 def test_the_exchange_marker_does_not_hide_a_reply(role: Role) -> None:
     session = connected(role)
     for _ in range(9):
