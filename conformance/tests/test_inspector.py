@@ -1,9 +1,9 @@
 """The frame inspector, in the browser that it is for.
 
 The page is built by itself, as the site has it, and opened from its file in a Chromium without a
-window, which is steered through its debugging protocol. Its codec is asked every vector, and some
-thousand more that neffos_codec has answered; its words are held to the corpus; and its controls
-are used as people use them.
+window. Its codec is asked every vector, and some thousand more that neffos_codec has answered; its
+words are held to the corpus; and its controls are used as people use them. Nothing but its own
+files may be asked for, and nothing may be complained about on the console.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from websockets.sync.client import ClientConnection, connect
+from playwright.sync_api import Locator, Page, expect
 
 from neffos_codec import (
     FIELDS,
@@ -53,166 +54,9 @@ VECTORS = [
     for vector in json.loads(path.read_text("utf-8"))["vectors"]
 ]
 
-CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-HANG = 60.0
-"""Seconds for Chromium to answer; it takes some tenths, and more where a machine is busy."""
-
 Vector = dict[str, Any]
 
-IS_EXPECTED = os.environ.get("NEFFOS_WIRE_EXPECT_CHROMIUM") == "1"
-"""Whether these tests fail, where others are skipped, when there is no Chromium."""
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM.exists() or IS_EXPECTED), reason=f"there is no {CHROMIUM}"),
-]
-
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",  # it could not start as root, and only our own page is opened
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--remote-debugging-port=0",
-]
-
-
-class Page:
-    """A page in Chromium, and what went on in it."""
-
-    def __init__(self, socket: ClientConnection) -> None:
-        self.socket = socket
-        self.session: str | None = None
-        self.number = 0
-        self.events: list[dict[str, Any]] = []
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
-        self.session = attached["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.call(f"{domain}.enable")
-        self.call("Emulation.setFocusEmulationEnabled", enabled=True)
-        self.call("Page.setLifecycleEventsEnabled", enabled=True)
-
-    def call(self, method: str, **parameters: Any) -> Any:
-        """Have Chromium do something; give what it answers."""
-        self.number += 1
-        request = {"id": self.number, "method": method, "params": parameters}
-        self.socket.send(
-            json.dumps(request | ({"sessionId": self.session} if self.session else {}))
-        )
-        while (answer := self.receive()).get("id") != self.number:
-            pass
-        assert "error" not in answer, (method, answer)
-        return answer["result"]
-
-    def receive(self) -> dict[str, Any]:
-        message: dict[str, Any] = json.loads(self.socket.recv(timeout=HANG))
-        if "method" in message:
-            self.events.append(message)
-        return message
-
-    def open(self, url: str) -> None:
-        """Open a page and wait until it has loaded."""
-        # With another part behind # alone, a page would not load anew.
-        for each in ("about:blank", url) if "#" in url else (url,):
-            self.events.clear()
-            loader = self.call("Page.navigate", url=each)["loaderId"]
-            while not any(
-                event["loaderId"] == loader and event["name"] == "load"
-                for event in self.happened("Page.lifecycleEvent")
-            ):
-                self.receive()
-
-    def happened(self, *methods: str) -> list[dict[str, Any]]:
-        return [each["params"] for each in self.events if each["method"] in methods]
-
-    def run(self, program: str) -> Any:
-        """Give the value of an expression, or of its promise."""
-        done = self.call(
-            "Runtime.evaluate",
-            expression=program,
-            awaitPromise=True,
-            returnByValue=True,
-            userGesture=True,
-        )
-        assert "exceptionDetails" not in done, done["exceptionDetails"]
-        return done["result"].get("value")
-
-    def type(self, selector: str, text: str) -> None:
-        """Put the keyboard into a field, and type over what is in it."""
-        self.run(f"document.querySelector({json.dumps(selector)}).select()")
-        if text:
-            self.call("Input.insertText", text=text)
-        else:
-            self.press("Delete")
-
-    def press(self, key: str) -> None:
-        code = {"Tab": 9, "Delete": 46, " ": 32}[key]
-        text = {"text": key} if len(key) == 1 else {}
-        for kind in ("keyDown", "keyUp"):
-            self.call(
-                "Input.dispatchKeyEvent",
-                type=kind,
-                key=key,
-                windowsVirtualKeyCode=code,
-                **(text if kind == "keyDown" else {}),
-            )
-
-    def click(self, selector: str) -> None:
-        self.run(f"document.querySelector({json.dumps(selector)}).click()")
-
-    def choose(self, selector: str, value: str) -> None:
-        """Choose in a list, as a person does."""
-        self.run(
-            f"""(() => {{
-              const list = document.querySelector({json.dumps(selector)});
-              list.value = {json.dumps(value)};
-              list.dispatchEvent(new Event("input", {{ bubbles: true }}));
-            }})()"""
-        )
-
-    def fill(self, text: str, **options: str) -> None:
-        """Put a message and what is known of it into the form, all at once."""
-        usual = {"sender": "either", "moment": "auto", "native": "never"}
-        self.run(
-            f"""(() => {{
-              const input = document.querySelector("#fi-input");
-              for (const [name, value] of Object.entries({json.dumps(usual | options)})) {{
-                input.form.elements[name].value = value;
-              }}
-              input.value = {json.dumps(text)};
-              input.dispatchEvent(new Event("input", {{ bubbles: true }}));
-            }})()"""
-        )
-
-    def text(self, selector: str) -> str:
-        found: str = self.run(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''")
-        return found
-
-    def value(self, selector: str) -> str:
-        found: str = self.run(f"document.querySelector({json.dumps(selector)}).value")
-        return found
-
-    def rows(self) -> dict[str, list[str]]:
-        """Give the table of fields: octets, value and meaning by name."""
-        cells: list[list[str]] = self.run(
-            """[...document.querySelectorAll(".fi-table tbody tr")]
-                 .map((row) => [...row.cells].map((cell) => cell.innerText))"""
-        )
-        return {name: rest for name, *rest in cells}
-
-    def sayings(self) -> dict[str, tuple[str, list[str]]]:
-        """Give, by the sender, the sentence and the requirements that are broken."""
-        found: list[list[Any]] = self.run(
-            """[...document.querySelectorAll(".fi-saying")].map((saying) => [
-                 saying.dataset.role,
-                 saying.querySelector(".fi-sentence").innerText,
-                 [...saying.querySelectorAll(":scope > ul a")].map((link) => link.innerText),
-               ])"""
-        )
-        return {role: (sentence, broken) for role, sentence, broken in found}
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
@@ -255,67 +99,88 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    if not CHROMIUM.exists():
-        pytest.fail(
-            f"there is no {CHROMIUM}: install Debian's package chromium, "
-            "or say in CHROMIUM where it is"
-        )
-    profile = tmp_path_factory.mktemp("chromium")
-    process = subprocess.Popen(
-        [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"TMPDIR": str(profile)},
-    )
-    try:
-        assert process.stderr is not None
-        said = []
-        for line in process.stderr:
-            said.append(line)
-            if found := re.search(r"DevTools listening on (ws://\S+)", line):
-                break
-        else:
-            pytest.fail(f"Chromium did not start: {''.join(said)}")
-        with connect(found[1], max_size=None, compression=None, proxy=None) as socket:
-            yield Page(socket)
-            socket.send('{"id": 0, "method": "Browser.close"}')
-            process.communicate(timeout=HANG)
-    finally:
-        process.kill()
-        process.communicate()
+def kept(chromium, site):
+    """The page for all tests: to open another takes much longer."""
+    return chromium.open(site.as_uri(), permissions=["clipboard-read", "clipboard-write"])
 
 
 @pytest.fixture
-def fresh(browser: Page, site: Path) -> Iterator[Page]:
-    """Give the page, just opened; when the test is over, nothing in it may have gone wrong."""
-    browser.open(site.as_uri())
-    yield browser
-    check(browser, site)
-
-
-@pytest.fixture
-def page(browser: Page, site: Path) -> Iterator[Page]:
-    """Give the page as it is, with its forms as they were; to open it anew takes much longer."""
-    if not browser.run("location.href").startswith(site.as_uri()):
-        browser.open(site.as_uri())
-    browser.run(
-        """for (const form of document.querySelectorAll(".fi form")) {
-             form.reset();
-             form.dispatchEvent(new Event("input", { bubbles: true }));
+def page(chromium, site, kept):
+    """The page as it is, with its forms as they were."""
+    kept.evaluate(
+        """() => {
+             for (const form of document.querySelectorAll(".fi form")) {
+               form.reset();
+               form.dispatchEvent(new Event("input", { bubbles: true }));
+             }
            }"""
     )
-    yield browser
-    check(browser, site)
+    yield kept
+    kept.evaluate("0")  # what has happened until now has arrived then
+    chromium.check(own(site))
 
 
-def check(browser: Page, site: Path) -> None:
-    """See that no error was thrown or logged, and that nothing was asked of anybody else."""
-    browser.run("0")  # what has happened until now has arrived then
-    assert browser.happened("Runtime.exceptionThrown", "Log.entryAdded") == []
-    asked = [each["request"]["url"] for each in browser.happened("Network.requestWillBeSent")]
-    assert [url for url in asked if not url.startswith((site.parent.as_uri(), "data:"))] == []
+def load(page: Page, site: Path, fragment: str = "") -> None:
+    """Load the page anew, or a place in it."""
+    page.goto("about:blank")  # with another part behind # alone, it would not be loaded
+    page.goto(site.as_uri() + fragment)
+
+
+def own(site: Path) -> str:
+    """Give the address of the folder that the page may ask for files of."""
+    return site.parent.as_uri() + "/"
+
+
+def answered(page: Page, function: str, question: Any) -> Any:
+    """Give what a function in the page answers.
+
+    Both go as JSON, in which surrogates that stand alone are escaped.
+    """
+    call = f"(question) => JSON.stringify(({function})(JSON.parse(question)))"
+    return json.loads(page.evaluate(call, json.dumps(question)))
+
+
+def fill(page: Page, text: str, **options: str) -> None:
+    """Put a message and what is known of it into the form, all at once."""
+    usual = {"sender": "either", "moment": "auto", "native": "never"}
+    page.evaluate(
+        """([text, options]) => {
+             const input = document.querySelector("#fi-input");
+             for (const [name, value] of Object.entries(options)) {
+               input.form.elements[name].value = value;
+             }
+             input.value = text;
+             input.dispatchEvent(new Event("input", { bubbles: true }));
+           }""",
+        [text, usual | options],
+    )
+
+
+def choose(form: Locator, group: str, option: str) -> None:
+    """Choose one of a group of options."""
+    of_group = form.get_by_role("group", name=group, exact=True)
+    of_group.get_by_label(option, exact=True).click()
+
+
+def rows(page: Page) -> dict[str, list[str]]:
+    """Give the table of fields: octets, value and meaning by name."""
+    cells: list[list[str]] = page.evaluate(
+        """[...document.querySelectorAll(".fi-table tbody tr")]
+             .map((row) => [...row.cells].map((cell) => cell.innerText))"""
+    )
+    return {name: rest for name, *rest in cells}
+
+
+def sayings(page: Page) -> dict[str, tuple[str, list[str]]]:
+    """Give, by the sender, the sentence and the requirements that are broken."""
+    found: list[tuple[str, str, list[str]]] = page.evaluate(
+        """[...document.querySelectorAll(".fi-saying")].map((saying) => [
+             saying.dataset.role,
+             saying.querySelector(".fi-sentence").innerText,
+             [...saying.querySelectorAll(":scope > ul a")].map((link) => link.innerText),
+           ])"""
+    )
+    return {role: (sentence, broken) for role, sentence, broken in found}
 
 
 # ---- Its codec ----
@@ -323,7 +188,8 @@ def check(browser: Page, site: Path) -> None:
 
 def judge(page: Page, asked: list[Vector]) -> tuple[dict[str, int], list[list[str]]]:
     """Ask the codec of the page; give how often each vector was judged, and what went wrong."""
-    judged = page.run(f"{JUDGE.read_text('utf-8')}\njudgeVectors({json.dumps(asked)})")
+    page.evaluate(JUDGE.read_text("utf-8"))
+    judged = answered(page, "judgeVectors", asked)
     return judged["judged"], judged["failures"]
 
 
@@ -519,13 +385,15 @@ SUITE = "neffos-wire suite"
 
 def said(page: Page, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Give what it says of payloads, which are described by hex and kind."""
-    told: list[dict[str, Any]] = page.run(
-        f"""{json.dumps(asked)}.map(({{ hex, kind, ...options }}) => {{
-              const pairs = hex.match(/../g) ?? [];
-              const octets = Uint8Array.from(pairs, (pair) => parseInt(pair, 16));
-              const payload = kind === "text" ? neffosCodec.textOf(octets) : octets;
-              return neffosMeaning.explain(payload, options).saying;
-            }})"""
+    told: list[dict[str, Any]] = answered(
+        page,
+        """(asked) => asked.map(({ hex, kind, ...options }) => {
+             const pairs = hex.match(/../g) ?? [];
+             const octets = Uint8Array.from(pairs, (pair) => parseInt(pair, 16));
+             const payload = kind === "text" ? neffosCodec.textOf(octets) : octets;
+             return neffosMeaning.explain(payload, options).saying;
+           })""",
+        asked,
     )
     return told
 
@@ -601,27 +469,27 @@ def test_the_requirements_that_it_names_are_those_of_the_catalogue():
 # ---- Its controls ----
 
 
-def test_the_page_asks_for_its_own_files_alone_and_begins_with_an_example(fresh):
-    asked = [each["request"]["url"] for each in fresh.happened("Network.requestWillBeSent")]
-    names = {Path(url).name for url in asked if "/inspector/" in url}
+def test_the_page_asks_for_its_own_files_alone_and_begins_with_an_example(page, site, chromium):
+    load(page, site)
+    names = {Path(url).name for url in chromium.asked if "/inspector/" in url}
     assert names == {"codec.js", "meaning.js", "page.js", "inspector.css"}
-    assert len(fresh.rows()) == 7
-    assert fresh.run("location.hash") == ""
+    assert len(rows(page)) == 7
+    assert page.evaluate("location.hash") == ""
 
 
 def test_a_frame_that_is_typed_is_taken_apart(page):
-    page.type("#fi-input", "$1;a@%!semicolon@%!é;lobby;say;0;1;hi; there")
-    assert page.text("#fi-title") == "A text frame, 45 octets"
-    rows = page.rows()
-    assert list(rows) == ["wait", "namespace", "room", "event", "isError", "isNoOp", "body"]
-    assert rows["wait"] == ["0 to 1", "$1", "the token of a client's ask, or of the reply to it"]
-    assert rows["namespace"][:2] == ["3 to 20", "a;é"]
-    assert rows["room"][:2] == ["22 to 26", "lobby"]
-    assert rows["event"][:2] == ["28 to 30", "say"]
-    assert rows["isError"][:2] == ["32", "false"]
-    assert rows["isNoOp"][:2] == ["34", "true"]
-    assert rows["body"] == ["36 to 44", "hi; there", "9 characters"]
-    assert [page.sayings()[role][1] for role in ("client", "server")] == [[], []]
+    page.locator("#fi-input").fill("$1;a@%!semicolon@%!é;lobby;say;0;1;hi; there")
+    expect(page.locator("#fi-title")).to_have_text("A text frame, 45 octets")
+    found = rows(page)
+    assert list(found) == ["wait", "namespace", "room", "event", "isError", "isNoOp", "body"]
+    assert found["wait"] == ["0 to 1", "$1", "the token of a client's ask, or of the reply to it"]
+    assert found["namespace"][:2] == ["3 to 20", "a;é"]
+    assert found["room"][:2] == ["22 to 26", "lobby"]
+    assert found["event"][:2] == ["28 to 30", "say"]
+    assert found["isError"][:2] == ["32", "false"]
+    assert found["isNoOp"][:2] == ["34", "true"]
+    assert found["body"] == ["36 to 44", "hi; there", "9 characters"]
+    assert [sayings(page)[role][1] for role in ("client", "server")] == [[], []]
 
 
 CLIENT, SERVER, EITHER = "client", "server", "either"
@@ -667,107 +535,108 @@ MEANINGS = [
 
 def test_what_a_message_says_and_breaks_is_told_for_its_sender(page):
     for typed, options, role, sentence, broken in MEANINGS:
-        page.fill(typed, **options)
-        told = page.sayings()
+        fill(page, typed, **options)
+        told = sayings(page)
         assert role in told, (typed, told)
         assert sentence in told[role][0]
         assert told[role][1] == broken, (typed, told)
 
 
 def test_each_requirement_leads_to_its_page(page):
-    page.type("#fi-input", ";app;;say;yes;0;hi")
-    address = page.run("document.querySelector('.fi-saying a').getAttribute('href')")
-    assert address == "requirements/FR-6.html"
+    page.locator("#fi-input").fill(";app;;say;yes;0;hi")
+    link = page.locator(".fi-saying a").first
+    expect(link).to_have_attribute("href", "requirements/FR-6.html")
 
 
 def test_hex_is_read_as_people_write_it_and_kept_where_it_is_no_text(page):
-    page.type("#fi-input", ";a;;b;0;0;é")
-    page.click("#fi-form [value=binary]")
-    page.click("#fi-form [value=hex]")
-    assert page.value("#fi-input") == "3b 61 3b 3b 62 3b 30 3b 30 3b c3 a9"
-    assert page.text("#fi-title") == "A binary frame, 12 octets"
-    page.type("#fi-input", r"0x3b,0x61 3B:3b\x62 3b303b303b00ff0d")
-    assert page.rows()["body"] == ["10 to 12", "00 ff 0d", "3 octets"]
-    page.click("#fi-form [name=written][value=text]")
-    assert "stays hex" in page.text("#fi-input-error")
-    assert page.run("document.querySelector('#fi-form').elements.written.value") == "hex"
-    page.type("#fi-input", "3b616")
-    assert "one is missing" in page.text("#fi-input-error")
-    assert page.run("document.querySelector('#fi-input').ariaInvalid") == "true"
-    assert page.rows() == {}
-    page.type("#fi-input", "zz")
-    assert "not 'z'" in page.text("#fi-input-error")
-    page.type("#fi-input", "3b61")
-    page.click("#fi-form [name=written][value=text]")
-    assert page.value("#fi-input") == ";a"
-    assert page.text("#fi-input-error") == ""
+    form, message = page.locator("#fi-form"), page.get_by_label("Message", exact=True)
+    error = page.locator("#fi-input-error")
+    message.fill(";a;;b;0;0;é")
+    choose(form, "Sent as a message of", "binary")
+    choose(form, "Written as", "hex")
+    expect(message).to_have_value("3b 61 3b 3b 62 3b 30 3b 30 3b c3 a9")
+    expect(page.locator("#fi-title")).to_have_text("A binary frame, 12 octets")
+    message.fill(r"0x3b,0x61 3B:3b\x62 3b303b303b00ff0d")
+    assert rows(page)["body"] == ["10 to 12", "00 ff 0d", "3 octets"]
+    choose(form, "Written as", "text")
+    expect(error).to_contain_text("stays hex")
+    expect(form.locator("[name=written]:checked")).to_have_value("hex")
+    message.fill("3b616")
+    expect(error).to_contain_text("one is missing")
+    expect(message).to_have_attribute("aria-invalid", "true")
+    assert rows(page) == {}
+    message.fill("zz")
+    expect(error).to_contain_text("not 'z'")
+    message.fill("3b61")
+    choose(form, "Written as", "text")
+    expect(message).to_have_value(";a")
+    expect(error).to_have_text("")
 
 
 def test_octets_that_are_no_utf8_are_shown_and_held_against_the_sender(page):
-    page.click("#fi-form [value=hex]")
-    page.type("#fi-input", "3b61ff3b3b623b303b303b6869")
-    assert page.rows()["namespace"][:2] == ["1 to 2", r"a\xff"]
-    assert page.sayings()["either"][1] == ["FR-12"]
+    choose(page.locator("#fi-form"), "Written as", "hex")
+    page.locator("#fi-input").fill("3b61ff3b3b623b303b303b6869")
+    assert rows(page)["namespace"][:2] == ["1 to 2", r"a\xff"]
+    assert sayings(page)["either"][1] == ["FR-12"]
 
 
 def test_what_is_typed_is_never_markup(page):
-    page.type("#fi-input", ";<img src=x onerror=alert(1)>;<b>;<i>;0;0;<script>")
-    assert page.rows()["namespace"][1] == "<img src=x onerror=alert(1)>"
-    assert page.run("document.querySelectorAll('#fi-result :is(img, b, i, script)').length") == 0
+    page.locator("#fi-input").fill(";<img src=x onerror=alert(1)>;<b>;<i>;0;0;<script>")
+    assert rows(page)["namespace"][1] == "<img src=x onerror=alert(1)>"
+    expect(page.locator("#fi-result :is(img, b, i, script)")).to_have_count(0)
 
 
-def test_a_link_gives_the_message_again(fresh, site):
-    fresh.type("#fi-input", "$1;app;;say;0;0;100% +é\n#&=")
-    fresh.click("#fi-form [value=binary]")
-    fresh.choose("#fi-form [name=sender]", "server")
-    fresh.choose("#fi-form [name=native]", "fallback")
-    link = fresh.run("location.hash")
-    fresh.open(site.as_uri() + link)
-    assert fresh.value("#fi-input") == "$1;app;;say;0;0;100% +é\n#&="
-    assert fresh.text("#fi-title").startswith("A binary frame")
-    assert fresh.value("#fi-form [name=sender]") == "server"
-    assert fresh.value("#fi-form [name=moment]") == "auto"
-    assert fresh.value("#fi-form [name=native]") == "fallback"
-    fresh.open(site.as_uri() + "#hex=3b613b3b623b303b303b00&kind=binary&sender=nobody")
-    assert fresh.value("#fi-input") == "3b 61 3b 3b 62 3b 30 3b 30 3b 00"
-    assert fresh.value("#fi-form [name=sender]") == "either"
-    fresh.open(site.as_uri() + "#build-a-frame")
-    assert fresh.text("#fi-title").startswith("A text frame")
-    assert fresh.run("location.hash") == "#build-a-frame"
+def test_a_link_gives_the_message_again(page, site):
+    form = page.locator("#fi-form")
+    page.locator("#fi-input").fill("$1;app;;say;0;0;100% +é\n#&=")
+    choose(form, "Sent as a message of", "binary")
+    form.locator("[name=sender]").select_option("server")
+    form.locator("[name=native]").select_option("fallback")
+    load(page, site, page.evaluate("location.hash"))
+    expect(page.locator("#fi-input")).to_have_value("$1;app;;say;0;0;100% +é\n#&=")
+    expect(page.locator("#fi-title")).to_contain_text("A binary frame")
+    expect(page.locator("#fi-form [name=sender]")).to_have_value("server")
+    expect(page.locator("#fi-form [name=moment]")).to_have_value("auto")
+    expect(page.locator("#fi-form [name=native]")).to_have_value("fallback")
+
+
+def test_a_link_gives_octets_and_nothing_that_there_is_not(page, site):
+    load(page, site, "#hex=3b613b3b623b303b303b00&kind=binary&sender=nobody")
+    expect(page.locator("#fi-input")).to_have_value("3b 61 3b 3b 62 3b 30 3b 30 3b 00")
+    expect(page.locator("#fi-form [name=sender]")).to_have_value("either")
+
+
+def test_a_link_to_a_section_is_left_alone(page, site):
+    load(page, site, "#build-a-frame")
+    expect(page.locator("#fi-title")).to_contain_text("A text frame")
+    assert page.evaluate("location.hash") == "#build-a-frame"
 
 
 def test_a_message_of_a_mebibyte_is_shown_and_has_no_link(page):
-    page.fill(";app;;say;0;0;" + "é" * (1 << 20))
-    assert page.rows()["body"][2] == "1,048,576 characters"
-    assert len(page.rows()["body"][1]) < 1000
-    assert page.run("document.querySelector('#fi-copy-link').disabled") is True
+    fill(page, ";app;;say;0;0;" + "é" * (1 << 20))
+    assert rows(page)["body"][2] == "1,048,576 characters"
+    assert len(rows(page)["body"][1]) < 1000
+    expect(page.locator("#fi-copy-link")).to_be_disabled()
 
 
-def test_the_result_is_read_out_when_the_typing_has_stopped(fresh):
-    fresh.type("#fi-input", ";app;;say;yes;0;hi")
-    heard = fresh.run(
-        """new Promise((done) => {
-             const status = document.querySelector("#fi-status");
-             const look = () => status.textContent.includes("FR-6") && done(status.textContent);
-             new MutationObserver(look).observe(status, { childList: true });
-             look();
-           })"""
+def test_the_result_is_read_out_when_the_typing_has_stopped(page):
+    page.locator("#fi-input").fill(";app;;say;yes;0;read out")
+    expect(page.locator("#fi-status")).to_have_text(
+        re.compile(r"^A text frame, 24 octets\. A peer sends the event say.*Breaks FR-6$")
     )
-    assert heard.startswith("A text frame, 18 octets. A peer sends the event say")
-    assert heard.endswith("Breaks FR-6")
-    live = "[...document.querySelectorAll('.fi [role=status]')].map((each) => each.ariaLive)"
-    assert set(fresh.run(live)) == {"polite"}
+    live = page.locator(".fi [role=status]").evaluate_all(
+        "(statuses) => statuses.map((each) => each.ariaLive)"
+    )
+    assert set(live) == {"polite"}
 
 
 def test_every_example_shows_something(page):
-    names = page.run(
-        "[...document.querySelectorAll('#fi-example-buttons button')].map((each) => each.innerText)"
-    )
-    assert len(names) > 10
-    for number, name in enumerate(names, start=1):
-        page.click(f"#fi-example-buttons button:nth-child({number})")
-        assert page.sayings(), name
-        assert page.text("#fi-input-error") == ""
+    examples = page.locator("#fi-example-buttons button").all()
+    assert len(examples) > 10
+    for example in examples:
+        example.click()
+        assert sayings(page), example.inner_text()
+        expect(page.locator("#fi-input-error")).to_have_text("")
 
 
 # ---- The builder ----
@@ -775,51 +644,52 @@ def test_every_example_shows_something(page):
 
 def test_a_frame_is_built_from_its_fields(page):
     for name, value in {"wait": "$1", "namespace": "a;b", "event": "say", "body": "x;é"}.items():
-        page.type(f"#fi-{name}", value)
-    assert page.value("#fi-built") == "$1;a@%!semicolon@%!b;;say;0;0;x;é"
-    page.click("#fi-is_no_op")
+        page.locator(f"#fi-{name}").fill(value)
+    expect(page.locator("#fi-built")).to_have_value("$1;a@%!semicolon@%!b;;say;0;0;x;é")
+    page.locator("#fi-is_no_op").click()
     wanted = encode(Message(wait="$1", namespace="a;b", event="say", is_no_op=True, body="x;é"))
-    assert page.value("#fi-built") == wanted
-    assert bytes.fromhex(page.value("#fi-built-hex")) == octets_of(wanted)
-    page.click("#fi-build [value=binary]")
-    page.click("#fi-build [value=hex]")
-    assert page.value("#fi-body") == "78 3b c3 a9"
-    page.type("#fi-body", "00ff")
-    assert bytes.fromhex(page.value("#fi-built-hex")).endswith(b";0;1;\x00\xff")
-    assert page.text("#fi-built-note") == "A binary frame of 32 octets."
-    assert page.run("document.querySelector('#fi-copy').disabled") is True
-    page.click("#fi-inspect")
-    assert page.rows()["body"][1] == "00 ff"
+    expect(page.locator("#fi-built")).to_have_value(wanted)
+    assert bytes.fromhex(page.locator("#fi-built-hex").input_value()) == octets_of(wanted)
+    choose(page.locator("#fi-build"), "Sent as a message of", "binary")
+    choose(page.locator("#fi-build"), "Body written as", "hex")
+    expect(page.locator("#fi-body")).to_have_value("78 3b c3 a9")
+    page.locator("#fi-body").fill("00ff")
+    assert bytes.fromhex(page.locator("#fi-built-hex").input_value()).endswith(b";0;1;\x00\xff")
+    expect(page.locator("#fi-built-note")).to_have_text("A binary frame of 32 octets.")
+    expect(page.locator("#fi-copy")).to_be_disabled()
+    page.locator("#fi-inspect").click()
+    assert rows(page)["body"][1] == "00 ff"
 
 
 def test_an_empty_reply_takes_its_short_form(page):
-    page.type("#fi-wait", "$1")
-    assert page.value("#fi-built") == "$1;;;;;;"
-    assert "FR-13" in page.text("#fi-built-note")
+    page.locator("#fi-wait").fill("$1")
+    expect(page.locator("#fi-built")).to_have_value("$1;;;;;;")
+    expect(page.locator("#fi-built-note")).to_contain_text("FR-13")
 
 
 def test_what_no_frame_can_carry_is_refused_at_its_field(page):
-    page.type("#fi-wait", "a;b")
-    page.type("#fi-room", "x@%!semicolon;")
-    page.click("#fi-is_error")
-    refused = {name: page.text(f"#fi-{name}-error") for name in ("wait", "room", "body")}
-    assert "at 1 (FR-5)" in refused["wait"]
-    assert "(FR-4)" in refused["room"]
-    assert "(FR-9)" in refused["body"]
-    assert page.text("#fi-namespace-error") == ""
-    assert page.text("#fi-built-note") == "No frame can carry this; see wait, room, body."
-    assert page.value("#fi-built") == ""
-    page.type("#fi-wait", "ab")
-    page.type("#fi-room", "x")
-    page.type("#fi-body", "no")
-    assert page.value("#fi-built") == "ab;;x;;1;0;no"
+    page.locator("#fi-wait").fill("a;b")
+    page.locator("#fi-room").fill("x@%!semicolon;")
+    page.locator("#fi-is_error").click()
+    expect(page.locator("#fi-wait-error")).to_contain_text("at 1 (FR-5)")
+    expect(page.locator("#fi-room-error")).to_contain_text("(FR-4)")
+    expect(page.locator("#fi-body-error")).to_contain_text("(FR-9)")
+    expect(page.locator("#fi-namespace-error")).to_have_text("")
+    expect(page.locator("#fi-built-note")).to_have_text(
+        "No frame can carry this; see wait, room, body."
+    )
+    expect(page.locator("#fi-built")).to_have_value("")
+    page.locator("#fi-wait").fill("ab")
+    page.locator("#fi-room").fill("x")
+    page.locator("#fi-body").fill("no")
+    expect(page.locator("#fi-built")).to_have_value("ab;;x;;1;0;no")
 
 
 def test_tokens_are_made_of_the_right_form(page):
-    page.click("#fi-client-token")
-    client = page.value("#fi-wait")
-    page.click("#fi-server-token")
-    server = page.value("#fi-wait")
+    page.locator("#fi-client-token").click()
+    client = page.locator("#fi-wait").input_value()
+    page.locator("#fi-server-token").click()
+    server = page.locator("#fi-wait").input_value()
     assert parse_wait(client).kind == "client-ask"
     assert parse_wait(server).kind == "server-ask"
     assert len(client.rpartition("-")[2]) == len(server.rpartition("-")[2]) == 32
@@ -827,89 +697,128 @@ def test_tokens_are_made_of_the_right_form(page):
 
 
 def test_a_message_is_taken_into_the_builder_and_answered(page):
-    page.type("#fi-input", "$1;app;lobby;say;0;0;hi")
-    page.click("#fi-edit")
-    assert page.value("#fi-built") == "$1;app;lobby;say;0;0;hi"
-    page.click("#fi-answer")
-    assert page.value("#fi-built") == "$1;app;lobby;say;0;0;"
-    page.type("#fi-input", "$2;app;;_OnNamespaceConnect;0;0;")
-    page.click("#fi-answer")
-    assert page.value("#fi-built") == "$2;;;;;;"
-    page.type("#fi-input", ";a\nb;;say;0;0;")
-    page.click("#fi-edit")
-    assert "does not fit" in page.text("#fi-action-note")
+    page.locator("#fi-input").fill("$1;app;lobby;say;0;0;hi")
+    page.locator("#fi-edit").click()
+    expect(page.locator("#fi-built")).to_have_value("$1;app;lobby;say;0;0;hi")
+    page.locator("#fi-answer").click()
+    expect(page.locator("#fi-built")).to_have_value("$1;app;lobby;say;0;0;")
+    page.locator("#fi-input").fill("$2;app;;_OnNamespaceConnect;0;0;")
+    page.locator("#fi-answer").click()
+    expect(page.locator("#fi-built")).to_have_value("$2;;;;;;")
+    page.locator("#fi-input").fill(";a\nb;;say;0;0;")
+    page.locator("#fi-edit").click()
+    expect(page.locator("#fi-action-note")).to_contain_text("does not fit")
 
 
-def test_what_was_built_is_copied(fresh):
-    fresh.type("#fi-event", "say")
-    # The clipboard is the machine's own; what the page would put there is enough.
-    fresh.run(
-        """globalThis.copied = [];
-           Object.defineProperty(navigator, "clipboard", { configurable: true, value:
-             { writeText: async (text) => { copied.push(text); } } });"""
-    )
-    fresh.click("#fi-copy")
-    fresh.click("#fi-copy-hex")
-    fresh.click("#fi-copy-link")
-    frame, hexadecimal, link = fresh.run("copied")
-    assert frame == ";;;say;0;0;"
-    assert bytes.fromhex(hexadecimal) == b";;;say;0;0;"
+def test_what_was_built_is_copied(page):
+    page.locator("#fi-event").fill("say")
+
+    def copied(button: str, note: str) -> str:
+        page.locator(button).click()
+        expect(page.locator(note)).to_have_text("Copied.")
+        text: str = page.evaluate("navigator.clipboard.readText()")
+        return text
+
+    assert copied("#fi-copy", "#fi-copy-note") == ";;;say;0;0;"
+    page.locator("#fi-event").fill("said")
+    assert bytes.fromhex(copied("#fi-copy-hex", "#fi-copy-note")) == b";;;said;0;0;"
+    link = copied("#fi-copy-link", "#fi-action-note")
     assert link.startswith("file://")
     assert "#message=" in link
-    assert fresh.text("#fi-copy-note") == "Copied."
 
 
-def test_without_a_clipboard_it_copies_as_a_selection(fresh):
-    fresh.type("#fi-event", "say")
-    fresh.run(
-        """Object.defineProperty(navigator, "clipboard", { configurable: true, value: undefined });
-           globalThis.copied = [];
-           document.addEventListener("copy", (event) => copied.push(`${event.target.value}`));"""
+def test_without_a_clipboard_it_copies_as_a_selection(page):
+    page.locator("#fi-event").fill("say")
+    page.evaluate(
+        """() => {
+             const none = { configurable: true, value: undefined };
+             Object.defineProperty(navigator, "clipboard", none);
+             globalThis.copied = [];
+             document.addEventListener("copy", (event) => copied.push(`${event.target.value}`));
+           }"""
     )
-    fresh.click("#fi-copy")
-    assert fresh.run("copied") == [";;;say;0;0;"]
-    assert fresh.text("#fi-copy-note") == "Copied."
+    page.locator("#fi-copy").click()
+    expect(page.locator("#fi-copy-note")).to_have_text("Copied.")
+    assert page.evaluate("copied") == [";;;say;0;0;"]
+    page.evaluate("delete navigator.clipboard")  # and it is the browser's own again
 
 
 # ---- Who has no mouse, and small screens ----
 
 
 def test_every_control_has_a_name_and_the_keyboard_reaches_it(page):
-    nameless = page.run(
-        """[...document.querySelectorAll(".fi :is(input, select, textarea)")]
-             .filter((each) => each.labels.length !== 1).map((each) => each.id || each.name)"""
+    page.locator("#fi-input").fill("$1;app;;say;0;0;hi")  # with which every button can be used
+    expect(page.locator(".fi button:disabled")).to_have_count(0)
+    fields = page.locator(".fi :is(input, select, textarea)")
+    nameless = fields.evaluate_all(
+        """(fields) => fields.filter((each) => each.labels.length !== 1)
+             .map((each) => each.id || each.name)"""
     )
     assert nameless == []
-    controls = page.run(
-        """[...document.querySelectorAll(
-             ".fi :is(input:checked, input:not([type=radio]), select, textarea, button:enabled)",
-           )].map((each, index) => (each.dataset.stop = index))"""
-    )
-    page.run("document.querySelector('#fi-input').focus()")
+    controls = page.locator(
+        ".fi :is(input:checked, input:not([type=radio]), select, textarea, button:enabled)"
+    ).evaluate_all("(controls) => controls.map((each, index) => (each.dataset.stop = index))")
+    assert len(controls) > 30
+    page.locator("#fi-input").focus()
     reached = set()
     for _ in range(2 * len(controls)):
-        reached.add(page.run("Number(document.activeElement.dataset.stop ?? -1)"))
-        page.press("Tab")
+        reached.add(page.evaluate("Number(document.activeElement.dataset.stop ?? -1)"))
+        page.keyboard.press("Tab")
     assert set(controls) <= reached
-    page.run("document.querySelector('#fi-input').focus()")
-    page.press("Tab")
-    assert page.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.locator("#fi-input").focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
 @pytest.mark.parametrize("width", [320, 390, 1280])
 def test_nothing_is_wider_than_the_screen(page, width):
-    page.call(
-        "Emulation.setDeviceMetricsOverride",
-        width=width,
-        height=800,
-        deviceScaleFactor=1,
-        mobile=width < 600,
-    )
+    # Playwright would have to open another page for a telephone, which takes much longer.
+    screen = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
+    session = page.context.new_cdp_session(page)
+    session.send("Emulation.setDeviceMetricsOverride", screen)
     try:
         token = "$" + "1234567890" * 20
-        page.type("#fi-input", f"{token};{token};{token};say;{token};0;{token}")
-        page.type("#fi-wait", token)
-        assert page.run("document.documentElement.scrollWidth") <= width
-        assert len(page.rows()) == 7
+        page.locator("#fi-input").fill(f"{token};{token};{token};say;{token};0;{token}")
+        page.locator("#fi-wait").fill(token)
+        assert page.evaluate("innerWidth") == width
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert len(rows(page)) == 7
     finally:
-        page.call("Emulation.clearDeviceMetricsOverride")
+        session.detach()  # which ends what it has set
+
+
+# ---- What is heard of a page meanwhile ----
+
+
+def test_all_that_a_page_may_do_wrong_is_heard(chromium):
+    page = chromium.open("about:blank")
+    # Nobody listens there; of a connection that comes about, the address is heard.
+    with page.expect_event("console", lambda message: "/socket" in message.text):
+        page.evaluate(
+            """() => {
+                 console.info("/written");
+                 reportError(new Error("/thrown"));
+                 new Image().src = "http://127.0.0.1:9/image";
+                 new WebSocket("ws://127.0.0.1:9/socket");
+               }"""
+        )
+    page.context.close()
+    heard = " ".join([*chromium.asked, *chromium.said])
+    for each in ("written", "thrown", "image", "socket"):
+        assert f"/{each}" in heard
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "is_wrong"),
+    [
+        (["file:///site/a.html", "file:///site/b/c.js"], [], False),
+        (["file:///site/a.html", "file:///sites"], [], True),
+        (["http://127.0.0.1:9/"], [], True),
+        ([], ["a word"], True),
+    ],
+)
+def test_what_is_heard_is_judged(chromium, asked, said, is_wrong):
+    chromium.asked, chromium.said = asked, said
+    with pytest.raises(AssertionError) if is_wrong else nullcontext():
+        chromium.check("file:///site/")
+    chromium.check("file:///site/")  # of what was judged nothing is left

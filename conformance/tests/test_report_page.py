@@ -5,13 +5,11 @@ and nothing may be complained about on the console.
 """
 
 import asyncio
-import os
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from neffos_conformance.embedded import embedded_server
 from neffos_conformance.mutants import SOON
@@ -24,14 +22,7 @@ from neffos_conformance.suite.run import run_cases, to_server
 from neffos_conformance.suite.verdict import Verdict
 from neffos_protocol.catalogue import requirement
 
-CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-IS_EXPECTED = os.environ.get("NEFFOS_WIRE_EXPECT_CHROMIUM") == "1"
-"""Whether these tests fail, where others are skipped, when there is no Chromium."""
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM.exists() or IS_EXPECTED), reason=f"there is no {CHROMIUM}"),
-]
+pytestmark = pytest.mark.browser
 
 EVIL = (
     "</script><script>document.title='pwned'</script>"
@@ -94,34 +85,13 @@ def path(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
-def browser(path):  # the run is over before there is the loop of the browser
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def opened(browser, path):
-    """Opens the page; says afterwards what it asked for, and what it complained about."""
-    contexts, asked, said = [], [], []
-
-    def open_page(fragment="", **options):
-        context = browser.new_context(**{"viewport": DESK, **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto(path.as_uri() + fragment)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert {url.partition("#")[0] for url in asked} == {path.as_uri()}
-    assert said == []
+def opened(path, chromium):  # the run is over before there is the loop of the browser
+    """Opens the page, which may ask for nothing but itself and has nothing to complain of."""
+    address = path.as_uri()
+    with chromium.opening(address, own=address) as open_page:
+        yield open_page
+        assert address in chromium.asked
 
 
 def case(page, id_):
