@@ -361,6 +361,8 @@ class Monitor:
         """Change the memberships of both peers as a reply of ``me`` says."""
         way = _way(change)
         before = other.states.get(place, "out")
+        if before == "out" and way == "enter" and done:
+            before = "entering"  # it asked while it was on its way out
         other.states[place] = _next(MEMBERSHIP, before, f"{way}-{'done' if done else 'error'}")
         if done:
             before = me.states.get(place, "out")

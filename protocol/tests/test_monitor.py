@@ -195,6 +195,20 @@ def test_a_reply_that_was_overtaken_settles_no_later_ask():
     assert findings([*pending, (CLIENT, ";n;r;e;0;0;")]) == []
 
 
+def test_who_asks_to_connect_behind_a_disconnect_is_connected_when_both_are_answered():
+    conversation = [
+        *CONNECTED,
+        (SERVER, "1;n;;_OnNamespaceDisconnect;0;0;"),
+        (CLIENT, "$2;n;;_OnNamespaceDisconnect;0;0;"),
+        (CLIENT, "$3;n;;_OnNamespaceConnect;0;0;"),
+        (CLIENT, "1;;;;;;"),
+        (SERVER, "$2;;;;;;"),
+        (SERVER, "$3;;;;;;"),
+        (CLIENT, ";n;;e;0;0;"),
+    ]
+    assert findings(conversation) == []
+
+
 def test_who_has_not_joined_may_refuse_to_leave():
     refused = (CLIENT, "1;n;r;_OnRoomLeave;1;0;bad namespace")
     assert findings([*HANDSHAKE, (SERVER, "1;n;r;_OnRoomLeave;0;0;"), refused]) == []
