@@ -1,6 +1,5 @@
 """The specification site: what it is generated from, and what a built one is held to."""
 
-import os
 import re
 import sys
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 import pytest
 from markdown import Markdown
 from mkdocs.structure.toc import AnchorLink
-from playwright.sync_api import sync_playwright
 
 import neffos_codec
 import neffos_protocol
@@ -39,10 +37,6 @@ from generate import machines as states  # noqa: E402
 from generate import requirements as blocks  # noqa: E402
 
 sys.path.remove(str(SPEC))
-
-
-IS_EXPECTED = os.environ.get("NEFFOS_WIRE_EXPECT_CHROMIUM") == "1"
-"""Whether the tests in a browser fail, where others are skipped, when there is no Chromium."""
 
 
 def page(article, head=""):
@@ -360,10 +354,7 @@ def test_dead_links_and_anchors_of_a_built_site_are_found(tmp_path):
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(
-    not (browse.CHROMIUM.exists() or IS_EXPECTED), reason=f"there is no {browse.CHROMIUM}"
-)
-def test_what_only_a_browser_sees_is_found(tmp_path):
+def test_what_only_a_browser_sees_is_found(tmp_path, chromium):
     (tmp_path / "good.html").write_text("<!doctype html><link rel='icon' href='data:,'>ok", "utf-8")
     (tmp_path / "bad.html").write_text(
         "<!doctype html><link rel='icon' href='data:,'><div style='width:500px'>wide</div>"
@@ -371,10 +362,8 @@ def test_what_only_a_browser_sees_is_found(tmp_path):
         "utf-8",
     )
     assert browse.pages(tmp_path) == ["bad.html", "good.html"]
-    with browse.served(tmp_path) as base, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browse.CHROMIUM, args=["--no-sandbox"])
-        found = browse.look(browser, base, ["good.html", "bad.html"])
-        browser.close()
+    with browse.served(tmp_path) as base:
+        found = browse.look(chromium.browser, base, ["good.html", "bad.html"])
     assert not any(fault.startswith("good") for fault in found)
     assert set(found) == {
         "bad.html: asks for http://127.0.0.1:1/x",
