@@ -265,6 +265,11 @@ class Connection:
                 self._has_room.set()
         return item
 
+    @property
+    def has_heard_goodbye(self) -> bool:
+        """Whether a close frame came; the end of TCP, which ``receive`` waits for, may not have."""
+        return self._protocol.close_rcvd is not None
+
     def abort(self) -> None:
         """End TCP at once, without a goodbye."""
         self._writer.transport.abort()

@@ -12,9 +12,9 @@ import pytest
 
 from neffos_conformance.connection import MAX_WAITING_OCTETS, Closed, Connection
 from neffos_conformance.suite.case import select, server_cases
-from neffos_conformance.suite.result import Result
+from neffos_conformance.suite.result import Closing, Result
 from neffos_conformance.suite.run import run_server_case
-from neffos_conformance.suite.stage import Patience
+from neffos_conformance.suite.stage import Patience, Stage
 from neffos_conformance.suite.verdict import Verdict
 
 Writer = asyncio.StreamWriter
@@ -59,6 +59,11 @@ async def sends_one_message_in_endless_parts(writer: Writer) -> None:
 
 
 async def says_nothing(writer: Writer) -> None:
+    await asyncio.Event().wait()
+
+
+async def says_goodbye_and_stays(writer: Writer) -> None:
+    writer.write(b"\x88\x02\x03\xe8")
     await asyncio.Event().wait()
 
 
@@ -129,6 +134,26 @@ def test_a_hostile_server_fails_and_is_let_go(behaviour, deadline, explanation):
     result = judged(behaviour, deadline)
     assert result.verdict is Verdict.FAIL
     assert explanation in result.explanation
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "explanation"),
+    [
+        (says_nothing, "the close frame was not answered"),
+        (says_goodbye_and_stays, "TCP was not ended behind the close frames"),
+    ],
+)
+def test_who_does_not_go_is_told_apart_from_who_says_nothing(behaviour, explanation):
+    async def run() -> Closing:
+        stage = Stage("server", Patience(goodbye=SHORT), [])
+        async with serving(behaviour) as url:
+            stage.connections[1] = await Connection.dial(url)
+            await stage.goodbye()
+            await stage.leave()
+        return stage.closing
+
+    closing = asyncio.run(run())
+    assert (closing.requirement, closing.explanation) == ("TR-16", explanation)
 
 
 def test_broadcasts_of_others_are_passed_over_only_so_long():

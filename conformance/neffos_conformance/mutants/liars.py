@@ -321,6 +321,10 @@ class _Arrived:
         """End TCP."""
         self._arrived.abort()
 
+    async def close(self) -> None:
+        """Let go of the socket."""
+        await self._arrived.close()
+
     async def refuse(self, status: int) -> None:
         """Answer with an HTTP status, if the client is to hear of it."""
         if self._lies.heeds(status):
@@ -346,6 +350,11 @@ class _Spoken:
     def is_open(self) -> bool:
         """Whether neither side has begun to end it."""
         return self._spoken.is_open
+
+    @property
+    def has_heard_goodbye(self) -> bool:
+        """Whether a close frame came."""
+        return self._spoken.has_heard_goodbye
 
     async def send(self, payload: Payload, *, is_held: bool = False) -> None:
         """Send what the liar makes of a message."""

@@ -199,6 +199,7 @@ def acts(stage: Stage, doing: Doing, incoming: asyncio.Queue[Arrived]) -> Mappin
         stage.headers[line.connection] = _headers(request)
         connection = request.accept()
         if connection is None:
+            await request.close()
             raise MismatchError("the client's request was none for an upgrade", "no upgrade")
         headers = dict(stage.headers[line.connection])
         stage.note_opened(line.connection, Opened(request.request.path, headers))

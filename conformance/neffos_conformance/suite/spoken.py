@@ -21,6 +21,10 @@ class Spoken(Protocol):
     def is_open(self) -> bool:
         """Whether neither side has begun to end it."""
 
+    @property
+    def has_heard_goodbye(self) -> bool:
+        """Whether a close frame came."""
+
     async def send(self, payload: str | bytes, *, is_held: bool = ...) -> None:
         """Send one message, or hold it until the next."""
 
@@ -61,6 +65,9 @@ class Arrived(Protocol):
 
     def abort(self) -> None:
         """End TCP without an answer."""
+
+    async def close(self) -> None:
+        """Let go of the socket behind an answer that is no upgrade."""
 
     async def refuse(self, status: int) -> None:
         """Answer with an HTTP status in place of an upgrade, and end."""

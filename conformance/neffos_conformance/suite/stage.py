@@ -382,7 +382,10 @@ class Stage:
                     while not isinstance(seen := await self._receive(number), Closed):
                         pass
             except TimeoutError:
-                self.misses("TR-16", "the close frame was not answered")
+                text = "the close frame was not answered"
+                if connection.has_heard_goodbye:
+                    text = "TCP was not ended behind the close frames"
+                self.misses("TR-16", text)
                 continue
             if seen.code is None:
                 self.misses("TR-16", "the close frame was answered by no close frame")
