@@ -195,6 +195,24 @@ def test_a_reply_that_was_overtaken_settles_no_later_ask():
     assert findings([*pending, (CLIENT, ";n;r;e;0;0;")]) == []
 
 
+def test_only_the_ask_for_the_same_is_overtaken():
+    conversation = [
+        *CONNECTED,
+        (CLIENT, "$2;m;;_OnNamespaceConnect;0;0;"),
+        (SERVER, "$2;;;;;;"),
+        (CLIENT, "$3;m;;_OnNamespaceDisconnect;0;0;"),
+        (CLIENT, "$4;n;;_OnNamespaceDisconnect;0;0;"),
+        (SERVER, "1;n;;_OnNamespaceConnect;0;0;"),
+        (CLIENT, "1;;;;;;"),  # it is connected still
+        (SERVER, "2;n;;_OnNamespaceDisconnect;0;0;"),
+        (CLIENT, "2;;;;;;"),
+        (SERVER, "$3;m;;_OnNamespaceDisconnect;1;0;no"),
+        (CLIENT, ";m;;e;0;0;"),
+    ]
+    assert findings(conversation) == []
+    assert findings([*conversation, (CLIENT, ";n;;e;0;0;")]) == [("NS-11", 15, CLIENT)]
+
+
 def test_who_asks_to_connect_behind_a_disconnect_is_connected_when_both_are_answered():
     conversation = [
         *CONNECTED,
