@@ -1,10 +1,13 @@
-"""What frames hold in programs, whoever they are for: bodies, and odd flags."""
+"""What frames hold in programs, whoever they are for: bodies, odd flags, and answers to asks."""
 
 from __future__ import annotations
 
 from typing import Final
 
-BODIES: Final[tuple[str | bytes, ...]] = (
+from neffos_codec import Message
+from neffos_conformance.exploring.expected import Payload
+
+BODIES: Final[tuple[Payload, ...]] = (
     "t{}",
     "",
     "t{} ; and; more;",
@@ -24,8 +27,60 @@ FLAGS: Final = ("x;y", ";", "true;true", "2;01")
 """What stands for two flags that are false (FR-7)."""
 
 
-def filled(body: str | bytes, number: int) -> str | bytes:
+def filled(body: Payload, number: int) -> Payload:
     """Fill the number of an action into a body."""
     if isinstance(body, bytes):
         return body.replace(b"{}", str(number).encode())
     return body.replace("{}", str(number))
+
+
+def text_of(body: Payload) -> str:
+    """Give a body as text, whatever it is."""
+    return body if isinstance(body, str) else body.decode("utf-8", "replace")
+
+
+def in_kind(body: Payload, message: Message) -> Payload:
+    """Give a body in the kind of a message: text or octets (AR-16)."""
+    if message.is_binary:
+        return body.encode() if isinstance(body, str) else body
+    return body if isinstance(body, str) else body.decode()
+
+
+def flagged(payload: Payload, flags: str) -> Payload:
+    """Write other flags for two that are false; none to leave them."""
+    if not flags:
+        return payload
+    if isinstance(payload, bytes):
+        return payload.replace(b";0;0;", f";{flags};".encode(), 1)
+    return payload.replace(";0;0;", f";{flags};", 1)
+
+
+def input_of_handshake(payload: Payload) -> str:
+    """Give what the handshake table calls a payload, by its first letter."""
+    first = payload[:1] if isinstance(payload, bytes) else payload[:1].encode()
+    return {b"M": "request", b"A": "accept", b"H": "refuse"}.get(first, "other")
+
+
+def answer_to(asked: Message, how: str, number: int, *, is_change: bool) -> Message:
+    """Make the answer to an ask of the peer.
+
+    Args:
+        asked: the ask.
+        how: it is answered; in what is none of the ways, with a body.
+        number: of the action that answers.
+        is_change: it asks for a change of membership.
+    """
+    body = in_kind(f"t{number}", asked)
+    match how:
+        case "done":
+            return asked.empty_reply()
+        case "error":
+            return asked.error_reply(f"t{number}")
+        case "bare" | "echoed":
+            return asked.reply(in_kind("", asked))
+        case "renamed":
+            return asked.reply(body).replace(namespace="any", event="renamed")
+        case "twice" if is_change:
+            return asked.empty_reply()
+        case _:
+            return asked.reply(body)

@@ -19,6 +19,13 @@ from typing import Any, Final
 from neffos_codec import ESCAPE, DecodeError, Message, decode, encode
 from neffos_conformance.driving import fields_of
 from neffos_conformance.exploring.actions import Action, Do
+from neffos_conformance.exploring.bodies import (
+    answer_to,
+    flagged,
+    in_kind,
+    input_of_handshake,
+    text_of,
+)
 from neffos_conformance.exploring.coverage import Transition, transition
 from neffos_conformance.exploring.expected import (
     End,
@@ -432,7 +439,7 @@ class Model:
         told.comes_to(_OPENED.get(action.how, "HS-19"), Outcome(True, given=peer.id))
         self._shake(peer, "accept")
         for each in behind:
-            self._shake(peer, _like_a_handshake(each) if not isinstance(each, End) else "other")
+            self._shake(peer, input_of_handshake(each) if not isinstance(each, End) else "other")
         said = [*answers, accept, *behind]
         is_held = action.how == "joined"
         return [Doing(number, each, is_held and each == accept) for each in said]
@@ -471,7 +478,7 @@ class Model:
         state = peer.places.get(place, "out")
         if place in peer.unresolved or state not in ("out", "in"):
             return None
-        first = _like_a_handshake(payload)
+        first = input_of_handshake(payload)
         kind = "nothing" if not payload else first if first != "other" else "noise"
         self.shapes[action.number] = f"{kind} {type(payload).__name__} {state}"
         by_kind = {"nothing": "FR-14", "noise": "FR-16", "request": "HS-9"}
@@ -646,7 +653,7 @@ class Model:
             self.tokens[message.wait] = action.number
         if action.how == PIECES:
             return [Doing(action.connection, encode(message), is_cut_up=True)]
-        return [Doing(action.connection, _flagged(encode(message), action.how))]
+        return [Doing(action.connection, flagged(encode(message), action.how))]
 
     def _ask_change(self, action: Action, peer: Peer, message: Message, change: Change) -> bool:
         place = place_of(change, message)
@@ -795,7 +802,7 @@ class Model:
             case "echo" | "question":
                 self._reply(action, message, message.body, must=is_sure)
             case "fail":
-                text = _text(message.body)
+                text = text_of(message.body)
                 if text:
                     self._reply(action, message, text, must=is_sure, is_error=True)
                 else:  # it is sent with some text, or not at all (FR-9)
@@ -822,9 +829,9 @@ class Model:
     ) -> None:
         """Expect a handler's answer."""
         if is_error:
-            answer = message.error_reply(_text(body))
+            answer = message.error_reply(text_of(body))
         else:
-            answer = message.reply(_in_kind(body, message))
+            answer = message.reply(in_kind(body, message))
         others = []
         if message.wait:
             self._follow(QUESTION, "open", "refuse" if is_error else "reply")
@@ -860,10 +867,10 @@ class Model:
         kind = "relay" if ask.relayed is not None else ask.change or "event"
         self.shapes[action.number] = f"answer {kind} {action.how} {ask.state}"
         self.silences[action.number] = "AR-21"
-        message = _answer(action, ask.message, is_change=is_change)
+        message = answer_to(ask.message, action.how, action.number, is_change=is_change)
         sent = encode(message)
         if action.how == "bare":  # what no sender may write (FR-9)
-            sent = _flagged(sent, "1;0")
+            sent = flagged(sent, "1;0")
         self.changed_by[action.connection, ask.place] = action.number
         ask.answered_by = action.number
         is_error = message.is_error or action.how == "bare"
@@ -879,7 +886,7 @@ class Model:
                 self._relay(action, peer, ask, message, is_error=is_error)
         else:
             told = self.told[action.of]
-            text = _text(message.body) if message.is_error else ""
+            text = text_of(message.body) if message.is_error else ""
             if is_error:
                 requirement = "FR-8" if not text else "FR-17" if message.is_binary else "AR-11"
                 told.comes_to(requirement, Outcome(False, text=text))
@@ -910,7 +917,7 @@ class Model:
         elif is_done:
             told.comes_to("AR-8", DONE)
         elif message.is_error:
-            told.comes_to("AR-19", Outcome(False, text=_text(message.body)))
+            told.comes_to("AR-19", Outcome(False, text=text_of(message.body)))
         else:
             told.comes_to("AR-19", FAILED)
 
@@ -1211,29 +1218,9 @@ def _kind_of_event(event: str) -> str:
     return "escape" if ESCAPE in event else "other"
 
 
-def _like_a_handshake(payload: Payload) -> str:
-    first = payload[:1] if isinstance(payload, bytes) else payload[:1].encode()
-    return {b"M": "request", b"A": "accept", b"H": "refuse"}.get(first, "other")
-
-
-def _in_kind(body: Payload, message: Message) -> Payload:
-    if message.is_binary:
-        return body.encode() if isinstance(body, str) else body
-    return body if isinstance(body, str) else body.decode()
-
-
-def _flagged(payload: Payload, flags: str) -> Payload:
-    """Write other flags for two that are false; none to leave them."""
-    if not flags:
-        return payload
-    if isinstance(payload, bytes):
-        return payload.replace(b";0;0;", f";{flags};".encode(), 1)
-    return payload.replace(";0;0;", f";{flags};", 1)
-
-
 def _is_defined(message: Message, *, is_live: bool) -> bool:
     """Whether the application's page says what a handler makes of a body."""
-    text = _text(message.body)
+    text = text_of(message.body)
     if message.is_error:  # what is an error has a text, and no body that is replied (EV-6)
         return bool(text) and not (is_live and message.event in _HANDLERS)
     if message.event == "fail":  # the body becomes an error's text
@@ -1249,29 +1236,3 @@ def _reads_as_frame(payload: Payload) -> bool:
     except DecodeError:
         return False
     return True
-
-
-def _text(body: Payload) -> str:
-    return body if isinstance(body, str) else body.decode("utf-8", "replace")
-
-
-def _answer(action: Action, asked: Message, *, is_change: bool) -> Message:
-    """Make the answer to an ask of the client."""
-    text = f"t{action.number}"
-    body: Payload = text.encode() if asked.is_binary else text
-    nothing: Payload = b"" if asked.is_binary else ""
-    match action.how:
-        case "done":
-            return asked.empty_reply()
-        case "error":
-            return asked.error_reply(text)
-        case "bare":
-            return asked.reply(nothing)
-        case "renamed":
-            return asked.reply(body).replace(namespace="any", event="renamed")
-        case "twice" if is_change:
-            return asked.empty_reply()
-        case "echoed":
-            return asked.reply(nothing)
-        case _:
-            return asked.reply(body)

@@ -17,6 +17,13 @@ from typing import Final
 
 from neffos_codec import ESCAPE, Message, encode
 from neffos_conformance.exploring.actions import Action, Do
+from neffos_conformance.exploring.bodies import (
+    answer_to,
+    flagged,
+    in_kind,
+    input_of_handshake,
+    text_of,
+)
 from neffos_conformance.exploring.coverage import Transition, transition
 from neffos_conformance.exploring.expected import (
     End,
@@ -315,7 +322,7 @@ class Model:
             "five separators": "FR-2",
         }.get(kind, "FR-16" if peer.path != MIXED else "NM-4")
         if peer.phase == "open":
-            self._shake(peer, {"M": "request"}.get(kind, _like_a_handshake(payload)))
+            self._shake(peer, {"M": "request"}.get(kind, input_of_handshake(payload)))
         if is_native and payload:
             requirement = "NM-6" if peer.path == NATIVE else "NM-2"
             self._expect(action, action.connection, payload, requirement)
@@ -352,7 +359,7 @@ class Model:
             return None
         self._blame(action, action.namespace)
         sent = encode(message.replace(wait=action.sent_token))
-        return [Sent(action.connection, _flagged(sent, action.how))]
+        return [Sent(action.connection, flagged(sent, action.how))]
 
     def _ask_change(self, action: Action, peer: Peer, message: Message, change: Change) -> bool:
         place = place_of(change, message)
@@ -464,14 +471,14 @@ class Model:
                 requirement = "EV-6" if message.is_error else ""
                 self._reply(action, message, "" if message.is_error else body, requirement)
             case "fail":
-                self._reply(action, message, _text(body), is_error=True)
+                self._reply(action, message, text_of(body), is_error=True)
             case "whoami":
                 self._reply(action, message, peer.id, "HS-3")
             case "tries":
                 self._reply(action, message, "0", "TR-10")
             case "push":
                 pushed = b"pushed" if message.is_binary else "pushed"
-                push = Message("", "app", "", _text(body), body=pushed)
+                push = Message("", "app", "", text_of(body), body=pushed)
                 self._expect(action, action.connection, push, "EV-2", lane=f"{number}")
                 self._reply(action, message, "done", lane=f"{number}")
             case "broadcast-others" | "broadcast-all" | "broadcast-room" | "broadcast-to":
@@ -496,7 +503,7 @@ class Model:
             asked = Message("?", "app", "", QUESTION_EVENT, body=message.body)
             self._expect(action, action.connection, asked, "AR-1", is_ask=True)
             return True
-        name = _text(message.body)
+        name = text_of(message.body)
         place: Place = {
             Change.CONNECT: (name, None),
             Change.DISCONNECT: ("app", None),
@@ -556,9 +563,9 @@ class Model:
     ) -> None:
         """Expect a handler's answer."""
         if is_error:
-            answer = message.error_reply(_text(body))
+            answer = message.error_reply(text_of(body))
         else:
-            answer = message.reply(_in_kind(body, message))
+            answer = message.reply(in_kind(body, message))
         others = []
         if message.wait:
             self._follow(QUESTION, "open", "refuse" if is_error else "reply")
@@ -586,7 +593,7 @@ class Model:
         self.silences[action.number] = "AR-21"
         if action.how == "elsewhere":
             return self._elsewhere(action, ask)
-        message = _answer(action, ask.message, is_change=is_change)
+        message = answer_to(ask.message, action.how, action.number, is_change=is_change)
         if is_change and ask.state == "open" and ask.place in peer.unresolved:
             return None
         ask.answered_by = action.number
@@ -795,29 +802,9 @@ def _kind(place: Place, peer: Peer) -> str:
     return known if room is None else f"{known}/{room if room in ('', 'locked', 'sticky') else 'r'}"
 
 
-def _like_a_handshake(payload: Payload) -> str:
-    first = payload[:1] if isinstance(payload, bytes) else payload[:1].encode()
-    return {b"M": "request", b"A": "accept", b"H": "refuse"}.get(first, "other")
-
-
-def _in_kind(body: Payload, message: Message) -> Payload:
-    if message.is_binary:
-        return body.encode() if isinstance(body, str) else body
-    return body
-
-
-def _flagged(payload: Payload, flags: str) -> Payload:
-    """Write other flags for two that are false; none to leave them."""
-    if not flags:
-        return payload
-    if isinstance(payload, bytes):
-        return payload.replace(b";0;0;", f";{flags};".encode(), 1)
-    return payload.replace(";0;0;", f";{flags};", 1)
-
-
 def _is_defined(message: Message) -> bool:
     """Whether the application's page says what a handler makes of a body."""
-    text = _text(message.body)
+    text = text_of(message.body)
     if message.event == "push":  # the body becomes an event's name
         is_name = text.isascii() and text.isprintable() and ESCAPE not in text
         return bool(text) and is_name and _is_plain(message)
@@ -830,24 +817,3 @@ def _is_defined(message: Message) -> bool:
 
 def _is_plain(message: Message) -> bool:
     return not message.is_error  # what is an error has no body (EV-6)
-
-
-def _text(body: Payload) -> str:
-    return body if isinstance(body, str) else body.decode("utf-8", "replace")
-
-
-def _answer(action: Action, asked: Message, *, is_change: bool) -> Message:
-    """Make the answer to an ask of the server."""
-    text = f"t{action.number}"
-    body: Payload = text.encode() if asked.is_binary else text
-    match action.how:
-        case "done":
-            return asked.empty_reply()
-        case "error":
-            return asked.error_reply(text)
-        case "renamed":
-            return asked.reply(body).replace(namespace="any", event="renamed")
-        case "twice" if is_change:
-            return asked.empty_reply()
-        case _:
-            return asked.reply(body)
