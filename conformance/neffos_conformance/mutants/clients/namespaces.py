@@ -174,6 +174,30 @@ def errors_answered(_: Hand) -> Lies:
     return answered(answer)
 
 
+@lying("NS-9")
+def deaf_while_it_connects(_: Hand) -> Lies:
+    """Reads nothing more once an event comes for a namespace that it is connecting."""
+    connecting: set[str] = set()
+    is_deaf: list[bool] = []
+
+    def says(said: Said) -> list[Said]:
+        message = frame_of(said)
+        if said == "M":
+            connecting.clear()
+        elif message and message.event == CONNECT and message.wait.startswith("$"):
+            connecting.add(message.namespace)
+        return [said]
+
+    def is_missed(message: Message) -> bool:
+        if message.wait.startswith("$"):
+            connecting.clear()
+        if message.namespace in connecting and message.event not in REQUESTS and not message.wait:
+            is_deaf.append(True)
+        return bool(is_deaf)
+
+    return Lies(says=says, hears=dropped(is_missed))
+
+
 @lying("NS-10")
 def disconnects_without_token(_: Hand) -> Lies:
     """Carries out a disconnect that has no token."""
