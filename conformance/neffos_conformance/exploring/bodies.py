@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from neffos_codec import Message
+from neffos_conformance.exploring.actions import Action
 from neffos_conformance.exploring.expected import Payload
 
 BODIES: Final[tuple[Payload, ...]] = (
@@ -32,6 +33,26 @@ def filled(body: Payload, number: int) -> Payload:
     if isinstance(body, bytes):
         return body.replace(b"{}", str(number).encode())
     return body.replace("{}", str(number))
+
+
+def message_of(action: Action, token: str, body: Payload) -> Message:
+    """Make the frame of an action, whose flags are false where others are written for them.
+
+    Args:
+        action: what is done.
+        token: of the frame, as the reply has it.
+        body: of the frame.
+    """
+    is_plain = action.how not in FLAGS
+    return Message(
+        token,
+        action.namespace,
+        action.room,
+        action.event,
+        action.is_error and is_plain,
+        action.is_no_op and is_plain,
+        body,
+    )
 
 
 def text_of(body: Payload) -> str:

@@ -59,6 +59,13 @@ class Expected:
     change: Change | None = None
     is_any_text: bool = False
 
+    def ends_with(self, namespace: str) -> bool:
+        """Whether it may not come any more when a namespace is left."""
+        if self.place is not None:
+            return is_inside(self.place, namespace)
+        answer = self.answers[0]
+        return isinstance(answer, Message) and answer.namespace == namespace
+
 
 def place_of(change: Change, message: Message) -> Place:
     """Give the place that a frame is to change."""

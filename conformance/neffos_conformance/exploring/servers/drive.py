@@ -39,7 +39,8 @@ from neffos_conformance.exploring.frames import (
     other_form,
     stable,
 )
-from neffos_conformance.exploring.servers.model import MIXED, NATIVE, TURNED_AWAY, Model
+from neffos_conformance.exploring.servers.application import MIXED, NATIVE, TURNED_AWAY
+from neffos_conformance.exploring.servers.model import Model
 from neffos_conformance.exploring.servers.script import Script
 from neffos_conformance.recordings.relay import below
 from neffos_conformance.recordings.transcript import Opened

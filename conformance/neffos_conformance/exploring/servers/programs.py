@@ -14,7 +14,8 @@ from typing import Any, Final
 from neffos_codec import Message
 from neffos_conformance.exploring.actions import Action, Do, Program
 from neffos_conformance.exploring.bodies import BODIES, FLAGS, filled
-from neffos_conformance.exploring.servers.model import MADE_TO, MIXED, NATIVE, Model
+from neffos_conformance.exploring.servers.application import MADE_TO, MIXED, NATIVE
+from neffos_conformance.exploring.servers.model import Model
 from neffos_protocol.events import Change
 from neffos_protocol.machines import MEMBERSHIP
 from neffos_protocol.names import LOCAL_ONLY, NATIVE_EVENT, REQUEST_EVENT
