@@ -206,6 +206,11 @@ class States(Generic[AnyPeer]):
         if action.has_token:
             self.may(action, message.error_reply(BAD_ROOM))
 
+    def settled(self, connection: int) -> None:
+        """Take note that all came that had to, and was not put off."""
+        peer = self.peers[connection]
+        peer.expected = [each for each in peer.expected if each.is_deferred or not each.must]
+
     # ------------------------------------------------------------ the tables
 
     def follow(self, machine: Machine, state: str, input_: str) -> None:

@@ -28,18 +28,10 @@ from neffos_conformance.driving import (
     fits,
 )
 from neffos_conformance.exploring.actions import Action, Do, Program
-from neffos_conformance.exploring.clients.model import (
-    UNAVAILABLE,
-    Doing,
-    Model,
-    Outcome,
-    Sight,
-    Tell,
-    Told,
-    Values,
-)
+from neffos_conformance.exploring.clients.model import UNAVAILABLE, Model
 from neffos_conformance.exploring.clients.moving import Take
 from neffos_conformance.exploring.clients.script import Script, pieces
+from neffos_conformance.exploring.clients.told import Doing, Outcome, Sight, Tell, Told, Values
 from neffos_conformance.exploring.expected import End, Expected, Payload
 from neffos_conformance.exploring.faults import (
     CRASHED,

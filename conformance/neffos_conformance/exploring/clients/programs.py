@@ -14,7 +14,9 @@ from typing import Any, Final
 from neffos_codec import Message
 from neffos_conformance.exploring.actions import Action, Do, Program
 from neffos_conformance.exploring.bodies import BODIES, FLAGS, filled
-from neffos_conformance.exploring.clients.model import PIECES, SENDER, UNWANTED, Model
+from neffos_conformance.exploring.clients.application import UNWANTED
+from neffos_conformance.exploring.clients.model import Model
+from neffos_conformance.exploring.clients.serving import PIECES, SENDER
 from neffos_protocol.events import Change
 from neffos_protocol.machines import MEMBERSHIP
 from neffos_protocol.names import LOCAL_ONLY, NATIVE_EVENT, REQUEST_EVENT

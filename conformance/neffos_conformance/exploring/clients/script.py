@@ -9,7 +9,8 @@ import shlex
 
 from neffos_codec import Message, encode
 from neffos_conformance.driving import body_of
-from neffos_conformance.exploring.clients.model import Doing, Model, Outcome, Sight, Tell, Values
+from neffos_conformance.exploring.clients.model import Model
+from neffos_conformance.exploring.clients.told import Doing, Outcome, Sight, Tell, Values
 from neffos_conformance.exploring.expected import Expected, Payload
 from neffos_conformance.exploring.writing import saying, shown
 from neffos_conformance.suite.client_role import OCTETS

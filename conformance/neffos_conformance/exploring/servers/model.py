@@ -116,11 +116,6 @@ class Model(States[Connected]):
             case _:
                 return self._send(action, peer)
 
-    def settled(self, connection: int) -> None:
-        """Take note that all came that had to, and was not put off."""
-        peer = self.peers[connection]
-        peer.expected = [each for each in peer.expected if each.is_deferred or not each.must]
-
     # ------------------------------------------------------------ what came
 
     def came(self, expected: Expected, message: Message | Payload) -> None:
