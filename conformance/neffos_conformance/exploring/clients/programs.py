@@ -7,25 +7,21 @@ what can be done where it stands. The same seed makes the same programs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from random import Random
 from typing import Any, Final
 
-from neffos_codec import Message
 from neffos_conformance.exploring.actions import Action, Do, Program
-from neffos_conformance.exploring.bodies import BODIES, FLAGS, filled
+from neffos_conformance.exploring.bodies import BODIES, FLAGS
 from neffos_conformance.exploring.clients.application import UNWANTED
 from neffos_conformance.exploring.clients.model import Model
 from neffos_conformance.exploring.clients.serving import PIECES, SENDER
+from neffos_conformance.exploring.making import Maker
 from neffos_protocol.events import Change
 from neffos_protocol.machines import MEMBERSHIP
 from neffos_protocol.names import LOCAL_ONLY, NATIVE_EVENT, REQUEST_EVENT
 
 MAX_CONNECTIONS: Final = 2
 """Connections of a program: one that does, and one that is to hear nothing of it."""
-
-MAX_TRIES: Final = 50
-"""Actions that are tried until one can be done where a program stands; some nearly always can."""
 
 OPENINGS: Final = (
     "odd",
@@ -134,17 +130,15 @@ def program(seed: int, index: int, steps: int, operations: frozenset[str] | None
     return _Maker(Random(f"{seed}/{index}"), operations).make(steps)  # noqa: S311  # no secret
 
 
-class _Maker:
+class _Maker(Maker[Model]):
     def __init__(self, random: Random, operations: frozenset[str] | None) -> None:
-        self.random = random
+        super().__init__(random, Model(operations))
         self.operations = operations
-        self.model = Model(operations)
         # Few names come back again and again, so that what is done to them adds up.
         self.main = "app" if random.random() < 0.8 else ""  # where native messages are taken
         self.namespaces = [self.main, *random.sample(NAMESPACES, 2)]
         self.rooms = random.sample(ROOMS, 2)
         self.haste = random.choice((0.0, 0.1, 0.4))
-        self.actions: list[Action] = []
 
     def can(self, operation: str) -> bool:
         return self.operations is None or operation in self.operations
@@ -176,18 +170,11 @@ class _Maker:
             self._noise: 16 if is_native else 5,
             self._end: 2,
         }
-        for _ in range(MAX_TRIES):
-            maker = self.random.choices(list(makers), list(makers.values()))[0]
-            action = maker()
-            if action is not None and self._add(action):
-                return True
-        return False  # every connection has ended
+        return self._grow(makers)
 
     def _another(self) -> Action | None:
-        used = set(self.model.peers)
-        if len(used) >= MAX_CONNECTIONS:
-            return None
-        return self._opening(len(used) + 1)
+        used = len(self.model.peers)
+        return self._opening(used + 1) if used < MAX_CONNECTIONS else None
 
     def _opening(self, connection: int) -> Action:
         how = self.random.choice(OPENINGS) if self.random.random() < 0.35 else "plain"
@@ -250,7 +237,7 @@ class _Maker:
         op = random.choices(("native", "close"), (9, 2))[0]
         if not self.can(op):
             return None
-        body = filled(random.choice(NATIVES), len(self.actions) + 1)
+        body = self._filled(random.choice(NATIVES))
         return self._action(self._connection(), Do.TELL, op, body=body if op == "native" else "")
 
     def _change(self) -> Action:
@@ -321,8 +308,7 @@ class _Maker:
         )
 
     def _answer(self) -> Action | None:
-        asked = [number for number, each in self.model.asked.items() if each.state == "open"]
-        others = [number for number, each in self.model.asked.items() if each.state != "open"]
+        asked, others = self._asks()
         if not asked and not others:
             return None
         is_late = not asked or (others and self.random.random() < 0.1)
@@ -330,27 +316,12 @@ class _Maker:
             return None  # what is late is not what most is about
         number = self.random.choice(others if is_late else asked)
         how = self.random.choices(ANSWERS, (44, 16, 20, 6, 5, 6, 5))[0]
-        connection = self.model.asked[number].connection
-        return self._action(connection, Do.ANSWER, how, of=number)
+        return self._answer_to(number, how)
 
     def _noise(self) -> Action:
-        body = filled(self.random.choice(NOISE), len(self.actions) + 1)
-        return self._action(self._connection(), Do.NOISE, body=body)
-
-    def _end(self) -> Action:
-        return self._action(self._connection(), self.random.choice((Do.CLOSE, Do.CUT)))
+        return self._noise_of(NOISE)
 
     # ------------------------------------------------------------ the end
-
-    def _answer_all(self) -> None:
-        """Answer what is open, so that what waits for it can come."""
-        for _ in range(MAX_TRIES):
-            number = next((n for n, each in self.model.asked.items() if each.state == "open"), 0)
-            if not number:
-                return
-            connection = self.model.asked[number].connection
-            if not self._add(self._action(connection, Do.ANSWER, "done", of=number)):
-                return
 
     def _probe(self) -> None:
         """See that both ends agree on what is connected and joined."""
@@ -385,10 +356,6 @@ class _Maker:
 
     # ------------------------------------------------------------ parts
 
-    def _connection(self) -> int:
-        live = [n for n, peer in self.model.peers.items() if not peer.is_over and not peer.ending]
-        return self.random.choice(live or [1])
-
     def _place(self, connection: int) -> tuple[str, str | None]:
         """Give a place that is connected or joined, or another now and then."""
         peer = self.model.peers[connection]
@@ -403,33 +370,4 @@ class _Maker:
     def _body(self) -> str | bytes:
         bodies = (*BODIES, MANY)
         weights = [9] + [2 if isinstance(each, bytes) else 1 for each in bodies[1:]]
-        return filled(self.random.choices(bodies, weights)[0], len(self.actions) + 1)
-
-    def _action(self, connection: int, do: Do, how: str = "", **values: object) -> Action:
-        return replace(Action(len(self.actions) + 1, connection, do, how), **values)  # type: ignore[arg-type]
-
-    def _add(self, action: Action) -> bool:
-        """Add an action, if it can be done, and take everything for come."""
-        if self.model.take(action) is None:
-            return False
-        self.actions.append(action)
-        if not action.is_followed:
-            for number, peer in self.model.peers.items():
-                self._let_come(number)
-                if peer.ending:
-                    self.model.ended(number)
-        return True
-
-    def _let_come(self, number: int) -> None:
-        peer = self.model.peers[number]
-        for expected in list(peer.expected):
-            is_put_off = expected.is_deferred and self.model.blocked(number)
-            if expected not in peer.expected or (is_put_off and expected.place is None):
-                continue
-            if not expected.must:
-                continue
-            answer = expected.answers[0]
-            if isinstance(answer, Message) and expected.is_ask:
-                answer = answer.replace(wait=f"${expected.number}")
-            self.model.came(expected, answer)
-        self.model.settled(number)
+        return self._filled(self.random.choices(bodies, weights)[0])

@@ -7,13 +7,12 @@ what can be done where it stands. The same seed makes the same programs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from random import Random
 from typing import Any, Final
 
-from neffos_codec import Message
 from neffos_conformance.exploring.actions import Action, Do, Program
-from neffos_conformance.exploring.bodies import BODIES, FLAGS, filled
+from neffos_conformance.exploring.bodies import BODIES, FLAGS
+from neffos_conformance.exploring.making import Maker
 from neffos_conformance.exploring.servers.application import MADE_TO, MIXED, NATIVE
 from neffos_conformance.exploring.servers.model import Model
 from neffos_protocol.events import Change
@@ -22,9 +21,6 @@ from neffos_protocol.names import LOCAL_ONLY, NATIVE_EVENT, REQUEST_EVENT
 
 MAX_CONNECTIONS: Final = 3
 """Connections of a program: one that does, one that is told, one that is to hear nothing."""
-
-MAX_TRIES: Final = 50
-"""Actions that are tried until one can be done where a program stands; some nearly always can."""
 
 OPENINGS: Final = (
     "plain",
@@ -106,16 +102,14 @@ def program(seed: int, index: int, steps: int, features: frozenset[str] | None) 
     return _Maker(Random(f"{seed}/{index}"), features).make(steps)  # noqa: S311  # no secret
 
 
-class _Maker:
+class _Maker(Maker[Model]):
     def __init__(self, random: Random, features: frozenset[str] | None) -> None:
-        self.random = random
+        super().__init__(random, Model())
         self.features = features
-        self.model = Model()
         # Few names come back again and again, so that what is done to them adds up.
         self.namespaces = ["app", *random.sample(NAMESPACES, 2)]
         self.rooms = random.sample(ROOMS, 2)
         self.haste = random.choice((0.1, 0.25, 0.6))
-        self.actions: list[Action] = []
 
     def has(self, *features: str) -> bool:
         return self.features is None or self.features.issuperset(features)
@@ -159,18 +153,11 @@ class _Maker:
             self._noise: 5,
             self._end: 2,
         }
-        for _ in range(MAX_TRIES):
-            maker = self.random.choices(list(makers), list(makers.values()))[0]
-            action = maker()
-            if action is not None and self._add(action):
-                return True
-        return False  # every connection has ended
+        return self._grow(makers)
 
     def _another(self) -> Action | None:
-        used = set(self.model.peers)
-        if len(used) >= MAX_CONNECTIONS:
-            return None
-        return self._opening(len(used) + 1)
+        used = len(self.model.peers)
+        return self._opening(used + 1) if used < MAX_CONNECTIONS else None
 
     def _change(self) -> Action:
         """Take a step of the membership table that the client takes."""
@@ -296,23 +283,13 @@ class _Maker:
         )
 
     def _answer(self) -> Action | None:
-        asked = [number for number, each in self.model.asked.items() if each.state == "open"]
-        others = [number for number, each in self.model.asked.items() if each.state != "open"]
+        asked, others = self._asks()
         if not asked and not others:
             return None
         is_late = not asked or (others and self.random.random() < 0.1)
         number = self.random.choice(others if is_late else asked)
         how = self.random.choices(ANSWERS, (30, 25, 18, 7, 10, 10))[0]
-        connection = self.model.asked[number].connection
-        return self._action(connection, Do.ANSWER, how, of=number)
-
-    def _noise(self) -> Action:
-        random = self.random
-        body = filled(random.choice(NOISE), len(self.actions) + 1)
-        return self._action(self._connection(), Do.NOISE, body=body)
-
-    def _end(self) -> Action:
-        return self._action(self._connection(), self.random.choice((Do.CLOSE, Do.CUT)))
+        return self._answer_to(number, how)
 
     def _change_of_empty(self) -> Action:
         change = self.random.choice((Change.CONNECT, Change.CONNECT, Change.DISCONNECT))
@@ -324,17 +301,10 @@ class _Maker:
         has_token = event != NATIVE_EVENT and random.random() < 0.7
         return self._action(1, Do.SEND, event=event, body=self._body(), has_token=has_token)
 
-    # ------------------------------------------------------------ the end
+    def _noise(self) -> Action:
+        return self._noise_of(NOISE)
 
-    def _answer_all(self) -> None:
-        """Answer what is open, so that what waits for it can come."""
-        for _ in range(MAX_TRIES):
-            number = next((n for n, each in self.model.asked.items() if each.state == "open"), 0)
-            if not number:
-                return
-            connection = self.model.asked[number].connection
-            if not self._add(self._action(connection, Do.ANSWER, "done", of=number)):
-                return
+    # ------------------------------------------------------------ the end
 
     def _probe(self) -> None:
         """See that both ends agree on what is connected and joined."""
@@ -383,10 +353,6 @@ class _Maker:
             how = "plain"
         return self._action(connection, Do.OPEN, how)
 
-    def _connection(self) -> int:
-        live = [n for n, peer in self.model.peers.items() if not peer.is_over and not peer.ending]
-        return self.random.choice(live or [1])
-
     def _rooms(self, namespace: str) -> list[str]:
         """Give the rooms of a namespace that somebody has joined."""
         return sorted(
@@ -401,39 +367,14 @@ class _Maker:
     def _body(self) -> str | bytes:
         choices = [each for each in BODIES if self.has("binary") or isinstance(each, str)]
         weights = [9] + [1] * (len(choices) - 1)
-        return filled(self.random.choices(choices, weights)[0], len(self.actions) + 1)
-
-    def _action(self, connection: int, do: Do, how: str = "", **values: object) -> Action:
-        return replace(Action(len(self.actions) + 1, connection, do, how), **values)  # type: ignore[arg-type]
-
-    def _add(self, action: Action) -> bool:
-        """Add an action, if it can be done, and take everything for come."""
-        if self.model.take(action) is None:
-            return False
-        self.actions.append(action)
-        if not action.is_followed:
-            for number, peer in self.model.peers.items():
-                self._let_come(number)
-                if peer.ending:
-                    self.model.ended(number)
-        return True
+        return self._filled(self.random.choices(choices, weights)[0])
 
     def _let_come(self, number: int) -> None:
         peer = self.model.peers[number]
         if peer.phase == "awaiting":
             self.model.opened(number)
             peer.id = f"id{number}"
-        for expected in list(peer.expected):
-            is_put_off = expected.is_deferred and self.model.blocked(number)
-            if expected not in peer.expected or (is_put_off and expected.place is None):
-                continue
-            if not expected.must:
-                continue
-            answer = expected.answers[0]
-            if isinstance(answer, Message) and expected.is_ask:
-                answer = answer.replace(wait=f"{expected.number}")
-            self.model.came(expected, answer)
-        self.model.settled(number)
+        super()._let_come(number)
 
 
 _CONNECT: Final = REQUEST_EVENT[Change.CONNECT]
