@@ -9,46 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from random import Random
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic
 
 from neffos_codec import Message
 from neffos_conformance.exploring.actions import Action, Do
 from neffos_conformance.exploring.bodies import filled
-from neffos_conformance.exploring.expected import Expected, Payload
-from neffos_conformance.exploring.states import Asked, Peer
+from neffos_conformance.exploring.expected import Payload
+from neffos_conformance.exploring.states import AnyModel
 
 MAX_TRIES: Final = 50
 """Actions that are tried until one can be done where a program stands; some nearly always can."""
-
-
-class Model(Protocol):
-    """What both models have."""
-
-    @property
-    def peers(self) -> Mapping[int, Peer]:
-        """The connections by their numbers."""
-
-    @property
-    def asked(self) -> Mapping[int, Asked]:
-        """The peer's asks by the actions that caused them."""
-
-    def take(self, action: Action) -> Sequence[object] | None:
-        """Expect what comes of an action; ``None`` where it cannot be done."""
-
-    def came(self, expected: Expected, message: Message | Payload) -> object:
-        """Take note of a message that was expected."""
-
-    def settled(self, connection: int) -> None:
-        """Take note that all came that had to."""
-
-    def ended(self, connection: int) -> None:
-        """Take note that a connection is over."""
-
-    def blocked(self, connection: int) -> bool:
-        """Whether a handler may be waiting for this side."""
-
-
-AnyModel = TypeVar("AnyModel", bound=Model)
 
 
 class Maker(Generic[AnyModel]):

@@ -6,9 +6,9 @@ taken, and what comes of that, is for the models to say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from neffos_codec import Message
 from neffos_conformance.exploring.actions import Action, Do
@@ -247,6 +247,40 @@ class States(Generic[AnyPeer]):
         for _, ask in self.open_asks(connection):
             ask.state = "ended"
             self.follow(ASK, "open", "gone")
+
+
+class Model(Protocol):
+    """What both models have for who makes programs and who plays them."""
+
+    @property
+    def peers(self) -> Mapping[int, Peer]:
+        """The connections by their numbers."""
+
+    @property
+    def asked(self) -> Mapping[int, Asked]:
+        """The peer's asks by the actions that caused them."""
+
+    @property
+    def shapes(self) -> Mapping[int, str]:
+        """What an action was, by its number."""
+
+    def take(self, action: Action) -> Sequence[object] | None:
+        """Expect what comes of an action; ``None`` where it cannot be done."""
+
+    def came(self, expected: Expected, message: Message | Payload) -> object:
+        """Take note of a message that was expected."""
+
+    def settled(self, connection: int) -> None:
+        """Take note that all came that had to."""
+
+    def ended(self, connection: int) -> None:
+        """Take note that a connection is over."""
+
+    def blocked(self, connection: int) -> bool:
+        """Whether a handler may be waiting for this side."""
+
+
+AnyModel = TypeVar("AnyModel", bound=Model)
 
 
 def unanswered(change: Change, message: Message) -> str:

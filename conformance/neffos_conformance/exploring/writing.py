@@ -27,6 +27,11 @@ def saying(verb: str, payload: Payload, bindings: Bindings) -> str:
     return f"{verb} {unfill(shown(payload), bindings)}"
 
 
+def ending(number: int, code: int | None) -> str:
+    """Give the line with which this side ends a connection: with a close frame, or without."""
+    return f"{number} cut" if code is None else f"{number} close {code}"
+
+
 def shown(text: str) -> str:
     """Write a text so that all of it is seen: long runs as such, control characters escaped."""
     text = _LONG.sub(lambda run: f"<<*{len(run[0])} {run[1]}>>", text)

@@ -9,8 +9,6 @@ that the client saw. The first fault ends the program.
 from __future__ import annotations
 
 import asyncio
-import copy
-import time
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,12 +34,10 @@ from neffos_conformance.exploring.expected import End, Expected, Payload
 from neffos_conformance.exploring.faults import (
     CRASHED,
     HANGS,
-    KNOWN_TO_STALL,
     MAX_HEARD,
     MISSING,
     NO_CLOSE_FRAME,
     NOT_OVER,
-    STALLED,
     SUBPROTOCOL,
     UNTOLD,
     Fault,
@@ -50,20 +46,18 @@ from neffos_conformance.exploring.faults import (
     Played,
 )
 from neffos_conformance.exploring.frames import (
-    difference,
     frame,
     is_like,
     matching,
     named_in,
-    other_form,
-    stable,
     tags,
 )
+from neffos_conformance.exploring.playing import Player
 from neffos_conformance.recordings.transcript import Opened
 from neffos_conformance.showing import short
 from neffos_conformance.suite.barrier import BARRIER_TOKENS, BARRIERS, answers
 from neffos_conformance.suite.client_role import LONG, Moved, awaiting
-from neffos_conformance.suite.result import Noted, Remark
+from neffos_conformance.suite.result import Remark
 from neffos_conformance.suite.spoken import Arrived, Spoken
 from neffos_conformance.suite.stage import Patience
 from neffos_protocol import Monitor, Role
@@ -117,7 +111,7 @@ class _Ended:
     error: str = ""
 
 
-class _Player:
+class _Player(Player[Model]):
     def __init__(
         self,
         moved: Moved,
@@ -128,24 +122,16 @@ class _Player:
         played: Played,
         operations: frozenset[str] | None,
     ) -> None:
-        self.model = Model(operations)
+        super().__init__(Role.SERVER, Model(operations), known, patience, played)
         self.script = Script()
         self._moved = moved
         self._url = url
         self._incoming = incoming
-        self._known = known
-        self._patience = patience
-        self._played = played
         self._native = (
             Native.FALLBACK if operations is None or "native" in operations else Native.NEVER
         )
-        self._began = time.perf_counter()
         self._connections: dict[int, Spoken] = {}
-        self._monitors: dict[int, Monitor] = {}
         self._names: dict[int, int] = {}
-        self._last: dict[int, int] = {}
-        self._barriers: set[int] = set()
-        self._heard_count = 0
         self._is_unsettled = False
         # Whoever floods waits here, and is cut off by the connection.
         self._news: asyncio.Queue[tuple[int, Payload | Closed | _Ended | DriverError]] = (
@@ -213,15 +199,7 @@ class _Player:
 
     def fault(self, requirement: str, kind: str, text: str, number: int = 0) -> Fault:
         """Make a fault of what an action showed; by default the last one."""
-        number = number or max([0, *self._last.values()])
-        return Fault(requirement, kind, text, number, self.model.shapes.get(number, ""))
-
-    def _is_muted(self, action: Action) -> bool:
-        if not self._known.shapes:
-            return False
-        trial = copy.deepcopy(self.model)
-        trial.take(action)
-        return trial.shapes.get(action.number) in self._known.shapes
+        return super().fault(requirement, kind, text, number or max([0, *self._last.values()]))
 
     # ------------------------------------------------------------ doing
 
@@ -332,9 +310,7 @@ class _Player:
         number, payload = each.connection, each.content
         if not isinstance(payload, str | bytes):
             return
-        self._note(number, payload, is_ours=True)
-        self._monitors[number].feed(Role.SERVER, payload)
-        self._played.messages += 1
+        self._said(number, payload)
         connection = self._connections[number]
         try:
             async with asyncio.timeout(self._patience.case):
@@ -387,10 +363,8 @@ class _Player:
         await self._say(Doing(number, BARRIERS["client"]))
         self._barriers.add(number)
         self.script.asked_barrier(number)
-        is_known = any(kind == HANGS for _, kind in self._known.kinds)
-        patience = self._patience.case / (STALLED if not is_known else KNOWN_TO_STALL)
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(self._stalls_after()):
                 while number in self._barriers:
                     await self._next()
         except TimeoutError:
@@ -442,10 +416,7 @@ class _Player:
         if isinstance(seen, _Ended):
             self._over(number, seen)
             return
-        self._heard_count += 1
-        if self._heard_count > MAX_HEARD:
-            text = f"more than {MAX_HEARD} messages came"
-            self._fail("AR-22", "a flood", text, self._last.get(number, 0))
+        self._count(number)
         self._seen(number, seen)
         if isinstance(seen, Closed):
             self._closed(number, seen)
@@ -453,11 +424,6 @@ class _Player:
             self._judge(number, seen)
         else:
             self._heard(number, seen)
-
-    def _seen(self, number: int, seen: Payload | Closed) -> None:
-        self._note(number, seen, is_ours=False)
-        if isinstance(seen, Closed) or answers(seen, BARRIER_TOKENS):
-            self._barriers.discard(number)
 
     # ------------------------------------------------------------ messages
 
@@ -470,30 +436,15 @@ class _Player:
         if expected is None:
             self._unexpected(number, seen, message)
             return
-        is_frame = isinstance(expected.answers[0], Message)
-        if is_frame and message is not None and (wrong := other_form(message, seen)):
-            self._fail(*wrong, expected.number)
-        if expected.lane:
-            for other in peer.expected:
-                if other is expected:
-                    break
-                if other.lane == expected.lane and other.must:
-                    text = f"{short(seen)} came before what was asked earlier"
-                    self._fail("EV-1", "another order", text, expected.number)
+        self._check_form(expected, seen, message)
+        if self._has_overtaken(expected):
+            text = f"{short(seen)} came before what was asked earlier"
+            self._fail("EV-1", "another order", text, expected.number)
         self.script.came(expected, message)
         for answer in self.model.came(expected, message or seen):
             doing = Doing(number, answer)
             self.script.said(doing)
             self._start(self._say(doing))
-
-    def _judge(self, number: int, seen: Payload, expected: Expected | None = None) -> None:
-        for finding in self._monitors[number].feed(Role.CLIENT, seen):
-            if finding.requirement == "NS-13" and expected and expected.requirement == "NS-17":
-                continue  # the monitor does not know which of the two a refusal is
-            if finding.role is Role.CLIENT:
-                cause = self._cause(number, frame(seen)) or self._last.get(number, 0)
-                told = stable(finding.explanation)
-                self._fail(finding.requirement, told, f"{told}: {short(seen)}", cause)
 
     def _unexpected(self, number: int, seen: Payload, message: Message | None) -> None:
         peer = self.model.peers[number]
@@ -508,13 +459,8 @@ class _Player:
                 continue
             if expected.is_ask and not expected.must and tags(answer) != tags(message):
                 continue
-            if not expected.requirement:
-                continue
-            requirement, what = difference(
-                expected.requirement, answer, message, is_ask=expected.is_ask
-            )
-            text = f"{what} differs: expected {answer!r}, {message!r} came"
-            self._fail(requirement, f"{what} differs", text, expected.number)
+            if expected.requirement:
+                self._differs(expected.requirement, expected, answer, message)
         cause = self._cause(number, message) or self._last.get(number, 0)
         text = f"nothing (more) was to come of it: {short(seen)}"
         self._fail(self.model.silences.get(cause) or "AR-22", "unasked", text, cause)
@@ -523,10 +469,8 @@ class _Player:
         """Give the action that a message comes of, by the token or by what is in it."""
         if message is None:
             return 0
-        for action, ask in self.model.asked.items():
-            if ask.connection == number and ask.message.wait == message.wait != "":
-                return ask.answered_by or action
-        return self.model.tokens.get(message.wait) or named_in(message)
+        cause = self._cause_of_ask(number, message) or self.model.tokens.get(message.wait)
+        return cause or named_in(message)
 
     # ------------------------------------------------------------ operations
 
@@ -695,19 +639,12 @@ class _Player:
             self._miss(missing)
         if ending not in ("TR-12", "TR-16"):
             return
-        if closed.code is None and (ending, NO_CLOSE_FRAME) not in self._known.borne:
+        if closed.code is None and not self._is_borne(ending, NO_CLOSE_FRAME):
             text = "the connection ended without a close frame"
             self._fail(ending, NO_CLOSE_FRAME, text, last)
         if ending == "TR-12" and closed.code not in (None, 1000):
             text = f"the connection was {closed}, by who was told to close it"
             self._fail("TR-13", "another close code", text, last)
-
-    def _hangs(self, number: int) -> None:
-        text = f"the barrier was not answered within {self._patience.case / STALLED:g} s"
-        self._fail("SEC-16", HANGS, text, self._last.get(number, 0))
-
-    def _is_borne(self, requirement: str, kind: str) -> bool:
-        return (requirement, kind) in self._known.borne
 
     def _miss(self, due: Expected | Told | int) -> None:
         if isinstance(due, int):
@@ -724,17 +661,6 @@ class _Player:
             is_plain = due.place is None and due.requirement in _PLAIN
             kind = MISSING if is_plain else "a message is missing"
             self._fail(due.requirement, kind, f"{told} did not come", due.number)
-
-    def _fail(self, requirement: str, kind: str, explanation: str, number: int) -> None:
-        raise FaultFound(self.fault(requirement, kind, explanation, number))
-
-    # ------------------------------------------------------------ noting
-
-    def _note(
-        self, number: int, content: Payload | Closed | Opened | Remark, *, is_ours: bool
-    ) -> None:
-        now = time.perf_counter() - self._began
-        self._played.exchange.append(Noted(now, number, not is_ours, content, 0))
 
 
 _PLAIN: Final = frozenset({"NS-17", "AR-7", "AR-10"})

@@ -12,7 +12,7 @@ from neffos_conformance.driving import body_of
 from neffos_conformance.exploring.clients.model import Model
 from neffos_conformance.exploring.clients.told import Doing, Outcome, Sight, Tell, Values
 from neffos_conformance.exploring.expected import Expected, Payload
-from neffos_conformance.exploring.writing import saying, shown
+from neffos_conformance.exploring.writing import ending, saying, shown
 from neffos_conformance.suite.client_role import OCTETS
 from neffos_conformance.suite.lines import CUT, OPERATIONS, SIGHTS
 
@@ -61,7 +61,7 @@ class Script:
 
     def ended(self, number: int, code: int | None) -> None:
         """The suite ended a connection."""
-        self.lines.append(f"{number} cut" if code is None else f"{number} close {code}")
+        self.lines.append(ending(number, code))
 
     def closed(self, number: int) -> None:
         """The client ended a connection."""

@@ -7,9 +7,7 @@ sent before its answer is all that it sent. The first fault ends the program.
 from __future__ import annotations
 
 import asyncio
-import copy
 import re
-import time
 from contextlib import suppress
 from typing import Final
 
@@ -19,26 +17,20 @@ from neffos_conformance.exploring.actions import Action, Do, Program
 from neffos_conformance.exploring.expected import End, Expected, Payload
 from neffos_conformance.exploring.faults import (
     GONE,
-    HANGS,
-    KNOWN_TO_STALL,
-    MAX_HEARD,
     MISSING,
     NO_CLOSE_FRAME,
-    STALLED,
     Fault,
     FaultFound,
     Known,
     Played,
 )
 from neffos_conformance.exploring.frames import (
-    difference,
     frame,
     is_like,
     matching,
     named_in,
-    other_form,
-    stable,
 )
+from neffos_conformance.exploring.playing import Player
 from neffos_conformance.exploring.servers.application import MIXED, NATIVE, TURNED_AWAY
 from neffos_conformance.exploring.servers.model import Model
 from neffos_conformance.exploring.servers.script import Script
@@ -46,7 +38,6 @@ from neffos_conformance.recordings.relay import below
 from neffos_conformance.recordings.transcript import Opened
 from neffos_conformance.showing import short
 from neffos_conformance.suite.barrier import BARRIER, BARRIER_TOKENS, answers
-from neffos_conformance.suite.result import Noted
 from neffos_conformance.suite.stage import Patience
 from neffos_protocol import Monitor, Role
 from neffos_protocol.names import CHANGE_OF
@@ -79,21 +70,13 @@ async def play(url: str, program: Program, known: Known, patience: Patience) -> 
     return played
 
 
-class _Player:
+class _Player(Player[Model]):
     def __init__(self, url: str, known: Known, patience: Patience, played: Played) -> None:
-        self.model = Model()
+        super().__init__(Role.CLIENT, Model(), known, patience, played)
         self.script = Script()
         self._url = url
-        self._known = known
-        self._patience = patience
-        self._played = played
-        self._began = time.perf_counter()
         self._connections: dict[int, Connection] = {}
-        self._monitors: dict[int, Monitor] = {}
-        self._last: dict[int, int] = {}
         self._spoken: dict[int, None] = {}
-        self._barriers: set[int] = set()
-        self._heard_count = 0
         self._broadcasts = False
 
     async def run(self, program: Program) -> None:
@@ -139,13 +122,6 @@ class _Player:
         """Let go of all connections."""
         await asyncio.gather(*(each.close() for each in self._connections.values()))
 
-    def _is_muted(self, action: Action) -> bool:
-        if not self._known.shapes:
-            return False
-        trial = copy.deepcopy(self.model)
-        trial.take(action)
-        return trial.shapes.get(action.number) in self._known.shapes
-
     # ------------------------------------------------------------ doing
 
     async def _dial(self, action: Action) -> None:
@@ -169,9 +145,7 @@ class _Player:
         )
 
     async def _say(self, number: int, payload: Payload) -> None:
-        self._note(number, payload, is_ours=True)
-        self._monitors[number].feed(Role.CLIENT, payload)
-        self._played.messages += 1
+        self._said(number, payload)
         self._spoken[number] = None
         try:
             async with asyncio.timeout(self._patience.case):
@@ -240,18 +214,17 @@ class _Player:
         self._barriers.add(number)
         self._spoken.pop(number, None)
         self.script.asked_barrier(number, is_native=is_native)
-        is_known = any(kind == HANGS for _, kind in self._known.kinds)
-        patience = self._patience.case / (STALLED if not is_known else KNOWN_TO_STALL)
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(self._stalls_after()):
                 while True:
                     seen = await self._receive(number)
+                    if isinstance(seen, Closed):
+                        self._closed(number, seen)
+                        return
                     if seen == barrier if is_native else answers(seen, BARRIER_TOKENS):
                         self._judge(number, seen)
                         return
                     self._heard(number, seen)
-                    if isinstance(seen, Closed):
-                        return
         except TimeoutError:
             self._hangs(number)
 
@@ -259,7 +232,7 @@ class _Player:
         """Wait a while for what is due and has not come."""
         peer = self.model.peers[number]
         while due := self._due(number):
-            if isinstance(due, Expected) and self._is_borne(due, MISSING):
+            if isinstance(due, Expected) and self._is_passed_over(due):
                 peer.expected.remove(due)
                 continue
             is_asked = peer.phase == "open" and not peer.ending
@@ -291,17 +264,12 @@ class _Player:
 
     async def _see(self, number: int) -> Payload | Closed:
         seen = await self._connections[number].receive()
-        self._note(number, seen, is_ours=False)
-        if isinstance(seen, Closed) or answers(seen, BARRIER_TOKENS):
-            self._barriers.discard(number)
+        self._seen(number, seen)
         return seen
 
     async def _receive(self, number: int) -> Payload | Closed:
         seen = await self._see(number)
-        self._heard_count += 1
-        if self._heard_count > MAX_HEARD:
-            text = f"more than {MAX_HEARD} messages came"
-            self._fail("AR-22", "a flood", text, self._last.get(number, 0))
+        self._count(number)
         return seen
 
     def _heard(self, number: int, seen: Payload | Closed) -> None:
@@ -317,30 +285,14 @@ class _Player:
         if expected is None:
             self._unexpected(number, seen, message)
             return
-        answer = expected.answers[0]
-        is_frame = isinstance(answer, Message)
-        if is_frame and message is not None and (wrong := other_form(message, seen)):
-            self._fail(*wrong, expected.number)
-        if expected.lane:
-            for other in self.model.peers[number].expected:
-                if other is expected:
-                    break
-                if other.lane == expected.lane and other.must:
-                    text = f"{short(seen)} came before what was sent earlier"
-                    self._fail(expected.requirement, "another order", text, expected.number)
+        self._check_form(expected, seen, message)
+        if self._has_overtaken(expected):
+            text = f"{short(seen)} came before what was sent earlier"
+            self._fail(expected.requirement, "another order", text, expected.number)
         self.script.came(number, expected, message)
         self.model.came(expected, message or seen)
         if isinstance(seen, str) and self.model.peers[number].phase == "awaiting":
             self.model.opened(number)
-
-    def _judge(self, number: int, seen: Payload | Closed) -> None:
-        if isinstance(seen, Closed):
-            return
-        for finding in self._monitors[number].feed(Role.SERVER, seen):
-            if finding.role is Role.SERVER:
-                cause = self._cause(number, frame(seen)) or self._last.get(number, 0)
-                told = stable(finding.explanation)
-                self._fail(finding.requirement, told, f"{told}: {short(seen)}", cause)
 
     def _check_unasked(self, number: int, seen: Payload, message: Message | None) -> None:
         """See that a message is not of an action of which nothing (more) was to come."""
@@ -360,7 +312,8 @@ class _Player:
                     text = f"expected {short(answer)}, {short(seen)} came"
                     self._fail(expected.requirement, "another message", text, expected.number)
             elif message is not None and is_like(answer, message, is_ask=expected.is_ask):
-                self._differs(expected, answer, message)
+                requirement = expected.requirement or self.model.silences[expected.number]
+                self._differs(requirement, expected, answer, message)
         cause = self._cause(number, message)
         if cause and cause in self.model.silences:
             text = f"nothing (more) was to come of it: {short(seen)}"
@@ -371,22 +324,13 @@ class _Player:
             self._fail(requirement, "unasked", f"nothing was to come: {short(seen)}", last)
         # Else it is an event, or an ask, of the server's own accord.
 
-    def _differs(self, expected: Expected, answer: Message, message: Message) -> None:
-        requirement = expected.requirement or self.model.silences[expected.number]
-        requirement, what = difference(requirement, answer, message, is_ask=expected.is_ask)
-        text = f"{what} differs: expected {answer!r}, {message!r} came"
-        self._fail(requirement, f"{what} differs", text, expected.number)
-
     def _cause(self, number: int, message: Message | None) -> int:
         """Give the action that a message comes of, by the token or by what is in it."""
         if message is None:
             return 0
         if found := _OWN_TOKEN.match(message.wait):
             return int(found[1])
-        for number_, ask in self.model.asked.items():
-            if ask.connection == number and ask.message.wait == message.wait != "":
-                return ask.answered_by or number_
-        return named_in(message)
+        return self._cause_of_ask(number, message) or named_in(message)
 
     # ------------------------------------------------------------ faults
 
@@ -405,16 +349,12 @@ class _Player:
         if missing is not None:
             self._miss(missing)
         requirement = "TR-16" if ending == "TR-16" else "TR-12"
-        if closed.code is None and (requirement, NO_CLOSE_FRAME) not in self._known.borne:
+        if closed.code is None and not self._is_borne(requirement, NO_CLOSE_FRAME):
             text = "the connection ended without a close frame"
             self._fail(requirement, NO_CLOSE_FRAME, text, last)
 
-    def _hangs(self, number: int) -> None:
-        text = f"the barrier was not answered within {self._patience.case / STALLED:g} s"
-        self._fail("SEC-16", HANGS, text, self._last.get(number, 0))
-
-    def _is_borne(self, expected: Expected, kind: str) -> bool:
-        return expected.place is None and (expected.requirement, kind) in self._known.borne
+    def _is_passed_over(self, expected: Expected) -> bool:
+        return expected.place is None and self._is_borne(expected.requirement, MISSING)
 
     def _miss(self, expected: Expected) -> None:
         answer = expected.answers[0]
@@ -424,18 +364,12 @@ class _Player:
         kind = MISSING if is_plain else "a reply to a change is missing"
         self._fail(expected.requirement, kind, f"{told} did not come", expected.number)
 
-    def _fail(self, requirement: str, kind: str, explanation: str, number: int) -> None:
+    def fault(self, requirement: str, kind: str, text: str, number: int) -> Fault:
+        """Make a fault of what an action showed, or of what misled the server before it."""
         if number in self.model.blames:
             requirement = self.model.blames[number]
             kind = "a reply that is neither empty nor an error is taken for success"
-        shape = self.model.shapes.get(number, "")
-        raise FaultFound(Fault(requirement, kind, explanation, number, shape))
-
-    # ------------------------------------------------------------ noting
-
-    def _note(self, number: int, content: Payload | Closed | Opened, *, is_ours: bool) -> None:
-        now = time.perf_counter() - self._began
-        self._played.exchange.append(Noted(now, number, is_ours, content, 0))
+        return super().fault(requirement, kind, text, number)
 
 
 _PLAIN: Final = frozenset({"NS-17", "AR-7", "AR-10", "AR-11", "EV-2", "EV-6", "EV-9", "TR-10"})

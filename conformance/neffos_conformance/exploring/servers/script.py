@@ -11,7 +11,7 @@ from neffos_codec import Message, encode
 from neffos_conformance.exploring.actions import Action
 from neffos_conformance.exploring.expected import Expected, Payload
 from neffos_conformance.exploring.servers.model import Model
-from neffos_conformance.exploring.writing import saying
+from neffos_conformance.exploring.writing import ending, saying
 
 
 class Script:
@@ -44,7 +44,7 @@ class Script:
 
     def ended(self, number: int, code: int | None) -> None:
         """The client ended a connection."""
-        self.lines.append(f"{number} cut" if code is None else f"{number} close {code}")
+        self.lines.append(ending(number, code))
 
     def closed(self, number: int, *, is_ours: bool) -> None:
         """The server ended a connection, or answered its end."""
