@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import cache
 
 import pytest
 
@@ -118,9 +119,14 @@ SEEDS = {"AR-22": 2, "NS-12": 1, "RM-3": 19}
 """Seeds whose first programs show the fault, to be short; with any seed it is a matter of time."""
 
 
+@cache
+def found_on(broken: str) -> Explored:
+    return explored(WRONG[broken], seed=SEEDS[broken], programs=10, enough=1)
+
+
 @pytest.mark.parametrize("broken", WRONG)
 def test_a_wrong_server_is_found_by_a_small_program(broken):
-    found = explored(WRONG[broken], seed=SEEDS[broken], programs=10, enough=1)
+    found = found_on(broken)
     finding = next((each for each in found.findings if each.requirement == broken), None)
     assert finding is not None, [each.id for each in found.findings]
     assert finding.actions <= 4
@@ -130,7 +136,7 @@ def test_a_wrong_server_is_found_by_a_small_program(broken):
 
 def test_a_finding_is_a_case_that_a_wrong_server_fails_and_a_correct_one_passes():
     distort = WRONG["RM-3"]
-    finding = explored(distort, seed=SEEDS["RM-3"], programs=10, enough=1).findings[0]
+    finding = found_on("RM-3").findings[0]
 
     async def judged(distort: Distort | None) -> Verdict:
         async with embedded_server(distort=distort) as url:
@@ -143,7 +149,7 @@ def test_a_finding_is_a_case_that_a_wrong_server_fails_and_a_correct_one_passes(
 
 def test_a_finding_is_saved_as_a_transcript_that_can_be_judged_and_replayed(tmp_path):
     distort = WRONG["AR-22"]
-    finding = explored(distort, seed=SEEDS["AR-22"], enough=1).findings[0]
+    finding = found_on("AR-22").findings[0]
     path = finding.save(tmp_path, "wrong", "neffos-wire")
     first = json.loads(path.read_text("utf-8").splitlines()[0])
     assert "the seed 2" in first["scenario"]

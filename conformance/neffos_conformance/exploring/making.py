@@ -7,9 +7,8 @@ is for those to say who make programs for a server or a client.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from random import Random
-from typing import Final, Generic
+from typing import Any, Final, Generic
 
 from neffos_codec import Message
 from neffos_conformance.exploring.actions import Action, Do
@@ -82,8 +81,8 @@ class Maker(Generic[AnyModel]):
 
     # ------------------------------------------------------------ actions
 
-    def _action(self, connection: int, do: Do, how: str = "", **values: object) -> Action:
-        return replace(Action(len(self.actions) + 1, connection, do, how), **values)  # type: ignore[arg-type]
+    def _action(self, connection: int, do: Do, how: str = "", **values: Any) -> Action:
+        return Action(len(self.actions) + 1, connection, do, how, **values)
 
     def _answer_to(self, number: int, how: str) -> Action:
         """Answer the ask that an action caused."""
