@@ -15,7 +15,6 @@ from __future__ import annotations
 from typing import Final
 
 from neffos_codec import Message, encode
-from neffos_conformance.driving import fields_of
 from neffos_conformance.exploring.actions import Action, Do
 from neffos_conformance.exploring.bodies import input_of_handshake
 from neffos_conformance.exploring.clients.answering import answer
@@ -236,14 +235,7 @@ class Model(ClientStates):
             self.silences[action.number] = "FR-2"
         self.shake(peer, first)
         if state == "in" and payload:
-            self.see(
-                action.number,
-                action.connection,
-                "NM-2",
-                must=self.takes_native,
-                saw="native",
-                **fields_of(payload),
-            )
+            self.see_native(action, "NM-2", payload)
         return [Doing(action.connection, payload)]
 
 

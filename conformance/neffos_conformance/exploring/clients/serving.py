@@ -167,14 +167,7 @@ def _framed_native(states: ClientStates, action: Action, peer: Connected, messag
     if action.has_token:
         states.may(action, message.error_reply(BAD_NAMESPACE))
     if state == "in":
-        states.see(
-            action.number,
-            action.connection,
-            "NM-5",
-            must=states.takes_native,
-            saw="native",
-            **fields_of(message.body),
-        )
+        states.see_native(action, "NM-5", message.body)
     return True
 
 

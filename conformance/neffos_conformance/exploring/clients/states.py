@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from neffos_codec import Message
+from neffos_conformance.driving import fields_of
+from neffos_conformance.exploring.actions import Action
 from neffos_conformance.exploring.clients.application import guards, refusal
 from neffos_conformance.exploring.clients.told import EITHER, WORDS, Sight, Told, lost
-from neffos_conformance.exploring.expected import Place, input_of, is_inside
+from neffos_conformance.exploring.expected import Payload, Place, input_of, is_inside
 from neffos_conformance.exploring.states import Peer, States
 from neffos_protocol.events import Change
 from neffos_protocol.machines import ASK, HANDSHAKE, MEMBERSHIP, QUESTION
@@ -77,6 +79,12 @@ class ClientStates(States[Connected]):
         """Expect that the client tells its application of something."""
         sight = Sight(number, connection, values, requirement, must, self.waits(connection))
         self.peers[connection].sights.append(sight)
+
+    def see_native(self, action: Action, requirement: str, payload: Payload) -> None:
+        """Expect that the client tells its application of a native message."""
+        values = {"saw": "native", **fields_of(payload)}
+        must = self.takes_native
+        self.see(action.number, action.connection, requirement, must=must, **values)
 
     def may_tell(self, number: int, connection: int, change: Change, place: Place) -> None:
         """Let the application be told of a change or not."""
