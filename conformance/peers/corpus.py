@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
+from neffos_codec import Native
 from neffos_conformance.driving import DriverError, driving
 from neffos_conformance.matrix import conversation
 from neffos_conformance.peer import running
@@ -34,8 +35,9 @@ from neffos_conformance.suite.case import Case
 from neffos_conformance.suite.client_role import awaiting
 from neffos_conformance.suite.deviations import weigh
 from neffos_conformance.suite.drivers import to_client
-from neffos_conformance.suite.lines import named
+from neffos_conformance.suite.lines import ENDPOINTS, named
 from neffos_conformance.suite.run import Run, to_server
+from neffos_protocol.catalogue import divergences
 from peers.deviations import Shown, showing
 from peers.real_peers import (
     HERE,
@@ -194,11 +196,11 @@ async def record(into: Path, peers: Mapping[str, RealPeer], only: str = "") -> i
                     await recorder.divergence(cases, server, to_server(url, is_alone=True))
     for client in (each for each in SESSION_CLIENTS if each in clients):
         await recorder.client_sessions(client)
-    for name, divergences in showing(peers, "client").items():
-        if not any(recorder.wants(divergence_name(each)) for each in divergences.values()):
+    for name, found in showing(peers, "client").items():
+        if not any(recorder.wants(divergence_name(each)) for each in found.values()):
             continue
         async with to_client(clients[name], drivers=1) as (run, ready):
-            for cases in divergences.values():
+            for cases in found.values():
                 await recorder.divergence(cases, _about(ready), run)
     console.print(f"{recorder.count} sessions recorded into {into}, {recorder.failures} failed")
     return EXIT_FAIL if recorder.failures else 0
@@ -304,6 +306,9 @@ class Recorder:
                 save(self._into / f"{name}.jsonl", first, entries)
                 self.count += 1
                 return
+        if not divergences()[cases[0].divergence].unrecorded:
+            self.failures += 1
+            console.print(f"{name}: no case leaves a recording")
 
     @asynccontextmanager
     async def _recording(self, name: str, first: dict[str, Any], url: str) -> AsyncIterator[str]:
@@ -362,10 +367,10 @@ def _about(ready: Mapping[str, Any]) -> dict[str, str]:
 
 def _native(case: Case) -> str:
     """Give the mode of the endpoint that a case dials, or of the client that it is for."""
-    paths = {named(line)[0] for line in case.lines}
-    if "/native" in paths:
-        return "only"
-    return "fallback" if "/mixed" in paths or case.role == "client" else "never"
+    if case.role == "client":
+        return Native.FALLBACK.value
+    found = (ENDPOINTS.get(named(line)[0]) for line in case.lines)
+    return next(filter(None, found), Native.NEVER).value
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from itertools import groupby
 from typing import Any, Final
@@ -55,9 +55,9 @@ from neffos_conformance.matrix.table import (
 )
 from neffos_conformance.matrix.talks import Endpoint, Talk, all_talks
 from neffos_conformance.peer import running
-from neffos_conformance.suite.case import Case, Role, cases_of, select
+from neffos_conformance.suite.case import Case, Role, select
 from neffos_conformance.suite.deviations import Deviation, read_deviations, weigh
-from neffos_conformance.suite.drivers import to_client
+from neffos_conformance.suite.drivers import DRIVERS, to_client
 from neffos_conformance.suite.judgement import Judgement
 from neffos_conformance.suite.result import Result, in_order
 from neffos_conformance.suite.run import AT_ONCE, PATIENCE, run_cases, to_server
@@ -93,10 +93,7 @@ ANSWERS_DEADLINE: Final = 120
 JUDGED_AT_ONCE: Final = 3
 """Servers and clients that are judged at the same time: they are waited for a good deal."""
 
-DRIVERS: Final = 4
-"""Drivers of a client at the same time: one of them is a browser."""
-
-ALONE: Final = Patience(case=20.0, doubt=1.0, grace=2.0, goodbye=4.0)
+ALONE: Final = Patience(*(4 * seconds for seconds in astuple(PATIENCE)))
 """For a case that is played once more: four times what is usual, on a machine that may be busy."""
 
 MATRIX: Final = ROOT / "conformance" / "data" / "matrix.json"
@@ -181,14 +178,13 @@ def run(peers: dict[str, RealPeer], record: bool) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A server or a client that is judged.
+    """A server, a client or a codec that is judged.
 
     Attributes:
         role: what it is.
         name: its name, for example ``neffos-go/gorilla``.
         peer: what is known of it; of a client, what its driver says once it was started.
         command: what judges it elsewhere.
-        play: plays some cases to it, with that patience, so many at once.
         deviations: what is known to go wrong.
     """
 
@@ -196,7 +192,6 @@ class Subject:
     name: str
     peer: dict[str, Any]
     command: str
-    play: Callable[[list[Case], Patience, int], Awaitable[list[Result]]]
     deviations: list[Deviation]
 
     def doubtful(self, results: list[Result]) -> list[Case]:
@@ -211,8 +206,14 @@ class Subject:
         ]
 
 
-def server_subject(endpoint: Endpoint, version: str, deviations: list[Deviation]) -> Subject:
-    """Give a server as what is judged."""
+Play = Callable[[list[Case], Patience, int], Awaitable[list[Result]]]
+"""Plays some cases to a peer, with that patience, so many at once."""
+
+
+def server_subject(
+    endpoint: Endpoint, version: str, deviations: list[Deviation]
+) -> tuple[Subject, Play]:
+    """Give a server as what is judged, and what plays cases to it."""
 
     async def play(cases: list[Case], patience: Patience, at_once: int) -> list[Result]:
         run = to_server(endpoint.url, patience)
@@ -221,11 +222,13 @@ def server_subject(endpoint: Endpoint, version: str, deviations: list[Deviation]
     name = f"{endpoint.peer}/{endpoint.name}"
     about_it = {"peer": endpoint.peer, "version": version}
     command = f"neffos-wire server {endpoint.url}"
-    return Subject("server", name, about_it, command, play, deviations)
+    return Subject("server", name, about_it, command, deviations), play
 
 
-def client_subject(name: str, command: list[str], deviations: list[Deviation]) -> Subject:
-    """Give a client as what is judged."""
+def client_subject(
+    name: str, command: list[str], deviations: list[Deviation]
+) -> tuple[Subject, Play]:
+    """Give a client as what is judged, and what plays cases to it."""
     peer: dict[str, Any] = {}
 
     async def play(cases: list[Case], patience: Patience, at_once: int) -> list[Result]:
@@ -235,10 +238,10 @@ def client_subject(name: str, command: list[str], deviations: list[Deviation]) -
             return [each async for each in run_cases(run, cases, at_once=drivers)]
 
     line = f"neffos-wire client -- {shlex.join(command)}"
-    return Subject("client", name, peer, line, play, deviations)
+    return Subject("client", name, peer, line, deviations), play
 
 
-async def judge_all(subjects: list[Subject]) -> dict[str, Judgement]:
+async def judge_all(subjects: list[tuple[Subject, Play]]) -> dict[str, Judgement]:
     """Run all cases on every server and every client, some of them at a time.
 
     Of which something else comes than is known is played once more when nothing else runs, with
@@ -246,44 +249,38 @@ async def judge_all(subjects: list[Subject]) -> dict[str, Judgement]:
     """
     places = asyncio.Semaphore(JUDGED_AT_ONCE)
 
-    async def judge(subject: Subject) -> tuple[list[Result], tuple[datetime, float], float]:
+    async def judge(role: Role, play: Play) -> tuple[list[Result], datetime, float]:
         async with places:
-            began = beginning()
-            cases = select(cases_of(subject.role), ())
-            results = await subject.play(cases, PATIENCE, AT_ONCE)
-            return results, began, time.perf_counter() - began[1]
+            began, start = beginning()
+            results = await play(select(all_cases(role), ()), PATIENCE, AT_ONCE)
+            return results, began, time.perf_counter() - start
 
     found = {}
-    judged = await asyncio.gather(*map(judge, subjects))
-    for subject, (results, began, seconds) in zip(subjects, judged, strict=True):
+    judged = await asyncio.gather(*(judge(subject.role, play) for subject, play in subjects))
+    for (subject, play), (results, began, seconds) in zip(subjects, judged, strict=True):
         if doubtful := subject.doubtful(results):
             console.print(f"{subject.name}, once more: {' '.join(case.id for case in doubtful)}")
-            again = {each.case.id: each for each in await subject.play(doubtful, ALONE, 1)}
+            again = {each.case.id: each for each in await play(doubtful, ALONE, 1)}
             results = [again.get(each.case.id, each) for each in results]
-        found[subject.name] = judgement(subject, results, began[0], seconds)
+        found[subject.name] = judgement(subject, results, began, seconds)
     return found
 
 
 def judge_a_codec(peer: RealPeer) -> dict[str, Judgement]:
     """Ask a codec about every vector."""
-    began = beginning()
+    began, start = beginning()
     command = peer.codec or []
     judged = judge_codec(command)
     results = results_of(judged, codec_cases())
-
-    async def play(*_: object) -> list[Result]:
-        return results
-
     subject = Subject(
         "codec",
         f"codec of {judged.ready['peer']}",
         about(judged.ready),
         f"neffos-wire codec -- {shlex.join(command)}",
-        play,
         read_deviations(DEVIATIONS / file for file in peer.known.get("codec", ())),
     )
-    seconds = time.perf_counter() - began[1]
-    return {subject.name: judgement(subject, results, began[0], seconds)}
+    seconds = time.perf_counter() - start
+    return {subject.name: judgement(subject, results, began, seconds)}
 
 
 def judgement(

@@ -157,6 +157,7 @@ def test_a_finding_is_saved_as_a_transcript_that_can_be_judged(tmp_path):
     path = finding.save(tmp_path, "neffos-wire", "wrong")
     first = json.loads(path.read_text("utf-8").splitlines()[0])
     assert first["how"] == "neffos-wire client --explore --seed 1"
+    assert first["native"] == "fallback"
     assert ("AR-22", "client") in judge(path).counts
 
 
@@ -233,3 +234,27 @@ def test_a_finding_may_be_known(tmp_path, monkeypatch):
     Path("known.toml").write_text(known, "utf-8")
     ran = CliRunner().invoke(cli, [*command, "--deviations", "known.toml", *driver])
     assert ran.exit_code == 0, ran.output
+
+
+def test_a_run_that_breaks_off_is_none_that_passes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    known = """format = 1
+[[deviation]]
+cases = ["SEC-16.the-client-ends-with-its-driver"]
+verdict = "fail"
+observed = "<<anything>>"
+reason = "it does so on purpose"
+link = "https://example.org"
+"""
+    Path("known.toml").write_text(known, "utf-8")
+    # It crashes until the crash is found and made small, and then talks nonsense.
+    dial = (
+        "import os; os.path.exists('ran') and os.path.getsize('ran') > 7 and print('nonsense')"
+        " or open('ran', 'a').write('x') and sys.exit(3)"
+    )
+    command = ["client", "--explore", "--seed", "1", "--seconds", "5"]
+    driver = ["--", sys.executable, "-u", "-c", DRIVER % dial]
+    ran = CliRunner().invoke(cli, [*command, "--deviations", "known.toml", *driver])
+    assert ran.exit_code == 1, ran.output
+    assert "known fail SEC-16" in ran.output
+    assert "no JSON" in ran.output

@@ -58,7 +58,7 @@ _new: Final = tuple.__new__
 _LIVE: Final = MEMBERSHIP.live
 _OPEN: Final = "open"
 _CLOSED: Final = "closed"
-_ASKING: Final = frozenset({"entering", "exiting"})
+_ASKING: Final = {"enter": "entering", "exit": "exiting"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +255,7 @@ class Monitor:
             if is_kept:
                 if EXCHANGE_MARKER in wait and me.role is Role.CLIENT:
                     wait = parse_wait(wait).token or wait  # what it is answered under
+                me.overtaken.discard(wait)
                 # Made without the call of its constructor, a tenth of the whole.
                 asked = self._number, namespace, room, event, message.is_binary, change
                 me.asks[wait] = _new(_OpenAsk, asked)
@@ -359,6 +360,9 @@ class Monitor:
         self, me: _Peer, other: _Peer, change: Change, place: tuple[str, str | None], done: bool
     ) -> None:
         """Change the memberships of both peers as a reply of ``me`` says."""
+        namespace, room = place
+        if room is not None and other.states.get((namespace, None)) not in _LIVE:
+            return  # it went with its namespace (NS-14)
         way = _way(change)
         before = other.states.get(place, "out")
         if before == "out" and way == "enter" and done:
@@ -366,7 +370,7 @@ class Monitor:
         other.states[place] = _next(MEMBERSHIP, before, f"{way}-{'done' if done else 'error'}")
         if done:
             before = me.states.get(place, "out")
-            if before in _ASKING:
+            if before == _ASKING[way]:
                 self._overtake(me, place, way)
             me.states[place] = _next(MEMBERSHIP, before, f"ask-{way}")
         for peer in (me, other):

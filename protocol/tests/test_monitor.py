@@ -213,6 +213,44 @@ def test_only_the_ask_for_the_same_is_overtaken():
     assert findings([*conversation, (CLIENT, ";n;;e;0;0;")]) == [("NS-11", 15, CLIENT)]
 
 
+def test_an_ask_for_the_opposite_is_not_overtaken():
+    conversation = [
+        *CONNECTED,
+        (CLIENT, "$2;n;;_OnNamespaceDisconnect;0;0;"),
+        (CLIENT, "$3;n;;_OnNamespaceConnect;0;0;"),
+        (SERVER, "1;n;;_OnNamespaceConnect;0;0;"),
+        (CLIENT, "1;;;;;;"),
+        (SERVER, "$2;;;;;;"),
+        (SERVER, "$3;;;;;;"),
+        (CLIENT, ";n;;e;0;0;"),
+    ]
+    assert findings(conversation) == []
+
+
+def test_a_token_that_is_used_again_is_that_of_another_ask():
+    conversation = [
+        *CONNECTED_ANEW,
+        (SERVER, "1;n;;_OnNamespaceDisconnect;0;0;"),
+        (CLIENT, "1;;;;;;"),
+        (CLIENT, ";n;;e;0;0;"),
+    ]
+    assert [found[0] for found in findings(conversation)] == ["AR-5", "NS-11"]
+
+
+def test_a_room_does_not_come_back_without_its_namespace():
+    conversation = [
+        *CONNECTED,
+        (SERVER, "1;n;;_OnNamespaceDisconnect;0;0;"),
+        (CLIENT, "$2;n;r;_OnRoomJoin;0;0;"),
+        (CLIENT, "1;;;;;;"),
+        (SERVER, "$2;;;;;;"),
+        (CLIENT, "$3;n;;_OnNamespaceConnect;0;0;"),
+        (SERVER, "$3;;;;;;"),
+        (CLIENT, ";n;r;e;0;0;"),
+    ]
+    assert findings(conversation) == [("RM-10", 11, CLIENT)]
+
+
 def test_who_asks_to_connect_behind_a_disconnect_is_connected_when_both_are_answered():
     conversation = [
         *CONNECTED,

@@ -103,7 +103,8 @@ def conclude_explored(
     """Show and save what was found, and exit with what that comes to.
 
     Raises:
-        SystemExit: as ``conclude``; where nothing was found, 0, or 1 if the run broke off.
+        SystemExit: as ``conclude``, and 0 where nothing was found; but never 0 if the run broke
+            off.
     """
     console = Console(highlight=False)
     folder = options.save_folder or FOLDER
@@ -127,7 +128,10 @@ def conclude_explored(
     results = [finding.result() for finding in found.findings]
     # What was not met this time may be met at the next: only what was met can contradict.
     ids = [each.case for each in deviations]
-    conclude(subject, results, options, deviations, ids, began)
+    try:
+        conclude(subject, results, options, deviations, ids, began)
+    except SystemExit as ended:
+        sys.exit(ended.code or (1 if found.trouble else 0))
 
 
 def _suite() -> str:

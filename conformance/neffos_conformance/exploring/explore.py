@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from neffos_codec import Native
 from neffos_conformance.connection import DialError
 from neffos_conformance.exploring import clients, servers
 from neffos_conformance.exploring.actions import Program
@@ -25,9 +26,9 @@ from neffos_conformance.exploring.clients.moving import Take, drivers
 from neffos_conformance.exploring.coverage import Transition, beyond, not_reached, rows_of
 from neffos_conformance.exploring.faults import GONE, HANGS, Fault, Known, Played
 from neffos_conformance.exploring.shrink import MAX_SECONDS, shrink
-from neffos_conformance.recordings.transcript import Entry, header, save
+from neffos_conformance.recordings.transcript import Entry, Opened, header, save
 from neffos_conformance.suite.case import Case, Role
-from neffos_conformance.suite.lines import read_script
+from neffos_conformance.suite.lines import ENDPOINTS, read_script
 from neffos_conformance.suite.result import Noted, Remark, Result
 from neffos_conformance.suite.run import PATIENCE
 from neffos_conformance.suite.stage import Patience
@@ -138,6 +139,15 @@ class Finding:
             if not isinstance(each.content, Remark)
         ]
 
+    @property
+    def native(self) -> Native:
+        """What becomes of what is no frame: a client takes it on every connection."""
+        if self.role == "client":
+            return Native.FALLBACK
+        opened = (each.content for each in self.exchange if isinstance(each.content, Opened))
+        found = (ENDPOINTS.get(each.path.partition("?")[0]) for each in opened)
+        return next(filter(None, found), Native.NEVER)
+
     def case(self) -> Case:
         """Give it as a case."""
         return Case(
@@ -177,6 +187,7 @@ class Finding:
             client={"peer": client},
             server={"peer": server},
             how=f"neffos-wire {self.role} --explore --seed {self.seed}",
+            native=self.native.value,
             shows=(self.requirement,),
         )
         save(path, first, self.entries)

@@ -47,6 +47,7 @@ from neffos_conformance.reports.findings import (
     told,
 )
 from neffos_conformance.suite.judgement import Judgement
+from neffos_conformance.suite.lines import ENDPOINTS
 from neffos_conformance.suite.result import Noted, Remark, Result
 from neffos_conformance.suite.verdict import Verdict
 from neffos_protocol.catalogue import requirement
@@ -60,9 +61,6 @@ opens at once, and that can be attached to an issue."""
 BOUNDS: Final = ((80, 1_024), (40, 256), (20, 64), (8, 32))
 """What is kept of a case: how many entries, and how much of a payload. The first that fits into
 ``MAX_DATA`` is taken; a run of some hundred cases with a peer that behaves fits at once."""
-
-ENDPOINTS: Final = {"/native": Native.ONLY, "/mixed": Native.FALLBACK}
-"""Which endpoints of the conformance application make native messages of what is no frame."""
 
 
 def page(judgement: Judgement) -> str:

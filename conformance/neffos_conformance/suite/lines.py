@@ -68,6 +68,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from neffos_codec import Native
 from neffos_conformance.suite.match import expand
 
 OPERATIONS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -95,6 +96,10 @@ SIGHTS: Final[Mapping[str, tuple[str, ...]]] = {
     "closed": (),
 }
 """What a driver tells that its client saw, likewise; an error is an event with one."""
+
+ENDPOINTS: Final[Mapping[str, Native]] = {"/native": Native.ONLY, "/mixed": Native.FALLBACK}
+"""The endpoints of the conformance application that make native messages of what is no frame, as
+lines name them."""
 
 MAX_TIMES: Final = 100_000
 """How often a line can be repeated: more than any limit of a peer that a case tries out."""

@@ -214,12 +214,15 @@ class _Player(Player[Model]):
             self._note(number, Remark(f"HTTP {UNAVAILABLE}"), is_ours=True)
             await arrived.refuse(UNAVAILABLE)
             return False
-        self._check_request(arrived, action)
-        connection = arrived.accept()
-        if connection is None:
-            text = "the client's request was none for an upgrade"
-            self._fail("TR-1", "no upgrade", text, action.number)
-            return False
+        try:
+            self._check_request(arrived, action)
+            connection = arrived.accept()
+            if connection is None:
+                text = "the client's request was none for an upgrade"
+                self._fail("TR-1", "no upgrade", text, action.number)
+        except FaultFound:
+            await arrived.close()
+            raise
         self._note(number, Opened("", {}), is_ours=False)
         self._connections[number] = connection
         self._monitors[number] = Monitor(native=self._native, at=Role.SERVER)
@@ -257,7 +260,12 @@ class _Player(Player[Model]):
                         ending.cancel()
                         coming.cancel()
                     if ending.done() and not ending.cancelled():
-                        self._take(*ending.result())
+                        try:
+                            self._take(*ending.result())
+                        except FaultFound:
+                            if coming.done() and not coming.cancelled():
+                                coming.result().abort()
+                            raise
                     if coming.done() and not coming.cancelled():
                         if coming.result().request.method != "HEAD":
                             return coming.result()
@@ -401,7 +409,8 @@ class _Player(Player[Model]):
                 return number
         for told in self.model.told.values():
             if told.must and not told.is_over:
-                if not self._is_borne(told.requirement, NOT_OVER):
+                # Without its name for the connection, a client can be told nothing more on it.
+                if told.op == "dial" or not self._is_borne(told.requirement, NOT_OVER):
                     return told
                 told.is_over = True
         return None

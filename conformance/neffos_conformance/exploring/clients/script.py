@@ -43,7 +43,8 @@ class Script:
 
     def refused(self, number: int, status: int) -> None:
         """A request of the client is answered with a status in place of an upgrade."""
-        self.lines[-1] = f"{number} refuse {status}"
+        dial = len(self.lines) - 1 - self.lines[::-1].index(f"{number} dial")
+        self.lines[dial] = f"{number} refuse {status}"
 
     def said(self, doing: Doing) -> None:
         """The suite said something."""

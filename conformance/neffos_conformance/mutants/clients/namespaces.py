@@ -184,6 +184,7 @@ def deaf_while_it_connects(_: Hand) -> Lies:
         message = frame_of(said)
         if said == "M":
             connecting.clear()
+            is_deaf.clear()
         elif message and message.event == CONNECT and message.wait.startswith("$"):
             connecting.add(message.namespace)
         return [said]
