@@ -384,12 +384,15 @@ class Monitor:
 
     def _overtake(self, me: _Peer, place: tuple[str, str | None], way: str) -> None:
         """Take note that the reply to what ``me`` asks for the same changes nothing any more."""
-        for token, ask in me.asks.items():
-            if ask.change is None or _way(ask.change) != way or token in me.overtaken:
-                continue
-            if _place(ask.change, ask.namespace, ask.room) == place:
-                me.overtaken.add(token)
-                return
+        same = [
+            token
+            for token, ask in me.asks.items()
+            if ask.change is not None
+            and token not in me.overtaken
+            and _way(ask.change) == way
+            and _place(ask.change, ask.namespace, ask.room) == place
+        ]
+        me.overtaken.update(same[:1])  # none where the ask was too long to be remembered
 
     def _leave(self, peer: _Peer, place: tuple[str, str | None], *, by_reply: bool) -> None:
         namespace, room = place
