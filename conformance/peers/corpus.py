@@ -23,7 +23,6 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from neffos_codec import Native
 from neffos_conformance.driving import DriverError, driving
 from neffos_conformance.matrix import conversation
 from neffos_conformance.peer import running
@@ -31,11 +30,10 @@ from neffos_conformance.recordings.judging import judge_stream
 from neffos_conformance.recordings.relay import relaying
 from neffos_conformance.recordings.transcript import Writer, header, lines, save
 from neffos_conformance.serve import PEER
-from neffos_conformance.suite.case import Case
 from neffos_conformance.suite.client_role import awaiting
 from neffos_conformance.suite.deviations import weigh
 from neffos_conformance.suite.drivers import to_client
-from neffos_conformance.suite.lines import ENDPOINTS, named
+from neffos_conformance.suite.lines import named, native_of
 from neffos_conformance.suite.run import Run, to_server
 from neffos_protocol.catalogue import divergences
 from peers.deviations import Shown, showing
@@ -278,7 +276,8 @@ class Recorder:
         name = divergence_name(cases)
         if not self.wants(name):
             return
-        sides = (SUITE, peer) if cases[0].case.role == "server" else (peer, SUITE)
+        role = cases[0].case.role
+        sides = (SUITE, peer) if role == "server" else (peer, SUITE)
         for each in cases:
             result = await run(each.case)
             entries = result.entries()
@@ -294,7 +293,7 @@ class Recorder:
                 client=sides[0],
                 server=sides[1],
                 how="make record",
-                native=_native(each.case),
+                native=native_of(role, (named(line)[0] for line in each.case.lines)).value,
                 shows=each.case.requirements,
                 divergence=each.divergence,
             )
@@ -363,14 +362,6 @@ def _defects(chapter: Chapter, client: str) -> Mapping[str, str] | None:
 
 def _about(ready: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(ready[name]) for name in ("peer", "version", "runtime") if name in ready}
-
-
-def _native(case: Case) -> str:
-    """Give the mode of the endpoint that a case dials, or of the client that it is for."""
-    if case.role == "client":
-        return Native.FALLBACK.value
-    found = (ENDPOINTS.get(named(line)[0]) for line in case.lines)
-    return next(filter(None, found), Native.NEVER).value
 
 
 if __name__ == "__main__":

@@ -194,17 +194,6 @@ class Subject:
     command: str
     deviations: list[Deviation]
 
-    def doubtful(self, results: list[Result]) -> list[Case]:
-        """Give the cases of which something else came than is known."""
-        weighed = weigh(self.deviations, results, [case.id for case in all_cases(self.role)])
-        expected = {each.case for each in self.deviations}
-        return [
-            each.case
-            for each in results
-            if each.case.id not in weighed.known
-            and (each.case.id in expected or each.is_broken or each.verdict is Verdict.ERROR)
-        ]
-
 
 Play = Callable[[list[Case], Patience, int], Awaitable[list[Result]]]
 """Plays some cases to a peer, with that patience, so many at once."""
@@ -258,12 +247,25 @@ async def judge_all(subjects: list[tuple[Subject, Play]]) -> dict[str, Judgement
     found = {}
     judged = await asyncio.gather(*(judge(subject.role, play) for subject, play in subjects))
     for (subject, play), (results, began, seconds) in zip(subjects, judged, strict=True):
-        if doubtful := subject.doubtful(results):
+        of_it = judgement(subject, results, began, seconds)
+        if doubtful := otherwise(of_it, subject.deviations):
             console.print(f"{subject.name}, once more: {' '.join(case.id for case in doubtful)}")
             again = {each.case.id: each for each in await play(doubtful, ALONE, 1)}
             results = [again.get(each.case.id, each) for each in results]
-        found[subject.name] = judgement(subject, results, began, seconds)
+            of_it = judgement(subject, results, began, seconds)
+        found[subject.name] = of_it
     return found
+
+
+def otherwise(found: Judgement, deviations: list[Deviation]) -> list[Case]:
+    """Give the cases of which something else came than is known."""
+    left = {each.case for each in deviations} - found.known.keys()
+    left |= {each.case.id for each in found.unexplained()}
+    return [
+        each.case
+        for each in found.results
+        if each.case.id in left and each.verdict is not Verdict.UNSUPPORTED
+    ]
 
 
 def judge_a_codec(peer: RealPeer) -> dict[str, Judgement]:

@@ -9,10 +9,12 @@ from importlib.resources import files
 import pytest
 from jsonschema import Draft202012Validator
 
+from neffos_codec import Native
 from neffos_conformance.cases import EVERY_ROLE, all_cases
 from neffos_conformance.embedded import Serve, embedded_server
 from neffos_conformance.suite.case import ROLES, Case, cases_of, select, server_cases
 from neffos_conformance.suite.judgement import SEEN_IN
+from neffos_conformance.suite.lines import native_of
 from neffos_conformance.suite.result import Result
 from neffos_conformance.suite.run import PATIENCE, run_cases, to_server
 from neffos_conformance.suite.stage import Patience
@@ -187,3 +189,17 @@ def test_a_failure_before_what_a_case_is_about_is_no_verdict_on_it():
     [result] = judge(select(server_cases(), ["NS-3.1"]), distort=deaf, patience=brief)
     assert result.verdict is Verdict.ERROR
     assert "did not come to what the case is about" in result.explanation
+
+
+@pytest.mark.parametrize(
+    ("role", "paths", "native"),
+    [
+        ("server", [], Native.NEVER),
+        ("server", ["", "/?X-Websocket-Header-A=b"], Native.NEVER),
+        ("server", ["", "/mixed?a=b"], Native.FALLBACK),
+        ("server", ["/native"], Native.ONLY),
+        ("client", [""], Native.FALLBACK),
+    ],
+)
+def test_what_becomes_of_what_is_no_frame_is_for_role_and_endpoint_to_say(role, paths, native):
+    assert native_of(role, paths) is native

@@ -28,7 +28,7 @@ from neffos_conformance.exploring.faults import GONE, HANGS, Fault, Known, Playe
 from neffos_conformance.exploring.shrink import MAX_SECONDS, shrink
 from neffos_conformance.recordings.transcript import Entry, Opened, header, save
 from neffos_conformance.suite.case import Case, Role
-from neffos_conformance.suite.lines import ENDPOINTS, read_script
+from neffos_conformance.suite.lines import native_of, read_script
 from neffos_conformance.suite.result import Noted, Remark, Result
 from neffos_conformance.suite.run import PATIENCE
 from neffos_conformance.suite.stage import Patience
@@ -141,12 +141,9 @@ class Finding:
 
     @property
     def native(self) -> Native:
-        """What becomes of what is no frame: a client takes it on every connection."""
-        if self.role == "client":
-            return Native.FALLBACK
+        """What becomes of what is no frame on its connections."""
         opened = (each.content for each in self.exchange if isinstance(each.content, Opened))
-        found = (ENDPOINTS.get(each.path.partition("?")[0]) for each in opened)
-        return next(filter(None, found), Native.NEVER)
+        return native_of(self.role, (each.path for each in opened))
 
     def case(self) -> Case:
         """Give it as a case."""

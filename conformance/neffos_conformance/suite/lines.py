@@ -64,7 +64,7 @@ bodies of broadcasts (those without it are taken for somebody else's), and into 
 from __future__ import annotations
 
 import codecs
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -261,6 +261,19 @@ def named(line: Line) -> tuple[str, dict[str, str]]:
     if line.verb in OPENING or line.verb == "enter":
         return target(line.rest)
     return target(line.rest.partition(" ")[2]) if line.verb in ASKING else ("", {})
+
+
+def native_of(role: str, paths: Iterable[str]) -> Native:
+    """Give what becomes of what is no frame, where the system under test has a role.
+
+    Args:
+        role: ``server`` or ``client``; a client under test takes it on every connection.
+        paths: those that are dialled, with their queries or without.
+    """
+    if role == "client":
+        return Native.FALLBACK
+    found = (ENDPOINTS.get(path.partition("?")[0]) for path in paths)
+    return next(filter(None, found), Native.NEVER)
 
 
 def target(rest: str) -> tuple[str, dict[str, str]]:

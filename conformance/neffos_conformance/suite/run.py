@@ -43,6 +43,10 @@ too few to look like an attack."""
 PATIENCE: Final = Patience()
 """How long a case waits, where nobody says otherwise."""
 
+FLOODS_AT_ONCE: Final = 2
+"""Cases that look for a limit that run at the same time: each waits a good deal for the server to
+stop reading, and more of them would keep it from being seen."""
+
 MARK_SIZE: Final = 4
 """Octets of chance in a case's mark: cases that run at once have different ids anyway."""
 
@@ -67,7 +71,8 @@ async def run_cases(
     floods, two at a time: while a server deals with them, it has little time for others. Of those
     that run together, the ones that may take long begin, so that nothing waits for them alone.
     """
-    for reach, slots in ((0, at_once), (1, at_once), (2, 1), (3, min(at_once, 2))):
+    floods = min(at_once, FLOODS_AT_ONCE)
+    for reach, slots in ((0, at_once), (1, at_once), (2, 1), (3, floods)):
         there = [case for case in cases if (3 if case.is_flood else case.reach) == reach]
         there.sort(key=lambda case: -case.seconds)
         async with aclosing(_run_together(run, there, slots)) as results:
