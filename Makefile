@@ -41,7 +41,7 @@ interop: $(READY) ## let real peers, our peers and the suite at each other (need
 	cd conformance && ../$(BIN)/python -m peers.interop
 
 kills: $(READY) ## play every case to the wrong peers that prove a requirement, and to odd ones
-	$(BIN)/python -m neffos_conformance.mutants $(or $(KILLS),--check)
+	cd conformance && ../$(BIN)/python -m mutation $(or $(KILLS),--check)
 
 record: $(READY) ## record all transcripts anew from the real peers (needs Go, Node, Chromium)
 	cd conformance && ../$(BIN)/python -m peers.corpus

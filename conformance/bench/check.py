@@ -23,7 +23,7 @@ from typing import Final
 import orjson
 from rich.console import Console
 
-from neffos_conformance.recordings.transcript import Entry, header, values_of
+from neffos_conformance.wire.transcript import Entry, header, values_of
 
 SIZE: Final = 256
 QUICK_SIZE: Final = 16

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from neffos_conformance.peer import STOP_DEADLINE, PeerError
+from neffos_conformance.wire.subprocesses import STOP_DEADLINE, SubprocessError
 
 READY_DEADLINE: Final = 20
 """Seconds for a server to be ready: an interpreter on a busy machine needs one or two."""
@@ -28,7 +28,7 @@ class Server:
     Attributes:
         key: what it is called in the results.
         label: what it is called for people.
-        command: starts it; the contract is that of ``neffos_conformance.peer``.
+        command: starts it; the contract is that of ``neffos_conformance.wire.subprocesses``.
         endpoint: which of its endpoints is measured.
         environment: what is set for it.
     """
@@ -49,7 +49,7 @@ class Running:
     told: dict[str, Any]
 
 
-class StartError(PeerError):
+class StartError(SubprocessError):
     """A server that cannot be started, or is not ready in time.
 
     Attributes:

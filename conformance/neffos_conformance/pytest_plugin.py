@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
-    from neffos_conformance.suite.case import Case, Role
-    from neffos_conformance.suite.deviations import Deviation
-    from neffos_conformance.suite.result import Result
-    from neffos_conformance.suite.run import Run
+    from neffos_conformance.cases.definition import Case, Role
+    from neffos_conformance.runner.known_failures import KnownFailure
+    from neffos_conformance.runner.result import Result
+    from neffos_conformance.runner.run import Run
 
 GROUP: Final = "neffos-wire"
 
@@ -79,12 +79,12 @@ class Suite(pytest.Collector):
 
     def collect(self) -> list[pytest.Item]:
         """Give a test for each case that was selected."""
-        from neffos_conformance.suite.case import cases_of, select
-        from neffos_conformance.suite.deviations import read_deviations
+        from neffos_conformance.cases.definition import cases_of, select
+        from neffos_conformance.runner.known_failures import read_known_failures
 
         try:
             paths = map(Path, self.config.getoption("--neffos-deviations"))
-            known = {each.case: each for each in read_deviations(paths)}
+            known = {each.case: each for each in read_known_failures(paths)}
             chosen = select(
                 cases_of(self.role),
                 self.config.getoption("--neffos-case"),
@@ -104,9 +104,9 @@ class Suite(pytest.Collector):
         return self._runner.run(self._play(case))
 
     async def _play(self, case: Case) -> Result:
-        from neffos_conformance.suite.features import needed
-        from neffos_conformance.suite.result import Result
-        from neffos_conformance.suite.verdict import Verdict
+        from neffos_conformance.cases.features import needed
+        from neffos_conformance.cases.verdict import Verdict
+        from neffos_conformance.runner.result import Result
 
         if self._run is None:
             self._run = await self._begin()
@@ -115,10 +115,10 @@ class Suite(pytest.Collector):
         return await self._run(case)
 
     async def _begin(self) -> Run:
-        from neffos_conformance.suite.discovery import discovered
-        from neffos_conformance.suite.drivers import to_client
-        from neffos_conformance.suite.features import features_listed
-        from neffos_conformance.suite.run import to_server
+        from neffos_conformance.cases.features import features_listed
+        from neffos_conformance.runner.discovery import discovered
+        from neffos_conformance.runner.driver_pool import to_client
+        from neffos_conformance.runner.run import to_server
 
         if self.role == "client":
             started = to_client(shlex.split(self.subject), drivers=1)
@@ -143,7 +143,7 @@ class CaseItem(pytest.Item):
         known: its known deviation, if there is one.
     """
 
-    def __init__(self, *, case: Case, known: Deviation | None, **further: Any) -> None:
+    def __init__(self, *, case: Case, known: KnownFailure | None, **further: Any) -> None:
         super().__init__(**further)
         self.case = case
         self.known = known
@@ -154,8 +154,8 @@ class CaseItem(pytest.Item):
 
     def runtest(self) -> None:
         """Play the case."""
-        from neffos_conformance.suite.deviations import weigh
-        from neffos_conformance.suite.verdict import Verdict
+        from neffos_conformance.cases.verdict import Verdict
+        from neffos_conformance.runner.known_failures import weigh
 
         suite = self.parent
         assert isinstance(suite, Suite)  # noqa: S101  # pytest's own types do not say it

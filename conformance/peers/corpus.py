@@ -23,18 +23,18 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from neffos_conformance.driving import DriverError, driving
-from neffos_conformance.matrix import conversation
-from neffos_conformance.peer import running
-from neffos_conformance.recordings.judging import judge_stream
-from neffos_conformance.recordings.relay import relaying
-from neffos_conformance.recordings.transcript import Writer, header, lines, save
-from neffos_conformance.serve import PEER
-from neffos_conformance.suite.client_role import awaiting
-from neffos_conformance.suite.deviations import weigh
-from neffos_conformance.suite.drivers import to_client
-from neffos_conformance.suite.lines import named, native_of
-from neffos_conformance.suite.run import Run, to_server
+from neffos_conformance.cases.script import named, native_of
+from neffos_conformance.cli.serve import PEER
+from neffos_conformance.interop import conversation
+from neffos_conformance.recordings.checking import judge_stream
+from neffos_conformance.runner.client_steps import accepting_clients
+from neffos_conformance.runner.driver_pool import to_client
+from neffos_conformance.runner.driver_protocol import DriverError, running_driver
+from neffos_conformance.runner.known_failures import weigh
+from neffos_conformance.runner.run import Run, to_server
+from neffos_conformance.wire.relay import relaying
+from neffos_conformance.wire.subprocesses import running
+from neffos_conformance.wire.transcript import Writer, header, lines, save
 from neffos_protocol.catalogue import divergences
 from peers.deviations import Shown, showing
 from peers.real_peers import (
@@ -241,7 +241,10 @@ class Recorder:
 
     async def client_sessions(self, client: str) -> None:
         """Record the suite, as a server, with a client."""
-        async with awaiting() as (url, incoming), driving(self._clients[client]) as driver:
+        async with (
+            accepting_clients() as (url, incoming),
+            running_driver(self._clients[client]) as driver,
+        ):
             about = _about(driver.ready)
             for session in load(CLIENT_SESSIONS, "client"):
                 name = f"{client}/{session.case.id}"
@@ -259,7 +262,7 @@ class Recorder:
                 name = f"{server_name}/{client}-{chapter.id}"
                 if not self.wants(name):
                     continue
-                async with driving(command) as driver:
+                async with running_driver(command) as driver:
                     first = header(
                         scenario=chapter.title,
                         client=_about(driver.ready),

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from neffos_conformance.cases import all_cases
-from neffos_conformance.matrix.conversation import Outcome
-from neffos_conformance.suite.case import LIMITS, Case, Role
-from neffos_conformance.suite.deviations import Deviation, read_deviations
+from neffos_conformance.cases.catalogue import all_cases
+from neffos_conformance.cases.definition import LIMITS, Case, Role
+from neffos_conformance.interop.conversation import Outcome
+from neffos_conformance.runner.known_failures import KnownFailure, read_known_failures
 from neffos_protocol.catalogue import divergences
 from peers.real_peers import HERE, RealPeer
 
@@ -33,7 +33,7 @@ class Shown:
     """
 
     case: Case
-    deviation: Deviation
+    deviation: KnownFailure
 
     @property
     def divergence(self) -> str:
@@ -61,7 +61,7 @@ def showing(
     for peer in peers.values():
         for name, files in peer.known.items():
             found: dict[str, list[Shown]] = {}
-            for each in read_deviations(DEVIATIONS / file for file in files):
+            for each in read_known_failures(DEVIATIONS / file for file in files):
                 if each.case in cases and each.link in divergences().keys() - taken:
                     found.setdefault(each.link, []).append(Shown(cases[each.case], each))
             if found:

@@ -41,28 +41,28 @@ from neffos_codec import (
     encode,
     parse_wait,
 )
-from neffos_conformance.cases import all_cases
+from neffos_conformance.cases.catalogue import all_cases
+from neffos_conformance.cases.definition import Case, Role, select
+from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.cli.codec_adapter import message_values, value_of, wait_values
+from neffos_conformance.cli.testing import beginning
 from neffos_conformance.codecs import vectors
-from neffos_conformance.codecs.adapter import message_values, value_of, wait_values
-from neffos_conformance.codecs.judging import codec_cases, judge_codec, results_of
-from neffos_conformance.commands.judging import beginning
-from neffos_conformance.matrix.table import (
+from neffos_conformance.codecs.testing import codec_cases, judge_codec, results_of
+from neffos_conformance.interop.interop_runs import Endpoint, Talk, all_talks
+from neffos_conformance.interop.table import (
     about,
     differences,
     matrix_values,
     recorded,
     server_name,
 )
-from neffos_conformance.matrix.talks import Endpoint, Talk, all_talks
-from neffos_conformance.peer import running
-from neffos_conformance.suite.case import Case, Role, select
-from neffos_conformance.suite.deviations import Deviation, read_deviations, weigh
-from neffos_conformance.suite.drivers import DRIVERS, to_client
-from neffos_conformance.suite.judgement import Judgement
-from neffos_conformance.suite.result import Result, in_order
-from neffos_conformance.suite.run import AT_ONCE, PATIENCE, run_cases, to_server
-from neffos_conformance.suite.stage import Patience
-from neffos_conformance.suite.verdict import Verdict
+from neffos_conformance.runner.driver_pool import DRIVERS, to_client
+from neffos_conformance.runner.known_failures import KnownFailure, read_known_failures, weigh
+from neffos_conformance.runner.result import Result, in_order
+from neffos_conformance.runner.run import DEFAULT_JOBS, DEFAULT_TIMEOUTS, run_cases, to_server
+from neffos_conformance.runner.run_report import RunReport
+from neffos_conformance.runner.script_runner import Timeouts
+from neffos_conformance.wire.subprocesses import running
 from peers.deviations import DEVIATIONS, is_explained
 from peers.real_peers import (
     GO_PEER,
@@ -93,10 +93,10 @@ ANSWERS_DEADLINE: Final = 120
 JUDGED_AT_ONCE: Final = 3
 """Servers and clients that are judged at the same time: they are waited for a good deal."""
 
-ALONE: Final = Patience(*(4 * seconds for seconds in astuple(PATIENCE)))
+ALONE: Final = Timeouts(*(4 * seconds for seconds in astuple(DEFAULT_TIMEOUTS)))
 """For a case that is played once more: four times what is usual, on a machine that may be busy."""
 
-MATRIX: Final = ROOT / "conformance" / "data" / "matrix.json"
+MATRIX: Final = ROOT / "conformance" / "neffos_conformance" / "data" / "matrix.json"
 
 SHOWN: Final = 5
 SHOWN_LENGTH: Final = 2_000
@@ -156,8 +156,8 @@ def run(peers: dict[str, RealPeer], record: bool) -> int:
         }
         known = {name: files for peer in peers.values() for name, files in peer.known.items()}
 
-        def deviations(name: str) -> list[Deviation]:
-            return read_deviations(DEVIATIONS / file for file in known.get(name, ()))
+        def deviations(name: str) -> list[KnownFailure]:
+            return read_known_failures(DEVIATIONS / file for file in known.get(name, ()))
 
         subjects = [
             server_subject(each, versions[each.peer], deviations(f"{each.peer}/{each.name}"))
@@ -192,19 +192,19 @@ class Subject:
     name: str
     peer: dict[str, Any]
     command: str
-    deviations: list[Deviation]
+    deviations: list[KnownFailure]
 
 
-Play = Callable[[list[Case], Patience, int], Awaitable[list[Result]]]
+Play = Callable[[list[Case], Timeouts, int], Awaitable[list[Result]]]
 """Plays some cases to a peer, with that patience, so many at once."""
 
 
 def server_subject(
-    endpoint: Endpoint, version: str, deviations: list[Deviation]
+    endpoint: Endpoint, version: str, deviations: list[KnownFailure]
 ) -> tuple[Subject, Play]:
     """Give a server as what is judged, and what plays cases to it."""
 
-    async def play(cases: list[Case], patience: Patience, at_once: int) -> list[Result]:
+    async def play(cases: list[Case], patience: Timeouts, at_once: int) -> list[Result]:
         run = to_server(endpoint.url, patience)
         return [each async for each in run_cases(run, cases, at_once=at_once)]
 
@@ -215,12 +215,12 @@ def server_subject(
 
 
 def client_subject(
-    name: str, command: list[str], deviations: list[Deviation]
+    name: str, command: list[str], deviations: list[KnownFailure]
 ) -> tuple[Subject, Play]:
     """Give a client as what is judged, and what plays cases to it."""
     peer: dict[str, Any] = {}
 
-    async def play(cases: list[Case], patience: Patience, at_once: int) -> list[Result]:
+    async def play(cases: list[Case], patience: Timeouts, at_once: int) -> list[Result]:
         drivers = min(at_once, DRIVERS)
         async with to_client(command, drivers=drivers, patience=patience) as (run, ready):
             peer.update(about(ready))
@@ -230,7 +230,7 @@ def client_subject(
     return Subject("client", name, peer, line, deviations), play
 
 
-async def judge_all(subjects: list[tuple[Subject, Play]]) -> dict[str, Judgement]:
+async def judge_all(subjects: list[tuple[Subject, Play]]) -> dict[str, RunReport]:
     """Run all cases on every server and every client, some of them at a time.
 
     Of which something else comes than is known is played once more when nothing else runs, with
@@ -241,7 +241,7 @@ async def judge_all(subjects: list[tuple[Subject, Play]]) -> dict[str, Judgement
     async def judge(role: Role, play: Play) -> tuple[list[Result], datetime, float]:
         async with places:
             began, start = beginning()
-            results = await play(select(all_cases(role), ()), PATIENCE, AT_ONCE)
+            results = await play(select(all_cases(role), ()), DEFAULT_TIMEOUTS, DEFAULT_JOBS)
             return results, began, time.perf_counter() - start
 
     found = {}
@@ -257,7 +257,7 @@ async def judge_all(subjects: list[tuple[Subject, Play]]) -> dict[str, Judgement
     return found
 
 
-def otherwise(found: Judgement, deviations: list[Deviation]) -> list[Case]:
+def otherwise(found: RunReport, deviations: list[KnownFailure]) -> list[Case]:
     """Give the cases of which something else came than is known."""
     left = {each.case for each in deviations} - found.known.keys()
     left |= {each.case.id for each in found.unexplained()}
@@ -268,7 +268,7 @@ def otherwise(found: Judgement, deviations: list[Deviation]) -> list[Case]:
     ]
 
 
-def judge_a_codec(peer: RealPeer) -> dict[str, Judgement]:
+def judge_a_codec(peer: RealPeer) -> dict[str, RunReport]:
     """Ask a codec about every vector."""
     began, start = beginning()
     command = peer.codec or []
@@ -279,7 +279,7 @@ def judge_a_codec(peer: RealPeer) -> dict[str, Judgement]:
         f"codec of {judged.ready['peer']}",
         about(judged.ready),
         f"neffos-wire codec -- {shlex.join(command)}",
-        read_deviations(DEVIATIONS / file for file in peer.known.get("codec", ())),
+        read_known_failures(DEVIATIONS / file for file in peer.known.get("codec", ())),
     )
     seconds = time.perf_counter() - start
     return {subject.name: judgement(subject, results, began, seconds)}
@@ -287,11 +287,11 @@ def judge_a_codec(peer: RealPeer) -> dict[str, Judgement]:
 
 def judgement(
     subject: Subject, results: list[Result], began: datetime, seconds: float
-) -> Judgement:
+) -> RunReport:
     """Put together what a run found."""
     cases = all_cases(subject.role)
     weighed = weigh(subject.deviations, results, [case.id for case in cases])
-    return Judgement(
+    return RunReport(
         subject.role,
         subject.name,
         subject.peer,
@@ -304,7 +304,7 @@ def judgement(
     )
 
 
-def count_unexplained(named: tuple[str, Judgement]) -> int:
+def count_unexplained(named: tuple[str, RunReport]) -> int:
     """Tell what came of a run, and give the number of what is not explained in it."""
     name, found = named
     left = found.unexplained()

@@ -22,16 +22,16 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from neffos_conformance.peer import running
-from neffos_conformance.recordings.judging import judge
-from neffos_conformance.recordings.replaying import (
-    Outcome,
+from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.recordings.checking import judge
+from neffos_conformance.recordings.replay import (
     Replayed,
+    ReplayOutcome,
     replay_to_client,
     replay_to_server,
 )
-from neffos_conformance.recordings.transcript import Transcript, read_transcript
-from neffos_conformance.suite.verdict import Verdict
+from neffos_conformance.wire.subprocesses import running
+from neffos_conformance.wire.transcript import Transcript, read_transcript
 from peers.corpus import DIVERGENCES, SUITE, TRANSCRIPTS, record
 from peers.real_peers import (
     CLIENTS,
@@ -177,7 +177,7 @@ class Replays:
     def note(self, name: str, against: str, replayed: Replayed) -> None:
         """Take note of one replay."""
         told = replayed.outcome.value
-        if replayed.outcome in (Outcome.DIFFERENT, Outcome.ERROR):
+        if replayed.outcome in (ReplayOutcome.DIFFERENT, ReplayOutcome.ERROR):
             told = "explained"
             for index, known in enumerate(self._known):
                 if known.explains(name, against, replayed.explanation):

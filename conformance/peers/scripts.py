@@ -1,7 +1,7 @@
 """The sessions that the corpus records: scripts in the language of the cases.
 
 A session is played by the suite at one end, with a real peer at the other, as a case is
-(``neffos_conformance.suite.lines`` has the language). But it is no test: a peer that does
+(``neffos_conformance.cases.script`` has the language). But it is no test: a peer that does
 otherwise, be it in the code with which it ends a connection, makes no recording.
 """
 
@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from neffos_conformance.driving import Driver
-from neffos_conformance.suite.case import Case, Role
-from neffos_conformance.suite.lines import read_script
-from neffos_conformance.suite.result import Result
-from neffos_conformance.suite.run import run_arriving_client_case, to_server
-from neffos_conformance.suite.spoken import Arrived
-from neffos_conformance.suite.stage import Patience
-from neffos_conformance.suite.verdict import Verdict
+from neffos_conformance.cases.definition import Case, Role
+from neffos_conformance.cases.script import read_script
+from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.runner.driver_protocol import DriverProcess
+from neffos_conformance.runner.result import Result
+from neffos_conformance.runner.run import run_arriving_client_case, to_server
+from neffos_conformance.runner.script_runner import Timeouts
+from neffos_conformance.wire.transport import UpgradeRequest
 
-PATIENCE: Final = Patience(case=10.0, doubt=10.0)
+PATIENCE: Final = Timeouts(case=10.0, doubt=10.0)
 """Each session takes milliseconds. What the suite asks of its own accord, where a peer is long in
 saying something, does not belong into a recording."""
 
@@ -89,7 +89,7 @@ async def play_client(session: Session, url: str) -> None:
 
 
 async def play_server(
-    session: Session, driver: Driver, url: str, incoming: asyncio.Queue[Arrived]
+    session: Session, driver: DriverProcess, url: str, incoming: asyncio.Queue[UpgradeRequest]
 ) -> None:
     """Play the server's side to a client that is moved by a driver.
 

@@ -10,15 +10,15 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from neffos_codec import Native
-from neffos_conformance.cases import EVERY_ROLE, all_cases
-from neffos_conformance.embedded import Serve, embedded_server
-from neffos_conformance.suite.case import ROLES, Case, cases_of, select, server_cases
-from neffos_conformance.suite.judgement import SEEN_IN
-from neffos_conformance.suite.lines import native_of
-from neffos_conformance.suite.result import Result
-from neffos_conformance.suite.run import PATIENCE, run_cases, to_server
-from neffos_conformance.suite.stage import Patience
-from neffos_conformance.suite.verdict import Verdict, verdict_on
+from neffos_conformance.cases.catalogue import EVERY_ROLE, all_cases
+from neffos_conformance.cases.definition import ROLES, Case, cases_of, select, server_cases
+from neffos_conformance.cases.script import native_of
+from neffos_conformance.cases.verdict import Verdict, verdict_on
+from neffos_conformance.reference.embedded import Serve, embedded_server
+from neffos_conformance.runner.result import Result
+from neffos_conformance.runner.run import DEFAULT_TIMEOUTS, run_cases, to_server
+from neffos_conformance.runner.run_report import SEEN_IN
+from neffos_conformance.runner.script_runner import Timeouts
 from neffos_protocol.catalogue import Level, requirements
 
 STRONG = (Level.MUST, Level.MUST_NOT, Level.SHOULD, Level.SHOULD_NOT)
@@ -26,7 +26,9 @@ STRONG = (Level.MUST, Level.MUST_NOT, Level.SHOULD, Level.SHOULD_NOT)
 AT_LEAST = {"server": 180, "client": 80, "codec": 400}
 
 
-def judge(cases: list[Case], *, distort=None, patience: Patience = PATIENCE) -> list[Result]:
+def judge(
+    cases: list[Case], *, distort=None, patience: Timeouts = DEFAULT_TIMEOUTS
+) -> list[Result]:
     async def run() -> list[Result]:
         async with embedded_server(distort=distort) as url:
             return [result async for result in run_cases(to_server(url, patience), cases)]
@@ -185,7 +187,7 @@ def test_a_failure_before_what_a_case_is_about_is_no_verdict_on_it():
     def deaf(serve: Serve) -> Serve:
         return lambda payload: [] if payload == "M" else serve(payload)
 
-    brief = Patience(case=0.3, doubt=0.1, grace=0.1)
+    brief = Timeouts(case=0.3, doubt=0.1, grace=0.1)
     [result] = judge(select(server_cases(), ["NS-3.1"]), distort=deaf, patience=brief)
     assert result.verdict is Verdict.ERROR
     assert "did not come to what the case is about" in result.explanation

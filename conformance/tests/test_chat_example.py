@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from neffos_conformance.reference import Client, Namespace, RefusedError, ReplyError, dial
+from neffos_asyncio import Client, Namespace, RefusedError, ReplyError, dial
 
 CHAT = Path(__file__).parents[1] / "examples" / "chat"
 PATIENCE = 20

@@ -11,11 +11,11 @@ from pathlib import Path
 import orjson
 import pytest
 
-from neffos_conformance.connection import Closed
-from neffos_conformance.recordings import judging
-from neffos_conformance.recordings.judging import MAX_FINDINGS, MAX_PAYLOAD, judge_stream
-from neffos_conformance.recordings.transcript import Entry, header, save, values_of
-from neffos_conformance.suite.verdict import Verdict
+from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.recordings import checking as judging
+from neffos_conformance.recordings.checking import MAX_FINDINGS, MAX_PAYLOAD, judge_stream
+from neffos_conformance.wire.connection import ConnectionClosed
+from neffos_conformance.wire.transcript import Entry, header, save, values_of
 
 PROGRAM = Path(sys.executable).with_name("neffos-wire")
 VISIT = [
@@ -76,7 +76,7 @@ def test_the_header_says_what_is_made_of_native_messages(native, verdict):
 
 
 def test_connections_are_judged_apart_and_not_beyond_their_end():
-    octets = recorded(*VISIT, (True, Closed(1000)), (False, "late"))
+    octets = recorded(*VISIT, (True, ConnectionClosed(1000)), (False, "late"))
     other = recorded(EARLY, connection=2).split(b"\n", 1)[1]
     judged = judge(octets + other)
     assert [(each.connection, each.line) for each in judged.broken][:1] == [(2, 8)]
@@ -128,7 +128,9 @@ def test_too_many_connections_at_a_time_are_told_of_and_never_judged_from_the_mi
 
 def test_connections_that_ended_leave_their_place_to_others(monkeypatch):
     monkeypatch.setattr(judging, "MAX_CONNECTIONS", 2)
-    ended = b"".join(rest(*VISIT, (True, Closed(1000)), connection=n) for n in range(2, 6))
+    ended = b"".join(
+        rest(*VISIT, (True, ConnectionClosed(1000)), connection=n) for n in range(2, 6)
+    )
     judged = judge(recorded(*VISIT) + ended + rest(EARLY, connection=1))
     assert judged.unjudged == 0
     assert [each.connection for each in judged.broken] == [1]
@@ -136,7 +138,9 @@ def test_connections_that_ended_leave_their_place_to_others(monkeypatch):
 
 def test_what_was_long_ago_is_not_judged_from_the_middle_either(monkeypatch):
     monkeypatch.setattr(judging, "MAX_FORMER", 2)
-    ended = b"".join(rest(*VISIT, (True, Closed(1000)), connection=n) for n in range(1, 6))
+    ended = b"".join(
+        rest(*VISIT, (True, ConnectionClosed(1000)), connection=n) for n in range(1, 6)
+    )
     late = b"".join(rest(REQUEST, connection=n) for n in range(1, 6))
     judged = judge(recorded() + ended + late + rest(*VISIT, EARLY, connection=6))
     assert [each.connection for each in judged.broken] == [6]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from neffos_conformance import cli
-from neffos_conformance.commands import server
-from neffos_conformance.recordings.transcript import read_transcript
+from neffos_conformance.cli import main as cli
+from neffos_conformance.cli import test_server as server
+from neffos_conformance.wire.transcript import read_transcript
 
 PROGRAM = Path(sys.executable).with_name("neffos-wire")
 
@@ -121,8 +121,8 @@ def test_a_usage_error_or_nothing_to_run_exits_with_2(tmp_path, arguments, compl
 
 
 def test_a_failure_exits_with_1_and_shows_the_bytes(monkeypatch, capsys, tmp_path):
-    from neffos_conformance.embedded import embedded_server
-    from neffos_conformance.mutants import BANK
+    from mutation import BANK
+    from neffos_conformance.reference.embedded import embedded_server
 
     monkeypatch.chdir(tmp_path)
     wrong = lambda: embedded_server(distort=BANK["error-without-flag"].distort)  # noqa: E731
@@ -149,12 +149,12 @@ def test_a_broken_harness_exits_with_3(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("package", "loads"),
-    [("click", "neffos_conformance.cli"), ("rich", "neffos_conformance.commands.server")],
+    [("click", "neffos_conformance.cli.main"), ("rich", "neffos_conformance.cli.test_server")],
 )
 def test_without_the_suites_packages_the_command_says_what_it_needs(
     monkeypatch, capsys, package, loads
 ):
-    from neffos_conformance import entry
+    from neffos_conformance.cli import entry
 
     monkeypatch.setattr(sys, "argv", ["neffos-wire", "server"])
     monkeypatch.setitem(sys.modules, package, None)

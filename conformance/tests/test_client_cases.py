@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from neffos_conformance.driving import DriverError
-from neffos_conformance.mutants import BANK
-from neffos_conformance.mutants.kills import killers
-from neffos_conformance.mutants.liars import Lies, play
-from neffos_conformance.suite.case import Case, client_cases, select
-from neffos_conformance.suite.deviations import read_deviations
-from neffos_conformance.suite.drivers import to_client
-from neffos_conformance.suite.features import needed
-from neffos_conformance.suite.lines import read_script
-from neffos_conformance.suite.result import Result
-from neffos_conformance.suite.run import run_cases
-from neffos_conformance.suite.stage import Patience
-from neffos_conformance.suite.verdict import Verdict
+from mutation import BANK
+from mutation.client_faults import ClientFault, play
+from mutation.kill_matrix import killers
+from neffos_conformance.cases.definition import Case, client_cases, select
+from neffos_conformance.cases.features import needed
+from neffos_conformance.cases.script import read_script
+from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.runner.driver_pool import to_client
+from neffos_conformance.runner.driver_protocol import DriverError
+from neffos_conformance.runner.known_failures import read_known_failures
+from neffos_conformance.runner.result import Result
+from neffos_conformance.runner.run import run_cases
+from neffos_conformance.runner.script_runner import Timeouts
 from neffos_protocol.catalogue import divergences
 
 REFERENCE = (str(Path(sys.executable).with_name("neffos-wire")), "driver")
@@ -26,10 +26,10 @@ REFERENCE = (str(Path(sys.executable).with_name("neffos-wire")), "driver")
 LIARS = [mutant for mutant in BANK.values() if mutant.role == "client"]
 ODD = [mutant for mutant in LIARS if not mutant.breaks]
 
-HASTY = Patience(case=5.0, doubt=0.1, grace=0.1, goodbye=0.2)
+HASTY = Timeouts(case=5.0, doubt=0.1, grace=0.1, goodbye=0.2)
 
 
-def judge(command, cases, *, drivers: int = 2, patience: Patience = HASTY) -> list[Result]:
+def judge(command, cases, *, drivers: int = 2, patience: Timeouts = HASTY) -> list[Result]:
     async def run() -> list[Result]:
         async with to_client(command, drivers=drivers, patience=patience) as (play, _):
             return [result async for result in run_cases(play, cases, at_once=drivers)]
@@ -39,7 +39,7 @@ def judge(command, cases, *, drivers: int = 2, patience: Patience = HASTY) -> li
 
 def judge_here(script: str) -> Result:
     """Play a script to the reference client in this process."""
-    return asyncio.run(play(lambda _: Lies(), case(script)))
+    return asyncio.run(play(lambda _: ClientFault(), case(script)))
 
 
 def case(script: str, *, requirements=("NS-1",), id_: str = "NS-1.c99") -> Case:
@@ -54,7 +54,7 @@ def named(*ids: str) -> list[Case]:
 
 
 def test_the_reference_client_passes_every_case():
-    results = judge(REFERENCE, select(client_cases(), ()), patience=Patience())
+    results = judge(REFERENCE, select(client_cases(), ()), patience=Timeouts())
     assert [(r.case.id, r.explanation) for r in results if r.verdict is not Verdict.PASS] == []
     assert [(r.case.id, r.closing) for r in results if r.closing.explanation] == []
     assert len(results) >= 90
@@ -168,7 +168,7 @@ def test_a_driver_that_breaks_its_contract_is_an_error_and_started_anew(fake):
 
 
 def test_a_driver_that_says_nothing_is_not_waited_for_longer_than_a_case(fake):
-    brief = Patience(case=0.3, doubt=0.1, grace=0.1, goodbye=0.2)
+    brief = Timeouts(case=0.3, doubt=0.1, grace=0.1, goodbye=0.2)
     program = """
     if op["op"] != "dial": write({"id": op["id"], "error": "no"})
     """
@@ -242,6 +242,6 @@ def test_known_deviations_of_clients_are_of_cases_and_divergences_that_exist():
     paths = [*folder.glob("neffos-go.client*.toml"), *folder.glob("neffos.js*.toml")]
     assert len(paths) >= 8
     for path in paths:
-        for entry in read_deviations([path]):
+        for entry in read_known_failures([path]):
             assert entry.case in ids, path
             assert not entry.link.startswith("DV-") or entry.link in divergences(), path

@@ -14,14 +14,14 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from neffos_codec import FIELDS, Reason, WaitKind
-from neffos_conformance.codecs import vectors
-from neffos_conformance.codecs.adapter import (
+from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.cli.codec_adapter import (
     OPERATIONS,
     answer,
 )
-from neffos_conformance.codecs.judging import judge_codec
-from neffos_conformance.codecs.questions import questions
-from neffos_conformance.suite.verdict import Verdict
+from neffos_conformance.codecs import vectors
+from neffos_conformance.codecs.requests import questions
+from neffos_conformance.codecs.testing import judge_codec
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = ROOT / "conformance" / "templates"
@@ -287,7 +287,7 @@ def test_a_codec_that_breaks_is_told_and_refuses_nothing(monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("neffos_conformance.codecs.adapter.decode", broken)
+    monkeypatch.setattr("neffos_conformance.cli.codec_adapter.decode", broken)
     assert answer("decode", {"payload": "x"}) == {"error": "ZeroDivisionError()"}
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from neffos_conformance.codecs.judging import AdapterError, judge_codec
-from neffos_conformance.codecs.questions import questions
-from neffos_conformance.suite.verdict import Verdict
+from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.codecs.requests import questions
+from neffos_conformance.codecs.testing import AdapterError, judge_codec
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(sys.executable).with_name("neffos-wire")

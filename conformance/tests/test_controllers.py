@@ -6,8 +6,7 @@ from typing import ClassVar
 
 import pytest
 
-from neffos_codec import Message
-from neffos_conformance.reference import (
+from neffos_asyncio import (
     Connection,
     DependencyError,
     Namespace,
@@ -21,7 +20,8 @@ from neffos_conformance.reference import (
     trim_prefix,
     whole_name,
 )
-from neffos_conformance.reference.handlers import SYSTEM_EVENTS
+from neffos_asyncio.handlers import SYSTEM_EVENTS
+from neffos_codec import Message
 from neffos_protocol import Change, ChangeAsked, Changed
 
 from .test_turns import asynchronous

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from neffos_conformance.recordings.judging import judge
-from neffos_conformance.recordings.transcript import Header, read_transcript
-from neffos_conformance.suite.verdict import Verdict
+from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.recordings.checking import judge
+from neffos_conformance.wire.transcript import Header, read_transcript
 from neffos_protocol.catalogue import divergences, requirements
 
 CORPUS = Path(__file__).parents[1] / "transcripts"

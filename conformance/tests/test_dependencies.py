@@ -10,7 +10,7 @@ from typing import Optional, Protocol, runtime_checkable
 
 import pytest
 
-from neffos_conformance.reference import (
+from neffos_asyncio import (
     Client,
     Connection,
     DependencyError,

@@ -16,9 +16,9 @@ import pytest
 from click.testing import CliRunner
 
 from neffos_codec import DecodeError, Reading, decode
-from neffos_conformance.cli import cli
-from neffos_conformance.recordings.transcript import read_transcript
-from neffos_conformance.suite.lines import read_script
+from neffos_conformance.cases.script import read_script
+from neffos_conformance.cli.main import cli
+from neffos_conformance.wire.transcript import read_transcript
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "spec" / "docs").rglob("*.md"))

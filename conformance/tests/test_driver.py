@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from neffos_conformance.driver import Driver
+from neffos_conformance.reference.client_driver import ReferenceDriver
 
 HANG = 5.0
 """Seconds after which a test has failed; each takes far less than one."""
@@ -16,7 +16,7 @@ def answered(line: str) -> dict:
 
     async def told() -> list[str]:
         lines: list[str] = []
-        driver = Driver(lines.append)
+        driver = ReferenceDriver(lines.append)
         for count, each in enumerate((line, '{"id": 99, "op": "made-up"}'), start=1):
             driver.take(each.encode())
             async with asyncio.timeout(HANG):

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from neffos_conformance import driving
-from neffos_conformance.driving import DriverError
+from neffos_conformance.runner import driver_protocol as driving
+from neffos_conformance.runner.driver_protocol import DriverError
 
 READY = '{"ready": true, "driver": 1, "peer": "p", "version": "1"}'
 KNOWS = 'json.dumps({"id": json.loads(input())["id"], "unsupported": True})'
@@ -21,7 +21,7 @@ def drive(program: str, **fields) -> None:
     async def bounded() -> None:
         async with (
             asyncio.timeout(HANG),
-            driving.driving([sys.executable, "-c", program]) as driver,
+            driving.running_driver([sys.executable, "-c", program]) as driver,
         ):
             await driver.do("native", connection=1, **fields)
 

@@ -6,24 +6,24 @@ from functools import cache
 
 import pytest
 
-from neffos_conformance.connection import DialError
-from neffos_conformance.embedded import Distort, Serve, embedded_server
-from neffos_conformance.exploring import Explored, Progress, explore_server
-from neffos_conformance.exploring.actions import Action, Do
-from neffos_conformance.exploring.coverage import beyond, rows_of
-from neffos_conformance.exploring.faults import GONE, HANGS, Known
-from neffos_conformance.exploring.servers import play, program
-from neffos_conformance.exploring.shrink import shrink
-from neffos_conformance.mutants.distortions import changing
-from neffos_conformance.recordings.judging import judge
-from neffos_conformance.recordings.replaying import Outcome, replay_to_server
-from neffos_conformance.recordings.transcript import read_transcript
-from neffos_conformance.suite.run import run_server_case
-from neffos_conformance.suite.stage import Patience
-from neffos_conformance.suite.verdict import Verdict
+from mutation.distortions import changing
+from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.model_based import Explored, Progress, explore_server
+from neffos_conformance.model_based.actions import Action, Do
+from neffos_conformance.model_based.coverage import beyond, rows_of
+from neffos_conformance.model_based.faults import GONE, HANGS, Known
+from neffos_conformance.model_based.servers import play, program
+from neffos_conformance.model_based.shrink import shrink
+from neffos_conformance.recordings.checking import judge
+from neffos_conformance.recordings.replay import ReplayOutcome, replay_to_server
+from neffos_conformance.reference.embedded import Distort, Serve, embedded_server
+from neffos_conformance.runner.run import run_server_case
+from neffos_conformance.runner.script_runner import Timeouts
+from neffos_conformance.wire.connection import ConnectError
+from neffos_conformance.wire.transcript import read_transcript
 from neffos_protocol import Role
 
-SOON = Patience(case=2.0, doubt=0.1, grace=0.15, goodbye=0.3)
+SOON = Timeouts(case=2.0, doubt=0.1, grace=0.15, goodbye=0.3)
 
 
 def explored(distort: Distort | None = None, *, programs: int = 20, **options) -> Explored:
@@ -156,12 +156,12 @@ def test_a_finding_is_saved_as_a_transcript_that_can_be_judged_and_replayed(tmp_
     assert first["how"].endswith("--seed 2")
     assert ("AR-22", "server") in judge(path).counts
 
-    async def replayed(distort: Distort | None) -> Outcome:
+    async def replayed(distort: Distort | None) -> ReplayOutcome:
         async with embedded_server(distort=distort) as url:
             return (await replay_to_server(read_transcript(path), url, deadline=0.5)).outcome
 
-    assert asyncio.run(replayed(distort)) is Outcome.SAME
-    assert asyncio.run(replayed(None)) is Outcome.DIFFERENT
+    assert asyncio.run(replayed(distort)) is ReplayOutcome.SAME
+    assert asyncio.run(replayed(None)) is ReplayOutcome.DIFFERENT
 
 
 def test_each_fault_is_found_once_and_others_behind_it():
@@ -188,7 +188,7 @@ def test_a_server_that_says_nothing_more_does_not_hold_up_a_run():
 
         return wrong
 
-    found = explored(hangs, programs=50, patience=Patience(0.3, 0.05, 0.05, 0.1), seconds=5.0)
+    found = explored(hangs, programs=50, patience=Timeouts(0.3, 0.05, 0.05, 0.1), seconds=5.0)
     assert {each.kind for each in found.findings} & {HANGS, "an answer is missing"}
 
 
@@ -232,7 +232,7 @@ def test_a_server_that_never_was_there_is_an_error():
         options = {"seed": 1, "seconds": 5.0, "programs": 3, "steps": 8, "patience": SOON}
         await explore_server("ws://127.0.0.1:1/", **options)
 
-    with pytest.raises(DialError):
+    with pytest.raises(ConnectError):
         asyncio.run(run())
 
 

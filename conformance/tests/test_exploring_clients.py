@@ -10,24 +10,24 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from neffos_conformance.cli import cli
-from neffos_conformance.driving import DriverError
-from neffos_conformance.exploring import Explored, Finding, explore_client, explore_moved
-from neffos_conformance.exploring.actions import Do
-from neffos_conformance.exploring.clients import play, program
-from neffos_conformance.exploring.coverage import beyond, rows_of
-from neffos_conformance.exploring.faults import CRASHED, HANGS, Known
-from neffos_conformance.mutants import BANK
-from neffos_conformance.mutants.liars import LIARS, Lies, standing
-from neffos_conformance.mutants.liars import play as play_case
-from neffos_conformance.recordings.judging import judge
-from neffos_conformance.suite.lines import OPERATIONS
-from neffos_conformance.suite.stage import Patience
-from neffos_conformance.suite.verdict import Verdict
+from mutation import BANK
+from mutation.client_faults import CLIENT_FAULTS, ClientFault, standing
+from mutation.client_faults import play as play_case
+from neffos_conformance.cases.script import OPERATIONS
+from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.cli.main import cli
+from neffos_conformance.model_based import Explored, Finding, explore_client, explore_moved
+from neffos_conformance.model_based.actions import Do
+from neffos_conformance.model_based.clients import play, program
+from neffos_conformance.model_based.coverage import beyond, rows_of
+from neffos_conformance.model_based.faults import CRASHED, HANGS, Known
+from neffos_conformance.recordings.checking import judge
+from neffos_conformance.runner.driver_protocol import DriverError
+from neffos_conformance.runner.script_runner import Timeouts
 from neffos_protocol import Role
 
 REFERENCE = (str(Path(sys.executable).with_name("neffos-wire")), "driver")
-SOON = Patience(case=2.0, doubt=0.1, grace=0.3, goodbye=0.4)
+SOON = Timeouts(case=2.0, doubt=0.1, grace=0.3, goodbye=0.4)
 
 
 @pytest.fixture(autouse=True)
@@ -38,8 +38,8 @@ def quiet():
     logging.disable(logging.NOTSET)
 
 
-def honest(_) -> Lies:
-    return Lies()
+def honest(_) -> ClientFault:
+    return ClientFault()
 
 
 def explored(liar=honest, *, programs: int = 20, **options) -> Explored:
@@ -131,7 +131,7 @@ SEEDS = {
 
 @cache
 def found_on(mutant: str) -> tuple[Finding, ...]:
-    return explored(LIARS[mutant], seed=SEEDS[mutant], programs=10, enough=1).findings
+    return explored(CLIENT_FAULTS[mutant], seed=SEEDS[mutant], programs=10, enough=1).findings
 
 
 @pytest.mark.parametrize("mutant", WRONG)
@@ -145,7 +145,7 @@ def test_a_wrong_client_is_found_by_a_small_program(mutant):
 
 
 def test_a_finding_is_a_case_that_a_wrong_client_fails_and_a_correct_one_passes():
-    liar = LIARS["client-body-is-success"]
+    liar = CLIENT_FAULTS["client-body-is-success"]
     (finding,) = found_on("client-body-is-success")
     wrong, right = (asyncio.run(play_case(each, finding.case())) for each in (liar, honest))
     assert wrong.verdict is finding.verdict is Verdict.FAIL
@@ -185,12 +185,12 @@ def test_a_driver_that_crashes_is_a_finding_and_started_anew():
 
 
 def test_a_client_that_does_not_dial_is_a_finding():
-    found = behind(DRIVER % "continue", programs=2, patience=Patience(0.4, 0.05, 0.1, 0.1))
+    found = behind(DRIVER % "continue", programs=2, patience=Timeouts(0.4, 0.05, 0.1, 0.1))
     assert [each.requirement for each in found.findings] == ["TR-1"]
 
 
 def test_a_driver_that_hangs_does_not_hold_up_a_run():
-    hasty = Patience(0.4, 0.05, 0.1, 0.1)
+    hasty = Timeouts(0.4, 0.05, 0.1, 0.1)
     found = behind(DRIVER % "time.sleep(1)", programs=2, patience=hasty, seconds=3.0)
     assert {each.kind for each in (*found.findings, *found.doubtful)} <= {HANGS, "does not dial"}
     assert found.findings or found.doubtful or found.trouble
@@ -212,7 +212,7 @@ def test_what_is_no_driver_is_an_error():
 
 def test_the_command_explores_the_reference_client(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("neffos_conformance.commands.client.REFERENCE", REFERENCE)
+    monkeypatch.setattr("neffos_conformance.cli.test_client.REFERENCE", REFERENCE)
     command = ["client", "--explore", "--seed", "4", "--seconds", "0.5"]
     ran = CliRunner().invoke(cli, command)
     assert ran.exit_code == 0, ran.output

@@ -1,4 +1,4 @@
-"""What ``neffos_conformance.reference`` exports is what its submodules define, and no other."""
+"""What ``neffos_asyncio`` exports is what its submodules define, and no other."""
 
 import ast
 from importlib import import_module
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import neffos_conformance.reference as package
+import neffos_asyncio as package
 
 OUTER = {
     "client": {"DIAL_TIMEOUT", "REFUSALS"},
@@ -27,7 +27,7 @@ OUTER = {
 }
 """Modules for applications, with the public names of each that the package does not export."""
 
-INNER = {"asgi", "dependencies", "joined", "link", "sockets", "transport", "turns"}
+INNER = {"asgi", "dependencies", "handler_queue", "applications", "link", "sockets", "transport"}
 """Modules that applications need not know: nothing of them is exported."""
 
 

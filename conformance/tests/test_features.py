@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from neffos_conformance.application import echo
-from neffos_conformance.embedded import embedded_server
-from neffos_conformance.reference import Server
-from neffos_conformance.suite.case import Case, select, server_cases
-from neffos_conformance.suite.discovery import discovered
-from neffos_conformance.suite.features import Feature, feature_ids, features, needed
-from neffos_conformance.suite.lines import read_script
-from neffos_conformance.suite.stage import Patience
+from neffos_asyncio import Server
+from neffos_conformance.cases.definition import Case, select, server_cases
+from neffos_conformance.cases.features import Feature, feature_ids, features, needed
+from neffos_conformance.cases.script import read_script
+from neffos_conformance.reference.application import echo
+from neffos_conformance.reference.embedded import embedded_server
+from neffos_conformance.runner.discovery import discovered
+from neffos_conformance.runner.script_runner import Timeouts
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(sys.executable).with_name("neffos-wire")
@@ -56,7 +56,9 @@ def test_the_table_is_the_data():
 
 
 def test_the_data_has_no_fields_that_nobody_reads():
-    data = tomllib.loads((ROOT / "conformance" / "data" / "features.toml").read_text("utf-8"))
+    data = tomllib.loads(
+        (ROOT / "conformance" / "neffos_conformance" / "data" / "features.toml").read_text("utf-8")
+    )
     assert data.keys() == {"format", "feature"}
     assert data["format"] == 1
 
@@ -107,7 +109,7 @@ def test_a_case_needs_what_it_names(conversation, features):
 def test_a_feature_is_found_where_it_is_and_missed_where_it_is_not():
     async def run(served):
         async with embedded_server(served=served) as url:
-            return await discovered(url, Patience(case=1.0, doubt=0.1, grace=0.1))
+            return await discovered(url, Timeouts(case=1.0, doubt=0.1, grace=0.1))
 
     everything = {each.id for each in features()}
     assert asyncio.run(run(None)) == everything

@@ -15,12 +15,12 @@ import pytest
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
-from neffos_conformance.cli import cli
-from neffos_conformance.connection import Closed
+from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.cli.main import cli
+from neffos_conformance.recordings.checking import judge
 from neffos_conformance.recordings.har import Har, HarError, conversation, read_entries, transcript
-from neffos_conformance.recordings.judging import judge
-from neffos_conformance.recordings.transcript import Opened, read_transcript
-from neffos_conformance.suite.verdict import Verdict
+from neffos_conformance.wire.connection import ConnectionClosed
+from neffos_conformance.wire.transcript import ConnectionOpened, read_transcript
 
 SAVED = Path(__file__).with_name("data") / "chat-chromium.har"
 SCHEMA = json.loads(
@@ -115,7 +115,9 @@ def test_the_messages_are_those_that_went_by(chat):
 
 
 def test_secrets_of_the_query_are_left_behind(chat):
-    assert read_transcript(chat[1]).entries[0].content == Opened("/chat?name=***&token=***", {})
+    assert read_transcript(chat[1]).entries[0].content == ConnectionOpened(
+        "/chat?name=***&token=***", {}
+    )
     assert b"secret" not in chat[1].read_bytes()
 
 
@@ -145,7 +147,7 @@ def test_no_header_is_kept_that_may_be_a_secret(tmp_path):
     saved["request"]["headers"] = [{"name": name, "value": f"{name}=pw"} for name in names]
     saved["request"]["cookies"] = [{"name": "sid", "value": "pw"}]
     recording = imported(tmp_path, har(saved))
-    assert recording.entries[0].content == Opened(
+    assert recording.entries[0].content == ConnectionOpened(
         "/c?X-Websocket-Header-Authorization=***",
         {"x-websocket-reconnect": "X-WebSocket-Reconnect=pw"},
     )
@@ -188,7 +190,11 @@ def test_pings_are_left_out_and_an_end_is_kept():
             {"type": "error", "time": 1795648006, "opcode": -1, "data": "broken"},
         ),
     )
-    assert [content for *_, content in talk.contents] == ["M", Closed(1000), Closed(None)]
+    assert [content for *_, content in talk.contents] == [
+        "M",
+        ConnectionClosed(1000),
+        ConnectionClosed(None),
+    ]
     assert talk.ignored == 1
 
 
@@ -196,7 +202,7 @@ def test_an_entry_needs_no_more_than_url_and_messages():
     saved = {"request": {"url": "ws://a"}, "_webSocketMessages": [{"type": "send", "data": "M"}]}
     first, entries = transcript(conversation(1, saved), "a test", Har())
     assert first["client"] == {"peer": "unknown browser"}
-    assert [each.content for each in entries] == [Opened("/", {}), "M"]
+    assert [each.content for each in entries] == [ConnectionOpened("/", {}), "M"]
 
 
 # -------------------------------------------------------------------- which connections

@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from neffos_conformance.connection import MAX_WAITING_OCTETS, Closed, Connection
-from neffos_conformance.suite.case import select, server_cases
-from neffos_conformance.suite.result import Closing, Result
-from neffos_conformance.suite.run import run_server_case
-from neffos_conformance.suite.stage import Patience, Stage
-from neffos_conformance.suite.verdict import Verdict
+from neffos_conformance.cases.definition import select, server_cases
+from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.runner.result import Closing, Result
+from neffos_conformance.runner.run import run_server_case
+from neffos_conformance.runner.script_runner import ScriptRunner, Timeouts
+from neffos_conformance.wire.connection import MAX_WAITING_OCTETS, ConnectionClosed, WireConnection
 
 Writer = asyncio.StreamWriter
 Behaviour = Callable[[Writer], Awaitable[None]]
@@ -115,7 +115,7 @@ def judged(behaviour: Behaviour, deadline: float, id_: str = "HS-5.1") -> Result
     async def run() -> Result:
         [case] = select(server_cases(), [id_])
         async with serving(behaviour) as url:
-            return await run_server_case(url, case, Patience(case=deadline))
+            return await run_server_case(url, case, Timeouts(case=deadline))
 
     return asyncio.run(run())
 
@@ -145,9 +145,9 @@ def test_a_hostile_server_fails_and_is_let_go(behaviour, deadline, explanation):
 )
 def test_who_does_not_go_is_told_apart_from_who_says_nothing(behaviour, explanation):
     async def run() -> Closing:
-        stage = Stage("server", Patience(goodbye=SHORT), [])
+        stage = ScriptRunner("server", Timeouts(goodbye=SHORT), [])
         async with serving(behaviour) as url:
-            stage.connections[1] = await Connection.dial(url)
+            stage.connections[1] = await WireConnection.dial(url)
             await stage.goodbye()
             await stage.leave()
         return stage.closing
@@ -164,12 +164,12 @@ def test_broadcasts_of_others_are_passed_over_only_so_long():
 
 @pytest.mark.parametrize("behaviour", [floods_with_large_messages, floods_with_small_messages])
 def test_a_flood_that_nobody_reads_is_cut_off_in_bounded_memory(behaviour):
-    async def run() -> tuple[int, Closed]:
+    async def run() -> tuple[int, ConnectionClosed]:
         async with serving(behaviour) as url:
-            connection = await Connection.dial(url)
+            connection = await WireConnection.dial(url)
             await connection._task  # until it is cut off
             count = 0
-            while not isinstance(seen := await connection.receive(), Closed):
+            while not isinstance(seen := await connection.receive(), ConnectionClosed):
                 count += 1
             await connection.close()
             return count, seen

@@ -40,7 +40,7 @@ from neffos_codec import (
     encode,
     parse_wait,
 )
-from neffos_conformance.recordings.transcript import read_transcript
+from neffos_conformance.wire.transcript import read_transcript
 from neffos_protocol.catalogue import requirements
 
 ROOT = Path(__file__).parents[2]

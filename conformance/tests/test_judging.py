@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from neffos_conformance import cli
-from neffos_conformance.commands import server
-from neffos_conformance.embedded import embedded_server
-from neffos_conformance.mutants import BANK
-from neffos_conformance.recordings.transcript import read_transcript
-from neffos_conformance.suite.deviations import DeviationsError, read_deviations
+from mutation import BANK
+from neffos_conformance.cli import main as cli
+from neffos_conformance.cli import test_server as server
+from neffos_conformance.reference.embedded import embedded_server
+from neffos_conformance.runner.known_failures import KnownFailuresError, read_known_failures
+from neffos_conformance.wire.transcript import read_transcript
 
 DRIVER = f"{Path(sys.executable).with_name('neffos-wire')} driver"
 
@@ -128,14 +128,14 @@ def test_an_entry_for_a_case_that_was_not_selected_says_nothing(judge, tmp_path)
     ],
 )
 def test_a_file_of_another_form_is_refused_with_the_place(tmp_path, changes, complaint):
-    with pytest.raises(DeviationsError, match=complaint):
-        read_deviations([deviations(tmp_path, **changes)])
+    with pytest.raises(KnownFailuresError, match=complaint):
+        read_known_failures([deviations(tmp_path, **changes)])
 
 
 def test_two_entries_for_one_case_are_refused(tmp_path):
     known = deviations(tmp_path)
-    with pytest.raises(DeviationsError, match=r"AR-7\.1 has an entry already"):
-        read_deviations([known, known])
+    with pytest.raises(KnownFailuresError, match=r"AR-7\.1 has an entry already"):
+        read_known_failures([known, known])
 
 
 def test_a_draft_becomes_a_file_of_deviations_once_reasons_are_given(judge, tmp_path):
@@ -144,8 +144,8 @@ def test_a_draft_becomes_a_file_of_deviations_once_reasons_are_given(judge, tmp_
     assert code == 1
     draft = tmp_path / "d.toml"
     text = draft.read_text("utf-8")
-    with pytest.raises(DeviationsError, match="reason"):
-        read_deviations([draft])
+    with pytest.raises(KnownFailuresError, match="reason"):
+        read_known_failures([draft])
     text = text.replace('reason = ""', 'reason = "as I said before"').replace(
         'link = ""', 'link = "DV-1"'
     )

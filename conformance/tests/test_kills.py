@@ -9,9 +9,8 @@ from collections import defaultdict
 
 import pytest
 
-from neffos_conformance.cases import EVERY_ROLE, all_cases
-from neffos_conformance.mutants import BANK
-from neffos_conformance.mutants.kills import (
+from mutation import BANK
+from mutation.kill_matrix import (
     breaks,
     complaints,
     killers,
@@ -19,7 +18,8 @@ from neffos_conformance.mutants.kills import (
     proofs,
     recorded,
 )
-from neffos_conformance.suite.case import SLOW
+from neffos_conformance.cases.catalogue import EVERY_ROLE, all_cases
+from neffos_conformance.cases.definition import SLOW
 from neffos_protocol.catalogue import requirements
 
 AT_LEAST = 80

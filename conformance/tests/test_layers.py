@@ -10,7 +10,13 @@ ROOT = Path(__file__).parents[2]
 ALLOWED = {
     "codec/neffos_codec": {"neffos_codec"},
     "protocol/neffos_protocol": {"neffos_protocol", "neffos_codec"},
-    "conformance/neffos_conformance": {"neffos_conformance", "neffos_protocol", "neffos_codec"},
+    "protocol/neffos_asyncio": {"neffos_asyncio", "neffos_protocol", "neffos_codec"},
+    "conformance/neffos_conformance": {
+        "neffos_asyncio",
+        "neffos_conformance",
+        "neffos_protocol",
+        "neffos_codec",
+    },
 }
 NEEDS_NOTHING = {"codec/neffos_codec", "protocol/neffos_protocol"}
 OPTIONAL = {"protocol/neffos_protocol/grammar.py": {"construct", "abnf"}}

@@ -5,20 +5,20 @@ from dataclasses import replace
 
 import pytest
 
-from neffos_conformance.application import servers
-from neffos_conformance.embedded import Serve, embedded_server
-from neffos_conformance.mutants import BANK
-from neffos_conformance.mutants.front import CLOSE, CUT, fronted
-from neffos_conformance.reference import Limits
-from neffos_conformance.suite.case import Case, select, server_cases
-from neffos_conformance.suite.features import needed
-from neffos_conformance.suite.lines import ScriptError, read_script
-from neffos_conformance.suite.run import run_server_case, to_server
-from neffos_conformance.suite.stage import Patience
-from neffos_conformance.suite.verdict import Verdict
+from mutation import BANK
+from mutation.fault_proxy import CLOSE, CUT, fronted
+from neffos_asyncio import Limits
+from neffos_conformance.cases.definition import Case, select, server_cases
+from neffos_conformance.cases.features import needed
+from neffos_conformance.cases.script import ScriptError, read_script
+from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.reference.application import servers
+from neffos_conformance.reference.embedded import Serve, embedded_server
+from neffos_conformance.runner.run import run_server_case, to_server
+from neffos_conformance.runner.script_runner import Timeouts
 
 ECHO = "1 app\n1 x5 > $<<#>>;app;;echo;0;0;hi\n"
-SOON = Patience(case=2.0, doubt=0.1, grace=0.1)
+SOON = Timeouts(case=2.0, doubt=0.1, grace=0.1)
 
 
 def case(script: str, **fields) -> Case:

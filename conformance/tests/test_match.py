@@ -2,7 +2,7 @@
 
 import pytest
 
-from neffos_conformance.suite.match import difference, fill
+from neffos_conformance.cases.matching import difference, fill
 
 
 @pytest.mark.parametrize(

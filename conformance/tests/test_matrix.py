@@ -7,7 +7,7 @@ from importlib.resources import files
 import pytest
 from jsonschema import Draft202012Validator
 
-from neffos_conformance.matrix.table import differences, markdown, recorded, rows
+from neffos_conformance.interop.table import differences, markdown, recorded, rows
 
 
 @pytest.fixture

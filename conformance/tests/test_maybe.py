@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from neffos_conformance.embedded import Serve, embedded_server
-from neffos_conformance.suite.case import Case
-from neffos_conformance.suite.lines import read_script
-from neffos_conformance.suite.match import difference
-from neffos_conformance.suite.run import run_server_case
-from neffos_conformance.suite.verdict import Verdict
+from neffos_conformance.cases.definition import Case
+from neffos_conformance.cases.matching import difference
+from neffos_conformance.cases.script import read_script
+from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.reference.embedded import Serve, embedded_server
+from neffos_conformance.runner.run import run_server_case
 
 SAID = """
 1 app

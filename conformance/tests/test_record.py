@@ -13,17 +13,17 @@ from pathlib import Path
 
 import pytest
 
+from neffos_asyncio import ReplyError, Server, dial, listening
 from neffos_codec import Native
-from neffos_conformance.connection import Closed, Connection, DialError
-from neffos_conformance.embedded import embedded_server
-from neffos_conformance.recordings.record import _Judge
-from neffos_conformance.recordings.relay import below, relaying
-from neffos_conformance.recordings.transcript import Damage, Entry, Opened, read_lines
-from neffos_conformance.reference import ReplyError, Server, dial, listening
-from neffos_conformance.suite.case import select, server_cases
-from neffos_conformance.suite.run import run_cases, to_server
-from neffos_conformance.suite.stage import Patience
-from neffos_conformance.suite.verdict import Verdict
+from neffos_conformance.cases.definition import select, server_cases
+from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.cli.record import _Judge
+from neffos_conformance.reference.embedded import embedded_server
+from neffos_conformance.runner.run import run_cases, to_server
+from neffos_conformance.runner.script_runner import Timeouts
+from neffos_conformance.wire.connection import ConnectError, ConnectionClosed, WireConnection
+from neffos_conformance.wire.relay import below, relaying
+from neffos_conformance.wire.transcript import ConnectionOpened, Damage, Entry, read_lines
 
 PROGRAM = Path(sys.executable).with_name("neffos-wire")
 HANG = 30.0
@@ -59,12 +59,12 @@ class Notes(list):
 
 
 @asynccontextmanager
-async def played() -> AsyncIterator[tuple[str, asyncio.Queue[Connection]]]:
+async def played() -> AsyncIterator[tuple[str, asyncio.Queue[WireConnection]]]:
     """Run a server that a test plays by hand."""
-    queue: asyncio.Queue[Connection] = asyncio.Queue()
+    queue: asyncio.Queue[WireConnection] = asyncio.Queue()
 
     async def client(reader, writer) -> None:
-        incoming = await Connection.incoming(reader, writer, is_patient=True)
+        incoming = await WireConnection.incoming(reader, writer, is_patient=True)
         if incoming is not None and (connection := incoming.accept()):
             queue.put_nowait(connection)
 
@@ -76,11 +76,11 @@ async def played() -> AsyncIterator[tuple[str, asyncio.Queue[Connection]]]:
 
 
 @asynccontextmanager
-async def between() -> AsyncIterator[tuple[Connection, Connection, Notes]]:
+async def between() -> AsyncIterator[tuple[WireConnection, WireConnection, Notes]]:
     """Give a client and a server with a relay between them, and what it noted."""
     notes = Notes()
     async with played() as (url, queue), relaying(url, notes.note) as relay:
-        client = await Connection.dial(relay.url)
+        client = await WireConnection.dial(relay.url)
         server = await queue.get()
         yield client, server, notes
         await client.close()
@@ -101,7 +101,7 @@ def test_messages_pass_both_ways_as_they_are_and_are_noted():
         noted = [each[2] for each in notes if each[1]][1 : len(contents) + 1]
         assert noted == contents
         assert [each[2] for each in notes if not each[1]] == contents
-        assert notes[0] == (1, True, Opened("", {}))
+        assert notes[0] == (1, True, ConnectionOpened("", {}))
 
     run(test)
 
@@ -113,8 +113,8 @@ def test_an_end_passes_with_its_code(is_client, code):
         async with between() as (client, server, notes):
             one, other = (client, server) if is_client else (server, client)
             await one.say_goodbye(code, "why")
-            assert await other.receive() == Closed(code, "why")
-        assert notes[-1] == (1, is_client, Closed(code, "why"))
+            assert await other.receive() == ConnectionClosed(code, "why")
+        assert notes[-1] == (1, is_client, ConnectionClosed(code, "why"))
 
     run(test)
 
@@ -125,8 +125,8 @@ def test_an_end_without_a_close_frame_passes_as_such(is_client):
         async with between() as (client, server, notes):
             one, other = (client, server) if is_client else (server, client)
             one.abort()
-            assert await other.receive() == Closed(None)
-        assert notes[-1] == (1, is_client, Closed(None))
+            assert await other.receive() == ConnectionClosed(None)
+        assert notes[-1] == (1, is_client, ConnectionClosed(None))
 
     run(test)
 
@@ -154,7 +154,7 @@ def test_the_suite_finds_the_same_through_a_relay():
 
     async def test() -> None:
         async with embedded_server() as url, relaying(url, Notes().note) as relay:
-            judge = to_server(relay.url, Patience(case=JUDGED, goodbye=HANG))
+            judge = to_server(relay.url, Timeouts(case=JUDGED, goodbye=HANG))
             results = [result async for result in run_cases(judge, cases)]
         assert len(results) == len(cases)
         assert {r.case.id: r.explanation for r in results if r.verdict is not Verdict.PASS} == {}
@@ -179,7 +179,7 @@ def test_path_query_and_headers_reach_the_server_and_few_headers_the_recording()
         ):
             assert seen[0].query == (("a", "1"), ("b", "2"))
             assert seen[0].headers["Authorization"] == "secret"
-            assert notes[0][2] == Opened("/mixed?b=2", {"X-Conformance-Id": "7"})
+            assert notes[0][2] == ConnectionOpened("/mixed?b=2", {"X-Conformance-Id": "7"})
 
     run(test)
 
@@ -192,10 +192,10 @@ def test_a_page_of_the_relay_is_a_page_of_the_server_and_another_is_not():
             relaying(listener.url(), Notes().note) as relay,
         ):
             own = relay.url.replace("ws:", "http:")
-            connection = await Connection.dial(relay.url, {"Origin": own})
+            connection = await WireConnection.dial(relay.url, {"Origin": own})
             await connection.close()
-            with pytest.raises(DialError) as refused:
-                await Connection.dial(relay.url, {"Origin": "http://elsewhere"})
+            with pytest.raises(ConnectError) as refused:
+                await WireConnection.dial(relay.url, {"Origin": "http://elsewhere"})
             assert refused.value.status == 403
 
     run(test)
@@ -210,15 +210,15 @@ def test_odd_headers_reach_the_server_as_they_are(name, value):
         seen = asyncio.Queue()
 
         async def client(reader, writer) -> None:
-            incoming = await Connection.incoming(reader, writer)
+            incoming = await WireConnection.incoming(reader, writer)
             seen.put_nowait(incoming.request.headers[name])
             await incoming.refuse(403)
 
         server = await asyncio.start_server(client, "127.0.0.1", 0)
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         async with server, relaying(url, notes.note) as relay:
-            with pytest.raises(DialError, match="403"):
-                await Connection.dial(relay.url, {name: value})
+            with pytest.raises(ConnectError, match="403"):
+                await WireConnection.dial(relay.url, {name: value})
             assert await seen.get() == value
 
     run(test)
@@ -231,12 +231,12 @@ def test_a_server_that_refuses_or_is_not_there_is_told_to_the_client():
             listening({"/chat": server}) as listener,
             relaying(listener.url(), Notes().note) as relay,
         ):
-            with pytest.raises(DialError) as refused:
-                await Connection.dial(relay.url)
+            with pytest.raises(ConnectError) as refused:
+                await WireConnection.dial(relay.url)
             assert refused.value.status == 404
         async with relaying(listener.url(), Notes().note) as relay:
-            with pytest.raises(DialError) as refused:
-                await Connection.dial(relay.url)
+            with pytest.raises(ConnectError) as refused:
+                await WireConnection.dial(relay.url)
             assert refused.value.status == 502
 
     run(test)
@@ -267,12 +267,12 @@ def test_what_cannot_be_noted_is_not_passed_on():
                 raise OSError("no space left")
 
         async with played() as (url, queue), relaying(url, note) as relay:
-            client = await Connection.dial(relay.url)
+            client = await WireConnection.dial(relay.url)
             server = await queue.get()
             await client.send("first")
             assert await server.receive() == "first"
             await client.send("second")
-            assert isinstance(await server.receive(), Closed)
+            assert isinstance(await server.receive(), ConnectionClosed)
             with pytest.raises(OSError, match="no space left"):
                 await relay.failed
             await client.close()
@@ -347,14 +347,14 @@ def test_record_writes_what_goes_by_and_judges_it(tmp_path):
                 assert (await app.ask("echo", "hi")).body == "hi"
                 with pytest.raises(ReplyError):
                     await client.connect("nowhere")
-            bad = await Connection.dial(recorder.url)
+            bad = await WireConnection.dial(recorder.url)
             await bad.send("Mxyz")
             await bad.receive()
             await bad.close()
         first, *entries = read_lines(io.BytesIO(path.read_bytes()))
         assert first["how"] == "neffos-wire record"
         assert not any(isinstance(entry, Damage) for entry in entries)
-        assert [entry.content for entry in entries[:2]] == [Opened("", {}), "M"]
+        assert [entry.content for entry in entries[:2]] == [ConnectionOpened("", {}), "M"]
         assert "connection 2: the client broke HS-2" in recorder.errors
         assert recorder.process.returncode == 1
 
@@ -368,7 +368,7 @@ def test_record_judges_no_message_that_comes_behind_an_end(tmp_path, capsys):
         (False, "A7"),
         (True, "$1;app;;_OnNamespaceConnect;0;0;"),
         (False, "$1;;;;;;"),
-        (True, Closed(1000)),
+        (True, ConnectionClosed(1000)),
         (False, ";app;;news;0;0;hi"),
     ):
         judge.note(1, *said)

@@ -14,8 +14,7 @@ from contextlib import asynccontextmanager
 import pytest
 from websockets.asyncio.server import serve
 
-from neffos_codec import EncodeError
-from neffos_conformance.reference import (
+from neffos_asyncio import (
     ON_ANY_EVENT,
     ON_NAMESPACE_CONNECT,
     ON_NAMESPACE_DISCONNECT,
@@ -35,7 +34,8 @@ from neffos_conformance.reference import (
     dial,
     listening,
 )
-from neffos_conformance.reference.client import REFUSALS
+from neffos_asyncio.client import REFUSALS
+from neffos_codec import EncodeError
 from neffos_protocol import Cause, MisuseError
 
 from .test_turns import asynchronous
@@ -1115,7 +1115,7 @@ async def test_deadlines_of_the_system_are_told_as_such(monkeypatch):
     def times_out(*_, **__):
         raise TimeoutError(110, "Connection timed out")
 
-    monkeypatch.setattr("neffos_conformance.reference.client.connect", times_out)
+    monkeypatch.setattr("neffos_asyncio.client.connect", times_out)
     for timeout in (5, None):
         error = await raised_by_dial("ws://192.0.2.1/", timeout=timeout)
         assert str(error) == "no connection to ws://192.0.2.1/: [Errno 110] Connection timed out"

@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from neffos_conformance.connection import Closed, Connection
-from neffos_conformance.reference import Limits, Server, blocking, dial, listening
+from neffos_asyncio import Limits, Server, blocking, dial, listening
+from neffos_conformance.wire.connection import ConnectionClosed, WireConnection
 from neffos_protocol import Cause, SessionLimits
 
 HANG = 20.0
@@ -45,10 +45,10 @@ class Ends:
 
 
 @asynccontextmanager
-async def opened(server: Server) -> AsyncIterator[tuple[Connection, str]]:
+async def opened(server: Server) -> AsyncIterator[tuple[WireConnection, str]]:
     """Serve, and give a connection that has ``app`` connected, and the URL."""
     async with listening(server) as listener:
-        connection = await Connection.dial(listener.url())
+        connection = await WireConnection.dial(listener.url())
         for sent, expected in (("M", None), (CONNECT, CONNECTED)):
             await connection.send(sent)
             received = await connection.receive()
@@ -463,7 +463,7 @@ def test_a_flood_of_events_waits_in_the_network_until_their_handler_is_done_and_
             await sending
             assert most <= 20
 
-    async def _send_many(connection: Connection, count: int) -> None:
+    async def _send_many(connection: WireConnection, count: int) -> None:
         for number in range(count):
             await connection.send(f";app;;slow;0;0;{number}")
 
@@ -499,7 +499,7 @@ def test_a_flood_while_a_handler_waits_for_the_peer_is_bounded_all_the_same():
             for number in range(200):
                 await connection.send(f";app;;x;0;0;{number}")
             end = await connection.receive()
-            assert isinstance(end, Closed)
+            assert isinstance(end, ConnectionClosed)
             assert end.code == 1008
 
     run(test)

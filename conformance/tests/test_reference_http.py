@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from neffos_conformance.connection import Connection, DialError
-from neffos_conformance.reference import ANY_ORIGIN, Listener, ReplyError, Server, dial, listening
+from neffos_asyncio import ANY_ORIGIN, Listener, ReplyError, Server, dial, listening
+from neffos_conformance.wire.connection import ConnectError, WireConnection
 
 UPGRADE = {
     "Upgrade": "websocket",
@@ -147,14 +147,14 @@ def test_a_header_by_url_reaches_the_application():  # TR-8
 def test_the_end_of_a_server_is_announced_with_1001():  # TR-13
     async def run() -> None:
         async with listening(Server({"app": {}})) as listener:
-            connection = await Connection.dial(listener.url())
+            connection = await WireConnection.dial(listener.url())
             await connection.send("M")
             await connection.receive()
         end = await connection.receive()
         assert (end.code, end.reason) == (1001, "the server shuts down")
         await connection.close()
-        with pytest.raises(DialError):
-            await Connection.dial(listener.url())
+        with pytest.raises(ConnectError):
+            await WireConnection.dial(listener.url())
 
     asyncio.run(run())
 
@@ -165,7 +165,7 @@ def test_a_refused_client_is_told_why_and_closed_with_1008():  # HS-4, TR-13
             raise ReplyError("not you")
 
         async with listening(Server({"app": {}}, on_connect=refuse)) as listener:
-            connection = await Connection.dial(listener.url())
+            connection = await WireConnection.dial(listener.url())
             await connection.send("M")
             assert await connection.receive() == "Hnot you"
             assert (await connection.receive()).code == 1008

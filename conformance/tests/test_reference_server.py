@@ -14,9 +14,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from neffos_codec import EncodeError
-from neffos_conformance.connection import Connection as Raw
-from neffos_conformance.reference import (
+from neffos_asyncio import (
     ANY_ORIGIN,
     ON_ANY_EVENT,
     ON_NAMESPACE_CONNECT,
@@ -43,8 +41,10 @@ from neffos_conformance.reference import (
     random_id,
     text_of,
 )
-from neffos_conformance.reference.connection import HANDLER_TIMEOUT, INTERNAL_ERROR
-from neffos_conformance.reference.transport import LOGGER
+from neffos_asyncio.connection import HANDLER_TIMEOUT, INTERNAL_ERROR
+from neffos_asyncio.transport import LOGGER
+from neffos_codec import EncodeError
+from neffos_conformance.wire.connection import WireConnection as Raw
 from neffos_protocol import Cause, ChangeAsked, Changed, MisuseError
 
 from .test_turns import asynchronous

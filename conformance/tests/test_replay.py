@@ -8,30 +8,30 @@ from pathlib import Path
 
 import pytest
 
-from neffos_conformance import driving
-from neffos_conformance.cli import main
-from neffos_conformance.connection import Closed, Connection
-from neffos_conformance.embedded import embedded_server
-from neffos_conformance.mutants import BANK
+from mutation import BANK
+from neffos_asyncio import ON_NATIVE_MESSAGE, RefusedError, dial
+from neffos_conformance.cases.definition import select, server_cases
+from neffos_conformance.cli.main import main
 from neffos_conformance.recordings.columns import side_by_side
-from neffos_conformance.recordings.likeness import Likeness
+from neffos_conformance.recordings.comparison import Comparison
+from neffos_conformance.recordings.id_mapping import IdMapping, TokenMapping, renamed
 from neffos_conformance.recordings.operations import CannotError, operations
-from neffos_conformance.recordings.relay import relaying
-from neffos_conformance.recordings.renaming import Ids, Tokens, renamed
-from neffos_conformance.recordings.replaying import Outcome, replay_to_client, replay_to_server
-from neffos_conformance.recordings.script import Part, read_script
-from neffos_conformance.recordings.transcript import (
+from neffos_conformance.recordings.replay import ReplayOutcome, replay_to_client, replay_to_server
+from neffos_conformance.recordings.session import Part, read_script
+from neffos_conformance.reference.embedded import embedded_server
+from neffos_conformance.runner import driver_protocol as driving
+from neffos_conformance.runner.run import run_server_case
+from neffos_conformance.wire.connection import ConnectionClosed, WireConnection
+from neffos_conformance.wire.relay import relaying
+from neffos_conformance.wire.transcript import (
+    ConnectionOpened,
     Entry,
-    Opened,
     Transcript,
     Writer,
     header,
     read_lines,
     save,
 )
-from neffos_conformance.reference import ON_NATIVE_MESSAGE, RefusedError, dial
-from neffos_conformance.suite.case import select, server_cases
-from neffos_conformance.suite.run import run_server_case
 from neffos_protocol import Role
 
 PATIENCE = 10
@@ -72,7 +72,7 @@ def session(*said, **fields) -> Transcript:
 def compared(recorded: Transcript, now, live=Role.SERVER):
     """Say how one session differs from another, and give what the played side sent in it."""
     script = read_script(recorded, live)
-    likeness = Likeness(script)
+    likeness = Comparison(script)
     to_play = [line for line in script.lines if not line.is_live and line.part is not Part.LATE]
     sent = []
     for connection, from_client, content in now:
@@ -110,7 +110,12 @@ def after_start(*said, **fields):
 
 class TestWhatIsTheSame:
     def test_a_session_is_like_itself(self):
-        said = (*START, c("$2;app;;echo;0;0;hi"), s("$2;app;;echo;0;0;hi"), s(Closed(1000)))
+        said = (
+            *START,
+            c("$2;app;;echo;0;0;hi"),
+            s("$2;app;;echo;0;0;hi"),
+            s(ConnectionClosed(1000)),
+        )
         assert same(session(*said), said)[-1] == "$2;app;;echo;0;0;hi"
 
     def test_a_frame_is_its_fields(self):
@@ -118,16 +123,16 @@ class TestWhatIsTheSame:
         same(recorded, (*STARTED, c(""), s("$2;app;;echo;x;no;hi")))
 
     def test_the_reason_of_a_close_is_for_people(self):
-        recorded = after_start(s(Closed(1001, "bye")))
-        same(recorded, (*STARTED, s(Closed(1001, "good night"))))
+        recorded = after_start(s(ConnectionClosed(1001, "bye")))
+        same(recorded, (*STARTED, s(ConnectionClosed(1001, "good night"))))
 
     def test_a_refusal_is_followed_by_an_end_that_may_not_be_recorded(self):
-        same(session(c("M"), s("Hno")), (c("M"), s("Hno"), s(Closed(1008))))
+        same(session(c("M"), s("Hno")), (c("M"), s("Hno"), s(ConnectionClosed(1008))))
 
     def test_what_crossed_the_clients_end_does_not_matter(self):
-        recorded = after_start(c(Closed(1000)), s(";app;;news;0;0;late"))
+        recorded = after_start(c(ConnectionClosed(1000)), s(";app;;news;0;0;late"))
         same(recorded, (*STARTED, c("")))
-        same(recorded, (*STARTED, c(""), s(";app;;news;0;0;other"), s(Closed(None))))
+        same(recorded, (*STARTED, c(""), s(";app;;news;0;0;other"), s(ConnectionClosed(None))))
 
 
 class TestNames:
@@ -232,7 +237,7 @@ class TestNames:
         assert found.contrasts[0].name == "wait"
 
     def test_what_is_renamed_keeps_its_octets(self):
-        ids, tokens = Ids(["one"]), Tokens()
+        ids, tokens = IdMapping(["one"]), TokenMapping()
         ids.learn("one", "two")
         tokens.learn("17", "99")
         assert renamed("17;a;;e;x;;one\udcff;one", tokens, ids) == "99;a;;e;x;;two\udcff;two"
@@ -278,8 +283,8 @@ class TestOrder:
         assert different(session(*early), said)
 
     def test_no_reply_comes_after_the_end(self):
-        recorded = after_start(*self.ASKS, s("$2;app;;a;0;0;"), s(Closed(1000)))
-        found = different(recorded, (*STARTED, c(""), c(""), s(Closed(1000))))
+        recorded = after_start(*self.ASKS, s("$2;app;;a;0;0;"), s(ConnectionClosed(1000)))
+        found = different(recorded, (*STARTED, c(""), c(""), s(ConnectionClosed(1000))))
         assert "line 8 (a reply) had not come when the connection ended" in found.explanation
 
     def test_connections_have_no_order(self):
@@ -291,7 +296,7 @@ class TestOrder:
 
     def test_a_line_waits_for_what_was_recorded_before_it(self):
         script = read_script(after_start(c("M", 2), s("Ab", 2)), Role.SERVER)
-        likeness = Likeness(script)
+        likeness = Comparison(script)
         assert [likeness.is_due(number) for number in range(6)] == [True, True, *[False] * 4]
         likeness.play(script.lines[0])
         assert likeness.see(1, "Ax") is None
@@ -350,17 +355,19 @@ class TestWhatIsDifferent:
 
     @pytest.mark.parametrize(("then", "now"), [(1000, None), (None, 1000), (1000, 1001)])
     def test_ends_differ_in_their_codes(self, then, now):
-        found = different(after_start(s(Closed(then))), (*STARTED, s(Closed(now))))
+        found = different(
+            after_start(s(ConnectionClosed(then))), (*STARTED, s(ConnectionClosed(now)))
+        )
         assert [(each.name, each.expected, each.now) for each in found.contrasts] == [
             ("code", then, now)
         ]
 
     def test_an_end_comes_where_it_was_recorded(self):
-        found = different(self.REPLY, (*STARTED, c(""), s(Closed(1000))))
+        found = different(self.REPLY, (*STARTED, c(""), s(ConnectionClosed(1000))))
         assert "before line 7 (a reply)" in found.explanation
-        found = different(after_start(), (*STARTED, s(Closed(1000))))
+        found = different(after_start(), (*STARTED, s(ConnectionClosed(1000))))
         assert "in the recording it was not" in found.explanation
-        found = different(after_start(s(Closed(1000))), (*STARTED, s(";app;;news;0;0;")))
+        found = different(after_start(s(ConnectionClosed(1000))), (*STARTED, s(";app;;news;0;0;")))
         assert "while line 6 (the end) was waited for" in found.explanation
 
     def test_a_refusal_is_no_acceptance(self):
@@ -407,7 +414,7 @@ CONNECTED = [("dial", {"path": ""}), ("connect", {"namespace": "app"})]
 def test_operations_are_what_the_client_did_of_itself():
     where = {"namespace": "app", "room": "r"}
     assert derived(
-        c(Opened("/x?y=1", {"X-Conformance-Id": "one"})),
+        c(ConnectionOpened("/x?y=1", {"X-Conformance-Id": "one"})),
         *START,
         c("$2;app;r;_OnRoomJoin;0;0;"),
         s("$2;;;;;;"),
@@ -428,7 +435,7 @@ def test_operations_are_what_the_client_did_of_itself():
         c("native"),
         c("$6;app;;_OnNamespaceDisconnect;0;0;"),
         s("$6;;;;;;"),
-        c(Closed(1000)),
+        c(ConnectionClosed(1000)),
     ) == [
         ("dial", {"path": "/x?y=1", "headers": {"X-Conformance-Id": "one"}}),
         ("connect", {"namespace": "app"}),
@@ -448,7 +455,7 @@ def test_operations_are_what_the_client_did_of_itself():
         ([c("Mx")], "line 2: .*HS-2"),
         ([c("x")], "line 2: .*HS-1"),
         ([c("M"), c("$1;app;;_OnNamespaceConnect;0;0;")], "line 3: .*HS-11"),
-        ([c(Opened("", {"X-Websocket-Reconnect": "1"}))], "reconnects"),
+        ([c(ConnectionOpened("", {"X-Websocket-Reconnect": "1"}))], "reconnects"),
         ([*START, c("no frame")], "no frame here"),
         ([*START, c(";app;;_OnNamespaceConnect;0;0;")], "to connect like this"),
         ([*START, c(b"$2;any;;_OnNamespaceConnect;0;0;")], "to connect like this"),
@@ -468,7 +475,7 @@ def test_operations_are_what_the_client_did_of_itself():
         ([*START, s("1;app;;fail;0;0;a"), c("1;app;;fail;0;0;a")], "'fail' otherwise"),
         ([*START, s("1;app;;x;0;0;a"), c("1;app;;x;0;0;a")], "does not answer 'x'"),
         ([*START, s("1;app;;echo;0;0;a")], "line 6: .* would answer"),
-        ([*START, s(";app;;echo;0;0;a"), c(Closed(1000))], "line 6: .* would answer"),
+        ([*START, s(";app;;echo;0;0;a"), c(ConnectionClosed(1000))], "line 6: .* would answer"),
         ([*START, s("1;app;r;_OnRoomJoin;0;0;"), c("1;app;r;_OnRoomJoin;1;0;no")], "refuses noth"),
         ([*START, s("1;app;r;_OnRoomJoin;0;0;"), *[c("1;;;;;;")] * 2], "AR-22"),
     ],
@@ -534,7 +541,7 @@ async def many_things(url):
 
 
 async def natively(url):
-    raw = await Connection.dial(f"{url}/native")
+    raw = await WireConnection.dial(f"{url}/native")
     for payload in ("M", b"\x00", "$1;;;_OnNamespaceConnect;0;0;"):
         await raw.send(payload)
         assert await raw.receive() == payload
@@ -571,7 +578,7 @@ async def replayed(transcript, distort=None, deadline=SOON * 4):
 @pytest.mark.parametrize("name", TALKS)
 def test_a_correct_server_does_the_same_again(visits, name):
     result = run(replayed(visits[name]))
-    assert (result.outcome, result.explanation) == (Outcome.SAME, "")
+    assert (result.outcome, result.explanation) == (ReplayOutcome.SAME, "")
     assert not any(then == now for then, now in result.ids.items())
 
 
@@ -583,9 +590,9 @@ def test_a_recording_that_was_cut_off_is_played_as_far_as_it_goes(visits, name):
         if cut.entries[-1].from_client and isinstance(cut.entries[-1].content, str | bytes):
             continue  # what the server answers was not recorded
         result = run(replayed(cut))
-        expected = Outcome.SAME
+        expected = ReplayOutcome.SAME
         if "not recorded" in result.explanation:
-            expected = Outcome.DIFFERENT  # a message of the server that was still to come
+            expected = ReplayOutcome.DIFFERENT  # a message of the server that was still to come
         assert result.outcome is expected, (count, result.explanation)
 
 
@@ -607,7 +614,7 @@ def test_a_recording_that_was_cut_off_is_played_as_far_as_it_goes(visits, name):
 )
 def test_a_wrong_server_is_found_out(visits, name, explanation):
     result = run(replayed(visits["many things"], BANK[name.replace("_", "-")].distort, SOON))
-    assert result.outcome is Outcome.DIFFERENT
+    assert result.outcome is ReplayOutcome.DIFFERENT
     assert explanation in result.explanation
     assert result.rows
 
@@ -616,7 +623,7 @@ def test_a_wrong_server_is_found_out(visits, name, explanation):
 def test_what_the_specification_leaves_open_is_no_difference(visits, name):
     assert (
         run(replayed(visits["many things"], BANK[name.replace("_", "-")].distort)).outcome
-        is Outcome.SAME
+        is ReplayOutcome.SAME
     )
 
 
@@ -631,15 +638,17 @@ def test_a_second_answer_is_found_by_the_barrier(visits):
 @pytest.mark.parametrize("name", ["native", "mixed"])
 def test_something_behind_the_last_message_is_found(visits, name):
     transcript = visits[name]
-    left = tuple(each for each in transcript.entries if not isinstance(each.content, Closed))
+    left = tuple(
+        each for each in transcript.entries if not isinstance(each.content, ConnectionClosed)
+    )
     open_end = Transcript(transcript.header, left)
-    assert run(replayed(open_end)).outcome is Outcome.SAME
+    assert run(replayed(open_end)).outcome is ReplayOutcome.SAME
 
     def more(serve):
         return lambda payload: serve(payload) + (["more"] if payload == left[-2].content else [])
 
     result = run(replayed(open_end, more))
-    assert result.outcome is Outcome.DIFFERENT, left[-2]
+    assert result.outcome is ReplayOutcome.DIFFERENT, left[-2]
 
 
 def test_suite_cases_replay(visits):
@@ -653,7 +662,7 @@ def test_suite_cases_replay(visits):
         if any(line.verb == "raw" for line in case.lines):
             continue  # a recording holds messages, and not octets that are none
         result = run(play(case))
-        assert (case.id, result.outcome) == (case.id, Outcome.SAME), result.explanation
+        assert (case.id, result.outcome) == (case.id, ReplayOutcome.SAME), result.explanation
 
 
 async def listening(welcome, talk):
@@ -674,7 +683,7 @@ def hostile(then):
     """Make a server that lets a client in and then does something."""
 
     async def welcome(reader, writer):
-        incoming = await Connection.incoming(reader, writer)
+        incoming = await WireConnection.incoming(reader, writer)
         connection = incoming.accept()
         await connection.receive()
         await connection.send("Ax")
@@ -705,17 +714,17 @@ async def say_nothing(reader, writer):
 
 
 async def refuse(reader, writer):
-    await (await Connection.incoming(reader, writer)).refuse(403)
+    await (await WireConnection.incoming(reader, writer)).refuse(403)
 
 
 @pytest.mark.parametrize(
     ("welcome", "outcome", "explanation"),
     [
-        (hostile(flood), Outcome.DIFFERENT, "another message came while line 5 (a reply)"),
-        (hostile(vanish), Outcome.DIFFERENT, "closed without a close frame"),
-        (hostile(hang), Outcome.DIFFERENT, "did not come within 0.3 s"),
-        (say_nothing, Outcome.ERROR, "no upgrade came from"),
-        (refuse, Outcome.DIFFERENT, "403"),
+        (hostile(flood), ReplayOutcome.DIFFERENT, "another message came while line 5 (a reply)"),
+        (hostile(vanish), ReplayOutcome.DIFFERENT, "closed without a close frame"),
+        (hostile(hang), ReplayOutcome.DIFFERENT, "did not come within 0.3 s"),
+        (say_nothing, ReplayOutcome.ERROR, "no upgrade came from"),
+        (refuse, ReplayOutcome.DIFFERENT, "403"),
     ],
 )
 def test_a_bad_server_ends_it(welcome, outcome, explanation):
@@ -729,18 +738,18 @@ def test_a_bad_server_ends_it(welcome, outcome, explanation):
 
 def test_a_recorded_request_that_cannot_be_made_is_an_error():
     async def play(url):
-        recorded = session(c(Opened("/", {"X-Conformance-Id": "caf\ufffd"})), *START)
+        recorded = session(c(ConnectionOpened("/", {"X-Conformance-Id": "caf\ufffd"})), *START)
         return await replay_to_server(recorded, url, deadline=SOON)
 
     result = run(listening(say_nothing, play))
-    assert result.outcome is Outcome.ERROR
+    assert result.outcome is ReplayOutcome.ERROR
     assert "line 2" in result.explanation
     assert "X-Conformance-Id" in result.explanation
 
 
 def test_a_server_that_is_not_there_is_an_error():
     result = run(replay_to_server(after_start(), "ws://127.0.0.1:9", deadline=SOON))
-    assert result.outcome is Outcome.ERROR
+    assert result.outcome is ReplayOutcome.ERROR
     assert "127.0.0.1:9" in result.explanation
 
 
@@ -748,7 +757,7 @@ def test_a_server_that_is_not_there_is_an_error():
 
 
 VISIT = session(
-    c(Opened("/path?x=1", {"X-Conformance-Id": "one"})),
+    c(ConnectionOpened("/path?x=1", {"X-Conformance-Id": "one"})),
     *START,
     s("17;app;;question;0;0;what?"),
     c("17;app;;question;0;0;what?"),
@@ -766,31 +775,31 @@ VISIT = session(
     c(";any;;fail;1;0;no", 2),
     c("$4;app;r;_OnRoomJoin;0;0;"),
     s("$4;app;r;_OnRoomJoin;1;0;full"),
-    s(Closed(1001, "bye"), 2),
+    s(ConnectionClosed(1001, "bye"), 2),
     c("M", 3),
     s("Hfull", 3),
-    s(Closed(1008), 3),
+    s(ConnectionClosed(1008), 3),
     c("M", 4),
     s("Afour", 4),
-    c(Closed(1000)),
+    c(ConnectionClosed(1000)),
 )
 
 
 def test_a_client_does_what_was_recorded():
     result = run(replay_to_client(VISIT, DRIVER, deadline=SOON * 4))
-    assert (result.outcome, result.explanation) == (Outcome.SAME, "")
+    assert (result.outcome, result.explanation) == (ReplayOutcome.SAME, "")
     assert result.peer["peer"] == "neffos-wire"
 
 
 def test_what_a_client_does_otherwise_is_found():
-    recorded = after_start(c(Closed(1002)))
+    recorded = after_start(c(ConnectionClosed(1002)))
     result = run(replay_to_client(recorded, DRIVER, deadline=SOON * 4))
     assert result.explanation == "line 6 (the end) differs in code"
 
 
 def test_what_a_client_cannot_be_told_is_no_difference():
     result = run(replay_to_client(after_start(c("no frame")), DRIVER))
-    assert result.outcome is Outcome.UNSUPPORTED
+    assert result.outcome is ReplayOutcome.UNSUPPORTED
     assert result.explanation.startswith("cannot be replayed with a driver: line 6: ")
 
 
@@ -802,12 +811,12 @@ BEGIN = f"import json, sys, time; print({READY!r}, flush=True); print({KNOWS}, f
 @pytest.mark.parametrize(
     ("program", "outcome", "explanation"),
     [
-        ("pass", Outcome.ERROR, "has ended"),
-        (BEGIN + "time.sleep(60)", Outcome.ERROR, "did not dial within 0.3 s"),
-        (BEGIN + "input()", Outcome.ERROR, "has ended"),
-        (BEGIN + f"input(); print({READY!r}); time.sleep(1)", Outcome.ERROR, "not asked"),
-        (BEGIN + "print(json.dumps({'id': 2, 'error': 'no'}))", Outcome.ERROR, ""),
-        (BEGIN + f"print({KNOWS}); sys.stdin.read()", Outcome.UNSUPPORTED, "not know 'dial'"),
+        ("pass", ReplayOutcome.ERROR, "has ended"),
+        (BEGIN + "time.sleep(60)", ReplayOutcome.ERROR, "did not dial within 0.3 s"),
+        (BEGIN + "input()", ReplayOutcome.ERROR, "has ended"),
+        (BEGIN + f"input(); print({READY!r}); time.sleep(1)", ReplayOutcome.ERROR, "not asked"),
+        (BEGIN + "print(json.dumps({'id': 2, 'error': 'no'}))", ReplayOutcome.ERROR, ""),
+        (BEGIN + f"print({KNOWS}); sys.stdin.read()", ReplayOutcome.UNSUPPORTED, "not know 'dial'"),
     ],
 )
 def test_a_bad_driver_ends_it(monkeypatch, program, outcome, explanation):
@@ -940,9 +949,11 @@ def test_a_difference_as_json(capsys, paths, server):
 
 @pytest.mark.parametrize("width", [1, 40, 80, 200])
 def test_columns_fit(width):
-    recorded = after_start(c(Opened("/" + "x" * 99, {}), 2), s("\x1b[2J漢字" * 30), s(b"\xff" * 99))
+    recorded = after_start(
+        c(ConnectionOpened("/" + "x" * 99, {}), 2), s("\x1b[2J漢字" * 30), s(b"\xff" * 99)
+    )
     script = read_script(recorded, Role.SERVER)
-    likeness = Likeness(script)
+    likeness = Comparison(script)
     likeness.play(script.lines[0])
     found = likeness.see(1, "Ax" * 99) or likeness.see(1, "\x1b[31m" * 99)
     for ascii_only in (False, True):
@@ -963,4 +974,4 @@ def test_the_recorded_visits_are_readable(path):
     with path.open("rb") as stream:
         first, *entries = read_lines(stream)
     result = run(replayed(Transcript(first, tuple(entries))))
-    assert result.outcome is Outcome.SAME, result.explanation
+    assert result.outcome is ReplayOutcome.SAME, result.explanation

@@ -11,15 +11,15 @@ from datetime import UTC, datetime
 import pytest
 from playwright.sync_api import expect
 
-from neffos_conformance.embedded import embedded_server
-from neffos_conformance.mutants import SOON
+from mutation import SOON
+from neffos_conformance.cases.definition import server_cases
+from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.reports.html import write_html
-from neffos_conformance.suite.case import server_cases
-from neffos_conformance.suite.deviations import Deviation
-from neffos_conformance.suite.judgement import Judgement
-from neffos_conformance.suite.result import Closing, in_order
-from neffos_conformance.suite.run import run_cases, to_server
-from neffos_conformance.suite.verdict import Verdict
+from neffos_conformance.runner.known_failures import KnownFailure
+from neffos_conformance.runner.result import Closing, in_order
+from neffos_conformance.runner.run import run_cases, to_server
+from neffos_conformance.runner.run_report import RunReport
 from neffos_protocol.catalogue import requirement
 
 pytestmark = pytest.mark.browser
@@ -70,7 +70,7 @@ def path(tmp_path_factory):
     }
     [first] = [result for result in results if result.case.id == "HS-1.1"]
     first.closing = Closing(Verdict.FAIL, "the close frame was not answered", "TR-16")
-    judgement = Judgement(
+    judgement = RunReport(
         "server",
         "ws://127.0.0.1:9090/",
         {"peer": "some-server", "version": "1.2"},
@@ -79,7 +79,9 @@ def path(tmp_path_factory):
         tuple(results),
         "neffos-wire server ws://127.0.0.1:9090/",
     )
-    known = Deviation("FR-1.1", Verdict.FAIL, "x", "Old clients rely on it.", "https://x.invalid/1")
+    known = KnownFailure(
+        "FR-1.1", Verdict.FAIL, "x", "Old clients rely on it.", "https://x.invalid/1"
+    )
     path = tmp_path_factory.mktemp("page") / "report.html"
     write_html(path, replace(judgement, known={"FR-1.1": known}))
     return path

@@ -17,19 +17,19 @@ from jsonschema import Draft202012Validator
 from junitparser import Error, Failure, JUnitXml, Skipped
 from rich.console import Console
 
-from neffos_conformance.codecs.judging import codec_cases
-from neffos_conformance.connection import Closed
-from neffos_conformance.embedded import embedded_server
-from neffos_conformance.mutants import BANK, SOON
-from neffos_conformance.recordings.transcript import Opened
+from mutation import BANK, SOON
+from neffos_conformance.cases.definition import Case, server_cases
+from neffos_conformance.cases.script import read_script
+from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.codecs.testing import codec_cases
+from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.reports import findings, html, junit, markdown, terminal, values
-from neffos_conformance.suite.case import Case, server_cases
-from neffos_conformance.suite.deviations import Deviation
-from neffos_conformance.suite.judgement import Judgement
-from neffos_conformance.suite.lines import read_script
-from neffos_conformance.suite.result import Closing, Noted, Remark, Result, in_order
-from neffos_conformance.suite.run import run_cases, to_server
-from neffos_conformance.suite.verdict import Verdict
+from neffos_conformance.runner.known_failures import KnownFailure
+from neffos_conformance.runner.result import Closing, LogEntry, Remark, Result, in_order
+from neffos_conformance.runner.run import run_cases, to_server
+from neffos_conformance.runner.run_report import RunReport
+from neffos_conformance.wire.connection import ConnectionClosed
+from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_protocol.catalogue import requirements
 
 EVIL = (
@@ -103,7 +103,7 @@ def judged(real):
             others[2], closing=Closing(Verdict.FAIL, "the close frame was not answered", "TR-16")
         ),
     ]
-    known = Deviation(
+    known = KnownFailure(
         "FR-10.2", Verdict.FAIL, "x", "Old clients rely on it.", "DV-28", "known.toml"
     )
     return replace(
@@ -116,7 +116,7 @@ def judged(real):
 
 
 def judgement(results, role="server", **more):
-    return Judgement(
+    return RunReport(
         role,
         "ws://127.0.0.1:9090/",
         {"peer": "some-server", "version": "1.2", "runtime": "Go 1.24"},
@@ -179,7 +179,7 @@ def test_where_nothing_came_the_line_stands_in_its_place(real):
 
 
 def test_of_a_client_it_is_the_clients_message_that_is_marked():
-    exchange = [Noted(0.1, 1, True, "X", 2), Noted(0.2, 1, False, "A", 2)]
+    exchange = [LogEntry(0.1, 1, True, "X", 2), LogEntry(0.2, 1, False, "A", 2)]
     result = made_up(exchange, role="client", line=2)
     assert [step.is_failing for step in findings.steps(result)] == [True, False]
 
@@ -237,7 +237,7 @@ def test_a_selection_is_told_so_that_it_does_not_look_like_the_whole(judged, rea
 
 def test_secrets_of_a_request_stay_out():
     headers = {"X-Conformance-Id": "7", "Cookie": "secret", "Authorization": "secret"}
-    result = made_up([Noted(0.0, 1, True, Opened("/?a=1", headers), 1)])
+    result = made_up([LogEntry(0.0, 1, True, ConnectionOpened("/?a=1", headers), 1)])
     judged = judgement([result])
     forms = (
         shown(judged, verbose=True),
@@ -325,17 +325,17 @@ def test_nothing_that_a_peer_says_steers_the_terminal(real, is_terminal):
 
 def test_what_stands_beside_messages_does_not_steer_the_terminal_either():
     exchange = [
-        Noted(0.1, 1, True, Opened(f"/{EVIL}", {f"X-Conformance-{EVIL}": EVIL}), 1),
-        Noted(0.2, 1, False, Remark(EVIL), 2),
-        Noted(0.3, 1, False, Closed(4000, EVIL), 3),
-        Noted(0.4, 1, False, "\udcff\udc9b31m", 3),
+        LogEntry(0.1, 1, True, ConnectionOpened(f"/{EVIL}", {f"X-Conformance-{EVIL}": EVIL}), 1),
+        LogEntry(0.2, 1, False, Remark(EVIL), 2),
+        LogEntry(0.3, 1, False, ConnectionClosed(4000, EVIL), 3),
+        LogEntry(0.4, 1, False, "\udcff\udc9b31m", 3),
     ]
     closing = Closing(Verdict.FAIL, EVIL, "TR-16")
     result = made_up(exchange, line=3, expected=EVIL, seen=EVIL, explanation=EVIL, closing=closing)
     unrun = Result(
         server_cases()[0].__class__("ZZ-2", EVIL, (), "server", ()), Verdict.UNSUPPORTED, EVIL
     )
-    known = Deviation("ZZ-1.1", Verdict.FAIL, "x", EVIL, EVIL)
+    known = KnownFailure("ZZ-1.1", Verdict.FAIL, "x", EVIL, EVIL)
     judged = judgement([result, unrun], complaints=(EVIL,), selection=(EVIL,))
     judged = replace(judged, peer={"peer": EVIL, EVIL: EVIL}, command=EVIL, subject=EVIL)
     for each in (judged, replace(judged, known={"ZZ-1.1": known})):
@@ -355,9 +355,9 @@ def test_a_terminal_of_ascii_gets_ascii(judged):
 
 def test_long_payloads_and_long_exchanges_are_shortened():
     exchange = [
-        Noted(number / 1000, 1, True, f"{number} " + "x" * 5000, 2) for number in range(500)
+        LogEntry(number / 1000, 1, True, f"{number} " + "x" * 5000, 2) for number in range(500)
     ]
-    exchange[250:250] = [Noted(0.25, 1, False, "this failed", 3)]
+    exchange[250:250] = [LogEntry(0.25, 1, False, "this failed", 3)]
     text = shown(judgement([made_up(exchange, line=3)]))
     assert len(text) < 20_000
     assert len(re.findall(r"^. +\d+\.\d ms", text, re.MULTILINE)) == terminal.MAX_STEPS + 1
@@ -456,7 +456,7 @@ def test_a_report_has_each_case_with_what_went_by(judged):
 
 
 def test_a_report_is_bounded():
-    exchange = [Noted(0.1, 1, True, "x" * 1_000_000, 2)] * 1_000
+    exchange = [LogEntry(0.1, 1, True, "x" * 1_000_000, 2)] * 1_000
     [case] = valid(judgement([made_up(exchange)]))["cases"]
     assert len(json.dumps(case)) < 100_000
     assert len(case["exchange"]) == values.MAX_ENTRIES
@@ -469,10 +469,12 @@ def test_a_report_is_bounded():
 def test_a_report_holds_what_is_no_utf8():
     broken = "a\udcffb"
     exchange = [
-        Noted(0.1, 1, True, Opened(f"/{broken}", {f"X-Conformance-{broken}": broken}), 1),
-        Noted(0.2, 1, True, Remark(broken), 1),
-        Noted(0.3, 1, True, broken, 2),
-        Noted(0.4, 1, False, Closed(1000, broken, "flood"), 2),
+        LogEntry(
+            0.1, 1, True, ConnectionOpened(f"/{broken}", {f"X-Conformance-{broken}": broken}), 1
+        ),
+        LogEntry(0.2, 1, True, Remark(broken), 1),
+        LogEntry(0.3, 1, True, broken, 2),
+        LogEntry(0.4, 1, False, ConnectionClosed(1000, broken, "flood"), 2),
     ]
     result = made_up(exchange, explanation=broken, seen=broken)
     report = valid(judgement([result], selection=(broken,), complaints=(broken,)))
@@ -619,7 +621,7 @@ def test_what_stands_beside_messages_is_no_markdown_either():
     rest = outside_code(markdown.markdown(judged))
     assert "alert" not in rest
     assert "everyone" not in rest
-    known = Deviation("ZZ-1.1", Verdict.FAIL, "x", EVIL, EVIL)
+    known = KnownFailure("ZZ-1.1", Verdict.FAIL, "x", EVIL, EVIL)
     rest = outside_code(markdown.markdown(replace(judged, known={"ZZ-1.1": known})))
     assert r"\<script\>" in rest
     assert not re.search(
@@ -632,7 +634,7 @@ def test_what_stands_beside_messages_is_no_markdown_either():
 
 
 def test_markdown_fits_into_a_comment():
-    exchange = [Noted(0.1, 1, True, "x" * 5000, 2)] * 100
+    exchange = [LogEntry(0.1, 1, True, "x" * 5000, 2)] * 100
     results = [Result(case, Verdict.FAIL, "no" * 500, exchange=exchange) for case in server_cases()]
     text = markdown.markdown(judgement(results))
     assert len(text) < 65_536
@@ -668,7 +670,7 @@ def test_the_page_says_which_script_may_run_and_fetches_nothing(judged, tmp_path
 
 
 def test_the_page_has_a_bound(monkeypatch):
-    exchange = [Noted(0.1, 1, True, "y" * 5_000, 2)] * 500
+    exchange = [LogEntry(0.1, 1, True, "y" * 5_000, 2)] * 500
     cases = server_cases()
     judged = judgement([Result(case, exchange=exchange) for case in cases[:10]])
     monkeypatch.setattr(html, "MAX_DATA", 120_000)
@@ -682,10 +684,10 @@ def test_the_page_has_a_bound(monkeypatch):
 
 def test_the_sequence_knows_which_endpoints_are_native():
     exchange = [
-        Noted(0.1, 1, True, Opened("/native", {}), 1),
-        Noted(0.2, 1, True, "hi", 1),
-        Noted(0.3, 2, True, Opened("", {}), 1),
-        Noted(0.4, 2, True, "hi", 1),
+        LogEntry(0.1, 1, True, ConnectionOpened("/native", {}), 1),
+        LogEntry(0.2, 1, True, "hi", 1),
+        LogEntry(0.3, 2, True, ConnectionOpened("", {}), 1),
+        LogEntry(0.4, 2, True, "hi", 1),
     ]
     data = json.loads(html.page_data(judgement([made_up(exchange)])))
     words = [row["words"] for row in data["cases"]["ZZ-1.1"]["rows"]]
@@ -700,8 +702,8 @@ def test_a_codec_is_reported_in_every_form():
     cases = codec_cases()[:40]
     results = [Result(case) for case in cases]
     exchange = [
-        Noted(0.0, 1, True, Remark('asked {"op": "decode"}'), 1),
-        Noted(0.0, 1, False, Remark('got {"reject": true}'), 1),
+        LogEntry(0.0, 1, True, Remark('asked {"op": "decode"}'), 1),
+        LogEntry(0.0, 1, False, Remark('got {"reject": true}'), 1),
     ]
     results[3] = Result(
         cases[3],

@@ -2,7 +2,7 @@
 
 import pytest
 
-from neffos_conformance.reference.request import Headers, upgrade_request
+from neffos_asyncio.request import Headers, upgrade_request
 
 
 def request(target="/", *headers):

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from rich.cells import cell_len
 from rich.console import Console
 
-from neffos_conformance.cli import cli
+from neffos_conformance.cli.main import cli
 from neffos_conformance.recordings import sequence
 from neffos_conformance.recordings.sequence import (
     KEPT,
@@ -30,7 +30,7 @@ from neffos_conformance.recordings.sequence import (
     wrap,
 )
 from neffos_conformance.recordings.show import draw, page, svg
-from neffos_conformance.recordings.transcript import Damage, Entry
+from neffos_conformance.wire.transcript import Damage, Entry
 
 RECORDED = sorted((Path(__file__).parents[1] / "transcripts").rglob("visit.jsonl"))
 EVIL = '</svg></title><script>alert(1)</script>"><img src=x onerror=alert(2)>\u202e\x1b[31m\x00'

@@ -10,11 +10,11 @@ from mkdocs.structure.toc import AnchorLink
 
 import neffos_codec
 import neffos_protocol
+from neffos_conformance.cases.definition import ROLES
+from neffos_conformance.cases.definition import cases_of as cases_for
+from neffos_conformance.cases.matching import KINDS
+from neffos_conformance.cases.script import OBSERVATIONS, OPERATIONS
 from neffos_conformance.codecs.vectors import load_vectors
-from neffos_conformance.suite.case import ROLES
-from neffos_conformance.suite.case import cases_of as cases_for
-from neffos_conformance.suite.lines import OPERATIONS, SIGHTS
-from neffos_conformance.suite.match import KINDS
 from neffos_protocol.catalogue import divergences, requirement, requirements
 from neffos_protocol.machines import machines
 from neffos_protocol.registry import constants
@@ -131,7 +131,7 @@ def test_the_language_of_the_cases_is_told():
     told = cases.language()
     assert "    1 handshake  " in told
     assert "    <<name:kind>>  " in told
-    assert all(f"| `{name}` |" in told for name in (*KINDS, *OPERATIONS, *SIGHTS))
+    assert all(f"| `{name}` |" in told for name in (*KINDS, *OPERATIONS, *OBSERVATIONS))
     assert "see `" not in told
 
 

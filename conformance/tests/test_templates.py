@@ -10,19 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from neffos_conformance.application import servers
-from neffos_conformance.driving import OperationError, UnsupportedError, driving
-from neffos_conformance.peer import running
-from neffos_conformance.reference import NeffosError, dial, listening
-from neffos_conformance.suite.case import client_cases, select, server_cases
-from neffos_conformance.suite.drivers import to_client
-from neffos_conformance.suite.run import run_cases, to_server
-from neffos_conformance.suite.stage import Patience
-from neffos_conformance.suite.verdict import Verdict
+from neffos_asyncio import NeffosError, dial, listening
+from neffos_conformance.cases.definition import client_cases, select, server_cases
+from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.reference.application import servers
+from neffos_conformance.runner.driver_pool import to_client
+from neffos_conformance.runner.driver_protocol import (
+    OperationError,
+    UnsupportedError,
+    running_driver,
+)
+from neffos_conformance.runner.run import run_cases, to_server
+from neffos_conformance.runner.script_runner import Timeouts
+from neffos_conformance.wire.subprocesses import running
 
 from .test_turns import asynchronous, patiently
 
-PATIENT = Patience(case=30, goodbye=10)
+PATIENT = Timeouts(case=30, goodbye=10)
 """Judging a template loads this machine; a deadline is for templates that hang."""
 
 JUDGED = 120
@@ -169,7 +173,7 @@ async def test_broadcasts_reach_whom_they_are_for(command):
 @each("driver")
 @asynchronous
 async def test_the_driver_does_what_it_is_told(command):
-    async with listening(servers()) as listener, driving(command) as driver:
+    async with listening(servers()) as listener, running_driver(command) as driver:
         assert driver.ready["peer"] == "template"
         one, two = [await driver.do("dial", url=listener.url()) for _ in range(2)]
         assert one["connection_id"] != two["connection_id"]

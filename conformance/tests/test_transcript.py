@@ -16,13 +16,14 @@ from neffos_codec import (
     decode_handshake,
     encode,
 )
-from neffos_conformance.connection import Closed
-from neffos_conformance.recordings import transcript
-from neffos_conformance.recordings.judging import judge_stream
-from neffos_conformance.recordings.transcript import (
+from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.recordings.checking import judge_stream
+from neffos_conformance.wire import transcript
+from neffos_conformance.wire.connection import ConnectionClosed
+from neffos_conformance.wire.transcript import (
+    ConnectionOpened,
     Damage,
     Entry,
-    Opened,
     Transcript,
     TranscriptError,
     Writer,
@@ -31,7 +32,6 @@ from neffos_conformance.recordings.transcript import (
     read_transcript,
     save,
 )
-from neffos_conformance.suite.verdict import Verdict
 
 CORPUS = Path(__file__).parents[1] / "transcripts"
 RECORDED = sorted(CORPUS.rglob("*.jsonl"))
@@ -90,15 +90,15 @@ def test_every_ask_of_a_visit_is_answered_with_its_token(visit):
 
 
 CONTENTS = [
-    Opened("/mixed?x=1", {"X-Conformance-Id": "7"}),
+    ConnectionOpened("/mixed?x=1", {"X-Conformance-Id": "7"}),
     "M",
     "é \n;",
     "broken \udcff",
     b"\x00\xff",
     "",
     b"",
-    Closed(1000, "bye"),
-    Closed(None),
+    ConnectionClosed(1000, "bye"),
+    ConnectionClosed(None),
 ]
 HEADER = header(
     scenario="s",
@@ -136,14 +136,14 @@ def test_what_happens_is_in_the_file_at_once():
     ("content", "read"),
     [
         (
-            Opened("/\udcff", {"X-Conformance-Id": "a\ud800b"}),
-            Opened("/\ufffd", {"X-Conformance-Id": "a\ufffdb"}),
+            ConnectionOpened("/\udcff", {"X-Conformance-Id": "a\ud800b"}),
+            ConnectionOpened("/\ufffd", {"X-Conformance-Id": "a\ufffdb"}),
         ),
         (
-            Opened("", {"X-Conformance-\udce9": "\xe9"}),
-            Opened("", {"X-Conformance-\ufffd": "\xe9"}),
+            ConnectionOpened("", {"X-Conformance-\udce9": "\xe9"}),
+            ConnectionOpened("", {"X-Conformance-\ufffd": "\xe9"}),
         ),
-        (Closed(1000, "\udfff \U0001f600"), Closed(1000, "\ufffd \U0001f600")),
+        (ConnectionClosed(1000, "\udfff \U0001f600"), ConnectionClosed(1000, "\ufffd \U0001f600")),
     ],
 )
 def test_what_is_no_message_and_has_no_utf8_form_is_written_as_far_as_it_has(

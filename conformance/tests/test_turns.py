@@ -1,11 +1,11 @@
-"""Turns: one item at a time and in order, whether it is done at once or takes a while."""
+"""HandlerQueue: one item at a time and in order, whether it is done at once or takes a while."""
 
 import asyncio
 import functools
 
 import pytest
 
-from neffos_conformance.reference.turns import Turns
+from neffos_asyncio.handler_queue import HandlerQueue
 
 PATIENCE = 10
 """Seconds for a test: far more than any takes, so that one that hangs says so."""
@@ -46,7 +46,7 @@ class Worker:
     def __init__(self):
         self.done = []
         self.pause = None
-        self.turns = Turns(self.begin, self.after, "test")
+        self.turns = HandlerQueue(self.begin, self.after, "test")
 
     def begin(self, item):
         if isinstance(item, str):
@@ -136,7 +136,7 @@ async def test_an_item_that_an_item_adds_comes_behind_those_that_wait():
             turns.add("c")
         done.append(item)
 
-    turns = Turns(begin, lambda: None, "test")
+    turns = HandlerQueue(begin, lambda: None, "test")
     turns.add("a")
     turns.add("b")
     await turns.idle()
@@ -226,7 +226,7 @@ async def test_what_an_item_done_at_once_adds_comes_behind_it():
             turns.add("c")
         done.append(item)
 
-    turns = Turns(begin, lambda: None, "test")
+    turns = HandlerQueue(begin, lambda: None, "test")
     turns.add("a")
     assert done == ["a", "b", "c"]
 
@@ -244,7 +244,7 @@ async def test_an_exception_of_an_item_done_at_once_reaches_who_added_it():
     def begin(_):
         raise ValueError("on purpose")
 
-    turns = Turns(begin, lambda: None, "test")
+    turns = HandlerQueue(begin, lambda: None, "test")
     with pytest.raises(ValueError, match="on purpose"):
         turns.add("a")
     await turns.idle()

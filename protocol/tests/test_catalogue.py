@@ -313,7 +313,7 @@ def test_no_file_names_an_id_that_does_not_exist():
 
 
 def test_every_id_is_used_by_something_or_cannot_be():
-    folder = ROOT / "conformance" / "data" / "cases"
+    folder = ROOT / "conformance" / "neffos_conformance" / "data" / "cases"
     cases = "".join(path.read_text("utf-8") for path in folder.glob("*/*.toml"))
     used = set(AN_ID.findall(cases)) | {
         id_ for file, id_ in cited() if not file.endswith("requirements.toml")

@@ -14,9 +14,10 @@ from types import ModuleType
 from typing import Final
 
 from generate.text import FAMILIES, count, verbatim
-from neffos_conformance.suite import lines, match
-from neffos_conformance.suite.case import ROLES, Case, Role
-from neffos_conformance.suite.case import cases_of as cases_for
+from neffos_conformance.cases import matching as match
+from neffos_conformance.cases import script as lines
+from neffos_conformance.cases.definition import ROLES, Case, Role
+from neffos_conformance.cases.definition import cases_of as cases_for
 from neffos_protocol.catalogue import Requirement
 
 _COMMANDS: Final[Mapping[Role, str]] = {"server": "server URL", "client": "client"}
@@ -97,7 +98,7 @@ def _whole(case: Case) -> Iterator[str]:
 def language() -> str:
     """Tell of the language of the scripts, in the words of the modules that read it."""
     told = _told(lines).rpartition("This file ")[0].strip()
-    told = told.replace("see OPERATIONS", "see below").replace("see SIGHTS", "see below")
+    told = told.replace("see OPERATIONS", "see below").replace("see OBSERVATIONS", "see below")
     places = _told(match).partition("What stands between ")[2]
     places = re.sub(r": see `KINDS`; `other`.*", ":", places)
     kinds = [f"| `{name}` | {_KINDS[name]} |" for name in match.KINDS]
@@ -107,7 +108,7 @@ def language() -> str:
             f"What stands between {places.strip()}",
             "\n".join(["| kind of a place | what it holds |", "| --- | --- |", *kinds]),
             _with_arguments("what a driver can be told with `do`", lines.OPERATIONS),
-            _with_arguments("what its client is seen to tell with `saw`", lines.SIGHTS),
+            _with_arguments("what its client is seen to tell with `saw`", lines.OBSERVATIONS),
         )
     )
 

@@ -13,7 +13,7 @@ from typing import Final
 import click
 
 from generate.text import one_line, verbatim
-from neffos_conformance.cli import cli
+from neffos_conformance.cli.main import cli
 
 PROGRAM: Final = "neffos-wire"
 """The name under which the command is installed."""

@@ -13,11 +13,11 @@ from typing import Any, Final
 
 from generate import cases
 from generate.text import count, verbatim
-from neffos_conformance.cases import EVERY_ROLE
-from neffos_conformance.matrix.table import recorded, rows
-from neffos_conformance.mutants import BANK
-from neffos_conformance.mutants.kills import recorded as recorded_kills
-from neffos_conformance.suite.verdict import Verdict
+from mutation import BANK
+from mutation.kill_matrix import recorded as recorded_kills
+from neffos_conformance.cases.catalogue import EVERY_ROLE
+from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.interop.table import recorded, rows
 
 DEVIATIONS: Final = Path(__file__).parents[2] / "conformance" / "peers" / "deviations"
 

@@ -16,7 +16,7 @@ from typing import Final
 from generate.text import attribute, count, with_code
 from neffos_conformance.recordings.sequence import Diagram, peer_name, read_diagram
 from neffos_conformance.recordings.show import page, svg
-from neffos_conformance.recordings.transcript import Header, read_transcript
+from neffos_conformance.wire.transcript import Header, read_transcript
 from neffos_protocol.catalogue import Divergence, Verdict, divergences, peers, requirements
 
 FOLDER: Final = Path(__file__).parents[2] / "conformance" / "transcripts"

@@ -15,8 +15,7 @@ from contextlib import suppress
 from typing import Final
 from urllib.parse import quote
 
-from neffos_codec import Message
-from neffos_conformance.reference import (
+from neffos_asyncio import (
     ON_NAMESPACE_DISCONNECT,
     Client,
     Handlers,
@@ -27,7 +26,8 @@ from neffos_conformance.reference import (
     dial,
     text_of,
 )
-from neffos_conformance.standard_input import lines
+from neffos_codec import Message
+from neffos_conformance.wire.standard_input import lines
 from neffos_protocol import Cause, Changed, MisuseError
 
 TRIES: Final = 8

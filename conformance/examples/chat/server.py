@@ -18,8 +18,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse
 from starlette.routing import Route, WebSocketRoute
 
+from neffos_asyncio import Namespace, ReplyError, Server, UpgradeRequest, text_of
 from neffos_codec import Message
-from neffos_conformance.reference import Namespace, ReplyError, Server, UpgradeRequest, text_of
 from neffos_protocol import ChangeAsked, Changed
 
 PAGE: Final = Path(__file__).with_name("page.html")

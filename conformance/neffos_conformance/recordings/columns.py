@@ -7,11 +7,11 @@ from typing import Final
 
 from rich.cells import cell_len, set_cell_size
 
-from neffos_conformance.connection import Closed
-from neffos_conformance.recordings.likeness import Contrast, Difference, Row, Value
-from neffos_conformance.recordings.script import Line
+from neffos_conformance.recordings.comparison import ComparisonRow, Contrast, Difference, Value
 from neffos_conformance.recordings.sequence import KEPT, shorten, text_of, visible, wrap
-from neffos_conformance.recordings.transcript import Opened
+from neffos_conformance.recordings.session import RecordedStep
+from neffos_conformance.wire.connection import ConnectionClosed
+from neffos_conformance.wire.transcript import ConnectionOpened
 
 MIN_WIDTH: Final = 40
 """Cells below which nothing is made narrower."""
@@ -25,8 +25,8 @@ _CONTEXT: Final = 12
 
 def side_by_side(
     difference: Difference,
-    rows: tuple[Row, ...],
-    following: tuple[Line, ...],
+    rows: tuple[ComparisonRow, ...],
+    following: tuple[RecordedStep, ...],
     width: int,
     *,
     ascii_only: bool = False,
@@ -86,9 +86,9 @@ def in_words(contrast: Contrast, width: int, *, ascii_only: bool = False) -> Ite
 
 def _said(content: object, ascii_only: bool) -> str:
     match content:
-        case Closed():
+        case ConnectionClosed():
             return visible(str(content), ascii_only=ascii_only)
-        case Opened(path, _):
+        case ConnectionOpened(path, _):
             return visible(f"opens {path[:KEPT]}".rstrip(), ascii_only=ascii_only)
         case bytes():
             return f"[binary] {visible(text_of(content[:KEPT]), ascii_only=ascii_only)}"

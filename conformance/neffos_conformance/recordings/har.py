@@ -30,14 +30,14 @@ from neffos_codec import (
     decode,
     decode_handshake,
 )
-from neffos_conformance.connection import Closed
 from neffos_conformance.recordings.sequence import shorten, visible
-from neffos_conformance.recordings.transcript import (
+from neffos_conformance.wire.connection import ConnectionClosed
+from neffos_conformance.wire.transcript import (
     KEPT_HEADERS,
+    ConnectionOpened,
     Content,
     Entry,
     Header,
-    Opened,
     header,
     save,
 )
@@ -262,7 +262,7 @@ def transcript(
     if talk.began is not None:
         first["recorded"] = talk.began.astimezone(UTC).isoformat(timespec="seconds")
     kept = {key: value for key, value in talk.headers.items() if key.startswith(KEPT_HEADERS)}
-    opened = Opened(_path(talk.url, keep_query=keep_query), kept)
+    opened = ConnectionOpened(_path(talk.url, keep_query=keep_query), kept)
     contents = [(0.0, True, opened), *talk.contents]
     return first, [Entry(0, time, 1, sent, content) for time, sent, content in contents]
 
@@ -270,14 +270,14 @@ def transcript(
 # -------------------------------------------------------------------- what a HAR holds
 
 
-def _content(message: Mapping[str, Any], where: str) -> str | bytes | Closed | None:
+def _content(message: Mapping[str, Any], where: str) -> str | bytes | ConnectionClosed | None:
     """Read a message; ``None`` where it is a ping or the like."""
     if message.get("type") == "error":  # Chrome's word for a connection that broke
-        return Closed(None)
+        return ConnectionClosed(None)
     opcode = message.get("opcode", _TEXT)
     if opcode == _CLOSE:
         code = message.get("code")
-        return Closed(code if type(code) is int else None)
+        return ConnectionClosed(code if type(code) is int else None)
     if opcode not in (_TEXT, _BINARY):
         return None
     data = message.get("data")

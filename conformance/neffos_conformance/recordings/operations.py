@@ -14,10 +14,10 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from neffos_codec import Message, WaitKind, first_surrogate, parse_wait
-from neffos_conformance.driver import NAMESPACES
-from neffos_conformance.driving import fields_of
-from neffos_conformance.recordings.script import NO_ASK, Line, Part, Script
-from neffos_conformance.recordings.transcript import Opened
+from neffos_conformance.recordings.session import NO_ASK, Part, RecordedSession, RecordedStep
+from neffos_conformance.reference.client_driver import NAMESPACES
+from neffos_conformance.runner.driver_protocol import fields_of
+from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_protocol import Change
 from neffos_protocol.names import BAD_NAMESPACE, CHANGE_OF, LOCAL_ONLY, NATIVE_EVENT
 
@@ -36,7 +36,7 @@ RECONNECTION: Final = "x-websocket-reconnect"
 class CannotError(Exception):
     """A recorded client did what no driver can be told to do; the text says where and what."""
 
-    def __init__(self, line: Line, why: str) -> None:
+    def __init__(self, line: RecordedStep, why: str) -> None:
         super().__init__(f"line {line.entry.line}: {why}")
 
 
@@ -68,12 +68,12 @@ class _Client:
     was_ended: bool = False
     # What the server sent and a handler has yet to answer: asks by their numbers, and frames
     # without a token by namespace, room and event (AR-10).
-    asks: dict[int, Line] = field(default_factory=dict)
-    untold: dict[tuple[str, str, str], list[Line]] = field(default_factory=dict)
+    asks: dict[int, RecordedStep] = field(default_factory=dict)
+    untold: dict[tuple[str, str, str], list[RecordedStep]] = field(default_factory=dict)
     to_relay: Counter[tuple[str, str | bytes]] = field(default_factory=Counter)
 
 
-def operations(script: Script) -> dict[int, Operation]:
+def operations(script: RecordedSession) -> dict[int, Operation]:
     """Give the operations, each by the number of the line that it is to bring about.
 
     Args:
@@ -104,9 +104,9 @@ def operations(script: Script) -> dict[int, Operation]:
     return found
 
 
-def _operation(client: _Client, line: Line, script: Script) -> Operation | None:
+def _operation(client: _Client, line: RecordedStep, script: RecordedSession) -> Operation | None:
     content = line.entry.content
-    if isinstance(content, Opened):
+    if isinstance(content, ConnectionOpened):
         client.is_dialled = True
         return _dial(line, content)
     if line.part is Part.REQUEST:
@@ -140,7 +140,7 @@ def _operation(client: _Client, line: Line, script: Script) -> Operation | None:
     return _event(client, line, line.message)
 
 
-def _dial(line: Line, opened: Opened) -> Operation:
+def _dial(line: RecordedStep, opened: ConnectionOpened) -> Operation:
     names = [name.lower() for name in opened.headers]
     if RECONNECTION in names or RECONNECTION in unquote(opened.path).lower():
         raise CannotError(line, "when a client reconnects, no operation says")
@@ -150,7 +150,7 @@ def _dial(line: Line, opened: Opened) -> Operation:
     return Operation("dial", fields)
 
 
-def _change(client: _Client, line: Line, message: Message) -> Operation:
+def _change(client: _Client, line: RecordedStep, message: Message) -> Operation:
     change = CHANGE_OF[message.event]
     of_room = change in (Change.JOIN, Change.LEAVE)
     is_usual = line.token and not message.is_error and message.body == ""
@@ -174,7 +174,7 @@ def _change(client: _Client, line: Line, message: Message) -> Operation:
     return Operation(change.value, {"namespace": name, **({"room": room} if of_room else {})})
 
 
-def _event(client: _Client, line: Line, message: Message) -> Operation | None:
+def _event(client: _Client, line: RecordedStep, message: Message) -> Operation | None:
     name, room, event = where = message.namespace, message.room, message.event
     if not line.token and client.untold.get(where):
         _handled(line, client.untold[where].pop(0).message, message)
@@ -195,13 +195,13 @@ def _event(client: _Client, line: Line, message: Message) -> Operation | None:
     return Operation("ask" if line.token else "emit", fields)
 
 
-def _body(line: Line, body: str | bytes) -> dict[str, Any]:
+def _body(line: RecordedStep, body: str | bytes) -> dict[str, Any]:
     if isinstance(body, str) and first_surrogate(body) >= 0:
         raise CannotError(line, "no driver can be told to send text that is no UTF-8 (FR-10)")
     return fields_of(body)
 
 
-def _reply(client: _Client, line: Line, reply: Message, script: Script) -> None:
+def _reply(client: _Client, line: RecordedStep, reply: Message, script: RecordedSession) -> None:
     asked = script.lines[line.asked].message
     if asked is None or line.asked in client.answered:
         raise CannotError(line, "no driver can be told to reply twice (AR-22)")
@@ -215,7 +215,7 @@ def _reply(client: _Client, line: Line, reply: Message, script: Script) -> None:
         raise CannotError(line, "the application under test refuses nothing that a server asks")
 
 
-def _handled(line: Line, asked: Message | None, reply: Message) -> None:
+def _handled(line: RecordedStep, asked: Message | None, reply: Message) -> None:
     """See that the handler of the application under test would answer like this."""
     if asked is None or asked.event not in HANDLED:
         event = asked and asked.event
@@ -226,7 +226,7 @@ def _handled(line: Line, asked: Message | None, reply: Message) -> None:
         raise CannotError(line, f"the application under test answers {asked.event!r} otherwise")
 
 
-def _hear(client: _Client, line: Line) -> None:
+def _hear(client: _Client, line: RecordedStep) -> None:
     """Take note of what the server did."""
     client.was_accepted |= line.part is Part.ACCEPTANCE
     client.was_refused |= line.part is Part.REFUSAL

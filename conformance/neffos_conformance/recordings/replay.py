@@ -1,304 +1,394 @@
-"""The command ``replay``: plays one side of recordings to a live peer on the other.
+"""Plays one side of a recorded session to a live peer on the other, and sees how that goes.
 
-The work is ``replaying.py``'s; this file reads arguments, prints, and gives the exit code.
+Against a server it dials as the recorded clients did; to a client it is the server, and has a
+driver make the client do what was recorded. Before anything is done, what the peer did before it
+in the recording is waited for, on whichever connection. A peer that is dead, slow, lying or
+flooding ends that with a difference or an error, and no wait is without a deadline.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from enum import StrEnum, unique
-from importlib.metadata import version
-from pathlib import Path
+from functools import partial
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-import click
-from rich.console import Console
-from rich.text import Text
+from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHeader
 
-from neffos_conformance.connection import Closed
-from neffos_conformance.recordings.columns import side_by_side
-from neffos_conformance.recordings.likeness import Content, Contrast, Difference
-from neffos_conformance.recordings.replaying import (
-    DEADLINE,
-    Outcome,
-    Replayed,
-    replay_to_client,
-    replay_to_server,
+from neffos_conformance.recordings.client_control import ClientControl
+from neffos_conformance.recordings.comparison import (
+    Comparison,
+    ComparisonRow,
+    Content,
+    Difference,
+    DifferentError,
 )
-from neffos_conformance.recordings.script import Line
-from neffos_conformance.recordings.sequence import visible, wrap
-from neffos_conformance.recordings.transcript import Header, TranscriptError, read_transcript
-from neffos_conformance.showing import payload_values
+from neffos_conformance.recordings.operations import CannotError, operations
+from neffos_conformance.recordings.session import Part, RecordedSession, RecordedStep, read_script
+from neffos_conformance.runner.driver_protocol import DriverError, running_driver
+from neffos_conformance.wire.barrier import BARRIER, BARRIER_TOKEN
+from neffos_conformance.wire.connection import ConnectError, ConnectionClosed, WireConnection
+from neffos_conformance.wire.relay import NEVER_SENT, below
+from neffos_conformance.wire.transcript import ConnectionOpened, Transcript
 from neffos_protocol import Role
 
-REPLAY_FORMAT: Final = 1
+DEADLINE: Final = 5.0
+"""Seconds for the next thing that the live side is to do, and for it to take what it is sent."""
 
-EXIT_SAME: Final = 0
-EXIT_DIFFERENT: Final = 1
-EXIT_NOTHING: Final = 2
+BACKLOG: Final = 64
+"""Messages read ahead; with more, the peer waits, and is cut off in the end."""
 
-_CLIENT: Final = "--client"
-_COMMAND: Final = "neffos_conformance.recordings.replay.command"
-"""Where the driver's command is kept, since everything behind ``--client`` is its own."""
+ROUNDS: Final = 2
+"""Proofs of silence on each connection. The first shows that what the other connections were sent
+has been dealt with, the second that nothing came of it here."""
 
-_FILE: Final = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
+ECHOED: Final = "neffos-wire replay: is there anything else?"
+"""A native message for the same purpose, where the recording shows that it comes back."""
+
+FOLLOWING: Final = 4
+"""Recorded lines shown behind a difference."""
 
 
 @unique
-class Verdict(StrEnum):
-    """What is said of a recording."""
+class ReplayOutcome(StrEnum):
+    """What came of a recording."""
 
     SAME = "same"
     DIFFERENT = "different"
-    EXPLAINED = "explained"
-    """It differs, and its header says that the recorded peer was not as it should be."""
     UNSUPPORTED = "unsupported"
+    """No driver can be told to do what the recorded client did."""
     ERROR = "error"
-
-
-_STYLES: Final = {
-    Verdict.SAME: "green",
-    Verdict.DIFFERENT: "red",
-    Verdict.EXPLAINED: "yellow",
-    Verdict.UNSUPPORTED: "cyan",
-    Verdict.ERROR: "magenta",
-}
+    """The live side could not be reached or started, which says nothing of how it talks."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """A recording and what came of it.
+class Replayed:
+    """What came of a recording.
 
     Attributes:
-        path: the file.
-        header: its first line; empty where it could not be read.
-        replayed: what came of it.
-        defects: what the replaced side is known to have broken in it.
-        verdict: what is said of it.
+        outcome: whether it went the same way.
+        explanation: why it did not, in a sentence; empty where it did.
+        difference: where the two part, if they do.
+        rows: what went by last, the difference at its end.
+        following: what the recording has behind it.
+        ids: the new connection ids by those of the recording.
+        peer: what the driver says of itself.
+        seconds: how long it took.
     """
 
-    path: Path
-    header: Header
-    replayed: Replayed
-    defects: tuple[str, ...]
-    verdict: Verdict
+    outcome: ReplayOutcome
+    explanation: str = ""
+    difference: Difference | None = None
+    rows: tuple[ComparisonRow, ...] = ()
+    following: tuple[RecordedStep, ...] = ()
+    ids: Mapping[str, str] = field(default_factory=dict)
+    peer: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
-class _Replay(click.Command):
-    """Takes everything behind ``--client`` for the command of a driver, options included."""
-
-    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        return [*super().collect_usage_pieces(ctx), "(--server URL | --client CMD…)"]
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        before = args[: args.index("--")] if "--" in args else args
-        if _CLIENT in before:
-            place = args.index(_CLIENT)
-            command = args[place + 1 :]
-            ctx.meta[_COMMAND] = command[1:] if command[:1] == ["--"] else command
-            args = args[: place + 1]
-        return super().parse_args(ctx, args)
+class UnreachableError(Exception):
+    """There is no live side to compare with; the text says why."""
 
 
-@click.command("replay", cls=_Replay)
-@click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE…")
-@click.option("--server", metavar="URL", help="Play the recorded clients to the server at URL.")
-@click.option(
-    "--deadline",
-    type=click.FloatRange(min=0, min_open=True),
-    default=DEADLINE,
-    show_default=True,
-    help="Seconds for each next thing that the peer is to do.",
-)
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Recordings at the same time. A broadcast of one reaches the others on one server.",
-)
-@click.option("--strict", is_flag=True, help="A known defect of the recorded peer excuses nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print what came of it as JSON.")
-@click.option(
-    _CLIENT,
-    "is_client",
-    is_flag=True,
-    help="Play the recorded server to a client. What follows, CMD…, is the command of its driver, "
-    "options included; so this comes last.",
-)
-@click.pass_context
-def replay_command(
-    ctx: click.Context,
-    files: tuple[Path, ...],
-    server: str | None,
-    deadline: float,
-    jobs: int,
-    strict: bool,
-    as_json: bool,
-    is_client: bool,
-) -> None:
-    """Play one side of recordings to a live peer, and see whether it does what was recorded.
+async def replay_to_server(
+    transcript: Transcript, url: str, *, deadline: float = DEADLINE
+) -> Replayed:
+    """Do to a server what the recorded clients did; whatever it does, nothing is raised.
 
-    Ids of connections and tokens may be others, and replies may come in another order. Exit code
-    0 where all recordings that could be replayed go the same way, 1 where one does not, or where
-    the peer of one among others could not be reached, 2 where nothing could be replayed.
+    Args:
+        transcript: the recording.
+        url: of the server, ``ws://…`` or ``wss://…``; recorded paths are below it.
+        deadline: seconds, as ``DEADLINE``.
     """
-    command: list[str] = ctx.meta.get(_COMMAND, [])
-    if (server is None) is not is_client or (is_client and not command):
-        raise click.UsageError("say either --server URL or, last, --client CMD…")
-    if server is not None and urlsplit(server).scheme not in ("ws", "wss"):
-        raise click.UsageError(f"{server!r} is not a WebSocket URL (ws://… or wss://…)")
-    live = Role.CLIENT if is_client else Role.SERVER
-    told = asyncio.run(_replay_all(files, live, server or "", command, deadline, jobs, strict))
-    if as_json:
-        click.echo(json.dumps(_values(told, server, command), ensure_ascii=False))
-    else:
-        console = Console(highlight=False, markup=False, emoji=False)
-        for each in told:
-            _show(console, each)
-        _sum_up(console, told)
-    sys.exit(_exit_code(told))
+    script = read_script(transcript, Role.SERVER)
+    return await _told(script, {}, deadline, lambda stage: _to_server(stage, script, url))
 
 
-def _exit_code(told: Sequence[_Told]) -> int:
-    verdicts = {each.verdict for each in told}
-    if not verdicts - {Verdict.UNSUPPORTED, Verdict.ERROR}:
-        return EXIT_NOTHING
-    return EXIT_DIFFERENT if verdicts & {Verdict.DIFFERENT, Verdict.ERROR} else EXIT_SAME
+async def replay_to_client(
+    transcript: Transcript, command: Sequence[str], *, deadline: float = DEADLINE
+) -> Replayed:
+    """Be the recorded server to a client, and have its driver make it do what was recorded.
+
+    Args:
+        transcript: the recording.
+        command: the driver; whatever it does, nothing is raised.
+        deadline: seconds, as ``DEADLINE``.
+    """
+    script = read_script(transcript, Role.CLIENT)
+    peer: dict[str, Any] = {}
+
+    async def play(stage: ReplayRunner) -> None:
+        await _to_client(stage, script, command, peer)
+
+    return await _told(script, peer, deadline, play)
 
 
-# -------------------------------------------------------------------- the work
-
-
-async def _replay_all(
-    files: Sequence[Path],
-    live: Role,
-    server: str,
-    command: Sequence[str],
+async def _told(
+    script: RecordedSession,
+    peer: Mapping[str, Any],
     deadline: float,
-    jobs: int,
-    strict: bool,
-) -> list[_Told]:
-    slots = asyncio.Semaphore(jobs)
-
-    async def one(path: Path) -> _Told:
-        async with slots:
-            try:
-                transcript = read_transcript(path)
-            except (TranscriptError, OSError) as error:
-                replayed = Replayed(Outcome.ERROR, str(error))
-                return _Told(path, {}, replayed, (), Verdict.ERROR)
-            if not transcript.entries:
-                replayed = Replayed(Outcome.ERROR, "there is nothing in it")
-                return _Told(path, transcript.header, replayed, (), Verdict.ERROR)
-            if live is Role.SERVER:
-                replayed = await replay_to_server(transcript, server, deadline=deadline)
-            else:
-                replayed = await replay_to_client(transcript, command, deadline=deadline)
-            known = transcript.header.get("defects") or {}
-            defects = tuple(each for each, role in known.items() if role == live)
-            verdict = Verdict(replayed.outcome.value)
-            if verdict is Verdict.DIFFERENT and defects and not strict:
-                verdict = Verdict.EXPLAINED
-            return _Told(path, transcript.header, replayed, defects, verdict)
-
-    return list(await asyncio.gather(*map(one, files)))
-
-
-# -------------------------------------------------------------------- for people
-
-
-def _show(console: Console, told: _Told) -> None:
-    width, ascii_only = console.width, console.options.ascii_only
-    replayed = told.replayed
-    path = visible(str(told.path), ascii_only=ascii_only)
-    title = Text.assemble((told.verdict.value, _STYLES[told.verdict]), f" {path}")
-    console.print(title, soft_wrap=True)
-    for part in _sentences(told):
-        for line in wrap(visible(part, ascii_only=ascii_only), max(width - 2, 1)):
-            console.print(Text(f"  {line}"), soft_wrap=True)
-    if replayed.difference is None:
-        return
-    for line in side_by_side(
-        replayed.difference, replayed.rows, replayed.following, width, ascii_only=ascii_only
-    ):
-        console.print(Text(line, "bold" if line.startswith("!") else ""), soft_wrap=True)
-
-
-def _sentences(told: _Told) -> list[str]:
-    defects = ", ".join(told.defects)
-    said = [told.replayed.explanation] if told.replayed.explanation else []
-    if told.verdict is Verdict.EXPLAINED:
-        said.append(f"different, as its defects explain: the recorded peer broke {defects}")
-    elif told.verdict is Verdict.SAME and told.defects:
-        said.append(
-            f"the recorded peer is said to have broken {defects}, and yet this one does the same"
+    play: Callable[[ReplayRunner], Awaitable[None]],
+) -> Replayed:
+    """Play, and tell what came of it."""
+    began = time.perf_counter()
+    outcome, explanation, difference = ReplayOutcome.SAME, "", None
+    stage = ReplayRunner(script, deadline)
+    try:
+        try:
+            await play(stage)
+        finally:
+            await stage.clear()
+    except DifferentError as error:
+        outcome, difference = ReplayOutcome.DIFFERENT, error.difference
+        explanation = difference.explanation
+    except CannotError as error:
+        outcome, explanation = (
+            ReplayOutcome.UNSUPPORTED,
+            f"cannot be replayed with a driver: {error}",
         )
-    return said
-
-
-def _sum_up(console: Console, told: Sequence[_Told]) -> None:
-    verdicts = [each.verdict for each in told]
-    counts = ", ".join(
-        f"{verdicts.count(each)} {each.value}" for each in Verdict if each in verdicts
+    except (UnreachableError, DriverError) as error:
+        outcome, explanation = ReplayOutcome.ERROR, str(error)
+    is_different = difference is not None
+    return Replayed(
+        outcome,
+        explanation,
+        difference,
+        tuple(stage.likeness.rows) if is_different else (),
+        stage.following() if is_different else (),
+        stage.likeness.ids,
+        peer,
+        time.perf_counter() - began,
     )
-    console.print(Text(f"{len(told)} recording{'' if len(told) == 1 else 's'}: {counts}"))
 
 
-# -------------------------------------------------------------------- for programs
+async def _to_server(stage: ReplayRunner, script: RecordedSession, url: str) -> None:
+    for line in script.lines:
+        number, content = line.entry.connection, line.entry.content
+        if number not in stage.connections:
+            await stage.settle(line.number)
+            opened = content if isinstance(content, ConnectionOpened) else ConnectionOpened("", {})
+            stage.add(number, await _dial(stage, line, below(url, opened.path), opened.headers))
+        if not line.is_live and line.part is not Part.LATE:
+            await stage.settle(line.number)
+            await stage.play(line)
+    await stage.settle()
+    await stage.prove_silence(BARRIER, BARRIER_TOKEN)
 
 
-def _values(told: Sequence[_Told], server: str | None, command: Sequence[str]) -> dict[str, Any]:
-    return {
-        "format": REPLAY_FORMAT,
-        "suite": {"name": "neffos-wire", "version": version("neffos-wire")},
-        "against": {"client": list(command)} if server is None else {"server": server},
-        "recordings": [
-            {
-                "file": str(each.path),
-                "verdict": each.verdict.value,
-                "explanation": each.replayed.explanation,
-                "header": each.header,
-                "defects": each.defects,
-                "peer": dict(each.replayed.peer),
-                "ids": dict(each.replayed.ids),
-                "seconds": round(each.replayed.seconds, 6),
-                "difference": each.replayed.difference and _difference(each.replayed.difference),
-            }
-            for each in told
-        ],
-    }
+async def _dial(
+    stage: ReplayRunner, line: RecordedStep, url: str, headers: Mapping[str, str]
+) -> WireConnection:
+    try:
+        Headers(headers)
+    except InvalidHeader as error:
+        raise UnreachableError(
+            f"at {line.name()} is a request that none can make: {error}"
+        ) from error
+    try:
+        async with asyncio.timeout(stage.deadline):
+            return await WireConnection.dial(url, headers)
+    except TimeoutError:
+        raise UnreachableError(f"no upgrade came from {url} within {stage.deadline:g} s") from None
+    except ConnectError as error:
+        if error.status is None:
+            raise UnreachableError(str(error)) from error
+        raise DifferentError(
+            Difference(line.entry.connection, f"at {line.name()} {error}", line)
+        ) from error
 
 
-def _difference(difference: Difference) -> dict[str, Any]:
-    return {
-        "connection": difference.connection,
-        "recorded": difference.line and _line(difference.line),
-        "now": None if difference.now is None else _content(difference.now),
-        "contrasts": [_contrast(each) for each in difference.contrasts],
-    }
+async def _to_client(
+    stage: ReplayRunner, script: RecordedSession, command: Sequence[str], peer: dict[str, Any]
+) -> None:
+    todo = operations(script)
+    # Servers' tokens do not begin with $ (AR-3).
+    barrier, token = BARRIER.removeprefix("$"), BARRIER_TOKEN.removeprefix("$")
+    async with running_driver(command) as driver:
+        peer.update(driver.ready)
+        async with ClientControl(driver, stage.deadline, stage.fail) as steering:
+            try:
+                for line in script.lines:
+                    operation = todo.get(line.number)
+                    is_played = not line.is_live and line.part is not Part.LATE
+                    if operation is not None:
+                        await stage.settle(line.number)
+                        connection = await steering.start(line, operation)
+                        if connection is not None:
+                            stage.add(line.entry.connection, connection)
+                    elif is_played:
+                        await stage.settle(line.number)
+                        await stage.play(line)
+                        await steering.finish(line)
+                await stage.settle()
+                await stage.prove_silence(barrier, token)
+                steering.check_strangers()
+            except DifferentError as error:
+                raise DifferentError(await steering.explain(error.difference)) from error
 
 
-def _line(line: Line) -> dict[str, Any]:
-    content = line.entry.content
-    values = _content(content) if isinstance(content, str | bytes | Closed) else {}
-    return {"line": line.entry.line, "part": line.part.value, **values}
+class ReplayRunner:
+    """The connections between what is played and what is live.
+
+    Args:
+        script: the session.
+        deadline: seconds, as ``DEADLINE``.
+
+    Attributes:
+        likeness: what is compared.
+        connections: those that were opened, by their recorded numbers.
+    """
+
+    def __init__(self, script: RecordedSession, deadline: float) -> None:
+        self.likeness = Comparison(script)
+        self.deadline = deadline
+        self.connections: dict[int, WireConnection] = {}
+        self._script = script
+        self._news: asyncio.Queue[tuple[int, Content] | Exception] = asyncio.Queue(BACKLOG)
+        self._readers: list[asyncio.Task[None]] = []
+        self._gone: set[int] = set()
+        self._reached = -1
+
+    def add(self, number: int, connection: WireConnection) -> None:
+        """Take a connection that was opened."""
+        self.connections[number] = connection
+
+        async def read() -> None:
+            content: Content = ""
+            while not isinstance(content, ConnectionClosed):
+                content = await connection.receive()
+                await self._news.put((number, content))
+
+        self._readers.append(asyncio.create_task(read(), name=f"replay connection {number}"))
+
+    async def fail(self, error: Exception) -> None:
+        """End the replay with an error, at the next wait."""
+        await self._news.put(error)
+
+    async def settle(self, before: int | None = None) -> None:
+        """Wait until the live side did what it did before a line, or all that it did.
+
+        Raises:
+            DifferentError: it did something else, or nothing in time.
+        """
+        self._reached = max(self._reached, before or 0)
+        await self._pump(lambda: True)
+        while not self.likeness.is_due(before):
+            if not await self._pump(partial(self._is_fewer_than, self.likeness.left)):
+                raise DifferentError(self.likeness.missing(before, f"within {self.deadline:g} s"))
+
+    async def play(self, line: RecordedStep) -> None:
+        """Do what a line of the played side says."""
+        content = self.likeness.play(line)
+        number = line.entry.connection
+        if content is not None and number not in self.connections:
+            return  # the client never came, which is told elsewhere
+        if isinstance(content, ConnectionClosed):
+            await self._end(number, content)
+        elif content is not None:
+            await self._send(number, content)
+
+    async def prove_silence(self, ask: str, token: str) -> None:
+        """See that nothing else is on its way, on each connection that is still open.
+
+        Args:
+            ask: is answered in order wherever the handshake is over (NS-3).
+            token: its token.
+
+        Raises:
+            DifferentError: something came.
+        """
+        for _ in range(ROUNDS):
+            for number in self.connections:
+                if not self.likeness.is_open(number):
+                    continue
+                if self.likeness.was_accepted(number):
+                    self.likeness.expect_answer(number, token)
+                    await self._send(number, ask)
+                elif number in self._script.echoing:
+                    self.likeness.expect_echo(number, ECHOED)
+                    await self._send(number, ECHOED)
+            await self.settle()
+        for number, connection in self.connections.items():
+            if self.likeness.is_open(number) and not self.likeness.was_accepted(number):
+                self.likeness.expect_end(number)
+                await connection.say_goodbye()
+        await self.settle()
+
+    def following(self) -> tuple[RecordedStep, ...]:
+        """Give the recorded lines that were not reached, the first of them."""
+        shown = {row.line.number for row in self.likeness.rows if row.line}
+        lines = [
+            line
+            for line in self._script.lines[self._reached :]
+            if line.number not in shown and line.part is not Part.OPENING
+        ]
+        return tuple(lines[:FOLLOWING])
+
+    async def clear(self) -> None:
+        """Let go of everything."""
+        for reader in self._readers:
+            reader.cancel()
+        await asyncio.gather(*self._readers, return_exceptions=True)
+        await asyncio.gather(*(each.close() for each in self.connections.values()))
+
+    async def _send(self, number: int, payload: str | bytes) -> None:
+        try:
+            async with asyncio.timeout(self.deadline):
+                await self.connections[number].send(payload)
+        except TimeoutError:
+            text = f"what it was sent was not read within {self.deadline:g} s"
+            raise DifferentError(Difference(number, text)) from None
+
+    async def _end(self, number: int, closed: ConnectionClosed) -> None:
+        """End a connection as it was, and wait until the other side has noticed."""
+        connection = self.connections[number]
+        if closed.code is None:
+            connection.abort()
+        else:
+            code = closed.code if closed.code not in NEVER_SENT else 1000
+            async with _in_time(self.deadline):
+                await connection.say_goodbye(code, closed.reason)
+        await self._pump(lambda: number in self._gone)
+
+    def _is_fewer_than(self, left: int) -> bool:
+        return self.likeness.left < left
+
+    async def _pump(self, is_enough: Callable[[], bool]) -> bool:
+        """Take what comes until that is enough; tell whether it was, in time."""
+        end = asyncio.get_running_loop().time() + self.deadline
+        while True:
+            while not self._news.empty():
+                self._take(self._news.get_nowait())
+            if is_enough():
+                return True
+            try:
+                async with asyncio.timeout_at(end):
+                    item = await self._news.get()
+            except TimeoutError:
+                return False
+            self._take(item)
+
+    def _take(self, item: tuple[int, Content] | Exception) -> None:
+        if isinstance(item, Exception):
+            raise item
+        number, content = item
+        if isinstance(content, ConnectionClosed):
+            self._gone.add(number)
+        difference = self.likeness.see(number, content)
+        if difference is not None:
+            raise DifferentError(difference)
 
 
-def _content(content: Content) -> dict[str, Any]:
-    if isinstance(content, Closed):
-        return {"closed": {"code": content.code, "reason": content.reason, "cut": content.cut}}
-    return payload_values(content)
-
-
-def _contrast(contrast: Contrast) -> dict[str, Any]:
-    values = {
-        name: payload_values(value) if isinstance(value, str | bytes) else value
-        for name, value in (("recorded", contrast.expected), ("now", contrast.now))
-    }
-    return {"name": contrast.name, **values, "why": contrast.why}
+@asynccontextmanager
+async def _in_time(seconds: float) -> AsyncIterator[None]:
+    """Give something its time, and go on where that runs out."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        pass

@@ -32,8 +32,8 @@ from neffos_codec import (
     decode_handshake,
     parse_wait,
 )
-from neffos_conformance.connection import Closed
-from neffos_conformance.recordings.transcript import Damage, Entry, Header, Opened, read_lines
+from neffos_conformance.wire.connection import ConnectionClosed
+from neffos_conformance.wire.transcript import ConnectionOpened, Damage, Entry, Header, read_lines
 from neffos_protocol import Change, Monitor
 from neffos_protocol.catalogue import requirement
 from neffos_protocol.names import CHANGE_OF
@@ -278,10 +278,10 @@ class Listener:
         line, time, connection, from_client, content = item
         talk = self._talk(connection)
         match content:
-            case Opened():
+            case ConnectionOpened():
                 text = "opens " + shorten(visible(content.path[:KEPT]), 60)
                 return Arrow(line, time, connection, from_client, Kind.OPENING, text)
-            case Closed():
+            case ConnectionClosed():
                 talk.monitor = None  # the other side's messages may still be on their way
                 return Arrow(line, time, connection, from_client, Kind.CLOSE, _end(content))
             case _:
@@ -292,7 +292,7 @@ class Listener:
         if isinstance(item, Damage) or _unsound(item):
             return []
         talk = self._talk(item.connection)
-        if isinstance(item.content, Closed):
+        if isinstance(item.content, ConnectionClosed):
             talk.monitor = None
         if talk.monitor is None or not isinstance(item.content, str | bytes):
             return []
@@ -356,9 +356,11 @@ def _unsound(entry: Entry) -> str:
     if type(entry.time) not in (int, float) or not 0 <= entry.time < MAX_TIME:
         return f"time is seconds since the beginning, not {_cut(visible(repr(entry.time)), 40)}"
     match entry.content:
-        case Opened(path, headers) if not isinstance(path, str) or not isinstance(headers, dict):
+        case ConnectionOpened(path, headers) if not isinstance(path, str) or not isinstance(
+            headers, dict
+        ):
             return "an opening has a path and headers"
-        case Closed(code, reason) if not (
+        case ConnectionClosed(code, reason) if not (
             (code is None or type(code) is int) and isinstance(reason, str)
         ):
             return "an end has a code and a reason"
@@ -460,7 +462,7 @@ def _place(message: Message) -> str:
     return f"{_namespace(message)}/{name(message.room)}" if message.room else _namespace(message)
 
 
-def _end(closed: Closed) -> str:
+def _end(closed: ConnectionClosed) -> str:
     if closed.code is None:
         return "ends without a close frame"
     reason = f" {quoted(closed.reason)}" if closed.reason else ""

@@ -14,17 +14,17 @@ from importlib.metadata import version
 from typing import Final
 
 from neffos_codec import COMPILED
-from neffos_conformance.codecs.judging import codec_cases
-from neffos_conformance.connection import Closed
+from neffos_conformance.cases.definition import ROLES, Case, cases_of
+from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.codecs.testing import codec_cases
 from neffos_conformance.recordings.sequence import visible
-from neffos_conformance.recordings.transcript import KEPT_HEADERS, Opened
-from neffos_conformance.showing import SHOWN, short
-from neffos_conformance.suite.barrier import BARRIER_TOKENS, DOUBT_TOKENS, answers
-from neffos_conformance.suite.case import ROLES, Case, cases_of
-from neffos_conformance.suite.deviations import Deviation
-from neffos_conformance.suite.judgement import Judgement
-from neffos_conformance.suite.result import Noted, Remark, Result
-from neffos_conformance.suite.verdict import Verdict
+from neffos_conformance.runner.known_failures import KnownFailure
+from neffos_conformance.runner.result import LogEntry, Remark, Result
+from neffos_conformance.runner.run_report import RunReport
+from neffos_conformance.wire.barrier import BARRIER_TOKENS, DOUBT_TOKENS, answers
+from neffos_conformance.wire.connection import ConnectionClosed
+from neffos_conformance.wire.display import SHOWN, short
+from neffos_conformance.wire.transcript import KEPT_HEADERS, ConnectionOpened
 from neffos_protocol.catalogue import Requirement, requirement, requirements
 
 SUITE: Final = "neffos-wire"
@@ -62,7 +62,7 @@ def by_gravity(results: Iterable[Result]) -> list[Result]:
     return sorted(results, key=lambda result: GRAVITY.index(result.verdict))
 
 
-def open_ends(judgement: Judgement) -> dict[tuple[str, str, Verdict], list[str]]:
+def open_ends(judgement: RunReport) -> dict[tuple[str, str, Verdict], list[str]]:
     """Give the ids of the cases in which a connection was ended wrongly, by what was wrong.
 
     The keys are the requirement, the explanation and the verdict on it.
@@ -76,7 +76,7 @@ def open_ends(judgement: Judgement) -> dict[tuple[str, str, Verdict], list[str]]
     return found
 
 
-def unsupported(judgement: Judgement) -> dict[str, list[str]]:
+def unsupported(judgement: RunReport) -> dict[str, list[str]]:
     """Give the ids of the cases that were not run, by why."""
     found: dict[str, list[str]] = {}
     for result in judgement.results:
@@ -85,7 +85,7 @@ def unsupported(judgement: Judgement) -> dict[str, list[str]]:
     return found
 
 
-def deviations(judgement: Judgement) -> list[tuple[Result, Deviation]]:
+def deviations(judgement: RunReport) -> list[tuple[Result, KnownFailure]]:
     """Give the results that a known deviation accounts for, with it."""
     return [
         (result, judgement.known[result.case.id])
@@ -94,7 +94,7 @@ def deviations(judgement: Judgement) -> list[tuple[Result, Deviation]]:
     ]
 
 
-def by_family(judgement: Judgement) -> dict[str, Counter[Verdict]]:
+def by_family(judgement: RunReport) -> dict[str, Counter[Verdict]]:
     """Give how many cases of each family came to each verdict, in the order of the cases."""
     found: dict[str, Counter[Verdict]] = {}
     for result in judgement.results:
@@ -102,7 +102,7 @@ def by_family(judgement: Judgement) -> dict[str, Counter[Verdict]]:
     return found
 
 
-def by_closing(judgement: Judgement) -> Counter[Verdict]:
+def by_closing(judgement: RunReport) -> Counter[Verdict]:
     """Give how many cases came to each verdict on how connections were ended; a codec has none."""
     if judgement.role not in ROLES:
         return Counter()
@@ -113,7 +113,7 @@ def by_closing(judgement: Judgement) -> Counter[Verdict]:
     )
 
 
-def again(judgement: Judgement, case: Case) -> str:
+def again(judgement: RunReport, case: Case) -> str:
     """Give the command line that runs one case again.
 
     What stands behind ``--`` belongs to the system under test, so the case is put before it. What
@@ -151,7 +151,7 @@ class Standing:
     is_exercised: bool
 
 
-def standings(judgement: Judgement) -> list[Standing]:
+def standings(judgement: RunReport) -> list[Standing]:
     """Give what the run says of each requirement that can be seen in such a system."""
     verdicts: dict[str, list[Verdict]] = {}
     cases: dict[str, list[str]] = {}
@@ -176,7 +176,7 @@ def sentence(id_: str) -> str:
 # -------------------------------------------------------------------- the run
 
 
-def cases_there(judgement: Judgement) -> int:
+def cases_there(judgement: RunReport) -> int:
     """Give how many cases there are for the role, selected or not."""
     there = cases_of(judgement.role) if judgement.role in ROLES else codec_cases()
     return max(len(there), len(judgement.results))
@@ -189,27 +189,27 @@ def peer_name(peer: Mapping[str, str]) -> str:
     return told(", ".join(part for part in (named, *rest) if part)) or "unknown"
 
 
-def exercised_share(judgement: Judgement) -> tuple[int, int]:
+def exercised_share(judgement: RunReport) -> tuple[int, int]:
     """Give how many of the testable requirements were exercised, and how many there are."""
     testable = judgement.testable()
     return len(judgement.exercised() & testable.keys()), len(testable)
 
 
-def share_sentence(judgement: Judgement) -> str:
+def share_sentence(judgement: RunReport) -> str:
     """Say how much of what can be tested was."""
     exercised, testable = exercised_share(judgement)
     percent = f" ({100 * exercised // testable} %)" if testable else ""
     return f"{exercised} of {testable} testable requirements exercised{percent}"
 
 
-def cases_sentence(judgement: Judgement) -> str:
+def cases_sentence(judgement: RunReport) -> str:
     """Say how many of the cases were selected, and by what."""
     there, selected = cases_there(judgement), len(judgement.results)
     by = f", selected by {told(', '.join(judgement.selection))}" if judgement.selection else ""
     return f"{selected} of {there} cases{by}" if selected != there or by else f"all {there} cases"
 
 
-def outcome(judgement: Judgement) -> str:
+def outcome(judgement: RunReport) -> str:
     """Say in a sentence how the run went."""
     counts = judgement.counts()
     parts = [f"{counts[each]} {each.value}" for each in GRAVITY if counts[each]]
@@ -219,7 +219,7 @@ def outcome(judgement: Judgement) -> str:
     return f"{word}: {', '.join(parts) or 'no case was run'}{also}"
 
 
-def provenance(judgement: Judgement) -> list[tuple[str, str]]:
+def provenance(judgement: RunReport) -> list[tuple[str, str]]:
     """Give what one has to know to read the results, as pairs of a name and a text to show."""
     features = judgement.features
     listed = ", ".join(sorted(features)) if features else "none"
@@ -338,19 +338,19 @@ def selected(count: int, limit: int, wanted: int | None = None) -> list[int]:
     return sorted(numbers | ({wanted} if wanted is not None else set()))
 
 
-def content_text(noted: Noted, shown: int = SHOWN) -> str:
+def content_text(noted: LogEntry, shown: int = SHOWN) -> str:
     """Give what went by, on one line, fit to be shown."""
     match noted.content:
-        case Opened() as opened:
+        case ConnectionOpened() as opened:
             headers = "".join(f" {name}: {value}" for name, value in kept_headers(opened).items())
             return told(f"opens {opened.path or '/'}{headers}")
-        case Closed() | Remark() as other:
+        case ConnectionClosed() | Remark() as other:
             return told(str(other))
         case payload:
             return short(payload, shown=shown)
 
 
-def kept_headers(opened: Opened) -> dict[str, str]:
+def kept_headers(opened: ConnectionOpened) -> dict[str, str]:
     """Give the headers of a request that steer the conversation; others may be secrets."""
     return {
         name: value

@@ -19,6 +19,8 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from neffos_codec import Native
+from neffos_conformance.cases.script import ENDPOINTS
+from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.recordings.sequence import (
     Arrow,
     Listener,
@@ -26,7 +28,6 @@ from neffos_conformance.recordings.sequence import (
     text_of,
     visible,
 )
-from neffos_conformance.recordings.transcript import Entry, Opened
 from neffos_conformance.reports.findings import (
     GRAVITY,
     SUITE,
@@ -46,10 +47,9 @@ from neffos_conformance.reports.findings import (
     standings,
     told,
 )
-from neffos_conformance.suite.judgement import Judgement
-from neffos_conformance.suite.lines import ENDPOINTS
-from neffos_conformance.suite.result import Noted, Remark, Result
-from neffos_conformance.suite.verdict import Verdict
+from neffos_conformance.runner.result import LogEntry, Remark, Result
+from neffos_conformance.runner.run_report import RunReport
+from neffos_conformance.wire.transcript import ConnectionOpened, Entry
 from neffos_protocol.catalogue import requirement
 
 Values = dict[str, Any]
@@ -63,7 +63,7 @@ BOUNDS: Final = ((80, 1_024), (40, 256), (20, 64), (8, 32))
 ``MAX_DATA`` is taken; a run of some hundred cases with a peer that behaves fits at once."""
 
 
-def page(judgement: Judgement) -> str:
+def page(judgement: RunReport) -> str:
     """Write a run as a page of its own."""
     script = _asset("report.js")
     # The page runs this script and no other, whatever a peer may have brought into it.
@@ -102,7 +102,7 @@ def page(judgement: Judgement) -> str:
     )
 
 
-def write_html(path: Path, judgement: Judgement) -> None:
+def write_html(path: Path, judgement: RunReport) -> None:
     """Write a run as a page.
 
     Raises:
@@ -112,7 +112,7 @@ def write_html(path: Path, judgement: Judgement) -> None:
     path.write_text(page(judgement), "utf-8")
 
 
-def page_data(judgement: Judgement) -> str:
+def page_data(judgement: RunReport) -> str:
     """Give what the page's script draws, as JSON that may stand in a ``script`` element.
 
     There is no ``<`` in it, so that nothing in it can end the element.
@@ -126,7 +126,7 @@ def page_data(judgement: Judgement) -> str:
     return text
 
 
-def _data(judgement: Judgement, entries: int, payload: int) -> Values:
+def _data(judgement: RunReport, entries: int, payload: int) -> Values:
     ids = dict.fromkeys(id_ for each in judgement.results for id_ in each.case.requirements)
     ids |= dict.fromkeys(
         each.closing.requirement for each in judgement.results if each.closing.requirement
@@ -148,7 +148,7 @@ def _data(judgement: Judgement, entries: int, payload: int) -> Values:
     }
 
 
-def _case(judgement: Judgement, result: Result, entries: int, payload: int) -> Values:
+def _case(judgement: RunReport, result: Result, entries: int, payload: int) -> Values:
     case, closing = result.case, result.closing
     known = judgement.known.get(case.id)
     rows, left_out = _rows(result, entries, payload)
@@ -213,7 +213,7 @@ def _missing(result: Result) -> Values:
     return {"kind": "missing", "connection": line.connection, "words": told(str(line))}
 
 
-def _row(noted: Noted, listeners: dict[int, Listener], payload: int) -> Values:
+def _row(noted: LogEntry, listeners: dict[int, Listener], payload: int) -> Values:
     row: Values = {
         "connection": noted.connection,
         "from": "client" if noted.from_client else "server",
@@ -225,11 +225,11 @@ def _row(noted: Noted, listeners: dict[int, Listener], payload: int) -> Values:
     if isinstance(content, Remark):
         return row | {"kind": "remark", "words": told(content.text)}
     listener = listeners.setdefault(noted.connection, Listener())
-    if isinstance(content, Opened):
+    if isinstance(content, ConnectionOpened):
         native = ENDPOINTS.get(content.path.partition("?")[0], Native.NEVER)
         listener = listeners[noted.connection] = Listener()
         listener.header = {"native": native.value}
-        content = Opened(content.path or "/", content.headers)
+        content = ConnectionOpened(content.path or "/", content.headers)
     heard = listener.hear(Entry(0, noted.time, noted.connection, noted.from_client, content))
     row["words"] = heard.words if isinstance(heard, Arrow) else heard.text
     row["kind"] = heard.kind.value if isinstance(heard, Arrow) else "remark"
@@ -260,7 +260,7 @@ def _marked_up(id_: str) -> Markup:
     )
 
 
-def _levels(judgement: Judgement) -> list[str]:
+def _levels(judgement: RunReport) -> list[str]:
     found = {
         requirement(id_).level.value: None
         for each in judgement.results
@@ -269,7 +269,7 @@ def _levels(judgement: Judgement) -> list[str]:
     return list(found)
 
 
-def _binds(judgement: Judgement) -> list[str]:
+def _binds(judgement: RunReport) -> list[str]:
     found = {
         role
         for each in judgement.results

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from junitparser import Error, Failure, JUnitXml, Skipped, SystemOut, TestCase, TestSuite
 
+from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.reports.findings import (
     SUITE,
     account,
@@ -23,12 +24,11 @@ from neffos_conformance.reports.findings import (
     sentence,
     told,
 )
-from neffos_conformance.suite.judgement import Judgement
-from neffos_conformance.suite.result import Result
-from neffos_conformance.suite.verdict import Verdict
+from neffos_conformance.runner.result import Result
+from neffos_conformance.runner.run_report import RunReport
 
 
-def junit_xml(judgement: Judgement) -> JUnitXml:
+def junit_xml(judgement: RunReport) -> JUnitXml:
     """Give a run as JUnit XML: one suite, in which each case is a test."""
     suite = TestSuite(f"{SUITE} {judgement.role}")
     suite.timestamp = judgement.started.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
@@ -42,7 +42,7 @@ def junit_xml(judgement: Judgement) -> JUnitXml:
     return document
 
 
-def write_junit(path: Path, judgement: Judgement) -> None:
+def write_junit(path: Path, judgement: RunReport) -> None:
     """Write a run as JUnit XML.
 
     Raises:
@@ -53,7 +53,7 @@ def write_junit(path: Path, judgement: Judgement) -> None:
         junit_xml(judgement).write(stream)
 
 
-def _test(judgement: Judgement, result: Result) -> TestCase:
+def _test(judgement: RunReport, result: Result) -> TestCase:
     case = result.case
     test = TestCase(
         f"{case.id} {told(case.title)}", f"{case.role}.{case.family}", round(result.seconds, 4)
@@ -86,7 +86,7 @@ def _test(judgement: Judgement, result: Result) -> TestCase:
     return test
 
 
-def _complaints(judgement: Judgement) -> list[TestCase]:
+def _complaints(judgement: RunReport) -> list[TestCase]:
     """Give what is wrong with the known deviations as tests that failed: so the command did."""
     tests = []
     for number, complaint in enumerate(judgement.complaints, 1):
@@ -98,7 +98,7 @@ def _complaints(judgement: Judgement) -> list[TestCase]:
     return tests
 
 
-def _text(judgement: Judgement, result: Result) -> str:
+def _text(judgement: RunReport, result: Result) -> str:
     sentences = [f"{id_}: {sentence(id_)}" for id_ in result.case.requirements]
     return "\n".join(
         ["", *sentences, *account(result), f"again     {again(judgement, result.case)}", ""]

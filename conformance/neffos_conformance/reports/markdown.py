@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
+from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.reports.findings import (
     SUITE,
     account,
@@ -27,9 +28,8 @@ from neffos_conformance.reports.findings import (
     told,
     unsupported,
 )
-from neffos_conformance.suite.judgement import Judgement
-from neffos_conformance.suite.result import Result
-from neffos_conformance.suite.verdict import Verdict
+from neffos_conformance.runner.result import Result
+from neffos_conformance.runner.run_report import RunReport
 from neffos_protocol.catalogue import requirement
 
 MAX_FAILURES: Final = 45_000
@@ -42,7 +42,7 @@ MAX_LINES: Final = 100
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>#|~!@&])")
 
 
-def markdown(judgement: Judgement) -> str:
+def markdown(judgement: RunReport) -> str:
     """Give a run as Markdown: what failed, what is known, the table, where it comes from."""
     parts = [
         f"## {SUITE} {judgement.role}: {outcome(judgement)}",
@@ -55,7 +55,7 @@ def markdown(judgement: Judgement) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def write_markdown(path: Path, judgement: Judgement) -> None:
+def write_markdown(path: Path, judgement: RunReport) -> None:
     """Write a run as Markdown.
 
     Raises:
@@ -65,7 +65,7 @@ def write_markdown(path: Path, judgement: Judgement) -> None:
     path.write_text(markdown(judgement), "utf-8")
 
 
-def _failures(judgement: Judgement) -> list[str]:
+def _failures(judgement: RunReport) -> list[str]:
     parts: list[str] = []
     left = MAX_FAILURES
     rest: list[Result] = []
@@ -87,7 +87,7 @@ def _failures(judgement: Judgement) -> list[str]:
     return parts
 
 
-def _failure(judgement: Judgement, result: Result) -> str:
+def _failure(judgement: RunReport, result: Result) -> str:
     case = result.case
     sentences = [
         f"- **{id_}** ({requirement(id_).level.value}): {sentence(id_)}"
@@ -103,7 +103,7 @@ def _failure(judgement: Judgement, result: Result) -> str:
     )
 
 
-def _lists(judgement: Judgement) -> list[str]:
+def _lists(judgement: RunReport) -> list[str]:
     parts = []
     if known := deviations(judgement):
         lines = [
@@ -129,7 +129,7 @@ def _lists(judgement: Judgement) -> list[str]:
     return parts
 
 
-def _table(judgement: Judgement) -> str:
+def _table(judgement: RunReport) -> str:
     rows = [
         ["family", *(verdict.value for verdict in Verdict)],
         ["---", *("--:" for _ in Verdict)],
@@ -145,7 +145,7 @@ def _numbers(counts: Counter[Verdict]) -> list[str]:
     return [str(counts[verdict] or "") for verdict in Verdict]
 
 
-def _provenance(judgement: Judgement) -> str:
+def _provenance(judgement: RunReport) -> str:
     rows = [f"| {name} | {_code(value, in_table=True)} |" for name, value in provenance(judgement)]
     head = "<details><summary>Where this comes from</summary>"
     return "\n".join([head, "", "| | |", "| --- | --- |", *rows, "", "</details>"])

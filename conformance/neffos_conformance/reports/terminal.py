@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.recordings.sequence import visible
 from neffos_conformance.reports.findings import (
     GRAVITY,
@@ -38,10 +39,9 @@ from neffos_conformance.reports.findings import (
     told,
     unsupported,
 )
-from neffos_conformance.showing import COLOURS, SHOWN
-from neffos_conformance.suite.judgement import Judgement
-from neffos_conformance.suite.result import Result
-from neffos_conformance.suite.verdict import Verdict
+from neffos_conformance.runner.result import Result
+from neffos_conformance.runner.run_report import RunReport
+from neffos_conformance.wire.display import COLOURS, SHOWN
 
 MAX_WHOLE: Final = 30
 """Results that are shown with their bytes, unless ``verbose``; the ids of further ones stand by
@@ -115,7 +115,7 @@ class Live:
         self._progress.update(self._task, advance=1, description=said)
 
 
-def show(console: Console, judgement: Judgement, verbose: bool = False) -> None:
+def show(console: Console, judgement: RunReport, verbose: bool = False) -> None:
     """Print what failed, with the bytes, then what is known, and the table by family.
 
     Args:
@@ -205,7 +205,7 @@ def _without_alike(results: Sequence[Result]) -> list[Result]:
     return found
 
 
-def _show_case(sheet: _Sheet, judgement: Judgement, result: Result, *, verbose: bool) -> None:
+def _show_case(sheet: _Sheet, judgement: RunReport, result: Result, *, verbose: bool) -> None:
     case = result.case
     sheet.put((f"{result.verdict.value} ", _bold(result)), (f"{case.id} ", "bold"), case.title)
     if result.verdict not in (Verdict.PASS, Verdict.UNSUPPORTED):
@@ -268,7 +268,7 @@ def _faint(step: Step) -> str:
     return "dim" if step.leads_up else ""
 
 
-def _show_lists(sheet: _Sheet, judgement: Judgement, *, verbose: bool) -> None:
+def _show_lists(sheet: _Sheet, judgement: RunReport, *, verbose: bool) -> None:
     """Print what is told of several cases together."""
     known = deviations(judgement)
     for result, deviation in known:
@@ -304,7 +304,7 @@ def _list(ids: Sequence[str], *, verbose: bool) -> str:
     return ", ".join(shown) + more
 
 
-def _table(judgement: Judgement, *, is_ascii: bool) -> Table:
+def _table(judgement: RunReport, *, is_ascii: bool) -> Table:
     table = Table(title="cases by family of requirements", title_justify="left", safe_box=is_ascii)
     table.add_column("family")
     for verdict in Verdict:

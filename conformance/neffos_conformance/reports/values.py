@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from neffos_codec import COMPILED, first_surrogate
-from neffos_conformance.connection import Closed
+from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.recordings.sequence import visible
-from neffos_conformance.recordings.transcript import Opened
 from neffos_conformance.reports.findings import (
     SUITE,
     TOLD,
@@ -29,10 +28,11 @@ from neffos_conformance.reports.findings import (
     sentence,
     standings,
 )
-from neffos_conformance.showing import payload_values
-from neffos_conformance.suite.judgement import Judgement
-from neffos_conformance.suite.result import Noted, Remark, Result
-from neffos_conformance.suite.verdict import Verdict
+from neffos_conformance.runner.result import LogEntry, Remark, Result
+from neffos_conformance.runner.run_report import RunReport
+from neffos_conformance.wire.connection import ConnectionClosed
+from neffos_conformance.wire.display import payload_values
+from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_protocol.catalogue import requirement, requirements
 
 REPORT_FORMAT: Final = 2
@@ -55,7 +55,7 @@ much is missing."""
 Values = dict[str, Any]
 
 
-def report_values(judgement: Judgement) -> Values:
+def report_values(judgement: RunReport) -> Values:
     """Give a run as values for JSON: provenance, counts, requirements, and each case."""
     exercised, testable = exercised_share(judgement)
     found = standings(judgement)
@@ -103,7 +103,7 @@ def write_values(path: Path, values: Values) -> None:
     path.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
-def case_values(judgement: Judgement, result: Result) -> Values:
+def case_values(judgement: RunReport, result: Result) -> Values:
     """Give a case and what came of it."""
     case, closing = result.case, result.closing
     known = judgement.known.get(case.id)
@@ -166,7 +166,7 @@ def exchange_values(
     return found, len(result.exchange) - len(numbers)
 
 
-def _noted_values(noted: Noted, size: int) -> Values:
+def _noted_values(noted: LogEntry, size: int) -> Values:
     values: Values = {
         "time": round(noted.time, 6),
         "connection": noted.connection,
@@ -174,11 +174,11 @@ def _noted_values(noted: Noted, size: int) -> Values:
         "line": noted.line,
     }
     match noted.content:
-        case Closed(code, reason, cut):
+        case ConnectionClosed(code, reason, cut):
             values["closed"] = {"code": code, "reason": _text(reason)}
             if cut:
                 values["closed"]["cut"] = cut
-        case Opened() as opened:
+        case ConnectionOpened() as opened:
             headers = {_text(name): _text(value) for name, value in kept_headers(opened).items()}
             values["opened"] = {"path": _text(opened.path), "headers": headers}
         case Remark(text):

@@ -1,0 +1,1 @@
+"""The test cases, and the language in which they are written."""

@@ -1,0 +1,166 @@
+"""Cases as data: what is said and done, and which requirements that shows.
+
+This module reads and selects cases; it does not know how they are played.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final, Literal
+
+from neffos_conformance.cases.script import ScriptError, Step, read_script
+
+Role = Literal["server", "client", "codec"]
+ROLES: Final[tuple[Role, ...]] = ("server", "client")
+"""Those that hold conversations; the cases of a codec are the vectors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One conversation that shows one thing.
+
+    Attributes:
+        id: stable, shaped like the requirement that it is mainly about.
+        title: what a correct peer does.
+        requirements: the ids of the requirements that it shows.
+        role: of the system under test.
+        lines: the conversation.
+        tags: what it is like, to select by.
+        seconds: how long it may take, where that is not what is usual; 0 where it is.
+        why: a word to whom it fails, where the title does not say it all.
+    """
+
+    id: str
+    title: str
+    requirements: tuple[str, ...]
+    role: Role
+    lines: tuple[Step, ...]
+    tags: tuple[str, ...] = ()
+    seconds: float = 0.0
+    why: str = ""
+
+    @property
+    def family(self) -> str:
+        """The letters that its id begins with."""
+        return self.id.split("-")[0]
+
+    @property
+    def is_flood(self) -> bool:
+        """Whether it sends more than a peer is likely to take."""
+        return LIMITS in self.tags and SLOW not in self.tags
+
+    @property
+    def reach(self) -> int:
+        """Whom it sends something: 0 nobody, 1 connections that it names, 2 everybody there is.
+
+        Cases of different reach must not run at the same time, nor two of the widest: they
+        would hear each other.
+        """
+        said = [line.rest for line in self.lines]
+        return next((reach for reach, mark in _REACHES if any(mark in rest for rest in said)), 0)
+
+
+_REACHES: Final = (
+    (2, ";broadcast-others;"),
+    (2, ";broadcast-all;"),
+    (1, ";broadcast-room;"),
+    (1, ";broadcast-to;"),
+)
+"""The events of the conformance application that reach other connections, as frames hold them."""
+
+LIMITS: Final = "limits"
+"""The tag of cases that look for a limit."""
+
+SLOW: Final = "slow"
+"""The tag of cases that wait for a peer's time limit; they are run only where they are named."""
+
+
+@cache
+def cases_of(role: Role) -> tuple[Case, ...]:
+    """Give every case for a role, in the order of the data: a file for each family.
+
+    Raises:
+        ScriptError: the data is wrong; the text names the case.
+    """
+    folder = files("neffos_conformance.data").joinpath("cases", role)
+    found: list[Case] = []
+    for name in sorted(each.name for each in folder.iterdir() if each.name.endswith(".toml")):
+        data = tomllib.loads(folder.joinpath(name).read_text("utf-8"))
+        found += [_case(entry, role) for entry in data["case"]]
+    return tuple(found)
+
+
+def server_cases() -> list[Case]:
+    """Give every case for a server under test."""
+    return list(cases_of("server"))
+
+
+def client_cases() -> list[Case]:
+    """Give every case for a client under test."""
+    return list(cases_of("client"))
+
+
+def select(
+    cases: Iterable[Case],
+    patterns: Sequence[str],
+    tags: Sequence[str] = (),
+    *,
+    is_slow_left_out: bool = True,
+) -> list[Case]:
+    """Give the cases that a pattern names and that have a tag; all but the slow without either.
+
+    A pattern is a case id, a requirement id, a family such as ``NS``, or any of these with
+    ``*`` and ``?``, in capitals or not. A slow case is taken where its id is written out, or the
+    tag ``slow`` is given.
+
+    Raises:
+        ValueError: a pattern or a tag matches nothing; the message names it.
+    """
+    known = list(cases)
+    wanted = [pattern.upper() for pattern in patterns]
+    for pattern in wanted:
+        if not any(_names(pattern, case) for case in known):
+            raise ValueError(f"no case matches {pattern}")
+    for tag in tags:
+        if not any(tag in case.tags for case in known):
+            there = ", ".join(sorted({each for case in known for each in case.tags}))
+            raise ValueError(f"no case has the tag {tag}; there are {there}")
+    return [
+        case
+        for case in known
+        if (not wanted or any(_names(each, case) for each in wanted))
+        and (not tags or not set(tags).isdisjoint(case.tags))
+        and (
+            not is_slow_left_out
+            or SLOW not in case.tags
+            or SLOW in tags
+            or case.id.upper() in wanted
+        )
+    ]
+
+
+def _names(pattern: str, case: Case) -> bool:
+    names = (case.id.upper(), case.family, *case.requirements)
+    return any(fnmatchcase(name, pattern) for name in names)
+
+
+def _case(entry: dict[str, Any], role: Role) -> Case:
+    try:
+        lines = read_script(entry["script"], role)
+    except ScriptError as error:
+        raise ScriptError(f"case {entry['id']}: {error}") from error
+    return Case(
+        id=entry["id"],
+        title=entry["title"],
+        requirements=tuple(entry["requirements"]),
+        role=role,
+        lines=lines,
+        tags=tuple(entry.get("tags", ())),
+        seconds=entry.get("seconds", 0.0),
+        why=entry.get("why", ""),
+    )

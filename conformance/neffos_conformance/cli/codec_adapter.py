@@ -1,0 +1,285 @@
+"""The command ``codec-adapter``: the reference codec, as a codec under test.
+
+It answers requests as ``spec/docs/codec-contract.md`` says. This module owns how values stand
+in lines; it does not know the vectors, and what any of them expects.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import platform
+import sys
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
+from typing import Any, Final, TypeVar
+
+import click
+
+from neffos_codec import (
+    FIELDS,
+    CodecError,
+    Handshake,
+    HandshakeAccept,
+    HandshakeRefuse,
+    HandshakeRequest,
+    Limits,
+    Message,
+    Native,
+    NativeMessage,
+    Reading,
+    Wait,
+    decode,
+    decode_handshake,
+    encode,
+    encode_handshake,
+    first_surrogate,
+    parse_wait,
+)
+from neffos_conformance.cli.serve import PEER
+
+CODEC_VERSION: Final = 1
+"""The version of the codec protocol."""
+
+Values = dict[str, Any]
+Option = TypeVar("Option", Reading, Native)
+
+
+class UnknownRequestError(Exception):
+    """A request that this adapter does not know, or only in part."""
+
+
+@click.command("codec-adapter")
+def codec_adapter_command() -> None:
+    """Answer requests to the reference codec, lines of JSON on standard input.
+
+    See the page "The codec protocol" of the specification.
+    """
+    ready = {
+        "ready": True,
+        "codec": CODEC_VERSION,
+        "peer": PEER,
+        "version": version("neffos-wire"),
+        "runtime": f"Python {platform.python_version()}",
+    }
+    serve_codec(ready, sys.stdin.buffer, sys.stdout.write, sys.stdout.flush)
+
+
+def serve_codec(
+    ready: Values,
+    lines: Iterable[bytes],
+    write: Callable[[str], object],
+    flush: Callable[[], object],
+) -> None:
+    """Write the first line, then the answer to each line, until there are no more."""
+    write(json.dumps(ready) + "\n")
+    flush()
+    for line in lines:
+        write(json.dumps(answer_to(line)) + "\n")
+        flush()
+
+
+def answer_to(line: bytes) -> Values:
+    """Give the answer to a line, whatever it holds."""
+    number = None
+    try:
+        request = json.loads(line)
+        given = request["id"]
+        if type(given) is not int:
+            raise TypeError("id is a whole number")
+        number = given
+        name = request["op"]
+        if not isinstance(name, str):
+            raise TypeError("op is a text")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return {"id": number, "error": f"not a request: {error!r}"}
+    return {"id": number, **answer(name, request)}
+
+
+def answer(name: str, request: Values) -> Values:
+    """Give the answer to the request of that name, without its number."""
+    try:
+        if name not in OPERATIONS:
+            raise UnknownRequestError
+        operate, known = OPERATIONS[name]
+        if not request.keys() <= known | {"id", "op"}:
+            raise UnknownRequestError
+        return operate(request)
+    except UnknownRequestError:
+        return {"unsupported": True}
+    except CodecError as error:
+        place = {"offset": error.offset} | ({"field": error.field} if error.field else {})
+        return {"reject": error.reason.value, **place}
+    except KeyError as error:
+        return {"error": f"the request has no {error}"}
+    except Exception as error:  # of the request's form or the codec's own: no refusal either way
+        return {"error": str(error) or repr(error)}
+
+
+# -------------------------------------------------------------------- values
+
+
+def content_of(value: Any) -> str | bytes:
+    """Give the text or the octets that a value of a line stands for.
+
+    Text that is not UTF-8 has its octets as surrogate escapes.
+
+    Raises:
+        ValueError: it stands for neither.
+    """
+    match value:
+        case str():
+            if first_surrogate(value) >= 0:
+                raise ValueError("a string holds a surrogate: text that is no UTF-8 goes as hex")
+            return value
+        case {"hex": str(digits), **rest} if not rest:
+            return bytes.fromhex(digits).decode("utf-8", "surrogateescape")
+        case {"base64": str(digits), **rest} if not rest:
+            return base64.b64decode(digits, validate=True)
+    raise ValueError(f"neither text, nor hex, nor base64: {str(value)[:80]}")
+
+
+def value_of(content: str | bytes) -> Any:
+    """Give the value that stands for text or octets in a line."""
+    if isinstance(content, bytes):
+        return {"base64": base64.b64encode(content).decode()}
+    if first_surrogate(content) < 0:
+        return content
+    return {"hex": content.encode("utf-8", "surrogateescape").hex()}
+
+
+def message_values(message: Message) -> Values:
+    """Give the seven fields of a message as they stand in a line."""
+    *names, is_error, is_no_op, body = message.fields()
+    values = [*map(value_of, names), is_error, is_no_op, value_of(body)]
+    return dict(zip(FIELDS, values, strict=True))
+
+
+def wait_values(wait: Wait) -> Values:
+    """Give what a wait field says as it stands in a line."""
+    return {
+        "kind": wait.kind.value,
+        "token": value_of(wait.token),
+        "from_exchange": wait.from_exchange,
+        "sender": value_of(wait.sender),
+    }
+
+
+def _text_of(value: Any) -> str:
+    content = content_of(value)
+    if isinstance(content, bytes):
+        raise ValueError("this is text, which base64 is not for")
+    return content
+
+
+def _message_of(values: Any) -> Message:
+    if not isinstance(values, dict) or values.keys() != set(FIELDS):
+        raise ValueError(f"a message has the fields {', '.join(FIELDS)}")
+    wait, namespace, room, event = [_text_of(values[name]) for name in FIELDS[:4]]
+    is_error, is_no_op = values["is_error"], values["is_no_op"]
+    body = content_of(values["body"])
+    return Message(wait, namespace, room, event, is_error, is_no_op, body)
+
+
+def _handshake_of(values: Any) -> Handshake:
+    match values:
+        case {"request": {}, **rest} if not rest:
+            return HandshakeRequest()
+        case {"accept": text, **rest} if not rest:
+            return HandshakeAccept(_text_of(text))
+        case {"refuse": text, **rest} if not rest:
+            return HandshakeRefuse(_text_of(text))
+    raise ValueError("a handshake message is request, accept or refuse")
+
+
+def _reading(request: Values) -> Reading:
+    return _one_of(Reading, request.get("reading", Reading.LENIENT))
+
+
+def _native(request: Values) -> Native:
+    return _one_of(Native, request.get("native", Native.NEVER))
+
+
+def _one_of(kind: Callable[[Any], Option], value: Any) -> Option:
+    try:
+        return kind(value)
+    except ValueError:
+        raise UnknownRequestError from None
+
+
+def _limits(request: Values) -> Limits | None:
+    if "limits" not in request:
+        return None
+    limits = request["limits"]
+    if not isinstance(limits, dict):
+        raise TypeError("limits is an object")
+    if not limits.keys() <= {"payload", "field"}:
+        raise UnknownRequestError
+    return Limits(**limits)
+
+
+# -------------------------------------------------------------------- operations
+
+
+def _decode(request: Values) -> Values:
+    message = decode(
+        content_of(request["payload"]),
+        reading=_reading(request),
+        native=_native(request),
+        limits=_limits(request),
+    )
+    if isinstance(message, NativeMessage):
+        return {"native": value_of(message.payload)}
+    return {"message": message_values(message)}
+
+
+def _encode(request: Values) -> Values:
+    message: Message | NativeMessage
+    if "native_payload" in request:
+        message = NativeMessage(content_of(request["native_payload"]))
+    else:
+        message = _message_of(request["message"])
+    return {"payload": value_of(encode(message, native=_native(request)))}
+
+
+def _decode_handshake(request: Values) -> Values:
+    handshake = decode_handshake(content_of(request["payload"]), reading=_reading(request))
+    match handshake:
+        case HandshakeAccept(id=text):
+            return {"handshake": {"accept": value_of(text)}}
+        case HandshakeRefuse(text=text):
+            return {"handshake": {"refuse": value_of(text)}}
+    return {"handshake": {"request": {}}}
+
+
+def _encode_handshake(request: Values) -> Values:
+    return {"payload": value_of(encode_handshake(_handshake_of(request["handshake"])))}
+
+
+def _reply(request: Values) -> Values:
+    asked = _message_of(request["message"])
+    match request["reply"]:
+        case {"body": body, **rest} if not rest:
+            reply = asked.reply(content_of(body))
+        case {"error": text, **rest} if not rest:
+            reply = asked.error_reply(_text_of(text))
+        case {"empty": True, **rest} if not rest:
+            reply = asked.empty_reply()
+        case _:
+            raise ValueError("a reply is body, error or empty")
+    return {"payload": value_of(encode(reply))}
+
+
+def _parse_wait(request: Values) -> Values:
+    return {"parsed": wait_values(parse_wait(_text_of(request["wait"])))}
+
+
+OPERATIONS: Final[dict[str, tuple[Callable[[Values], Values], frozenset[str]]]] = {
+    "decode": (_decode, frozenset({"payload", "reading", "native", "limits"})),
+    "encode": (_encode, frozenset({"message", "native_payload", "native"})),
+    "decode-handshake": (_decode_handshake, frozenset({"payload", "reading"})),
+    "encode-handshake": (_encode_handshake, frozenset({"handshake"})),
+    "reply": (_reply, frozenset({"message", "reply"})),
+    "parse-wait": (_parse_wait, frozenset({"wait"})),
+}
+"""The operations by their names, and the fields that each knows."""

@@ -1,0 +1,134 @@
+"""What a codec under test is asked: the vectors as requests of the codec protocol.
+
+It does not know who answers, nor how requests get there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from neffos_codec import FIELDS, parse_wait
+from neffos_conformance.cli.codec_adapter import content_of, value_of, wait_values
+from neffos_conformance.codecs import vectors
+
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request, and what is wanted.
+
+    Attributes:
+        request: the line, with its number.
+        vector: the vector that it comes from.
+        wanted: the answer, without a number.
+    """
+
+    request: Values
+    vector: vectors.Vector
+    wanted: Values
+
+
+@cache
+def questions() -> tuple[Question, ...]:
+    """Give every question, in the order of the vectors; their numbers begin with 1.
+
+    Payloads of the kind ``other`` are left out: no line can hold one.
+    """
+    found: list[Question] = []
+    for vector in vectors.load_vectors():
+        if vector.get("kind") != "other":
+            for request, wanted in _requests(vector):
+                found.append(Question({"id": len(found) + 1, **request}, vector, wanted))
+    return tuple(found)
+
+
+def agrees(got: Values, wanted: Values) -> bool:
+    """Whether an answer is the wanted one.
+
+    What it leaves out of a refusal, or of a wait field that it has taken apart, is not judged.
+    """
+    if "reject" in wanted and "reject" in got:
+        return got["reject"] is True or got.items() <= wanted.items()
+    if "message" in got and "message" in wanted and "token" in got["message"]["wait"]:
+        given = got["message"]["wait"]
+        whole = wait_values(parse_wait(str(content_of(wanted["message"]["wait"]))))
+        wait = {name: value for name, value in whole.items() if name in given}
+        wanted = {"message": {**wanted["message"], "wait": wait}}
+    return got == wanted
+
+
+def _requests(vector: vectors.Vector) -> Iterator[tuple[Values, Values]]:
+    """Give what is asked of a vector, without the number, and the answer that it wants."""
+    op, kind = vector["operation"], vector.get("kind", "text")
+    request: Values = {"op": op}
+    if op in ("decode", "decode-handshake"):
+        request |= {"payload": _described(vector["payload"], kind)}
+        request |= _given(vector, "native", "limits")
+        for reading in ("lenient", "strict"):
+            yield {**request, "reading": reading}, _outcome_values(vector[reading], kind)
+        return
+    if op == "parse-wait":
+        parsed = {name: _described(vector["parsed"].get(name, "")) for name in ("token", "sender")}
+        exchange = vector["parsed"].get("from_exchange", False)
+        parsed |= {"kind": vector["parsed"]["kind"], "from_exchange": exchange}
+        yield {**request, "wait": _described(vector["wait"])}, {"parsed": parsed}
+        return
+    if op == "encode-handshake":
+        request |= {"handshake": _handshake_values(vector["handshake"])}
+    elif "message" in vector:
+        request |= {"message": _message_values(vector["message"], kind)}
+    else:
+        request |= {"native_payload": _described(vector["native_payload"], kind)}
+    request |= _given(vector, "native")
+    if "reply" in vector:
+        request |= {"reply": _reply_values(vector["reply"], kind)}
+    if "reject" in vector:
+        yield request, _rejection(vector)
+    else:
+        payload = vector.get("answer", vector)
+        yield request, {"payload": _described(payload["payload"], payload.get("kind", kind))}
+
+
+def _outcome_values(outcome: Values, kind: str) -> Values:
+    """Give the answer that says what the outcome of a vector says."""
+    if "message" in outcome:
+        return {"message": _message_values(outcome["message"], kind)}
+    if "native" in outcome:
+        return {"native": _described(outcome["native"], kind)}
+    if "handshake" in outcome:
+        return {"handshake": _handshake_values(outcome["handshake"])}
+    return _rejection(outcome)
+
+
+def _message_values(message: Values, kind: str) -> Values:
+    *names, is_error, is_no_op, body = vectors.fields(message, kind)
+    values = [*map(value_of, names), is_error, is_no_op, value_of(body)]
+    return dict(zip(FIELDS, values, strict=True))
+
+
+def _handshake_values(handshake: Values) -> Values:
+    return {
+        name: value if name == "request" else _described(value) for name, value in handshake.items()
+    }
+
+
+def _reply_values(reply: Values, kind: str) -> Values:
+    if "body" in reply:
+        return {"body": _described(reply["body"], reply.get("kind", kind))}
+    return {"error": _described(reply["error"])} if "error" in reply else {"empty": True}
+
+
+def _rejection(outcome: Values) -> Values:
+    return {name: outcome[name] for name in ("reject", "offset", "field") if name in outcome}
+
+
+def _described(data: Any, kind: str = "text") -> Any:
+    return value_of(vectors.content(data, kind))
+
+
+def _given(vector: vectors.Vector, *names: str) -> Values:
+    return {name: vector[name] for name in names if name in vector}

@@ -1,0 +1,255 @@
+"""The conformance application on the reference server.
+
+Names and texts are those of ``spec/docs/application.md``, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from neffos_asyncio import (
+    ON_ANY_EVENT,
+    ON_NAMESPACE_CONNECT,
+    ON_NAMESPACE_DISCONNECT,
+    ON_NATIVE_MESSAGE,
+    ON_ROOM_JOIN,
+    ON_ROOM_LEAVE,
+    Answer,
+    Connection,
+    Handlers,
+    Limits,
+    Namespace,
+    NeffosError,
+    ReplyError,
+    Server,
+    UpgradeRequest,
+    random_id,
+    text_of,
+)
+from neffos_codec import Message
+from neffos_protocol import ChangeAsked, MisuseError
+
+REFUSE_HEADER: Final = "X-Conformance-Refuse"
+ID_HEADER: Final = "X-Conformance-Id"
+CONNECT_HEADER: Final = "X-Conformance-Connect"
+
+NEWS: Final = "news"
+"""The event of every broadcast."""
+
+DONE: Final = "done"
+"""What is replied once something was sent: a client knows then that it was."""
+
+
+def servers(
+    path: str = "/", *, limits: Limits | None = None, make: Callable[..., Server] = Server
+) -> dict[str, Server]:
+    """Give the three endpoints by their paths: the application, mixed, and native-only.
+
+    Args:
+        path: of the first; the others are below it.
+        limits: the bounds of each connection.
+        make: makes each server of the same arguments, to test others with.
+    """
+    below = path.rstrip("/")
+    endpoints: dict[str, Handlers] = {
+        path: APPLICATION,
+        f"{below}/mixed": {"": {"echo": echo, ON_NATIVE_MESSAGE: echo}},
+        f"{below}/native": {"": {ON_NATIVE_MESSAGE: echo}},
+    }
+    return {
+        each: make(
+            handlers,
+            id_generator=_connection_id,
+            on_connect=_admit,
+            on_open=_connect_at_once,
+            limits=limits or Limits(),
+        )
+        for each, handlers in endpoints.items()
+    }
+
+
+# -------------------------------------------------------------------- the connection
+
+
+def _connection_id(request: UpgradeRequest) -> str:
+    return request.headers.get(ID_HEADER) or random_id(request)
+
+
+def _header(connection: Connection, name: str) -> tuple[str, ...]:
+    return connection.request.headers.get_all(name) if connection.request else ()
+
+
+def _admit(connection: Connection) -> None:
+    for text in _header(connection, REFUSE_HEADER):
+        raise ReplyError(text)
+
+
+async def _connect_at_once(connection: Connection) -> None:
+    for name in _header(connection, CONNECT_HEADER):
+        with suppress(NeffosError, MisuseError):
+            await connection.connect(name)
+
+
+# -------------------------------------------------------------------- events
+
+
+def echo(_: Namespace, message: Message) -> Answer:
+    """Reply with what came, unless it was an error (EV-6)."""
+    return "" if message.is_error else message.body
+
+
+def fail(_: Namespace, message: Message) -> Answer:
+    """Return an error."""
+    raise ReplyError(text_of(message.body) or "no text was given")
+
+
+def _silent(_: Namespace, __: Message) -> Answer:
+    return None
+
+
+def _whoami(namespace: Namespace, _: Message) -> Answer:
+    return namespace.connection.id
+
+
+def _tries(namespace: Namespace, _: Message) -> Answer:
+    return str(namespace.connection.tries)
+
+
+def _header_of(namespace: Namespace, message: Message) -> Answer:
+    return ", ".join(_header(namespace.connection, text_of(message.body)))
+
+
+def _push(namespace: Namespace, message: Message) -> Answer:
+    with suppress(MisuseError):  # the client has gone before its message had its turn
+        namespace.emit(text_of(message.body), b"pushed" if message.is_binary else "pushed")
+    return DONE
+
+
+async def _ask_me(namespace: Namespace, message: Message) -> None:
+    body: str | bytes
+    try:
+        event, body = "answer", (await namespace.ask("question", message.body)).body
+    except MisuseError:  # the client has gone, or disconnected the namespace, before its turn
+        return
+    except NeffosError as error:
+        event, body = "answer-error", str(error)
+        if message.is_binary:
+            body = body.encode()
+    with suppress(MisuseError):  # the client has gone meanwhile
+        namespace.emit(event, body)
+
+
+async def _join_me(namespace: Namespace, message: Message) -> None:
+    with suppress(NeffosError, MisuseError):
+        await namespace.join(text_of(message.body))
+
+
+async def _leave_me(namespace: Namespace, message: Message) -> None:
+    with suppress(NeffosError, MisuseError):
+        await namespace.leave(text_of(message.body))
+
+
+async def _connect_me(namespace: Namespace, message: Message) -> None:
+    with suppress(NeffosError, MisuseError):
+        await namespace.connection.connect(text_of(message.body))
+
+
+async def _disconnect_me(namespace: Namespace, _: Message) -> None:
+    with suppress(NeffosError, MisuseError):
+        await namespace.disconnect()
+
+
+def _close_me(namespace: Namespace, _: Message) -> None:
+    namespace.connection.close()
+
+
+def _name_of(_: Namespace, message: Message) -> Answer:
+    return message.event
+
+
+# -------------------------------------------------------------------- broadcasts
+
+
+def _broadcast_others(namespace: Namespace, message: Message) -> Answer:
+    namespace.broadcast(NEWS, message.body)
+    return DONE
+
+
+def _broadcast_all(namespace: Namespace, message: Message) -> Answer:
+    namespace.broadcast(NEWS, message.body)
+    with suppress(MisuseError):  # as above
+        namespace.emit(NEWS, message.body)
+    return DONE
+
+
+def _broadcast_room(namespace: Namespace, message: Message) -> Answer:
+    namespace.broadcast(NEWS, message.body, room=message.room)
+    return DONE
+
+
+def _broadcast_to(namespace: Namespace, message: Message) -> Answer:
+    body = message.body
+    if isinstance(body, str):
+        to, _, text = body.partition(" ")
+        namespace.broadcast(NEWS, text, to=to)
+    else:
+        octets, _, rest = body.partition(b" ")
+        namespace.broadcast(NEWS, rest, to=text_of(octets))
+    return DONE
+
+
+# -------------------------------------------------------------------- refusals
+
+
+def _closed(_: Namespace, __: ChangeAsked) -> Answer:
+    raise ReplyError("namespace is closed")
+
+
+def _sticky(_: Namespace, asked: object) -> Answer:
+    if isinstance(asked, ChangeAsked):  # at the end of a connection there is nothing to refuse
+        raise ReplyError("namespace is sticky")
+    return None
+
+
+def _locked_room(_: Namespace, asked: ChangeAsked) -> Answer:
+    if asked.room == "locked":
+        raise ReplyError("room is locked")
+    return None
+
+
+def _sticky_room(_: Namespace, asked: ChangeAsked) -> Answer:
+    if asked.room == "sticky":
+        raise ReplyError("room is sticky")
+    return None
+
+
+APPLICATION: Final[Handlers] = {
+    "app": {
+        ON_ROOM_JOIN: _locked_room,
+        ON_ROOM_LEAVE: _sticky_room,
+        "echo": echo,
+        "fail": fail,
+        "silent": _silent,
+        "whoami": _whoami,
+        "tries": _tries,
+        "header": _header_of,
+        "push": _push,
+        "broadcast-others": _broadcast_others,
+        "broadcast-all": _broadcast_all,
+        "broadcast-room": _broadcast_room,
+        "broadcast-to": _broadcast_to,
+        "ask-me": _ask_me,
+        "join-me": _join_me,
+        "leave-me": _leave_me,
+        "connect-me": _connect_me,
+        "disconnect-me": _disconnect_me,
+        "close-me": _close_me,
+    },
+    "any": {ON_ANY_EVENT: _name_of},
+    "refused": {ON_NAMESPACE_CONNECT: _closed},
+    "sticky": {ON_NAMESPACE_DISCONNECT: _sticky},
+    "semi;colon": {"ec;ho": echo},
+}
+"""Namespaces, events and handlers of the first endpoint."""

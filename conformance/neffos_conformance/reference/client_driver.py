@@ -1,0 +1,338 @@
+"""The command ``driver``: the reference client, as a client under test.
+
+It reads operations and tells what came of them, as ``spec/docs/driver.md`` says; the tables of
+that page are the tables here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import platform
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from importlib.metadata import version
+from typing import Any, Final
+
+import click
+
+from neffos_asyncio import (
+    ON_ANY_EVENT,
+    ON_NAMESPACE_CONNECT,
+    ON_NAMESPACE_CONNECTED,
+    ON_NAMESPACE_DISCONNECT,
+    ON_NATIVE_MESSAGE,
+    ON_ROOM_JOIN,
+    ON_ROOM_JOINED,
+    ON_ROOM_LEFT,
+    Answer,
+    Client,
+    Handlers,
+    LostError,
+    Namespace,
+    NeffosError,
+    PeerError,
+    Reconnect,
+    ReplyError,
+    dial,
+    text_of,
+)
+from neffos_asyncio.limits import DEFAULT, Limits
+from neffos_codec import EncodeError, Message, first_surrogate
+from neffos_conformance.cli.serve import PEER
+from neffos_conformance.wire.standard_input import lines
+from neffos_protocol import Cause, ChangeAsked, Changed, MisuseError
+
+DRIVER_VERSION: Final = 1
+"""The version of the driver protocol."""
+
+TIMEOUT: Final = 10.0
+"""Seconds for an operation that names none."""
+
+UNWANTED: Final = "unwanted"
+"""The namespace that the client's side of the conformance application does not let itself be
+connected to, and the room that it does not let itself be joined to."""
+
+REFUSAL: Final = "not wanted"
+
+NAMESPACES: Final = ("app", "any", "semi;colon", UNWANTED, "")
+"""What the client's side of the conformance application declares."""
+
+AT_ONCE: Final = Reconnect(first=0.05, most=0.5, tries=20)
+"""How a lost connection is opened again: soon, since somebody waits to see it."""
+
+Body = str | bytes
+Values = dict[str, Any]
+
+
+class UnknownOperationError(Exception):
+    """An operation that this driver does not know."""
+
+
+@click.command("driver")
+def driver_command() -> None:
+    """Drive the reference client by lines of JSON on standard input.
+
+    See the page "The driver protocol" of the specification.
+    """
+    asyncio.run(ReferenceDriver(sys.stdout.write).run())
+
+
+class ReferenceDriver:
+    """The reference client behind the driver protocol.
+
+    Args:
+        write: takes each line that the driver writes, with its newline.
+        limits: the client's.
+    """
+
+    def __init__(self, write: Callable[[str], object], *, limits: Limits = DEFAULT) -> None:
+        self._write = write
+        self._limits = limits
+        self._clients: dict[int, Client] = {}
+        self._count = 0
+        self._work: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Deal with standard input until it ends."""
+        self._tell(
+            ready=True,
+            driver=DRIVER_VERSION,
+            peer=PEER,
+            version=version("neffos-wire"),
+            runtime=f"Python {platform.python_version()}",
+        )
+        operations = lines()
+        while (line := await operations.get()) is not None:
+            self.take(line)
+        self.end()
+
+    def end(self) -> None:
+        """Drop what is not answered, and the connections."""
+        for task in self._work:
+            task.cancel()
+        for client in self._clients.values():
+            client.connection.link.abort()
+
+    def take(self, line: bytes) -> None:
+        """Start the operation of one line."""
+        number: int | None = None
+        try:
+            operation = json.loads(line)
+            if type(operation["id"]) is not int:
+                raise TypeError("id is a whole number")
+            number = operation["id"]
+            name = operation["op"]
+            if not isinstance(name, str):
+                raise TypeError("op is a text")
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            self._tell(id=number, error=f"not an operation: {error!r}")
+            return
+        task = asyncio.create_task(self._answer(number, name, operation))
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+
+    async def _answer(self, number: int, name: str, operation: Values) -> None:
+        try:
+            operate = OPERATIONS.get(name)
+            if operate is None:
+                raise UnknownOperationError
+            async with asyncio.timeout(operation.get("timeout", TIMEOUT)):
+                result = await operate(self, operation)
+        except UnknownOperationError:
+            self._tell(id=number, unsupported=True)
+        except TimeoutError:
+            self._tell(id=number, error="the time for the operation ran out")
+        except KeyError as error:
+            self._tell(id=number, error=f"the operation has no {error}")
+        except (NeffosError, MisuseError, EncodeError, TypeError, ValueError) as error:
+            self._tell(id=number, error=str(error))
+        except Exception as error:  # whatever is in an operation, somebody waits for its answer
+            self._tell(id=number, error=repr(error))
+        else:
+            self._tell(id=number, result=result or {})
+
+    def _tell(self, **values: Any) -> None:
+        self._write(json.dumps(values, ensure_ascii=True) + "\n")
+        sys.stdout.flush()
+
+    # ------------------------------------------------------------ operations
+
+    async def dial(self, operation: Values) -> Values:
+        """Open a connection."""
+        self._count += 1
+        number = self._count
+        client = await dial(
+            operation["url"],
+            self._application(number),
+            headers=operation.get("headers"),
+            timeout=operation.get("timeout", TIMEOUT),
+            reconnect=AT_ONCE if operation.get("reconnect") else None,
+            limits=self._limits,
+            on_reconnect=lambda client: self._tell(
+                saw="reconnected", connection=number, connection_id=client.id
+            ),
+            on_close=lambda _, __: self._tell(saw="closed", connection=number),
+        )
+        self._clients[number] = client
+        return {"connection": number, "connection_id": client.id}
+
+    async def connect(self, operation: Values) -> None:
+        """Connect a namespace."""
+        await self._client(operation).connect(operation["namespace"], timeout=None)
+
+    async def disconnect(self, operation: Values) -> None:
+        """Disconnect a namespace."""
+        await self._namespace(operation).disconnect(timeout=None)
+
+    async def join(self, operation: Values) -> None:
+        """Join a room."""
+        await self._namespace(operation).join(operation["room"], timeout=None)
+
+    async def leave(self, operation: Values) -> None:
+        """Leave a room."""
+        await self._namespace(operation).leave(operation["room"], timeout=None)
+
+    async def leave_all(self, operation: Values) -> None:
+        """Leave every room of a namespace."""
+        await self._namespace(operation).leave_all(timeout=None)
+
+    async def emit(self, operation: Values) -> None:
+        """Send an event."""
+        room = operation.get("room", "")
+        self._namespace(operation).emit(operation["event"], _body(operation), room=room)
+
+    async def ask(self, operation: Values) -> Values:
+        """Send an event, and give the reply's body."""
+        reply = await self._namespace(operation).ask(
+            operation["event"], _body(operation), room=operation.get("room", ""), timeout=None
+        )
+        return _values(reply.body)
+
+    async def native(self, operation: Values) -> None:
+        """Send a native message."""
+        self._client(operation).send_native(_body(operation))
+
+    async def close(self, operation: Values) -> None:
+        """End a connection."""
+        await self._client(operation).close()
+
+    def _client(self, operation: Values) -> Client:
+        number = operation["connection"]
+        if number not in self._clients:
+            raise ValueError(f"there is no connection {number}")
+        return self._clients[number]
+
+    def _namespace(self, operation: Values) -> Namespace:
+        return self._client(operation).connection.namespace(operation["namespace"])
+
+    # ------------------------------------------------------------ the application
+
+    def _application(self, number: int) -> Handlers:
+        """Give the client's side of the conformance application, which tells what it sees."""
+
+        def see(namespace: Namespace, message: Message) -> None:
+            values = {"error": True} if message.is_error else {}
+            self._tell(
+                saw="event",
+                connection=number,
+                namespace=namespace.name,
+                room=message.room,
+                event=message.event,
+                **_values(message.body),
+                **values,
+            )
+
+        def echo(namespace: Namespace, message: Message) -> Answer:
+            see(namespace, message)
+            return "" if message.is_error else message.body
+
+        def fail(namespace: Namespace, message: Message) -> Answer:
+            see(namespace, message)
+            raise ReplyError(text_of(message.body))
+
+        async def relay(namespace: Namespace, message: Message) -> Answer:
+            see(namespace, message)
+            try:
+                return (await namespace.ask("echo", message.body)).body
+            except PeerError as error:
+                raise ReplyError(str(error)) from error
+            except (LostError, MisuseError):  # so is who waits for the answer (NS-18)
+                return None
+
+        def native(_: Namespace, message: Message) -> None:
+            self._tell(saw="native", connection=number, **_values(message.body))
+
+        def space(word: str) -> Callable[[Namespace, Changed | ChangeAsked], None]:
+            def tell(namespace: Namespace, _: Changed | ChangeAsked) -> None:
+                self._tell(saw=word, connection=number, namespace=namespace.name)
+
+            return tell
+
+        def room(word: str) -> Callable[[Namespace, Changed], None]:
+            def tell(namespace: Namespace, event: Changed) -> None:
+                if event.cause is not Cause.FORCED:  # the namespace's end is told of, and enough
+                    self._tell(
+                        saw=word, connection=number, namespace=namespace.name, room=event.room
+                    )
+
+            return tell
+
+        def unwanted(_: Namespace, __: ChangeAsked) -> Answer:
+            raise ReplyError(REFUSAL)
+
+        def unwanted_room(_: Namespace, asked: ChangeAsked) -> Answer:
+            if asked.room == UNWANTED:
+                raise ReplyError(REFUSAL)
+            return None
+
+        events = {
+            "echo": echo,
+            "question": echo,
+            "fail": fail,
+            "relay": relay,
+            ON_ANY_EVENT: see,
+            ON_NAMESPACE_CONNECTED: space("connected"),
+            ON_NAMESPACE_DISCONNECT: space("disconnected"),
+            ON_ROOM_JOIN: unwanted_room,
+            ON_ROOM_JOINED: room("joined"),
+            ON_ROOM_LEFT: room("left"),
+        }
+        handlers: dict[str, Mapping[str, Any]] = dict.fromkeys(NAMESPACES, events)
+        handlers[UNWANTED] = {**events, ON_NAMESPACE_CONNECT: unwanted}
+        handlers[""] = {**events, ON_NATIVE_MESSAGE: native}
+        return handlers
+
+
+OPERATIONS: Final[dict[str, Callable[[ReferenceDriver, Values], Awaitable[Values | None]]]] = {
+    "dial": ReferenceDriver.dial,
+    "connect": ReferenceDriver.connect,
+    "disconnect": ReferenceDriver.disconnect,
+    "join": ReferenceDriver.join,
+    "leave": ReferenceDriver.leave,
+    "leave-all": ReferenceDriver.leave_all,
+    "emit": ReferenceDriver.emit,
+    "ask": ReferenceDriver.ask,
+    "native": ReferenceDriver.native,
+    "close": ReferenceDriver.close,
+}
+"""The operations by their names."""
+
+
+def _body(operation: Values) -> Body:
+    if "base64" not in operation:
+        return str(operation["text"])
+    try:
+        return base64.b64decode(operation["base64"], validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"base64 is none: {error}") from error
+
+
+def _values(body: Body) -> Values:
+    """Give a body as the driver protocol has it; text that is no UTF-8 as its octets."""
+    if isinstance(body, str) and first_surrogate(body) < 0:
+        return {"text": body}
+    octets = body if isinstance(body, bytes) else body.encode("utf-8", "surrogateescape")
+    return {"base64": base64.b64encode(octets).decode()}

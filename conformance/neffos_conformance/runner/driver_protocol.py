@@ -1,0 +1,285 @@
+"""The suite's end of the driver protocol: starts a driver, and makes its client do things.
+
+Every line is held to the schema, in both directions. A driver that hangs, crashes or talks
+nonsense is an error with its name in it, and is never waited for without end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+from jsonschema import Draft202012Validator
+
+MADE_UP: Final = "made-up"
+"""An operation that no driver knows: one that answers it otherwise answers anything."""
+
+READY_DEADLINE: Final = 30.0
+"""Seconds for a driver to say that it is ready: an interpreter and its packages start in two."""
+
+ANSWER_DEADLINE: Final = 15.0
+"""Seconds for an answer: more than a driver's own deadline of ten."""
+
+STOP_DEADLINE: Final = 5.0
+"""Seconds for a driver to end after its input did, before it is killed."""
+
+MAX_LINE: Final = 32 << 20
+"""Octets of one line of a driver: a message of 16 MiB in base64, and room."""
+
+MAX_SEEN: Final = 100_000
+"""Lines of what a client saw that are kept for whoever looks."""
+
+Values = dict[str, Any]
+
+
+class DriverError(Exception):
+    """A driver that does not keep to its contract."""
+
+
+class DriverEndedError(DriverError):
+    """A driver that ended, with its client, before it was told to."""
+
+
+class OperationError(Exception):
+    """The client did not do what it was asked to; the text is the driver's."""
+
+
+class UnsupportedError(Exception):
+    """The client cannot do what it was asked to."""
+
+
+class DriverProcess:
+    """A running driver.
+
+    Attributes:
+        ready: its first line: who it is.
+        seen: what the client saw, in order.
+    """
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process, ready: Values) -> None:
+        self.ready = ready
+        self.seen: list[Values] = []
+        self._name = name
+        self._process = process
+        self._number = 0
+        self._answers: dict[int, asyncio.Future[Values]] = {}
+        self._given_up: set[int] = set()
+        self._news = asyncio.Event()
+        self._ended: DriverError | None = None
+        self._reader = asyncio.create_task(self._read(), name=f"read {name}")
+
+    @property
+    def trouble(self) -> DriverError | None:
+        """What ended it, or what it did against its contract; nothing more comes of it then."""
+        return self._ended
+
+    async def do(self, op: str, **fields: Any) -> Values:
+        """Make the client do something, and give the result.
+
+        Raises:
+            OperationError: it could not.
+            UnsupportedError: it cannot do such a thing.
+            DriverError: the driver broke its contract, or did not answer.
+        """
+        self._number += 1
+        number = self._number
+        operation = {"id": number, "op": op, **fields}
+        _check("toDriver", operation, "an operation")
+        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(ANSWER_DEADLINE):
+                await self._write(operation)
+                values = await answer
+        except TimeoutError:
+            self._given_up.add(number)
+            if self._ended is not None:
+                raise self._ended from None
+            raise DriverError(f"{self._name} gave no answer to {op!r}") from None
+        except asyncio.CancelledError:
+            self._given_up.add(number)
+            raise
+        finally:
+            del self._answers[number]
+        if "unsupported" in values:
+            raise UnsupportedError(op)
+        if "error" in values:
+            raise OperationError(values["error"])
+        result: Values = values["result"]
+        return result
+
+    async def saw(self, seconds: float = ANSWER_DEADLINE, **fields: Any) -> Values:
+        """Wait until the client saw something with these fields, and give that line; once each.
+
+        A field that is ``None`` is one that the line does not have.
+
+        Raises:
+            DriverError: it did not in time, or the driver ended.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    for index, line in enumerate(self.seen):
+                        if fits(line, fields):
+                            return self.seen.pop(index)
+                    if self._ended is not None:
+                        raise self._ended
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            raise DriverError(f"{self._name} did not see {fields}; it saw {self.seen}") from None
+
+    async def stop(self) -> None:
+        """End the driver with its input, or else by force."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            async with asyncio.timeout(STOP_DEADLINE):
+                await self._process.wait()
+        except TimeoutError:
+            await _kill(self._process)
+        self._reader.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._reader
+
+    async def _write(self, operation: Values) -> None:
+        if self._ended is not None:
+            raise self._ended
+        if self._process.stdin is not None:
+            self._process.stdin.write(json.dumps(operation).encode() + b"\n")
+            with suppress(OSError):  # its end is told by what reads from it
+                await self._process.stdin.drain()
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                values = await _line(self._name, self._process)
+                if "saw" in values:
+                    self.seen.append(values)
+                    if len(self.seen) > MAX_SEEN:
+                        raise DriverError(f"{self._name} saw more than there was to see")
+                    self._news.set()
+                    continue
+                if values.get("id") in self._given_up:
+                    continue  # nobody waits for it any more
+                answer = self._answers.get(values.get("id") or 0)
+                if answer is None or answer.done():
+                    raise DriverError(f"{self._name} answered what was not asked: {values}")
+                answer.set_result(values)
+        except DriverError as error:
+            self._ended = error
+            self._news.set()
+            for answer in self._answers.values():
+                if not answer.done():
+                    answer.set_exception(error)
+
+
+@asynccontextmanager
+async def running_driver(command: Sequence[str]) -> AsyncIterator[DriverProcess]:
+    """Start a driver, see that it keeps to its contract, and end it with the block.
+
+    Raises:
+        DriverError: it cannot be started, is not ready in time, or does as if it knew an
+            operation that does not exist.
+    """
+    name = " ".join(command)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=MAX_LINE,
+        )
+    except OSError as error:
+        raise DriverError(f"{name} cannot be started: {error}") from error
+    try:
+        async with asyncio.timeout(READY_DEADLINE):
+            ready = await _line(name, process)
+        if "ready" not in ready:
+            raise DriverError(f"{name} does not begin by being ready, it said {ready}")
+    except (DriverError, TimeoutError) as error:
+        await _kill(process)
+        if isinstance(error, TimeoutError):
+            text = f"{name} was not ready within {READY_DEADLINE:g} s"
+            raise DriverError(text) from None
+        raise
+    driver = DriverProcess(name, process, ready)
+    try:
+        await _see_through(driver, name)
+        yield driver
+    finally:
+        await driver.stop()
+
+
+async def _see_through(driver: DriverProcess, name: str) -> None:
+    try:
+        await driver.do(MADE_UP)
+    except UnsupportedError:
+        return
+    except OperationError as error:
+        raise DriverError(
+            f"{name} answers {MADE_UP!r} with the error {str(error)!r}, not with unsupported"
+        ) from error
+    raise DriverError(f"{name} says that it has done {MADE_UP!r}, which does not exist")
+
+
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError):  # it may have ended meanwhile
+        process.kill()
+    await process.wait()
+
+
+async def _line(name: str, process: asyncio.subprocess.Process) -> Values:
+    if process.stdout is None:
+        raise DriverError(f"{name} has no output")
+    try:
+        line = await process.stdout.readline()
+    except ValueError as error:
+        raise DriverError(f"{name} wrote a line of more than {MAX_LINE} octets") from error
+    if not line:
+        raise DriverEndedError(f"{name} has ended, with status {await process.wait()}")
+    try:
+        values = json.loads(line)
+        _check("fromDriver", values, f"{name}: {line[:200]!r}")
+    except ValueError as error:
+        raise DriverError(f"{name} wrote what is no JSON: {line[:200]!r}") from error
+    except RecursionError:
+        raise DriverError(f"{name} wrote what is nested too deeply: {line[:200]!r}") from None
+    found: Values = values
+    return found
+
+
+def fits(sight: Values, fields: Values) -> bool:
+    """Say whether a line of what a client saw has these fields; ``None`` stands for none."""
+    return all(sight.get(name) == value for name, value in fields.items())
+
+
+def body_of(values: Values) -> str | bytes:
+    """Give the body that a line of the driver protocol holds."""
+    return base64.b64decode(values["base64"]) if "base64" in values else str(values["text"])
+
+
+def fields_of(body: str | bytes) -> Values:
+    """Give the fields that stand for a body."""
+    if isinstance(body, bytes):
+        return {"base64": base64.b64encode(body).decode()}
+    return {"text": body}
+
+
+@cache
+def _validator(definition: str) -> Draft202012Validator:
+    schema = json.loads(
+        files("neffos_conformance.data").joinpath("schema", "driver.json").read_text("utf-8")
+    )
+    return Draft202012Validator({**schema, "$ref": f"#/$defs/{definition}"})
+
+
+def _check(definition: str, values: object, what: str) -> None:
+    error = next(iter(_validator(definition).iter_errors(values)), None)
+    if error is not None:
+        raise DriverError(f"{what} is not of the driver protocol's form: {error.message[:300]}")

@@ -1,0 +1,434 @@
+"""One WebSocket connection of the suite to a peer, be it a server or a client.
+
+Built on the I/O-free half of ``websockets``, because the suite must see what a comfortable
+library hides: text that is not UTF-8, and whether an end came with a close frame or without.
+It knows messages, not frames of neffos.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from websockets.client import ClientProtocol
+from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHandshake, InvalidURI
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+from websockets.uri import parse_uri
+
+MAX_MESSAGE: Final = 64 << 20
+"""Octets of one incoming message: far above the largest case (1 MiB), far below memory."""
+
+MAX_WAITING: Final = 10_000
+"""Messages held for a case that does not read them; more is a flood, and ends the connection."""
+
+MAX_WAITING_OCTETS: Final = 128 << 20
+"""Their octets together, likewise: two of the largest messages."""
+
+MAX_PARTS: Final = 10_000
+"""Fragments of one message; a peer that sends more means harm."""
+
+MAX_BACKLOG: Final = 4 << 20
+"""Octets of answers to pings that a peer does not read, before the connection is given up."""
+
+CLOSE_DEADLINE: Final = 1.0
+"""Seconds for a goodbye to reach a peer; one that does not read never gets it."""
+
+REQUEST_DEADLINE: Final = 10.0
+"""Seconds for a client's request to be whole."""
+
+READ_SIZE: Final = 1 << 16
+"""Octets read from the socket at a time."""
+
+
+class ConnectError(Exception):
+    """The server could not be reached, or did not upgrade the connection.
+
+    Attributes:
+        status: the HTTP status that came instead of 101, if any did.
+    """
+
+    def __init__(self, explanation: str, status: int | None = None) -> None:
+        super().__init__(explanation)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionClosed:
+    """The end of a connection, as this side saw it.
+
+    Attributes:
+        code: the code of the peer's close frame, or ``None`` where TCP just ended.
+        reason: the reason of the close frame, empty where there was none.
+        cut: why this side ended it, where it did.
+    """
+
+    code: int | None
+    reason: str = ""
+    cut: str = ""
+
+    def __str__(self) -> str:
+        if self.cut:
+            return f"cut off by the suite: {self.cut}"
+        if self.code is None:
+            return "closed without a close frame"
+        return f"closed with {self.code} {self.reason!r}"
+
+
+class WireConnection:
+    """An upgraded connection: payloads out, payloads and at last a ``ConnectionClosed`` in.
+
+    Args:
+        protocol: the WebSocket protocol, of either side.
+        reader: what comes from the peer.
+        writer: what goes to it.
+        is_patient: a peer that sends faster than is received waits; by default it is cut off.
+
+    Attributes:
+        headers: of the peer's half of the upgrade, once it has come.
+    """
+
+    def __init__(
+        self,
+        protocol: ClientProtocol | ServerProtocol,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        is_patient: bool = False,
+    ) -> None:
+        self._protocol = protocol
+        self._reader = reader
+        self._writer = writer
+        self._is_patient = is_patient
+        self._has_room = asyncio.Event()
+        self._incoming: asyncio.Queue[str | bytes | ConnectionClosed] = asyncio.Queue()
+        self._waiting_octets = 0
+        self._cut = ""
+        self._is_leaving = False
+        self._parts: list[bytes] = []
+        self._part_kind = Opcode.TEXT
+        self._task: asyncio.Task[None] | None = None
+        self._request: Request | None = None
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self.headers = Headers()
+
+    @classmethod
+    async def dial(
+        cls, url: str, headers: Mapping[str, str] | None = None, *, is_patient: bool = False
+    ) -> WireConnection:
+        """Open a TCP (or TLS) connection and upgrade it.
+
+        Args:
+            url: ``ws://…`` or ``wss://…``.
+            headers: further headers of the request; names that it has already are replaced.
+            is_patient: see above.
+
+        Raises:
+            ConnectError: with the HTTP status where an answer came but no upgrade.
+        """
+        try:
+            uri = parse_uri(url)
+        except (InvalidURI, ValueError) as error:
+            raise ConnectError(f"{url!r} is not a WebSocket URL (ws://… or wss://…)") from error
+        host, port = uri.host, uri.port
+        secure = ssl.create_default_context() if uri.secure else None
+        try:
+            reader, writer = await asyncio.open_connection(host, port, ssl=secure)
+        except (OSError, UnicodeError) as error:
+            raise ConnectError(f"no connection to {host}:{port}: {error}") from error
+        protocol = ClientProtocol(uri, max_size=MAX_MESSAGE)
+        connection = cls(protocol, reader, writer, is_patient=is_patient)
+        request = protocol.connect()
+        for name, value in (headers or {}).items():
+            if name in request.headers:
+                del request.headers[name]
+            request.headers[name] = value
+        protocol.send_request(request)
+        connection._flush()
+        try:
+            while protocol.state is State.CONNECTING and protocol.handshake_exc is None:
+                connection._feed(await reader.read(READ_SIZE))
+        except OSError as error:
+            await connection.close()
+            raise ConnectError(f"{host}:{port} dropped the connection: {error}") from error
+        except asyncio.CancelledError:
+            writer.transport.abort()
+            raise
+        if protocol.handshake_exc is not None:
+            await connection.close()
+            status = getattr(getattr(protocol.handshake_exc, "response", None), "status_code", None)
+            raise ConnectError(_why(protocol.handshake_exc), status)
+        connection._task = asyncio.create_task(connection._read(), name=f"read {url}")
+        return connection
+
+    @classmethod
+    async def incoming(
+        cls,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        is_patient: bool = False,
+    ) -> Incoming | None:
+        """Read the request of a client that has connected; ``None`` where none came in time."""
+        protocol = ServerProtocol(max_size=MAX_MESSAGE)
+        connection = cls(protocol, reader, writer, is_patient=is_patient)
+        try:
+            async with asyncio.timeout(REQUEST_DEADLINE):
+                while connection._request is None:
+                    data = await reader.read(READ_SIZE)
+                    connection._feed(data)
+                    if not data or protocol.handshake_exc is not None:
+                        break
+        except (OSError, TimeoutError):
+            pass
+        if connection._request is None:
+            await connection.close()
+            return None
+        return Incoming(connection._request, connection, protocol)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither side has begun to end it."""
+        return self._protocol.state is State.OPEN
+
+    async def send(self, payload: str | bytes, *, is_held: bool = False) -> None:
+        """Send one message: ``str`` as text (surrogate escapes as their octets), else binary.
+
+        What a peer that has gone is sent is lost, as on any network; the end shows when
+        receiving.
+
+        Args:
+            payload: the message.
+            is_held: it goes out together with what is sent next.
+        """
+        if self._protocol.state is not State.OPEN:
+            return
+        if isinstance(payload, str):
+            self._protocol.send_text(_octets(payload))
+        else:
+            self._protocol.send_binary(payload)
+        if is_held:
+            return
+        self._flush()
+        with contextlib.suppress(OSError):
+            await self._writer.drain()
+
+    async def send_parts(self, parts: Sequence[bytes], *, is_text: bool) -> None:
+        """Send one message in fragments."""
+        if self._protocol.state is not State.OPEN:
+            return
+        for number, part in enumerate(parts):
+            is_last = number == len(parts) - 1
+            if number:
+                self._protocol.send_continuation(part, fin=is_last)
+            elif is_text:
+                self._protocol.send_text(part, fin=is_last)
+            else:
+                self._protocol.send_binary(part, fin=is_last)
+            self._flush()
+        with contextlib.suppress(OSError):
+            await self._writer.drain()
+
+    async def send_raw(self, octets: bytes) -> None:
+        """Send octets as they are, whatever WebSocket makes of them."""
+        if self._protocol.close_rcvd or self._writer.is_closing():
+            return  # nobody reads them
+        self._writer.write(octets)
+        with contextlib.suppress(OSError):
+            await self._writer.drain()
+
+    def stall(self) -> None:
+        """Read nothing more, until ``resume``."""
+        self._flowing.clear()
+
+    def resume(self) -> None:
+        """Read again."""
+        self._flowing.set()
+
+    async def receive(self) -> str | bytes | ConnectionClosed:
+        """Wait for the next message, or for the end, which is given again at each later call."""
+        item = await self._incoming.get()
+        if isinstance(item, ConnectionClosed):
+            self._incoming.put_nowait(item)
+        else:
+            self._waiting_octets -= len(_octets(item))
+            if not self._is_full():
+                self._has_room.set()
+        return item
+
+    @property
+    def has_heard_goodbye(self) -> bool:
+        """Whether a close frame came; the end of TCP, which ``receive`` waits for, may not have."""
+        return self._protocol.close_rcvd is not None
+
+    def abort(self) -> None:
+        """End TCP at once, without a goodbye."""
+        self._writer.transport.abort()
+
+    async def say_goodbye(self, code: int = 1000, reason: str = "") -> None:
+        """Send a close frame where that is still possible; ``receive`` gives the answer."""
+        if self._protocol.state is State.OPEN:
+            self._is_leaving = True
+            self._protocol.send_close(code, reason)
+            self._flush()
+            with contextlib.suppress(OSError):
+                await self._writer.drain()
+
+    async def close(self) -> None:
+        """Say goodbye where that is still possible, and let go of the socket."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(1000)
+            self._flush()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])  # whoever is cancelled meanwhile is told
+        self._writer.close()
+        try:
+            async with asyncio.timeout(CLOSE_DEADLINE):
+                await self._writer.wait_closed()
+        except (OSError, TimeoutError):
+            self._writer.transport.abort()
+
+    async def _read(self) -> None:
+        try:
+            self._check_harm()  # something may have come with the upgrade
+            while not self._cut:
+                await self._flowing.wait()
+                data = await self._reader.read(READ_SIZE)
+                self._feed(data)
+                self._check_harm()
+                if not data:
+                    break
+                while self._is_patient and self._is_full():
+                    self._has_room.clear()
+                    await self._has_room.wait()
+        except OSError:
+            pass
+        received = self._protocol.close_rcvd
+        if self._cut:
+            self._writer.transport.abort()
+            self._incoming.put_nowait(ConnectionClosed(None, cut=self._cut))
+        elif received:
+            self._incoming.put_nowait(ConnectionClosed(received.code, received.reason))
+        else:
+            self._incoming.put_nowait(ConnectionClosed(None))
+
+    def _is_full(self) -> bool:
+        return self._incoming.qsize() > MAX_WAITING or self._waiting_octets > MAX_WAITING_OCTETS
+
+    def _check_harm(self) -> None:
+        if self._is_full() and not self._is_patient:
+            self._cut = "more messages than any case expects"
+        elif len(self._parts) > MAX_PARTS:
+            self._cut = "a message in too many fragments"
+        elif self._is_failed():
+            self._cut = f"it broke the WebSocket protocol ({self._protocol.close_sent})"
+        elif self._writer.transport.get_write_buffer_size() > MAX_BACKLOG:
+            self._cut = "it sends, but does not read"
+
+    def _is_failed(self) -> bool:
+        """Whether the WebSocket protocol says goodbye, which it does to a peer that breaks it."""
+        sent = self._protocol.close_sent and not self._protocol.close_rcvd
+        return bool(sent) and not self._is_leaving
+
+    def _feed(self, data: bytes) -> None:
+        if data:
+            self._protocol.receive_data(data)
+        else:
+            self._protocol.receive_eof()
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame):
+                self._take(event)
+            elif isinstance(event, Request):
+                self._request = event
+                self.headers = event.headers
+            elif isinstance(event, Response):
+                self.headers = event.headers
+        self._flush()
+
+    def _take(self, frame: Frame) -> None:
+        if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
+            self._part_kind = frame.opcode
+            self._parts = [bytes(frame.data)]
+        elif frame.opcode is Opcode.CONT:
+            self._parts.append(bytes(frame.data))
+        else:
+            return  # pings were answered and closes noted by the protocol object
+        if frame.fin:
+            octets = b"".join(self._parts)
+            self._parts = []
+            self._waiting_octets += len(octets)
+            self._incoming.put_nowait(
+                octets.decode("utf-8", "surrogateescape")
+                if self._part_kind is Opcode.TEXT
+                else octets
+            )
+
+    def _flush(self) -> None:
+        pieces = self._protocol.data_to_send()
+        data = b"".join(pieces)
+        if data:
+            self._writer.write(data)  # in one piece, so that what was held goes out together
+        if b"" in pieces and self._writer.can_write_eof():
+            with contextlib.suppress(OSError):
+                self._writer.write_eof()
+
+
+class Incoming:
+    """A client's request that was not answered yet.
+
+    Attributes:
+        request: method, path and headers.
+    """
+
+    def __init__(
+        self, request: Request, connection: WireConnection, protocol: ServerProtocol
+    ) -> None:
+        self.request = request
+        self._connection = connection
+        self._protocol = protocol
+
+    def accept(self) -> WireConnection | None:
+        """Upgrade the connection; ``None`` where the request is none for that, which is said."""
+        response = self._protocol.accept(self.request)
+        self._protocol.send_response(response)
+        self._connection._flush()
+        if self._protocol.state is not State.OPEN:
+            return None
+        self._connection._task = asyncio.create_task(self._connection._read(), name="read client")
+        return self._connection
+
+    def abort(self) -> None:
+        """End TCP without an answer."""
+        self._connection.abort()
+
+    async def close(self) -> None:
+        """Let go of the socket of a client that was answered, and not with an upgrade."""
+        await self._connection.close()
+
+    async def refuse(self, status: int, headers: Mapping[str, str] | None = None) -> None:
+        """Answer with an HTTP status in place of an upgrade, and end."""
+        response = self._protocol.reject(HTTPStatus(status), "")
+        response.headers.update(headers or {})
+        self._protocol.send_response(response)
+        self._connection._flush()
+        await self._connection.close()
+
+
+def _octets(payload: str | bytes) -> bytes:
+    return payload.encode("utf-8", "surrogateescape") if isinstance(payload, str) else payload
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, InvalidHandshake):
+        return f"the server did not upgrade the connection: {error}"
+    return f"the upgrade failed: {error}"

@@ -1,0 +1,114 @@
+"""One HTTP request of the suite to a server, and its answer, without a WebSocket behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import secrets
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+import h11
+
+from neffos_conformance.wire.connection import ConnectError
+
+READ_SIZE: Final = 1 << 16
+"""Octets read at a time."""
+
+UPGRADE: Final[Mapping[str, str]] = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+}
+"""What asks for an upgrade, beside the key (RFC 6455, 4.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The head of an HTTP response.
+
+    Attributes:
+        status: its status.
+        headers: names in small letters, and values, in their order.
+    """
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+
+
+class NoAnswerError(Exception):
+    """The server was reached, and gave no answer of HTTP."""
+
+
+async def ask(url: str, method: str, headers: Mapping[str, str], *, is_upgrade: bool) -> Answer:
+    """Send a request and read the head of its answer.
+
+    Args:
+        url: where to; ``ws`` and ``wss`` as for a WebSocket.
+        method: any token.
+        headers: further ones; a name with a ``-`` before it leaves one out that would be sent.
+        is_upgrade: whether the request asks for an upgrade.
+
+    Raises:
+        ConnectError: the server could not be reached.
+        NoAnswerError: it could, and did not answer.
+    """
+    parts = urlsplit(url)
+    is_secure = parts.scheme == "wss"
+    port = parts.port or (443 if is_secure else 80)
+    sent = {"Host": parts.netloc.rpartition("@")[2]}
+    if is_upgrade:
+        key = base64.b64encode(secrets.token_bytes(16)).decode()
+        sent |= {**UPGRADE, "Sec-WebSocket-Key": key}
+    for name, value in headers.items():
+        if name.startswith("-"):
+            sent.pop(name[1:], None)
+        else:
+            sent[name] = value
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    head = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+    request = f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode()
+    try:
+        reader, writer = await asyncio.open_connection(
+            parts.hostname, port, ssl=ssl.create_default_context() if is_secure else None
+        )
+    except OSError as error:
+        raise ConnectError(f"no connection to {parts.netloc}: {error}") from error
+    try:
+        writer.write(request)
+        return await _head(reader, method)
+    except (OSError, h11.RemoteProtocolError) as error:
+        raise NoAnswerError(f"there was no answer of HTTP to {method}") from error
+    finally:
+        writer.transport.abort()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+async def _head(reader: asyncio.StreamReader, method: str) -> Answer:
+    # h11 writes no request that is wrong on purpose, but reads the answer to one like any other.
+    protocol = h11.Connection(h11.CLIENT)
+    protocol.send(
+        h11.Request(
+            method="HEAD" if method == "HEAD" else "GET",
+            target="/",
+            headers=[("Host", "x"), ("Upgrade", "websocket")],
+        )
+    )
+    while True:
+        event = protocol.next_event()
+        if isinstance(event, h11.Response) or (
+            isinstance(event, h11.InformationalResponse) and event.status_code == 101
+        ):
+            headers = tuple(
+                (name.decode(), value.decode("latin-1")) for name, value in event.headers
+            )
+            return Answer(event.status_code, headers)
+        if event is h11.NEED_DATA:
+            protocol.receive_data(await reader.read(READ_SIZE))
+        elif not isinstance(event, h11.InformationalResponse):
+            raise OSError("the connection ended")
