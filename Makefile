@@ -40,7 +40,7 @@ lint: $(READY)
 interop: $(READY) ## let real peers, our peers and the suite at each other (needs Go, Node)
 	cd conformance && ../$(BIN)/python -m peers.interop
 
-kills: $(READY) ## play every case to the wrong peers that prove a requirement, and to odd ones
+kills: $(READY) ## check by mutation testing that every case and every requirement is proven
 	cd conformance && ../$(BIN)/python -m mutation $(or $(KILLS),--check)
 
 record: $(READY) ## record all transcripts anew from the real peers (needs Go, Node, Chromium)

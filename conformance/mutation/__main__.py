@@ -1,112 +1,134 @@
-"""``python -m mutation``: which case kills which mutant, and what that proves.
-
-With patterns of cases (an id, a requirement, a family) or of mutants, those alone are played.
-``--check`` plays all cases to those mutants that prove a requirement in the matrix that is kept,
-and to the odd ones, and exits with 1 where one of them proves it no more. ``--write`` works out the
-whole of it, which takes many minutes, and keeps it in a file.
-"""
+"""``python -m mutation``: run cases against the mutants, and check what that proves."""
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import json
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from fnmatch import fnmatchcase
-from itertools import repeat
-from pathlib import Path
 from typing import Final
 
-from rich.console import Console
+import click
 
-from mutation import BANK
-from mutation.kill_matrix import (
-    Kills,
-    complaints,
-    kills_of,
-    proofs,
-    recorded,
-    values_of,
-)
+from mutation import BANK, kill_matrix, work_clock
+from mutation.kill_matrix import REPORT, Killed, Kills, Plan
 from neffos_conformance.cases.catalogue import EVERY_ROLE, all_cases
-from neffos_conformance.cases.definition import Case, Role, select
+from neffos_conformance.cases.definition import Role, select
 
 JOBS: Final = os.cpu_count() or 1
 """Processes that share the mutants."""
 
-console = Console(highlight=False, soft_wrap=True)
+BATCH: Final = 4
+"""Mutants that a process runs concurrently: so few that all processes end at about one time."""
+
+Ids = tuple[str, tuple[str, ...]]
+"""A mutant's name, and the IDs of the cases to run against it."""
 
 
-def main() -> int:
-    """Work out the matrix, or a part of it; give the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m mutation")
-    parser.add_argument("--role", choices=EVERY_ROLE, action="append", help="only this one")
-    parser.add_argument("--case", action="append", default=[], help="a pattern of cases")
-    parser.add_argument("--mutant", action="append", default=[], help="a pattern of names")
-    parser.add_argument("--check", action="store_true", help="play those that prove something")
-    parser.add_argument("--write", type=Path, help="keep the matrix in this file")
-    options = parser.parse_args()
-    everything: dict[str, frozenset[str]] = {}
+@click.command()
+@click.option("--role", "roles", type=click.Choice(EVERY_ROLE), multiple=True, help="Role to run.")
+@click.option("--case", "cases", multiple=True, metavar="PATTERN", help="Cases to run.")
+@click.option("--mutant", "names", multiple=True, metavar="PATTERN", help="Mutants to run.")
+@click.option("--check", is_flag=True, help="Check every proof, mutant and case.")
+@click.option("--all", "is_complete", is_flag=True, help="Check, with the complete matrix.")
+def main(
+    roles: Sequence[Role],
+    cases: Sequence[str],
+    names: Sequence[str],
+    *,
+    check: bool,
+    is_complete: bool,
+) -> None:
+    """Run cases against mutants, and show which kill which.
+
+    A check writes the kill matrix to reports/kills.json. It runs every case against the proofs
+    and the benign variants, and the cases of its requirement against each other mutant. The
+    complete matrix takes three times as long.
+
+    Exit status: 0 passed; 1 failed; 2 usage error or nothing ran; 3 internal error.
+    """
+    roles = roles or EVERY_ROLE
+    if not check and not is_complete:
+        shown = [_show(role, cases, names) for role in roles]
+        if not any(shown):
+            raise click.UsageError("no case and mutant of one role match")
+        return
+    if cases or names:
+        raise click.UsageError("--check and --all run all cases. Try: leave out --case, --mutant")
+    found: dict[str, Killed] = {}
     wrong: list[str] = []
-    for role in options.role or EVERY_ROLE:
-        names = options.mutant or (_telling(role) if options.check else [])
-        kills, cases = _work_out(role, options.case, names)
-        everything |= kills
-        found = complaints(role, cases, kills)
-        if options.check:  # whether each case kills is for all mutants to say
-            found = [text for text in found if not text.endswith("fails on no mutant")]
-        wrong += found
-        if not options.check and not options.write:
-            _show(kills, cases)
+    for role in roles:
+        kills = _checked(role, is_complete=is_complete)
+        found |= kills
+        wrong += kill_matrix.errors(role, all_cases(role), kills)
+    kill_matrix.write_report(found, REPORT)
     for text in wrong:
-        console.print(text, markup=False)
-    console.print(f"{len(everything)} mutants, {len(wrong)} complaints")
-    if options.write:
-        text = json.dumps(values_of(everything), indent=1, ensure_ascii=False)
-        options.write.write_text(text + "\n", "utf-8")
-    return 1 if wrong and options.check else 0
+        click.echo(text)
+    faulty = [killed for name, killed in found.items() if BANK[name].breaks]
+    dead = sum(bool(killed.cases) for killed in faulty)
+    click.echo(f"{dead} of {len(faulty)} mutants killed, {len(wrong)} errors")
+    sys.exit(1 if wrong else 0)
 
 
-def _telling(role: Role) -> list[str]:
-    odd = [name for name, mutant in BANK.items() if mutant.role == role and not mutant.breaks]
-    return [*proofs(role, recorded()).values(), *odd]
+def _checked(role: Role, *, is_complete: bool) -> Kills:
+    """Run what a check of a role needs."""
+    cases = all_cases(role)
+    whole = kill_matrix.complete_plan(kill_matrix.of_role(role), cases)
+    plan = whole if is_complete else kill_matrix.check_plan(role, cases)
+    kills = {
+        name: Killed(ids, is_complete=len(plan[name]) == len(whole[name]))
+        for name, ids in _run(plan, role).items()
+    }
+    more = _run(kill_matrix.rest_plan(role, cases, kills), role)
+    return kills | {
+        name: Killed(kills[name].cases | ids, is_complete=False) for name, ids in more.items()
+    }
 
 
-def _work_out(role: Role, cases: list[str], names: list[str]) -> tuple[Kills, list[Case]]:
-    chosen = select(all_cases(role), cases, is_slow_left_out=False)
+def _show(role: Role, patterns: Sequence[str], names: Sequence[str]) -> bool:
+    """Run some cases against some mutants of a role, and print the kills; say if any match."""
+    try:
+        cases = select(all_cases(role), patterns, is_slow_left_out=False)
+    except ValueError:  # the patterns name cases of another role
+        return False
     mutants = [
         mutant
-        for mutant in BANK.values()
-        if mutant.role == role
-        and (not names or any(fnmatchcase(mutant.name, pattern) for pattern in names))
+        for mutant in kill_matrix.of_role(role)
+        if not names or any(fnmatchcase(mutant.name, pattern) for pattern in names)
     ]
-    ids = frozenset(case.id for case in chosen)
-    shares = [[mutant.name for mutant in mutants[start::JOBS]] for start in range(JOBS)]
+    covered = {case.id: case.requirements for case in cases}
+    kills = _run(kill_matrix.complete_plan(mutants, cases), role)
+    for name, ids in kills.items():
+        violated = BANK[name].breaks
+        foreign = sorted(id_ for id_ in ids if violated and violated not in covered[id_])
+        others = f"  [not of {violated}: {' '.join(foreign)}]" if foreign else ""
+        click.echo(f"{name} ({violated or 'benign'}): {' '.join(sorted(ids)) or '-'}{others}")
+    return bool(kills)
+
+
+def _run(plan: Plan, role: Role) -> dict[str, frozenset[str]]:
+    """Run a plan, in several processes."""
+    # The longest come first, so that no process works on alone in the end.
+    rows = sorted(plan.items(), key=lambda row: -sum(case.is_flood for case in row[1]))
+    shares = [
+        (role, [(name, tuple(case.id for case in cases)) for name, cases in rows[at : at + BATCH]])
+        for at in range(0, len(rows), BATCH)
+    ]
     with ProcessPoolExecutor(JOBS) as pool:
-        found = pool.map(_play, shares, repeat(role), repeat(ids))
-        return {name: killed for share in found for name, killed in share.items()}, chosen
+        return {name: ids for kills in pool.map(_share, shares) for name, ids in kills.items()}
 
 
-def _play(names: list[str], role: Role, ids: frozenset[str]) -> dict[str, frozenset[str]]:
-    """Play some cases to some mutants, in a process of its own."""
-    logging.disable()  # what is wrong makes handlers fail, each of which would be told at length
-    cases = [case for case in all_cases(role) if case.id in ids]
-    return dict(asyncio.run(kills_of([BANK[name] for name in names], cases)))
-
-
-def _show(kills: Kills, cases: list[Case]) -> None:
-    shows = {case.id: case.requirements for case in cases}
-    for name, killed in kills.items():
-        broken = BANK[name].breaks
-        foreign = sorted(id_ for id_ in killed if broken not in shows[id_])
-        told = f"{name} ({broken or 'odd'}): {' '.join(sorted(killed)) or '-'}"
-        if foreign and broken:
-            told += f"  [not of {broken}: {' '.join(foreign)}]"
-        console.print(told, markup=False)
+def _share(share: tuple[Role, list[Ids]]) -> dict[str, frozenset[str]]:
+    """Run a part of a plan, in a process of its own."""
+    logging.disable()  # a fault makes handlers fail, and each failure would be logged
+    role, rows = share
+    cases = {case.id: case for case in all_cases(role)}
+    return work_clock.run(
+        kill_matrix.kills_of({name: [cases[id_] for id_ in ids] for name, ids in rows})
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,91 +1,73 @@
-"""The kill matrix: which case fails on which mutant, and what that proves.
+"""The kill matrix: which cases kill which mutant, and what that proves.
 
-``python -m mutation`` works it out.
+``proofs.toml`` names the mutant that proves each requirement: only the cases of the requirement
+kill it. A complete matrix runs every case against every mutant. A check runs less, and enough:
+every case against the proofs and the benign variants, and the cases of its requirement against
+each other mutant.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from mutation.registry import BANK, Mutant
-from neffos_conformance.cases.catalogue import all_cases
-from neffos_conformance.cases.definition import Case, Role
+from neffos_conformance.cases.definition import LIMITS, Case, Role
 from neffos_conformance.runner.run import run_cases
 from neffos_conformance.runner.run_report import SEEN_IN
 from neffos_protocol.catalogue import Level, requirements
 
-AT_ONCE: Final = 5
-"""Mutants at the same time, in one process: they are waited for more than they are worked at."""
+PROOFS: Final = Path(__file__).with_name("proofs.toml")
+"""The committed file: for each role, the mutant that proves each requirement."""
 
-FLOODS: Final = "limits"
-"""The tag of cases that send very much. They are played to those mutants alone that break a
-requirement which such cases are about: to all of them, they would take longer than the rest."""
+REPORT: Final = Path(__file__).parents[2] / "reports" / "kills.json"
+"""Where a run writes its matrix, which is not committed."""
 
-KILLS_FORMAT: Final = 1
-KILLS_FILE: Final = "kills.json"
-"""The matrix as it was last worked out, beside this module."""
+REPORT_FORMAT: Final = 2
+"""The format of that file."""
 
 STRONG: Final = frozenset({Level.MUST, Level.MUST_NOT, Level.SHOULD, Level.SHOULD_NOT})
-"""The levels whose requirements have to be proven."""
-
-Kills = Mapping[str, frozenset[str]]
-"""The ids of the cases that fail on each mutant, by the mutant's name."""
+"""The levels whose requirements need a proof."""
 
 
-async def killers(mutant: Mutant, cases: Sequence[Case]) -> frozenset[str]:
-    """Give the cases that fail on a mutant, in what they are about."""
-    async with mutant.stage() as run:
-        return frozenset(
-            [result.case.id async for result in run_cases(run, cases) if result.is_broken]
-        )
+@dataclass(frozen=True, slots=True)
+class Killed:
+    """What a run shows of one mutant.
+
+    Attributes:
+        cases: the IDs of the cases that killed it.
+        is_complete: whether all cases of its role ran against it, so that no other kills it.
+    """
+
+    cases: frozenset[str]
+    is_complete: bool
 
 
-async def kills_of(mutants: Iterable[Mutant], cases: Sequence[Case]) -> Kills:
-    """Play every case to every mutant of its role."""
-    slots = asyncio.Semaphore(AT_ONCE)
-    flooded = {id_ for case in cases if FLOODS in case.tags for id_ in case.requirements}
+Kills = Mapping[str, Killed]
+"""What a run shows of each mutant, by the mutant's name."""
 
-    async def one(mutant: Mutant) -> tuple[str, frozenset[str]]:
-        async with slots:
-            fitting = [
-                case
-                for case in cases
-                if case.role == mutant.role
-                and (FLOODS not in case.tags or mutant.breaks in flooded)
-            ]
-            return mutant.name, await killers(mutant, fitting)
-
-    return dict(await asyncio.gather(*map(one, mutants)))
+Plan = Mapping[str, Sequence[Case]]
+"""The cases to run against each mutant, by the mutant's name."""
 
 
-def survivors(cases: Iterable[Case], kills: Kills) -> list[str]:
-    """Give the cases that fail on no mutant."""
-    deadly = frozenset[str]().union(*(killed for name, killed in kills.items() if breaks(name)))
-    return [case.id for case in cases if case.id not in deadly]
+# -------------------------------------------------------------------- proofs
 
 
-def proven(cases: Iterable[Case], kills: Kills) -> frozenset[str]:
-    """Give the requirements that have a mutant which only their cases kill."""
-    shows = {case.id: case.requirements for case in cases}
-    found = set()
-    for name, killed_by in kills.items():
-        broken = breaks(name)
-        if broken and killed_by and all(broken in shows[id_] for id_ in killed_by):
-            found.add(broken)
-    return frozenset(found)
-
-
-def breaks(name: str) -> str:
-    """Give the requirement that a mutant breaks; empty for one that is only odd."""
-    return BANK[name].breaks
+@cache
+def proofs(role: Role) -> Mapping[str, str]:
+    """Give the mutant of a role that proves each requirement, by the requirement's ID."""
+    named: dict[str, str] = tomllib.loads(PROOFS.read_text("utf-8"))[role]
+    return named
 
 
 def needing_proof(role: Role) -> frozenset[str]:
-    """Give the requirements that must have a mutant of a role: MUST and SHOULD that can be seen."""
+    """Give the requirements that need a mutant of a role: each observable MUST and SHOULD."""
     return frozenset(
         id_
         for id_, each in requirements().items()
@@ -93,58 +75,152 @@ def needing_proof(role: Role) -> frozenset[str]:
     )
 
 
-def complaints(role: Role, cases: Sequence[Case], kills: Kills) -> list[str]:
-    """Say what the matrix of a role does not prove, in a sentence each."""
-    here = {name: killed for name, killed in kills.items() if BANK[name].role == role}
-    found = [f"{id_} fails on no mutant" for id_ in survivors(cases, here)]
-    found += [
-        f"{id_} has no mutant that only its cases kill"
-        for id_ in sorted(needing_proof(role) - proven(cases, here))
-    ]
-    for name, killed in sorted(here.items()):
-        if breaks(name) and not killed:
-            found.append(f"{name} fails no case")
-        if not breaks(name) and killed:
-            found.append(f"{name} is odd, and not wrong, but fails {' '.join(sorted(killed))}")
-    return found
+def proof_errors(role: Role, named: Mapping[str, str]) -> Iterator[str]:
+    """Say what is wrong with the proofs of a role, without running anything."""
+    for id_ in sorted(needing_proof(role) - named.keys()):
+        yield f"{id_}: no {role} mutant proves it. Try: add one to {PROOFS.name}"
+    for id_, name in named.items():
+        mutant = BANK.get(name)
+        if mutant is None or mutant.role != role:
+            yield f"{id_}: {PROOFS.name} names {name}, which is not a {role} mutant"
+        elif mutant.breaks != id_:
+            yield f"{id_}: {PROOFS.name} names {name}, which violates {mutant.breaks or 'nothing'}"
 
 
-def proofs(role: Role, kills: Kills) -> dict[str, str]:
-    """Give for each requirement the mutant of a role that only its cases kill, the fewest of them.
+# -------------------------------------------------------------------- what to run
 
-    Played to all cases, these and the odd ones show whether the matrix still proves what it did.
+
+def of_role(role: Role) -> list[Mutant]:
+    """Give the mutants and benign variants of a role."""
+    return [mutant for mutant in BANK.values() if mutant.role == role]
+
+
+def complete_plan(mutants: Iterable[Mutant], cases: Sequence[Case]) -> Plan:
+    """Run every case against every mutant.
+
+    Floods take longer than all other cases together, so they run only against the mutants that
+    violate a requirement of one of them.
     """
-    shows = {case.id: case.requirements for case in all_cases(role)}
-    found: dict[str, str] = {}
-    for name in sorted(kills, key=lambda name: (len(kills[name]), name)):
-        broken = breaks(name)
-        if BANK[name].role != role or not broken or not kills[name]:
-            continue
-        if all(broken in shows[id_] for id_ in kills[name]):
-            found.setdefault(broken, name)
-    return found
+    flooded = {id_ for case in cases if LIMITS in case.tags for id_ in case.requirements}
+    calm = [case for case in cases if LIMITS not in case.tags]
+    return {each.name: cases if each.breaks in flooded else calm for each in mutants}
 
 
-def values_of(kills: Kills) -> dict[str, Any]:
-    """Give the matrix as values for JSON."""
+def check_plan(role: Role, cases: Sequence[Case]) -> Plan:
+    """Run every case against proofs and benign variants, and fewer against each other mutant.
+
+    Codecs run in no time, so all of their mutants are complete.
+    """
+    named = {*proofs(role).values()}
+    plan = complete_plan(of_role(role), cases)
     return {
-        "format": KILLS_FORMAT,
-        "mutants": {
-            name: {
-                "role": mutant.role,
-                "breaks": mutant.breaks,
-                "about": mutant.about,
-                "killed_by": sorted(kills[name]),
-            }
-            for name, mutant in sorted(BANK.items())
-            if name in kills
-        },
+        each.name: plan[each.name]
+        if role == "codec" or each.name in named or not each.breaks
+        else [case for case in cases if each.breaks in case.requirements]
+        for each in of_role(role)
     }
 
 
-def recorded() -> Kills:
-    """Give the matrix that comes with the package."""
-    text = (Path(__file__).parent / KILLS_FILE).read_text("utf-8")
+def rest_plan(role: Role, cases: Sequence[Case], kills: Kills) -> Plan:
+    """Run the cases that have killed nothing yet against the mutants that they did not meet."""
+    alive = {case.id for case in survivors(cases, kills)}
+    incomplete = [each for each in of_role(role) if not kills[each.name].is_complete]
+    rest = {
+        name: [
+            case
+            for case in planned
+            if case.id in alive and BANK[name].breaks not in case.requirements
+        ]
+        for name, planned in complete_plan(incomplete, cases).items()
+    }
+    return {name: each for name, each in rest.items() if each}
+
+
+# -------------------------------------------------------------------- running
+
+
+async def killers(mutant: Mutant, cases: Sequence[Case]) -> frozenset[str]:
+    """Run cases against a mutant, and give the IDs of those that it does not pass."""
+    async with mutant.stage() as run:
+        return frozenset(
+            [result.case.id async for result in run_cases(run, cases) if result.is_broken]
+        )
+
+
+async def kills_of(plan: Plan) -> dict[str, frozenset[str]]:
+    """Run a plan, all of its mutants concurrently."""
+
+    async def one(name: str, cases: Sequence[Case]) -> tuple[str, frozenset[str]]:
+        return name, await killers(BANK[name], cases)
+
+    return dict(await asyncio.gather(*(one(*each) for each in plan.items())))
+
+
+# -------------------------------------------------------------------- what it proves
+
+
+def survivors(cases: Iterable[Case], kills: Kills) -> list[Case]:
+    """Give the cases that killed no mutant."""
+    deadly = {id_ for name, killed in kills.items() if BANK[name].breaks for id_ in killed.cases}
+    return [case for case in cases if case.id not in deadly]
+
+
+def errors(role: Role, cases: Sequence[Case], kills: Kills) -> Iterator[str]:
+    """Say what the matrix of a role does not prove, a sentence each.
+
+    Args:
+        role: the role.
+        cases: all cases of the role.
+        kills: the matrix; it may contain other roles.
+    """
+    covered = {case.id: case.requirements for case in cases}
+    named = {name: id_ for id_, name in proofs(role).items()}
+    yield from proof_errors(role, proofs(role))
+    here = {name: killed for name, killed in kills.items() if BANK[name].role == role}
+    for case in survivors(cases, here):
+        yield f"{case.id}: kills no mutant"
+    for name, killed in sorted(here.items()):
+        ids = sorted(killed.cases)
+        if not BANK[name].breaks:
+            if ids:
+                yield f"{name}: a benign variant, killed by {' '.join(ids)}"
+            continue
+        if not ids:
+            yield f"{name}: survived"
+        foreign = [id_ for id_ in ids if BANK[name].breaks not in covered[id_]]
+        if name in named and foreign:
+            yield f"{name}: proves {named[name]}, but is killed by {' '.join(foreign)} as well"
+
+
+# -------------------------------------------------------------------- the report
+
+
+def write_report(kills: Kills, path: Path) -> None:
+    """Write a matrix to a file."""
+    mutants = {
+        name: {
+            "role": BANK[name].role,
+            "requirement": BANK[name].breaks,
+            "description": BANK[name].about,
+            "is_complete": killed.is_complete,
+            "killed_by": sorted(killed.cases),
+        }
+        for name, killed in sorted(kills.items())
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = {"format": REPORT_FORMAT, "mutants": mutants}
+    path.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def read_report(path: Path = REPORT) -> Kills:
+    """Read the matrix of the last run; it is empty where there is none."""
+    if not path.exists():
+        return {}
+    values = json.loads(path.read_text("utf-8"))
+    if values["format"] != REPORT_FORMAT:
+        return {}
     return {
-        name: frozenset(each["killed_by"]) for name, each in json.loads(text)["mutants"].items()
+        name: Killed(frozenset(each["killed_by"]), each["is_complete"])
+        for name, each in values["mutants"].items()
+        if name in BANK
     }

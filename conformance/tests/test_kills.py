@@ -1,40 +1,41 @@
-"""The suite is tested on peers that are wrong on purpose: the matrix says so, and is true.
+"""The suite is tested by mutation testing: every requirement has its proof, and a check is strict.
 
-The whole matrix is worked out by ``make kills``. Here each case is played to one of the mutants
-that it is said to fail on.
+``make kills`` runs all of the cases; here run a few.
 """
 
 import asyncio
-from collections import defaultdict
+import time
+from dataclasses import replace
 
 import pytest
+from click.testing import CliRunner
 
-from mutation import BANK
+from mutation import BANK, __main__, work_clock
 from mutation.kill_matrix import (
-    breaks,
-    complaints,
-    killers,
+    Killed,
+    check_plan,
+    complete_plan,
+    errors,
+    kills_of,
     needing_proof,
+    of_role,
+    proof_errors,
     proofs,
-    recorded,
+    read_report,
+    rest_plan,
+    survivors,
+    write_report,
 )
 from neffos_conformance.cases.catalogue import EVERY_ROLE, all_cases
-from neffos_conformance.cases.definition import SLOW
+from neffos_conformance.cases.definition import LIMITS
 from neffos_protocol.catalogue import requirements
 
 AT_LEAST = 80
 """Mutants that were promised."""
 
-AT_ONCE = 10
-"""Mutants at the same time: most of them are waited for, and not worked at."""
-
 
 def test_the_bank_is_as_large_as_promised():
     assert sum(bool(mutant.breaks) for mutant in BANK.values()) >= AT_LEAST
-
-
-def test_the_matrix_has_every_mutant_and_no_other():
-    assert recorded().keys() == BANK.keys()
 
 
 def test_every_mutant_names_a_requirement_and_says_what_it_does():
@@ -43,61 +44,208 @@ def test_every_mutant_names_a_requirement_and_says_what_it_does():
         assert mutant.about.endswith("."), mutant.name
 
 
-def test_the_matrix_names_cases_that_there_are():
-    ids = {case.id for role in EVERY_ROLE for case in all_cases(role)}
-    assert set().union(*recorded().values()) <= ids
+# -------------------------------------------------------------------- proofs
 
 
 @pytest.mark.parametrize("role", EVERY_ROLE)
-def test_every_case_kills_and_every_requirement_is_proven_and_what_is_odd_lives(role):
-    assert complaints(role, all_cases(role), recorded()) == []
+def test_every_requirement_that_needs_a_proof_has_one(role):
+    assert list(proof_errors(role, proofs(role))) == []
+    assert proofs(role).keys() >= needing_proof(role)
 
 
-ROUNDS = 3
-"""Mutants that a case is tried on: some fail a case only for what others did to them before."""
+def test_a_requirement_without_proof_is_an_error():
+    named = dict(proofs("server"))
+    del named["FR-1"]
+    assert list(proof_errors("server", named)) == [
+        "FR-1: no server mutant proves it. Try: add one to proofs.toml"
+    ]
 
 
-def deadly(role):
-    """Give the mutants that each case fails on: first those that break what it is about."""
-    cases = {case.id: case for case in all_cases(role) if SLOW not in case.tags}
-    kills = {name: ids for name, ids in recorded().items() if BANK[name].role == role}
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("nobody", "which is not a server mutant"),
+        ("client-body-is-success", "which is not a server mutant"),
+        ("wide-limits", "which violates nothing"),
+        (proofs("server")["FR-2"], "which violates FR-2"),
+    ],
+)
+def test_a_proof_by_another_mutant_is_an_error(name, wrong):
+    named = {**proofs("server"), "FR-1": name}
+    assert list(proof_errors("server", named)) == [f"FR-1: proofs.toml names {name}, {wrong}"]
+
+
+# -------------------------------------------------------------------- what a check runs
+
+
+@pytest.mark.parametrize("role", EVERY_ROLE)
+def test_a_check_runs_all_calm_cases_against_proofs_and_benign_variants(role):
+    calm = {case.id for case in all_cases(role) if LIMITS not in case.tags}
+    plan = check_plan(role, all_cases(role))
+    assert plan.keys() == {mutant.name for mutant in of_role(role)}
+    for name in (*proofs(role).values(), *(name for name in plan if not BANK[name].breaks)):
+        assert {case.id for case in plan[name]} >= calm
+
+
+@pytest.mark.parametrize("role", EVERY_ROLE)
+def test_a_check_runs_the_cases_of_its_requirement_against_every_mutant(role):
+    for name, cases in check_plan(role, all_cases(role)).items():
+        ids = {case.id for case in cases}
+        violated = BANK[name].breaks
+        assert ids >= {case.id for case in all_cases(role) if violated in case.requirements}
+
+
+def test_floods_run_against_the_mutants_of_their_requirements_alone():
+    floods = [case for case in all_cases("server") if LIMITS in case.tags]
+    flooded = {id_ for case in floods for id_ in case.requirements}
+    for name, cases in complete_plan(of_role("server"), all_cases("server")).items():
+        assert any(LIMITS in case.tags for case in cases) == (BANK[name].breaks in flooded)
+
+
+def test_a_case_that_kills_nothing_yet_runs_against_the_other_mutants():
+    cases = all_cases("server")
+    case = cases[0]
+    without = {
+        name: Killed(killed.cases - {case.id}, is_complete=name == "wide-limits")
+        for name, killed in flawless().items()
+    }
+    assert survivors(cases, without) == [case]
+    plan = rest_plan("server", cases, without)
+    assert "wide-limits" not in plan
+    assert len(plan) > 100
+    for name, run in plan.items():
+        assert [*run] == [case]
+        assert BANK[name].breaks not in case.requirements
+
+
+# -------------------------------------------------------------------- what a check finds
+
+
+def flawless():
+    """Give the matrix of a server suite in which each case kills the mutants that it should."""
     return {
-        id_: sorted(
-            (name for name, ids in kills.items() if breaks(name) and id_ in ids),
-            key=lambda name: (breaks(name) not in case.requirements, -len(kills[name]), name),
-        )
-        for id_, case in cases.items()
+        name: Killed(ids, is_complete=True)
+        for name, ids in killed_by_their_own(check_plan("server", all_cases("server"))).items()
     }
 
 
-@pytest.mark.parametrize("role", EVERY_ROLE)
-def test_every_case_fails_on_a_mutant_that_it_is_said_to_fail_on(role):
-    cases = {case.id: case for case in all_cases(role)}
-    said = deadly(role)
-
-    async def run(left, number):
-        slots = asyncio.Semaphore(AT_ONCE)
-        lived = set(left)
-        played = defaultdict(set)
-        for id_ in left:
-            for name in said[id_][number : number + 1]:
-                played[name].add(id_)
-
-        async def one(name, ids):
-            async with slots:
-                lived.difference_update(await killers(BANK[name], [cases[each] for each in ids]))
-
-        await asyncio.gather(*(one(name, sorted(ids)) for name, ids in played.items()))
-        return lived
-
-    left = set(said)
-    for number in range(ROUNDS):
-        left = asyncio.run(run(left, number))
-    assert left == set()
+def killed_by_their_own(plan, _=None):
+    return {
+        name: frozenset(case.id for case in cases if BANK[name].breaks in case.requirements)
+        for name, cases in plan.items()
+    }
 
 
-@pytest.mark.parametrize("role", EVERY_ROLE)
-def test_every_requirement_has_one_mutant_for_its_proof(role):
-    found = proofs(role, recorded())
-    assert found.keys() >= needing_proof(role)
-    assert all(breaks(name) == id_ for id_, name in found.items())
+def errors_with(name, ids):
+    kills = flawless()
+    kills[name] = replace(kills[name], cases=frozenset(ids))
+    return list(errors("server", all_cases("server"), kills))
+
+
+def test_a_flawless_matrix_has_no_error():
+    assert list(errors("server", all_cases("server"), flawless())) == []
+
+
+def test_a_mutant_that_survives_is_an_error():
+    assert errors_with("wants-exactly-m", ()) == ["wants-exactly-m: survived"]
+
+
+def test_a_case_that_kills_nothing_is_an_error():
+    kills = {
+        name: replace(each, cases=each.cases - {"HS-1.1"}) for name, each in flawless().items()
+    }
+    assert "HS-1.1: kills no mutant" in list(errors("server", all_cases("server"), kills))
+
+
+def test_a_proof_that_another_requirements_case_kills_is_an_error():
+    name = proofs("server")["HS-7"]
+    assert errors_with(name, {"HS-7.1", "FR-1.1"}) == [
+        f"{name}: proves HS-7, but is killed by FR-1.1 as well"
+    ]
+
+
+def test_a_benign_variant_that_a_case_kills_is_an_error():
+    assert errors_with("wide-limits", {"FR-1.1"}) == [
+        "wide-limits: a benign variant, killed by FR-1.1"
+    ]
+
+
+# -------------------------------------------------------------------- running
+
+
+@pytest.mark.parametrize(
+    ("role", "id_"),
+    [("server", "FR-13"), ("server", "SEC-6"), ("client", "RM-8"), ("codec", "FR-14")],
+)
+def test_the_cases_of_a_requirement_kill_its_proof(role, id_):
+    name = proofs(role)[id_]
+    cases = [case for case in all_cases(role) if id_ in case.requirements]
+    assert work_clock.run(kills_of({name: cases}))[name]
+
+
+def test_the_clock_waits_as_long_as_it_says():
+    async def main():
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await asyncio.sleep(2)
+        return loop.time() - began
+
+    assert work_clock.run(main()) >= 2
+
+
+def test_the_clock_does_not_count_the_time_without_a_processor():
+    async def main():
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        time.sleep(0.5)  # the process has no processor meanwhile
+        return loop.time() - began
+
+    assert work_clock.run(main()) < 0.5
+
+
+def test_a_report_is_read_as_it_was_written(tmp_path):
+    path = tmp_path / "reports" / "kills.json"
+    assert read_report(path) == {}
+    write_report(flawless(), path)
+    assert read_report(path) == flawless()
+    path.write_text('{"format": 1}')
+    assert read_report(path) == {}
+
+
+def run(*args):
+    return CliRunner().invoke(__main__.main, args)
+
+
+def test_the_command_shows_what_kills_a_mutant():
+    shown = run("--case", "hs-1", "--mutant", "codec-other-request")
+    assert shown.exit_code == 0
+    assert shown.output.startswith("codec-other-request (HS-1): ")
+
+
+def test_the_command_refuses_patterns_that_match_nothing():
+    assert run("--mutant", "nobody").exit_code == 2
+    assert run("--case", "XX-1").exit_code == 2
+    assert run("--check", "--mutant", "codec-other-request").exit_code == 2
+
+
+def test_the_command_checks_a_role_and_writes_its_matrix(monkeypatch, tmp_path):
+    path = tmp_path / "kills.json"
+    monkeypatch.setattr(__main__, "REPORT", path)
+    monkeypatch.setattr(__main__, "_run", killed_by_their_own)
+    checked = run("--check", "--role", "server")
+    faulty = sum(bool(mutant.breaks) for mutant in of_role("server"))
+    assert (checked.exit_code, checked.output) == (
+        0,
+        f"{faulty} of {faulty} mutants killed, 0 errors\n",
+    )
+    assert {name: each.cases for name, each in read_report(path).items()} == {
+        name: each.cases for name, each in flawless().items()
+    }
+
+
+def test_the_command_fails_on_an_error(monkeypatch, tmp_path):
+    monkeypatch.setattr(__main__, "REPORT", tmp_path / "kills.json")
+    monkeypatch.setattr(__main__, "_run", lambda plan, _: dict.fromkeys(plan, frozenset()))
+    checked = run("--check", "--role", "client")
+    assert checked.exit_code == 1
+    assert "client-body-is-success: survived\n" in checked.output

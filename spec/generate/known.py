@@ -14,7 +14,7 @@ from typing import Any, Final
 from generate import cases
 from generate.text import count, verbatim
 from mutation import BANK
-from mutation.kill_matrix import recorded as recorded_kills
+from mutation.kill_matrix import Killed, Kills, read_report
 from neffos_conformance.cases.catalogue import EVERY_ROLE
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.interop.table import recorded, rows
@@ -22,7 +22,7 @@ from neffos_conformance.interop.table import recorded, rows
 DEVIATIONS: Final = Path(__file__).parents[2] / "conformance" / "peers" / "deviations"
 
 SHOWN: Final = 12
-"""Cases of a mutant that are named; the file has all."""
+"""Cases of a mutant that are named; the report of the run contains all."""
 
 
 def matrix() -> str:
@@ -121,33 +121,56 @@ def _case(root: str, id_: str) -> str:
 
 
 def mutants(root: str) -> str:
-    """Write the kill matrix: each mutant, what it breaks, and which cases it fails."""
-    return "\n\n".join(_mutants(root, role) for role in EVERY_ROLE)
+    """Write the kill matrix of the last run: each mutant, what it violates, which cases kill it."""
+    kills = read_report()
+    return "\n\n".join([_run(kills), *(_mutants(root, role, kills) for role in EVERY_ROLE)])
 
 
-def _mutants(root: str, role: str) -> str:
-    kills = recorded_kills()
+def _run(kills: Kills) -> str:
+    """Say what the last run covered."""
+    faulty = {name for name, mutant in BANK.items() if mutant.breaks}
+    complete = {name for name, killed in kills.items() if killed.is_complete} & faulty
+    if not kills:
+        return (
+            "These pages were built without a run, so no killing cases are named. "
+            "`make kills` runs the cases, and `make site` then adds them."
+        )
+    shown = f"At most {SHOWN} killing cases are named; `reports/kills.json` contains all of them."
+    if complete == faulty:
+        return f"The last run is complete: every case ran against every mutant. {shown}"
+    return (
+        f"In the last run, every case ran against {len(complete)} of {len(faulty)} mutants. The "
+        "others are marked *own cases*: only the cases of the requirement that each violates ran "
+        f"against them. {shown} "
+        "For the complete matrix, run `make kills KILLS=--all`, and build the site again."
+    )
+
+
+def _mutants(root: str, role: str, kills: Kills) -> str:
     lines = [
-        f"## A wrong {role}",
+        f"## Mutants: {role}",
         "",
-        "| breaks | what it does | fails |",
+        "| violates | what it does | killed by |",
         "| --- | --- | --- |",
     ]
     for name, mutant in sorted(BANK.items(), key=lambda item: (_place(item[1].breaks), item[0])):
         if mutant.role == role and mutant.breaks:
-            ids = sorted(kills[name])
-            lines.append(f"| {mutant.breaks} | {verbatim(mutant.about)} | {_killed(root, ids)} |")
-    odd = [mutant for mutant in BANK.values() if mutant.role == role and not mutant.breaks]
-    if odd:
-        lines += ["", f"What is odd in a {role}, but not wrong, and fails no case:", ""]
-        lines += [f"- {verbatim(mutant.about)}" for mutant in odd]
+            cells = (mutant.breaks, verbatim(mutant.about), _killed(root, kills.get(name)))
+            lines.append(f"| {' | '.join(cells)} |")
+    benign = [mutant for mutant in BANK.values() if mutant.role == role and not mutant.breaks]
+    if benign:
+        lines += ["", f"Benign variants of a {role}, which pass every case:", ""]
+        lines += [f"- {verbatim(mutant.about)}" for mutant in benign]
     return "\n".join(lines)
 
 
-def _killed(root: str, ids: Sequence[str]) -> str:
+def _killed(root: str, killed: Killed | None) -> str:
+    if killed is None:
+        return "not run"
+    ids = sorted(killed.cases)
     shown = ", ".join(_case(root, id_) for id_ in ids[:SHOWN])
-    more = len(ids) - SHOWN
-    return f"{shown} and {more} more" if more > 0 else shown
+    more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
+    return f"{shown}{more}{'' if killed.is_complete else ' (*own cases*)'}"
 
 
 def _place(requirement: str) -> tuple[str, int]:
@@ -163,4 +186,4 @@ def mutant_counts() -> str:
 def _counts() -> Iterator[str]:
     for role in EVERY_ROLE:
         there = [mutant for mutant in BANK.values() if mutant.role == role and mutant.breaks]
-        yield count(len(there), f"wrong {role}")
+        yield count(len(there), f"{role} mutant")
