@@ -12,14 +12,19 @@ from mutation.hooks import (
     FrameHook,
     Hooks,
     Payloads,
+    fits,
     receive,
     receive_raw,
     send,
+    send_raw,
     turn,
 )
 from neffos_codec import Message
 from neffos_conformance.reference.embedded import NOTHING
 from neffos_protocol.names import CHANGE_OF
+
+OperatorHook = Callable[[Any, Message], Effect]
+"""A hook that needs no context, and so fits every peer."""
 
 
 def drop(_: object, __: object) -> Effect:
@@ -38,17 +43,17 @@ def empty_reply(_: object, message: Message) -> Effect:
     return message.empty_reply()
 
 
-def refuse(text: str) -> FrameHook:
+def refuse(text: str) -> OperatorHook:
     """Put an error reply in the place of a frame."""
     return lambda _, message: message.error_reply(text)
 
 
-def refuse_ask(text: str) -> FrameHook:
+def refuse_ask(text: str) -> OperatorHook:
     """Put an error reply in the place of a frame with a token, and drop one without."""
     return lambda _, message: message.error_reply(text) if message.wait else ()
 
 
-def change(**fields: Any) -> FrameHook:
+def change(**fields: Any) -> OperatorHook:
     """Change fields of a frame that is sent; a function is given the value of its field."""
     return lambda _, message: changed(message, fields)
 
@@ -179,3 +184,42 @@ def every_tenth_lost(event: str) -> Hooks:
 def returned(payload: str) -> Hooks:
     """Send one payload back as it came, in place of handling it."""
     return receive_raw(lambda _, given: given if given == payload else None)
+
+
+def heard(change: Callable[[str], str]) -> Hooks:
+    """Change texts before they are handled."""
+    return receive_raw(lambda c, given: c.serve(change(given)) if isinstance(given, str) else None)
+
+
+def said(change: Callable[[str], str]) -> Hooks:
+    """Change texts that are sent."""
+    return send_raw(lambda _, sent: change(sent) if isinstance(sent, str) else None)
+
+
+def replies(change: Callable[[Message, Message], Message | None]) -> Hooks:
+    """Change, or drop, a reply to an ask of the server: the reply and the ask are given."""
+
+    def hook(context: Context, message: Message) -> Effect:
+        if context.ask is None:
+            return None
+        changed = change(message, context.ask)
+        return () if changed is None else context.serve(changed)
+
+    return receive(hook)
+
+
+def retokened(make: Callable[[str], str], **trigger: Any) -> Hooks:
+    """Give asks of the server other tokens, made of its own."""
+
+    def told(context: Context, message: Message) -> Effect:
+        if message.wait not in context.server_asks or not fits(trigger, message):
+            return None
+        token = make(message.wait)
+        context.values[token] = message.wait
+        return message.replace(wait=token)
+
+    def answered(context: Context, message: Message) -> Effect:
+        token = context.values.get(message.wait)
+        return context.serve(message.replace(wait=token)) if token else None
+
+    return Hooks(receive=answered, send=told)
