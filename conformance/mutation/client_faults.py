@@ -18,7 +18,7 @@ from typing import Any, Final
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
-from mutation.registry import SOON, Mutant, about, register, words
+from mutation.registry import SOON, Staged, register
 from neffos_asyncio.limits import DEFAULT, Limits
 from neffos_codec import DecodeError, Message, decode, encode, first_surrogate
 from neffos_conformance.cases.definition import Case
@@ -148,8 +148,8 @@ def client_fault(requirement: str) -> Callable[[MakeFault], MakeFault]:
 
             yield run
 
-        name = f"client-{words(liar)}"  # a server can be wrong in the same way
-        register(Mutant(name, "client", requirement, about(liar), stage))
+        about = (liar.__doc__ or "").partition("\n")[0]
+        name = register(liar.__name__, requirement, about, Staged("client", stage))
         CLIENT_FAULTS[name] = liar
         return liar
 

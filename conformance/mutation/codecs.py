@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from mutation.registry import Mutant, about, register, words
+from mutation.registry import Staged, register
 from neffos_codec import ESCAPE
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.cli.codec_adapter import answer, content_of, value_of
@@ -37,7 +37,8 @@ def codec(requirement: str) -> Callable[[Distort], Distort]:
 
             yield run
 
-        register(Mutant(f"codec-{words(distort)}", "codec", requirement, about(distort), stage))
+        about = (distort.__doc__ or "").partition("\n")[0]
+        register(distort.__name__, requirement, about, Staged("codec", stage))
         return distort
 
     return put

@@ -1,8 +1,8 @@
-"""The bank: peers that are wrong on purpose, each in one way, to test the suite itself.
+"""The registry: faulty peers, each with one fault, on which the suite itself is tested.
 
-Each is derived from a requirement that it breaks. A case that fails on none would prove nothing;
-and of each requirement that can be tested, some mutant fails on no case but those that name it.
-This module knows what a mutant is, and none of them.
+Each fault violates one requirement. A case that kills no mutant proves nothing, and each
+requirement that can be tested has a mutant that only its own cases kill.
+This module knows what a mutant is, and no mutant.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Protocol, TypeVar
 
 from neffos_conformance.cases.definition import Role
 from neffos_conformance.reference.embedded import Distort, embedded_server
@@ -21,84 +21,138 @@ SOON: Final = Timeouts(case=8.0, doubt=0.2, grace=0.6, goodbye=1.0)
 """How long a case waits for a mutant. It runs in this process, or beside it, and what it does not
 do at once it does not do; but many of them share the machine."""
 
-Served = Callable[[], AbstractAsyncContextManager[str]]
-"""Runs a server and gives its URL; it is gone when the block is left."""
+Made = TypeVar("Made", bound=Callable[..., object])
+
+
+class Peer(Protocol):
+    """A peer in which a fault is seeded."""
+
+    @property
+    def role(self) -> Role:
+        """What it is."""
+
+    @property
+    def distort(self) -> Distort | None:
+        """How the server in this process is changed, where that is the whole of the fault."""
+
+    def stage(self) -> AbstractAsyncContextManager[Run]:
+        """Start it, and give the function that runs a case against it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A peer without hooks.
+
+    Attributes:
+        role: what it is.
+        stage: starts it, and gives the function that runs a case against it.
+    """
+
+    role: Role
+    stage: Callable[[], AbstractAsyncContextManager[Run]]
+    distort: None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A peer that is wrong, or odd.
+    """A faulty peer, or a benign variant.
 
     Attributes:
         name: its name, in words.
-        role: what it is.
-        breaks: the requirement that it breaks; empty where it breaks none.
+        breaks: the requirement that it violates; empty for a benign variant.
         about: what it does, in a sentence.
-        stage: makes it ready, and gives what runs a case against it.
-        distort: how a server is distorted, where that is all.
+        peer: the peer with its hooks.
     """
 
     name: str
-    role: Role
     breaks: str
     about: str
-    stage: Callable[[], AbstractAsyncContextManager[Run]]
-    distort: Distort | None = None
+    peer: Peer
+
+    @property
+    def role(self) -> Role:
+        """What the peer is."""
+        return self.peer.role
+
+    @property
+    def distort(self) -> Distort | None:
+        """How the server in this process is changed, where that is the whole of the fault."""
+        return self.peer.distort
+
+    def stage(self) -> AbstractAsyncContextManager[Run]:
+        """Start the peer, and give the function that runs a case against it."""
+        return self.peer.stage()
 
 
 BANK: Final[dict[str, Mutant]] = {}
 """Every mutant by its name; filled by the modules of this package as they are imported."""
 
 
-def register(mutant: Mutant) -> None:
-    """Put a mutant into the bank.
+def register(name: str, requirement: str, about: str, peer: Peer) -> str:
+    """Register a mutant, and give its full name: its role precedes it, unless it is a server.
 
     Raises:
-        ValueError: there is one of that name.
+        ValueError: a mutant has this name already.
     """
-    if mutant.name in BANK:
-        raise ValueError(f"there are two mutants {mutant.name}")
-    BANK[mutant.name] = mutant
+    words = name.replace("_", "-")
+    full = words if peer.role == "server" else f"{peer.role}-{words}"
+    if full in BANK:
+        raise ValueError(f"two mutants have the name {full}")
+    BANK[full] = Mutant(full, requirement, about, peer)
+    return full
 
 
-def distorted(requirement: str) -> Callable[[Distort], Distort]:
-    """Register a server by what it makes of a correct one's answers, which breaks a requirement.
+def mutant(requirement: str, make: Callable[..., Peer], **options: Any) -> Callable[[Made], Made]:
+    """Register a function as a mutant: its name, and the first line of its docstring.
 
-    An empty requirement makes it odd, and not wrong.
+    Args:
+        requirement: the one that the mutant violates; empty for a benign variant.
+        make: makes a peer of the function, which becomes its hook.
+        options: further arguments of ``make``, such as a trigger.
     """
 
-    def put(distort: Distort) -> Distort:
-        @asynccontextmanager
-        async def stage() -> AsyncIterator[Run]:
-            async with embedded_server(distort=distort) as url:
-                yield to_server(url, SOON)
-
-        register(Mutant(words(distort), "server", requirement, about(distort), stage, distort))
-        return distort
+    def put(function: Made) -> Made:
+        about = (function.__doc__ or "").partition("\n")[0]
+        register(function.__name__, requirement, about, make(function, **options))
+        return function
 
     return put
 
 
-def served(requirement: str) -> Callable[[Served], Served]:
-    """Register a server by how it is run, which breaks a requirement; empty makes it odd."""
+def mutants(requirement: str, **rows: tuple[str, Peer]) -> None:
+    """Register the mutants of one requirement: by each name, what it does, and its peer."""
+    for name, (about, peer) in rows.items():
+        register(name, requirement, about, peer)
 
-    def put(serve: Served) -> Served:
+
+@dataclass(frozen=True, slots=True)
+class Distorted:
+    """A server with a fault that is written as a function of its answers."""
+
+    distort: Distort
+    role: Role = "server"
+
+    @asynccontextmanager
+    async def stage(self) -> AsyncIterator[Run]:
+        """Start it, and give the function that runs a case against it."""
+        async with embedded_server(distort=self.distort) as url:
+            yield to_server(url, SOON)
+
+
+def distorted(requirement: str) -> Callable[[Distort], Distort]:
+    """Register a server by a function of its answers; goes when all are hooks."""
+    return mutant(requirement, Distorted)
+
+
+def served(requirement: str) -> Callable[[Any], Any]:
+    """Register a server by how it is run; goes when all are hooks."""
+
+    def make(serve: Any) -> Staged:
         @asynccontextmanager
         async def stage() -> AsyncIterator[Run]:
             async with serve() as url:
                 yield to_server(url, SOON)
 
-        register(Mutant(words(serve), "server", requirement, about(serve), stage))
-        return serve
+        return Staged("server", stage)
 
-    return put
-
-
-def words(function: Callable[..., object]) -> str:
-    """Give the name of a function in words."""
-    return function.__name__.replace("_", "-")
-
-
-def about(function: Callable[..., object]) -> str:
-    """Give what a function is about: the first line of its docstring."""
-    return (function.__doc__ or "").partition("\n")[0]
+    return mutant(requirement, make)

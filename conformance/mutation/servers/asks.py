@@ -1,15 +1,15 @@
-"""Servers that are wrong about asks, replies and events."""
+"""Servers with a fault in asks and replies."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Final
 
-from mutation.distortions import Payloads, answering, changing, frame_of
-from mutation.registry import distorted, served
-from neffos_codec import Message, encode
-from neffos_conformance.reference.embedded import NOTHING, Serve, embedded_server
+from mutation import hooks as on
+from mutation import operators as do
+from mutation.hooks import CONNECT, JOIN, LEAVE, Context, Effect, Hooks
+from mutation.registry import mutant, mutants
+from neffos_codec import Message
 from neffos_protocol.names import CHANGE_OF
 
 LONG: Final = 64
@@ -18,618 +18,380 @@ LONG: Final = 64
 REFUSALS: Final = frozenset({"bad namespace", "room is locked"})
 """Texts with which the server refuses on its own, or a room."""
 
+CHANGES: Final = tuple(CHANGE_OF)
+"""The events of system asks."""
 
-def _of(payload: str | bytes, *events: str) -> Message | None:
-    """Read a frame that has one of these events."""
-    message = frame_of(payload)
-    return message if message is not None and message.event in events else None
-
-
-def _retokened(
-    make: Callable[[str], str],
-    *,
-    is_of_changes: bool = False,
-    kind: type[str] | type[bytes] = str,
-) -> Callable[[Serve], Serve]:
-    """Give the server's own questions, or its asks about namespaces and rooms, other tokens."""
-
-    def distort(serve: Serve) -> Serve:
-        theirs: set[str] = set()
-        mine: dict[str, str] = {}
-
-        def told(payload: str | bytes) -> str | bytes:
-            message = frame_of(payload) if isinstance(payload, kind) else None
-            is_ask = message is not None and (
-                _is_change(message) if is_of_changes else message.event == "question"
-            )
-            if (
-                message is None
-                or not is_ask
-                or not message.wait[:1].isdigit()
-                or message.wait in theirs
-            ):
-                return payload
-            token = make(message.wait)
-            mine[token] = message.wait
-            return encode(message.replace(wait=token))
-
-        def wrong(payload: str | bytes) -> Payloads:
-            message = frame_of(payload)
-            if message is not None and message.wait in mine:
-                payload = encode(message.replace(wait=mine[message.wait]))
-            elif message is not None:
-                theirs.add(message.wait)
-            return [told(sent) for sent in serve(payload)]
-
-        return wrong
-
-    return distort
+IN_TEXT: Final = do.change(body=lambda body: body.decode(errors="replace"))
+"""Sends a binary body as text."""
 
 
-def _is_change(message: Message) -> bool:
-    return message.event in CHANGE_OF
+def _is_of_client(wait: str) -> bool:
+    return wait.startswith("$")
 
 
-def _replying(change: Callable[[Message, Message], Message | None]) -> Callable[[Serve], Serve]:
-    """Hand the reply to an ask of the server, and the ask, to somebody who may change it."""
+# -------------------------------------------------------------------- tokens
 
-    def distort(serve: Serve) -> Serve:
-        asks: dict[str, Message] = {}
-
-        def wrong(payload: str | bytes) -> Payloads:
-            message = frame_of(payload)
-            if message is not None and message.wait in asks:
-                changed = change(message, asks.pop(message.wait))
-                if changed is None:
-                    return []
-                payload = encode(changed)
-            sent = serve(payload)
-            for each in sent:
-                ask = frame_of(each)
-                if ask is not None and ask.wait[:1].isdigit():
-                    asks[ask.wait] = ask
-            return sent
-
-        return wrong
-
-    return distort
-
-
-# -------------------------------------------------------------------- tokens of the client
+mutants(
+    "AR-1",
+    token_lost=(
+        "Replies without the token of the ask, to handlers' events.",
+        on.send(do.change(wait=""), event="echo"),
+    ),
+    token_cut=(
+        "Keeps the first 64 characters of a token.",
+        on.send(do.change(wait=lambda wait: wait[:LONG])),
+    ),
+    token_in_ascii=(
+        "Replaces what is not ASCII in tokens by question marks.",
+        on.send(do.change(wait=lambda wait: wait.encode("ascii", "replace").decode())),
+    ),
+    token_trimmed=("Trims tokens.", on.send(do.change(wait=str.strip))),
+    asks_without_token=(
+        "Asks its question without a token.",
+        on.send(do.change(wait=""), event="question"),
+    ),
+)
 
 
-@distorted("AR-1")
-def token_lost(serve: Serve) -> Serve:
-    """Replies without the token of the ask, to handlers' events."""
-    return changing(lambda m: m.replace(wait="") if m.event == "echo" else m)(serve)
+@mutant("AR-1", on.receive, wait=_is_of_client)
+def token_used_up(c: Context, m: Message) -> Effect:
+    """Drops an ask with a token that an earlier ask had."""
+    if m.wait in c.seen:
+        return ()
+    c.seen.add(m.wait)
+    return None
 
 
-@distorted("AR-1")
-def token_cut(serve: Serve) -> Serve:
-    """Keeps the first 64 characters of a token."""
-    return changing(lambda m: m.replace(wait=m.wait[:LONG]))(serve)
+mutants(
+    "AR-3",
+    asks_like_a_client=(
+        "Begins its tokens with $.",
+        do.retokened(lambda token: f"${token}", event="question", is_binary=False),
+    ),
+    connects_like_a_client=(
+        "Begins the tokens of its asks about namespaces and rooms with $.",
+        do.retokened(lambda token: f"${token}", event=CHANGES),
+    ),
+)
 
+mutants(
+    "AR-4",
+    asks_for_confirmation=(
+        "Begins the tokens of its binary asks with #.",
+        do.retokened(lambda token: f"#{token}", event="question", is_binary=True),
+    ),
+)
 
-@distorted("AR-1")
-def token_in_ascii(serve: Serve) -> Serve:
-    """Puts question marks in place of what is not ASCII in tokens."""
-    return changing(lambda m: m.replace(wait=m.wait.encode("ascii", "replace").decode()))(serve)
+mutants(
+    "SX-1",
+    asks_as_a_sender=(
+        "Makes the tokens of its binary asks of a connection's name between servers.",
+        do.retokened(lambda token: f"neffos(0x{token})", event="question", is_binary=True),
+    ),
+)
 
-
-@distorted("AR-1")
-def token_trimmed(serve: Serve) -> Serve:
-    """Trims tokens."""
-    return changing(lambda m: m.replace(wait=m.wait.strip()))(serve)
-
-
-@distorted("AR-1")
-def token_used_up(serve: Serve) -> Serve:
-    """Drops an ask with a token that there was before."""
-    seen: set[str] = set()
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        wait = message.wait if message else ""
-        if wait.startswith("$") and wait in seen:
-            return []
-        seen.add(wait)
-        return serve(payload)
-
-    return wrong
-
-
-# -------------------------------------------------------------------- tokens of the server
-
-
-@distorted("AR-1")
-def asks_without_token(serve: Serve) -> Serve:
-    """Asks its question without a token."""
-    return changing(lambda m: m.replace(wait="") if m.event == "question" else m)(serve)
-
-
-@distorted("AR-3")
-def asks_like_a_client(serve: Serve) -> Serve:
-    """Begins its tokens with $."""
-    return _retokened(lambda token: f"${token}")(serve)
-
-
-@distorted("AR-3")
-def connects_like_a_client(serve: Serve) -> Serve:
-    """Begins the tokens of its asks about namespaces and rooms with $."""
-    return _retokened(lambda token: f"${token}", is_of_changes=True)(serve)
-
-
-@distorted("AR-4")
-def asks_for_confirmation(serve: Serve) -> Serve:
-    """Begins the tokens of its binary asks with #."""
-    return _retokened(lambda token: f"#{token}", kind=bytes)(serve)
-
-
-@distorted("SX-1")
-def asks_as_a_sender(serve: Serve) -> Serve:
-    """Makes the tokens of its binary asks of a connection's name between servers."""
-    return _retokened(lambda token: f"neffos(0x{token})", kind=bytes)(serve)
-
-
-@distorted("AR-5")
-def one_token_for_all(serve: Serve) -> Serve:
-    """Asks everybody under the same token."""
-    return _retokened(lambda _: "1")(serve)
-
+mutants(
+    "AR-5",
+    one_token_for_all=(
+        "Uses the same token for all its asks.",
+        do.retokened(lambda _: "1", event="question", is_binary=False),
+    ),
+)
 
 # -------------------------------------------------------------------- replies
 
+mutants(
+    "AR-7",
+    error_without_flag=(
+        "Sends an error text as if it were a body.",
+        on.send(do.change(is_error=False)),
+    ),
+    flag_not_repeated=(
+        "Clears the flag isNoOp in replies.",
+        on.send(do.change(is_no_op=False), wait="$1"),
+    ),
+    event_not_repeated=(
+        "Names no event in replies to asks.",
+        on.send(do.change(event=""), wait=_is_of_client, is_error=False),
+    ),
+    room_not_repeated=("Names no room in errors.", on.send(do.change(room=""), event="fail")),
+    tenth_reply_lost=("Loses every tenth reply.", do.every_tenth_lost("echo")),
+)
 
-@distorted("AR-7")
-def error_without_flag(serve: Serve) -> Serve:
-    """Sends an error text as if it were a body."""
-    return changing(lambda m: m.replace(is_error=False))(serve)
 
-
-@distorted("AR-7")
-def replies_swapped(serve: Serve) -> Serve:
+@mutant("AR-7", on.turn)
+def replies_swapped(c: Context) -> on.Payloads:
     """Holds the first of two replies back until the second is there."""
-    held: Payloads = []
-
-    def wrong(payload: str | bytes) -> Payloads:
-        sent = serve(payload)
-        if isinstance(payload, str) and payload.endswith("first"):
-            held.extend(sent)
-            return []
-        sent += held
-        held.clear()
-        return sent
-
-    return wrong
-
-
-@distorted("AR-7")
-def flag_not_repeated(serve: Serve) -> Serve:
-    """Clears the flag isNoOp in replies."""
-    return changing(lambda m: m.replace(is_no_op=False) if m.wait == "$1" else m)(serve)
-
-
-@distorted("AR-7")
-def event_not_repeated(serve: Serve) -> Serve:
-    """Names no event in replies to asks."""
-    return changing(
-        lambda m: m.replace(event="") if m.wait.startswith("$") and not m.is_error else m
-    )(serve)
-
-
-@distorted("AR-7")
-def room_not_repeated(serve: Serve) -> Serve:
-    """Names no room in errors."""
-    return changing(lambda m: m.replace(room="") if m.event == "fail" else m)(serve)
-
-
-@distorted("AR-7")
-def tenth_reply_lost(serve: Serve) -> Serve:
-    """Loses every tenth reply."""
-    count = 0
-
-    def change(message: Message) -> Message | None:
-        nonlocal count
-        count += message.event == "echo"
-        return None if message.event == "echo" and count % 10 == 0 else message
-
-    return changing(change)(serve)
+    sent = c.serve()
+    if isinstance(c.payload, str) and c.payload.endswith("first"):
+        c.kept += sent
+        return []
+    return sent + c.release()
 
 
 # -------------------------------------------------------------------- the empty reply
 
-
-@distorted("AR-8")
-def binary_leave_unanswered(serve: Serve) -> Serve:
-    """Answers a binary ask to leave a room with nothing."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        sent = serve(payload)
-        return [] if isinstance(payload, bytes) and _of(payload, "_OnRoomLeave") else sent
-
-    return wrong
+mutants(
+    "AR-8",
+    binary_leave_unanswered=(
+        "Does not answer a binary ask to leave a room.",
+        on.receive(do.silently, event=LEAVE, is_binary=True),
+    ),
+)
 
 
-@distorted("AR-8")
-def one_change_at_a_time(serve: Serve) -> Serve:
-    """Answers two asks about rooms that come one behind the other only once."""
-    was_join = False
-
-    def wrong(payload: str | bytes) -> Payloads:
-        nonlocal was_join
-        sent = serve(payload)
-        if payload is NOTHING:
-            return sent
-        is_join = _of(payload, "_OnRoomJoin") is not None
-        is_lost, was_join = was_join and is_join, is_join
-        return [] if is_lost else sent
-
-    return wrong
+@mutant("AR-8", on.receive)
+def one_change_at_a_time(c: Context, m: Message) -> Effect:
+    """Answers two joins in a row only once."""
+    was_join, c.values["is join"] = c.values.get("is join", False), m.event == JOIN
+    return do.silently(c, m) if was_join and m.event == JOIN else None
 
 
-# -------------------------------------------------------------------- silence
+# -------------------------------------------------------------------- no reply
 
-
-@distorted("AR-9")
-def silence_answered(serve: Serve) -> Serve:
-    """Sends an empty reply where the handler returned nothing."""
-    return answering(
-        lambda m: m.empty_reply() if m.event == "silent" and m.wait.startswith("$") else None
-    )(serve)
-
-
-@distorted("AR-9")
-def unhandled_refused(serve: Serve) -> Serve:
-    """Sends an error for an ask that nothing handles."""
-
-    def answer(message: Message) -> Message | None:
-        is_unknown = message.event == "no such event" and bool(message.wait)
-        return message.error_reply("no such event") if is_unknown else None
-
-    return answering(answer)(serve)
-
-
-@distorted("AR-9")
-def asking_back_answered(serve: Serve) -> Serve:
-    """Sends an empty reply once a handler has asked back."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        sent = serve(payload)
-        asked = _of(payload, "ask-me")
-        return [*sent, encode(asked.empty_reply())] if asked and asked.wait else sent
-
-    return wrong
-
+mutants(
+    "AR-9",
+    silence_answered=(
+        "Sends an empty reply where the handler returned nothing.",
+        on.receive(do.empty_reply, event="silent", wait=_is_of_client),
+    ),
+    unhandled_refused=(
+        "Sends an error for an ask that has no handler.",
+        on.receive(do.refuse("no such event"), event="no such event", wait=bool),
+    ),
+    asking_back_answered=(
+        "Sends an empty reply once a handler has asked back.",
+        on.after(do.empty_reply, event="ask-me", wait=bool),
+    ),
+)
 
 # -------------------------------------------------------------------- without a token
 
+mutants(
+    "AR-10",
+    tokenless_unanswered=(
+        "Sends no reply to a message without a token.",
+        on.send(do.drop, event="echo", wait=""),
+    ),
+    error_event_lost=("Sends errors only to asks.", on.send(do.drop, is_error=True, wait="")),
+    room_lost=(
+        "Forgets the room of the message that it answers.",
+        on.send(do.change(room=""), event="echo"),
+    ),
+    token_invented=(
+        "Answers a message without a token with a token of its own.",
+        on.send(do.change(wait="17"), event="fail", wait=""),
+    ),
+    tokenless_binary_unanswered=(
+        "Sends no reply to a binary message without a token.",
+        on.send(do.drop, event="echo", wait="", is_binary=True),
+    ),
+)
 
-@distorted("AR-10")
-def tokenless_unanswered(serve: Serve) -> Serve:
-    """Sends no reply to a message without a token."""
-    return changing(lambda m: None if m.event == "echo" and not m.wait else m)(serve)
+mutants(
+    "EV-6",
+    error_taken_for_body=(
+        "Gives an error's text to a handler as the body.",
+        do.heard(lambda text: text.replace("echo;1;0;", "echo;0;0;")),
+    ),
+)
 
-
-@distorted("AR-10")
-def error_event_lost(serve: Serve) -> Serve:
-    """Sends errors only to asks."""
-    return changing(lambda m: None if m.is_error and not m.wait else m)(serve)
-
-
-@distorted("AR-10")
-def room_lost(serve: Serve) -> Serve:
-    """Forgets the room of the message that it answers."""
-    return changing(lambda m: m.replace(room="") if m.event == "echo" else m)(serve)
-
-
-@distorted("AR-10")
-def token_invented(serve: Serve) -> Serve:
-    """Answers a message without a token under one of its own."""
-    return changing(lambda m: m.replace(wait="17") if m.event == "fail" and not m.wait else m)(
-        serve
-    )
-
-
-@distorted("AR-10")
-def tokenless_binary_unanswered(serve: Serve) -> Serve:
-    """Sends no reply to a binary message without a token."""
-    return changing(
-        lambda m: None if m.event == "echo" and not m.wait and isinstance(m.body, bytes) else m
-    )(serve)
+# -------------------------------------------------------------------- which reply belongs to an ask
 
 
-@distorted("EV-6")
-def error_taken_for_body(serve: Serve) -> Serve:
-    """Gives an error's text to a handler as the body."""
-    return lambda payload: serve(
-        payload.replace("echo;1;0;", "echo;0;0;")
-        if isinstance(payload, str) and payload is not NOTHING
-        else payload
-    )
+def _note_question(c: Context, m: Message) -> Effect:
+    if m.event == "question":
+        c.values["asked"] = m.wait
+    return None
 
 
-# -------------------------------------------------------------------- which reply is whose
+def _take_next(c: Context, m: Message) -> Effect:
+    is_taken = m.event == "question" and "asked" in c.values
+    return c.serve(m.replace(wait=c.values.pop("asked"))) if is_taken else None
 
 
-@distorted("AR-11")
-def reply_by_namespace(serve: Serve) -> Serve:
-    """Takes for a reply only what has the namespace of the ask."""
-    return _replying(
-        lambda reply, ask: (
-            reply.replace(wait="$0") if reply.namespace not in (ask.namespace, "") else reply
-        )
-    )(serve)
+mutants(
+    "AR-11",
+    reply_by_namespace=(
+        "Accepts a reply only with the namespace of the ask.",
+        do.replies(
+            lambda reply, ask: (
+                reply.replace(wait="$0") if reply.namespace not in (ask.namespace, "") else reply
+            )
+        ),
+    ),
+    reply_by_event=(
+        "Accepts no empty reply as the reply to an event.",
+        do.replies(
+            lambda reply, ask: None if not reply.event and ask.event == "question" else reply
+        ),
+    ),
+    next_message_taken=(
+        "Treats the next event of that name as the reply, whatever its token.",
+        Hooks(receive=_take_next, send=_note_question),
+    ),
+)
 
 
-@distorted("AR-11")
-def reply_by_event(serve: Serve) -> Serve:
-    """Takes no empty reply for the reply to an event."""
-    return _replying(
-        lambda reply, ask: None if not reply.event and ask.event == "question" else reply
-    )(serve)
+@mutant("AR-11", on.receive, event=CONNECT, wait=_is_of_client)
+def crossing_ask_taken(c: Context, m: Message) -> Effect:
+    """Treats a client's own ask to connect as the reply to that of the server."""
+    for ask in (*c.settled.values(), *c.pending(CONNECT)):
+        if (ask.event, ask.namespace) == (CONNECT, m.namespace) and ask.wait not in c.seen:
+            c.seen.add(ask.wait)
+            return c.serve(ask.empty_reply())
+    return None
 
 
-@distorted("AR-11")
-def next_message_taken(serve: Serve) -> Serve:
-    """Takes the next event of that name for the reply, whatever its token."""
-    pending = ""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        nonlocal pending
-        message = frame_of(payload)
-        if message is not None and pending and message.event == "question":
-            payload, pending = encode(message.replace(wait=pending)), ""
-        sent = serve(payload)
-        for each in sent:
-            asked = _of(each, "question")
-            pending = asked.wait if asked else pending
-        return sent
-
-    return wrong
+def _note_owner(c: Context, m: Message) -> Effect:
+    if m.wait in c.server_asks:
+        c.server.values[m.wait] = c
+    return None
 
 
-@distorted("AR-11")
-def crossing_ask_taken(serve: Serve) -> Serve:
-    """Takes a client's own ask to connect for the reply to that of the server."""
-    pending: dict[str, str] = {}
-
-    def wrong(payload: str | bytes) -> Payloads:
-        asked = _of(payload, "_OnNamespaceConnect")
-        if asked and asked.wait.startswith("$") and asked.namespace in pending:
-            return serve(f"{pending.pop(asked.namespace)};;;;;;")
-        sent = serve(payload)
-        for each in sent:
-            mine = _of(each, "_OnNamespaceConnect")
-            if mine and not mine.wait.startswith("$"):
-                pending[mine.namespace] = mine.wait
-        return sent
-
-    return wrong
+def _take_of_any(c: Context, m: Message) -> Effect:
+    owner = c.server.values.pop(m.wait, None)
+    sent: Effect = owner.serve(c.payload) if owner else None
+    return sent
 
 
-@served("AR-12")
-@asynccontextmanager
-async def one_table_for_all() -> AsyncIterator[str]:
-    """Takes the reply of any connection to an ask that it sent to another."""
-    asked: dict[str, Serve] = {}
-
-    def distort(serve: Serve) -> Serve:
-        def wrong(payload: str | bytes) -> Payloads:
-            message = frame_of(payload)
-            wait = message.wait if message else ""
-            if wait in asked:
-                return asked.pop(wait)(payload)
-            sent = serve(payload)
-            for each in sent:
-                mine = frame_of(each)
-                if mine is not None and mine.wait != wait and mine.wait[:1].isdigit():
-                    asked[mine.wait] = serve
-            return sent
-
-        return wrong
-
-    async with embedded_server(distort=distort) as url:
-        yield url
+mutants(
+    "AR-12",
+    one_table_for_all=(
+        "Accepts the reply of any connection to an ask that it sent to another.",
+        Hooks(receive=_take_of_any, send=_note_owner),
+    ),
+)
 
 
-@distorted("AR-13")
-def foreign_tokens_dropped(serve: Serve) -> Serve:
-    """Takes every token without a $ for one of its own asks that is over."""
-    mine: set[str] = set()
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        wait = message.wait if message else ""
-        is_odd = "!" in wait or wait in ("", "M")
-        if not is_odd and wait not in mine and wait[0] not in "$n":
-            return []
-        sent = serve(payload)
-        mine.update(each.wait for each in map(frame_of, sent) if each)
-        return sent
-
-    return wrong
+def _note_token(c: Context, m: Message) -> Effect:
+    c.seen.add(m.wait)
+    return None
 
 
-# -------------------------------------------------------------------- kinds
+def _drop_foreign(c: Context, m: Message) -> Effect:
+    is_odd = "!" in m.wait or m.wait in ("", "M")
+    return () if not is_odd and m.wait not in c.seen and m.wait[0] not in "$n" else None
 
 
-@distorted("AR-16")
-def refusal_in_text(serve: Serve) -> Serve:
-    """Refuses in text whatever the kind of the ask."""
-    return changing(
-        lambda m: (
-            m.replace(body=m.body.decode())
-            if isinstance(m.body, bytes) and m.body.decode(errors="replace") in REFUSALS
-            else m
-        )
-    )(serve)
+mutants(
+    "AR-13",
+    foreign_tokens_dropped=(
+        "Treats every token without a $ as one of its own settled asks.",
+        Hooks(receive=_drop_foreign, send=_note_token),
+    ),
+)
 
+# -------------------------------------------------------------------- text and binary
 
-@distorted("AR-16")
-def error_in_text(serve: Serve) -> Serve:
-    """Sends a handler's error in text whatever the kind of the ask."""
-    return changing(
-        lambda m: (
-            m.replace(body=m.body.decode(errors="replace"))
-            if isinstance(m.body, bytes) and m.event == "fail"
-            else m
-        )
-    )(serve)
-
-
-@distorted("AR-16")
-def own_replies_in_text(serve: Serve) -> Serve:
-    """Sends in text what is not the body that came."""
-    return changing(
-        lambda m: (
-            m.replace(body=m.body.decode(errors="replace"))
-            if isinstance(m.body, bytes) and m.namespace == "any"
-            else m
-        )
-    )(serve)
-
+mutants(
+    "AR-16",
+    refusal_in_text=(
+        "Refuses in text whatever the type of the ask.",
+        on.send(
+            IN_TEXT, is_binary=True, body=lambda body: body.decode(errors="replace") in REFUSALS
+        ),
+    ),
+    error_in_text=(
+        "Sends a handler's error in text whatever the type of the ask.",
+        on.send(IN_TEXT, is_binary=True, event="fail"),
+    ),
+    own_replies_in_text=(
+        "Sends in text every body but that of the ask.",
+        on.send(IN_TEXT, is_binary=True, namespace="any"),
+    ),
+)
 
 # -------------------------------------------------------------------- a token stays where it is
 
 
-@served("AR-17")
-@asynccontextmanager
-async def broadcasts_with_token() -> AsyncIterator[str]:
-    """Broadcasts with the token of the ask, where there is no number in it."""
-    asked: dict[str, str] = {}
+def _note_command(c: Context, m: Message) -> Effect:
+    if m.event.startswith("broadcast-"):
+        is_word = m.wait[:1] == "$" and m.wait[1:].isalpha()
+        c.server.values[str(m.body).rpartition(" ")[2]] = m.wait if is_word else ""
+    return None
 
-    def distort(serve: Serve) -> Serve:
-        def leaked(sent: str | bytes) -> str | bytes:
-            news = _of(sent, "news")
-            wait = asked.get(str(news.body).rpartition(" ")[2]) if news else None
-            return encode(news.replace(wait=wait)) if news and wait else sent
 
-        def wrong(payload: str | bytes) -> Payloads:
-            message = frame_of(payload)
-            if message is not None and message.event.startswith("broadcast-"):
-                is_word = message.wait[:1] == "$" and message.wait[1:].isalpha()
-                asked[str(message.body).rpartition(" ")[2]] = message.wait if is_word else ""
-            return [leaked(sent) for sent in serve(payload)]
+def _with_token(c: Context, m: Message) -> Effect:
+    wait = c.server.values.get(str(m.body).rpartition(" ")[2]) if m.event == "news" else None
+    return m.replace(wait=wait) if wait else None
 
-        return wrong
 
-    async with embedded_server(distort=distort) as url:
-        yield url
-
+mutants(
+    "AR-17",
+    broadcasts_with_token=(
+        "Broadcasts with the token of the ask, unless it contains a number.",
+        Hooks(receive=_note_command, send=_with_token),
+    ),
+)
 
 # -------------------------------------------------------------------- what is success
 
 
-def _successful(
-    is_wrongly: Callable[[Message, Message], bool],
-) -> Callable[[Serve], Serve]:
-    """Take some answers to asks about namespaces and rooms for success."""
-    return _replying(
+def _successful(is_wrongly: Callable[[Message, Message], bool]) -> Hooks:
+    """Treat some replies to system asks as success."""
+    return do.replies(
         lambda reply, ask: (
-            reply.empty_reply() if _is_change(ask) and is_wrongly(reply, ask) else reply
+            reply.empty_reply() if ask.event in CHANGE_OF and is_wrongly(reply, ask) else reply
         )
     )
 
 
-@distorted("AR-19")
-def body_is_success(serve: Serve) -> Serve:
-    """Takes a reply with a body for success."""
-    return _successful(lambda reply, _: bool(reply.body) and not reply.is_error)(serve)
+mutants(
+    "AR-19",
+    body_is_success=(
+        "Treats a reply with a body as success.",
+        _successful(lambda reply, _: bool(reply.body) and not reply.is_error),
+    ),
+    ask_sent_back_is_success=(
+        "Treats a connect ask that is sent back unchanged as success.",
+        _successful(lambda reply, ask: reply.replace(body="") == ask and not reply.body),
+    ),
+    refusal_is_success=(
+        "Treats an error reply as success.",
+        _successful(lambda reply, _: reply.is_error),
+    ),
+)
 
 
-@distorted("AR-19")
-def ask_sent_back_is_success(serve: Serve) -> Serve:
-    """Takes a connect ask that comes back as it was for success."""
-    return _successful(lambda reply, ask: reply.replace(body="") == ask and not reply.body)(serve)
-
-
-@distorted("AR-19")
-def refusal_is_success(serve: Serve) -> Serve:
-    """Takes a refusal for success."""
-    return _successful(lambda reply, _: reply.is_error)(serve)
-
-
-# -------------------------------------------------------------------- what a server answers
-
-
-@distorted("AR-20")
-def body_sent_back(serve: Serve) -> Serve:
+@mutant("AR-20", on.receive, event=CHANGES, body=bool)
+def body_sent_back(c: Context, m: Message) -> Effect:
     """Answers a connect, disconnect, join or leave ask that has a body with that body."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        sent = serve(payload)
-        if message is None or not _is_change(message) or not message.body:
-            return sent
-        return [
-            encode(message.reply(message.body)) if each == f"{message.wait};;;;;;" else each
-            for each in sent
-        ]
-
-    return wrong
+    return [m.reply(m.body) if each == f"{m.wait};;;;;;" else each for each in c.serve()]
 
 
 # -------------------------------------------------------------------- late and second replies
 
 
-@distorted("AR-21")
-def second_reply_taken_for_ask(serve: Serve) -> Serve:
-    """Forgets the tokens of its asks once they are answered."""
-    pending: set[str] = set()
-    past: set[str] = set()
-
-    def told(sent: str | bytes) -> str | bytes:
-        message = frame_of(sent)
-        if message is None or not message.wait.startswith("past"):
-            return sent
-        return encode(message.replace(wait=message.wait.removeprefix("past")))
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        wait = message.wait if message else ""
-        if message is not None and wait in past:
-            payload = encode(message.replace(wait=f"past{wait}"))
-        if wait in pending:
-            pending.discard(wait)
-            past.add(wait)
-        sent = serve(payload)
-        for each in sent:
-            mine = frame_of(each)
-            if mine is not None and mine.wait[:1].isdigit() and mine.wait != wait:
-                pending.add(mine.wait)
-        return [told(each) for each in sent]
-
-    return wrong
+def _as_an_ask(c: Context, m: Message) -> Effect:
+    if m.wait in c.seen:
+        return c.serve(m.replace(wait=f"past{m.wait}"))
+    if c.ask:
+        c.seen.add(m.wait)
+    return None
 
 
-@distorted("AR-22")
-def answers_twice(serve: Serve) -> Serve:
-    """Sends every reply twice."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        wait = message.wait if message else ""
-        sent: Payloads = []
-        for each in serve(payload):
-            reply = frame_of(each)
-            is_reply = wait.startswith("$") and reply is not None and reply.wait == wait
-            sent += [each, each] if is_reply and wait != "$barrier" else [each]
-        return sent
-
-    return wrong
+def _twice(c: Context, m: Message) -> Effect:
+    is_reply = c.message is not None and m.wait == c.message.wait != "$barrier"
+    return [m, m] if is_reply else None
 
 
-@distorted("AR-22")
-def reply_handled_too(serve: Serve) -> Serve:
-    """Gives the reply to its ask to the handler of the event that it names, too."""
-    asks: set[str] = set()
+mutants(
+    "AR-21",
+    second_reply_taken_for_ask=(
+        "Forgets the tokens of its asks once they are settled.",
+        Hooks(
+            receive=_as_an_ask,
+            send=do.change(wait=lambda wait: wait.removeprefix("past")),
+        ),
+    ),
+)
 
-    def wrong(payload: str | bytes) -> Payloads:
-        sent = serve(payload)
-        reply = _of(payload, "fail")
-        if reply is not None and reply.wait in asks:
-            sent.append(encode(reply.error_reply(str(reply.body))))
-        asks.update(ask.wait for each in sent if (ask := _of(each, "question")))
-        return sent
-
-    return wrong
+mutants(
+    "AR-22",
+    answers_twice=("Sends every reply twice.", on.send(_twice, wait=_is_of_client)),
+    reply_handled_too=(
+        "Gives the reply to its ask to the handler of the event that it names, too.",
+        on.after(lambda _, m: m.error_reply(str(m.body)), answers="question", event="fail"),
+    ),
+)

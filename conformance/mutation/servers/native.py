@@ -1,379 +1,242 @@
-"""Servers that are wrong about native messages."""
+"""Servers with a fault in native messages."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
-from mutation.connection_state import Watch, aside, request, watched
-from mutation.distortions import Payloads, frame_of
-from mutation.registry import distorted, served
-from mutation.servers.namespaces import CONNECT, DISCONNECT
-from neffos_codec import encode
-from neffos_conformance.reference.embedded import NOTHING, Serve, embedded_server
-
-NATIVE = "_OnNativeMessage"
+from mutation import hooks as on
+from mutation import operators as do
+from mutation.hooks import CONNECT, DISCONNECT, Context, Effect, Hooks, Payload, Payloads, frame_of
+from mutation.registry import mutant, mutants
+from neffos_codec import Message
+from neffos_conformance.reference.embedded import NOTHING
+from neffos_protocol.names import NATIVE_EVENT
 
 
-def _is_native(watch: Watch, payload: str | bytes) -> bool:
-    """Say whether this is a native message on the mixed endpoint, which has its namespace."""
-    there = payload is not NOTHING and bool(payload) and watch.is_shaken
-    return there and watch.is_in("") and frame_of(payload) is None
+def _is_stray(c: Context) -> bool:
+    """Say whether the current payload is neither empty nor a frame, after the handshake."""
+    return bool(c.payload) and c.is_accepted and c.message is None
+
+
+def _is_native(c: Context) -> bool:
+    """Say whether it is a native message on the mixed endpoint, whose namespace is connected."""
+    return _is_stray(c) and c.is_in("")
 
 
 # -------------------------------------------------------------------- beside frames
 
 
-def _reading(read: Callable[[str | bytes], str | bytes | None]) -> Callable[[Serve, Watch], Serve]:
+def _reading(read: Callable[[Payload], Payload | None]) -> Hooks:
     """Change, or drop, native messages before they are delivered."""
 
-    def make(serve: Serve, watch: Watch) -> Serve:
-        def wrong(payload: str | bytes) -> Payloads:
-            if not _is_native(watch, payload):
-                return serve(payload)
-            changed = read(payload)
-            return [] if changed is None else serve(changed)
+    def hook(c: Context, payload: Payload) -> Effect:
+        if not _is_native(c):
+            return None
+        changed = read(payload)
+        return () if changed is None else c.serve(changed)
 
-        return wrong
-
-    return make
+    return on.receive_raw(hook)
 
 
-@distorted("NM-2")
-@watched
-def native_octets_dropped(serve: Serve, watch: Watch) -> Serve:
-    """Takes only text for a native message."""
-    return _reading(lambda payload: payload if isinstance(payload, str) else None)(serve, watch)
+def _dropping(is_dropped: Callable[[Payload], bool]) -> Hooks:
+    return _reading(lambda payload: None if is_dropped(payload) else payload)
 
 
-@distorted("NM-2")
-@watched
-def native_texts_dropped(serve: Serve, watch: Watch) -> Serve:
-    """Delivers no native text, as neffos.js does."""
-    return _reading(lambda payload: payload if isinstance(payload, bytes) else None)(serve, watch)
+def _in_empty(is_in: Callable[[str], bool]) -> bool:
+    """Test that the empty namespace is connected; a trigger for ``is_in``."""
+    return is_in("")
 
 
-@distorted("NM-2")
-@watched
-def native_with_separators_dropped(serve: Serve, watch: Watch) -> Serve:
-    """Takes what holds a separator for a damaged frame."""
-    return _reading(
-        lambda payload: None if isinstance(payload, str) and ";" in payload else payload
-    )(serve, watch)
+mutants(
+    "NM-2",
+    native_octets_dropped=(
+        "Treats only text as a native message.",
+        _dropping(lambda payload: isinstance(payload, bytes)),
+    ),
+    native_texts_dropped=(
+        "Delivers no native text, as neffos.js does.",
+        _dropping(lambda payload: isinstance(payload, str)),
+    ),
+    native_with_separators_dropped=(
+        "Treats a text with a separator as a damaged frame.",
+        _dropping(lambda payload: isinstance(payload, str) and ";" in payload),
+    ),
+    late_letters_dropped=(
+        "Drops a native message that begins like a handshake message.",
+        _dropping(lambda payload: payload[:1] in ("M", "A", "H")),
+    ),
+    native_trimmed=("Trims native messages.", _reading(lambda payload: payload.strip())),
+    native_cut=("Cuts native messages at 4 KiB.", _reading(lambda payload: payload[:4096])),
+    frames_without_handler_are_native=(
+        "Treats a frame that it has no handler for as a native message.",
+        on.receive(lambda c, _: c.payload, event="no such event", is_in=_in_empty),
+    ),
+)
 
 
-@distorted("NM-2")
-@watched
-def late_letters_dropped(serve: Serve, watch: Watch) -> Serve:
-    """Drops a native message that begins like a handshake message."""
-    return _reading(lambda payload: None if payload[:1] in ("M", "A", "H") else payload)(
-        serve, watch
-    )
+@mutant("NM-2", on.receive_raw)
+def native_later(c: Context, payload: Payload) -> Effect:
+    """Handles a native message after the frame that follows it."""
+    if _is_native(c):
+        c.kept.append(payload)
+        return ()
+    return c.serve() + [sent for each in c.release() for sent in c.serve(each)]
 
 
-@distorted("NM-2")
-@watched
-def native_trimmed(serve: Serve, watch: Watch) -> Serve:
-    """Trims native messages."""
-    return _reading(lambda payload: payload.strip())(serve, watch)
-
-
-@distorted("NM-2")
-@watched
-def native_cut(serve: Serve, watch: Watch) -> Serve:
-    """Cuts native messages at 4 KiB."""
-    return _reading(lambda payload: payload[:4096])(serve, watch)
-
-
-@distorted("NM-2")
-@watched
-def frames_without_handler_are_native(serve: Serve, watch: Watch) -> Serve:
-    """Takes a frame that it has no handler for as a native message."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        if message and watch.is_in("") and message.event == "no such event":
-            return [payload]
-        return serve(payload)
-
-    return wrong
-
-
-@distorted("NM-2")
-@watched
-def native_later(serve: Serve, watch: Watch) -> Serve:
-    """Handles a native message behind the frame that follows it."""
-    held: Payloads = []
-
-    def wrong(payload: str | bytes) -> Payloads:
-        if _is_native(watch, payload):
-            held.append(payload)
-            return []
-        sent = serve(payload)
-        if payload is not NOTHING:
-            for each in held:
-                sent += serve(each)
-            held.clear()
-        return sent
-
-    return wrong
-
-
-@served("NM-2")
-@asynccontextmanager
-async def natives_mixed_up() -> AsyncIterator[str]:
-    """Answers a native message with the one before it, whoever sent that."""
-    last: str | bytes = ""
-
-    def make(serve: Serve, watch: Watch) -> Serve:
-        def wrong(payload: str | bytes) -> Payloads:
-            nonlocal last
-            if not _is_native(watch, payload):
-                return serve(payload)
-            before, last = last, payload
-            return serve(before or payload)
-
-        return wrong
-
-    async with embedded_server(distort=watched(make)) as url:
-        yield url
+@mutant("NM-2", on.receive_raw)
+def natives_mixed_up(c: Context, payload: Payload) -> Effect:
+    """Answers a native message with the one before it, whichever client sent that."""
+    if not _is_native(c):
+        return None
+    before, c.server.values["last"] = c.server.values.get("last"), payload
+    return c.serve(before or payload)
 
 
 # -------------------------------------------------------------------- before and after the connect
 
 
-@distorted("NM-4")
-@watched
-def native_before_connect(serve: Serve, watch: Watch) -> Serve:
+def _while_connected(c: Context) -> Payloads:
+    """Have the current payload handled as if the empty namespace were connected."""
+    c.aside(CONNECT, "")  # only the mixed endpoint has it
+    sent = c.serve()
+    c.aside(DISCONNECT, "")
+    return sent
+
+
+@mutant("NM-4", on.receive_raw)
+def native_before_connect(c: Context, _: Payload) -> Effect:
     """Delivers native messages from the handshake on."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        stray = watch.is_shaken and payload is not NOTHING and frame_of(payload) is None
-        if not (stray and payload) or watch.is_in(""):
-            return serve(payload)
-        aside(serve, request(CONNECT, ""))  # only the mixed endpoint has it
-        sent = serve(payload)
-        aside(serve, request(DISCONNECT, ""))
-        return sent
-
-    return wrong
+    return _while_connected(c) if _is_stray(c) and not c.is_in("") else None
 
 
-@distorted("NM-4")
-@watched
-def native_kept_for_connect(serve: Serve, watch: Watch) -> Serve:
+@mutant("NM-4", on.turn)
+def native_kept_for_connect(c: Context) -> Payloads:
     """Keeps native messages until the empty namespace is connected."""
-    kept: Payloads = []
-
-    def wrong(payload: str | bytes) -> Payloads:
-        stray = watch.is_shaken and payload is not NOTHING and frame_of(payload) is None
-        if stray and payload and not watch.is_in(""):
-            kept.append(payload)
-        sent = serve(payload)
-        while kept and watch.is_in(""):
-            sent += serve(kept.pop(0))
-        return sent
-
-    return wrong
+    if _is_stray(c) and not c.is_in(""):
+        c.kept.append(c.payload)
+    sent = c.serve()
+    due = c.release() if c.is_in("") else []
+    return sent + [each for payload in due for each in c.serve(payload)]
 
 
-@distorted("NM-4")
-@watched
-def native_after_disconnect(serve: Serve, watch: Watch) -> Serve:
+@mutant("NM-4", on.receive_raw)
+def native_after_disconnect(c: Context, payload: Payload) -> Effect:
     """Goes on delivering native messages when the empty namespace was disconnected."""
-    was_in = False
-
-    def wrong(payload: str | bytes) -> Payloads:
-        nonlocal was_in
-        was_in = was_in or watch.is_in("")
-        stray = payload is not NOTHING and frame_of(payload) is None
-        return [payload] if was_in and stray and not watch.is_in("") else serve(payload)
-
-    return wrong
+    if c.is_in(""):
+        c.count()
+    return payload if c.counts and c.message is None and not c.is_in("") else None
 
 
 # -------------------------------------------------------------------- native messages in frames
 
-
-@distorted("NM-5")
-@watched
-def framed_native_dropped(serve: Serve, watch: Watch) -> Serve:
-    """Does not know native messages in frames."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        if message and message.event == NATIVE and watch.is_in(""):
-            return []
-        return serve(payload)
-
-    return wrong
-
-
-@distorted("NM-5")
-@watched
-def framed_native_whole(serve: Serve, watch: Watch) -> Serve:
-    """Takes the whole frame for the native message."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        if message and message.event == NATIVE and watch.is_in("") and not message.namespace:
-            return [payload]
-        return serve(payload)
-
-    return wrong
+mutants(
+    "NM-5",
+    framed_native_dropped=(
+        "Drops native messages in frames.",
+        on.receive(do.drop, event=NATIVE_EVENT, is_in=_in_empty),
+    ),
+    framed_native_whole=(
+        "Treats the whole frame as the native message.",
+        on.receive(lambda c, _: c.payload, event=NATIVE_EVENT, is_in=_in_empty, namespace=""),
+    ),
+    framed_native_anywhere=(
+        "Ignores the namespace of a native message in a frame.",
+        on.receive(do.serve_with(namespace=""), event=NATIVE_EVENT, is_in=_in_empty),
+    ),
+)
 
 
-@distorted("NM-5")
-@watched
-def framed_native_anywhere(serve: Serve, watch: Watch) -> Serve:
-    """Does not look at the namespace of a native message in a frame."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        if message and message.event == NATIVE and watch.is_in(""):
-            return serve(encode(message.replace(namespace="")))
-        return serve(payload)
-
-    return wrong
-
-
-@distorted("NM-5")
-@watched
-def framed_native_early(serve: Serve, watch: Watch) -> Serve:
+@mutant("NM-5", on.receive, event=NATIVE_EVENT, is_accepted=True)
+def framed_native_early(c: Context, _: Message) -> Effect:
     """Delivers a native message in a frame before its namespace is connected."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        if message is None or message.event != NATIVE or watch.is_in("") or not watch.is_shaken:
-            return serve(payload)
-        aside(serve, request(CONNECT, ""))
-        sent = serve(payload)
-        aside(serve, request(DISCONNECT, ""))
-        return sent
-
-    return wrong
+    return None if c.is_in("") else _while_connected(c)
 
 
-@distorted("NM-7")
-@watched
-def native_sent_back(serve: Serve, watch: Watch) -> Serve:
+@mutant("NM-7", on.receive, event=NATIVE_EVENT, is_in=_in_empty)
+def native_sent_back(c: Context, _: Message) -> Effect:
     """Sends a native message back as it came, frame and all, in place of the handler's reply."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        sent = serve(payload)
-        is_framed = message is not None and message.event == NATIVE and watch.is_in("")
-        return [payload for _ in sent] if is_framed else sent
-
-    return wrong
+    return [c.payload for _ in c.serve()]
 
 
 # -------------------------------------------------------------------- nothing but native messages
 
 
-def _native_only(
-    change: Callable[[str | bytes, int], Payloads],
-) -> Callable[[Serve], Serve]:
-    """Answer in another way where all is sent back as it came.
+def _native_only(change: Callable[[Context, Payload], Effect]) -> Hooks:
+    """Answer in another way at the native-only endpoint, which sends all back as it came.
 
     Args:
-        change: is given a payload, and how many came before it.
+        change: is given the connection, which counts its payloads, and the payload.
     """
 
-    def distort(serve: Serve) -> Serve:
-        count = 0
-        is_only: bool | None = None
+    def hook(c: Context) -> Payloads:
+        sent = c.serve()
+        if c.payload is NOTHING or not c.payload:
+            return sent
+        if not c.values.setdefault("is only", sent == [c.payload]):
+            return sent
+        c.count()
+        effect = change(c, c.payload)
+        return sent if effect is None else on.payloads(effect)
 
-        def wrong(payload: str | bytes) -> Payloads:
-            nonlocal count, is_only
-            sent = serve(payload)
-            if payload is NOTHING or not payload:
-                return sent
-            if is_only is None:
-                is_only = sent == [payload]
-            if not is_only:
-                return sent
-            count += 1
-            return change(payload, count - 1)
-
-        return wrong
-
-    return distort
+    return on.turn(hook)
 
 
-@distorted("NM-6")
-def native_only_shakes_hands(serve: Serve) -> Serve:
-    """Accepts a client on the native-only endpoint that begins with an M."""
-    return _native_only(
-        lambda payload, before: ["A1"] if payload == "M" and not before else [payload]
-    )(serve)
+def _is_first(c: Context) -> bool:
+    return c.counts[""] == 1
 
 
-@distorted("NM-6")
-def native_only_greets(serve: Serve) -> Serve:
-    """Sends an acceptance on the native-only endpoint too, before anything else."""
-    return _native_only(lambda payload, before: [payload] if before else ["A1", payload])(serve)
+def _connected(c: Context, _: Payload) -> Effect:
+    return c.message.empty_reply() if c.message and c.message.event == CONNECT else None
 
 
-@distorted("NM-6")
-def native_only_reads_frames(serve: Serve) -> Serve:
-    """Drops frames on the native-only endpoint."""
-    return _native_only(lambda payload, _: [] if frame_of(payload) else [payload])(serve)
+def _unframed(c: Context, _: Payload) -> Effect:
+    return c.message.body if c.message and c.message.event == NATIVE_EVENT else None
 
 
-@distorted("NM-6")
-def native_only_connects(serve: Serve) -> Serve:
-    """Answers a connect on the native-only endpoint."""
-
-    def change(payload: str | bytes, _: int) -> Payloads:
-        message = frame_of(payload)
-        asks = message is not None and message.event == CONNECT
-        return [encode(message.empty_reply())] if message and asks else [payload]
-
-    return _native_only(change)(serve)
+def _before(c: Context, payload: Payload) -> Effect:
+    before, c.server.values["last"] = c.server.values.get("last"), payload
+    effect: Effect = before or payload
+    return effect
 
 
-@distorted("NM-6")
-def native_only_unframes(serve: Serve) -> Serve:
-    """Takes the body of a native message in a frame on the native-only endpoint."""
-
-    def change(payload: str | bytes, _: int) -> Payloads:
-        message = frame_of(payload)
-        return [message.body] if message and message.event == NATIVE else [payload]
-
-    return _native_only(change)(serve)
-
-
-@distorted("NM-6")
-def native_only_in_text(serve: Serve) -> Serve:
-    """Sends text alone on the native-only endpoint."""
-    return _native_only(
-        lambda payload, _: [payload.decode("latin-1") if isinstance(payload, bytes) else payload]
-    )(serve)
-
-
-@distorted("NM-6")
-def native_only_without_letters(serve: Serve) -> Serve:
-    """Drops what begins like the answer to a handshake on the native-only endpoint."""
-    return _native_only(lambda payload, _: [] if payload[:1] in ("A", "H") else [payload])(serve)
-
-
-@distorted("NM-6")
-def native_only_loses_some(serve: Serve) -> Serve:
-    """Loses one message of twenty on the native-only endpoint."""
-    return _native_only(lambda payload, before: [] if before % 20 == 19 else [payload])(serve)
-
-
-@served("NM-6")
-@asynccontextmanager
-async def native_only_mixed_up() -> AsyncIterator[str]:
-    """Answers on the native-only endpoint with what came before, whoever sent that."""
-    last: str | bytes = ""
-
-    def change(payload: str | bytes, _: int) -> Payloads:
-        nonlocal last
-        before, last = last, payload
-        return [before or payload]
-
-    async with embedded_server(distort=_native_only(change)) as url:
-        yield url
+mutants(
+    "NM-6",
+    native_only_shakes_hands=(
+        "Accepts a client on the native-only endpoint that begins with an M.",
+        _native_only(lambda c, payload: "A1" if payload == "M" and _is_first(c) else None),
+    ),
+    native_only_greets=(
+        "Sends an acceptance on the native-only endpoint too, before anything else.",
+        _native_only(lambda c, payload: ["A1", payload] if _is_first(c) else None),
+    ),
+    native_only_reads_frames=(
+        "Drops frames on the native-only endpoint.",
+        _native_only(lambda _, payload: () if frame_of(payload) else None),
+    ),
+    native_only_connects=(
+        "Answers a connect on the native-only endpoint.",
+        _native_only(_connected),
+    ),
+    native_only_unframes=(
+        "Reads the body of a native message in a frame on the native-only endpoint.",
+        _native_only(_unframed),
+    ),
+    native_only_in_text=(
+        "Sends only text on the native-only endpoint.",
+        _native_only(
+            lambda _, payload: payload.decode("latin-1") if isinstance(payload, bytes) else None
+        ),
+    ),
+    native_only_without_letters=(
+        "Drops what begins like the answer to a handshake on the native-only endpoint.",
+        _native_only(lambda _, payload: () if payload[:1] in ("A", "H") else None),
+    ),
+    native_only_loses_some=(
+        "Loses one message of twenty on the native-only endpoint.",
+        _native_only(lambda c, _: () if c.counts[""] % 20 == 0 else None),
+    ),
+    native_only_mixed_up=(
+        "Answers on the native-only endpoint with the message before, whichever client sent that.",
+        _native_only(_before),
+    ),
+)

@@ -1,655 +1,314 @@
-"""Servers that are wrong about rooms."""
+"""Servers with a fault in rooms."""
 
 from __future__ import annotations
 
-from mutation.connection_state import Watch, aside, calling_off, request, watched
-from mutation.distortions import Payloads, answering, changing, frame_of
-from mutation.registry import distorted
-from mutation.servers.namespaces import CONNECT, DISCONNECT, JOIN, LEAVE
-from neffos_codec import Message, encode
-from neffos_conformance.reference.embedded import NOTHING, Serve
-from neffos_protocol.names import CHANGE_OF
+from mutation import hooks as on
+from mutation import operators as do
+from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE, Context, Effect, Hooks, Payloads
+from mutation.registry import mutant, mutants
+from neffos_codec import Message
 
-
-def _told(watch: Watch, message: Message | None, event: str) -> Message | None:
-    """Give the server's request that the client answers, where it is of this kind."""
-    asked = watch.told.get(message.wait) if message else None
-    return asked if asked and asked.event == event else None
-
+LOCKED, STICKY = "room is locked", "room is sticky"
+"""The texts with which the conformance application refuses a join, and a leave."""
 
 # -------------------------------------------------------------------- joining
 
-
-@distorted("RM-1")
-def join_unanswered(serve: Serve) -> Serve:
-    """Joins a room without saying so."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        sent = serve(payload)
-        return [] if message and message.event == JOIN else sent
-
-    return wrong
-
-
-@distorted("RM-1")
-@watched
-def join_without_effect(serve: Serve, watch: Watch) -> Serve:
-    """Says that a room is joined, and leaves the client outside."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        sent = serve(payload)
-        if message and message.event == JOIN and watch.is_in(message.namespace, message.room):
-            sent += aside(serve, request(LEAVE, message.namespace, message.room))
-        return sent
-
-    return wrong
-
-
-@distorted("RM-1")
-@watched
-def accepted_join_forgotten(serve: Serve, watch: Watch) -> Serve:
-    """Does not count a client that has joined as it was asked to."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        asked = _told(watch, message, JOIN)
-        sent = serve(payload)
-        if message and asked and message.is_empty_reply:
-            sent += aside(serve, request(LEAVE, asked.namespace, asked.room))
-        return sent
-
-    return wrong
+mutants(
+    "RM-1",
+    join_unanswered=("Joins a room without answering.", on.receive(do.silently, event=JOIN)),
+    join_without_effect=(
+        "Reports that a room is joined, and leaves the client outside.",
+        on.after(do.aside(LEAVE), event=JOIN, is_member=True),
+    ),
+    accepted_join_forgotten=(
+        "Does not count a client that has joined as the server asked.",
+        on.after(do.aside(LEAVE), answers=JOIN, is_empty_reply=True),
+    ),
+    connect_empties_rooms=(
+        "Takes a client out of its rooms when it asks to connect once more.",
+        on.after(do.aside_from_all(LEAVE), event=CONNECT, wait=bool),
+    ),
+    refused_leave_obeyed=(
+        "Takes a client out of a room that it refused to leave.",
+        on.after(do.aside(LEAVE), answers=LEAVE, is_error=True),
+    ),
+    one_join_at_a_time=(
+        "Refuses a client's join while its own is pending.",
+        do.refused_while_asking(JOIN, answers=""),
+    ),
+    ended_leave_carried_out=(
+        "Performs a leave when the client answers at last, though it is back, as Go does.",
+        do.after_acceptance(LEAVE, LEAVE),
+    ),
+)
 
 
-@distorted("RM-1")
-@watched
-def nine_rooms(serve: Serve, watch: Watch) -> Serve:
+@mutant("RM-1", on.moved)
+def nine_rooms(c: Context) -> Effect:
     """Takes a client out of a room when it joins a tenth."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        sent = serve(payload)
-        for name in [name for name, room in watch.places if not room]:
-            rooms = watch.rooms(name)
-            if len(rooms) > 9:
-                sent += aside(serve, request(LEAVE, name, rooms[0]))
-        return sent
-
-    return wrong
+    crowded = [(name, c.rooms(name)[0]) for name in c.namespaces if len(c.rooms(name)) > 9]
+    return [sent for name, room in crowded for sent in c.aside(LEAVE, name, room)]
 
 
-@distorted("RM-1")
-def rooms_folded(serve: Serve) -> Serve:
-    """Takes rooms for one that differ in their case, or in blanks."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        if message is None or message.room == message.room.strip().lower():
-            return serve(payload)
-        folded = serve(encode(message.replace(room=message.room.strip().lower())))
-        frames = [(each, frame_of(each)) for each in folded]
-        return [
-            encode(frame.replace(room=message.room)) if frame and frame.room else each
-            for each, frame in frames
-        ]
-
-    return wrong
-
-
-@distorted("RM-1")
-@watched
-def connect_empties_rooms(serve: Serve, watch: Watch) -> Serve:
-    """Takes a client out of its rooms when it asks to connect once more."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        sent = serve(payload)
-        if message and message.event == CONNECT and message.wait:
-            for room in watch.rooms(message.namespace):
-                sent += aside(serve, request(LEAVE, message.namespace, room))
-        return sent
-
-    return wrong
-
-
-@distorted("RM-1")
-@watched
-def refused_leave_obeyed(serve: Serve, watch: Watch) -> Serve:
-    """Takes a client out of a room that it does not want to leave."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        asked = _told(watch, message, LEAVE)
-        sent = serve(payload)
-        if message and asked and message.is_error:
-            sent += aside(serve, request(LEAVE, asked.namespace, asked.room))
-        return sent
-
-    return wrong
-
-
-@distorted("RM-1")
-@watched
-def ended_leave_carried_out(serve: Serve, watch: Watch) -> Serve:
-    """Takes a client out of a room when it answers at last, though it is back, as Go does."""
-    due: list[Message] = []
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        sent: Payloads = []
-        while due and payload is not NOTHING:
-            late = due.pop()
-            sent += aside(serve, request(LEAVE, late.namespace, late.room))
-        asked = _told(watch, message, LEAVE)
-        if message and asked and message.is_empty_reply:
-            due.append(asked)
-        return sent + serve(payload)
-
-    return wrong
-
-
-@distorted("RM-1")
-@watched
-def one_join_at_a_time(serve: Serve, watch: Watch) -> Serve:
-    """Refuses a client's join while its own is under way."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        pending = [each for each in watch.told.values() if each.event == JOIN]
-        if message and message.event == JOIN and pending and message.wait not in watch.told:
-            return [encode(message.error_reply("a join is under way"))] if message.wait else []
-        return serve(payload)
-
-    return wrong
+@mutant("RM-1", on.receive)
+def rooms_folded(c: Context, m: Message) -> Effect:
+    """Treats rooms as one that differ in their case, or in blanks."""
+    folded = m.room.strip().lower()
+    if m.room == folded:
+        return None
+    sent = on.frames_of(c.serve(m.replace(room=folded)))
+    return [frame.replace(room=m.room) if frame and frame.room else each for each, frame in sent]
 
 
 # -------------------------------------------------------------------- leaving
 
-
-@distorted("RM-2")
-@watched
-def leave_without_effect(serve: Serve, watch: Watch) -> Serve:
-    """Says that a room is left, and keeps the client in it."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        was_in = message is not None and watch.is_in(message.namespace, message.room)
-        sent = serve(payload)
-        if message and message.event == LEAVE and was_in:
-            sent += aside(serve, request(JOIN, message.namespace, message.room))
-        return sent
-
-    return wrong
-
-
-@distorted("RM-2")
-@watched
-def accepted_leave_forgotten(serve: Serve, watch: Watch) -> Serve:
-    """Goes on counting a client that has left as it was asked to."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        asked = _told(watch, message, LEAVE)
-        sent = serve(payload)
-        if message and asked and message.is_empty_reply:
-            sent += aside(serve, request(JOIN, asked.namespace, asked.room))
-        return sent
-
-    return wrong
+mutants(
+    "RM-2",
+    accepted_leave_forgotten=(
+        "Goes on counting a client that has left as the server asked.",
+        on.after(do.aside(JOIN), answers=LEAVE, is_empty_reply=True),
+    ),
+    leave_leaves_all=(
+        "Takes a client out of all its rooms when it leaves one.",
+        on.after(do.aside_from_all(LEAVE), event=LEAVE, wait=bool, is_no_op=False, is_error=False),
+    ),
+    one_leave_at_a_time=(
+        "Refuses a client's leave while its own is pending.",
+        do.refused_while_asking(LEAVE, answers=""),
+    ),
+)
 
 
-@distorted("RM-2")
-@watched
-def leave_leaves_all(serve: Serve, watch: Watch) -> Serve:
-    """Takes a client out of all its rooms when it leaves one."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        sent = serve(payload)
-        if message and message.event == LEAVE and message.wait and not message.is_no_op:
-            for room in watch.rooms(message.namespace) if not message.is_error else ():
-                sent += aside(serve, request(LEAVE, message.namespace, room))
-        return sent
-
-    return wrong
-
-
-@distorted("RM-2")
-@watched
-def one_leave_at_a_time(serve: Serve, watch: Watch) -> Serve:
-    """Refuses a client's leave while its own is under way."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        pending = [each for each in watch.told.values() if each.event == LEAVE]
-        if message and message.event == LEAVE and pending and message.wait not in watch.told:
-            return [encode(message.error_reply("a leave is under way"))] if message.wait else []
-        return serve(payload)
-
-    return wrong
+@mutant("RM-2", on.after, event=LEAVE)
+def leave_without_effect(c: Context, m: Message) -> Effect:
+    """Reports that a room is left, and keeps the client in it."""
+    was_in = (m.namespace, m.room) in c.before
+    return c.aside(JOIN, m.namespace, m.room) if was_in else ()
 
 
 # -------------------------------------------------------------------- refusals
 
+mutants(
+    "RM-3",
+    lock_overlooked=(
+        "Reports that a room is joined which the application refused.",
+        on.send(do.empty_reply, body=LOCKED),
+    ),
+    lock_in_own_words=(
+        "Refuses a room without the application's text.",
+        on.send(do.change(body="bad room"), body=LOCKED),
+    ),
+    locked_and_joined=(
+        "Reports that a room is refused, and counts the client as a member.",
+        on.receive_raw(
+            lambda _, payload: payload if payload == ";app;locked;echo;0;0;hi" else None
+        ),
+    ),
+    lock_opens=("Refuses a room once, and no second time.", do.accepted_from_the_second(LOCKED)),
+    lock_empties_rooms=(
+        "Takes a client out of its rooms when one is refused.",
+        on.after(do.aside_from_all(LEAVE), event=JOIN, room="locked"),
+    ),
+    lock_in_every_namespace=(
+        "Looks for the handler of a join by the room alone.",
+        on.receive(do.refuse(LOCKED), event=JOIN, namespace="any", room="locked", wait=bool),
+    ),
+)
 
-@distorted("RM-3")
-def lock_overlooked(serve: Serve) -> Serve:
-    """Says that a room is joined which the application refused."""
-    return changing(lambda m: m.empty_reply() if m.body == "room is locked" else m)(serve)
-
-
-@distorted("RM-3")
-def lock_in_own_words(serve: Serve) -> Serve:
-    """Refuses a room without the application's text."""
-    return changing(lambda m: m.replace(body="bad room") if m.body == "room is locked" else m)(
-        serve
-    )
-
-
-@distorted("RM-3")
-def locked_and_joined(serve: Serve) -> Serve:
-    """Says that a room is refused, and counts the client as a member."""
-    return lambda payload: [payload] if payload == ";app;locked;echo;0;0;hi" else serve(payload)
-
-
-@distorted("RM-3")
-def lock_opens(serve: Serve) -> Serve:
-    """Refuses a room once, and no second time."""
-    refused = 0
-
-    def change(message: Message) -> Message:
-        nonlocal refused
-        if message.body != "room is locked":
-            return message
-        refused += 1
-        return message if refused == 1 else message.empty_reply()
-
-    return changing(change)(serve)
-
-
-@distorted("RM-3")
-@watched
-def lock_empties_rooms(serve: Serve, watch: Watch) -> Serve:
-    """Takes a client out of its rooms when one is refused."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        sent = serve(payload)
-        if message and (message.event, message.room) == (JOIN, "locked"):
-            for room in watch.rooms(message.namespace):
-                sent += aside(serve, request(LEAVE, message.namespace, room))
-        return sent
-
-    return wrong
+mutants(
+    "RM-7",
+    sticky_room_released=(
+        "Reports that a room is left whose leave the application refused.",
+        on.send(do.empty_reply, body=STICKY),
+    ),
+    sticky_room_in_own_words=(
+        "Refuses a leave without the application's text.",
+        on.send(do.change(body="bad room"), body=STICKY),
+    ),
+    sticky_room_once=(
+        "Refuses a leave once, and no second time.",
+        do.accepted_from_the_second(STICKY),
+    ),
+)
 
 
-@distorted("RM-3")
-def lock_in_every_namespace(serve: Serve) -> Serve:
-    """Looks for the handler of a join by the room alone."""
-    return answering(
-        lambda m: (
-            m.error_reply("room is locked")
-            if (m.event, m.namespace, m.room) == (JOIN, "any", "locked") and m.wait
-            else None
-        )
-    )(serve)
-
-
-@distorted("RM-7")
-def sticky_room_released(serve: Serve) -> Serve:
-    """Says that a room is left which the application did not let go."""
-    return changing(lambda m: m.empty_reply() if m.body == "room is sticky" else m)(serve)
-
-
-@distorted("RM-7")
-def sticky_room_in_own_words(serve: Serve) -> Serve:
-    """Refuses a leave without the application's text."""
-    return changing(lambda m: m.replace(body="bad room") if m.body == "room is sticky" else m)(
-        serve
-    )
-
-
-@distorted("RM-7")
-def sticky_room_left(serve: Serve) -> Serve:
-    """Says that a leave is refused, and does not count the client as a member any more."""
-    is_left = False
-
-    def wrong(payload: str | bytes) -> Payloads:
-        nonlocal is_left
-        message = frame_of(payload)
-        sent = serve(payload)
-        is_sticky = message is not None and message.room == "sticky"
-        is_left = is_left or (is_sticky and message is not None and message.event == LEAVE)
-        return [] if is_left and is_sticky and message and message.event == "echo" else sent
-
-    return wrong
-
-
-@distorted("RM-7")
-def sticky_room_once(serve: Serve) -> Serve:
-    """Refuses a leave once, and no second time."""
-    refused = 0
-
-    def change(message: Message) -> Message:
-        nonlocal refused
-        if message.body != "room is sticky":
-            return message
-        refused += 1
-        return message if refused == 1 else message.empty_reply()
-
-    return changing(change)(serve)
+@mutant("RM-7", on.receive, room="sticky", event=(LEAVE, "echo"))
+def sticky_room_left(c: Context, m: Message) -> Effect:
+    """Refuses a leave, and does not count the client as a member any more."""
+    if m.event == LEAVE:
+        c.count()
+        return None
+    return () if c.counts else None
 
 
 # -------------------------------------------------------------------- twice, or needlessly
 
 
-@distorted("RM-4")
-@watched
-def second_join_refused(serve: Serve, watch: Watch) -> Serve:
-    """Takes a second join for a mistake."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        if message is None or message.event != JOIN or not message.room:
-            return serve(payload)
-        if watch.is_in(message.namespace, message.room):
-            return [encode(message.error_reply("joined already"))] if message.wait else []
-        return serve(payload)
-
-    return wrong
+def _count_joins(c: Context, m: Message) -> Effect:
+    if m.event == JOIN and c.is_connected:
+        c.count(m.room)
+    return None
 
 
-@distorted("RM-4")
-@watched
-def joins_counted(serve: Serve, watch: Watch) -> Serve:
-    """Counts joins, and wants as many leaves."""
-    count = 0
-
-    def wrong(payload: str | bytes) -> Payloads:
-        nonlocal count
-        message = frame_of(payload)
-        is_there = message is not None and watch.is_in(message.namespace, message.room)
-        if message and message.wait and is_there and not message.is_no_op | message.is_error:
-            if message.event == JOIN:
-                count += 1
-            elif message.event == LEAVE and count:
-                count -= 1
-                watch.asked[message.wait] = message
-                return [encode(message.empty_reply())]
-        return serve(payload)
-
-    return wrong
+def _is_same_room(c: Context, leave: Message, join: Message) -> bool:
+    return leave.room == join.room and c.is_in(leave.namespace, leave.room)
 
 
-@distorted("RM-4")
-@watched
-def joined_twice_told_twice(serve: Serve, watch: Watch) -> Serve:
-    """Sends a broadcast as often as the room was joined."""
-    times: dict[str, int] = {}
+mutants(
+    "RM-4",
+    second_join_refused=(
+        "Treats a second join as a mistake.",
+        on.receive(do.refuse_ask("joined already"), event=JOIN, room=bool, is_member=True),
+    ),
+    joins_counted=(
+        "Counts joins, and wants as many leaves.",
+        do.counted(JOIN, LEAVE, is_member=True),
+    ),
+    joined_twice_told_twice=(
+        "Sends a broadcast as often as the room was joined.",
+        Hooks(
+            receive=_count_joins,
+            send=lambda c, m: (
+                [m] * max(c.counts[m.room], 1) if m.event == "news" and m.room else None
+            ),
+        ),
+    ),
+    join_calls_leave_off=(
+        "Forgets its own leave when the client joins meanwhile.",
+        do.calling_off(LEAVE, by=JOIN, is_off=_is_same_room),
+    ),
+)
 
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        if message and message.event == JOIN and watch.is_in(message.namespace):
-            times[message.room] = times.get(message.room, 0) + 1
-        sent: Payloads = []
-        for each in serve(payload):
-            frame = frame_of(each)
-            is_news = frame is not None and frame.event == "news" and bool(frame.room)
-            sent += [each] * (times.get(frame.room, 1) if frame and is_news else 1)
-        return sent
-
-    return wrong
-
-
-@distorted("RM-4")
-@watched
-def join_calls_leave_off(serve: Serve, watch: Watch) -> Serve:
-    """Forgets its own leave when the client joins meanwhile."""
-    off: set[str] = set()
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        if message and message.wait in off:
-            return serve(encode(Message(wait=message.wait, is_error=True, body="called off")))
-        if message and message.event == JOIN:
-            off.update(
-                token
-                for token, each in watch.told.items()
-                if (each.event, each.room) == (LEAVE, message.room)
-                and watch.is_in(each.namespace, each.room)
-            )
-        return serve(payload)
-
-    return wrong
-
-
-@distorted("RM-5")
-@watched
-def needless_leave_refused(serve: Serve, watch: Watch) -> Serve:
-    """Refuses that a client leaves a room that it is not in."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        if message and message.event == LEAVE and message.wait and watch.is_in(message.namespace):
-            is_in = watch.is_in(message.namespace, message.room)
-            if not is_in and message.wait not in watch.told:
-                return [encode(message.error_reply("not joined"))]
-        return serve(payload)
-
-    return wrong
+mutants(
+    "RM-5",
+    needless_leave_refused=(
+        "Refuses a client's leave of a room that it is not in.",
+        on.receive(
+            lambda c, m: m.error_reply("not joined") if c.is_connected and m.wait else None,
+            event=LEAVE,
+            answers="",
+            is_member=False,
+        ),
+    ),
+    leave_calls_join_off=(
+        "Forgets its own join when the client leaves meanwhile.",
+        do.calling_off(JOIN, by=LEAVE),
+    ),
+)
 
 
-@distorted("RM-5")
-@watched
-def leave_calls_join_off(serve: Serve, watch: Watch) -> Serve:
-    """Forgets its own join when the client leaves meanwhile."""
-    return calling_off(serve, watch, JOIN, by=LEAVE)
-
-
-@distorted("RM-5")
-def sticky_for_outsiders(serve: Serve) -> Serve:
+@mutant("RM-5", on.receive, room="sticky", wait=bool)
+def sticky_for_outsiders(c: Context, m: Message) -> Effect:
     """Asks the application about the leave of a room that was not joined."""
-    joined = False
-
-    def wrong(payload: str | bytes) -> Payloads:
-        nonlocal joined
-        message = frame_of(payload)
-        if message and message.room == "sticky" and message.wait:
-            joined = joined or message.event == JOIN
-            if message.event == LEAVE and not joined:
-                return [encode(message.error_reply("room is sticky"))]
-        return serve(payload)
-
-    return wrong
+    if m.event == JOIN:
+        c.count()
+    return m.error_reply(STICKY) if m.event == LEAVE and not c.counts else None
 
 
 # -------------------------------------------------------------------- no room
 
 
-@distorted("RM-6")
-@watched
-def early_join_kept(serve: Serve, watch: Watch) -> Serve:
-    """Carries a join out once its namespace is connected."""
-    kept: list[Message] = []
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        if message and message.event == JOIN and not watch.is_in(message.namespace):
-            kept.append(message)
-        sent = serve(payload)
-        for each in [each for each in kept if watch.is_in(each.namespace)]:
-            kept.remove(each)
-            sent += aside(serve, request(JOIN, each.namespace, each.room))
-        return sent
-
-    return wrong
+@mutant("RM-6", on.after)
+def early_join_kept(c: Context, m: Message) -> Effect:
+    """Performs a join once its namespace is connected."""
+    if m.event == JOIN and (m.namespace, "") not in c.before:
+        c.kept.append(m)
+    due = [each for each in c.kept if c.is_in(each.namespace)]
+    c.kept = [each for each in c.kept if each not in due]
+    return [sent for each in due for sent in c.aside(JOIN, each.namespace, each.room)]
 
 
-@distorted("RM-6")
-@watched
-def joined_without_namespace(serve: Serve, watch: Watch) -> Serve:
-    """Says that a room is joined, or left, in a namespace that is not connected."""
+mutants(
+    "RM-6",
+    joined_without_namespace=(
+        "Reports that a room is joined, or left, in a namespace that is not connected.",
+        on.receive(
+            do.empty_reply, event=(JOIN, LEAVE), wait=bool, is_accepted=True, is_connected=False
+        ),
+    ),
+    unknown_namespace_means_first=(
+        "Joins a room of the first namespace where it does not know the named one.",
+        on.after(
+            lambda c, m: c.aside(JOIN, "app", m.room) if c.is_in("app") else (),
+            event=JOIN,
+            namespace="nowhere",
+        ),
+    ),
+)
 
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        is_ask = message is not None and message.event in (JOIN, LEAVE) and bool(message.wait)
-        if message and is_ask and watch.is_shaken and not watch.is_in(message.namespace):
-            return [encode(message.empty_reply())]
-        return serve(payload)
-
-    return wrong
-
-
-@distorted("RM-6")
-@watched
-def unknown_namespace_means_first(serve: Serve, watch: Watch) -> Serve:
-    """Joins a room of the first namespace where it does not know the one that is named."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        sent = serve(payload)
-        if message and (message.event, message.namespace) == (JOIN, "nowhere"):
-            sent += aside(serve, request(JOIN, "app", message.room)) if watch.is_in("app") else []
-        return sent
-
-    return wrong
-
-
-def _is_nameless(message: Message) -> bool:
-    return message.event == JOIN and message.body == "bad room" and not message.room
-
-
-@distorted("RM-12")
-def nameless_room_joined(serve: Serve) -> Serve:
-    """Joins a room without a name, as the Go server does."""
-    return changing(lambda m: m.empty_reply() if _is_nameless(m) else m)(serve)
-
-
-@distorted("RM-12")
-def nameless_room_unanswered(serve: Serve) -> Serve:
-    """Keeps silent about a room without a name."""
-    return changing(lambda m: None if _is_nameless(m) else m)(serve)
+mutants(
+    "RM-12",
+    nameless_room_joined=(
+        "Joins a room without a name, as the Go server does.",
+        on.send(do.empty_reply, event=JOIN, body="bad room", room=""),
+    ),
+    nameless_room_unanswered=(
+        "Does not answer the join of a room without a name.",
+        on.send(do.drop, event=JOIN, body="bad room", room=""),
+    ),
+)
 
 
 # -------------------------------------------------------------------- outsiders
 
 
-def _let_in(serve: Serve, watch: Watch, payload: str | bytes) -> tuple[Message | None, Payloads]:
-    """Have an outsider's event handled as a member's; give it, and what is sent."""
-    message = frame_of(payload)
-    if (
-        message is None
-        or message.event in CHANGE_OF
-        or not message.room
-        or not watch.is_in(message.namespace)
-        or watch.is_in(message.namespace, message.room)
-    ):
-        return None, serve(payload)
-    sent = aside(serve, request(JOIN, message.namespace, message.room))
-    sent += serve(payload)
-    sent += aside(serve, request(LEAVE, message.namespace, message.room))
-    return message, sent
+def _let_in(c: Context, m: Message) -> Payloads:
+    """Have an outsider's event handled as a member's, and give what is sent."""
+    joined = c.aside(JOIN, m.namespace, m.room)
+    return [*joined, *c.serve(), *c.aside(LEAVE, m.namespace, m.room)]
 
 
-@distorted("RM-9")
-@watched
-def outsiders_heard(serve: Serve, watch: Watch) -> Serve:
+@mutant("RM-9", on.receive, event=("push", "broadcast-room"), room=bool, is_connected=True)
+def outsiders_heard(c: Context, m: Message) -> Effect:
     """Runs the handler for an outsider's event, as the Go server does."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        if message is None or message.event not in ("push", "broadcast-room"):
-            return serve(payload)
-        message, sent = _let_in(serve, watch, payload)
-        if message is None:
-            return sent
-        frames = [(each, frame_of(each)) for each in sent]
-        return [each for each, frame in frames if frame is None or not frame.room]
-
-    return wrong
+    if c.is_member:
+        return None
+    sent = on.frames_of(_let_in(c, m))
+    return [each for each, frame in sent if frame is None or not frame.room]
 
 
-@distorted("RM-10")
-@watched
-def outsiders_answered(serve: Serve, watch: Watch) -> Serve:
-    """Runs the handler for an outsider's event, and sends what that gives."""
-    return lambda payload: _let_in(serve, watch, payload)[1]
-
-
-@distorted("RM-10")
-@watched
-def outsiders_told_errors(serve: Serve, watch: Watch) -> Serve:
-    """Sends an outsider the error of a handler."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        if message and message.event == "fail":
-            return _let_in(serve, watch, payload)[1]
-        return serve(payload)
-
-    return wrong
-
-
-@distorted("RM-10")
-@watched
-def outsiders_told_octets(serve: Serve, watch: Watch) -> Serve:
-    """Answers an outsider in a binary message."""
-    return lambda payload: (
-        _let_in(serve, watch, payload)[1] if isinstance(payload, bytes) else serve(payload)
+def _outsiders(event: object = do.is_event, **trigger: object) -> Hooks:
+    return on.receive(
+        _let_in, event=event, room=bool, is_connected=True, is_member=False, **trigger
     )
 
 
-@distorted("AR-19")
-@watched
-def refused_join_carried_out(serve: Serve, watch: Watch) -> Serve:
-    """Has a client join a room that it has refused."""
+mutants(
+    "RM-10",
+    outsiders_answered=(
+        "Runs the handler for an outsider's event, and sends the result.",
+        _outsiders(),
+    ),
+    outsiders_told_errors=("Sends an outsider the error of a handler.", _outsiders("fail")),
+    outsiders_told_octets=(
+        "Answers an outsider in a binary message.",
+        _outsiders(is_binary=True),
+    ),
+)
 
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        asked = _told(watch, message, JOIN)
-        sent = serve(payload)
-        if message and asked and message.is_error:
-            sent += aside(serve, request(JOIN, asked.namespace, asked.room))
-        return sent
-
-    return wrong
+mutants(
+    "AR-19",
+    refused_join_carried_out=(
+        "Has a client join a room that it has refused.",
+        on.after(do.aside(JOIN), answers=JOIN, is_error=True),
+    ),
+)
 
 
 # -------------------------------------------------------------------- one name, two rooms
 
 
-@distorted("RM-11")
-@watched
-def rooms_of_all_namespaces(serve: Serve, watch: Watch) -> Serve:
+@mutant("RM-11", on.moved)
+def rooms_of_all_namespaces(c: Context) -> Effect:
     """Has a client join the room of that name in all its namespaces."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        before = set(watch.places)
-        sent = serve(payload)
-        for _, joined in sorted(watch.places - before):
-            for name, room in sorted(watch.places):
-                if joined and not room and not watch.is_in(name, joined):
-                    sent += aside(serve, request(JOIN, name, joined))
-        return sent
-
-    return wrong
+    new = [room for _, room in sorted(c.memberships - c.before) if room]
+    due = [(name, room) for room in new for name in c.namespaces if not c.is_in(name, room)]
+    return [sent for each in due for sent in c.aside(JOIN, *each)]
 
 
-@distorted("RM-11")
-@watched
-def left_in_all_namespaces(serve: Serve, watch: Watch) -> Serve:
+@mutant("RM-11", on.after, event=(LEAVE, DISCONNECT))
+def left_in_all_namespaces(c: Context, _: Message) -> Effect:
     """Has a client leave the room of that name in all its namespaces."""
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        before = set(watch.places)
-        sent = serve(payload)
-        if message and message.event in (LEAVE, DISCONNECT):
-            for _, left in sorted(before - watch.places):
-                for name, room in sorted(watch.places):
-                    if left and room == left:
-                        sent += aside(serve, request(LEAVE, name, room))
-        return sent
-
-    return wrong
+    left = {room for _, room in c.before - c.memberships if room}
+    due = [each for each in sorted(c.memberships) if each[1] in left]
+    return [sent for each in due for sent in c.aside(LEAVE, *each)]

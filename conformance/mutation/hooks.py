@@ -1,0 +1,395 @@
+"""The engine: a correct server in this process, with hooks at which a fault changes what it does.
+
+A fault is an operator, which changes one message, and a trigger, which says on which messages.
+Both are values, so that faults can also be generated. This module knows no fault.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from mutation.registry import SOON, Staged
+from neffos_codec import ESCAPE, DecodeError, Message, decode, encode
+from neffos_conformance.reference.embedded import NOTHING, Distort, Serve, embedded_server
+from neffos_conformance.runner.run import Run, to_server
+from neffos_protocol.events import Change
+from neffos_protocol.names import CHANGE_OF, REQUEST_EVENT
+
+CONNECT: Final = REQUEST_EVENT[Change.CONNECT]
+DISCONNECT: Final = REQUEST_EVENT[Change.DISCONNECT]
+JOIN: Final = REQUEST_EVENT[Change.JOIN]
+LEAVE: Final = REQUEST_EVENT[Change.LEAVE]
+
+OWN_TOKEN: Final = "$own"  # noqa: S105  # no password
+"""The token of asks that a faulty server makes of itself. No case uses it, and no reply with it
+is sent."""
+
+ASKED: Final = frozenset({"question", *CHANGE_OF})
+"""The events of the asks that the conformance application's server makes."""
+
+Payload = str | bytes
+Payloads = list[Payload]
+
+Effect = Message | Payload | Iterable[Message | Payload] | None
+"""What a hook makes of a message: ``None`` leaves it alone, ``()`` drops it, and anything else
+takes its place."""
+
+FrameHook = Callable[["Context", Message], Effect]
+PayloadHook = Callable[["Context", Payload], Effect]
+
+
+class Scratch:
+    """What a fault remembers.
+
+    Attributes:
+        seen: anything that is looked up later.
+        kept: anything that is used later, in order.
+        values: anything that has a name.
+        counts: how often anything was counted.
+    """
+
+    def __init__(self) -> None:
+        self.seen: set[Any] = set()
+        self.kept: list[Any] = []
+        self.values: dict[Any, Any] = {}
+        self.counts: Counter[Any] = Counter()
+
+    def count(self, name: object = "") -> int:
+        """Count, and give the number so far, from 1 on."""
+        self.counts[name] += 1
+        return self.counts[name]
+
+    def release(self) -> list[Any]:
+        """Give what was kept, and keep it no longer."""
+        kept, self.kept = self.kept, []
+        return kept
+
+
+class ServerScratch(Scratch):
+    """What a fault remembers for all connections of a server.
+
+    Attributes:
+        connections: all of them, in order.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.connections: list[Context] = []
+
+
+class Context(Scratch):
+    """One connection of a faulty server: what its traffic shows, and what a hook can do.
+
+    Attributes:
+        server: what is remembered for all connections.
+        is_accepted: whether the server sent an acceptance.
+        id: the connection's ID.
+        memberships: the pairs of a namespace and a room (empty for the namespace itself) that are
+            connected and joined.
+        before: the same before the current payload.
+        client_asks: the pending asks of the client, by their tokens.
+        server_asks: the pending asks of the server, likewise.
+        settled: the system asks of the server that the client has answered.
+        payload: the payload that the server received last; NOTHING while it sends unasked.
+        message: that payload as a frame, if it is one.
+        ask: the ask of the server that this frame replies to, if any.
+    """
+
+    def __init__(self, serve: Serve, server: ServerScratch) -> None:
+        super().__init__()
+        self.server = server
+        self.is_accepted = False
+        self.id = ""
+        self.memberships: frozenset[tuple[str, str]] = frozenset()
+        self.before: frozenset[tuple[str, str]] = frozenset()
+        self.client_asks: dict[str, Message] = {}
+        self.server_asks: dict[str, Message] = {}
+        self.settled: dict[str, Message] = {}
+        self.payload: Payload = ""
+        self.message: Message | None = None
+        self.ask: Message | None = None
+        self._serve = serve
+        server.connections.append(self)
+
+    # What it knows. A trigger can name each of these properties.
+
+    @property
+    def answers(self) -> str:
+        """The event of the server's ask that the current frame replies to; empty for none."""
+        return self.ask.event if self.ask else ""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the namespace of the current frame is connected."""
+        return self.message is not None and self.is_in(self.message.namespace)
+
+    @property
+    def is_member(self) -> bool:
+        """Whether the room of the current frame is joined; without a room, as ``is_connected``."""
+        return self.message is not None and self.is_in(self.message.namespace, self.message.room)
+
+    @property
+    def namespaces(self) -> list[str]:
+        """The connected namespaces."""
+        return sorted(name for name, room in self.memberships if not room)
+
+    def is_in(self, namespace: str, room: str = "") -> bool:
+        """Say whether a namespace is connected, or a room joined."""
+        return (namespace, room) in self.memberships
+
+    def rooms(self, namespace: str) -> list[str]:
+        """Give the joined rooms of a namespace."""
+        return sorted(room for where, room in self.memberships if where == namespace and room)
+
+    def pending(self, event: str) -> list[Message]:
+        """Give the pending asks of the server that have this event."""
+        return [each for each in self.server_asks.values() if each.event == event]
+
+    # What it can do.
+
+    def serve(self, given: Message | Payload | None = None) -> Payloads:
+        """Have the correct server handle a payload, or the current one; give what it sends."""
+        if given is None:
+            given = self.payload
+        payload = encode(given) if isinstance(given, Message) else given
+        message = frame_of(payload)
+        if message is not None:
+            self._received(message)
+        sent = self._serve(payload)
+        for each in sent:
+            self._sent(each)
+        return sent
+
+    def aside(self, event: str, namespace: str, room: str = "") -> Payloads:
+        """Have the server handle an ask that the client did not make; give what else it sends."""
+        names = ";".join(name.replace(";", ESCAPE) for name in (namespace, room))
+        return self.serve(f"{OWN_TOKEN};{names};{event};0;0;")  # whatever the client's names are
+
+    def begin(self, payload: Payload) -> None:
+        """Make a payload the current one."""
+        self.payload = payload
+        self.message = frame_of(payload)
+        self.ask = self.server_asks.get(self.message.wait) if self.message else None
+        self.before = self.memberships
+
+    def _received(self, message: Message) -> None:
+        if message.wait in self.server_asks:
+            ask = self.server_asks.pop(message.wait)
+            if ask.event in CHANGE_OF:
+                self.settled[message.wait] = ask
+            if message.is_empty_reply:
+                self.changed(ask)
+        elif message.wait:
+            self.client_asks[message.wait] = message
+
+    def _sent(self, payload: Payload) -> None:
+        message = frame_of(payload)
+        if message is None:
+            if not self.is_accepted and isinstance(payload, str) and payload.startswith("A"):
+                self.is_accepted, self.id = True, payload[1:]
+        elif message.wait in self.client_asks:
+            ask = self.client_asks.pop(message.wait)
+            if message.is_empty_reply:
+                self.changed(ask)
+        elif message.wait and message.event in ASKED:
+            self.server_asks[message.wait] = message
+
+    def changed(self, ask: Message) -> None:
+        """Note that a system ask has succeeded."""
+        membership = ask.namespace, ask.room
+        match CHANGE_OF.get(ask.event):
+            case Change.CONNECT | Change.JOIN:
+                self.memberships |= {membership}
+            case Change.LEAVE:
+                self.memberships -= {membership}
+            case Change.DISCONNECT:
+                self.memberships = frozenset(
+                    each for each in self.memberships if each[0] != ask.namespace
+                )
+            case _:
+                pass
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """A server with a fault: hooks in a correct one; those that are left out change nothing.
+
+    Attributes:
+        receive: what the server sends in place of handling a frame.
+        after: what it sends as well, after it has handled a frame.
+        moved: what it sends as well, after memberships have changed.
+        send: what takes the place of a frame that it sends.
+        receive_raw: as ``receive``, for each payload, whether it is a frame or not.
+        send_raw: as ``send``, for each payload.
+        turn: what it sends at each payload, and where it sends unasked, in place of all these.
+        start: is called with each new connection.
+        served: the endpoints, where they are not those of the conformance application.
+    """
+
+    receive: FrameHook | None = None
+    after: FrameHook | None = None
+    moved: Callable[[Context], Effect] | None = None
+    send: FrameHook | None = None
+    receive_raw: PayloadHook | None = None
+    send_raw: PayloadHook | None = None
+    turn: Callable[[Context], Iterable[Message | Payload]] | None = None
+    served: Mapping[str, Any] | None = None
+    role: Literal["server"] = field(default="server", init=False)
+
+    @property
+    def distort(self) -> Distort:
+        """The change to each connection of one server."""
+        server = ServerScratch()
+
+        def distort(serve: Serve) -> Serve:
+            context = Context(serve, server)
+            return lambda payload: self._handle(context, payload)
+
+        return distort
+
+    def run(self) -> AbstractAsyncContextManager[str]:
+        """Run the server, and give its URL."""
+        return embedded_server(distort=self.distort, served=self.served)
+
+    def stage(self) -> AbstractAsyncContextManager[Run]:
+        """Run the server, and give the function that runs a case against it."""
+        return staged(self.run())
+
+    def _handle(self, context: Context, payload: Payload) -> Payloads:
+        context.begin(payload)
+        handled = self._received(context)
+        if self.moved and context.memberships != context.before:
+            handled += payloads(self.moved(context))
+        return [each for sent in handled if not _is_own(sent) for each in self._sent(context, sent)]
+
+    def _received(self, context: Context) -> Payloads:
+        if self.turn:
+            return payloads(self.turn(context))
+        if context.payload is NOTHING:
+            return context.serve()
+        effect = self.receive_raw(context, context.payload) if self.receive_raw else None
+        message = context.message
+        if effect is None and self.receive and message is not None:
+            effect = self.receive(context, message)
+        sent = context.serve() if effect is None else payloads(effect)
+        if self.after and message is not None:
+            sent += payloads(self.after(context, message))
+        return sent
+
+    def _sent(self, context: Context, payload: Payload) -> Payloads:
+        effect = self.send_raw(context, payload) if self.send_raw else None
+        message = frame_of(payload) if effect is None and self.send else None
+        if self.send and message is not None:
+            effect = self.send(context, message)
+        return [payload] if effect is None else payloads(effect)
+
+
+def run(server: Callable[[], AbstractAsyncContextManager[str]]) -> Staged:
+    """Seed a fault in how a server is run: the function runs it, and gives its URL."""
+    return Staged("server", lambda: staged(server()))
+
+
+@asynccontextmanager
+async def staged(server: AbstractAsyncContextManager[str]) -> AsyncIterator[Run]:
+    """Run a server, and give the function that runs a case against it."""
+    async with server as url:
+        yield to_server(url, SOON)
+
+
+def frame_of(payload: Payload) -> Message | None:
+    """Decode a payload, if it is a frame."""
+    try:
+        return decode(payload)
+    except DecodeError:
+        return None
+
+
+def frames_of(sent: Payloads) -> list[tuple[Payload, Message | None]]:
+    """Give payloads, each with the frame that it is, if any."""
+    return [(each, frame_of(each)) for each in sent]
+
+
+def payloads(effect: Effect) -> Payloads:
+    """Give what an effect puts in the place of a message."""
+    if effect is None:
+        return []
+    each_of = [effect] if isinstance(effect, str | bytes | Message) else effect
+    return [encode(each) if isinstance(each, Message) else each for each in each_of]
+
+
+def _is_own(payload: Payload) -> bool:
+    """Say whether this replies to an ask of ``Context.aside``; it may come later than that."""
+    message = frame_of(payload)
+    return message is not None and message.wait == OWN_TOKEN
+
+
+# -------------------------------------------------------------------- triggers
+
+
+def fits(trigger: Mapping[str, Any], *subjects: object) -> bool:
+    """Say whether the attributes of a message, or of its context, are those of a trigger.
+
+    Args:
+        trigger: for each attribute its value, a tuple of values, or a test of the value.
+        subjects: the first that has an attribute gives its value.
+
+    Raises:
+        AttributeError: none of them has an attribute.
+    """
+    return all(_agree(_value_of(name, subjects), wanted) for name, wanted in trigger.items())
+
+
+def _value_of(name: str, subjects: Iterable[object]) -> object:
+    for subject in subjects:
+        if hasattr(subject, name):
+            return getattr(subject, name)
+    raise AttributeError(f"a trigger names {name}, which nothing has")
+
+
+def _agree(value: object, wanted: Any) -> bool:
+    if callable(wanted):
+        return bool(wanted(value))
+    return value in wanted if isinstance(wanted, tuple) else value == wanted
+
+
+def _triggered(hook: FrameHook, trigger: Mapping[str, Any]) -> FrameHook:
+    return lambda c, m: hook(c, m) if fits(trigger, m, c) else None
+
+
+def receive(hook: FrameHook, **trigger: Any) -> Hooks:
+    """Seed a fault in how a server handles frames."""
+    return Hooks(receive=_triggered(hook, trigger))
+
+
+def after(hook: FrameHook, **trigger: Any) -> Hooks:
+    """Seed a fault in what a server does after it has handled a frame."""
+    return Hooks(after=_triggered(hook, trigger))
+
+
+def moved(hook: Callable[[Context], Effect]) -> Hooks:
+    """Seed a fault in what a server does after memberships have changed."""
+    return Hooks(moved=hook)
+
+
+def send(hook: FrameHook, **trigger: Any) -> Hooks:
+    """Seed a fault in the frames that a server sends."""
+    return Hooks(send=_triggered(hook, trigger))
+
+
+def receive_raw(hook: PayloadHook) -> Hooks:
+    """Seed a fault in how a server handles payloads, frames or not."""
+    return Hooks(receive_raw=hook)
+
+
+def send_raw(hook: PayloadHook) -> Hooks:
+    """Seed a fault in the payloads that a server sends, frames or not."""
+    return Hooks(send_raw=hook)
+
+
+def turn(hook: Callable[[Context], Iterable[Message | Payload]]) -> Hooks:
+    """Seed a fault in all that a server does at a payload, and when it sends unasked."""
+    return Hooks(turn=hook)

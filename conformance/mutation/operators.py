@@ -1,0 +1,225 @@
+"""What faults are made of: operators that several of them share, each as a hook."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mutation.hooks import (
+    DISCONNECT,
+    Context,
+    Effect,
+    FrameHook,
+    Hooks,
+    Payloads,
+    fits,
+    receive,
+    receive_raw,
+    send,
+    send_raw,
+    turn,
+)
+from neffos_codec import Message
+from neffos_conformance.reference.embedded import NOTHING
+from neffos_protocol.names import CHANGE_OF
+
+OperatorHook = Callable[[Any, Message], Effect]
+"""A hook that needs no context, and so fits every peer."""
+
+
+def drop(_: object, __: object) -> Effect:
+    """Drop a message."""
+    return ()
+
+
+def silently(context: Context, _: Message) -> Effect:
+    """Handle a frame, and send nothing."""
+    context.serve()
+    return ()
+
+
+def empty_reply(_: object, message: Message) -> Effect:
+    """Put the empty reply in the place of a frame."""
+    return message.empty_reply()
+
+
+def refuse(text: str) -> OperatorHook:
+    """Put an error reply in the place of a frame."""
+    return lambda _, message: message.error_reply(text)
+
+
+def refuse_ask(text: str) -> OperatorHook:
+    """Put an error reply in the place of a frame with a token, and drop one without."""
+    return lambda _, message: message.error_reply(text) if message.wait else ()
+
+
+def change(**fields: Any) -> OperatorHook:
+    """Change fields of a frame that is sent; a function is given the value of its field."""
+    return lambda _, message: changed(message, fields)
+
+
+def serve_with(**fields: Any) -> FrameHook:
+    """Handle a frame with other fields."""
+    return lambda context, message: context.serve(changed(message, fields))
+
+
+def aside(event: str) -> FrameHook:
+    """Have the server handle a system ask about what a frame names, or the ask that it answers."""
+
+    def hook(context: Context, message: Message) -> Effect:
+        named = context.ask or message
+        return context.aside(event, named.namespace, named.room)
+
+    return hook
+
+
+def aside_from_all(event: str) -> FrameHook:
+    """Do the same for each joined room of the namespace."""
+    return lambda context, message: [
+        sent
+        for room in context.rooms(message.namespace)
+        for sent in context.aside(event, message.namespace, room)
+    ]
+
+
+def disconnect_all(context: Context, _: object = None) -> Effect:
+    """Disconnect all namespaces."""
+    return [sent for name in context.namespaces for sent in context.aside(DISCONNECT, name)]
+
+
+def changed(message: Message, fields: Mapping[str, Any]) -> Message:
+    """Change fields of a frame."""
+    return message.replace(
+        **{
+            name: value(getattr(message, name)) if callable(value) else value
+            for name, value in fields.items()
+        }
+    )
+
+
+def is_event(event: str) -> bool:
+    """Say whether this is no event of a system ask; a test for triggers."""
+    return event not in CHANGE_OF
+
+
+# -------------------------------------------------------------------- families of faults
+
+
+def accepted_from_the_second(text: str) -> Hooks:
+    """Refuse with a text once, and send the empty reply from the second time on."""
+    return send(lambda c, m: m.empty_reply() if c.count() > 1 else None, body=text)
+
+
+def refused_while_asking(event: str, **trigger: Any) -> Hooks:
+    """Refuse a client's system ask while the server has a pending one of the same event."""
+    given = refuse_ask("another one is pending")
+    return receive(lambda c, m: given(c, m) if c.pending(event) else None, event=event, **trigger)
+
+
+def counted(event: str, contrary: str, **trigger: Any) -> Hooks:
+    """Count system asks that change nothing, and want as many of the contrary."""
+
+    def hook(context: Context, message: Message) -> Effect:
+        if message.event == event:
+            context.count()
+        elif message.event == contrary and context.counts[""]:
+            context.counts[""] -= 1
+            return message.empty_reply()
+        return None
+
+    return receive(hook, wait=bool, is_no_op=False, is_error=False, **trigger)
+
+
+def after_acceptance(event: str, done: str) -> Hooks:
+    """Once the client has accepted an ask of the server, have another handled before the next.
+
+    Args:
+        event: of the server's ask.
+        done: the event of the other ask, which is about the same namespace or room.
+    """
+
+    def hook(context: Context) -> Payloads:
+        due = context.release() if context.payload is not NOTHING else []
+        sent = [each for ask in due for each in context.aside(done, ask.namespace, ask.room)]
+        if context.message and context.message.is_empty_reply and context.answers == event:
+            context.kept.append(context.ask)
+        return sent + context.serve()
+
+    return turn(hook)
+
+
+def calling_off(
+    event: str,
+    *,
+    by: str,
+    is_off: Callable[[Context, Message, Message], bool] = lambda _, __, ___: True,
+) -> Hooks:
+    """Have the server forget its own asks once the client asks for the contrary.
+
+    Args:
+        event: of the server's asks.
+        by: the event of the client's ask.
+        is_off: whether an ask of the server is forgotten, by the ask and that of the client.
+    """
+
+    def hook(context: Context, message: Message) -> Effect:
+        if message.wait in context.seen:
+            return context.serve(Message(wait=message.wait, is_error=True, body="called off"))
+        if message.event == by:
+            context.seen |= {
+                token
+                for token, ask in context.server_asks.items()
+                if ask.event == event and is_off(context, ask, message)
+            }
+        return None
+
+    return receive(hook)
+
+
+def every_tenth_lost(event: str) -> Hooks:
+    """Lose one of ten frames with an event that the server sends."""
+    return send(lambda c, _: () if c.count() % 10 == 0 else None, event=event)
+
+
+def returned(payload: str) -> Hooks:
+    """Send one payload back as it came, in place of handling it."""
+    return receive_raw(lambda _, given: given if given == payload else None)
+
+
+def heard(change: Callable[[str], str]) -> Hooks:
+    """Change texts before they are handled."""
+    return receive_raw(lambda c, given: c.serve(change(given)) if isinstance(given, str) else None)
+
+
+def said(change: Callable[[str], str]) -> Hooks:
+    """Change texts that are sent."""
+    return send_raw(lambda _, sent: change(sent) if isinstance(sent, str) else None)
+
+
+def replies(change: Callable[[Message, Message], Message | None]) -> Hooks:
+    """Change, or drop, a reply to an ask of the server: the reply and the ask are given."""
+
+    def hook(context: Context, message: Message) -> Effect:
+        if context.ask is None:
+            return None
+        changed = change(message, context.ask)
+        return () if changed is None else context.serve(changed)
+
+    return receive(hook)
+
+
+def retokened(make: Callable[[str], str], **trigger: Any) -> Hooks:
+    """Give asks of the server other tokens, made of its own."""
+
+    def told(context: Context, message: Message) -> Effect:
+        if message.wait not in context.server_asks or not fits(trigger, message):
+            return None
+        token = make(message.wait)
+        context.values[token] = message.wait
+        return message.replace(wait=token)
+
+    def answered(context: Context, message: Message) -> Effect:
+        token = context.values.get(message.wait)
+        return context.serve(message.replace(wait=token)) if token else None
+
+    return Hooks(receive=answered, send=told)
