@@ -1,280 +1,286 @@
-"""A correct client behind a liar, which makes it a wrong one.
+"""The engine for clients: a correct client, with hooks at which a fault changes what it does.
 
-The liar stands at three places: before the connection, where it changes what the client says and
-what it hears; before the client's HTTP requests; and before its driver, where it changes what the
-client is told to do and what it tells. The client itself is the reference client in this process,
-a new one for each case, so that many liars can be judged at the same time.
+There are hooks on the messages that the client receives and sends, on its HTTP requests, and on
+its driver. The reference client runs in this process, a new one for each case. This module knows
+no fault.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from websockets.datastructures import Headers
-from websockets.http11 import Request
 
-from mutation.registry import SOON, Staged, register
+from mutation.client_context import Context, Effect, Payload, Sent, Traffic, frame_of, sent_of
+from mutation.hooks import fits
+from mutation.registry import SOON
 from neffos_asyncio.limits import DEFAULT, Limits
-from neffos_codec import DecodeError, Message, decode, encode, first_surrogate
+from neffos_codec import Message
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.reference.client_driver import ReferenceDriver
 from neffos_conformance.runner.client_steps import Between, ClientDriver
-from neffos_conformance.runner.driver_protocol import OperationError, UnsupportedError, Values, fits
+from neffos_conformance.runner.driver_protocol import OperationError, UnsupportedError, Values
+from neffos_conformance.runner.driver_protocol import fits as has_fields
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import Run, run_client_case
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.transport import Transport, UpgradeRequest
 
-Payload = str | bytes
-Said = Payload | ConnectionClosed
-"""What goes by on a connection: a message, or its end."""
+Hook = Callable[[Any, Message], Effect]
+"""A hook on frames. It is given the ``Context``; operators of servers, which need none, fit too."""
+
+RawHook = Callable[["Context", Payload], Effect]
+OperationHook = Callable[["Context", str, Values], Any]
+Observe = Callable[["Context", Values], Sequence[Values]]
 
 LIMITS: Final = replace(DEFAULT, ask=2.0)
-"""The limits of a client behind a liar, which does not wait long for whoever does not answer."""
+"""The limits of a faulty client, which does not wait long for a peer that does not reply."""
 
-PATIENCE: Final = replace(SOON, case=6.0, goodbye=2.0)
-"""How long a case waits for a liar, whatever it says of itself: this client comes back at once."""
+TIMEOUTS: Final = replace(SOON, case=6.0, goodbye=2.0)
+"""How long a case waits for a faulty client, whatever the case says: this one is back at once."""
 
-AT_ONCE: Final = 4
-"""Cases that are played to a liar at the same time. All of a case, and of its client, is work of
-this process: with many at once, each would take long."""
+CONCURRENT_CASES: Final = 4
+"""Cases that run concurrently against a faulty client. Each needs a client in this process."""
 
 GONE: Final = ConnectionClosed(None)
-"""The end of TCP. A client that says this hears nothing more."""
+"""The end of TCP. A client that sends this receives nothing more."""
 
-Do = Callable[..., Awaitable[Values]]
-"""Makes the client do something: takes an operation and its fields, and gives the result."""
-
-
-def _one(each: Any) -> list[Any]:
-    return [each]
-
-
-def _none(_: Any) -> list[Any]:
-    return []
-
-
-def _same(each: Any) -> Any:
-    return each
-
-
-async def _honestly(do: Do, op: str, fields: Values) -> Values:
-    return await do(op, **fields)
+HANG: Final[Values] = {"hangs": True}
+"""In place of a result: the operation never ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientFault:
-    """What is made of a correct client; whatever is left out is left as it is.
+    """A client with a fault: hooks in a correct one; those that are left out change nothing.
 
     Attributes:
-        says: what is made of each thing that the client says.
-        hears: what is made of each message that it is sent.
-        interjects: what it says of its own accord to a message that it is sent.
-        gathers: what is made of the fragments of a message that it is sent; of none, nothing.
-        requests: changes the headers of its request for an upgrade.
-        heeds: whether it takes the status that its probe got for a sign of life.
-        does: has an operation done.
-        tells: what is made of each line that tells what the client saw.
-        pause: seconds before each thing that it says.
-        limits: of the client below.
+        receive: what the client sends in place of handling a frame.
+        receive_raw: as ``receive``, for each payload, whether it is a frame or not.
+        send: what takes the place of a frame that the client sends.
+        send_raw: as ``send``, for each payload.
+        close: what takes the place of the end of a connection.
+        fragments: what takes the place of the fragments of a message that it receives.
+        request: changes the headers of its upgrade request.
+        is_alive: whether an HTTP status makes it believe that the server is up again.
+        before: is called with each operation before the client performs it; it may raise.
+        failed: gives a result in place of the failure of an operation; ``None`` lets it fail.
+        result: what takes the place of the result of an operation.
+        observes: what takes the place of an observation that its driver reports.
+        delay: seconds before each thing that it sends.
+        limits: of the correct client.
     """
 
-    says: Callable[[Said], Sequence[Said]] = _one
-    hears: Callable[[Payload], Sequence[Payload]] = _one
-    interjects: Callable[[Payload], Sequence[Said]] = _none
-    gathers: Callable[[Sequence[bytes]], Sequence[bytes]] = _same
-    requests: Callable[[Headers], object] = _none
-    heeds: Callable[[int], bool] = bool
-    does: Callable[[Do, str, Values], Awaitable[Values]] = _honestly
-    tells: Callable[[Values], Sequence[Values]] = _one
-    pause: float = 0.0
+    receive: Hook | None = None
+    receive_raw: RawHook | None = None
+    send: Hook | None = None
+    send_raw: RawHook | None = None
+    close: Callable[[Context, ConnectionClosed], ConnectionClosed] | None = None
+    fragments: Callable[[Sequence[bytes]], Sequence[bytes]] | None = None
+    request: Callable[[Headers], object] | None = None
+    is_alive: Callable[[int], bool] | None = None
+    before: OperationHook | None = None
+    failed: OperationHook | None = None
+    result: OperationHook | None = None
+    observes: Observe | None = None
+    delay: float = 0.0
     limits: Limits = LIMITS
+    role: Literal["client"] = field(default="client", init=False)
+    distort: None = field(default=None, init=False)
+
+    @asynccontextmanager
+    async def stage(self) -> AsyncIterator[Run]:
+        """Give the function that runs a case against the client."""
+        slots = asyncio.Semaphore(CONCURRENT_CASES)
+
+        async def run(case: Case) -> Result:
+            async with slots:
+                return await play(self, case)
+
+        yield run
 
 
-@dataclass(slots=True)
-class Hand:
-    """What a liar can do, and see, beside what passes through it.
-
-    Attributes:
-        connections: those that the client has opened, in order.
-        current: the number of the one that something goes by on, from 0.
-        was_left: whether the suite has begun to end a connection.
-        sights: takes what the client tells.
-    """
-
-    connections: list[_Spoken] = field(default_factory=list)
-    current: int = 0
-    was_left: bool = False
-    sights: Callable[[Values], object] = _none
-
-    def say(self, *said: Said) -> None:
-        """Say something on the connection that was opened last."""
-        self.connections[-1].put(said)
-
-    def say_elsewhere(self, said: Said) -> None:
-        """Say something on all connections but the current one."""
-        for number, each in enumerate(self.connections):
-            if number != self.current:
-                each.put([said])
-
-    def tell(self, **sight: Any) -> None:
-        """Tell that the client saw something on its first connection."""
-        self.sights({"connection": 1, **sight})
-
-
-MakeFault = Callable[[Hand], ClientFault]
-"""Makes the lies of a client, anew for each case."""
-
-CLIENT_FAULTS: Final[dict[str, MakeFault]] = {}
-"""What makes the lies of each mutant that is a client, by the mutant's name."""
-
-
-def client_fault(requirement: str) -> Callable[[MakeFault], MakeFault]:
-    """Register a client by the lies that make it break a requirement; empty makes it odd."""
-
-    def put(liar: MakeFault) -> MakeFault:
-        @asynccontextmanager
-        async def stage() -> AsyncIterator[Run]:
-            slots = asyncio.Semaphore(AT_ONCE)
-
-            async def run(case: Case) -> Result:
-                async with slots:
-                    return await play(liar, case)
-
-            yield run
-
-        about = (liar.__doc__ or "").partition("\n")[0]
-        name = register(liar.__name__, requirement, about, Staged("client", stage))
-        CLIENT_FAULTS[name] = liar
-        return liar
-
-    return put
-
-
-async def play(liar: MakeFault, case: Case) -> Result:
-    """Play a case to a liar."""
-    hasty = replace(case, seconds=0.0)
-    async with standing(liar) as (client, between):
-        return await run_client_case(client, hasty, PATIENCE, between=between)
+async def play(fault: ClientFault, case: Case) -> Result:
+    """Run a case against a faulty client."""
+    async with faulty_client(fault) as (client, between):
+        hasty = replace(case, seconds=0.0)
+        return await run_client_case(client, hasty, TIMEOUTS, between=between)
 
 
 @asynccontextmanager
-async def standing(liar: MakeFault) -> AsyncIterator[tuple[ClientDriver, Between]]:
-    """Give what moves a client behind a liar, and what the liar puts before it."""
-    hand = Hand()
-    lies = liar(hand)
-    client = _Client(lies)
-    hand.sights = client.see
+async def faulty_client(fault: ClientFault) -> AsyncIterator[tuple[ClientDriver, Between]]:
+    """Start a client with a fault; give its driver, and what changes its connections."""
+    context = Context()
+    client = _FaultyDriver(fault, context)
     try:
-        yield client, lambda arrived: _Arrived(arrived, lies, hand)
+        yield client, lambda request: _FaultyRequest(request, fault, context)
     finally:
         client.end()
 
 
-# -------------------------------------------------------------------- the commonest lies
+# -------------------------------------------------------------------- makers
 
 
-def frame_of(said: Said) -> Message | None:
-    """Read what was said as a frame, if it is one that could be written as well."""
-    if isinstance(said, ConnectionClosed):
-        return None
-    try:
-        message = decode(said)
-    except DecodeError:
-        return None
-    text = said if isinstance(said, str) else "".join(map(str, message.fields()[:4]))
-    return message if first_surrogate(text) < 0 else None
+def when(hook: Hook, **trigger: Any) -> Hook:
+    """Give a hook a trigger: attributes of the message, or else of the context."""
+    return lambda c, m: hook(c, m) if fits(trigger, m, c) else None
 
 
-def is_empty_reply(message: Message) -> bool:
-    """Say whether a frame is the empty reply to some ask."""
-    return bool(message.wait) and not any(message.fields()[1:])
+def receive(hook: Hook, **trigger: Any) -> ClientFault:
+    """Seed a fault in how a client handles frames."""
+    return ClientFault(receive=when(hook, **trigger))
 
 
-def changed(change: Callable[[Message], Message | None]) -> Callable[[Any], list[Any]]:
-    """Make what changes, or drops, each frame that goes by."""
-
-    def wrong(said: Said) -> list[Said]:
-        message = frame_of(said)
-        if message is None:
-            return [said]
-        now = change(message)
-        if now is None:
-            return []
-        return [said if now == message else encode(now)]
-
-    return wrong
+def receive_raw(hook: RawHook) -> ClientFault:
+    """Seed a fault in how a client handles payloads, frames or not."""
+    return ClientFault(receive_raw=hook)
 
 
-def dropped(is_dropped: Callable[[Message], bool]) -> Callable[[Any], list[Any]]:
-    """Make what drops some frames that go by."""
-    return changed(lambda message: None if is_dropped(message) else message)
+def beside(hook: Hook, **trigger: Any) -> ClientFault:
+    """Seed a fault in what a client sends as well when it receives a frame."""
+    triggered = when(hook, **trigger)
+    return ClientFault(receive=lambda c, m: c.say(triggered(c, m)))
 
 
-def answered(answer: Callable[[Message], Payload | Message | None]) -> ClientFault:
-    """Make lies that answer some frames in place of the client, which does not hear them."""
-
-    def own(payload: Payload) -> list[Payload]:
-        message = frame_of(payload)
-        given = answer(message) if message else None
-        if given is None:
-            return []
-        return [encode(given) if isinstance(given, Message) else given]
-
-    def hears(payload: Payload) -> list[Payload]:
-        answers[:] = own(payload)
-        return [] if answers else [payload]
-
-    answers: list[Payload] = []
-    # It is heard first: what is answered is decided once, since an answer may change what follows.
-    return ClientFault(hears=hears, interjects=lambda _: answers)
+def beside_raw(hook: RawHook) -> ClientFault:
+    """Seed a fault in what a client sends as well when it receives a payload."""
+    return ClientFault(receive_raw=lambda c, payload: c.say(hook(c, payload)))
 
 
-def untold(**fields: Any) -> Callable[[Values], list[Values]]:
-    """Make what keeps back the lines with these fields."""
-    return lambda sight: [] if fits(sight, fields) else [sight]
+def send(hook: Hook, **trigger: Any) -> ClientFault:
+    """Seed a fault in the frames that a client sends."""
+    return ClientFault(send=when(hook, **trigger))
 
 
-# -------------------------------------------------------------------- where the liar stands
+def send_raw(hook: RawHook) -> ClientFault:
+    """Seed a fault in the payloads that a client sends, frames or not."""
+    return ClientFault(send_raw=hook)
 
 
-class _Client:
-    """The reference client with its driver, in this process, behind a liar."""
+def header(name: str, value: str | None, *, is_added: bool = True) -> ClientFault:
+    """Replace a header of the upgrade request, or leave it out.
 
-    def __init__(self, lies: ClientFault) -> None:
+    Args:
+        name: of the header.
+        value: its value; ``None`` leaves it out.
+        is_added: whether a request without the header gets it as well.
+    """
+
+    def request(headers: Headers) -> None:
+        was_there = headers.pop(name, None) is not None
+        if value is not None and (was_there or is_added):
+            headers[name] = value
+
+    return ClientFault(request=request)
+
+
+def close(hook: Callable[[Context, ConnectionClosed], ConnectionClosed]) -> ClientFault:
+    """Seed a fault in how a client closes connections."""
+    return ClientFault(close=hook)
+
+
+def before(hook: OperationHook) -> ClientFault:
+    """Seed a fault in what a client does before an operation."""
+    return ClientFault(before=hook)
+
+
+def failed(hook: OperationHook) -> ClientFault:
+    """Seed a fault in the operations that fail."""
+    return ClientFault(failed=hook)
+
+
+def result(hook: OperationHook) -> ClientFault:
+    """Seed a fault in the results of operations."""
+    return ClientFault(result=hook)
+
+
+def observes(hook: Observe) -> ClientFault:
+    """Seed a fault in what a client observes."""
+    return ClientFault(observes=hook)
+
+
+def unobserved(**fields: Any) -> ClientFault:
+    """Keep back the observations with these fields."""
+    return observes(lambda _, seen: [] if has_fields(seen, fields) else [seen])
+
+
+def observed(change: Callable[[Values], Values], **fields: Any) -> ClientFault:
+    """Change the observations with these fields."""
+    return observes(
+        lambda _, seen: [{**seen, **change(seen)} if has_fields(seen, fields) else seen]
+    )
+
+
+def _effect(
+    context: Context, payload: Payload, raw: RawHook | None, hook: Hook | None
+) -> list[Sent] | None:
+    """Give what hooks put in the place of a message; ``None`` where they leave it alone."""
+    effect = raw(context, payload) if raw else None
+    message = frame_of(payload) if hook and effect is None else None
+    if hook and message is not None:
+        effect = hook(context, message)
+        if effect == message:
+            effect = payload  # as it was written
+    return None if effect is None else sent_of(effect)
+
+
+# -------------------------------------------------------------------- the client
+
+
+class _FaultyDriver:
+    """The reference client with its driver, in this process, with the hooks of a fault."""
+
+    def __init__(self, fault: ClientFault, context: Context) -> None:
         self.seen: list[Values] = []
-        self._lies = lies
+        self._fault = fault
+        self._context = context
         self._number = 0
         self._answers: dict[int, asyncio.Future[Values]] = {}
         self._news = asyncio.Event()
-        self._driver = ReferenceDriver(self._take, limits=lies.limits)
+        self._driver = ReferenceDriver(self._take, limits=fault.limits)
+        context.observe = self._observe
 
     def end(self) -> None:
-        """Let go of everything."""
+        """End the client."""
         self._driver.end()
 
     async def do(self, op: str, **fields: Any) -> Values:
-        """Make the client do something, or what the liar makes of that."""
-        return await self._lies.does(self._do, op, fields)
+        """Have the client perform an operation, as the fault has it."""
+        context, fault, running = self._context, self._fault, (op, fields)
+        context.operations.append(op)
+        context.running.append(running)
+        try:
+            if fault.before:
+                fault.before(context, op, fields)
+            values = await self._do(op, **fields)
+        except OperationError:
+            instead = fault.failed(context, op, fields) if fault.failed else None
+            if instead is HANG:
+                await asyncio.Event().wait()
+            if instead is None:
+                raise
+            return dict(instead)
+        finally:
+            context.running.remove(running)
+        context.done.append(op)
+        return dict(fault.result(context, op, values)) if fault.result else values
 
     async def saw(self, seconds: float = 0.0, **fields: Any) -> Values:
-        """Wait until the client told that it saw something."""
+        """Wait until the client has observed something."""
         async with asyncio.timeout(seconds):
             while True:
-                for index, sight in enumerate(self.seen):
-                    if fits(sight, fields):
+                for index, each in enumerate(self.seen):
+                    if has_fields(each, fields):
                         return self.seen.pop(index)
                 self._news.clear()
                 await self._news.wait()
 
-    def see(self, sight: Values) -> None:
-        """Take what the client tells."""
-        self.seen.append(sight)
+    def _observe(self, seen: Values) -> None:
+        self.seen.append(seen)
         self._news.set()
 
     async def _do(self, op: str, **fields: Any) -> Values:
@@ -287,141 +293,153 @@ class _Client:
             raise UnsupportedError(op)
         if "error" in values:
             raise OperationError(values["error"])
-        result: Values = values["result"]
-        return result
+        given: Values = values["result"]
+        return given
 
     def _take(self, line: str) -> None:
         values = json.loads(line)
         if "saw" in values:
-            for each in self._lies.tells(values):
-                self.see(each)
+            observes = self._fault.observes
+            for each in observes(self._context, values) if observes else [values]:
+                self._observe(each)
             return
         answer = self._answers.pop(values["id"])
         if not answer.done():
             answer.set_result(values)
 
 
-class _Arrived:
-    """A client's request, behind a liar."""
+class _FaultyRequest:
+    """An HTTP request of a faulty client."""
 
-    def __init__(self, arrived: UpgradeRequest, lies: ClientFault, hand: Hand) -> None:
+    def __init__(self, arrived: UpgradeRequest, fault: ClientFault, context: Context) -> None:
         self._arrived = arrived
-        self._lies = lies
-        self._hand = hand
+        self._fault = fault
+        self._context = context
         headers = arrived.request.headers.copy()
-        lies.requests(headers)
-        self.request: Request = replace(arrived.request, headers=headers)
+        if fault.request:
+            fault.request(headers)
+        self.request = replace(arrived.request, headers=headers)
 
     def accept(self) -> Transport | None:
         """Upgrade the connection."""
-        spoken = self._arrived.accept()
-        return spoken and _Spoken(spoken, self._lies, self._hand)
+        transport = self._arrived.accept()
+        return transport and _FaultyTransport(transport, self._fault, self._context)
 
     def abort(self) -> None:
         """End TCP."""
         self._arrived.abort()
 
     async def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
         await self._arrived.close()
 
     async def refuse(self, status: int) -> None:
-        """Answer with an HTTP status, if the client is to hear of it."""
-        if self._lies.heeds(status):
+        """Answer with an HTTP status, if the client is to believe it."""
+        if self._fault.is_alive is None or self._fault.is_alive(status):
             await self._arrived.refuse(status)
         else:
             self.abort()
 
 
-class _Spoken:
-    """A connection with a client, behind a liar."""
+class _FaultyTransport:
+    """A connection of a faulty client, as the suite sees it."""
 
-    def __init__(self, spoken: Transport, lies: ClientFault, hand: Hand) -> None:
-        self._spoken = spoken
-        self._lies = lies
-        self._hand = hand
-        self._number = len(hand.connections)
+    def __init__(self, transport: Transport, fault: ClientFault, context: Context) -> None:
+        self.traffic = Traffic()
+        self._transport = transport
+        self._fault = fault
+        self._context = context
+        self._number = len(context.connections)
         self._is_gone = False
-        self._said: asyncio.Queue[Said] = asyncio.Queue()
-        hand.connections.append(self)
+        self._sent: asyncio.Queue[Sent] = asyncio.Queue()
+        context.connections.append(self)
         self._pump = asyncio.create_task(self._listen(), name="listen to a client")
 
     @property
     def is_open(self) -> bool:
-        """Whether neither side has begun to end it."""
-        return self._spoken.is_open
+        """Whether neither peer has begun to close the connection."""
+        return self._transport.is_open
 
     @property
     def has_heard_goodbye(self) -> bool:
         """Whether a close frame came."""
-        return self._spoken.has_heard_goodbye
+        return self._transport.has_heard_goodbye
 
     async def send(self, payload: Payload, *, is_held: bool = False) -> None:
-        """Send what the liar makes of a message."""
-        self._hand.current = self._number
-        heard = self._lies.hears(payload)
-        self.put(self._lies.interjects(payload))
-        for each in heard:
-            await self._spoken.send(each, is_held=is_held)
+        """Have the client receive a message, as the fault has it."""
+        context, fault = self._context, self._fault
+        context.begin(self._number, payload)
+        effect = _effect(context, payload, fault.receive_raw, fault.receive)
+        served = context.take_served() if effect is not None else [payload]
+        self.traffic.received(payload, context.message)
+        self.put(effect or ())
+        for each in served:
+            await self._transport.send(each, is_held=is_held)
 
     async def send_parts(self, parts: Sequence[bytes], *, is_text: bool) -> None:
         """Send a message in fragments."""
-        left = self._lies.gathers(parts)
+        left = self._fault.fragments(parts) if self._fault.fragments else parts
         if left:
-            await self._spoken.send_parts(left, is_text=is_text)
+            await self._transport.send_parts(left, is_text=is_text)
 
     async def send_raw(self, octets: bytes) -> None:
-        """Send octets as they are."""
-        await self._spoken.send_raw(octets)
+        """Send bytes as they are."""
+        await self._transport.send_raw(octets)
 
-    async def receive(self) -> Said:
-        """Receive what the liar makes of what the client says."""
-        said = await self._said.get()
-        if isinstance(said, ConnectionClosed):
-            self._said.put_nowait(said)
-        return said
+    async def receive(self) -> Sent:
+        """Receive what the client sends, as the fault has it."""
+        sent = await self._sent.get()
+        if isinstance(sent, ConnectionClosed):
+            self._sent.put_nowait(sent)
+        return sent
 
-    def put(self, said: Sequence[Said]) -> None:
-        """Have the client say something."""
-        for each in said:
+    def put(self, sent: Iterable[Sent]) -> None:
+        """Have the client send something."""
+        for each in sent:
             if self._is_gone:
                 return
-            self._said.put_nowait(each)
+            self._sent.put_nowait(each)
             if isinstance(each, ConnectionClosed):
                 self._is_gone = True
-                self._spoken.abort()
+                self._transport.abort()
 
     def stall(self) -> None:
         """Read nothing more."""
-        self._spoken.stall()
+        self._transport.stall()
 
     def resume(self) -> None:
         """Read again."""
-        self._spoken.resume()
+        self._transport.resume()
 
     def abort(self) -> None:
         """End TCP."""
-        self._hand.was_left = True
-        self._spoken.abort()
+        self._context.is_closing = True
+        self._transport.abort()
 
     async def say_goodbye(self, code: int = 1000, reason: str = "") -> None:
         """Send a close frame."""
-        self._hand.was_left = True
-        await self._spoken.say_goodbye(code, reason)
+        self._context.is_closing = True
+        await self._transport.say_goodbye(code, reason)
 
     async def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
         self._pump.cancel()
         with suppress(asyncio.CancelledError):
             await self._pump
-        await self._spoken.close()
+        await self._transport.close()
 
     async def _listen(self) -> None:
+        fault, context = self._fault, self._context
         while True:
-            said = await self._spoken.receive()
-            if self._lies.pause:
-                await asyncio.sleep(self._lies.pause)
-            self._hand.current = self._number
-            self.put(self._lies.says(said))
-            if isinstance(said, ConnectionClosed):
+            sent = await self._transport.receive()
+            if fault.delay:
+                await asyncio.sleep(fault.delay)
+            context.current = self._number
+            if isinstance(sent, ConnectionClosed):
+                self.put([fault.close(context, sent) if fault.close else sent])
                 return
+            effect = _effect(context, sent, fault.send_raw, fault.send)
+            message = frame_of(sent)
+            if message is not None:
+                self.traffic.sent(message)
+            self.put([sent] if effect is None else effect)

@@ -1,12 +1,14 @@
-"""Codecs that are wrong, each in one way: what they make of the answers of the correct one."""
+"""Codecs with a seeded fault: what takes the place of the answers of the correct one."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
 
-from mutation.registry import Staged, register
+from mutation.hooks import fits
+from mutation.registry import mutant, mutants
 from neffos_codec import ESCAPE
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.cli.codec_adapter import answer, content_of, value_of
@@ -15,651 +17,564 @@ from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import Run
 
 Values = dict[str, Any]
-Answer = Callable[[str, Values], Values]
-"""What a codec answers to an operation with its request."""
-
-Distort = Callable[[Answer], Answer]
 
 NAMES: Final = ("namespace", "room", "event")
 """The fields in which the separator is escaped."""
 
-
-def codec(requirement: str) -> Callable[[Distort], Distort]:
-    """Register a codec by what it makes of a correct one's answers, which breaks a requirement."""
-
-    def put(distort: Distort) -> Distort:
-        @asynccontextmanager
-        async def stage() -> AsyncIterator[Run]:
-            wrong = distort(answer)
-
-            async def run(case: Case) -> Result:
-                return judge_vector(case, lambda request: wrong(request["op"], request))
-
-            yield run
-
-        about = (distort.__doc__ or "").partition("\n")[0]
-        register(distort.__name__, requirement, about, Staged("codec", stage))
-        return distort
-
-    return put
+LONG: Final = 2_000
+"""Bytes from which on one of the mutants decodes a frame in another way."""
 
 
-def reading(change: Callable[[Values, Values], Values | None]) -> Distort:
-    """Change what a frame is read as: the request and the seven fields are given."""
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request to a codec, with the correct answer. A trigger can name each property.
 
-    def distort(right: Answer) -> Answer:
-        def wrong(op: str, request: Values) -> Values:
-            given = right(op, request)
-            if op == "decode" and "message" in given:
-                changed = change(request, dict(given["message"]))
-                return {"reject": True} if changed is None else {"message": changed}
-            return given
+    Attributes:
+        op: the operation.
+        request: the request.
+        given: the correct answer.
+    """
 
-        return wrong
+    op: str
+    request: Values
+    given: Values
 
-    return distort
+    @property
+    def reject(self) -> str:
+        """Why the correct codec rejects the request; empty where it does not."""
+        return str(self.given.get("reject", ""))
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the request names limits."""
+        return "limits" in self.request
+
+    @property
+    def native(self) -> str:
+        """How the request treats native messages; empty where it does not say."""
+        return str(self.request.get("native", ""))
+
+    @property
+    def payload(self) -> bytes:
+        """The payload to decode."""
+        return content(self.request["payload"])
+
+    @property
+    def message(self) -> Values:
+        """The frame that the correct codec decodes; empty for none."""
+        return self.given.get("message", {}) if self.op == "decode" else {}
+
+    @property
+    def handshake(self) -> Values:
+        """The handshake message that the correct codec decodes; empty for none."""
+        return self.given.get("handshake", {}) if self.op == "decode-handshake" else {}
+
+    @property
+    def parsed(self) -> Values:
+        """The wait field that the correct codec parses; empty for none."""
+        return self.given.get("parsed", {}) if self.op == "parse-wait" else {}
+
+    def again(self, **changes: Any) -> Values:
+        """Give the correct answer to a request with changes."""
+        return answer(self.op, {**self.request, **changes})
 
 
-def writing(*ops: str) -> Callable[[Callable[[Values, Any], Any]], Distort]:
-    """Change what is written by some operations: the request and the payload are given."""
-
-    def make(change: Callable[[Values, Any], Any]) -> Distort:
-        def distort(right: Answer) -> Answer:
-            def wrong(op: str, request: Values) -> Values:
-                given = right(op, request)
-                if op in ops and "payload" in given:
-                    return {"payload": change(request, given["payload"])}
-                return given
-
-            return wrong
-
-        return distort
-
-    return make
+Hook = Callable[[Question], Values | None]
+"""Gives an answer in place of the correct one, or ``None``."""
 
 
-def instead(change: Callable[[str, Values, Values], Values | None]) -> Distort:
-    """Give an answer of one's own to some requests; the correct one is given, too."""
+@dataclass(frozen=True, slots=True)
+class CodecFault:
+    """A codec with a fault.
 
-    def distort(right: Answer) -> Answer:
-        def wrong(op: str, request: Values) -> Values:
-            given = right(op, request)
-            own = change(op, request, given)
-            return given if own is None else own
+    Attributes:
+        hook: gives what takes the place of an answer.
+    """
 
-        return wrong
+    hook: Hook
+    role: Literal["codec"] = field(default="codec", init=False)
+    distort: None = field(default=None, init=False)
 
-    return distort
+    def answer(self, request: Values) -> Values:
+        """Answer a request."""
+        given = answer(request["op"], request)
+        effect = self.hook(Question(request["op"], request, given))
+        return given if effect is None else effect
+
+    @asynccontextmanager
+    async def stage(self) -> AsyncIterator[Run]:
+        """Give the function that runs a case against the codec."""
+
+        async def run(case: Case) -> Result:
+            return judge_vector(case, self.answer)
+
+        yield run
 
 
-def octets(value: Any) -> bytes:
-    """Give the octets of a value, be it text or not."""
-    content = content_of(value)
-    return content if isinstance(content, bytes) else content.encode("utf-8", "surrogateescape")
+WRITING: Final = ("encode", "reply")
+
+
+def answers(hook: Hook, **trigger: Any) -> CodecFault:
+    """Seed a fault in some answers."""
+    return CodecFault(lambda q: hook(q) if fits(trigger, q) else None)
+
+
+def reads(hook: Callable[[Question, Values], Values], **trigger: Any) -> CodecFault:
+    """Seed a fault in the fields of a decoded frame; the hook gives those that differ."""
+    return answers(
+        lambda q: {"message": q.message | hook(q, q.message)} if q.message else None, **trigger
+    )
+
+
+def writes(hook: Callable[[Question, Any], Any], op: Any = WRITING, **trigger: Any) -> CodecFault:
+    """Seed a fault in the payload that some operations encode."""
+
+    def effect(q: Question) -> Values | None:
+        return {"payload": hook(q, q.given["payload"])} if "payload" in q.given else None
+
+    return answers(effect, op=op, **trigger)
+
+
+def writes_text(hook: Callable[[str], str], op: Any = WRITING, **trigger: Any) -> CodecFault:
+    """Seed a fault in the text that some operations encode."""
+    return writes(lambda _, value: hook(value) if isinstance(value, str) else value, op, **trigger)
+
+
+def writes_rejected(reject: str, payload: Callable[[Question], Any]) -> CodecFault:
+    """Encode what is to be rejected for some reason."""
+    return answers(lambda q: {"payload": payload(q)}, op=WRITING, reject=reject)
+
+
+def reads_wait(kind: str, other: str, *starts: str) -> CodecFault:
+    """Parse a wait field of one kind, or those that start so, as one of another."""
+
+    def hook(q: Question) -> Values | None:
+        wait = str(q.request.get("wait"))
+        is_meant = q.parsed.get("kind") == kind and not q.parsed.get("from_exchange")
+        if starts:
+            is_meant = is_meant and wait.startswith(starts) and "!" not in wait and wait.isascii()
+        return {"parsed": {**q.parsed, "kind": other}} if is_meant else None
+
+    return answers(hook)
+
+
+def content(value: Any) -> bytes:
+    """Give the bytes of a value, text or binary."""
+    whole = content_of(value)
+    return whole if isinstance(whole, bytes) else whole.encode("utf-8", "surrogateescape")
+
+
+def lenient(q: Question) -> Values:
+    """Give the answer of lenient decoding."""
+    return q.again(reading="lenient")
 
 
 # -------------------------------------------------------------------- the frame
 
 
-@codec("FR-1")
-def body_cut(right: Answer) -> Answer:
-    """Takes a text body to end at the next semicolon."""
-
-    def change(request: Values, message: Values) -> Values:
-        body = message["body"]
-        is_plain = isinstance(body, str) and not message["is_error"] and "limits" not in request
-        cut = is_plain and message["event"]
-        return {**message, "body": body.partition(";")[0] if cut else body}
-
-    return reading(change)(right)
+def _cut(_: Question, message: Values) -> Values:
+    body = message["body"]
+    is_meant = isinstance(body, str) and not message["is_error"] and message["event"]
+    return {"body": body.partition(";")[0]} if is_meant else {}
 
 
-@codec("FR-1")
-def room_and_event_swapped(right: Answer) -> Answer:
-    """Reads the room where the event is."""
-    return reading(lambda _, m: {**m, "room": m["event"], "event": m["room"]})(right)
+mutants(
+    "FR-1",
+    body_cut=("Ends a text body at the next semicolon.", reads(_cut, is_limited=False)),
+    room_and_event_swapped=(
+        "Reads the room where the event is.",
+        reads(lambda _, m: {"room": m["event"], "event": m["room"]}),
+    ),
+)
 
 
-@codec("FR-2")
-def five_separators_taken(right: Answer) -> Answer:
-    """Takes five separators for a frame with an empty body."""
-
-    def change(op: str, request: Values, _: Values) -> Values | None:
-        if op != "decode" or request.get("native", "never") != "never" or "limits" in request:
-            return None
-        if octets(request["payload"]).count(b";") != 5:
-            return None
-        content = content_of(request["payload"])
-        whole = content + ";" if isinstance(content, str) else content + b";"
-        return right(op, {**request, "payload": value_of(whole)})
-
-    return instead(change)(right)
+@mutant("FR-2", answers, op="decode", native=("", "never"), is_limited=False)
+def five_separators_taken(q: Question) -> Values | None:
+    """Accepts five separators as a frame with an empty body."""
+    if q.payload.count(b";") != 5:
+        return None
+    whole = content_of(q.request["payload"])
+    return q.again(payload=value_of(whole + ";" if isinstance(whole, str) else whole + b";"))
 
 
-@codec("FR-3")
-def fields_not_unescaped(right: Answer) -> Answer:
-    """Leaves the escape in a field that it has read, where there is text behind it."""
-
-    def change(_: Values, message: Values) -> Values:
-        return {
-            name: value.replace(";", ESCAPE)
-            if name in NAMES and isinstance(value, str) and not value.endswith(";")
-            else value
-            for name, value in message.items()
-        }
-
-    return reading(change)(right)
+@mutant("FR-3", reads)
+def fields_not_unescaped(_: Question, m: Values) -> Values:
+    """Leaves the escape in a field that it has read, where text follows it."""
+    names = {name: m[name] for name in NAMES if isinstance(m[name], str)}
+    return {name: value.replace(";", ESCAPE) for name, value in names.items() if value[-1:] != ";"}
 
 
-@codec("FR-3")
-def body_unescaped(right: Answer) -> Answer:
-    """Takes the escape for a separator in the body too."""
-
-    def change(_: Values, message: Values) -> Values:
-        body = message["body"]
-        return {**message, "body": body.replace(ESCAPE, ";") if isinstance(body, str) else body}
-
-    return reading(change)(right)
+def _unescaped(_: Question, message: Values) -> Values:
+    body = message["body"]
+    return {"body": body.replace(ESCAPE, ";")} if isinstance(body, str) else {}
 
 
-@codec("FR-3")
-def fields_not_escaped(right: Answer) -> Answer:
-    """Writes a semicolon in a field as it stands."""
-    return writing("encode", "reply")(
-        lambda _, p: p.replace(ESCAPE, ";") if isinstance(p, str) else p
-    )(right)
+mutants(
+    "FR-3",
+    body_unescaped=("Reads the escape as a separator in the body too.", reads(_unescaped)),
+    fields_not_escaped=(
+        "Writes a semicolon in a field as it is.",
+        writes_text(lambda text: text.replace(ESCAPE, ";")),
+    ),
+)
 
 
-@codec("SEC-15")
-def unescaped_too_late(right: Answer) -> Answer:
-    """Gives a namespace out as it stands in the frame, where it is an escape alone."""
-
-    def change(request: Values, message: Values) -> Values:
-        is_alone = octets(request["payload"]).endswith(f"{ESCAPE};;e;0;0;".encode())
-        name = message["namespace"]
-        if is_alone and name == ";" and "limits" not in request:
-            message["namespace"] = name.replace(";", ESCAPE)
-        return message
-
-    return reading(change)(right)
+@mutant("SEC-15", reads, is_limited=False)
+def unescaped_too_late(q: Question, m: Values) -> Values:
+    """Gives a namespace as it is written in the frame, where it is an escape alone."""
+    is_alone = q.payload.endswith(f"{ESCAPE};;e;0;0;".encode())
+    return {"namespace": ESCAPE} if is_alone and m["namespace"] == ";" else {}
 
 
-@codec("FR-4")
-def writes_what_reads_back_changed(right: Answer) -> Answer:
-    """Writes a name that a receiver would read back changed."""
-
-    def change(op: str, _: Values, given: Values) -> Values | None:
-        is_that = op in ("encode", "reply") and given.get("reject") == "escape-literal"
-        return {"payload": ";changed;;e;0;0;"} if is_that else None
-
-    return instead(change)(right)
+mutants(
+    "FR-4",
+    writes_what_reads_back_changed=(
+        "Writes a name that a receiver would read back changed.",
+        writes_rejected("escape-literal", lambda _: ";changed;;e;0;0;"),
+    ),
+)
 
 
-@codec("FR-5")
-def separator_in_wait(right: Answer) -> Answer:
+@mutant("FR-5", answers, op=WRITING, reject=bool)
+def separator_in_wait(q: Question) -> Values | None:
     """Writes a token with a separator in it."""
-
-    def change(op: str, request: Values, given: Values) -> Values | None:
-        wait = request.get("message", {}).get("wait", "")
-        is_that = op in ("encode", "reply") and "reject" in given and b";" in octets(wait)
-        return {"payload": f"{wait};n;;e;0;0;"} if is_that else None
-
-    return instead(change)(right)
+    wait = q.request.get("message", {}).get("wait", "")
+    return {"payload": f"{wait};n;;e;0;0;"} if b";" in content(wait) else None
 
 
-@codec("FR-6")
-def flags_in_words(right: Answer) -> Answer:
-    """Writes a set no-op flag as t."""
-    return writing("encode", "reply")(
-        lambda _, p: p.replace(";1;", ";t;") if isinstance(p, str) and ";1;1;" in p else p
-    )(right)
+mutants(
+    "FR-6",
+    flags_in_words=(
+        "Writes a set no-op flag as t.",
+        writes_text(lambda text: text.replace(";1;", ";t;") if ";1;1;" in text else text),
+    ),
+)
 
 
-@codec("FR-7")
-def any_flag_is_true(right: Answer) -> Answer:
+@mutant("FR-7", reads)
+def any_flag_is_true(q: Question, _: Values) -> Values:
     """Reads a flag of the letters t, y and T as true."""
-
-    def change(request: Values, message: Values) -> Values:
-        parts = octets(request["payload"]).split(b";", 6)
-        for name, part in zip(("is_error", "is_no_op"), parts[4:6], strict=True):
-            if part in (b"t", b"T", b"y", b"true", b"yes", b"2", b"01", b"11", b" 1", b"1 "):
-                message[name] = True
-        return message
-
-    return reading(change)(right)
+    words = (b"t", b"T", b"y", b"true", b"yes", b"2", b"01", b"11", b" 1", b"1 ")
+    flags = zip(("is_error", "is_no_op"), q.payload.split(b";", 6)[4:6], strict=True)
+    return {name: True for name, flag in flags if flag in words}
 
 
-@codec("FR-8")
-def error_needs_a_text(right: Answer) -> Answer:
+@mutant("FR-8", reads)
+def error_needs_a_text(_: Question, m: Values) -> Values:
     """Reads an error without a text as none, as the Go peer does."""
-
-    def change(_: Values, message: Values) -> Values:
-        is_without = message["event"] and octets(message["body"]) == b""
-        return {**message, "is_error": message["is_error"] and not is_without}
-
-    return reading(change)(right)
+    return {"is_error": False} if m["event"] and content(m["body"]) == b"" else {}
 
 
-@codec("FR-9")
-def empty_error_written(right: Answer) -> Answer:
-    """Writes an error without a text."""
-
-    def change(_: str, __: Values, given: Values) -> Values | None:
-        is_that = given.get("reject") == "empty-error-text"
-        return {"payload": "$1;chat;;say;1;0;"} if is_that else None
-
-    return instead(change)(right)
+mutants(
+    "FR-9",
+    empty_error_written=(
+        "Writes an error without a text.",
+        writes_rejected("empty-error-text", lambda _: "$1;chat;;say;1;0;"),
+    ),
+)
 
 
-@codec("FR-10")
-def body_trimmed(right: Answer) -> Answer:
+@mutant("FR-10", reads)
+def body_trimmed(q: Question, m: Values) -> Values:
     """Cuts spaces and line ends off a body."""
-
-    def change(request: Values, message: Values) -> Values:
-        body = message["body"]
-        is_plain = isinstance(body, str) and body.isascii() and not message["is_error"]
-        if is_plain and "native" not in request and str(message["event"]).isprintable():
-            message["body"] = body.strip(" \r\n\t")
-        return message
-
-    return reading(change)(right)
+    body = m["body"]
+    is_plain = isinstance(body, str) and body.isascii() and not m["is_error"]
+    is_meant = is_plain and "native" not in q.request and str(m["event"]).isprintable()
+    return {"body": body.strip(" \r\n\t")} if is_meant else {}
 
 
-@codec("FR-11")
-def text_for_binary(right: Answer) -> Answer:
+@mutant("FR-11", writes, op="reply")
+def text_for_binary(_: Question, payload: Any) -> Any:
     """Writes a binary message as text, where it is UTF-8."""
-
-    def change(_: Values, payload: Any) -> Any:
-        content = content_of(payload)
-        return payload if isinstance(content, str) else content.decode("utf-8", "replace")
-
-    return writing("reply")(change)(right)
+    whole = content_of(payload)
+    return payload if isinstance(whole, str) else whole.decode("utf-8", "replace")
 
 
-@codec("FR-12")
-def latin_letters(right: Answer) -> Answer:
-    """Reads what is not UTF-8 as if it were."""
+mutants(
+    "FR-12",
+    latin_letters=(
+        "Reads bytes that are not UTF-8 as if they were.",
+        answers(lenient, op="decode", reject="utf8", native=""),
+    ),
+)
 
-    def change(op: str, request: Values, given: Values) -> Values | None:
-        is_that = op == "decode" and given.get("reject") == "utf8" and "native" not in request
-        if not is_that:
-            return None
-        return right(op, {**request, "reading": "lenient"})
+mutants(
+    "FR-13",
+    long_empty_reply=(
+        "Writes the flags of an empty reply.",
+        writes_text(
+            lambda text: f"{text[:-3]}0;0;" if text.endswith(";;;;;;") else text, native=""
+        ),
+    ),
+)
 
-    return instead(change)(right)
-
-
-@codec("FR-13")
-def long_empty_reply(right: Answer) -> Answer:
-    """Writes the flags of an empty reply."""
-
-    def change(request: Values, payload: Any) -> Any:
-        is_empty = isinstance(payload, str) and payload.endswith(";;;;;;")
-        return f"{payload[:-3]}0;0;" if is_empty and "native" not in request else payload
-
-    return writing("encode", "reply")(change)(right)
-
-
-@codec("FR-14")
-def empty_message_taken(right: Answer) -> Answer:
-    """Reads an empty message as a frame of empty fields."""
-
-    def change(op: str, request: Values, given: Values) -> Values | None:
-        is_that = op == "decode" and given.get("reject") == "empty"
-        return right(op, {**request, "payload": ";;;;;;"}) if is_that else None
-
-    return instead(change)(right)
+mutants(
+    "FR-14",
+    empty_message_taken=(
+        "Reads an empty message as a frame of empty fields.",
+        answers(lambda q: q.again(payload=";;;;;;"), op="decode", reject="empty"),
+    ),
+)
 
 
-@codec("FR-15")
-def octets_read_otherwise(right: Answer) -> Answer:
-    """Refuses a long frame of octets that it takes as text."""
+@mutant("FR-15", answers, message=bool, is_limited=False)
+def octets_read_otherwise(q: Question) -> Values | None:
+    """Refuses a long frame of bytes that it reads as text."""
+    head = b";".join(q.payload.split(b";")[:6])
+    is_binary = isinstance(q.request["payload"], dict)
+    return {"reject": True} if is_binary and len(head) > LONG and head.isascii() else None
 
-    def change(op: str, request: Values, given: Values) -> Values | None:
-        payload = request.get("payload")
-        is_that = op == "decode" and isinstance(payload, dict) and "message" in given
-        head = b";".join(octets(payload).split(b";")[:6]) if is_that and payload else b""
-        is_long = len(head) > LONG and head.isascii() and "limits" not in request
-        return {"reject": True} if is_long else None
-
-    return instead(change)(right)
-
-
-LONG: Final = 2_000
-"""Octets from which on one of the mutants takes another way through a frame."""
 
 # -------------------------------------------------------------------- the handshake
 
 
-@codec("HS-1")
-def other_request(right: Answer) -> Answer:
-    """Writes the request as a small letter."""
-
-    def change(request: Values, payload: Any) -> Any:
-        return "m" if "request" in request["handshake"] else payload
-
-    return writing("encode-handshake")(change)(right)
+def _handshake(part: str, change: Callable[[Any], Any]) -> CodecFault:
+    """Change the payload of one handshake message."""
+    return writes(
+        lambda q, payload: change(payload) if part in q.request["handshake"] else payload,
+        op="encode-handshake",
+    )
 
 
-@codec("HS-1")
-def request_unknown(right: Answer) -> Answer:
-    """Does not know the request for what it is."""
+REQUEST: Final[Values] = {"handshake": {"request": {}}}
+"""A handshake request, as it is in an answer."""
 
-    def change(op: str, request: Values, _: Values) -> Values | None:
-        is_that = op == "decode-handshake" and request["payload"] == "M"
-        return {"reject": True} if is_that else None
+mutants(
+    "HS-1",
+    other_request=("Writes the request in lower case.", _handshake("request", lambda _: "m")),
+    request_unknown=(
+        "Does not recognise the request.",
+        answers(lambda q: {"reject": True} if q.payload == b"M" else None, op="decode-handshake"),
+    ),
+)
 
-    return instead(change)(right)
+mutants(
+    "HS-2",
+    more_behind_the_request=(
+        "Accepts a request with more after its letter, in strict decoding.",
+        answers(lambda _: REQUEST, op="decode-handshake", reject="handshake-trailing"),
+    ),
+)
 
-
-@codec("HS-2")
-def more_behind_the_request(right: Answer) -> Answer:
-    """Takes a request for sound that has more behind its letter, read strictly."""
-
-    def change(op: str, _: Values, given: Values) -> Values | None:
-        is_that = op == "decode-handshake" and given.get("reject") == "handshake-trailing"
-        return {"handshake": {"request": {}}} if is_that else None
-
-    return instead(change)(right)
-
-
-@codec("HS-3")
-def id_trimmed(right: Answer) -> Answer:
-    """Writes an acceptance without its letter."""
-
-    def change(request: Values, payload: Any) -> Any:
-        return payload[1:] if "accept" in request["handshake"] else payload
-
-    return writing("encode-handshake")(change)(right)
+mutants(
+    "HS-3",
+    id_trimmed=("Writes an acceptance without its letter.", _handshake("accept", lambda p: p[1:])),
+)
 
 
-@codec("HS-4")
-def refusal_taken_for_acceptance(right: Answer) -> Answer:
+@mutant("HS-4", answers, handshake=bool)
+def refusal_taken_for_acceptance(q: Question) -> Values | None:
     """Reads a refusal as an acceptance."""
-
-    def change(op: str, request: Values, given: Values) -> Values | None:
-        text = given.get("handshake", {}).get("refuse") if op == "decode-handshake" else None
-        is_text = isinstance(request["payload"], str) if op == "decode-handshake" else False
-        return {"handshake": {"accept": text}} if text is not None and is_text else None
-
-    return instead(change)(right)
+    is_meant = "refuse" in q.handshake and isinstance(q.request["payload"], str)
+    return {"handshake": {"accept": q.handshake["refuse"]}} if is_meant else None
 
 
-@codec("HS-5")
-def binary_handshake_sound(right: Answer) -> Answer:
-    """Takes a handshake message in binary for sound, read strictly."""
-
-    def change(op: str, request: Values, given: Values) -> Values | None:
-        is_that = op == "decode-handshake" and given.get("reject") == "handshake-binary"
-        return right(op, {**request, "reading": "lenient"}) if is_that else None
-
-    return instead(change)(right)
+mutants(
+    "HS-5",
+    binary_handshake_sound=(
+        "Accepts a handshake message in binary, in strict decoding.",
+        answers(lenient, op="decode-handshake", reject="handshake-binary"),
+    ),
+)
 
 
-@codec("HS-6")
-def empty_id_sound(right: Answer) -> Answer:
-    """Takes an acceptance without an id for sound."""
-
-    def change(op: str, _: Values, given: Values) -> Values | None:
-        if given.get("reject") != "handshake-id":
-            return None
-        is_read = op == "decode-handshake"
-        return {"handshake": {"accept": ""}} if is_read else {"payload": "A"}
-
-    return instead(change)(right)
+@mutant("HS-6", answers, reject="handshake-id")
+def empty_id_sound(q: Question) -> Values | None:
+    """Accepts an acceptance without an ID."""
+    is_read = q.op == "decode-handshake"
+    return {"handshake": {"accept": ""}} if is_read else {"payload": "A"}
 
 
-@codec("HS-7")
-def wants_exactly_m(right: Answer) -> Answer:
-    """Takes nothing but a lone M for a request."""
-
-    def change(op: str, request: Values, given: Values) -> Values | None:
-        is_request = op == "decode-handshake" and "request" in given.get("handshake", {})
-        more = is_request and octets(request["payload"]) != b"M"
-        return {"reject": True} if more else None
-
-    return instead(change)(right)
+@mutant("HS-7", answers, handshake=bool)
+def wants_exactly_m(q: Question) -> Values | None:
+    """Accepts only a lone M as a request."""
+    return {"reject": True} if "request" in q.handshake and q.payload != b"M" else None
 
 
-@codec("HS-19")
-def id_ends_at_a_separator(right: Answer) -> Answer:
-    """Takes an id to end where the first field of a frame would."""
-
-    def change(op: str, _: Values, given: Values) -> Values | None:
-        id_ = given.get("handshake", {}).get("accept") if op == "decode-handshake" else None
-        if not isinstance(id_, str) or ";" not in id_:
-            return None
-        return {"handshake": {"accept": id_.partition(";")[0]}}
-
-    return instead(change)(right)
+@mutant("HS-19", answers, handshake=bool)
+def id_ends_at_a_separator(q: Question) -> Values | None:
+    """Ends an ID where the first field of a frame would end."""
+    id_ = q.handshake.get("accept")
+    is_meant = isinstance(id_, str) and ";" in id_
+    return {"handshake": {"accept": str(id_).partition(";")[0]}} if is_meant else None
 
 
 # -------------------------------------------------------------------- asks
 
+mutants(
+    "AR-1",
+    token_lost=(
+        "Writes an empty reply, or a reply to no ask, with a token of its own.",
+        writes(
+            lambda q, payload: (
+                f"$0{payload}"
+                if isinstance(payload, str) and not q.request["message"]["wait"]
+                else payload
+            ),
+            op="reply",
+        ),
+    ),
+)
 
-@codec("AR-1")
-def token_lost(right: Answer) -> Answer:
-    """Writes an empty reply, or what answers no ask, with a token of its own."""
-
-    def change(request: Values, payload: Any) -> Any:
-        is_tokenless = isinstance(payload, str) and not request["message"]["wait"]
-        return f"$0{payload}" if is_tokenless else payload
-
-    return writing("reply")(change)(right)
-
-
-@codec("AR-7")
-def event_lost_in_reply(right: Answer) -> Answer:
-    """Writes the reply to an ask under another event."""
-    return writing("reply")(lambda _, p: p.replace(";say;", ";said;") if isinstance(p, str) else p)(
-        right
-    )
-
-
-@codec("AR-8")
-def empty_reply_refused(right: Answer) -> Answer:
-    """Cannot write an empty reply to an ask for a change."""
-
-    def change(op: str, request: Values, _: Values) -> Values | None:
-        event = request.get("message", {}).get("event")
-        names = ("_OnNamespaceConnect", "_OnRoomJoin")
-        is_that = op == "reply" and "empty" in request["reply"] and event in names
-        is_text = is_that and isinstance(request["message"]["body"], str)
-        return {"reject": True} if is_text else None
-
-    return instead(change)(right)
+mutants(
+    "AR-7",
+    event_lost_in_reply=(
+        "Writes the reply to an ask under another event.",
+        writes_text(lambda text: text.replace(";say;", ";said;"), op="reply"),
+    ),
+)
 
 
-@codec("AR-16")
-def reply_in_the_kind_of_its_body(right: Answer) -> Answer:
-    """Writes a reply in the kind of its body, not of the ask."""
+@mutant("AR-8", answers, op="reply")
+def empty_reply_refused(q: Question) -> Values | None:
+    """Cannot write an empty reply to a system ask."""
+    ask = q.request.get("message", {})
+    is_meant = ask.get("event") in ("_OnNamespaceConnect", "_OnRoomJoin")
+    is_text = is_meant and isinstance(ask["body"], str) and "empty" in q.request["reply"]
+    return {"reject": True} if is_text else None
 
-    def change(request: Values, payload: Any) -> Any:
-        body = request["reply"].get("body", request["reply"].get("error"))
-        if isinstance(payload, dict) and isinstance(body, str):
-            return octets(payload).decode()
-        return payload
 
-    return writing("reply")(change)(right)
+@mutant("AR-16", writes, op="reply")
+def reply_in_the_kind_of_its_body(q: Question, payload: Any) -> Any:
+    """Writes a reply in the type of its body, not of the ask."""
+    body = q.request["reply"].get("body", q.request["reply"].get("error"))
+    is_meant = isinstance(payload, dict) and isinstance(body, str)
+    return content(payload).decode() if is_meant else payload
 
 
 # -------------------------------------------------------------------- tokens
 
-
-def token_of(kind: str, other: str, *begins: str) -> Distort:
-    """Take a wait field of one kind, or of those that begin so, for one of another."""
-
-    def change(op: str, request: Values, given: Values) -> Values | None:
-        parsed = given.get("parsed", {}) if op == "parse-wait" else {}
-        is_that = parsed.get("kind") == kind and not parsed.get("from_exchange")
-        if begins:
-            wait = str(request.get("wait"))
-            is_that = is_that and wait.startswith(begins) and "!" not in wait and wait.isascii()
-        return {"parsed": {**parsed, "kind": other}} if is_that else None
-
-    return instead(change)
-
-
-@codec("AR-2")
-def clients_ask_taken_for_a_servers(right: Answer) -> Answer:
-    """Takes a client's token for a server's."""
-    return token_of("client-ask", "server-ask")(right)
-
-
-@codec("AR-3")
-def servers_ask_taken_for_a_clients(right: Answer) -> Answer:
-    """Takes a server's token of digits for a client's."""
-    return token_of("server-ask", "client-ask", "1")(right)
-
-
-@codec("AR-4")
-def confirmation_taken_for_an_ask(right: Answer) -> Answer:
-    """Takes a confirmation's token for one that asks."""
-    return token_of("confirmation", "server-ask")(right)
+mutants(
+    "AR-2",
+    clients_ask_taken_for_a_servers=(
+        "Parses a client's token as a server's.",
+        reads_wait("client-ask", "server-ask"),
+    ),
+)
+mutants(
+    "AR-3",
+    servers_ask_taken_for_a_clients=(
+        "Parses a server's token of digits as a client's.",
+        reads_wait("server-ask", "client-ask", "1"),
+    ),
+)
+mutants(
+    "AR-4",
+    confirmation_taken_for_an_ask=(
+        "Parses the token of a confirmation as one that asks.",
+        reads_wait("confirmation", "server-ask"),
+    ),
+)
+mutants(
+    "SX-1",
+    sender_taken_for_a_token=(
+        "Parses an explicit sender as a token.",
+        reads_wait("explicit-sender", "server-ask"),
+    ),
+)
 
 
-@codec("SX-1")
-def sender_taken_for_a_token(right: Answer) -> Answer:
-    """Takes an explicit sender for a token."""
-    return token_of("explicit-sender", "server-ask")(right)
-
-
-@codec("SX-2")
-def marker_left_in(right: Answer) -> Answer:
-    """Leaves the marker of an exchange in the token."""
-
-    def change(op: str, request: Values, given: Values) -> Values | None:
-        parsed = given.get("parsed", {}) if op == "parse-wait" else {}
-        if not parsed.get("from_exchange"):
-            return None
-        return {"parsed": {**parsed, "token": request["wait"]}}
-
-    return instead(change)(right)
+@mutant("SX-2", answers, parsed=bool)
+def marker_left_in(q: Question) -> Values | None:
+    """Leaves the exchange marker in the token."""
+    is_meant = q.parsed.get("from_exchange")
+    return {"parsed": {**q.parsed, "token": q.request["wait"]}} if is_meant else None
 
 
 # -------------------------------------------------------------------- native messages, limits
 
 
-@codec("NM-1")
-def native_written_anyway(right: Answer) -> Answer:
-    """Writes a native message to a peer that takes only frames."""
-
-    def change(op: str, request: Values, given: Values) -> Values | None:
-        is_native = op == "encode" and "native_payload" in request
-        is_never = is_native and request.get("native", "never") == "never" and "reject" in given
-        return {"payload": request["native_payload"]} if is_never else None
-
-    return instead(change)(right)
+@mutant("NM-1", answers, op="encode", native=("", "never"), reject=bool)
+def native_written_anyway(q: Question) -> Values | None:
+    """Writes a native message to a peer that accepts only frames."""
+    payload = q.request.get("native_payload")
+    return None if payload is None else {"payload": payload}
 
 
-@codec("NM-2")
-def native_refused(right: Answer) -> Answer:
-    """Refuses what is no frame, though native messages are spoken beside frames."""
+mutants(
+    "NM-2",
+    native_refused=(
+        "Rejects a native message, though the peer accepts native messages beside frames.",
+        answers(
+            lambda q: {"reject": True} if "native" in q.given else None,
+            op="decode",
+            native="fallback",
+        ),
+    ),
+)
 
-    def change(op: str, request: Values, given: Values) -> Values | None:
-        is_that = op == "decode" and request.get("native") == "fallback" and "native" in given
-        return {"reject": True} if is_that else None
+mutants(
+    "NM-3",
+    native_that_is_a_frame=(
+        "Writes a native message that reads as a frame.",
+        answers(
+            lambda q: {"payload": q.request["native_payload"]},
+            op="encode",
+            reject="native-looks-like-frame",
+        ),
+    ),
+)
 
-    return instead(change)(right)
-
-
-@codec("NM-3")
-def native_that_is_a_frame(right: Answer) -> Answer:
-    """Writes a native message that reads as a frame."""
-
-    def change(op: str, request: Values, given: Values) -> Values | None:
-        is_that = op == "encode" and given.get("reject") == "native-looks-like-frame"
-        return {"payload": request["native_payload"]} if is_that else None
-
-    return instead(change)(right)
-
-
-@codec("NM-5")
-def native_event_taken_for_another(right: Answer) -> Answer:
-    """Reads the event of native messages as none."""
-    return reading(lambda _, m: {**m, "event": ""} if m["event"] == "_OnNativeMessage" else m)(
-        right
-    )
-
-
-@codec("SEC-1")
-def limits_ignored(right: Answer) -> Answer:
-    """Reads what is over a limit."""
-
-    def change(op: str, request: Values, given: Values) -> Values | None:
-        is_over = op == "decode" and "limits" in request and "reject" in given
-        if not is_over:
-            return None
-        return right(op, {name: each for name, each in request.items() if name != "limits"})
-
-    return instead(change)(right)
+mutants(
+    "NM-5",
+    native_event_taken_for_another=(
+        "Reads the event of native messages as none.",
+        reads(lambda _, m: {"event": ""} if m["event"] == "_OnNativeMessage" else {}),
+    ),
+)
 
 
-# ------------------------------------------------------------- codecs that are wrong at large
+@mutant("SEC-1", answers, op="decode", is_limited=True, reject=bool)
+def limits_ignored(q: Question) -> Values:
+    """Reads a payload that is over a limit."""
+    return answer(q.op, {name: each for name, each in q.request.items() if name != "limits"})
 
 
-@codec("FR-2")
-def never_refuses(right: Answer) -> Answer:
-    """Reads everything as some frame, and writes whatever it is given."""
-
-    def change(op: str, _: Values, given: Values) -> Values | None:
-        if "reject" not in given:
-            return None
-        return (
-            {"payload": "?"}
-            if op in ("encode", "reply", "encode-handshake")
-            else {"message": NOTHING_READ}
-        )
-
-    return instead(change)(right)
-
+# -------------------------------------------------------------------- faults everywhere
 
 NOTHING_READ: Final[Values] = {
-    "wait": "",
-    "namespace": "",
-    "room": "",
-    "event": "",
+    **dict.fromkeys(("wait", "namespace", "room", "event", "body"), ""),
     "is_error": False,
     "is_no_op": False,
-    "body": "",
 }
-"""A frame of empty fields, as it stands in an answer."""
+"""A frame of empty fields, as it is in an answer."""
 
 
-@codec("FR-10")
-def line_end_added(right: Answer) -> Answer:
-    """Puts a line end behind whatever it reads and writes."""
-
-    def change(_: str, __: Values, given: Values) -> Values | None:
-        match given:
-            case {"payload": payload}:
-                return {"payload": longer(payload)}
-            case {"message": {"body": body} as message}:
-                return {"message": {**message, "body": longer(body)}}
-            case {"native": payload}:
-                return {"native": longer(payload)}
-            case {"handshake": {"accept": text}}:
-                return {"handshake": {"accept": longer(text)}}
-            case {"handshake": {"refuse": text}}:
-                return {"handshake": {"refuse": longer(text)}}
-            case {"parsed": {"token": token, "sender": sender} as parsed}:
-                return {"parsed": {**parsed, "token": longer(token), "sender": longer(sender)}}
-        return None
-
-    return instead(change)(right)
+@mutant("FR-2", answers, reject=bool)
+def never_refuses(q: Question) -> Values:
+    """Reads everything as some frame, and writes whatever it is given."""
+    is_written = q.op in (*WRITING, "encode-handshake")
+    return {"payload": "?"} if is_written else {"message": NOTHING_READ}
 
 
-def longer(value: Any) -> Any:
-    """Give a value with a line end behind it."""
-    content = content_of(value)
-    return value_of(content + "\n" if isinstance(content, str) else content + b"\n")
+@mutant("FR-10", answers)
+def line_end_added(q: Question) -> Values | None:
+    """Adds a line end to everything that it reads and writes."""
+    match q.given:
+        case {"payload": payload}:
+            return {"payload": _longer(payload)}
+        case {"message": {"body": body} as message}:
+            return {"message": {**message, "body": _longer(body)}}
+        case {"native": payload}:
+            return {"native": _longer(payload)}
+        case {"handshake": {"accept": text}}:
+            return {"handshake": {"accept": _longer(text)}}
+        case {"handshake": {"refuse": text}}:
+            return {"handshake": {"refuse": _longer(text)}}
+        case {"parsed": {"token": token, "sender": sender} as parsed}:
+            return {"parsed": {**parsed, "token": _longer(token), "sender": _longer(sender)}}
+    return None
 
 
-@codec("HS-7")
-def takes_anything_for_a_request(right: Answer) -> Answer:
-    """Takes whatever comes first for a request to be let in."""
+def _longer(value: Any) -> Any:
+    whole = content_of(value)
+    return value_of(whole + "\n" if isinstance(whole, str) else whole + b"\n")
 
-    def change(op: str, _: Values, __: Values) -> Values | None:
-        return {"handshake": {"request": {}}} if op == "decode-handshake" else None
 
-    return instead(change)(right)
+mutants(
+    "HS-7",
+    takes_anything_for_a_request=(
+        "Treats any first message as a handshake request.",
+        answers(lambda _: REQUEST, op="decode-handshake"),
+    ),
+)

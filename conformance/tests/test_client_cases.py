@@ -1,4 +1,4 @@
-"""The client cases: passed by a correct client, failed by wrong ones, and played on drivers."""
+"""The client cases: a correct client passes, mutants fail, and drivers are run."""
 
 import asyncio
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mutation import BANK
+from mutation import BANK, work_clock
 from mutation.client_faults import ClientFault, play
 from mutation.kill_matrix import killers
 from neffos_conformance.cases.definition import Case, client_cases, select
@@ -23,8 +23,8 @@ from neffos_protocol.catalogue import divergences
 
 REFERENCE = (str(Path(sys.executable).with_name("neffos-wire")), "driver")
 
-LIARS = [mutant for mutant in BANK.values() if mutant.role == "client"]
-ODD = [mutant for mutant in LIARS if not mutant.breaks]
+CLIENTS = [mutant for mutant in BANK.values() if mutant.role == "client"]
+BENIGN = [mutant for mutant in CLIENTS if not mutant.breaks]
 
 HASTY = Timeouts(case=5.0, doubt=0.1, grace=0.1, goodbye=0.2)
 
@@ -38,8 +38,8 @@ def judge(command, cases, *, drivers: int = 2, patience: Timeouts = HASTY) -> li
 
 
 def judge_here(script: str) -> Result:
-    """Play a script to the reference client in this process."""
-    return asyncio.run(play(lambda _: ClientFault(), case(script)))
+    """Run a script against the reference client in this process."""
+    return asyncio.run(play(ClientFault(), case(script)))
 
 
 def case(script: str, *, requirements=("NS-1",), id_: str = "NS-1.c99") -> Case:
@@ -71,12 +71,12 @@ def test_two_runs_of_a_failure_say_the_same():
     assert first.explanation == second.explanation == "body is 'hi', expected 'ho'"
 
 
-# -------------------------------------------------------------------- clients that are wrong
+# -------------------------------------------------------------------- mutants
 
 
-def test_there_are_many_and_some_that_are_only_odd():
-    assert len(LIARS) - len(ODD) >= 60
-    assert len(ODD) >= 4
+def test_there_are_many_mutants_and_some_benign_variants():
+    assert len(CLIENTS) - len(BENIGN) >= 60
+    assert len(BENIGN) >= 4
 
 
 @pytest.mark.parametrize(
@@ -90,15 +90,17 @@ def test_there_are_many_and_some_that_are_only_odd():
         ("client-first-fragment-only", {"FR-15.c1", "FR-15.c2", "FR-15.c3"}),
     ],
 )
-def test_a_liar_fails_the_cases_that_it_lies_about(name, expected):
+def test_the_cases_of_its_requirement_kill_a_mutant(name, expected):
     cases = named("HS-1", "HS-16", "AR-22", "EV-2", "FR-15", "TR-9")
-    assert asyncio.run(killers(BANK[name], cases)) == expected
+    assert work_clock.run(killers(BANK[name], cases)) == expected
 
 
-@pytest.mark.parametrize("mutant", ODD, ids=lambda mutant: mutant.name)
-def test_an_odd_client_fails_no_case(mutant):
+@pytest.mark.parametrize("mutant", BENIGN, ids=lambda mutant: mutant.name)
+def test_no_case_kills_a_benign_variant(mutant):
     cases = named("AR", "HS", "TR-16", "FR-10", "FR-17", "NS-6", "SX")
-    assert asyncio.run(killers(mutant, [each for each in cases if each.id != "AR-15.c1"])) == set()
+    assert (
+        work_clock.run(killers(mutant, [each for each in cases if each.id != "AR-15.c1"])) == set()
+    )
 
 
 # -------------------------------------------------------------------- features

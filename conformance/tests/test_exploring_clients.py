@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from mutation import BANK
-from mutation.client_faults import CLIENT_FAULTS, ClientFault, standing
+from mutation.client_faults import ClientFault, faulty_client
 from mutation.client_faults import play as play_case
 from neffos_conformance.cases.script import OPERATIONS
 from neffos_conformance.cases.verdict import Verdict
@@ -38,13 +38,12 @@ def quiet():
     logging.disable(logging.NOTSET)
 
 
-def honest(_) -> ClientFault:
-    return ClientFault()
+CORRECT = ClientFault()
 
 
-def explored(liar=honest, *, programs: int = 20, **options) -> Explored:
+def explored(client=CORRECT, *, programs: int = 20, **options) -> Explored:
     values = {"seed": 1, "seconds": 60.0, "steps": 16, "patience": SOON} | options
-    return asyncio.run(explore_moved(partial(standing, liar), programs=programs, **values))
+    return asyncio.run(explore_moved(partial(faulty_client, client), programs=programs, **values))
 
 
 def behind(driver: str, **options) -> Explored:
@@ -102,7 +101,7 @@ def test_any_part_of_a_program_is_a_program():
         whole = program(5, 3, 14, None)
         for left_out in range(0, len(whole), 4):
             part = whole[:left_out] + whole[left_out + 1 :]
-            played = await play(partial(standing, honest), part, Known(), SOON, None)
+            played = await play(partial(faulty_client, CORRECT), part, Known(), SOON, None)
             assert (played.fault, played.trouble) == (None, "")
 
     asyncio.run(run())
@@ -131,7 +130,7 @@ SEEDS = {
 
 @cache
 def found_on(mutant: str) -> tuple[Finding, ...]:
-    return explored(CLIENT_FAULTS[mutant], seed=SEEDS[mutant], programs=10, enough=1).findings
+    return explored(BANK[mutant].peer, seed=SEEDS[mutant], programs=10, enough=1).findings
 
 
 @pytest.mark.parametrize("mutant", WRONG)
@@ -145,9 +144,9 @@ def test_a_wrong_client_is_found_by_a_small_program(mutant):
 
 
 def test_a_finding_is_a_case_that_a_wrong_client_fails_and_a_correct_one_passes():
-    liar = CLIENT_FAULTS["client-body-is-success"]
+    faulty = BANK["client-body-is-success"].peer
     (finding,) = found_on("client-body-is-success")
-    wrong, right = (asyncio.run(play_case(each, finding.case())) for each in (liar, honest))
+    wrong, right = (asyncio.run(play_case(each, finding.case())) for each in (faulty, CORRECT))
     assert wrong.verdict is finding.verdict is Verdict.FAIL
     assert right.verdict is Verdict.PASS, right.explanation
 

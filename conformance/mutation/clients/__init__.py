@@ -1,7 +1,8 @@
-"""Clients that are wrong, each in one way, by what they are wrong about; and some odd ones."""
+"""Clients with a seeded fault, by the subject of the requirement; and benign variants."""
 
 from mutation.clients import (
     asks,
+    benign,
     events,
     frame,
     handshake,
@@ -11,17 +12,16 @@ from mutation.clients import (
     rooms,
     transport,
 )
-from mutation.clients import benign as odd
 
 __all__ = [
     "asks",
+    "benign",
     "events",
     "frame",
     "handshake",
     "hostile",
     "namespaces",
     "native",
-    "odd",
     "rooms",
     "transport",
 ]

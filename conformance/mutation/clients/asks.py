@@ -1,428 +1,272 @@
-"""Clients that are wrong about asks and replies."""
+"""Clients with a fault in asks and replies."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from typing import NoReturn
+from mutation import client_faults as on
+from mutation import operators as do
+from mutation.client_context import Context, Effect, Payload, frame_of
+from mutation.client_faults import HANG, ClientFault
+from mutation.clients.values import is_foreign, is_own, is_text, renamed
+from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE
+from mutation.registry import mutant, mutants
+from neffos_codec import Message
 
-from mutation.client_faults import (
-    ClientFault,
-    Do,
-    Hand,
-    Payload,
-    Said,
-    answered,
-    changed,
-    client_fault,
-    dropped,
-    frame_of,
-    is_empty_reply,
-)
-from neffos_codec import Message, encode
-from neffos_conformance.runner.driver_protocol import OperationError, Values
-
-HANDLED = frozenset({"echo", "question", "fail", "relay"})
+HANDLED = ("echo", "question", "fail", "relay")
 """The events that the client's application has handlers for."""
 
-
-async def _forever() -> NoReturn:
-    await asyncio.Event().wait()
-    raise AssertionError
-
-
-def renamed(is_meant: Callable[[Message], bool], rename: Callable[[str], str]) -> ClientFault:
-    """Make lies that give other tokens to some of the client's asks."""
-    real: dict[str, str] = {}
-
-    def out(message: Message) -> Message:
-        if not is_meant(message):
-            return message
-        token = rename(message.wait)
-        real[token] = message.wait
-        return message.replace(wait=token)
-
-    def back(message: Message) -> Message:
-        return message.replace(wait=real.get(message.wait, message.wait))
-
-    def says(said: Said) -> list[Said]:
-        message = frame_of(said)
-        if message is None or not message.wait.startswith("$"):
-            return [said]
-        now = out(message)
-        raw = said if isinstance(said, str) else ""
-        # A token that is none would not be encoded.
-        return [now.wait + raw.removeprefix(message.wait)] if raw else [encode(now)]
-
-    return ClientFault(says=says, hears=changed(back))
-
-
-@client_fault("AR-1")
-def token_rounded(_: Hand) -> ClientFault:
-    """Reads a token that is a large number as a floating point number."""
-
-    def change(message: Message) -> Message:
-        if not message.wait.isdigit() or len(message.wait) < 17:
-            return message
-        return message.replace(wait=str(int(float(message.wait))))
-
-    return ClientFault(says=changed(change))
-
-
-@client_fault("AR-2")
-def asks_without_dollar(_: Hand) -> ClientFault:
-    """Makes tokens that do not begin with a dollar sign, for events."""
-    return renamed(lambda m: not m.event.startswith("_"), lambda token: token[1:])
-
-
-@client_fault("AR-2")
-def leaves_without_dollar(_: Hand) -> ClientFault:
-    """Makes tokens that do not begin with a dollar sign, for leaving rooms."""
-    return renamed(lambda m: m.event == "_OnRoomLeave", lambda token: token[1:])
-
-
-@client_fault("AR-4")
-def confirmation_tokens(_: Hand) -> ClientFault:
-    """Makes the token of a confirmation, for leaving rooms."""
-    return renamed(lambda m: m.event == "_OnRoomLeave", lambda token: f"#{token[1:]}")
-
-
-@client_fault("SX-1")
-def sender_named_in_asks(_: Hand) -> ClientFault:
-    """Names itself as if it were a server, in the wait field of a disconnect."""
-    return renamed(
-        lambda m: m.event == "_OnNamespaceDisconnect", lambda token: f"neffos(0x1){token}"
-    )
-
-
-@client_fault("AR-5")
-def one_token(hand: Hand) -> ClientFault:
-    """Gives all its asks of events the same token."""
-    real: dict[int, str] = {}
-
-    def says(said: Said) -> list[Said]:
-        message = frame_of(said)
-        if message is None or not message.wait.startswith("$") or message.event.startswith("_"):
-            return [said]
-        real[hand.current] = message.wait
-        return [encode(message.replace(wait="$1"))]
-
-    def back(message: Message) -> Message:
-        return message.replace(wait=real[hand.current]) if message.wait == "$1" else message
-
-    return ClientFault(says=says, hears=changed(back))
-
-
-@client_fault("AR-7")
-def replies_without_room(_: Hand) -> ClientFault:
-    """Leaves the room out of a reply."""
-
-    def change(message: Message) -> Message:
-        is_one = message.wait and message.event == "echo" and isinstance(message.body, str)
-        return message.replace(room="") if is_one else message
-
-    return ClientFault(says=changed(change))
-
-
-@client_fault("AR-7")
-def replies_without_no_op(_: Hand) -> ClientFault:
-    """Does not repeat isNoOp in a reply."""
-    return ClientFault(says=changed(lambda m: m.replace(is_no_op=False)))
-
-
-@client_fault("AR-7")
-def errors_in_a_word(_: Hand) -> ClientFault:
-    """Sends no more of an error's text than its first word."""
-
-    def change(message: Message) -> Message:
-        body = message.body
-        if message.event != "fail" or not message.wait or not isinstance(body, str):
-            return message
-        return message.replace(body=body.partition(" ")[0])
-
-    return ClientFault(says=changed(change))
-
-
-@client_fault("AR-8")
-def three_requests_and_no_more(_: Hand) -> ClientFault:
-    """Carries out the fourth request of a connection without saying so."""
-    answers: list[str] = []
-
-    def is_too_much(message: Message) -> bool:
-        if is_empty_reply(message):
-            answers.append(message.wait)
-        return len(answers) > 3 and message.wait == answers[-1]
-
-    return ClientFault(says=dropped(is_too_much))
-
-
-@client_fault("AR-9")
-def silence_acknowledged(_: Hand) -> ClientFault:
-    """Answers an ask that its handler does not answer with the empty reply."""
-
-    def interjects(payload: Payload) -> list[Payload]:
-        message = frame_of(payload)
-        if not message or not message.wait or message.namespace != "app":
-            return []
-        if not message.event[:1].islower():
-            return []
-        return [] if message.event in HANDLED else [f"{message.wait};;;;;;"]
-
-    return ClientFault(interjects=interjects)
-
-
-@client_fault("AR-10")
-def events_not_answered(_: Hand) -> ClientFault:
-    """Sends what a handler gives only in answer to asks."""
-    return ClientFault(says=dropped(lambda m: not m.wait and m.event == "echo"))
-
-
-@client_fault("AR-10")
-def errors_of_events_not_sent(_: Hand) -> ClientFault:
-    """Sends a handler's error only in answer to asks."""
-    return ClientFault(says=dropped(lambda m: not m.wait and m.event == "fail"))
-
-
-@client_fault("AR-11")
-def replies_by_their_event(_: Hand) -> ClientFault:
-    """Takes for a reply only what has the event of the ask."""
-    asked: dict[str, str] = {}
-
-    def says(said: Said) -> list[Said]:
-        message = frame_of(said)
-        if message and message.wait.startswith("$"):
-            asked[message.wait] = message.event
-        return [said]
-
-    def is_foreign(message: Message) -> bool:
-        return bool(message.event) and asked.get(message.wait, message.event) != message.event
-
-    return ClientFault(says=says, hears=dropped(is_foreign))
-
-
-@client_fault("AR-11")
-def next_message_is_the_reply(_: Hand) -> ClientFault:
-    """Takes the next event for the reply to its ask."""
-    asked: list[str] = []
-
-    def says(said: Said) -> list[Said]:
-        message = frame_of(said)
-        if message and message.wait.startswith("$") and not message.event.startswith("_"):
-            asked.append(message.wait)
-        return [said]
-
-    def change(message: Message) -> Message:
-        if message.wait in asked:
-            asked.remove(message.wait)
-        elif asked and message.event == "news":
-            return message.replace(wait=asked.pop())
-        return message
-
-    return ClientFault(says=says, hears=changed(change))
-
-
-@client_fault("AR-13")
-def tokens_without_spaces(_: Hand) -> ClientFault:
-    """Drops a frame whose token has a space in it."""
-    return ClientFault(hears=dropped(lambda m: " " in m.wait))
-
-
-@client_fault("AR-13")
-def busy_with_its_own_ask(_: Hand) -> ClientFault:
-    """Drops the other side's asks while one of its own is pending."""
-    pending: set[str] = set()
-
-    def says(said: Said) -> list[Said]:
-        message = frame_of(said)
-        if message and message.wait.startswith("$"):
-            pending.add(message.wait)
-        return [said]
-
-    def is_untimely(message: Message) -> bool:
-        pending.discard(message.wait)
-        is_ask = message.event == "echo" and not message.wait.startswith("$")
-        return bool(pending) and bool(message.wait) and is_ask
-
-    return ClientFault(says=says, hears=dropped(is_untimely))
-
-
-@client_fault("AR-14")
-def asks_outlive_the_connection(hand: Hand) -> ClientFault:
-    """Leaves its asks pending when the connection ends."""
-
-    async def does(do: Do, op: str, fields: Values) -> Values:
-        try:
-            return await do(op, **fields)
-        except OperationError:
-            if hand.was_left:
-                await _forever()
-            raise
-
-    return ClientFault(does=does)
-
-
-@client_fault("AR-15")
-def deadline_is_success(_: Hand) -> ClientFault:
-    """Ends an ask at its deadline as if it had been answered."""
-
-    def change(message: Message) -> Message:
-        is_one = message.event == "relay" and message.is_error
-        return message.replace(is_error=False, body="") if is_one else message
-
-    return ClientFault(says=changed(change))
-
-
-@client_fault("AR-16")
-def errors_are_text(_: Hand) -> ClientFault:
-    """Sends an error in a text message, whatever the kind of the ask."""
-
-    def says(said: Said) -> list[Said]:
-        message = frame_of(said)
-        is_error = message and message.is_error and isinstance(said, bytes)
-        return [said.decode() if is_error and isinstance(said, bytes) else said]
-
-    return ClientFault(says=says)
-
-
-@client_fault("AR-18")
-def marker_taken_out(_: Hand) -> ClientFault:
-    """Takes the exchange marker out of a token."""
-
-    def change(message: Message) -> Message:
-        if message.wait[1:2] != "!":
-            return message
-        return message.replace(wait=message.wait.replace("!", "", 1))
-
-    return ClientFault(says=changed(change))
-
-
-@client_fault("AR-18")
-def sender_taken_out(_: Hand) -> ClientFault:
-    """Empties a wait field that looks like a sender's name."""
-    return ClientFault(
-        says=changed(lambda m: m.replace(wait="") if m.wait.startswith("neffos(0x") else m)
-    )
-
-
-@client_fault("AR-18")
-def tokens_in_small_letters(_: Hand) -> ClientFault:
-    """Sends a token back in small letters."""
-    return ClientFault(
-        says=changed(lambda m: m if m.wait.startswith("$") else m.replace(wait=m.wait.lower()))
-    )
-
-
-@client_fault("AR-18")
-def long_tokens_cut(_: Hand) -> ClientFault:
-    """Cuts a token that is long."""
-    return ClientFault(
-        says=changed(lambda m: m if m.wait.startswith("$") else m.replace(wait=m.wait[:50]))
-    )
-
-
-def _taken_for_success(event: str) -> ClientFault:
-    def change(message: Message) -> Message:
-        is_refusal = message.wait.startswith("$") and message.is_error and message.body
-        return message.empty_reply() if is_refusal and message.event == event else message
-
-    return ClientFault(hears=changed(change))
-
-
-@client_fault("AR-19")
-def body_is_success(_: Hand) -> ClientFault:
-    """Takes a reply with a body to its request for success."""
-
-    def change(message: Message) -> Message:
-        is_reply = message.wait.startswith("$") and message.event.startswith("_")
-        return message.empty_reply() if is_reply and not message.is_error else message
-
-    return ClientFault(hears=changed(change))
-
-
-@client_fault("AR-19")
-def refused_connect_is_success(_: Hand) -> ClientFault:
-    """Counts itself connected though it was refused."""
-    return _taken_for_success("_OnNamespaceConnect")
-
-
-@client_fault("AR-19")
-def refused_join_is_success(_: Hand) -> ClientFault:
-    """Counts itself joined though it was refused."""
-    return _taken_for_success("_OnRoomJoin")
-
-
-@client_fault("AR-19")
-def refused_disconnect_is_success(_: Hand) -> ClientFault:
-    """Counts itself disconnected though it was refused."""
-    return _taken_for_success("_OnNamespaceDisconnect")
-
-
-@client_fault("AR-19")
-def refused_leave_is_success(_: Hand) -> ClientFault:
-    """Counts a room as left though it was refused."""
-    return _taken_for_success("_OnRoomLeave")
-
-
-@client_fault("AR-20")
-def second_join_greeted(_: Hand) -> ClientFault:
-    """Answers a join of a room that is joined with a text."""
-    joined: set[str] = set()
-
-    def answer(message: Message) -> Message | None:
-        if message.event != "_OnRoomJoin" or not message.wait:
-            return None
-        if message.room in joined:
-            return message.replace(body="you are in it")
-        joined.add(message.room)
+EXACT = 17
+"""Digits from which on a floating-point number does not keep an integer exactly."""
+
+# -------------------------------------------------------------------- tokens
+
+mutants(
+    "AR-1",
+    token_rounded=(
+        "Reads a token that is a large number as a floating-point number.",
+        on.send(
+            do.change(wait=lambda token: str(int(float(token)))),
+            wait=lambda token: token.isdigit() and len(token) >= EXACT,
+        ),
+    ),
+)
+
+mutants(
+    "AR-2",
+    asks_without_dollar=(
+        "Makes tokens that do not begin with a dollar sign, for events.",
+        renamed(lambda _, token: token[1:], event=lambda event: not event.startswith("_")),
+    ),
+    leaves_without_dollar=(
+        "Makes tokens that do not begin with a dollar sign, for leaving rooms.",
+        renamed(lambda _, token: token[1:], event=LEAVE),
+    ),
+)
+
+mutants(
+    "AR-4",
+    confirmation_tokens=(
+        "Makes the token of a confirmation, for leaving rooms.",
+        renamed(lambda _, token: f"#{token[1:]}", event=LEAVE),
+    ),
+)
+
+mutants(
+    "SX-1",
+    sender_named_in_asks=(
+        "Names itself as if it were a server, in the wait field of a disconnect.",
+        renamed(lambda _, token: f"neffos(0x1){token}", event=DISCONNECT),
+    ),
+)
+
+mutants(
+    "AR-5",
+    one_token=(
+        "Gives all its event asks the same token.",
+        renamed(lambda _, __: "$1", event=lambda event: not event.startswith("_")),
+    ),
+)
+
+# -------------------------------------------------------------------- replies
+
+mutants(
+    "AR-7",
+    replies_without_room=(
+        "Leaves the room out of a reply.",
+        on.send(do.change(room=""), wait=bool, event="echo", body=is_text),
+    ),
+    replies_without_no_op=(
+        "Does not repeat isNoOp in a reply.",
+        on.send(do.change(is_no_op=False)),
+    ),
+    errors_in_a_word=(
+        "Sends only the first word of an error text.",
+        on.send(
+            do.change(body=lambda text: text.partition(" ")[0]),
+            event="fail",
+            wait=bool,
+            body=is_text,
+        ),
+    ),
+)
+
+mutants(
+    "AR-8",
+    three_requests_and_no_more=(
+        "Performs the fourth system ask of a connection without a reply.",
+        on.send(lambda c, _: () if c.count() > 3 else None, is_empty_reply=True),
+    ),
+)
+
+mutants(
+    "AR-9",
+    silence_acknowledged=(
+        "Sends the empty reply to an ask that its handler does not reply to.",
+        on.beside(
+            do.empty_reply,
+            wait=bool,
+            namespace="app",
+            event=lambda event: event[:1].islower() and event not in HANDLED,
+        ),
+    ),
+)
+
+mutants(
+    "AR-10",
+    events_not_answered=(
+        "Sends the result of a handler only in reply to asks.",
+        on.send(do.drop, wait="", event="echo"),
+    ),
+    errors_of_events_not_sent=(
+        "Sends the error of a handler only in reply to asks.",
+        on.send(do.drop, wait="", event="fail"),
+    ),
+)
+
+
+@mutant("AR-11", on.receive, event=bool, answers=bool)
+def replies_by_their_event(c: Context, m: Message) -> Effect:
+    """Accepts only a reply that has the event of the ask."""
+    return () if m.event != c.answers else None
+
+
+@mutant("AR-11", on.receive, event="news", answers="")
+def next_message_is_the_reply(c: Context, m: Message) -> Effect:
+    """Accepts the next event as the reply to its ask."""
+    asks = c.traffic.asks
+    tokens = [token for token, ask in asks.items() if not ask.event.startswith("_")]
+    if not tokens:
         return None
-
-    return answered(answer)
-
-
-@client_fault("AR-21")
-def second_reply_is_an_ask(_: Hand) -> ClientFault:
-    """Takes a second reply to an ask of its own for an ask, and answers it."""
-    replied: set[str] = set()
-
-    def answer(message: Message) -> Message | None:
-        if not message.wait.startswith("$"):
-            return None
-        if message.wait in replied:
-            return message.empty_reply()
-        replied.add(message.wait)
-        return None
-
-    return answered(answer)
+    asks.pop(tokens[-1])
+    return c.serve(m.replace(wait=tokens[-1]))
 
 
-@client_fault("AR-22")
-def last_reply_repeated(_: Hand) -> ClientFault:
-    """Repeats its last reply, to an event, when it is asked for something else."""
-    replies: list[Said] = []
+mutants(
+    "AR-13",
+    tokens_without_spaces=(
+        "Drops a frame whose token contains a space.",
+        on.receive(do.drop, wait=lambda token: " " in token),
+    ),
+    busy_with_its_own_ask=(
+        "Drops the server's asks while one of its own is pending.",
+        on.receive(do.drop, event="echo", wait=is_foreign, is_asking=True),
+    ),
+)
 
-    def says(said: Said) -> list[Said]:
-        message = frame_of(said)
-        is_reply = message and message.wait and not message.wait.startswith("$")
-        if is_reply and message and message.event in HANDLED:
-            replies[:] = [said]
-        return [said]
+mutants(
+    "AR-14",
+    asks_outlive_the_connection=(
+        "Leaves its asks pending when the connection closes.",
+        on.failed(lambda c, _, __: HANG if c.is_closing else None),
+    ),
+)
 
-    def interjects(payload: Payload) -> list[Said]:
-        message = frame_of(payload)
-        is_request = message and message.event == "_OnNamespaceConnect"
-        return [replies.pop()] if is_request and replies else []
+mutants(
+    "AR-15",
+    deadline_is_success=(
+        "Reports an expired ask as successful.",
+        on.send(do.change(is_error=False, body=""), event="relay", is_error=True),
+    ),
+)
 
-    return ClientFault(says=says, interjects=interjects)
+
+@mutant("AR-16", on.send_raw)
+def errors_are_text(_: Context, payload: Payload) -> Effect:
+    """Sends an error in a text message, whatever the type of the ask."""
+    message = frame_of(payload)
+    is_error = message is not None and message.is_error and isinstance(payload, bytes)
+    return payload.decode() if is_error and isinstance(payload, bytes) else None
 
 
-@client_fault("AR-22")
-def replies_on_all_connections(hand: Hand) -> ClientFault:
-    """Sends a reply on every connection that it has."""
+mutants(
+    "AR-18",
+    marker_taken_out=(
+        "Removes the exchange marker from a token.",
+        on.send(
+            do.change(wait=lambda token: token.replace("!", "", 1)),
+            wait=lambda token: token[1:2] == "!",
+        ),
+    ),
+    sender_taken_out=(
+        "Empties a wait field that looks like an explicit sender.",
+        on.send(do.change(wait=""), wait=lambda token: token.startswith("neffos(0x")),
+    ),
+    tokens_in_small_letters=(
+        "Sends a token back in lower case.",
+        on.send(do.change(wait=str.lower), wait=is_foreign),
+    ),
+    long_tokens_cut=(
+        "Cuts a long token.",
+        on.send(do.change(wait=lambda token: token[:50]), wait=is_foreign),
+    ),
+)
 
-    def says(said: Said) -> list[Said]:
-        message = frame_of(said)
-        if message and message.event == "echo" and not message.wait.startswith("$"):
-            hand.say_elsewhere(said)
-        return [said]
+# -------------------------------------------------------------------- what a reply means
 
-    return ClientFault(says=says)
+
+def _accepted(**trigger: object) -> ClientFault:
+    """Treat some replies to the client's system asks as the empty reply."""
+    return on.receive(lambda c, m: c.serve(m.empty_reply()), wait=is_own, **trigger)
+
+
+mutants(
+    "AR-19",
+    body_is_success=(
+        "Accepts a reply with a body to its system ask as success.",
+        _accepted(event=lambda event: event.startswith("_"), is_error=False),
+    ),
+    refused_connect_is_success=(
+        "Treats a namespace as connected though it was refused.",
+        _accepted(event=CONNECT, is_error=True, body=bool),
+    ),
+    refused_join_is_success=(
+        "Treats a room as joined though it was refused.",
+        _accepted(event=JOIN, is_error=True, body=bool),
+    ),
+    refused_disconnect_is_success=(
+        "Treats a namespace as disconnected though that was refused.",
+        _accepted(event=DISCONNECT, is_error=True, body=bool),
+    ),
+    refused_leave_is_success=(
+        "Treats a room as left though that was refused.",
+        _accepted(event=LEAVE, is_error=True, body=bool),
+    ),
+)
+
+mutants(
+    "AR-20",
+    second_join_greeted=(
+        "Replies with a text to a join of a joined room.",
+        on.receive(do.change(body="you are in it"), event=JOIN, wait=bool, is_member=True),
+    ),
+)
+
+
+@mutant("AR-21", on.receive, wait=is_own)
+def second_reply_is_an_ask(c: Context, m: Message) -> Effect:
+    """Treats a second reply to its ask as an ask, and replies to it."""
+    if m.wait in c.seen:
+        return m.empty_reply()
+    c.seen.add(m.wait)
+    return None
+
+
+def _keep(c: Context, m: Message) -> None:
+    c.kept[:] = [m]
+
+
+mutants(
+    "AR-22",
+    last_reply_repeated=(
+        "Repeats its last reply to an event when the server asks for something else.",
+        ClientFault(
+            send=on.when(_keep, wait=is_foreign, event=HANDLED),
+            receive=on.when(lambda c, _: c.say(c.release()), event=CONNECT),
+        ),
+    ),
+    replies_on_all_connections=(
+        "Sends a reply on all its connections.",
+        on.send(
+            lambda c, m: c.say_elsewhere(m), event="echo", wait=lambda token: not is_own(token)
+        ),
+    ),
+)

@@ -1,4 +1,4 @@
-"""Clients that are odd, and not wrong: no case may fail on them."""
+"""Benign variants: clients that are correct but unusual, and pass every case."""
 
 from __future__ import annotations
 
@@ -6,61 +6,39 @@ from dataclasses import replace
 
 from websockets.datastructures import Headers
 
-from mutation.client_faults import LIMITS, ClientFault, Hand, changed, client_fault
-from neffos_codec import Message
+from mutation import client_faults as on
+from mutation.client_context import Context
+from mutation.client_faults import LIMITS, ClientFault
+from mutation.clients.values import renamed
+from mutation.registry import mutant, mutants
 from neffos_conformance.runner.driver_protocol import Values
 
 
-@client_fault("")
-def tokens_of_another_shape(_: Hand) -> ClientFault:
-    """Makes tokens with all kinds of characters, and of odd lengths."""
-    real: dict[str, str] = {}
-
-    def out(message: Message) -> Message:
-        if not message.wait.startswith("$"):
-            return message
-        token = f"$!neffos(0x{len(real):x})/ {message.wait[-3:]} é#"
-        real[token] = message.wait
-        return message.replace(wait=token)
-
-    return ClientFault(
-        says=changed(out),
-        hears=changed(lambda m: m.replace(wait=real.get(m.wait, m.wait))),
-    )
+def _chatty(headers: Headers) -> None:
+    headers["Origin"] = "https://example.com"
+    headers["User-Agent"] = "odd/1.0"
+    headers["X-Odd"] = "yes"
+    headers["Accept-Encoding"] = "br"
 
 
-@client_fault("")
-def slow_to_speak(_: Hand) -> ClientFault:
-    """Is slow in everything that it says."""
-    return ClientFault(pause=0.02)
+mutants(
+    "",
+    tokens_of_another_shape=(
+        "Makes tokens with all kinds of characters, and of odd lengths.",
+        renamed(lambda c, token: f"$!neffos(0x{len(c.values):x})/ {token[-3:]} é#"),
+    ),
+    slow_to_speak=("Is slow in everything that it sends.", ClientFault(delay=0.02)),
+    chatty_in_http=("Sends headers of its own, and an Origin.", ClientFault(request=_chatty)),
+    beats_like_a_heart=(
+        "Sends a ping all the time.",
+        ClientFault(limits=replace(LIMITS, heartbeat=0.005)),
+    ),
+)
 
 
-@client_fault("")
-def chatty_in_http(_: Hand) -> ClientFault:
-    """Sends headers of its own, and an Origin."""
-
-    def requests(headers: Headers) -> None:
-        headers["Origin"] = "https://example.com"
-        headers["User-Agent"] = "odd/1.0"
-        headers["X-Odd"] = "yes"
-        headers["Accept-Encoding"] = "br"
-
-    return ClientFault(requests=requests)
-
-
-@client_fault("")
-def beats_like_a_heart(_: Hand) -> ClientFault:
-    """Sends a ping all the time."""
-    return ClientFault(limits=replace(LIMITS, heartbeat=0.005))
-
-
-@client_fault("")
-def tells_more_than_it_must(_: Hand) -> ClientFault:
-    """Tells of each room that a namespace's end has it leave."""
-
-    def tells(sight: Values) -> list[Values]:
-        if sight["saw"] != "disconnected":
-            return [sight]
-        return [sight, {**sight, "saw": "left", "room": "lobby"}]
-
-    return ClientFault(tells=tells)
+@mutant("", on.observes)
+def tells_more_than_it_must(_: Context, seen: Values) -> list[Values]:
+    """Reports each room that it leaves because its namespace is disconnected."""
+    if seen["saw"] != "disconnected":
+        return [seen]
+    return [seen, {**seen, "saw": "left", "room": "lobby"}]

@@ -1,389 +1,283 @@
-"""Clients that are wrong about the frame."""
+"""Clients with a fault in the frame."""
 
 from __future__ import annotations
 
 import unicodedata
 from base64 import b64decode
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
-from mutation.client_faults import (
-    GONE,
-    ClientFault,
-    Do,
-    Hand,
-    Payload,
-    Said,
-    answered,
-    changed,
-    client_fault,
-    frame_of,
-)
-from neffos_codec import ESCAPE, Message
+from mutation import client_faults as on
+from mutation import operators as do
+from mutation.client_context import Context, Effect, Payload, frame_of
+from mutation.client_faults import GONE, ClientFault
+from mutation.clients.values import is_binary, is_empty, is_own, is_text
+from mutation.hooks import DISCONNECT
+from mutation.registry import mutant, mutants
+from neffos_codec import ESCAPE, Message, encode
 from neffos_conformance.runner.driver_protocol import OperationError, Values
 
 LONG: Final = 10_000
 """Characters from which on a body is long, to a client that cuts it."""
 
 
-@client_fault("FR-1")
-def body_cut_in_what_comes(_: Hand) -> ClientFault:
-    """Takes the body to end at the next semicolon, in what it reads."""
-    return ClientFault(hears=changed(_cut))
+def cut(body: Any) -> Any:
+    """Cut a text at the first semicolon, and bytes at the first zero."""
+    return body.partition(";" if isinstance(body, str) else b"\0")[0]
 
 
-@client_fault("FR-1")
-def body_cut_in_what_is_sent(_: Hand) -> ClientFault:
-    """Takes the body to end at the next semicolon, in what it writes."""
-    return ClientFault(says=changed(_cut))
+def rewritten(change: Callable[[str, Message], str]) -> ClientFault:
+    """Change the text frames that a client sends, as they are written."""
+
+    def send(_: Context, payload: Payload) -> Effect:
+        message = frame_of(payload)
+        return change(payload, message) if message and isinstance(payload, str) else None
+
+    return on.send_raw(send)
 
 
-def _cut(message: Message) -> Message:
-    body = message.body
-    return message.replace(body=body.partition(";")[0]) if isinstance(body, str) else message
+# -------------------------------------------------------------------- fields
+
+mutants(
+    "FR-1",
+    body_cut_in_what_comes=(
+        "Ends the body at the next semicolon, in frames that it reads.",
+        on.receive(do.serve_with(body=cut), body=is_text),
+    ),
+    body_cut_in_what_is_sent=(
+        "Ends the body at the next semicolon, in frames that it writes.",
+        on.send(do.change(body=cut), body=is_text),
+    ),
+)
 
 
-@client_fault("FR-2")
-def five_separators_taken(_: Hand) -> ClientFault:
-    """Takes five separators for a frame with an empty body."""
-    return ClientFault(
-        hears=lambda payload: [
-            f"{payload};" if isinstance(payload, str) and payload.count(";") == 5 else payload
-        ]
-    )
+@mutant("FR-2", on.receive_raw)
+def five_separators_taken(c: Context, payload: Payload) -> Effect:
+    """Accepts five separators as a frame with an empty body."""
+    is_short = isinstance(payload, str) and payload.count(";") == 5
+    return c.serve(f"{payload!s};") if is_short else None
 
 
-@client_fault("FR-3")
-def event_not_escaped(_: Hand) -> ClientFault:
-    """Writes a semicolon in an event as it is."""
+mutants(
+    "FR-3",
+    event_not_escaped=(
+        "Writes a semicolon in an event as it is.",
+        rewritten(lambda text, m: text.replace(m.event.replace(";", ESCAPE), m.event)),
+    ),
+    room_not_escaped=(
+        "Writes a semicolon in the room that it joins as it is.",
+        rewritten(lambda text, m: text.replace(m.room.replace(";", ESCAPE), m.room)),
+    ),
+    body_unescaped=(
+        "Reads the escape literal as a semicolon in the body too.",
+        on.receive(do.serve_with(body=lambda body: body.replace(ESCAPE, ";")), body=is_text),
+    ),
+)
 
-    def says(said: Said) -> list[Said]:
-        message = frame_of(said)
-        if message is None or ";" not in message.event or not isinstance(said, str):
-            return [said]
-        return [said.replace(message.event.replace(";", ESCAPE), message.event)]
+mutants(
+    "FR-5",
+    separator_in_token=(
+        "Puts a semicolon into the token of a disconnect.",
+        rewritten(lambda text, m: f"$;{text[1:]}" if m.event == DISCONNECT else text),
+    ),
+)
 
-    return ClientFault(says=says)
-
-
-@client_fault("FR-3")
-def room_not_escaped(_: Hand) -> ClientFault:
-    """Writes a semicolon in the room that it joins as it is."""
-
-    def says(said: Said) -> list[Said]:
-        message = frame_of(said)
-        if message is None or ";" not in message.room or not isinstance(said, str):
-            return [said]
-        return [said.replace(message.room.replace(";", ESCAPE), message.room)]
-
-    return ClientFault(says=says)
-
-
-@client_fault("FR-3")
-def body_unescaped(_: Hand) -> ClientFault:
-    """Takes the escape literal for a semicolon in the body too."""
-
-    def change(message: Message) -> Message:
-        body = message.body
-        return message.replace(body=body.replace(ESCAPE, ";") if isinstance(body, str) else body)
-
-    return ClientFault(hears=changed(change))
+mutants(
+    "FR-6",
+    empty_flags=(
+        "Leaves the flags of an event empty where they are false.",
+        rewritten(
+            lambda text, m: text if m.wait or m.is_error else text.replace(";0;0;", ";;;", 1)
+        ),
+    ),
+)
 
 
-@client_fault("FR-5")
-def separator_in_token(_: Hand) -> ClientFault:
-    """Puts a semicolon into the token of a disconnect."""
-
-    def says(said: Said) -> list[Said]:
-        message = frame_of(said)
-        is_one = message and message.event == "_OnNamespaceDisconnect"
-        return [f"$;{said[1:]}"] if is_one and isinstance(said, str) else [said]
-
-    return ClientFault(says=says)
-
-
-@client_fault("FR-6")
-def empty_flags(_: Hand) -> ClientFault:
-    """Leaves the flags of an event empty where they are false."""
-
-    def says(said: Said) -> list[Said]:
-        message = frame_of(said)
-        is_event = message and not message.wait and not message.is_error
-        return [said.replace(";0;0;", ";;;", 1)] if is_event and isinstance(said, str) else [said]
-
-    return ClientFault(says=says)
-
-
-@client_fault("FR-7")
-def odd_flags_refused(_: Hand) -> ClientFault:
+@mutant("FR-7", on.receive_raw)
+def odd_flags_refused(_: Context, payload: Payload) -> Effect:
     """Drops frames whose flags are neither 0 nor 1 nor empty."""
-
-    def hears(payload: Payload) -> list[Payload]:
-        if not isinstance(payload, str) or payload.count(";") < 6:
-            return [payload]
-        flags = payload.split(";")[4:6]
-        return [payload] if {"0", "1", ""}.issuperset(flags) else []
-
-    return ClientFault(hears=hears)
+    if not isinstance(payload, str) or payload.count(";") < 6:
+        return None
+    return None if {"0", "1", ""}.issuperset(payload.split(";")[4:6]) else ()
 
 
-@client_fault("FR-8")
-def error_without_text_is_success(_: Hand) -> ClientFault:
-    """Takes an error without a text for success."""
-
-    def change(message: Message) -> Message:
-        if not message.is_error or message.body or not message.wait.startswith("$"):
-            return message
-        is_request = message.event.startswith("_")
-        return message.empty_reply() if is_request else message.replace(is_error=False)
-
-    return ClientFault(hears=changed(change))
+@mutant("FR-8", on.receive, is_error=True, body=is_empty, wait=is_own)
+def error_without_text_is_success(c: Context, m: Message) -> Effect:
+    """Accepts an error without a text as success."""
+    return c.serve(m.empty_reply() if m.event.startswith("_") else m.replace(is_error=False))
 
 
-@client_fault("FR-9")
-def error_sent_without_text(_: Hand) -> ClientFault:
-    """Sends an error without a text where the application gives none."""
+mutants(
+    "FR-9",
+    error_sent_without_text=(
+        "Sends an error without a text where the application gives none.",
+        on.receive(
+            lambda _, m: f"{m.wait};{m.namespace};;fail;1;0;",
+            event="fail",
+            body=is_empty,
+            wait=bool,
+        ),
+    ),
+)
 
-    def answer(message: Message) -> str | None:
-        if message.event != "fail" or message.body or not message.wait:
-            return None
-        return f"{message.wait};{message.namespace};;fail;1;0;"
+# -------------------------------------------------------------------- bodies and types
 
-    return answered(answer)
-
-
-@client_fault("FR-10")
-def replies_trimmed(_: Hand) -> ClientFault:
-    """Trims the bodies of its replies."""
-
-    def change(message: Message) -> Message:
-        body = message.body
-        return message.replace(body=body.strip()) if isinstance(body, str) else message
-
-    return ClientFault(says=changed(change))
-
-
-@client_fault("FR-10")
-def octets_end_at_nul(_: Hand) -> ClientFault:
-    """Takes a binary body to end at the first octet that is zero."""
-
-    def change(message: Message) -> Message:
-        body = message.body
-        if isinstance(body, str) or message.event != "news":
-            return message
-        return message.replace(body=body.partition(b"\0")[0])
-
-    return ClientFault(hears=changed(change), says=changed(change))
-
-
-@client_fault("FR-10")
-def reply_octets_end_at_nul(_: Hand) -> ClientFault:
-    """Takes the binary body of a reply to end at the first octet that is zero."""
-
-    def change(message: Message) -> Message:
-        body = message.body
-        if isinstance(body, str) or not message.wait:
-            return message
-        return message.replace(body=body.partition(b"\0")[0])
-
-    return ClientFault(hears=changed(change), says=changed(change))
+mutants(
+    "FR-10",
+    replies_trimmed=(
+        "Trims the bodies of its replies.",
+        on.send(do.change(body=str.strip), body=is_text),
+    ),
+    octets_end_at_nul=(
+        "Ends a binary body at the first zero byte.",
+        ClientFault(
+            receive=on.when(do.serve_with(body=cut), event="news", body=is_binary),
+            send=on.when(do.change(body=cut), event="news", body=is_binary),
+        ),
+    ),
+    reply_octets_end_at_nul=(
+        "Ends the binary body of a reply at the first zero byte.",
+        ClientFault(
+            receive=on.when(do.serve_with(body=cut), wait=bool, body=is_binary),
+            send=on.when(do.change(body=cut), wait=bool, body=is_binary),
+        ),
+    ),
+    octets_by_way_of_text=(
+        "Decodes and encodes the body of a binary reply.",
+        on.send(
+            do.change(body=lambda body: body.decode("latin-1").encode()), wait=bool, body=is_binary
+        ),
+    ),
+    long_body_cut=("Cuts a long body.", on.send(do.change(body=lambda body: body[:LONG]))),
+)
 
 
-@client_fault("FR-10")
-def octets_by_way_of_text(_: Hand) -> ClientFault:
-    """Makes text of octets on their way into a binary reply, and octets of that."""
-
-    def change(message: Message) -> Message:
-        body = message.body
-        if isinstance(body, str) or not message.wait:
-            return message
-        return message.replace(body=body.decode("latin-1").encode())
-
-    return ClientFault(says=changed(change))
-
-
-@client_fault("FR-10")
-def long_body_cut(_: Hand) -> ClientFault:
-    """Cuts a body that is long."""
-    return ClientFault(says=changed(lambda message: message.replace(body=message.body[:LONG])))
-
-
-@client_fault("FR-11")
-def text_in_binary_messages(_: Hand) -> ClientFault:
+@mutant("FR-11", on.send_raw)
+def text_in_binary_messages(_: Context, payload: Payload) -> Effect:
     """Sends binary events whose body is ASCII as text."""
-
-    def says(said: Said) -> list[Said]:
-        message = frame_of(said)
-        is_ascii = isinstance(said, bytes) and message and not message.wait and said.isascii()
-        return [said.decode() if is_ascii and isinstance(said, bytes) else said]
-
-    return ClientFault(says=says)
+    message = frame_of(payload)
+    is_event = message is not None and not message.wait
+    is_meant = is_event and isinstance(payload, bytes) and payload.isascii()
+    return payload.decode() if is_meant and isinstance(payload, bytes) else None
 
 
-@client_fault("FR-11")
-def kind_guessed_by_octets(_: Hand) -> ClientFault:
-    """Takes octets that are ASCII for text."""
-
-    def tells(sight: Values) -> list[Values]:
-        octets = b64decode(sight.get("base64", ""))
-        if not octets or not octets.isascii():
-            return [sight]
-        return [{**{k: v for k, v in sight.items() if k != "base64"}, "text": octets.decode()}]
-
-    return ClientFault(tells=tells)
+@mutant("FR-11", on.observes)
+def kind_guessed_by_octets(_: Context, seen: Values) -> list[Values]:
+    """Treats a binary body that is ASCII as text."""
+    body = b64decode(seen.get("base64", ""))
+    if not body or not body.isascii():
+        return [seen]
+    rest = {name: value for name, value in seen.items() if name != "base64"}
+    return [{**rest, "text": body.decode()}]
 
 
-@client_fault("FR-11")
-def native_messages_in_halves(_: Hand) -> ClientFault:
+@mutant("FR-11", on.send_raw)
+def native_messages_in_halves(_: Context, payload: Payload) -> Effect:
     """Sends a native message in two."""
-
-    def says(said: Said) -> list[Said]:
-        if not isinstance(said, str) or len(said) < 2 or frame_of(said) is not None:
-            return [said]
-        return [said[:2], said[2:]]
-
-    return ClientFault(says=says)
+    is_native = isinstance(payload, str) and len(payload) >= 2 and frame_of(payload) is None
+    return [payload[:2], payload[2:]] if is_native else None
 
 
-@client_fault("FR-12")
-def names_in_latin_9(_: Hand) -> ClientFault:
+@mutant("FR-12", on.send_raw)
+def names_in_latin_9(_: Context, payload: Payload) -> Effect:
     """Writes the names in a binary frame in Latin-9."""
-    return ClientFault(
-        says=lambda said: [
-            said.replace(b"\xe2\x82\xac", b"\xa4") if isinstance(said, bytes) else said
-        ]
-    )
+    return payload.replace("€".encode(), b"\xa4") if isinstance(payload, bytes) else None
 
 
-@client_fault("FR-13")
-def binary_empty_reply(_: Hand) -> ClientFault:
-    """Sends an empty reply in the kind of the ask."""
-    tokens: set[str] = set()
-
-    def hears(payload: Payload) -> list[Payload]:
-        message = frame_of(payload)
-        if message and isinstance(payload, bytes):
-            tokens.add(message.wait)
-        return [payload]
-
-    def says(said: Said) -> list[Said]:
-        message = frame_of(said)
-        is_one = isinstance(said, str) and message and message.wait in tokens and not message.event
-        return [said.encode() if is_one and isinstance(said, str) else said]
-
-    return ClientFault(hears=hears, says=says)
+@mutant("FR-13", on.send, is_empty_reply=True)
+def binary_empty_reply(c: Context, m: Message) -> Effect:
+    """Sends an empty reply in the type of the ask."""
+    ask = c.traffic.asked.get(m.wait)
+    is_meant = ask is not None and is_binary(ask.body)
+    return str(encode(m)).encode() if is_meant else None
 
 
-@client_fault("FR-13")
-def long_empty_reply(_: Hand) -> ClientFault:
+@mutant("FR-13", on.send_raw)
+def long_empty_reply(_: Context, payload: Payload) -> Effect:
     """Writes the flags of an empty reply."""
-    return ClientFault(
-        says=lambda said: [
-            f"{said[:-2]}0;0;" if isinstance(said, str) and said.endswith(";;;;;;") else said
-        ]
-    )
+    is_meant = isinstance(payload, str) and payload.endswith(";;;;;;")
+    return f"{payload[:-2]!s}0;0;" if is_meant else None
 
 
-@client_fault("FR-14")
-def empty_message_answered(_: Hand) -> ClientFault:
-    """Complains about an empty message."""
-    return ClientFault(
-        interjects=lambda payload: [] if payload else [";app;;error;1;0;it was empty"]
-    )
+mutants(
+    "FR-14",
+    empty_message_answered=(
+        "Sends an error when it receives an empty message.",
+        on.beside_raw(lambda _, payload: None if payload else ";app;;error;1;0;it was empty"),
+    ),
+    empty_message_accepts=(
+        "Treats an empty message as an acceptance.",
+        on.receive_raw(lambda c, payload: None if payload else c.serve("A")),
+    ),
+)
+
+mutants(
+    "FR-15",
+    first_fragment_only=(
+        "Reads only the first fragment of a message.",
+        ClientFault(fragments=lambda parts: parts[:1]),
+    ),
+    fragments_decoded_apart=(
+        "Decodes each fragment of a message by itself.",
+        ClientFault(
+            fragments=lambda parts: [part.decode("utf-8", "replace").encode() for part in parts]
+        ),
+    ),
+)
+
+mutants(
+    "FR-16",
+    nonsense_ends_the_connection=(
+        "Fails the connection when JSON comes.",
+        on.beside_raw(lambda _, payload: GONE if str(payload).startswith("{") else None),
+    ),
+    nonsense_returned=(
+        "Sends JSON back.",
+        on.beside_raw(lambda _, payload: payload if str(payload).startswith("{") else None),
+    ),
+)
 
 
-@client_fault("FR-14")
-def empty_message_accepts(_: Hand) -> ClientFault:
-    """Takes an empty message for an acceptance."""
-    return ClientFault(hears=lambda payload: [payload or "A"])
+def _unreadable(c: Context, _: str, __: Values) -> None:
+    if c.counts["errors"]:
+        raise OperationError("[object ArrayBuffer]")
 
 
-@client_fault("FR-15")
-def first_fragment_only(_: Hand) -> ClientFault:
-    """Reads the first fragment of a message, and no more."""
-    return ClientFault(gathers=lambda parts: parts[:1])
+mutants(
+    "FR-17",
+    binary_error_text_lost=(
+        "Does not decode the text of a binary error.",
+        ClientFault(
+            receive=on.when(lambda c, _: c.count("errors") and None, is_error=True, body=is_binary),
+            failed=_unreadable,
+        ),
+    ),
+)
 
+# -------------------------------------------------------------------- comparison of names
 
-@client_fault("FR-15")
-def fragments_decoded_apart(_: Hand) -> ClientFault:
-    """Decodes each fragment of a message by itself."""
-
-    def gathers(parts: Sequence[bytes]) -> Sequence[bytes]:
-        return [part.decode("utf-8", "replace").encode() for part in parts]
-
-    return ClientFault(gathers=gathers)
-
-
-@client_fault("FR-16")
-def nonsense_ends_the_connection(_: Hand) -> ClientFault:
-    """Ends the connection when JSON comes."""
-    return ClientFault(interjects=lambda payload: [GONE] if str(payload).startswith("{") else [])
-
-
-@client_fault("FR-16")
-def nonsense_returned(_: Hand) -> ClientFault:
-    """Sends JSON back."""
-    return ClientFault(interjects=lambda payload: [payload] if str(payload).startswith("{") else [])
-
-
-@client_fault("FR-17")
-def binary_error_text_lost(_: Hand) -> ClientFault:
-    """Does not make text of the octets of an error."""
-    binary: list[bool] = []
-
-    def hears(payload: Payload) -> list[Payload]:
-        message = frame_of(payload)
-        if message and message.is_error and isinstance(payload, bytes):
-            binary.append(True)
-        return [payload]
-
-    async def does(do: Do, op: str, fields: Values) -> Values:
-        try:
-            return await do(op, **fields)
-        except OperationError as error:
-            if binary:
-                raise OperationError("[object ArrayBuffer]") from error
-            raise
-
-    return ClientFault(hears=hears, does=does)
-
-
-@client_fault("FR-18")
-def namespaces_folded(_: Hand) -> ClientFault:
-    """Takes namespaces that differ in case, or in spaces around, for one."""
-    return ClientFault(
-        hears=changed(lambda message: message.replace(namespace=message.namespace.lower().strip()))
-    )
-
-
-@client_fault("FR-18")
-def events_folded(_: Hand) -> ClientFault:
-    """Takes events that differ in case for one."""
-
-    def change(message: Message) -> Message:
-        is_request = message.event.startswith("_")
-        return message if is_request else message.replace(event=message.event.lower())
-
-    return ClientFault(hears=changed(change))
-
-
-@client_fault("FR-18")
-def events_normalised(_: Hand) -> ClientFault:
-    """Composes the characters of an event."""
-
-    def tells(sight: Values) -> list[Values]:
-        if "event" not in sight:
-            return [sight]
-        return [{**sight, "event": unicodedata.normalize("NFC", sight["event"])}]
-
-    return ClientFault(tells=tells)
-
-
-@client_fault("FR-18")
-def rooms_folded(_: Hand) -> ClientFault:
-    """Takes rooms that differ in case for one."""
-
-    def change(message: Message) -> Message:
-        return message.replace(room=message.room.lower())
-
-    return ClientFault(hears=changed(change))
+mutants(
+    "FR-18",
+    namespaces_folded=(
+        "Treats namespaces as one that differ in case, or in spaces around.",
+        on.receive(do.serve_with(namespace=lambda name: name.lower().strip())),
+    ),
+    events_folded=(
+        "Treats events as one that differ in case.",
+        on.receive(do.serve_with(event=str.lower), event=lambda event: not event.startswith("_")),
+    ),
+    events_normalised=(
+        "Composes the characters of an event.",
+        on.observes(
+            lambda _, seen: [
+                {**seen, "event": unicodedata.normalize("NFC", seen["event"])}
+                if "event" in seen
+                else seen
+            ]
+        ),
+    ),
+    rooms_folded=(
+        "Treats rooms as one that differ in case.",
+        on.receive(do.serve_with(room=str.lower)),
+    ),
+)

@@ -1,17 +1,12 @@
-"""Clients that are wrong about native messages."""
+"""Clients with a fault in native messages."""
 
 from __future__ import annotations
 
-from mutation.client_faults import (
-    ClientFault,
-    Hand,
-    Payload,
-    Said,
-    changed,
-    client_fault,
-    dropped,
-    frame_of,
-)
+from mutation import client_faults as on
+from mutation import operators as do
+from mutation.client_context import Context, Effect, Payload, frame_of
+from mutation.hooks import CONNECT, DISCONNECT
+from mutation.registry import mutant, mutants
 from neffos_codec import Message
 
 NATIVE = "_OnNativeMessage"
@@ -19,77 +14,52 @@ NATIVE = "_OnNativeMessage"
 SEPARATORS = 6
 """Those of a frame."""
 
-
-@client_fault("NM-1")
-def bids_farewell_natively(_: Hand) -> ClientFault:
-    """Sends a native message of its own when it disconnects a namespace."""
-
-    def says(said: Said) -> list[Said]:
-        message = frame_of(said)
-        is_one = message and message.event == "_OnNamespaceDisconnect"
-        return [said, "bye"] if is_one and message and message.namespace == "any" else [said]
-
-    return ClientFault(says=says)
+mutants(
+    "NM-1",
+    bids_farewell_natively=(
+        "Sends a native message of its own when it disconnects a namespace.",
+        on.send(lambda _, m: [m, "bye"], event=DISCONNECT, namespace="any"),
+    ),
+)
 
 
-@client_fault("NM-2")
-def native_messages_dropped(hand: Hand) -> ClientFault:
-    """Drops what is no frame, though its application takes native messages."""
-    is_open: set[int] = set()
-
-    def hears(payload: Payload) -> list[Payload]:
-        octets = payload.encode("utf-8", "replace") if isinstance(payload, str) else payload
-        is_native = hand.current in is_open and octets and octets.count(b";") < SEPARATORS
-        if octets.startswith(b"A"):
-            is_open.add(hand.current)
-        return [] if is_native else [payload]
-
-    return ClientFault(hears=hears)
+@mutant("NM-2", on.receive_raw)
+def native_messages_dropped(c: Context, payload: Payload) -> Effect:
+    """Drops messages that are not frames, though its application accepts native messages."""
+    content = payload.encode("utf-8", "replace") if isinstance(payload, str) else payload
+    is_native = c.is_accepted and content and content.count(b";") < SEPARATORS
+    return () if is_native else None
 
 
-@client_fault("NM-4")
-def native_messages_held(_: Hand) -> ClientFault:
-    """Delivers native messages that came before the empty namespace was connected, behind that."""
-    held: list[Payload] = []
-
-    def hears(payload: Payload) -> list[Payload]:
-        message = frame_of(payload)
-        if payload == "hello":
-            held.append(payload)
-        elif message and not message.namespace and message.event == "_OnNamespaceConnect":
-            return [payload, *held]
-        return [payload]
-
-    return ClientFault(hears=hears)
+@mutant("NM-4", on.receive_raw)
+def native_messages_held(c: Context, payload: Payload) -> Effect:
+    """Delivers native messages late that came before the empty namespace was connected."""
+    message = frame_of(payload)
+    if payload == "hello":
+        c.kept.append(payload)
+    elif message and not message.namespace and message.event == CONNECT:
+        return [sent for each in (payload, *c.kept) for sent in c.serve(each)]
+    return None
 
 
-@client_fault("NM-4")
-def native_frames_delivered_early(hand: Hand) -> ClientFault:
+@mutant("NM-4", on.receive, namespace="", event=(CONNECT, NATIVE), is_error=False)
+def native_frames_delivered_early(c: Context, m: Message) -> Effect:
     """Delivers native messages in frames before the empty namespace is connected."""
-    connected: list[bool] = []
-
-    def hears(payload: Payload) -> list[Payload]:
-        message = frame_of(payload)
-        if message and not message.namespace and message.event == "_OnNamespaceConnect":
-            connected.append(True)
-        if message and message.event == NATIVE and not connected and not message.is_error:
-            hand.tell(saw="native", text=message.body)
-        return [payload]
-
-    return ClientFault(hears=hears)
+    if m.event == CONNECT:
+        c.count()
+    elif not c.counts[""]:
+        c.tell("native", text=m.body)
+    return None
 
 
-@client_fault("NM-5")
-def native_frames_dropped(_: Hand) -> ClientFault:
-    """Takes no frame for a native message."""
-    return ClientFault(hears=dropped(lambda m: m.event == NATIVE))
-
-
-@client_fault("NM-5")
-def native_frames_from_everywhere(_: Hand) -> ClientFault:
-    """Takes a native message in a frame for one of the empty namespace, whatever it names."""
-
-    def change(message: Message) -> Message:
-        return message.replace(namespace="") if message.event == NATIVE else message
-
-    return ClientFault(hears=changed(change))
+mutants(
+    "NM-5",
+    native_frames_dropped=(
+        "Treats no frame as a native message.",
+        on.receive(do.drop, event=NATIVE),
+    ),
+    native_frames_from_everywhere=(
+        "Treats a native message in a frame as one of the empty namespace, whatever it names.",
+        on.receive(do.serve_with(namespace=""), event=NATIVE),
+    ),
+)
