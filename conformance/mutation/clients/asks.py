@@ -236,7 +236,9 @@ mutants(
     "AR-20",
     second_join_greeted=(
         "Replies with a text to a join of a joined room.",
-        on.receive(do.change(body="you are in it"), event=JOIN, wait=bool, is_member=True),
+        on.receive(
+            do.change(body="you are in it"), event=JOIN, room=bool, wait=bool, is_member=True
+        ),
     ),
 )
 

@@ -201,7 +201,7 @@ mutants(
     "NS-13",
     leaves_no_room=(
         "Refuses to leave a room that it has joined.",
-        on.receive(do.refuse("I like it here"), event=LEAVE, wait=bool, is_member=True),
+        on.receive(do.refuse("I like it here"), event=LEAVE, room=bool, wait=bool, is_member=True),
     ),
 )
 

@@ -57,7 +57,7 @@ mutants(
     "RM-4",
     joined_once=(
         "Refuses to join a joined room.",
-        on.receive(do.refuse("joined already"), event=JOIN, wait=bool, is_member=True),
+        on.receive(do.refuse("joined already"), event=JOIN, room=bool, wait=bool, is_member=True),
     ),
 )
 
