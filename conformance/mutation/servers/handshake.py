@@ -8,6 +8,7 @@ from typing import Final
 from uuid import uuid4
 
 from mutation import hooks as on
+from mutation import operators as do
 from mutation.hooks import Context, Effect, Hooks, Payload, Payloads, frame_of
 from mutation.registry import mutant, mutants
 from neffos_asyncio import ON_NATIVE_MESSAGE, Server
@@ -26,7 +27,7 @@ def _answers(change: Callable[[str], Effect], letters: str = "AH", **hooks: on.F
         if not is_answer:
             return None
         c.seen.add("answered")
-        return change(str(sent)) if sent[0] in letters else None
+        return change(str(sent)) if str(sent)[0] in letters else None
 
     return Hooks(send_raw=hook, **hooks)  # type: ignore[arg-type]  # other hooks of frames
 
@@ -154,10 +155,6 @@ mutants(
 )
 
 
-def _is_not_utf8(payload: Payload) -> bool:
-    return isinstance(payload, bytes) and payload.decode(errors="ignore").encode() != payload
-
-
 def _dropping(is_dropped: Callable[[Payload], bool]) -> Hooks:
     return on.receive_raw(lambda _, payload: () if is_dropped(payload) else None)
 
@@ -171,7 +168,9 @@ mutants(
     ),
     tail_decoded=(
         "Drops a request that is not UTF-8.",
-        _dropping(lambda sent: sent[:1] == b"M" and _is_not_utf8(sent)),
+        _dropping(
+            lambda sent: isinstance(sent, bytes) and sent[:1] == b"M" and not do.is_utf8(sent)
+        ),
     ),
     request_of_one_buffer=(
         "Has room for a request of 128 bytes.",
@@ -204,10 +203,6 @@ def _note_id(c: Context, payload: Payload) -> Effect:
     return None
 
 
-def _fail(text: str) -> Effect:
-    raise ConnectionError(text)
-
-
 mutants(
     "HS-8",
     id_taken_over=(
@@ -223,7 +218,7 @@ mutants(
     ),
     late_refusal_obeyed=(
         "Fails the connection when a client sends a late H.",
-        on.receive_raw(lambda _, payload: _fail("refused") if payload[:3] == "Hgo" else None),
+        on.receive_raw(lambda _, payload: do.fail("refused") if payload[:3] == "Hgo" else None),
     ),
 )
 
