@@ -1,4 +1,4 @@
-"""Peers that are wrong on purpose, and some that are only odd: the suite is tested on them."""
+"""Faulty peers on which the suite is tested (mutation testing), and benign variants."""
 
 from mutation import benign, clients, codecs, servers
 from mutation.registry import BANK, SOON, Mutant

@@ -157,9 +157,10 @@ class Context(Scratch):
     def serve(self, given: Message | Payload | None = None) -> Payloads:
         """Have the correct server handle a payload, or the current one; give what it sends."""
         if given is None:
-            given = self.payload
-        payload = encode(given) if isinstance(given, Message) else given
-        message = frame_of(payload)
+            payload, message = self.payload, self.message
+        else:
+            payload = encode(given) if isinstance(given, Message) else given
+            message = frame_of(payload)
         if message is not None:
             self._received(message)
         sent = self._serve(payload)
@@ -229,7 +230,6 @@ class Hooks:
         receive_raw: as ``receive``, for each payload, whether it is a frame or not.
         send_raw: as ``send``, for each payload.
         turn: what it sends at each payload, and where it sends unasked, in place of all these.
-        start: is called with each new connection.
         served: the endpoints, where they are not those of the conformance application.
     """
 
