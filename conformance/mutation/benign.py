@@ -70,23 +70,19 @@ def _fragments(_: Link, frame: Frame) -> FrameEffect:
 
 mutants(
     "",
-    slow_to_speak=("Sends everything late.", Proxy(write=_slowly)),
-    speaks_in_scraps=("Sends the bytes of a frame in several pieces.", Proxy(write=_in_scraps)),
-    speaks_in_fragments=(
-        "Cuts its messages into fragments, with pings and empty fragments between them.",
-        proxy.outward(_fragments, opcode=(Opcode.TEXT, Opcode.BINARY), fin=True),
-    ),
-    beats_like_a_heart=(
-        "Sends a ping all the time.",
-        on.run(lambda: embedded_server(served=servers(limits=Limits(heartbeat=PAUSE)))),
-    ),
-    closes_with_reasons=(
-        "Closes connections with a long reason.",
-        proxy.outward(
-            lambda _, frame: replace(frame, data=frame.content[:2] + b"weil es Zeit ist; " * 5),
-            opcode=Opcode.CLOSE,
-            content=bool,
-        ),
+    "slow-to-speak: Sends everything late.",
+    Proxy(write=_slowly),
+    "speaks-in-scraps: Sends the bytes of a frame in several pieces.",
+    Proxy(write=_in_scraps),
+    "speaks-in-fragments: Cuts its messages into fragments, with pings and empty ones between.",
+    proxy.outward(_fragments, opcode=(Opcode.TEXT, Opcode.BINARY), fin=True),
+    "beats-like-a-heart: Sends a ping all the time.",
+    on.run(lambda: embedded_server(served=servers(limits=Limits(heartbeat=PAUSE)))),
+    "closes-with-reasons: Closes connections with a long reason.",
+    proxy.outward(
+        lambda _, frame: replace(frame, data=frame.content[:2] + b"weil es Zeit ist; " * 5),
+        opcode=Opcode.CLOSE,
+        content=bool,
     ),
 )
 
@@ -118,19 +114,14 @@ def _ids(start: int, make: Callable[[int], str]) -> Staged:
 
 mutants(
     "",
-    tokens_of_another_shape=(
-        "Makes tokens that are long, with escapes and all of Unicode.",
-        _tokens(lambda number: f"é漢😀 {number} @%!semicolon@%! " + "0" * 100),
-    ),
-    tokens_in_small_numbers=("Counts its asks.", _tokens(str)),
-    ids_of_another_shape=(
-        "Gives IDs that are long, and contain separators, escapes and all of Unicode.",
-        _ids(0, lambda number: f"{LONG_ID}{number}"),
-    ),
-    ids_of_one_letter=(
-        "Counts its connections in characters of a far plane of Unicode.",
-        _ids(0x20000, chr),
-    ),
+    "tokens-of-another-shape: Makes tokens that are long, with escapes and all of Unicode.",
+    _tokens(lambda number: f"é漢😀 {number} @%!semicolon@%! " + "0" * 100),
+    "tokens-in-small-numbers: Counts its asks.",
+    _tokens(str),
+    "ids-of-another-shape: Gives long IDs, with separators, escapes and all of Unicode.",
+    _ids(0, lambda number: f"{LONG_ID}{number}"),
+    "ids-of-one-letter: Counts its connections in characters of a far plane of Unicode.",
+    _ids(0x20000, chr),
 )
 
 # -------------------------------------------------------------------- HTTP
@@ -163,24 +154,18 @@ def _compress(link: Link, head: bytes) -> bytes | None:
 
 mutants(
     "",
-    probes_redirected=("Answers HEAD as the Go server does.", _probed("302 Found")),
-    probes_without_content=("Answers HEAD with 204.", _probed("204 No Content")),
-    probes_told_to_upgrade=(
-        "Answers HEAD as it answers a GET that asks for no upgrade.",
-        _probed("426 Upgrade Required", "Upgrade: websocket", "Connection: Upgrade"),
-    ),
-    chatty_in_http=(
-        "Sends headers of its own with an upgrade, and an unusual reason phrase.",
-        proxy.response(_chat),
-    ),
-    refuses_in_other_numbers=(
-        "Refuses upgrades with another status than most servers.",
-        proxy.response(_refuse),
-    ),
-    compresses_if_asked_to=(
-        "Agrees to compress, where the client offers that.",
-        proxy.response(_compress),
-    ),
+    "probes-redirected: Answers HEAD as the Go server does.",
+    _probed("302 Found"),
+    "probes-without-content: Answers HEAD with 204.",
+    _probed("204 No Content"),
+    "probes-told-to-upgrade: Answers HEAD as it answers a GET that asks for no upgrade.",
+    _probed("426 Upgrade Required", "Upgrade: websocket", "Connection: Upgrade"),
+    "chatty-in-http: Sends headers of its own with an upgrade, and an unusual reason phrase.",
+    proxy.response(_chat),
+    "refuses-in-other-numbers: Refuses upgrades with another status than most servers.",
+    proxy.response(_refuse),
+    "compresses-if-asked-to: Agrees to compress, where the client offers that.",
+    proxy.response(_compress),
 )
 
 # -------------------------------------------------------------------- messages
@@ -215,39 +200,33 @@ def _with_limits(session: SessionLimits, **limits: Any) -> Staged:
 
 mutants(
     "",
-    drops_what_comes_early=(
-        "Holds nothing back before the handshake.",
-        Proxy(inward=_drop_early, spared="/native"),
+    "drops-what-comes-early: Holds nothing back before the handshake.",
+    Proxy(inward=_drop_early, spared="/native"),
+    "strict-limits: Has limits far below those of other servers.",
+    _with_limits(
+        SessionLimits(
+            payload=2 << 20,
+            held=8,
+            held_size=8 << 10,
+            namespaces=8,
+            rooms=16,
+            name=130,
+            token=130,
+        )
     ),
-    strict_limits=(
-        "Has limits far below those of other servers.",
-        _with_limits(
-            SessionLimits(
-                payload=2 << 20,
-                held=8,
-                held_size=8 << 10,
-                namespaces=8,
-                rooms=16,
-                name=130,
-                token=130,
-            )
+    "wide-limits: Has limits far above those of other servers.",
+    _with_limits(
+        SessionLimits(
+            payload=32 << 20,
+            held=1500,
+            held_size=12 << 20,
+            namespaces=400,
+            rooms=1500,
+            name=64 << 10,
+            token=64 << 10,
         ),
-    ),
-    wide_limits=(
-        "Has limits far above those of other servers.",
-        _with_limits(
-            SessionLimits(
-                payload=32 << 20,
-                held=1500,
-                held_size=12 << 20,
-                namespaces=400,
-                rooms=1500,
-                name=64 << 10,
-                token=64 << 10,
-            ),
-            backlog=32 << 20,
-            high_water=8 << 20,
-        ),
+        backlog=32 << 20,
+        high_water=8 << 20,
     ),
 )
 

@@ -39,26 +39,16 @@ def _payloads(change: Callable[[Payload], Payload]) -> Hooks:
 
 mutants(
     "FR-1",
-    body_cut=(
-        "Treats the body as ending at the next semicolon.",
-        _bodies(lambda body: body.split(";")[0]),
-    ),
-    body_after_last_separator=(
-        "Treats the body as beginning after the last semicolon.",
-        _bodies(lambda body: body if ESCAPE in body else body.rsplit(";")[-1]),
-    ),
-    last_semicolons_dropped=(
-        "Treats semicolons at the end of a body as empty fields, and leaves them out.",
-        on.send(do.change(body=lambda body: body.rstrip(";")), is_binary=False, event="echo"),
-    ),
-    empty_body_left_out=(
-        "Leaves out the last separator where there is no body.",
-        do.said(lambda sent: sent.removesuffix(";") if sent.endswith(";0;0;") else sent),
-    ),
-    room_before_namespace=(
-        "Writes the room before the namespace, where there is one.",
-        on.send(lambda _, m: m.replace(namespace=m.room, room=m.namespace), room=bool),
-    ),
+    "body-cut: Treats the body as ending at the next semicolon.",
+    _bodies(lambda body: body.split(";")[0]),
+    "body-after-last-separator: Treats the body as beginning after the last semicolon.",
+    _bodies(lambda body: body if ESCAPE in body else body.rsplit(";")[-1]),
+    "last-semicolons-dropped: Treats semicolons at the end of a body as empty fields, and drops it.",
+    on.send(do.change(body=lambda body: body.rstrip(";")), is_binary=False, event="echo"),
+    "empty-body-left-out: Leaves out the last separator where there is no body.",
+    do.said(lambda sent: sent.removesuffix(";") if sent.endswith(";0;0;") else sent),
+    "room-before-namespace: Writes the room before the namespace, where there is one.",
+    on.send(lambda _, m: m.replace(namespace=m.room, room=m.namespace), room=bool),
 )
 
 # -------------------------------------------------------------------- payloads that are not frames
@@ -82,15 +72,12 @@ def _noise(effect: Callable[[Context, Payload], Effect]) -> Hooks:
 
 mutants(
     "FR-16",
-    noise_returned=("Sends back what is not a frame.", _noise(lambda _, payload: payload)),
-    noise_ends_it=(
-        "Fails the connection on a payload that is not a frame.",
-        _noise(lambda _, __: do.fail("not a frame")),
-    ),
-    noise_counted=(
-        "Fails the connection on the eleventh payload that is not a frame.",
-        _noise(lambda c, _: do.fail("too much noise") if c.count() > MAX_NOISE else None),
-    ),
+    "noise-returned: Sends back what is not a frame.",
+    _noise(lambda _, payload: payload),
+    "noise-ends-it: Fails the connection on a payload that is not a frame.",
+    _noise(lambda _, __: do.fail("not a frame")),
+    "noise-counted: Fails the connection on the eleventh payload that is not a frame.",
+    _noise(lambda c, _: do.fail("too much noise") if c.count() > MAX_NOISE else None),
 )
 
 
@@ -120,55 +107,38 @@ def _read_again(_: Context, m: Message) -> Effect:
 
 mutants(
     "FR-3",
-    fields_not_escaped=(
-        "Writes a semicolon in a field as it is.",
-        do.said(lambda sent: sent if sent.endswith(ESCAPE) else sent.replace(ESCAPE, ";")),
-    ),
-    one_escape_written=("Escapes the first semicolon of a name only.", do.said(_escape_first)),
-    room_not_unescaped=(
-        "Sends the room with its escapes undone.",
-        do.said(lambda sent: sent.replace(f"a{ESCAPE}b;", "a;b;") if ";echo;" in sent else sent),
-    ),
-    escape_in_any_case=(
-        "Reads the escape in capitals, too.",
-        do.heard(lambda text: text.replace("@%!Semicolon@%!", ESCAPE)),
-    ),
-    escapes_read_again=(
-        "Reads a field again until it contains no escape.",
-        on.send(_read_again, event="@%!semi;colon@%!"),
-    ),
-    escapes_read_from_the_right=(
-        "Reads escapes from right to left.",
-        on.send(do.change(body="@%!semicolon;"), event=";semicolon@%!", wait="$1"),
-    ),
-    body_unescaped=(
-        "Treats the escape literal as a semicolon in the body too.",
-        on.send(
-            do.change(body=lambda body: body.replace(ESCAPE, ";")),
-            is_binary=False,
-            event=("echo", "fail"),
-        ),
+    "fields-not-escaped: Writes a semicolon in a field as it is.",
+    do.said(lambda sent: sent if sent.endswith(ESCAPE) else sent.replace(ESCAPE, ";")),
+    "one-escape-written: Escapes the first semicolon of a name only.",
+    do.said(_escape_first),
+    "room-not-unescaped: Sends the room with its escapes undone.",
+    do.said(lambda sent: sent.replace(f"a{ESCAPE}b;", "a;b;") if ";echo;" in sent else sent),
+    "escape-in-any-case: Reads the escape in capitals, too.",
+    do.heard(lambda text: text.replace("@%!Semicolon@%!", ESCAPE)),
+    "escapes-read-again: Reads a field again until it contains no escape.",
+    on.send(_read_again, event="@%!semi;colon@%!"),
+    "escapes-read-from-the-right: Reads escapes from right to left.",
+    on.send(do.change(body="@%!semicolon;"), event=";semicolon@%!", wait="$1"),
+    "body-unescaped: Treats the escape literal as a semicolon in the body too.",
+    on.send(
+        do.change(body=lambda body: body.replace(ESCAPE, ";")),
+        is_binary=False,
+        event=("echo", "fail"),
     ),
 )
 
 mutants(
     "SEC-15",
-    looked_up_escaped=(
-        "Looks a namespace up as it is written in the frame.",
-        on.receive(
-            do.refuse("bad namespace"), event=CONNECT, namespace=lambda name: ";" in name, wait=bool
-        ),
+    "looked-up-escaped: Looks a namespace up as it is written in the frame.",
+    on.receive(
+        do.refuse("bad namespace"), event=CONNECT, namespace=lambda name: ";" in name, wait=bool
     ),
 )
 
 mutants(
     "FR-5",
-    token_unescaped=(
-        "Treats the escape literal as a semicolon in the token, and writes that.",
-        do.said(
-            lambda sent: sent.replace(ESCAPE, ";", 1) if sent.startswith(f"${ESCAPE}") else sent
-        ),
-    ),
+    "token-unescaped: Treats the escape literal as a semicolon in the token, and writes that.",
+    do.said(lambda sent: sent.replace(ESCAPE, ";", 1) if sent.startswith(f"${ESCAPE}") else sent),
 )
 
 # -------------------------------------------------------------------- the flags
@@ -185,40 +155,24 @@ def _parse_flags(text: str) -> str:
 
 mutants(
     "FR-6",
-    false_left_empty=(
-        "Writes nothing for a flag that is false.",
-        do.said(
-            lambda sent: sent.replace(";0;0;", ";;;", 1) if sent.startswith("$1;app;;e") else sent
-        ),
+    "false-left-empty: Writes nothing for a flag that is false.",
+    do.said(lambda sent: sent.replace(";0;0;", ";;;", 1) if sent.startswith("$1;app;;e") else sent),
+    "false-in-words: Writes the flags of its own messages in words.",
+    do.said(
+        lambda sent: sent.replace(";0;0;", ";false;false;", 1) if sent[:5] == ";app;" else sent
     ),
-    false_in_words=(
-        "Writes the flags of its own messages in words.",
-        do.said(
-            lambda sent: sent.replace(";0;0;", ";false;false;", 1) if sent[:5] == ";app;" else sent
-        ),
-    ),
-    binary_flags_left_empty=(
-        "Writes nothing for the second flag of a binary frame.",
-        _payloads(
-            lambda sent: sent.replace(b";0;0;", b";0;;", 1) if isinstance(sent, bytes) else sent
-        ),
-    ),
+    "binary-flags-left-empty: Writes nothing for the second flag of a binary frame.",
+    _payloads(lambda sent: sent.replace(b";0;0;", b";0;;", 1) if isinstance(sent, bytes) else sent),
 )
 
 mutants(
     "FR-7",
-    any_flag_is_true=(
-        "Treats every flag but 0 as true.",
-        do.heard(lambda text: text.replace(";x;y;", ";1;1;")),
-    ),
-    flags_parsed=(
-        "Treats as true what a language reads as true or as one.",
-        do.heard(_parse_flags),
-    ),
-    empty_flag_is_true=(
-        "Treats an empty flag as true.",
-        do.heard(lambda text: text.replace(";echo;;;", ";echo;1;1;")),
-    ),
+    "any-flag-is-true: Treats every flag but 0 as true.",
+    do.heard(lambda text: text.replace(";x;y;", ";1;1;")),
+    "flags-parsed: Treats as true what a language reads as true or as one.",
+    do.heard(_parse_flags),
+    "empty-flag-is-true: Treats an empty flag as true.",
+    do.heard(lambda text: text.replace(";echo;;;", ";echo;1;1;")),
 )
 
 # -------------------------------------------------------------------- errors
@@ -237,28 +191,22 @@ NO_TEXT: Final = "no text was given"
 
 mutants(
     "FR-9",
-    error_without_text=(
-        "Sends an error without a text where the application has none.",
-        _payloads(
-            lambda sent: (
-                sent.replace(NO_TEXT, "")
-                if isinstance(sent, str)
-                else sent.replace(NO_TEXT.encode(), b"")
-            )
-        ),
+    "error-without-text: Sends an error without a text where the application has none.",
+    _payloads(
+        lambda sent: (
+            sent.replace(NO_TEXT, "")
+            if isinstance(sent, str)
+            else sent.replace(NO_TEXT.encode(), b"")
+        )
     ),
 )
 
 mutants(
     "FR-17",
-    error_text_as_latin_1=(
-        "Reads the error text of a binary frame as Latin-1.",
-        _octets(lambda body: body.decode("latin-1").encode(), event="answer-error"),
-    ),
-    error_text_by_its_type=(
-        "Gives the name of a type as the error text of a binary frame.",
-        _octets(lambda _: b"[object ArrayBuffer]", event="answer-error"),
-    ),
+    "error-text-as-latin-1: Reads the error text of a binary frame as Latin-1.",
+    _octets(lambda body: body.decode("latin-1").encode(), event="answer-error"),
+    "error-text-by-its-type: Gives the name of a type as the error text of a binary frame.",
+    _octets(lambda _: b"[object ArrayBuffer]", event="answer-error"),
 )
 
 # -------------------------------------------------------------------- the body
@@ -278,33 +226,24 @@ def _with_lf(body: Payload) -> Payload:
 
 mutants(
     "FR-10",
-    ascii_only=(
-        "Replaces what is not ASCII in bodies by question marks.",
-        _bodies(lambda body: body.encode("ascii", "replace").decode()),
-    ),
-    body_trimmed=("Trims bodies.", _bodies(str.strip)),
-    body_ends_at_nul=(
-        "Treats a body as ending at a NUL.",
-        on.send(do.change(body=_until_nul)),
-    ),
-    body_normalised=(
-        "Normalises bodies.",
-        _bodies(lambda body: unicodedata.normalize("NFC", body)),
-    ),
-    body_percent_decoded=("Treats a body as part of a URL.", _bodies(unquote)),
-    line_ends_converted=(
-        "Writes LF for CR LF, in binary too.",
-        on.send(do.change(body=_with_lf)),
-    ),
-    octets_through_text=("Converts binary bodies to text and back.", _octets(_through_text)),
-    body_cut_at_64_kib=(
-        "Has room for bodies of 64 KiB.",
-        on.send(do.change(body=lambda body: body[:65536])),
-    ),
-    question_through_text=(
-        "Converts the binary body of a question to text and back.",
-        _octets(_through_text, event=("question", "answer", "news")),
-    ),
+    "ascii-only: Replaces what is not ASCII in bodies by question marks.",
+    _bodies(lambda body: body.encode("ascii", "replace").decode()),
+    "body-trimmed: Trims bodies.",
+    _bodies(str.strip),
+    "body-ends-at-nul: Treats a body as ending at a NUL.",
+    on.send(do.change(body=_until_nul)),
+    "body-normalised: Normalises bodies.",
+    _bodies(lambda body: unicodedata.normalize("NFC", body)),
+    "body-percent-decoded: Treats a body as part of a URL.",
+    _bodies(unquote),
+    "line-ends-converted: Writes LF for CR LF, in binary too.",
+    on.send(do.change(body=_with_lf)),
+    "octets-through-text: Converts binary bodies to text and back.",
+    _octets(_through_text),
+    "body-cut-at-64-kib: Has room for bodies of 64 KiB.",
+    on.send(do.change(body=lambda body: body[:65536])),
+    "question-through-text: Converts the binary body of a question to text and back.",
+    _octets(_through_text, event=("question", "answer", "news")),
 )
 
 # -------------------------------------------------------------------- text and binary
@@ -325,24 +264,19 @@ def _lines_apart(c: Context, payload: Payload) -> Effect:
 
 mutants(
     "FR-11",
-    text_for_binary=(
-        "Answers binary with text.",
-        _payloads(lambda sent: sent.decode("latin-1") if isinstance(sent, bytes) else sent),
-    ),
-    kind_guessed=(
-        "Sends as text what is UTF-8 and can be printed, and all else in binary.",
-        _payloads(_guess),
-    ),
-    lines_apart=("Treats each line of a text as a message.", on.receive_raw(_lines_apart)),
-    broadcasts_in_text=(
-        "Broadcasts in text only.",
-        _payloads(
-            lambda sent: (
-                sent.decode("latin-1")
-                if isinstance(sent, bytes) and sent.startswith(b";app;;news;")
-                else sent
-            )
-        ),
+    "text-for-binary: Answers binary with text.",
+    _payloads(lambda sent: sent.decode("latin-1") if isinstance(sent, bytes) else sent),
+    "kind-guessed: Sends as text what is UTF-8 and can be printed, and all else in binary.",
+    _payloads(_guess),
+    "lines-apart: Treats each line of a text as a message.",
+    on.receive_raw(_lines_apart),
+    "broadcasts-in-text: Broadcasts in text only.",
+    _payloads(
+        lambda sent: (
+            sent.decode("latin-1")
+            if isinstance(sent, bytes) and sent.startswith(b";app;;news;")
+            else sent
+        )
     ),
 )
 
@@ -360,15 +294,11 @@ def _sent_back(is_meant: Callable[[bytes], bool], more: bytes) -> Hooks:
 
 mutants(
     "FR-12",
-    names_as_they_came=(
-        "Keeps the names of a binary frame as bytes.",
-        _sent_back(lambda payload: payload.startswith(b"$1;any;;\xff;"), b"\xff"),
-    ),
-    names_as_latin_1=(
-        "Writes the names of a binary frame in Latin-1.",
-        _sent_back(
-            lambda payload: not is_utf8(payload) and payload.startswith(b"$1;any;"), b"\xc3\xbf"
-        ),
+    "names-as-they-came: Keeps the names of a binary frame as bytes.",
+    _sent_back(lambda payload: payload.startswith(b"$1;any;;\xff;"), b"\xff"),
+    "names-as-latin-1: Writes the names of a binary frame in Latin-1.",
+    _sent_back(
+        lambda payload: not is_utf8(payload) and payload.startswith(b"$1;any;"), b"\xc3\xbf"
     ),
 )
 
@@ -392,29 +322,22 @@ def _with_flags(sent: str) -> str:
 
 mutants(
     "FR-13",
-    long_empty_reply=("Writes the flags of an empty reply.", _empty_replies(_with_flags)),
-    binary_empty_reply=(
-        "Sends an empty reply with the type of the ask.",
-        _empty_replies(str.encode, is_binary=True),
-    ),
-    empty_reply_to_leave_is_long=(
-        "Writes the flags of the empty reply to a leave.",
-        _empty_replies(_with_flags, event=LEAVE),
-    ),
+    "long-empty-reply: Writes the flags of an empty reply.",
+    _empty_replies(_with_flags),
+    "binary-empty-reply: Sends an empty reply with the type of the ask.",
+    _empty_replies(str.encode, is_binary=True),
+    "empty-reply-to-leave-is-long: Writes the flags of the empty reply to a leave.",
+    _empty_replies(_with_flags, event=LEAVE),
 )
 
 # -------------------------------------------------------------------- empty messages
 
 mutants(
     "FR-14",
-    empty_message_answered=(
-        "Complains about an empty message.",
-        on.receive_raw(lambda _, payload: None if payload else ";app;;error;1;0;empty message"),
-    ),
-    empty_message_ends_it=(
-        "Treats an empty message as the end of the connection.",
-        on.receive_raw(lambda _, payload: None if payload else do.fail("end of input")),
-    ),
+    "empty-message-answered: Complains about an empty message.",
+    on.receive_raw(lambda _, payload: None if payload else ";app;;error;1;0;empty message"),
+    "empty-message-ends-it: Treats an empty message as the end of the connection.",
+    on.receive_raw(lambda _, payload: None if payload else do.fail("end of input")),
 )
 
 
@@ -448,34 +371,24 @@ def _replaced(old: bytes, new: bytes) -> proxy.FrameHook:
 
 mutants(
     "FR-15",
-    fragments_are_messages=(
-        "Treats each fragment as a message.",
-        proxy.inward(_as_a_message),
+    "fragments-are-messages: Treats each fragment as a message.",
+    proxy.inward(_as_a_message),
+    "fragments-checked-apart: Checks that each fragment of a text is UTF-8.",
+    proxy.inward(
+        lambda _, frame: None if is_utf8(frame.content) else CUT,
+        opcode=Opcode.TEXT,
+        fin=False,
     ),
-    fragments_checked_apart=(
-        "Checks that each fragment of a text is UTF-8.",
-        proxy.inward(
-            lambda _, frame: None if is_utf8(frame.content) else CUT,
-            opcode=Opcode.TEXT,
-            fin=False,
-        ),
-    ),
-    fragments_without_pings=(
-        "Forgets a fragment when a ping comes after it.",
-        proxy.inward(lambda _, __: CUT, is_control=True, is_amid=True),
-    ),
-    masks_left_on=(
-        "Treats a masked binary message as unmasked, where its first byte is odd.",
-        proxy.inward(_unmasked, opcode=Opcode.BINARY, fin=True),
-    ),
+    "fragments-without-pings: Forgets a fragment when a ping comes after it.",
+    proxy.inward(lambda _, __: CUT, is_control=True, is_amid=True),
+    "masks-left-on: Treats a masked binary message as unmasked, where its first byte is odd.",
+    proxy.inward(_unmasked, opcode=Opcode.BINARY, fin=True),
 )
 
 mutants(
     "FR-12",
-    text_unchecked=(
-        "Keeps the bytes of a text as they are, UTF-8 or not, and sends them back.",
-        Proxy(inward=_replaced(b"\xff", b"\x1a"), outward=_replaced(b"\x1a", b"\xff")),
-    ),
+    "text-unchecked: Keeps the bytes of a text as they are, UTF-8 or not, and sends them back.",
+    Proxy(inward=_replaced(b"\xff", b"\x1a"), outward=_replaced(b"\x1a", b"\xff")),
 )
 
 # -------------------------------------------------------------------- names
@@ -488,25 +401,16 @@ def _normalised(_: Context, m: Message) -> Effect:
 
 mutants(
     "FR-18",
-    case_folded=(
-        "Treats names as one that differ in their case.",
-        on.send(do.empty_reply, is_error=True, namespace="App"),
-    ),
-    events_case_folded=(
-        "Treats events as one that differ in their case.",
-        do.heard(lambda text: text.replace(";Echo;", ";echo;")),
-    ),
-    events_trimmed=(
-        "Trims the names of events.",
-        do.heard(lambda text: text.replace(";echo ;", ";echo;")),
-    ),
-    namespaces_trimmed=(
-        "Trims the names of namespaces.",
-        do.heard(lambda text: text.replace("; app;", ";app;").replace(";app ;", ";app;")),
-    ),
-    names_normalised=("Normalises names.", on.send(_normalised, namespace="any")),
-    rooms_case_folded=(
-        "Treats rooms as one that differ in their case.",
-        do.heard(lambda text: text.replace(" aA;", " Aa;")),
-    ),
+    "case-folded: Treats names as one that differ in their case.",
+    on.send(do.empty_reply, is_error=True, namespace="App"),
+    "events-case-folded: Treats events as one that differ in their case.",
+    do.heard(lambda text: text.replace(";Echo;", ";echo;")),
+    "events-trimmed: Trims the names of events.",
+    do.heard(lambda text: text.replace(";echo ;", ";echo;")),
+    "namespaces-trimmed: Trims the names of namespaces.",
+    do.heard(lambda text: text.replace("; app;", ";app;").replace(";app ;", ";app;")),
+    "names-normalised: Normalises names.",
+    on.send(_normalised, namespace="any"),
+    "rooms-case-folded: Treats rooms as one that differ in their case.",
+    do.heard(lambda text: text.replace(" aA;", " Aa;")),
 )

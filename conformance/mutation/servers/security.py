@@ -66,18 +66,20 @@ def fragments_without_limit(link: Link, frame: Frame) -> FrameEffect:
 
 mutants(
     "SEC-2",
-    payloads_without_limit=(
-        "Accepts payloads of any length.",
-        on.run(_limited(SessionLimits(payload=BOUNDLESS), waiting_size=BOUNDLESS)),
-    ),
-    tokens_without_limit=("Accepts tokens of any length.", _unlimited("token")),
-    names_without_limit=("Accepts names of any length.", _unlimited("name")),
+    "payloads-without-limit: Accepts payloads of any length.",
+    on.run(_limited(SessionLimits(payload=BOUNDLESS), waiting_size=BOUNDLESS)),
+    "tokens-without-limit: Accepts tokens of any length.",
+    _unlimited("token"),
+    "names-without-limit: Accepts names of any length.",
+    _unlimited("name"),
 )
 
 mutants(
     "SEC-3",
-    early_frames_without_number=("Holds back any number of frames.", _unlimited("held")),
-    early_frames_of_any_length=("Holds back frames of any length.", _unlimited("held_size")),
+    "early-frames-without-number: Holds back any number of frames.",
+    _unlimited("held"),
+    "early-frames-of-any-length: Holds back frames of any length.",
+    _unlimited("held_size"),
 )
 
 
@@ -87,51 +89,40 @@ def _is_early_ask(content: bytes) -> bool:
 
 mutants(
     "SEC-4",
-    handshake_awaited_for_ever=(
-        "Waits indefinitely for the handshake.",
-        on.run(_limited(handshake=None)),
-    ),
-    handshake_awaited_while_it_talks=(
-        "Waits for the handshake as long as the client sends frames.",
-        Proxy(
-            inward=proxy.inward(do.drop, is_open=False, content=_is_early_ask).inward,
-            server=_limited(handshake=None),
-        ),
+    "handshake-awaited-for-ever: Waits indefinitely for the handshake.",
+    on.run(_limited(handshake=None)),
+    "handshake-awaited-while-it-talks: Waits for the handshake as long as the client sends frames.",
+    Proxy(
+        inward=proxy.inward(do.drop, is_open=False, content=_is_early_ask).inward,
+        server=_limited(handshake=None),
     ),
 )
 
 mutants(
     "SEC-5",
-    namespaces_without_number=(
-        "Makes a namespace for each user that is named, without end.",
-        on.receive(
-            do.empty_reply,
-            event=CONNECT,
-            namespace=lambda name: name.startswith("user-"),
-            wait=bool,
-        ),
+    "namespaces-without-number: Makes a namespace for each user that is named, without end.",
+    on.receive(
+        do.empty_reply,
+        event=CONNECT,
+        namespace=lambda name: name.startswith("user-"),
+        wait=bool,
     ),
 )
 
 mutants(
     "SEC-6",
-    rooms_without_number=("Joins any number of rooms.", _unlimited("rooms")),
+    "rooms-without-number: Joins any number of rooms.",
+    _unlimited("rooms"),
 )
 
 mutants(
     "SEC-8",
-    replies_kept_without_limit=(
-        "Keeps all that a client does not read, and reads on.",
-        on.run(
-            _limited(
-                high_water=BOUNDLESS, backlog=BOUNDLESS, waiting=BOUNDLESS, waiting_size=BOUNDLESS
-            )
-        ),
+    "replies-kept-without-limit: Keeps all that a client does not read, and reads on.",
+    on.run(
+        _limited(high_water=BOUNDLESS, backlog=BOUNDLESS, waiting=BOUNDLESS, waiting_size=BOUNDLESS)
     ),
-    broadcasts_kept_without_limit=(
-        "Keeps all that a client does not read, but reads no further from it.",
-        on.run(_limited(backlog=BOUNDLESS)),
-    ),
+    "broadcasts-kept-without-limit: Keeps all that a client does not read, but then stops reading.",
+    on.run(_limited(backlog=BOUNDLESS)),
 )
 
 # -------------------------------------------------------------------- pages of other sites
@@ -192,67 +183,46 @@ def upgrade_from_the_url(_: Link, asked: Request) -> Request:
 
 mutants(
     "SEC-11",
-    url_header_added=(
-        "Adds headers from the URL to those of the request.",
-        _read(lambda own, name, value: name == "x-test" and bool(own) and value not in own),
-    ),
-    url_header_in_place_of_an_empty_one=(
-        "Treats an empty header as a missing one.",
-        _read(lambda own, name, value: own == ("",)),
-    ),
-    url_header_by_letter=(
-        "Finds a header of the request only if the URL writes its name in the same case.",
-        _read(lambda own, name, value: bool(own), lambda name: name == "x-TEST"),
-    ),
+    "url-header-added: Adds headers from the URL to those of the request.",
+    _read(lambda own, name, value: name == "x-test" and bool(own) and value not in own),
+    "url-header-in-place-of-an-empty-one: Treats an empty header as a missing one.",
+    _read(lambda own, name, value: own == ("",)),
+    "url-header-by-letter: Finds a header of the request only by a name of the same case in the URL.",
+    _read(lambda own, name, value: bool(own), lambda name: name == "x-TEST"),
 )
 
 mutants(
     "SEC-12",
-    cookie_from_the_url=("Reads cookies from the URL.", _named("cookie")),
-    address_from_the_url=(
-        "Reads the address that a proxy would report from the URL.",
-        _named("x-forwarded-for"),
-    ),
-    scheme_from_the_url=(
-        "Reads the scheme that a proxy would report from the URL.",
-        _named("x-forwarded-proto"),
-    ),
-    forwarded_from_the_url=(
-        "Reads the header in which newer proxies report from the URL.",
-        _named("forwarded"),
-    ),
-    site_from_the_url=(
-        "Reads headers that only browsers may set from the URL.",
-        _read(lambda own, name, value: name.startswith("sec-")),
-    ),
-    host_from_the_url=("Reads the host from the URL.", _named("host")),
-    origin_from_the_url=("Reads the origin from the URL, and checks that.", _named("origin")),
+    "cookie-from-the-url: Reads cookies from the URL.",
+    _named("cookie"),
+    "address-from-the-url: Reads the address that a proxy would report from the URL.",
+    _named("x-forwarded-for"),
+    "scheme-from-the-url: Reads the scheme that a proxy would report from the URL.",
+    _named("x-forwarded-proto"),
+    "forwarded-from-the-url: Reads the header in which newer proxies report from the URL.",
+    _named("forwarded"),
+    "site-from-the-url: Reads headers that only browsers may set from the URL.",
+    _read(lambda own, name, value: name.startswith("sec-")),
+    "host-from-the-url: Reads the host from the URL.",
+    _named("host"),
+    "origin-from-the-url: Reads the origin from the URL, and checks that.",
+    _named("origin"),
 )
 
 mutants(
     "SEC-13",
-    lines_from_the_url=(
-        "Accepts values of several lines from the URL.",
-        _read(lambda own, name, value: "\r" in value or "\n" in value),
-    ),
-    line_feeds_from_the_url=(
-        "Looks for CR in values from the URL, and not for LF.",
-        _read(lambda own, name, value: "\n" in value and "\r" not in value),
-    ),
-    nul_from_the_url=(
-        "Accepts values with NUL from the URL.",
-        _read(lambda own, name, value: "\0" in value),
-    ),
-    any_name_from_the_url=(
-        "Accepts headers of any name from the URL.",
-        _read(lambda own, name, value: any(each in name for each in " :\r\n") or not name),
-    ),
-    odd_names_not_borne=(
-        "Fails where the URL gives a header an invalid name.",
-        proxy.request(
-            lambda _, __: answer("500 Internal Server Error"),
-            target=lambda target: "%0D%0ATest" in target,
-        ),
+    "lines-from-the-url: Accepts values of several lines from the URL.",
+    _read(lambda own, name, value: "\r" in value or "\n" in value),
+    "line-feeds-from-the-url: Looks for CR in values from the URL, and not for LF.",
+    _read(lambda own, name, value: "\n" in value and "\r" not in value),
+    "nul-from-the-url: Accepts values with NUL from the URL.",
+    _read(lambda own, name, value: "\0" in value),
+    "any-name-from-the-url: Accepts headers of any name from the URL.",
+    _read(lambda own, name, value: any(each in name for each in " :\r\n") or not name),
+    "odd-names-not-borne: Fails where the URL gives a header an invalid name.",
+    proxy.request(
+        lambda _, __: answer("500 Internal Server Error"),
+        target=lambda target: "%0D%0ATest" in target,
     ),
 )
 
@@ -315,10 +285,8 @@ def _begins(text: bytes) -> Callable[[Link, Frame], bool]:
 
 mutants(
     "SEC-15",
-    event_looked_up_escaped=(
-        "Looks an event up as it is written in the frame.",
-        on.receive_raw(lambda _, payload: () if ";ec@%!semicolon@%!ho;" in str(payload) else None),
-    ),
+    "event-looked-up-escaped: Looks an event up as it is written in the frame.",
+    on.receive_raw(lambda _, payload: () if ";ec@%!semicolon@%!ho;" in str(payload) else None),
 )
 
 
@@ -333,52 +301,28 @@ def stops_at_many_fragments(link: Link, frame: Frame) -> FrameEffect:
 
 mutants(
     "SEC-16",
-    stops_at_many_separators=(
-        "Stops reading at a payload of very many separators.",
-        _stopping(lambda _, content: content.count(b";") > 50_000),
-    ),
-    dies_of_octets=(
-        "Ends its process at binary messages without a meaning.",
-        _dying(_begins(b"\xff\xfe\xfd")),
-    ),
-    stops_at_go_away=(
-        "Stops reading when a client sends a refusal.",
-        _stopping(lambda _, content: content == b"Hgo away"),
-    ),
-    dies_of_unknown_requests=(
-        "Ends its process at events that begin like system events.",
-        _dying(lambda _, frame: b";_OnNamespaceConnectX;" in frame.content),
-    ),
-    stops_at_an_explicit_sender=(
-        "Stops reading at a token that only servers use among themselves.",
-        _stopping(lambda _, content: content.startswith(b"neffos(0x")),
-    ),
-    dies_of_large_tokens=(
-        "Ends its process at a token that is a number and does not fit.",
-        _dying(_begins(b"9999999999999999999")),
-    ),
-    stops_at_empty_messages=(
-        "Stops reading after hundreds of empty messages.",
-        _stopping(lambda c, content: not content and c.count() >= 500),
-    ),
-    dies_of_pongs=(
-        "Ends its process at hundreds of unsolicited pongs.",
-        _dying(lambda link, frame: frame.opcode == Opcode.PONG and link.count() > 250),
-    ),
-    dies_of_broken_frames=(
-        "Ends its process at a frame with an impossible length.",
-        _dying(is_too_long=lambda size: size >= 1 << 63),
-    ),
-    dies_of_large_frames=(
-        "Ends its process at a frame that announces more than there is memory.",
-        _dying(is_too_long=lambda size: 1 << 62 < size < 1 << 63),
-    ),
-    stops_at_escapes_of_terminals=(
-        "Stops reading at characters that mean something to a terminal.",
-        _containing(b"\x1b[31m"),
-    ),
-    stops_at_many_open_asks=(
-        "Stops reading once very many asks are pending.",
-        _containing(b";silent;", 1101),
-    ),
+    "stops-at-many-separators: Stops reading at a payload of very many separators.",
+    _stopping(lambda _, content: content.count(b";") > 50_000),
+    "dies-of-octets: Ends its process at binary messages without a meaning.",
+    _dying(_begins(b"\xff\xfe\xfd")),
+    "stops-at-go-away: Stops reading when a client sends a refusal.",
+    _stopping(lambda _, content: content == b"Hgo away"),
+    "dies-of-unknown-requests: Ends its process at events that begin like system events.",
+    _dying(lambda _, frame: b";_OnNamespaceConnectX;" in frame.content),
+    "stops-at-an-explicit-sender: Stops reading at a token that only servers use among themselves.",
+    _stopping(lambda _, content: content.startswith(b"neffos(0x")),
+    "dies-of-large-tokens: Ends its process at a token that is a number and does not fit.",
+    _dying(_begins(b"9999999999999999999")),
+    "stops-at-empty-messages: Stops reading after hundreds of empty messages.",
+    _stopping(lambda c, content: not content and c.count() >= 500),
+    "dies-of-pongs: Ends its process at hundreds of unsolicited pongs.",
+    _dying(lambda link, frame: frame.opcode == Opcode.PONG and link.count() > 250),
+    "dies-of-broken-frames: Ends its process at a frame with an impossible length.",
+    _dying(is_too_long=lambda size: size >= 1 << 63),
+    "dies-of-large-frames: Ends its process at a frame that announces more than there is memory.",
+    _dying(is_too_long=lambda size: 1 << 62 < size < 1 << 63),
+    "stops-at-escapes-of-terminals: Stops reading at characters that mean something to a terminal.",
+    _containing(b"\x1b[31m"),
+    "stops-at-many-open-asks: Stops reading once very many asks are pending.",
+    _containing(b";silent;", 1101),
 )

@@ -95,79 +95,47 @@ def ping_ends_message(link: Link, frame: Frame) -> FrameEffect:
 
 mutants(
     "TR-1",
-    subprotocol_chosen=(
-        "Chooses a subprotocol that was not offered.",
-        proxy.response(lambda _, head: _with(head, "Sec-WebSocket-Protocol: neffos")),
+    "subprotocol-chosen: Chooses a subprotocol that was not offered.",
+    proxy.response(lambda _, head: _with(head, "Sec-WebSocket-Protocol: neffos")),
+    "extension-chosen: Chooses an extension where none was offered.",
+    proxy.response(
+        lambda link, head: (
+            None if _offer(link) else _with(head, "Sec-WebSocket-Extensions: permessage-deflate")
+        )
     ),
-    extension_chosen=(
-        "Chooses an extension where none was offered.",
-        proxy.response(
-            lambda link, head: (
-                None
-                if _offer(link)
-                else _with(head, "Sec-WebSocket-Extensions: permessage-deflate")
-            )
-        ),
+    "offer-repeated: Chooses every extension that is offered, known or not.",
+    proxy.response(_repeat_offer),
+    "key-not-proven: Answers every key alike.",
+    proxy.response(
+        lambda _, head: head.replace(b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", b"s3pPLMBiTxaQ9kYG")
     ),
-    offer_repeated=(
-        "Chooses every extension that is offered, known or not.",
-        proxy.response(_repeat_offer),
+    "upgrade-read-by-letter: Accepts the headers of the upgrade only as its documentation has them.",
+    proxy.request(_refused_by_letter),
+    "every-fragment-a-message: Treats every fragment as a message.",
+    proxy.inward(
+        lambda _, frame: Frame(Opcode(frame.opcode or Opcode.TEXT), frame.data), opcode=DATA
     ),
-    key_not_proven=(
-        "Answers every key alike.",
-        proxy.response(
-            lambda _, head: head.replace(b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", b"s3pPLMBiTxaQ9kYG")
-        ),
+    "lengths-are-signed: Reads a length of two bytes as a signed one.",
+    proxy.inward(do.drop, content=lambda content: 1 << 15 <= len(content) < 1 << 16),
+    "no-mask-wanted: Accepts frames that are not masked.",
+    proxy.inward(lambda _, frame: replace(frame, is_masked=True)),
+    "reserved-opcode-passed-over: Ignores frames of reserved opcodes.",
+    proxy.inward(do.drop, opcode=lambda opcode: Opcode.BINARY < opcode < Opcode.CLOSE),
+    "reserved-bits-passed-over: Ignores the reserved bits.",
+    proxy.inward(
+        lambda _, frame: replace(frame, rsv1=False, rsv2=False, rsv3=False), is_masked=True
     ),
-    upgrade_read_by_letter=(
-        "Accepts the headers of the upgrade only as its documentation writes them.",
-        proxy.request(_refused_by_letter),
+    "continuation-of-nothing-taken: Treats a continuation of nothing as a message.",
+    _following(lambda link, frame: frame.opcode == Opcode.CONT and not link.is_amid, Opcode.TEXT),
+    "unfinished-message-forgotten: Treats a message amid the fragments of another as their rest.",
+    _following(
+        lambda link, frame: frame.opcode in (Opcode.TEXT, Opcode.BINARY) and link.is_amid,
+        Opcode.CONT,
     ),
-    every_fragment_a_message=(
-        "Treats every fragment as a message.",
-        proxy.inward(
-            lambda _, frame: Frame(Opcode(frame.opcode or Opcode.TEXT), frame.data), opcode=DATA
-        ),
-    ),
-    lengths_are_signed=(
-        "Reads a length of two bytes as a signed one.",
-        proxy.inward(do.drop, content=lambda content: 1 << 15 <= len(content) < 1 << 16),
-    ),
-    no_mask_wanted=(
-        "Accepts frames that are not masked.",
-        proxy.inward(lambda _, frame: replace(frame, is_masked=True)),
-    ),
-    reserved_opcode_passed_over=(
-        "Ignores frames of reserved opcodes.",
-        proxy.inward(do.drop, opcode=lambda opcode: Opcode.BINARY < opcode < Opcode.CLOSE),
-    ),
-    reserved_bits_passed_over=(
-        "Ignores the reserved bits.",
-        proxy.inward(
-            lambda _, frame: replace(frame, rsv1=False, rsv2=False, rsv3=False), is_masked=True
-        ),
-    ),
-    continuation_of_nothing_taken=(
-        "Treats a continuation of nothing as a message.",
-        _following(
-            lambda link, frame: frame.opcode == Opcode.CONT and not link.is_amid, Opcode.TEXT
-        ),
-    ),
-    unfinished_message_forgotten=(
-        "Treats a new message amid the fragments of another as its continuation.",
-        _following(
-            lambda link, frame: frame.opcode in (Opcode.TEXT, Opcode.BINARY) and link.is_amid,
-            Opcode.CONT,
-        ),
-    ),
-    ping_in_fragments_passed_over=(
-        "Ignores pings in fragments.",
-        proxy.inward(do.drop, opcode=Opcode.PING, fin=False),
-    ),
-    long_ping_passed_over=(
-        "Ignores pings that are too long.",
-        proxy.inward(do.drop, opcode=Opcode.PING, content=lambda content: len(content) > 125),
-    ),
+    "ping-in-fragments-passed-over: Ignores pings in fragments.",
+    proxy.inward(do.drop, opcode=Opcode.PING, fin=False),
+    "long-ping-passed-over: Ignores pings that are too long.",
+    proxy.inward(do.drop, opcode=Opcode.PING, content=lambda content: len(content) > 125),
 )
 
 
@@ -178,12 +146,8 @@ def _unless(is_right: Callable[[Request], bool], given: bytes | Instead, **trigg
 
 mutants(
     "TR-18",
-    user_agent_wanted=(
-        "Accepts only clients that name themselves.",
-        _unless(
-            lambda asked: bool(asked.value("User-Agent")), answer("400 Bad Request"), method="GET"
-        ),
-    ),
+    "user-agent-wanted: Accepts only clients that name themselves.",
+    _unless(lambda asked: bool(asked.value("User-Agent")), answer("400 Bad Request"), method="GET"),
 )
 
 # -------------------------------------------------------------------- other requests
@@ -212,30 +176,26 @@ def _is_other(method: str) -> bool:
 
 mutants(
     "TR-3",
-    head_dropped=("Ends TCP on HEAD.", _answered(CUT, method="HEAD")),
-    head_waits=("Does not answer HEAD.", _answered(HANG, method="HEAD")),
-    head_upgraded=("Upgrades on HEAD, too.", _method_overlooked("HEAD")),
-    head_known_in_one_place=(
-        "Answers HEAD only at its first endpoint.",
-        _answered(CUT, method="HEAD", target=lambda target: target.endswith("native")),
-    ),
+    "head-dropped: Ends TCP on HEAD.",
+    _answered(CUT, method="HEAD"),
+    "head-waits: Does not answer HEAD.",
+    _answered(HANG, method="HEAD"),
+    "head-upgraded: Upgrades on HEAD, too.",
+    _method_overlooked("HEAD"),
+    "head-known-in-one-place: Answers HEAD only at its first endpoint.",
+    _answered(CUT, method="HEAD", target=lambda target: target.endswith("native")),
 )
 
 mutants(
     "TR-6",
-    other_methods_not_found=(
-        "Answers other methods with 404.",
-        _answered(answer("404 Not Found", "Allow: GET"), method=_is_other),
-    ),
-    allowed_methods_not_told=(
-        "Does not report which methods are allowed.",
-        _answered(answer("405 Method Not Allowed"), method=_is_other),
-    ),
-    post_upgraded=("Upgrades on POST, too.", _method_overlooked("POST")),
-    options_answered=(
-        "Answers OPTIONS as if pages of other sites asked.",
-        _answered(answer("204 No Content", "Allow: GET"), method="OPTIONS"),
-    ),
+    "other-methods-not-found: Answers other methods with 404.",
+    _answered(answer("404 Not Found", "Allow: GET"), method=_is_other),
+    "allowed-methods-not-told: Does not report which methods are allowed.",
+    _answered(answer("405 Method Not Allowed"), method=_is_other),
+    "post-upgraded: Upgrades on POST, too.",
+    _method_overlooked("POST"),
+    "options-answered: Answers OPTIONS as if pages of other sites asked.",
+    _answered(answer("204 No Content", "Allow: GET"), method="OPTIONS"),
 )
 
 
@@ -259,33 +219,20 @@ def _redirect(link: Link, head: bytes) -> bytes | None:
 
 mutants(
     "TR-7",
-    page_given=(
-        "Answers a request without an upgrade with a page.",
-        _unless(
-            lambda asked: bool(asked.value("Sec-WebSocket-Key")), answer("200 OK"), method="GET"
-        ),
-    ),
-    redirected=("Redirects a client that asks wrongly for an upgrade.", proxy.response(_redirect)),
-    version_not_looked_at=(
-        "Upgrades to any version of WebSocket, or to none.",
-        _corrected("Sec-WebSocket-Version", lambda value: value != "13"),
-    ),
-    missing_key_made_up=(
-        "Makes up a key where there is none.",
-        _corrected("Sec-WebSocket-Key", lambda value: not value),
-    ),
-    any_key_taken=(
-        "Accepts any text as a key.",
-        _corrected("Sec-WebSocket-Key", lambda value: 0 < len(value) < len(KEY)),
-    ),
-    any_upgrade_taken=(
-        "Upgrades to WebSocket whatever the client asked for.",
-        _corrected("Upgrade", lambda value: value.lower() != "websocket"),
-    ),
-    connection_not_looked_at=(
-        "Upgrades a connection whose header does not ask for it.",
-        _corrected("Connection", lambda value: "upgrade" not in value.lower()),
-    ),
+    "page-given: Answers a request without an upgrade with a page.",
+    _unless(lambda asked: bool(asked.value("Sec-WebSocket-Key")), answer("200 OK"), method="GET"),
+    "redirected: Redirects a client that asks wrongly for an upgrade.",
+    proxy.response(_redirect),
+    "version-not-looked-at: Upgrades to any version of WebSocket, or to none.",
+    _corrected("Sec-WebSocket-Version", lambda value: value != "13"),
+    "missing-key-made-up: Makes up a key where there is none.",
+    _corrected("Sec-WebSocket-Key", lambda value: not value),
+    "any-key-taken: Accepts any text as a key.",
+    _corrected("Sec-WebSocket-Key", lambda value: 0 < len(value) < len(KEY)),
+    "any-upgrade-taken: Upgrades to WebSocket whatever the client asked for.",
+    _corrected("Upgrade", lambda value: value.lower() != "websocket"),
+    "connection-not-looked-at: Upgrades a connection whose header does not ask for it.",
+    _corrected("Connection", lambda value: "upgrade" not in value.lower()),
 )
 
 # -------------------------------------------------------------------- headers in the URL
@@ -306,28 +253,16 @@ def _parameters(is_lost: Callable[[str], bool]) -> Proxy:
 
 mutants(
     "TR-8",
-    url_headers_passed_over=(
-        "Reads no headers from the URL.",
-        proxy.request(lambda _, asked: replace(asked, target=asked.target.partition("?")[0])),
-    ),
-    url_headers_by_letter=(
-        "Reads headers from the URL only if their prefix has its usual case.",
-        _parameters(lambda each: each.lower().startswith(PREFIX.lower()) and PREFIX not in each),
-    ),
-    url_headers_not_decoded=(
-        "Reads values from the URL without decoding them.",
-        proxy.request(
-            lambda _, asked: replace(asked, target=asked.target.replace("a%20b", "a%2520b"))
-        ),
-    ),
-    one_url_header_taken=(
-        "Reads only one header from the URL.",
-        _parameters(lambda each: each.startswith(f"{PREFIX}X-Two")),
-    ),
-    url_headers_taken_late=(
-        "Decides about a client before it reads the headers from the URL.",
-        _parameters(lambda each: "X-Conformance" in each),
-    ),
+    "url-headers-passed-over: Reads no headers from the URL.",
+    proxy.request(lambda _, asked: replace(asked, target=asked.target.partition("?")[0])),
+    "url-headers-by-letter: Reads headers from the URL only if their prefix has its usual case.",
+    _parameters(lambda each: each.lower().startswith(PREFIX.lower()) and PREFIX not in each),
+    "url-headers-not-decoded: Reads values from the URL without decoding them.",
+    proxy.request(lambda _, asked: replace(asked, target=asked.target.replace("a%20b", "a%2520b"))),
+    "one-url-header-taken: Reads only one header from the URL.",
+    _parameters(lambda each: each.startswith(f"{PREFIX}X-Two")),
+    "url-headers-taken-late: Decides about a client before it reads the headers from the URL.",
+    _parameters(lambda each: "X-Conformance" in each),
 )
 
 # -------------------------------------------------------------------- reconnections
@@ -358,36 +293,22 @@ def _digits(text: str) -> str:
 
 mutants(
     "TR-10",
-    tries_not_told=(
-        "Reports no reconnection to its application.",
-        proxy.request(lambda _, asked: asked.with_header(RECONNECT, None)),
-    ),
-    tries_counted_from_one=(
-        "Reports a first try to its application where there was none.",
-        on.send(do.change(body="1"), event="tries", body="0"),
-    ),
-    any_word_is_a_try=(
-        "Treats any value as one try.",
-        _tries(lambda text: text if text.isdigit() and text != "0" else "1"),
-    ),
-    sign_taken=(
-        "Treats a negative number as a number of tries.",
-        _tries(lambda text: text.lstrip("-") if text.startswith("-") else text),
-    ),
-    digits_taken_as_far_as_they_go=(
-        "Reads as many digits as there are, whatever follows.",
-        _tries(lambda text: text[: len(text) - len(text.lstrip("0123456789"))] or text),
-    ),
-    tries_read_like_a_literal=(
-        "Reads the number as its programming language reads integers.",
-        _tries(lambda text: text.replace("_", "")),
-    ),
-    too_many_tries_not_borne=(
-        "Fails where a number has more digits than fit.",
-        _unless(
-            lambda asked: len(asked.value(RECONNECT)) <= DIGITS,
-            answer("500 Internal Server Error"),
-        ),
+    "tries-not-told: Reports no reconnection to its application.",
+    proxy.request(lambda _, asked: asked.with_header(RECONNECT, None)),
+    "tries-counted-from-one: Reports a first try to its application where there was none.",
+    on.send(do.change(body="1"), event="tries", body="0"),
+    "any-word-is-a-try: Treats any value as one try.",
+    _tries(lambda text: text if text.isdigit() and text != "0" else "1"),
+    "sign-taken: Treats a negative number as a number of tries.",
+    _tries(lambda text: text.lstrip("-") if text.startswith("-") else text),
+    "digits-taken-as-far-as-they-go: Reads as many digits as there are, whatever follows.",
+    _tries(lambda text: text[: len(text) - len(text.lstrip("0123456789"))] or text),
+    "tries-read-like-a-literal: Reads the number as its programming language reads integers.",
+    _tries(lambda text: text.replace("_", "")),
+    "too-many-tries-not-borne: Fails where a number has more digits than fit.",
+    _unless(
+        lambda asked: len(asked.value(RECONNECT)) <= DIGITS,
+        answer("500 Internal Server Error"),
     ),
 )
 
@@ -410,22 +331,20 @@ def _closing(code: tuple[int, ...] | int, effect: int | Instead) -> Proxy:
     return Proxy(inward=proxy.inward(note, opcode=Opcode.CLOSE).inward, outward=hook)
 
 
-mutants("TR-12", tcp_dropped=("Ends TCP without a close frame.", _closing(ORDERLY, CUT)))
+mutants(
+    "TR-12",
+    "tcp-dropped: Ends TCP without a close frame.",
+    _closing(ORDERLY, CUT),
+)
 
 mutants(
     "TR-13",
-    shutdown_always=(
-        "Reports a shutdown when it closes a connection in the ordinary course.",
-        _closing(CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY),
-    ),
-    refusal_is_ordinary=(
-        "Closes the connection of a client that it refused with the ordinary code.",
-        _closing(CloseCode.POLICY_VIOLATION, CloseCode.NORMAL_CLOSURE),
-    ),
-    large_is_refused=(
-        "Closes the connection with another code where a payload is too large.",
-        _closing(CloseCode.MESSAGE_TOO_BIG, CloseCode.POLICY_VIOLATION),
-    ),
+    "shutdown-always: Reports a shutdown when it closes a connection in the ordinary course.",
+    _closing(CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY),
+    "refusal-is-ordinary: Closes the connection of a refused client with the ordinary code.",
+    _closing(CloseCode.POLICY_VIOLATION, CloseCode.NORMAL_CLOSURE),
+    "large-is-refused: Closes the connection with another code where a payload is too large.",
+    _closing(CloseCode.MESSAGE_TOO_BIG, CloseCode.POLICY_VIOLATION),
 )
 
 
@@ -469,10 +388,8 @@ def _note_lost(link: Link) -> None:
 
 mutants(
     "TR-14",
-    waits_for_the_lost=(
-        "Serves no other client of a tenant while it waits for the reply of a lost one.",
-        Proxy(outward=_note_question, ended=_note_lost),
-    ),
+    "waits-for-the-lost: Serves no client of a tenant while it waits for the reply of a lost one.",
+    Proxy(outward=_note_question, ended=_note_lost),
 )
 
 AGAIN: Final = "$again"
@@ -510,14 +427,10 @@ def goodbye_in_frames(c: Context, m: Message) -> Effect:
 
 mutants(
     "TR-15",
-    namespaces_kept=(
-        "Keeps the namespaces of a connection ID, and connects them for its next connection.",
-        _remembering(CONNECT),
-    ),
-    rooms_kept=(
-        "Keeps the rooms of a connection ID, and joins them for its next connection.",
-        _remembering(JOIN),
-    ),
+    "namespaces-kept: Connects the namespaces of a connection ID again for its next connection.",
+    _remembering(CONNECT),
+    "rooms-kept: Joins the rooms of a connection ID again for its next connection.",
+    _remembering(JOIN),
 )
 
 
@@ -534,30 +447,18 @@ def _drop_question(link: Link, frame: Frame) -> FrameEffect:
 
 mutants(
     "TR-16",
-    close_not_answered=(
-        "Ends TCP when the client sends a close frame.",
-        _cut_at_close(is_open=True, code=lambda code: code < PRIVATE_CODES),
-    ),
-    close_not_answered_before_the_handshake=(
-        "Ends TCP when the client sends a close frame before the handshake.",
-        _cut_at_close(is_open=False),
-    ),
-    close_of_an_application_not_answered=(
-        "Ends TCP when the client sends a close frame with an unknown code.",
-        _cut_at_close(code=lambda code: code >= PRIVATE_CODES),
-    ),
-    close_without_a_code_not_answered=(
-        "Ends TCP when the client sends a close frame without a code.",
-        _cut_at_close(content=b""),
-    ),
-    close_amid_fragments_not_answered=(
-        "Ends TCP when the client sends a close frame amid the fragments of a message.",
-        _cut_at_close(is_amid=True),
-    ),
-    close_amid_an_ask_not_answered=(
-        "Ends TCP when the client sends a close frame in place of a reply.",
-        Proxy(inward=_drop_question, outward=_note_question),
-    ),
+    "close-not-answered: Ends TCP at a close frame.",
+    _cut_at_close(is_open=True, code=lambda code: code < PRIVATE_CODES),
+    "close-not-answered-before-the-handshake: Ends TCP at a close frame before the handshake.",
+    _cut_at_close(is_open=False),
+    "close-of-an-application-not-answered: Ends TCP at a close frame with an unknown code.",
+    _cut_at_close(code=lambda code: code >= PRIVATE_CODES),
+    "close-without-a-code-not-answered: Ends TCP at a close frame without a code.",
+    _cut_at_close(content=b""),
+    "close-amid-fragments-not-answered: Ends TCP at a close frame amid the fragments of a message.",
+    _cut_at_close(is_amid=True),
+    "close-amid-an-ask-not-answered: Ends TCP at a close frame in the place of a reply.",
+    Proxy(inward=_drop_question, outward=_note_question),
 )
 
 # -------------------------------------------------------------------- text that is not UTF-8
@@ -593,28 +494,22 @@ LONG_SEMICOLON: Final = b"\xc0\xbb"
 
 mutants(
     "TR-17",
-    any_octets_taken_for_text=(
-        "Reads bytes that are not UTF-8 as text, with replacements.",
-        _text_read(lambda content: content.decode(errors="replace").encode()),
+    "any-octets-taken-for-text: Reads bytes that are not UTF-8 as text, with replacements.",
+    _text_read(lambda content: content.decode(errors="replace").encode()),
+    "broken-text-dropped: Drops text that is not UTF-8, and goes on.",
+    _text_read(lambda _: b""),
+    "broken-text-ends-tcp: Ends TCP where text is not UTF-8.",
+    _text_read(lambda _: CUT),
+    "surrogates-taken: Reads surrogates as characters.",
+    _text_read(
+        lambda content: content.decode(errors="surrogatepass").encode(errors="replace"),
+        lambda content: b"\xed\xa0" in content,
     ),
-    broken_text_dropped=("Drops text that is not UTF-8, and goes on.", _text_read(lambda _: b"")),
-    broken_text_ends_tcp=("Ends TCP where text is not UTF-8.", _text_read(lambda _: CUT)),
-    surrogates_taken=(
-        "Reads surrogates as characters.",
-        _text_read(
-            lambda content: content.decode(errors="surrogatepass").encode(errors="replace"),
-            lambda content: b"\xed\xa0" in content,
-        ),
+    "long-forms-taken: Reads characters from more bytes than they need.",
+    _text_read(
+        lambda content: content.replace(LONG_SEMICOLON, b";"),
+        lambda content: LONG_SEMICOLON in content,
     ),
-    long_forms_taken=(
-        "Reads characters from more bytes than they need.",
-        _text_read(
-            lambda content: content.replace(LONG_SEMICOLON, b";"),
-            lambda content: LONG_SEMICOLON in content,
-        ),
-    ),
-    broken_request_taken=(
-        "Reads only the letter of a handshake request.",
-        _text_read(lambda _: b"M", lambda content: content.startswith(b"M")),
-    ),
+    "broken-request-taken: Reads only the letter of a handshake request.",
+    _text_read(lambda _: b"M", lambda content: content.startswith(b"M")),
 )
