@@ -43,7 +43,7 @@ mutants(
     _bodies(lambda body: body.split(";")[0]),
     "body-after-last-separator: Treats the body as beginning after the last semicolon.",
     _bodies(lambda body: body if ESCAPE in body else body.rsplit(";")[-1]),
-    "last-semicolons-dropped: Treats semicolons at the end of a body as empty fields, and drops it.",
+    "last-semicolons-dropped: Treats final semicolons of a body as empty fields, and drops them.",
     on.send(do.change(body=lambda body: body.rstrip(";")), is_binary=False, event="echo"),
     "empty-body-left-out: Leaves out the last separator where there is no body.",
     do.said(lambda sent: sent.removesuffix(";") if sent.endswith(";0;0;") else sent),

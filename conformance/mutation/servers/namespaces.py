@@ -140,7 +140,7 @@ mutants(
         is_no_op=False,
         is_error=False,
     ),
-    "own-disconnect-without-effect: Goes on with a namespace that a client disconnected when asked.",
+    "own-disconnect-without-effect: Goes on with a namespace that a client left when asked to.",
     do.after_acceptance(DISCONNECT, CONNECT),
     "disconnect-refused-while-asking: Refuses a client's disconnect while its own is pending.",
     do.refused_while_asking(DISCONNECT, wait=bool),
@@ -326,7 +326,7 @@ def ended_asks_refused(c: Context, m: Message) -> Effect:
 
 mutants(
     "NS-18",
-    "ended-disconnect-carried-out: Disconnects at a late reply, though the client did so meanwhile.",
+    "ended-disconnect-carried-out: Disconnects at a late reply, though the client did so before.",
     do.after_acceptance(DISCONNECT, DISCONNECT),
 )
 

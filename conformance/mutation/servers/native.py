@@ -201,7 +201,7 @@ mutants(
     _native_only(
         lambda _, payload: payload.decode("latin-1") if isinstance(payload, bytes) else None
     ),
-    "native-only-without-letters: Drops payloads that begin with A or H on the native-only endpoint.",
+    "native-only-without-letters: Drops what begins with A or H on the native-only endpoint.",
     _native_only(lambda _, payload: () if payload[:1] in ("A", "H") else None),
     "native-only-loses-some: Loses one message of twenty on the native-only endpoint.",
     _native_only(lambda c, _: () if c.counts[""] % 20 == 0 else None),

@@ -27,7 +27,7 @@ mutants(
     on.after(do.aside(LEAVE), answers=LEAVE, is_error=True),
     "one-join-at-a-time: Refuses a client's join while its own is pending.",
     do.refused_while_asking(JOIN, answers=""),
-    "ended-leave-carried-out: Performs a leave at a late reply, though the client is back, as in Go.",
+    "ended-leave-carried-out: Performs a leave at a late reply, though the client is back.",
     do.after_acceptance(LEAVE, LEAVE),
 )
 

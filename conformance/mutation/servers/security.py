@@ -187,7 +187,7 @@ mutants(
     _read(lambda own, name, value: name == "x-test" and bool(own) and value not in own),
     "url-header-in-place-of-an-empty-one: Treats an empty header as a missing one.",
     _read(lambda own, name, value: own == ("",)),
-    "url-header-by-letter: Finds a header of the request only by a name of the same case in the URL.",
+    "url-header-by-letter: Finds a request's header only if the URL writes it in the same case.",
     _read(lambda own, name, value: bool(own), lambda name: name == "x-TEST"),
 )
 

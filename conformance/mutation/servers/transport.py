@@ -109,7 +109,7 @@ mutants(
     proxy.response(
         lambda _, head: head.replace(b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", b"s3pPLMBiTxaQ9kYG")
     ),
-    "upgrade-read-by-letter: Accepts the headers of the upgrade only as its documentation has them.",
+    "upgrade-read-by-letter: Accepts the headers of the upgrade only as its documentation does.",
     proxy.request(_refused_by_letter),
     "every-fragment-a-message: Treats every fragment as a message.",
     proxy.inward(
