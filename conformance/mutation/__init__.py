@@ -1,7 +1,6 @@
-"""Peers that are wrong on purpose, and some that are only odd: the suite is tested on them."""
+"""Faulty peers on which the suite is tested (mutation testing), and benign variants."""
 
-from mutation import benign as odd
-from mutation import clients, codecs, servers
+from mutation import benign, clients, codecs, servers
 from mutation.registry import BANK, SOON, Mutant
 
-__all__ = ["BANK", "SOON", "Mutant", "clients", "codecs", "odd", "servers"]
+__all__ = ["BANK", "SOON", "Mutant", "benign", "clients", "codecs", "servers"]

@@ -1,33 +1,47 @@
-"""A front before a correct server: it changes requests, and WebSocket frames both ways.
+"""A proxy before a correct server, with hooks at HTTP requests and at WebSocket frames both ways.
 
-What a server does wrong on the level of HTTP or of WebSocket is wrong here; behind it stands the
-reference server, which would not do it.
+It seeds the faults of a server's HTTP and WebSocket: the reference server behind it has none.
+``h11`` reads and writes requests. ``websockets`` writes frames, but its parser refuses those that
+break RFC 6455, which are the ones that these faults are about; so they are read here.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Final, cast
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any, Final, Literal, TypeVar, cast
 from urllib.parse import urlsplit, urlunsplit
 
+import h11
+from websockets import frames
+from websockets.frames import Opcode
+from websockets.utils import apply_mask
+
+from mutation.hooks import Scratch, fits, staged
 from neffos_conformance.reference.embedded import embedded_server
+from neffos_conformance.runner.run import Run
 
 READ_SIZE: Final = 1 << 16
-"""Octets read at a time."""
+"""Bytes read at a time."""
 
-FIN: Final = 0x80
-TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
-"""Opcodes (RFC 6455, 5.2)."""
+ENDLESS: Final = 1 << 40
+"""Bytes from which on a frame is passed on as it comes, with all that follows: it never ends."""
 
-CUT: Final = "cut"
-"""In place of frames: end TCP with the client."""
+RESERVED: Final = ("rsv1", "rsv2", "rsv3")
+"""The bits that only extensions give a meaning to (RFC 6455, 5.2)."""
 
-HANG: Final = "hang"
-"""In place of frames: read nothing more from the client, and keep the connection."""
+
+class Instead(Enum):
+    """What can take the place of a frame, or of a request, beside another one."""
+
+    CUT = "end TCP with the client"
+    HANG = "read nothing more from the client, and keep the connection"
+
+
+CUT, HANG = Instead.CUT, Instead.HANG
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,74 +58,269 @@ class Request:
     target: str
     headers: tuple[tuple[str, str], ...]
 
+    @classmethod
+    def parse(cls, head: bytes) -> Request:
+        """Read a head.
+
+        Raises:
+            h11.RemoteProtocolError: it is not one.
+        """
+        connection = h11.Connection(h11.SERVER)
+        connection.receive_data(head)
+        event = cast("h11.Request", connection.next_event())
+        raw = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in event.headers.raw_items()]
+        return cls(event.method.decode(), event.target.decode("latin-1"), tuple(raw))
+
     def value(self, name: str) -> str:
         """Give the first value of a header; empty where there is none."""
         return next((value for key, value in self.headers if key.lower() == name.lower()), "")
 
     def with_header(self, name: str, value: str | None) -> Request:
-        """Put a header in place of those of its name; ``None`` takes them out."""
+        """Put a header in the place of those of its name; ``None`` takes them out."""
         kept = tuple(each for each in self.headers if each[0].lower() != name.lower())
         return replace(self, headers=kept if value is None else (*kept, (name, value)))
 
     def head(self) -> bytes:
         """Write it as it is sent."""
-        lines = [f"{self.method} {self.target} HTTP/1.1"]
-        lines += [f"{name}: {value}" for name, value in self.headers]
-        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+        event = h11.Request(method=self.method, target=self.target, headers=list(self.headers))
+        return h11.Connection(h11.CLIENT).send(event) or b""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A WebSocket frame.
+@dataclass
+class Frame(frames.Frame):
+    """A WebSocket frame, whether RFC 6455 allows it or not.
 
     Attributes:
-        first: its first octet: FIN, the reserved bits and the opcode.
-        data: its payload, without a mask.
-        is_masked: whether it had a mask.
+        is_masked: whether it has a mask.
     """
 
-    first: int
-    data: bytes
     is_masked: bool = True
 
     @property
-    def opcode(self) -> int:
-        """What it is."""
-        return self.first & 0x0F
-
-    @property
-    def is_last(self) -> bool:
-        """Whether nothing of its message follows."""
-        return bool(self.first & FIN)
+    def is_control(self) -> bool:
+        """Whether it belongs to no message."""
+        return self.opcode >= Opcode.CLOSE
 
     @property
     def code(self) -> int:
         """The code of a close frame; 0 where it has none."""
-        return int.from_bytes(self.data[:2])
+        return int.from_bytes(bytes(self.data[:2]))
 
-    def octets(self) -> bytes:
-        """Write it as it is sent; a mask changes nothing."""
-        size, mask = len(self.data), FIN * self.is_masked
-        if size < 126:
-            head = bytes([self.first, mask | size])
-        elif size < 1 << 16:
-            head = bytes([self.first, mask | 126]) + size.to_bytes(2)
-        else:
-            head = bytes([self.first, mask | 127]) + size.to_bytes(8)
-        return head + bytes(4 * self.is_masked) + self.data
+    @property
+    def content(self) -> bytes:
+        """Its payload, without a mask."""
+        return bytes(self.data)
+
+    def check(self) -> None:
+        """Accept every frame."""
 
 
-class _EndlessError(Exception):
-    """A frame so long that it is never whole; with its head."""
+class Link(Scratch):
+    """One connection through the proxy.
+
+    Attributes:
+        server: what is remembered for all connections.
+        request: how it was asked for.
+        is_open: whether the client has sent a handshake request.
+        is_amid: whether the client has begun a message, and not ended it.
+        kind: the opcode of its last message.
+    """
+
+    def __init__(self, server: Scratch, request: Request) -> None:
+        super().__init__()
+        self.server = server
+        self.request = request
+        self.is_open = False
+        self.is_amid = False
+        self.kind: int = Opcode.TEXT
+
+    def received(self, frame: Frame) -> None:
+        """Note a frame that the client has sent."""
+        if frame.is_control:
+            return
+        self.is_open = self.is_open or frame.content[:1] == b"M"
+        self.is_amid = not frame.fin
+        self.kind = frame.opcode or self.kind
 
 
-ENDLESS: Final = 1 << 40
-"""Octets from which on a frame is passed on as it comes, and all behind it."""
+FrameEffect = Frame | Instead | Iterable[Frame] | None
+"""What a hook makes of a frame: ``None`` leaves it alone, ``()`` drops it."""
 
-Pieces = list[Piece] | str
+FrameHook = Callable[[Link, Frame], FrameEffect]
+RequestHook = Callable[[Link, Request], Request | bytes | Instead | None]
+ResponseHook = Callable[[Link, bytes], bytes | None]
 Write = Callable[[asyncio.StreamWriter, bytes], Awaitable[None]]
-Change = Callable[[Piece], Pieces]
-"""What becomes of a frame: those that go on in its place, or ``CUT``, or ``HANG``."""
+
+
+async def _write(writer: asyncio.StreamWriter, content: bytes) -> None:
+    writer.write(content)
+    await writer.drain()
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A server with a fault: hooks before a correct one; those that are left out change nothing.
+
+    Attributes:
+        request: what takes the place of a request: another one, or an answer to it.
+        response: what takes the place of the head of the server's answer.
+        inward: what takes the place of a frame that the client sends.
+        outward: what takes the place of a frame that the server sends.
+        announced: is told the length of each of the client's frames before it is read.
+        ended: is called when a connection has ended.
+        write: writes bytes to the client.
+        server: runs the correct server.
+        spared: the end of the paths whose frames pass as they are, if any.
+    """
+
+    request: RequestHook | None = None
+    response: ResponseHook | None = None
+    inward: FrameHook | None = None
+    outward: FrameHook | None = None
+    announced: Callable[[Link, int], object] | None = None
+    ended: Callable[[Link], object] | None = None
+    write: Write = _write
+    server: Callable[[], AbstractAsyncContextManager[str]] = embedded_server
+    spared: str = ""
+    role: Literal["server"] = field(default="server", init=False)
+    distort: None = field(default=None, init=False)
+
+    def stage(self) -> AbstractAsyncContextManager[Run]:
+        """Run both, and give the function that runs a case against them."""
+        return staged(self.run())
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[str]:
+        """Run both, and give the proxy's URL."""
+        tasks: set[asyncio.Task[None]] = set()
+        scratch = Scratch()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = cast("asyncio.Task[None]", asyncio.current_task())
+            tasks.add(task)
+            try:
+                with suppress(OSError, asyncio.IncompleteReadError, h11.RemoteProtocolError):
+                    await self._serve(url, scratch, reader, writer)
+            except asyncio.CancelledError:
+                pass  # the proxy ends
+            finally:
+                tasks.discard(task)
+                writer.transport.abort()
+
+        async with self.server() as url:
+            listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+            try:
+                port = listener.sockets[0].getsockname()[1]
+                yield urlunsplit(urlsplit(url)._replace(netloc=f"127.0.0.1:{port}"))
+            finally:
+                listener.close()
+                for task in list(tasks):
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _serve(
+        self, url: str, scratch: Scratch, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        asked = Request.parse(await reader.readuntil(b"\r\n\r\n"))
+        link = Link(scratch, asked)
+        effect = self.request(link, asked) if self.request else None
+        if isinstance(effect, bytes):
+            await _write(writer, effect)
+            return
+        if isinstance(effect, Instead):
+            await _instead(effect, writer)
+            return
+        server = urlsplit(url)
+        from_server, to_server = await asyncio.open_connection(server.hostname, server.port)
+        try:
+            to_server.write((effect or asked).head())
+            head = await from_server.readuntil(b"\r\n\r\n")
+            changed = self.response(link, head) if self.response else None
+            writer.write(head if changed is None else changed)
+            is_spared = bool(self.spared) and asked.target.partition("?")[0].endswith(self.spared)
+            inward = None if is_spared else self.inward
+            forth = _Pipe(link, reader, to_server, writer, inward, _write, self.announced, True)
+            back = _Pipe(link, from_server, writer, writer, self.outward, self.write)
+            async with asyncio.TaskGroup() as both:
+                both.create_task(forth.carry())
+                both.create_task(back.carry())
+        finally:
+            to_server.transport.abort()
+            if self.ended:
+                self.ended(link)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pipe:
+    """Carries bytes, or frames that a hook may change, until there are no more."""
+
+    link: Link
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    client: asyncio.StreamWriter
+    hook: FrameHook | None
+    write: Write
+    announced: Callable[[Link, int], object] | None = None
+    is_inward: bool = False
+
+    async def carry(self) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            while content := await (self._changed() if self.hook else self.reader.read(READ_SIZE)):
+                await self.write(self.writer, content)
+        if self.writer.can_write_eof() and not self.writer.is_closing():
+            with suppress(OSError):
+                self.writer.write_eof()
+
+    async def _changed(self) -> bytes:
+        """Give what is sent in the place of the next frames; nothing at the end."""
+        while True:
+            frame = await self._frame()
+            if isinstance(frame, bytes):  # a head, and its frame never ends
+                await self.write(self.writer, frame)
+                await self._carry_as_it_is()
+                return b""
+            assert self.hook is not None  # noqa: S101  # only then is a frame read
+            effect = self.hook(self.link, frame)
+            if self.is_inward:
+                self.link.received(frame)
+            if isinstance(effect, Instead):
+                await _instead(effect, self.client)
+                return b""
+            if effect is None:
+                effect = [frame]
+            elif isinstance(effect, Frame):
+                effect = [effect]
+            if content := b"".join(each.serialize(mask=each.is_masked) for each in effect):
+                return content
+
+    async def _carry_as_it_is(self) -> None:
+        while content := await self.reader.read(READ_SIZE):
+            await self.write(self.writer, content)
+
+    async def _frame(self) -> Frame | bytes:
+        head = await self.reader.readexactly(2)
+        first, second = head
+        size = second & 0x7F
+        if size >= 126:
+            more = await self.reader.readexactly(2 if size == 126 else 8)
+            head, size = head + more, int.from_bytes(more)
+        if self.announced:
+            self.announced(self.link, size)
+        if size > ENDLESS:
+            return head
+        is_masked = bool(second & 0x80)
+        mask = await self.reader.readexactly(4) if is_masked else bytes(4)
+        data = apply_mask(await self.reader.readexactly(size), mask)
+        opcode = cast("Opcode", first & 0x0F)  # it may be a reserved one
+        fin, rsv1, rsv2, rsv3 = (bool(first & bit) for bit in (0x80, 0x40, 0x20, 0x10))
+        return Frame(opcode, data, fin, rsv1, rsv2, rsv3, is_masked)
+
+
+async def _instead(effect: Instead, client: asyncio.StreamWriter) -> None:
+    """Do what takes the place of a frame or a request."""
+    if effect is HANG:
+        await asyncio.Event().wait()
+    client.transport.abort()
 
 
 def answer(status: str, *headers: str) -> bytes:
@@ -120,152 +329,28 @@ def answer(status: str, *headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def same(piece: Piece) -> Pieces:
-    """Let a frame through."""
-    return [piece]
+Hook = TypeVar("Hook", bound=Callable[..., Any])
 
 
-@asynccontextmanager
-async def fronted(
-    url: str = "",
-    *,
-    request: Callable[[Request], Request | bytes | None] | None = None,
-    response: Callable[[Request, bytes], bytes] | None = None,
-    inward: Callable[[Request], Change] | None = None,
-    outward: Callable[[Request], Change] | None = None,
-    write: Write | None = None,
-    announced: Callable[[Request, int], None] | None = None,
-    ended: Callable[[Request], object] | None = None,
-) -> AsyncIterator[str]:
-    """Run a front, and give its URL.
-
-    Args:
-        url: of the server behind it; where none is named, the reference server is.
-        request: what becomes of a request: another one, or an answer to it; ``None`` ends TCP,
-            and an empty answer keeps the client waiting.
-        response: what becomes of the head of the server's answer.
-        inward: for each connection, what becomes of the client's frames.
-        outward: for each connection, what becomes of the server's frames.
-        write: writes octets to the client, in its own way.
-        announced: told the length of each of the client's frames before it is read.
-        ended: told when the client's side of a connection is over.
-    """
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = cast("asyncio.Task[None]", asyncio.current_task())
-        tasks.add(task)
-        try:
-            with suppress(OSError, asyncio.IncompleteReadError):
-                await converse(reader, writer)
-        except asyncio.CancelledError:
-            pass  # the front ends
-        finally:
-            tasks.discard(task)
-            writer.transport.abort()
-
-    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked = _request(await reader.readuntil(b"\r\n\r\n"))
-        changed = request(asked) if request else asked
-        if isinstance(changed, bytes):
-            writer.write(changed)
-            await (writer.drain() if changed else asyncio.Event().wait())
-            return
-        if changed is None:
-            return
-        server = urlsplit(behind)
-        from_server, to_server = await asyncio.open_connection(server.hostname, server.port)
-        try:
-            to_server.write(changed.head())
-            head = await from_server.readuntil(b"\r\n\r\n")
-            writer.write(response(asked, head) if response else head)
-            async with asyncio.TaskGroup() as both:
-                change = inward(asked) if inward else None
-                tell = partial(announced, asked) if announced else None
-                both.create_task(_pipe(reader, to_server, writer, change, tell))
-                back = outward(asked) if outward else None
-                both.create_task(_pipe(from_server, writer, writer, back, write=write))
-        finally:
-            to_server.transport.abort()
-            if ended:
-                ended(asked)
-
-    async with AsyncExitStack() as stack:
-        behind = url or await stack.enter_async_context(embedded_server())
-        listener = await asyncio.start_server(serve, "127.0.0.1", 0)
-        try:
-            parts = urlsplit(behind)
-            port = listener.sockets[0].getsockname()[1]
-            yield urlunsplit(parts._replace(netloc=f"127.0.0.1:{port}"))
-        finally:
-            listener.close()
-            for task in list(tasks):
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+def _triggered(hook: Hook, trigger: dict[str, Any]) -> Hook:
+    return cast("Hook", lambda link, each: hook(link, each) if fits(trigger, each, link) else None)
 
 
-async def _pipe(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    client: asyncio.StreamWriter,
-    change: Change | None,
-    tell: Callable[[int], None] | None = None,
-    write: Write | None = None,
-) -> None:
-    """Carry octets, or frames that are changed, until there are no more."""
-    with suppress(OSError, asyncio.IncompleteReadError):
-        while True:
-            if change is None:
-                octets = await reader.read(READ_SIZE)
-                if not octets:
-                    break
-            else:
-                try:
-                    changed = change(await _piece(reader, tell))
-                except _EndlessError as endless:
-                    change = None
-                    writer.write(endless.args[0])
-                    continue
-                if changed == CUT:
-                    client.transport.abort()
-                    break
-                if isinstance(changed, str):
-                    await asyncio.Event().wait()
-                    continue
-                octets = b"".join(each.octets() for each in changed)
-            await (write or _write)(writer, octets)
-    if writer.can_write_eof() and not writer.is_closing():
-        with suppress(OSError):
-            writer.write_eof()
+def request(hook: RequestHook, **trigger: Any) -> Proxy:
+    """Seed a fault in how a server reads requests."""
+    return Proxy(request=_triggered(hook, trigger))
 
 
-async def _write(writer: asyncio.StreamWriter, octets: bytes) -> None:
-    writer.write(octets)
-    await writer.drain()
+def response(hook: ResponseHook) -> Proxy:
+    """Seed a fault in the heads of a server's responses."""
+    return Proxy(response=hook)
 
 
-async def _piece(reader: asyncio.StreamReader, tell: Callable[[int], None] | None) -> Piece:
-    head = await reader.readexactly(2)
-    first, second = head
-    size = second & 0x7F
-    if size >= 126:
-        more = await reader.readexactly(2 if size == 126 else 8)
-        head, size = head + more, int.from_bytes(more)
-    if tell:
-        tell(size)
-    if size > ENDLESS:
-        raise _EndlessError(head)
-    is_masked = bool(second & 0x80)
-    mask = await reader.readexactly(4) if is_masked else bytes(4)
-    data = await reader.readexactly(size)
-    if any(mask):
-        key = int.from_bytes((mask * (size // 4 + 1))[:size])
-        data = (int.from_bytes(data) ^ key).to_bytes(size)
-    return Piece(first, data, is_masked)
+def inward(hook: FrameHook, **trigger: Any) -> Proxy:
+    """Seed a fault in how a server reads WebSocket frames."""
+    return Proxy(inward=_triggered(hook, trigger))
 
 
-def _request(head: bytes) -> Request:
-    line, *lines = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
-    method, target, _ = line.split(" ", 2)
-    pairs = (each.partition(":") for each in lines)
-    return Request(method, target, tuple((name, value.strip()) for name, _, value in pairs))
+def outward(hook: FrameHook, **trigger: Any) -> Proxy:
+    """Seed a fault in the WebSocket frames that a server sends."""
+    return Proxy(outward=_triggered(hook, trigger))

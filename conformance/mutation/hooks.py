@@ -34,6 +34,9 @@ ASKED: Final = frozenset({"question", *CHANGE_OF})
 Payload = str | bytes
 Payloads = list[Payload]
 
+Url = AbstractAsyncContextManager[str]
+"""Runs a server and gives its URL; it has stopped when the block is left."""
+
 Effect = Message | Payload | Iterable[Message | Payload] | None
 """What a hook makes of a message: ``None`` leaves it alone, ``()`` drops it, and anything else
 takes its place."""
@@ -154,9 +157,10 @@ class Context(Scratch):
     def serve(self, given: Message | Payload | None = None) -> Payloads:
         """Have the correct server handle a payload, or the current one; give what it sends."""
         if given is None:
-            given = self.payload
-        payload = encode(given) if isinstance(given, Message) else given
-        message = frame_of(payload)
+            payload, message = self.payload, self.message
+        else:
+            payload = encode(given) if isinstance(given, Message) else given
+            message = frame_of(payload)
         if message is not None:
             self._received(message)
         sent = self._serve(payload)
@@ -226,7 +230,6 @@ class Hooks:
         receive_raw: as ``receive``, for each payload, whether it is a frame or not.
         send_raw: as ``send``, for each payload.
         turn: what it sends at each payload, and where it sends unasked, in place of all these.
-        start: is called with each new connection.
         served: the endpoints, where they are not those of the conformance application.
     """
 
@@ -251,7 +254,7 @@ class Hooks:
 
         return distort
 
-    def run(self) -> AbstractAsyncContextManager[str]:
+    def run(self) -> Url:
         """Run the server, and give its URL."""
         return embedded_server(distort=self.distort, served=self.served)
 
@@ -288,13 +291,13 @@ class Hooks:
         return [payload] if effect is None else payloads(effect)
 
 
-def run(server: Callable[[], AbstractAsyncContextManager[str]]) -> Staged:
+def run(server: Callable[[], Url]) -> Staged:
     """Seed a fault in how a server is run: the function runs it, and gives its URL."""
     return Staged("server", lambda: staged(server()))
 
 
 @asynccontextmanager
-async def staged(server: AbstractAsyncContextManager[str]) -> AsyncIterator[Run]:
+async def staged(server: Url) -> AsyncIterator[Run]:
     """Run a server, and give the function that runs a case against it."""
     async with server as url:
         yield to_server(url, SOON)

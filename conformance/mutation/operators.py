@@ -27,7 +27,7 @@ OperatorHook = Callable[[Any, Message], Effect]
 """A hook that needs no context, and so fits every peer."""
 
 
-def drop(_: object, __: object) -> Effect:
+def drop(_: object, __: object) -> tuple[()]:
     """Drop a message."""
     return ()
 
@@ -95,6 +95,20 @@ def changed(message: Message, fields: Mapping[str, Any]) -> Message:
             for name, value in fields.items()
         }
     )
+
+
+def fail(text: str) -> Effect:
+    """Fail the connection.
+
+    Raises:
+        ConnectionError: always.
+    """
+    raise ConnectionError(text)
+
+
+def is_utf8(content: bytes) -> bool:
+    """Say whether bytes are UTF-8."""
+    return content.decode(errors="ignore").encode() == content
 
 
 def is_event(event: str) -> bool:

@@ -7,14 +7,14 @@ This module knows what a mutant is, and no mutant.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from neffos_conformance.cases.definition import Role
-from neffos_conformance.reference.embedded import Distort, embedded_server
-from neffos_conformance.runner.run import Run, to_server
+from neffos_conformance.reference.embedded import Distort
+from neffos_conformance.runner.run import Run
 from neffos_conformance.runner.script_runner import Timeouts
 
 SOON: Final = Timeouts(case=8.0, doubt=0.2, grace=0.6, goodbye=1.0)
@@ -119,40 +119,22 @@ def mutant(requirement: str, make: Callable[..., Peer], **options: Any) -> Calla
     return put
 
 
-def mutants(requirement: str, **rows: tuple[str, Peer]) -> None:
-    """Register the mutants of one requirement: by each name, what it does, and its peer."""
-    for name, (about, peer) in rows.items():
+def mutants(requirement: str, *rows: str | Peer, **named: tuple[str, Peer]) -> None:
+    """Register the mutants of one requirement.
+
+    Args:
+        requirement: the one that they violate; empty for benign variants.
+        rows: for each its name with what it does, such as "answers-twice: Sends each reply
+            twice.", and its peer.
+        named: the same, as a pair by the name.
+
+    Raises:
+        ValueError: a row has no peer, or a title has no name.
+    """
+    for title, peer in zip(rows[::2], rows[1::2], strict=True):
+        name, colon, about = title.partition(": ") if isinstance(title, str) else ("", "", "")
+        if not colon or isinstance(peer, str):
+            raise ValueError(f"not a name with what it does, and a peer: {title} {peer}")
         register(name, requirement, about, peer)
-
-
-@dataclass(frozen=True, slots=True)
-class Distorted:
-    """A server with a fault that is written as a function of its answers."""
-
-    distort: Distort
-    role: Role = "server"
-
-    @asynccontextmanager
-    async def stage(self) -> AsyncIterator[Run]:
-        """Start it, and give the function that runs a case against it."""
-        async with embedded_server(distort=self.distort) as url:
-            yield to_server(url, SOON)
-
-
-def distorted(requirement: str) -> Callable[[Distort], Distort]:
-    """Register a server by a function of its answers; goes when all are hooks."""
-    return mutant(requirement, Distorted)
-
-
-def served(requirement: str) -> Callable[[Any], Any]:
-    """Register a server by how it is run; goes when all are hooks."""
-
-    def make(serve: Any) -> Staged:
-        @asynccontextmanager
-        async def stage() -> AsyncIterator[Run]:
-            async with serve() as url:
-                yield to_server(url, SOON)
-
-        return Staged("server", stage)
-
-    return mutant(requirement, make)
+    for name, (about, peer) in named.items():
+        register(name, requirement, about, peer)

@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 
-from mutation.distortions import changing
+from mutation import hooks, operators
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.model_based import Explored, Progress, explore_server
 from neffos_conformance.model_based.actions import Action, Do
@@ -111,7 +111,7 @@ WRONG = {
             payload.replace(CONNECT, "Connect;0;0;") if CONNECT in str(payload) else payload
         )
     ),
-    "RM-3": changing(lambda m: m.empty_reply() if m.body == "room is locked" else m),
+    "RM-3": hooks.send(operators.empty_reply, body="room is locked").distort,
 }
 
 
@@ -166,7 +166,7 @@ def test_a_finding_is_saved_as_a_transcript_that_can_be_judged_and_replayed(tmp_
 
 def test_each_fault_is_found_once_and_others_behind_it():
     def both(serve: Serve) -> Serve:
-        other = changing(lambda m: m.replace(body="?") if m.body == "bad namespace" else m)
+        other = hooks.send(operators.change(body="?"), body="bad namespace").distort
         return WRONG["AR-22"](other(serve))
 
     ids = [each.id for each in explored(both, seed=2, programs=60, enough=3).findings]

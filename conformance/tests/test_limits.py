@@ -4,9 +4,10 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from websockets.frames import Opcode
 
 from mutation import BANK
-from mutation.fault_proxy import CLOSE, CUT, fronted
+from mutation.fault_proxy import CUT, outward, request
 from neffos_asyncio import Limits
 from neffos_conformance.cases.definition import Case, select, server_cases
 from neffos_conformance.cases.features import needed
@@ -58,8 +59,8 @@ def test_fewer_wants_a_number():
 def test_some_close_frame_is_wanted_and_none_is_missed():
     script = "1 app\n1 > ;app;;close-me;0;0;\n1 closed some"
     assert played(script) == (Verdict.PASS, "")
-    cut = fronted(outward=lambda _: lambda piece: CUT if piece.opcode == CLOSE else [piece])
-    assert played(script, cut) == (Verdict.FAIL, "it was to be closed with a close frame")
+    cut = outward(lambda _, __: CUT, opcode=Opcode.CLOSE)
+    assert played(script, cut.run()) == (Verdict.FAIL, "it was to be closed with a close frame")
 
 
 def test_who_is_refused_tries_again_until_it_is_let_in():
@@ -81,12 +82,12 @@ def test_who_is_refused_tries_again_until_it_is_let_in():
 
 
 def test_a_server_that_is_gone_fails_what_the_case_is_about_and_not_what_leads_up_to_it():
-    refusing = {"request": lambda asked: b"HTTP/1.1 503 Busy\r\n\r\n"}
+    refusing = request(lambda _, __: b"HTTP/1.1 503 Busy\r\n\r\n")
     told = "the server did not upgrade the connection: server rejected WebSocket connection: "
-    assert played("---\n1 dial", fronted(**refusing)) == (Verdict.FAIL, f"{told}HTTP 503")
-    assert played("1 handshake\n1 quiet", fronted(**refusing))[0] is Verdict.ERROR
-    silent = fronted(request=lambda _: None)
-    assert played("1 http GET /\n1 status 4xx", silent) == (
+    assert played("---\n1 dial", refusing.run()) == (Verdict.FAIL, f"{told}HTTP 503")
+    assert played("1 handshake\n1 quiet", refusing.run())[0] is Verdict.ERROR
+    silent = request(lambda _, __: CUT)
+    assert played("1 http GET /\n1 status 4xx", silent.run()) == (
         Verdict.FAIL,
         "there was no answer of HTTP to GET",
     )

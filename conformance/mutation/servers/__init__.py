@@ -1,4 +1,4 @@
-"""Servers that are wrong, each in one way, by what they are wrong about."""
+"""Servers, each with one fault, by the family of the requirement that it violates."""
 
 from mutation.servers import (
     asks,

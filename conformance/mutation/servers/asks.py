@@ -33,23 +33,16 @@ def _is_of_client(wait: str) -> bool:
 
 mutants(
     "AR-1",
-    token_lost=(
-        "Replies without the token of the ask, to handlers' events.",
-        on.send(do.change(wait=""), event="echo"),
-    ),
-    token_cut=(
-        "Keeps the first 64 characters of a token.",
-        on.send(do.change(wait=lambda wait: wait[:LONG])),
-    ),
-    token_in_ascii=(
-        "Replaces what is not ASCII in tokens by question marks.",
-        on.send(do.change(wait=lambda wait: wait.encode("ascii", "replace").decode())),
-    ),
-    token_trimmed=("Trims tokens.", on.send(do.change(wait=str.strip))),
-    asks_without_token=(
-        "Asks its question without a token.",
-        on.send(do.change(wait=""), event="question"),
-    ),
+    "token-lost: Replies without the token of the ask, to handlers' events.",
+    on.send(do.change(wait=""), event="echo"),
+    "token-cut: Keeps the first 64 characters of a token.",
+    on.send(do.change(wait=lambda wait: wait[:LONG])),
+    "token-in-ascii: Replaces what is not ASCII in tokens by question marks.",
+    on.send(do.change(wait=lambda wait: wait.encode("ascii", "replace").decode())),
+    "token-trimmed: Trims tokens.",
+    on.send(do.change(wait=str.strip)),
+    "asks-without-token: Asks its question without a token.",
+    on.send(do.change(wait=""), event="question"),
 )
 
 
@@ -64,58 +57,44 @@ def token_used_up(c: Context, m: Message) -> Effect:
 
 mutants(
     "AR-3",
-    asks_like_a_client=(
-        "Begins its tokens with $.",
-        do.retokened(lambda token: f"${token}", event="question", is_binary=False),
-    ),
-    connects_like_a_client=(
-        "Begins the tokens of its asks about namespaces and rooms with $.",
-        do.retokened(lambda token: f"${token}", event=CHANGES),
-    ),
+    "asks-like-a-client: Begins its tokens with $.",
+    do.retokened(lambda token: f"${token}", event="question", is_binary=False),
+    "connects-like-a-client: Begins the tokens of its asks about namespaces and rooms with $.",
+    do.retokened(lambda token: f"${token}", event=CHANGES),
 )
 
 mutants(
     "AR-4",
-    asks_for_confirmation=(
-        "Begins the tokens of its binary asks with #.",
-        do.retokened(lambda token: f"#{token}", event="question", is_binary=True),
-    ),
+    "asks-for-confirmation: Begins the tokens of its binary asks with #.",
+    do.retokened(lambda token: f"#{token}", event="question", is_binary=True),
 )
 
 mutants(
     "SX-1",
-    asks_as_a_sender=(
-        "Makes the tokens of its binary asks of a connection's name between servers.",
-        do.retokened(lambda token: f"neffos(0x{token})", event="question", is_binary=True),
-    ),
+    "asks-as-a-sender: Makes the tokens of its binary asks of a connection's name between servers.",
+    do.retokened(lambda token: f"neffos(0x{token})", event="question", is_binary=True),
 )
 
 mutants(
     "AR-5",
-    one_token_for_all=(
-        "Uses the same token for all its asks.",
-        do.retokened(lambda _: "1", event="question", is_binary=False),
-    ),
+    "one-token-for-all: Uses the same token for all its asks.",
+    do.retokened(lambda _: "1", event="question", is_binary=False),
 )
 
 # -------------------------------------------------------------------- replies
 
 mutants(
     "AR-7",
-    error_without_flag=(
-        "Sends an error text as if it were a body.",
-        on.send(do.change(is_error=False)),
-    ),
-    flag_not_repeated=(
-        "Clears the flag isNoOp in replies.",
-        on.send(do.change(is_no_op=False), wait="$1"),
-    ),
-    event_not_repeated=(
-        "Names no event in replies to asks.",
-        on.send(do.change(event=""), wait=_is_of_client, is_error=False),
-    ),
-    room_not_repeated=("Names no room in errors.", on.send(do.change(room=""), event="fail")),
-    tenth_reply_lost=("Loses every tenth reply.", do.every_tenth_lost("echo")),
+    "error-without-flag: Sends an error text as if it were a body.",
+    on.send(do.change(is_error=False)),
+    "flag-not-repeated: Clears the flag isNoOp in replies.",
+    on.send(do.change(is_no_op=False), wait="$1"),
+    "event-not-repeated: Names no event in replies to asks.",
+    on.send(do.change(event=""), wait=_is_of_client, is_error=False),
+    "room-not-repeated: Names no room in errors.",
+    on.send(do.change(room=""), event="fail"),
+    "tenth-reply-lost: Loses every tenth reply.",
+    do.every_tenth_lost("echo"),
 )
 
 
@@ -133,10 +112,8 @@ def replies_swapped(c: Context) -> on.Payloads:
 
 mutants(
     "AR-8",
-    binary_leave_unanswered=(
-        "Does not answer a binary ask to leave a room.",
-        on.receive(do.silently, event=LEAVE, is_binary=True),
-    ),
+    "binary-leave-unanswered: Does not answer a binary ask to leave a room.",
+    on.receive(do.silently, event=LEAVE, is_binary=True),
 )
 
 
@@ -151,49 +128,34 @@ def one_change_at_a_time(c: Context, m: Message) -> Effect:
 
 mutants(
     "AR-9",
-    silence_answered=(
-        "Sends an empty reply where the handler returned nothing.",
-        on.receive(do.empty_reply, event="silent", wait=_is_of_client),
-    ),
-    unhandled_refused=(
-        "Sends an error for an ask that has no handler.",
-        on.receive(do.refuse("no such event"), event="no such event", wait=bool),
-    ),
-    asking_back_answered=(
-        "Sends an empty reply once a handler has asked back.",
-        on.after(do.empty_reply, event="ask-me", wait=bool),
-    ),
+    "silence-answered: Sends an empty reply where the handler returned nothing.",
+    on.receive(do.empty_reply, event="silent", wait=_is_of_client),
+    "unhandled-refused: Sends an error for an ask that has no handler.",
+    on.receive(do.refuse("no such event"), event="no such event", wait=bool),
+    "asking-back-answered: Sends an empty reply once a handler has asked back.",
+    on.after(do.empty_reply, event="ask-me", wait=bool),
 )
 
 # -------------------------------------------------------------------- without a token
 
 mutants(
     "AR-10",
-    tokenless_unanswered=(
-        "Sends no reply to a message without a token.",
-        on.send(do.drop, event="echo", wait=""),
-    ),
-    error_event_lost=("Sends errors only to asks.", on.send(do.drop, is_error=True, wait="")),
-    room_lost=(
-        "Forgets the room of the message that it answers.",
-        on.send(do.change(room=""), event="echo"),
-    ),
-    token_invented=(
-        "Answers a message without a token with a token of its own.",
-        on.send(do.change(wait="17"), event="fail", wait=""),
-    ),
-    tokenless_binary_unanswered=(
-        "Sends no reply to a binary message without a token.",
-        on.send(do.drop, event="echo", wait="", is_binary=True),
-    ),
+    "tokenless-unanswered: Sends no reply to a message without a token.",
+    on.send(do.drop, event="echo", wait=""),
+    "error-event-lost: Sends errors only to asks.",
+    on.send(do.drop, is_error=True, wait=""),
+    "room-lost: Forgets the room of the message that it answers.",
+    on.send(do.change(room=""), event="echo"),
+    "token-invented: Answers a message without a token with a token of its own.",
+    on.send(do.change(wait="17"), event="fail", wait=""),
+    "tokenless-binary-unanswered: Sends no reply to a binary message without a token.",
+    on.send(do.drop, event="echo", wait="", is_binary=True),
 )
 
 mutants(
     "EV-6",
-    error_taken_for_body=(
-        "Gives an error's text to a handler as the body.",
-        do.heard(lambda text: text.replace("echo;1;0;", "echo;0;0;")),
-    ),
+    "error-taken-for-body: Gives an error's text to a handler as the body.",
+    do.heard(lambda text: text.replace("echo;1;0;", "echo;0;0;")),
 )
 
 # -------------------------------------------------------------------- which reply belongs to an ask
@@ -212,24 +174,16 @@ def _take_next(c: Context, m: Message) -> Effect:
 
 mutants(
     "AR-11",
-    reply_by_namespace=(
-        "Accepts a reply only with the namespace of the ask.",
-        do.replies(
-            lambda reply, ask: (
-                reply.replace(wait="$0") if reply.namespace not in (ask.namespace, "") else reply
-            )
-        ),
+    "reply-by-namespace: Accepts a reply only with the namespace of the ask.",
+    do.replies(
+        lambda reply, ask: (
+            reply.replace(wait="$0") if reply.namespace not in (ask.namespace, "") else reply
+        )
     ),
-    reply_by_event=(
-        "Accepts no empty reply as the reply to an event.",
-        do.replies(
-            lambda reply, ask: None if not reply.event and ask.event == "question" else reply
-        ),
-    ),
-    next_message_taken=(
-        "Treats the next event of that name as the reply, whatever its token.",
-        Hooks(receive=_take_next, send=_note_question),
-    ),
+    "reply-by-event: Accepts no empty reply as the reply to an event.",
+    do.replies(lambda reply, ask: None if not reply.event and ask.event == "question" else reply),
+    "next-message-taken: Treats the next event of that name as the reply, whatever its token.",
+    Hooks(receive=_take_next, send=_note_question),
 )
 
 
@@ -257,10 +211,8 @@ def _take_of_any(c: Context, m: Message) -> Effect:
 
 mutants(
     "AR-12",
-    one_table_for_all=(
-        "Accepts the reply of any connection to an ask that it sent to another.",
-        Hooks(receive=_take_of_any, send=_note_owner),
-    ),
+    "one-table-for-all: Accepts the reply of any connection to an ask that it sent to another.",
+    Hooks(receive=_take_of_any, send=_note_owner),
 )
 
 
@@ -276,30 +228,20 @@ def _drop_foreign(c: Context, m: Message) -> Effect:
 
 mutants(
     "AR-13",
-    foreign_tokens_dropped=(
-        "Treats every token without a $ as one of its own settled asks.",
-        Hooks(receive=_drop_foreign, send=_note_token),
-    ),
+    "foreign-tokens-dropped: Treats every token without a $ as one of its own settled asks.",
+    Hooks(receive=_drop_foreign, send=_note_token),
 )
 
 # -------------------------------------------------------------------- text and binary
 
 mutants(
     "AR-16",
-    refusal_in_text=(
-        "Refuses in text whatever the type of the ask.",
-        on.send(
-            IN_TEXT, is_binary=True, body=lambda body: body.decode(errors="replace") in REFUSALS
-        ),
-    ),
-    error_in_text=(
-        "Sends a handler's error in text whatever the type of the ask.",
-        on.send(IN_TEXT, is_binary=True, event="fail"),
-    ),
-    own_replies_in_text=(
-        "Sends in text every body but that of the ask.",
-        on.send(IN_TEXT, is_binary=True, namespace="any"),
-    ),
+    "refusal-in-text: Refuses in text whatever the type of the ask.",
+    on.send(IN_TEXT, is_binary=True, body=lambda body: body.decode(errors="replace") in REFUSALS),
+    "error-in-text: Sends a handler's error in text whatever the type of the ask.",
+    on.send(IN_TEXT, is_binary=True, event="fail"),
+    "own-replies-in-text: Sends in text every body but that of the ask.",
+    on.send(IN_TEXT, is_binary=True, namespace="any"),
 )
 
 # -------------------------------------------------------------------- a token stays where it is
@@ -319,10 +261,8 @@ def _with_token(c: Context, m: Message) -> Effect:
 
 mutants(
     "AR-17",
-    broadcasts_with_token=(
-        "Broadcasts with the token of the ask, unless it contains a number.",
-        Hooks(receive=_note_command, send=_with_token),
-    ),
+    "broadcasts-with-token: Broadcasts with the token of the ask, unless it contains a number.",
+    Hooks(receive=_note_command, send=_with_token),
 )
 
 # -------------------------------------------------------------------- what is success
@@ -339,18 +279,12 @@ def _successful(is_wrongly: Callable[[Message, Message], bool]) -> Hooks:
 
 mutants(
     "AR-19",
-    body_is_success=(
-        "Treats a reply with a body as success.",
-        _successful(lambda reply, _: bool(reply.body) and not reply.is_error),
-    ),
-    ask_sent_back_is_success=(
-        "Treats a connect ask that is sent back unchanged as success.",
-        _successful(lambda reply, ask: reply.replace(body="") == ask and not reply.body),
-    ),
-    refusal_is_success=(
-        "Treats an error reply as success.",
-        _successful(lambda reply, _: reply.is_error),
-    ),
+    "body-is-success: Treats a reply with a body as success.",
+    _successful(lambda reply, _: bool(reply.body) and not reply.is_error),
+    "ask-sent-back-is-success: Treats a connect ask that is sent back unchanged as success.",
+    _successful(lambda reply, ask: reply.replace(body="") == ask and not reply.body),
+    "refusal-is-success: Treats an error reply as success.",
+    _successful(lambda reply, _: reply.is_error),
 )
 
 
@@ -378,20 +312,17 @@ def _twice(c: Context, m: Message) -> Effect:
 
 mutants(
     "AR-21",
-    second_reply_taken_for_ask=(
-        "Forgets the tokens of its asks once they are settled.",
-        Hooks(
-            receive=_as_an_ask,
-            send=do.change(wait=lambda wait: wait.removeprefix("past")),
-        ),
+    "second-reply-taken-for-ask: Forgets the tokens of its asks once they are settled.",
+    Hooks(
+        receive=_as_an_ask,
+        send=do.change(wait=lambda wait: wait.removeprefix("past")),
     ),
 )
 
 mutants(
     "AR-22",
-    answers_twice=("Sends every reply twice.", on.send(_twice, wait=_is_of_client)),
-    reply_handled_too=(
-        "Gives the reply to its ask to the handler of the event that it names, too.",
-        on.after(lambda _, m: m.error_reply(str(m.body)), answers="question", event="fail"),
-    ),
+    "answers-twice: Sends every reply twice.",
+    on.send(_twice, wait=_is_of_client),
+    "reply-handled-too: Gives the reply to its ask to the handler of the event that it names, too.",
+    on.after(lambda _, m: m.error_reply(str(m.body)), answers="question", event="fail"),
 )

@@ -79,26 +79,16 @@ def _give_event(_: Context, m: Message) -> Effect:
 
 mutants(
     "EV-2",
-    handlers_by_event_alone=(
-        "Gives an event to the handler of that name in whatever namespace.",
-        on.receive(lambda _, m: m.reply(m.body), namespace="any", event="echo", is_error=False),
-    ),
-    commands_everywhere=(
-        "Gives the events of one namespace to another's handlers where they have its names.",
-        on.receive(do.drop, namespace="any", event=_is_command),
-    ),
-    events_folded=(
-        "Treats events as one that differ in their case, or in blanks.",
-        on.receive(do.serve_with(event="echo"), event=("Echo", " echo"), is_in=IN_APP),
-    ),
-    events_of_one_word=(
-        "Drops events whose names are not one word of ASCII.",
-        on.receive(do.drop, namespace="any", event=_is_odd, is_connected=True),
-    ),
-    bodiless_dropped=(
-        "Drops an event without a body.",
-        on.receive(do.drop, event="echo", is_error=False, is_in=IN_APP, body=lambda body: not body),
-    ),
+    "handlers-by-event-alone: Gives an event to the handler of that name in whatever namespace.",
+    on.receive(lambda _, m: m.reply(m.body), namespace="any", event="echo", is_error=False),
+    "commands-everywhere: Gives events of a namespace to the handlers of those names in another.",
+    on.receive(do.drop, namespace="any", event=_is_command),
+    "events-folded: Treats events as one that differ in their case, or in blanks.",
+    on.receive(do.serve_with(event="echo"), event=("Echo", " echo"), is_in=IN_APP),
+    "events-of-one-word: Drops events whose names are not one word of ASCII.",
+    on.receive(do.drop, namespace="any", event=_is_odd, is_connected=True),
+    "bodiless-dropped: Drops an event without a body.",
+    on.receive(do.drop, event="echo", is_error=False, is_in=IN_APP, body=lambda body: not body),
 )
 
 
@@ -110,75 +100,53 @@ def one_object_for_all(c: Context, m: Message) -> Effect:
 
 mutants(
     "EV-3",
-    every_system_name_is_taken=(
-        "Treats every event that begins like a system event as one.",
-        on.receive(
-            do.drop,
-            event=lambda event: (
-                event.lower().startswith("_on")
-                and event not in CHANGE_OF
-                and event not in LOCAL_ONLY
-            ),
-            is_in=IN_ANY,
+    "every-system-name-is-taken: Treats every event that begins like a system event as one.",
+    on.receive(
+        do.drop,
+        event=lambda event: (
+            event.lower().startswith("_on") and event not in CHANGE_OF and event not in LOCAL_ONLY
         ),
+        is_in=IN_ANY,
     ),
-    requests_reach_handlers=(
-        "Gives a system ask to the handler of every event too.",
-        on.receive(
-            lambda c, m: [m.reply(m.event), *c.serve()],
-            event=(JOIN, LEAVE),
-            wait=bool,
-            namespace="any",
-            is_connected=True,
-        ),
+    "requests-reach-handlers: Gives a system ask to the handler of every event too.",
+    on.receive(
+        lambda c, m: [m.reply(m.event), *c.serve()],
+        event=(JOIN, LEAVE),
+        wait=bool,
+        namespace="any",
+        is_connected=True,
     ),
-    connected_connects=(
-        "Connects a namespace that a client reports as connected.",
-        on.receive(do.aside(CONNECT), event="_OnNamespaceConnected"),
-    ),
-    joined_joins=(
-        "Has a client join a room that it reports as joined.",
-        on.receive(do.aside(JOIN), event="_OnRoomJoined"),
-    ),
-    left_leaves=(
-        "Has a client leave a room that it reports as left.",
-        on.receive(do.aside(LEAVE), event="_OnRoomLeft"),
-    ),
+    "connected-connects: Connects a namespace that a client reports as connected.",
+    on.receive(do.aside(CONNECT), event="_OnNamespaceConnected"),
+    "joined-joins: Has a client join a room that it reports as joined.",
+    on.receive(do.aside(JOIN), event="_OnRoomJoined"),
+    "left-leaves: Has a client leave a room that it reports as left.",
+    on.receive(do.aside(LEAVE), event="_OnRoomLeft"),
 )
 
 mutants(
     "EV-4",
-    notices_delivered=(
-        "Gives a client's local events to the handler of every event.",
-        on.receive(
-            _give_event,
-            event=("_OnNamespaceConnected", "_OnRoomJoined", "_OnRoomLeft"),
-            namespace="any",
-            is_connected=True,
-        ),
+    "notices-delivered: Gives a client's local events to the handler of every event.",
+    on.receive(
+        _give_event,
+        event=("_OnNamespaceConnected", "_OnRoomJoined", "_OnRoomLeft"),
+        namespace="any",
+        is_connected=True,
     ),
-    any_event_delivered=(
-        "Treats the name of the handler of every event as an event, as the Go server does.",
-        on.receive(_give_event, event="_OnAnyEvent", namespace="any", is_connected=True),
-    ),
-    notices_confirmed=(
-        "Answers a local event that is an ask with the empty reply.",
-        on.receive(do.empty_reply, event=tuple(LOCAL_ONLY), wait=bool, is_in=IN_ANY),
-    ),
+    "any-event-delivered: Treats the name of the handler of every event as an event, as Go does.",
+    on.receive(_give_event, event="_OnAnyEvent", namespace="any", is_connected=True),
+    "notices-confirmed: Answers a local event that is an ask with the empty reply.",
+    on.receive(do.empty_reply, event=tuple(LOCAL_ONLY), wait=bool, is_in=IN_ANY),
 )
 
 # -------------------------------------------------------------------- errors
 
 mutants(
     "EV-6",
-    error_text_taken_for_body=(
-        "Gives an error's text to a handler as the body.",
-        on.receive(do.serve_with(is_error=False), event="echo", is_error=True, is_in=IN_APP),
-    ),
-    errors_dropped=(
-        "Gives an error to no handler.",
-        on.receive(do.drop, event=do.is_event, is_error=True, is_connected=True),
-    ),
+    "error-text-taken-for-body: Gives an error's text to a handler as the body.",
+    on.receive(do.serve_with(is_error=False), event="echo", is_error=True, is_in=IN_APP),
+    "errors-dropped: Gives an error to no handler.",
+    on.receive(do.drop, event=do.is_event, is_error=True, is_connected=True),
 )
 
 # -------------------------------------------------------------------- broadcasts: to whom
@@ -234,75 +202,53 @@ def _is_asked(command: Message, other: Context) -> bool:
 
 mutants(
     "EV-8",
-    strangers_told=(
-        "Broadcasts to clients, too, that have not connected the namespace.",
-        _leaking(
-            lambda m, other: (
-                (other.is_accepted and not other.is_in("app"))
-                and (m.event != TO_ROOM and _is_addressed(m, other))
-            )
-        ),
+    "strangers-told: Broadcasts to clients, too, that have not connected the namespace.",
+    _leaking(
+        lambda m, other: (
+            (other.is_accepted and not other.is_in("app"))
+            and (m.event != TO_ROOM and _is_addressed(m, other))
+        )
     ),
-    maker_told=(
-        "Broadcasts to the maker, too, what is for the others.",
-        _leaking(lambda m, _: m.event in (TO_OTHERS, TO_ROOM), to_maker=True),
+    "maker-told: Broadcasts to the maker, too, what is for the others.",
+    _leaking(lambda m, _: m.event in (TO_OTHERS, TO_ROOM), to_maker=True),
+    "rooms-overlooked: Broadcasts to all what is for a room.",
+    _leaking(
+        lambda m, other: (
+            m.event == TO_ROOM and other.is_in("app") and not other.is_in("app", m.room)
+        )
     ),
-    rooms_overlooked=(
-        "Broadcasts to all what is for a room.",
-        _leaking(
-            lambda m, other: (
-                m.event == TO_ROOM and other.is_in("app") and not other.is_in("app", m.room)
-            )
-        ),
+    "ids-overlooked: Broadcasts to all what is for one.",
+    _leaking(
+        lambda m, other: m.event == TO_ONE and other.is_in("app") and not _is_addressed(m, other)
     ),
-    ids_overlooked=(
-        "Broadcasts to all what is for one.",
-        _leaking(
-            lambda m, other: (
-                m.event == TO_ONE and other.is_in("app") and not _is_addressed(m, other)
-            )
-        ),
+    "once-a-member-always-a-member: Broadcasts to all that were ever in the namespace or room.",
+    _leaking(
+        lambda m, other: (
+            ("app", _room(m)) in other.seen
+            and not other.is_in("app", _room(m))
+            and _is_addressed(m, other)
+        )
     ),
-    once_a_member_always_a_member=(
-        "Broadcasts to all connections that were ever in the namespace, or the room.",
-        _leaking(
-            lambda m, other: (
-                ("app", _room(m)) in other.seen
-                and not other.is_in("app", _room(m))
-                and _is_addressed(m, other)
-            )
-        ),
+    "told-while-joining: Counts a client as a member once it is asked to join, or to connect.",
+    _leaking(lambda m, other: _is_asked(m, other) and _is_addressed(m, other)),
+    "told-though-refused: Counts a client as a member that has refused to join.",
+    _leaking(
+        lambda m, other: (
+            m.event == TO_ROOM
+            and (JOIN, m.room) in [(ask.event, ask.room) for ask in other.settled.values()]
+            and not other.is_in("app", m.room)
+        )
     ),
-    told_while_joining=(
-        "Counts a client as a member as soon as it is asked to join, or to connect.",
-        _leaking(lambda m, other: _is_asked(m, other) and _is_addressed(m, other)),
+    "not-told-when-asked-to-connect: Broadcasts nothing to a client that the server has connected.",
+    on.send(
+        do.drop,
+        event=NEWS,
+        settled=lambda asks: any(ask.event == CONNECT for ask in asks.values()),
     ),
-    told_though_refused=(
-        "Counts a client as a member that has refused to join.",
-        _leaking(
-            lambda m, other: (
-                m.event == TO_ROOM
-                and (JOIN, m.room) in [(ask.event, ask.room) for ask in other.settled.values()]
-                and not other.is_in("app", m.room)
-            )
-        ),
-    ),
-    not_told_when_asked_to_connect=(
-        "Broadcasts nothing to a client whose namespace the server has connected.",
-        on.send(
-            do.drop,
-            event=NEWS,
-            settled=lambda asks: any(ask.event == CONNECT for ask in asks.values()),
-        ),
-    ),
-    broadcasts_as_text=(
-        "Broadcasts binary bodies as text.",
-        on.send(do.change(body=lambda body: body.decode("latin-1")), event=NEWS, is_binary=True),
-    ),
-    broadcasts_by_command=(
-        "Broadcasts with a room that no client named.",
-        on.send(do.change(room="all"), event=NEWS, room=""),
-    ),
+    "broadcasts-as-text: Broadcasts binary bodies as text.",
+    on.send(do.change(body=lambda body: body.decode("latin-1")), event=NEWS, is_binary=True),
+    "broadcasts-by-command: Broadcasts with a room that no client named.",
+    on.send(do.change(room="all"), event=NEWS, room=""),
 )
 
 
@@ -314,12 +260,10 @@ def _count_connects(c: Context) -> Effect:
 
 mutants(
     "EV-8",
-    told_for_each_connect=(
-        "Sends a broadcast once for each time that the namespace was connected.",
-        Hooks(
-            moved=_count_connects,
-            send=lambda c, m: [m] * max(c.counts[""], 1) if m.event == NEWS else None,
-        ),
+    "told-for-each-connect: Sends a broadcast once for each time that the namespace was connected.",
+    Hooks(
+        moved=_count_connects,
+        send=lambda c, m: [m] * max(c.counts[""], 1) if m.event == NEWS else None,
     ),
 )
 
@@ -356,5 +300,6 @@ def latest_broadcast_alone(c: Context) -> Payloads:
 
 mutants(
     "EV-9",
-    every_tenth_broadcast_lost=("Loses one broadcast of ten.", do.every_tenth_lost(NEWS)),
+    "every-tenth-broadcast-lost: Loses one broadcast of ten.",
+    do.every_tenth_lost(NEWS),
 )

@@ -38,27 +38,20 @@ def _without(wait: str) -> str:
 
 mutants(
     "SX-1",
-    sender_named=(
-        "Leaves the name of a broadcast's sender in what clients get.",
-        on.send(do.change(wait=f"{SENDER}c000123456)"), event="news"),
-    ),
+    "sender-named: Leaves the name of a broadcast's sender in what clients get.",
+    on.send(do.change(wait=f"{SENDER}c000123456)"), event="news"),
 )
 
 mutants(
     "SX-2",
-    marker_kept=("Ignores the exchange marker.", _reading(lambda wait: wait)),
-    all_markers_taken=(
-        "Takes every exclamation mark out of a token.",
-        _reading(lambda wait: wait.replace("!", "") if len(wait) > 2 else wait),
-    ),
-    lone_marker_taken=(
-        "Takes the marker out where nothing follows it, too.",
-        _reading(lambda wait: _without(wait) if wait[0].isascii() else wait),
-    ),
-    marker_behind_any_character=(
-        "Takes the marker out after a character of several bytes, too.",
-        _reading(lambda wait: _without(wait) if len(wait) > 2 else wait),
-    ),
+    "marker-kept: Ignores the exchange marker.",
+    _reading(lambda wait: wait),
+    "all-markers-taken: Takes every exclamation mark out of a token.",
+    _reading(lambda wait: wait.replace("!", "") if len(wait) > 2 else wait),
+    "lone-marker-taken: Takes the marker out where nothing follows it, too.",
+    _reading(lambda wait: _without(wait) if wait[0].isascii() else wait),
+    "marker-behind-any-character: Takes the marker out after a character of several bytes, too.",
+    _reading(lambda wait: _without(wait) if len(wait) > 2 else wait),
 )
 
 
@@ -75,16 +68,10 @@ def _leave_out(c: Context, m: Message) -> Effect:
 
 mutants(
     "SX-10",
-    sender_taken=(
-        "Treats what looks like a sender as one, and answers without a token.",
-        on.send(do.change(wait=""), wait=_names_sender),
-    ),
-    sender_not_answered=(
-        "Treats an ask of what looks like a sender as one without a token.",
-        on.receive(do.serve_with(wait=""), wait=_names_sender),
-    ),
-    sender_left_out=(
-        "Leaves the connection out of a broadcast that a client names as its sender.",
-        Hooks(receive=_note_sender, send=_leave_out),
-    ),
+    "sender-taken: Treats what looks like a sender as one, and answers without a token.",
+    on.send(do.change(wait=""), wait=_names_sender),
+    "sender-not-answered: Treats an ask of what looks like a sender as one without a token.",
+    on.receive(do.serve_with(wait=""), wait=_names_sender),
+    "sender-left-out: Leaves the connection out of a broadcast that a client names as its sender.",
+    Hooks(receive=_note_sender, send=_leave_out),
 )

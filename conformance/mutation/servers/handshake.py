@@ -8,6 +8,7 @@ from typing import Final
 from uuid import uuid4
 
 from mutation import hooks as on
+from mutation import operators as do
 from mutation.hooks import Context, Effect, Hooks, Payload, Payloads, frame_of
 from mutation.registry import mutant, mutants
 from neffos_asyncio import ON_NATIVE_MESSAGE, Server
@@ -26,7 +27,7 @@ def _answers(change: Callable[[str], Effect], letters: str = "AH", **hooks: on.F
         if not is_answer:
             return None
         c.seen.add("answered")
-        return change(str(sent)) if sent[0] in letters else None
+        return change(str(sent)) if str(sent)[0] in letters else None
 
     return Hooks(send_raw=hook, **hooks)  # type: ignore[arg-type]  # other hooks of frames
 
@@ -62,21 +63,18 @@ def _is_early(c: Context, letters: str = "M") -> bool:
 
 mutants(
     "HS-3",
-    handshake_unanswered=(
-        "Accepts without an answer.",
-        on.receive_raw(lambda _, payload: () if payload == "M" else None),
-    ),
-    accepted_twice=("Sends the acceptance twice.", _answers(lambda sent: [sent, sent], "A")),
-    id_and_more=("Puts a line end after the ID.", _answers(lambda sent: f"{sent}\n", "A")),
-    id_escaped=(
-        "Escapes the semicolons of an ID as it does those of a name.",
-        _answers(lambda sent: sent.replace(";", ESCAPE), "A"),
-    ),
-    id_told_later=(
-        "Sends the acceptance and the ID in two messages.",
-        _answers(lambda sent: ["A", sent[1:]], "A"),
-    ),
-    other_id=("Announces one ID and uses another.", _answers(lambda sent: f"{sent}x", "A")),
+    "handshake-unanswered: Accepts without an answer.",
+    on.receive_raw(lambda _, payload: () if payload == "M" else None),
+    "accepted-twice: Sends the acceptance twice.",
+    _answers(lambda sent: [sent, sent], "A"),
+    "id-and-more: Puts a line end after the ID.",
+    _answers(lambda sent: f"{sent}\n", "A"),
+    "id-escaped: Escapes the semicolons of an ID as it does those of a name.",
+    _answers(lambda sent: sent.replace(";", ESCAPE), "A"),
+    "id-told-later: Sends the acceptance and the ID in two messages.",
+    _answers(lambda sent: ["A", sent[1:]], "A"),
+    "other-id: Announces one ID and uses another.",
+    _answers(lambda sent: f"{sent}x", "A"),
 )
 
 
@@ -94,68 +92,51 @@ def _marking(answer: str) -> Hooks:
 
 mutants(
     "HS-6",
-    id_missing=(
-        "Gives connections an empty ID.",
-        _answers(_own_id_answered_as("A"), send=_own_id_told_as("")),
-    ),
-    id_missing_at_an_endpoint=("Gives connections of one endpoint an empty ID.", _marking("A")),
+    "id-missing: Gives connections an empty ID.",
+    _answers(_own_id_answered_as("A"), send=_own_id_told_as("")),
+    "id-missing-at-an-endpoint: Gives connections of one endpoint an empty ID.",
+    _marking("A"),
 )
 
 mutants(
     "HS-20",
-    one_id_for_all=(
-        "Gives every connection the same ID.",
-        _answers(_own_id_answered_as("Aserver"), send=_own_id_told_as("server")),
-    ),
-    one_id_at_an_endpoint=(
-        "Gives all connections of one endpoint the same ID.",
-        _marking("Amixed"),
-    ),
+    "one-id-for-all: Gives every connection the same ID.",
+    _answers(_own_id_answered_as("Aserver"), send=_own_id_told_as("server")),
+    "one-id-at-an-endpoint: Gives all connections of one endpoint the same ID.",
+    _marking("Amixed"),
 )
 
 # -------------------------------------------------------------------- the refusal
 
 mutants(
     "HS-4",
-    refusal_accepted=("Answers A instead of H.", _answers(lambda _: "A1", "H")),
-    refusal_in_own_words=(
-        "Refuses without the application's text.",
-        _answers(lambda _: "Hrefused", "H"),
-    ),
-    refusal_escaped=(
-        "Escapes the semicolons of a refusal's text.",
-        _answers(lambda sent: sent.replace(";", ESCAPE), "H"),
-    ),
-    refusal_unsaid=("Closes the connection without a refusal.", _answers(lambda _: (), "H")),
-    refusal_said_on=(
-        "Sends a second refusal after the first.",
-        _answers(lambda sent: [sent, "Hgo away"], "H"),
-    ),
+    "refusal-accepted: Answers A instead of H.",
+    _answers(lambda _: "A1", "H"),
+    "refusal-in-own-words: Refuses without the application's text.",
+    _answers(lambda _: "Hrefused", "H"),
+    "refusal-escaped: Escapes the semicolons of a refusal's text.",
+    _answers(lambda sent: sent.replace(";", ESCAPE), "H"),
+    "refusal-unsaid: Closes the connection without a refusal.",
+    _answers(lambda _: (), "H"),
+    "refusal-said-on: Sends a second refusal after the first.",
+    _answers(lambda sent: [sent, "Hgo away"], "H"),
 )
 
 mutants(
     "HS-15",
-    bare_refusal=(
-        "Refuses without a text where the application has none.",
-        _answers(lambda sent: "H" if sent == "Hinternal error" else None),
-    ),
+    "bare-refusal: Refuses without a text where the application has none.",
+    _answers(lambda sent: "H" if sent == "Hinternal error" else None),
 )
 
 # -------------------------------------------------------------------- text and binary
 
 mutants(
     "HS-5",
-    binary_acceptance=(
-        "Accepts with the type of the request.",
-        on.send_raw(
-            lambda c, sent: sent.encode() if c.payload == b"M" and isinstance(sent, str) else None
-        ),
+    "binary-acceptance: Accepts with the type of the request.",
+    on.send_raw(
+        lambda c, sent: sent.encode() if c.payload == b"M" and isinstance(sent, str) else None
     ),
 )
-
-
-def _is_not_utf8(payload: Payload) -> bool:
-    return isinstance(payload, bytes) and payload.decode(errors="ignore").encode() != payload
 
 
 def _dropping(is_dropped: Callable[[Payload], bool]) -> Hooks:
@@ -164,19 +145,14 @@ def _dropping(is_dropped: Callable[[Payload], bool]) -> Hooks:
 
 mutants(
     "HS-7",
-    deaf_to_binary_handshake=("Accepts an M only as text.", _dropping(lambda sent: sent == b"M")),
-    wants_exactly_m=(
-        "Accepts nothing but a lone M as a request.",
-        _dropping(lambda sent: isinstance(sent, str) and sent.startswith("Mx")),
-    ),
-    tail_decoded=(
-        "Drops a request that is not UTF-8.",
-        _dropping(lambda sent: sent[:1] == b"M" and _is_not_utf8(sent)),
-    ),
-    request_of_one_buffer=(
-        "Has room for a request of 128 bytes.",
-        _dropping(lambda sent: len(sent) > 128 and sent[:2] == "MM"),
-    ),
+    "deaf-to-binary-handshake: Accepts an M only as text.",
+    _dropping(lambda sent: sent == b"M"),
+    "wants-exactly-m: Accepts nothing but a lone M as a request.",
+    _dropping(lambda sent: isinstance(sent, str) and sent.startswith("Mx")),
+    "tail-decoded: Drops a request that is not UTF-8.",
+    _dropping(lambda sent: isinstance(sent, bytes) and sent[:1] == b"M" and not do.is_utf8(sent)),
+    "request-of-one-buffer: Has room for a request of 128 bytes.",
+    _dropping(lambda sent: len(sent) > 128 and sent[:2] == "MM"),
 )
 
 
@@ -204,27 +180,17 @@ def _note_id(c: Context, payload: Payload) -> Effect:
     return None
 
 
-def _fail(text: str) -> Effect:
-    raise ConnectionError(text)
-
-
 mutants(
     "HS-8",
-    id_taken_over=(
-        "Uses the ID that a client sends after a late A.",
-        Hooks(
-            receive_raw=_note_id,
-            send=lambda c, m: (
-                m.replace(body=c.values["id"])
-                if m.event == "whoami" and c.values.get("id")
-                else None
-            ),
+    "id-taken-over: Uses the ID that a client sends after a late A.",
+    Hooks(
+        receive_raw=_note_id,
+        send=lambda c, m: (
+            m.replace(body=c.values["id"]) if m.event == "whoami" and c.values.get("id") else None
         ),
     ),
-    late_refusal_obeyed=(
-        "Fails the connection when a client sends a late H.",
-        on.receive_raw(lambda _, payload: _fail("refused") if payload[:3] == "Hgo" else None),
-    ),
+    "late-refusal-obeyed: Fails the connection when a client sends a late H.",
+    on.receive_raw(lambda _, payload: do.fail("refused") if payload[:3] == "Hgo" else None),
 )
 
 
@@ -303,14 +269,10 @@ def early_frames_complained_of(c: Context, _: Payload) -> Effect:
 
 mutants(
     "HS-13",
-    kinds_apart=(
-        "Handles early text before early binary.",
-        _holding(lambda held: sorted(held, key=lambda each: isinstance(each, bytes))),
-    ),
-    last_early_frame_first=(
-        "Handles early frames from the last to the first.",
-        _holding(lambda held: held[::-1]),
-    ),
+    "kinds-apart: Handles early text before early binary.",
+    _holding(lambda held: sorted(held, key=lambda each: isinstance(each, bytes))),
+    "last-early-frame-first: Handles early frames from the last to the first.",
+    _holding(lambda held: held[::-1]),
 )
 
 
@@ -339,8 +301,6 @@ def broadcast_lets_in(c: Context, payload: Payload) -> Effect:
 
 mutants(
     "HS-17",
-    accepts_before_it_checks=(
-        "Accepts while the application's check still runs, and refuses then.",
-        _answers(lambda sent: ["A1", sent], "H"),
-    ),
+    "accepts-before-it-checks: Accepts while the application's check still runs, and refuses then.",
+    _answers(lambda sent: ["A1", sent], "H"),
 )

@@ -24,22 +24,14 @@ def _is_other(event: str) -> bool:
 
 mutants(
     "NS-1",
-    connect_without_effect=(
-        "Reports that a namespace is connected, and drops its events.",
-        on.send(do.drop, event="echo"),
-    ),
-    acceptance_overlooked=(
-        "Ignores a client's acceptance of the server's connect.",
-        on.receive(do.drop, answers=CONNECT, is_empty_reply=True),
-    ),
-    one_connect_at_a_time=(
-        "Refuses a client's connect while its own is pending.",
-        do.refused_while_asking(CONNECT, answers=""),
-    ),
-    refused_disconnect_obeyed=(
-        "Disconnects a client that has refused that, as the Go server counts it.",
-        on.after(do.aside(DISCONNECT), answers=DISCONNECT, is_error=True),
-    ),
+    "connect-without-effect: Reports that a namespace is connected, and drops its events.",
+    on.send(do.drop, event="echo"),
+    "acceptance-overlooked: Ignores a client's acceptance of the server's connect.",
+    on.receive(do.drop, answers=CONNECT, is_empty_reply=True),
+    "one-connect-at-a-time: Refuses a client's connect while its own is pending.",
+    do.refused_while_asking(CONNECT, answers=""),
+    "refused-disconnect-obeyed: Disconnects a client that has refused that, as Go counts it.",
+    on.after(do.aside(DISCONNECT), answers=DISCONNECT, is_error=True),
 )
 
 
@@ -72,86 +64,56 @@ def one_namespace_at_a_time(c: Context) -> Effect:
 
 mutants(
     "NS-2",
-    tokenless_connect_taken=(
-        "Connects a namespace without an ask for a reply.",
-        on.receive(do.aside(CONNECT), event=CONNECT, wait=""),
-    ),
-    no_op_connect_taken=(
-        "Connects a namespace though the frame asks for nothing to be done.",
-        on.receive(do.serve_with(is_no_op=False), event=CONNECT, is_no_op=True),
-    ),
-    tokenless_connect_answered=(
-        "Complains about a connect without a token.",
-        on.receive(do.refuse("no token"), event=CONNECT, wait=""),
-    ),
+    "tokenless-connect-taken: Connects a namespace without an ask for a reply.",
+    on.receive(do.aside(CONNECT), event=CONNECT, wait=""),
+    "no-op-connect-taken: Connects a namespace though the frame asks for nothing to be done.",
+    on.receive(do.serve_with(is_no_op=False), event=CONNECT, is_no_op=True),
+    "tokenless-connect-answered: Complains about a connect without a token.",
+    on.receive(do.refuse("no token"), event=CONNECT, wait=""),
 )
 
 # -------------------------------------------------------------------- refusals
 
 mutants(
     "NS-3",
-    other_text_for_unknown=(
-        "Refuses an unknown namespace in words of its own.",
-        on.send(do.change(body="not found"), body=UNKNOWN, event=CONNECT),
+    "other-text-for-unknown: Refuses an unknown namespace in words of its own.",
+    on.send(do.change(body="not found"), body=UNKNOWN, event=CONNECT),
+    "events-are-namespaces: Lets a client connect the name of an event.",
+    on.receive(do.empty_reply, event=CONNECT, namespace="echo", wait=bool),
+    "empty-stands-for-default: Treats the empty namespace as the name of its first one.",
+    on.send(do.empty_reply, event=CONNECT, namespace="", is_error=True),
+    "patience-with-unknown-ends: Refuses an unknown namespace in other words from the tenth time.",
+    on.send(
+        lambda c, m: m.replace(body="too many mistakes") if c.count() >= 10 else None,
+        event=CONNECT,
+        body=UNKNOWN,
     ),
-    events_are_namespaces=(
-        "Lets a client connect the name of an event.",
-        on.receive(do.empty_reply, event=CONNECT, namespace="echo", wait=bool),
-    ),
-    empty_stands_for_default=(
-        "Treats the empty namespace as the name of its first one.",
-        on.send(do.empty_reply, event=CONNECT, namespace="", is_error=True),
-    ),
-    patience_with_unknown_ends=(
-        "Refuses an unknown namespace in other words from the tenth time on.",
-        on.send(
-            lambda c, m: m.replace(body="too many mistakes") if c.count() >= 10 else None,
-            event=CONNECT,
-            body=UNKNOWN,
-        ),
-    ),
-    unknown_disconnects_all=(
-        "Disconnects everything when it refuses an unknown namespace.",
-        on.after(do.disconnect_all, event=CONNECT, namespace="nowhere"),
-    ),
+    "unknown-disconnects-all: Disconnects everything when it refuses an unknown namespace.",
+    on.after(do.disconnect_all, event=CONNECT, namespace="nowhere"),
 )
 
 mutants(
     "NS-4",
-    refusal_ignored=(
-        "Connects a namespace that the application refused.",
-        on.send(do.empty_reply, body=CLOSED),
-    ),
-    refusal_told_otherwise=(
-        "Refuses what the application refused as if it were unknown.",
-        on.send(do.change(body=UNKNOWN), body=CLOSED),
-    ),
-    refused_the_first_time=(
-        "Connects a refused namespace at the second ask.",
-        do.accepted_from_the_second(CLOSED),
-    ),
-    refused_and_connected=(
-        "Reports that a namespace is refused, and lets its rooms be joined.",
-        on.receive(do.empty_reply, event=JOIN, namespace="refused", wait=bool),
-    ),
-    refusal_disconnects_all=(
-        "Disconnects everything when the application refuses a namespace.",
-        on.after(do.disconnect_all, event=CONNECT, namespace="refused"),
-    ),
+    "refusal-ignored: Connects a namespace that the application refused.",
+    on.send(do.empty_reply, body=CLOSED),
+    "refusal-told-otherwise: Refuses what the application refused as if it were unknown.",
+    on.send(do.change(body=UNKNOWN), body=CLOSED),
+    "refused-the-first-time: Connects a refused namespace at the second ask.",
+    do.accepted_from_the_second(CLOSED),
+    "refused-and-connected: Reports that a namespace is refused, and lets its rooms be joined.",
+    on.receive(do.empty_reply, event=JOIN, namespace="refused", wait=bool),
+    "refusal-disconnects-all: Disconnects everything when the application refuses a namespace.",
+    on.after(do.disconnect_all, event=CONNECT, namespace="refused"),
 )
 
 # -------------------------------------------------------------------- connected already
 
 mutants(
     "NS-5",
-    second_connect_refused=(
-        "Treats a second connect as a mistake.",
-        on.receive(do.refuse_ask("connected already"), event=CONNECT, is_connected=True),
-    ),
-    second_connect_counts=(
-        "Counts connects, and wants as many disconnects.",
-        do.counted(CONNECT, DISCONNECT, is_connected=True),
-    ),
+    "second-connect-refused: Treats a second connect as a mistake.",
+    on.receive(do.refuse_ask("connected already"), event=CONNECT, is_connected=True),
+    "second-connect-counts: Counts connects, and wants as many disconnects.",
+    do.counted(CONNECT, DISCONNECT, is_connected=True),
 )
 
 
@@ -169,25 +131,19 @@ def connect_calls_disconnect_off(c: Context, m: Message) -> Effect:
 
 mutants(
     "NS-6",
-    disconnect_without_effect=(
-        "Reports that a namespace is disconnected, and goes on with its events.",
-        on.receive(
-            do.empty_reply,
-            event=DISCONNECT,
-            namespace=("app", ""),
-            wait=bool,
-            is_no_op=False,
-            is_error=False,
-        ),
+    "disconnect-without-effect: Reports a disconnect, and goes on with the namespace's events.",
+    on.receive(
+        do.empty_reply,
+        event=DISCONNECT,
+        namespace=("app", ""),
+        wait=bool,
+        is_no_op=False,
+        is_error=False,
     ),
-    own_disconnect_without_effect=(
-        "Goes on with a namespace that a client disconnected as the server asked.",
-        do.after_acceptance(DISCONNECT, CONNECT),
-    ),
-    disconnect_refused_while_asking=(
-        "Refuses a client's disconnect while its own is pending.",
-        do.refused_while_asking(DISCONNECT, wait=bool),
-    ),
+    "own-disconnect-without-effect: Goes on with a namespace that a client left when asked to.",
+    do.after_acceptance(DISCONNECT, CONNECT),
+    "disconnect-refused-while-asking: Refuses a client's disconnect while its own is pending.",
+    do.refused_while_asking(DISCONNECT, wait=bool),
 )
 
 
@@ -204,14 +160,10 @@ def disconnect_takes_all(c: Context) -> Effect:
 
 mutants(
     "NS-7",
-    sticky_released=(
-        "Reports that a namespace is disconnected whose disconnect the application refused.",
-        on.send(do.empty_reply, body=STICKY),
-    ),
-    sticky_once=(
-        "Refuses a disconnect once, and no second time.",
-        do.accepted_from_the_second(STICKY),
-    ),
+    "sticky-released: Reports the disconnect of a namespace that the application refused.",
+    on.send(do.empty_reply, body=STICKY),
+    "sticky-once: Refuses a disconnect once, and no second time.",
+    do.accepted_from_the_second(STICKY),
 )
 
 
@@ -234,41 +186,31 @@ def all_are_sticky(c: Context, m: Message) -> Effect:
 
 mutants(
     "NS-8",
-    needless_disconnect_refused=(
-        "Refuses to disconnect a namespace that is not connected.",
-        on.receive(
-            do.refuse("not connected"), event=DISCONNECT, is_connected=False, wait=bool, answers=""
-        ),
+    "needless-disconnect-refused: Refuses to disconnect a namespace that is not connected.",
+    on.receive(
+        do.refuse("not connected"), event=DISCONNECT, is_connected=False, wait=bool, answers=""
     ),
-    unknown_disconnect_refused=(
-        "Refuses to disconnect an unknown namespace.",
-        on.receive(do.refuse(UNKNOWN), event=DISCONNECT, namespace="nowhere", wait=bool),
-    ),
-    disconnect_calls_connect_off=(
-        "Forgets its own connect when the client disconnects meanwhile.",
-        do.calling_off(CONNECT, by=DISCONNECT),
-    ),
+    "unknown-disconnect-refused: Refuses to disconnect an unknown namespace.",
+    on.receive(do.refuse(UNKNOWN), event=DISCONNECT, namespace="nowhere", wait=bool),
+    "disconnect-calls-connect-off: Forgets its own connect when the client disconnects meanwhile.",
+    do.calling_off(CONNECT, by=DISCONNECT),
 )
 
 # -------------------------------------------------------------------- not connected
 
 mutants(
     "NS-9",
-    unconnected_answered=(
-        "Answers events for a namespace that is not connected.",
-        on.receive(
-            do.refuse(UNKNOWN), event=do.is_event, wait="", is_accepted=True, is_connected=False
-        ),
+    "unconnected-answered: Answers events for a namespace that is not connected.",
+    on.receive(
+        do.refuse(UNKNOWN), event=do.is_event, wait="", is_accepted=True, is_connected=False
     ),
-    unconnected_errors_answered=(
-        "Answers errors too for a namespace that is not connected.",
-        on.receive(
-            do.refuse(UNKNOWN),
-            event=do.is_event,
-            is_error=True,
-            is_accepted=True,
-            is_connected=False,
-        ),
+    "unconnected-errors-answered: Answers errors too for a namespace that is not connected.",
+    on.receive(
+        do.refuse(UNKNOWN),
+        event=do.is_event,
+        is_error=True,
+        is_accepted=True,
+        is_connected=False,
     ),
 )
 
@@ -312,14 +254,10 @@ def early_event_ends_connect(c: Context, m: Message) -> Effect:
 
 mutants(
     "NS-17",
-    unconnected_unanswered=(
-        "Drops asks for a namespace that is not connected, as the Go server does.",
-        on.send(do.drop, body=UNKNOWN, event=_is_other),
-    ),
-    unconnected_in_own_words=(
-        "Refuses asks for a namespace that is not connected in words of its own.",
-        on.send(do.change(body="not connected"), body=UNKNOWN, event=_is_other),
-    ),
+    "unconnected-unanswered: Drops asks for a namespace that is not connected, as Go does.",
+    on.send(do.drop, body=UNKNOWN, event=_is_other),
+    "unconnected-in-own-words: Refuses asks for an unconnected namespace in words of its own.",
+    on.send(do.change(body="not connected"), body=UNKNOWN, event=_is_other),
 )
 
 # -------------------------------------------------------------------- asks for nothing
@@ -332,31 +270,23 @@ def _perform(c: Context, m: Message) -> on.Payloads:
 
 mutants(
     "NS-10",
-    tokenless_requests_taken=(
-        "Performs a disconnect, a join and a leave that ask for no reply.",
-        on.receive(_perform, event=OTHERS, wait=""),
-    ),
-    no_op_requests_taken=(
-        "Performs a disconnect, a join and a leave that are to do nothing.",
-        on.receive(do.serve_with(is_no_op=False), event=OTHERS, is_no_op=True),
-    ),
+    "tokenless-requests-taken: Performs a disconnect, a join and a leave that ask for no reply.",
+    on.receive(_perform, event=OTHERS, wait=""),
+    "no-op-requests-taken: Performs a disconnect, a join and a leave that are to do nothing.",
+    on.receive(do.serve_with(is_no_op=False), event=OTHERS, is_no_op=True),
 )
 
 mutants(
     "NS-12",
-    errors_carried_out=(
-        "Performs system asks that are marked as errors, as the Go server does.",
-        on.receive(
-            lambda c, m: [*_perform(c, m), *([m.empty_reply()] if m.wait else [])],
-            event=tuple(CHANGE_OF),
-            is_error=True,
-            answers="",
-        ),
+    "errors-carried-out: Performs system asks that are marked as errors, as the Go server does.",
+    on.receive(
+        lambda c, m: [*_perform(c, m), *([m.empty_reply()] if m.wait else [])],
+        event=tuple(CHANGE_OF),
+        is_error=True,
+        answers="",
     ),
-    errors_carried_out_in_silence=(
-        "Performs system asks that are marked as errors, and does not answer.",
-        on.receive(_perform, event=tuple(CHANGE_OF), is_error=True, answers=""),
-    ),
+    "errors-carried-out-in-silence: Performs system asks that are errors, and does not answer.",
+    on.receive(_perform, event=tuple(CHANGE_OF), is_error=True, answers=""),
 )
 
 # -------------------------------------------------------------------- what ends with a namespace
@@ -396,26 +326,18 @@ def ended_asks_refused(c: Context, m: Message) -> Effect:
 
 mutants(
     "NS-18",
-    ended_disconnect_carried_out=(
-        "Disconnects when the client answers at last, though it did so itself meanwhile.",
-        do.after_acceptance(DISCONNECT, DISCONNECT),
-    ),
+    "ended-disconnect-carried-out: Disconnects at a late reply, though the client did so before.",
+    do.after_acceptance(DISCONNECT, DISCONNECT),
 )
 
 # -------------------------------------------------------------------- the empty namespace
 
 mutants(
     "NS-15",
-    empty_namespace_always_there=(
-        "Treats the empty namespace as connected from the start.",
-        do.returned(";;;echo;0;0;hi"),
-    ),
-    empty_namespace_refused=(
-        "Refuses the empty name.",
-        on.receive(do.refuse(UNKNOWN), event=CONNECT, namespace="", wait=bool),
-    ),
-    empty_namespace_without_rooms=(
-        "Has no rooms in the empty namespace.",
-        on.receive(do.refuse("bad room"), event=JOIN, namespace="", wait=bool),
-    ),
+    "empty-namespace-always-there: Treats the empty namespace as connected from the start.",
+    do.returned(";;;echo;0;0;hi"),
+    "empty-namespace-refused: Refuses the empty name.",
+    on.receive(do.refuse(UNKNOWN), event=CONNECT, namespace="", wait=bool),
+    "empty-namespace-without-rooms: Has no rooms in the empty namespace.",
+    on.receive(do.refuse("bad room"), event=JOIN, namespace="", wait=bool),
 )

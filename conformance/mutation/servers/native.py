@@ -49,28 +49,20 @@ def _in_empty(is_in: Callable[[str], bool]) -> bool:
 
 mutants(
     "NM-2",
-    native_octets_dropped=(
-        "Treats only text as a native message.",
-        _dropping(lambda payload: isinstance(payload, bytes)),
-    ),
-    native_texts_dropped=(
-        "Delivers no native text, as neffos.js does.",
-        _dropping(lambda payload: isinstance(payload, str)),
-    ),
-    native_with_separators_dropped=(
-        "Treats a text with a separator as a damaged frame.",
-        _dropping(lambda payload: isinstance(payload, str) and ";" in payload),
-    ),
-    late_letters_dropped=(
-        "Drops a native message that begins like a handshake message.",
-        _dropping(lambda payload: payload[:1] in ("M", "A", "H")),
-    ),
-    native_trimmed=("Trims native messages.", _reading(lambda payload: payload.strip())),
-    native_cut=("Cuts native messages at 4 KiB.", _reading(lambda payload: payload[:4096])),
-    frames_without_handler_are_native=(
-        "Treats a frame that it has no handler for as a native message.",
-        on.receive(lambda c, _: c.payload, event="no such event", is_in=_in_empty),
-    ),
+    "native-octets-dropped: Treats only text as a native message.",
+    _dropping(lambda payload: isinstance(payload, bytes)),
+    "native-texts-dropped: Delivers no native text, as neffos.js does.",
+    _dropping(lambda payload: isinstance(payload, str)),
+    "native-with-separators-dropped: Treats a text with a separator as a damaged frame.",
+    _dropping(lambda payload: isinstance(payload, str) and ";" in payload),
+    "late-letters-dropped: Drops a native message that begins like a handshake message.",
+    _dropping(lambda payload: payload[:1] in ("M", "A", "H")),
+    "native-trimmed: Trims native messages.",
+    _reading(lambda payload: payload.strip()),
+    "native-cut: Cuts native messages at 4 KiB.",
+    _reading(lambda payload: payload[:4096]),
+    "frames-without-handler-are-native: Treats a frame that has no handler as a native message.",
+    on.receive(lambda c, _: c.payload, event="no such event", is_in=_in_empty),
 )
 
 
@@ -131,18 +123,12 @@ def native_after_disconnect(c: Context, payload: Payload) -> Effect:
 
 mutants(
     "NM-5",
-    framed_native_dropped=(
-        "Drops native messages in frames.",
-        on.receive(do.drop, event=NATIVE_EVENT, is_in=_in_empty),
-    ),
-    framed_native_whole=(
-        "Treats the whole frame as the native message.",
-        on.receive(lambda c, _: c.payload, event=NATIVE_EVENT, is_in=_in_empty, namespace=""),
-    ),
-    framed_native_anywhere=(
-        "Ignores the namespace of a native message in a frame.",
-        on.receive(do.serve_with(namespace=""), event=NATIVE_EVENT, is_in=_in_empty),
-    ),
+    "framed-native-dropped: Drops native messages in frames.",
+    on.receive(do.drop, event=NATIVE_EVENT, is_in=_in_empty),
+    "framed-native-whole: Treats the whole frame as the native message.",
+    on.receive(lambda c, _: c.payload, event=NATIVE_EVENT, is_in=_in_empty, namespace=""),
+    "framed-native-anywhere: Ignores the namespace of a native message in a frame.",
+    on.receive(do.serve_with(namespace=""), event=NATIVE_EVENT, is_in=_in_empty),
 )
 
 
@@ -201,42 +187,24 @@ def _before(c: Context, payload: Payload) -> Effect:
 
 mutants(
     "NM-6",
-    native_only_shakes_hands=(
-        "Accepts a client on the native-only endpoint that begins with an M.",
-        _native_only(lambda c, payload: "A1" if payload == "M" and _is_first(c) else None),
+    "native-only-shakes-hands: Accepts a client on the native-only endpoint that begins with an M.",
+    _native_only(lambda c, payload: "A1" if payload == "M" and _is_first(c) else None),
+    "native-only-greets: Sends an acceptance on the native-only endpoint, before anything else.",
+    _native_only(lambda c, payload: ["A1", payload] if _is_first(c) else None),
+    "native-only-reads-frames: Drops frames on the native-only endpoint.",
+    _native_only(lambda _, payload: () if frame_of(payload) else None),
+    "native-only-connects: Answers a connect on the native-only endpoint.",
+    _native_only(_connected),
+    "native-only-unframes: Reads the body of a framed native message on the native-only endpoint.",
+    _native_only(_unframed),
+    "native-only-in-text: Sends only text on the native-only endpoint.",
+    _native_only(
+        lambda _, payload: payload.decode("latin-1") if isinstance(payload, bytes) else None
     ),
-    native_only_greets=(
-        "Sends an acceptance on the native-only endpoint too, before anything else.",
-        _native_only(lambda c, payload: ["A1", payload] if _is_first(c) else None),
-    ),
-    native_only_reads_frames=(
-        "Drops frames on the native-only endpoint.",
-        _native_only(lambda _, payload: () if frame_of(payload) else None),
-    ),
-    native_only_connects=(
-        "Answers a connect on the native-only endpoint.",
-        _native_only(_connected),
-    ),
-    native_only_unframes=(
-        "Reads the body of a native message in a frame on the native-only endpoint.",
-        _native_only(_unframed),
-    ),
-    native_only_in_text=(
-        "Sends only text on the native-only endpoint.",
-        _native_only(
-            lambda _, payload: payload.decode("latin-1") if isinstance(payload, bytes) else None
-        ),
-    ),
-    native_only_without_letters=(
-        "Drops what begins like the answer to a handshake on the native-only endpoint.",
-        _native_only(lambda _, payload: () if payload[:1] in ("A", "H") else None),
-    ),
-    native_only_loses_some=(
-        "Loses one message of twenty on the native-only endpoint.",
-        _native_only(lambda c, _: () if c.counts[""] % 20 == 0 else None),
-    ),
-    native_only_mixed_up=(
-        "Answers on the native-only endpoint with the message before, whichever client sent that.",
-        _native_only(_before),
-    ),
+    "native-only-without-letters: Drops what begins with A or H on the native-only endpoint.",
+    _native_only(lambda _, payload: () if payload[:1] in ("A", "H") else None),
+    "native-only-loses-some: Loses one message of twenty on the native-only endpoint.",
+    _native_only(lambda c, _: () if c.counts[""] % 20 == 0 else None),
+    "native-only-mixed-up: Answers on the native-only endpoint with any client's message before.",
+    _native_only(_before),
 )

@@ -15,31 +15,20 @@ LOCKED, STICKY = "room is locked", "room is sticky"
 
 mutants(
     "RM-1",
-    join_unanswered=("Joins a room without answering.", on.receive(do.silently, event=JOIN)),
-    join_without_effect=(
-        "Reports that a room is joined, and leaves the client outside.",
-        on.after(do.aside(LEAVE), event=JOIN, is_member=True),
-    ),
-    accepted_join_forgotten=(
-        "Does not count a client that has joined as the server asked.",
-        on.after(do.aside(LEAVE), answers=JOIN, is_empty_reply=True),
-    ),
-    connect_empties_rooms=(
-        "Takes a client out of its rooms when it asks to connect once more.",
-        on.after(do.aside_from_all(LEAVE), event=CONNECT, wait=bool),
-    ),
-    refused_leave_obeyed=(
-        "Takes a client out of a room that it refused to leave.",
-        on.after(do.aside(LEAVE), answers=LEAVE, is_error=True),
-    ),
-    one_join_at_a_time=(
-        "Refuses a client's join while its own is pending.",
-        do.refused_while_asking(JOIN, answers=""),
-    ),
-    ended_leave_carried_out=(
-        "Performs a leave when the client answers at last, though it is back, as Go does.",
-        do.after_acceptance(LEAVE, LEAVE),
-    ),
+    "join-unanswered: Joins a room without answering.",
+    on.receive(do.silently, event=JOIN),
+    "join-without-effect: Reports that a room is joined, and leaves the client outside.",
+    on.after(do.aside(LEAVE), event=JOIN, is_member=True),
+    "accepted-join-forgotten: Does not count a client that has joined as the server asked.",
+    on.after(do.aside(LEAVE), answers=JOIN, is_empty_reply=True),
+    "connect-empties-rooms: Takes a client out of its rooms when it asks to connect once more.",
+    on.after(do.aside_from_all(LEAVE), event=CONNECT, wait=bool),
+    "refused-leave-obeyed: Takes a client out of a room that it refused to leave.",
+    on.after(do.aside(LEAVE), answers=LEAVE, is_error=True),
+    "one-join-at-a-time: Refuses a client's join while its own is pending.",
+    do.refused_while_asking(JOIN, answers=""),
+    "ended-leave-carried-out: Performs a leave at a late reply, though the client is back.",
+    do.after_acceptance(LEAVE, LEAVE),
 )
 
 
@@ -64,18 +53,12 @@ def rooms_folded(c: Context, m: Message) -> Effect:
 
 mutants(
     "RM-2",
-    accepted_leave_forgotten=(
-        "Goes on counting a client that has left as the server asked.",
-        on.after(do.aside(JOIN), answers=LEAVE, is_empty_reply=True),
-    ),
-    leave_leaves_all=(
-        "Takes a client out of all its rooms when it leaves one.",
-        on.after(do.aside_from_all(LEAVE), event=LEAVE, wait=bool, is_no_op=False, is_error=False),
-    ),
-    one_leave_at_a_time=(
-        "Refuses a client's leave while its own is pending.",
-        do.refused_while_asking(LEAVE, answers=""),
-    ),
+    "accepted-leave-forgotten: Goes on counting a client that has left as the server asked.",
+    on.after(do.aside(JOIN), answers=LEAVE, is_empty_reply=True),
+    "leave-leaves-all: Takes a client out of all its rooms when it leaves one.",
+    on.after(do.aside_from_all(LEAVE), event=LEAVE, wait=bool, is_no_op=False, is_error=False),
+    "one-leave-at-a-time: Refuses a client's leave while its own is pending.",
+    do.refused_while_asking(LEAVE, answers=""),
 )
 
 
@@ -90,45 +73,28 @@ def leave_without_effect(c: Context, m: Message) -> Effect:
 
 mutants(
     "RM-3",
-    lock_overlooked=(
-        "Reports that a room is joined which the application refused.",
-        on.send(do.empty_reply, body=LOCKED),
-    ),
-    lock_in_own_words=(
-        "Refuses a room without the application's text.",
-        on.send(do.change(body="bad room"), body=LOCKED),
-    ),
-    locked_and_joined=(
-        "Reports that a room is refused, and counts the client as a member.",
-        on.receive_raw(
-            lambda _, payload: payload if payload == ";app;locked;echo;0;0;hi" else None
-        ),
-    ),
-    lock_opens=("Refuses a room once, and no second time.", do.accepted_from_the_second(LOCKED)),
-    lock_empties_rooms=(
-        "Takes a client out of its rooms when one is refused.",
-        on.after(do.aside_from_all(LEAVE), event=JOIN, room="locked"),
-    ),
-    lock_in_every_namespace=(
-        "Looks for the handler of a join by the room alone.",
-        on.receive(do.refuse(LOCKED), event=JOIN, namespace="any", room="locked", wait=bool),
-    ),
+    "lock-overlooked: Reports that a room is joined which the application refused.",
+    on.send(do.empty_reply, body=LOCKED),
+    "lock-in-own-words: Refuses a room without the application's text.",
+    on.send(do.change(body="bad room"), body=LOCKED),
+    "locked-and-joined: Reports that a room is refused, and counts the client as a member.",
+    do.returned(";app;locked;echo;0;0;hi"),
+    "lock-opens: Refuses a room once, and no second time.",
+    do.accepted_from_the_second(LOCKED),
+    "lock-empties-rooms: Takes a client out of its rooms when one is refused.",
+    on.after(do.aside_from_all(LEAVE), event=JOIN, room="locked"),
+    "lock-in-every-namespace: Looks for the handler of a join by the room alone.",
+    on.receive(do.refuse(LOCKED), event=JOIN, namespace="any", room="locked", wait=bool),
 )
 
 mutants(
     "RM-7",
-    sticky_room_released=(
-        "Reports that a room is left whose leave the application refused.",
-        on.send(do.empty_reply, body=STICKY),
-    ),
-    sticky_room_in_own_words=(
-        "Refuses a leave without the application's text.",
-        on.send(do.change(body="bad room"), body=STICKY),
-    ),
-    sticky_room_once=(
-        "Refuses a leave once, and no second time.",
-        do.accepted_from_the_second(STICKY),
-    ),
+    "sticky-room-released: Reports that a room is left whose leave the application refused.",
+    on.send(do.empty_reply, body=STICKY),
+    "sticky-room-in-own-words: Refuses a leave without the application's text.",
+    on.send(do.change(body="bad room"), body=STICKY),
+    "sticky-room-once: Refuses a leave once, and no second time.",
+    do.accepted_from_the_second(STICKY),
 )
 
 
@@ -156,44 +122,30 @@ def _is_same_room(c: Context, leave: Message, join: Message) -> bool:
 
 mutants(
     "RM-4",
-    second_join_refused=(
-        "Treats a second join as a mistake.",
-        on.receive(do.refuse_ask("joined already"), event=JOIN, room=bool, is_member=True),
+    "second-join-refused: Treats a second join as a mistake.",
+    on.receive(do.refuse_ask("joined already"), event=JOIN, room=bool, is_member=True),
+    "joins-counted: Counts joins, and wants as many leaves.",
+    do.counted(JOIN, LEAVE, is_member=True),
+    "joined-twice-told-twice: Sends a broadcast as often as the room was joined.",
+    Hooks(
+        receive=_count_joins,
+        send=lambda c, m: [m] * max(c.counts[m.room], 1) if m.event == "news" and m.room else None,
     ),
-    joins_counted=(
-        "Counts joins, and wants as many leaves.",
-        do.counted(JOIN, LEAVE, is_member=True),
-    ),
-    joined_twice_told_twice=(
-        "Sends a broadcast as often as the room was joined.",
-        Hooks(
-            receive=_count_joins,
-            send=lambda c, m: (
-                [m] * max(c.counts[m.room], 1) if m.event == "news" and m.room else None
-            ),
-        ),
-    ),
-    join_calls_leave_off=(
-        "Forgets its own leave when the client joins meanwhile.",
-        do.calling_off(LEAVE, by=JOIN, is_off=_is_same_room),
-    ),
+    "join-calls-leave-off: Forgets its own leave when the client joins meanwhile.",
+    do.calling_off(LEAVE, by=JOIN, is_off=_is_same_room),
 )
 
 mutants(
     "RM-5",
-    needless_leave_refused=(
-        "Refuses a client's leave of a room that it is not in.",
-        on.receive(
-            lambda c, m: m.error_reply("not joined") if c.is_connected and m.wait else None,
-            event=LEAVE,
-            answers="",
-            is_member=False,
-        ),
+    "needless-leave-refused: Refuses a client's leave of a room that it is not in.",
+    on.receive(
+        lambda c, m: m.error_reply("not joined") if c.is_connected and m.wait else None,
+        event=LEAVE,
+        answers="",
+        is_member=False,
     ),
-    leave_calls_join_off=(
-        "Forgets its own join when the client leaves meanwhile.",
-        do.calling_off(JOIN, by=LEAVE),
-    ),
+    "leave-calls-join-off: Forgets its own join when the client leaves meanwhile.",
+    do.calling_off(JOIN, by=LEAVE),
 )
 
 
@@ -220,32 +172,24 @@ def early_join_kept(c: Context, m: Message) -> Effect:
 
 mutants(
     "RM-6",
-    joined_without_namespace=(
-        "Reports that a room is joined, or left, in a namespace that is not connected.",
-        on.receive(
-            do.empty_reply, event=(JOIN, LEAVE), wait=bool, is_accepted=True, is_connected=False
-        ),
+    "joined-without-namespace: Reports a join, or a leave, in a namespace that is not connected.",
+    on.receive(
+        do.empty_reply, event=(JOIN, LEAVE), wait=bool, is_accepted=True, is_connected=False
     ),
-    unknown_namespace_means_first=(
-        "Joins a room of the first namespace where it does not know the named one.",
-        on.after(
-            lambda c, m: c.aside(JOIN, "app", m.room) if c.is_in("app") else (),
-            event=JOIN,
-            namespace="nowhere",
-        ),
+    "unknown-namespace-means-first: Joins a room of the first namespace for one of an unknown one.",
+    on.after(
+        lambda c, m: c.aside(JOIN, "app", m.room) if c.is_in("app") else (),
+        event=JOIN,
+        namespace="nowhere",
     ),
 )
 
 mutants(
     "RM-12",
-    nameless_room_joined=(
-        "Joins a room without a name, as the Go server does.",
-        on.send(do.empty_reply, event=JOIN, body="bad room", room=""),
-    ),
-    nameless_room_unanswered=(
-        "Does not answer the join of a room without a name.",
-        on.send(do.drop, event=JOIN, body="bad room", room=""),
-    ),
+    "nameless-room-joined: Joins a room without a name, as the Go server does.",
+    on.send(do.empty_reply, event=JOIN, body="bad room", room=""),
+    "nameless-room-unanswered: Does not answer the join of a room without a name.",
+    on.send(do.drop, event=JOIN, body="bad room", room=""),
 )
 
 
@@ -275,23 +219,18 @@ def _outsiders(event: object = do.is_event, **trigger: object) -> Hooks:
 
 mutants(
     "RM-10",
-    outsiders_answered=(
-        "Runs the handler for an outsider's event, and sends the result.",
-        _outsiders(),
-    ),
-    outsiders_told_errors=("Sends an outsider the error of a handler.", _outsiders("fail")),
-    outsiders_told_octets=(
-        "Answers an outsider in a binary message.",
-        _outsiders(is_binary=True),
-    ),
+    "outsiders-answered: Runs the handler for an outsider's event, and sends the result.",
+    _outsiders(),
+    "outsiders-told-errors: Sends an outsider the error of a handler.",
+    _outsiders("fail"),
+    "outsiders-told-octets: Answers an outsider in a binary message.",
+    _outsiders(is_binary=True),
 )
 
 mutants(
     "AR-19",
-    refused_join_carried_out=(
-        "Has a client join a room that it has refused.",
-        on.after(do.aside(JOIN), answers=JOIN, is_error=True),
-    ),
+    "refused-join-carried-out: Has a client join a room that it has refused.",
+    on.after(do.aside(JOIN), answers=JOIN, is_error=True),
 )
 
 

@@ -1,446 +1,361 @@
-"""Servers that are wrong about HTTP, the upgrade, and the end of connections."""
+"""Servers with a fault in HTTP, the upgrade, and the end of connections."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from mutation.distortions import Payloads, changing, frame_of
+from websockets.frames import CloseCode, Opcode
+
+from mutation import fault_proxy as proxy
+from mutation import hooks as on
+from mutation import operators as do
 from mutation.fault_proxy import (
-    BINARY,
-    CLOSE,
     CUT,
-    FIN,
-    PING,
-    PONG,
-    TEXT,
-    Change,
-    Piece,
-    Pieces,
+    HANG,
+    Frame,
+    FrameEffect,
+    Instead,
+    Link,
+    Proxy,
     Request,
     answer,
-    fronted,
 )
-from mutation.registry import distorted, served
+from mutation.hooks import CONNECT, JOIN, LEAVE, Context, Effect, Hooks
+from mutation.registry import mutant, mutants
 from neffos_asyncio import Connection, Handlers, ReplyError, Server
-from neffos_codec import Message, encode
+from neffos_codec import Message
 from neffos_conformance.reference.application import servers
-from neffos_conformance.reference.embedded import Serve, embedded_server
+from neffos_conformance.reference.embedded import embedded_server
 from neffos_protocol import Cause
 
-Url = AbstractAsyncContextManager[str]
+ORDERLY: Final = (CloseCode.NORMAL_CLOSURE, CloseCode.POLICY_VIOLATION)
+"""The codes of connections that the application closed."""
 
-RESERVED: Final = 0x70
-"""The three bits that only extensions give a meaning to."""
+PRIVATE_CODES: Final = 4000
+"""The first close code that only applications use (RFC 6455, 7.4.2)."""
 
-ORDERLY: Final = (1000, 1008)
-"""The codes of ends that an application wanted."""
+DATA: Final = (Opcode.CONT, Opcode.TEXT, Opcode.BINARY)
+"""The opcodes of messages and their fragments."""
 
+KEY: Final = "dGhlIHNhbXBsZSBub25jZQ=="
+"""A key of an upgrade (RFC 6455, 1.3)."""
+
+UPGRADE: Final = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": KEY,
+}
+"""The headers that make a request an upgrade."""
 
 # -------------------------------------------------------------------- the upgrade
 
 
-@served("TR-1")
-def subprotocol_chosen() -> Url:
-    """Chooses a subprotocol that nobody offered."""
-    return _added(b"Sec-WebSocket-Protocol: neffos")
+def _with(head: bytes, line: str) -> bytes | None:
+    """Put a header into the head of an upgrade."""
+    is_upgrade = b" 101 " in head
+    return head.removesuffix(b"\r\n") + f"{line}\r\n\r\n".encode() if is_upgrade else None
 
 
-@served("TR-1")
-def extension_chosen() -> Url:
-    """Chooses an extension that was not offered, where none was."""
-
-    def response(request: Request, head: bytes) -> bytes:
-        if request.value("Sec-WebSocket-Extensions"):
-            return head
-        return _with(head, b"Sec-WebSocket-Extensions: permessage-deflate")
-
-    return fronted(response=response)
+def _offer(link: Link) -> str:
+    return link.request.value("Sec-WebSocket-Extensions")
 
 
-@served("TR-1")
-def offer_repeated() -> Url:
-    """Chooses every extension that is offered, known or not."""
-
-    def response(request: Request, head: bytes) -> bytes:
-        offer = request.value("Sec-WebSocket-Extensions")
-        return _with(head, f"Sec-WebSocket-Extensions: {offer}".encode()) if offer else head
-
-    return fronted(response=response)
+def _repeat_offer(link: Link, head: bytes) -> bytes | None:
+    offer = _offer(link)
+    return _with(head, f"Sec-WebSocket-Extensions: {offer}") if offer else None
 
 
-@served("TR-1")
-def key_not_proven() -> Url:
-    """Answers every key alike."""
-    return fronted(
-        response=lambda _, head: head.replace(b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", b"s3pPLMBiTxaQ9kYG")
+def _refused_by_letter(_: Link, asked: Request) -> bytes | None:
+    there = asked.value("Connection"), asked.value("Upgrade")
+    return answer("400 Bad Request") if there == ("keep-alive, Upgrade", "WebSocket") else None
+
+
+def _following(is_wrong: Callable[[Link, Frame], bool], opcode: Opcode) -> Proxy:
+    """Treat frames that do not follow from those before as frames of another opcode."""
+    return proxy.inward(
+        lambda link, frame: replace(frame, opcode=opcode) if is_wrong(link, frame) else None
     )
 
 
-@served("TR-1")
-def upgrade_read_by_letter() -> Url:
-    """Wants the headers of the upgrade as they stand in its documentation."""
-
-    def request(asked: Request) -> Request | bytes:
-        there = asked.value("Connection"), asked.value("Upgrade")
-        is_odd = there == ("keep-alive, Upgrade", "WebSocket")
-        return answer("400 Bad Request") if is_odd else asked
-
-    return fronted(request=request)
-
-
-@served("TR-1")
-def every_fragment_a_message() -> Url:
-    """Takes every fragment for a message."""
-
-    def change(piece: Piece) -> Pieces:
-        if piece.opcode in (0, TEXT, BINARY):
-            return [replace(piece, first=FIN | (piece.opcode or TEXT))]
-        return [piece]
-
-    return fronted(inward=lambda _: change)
+@mutant("TR-1", proxy.inward)
+def ping_ends_message(link: Link, frame: Frame) -> FrameEffect:
+    """Treats a ping between two fragments as the end of the message."""
+    is_amid = "amid" in link.seen
+    if frame.opcode == Opcode.PING and is_amid:
+        link.seen.clear()
+        return Frame(Opcode.CONT, b"")
+    if not frame.is_control:
+        link.seen = set() if frame.fin else {"amid"}
+    return () if frame.opcode == Opcode.CONT and not is_amid else None
 
 
-@served("TR-1")
-def ping_ends_message() -> Url:
-    """Takes a ping between two fragments for the end of the message."""
-
-    def inward(_: Request) -> Change:
-        is_amid = False
-
-        def change(piece: Piece) -> Pieces:
-            nonlocal is_amid
-            if piece.opcode == PING and is_amid:
-                is_amid = False
-                return [Piece(FIN, b"")]
-            if piece.opcode == 0 and not is_amid:
-                return []
-            if piece.opcode < CLOSE:
-                is_amid = not piece.is_last
-            return [piece]
-
-        return change
-
-    return fronted(inward=inward)
-
-
-@served("TR-1")
-def lengths_are_signed() -> Url:
-    """Reads a length of two octets as a signed one."""
-
-    def change(piece: Piece) -> Pieces:
-        return [] if 1 << 15 <= len(piece.data) < 1 << 16 else [piece]
-
-    return fronted(inward=lambda _: change)
-
-
-@served("TR-1")
-def no_mask_wanted() -> Url:
-    """Takes frames that are not masked."""
-    return fronted(inward=lambda _: lambda piece: [replace(piece, is_masked=True)])
-
-
-@served("TR-1")
-def reserved_opcode_passed_over() -> Url:
-    """Passes over frames of reserved opcodes."""
-    return _leaving_out(lambda piece: 2 < piece.opcode < CLOSE)
-
-
-@served("TR-1")
-def reserved_bits_passed_over() -> Url:
-    """Pays no heed to the reserved bits."""
-    return _changing_masked(lambda piece: replace(piece, first=piece.first & ~RESERVED))
-
-
-@served("TR-1")
-def continuation_of_nothing_taken() -> Url:
-    """Takes a continuation of nothing for a message."""
-    return _following(lambda piece, is_amid: piece.opcode == 0 and not is_amid, TEXT)
-
-
-@served("TR-1")
-def unfinished_message_forgotten() -> Url:
-    """Takes a new message amid the fragments of another for its continuation."""
-    return _following(lambda piece, is_amid: piece.opcode in (TEXT, BINARY) and is_amid, 0)
-
-
-@served("TR-1")
-def ping_in_fragments_passed_over() -> Url:
-    """Passes over pings in fragments."""
-    return _leaving_out(lambda piece: piece.opcode == PING and not piece.is_last)
-
-
-@served("TR-1")
-def long_ping_passed_over() -> Url:
-    """Passes over pings that are too long."""
-    return _leaving_out(lambda piece: piece.opcode == PING and len(piece.data) > 125)
-
-
-@served("TR-18")
-def user_agent_wanted() -> Url:
-    """Lets in only who says what it is."""
-    return fronted(
-        request=lambda asked: (
-            asked
-            if asked.method != "GET" or asked.value("User-Agent")
-            else answer("400 Bad Request")
+mutants(
+    "TR-1",
+    "subprotocol-chosen: Chooses a subprotocol that was not offered.",
+    proxy.response(lambda _, head: _with(head, "Sec-WebSocket-Protocol: neffos")),
+    "extension-chosen: Chooses an extension where none was offered.",
+    proxy.response(
+        lambda link, head: (
+            None if _offer(link) else _with(head, "Sec-WebSocket-Extensions: permessage-deflate")
         )
-    )
+    ),
+    "offer-repeated: Chooses every extension that is offered, known or not.",
+    proxy.response(_repeat_offer),
+    "key-not-proven: Answers every key alike.",
+    proxy.response(
+        lambda _, head: head.replace(b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", b"s3pPLMBiTxaQ9kYG")
+    ),
+    "upgrade-read-by-letter: Accepts the headers of the upgrade only as its documentation does.",
+    proxy.request(_refused_by_letter),
+    "every-fragment-a-message: Treats every fragment as a message.",
+    proxy.inward(
+        lambda _, frame: Frame(Opcode(frame.opcode or Opcode.TEXT), frame.data), opcode=DATA
+    ),
+    "lengths-are-signed: Reads a length of two bytes as a signed one.",
+    proxy.inward(do.drop, content=lambda content: 1 << 15 <= len(content) < 1 << 16),
+    "no-mask-wanted: Accepts frames that are not masked.",
+    proxy.inward(lambda _, frame: replace(frame, is_masked=True)),
+    "reserved-opcode-passed-over: Ignores frames of reserved opcodes.",
+    proxy.inward(do.drop, opcode=lambda opcode: Opcode.BINARY < opcode < Opcode.CLOSE),
+    "reserved-bits-passed-over: Ignores the reserved bits.",
+    proxy.inward(
+        lambda _, frame: replace(frame, rsv1=False, rsv2=False, rsv3=False), is_masked=True
+    ),
+    "continuation-of-nothing-taken: Treats a continuation of nothing as a message.",
+    _following(lambda link, frame: frame.opcode == Opcode.CONT and not link.is_amid, Opcode.TEXT),
+    "unfinished-message-forgotten: Treats a message amid the fragments of another as their rest.",
+    _following(
+        lambda link, frame: frame.opcode in (Opcode.TEXT, Opcode.BINARY) and link.is_amid,
+        Opcode.CONT,
+    ),
+    "ping-in-fragments-passed-over: Ignores pings in fragments.",
+    proxy.inward(do.drop, opcode=Opcode.PING, fin=False),
+    "long-ping-passed-over: Ignores pings that are too long.",
+    proxy.inward(do.drop, opcode=Opcode.PING, content=lambda content: len(content) > 125),
+)
 
+
+def _unless(is_right: Callable[[Request], bool], given: bytes | Instead, **trigger: Any) -> Proxy:
+    """Give an answer to the requests of a trigger for which something does not hold."""
+    return proxy.request(lambda _, asked: None if is_right(asked) else given, **trigger)
+
+
+mutants(
+    "TR-18",
+    "user-agent-wanted: Accepts only clients that name themselves.",
+    _unless(lambda asked: bool(asked.value("User-Agent")), answer("400 Bad Request"), method="GET"),
+)
 
 # -------------------------------------------------------------------- other requests
 
 
-@served("TR-3")
-def head_dropped() -> Url:
-    """Ends TCP where it is asked with HEAD."""
-    return fronted(request=lambda asked: None if asked.method == "HEAD" else asked)
+def _answered(given: bytes | Instead, **trigger: Any) -> Proxy:
+    return proxy.request(lambda _, __: given, **trigger)
 
 
-@served("TR-3")
-def head_waits() -> Url:
-    """Keeps whoever asks with HEAD waiting."""
-    return fronted(request=lambda asked: b"" if asked.method == "HEAD" else asked)
+def _has_key(asked: Request) -> bool:
+    return bool(asked.value("Sec-WebSocket-Key"))
 
 
-@served("TR-3")
-def head_upgraded() -> Url:
-    """Upgrades whoever asks for it, with HEAD too."""
-    return _method_overlooked("HEAD")
+def _method_overlooked(method: str) -> Proxy:
+    """Upgrade a connection with this method, as if it were GET."""
+
+    def hook(_: Link, asked: Request) -> Request | None:
+        return replace(asked, method="GET") if _has_key(asked) else None
+
+    return proxy.request(hook, method=method)
 
 
-@served("TR-3")
-def head_known_in_one_place() -> Url:
-    """Knows HEAD only at its first endpoint."""
-    return fronted(
-        request=lambda asked: (
-            None if asked.method == "HEAD" and asked.target.endswith("native") else asked
-        )
-    )
+def _is_other(method: str) -> bool:
+    return method not in ("GET", "HEAD")
 
 
-@served("TR-6")
-def other_methods_not_found() -> Url:
-    """Says of other methods that nothing is there."""
-    return fronted(
-        request=lambda asked: (
-            asked if asked.method in ("GET", "HEAD") else answer("404 Not Found", "Allow: GET")
-        )
-    )
+mutants(
+    "TR-3",
+    "head-dropped: Ends TCP on HEAD.",
+    _answered(CUT, method="HEAD"),
+    "head-waits: Does not answer HEAD.",
+    _answered(HANG, method="HEAD"),
+    "head-upgraded: Upgrades on HEAD, too.",
+    _method_overlooked("HEAD"),
+    "head-known-in-one-place: Answers HEAD only at its first endpoint.",
+    _answered(CUT, method="HEAD", target=lambda target: target.endswith("native")),
+)
+
+mutants(
+    "TR-6",
+    "other-methods-not-found: Answers other methods with 404.",
+    _answered(answer("404 Not Found", "Allow: GET"), method=_is_other),
+    "allowed-methods-not-told: Does not report which methods are allowed.",
+    _answered(answer("405 Method Not Allowed"), method=_is_other),
+    "post-upgraded: Upgrades on POST, too.",
+    _method_overlooked("POST"),
+    "options-answered: Answers OPTIONS as if pages of other sites asked.",
+    _answered(answer("204 No Content", "Allow: GET"), method="OPTIONS"),
+)
 
 
-@served("TR-6")
-def allowed_methods_not_told() -> Url:
-    """Does not say which methods are allowed."""
-    return fronted(
-        request=lambda asked: (
-            asked if asked.method in ("GET", "HEAD") else answer("405 Method Not Allowed")
-        )
-    )
+def _corrected(name: str, is_wrong: Callable[[str], bool]) -> Proxy:
+    """Overlook what is wrong in one header of a request that has all the others."""
+
+    def hook(_: Link, asked: Request) -> Request | None:
+        is_near = all(asked.value(each) for each in UPGRADE if each != name)
+        is_other = PREFIX.lower() not in asked.target.lower()
+        is_corrected = is_near and is_other and is_wrong(asked.value(name))
+        return asked.with_header(name, UPGRADE[name]) if is_corrected else None
+
+    return proxy.request(hook, method="GET")
 
 
-@served("TR-6")
-def post_upgraded() -> Url:
-    """Upgrades whoever asks for it, with POST too."""
-    return _method_overlooked("POST")
+def _redirect(link: Link, head: bytes) -> bytes | None:
+    is_wrong = head.startswith((b"HTTP/1.1 400", b"HTTP/1.1 426"))
+    is_meant = link.request.method == "GET" and is_wrong
+    return answer("302 Found", "Location: /") if is_meant else None
 
 
-@served("TR-6")
-def options_answered() -> Url:
-    """Answers OPTIONS as if pages of other sites asked."""
-    return fronted(
-        request=lambda asked: (
-            answer("204 No Content", "Allow: GET") if asked.method == "OPTIONS" else asked
-        )
-    )
-
-
-@served("TR-7")
-def page_given() -> Url:
-    """Gives a page to who asks for no upgrade."""
-    return fronted(
-        request=lambda asked: (
-            asked if asked.method != "GET" or asked.value("Sec-WebSocket-Key") else answer("200 OK")
-        )
-    )
-
-
-@served("TR-7")
-def redirected() -> Url:
-    """Redirects who asks for an upgrade in a wrong way."""
-
-    def response(asked: Request, head: bytes) -> bytes:
-        is_wrong = asked.method == "GET" and head.startswith((b"HTTP/1.1 400", b"HTTP/1.1 426"))
-        return answer("302 Found", "Location: /") if is_wrong else head
-
-    return fronted(response=response)
-
-
-@served("TR-7")
-def version_not_looked_at() -> Url:
-    """Upgrades to any version of WebSocket, or to none."""
-    return _corrected("Sec-WebSocket-Version", "13", lambda value: value != "13")
-
-
-@served("TR-7")
-def missing_key_made_up() -> Url:
-    """Makes up a key where there is none."""
-    return _corrected("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==", lambda value: not value)
-
-
-@served("TR-7")
-def any_key_taken() -> Url:
-    """Takes any text for a key."""
-    return _corrected(
-        "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==", lambda value: 0 < len(value) < 24
-    )
-
-
-@served("TR-7")
-def any_upgrade_taken() -> Url:
-    """Upgrades to WebSocket whatever was asked for."""
-    return _corrected("Upgrade", "websocket", lambda value: value.lower() != "websocket")
-
-
-@served("TR-7")
-def connection_not_looked_at() -> Url:
-    """Upgrades a connection that was not to be."""
-    return _corrected("Connection", "Upgrade", lambda value: "upgrade" not in value.lower())
-
+mutants(
+    "TR-7",
+    "page-given: Answers a request without an upgrade with a page.",
+    _unless(lambda asked: bool(asked.value("Sec-WebSocket-Key")), answer("200 OK"), method="GET"),
+    "redirected: Redirects a client that asks wrongly for an upgrade.",
+    proxy.response(_redirect),
+    "version-not-looked-at: Upgrades to any version of WebSocket, or to none.",
+    _corrected("Sec-WebSocket-Version", lambda value: value != "13"),
+    "missing-key-made-up: Makes up a key where there is none.",
+    _corrected("Sec-WebSocket-Key", lambda value: not value),
+    "any-key-taken: Accepts any text as a key.",
+    _corrected("Sec-WebSocket-Key", lambda value: 0 < len(value) < len(KEY)),
+    "any-upgrade-taken: Upgrades to WebSocket whatever the client asked for.",
+    _corrected("Upgrade", lambda value: value.lower() != "websocket"),
+    "connection-not-looked-at: Upgrades a connection whose header does not ask for it.",
+    _corrected("Connection", lambda value: "upgrade" not in value.lower()),
+)
 
 # -------------------------------------------------------------------- headers in the URL
 
 PREFIX: Final = "X-Websocket-Header-"
 
 
-@served("TR-8")
-def url_headers_passed_over() -> Url:
-    """Takes no headers from the URL."""
-    return fronted(request=lambda asked: replace(asked, target=asked.target.partition("?")[0]))
+def _parameters(is_lost: Callable[[str], bool]) -> Proxy:
+    """Lose some parameters of the URL."""
+
+    def hook(_: Link, asked: Request) -> Request:
+        path, mark, query = asked.target.partition("?")
+        kept = [each for each in query.split("&") if not is_lost(each)]
+        return replace(asked, target=path + mark + "&".join(kept))
+
+    return proxy.request(hook)
 
 
-@served("TR-8")
-def url_headers_by_letter() -> Url:
-    """Takes headers from the URL only where their prefix is written in its own letters."""
-    return _parameters(lambda each: each.lower().startswith(PREFIX.lower()) and PREFIX not in each)
-
-
-@served("TR-8")
-def url_headers_not_decoded() -> Url:
-    """Takes values from the URL as they stand there."""
-
-    def request(asked: Request) -> Request:
-        return replace(asked, target=asked.target.replace("a%20b", "a%2520b"))
-
-    return fronted(request=request)
-
-
-@served("TR-8")
-def one_url_header_taken() -> Url:
-    """Takes one header from the URL."""
-    return _parameters(lambda each: each.startswith(f"{PREFIX}X-Two"))
-
-
-@served("TR-8")
-def url_headers_taken_late() -> Url:
-    """Decides about a client before it takes the headers from the URL."""
-    return _parameters(lambda each: "X-Conformance" in each)
-
+mutants(
+    "TR-8",
+    "url-headers-passed-over: Reads no headers from the URL.",
+    proxy.request(lambda _, asked: replace(asked, target=asked.target.partition("?")[0])),
+    "url-headers-by-letter: Reads headers from the URL only if their prefix has its usual case.",
+    _parameters(lambda each: each.lower().startswith(PREFIX.lower()) and PREFIX not in each),
+    "url-headers-not-decoded: Reads values from the URL without decoding them.",
+    proxy.request(lambda _, asked: replace(asked, target=asked.target.replace("a%20b", "a%2520b"))),
+    "one-url-header-taken: Reads only one header from the URL.",
+    _parameters(lambda each: each.startswith(f"{PREFIX}X-Two")),
+    "url-headers-taken-late: Decides about a client before it reads the headers from the URL.",
+    _parameters(lambda each: "X-Conformance" in each),
+)
 
 # -------------------------------------------------------------------- reconnections
 
 RECONNECT: Final = "X-Websocket-Reconnect"
 
-
-@served("TR-10")
-def tries_not_told() -> Url:
-    """Tells its application of no reconnection."""
-    return fronted(request=lambda asked: asked.with_header(RECONNECT, None))
+DIGITS: Final = 20
+"""Digits of a number of tries beyond which one of these servers fails."""
 
 
-@distorted("TR-10")
-def tries_counted_from_one(serve: Serve) -> Serve:
-    """Tells its application of a first try where there was none."""
+def _tries(read: Callable[[str], str]) -> Proxy:
+    """Read a number of tries in another way, be it in a header or in the URL."""
 
-    def change(message: Message) -> Message:
-        is_none = message.event == "tries" and message.body == "0"
-        return message.replace(body="1") if is_none else message
+    def hook(_: Link, asked: Request) -> Request | None:
+        query = parse_qsl(asked.target.partition("?")[2])
+        named = {key.lower(): value for key, value in query}
+        text = asked.value(RECONNECT) or named.get(f"{PREFIX}{RECONNECT}".lower(), "")
+        is_read = bool(text) and len(text) < DIGITS
+        return asked.with_header(RECONNECT, _digits(read(text))) if is_read else None
 
-    return changing(change)(serve)
-
-
-@served("TR-10")
-def any_word_is_a_try() -> Url:
-    """Takes whatever stands there for one try."""
-    return _tries(lambda text: text if text.isdigit() and text != "0" else "1")
+    return proxy.request(hook)
 
 
-@served("TR-10")
-def sign_taken() -> Url:
-    """Takes a negative number for a number of tries."""
-    return _tries(lambda text: text.lstrip("-") if text.startswith("-") else text)
+def _digits(text: str) -> str:
+    """Write an integer of any script in digits."""
+    return str(int(text)) if text.isdecimal() else text
 
 
-@served("TR-10")
-def digits_taken_as_far_as_they_go() -> Url:
-    """Reads as many digits as there are, whatever follows."""
-    return _tries(lambda text: text[: len(text) - len(text.lstrip("0123456789"))] or text)
-
-
-@served("TR-10")
-def tries_read_like_a_literal() -> Url:
-    """Reads the number as its programming language reads integers."""
-    return _tries(lambda text: text.replace("_", ""))
-
-
-@served("TR-10")
-def too_many_tries_not_borne() -> Url:
-    """Fails where a number has more digits than fit."""
-    return fronted(
-        request=lambda asked: (
-            answer("500 Internal Server Error") if len(asked.value(RECONNECT)) > 20 else asked
-        )
-    )
-
+mutants(
+    "TR-10",
+    "tries-not-told: Reports no reconnection to its application.",
+    proxy.request(lambda _, asked: asked.with_header(RECONNECT, None)),
+    "tries-counted-from-one: Reports a first try to its application where there was none.",
+    on.send(do.change(body="1"), event="tries", body="0"),
+    "any-word-is-a-try: Treats any value as one try.",
+    _tries(lambda text: text if text.isdigit() and text != "0" else "1"),
+    "sign-taken: Treats a negative number as a number of tries.",
+    _tries(lambda text: text.lstrip("-") if text.startswith("-") else text),
+    "digits-taken-as-far-as-they-go: Reads as many digits as there are, whatever follows.",
+    _tries(lambda text: text[: len(text) - len(text.lstrip("0123456789"))] or text),
+    "tries-read-like-a-literal: Reads the number as its programming language reads integers.",
+    _tries(lambda text: text.replace("_", "")),
+    "too-many-tries-not-borne: Fails where a number has more digits than fit.",
+    _unless(
+        lambda asked: len(asked.value(RECONNECT)) <= DIGITS,
+        answer("500 Internal Server Error"),
+    ),
+)
 
 # -------------------------------------------------------------------- the end of a connection
 
 
-@served("TR-12")
-def tcp_dropped() -> Url:
-    """Ends connections without a word."""
-    return _closing(lambda piece: CUT if piece.code in ORDERLY else piece)
+def _closing(code: tuple[int, ...] | int, effect: int | Instead) -> Proxy:
+    """Change the close frames that answer none of the client: their code, or end TCP."""
+
+    def note(link: Link, _: Frame) -> FrameEffect:
+        link.seen.add("closing")
+        return None
+
+    def hook(link: Link, frame: Frame) -> FrameEffect:
+        is_meant = on.fits({"opcode": Opcode.CLOSE, "code": code}, frame) and not link.seen
+        if not is_meant:
+            return None
+        return effect if isinstance(effect, Instead) else replace(frame, data=effect.to_bytes(2))
+
+    return Proxy(inward=proxy.inward(note, opcode=Opcode.CLOSE).inward, outward=hook)
 
 
-@served("TR-13")
-def shutdown_always() -> Url:
-    """Says that the server shuts down whenever it ends a connection in the ordinary course."""
-    return _closing(lambda piece: _coded(piece, 1000, 1001))
+mutants(
+    "TR-12",
+    "tcp-dropped: Ends TCP without a close frame.",
+    _closing(ORDERLY, CUT),
+)
+
+mutants(
+    "TR-13",
+    "shutdown-always: Reports a shutdown when it closes a connection in the ordinary course.",
+    _closing(CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY),
+    "refusal-is-ordinary: Closes the connection of a refused client with the ordinary code.",
+    _closing(CloseCode.POLICY_VIOLATION, CloseCode.NORMAL_CLOSURE),
+    "large-is-refused: Closes the connection with another code where a payload is too large.",
+    _closing(CloseCode.MESSAGE_TOO_BIG, CloseCode.POLICY_VIOLATION),
+)
 
 
-@served("TR-13")
-def refusal_is_ordinary() -> Url:
-    """Ends the connection of a client that it refused as if nothing had happened."""
-    return _closing(lambda piece: _coded(piece, 1008, 1000))
-
-
-@served("TR-13")
-def large_is_refused() -> Url:
-    """Ends the connection with another code where a payload is too large."""
-    return _closing(lambda piece: _coded(piece, 1009, 1008))
-
-
-@served("TR-14")
-@asynccontextmanager
-async def lost_clients_kept() -> AsyncIterator[str]:
+@mutant("TR-14", on.run)
+def lost_clients_kept() -> on.Url:
     """Keeps a client whose TCP connection ended without a close frame."""
     there: set[str] = set()
 
     def admit(connection: Connection) -> None:
-        for text in _refusals(connection):
+        request = connection.request
+        for text in request.headers.get_all("X-Conformance-Refuse") if request else ():
             raise ReplyError(text)
         if connection.id in there:
             raise ReplyError("this connection id is in use")
@@ -450,396 +365,151 @@ async def lost_clients_kept() -> AsyncIterator[str]:
         if connection.link.closed != (None, ""):
             there.discard(connection.id)
 
-    async with embedded_server(served=_hooked(admit, gone)) as url:
-        yield url
-
-
-@served("TR-14")
-def waits_for_the_lost() -> Url:
-    """Serves nobody else of a tenant while it waits for the answer of a client that is gone."""
-    asked: set[int] = set()
-    lost: set[str] = set()
-
-    def outward(request: Request) -> Change:
-        def change(piece: Piece) -> Pieces:
-            if b";question;" in piece.data:
-                asked.add(id(request))
-            return [] if request.value("X-Test") in lost else [piece]
-
-        return change
-
-    def ended(request: Request) -> None:
-        if id(request) in asked and request.value("X-Test"):
-            lost.add(request.value("X-Test"))
-
-    return fronted(outward=outward, ended=ended)
-
-
-@served("TR-15")
-@asynccontextmanager
-async def namespaces_kept() -> AsyncIterator[str]:
-    """Keeps by the id what a connection had connected, and gives it to the next one."""
-    async with _remembering("_OnNamespaceConnect") as url:
-        yield url
-
-
-@served("TR-15")
-@asynccontextmanager
-async def rooms_kept() -> AsyncIterator[str]:
-    """Keeps by the id which rooms a connection had joined, and puts the next one into them."""
-    async with _remembering("_OnRoomJoin") as url:
-        yield url
-
-
-@distorted("TR-15")
-def goodbye_in_frames(serve: Serve) -> Serve:
-    """Has its clients leave their rooms before it ends their connections."""
-    joined: list[Message] = []
-
-    def wrong(payload: str | bytes) -> Payloads:
-        message = frame_of(payload)
-        if message and message.event == "_OnRoomJoin":
-            joined.append(message.replace(wait="9", event="_OnRoomLeave"))
-        is_last = message is not None and message.event == "close-me"
-        return [*(encode(each) for each in joined if is_last), *serve(payload)]
-
-    return wrong
-
-
-@served("TR-16")
-def close_not_answered() -> Url:
-    """Ends TCP where the client sends a close frame."""
-    return _close_dropped(lambda piece, is_shaken, is_amid: is_shaken and piece.code < 4000)
-
-
-@served("TR-16")
-def close_not_answered_before_the_handshake() -> Url:
-    """Ends TCP where the client sends a close frame before the handshake."""
-    return _close_dropped(lambda piece, is_shaken, is_amid: not is_shaken)
-
-
-@served("TR-16")
-def close_of_an_application_not_answered() -> Url:
-    """Ends TCP where the client sends a close frame with a code that it does not know."""
-    return _close_dropped(lambda piece, is_shaken, is_amid: piece.code >= 4000)
-
-
-@served("TR-16")
-def close_without_a_code_not_answered() -> Url:
-    """Ends TCP where the client sends a close frame without a code."""
-    return _close_dropped(lambda piece, is_shaken, is_amid: not piece.data)
-
-
-@served("TR-16")
-def close_amid_fragments_not_answered() -> Url:
-    """Ends TCP where the client sends a close frame amid the fragments of a message."""
-    return _close_dropped(lambda piece, is_shaken, is_amid: is_amid)
-
-
-@served("TR-16")
-def close_amid_an_ask_not_answered() -> Url:
-    """Ends TCP where the client sends a close frame in place of a reply."""
-    asked: set[int] = set()
-
-    def outward(request: Request) -> Change:
-        def change(piece: Piece) -> Pieces:
-            if b";question;" in piece.data:
-                asked.add(id(request))
-            return [piece]
-
-        return change
-
-    def inward(request: Request) -> Change:
-        def change(piece: Piece) -> Pieces:
-            if b";question;" in piece.data:
-                asked.discard(id(request))
-            return CUT if piece.opcode == CLOSE and id(request) in asked else [piece]
-
-        return change
-
-    return fronted(inward=inward, outward=outward)
-
-
-# -------------------------------------------------------------------- text that is none
-
-
-@served("TR-17")
-def any_octets_taken_for_text() -> Url:
-    """Takes octets that are not UTF-8 for text, as best it can."""
-    return _text_read(lambda data: data.decode(errors="replace").encode())
-
-
-@served("TR-17")
-def broken_text_dropped() -> Url:
-    """Drops text that is not UTF-8, and goes on."""
-    return _text_read(lambda data: b"")
-
-
-@served("TR-17")
-def broken_text_ends_tcp() -> Url:
-    """Ends TCP where text is not UTF-8."""
-    return _text_read(lambda data: None)
-
-
-@served("TR-17")
-def surrogates_taken() -> Url:
-    """Takes surrogates for characters."""
-    return _text_read(
-        lambda data: data.decode(errors="surrogatepass").encode(errors="replace"),
-        lambda data: b"\xed\xa0" in data,
-    )
-
-
-@served("TR-17")
-def long_forms_taken() -> Url:
-    """Reads characters from more octets than they need."""
-    return _text_read(
-        lambda data: data.replace(b"\xc0\xbb", b";"), lambda data: b"\xc0\xbb" in data
-    )
-
-
-@served("TR-17")
-def broken_request_taken() -> Url:
-    """Looks at a handshake request only as far as its letter."""
-    return _text_read(lambda data: b"M", lambda data: data.startswith(b"M"))
-
-
-@served("TR-17")
-def fragments_not_checked() -> Url:
-    """Checks only text that comes in one piece."""
-
-    def inward(_: Request) -> Change:
-        is_text = False
-
-        def change(piece: Piece) -> Pieces:
-            nonlocal is_text
-            is_text = piece.opcode == TEXT or (is_text and piece.opcode in (0, PING, PONG))
-            is_whole = piece.opcode == TEXT and piece.is_last
-            if is_whole or not is_text or _is_text(piece.data):
-                return [piece]
-            return [replace(piece, data=piece.data.decode(errors="ignore").encode())]
-
-        return change
-
-    return fronted(inward=inward)
-
-
-# -------------------------------------------------------------------- what they are made of
-
-
-def _with(head: bytes, line: bytes) -> bytes:
-    """Put a header into the head of an upgrade."""
-    if b" 101 " not in head:
-        return head
-    return head.removesuffix(b"\r\n") + line + b"\r\n\r\n"
-
-
-def _added(line: bytes) -> Url:
-    return fronted(response=lambda _, head: _with(head, line))
-
-
-def _method_overlooked(method: str) -> Url:
-    """Upgrade who asks for it with this method, as if it were GET."""
-    return fronted(
-        request=lambda asked: (
-            replace(asked, method="GET")
-            if asked.method == method and asked.value("Sec-WebSocket-Key")
-            else asked
-        )
-    )
-
-
-def _corrected(name: str, value: str, is_wrong: Callable[[str], bool]) -> Url:
-    """Overlook what is wrong in one header of a request that has all the others."""
-    wanted = {"Connection", "Upgrade", "Sec-WebSocket-Version", "Sec-WebSocket-Key"} - {name}
-
-    def request(asked: Request) -> Request:
-        is_near = all(asked.value(each) for each in wanted) and asked.method == "GET"
-        wrong = is_near and PREFIX.lower() not in asked.target.lower()
-        return asked.with_header(name, value) if wrong and is_wrong(asked.value(name)) else asked
-
-    return fronted(request=request)
-
-
-def _parameters(is_lost: Callable[[str], bool]) -> Url:
-    """Lose some parameters of the URL."""
-
-    def request(asked: Request) -> Request:
-        path, mark, query = asked.target.partition("?")
-        kept = [each for each in query.split("&") if not is_lost(each)]
-        return replace(asked, target=path + mark + "&".join(kept))
-
-    return fronted(request=request)
-
-
-def _tries(read: Callable[[str], str]) -> Url:
-    """Read a number of tries in one's own way, be it in a header or in the URL."""
-
-    def request(asked: Request) -> Request:
-        query = parse_qsl(asked.target.partition("?")[2])
-        named = {key.lower(): value for key, value in query}
-        text = asked.value(RECONNECT) or named.get(f"{PREFIX}{RECONNECT}".lower(), "")
-        known = bool(text) and len(text) < 20
-        return asked.with_header(RECONNECT, _digits(read(text))) if known else asked
-
-    return fronted(request=request)
-
-
-def _digits(text: str) -> str:
-    """Write an integer in digits, as whoever reads all scripts does."""
-    return str(int(text)) if text.isdecimal() else text
-
-
-def _leaving_out(is_lost: Callable[[Piece], bool]) -> Url:
-    """Pass over some of the client's frames."""
-    return fronted(inward=lambda _: lambda piece: [] if is_lost(piece) else [piece])
-
-
-def _changing_masked(change: Callable[[Piece], Piece]) -> Url:
-    """Change the client's frames, if they have a mask."""
-    return fronted(inward=lambda _: lambda piece: [change(piece) if piece.is_masked else piece])
-
-
-def _following(is_wrong: Callable[[Piece, bool], bool], opcode: int) -> Url:
-    """Take frames that are wrong where they stand for frames of another opcode."""
-
-    def inward(_: Request) -> Change:
-        is_amid = False
-
-        def change(piece: Piece) -> Pieces:
-            nonlocal is_amid
-            if is_wrong(piece, is_amid):
-                piece = replace(piece, first=piece.first & 0xF0 | opcode)
-            if piece.opcode < CLOSE:
-                is_amid = not piece.is_last
-            return [piece]
-
-        return change
-
-    return fronted(inward=inward)
-
-
-def _closing(change: Callable[[Piece], Piece | str]) -> Url:
-    """Change the close frames that are the server's idea."""
-    closing: set[int] = set()
-
-    def inward(request: Request) -> Change:
-        def changed(piece: Piece) -> Pieces:
-            if piece.opcode == CLOSE:
-                closing.add(id(request))
-            return [piece]
-
-        return changed
-
-    def outward(request: Request) -> Change:
-        def changed(piece: Piece) -> Pieces:
-            if piece.opcode != CLOSE or id(request) in closing:
-                return [piece]
-            given = change(piece)
-            return given if isinstance(given, str) else [given]
-
-        return changed
-
-    return fronted(
-        inward=inward, outward=outward, ended=lambda request: closing.discard(id(request))
-    )
-
-
-def _coded(piece: Piece, code: int, other: int) -> Piece:
-    """Put another code in the place of one."""
-    return replace(piece, data=other.to_bytes(2)) if piece.code == code else piece
-
-
-def _close_dropped(is_dropped: Callable[[Piece, bool, bool], bool]) -> Url:
-    """End TCP at some close frames of the client: by the frame, and where it stands."""
-
-    def inward(_: Request) -> Change:
-        is_shaken = is_amid = False
-
-        def change(piece: Piece) -> Pieces:
-            nonlocal is_shaken, is_amid
-            if piece.opcode == CLOSE:
-                return CUT if is_dropped(piece, is_shaken, is_amid) else [piece]
-            if piece.opcode < CLOSE:
-                is_shaken = is_shaken or piece.data[:1] == b"M"
-                is_amid = not piece.is_last
-            return [piece]
-
-        return change
-
-    return fronted(inward=inward)
-
-
-def _is_text(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _text_read(
-    read: Callable[[bytes], bytes | None], is_read: Callable[[bytes], bool] = lambda _: True
-) -> Url:
-    """Read text that is not UTF-8 in one's own way, or end TCP; where it comes in one piece."""
-
-    def change(piece: Piece) -> Pieces:
-        is_own = piece.opcode == TEXT and piece.is_last and is_read(piece.data)
-        if not is_own or _is_text(piece.data):
-            return [piece]
-        text = read(piece.data)
-        return CUT if text is None else [replace(piece, data=text)]
-
-    return fronted(inward=lambda _: change)
-
-
-def _refusals(connection: Connection) -> tuple[str, ...]:
-    request = connection.request
-    return request.headers.get_all("X-Conformance-Refuse") if request else ()
-
-
-def _hooked(
-    admit: Callable[[Connection], None], gone: Callable[[Connection, Cause], None]
-) -> dict[str, Server]:
-    """Give the conformance application with hooks of one's own."""
-
     def make(handlers: Handlers, **options: Any) -> Server:
         return Server(handlers, **{**options, "on_connect": admit, "on_disconnect": gone})
 
-    return servers(make=make)
+    return embedded_server(served=servers(make=make))
 
+
+def _is_question(frame: Frame) -> bool:
+    return b";question;" in frame.content
+
+
+def _note_question(link: Link, frame: Frame) -> FrameEffect:
+    if _is_question(frame):
+        link.seen.add("asked")
+    return () if link.request.value("X-Test") in link.server.seen else None
+
+
+def _note_lost(link: Link) -> None:
+    if link.seen and link.request.value("X-Test"):
+        link.server.seen.add(link.request.value("X-Test"))
+
+
+mutants(
+    "TR-14",
+    "waits-for-the-lost: Serves no client of a tenant while it waits for the reply of a lost one.",
+    Proxy(outward=_note_question, ended=_note_lost),
+)
 
 AGAIN: Final = "$again"
-"""The token of asks that nobody made, whose answers nobody gets."""
+"""The token of asks that no client made, whose replies are not sent."""
 
 
-@asynccontextmanager
-async def _remembering(event: str) -> AsyncIterator[str]:
-    """Carry asks of this event out again for whoever has the id of an earlier connection."""
-    past: dict[str, list[Message]] = {}
+def _remembering(event: str) -> Hooks:
+    """Perform asks of this event again for each client with the ID of an earlier connection."""
 
-    def distort(serve: Serve) -> Serve:
-        own: list[str] = []
-        due: list[Message] = []
+    def openly(c: Context, given: Message | None = None) -> on.Payloads:
+        return [each for each in c.serve(given) if not str(each).startswith(AGAIN)]
 
-        def openly(payload: str | bytes) -> Payloads:
-            return [each for each in serve(payload) if not str(each).startswith(AGAIN)]
+    def hook(c: Context) -> on.Payloads:
+        for each in c.kept:  # at each payload: the first time may be too early
+            openly(c, each)
+        sent = openly(c)
+        if c.payload == "M" and sent and "own" not in c.values:
+            c.values["own"] = c.server.values.setdefault(str(sent[0]), [])
+            c.kept = list(c.values["own"])
+        if "own" in c.values and c.message and c.message.event == event:
+            ask = c.message.replace(wait=AGAIN)
+            c.values["own"] += [ask.replace(event=CONNECT, room=""), ask]
+        return sent
 
-        def wrong(payload: str | bytes) -> Payloads:
-            for each in due:  # whenever something comes: the first time may be too early
-                openly(encode(each))
-            sent = openly(payload)
-            if payload == "M" and sent and not own:
-                own.append(str(sent[0]))
-                due.extend(past.setdefault(own[0], []))
-            message = frame_of(payload)
-            if own and message and message.event == event:
-                ask = message.replace(wait=AGAIN)
-                connect = ask.replace(event="_OnNamespaceConnect", room="")
-                past[own[0]] += [connect, ask]
-            return sent
+    return on.turn(hook)
 
-        return wrong
 
-    async with embedded_server(distort=distort) as url:
-        yield url
+@mutant("TR-15", on.receive)
+def goodbye_in_frames(c: Context, m: Message) -> Effect:
+    """Has its clients leave their rooms before it closes their connections."""
+    if m.event == JOIN:
+        c.kept.append(m.replace(wait="9", event=LEAVE))
+    return [*c.kept, *c.serve()] if m.event == "close-me" else None
+
+
+mutants(
+    "TR-15",
+    "namespaces-kept: Connects the namespaces of a connection ID again for its next connection.",
+    _remembering(CONNECT),
+    "rooms-kept: Joins the rooms of a connection ID again for its next connection.",
+    _remembering(JOIN),
+)
+
+
+def _cut_at_close(**trigger: Any) -> Proxy:
+    """End TCP at some close frames of the client."""
+    return proxy.inward(lambda _, __: CUT, opcode=Opcode.CLOSE, **trigger)
+
+
+def _drop_question(link: Link, frame: Frame) -> FrameEffect:
+    if _is_question(frame):
+        link.seen.discard("asked")
+    return CUT if frame.opcode == Opcode.CLOSE and link.seen else None
+
+
+mutants(
+    "TR-16",
+    "close-not-answered: Ends TCP at a close frame.",
+    _cut_at_close(is_open=True, code=lambda code: code < PRIVATE_CODES),
+    "close-not-answered-before-the-handshake: Ends TCP at a close frame before the handshake.",
+    _cut_at_close(is_open=False),
+    "close-of-an-application-not-answered: Ends TCP at a close frame with an unknown code.",
+    _cut_at_close(code=lambda code: code >= PRIVATE_CODES),
+    "close-without-a-code-not-answered: Ends TCP at a close frame without a code.",
+    _cut_at_close(content=b""),
+    "close-amid-fragments-not-answered: Ends TCP at a close frame amid the fragments of a message.",
+    _cut_at_close(is_amid=True),
+    "close-amid-an-ask-not-answered: Ends TCP at a close frame in the place of a reply.",
+    Proxy(inward=_drop_question, outward=_note_question),
+)
+
+# -------------------------------------------------------------------- text that is not UTF-8
+
+
+def _text_read(
+    read: Callable[[bytes], bytes | Instead], is_read: Callable[[bytes], bool] = lambda _: True
+) -> Proxy:
+    """Read text that is not UTF-8 in another way, where it is not in fragments."""
+
+    def hook(_: Link, frame: Frame) -> FrameEffect:
+        text = read(frame.content)
+        return text if isinstance(text, Instead) else replace(frame, data=text)
+
+    def is_meant(content: bytes) -> bool:
+        return is_read(content) and not do.is_utf8(content)
+
+    return proxy.inward(hook, opcode=Opcode.TEXT, fin=True, content=is_meant)
+
+
+@mutant("TR-17", proxy.inward, opcode=DATA)
+def fragments_not_checked(link: Link, frame: Frame) -> FrameEffect:
+    """Checks only text that is not in fragments."""
+    kind = frame.opcode or link.kind
+    is_whole = frame.opcode == Opcode.TEXT and frame.fin
+    if is_whole or kind != Opcode.TEXT or do.is_utf8(frame.content):
+        return None
+    return replace(frame, data=frame.content.decode(errors="ignore").encode())
+
+
+LONG_SEMICOLON: Final = b"\xc0\xbb"
+"""A semicolon in two bytes."""
+
+mutants(
+    "TR-17",
+    "any-octets-taken-for-text: Reads bytes that are not UTF-8 as text, with replacements.",
+    _text_read(lambda content: content.decode(errors="replace").encode()),
+    "broken-text-dropped: Drops text that is not UTF-8, and goes on.",
+    _text_read(lambda _: b""),
+    "broken-text-ends-tcp: Ends TCP where text is not UTF-8.",
+    _text_read(lambda _: CUT),
+    "surrogates-taken: Reads surrogates as characters.",
+    _text_read(
+        lambda content: content.decode(errors="surrogatepass").encode(errors="replace"),
+        lambda content: b"\xed\xa0" in content,
+    ),
+    "long-forms-taken: Reads characters from more bytes than they need.",
+    _text_read(
+        lambda content: content.replace(LONG_SEMICOLON, b";"),
+        lambda content: LONG_SEMICOLON in content,
+    ),
+    "broken-request-taken: Reads only the letter of a handshake request.",
+    _text_read(lambda _: b"M", lambda content: content.startswith(b"M")),
+)
