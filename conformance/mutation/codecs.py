@@ -180,11 +180,10 @@ def _cut(_: Question, message: Values) -> Values:
 
 mutants(
     "FR-1",
-    body_cut=("Ends a text body at the next semicolon.", reads(_cut, is_limited=False)),
-    room_and_event_swapped=(
-        "Reads the room where the event is.",
-        reads(lambda _, m: {"room": m["event"], "event": m["room"]}),
-    ),
+    "body-cut: Ends a text body at the next semicolon.",
+    reads(_cut, is_limited=False),
+    "room-and-event-swapped: Reads the room where the event is.",
+    reads(lambda _, m: {"room": m["event"], "event": m["room"]}),
 )
 
 
@@ -211,11 +210,10 @@ def _unescaped(_: Question, message: Values) -> Values:
 
 mutants(
     "FR-3",
-    body_unescaped=("Reads the escape as a separator in the body too.", reads(_unescaped)),
-    fields_not_escaped=(
-        "Writes a semicolon in a field as it is.",
-        writes_text(lambda text: text.replace(ESCAPE, ";")),
-    ),
+    "body-unescaped: Reads the escape as a separator in the body too.",
+    reads(_unescaped),
+    "fields-not-escaped: Writes a semicolon in a field as it is.",
+    writes_text(lambda text: text.replace(ESCAPE, ";")),
 )
 
 
@@ -228,10 +226,8 @@ def unescaped_too_late(q: Question, m: Values) -> Values:
 
 mutants(
     "FR-4",
-    writes_what_reads_back_changed=(
-        "Writes a name that a receiver would read back changed.",
-        writes_rejected("escape-literal", lambda _: ";changed;;e;0;0;"),
-    ),
+    "writes-what-reads-back-changed: Writes a name that a receiver would read back changed.",
+    writes_rejected("escape-literal", lambda _: ";changed;;e;0;0;"),
 )
 
 
@@ -244,10 +240,8 @@ def separator_in_wait(q: Question) -> Values | None:
 
 mutants(
     "FR-6",
-    flags_in_words=(
-        "Writes a set no-op flag as t.",
-        writes_text(lambda text: text.replace(";1;", ";t;") if ";1;1;" in text else text),
-    ),
+    "flags-in-words: Writes a set no-op flag as t.",
+    writes_text(lambda text: text.replace(";1;", ";t;") if ";1;1;" in text else text),
 )
 
 
@@ -267,10 +261,8 @@ def error_needs_a_text(_: Question, m: Values) -> Values:
 
 mutants(
     "FR-9",
-    empty_error_written=(
-        "Writes an error without a text.",
-        writes_rejected("empty-error-text", lambda _: "$1;chat;;say;1;0;"),
-    ),
+    "empty-error-written: Writes an error without a text.",
+    writes_rejected("empty-error-text", lambda _: "$1;chat;;say;1;0;"),
 )
 
 
@@ -292,28 +284,20 @@ def text_for_binary(_: Question, payload: Any) -> Any:
 
 mutants(
     "FR-12",
-    latin_letters=(
-        "Reads bytes that are not UTF-8 as if they were.",
-        answers(lenient, op="decode", reject="utf8", native=""),
-    ),
+    "latin-letters: Reads bytes that are not UTF-8 as if they were.",
+    answers(lenient, op="decode", reject="utf8", native=""),
 )
 
 mutants(
     "FR-13",
-    long_empty_reply=(
-        "Writes the flags of an empty reply.",
-        writes_text(
-            lambda text: f"{text[:-3]}0;0;" if text.endswith(";;;;;;") else text, native=""
-        ),
-    ),
+    "long-empty-reply: Writes the flags of an empty reply.",
+    writes_text(lambda text: f"{text[:-3]}0;0;" if text.endswith(";;;;;;") else text, native=""),
 )
 
 mutants(
     "FR-14",
-    empty_message_taken=(
-        "Reads an empty message as a frame of empty fields.",
-        answers(lambda q: q.again(payload=";;;;;;"), op="decode", reject="empty"),
-    ),
+    "empty-message-taken: Reads an empty message as a frame of empty fields.",
+    answers(lambda q: q.again(payload=";;;;;;"), op="decode", reject="empty"),
 )
 
 
@@ -341,24 +325,24 @@ REQUEST: Final[Values] = {"handshake": {"request": {}}}
 
 mutants(
     "HS-1",
-    other_request=("Writes the request in lower case.", _handshake("request", lambda _: "m")),
-    request_unknown=(
-        "Does not recognise the request.",
-        answers(lambda q: {"reject": True} if q.payload == b"M" else None, op="decode-handshake"),
+    "other-request: Writes the request in lower case.",
+    _handshake("request", lambda _: "m"),
+    "request-unknown: Does not recognise the request.",
+    answers(
+        lambda q: {"reject": True} if q.request["payload"] == "M" else None, op="decode-handshake"
     ),
 )
 
 mutants(
     "HS-2",
-    more_behind_the_request=(
-        "Accepts a request with more after its letter, in strict decoding.",
-        answers(lambda _: REQUEST, op="decode-handshake", reject="handshake-trailing"),
-    ),
+    "more-behind-the-request: Accepts a request with more after its letter, in strict decoding.",
+    answers(lambda _: REQUEST, op="decode-handshake", reject="handshake-trailing"),
 )
 
 mutants(
     "HS-3",
-    id_trimmed=("Writes an acceptance without its letter.", _handshake("accept", lambda p: p[1:])),
+    "id-trimmed: Writes an acceptance without its letter.",
+    _handshake("accept", lambda p: p[1:]),
 )
 
 
@@ -371,10 +355,8 @@ def refusal_taken_for_acceptance(q: Question) -> Values | None:
 
 mutants(
     "HS-5",
-    binary_handshake_sound=(
-        "Accepts a handshake message in binary, in strict decoding.",
-        answers(lenient, op="decode-handshake", reject="handshake-binary"),
-    ),
+    "binary-handshake-sound: Accepts a handshake message in binary, in strict decoding.",
+    answers(lenient, op="decode-handshake", reject="handshake-binary"),
 )
 
 
@@ -403,25 +385,21 @@ def id_ends_at_a_separator(q: Question) -> Values | None:
 
 mutants(
     "AR-1",
-    token_lost=(
-        "Writes an empty reply, or a reply to no ask, with a token of its own.",
-        writes(
-            lambda q, payload: (
-                f"$0{payload}"
-                if isinstance(payload, str) and not q.request["message"]["wait"]
-                else payload
-            ),
-            op="reply",
+    "token-lost: Writes an empty reply, or a reply to no ask, with a token of its own.",
+    writes(
+        lambda q, payload: (
+            f"$0{payload}"
+            if isinstance(payload, str) and not q.request["message"]["wait"]
+            else payload
         ),
+        op="reply",
     ),
 )
 
 mutants(
     "AR-7",
-    event_lost_in_reply=(
-        "Writes the reply to an ask under another event.",
-        writes_text(lambda text: text.replace(";say;", ";said;"), op="reply"),
-    ),
+    "event-lost-in-reply: Writes the reply to an ask under another event.",
+    writes_text(lambda text: text.replace(";say;", ";said;"), op="reply"),
 )
 
 
@@ -446,31 +424,23 @@ def reply_in_the_kind_of_its_body(q: Question, payload: Any) -> Any:
 
 mutants(
     "AR-2",
-    clients_ask_taken_for_a_servers=(
-        "Parses a client's token as a server's.",
-        reads_wait("client-ask", "server-ask"),
-    ),
+    "clients-ask-taken-for-a-servers: Parses a client's token as a server's.",
+    reads_wait("client-ask", "server-ask"),
 )
 mutants(
     "AR-3",
-    servers_ask_taken_for_a_clients=(
-        "Parses a server's token of digits as a client's.",
-        reads_wait("server-ask", "client-ask", "1"),
-    ),
+    "servers-ask-taken-for-a-clients: Parses a server's token of digits as a client's.",
+    reads_wait("server-ask", "client-ask", "1"),
 )
 mutants(
     "AR-4",
-    confirmation_taken_for_an_ask=(
-        "Parses the token of a confirmation as one that asks.",
-        reads_wait("confirmation", "server-ask"),
-    ),
+    "confirmation-taken-for-an-ask: Parses the token of a confirmation as one that asks.",
+    reads_wait("confirmation", "server-ask"),
 )
 mutants(
     "SX-1",
-    sender_taken_for_a_token=(
-        "Parses an explicit sender as a token.",
-        reads_wait("explicit-sender", "server-ask"),
-    ),
+    "sender-taken-for-a-token: Parses an explicit sender as a token.",
+    reads_wait("explicit-sender", "server-ask"),
 )
 
 
@@ -493,34 +463,26 @@ def native_written_anyway(q: Question) -> Values | None:
 
 mutants(
     "NM-2",
-    native_refused=(
-        "Rejects a native message, though the peer accepts native messages beside frames.",
-        answers(
-            lambda q: {"reject": True} if "native" in q.given else None,
-            op="decode",
-            native="fallback",
-        ),
+    "native-refused: Rejects a native message where the peer accepts them.",
+    answers(
+        lambda q: {"reject": True} if "native" in q.given else None, op="decode", native="fallback"
     ),
 )
 
 mutants(
     "NM-3",
-    native_that_is_a_frame=(
-        "Writes a native message that reads as a frame.",
-        answers(
-            lambda q: {"payload": q.request["native_payload"]},
-            op="encode",
-            reject="native-looks-like-frame",
-        ),
+    "native-that-is-a-frame: Writes a native message that reads as a frame.",
+    answers(
+        lambda q: {"payload": q.request["native_payload"]},
+        op="encode",
+        reject="native-looks-like-frame",
     ),
 )
 
 mutants(
     "NM-5",
-    native_event_taken_for_another=(
-        "Reads the event of native messages as none.",
-        reads(lambda _, m: {"event": ""} if m["event"] == "_OnNativeMessage" else {}),
-    ),
+    "native-event-taken-for-another: Reads the event of native messages as none.",
+    reads(lambda _, m: {"event": ""} if m["event"] == "_OnNativeMessage" else {}),
 )
 
 
@@ -573,8 +535,6 @@ def _longer(value: Any) -> Any:
 
 mutants(
     "HS-7",
-    takes_anything_for_a_request=(
-        "Treats any first message as a handshake request.",
-        answers(lambda _: REQUEST, op="decode-handshake"),
-    ),
+    "takes-anything-for-a-request: Treats any first message as a handshake request.",
+    answers(lambda _: REQUEST, op="decode-handshake"),
 )

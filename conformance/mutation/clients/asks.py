@@ -21,105 +21,76 @@ EXACT = 17
 
 mutants(
     "AR-1",
-    token_rounded=(
-        "Reads a token that is a large number as a floating-point number.",
-        on.send(
-            do.change(wait=lambda token: str(int(float(token)))),
-            wait=lambda token: token.isdigit() and len(token) >= EXACT,
-        ),
+    "token-rounded: Reads a token that is a large number as a floating-point number.",
+    on.send(
+        do.change(wait=lambda token: str(int(float(token)))),
+        wait=lambda token: token.isdigit() and len(token) >= EXACT,
     ),
 )
 
 mutants(
     "AR-2",
-    asks_without_dollar=(
-        "Makes tokens that do not begin with a dollar sign, for events.",
-        renamed(lambda _, token: token[1:], event=lambda event: not event.startswith("_")),
-    ),
-    leaves_without_dollar=(
-        "Makes tokens that do not begin with a dollar sign, for leaving rooms.",
-        renamed(lambda _, token: token[1:], event=LEAVE),
-    ),
+    "asks-without-dollar: Makes tokens that do not begin with a dollar sign, for events.",
+    renamed(lambda _, token: token[1:], event=lambda event: not event.startswith("_")),
+    "leaves-without-dollar: Makes tokens that do not begin with a dollar sign, for leaving rooms.",
+    renamed(lambda _, token: token[1:], event=LEAVE),
 )
 
 mutants(
     "AR-4",
-    confirmation_tokens=(
-        "Makes the token of a confirmation, for leaving rooms.",
-        renamed(lambda _, token: f"#{token[1:]}", event=LEAVE),
-    ),
+    "confirmation-tokens: Makes the token of a confirmation, for leaving rooms.",
+    renamed(lambda _, token: f"#{token[1:]}", event=LEAVE),
 )
 
 mutants(
     "SX-1",
-    sender_named_in_asks=(
-        "Names itself as if it were a server, in the wait field of a disconnect.",
-        renamed(lambda _, token: f"neffos(0x1){token}", event=DISCONNECT),
-    ),
+    "sender-named-in-asks: Names itself as if it were a server, in the wait field of a disconnect.",
+    renamed(lambda _, token: f"neffos(0x1){token}", event=DISCONNECT),
 )
 
 mutants(
     "AR-5",
-    one_token=(
-        "Gives all its event asks the same token.",
-        renamed(lambda _, __: "$1", event=lambda event: not event.startswith("_")),
-    ),
+    "one-token: Gives all its event asks the same token.",
+    renamed(lambda _, __: "$1", event=lambda event: not event.startswith("_")),
 )
 
 # -------------------------------------------------------------------- replies
 
 mutants(
     "AR-7",
-    replies_without_room=(
-        "Leaves the room out of a reply.",
-        on.send(do.change(room=""), wait=bool, event="echo", body=is_text),
-    ),
-    replies_without_no_op=(
-        "Does not repeat isNoOp in a reply.",
-        on.send(do.change(is_no_op=False)),
-    ),
-    errors_in_a_word=(
-        "Sends only the first word of an error text.",
-        on.send(
-            do.change(body=lambda text: text.partition(" ")[0]),
-            event="fail",
-            wait=bool,
-            body=is_text,
-        ),
+    "replies-without-room: Leaves the room out of a reply.",
+    on.send(do.change(room=""), wait=bool, event="echo", body=is_text),
+    "replies-without-no-op: Does not repeat isNoOp in a reply.",
+    on.send(do.change(is_no_op=False)),
+    "errors-in-a-word: Sends only the first word of an error text.",
+    on.send(
+        do.change(body=lambda text: text.partition(" ")[0]), event="fail", wait=bool, body=is_text
     ),
 )
 
 mutants(
     "AR-8",
-    three_requests_and_no_more=(
-        "Performs the fourth system ask of a connection without a reply.",
-        on.send(lambda c, _: () if c.count() > 3 else None, is_empty_reply=True),
-    ),
+    "three-requests-and-no-more: Performs the fourth system ask of a connection without a reply.",
+    on.send(lambda c, _: () if c.count() > 3 else None, is_empty_reply=True),
 )
 
 mutants(
     "AR-9",
-    silence_acknowledged=(
-        "Sends the empty reply to an ask that its handler does not reply to.",
-        on.beside(
-            do.empty_reply,
-            wait=bool,
-            namespace="app",
-            event=lambda event: event[:1].islower() and event not in HANDLED,
-        ),
+    "silence-acknowledged: Sends the empty reply to an ask that its handler does not reply to.",
+    on.beside(
+        do.empty_reply,
+        wait=bool,
+        namespace="app",
+        event=lambda event: event[:1].islower() and event not in HANDLED,
     ),
 )
 
 mutants(
     "AR-10",
-    events_not_answered=(
-        "Sends the result of a handler only in reply to asks.",
-        on.send(do.drop, wait="", event="echo"),
-    ),
-    errors_of_events_not_sent=(
-        "Sends the error of a handler only in reply to asks.",
-        on.send(do.drop, wait="", event="fail"),
-    ),
+    "events-not-answered: Sends the result of a handler only in reply to asks.",
+    on.send(do.drop, wait="", event="echo"),
+    "errors-of-events-not-sent: Sends the error of a handler only in reply to asks.",
+    on.send(do.drop, wait="", event="fail"),
 )
 
 
@@ -142,30 +113,22 @@ def next_message_is_the_reply(c: Context, m: Message) -> Effect:
 
 mutants(
     "AR-13",
-    tokens_without_spaces=(
-        "Drops a frame whose token contains a space.",
-        on.receive(do.drop, wait=lambda token: " " in token),
-    ),
-    busy_with_its_own_ask=(
-        "Drops the server's asks while one of its own is pending.",
-        on.receive(do.drop, event="echo", wait=is_foreign, is_asking=True),
-    ),
+    "tokens-without-spaces: Drops a frame whose token contains a space.",
+    on.receive(do.drop, wait=lambda token: " " in token),
+    "busy-with-its-own-ask: Drops the server's asks while one of its own is pending.",
+    on.receive(do.drop, event="echo", wait=is_foreign, is_asking=True),
 )
 
 mutants(
     "AR-14",
-    asks_outlive_the_connection=(
-        "Leaves its asks pending when the connection closes.",
-        on.failed(lambda c, _, __: HANG if c.is_closing else None),
-    ),
+    "asks-outlive-the-connection: Leaves its asks pending when the connection closes.",
+    on.failed(lambda c, _, __: HANG if c.is_closing else None),
 )
 
 mutants(
     "AR-15",
-    deadline_is_success=(
-        "Reports an expired ask as successful.",
-        on.send(do.change(is_error=False, body=""), event="relay", is_error=True),
-    ),
+    "deadline-is-success: Reports an expired ask as successful.",
+    on.send(do.change(is_error=False, body=""), event="relay", is_error=True),
 )
 
 
@@ -179,25 +142,17 @@ def errors_are_text(_: Context, payload: Payload) -> Effect:
 
 mutants(
     "AR-18",
-    marker_taken_out=(
-        "Removes the exchange marker from a token.",
-        on.send(
-            do.change(wait=lambda token: token.replace("!", "", 1)),
-            wait=lambda token: token[1:2] == "!",
-        ),
+    "marker-taken-out: Removes the exchange marker from a token.",
+    on.send(
+        do.change(wait=lambda token: token.replace("!", "", 1)),
+        wait=lambda token: token[1:2] == "!",
     ),
-    sender_taken_out=(
-        "Empties a wait field that looks like an explicit sender.",
-        on.send(do.change(wait=""), wait=lambda token: token.startswith("neffos(0x")),
-    ),
-    tokens_in_small_letters=(
-        "Sends a token back in lower case.",
-        on.send(do.change(wait=str.lower), wait=is_foreign),
-    ),
-    long_tokens_cut=(
-        "Cuts a long token.",
-        on.send(do.change(wait=lambda token: token[:50]), wait=is_foreign),
-    ),
+    "sender-taken-out: Empties a wait field that looks like an explicit sender.",
+    on.send(do.change(wait=""), wait=lambda token: token.startswith("neffos(0x")),
+    "tokens-in-small-letters: Sends a token back in lower case.",
+    on.send(do.change(wait=str.lower), wait=is_foreign),
+    "long-tokens-cut: Cuts a long token.",
+    on.send(do.change(wait=lambda token: token[:50]), wait=is_foreign),
 )
 
 # -------------------------------------------------------------------- what a reply means
@@ -210,36 +165,22 @@ def _accepted(**trigger: object) -> ClientFault:
 
 mutants(
     "AR-19",
-    body_is_success=(
-        "Accepts a reply with a body to its system ask as success.",
-        _accepted(event=lambda event: event.startswith("_"), is_error=False),
-    ),
-    refused_connect_is_success=(
-        "Treats a namespace as connected though it was refused.",
-        _accepted(event=CONNECT, is_error=True, body=bool),
-    ),
-    refused_join_is_success=(
-        "Treats a room as joined though it was refused.",
-        _accepted(event=JOIN, is_error=True, body=bool),
-    ),
-    refused_disconnect_is_success=(
-        "Treats a namespace as disconnected though that was refused.",
-        _accepted(event=DISCONNECT, is_error=True, body=bool),
-    ),
-    refused_leave_is_success=(
-        "Treats a room as left though that was refused.",
-        _accepted(event=LEAVE, is_error=True, body=bool),
-    ),
+    "body-is-success: Accepts a reply with a body to its system ask as success.",
+    _accepted(event=lambda event: event.startswith("_"), is_error=False),
+    "refused-connect-is-success: Treats a namespace as connected though it was refused.",
+    _accepted(event=CONNECT, is_error=True, body=bool),
+    "refused-join-is-success: Treats a room as joined though it was refused.",
+    _accepted(event=JOIN, is_error=True, body=bool),
+    "refused-disconnect-is-success: Treats a namespace as disconnected though that was refused.",
+    _accepted(event=DISCONNECT, is_error=True, body=bool),
+    "refused-leave-is-success: Treats a room as left though that was refused.",
+    _accepted(event=LEAVE, is_error=True, body=bool),
 )
 
 mutants(
     "AR-20",
-    second_join_greeted=(
-        "Replies with a text to a join of a joined room.",
-        on.receive(
-            do.change(body="you are in it"), event=JOIN, room=bool, wait=bool, is_member=True
-        ),
-    ),
+    "second-join-greeted: Replies with a text to a join of a joined room.",
+    on.receive(do.change(body="you are in it"), event=JOIN, room=bool, wait=bool, is_member=True),
 )
 
 
@@ -258,17 +199,11 @@ def _keep(c: Context, m: Message) -> None:
 
 mutants(
     "AR-22",
-    last_reply_repeated=(
-        "Repeats its last reply to an event when the server asks for something else.",
-        ClientFault(
-            send=on.when(_keep, wait=is_foreign, event=HANDLED),
-            receive=on.when(lambda c, _: c.say(c.release()), event=CONNECT),
-        ),
+    "last-reply-repeated: Repeats its last reply to an event at the next connect.",
+    ClientFault(
+        send=on.when(_keep, wait=is_foreign, event=HANDLED),
+        receive=on.when(lambda c, _: c.say(c.release()), event=CONNECT),
     ),
-    replies_on_all_connections=(
-        "Sends a reply on all its connections.",
-        on.send(
-            lambda c, m: c.say_elsewhere(m), event="echo", wait=lambda token: not is_own(token)
-        ),
-    ),
+    "replies-on-all-connections: Sends a reply on all its connections.",
+    on.send(lambda c, m: c.say_elsewhere(m), event="echo", wait=lambda token: not is_own(token)),
 )

@@ -23,16 +23,14 @@ def _chatty(headers: Headers) -> None:
 
 mutants(
     "",
-    tokens_of_another_shape=(
-        "Makes tokens with all kinds of characters, and of odd lengths.",
-        renamed(lambda c, token: f"$!neffos(0x{len(c.values):x})/ {token[-3:]} é#"),
-    ),
-    slow_to_speak=("Is slow in everything that it sends.", ClientFault(delay=0.02)),
-    chatty_in_http=("Sends headers of its own, and an Origin.", ClientFault(request=_chatty)),
-    beats_like_a_heart=(
-        "Sends a ping all the time.",
-        ClientFault(limits=replace(LIMITS, heartbeat=0.005)),
-    ),
+    "tokens-of-another-shape: Makes tokens with all kinds of characters, and of odd lengths.",
+    renamed(lambda c, token: f"$!neffos(0x{len(c.values):x})/ {token[-3:]} é#"),
+    "slow-to-speak: Is slow in everything that it sends.",
+    ClientFault(delay=0.02),
+    "chatty-in-http: Sends headers of its own, and an Origin.",
+    ClientFault(request=_chatty),
+    "beats-like-a-heart: Sends a ping all the time.",
+    ClientFault(limits=replace(LIMITS, heartbeat=0.005)),
 )
 
 

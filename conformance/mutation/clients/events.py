@@ -40,27 +40,20 @@ def _overtaken(is_held: Callable[[Message], bool]) -> ClientFault:
 
 mutants(
     "EV-1",
-    binary_comes_last=(
-        "Lets text frames overtake binary ones.",
-        _overtaken(lambda m: is_binary(m.body)),
-    ),
-    requests_come_last=(
-        "Lets events overtake system asks.",
-        _overtaken(lambda m: m.is_empty_reply),
-    ),
+    "binary-comes-last: Lets text frames overtake binary ones.",
+    _overtaken(lambda m: is_binary(m.body)),
+    "requests-come-last: Lets events overtake system asks.",
+    _overtaken(lambda m: m.is_empty_reply),
 )
 
 mutants(
     "EV-2",
-    event_lost=("Does not deliver an event.", on.unobserved(saw="event", event="other")),
-    event_in_another_namespace=(
-        "Delivers events of one namespace to the handlers of another.",
-        on.observed(lambda _: {"namespace": "app"}, namespace="any"),
-    ),
-    handler_not_told_of_room=(
-        "Does not give a handler the room.",
-        on.observed(lambda _: {"room": ""}, saw="event", room="lobby"),
-    ),
+    "event-lost: Does not deliver an event.",
+    on.unobserved(saw="event", event="other"),
+    "event-in-another-namespace: Delivers events of one namespace to the handlers of another.",
+    on.observed(lambda _: {"namespace": "app"}, namespace="any"),
+    "handler-not-told-of-room: Does not give a handler the room.",
+    on.observed(lambda _: {"room": ""}, saw="event", room="lobby"),
 )
 
 # -------------------------------------------------------------------- reserved events
@@ -73,21 +66,15 @@ def _left(c: Context, _: str, fields: Values) -> None:
 
 mutants(
     "EV-3",
-    notice_joins=(
-        "Treats a room as joined because of a local event from outside.",
-        ClientFault(
-            receive=remember("room", event="_OnRoomJoined"),
-            failed=lambda c, _, fields: {} if fields.get("room") in c.seen else None,
-        ),
+    "notice-joins: Treats a room as joined because of a local event from outside.",
+    ClientFault(
+        receive=remember("room", event="_OnRoomJoined"),
+        failed=lambda c, _, fields: {} if fields.get("room") in c.seen else None,
     ),
-    notice_leaves=(
-        "Treats a room as left because of a local event from outside.",
-        ClientFault(receive=remember("room", event="_OnRoomLeft"), before=_left),
-    ),
-    requests_in_other_letters=(
-        "Recognises the event of a system ask in any case of its letters.",
-        on.receive(do.serve_with(event=DISCONNECT), event="_onNamespaceDisconnect"),
-    ),
+    "notice-leaves: Treats a room as left because of a local event from outside.",
+    ClientFault(receive=remember("room", event="_OnRoomLeft"), before=_left),
+    "requests-in-other-letters: Recognises the event of a system ask in any case of its letters.",
+    on.receive(do.serve_with(event=DISCONNECT), event="_onNamespaceDisconnect"),
 )
 
 

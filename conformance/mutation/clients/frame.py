@@ -40,14 +40,10 @@ def rewritten(change: Callable[[str, Message], str]) -> ClientFault:
 
 mutants(
     "FR-1",
-    body_cut_in_what_comes=(
-        "Ends the body at the next semicolon, in frames that it reads.",
-        on.receive(do.serve_with(body=cut), body=is_text),
-    ),
-    body_cut_in_what_is_sent=(
-        "Ends the body at the next semicolon, in frames that it writes.",
-        on.send(do.change(body=cut), body=is_text),
-    ),
+    "body-cut-in-what-comes: Ends the body at the next semicolon, in frames that it reads.",
+    on.receive(do.serve_with(body=cut), body=is_text),
+    "body-cut-in-what-is-sent: Ends the body at the next semicolon, in frames that it writes.",
+    on.send(do.change(body=cut), body=is_text),
 )
 
 
@@ -60,36 +56,24 @@ def five_separators_taken(c: Context, payload: Payload) -> Effect:
 
 mutants(
     "FR-3",
-    event_not_escaped=(
-        "Writes a semicolon in an event as it is.",
-        rewritten(lambda text, m: text.replace(m.event.replace(";", ESCAPE), m.event)),
-    ),
-    room_not_escaped=(
-        "Writes a semicolon in the room that it joins as it is.",
-        rewritten(lambda text, m: text.replace(m.room.replace(";", ESCAPE), m.room)),
-    ),
-    body_unescaped=(
-        "Reads the escape literal as a semicolon in the body too.",
-        on.receive(do.serve_with(body=lambda body: body.replace(ESCAPE, ";")), body=is_text),
-    ),
+    "event-not-escaped: Writes a semicolon in an event as it is.",
+    rewritten(lambda text, m: text.replace(m.event.replace(";", ESCAPE), m.event)),
+    "room-not-escaped: Writes a semicolon in the room that it joins as it is.",
+    rewritten(lambda text, m: text.replace(m.room.replace(";", ESCAPE), m.room)),
+    "body-unescaped: Reads the escape literal as a semicolon in the body too.",
+    on.receive(do.serve_with(body=lambda body: body.replace(ESCAPE, ";")), body=is_text),
 )
 
 mutants(
     "FR-5",
-    separator_in_token=(
-        "Puts a semicolon into the token of a disconnect.",
-        rewritten(lambda text, m: f"$;{text[1:]}" if m.event == DISCONNECT else text),
-    ),
+    "separator-in-token: Puts a semicolon into the token of a disconnect.",
+    rewritten(lambda text, m: f"$;{text[1:]}" if m.event == DISCONNECT else text),
 )
 
 mutants(
     "FR-6",
-    empty_flags=(
-        "Leaves the flags of an event empty where they are false.",
-        rewritten(
-            lambda text, m: text if m.wait or m.is_error else text.replace(";0;0;", ";;;", 1)
-        ),
-    ),
+    "empty-flags: Leaves the flags of an event empty where they are false.",
+    rewritten(lambda text, m: text if m.wait or m.is_error else text.replace(";0;0;", ";;;", 1)),
 )
 
 
@@ -109,14 +93,9 @@ def error_without_text_is_success(c: Context, m: Message) -> Effect:
 
 mutants(
     "FR-9",
-    error_sent_without_text=(
-        "Sends an error without a text where the application gives none.",
-        on.receive(
-            lambda _, m: f"{m.wait};{m.namespace};;fail;1;0;",
-            event="fail",
-            body=is_empty,
-            wait=bool,
-        ),
+    "error-sent-without-text: Sends an error without a text where the application gives none.",
+    on.receive(
+        lambda _, m: f"{m.wait};{m.namespace};;fail;1;0;", event="fail", body=is_empty, wait=bool
     ),
 )
 
@@ -124,31 +103,24 @@ mutants(
 
 mutants(
     "FR-10",
-    replies_trimmed=(
-        "Trims the bodies of its replies.",
-        on.send(do.change(body=str.strip), body=is_text),
+    "replies-trimmed: Trims the bodies of its replies.",
+    on.send(do.change(body=str.strip), body=is_text),
+    "octets-end-at-nul: Ends a binary body at the first zero byte.",
+    ClientFault(
+        receive=on.when(do.serve_with(body=cut), event="news", body=is_binary),
+        send=on.when(do.change(body=cut), event="news", body=is_binary),
     ),
-    octets_end_at_nul=(
-        "Ends a binary body at the first zero byte.",
-        ClientFault(
-            receive=on.when(do.serve_with(body=cut), event="news", body=is_binary),
-            send=on.when(do.change(body=cut), event="news", body=is_binary),
-        ),
+    "reply-octets-end-at-nul: Ends the binary body of a reply at the first zero byte.",
+    ClientFault(
+        receive=on.when(do.serve_with(body=cut), wait=bool, body=is_binary),
+        send=on.when(do.change(body=cut), wait=bool, body=is_binary),
     ),
-    reply_octets_end_at_nul=(
-        "Ends the binary body of a reply at the first zero byte.",
-        ClientFault(
-            receive=on.when(do.serve_with(body=cut), wait=bool, body=is_binary),
-            send=on.when(do.change(body=cut), wait=bool, body=is_binary),
-        ),
+    "octets-by-way-of-text: Decodes and encodes the body of a binary reply.",
+    on.send(
+        do.change(body=lambda body: body.decode("latin-1").encode()), wait=bool, body=is_binary
     ),
-    octets_by_way_of_text=(
-        "Decodes and encodes the body of a binary reply.",
-        on.send(
-            do.change(body=lambda body: body.decode("latin-1").encode()), wait=bool, body=is_binary
-        ),
-    ),
-    long_body_cut=("Cuts a long body.", on.send(do.change(body=lambda body: body[:LONG]))),
+    "long-body-cut: Cuts a long body.",
+    on.send(do.change(body=lambda body: body[:LONG])),
 )
 
 
@@ -201,40 +173,28 @@ def long_empty_reply(_: Context, payload: Payload) -> Effect:
 
 mutants(
     "FR-14",
-    empty_message_answered=(
-        "Sends an error when it receives an empty message.",
-        on.beside_raw(lambda _, payload: None if payload else ";app;;error;1;0;it was empty"),
-    ),
-    empty_message_accepts=(
-        "Treats an empty message as an acceptance.",
-        on.receive_raw(lambda c, payload: None if payload else c.serve("A")),
-    ),
+    "empty-message-answered: Sends an error when it receives an empty message.",
+    on.beside_raw(lambda _, payload: None if payload else ";app;;error;1;0;it was empty"),
+    "empty-message-accepts: Treats an empty message as an acceptance.",
+    on.receive_raw(lambda c, payload: None if payload else c.serve("A")),
 )
 
 mutants(
     "FR-15",
-    first_fragment_only=(
-        "Reads only the first fragment of a message.",
-        ClientFault(fragments=lambda parts: parts[:1]),
-    ),
-    fragments_decoded_apart=(
-        "Decodes each fragment of a message by itself.",
-        ClientFault(
-            fragments=lambda parts: [part.decode("utf-8", "replace").encode() for part in parts]
-        ),
+    "first-fragment-only: Reads only the first fragment of a message.",
+    ClientFault(fragments=lambda parts: parts[:1]),
+    "fragments-decoded-apart: Decodes each fragment of a message by itself.",
+    ClientFault(
+        fragments=lambda parts: [part.decode("utf-8", "replace").encode() for part in parts]
     ),
 )
 
 mutants(
     "FR-16",
-    nonsense_ends_the_connection=(
-        "Fails the connection when JSON comes.",
-        on.beside_raw(lambda _, payload: GONE if str(payload).startswith("{") else None),
-    ),
-    nonsense_returned=(
-        "Sends JSON back.",
-        on.beside_raw(lambda _, payload: payload if str(payload).startswith("{") else None),
-    ),
+    "nonsense-ends-the-connection: Fails the connection when JSON comes.",
+    on.beside_raw(lambda _, payload: GONE if str(payload).startswith("{") else None),
+    "nonsense-returned: Sends JSON back.",
+    on.beside_raw(lambda _, payload: payload if str(payload).startswith("{") else None),
 )
 
 
@@ -245,12 +205,10 @@ def _unreadable(c: Context, _: str, __: Values) -> None:
 
 mutants(
     "FR-17",
-    binary_error_text_lost=(
-        "Does not decode the text of a binary error.",
-        ClientFault(
-            receive=on.when(lambda c, _: c.count("errors") and None, is_error=True, body=is_binary),
-            failed=_unreadable,
-        ),
+    "binary-error-text-lost: Does not decode the text of a binary error.",
+    ClientFault(
+        receive=on.when(lambda c, _: c.count("errors") and None, is_error=True, body=is_binary),
+        failed=_unreadable,
     ),
 )
 
@@ -258,26 +216,18 @@ mutants(
 
 mutants(
     "FR-18",
-    namespaces_folded=(
-        "Treats namespaces as one that differ in case, or in spaces around.",
-        on.receive(do.serve_with(namespace=lambda name: name.lower().strip())),
+    "namespaces-folded: Treats namespaces as one that differ in case, or in spaces around.",
+    on.receive(do.serve_with(namespace=lambda name: name.lower().strip())),
+    "events-folded: Treats events as one that differ in case.",
+    on.receive(do.serve_with(event=str.lower), event=lambda event: not event.startswith("_")),
+    "events-normalised: Composes the characters of an event.",
+    on.observes(
+        lambda _, seen: [
+            {**seen, "event": unicodedata.normalize("NFC", seen["event"])}
+            if "event" in seen
+            else seen
+        ]
     ),
-    events_folded=(
-        "Treats events as one that differ in case.",
-        on.receive(do.serve_with(event=str.lower), event=lambda event: not event.startswith("_")),
-    ),
-    events_normalised=(
-        "Composes the characters of an event.",
-        on.observes(
-            lambda _, seen: [
-                {**seen, "event": unicodedata.normalize("NFC", seen["event"])}
-                if "event" in seen
-                else seen
-            ]
-        ),
-    ),
-    rooms_folded=(
-        "Treats rooms as one that differ in case.",
-        on.receive(do.serve_with(room=str.lower)),
-    ),
+    "rooms-folded: Treats rooms as one that differ in case.",
+    on.receive(do.serve_with(room=str.lower)),
 )

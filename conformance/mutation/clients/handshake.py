@@ -39,44 +39,36 @@ def _id(change: Any) -> ClientFault:
 
 mutants(
     "HS-1",
-    frame_before_request=(
-        "Sends an event before its handshake request.",
-        _first_request(";app;;hello;0;0;", "M"),
-    ),
+    "frame-before-request: Sends an event before its handshake request.",
+    _first_request(";app;;hello;0;0;", "M"),
 )
-mutants("HS-2", name_behind_request=("Puts its name after the M.", _first_request("Mneffos")))
+mutants("HS-2", "name-behind-request: Puts its name after the M.", _first_request("Mneffos"))
 mutants(
-    "HS-5",
-    binary_request=("Sends its handshake request in a binary message.", _first_request(b"M")),
+    "HS-5", "binary-request: Sends its handshake request in a binary message.", _first_request(b"M")
 )
 
 # -------------------------------------------------------------------- the reply
 
 mutants(
     "HS-7",
-    binary_acceptance_missed=("Accepts only an acceptance in a text message.", _missed(b"A7")),
+    "binary-acceptance-missed: Accepts only an acceptance in a text message.",
+    _missed(b"A7"),
 )
 
 mutants(
     "HS-8",
-    second_acceptance_taken=(
-        "Sends a handshake request again when another acceptance comes.",
-        on.beside_raw(lambda c, payload: "M" if payload == "A9" and c.is_accepted else None),
-    ),
-    late_refusal_heeded=(
-        "Fails the connection at an H that comes after the acceptance.",
-        on.beside_raw(
-            lambda c, payload: GONE if c.is_accepted and str(payload).startswith("H") else None
-        ),
+    "second-acceptance-taken: Sends a handshake request again when another acceptance comes.",
+    on.beside_raw(lambda c, payload: "M" if payload == "A9" and c.is_accepted else None),
+    "late-refusal-heeded: Fails the connection at an H that comes after the acceptance.",
+    on.beside_raw(
+        lambda c, payload: GONE if c.is_accepted and str(payload).startswith("H") else None
     ),
 )
 
 mutants(
     "HS-9",
-    request_answered=(
-        "Answers an M as a server would.",
-        on.beside_raw(lambda _, payload: "A1" if payload in ("M", b"M") else None),
-    ),
+    "request-answered: Answers an M as a server would.",
+    on.beside_raw(lambda _, payload: "A1" if payload in ("M", b"M") else None),
 )
 
 
@@ -97,22 +89,16 @@ def anything_is_acceptance(c: Context, payload: Payload) -> Effect:
 
 mutants(
     "HS-11",
-    speaks_too_soon=(
-        "Sends an event before it has received the acceptance.",
-        on.beside_raw(lambda _, payload: ";app;;hello;0;0;" if payload == FIRST_ID else None),
-    ),
-    early_ask_answered=(
-        "Replies at once to asks that come before the acceptance.",
-        on.receive(lambda _, m: f"{m.wait};;;;;;", is_accepted=False),
-    ),
+    "speaks-too-soon: Sends an event before it has received the acceptance.",
+    on.beside_raw(lambda _, payload: ";app;;hello;0;0;" if payload == FIRST_ID else None),
+    "early-ask-answered: Replies at once to asks that come before the acceptance.",
+    on.receive(lambda _, m: f"{m.wait};;;;;;", is_accepted=False),
 )
 
 mutants(
     "HS-14",
-    early_ask_lost=(
-        "Loses frames that come before the acceptance.",
-        on.receive(do.drop, is_accepted=False),
-    ),
+    "early-ask-lost: Loses frames that come before the acceptance.",
+    on.receive(do.drop, is_accepted=False),
 )
 
 
@@ -123,11 +109,10 @@ def _without_text(_: Context, op: str, __: Values) -> None:
 
 mutants(
     "HS-16",
-    bare_refusal_missed=("Waits indefinitely after an H without a text.", _missed("H")),
-    refusal_without_its_text=(
-        "Does not report why the server refused it.",
-        on.failed(_without_text),
-    ),
+    "bare-refusal-missed: Waits indefinitely after an H without a text.",
+    _missed("H"),
+    "refusal-without-its-text: Does not report why the server refused it.",
+    on.failed(_without_text),
 )
 
 
@@ -140,12 +125,8 @@ def slow_to_begin(c: Context, payload: Payload) -> Effect:
 
 mutants(
     "HS-19",
-    id_ends_at_separator=(
-        "Ends the ID at the first semicolon.",
-        _id(lambda id_: id_.partition(";")[0]),
-    ),
-    ids_of_ascii=(
-        "Reads an ID as ASCII.",
-        _id(lambda id_: id_.encode("ascii", "replace").decode()),
-    ),
+    "id-ends-at-separator: Ends the ID at the first semicolon.",
+    _id(lambda id_: id_.partition(";")[0]),
+    "ids-of-ascii: Reads an ID as ASCII.",
+    _id(lambda id_: id_.encode("ascii", "replace").decode()),
 )

@@ -21,28 +21,18 @@ def has_separator(name: str) -> bool:
 
 mutants(
     "SEC-15",
-    namespace_looked_up_escaped=(
-        "Looks a namespace up as it is written in the frame.",
-        on.receive(
-            do.refuse("bad namespace"), event=CONNECT, namespace=has_separator, wait=is_foreign
-        ),
-    ),
-    room_looked_up_escaped=(
-        "Looks a room up as it is written in the frame.",
-        on.receive(do.empty_reply, event=LEAVE, room=has_separator, wait=bool),
-    ),
+    "namespace-looked-up-escaped: Looks a namespace up as it is written in the frame.",
+    on.receive(do.refuse("bad namespace"), event=CONNECT, namespace=has_separator, wait=is_foreign),
+    "room-looked-up-escaped: Looks a room up as it is written in the frame.",
+    on.receive(do.empty_reply, event=LEAVE, room=has_separator, wait=bool),
 )
 
 mutants(
     "SEC-16",
-    separators_end_it=(
-        "Ends when a message has very many separators.",
-        on.beside_raw(lambda _, payload: GONE if str(payload).count(";") > MANY else None),
-    ),
-    prototype_ends_it=(
-        "Ends when a namespace has the name of a member of every JavaScript object.",
-        on.beside(lambda _, __: GONE, namespace="__proto__"),
-    ),
+    "separators-end-it: Ends when a message has very many separators.",
+    on.beside_raw(lambda _, payload: GONE if str(payload).count(";") > MANY else None),
+    "prototype-ends-it: Ends when a namespace has the name of a member of every JavaScript object.",
+    on.beside(lambda _, __: GONE, namespace="__proto__"),
 )
 
 

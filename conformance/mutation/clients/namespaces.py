@@ -46,41 +46,30 @@ def _server_first(c: Context, m: Message) -> Effect:
 
 mutants(
     "NS-1",
-    deaf_where_it_was_put=(
-        "Drops the events of a namespace that the server connected.",
-        ClientFault(
-            send=on.when(_client_first, event=CONNECT),
-            receive=on.when(_server_first, namespace="app"),
-        ),
+    "deaf-where-it-was-put: Drops the events of a namespace that the server connected.",
+    ClientFault(
+        send=on.when(_client_first, event=CONNECT), receive=on.when(_server_first, namespace="app")
     ),
 )
 
 mutants(
     "NS-2",
-    connects_without_token=(
-        "Performs a connect that has no token.",
-        _performed(event=CONNECT, wait=""),
-    ),
-    connects_with_no_op=(
-        "Performs a connect with isNoOp.",
-        _performed(event=CONNECT, is_no_op=True),
-    ),
+    "connects-without-token: Performs a connect that has no token.",
+    _performed(event=CONNECT, wait=""),
+    "connects-with-no-op: Performs a connect with isNoOp.",
+    _performed(event=CONNECT, is_no_op=True),
 )
 
 mutants(
     "NS-3",
-    another_text_for_unknown=(
-        "Refuses an unknown namespace with another text.",
-        on.send(do.change(body="no such namespace"), event=CONNECT, body="bad namespace"),
-    ),
+    "another-text-for-unknown: Refuses an unknown namespace with another text.",
+    on.send(do.change(body="no such namespace"), event=CONNECT, body="bad namespace"),
 )
 
 mutants(
     "NS-4",
-    application_not_asked=(
-        "Connects a namespace that its application refuses.",
-        on.receive(do.empty_reply, event=CONNECT, namespace="unwanted", wait=bool),
-    ),
+    "application-not-asked: Connects a namespace that its application refuses.",
+    on.receive(do.empty_reply, event=CONNECT, namespace="unwanted", wait=bool),
 )
 
 
@@ -94,12 +83,10 @@ def _once(c: Context, m: Message) -> Effect:
 
 mutants(
     "NS-5",
-    connected_once=(
-        "Refuses a connect of a namespace that it has connected, or is connecting.",
-        ClientFault(
-            send=remember("namespace", event=CONNECT, wait=is_own),
-            receive=on.when(_once, event=(CONNECT, DISCONNECT)),
-        ),
+    "connected-once: Refuses a connect of a namespace that it has connected, or is connecting.",
+    ClientFault(
+        send=remember("namespace", event=CONNECT, wait=is_own),
+        receive=on.when(_once, event=(CONNECT, DISCONNECT)),
     ),
 )
 
@@ -115,12 +102,8 @@ def events_outlive_their_namespace(c: Context, m: Message) -> Effect:
 
 mutants(
     "NS-8",
-    nothing_to_disconnect=(
-        "Refuses to disconnect a namespace that is not connected.",
-        on.receive(
-            do.refuse("it is not connected"), event=DISCONNECT, wait=bool, is_connected=False
-        ),
-    ),
+    "nothing-to-disconnect: Refuses to disconnect a namespace that is not connected.",
+    on.receive(do.refuse("it is not connected"), event=DISCONNECT, wait=bool, is_connected=False),
 )
 
 # -------------------------------------------------------------------- namespaces not connected
@@ -136,26 +119,22 @@ def deaf_while_it_connects(c: Context, m: Message) -> Effect:
 
 mutants(
     "NS-9",
-    errors_from_nowhere=(
-        "Handles an event of a namespace that is not connected, and sends its error.",
-        on.receive(lambda _, m: m.error_reply(str(m.body)), event="fail", namespace="any", wait=""),
-    ),
-    errors_answered=(
-        "Replies with an error to an error for a namespace that is not connected.",
-        on.receive(
-            do.refuse("bad namespace"), is_error=True, event="echo", wait=bool, is_connected=False
-        ),
+    "errors-from-nowhere: Sends the error of an event whose namespace is not connected.",
+    on.receive(lambda _, m: m.error_reply(str(m.body)), event="fail", namespace="any", wait=""),
+    "errors-answered: Replies with an error to an error for a namespace that is not connected.",
+    on.receive(
+        do.refuse("bad namespace"), is_error=True, event="echo", wait=bool, is_connected=False
     ),
 )
 
 mutants(
     "NS-10",
-    disconnects_without_token=(
-        "Performs a disconnect that has no token.",
-        _performed(event=DISCONNECT, wait=""),
-    ),
-    joins_without_token=("Performs a join that has no token.", _performed(event=JOIN, wait="")),
-    leaves_with_no_op=("Performs a leave with isNoOp.", _performed(event=LEAVE, is_no_op=True)),
+    "disconnects-without-token: Performs a disconnect that has no token.",
+    _performed(event=DISCONNECT, wait=""),
+    "joins-without-token: Performs a join that has no token.",
+    _performed(event=JOIN, wait=""),
+    "leaves-with-no-op: Performs a leave with isNoOp.",
+    _performed(event=LEAVE, is_no_op=True),
 )
 
 
@@ -170,21 +149,17 @@ def _speaks(c: Context, op: str, fields: Values) -> None:
 
 mutants(
     "NS-11",
-    speaks_where_it_is_not=(
-        "Sends events and asks for namespaces that are not connected.",
-        on.failed(_speaks),
-    ),
+    "speaks-where-it-is-not: Sends events and asks for namespaces that are not connected.",
+    on.failed(_speaks),
 )
 
 mutants(
     "NS-12",
-    errors_carried_out=(
-        "Performs a system ask with isError.",
-        on.receive(
-            do.serve_with(is_error=False, body=""),
-            event=_is_system,
-            wait=lambda token: not is_own(token),
-        ),
+    "errors-carried-out: Performs a system ask with isError.",
+    on.receive(
+        do.serve_with(is_error=False, body=""),
+        event=_is_system,
+        wait=lambda token: not is_own(token),
     ),
 )
 
@@ -199,10 +174,8 @@ def stays_where_its_rooms_are(c: Context, m: Message) -> Effect:
 
 mutants(
     "NS-13",
-    leaves_no_room=(
-        "Refuses to leave a room that it has joined.",
-        on.receive(do.refuse("I like it here"), event=LEAVE, room=bool, wait=bool, is_member=True),
-    ),
+    "leaves-no-room: Refuses to leave a room that it has joined.",
+    on.receive(do.refuse("I like it here"), event=LEAVE, room=bool, wait=bool, is_member=True),
 )
 
 
@@ -220,12 +193,10 @@ def _left_behind(c: Context, op: str, fields: Values) -> Values | None:
 
 mutants(
     "NS-14",
-    rooms_outlive_their_namespace=(
-        "Treats its rooms as joined when their namespace is connected again.",
-        ClientFault(
-            receive=remember("namespace", event=DISCONNECT, wait=bool, is_error=False),
-            failed=_left_behind,
-        ),
+    "rooms-outlive-their-namespace: Keeps its rooms when their namespace is connected again.",
+    ClientFault(
+        receive=remember("namespace", event=DISCONNECT, wait=bool, is_error=False),
+        failed=_left_behind,
     ),
 )
 
@@ -233,14 +204,10 @@ mutants(
 
 mutants(
     "NS-15",
-    empty_namespace_is_always_there=(
-        "Handles the events of the empty namespace before it is connected.",
-        on.receive(lambda _, m: m, event="echo", namespace="", is_connected=False),
-    ),
-    no_namespace_without_name=(
-        "Has no namespace without a name.",
-        on.receive(do.refuse("bad namespace"), event=CONNECT, namespace="", wait=bool),
-    ),
+    "empty-namespace-is-always-there: Handles events of the empty namespace too early.",
+    on.receive(lambda _, m: m, event="echo", namespace="", is_connected=False),
+    "no-namespace-without-name: Has no namespace without a name.",
+    on.receive(do.refuse("bad namespace"), event=CONNECT, namespace="", wait=bool),
 )
 
 
@@ -253,10 +220,8 @@ def slow_to_connect(c: Context, m: Message) -> Effect:
 
 mutants(
     "NS-17",
-    silent_where_it_is_not=(
-        "Does not reply to asks in a namespace that is not connected.",
-        on.send(do.drop, body="bad namespace", event=lambda event: event != CONNECT),
-    ),
+    "silent-where-it-is-not: Does not reply to asks in a namespace that is not connected.",
+    on.send(do.drop, body="bad namespace", event=lambda event: event != CONNECT),
 )
 
 
@@ -274,11 +239,9 @@ def replies_outlive_their_namespace(c: Context, m: Message) -> Effect:
 
 mutants(
     "NS-18",
-    asks_outlive_their_namespace=(
-        "Leaves its asks pending when their namespace is disconnected.",
-        ClientFault(
-            receive=remember("namespace", event=DISCONNECT, wait=bool),
-            failed=lambda c, op, _: HANG if op == "ask" and c.seen else None,
-        ),
+    "asks-outlive-their-namespace: Leaves its asks pending when their namespace is disconnected.",
+    ClientFault(
+        receive=remember("namespace", event=DISCONNECT, wait=bool),
+        failed=lambda c, op, _: HANG if op == "ask" and c.seen else None,
     ),
 )

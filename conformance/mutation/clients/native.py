@@ -16,10 +16,8 @@ SEPARATORS = 6
 
 mutants(
     "NM-1",
-    bids_farewell_natively=(
-        "Sends a native message of its own when it disconnects a namespace.",
-        on.send(lambda _, m: [m, "bye"], event=DISCONNECT, namespace="any"),
-    ),
+    "bids-farewell-natively: Sends a native message of its own when it disconnects a namespace.",
+    on.send(lambda _, m: [m, "bye"], event=DISCONNECT, namespace="any"),
 )
 
 
@@ -54,12 +52,8 @@ def native_frames_delivered_early(c: Context, m: Message) -> Effect:
 
 mutants(
     "NM-5",
-    native_frames_dropped=(
-        "Treats no frame as a native message.",
-        on.receive(do.drop, event=NATIVE),
-    ),
-    native_frames_from_everywhere=(
-        "Treats a native message in a frame as one of the empty namespace, whatever it names.",
-        on.receive(do.serve_with(namespace=""), event=NATIVE),
-    ),
+    "native-frames-dropped: Treats no frame as a native message.",
+    on.receive(do.drop, event=NATIVE),
+    "native-frames-from-everywhere: Delivers native frames whatever namespace they name.",
+    on.receive(do.serve_with(namespace=""), event=NATIVE),
 )

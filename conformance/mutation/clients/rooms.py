@@ -29,44 +29,32 @@ def _emits(c: Context, op: str, fields: Values) -> Values | None:
 
 mutants(
     "RM-1",
-    joined_without_notice=(
-        "Does not tell its application that a room is joined.",
-        on.unobserved(saw="joined"),
-    ),
+    "joined-without-notice: Does not tell its application that a room is joined.",
+    on.unobserved(saw="joined"),
 )
 
 mutants(
     "RM-2",
-    speaks_where_it_was_taken_out=(
-        "Goes on sending events to a room that the server had it leave.",
-        ClientFault(
-            receive=remember("room", event=LEAVE, wait=bool, is_error=False), failed=_emits
-        ),
-    ),
+    "speaks-where-it-was-taken-out: Goes on sending events to a room that the server had it leave.",
+    ClientFault(receive=remember("room", event=LEAVE, wait=bool, is_error=False), failed=_emits),
 )
 
 mutants(
     "RM-3",
-    application_not_asked_of_rooms=(
-        "Joins the rooms that its application refuses.",
-        on.receive(do.empty_reply, event=JOIN, room="unwanted", wait=bool),
-    ),
+    "application-not-asked-of-rooms: Joins the rooms that its application refuses.",
+    on.receive(do.empty_reply, event=JOIN, room="unwanted", wait=bool),
 )
 
 mutants(
     "RM-4",
-    joined_once=(
-        "Refuses to join a joined room.",
-        on.receive(do.refuse("joined already"), event=JOIN, room=bool, wait=bool, is_member=True),
-    ),
+    "joined-once: Refuses to join a joined room.",
+    on.receive(do.refuse("joined already"), event=JOIN, room=bool, wait=bool, is_member=True),
 )
 
 mutants(
     "RM-5",
-    nothing_to_leave=(
-        "Refuses to leave a room that is not joined.",
-        on.receive(do.refuse("bad room"), event=LEAVE, wait=bool, is_member=False),
-    ),
+    "nothing-to-leave: Refuses to leave a room that is not joined.",
+    on.receive(do.refuse("bad room"), event=LEAVE, wait=bool, is_member=False),
 )
 
 
@@ -83,13 +71,11 @@ def _joins(c: Context, m: Message) -> None:
 
 mutants(
     "RM-6",
-    rooms_without_namespace=(
-        "Treats a room as joined whose namespace is not connected.",
-        ClientFault(
-            receive=on.when(_joins, event=(CONNECT, JOIN)),
-            send=on.when(_connects, event=CONNECT),
-            failed=_emits,
-        ),
+    "rooms-without-namespace: Treats a room as joined whose namespace is not connected.",
+    ClientFault(
+        receive=on.when(_joins, event=(CONNECT, JOIN)),
+        send=on.when(_connects, event=CONNECT),
+        failed=_emits,
     ),
 )
 
@@ -114,12 +100,8 @@ def leaves_by_notice(c: Context, m: Message) -> Effect:
 
 mutants(
     "RM-9",
-    hears_from_outside=(
-        "Delivers events for rooms that it has not joined.",
-        on.receive(
-            do.serve_with(room=""), room=bool, wait="", event=is_user_event, is_member=False
-        ),
-    ),
+    "hears-from-outside: Delivers events for rooms that it has not joined.",
+    on.receive(do.serve_with(room=""), room=bool, wait="", event=is_user_event, is_member=False),
 )
 
 
@@ -135,16 +117,12 @@ def _speaks(c: Context, op: str, fields: Values) -> None:
 
 mutants(
     "RM-10",
-    speaks_from_outside=(
-        "Sends events, and asks, for rooms that it has never joined.",
-        ClientFault(receive=_room, send=_room, failed=_speaks),
-    ),
+    "speaks-from-outside: Sends events, and asks, for rooms that it has never joined.",
+    ClientFault(receive=_room, send=_room, failed=_speaks),
 )
 
 mutants(
     "RM-12",
-    room_without_name=(
-        "Joins the room without a name.",
-        on.receive(do.empty_reply, event=JOIN, room="", wait=bool),
-    ),
+    "room-without-name: Joins the room without a name.",
+    on.receive(do.empty_reply, event=JOIN, room="", wait=bool),
 )

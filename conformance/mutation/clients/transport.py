@@ -24,63 +24,48 @@ def _own_close(end: ConnectionClosed) -> ClientFault:
 
 # -------------------------------------------------------------------- HTTP
 
-mutants(
-    "TR-1", version_8=("Asks for WebSocket version 8.", on.header("Sec-WebSocket-Version", "8"))
-)
+mutants("TR-1", "version-8: Asks for WebSocket version 8.", on.header("Sec-WebSocket-Version", "8"))
 mutants(
     "TR-2",
-    subprotocol_offered=("Offers a subprotocol.", on.header("Sec-WebSocket-Protocol", "neffos")),
+    "subprotocol-offered: Offers a subprotocol.",
+    on.header("Sec-WebSocket-Protocol", "neffos"),
 )
 mutants(
     "TR-5",
-    probe_must_be_redirected=(
-        "Believes a probe only where it is redirected.",
-        ClientFault(is_alive=lambda status: status == 302),
-    ),
-    probe_must_not_be_redirected=(
-        "Does not believe a probe that is redirected.",
-        ClientFault(is_alive=lambda status: status != 302),
-    ),
+    "probe-must-be-redirected: Believes a probe only where it is redirected.",
+    ClientFault(is_alive=lambda status: status == 302),
+    "probe-must-not-be-redirected: Does not believe a probe that is redirected.",
+    ClientFault(is_alive=lambda status: status != 302),
 )
 mutants(
     "TR-9",
-    return_not_announced=(
-        "Does not announce that it reconnects.",
-        on.header("X-Websocket-Reconnect", None),
-    ),
-    tries_from_0=(
-        "Counts its tries from 0.",
-        on.header("X-Websocket-Reconnect", "0", is_added=False),
-    ),
+    "return-not-announced: Does not announce that it reconnects.",
+    on.header("X-Websocket-Reconnect", None),
+    "tries-from-0: Counts its tries from 0.",
+    on.header("X-Websocket-Reconnect", "0", is_added=False),
 )
 
 # -------------------------------------------------------------------- reconnection
 
 mutants(
     "TR-11",
-    rooms_forgotten=("Reconnects without its rooms.", on.send(do.drop, event=JOIN, current=bool)),
-    handshake_taken_for_granted=(
-        "Reconnects without a handshake.",
-        on.send_raw(lambda c, payload: () if payload == "M" and c.current else None),
-    ),
-    too_much_restored=(
-        "Connects a disconnected namespace when it reconnects.",
-        on.send(
-            lambda _, m: [m, f"$own;any;;{CONNECT};0;0;"], event=CONNECT, wait=is_own, current=bool
-        ),
+    "rooms-forgotten: Reconnects without its rooms.",
+    on.send(do.drop, event=JOIN, current=bool),
+    "handshake-taken-for-granted: Reconnects without a handshake.",
+    on.send_raw(lambda c, payload: () if payload == "M" and c.current else None),
+    "too-much-restored: Connects a disconnected namespace when it reconnects.",
+    on.send(
+        lambda _, m: [m, f"$own;any;;{CONNECT};0;0;"], event=CONNECT, wait=is_own, current=bool
     ),
 )
 
 mutants(
-    "TR-12",
-    goes_without_goodbye=("Ends TCP where it is to close the connection.", _own_close(GONE)),
+    "TR-12", "goes-without-goodbye: Ends TCP where it is to close the connection.", _own_close(GONE)
 )
 mutants(
     "TR-13",
-    code_of_its_own=(
-        "Closes the connection with a code of its own.",
-        _own_close(ConnectionClosed(4000)),
-    ),
+    "code-of-its-own: Closes the connection with a code of its own.",
+    _own_close(ConnectionClosed(4000)),
 )
 
 
@@ -89,7 +74,7 @@ def _unnoticed(saw: str) -> ClientFault:
     return on.observes(lambda c, seen: [] if c.is_closing and seen["saw"] == saw else [seen])
 
 
-mutants("TR-14", end_of_tcp_unnoticed=("Does not notice the end of TCP.", _unnoticed("closed")))
+mutants("TR-14", "end-of-tcp-unnoticed: Does not notice the end of TCP.", _unnoticed("closed"))
 
 
 def _leave_rooms(c: Context, op: str, _: Values) -> None:
@@ -99,33 +84,23 @@ def _leave_rooms(c: Context, op: str, _: Values) -> None:
 
 mutants(
     "TR-15",
-    namespaces_outlive_the_connection=(
-        "Treats its namespaces as connected when the connection is closed.",
-        _unnoticed("disconnected"),
-    ),
-    leaves_before_it_goes=(
-        "Leaves its rooms one by one before it closes the connection.",
-        ClientFault(receive=remember("room", event=JOIN), before=_leave_rooms),
-    ),
-    takes_up_where_it_was=(
-        "Handles events on a new connection before their namespace is connected.",
-        on.receive(lambda _, m: m, event="echo", wait="", current=bool, is_connected=False),
-    ),
+    "namespaces-outlive-the-connection: Keeps its namespaces when the connection closes.",
+    _unnoticed("disconnected"),
+    "leaves-before-it-goes: Leaves its rooms one by one before it closes the connection.",
+    ClientFault(receive=remember("room", event=JOIN), before=_leave_rooms),
+    "takes-up-where-it-was: Handles events on a new connection before it connects.",
+    on.receive(lambda _, m: m, event="echo", wait="", current=bool, is_connected=False),
 )
 
 mutants(
     "TR-16",
-    goodbye_not_returned=(
-        "Ends TCP where it receives a close frame.",
-        on.close(lambda c, sent: GONE if c.is_closing else sent),
-    ),
+    "goodbye-not-returned: Ends TCP where it receives a close frame.",
+    on.close(lambda c, sent: GONE if c.is_closing else sent),
 )
 mutants(
     "TR-17",
-    broken_text_is_a_protocol_error=(
-        "Closes with a protocol error at text that is not UTF-8.",
-        on.close(lambda _, sent: ConnectionClosed(1002) if sent.code == 1007 else sent),
-    ),
+    "broken-text-is-a-protocol-error: Closes with a protocol error at text that is not UTF-8.",
+    on.close(lambda _, sent: ConnectionClosed(1002) if sent.code == 1007 else sent),
 )
 
 # -------------------------------------------------------------------- extensions
@@ -140,8 +115,6 @@ def version_asked_for(c: Context, m: Message) -> Effect:
 
 mutants(
     "SX-1",
-    sender_named_in_events=(
-        "Names itself as if it were a server, in the wait field of an event.",
-        on.send(lambda _, m: f"neffos(0x1){encode(m)!s}", event="news", wait=""),
-    ),
+    "sender-named-in-events: Names itself as if it were a server, in the wait field of an event.",
+    on.send(lambda _, m: f"neffos(0x1){encode(m)!s}", event="news", wait=""),
 )
