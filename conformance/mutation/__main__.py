@@ -47,7 +47,7 @@ def main(
     and the benign variants, and the cases of its requirement against each other mutant. The
     complete matrix takes three times as long.
 
-    Exit status: 0 passed; 1 failed; 2 usage error or nothing ran; 3 internal error.
+    Exit status: 0 passed; 1 failed; 2 usage error or nothing ran.
     """
     roles = roles or EVERY_ROLE
     if not check and not is_complete:
@@ -63,7 +63,8 @@ def main(
         kills = _checked(role, is_complete=is_complete)
         found |= kills
         wrong += kill_matrix.errors(role, all_cases(role), kills)
-    kill_matrix.write_report(found, REPORT)
+    # Roles that did not run keep the matrix of their last run.
+    kill_matrix.write_report({**kill_matrix.read_report(REPORT), **found}, REPORT)
     for text in wrong:
         click.echo(text)
     faulty = [killed for name, killed in found.items() if BANK[name].breaks]
