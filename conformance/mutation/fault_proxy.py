@@ -82,7 +82,9 @@ class Request:
 
     def head(self) -> bytes:
         """Write it as it is sent."""
-        event = h11.Request(method=self.method, target=self.target, headers=list(self.headers))
+        headers = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in self.headers]
+        target = self.target.encode("latin-1")
+        event = h11.Request(method=self.method, target=target, headers=headers)
         return h11.Connection(h11.CLIENT).send(event) or b""
 
 

@@ -326,8 +326,7 @@ def payloads(effect: Effect) -> Payloads:
 
 def _is_own(payload: Payload) -> bool:
     """Say whether this replies to an ask of ``Context.aside``; it may come later than that."""
-    message = frame_of(payload)
-    return message is not None and message.wait == OWN_TOKEN
+    return isinstance(payload, str) and payload.startswith(f"{OWN_TOKEN};")
 
 
 # -------------------------------------------------------------------- triggers
