@@ -35,7 +35,7 @@ RESERVED: Final = ("rsv1", "rsv2", "rsv3")
 
 
 class Instead(Enum):
-    """What can take the place of a frame, or of a request, beside another one."""
+    """What can happen instead of a frame or a request, other than another one."""
 
     CUT = "end TCP with the client"
     HANG = "read nothing more from the client, and keep the connection"
@@ -76,13 +76,15 @@ class Request:
         return next((value for key, value in self.headers if key.lower() == name.lower()), "")
 
     def with_header(self, name: str, value: str | None) -> Request:
-        """Put a header in the place of those of its name; ``None`` takes them out."""
+        """Replace the headers of a name by one; ``None`` removes them."""
         kept = tuple(each for each in self.headers if each[0].lower() != name.lower())
         return replace(self, headers=kept if value is None else (*kept, (name, value)))
 
     def head(self) -> bytes:
         """Write it as it is sent."""
-        event = h11.Request(method=self.method, target=self.target, headers=list(self.headers))
+        headers = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in self.headers]
+        target = self.target.encode("latin-1")
+        event = h11.Request(method=self.method, target=target, headers=headers)
         return h11.Connection(h11.CLIENT).send(event) or b""
 
 
@@ -162,15 +164,14 @@ class Proxy:
     """A server with a fault: hooks before a correct one; those that are left out change nothing.
 
     Attributes:
-        request: what takes the place of a request: another one, or an answer to it.
-        response: what takes the place of the head of the server's answer.
-        inward: what takes the place of a frame that the client sends.
-        outward: what takes the place of a frame that the server sends.
+        request: what is served instead of a request: another one, or an answer to it.
+        response: what is sent instead of the head of the response.
+        inward: what is handled instead of a frame of the client.
+        outward: what is sent instead of a frame of the server.
         announced: is told the length of each of the client's frames before it is read.
         ended: is called when a connection has ended.
         write: writes bytes to the client.
         server: runs the correct server.
-        spared: the end of the paths whose frames pass as they are, if any.
     """
 
     request: RequestHook | None = None
@@ -181,7 +182,6 @@ class Proxy:
     ended: Callable[[Link], object] | None = None
     write: Write = _write
     server: Callable[[], AbstractAsyncContextManager[str]] = embedded_server
-    spared: str = ""
     role: Literal["server"] = field(default="server", init=False)
     distort: None = field(default=None, init=False)
 
@@ -237,9 +237,9 @@ class Proxy:
             head = await from_server.readuntil(b"\r\n\r\n")
             changed = self.response(link, head) if self.response else None
             writer.write(head if changed is None else changed)
-            is_spared = bool(self.spared) and asked.target.partition("?")[0].endswith(self.spared)
-            inward = None if is_spared else self.inward
-            forth = _Pipe(link, reader, to_server, writer, inward, _write, self.announced, True)
+            forth = _Pipe(
+                link, reader, to_server, writer, self.inward, _write, self.announced, True
+            )
             back = _Pipe(link, from_server, writer, writer, self.outward, self.write)
             async with asyncio.TaskGroup() as both:
                 both.create_task(forth.carry())
@@ -272,7 +272,7 @@ class _Pipe:
                 self.writer.write_eof()
 
     async def _changed(self) -> bytes:
-        """Give what is sent in the place of the next frames; nothing at the end."""
+        """Give what is sent instead of the next frames; nothing at the end."""
         while True:
             frame = await self._frame()
             if isinstance(frame, bytes):  # a head, and its frame never ends
@@ -286,11 +286,9 @@ class _Pipe:
             if isinstance(effect, Instead):
                 await _instead(effect, self.client)
                 return b""
-            if effect is None:
-                effect = [frame]
-            elif isinstance(effect, Frame):
-                effect = [effect]
-            if content := b"".join(each.serialize(mask=each.is_masked) for each in effect):
+            given = frame if effect is None else effect
+            frames_given = [given] if isinstance(given, Frame) else given
+            if content := b"".join(each.serialize(mask=each.is_masked) for each in frames_given):
                 return content
 
     async def _carry_as_it_is(self) -> None:
@@ -317,7 +315,7 @@ class _Pipe:
 
 
 async def _instead(effect: Instead, client: asyncio.StreamWriter) -> None:
-    """Do what takes the place of a frame or a request."""
+    """Do what happens instead of a frame or a request."""
     if effect is HANG:
         await asyncio.Event().wait()
     client.transport.abort()

@@ -223,13 +223,13 @@ class Hooks:
     """A server with a fault: hooks in a correct one; those that are left out change nothing.
 
     Attributes:
-        receive: what the server sends in place of handling a frame.
+        receive: what the server sends instead of handling a frame.
         after: what it sends as well, after it has handled a frame.
         moved: what it sends as well, after memberships have changed.
-        send: what takes the place of a frame that it sends.
+        send: what it sends instead of a frame.
         receive_raw: as ``receive``, for each payload, whether it is a frame or not.
         send_raw: as ``send``, for each payload.
-        turn: what it sends at each payload, and where it sends unasked, in place of all these.
+        turn: what it sends at each payload, and where it sends unasked, instead of all these.
         served: the endpoints, where they are not those of the conformance application.
     """
 
@@ -317,7 +317,7 @@ def frames_of(sent: Payloads) -> list[tuple[Payload, Message | None]]:
 
 
 def payloads(effect: Effect) -> Payloads:
-    """Give what an effect puts in the place of a message."""
+    """Give what is sent instead of a message."""
     if effect is None:
         return []
     each_of = [effect] if isinstance(effect, str | bytes | Message) else effect
@@ -326,8 +326,7 @@ def payloads(effect: Effect) -> Payloads:
 
 def _is_own(payload: Payload) -> bool:
     """Say whether this replies to an ask of ``Context.aside``; it may come later than that."""
-    message = frame_of(payload)
-    return message is not None and message.wait == OWN_TOKEN
+    return isinstance(payload, str) and payload.startswith(f"{OWN_TOKEN};")
 
 
 # -------------------------------------------------------------------- triggers

@@ -11,6 +11,7 @@ from mutation.hooks import (
     Effect,
     FrameHook,
     Hooks,
+    Payload,
     Payloads,
     fits,
     receive,
@@ -39,17 +40,17 @@ def silently(context: Context, _: Message) -> Effect:
 
 
 def empty_reply(_: object, message: Message) -> Effect:
-    """Put the empty reply in the place of a frame."""
+    """Send the empty reply instead of a frame."""
     return message.empty_reply()
 
 
 def refuse(text: str) -> OperatorHook:
-    """Put an error reply in the place of a frame."""
+    """Send an error reply instead of a frame."""
     return lambda _, message: message.error_reply(text)
 
 
 def refuse_ask(text: str) -> OperatorHook:
-    """Put an error reply in the place of a frame with a token, and drop one without."""
+    """Send an error reply instead of a frame with a token, and drop one without."""
     return lambda _, message: message.error_reply(text) if message.wait else ()
 
 
@@ -112,7 +113,7 @@ def is_utf8(content: bytes) -> bool:
 
 
 def is_event(event: str) -> bool:
-    """Say whether this is no event of a system ask; a test for triggers."""
+    """Say whether an event is not that of a system ask; a test for triggers."""
     return event not in CHANGE_OF
 
 
@@ -196,18 +197,22 @@ def every_tenth_lost(event: str) -> Hooks:
 
 
 def returned(payload: str) -> Hooks:
-    """Send one payload back as it came, in place of handling it."""
+    """Send one payload back unchanged instead of handling it."""
     return receive_raw(lambda _, given: given if given == payload else None)
 
 
-def heard(change: Callable[[str], str]) -> Hooks:
+def received_text(change: Callable[[str], str]) -> Hooks:
     """Change texts before they are handled."""
     return receive_raw(lambda c, given: c.serve(change(given)) if isinstance(given, str) else None)
 
 
-def said(change: Callable[[str], str]) -> Hooks:
-    """Change texts that are sent."""
-    return send_raw(lambda _, sent: change(sent) if isinstance(sent, str) else None)
+def sent_text(change: Callable[[str], str], begin: str = "") -> Hooks:
+    """Change the texts that are sent and begin like this."""
+
+    def hook(_: Context, sent: Payload) -> Effect:
+        return change(sent) if isinstance(sent, str) and sent.startswith(begin) else None
+
+    return send_raw(hook)
 
 
 def replies(change: Callable[[Message, Message], Message | None]) -> Hooks:
@@ -225,7 +230,7 @@ def replies(change: Callable[[Message, Message], Message | None]) -> Hooks:
 def retokened(make: Callable[[str], str], **trigger: Any) -> Hooks:
     """Give asks of the server other tokens, made of its own."""
 
-    def told(context: Context, message: Message) -> Effect:
+    def sent(context: Context, message: Message) -> Effect:
         if message.wait not in context.server_asks or not fits(trigger, message):
             return None
         token = make(message.wait)
@@ -236,4 +241,4 @@ def retokened(make: Callable[[str], str], **trigger: Any) -> Hooks:
         token = context.values.get(message.wait)
         return context.serve(message.replace(wait=token)) if token else None
 
-    return Hooks(receive=answered, send=told)
+    return Hooks(receive=answered, send=sent)

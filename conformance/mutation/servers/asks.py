@@ -155,7 +155,7 @@ mutants(
 mutants(
     "EV-6",
     "error-taken-for-body: Gives an error's text to a handler as the body.",
-    do.heard(lambda text: text.replace("echo;1;0;", "echo;0;0;")),
+    do.received_text(lambda text: text.replace("echo;1;0;", "echo;0;0;")),
 )
 
 # -------------------------------------------------------------------- which reply belongs to an ask

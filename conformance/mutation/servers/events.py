@@ -166,7 +166,7 @@ def _news(command: Message) -> Message:
 def _leaking(leaks: Leaks, *, to_maker: bool = False) -> Hooks:
     """Run a server whose broadcasts reach connections that they should not.
 
-    What leaks comes as late as it can: before the next thing that the connection is sent.
+    A leak is sent as late as possible: before the next payload to that connection.
 
     Args:
         leaks: whether it reaches a connection.

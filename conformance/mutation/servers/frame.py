@@ -46,7 +46,7 @@ mutants(
     "last-semicolons-dropped: Treats final semicolons of a body as empty fields, and drops them.",
     on.send(do.change(body=lambda body: body.rstrip(";")), is_binary=False, event="echo"),
     "empty-body-left-out: Leaves out the last separator where there is no body.",
-    do.said(lambda sent: sent.removesuffix(";") if sent.endswith(";0;0;") else sent),
+    do.sent_text(lambda sent: sent.removesuffix(";") if sent.endswith(";0;0;") else sent),
     "room-before-namespace: Writes the room before the namespace, where there is one.",
     on.send(lambda _, m: m.replace(namespace=m.room, room=m.namespace), room=bool),
 )
@@ -108,13 +108,13 @@ def _read_again(_: Context, m: Message) -> Effect:
 mutants(
     "FR-3",
     "fields-not-escaped: Writes a semicolon in a field as it is.",
-    do.said(lambda sent: sent if sent.endswith(ESCAPE) else sent.replace(ESCAPE, ";")),
+    do.sent_text(lambda sent: sent if sent.endswith(ESCAPE) else sent.replace(ESCAPE, ";")),
     "one-escape-written: Escapes the first semicolon of a name only.",
-    do.said(_escape_first),
+    do.sent_text(_escape_first),
     "room-not-unescaped: Sends the room with its escapes undone.",
-    do.said(lambda sent: sent.replace(f"a{ESCAPE}b;", "a;b;") if ";echo;" in sent else sent),
+    do.sent_text(lambda sent: sent.replace(f"a{ESCAPE}b;", "a;b;") if ";echo;" in sent else sent),
     "escape-in-any-case: Reads the escape in capitals, too.",
-    do.heard(lambda text: text.replace("@%!Semicolon@%!", ESCAPE)),
+    do.received_text(lambda text: text.replace("@%!Semicolon@%!", ESCAPE)),
     "escapes-read-again: Reads a field again until it contains no escape.",
     on.send(_read_again, event="@%!semi;colon@%!"),
     "escapes-read-from-the-right: Reads escapes from right to left.",
@@ -138,7 +138,9 @@ mutants(
 mutants(
     "FR-5",
     "token-unescaped: Treats the escape literal as a semicolon in the token, and writes that.",
-    do.said(lambda sent: sent.replace(ESCAPE, ";", 1) if sent.startswith(f"${ESCAPE}") else sent),
+    do.sent_text(
+        lambda sent: sent.replace(ESCAPE, ";", 1) if sent.startswith(f"${ESCAPE}") else sent
+    ),
 )
 
 # -------------------------------------------------------------------- the flags
@@ -156,11 +158,11 @@ def _parse_flags(text: str) -> str:
 mutants(
     "FR-6",
     "false-left-empty: Writes nothing for a flag that is false.",
-    do.said(lambda sent: sent.replace(";0;0;", ";;;", 1) if sent.startswith("$1;app;;e") else sent),
-    "false-in-words: Writes the flags of its own messages in words.",
-    do.said(
-        lambda sent: sent.replace(";0;0;", ";false;false;", 1) if sent[:5] == ";app;" else sent
+    do.sent_text(
+        lambda sent: sent.replace(";0;0;", ";;;", 1) if sent.startswith("$1;app;;e") else sent
     ),
+    "false-in-words: Writes the flags of its own messages in words.",
+    do.sent_text(lambda sent: sent.replace(";0;0;", ";false;false;", 1), ";app;"),
     "binary-flags-left-empty: Writes nothing for the second flag of a binary frame.",
     _payloads(lambda sent: sent.replace(b";0;0;", b";0;;", 1) if isinstance(sent, bytes) else sent),
 )
@@ -168,11 +170,11 @@ mutants(
 mutants(
     "FR-7",
     "any-flag-is-true: Treats every flag but 0 as true.",
-    do.heard(lambda text: text.replace(";x;y;", ";1;1;")),
+    do.received_text(lambda text: text.replace(";x;y;", ";1;1;")),
     "flags-parsed: Treats as true what a language reads as true or as one.",
-    do.heard(_parse_flags),
+    do.received_text(_parse_flags),
     "empty-flag-is-true: Treats an empty flag as true.",
-    do.heard(lambda text: text.replace(";echo;;;", ";echo;1;1;")),
+    do.received_text(lambda text: text.replace(";echo;;;", ";echo;1;1;")),
 )
 
 # -------------------------------------------------------------------- errors
@@ -404,13 +406,13 @@ mutants(
     "case-folded: Treats names as one that differ in their case.",
     on.send(do.empty_reply, is_error=True, namespace="App"),
     "events-case-folded: Treats events as one that differ in their case.",
-    do.heard(lambda text: text.replace(";Echo;", ";echo;")),
+    do.received_text(lambda text: text.replace(";Echo;", ";echo;")),
     "events-trimmed: Trims the names of events.",
-    do.heard(lambda text: text.replace(";echo ;", ";echo;")),
+    do.received_text(lambda text: text.replace(";echo ;", ";echo;")),
     "namespaces-trimmed: Trims the names of namespaces.",
-    do.heard(lambda text: text.replace("; app;", ";app;").replace(";app ;", ";app;")),
+    do.received_text(lambda text: text.replace("; app;", ";app;").replace(";app ;", ";app;")),
     "names-normalised: Normalises names.",
     on.send(_normalised, namespace="any"),
     "rooms-case-folded: Treats rooms as one that differ in their case.",
-    do.heard(lambda text: text.replace(" aA;", " Aa;")),
+    do.received_text(lambda text: text.replace(" aA;", " Aa;")),
 )

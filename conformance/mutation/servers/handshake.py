@@ -32,7 +32,7 @@ def _answers(change: Callable[[str], Effect], letters: str = "AH", **hooks: on.F
     return Hooks(send_raw=hook, **hooks)  # type: ignore[arg-type]  # other hooks of frames
 
 
-def _own_id_told_as(body: str) -> on.FrameHook:
+def _own_id_reported_as(body: str) -> on.FrameHook:
     """Have the server report another ID where it chose that itself."""
 
     def hook(_: Context, m: Message) -> Effect:
@@ -93,7 +93,7 @@ def _marking(answer: str) -> Hooks:
 mutants(
     "HS-6",
     "id-missing: Gives connections an empty ID.",
-    _answers(_own_id_answered_as("A"), send=_own_id_told_as("")),
+    _answers(_own_id_answered_as("A"), send=_own_id_reported_as("")),
     "id-missing-at-an-endpoint: Gives connections of one endpoint an empty ID.",
     _marking("A"),
 )
@@ -101,7 +101,7 @@ mutants(
 mutants(
     "HS-20",
     "one-id-for-all: Gives every connection the same ID.",
-    _answers(_own_id_answered_as("Aserver"), send=_own_id_told_as("server")),
+    _answers(_own_id_answered_as("Aserver"), send=_own_id_reported_as("server")),
     "one-id-at-an-endpoint: Gives all connections of one endpoint the same ID.",
     _marking("Amixed"),
 )

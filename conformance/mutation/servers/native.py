@@ -140,7 +140,7 @@ def framed_native_early(c: Context, _: Message) -> Effect:
 
 @mutant("NM-7", on.receive, event=NATIVE_EVENT, is_in=_in_empty)
 def native_sent_back(c: Context, _: Message) -> Effect:
-    """Sends a native message back as it came, frame and all, in place of the handler's reply."""
+    """Sends a native message back as it came, frame and all, instead of the handler's reply."""
     return [c.payload for _ in c.serve()]
 
 
@@ -148,7 +148,7 @@ def native_sent_back(c: Context, _: Message) -> Effect:
 
 
 def _native_only(change: Callable[[Context, Payload], Effect]) -> Hooks:
-    """Answer in another way at the native-only endpoint, which sends all back as it came.
+    """Answer in another way at the native-only endpoint, which echoes every payload.
 
     Args:
         change: is given the connection, which counts its payloads, and the payload.

@@ -33,7 +33,7 @@ from neffos_conformance.reference.embedded import embedded_server
 from neffos_protocol import SessionLimits
 
 BOUNDLESS: Final = 1 << 40
-"""In the place of a limit."""
+"""Bytes, or a number, that no peer reaches: a limit that is none."""
 
 LARGE: Final = 8 << 20
 """Bytes of a message from which on the bytes of its fragments are not kept."""

@@ -200,7 +200,7 @@ mutants(
 
 
 def _corrected(name: str, is_wrong: Callable[[str], bool]) -> Proxy:
-    """Overlook what is wrong in one header of a request that has all the others."""
+    """Ignore a mistake in one header of a request that has all the others."""
 
     def hook(_: Link, asked: Request) -> Request | None:
         is_near = all(asked.value(each) for each in UPGRADE if each != name)
