@@ -178,26 +178,6 @@ def header(name: str, value: str | None, *, is_added: bool = True) -> ClientFaul
     return ClientFault(request=request)
 
 
-def close(hook: Callable[[Context, ConnectionClosed], ConnectionClosed]) -> ClientFault:
-    """Seed a fault in how a client closes connections."""
-    return ClientFault(close=hook)
-
-
-def before(hook: OperationHook) -> ClientFault:
-    """Seed a fault in what a client does before an operation."""
-    return ClientFault(before=hook)
-
-
-def failed(hook: OperationHook) -> ClientFault:
-    """Seed a fault in the operations that fail."""
-    return ClientFault(failed=hook)
-
-
-def result(hook: OperationHook) -> ClientFault:
-    """Seed a fault in the results of operations."""
-    return ClientFault(result=hook)
-
-
 def observes(hook: Observe) -> ClientFault:
     """Seed a fault in what a client observes."""
     return ClientFault(observes=hook)

@@ -122,7 +122,7 @@ mutants(
 mutants(
     "AR-14",
     "asks-outlive-the-connection: Leaves its asks pending when the connection closes.",
-    on.failed(lambda c, _, __: HANG if c.is_closing else None),
+    ClientFault(failed=lambda c, _, __: HANG if c.is_closing else None),
 )
 
 mutants(

@@ -32,7 +32,7 @@ def _id(change: Any) -> ClientFault:
         there = "connection_id" in values
         return {**values, "connection_id": change(values["connection_id"])} if there else values
 
-    return on.result(result)
+    return ClientFault(result=result)
 
 
 # -------------------------------------------------------------------- the request
@@ -112,7 +112,7 @@ mutants(
     "bare-refusal-missed: Waits indefinitely after an H without a text.",
     _missed("H"),
     "refusal-without-its-text: Does not report why the server refused it.",
-    on.failed(_without_text),
+    ClientFault(failed=_without_text),
 )
 
 

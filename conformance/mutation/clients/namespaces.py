@@ -150,7 +150,7 @@ def _speaks(c: Context, op: str, fields: Values) -> None:
 mutants(
     "NS-11",
     "speaks-where-it-is-not: Sends events and asks for namespaces that are not connected.",
-    on.failed(_speaks),
+    ClientFault(failed=_speaks),
 )
 
 mutants(

@@ -19,7 +19,9 @@ ORDERLY = 1000
 
 def _own_close(end: ConnectionClosed) -> ClientFault:
     """Close the connection in another way, where the suite has not closed it."""
-    return on.close(lambda c, sent: end if sent.code == ORDERLY and not c.is_closing else sent)
+    return ClientFault(
+        close=lambda c, sent: end if sent.code == ORDERLY and not c.is_closing else sent
+    )
 
 
 # -------------------------------------------------------------------- HTTP
@@ -95,12 +97,12 @@ mutants(
 mutants(
     "TR-16",
     "goodbye-not-returned: Ends TCP where it receives a close frame.",
-    on.close(lambda c, sent: GONE if c.is_closing else sent),
+    ClientFault(close=lambda c, sent: GONE if c.is_closing else sent),
 )
 mutants(
     "TR-17",
     "broken-text-is-a-protocol-error: Closes with a protocol error at text that is not UTF-8.",
-    on.close(lambda _, sent: ConnectionClosed(1002) if sent.code == 1007 else sent),
+    ClientFault(close=lambda _, sent: ConnectionClosed(1002) if sent.code == 1007 else sent),
 )
 
 # -------------------------------------------------------------------- extensions
