@@ -659,7 +659,7 @@ def test_suite_cases_replay(visits):
             return await replay_to_server(transcript, url, deadline=SOON * 4)
 
     for case in select(server_cases(), ["ALL-1", "HS-4.1", "HS-7.1", "AR-7", "FR-2", "NS-9.1"]):
-        if any(line.verb == "raw" for line in case.lines):
+        if any(line.verb == "raw" for line in case.steps):
             continue  # a recording holds messages, and not octets that are none
         result = run(play(case))
         assert (case.id, result.outcome) == (case.id, ReplayOutcome.SAME), result.explanation

@@ -32,7 +32,7 @@ from neffos_conformance.recordings.replay import (
 from neffos_conformance.recordings.sequence import visible, wrap
 from neffos_conformance.recordings.session import RecordedStep
 from neffos_conformance.wire.connection import ConnectionClosed
-from neffos_conformance.wire.display import payload_values
+from neffos_conformance.wire.payloads import payload_values
 from neffos_conformance.wire.transcript import Header, TranscriptError, read_transcript
 from neffos_protocol import Role
 

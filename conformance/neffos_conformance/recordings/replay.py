@@ -33,8 +33,9 @@ from neffos_conformance.recordings.session import Part, RecordedSession, Recorde
 from neffos_conformance.runner.driver_protocol import DriverError, running_driver
 from neffos_conformance.wire.barrier import BARRIER, BARRIER_TOKEN
 from neffos_conformance.wire.connection import ConnectError, ConnectionClosed, WireConnection
-from neffos_conformance.wire.relay import NEVER_SENT, below
+from neffos_conformance.wire.relay import below
 from neffos_conformance.wire.transcript import ConnectionOpened, Transcript
+from neffos_conformance.wire.transport import NEVER_SENT
 from neffos_protocol import Role
 
 DEADLINE: Final = 5.0
@@ -316,7 +317,7 @@ class ReplayRunner:
         for number, connection in self.connections.items():
             if self.likeness.is_open(number) and not self.likeness.was_accepted(number):
                 self.likeness.expect_end(number)
-                await connection.say_goodbye()
+                await connection.send_close()
         await self.settle()
 
     def following(self) -> tuple[RecordedStep, ...]:
@@ -352,7 +353,7 @@ class ReplayRunner:
         else:
             code = closed.code if closed.code not in NEVER_SENT else 1000
             async with _in_time(self.deadline):
-                await connection.say_goodbye(code, closed.reason)
+                await connection.send_close(code, closed.reason)
         await self._pump(lambda: number in self._gone)
 
     def _is_fewer_than(self, left: int) -> bool:
