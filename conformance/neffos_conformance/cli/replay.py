@@ -278,7 +278,7 @@ def _values(told: Sequence[_Told], server: str | None, command: Sequence[str]) -
 def _difference(difference: Difference) -> dict[str, Any]:
     return {
         "connection": difference.connection,
-        "recorded": difference.line and _line(difference.line),
+        "recorded": difference.step and _line(difference.step),
         "now": None if difference.now is None else _content(difference.now),
         "contrasts": [_contrast(each) for each in difference.contrasts],
     }

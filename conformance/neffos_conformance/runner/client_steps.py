@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 from base64 import b64decode
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl, urlsplit
@@ -257,6 +257,18 @@ async def accepting_clients(
             await queue.get_nowait().refuse(503)
 
 
+async def next_request(
+    incoming: asyncio.Queue[UpgradeRequest], pending: Iterable[asyncio.Task[Any]]
+) -> UpgradeRequest | None:
+    """Wait for the request of a client; give ``None`` if a pending operation ends before it."""
+    coming = asyncio.create_task(incoming.get())
+    try:
+        await asyncio.wait([coming, *pending], return_when=asyncio.FIRST_COMPLETED)
+        return coming.result() if coming.done() else None
+    finally:
+        coming.cancel()
+
+
 def client_verbs(
     runner: ScriptRunner,
     operations: PendingOperations,
@@ -268,26 +280,17 @@ def client_verbs(
     async def arrival(number: int) -> UpgradeRequest:
         """Give the next request that is not a probe; answer the probes before it."""
         while True:
-            request = await next_request(number)
+            pending = operations.tasks.get(number, [])[:1]
+            request = await next_request(incoming, pending)
+            if request is None:
+                if pending[0].exception() is not None:
+                    await operations.result(number)
+                request = await incoming.get()
             if request.request.method != "HEAD":
                 return request
             playback.log_received(number, Remark("HEAD"))
             playback.log_sent(number, Remark(f"HTTP {operations.probe_status}"))
             await request.refuse(operations.probe_status)
-
-    async def next_request(number: int) -> UpgradeRequest:
-        """Give the next request; do not wait for one from a client that cannot dial."""
-        coming = asyncio.create_task(incoming.get())
-        first = operations.tasks.get(number, [])[:1]
-        try:
-            await asyncio.wait([coming, *first], return_when=asyncio.FIRST_COMPLETED)
-            if not coming.done():
-                for task in first:
-                    if task.exception() is not None:
-                        await operations.result(number)
-            return await coming
-        finally:
-            coming.cancel()
 
     async def dial(step: Step, _: int) -> None:
         operations.dial(step.connection, step.rest)
