@@ -41,13 +41,13 @@ from neffos_codec import (
     encode,
     parse_wait,
 )
-from neffos_conformance.cases.catalogue import all_cases
 from neffos_conformance.cases.definition import Case, Role, select
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.cli.codec_adapter import message_values, value_of, wait_values
 from neffos_conformance.cli.testing import beginning
 from neffos_conformance.codecs import vectors
-from neffos_conformance.codecs.testing import codec_cases, judge_codec, results_of
+from neffos_conformance.codecs.catalogue import all_cases
+from neffos_conformance.codecs.testing import codec_cases, results_of, run_codec
 from neffos_conformance.interop.interop_runs import Endpoint, InteropRun, all_runs
 from neffos_conformance.interop.table import (
     about,
@@ -271,7 +271,7 @@ def judge_a_codec(peer: RealPeer) -> dict[str, RunReport]:
     """Ask a codec about every vector."""
     began, start = beginning()
     command = peer.codec or []
-    judged = judge_codec(command)
+    judged = run_codec(command)
     results = results_of(judged, codec_cases())
     subject = Subject(
         "codec",

@@ -7,7 +7,7 @@ from importlib.resources import files
 import pytest
 from jsonschema import Draft202012Validator
 
-from neffos_conformance.cases.catalogue import all_cases
+from neffos_conformance.codecs.catalogue import all_cases
 from neffos_conformance.interop.interop_runs import interop_steps
 from neffos_conformance.interop.table import differences, markdown, recorded, rows, verdict_counts
 

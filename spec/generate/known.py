@@ -15,8 +15,8 @@ from generate import cases
 from generate.text import count, verbatim
 from mutation import BANK
 from mutation.kill_matrix import recorded as recorded_kills
-from neffos_conformance.cases.catalogue import EVERY_ROLE
 from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.codecs.catalogue import EVERY_ROLE
 from neffos_conformance.interop.table import recorded, rows, verdict_counts
 
 DEVIATIONS: Final = Path(__file__).parents[2] / "conformance" / "peers" / "deviations"
