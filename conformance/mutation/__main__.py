@@ -14,8 +14,8 @@ import click
 
 from mutation import BANK, kill_matrix, work_clock
 from mutation.kill_matrix import REPORT, Killed, Kills, Plan
-from neffos_conformance.cases.catalogue import EVERY_ROLE, all_cases
 from neffos_conformance.cases.definition import Role, select
+from neffos_conformance.codecs.catalogue import EVERY_ROLE, all_cases
 
 JOBS: Final = os.cpu_count() or 1
 """Processes that share the mutants."""

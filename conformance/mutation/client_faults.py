@@ -24,8 +24,12 @@ from neffos_codec import Message
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.reference.client_driver import ReferenceDriver
 from neffos_conformance.runner.client_steps import Between, ClientDriver
-from neffos_conformance.runner.driver_protocol import OperationError, UnsupportedError, Values
-from neffos_conformance.runner.driver_protocol import fits as has_fields
+from neffos_conformance.runner.driver_protocol import (
+    OperationError,
+    UnsupportedError,
+    Values,
+    has_fields,
+)
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import Run, run_client_case
 from neffos_conformance.wire.connection import ConnectionClosed
@@ -41,7 +45,7 @@ Observe = Callable[["Context", Values], Sequence[Values]]
 LIMITS: Final = replace(DEFAULT, ask=2.0)
 """The limits of a faulty client, which does not wait long for a peer that does not reply."""
 
-TIMEOUTS: Final = replace(SOON, case=6.0, goodbye=2.0)
+TIMEOUTS: Final = replace(SOON, case=6.0, close=2.0)
 """How long a case waits for a faulty client, whatever the case says: this one is back at once."""
 
 CONCURRENT_CASES: Final = 4
@@ -341,9 +345,14 @@ class _FaultyTransport:
         return self._transport.is_open
 
     @property
-    def has_heard_goodbye(self) -> bool:
+    def backlog(self) -> int:
+        """How many sent bytes the peer has not taken yet."""
+        return self._transport.backlog
+
+    @property
+    def has_received_close(self) -> bool:
         """Whether a close frame came."""
-        return self._transport.has_heard_goodbye
+        return self._transport.has_received_close
 
     async def send(self, payload: Payload, *, is_held: bool = False) -> None:
         """Have the client receive a message, as the fault has it."""
@@ -396,10 +405,10 @@ class _FaultyTransport:
         self._context.is_closing = True
         self._transport.abort()
 
-    async def say_goodbye(self, code: int = 1000, reason: str = "") -> None:
+    async def send_close(self, code: int = 1000, reason: str = "") -> None:
         """Send a close frame."""
         self._context.is_closing = True
-        await self._transport.say_goodbye(code, reason)
+        await self._transport.send_close(code, reason)
 
     async def close(self) -> None:
         """Close the socket."""

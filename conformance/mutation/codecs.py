@@ -12,7 +12,7 @@ from mutation.registry import mutant, mutants
 from neffos_codec import ESCAPE
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.cli.codec_adapter import answer, content_of, value_of
-from neffos_conformance.codecs.testing import judge_vector
+from neffos_conformance.codecs.testing import run_vector
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import Run
 
@@ -106,7 +106,7 @@ class CodecFault:
         """Give the function that runs a case against the codec."""
 
         async def run(case: Case) -> Result:
-            return judge_vector(case, self.answer)
+            return run_vector(case, self.answer)
 
         yield run
 

@@ -16,9 +16,9 @@ from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.runner.driver_pool import to_client
 from neffos_conformance.runner.driver_protocol import DriverError
 from neffos_conformance.runner.known_failures import read_known_failures
+from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import run_cases
-from neffos_conformance.runner.script_runner import Timeouts
 from neffos_protocol.catalogue import divergences
 
 REFERENCE = (str(Path(sys.executable).with_name("neffos-wire")), "driver")
@@ -26,12 +26,12 @@ REFERENCE = (str(Path(sys.executable).with_name("neffos-wire")), "driver")
 CLIENTS = [mutant for mutant in BANK.values() if mutant.role == "client"]
 BENIGN = [mutant for mutant in CLIENTS if not mutant.breaks]
 
-HASTY = Timeouts(case=5.0, doubt=0.1, grace=0.1, goodbye=0.2)
+HASTY = Timeouts(case=5.0, before_barrier=0.1, after_barrier=0.1, close=0.2)
 
 
-def judge(command, cases, *, drivers: int = 2, patience: Timeouts = HASTY) -> list[Result]:
+def judge(command, cases, *, drivers: int = 2, timeouts: Timeouts = HASTY) -> list[Result]:
     async def run() -> list[Result]:
-        async with to_client(command, drivers=drivers, patience=patience) as (play, _):
+        async with to_client(command, drivers=drivers, timeouts=timeouts) as (play, _):
             return [result async for result in run_cases(play, cases, at_once=drivers)]
 
     return asyncio.run(run())
@@ -54,7 +54,7 @@ def named(*ids: str) -> list[Case]:
 
 
 def test_the_reference_client_passes_every_case():
-    results = judge(REFERENCE, select(client_cases(), ()), patience=Timeouts())
+    results = judge(REFERENCE, select(client_cases(), ()), timeouts=Timeouts())
     assert [(r.case.id, r.explanation) for r in results if r.verdict is not Verdict.PASS] == []
     assert [(r.case.id, r.closing) for r in results if r.closing.explanation] == []
     assert len(results) >= 90
@@ -68,7 +68,7 @@ def test_two_runs_of_a_failure_say_the_same():
     """
     first, second = judge_here(script), judge_here(script)
     assert first.verdict is Verdict.FAIL
-    assert first.explanation == second.explanation == "body is 'hi', expected 'ho'"
+    assert first.explanation == second.explanation == "body: expected 'ho', actual 'hi'"
 
 
 # -------------------------------------------------------------------- mutants
@@ -166,15 +166,15 @@ def test_a_client_that_ends_costs_the_case_its_verdict_and_no_other(fake, tmp_pa
 def test_a_driver_that_breaks_its_contract_is_an_error_and_started_anew(fake):
     results = judge(fake('print("nonsense", flush=True)'), [VISIT] * 2, drivers=1)
     assert [result.verdict for result in results] == [Verdict.ERROR] * 2
-    assert "no JSON" in results[0].explanation
+    assert "not JSON" in results[0].explanation
 
 
 def test_a_driver_that_says_nothing_is_not_waited_for_longer_than_a_case(fake):
-    brief = Timeouts(case=0.3, doubt=0.1, grace=0.1, goodbye=0.2)
+    brief = Timeouts(case=0.3, before_barrier=0.1, after_barrier=0.1, close=0.2)
     program = """
     if op["op"] != "dial": write({"id": op["id"], "error": "no"})
     """
-    [result] = judge(fake(program), [VISIT], patience=brief)
+    [result] = judge(fake(program), [VISIT], timeouts=brief)
     assert result.verdict is Verdict.ERROR
     assert "nothing came in time" in result.explanation
     assert result.seconds < 5
@@ -207,7 +207,7 @@ def test_what_comes_too_early_is_kept_while_a_sight_is_waited_for():
 
 def test_a_sight_that_does_not_come_is_missed_once_a_later_ask_is_answered():
     result = judge_here("1 app\n1 saw event app news hi")
-    assert result.explanation == "the client did not tell of: event app news hi"
+    assert result.explanation == "the client did not report: event app news hi"
     assert result.seconds < HASTY.case
 
 
@@ -215,7 +215,7 @@ def test_an_error_is_no_event_with_a_body():
     script = """
     1 app
     1 < ;app;;news;1;0;no
-    1 quiet
+    1 expect-nothing
     1 unseen event app news no
     1 saw error app news no
     """
@@ -227,12 +227,12 @@ def test_what_the_client_was_not_to_tell_of_fails_the_case():
     script = """
     1 app
     1 < ;app;;news;0;0;hi
-    1 quiet
+    1 expect-nothing
     1 unseen event app news hi
     """
     result = judge_here(script)
     assert result.verdict is Verdict.FAIL
-    assert "was not to be" in result.explanation
+    assert "no such observation" in result.explanation
 
 
 # -------------------------------------------------------------------- known deviations

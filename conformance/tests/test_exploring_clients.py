@@ -23,11 +23,11 @@ from neffos_conformance.model_based.coverage import beyond, rows_of
 from neffos_conformance.model_based.faults import CRASHED, HANGS, Known
 from neffos_conformance.recordings.checking import judge
 from neffos_conformance.runner.driver_protocol import DriverError
-from neffos_conformance.runner.script_runner import Timeouts
+from neffos_conformance.runner.playback import Timeouts
 from neffos_protocol import Role
 
 REFERENCE = (str(Path(sys.executable).with_name("neffos-wire")), "driver")
-SOON = Timeouts(case=2.0, doubt=0.1, grace=0.3, goodbye=0.4)
+SOON = Timeouts(case=2.0, before_barrier=0.1, after_barrier=0.3, close=0.4)
 
 
 @pytest.fixture(autouse=True)
@@ -197,7 +197,7 @@ def test_a_driver_that_hangs_does_not_hold_up_a_run():
 
 def test_a_driver_that_talks_nonsense_ends_the_run():
     found = behind(DRIVER % "print('nonsense')")
-    assert "no JSON" in found.trouble
+    assert "not JSON" in found.trouble
     assert found.findings == ()
 
 
@@ -256,4 +256,4 @@ link = "https://example.org"
     ran = CliRunner().invoke(cli, [*command, "--deviations", "known.toml", *driver])
     assert ran.exit_code == 1, ran.output
     assert "known fail SEC-16" in ran.output
-    assert "no JSON" in ran.output
+    assert "not JSON" in ran.output

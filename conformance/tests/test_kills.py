@@ -26,8 +26,8 @@ from mutation.kill_matrix import (
     survivors,
     write_report,
 )
-from neffos_conformance.cases.catalogue import EVERY_ROLE, all_cases
 from neffos_conformance.cases.definition import LIMITS
+from neffos_conformance.codecs.catalogue import EVERY_ROLE, all_cases
 from neffos_protocol.catalogue import requirements
 
 AT_LEAST = 80

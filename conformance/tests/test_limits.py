@@ -15,11 +15,11 @@ from neffos_conformance.cases.script import ScriptError, read_script
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.reference.application import servers
 from neffos_conformance.reference.embedded import Serve, embedded_server
+from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import run_server_case, to_server
-from neffos_conformance.runner.script_runner import Timeouts
 
 ECHO = "1 app\n1 x5 > $<<#>>;app;;echo;0;0;hi\n"
-SOON = Timeouts(case=2.0, doubt=0.1, grace=0.1)
+SOON = Timeouts(case=2.0, before_barrier=0.1, after_barrier=0.1)
 
 
 def case(script: str, **fields) -> Case:
@@ -40,9 +40,12 @@ def test_fewer_counts_what_comes_before_the_barrier():
     assert played(f"{ECHO}1 fewer 6 {answer}") == (Verdict.PASS, "")
     assert played(f"{ECHO}1 fewer 5 {answer}") == (
         Verdict.FAIL,
-        "there were to be fewer than 5 of these",
+        "expected fewer than 5 of these messages",
     )
-    assert played(f"{ECHO}1 fewer 1 $3;app;;echo;0;0;hi") == (Verdict.FAIL, "this was not to come")
+    assert played(f"{ECHO}1 fewer 1 $3;app;;echo;0;0;hi") == (
+        Verdict.FAIL,
+        "expected no such message",
+    )
     assert played(f"{ECHO}1 fewer 1 $6;app;;echo;0;0;hi")[0] is Verdict.PASS
 
 
@@ -60,7 +63,7 @@ def test_some_close_frame_is_wanted_and_none_is_missed():
     script = "1 app\n1 > ;app;;close-me;0;0;\n1 closed some"
     assert played(script) == (Verdict.PASS, "")
     cut = outward(lambda _, __: CUT, opcode=Opcode.CLOSE)
-    assert played(script, cut.run()) == (Verdict.FAIL, "it was to be closed with a close frame")
+    assert played(script, cut.run()) == (Verdict.FAIL, "expected a close frame, actual none")
 
 
 def test_who_is_refused_tries_again_until_it_is_let_in():
@@ -85,7 +88,7 @@ def test_a_server_that_is_gone_fails_what_the_case_is_about_and_not_what_leads_u
     refusing = request(lambda _, __: b"HTTP/1.1 503 Busy\r\n\r\n")
     told = "the server did not upgrade the connection: server rejected WebSocket connection: "
     assert played("---\n1 dial", refusing.run()) == (Verdict.FAIL, f"{told}HTTP 503")
-    assert played("1 handshake\n1 quiet", refusing.run())[0] is Verdict.ERROR
+    assert played("1 handshake\n1 expect-nothing", refusing.run())[0] is Verdict.ERROR
     silent = request(lambda _, __: CUT)
     assert played("1 http GET /\n1 status 4xx", silent.run()) == (
         Verdict.FAIL,
@@ -95,7 +98,7 @@ def test_a_server_that_is_gone_fails_what_the_case_is_about_and_not_what_leads_u
 
 def test_octets_are_written_out_and_numbered():
     [_, line] = read_script("1 app\n1 x9 raw 8<<#>><<*2 00>>ff", "server")
-    assert line.octets(3) == b"\x83\x00\x00\xff"
+    assert line.raw_bytes(3) == b"\x83\x00\x00\xff"
 
 
 def test_urls_of_requests_without_an_upgrade_need_features_too():

@@ -91,24 +91,24 @@ def _whole(case: Case) -> Iterator[str]:
         f'<div class="case" id="{case.id}" markdown="span"><strong>{case.id}</strong> '
         f"{verbatim(case.title)}<br><small>{', '.join(case.requirements)}{tags}</small></div>"
     )
-    script = "\n".join(map(str, case.lines))
+    script = "\n".join(map(str, case.steps))
     yield f"```text\n{script}\n```"
 
 
 def language() -> str:
-    """Tell of the language of the scripts, in the words of the modules that read it."""
-    told = _told(lines).rpartition("This file ")[0].strip()
+    """Describe the language of the scripts, in the words of the modules that read it."""
+    told = _told(lines).rpartition("This module ")[0].strip()
     told = told.replace("see OPERATIONS", "see below").replace("see OBSERVATIONS", "see below")
-    places = _told(match).partition("What stands between ")[2]
-    places = re.sub(r": see `KINDS`; `other`.*", ":", places)
+    placeholders = _told(match).partition("Text between ")[2]
+    placeholders = re.sub(r": see `KINDS`; `other`.*", ":", placeholders)
     kinds = [f"| `{name}` | {_KINDS[name]} |" for name in match.KINDS]
     return "\n\n".join(
         (
             told,
-            f"What stands between {places.strip()}",
-            "\n".join(["| kind of a place | what it holds |", "| --- | --- |", *kinds]),
-            _with_arguments("what a driver can be told with `do`", lines.OPERATIONS),
-            _with_arguments("what its client is seen to tell with `saw`", lines.OBSERVATIONS),
+            f"Text between {placeholders.strip()}",
+            "\n".join(["| kind of placeholder | value |", "| --- | --- |", *kinds]),
+            _with_arguments("operation of a driver, with `do`", lines.OPERATIONS),
+            _with_arguments("observation of its client, with `saw`", lines.OBSERVATIONS),
         )
     )
 
@@ -117,12 +117,12 @@ _KINDS: Final = {
     "client-token": "a token that a client made (AR-2)",
     "server-token": "a token that a server made (AR-3)",
     "any": "anything, or nothing",
-    "other": "what no place has held before",
+    "other": "a value that no placeholder has had before",
 }
 
 
 def _told(module: ModuleType) -> str:
-    """Give what a module says of itself behind its first line."""
+    """Give the docstring of a module after its first line."""
     text = inspect.cleandoc(module.__doc__ or "").partition("\n")[2]
     return re.sub(r"``([^`]*)``", r"`\1`", text)
 

@@ -21,8 +21,8 @@ from neffos_conformance.cli.testing import (
 from neffos_conformance.codecs.testing import (
     AdapterError,
     codec_cases,
-    judge_codec,
     results_of,
+    run_codec,
 )
 
 REFERENCE: Final = reference("codec-adapter")
@@ -47,7 +47,7 @@ def codec_command(command: tuple[str, ...], **arguments: Any) -> None:
     deviations = prepare(options)
     began = beginning()
     try:
-        judged = judge_codec(command or REFERENCE, cases, deadline=options.run_deadline)
+        judged = run_codec(command or REFERENCE, cases, deadline=options.run_deadline)
     except AdapterError as error:
         raise click.UsageError(str(error)) from error
     subject = behind("codec", command, judged.ready)

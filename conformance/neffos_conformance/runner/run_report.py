@@ -1,6 +1,6 @@
-"""What a whole run found: the results, and what one has to know to read them.
+"""The report of a run: the results, and what one has to know to read them.
 
-Every report is made of this, and of nothing else.
+Every report format is made of this, and of nothing else.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from neffos_conformance.runner.result import Result
 from neffos_protocol.catalogue import Requirement, requirements
 
 SEEN_IN: Mapping[str, str] = {"server": "wire-server", "client": "wire-client", "codec": "codec"}
-"""What the catalogue calls a test of each role, where it says where a requirement can be tested."""
+"""How the catalogue names the tests of each role, where it says how a requirement is testable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +25,17 @@ class RunReport:
     """A run of the suite against one system under test.
 
     Attributes:
-        role: what was judged.
-        subject: what it is reached by: a URL, or a command.
-        peer: what is known of it: ``peer``, ``version``, ``runtime``, as far as there is.
+        role: of the system under test.
+        subject: its URL, or its command.
+        peer: what is known of it: ``peer``, ``version``, ``runtime``, or less.
         started: when the run began.
         seconds: how long it took.
-        results: what came of the cases that were selected, in the order of the data.
-        command: the command line that judges it again, without a selection of cases.
-        features: what it was taken to have; ``None`` where nobody asked.
-        selection: the patterns and tags that cases were selected by, as they were typed.
-        known: the known deviations that hold, by the ids of their cases.
-        complaints: what is wrong with the other known deviations.
+        results: of the selected cases, in the order of the data.
+        command: the command line that tests it again, without a selection of cases.
+        features: those that it has; ``None`` if they are unknown.
+        selection: the patterns and tags that selected the cases, as they were typed.
+        known: the known failures that occurred, by the ids of their cases.
+        complaints: what is wrong with the other known failures.
     """
 
     role: Role
@@ -51,11 +51,11 @@ class RunReport:
     complaints: tuple[str, ...] = ()
 
     def counts(self) -> Counter[Verdict]:
-        """Give how many cases came to each verdict."""
+        """Give how many cases have each verdict."""
         return Counter(result.verdict for result in self.results)
 
     def unexplained(self) -> list[Result]:
-        """Give the results that are no pass, and that no known deviation accounts for."""
+        """Give the results that are neither a pass nor a known failure."""
         return [
             result
             for result in self.results
@@ -64,12 +64,12 @@ class RunReport:
         ]
 
     def has_failed(self) -> bool:
-        """Say whether a MUST was broken, or a case not run to its end, without being known."""
+        """Say whether there is a fail or an error that is not a known failure."""
         grave = (Verdict.FAIL, Verdict.ERROR)
         return bool(self.complaints) or any(each.verdict in grave for each in self.unexplained())
 
     def exercised(self) -> frozenset[str]:
-        """Give the requirements that a case was about which ran to its end."""
+        """Give the requirements of the cases that ran to their end."""
         return frozenset(
             id_
             for result in self.results
@@ -78,7 +78,7 @@ class RunReport:
         )
 
     def testable(self) -> dict[str, Requirement]:
-        """Give the requirements that can be seen in a system of this role."""
+        """Give the requirements that can be tested in a system of this role."""
         return {
             id_: each for id_, each in requirements().items() if SEEN_IN[self.role] in each.testable
         }
