@@ -20,7 +20,7 @@ $(READY): pyproject.toml setup.py
 	@touch $@
 
 demo: $(READY) ## run the suite against the embedded server
-	@$(BIN)/neffos-wire server
+	@$(BIN)/neffos-wire test server
 
 test: $(READY) lint ## run all tests that need nothing but Python
 	$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=term codec/tests protocol/tests

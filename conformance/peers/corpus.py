@@ -24,9 +24,9 @@ from typing import Any, Final
 from rich.console import Console
 
 from neffos_conformance.cases.script import named, native_of
-from neffos_conformance.cli.serve import PEER
 from neffos_conformance.interop import conversation
 from neffos_conformance.recordings.checking import judge_stream
+from neffos_conformance.reference import PEER
 from neffos_conformance.runner.client_steps import accepting_clients
 from neffos_conformance.runner.driver_pool import to_client
 from neffos_conformance.runner.driver_protocol import DriverError, running_driver

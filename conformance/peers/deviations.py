@@ -1,6 +1,6 @@
 """What is known of real peers: the files in the folder ``deviations``.
 
-Those of cases have the form that ``neffos-wire --deviations`` reads, and ``real_peers.py`` says
+Those of cases have the form that ``neffos-wire --known-failures`` reads, and ``real_peers.py`` says
 which hold for whom. ``conversation.toml`` is about steps of the conversation of a client and a
 server.
 """

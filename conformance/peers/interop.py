@@ -44,7 +44,6 @@ from neffos_codec import (
 from neffos_conformance.cases.catalogue import all_cases
 from neffos_conformance.cases.definition import Case, Role, select
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.cli.codec_adapter import message_values, value_of, wait_values
 from neffos_conformance.cli.testing import beginning
 from neffos_conformance.codecs import vectors
 from neffos_conformance.codecs.testing import codec_cases, judge_codec, results_of
@@ -56,6 +55,7 @@ from neffos_conformance.interop.table import (
     recorded,
     server_name,
 )
+from neffos_conformance.reference.codec_adapter import message_values, value_of, wait_values
 from neffos_conformance.runner.driver_pool import DRIVERS, to_client
 from neffos_conformance.runner.known_failures import KnownFailure, read_known_failures, weigh
 from neffos_conformance.runner.result import Result, in_order
@@ -210,7 +210,7 @@ def server_subject(
 
     name = f"{endpoint.peer}/{endpoint.name}"
     about_it = {"peer": endpoint.peer, "version": version}
-    command = f"neffos-wire server {endpoint.url}"
+    command = f"neffos-wire test server {endpoint.url}"
     return Subject("server", name, about_it, command, deviations), play
 
 
@@ -226,7 +226,7 @@ def client_subject(
             peer.update(about(ready))
             return [each async for each in run_cases(run, cases, at_once=drivers)]
 
-    line = f"neffos-wire client -- {shlex.join(command)}"
+    line = f"neffos-wire test client -- {shlex.join(command)}"
     return Subject("client", name, peer, line, deviations), play
 
 
@@ -264,7 +264,7 @@ def otherwise(found: RunReport, deviations: list[KnownFailure]) -> list[Case]:
     return [
         each.case
         for each in found.results
-        if each.case.id in left and each.verdict is not Verdict.UNSUPPORTED
+        if each.case.id in left and each.verdict is not Verdict.SKIPPED
     ]
 
 
@@ -278,7 +278,7 @@ def judge_a_codec(peer: RealPeer) -> dict[str, RunReport]:
         "codec",
         f"codec of {judged.ready['peer']}",
         about(judged.ready),
-        f"neffos-wire codec -- {shlex.join(command)}",
+        f"neffos-wire test codec -- {shlex.join(command)}",
         read_known_failures(DEVIATIONS / file for file in peer.known.get("codec", ())),
     )
     seconds = time.perf_counter() - start
@@ -319,7 +319,7 @@ def count_unexplained(named: tuple[str, RunReport]) -> int:
     counts = found.counts()
     console.print(
         f"{name}: {counts[Verdict.PASS]} of {len(found.results)} cases passed, "
-        f"{counts[Verdict.UNSUPPORTED]} unsupported, {len(found.known)} known deviations, "
+        f"{counts[Verdict.SKIPPED]} skipped, {len(found.known)} known deviations, "
         f"{len(left) + len(found.complaints)} unexplained, in {found.seconds:.1f} s"
     )
     return len(left) + len(found.complaints)

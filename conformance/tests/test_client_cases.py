@@ -113,7 +113,7 @@ def test_what_a_driver_does_not_support_is_not_judged(fake):
     write({"id": op["id"], "unsupported": True})
     """
     [reconnecting, joining] = judge(fake(answer), named("TR-9.c1", "RM-8.c1"), drivers=1)
-    assert [reconnecting.verdict, joining.verdict] == [Verdict.UNSUPPORTED] * 2
+    assert [reconnecting.verdict, joining.verdict] == [Verdict.SKIPPED] * 2
 
 
 # -------------------------------------------------------------------- drivers

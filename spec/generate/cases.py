@@ -65,7 +65,7 @@ def section(requirement: Requirement) -> list[str]:
             lines_ = [f"| for a {role} | what it shows |", "| --- | --- |"]
             lines_ += [f"| {each.id} | {verbatim(each.title)} |" for each in own]
             parts.append("\n".join(lines_))
-            command = f"neffos-wire {_COMMANDS[role]} --case {requirement.id}"
+            command = f"neffos-wire test {_COMMANDS[role]} --case {requirement.id}"
             command += " -- YOUR DRIVER" if role == "client" else ""
             parts.append(f"```sh\n{command}\n```")
     return parts

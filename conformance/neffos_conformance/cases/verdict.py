@@ -20,8 +20,8 @@ class Verdict(StrEnum):
     """A SHOULD is not followed."""
     INFORMATIONAL = "informational"
     """What the peer does differently is left to it."""
-    UNSUPPORTED = "unsupported"
-    """The peer does not offer what the case needs, so that it was not run."""
+    SKIPPED = "skipped"
+    """The peer lacks a feature or an operation that the case needs, so the case did not run."""
     ERROR = "error"
     """The case could not be run to its end for a reason outside it."""
 

@@ -39,20 +39,21 @@ _octets: Any = None
 
 @click.command("check")
 @click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE…")
-@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
-@click.option("-v", "--verbose", is_flag=True, help="Show recordings that are sound as well.")
+@click.option("--json", "as_json", is_flag=True, help="Output as JSON.")
+@click.option("-v", "--verbose", is_flag=True, help="Recordings without violations, too.")
 @click.option(
     "--jobs",
+    metavar="N",
     type=click.IntRange(min=1),
     default=os.cpu_count() or 1,
     show_default="one for each core",
-    help="How many recordings to judge at the same time.",
+    help="Number of recordings that are checked concurrently.",
 )
 def check_command(files: tuple[Path, ...], as_json: bool, verbose: bool, jobs: int) -> None:
-    """Judge recordings: which peer broke which requirement, in which line.
+    """Check recordings against the requirements.
 
-    Exit code 0 where no MUST is broken; 1 where one is, where a line cannot be read, or where a
-    defect that a header names does not show; 2 where there was nothing to judge.
+    The command reports which peer violates which requirement, and in which line. A violated MUST,
+    an unreadable line, and a defect that a header names but no message shows count as failed.
     """
     console = Console()
     judged = _judge_all(files, min(jobs, len(files)))

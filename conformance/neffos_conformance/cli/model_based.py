@@ -14,10 +14,10 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from neffos_conformance.cli.serve import PEER
-from neffos_conformance.cli.testing import Options, Subject, conclude
+from neffos_conformance.cli.testing import RunOptions, SystemUnderTest, conclude
 from neffos_conformance.model_based import Explored
 from neffos_conformance.model_based import Progress as Step
+from neffos_conformance.reference import PEER
 from neffos_conformance.runner.known_failures import KnownFailure
 
 SECONDS: Final = 30.0
@@ -47,18 +47,19 @@ def exploring_options(command: _Command) -> _Command:
     for option in (
         click.option(
             "--seconds",
+            metavar="SECONDS",
             type=click.FloatRange(min=0, min_open=True),
             default=SECONDS,
             show_default=True,
-            help="How long --explore may take.",
+            help="Time limit of --explore.",
         ),
-        click.option("--seed", type=click.IntRange(min=0), help="What --explore begins with."),
+        click.option("--seed", metavar="N", type=click.IntRange(min=0), help="Seed of --explore."),
         click.option(
             "--explore",
             "is_explored",
             is_flag=True,
-            help="In place of the cases, hold random conversations, each held against the state "
-            "tables, and make small what goes wrong.",
+            help="Model-based testing instead of the cases: random test sequences, checked against "
+            "the state tables; failures are shrunk.",
         ),
     ):
         command = option(command)
@@ -95,8 +96,8 @@ async def explored(explore: Explore, seed: int | None, seconds: float) -> Explor
 
 def conclude_explored(
     found: Explored,
-    subject: Subject,
-    options: Options,
+    subject: SystemUnderTest,
+    options: RunOptions,
     deviations: Sequence[KnownFailure],
     began: tuple[datetime, float],
 ) -> None:
@@ -107,7 +108,7 @@ def conclude_explored(
             off.
     """
     console = Console(highlight=False)
-    folder = options.save_folder or FOLDER
+    folder = options.recordings_folder or FOLDER
     told = (
         f"explored with the seed {found.seed}: {found.programs} programs, {found.steps} actions, "
         f"{found.messages} messages in {found.seconds:.1f} s; {found.share:.0%} of the transitions "

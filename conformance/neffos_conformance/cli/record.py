@@ -32,21 +32,48 @@ _MODES: Final = click.Choice([mode.value for mode in Native])
 @click.option(
     "-o",
     "--output",
+    metavar="FILE",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     required=True,
-    help="The transcript to write; one that is there is replaced.",
+    help="Recording to write; an existing file is replaced.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where clients connect to.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Likewise; 0 is any.")
-@click.option("--check", is_flag=True, help="Judge what goes by, as it does.")
 @click.option(
-    "--native", type=_MODES, default="never", show_default=True, help="What is not a frame is …"
+    "--host",
+    metavar="NAME",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address that clients connect to.",
 )
-@click.option("--scenario", default="a recorded session", show_default=True, help="What it is.")
-@click.option("--client", "client_name", default="unknown", help="Who the client is.")
-@click.option("--server-name", default="unknown", help="Who the server is.")
 @click.option(
-    "--json", "as_json", is_flag=True, help="Be ready in JSON, and end with standard input."
+    "--port",
+    metavar="N",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default=True,
+    help="Port that clients connect to; 0 for any free one.",
+)
+@click.option("--check", is_flag=True, help="Violations of requirements, printed as they occur.")
+@click.option(
+    "--native",
+    type=_MODES,
+    default="never",
+    show_default=True,
+    help="Native messages: none, payloads that are not frames, or all payloads.",
+)
+@click.option(
+    "--scenario",
+    metavar="TEXT",
+    default="a recorded session",
+    show_default=True,
+    help="Title of the recording.",
+)
+@click.option("--client-name", metavar="NAME", default="unknown", help="Name of the client.")
+@click.option("--server-name", metavar="NAME", default="unknown", help="Name of the server.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Ready line in JSON; the command ends with standard input.",
 )
 def record_command(
     server: str,
@@ -60,11 +87,11 @@ def record_command(
     server_name: str,
     as_json: bool,
 ) -> None:
-    """Relay between clients and the server at URL, and record what goes by.
+    """Record the connections of clients to the server at URL.
 
-    Point the client at the URL that is printed instead of the server's. Each line is in the file
-    when it has happened, so that a recording that is killed can be read up to its last line.
-    Exit code 1 where --check found that a MUST was broken.
+    The command is a relay: connect the client to the URL that it prints. Each message is written
+    at once, so a recording is readable up to its last line even if the command is killed. With
+    --check, a violated MUST counts as failed.
     """
     if urlsplit(server).scheme not in ("ws", "wss"):  # before a file that is there is replaced
         raise click.UsageError(f"{server!r} is not a WebSocket URL (ws://… or wss://…)")

@@ -162,13 +162,13 @@ def _result(case: Case, answered: list[Answered]) -> Result:
             (False, "got", each.got),
         ):
             remark = Remark(f"{what} {_told(values)}")
-            result.exchange.append(LogEntry(0.0, 1, is_asked, remark, number))
-    if verdict is Verdict.UNSUPPORTED:
+            result.log.append(LogEntry(0.0, 1, is_asked, remark, number))
+    if verdict is Verdict.SKIPPED:
         result.explanation = f"the adapter cannot {worst.question.request['op']}"
     elif verdict is not Verdict.PASS:
         result.line = answered.index(worst) + 1
-        result.expected, result.seen = _told(worst.question.wanted), _told(worst.got)
-        result.explanation = f"wanted {result.expected}, got {result.seen}"
+        result.expected, result.actual = _told(worst.question.wanted), _told(worst.got)
+        result.explanation = f"wanted {result.expected}, got {result.actual}"
     return result
 
 
@@ -183,7 +183,7 @@ _GRAVITY: Final = (
     Verdict.NON_STRICT,
     Verdict.INFORMATIONAL,
     Verdict.PASS,
-    Verdict.UNSUPPORTED,
+    Verdict.SKIPPED,
 )
 """The verdict on a vector is the first of these that one of its questions has: a codec with one
 reading alone is judged by that."""
@@ -191,7 +191,7 @@ reading alone is judged by that."""
 
 def _verdict(question: Question, got: Values) -> Verdict:
     if "unsupported" in got:
-        return Verdict.UNSUPPORTED
+        return Verdict.SKIPPED
     if agrees(got, question.wanted):
         return Verdict.PASS
     return verdict_on(question.vector["requirements"])

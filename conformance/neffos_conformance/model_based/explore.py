@@ -164,8 +164,8 @@ class Finding:
             self.case(),
             verdict=self.verdict,
             explanation=self.kind,
-            seen=self.explanation,
-            exchange=list(self.exchange),
+            actual=self.explanation,
+            log=list(self.exchange),
         )
 
     def save(self, folder: Path, server: str, client: str) -> Path:
@@ -185,7 +185,7 @@ class Finding:
             f"{self.seed}, in program {self.index}",
             client={"peer": client},
             server={"peer": server},
-            how=f"neffos-wire {self.role} --explore --seed {self.seed}",
+            how=f"neffos-wire test {self.role} --explore --seed {self.seed}",
             native=self.native.value,
             shows=(self.requirement,),
         )

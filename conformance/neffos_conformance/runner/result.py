@@ -69,10 +69,10 @@ class Result:
         explanation: what was wrong, in a sentence that is the same at every run; empty for a
             pass.
         line: the number of the line of the script that failed; 0 where none did.
-        expected: what that line wanted.
-        seen: what came instead; empty where nothing did.
+        expected: what that step expects.
+        actual: what arrived instead; empty if nothing did.
         closing: how the connection ended.
-        exchange: everything that went by.
+        log: everything that was sent or happened.
         seconds: how long it took.
     """
 
@@ -81,9 +81,9 @@ class Result:
     explanation: str = ""
     line: int = 0
     expected: str = ""
-    seen: str = ""
+    actual: str = ""
     closing: Closing = field(default_factory=Closing)
-    exchange: list[LogEntry] = field(default_factory=list)
+    log: list[LogEntry] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -95,7 +95,7 @@ class Result:
         """Give what went by as the lines of a transcript, without headers that may be secrets."""
         return [
             Entry(0, each.time, each.connection, each.from_client, _kept(each.content))
-            for each in self.exchange
+            for each in self.log
             if not isinstance(each.content, Remark)
         ]
 

@@ -114,7 +114,7 @@ def to_server(url: str, patience: Timeouts = DEFAULT_TIMEOUTS, *, is_alone: bool
 
     async def run(case: Case) -> Result:
         result = Result(case)
-        stage = ScriptRunner("server", patience, result.exchange, is_alone=is_alone)
+        stage = ScriptRunner("server", patience, result.log, is_alone=is_alone)
         await _judge(case, result, stage, server_role.acts(stage, url))
         return result
 
@@ -162,7 +162,7 @@ async def run_arriving_client_case(
         patience: how long it is waited for.
     """
     result = Result(case)
-    stage = ScriptRunner("client", patience, result.exchange)
+    stage = ScriptRunner("client", patience, result.log)
     doing = PendingOperations(stage, driver, url)
     await _judge(case, result, stage, client_role.acts(stage, doing, incoming))
     with suppress(DriverError):  # it was told already, or tells at the next case
@@ -191,7 +191,7 @@ async def _judge(case: Case, result: Result, stage: ScriptRunner, acts: Mapping[
         result.verdict, result.explanation = Verdict.ERROR, str(error)
         result.line = stage.line.number if stage.line else 0
     except UnsupportedError as error:
-        result.verdict = Verdict.UNSUPPORTED
+        result.verdict = Verdict.SKIPPED
         result.explanation = f"the client's driver cannot do {str(error)!r}"
     except TimeoutError:
         _fail(result, stage, "nothing came in time")
@@ -208,7 +208,7 @@ async def _judge(case: Case, result: Result, stage: ScriptRunner, acts: Mapping[
 
 def _fail(result: Result, stage: ScriptRunner, explanation: str, seen: str = "") -> None:
     line = stage.line
-    result.explanation, result.seen = explanation, seen
+    result.explanation, result.actual = explanation, seen
     result.line = line.number if line else 0
     result.expected = str(line) if line else ""
     if line is not None and line.leads_up:

@@ -12,7 +12,7 @@ COLOURS: Final = {
     Verdict.FAIL: "red",
     Verdict.NON_STRICT: "yellow",
     Verdict.INFORMATIONAL: "cyan",
-    Verdict.UNSUPPORTED: "dim",
+    Verdict.SKIPPED: "dim",
     Verdict.ERROR: "magenta",
 }
 

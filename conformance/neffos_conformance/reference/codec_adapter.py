@@ -1,17 +1,15 @@
 """The command ``codec-adapter``: the reference codec, as a codec under test.
 
-It answers requests as ``spec/docs/codec-contract.md`` says. This module owns how values stand
-in lines; it does not know the vectors, and what any of them expects.
+It answers requests as ``spec/docs/codec-contract.md`` says. This module owns the form of values in
+lines. It knows neither the vectors nor what any of them expects.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import platform
 import sys
 from collections.abc import Callable, Iterable
-from importlib.metadata import version
 from typing import Any, Final, TypeVar
 
 import click
@@ -36,7 +34,7 @@ from neffos_codec import (
     first_surrogate,
     parse_wait,
 )
-from neffos_conformance.cli.serve import PEER
+from neffos_conformance.reference import identity
 
 CODEC_VERSION: Final = 1
 """The version of the codec protocol."""
@@ -46,22 +44,17 @@ Option = TypeVar("Option", Reading, Native)
 
 
 class UnknownRequestError(Exception):
-    """A request that this adapter does not know, or only in part."""
+    """A request with an operation, a field or a value that this adapter does not know."""
 
 
 @click.command("codec-adapter")
 def codec_adapter_command() -> None:
-    """Answer requests to the reference codec, lines of JSON on standard input.
+    """Adapt the reference codec to the codec protocol.
 
-    See the page "The codec protocol" of the specification.
+    The adapter reads requests from standard input, as JSON Lines. See the page "The codec
+    protocol" of the specification.
     """
-    ready = {
-        "ready": True,
-        "codec": CODEC_VERSION,
-        "peer": PEER,
-        "version": version("neffos-wire"),
-        "runtime": f"Python {platform.python_version()}",
-    }
+    ready = {"ready": True, "codec": CODEC_VERSION, **identity()}
     serve_codec(ready, sys.stdin.buffer, sys.stdout.write, sys.stdout.flush)
 
 
@@ -80,7 +73,7 @@ def serve_codec(
 
 
 def answer_to(line: bytes) -> Values:
-    """Give the answer to a line, whatever it holds."""
+    """Give the answer to a line."""
     number = None
     try:
         request = json.loads(line)
@@ -112,7 +105,7 @@ def answer(name: str, request: Values) -> Values:
         return {"reject": error.reason.value, **place}
     except KeyError as error:
         return {"error": f"the request has no {error}"}
-    except Exception as error:  # of the request's form or the codec's own: no refusal either way
+    except Exception as error:  # a bug, or a malformed request: neither is a refusal
         return {"error": str(error) or repr(error)}
 
 
@@ -120,17 +113,19 @@ def answer(name: str, request: Values) -> Values:
 
 
 def content_of(value: Any) -> str | bytes:
-    """Give the text or the octets that a value of a line stands for.
+    """Give the text or the bytes that a value of a line represents.
 
-    Text that is not UTF-8 has its octets as surrogate escapes.
+    Bytes that are not UTF-8 become surrogate escapes.
 
     Raises:
-        ValueError: it stands for neither.
+        ValueError: the value represents neither.
     """
     match value:
         case str():
             if first_surrogate(value) >= 0:
-                raise ValueError("a string holds a surrogate: text that is no UTF-8 goes as hex")
+                raise ValueError(
+                    "a string contains a surrogate: write text that is not UTF-8 as hex"
+                )
             return value
         case {"hex": str(digits), **rest} if not rest:
             return bytes.fromhex(digits).decode("utf-8", "surrogateescape")
@@ -140,7 +135,7 @@ def content_of(value: Any) -> str | bytes:
 
 
 def value_of(content: str | bytes) -> Any:
-    """Give the value that stands for text or octets in a line."""
+    """Give the value that represents text or bytes in a line."""
     if isinstance(content, bytes):
         return {"base64": base64.b64encode(content).decode()}
     if first_surrogate(content) < 0:
@@ -149,14 +144,14 @@ def value_of(content: str | bytes) -> Any:
 
 
 def message_values(message: Message) -> Values:
-    """Give the seven fields of a message as they stand in a line."""
+    """Give the seven fields of a message as values of a line."""
     *names, is_error, is_no_op, body = message.fields()
     values = [*map(value_of, names), is_error, is_no_op, value_of(body)]
     return dict(zip(FIELDS, values, strict=True))
 
 
 def wait_values(wait: Wait) -> Values:
-    """Give what a wait field says as it stands in a line."""
+    """Give the parts of a wait field as values of a line."""
     return {
         "kind": wait.kind.value,
         "token": value_of(wait.token),
@@ -168,7 +163,7 @@ def wait_values(wait: Wait) -> Values:
 def _text_of(value: Any) -> str:
     content = content_of(value)
     if isinstance(content, bytes):
-        raise ValueError("this is text, which base64 is not for")
+        raise ValueError("text cannot be base64")
     return content
 
 
@@ -282,4 +277,4 @@ OPERATIONS: Final[dict[str, tuple[Callable[[Values], Values], frozenset[str]]]] 
     "reply": (_reply, frozenset({"message", "reply"})),
     "parse-wait": (_parse_wait, frozenset({"wait"})),
 }
-"""The operations by their names, and the fields that each knows."""
+"""Each operation by its name, with the fields that it knows."""
