@@ -300,7 +300,7 @@ def judgement(
         tuple(in_order(results, cases)),
         subject.command,
         known=weighed.known,
-        complaints=weighed.complaints,
+        stale=weighed.complaints,
     )
 
 
@@ -314,15 +314,15 @@ def count_unexplained(named: tuple[str, RunReport]) -> int:
             markup=False,
         )
         console.print(f"  again: {found.command} --case {result.case.id}", markup=False)
-    for complaint in found.complaints:
+    for complaint in found.stale:
         console.print(f"{name}: {complaint}"[:SHOWN_LENGTH], markup=False)
     counts = found.counts()
     console.print(
         f"{name}: {counts[Verdict.PASS]} of {len(found.results)} cases passed, "
         f"{counts[Verdict.SKIPPED]} skipped, {len(found.known)} known deviations, "
-        f"{len(left) + len(found.complaints)} unexplained, in {found.seconds:.1f} s"
+        f"{len(left) + len(found.stale)} unexplained, in {found.seconds:.1f} s"
     )
-    return len(left) + len(found.complaints)
+    return len(left) + len(found.stale)
 
 
 async def let_talk(endpoints: list[Endpoint], clients: dict[str, list[str]]) -> list[Talk]:

@@ -257,14 +257,14 @@ def test_an_adapter_answers_before_it_reads_on_and_ends_with_its_input(adapter):
 @pytest.mark.parametrize(
     ("fields", "complaint"),
     [
-        ({"payload": "\ud800"}, "a string holds a surrogate"),
+        ({"payload": "\ud800"}, "a string contains a surrogate"),
         ({"payload": {"hex": "f"}}, "hex"),
         ({"payload": {"base64": "!"}}, "base64"),
         ({"payload": {"hex": "ff", "base64": ""}}, "neither text, nor hex, nor base64"),
         ({"payload": ";;;;;;", "limits": 1}, "limits is an object"),
         ({"payload": ";;;;;;", "limits": {"field": "x"}}, "<"),
         ({"op": "encode", "message": {**EMPTY, "more": 1}}, "a message has the fields"),
-        ({"op": "encode", "message": {**EMPTY, "wait": {"base64": ""}}}, "this is text"),
+        ({"op": "encode", "message": {**EMPTY, "wait": {"base64": ""}}}, "text cannot be base64"),
         ({"op": "encode", "message": {**EMPTY, "is_error": 1}}, "must be bool"),
         ({"op": "encode-handshake", "handshake": {"knock": {}}}, "a handshake message is"),
         ({"op": "encode-handshake", "handshake": "M"}, "a handshake message is"),
