@@ -117,7 +117,7 @@ def _macros(page: Page) -> dict[str, Callable[..., str]]:
         "failed_steps": known.failed_steps,
         "judged": known.judged,
         "recorded_on": known.recorded_on,
-        "known_deviations": partial(known.known_deviations, root),
+        "known_failures": partial(known.known_failures, root),
         "mutants": partial(known.mutants, root),
         "mutant_counts": known.mutant_counts,
     }

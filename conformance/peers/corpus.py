@@ -36,7 +36,7 @@ from neffos_conformance.wire.relay import relaying
 from neffos_conformance.wire.subprocesses import running
 from neffos_conformance.wire.transcript import Writer, header, lines, save
 from neffos_protocol.catalogue import divergences
-from peers.deviations import Shown, showing
+from peers.known_failures_of_peers import Shown, showing
 from peers.real_peers import (
     HERE,
     ROOT,
@@ -284,7 +284,7 @@ class Recorder:
         for each in cases:
             result = await run(each.case)
             entries = result.entries()
-            if weigh([each.deviation], [result], [each.case.id]).complaints:
+            if weigh([each.known_failure], [result], [each.case.id]).complaints:
                 self.failures += 1
                 console.print(
                     f"{name}: {each.case.id} is {result.verdict}, {result.explanation}",

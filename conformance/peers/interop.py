@@ -63,7 +63,7 @@ from neffos_conformance.runner.run import DEFAULT_JOBS, DEFAULT_TIMEOUTS, run_ca
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.runner.script_runner import Timeouts
 from neffos_conformance.wire.subprocesses import running
-from peers.deviations import DEVIATIONS, is_explained
+from peers.known_failures_of_peers import KNOWN_FAILURES, is_explained
 from peers.real_peers import (
     GO_PEER,
     LEAVE_OUT,
@@ -157,7 +157,7 @@ def run(peers: dict[str, RealPeer], record: bool) -> int:
         known = {name: files for peer in peers.values() for name, files in peer.known.items()}
 
         def deviations(name: str) -> list[KnownFailure]:
-            return read_known_failures(DEVIATIONS / file for file in known.get(name, ()))
+            return read_known_failures(KNOWN_FAILURES / file for file in known.get(name, ()))
 
         subjects = [
             server_subject(each, versions[each.peer], deviations(f"{each.peer}/{each.name}"))
@@ -279,7 +279,7 @@ def judge_a_codec(peer: RealPeer) -> dict[str, RunReport]:
         f"codec of {judged.ready['peer']}",
         about(judged.ready),
         f"neffos-wire test codec -- {shlex.join(command)}",
-        read_known_failures(DEVIATIONS / file for file in peer.known.get("codec", ())),
+        read_known_failures(KNOWN_FAILURES / file for file in peer.known.get("codec", ())),
     )
     seconds = time.perf_counter() - start
     return {subject.name: judgement(subject, results, began, seconds)}

@@ -238,8 +238,8 @@ def test_a_finding_may_be_known(tmp_path, monkeypatch):
 
 def test_a_run_that_breaks_off_is_none_that_passes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    known = """format = 1
-[[deviation]]
+    known = """format = 2
+[[known_failure]]
 cases = ["SEC-16.the-client-ends-with-its-driver"]
 verdict = "fail"
 observed = "<<anything>>"

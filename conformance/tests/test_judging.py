@@ -47,7 +47,7 @@ def known_failures(tmp_path, **changes):
     } | changes
     lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in entry.items())
     path = tmp_path / "known.toml"
-    path.write_text(f"format = 1\n[[deviation]]\n{lines}\n", "utf-8")
+    path.write_text(f"format = 2\n[[known_failure]]\n{lines}\n", "utf-8")
     return path
 
 
@@ -128,12 +128,12 @@ def test_an_entry_for_a_case_that_was_not_selected_says_nothing(judge, tmp_path)
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"reason": "?"}, "deviation/0/reason"),
-        ({"link": "somewhere"}, "deviation/0/link"),
-        ({"verdict": "pass"}, "deviation/0/verdict"),
-        ({"cases": []}, "deviation/0/cases"),
-        ({"backend": "x"}, "deviation/0"),
-        ({"cases": ["AR-7.1", "AR-7.1"]}, "deviation/0/cases"),
+        ({"reason": "?"}, "known_failure/0/reason"),
+        ({"link": "somewhere"}, "known_failure/0/link"),
+        ({"verdict": "pass"}, "known_failure/0/verdict"),
+        ({"cases": []}, "known_failure/0/cases"),
+        ({"backend": "x"}, "known_failure/0"),
+        ({"cases": ["AR-7.1", "AR-7.1"]}, "known_failure/0/cases"),
     ],
 )
 def test_a_file_of_another_form_is_refused_with_the_place(tmp_path, changes, complaint):

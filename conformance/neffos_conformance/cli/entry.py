@@ -14,6 +14,7 @@ NEEDED: Final = (
     "junitparser",
     "orjson",
     "rich",
+    "tomli_w",
     "websockets",
 )
 """What the suite needs beside the codec."""

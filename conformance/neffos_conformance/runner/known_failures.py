@@ -1,8 +1,8 @@
-"""Known deviations: where a system under test is known to do otherwise, and why that is borne.
+"""Known failures: cases that a system under test is expected to fail, each with its reason.
 
-An entry says which case, what was observed, why, and where that is discussed. It holds for that
-observation alone: an entry whose case passes now, fails in another way, or does not exist, is an
-error, so that a list of excuses cannot outlive what it excuses.
+An entry names the case, what the suite observed, the reason, and where that is discussed. It
+accepts that observation alone. An entry whose case passes, fails in another way, or does not
+exist, is stale and therefore an error.
 """
 
 from __future__ import annotations
@@ -14,17 +14,21 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import tomli_w
 from jsonschema import Draft202012Validator
 
 from neffos_conformance.cases.matching import fits
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.runner.result import Result
 
+FORMAT: Final = 2
+"""The format of the file, which ``schema/known-failures.json`` describes."""
+
 
 class KnownFailuresError(ValueError):
-    """A file of deviations that cannot be used; the text says where and why."""
+    """A file of known failures that cannot be used; the text says where and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +37,11 @@ class KnownFailure:
 
     Attributes:
         case: the id of the case.
-        verdict: what comes of it.
+        verdict: the expected verdict.
         observed: the explanation that the suite gives; ``<<name>>`` in it stands for anything.
-        reason: why it is so, and why it is borne.
-        link: where that is discussed or shown: a URL, or a divergence such as ``DV-28``.
-        source: the file that it stands in.
+        reason: why the case fails, and why that is accepted.
+        link: where that is discussed or shown: a URL, or a difference such as ``DV-28``.
+        source: the name of the file with the entry.
     """
 
     case: str
@@ -50,10 +54,10 @@ class KnownFailure:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """What the entries come to beside the results.
+    """The entries compared with the results.
 
     Attributes:
-        known: the entries that hold, by the ids of their cases.
+        known: the entries that apply, by the ids of their cases.
         complaints: what is wrong with the others, in a sentence each.
     """
 
@@ -65,8 +69,8 @@ def read_known_failures(paths: Iterable[Path]) -> list[KnownFailure]:
     """Read the entries of some files.
 
     Raises:
-        KnownFailuresError: one cannot be read, or is not of the form; or a case stands in two
-            entries.
+        KnownFailuresError: a file cannot be read or has another form, or two entries name the
+            same case.
     """
     found: list[KnownFailure] = []
     for path in paths:
@@ -81,21 +85,20 @@ def read_known_failures(paths: Iterable[Path]) -> list[KnownFailure]:
 
 
 def weigh(
-    deviations: Sequence[KnownFailure], results: Iterable[Result], known_ids: Iterable[str]
+    entries: Sequence[KnownFailure], results: Iterable[Result], known_ids: Iterable[str]
 ) -> Explained:
-    """Hold the entries against what came of the cases.
+    """Compare the entries with the results of a run.
 
     Args:
-        deviations: the entries.
-        results: what came of the cases that were run.
-        known_ids: the ids of all cases that there are; an entry for one that was not selected
-            says nothing.
+        entries: the known failures.
+        results: the results of the cases that ran.
+        known_ids: the ids of all cases. An entry for a case that was not selected is ignored.
     """
     by_id = {result.case.id: result for result in results}
     there = frozenset(known_ids)
     known: dict[str, KnownFailure] = {}
     complaints: list[str] = []
-    for each in deviations:
+    for each in entries:
         result = by_id.get(each.case)
         where = f"{each.source}: {each.case}"
         if each.case not in there:
@@ -124,39 +127,26 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     if wrong is not None:
         where = "/".join(map(str, wrong.absolute_path)) or "the whole"
         raise KnownFailuresError(f"{path}, {where}: {wrong.message[:300]}")
-    entries: list[dict[str, Any]] = values["deviation"]
+    entries: list[dict[str, Any]] = values["known_failure"]
     return entries
 
 
 @cache
 def _validator() -> Draft202012Validator:
-    text = files("neffos_conformance.data").joinpath("schema", "deviations.json").read_text("utf-8")
-    return Draft202012Validator(json.loads(text))
+    schema = files("neffos_conformance.data").joinpath("schema", "known-failures.json")
+    return Draft202012Validator(json.loads(schema.read_text("utf-8")))
 
 
 def draft(results: Sequence[Result]) -> str:
-    """Write what failed as a file of deviations, for somebody to give the reasons.
+    """Write failed results as a file of known failures, for the user to add the reasons.
 
-    The same failure of several cases is one entry. Without reasons and links it is not accepted.
+    Cases that fail in the same way share an entry. The file is invalid without reasons and links.
     """
     grouped: dict[tuple[Verdict, str], list[str]] = {}
     for result in results:
         grouped.setdefault((result.verdict, result.explanation), []).append(result.case.id)
-    text = "format = 1\n"
-    if not grouped:
-        text += "deviation = []\n"
-    for (verdict, explanation), ids in grouped.items():
-        text += (
-            "\n[[deviation]]\n"
-            f"cases = {json.dumps(ids)}\n"
-            f'verdict = "{verdict}"\n'
-            f"observed = {_toml(explanation)}\n"
-            'reason = ""\n'
-            'link = ""\n'
-        )
-    return text
-
-
-def _toml(text: str) -> str:
-    """Write a text as a basic string of TOML, which JSON's are but for DEL."""
-    return json.dumps(text, ensure_ascii=True).replace("\x7f", "\\u007f")
+    entries = [
+        {"cases": ids, "verdict": verdict.value, "observed": observed, "reason": "", "link": ""}
+        for (verdict, observed), ids in grouped.items()
+    ]
+    return tomli_w.dumps({"format": FORMAT, "known_failure": entries})
