@@ -17,13 +17,13 @@ from neffos_conformance.model_based.shrink import shrink
 from neffos_conformance.recordings.checking import judge
 from neffos_conformance.recordings.replay import ReplayOutcome, replay_to_server
 from neffos_conformance.reference.embedded import Distort, Serve, embedded_server
+from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import run_server_case
-from neffos_conformance.runner.script_runner import Timeouts
 from neffos_conformance.wire.connection import ConnectError
 from neffos_conformance.wire.transcript import read_transcript
 from neffos_protocol import Role
 
-SOON = Timeouts(case=2.0, doubt=0.1, grace=0.15, goodbye=0.3)
+SOON = Timeouts(case=2.0, before_barrier=0.1, after_barrier=0.15, close=0.3)
 
 
 def explored(distort: Distort | None = None, *, programs: int = 20, **options) -> Explored:

@@ -23,11 +23,11 @@ from neffos_conformance.model_based.coverage import beyond, rows_of
 from neffos_conformance.model_based.faults import CRASHED, HANGS, Known
 from neffos_conformance.recordings.checking import judge
 from neffos_conformance.runner.driver_protocol import DriverError
-from neffos_conformance.runner.script_runner import Timeouts
+from neffos_conformance.runner.playback import Timeouts
 from neffos_protocol import Role
 
 REFERENCE = (str(Path(sys.executable).with_name("neffos-wire")), "driver")
-SOON = Timeouts(case=2.0, doubt=0.1, grace=0.3, goodbye=0.4)
+SOON = Timeouts(case=2.0, before_barrier=0.1, after_barrier=0.3, close=0.4)
 
 
 @pytest.fixture(autouse=True)

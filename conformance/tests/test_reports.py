@@ -181,12 +181,12 @@ def test_where_nothing_came_the_line_stands_in_its_place(real):
 
 def test_of_a_client_it_is_the_clients_message_that_is_marked():
     log = [LogEntry(0.1, 1, True, "X", 2), LogEntry(0.2, 1, False, "A", 2)]
-    result = made_up(log, role="client", line=2)
+    result = made_up(log, role="client", step=2)
     assert [step.is_failing for step in findings.logged_steps(result)] == [True, False]
 
 
 def test_a_line_that_failed_before_anything_went_by_stands_alone():
-    [step] = findings.logged_steps(made_up([], line=1))
+    [step] = findings.logged_steps(made_up([], step=1))
     assert step.text() == "missing: 1 dial"
 
 
@@ -332,7 +332,7 @@ def test_what_stands_beside_messages_does_not_steer_the_terminal_either():
         LogEntry(0.4, 1, False, "\udcff\udc9b31m", 3),
     ]
     closing = Closing(Verdict.FAIL, EVIL, "TR-16")
-    result = made_up(log, line=3, expected=EVIL, actual=EVIL, explanation=EVIL, closing=closing)
+    result = made_up(log, step=3, expected=EVIL, actual=EVIL, explanation=EVIL, closing=closing)
     unrun = Result(
         server_cases()[0].__class__("ZZ-2", EVIL, (), "server", ()), Verdict.SKIPPED, EVIL
     )
@@ -357,7 +357,7 @@ def test_a_terminal_of_ascii_gets_ascii(judged):
 def test_long_payloads_and_long_logs_are_shortened():
     log = [LogEntry(number / 1000, 1, True, f"{number} " + "x" * 5000, 2) for number in range(500)]
     log[250:250] = [LogEntry(0.25, 1, False, "this failed", 3)]
-    text = shown(judgement([made_up(log, line=3)]))
+    text = shown(judgement([made_up(log, step=3)]))
     assert len(text) < 20_000
     assert len(re.findall(r"^. +\d+\.\d ms", text, re.MULTILINE)) == terminal.MAX_STEPS + 1
     assert re.search("^✗ .*this failed'$", text, re.MULTILINE)

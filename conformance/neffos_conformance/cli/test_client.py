@@ -84,6 +84,6 @@ async def _explore(
 async def _test(
     command: tuple[str, ...], cases: list[Case], options: RunOptions
 ) -> tuple[dict[str, Any], list[Result]]:
-    async with to_client(command, drivers=options.jobs, patience=options.timeouts) as started:
+    async with to_client(command, drivers=options.jobs, timeouts=options.timeouts) as started:
         run, ready = started
         return ready, await collect(run, cases, options)

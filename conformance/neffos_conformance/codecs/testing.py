@@ -166,7 +166,7 @@ def _result(case: Case, answered: list[Answered]) -> Result:
     if verdict is Verdict.SKIPPED:
         result.explanation = f"the adapter cannot {worst.question.request['op']}"
     elif verdict is not Verdict.PASS:
-        result.line = answered.index(worst) + 1
+        result.step = answered.index(worst) + 1
         result.expected, result.actual = _told(worst.question.wanted), _told(worst.got)
         result.explanation = f"wanted {result.expected}, got {result.actual}"
     return result

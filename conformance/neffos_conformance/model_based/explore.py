@@ -28,9 +28,9 @@ from neffos_conformance.model_based.clients.moving import Take, drivers
 from neffos_conformance.model_based.coverage import Transition, beyond, not_reached, rows_of
 from neffos_conformance.model_based.faults import GONE, HANGS, Failure, Known, Played
 from neffos_conformance.model_based.shrink import MAX_SECONDS, shrink
+from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import LogEntry, Remark, Result
 from neffos_conformance.runner.run import DEFAULT_TIMEOUTS
-from neffos_conformance.runner.script_runner import Timeouts
 from neffos_conformance.wire.connection import ConnectError
 from neffos_conformance.wire.transcript import ConnectionOpened, Entry, header, save
 from neffos_protocol import Role as Side
@@ -154,7 +154,7 @@ class Finding:
             title=requirement(self.requirement).text,
             requirements=(self.requirement,),
             role=self.role,
-            lines=read_script("\n".join(self.lines), self.role),
+            steps=read_script("\n".join(self.lines), self.role),
             why=f"found by exploring with the seed {self.seed}, in program {self.index}",
         )
 
@@ -470,7 +470,9 @@ async def _made_small(
     """Shrink a program that showed a fault, and see it once more; give what is seen then."""
     done = tuple(action for action in made if action.number in played.done)
     patience = replace(
-        run.patience, grace=run.patience.grace / HASTE, case=run.patience.case / HASTE
+        run.patience,
+        after_barrier=run.patience.after_barrier / HASTE,
+        case=run.patience.case / HASTE,
     )
 
     async def shows(other: Program) -> bool:

@@ -8,7 +8,7 @@ from typing import Final
 
 from neffos_codec import DecodeError, Message, decode, encode
 from neffos_conformance.model_based.expected import Expected, Payload
-from neffos_conformance.wire.display import short
+from neffos_conformance.wire.payloads import short
 
 NEWS: Final = "news"
 """The event of broadcasts, whose bodies others may have named."""

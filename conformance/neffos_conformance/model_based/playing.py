@@ -25,11 +25,11 @@ from neffos_conformance.model_based.faults import (
 )
 from neffos_conformance.model_based.frames import difference, frame, other_form, stable
 from neffos_conformance.model_based.states import AnyModel
+from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import LogEntry, Remark
-from neffos_conformance.runner.script_runner import Timeouts
-from neffos_conformance.wire.barrier import BARRIER_TOKENS, answers
+from neffos_conformance.wire.barrier import BARRIER_TOKENS, is_barrier_reply
 from neffos_conformance.wire.connection import ConnectionClosed
-from neffos_conformance.wire.display import short
+from neffos_conformance.wire.payloads import short
 from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_protocol import Monitor, Role
 
@@ -77,7 +77,7 @@ class SequenceRunner(Generic[AnyModel]):
     def _seen(self, number: int, seen: Payload | ConnectionClosed) -> None:
         """Take note of what came, before it is held against anything."""
         self._note(number, seen, is_ours=False)
-        if isinstance(seen, ConnectionClosed) or answers(seen, BARRIER_TOKENS):
+        if isinstance(seen, ConnectionClosed) or is_barrier_reply(seen, BARRIER_TOKENS):
             self._barriers.discard(number)
 
     def _count(self, number: int) -> None:

@@ -20,9 +20,9 @@ from neffos_conformance.codecs.testing import codec_cases
 from neffos_conformance.recordings.sequence import visible
 from neffos_conformance.runner.result import LogEntry, Remark, Result
 from neffos_conformance.runner.run_report import RunReport
-from neffos_conformance.wire.barrier import BARRIER_TOKENS, DOUBT_TOKENS, answers
+from neffos_conformance.wire.barrier import BARRIER_TOKENS, IMPLICIT_TOKENS, is_barrier_reply
 from neffos_conformance.wire.connection import ConnectionClosed
-from neffos_conformance.wire.display import SHOWN, short
+from neffos_conformance.wire.payloads import SHOWN, short
 from neffos_conformance.wire.transcript import KEPT_HEADERS, ConnectionOpened
 from neffos_protocol.catalogue import Requirement, requirement, requirements
 
@@ -285,23 +285,23 @@ class LoggedStep:
 
 def logged_steps(result: Result) -> list[LoggedStep]:
     """Give the log of a case, with the failure marked or inserted."""
-    lines = {line.number: line for line in result.case.lines}
+    script = {step.number: step for step in result.case.steps}
     failing = failing_entry(result)
     found = [
         LoggedStep(
             each,
-            is_setup=each.line in lines and lines[each.line].leads_up,
+            is_setup=each.step in script and script[each.step].is_setup,
             is_failing=number == failing,
         )
         for number, each in enumerate(result.log)
     ]
-    if failing is None and result.line in lines:
-        line = lines[result.line]
-        earlier = [number for number, each in enumerate(result.log) if 0 < each.line <= line.number]
+    if failing is None and result.step in script:
+        step = script[result.step]
+        earlier = [number for number, each in enumerate(result.log) if 0 < each.step <= step.number]
         place = earlier[-1] + 1 if earlier else 0
         time = result.log[place - 1].time if place else 0.0
         is_client = result.case.role == "client"
-        entry = LogEntry(time, line.connection, is_client, Remark(str(line)), line.number)
+        entry = LogEntry(time, step.connection, is_client, Remark(str(step)), step.number)
         found.insert(place, LoggedStep(entry, is_failing=True, is_missing=True))
     return found
 
@@ -313,11 +313,11 @@ def failing_entry(result: Result) -> int | None:
     asks.
     """
     by_client = result.case.role == "client"
-    for number in reversed(range(len(result.log)) if result.line else ()):
+    for number in reversed(range(len(result.log)) if result.step else ()):
         each = result.log[number]
-        is_theirs = each.line == result.line and each.from_client == by_client
-        tokens = (DOUBT_TOKENS, BARRIER_TOKENS)
-        if is_theirs and not any(answers(each.content, asked) for asked in tokens):
+        is_theirs = each.step == result.step and each.from_client == by_client
+        tokens = (IMPLICIT_TOKENS, BARRIER_TOKENS)
+        if is_theirs and not any(is_barrier_reply(each.content, asked) for asked in tokens):
             return number
     return None
 

@@ -138,11 +138,11 @@ def _case(report: RunReport, result: Result, entries: int, payload: int) -> Valu
     values: Values = {
         "requirements": list(case.requirements),
         "rerun": rerun(report, case),
-        "lines": [[line.number, bounded(str(line)), line.leads_up] for line in case.lines],
+        "steps": [[step.number, bounded(str(step)), step.is_setup] for step in case.steps],
         "rows": rows,
         "facts": [[name, text] for name, text, _ in facts(result)],
     }
-    optional: Values = {"line": result.line, "omitted": omitted}
+    optional: Values = {"step": result.step, "omitted": omitted}
     if known is not None:
         optional["known"] = {
             "reason": bounded(known.reason),
@@ -173,7 +173,7 @@ def _row(step: LoggedStep, listeners: dict[int, Listener], payload: int) -> Valu
     row: Values = {
         "connection": entry.connection,
         "from": "client" if entry.from_client else "server",
-        "line": entry.line,
+        "step": entry.step,
     }
     if step.is_failing:
         row["bad"] = True

@@ -30,7 +30,7 @@ from neffos_conformance.reports.findings import (
 from neffos_conformance.runner.result import Remark, Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.connection import ConnectionClosed
-from neffos_conformance.wire.display import payload_values
+from neffos_conformance.wire.payloads import payload_values
 from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_protocol.catalogue import requirement, requirements
 
@@ -119,7 +119,7 @@ def _case_values(report: RunReport, result: Result) -> Values:
         ],
         "verdict": result.verdict.value,
         "explanation": _text(result.explanation),
-        "step": result.line,
+        "step": result.step,
         "expected": _text(result.expected),
         "actual": _text(result.actual),
         "closing": {
@@ -157,7 +157,7 @@ def _entry_values(step: LoggedStep, size: int) -> Values:
         "time": round(entry.time, 6),
         "connection": entry.connection,
         "from": "client" if entry.from_client else "server",
-        "step": entry.line,
+        "step": entry.step,
     }
     match entry.content:
         case ConnectionClosed(code, reason, cut):

@@ -7,21 +7,18 @@ exist, is stale and therefore an error.
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
 import tomli_w
-from jsonschema import Draft202012Validator
 
 from neffos_conformance.cases.matching import fits
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.runner.result import Result
+from neffos_conformance.wire.schemas import shown, violation
 
 FORMAT: Final = 2
 """The format of the file, which ``schema/known-failures.json`` describes."""
@@ -33,7 +30,7 @@ class KnownFailuresError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class KnownFailure:
-    """One way in which a case is known to fail.
+    """One known failure of a case.
 
     Attributes:
         case: the id of the case.
@@ -123,18 +120,12 @@ def _entries(path: Path) -> list[dict[str, Any]]:
         raise KnownFailuresError(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise KnownFailuresError(f"{path} is no TOML: {error}") from error
-    wrong = next(iter(_validator().iter_errors(values)), None)
-    if wrong is not None:
-        where = "/".join(map(str, wrong.absolute_path)) or "the whole"
-        raise KnownFailuresError(f"{path}, {where}: {wrong.message[:300]}")
+    found = violation("known-failures", values)
+    if found is not None:
+        where = "/".join(map(str, found.absolute_path)) or "the whole"
+        raise KnownFailuresError(f"{path}, {where}: {shown(found)}")
     entries: list[dict[str, Any]] = values["known_failure"]
     return entries
-
-
-@cache
-def _validator() -> Draft202012Validator:
-    schema = files("neffos_conformance.data").joinpath("schema", "known-failures.json")
-    return Draft202012Validator(json.loads(schema.read_text("utf-8")))
 
 
 def draft(results: Sequence[Result]) -> str:

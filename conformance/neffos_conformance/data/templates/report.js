@@ -25,7 +25,7 @@
     if (!haystacks.has(element)) {
       const found = data.cases[element.id];
       const parts = [element.querySelector("summary").textContent, ...found.facts.map((fact) => fact[1]),
-        ...found.lines.map((line) => line[1]),
+        ...found.steps.map((line) => line[1]),
         ...found.rows.flatMap((row) => [row.words, row.payload]),
         ...found.requirements.flatMap((id) => [id, data.requirements[id].text])];
       haystacks.set(element, parts.join("\n").toLowerCase());
@@ -211,10 +211,10 @@
     if (found.rows.length) left.append(...drawing(found.rows));
     else left.append(make("p", "faint", "nothing"));
     const right = make("div");
-    if (found.lines.length) {
+    if (found.steps.length) {
       const script = make("ol", "script");
-      for (const [number, text, leadsUp] of found.lines) {
-        const line = make("li", [leadsUp ? "up" : "", number === found.line ? "bad" : ""].join(" ").trim(), text);
+      for (const [number, text, leadsUp] of found.steps) {
+        const line = make("li", [leadsUp ? "up" : "", number === found.step ? "bad" : ""].join(" ").trim(), text);
         line.value = number;
         script.append(line);
       }

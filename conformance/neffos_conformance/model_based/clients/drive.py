@@ -50,7 +50,11 @@ from neffos_conformance.model_based.frames import (
     tags,
 )
 from neffos_conformance.model_based.playing import SequenceRunner
-from neffos_conformance.runner.client_steps import LONG, ClientDriver, accepting_clients
+from neffos_conformance.runner.client_steps import (
+    OPERATION_TIMEOUT,
+    ClientDriver,
+    accepting_clients,
+)
 from neffos_conformance.runner.driver_protocol import (
     MADE_UP,
     DriverEndedError,
@@ -58,13 +62,13 @@ from neffos_conformance.runner.driver_protocol import (
     OperationError,
     UnsupportedError,
     body_of,
-    fits,
+    has_fields,
 )
+from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Remark
-from neffos_conformance.runner.script_runner import Timeouts
-from neffos_conformance.wire.barrier import BARRIER_TOKENS, BARRIERS, answers
+from neffos_conformance.wire.barrier import BARRIER_TOKENS, BARRIERS, is_barrier_reply
 from neffos_conformance.wire.connection import ConnectionClosed
-from neffos_conformance.wire.display import short
+from neffos_conformance.wire.payloads import short
 from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_conformance.wire.transport import Transport, UpgradeRequest
 from neffos_protocol import Monitor, Role
@@ -187,7 +191,7 @@ class _Player(SequenceRunner[Model]):
     async def wind_up(self) -> None:
         """See what else comes behind a fault, and end all, so that a transcript is whole."""
         with suppress(TimeoutError, DriverError, FailureFound):
-            async with asyncio.timeout(self._patience.grace):
+            async with asyncio.timeout(self._patience.after_barrier):
                 while self._barriers:
                     number, seen = await self._news.get()
                     if not isinstance(seen, _Ended | DriverError):
@@ -195,7 +199,7 @@ class _Player(SequenceRunner[Model]):
         for number, connection in self._connections.items():
             if connection.is_open:
                 self._note(number, ConnectionClosed(1000), is_ours=True)
-                await connection.say_goodbye()
+                await connection.send_close()
 
     async def leave(self) -> None:
         """Let go of all connections, and of what the client was told."""
@@ -295,7 +299,9 @@ class _Player(SequenceRunner[Model]):
     async def _operate(self, number: int, action: int, op: str, values: Values) -> None:
         ended: _Ended | DriverError
         try:
-            ended = _Ended(action, await self._moved.do(op, **{"timeout": LONG, **values}))
+            ended = _Ended(
+                action, await self._moved.do(op, **{"timeout": OPERATION_TIMEOUT, **values})
+            )
         except OperationError as error:
             ended = _Ended(action, None, str(error))
         except UnsupportedError:
@@ -343,7 +349,7 @@ class _Player(SequenceRunner[Model]):
                 if self.model.peers[number].ending != "HS-16":
                     return  # it ends with the connection
                 try:
-                    async with asyncio.timeout(self._patience.grace):
+                    async with asyncio.timeout(self._patience.after_barrier):
                         await self._next()
                 except TimeoutError:
                     self._miss(told)
@@ -356,7 +362,7 @@ class _Player(SequenceRunner[Model]):
             connection.abort()
             self.model.ended(number)
             return
-        await connection.say_goodbye(code)
+        await connection.send_close(code)
 
     # ------------------------------------------------------------ seeing
 
@@ -388,11 +394,11 @@ class _Player(SequenceRunner[Model]):
     async def _come(self) -> None:
         """Wait a while for what is due and has not come."""
         while (due := self._due()) is not None:
-            patience = self._patience.grace
+            patience = self._patience.after_barrier
             if isinstance(due, int):  # the end of a connection
-                patience = self._patience.goodbye
+                patience = self._patience.close
             elif not isinstance(due, Expected) or due.is_deferred:
-                patience += self._patience.doubt
+                patience += self._patience.before_barrier
             try:
                 async with asyncio.timeout(patience):
                     await self._next()
@@ -436,7 +442,7 @@ class _Player(SequenceRunner[Model]):
         self._seen(number, seen)
         if isinstance(seen, ConnectionClosed):
             self._closed(number, seen)
-        elif answers(seen, BARRIER_TOKENS):
+        elif is_barrier_reply(seen, BARRIER_TOKENS):
             self._judge(number, seen)
         else:
             self._heard(number, seen)
@@ -541,8 +547,8 @@ class _Player(SequenceRunner[Model]):
                 return
             values = {"connection": self._names[due.connection], **due.values}
             try:
-                async with asyncio.timeout(self._patience.grace):
-                    await self._moved.saw(self._patience.grace, **values)
+                async with asyncio.timeout(self._patience.after_barrier):
+                    await self._moved.saw(self._patience.after_barrier, **values)
             except DriverEndedError:
                 raise
             except (DriverError, TimeoutError):
@@ -584,7 +590,7 @@ class _Player(SequenceRunner[Model]):
         peer = self.model.peers[number]
         # What has to come is what came, before what may.
         for sight in sorted(peer.sights, key=lambda each: not each.must):
-            if not fits(line, sight.values):
+            if not has_fields(line, sight.values):
                 continue
             if sight.is_event and not sight.is_deferred:
                 for other in peer.sights:

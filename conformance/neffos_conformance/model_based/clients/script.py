@@ -13,7 +13,7 @@ from neffos_conformance.model_based.clients.model import Model
 from neffos_conformance.model_based.clients.told import Doing, Observation, Outcome, Tell, Values
 from neffos_conformance.model_based.expected import Expected, Payload
 from neffos_conformance.model_based.writing import ending, saying, shown
-from neffos_conformance.runner.client_steps import OCTETS
+from neffos_conformance.runner.client_steps import HEX
 from neffos_conformance.runner.driver_protocol import body_of
 
 
@@ -122,7 +122,7 @@ class Script:
         for action, told in model.told.items():
             if told.must and not told.is_over and action not in self._came_to:
                 self.came_to(told.connection, action, told.outcomes[0])
-        self.lines += [f"{number} quiet" for number in self._quiet]
+        self.lines += [f"{number} expect-nothing" for number in self._quiet]
         self._quiet.clear()
 
     def _is_new(self, wanted: Expected | Observation) -> bool:
@@ -147,7 +147,7 @@ def _word(values: Values, name: str) -> str:
 
 
 def _text(body: Payload) -> str:
-    return body if isinstance(body, str) else f"{OCTETS}{body.hex()}"
+    return body if isinstance(body, str) else f"{HEX}{body.hex()}"
 
 
 def _quoted(words: list[str]) -> list[str]:

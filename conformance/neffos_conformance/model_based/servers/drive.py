@@ -33,10 +33,10 @@ from neffos_conformance.model_based.playing import SequenceRunner
 from neffos_conformance.model_based.servers.application import MIXED, NATIVE, TURNED_AWAY
 from neffos_conformance.model_based.servers.model import Model
 from neffos_conformance.model_based.servers.script import Script
-from neffos_conformance.runner.script_runner import Timeouts
-from neffos_conformance.wire.barrier import BARRIER, BARRIER_TOKENS, answers
+from neffos_conformance.runner.playback import Timeouts
+from neffos_conformance.wire.barrier import BARRIER, BARRIER_TOKENS, is_barrier_reply
 from neffos_conformance.wire.connection import ConnectError, ConnectionClosed, WireConnection
-from neffos_conformance.wire.display import short
+from neffos_conformance.wire.payloads import short
 from neffos_conformance.wire.relay import below
 from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_protocol import Monitor, Role
@@ -111,12 +111,12 @@ class _Player(SequenceRunner[Model]):
         """See what else comes behind a fault, and end all, so that a transcript is whole."""
         for number, connection in self._connections.items():
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._patience.grace):
+                async with asyncio.timeout(self._patience.after_barrier):
                     while number in self._barriers and connection.is_open:
                         await self._see(number)
             if connection.is_open:
                 self._note(number, ConnectionClosed(1000), is_ours=True)
-                await connection.say_goodbye()
+                await connection.send_close()
 
     async def leave(self) -> None:
         """Let go of all connections."""
@@ -162,9 +162,9 @@ class _Player(SequenceRunner[Model]):
             connection.abort()
             self.model.ended(number)
             return
-        await connection.say_goodbye(code)
+        await connection.send_close(code)
         try:
-            async with asyncio.timeout(self._patience.goodbye):
+            async with asyncio.timeout(self._patience.close):
                 while not isinstance(seen := await self._receive(number), ConnectionClosed):
                     self._check_goodbye(number, seen)
                     self._heard(number, seen)
@@ -221,7 +221,7 @@ class _Player(SequenceRunner[Model]):
                     if isinstance(seen, ConnectionClosed):
                         self._closed(number, seen)
                         return
-                    if seen == barrier if is_native else answers(seen, BARRIER_TOKENS):
+                    if seen == barrier if is_native else is_barrier_reply(seen, BARRIER_TOKENS):
                         self._judge(number, seen)
                         return
                     self._heard(number, seen)
@@ -236,9 +236,9 @@ class _Player(SequenceRunner[Model]):
                 peer.expected.remove(due)
                 continue
             is_asked = peer.phase == "open" and not peer.ending
-            patience = self._patience.grace if is_asked else self._patience.case
+            patience = self._patience.after_barrier if is_asked else self._patience.case
             if isinstance(due, Expected) and due.is_deferred:
-                patience += self._patience.doubt
+                patience += self._patience.before_barrier
             try:
                 async with asyncio.timeout(patience):
                     seen = await self._receive(number)

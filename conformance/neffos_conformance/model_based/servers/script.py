@@ -75,7 +75,7 @@ class Script:
             self._flush(number, due)
             if peer.id:
                 self._bindings.setdefault(f"id{number}", peer.id)
-        self.lines += [f"{number} quiet" for number in self._quiet]
+        self.lines += [f"{number} expect-nothing" for number in self._quiet]
         self._quiet.clear()
 
     def _flush(self, number: int, due: list[Expected]) -> None:
