@@ -6,13 +6,12 @@ mkdocs-click does the same, but writes click's internal mark for "no default" in
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Iterator
 from typing import Final
 
 import click
 
-from generate.text import one_line, verbatim
+from generate.text import one_line, table, verbatim
 from neffos_conformance.cli.main import EXIT_STATUS, cli
 
 PROGRAM: Final = "neffos-wire"
@@ -27,13 +26,12 @@ def commands() -> str:
     }
     parts = []
     for heading, names in cli.groups.items():
-        lines = [f"| {heading} | |", "| --- | --- |"]
-        lines += [
-            f"| [`{path}`](#{_anchor(path)}) | {verbatim(context.command.get_short_help_str(99))} |"
+        rows = (
+            (f"[`{path}`](#{_anchor(path)})", verbatim(context.command.get_short_help_str(99)))
             for path, context in found.items()
             if path.split()[0] in names
-        ]
-        parts.append("\n".join(lines))
+        )
+        parts.append(table((heading, ""), rows))
     sections = [part for path, context in found.items() for part in _section(path, context)]
     return "\n\n".join([*parts, EXIT_STATUS, *sections])
 
@@ -56,21 +54,9 @@ def _anchor(path: str) -> str:
 def _section(path: str, context: click.Context) -> Iterator[str]:
     yield f"## {path} {{#{_anchor(path)}}}"
     yield f"```text\n{one_line(context.command.get_usage(context)).removeprefix('Usage: ')}\n```"
-    yield from _help(context.command.help or "")
+    for paragraph in inspect.cleandoc(context.command.help or "").split("\n\n"):
+        yield verbatim(one_line(paragraph))
     options = [each for each in context.command.params if isinstance(each, click.Option)]
     if records := [record for each in options if (record := each.get_help_record(context))]:
-        lines = ["| option | |", "| --- | --- |"]
-        lines += [f"| <code>{verbatim(name)}</code> | {verbatim(text)} |" for name, text in records]
-        yield "\n".join(lines)
-
-
-def _help(text: str) -> list[str]:
-    """Give the paragraphs of a help text; one that click must not wrap stays as it stands."""
-    found = []
-    for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(text.partition("\f")[0])):
-        if paragraph.startswith("\b"):
-            kept = paragraph.removeprefix("\b").strip("\n")
-            found.append(f"```text\n{kept}\n```")
-        else:
-            found.append(verbatim(one_line(paragraph)))
-    return found
+        rows = ((f"<code>{verbatim(name)}</code>", verbatim(text)) for name, text in records)
+        yield table(("option", ""), rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from neffos_conformance.recordings.sequence import shorten, visible
@@ -82,3 +83,16 @@ def with_code(text: str) -> str:
 def count(number: int, what: str) -> str:
     """Give ``1 vector`` or ``2 vectors``."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]], *, numbers: int = 0) -> str:
+    """Give a table in Markdown.
+
+    Args:
+        head: the heads of the columns.
+        rows: the cells of each row, as Markdown without line ends and pipes.
+        numbers: how many of the last columns are aligned to the right.
+    """
+    head = list(head)
+    rules = ["---"] * (len(head) - numbers) + ["---:"] * numbers
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rules, *rows))
