@@ -24,29 +24,19 @@ from neffos_codec import (
     first_surrogate,
     parse_wait,
 )
+from neffos_conformance.cli.options import JSON, NATIVE, option
 
-_MODES: Final = click.Choice([mode.value for mode in Native])
 _SHOWN: Final = 400
 """Characters of a body in the table; ``--json`` prints all."""
 
 
 @click.command("decode")
 @click.argument("payload", required=False)
-@click.option(
-    "--strict",
-    is_flag=True,
-    help="Strict decoding instead of lenient.",
-)
-@click.option("--hex", "is_hex", is_flag=True, help="PAYLOAD as hex digits of a binary message.")
-@click.option("--binary", is_flag=True, help="Standard input as a binary message.")
-@click.option(
-    "--native",
-    type=_MODES,
-    default="never",
-    show_default=True,
-    help="Native messages: none, payloads that are not frames, or all payloads.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Output as JSON.")
+@option("--strict", "Strict decoding instead of lenient.")
+@option("--hex is_hex", "PAYLOAD as hex digits of a binary message.")
+@option("--binary", "Standard input as a binary message.")
+@NATIVE
+@JSON
 def decode_command(
     payload: str | None, strict: bool, is_hex: bool, binary: bool, native: str, as_json: bool
 ) -> None:
@@ -77,16 +67,16 @@ def decode_command(
 
 
 @click.command("encode")
-@click.option("--wait", default="", metavar="TEXT", help="Token of an ask or its reply.")
-@click.option("--namespace", default="", metavar="TEXT", help="Namespace.")
-@click.option("--room", default="", metavar="TEXT", help="Room.")
-@click.option("--event", default="", metavar="TEXT", help="Event.")
-@click.option("--error", "is_error", is_flag=True, help="Error reply: the body is the error text.")
-@click.option("--no-op", "is_no_op", is_flag=True, help="Flag isNoOp.")
-@click.option("--body", default="", metavar="TEXT", help="Body as text; - for standard input.")
-@click.option("--body-hex", metavar="HEX", help="Body of a binary message, as hex digits.")
-@click.option("--binary", is_flag=True, help="Binary message, also with a text body.")
-@click.option("--hex", "as_hex", is_flag=True, help="Output as hex digits.")
+@option("--wait", "Token of an ask or its reply.", "TEXT", default="")
+@option("--namespace", "Namespace.", "TEXT", default="")
+@option("--room", "Room.", "TEXT", default="")
+@option("--event", "Event.", "TEXT", default="")
+@option("--error is_error", "Error reply: the body is the error text.")
+@option("--no-op is_no_op", "Flag isNoOp.")
+@option("--body", "Body as text; - for standard input.", "TEXT", default="")
+@option("--body-hex", "Body of a binary message, as hex digits.", "HEX")
+@option("--binary", "Binary message, also with a text body.")
+@option("--hex as_hex", "Output as hex digits.")
 def encode_command(
     body: str, body_hex: str | None, binary: bool, as_hex: bool, **fields: Any
 ) -> None:

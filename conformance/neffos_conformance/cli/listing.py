@@ -15,6 +15,7 @@ from rich.table import Table
 
 from neffos_conformance.cases.catalogue import EVERY_ROLE, all_cases
 from neffos_conformance.cases.definition import ROLES, SLOW, Case, Role, cases_of, select
+from neffos_conformance.cli.options import JSON
 from neffos_conformance.cli.test_client import REFERENCE as REFERENCE_CLIENT
 from neffos_conformance.cli.testing import selection_options
 from neffos_conformance.reference.embedded import embedded_server
@@ -36,7 +37,7 @@ _ROLE: Final = click.Choice(EVERY_ROLE)
 @click.command("list")
 @click.argument("role", type=_ROLE, required=False)
 @selection_options("List")
-@click.option("--json", "as_json", is_flag=True, help="Output as JSON.")
+@JSON
 def list_command(
     role: Role | None, patterns: tuple[str, ...], tags: tuple[str, ...], as_json: bool
 ) -> None:

@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from neffos_conformance.cli.options import JSON, option
 from neffos_conformance.cli.test_client import REFERENCE
 from neffos_conformance.interop.interop_runs import Endpoint, all_talks
 from neffos_conformance.interop.table import Values, markdown, matrix_values, recorded, rows
@@ -20,18 +21,15 @@ from neffos_conformance.reference.embedded import embedded_server
 
 
 @click.command("matrix")
-@click.option(
-    "--server", "servers", multiple=True, metavar="NAME=URL", help="Server with its name."
-)
-@click.option(
-    "--client",
-    "clients",
+@option("--server servers", "Server with its name.", "NAME=URL", multiple=True)
+@option(
+    "--client clients",
+    "Client with its name, by the command of its driver.",
+    "NAME=COMMAND",
     multiple=True,
-    metavar="NAME=COMMAND",
-    help="Client with its name, by the command of its driver.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Output as JSON.")
-@click.option("--markdown", "as_markdown", is_flag=True, help="Output as Markdown.")
+@JSON
+@option("--markdown as_markdown", "Output as Markdown.")
 def matrix_command(
     servers: Sequence[str], clients: Sequence[str], as_json: bool, as_markdown: bool
 ) -> None:

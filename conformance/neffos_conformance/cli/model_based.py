@@ -14,6 +14,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from neffos_conformance.cli.options import option
 from neffos_conformance.cli.testing import RunOptions, SystemUnderTest, conclude
 from neffos_conformance.model_based import Explored
 from neffos_conformance.model_based import Progress as Step
@@ -44,25 +45,17 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 def exploring_options(command: _Command) -> _Command:
     """Give a command the options of exploring: ``is_explored``, ``seed`` and ``seconds``."""
-    for option in (
-        click.option(
-            "--seconds",
-            metavar="SECONDS",
-            type=click.FloatRange(min=0, min_open=True),
-            default=SECONDS,
-            show_default=True,
-            help="Time limit of --explore.",
+    decorators = (
+        option("--seconds", "Time limit of --explore.", "SECONDS", default=SECONDS),
+        option("--seed", "Seed of --explore.", "N", type=click.IntRange(min=0)),
+        option(
+            "--explore is_explored",
+            "Model-based testing instead of the cases: random test sequences, checked against the "
+            "state tables; failures are shrunk.",
         ),
-        click.option("--seed", metavar="N", type=click.IntRange(min=0), help="Seed of --explore."),
-        click.option(
-            "--explore",
-            "is_explored",
-            is_flag=True,
-            help="Model-based testing instead of the cases: random test sequences, checked against "
-            "the state tables; failures are shrunk.",
-        ),
-    ):
-        command = option(command)
+    )
+    for decorator in decorators:
+        command = decorator(command)
     return command
 
 

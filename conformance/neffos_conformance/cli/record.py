@@ -8,7 +8,7 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import click
@@ -17,6 +17,7 @@ from rich.markup import escape
 
 from neffos_codec import Native
 from neffos_conformance.cases.verdict import COLOURS, Verdict, verdict_on
+from neffos_conformance.cli.options import HOST, NATIVE, PORT, READY, option
 from neffos_conformance.recordings.checking import Monitors
 from neffos_conformance.wire.payloads import short
 from neffos_conformance.wire.relay import Note, relaying
@@ -24,57 +25,18 @@ from neffos_conformance.wire.standard_input import ended
 from neffos_conformance.wire.transcript import Content, Header, Writer, header
 from neffos_protocol.catalogue import requirement
 
-_MODES: Final = click.Choice([mode.value for mode in Native])
-
 
 @click.command("record")
 @click.argument("server", metavar="URL")
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    required=True,
-    help="Recording to write; an existing file is replaced.",
-)
-@click.option(
-    "--host",
-    metavar="NAME",
-    default="127.0.0.1",
-    show_default=True,
-    help="Address that clients connect to.",
-)
-@click.option(
-    "--port",
-    metavar="N",
-    type=click.IntRange(0, 65535),
-    default=0,
-    show_default=True,
-    help="Port that clients connect to; 0 for any free one.",
-)
-@click.option("--check", is_flag=True, help="Violations of requirements, printed as they occur.")
-@click.option(
-    "--native",
-    type=_MODES,
-    default="never",
-    show_default=True,
-    help="Native messages: none, payloads that are not frames, or all payloads.",
-)
-@click.option(
-    "--scenario",
-    metavar="TEXT",
-    default="a recorded session",
-    show_default=True,
-    help="Title of the recording.",
-)
-@click.option("--client-name", metavar="NAME", default="unknown", help="Name of the client.")
-@click.option("--server-name", metavar="NAME", default="unknown", help="Name of the server.")
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Ready line in JSON; the command ends with standard input.",
-)
+@option("-o --output", "Recording to write; an existing file is replaced.", "FILE", required=True)
+@HOST
+@PORT
+@option("--check", "Violations of requirements, printed as they occur.")
+@NATIVE
+@option("--scenario", "Title of the recording.", "TEXT", default="a recorded session")
+@option("--client-name", "Name of the client.", "NAME", default="unknown")
+@option("--server-name", "Name of the server.", "NAME", default="unknown")
+@READY
 def record_command(
     server: str,
     output: Path,

@@ -20,6 +20,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from neffos_conformance.cli.options import EXISTING_FILE, JSON, option
 from neffos_conformance.recordings.columns import side_by_side
 from neffos_conformance.recordings.comparison import Content, Contrast, Difference
 from neffos_conformance.recordings.replay import (
@@ -45,8 +46,6 @@ EXIT_NOTHING: Final = 2
 _CLIENT: Final = "--client"
 _COMMAND: Final = "neffos_conformance.cli.replay.command"
 """Where the driver's command is kept, since everything behind ``--client`` is its own."""
-
-_FILE: Final = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 
 
 @unique
@@ -106,36 +105,20 @@ class _Replay(click.Command):
 
 
 @click.command("replay", cls=_Replay)
-@click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE…")
-@click.option(
-    "--server", metavar="URL", help="Server under test, which the recorded clients are replayed to."
-)
-@click.option(
-    "--timeout",
-    "deadline",
-    metavar="SECONDS",
-    type=click.FloatRange(min=0, min_open=True),
+@click.argument("files", nargs=-1, required=True, type=EXISTING_FILE, metavar="FILE…")
+@option("--server", "Server under test, which the recorded clients are replayed to.", "URL")
+@option(
+    "--timeout deadline",
+    "Time limit for each next message of the peer.",
+    "SECONDS",
     default=DEADLINE,
-    show_default=True,
-    help="Time limit for each next message of the peer.",
 )
-@click.option(
-    "--jobs",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Number of recordings that are replayed concurrently; broadcasts reach all of them.",
-)
-@click.option(
-    "--strict", is_flag=True, help="Differences fail even if the recorded peer had a known defect."
-)
-@click.option("--json", "as_json", is_flag=True, help="Output as JSON.")
-@click.option(
-    _CLIENT,
-    "is_client",
-    is_flag=True,
-    help="Client under test, which the recorded server is replayed to. The COMMAND of its driver "
+@option("--jobs", "Number of recordings that are replayed concurrently.", "N", default=1)
+@option("--strict", "Differences fail even if the recorded peer had a known defect.")
+@JSON
+@option(
+    f"{_CLIENT} is_client",
+    "Client under test, which the recorded server is replayed to. The COMMAND of its driver "
     "follows, so this option comes last.",
 )
 @click.pass_context

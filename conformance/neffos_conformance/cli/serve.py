@@ -14,46 +14,22 @@ from typing import Final
 import click
 
 from neffos_asyncio import listening
+from neffos_conformance.cli.options import EXISTING_FILE, HOST, PORT, READY, choice, option
 from neffos_conformance.reference import identity
 from neffos_conformance.reference.application import servers
 from neffos_conformance.wire.standard_input import ended
 
-_LEVELS: Final = click.Choice(["debug", "info", "warning", "error"])
-_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+LEVELS: Final = ["debug", "info", "warning", "error"]
 
 
 @click.command("serve")
-@click.option(
-    "--host", metavar="NAME", default="127.0.0.1", show_default=True, help="Address to listen on."
-)
-@click.option(
-    "--port",
-    metavar="N",
-    type=click.IntRange(0, 65535),
-    default=0,
-    show_default=True,
-    help="Port; 0 for any free one.",
-)
-@click.option(
-    "--path", metavar="TEXT", default="/", show_default=True, help="Path of the application."
-)
-@click.option("--cert", metavar="FILE", type=_FILE, help="Certificate (PEM), for wss.")
-@click.option(
-    "--key", metavar="FILE", type=_FILE, help="Key (PEM), if the certificate's file has none."
-)
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Ready line in JSON; the command ends with standard input.",
-)
-@click.option(
-    "--log-level",
-    type=_LEVELS,
-    default="warning",
-    show_default=True,
-    help="Least severe log level.",
-)
+@HOST
+@PORT
+@option("--path", "Path of the application.", "TEXT", default="/")
+@option("--cert", "Certificate (PEM), for wss.", "FILE", type=EXISTING_FILE)
+@option("--key", "Key (PEM), if the certificate's file has none.", "FILE", type=EXISTING_FILE)
+@READY
+@choice("--log-level", "Least severe log level.", LEVELS, "warning")
 def serve_command(
     host: str,
     port: int,

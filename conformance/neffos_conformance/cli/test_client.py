@@ -15,13 +15,11 @@ from neffos_conformance.cli.testing import (
     NothingRanError,
     RunOptions,
     SystemUnderTest,
-    beginning,
     collect,
     conclude,
     prepare,
     reference,
     selected,
-    show_dry,
     testing_options,
 )
 from neffos_conformance.model_based import Explored, drivers, explore_moved
@@ -50,12 +48,8 @@ def client_command(
     specification. Cases that need an operation which the driver does not support are skipped.
     """
     everything = client_cases()
-    cases = selected(options.patterns, options.tags, everything)
-    if options.dry_run:
-        show_dry(cases, [])
-        return
-    known_failures = prepare(options)
-    began = beginning()
+    cases = selected(options, everything)
+    known_failures, began = prepare(options, cases)
     try:
         if is_explored:
             ready, found = asyncio.run(_explore(command or REFERENCE, seed, seconds))

@@ -10,12 +10,10 @@ from neffos_conformance.cli.testing import (
     NothingRanError,
     RunOptions,
     SystemUnderTest,
-    beginning,
     conclude,
     prepare,
     reference,
     selected,
-    show_dry,
     testing_options,
 )
 from neffos_conformance.codecs.testing import AdapterError, codec_cases, judge_codec, results_of
@@ -34,12 +32,8 @@ def codec_command(command: tuple[str, ...], options: RunOptions) -> None:
     specification. Vectors for operations that the adapter does not support are skipped.
     """
     everything = codec_cases()
-    cases = selected(options.patterns, options.tags, everything)
-    if options.dry_run:
-        show_dry(cases, [])
-        return
-    known_failures = prepare(options)
-    began = beginning()
+    cases = selected(options, everything)
+    known_failures, began = prepare(options, cases)
     try:
         tested = judge_codec(command or REFERENCE, cases, deadline=options.run_timeout)
     except AdapterError as error:

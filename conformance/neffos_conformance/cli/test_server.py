@@ -12,16 +12,15 @@ import click
 from neffos_conformance.cases.definition import Case, server_cases
 from neffos_conformance.cases.features import features_listed, needed
 from neffos_conformance.cli.model_based import conclude_explored, explored, exploring_options
+from neffos_conformance.cli.options import option
 from neffos_conformance.cli.testing import (
     NothingRanError,
     RunOptions,
     SystemUnderTest,
-    beginning,
     collect,
     conclude,
     prepare,
     selected,
-    show_dry,
     skipped,
     testing_options,
 )
@@ -39,13 +38,13 @@ Features = frozenset[str]
 @click.command("server")
 @click.argument("url", required=False)
 @testing_options("server")
-@click.option(
-    "--features",
-    "listed",
-    metavar="LIST",
-    help="Features of the server, with commas, or all.  [default: detected]",
+@option(
+    "--features listed",
+    "Features of the server, with commas, or all.",
+    "LIST",
+    show_default="detected",
 )
-@click.option("--name", metavar="NAME", default="", help="Name of the server in the reports.")
+@option("--name", "Name of the server in the reports.", "NAME", default="")
 @exploring_options
 def server_command(
     url: str | None,
@@ -62,13 +61,10 @@ def server_command(
     Cases that need a feature which the server lacks are skipped.
     """
     everything = server_cases()
-    cases = selected(options.patterns, options.tags, everything)
+    cases = selected(options, everything)
     features = _listed(listed if url is not None or listed is not None else "all")
-    if options.dry_run:
-        show_dry(cases, [] if features is None else _skipped(cases, features))
-        return
-    known_failures = prepare(options)
-    began = beginning()
+    left_out = [] if features is None else _skipped(cases, features)
+    known_failures, began = prepare(options, cases, left_out)
     peer = {"peer": name} if name else {}
     if url is None:
         peer = identity()

@@ -23,7 +23,8 @@ from rich.table import Table
 
 from neffos_conformance.cases.definition import Case, Role, select
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.cli.main import EXIT_USAGE
+from neffos_conformance.cli.main import EXIT_PASS, EXIT_USAGE
+from neffos_conformance.cli.options import Decorator, option
 from neffos_conformance.interop.table import about
 from neffos_conformance.reference import PEER, identity
 from neffos_conformance.reports.terminal import ProgressDisplay, show
@@ -46,18 +47,8 @@ RUN_TIMEOUT: Final = 300.0
 JOBS: Final[Mapping[Role, int]] = {"server": DEFAULT_JOBS, "client": 4}
 """Cases that run concurrently; a client takes a driver process for each."""
 
-FORMS: Final = {
-    "json": ("report", "JSON report."),
-    "junit": ("junit", "JUnit XML report."),
-    "markdown": ("markdown", "Markdown report."),
-    "html": ("html", "HTML report: one file, which fetches nothing."),
-}
-"""The option of each form of a report, and its help."""
-
-_FILE: Final = click.Path(dir_okay=False, path_type=Path)
-_FOLDER: Final = click.Path(file_okay=False, path_type=Path)
-_SECONDS: Final = click.FloatRange(min=0, min_open=True)
-_Command = Callable[..., Any]
+FORMS: Final = ("json", "junit", "markdown", "html")
+"""The forms of a report that are written: each is a module of ``reports``."""
 
 
 class NothingRanError(click.ClickException):
@@ -107,95 +98,57 @@ class RunOptions:
         return (*self.patterns, *(f"tag {tag}" for tag in self.tags))
 
 
-def selection_options(verb: str) -> Callable[[_Command], _Command]:
+def selection_options(verb: str) -> Decorator[Any]:
     """Give a command the options ``patterns`` and ``tags``, which select the cases it uses."""
-    tags = click.option(
-        "--tag", "tags", multiple=True, metavar="TAG", help=f"{verb} only cases with this tag."
-    )
-    patterns = click.option(
-        "--case",
-        "patterns",
+    tags = option("--tag tags", f"{verb} only cases with this tag.", "TAG", multiple=True)
+    patterns = option(
+        "--case patterns",
+        f"{verb} only these cases: a case ID, a requirement, a family such as NS, or a pattern "
+        "with * and ?.",
+        "PATTERN",
         multiple=True,
-        metavar="PATTERN",
-        help=f"{verb} only these cases: a case ID, a requirement, a family such as NS, or a "
-        "pattern with * and ?.",
     )
     return lambda command: patterns(tags(command))
 
 
-def testing_options(role: Role) -> Callable[[_Command], _Command]:
+def testing_options(role: Role) -> Decorator[Any]:
     """Give a command the options of a run, as one argument ``options`` of type ``RunOptions``."""
     decorators = [
         selection_options("Run"),
-        click.option("--dry-run", is_flag=True, help="List of the cases only; nothing runs."),
-        click.option("-v", "--verbose", is_flag=True, help="All messages of every case."),
-        *(
-            click.option(
-                f"--{option}",
-                f"{form}_path",
-                type=_FILE,
-                metavar="FILE",
-                default=Path("reports") / f"{role}.json" if form == "json" else None,
-                show_default=form == "json",
-                help=text,
-            )
-            for form, (option, text) in FORMS.items()
-        ),
-        click.option(
-            "--known-failures",
-            "known_failures_paths",
-            type=_FILE,
-            metavar="FILE",
+        option("--dry-run", "List of the cases only; nothing runs."),
+        option("-v --verbose", "All messages of every case."),
+        option("--report json", "JSON report.", "FILE", default=Path("reports") / f"{role}.json"),
+        option("--junit", "JUnit XML report.", "FILE"),
+        option("--markdown", "Markdown report.", "FILE"),
+        option("--html", "HTML report: one file, which fetches nothing.", "FILE"),
+        option(
+            "--known-failures known_failures_paths",
+            "Known failures with their reasons (TOML). A stale entry is an error.",
+            "FILE",
             multiple=True,
-            help="Known failures with their reasons (TOML). A stale entry is an error.",
         ),
-        click.option(
-            "--write-known-failures",
-            "write_known_failures_path",
-            type=_FILE,
-            metavar="FILE",
-            help="Draft of known failures from this run, without the reasons.",
+        option(
+            "--write-known-failures write_known_failures_path",
+            "Draft of known failures from this run, without the reasons.",
+            "FILE",
         ),
-        click.option(
-            "--timeout",
-            type=_SECONDS,
-            metavar="SECONDS",
-            default=DEFAULT_TIMEOUTS.case,
-            show_default=True,
-            help="Time limit for one case.",
-        ),
-        click.option(
-            "--run-timeout",
-            type=_SECONDS,
-            metavar="SECONDS",
-            default=RUN_TIMEOUT,
-            show_default=True,
-            help="Time limit for all cases.",
-        ),
+        option("--timeout", "Time limit for one case.", "SECONDS", default=DEFAULT_TIMEOUTS.case),
+        option("--run-timeout", "Time limit for all cases.", "SECONDS", default=RUN_TIMEOUT),
     ]
     if role != "codec":
         decorators += [
-            click.option(
-                "--save-recordings",
-                "recordings_folder",
-                type=_FOLDER,
-                metavar="FOLDER",
-                help="Folder for a recording of each case.",
+            option(
+                "--save-recordings recordings_folder",
+                "Folder for a recording of each case.",
+                "FOLDER",
             ),
-            click.option(
-                "--jobs",
-                type=click.IntRange(min=1),
-                metavar="N",
-                default=JOBS[role],
-                show_default=True,
-                help="Number of cases that run concurrently.",
-            ),
+            option("--jobs", "Number of cases that run concurrently.", "N", default=JOBS[role]),
         ]
 
-    def decorate(command: _Command) -> _Command:
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(command)
         def run(**arguments: Any) -> Any:
-            paths = {form: arguments.pop(f"{form}_path") for form in FORMS}
+            paths = {form: arguments.pop(form) for form in FORMS}
             own = {each: arguments.pop(each) for each in RunOptions.__slots__ if each in arguments}
             own["report_paths"] = {form: path for form, path in paths.items() if path is not None}
             return command(options=RunOptions(**own), **arguments)
@@ -249,14 +202,14 @@ def reference(command: str) -> tuple[str, str]:
 # -------------------------------------------------------------------- before the run
 
 
-def selected(patterns: Sequence[str], tags: Sequence[str], cases: Sequence[Case]) -> list[Case]:
+def selected(options: RunOptions, cases: Sequence[Case]) -> list[Case]:
     """Give the selected cases.
 
     Raises:
         click.UsageError: a pattern or a tag matches no case, or no case matches all of them.
     """
     try:
-        found = select(cases, patterns, tags)
+        found = select(cases, options.patterns, options.tags)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if not found:
@@ -274,8 +227,7 @@ def skipped(cases: Sequence[Case], lacks: Callable[[Case], Sequence[str]]) -> li
     ]
 
 
-def show_dry(cases: Sequence[Case], skipped: Sequence[Result]) -> None:
-    """Print the cases that would run."""
+def _show_dry(cases: Sequence[Case], skipped: Sequence[Result]) -> None:
     reasons = {result.case.id: result.explanation for result in skipped}
     table = Table(box=None, pad_edge=False)
     for name in ("case", "title", "requirements"):
@@ -289,12 +241,26 @@ def show_dry(cases: Sequence[Case], skipped: Sequence[Result]) -> None:
     console.print(f"{len(cases) - len(reasons)} cases would run, {len(reasons)} would not")
 
 
-def prepare(options: RunOptions) -> list[KnownFailure]:
-    """Read the known failures, and make every file that the run writes.
+def prepare(
+    options: RunOptions, cases: Sequence[Case], skipped: Sequence[Result] = ()
+) -> tuple[list[KnownFailure], tuple[datetime, float]]:
+    """Read the known failures, and make every file that the run writes; or print the dry run.
+
+    Args:
+        options: the options.
+        cases: the selected cases.
+        skipped: the results of those that are known to be skipped.
+
+    Returns:
+        The known failures, and the current time as ``beginning`` gives it.
 
     Raises:
         click.UsageError: a file cannot be read or written.
+        SystemExit: it was a dry run.
     """
+    if options.dry_run:
+        _show_dry(cases, skipped)
+        sys.exit(EXIT_PASS)
     written = [*options.report_paths.values(), options.write_known_failures_path]
     try:
         for path in filter(None, written):
@@ -302,7 +268,7 @@ def prepare(options: RunOptions) -> list[KnownFailure]:
             path.open("a").close()
         if options.recordings_folder:
             options.recordings_folder.mkdir(parents=True, exist_ok=True)
-        return read_known_failures(options.known_failures_paths)
+        return read_known_failures(options.known_failures_paths), beginning()
     except (OSError, KnownFailuresError) as error:
         raise click.UsageError(str(error)) from error
 
