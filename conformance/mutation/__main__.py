@@ -31,8 +31,8 @@ from mutation.kill_matrix import (
     recorded,
     values_of,
 )
-from neffos_conformance.cases.catalogue import EVERY_ROLE, all_cases
 from neffos_conformance.cases.definition import Case, Role, select
+from neffos_conformance.codecs.catalogue import EVERY_ROLE, all_cases
 
 JOBS: Final = os.cpu_count() or 1
 """Processes that share the mutants."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 from mutation.registry import Mutant, about, register, words
 from neffos_codec import ESCAPE
 from neffos_conformance.cases.definition import Case
-from neffos_conformance.codecs.testing import judge_vector
+from neffos_conformance.codecs.testing import run_vector
 from neffos_conformance.reference.codec_adapter import answer, content_of, value_of
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import Run
@@ -33,7 +33,7 @@ def codec(requirement: str) -> Callable[[Distort], Distort]:
             wrong = distort(answer)
 
             async def run(case: Case) -> Result:
-                return judge_vector(case, lambda request: wrong(request["op"], request))
+                return run_vector(case, lambda request: wrong(request["op"], request))
 
             yield run
 

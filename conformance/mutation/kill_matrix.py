@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from mutation.registry import BANK, Mutant
-from neffos_conformance.cases.catalogue import all_cases
 from neffos_conformance.cases.definition import Case, Role
+from neffos_conformance.codecs.catalogue import all_cases
 from neffos_conformance.runner.run import run_cases
 from neffos_conformance.runner.run_report import SEEN_IN
 from neffos_protocol.catalogue import Level, requirements

@@ -41,19 +41,18 @@ from neffos_codec import (
     encode,
     parse_wait,
 )
-from neffos_conformance.cases.catalogue import all_cases
 from neffos_conformance.cases.definition import Case, Role, select
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.cli.testing import beginning
 from neffos_conformance.codecs import vectors
-from neffos_conformance.codecs.testing import codec_cases, judge_codec, results_of
-from neffos_conformance.interop.interop_runs import Endpoint, Talk, all_talks
+from neffos_conformance.codecs.catalogue import all_cases
+from neffos_conformance.codecs.testing import codec_cases, results_of, run_codec
+from neffos_conformance.interop.interop_runs import Endpoint, InteropRun, all_runs
 from neffos_conformance.interop.table import (
     about,
     differences,
     matrix_values,
     recorded,
-    server_name,
 )
 from neffos_conformance.reference.codec_adapter import message_values, value_of, wait_values
 from neffos_conformance.runner.driver_pool import DRIVERS, to_client
@@ -167,13 +166,13 @@ def run(peers: dict[str, RealPeer], record: bool) -> int:
             client_subject(name, command, deviations(name)) for name, command in clients.items()
         ]
         judged = asyncio.run(judge_all(subjects))
-        talks = asyncio.run(let_talk(endpoints, clients))
+        runs = asyncio.run(interop_runs(endpoints, clients))
     for peer in peers.values():
         if peer.codec is not None:
             judged |= judge_a_codec(peer)
     failures += sum(map(count_unexplained, judged.items()))
-    failures += count_unexplained_talks(talks)
-    return failures + keep_matrix(matrix_values(talks, judged), record, is_whole=peers == PEERS)
+    failures += count_unexplained_steps(runs)
+    return failures + keep_matrix(matrix_values(runs, judged), record, is_whole=peers == PEERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +271,7 @@ def judge_a_codec(peer: RealPeer) -> dict[str, RunReport]:
     """Ask a codec about every vector."""
     began, start = beginning()
     command = peer.codec or []
-    judged = judge_codec(command)
+    judged = run_codec(command)
     results = results_of(judged, codec_cases())
     subject = Subject(
         "codec",
@@ -325,36 +324,38 @@ def count_unexplained(named: tuple[str, RunReport]) -> int:
     return len(left) + len(found.stale)
 
 
-async def let_talk(endpoints: list[Endpoint], clients: dict[str, list[str]]) -> list[Talk]:
-    """Let every client converse with every server."""
-    return [talk async for talk in all_talks(endpoints, clients)]
+async def interop_runs(
+    endpoints: list[Endpoint], clients: dict[str, list[str]]
+) -> list[InteropRun]:
+    """Run every client with every server."""
+    return [run async for run in all_runs(endpoints, clients)]
 
 
-def count_unexplained_talks(talks: list[Talk]) -> int:
-    """Tell what came of the conversations, and give the number of what is not explained."""
+def count_unexplained_steps(runs: list[InteropRun]) -> int:
+    """Print the outcomes of the conversations, and give the number of unexplained ones."""
     total = 0
-    for client, its_own in groupby(sorted(talks, key=_client), key=_client):
-        steps = [(talk, outcome) for talk in its_own for outcome in talk.outcomes]
-        left = [(talk, each) for talk, each in steps if not is_explained(client, each)]
-        for talk, outcome in left:
-            failure = outcome.failure or "it goes well now: its deviation is out of date"
-            where = f"{client} with {server_name(talk)}, {outcome.step}"
+    for client, its_own in groupby(sorted(runs, key=_client), key=_client):
+        steps = [(run, outcome) for run in its_own for outcome in run.outcomes]
+        left = [(run, each) for run, each in steps if not is_explained(client, each)]
+        for run, outcome in left:
+            failure = outcome.failure or "it passes now: its known failure is stale"
+            where = f"{client} with {run.endpoint}, {outcome.step}"
             console.print(f"{where}: {failure[:SHOWN_LENGTH]}", markup=False)
-        went_well = sum(not outcome.failure for _, outcome in steps)
+        passed = sum(not outcome.failure for _, outcome in steps)
         console.print(
-            f"{client}: {went_well} of {len(steps)} steps of conversations went well, "
+            f"{client}: {passed} of {len(steps)} steps of conversations passed, "
             f"{len(left)} unexplained"
         )
         total += len(left)
     return total
 
 
-def _client(talk: Talk) -> str:
-    return talk.client
+def _client(run: InteropRun) -> str:
+    return run.client
 
 
 def keep_matrix(values: dict[str, Any], record: bool, *, is_whole: bool) -> int:
-    """Write the matrix, or hold it against the recorded one; give the number of differences."""
+    """Write the matrix, or compare it with the recorded one; give the number of differences."""
     if record and is_whole:
         MATRIX.write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", "utf-8")
         console.print(f"recorded: {MATRIX.relative_to(ROOT)}")

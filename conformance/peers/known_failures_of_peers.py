@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from neffos_conformance.cases.catalogue import all_cases
 from neffos_conformance.cases.definition import LIMITS, Case, Role
-from neffos_conformance.interop.conversation import Outcome
+from neffos_conformance.codecs.catalogue import all_cases
+from neffos_conformance.interop.interop_runs import Outcome
 from neffos_conformance.runner.known_failures import KnownFailure, read_known_failures
 from neffos_protocol.catalogue import divergences
 from peers.real_peers import HERE, RealPeer

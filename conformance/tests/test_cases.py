@@ -10,10 +10,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from neffos_codec import Native
-from neffos_conformance.cases.catalogue import EVERY_ROLE, all_cases
 from neffos_conformance.cases.definition import ROLES, Case, cases_of, select, server_cases
 from neffos_conformance.cases.script import native_of
 from neffos_conformance.cases.verdict import Verdict, verdict_on
+from neffos_conformance.codecs.catalogue import EVERY_ROLE, all_cases
 from neffos_conformance.reference.embedded import Serve, embedded_server
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result

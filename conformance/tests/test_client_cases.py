@@ -164,7 +164,7 @@ def test_a_client_that_ends_costs_the_case_its_verdict_and_no_other(fake, tmp_pa
 def test_a_driver_that_breaks_its_contract_is_an_error_and_started_anew(fake):
     results = judge(fake('print("nonsense", flush=True)'), [VISIT] * 2, drivers=1)
     assert [result.verdict for result in results] == [Verdict.ERROR] * 2
-    assert "no JSON" in results[0].explanation
+    assert "not JSON" in results[0].explanation
 
 
 def test_a_driver_that_says_nothing_is_not_waited_for_longer_than_a_case(fake):

@@ -17,7 +17,7 @@ from neffos_codec import FIELDS, Reason, WaitKind
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.codecs import vectors
 from neffos_conformance.codecs.requests import questions
-from neffos_conformance.codecs.testing import judge_codec
+from neffos_conformance.codecs.testing import run_codec
 from neffos_conformance.reference.codec_adapter import (
     OPERATIONS,
     answer,
@@ -53,7 +53,7 @@ each_adapter = pytest.mark.parametrize(
 
 def asked():
     """Give each request with its number, the vector, and the answer that is wanted."""
-    return [(each.request, each.vector, each.wanted) for each in questions()]
+    return [(each.request, each.vector, each.expected) for each in questions()]
 
 
 def is_answered_by(adapter, request):
@@ -126,7 +126,7 @@ def test_requests_and_wanted_answers_are_of_the_contracts_form():
 
 @each_adapter
 def test_an_adapter_answers_every_vector_as_it_says(adapter):
-    judged = judge_codec(ADAPTERS[adapter])
+    judged = run_codec(ADAPTERS[adapter])
     assert {each.verdict for each in judged.answered} <= {Verdict.PASS, Verdict.SKIPPED}
     for each in judged.answered:
         is_unsupported = each.verdict is Verdict.SKIPPED

@@ -10,7 +10,7 @@ import pytest
 
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.codecs.requests import questions
-from neffos_conformance.codecs.testing import AdapterError, judge_codec
+from neffos_conformance.codecs.testing import AdapterError, run_codec
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(sys.executable).with_name("neffos-wire")
@@ -46,7 +46,7 @@ def wrong(judged):
 
 
 def test_a_codec_that_forgets_the_escape_fails_where_the_escape_matters(tmp_path):
-    found = wrong(judge_codec(wrong_codec(tmp_path, "@%!semicolon@%!", "@%!colon@%!")))
+    found = wrong(run_codec(wrong_codec(tmp_path, "@%!semicolon@%!", "@%!colon@%!")))
     assert "decode-escape-001" in found
     assert all("decode-frame" not in each for each in found)
 
@@ -55,26 +55,26 @@ def test_a_codec_that_forgets_the_escape_fails_where_the_escape_matters(tmp_path
     ("body", "words"),
     [
         ("say(id=request['id'] + 1, error='x')", "did not answer request 1"),
-        ("print('nonsense', flush=True)", "no JSON"),
+        ("print('nonsense', flush=True)", "not JSON"),
         ("say(id=request['id'], surprise=1)", "is not valid"),
         ("sys.exit(3)", "ended with status 3"),
-        ("say(id=request['id'], error='I know it')", "an operation that is none"),
+        ("say(id=request['id'], error='I know it')", "operation that does not exist"),
         ("pass", "did not answer request 1"),
     ],
 )
 def test_an_adapter_that_does_not_keep_to_the_contract_is_told(tmp_path, body, words):
     with pytest.raises(AdapterError, match=words):
-        judge_codec(adapter(tmp_path, body))
+        run_codec(adapter(tmp_path, body))
 
 
 def test_an_adapter_that_hangs_is_ended(tmp_path):
     with pytest.raises(AdapterError, match="was not done within"):
-        judge_codec(adapter(tmp_path, "import time; time.sleep(60)"), deadline=1)
+        run_codec(adapter(tmp_path, "import time; time.sleep(60)"), deadline=1)
 
 
 def test_an_adapter_that_is_not_there_is_told():
     with pytest.raises(AdapterError, match="cannot be started"):
-        judge_codec(["nowhere/at-all"])
+        run_codec(["nowhere/at-all"])
 
 
 def codec(*arguments):

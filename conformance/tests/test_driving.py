@@ -40,7 +40,7 @@ def test_a_driver_that_does_not_read_is_not_waited_for_without_end(monkeypatch, 
     ("program", "words"),
     [
         ("pass", "has ended, with status 0"),
-        ("print('nonsense')", "no JSON"),
+        ("print('nonsense')", "not JSON"),
         ("print('[' * 100_000)", "nested too deeply"),
         ("print(5)", "driver protocol's form"),
         (BEGIN, "has ended, with status 0"),

@@ -198,7 +198,7 @@ def test_a_driver_that_hangs_does_not_hold_up_a_run():
 
 def test_a_driver_that_talks_nonsense_ends_the_run():
     found = behind(DRIVER % "print('nonsense')")
-    assert "no JSON" in found.trouble
+    assert "not JSON" in found.trouble
     assert found.findings == ()
 
 
@@ -257,4 +257,4 @@ link = "https://example.org"
     ran = CliRunner().invoke(cli, [*command, "--known-failures", "known.toml", *driver])
     assert ran.exit_code == 1, ran.output
     assert "known fail SEC-16" in ran.output
-    assert "no JSON" in ran.output
+    assert "not JSON" in ran.output

@@ -18,8 +18,8 @@ from mutation.kill_matrix import (
     proofs,
     recorded,
 )
-from neffos_conformance.cases.catalogue import EVERY_ROLE, all_cases
 from neffos_conformance.cases.definition import SLOW
+from neffos_conformance.codecs.catalogue import EVERY_ROLE, all_cases
 from neffos_protocol.catalogue import requirements
 
 AT_LEAST = 80

@@ -300,7 +300,7 @@ def test_damage_is_shown_where_it_is():
     diagram = read(*OPEN, "{", c("M"), {**c("x"), "time": "soon"}, {**end(1), "closed": {}})
     assert [row.line for row in diagram.rows if isinstance(row, Remark)] == [4, 6, 7]
     shown = drawn(diagram)
-    assert re.search(r"^ +4 .*cannot be read: no JSON", shown, re.MULTILINE)
+    assert re.search(r"^ +4 .*cannot be read: not JSON", shown, re.MULTILINE)
     assert "3 lines shown cannot be read." in shown
 
 

@@ -167,8 +167,8 @@ GOOD = b'{"time": 1, "connection": 1, "from": "client", "text": "M"}\n'
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        (b"{\n", "no JSON"),
-        (b"\xff\n", "no JSON"),
+        (b"{\n", "not JSON"),
+        (b"\xff\n", "not JSON"),
         (b"[]\n", "not a line of a transcript"),
         (b'{"time": 1}\n', "KeyError"),
         (GOOD.replace(b'"client"', b'"nobody"'), "KeyError"),
@@ -204,7 +204,7 @@ def test_a_line_that_is_too_long_is_passed_over(monkeypatch):
     octets = BEGIN + b"x" * 1000 + b"\n" + GOOD
     _, damage, after = read_lines(io.BytesIO(octets))
     assert (damage.line, after.line, after.content) == (2, 3, "M")
-    assert "octets" in damage.what
+    assert "bytes" in damage.what
 
 
 def test_a_header_that_is_none_is_damage_and_the_rest_is_read():

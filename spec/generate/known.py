@@ -15,9 +15,9 @@ from generate import cases
 from generate.text import count, verbatim
 from mutation import BANK
 from mutation.kill_matrix import recorded as recorded_kills
-from neffos_conformance.cases.catalogue import EVERY_ROLE
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.interop.table import recorded, rows
+from neffos_conformance.codecs.catalogue import EVERY_ROLE
+from neffos_conformance.interop.table import recorded, rows, verdict_counts
 
 KNOWN_FAILURES: Final = Path(__file__).parents[2] / "conformance" / "peers" / "known_failures"
 
@@ -49,9 +49,9 @@ def _cell(cell: str) -> str:
 def failed_steps() -> str:
     """Write what goes wrong in the steps of conversations, once each."""
     found: dict[tuple[str, str], set[str]] = {}
-    for talk in recorded()["talks"]:
-        for step, failure in talk["failed"].items():
-            found.setdefault((step, failure), set()).add(talk["client"])
+    for run in recorded()["runs"]:
+        for step, failure in run["failed"].items():
+            found.setdefault((step, failure), set()).add(run["client"])
     if not found:
         return "Every step goes well."
     lines = ["| step | clients | what goes wrong |", "| --- | --- | --- |"]
@@ -74,8 +74,9 @@ def judged(kind: str) -> str:
         "| --- | --- |" + " ---: |" * len(verdicts),
     ]
     for name, values in recorded()[kind].items():
-        if "verdicts" in values:
-            counts = (str(values["verdicts"].get(each.value, 0) or "") for each in verdicts)
+        if "failed" in values:
+            found = verdict_counts(recorded(), kind, name)
+            counts = (str(found.get(each.value, 0) or "") for each in verdicts)
             lines.append(f"| `{name}` | {values['version']} | " + " | ".join(counts) + " |")
     return "\n".join(lines)
 

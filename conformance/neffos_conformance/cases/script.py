@@ -50,7 +50,7 @@ for a client under test, which its driver controls:
     1 refuse 503                     it gets this status instead of an upgrade
     1 head 302                       from now on it gets this status when it asks with HEAD
     1 do ask app echo hi             the driver makes it do this: see OPERATIONS; bytes are hex:00ff
-    1 did hi                         it has done so; the result may follow
+    1 did hi                         it has done so; the result may follow, "" if it is empty
     1 failed text                    it has failed, with an error that contains this text
     1 saw event app news hi          it has reported this observation: see OBSERVATIONS
     1 unseen event app news hi       it has not, so far

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from neffos_conformance.cases.catalogue import EVERY_ROLE, all_cases
 from neffos_conformance.cases.definition import ROLES, SLOW, Case, Role, cases_of, select
 from neffos_conformance.cli.options import JSON
 from neffos_conformance.cli.test_client import REFERENCE as REFERENCE_CLIENT
 from neffos_conformance.cli.testing import selection_options
+from neffos_conformance.codecs.catalogue import EVERY_ROLE, all_cases
 from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.reports.findings import have_connections, logged_steps
 from neffos_conformance.runner.driver_pool import to_client

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from neffos_conformance.cli.options import JSON, option
 from neffos_conformance.cli.test_client import REFERENCE
-from neffos_conformance.interop.interop_runs import Endpoint, all_talks
+from neffos_conformance.interop.interop_runs import Endpoint, all_runs
 from neffos_conformance.interop.table import Values, markdown, matrix_values, recorded, rows
 from neffos_conformance.reference import PEER
 from neffos_conformance.reference.embedded import embedded_server
@@ -57,7 +57,7 @@ def matrix_command(
         click.echo(markdown(values), nl=False)
     else:
         _show(values, is_live=is_live)
-    if is_live and any(talk["failed"] for talk in values["talks"]):
+    if is_live and any(run["failed"] for run in values["runs"]):
         raise SystemExit(1)
 
 
@@ -72,11 +72,11 @@ async def _live(endpoints: dict[str, str], drivers: dict[str, list[str]]) -> Val
     async with AsyncExitStack() as stack:
         if not endpoints:
             endpoints = {PEER: await stack.enter_async_context(embedded_server())}
-        talks = all_talks(
+        runs = all_runs(
             [Endpoint(name, "", url) for name, url in endpoints.items()],
             drivers or {PEER: list(REFERENCE)},
         )
-        return matrix_values([talk async for talk in talks], {})
+        return matrix_values([run async for run in runs], {})
 
 
 def _show(values: Values, *, is_live: bool) -> None:
@@ -88,10 +88,10 @@ def _show(values: Values, *, is_live: bool) -> None:
     for row in body:
         table.add_row(*row)
     console.print(table)
-    for talk in values["talks"] if is_live else ():
-        for step, failure in talk["failed"].items():
+    for run in values["runs"] if is_live else ():
+        for step, failure in run["failed"].items():
             console.print(
-                f"{talk['client']} with {talk['server']}, {step}: {failure}",
+                f"{run['client']} with {run['server']}, {step}: {failure}",
                 markup=False,
                 soft_wrap=True,
             )

@@ -20,7 +20,7 @@ from neffos_conformance.cases.verdict import COLOURS, Verdict, verdict_on
 from neffos_conformance.cli.options import HOST, NATIVE, PORT, READY, option
 from neffos_conformance.recordings.checking import Monitors
 from neffos_conformance.wire.payloads import short
-from neffos_conformance.wire.relay import Note, relaying
+from neffos_conformance.wire.relay import Log, relaying
 from neffos_conformance.wire.standard_input import ended
 from neffos_conformance.wire.transcript import Content, Header, Writer, header
 from neffos_protocol.catalogue import requirement
@@ -97,7 +97,7 @@ async def _record(
     await _relay(server, host, port, note, as_json)
 
 
-async def _relay(server: str, host: str, port: int, note: Note, as_json: bool) -> None:
+async def _relay(server: str, host: str, port: int, note: Log, as_json: bool) -> None:
     loop = asyncio.get_running_loop()
     end = asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM):

@@ -16,7 +16,7 @@ from neffos_conformance.cli.testing import (
     selected,
     testing_options,
 )
-from neffos_conformance.codecs.testing import AdapterError, codec_cases, judge_codec, results_of
+from neffos_conformance.codecs.testing import AdapterError, codec_cases, results_of, run_codec
 
 REFERENCE: Final = reference("codec-adapter")
 """The adapter of the reference codec."""
@@ -35,7 +35,7 @@ def codec_command(command: tuple[str, ...], options: RunOptions) -> None:
     cases = selected(options, everything)
     known_failures, began = prepare(options, cases)
     try:
-        tested = judge_codec(command or REFERENCE, cases, deadline=options.run_timeout)
+        tested = run_codec(command or REFERENCE, cases, deadline=options.run_timeout)
     except AdapterError as error:
         raise NothingRanError(str(error)) from error
     sut = SystemUnderTest.started_by("codec", command, tested.ready)

@@ -1,6 +1,6 @@
-"""What a codec under test is asked: the vectors as requests of the codec protocol.
+"""The questions to a codec under test: the vectors as requests of the codec protocol.
 
-It does not know who answers, nor how requests get there.
+This module does not know who answers, nor how requests get there.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A request, and what is wanted.
+    """A request, and the expected answer.
 
     Attributes:
         request: the line, with its number.
         vector: the vector that it comes from.
-        wanted: the answer, without a number.
+        expected: the answer, without a number.
     """
 
     request: Values
     vector: vectors.Vector
-    wanted: Values
+    expected: Values
 
 
 @cache
@@ -41,24 +41,24 @@ def questions() -> tuple[Question, ...]:
     found: list[Question] = []
     for vector in vectors.load_vectors():
         if vector.get("kind") != "other":
-            for request, wanted in _requests(vector):
-                found.append(Question({"id": len(found) + 1, **request}, vector, wanted))
+            for request, expected in _requests(vector):
+                found.append(Question({"id": len(found) + 1, **request}, vector, expected))
     return tuple(found)
 
 
-def agrees(got: Values, wanted: Values) -> bool:
-    """Whether an answer is the wanted one.
+def agrees(actual: Values, expected: Values) -> bool:
+    """Say whether an answer is the expected one.
 
-    What it leaves out of a refusal, or of a wait field that it has taken apart, is not judged.
+    Fields that it leaves out of a refusal, or of a parsed wait field, are not tested.
     """
-    if "reject" in wanted and "reject" in got:
-        return got["reject"] is True or got.items() <= wanted.items()
-    if "message" in got and "message" in wanted and "token" in got["message"]["wait"]:
-        given = got["message"]["wait"]
-        whole = wait_values(parse_wait(str(content_of(wanted["message"]["wait"]))))
+    if "reject" in expected and "reject" in actual:
+        return actual["reject"] is True or actual.items() <= expected.items()
+    if "message" in actual and "message" in expected and "token" in actual["message"]["wait"]:
+        given = actual["message"]["wait"]
+        whole = wait_values(parse_wait(str(content_of(expected["message"]["wait"]))))
         wait = {name: value for name, value in whole.items() if name in given}
-        wanted = {"message": {**wanted["message"], "wait": wait}}
-    return got == wanted
+        expected = {"message": {**expected["message"], "wait": wait}}
+    return actual == expected
 
 
 def _requests(vector: vectors.Vector) -> Iterator[tuple[Values, Values]]:

@@ -1,7 +1,7 @@
-"""Asks a codec under test about the vectors, and judges its answers.
+"""Runs the vectors on a codec under test, and evaluates its answers.
 
 The adapter is a program that reads requests and writes answers, a line each. One that hangs,
-crashes or talks nonsense ends the judging with its name in the error.
+crashes or writes nonsense ends the run with its name in the error.
 """
 
 from __future__ import annotations
@@ -12,51 +12,49 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any, Final
-
-from jsonschema import Draft202012Validator
 
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.cases.verdict import Verdict, verdict_on
 from neffos_conformance.codecs.requests import Question, agrees, questions
 from neffos_conformance.runner.driver_protocol import MADE_UP
 from neffos_conformance.runner.result import LogEntry, Remark, Result
+from neffos_conformance.wire.schemas import shown, violation
 
 DEADLINE: Final = 120.0
 """Seconds for all answers: the slowest codec here needs two, and one that hangs is ended."""
 
 SHORTENED: Final = 100
-"""Characters of a text that the schema gets to see: its form is judged, and long ones cost."""
+"""Characters of a text that are validated: the schema tests its form alone."""
 
-TOLD: Final = 400
-"""Characters of a request or an answer that a report holds: vectors have megabytes."""
+SHOWN: Final = 400
+"""Characters of a request or an answer in a report: vectors have megabytes."""
 
 Values = dict[str, Any]
 
 
 class AdapterError(Exception):
-    """An adapter that does not keep to the codec protocol."""
+    """An adapter that violates the codec protocol."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What came of one question.
+    """One question with its answer.
 
     Attributes:
-        question: what was asked, and what is wanted.
-        got: the answer, without its number.
+        question: the request, and the expected answer.
+        actual: the answer, without its number.
         verdict: by the requirements of the vector.
     """
 
     question: Question
-    got: Values
+    actual: Values
     verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """What came of all.
+class CodecRun:
+    """All answers of a codec.
 
     Attributes:
         ready: what the adapter says of itself.
@@ -69,7 +67,7 @@ class Judged:
 
 @cache
 def codec_cases() -> tuple[Case, ...]:
-    """Give the vectors that an adapter can be asked about as cases, in their order."""
+    """Give the vectors that an adapter can answer as cases, in order."""
     vectors = [each[0].vector for each in _by_vector().values()]
     return tuple(
         Case(vector["id"], vector["about"], tuple(vector["requirements"]), "codec", ())
@@ -77,10 +75,10 @@ def codec_cases() -> tuple[Case, ...]:
     )
 
 
-def judge_codec(
+def run_codec(
     command: Sequence[str], cases: Sequence[Case] | None = None, *, deadline: float = DEADLINE
-) -> Judged:
-    """Ask an adapter about some vectors, or all.
+) -> CodecRun:
+    """Run some vectors, or all, on an adapter.
 
     Args:
         command: starts it.
@@ -89,45 +87,45 @@ def judge_codec(
 
     Raises:
         AdapterError: it cannot be started, does not answer every line in order and in time, or
-            writes what is of no form of the protocol.
+            writes a line that is not of the protocol.
     """
     name = " ".join(command)
     canary = {"id": len(questions()) + 1, "op": MADE_UP}
     chosen = codec_cases() if cases is None else cases
     ids = {case.id for case in chosen}
     put = [each for each in questions() if each.vector["id"] in ids]
-    asked = [*((each.request, each.wanted) for each in put), (canary, {})]
+    asked = [*((each.request, each.expected) for each in put), (canary, {})]
     lines = b"".join(json.dumps(request).encode() + b"\n" for request, _ in asked)
     answers = _run(command, name, lines, deadline)
     ready = next(answers, {})
     _check(ready, name)
     if "ready" not in ready:
-        raise AdapterError(f"{name} does not begin by being ready, it said {ready}")
+        raise AdapterError(f"{name} is not ready: its first line is {ready}")
     found = []
-    for request, wanted in asked:
-        got = next(answers, None)
-        if got is None or got.get("id") != request["id"]:
-            raise AdapterError(f"{name} did not answer request {request['id']}, it said {got}")
-        if got != {"id": request["id"], **wanted}:  # what is wanted has the right form
-            _check(got, name)
-        found.append({key: value for key, value in got.items() if key != "id"})
+    for request, expected in asked:
+        actual = next(answers, None)
+        if actual is None or actual.get("id") != request["id"]:
+            raise AdapterError(f"{name} did not answer request {request['id']}, it said {actual}")
+        if actual != {"id": request["id"], **expected}:  # the expected answer is valid
+            _check(actual, name)
+        found.append({key: value for key, value in actual.items() if key != "id"})
     if found.pop() != {"unsupported": True}:
-        raise AdapterError(f"{name} does as if it knew {MADE_UP!r}, an operation that is none")
+        raise AdapterError(f"{name} accepts {MADE_UP!r}, an operation that does not exist")
     if next(answers, None) is not None:
         raise AdapterError(f"{name} wrote more lines than it was asked for")
-    return Judged(
+    return CodecRun(
         ready,
         tuple(
-            Answered(question, got, _verdict(question, got))
-            for question, got in zip(put, found, strict=True)
+            Answered(question, actual, _verdict(question, actual))
+            for question, actual in zip(put, found, strict=True)
         ),
     )
 
 
-def results_of(judged: Judged, cases: Sequence[Case]) -> list[Result]:
-    """Give what came of each vector: the gravest of what came of its questions."""
+def results_of(run: CodecRun, cases: Sequence[Case]) -> list[Result]:
+    """Give the result of each vector: the gravest of those of its questions."""
     by_vector: dict[str, list[Answered]] = {}
-    for each in judged.answered:
+    for each in run.answered:
         by_vector.setdefault(each.question.vector["id"], []).append(each)
     return [_result(case, by_vector[case.id]) for case in cases]
 
@@ -140,16 +138,18 @@ def _by_vector() -> Mapping[str, list[Question]]:
     return found
 
 
-def judge_vector(case: Case, answer: Callable[[Values], Values]) -> Result:
-    """Judge a codec that runs in this process by one vector.
+def run_vector(case: Case, answer: Callable[[Values], Values]) -> Result:
+    """Run one vector on a codec in this process.
 
     Args:
         case: the vector.
-        answer: what the codec answers to a request.
+        answer: gives the answer of the codec to a request.
     """
     put = _by_vector()[case.id]
     answered = [(each, answer(each.request)) for each in put]
-    return _result(case, [Answered(each, got, _verdict(each, got)) for each, got in answered])
+    return _result(
+        case, [Answered(each, actual, _verdict(each, actual)) for each, actual in answered]
+    )
 
 
 def _result(case: Case, answered: list[Answered]) -> Result:
@@ -159,22 +159,22 @@ def _result(case: Case, answered: list[Answered]) -> Result:
     for number, each in enumerate(answered, 1):
         for is_asked, what, values in (
             (True, "asked", each.question.request),
-            (False, "got", each.got),
+            (False, "got", each.actual),
         ):
-            remark = Remark(f"{what} {_told(values)}")
+            remark = Remark(f"{what} {_shown(values)}")
             result.log.append(LogEntry(0.0, 1, is_asked, remark, number))
     if verdict is Verdict.SKIPPED:
         result.explanation = f"the adapter cannot {worst.question.request['op']}"
     elif verdict is not Verdict.PASS:
         result.step = answered.index(worst) + 1
-        result.expected, result.actual = _told(worst.question.wanted), _told(worst.got)
-        result.explanation = f"wanted {result.expected}, got {result.actual}"
+        result.expected, result.actual = _shown(worst.question.expected), _shown(worst.actual)
+        result.explanation = f"expected {result.expected}, actual {result.actual}"
     return result
 
 
-def _told(values: Values) -> str:
+def _shown(values: Values) -> str:
     told = json.dumps({key: each for key, each in values.items() if key != "id"}, sort_keys=True)
-    return told if len(told) <= TOLD else f"{told[:TOLD]}…"
+    return told if len(told) <= SHOWN else f"{told[:SHOWN]}…"
 
 
 _GRAVITY: Final = (
@@ -186,13 +186,13 @@ _GRAVITY: Final = (
     Verdict.SKIPPED,
 )
 """The verdict on a vector is the first of these that one of its questions has: a codec with one
-reading alone is judged by that."""
+reading alone is tested by that."""
 
 
-def _verdict(question: Question, got: Values) -> Verdict:
-    if "unsupported" in got:
+def _verdict(question: Question, actual: Values) -> Verdict:
+    if "unsupported" in actual:
         return Verdict.SKIPPED
-    if agrees(got, question.wanted):
+    if agrees(actual, question.expected):
         return Verdict.PASS
     return verdict_on(question.vector["requirements"])
 
@@ -233,7 +233,7 @@ def _feed(process: subprocess.Popen[bytes], lines: bytes) -> None:
         try:
             process.stdin.write(lines)
             process.stdin.close()
-        except OSError:  # it has ended; its output tells
+        except OSError:  # it has ended, as its output shows
             return
 
 
@@ -241,16 +241,16 @@ def _read(line: bytes, name: str) -> Values:
     try:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise AdapterError(f"{name} wrote what is no JSON: {line[:200]!r}") from error
+        raise AdapterError(f"{name} wrote a line that is not JSON: {line[:200]!r}") from error
     if not isinstance(values, dict):
-        raise AdapterError(f"{name} wrote what is no object: {line[:200]!r}")
+        raise AdapterError(f"{name} wrote a line that is not an object: {line[:200]!r}")
     return values
 
 
 def _check(values: Values, name: str) -> None:
-    wrong = next(_validator().iter_errors(_shortened(values)), None)
-    if wrong is not None:
-        raise AdapterError(f"{name} wrote {str(values)[:200]}: {wrong.message[:300]}")
+    found = violation("codec", _shortened(values), "fromCodec")
+    if found is not None:
+        raise AdapterError(f"{name} wrote {str(values)[:200]}: {shown(found)}")
 
 
 def _shortened(value: Any) -> Any:
@@ -258,11 +258,3 @@ def _shortened(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _shortened(each) for name, each in value.items()}
     return value[:SHORTENED] if isinstance(value, str) else value
-
-
-@cache
-def _validator() -> Draft202012Validator:
-    schema = json.loads(
-        files("neffos_conformance.data").joinpath("schema", "codec.json").read_text("utf-8")
-    )
-    return Draft202012Validator({**schema, "$ref": "#/$defs/fromCodec"})

@@ -1,6 +1,6 @@
 """The codec's test vectors as Python values.
 
-This module owns how the vector files are read: where they are, and what octets a described
+This module owns how the vector files are read: where they are, and what bytes a described
 payload stands for. It does not know what any vector expects of the codec.
 """
 
@@ -34,25 +34,25 @@ def load_vectors() -> list[Vector]:
     return [vector for file in load_files().values() for vector in file["vectors"]]
 
 
-def octets(data: Any) -> bytes:
-    """Build the octets that are described."""
+def bytes_of(data: Any) -> bytes:
+    """Build the bytes that are described."""
     if isinstance(data, str):
         return data.encode()
     if "hex" in data:
         return bytes.fromhex(data["hex"])
     if "repeat" in data:
-        return octets(data["repeat"]) * int(data["times"])
-    return b"".join([octets(part) for part in data["concat"]])
+        return bytes_of(data["repeat"]) * int(data["times"])
+    return b"".join([bytes_of(part) for part in data["concat"]])
 
 
 def text(data: Any) -> str:
-    """Build the text that is described; an octet that is not UTF-8 becomes a surrogate."""
-    return octets(data).decode("utf-8", "surrogateescape")
+    """Build the text that is described; a byte that is not UTF-8 becomes a surrogate."""
+    return bytes_of(data).decode("utf-8", "surrogateescape")
 
 
 def content(data: Any, kind: str) -> str | bytes:
     """Build what is described as its kind of WebSocket message carries it."""
-    return text(data) if kind == "text" else octets(data)
+    return text(data) if kind == "text" else bytes_of(data)
 
 
 def fields(described: dict[str, Any], kind: str) -> tuple[Any, ...]:

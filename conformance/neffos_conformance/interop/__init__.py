@@ -1,1 +1,1 @@
-"""Who understands whom: every client in conversation with every server, and the table of it."""
+"""The compatibility matrix: every client in conversation with every server."""

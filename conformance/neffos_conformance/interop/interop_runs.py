@@ -1,17 +1,76 @@
-"""Lets every client hold a conversation with every server, several at the same time."""
+"""Interop runs: every client in conversation with every server, several concurrently.
+
+A conversation is a script of several steps, ``data/interop.toml``. The suite plays it through the
+driver of the client; the server is any that runs the conformance application.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import tomllib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
 from typing import Any, Final
 
-from neffos_conformance.interop.conversation import Outcome, converse
-from neffos_conformance.runner.driver_protocol import DriverError, running_driver
+from neffos_conformance.cases.script import INTEROP, Step, read_script
+from neffos_conformance.runner.client_steps import PendingOperations
+from neffos_conformance.runner.driver_protocol import (
+    DriverError,
+    DriverProcess,
+    OperationError,
+    UnsupportedError,
+    running_driver,
+)
+from neffos_conformance.runner.playback import MismatchError, Playback, Timeouts
+from neffos_conformance.runner.script_runner import ScriptRunner
 
-AT_A_TIME: Final = 6
-"""Conversations at the same time: they wait more than they compute, and each starts a program."""
+TIMEOUT: Final = 5.0
+"""Seconds for an operation, and for an observation: each takes milliseconds on one machine."""
+
+JOBS: Final = 6
+"""Concurrent runs: they wait more than they compute, and each starts a program."""
+
+
+@dataclass(frozen=True, slots=True)
+class InteropStep:
+    """One step of the conversation.
+
+    Attributes:
+        name: its name.
+        about: what the client does.
+        script: what the suite plays.
+    """
+
+    name: str
+    about: str
+    script: tuple[Step, ...]
+
+
+@cache
+def interop_steps() -> tuple[InteropStep, ...]:
+    """Give the steps of the conversation, in order."""
+    text = files("neffos_conformance.data").joinpath("interop.toml").read_text("utf-8")
+    return tuple(
+        InteropStep(each["name"], each["about"], read_script(each["script"], INTEROP))
+        for each in tomllib.loads(text)["step"]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The outcome of a step.
+
+    Attributes:
+        step: its name.
+        failure: what went wrong; empty if nothing did.
+        is_unsupported: the driver does not support an operation of the step.
+    """
+
+    step: str
+    failure: str = ""
+    is_unsupported: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +81,18 @@ class Endpoint:
     name: str
     url: str
 
+    def __str__(self) -> str:
+        return "/".join(filter(None, (self.peer, self.name)))
+
 
 @dataclass(frozen=True, slots=True)
-class Talk:
-    """What came of a conversation.
+class InteropRun:
+    """The result of a conversation.
 
     Attributes:
         client: the name of the client.
-        endpoint: whom it talked to.
-        outcomes: what came of each step.
+        endpoint: the server.
+        outcomes: the outcome of each step.
         ready: what the client's driver says of itself.
     """
 
@@ -40,38 +102,71 @@ class Talk:
     ready: Mapping[str, Any]
 
 
-async def all_talks(
-    endpoints: Sequence[Endpoint], clients: Mapping[str, Sequence[str]]
-) -> AsyncIterator[Talk]:
-    """Let every client talk to every endpoint, and give what came of it, as it comes.
+async def converse(
+    driver: DriverProcess, url: str, names: Sequence[str] | None = None
+) -> list[Outcome]:
+    """Play the conversation and give the outcome of each step.
 
-    A server has one client at a time, as what one broadcasts would reach another.
+    Args:
+        driver: controls the client.
+        url: of the server.
+        names: of the steps between the first and the last one; ``None`` for all.
     """
-    places = asyncio.Semaphore(AT_A_TIME)
-    talks: asyncio.Queue[Talk] = asyncio.Queue()
+    runner = ScriptRunner(Playback(INTEROP, Timeouts()))
+    operations = PendingOperations(runner, driver, url, TIMEOUT)
+
+    async def dial(step: Step, _: int) -> None:
+        operations.dial(step.connection, step.rest)
+
+    runner.verbs |= {**operations.verbs(), "dial": dial}
+    first, *others, last = interop_steps()
+    chosen = others if names is None else [each for each in others if each.name in names]
+    outcomes = []
+    for step in (first, *chosen, last):
+        driver.seen.clear()  # no observation of an earlier step counts
+        try:
+            await runner.play(step.script)
+            outcomes.append(Outcome(step.name))
+        except UnsupportedError:
+            outcomes.append(Outcome(step.name, is_unsupported=True))
+        except (MismatchError, OperationError, DriverError) as failure:
+            outcomes.append(Outcome(step.name, str(failure) or repr(failure)))
+        await operations.cancel()
+    return outcomes
+
+
+async def all_runs(
+    endpoints: Sequence[Endpoint], clients: Mapping[str, Sequence[str]]
+) -> AsyncIterator[InteropRun]:
+    """Run every client with every endpoint, and yield each result when it is there.
+
+    A server has one client at a time, since its broadcasts would reach another.
+    """
+    slots = asyncio.Semaphore(JOBS)
+    runs: asyncio.Queue[InteropRun] = asyncio.Queue()
     names = list(clients)
 
-    async def visit(number: int, endpoint: Endpoint) -> None:
-        # Each begins with another client, so that those that wait long do not all come last.
+    async def run_all(number: int, endpoint: Endpoint) -> None:
+        # Each begins with another client, so that the slow ones do not all come last.
         turn = number % len(names)
         for client in names[turn:] + names[:turn]:
-            async with places:
-                outcomes, ready = await _talk(clients[client], endpoint.url)
-            await talks.put(Talk(client, endpoint, outcomes, ready))
+            async with slots:
+                outcomes, ready = await _run(clients[client], endpoint.url)
+            await runs.put(InteropRun(client, endpoint, outcomes, ready))
 
     async with asyncio.TaskGroup() as group:
         for number, endpoint in enumerate(endpoints):
-            group.create_task(visit(number, endpoint))
+            group.create_task(run_all(number, endpoint))
         for _ in range(len(endpoints) * len(names)):
-            yield await talks.get()
+            yield await runs.get()
 
 
-async def _talk(command: Sequence[str], url: str) -> tuple[list[Outcome], Mapping[str, Any]]:
+async def _run(command: Sequence[str], url: str) -> tuple[list[Outcome], Mapping[str, Any]]:
     try:
         async with running_driver(command) as driver:
             outcomes, ready = await converse(driver, url), driver.ready
     except DriverError as error:
         outcomes, ready = [Outcome("start", str(error))], {}
-    # A driver is called by its command, which holds paths of this machine.
+    # A driver is called by its command, which has paths of this machine.
     name = " ".join(command)
     return [replace(each, failure=each.failure.replace(name, "it")) for each in outcomes], ready

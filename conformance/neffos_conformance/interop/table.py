@@ -1,7 +1,7 @@
 """The matrix as values, and as the tables that are made of them.
 
-A recorded one comes with the package, ``data/matrix.json``: of all clients and servers that are
-known, as they were when it was last run on them.
+The package has a recorded one, ``data/matrix.json``: all known clients and servers, as they were
+when it was last recorded. It holds what fails, so that a new case or step does not make it stale.
 """
 
 from __future__ import annotations
@@ -15,48 +15,47 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import Any, Final
 
-from neffos_conformance.interop.interop_runs import Talk
+from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.interop.interop_runs import InteropRun, interop_steps
 from neffos_conformance.runner.run_report import RunReport
 
-MATRIX_FORMAT: Final = 1
-"""The version of the form; ``data/schema/matrix.json`` has it."""
+MATRIX_FORMAT: Final = 2
+"""The version of the format; ``data/schema/matrix.json`` has it."""
 
 ABOUT: Final = ("peer", "version", "runtime")
-"""What a driver says of itself that stands in a matrix."""
+"""What a matrix has of the first line of a driver."""
 
 Values = dict[str, Any]
 
 
 @cache
 def recorded() -> Values:
-    """Give the matrix that comes with the package."""
+    """Give the matrix in the package."""
     text = files("neffos_conformance.data").joinpath("matrix.json").read_text("utf-8")
     values: Values = json.loads(text)
     return values
 
 
-def matrix_values(talks: Iterable[Talk], judgements: Mapping[str, RunReport]) -> Values:
-    """Give a run as values.
+def matrix_values(runs: Iterable[InteropRun], reports: Mapping[str, RunReport]) -> Values:
+    """Give a matrix as values.
 
     Args:
-        talks: what came of the conversations.
-        judgements: what the suite found, by the names of systems under test: a client's, or
-            ``peer/endpoint`` for a server, or ``codec of peer``.
+        runs: the conversations.
+        reports: the reports of the suite, by the names of systems under test: a client's, or
+            ``peer/endpoint`` of a server.
     """
-    ordered = sorted(talks, key=lambda talk: (talk.client, talk.endpoint.peer, talk.endpoint.name))
-    clients = {talk.client: about(talk.ready) for talk in ordered if talk.ready}
-    servers = {server_name(talk): {"peer": talk.endpoint.peer} for talk in ordered}
+    ordered = sorted(runs, key=lambda run: (run.client, run.endpoint.peer, run.endpoint.name))
+    clients = {run.client: about(run.ready) for run in ordered if run.ready}
+    servers = {str(run.endpoint): {"peer": run.endpoint.peer} for run in ordered}
+    cases = {report.role: len(report.results) for report in reports.values()}
     return {
         "format": MATRIX_FORMAT,
         "recorded": datetime.now(UTC).date().isoformat(),
         "suite": version("neffos-wire"),
-        "clients": {
-            name: {**values, **_judged(judgements.get(name))} for name, values in clients.items()
-        },
-        "servers": {
-            name: {**values, **_judged(judgements.get(name))} for name, values in servers.items()
-        },
-        "talks": [_talk_values(talk) for talk in ordered],
+        "ran": {"steps": len(interop_steps()), **{k: cases[k] for k in sorted(cases)}},
+        "clients": {name: {**each, **_found(reports.get(name))} for name, each in clients.items()},
+        "servers": {name: {**each, **_found(reports.get(name))} for name, each in servers.items()},
+        "runs": [values for run in ordered if (values := _run_values(run))],
     }
 
 
@@ -65,65 +64,64 @@ def about(ready: Mapping[str, Any]) -> Values:
     return {name: str(ready[name]) for name in ABOUT if name in ready}
 
 
-def server_name(talk: Talk) -> str:
-    """Give the name of a server's endpoint."""
-    return "/".join(filter(None, (talk.endpoint.peer, talk.endpoint.name)))
-
-
-def _judged(judgement: RunReport | None) -> Values:
-    if judgement is None:
+def _found(report: RunReport | None) -> Values:
+    if report is None:
         return {}
-    closing = Counter(result.closing.verdict.value for result in judgement.results)
+    failed: dict[str, list[str]] = {}
+    closing = Counter(result.closing.verdict.value for result in report.results)
+    for result in report.results:
+        if result.verdict not in (Verdict.PASS, Verdict.SKIPPED):
+            failed.setdefault(result.verdict.value, []).append(result.case.id)
     return {
-        "peer": dict(judgement.peer).get("peer", "unknown"),
-        "version": dict(judgement.peer).get("version", ""),
-        "verdicts": {verdict.value: n for verdict, n in sorted(judgement.counts().items())},
-        "closing": dict(sorted(closing.items())),
-        "requirements": {
-            id_: [
-                result.case.id
-                for result in judgement.results
-                if result.is_broken and id_ in result.case.requirements
-            ]
-            for id_ in sorted(
-                {
-                    id_
-                    for result in judgement.results
-                    if result.is_broken
-                    for id_ in result.case.requirements
-                }
-            )
-        },
+        "peer": dict(report.peer).get("peer", "unknown"),
+        "version": dict(report.peer).get("version", ""),
+        "failed": dict(sorted(failed.items())),
+        "unsupported": report.counts()[Verdict.SKIPPED],
+        "closing": {name: n for name, n in sorted(closing.items()) if name != Verdict.PASS},
     }
 
 
-def _talk_values(talk: Talk) -> Values:
-    return {
-        "client": talk.client,
-        "server": server_name(talk),
-        "steps": len(talk.outcomes),
-        "failed": {each.step: each.failure for each in talk.outcomes if each.failure},
-        "unsupported": [each.step for each in talk.outcomes if each.is_unsupported],
-    }
+def _run_values(run: InteropRun) -> Values:
+    failed = {each.step: each.failure for each in run.outcomes if each.failure}
+    unsupported = [each.step for each in run.outcomes if each.is_unsupported]
+    if not failed and not unsupported:
+        return {}
+    endpoints = {"client": run.client, "server": str(run.endpoint)}
+    return {**endpoints, "failed": failed, "unsupported": unsupported}
+
+
+def verdict_counts(values: Values, kind: str, name: str) -> dict[str, int]:
+    """Give how many cases of the recorded run got each verdict.
+
+    Args:
+        values: the matrix.
+        kind: ``servers`` or ``clients``.
+        name: of the system under test.
+    """
+    subject = values[kind][name]
+    counts = {verdict: len(cases) for verdict, cases in subject["failed"].items()}
+    counts[Verdict.SKIPPED.value] = subject["unsupported"]
+    counts[Verdict.PASS.value] = values["ran"][kind.removesuffix("s")] - sum(counts.values())
+    return counts
 
 
 def rows(values: Values) -> tuple[list[str], list[list[str]]]:
     """Give the table of clients and servers: its head, and a row for each client.
 
-    A cell says how many steps of the conversation went well, of those that the client can take,
-    and which did not.
+    A cell says how many steps of the conversation pass, of those that the client supports, and
+    which fail.
     """
-    servers = list(values["servers"])
-    cells = {(each["client"], each["server"]): _cell(each) for each in values["talks"]}
+    servers, steps = list(values["servers"]), values["ran"]["steps"]
+    found = {(each["client"], each["server"]): each for each in values["runs"]}
     return ["client", *servers], [
-        [client, *(cells.get((client, server), "") for server in servers)]
+        [client, *(_cell(found.get((client, server), {}), steps) for server in servers)]
         for client in values["clients"]
     ]
 
 
-def _cell(talk: Values) -> str:
-    possible = talk["steps"] - len(talk["unsupported"])
-    failed = sorted(talk["failed"])
+def _cell(run: Values, steps: int) -> str:
+    possible = steps - len(run.get("unsupported", ()))
+    failed = sorted(run.get("failed", ()))
     text = f"{possible - len(failed)} of {possible}"
     return f"{text}: {', '.join(failed)}" if failed else text
 
@@ -138,27 +136,31 @@ def markdown(values: Values) -> str:
 def differences(was: Values, now: Values) -> list[str]:
     """Say in what two matrices differ, as far as two runs on the same peers have to agree.
 
-    What is in the first alone was left out of the second. Days and runtimes are left aside, and so
-    are the words in which a step fails, which may hold ids, and how connections ended.
+    A system under test that only the first one has was left out of the second. Ignored are days,
+    runtimes, the text of a failure, which may have IDs, and how connections closed.
     """
     found = []
     for kind in ("clients", "servers"):
         for name, values in now[kind].items():
-            before, after = _telling(was[kind].get(name, {})), _telling(values)
+            before, after = _compared(was[kind].get(name, {})), _compared(values)
             if before != after:
                 found.append(f"{kind[:-1]} {name}: recorded {before}, now {after}")
-    talks = {(each["client"], each["server"]): _steps(each) for each in was["talks"]}
-    for each in now["talks"]:
-        had = talks.get((each["client"], each["server"]))
-        if had != _steps(each):
-            who = f"{each['client']} with {each['server']}"
-            found.append(f"{who}: recorded {had}, now {_steps(each)}")
+    for client in now["clients"]:
+        for server in now["servers"]:
+            before, after = _steps(was, client, server), _steps(now, client, server)
+            if before != after:
+                found.append(f"{client} with {server}: recorded {before}, now {after}")
     return found
 
 
-def _telling(subject: Values) -> Values:
-    return {name: subject.get(name) for name in ("peer", "version", "verdicts")}
+def _compared(subject: Values) -> Values:
+    return {name: subject.get(name) for name in ("peer", "version", "failed")}
 
 
-def _steps(talk: Values) -> Values:
-    return {**talk, "failed": sorted(talk["failed"])}
+def _steps(values: Values, client: str, server: str) -> Values:
+    runs = (each for each in values["runs"] if (each["client"], each["server"]) == (client, server))
+    run: Values = next(runs, {})
+    return {
+        "failed": sorted(run.get("failed", ())),
+        "unsupported": sorted(run.get("unsupported", ())),
+    }

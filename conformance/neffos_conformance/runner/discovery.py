@@ -1,7 +1,7 @@
-"""Finds out which features a server under test has, where nobody says.
+"""Detects the features of a server under test, if no one lists them.
 
-Each feature has a probe: a short conversation that gets some answer where the feature is there.
-Whether it is the right one is for the cases to say.
+Each feature has a probe: a short script that a server with the feature answers in some way. Whether
+that is the right answer is for the cases to test.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import DEFAULT_TIMEOUTS, run_server_case
 
 BRIEF: Final = replace(DEFAULT_TIMEOUTS, case=2.0)
-"""How long a probe waits: one that is answered takes milliseconds, one that is not a second."""
+"""The time limits of a probe: an answered one takes milliseconds, another one a second."""
 
 
 async def discovered(url: str, timeouts: Timeouts = BRIEF) -> frozenset[str]:

@@ -1,7 +1,7 @@
-"""Runs client cases on several drivers, each of which moves one client process at a time.
+"""Runs client cases on several drivers, each of which controls one client process at a time.
 
-A case has a driver to itself while it runs, so that a crash or a hang costs that case its verdict
-and no other. A driver that ended, or broke its contract, is started anew for the next case.
+A case has a driver of its own while it runs, so that a crash or a hang costs that case its verdict
+and no other. A driver that ended, or violated the protocol, is restarted for the next case.
 """
 
 from __future__ import annotations
@@ -28,31 +28,30 @@ from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import DEFAULT_TIMEOUTS, Run, run_client_case
 
 DRIVERS: Final = 4
-"""Drivers at the same time, where nobody says otherwise: most of a case is waiting, and a browser
-is large."""
+"""Concurrent drivers by default: most of a case is waiting, and a browser is large."""
 
 RESTARTS: Final = 50
-"""Times that a driver is started anew in a run. A client that ends in more cases than that is not
-judged by the rest of them."""
+"""Restarts of drivers in a run. A client that ends in more cases than that is not tested by the
+rest of them."""
 
 NO_CONNECTION: Final = 999_999_999
-"""The number of a connection that no driver has given out."""
+"""The number of a connection that no driver has."""
 
-WELL: Final = 5.0
-"""Seconds for a driver to say, between two cases, that it still answers."""
+HEALTH_TIMEOUT: Final = 5.0
+"""Seconds for a driver to answer between two cases."""
 
 
 @asynccontextmanager
 async def to_client(
     command: Sequence[str], *, drivers: int = DRIVERS, timeouts: Timeouts = DEFAULT_TIMEOUTS
 ) -> AsyncIterator[tuple[Run, Values]]:
-    """Give what runs a case against the client behind a driver, and the driver's first line.
+    """Give a function that runs a case against the client of a driver, and the driver's first line.
 
-    The first driver is started at once, the others when they are needed; all end with the block.
+    The first driver starts immediately, the others when they are needed; all end with the block.
 
     Args:
         command: starts the driver.
-        drivers: how many there are at the same time; more cases wait.
+        drivers: how many run concurrently; more cases wait.
         timeouts: the time limits of a case.
 
     Raises:
@@ -71,7 +70,7 @@ async def to_client(
         try:
             if worker.was_lost:
                 if restarts == RESTARTS:
-                    text = f"the driver had to be started anew {RESTARTS} times, and is not again"
+                    text = f"the driver was restarted {RESTARTS} times, and is not again"
                     return Result(case, Verdict.ERROR, text)
                 restarts += 1
             try:
@@ -79,7 +78,7 @@ async def to_client(
             except DriverError as error:
                 return Result(case, Verdict.ERROR, str(error))
             if lacking is None:
-                lacking = frozenset()  # one that does not live through this is not asked again
+                lacking = frozenset()  # a driver that this ends is not asked again
                 try:
                     lacking = await lacking_operations(driver)
                 except DriverError as error:
@@ -90,7 +89,7 @@ async def to_client(
                 text = f"it needs {', '.join(missing)}, which the driver does not support"
                 return Result(case, Verdict.SKIPPED, text)
             result = await run_client_case(driver, case, timeouts)
-            if not await is_well(driver):
+            if not await is_healthy(driver):
                 await worker.stop()
                 worker.was_lost = True
             return result
@@ -104,10 +103,10 @@ async def to_client(
 
 
 class Worker:
-    """A driver, while there is one.
+    """Runs a driver, if there is one.
 
     Attributes:
-        was_lost: whether the last one did not live, so that the next is a restart.
+        was_lost: whether the last one failed, so that the next is a restart.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
@@ -117,10 +116,10 @@ class Worker:
         self._driver: DriverProcess | None = None
 
     async def start(self) -> DriverProcess:
-        """Give the driver; start it where there is none.
+        """Give the driver; start it if there is none.
 
         Raises:
-            DriverError: it cannot be.
+            DriverError: it cannot be started.
         """
         if self._driver is None:
             try:
@@ -138,38 +137,38 @@ class Worker:
 
 
 def needed_operations(case: Case) -> frozenset[str]:
-    """Give the operations that a case has a client do, and that it would have to be capable of.
+    """Give the operations that a case needs.
 
-    A case about native messages that a server alone sends needs a client that takes some.
+    A case about native messages that only the server sends needs a client that accepts them.
     """
     named = {step.rest.partition(" ")[0] for step in case.steps if step.verb == "do"}
     return frozenset(named | ({"native"} if "native" in case.tags else set()))
 
 
 async def lacking_operations(driver: DriverProcess) -> frozenset[str]:
-    """Give the operations that a driver does not support: asked of a connection there is not.
+    """Give the operations that a driver does not support, tried on a connection that it lacks.
 
     Raises:
-        DriverError: it broke its contract.
+        DriverError: it violated the protocol.
     """
     found = set()
     for op, names in OPERATIONS.items():
         try:
-            async with asyncio.timeout(WELL):
+            async with asyncio.timeout(HEALTH_TIMEOUT):
                 await driver.do(op, connection=NO_CONNECTION, **dict.fromkeys(names, ""))
         except UnsupportedError:
             found.add(op)
         except OperationError:
             continue
         except TimeoutError:
-            break  # whatever it is at, it is not to say that it cannot do it
+            break  # it is busy with the operation, so it supports it
     return frozenset(found)
 
 
-async def is_well(driver: DriverProcess) -> bool:
-    """Say whether a driver still answers, and kept to its contract."""
+async def is_healthy(driver: DriverProcess) -> bool:
+    """Say whether a driver still answers, and kept to the protocol."""
     try:
-        async with asyncio.timeout(WELL):
+        async with asyncio.timeout(HEALTH_TIMEOUT):
             await driver.do(MADE_UP)
     except UnsupportedError:
         return driver.trouble is None

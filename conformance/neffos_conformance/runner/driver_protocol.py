@@ -201,7 +201,7 @@ async def running_driver(command: Sequence[str]) -> AsyncIterator[DriverProcess]
         async with asyncio.timeout(READY_DEADLINE):
             ready = await _line(name, process)
         if "ready" not in ready:
-            raise DriverError(f"{name} does not begin by being ready, it said {ready}")
+            raise DriverError(f"{name} is not ready: its first line is {ready}")
     except (DriverError, TimeoutError) as error:
         await _kill(process)
         if isinstance(error, TimeoutError):
@@ -247,9 +247,11 @@ async def _line(name: str, process: asyncio.subprocess.Process) -> Values:
         values = json.loads(line)
         _check("fromDriver", values, f"{name}: {line[:200]!r}")
     except ValueError as error:
-        raise DriverError(f"{name} wrote what is no JSON: {line[:200]!r}") from error
+        raise DriverError(f"{name} wrote a line that is not JSON: {line[:200]!r}") from error
     except RecursionError:
-        raise DriverError(f"{name} wrote what is nested too deeply: {line[:200]!r}") from None
+        raise DriverError(
+            f"{name} wrote a line that is nested too deeply: {line[:200]!r}"
+        ) from None
     found: Values = values
     return found
 

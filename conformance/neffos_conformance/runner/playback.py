@@ -101,7 +101,7 @@ class Playback:
         step: the number of the step that is being played.
         events: what the watched connections receive, with their numbers; a runner may put further
             events of its own.
-        catch_up: waits until the peer has begun with all that it was told beside the messages.
+        catch_up: waits until a client has started every operation.
         is_foreign: says of a message that it belongs to another case; it is logged and skipped.
         began: when, on the clock of ``time.perf_counter``.
     """

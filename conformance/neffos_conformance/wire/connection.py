@@ -243,7 +243,7 @@ class WireConnection:
     async def send_raw(self, data: bytes) -> None:
         """Send bytes as they are, whatever WebSocket makes of them."""
         if self._protocol.close_rcvd or self._writer.is_closing():
-            return  # nobody reads them
+            return  # no one reads them
         self._writer.write(data)
         with contextlib.suppress(OSError):
             await self._writer.drain()
@@ -364,7 +364,7 @@ class WireConnection:
         elif frame.opcode is Opcode.CONT:
             self._parts.append(bytes(frame.data))
         else:
-            return  # pings were answered and closes noted by the protocol object
+            return  # the protocol object answers pings and closings
         if frame.fin:
             data = b"".join(self._parts)
             self._parts = []

@@ -1,4 +1,4 @@
-"""One HTTP request of the suite to a server, and its answer, without a WebSocket behind it."""
+"""One HTTP request of the suite to a server, and its response, without a WebSocket."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import h11
 from neffos_conformance.wire.connection import ConnectError
 
 READ_SIZE: Final = 1 << 16
-"""Octets read at a time."""
+"""Bytes read at a time."""
 
 UPGRADE: Final[Mapping[str, str]] = {
     "Connection": "Upgrade",
     "Upgrade": "websocket",
     "Sec-WebSocket-Version": "13",
 }
-"""What asks for an upgrade, beside the key (RFC 6455, 4.1)."""
+"""The headers that ask for an upgrade, beside the key (RFC 6455, 4.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Answer:
 
     Attributes:
         status: its status.
-        headers: names in small letters, and values, in their order.
+        headers: names in lower case, and values, in order.
     """
 
     status: int
@@ -41,21 +41,21 @@ class Answer:
 
 
 class NoAnswerError(Exception):
-    """The server was reached, and gave no answer of HTTP."""
+    """The server was reached, and did not respond with HTTP."""
 
 
 async def ask(url: str, method: str, headers: Mapping[str, str], *, is_upgrade: bool) -> Answer:
-    """Send a request and read the head of its answer.
+    """Send a request and read the head of the response.
 
     Args:
-        url: where to; ``ws`` and ``wss`` as for a WebSocket.
+        url: of the server; ``ws`` and ``wss`` as for a WebSocket.
         method: any token.
-        headers: further ones; a name with a ``-`` before it leaves one out that would be sent.
+        headers: further ones; a name after a ``-`` is one to leave out.
         is_upgrade: whether the request asks for an upgrade.
 
     Raises:
         ConnectError: the server could not be reached.
-        NoAnswerError: it could, and did not answer.
+        NoAnswerError: it was reached, and did not respond.
     """
     parts = urlsplit(url)
     is_secure = parts.scheme == "wss"
@@ -90,7 +90,7 @@ async def ask(url: str, method: str, headers: Mapping[str, str], *, is_upgrade: 
 
 
 async def _head(reader: asyncio.StreamReader, method: str) -> Answer:
-    # h11 writes no request that is wrong on purpose, but reads the answer to one like any other.
+    # h11 writes no invalid request, but reads the response to one like any other.
     protocol = h11.Connection(h11.CLIENT)
     protocol.send(
         h11.Request(

@@ -1,8 +1,8 @@
-"""A WebSocket relay that records what goes by, and changes nothing of it.
+"""A WebSocket relay that records every message, and changes none.
 
-It stands between any client and any server. Each message is written down when it comes and then
-passed on, text that is no UTF-8 included; ends are passed on as they came, with their close code
-or without. A slow side slows the other down: what waits in between is bounded.
+It connects any client with any server. It records each message and then forwards it, text that is
+not UTF-8 included. It closes each connection as the other was closed, with the close code or
+without. A slow peer slows the other down: the buffers in between are bounded.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from neffos_conformance.wire.transcript import KEPT_HEADERS, ConnectionOpened, C
 from neffos_conformance.wire.transport import close_like
 
 PROBE_DEADLINE: Final = 10.0
-"""Seconds for the server to answer a request that is no upgrade."""
+"""Seconds for the server to respond to a request that is not an upgrade."""
 
 NO_SERVER: Final = 502
-"""The status for a client whose server cannot be reached."""
+"""The status for a client if the server cannot be reached."""
 
-GOODBYE_DEADLINE: Final = 5.0
-"""Seconds for a side to end once the other has; then it is cut off."""
+CLOSE_DEADLINE: Final = 5.0
+"""Seconds for a peer to close after the other has; then it is cut off."""
 
 _OWN: Final = frozenset({"host", "connection", "upgrade"})
 """Headers that belong to one hop; so do those that begin with ``Sec-WebSocket-``."""
 
-Note = Callable[[int, bool, Content], None]
-"""Told what happens: number of the connection, whether the client did it, and what."""
+Log = Callable[[int, bool, Content], None]
+"""Called with each event: number of the connection, whether the client did it, and what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class Relay:
     """A running relay.
 
     Attributes:
-        url: where clients find it.
-        failed: set to what went wrong where noting failed; nothing is passed on any more then.
+        url: where clients connect.
+        failed: set to the error if logging failed; nothing is forwarded any more then.
     """
 
     url: str
@@ -58,27 +58,27 @@ class Relay:
     async def idle(self) -> None:
         """Wait until every connection has ended, for a while."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(GOODBYE_DEADLINE):
+            async with asyncio.timeout(CLOSE_DEADLINE):
                 while self._tasks:
                     await asyncio.wait(self._tasks)
 
 
 @asynccontextmanager
 async def relaying(
-    server: str, note: Note, *, host: str = "127.0.0.1", port: int = 0
+    server: str, log: Log, *, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[Relay]:
     """Relay between clients and a server until the block is left.
 
     Args:
-        server: the URL of the server; the path and query of each client's request are put
-            behind its own path.
-        note: told of each opening, message and end, in order.
+        server: the URL of the server; the path and query of each client's request are
+            appended to its own.
+        log: called with each opening, message and closing, in order.
         host: the address to listen on.
-        port: the port; 0 takes a free one.
+        port: the port; 0 for a free one.
 
     Raises:
-        OSError: the address is in use, or is none.
-        ValueError: the server's URL is none.
+        OSError: the address is in use, or not valid.
+        ValueError: the server's URL is not one of a WebSocket.
     """
     if urlsplit(server).scheme not in ("ws", "wss"):
         raise ValueError(f"{server!r} is not a WebSocket URL (ws://… or wss://…)")
@@ -99,10 +99,10 @@ async def relaying(
         try:
             incoming = await WireConnection.incoming(reader, writer, is_patient=True)
             if incoming is not None:
-                await _serve(incoming, server, note, number)
+                await _serve(incoming, server, log, number)
         except asyncio.CancelledError:
             writer.transport.abort()
-        except OSError as error:  # what is not recorded is not passed on
+        except OSError as error:  # a message that is not recorded is not forwarded
             writer.transport.abort()
             if not failed.done():
                 failed.set_exception(error)
@@ -121,14 +121,14 @@ async def relaying(
 
 
 def below(server: str, target: str) -> str:
-    """Give the URL of a client's request at the server: its path and query behind the server's."""
+    """Give the URL of a client's request at the server: its path and query after the server's."""
     scheme, netloc, path, query, _ = urlsplit(server)
     wanted, _, more = target.partition("?")
     joined = path.rstrip("/") + wanted if wanted.strip("/") else path or "/"
     return urlunsplit((scheme, netloc, joined, "&".join(filter(None, (query, more))), ""))
 
 
-async def _serve(incoming: Incoming, server: str, note: Note, number: Callable[[], int]) -> None:
+async def _serve(incoming: Incoming, server: str, log: Log, number: Callable[[], int]) -> None:
     request = incoming.request
     url = below(server, request.path)
     if request.method != "GET":
@@ -136,7 +136,7 @@ async def _serve(incoming: Incoming, server: str, note: Note, number: Callable[[
         await incoming.refuse(status, headers)
         return
     try:
-        upstream = await WireConnection.dial(url, _passed_on(request, url), is_patient=True)
+        upstream = await WireConnection.dial(url, _forwarded(request, url), is_patient=True)
     except ConnectError as error:
         await incoming.refuse(error.status or NO_SERVER)
         return
@@ -146,14 +146,14 @@ async def _serve(incoming: Incoming, server: str, note: Note, number: Callable[[
         await incoming.close()
         return
     connection = number()
-    note(connection, True, _opening(request))
-    await _carry(client, upstream, lambda sent, what: note(connection, sent, what))
+    log(connection, True, _opening(request))
+    await _carry(client, upstream, lambda sent, what: log(connection, sent, what))
 
 
 async def _carry(
-    client: WireConnection, server: WireConnection, note: Callable[[bool, Content], None]
+    client: WireConnection, server: WireConnection, log: Callable[[bool, Content], None]
 ) -> None:
-    """Carry messages both ways until one side has ended, then end the other likewise."""
+    """Forward messages both ways until one peer closes, then close the other likewise."""
     has_ended = False
 
     async def carry(
@@ -163,11 +163,11 @@ async def _carry(
         while True:
             content = await source.receive()
             if isinstance(content, ConnectionClosed):
-                if not has_ended:  # the other side's end is of the relay's making
+                if not has_ended:  # the relay itself closes the other connection
                     has_ended = True
-                    note(is_client, content)
+                    log(is_client, content)
                 return content
-            note(is_client, content)
+            log(is_client, content)
             await target.send(content)
 
     to_server = asyncio.create_task(carry(client, server, True))
@@ -178,7 +178,7 @@ async def _carry(
         for task in done:
             await close_like(others[task], task.result())
         with suppress(TimeoutError):
-            async with asyncio.timeout(GOODBYE_DEADLINE):
+            async with asyncio.timeout(CLOSE_DEADLINE):
                 for task in left:
                     await task
     finally:
@@ -188,7 +188,7 @@ async def _carry(
             await asyncio.gather(*others, return_exceptions=True)
             for side in (client, server):
                 await side.close()
-        finally:  # where this is cancelled meanwhile, both sockets are let go of all the same
+        finally:  # releases both sockets even if this task is cancelled
             for side in (client, server):
                 side.abort()
 
@@ -202,8 +202,8 @@ def _opening(request: Request) -> ConnectionOpened:
     return ConnectionOpened("" if request.path == "/" else request.path, headers)
 
 
-def _passed_on(request: Request, url: str) -> Mapping[str, str]:
-    """Give the client's headers for the server, whose own host its pages seem to come from."""
+def _forwarded(request: Request, url: str) -> Mapping[str, str]:
+    """Give the client's headers for the server, with the origin that the server expects."""
     host = request.headers.get("Host", "")
     headers = {}
     for name, value in request.headers.raw_items():
@@ -220,18 +220,18 @@ def _passed_on(request: Request, url: str) -> Mapping[str, str]:
 def _netloc(url: str) -> str:
     try:
         return urlsplit(url).netloc
-    except ValueError:  # it is passed on as it is, and up to the server
+    except ValueError:  # it is forwarded as it is; the server decides
         return ""
 
 
 def _ask(request: Request, url: str) -> tuple[int, Mapping[str, str]]:
-    """Ask the server what it answers to a request that is no upgrade."""
+    """Send the server a request that is not an upgrade, and give its response."""
     target = urlsplit(url)
     kind = http.client.HTTPSConnection if target.scheme == "wss" else http.client.HTTPConnection
     connection = kind(target.hostname or "", target.port, timeout=PROBE_DEADLINE)
     try:
         path = urlunsplit(("", "", target.path or "/", target.query, ""))
-        connection.request(request.method, path, headers=dict(_passed_on(request, url)))
+        connection.request(request.method, path, headers=dict(_forwarded(request, url)))
         answer = connection.getresponse()
         kept = {name: value for name, value in answer.getheaders() if name.lower() == "allow"}
         return answer.status, kept

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Final
 
 READ_SIZE: Final = 1 << 16
-"""Octets read at a time."""
+"""Bytes read at a time."""
 
 STANDARD_INPUT: Final = 0
 
@@ -26,7 +26,7 @@ def lines() -> asyncio.Queue[bytes | None]:
 
     def read() -> None:
         rest = b""
-        with suppress(RuntimeError):  # the loop has ended, and nobody waits for lines
+        with suppress(RuntimeError):  # the loop has ended, and no one waits for lines
             while data := _read():
                 *whole, rest = (rest + data).split(b"\n")
                 for line in whole:

@@ -1,7 +1,7 @@
 """Other programs that the suite starts and talks to.
 
 The contract is small: the program prints one JSON line when it is ready, and it ends when
-its standard input does, so that it never outlives whoever started it.
+its standard input does, so that it never outlives the program that started it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Recorded sessions: one JSON object per line, kept as they went by.
+"""Recordings: one JSON object per line.
 
 The first line is the header, each further one is the opening of a connection, a message, or an
-end. The schema is ``data/schema/transcript.json``. Lines are written as they happen and read one
-at a time: a recording of any size needs no more memory than its longest line, and one that was
+closing. The schema is ``data/schema/transcript.json``. Lines are written as they happen and read
+one at a time: a recording of any size needs no more memory than its longest line, and one that was
 cut off, or damaged in the middle, is read as far as it goes and beyond the damage.
 """
 
@@ -20,15 +20,16 @@ import orjson
 
 from neffos_codec import Native, first_surrogate
 from neffos_conformance.wire.connection import ConnectionClosed
+from neffos_conformance.wire.payloads import payload_bytes, payload_text
 
 TRANSCRIPT_FORMAT: Final = 1
 
 MAX_LINE: Final = 128 << 20
-"""Octets of a line. A message of 16 MiB takes six times as many when JSON has to escape each of
-its characters; a longer line is not of this format, and is passed over."""
+"""Bytes of a line. A message of 16 MiB takes six times as many when JSON has to escape each of its
+characters; a longer line is not of this format, and is skipped."""
 
 KEPT_HEADERS: Final = ("x-conformance-", "x-websocket-")
-"""What the names of request headers begin with that are recorded. Others may be secrets."""
+"""The beginnings of the names of request headers that are recorded. Others may be secrets."""
 
 
 class ConnectionOpened(NamedTuple):
@@ -36,7 +37,7 @@ class ConnectionOpened(NamedTuple):
 
     Attributes:
         path: path and query of its request, below the URL of the server.
-        headers: those of its headers that steer the conversation.
+        headers: those of its headers that the conformance application reads.
     """
 
     path: str
@@ -44,18 +45,18 @@ class ConnectionOpened(NamedTuple):
 
 
 Content = str | bytes | ConnectionClosed | ConnectionOpened
-"""A message (text with octets that are no UTF-8 as surrogates), an end, or a beginning."""
+"""A message (text with bytes that are not UTF-8 as surrogates), a closing, or an opening."""
 
 
 class Entry(NamedTuple):
-    """One line of a transcript behind its header.
+    """One line of a transcript after its header.
 
     Attributes:
-        line: its number in the file; 0 where it comes from no file.
+        line: its number in the file; 0 if there is no file.
         time: seconds since the recording began.
         connection: the number of the connection, from 1.
-        from_client: who sent it, or ended or opened the connection.
-        content: what went by.
+        from_client: whether the client did it.
+        content: what was sent or done.
     """
 
     line: int
@@ -79,7 +80,7 @@ class Damage:
 
 
 Header = dict[str, Any]
-"""The first line as it stands: where the recording comes from."""
+"""The first line: where the recording comes from."""
 
 
 class TranscriptError(ValueError):
@@ -108,15 +109,15 @@ def header(
     """Make the header of a recording that begins now.
 
     Args:
-        scenario: what the session is about, in a sentence.
-        client: who the client is: ``peer``, ``version`` and whatever else is known.
-        server: who the server is, likewise.
+        scenario: what happens in the session, in a sentence.
+        client: the client: ``peer``, ``version`` and whatever else is known.
+        server: the server, likewise.
         how: the command that records.
-        native: what becomes of payloads that are no frames, as ``neffos_codec.Native`` has it.
-        shows: the requirements that the session is about.
-        defects: requirements that one of the peers is known to break here, and who.
-        divergence: the divergence that it shows: a peer breaks here all that it is about, be it
-            seen in the messages alone or not.
+        native: the mode of native messages, a value of ``neffos_codec.Native``.
+        shows: the requirements that the session covers.
+        defects: requirements that one of the peers is known to violate here, and its role.
+        divergence: the difference that it shows: a peer violates all its requirements here,
+            whether the messages alone prove it or not.
     """
     values: Header = {
         "format": TRANSCRIPT_FORMAT,
@@ -141,8 +142,8 @@ class Writer:
     """Writes a recording, each line as it happens.
 
     Args:
-        stream: where to; each line is flushed, so that a recording that is cut off ends behind a
-            whole line, or nearly so.
+        stream: where to write; each line is flushed, so that a recording that is cut off ends
+            after a whole line, or nearly so.
         first: the header.
     """
 
@@ -166,13 +167,13 @@ class Writer:
 
 
 def lines(first: Header, entries: Iterable[Entry]) -> Iterator[bytes]:
-    """Give what went by earlier as the lines of a transcript."""
+    """Give a header and entries as the lines of a transcript."""
     for values in (first, *map(values_of, entries)):
         yield _line(values)
 
 
 def save(path: Path, first: Header, entries: Iterable[Entry]) -> None:
-    """Write what went by earlier as a transcript.
+    """Write a header and entries as a transcript.
 
     Raises:
         OSError: it cannot be written.
@@ -185,12 +186,12 @@ def save(path: Path, first: Header, entries: Iterable[Entry]) -> None:
 def _line(values: Mapping[str, Any]) -> bytes:
     try:
         return orjson.dumps(values) + b"\n"
-    except orjson.JSONEncodeError:  # the likeliest cause is the only one that is no mistake of ours
+    except orjson.JSONEncodeError:  # the likeliest cause is the only one that is not our mistake
         return orjson.dumps(_with_utf8(values)) + b"\n"
 
 
 def _with_utf8(value: Any) -> Any:
-    """Replace what has no UTF-8 form, in names, headers, reasons: JSON cannot hold it."""
+    """Replace text without a UTF-8 form, in names, headers, reasons: JSON cannot hold it."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, Mapping):
@@ -210,13 +211,13 @@ def values_of(entry: Entry) -> dict[str, Any]:
             values["closed"] = {"code": code, "reason": reason}
         case ConnectionOpened(path, headers):
             values["opened"] = {"path": path, "headers": dict(headers)}
-        case bytes(octets):
-            values |= {"kind": "binary", "base64": base64.b64encode(octets).decode()}
+        case bytes(data):
+            values |= {"kind": "binary", "base64": base64.b64encode(data).decode()}
         case str(text) if first_surrogate(text) < 0:
             values["text"] = text
         case str(text):
-            octets = text.encode("utf-8", "surrogateescape")
-            values |= {"kind": "text", "base64": base64.b64encode(octets).decode()}
+            data = payload_bytes(text)
+            values |= {"kind": "text", "base64": base64.b64encode(data).decode()}
     return values
 
 
@@ -230,13 +231,13 @@ def read_lines(stream: BinaryIO) -> Iterator[Header | Entry | Damage]:
         if len(line) == MAX_LINE and not line.endswith(b"\n"):
             while line and not line.endswith(b"\n"):
                 line = stream.readline(1 << 16)
-            yield Damage(number, f"the line has more than {MAX_LINE} octets")
+            yield Damage(number, f"the line has more than {MAX_LINE} bytes")
             continue
         try:
             values = loads(line)
         except orjson.JSONDecodeError as error:
             cut = "" if line.endswith(b"\n") else "; the recording ends in the middle of it"
-            yield Damage(number, f"no JSON: {error}{cut}")
+            yield Damage(number, f"not JSON: {error}{cut}")
             continue
         if number == 1:
             yield _header(values)
@@ -252,10 +253,10 @@ def read_lines(stream: BinaryIO) -> Iterator[Header | Entry | Damage]:
 
 
 def read_transcript(path: Path) -> Transcript:
-    """Read a whole recording, which is to be sound.
+    """Read a whole recording, without damage.
 
     Raises:
-        TranscriptError: a line is not what the format says; the message names the line.
+        TranscriptError: a line is not of the format; the message names the line.
         OSError: the file cannot be read.
     """
     found: Header | None = None
@@ -316,15 +317,13 @@ _FORMS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
     "shows": ("a list of texts", _are_texts),
     "defects": ("an object with the role that breaks each requirement", _are_defects),
 }
-"""What those who use a header rely on; the schema, which would have to be loaded, says more."""
+"""The forms that users of a header rely on. The schema says more, but would have to be loaded."""
 
 
 def _content(values: Mapping[str, Any]) -> Content:
     if "base64" in values:
-        octets = base64.b64decode(values["base64"], validate=True)
-        if values["kind"] == "text":
-            return octets.decode("utf-8", "surrogateescape")
-        return octets
+        data = base64.b64decode(values["base64"], validate=True)
+        return payload_text(data) if values["kind"] == "text" else data
     if "closed" in values:
         return ConnectionClosed(values["closed"]["code"], values["closed"]["reason"])
     return ConnectionOpened(values["opened"]["path"], values["opened"]["headers"])

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from neffos_conformance.cases.script import OPERATIONS
 from neffos_conformance.runner.client_steps import Between, ClientDriver
-from neffos_conformance.runner.driver_pool import RESTARTS, Worker, is_well, lacking_operations
+from neffos_conformance.runner.driver_pool import RESTARTS, Worker, is_healthy, lacking_operations
 from neffos_conformance.runner.driver_protocol import DriverError, Values
 
 Moving = tuple[ClientDriver, Between] | tuple[ClientDriver, None]
@@ -47,7 +47,7 @@ async def drivers(command: Sequence[str]) -> AsyncIterator[Started]:
         try:
             yield driver, None
         finally:
-            if not await is_well(driver):
+            if not await is_healthy(driver):
                 await worker.stop()
                 worker.was_lost = True
 

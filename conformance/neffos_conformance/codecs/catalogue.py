@@ -1,4 +1,4 @@
-"""All cases that there are: conversations with servers and clients, and the vectors of codecs."""
+"""All cases: scripts for servers and clients, and the vectors of codecs."""
 
 from __future__ import annotations
 
