@@ -10,7 +10,8 @@ from mutation.registry import Mutant, about, register, words
 from neffos_codec import ESCAPE
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.codecs.testing import run_vector
-from neffos_conformance.reference.codec_adapter import answer, content_of, value_of
+from neffos_conformance.codecs.values import content_of, value_of
+from neffos_conformance.reference.codec_adapter import answer
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import Run
 

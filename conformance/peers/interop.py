@@ -47,6 +47,7 @@ from neffos_conformance.cli.testing import beginning
 from neffos_conformance.codecs import vectors
 from neffos_conformance.codecs.catalogue import all_cases
 from neffos_conformance.codecs.testing import codec_cases, results_of, run_codec
+from neffos_conformance.codecs.values import message_values, value_of, wait_values
 from neffos_conformance.interop.interop_runs import Endpoint, InteropRun, all_runs
 from neffos_conformance.interop.table import (
     about,
@@ -54,7 +55,6 @@ from neffos_conformance.interop.table import (
     matrix_values,
     recorded,
 )
-from neffos_conformance.reference.codec_adapter import message_values, value_of, wait_values
 from neffos_conformance.runner.driver_pool import DRIVERS, to_client
 from neffos_conformance.runner.known_failures import KnownFailure, read_known_failures, weigh
 from neffos_conformance.runner.playback import Timeouts

@@ -176,7 +176,7 @@ def test_without_the_suites_packages_the_command_says_what_it_needs(
     with pytest.raises(SystemExit) as exit_:
         entry.main()
     assert exit_.value.code == 3
-    assert "install neffos-wire[conformance]" in capsys.readouterr().err
+    assert "pip install 'neffos-wire[conformance]'" in capsys.readouterr().err
 
 
 # -------------------------------------------------------------------- help

@@ -18,10 +18,7 @@ from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.codecs import vectors
 from neffos_conformance.codecs.requests import questions
 from neffos_conformance.codecs.testing import run_codec
-from neffos_conformance.reference.codec_adapter import (
-    OPERATIONS,
-    answer,
-)
+from neffos_conformance.reference.codec_adapter import OPERATIONS, answer
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = ROOT / "conformance" / "templates"

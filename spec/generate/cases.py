@@ -21,7 +21,7 @@ from neffos_conformance.cases.definition import cases_of as cases_for
 from neffos_protocol.catalogue import Requirement
 
 _COMMANDS: Final[Mapping[Role, str]] = {"server": "server URL", "client": "client"}
-"""The command for the cases of a role, and what goes before its options."""
+"""The command that tests a role, with its arguments before the options."""
 
 
 @cache
@@ -46,7 +46,7 @@ def page(role: Role) -> str:
 
 
 def cases_of(requirement: str) -> tuple[Case, ...]:
-    """Give the cases that show a requirement, first those that are named after it."""
+    """Give the cases that cover a requirement, first those that are named after it."""
     found = _showing().get(requirement, ())
     return tuple(sorted(found, key=lambda each: not _is_named_after(each, requirement)))
 
@@ -56,7 +56,7 @@ def _is_named_after(case: Case, requirement: str) -> bool:
 
 
 def section(requirement: Requirement) -> list[str]:
-    """Write the section of a requirement's page; nothing where no case shows it."""
+    """Give the cases section of a requirement's page; nothing if no case covers it."""
     found = cases_of(requirement.id)
     parts = ["## Cases"] if found else []
     for role in ROLES:

@@ -47,7 +47,7 @@ def _cell(cell: str) -> str:
 
 
 def failed_steps() -> str:
-    """Write what goes wrong in the steps of conversations, once each."""
+    """Write the failures of interop steps, once each."""
     found: dict[tuple[str, str], set[str]] = {}
     for run in recorded()["runs"]:
         for step, failure in run["failed"].items():

@@ -60,7 +60,7 @@ _WHERE: Final = {
 
 
 class PlacementError(ValueError):
-    """A requirement that stands on no page, or on two."""
+    """A requirement that is on no page, or on two."""
 
 
 # -------------------------------------------------------------------- where they stand
@@ -82,7 +82,7 @@ def placement(pages: Mapping[str, str]) -> dict[str, str]:
                 if id_ not in requirements():
                     raise PlacementError(f"{name}: there is no requirement {id_}")
                 if id_ in found:
-                    raise PlacementError(f"{name}: {id_} stands on {found[id_]} already")
+                    raise PlacementError(f"{name}: {id_} is on {found[id_]} already")
                 found[id_] = name
     if missing := [id_ for id_ in requirements() if id_ not in found]:
         raise PlacementError(f"on no page: {', '.join(missing)}")
@@ -101,7 +101,7 @@ def sources() -> dict[str, str]:
 
 
 def block(*ids: str) -> str:
-    """Give the requirements of these ids as they stand in the text, with anchors."""
+    """Give the blocks of these requirements, with anchors."""
     return "\n\n".join(_block(requirement(id_), anchor=True) for id_ in ids)
 
 
@@ -143,7 +143,7 @@ def own_page(one: Requirement, page: str) -> str:
 
     Args:
         one: the requirement.
-        page: the normative page that it stands on.
+        page: the normative page with its block.
     """
     parts = [
         f"# {one.id}",
@@ -330,7 +330,7 @@ def columns() -> str:
 
 
 def shown_by_recordings() -> str:
-    """List every recording with what it shows and what is broken in it."""
+    """List every recording with the requirements that it shows, and those violated in it."""
     rows = []
     for recording in recordings().values():
         about = f"{cell(recording.scenario)}<br>{' → '.join(recording.between)}"

@@ -159,7 +159,7 @@ def layout() -> str:
         f'<svg viewBox="0 0 {len(payload) * width + 2 * left} 146" role="img" '
         'aria-labelledby="layout-title layout-desc">',
         '<title id="layout-title">The layout of a frame</title>',
-        f'<desc id="layout-desc">The frame {attribute(payload)}, octet by octet: '
+        f'<desc id="layout-desc">The frame {attribute(payload)}, byte by byte: '
         + attribute("; ".join(f"{n}: {r or 'empty'}" for n, r in zip(names, raw, strict=True)))
         + ". Each of the first six fields ends with a semicolon.</desc>",
     ]
@@ -189,7 +189,7 @@ def layout() -> str:
     parts += [
         "</svg>",
         "</div>",
-        "<figcaption>One frame, octet by octet. The separators in grey end the first six fields; "
+        "<figcaption>One frame, byte by byte. The separators in grey end the first six fields; "
         f"the <code>{verbatim(';')}</code> in the body is a part of the body.</figcaption>",
         "</figure>",
     ]

@@ -27,7 +27,7 @@ FAMILIES: Final = {
     "SX": "Between servers",
     "SEC": "Security and limits",
 }
-"""What the letters of an id stand for."""
+"""The family of each prefix of a requirement ID."""
 
 SHOWN: Final = 72
 """Cells of a payload in a table: what a desktop shows on one line."""
@@ -49,7 +49,7 @@ def verbatim(text: str) -> str:
 
 def sentence(text: str) -> str:
     """Give a sentence of a catalogue on one line, its words of RFC 2119 marked."""
-    parts = one_line(text).split("`")  # what stands between two marks is code
+    parts = one_line(text).split("`")  # every second part is code
     parts[::2] = [_LEVELS.sub(r'<strong class="level">\g<0></strong>', each) for each in parts[::2]]
     return "`".join(parts)
 
@@ -76,7 +76,7 @@ def attribute(text: str) -> str:
 
 
 def with_code(text: str) -> str:
-    """Give a text as HTML, with what stands between backquotes as code."""
+    """Give a text as HTML, with the text between backquotes as code."""
     return re.sub("`([^`]+)`", r"<code>\1</code>", attribute(text))
 
 

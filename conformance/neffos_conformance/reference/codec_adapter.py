@@ -1,12 +1,11 @@
 """The command ``codec-adapter``: the reference codec, as a codec under test.
 
-It answers requests as ``spec/docs/codec-contract.md`` says. This module owns the form of values in
-lines. It knows neither the vectors nor what any of them expects.
+It answers requests as ``spec/docs/codec-contract.md`` says. It knows
+neither the vectors nor what any of them expects.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import sys
 from collections.abc import Callable, Iterable
@@ -26,20 +25,24 @@ from neffos_codec import (
     Native,
     NativeMessage,
     Reading,
-    Wait,
     decode,
     decode_handshake,
     encode,
     encode_handshake,
-    first_surrogate,
     parse_wait,
+)
+from neffos_conformance.codecs.values import (
+    Values,
+    content_of,
+    message_values,
+    value_of,
+    wait_values,
 )
 from neffos_conformance.reference import identity
 
 CODEC_VERSION: Final = 1
 """The version of the codec protocol."""
 
-Values = dict[str, Any]
 Option = TypeVar("Option", Reading, Native)
 
 
@@ -109,55 +112,7 @@ def answer(name: str, request: Values) -> Values:
         return {"error": str(error) or repr(error)}
 
 
-# -------------------------------------------------------------------- values
-
-
-def content_of(value: Any) -> str | bytes:
-    """Give the text or the bytes that a value of a line represents.
-
-    Bytes that are not UTF-8 become surrogate escapes.
-
-    Raises:
-        ValueError: the value represents neither.
-    """
-    match value:
-        case str():
-            if first_surrogate(value) >= 0:
-                raise ValueError(
-                    "a string contains a surrogate: write text that is not UTF-8 as hex"
-                )
-            return value
-        case {"hex": str(digits), **rest} if not rest:
-            return bytes.fromhex(digits).decode("utf-8", "surrogateescape")
-        case {"base64": str(digits), **rest} if not rest:
-            return base64.b64decode(digits, validate=True)
-    raise ValueError(f"neither text, nor hex, nor base64: {str(value)[:80]}")
-
-
-def value_of(content: str | bytes) -> Any:
-    """Give the value that represents text or bytes in a line."""
-    if isinstance(content, bytes):
-        return {"base64": base64.b64encode(content).decode()}
-    if first_surrogate(content) < 0:
-        return content
-    return {"hex": content.encode("utf-8", "surrogateescape").hex()}
-
-
-def message_values(message: Message) -> Values:
-    """Give the seven fields of a message as values of a line."""
-    *names, is_error, is_no_op, body = message.fields()
-    values = [*map(value_of, names), is_error, is_no_op, value_of(body)]
-    return dict(zip(FIELDS, values, strict=True))
-
-
-def wait_values(wait: Wait) -> Values:
-    """Give the parts of a wait field as values of a line."""
-    return {
-        "kind": wait.kind.value,
-        "token": value_of(wait.token),
-        "from_exchange": wait.from_exchange,
-        "sender": value_of(wait.sender),
-    }
+# -------------------------------------------------------------------- requests
 
 
 def _text_of(value: Any) -> str:

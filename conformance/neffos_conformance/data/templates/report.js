@@ -86,13 +86,13 @@
   // ---- a case
 
   const hexdump = (row) => {
-    const octets = row.hex === undefined ? new TextEncoder().encode(row.payload)
+    const bytes = row.hex === undefined ? new TextEncoder().encode(row.payload)
       : Uint8Array.from(row.hex.match(/../g) ?? [], (pair) => parseInt(pair, 16));
     const lines = [];
-    for (let start = 0; start < octets.length; start += 8) {
-      const part = [...octets.subarray(start, start + 8)];
-      const hex = part.map((octet) => octet.toString(16).padStart(2, "0")).join(" ");
-      const text = part.map((octet) => (octet > 31 && octet < 127 ? String.fromCharCode(octet) : "·"));
+    for (let start = 0; start < bytes.length; start += 8) {
+      const part = [...bytes.subarray(start, start + 8)];
+      const hex = part.map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
+      const text = part.map((byte) => (byte > 31 && byte < 127 ? String.fromCharCode(byte) : "·"));
       lines.push(`${start.toString(16).padStart(4, "0")}  ${hex.padEnd(23)}  ${text.join("")}`);
     }
     if (row.size) lines.push(`… ${row.size} in all`);
