@@ -357,6 +357,11 @@ class _Spoken:
         return self._spoken.is_open
 
     @property
+    def backlog(self) -> int:
+        """How many sent bytes the peer has not taken yet."""
+        return self._spoken.backlog
+
+    @property
     def has_received_close(self) -> bool:
         """Whether a close frame came."""
         return self._spoken.has_received_close

@@ -190,7 +190,7 @@ def test_a_failure_before_what_a_case_is_about_is_no_verdict_on_it():
     brief = Timeouts(case=0.3, before_barrier=0.1, after_barrier=0.1)
     [result] = judge(select(server_cases(), ["NS-3.1"]), distort=deaf, patience=brief)
     assert result.verdict is Verdict.ERROR
-    assert "did not come to what the case is about" in result.explanation
+    assert "the setup failed" in result.explanation
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_two_runs_of_a_failure_say_the_same():
     """
     first, second = judge_here(script), judge_here(script)
     assert first.verdict is Verdict.FAIL
-    assert first.explanation == second.explanation == "body is 'hi', expected 'ho'"
+    assert first.explanation == second.explanation == "body: expected 'ho', actual 'hi'"
 
 
 # -------------------------------------------------------------------- clients that are wrong
@@ -205,7 +205,7 @@ def test_what_comes_too_early_is_kept_while_a_sight_is_waited_for():
 
 def test_a_sight_that_does_not_come_is_missed_once_a_later_ask_is_answered():
     result = judge_here("1 app\n1 saw event app news hi")
-    assert result.explanation == "the client did not tell of: event app news hi"
+    assert result.explanation == "the client did not report: event app news hi"
     assert result.seconds < HASTY.case
 
 
@@ -230,7 +230,7 @@ def test_what_the_client_was_not_to_tell_of_fails_the_case():
     """
     result = judge_here(script)
     assert result.verdict is Verdict.FAIL
-    assert "was not to be" in result.explanation
+    assert "no such observation" in result.explanation
 
 
 # -------------------------------------------------------------------- known deviations

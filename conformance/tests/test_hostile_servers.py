@@ -158,7 +158,7 @@ def test_who_does_not_go_is_told_apart_from_who_says_nothing(behaviour, explanat
 def test_broadcasts_of_others_are_passed_over_only_so_long():
     result = judged(accepts_and_floods_with_broadcasts, LONG, "HS-8.1")
     assert result.verdict is Verdict.FAIL
-    assert result.explanation.startswith("nothing was to come, but the connection was cut off")
+    assert result.explanation.startswith("expected nothing, but the connection was cut off")
 
 
 @pytest.mark.parametrize("behaviour", [floods_with_large_messages, floods_with_small_messages])

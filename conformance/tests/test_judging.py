@@ -41,7 +41,7 @@ def known_failures(tmp_path, **changes):
     entry = {
         "cases": ["AR-7.1"],
         "verdict": "fail",
-        "observed": "is_error is <<seen>>, expected True",
+        "observed": "is_error: expected True, actual <<seen>>",
         "reason": "it is wrong on purpose",
         "link": "https://example.org/1",
     } | changes

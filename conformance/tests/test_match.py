@@ -22,13 +22,13 @@ def test_the_same(expected, seen):
 @pytest.mark.parametrize(
     ("expected", "seen", "explanation"),
     [
-        ("$1;;;;;;", b"$1;;;;;;", "expected a text message, this is binary"),
-        ("$1;;;;;;", "$2;;;;;;", "wait is '$2', expected '$1'"),
-        ("$1;a;;e;1;0;x", "$1;a;;e;0;0;x", "is_error is False, expected True"),
-        ("$1;a;;e;0;0;x", "$1;a;;e;0;0;y", "body is 'y', expected 'x'"),
-        ("$1;;;;;;", "hello", "expected a frame, this is none"),
-        ("A<<id>>", "A", "payload is 'A', expected 'A<<id>>'"),
-        ("<<a>>;<<a>>;;;0;0;", "x;y;;;0;0;", "namespace is 'y', expected '<<a>>'"),
+        ("$1;;;;;;", b"$1;;;;;;", "expected a text message, actual binary"),
+        ("$1;;;;;;", "$2;;;;;;", "wait: expected '$1', actual '$2'"),
+        ("$1;a;;e;1;0;x", "$1;a;;e;0;0;x", "is_error: expected True, actual False"),
+        ("$1;a;;e;0;0;x", "$1;a;;e;0;0;y", "body: expected 'x', actual 'y'"),
+        ("$1;;;;;;", "hello", "expected a frame, actual not a frame"),
+        ("A<<id>>", "A", "payload: expected 'A<<id>>', actual 'A'"),
+        ("<<a>>;<<a>>;;;0;0;", "x;y;;;0;0;", "namespace: expected '<<a>>', actual 'y'"),
     ],
 )
 def test_a_difference_is_said(expected, seen, explanation):

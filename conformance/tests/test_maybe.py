@@ -50,7 +50,7 @@ def test_what_may_come_comes_in_its_order_or_not(said):
 def test_nothing_else_may_come(said):
     verdict, explanation = played(SAID + said)
     assert verdict is Verdict.FAIL
-    assert explanation == "none of what may still come is '$2;app;;echo;0;0;two'"
+    assert explanation == "expected an optional message or none, actual '$2;app;;echo;0;0;two'"
 
 
 def ending(serve: Serve) -> Serve:

@@ -293,7 +293,7 @@ def test_the_terminal_shows_a_failure_with_its_bytes(real):
     assert lines[-5:] == [
         "  expected 1 < $1790000000000000001;app;;echo;0;0;hi",
         "  actual   ';app;;echo;0;0;hi'",
-        "  problem  wait is '', expected '$1790000000000000001'",
+        "  problem  wait: expected '$1790000000000000001', actual ''",
         f"  rerun    {COMMAND} --case AR-1.1",
         "",
     ]
@@ -515,7 +515,7 @@ def test_junit_knows_what_failed_and_what_was_skipped(judged):
     tests = {test.name.partition(" ")[0]: test for test in suite}
     [failure] = tests["AR-1.1"].result
     assert isinstance(failure, Failure)
-    assert failure.message == "wait is '', expected '$1790000000000000001'"
+    assert failure.message == "wait: expected '$1790000000000000001', actual ''"
     assert "◄── ';app;;echo;0;0;hi'" in failure.text
     assert f"{COMMAND} --case AR-1.1" in failure.text
     [known] = tests["FR-10.2"].result

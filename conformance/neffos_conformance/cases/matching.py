@@ -76,7 +76,7 @@ def difference(
     New placeholders are added to ``bindings`` if all of the message fits.
     """
     if isinstance(expected, str) != isinstance(actual, str):
-        return f"expected a {type_of(expected)} message, this is {type_of(actual)}"
+        return f"expected a {type_of(expected)} message, actual {type_of(actual)}"
     found = dict(bindings)
     expected_frame = None if exact else frame_of(expected)
     if expected_frame is None:
@@ -91,7 +91,7 @@ def difference(
 def _differing_field(expected: Message, actual: str | bytes, bindings: Bindings) -> str | None:
     got = frame_of(actual)
     if got is None:
-        return "expected a frame, this is none"
+        return "expected a frame, actual not a frame"
     for name, want, have in zip(FIELDS, expected.fields(), got.fields(), strict=True):
         if found := _compare(name, want, have, bindings):
             return found
@@ -107,7 +107,7 @@ def _compare(
         same = fits(expected.decode("latin-1"), actual.decode("latin-1"), bindings)
     else:
         same = expected == actual
-    return None if same else f"{name} is {_shown(actual)}, expected {_shown(expected)}"
+    return None if same else f"{name}: expected {_shown(expected)}, actual {_shown(actual)}"
 
 
 def _shown(value: str | bytes | bool) -> str:

@@ -182,14 +182,16 @@ class PendingOperations:
         try:
             result = await self.result(step.connection)
         except OperationError as error:
-            raise MismatchError(f"it failed: {self._stable(error)}", "a failure") from error
+            raise MismatchError(
+                f"the operation failed: {self._stable(error)}", "a failure"
+            ) from error
         given = [str(result[key]) for key in ("text", "connection_id") if key in result]
         if "base64" in result:
             given.append(f"{HEX}{b64decode(result['base64']).hex()}")
         expected = "" if step.rest == EMPTY else step.text(time)
         if step.rest and not any(fits(expected, each, self._runner.bindings) for each in given):
             actual = self._stable(given[0] if given else "nothing")
-            raise MismatchError(f"it was to give {step.rest!r}, it gave {actual!r}", actual)
+            raise MismatchError(f"expected result {step.rest!r}, actual {actual!r}", actual)
 
     async def _failed(self, step: Step, _: int) -> None:
         try:
@@ -197,11 +199,11 @@ class PendingOperations:
         except OperationError as error:
             if step.rest not in str(error):
                 actual = self._stable(error)
-                text = f"it was to fail with {step.rest!r}: {actual!r}"
+                text = f"expected an error with {step.rest!r}, actual {actual!r}"
                 raise MismatchError(text, actual) from error
         else:
             actual = result.get("text", "done")
-            raise MismatchError(f"it was to fail, but was done: {actual}", actual)
+            raise MismatchError(f"expected an error, actual result: {actual}", actual)
 
     async def _saw(self, step: Step, _: int) -> None:
         number = step.connection
@@ -211,7 +213,7 @@ class PendingOperations:
         try:
             await self._playback.wait_for(number, task)
         except MismatchError:
-            raise MismatchError(f"the client did not tell of: {step.rest}") from None
+            raise MismatchError(f"the client did not report: {step.rest}") from None
         finally:
             task.cancel()
         self._playback.log_received(number, Remark(f"saw {step.rest}"))
@@ -220,7 +222,7 @@ class PendingOperations:
         expected = self._observation(step)
         await self._playback.catch_up()
         if any(has_fields(each, expected) for each in self._driver.seen):
-            text = f"the client told of what was not to be: {step.rest}"
+            text = f"expected no such observation: {step.rest}"
             raise MismatchError(text, step.rest)
 
     def _observation(self, step: Step) -> Values:
@@ -308,7 +310,9 @@ def client_verbs(
         connection = request.accept()
         if connection is None:
             await request.close()
-            raise MismatchError("the client's request was none for an upgrade", "no upgrade")
+            raise MismatchError(
+                "expected a request for an upgrade, actual another one", "no upgrade"
+            )
         opened = ConnectionOpened(request.request.path, dict(runner.headers[step.connection]))
         playback.log_received(step.connection, opened)
         playback.connections[step.connection] = connection

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -49,8 +49,8 @@ class Timeouts:
         after_barrier: for that message after the reply to the barrier: a handler that runs beside
             the reading of the connection may be later than the reader, but not by much.
         close: for the answer to a close frame.
-        write: for the peer to take a message while the suite does not read. Then the suite counts
-            it among those that do not read themselves meanwhile.
+        write: for the peer to take any part of a message while the suite does not read. If it takes
+            none, it counts as a peer that does not read while it cannot write.
     """
 
     case: float = 5.0
@@ -188,17 +188,25 @@ class Playback:
     def _can_send(self, number: int) -> bool:
         return number not in self.blocked and self.connections[number].is_open
 
-    async def _write(self, number: int, sending: Awaitable[None]) -> None:
-        """Wait until the peer takes a message; not for long while the suite takes none itself."""
+    async def _write(self, number: int, sending: Coroutine[Any, Any, None]) -> None:
+        """Wait until the peer takes a message, or none of it while the suite takes none itself."""
         if not self.stalled:
             await sending
             return
+        connection = self.connections[number]
+        task = asyncio.create_task(sending)
         try:
-            async with asyncio.timeout(self.timeouts.write):
-                await sending
-        except TimeoutError:
-            self.blocked.add(number)
-            self.log_received(number, Remark("nothing more is taken"))
+            await asyncio.sleep(0)  # it begins
+            while not task.done():
+                left = connection.backlog
+                await asyncio.wait([task], timeout=self.timeouts.write)
+                if not task.done() and connection.backlog >= left:
+                    self.blocked.add(number)
+                    self.log_received(number, Remark("nothing more is taken"))
+                    return
+            await task
+        finally:
+            task.cancel()
 
     # ---- receiving
 
@@ -225,7 +233,7 @@ class Playback:
             if not isinstance(received, _BarrierReply):
                 return received
         else:
-            raise MismatchError("nothing came, though a later ask was answered")
+            raise MismatchError("no message came, though a later barrier was answered")
         return await self.receive(number)
 
     async def wait_for(self, number: int, task: asyncio.Future[T]) -> T:
@@ -246,7 +254,7 @@ class Playback:
                 await self.catch_up()
         else:
             if not task.done():
-                text = "the client did not say that it was done, though a later ask was answered"
+                text = "the client reported no result, though a later barrier was answered"
                 raise MismatchError(text)
         return await asyncio.shield(task)
 

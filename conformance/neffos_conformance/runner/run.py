@@ -206,6 +206,6 @@ def _fail(result: Result, runner: ScriptRunner, explanation: str, actual: str = 
     result.expected = str(step) if step else ""
     if step is not None and step.is_setup:
         result.verdict = Verdict.ERROR
-        result.explanation = f"it did not come to what the case is about: {explanation}"
+        result.explanation = f"the setup failed: {explanation}"
     else:
         result.verdict = verdict_on(result.case.requirements)

@@ -167,7 +167,9 @@ class ScriptRunner:
             same = next((each for each in left if not self._difference(each, 1, received)), None)
             if same is None:
                 shown = self.shown(received)
-                raise MismatchError(f"none of what is still to come is {shown}", shown)
+                raise MismatchError(
+                    f"expected one of the unordered messages, actual {shown}", shown
+                )
             left.remove(same)
 
     async def _expect_maybe(self, steps: list[Step]) -> None:
@@ -180,7 +182,7 @@ class ScriptRunner:
                 return
             if all(each.verb == MAY_CLOSE or self._difference(each, 1, received) for each in left):
                 shown = self.shown(received)
-                raise MismatchError(f"none of what may still come is {shown}", shown)
+                raise MismatchError(f"expected an optional message or none, actual {shown}", shown)
             received = await self.playback.receive(number)
         if steps[-1].verb != MAY_CLOSE:
             raise _closing_mismatch(received)
@@ -189,9 +191,9 @@ class ScriptRunner:
         received = await self._after_barrier(step.connection)
         if not is_barrier_reply(received):
             shown = self.shown(received)
-            came = "the connection was " if isinstance(received, ConnectionClosed) else ""
-            end = "" if came else " came"
-            raise MismatchError(f"nothing was to come, but {came}{shown}{end}", shown)
+            is_closed = isinstance(received, ConnectionClosed)
+            actual = "but the connection was" if is_closed else "actual"
+            raise MismatchError(f"expected nothing, {actual} {shown}", shown)
 
     async def _fewer(self, step: Step, _: int) -> None:
         """Count the messages of a kind before the reply to a barrier, or the closing."""
@@ -202,8 +204,8 @@ class ScriptRunner:
             if difference(expected, received, dict(self.bindings)) is None:
                 count += 1
                 if count >= int(limit):
-                    few = f"there were to be fewer than {limit} of these"
-                    explanation = "this was not to come" if limit == "1" else few
+                    few = f"expected fewer than {limit} of these messages"
+                    explanation = "expected no such message" if limit == "1" else few
                     raise MismatchError(explanation, self.shown(received))
             received = await self.playback.receive(step.connection)
 
@@ -251,15 +253,15 @@ class ScriptRunner:
         received = await self.playback.receive_soon(step.connection)
         shown = self.shown(received)
         if not isinstance(received, ConnectionClosed):
-            raise MismatchError(f"the connection was to end, but {shown} came", shown)
+            raise MismatchError(f"expected the connection to close, actual {shown}", shown)
         expected = step.rest.removesuffix("!")
         if expected in ("", "any", "none" if received.code is None else str(received.code)):
             return
         if expected == "some":
             if received.code is None:
-                raise MismatchError("it was to be closed with a close frame", shown)
+                raise MismatchError("expected a close frame, actual none", shown)
             return
-        text = f"it was to be closed with {expected}, but it was {received}"
+        text = f"expected close code {expected}, but the connection was {received}"
         if step.rest.endswith("!"):
             raise MismatchError(text, shown)
         self.violates("TR-12" if received.code is None else "TR-13", text)
@@ -271,15 +273,13 @@ class ScriptRunner:
         tokens = {token.strip().lower() for each in there for token in each.split(",")}
         if not there or (expected and expected not in tokens | {each.lower() for each in there}):
             actual = f"{name}: {', '.join(there)}" if there else f"no {name}"
-            raise MismatchError(
-                f"the header {step.rest} was to be there, there was {actual}", actual
-            )
+            raise MismatchError(f"expected the header {step.rest}, actual {actual}", actual)
 
     async def _lacks(self, step: Step, _: int) -> None:
         for key, value in self.headers[step.connection]:
             if key == step.rest.lower():
                 actual = f"{step.rest}: {value}"
-                text = f"there was to be no such header, there was {actual}"
+                text = f"expected no such header, actual {actual}"
                 raise MismatchError(text, actual)
 
 

@@ -81,7 +81,7 @@ def server_verbs(runner: ScriptRunner, url: str) -> Mapping[str, Verb]:
     async def status(step: Step, _: int) -> None:
         actual = dict(runner.headers[step.connection])[":status"]
         if not any(_is_status(actual, expected) for expected in step.rest.split(" or ")):
-            raise MismatchError(f"the status was to be {step.rest}, it was {actual}", actual)
+            raise MismatchError(f"expected status {step.rest}, actual {actual}", actual)
 
     return {"dial": dial, "enter": enter, "http": http, "upgrade": upgrade, "status": status}
 

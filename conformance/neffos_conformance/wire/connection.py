@@ -202,6 +202,11 @@ class WireConnection:
         """Whether neither peer has begun to close it."""
         return self._protocol.state is State.OPEN
 
+    @property
+    def backlog(self) -> int:
+        """How many sent bytes wait here, since the peer does not read them."""
+        return self._writer.transport.get_write_buffer_size()
+
     async def send(self, payload: str | bytes, *, is_held: bool = False) -> None:
         """Send one message: ``str`` as text (surrogate escapes as their bytes), else binary.
 
@@ -334,7 +339,7 @@ class WireConnection:
             self._cut = "a message in too many fragments"
         elif self._is_failed():
             self._cut = f"it broke the WebSocket protocol ({self._protocol.close_sent})"
-        elif self._writer.transport.get_write_buffer_size() > MAX_BACKLOG:
+        elif self.backlog > MAX_BACKLOG:
             self._cut = "it sends, but does not read"
 
     def _is_failed(self) -> bool:

@@ -27,6 +27,10 @@ class Transport(Protocol):
         """Whether neither peer has begun to close it."""
 
     @property
+    def backlog(self) -> int:
+        """How many sent bytes the peer has not taken yet, as far as this end knows."""
+
+    @property
     def has_received_close(self) -> bool:
         """Whether a close frame was received."""
 
