@@ -20,7 +20,7 @@ $(READY): pyproject.toml setup.py
 	@touch $@
 
 demo: $(READY) ## run the suite against the embedded server
-	@$(BIN)/neffos-wire server
+	@$(BIN)/neffos-wire test server
 
 test: $(READY) lint ## run all tests that need nothing but Python
 	$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=term codec/tests protocol/tests
@@ -71,11 +71,11 @@ bench: $(READY) ## measure codec, session and server on one core (uses Go, Node,
 	$(BIN)/python conformance/bench/check.py $(BENCH)
 
 site: $(READY) ## build the specification site into site/, and look at it (uses Chromium)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file spec/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=conformance $(BIN)/mkdocs build --strict --config-file spec/mkdocs.yml
 	$(BIN)/python spec/browse.py site
 
 docs: $(READY) ## serve the specification site while it is written
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --config-file spec/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=conformance $(BIN)/mkdocs serve --config-file spec/mkdocs.yml
 
 clean: ## remove what was built, and the environment
 	rm -rf $(VENV) build site reports *.egg-info

@@ -1,7 +1,7 @@
-"""The hook by which mkdocs builds the specification: what happens when.
+"""The hook by which mkdocs builds the specification.
 
-mkdocs itself has all that is needed to generate pages and to write into them, so that no plugin
-for it stands between this file and Jinja. What is generated is the package ``generate``'s matter.
+mkdocs itself can generate pages, and Jinja fills their placeholders, so no plugin is needed. The
+package ``generate`` owns the generated content.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add what is generated: a page for each requirement, and what pages link to."""
+    """Add the generated pages: requirements, recordings, vectors and the grammar."""
     pages: dict[str, str] = config.extra["placement"]
 
     def add(uri: str, content: str) -> None:
@@ -117,7 +117,7 @@ def _macros(page: Page) -> dict[str, Callable[..., str]]:
         "failed_steps": known.failed_steps,
         "judged": known.judged,
         "recorded_on": known.recorded_on,
-        "known_deviations": partial(known.known_deviations, root),
+        "known_failures": partial(known.known_failures, root),
         "mutants": partial(known.mutants, root),
         "mutant_counts": known.mutant_counts,
     }

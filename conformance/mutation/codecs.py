@@ -11,8 +11,9 @@ from mutation.hooks import fits
 from mutation.registry import mutant, mutants
 from neffos_codec import ESCAPE
 from neffos_conformance.cases.definition import Case
-from neffos_conformance.cli.codec_adapter import answer, content_of, value_of
 from neffos_conformance.codecs.testing import run_vector
+from neffos_conformance.codecs.values import content_of, value_of
+from neffos_conformance.reference.codec_adapter import answer
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import Run
 

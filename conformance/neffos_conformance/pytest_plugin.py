@@ -1,11 +1,10 @@
-"""A plugin for pytest: each case is a test of one's own suite.
+"""A pytest plugin: each case becomes a test of your own test suite.
 
     pytest --neffos-server ws://localhost:8080/echo
-    pytest --neffos-client 'node driver.mjs' --neffos-case NS --neffos-deviations known.toml
+    pytest --neffos-client 'node driver.mjs' --neffos-case NS --neffos-known-failures known.toml
 
-What the server does not have is skipped, with the reason. A known deviation is an expected
-failure, and one that does not hold any more is a failure. Nothing of the suite is loaded by those
-who do not ask for it.
+A case that needs a missing feature is skipped. A known failure is an expected failure, and a stale
+one is a failure. The plugin imports the suite only if one of its options is used.
 """
 
 from __future__ import annotations
@@ -31,46 +30,42 @@ GROUP: Final = "neffos-wire"
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
     group = parser.getgroup(GROUP, "the conformance suite of neffos-wire")
-    group.addoption("--neffos-server", metavar="URL", help="judge the server at this URL")
-    group.addoption(
-        "--neffos-client", metavar="CMD", help="judge the client behind this driver, a command"
-    )
-    for name, what in (
-        ("case", "only these: a case id, a requirement, a family such as NS, or any with * and ?"),
-        ("tag", "only cases with this tag"),
-        ("deviations", "a TOML file of what is known to be wrong"),
+    group.addoption("--neffos-server", metavar="URL", help="test the server at URL")
+    group.addoption("--neffos-client", metavar="COMMAND", help="test the client COMMAND drives")
+    for name, metavar, what in (
+        ("case", "PATTERN", "run only this case ID, requirement, family or pattern"),
+        ("tag", "TAG", "run only cases with this tag"),
+        ("known-failures", "FILE", "known failures with their reasons (TOML)"),
     ):
-        group.addoption(f"--neffos-{name}", action="append", default=[], help=what)
-    group.addoption(
-        "--neffos-features",
-        metavar="LIST",
-        help="what of the application the server has, with commas, or all; else it is found out",
-    )
+        option = f"--neffos-{name}"
+        group.addoption(option, action="append", default=[], metavar=metavar, help=what)
+    features = "features of the server, with commas, or all (default: detected)"
+    group.addoption("--neffos-features", metavar="LIST", help=features)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(
     session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Put the cases behind the tests that were collected."""
+    """Append the cases to the collected tests."""
     for role in ("server", "client"):
-        if subject := config.getoption(f"--neffos-{role}"):
-            suite = Suite.from_parent(session, name=f"neffos-{role}", role=role, subject=subject)
+        if sut := config.getoption(f"--neffos-{role}"):
+            suite = Suite.from_parent(session, name=f"neffos-{role}", role=role, sut=sut)
             items += suite.collect()
 
 
 class Suite(pytest.Collector):
-    """The cases for one system under test, and what they run on.
+    """The cases for one system under test, and their event loop.
 
     Args:
-        role: what it is.
-        subject: a server's URL, or the command of a client's driver.
+        role: its role.
+        sut: the URL of a server, or the command of a client driver.
     """
 
-    def __init__(self, *, role: Role, subject: str, **further: Any) -> None:
+    def __init__(self, *, role: Role, sut: str, **further: Any) -> None:
         super().__init__(**further)
         self.role = role
-        self.subject = subject
+        self.sut = sut
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
         self._run: Run | None = None
@@ -78,12 +73,12 @@ class Suite(pytest.Collector):
         self.config.add_cleanup(self._close)
 
     def collect(self) -> list[pytest.Item]:
-        """Give a test for each case that was selected."""
+        """Give a test for each selected case."""
         from neffos_conformance.cases.definition import cases_of, select
         from neffos_conformance.runner.known_failures import read_known_failures
 
         try:
-            paths = map(Path, self.config.getoption("--neffos-deviations"))
+            paths = map(Path, self.config.getoption("--neffos-known-failures"))
             known = {each.case: each for each in read_known_failures(paths)}
             chosen = select(
                 cases_of(self.role),
@@ -99,36 +94,34 @@ class Suite(pytest.Collector):
             for case in chosen
         ]
 
-    def play(self, case: Case) -> Result:
-        """Play a case, beginning with whatever all of them need."""
-        return self._runner.run(self._play(case))
+    def run(self, case: Case) -> Result:
+        """Run a case; the first one also prepares the system under test."""
+        return self._runner.run(self._run_case(case))
 
-    async def _play(self, case: Case) -> Result:
+    async def _run_case(self, case: Case) -> Result:
         from neffos_conformance.cases.features import needed
         from neffos_conformance.cases.verdict import Verdict
         from neffos_conformance.runner.result import Result
 
         if self._run is None:
-            self._run = await self._begin()
+            self._run = await self._prepare()
         if self.features is not None and (lacking := sorted(needed(case) - self.features)):
-            return Result(case, Verdict.UNSUPPORTED, f"it needs {', '.join(lacking)}")
+            return Result(case, Verdict.SKIPPED, f"it needs {', '.join(lacking)}")
         return await self._run(case)
 
-    async def _begin(self) -> Run:
+    async def _prepare(self) -> Run:
         from neffos_conformance.cases.features import features_listed
         from neffos_conformance.runner.discovery import discovered
         from neffos_conformance.runner.driver_pool import to_client
         from neffos_conformance.runner.run import to_server
 
         if self.role == "client":
-            started = to_client(shlex.split(self.subject), drivers=1)
+            started = to_client(shlex.split(self.sut), drivers=1)
             run, _ = await self._stack.enter_async_context(started)
             return run
         listed = self.config.getoption("--neffos-features")
-        self.features = (
-            await discovered(self.subject) if listed is None else features_listed(listed)
-        )
-        return to_server(self.subject)
+        self.features = await discovered(self.sut) if listed is None else features_listed(listed)
+        return to_server(self.sut)
 
     def _close(self) -> None:
         self._runner.run(self._stack.aclose())
@@ -140,7 +133,7 @@ class CaseItem(pytest.Item):
 
     Args:
         case: the case.
-        known: its known deviation, if there is one.
+        known: its known failure, if there is one.
     """
 
     def __init__(self, *, case: Case, known: KnownFailure | None, **further: Any) -> None:
@@ -153,14 +146,14 @@ class CaseItem(pytest.Item):
             self.extra_keyword_matches.add(tag)
 
     def runtest(self) -> None:
-        """Play the case."""
+        """Run the case, and turn its result into the outcome of a test."""
         from neffos_conformance.cases.verdict import Verdict
         from neffos_conformance.runner.known_failures import weigh
 
         suite = self.parent
         assert isinstance(suite, Suite)  # noqa: S101  # pytest's own types do not say it
-        result = suite.play(self.case)
-        if result.verdict is Verdict.UNSUPPORTED:
+        result = suite.run(self.case)
+        if result.verdict is Verdict.SKIPPED:
             pytest.skip(result.explanation)
         weighed = weigh([self.known] if self.known else [], [result], [self.case.id])
         if weighed.complaints:
@@ -173,26 +166,26 @@ class CaseItem(pytest.Item):
             self.warn(NotStrictWarning(f"{self.case.id}: {result.verdict}: {result.explanation}"))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """Tell a failure as the suite does: the requirements, the bytes, what was wrong."""
+        """Give a failure as the suite reports it: requirements, messages and problem."""
         if not isinstance(excinfo.value, CaseFailure):
             return super().repr_failure(excinfo, style)
         return "\n".join(excinfo.value.lines())
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
-        """Say where it is from: the suite, by its id and title."""
+        """Give the location of the test: the suite, with the case ID and its title."""
         return Path("neffos-wire"), None, f"{self.case.id}: {self.case.title}"
 
 
 class NotStrictWarning(UserWarning):
-    """A SHOULD was not followed, or something was done otherwise that is left to the peer."""
+    """A case with the verdict non-strict or informational."""
 
 
-class CaseFailure(Exception):  # noqa: N818  # it is a failure of the peer, and no error
-    """What a case found.
+class CaseFailure(Exception):  # noqa: N818  # a failure of the peer, not an error
+    """A case that failed.
 
     Args:
-        result: what came of it.
-        complaint: what is wrong with its known deviation, if that is it.
+        result: its result.
+        complaint: a sentence on its stale known failure, if it has one.
     """
 
     def __init__(self, result: Result, complaint: str = "") -> None:
@@ -201,16 +194,13 @@ class CaseFailure(Exception):  # noqa: N818  # it is a failure of the peer, and 
         self.complaint = complaint
 
     def lines(self) -> Iterable[str]:
-        """Give what there is to say, line by line."""
-        from neffos_conformance.reports.findings import sentence, steps, told
+        """Give the failure, line by line."""
+        from neffos_conformance.reports.findings import account, bounded, sentence
 
         result = self.result
         yield f"{result.verdict} {result.case.id}: {result.case.title}"
         if self.complaint:
-            yield told(self.complaint)
+            yield bounded(self.complaint)
         for id_ in result.case.requirements:
             yield f"  {id_}: {sentence(id_)}"
-        yield f"  {told(result.explanation)}"
-        for step in steps(result):
-            mark = "!" if step.is_failing else " "
-            yield f"{mark} {step.connection} {'→' if step.from_client else '←'} {step.text}"
+        yield from account(result)

@@ -24,9 +24,9 @@ from typing import Any, Final
 from rich.console import Console
 
 from neffos_conformance.cases.script import named, native_of
-from neffos_conformance.cli.serve import PEER
 from neffos_conformance.interop.interop_runs import converse
 from neffos_conformance.recordings.checking import judge_stream
+from neffos_conformance.reference import PEER
 from neffos_conformance.runner.client_steps import accepting_clients
 from neffos_conformance.runner.driver_pool import to_client
 from neffos_conformance.runner.driver_protocol import DriverError, running_driver
@@ -36,7 +36,7 @@ from neffos_conformance.wire.relay import relaying
 from neffos_conformance.wire.subprocesses import running
 from neffos_conformance.wire.transcript import Writer, header, lines, save
 from neffos_protocol.catalogue import divergences
-from peers.deviations import Shown, showing
+from peers.known_failures_of_peers import Shown, showing
 from peers.real_peers import (
     HERE,
     ROOT,
@@ -284,7 +284,7 @@ class Recorder:
         for each in cases:
             result = await run(each.case)
             entries = result.entries()
-            if weigh([each.deviation], [result], [each.case.id]).complaints:
+            if weigh([each.known_failure], [result], [each.case.id]).complaints:
                 self.failures += 1
                 console.print(
                     f"{name}: {each.case.id} is {result.verdict}, {result.explanation}",

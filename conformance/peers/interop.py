@@ -43,11 +43,11 @@ from neffos_codec import (
 )
 from neffos_conformance.cases.definition import Case, Role, select
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.cli.codec_adapter import message_values, value_of, wait_values
 from neffos_conformance.cli.testing import beginning
 from neffos_conformance.codecs import vectors
 from neffos_conformance.codecs.catalogue import all_cases
 from neffos_conformance.codecs.testing import codec_cases, results_of, run_codec
+from neffos_conformance.codecs.values import message_values, value_of, wait_values
 from neffos_conformance.interop.interop_runs import Endpoint, InteropRun, all_runs
 from neffos_conformance.interop.table import (
     about,
@@ -62,7 +62,7 @@ from neffos_conformance.runner.result import Result, in_order
 from neffos_conformance.runner.run import DEFAULT_JOBS, DEFAULT_TIMEOUTS, run_cases, to_server
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.subprocesses import running
-from peers.deviations import DEVIATIONS, is_explained
+from peers.known_failures_of_peers import KNOWN_FAILURES, is_explained
 from peers.real_peers import (
     GO_PEER,
     LEAVE_OUT,
@@ -156,7 +156,7 @@ def run(peers: dict[str, RealPeer], record: bool) -> int:
         known = {name: files for peer in peers.values() for name, files in peer.known.items()}
 
         def deviations(name: str) -> list[KnownFailure]:
-            return read_known_failures(DEVIATIONS / file for file in known.get(name, ()))
+            return read_known_failures(KNOWN_FAILURES / file for file in known.get(name, ()))
 
         subjects = [
             server_subject(each, versions[each.peer], deviations(f"{each.peer}/{each.name}"))
@@ -209,7 +209,7 @@ def server_subject(
 
     name = f"{endpoint.peer}/{endpoint.name}"
     about_it = {"peer": endpoint.peer, "version": version}
-    command = f"neffos-wire server {endpoint.url}"
+    command = f"neffos-wire test server {endpoint.url}"
     return Subject("server", name, about_it, command, deviations), play
 
 
@@ -225,7 +225,7 @@ def client_subject(
             peer.update(about(ready))
             return [each async for each in run_cases(run, cases, at_once=drivers)]
 
-    line = f"neffos-wire client -- {shlex.join(command)}"
+    line = f"neffos-wire test client -- {shlex.join(command)}"
     return Subject("client", name, peer, line, deviations), play
 
 
@@ -263,7 +263,7 @@ def otherwise(found: RunReport, deviations: list[KnownFailure]) -> list[Case]:
     return [
         each.case
         for each in found.results
-        if each.case.id in left and each.verdict is not Verdict.UNSUPPORTED
+        if each.case.id in left and each.verdict is not Verdict.SKIPPED
     ]
 
 
@@ -277,8 +277,8 @@ def judge_a_codec(peer: RealPeer) -> dict[str, RunReport]:
         "codec",
         f"codec of {judged.ready['peer']}",
         about(judged.ready),
-        f"neffos-wire codec -- {shlex.join(command)}",
-        read_known_failures(DEVIATIONS / file for file in peer.known.get("codec", ())),
+        f"neffos-wire test codec -- {shlex.join(command)}",
+        read_known_failures(KNOWN_FAILURES / file for file in peer.known.get("codec", ())),
     )
     seconds = time.perf_counter() - start
     return {subject.name: judgement(subject, results, began, seconds)}
@@ -299,7 +299,7 @@ def judgement(
         tuple(in_order(results, cases)),
         subject.command,
         known=weighed.known,
-        complaints=weighed.complaints,
+        stale=weighed.complaints,
     )
 
 
@@ -313,15 +313,15 @@ def count_unexplained(named: tuple[str, RunReport]) -> int:
             markup=False,
         )
         console.print(f"  again: {found.command} --case {result.case.id}", markup=False)
-    for complaint in found.complaints:
+    for complaint in found.stale:
         console.print(f"{name}: {complaint}"[:SHOWN_LENGTH], markup=False)
     counts = found.counts()
     console.print(
         f"{name}: {counts[Verdict.PASS]} of {len(found.results)} cases passed, "
-        f"{counts[Verdict.UNSUPPORTED]} unsupported, {len(found.known)} known deviations, "
-        f"{len(left) + len(found.complaints)} unexplained, in {found.seconds:.1f} s"
+        f"{counts[Verdict.SKIPPED]} skipped, {len(found.known)} known deviations, "
+        f"{len(left) + len(found.stale)} unexplained, in {found.seconds:.1f} s"
     )
-    return len(left) + len(found.complaints)
+    return len(left) + len(found.stale)
 
 
 async def interop_runs(

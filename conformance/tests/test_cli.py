@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from neffos_conformance.cli import main as cli
@@ -85,14 +86,24 @@ def test_encode_prints_the_payload(arguments, stdin, payload):
 
 
 def test_server_judges_the_embedded_server_and_writes_a_report(tmp_path):
-    done = run("server", "--case", "HS-1.1", "--case", "NS-3.*", "--save", "saved", cwd=tmp_path)
+    done = run(
+        "test",
+        "server",
+        "--case",
+        "HS-1.1",
+        "--case",
+        "NS-3.*",
+        "--save-recordings",
+        "saved",
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "reports" / "server.json").read_text("utf-8"))
     ids = [case["id"] for case in report["cases"]]
     assert ids[0] == "HS-1.1"
     assert "NS-3.1" in ids
     assert {name: count for name, count in report["counts"].items() if count} == {"pass": len(ids)}
-    sent = [each["text"] for each in report["cases"][0]["exchange"] if "text" in each]
+    sent = [each["text"] for each in report["cases"][0]["log"] if "text" in each]
     assert sent[0] == "M"
     assert read_transcript(tmp_path / "saved" / "NS-3.1.jsonl").entries
 
@@ -100,15 +111,15 @@ def test_server_judges_the_embedded_server_and_writes_a_report(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["server", "--case", "NOPE"], b"no case matches NOPE"),
-        (["server", "ws://127.0.0.1:9/"], b"nothing to judge at"),
-        (["server", "http://127.0.0.1/"], b"not a WebSocket URL"),
-        (["server", ""], b"not a WebSocket URL"),
-        (["server", "ws://127.0.0.1:99999"], b"not a WebSocket URL"),
-        (["server", "ws://[::1"], b"not a WebSocket URL"),
-        (["server", "ws://a..b/"], b"no connection to a..b"),
-        (["server", "--case", "HS-1.1", "--case", "HS-99"], b"no case matches HS-99"),
-        (["server", "--report", "/dev/null/r.json"], b"/dev/null"),
+        (["test", "server", "--case", "NOPE"], b"no case matches NOPE"),
+        (["test", "server", "ws://127.0.0.1:9/"], b"no server at"),
+        (["test", "server", "http://127.0.0.1/"], b"not a WebSocket URL"),
+        (["test", "server", ""], b"not a WebSocket URL"),
+        (["test", "server", "ws://127.0.0.1:99999"], b"not a WebSocket URL"),
+        (["test", "server", "ws://[::1"], b"not a WebSocket URL"),
+        (["test", "server", "ws://a..b/"], b"no connection to a..b"),
+        (["test", "server", "--case", "HS-1.1", "--case", "HS-99"], b"no case matches HS-99"),
+        (["test", "server", "--report", "/dev/null/r.json"], b"/dev/null"),
         (["encode", "--body", "x", "--body-hex", "ff"], b"not both"),
         (["decode", "--binary", "x"], b"--binary goes with standard input"),
         (["nonsense"], b"No such command"),
@@ -128,12 +139,12 @@ def test_a_failure_exits_with_1_and_shows_the_bytes(monkeypatch, capsys, tmp_pat
     wrong = lambda: embedded_server(distort=BANK["error-without-flag"].distort)  # noqa: E731
     monkeypatch.setattr(server, "embedded_server", wrong)
     with pytest.raises(SystemExit) as exit_:
-        cli.main(["server", "--case", "AR-7.1"])
+        cli.main(["test", "server", "--case", "AR-7.1"])
     assert exit_.value.code == 1
     shown = capsys.readouterr().out
     assert "fail AR-7.1" in shown
     assert "'$1;app;;fail;0;0;it broke'" in shown
-    assert re.search(r"again +neffos-wire server --case AR-7\.1$", shown, re.MULTILINE)
+    assert re.search(r"rerun +neffos-wire test server --case AR-7\.1$", shown, re.MULTILINE)
 
 
 def test_a_broken_harness_exits_with_3(monkeypatch, capsys):
@@ -142,9 +153,9 @@ def test_a_broken_harness_exits_with_3(monkeypatch, capsys):
 
     monkeypatch.setattr(server, "server_cases", broken)
     with pytest.raises(SystemExit) as exit_:
-        cli.main(["server"])
+        cli.main(["test", "server"])
     assert exit_.value.code == cli.EXIT_BROKEN
-    assert "the suite itself broke" in capsys.readouterr().err
+    assert "internal error" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -156,7 +167,7 @@ def test_without_the_suites_packages_the_command_says_what_it_needs(
 ):
     from neffos_conformance.cli import entry
 
-    monkeypatch.setattr(sys, "argv", ["neffos-wire", "server"])
+    monkeypatch.setattr(sys, "argv", ["neffos-wire", "test", "server"])
     monkeypatch.setitem(sys.modules, package, None)
     for name in [each for each in sys.modules if each.startswith(f"{package}.")]:
         monkeypatch.setitem(sys.modules, name, None)
@@ -165,9 +176,55 @@ def test_without_the_suites_packages_the_command_says_what_it_needs(
     with pytest.raises(SystemExit) as exit_:
         entry.main()
     assert exit_.value.code == 3
-    assert "install neffos-wire[conformance]" in capsys.readouterr().err
+    assert "pip install 'neffos-wire[conformance]'" in capsys.readouterr().err
 
 
-def test_every_command_is_where_the_table_says():
+# -------------------------------------------------------------------- help
+
+CONTEXT = click.Context(cli.cli, info_name="neffos-wire")
+EVERY_COMMAND = {
+    "": cli.cli,
+    **{name: cli.cli.get_command(CONTEXT, name) for name in cli.COMMANDS},
+    **{f"test {name}": cli.test_command.get_command(CONTEXT, name) for name in cli.TESTS},
+}
+METAVARS = re.compile(
+    r"URL|\[URL\]|FILE|FILE…|COMMAND|\[-- COMMAND…\]|NAME=URL|NAME=COMMAND|FOLDER|SECONDS|N|NAME"
+    r"|PORT|TEXT|PATTERN|TAG|LIST|LINE|PAYLOAD|\[PAYLOAD\]|HEX|\[[a-z|]+\]"
+)
+"""The names of values in help texts, and the choices that click lists."""
+
+
+def test_every_command_is_in_the_tables_under_its_name():
+    for name, command in EVERY_COMMAND.items():
+        assert command.name == (name.split()[-1] if name else "cli")
+    grouped = [name for names in cli.GROUPS.values() for name in names]
+    assert sorted(grouped) == sorted(cli.COMMANDS)
+
+
+@pytest.mark.parametrize("name", EVERY_COMMAND)
+def test_help_has_one_form(name):
+    command = EVERY_COMMAND[name]
+    context = click.Context(command, info_name=name)
+    summary, *_ = command.help.partition("\n")
+    assert re.fullmatch(r"[A-Z].*\.", summary)
+    assert len(summary) <= 60
+    assert summary.split()[0][-1] != "s", "imperative"
+    assert "Exit code" not in command.help
+    assert " ".join(command.get_help(context).split()).endswith(cli.EXIT_STATUS)
+    for parameter in command.params:
+        is_flag = isinstance(parameter, click.Option) and parameter.is_flag
+        metavar = (parameter.metavar or parameter.make_metavar(context)).strip()
+        if not is_flag:
+            assert METAVARS.fullmatch(metavar), (parameter.name, metavar)
+        if isinstance(parameter, click.Option) and parameter.name != "version":
+            assert re.fullmatch(r"[A-Z].*\.(  \[default: .+\])?", parameter.help), parameter.name
+            assert not re.match("(Say|Show|Print|Tell|Write|Give|Take|The|A) ", parameter.help)
+
+
+def test_the_top_help_shows_every_summary_whole_in_its_group():
+    shown = " ".join(cli.cli.get_help(CONTEXT).split())
+    places = [shown.index(f"{group}:") for group in cli.GROUPS]
+    assert places == sorted(places)
     for name in cli.COMMANDS:
-        assert cli.cli.get_command(None, name).name == name
+        summary, *_ = EVERY_COMMAND[name].help.partition("\n")
+        assert f"{name} {summary.removesuffix('.')}" in shown

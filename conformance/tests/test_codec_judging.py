@@ -78,7 +78,7 @@ def test_an_adapter_that_is_not_there_is_told():
 
 
 def codec(*arguments):
-    return subprocess.run([PROGRAM, "codec", *arguments], capture_output=True, text=True)
+    return subprocess.run([PROGRAM, "test", "codec", *arguments], capture_output=True, text=True)
 
 
 def test_the_command_judges_our_own_codec_by_default(tmp_path):
@@ -100,4 +100,4 @@ def test_the_command_shows_what_is_wrong_and_exits_with_1(tmp_path):
 def test_the_command_has_nothing_to_judge_where_nothing_is_supported(tmp_path):
     done = codec("--", *adapter(tmp_path, "say(id=request['id'], unsupported=True)"))
     assert done.returncode == 2
-    assert "nothing was run" in done.stderr
+    assert "nothing ran" in done.stderr

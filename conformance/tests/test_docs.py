@@ -257,8 +257,8 @@ def test_the_page_says_which_known_deviations_hold_for_whom():
     table = rows("spec/docs/peers.md", r"\| `[^|]+\| `[^|]+\.toml` \|$")
     shown = [(subject, named(files)) for subjects, files in table for subject in named(subjects)]
     assert sorted(shown) == sorted((subject, files.split(", ")) for subject, files in known)
-    there = {path.name for path in (PEERS / "deviations").glob("*.toml")}
-    assert there - {"conversation.toml"} == {file for _, files in shown for file in files}
+    there = {path.name for path in (PEERS / "known_failures").glob("*.toml")}
+    assert there - {"interop.toml"} == {file for _, files in shown for file in files}
 
 
 def test_the_session_of_the_page_is_one_of_those_that_are_recorded():

@@ -155,7 +155,7 @@ def test_a_finding_is_saved_as_a_transcript_that_can_be_judged(tmp_path):
     (finding,) = found_on("client-last-reply-repeated")
     path = finding.save(tmp_path, "neffos-wire", "wrong")
     first = json.loads(path.read_text("utf-8").splitlines()[0])
-    assert first["how"] == "neffos-wire client --explore --seed 1"
+    assert first["how"] == "neffos-wire test client --explore --seed 1"
     assert first["native"] == "fallback"
     assert ("AR-22", "client") in judge(path).counts
 
@@ -212,7 +212,7 @@ def test_what_is_no_driver_is_an_error():
 def test_the_command_explores_the_reference_client(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("neffos_conformance.cli.test_client.REFERENCE", REFERENCE)
-    command = ["client", "--explore", "--seed", "4", "--seconds", "0.5"]
+    command = ["test", "client", "--explore", "--seed", "4", "--seconds", "0.5"]
     ran = CliRunner().invoke(cli, command)
     assert ran.exit_code == 0, ran.output
     assert "explored with the seed 4" in ran.output
@@ -221,9 +221,9 @@ def test_the_command_explores_the_reference_client(tmp_path, monkeypatch):
 
 def test_a_finding_may_be_known(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    command = ["client", "--explore", "--seed", "1", "--seconds", "1"]
+    command = ["test", "client", "--explore", "--seed", "1", "--seconds", "1"]
     driver = ["--", sys.executable, "-u", "-c", DRIVER % "sys.exit(3)"]
-    ran = CliRunner().invoke(cli, [*command, "--draft-deviations", "known.toml", *driver])
+    ran = CliRunner().invoke(cli, [*command, "--write-known-failures", "known.toml", *driver])
     assert ran.exit_code == 1, ran.output
     drafted = Path("known.toml").read_text("utf-8")
     assert "SEC-16." in drafted
@@ -231,14 +231,14 @@ def test_a_finding_may_be_known(tmp_path, monkeypatch):
         'link = ""', 'link = "https://example.org"'
     )
     Path("known.toml").write_text(known, "utf-8")
-    ran = CliRunner().invoke(cli, [*command, "--deviations", "known.toml", *driver])
+    ran = CliRunner().invoke(cli, [*command, "--known-failures", "known.toml", *driver])
     assert ran.exit_code == 0, ran.output
 
 
 def test_a_run_that_breaks_off_is_none_that_passes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    known = """format = 1
-[[deviation]]
+    known = """format = 2
+[[known_failure]]
 cases = ["SEC-16.the-client-ends-with-its-driver"]
 verdict = "fail"
 observed = "<<anything>>"
@@ -251,9 +251,9 @@ link = "https://example.org"
         "import os; os.path.exists('ran') and os.path.getsize('ran') > 7 and print('nonsense')"
         " or open('ran', 'a').write('x') and sys.exit(3)"
     )
-    command = ["client", "--explore", "--seed", "1", "--seconds", "5"]
+    command = ["test", "client", "--explore", "--seed", "1", "--seconds", "5"]
     driver = ["--", sys.executable, "-u", "-c", DRIVER % dial]
-    ran = CliRunner().invoke(cli, [*command, "--deviations", "known.toml", *driver])
+    ran = CliRunner().invoke(cli, [*command, "--known-failures", "known.toml", *driver])
     assert ran.exit_code == 1, ran.output
     assert "known fail SEC-16" in ran.output
     assert "not JSON" in ran.output

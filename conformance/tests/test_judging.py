@@ -1,4 +1,4 @@
-"""The commands that judge: selection, deviations, deadlines, and what they leave behind."""
+"""The commands of ``test``: selection, known failures, time limits, and what they leave behind."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def judge(monkeypatch, capsys, tmp_path):
     return run
 
 
-def deviations(tmp_path, **changes):
+def known_failures(tmp_path, **changes):
     entry = {
         "cases": ["AR-7.1"],
         "verdict": "fail",
@@ -47,7 +47,7 @@ def deviations(tmp_path, **changes):
     } | changes
     lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in entry.items())
     path = tmp_path / "known.toml"
-    path.write_text(f"format = 1\n[[deviation]]\n{lines}\n", "utf-8")
+    path.write_text(f"format = 2\n[[known_failure]]\n{lines}\n", "utf-8")
     return path
 
 
@@ -55,7 +55,7 @@ def deviations(tmp_path, **changes):
 
 
 def test_a_dry_run_says_what_would_be_run_and_runs_nothing(judge, tmp_path):
-    code, out, _ = judge("server", "ws://127.0.0.1:9/", "--case", "HS-1", "--dry-run")
+    code, out, _ = judge("test", "server", "ws://127.0.0.1:9/", "--case", "HS-1", "--dry-run")
     assert code == 0
     assert "HS-1.1" in out
     assert re.search(r"\d+ cases would run, 0 would not", out)
@@ -63,30 +63,30 @@ def test_a_dry_run_says_what_would_be_run_and_runs_nothing(judge, tmp_path):
 
 
 def test_a_dry_run_knows_the_features(judge):
-    _, out, _ = judge("server", "--case", "RM-4.1", "--features", "", "--dry-run")
-    assert "not run: it needs rooms" in out
+    _, out, _ = judge("test", "server", "--case", "RM-4.1", "--features", "", "--dry-run")
+    assert "skipped: it needs rooms" in out
     assert "0 cases would run, 1 would not" in out
 
 
-@pytest.mark.parametrize("command", ["server", "client", "codec", "list"])
+@pytest.mark.parametrize("command", ["test server", "test client", "test codec", "list"])
 def test_what_matches_nothing_is_a_usage_error(judge, command):
-    code, _, err = judge(command, "--case", "XX-1")
+    code, _, err = judge(*command.split(), "--case", "XX-1")
     assert code == 2
     assert "no case matches XX-1" in err
 
 
 def test_a_name_and_a_tag_that_no_case_has_together(judge):
-    code, _, err = judge("server", "--case", "HS-1.1", "--tag", "several")
+    code, _, err = judge("test", "server", "--case", "HS-1.1", "--tag", "several")
     assert code == 2
     assert "both such a name and such a tag" in err
 
 
-# -------------------------------------------------------------------- known deviations
+# -------------------------------------------------------------------- known failures
 
 
-def test_a_known_deviation_is_borne_and_told(judge, tmp_path):
-    known = deviations(tmp_path)
-    arguments = ("server", "--case", "AR-7.1", "--deviations", str(known))
+def test_a_known_failure_is_borne_and_told(judge, tmp_path):
+    known = known_failures(tmp_path)
+    arguments = ("test", "server", "--case", "AR-7.1", "--known-failures", str(known))
     code, out, _ = judge(*arguments, mutant="error-without-flag")
     assert code == 0
     assert "it is wrong on purpose" in out
@@ -103,44 +103,53 @@ def test_a_known_deviation_is_borne_and_told(judge, tmp_path):
     ],
 )
 def test_an_entry_that_does_not_hold_is_an_error(judge, tmp_path, changes, complaint):
-    known = deviations(tmp_path, **changes)
-    arguments = ("server", "--case", "AR-7.1", "--case", "AR-1.1", "--deviations", str(known))
+    known = known_failures(tmp_path, **changes)
+    arguments = (
+        "test",
+        "server",
+        "--case",
+        "AR-7.1",
+        "--case",
+        "AR-1.1",
+        "--known-failures",
+        str(known),
+    )
     code, out, _ = judge(*arguments, mutant="error-without-flag")
     assert code == 1
     assert complaint in out
 
 
 def test_an_entry_for_a_case_that_was_not_selected_says_nothing(judge, tmp_path):
-    known = deviations(tmp_path)
-    code, _, _ = judge("server", "--case", "HS-1.1", "--deviations", str(known))
+    known = known_failures(tmp_path)
+    code, _, _ = judge("test", "server", "--case", "HS-1.1", "--known-failures", str(known))
     assert code == 0
 
 
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"reason": "?"}, "deviation/0/reason"),
-        ({"link": "somewhere"}, "deviation/0/link"),
-        ({"verdict": "pass"}, "deviation/0/verdict"),
-        ({"cases": []}, "deviation/0/cases"),
-        ({"backend": "x"}, "deviation/0"),
-        ({"cases": ["AR-7.1", "AR-7.1"]}, "deviation/0/cases"),
+        ({"reason": "?"}, "known_failure/0/reason"),
+        ({"link": "somewhere"}, "known_failure/0/link"),
+        ({"verdict": "pass"}, "known_failure/0/verdict"),
+        ({"cases": []}, "known_failure/0/cases"),
+        ({"backend": "x"}, "known_failure/0"),
+        ({"cases": ["AR-7.1", "AR-7.1"]}, "known_failure/0/cases"),
     ],
 )
 def test_a_file_of_another_form_is_refused_with_the_place(tmp_path, changes, complaint):
     with pytest.raises(KnownFailuresError, match=complaint):
-        read_known_failures([deviations(tmp_path, **changes)])
+        read_known_failures([known_failures(tmp_path, **changes)])
 
 
 def test_two_entries_for_one_case_are_refused(tmp_path):
-    known = deviations(tmp_path)
+    known = known_failures(tmp_path)
     with pytest.raises(KnownFailuresError, match=r"AR-7\.1 has an entry already"):
         read_known_failures([known, known])
 
 
-def test_a_draft_becomes_a_file_of_deviations_once_reasons_are_given(judge, tmp_path):
-    arguments = ("server", "--case", "AR-7.1", "--case", "NS-3.1")
-    code, _, _ = judge(*arguments, "--draft-deviations", "d.toml", mutant="error-without-flag")
+def test_a_draft_becomes_a_file_of_known_failures_once_reasons_are_given(judge, tmp_path):
+    arguments = ("test", "server", "--case", "AR-7.1", "--case", "NS-3.1")
+    code, _, _ = judge(*arguments, "--write-known-failures", "d.toml", mutant="error-without-flag")
     assert code == 1
     draft = tmp_path / "d.toml"
     text = draft.read_text("utf-8")
@@ -150,7 +159,7 @@ def test_a_draft_becomes_a_file_of_deviations_once_reasons_are_given(judge, tmp_
         'link = ""', 'link = "DV-1"'
     )
     draft.write_text(text, "utf-8")
-    code, _, _ = judge(*arguments, "--deviations", "d.toml", mutant="error-without-flag")
+    code, _, _ = judge(*arguments, "--known-failures", "d.toml", mutant="error-without-flag")
     assert code == 0
 
 
@@ -158,7 +167,7 @@ def test_a_draft_becomes_a_file_of_deviations_once_reasons_are_given(judge, tmp_
 
 
 def test_what_is_not_done_in_time_is_an_error_and_no_pass(judge, tmp_path):
-    code, _, _ = judge("server", "--run-deadline", "0.000001", "--case", "NS-3")
+    code, _, _ = judge("test", "server", "--run-timeout", "0.000001", "--case", "NS-3")
     assert code == 1
     values = json.loads((tmp_path / "reports" / "server.json").read_text("utf-8"))
     assert {each["verdict"] for each in values["cases"]} == {"error"}
@@ -170,8 +179,8 @@ def test_what_is_not_done_in_time_is_an_error_and_no_pass(judge, tmp_path):
 
 def test_every_report_is_written_and_transcripts_are_saved(judge, tmp_path):
     code, out, _ = judge(
-        *("server", "--case", "NS-3.1", "--junit", "a/j.xml", "--markdown", "m.md"),
-        *("--html", "p.html", "--save", "t"),
+        *("test", "server", "--case", "NS-3.1", "--junit", "a/j.xml", "--markdown", "m.md"),
+        *("--html", "p.html", "--save-recordings", "t"),
     )
     assert code == 0
     for name in ("reports/server.json", "a/j.xml", "m.md", "p.html", "t"):
@@ -183,7 +192,7 @@ def test_every_report_is_written_and_transcripts_are_saved(judge, tmp_path):
 
 
 def test_a_path_that_cannot_be_written_is_told_before_anything_runs(judge):
-    code, _, err = judge("server", "--html", "/dev/null/p.html")
+    code, _, err = judge("test", "server", "--html", "/dev/null/p.html")
     assert code == 2
     assert "/dev/null" in err
 
@@ -202,8 +211,11 @@ def test_a_list_has_the_slow_cases_too_and_can_be_read_by_programs(judge):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("ns-3", ["NS-3", "bad namespace", "why", "cases for a server", "NS-3.1", "neffos-go"]),
-        ("NS-3.1", ["for a server", "1 > $1;nowhere", "neffos-wire server --case NS-3.1"]),
+        (
+            "ns-3",
+            ["NS-3", "bad namespace", "rationale", "cases for a server", "NS-3.1 ", "neffos-go"],
+        ),
+        ("NS-3.1", ["for a server", "1 > $1;nowhere", "neffos-wire test server --case NS-3.1"]),
         ("AR-6", ["not tested"]),
         ("decode-escape-001", ["for a codec", "FR-3"]),
     ],
@@ -265,13 +277,13 @@ def run_pytest(tmp_path, *arguments):
 
 def test_each_case_is_a_test_of_ones_own_suite(tmp_path):
     (tmp_path / "test_own.py").write_text("def test_own(): pass\n", "utf-8")
-    known = deviations(tmp_path, cases=["HS-1.c1"])
+    known = known_failures(tmp_path, cases=["HS-1.c1"])
     arguments = ("--neffos-client", DRIVER, "--neffos-case", "HS-2", "-rA")
     done = run_pytest(tmp_path, "test_own.py", *arguments)
     assert done.returncode == 0, done.stdout
     assert "HS-1.c1" in done.stdout
     assert "test_own" in done.stdout
-    done = run_pytest(tmp_path, *arguments, "--neffos-deviations", str(known))
+    done = run_pytest(tmp_path, *arguments, "--neffos-known-failures", str(known))
     assert done.returncode == 1
     assert "HS-1.c1 passes now" in done.stdout
 

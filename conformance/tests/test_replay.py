@@ -885,7 +885,7 @@ def server():
 
 def test_exit_codes_of_a_server(capsys, paths, server):
     def against(*names, more=()):
-        code, out = called(capsys, *paths(*names), "--server", server, "--deadline", 1, *more)
+        code, out = called(capsys, *paths(*names), "--server", server, "--timeout", 1, *more)
         return code, out.out
 
     assert against("good")[0] == 0

@@ -13,7 +13,7 @@ from functools import cache
 from types import ModuleType
 from typing import Final
 
-from generate.text import FAMILIES, count, verbatim
+from generate.text import FAMILIES, count, table, verbatim
 from neffos_conformance.cases import matching as match
 from neffos_conformance.cases import script as lines
 from neffos_conformance.cases.definition import ROLES, Case, Role
@@ -21,7 +21,7 @@ from neffos_conformance.cases.definition import cases_of as cases_for
 from neffos_protocol.catalogue import Requirement
 
 _COMMANDS: Final[Mapping[Role, str]] = {"server": "server URL", "client": "client"}
-"""The command for the cases of a role, and what goes before its options."""
+"""The command that tests a role, with its arguments before the options."""
 
 
 @cache
@@ -46,7 +46,7 @@ def page(role: Role) -> str:
 
 
 def cases_of(requirement: str) -> tuple[Case, ...]:
-    """Give the cases that show a requirement, first those that are named after it."""
+    """Give the cases that cover a requirement, first those that are named after it."""
     found = _showing().get(requirement, ())
     return tuple(sorted(found, key=lambda each: not _is_named_after(each, requirement)))
 
@@ -56,16 +56,15 @@ def _is_named_after(case: Case, requirement: str) -> bool:
 
 
 def section(requirement: Requirement) -> list[str]:
-    """Write the section of a requirement's page; nothing where no case shows it."""
+    """Give the cases section of a requirement's page; nothing if no case covers it."""
     found = cases_of(requirement.id)
     parts = ["## Cases"] if found else []
     for role in ROLES:
         own = [each for each in found if each.role == role]
         if own:
-            lines_ = [f"| for a {role} | what it shows |", "| --- | --- |"]
-            lines_ += [f"| {each.id} | {verbatim(each.title)} |" for each in own]
-            parts.append("\n".join(lines_))
-            command = f"neffos-wire {_COMMANDS[role]} --case {requirement.id}"
+            rows = ((each.id, verbatim(each.title)) for each in own)
+            parts.append(table((f"for a {role}", "what it shows"), rows))
+            command = f"neffos-wire test {_COMMANDS[role]} --case {requirement.id}"
             command += " -- YOUR DRIVER" if role == "client" else ""
             parts.append(f"```sh\n{command}\n```")
     return parts
@@ -96,19 +95,20 @@ def _whole(case: Case) -> Iterator[str]:
 
 
 def language() -> str:
-    """Describe the language of the scripts, in the words of the modules that read it."""
-    told = _told(lines).rpartition("This module ")[0].strip()
-    told = told.replace("see OPERATIONS", "see below").replace("see OBSERVATIONS", "see below")
-    placeholders = _told(match).partition("Text between ")[2]
-    placeholders = re.sub(r": see `KINDS`; `other`.*", ":", placeholders)
-    kinds = [f"| `{name}` | {_KINDS[name]} |" for name in match.KINDS]
+    """Describe the language of the scripts, with the docstrings of the modules that read it."""
+    script, placeholders = _documentation(lines), _documentation(match)
+    script = re.sub("see (OPERATIONS|OBSERVATIONS)", "see below", script)
+    script = script[: script.index("This module ")].strip()
+    placeholders = placeholders[placeholders.index("Text between ") :]
+    placeholders = re.sub(r": see `KINDS`; `other`.*", ":", placeholders).strip()
+    kinds = ((f"`{name}`", _KINDS[name]) for name in match.KINDS)
     return "\n\n".join(
         (
-            told,
-            f"Text between {placeholders.strip()}",
-            "\n".join(["| kind of placeholder | value |", "| --- | --- |", *kinds]),
-            _with_arguments("operation of a driver, with `do`", lines.OPERATIONS),
-            _with_arguments("observation of its client, with `saw`", lines.OBSERVATIONS),
+            script,
+            placeholders,
+            table(("kind of placeholder", "its value"), kinds),
+            _with_arguments("operations of a driver, for `do`", lines.OPERATIONS),
+            _with_arguments("observations of a driver, for `saw`", lines.OBSERVATIONS),
         )
     )
 
@@ -117,16 +117,15 @@ _KINDS: Final = {
     "client-token": "a token that a client made (AR-2)",
     "server-token": "a token that a server made (AR-3)",
     "any": "anything, or nothing",
-    "other": "a value that no placeholder has had before",
+    "other": "what no placeholder has had before",
 }
 
 
-def _told(module: ModuleType) -> str:
+def _documentation(module: ModuleType) -> str:
     """Give the docstring of a module after its first line."""
     text = inspect.cleandoc(module.__doc__ or "").partition("\n")[2]
     return re.sub(r"``([^`]*)``", r"`\1`", text)
 
 
 def _with_arguments(head: str, verbs: Mapping[str, Sequence[str]]) -> str:
-    rows = [f"| `{verb}` | {', '.join(names)} |" for verb, names in verbs.items()]
-    return "\n".join([f"| {head} | with |", "| --- | --- |", *rows])
+    return table((head, "with"), ((f"`{verb}`", ", ".join(names)) for verb, names in verbs.items()))

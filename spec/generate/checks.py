@@ -45,8 +45,8 @@ class Built:
 
     Attributes:
         links: what its anchors lead to.
-        ids: its anchors' names, each as often as it stands there.
-        faults: what is wrong with the page by itself.
+        ids: the names of its anchors, with the number of their occurrences.
+        faults: the faults of the page itself.
     """
 
     links: tuple[str, ...]
@@ -59,7 +59,7 @@ def read(source: str) -> Built:
     tree = html.document_fromstring(source)
     ids = Counter(each.get("id", "") for each in tree.iter("*") if each.get("id"))
     links = tuple(each.get("href", "") for each in tree.iter("a") if each.get("href"))
-    faults = [f"the id {id_} stands {times} times" for id_, times in ids.items() if times > 1]
+    faults = [f"the id {id_} occurs {times} times" for id_, times in ids.items() if times > 1]
     return Built(links, ids, tuple(faults + list(_faults(tree, ids))))
 
 
@@ -95,7 +95,7 @@ def _faults(tree: html.HtmlElement, ids: Counter[str]) -> Iterator[str]:
 
 
 def check(site: Path) -> list[str]:
-    """Check a built site; give what is wrong, each with its page."""
+    """Check a built site; give each fault with its page."""
     pages = {
         path.relative_to(site).as_posix(): read(path.read_text("utf-8"))
         for path in sorted(site.rglob("*.html"))

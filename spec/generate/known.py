@@ -1,4 +1,4 @@
-"""What is known of real peers and of the suite itself: the matrix, the deviations, the mutants.
+"""What is known of real peers and of the suite itself: the matrix, the known failures, the mutants.
 
 All of it is what the last recorded runs found.
 """
@@ -19,7 +19,7 @@ from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.codecs.catalogue import EVERY_ROLE
 from neffos_conformance.interop.table import recorded, rows, verdict_counts
 
-DEVIATIONS: Final = Path(__file__).parents[2] / "conformance" / "peers" / "deviations"
+KNOWN_FAILURES: Final = Path(__file__).parents[2] / "conformance" / "peers" / "known_failures"
 
 SHOWN: Final = 12
 """Cases of a mutant that are named; the report of the run contains all."""
@@ -47,7 +47,7 @@ def _cell(cell: str) -> str:
 
 
 def failed_steps() -> str:
-    """Write what goes wrong in the steps of conversations, once each."""
+    """Write the failures of interop steps, once each."""
     found: dict[tuple[str, str], set[str]] = {}
     for run in recorded()["runs"]:
         for step, failure in run["failed"].items():
@@ -90,22 +90,22 @@ def recorded_on() -> str:
 @cache
 def _files() -> Mapping[str, Sequence[dict[str, Any]]]:
     return {
-        path.name: tomllib.loads(path.read_text("utf-8"))["deviation"]
-        for path in sorted(DEVIATIONS.glob("*.toml"))
-        if path.name != "conversation.toml"
+        path.name: tomllib.loads(path.read_text("utf-8"))["known_failure"]
+        for path in sorted(KNOWN_FAILURES.glob("*.toml"))
+        if path.name != "interop.toml"
     }
 
 
-def known_deviations(root: str) -> str:
-    """Write what every file of known deviations holds.
+def known_failures(root: str) -> str:
+    """Write what every file of known failures holds.
 
     Args:
         root: the way from the page to the top of the site.
     """
-    return "\n\n".join(_deviations(root, name, entries) for name, entries in _files().items())
+    return "\n\n".join(_known_failures(root, name, entries) for name, entries in _files().items())
 
 
-def _deviations(root: str, name: str, entries: Sequence[dict[str, Any]]) -> str:
+def _known_failures(root: str, name: str, entries: Sequence[dict[str, Any]]) -> str:
     lines = [f"### {name}", "", "| cases | verdict | why |", "| --- | --- | --- |"]
     for entry in entries:
         ids = ", ".join(_case(root, id_) for id_ in entry["cases"])

@@ -16,7 +16,7 @@ from neffos_protocol.machines import Machine, Row, machines
 _HEIGHT: Final = 34
 _LETTER: Final = 8.4
 _PADDING: Final = 26
-"""Pixels of a state: its height, a letter of its name, and what is around the name."""
+"""Pixels of a state: its height, a letter of its name, and the padding around the name."""
 
 _LINE: Final = 15
 """Pixels between two lines of a label."""

@@ -207,7 +207,7 @@ def figure(
         recording: the session.
         root: what leads from the page to the root of the site, for example ``"../"``.
         key: tells the figure apart from others on its page.
-        caption: what is to be seen; the recording's scenario where it is empty.
+        caption: the caption; the scenario of the recording if it is empty.
         connection: show this one only.
         first: the first line to show.
         last: the last one.

@@ -7,6 +7,7 @@ The text of a requirement stands in the catalogue alone. A normative page places
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,7 @@ from generate import vectors
 from generate.cases import cases_of, section
 from generate.machines import rows_of
 from generate.recordings import chosen, figure, recordings, showing
-from generate.text import FAMILIES, cell, code, count, listed, one_line, sentence
+from generate.text import FAMILIES, cell, code, count, listed, one_line, sentence, table
 from neffos_protocol import registry
 from neffos_protocol.catalogue import (
     NOT_TESTABLE,
@@ -40,6 +41,17 @@ STATUSES: Final = {
 }
 """The statuses in the words of the pages."""
 
+_VERDICTS: Final = {
+    Verdict.OBEYS: "keeps it",
+    Verdict.BREAKS: "breaks it",
+    Verdict.NOT_APPLICABLE: "is not concerned",
+}
+
+_EVIDENCE: Final = {
+    Evidence.MEASURED: "measured on a running peer",
+    Evidence.READ: "read in its source",
+}
+
 _WHERE: Final = {
     "wire-server": "a server, over the wire",
     "wire-client": "a client, over the wire",
@@ -48,7 +60,7 @@ _WHERE: Final = {
 
 
 class PlacementError(ValueError):
-    """A requirement that stands on no page, or on two."""
+    """A requirement that is on no page, or on two."""
 
 
 # -------------------------------------------------------------------- where they stand
@@ -70,7 +82,7 @@ def placement(pages: Mapping[str, str]) -> dict[str, str]:
                 if id_ not in requirements():
                     raise PlacementError(f"{name}: there is no requirement {id_}")
                 if id_ in found:
-                    raise PlacementError(f"{name}: {id_} stands on {found[id_]} already")
+                    raise PlacementError(f"{name}: {id_} is on {found[id_]} already")
                 found[id_] = name
     if missing := [id_ for id_ in requirements() if id_ not in found]:
         raise PlacementError(f"on no page: {', '.join(missing)}")
@@ -89,7 +101,7 @@ def sources() -> dict[str, str]:
 
 
 def block(*ids: str) -> str:
-    """Give the requirements of these ids as they stand in the text, with anchors."""
+    """Give the blocks of these requirements, with anchors."""
     return "\n\n".join(_block(requirement(id_), anchor=True) for id_ in ids)
 
 
@@ -131,7 +143,7 @@ def own_page(one: Requirement, page: str) -> str:
 
     Args:
         one: the requirement.
-        page: the normative page that it stands on.
+        page: the normative page with its block.
     """
     parts = [
         f"# {one.id}",
@@ -153,23 +165,12 @@ def own_page(one: Requirement, page: str) -> str:
 
 
 def _observations(one: Requirement) -> str:
-    words = {
-        Verdict.OBEYS: "keeps it",
-        Verdict.BREAKS: "breaks it",
-        Verdict.NOT_APPLICABLE: "is not concerned",
-    }
-    evidence = {
-        Evidence.MEASURED: "measured on a running peer",
-        Evidence.READ: "read in its source",
-    }
-    lines = ["| peer | | how that is known |", "| --- | --- | --- |"]
+    rows = []
     for name, seen in one.peers.items():
+        verdict = f'<span class="verdict {seen.verdict}">{_VERDICTS[seen.verdict]}</span>'
         what = f": {cell(seen.what)}" if seen.what else ""
-        lines.append(
-            f'| {name} | <span class="verdict {seen.verdict}">{words[seen.verdict]}</span>{what} '
-            f"| {evidence[seen.evidence]} |"
-        )
-    return "\n".join(lines)
+        rows.append((name, f"{verdict}{what}", _EVIDENCE[seen.evidence]))
+    return table(("peer", "", "how that is known"), rows)
 
 
 def _divergences(one: Requirement) -> list[str]:
@@ -267,14 +268,12 @@ def index() -> str:
 
 
 def _index_table(own: Iterable[Requirement]) -> str:
-    lines = ["| id | requirement | peers |", "| --- | --- | --- |"]
+    rows = []
     for one in own:
-        shown = [count(of(one.id), what) for what, of in _SHOWN_BY.items() if of(one.id)]
-        lines.append(
-            f"| [{one.id}](/requirements/{one.id}.md){{.ref}} | {sentence(one.text)} "
-            f"<small>{' · '.join(shown)}</small> | {_marks(one)} |"
-        )
-    return "\n".join(lines)
+        shown = (count(of(one.id), what) for what, of in _SHOWN_BY.items() if of(one.id))
+        text = f"{sentence(one.text)} <small>{' · '.join(shown)}</small>"
+        rows.append((f"[{one.id}](/requirements/{one.id}.md){{.ref}}", text, _marks(one)))
+    return table(("id", "requirement", "peers"), rows)
 
 
 _SHOWN_BY: Final[Mapping[str, Callable[[str], int]]] = {
@@ -288,20 +287,12 @@ _SHOWN_BY: Final[Mapping[str, Callable[[str], int]]] = {
 def _marks(one: Requirement) -> str:
     """Say in one cell who keeps it."""
     marks = {Verdict.OBEYS: "✓", Verdict.BREAKS: "✗", Verdict.NOT_APPLICABLE: "·"}
-    words = {
-        Verdict.OBEYS: "keeps it",
-        Verdict.BREAKS: "breaks it",
-        Verdict.NOT_APPLICABLE: "is not concerned",
-    }
-    return (
-        '<span class="marks">'
-        + " ".join(
-            f'<abbr class="verdict {seen.verdict}" title="{name}: {words[seen.verdict]}">'
-            f"{marks[seen.verdict]}</abbr>"
-            for name, seen in one.peers.items()
-        )
-        + "</span>"
+    shown = (
+        f'<abbr class="verdict {seen.verdict}" title="{name}: {_VERDICTS[seen.verdict]}">'
+        f"{marks[seen.verdict]}</abbr>"
+        for name, seen in one.peers.items()
     )
+    return f'<span class="marks">{" ".join(shown)}</span>'
 
 
 def coverage() -> str:
@@ -313,13 +304,16 @@ def coverage() -> str:
         "a recording": [each for each in every if showing(each.id)],
         "a case of the suite": [each for each in every if cases_of(each.id)],
     }
-    lines = ["| | requirements |", "| --- | ---: |", f"| in the catalogue | {len(every)} |"]
-    lines.append(f"| that a test can see | {len(testable)} |")
-    lines += [f"| shown by {what} | {len(each)} |" for what, each in shown.items() if each]
     seen = {each.id for shown_by in shown.values() for each in shown_by}
-    lines.append(f"| shown by one of them at least | {len(seen)} |")
+    numbers = {
+        "in the catalogue": len(every),
+        "that a test can see": len(testable),
+        **{f"shown by {what}": len(each) for what, each in shown.items() if each},
+        "shown by one of them at least": len(seen),
+    }
     unseen = [each for each in testable if each.id not in seen]
-    text = "\n".join(lines)
+    rows = ((what, str(number)) for what, number in numbers.items())
+    text = table(("", "requirements"), rows, numbers=1)
     if unseen:
         text += f"\n\nTestable, and shown by none of these: {', '.join(e.id for e in unseen)}."
     reasons = [each for each in every if not each.is_testable]
@@ -336,29 +330,26 @@ def columns() -> str:
 
 
 def shown_by_recordings() -> str:
-    """List every recording with what it shows and what is broken in it."""
-    lines = ["| recording | shows | breaks |", "| --- | --- | --- |"]
+    """List every recording with the requirements that it shows, and those violated in it."""
+    rows = []
     for recording in recordings().values():
-        client, server = recording.between
-        lines.append(
-            f"| [{recording.name}](/{recording.uri})<br><small>{cell(recording.scenario)}<br>"
-            f"{client} → {server}</small> | {' '.join(recording.shows)} "
-            f"| {' '.join(f'{id_} ({role})' for id_, role in recording.defects.items())} |"
-        )
-    return "\n".join(lines)
+        about = f"{cell(recording.scenario)}<br>{' → '.join(recording.between)}"
+        broken = (f"{id_} ({role})" for id_, role in recording.defects.items())
+        link = f"[{recording.name}](/{recording.uri})<br><small>{about}</small>"
+        rows.append((link, " ".join(recording.shows), " ".join(broken)))
+    return table(("recording", "shows", "breaks"), rows)
 
 
 def peers_recorded() -> str:
     """List the peers that there are recordings of, with their versions and roles."""
-    found: dict[tuple[str, str], dict[str, int]] = {}
+    found: dict[tuple[str, str], Counter[str]] = {}
     for recording in recordings().values():
         for role in ("client", "server"):
             peer = recording.header[role]
             key = (peer["peer"], str(peer.get("version", "")))
-            roles = found.setdefault(key, {"client": 0, "server": 0})
-            roles[role] += 1
-    lines = ["| peer | version | as client | as server |", "| --- | --- | ---: | ---: |"]
-    for (peer, version), roles in sorted(found.items()):
-        counts = " | ".join(str(number or "") for number in roles.values())
-        lines.append(f"| {peer} | {version} | {counts} |")
-    return "\n".join(lines)
+            found.setdefault(key, Counter())[role] += 1
+    rows = (
+        (*peer, str(roles["client"] or ""), str(roles["server"] or ""))
+        for peer, roles in sorted(found.items())
+    )
+    return table(("peer", "version", "as client", "as server"), rows, numbers=2)

@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Final
 
 from generate.recordings import SUITE, figure, of_divergence
-from generate.text import attribute, cell, code, sentence, verbatim
+from generate.text import attribute, cell, code, sentence, table, verbatim
 from neffos_codec import decode
 from neffos_protocol import registry
 from neffos_protocol.catalogue import Divergence, Evidence, divergences
@@ -37,16 +37,14 @@ def constants(group: str, *, anchors: bool = False) -> str:
         group: which one.
         anchors: make each constant's name an anchor, on the page that has all of them.
     """
-    lines = ["| value | meaning |", "| --- | --- |"]
+    rows = []
     for each in registry.group(group):
         values = each.value if isinstance(each.value, tuple) else (each.value,)
         shown = " ".join(code(_escaped(str(value))) for value in values)
         anchor = f' id="{each.name}"' if anchors else ""
-        lines.append(
-            f"| {shown}<br><small{anchor}>{each.name}</small> | {cell(each.meaning)} "
-            f"<small>{', '.join(each.requirements)}</small> |"
-        )
-    return "\n".join(lines)
+        meaning = f"{cell(each.meaning)} <small>{', '.join(each.requirements)}</small>"
+        rows.append((f"{shown}<br><small{anchor}>{each.name}</small>", meaning))
+    return table(("value", "meaning"), rows)
 
 
 def _escaped(value: str) -> str:
@@ -84,13 +82,12 @@ def grammar_section(title: str) -> str:
 def decoded(payload: str) -> str:
     """Take a text frame apart: its seven fields, as the codec reads them."""
     message = decode(payload)
-    lines = ["| field | on the wire | read |", "| --- | --- | --- |"]
     raw = payload.split(";", 6)
+    rows = []
     for name, wire, value in zip(wire_names(), raw, message.fields(), strict=True):
-        shown = str(value).lower() if isinstance(value, bool) else str(value)
-        read = f"*{shown}*" if isinstance(value, bool) else code(shown)
-        lines.append(f"| `{name}` | {code(wire)} | {read} |")
-    return "\n".join(lines)
+        read = f"*{str(value).lower()}*" if isinstance(value, bool) else code(str(value))
+        rows.append((f"`{name}`", code(wire), read))
+    return table(("field", "on the wire", "read"), rows)
 
 
 def wire_names() -> tuple[str, ...]:
@@ -162,50 +159,42 @@ def layout() -> str:
         f'<svg viewBox="0 0 {len(payload) * width + 2 * left} 146" role="img" '
         'aria-labelledby="layout-title layout-desc">',
         '<title id="layout-title">The layout of a frame</title>',
-        f'<desc id="layout-desc">The frame {attribute(payload)}, octet by octet: '
+        f'<desc id="layout-desc">The frame {attribute(payload)}, byte by byte: '
         + attribute("; ".join(f"{n}: {r or 'empty'}" for n, r in zip(names, raw, strict=True)))
         + ". Each of the first six fields ends with a semicolon.</desc>",
     ]
-    at = 0
+    x = left
     for index, (name, field, what) in enumerate(zip(names, raw, about, strict=True)):
-        x = left + at * width
         span = len(field) * width
-        is_high = index in (
-            1,
-            3,
-            5,
-        )  # the names of neighbours would run into each other on one line
-        parts.append(f'<g class="field f{index}">')
-        parts.append(f'<rect x="{x}" y="{top}" width="{span}" height="34" rx="4"/>')
-        for offset, each in enumerate(field):
-            parts.append(
-                f'<text class="octet" x="{x + (offset + 0.5) * width:.1f}" y="{top + 23}" '
-                f'text-anchor="middle">{attribute(each) if each != " " else "␣"}</text>'
-            )
+        is_high = index in (1, 3, 5)  # or the names of neighbours would overlap
         middle = x + span / 2
         y1, y2 = (top - 3, top - 14) if is_high else (top + 37, top + 48)
         name_y, what_y = (y2 - 18, y2 - 4) if is_high else (y2 + 14, y2 + 28)
-        parts.append(f'<line x1="{middle}" x2="{middle}" y1="{y1}" y2="{y2}"/>')
-        parts.append(
-            f'<text class="name" x="{middle}" y="{name_y}" text-anchor="middle">{name}</text>'
-        )
-        parts.append(
-            f'<text class="what" x="{middle}" y="{what_y}" text-anchor="middle">{what}</text>'
-        )
-        parts.append("</g>")
-        at += len(field)
+        parts += [
+            f'<g class="field f{index}">',
+            f'<rect x="{x}" y="{top}" width="{span}" height="34" rx="4"/>',
+            *(
+                _text("octet", f"{x + (offset + 0.5) * width:.1f}", top + 23, each)
+                for offset, each in enumerate(field.replace(" ", "␣"))
+            ),
+            f'<line x1="{middle}" x2="{middle}" y1="{y1}" y2="{y2}"/>',
+            _text("name", middle, name_y, name),
+            _text("what", middle, what_y, what),
+            "</g>",
+        ]
+        x += span
         if index < 6:
-            x = left + at * width
-            parts.append(
-                f'<text class="separator" x="{x + width / 2}" y="{top + 23}" '
-                'text-anchor="middle">;</text>'
-            )
-            at += 1
+            parts.append(_text("separator", x + width / 2, top + 23, ";"))
+            x += width
     parts += [
         "</svg>",
         "</div>",
-        "<figcaption>One frame, octet by octet. The separators in grey end the first six fields; "
+        "<figcaption>One frame, byte by byte. The separators in grey end the first six fields; "
         f"the <code>{verbatim(';')}</code> in the body is a part of the body.</figcaption>",
         "</figure>",
     ]
     return "\n".join(parts)
+
+
+def _text(kind: str, x: object, y: int, text: str) -> str:
+    return f'<text class="{kind}" x="{x}" y="{y}" text-anchor="middle">{attribute(text)}</text>'

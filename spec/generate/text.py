@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from neffos_conformance.recordings.sequence import shorten, visible
@@ -26,7 +27,7 @@ FAMILIES: Final = {
     "SX": "Between servers",
     "SEC": "Security and limits",
 }
-"""What the letters of an id stand for."""
+"""The family of each prefix of a requirement ID."""
 
 SHOWN: Final = 72
 """Cells of a payload in a table: what a desktop shows on one line."""
@@ -48,7 +49,7 @@ def verbatim(text: str) -> str:
 
 def sentence(text: str) -> str:
     """Give a sentence of a catalogue on one line, its words of RFC 2119 marked."""
-    parts = one_line(text).split("`")  # what stands between two marks is code
+    parts = one_line(text).split("`")  # every second part is code
     parts[::2] = [_LEVELS.sub(r'<strong class="level">\g<0></strong>', each) for each in parts[::2]]
     return "`".join(parts)
 
@@ -75,10 +76,23 @@ def attribute(text: str) -> str:
 
 
 def with_code(text: str) -> str:
-    """Give a text as HTML, with what stands between backquotes as code."""
+    """Give a text as HTML, with the text between backquotes as code."""
     return re.sub("`([^`]+)`", r"<code>\1</code>", attribute(text))
 
 
 def count(number: int, what: str) -> str:
     """Give ``1 vector`` or ``2 vectors``."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]], *, numbers: int = 0) -> str:
+    """Give a table in Markdown.
+
+    Args:
+        head: the heads of the columns.
+        rows: the cells of each row, as Markdown without line ends and pipes.
+        numbers: how many of the last columns are aligned to the right.
+    """
+    head = list(head)
+    rules = ["---"] * (len(head) - numbers) + ["---:"] * numbers
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rules, *rows))

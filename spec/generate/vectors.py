@@ -12,7 +12,7 @@ from generate.text import cell, code
 from neffos_conformance.codecs.vectors import Vector, content, load_files
 
 SHOWN: Final = 12
-"""Vectors on the page of a requirement: enough to see what is meant; the files have all."""
+"""Vectors on the page of a requirement; the files contain all."""
 
 _LARGE: Final = "decode-size"
 """The file of vectors that are too large to be shown."""
@@ -109,7 +109,7 @@ def _outcome(outcome: dict[str, Any], kind: str) -> str:
 
 
 def _named(values: dict[str, Any], kind: str) -> str:
-    """Give names and values, which may be described octets."""
+    """Give names and values, which may be described bytes."""
     parts = []
     for name, value in values.items():
         kept = kind if name == "body" else "text"
@@ -121,7 +121,7 @@ def _named(values: dict[str, Any], kind: str) -> str:
 
 
 def _value(described: Any, kind: str) -> str:
-    if kind == "other":  # neither a text nor octets, but some value of JSON
+    if kind == "other":  # another JSON value
         return code(json.dumps(described), cells=_PART)
     value = content(described, kind)[: _PART + 1]  # one more, so that a cut is seen
     if isinstance(value, bytes):

@@ -44,7 +44,7 @@ class Part:
 
     @property
     def key(self) -> str:
-        """What stands before its ids."""
+        """The prefix of its IDs."""
         return posixpath.splitext(self.url)[0].replace("/", "-")
 
 

@@ -20,7 +20,7 @@ class Verdict(StrEnum):
     """The peer does not follow a SHOULD."""
     INFORMATIONAL = "informational"
     """The peer differs where the specification leaves it the choice."""
-    UNSUPPORTED = "unsupported"
+    SKIPPED = "skipped"
     """The peer lacks a feature that the case needs, so the case did not run."""
     ERROR = "error"
     """The case could not run to its end, for a reason outside it."""
@@ -31,7 +31,7 @@ COLOURS: Final = {
     Verdict.FAIL: "red",
     Verdict.NON_STRICT: "yellow",
     Verdict.INFORMATIONAL: "cyan",
-    Verdict.UNSUPPORTED: "dim",
+    Verdict.SKIPPED: "dim",
     Verdict.ERROR: "magenta",
 }
 """The colour of each verdict on a terminal."""

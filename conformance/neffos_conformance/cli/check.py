@@ -19,6 +19,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from neffos_conformance.cases.verdict import COLOURS, Verdict
+from neffos_conformance.cli.options import EXISTING_FILE, JSON, option
 from neffos_conformance.recordings.checking import CheckReport, Violation, judge
 from neffos_conformance.wire.payloads import payload_values, short
 from neffos_protocol.catalogue import requirement
@@ -31,28 +32,26 @@ REFRESH: Final = 0.1
 _SHOWN: Final = 10
 """Findings of one recording on the terminal; ``--json`` has more."""
 
-_FILE: Final = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
-
 _octets: Any = None
 """In a worker: the count of octets read, which all workers share."""
 
 
 @click.command("check")
-@click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE…")
-@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
-@click.option("-v", "--verbose", is_flag=True, help="Show recordings that are sound as well.")
-@click.option(
+@click.argument("files", nargs=-1, required=True, type=EXISTING_FILE, metavar="FILE…")
+@JSON
+@option("-v --verbose", "Recordings without violations, too.")
+@option(
     "--jobs",
-    type=click.IntRange(min=1),
+    "Number of recordings that are checked concurrently.",
+    "N",
     default=os.cpu_count() or 1,
     show_default="one for each core",
-    help="How many recordings to judge at the same time.",
 )
 def check_command(files: tuple[Path, ...], as_json: bool, verbose: bool, jobs: int) -> None:
-    """Judge recordings: which peer broke which requirement, in which line.
+    """Check recordings against the requirements.
 
-    Exit code 0 where no MUST is broken; 1 where one is, where a line cannot be read, or where a
-    defect that a header names does not show; 2 where there was nothing to judge.
+    The command reports which peer violates which requirement, and in which line. A violated MUST,
+    an unreadable line, and a defect that a header names but no message shows count as failed.
     """
     console = Console()
     judged = _judge_all(files, min(jobs, len(files)))

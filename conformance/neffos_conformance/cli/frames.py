@@ -1,4 +1,4 @@
-"""The commands ``decode`` and ``encode``: one frame, looked at or built."""
+"""The commands ``decode`` and ``encode``: one frame, inspected or built."""
 
 from __future__ import annotations
 
@@ -24,28 +24,27 @@ from neffos_codec import (
     first_surrogate,
     parse_wait,
 )
+from neffos_conformance.cli.options import JSON, NATIVE, option
 
-_MODES: Final = click.Choice([mode.value for mode in Native])
 _SHOWN: Final = 400
-"""Characters of a body in the table; ``--json`` has it whole."""
+"""Characters of a body in the table; ``--json`` prints all."""
 
 
 @click.command("decode")
 @click.argument("payload", required=False)
-@click.option("--strict", is_flag=True, help="Read as the grammar says, not as the Go peer does.")
-@click.option("--hex", "is_hex", is_flag=True, help="PAYLOAD is a binary message in hex.")
-@click.option("--binary", is_flag=True, help="Standard input is a binary message.")
-@click.option(
-    "--native", type=_MODES, default="never", show_default=True, help="What is not a frame is …"
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the fields as JSON.")
+@option("--strict", "Strict decoding instead of lenient.")
+@option("--hex is_hex", "PAYLOAD as hex digits of a binary message.")
+@option("--binary", "Standard input as a binary message.")
+@NATIVE
+@JSON
 def decode_command(
     payload: str | None, strict: bool, is_hex: bool, binary: bool, native: str, as_json: bool
 ) -> None:
-    """Show the seven fields of PAYLOAD, or of standard input, which is read as it is.
+    """Show the seven fields of a frame.
 
-    Use printf rather than echo, whose newline would belong to the body, and put -- before a
-    PAYLOAD that begins with a dash. Exit code 1 where it is no frame.
+    The frame is PAYLOAD, or standard input if you give none. Use printf instead of echo, whose
+    newline would become part of the body. Put -- before a PAYLOAD that begins with a dash. A
+    payload that is not a frame counts as failed.
     """
     message_in = _payload(payload, is_hex, binary)
     reading = Reading.STRICT if strict else Reading.LENIENT
@@ -68,40 +67,40 @@ def decode_command(
 
 
 @click.command("encode")
-@click.option("--wait", default="", help="The token of an ask or its reply.")
-@click.option("--namespace", default="", help="The namespace.")
-@click.option("--room", default="", help="The room.")
-@click.option("--event", default="", help="The event.")
-@click.option("--error", "is_error", is_flag=True, help="The body is an error text.")
-@click.option("--no-op", "is_no_op", is_flag=True, help="Set isNoOp.")
-@click.option("--body", default="", help="The body, as text; - reads standard input.")
-@click.option("--body-hex", help="The body, as octets in hex; makes a binary message.")
-@click.option("--binary", is_flag=True, help="Make a binary message of a text body.")
-@click.option("--hex", "as_hex", is_flag=True, help="Print the payload in hex.")
+@option("--wait", "Token of an ask or its reply.", "TEXT", default="")
+@option("--namespace", "Namespace.", "TEXT", default="")
+@option("--room", "Room.", "TEXT", default="")
+@option("--event", "Event.", "TEXT", default="")
+@option("--error is_error", "Error reply: the body is the error text.")
+@option("--no-op is_no_op", "Flag isNoOp.")
+@option("--body", "Body as text; - for standard input.", "TEXT", default="")
+@option("--body-hex", "Body of a binary message, as hex digits.", "HEX")
+@option("--binary", "Binary message, also with a text body.")
+@option("--hex as_hex", "Output as hex digits.")
 def encode_command(
     body: str, body_hex: str | None, binary: bool, as_hex: bool, **fields: Any
 ) -> None:
-    """Print the payload with these fields, without a newline behind it.
+    """Print the payload of a frame with these fields.
 
-    Exit code 1 where no frame can carry them.
+    No newline follows the payload. Fields that no frame can carry count as failed.
     """
     try:
         content: str | bytes
         if body_hex is not None:
             if body:
-                raise click.UsageError("give --body or --body-hex, not both")
-            content = _octets(body_hex, "--body-hex")
+                raise click.UsageError("--body and --body-hex: give one, not both")
+            content = _bytes(body_hex, "--body-hex")
         elif body == "-":
-            octets = sys.stdin.buffer.read()
-            content = octets if binary else octets.decode("utf-8", "surrogateescape")
+            data = sys.stdin.buffer.read()
+            content = data if binary else data.decode("utf-8", "surrogateescape")
         else:
             content = body.encode("utf-8", "surrogateescape") if binary else body
         payload = encode(Message(body=content, **fields))
     except CodecError as error:
         _refuse(error)
-    octets = payload.encode() if isinstance(payload, str) else payload
+    data = payload.encode() if isinstance(payload, str) else payload
     out = sys.stdout.buffer
-    out.write(octets.hex().encode() + b"\n" if as_hex else octets)
+    out.write(data.hex().encode() + b"\n" if as_hex else data)
     out.flush()
 
 
@@ -109,17 +108,17 @@ def _payload(argument: str | None, is_hex: bool, binary: bool) -> str | bytes:
     if argument is not None:
         if binary:
             raise click.UsageError("--binary goes with standard input; use --hex for an argument")
-        return _octets(argument, "PAYLOAD") if is_hex else argument
+        return _bytes(argument, "PAYLOAD") if is_hex else argument
     stdin = sys.stdin.buffer
     if stdin.isatty():
         raise click.UsageError("give a PAYLOAD, or send one to standard input")
-    octets = stdin.read()
+    data = stdin.read()
     if is_hex:
-        return _octets(octets.decode("ascii", "replace"), "standard input")
-    return octets if binary else octets.decode("utf-8", "surrogateescape")
+        return _bytes(data.decode("ascii", "replace"), "standard input")
+    return data if binary else data.decode("utf-8", "surrogateescape")
 
 
-def _octets(text: str, where: str) -> bytes:
+def _bytes(text: str, where: str) -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError as error:
@@ -141,9 +140,9 @@ def _table(message: Message, kind: str) -> Table:
         "namespace": "" if message.namespace else "the empty namespace",
         "room": "" if message.room else "no room",
         "event": "an empty reply" if message.is_empty_reply else "",
-        "is_error": "the body is an error text" if message.is_error else "",
-        "is_no_op": "nothing is to be done" if message.is_no_op else "",
-        "body": f"{len(message.body)} {'octets' if message.is_binary else 'characters'}",
+        "is_error": "an error reply: the body is the error text" if message.is_error else "",
+        "is_no_op": "no operation" if message.is_no_op else "",
+        "body": f"{len(message.body)} {'bytes' if message.is_binary else 'characters'}",
     }
     for name, value in zip(FIELDS, message.fields(), strict=True):
         if isinstance(value, bool):
@@ -157,7 +156,7 @@ def _table(message: Message, kind: str) -> Table:
 def _wait_meaning(wait: str) -> str:
     meaning = parse_wait(wait)
     words = {
-        WaitKind.NONE: "no reply is wanted",
+        WaitKind.NONE: "no reply is expected",
         WaitKind.CLIENT_ASK: "an ask of a client, or its reply",
         WaitKind.SERVER_ASK: "an ask of a server, or its reply",
         WaitKind.CONFIRMATION: "a confirmation (reserved)",

@@ -1,4 +1,4 @@
-"""The commands ``list`` and ``explain``: what cases there are, and what a requirement is about."""
+"""The commands ``list`` and ``explain``: the cases, and the details of one of them."""
 
 from __future__ import annotations
 
@@ -14,39 +14,34 @@ from rich.markup import escape
 from rich.table import Table
 
 from neffos_conformance.cases.definition import ROLES, SLOW, Case, Role, cases_of, select
+from neffos_conformance.cli.options import JSON
 from neffos_conformance.cli.test_client import REFERENCE as REFERENCE_CLIENT
+from neffos_conformance.cli.testing import selection_options
 from neffos_conformance.codecs.catalogue import EVERY_ROLE, all_cases
 from neffos_conformance.reference.embedded import embedded_server
-from neffos_conformance.reports.findings import steps
+from neffos_conformance.reports.findings import have_connections, logged_steps
 from neffos_conformance.runner.driver_pool import to_client
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import DEFAULT_TIMEOUTS, run_server_case
 from neffos_protocol.catalogue import Requirement, requirement, requirements
 
 WIDTH: Final = 100
-"""Columns of what is explained, on a terminal that has as many."""
+"""Columns of an explanation, on a terminal that has as many."""
 
 SHOWN_VECTORS: Final = 10
-"""Vectors of a requirement that are named; ``list codec`` has all."""
+"""Vectors of a requirement that are listed; ``list codec`` lists all."""
 
 _ROLE: Final = click.Choice(EVERY_ROLE)
 
 
 @click.command("list")
 @click.argument("role", type=_ROLE, required=False)
-@click.option(
-    "--case",
-    "patterns",
-    multiple=True,
-    metavar="PATTERN",
-    help="Only these: a case id, a requirement, a family such as NS, or any with * and ?.",
-)
-@click.option("--tag", "tags", multiple=True, help="Only cases with this tag.")
-@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+@selection_options("List")
+@JSON
 def list_command(
     role: Role | None, patterns: tuple[str, ...], tags: tuple[str, ...], as_json: bool
 ) -> None:
-    """List the cases for servers, clients or codecs, with what each is about."""
+    """List the cases for servers, clients and codecs."""
     roles: tuple[Role, ...] = (role,) if role else ROLES
     there = [case for each in roles for case in all_cases(each)]
     try:
@@ -58,7 +53,7 @@ def list_command(
         return
     console = Console()
     table = Table(box=None, pad_edge=False)
-    for name, no_wrap in (("case", True), ("about", False), ("shows", False), ("tags", False)):
+    for name, no_wrap in (("case", True), ("title", False), ("covers", False), ("tags", False)):
         table.add_column(name, no_wrap=no_wrap)
     for case in cases:
         table.add_row(case.id, escape(case.title), " ".join(case.requirements), " ".join(case.tags))
@@ -70,10 +65,10 @@ def list_command(
 @click.command("explain")
 @click.argument("name")
 def explain_command(name: str) -> None:
-    """Explain a requirement such as NS-12, or a case such as NS-12.1.
+    """Explain a requirement or a case, such as NS-12 or NS-12.1.
 
-    A requirement is told with its reason, what real peers do, its cases, its vectors, and a
-    conversation that shows it; a case with its script and its requirements.
+    For a requirement: its rationale, how tested implementations behave, its cases and vectors, and
+    a session with the reference implementation. For a case: its script and its requirements.
     """
     console = Console(width=min(Console().width, WIDTH), highlight=False)
     wanted = name.upper()
@@ -86,26 +81,22 @@ def explain_command(name: str) -> None:
                 _explain_case(console, case)
                 return
     raise click.UsageError(
-        f"there is no requirement or case {name}; neffos-wire list has the cases, and the "
-        f"requirements begin with {', '.join(dict.fromkeys(each.family for each in _all()))}"
+        f"there is no requirement or case {name}. Try: neffos-wire list, or a requirement of "
+        f"{', '.join(dict.fromkeys(each.family for each in requirements().values()))}"
     )
-
-
-def _all() -> Iterable[Requirement]:
-    return requirements().values()
 
 
 def _explain(console: Console, about: Requirement) -> None:
     console.print(f"[bold]{about.id}[/]  {about.level.value}, for {', '.join(about.binds)}")
     console.print(f"\n{escape(about.text.strip())}\n")
-    console.print(f"[bold]why[/]  {escape(about.reason.strip())}")
+    console.print(f"[bold]rationale[/]  {escape(about.reason.strip())}")
     console.print(f"[bold]status[/]  {about.status.value}")
     if not about.is_testable:
         console.print(f"[bold]not tested[/]  {escape(about.testable[0])}")
     for peer, observation in about.peers.items():
         what = f": {escape(observation.what.strip())}" if observation.what else ""
-        told = f"{observation.verdict.value}, {observation.evidence.value}"
-        console.print(f"[bold]{escape(peer)}[/]  {told}{what}")
+        verdict = f"{observation.verdict.value}, {observation.evidence.value}"
+        console.print(f"[bold]{escape(peer)}[/]  {verdict}{what}")
     for role in ROLES:
         cases = [case for case in cases_of(role) if about.id in case.requirements]
         if cases:
@@ -117,17 +108,17 @@ def _explain(console: Console, about: Requirement) -> None:
         named = " ".join(case.id for case in vectors[:SHOWN_VECTORS])
         more = f" and {len(vectors) - SHOWN_VECTORS} more" if len(vectors) > SHOWN_VECTORS else ""
         console.print(f"\n[bold]vectors[/]  {named}{more}")
-    shown = _telling([case for role in ROLES for case in cases_of(role)], about.id)
+    shown = _best_case([case for role in ROLES for case in cases_of(role)], about.id)
     if shown is not None:
         console.print(
             f"\n[bold]{shown.id} with the reference {shown.role}[/]  {escape(shown.title)}"
         )
-        _show_exchange(console, asyncio.run(_played(shown)))
-        console.print(f"\nneffos-wire {shown.role} --case {about.id} judges a {shown.role} by it")
+        _show_log(console, asyncio.run(_run(shown)))
+        console.print(f"\nneffos-wire test {shown.role} --case {about.id} tests a {shown.role}")
 
 
-async def _played(case: Case) -> Result:
-    """Play a case to the reference peer."""
+async def _run(case: Case) -> Result:
+    """Run a case on the reference server or client."""
     if case.role == "server":
         async with embedded_server() as url:
             return await run_server_case(url, case)
@@ -135,17 +126,17 @@ async def _played(case: Case) -> Result:
         return await run(case)
 
 
-def _show_exchange(console: Console, result: Result) -> None:
-    found = steps(result)
-    are_many = len({step.connection for step in found}) > 1
-    for step in found:
-        number = f"{step.connection} " if are_many else ""
-        arrow = "→" if step.from_client else "←"
-        console.print(f"  {number}{arrow} {step.text}", markup=False, soft_wrap=True)
+def _show_log(console: Console, result: Result) -> None:
+    steps = logged_steps(result)
+    are_many = have_connections(steps)
+    for step in steps:
+        number = f"{step.entry.connection} " if are_many else ""
+        arrow = "→" if step.entry.from_client else "←"
+        console.print(f"  {number}{arrow} {step.text()}", markup=False, soft_wrap=True)
 
 
-def _telling(cases: Iterable[Case], id_: str) -> Case | None:
-    """Give the case that shows a requirement best: its own, and the shortest of these."""
+def _best_case(cases: Iterable[Case], id_: str) -> Case | None:
+    """Give the case that shows a requirement best: the shortest of its own cases."""
     fitting = [case for case in cases if id_ in case.requirements and SLOW not in case.tags]
     own = [case for case in fitting if case.id.startswith(f"{id_}.")]
     return min(own or fitting, key=lambda case: len(case.steps), default=None)
@@ -160,17 +151,9 @@ def _explain_case(console: Console, case: Case) -> None:
         console.print(f"\n[bold]{id_}[/]  {escape(about.text.strip())}")
     if case.steps:
         console.print("\n[bold]script[/]")
-        _print_script(console, case)
-    if case.role == "codec":
-        command = f"neffos-wire codec --case {case.id}"
-    else:
-        command = f"neffos-wire {case.role} --case {case.id}"
-    console.print(f"\n{command} runs it")
-
-
-def _print_script(console: Console, case: Case) -> None:
-    for line in case.steps:
-        console.print(f"  {escape(str(line))}", soft_wrap=True)
+        for line in case.steps:
+            console.print(f"  {escape(str(line))}", soft_wrap=True)
+    console.print(f"\nneffos-wire test {case.role} --case {case.id}")
 
 
 def _values(case: Case) -> dict[str, object]:

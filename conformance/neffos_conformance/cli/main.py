@@ -1,16 +1,12 @@
-"""The command line ``neffos-wire``: finds the command, and says what its end means.
-
-Exit codes: 0 all passed, 1 something failed or was refused, 2 a usage error or nothing ran,
-3 the harness itself broke.
-"""
+"""The command line ``neffos-wire``: finds a command, runs it and maps its end to an exit status."""
 
 from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -18,63 +14,116 @@ EXIT_PASS: Final = 0
 EXIT_USAGE: Final = 2
 EXIT_BROKEN: Final = 3
 
-COMMANDS: Final = {
-    "check": "cli.check",
+EXIT_STATUS: Final = (
+    "Exit status: 0 passed; 1 failed; 2 usage error or nothing ran; 3 internal error."
+)
+"""The last paragraph of every help text."""
+
+TESTS: Final = {
+    "server": "cli.test_server",
     "client": "cli.test_client",
     "codec": "cli.test_codec",
-    "codec-adapter": "cli.codec_adapter",
-    "decode": "cli.frames",
-    "driver": "reference.client_driver",
-    "encode": "cli.frames",
-    "explain": "cli.listing",
-    "import": "recordings.har",
-    "list": "cli.listing",
+}
+"""The commands of ``test``, as in ``COMMANDS``."""
+
+COMMANDS: Final = {
+    "test": "cli.main",
+    "replay": "cli.replay",
     "matrix": "cli.matrix",
     "record": "cli.record",
-    "replay": "cli.replay",
-    "serve": "cli.serve",
-    "server": "cli.test_server",
+    "import": "recordings.har",
+    "check": "cli.check",
     "show": "recordings.show",
+    "decode": "cli.frames",
+    "encode": "cli.frames",
+    "list": "cli.listing",
+    "explain": "cli.listing",
+    "serve": "cli.serve",
+    "driver": "reference.client_driver",
+    "codec-adapter": "reference.codec_adapter",
 }
-"""The commands, and the modules that hold them under the name ``<command>_command``."""
+"""The commands, and the modules that define each as ``<command>_command``."""
+
+GROUPS: Final = {
+    "Test": ("test", "replay", "matrix"),
+    "Record": ("record", "import"),
+    "Inspect": ("check", "show", "decode", "encode"),
+    "Reference": ("list", "explain", "serve", "driver", "codec-adapter"),
+}
+"""The commands of the help text, by what they are for."""
 
 
-class Commands(click.Group):
-    """Loads a command when it is called: all of them together take most of a second."""
+class LazyGroup(click.Group):
+    """A group that imports a command on its first use: all imports together take 0.7 s.
+
+    Args:
+        modules: the module of each command, as in ``COMMANDS``.
+        groups: the commands under each heading of the help text.
+        further: the arguments of ``click.Group``.
+    """
+
+    def __init__(
+        self,
+        *,
+        modules: Mapping[str, str],
+        groups: Mapping[str, Sequence[str]],
+        **further: Any,
+    ) -> None:
+        super().__init__(epilog=EXIT_STATUS, **further)
+        self.modules = modules
+        self.groups = groups
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Give the names, in the order of the alphabet."""
-        return sorted(COMMANDS)
+        """Give the names, in the order of the help text."""
+        return list(self.modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Load a command."""
-        if cmd_name not in COMMANDS:
+        """Import a command, and end its help text with the exit status."""
+        if cmd_name not in self.modules:
             return None
-        module = import_module(f"neffos_conformance.{COMMANDS[cmd_name]}")
+        module = import_module(f"neffos_conformance.{self.modules[cmd_name]}")
         command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
+        command.epilog = EXIT_STATUS
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each command with its whole summary, under the heading of its group."""
+        for heading, names in self.groups.items():
+            found = [(name, self.get_command(ctx, name)) for name in names]
+            with formatter.section(heading):
+                formatter.write_dl(
+                    [(name, each.get_short_help_str(sys.maxsize)) for name, each in found if each]
+                )
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+
+_CONTEXT: Final = {"help_option_names": ["-h", "--help"]}
+
+
+@click.group(cls=LazyGroup, modules=COMMANDS, groups=GROUPS, context_settings=_CONTEXT)
 @click.version_option(package_name="neffos-wire")
 def cli() -> None:
-    """Check implementations of the neffos wire protocol, and look into its frames."""
+    """Test implementations of the neffos wire protocol."""
+
+
+@click.group("test", cls=LazyGroup, modules=TESTS, groups={"Commands": tuple(TESTS)})
+def test_command() -> None:
+    """Test a server, a client or a codec."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit; what nobody foresaw is a broken harness."""
+    """Run the command line and exit; an exception that no command expects is an internal error."""
     try:
         cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(EXIT_USAGE)
     except click.Abort:
-        click.echo("neffos-wire: interrupted; this says nothing of the peer", err=True)
+        click.echo("neffos-wire: interrupted: the test is incomplete", err=True)
         sys.exit(EXIT_BROKEN)
-    except ModuleNotFoundError:  # a command is loaded when it is called; see entry.py
+    except ModuleNotFoundError:  # a command is imported on its first use; see entry.py
         raise
-    except Exception:  # whatever it is, the exit code must not look like a verdict
+    except Exception:  # the exit status of a bug must not look like a verdict
         traceback.print_exc()
-        click.echo("neffos-wire: the suite itself broke; this says nothing of the peer", err=True)
+        click.echo("neffos-wire: internal error: this is not a verdict on the peer", err=True)
         sys.exit(EXIT_BROKEN)
     sys.exit(EXIT_PASS)

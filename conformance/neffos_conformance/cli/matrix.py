@@ -1,4 +1,4 @@
-"""The command ``matrix``: which clients and servers understand each other."""
+"""The command ``matrix``: the compatibility matrix of clients and servers."""
 
 from __future__ import annotations
 
@@ -7,45 +7,40 @@ import json
 import shlex
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from typing import Final
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from neffos_conformance.cli.serve import PEER
+from neffos_conformance.cli.options import JSON, option
 from neffos_conformance.cli.test_client import REFERENCE
 from neffos_conformance.interop.interop_runs import Endpoint, all_runs
 from neffos_conformance.interop.table import Values, markdown, matrix_values, recorded, rows
+from neffos_conformance.reference import PEER
 from neffos_conformance.reference.embedded import embedded_server
-
-_NAMED: Final = "NAME=…"
 
 
 @click.command("matrix")
-@click.option(
-    "--server", "servers", multiple=True, metavar=_NAMED, help="A server, by its URL: NAME=URL."
-)
-@click.option(
-    "--client",
-    "clients",
+@option("--server servers", "Server with its name.", "NAME=URL", multiple=True)
+@option(
+    "--client clients",
+    "Client with its name, by the command of its driver.",
+    "NAME=COMMAND",
     multiple=True,
-    metavar=_NAMED,
-    help="A client, by its driver's command: NAME=CMD.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-@click.option("--markdown", "as_markdown", is_flag=True, help="Print it as Markdown.")
+@JSON
+@option("--markdown as_markdown", "Output as Markdown.")
 def matrix_command(
     servers: Sequence[str], clients: Sequence[str], as_json: bool, as_markdown: bool
 ) -> None:
-    """Show which clients and servers understand each other.
+    """Show the compatibility matrix, or test your own pairs.
 
-    Without any, the table of all that are known is shown, as it was recorded. With a server or a
-    client of your own, those hold a conversation now, and the reference peer stands in for the
-    side that is missing. Exit code 1 where a step of a conversation fails.
+    Without options, the command shows the recorded matrix of all tested implementations. With
+    servers or clients of your own, it runs the interop steps on every pair now. The reference
+    server or client is used if you give none. A failed step counts as failed.
     """
     if as_json and as_markdown:
-        raise click.UsageError("--json or --markdown, not both")
+        raise click.UsageError("--json and --markdown exclude each other")
     is_live = bool(servers or clients)
     if is_live:
         endpoints = dict(_named(each, "--server") for each in servers)
@@ -69,7 +64,7 @@ def matrix_command(
 def _named(text: str, option: str) -> tuple[str, str]:
     name, is_there, value = text.partition("=")
     if not (name and is_there and value):
-        raise click.UsageError(f"{option} {text}: a name, =, and what it stands for")
+        raise click.UsageError(f"{option} {text} has no name or no value. Try: {option} NAME=VALUE")
     return name, value
 
 
@@ -87,7 +82,7 @@ async def _live(endpoints: dict[str, str], drivers: dict[str, list[str]]) -> Val
 def _show(values: Values, *, is_live: bool) -> None:
     console = Console()
     head, body = rows(values)
-    table = Table(title="steps of the conversation that go well", title_justify="left")
+    table = Table(title="interop steps that pass", title_justify="left")
     for name in head:
         table.add_column(name, overflow="fold")
     for row in body:
@@ -101,4 +96,4 @@ def _show(values: Values, *, is_live: bool) -> None:
                 soft_wrap=True,
             )
     if not is_live:
-        console.print(f"recorded on {values['recorded']}; --json says why a step fails")
+        console.print(f"recorded on {values['recorded']}; --json shows why a step fails")

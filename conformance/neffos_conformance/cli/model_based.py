@@ -14,10 +14,11 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from neffos_conformance.cli.serve import PEER
-from neffos_conformance.cli.testing import Options, Subject, conclude
+from neffos_conformance.cli.options import option
+from neffos_conformance.cli.testing import RunOptions, SystemUnderTest, conclude
 from neffos_conformance.model_based import Explored
 from neffos_conformance.model_based import Progress as Step
+from neffos_conformance.reference import PEER
 from neffos_conformance.runner.known_failures import KnownFailure
 
 SECONDS: Final = 30.0
@@ -44,24 +45,17 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 def exploring_options(command: _Command) -> _Command:
     """Give a command the options of exploring: ``is_explored``, ``seed`` and ``seconds``."""
-    for option in (
-        click.option(
-            "--seconds",
-            type=click.FloatRange(min=0, min_open=True),
-            default=SECONDS,
-            show_default=True,
-            help="How long --explore may take.",
+    decorators = (
+        option("--seconds", "Time limit of --explore.", "SECONDS", default=SECONDS),
+        option("--seed", "Seed of --explore.", "N", type=click.IntRange(min=0)),
+        option(
+            "--explore is_explored",
+            "Model-based testing instead of the cases: random test sequences, checked against the "
+            "state tables; failures are shrunk.",
         ),
-        click.option("--seed", type=click.IntRange(min=0), help="What --explore begins with."),
-        click.option(
-            "--explore",
-            "is_explored",
-            is_flag=True,
-            help="In place of the cases, hold random conversations, each held against the state "
-            "tables, and make small what goes wrong.",
-        ),
-    ):
-        command = option(command)
+    )
+    for decorator in decorators:
+        command = decorator(command)
     return command
 
 
@@ -95,8 +89,8 @@ async def explored(explore: Explore, seed: int | None, seconds: float) -> Explor
 
 def conclude_explored(
     found: Explored,
-    subject: Subject,
-    options: Options,
+    subject: SystemUnderTest,
+    options: RunOptions,
     deviations: Sequence[KnownFailure],
     began: tuple[datetime, float],
 ) -> None:
@@ -107,7 +101,7 @@ def conclude_explored(
             off.
     """
     console = Console(highlight=False)
-    folder = options.save_folder or FOLDER
+    folder = options.recordings_folder or FOLDER
     told = (
         f"explored with the seed {found.seed}: {found.programs} programs, {found.steps} actions, "
         f"{found.messages} messages in {found.seconds:.1f} s; {found.share:.0%} of the transitions "

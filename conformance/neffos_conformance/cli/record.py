@@ -8,7 +8,7 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import click
@@ -17,6 +17,7 @@ from rich.markup import escape
 
 from neffos_codec import Native
 from neffos_conformance.cases.verdict import COLOURS, Verdict, verdict_on
+from neffos_conformance.cli.options import HOST, NATIVE, PORT, READY, option
 from neffos_conformance.recordings.checking import Monitors
 from neffos_conformance.wire.payloads import short
 from neffos_conformance.wire.relay import Log, relaying
@@ -24,30 +25,18 @@ from neffos_conformance.wire.standard_input import ended
 from neffos_conformance.wire.transcript import Content, Header, Writer, header
 from neffos_protocol.catalogue import requirement
 
-_MODES: Final = click.Choice([mode.value for mode in Native])
-
 
 @click.command("record")
 @click.argument("server", metavar="URL")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    required=True,
-    help="The transcript to write; one that is there is replaced.",
-)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where clients connect to.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Likewise; 0 is any.")
-@click.option("--check", is_flag=True, help="Judge what goes by, as it does.")
-@click.option(
-    "--native", type=_MODES, default="never", show_default=True, help="What is not a frame is …"
-)
-@click.option("--scenario", default="a recorded session", show_default=True, help="What it is.")
-@click.option("--client", "client_name", default="unknown", help="Who the client is.")
-@click.option("--server-name", default="unknown", help="Who the server is.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Be ready in JSON, and end with standard input."
-)
+@option("-o --output", "Recording to write; an existing file is replaced.", "FILE", required=True)
+@HOST
+@PORT
+@option("--check", "Violations of requirements, printed as they occur.")
+@NATIVE
+@option("--scenario", "Title of the recording.", "TEXT", default="a recorded session")
+@option("--client-name", "Name of the client.", "NAME", default="unknown")
+@option("--server-name", "Name of the server.", "NAME", default="unknown")
+@READY
 def record_command(
     server: str,
     output: Path,
@@ -60,11 +49,11 @@ def record_command(
     server_name: str,
     as_json: bool,
 ) -> None:
-    """Relay between clients and the server at URL, and record what goes by.
+    """Record the connections of clients to the server at URL.
 
-    Point the client at the URL that is printed instead of the server's. Each line is in the file
-    when it has happened, so that a recording that is killed can be read up to its last line.
-    Exit code 1 where --check found that a MUST was broken.
+    The command is a relay: connect the client to the URL that it prints. Each message is written
+    at once, so a recording is readable up to its last line even if the command is killed. With
+    --check, a violated MUST counts as failed.
     """
     if urlsplit(server).scheme not in ("ws", "wss"):  # before a file that is there is replaced
         raise click.UsageError(f"{server!r} is not a WebSocket URL (ws://… or wss://…)")

@@ -20,6 +20,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from neffos_conformance.cli.options import EXISTING_FILE, JSON, option
 from neffos_conformance.recordings.columns import side_by_side
 from neffos_conformance.recordings.comparison import Content, Contrast, Difference
 from neffos_conformance.recordings.replay import (
@@ -46,11 +47,9 @@ _CLIENT: Final = "--client"
 _COMMAND: Final = "neffos_conformance.cli.replay.command"
 """Where the driver's command is kept, since everything behind ``--client`` is its own."""
 
-_FILE: Final = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
-
 
 @unique
-class Verdict(StrEnum):
+class ReplayVerdict(StrEnum):
     """What is said of a recording."""
 
     SAME = "same"
@@ -62,11 +61,11 @@ class Verdict(StrEnum):
 
 
 _STYLES: Final = {
-    Verdict.SAME: "green",
-    Verdict.DIFFERENT: "red",
-    Verdict.EXPLAINED: "yellow",
-    Verdict.UNSUPPORTED: "cyan",
-    Verdict.ERROR: "magenta",
+    ReplayVerdict.SAME: "green",
+    ReplayVerdict.DIFFERENT: "red",
+    ReplayVerdict.EXPLAINED: "yellow",
+    ReplayVerdict.UNSUPPORTED: "cyan",
+    ReplayVerdict.ERROR: "magenta",
 }
 
 
@@ -86,14 +85,14 @@ class _Told:
     header: Header
     replayed: Replayed
     defects: tuple[str, ...]
-    verdict: Verdict
+    verdict: ReplayVerdict
 
 
 class _Replay(click.Command):
     """Takes everything behind ``--client`` for the command of a driver, options included."""
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        return [*super().collect_usage_pieces(ctx), "(--server URL | --client CMD…)"]
+        return [*super().collect_usage_pieces(ctx), "(--server URL | --client COMMAND…)"]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         before = args[: args.index("--")] if "--" in args else args
@@ -106,30 +105,21 @@ class _Replay(click.Command):
 
 
 @click.command("replay", cls=_Replay)
-@click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE…")
-@click.option("--server", metavar="URL", help="Play the recorded clients to the server at URL.")
-@click.option(
-    "--deadline",
-    type=click.FloatRange(min=0, min_open=True),
+@click.argument("files", nargs=-1, required=True, type=EXISTING_FILE, metavar="FILE…")
+@option("--server", "Server under test, which the recorded clients are replayed to.", "URL")
+@option(
+    "--timeout deadline",
+    "Time limit for each next message of the peer.",
+    "SECONDS",
     default=DEADLINE,
-    show_default=True,
-    help="Seconds for each next thing that the peer is to do.",
 )
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Recordings at the same time. A broadcast of one reaches the others on one server.",
-)
-@click.option("--strict", is_flag=True, help="A known defect of the recorded peer excuses nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print what came of it as JSON.")
-@click.option(
-    _CLIENT,
-    "is_client",
-    is_flag=True,
-    help="Play the recorded server to a client. What follows, CMD…, is the command of its driver, "
-    "options included; so this comes last.",
+@option("--jobs", "Number of recordings that are replayed concurrently.", "N", default=1)
+@option("--strict", "Differences fail even if the recorded peer had a known defect.")
+@JSON
+@option(
+    f"{_CLIENT} is_client",
+    "Client under test, which the recorded server is replayed to. The COMMAND of its driver "
+    "follows, so this option comes last.",
 )
 @click.pass_context
 def replay_command(
@@ -142,15 +132,14 @@ def replay_command(
     as_json: bool,
     is_client: bool,
 ) -> None:
-    """Play one side of recordings to a live peer, and see whether it does what was recorded.
+    """Replay recordings to a server or client, and compare.
 
-    Ids of connections and tokens may be others, and replies may come in another order. Exit code
-    0 where all recordings that could be replayed go the same way, 1 where one does not, or where
-    the peer of one among others could not be reached, 2 where nothing could be replayed.
+    Connection IDs and tokens may differ, and replies may arrive in another order. A recording
+    that goes another way counts as failed, and so does an unreachable peer.
     """
     command: list[str] = ctx.meta.get(_COMMAND, [])
     if (server is None) is not is_client or (is_client and not command):
-        raise click.UsageError("say either --server URL or, last, --client CMD…")
+        raise click.UsageError("say either --server URL or, last, --client COMMAND…")
     if server is not None and urlsplit(server).scheme not in ("ws", "wss"):
         raise click.UsageError(f"{server!r} is not a WebSocket URL (ws://… or wss://…)")
     live = Role.CLIENT if is_client else Role.SERVER
@@ -167,9 +156,11 @@ def replay_command(
 
 def _exit_code(told: Sequence[_Told]) -> int:
     verdicts = {each.verdict for each in told}
-    if not verdicts - {Verdict.UNSUPPORTED, Verdict.ERROR}:
+    if not verdicts - {ReplayVerdict.UNSUPPORTED, ReplayVerdict.ERROR}:
         return EXIT_NOTHING
-    return EXIT_DIFFERENT if verdicts & {Verdict.DIFFERENT, Verdict.ERROR} else EXIT_SAME
+    return (
+        EXIT_DIFFERENT if verdicts & {ReplayVerdict.DIFFERENT, ReplayVerdict.ERROR} else EXIT_SAME
+    )
 
 
 # -------------------------------------------------------------------- the work
@@ -192,19 +183,19 @@ async def _replay_all(
                 transcript = read_transcript(path)
             except (TranscriptError, OSError) as error:
                 replayed = Replayed(ReplayOutcome.ERROR, str(error))
-                return _Told(path, {}, replayed, (), Verdict.ERROR)
+                return _Told(path, {}, replayed, (), ReplayVerdict.ERROR)
             if not transcript.entries:
                 replayed = Replayed(ReplayOutcome.ERROR, "there is nothing in it")
-                return _Told(path, transcript.header, replayed, (), Verdict.ERROR)
+                return _Told(path, transcript.header, replayed, (), ReplayVerdict.ERROR)
             if live is Role.SERVER:
                 replayed = await replay_to_server(transcript, server, deadline=deadline)
             else:
                 replayed = await replay_to_client(transcript, command, deadline=deadline)
             known = transcript.header.get("defects") or {}
             defects = tuple(each for each, role in known.items() if role == live)
-            verdict = Verdict(replayed.outcome.value)
-            if verdict is Verdict.DIFFERENT and defects and not strict:
-                verdict = Verdict.EXPLAINED
+            verdict = ReplayVerdict(replayed.outcome.value)
+            if verdict is ReplayVerdict.DIFFERENT and defects and not strict:
+                verdict = ReplayVerdict.EXPLAINED
             return _Told(path, transcript.header, replayed, defects, verdict)
 
     return list(await asyncio.gather(*map(one, files)))
@@ -233,9 +224,9 @@ def _show(console: Console, told: _Told) -> None:
 def _sentences(told: _Told) -> list[str]:
     defects = ", ".join(told.defects)
     said = [told.replayed.explanation] if told.replayed.explanation else []
-    if told.verdict is Verdict.EXPLAINED:
+    if told.verdict is ReplayVerdict.EXPLAINED:
         said.append(f"different, as its defects explain: the recorded peer broke {defects}")
-    elif told.verdict is Verdict.SAME and told.defects:
+    elif told.verdict is ReplayVerdict.SAME and told.defects:
         said.append(
             f"the recorded peer is said to have broken {defects}, and yet this one does the same"
         )
@@ -245,7 +236,7 @@ def _sentences(told: _Told) -> list[str]:
 def _sum_up(console: Console, told: Sequence[_Told]) -> None:
     verdicts = [each.verdict for each in told]
     counts = ", ".join(
-        f"{verdicts.count(each)} {each.value}" for each in Verdict if each in verdicts
+        f"{verdicts.count(each)} {each.value}" for each in ReplayVerdict if each in verdicts
     )
     console.print(Text(f"{len(told)} recording{'' if len(told) == 1 else 's'}: {counts}"))
 

@@ -5,46 +5,31 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import platform
 import signal
 import ssl
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 import click
 
 from neffos_asyncio import listening
+from neffos_conformance.cli.options import EXISTING_FILE, HOST, PORT, READY, choice, option
+from neffos_conformance.reference import identity
 from neffos_conformance.reference.application import servers
 from neffos_conformance.wire.standard_input import ended
 
-PEER: Final = "neffos-wire"
-"""What the reference peers call themselves."""
-
-_LEVELS: Final = click.Choice(["debug", "info", "warning", "error"])
-_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+LEVELS: Final = ["debug", "info", "warning", "error"]
 
 
 @click.command("serve")
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=0,
-    show_default=True,
-    help="The port; 0 takes a free one.",
-)
-@click.option("--path", default="/", show_default=True, help="Where the application is.")
-@click.option("--cert", type=_FILE, help="A certificate (PEM), to serve wss.")
-@click.option("--key", type=_FILE, help="Its key, where it is in a file of its own.")
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Tell in a line of JSON when it is ready, and end when standard input does.",
-)
-@click.option("--log-level", type=_LEVELS, default="warning", show_default=True)
+@HOST
+@PORT
+@option("--path", "Path of the application.", "TEXT", default="/")
+@option("--cert", "Certificate (PEM), for wss.", "FILE", type=EXISTING_FILE)
+@option("--key", "Key (PEM), if the certificate's file has none.", "FILE", type=EXISTING_FILE)
+@READY
+@choice("--log-level", "Least severe log level.", LEVELS, "warning")
 def serve_command(
     host: str,
     port: int,
@@ -54,10 +39,10 @@ def serve_command(
     as_json: bool,
     log_level: str,
 ) -> None:
-    """Serve the conformance application on the reference server, until interrupted.
+    """Serve the conformance application until interrupted.
 
-    The application is at the URL that is printed; below it are the endpoints /mixed and
-    /native.
+    The reference server offers the application at the URL that it prints. The endpoints /mixed and
+    /native are below that URL.
     """
     if not path.startswith("/"):
         raise click.UsageError(f"--path begins with a slash, not as {path!r} does")
@@ -87,13 +72,7 @@ async def _serve(
         async with listening(servers(path), host, port, tls=tls) as listener:
             url = listener.url(path)
             if as_json:
-                ready = {
-                    "ready": True,
-                    "peer": PEER,
-                    "version": version("neffos-wire"),
-                    "runtime": f"Python {platform.python_version()}",
-                    "endpoints": {"reference": url},
-                }
+                ready = {"ready": True, **identity(), "endpoints": {"reference": url}}
                 click.echo(json.dumps(ready))
                 parent = asyncio.create_task(ended())
                 parent.add_done_callback(lambda _: end.set())

@@ -1,4 +1,4 @@
-"""The command ``client``: runs the cases on a client under test."""
+"""The command ``test client``: runs the cases on a client under test."""
 
 from __future__ import annotations
 
@@ -8,26 +8,19 @@ from functools import partial
 from typing import Any, Final
 
 import click
-from rich.console import Console
 
 from neffos_conformance.cases.definition import Case, client_cases
-from neffos_conformance.cli.model_based import (
-    conclude_explored,
-    explored,
-    exploring_options,
-)
+from neffos_conformance.cli.model_based import conclude_explored, explored, exploring_options
 from neffos_conformance.cli.testing import (
-    Options,
-    beginning,
-    behind,
+    NothingRanError,
+    RunOptions,
+    SystemUnderTest,
     collect,
     conclude,
-    judging_options,
     prepare,
     reference,
     selected,
-    show_dry,
-    take_options,
+    testing_options,
 )
 from neffos_conformance.model_based import Explored, drivers, explore_moved
 from neffos_conformance.runner.driver_pool import to_client
@@ -35,48 +28,41 @@ from neffos_conformance.runner.driver_protocol import DriverError
 from neffos_conformance.runner.result import Result
 
 REFERENCE: Final = reference("driver")
-"""The driver of our own client."""
+"""The driver of the reference client."""
 
 
 @click.command("client", context_settings={"ignore_unknown_options": True})
-@judging_options("client")
+@testing_options("client")
 @exploring_options
-@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD…]")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND…]")
 def client_command(
     command: tuple[str, ...],
+    options: RunOptions,
     is_explored: bool,
     seed: int | None,
     seconds: float,
-    **arguments: Any,
 ) -> None:
-    """Judge the client behind a driver, CMD; by default the reference client.
+    """Test the client that COMMAND drives.
 
-    See the page "The driver protocol" of the specification. Cases that need what the driver does
-    not support are not judged. Exit code 1 where a MUST is broken or a case breaks off, 2 where
-    nothing was run.
+    Without a COMMAND, the reference client is tested. See the page "The driver protocol" of the
+    specification. Cases that need an operation which the driver does not support are skipped.
     """
-    options = take_options(arguments)
     everything = client_cases()
     cases = selected(options, everything)
-    if options.dry_run:
-        show_dry(Console(), cases, [])
-        return
-    deviations = prepare(options)
-    began = beginning()
+    known_failures, began = prepare(options, cases)
     try:
         if is_explored:
             ready, found = asyncio.run(_explore(command or REFERENCE, seed, seconds))
-            subject = behind("client", command, ready)
-            # What stands behind the dashes belongs to the client's driver.
-            ours, dashes, theirs = subject.command.partition(" -- ")
-            again = f"{ours} --explore --seed {found.seed}{dashes}{theirs}"
-            subject = replace(subject, command=again)
-            conclude_explored(found, subject, options, deviations, began)
-        ready, results = asyncio.run(_judge(command or REFERENCE, cases, options))
+            sut = SystemUnderTest.started_by("client", command, ready)
+            ours, dashes, drivers_own = sut.command.partition(" -- ")
+            again = f"{ours} --explore --seed {found.seed}{dashes}{drivers_own}"
+            sut = replace(sut, command=again)
+            conclude_explored(found, sut, options, known_failures, began)
+        ready, results = asyncio.run(_test(command or REFERENCE, cases, options))
     except DriverError as error:
-        raise click.UsageError(str(error)) from error
-    subject = behind("client", command, ready)
-    conclude(subject, results, options, deviations, [case.id for case in everything], began)
+        raise NothingRanError(str(error)) from error
+    sut = SystemUnderTest.started_by("client", command, ready)
+    conclude(sut, results, options, known_failures, [case.id for case in everything], began)
 
 
 async def _explore(
@@ -89,9 +75,9 @@ async def _explore(
         )
 
 
-async def _judge(
-    command: tuple[str, ...], cases: list[Case], options: Options
+async def _test(
+    command: tuple[str, ...], cases: list[Case], options: RunOptions
 ) -> tuple[dict[str, Any], list[Result]]:
-    async with to_client(command, drivers=options.at_once, timeouts=options.patience) as started:
+    async with to_client(command, drivers=options.jobs, timeouts=options.timeouts) as started:
         run, ready = started
         return ready, await collect(run, cases, options)

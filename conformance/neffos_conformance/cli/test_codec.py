@@ -1,55 +1,43 @@
-"""The command ``codec``: judges a codec by the vectors."""
+"""The command ``test codec``: tests a codec with the vectors."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import click
-from rich.console import Console
 
 from neffos_conformance.cli.testing import (
-    beginning,
-    behind,
+    NothingRanError,
+    RunOptions,
+    SystemUnderTest,
     conclude,
-    judging_options,
     prepare,
     reference,
     selected,
-    show_dry,
-    take_options,
+    testing_options,
 )
-from neffos_conformance.codecs.testing import (
-    AdapterError,
-    codec_cases,
-    results_of,
-    run_codec,
-)
+from neffos_conformance.codecs.testing import AdapterError, codec_cases, results_of, run_codec
 
 REFERENCE: Final = reference("codec-adapter")
-"""The adapter of our own codec."""
+"""The adapter of the reference codec."""
 
 
 @click.command("codec", context_settings={"ignore_unknown_options": True})
-@judging_options("codec")
-@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD…]")
-def codec_command(command: tuple[str, ...], **arguments: Any) -> None:
-    """Judge the codec behind an adapter, CMD, by every vector; by default our own.
+@testing_options("codec")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND…]")
+def codec_command(command: tuple[str, ...], options: RunOptions) -> None:
+    """Test the codec that COMMAND adapts.
 
-    See the page "The codec protocol" of the specification. What the adapter does not support is
-    not judged. Exit code 1 where a MUST is broken, 2 where nothing was answered.
+    Without a COMMAND, the reference codec is tested. See the page "The codec protocol" of the
+    specification. Vectors for operations that the adapter does not support are skipped.
     """
-    options = take_options(arguments)
     everything = codec_cases()
     cases = selected(options, everything)
-    if options.dry_run:
-        show_dry(Console(), cases, [])
-        return
-    deviations = prepare(options)
-    began = beginning()
+    known_failures, began = prepare(options, cases)
     try:
-        judged = run_codec(command or REFERENCE, cases, deadline=options.run_deadline)
+        tested = run_codec(command or REFERENCE, cases, deadline=options.run_timeout)
     except AdapterError as error:
-        raise click.UsageError(str(error)) from error
-    subject = behind("codec", command, judged.ready)
-    results = results_of(judged, cases)
-    conclude(subject, results, options, deviations, [case.id for case in everything], began)
+        raise NothingRanError(str(error)) from error
+    sut = SystemUnderTest.started_by("codec", command, tested.ready)
+    ids = [case.id for case in everything]
+    conclude(sut, results_of(tested, cases), options, known_failures, ids, began)

@@ -1,144 +1,134 @@
-"""The command ``server``: runs the cases on a server under test."""
+"""The command ``test server``: runs the cases on a server under test."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import nullcontext
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
-from importlib.metadata import version
-from typing import Any
 
 import click
-from rich.console import Console
 
 from neffos_conformance.cases.definition import Case, server_cases
 from neffos_conformance.cases.features import features_listed, needed
-from neffos_conformance.cli.model_based import (
-    conclude_explored,
-    explored,
-    exploring_options,
-)
-from neffos_conformance.cli.serve import PEER
+from neffos_conformance.cli.model_based import conclude_explored, explored, exploring_options
+from neffos_conformance.cli.options import option
 from neffos_conformance.cli.testing import (
-    Options,
-    Subject,
-    beginning,
+    NothingRanError,
+    RunOptions,
+    SystemUnderTest,
     collect,
     conclude,
-    judging_options,
     prepare,
     selected,
-    show_dry,
-    take_options,
-    unsupported,
+    skipped,
+    testing_options,
 )
 from neffos_conformance.model_based import Explored, explore_server
+from neffos_conformance.reference import identity
 from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner.discovery import discovered
 from neffos_conformance.runner.result import Result, in_order
 from neffos_conformance.runner.run import to_server
 from neffos_conformance.wire.connection import ConnectError, WireConnection
 
+Features = frozenset[str]
+
 
 @click.command("server")
 @click.argument("url", required=False)
-@judging_options("server")
-@click.option(
-    "--features",
-    "listed",
-    metavar="LIST",
-    help="What of the application the server has, with commas, or all; else it is found out.",
+@testing_options("server")
+@option(
+    "--features listed",
+    "Features of the server, with commas, or all.",
+    "LIST",
+    show_default="detected",
 )
-@click.option("--peer", metavar="NAME", default="", help="What the server is, for the reports.")
+@option("--name", "Name of the server in the reports.", "NAME", default="")
 @exploring_options
 def server_command(
     url: str | None,
+    options: RunOptions,
     listed: str | None,
-    peer: str,
+    name: str,
     is_explored: bool,
     seed: int | None,
     seconds: float,
-    **arguments: Any,
 ) -> None:
-    """Judge the server at URL, which runs the conformance application.
+    """Test the server at URL.
 
-    Without a URL the embedded reference server is started on a free port and judged.
-
-    Exit code 1 where a MUST is broken or a case breaks off, 2 where nothing was run.
+    The server runs the conformance application. Without a URL, the reference server is tested.
+    Cases that need a feature which the server lacks are skipped.
     """
-    options = take_options(arguments)
     everything = server_cases()
     cases = selected(options, everything)
-    has = _listed(listed if url is not None or listed is not None else "all")
-    if options.dry_run:
-        lacks = [] if has is None else _lacking(cases, has)
-        show_dry(Console(), cases, lacks)
-        return
-    deviations = prepare(options)
-    began = beginning()
-    about = {"peer": peer} if peer else {}
+    features = _listed(listed if url is not None or listed is not None else "all")
+    left_out = [] if features is None else _skipped(cases, features)
+    known_failures, began = prepare(options, cases, left_out)
+    peer = {"peer": name} if name else {}
     if url is None:
-        about = {"peer": PEER, "version": version("neffos-wire")}
-    command = f"neffos-wire server{f' {url}' if url else ''}"
-    name = url or "the reference server"
+        peer = identity()
+    command = f"neffos-wire test server{f' {url}' if url else ''}"
+    title = url or "the reference server"
     if is_explored:
-        has, found = asyncio.run(_explore(url, has, options, seed, seconds))
-        subject = Subject("server", name, about, f"{command} --explore --seed {found.seed}", has)
-        conclude_explored(found, subject, options, deviations, began)
-    has, results = asyncio.run(_judge(url, cases, has, options))
-    subject = Subject("server", name, about, command, has)
-    conclude(subject, results, options, deviations, [case.id for case in everything], began)
+        features, found = asyncio.run(_explore(url, features, options, seed, seconds))
+        again = f"{command} --explore --seed {found.seed}"
+        sut = SystemUnderTest("server", title, peer, again, features)
+        conclude_explored(found, sut, options, known_failures, began)
+    features, results = asyncio.run(_test(url, cases, features, options))
+    sut = SystemUnderTest("server", title, peer, command, features)
+    conclude(sut, results, options, known_failures, [case.id for case in everything], began)
 
 
-def _listed(text: str | None) -> frozenset[str] | None:
-    """Read the list of features; ``None`` where they are to be found out."""
-    if text is None:
-        return None
+def _listed(text: str | None) -> Features | None:
+    """Read the list of features; ``None`` if they are to be detected."""
     try:
-        return features_listed(text)
+        return None if text is None else features_listed(text)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 
 
-def _lacking(cases: list[Case], has: frozenset[str]) -> list[Result]:
-    return unsupported(cases, lambda case: sorted(needed(case) - has))
+def _skipped(cases: list[Case], features: Features) -> list[Result]:
+    return skipped(cases, lambda case: sorted(needed(case) - features))
+
+
+@asynccontextmanager
+async def _server(
+    url: str | None, features: Features | None, timeout: float
+) -> AsyncGenerator[tuple[str, Features]]:
+    """Give the address and the features of the server.
+
+    Raises:
+        NothingRanError: the server cannot be reached.
+    """
+    async with nullcontext(url) if url is not None else embedded_server() as address:
+        try:
+            async with asyncio.timeout(timeout):
+                connection = await WireConnection.dial(address)
+            await connection.close()
+        except (ConnectError, TimeoutError) as error:
+            explanation = str(error) or f"no upgrade within {timeout:g} s"
+            raise NothingRanError(f"no server at {address}: {explanation}") from error
+        yield address, await discovered(address) if features is None else features
 
 
 async def _explore(
     url: str | None,
-    has: frozenset[str] | None,
-    options: Options,
+    features: Features | None,
+    options: RunOptions,
     seed: int | None,
     seconds: float,
-) -> tuple[frozenset[str], Explored]:
-    async with nullcontext(url) if url is not None else embedded_server() as address:
-        await _reach(address, options.deadline)
-        if has is None:
-            has = await discovered(address)
+) -> tuple[Features, Explored]:
+    async with _server(url, features, options.timeout) as (address, has):
         return has, await explored(partial(explore_server, address, features=has), seed, seconds)
 
 
-async def _judge(
-    url: str | None, cases: list[Case], has: frozenset[str] | None, options: Options
-) -> tuple[frozenset[str], list[Result]]:
-    async with nullcontext(url) if url is not None else embedded_server() as address:
-        await _reach(address, options.deadline)
-        if has is None:
-            has = await discovered(address)
-        left_out = _lacking(cases, has)
-        unrun = {result.case.id for result in left_out}
-        to_run = [case for case in cases if case.id not in unrun]
-        run = to_server(address, options.patience)
-        results = await collect(run, to_run, options)
+async def _test(
+    url: str | None, cases: list[Case], features: Features | None, options: RunOptions
+) -> tuple[Features, list[Result]]:
+    async with _server(url, features, options.timeout) as (address, has):
+        left_out = _skipped(cases, has)
+        ids = {result.case.id for result in left_out}
+        run = to_server(address, options.timeouts)
+        results = await collect(run, [case for case in cases if case.id not in ids], options)
     return has, in_order([*results, *left_out], cases)
-
-
-async def _reach(url: str, deadline: float) -> None:
-    """Stop before any case where there is no server at all."""
-    try:
-        async with asyncio.timeout(deadline):
-            connection = await WireConnection.dial(url)
-        await connection.close()
-    except (ConnectError, TimeoutError) as error:
-        explanation = str(error) or f"no upgrade within {deadline:g} s"
-        raise click.UsageError(f"nothing to judge at {url}: {explanation}") from error

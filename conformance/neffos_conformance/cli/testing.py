@@ -1,6 +1,6 @@
-"""What the commands that judge have in common: selection, run, reports, and the exit code.
+"""The options, the run and the reports of ``test server``, ``test client`` and ``test codec``.
 
-It knows neither servers nor clients: each command brings what runs a case.
+This module knows neither servers nor clients: each command supplies what runs its cases.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import wraps
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn
 
 import click
 from rich.console import Console
@@ -23,9 +23,11 @@ from rich.table import Table
 
 from neffos_conformance.cases.definition import Case, Role, select
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.cli.serve import PEER
+from neffos_conformance.cli.main import EXIT_PASS, EXIT_USAGE
+from neffos_conformance.cli.options import Decorator, option
 from neffos_conformance.interop.table import about
-from neffos_conformance.reports.terminal import Live, show
+from neffos_conformance.reference import PEER, identity
+from neffos_conformance.reports.terminal import ProgressDisplay, show
 from neffos_conformance.runner.known_failures import (
     KnownFailure,
     KnownFailuresError,
@@ -39,37 +41,56 @@ from neffos_conformance.runner.run import DEFAULT_JOBS, DEFAULT_TIMEOUTS, Run, r
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.transcript import header, save
 
-RUN_DEADLINE: Final = 300.0
-"""Seconds for all cases together, where nobody says: a run against a correct peer takes two."""
+RUN_TIMEOUT: Final = 300.0
+"""Seconds for all cases together: a run against a correct peer takes two."""
 
-_FILE: Final = click.Path(dir_okay=False, path_type=Path)
-_FOLDER: Final = click.Path(file_okay=False, path_type=Path)
-_Command = TypeVar("_Command", bound=Callable[..., Any])
+JOBS: Final[Mapping[Role, int]] = {"server": DEFAULT_JOBS, "client": 4}
+"""Cases that run concurrently; a client takes a driver process for each."""
+
+FORMS: Final = ("json", "junit", "markdown", "html")
+"""The forms of a report that are written: each is a module of ``reports``."""
+
+
+class NothingRanError(click.ClickException):
+    """No case ran, though the command line is correct."""
+
+    exit_code = EXIT_USAGE
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """What was asked for, as the options have it."""
+class RunOptions:
+    """The options of one run.
+
+    Attributes:
+        patterns: the patterns of case IDs.
+        tags: the tags of cases.
+        dry_run: list the cases and run nothing.
+        verbose: print all messages of all cases.
+        report_paths: the file of each form of a report.
+        recordings_folder: the folder for a recording of each case.
+        known_failures_paths: the files of known failures.
+        write_known_failures_path: the file for a draft of known failures.
+        timeout: seconds for one case.
+        run_timeout: seconds for all cases.
+        jobs: cases that run concurrently.
+    """
 
     patterns: tuple[str, ...]
     tags: tuple[str, ...]
     dry_run: bool
     verbose: bool
-    json_path: Path | None
-    junit_path: Path | None
-    markdown_path: Path | None
-    html_path: Path | None
-    save_folder: Path | None
-    deviation_paths: tuple[Path, ...]
-    draft_path: Path | None
-    deadline: float
-    run_deadline: float
-    at_once: int
+    report_paths: Mapping[str, Path]
+    known_failures_paths: tuple[Path, ...]
+    write_known_failures_path: Path | None
+    timeout: float
+    run_timeout: float
+    recordings_folder: Path | None = None
+    jobs: int = 1
 
     @property
-    def patience(self) -> Timeouts:
-        """How long a case waits."""
-        return replace(DEFAULT_TIMEOUTS, case=self.deadline)
+    def timeouts(self) -> Timeouts:
+        """The time limits of a case."""
+        return replace(DEFAULT_TIMEOUTS, case=self.timeout)
 
     @property
     def selection(self) -> tuple[str, ...]:
@@ -77,104 +98,115 @@ class Options:
         return (*self.patterns, *(f"tag {tag}" for tag in self.tags))
 
 
-def judging_options(role: Role) -> Callable[[_Command], _Command]:
-    """Give a command the options of all that judge; they reach it as keyword arguments.
+def selection_options(verb: str) -> Decorator[Any]:
+    """Give a command the options ``patterns`` and ``tags``, which select the cases it uses."""
+    tags = option("--tag tags", f"{verb} only cases with this tag.", "TAG", multiple=True)
+    patterns = option(
+        "--case patterns",
+        f"{verb} only these cases: a case ID, a requirement, a family such as NS, or a pattern "
+        "with * and ?.",
+        "PATTERN",
+        multiple=True,
+    )
+    return lambda command: patterns(tags(command))
 
-    ``Options(**arguments)`` is made of those by ``take_options``.
-    """
-    options: list[Callable[[_Command], _Command]] = [
-        click.option(
-            "--case",
-            "patterns",
+
+def testing_options(role: Role) -> Decorator[Any]:
+    """Give a command the options of a run, as one argument ``options`` of type ``RunOptions``."""
+    decorators = [
+        selection_options("Run"),
+        option("--dry-run", "List of the cases only; nothing runs."),
+        option("-v --verbose", "All messages of every case."),
+        option("--report json", "JSON report.", "FILE", default=Path("reports") / f"{role}.json"),
+        option("--junit", "JUnit XML report.", "FILE"),
+        option("--markdown", "Markdown report.", "FILE"),
+        option("--html", "HTML report: one file, which fetches nothing.", "FILE"),
+        option(
+            "--known-failures known_failures_paths",
+            "Known failures with their reasons (TOML). A stale entry is an error.",
+            "FILE",
             multiple=True,
-            metavar="PATTERN",
-            help="Only these: a case id, a requirement, a family such as NS, or any with * and ?.",
         ),
-        click.option(
-            "--tag",
-            "tags",
-            multiple=True,
-            help="Only cases with this tag; see the command list.",
+        option(
+            "--write-known-failures write_known_failures_path",
+            "Draft of known failures from this run, without the reasons.",
+            "FILE",
         ),
-        click.option("--dry-run", is_flag=True, help="Say what would be run, and run nothing."),
-        click.option("-v", "--verbose", is_flag=True, help="Show all that went by in every case."),
-        click.option(
-            "--report",
-            "json_path",
-            type=_FILE,
-            default=Path("reports") / f"{role}.json",
-            show_default=True,
-            help="Where to write the report as JSON.",
-        ),
-        click.option("--junit", "junit_path", type=_FILE, help="Write it as JUnit XML, too."),
-        click.option("--markdown", "markdown_path", type=_FILE, help="Write it as Markdown, too."),
-        click.option("--html", "html_path", type=_FILE, help="Write it as a page, too."),
-        click.option(
-            "--deviations",
-            "deviation_paths",
-            type=_FILE,
-            multiple=True,
-            help="A TOML file of what is known to be wrong, and why. An entry that does not hold "
-            "any more is an error.",
-        ),
-        click.option(
-            "--draft-deviations",
-            "draft_path",
-            type=_FILE,
-            help="Write what failed as such a file, for you to give the reasons.",
-        ),
-        click.option(
-            "--deadline",
-            type=click.FloatRange(min=0, min_open=True),
-            default=DEFAULT_TIMEOUTS.case,
-            show_default=True,
-            help="Seconds that one case may take.",
-        ),
-        click.option(
-            "--run-deadline",
-            type=click.FloatRange(min=0, min_open=True),
-            default=RUN_DEADLINE,
-            show_default=True,
-            help="Seconds that all may take.",
-        ),
+        option("--timeout", "Time limit for one case.", "SECONDS", default=DEFAULT_TIMEOUTS.case),
+        option("--run-timeout", "Time limit for all cases.", "SECONDS", default=RUN_TIMEOUT),
     ]
     if role != "codec":
-        options += [
-            click.option(
-                "--save",
-                "save_folder",
-                type=_FOLDER,
-                help="Write a transcript of each case into this folder.",
+        decorators += [
+            option(
+                "--save-recordings recordings_folder",
+                "Folder for a recording of each case.",
+                "FOLDER",
             ),
-            click.option(
-                "--at-once",
-                type=click.IntRange(min=1),
-                default=DEFAULT_JOBS if role == "server" else 4,
-                show_default=True,
-                help="Cases that run at the same time.",
-            ),
+            option("--jobs", "Number of cases that run concurrently.", "N", default=JOBS[role]),
         ]
 
-    def put(command: _Command) -> _Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def run(**arguments: Any) -> Any:
+            paths = {form: arguments.pop(form) for form in FORMS}
+            own = {each: arguments.pop(each) for each in RunOptions.__slots__ if each in arguments}
+            own["report_paths"] = {form: path for form, path in paths.items() if path is not None}
+            return command(options=RunOptions(**own), **arguments)
 
-    return put
+        for decorator in reversed(decorators):
+            run = decorator(run)
+        return run
+
+    return decorate
 
 
-def take_options(arguments: dict[str, Any]) -> Options:
-    """Take the options of ``judging_options`` out of a command's keyword arguments."""
-    arguments.setdefault("save_folder", None)
-    arguments.setdefault("at_once", 1)
-    return Options(**{name: arguments.pop(name) for name in Options.__slots__})
+@dataclass(frozen=True, slots=True)
+class SystemUnderTest:
+    """The system under test, and how to test it again.
+
+    Attributes:
+        role: its role.
+        name: its URL or command.
+        peer: what is known about it.
+        command: the command line that tests it, without a selection.
+        features: the features that it was assumed to have.
+    """
+
+    role: Role
+    name: str
+    peer: dict[str, str]
+    command: str
+    features: frozenset[str] | None = None
+
+    @classmethod
+    def started_by(
+        cls, role: Role, command: Sequence[str], ready: Mapping[str, Any]
+    ) -> SystemUnderTest:
+        """Give a client or codec that a command starts.
+
+        Args:
+            role: its role.
+            command: the command line; empty for the reference implementation.
+            ready: the first line that it wrote.
+        """
+        typed = shlex.join(command)
+        again = f"neffos-wire test {role}{f' -- {typed}' if typed else ''}"
+        return cls(role, typed or f"the reference {role}", about(ready), again)
 
 
-def selected(options: Options, cases: Sequence[Case]) -> list[Case]:
-    """Give the cases that were asked for.
+def reference(command: str) -> tuple[str, str]:
+    """Give the command line that starts one of the reference implementations."""
+    return str(Path(sys.argv[0]).with_name("neffos-wire")), command
+
+
+# -------------------------------------------------------------------- before the run
+
+
+def selected(options: RunOptions, cases: Sequence[Case]) -> list[Case]:
+    """Give the selected cases.
 
     Raises:
-        click.UsageError: a pattern or tag matches nothing, or all of them together do.
+        click.UsageError: a pattern or a tag matches no case, or no case matches all of them.
     """
     try:
         found = select(cases, options.patterns, options.tags)
@@ -185,188 +217,151 @@ def selected(options: Options, cases: Sequence[Case]) -> list[Case]:
     return found
 
 
-def show_dry(console: Console, cases: Sequence[Case], unsupported: Sequence[Result]) -> None:
-    """Print what would be run."""
-    left_out = {result.case.id: result.explanation for result in unsupported}
+def skipped(cases: Sequence[Case], lacks: Callable[[Case], Sequence[str]]) -> list[Result]:
+    """Give the results of the cases that need a feature which the system under test lacks."""
+    missing = [(case, lacks(case)) for case in cases]
+    return [
+        Result(case, Verdict.SKIPPED, f"it needs {', '.join(names)}")
+        for case, names in missing
+        if names
+    ]
+
+
+def _show_dry(cases: Sequence[Case], skipped: Sequence[Result]) -> None:
+    reasons = {result.case.id: result.explanation for result in skipped}
     table = Table(box=None, pad_edge=False)
-    for name in ("case", "about", "requirements"):
+    for name in ("case", "title", "requirements"):
         table.add_column(name, no_wrap=name == "case")
     for case in cases:
-        about = (
-            f"{case.title} [dim](not run: {left_out[case.id]})[/]"
-            if case.id in left_out
-            else (case.title)
-        )
-        table.add_row(case.id, about, ", ".join(case.requirements))
+        reason = reasons.get(case.id)
+        title = case.title if reason is None else f"{case.title} [dim](skipped: {reason})[/]"
+        table.add_row(case.id, title, ", ".join(case.requirements))
+    console = Console()
     console.print(table)
-    console.print(f"{len(cases) - len(left_out)} cases would run, {len(left_out)} would not")
+    console.print(f"{len(cases) - len(reasons)} cases would run, {len(reasons)} would not")
 
 
-def prepare(options: Options) -> list[KnownFailure]:
-    """See that all can be written and read, before there is anything to lose.
+def prepare(
+    options: RunOptions, cases: Sequence[Case], skipped: Sequence[Result] = ()
+) -> tuple[list[KnownFailure], tuple[datetime, float]]:
+    """Read the known failures, and make every file that the run writes; or print the dry run.
+
+    Args:
+        options: the options.
+        cases: the selected cases.
+        skipped: the results of those that are known to be skipped.
+
+    Returns:
+        The known failures, and the current time as ``beginning`` gives it.
 
     Raises:
-        click.UsageError: something cannot.
+        click.UsageError: a file cannot be read or written.
+        SystemExit: it was a dry run.
     """
+    if options.dry_run:
+        _show_dry(cases, skipped)
+        sys.exit(EXIT_PASS)
+    written = [*options.report_paths.values(), options.write_known_failures_path]
     try:
-        for path in (
-            options.json_path,
-            options.junit_path,
-            options.markdown_path,
-            options.html_path,
-            options.draft_path,
-        ):
-            if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.open("a").close()
-        if options.save_folder:
-            options.save_folder.mkdir(parents=True, exist_ok=True)
-        return read_known_failures(options.deviation_paths)
+        for path in filter(None, written):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.open("a").close()
+        if options.recordings_folder:
+            options.recordings_folder.mkdir(parents=True, exist_ok=True)
+        return read_known_failures(options.known_failures_paths), beginning()
     except (OSError, KnownFailuresError) as error:
         raise click.UsageError(str(error)) from error
 
 
-async def collect(run: Run, cases: Sequence[Case], options: Options) -> list[Result]:
-    """Run the cases, tell how it goes, and give the results in their order.
+def beginning() -> tuple[datetime, float]:
+    """Give the current date, and the current time of the clock that measures runs."""
+    return datetime.now(UTC), time.perf_counter()
 
-    What is not done when the time for all is over has the verdict ``error``.
+
+# -------------------------------------------------------------------- the run
+
+
+async def collect(run: Run, cases: Sequence[Case], options: RunOptions) -> list[Result]:
+    """Run the cases, display the progress, and give the results in the order of the cases.
+
+    A case that is unfinished when the time limit of the run ends has the verdict ``error``.
     """
     results: list[Result] = []
-    with Live(len(cases)) as live:
+    with ProgressDisplay(len(cases)) as display:
         try:
-            async with asyncio.timeout(options.run_deadline):
-                async for result in run_cases(run, cases, at_once=options.at_once):
+            async with asyncio.timeout(options.run_timeout):
+                async for result in run_cases(run, cases, at_once=options.jobs):
                     results.append(result)
-                    live.add(result)
+                    display.add(result)
         except TimeoutError:
             done = {result.case.id for result in results}
-            text = f"the {options.run_deadline:g} s for the whole run were over before it was done"
+            text = f"the time limit of the whole run, {options.run_timeout:g} s, ended before it"
             results += [Result(case, Verdict.ERROR, text) for case in cases if case.id not in done]
     return in_order(results, cases)
 
 
-def unsupported(cases: Sequence[Case], lacks: Callable[[Case], Sequence[str]]) -> list[Result]:
-    """Give the results of the cases that need what the system under test does not have."""
-    found = []
-    for case in cases:
-        missing = lacks(case)
-        if missing:
-            text = f"it needs {', '.join(missing)}"
-            found.append(Result(case, Verdict.UNSUPPORTED, text))
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What was judged, and how to do it again.
-
-    Attributes:
-        role: its role.
-        name: its URL or command.
-        peer: what is known of it.
-        command: the command line that judges it, without a selection.
-        features: what it was taken to have.
-    """
-
-    role: Role
-    name: str
-    peer: dict[str, str]
-    command: str
-    features: frozenset[str] | None = None
-
-
-def reference(command: str) -> tuple[str, str]:
-    """Give the command line of one of our own peers, beside this program."""
-    return str(Path(sys.argv[0]).with_name("neffos-wire")), command
-
-
-def behind(role: Role, command: Sequence[str], ready: Mapping[str, Any]) -> Subject:
-    """Give what stands behind a command, a client or a codec, by the first line that it wrote.
-
-    Args:
-        role: what it is.
-        command: starts it; empty for the reference.
-        ready: its first line.
-    """
-    typed = shlex.join(command)
-    name = typed or f"the reference {role}"
-    again = f"neffos-wire {role}{f' -- {typed}' if typed else ''}"
-    return Subject(role, name, about(ready), again)
+# -------------------------------------------------------------------- after the run
 
 
 def conclude(
-    subject: Subject,
+    sut: SystemUnderTest,
     results: Sequence[Result],
-    options: Options,
-    deviations: Sequence[KnownFailure],
+    options: RunOptions,
+    known_failures: Sequence[KnownFailure],
     known_ids: Sequence[str],
     began: tuple[datetime, float],
-) -> None:
-    """Write and print the reports, and exit with what they come to.
+) -> NoReturn:
+    """Write and print the reports, and exit with the status of the run.
 
     Raises:
-        SystemExit: 1 where a MUST was broken, a case broke off, or a known deviation does not
-            hold; 2 where nothing was run; else 0.
+        SystemExit: 1 for a violated MUST, an error or a stale known failure; else 0.
+        NothingRanError: every case was skipped.
     """
-    weighed = weigh(deviations, results, known_ids)
-    judgement = RunReport(
-        subject.role,
-        subject.name,
-        subject.peer,
+    weighed = weigh(known_failures, results, known_ids)
+    report = RunReport(
+        sut.role,
+        sut.name,
+        sut.peer,
         began[0],
         time.perf_counter() - began[1],
         tuple(results),
-        subject.command,
-        subject.features,
+        sut.command,
+        sut.features,
         options.selection,
         weighed.known,
         weighed.complaints,
     )
     console = Console()
-    show(console, judgement, verbose=options.verbose)
-    written = []
-    for path, form in (
-        (options.json_path, "values"),
-        (options.junit_path, "junit"),
-        (options.markdown_path, "markdown"),
-        (options.html_path, "html"),
-    ):
-        if path is not None:  # each form is loaded when it is wanted
-            module = import_module(f"neffos_conformance.reports.{form}")
-            content = module.report_values(judgement) if form == "values" else judgement
-            getattr(module, f"write_{form}")(path, content)
-            written.append(str(path))
-    if options.draft_path is not None:
-        options.draft_path.write_text(draft(judgement.unexplained()), "utf-8")
-        written.append(str(options.draft_path))
-    if options.save_folder is not None:
-        _save(options.save_folder, judgement)
-        written.append(str(options.save_folder))
-    console.print(f"written: {', '.join(written)}", soft_wrap=True, highlight=False)
-    if all(result.verdict is Verdict.UNSUPPORTED for result in results):
-        raise click.UsageError(
-            "nothing was run: every case that was selected needs what it does not have"
-        )
-    sys.exit(1 if judgement.has_failed() else 0)
+    show(console, report, verbose=options.verbose)
+    written = [*options.report_paths.values()]
+    for form, path in options.report_paths.items():
+        # Each form, and the library that writes it, is imported on its first use.
+        module = import_module(f"neffos_conformance.reports.{form}")
+        path.write_text(module.render(report), "utf-8")
+    if options.write_known_failures_path is not None:
+        options.write_known_failures_path.write_text(draft(report.unexplained()), "utf-8")
+        written.append(options.write_known_failures_path)
+    if options.recordings_folder is not None:
+        _save(options.recordings_folder, report)
+        written.append(options.recordings_folder)
+    console.print(f"written: {', '.join(map(str, written))}", soft_wrap=True, highlight=False)
+    if all(result.verdict is Verdict.SKIPPED for result in results):
+        raise NothingRanError("nothing ran: every selected case needs what this system lacks")
+    sys.exit(1 if report.has_failed() else 0)
 
 
-def beginning() -> tuple[datetime, float]:
-    """Give now, as a date and on the clock that runs are measured by."""
-    return datetime.now(UTC), time.perf_counter()
-
-
-def _save(folder: Path, judgement: RunReport) -> None:
-    ours = {"peer": PEER, "version": version("neffos-wire")}
-    theirs = {"peer": "unknown", **judgement.peer}
-    client, server = (ours, theirs) if judgement.role == "server" else (theirs, ours)
-    for result in judgement.results:
+def _save(folder: Path, report: RunReport) -> None:
+    ours = {key: value for key, value in identity().items() if key != "runtime"}
+    theirs = {"peer": "unknown", **report.peer}
+    client, server = (ours, theirs) if report.role == "server" else (theirs, ours)
+    for result in report.results:
         entries = result.entries()
         if entries:
             first = header(
                 scenario=f"case {result.case.id}: {result.case.title}",
                 client=client,
                 server=server,
-                how=f"neffos-wire {judgement.role} --save",
+                how=f"{PEER} test {report.role} --save-recordings",
                 shows=result.case.requirements,
             )
             save(folder / f"{result.case.id}.jsonl", first, entries)

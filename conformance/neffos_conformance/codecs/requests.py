@@ -11,8 +11,8 @@ from functools import cache
 from typing import Any
 
 from neffos_codec import FIELDS, parse_wait
-from neffos_conformance.cli.codec_adapter import content_of, value_of, wait_values
 from neffos_conformance.codecs import vectors
+from neffos_conformance.codecs.values import content_of, value_of, wait_values
 
 Values = dict[str, Any]
 

@@ -163,7 +163,7 @@ def _result(case: Case, answered: list[Answered]) -> Result:
         ):
             remark = Remark(f"{what} {_shown(values)}")
             result.log.append(LogEntry(0.0, 1, is_asked, remark, number))
-    if verdict is Verdict.UNSUPPORTED:
+    if verdict is Verdict.SKIPPED:
         result.explanation = f"the adapter cannot {worst.question.request['op']}"
     elif verdict is not Verdict.PASS:
         result.step = answered.index(worst) + 1
@@ -183,7 +183,7 @@ _GRAVITY: Final = (
     Verdict.NON_STRICT,
     Verdict.INFORMATIONAL,
     Verdict.PASS,
-    Verdict.UNSUPPORTED,
+    Verdict.SKIPPED,
 )
 """The verdict on a vector is the first of these that one of its questions has: a codec with one
 reading alone is tested by that."""
@@ -191,7 +191,7 @@ reading alone is tested by that."""
 
 def _verdict(question: Question, actual: Values) -> Verdict:
     if "unsupported" in actual:
-        return Verdict.UNSUPPORTED
+        return Verdict.SKIPPED
     if agrees(actual, question.expected):
         return Verdict.PASS
     return verdict_on(question.vector["requirements"])

@@ -70,13 +70,13 @@ def _found(report: RunReport | None) -> Values:
     failed: dict[str, list[str]] = {}
     closing = Counter(result.closing.verdict.value for result in report.results)
     for result in report.results:
-        if result.verdict not in (Verdict.PASS, Verdict.UNSUPPORTED):
+        if result.verdict not in (Verdict.PASS, Verdict.SKIPPED):
             failed.setdefault(result.verdict.value, []).append(result.case.id)
     return {
         "peer": dict(report.peer).get("peer", "unknown"),
         "version": dict(report.peer).get("version", ""),
         "failed": dict(sorted(failed.items())),
-        "unsupported": report.counts()[Verdict.UNSUPPORTED],
+        "unsupported": report.counts()[Verdict.SKIPPED],
         "closing": {name: n for name, n in sorted(closing.items()) if name != Verdict.PASS},
     }
 
@@ -100,7 +100,7 @@ def verdict_counts(values: Values, kind: str, name: str) -> dict[str, int]:
     """
     subject = values[kind][name]
     counts = {verdict: len(cases) for verdict, cases in subject["failed"].items()}
-    counts[Verdict.UNSUPPORTED.value] = subject["unsupported"]
+    counts[Verdict.SKIPPED.value] = subject["unsupported"]
     counts[Verdict.PASS.value] = values["ran"][kind.removesuffix("s")] - sum(counts.values())
     return counts
 

@@ -185,7 +185,7 @@ class Finding:
             f"{self.seed}, in program {self.index}",
             client={"peer": client},
             server={"peer": server},
-            how=f"neffos-wire {self.role} --explore --seed {self.seed}",
+            how=f"neffos-wire test {self.role} --explore --seed {self.seed}",
             native=self.native.value,
             shows=(self.requirement,),
         )

@@ -397,27 +397,27 @@ def _clean(text: str) -> str:
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(),
     metavar="FOLDER",
-    help="Where to write the recordings; the current folder unless given.",
+    help="Folder for the recordings.  [default: the current folder]",
 )
-@click.option("--all", "take_all", is_flag=True, help="Take connections that are not neffos, too.")
+@click.option("--all", "take_all", is_flag=True, help="Connections without neffos, too.")
 @click.option(
     "--native",
     type=click.Choice([mode.value for mode in Native]),
     default="never",
     show_default=True,
-    help="What is not a frame is …",
+    help="Native messages: none, payloads that are not frames, or all payloads.",
 )
 @click.option(
-    "--keep-query", is_flag=True, help="Keep the values of query parameters, secret or not."
+    "--keep-query", is_flag=True, help="Query parameters with their values, which may be secrets."
 )
 def import_command(
     file: BinaryIO, folder: Path, take_all: bool, native: str, keep_query: bool
 ) -> None:
-    """Write a recording of each neffos connection in FILE, a HAR that a browser saved.
+    """Import recordings from FILE, a HAR file of a browser.
 
-    Cookies, other headers and the values of query parameters are left behind; what the messages
-    hold is not: look at it before you pass it on. No file is overwritten. Exit code 1 where
-    something is damaged, 2 where there is nothing to import.
+    Each neffos connection becomes a recording. Cookies, other headers and the values of query
+    parameters are removed. Messages are not changed: read them before you publish a recording. No
+    file is overwritten. A damaged entry counts as failed.
     """
     name = getattr(file, "name", "<stdin>")
     is_piped = name == "<stdin>"

@@ -65,11 +65,14 @@ lifeline stands for all."""
 @click.option(
     "--html",
     type=click.Path(dir_okay=False, path_type=Path),
-    metavar="OUT.html",
-    help="Write a page instead, with each message's fields and octets.",
+    metavar="FILE",
+    help="Page with each message's fields and bytes, instead of the terminal.",
 )
 @click.option(
-    "--connection", type=click.IntRange(min=1), metavar="N", help="Show this connection only."
+    "--connection",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Number of the only connection to show.",
 )
 @click.option(
     "--from",
@@ -77,18 +80,20 @@ lifeline stands for all."""
     type=click.IntRange(min=1),
     default=1,
     metavar="LINE",
-    help="The first line of FILE to show.",
+    help="First line of FILE to show.",
 )
-@click.option("--to", "last", type=click.IntRange(min=1), metavar="LINE", help="The last one.")
+@click.option(
+    "--to", "last", type=click.IntRange(min=1), metavar="LINE", help="Last line of FILE to show."
+)
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
     default=DEFAULT_LIMIT,
     show_default=True,
     metavar="N",
-    help="Show no more messages than this.",
+    help="Maximum number of messages.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Show payloads whole.")
+@click.option("-v", "--verbose", is_flag=True, help="Payloads without shortening.")
 def show_command(
     file: BinaryIO,
     html: Path | None,
@@ -98,10 +103,10 @@ def show_command(
     limit: int,
     verbose: bool,
 ) -> None:
-    """Draw the recording FILE as a sequence diagram, with the requirements that were broken.
+    """Show a recording as a sequence diagram.
 
-    FILE may be - for standard input. Exit code 1 where there is nothing in it; whether the peers
-    keep to the protocol is for check to say.
+    FILE may be - for standard input. The diagram marks violations, but only the command check
+    fails for them; here, an empty recording counts as failed.
     """
     if last is not None and last < first:
         raise click.UsageError("--to is before --from")

@@ -10,10 +10,8 @@ import asyncio
 import base64
 import binascii
 import json
-import platform
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from importlib.metadata import version
 from typing import Any, Final
 
 import click
@@ -41,7 +39,7 @@ from neffos_asyncio import (
 )
 from neffos_asyncio.limits import DEFAULT, Limits
 from neffos_codec import EncodeError, Message, first_surrogate
-from neffos_conformance.cli.serve import PEER
+from neffos_conformance.reference import identity
 from neffos_conformance.wire.standard_input import lines
 from neffos_protocol import Cause, ChangeAsked, Changed, MisuseError
 
@@ -73,9 +71,10 @@ class UnknownOperationError(Exception):
 
 @click.command("driver")
 def driver_command() -> None:
-    """Drive the reference client by lines of JSON on standard input.
+    """Drive the reference client.
 
-    See the page "The driver protocol" of the specification.
+    The driver reads operations from standard input, as JSON Lines. See the page "The driver
+    protocol" of the specification.
     """
     asyncio.run(ReferenceDriver(sys.stdout.write).run())
 
@@ -100,9 +99,7 @@ class ReferenceDriver:
         self._tell(
             ready=True,
             driver=DRIVER_VERSION,
-            peer=PEER,
-            version=version("neffos-wire"),
-            runtime=f"Python {platform.python_version()}",
+            **identity(),
         )
         operations = lines()
         while (line := await operations.get()) is not None:

@@ -1,14 +1,14 @@
-"""What every form of a report says, before any of them says it: orders, sums and sentences.
+"""The content that every form of a report shares: orders, sums, lists and sentences.
 
-This module knows no form. What peers said leaves it either as it was, to be put into a form that
-has a place for anything, or as text in which everything can be seen.
+This module knows no form. Text that a peer wrote leaves it either unchanged, for a form that can
+represent any text, or with escapes for everything that is not printable.
 """
 
 from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final
@@ -18,7 +18,6 @@ from neffos_conformance.cases.definition import ROLES, Case, cases_of
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.codecs.testing import codec_cases
 from neffos_conformance.recordings.sequence import visible
-from neffos_conformance.runner.known_failures import KnownFailure
 from neffos_conformance.runner.result import LogEntry, Remark, Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.barrier import BARRIER_TOKENS, IMPLICIT_TOKENS, is_barrier_reply
@@ -28,121 +27,132 @@ from neffos_conformance.wire.transcript import KEPT_HEADERS, ConnectionOpened
 from neffos_protocol.catalogue import Requirement, requirement, requirements
 
 SUITE: Final = "neffos-wire"
-"""The package that holds the suite."""
+"""The package of the suite."""
 
-GRAVITY: Final = (
+SEVERITY: Final = (
     Verdict.FAIL,
     Verdict.ERROR,
     Verdict.NON_STRICT,
     Verdict.INFORMATIONAL,
-    Verdict.UNSUPPORTED,
+    Verdict.SKIPPED,
     Verdict.PASS,
 )
-"""The verdicts, the gravest first."""
+"""The verdicts, the most severe first."""
 
-TOLD: Final = 2_000
-"""Characters of a sentence or a header that a peer has had a part in: more than any is long."""
+MAX_TEXT: Final = 2_000
+"""Characters of a sentence or a header that a peer influences: longer than any of a correct
+peer."""
 
 
 # -------------------------------------------------------------------- results
 
 
-def gravest(verdicts: Iterable[Verdict]) -> Verdict | None:
-    """Give the gravest of some verdicts; ``None`` where there are none.
+def most_severe(verdicts: Iterable[Verdict]) -> Verdict | None:
+    """Give the most severe of some verdicts; ``None`` if there are none.
 
-    A pass weighs more than an unsupported: something was shown.
+    A pass outweighs a skipped case, since something was tested.
     """
-    there = set(verdicts)
-    order = (*GRAVITY[:4], Verdict.PASS, Verdict.UNSUPPORTED)
-    return next((each for each in order if each in there), None)
+    found = set(verdicts)
+    order = (*SEVERITY[:4], Verdict.PASS, Verdict.SKIPPED)
+    return next((each for each in order if each in found), None)
 
 
-def by_gravity(results: Iterable[Result]) -> list[Result]:
-    """Give the results with the gravest first, and otherwise as they come."""
-    return sorted(results, key=lambda result: GRAVITY.index(result.verdict))
+def by_severity(results: Iterable[Result]) -> list[Result]:
+    """Give the results with the most severe first, and otherwise in their order."""
+    return sorted(results, key=lambda result: SEVERITY.index(result.verdict))
 
 
-def open_ends(judgement: RunReport) -> dict[tuple[str, str, Verdict], list[str]]:
-    """Give the ids of the cases in which a connection was ended wrongly, by what was wrong.
+@dataclass(frozen=True, slots=True)
+class SummaryLine:
+    """One line about known failures, closing behaviour or skipped cases.
 
-    The keys are the requirement, the explanation and the verdict on it.
+    Attributes:
+        label: ``known``, ``stale``, ``closing`` or ``skipped``.
+        text: the reason or the explanation.
+        verdict: the verdict, if the line has one.
+        id: the case or the requirement, if the line is about one.
+        link: where a known failure is discussed.
+        cases: the cases that the line sums up.
     """
-    found: dict[tuple[str, str, Verdict], list[str]] = {}
-    for result in judgement.results:
+
+    label: str
+    text: str
+    verdict: Verdict | None = None
+    id: str = ""
+    link: str = ""
+    cases: Sequence[str] = ()
+
+
+def summary_lines(report: RunReport) -> list[SummaryLine]:
+    """Give the lines that follow the failures: known and stale failures, closing, skipped."""
+    closings: dict[tuple[str, str, Verdict], list[str]] = {}
+    skipped: dict[str, list[str]] = {}
+    lines = []
+    for result in report.results:
         closing = result.closing
+        if known := report.known.get(result.case.id):
+            line = SummaryLine("known", known.reason, result.verdict, known.case, known.link)
+            lines.append(line)
         if closing.explanation:
             key = (closing.requirement, closing.explanation, closing.verdict)
-            found.setdefault(key, []).append(result.case.id)
-    return found
+            closings.setdefault(key, []).append(result.case.id)
+        if result.verdict is Verdict.SKIPPED:
+            skipped.setdefault(result.explanation, []).append(result.case.id)
+    lines += [SummaryLine("stale", text) for text in report.stale]
+    for (id_, text, verdict), ids in closings.items():
+        lines.append(SummaryLine("closing", text, verdict, id_, cases=ids))
+    return lines + [SummaryLine("skipped", text, cases=ids) for text, ids in skipped.items()]
 
 
-def unsupported(judgement: RunReport) -> dict[str, list[str]]:
-    """Give the ids of the cases that were not run, by why."""
-    found: dict[str, list[str]] = {}
-    for result in judgement.results:
-        if result.verdict is Verdict.UNSUPPORTED:
-            found.setdefault(result.explanation, []).append(result.case.id)
-    return found
-
-
-def deviations(judgement: RunReport) -> list[tuple[Result, KnownFailure]]:
-    """Give the results that a known deviation accounts for, with it."""
-    return [
-        (result, judgement.known[result.case.id])
-        for result in judgement.results
-        if result.case.id in judgement.known
-    ]
-
-
-def by_family(judgement: RunReport) -> dict[str, Counter[Verdict]]:
-    """Give how many cases of each family came to each verdict, in the order of the cases."""
+def family_counts(report: RunReport) -> dict[str, Counter[Verdict]]:
+    """Give the number of cases of each family with each verdict, in the order of the cases."""
     found: dict[str, Counter[Verdict]] = {}
-    for result in judgement.results:
+    for result in report.results:
         found.setdefault(result.case.family, Counter())[result.verdict] += 1
     return found
 
 
-def by_closing(judgement: RunReport) -> Counter[Verdict]:
-    """Give how many cases came to each verdict on how connections were ended; a codec has none."""
-    if judgement.role not in ROLES:
+def closing_counts(report: RunReport) -> Counter[Verdict]:
+    """Give the number of cases with each verdict on closing behaviour; a codec has none."""
+    if report.role not in ROLES:
         return Counter()
-    return Counter(
-        result.closing.verdict
-        for result in judgement.results
-        if result.verdict is not Verdict.UNSUPPORTED
-    )
+    ran = (result for result in report.results if result.verdict is not Verdict.SKIPPED)
+    return Counter(result.closing.verdict for result in ran)
 
 
-def again(judgement: RunReport, case: Case) -> str:
+def table_rows(report: RunReport) -> Iterator[tuple[str, list[str]]]:
+    """Give the table of verdicts: each family, then ``all``, then ``closing`` if there is any."""
+    rows = {**family_counts(report), "all": report.counts(), "closing": closing_counts(report)}
+    for name, counts in rows.items():
+        if counts or name == "all":
+            yield name, [str(counts[verdict] or "") for verdict in Verdict]
+
+
+def rerun(report: RunReport, case: Case) -> str:
     """Give the command line that runs one case again.
 
-    What stands behind ``--`` belongs to the system under test, so the case is put before it. What
-    exploring found is found again by its seed, which the command has.
+    The arguments after ``--`` belong to the system under test, so ``--case`` precedes them. A
+    failure of model-based testing is found again by its seed, which the command contains.
     """
-    if " --seed " in judgement.command:
-        return visible(judgement.command)
-    ours, dashes, theirs = visible(judgement.command).partition(" -- ")
+    if " --seed " in report.command:
+        return visible(report.command)
+    ours, dashes, theirs = visible(report.command).partition(" -- ")
     return f"{ours} --case {case.id}{dashes}{theirs}"
-
-
-def is_said(result: Result) -> bool:
-    """Say whether the explanation repeats what was expected and what was seen."""
-    return result.expected in result.explanation and result.actual in result.explanation
 
 
 # -------------------------------------------------------------------- requirements
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What a run says of one requirement.
+class RequirementResult:
+    """The outcome of a run for one requirement.
 
     Attributes:
         requirement: the requirement.
-        verdict: the gravest of its cases, and of the ends of connections that were judged by it;
-            ``None`` where no case that was selected is about it.
-        cases: the ids of its cases that were selected.
-        is_exercised: one of them ran to its end.
+        verdict: the most severe of its cases and of the closing behaviour that it governs;
+            ``None`` if no selected case covers it.
+        cases: the IDs of its selected cases.
+        is_exercised: one of its cases ran to its end.
     """
 
     requirement: Requirement
@@ -151,166 +161,156 @@ class Standing:
     is_exercised: bool
 
 
-def standings(judgement: RunReport) -> list[Standing]:
-    """Give what the run says of each requirement that can be seen in such a system."""
+def requirement_results(report: RunReport) -> list[RequirementResult]:
+    """Give the outcome for each requirement that is testable in a system of this role."""
     verdicts: dict[str, list[Verdict]] = {}
     cases: dict[str, list[str]] = {}
-    for result in judgement.results:
+    for result in report.results:
         for id_ in result.case.requirements:
             verdicts.setdefault(id_, []).append(result.verdict)
             cases.setdefault(id_, []).append(result.case.id)
         if result.closing.requirement:
             verdicts.setdefault(result.closing.requirement, []).append(result.closing.verdict)
-    exercised = judgement.exercised()
+    exercised = report.exercised()
     return [
-        Standing(each, gravest(verdicts.get(id_, ())), tuple(cases.get(id_, ())), id_ in exercised)
-        for id_, each in judgement.testable().items()
+        RequirementResult(
+            each, most_severe(verdicts.get(id_, ())), tuple(cases.get(id_, ())), id_ in exercised
+        )
+        for id_, each in report.testable().items()
     ]
 
 
 def sentence(id_: str) -> str:
-    """Give a requirement's text on one line."""
+    """Give the text of a requirement on one line."""
     return " ".join(requirement(id_).text.split())
 
 
 # -------------------------------------------------------------------- the run
 
 
-def cases_there(judgement: RunReport) -> int:
-    """Give how many cases there are for the role, selected or not."""
-    there = cases_of(judgement.role) if judgement.role in ROLES else codec_cases()
-    return max(len(there), len(judgement.results))
+def number_of_cases(report: RunReport) -> int:
+    """Give the number of cases for the role, selected or not."""
+    cases = cases_of(report.role) if report.role in ROLES else codec_cases()
+    return max(len(cases), len(report.results))
 
 
 def peer_name(peer: Mapping[str, str]) -> str:
-    """Give what is known of the system under test, in a few words."""
+    """Give what is known about the system under test, in a few words."""
     named = " ".join(peer[key] for key in ("peer", "version") if peer.get(key))
     rest = [f"{key} {value}" for key, value in peer.items() if key not in ("peer", "version")]
-    return told(", ".join(part for part in (named, *rest) if part)) or "unknown"
+    return bounded(", ".join(part for part in (named, *rest) if part)) or "unknown"
 
 
-def exercised_share(judgement: RunReport) -> tuple[int, int]:
-    """Give how many of the testable requirements were exercised, and how many there are."""
-    testable = judgement.testable()
-    return len(judgement.exercised() & testable.keys()), len(testable)
+def exercised_share(report: RunReport) -> tuple[int, int]:
+    """Give the number of testable requirements that were exercised, and of all."""
+    testable = report.testable()
+    return len(report.exercised() & testable.keys()), len(testable)
 
 
-def share_sentence(judgement: RunReport) -> str:
-    """Say how much of what can be tested was."""
-    exercised, testable = exercised_share(judgement)
+def share_sentence(report: RunReport) -> str:
+    """Give the share of testable requirements that were exercised, in words."""
+    exercised, testable = exercised_share(report)
     percent = f" ({100 * exercised // testable} %)" if testable else ""
     return f"{exercised} of {testable} testable requirements exercised{percent}"
 
 
-def cases_sentence(judgement: RunReport) -> str:
-    """Say how many of the cases were selected, and by what."""
-    there, selected = cases_there(judgement), len(judgement.results)
-    by = f", selected by {told(', '.join(judgement.selection))}" if judgement.selection else ""
-    return f"{selected} of {there} cases{by}" if selected != there or by else f"all {there} cases"
+def cases_sentence(report: RunReport) -> str:
+    """Give the number of selected cases and the selection, in words."""
+    total, selected = number_of_cases(report), len(report.results)
+    by = f", selected by {bounded(', '.join(report.selection))}" if report.selection else ""
+    return f"{selected} of {total} cases{by}" if selected != total or by else f"all {total} cases"
 
 
-def outcome(judgement: RunReport) -> str:
-    """Say in a sentence how the run went."""
-    counts = judgement.counts()
-    parts = [f"{counts[each]} {each.value}" for each in GRAVITY if counts[each]]
-    known = len(judgement.known)
-    also = f"; {known} of them {'is' if known == 1 else 'are'} known to be so" if known else ""
-    word = "failed" if judgement.has_failed() else "passed"
-    return f"{word}: {', '.join(parts) or 'no case was run'}{also}"
+def outcome(report: RunReport) -> str:
+    """Give the outcome of the run in one sentence."""
+    counts = report.counts()
+    parts = [f"{counts[each]} {each.value}" for each in SEVERITY if counts[each]]
+    number = len(report.known)
+    known = f"; {number} known failure{'' if number == 1 else 's'}" if number else ""
+    word = "failed" if report.has_failed() else "passed"
+    return f"{word}: {', '.join(parts) or 'no case ran'}{known}"
 
 
-def provenance(judgement: RunReport) -> list[tuple[str, str]]:
-    """Give what one has to know to read the results, as pairs of a name and a text to show."""
-    features = judgement.features
+def provenance(report: RunReport) -> list[tuple[str, str]]:
+    """Give the circumstances of the run, as pairs of a name and a text to display."""
+    features = report.features
     listed = ", ".join(sorted(features)) if features else "none"
     return [
         ("suite", f"{SUITE} {version(SUITE)}"),
-        ("catalogue", f"{len(requirements())} requirements, {cases_there(judgement)} cases"),
-        ("role", judgement.role),
-        ("subject", told(judgement.subject)),
-        ("peer", peer_name(judgement.peer)),
-        ("cases", cases_sentence(judgement)),
-        ("requirements", share_sentence(judgement)),
-        ("features", "not asked for" if features is None else told(listed)),
-        ("started", judgement.started.isoformat(timespec="seconds")),
-        ("took", f"{judgement.seconds:.2f} s"),
-        ("command", told(judgement.command)),
+        ("catalogue", f"{len(requirements())} requirements, {number_of_cases(report)} cases"),
+        ("role", report.role),
+        ("system under test", bounded(report.sut)),
+        ("peer", peer_name(report.peer)),
+        ("cases", cases_sentence(report)),
+        ("requirements", share_sentence(report)),
+        ("features", "not applicable" if features is None else bounded(listed)),
+        ("started", report.started.isoformat(timespec="seconds")),
+        ("duration", f"{report.seconds:.2f} s"),
+        ("command", bounded(report.command)),
         ("Python", f"{platform.python_version()}, codec {'' if COMPILED else 'not '}compiled"),
         ("platform", platform.platform()),
     ]
 
 
-# -------------------------------------------------------------------- what went by
+# -------------------------------------------------------------------- one case
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One thing that went by, or the line at which nothing did.
+class LoggedStep:
+    """An entry of a case's log, with its meaning for the verdict.
 
     Attributes:
-        time: seconds since the case began.
-        connection: its number.
-        from_client: the direction.
-        text: what it was, on one line, fit to be shown.
-        leads_up: it only leads up to what the case is about.
-        is_failing: it is what failed.
-        is_missing: nothing went by here; the text is the line that was not kept.
+        entry: the entry. If the expected message is missing, a remark with the failing step.
+        is_setup: the entry only leads up to what the case tests.
+        is_failing: the entry is what failed.
+        is_missing: nothing arrived here.
     """
 
-    time: float
-    connection: int
-    from_client: bool
-    text: str
-    leads_up: bool = False
+    entry: LogEntry
+    is_setup: bool = False
     is_failing: bool = False
     is_missing: bool = False
 
+    def text(self, shown: int = SHOWN) -> str:
+        """Give the entry on one printable line, with up to ``shown`` characters of a payload."""
+        match self.entry.content:
+            case ConnectionOpened() as opened:
+                headers = (f" {name}: {value}" for name, value in kept_headers(opened).items())
+                return bounded(f"opens {opened.path or '/'}{''.join(headers)}")
+            case ConnectionClosed() | Remark() as other:
+                return bounded(f"{'missing: ' if self.is_missing else ''}{other}")
+            case payload:
+                return short(payload, shown=shown)
 
-def steps(result: Result, *, shown: int = SHOWN) -> list[Step]:
-    """Give what went by in a case, with what failed marked.
 
-    Args:
-        result: what came of the case.
-        shown: characters of a payload.
-    """
-    lines = {line.number: line for line in result.case.steps}
+def logged_steps(result: Result) -> list[LoggedStep]:
+    """Give the log of a case, with the failure marked or inserted."""
+    script = {step.number: step for step in result.case.steps}
     failing = failing_entry(result)
     found = [
-        Step(
-            each.time,
-            each.connection,
-            each.from_client,
-            content_text(each, shown),
-            leads_up=each.step in lines and lines[each.step].is_setup,
+        LoggedStep(
+            each,
+            is_setup=each.step in script and script[each.step].is_setup,
             is_failing=number == failing,
         )
         for number, each in enumerate(result.log)
     ]
-    place = missing_place(result)
-    if place is not None:
-        line = lines[result.step]
-        time = found[place - 1].time if place else 0.0
-        from_client = result.case.role == "client"
-        text = f"not kept: {told(str(line))}"
-        missing = Step(time, line.connection, from_client, text, is_failing=True, is_missing=True)
-        found.insert(place, missing)
+    if failing is None and result.step in script:
+        step = script[result.step]
+        earlier = [number for number, each in enumerate(result.log) if 0 < each.step <= step.number]
+        place = earlier[-1] + 1 if earlier else 0
+        time = result.log[place - 1].time if place else 0.0
+        is_client = result.case.role == "client"
+        entry = LogEntry(time, step.connection, is_client, Remark(str(step)), step.number)
+        found.insert(place, LoggedStep(entry, is_failing=True, is_missing=True))
     return found
 
 
-def missing_place(result: Result) -> int | None:
-    """Give before which entry something is missing; ``None`` where nothing is."""
-    is_line = any(line.number == result.step for line in result.case.steps)
-    if not is_line or failing_entry(result) is not None:
-        return None
-    earlier = [number for number, each in enumerate(result.log) if 0 < each.step <= result.step]
-    return earlier[-1] + 1 if earlier else 0
-
-
 def failing_entry(result: Result) -> int | None:
-    """Give which entry of the exchange failed: the last of the other side at the failing line.
+    """Give the number of the log entry that failed: the peer's last one at the failing step.
 
-    ``None`` where nothing came at that line but answers to what the suite asked of its own accord,
-    or no line failed.
+    ``None`` if no step failed, or if the peer sent nothing there but replies to the suite's own
+    asks.
     """
     by_client = result.case.role == "client"
     for number in reversed(range(len(result.log)) if result.step else ()):
@@ -322,34 +322,32 @@ def failing_entry(result: Result) -> int | None:
     return None
 
 
-def selected(count: int, limit: int, wanted: int | None = None) -> list[int]:
-    """Give the numbers of those that are shown where not all are: from both ends, and a wanted one.
+def excerpt(steps: Sequence[LoggedStep], limit: int) -> Iterator[LoggedStep | int]:
+    """Give the steps of both ends and the failing one; a number is how many were omitted there.
 
     Args:
-        count: how many there are.
-        limit: how many are shown, beside the wanted one.
-        wanted: one to be shown in any case.
+        steps: all steps.
+        limit: the number of steps to give, besides the failing one.
     """
-    if count <= limit:
-        return list(range(count))
-    numbers = {*range(limit - limit // 2), *range(count - limit // 2, count)}
-    return sorted(numbers | ({wanted} if wanted is not None else set()))
+    omitted = 0
+    head, tail = limit - limit // 2, len(steps) - limit // 2
+    for number, step in enumerate(steps):
+        if len(steps) <= limit or number < head or number >= tail or step.is_failing:
+            if omitted:
+                yield omitted
+            omitted = 0
+            yield step
+        else:
+            omitted += 1
 
 
-def content_text(noted: LogEntry, shown: int = SHOWN) -> str:
-    """Give what went by, on one line, fit to be shown."""
-    match noted.content:
-        case ConnectionOpened() as opened:
-            headers = "".join(f" {name}: {value}" for name, value in kept_headers(opened).items())
-            return told(f"opens {opened.path or '/'}{headers}")
-        case ConnectionClosed() | Remark() as other:
-            return told(str(other))
-        case payload:
-            return short(payload, shown=shown)
+def have_connections(steps: Iterable[LoggedStep]) -> bool:
+    """Whether the steps belong to more than one connection."""
+    return len({step.entry.connection for step in steps}) > 1
 
 
 def kept_headers(opened: ConnectionOpened) -> dict[str, str]:
-    """Give the headers of a request that steer the conversation; others may be secrets."""
+    """Give the headers that affect the protocol; other headers may be secrets."""
     return {
         name: value
         for name, value in opened.headers.items()
@@ -357,52 +355,51 @@ def kept_headers(opened: ConnectionOpened) -> dict[str, str]:
     }
 
 
-def told(text: str) -> str:
-    """Give a text of which a peer may be the author: bounded, and all of it can be seen."""
-    text = text if len(text) <= TOLD else text[:TOLD] + "…"
-    return visible(text)
+def bounded(text: str) -> str:
+    """Give a text that a peer may have written, shortened and printable."""
+    return visible(text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…")
+
+
+def facts(result: Result) -> list[tuple[str, str, Verdict | None]]:
+    """Give what explains a result: name, text, and the verdict that the text states, if any."""
+    closing = result.closing
+    found: list[tuple[str, str, Verdict | None]] = []
+    if result.case.why:
+        found.append(("why", result.case.why, None))
+    if result.expected and not repeats_itself(result):
+        found.append(("expected", bounded(result.expected), None))
+        found.append(("actual", bounded(result.actual) or "nothing", None))
+    if result.explanation:
+        found.append(("problem", bounded(result.explanation), result.verdict))
+    if closing.explanation and closing.explanation != result.explanation:
+        text = f"{closing.requirement}, {closing.verdict.value}: {bounded(closing.explanation)}"
+        found.append(("closing", text, closing.verdict))
+    return found
+
+
+def repeats_itself(result: Result) -> bool:
+    """Whether the explanation contains both the expected and the actual."""
+    return result.expected in result.explanation and result.actual in result.explanation
 
 
 # -------------------------------------------------------------------- plain text
 
-DRAWN: Final = 40
-"""Lines of a case's traffic in a report that is read from top to bottom."""
-
-
-def drawn(result: Result) -> list[str]:
-    """Give what went by as lines of plain text, with what failed marked."""
-    found = steps(result)
-    are_many = len({step.connection for step in found}) > 1
-    failing = next((number for number, step in enumerate(found) if step.is_failing), None)
-    lines = []
-    before = -1
-    for number in selected(len(found), DRAWN, failing):
-        if number > before + 1:
-            lines.append(f"  … {number - before - 1} more …")
-        before = number
-        step = found[number]
-        mark = "✗" if step.is_failing else " "
-        arrow = "   " if step.is_missing else "──►" if step.from_client else "◄──"
-        connection = f" {step.connection}" if are_many else ""
-        lines.append(f"{mark} {step.time * 1000:8.1f} ms{connection} {arrow} {step.text}")
-    return lines
+MAX_PLAIN_STEPS: Final = 40
+"""Lines of a case's log in a report that is read from top to bottom."""
 
 
 def account(result: Result) -> list[str]:
-    """Give what went by, what was expected, what was seen, and what is wrong, as lines of text."""
-    lines = drawn(result)
-    if result.case.why:
-        lines.append(f"why       {result.case.why}")
-    if result.expected and not is_said(result):
-        lines += [
-            f"expected  {told(result.expected)}",
-            f"seen      {told(result.actual) or 'nothing'}",
-        ]
-    if result.explanation:
-        lines.append(f"so        {told(result.explanation)}")
-    closing = result.closing
-    if closing.explanation and closing.explanation != result.explanation:
-        lines.append(
-            f"closing   {closing.requirement}, {closing.verdict.value}: {told(closing.explanation)}"
-        )
-    return lines
+    """Give the log of a case and its facts as lines of plain text."""
+    steps = logged_steps(result)
+    are_many = have_connections(steps)
+    lines = []
+    for step in excerpt(steps, MAX_PLAIN_STEPS):
+        if isinstance(step, int):
+            lines.append(f"  … {step} more …")
+            continue
+        entry = step.entry
+        mark = "✗" if step.is_failing else " "
+        arrow = "   " if step.is_missing else "──►" if entry.from_client else "◄──"
+        connection = f" {entry.connection}" if are_many else ""
+        lines.append(f"{mark} {entry.time * 1000:8.1f} ms{connection} {arrow} {step.text()}")
+    return lines + [f"{name:<9} {text}" for name, text, _ in facts(result)]

@@ -1,8 +1,8 @@
-"""A run as one page: everything is in it, and it fetches nothing.
+"""A run as one page, which contains everything and fetches nothing.
 
-This module owns what the page is given; ``data/templates/report.html`` and what lies beside it
-own how it looks. What went by is drawn by the page's script when a case is opened, from data of
-which nothing is ever read as HTML.
+This module owns the page's data; ``data/templates/report.html``, ``.css`` and ``.js`` own its
+looks. The page's script draws the log of a case when the case is opened, from data that is never
+read as HTML.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import hashlib
 import json
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
@@ -29,25 +28,25 @@ from neffos_conformance.recordings.sequence import (
     visible,
 )
 from neffos_conformance.reports.findings import (
-    GRAVITY,
+    SEVERITY,
     SUITE,
-    again,
-    by_closing,
-    by_family,
-    by_gravity,
+    LoggedStep,
+    bounded,
+    by_severity,
+    excerpt,
     exercised_share,
-    failing_entry,
-    is_said,
-    missing_place,
+    facts,
+    family_counts,
+    logged_steps,
     outcome,
     peer_name,
     provenance,
-    selected,
+    requirement_results,
+    rerun,
     sentence,
-    standings,
-    told,
+    table_rows,
 )
-from neffos_conformance.runner.result import LogEntry, Remark, Result
+from neffos_conformance.runner.result import Remark, Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.transcript import ConnectionOpened, Entry
 from neffos_protocol.catalogue import requirement
@@ -55,182 +54,140 @@ from neffos_protocol.catalogue import requirement
 Values = dict[str, Any]
 
 MAX_DATA: Final = 3_000_000
-"""Octets of what the page is given: with its own 40,000 and a line for each case, a page that
-opens at once, and that can be attached to an issue."""
+"""Bytes of the page's data. Together with its own 40,000 and a line for each case, the page opens
+at once and can be attached to an issue."""
 
 BOUNDS: Final = ((80, 1_024), (40, 256), (20, 64), (8, 32))
-"""What is kept of a case: how many entries, and how much of a payload. The first that fits into
-``MAX_DATA`` is taken; a run of some hundred cases with a peer that behaves fits at once."""
+"""Log entries of a case, and characters of a payload. The first pair that fits into ``MAX_DATA``
+is used; a run of some hundred cases with a correct peer fits with the first."""
 
 
-def page(judgement: RunReport) -> str:
-    """Write a run as a page of its own."""
+def render(report: RunReport) -> str:
+    """Give a run as one page."""
     script = _asset("report.js")
-    # The page runs this script and no other, whatever a peer may have brought into it.
+    # The page runs this script and no other, whatever a peer has put into the data.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    results = by_gravity(judgement.results)
-    closing = by_closing(judgement)
-    exercised, testable = exercised_share(judgement)
-    found = standings(judgement)
+    results = by_severity(report.results)
+    exercised, testable = exercised_share(report)
+    ids = dict.fromkeys(id_ for each in report.results for id_ in each.case.requirements)
+    found = requirement_results(report)
     return (
         _environment()
         .get_template("report.html")
         .render(
-            title=f"{SUITE} {judgement.role}: {peer_name(judgement.peer)}",
-            outcome=outcome(judgement),
-            judgement=judgement,
+            title=f"{SUITE} {report.role}: {peer_name(report.peer)}",
+            outcome=outcome(report),
+            report=report,
             results=results,
-            verdicts=[each for each in GRAVITY if judgement.counts()[each]],
+            verdicts=[each for each in SEVERITY if report.counts()[each]],
             all_verdicts=list(Verdict),
-            counts=judgement.counts(),
-            families=by_family(judgement),
-            closing=closing,
+            counts=report.counts(),
+            families=list(family_counts(report)),
+            rows=list(table_rows(report)),
             closings=[result for result in results if result.closing.explanation],
-            levels=_levels(judgement),
-            binds=_binds(judgement),
+            levels=list(dict.fromkeys(requirement(id_).level.value for id_ in ids)),
+            binds=sorted({role for id_ in ids for role in requirement(id_).binds}),
             exercised=exercised,
             testable=testable,
             unexercised=[each.requirement for each in found if not each.is_exercised],
-            provenance=provenance(judgement),
+            provenance=provenance(report),
             sentence=_marked_up,
-            told=told,
+            bounded=bounded,
             style=Markup(_asset("report.css")),  # noqa: S704  # ours
             script=Markup(script),  # noqa: S704  # ours
             digest=digest,
-            data=Markup(page_data(judgement)),  # noqa: S704  # see there
+            data=Markup(page_data(report)),  # noqa: S704  # see there
         )
     )
 
 
-def write_html(path: Path, judgement: RunReport) -> None:
-    """Write a run as a page.
+def page_data(report: RunReport) -> str:
+    """Give the data that the page's script draws, as JSON for a ``script`` element.
 
-    Raises:
-        OSError: it cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page(judgement), "utf-8")
-
-
-def page_data(judgement: RunReport) -> str:
-    """Give what the page's script draws, as JSON that may stand in a ``script`` element.
-
-    There is no ``<`` in it, so that nothing in it can end the element.
+    It contains no ``<``, so that nothing in it can end the element.
     """
     text = ""
     for entries, payload in BOUNDS:
-        text = json.dumps(_data(judgement, entries, payload), ensure_ascii=False)
+        text = json.dumps(_data(report, entries, payload), ensure_ascii=False)
         text = text.replace("<", "\\u003c")
         if len(text.encode()) <= MAX_DATA:
             break
     return text
 
 
-def _data(judgement: RunReport, entries: int, payload: int) -> Values:
-    ids = dict.fromkeys(id_ for each in judgement.results for id_ in each.case.requirements)
-    ids |= dict.fromkeys(
-        each.closing.requirement for each in judgement.results if each.closing.requirement
-    )
+def _data(report: RunReport, entries: int, payload: int) -> Values:
+    ids = dict.fromkeys(id_ for each in report.results for id_ in each.case.requirements)
+    closing = (each.closing.requirement for each in report.results if each.closing.requirement)
     return {
-        "role": judgement.role,
+        "role": report.role,
         "requirements": {
-            id_: {
-                "level": requirement(id_).level.value,
-                "binds": list(requirement(id_).binds),
-                "text": sentence(id_),
-            }
-            for id_ in ids
+            id_: {"level": requirement(id_).level.value, "text": sentence(id_)}
+            | {"binds": list(requirement(id_).binds)}
+            for id_ in ids | dict.fromkeys(closing)
         },
         "cases": {
-            result.case.id: _case(judgement, result, entries, payload)
-            for result in judgement.results
+            result.case.id: _case(report, result, entries, payload) for result in report.results
         },
     }
 
 
-def _case(judgement: RunReport, result: Result, entries: int, payload: int) -> Values:
-    case, closing = result.case, result.closing
-    known = judgement.known.get(case.id)
-    rows, left_out = _rows(result, entries, payload)
+def _case(report: RunReport, result: Result, entries: int, payload: int) -> Values:
+    case = result.case
+    known = report.known.get(case.id)
+    rows, omitted = _rows(result, entries, payload)
     values: Values = {
         "requirements": list(case.requirements),
-        "again": again(judgement, case),
-        "lines": [[line.number, told(str(line)), line.is_setup] for line in case.steps],
+        "rerun": rerun(report, case),
+        "steps": [[step.number, bounded(str(step)), step.is_setup] for step in case.steps],
         "rows": rows,
+        "facts": [[name, text] for name, text, _ in facts(result)],
     }
-    optional: Values = {
-        "why": case.why,
-        "explanation": told(result.explanation),
-        "line": result.step,
-        "expected": "" if is_said(result) else told(result.expected),
-        "seen": told(result.actual),
-        "left_out": left_out,
-    }
-    if closing.explanation and closing.explanation != result.explanation:
-        optional["closing"] = {
-            "requirement": closing.requirement,
-            "verdict": closing.verdict.value,
-            "explanation": told(closing.explanation),
-        }
+    optional: Values = {"step": result.step, "omitted": omitted}
     if known is not None:
         optional["known"] = {
-            "reason": told(known.reason),
-            "link": told(known.link),
-            "source": told(known.source),
+            "reason": bounded(known.reason),
+            "link": bounded(known.link),
+            "source": bounded(known.source),
         }
     return values | {key: value for key, value in optional.items() if value}
 
 
 def _rows(result: Result, entries: int, payload: int) -> tuple[list[Values], int]:
-    """Give what went by, each with a sentence; and how much of it is left out."""
-    failing, place = failing_entry(result), missing_place(result)
-    wanted = failing if failing is not None else place
-    count = len(result.log)
-    if wanted is not None:
-        wanted = min(wanted, count - 1) if count else None
-    numbers = selected(count, entries, wanted)
+    """Give the log of a case, each entry with a sentence, and the number of omitted entries."""
     listeners: dict[int, Listener] = {}
     rows: list[Values] = []
-    before = -1
-    for number in numbers:
-        if number > before + 1:
-            rows.append({"gap": number - before - 1})
-        before = number
-        if number == place:
-            rows.append(_missing(result))
-        noted = result.log[number]
-        row = _row(noted, listeners, payload)
-        if number == failing:
-            row["bad"] = True
-        rows.append(row)
-    if place == count:
-        rows.append(_missing(result))
-    return rows, count - len(numbers)
+    omitted = 0
+    for step in excerpt(logged_steps(result), entries):
+        if isinstance(step, int):
+            rows.append({"gap": step})
+            omitted += step
+        else:
+            rows.append(_row(step, listeners, payload))
+    return rows, omitted
 
 
-def _missing(result: Result) -> Values:
-    line = next(line for line in result.case.steps if line.number == result.step)
-    return {"kind": "missing", "connection": line.connection, "words": told(str(line))}
-
-
-def _row(noted: LogEntry, listeners: dict[int, Listener], payload: int) -> Values:
+def _row(step: LoggedStep, listeners: dict[int, Listener], payload: int) -> Values:
+    entry, content = step.entry, step.entry.content
+    if step.is_missing:
+        return {"kind": "missing", "connection": entry.connection, "words": bounded(str(content))}
     row: Values = {
-        "connection": noted.connection,
-        "from": "client" if noted.from_client else "server",
-        "line": noted.step,
+        "connection": entry.connection,
+        "from": "client" if entry.from_client else "server",
+        "step": entry.step,
     }
-    if noted.time:  # a codec is asked everything at once, and nothing of it has a time
-        row["time"] = round(noted.time * 1000, 2)
-    content = noted.content
+    if step.is_failing:
+        row["bad"] = True
+    if entry.time:  # a codec answers all requests in one go, without times
+        row["time"] = round(entry.time * 1000, 2)
     if isinstance(content, Remark):
-        return row | {"kind": "remark", "words": told(content.text)}
-    listener = listeners.setdefault(noted.connection, Listener())
+        return row | {"kind": "remark", "words": bounded(content.text)}
+    listener = listeners.setdefault(entry.connection, Listener())
     if isinstance(content, ConnectionOpened):
         native = ENDPOINTS.get(content.path.partition("?")[0], Native.NEVER)
-        listener = listeners[noted.connection] = Listener()
+        listener = listeners[entry.connection] = Listener()
         listener.header = {"native": native.value}
         content = ConnectionOpened(content.path or "/", content.headers)
-    heard = listener.hear(Entry(0, noted.time, noted.connection, noted.from_client, content))
+    heard = listener.hear(Entry(0, entry.time, entry.connection, entry.from_client, content))
     row["words"] = heard.words if isinstance(heard, Arrow) else heard.text
     row["kind"] = heard.kind.value if isinstance(heard, Arrow) else "remark"
     if isinstance(content, str | bytes):
@@ -252,31 +209,12 @@ def _payload(content: str | bytes, size: int) -> Values:
 
 
 def _marked_up(id_: str) -> Markup:
-    """Give a requirement's text with what stands in it as code."""
+    """Give the text of a requirement, with its code as HTML."""
     parts = sentence(id_).split("`")
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if number % 2 else part
         for number, part in enumerate(parts)
     )
-
-
-def _levels(judgement: RunReport) -> list[str]:
-    found = {
-        requirement(id_).level.value: None
-        for each in judgement.results
-        for id_ in each.case.requirements
-    }
-    return list(found)
-
-
-def _binds(judgement: RunReport) -> list[str]:
-    found = {
-        role
-        for each in judgement.results
-        for id_ in each.case.requirements
-        for role in requirement(id_).binds
-    }
-    return sorted(found)
 
 
 def _asset(name: str) -> str:
@@ -285,7 +223,7 @@ def _asset(name: str) -> str:
 
 @cache
 def _environment() -> Environment:
-    """Give the templates; all that they write is escaped, and no name may be missing."""
+    """Give the templates: they escape everything, and an undefined name is an error."""
     return Environment(
         loader=FunctionLoader(_asset),
         autoescape=True,

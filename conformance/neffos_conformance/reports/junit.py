@@ -1,17 +1,16 @@
-"""A run as JUnit XML, for those who collect the results of tests.
+"""A run as JUnit XML, for tools that collect test results.
 
-JUnit knows passed, failed, broken and skipped, and the suite knows six verdicts. What is left to
-an implementation must not make a build fail, so a non-strict or informational case is a passed
-one there, with a note of what was seen; a known deviation is a skipped one, with its reason.
+JUnit has four outcomes, and the suite has six verdicts. A non-strict or informational case must
+not make a build fail, so it passes, with a note. A known failure is skipped, with its reason.
 """
 
-# junitparser is typed in part only; what it cannot say of itself the tests say.
+# junitparser is typed in part only; the tests check what its types do not state.
 # mypy: disallow-untyped-calls=False
 
 from __future__ import annotations
 
 from datetime import UTC
-from pathlib import Path
+from io import BytesIO
 
 from junitparser import Error, Failure, JUnitXml, Skipped, SystemOut, TestCase, TestSuite
 
@@ -19,87 +18,61 @@ from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.reports.findings import (
     SUITE,
     account,
-    again,
+    bounded,
     provenance,
+    rerun,
     sentence,
-    told,
 )
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run_report import RunReport
 
 
-def junit_xml(judgement: RunReport) -> JUnitXml:
+def render(report: RunReport) -> str:
     """Give a run as JUnit XML: one suite, in which each case is a test."""
-    suite = TestSuite(f"{SUITE} {judgement.role}")
-    suite.timestamp = judgement.started.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    for name, value in provenance(judgement):
+    suite = TestSuite(f"{SUITE} {report.role}")
+    suite.timestamp = report.started.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    for name, value in provenance(report):
         suite.add_property(name, value)
-    tests = [_test(judgement, result) for result in judgement.results]
-    suite.add_testcases([*tests, *_complaints(judgement)])
+    suite.add_testcases([_test(report, result) for result in report.results])
+    for number, complaint in enumerate(report.stale, 1):  # fails the build, as it fails the run
+        test = TestCase(f"known failures, stale {number}", f"{report.role}.known_failures", 0.0)
+        test.append(Failure(bounded(complaint), "stale known failure"))
+        suite.add_testcase(test)
     document = JUnitXml(SUITE)
     document.add_testsuite(suite)
     document.update_statistics()
-    return document
+    stream = BytesIO()
+    document.write(stream)
+    return stream.getvalue().decode()
 
 
-def write_junit(path: Path, judgement: RunReport) -> None:
-    """Write a run as JUnit XML.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as stream:
-        junit_xml(judgement).write(stream)
-
-
-def _test(judgement: RunReport, result: Result) -> TestCase:
-    case = result.case
+def _test(report: RunReport, result: Result) -> TestCase:
+    case, closing = result.case, result.closing
     test = TestCase(
-        f"{case.id} {told(case.title)}", f"{case.role}.{case.family}", round(result.seconds, 4)
+        f"{case.id} {bounded(case.title)}", f"{case.role}.{case.family}", round(result.seconds, 4)
     )
-    explanation = told(result.explanation)
-    known = judgement.known.get(case.id)
-    if known is not None:
-        reason = (
-            f"known deviation, {result.verdict.value}: {told(known.reason)} ({told(known.link)})"
-        )
-        test.append(Skipped(reason, "known deviation"))
-    elif result.verdict is Verdict.UNSUPPORTED:
+    explanation = bounded(result.explanation)
+    if known := report.known.get(case.id):
+        reason = f"{bounded(known.reason)} ({bounded(known.link)})"
+        text = f"known failure, {result.verdict.value}: {reason}"
+        test.append(Skipped(text, "known failure"))
+    elif result.verdict is Verdict.SKIPPED:
         test.append(Skipped(explanation, result.verdict.value))
     elif result.verdict in (Verdict.FAIL, Verdict.ERROR):
         kind = Failure if result.verdict is Verdict.FAIL else Error
         outcome = kind(explanation, result.verdict.value)
-        outcome.text = _text(judgement, result)
+        outcome.text = _text(report, result)
         test.append(outcome)
         return test
-    if result.verdict not in (Verdict.PASS, Verdict.UNSUPPORTED):
-        test.append(SystemOut(f"{result.verdict.value}: {_text(judgement, result)}"))
-    elif result.closing.explanation:
-        closing = result.closing
-        test.append(
-            SystemOut(
-                f"closing, {closing.verdict.value}: {closing.requirement}: "
-                f"{told(closing.explanation)}"
-            )
-        )
+    if result.verdict not in (Verdict.PASS, Verdict.SKIPPED):
+        test.append(SystemOut(f"{result.verdict.value}: {_text(report, result)}"))
+    elif closing.explanation:
+        said = f"{closing.requirement}: {bounded(closing.explanation)}"
+        test.append(SystemOut(f"closing, {closing.verdict.value}: {said}"))
     return test
 
 
-def _complaints(judgement: RunReport) -> list[TestCase]:
-    """Give what is wrong with the known deviations as tests that failed: so the command did."""
-    tests = []
-    for number, complaint in enumerate(judgement.complaints, 1):
-        test = TestCase(
-            f"known deviations, complaint {number}", f"{judgement.role}.deviations", 0.0
-        )
-        test.append(Failure(told(complaint), "known deviations"))
-        tests.append(test)
-    return tests
-
-
-def _text(judgement: RunReport, result: Result) -> str:
+def _text(report: RunReport, result: Result) -> str:
     sentences = [f"{id_}: {sentence(id_)}" for id_ in result.case.requirements]
-    return "\n".join(
-        ["", *sentences, *account(result), f"again     {again(judgement, result.case)}", ""]
-    )
+    again = f"{'rerun':<9} {rerun(report, result.case)}"
+    return "\n".join(["", *sentences, *account(result), again, ""])

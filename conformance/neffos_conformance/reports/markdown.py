@@ -1,76 +1,71 @@
 """A run as Markdown, for a comment on a pull request or an issue.
 
-What peers said stands in fences and spans of code only, where it can be neither a mention nor a
-link, nor HTML.
+Text that a peer wrote appears in code only, where it cannot be a mention, a link or HTML.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from pathlib import Path
 from typing import Final
 
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.reports.findings import (
     SUITE,
+    SummaryLine,
     account,
-    again,
-    by_closing,
-    by_family,
-    by_gravity,
-    deviations,
-    open_ends,
+    bounded,
+    by_severity,
     outcome,
     provenance,
+    rerun,
     sentence,
     share_sentence,
-    told,
-    unsupported,
+    summary_lines,
+    table_rows,
 )
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_protocol.catalogue import requirement
 
 MAX_FAILURES: Final = 45_000
-"""Characters of what failed; further cases have a line each, and then none. A comment on GitHub
-has at most 65536 characters."""
+"""Characters of failures; each further case has one line. A comment on GitHub has at most 65,536
+characters."""
 
 MAX_LINES: Final = 100
-"""Cases with a line each, likewise."""
+"""Cases with one line each; the others are counted."""
+
+TITLES: Final = {
+    "known": "Known failures:",
+    "stale": "Stale known failures:",
+    "closing": "Closing behaviour:",
+    "skipped": "Skipped:",
+}
+"""The title of each list, by the label of its lines."""
 
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>#|~!@&])")
 
 
-def markdown(judgement: RunReport) -> str:
-    """Give a run as Markdown: what failed, what is known, the table, where it comes from."""
+def render(report: RunReport) -> str:
+    """Give a run as Markdown: failures, lists, the table of verdicts and the provenance."""
+    lines = summary_lines(report)
+    items = {label: [_item(each) for each in lines if each.label == label] for label in TITLES}
     parts = [
-        f"## {SUITE} {judgement.role}: {outcome(judgement)}",
-        f"{share_sentence(judgement)}.",
-        *_failures(judgement),
-        *_lists(judgement),
-        _table(judgement),
-        _provenance(judgement),
+        f"## {SUITE} {report.role}: {outcome(report)}",
+        f"{share_sentence(report)}.",
+        *_failures(report),
+        *("\n".join([TITLES[label], "", *each]) for label, each in items.items() if each),
+        _table(report),
+        _provenance(report),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def write_markdown(path: Path, judgement: RunReport) -> None:
-    """Write a run as Markdown.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(markdown(judgement), "utf-8")
-
-
-def _failures(judgement: RunReport) -> list[str]:
+def _failures(report: RunReport) -> list[str]:
     parts: list[str] = []
     left = MAX_FAILURES
     rest: list[Result] = []
-    for result in by_gravity(judgement.unexplained()):
-        part = "" if rest else _failure(judgement, result)
+    for result in by_severity(report.unexplained()):
+        part = "" if rest else _failure(report, result)
         if rest or len(part) > left:
             rest.append(result)
         else:
@@ -83,11 +78,11 @@ def _failures(judgement: RunReport) -> list[str]:
         ]
         if len(rest) > MAX_LINES:
             lines.append(f"- and {len(rest) - MAX_LINES} more")
-        parts += ["Without what went by, for want of room:", "\n".join(lines)]
+        parts += ["Without their messages, for lack of space:", "\n".join(lines)]
     return parts
 
 
-def _failure(judgement: RunReport, result: Result) -> str:
+def _failure(report: RunReport, result: Result) -> str:
     case = result.case
     sentences = [
         f"- **{id_}** ({requirement(id_).level.value}): {sentence(id_)}"
@@ -98,60 +93,34 @@ def _failure(judgement: RunReport, result: Result) -> str:
             f"### {result.verdict.value} {case.id}: {_plain(case.title)}",
             "\n".join(sentences),
             _fenced("\n".join(account(result))),
-            f"Again: {_code(again(judgement, case))}",
+            f"Rerun: {_code(rerun(report, case))}",
         )
     )
 
 
-def _lists(judgement: RunReport) -> list[str]:
-    parts = []
-    if known := deviations(judgement):
-        lines = [
-            f"- **{result.verdict.value} {result.case.id}** {_plain(told(deviation.reason))} "
-            f"({_plain(told(deviation.link))})"
-            for result, deviation in known
-        ]
-        parts.append("\n".join(["Known deviations:", "", *lines]))
-    if judgement.complaints:
-        lines = [f"- {_code(told(complaint))}" for complaint in judgement.complaints]
-        parts.append("\n".join(["Wrong with the known deviations:", "", *lines]))
-    if ends := open_ends(judgement):
-        lines = [
-            f"- **{verdict.value} {id_}** {_code(told(explanation))} in {', '.join(ids)}"
-            for (id_, explanation, verdict), ids in ends.items()
-        ]
-        parts.append("\n".join(["How connections were ended:", "", *lines]))
-    if unrun := unsupported(judgement):
-        lines = [
-            f"- {_code(told(explanation))}: {', '.join(ids)}" for explanation, ids in unrun.items()
-        ]
-        parts.append("\n".join(["Not run, as unsupported:", "", *lines]))
-    return parts
+def _item(line: SummaryLine) -> str:
+    text = _plain(bounded(line.text)) if line.label == "known" else _code(bounded(line.text))
+    head = f"**{line.verdict.value} {line.id}** " if line.verdict else ""
+    link = f" ({_plain(bounded(line.link))})" if line.link else ""
+    return f"- {head}{text}{link}{': ' if line.cases else ''}{', '.join(line.cases)}"
 
 
-def _table(judgement: RunReport) -> str:
+def _table(report: RunReport) -> str:
     rows = [
         ["family", *(verdict.value for verdict in Verdict)],
         ["---", *("--:" for _ in Verdict)],
-        *([family, *_numbers(counts)] for family, counts in by_family(judgement).items()),
-        ["**all**", *_numbers(judgement.counts())],
+        *(["**all**" if name == "all" else name, *row] for name, row in table_rows(report)),
     ]
-    if closing := by_closing(judgement):
-        rows.append(["closing", *_numbers(closing)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _numbers(counts: Counter[Verdict]) -> list[str]:
-    return [str(counts[verdict] or "") for verdict in Verdict]
-
-
-def _provenance(judgement: RunReport) -> str:
-    rows = [f"| {name} | {_code(value, in_table=True)} |" for name, value in provenance(judgement)]
-    head = "<details><summary>Where this comes from</summary>"
+def _provenance(report: RunReport) -> str:
+    rows = [f"| {name} | {_code(value, in_table=True)} |" for name, value in provenance(report)]
+    head = "<details><summary>Provenance</summary>"
     return "\n".join([head, "", "| | |", "| --- | --- |", *rows, "", "</details>"])
 
 
-# -------------------------------------------------------------------- what may not be Markdown
+# -------------------------------------------------------------------- text that is not Markdown
 
 
 def _fenced(text: str) -> str:

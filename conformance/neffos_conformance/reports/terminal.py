@@ -1,13 +1,13 @@
-"""A run on the terminal: how far it is, and what came of it, with what failed first.
+"""A run on the terminal: its progress, then its results, with the failures first.
 
-What peers said is never read as markup or as an escape of the terminal: it comes as ``Text``, in
-which control characters have become visible.
+Text that a peer wrote is never read as markup or as a terminal escape: it is ``Text``, in which
+control characters are visible.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from types import TracebackType
 from typing import Final, Self
@@ -20,60 +20,57 @@ from rich.text import Text
 from neffos_conformance.cases.verdict import COLOURS, Verdict
 from neffos_conformance.recordings.sequence import visible
 from neffos_conformance.reports.findings import (
-    GRAVITY,
+    SEVERITY,
     SUITE,
-    Step,
-    again,
-    by_closing,
-    by_family,
-    by_gravity,
+    LoggedStep,
+    bounded,
+    by_severity,
     cases_sentence,
-    deviations,
-    is_said,
-    open_ends,
+    excerpt,
+    facts,
+    have_connections,
+    logged_steps,
     peer_name,
-    selected,
+    rerun,
     sentence,
     share_sentence,
-    steps,
-    told,
-    unsupported,
+    summary_lines,
+    table_rows,
 )
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.payloads import SHOWN
 
 MAX_WHOLE: Final = 30
-"""Results that are shown with their bytes, unless ``verbose``; the ids of further ones stand by
-what was wrong. A peer that fails everywhere is told so soon enough."""
+"""Results that are shown with their messages, unless ``verbose``; further ones are listed by their
+explanation. Thirty show that a peer fails everywhere."""
 
 MAX_ALIKE: Final = 3
-"""Of cases that could not be run for one and the same reason, those that are shown whole."""
+"""Of the cases with an error of the same explanation, those that are shown whole."""
 
 MAX_STEPS: Final = 40
-"""What is shown of one case's traffic, unless ``verbose``: half of it from the beginning, and half
-from the end."""
+"""Log entries of one case, from both ends, unless ``verbose``."""
 
 MAX_IDS: Final = 12
-"""Ids in a list on one line, unless ``verbose``."""
+"""IDs in a list on one line, unless ``verbose``."""
 
 MIN_WIDTH: Final = 20
-"""Cells for what stands behind a head, however narrow the terminal is."""
+"""Cells for the text after a head, however narrow the terminal is."""
 
 SHOWN_VERBOSE: Final = 2_000
-"""Characters of a payload where ``verbose`` is asked for."""
+"""Characters of a payload with ``verbose``."""
 
 _CONNECTIONS: Final = ("cyan", "yellow", "magenta", "green", "blue")
-"""The colours of connections; a sixth has that of the first."""
+"""The colours of connections; a sixth has the colour of the first."""
 
 
-class Live:
-    """Shows how far a run is: the counts by verdict, as results come.
+class ProgressDisplay:
+    """Displays the progress of a run: the number of results with each verdict.
 
-    It writes to standard error, and only where that is a terminal.
+    It writes to standard error, and only if that is a terminal.
 
     Args:
-        total: how many cases are run.
+        total: the number of cases.
         console: where to write instead.
     """
 
@@ -107,50 +104,49 @@ class Live:
     def add(self, result: Result) -> None:
         """Count a result."""
         self.counts[result.verdict] += 1
-        said = " ".join(
+        description = " ".join(
             f"[{COLOURS[each]}]{self.counts[each]} {each.value}[/]"
-            for each in GRAVITY
+            for each in SEVERITY
             if self.counts[each]
         )
-        self._progress.update(self._task, advance=1, description=said)
+        self._progress.update(self._task, advance=1, description=description)
 
 
-def show(console: Console, judgement: RunReport, verbose: bool = False) -> None:
-    """Print what failed, with the bytes, then what is known, and the table by family.
+def show(console: Console, report: RunReport, verbose: bool = False) -> None:
+    """Print the failures with their messages, then the lists, and the table by family.
 
     Args:
-        console: where to.
-        judgement: what the run found.
-        verbose: show all cases, each with all that went by.
+        console: where to print.
+        report: the run.
+        verbose: show all cases, each with its whole log.
     """
     sheet = _Sheet(console)
-    left = judgement.unexplained()
-    whole = by_gravity(judgement.results if verbose else left)
-    if not verbose:
-        whole = _without_alike(whole)[:MAX_WHOLE]
+    left = by_severity(report.unexplained())
+    whole = by_severity(report.results) if verbose else _without_alike(left)[:MAX_WHOLE]
     for result in whole:
-        _show_case(sheet, judgement, result, verbose=verbose)
+        _show_case(sheet, report, result, verbose=verbose)
     ids = {result.case.id for result in whole}
-    more = [result for result in by_gravity(left) if result.case.id not in ids]
     alike: dict[tuple[Verdict, str], list[str]] = {}
-    for result in more:
-        alike.setdefault((result.verdict, result.explanation), []).append(result.case.id)
+    for result in left:
+        if result.case.id not in ids:
+            alike.setdefault((result.verdict, result.explanation), []).append(result.case.id)
     for (verdict, explanation), same in alike.items():
-        style = f"bold {COLOURS[verdict]}"
-        sheet.put((f"{verdict.value} ", style), told(explanation), ": ", (", ".join(same), "bold"))
-    if more:
-        sheet.put((f"{len(more)} are shown without what went by; --verbose shows all", "dim"))
+        head = (f"{verdict.value} ", f"bold {COLOURS[verdict]}")
+        sheet.put(head, bounded(explanation), ": ", (", ".join(same), "bold"))
+    if alike:
+        number = sum(map(len, alike.values()))
+        sheet.put((f"{number} are shown without their messages; --verbose shows all", "dim"))
         sheet.put()
-    _show_lists(sheet, judgement, verbose=verbose)
-    console.print(_table(judgement, is_ascii=sheet.is_ascii))
+    _show_lines(sheet, report, verbose=verbose)
+    console.print(_table(report, is_ascii=sheet.is_ascii))
     sheet.put(
-        f"{share_sentence(judgement)}; {cases_sentence(judgement)}; "
-        f"peer {peer_name(judgement.peer)}; suite {SUITE} {version(SUITE)}"
+        f"{share_sentence(report)}; {cases_sentence(report)}; "
+        f"peer {peer_name(report.peer)}; suite {SUITE} {version(SUITE)}"
     )
 
 
 class _Sheet:
-    """A console that is written on line by line, and shows whatever is put on it."""
+    """A console that prints line by line, and prints any text as it is."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -170,14 +166,14 @@ class _Sheet:
         return visible(content.replace("…", "..."), ascii_only=True)
 
     def put(self, *parts: str | tuple[str, str]) -> None:
-        """Write a line; what has no room on it goes on below, a little to the right."""
+        """Write a line; the rest of a long one continues below, indented."""
         first, *rest = self.text(*parts).wrap(self.console, self.console.width - 2) or [Text()]
         self.console.print(first, soft_wrap=True)
         for line in rest:
             self.console.print(Text("  ") + line, soft_wrap=True)
 
     def row(self, head: Text, *parts: str | tuple[str, str]) -> None:
-        """Write a line behind a head; what has no room on it goes on below, likewise indented."""
+        """Write a line after a head; the rest of a long one continues below, indented as far."""
         width = max(MIN_WIDTH, self.console.width - head.cell_len)
         for number, line in enumerate(self.text(*parts).wrap(self.console, width)):
             line.rstrip()
@@ -194,129 +190,90 @@ def _bold(result: Result) -> str:
 
 
 def _without_alike(results: Sequence[Result]) -> list[Result]:
-    """Leave out all but the first of the cases that could not be run for the same reason."""
+    """Keep the first ``MAX_ALIKE`` of the errors with one explanation, and all other results."""
     seen: Counter[str] = Counter()
     found = []
     for result in results:
-        if result.verdict is Verdict.ERROR:
-            seen[result.explanation] += 1
+        seen[result.explanation] += result.verdict is Verdict.ERROR
         if seen[result.explanation] <= MAX_ALIKE:
             found.append(result)
     return found
 
 
-def _show_case(sheet: _Sheet, judgement: RunReport, result: Result, *, verbose: bool) -> None:
+def _show_case(sheet: _Sheet, report: RunReport, result: Result, *, verbose: bool) -> None:
     case = result.case
     sheet.put((f"{result.verdict.value} ", _bold(result)), (f"{case.id} ", "bold"), case.title)
-    if result.verdict not in (Verdict.PASS, Verdict.UNSUPPORTED):
+    if result.verdict not in (Verdict.PASS, Verdict.SKIPPED):
         for id_ in case.requirements:
             sheet.fact(id_, (sentence(id_), "italic"))
-        if case.why:
-            sheet.fact("why", case.why)
     _show_steps(sheet, result, verbose=verbose)
-    if result.expected and not is_said(result):
-        sheet.fact("expected", result.expected)
-        sheet.fact("seen", told(result.actual) or "nothing")
-    if result.explanation:
-        sheet.fact("so", (told(result.explanation), _bold(result)))
-    if result.closing.explanation and result.closing.explanation != result.explanation:
-        closing = result.closing
-        said = f"{closing.requirement}, {closing.verdict.value}: {told(closing.explanation)}"
-        sheet.fact("closing", (said, COLOURS[closing.verdict]))
-    if case.id in judgement.known:
-        sheet.fact("known", told(judgement.known[case.id].reason))
+    for name, text, verdict in facts(result):
+        weight = "bold " if name == "problem" else ""
+        sheet.fact(name, (text, f"{weight}{COLOURS[verdict]}") if verdict else text)
+    if case.id in report.known:
+        sheet.fact("known", bounded(report.known[case.id].reason))
     if result.verdict is not Verdict.PASS:
-        command = sheet.text(("  again    ", "dim"), again(judgement, case))
-        sheet.console.print(command, soft_wrap=True)  # to be copied as one line
+        command = sheet.text(("  rerun    ", "dim"), rerun(report, case))
+        sheet.console.print(command, soft_wrap=True)  # on one line, to be copied
     sheet.put()
 
 
 def _show_steps(sheet: _Sheet, result: Result, *, verbose: bool) -> None:
-    found = steps(result, shown=SHOWN_VERBOSE if verbose else SHOWN)
-    if not found:
-        return
-    are_many = len({step.connection for step in found}) > 1
-    times = [f"{step.time * 1000:.1f} ms" for step in found]
-    wide = max(map(len, times))
-    failing = next((number for number, step in enumerate(found) if step.is_failing), None)
-    before = -1
-    for number in selected(len(found), len(found) if verbose else MAX_STEPS, failing):
-        if number > before + 1:
-            sheet.row(Text(" " * (wide + 7)), (f"… {number - before - 1} more …", "dim"))
-        before = number
-        head = _head(sheet, found[number], times[number].rjust(wide), result, are_many=are_many)
-        style = _bold(result) if found[number].is_failing else _faint(found[number])
-        sheet.row(head, (found[number].text, style))
+    steps = logged_steps(result)
+    are_many = have_connections(steps)
+    wide = max((len(_time(step)) for step in steps), default=0)
+    for step in excerpt(steps, len(steps) if verbose else MAX_STEPS):
+        if isinstance(step, int):
+            sheet.row(Text(" " * (wide + 7)), (f"… {step} more …", "dim"))
+            continue
+        head = _head(sheet, step, _time(step).rjust(wide), result, are_many=are_many)
+        style = _bold(result) if step.is_failing else "dim" if step.is_setup else ""
+        sheet.row(head, (step.text(SHOWN_VERBOSE if verbose else SHOWN), style))
 
 
-def _head(sheet: _Sheet, step: Step, time: str, result: Result, *, are_many: bool) -> Text:
-    """Give what stands before a message: a mark, the time, the connection and the direction."""
-    colour = _CONNECTIONS[(step.connection - 1) % len(_CONNECTIONS)]
+def _time(step: LoggedStep) -> str:
+    return f"{step.entry.time * 1000:.1f} ms"
+
+
+def _head(sheet: _Sheet, step: LoggedStep, time: str, result: Result, *, are_many: bool) -> Text:
+    """Give the head of a message: a mark, the time, the connection and the direction."""
+    entry = step.entry
+    colour = _CONNECTIONS[(entry.connection - 1) % len(_CONNECTIONS)]
     to_server, to_client, mark = ("-->", "<--", "!") if sheet.is_ascii else ("──►", "◄──", "✗")
-    arrow = "   " if step.is_missing else to_server if step.from_client else to_client
+    arrow = "   " if step.is_missing else to_server if entry.from_client else to_client
     bad = _bold(result)
     return Text.assemble(
         (mark if step.is_failing else " ", bad),
         " ",
         (" " * len(time) if step.is_missing else time, "dim"),
-        (f" {step.connection} " if are_many else " ", colour),
+        (f" {entry.connection} " if are_many else " ", colour),
         (f"{arrow} ", bad if step.is_failing else colour),
     )
 
 
-def _faint(step: Step) -> str:
-    return "dim" if step.leads_up else ""
-
-
-def _show_lists(sheet: _Sheet, judgement: RunReport, *, verbose: bool) -> None:
-    """Print what is told of several cases together."""
-    known = deviations(judgement)
-    for result, deviation in known:
-        sheet.put(
-            ("known ", "bold"),
-            (f"{result.verdict.value} ", COLOURS[result.verdict]),
-            (f"{result.case.id} ", "bold"),
-            f"{told(deviation.reason)} ",
-            (told(deviation.link), "dim"),
-        )
-    for complaint in judgement.complaints:
-        sheet.put(("known deviations: ", "bold magenta"), told(complaint))
-    for (id_, explanation, verdict), ids in open_ends(judgement).items():
-        sheet.put(
-            ("closing ", "bold"),
-            (f"{verdict.value} ", f"bold {COLOURS[verdict]}"),
-            f"{id_}: {told(explanation)}: ",
-            (_list(ids, verbose=verbose), "dim"),
-        )
-    for explanation, ids in unsupported(judgement).items():
-        sheet.put(
-            ("unsupported ", "bold dim"),
-            f"{told(explanation)}: ",
-            (_list(ids, verbose=verbose), "dim"),
-        )
-    if known or judgement.complaints or open_ends(judgement) or unsupported(judgement):
+def _show_lines(sheet: _Sheet, report: RunReport, *, verbose: bool) -> None:
+    """Print the lines that sum up several cases."""
+    lines = summary_lines(report)
+    for line in lines:
+        parts: list[str | tuple[str, str]] = [(f"{line.label} ", "bold")]
+        if line.verdict:
+            parts += [(f"{line.verdict.value} ", f"bold {COLOURS[line.verdict]}"), f"{line.id}: "]
+        parts += [bounded(line.text), (f" {bounded(line.link)}" if line.link else "", "dim")]
+        shown = line.cases if verbose else line.cases[:MAX_IDS]
+        more = f" and {len(line.cases) - len(shown)} more" if len(shown) < len(line.cases) else ""
+        parts.append((f"{': ' if shown else ''}{', '.join(shown)}{more}", "dim"))
+        sheet.put(*parts)
+    if lines:
         sheet.put()
 
 
-def _list(ids: Sequence[str], *, verbose: bool) -> str:
-    shown = ids if verbose else ids[:MAX_IDS]
-    more = f" and {len(ids) - len(shown)} more" if len(shown) < len(ids) else ""
-    return ", ".join(shown) + more
-
-
-def _table(judgement: RunReport, *, is_ascii: bool) -> Table:
+def _table(report: RunReport, *, is_ascii: bool) -> Table:
     table = Table(title="cases by family of requirements", title_justify="left", safe_box=is_ascii)
     table.add_column("family")
     for verdict in Verdict:
         table.add_column(verdict.value, justify="right", style=COLOURS[verdict])
-    for family, counts in by_family(judgement).items():
-        table.add_row(family, *_numbers(counts))
-    table.add_section()
-    table.add_row("all", *_numbers(judgement.counts()), style="bold")
-    if closing := by_closing(judgement):
-        table.add_row("closing", *_numbers(closing))
+    for name, row in table_rows(report):
+        if name == "all":
+            table.add_section()
+        table.add_row(name, *row, style="bold" if name == "all" else "")
     return table
-
-
-def _numbers(counts: Counter[Verdict]) -> Iterable[str]:
-    return (str(counts[verdict] or "") for verdict in Verdict)

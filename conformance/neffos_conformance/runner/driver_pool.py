@@ -87,7 +87,7 @@ async def to_client(
                     return Result(case, Verdict.ERROR, str(error))
             if missing := sorted(needed_operations(case) & lacking):
                 text = f"it needs {', '.join(missing)}, which the driver does not support"
-                return Result(case, Verdict.UNSUPPORTED, text)
+                return Result(case, Verdict.SKIPPED, text)
             result = await run_client_case(driver, case, timeouts)
             if not await is_healthy(driver):
                 await worker.stop()

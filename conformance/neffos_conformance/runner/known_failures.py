@@ -1,23 +1,27 @@
-"""Known failures: recorded, reasoned, expected failures of a system under test.
+"""Known failures: cases that a system under test is expected to fail, each with its reason.
 
-An entry has the case, the explanation of its failure, a reason, and a link. It accepts that failure
-alone. An entry whose case passes now, fails in another way, or does not exist is an error, so that
-no entry outlives the failure that it excuses.
+An entry names the case, what the suite observed, the reason, and where that is discussed. It
+accepts that observation alone. An entry whose case passes, fails in another way, or does not
+exist, is stale and therefore an error.
 """
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import tomli_w
 
 from neffos_conformance.cases.matching import fits
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.runner.result import Result
 from neffos_conformance.wire.schemas import shown, violation
+
+FORMAT: Final = 2
+"""The format of the file, which ``schema/known-failures.json`` describes."""
 
 
 class KnownFailuresError(ValueError):
@@ -31,10 +35,10 @@ class KnownFailure:
     Attributes:
         case: the id of the case.
         verdict: the expected verdict.
-        observed: the explanation of the suite; ``<<name>>`` in it matches any text.
+        observed: the explanation that the suite gives; ``<<name>>`` in it stands for anything.
         reason: why the case fails, and why that is accepted.
-        link: where that is discussed: a URL, or a difference such as ``DV-28``.
-        source: the name of its file.
+        link: where that is discussed or shown: a URL, or a difference such as ``DV-28``.
+        source: the name of the file with the entry.
     """
 
     case: str
@@ -47,10 +51,10 @@ class KnownFailure:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """The entries, compared with the results.
+    """The entries compared with the results.
 
     Attributes:
-        known: the entries whose failures occurred, by the ids of their cases.
+        known: the entries that apply, by the ids of their cases.
         complaints: what is wrong with the others, in a sentence each.
     """
 
@@ -62,8 +66,8 @@ def read_known_failures(paths: Iterable[Path]) -> list[KnownFailure]:
     """Read the entries of some files.
 
     Raises:
-        KnownFailuresError: one cannot be read, or violates the schema; or a case has two
-            entries.
+        KnownFailuresError: a file cannot be read or has another form, or two entries name the
+            same case.
     """
     found: list[KnownFailure] = []
     for path in paths:
@@ -78,25 +82,25 @@ def read_known_failures(paths: Iterable[Path]) -> list[KnownFailure]:
 
 
 def weigh(
-    deviations: Sequence[KnownFailure], results: Iterable[Result], known_ids: Iterable[str]
+    entries: Sequence[KnownFailure], results: Iterable[Result], known_ids: Iterable[str]
 ) -> Explained:
-    """Compare the entries with the results.
+    """Compare the entries with the results of a run.
 
     Args:
-        deviations: the entries.
-        results: of the cases that were run.
-        known_ids: the ids of all cases; an entry for a case that was not selected is ignored.
+        entries: the known failures.
+        results: the results of the cases that ran.
+        known_ids: the ids of all cases. An entry for a case that was not selected is ignored.
     """
     by_id = {result.case.id: result for result in results}
     there = frozenset(known_ids)
     known: dict[str, KnownFailure] = {}
     complaints: list[str] = []
-    for each in deviations:
+    for each in entries:
         result = by_id.get(each.case)
         where = f"{each.source}: {each.case}"
         if each.case not in there:
             complaints.append(f"{where}: there is no such case")
-        elif result is None or result.verdict is Verdict.UNSUPPORTED:
+        elif result is None or result.verdict is Verdict.SKIPPED:
             continue
         elif result.verdict is Verdict.PASS:
             complaints.append(f"{where} passes now; take the entry out")
@@ -116,37 +120,24 @@ def _entries(path: Path) -> list[dict[str, Any]]:
         raise KnownFailuresError(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise KnownFailuresError(f"{path} is no TOML: {error}") from error
-    found = violation("deviations", values)
+    found = violation("known-failures", values)
     if found is not None:
         where = "/".join(map(str, found.absolute_path)) or "the whole"
         raise KnownFailuresError(f"{path}, {where}: {shown(found)}")
-    entries: list[dict[str, Any]] = values["deviation"]
+    entries: list[dict[str, Any]] = values["known_failure"]
     return entries
 
 
 def draft(results: Sequence[Result]) -> str:
-    """Write the failures as a file of known failures, for its owner to give the reasons.
+    """Write failed results as a file of known failures, for the user to add the reasons.
 
-    The same failure of several cases is one entry. The file is valid only with reasons and links.
+    Cases that fail in the same way share an entry. The file is invalid without reasons and links.
     """
     grouped: dict[tuple[Verdict, str], list[str]] = {}
     for result in results:
         grouped.setdefault((result.verdict, result.explanation), []).append(result.case.id)
-    text = "format = 1\n"
-    if not grouped:
-        text += "deviation = []\n"
-    for (verdict, explanation), ids in grouped.items():
-        text += (
-            "\n[[deviation]]\n"
-            f"cases = {json.dumps(ids)}\n"
-            f'verdict = "{verdict}"\n'
-            f"observed = {_toml(explanation)}\n"
-            'reason = ""\n'
-            'link = ""\n'
-        )
-    return text
-
-
-def _toml(text: str) -> str:
-    """Write a text as a basic string of TOML, which JSON's are but for DEL."""
-    return json.dumps(text, ensure_ascii=True).replace("\x7f", "\\u007f")
+    entries = [
+        {"cases": ids, "verdict": verdict.value, "observed": observed, "reason": "", "link": ""}
+        for (verdict, observed), ids in grouped.items()
+    ]
+    return tomli_w.dumps({"format": FORMAT, "known_failure": entries})

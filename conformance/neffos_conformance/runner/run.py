@@ -183,7 +183,7 @@ async def _run(
         result.verdict, result.explanation = Verdict.ERROR, str(error)
         result.step = playback.step
     except UnsupportedError as error:
-        result.verdict = Verdict.UNSUPPORTED
+        result.verdict = Verdict.SKIPPED
         result.explanation = f"the client's driver cannot do {str(error)!r}"
     except TimeoutError:
         _fail(result, runner, "nothing came in time")

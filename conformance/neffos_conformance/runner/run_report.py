@@ -1,6 +1,6 @@
-"""The report of a run: the results, and what one has to know to read them.
+"""A run: its results and its circumstances.
 
-Every report format is made of this, and of nothing else.
+Every form of a report is made from this, and from nothing else.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from neffos_conformance.runner.result import Result
 from neffos_protocol.catalogue import Requirement, requirements
 
 SEEN_IN: Mapping[str, str] = {"server": "wire-server", "client": "wire-client", "codec": "codec"}
-"""How the catalogue names the tests of each role, where it says how a requirement is testable."""
+"""The catalogue's word for a test of each role."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +25,21 @@ class RunReport:
     """A run of the suite against one system under test.
 
     Attributes:
-        role: of the system under test.
-        subject: its URL, or its command.
-        peer: what is known of it: ``peer``, ``version``, ``runtime``, or less.
-        started: when the run began.
-        seconds: how long it took.
-        results: of the selected cases, in the order of the data.
+        role: the role of the system under test.
+        sut: its URL or its command.
+        peer: what is known about it: any of ``peer``, ``version`` and ``runtime``.
+        started: the date of the run.
+        seconds: its duration.
+        results: the results of the selected cases, in the order of the data.
         command: the command line that tests it again, without a selection of cases.
-        features: those that it has; ``None`` if they are unknown.
-        selection: the patterns and tags that selected the cases, as they were typed.
-        known: the known failures that occurred, by the ids of their cases.
-        complaints: what is wrong with the other known failures.
+        features: the features that it was assumed to have; ``None`` if no case needs any.
+        selection: the patterns and tags of the selection, as they were typed.
+        known: the known failures that occurred, by the IDs of their cases.
+        stale: a sentence on each known failure that no longer occurs.
     """
 
     role: Role
-    subject: str
+    sut: str
     peer: Mapping[str, str]
     started: datetime
     seconds: float
@@ -48,37 +48,37 @@ class RunReport:
     features: frozenset[str] | None = None
     selection: tuple[str, ...] = ()
     known: Mapping[str, KnownFailure] = field(default_factory=dict)
-    complaints: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
 
     def counts(self) -> Counter[Verdict]:
-        """Give how many cases have each verdict."""
+        """Give the number of cases with each verdict."""
         return Counter(result.verdict for result in self.results)
 
     def unexplained(self) -> list[Result]:
-        """Give the results that are neither a pass nor a known failure."""
+        """Give the results that are neither passed nor skipped nor known failures."""
         return [
             result
             for result in self.results
-            if result.verdict not in (Verdict.PASS, Verdict.UNSUPPORTED)
+            if result.verdict not in (Verdict.PASS, Verdict.SKIPPED)
             and result.case.id not in self.known
         ]
 
     def has_failed(self) -> bool:
-        """Say whether there is a fail or an error that is not a known failure."""
+        """Whether there is a failure or an error that is not known, or a stale known failure."""
         grave = (Verdict.FAIL, Verdict.ERROR)
-        return bool(self.complaints) or any(each.verdict in grave for each in self.unexplained())
+        return bool(self.stale) or any(each.verdict in grave for each in self.unexplained())
 
     def exercised(self) -> frozenset[str]:
-        """Give the requirements of the cases that ran to their end."""
+        """Give the requirements that are covered by a case that ran to its end."""
         return frozenset(
             id_
             for result in self.results
-            if result.verdict not in (Verdict.UNSUPPORTED, Verdict.ERROR)
+            if result.verdict not in (Verdict.SKIPPED, Verdict.ERROR)
             for id_ in result.case.requirements
         )
 
     def testable(self) -> dict[str, Requirement]:
-        """Give the requirements that can be tested in a system of this role."""
+        """Give the requirements that are testable in a system of this role."""
         return {
             id_: each for id_, each in requirements().items() if SEEN_IN[self.role] in each.testable
         }

@@ -1,6 +1,6 @@
 // The conformance application on a server in JavaScript, to start your own from.
 //
-// Run it with `node server.mjs`; `neffos-wire server URL` judges it. The handlers are the tables
+// Run it with `node server.mjs`; `neffos-wire test server URL` judges it. The handlers are the tables
 // of spec/docs/application.md, and stay; the server below them runs on the files beside this one,
 // and yours goes in its place.
 

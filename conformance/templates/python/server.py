@@ -1,6 +1,6 @@
 """The conformance application on a server in Python, to start your own from.
 
-Run it with ``python3 server.py``; ``neffos-wire server URL`` judges it. The handlers are the
+Run it with ``python3 server.py``; ``neffos-wire test server URL`` judges it. The handlers are the
 tables of spec/docs/application.md, and stay; the server below them runs on the peer beside this
 file and on the package websockets, and yours goes in its place.
 """

@@ -24,8 +24,8 @@
   const haystack = (element) => {
     if (!haystacks.has(element)) {
       const found = data.cases[element.id];
-      const parts = [element.querySelector("summary").textContent, found.explanation, found.expected,
-        found.seen, ...found.lines.map((line) => line[1]),
+      const parts = [element.querySelector("summary").textContent, ...found.facts.map((fact) => fact[1]),
+        ...found.steps.map((line) => line[1]),
         ...found.rows.flatMap((row) => [row.words, row.payload]),
         ...found.requirements.flatMap((id) => [id, data.requirements[id].text])];
       haystacks.set(element, parts.join("\n").toLowerCase());
@@ -86,13 +86,13 @@
   // ---- a case
 
   const hexdump = (row) => {
-    const octets = row.hex === undefined ? new TextEncoder().encode(row.payload)
+    const bytes = row.hex === undefined ? new TextEncoder().encode(row.payload)
       : Uint8Array.from(row.hex.match(/../g) ?? [], (pair) => parseInt(pair, 16));
     const lines = [];
-    for (let start = 0; start < octets.length; start += 8) {
-      const part = [...octets.subarray(start, start + 8)];
-      const hex = part.map((octet) => octet.toString(16).padStart(2, "0")).join(" ");
-      const text = part.map((octet) => (octet > 31 && octet < 127 ? String.fromCharCode(octet) : "·"));
+    for (let start = 0; start < bytes.length; start += 8) {
+      const part = [...bytes.subarray(start, start + 8)];
+      const hex = part.map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
+      const text = part.map((byte) => (byte > 31 && byte < 127 ? String.fromCharCode(byte) : "·"));
       lines.push(`${start.toString(16).padStart(4, "0")}  ${hex.padEnd(23)}  ${text.join("")}`);
     }
     if (row.size) lines.push(`… ${row.size} in all`);
@@ -106,9 +106,9 @@
     const item = make("li", `row ${row.kind}${from}${row.bad ? " is-bad" : ""}`);
     item.style.setProperty("--life", String(Math.max(0, lives.indexOf(row.connection))));
     const on = isMany ? `, connection ${row.connection}` : "";
-    const said = row.kind === "missing" ? `not kept${on}: `
-      : `${row.from} to ${to}${on}${row.bad ? ", this is wrong" : ""}: `;
-    const words = row.kind === "missing" ? `this was not kept: ${row.words}` : row.words;
+    const said = row.kind === "missing" ? `missing${on}: `
+      : `${row.from} to ${to}${on}${row.bad ? ", failing" : ""}: `;
+    const words = row.kind === "missing" ? `missing: ${row.words}` : row.words;
     item.append(make("span", "hidden", said), make("div", "words", words));
     if (row.kind === "missing") return item;
     item.append(make("div", "shaft"));
@@ -118,14 +118,14 @@
     if (row.payload !== undefined) {
       const size = row.size ? `… ${row.size} in all` : "";
       below.append(make("code", "", `${row.binary ? "binary " : ""}${row.payload}${size}`));
-      const button = make("button", "", "octets");
+      const button = make("button", "", "bytes");
       button.type = "button";
       button.setAttribute("aria-expanded", "false");
       button.addEventListener("click", () => {
-        const shown = item.querySelector(".octets");
+        const shown = item.querySelector(".bytes");
         if (shown) shown.remove();
         else {
-          const dump = make("pre", "octets", hexdump(row));
+          const dump = make("pre", "bytes", hexdump(row));
           dump.tabIndex = 0;
           item.append(dump);
         }
@@ -142,7 +142,7 @@
     const isMany = lives.length > 1;
     const list = make("ol", "sequence");
     list.style.setProperty("--lives", String(Math.max(1, lives.length)));
-    list.setAttribute("aria-label", "What went by");
+    list.setAttribute("aria-label", "Log");
     const life = (left, label) => {
       const line = make("li", "life", label ? make("span", "", label) : null);
       line.setAttribute("aria-hidden", "true");
@@ -189,16 +189,14 @@
     const found = data.cases[element.id];
     body.replaceChildren();
     const wrong = make("dl", "wrong");
-    if (found.explanation) pair(wrong, "so", found.explanation, "is");
-    if (found.expected) {
-      pair(wrong, "expected", make("code", "", found.expected));
-      pair(wrong, "seen", found.seen ? make("code", "", found.seen) : "nothing");
+    for (const [name, text] of found.facts) {
+      if (name === "expected" || name === "actual") pair(wrong, name, make("code", "", text));
+      else pair(wrong, name, text, name === "problem" ? "is" : "");
     }
-    if (found.why) pair(wrong, "why", found.why);
     if (wrong.children.length) body.append(wrong);
     if (found.known) {
       const { reason, link, source } = found.known;
-      const aside = make("div", "aside", make("p", "", `Known deviation: ${reason}`));
+      const aside = make("div", "aside", make("p", "", `Known failure: ${reason}`));
       if (/^https?:\/\//.test(link)) {
         const anchor = make("a", "", link);
         anchor.href = link;
@@ -208,19 +206,15 @@
       if (source) aside.append(make("p", "faint", source));
       body.append(aside);
     }
-    if (found.closing) {
-      const { requirement, verdict, explanation } = found.closing;
-      body.append(make("div", "aside", make("p", "", `Closing, ${verdict}: ${requirement}: ${explanation}`)));
-    }
     const left = make("div");
-    left.append(make("h2", "", "What went by"));
+    left.append(make("h2", "", "Log"));
     if (found.rows.length) left.append(...drawing(found.rows));
     else left.append(make("p", "faint", "nothing"));
     const right = make("div");
-    if (found.lines.length) {
+    if (found.steps.length) {
       const script = make("ol", "script");
-      for (const [number, text, leadsUp] of found.lines) {
-        const line = make("li", [leadsUp ? "up" : "", number === found.line ? "bad" : ""].join(" ").trim(), text);
+      for (const [number, text, leadsUp] of found.steps) {
+        const line = make("li", [leadsUp ? "up" : "", number === found.step ? "bad" : ""].join(" ").trim(), text);
         line.value = number;
         script.append(line);
       }
@@ -234,11 +228,11 @@
     }
     right.append(make("h2", "", "Requirements"), list);
     body.append(make("div", "columns", left, right));
-    const code = make("code", "", found.again);
+    const code = make("code", "", found.rerun);
     const button = make("button", "", "Copy");
     button.type = "button";
-    button.addEventListener("click", () => copy(found.again, code, button));
-    body.append(make("div", "again", make("span", "faint", "Again:"), code, button));
+    button.addEventListener("click", () => copy(found.rerun, code, button));
+    body.append(make("div", "rerun", make("span", "faint", "Rerun:"), code, button));
   };
 
   for (const element of cases) {
@@ -307,7 +301,7 @@
   let opened = [];
   addEventListener("beforeprint", () => {
     opened = cases.filter((each) => !each.hidden && !each.open
-      && !["pass", "unsupported"].includes(each.dataset.verdict));
+      && !["pass", "skipped"].includes(each.dataset.verdict));
     for (const element of opened) {
       fill(element);
       element.open = true;

@@ -1,17 +1,14 @@
 """The command ``codec-adapter``: the reference codec, as a codec under test.
 
-It answers requests as ``spec/docs/codec-contract.md`` says. This module owns how values stand
-in lines; it does not know the vectors, and what any of them expects.
+It answers requests as ``spec/docs/codec-contract.md`` says. It knows
+neither the vectors nor what any of them expects.
 """
 
 from __future__ import annotations
 
-import base64
 import json
-import platform
 import sys
 from collections.abc import Callable, Iterable
-from importlib.metadata import version
 from typing import Any, Final, TypeVar
 
 import click
@@ -28,40 +25,39 @@ from neffos_codec import (
     Native,
     NativeMessage,
     Reading,
-    Wait,
     decode,
     decode_handshake,
     encode,
     encode_handshake,
-    first_surrogate,
     parse_wait,
 )
-from neffos_conformance.cli.serve import PEER
+from neffos_conformance.codecs.values import (
+    Values,
+    content_of,
+    message_values,
+    value_of,
+    wait_values,
+)
+from neffos_conformance.reference import identity
 
 CODEC_VERSION: Final = 1
 """The version of the codec protocol."""
 
-Values = dict[str, Any]
 Option = TypeVar("Option", Reading, Native)
 
 
 class UnknownRequestError(Exception):
-    """A request that this adapter does not know, or only in part."""
+    """A request with an operation, a field or a value that this adapter does not know."""
 
 
 @click.command("codec-adapter")
 def codec_adapter_command() -> None:
-    """Answer requests to the reference codec, lines of JSON on standard input.
+    """Adapt the reference codec to the codec protocol.
 
-    See the page "The codec protocol" of the specification.
+    The adapter reads requests from standard input, as JSON Lines. See the page "The codec
+    protocol" of the specification.
     """
-    ready = {
-        "ready": True,
-        "codec": CODEC_VERSION,
-        "peer": PEER,
-        "version": version("neffos-wire"),
-        "runtime": f"Python {platform.python_version()}",
-    }
+    ready = {"ready": True, "codec": CODEC_VERSION, **identity()}
     serve_codec(ready, sys.stdin.buffer, sys.stdout.write, sys.stdout.flush)
 
 
@@ -80,7 +76,7 @@ def serve_codec(
 
 
 def answer_to(line: bytes) -> Values:
-    """Give the answer to a line, whatever it holds."""
+    """Give the answer to a line."""
     number = None
     try:
         request = json.loads(line)
@@ -112,63 +108,17 @@ def answer(name: str, request: Values) -> Values:
         return {"reject": error.reason.value, **place}
     except KeyError as error:
         return {"error": f"the request has no {error}"}
-    except Exception as error:  # of the request's form or the codec's own: no refusal either way
+    except Exception as error:  # a bug, or a malformed request: neither is a refusal
         return {"error": str(error) or repr(error)}
 
 
-# -------------------------------------------------------------------- values
-
-
-def content_of(value: Any) -> str | bytes:
-    """Give the text or the octets that a value of a line stands for.
-
-    Text that is not UTF-8 has its octets as surrogate escapes.
-
-    Raises:
-        ValueError: it stands for neither.
-    """
-    match value:
-        case str():
-            if first_surrogate(value) >= 0:
-                raise ValueError("a string holds a surrogate: text that is no UTF-8 goes as hex")
-            return value
-        case {"hex": str(digits), **rest} if not rest:
-            return bytes.fromhex(digits).decode("utf-8", "surrogateescape")
-        case {"base64": str(digits), **rest} if not rest:
-            return base64.b64decode(digits, validate=True)
-    raise ValueError(f"neither text, nor hex, nor base64: {str(value)[:80]}")
-
-
-def value_of(content: str | bytes) -> Any:
-    """Give the value that stands for text or octets in a line."""
-    if isinstance(content, bytes):
-        return {"base64": base64.b64encode(content).decode()}
-    if first_surrogate(content) < 0:
-        return content
-    return {"hex": content.encode("utf-8", "surrogateescape").hex()}
-
-
-def message_values(message: Message) -> Values:
-    """Give the seven fields of a message as they stand in a line."""
-    *names, is_error, is_no_op, body = message.fields()
-    values = [*map(value_of, names), is_error, is_no_op, value_of(body)]
-    return dict(zip(FIELDS, values, strict=True))
-
-
-def wait_values(wait: Wait) -> Values:
-    """Give what a wait field says as it stands in a line."""
-    return {
-        "kind": wait.kind.value,
-        "token": value_of(wait.token),
-        "from_exchange": wait.from_exchange,
-        "sender": value_of(wait.sender),
-    }
+# -------------------------------------------------------------------- requests
 
 
 def _text_of(value: Any) -> str:
     content = content_of(value)
     if isinstance(content, bytes):
-        raise ValueError("this is text, which base64 is not for")
+        raise ValueError("text cannot be base64")
     return content
 
 
@@ -282,4 +232,4 @@ OPERATIONS: Final[dict[str, tuple[Callable[[Values], Values], frozenset[str]]]] 
     "reply": (_reply, frozenset({"message", "reply"})),
     "parse-wait": (_parse_wait, frozenset({"wait"})),
 }
-"""The operations by their names, and the fields that each knows."""
+"""Each operation by its name, with the fields that it knows."""

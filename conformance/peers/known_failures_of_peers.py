@@ -1,8 +1,7 @@
-"""What is known of real peers: the files in the folder ``deviations``.
+"""The known failures of tested implementations: the files in the folder ``known_failures``.
 
-Those of cases have the form that ``neffos-wire --deviations`` reads, and ``real_peers.py`` says
-which hold for whom. ``conversation.toml`` is about steps of the conversation of a client and a
-server.
+Files about cases have the format that ``--known-failures`` reads; ``real_peers.py`` says which of
+them applies to which peer. ``interop.toml`` is about steps of an interop run.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from neffos_conformance.runner.known_failures import KnownFailure, read_known_fa
 from neffos_protocol.catalogue import divergences
 from peers.real_peers import HERE, RealPeer
 
-DEVIATIONS: Final = HERE / "deviations"
+KNOWN_FAILURES: Final = HERE / "known_failures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +28,16 @@ class Shown:
 
     Attributes:
         case: the case that it fails.
-        deviation: how.
+        known_failure: how it fails.
     """
 
     case: Case
-    deviation: KnownFailure
+    known_failure: KnownFailure
 
     @property
     def divergence(self) -> str:
         """The divergence that is shown."""
-        return self.deviation.link
+        return self.known_failure.link
 
 
 def showing(
@@ -61,7 +60,7 @@ def showing(
     for peer in peers.values():
         for name, files in peer.known.items():
             found: dict[str, list[Shown]] = {}
-            for each in read_known_failures(DEVIATIONS / file for file in files):
+            for each in read_known_failures(KNOWN_FAILURES / file for file in files):
                 if each.case in cases and each.link in divergences().keys() - taken:
                     found.setdefault(each.link, []).append(Shown(cases[each.case], each))
             if found:
@@ -97,6 +96,6 @@ def known_of_client(client: str, step: str) -> str | None:
 
 @cache
 def _conversation() -> list[dict[str, Any]]:
-    text = (DEVIATIONS / "conversation.toml").read_text("utf-8")
-    entries: list[dict[str, Any]] = tomllib.loads(text)["deviation"]
+    text = (KNOWN_FAILURES / "interop.toml").read_text("utf-8")
+    entries: list[dict[str, Any]] = tomllib.loads(text)["known_failure"]
     return entries

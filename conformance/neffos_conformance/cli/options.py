@@ -1,0 +1,63 @@
+"""The options of all commands, in one form: a metavar, a type, a help text and a default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from neffos_codec import Native
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Decorator = Callable[[Command], Command]
+
+KINDS: Final[dict[str, Any]] = {
+    "FILE": click.Path(dir_okay=False, path_type=Path),
+    "FOLDER": click.Path(file_okay=False, path_type=Path),
+    "N": click.IntRange(min=1),
+    "PORT": click.IntRange(0, 65535),
+    "SECONDS": click.FloatRange(min=0, min_open=True),
+}
+"""The types of values, by their metavars; any other is a text."""
+
+EXISTING_FILE: Final = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
+"""The type of a file that a command reads."""
+
+
+def option(names: str, text: str, metavar: str = "", **more: Any) -> Decorator[Any]:
+    """Give a command an option; its default is part of the help.
+
+    Args:
+        names: its names and that of its parameter, with spaces between them.
+        text: its help: a noun phrase, or "Run only …".
+        metavar: the name of its value, as in ``KINDS``; empty for a flag.
+        more: further arguments of ``click.option``.
+    """
+    if metavar:
+        shown = more.get("default", "") != ""
+        more = {"metavar": metavar, "type": KINDS.get(metavar), "show_default": shown, **more}
+    return click.option(*names.split(), is_flag=not metavar, help=text, **more)
+
+
+def choice(names: str, text: str, values: list[str], default: str) -> Decorator[Any]:
+    """Give a command an option with a choice of values."""
+    kind = click.Choice(values)
+    return click.option(*names.split(), type=kind, default=default, show_default=True, help=text)
+
+
+JSON: Final = option("--json as_json", "Output as JSON.")
+
+READY: Final = option("--json as_json", "Ready line in JSON; the command ends with standard input.")
+
+HOST: Final = option("--host", "Address to listen on.", "NAME", default="127.0.0.1")
+
+PORT: Final = option("--port", "Port to listen on; 0 for any free one.", "PORT", default=0)
+
+NATIVE: Final = choice(
+    "--native",
+    "Native messages: none, payloads that are not frames, or all payloads.",
+    [mode.value for mode in Native],
+    "never",
+)

@@ -1,0 +1,188 @@
+"""A run as JSON, for programs. The form is ``data/schema/report.json``.
+
+The size of a report is bounded, whatever a peer sends.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections import Counter
+from importlib.metadata import version
+from typing import Any, Final
+
+from neffos_codec import COMPILED, first_surrogate
+from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.recordings.sequence import visible
+from neffos_conformance.reports.findings import (
+    MAX_TEXT,
+    SUITE,
+    LoggedStep,
+    closing_counts,
+    excerpt,
+    exercised_share,
+    kept_headers,
+    logged_steps,
+    number_of_cases,
+    requirement_results,
+    sentence,
+)
+from neffos_conformance.runner.result import Remark, Result
+from neffos_conformance.runner.run_report import RunReport
+from neffos_conformance.wire.connection import ConnectionClosed
+from neffos_conformance.wire.payloads import payload_values
+from neffos_conformance.wire.transcript import ConnectionOpened
+from neffos_protocol.catalogue import requirement, requirements
+
+REPORT_FORMAT: Final = 3
+
+MAX_PAYLOAD: Final = 4_096
+"""Characters or bytes of a message in a report: enough to recognise it."""
+
+MAX_LOG: Final = 16_384
+"""Characters or bytes of all messages of a case; later ones are kept up to ``MAX_REST``. A run of
+some hundred cases then has a few megabytes at most, and less than one with a correct peer."""
+
+MAX_REST: Final = 64
+"""See ``MAX_LOG``: the kind of a message is still recognisable."""
+
+MAX_ENTRIES: Final = 200
+"""Log entries of a case, from both ends; ``omitted`` is the number of the others."""
+
+Values = dict[str, Any]
+
+
+def render(report: RunReport) -> str:
+    """Give a run as JSON."""
+    return json.dumps(report_values(report), indent=1, ensure_ascii=False) + "\n"
+
+
+def report_values(report: RunReport) -> Values:
+    """Give a run as values for JSON: provenance, counts, requirements, and each case."""
+    exercised, testable = exercised_share(report)
+    found = requirement_results(report)
+    features = report.features
+    return {
+        "format": REPORT_FORMAT,
+        "suite": {
+            "name": SUITE,
+            "version": version(SUITE),
+            "requirements": len(requirements()),
+            "cases": number_of_cases(report),
+        },
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "codec_compiled": COMPILED,
+        "role": report.role,
+        "sut": _text(report.sut),
+        "peer": {key: _text(value) for key, value in report.peer.items()},
+        "started": report.started.isoformat(timespec="milliseconds"),
+        "seconds": round(report.seconds, 3),
+        "command": _text(report.command),
+        "selection": [_text(each) for each in report.selection],
+        "features": None if features is None else sorted(features),
+        "failed": report.has_failed(),
+        "counts": _counts(report.counts()),
+        "closing_counts": _counts(closing_counts(report)),
+        "stale_known_failures": [_text(each) for each in report.stale],
+        "exercised": {
+            "testable": testable,
+            "exercised": exercised,
+            "not_exercised": [each.requirement.id for each in found if not each.is_exercised],
+        },
+        "requirements": [
+            {
+                "id": each.requirement.id,
+                "level": each.requirement.level.value,
+                "text": sentence(each.requirement.id),
+                "verdict": None if each.verdict is None else each.verdict.value,
+                "exercised": each.is_exercised,
+                "cases": list(each.cases),
+            }
+            for each in found
+        ],
+        "cases": [_case_values(report, result) for result in report.results],
+    }
+
+
+def _case_values(report: RunReport, result: Result) -> Values:
+    case, closing = result.case, result.closing
+    known = report.known.get(case.id)
+    log, omitted = _log_values(result)
+    return {
+        "id": case.id,
+        "title": case.title,
+        "role": case.role,
+        "tags": list(case.tags),
+        "requirements": [
+            {"id": id_, "level": requirement(id_).level.value} for id_ in case.requirements
+        ],
+        "verdict": result.verdict.value,
+        "explanation": _text(result.explanation),
+        "step": result.step,
+        "expected": _text(result.expected),
+        "actual": _text(result.actual),
+        "closing": {
+            "verdict": closing.verdict.value,
+            "explanation": _text(closing.explanation),
+            "requirement": closing.requirement,
+        },
+        "known_failure": None
+        if known is None
+        else {"reason": known.reason, "link": known.link, "source": known.source},
+        "seconds": round(result.seconds, 4),
+        "log": log,
+        "omitted": omitted,
+    }
+
+
+def _log_values(result: Result) -> tuple[list[Values], int]:
+    """Give the log of a case, and the number of entries that are omitted from it."""
+    steps = [step for step in logged_steps(result) if not step.is_missing]
+    left = MAX_LOG
+    found = []
+    for step in excerpt(steps, MAX_ENTRIES):
+        if isinstance(step, int):
+            continue
+        size = MAX_PAYLOAD if left > 0 else MAX_REST
+        found.append(_entry_values(step, size))
+        if isinstance(step.entry.content, str | bytes):
+            left -= min(len(step.entry.content), size)
+    return found, len(steps) - len(found)
+
+
+def _entry_values(step: LoggedStep, size: int) -> Values:
+    entry = step.entry
+    values: Values = {
+        "time": round(entry.time, 6),
+        "connection": entry.connection,
+        "from": "client" if entry.from_client else "server",
+        "step": entry.step,
+    }
+    match entry.content:
+        case ConnectionClosed(code, reason, cut):
+            values["closed"] = {"code": code, "reason": _text(reason)}
+            if cut:
+                values["closed"]["cut"] = cut
+        case ConnectionOpened() as opened:
+            headers = {_text(name): _text(value) for name, value in kept_headers(opened).items()}
+            values["opened"] = {"path": _text(opened.path), "headers": headers}
+        case Remark(text):
+            values["remark"] = _text(text)
+        case message:
+            values |= payload_values(message[:size])
+            if len(message) > size:
+                values["size"] = len(message)
+    if step.is_failing:
+        values["failed"] = True
+    return values
+
+
+def _counts(counts: Counter[Verdict]) -> dict[str, int]:
+    return {verdict.value: counts[verdict] for verdict in Verdict}
+
+
+def _text(text: str) -> str:
+    """Give a text that JSON can contain: shortened, with escapes for bytes that are not UTF-8."""
+    text = text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
+    return text if first_surrogate(text) < 0 else visible(text)
