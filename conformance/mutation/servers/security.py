@@ -51,7 +51,7 @@ PREFIX: Final = "x-websocket-header-"
 @served("SEC-2")
 def payloads_without_limit() -> Url:
     """Takes payloads of any length."""
-    return _limited(SessionLimits(payload=BOUNDLESS), waiting_size=BOUNDLESS)
+    return _limited(SessionLimits(payload=BOUNDLESS), queue_size=BOUNDLESS)
 
 
 @served("SEC-2")
@@ -145,8 +145,8 @@ def replies_kept_without_limit() -> Url:
         SessionLimits(),
         high_water=BOUNDLESS,
         backlog=BOUNDLESS,
-        waiting=BOUNDLESS,
-        waiting_size=BOUNDLESS,
+        queue_length=BOUNDLESS,
+        queue_size=BOUNDLESS,
     )
 
 

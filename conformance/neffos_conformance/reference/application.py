@@ -16,12 +16,12 @@ from neffos_asyncio import (
     ON_NATIVE_MESSAGE,
     ON_ROOM_JOIN,
     ON_ROOM_LEAVE,
-    Answer,
     Connection,
     Handlers,
     Limits,
     Namespace,
     NeffosError,
+    ReplyBody,
     ReplyError,
     Server,
     UpgradeRequest,
@@ -95,33 +95,33 @@ async def _connect_at_once(connection: Connection) -> None:
 # -------------------------------------------------------------------- events
 
 
-def echo(_: Namespace, message: Message) -> Answer:
+def echo(_: Namespace, message: Message) -> ReplyBody:
     """Reply with what came, unless it was an error (EV-6)."""
     return "" if message.is_error else message.body
 
 
-def fail(_: Namespace, message: Message) -> Answer:
+def fail(_: Namespace, message: Message) -> ReplyBody:
     """Return an error."""
     raise ReplyError(text_of(message.body) or "no text was given")
 
 
-def _silent(_: Namespace, __: Message) -> Answer:
+def _silent(_: Namespace, __: Message) -> ReplyBody:
     return None
 
 
-def _whoami(namespace: Namespace, _: Message) -> Answer:
+def _whoami(namespace: Namespace, _: Message) -> ReplyBody:
     return namespace.connection.id
 
 
-def _tries(namespace: Namespace, _: Message) -> Answer:
+def _tries(namespace: Namespace, _: Message) -> ReplyBody:
     return str(namespace.connection.tries)
 
 
-def _header_of(namespace: Namespace, message: Message) -> Answer:
+def _header_of(namespace: Namespace, message: Message) -> ReplyBody:
     return ", ".join(_header(namespace.connection, text_of(message.body)))
 
 
-def _push(namespace: Namespace, message: Message) -> Answer:
+def _push(namespace: Namespace, message: Message) -> ReplyBody:
     with suppress(MisuseError):  # the client has gone before its message had its turn
         namespace.emit(text_of(message.body), b"pushed" if message.is_binary else "pushed")
     return DONE
@@ -165,31 +165,31 @@ def _close_me(namespace: Namespace, _: Message) -> None:
     namespace.connection.close()
 
 
-def _name_of(_: Namespace, message: Message) -> Answer:
+def _name_of(_: Namespace, message: Message) -> ReplyBody:
     return message.event
 
 
 # -------------------------------------------------------------------- broadcasts
 
 
-def _broadcast_others(namespace: Namespace, message: Message) -> Answer:
+def _broadcast_others(namespace: Namespace, message: Message) -> ReplyBody:
     namespace.broadcast(NEWS, message.body)
     return DONE
 
 
-def _broadcast_all(namespace: Namespace, message: Message) -> Answer:
+def _broadcast_all(namespace: Namespace, message: Message) -> ReplyBody:
     namespace.broadcast(NEWS, message.body)
     with suppress(MisuseError):  # as above
         namespace.emit(NEWS, message.body)
     return DONE
 
 
-def _broadcast_room(namespace: Namespace, message: Message) -> Answer:
+def _broadcast_room(namespace: Namespace, message: Message) -> ReplyBody:
     namespace.broadcast(NEWS, message.body, room=message.room)
     return DONE
 
 
-def _broadcast_to(namespace: Namespace, message: Message) -> Answer:
+def _broadcast_to(namespace: Namespace, message: Message) -> ReplyBody:
     body = message.body
     if isinstance(body, str):
         to, _, text = body.partition(" ")
@@ -203,23 +203,23 @@ def _broadcast_to(namespace: Namespace, message: Message) -> Answer:
 # -------------------------------------------------------------------- refusals
 
 
-def _closed(_: Namespace, __: ChangeAsked) -> Answer:
+def _closed(_: Namespace, __: ChangeAsked) -> ReplyBody:
     raise ReplyError("namespace is closed")
 
 
-def _sticky(_: Namespace, asked: object) -> Answer:
+def _sticky(_: Namespace, asked: object) -> ReplyBody:
     if isinstance(asked, ChangeAsked):  # at the end of a connection there is nothing to refuse
         raise ReplyError("namespace is sticky")
     return None
 
 
-def _locked_room(_: Namespace, asked: ChangeAsked) -> Answer:
+def _locked_room(_: Namespace, asked: ChangeAsked) -> ReplyBody:
     if asked.room == "locked":
         raise ReplyError("room is locked")
     return None
 
 
-def _sticky_room(_: Namespace, asked: ChangeAsked) -> Answer:
+def _sticky_room(_: Namespace, asked: ChangeAsked) -> ReplyBody:
     if asked.room == "sticky":
         raise ReplyError("room is sticky")
     return None

@@ -27,7 +27,6 @@ from neffos_asyncio import (
     ON_ROOM_JOIN,
     ON_ROOM_JOINED,
     ON_ROOM_LEFT,
-    Answer,
     Client,
     Handlers,
     LostError,
@@ -35,6 +34,7 @@ from neffos_asyncio import (
     NeffosError,
     PeerError,
     Reconnect,
+    ReplyBody,
     ReplyError,
     dial,
     text_of,
@@ -60,7 +60,7 @@ REFUSAL: Final = "not wanted"
 NAMESPACES: Final = ("app", "any", "semi;colon", UNWANTED, "")
 """What the client's side of the conformance application declares."""
 
-AT_ONCE: Final = Reconnect(first=0.05, most=0.5, tries=20)
+AT_ONCE: Final = Reconnect(first_delay=0.05, max_delay=0.5, tries=20)
 """How a lost connection is opened again: soon, since somebody waits to see it."""
 
 Body = str | bytes
@@ -245,15 +245,15 @@ class ReferenceDriver:
                 **values,
             )
 
-        def echo(namespace: Namespace, message: Message) -> Answer:
+        def echo(namespace: Namespace, message: Message) -> ReplyBody:
             see(namespace, message)
             return "" if message.is_error else message.body
 
-        def fail(namespace: Namespace, message: Message) -> Answer:
+        def fail(namespace: Namespace, message: Message) -> ReplyBody:
             see(namespace, message)
             raise ReplyError(text_of(message.body))
 
-        async def relay(namespace: Namespace, message: Message) -> Answer:
+        async def relay(namespace: Namespace, message: Message) -> ReplyBody:
             see(namespace, message)
             try:
                 return (await namespace.ask("echo", message.body)).body
@@ -280,10 +280,10 @@ class ReferenceDriver:
 
             return tell
 
-        def unwanted(_: Namespace, __: ChangeAsked) -> Answer:
+        def unwanted(_: Namespace, __: ChangeAsked) -> ReplyBody:
             raise ReplyError(REFUSAL)
 
-        def unwanted_room(_: Namespace, asked: ChangeAsked) -> Answer:
+        def unwanted_room(_: Namespace, asked: ChangeAsked) -> ReplyBody:
             if asked.room == UNWANTED:
                 raise ReplyError(REFUSAL)
             return None
