@@ -155,11 +155,16 @@ class Dispatcher:
             if asked is not None:
                 _error_reply(connection, asked, message, BAD_ROOM)
             return None
-        return self._call(
-            partial(handler, namespace, message),
-            partial(_reply, connection, asked, message),
-            partial(_error_reply, connection, asked, message),
-        )
+        try:  # `_call`, without the cost of its arguments for a handler that returns at once
+            given = handler(namespace, message)
+        except (Exception, asyncio.CancelledError) as error:
+            _error_reply(connection, asked, message, _error_text(error))
+            return None
+        if given is None or isinstance(given, (str, bytes)):
+            _reply(connection, asked, message, given)
+            return None
+        reply = partial(_reply, connection, asked, message)
+        return self._call(lambda: given, reply, partial(_error_reply, connection, asked, message))
 
     def _change_asked(
         self, connection: Connection, asked: ChangeAsked, change: Change, name: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -49,7 +48,6 @@ class Listener:
 class Interceptor(Receiver, Protocol):
     """A receiver between a socket and a connection, which is started instead of it."""
 
-    @abstractmethod
     def start(self, transport: Transport, *, spent: float) -> None:
         """Begin, as ``Connection.start`` does."""
 

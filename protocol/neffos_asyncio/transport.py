@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from abc import abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
@@ -24,27 +23,21 @@ class Transport(Protocol):
     """The lower half of a connection. Nothing here blocks."""
 
     @property
-    @abstractmethod
     def backlog(self) -> int:
         """Bytes written and not yet sent by the network."""
 
-    @abstractmethod
     def write(self, payloads: Sequence[str | bytes]) -> None:
         """Send messages, in order; a closing transport drops them."""
 
-    @abstractmethod
     def pause(self) -> None:
         """Stop handing over messages, soon."""
 
-    @abstractmethod
     def resume(self) -> None:
         """Hand over messages again."""
 
-    @abstractmethod
     def close(self, code: int, reason: str) -> None:
         """Send what is written, then a close frame, and end; ``Receiver.lost`` follows."""
 
-    @abstractmethod
     def abort(self) -> None:
         """Reset the connection; ``Receiver.lost`` follows."""
 
@@ -52,23 +45,18 @@ class Transport(Protocol):
 class Receiver(Protocol):
     """The upper half: what a transport calls."""
 
-    @abstractmethod
     def receive(self, payload: str | bytes) -> None:
         """Handle one message."""
 
-    @abstractmethod
     def flush(self) -> None:
         """Send the replies to the messages so far."""
 
-    @abstractmethod
     def stalled(self) -> None:
         """Note that the network does not keep up."""
 
-    @abstractmethod
     def writable(self) -> None:
         """Note that the network keeps up again."""
 
-    @abstractmethod
     def lost(self, code: int | None, reason: str) -> None:
         """Note the end; ``code`` is ``None`` if no close frame came (TR-14)."""
 
