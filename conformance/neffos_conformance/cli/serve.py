@@ -20,31 +20,38 @@ from neffos_conformance.reference.application import servers
 from neffos_conformance.wire.standard_input import ended
 
 PEER: Final = "neffos-wire"
-"""What the reference peers call themselves."""
+"""The name of the reference server and client."""
 
 _LEVELS: Final = click.Choice(["debug", "info", "warning", "error"])
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command("serve")
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=0,
     show_default=True,
-    help="The port; 0 takes a free one.",
+    metavar="N",
+    help="Port; 0 takes a free one.",
 )
-@click.option("--path", default="/", show_default=True, help="Where the application is.")
-@click.option("--cert", type=_FILE, help="A certificate (PEM), to serve wss.")
-@click.option("--key", type=_FILE, help="Its key, where it is in a file of its own.")
+@click.option("--path", default="/", show_default=True, help="Path of the application.")
+@click.option("--cert", type=_FILE, metavar="FILE", help="Certificate (PEM), to serve wss.")
+@click.option("--key", type=_FILE, metavar="FILE", help="Its key, if that is a separate file.")
 @click.option(
     "--json",
     "as_json",
     is_flag=True,
-    help="Tell in a line of JSON when it is ready, and end when standard input does.",
+    help="Write a line of JSON when ready, and stop when standard input ends.",
 )
-@click.option("--log-level", type=_LEVELS, default="warning", show_default=True)
+@click.option(
+    "--log-level",
+    type=_LEVELS,
+    default="warning",
+    show_default=True,
+    help="Least level of the messages on standard error.",
+)
 def serve_command(
     host: str,
     port: int,
@@ -54,22 +61,22 @@ def serve_command(
     as_json: bool,
     log_level: str,
 ) -> None:
-    """Serve the conformance application on the reference server, until interrupted.
+    """Serve the conformance application.
 
-    The application is at the URL that is printed; below it are the endpoints /mixed and
-    /native.
+    The command prints the application's URL, and serves until it is interrupted. Below that URL
+    are the endpoints /mixed and /native.
     """
     if not path.startswith("/"):
-        raise click.UsageError(f"--path begins with a slash, not as {path!r} does")
+        raise click.UsageError(f"--path must begin with a slash: {path}")
     if key is not None and cert is None:
-        raise click.UsageError("--key goes with --cert")
+        raise click.UsageError("--key needs --cert")
     tls = None
     if cert is not None:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         try:
             tls.load_cert_chain(cert, key)
         except (OSError, ssl.SSLError) as error:
-            raise click.UsageError(f"{cert} does not do as a certificate: {error}") from error
+            raise click.UsageError(f"cannot use {cert} as a certificate: {error}") from error
     logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     with suppress(KeyboardInterrupt):
         asyncio.run(_serve(host, port, path, tls, as_json))

@@ -5,7 +5,7 @@ Names and texts are those of ``spec/docs/application.md``, byte for byte.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
@@ -39,18 +39,18 @@ NEWS: Final = "news"
 """The event of every broadcast."""
 
 DONE: Final = "done"
-"""What is replied once something was sent: a client knows then that it was."""
+"""The reply after something was sent, which tells the client so."""
 
 
 def servers(
     path: str = "/", *, limits: Limits | None = None, make: Callable[..., Server] = Server
 ) -> dict[str, Server]:
-    """Give the three endpoints by their paths: the application, mixed, and native-only.
+    """Return the three endpoints by their paths: the application, mixed, and native-only.
 
     Args:
         path: of the first; the others are below it.
         limits: the bounds of each connection.
-        make: makes each server of the same arguments, to test others with.
+        make: makes each server, with the arguments of ``Server``, to test variants of it.
     """
     below = path.rstrip("/")
     endpoints: dict[str, Handlers] = {
@@ -88,20 +88,19 @@ def _admit(connection: Connection) -> None:
 
 async def _connect_at_once(connection: Connection) -> None:
     for name in _header(connection, CONNECT_HEADER):
-        with suppress(NeffosError, MisuseError):
-            await connection.connect(name)
+        await _tried(connection.connect(name))
 
 
 # -------------------------------------------------------------------- events
 
 
 def echo(_: Namespace, message: Message) -> ReplyBody:
-    """Reply with what came, unless it was an error (EV-6)."""
+    """Reply with the body of the ask, unless it is an error (EV-6)."""
     return "" if message.is_error else message.body
 
 
 def fail(_: Namespace, message: Message) -> ReplyBody:
-    """Return an error."""
+    """Send an error reply."""
     raise ReplyError(text_of(message.body) or "no text was given")
 
 
@@ -122,7 +121,7 @@ def _header_of(namespace: Namespace, message: Message) -> ReplyBody:
 
 
 def _push(namespace: Namespace, message: Message) -> ReplyBody:
-    with suppress(MisuseError):  # the client has gone before its message had its turn
+    with suppress(MisuseError):  # the client has left before its message was handled
         namespace.emit(text_of(message.body), b"pushed" if message.is_binary else "pushed")
     return DONE
 
@@ -131,34 +130,36 @@ async def _ask_me(namespace: Namespace, message: Message) -> None:
     body: str | bytes
     try:
         event, body = "answer", (await namespace.ask("question", message.body)).body
-    except MisuseError:  # the client has gone, or disconnected the namespace, before its turn
+    except MisuseError:  # the client has left, or disconnected the namespace
         return
     except NeffosError as error:
         event, body = "answer-error", str(error)
         if message.is_binary:
             body = body.encode()
-    with suppress(MisuseError):  # the client has gone meanwhile
+    with suppress(MisuseError):  # as above
         namespace.emit(event, body)
 
 
 async def _join_me(namespace: Namespace, message: Message) -> None:
-    with suppress(NeffosError, MisuseError):
-        await namespace.join(text_of(message.body))
+    await _tried(namespace.join(text_of(message.body)))
 
 
 async def _leave_me(namespace: Namespace, message: Message) -> None:
-    with suppress(NeffosError, MisuseError):
-        await namespace.leave(text_of(message.body))
+    await _tried(namespace.leave(text_of(message.body)))
 
 
 async def _connect_me(namespace: Namespace, message: Message) -> None:
-    with suppress(NeffosError, MisuseError):
-        await namespace.connection.connect(text_of(message.body))
+    await _tried(namespace.connection.connect(text_of(message.body)))
 
 
 async def _disconnect_me(namespace: Namespace, _: Message) -> None:
+    await _tried(namespace.disconnect())
+
+
+async def _tried(change: Awaitable[object]) -> None:
+    """Await a change of membership; the client may refuse it, or have left."""
     with suppress(NeffosError, MisuseError):
-        await namespace.disconnect()
+        await change
 
 
 def _close_me(namespace: Namespace, _: Message) -> None:
@@ -195,8 +196,8 @@ def _broadcast_to(namespace: Namespace, message: Message) -> ReplyBody:
         to, _, text = body.partition(" ")
         namespace.broadcast(NEWS, text, to=to)
     else:
-        octets, _, rest = body.partition(b" ")
-        namespace.broadcast(NEWS, rest, to=text_of(octets))
+        name, _, rest = body.partition(b" ")
+        namespace.broadcast(NEWS, rest, to=text_of(name))
     return DONE
 
 
@@ -208,7 +209,7 @@ def _closed(_: Namespace, __: ChangeAsked) -> ReplyBody:
 
 
 def _sticky(_: Namespace, asked: object) -> ReplyBody:
-    if isinstance(asked, ChangeAsked):  # at the end of a connection there is nothing to refuse
+    if isinstance(asked, ChangeAsked):  # the end of a connection cannot be refused
         raise ReplyError("namespace is sticky")
     return None
 
