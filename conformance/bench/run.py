@@ -33,7 +33,7 @@ sys.path[:1] = [str(HERE.parent), str(HERE.parents[1] / "codec")]
 from rich.console import Console  # noqa: E402
 
 from bench import builds  # noqa: E402
-from bench.servers import Cores, Running, Server, StartError, cores, pinned, started  # noqa: E402
+from bench.servers import Cores, MeasuredServer, Running, StartError, cores, pinned, started  # noqa: E402
 from bench.table import LEAST_RATE, Figure, Report, Results, markdown, sound  # noqa: E402
 
 EXIT_UNSOUND: Final = 1
@@ -96,16 +96,16 @@ def go_build(name: str, source: Path) -> Path:
     return program
 
 
-def servers(peer: Path, python: Path, against: str) -> tuple[Server, Server]:
+def servers(peer: Path, python: Path, against: str) -> tuple[MeasuredServer, MeasuredServer]:
     """Return the server to compare with, and the one to compare."""
     gorilla, gobwas = (
-        Server(backend, f"neffos in Go, {backend}", (peer, "serve"), backend, ONE_CORE)
+        MeasuredServer(backend, f"neffos in Go, {backend}", (peer, "serve"), backend, ONE_CORE)
         for backend in ("gorilla", "gobwas")
     )
     if against == gobwas.key:
         return gorilla, gobwas
     command = (python.parent / "neffos-wire", "serve", "--json")
-    return gorilla, Server("ours", "reference server", command, "reference")
+    return gorilla, MeasuredServer("ours", "reference server", command, "reference")
 
 
 def generate(generator: Path, arguments: list[str], running: Running, core: int | None) -> Report:
@@ -134,7 +134,7 @@ def generate(generator: Path, arguments: list[str], running: Running, core: int 
 
 def measure_round(
     results: Results,
-    turn: list[Server],
+    turn: list[MeasuredServer],
     generator: Path,
     wanted: Measurements,
     place: Cores,

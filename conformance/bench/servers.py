@@ -22,7 +22,7 @@ READY_DEADLINE: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class MeasuredServer:
     """A server that can be started.
 
     Attributes:
@@ -56,7 +56,7 @@ class StartError(SubprocessError):
         server: which one.
     """
 
-    def __init__(self, server: Server, reason: str) -> None:
+    def __init__(self, server: MeasuredServer, reason: str) -> None:
         super().__init__(f"{server.label} {reason}")
         self.server = server
 
@@ -103,7 +103,7 @@ def pinned(core: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def started(server: Server, core: int | None, log: Path) -> Iterator[Running]:
+def started(server: MeasuredServer, core: int | None, log: Path) -> Iterator[Running]:
     """Run a server on a core until the block is left.
 
     Its standard error goes to ``log``.
@@ -138,7 +138,9 @@ def started(server: Server, core: int | None, log: Path) -> Iterator[Running]:
                 process.kill()
 
 
-def _readiness(server: Server, process: subprocess.Popen[bytes], log: Path) -> dict[str, Any]:
+def _readiness(
+    server: MeasuredServer, process: subprocess.Popen[bytes], log: Path
+) -> dict[str, Any]:
     line = b""
     # The line comes in one piece: once there is something to read, all of it is there.
     if process.stdout and select.select([process.stdout], [], [], READY_DEADLINE)[0]:

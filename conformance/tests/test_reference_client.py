@@ -38,7 +38,7 @@ from neffos_asyncio.client import REFUSALS
 from neffos_codec import EncodeError
 from neffos_protocol import Cause, MisuseError
 
-from .test_turns import asynchronous
+from .test_handler_queue import asynchronous
 
 SOON = Reconnect(first_delay=0.001, max_delay=0.01)
 """For tests: a server that is not there yet is tried again at once."""

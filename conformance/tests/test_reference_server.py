@@ -47,7 +47,7 @@ from neffos_codec import EncodeError
 from neffos_conformance.wire.connection import WireConnection as Raw
 from neffos_protocol import Cause, ChangeAsked, Changed, MisuseError
 
-from .test_turns import asynchronous
+from .test_handler_queue import asynchronous
 
 BODIES = ["", "text", "ü;🙂\n;;;;;;;", b"", b"octets", b"\xff\x00;\n"]
 """Of both kinds, empty, and with all that could be mistaken for something else."""
