@@ -19,13 +19,10 @@ from neffos_asyncio.connection import Connection, Hook, Namespace
 from neffos_asyncio.errors import PeerError, ReplyError
 from neffos_asyncio.handler_queue import Work
 from neffos_asyncio.handlers import (
-    ON_NAMESPACE_CONNECT,
     ON_NAMESPACE_CONNECTED,
     ON_NAMESPACE_DISCONNECT,
     ON_NATIVE_MESSAGE,
-    ON_ROOM_JOIN,
     ON_ROOM_JOINED,
-    ON_ROOM_LEAVE,
     ON_ROOM_LEFT,
     Application,
     ReplyBody,
@@ -49,7 +46,7 @@ from neffos_protocol import (
     Received,
     Role,
 )
-from neffos_protocol.names import BAD_ROOM
+from neffos_protocol.names import BAD_ROOM, REQUEST_EVENT
 
 INTERNAL_ERROR: Final = "internal error"
 """What a peer gets for an exception that was not meant for it (SEC-17)."""
@@ -57,12 +54,6 @@ INTERNAL_ERROR: Final = "internal error"
 HANDLER_TIMEOUT: Final = "the handler took too long"
 """What a peer gets for a handler that was cancelled."""
 
-_ASKED: Final = {
-    Change.CONNECT: ON_NAMESPACE_CONNECT,
-    Change.DISCONNECT: ON_NAMESPACE_DISCONNECT,
-    Change.JOIN: ON_ROOM_JOIN,
-    Change.LEAVE: ON_ROOM_LEAVE,
-}
 _CHANGED: Final = {
     Change.CONNECT: ON_NAMESPACE_CONNECTED,
     Change.DISCONNECT: ON_NAMESPACE_DISCONNECT,
@@ -115,16 +106,14 @@ class Dispatcher:
                 message = Message(namespace=namespace, event=ON_NATIVE_MESSAGE, body=payload)
                 call = _bound(handler, connection.space(namespace), message)
                 return self._call(call, partial(_native_reply, connection))
-            case ChangeAsked(change, namespace):
-                return self._change_asked(connection, event, change, namespace)
-            case Changed(change, namespace, _, cause):
-                return self._changed(connection, event, change, namespace, cause)
+            case ChangeAsked():
+                return self._change_asked(connection, event)
+            case Changed():
+                return self._changed(connection, event)
             case HandshakeAsked():
-                accept, refuse = (
-                    partial(_accept, connection),
-                    partial(_refuse_handshake, connection),
-                )
-                return self._call(_bound(self.on_handshake, connection), accept, refuse)
+                call = _bound(self.on_handshake, connection)
+                refuse = partial(_refuse_handshake, connection)
+                return self._call(call, partial(_accept, connection), refuse)
             case Opened() if connection.is_open:
                 return self._opened(connection)
             case Closed(cause):
@@ -160,34 +149,32 @@ class Dispatcher:
         except (Exception, asyncio.CancelledError) as error:
             _error_reply(connection, asked, message, _error_text(error))
             return None
-        if given is None or isinstance(given, (str, bytes)):
+        if given is None or isinstance(given, (str, bytes)) or not inspect.isawaitable(given):
             _reply(connection, asked, message, given)
             return None
         reply = partial(_reply, connection, asked, message)
-        return self._call(lambda: given, reply, partial(_error_reply, connection, asked, message))
+        return self._wait(given, reply, partial(_error_reply, connection, asked, message))
 
-    def _change_asked(
-        self, connection: Connection, asked: ChangeAsked, change: Change, name: str
-    ) -> Work | None:
-        handler = self.application.system_handler(name, _ASKED[change])
+    def _change_asked(self, connection: Connection, asked: ChangeAsked) -> Work | None:
+        name = asked.namespace
         namespace = connection.space(name)
-        allow, deny = partial(_allow, connection, asked), partial(_deny, connection, asked)
+        handler = self.application.system_handler(name, REQUEST_EVENT[asked.change])
         call = _bound(handler, namespace, asked)
-        if change is Change.CONNECT and name in self.application.builders:
+        allow, deny = partial(_allow, connection, asked), partial(_deny, connection, asked)
+        if asked.change is Change.CONNECT and name in self.application.builders:
             return self._wait(self.build(namespace), lambda _: self._call(call, allow, deny), deny)
         return self._call(call, allow, deny)
 
-    def _changed(
-        self, connection: Connection, event: Changed, change: Change, name: str, cause: Cause
-    ) -> Work | None:
+    def _changed(self, connection: Connection, event: Changed) -> Work | None:
+        name = event.namespace
         namespace = connection.space(name)
-        if change is Change.DISCONNECT:
+        if event.change is Change.DISCONNECT:
             # After a forced end, a reconnection may restore the namespace: the object lives on.
-            if cause is not Cause.FORCED and not namespace.is_connected:
+            if event.cause is not Cause.FORCED and not namespace.is_connected:
                 connection.forget(name)
-            if cause is Cause.PEER and connection.role is Role.SERVER:
+            if event.cause is Cause.PEER and connection.role is Role.SERVER:
                 return None  # its handler was called when the peer asked
-        handler = self.application.system_handler(name, _CHANGED[change])
+        handler = self.application.system_handler(name, _CHANGED[event.change])
         return self._call(_bound(handler, namespace, event))
 
     def _opened(self, connection: Connection) -> Work | None:
