@@ -1,7 +1,7 @@
-"""Makes what the rows need beside this interpreter, under ``build/bench``.
+"""Builds what the rows need beside this interpreter, under ``build/bench``.
 
-Everything here is cached and made again when what it was made from has changed. A row whose
-tools are missing is an ``UnavailableError``, never a crash: the other rows are worth having.
+Every build is cached until its inputs change. A row whose tools are missing raises
+``UnavailableError``, so that the other rows are still measured.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import time
 import tomllib
 from pathlib import Path
 from typing import Final
@@ -27,14 +29,14 @@ _SHOWN: Final = 300
 
 
 class UnavailableError(Exception):
-    """A row that cannot be measured here, with the reason."""
+    """A row that cannot be measured on this machine, with the reason."""
 
 
 def call(*command: str | Path, given: str = "", **environment: str) -> str:
-    """Run a command in this folder's build directory and give what it printed.
+    """Run a command in the build directory and return its output.
 
     Raises:
-        UnavailableError: it could not be run, or it failed.
+        UnavailableError: the command could not be run, or failed.
     """
     BUILD.mkdir(parents=True, exist_ok=True)
     try:
@@ -50,14 +52,31 @@ def call(*command: str | Path, given: str = "", **environment: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UnavailableError(str(error)) from None
     if done.returncode:
-        told = (done.stderr or done.stdout).strip().splitlines()
-        last = told[-1].strip()[:_SHOWN] if told else f"exit {done.returncode}"
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        last = lines[-1].strip()[:_SHOWN] if lines else f"exit {done.returncode}"
         raise UnavailableError(f"{Path(command[0]).name} failed: {last}")
     return done.stdout
 
 
+def machine(place: str) -> dict[str, str]:
+    """Return the date, the processor and the load, for the footer of a table.
+
+    Args:
+        place: the cores that are used.
+    """
+    info = Path("/proc/cpuinfo")
+    model = re.search(r"(?m)^model name\s*:\s*(.+)$", info.read_text() if info.exists() else "")
+    processor = model[1] if model else platform.processor() or platform.machine()
+    return {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "processor": f"{processor}, {place}",
+        # Well above 1, something else was running too: better measured again.
+        "load": f"{os.getloadavg()[0]:.1f}",
+    }
+
+
 def tool(name: str) -> str:
-    """Give a program that has to be installed."""
+    """Return the path of an installed program."""
     found = shutil.which(name)
     if not found:
         raise UnavailableError(f"there is no {name} here")
@@ -65,7 +84,7 @@ def tool(name: str) -> str:
 
 
 def compiled() -> Path:
-    """Build the codec with mypyc into an environment of its own, and give its interpreter."""
+    """Build the codec with mypyc into an environment of its own, and return its interpreter."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     folders = settings["tool"]["setuptools"]["package-dir"]
     codec = ROOT / folders["neffos_codec"]
@@ -86,7 +105,7 @@ def compiled() -> Path:
         if re.match(r"mypy\b", need)
     )
     call(*pip, mypy, *settings["build-system"]["requires"])
-    # A copy is built, since a build leaves files in the tree that a later one would pick up.
+    # A build leaves files in the tree that a later one would use, so this builds a copy.
     source = BUILD / "source"
     shutil.rmtree(source, ignore_errors=True)
     source.mkdir()
@@ -101,7 +120,7 @@ def compiled() -> Path:
 
 
 def go() -> Path:
-    """Compile the benchmark of the Go package and give the program."""
+    """Compile the benchmark of the Go package and return the program."""
     program = BUILD / "codec.test"
     # Without cgo, which the codec does not use and which would need a C compiler.
     call(tool("go"), "-C", BENCH / "go", "test", "-c", "-o", program, ".", CGO_ENABLED="0")
@@ -109,7 +128,7 @@ def go() -> Path:
 
 
 def js() -> Path:
-    """Install neffos.js, open its two functions to us, and give the module."""
+    """Install neffos.js, export its two functions, and return the module."""
     tool("node")
     wanted = (BENCH / "js" / "package.json").read_text()
     home = BUILD / "js"
@@ -130,7 +149,7 @@ def js() -> Path:
 
 
 def _stamp(home: Path, *inputs: str) -> str | None:
-    """Give the stamp of what ``home`` is to be made from, or None where it was made from that."""
+    """Return the stamp of the inputs, or None if ``home`` was built from them."""
     stamp = hashlib.sha256("\0".join(inputs).encode()).hexdigest()
     kept = home / "stamp"
     return None if kept.is_file() and kept.read_text() == stamp else stamp

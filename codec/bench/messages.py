@@ -1,7 +1,7 @@
-"""The measured frames: the only place that says what they are.
+"""The measured frames.
 
-Every implementation is handed these descriptions as JSON and builds its own payloads from
-them, each in the type that its WebSocket library would give it.
+Every implementation gets these descriptions as JSON and builds its own payloads from them, in the
+type of its WebSocket library.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Final
 
 FILL: Final = "abcdefghijklmnopqrstuvwxyz"
-"""What bodies are made of. Plain ASCII letters: no format has to escape any of them, so that
-the rows differ by what they do to the frame and not by what they do to the text."""
+"""The text of bodies. No format has to escape ASCII letters, so that the rows differ by their work
+on the frame, not on the text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame: its head as it stands on the wire, filled with ``FILL`` to its size."""
+    """One frame: its head as on the wire, filled with ``FILL`` to its size."""
 
     key: str
     label: str

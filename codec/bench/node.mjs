@@ -10,7 +10,7 @@ const request = JSON.parse(readFileSync(0, "utf8"));
 
 const decode = (payload) => deserializeMessage(payload, false);
 
-// Joining text gives V8 a rope that points at its parts; whoever sends it has to copy them
+// Joining text gives V8 a rope that points at its parts; the sender has to copy them
 // into one piece first. Looking at a character makes V8 do that here, where it is measured.
 function encode(message) {
   const payload = serializeMessage(message);

@@ -1,8 +1,8 @@
 """Measures one Python row, in whichever interpreter runs this file.
 
-Reads a request as JSON from standard input, writes the times as JSON to standard output. Knows
-nothing of the other rows, and is started with ``-I`` so that neither the working directory
-nor this folder can stand in for the installed ``neffos_codec``.
+This program reads a request as JSON from standard input, and writes the times as JSON to standard
+output. It is started with ``-I``, so that neither the working directory nor this folder can
+replace the installed ``neffos_codec``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from time import perf_counter_ns
 from typing import Any
 
 Case = tuple[Callable[[Any], object], Any]
-"""What is called, and with what."""
+"""A function, and its argument."""
 
 
 def payload_of(frame: dict[str, Any], fill: str) -> str | bytes:
@@ -28,13 +28,13 @@ def payload_of(frame: dict[str, Any], fill: str) -> str | bytes:
 
 
 def agree(expected: object, found: object) -> None:
-    """Refuse to measure what does not do the work."""
+    """Refuse to measure a function that does not do the work."""
     if expected != found:
         raise ValueError("the payload does not survive decoding and encoding")
 
 
 def empty(payload: str | bytes) -> tuple[Case, Case]:
-    """Give the cost of the measuring loop and of a call, which every Python row contains."""
+    """Measure the loop and a call, which every Python row contains."""
 
     def nothing(_argument: object) -> None:
         pass
@@ -43,14 +43,14 @@ def empty(payload: str | bytes) -> tuple[Case, Case]:
 
 
 def floor(payload: str | bytes) -> tuple[Case, Case]:
-    """Give what Python itself needs to cut a frame into seven parts, and to join them."""
+    """Measure how Python itself splits a frame into seven parts, and joins them."""
     if isinstance(payload, str):
         return (methodcaller("split", ";", 6), payload), (";".join, payload.split(";", 6))
     return (methodcaller("split", b";", 6), payload), (b";".join, payload.split(b";", 6))
 
 
 def codec(payload: str | bytes) -> tuple[Case, Case]:
-    """Give the codec's own two functions."""
+    """Measure the codec's own two functions."""
     from neffos_codec import decode, encode
 
     message = decode(payload)
@@ -59,7 +59,7 @@ def codec(payload: str | bytes) -> tuple[Case, Case]:
 
 
 def whole(payload: str | bytes) -> tuple[Case, Case]:
-    """Give what the codec puts off or has done before: reading the body, building the message."""
+    """Measure also what the codec does before or later: building the message, reading the body."""
     from neffos_codec import Message, decode, encode
 
     fields = decode(payload).fields()
@@ -70,18 +70,18 @@ def whole(payload: str | bytes) -> tuple[Case, Case]:
 
 
 def construct(payload: str | bytes) -> tuple[Case, Case]:
-    """Give the declarative grammar, which works on the octets of either kind of frame."""
+    """Measure the declarative grammar, which works on the bytes of either type of frame."""
     from neffos_protocol.grammar import BINARY_FRAME, TEXT_FRAME
 
     frame = TEXT_FRAME if isinstance(payload, str) else BINARY_FRAME
-    octets = payload.encode() if isinstance(payload, str) else payload
-    parsed = frame.parse(octets)
-    agree(octets, frame.build(parsed))
-    return (frame.parse, octets), (frame.build, parsed)
+    data = payload.encode() if isinstance(payload, str) else payload
+    parsed = frame.parse(data)
+    agree(data, frame.build(parsed))
+    return (frame.parse, data), (frame.build, parsed)
 
 
 def socketio(payload: str | bytes) -> tuple[Case, Case]:
-    """Give python-socketio on a message of the same content and size.
+    """Measure python-socketio on a message of the same content and size.
 
     It carries namespace, room, event, body and a number to acknowledge. What neffos has to
     escape (``;``) becomes what JSON has to escape (``"``). A binary body travels as an
@@ -123,7 +123,7 @@ ROWS = {row.__name__: row for row in (empty, floor, codec, whole, construct, soc
 
 
 def run(case: Case, number: int) -> int:
-    """Call so often, and give the nanoseconds; loop and call are part of them."""
+    """Call so often, and return the nanoseconds, with loop and call."""
     call, argument = case
     arguments = repeat(argument, number)
     start = perf_counter_ns()
@@ -133,7 +133,7 @@ def run(case: Case, number: int) -> int:
 
 
 def samples(case: Case, nanoseconds: int, count: int) -> list[float]:
-    """Give ``count`` times of one call, each the mean of about so many nanoseconds of calls."""
+    """Return ``count`` times of one call, each the mean of about so many nanoseconds of calls."""
     number = 1
     while (took := run(case, number)) < nanoseconds // 4:
         number *= 2
@@ -142,7 +142,7 @@ def samples(case: Case, nanoseconds: int, count: int) -> list[float]:
 
 
 def copies(payload: str | bytes | memoryview) -> dict[str, float]:
-    """Give how often each step holds the body anew at its worst moment, as a multiple."""
+    """Return the peak memory that each step allocates, as a multiple of the payload."""
     from neffos_codec import Message, decode, encode
 
     size = len(payload)
@@ -173,10 +173,10 @@ def main() -> None:
     frames = {frame["key"]: payload_of(frame, request["fill"]) for frame in request["frames"]}
     answer: dict[str, Any] = {"compiled": COMPILED}
     if request["row"] == "copies":
-        text, octets = frames["text-1m"], frames["binary-1m"]
-        answer["copies"] = {"str": copies(text), "bytes": copies(octets)}
-        if isinstance(octets, bytes):  # as that frame's description says
-            answer["copies"]["memoryview"] = copies(memoryview(bytearray(octets)))
+        text, binary = frames["text-1m"], frames["binary-1m"]
+        answer["copies"] = {"str": copies(text), "bytes": copies(binary)}
+        if isinstance(binary, bytes):  # as that frame's description says
+            answer["copies"]["memoryview"] = copies(memoryview(bytearray(binary)))
     else:
         row = ROWS[request["row"]]
         answer["times"] = times = {}

@@ -1,6 +1,6 @@
-"""Turns measured times into one table, its footnotes, and a verdict on each aim.
+"""Formats measured times as a table, with footnotes and a verdict on each aim.
 
-Knows nothing of how anything was measured.
+This module does not know how anything was measured.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ROWS: Final = {
     "construct": "construct grammar [5]",
     "socketio": "python-socketio [6]",
 }
-"""The rows in their order, with what they are called."""
+"""The rows in their order, with their labels."""
 
 BASE: Final = "interpreted"
 """The row that the ratios compare with."""
@@ -47,7 +47,7 @@ FOOTNOTES: Final = (
     "[3] A decoded body is a slice of the payload here, and is never copied.",
     "[4] A decoded text body is a part of the payload here, and is never copied. An encoded text "
     "is a rope, which cannot be sent: making it one piece is counted in.",
-    "[5] The specification's declarative grammar. Works on octets, those of a text frame as well.",
+    "[5] The specification's declarative grammar. Works on bytes, also those of a text frame.",
     "[6] Comparable work, not the same bytes: an event with namespace, room, body and a number to "
     "acknowledge, in a socket.io message of the same size; a binary body is an attachment.",
 )
@@ -61,14 +61,14 @@ LABELS: Final = {frame.key: frame.label for frame in FRAMES}
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """All that one run has found.
+    """The results of one run.
 
     Attributes:
         times: nanoseconds of one call: by row, frame and direction, one for each round.
-        copies: by row, kind of payload and step, the most memory held anew at a time, as a
+        copies: by row, type of payload and step, the peak of newly allocated memory, as a
             multiple of the payload's size.
         missing: the rows that could not be measured, each with the reason.
-        provenance: what was measured, and on what.
+        provenance: the versions of what was measured, and the machine.
     """
 
     times: dict[str, dict[str, dict[str, list[float]]]]
@@ -77,17 +77,17 @@ class Results:
     provenance: dict[str, str]
 
     def time(self, row: str, cell: Cell) -> float:
-        """Give a cell's time in nanoseconds."""
+        """Return a cell's time in nanoseconds."""
         frame, direction = cell
         return median(self.times[row][frame][direction])
 
     def ratio(self, row: str, base: str, cell: Cell) -> float:
-        """Give how much longer one row takes than another."""
+        """Return how much longer one row takes than another."""
         return self.time(row, cell) / self.time(base, cell)
 
 
 def duration(nanoseconds: float) -> str:
-    """Write a time with three digits or so, no more than the measurement is good for."""
+    """Format a time with about three digits, the precision of the measurement."""
     if nanoseconds < 999.5:
         return f"{nanoseconds:.0f} ns"
     value, unit = (nanoseconds / 1e3, "µs") if nanoseconds < 999.5e3 else (nanoseconds / 1e6, "ms")
@@ -95,7 +95,7 @@ def duration(nanoseconds: float) -> str:
 
 
 def lines(results: Results) -> Iterator[list[tuple[str, str]]]:
-    """Give each measured row: its name, then time and ratio of every cell."""
+    """Yield each measured row: its name, then time and ratio of every cell."""
     for row, label in ROWS.items():
         if row in results.times:
             yield [
@@ -108,7 +108,7 @@ def lines(results: Results) -> Iterator[list[tuple[str, str]]]:
 
 
 def verdicts(results: Results) -> Iterator[str]:
-    """Give a line on each aim, naming every cell that misses it."""
+    """Yield a line on each aim, with every cell that misses it."""
     for row, rival, aim in (
         ("interpreted", "js", "Interpreted no slower than neffos.js"),
         ("compiled", "go", "Compiled no slower than Go"),
@@ -118,7 +118,7 @@ def verdicts(results: Results) -> Iterator[str]:
             continue
         yield f"{aim}: {_slower(results, row, rival)}"
     for row, kinds in results.copies.items():
-        # What is not the body (the head, the objects of the call) is under a hundredth of it.
+        # All but the body (the head, the objects of the call) is under a hundredth of it.
         most = max(steps[step] for steps in kinds.values() for step in ("read", "encode"))
         yield (
             f"A 1 MiB body costs at most one copy, {row}: {'met' if most < 1.01 else 'MISSED'}, "
@@ -141,20 +141,20 @@ def _slower(results: Results, row: str, rival: str) -> str:
 
 
 def below(results: Results) -> Iterator[str]:
-    """Give the lines below the table: footnotes, verdicts, what is missing, provenance."""
+    """Yield the lines below the table: footnotes, verdicts, missing rows, provenance."""
     yield from FOOTNOTES
     yield ""
     yield from verdicts(results)
     yield ""
     for row, reason in results.missing.items():
-        yield f"Left out: {ROWS[row]}: {reason}"
+        yield f"Skipped: {ROWS[row]}: {reason}"
     yield "; ".join(f"{name} {value}" for name, value in results.provenance.items())
 
 
 def show(results: Results, console: Console) -> None:
     """Print everything to a terminal."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    # Rather a table that wraps in a narrow terminal than one that loses messages.
+    # In a narrow terminal the table wraps, and does not lose columns.
     console.width = max(console.width, _WIDTH)
     table.add_column("", no_wrap=True)
     for frame, direction in CELLS:
@@ -169,7 +169,7 @@ def show(results: Results, console: Console) -> None:
 
 
 def markdown(results: Results) -> str:
-    """Give everything as Markdown: a line for each message, so that it fits a page."""
+    """Return everything as Markdown: a line for each message, so that it fits a page."""
     rows = list(lines(results))
     out = [
         f"| | {' | '.join(name.strip() for (name, _), *_ in rows)} |",

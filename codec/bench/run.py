@@ -2,10 +2,12 @@
 
     python codec/bench/run.py [--quick] [--markdown] [--json FILE]
 
-Each row is measured by a process of its own, started anew in every round, and the rounds take
-turns: what disturbs the machine for a while disturbs all rows alike. A round's figure is the
-best of its samples, since whatever else runs only ever adds time; a cell is the median of all
-rounds.
+In every round, a new process measures each row, so that other load on the machine disturbs all
+rows alike. A round's figure is the best of its samples, because other load only adds time. A cell
+is the median of all rounds.
+
+pyperf does not replace this: it measures one benchmark of one interpreter at a time. The rows here
+alternate in rounds, and two of them are programs in Go and JavaScript.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ import os
 import platform
 import re
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
@@ -41,7 +42,7 @@ _GO_LINE: Final = re.compile(r"^BenchmarkCodec/(\S+?)/(\w+)\s+\d+\s+([\d.]+) ns/
 
 
 def ask_python(python: str | Path, row: str, request: dict[str, Any], compiled: bool) -> Any:
-    """Have one Python row measured, by the codec that is meant."""
+    """Measure one Python row, with the compiled or the interpreted codec."""
     given = json.dumps(request | {"row": row})
     answer = json.loads(builds.call(python, "-I", builds.BENCH / "python_codec.py", given=given))
     if answer["compiled"] is not compiled:
@@ -52,7 +53,7 @@ def ask_python(python: str | Path, row: str, request: dict[str, Any], compiled: 
 
 
 def python_row(python: str | Path, row: str, *, compiled: bool = False) -> Row:
-    """Give the row of that name in ``python_codec.py``."""
+    """Return the row of that name in ``python_codec.py``."""
 
     def measure(request: dict[str, Any]) -> Times:
         times: Times = ask_python(python, row, request, compiled)["times"]
@@ -62,7 +63,7 @@ def python_row(python: str | Path, row: str, *, compiled: bool = False) -> Row:
 
 
 def go_row(program: Path) -> Row:
-    """Give the row of the Go package."""
+    """Return the row of the Go package."""
 
     def measure(request: dict[str, Any]) -> Times:
         duration = f"-test.benchtime={request['nanoseconds']}ns"
@@ -78,7 +79,7 @@ def go_row(program: Path) -> Row:
 
 
 def js_row(module: Path) -> Row:
-    """Give the row of neffos.js."""
+    """Return the row of neffos.js."""
 
     def measure(request: dict[str, Any]) -> Times:
         given = json.dumps(request)
@@ -90,35 +91,33 @@ def js_row(module: Path) -> Row:
 
 
 def prepare(missing: dict[str, str]) -> tuple[dict[str, Row], Path | None]:
-    """Build what has to be built; rows that cannot be are put into ``missing``."""
+    """Build the rows; those that cannot be built are put into ``missing``."""
     rows = {
         "empty": python_row(sys.executable, "empty"),
         "floor": python_row(sys.executable, "floor"),
         "interpreted": python_row(sys.executable, "codec"),
         "interpreted whole": python_row(sys.executable, "whole"),
     }
-    compiled: Path | None = None
-    try:
-        compiled = builds.compiled()
+    built: dict[str, Path] = {}
+    for name, build in {"compiled": builds.compiled, "go": builds.go, "js": builds.js}.items():
+        try:
+            built[name] = build()
+        except builds.UnavailableError as reason:
+            missing[name] = str(reason)
+    if compiled := built.get("compiled"):
         rows["compiled"] = python_row(compiled, "codec", compiled=True)
         rows["compiled whole"] = python_row(compiled, "whole", compiled=True)
-    except builds.UnavailableError as reason:
-        missing["compiled"] = str(reason)
-    try:
-        rows["go"] = go_row(builds.go())
-    except builds.UnavailableError as reason:
-        missing["go"] = str(reason)
-    try:
-        rows["js"] = js_row(builds.js())
-    except builds.UnavailableError as reason:
-        missing["js"] = str(reason)
+    if "go" in built:
+        rows["go"] = go_row(built["go"])
+    if "js" in built:
+        rows["js"] = js_row(built["js"])
     rows["construct"] = python_row(sys.executable, "construct")
     rows["socketio"] = python_row(sys.executable, "socketio")
     return rows, compiled
 
 
 def pin() -> str:
-    """Put this process, and so all that it starts, on one core; say which."""
+    """Pin this process, and so all that it starts, to one core; say which."""
     if not hasattr(os, "sched_setaffinity"):
         return "not pinned: this system has no call for it"
     core = max(os.sched_getaffinity(0))
@@ -129,7 +128,7 @@ def pin() -> str:
 def measure(
     rows: dict[str, Row], missing: dict[str, str], request: dict[str, Any], rounds: int
 ) -> dict[str, Times]:
-    """Measure every row in every round, each time beginning with another row."""
+    """Measure every row in every round; each round begins with another row."""
     found: dict[str, Times] = {}
     for turn in range(rounds):
         names = list(rows)
@@ -151,39 +150,25 @@ def measure(
 
 def provenance(rows: dict[str, Any], place: str, compiled: Path | None) -> dict[str, str]:
     """Say what was measured, and on what."""
-    told = {
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "processor": f"{processor()}, {place}",
-        # Well above 1, something else was running too: better measured again.
-        "load": f"{os.getloadavg()[0]:.1f}",
+    found = builds.machine(place) | {
         "Python": platform.python_version(),
         "python-socketio": version("python-socketio"),
     }
     if "construct" in rows:
-        told["construct"] = version("construct")
+        found["construct"] = version("construct")
     if "compiled" in rows and compiled:
-        told["mypyc"] = builds.call(
+        found["mypyc"] = builds.call(
             compiled, "-Ic", "import importlib.metadata as m; print(m.version('mypy'))"
         ).strip()
     if "go" in rows:
-        told["Go"] = builds.call("go", "env", "GOVERSION").strip().removeprefix("go")
+        found["Go"] = builds.call("go", "env", "GOVERSION").strip().removeprefix("go")
         pinned = (builds.BENCH / "go" / "go.mod").read_text()
-        told["neffos"] = pinned.partition("kataras/neffos ")[2].split()[0]
+        found["neffos"] = pinned.partition("kataras/neffos ")[2].split()[0]
     if "js" in rows:
-        told["Node"] = builds.call("node", "--version").strip()
+        found["Node"] = builds.call("node", "--version").strip()
         package = builds.BUILD / "js" / "node_modules" / "neffos.js" / "package.json"
-        told["neffos.js"] = json.loads(package.read_text())["version"]
-    return told
-
-
-def processor() -> str:
-    """Name the processor, as far as the system tells."""
-    try:
-        told = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        told = ""
-    model = re.search(r"^model name\s*:\s*(.+)$", told, re.MULTILINE)
-    return model[1] if model else platform.processor() or platform.machine()
+        found["neffos.js"] = json.loads(package.read_text())["version"]
+    return found
 
 
 def main() -> int:
@@ -203,7 +188,7 @@ def main() -> int:
         "frames": [asdict(frame) for frame in FRAMES],
         "fill": FILL,
         # Long enough to contain the garbage collections that belong to the calls, and short
-        # enough that a disturbance spoils few samples.
+        # enough that a disturbance affects few samples.
         "nanoseconds": 4_000_000,
         "samples": 3 if options.quick else 5,
         "warm": 60_000_000,  # after this long neffos.js does not get faster any more

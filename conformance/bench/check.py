@@ -2,11 +2,11 @@
 
     python conformance/bench/check.py [--quick] [--mib SIZE] [--python PYTHON]
 
-The recording is a conversation of asks and their replies, on some connections in turn, as a load
-test makes one. Measured is the processor time of the whole process, its start included, on one
-core: what others do on the machine meanwhile does not count.
+The recording has asks and their replies, on some connections in turn, as from a load test. The
+figure is the processor time of the whole process, its start included, on one core: other load on
+the machine does not count.
 
-Exit codes: 0 measured, 1 the recording was not judged as it should have been.
+Exit codes: 0 measured, 1 the check did not pass.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from neffos_conformance.wire.transcript import Entry, header, values_of
 
 SIZE: Final = 256
 QUICK_SIZE: Final = 16
-"""Octets of the recording, in MiB: some seconds, or half of one."""
+"""The size of the recording in MiB: some seconds, or half of one."""
 
 CONNECTIONS: Final = 8
 """Connections that take turns."""
 
 LEAST_RATE: Final = 200_000
-"""Messages a second that are aimed at."""
+"""The aim, in messages a second."""
 
 console = Console()
 
 
 def main() -> int:
-    """Write a recording, have it judged, and say how fast that was."""
+    """Write a recording, check it, and print the rate."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_SIZE} MiB")
     parser.add_argument("--mib", type=int, help="the size of the recording")
@@ -56,7 +56,7 @@ def main() -> int:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds, peak = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
     if done.returncode or f"{messages} messages: 1 pass" not in done.stdout:
-        console.print(f"it was not judged as sound: {done.stdout}{done.stderr}", markup=False)
+        console.print(f"the check did not pass: {done.stdout}{done.stderr}", markup=False)
         return 1
     rate = messages / seconds
     met = "met" if rate >= LEAST_RATE else "MISSED"
@@ -68,7 +68,7 @@ def main() -> int:
 
 
 def write(path: Path, size: int) -> int:
-    """Write a recording of about so many octets, and give the number of its messages."""
+    """Write a recording of about so many bytes, and return the number of its messages."""
     count = 0
     with path.open("wb") as stream:
 

@@ -2,13 +2,13 @@
 
     python conformance/bench/run.py [--quick] [--json FILE] [--python PYTHON] [--against SERVER]
 
-The load generator in ``load`` has a core of its own. In every round both servers are started
-anew, and each measurement is made on one and right after on the other; the next round begins
-with the other. A figure is the median of all rounds, and a ratio is taken within each round:
-what disturbs the machine for a while disturbs both sides of it.
+The load generator in ``load`` has a core of its own. Every round starts both servers, and makes
+each measurement on one and then on the other; the next round begins with the other. A figure is
+the median of all rounds. A ratio is taken within each round, so that other load on the machine
+disturbs both sides of it.
 
-Exit codes: 0 measured, 1 a message went astray on our server or it could not be measured, 3 the
-harness broke, 4 a toolchain is missing. A missed aim for a rate is printed, and is no failure.
+Exit codes: 0 measured, 1 our server lost or reordered a message or could not be measured, 3 the
+harness failed, 4 a toolchain is missing. A missed aim for a rate is printed, and is not a failure.
 """
 
 from __future__ import annotations
@@ -16,13 +16,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import re
 import resource
 import shutil
 import subprocess
 import sys
-import time
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -36,7 +33,7 @@ sys.path[:1] = [str(HERE.parent), str(HERE.parents[1] / "codec")]
 from rich.console import Console  # noqa: E402
 
 from bench import builds  # noqa: E402
-from bench.servers import Cores, Running, Server, StartError, cores, pinned, started  # noqa: E402
+from bench.servers import Cores, MeasuredServer, Running, StartError, cores, pinned, started  # noqa: E402
 from bench.table import LEAST_RATE, Figure, Report, Results, markdown, sound  # noqa: E402
 
 EXIT_UNSOUND: Final = 1
@@ -44,7 +41,7 @@ EXIT_BROKEN: Final = 3
 EXIT_NO_TOOLCHAIN: Final = 4
 
 GENERATOR_UNSOUND: Final = 3
-"""The generator's exit code after a measurement in which messages went astray."""
+"""The generator's exit code after lost, reordered or repeated messages."""
 
 GENERATOR_DEADLINE: Final = 150
 """Seconds for one measurement: the generator ends itself after two minutes."""
@@ -72,10 +69,10 @@ Measurements = dict[str, list[str]]
 
 
 def measurements(*, quick: bool) -> Measurements:
-    """Give what is measured, in its order.
+    """Return the measurements, in their order.
 
-    The sizes are such that the slower server takes some seconds for each, or some tenths of a
-    second where it is to be quick. Memory comes first, while the process is new.
+    The slower server takes some seconds for each, or some tenths of a second if quick. Memory
+    comes first, while the process is new.
     """
     asks, alone, broadcasts, handshakes = (
         ("20000", "1000", "10", "300") if quick else ("100000", "5000", "50", "2000")
@@ -91,7 +88,7 @@ def measurements(*, quick: bool) -> Measurements:
 
 
 def go_build(name: str, source: Path) -> Path:
-    """Build a Go program and give it."""
+    """Build a Go program and return its path."""
     program = builds.BUILD / name
     # Without cgo, which nothing here uses and which would need a C compiler.
     go = builds.tool("go")
@@ -99,23 +96,23 @@ def go_build(name: str, source: Path) -> Path:
     return program
 
 
-def servers(peer: Path, python: Path, against: str) -> tuple[Server, Server]:
-    """Give the server that is compared with, and the one that is compared."""
+def servers(peer: Path, python: Path, against: str) -> tuple[MeasuredServer, MeasuredServer]:
+    """Return the server to compare with, and the one to compare."""
     gorilla, gobwas = (
-        Server(backend, f"neffos in Go, {backend}", (peer, "serve"), backend, ONE_CORE)
+        MeasuredServer(backend, f"neffos in Go, {backend}", (peer, "serve"), backend, ONE_CORE)
         for backend in ("gorilla", "gobwas")
     )
     if against == gobwas.key:
         return gorilla, gobwas
     command = (python.parent / "neffos-wire", "serve", "--json")
-    return gorilla, Server("ours", "reference server", command, "reference")
+    return gorilla, MeasuredServer("ours", "reference server", command, "reference")
 
 
 def generate(generator: Path, arguments: list[str], running: Running, core: int | None) -> Report:
     """Make one measurement.
 
     Raises:
-        UnavailableError: there is none, with the generator's reason.
+        UnavailableError: the generator failed, with its reason.
     """
     command = [str(generator), *arguments, "-url", running.url, "-pid", str(running.pid)]
     try:
@@ -137,12 +134,12 @@ def generate(generator: Path, arguments: list[str], running: Running, core: int 
 
 def measure_round(
     results: Results,
-    turn: list[Server],
+    turn: list[MeasuredServer],
     generator: Path,
     wanted: Measurements,
     place: Cores,
 ) -> None:
-    """Make every measurement once on each server, in the order that they are given in.
+    """Make every measurement once on each server, in the given order.
 
     Raises:
         StartError: a server does not start.
@@ -163,18 +160,8 @@ def measure_round(
                     results.failures.append(f"{server.label}: {name}: {reason}")
                 results.reports[server.key].setdefault(name, []).append(report)
         for server in turn:
-            told = running[server.key].told
-            results.provenance[told["peer"]] = told["version"]
-
-
-def processor() -> str:
-    """Name the processor, as far as the system tells."""
-    try:
-        told = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        told = ""
-    model = re.search(r"^model name\s*:\s*(.+)$", told, re.MULTILINE)
-    return model[1] if model else platform.processor() or platform.machine()
+            ready = running[server.key].ready
+            results.provenance[ready["peer"]] = ready["version"]
 
 
 _ASK_PYTHON: Final = """
@@ -190,31 +177,27 @@ print(json.dumps({
 
 
 def provenance(python: Path, against: str, place: Cores) -> dict[str, str]:
-    """Say what is measured, and on what."""
-    told = {
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "processor": f"{processor()}, {place}",
-        # At the start. Well above 0, something else was running too: better measured again.
-        "load": f"{os.getloadavg()[0]:.1f}",
+    """Return the versions of what is measured, and the machine."""
+    found = builds.machine(str(place)) | {
         "Go": builds.call("go", "env", "GOVERSION").strip().removeprefix("go"),
     }
     if against == "ours":
-        told |= json.loads(builds.call(python, "-Ic", _ASK_PYTHON))
-    return told
+        found |= json.loads(builds.call(python, "-Ic", _ASK_PYTHON))
+    return found
 
 
 def allow_connections() -> None:
-    """Let programs started from here open as many files as this system allows at all.
+    """Raise the limit of open files, for the programs started from here.
 
-    A thousand connections are more than the usual limit, which a process may raise itself; what
-    is written in Go does so, Python does not.
+    A thousand connections exceed the usual limit. Programs in Go raise it themselves, Python
+    does not.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def main() -> int:
-    """Build, measure, print; give the exit code."""
+    """Build, measure, print; return the exit code."""
     parser = argparse.ArgumentParser(description="Measure the reference server beside Go's.")
     parser.add_argument("--quick", action="store_true", help="one short round, rough figures")
     parser.add_argument("--markdown", action="store_true", help="as it is printed in any case")
@@ -246,7 +229,7 @@ def main() -> int:
         with notes.status("Building what is to be measured"):
             generator = go_build("load", HERE / "load")
             peer = go_build("neffos-go", HERE.parent / "peers" / "go")
-            told = provenance(python, options.against, place)
+            found = provenance(python, options.against, place)
     except builds.UnavailableError as reason:
         notes.print(f"bench: {reason}", markup=False)
         return EXIT_BROKEN
@@ -259,7 +242,7 @@ def main() -> int:
         subject.key,
         {server.key: server.label for server in both},
         {server.key: {} for server in both},
-        provenance=told,
+        provenance=found,
     )
     wanted = measurements(quick=options.quick)
     rounds = 1 if options.quick else ROUNDS

@@ -1,6 +1,6 @@
-"""Starts the servers that are measured, each alone on its core.
+"""Starts the measured servers, each alone on its core.
 
-Knows how a server is started and ended, and nothing of what is measured.
+This module starts and ends servers, and does not know what is measured.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ READY_DEADLINE: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class MeasuredServer:
     """A server that can be started.
 
     Attributes:
-        key: what it is called in the results.
-        label: what it is called for people.
+        key: its name in the results.
+        label: its name in the table.
         command: starts it; the contract is that of ``neffos_conformance.wire.subprocesses``.
-        endpoint: which of its endpoints is measured.
-        environment: what is set for it.
+        endpoint: the endpoint to measure.
+        environment: more environment variables.
     """
 
     key: str
@@ -42,11 +42,11 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server that runs: where, as which process, and what its readiness line says."""
+    """A running server: its URL, its process, and its readiness line."""
 
     url: str
     pid: int
-    told: dict[str, Any]
+    ready: dict[str, Any]
 
 
 class StartError(SubprocessError):
@@ -56,7 +56,7 @@ class StartError(SubprocessError):
         server: which one.
     """
 
-    def __init__(self, server: Server, reason: str) -> None:
+    def __init__(self, server: MeasuredServer, reason: str) -> None:
         super().__init__(f"{server.label} {reason}")
         self.server = server
 
@@ -65,8 +65,8 @@ class StartError(SubprocessError):
 class Cores:
     """The core of the servers and that of the generator.
 
-    They are the same where there is only one, and ``None`` where this system has no call to pin
-    a process to a core.
+    They are the same if there is only one, and ``None`` if this system cannot pin a process to a
+    core.
     """
 
     server: int | None
@@ -90,7 +90,7 @@ def cores() -> Cores:
 
 @contextmanager
 def pinned(core: int | None) -> Iterator[None]:
-    """Run on one core, and so whatever is started meanwhile, with all its threads."""
+    """Run on one core, with all programs started meanwhile and their threads."""
     if core is None:
         yield
         return
@@ -103,10 +103,10 @@ def pinned(core: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def started(server: Server, core: int | None, log: Path) -> Iterator[Running]:
-    """Run a server on a core; it has ended when the block is left.
+def started(server: MeasuredServer, core: int | None, log: Path) -> Iterator[Running]:
+    """Run a server on a core until the block is left.
 
-    What it writes to its standard error is found in ``log``.
+    Its standard error goes to ``log``.
 
     Raises:
         StartError: it cannot be started, or it is not ready in time.
@@ -125,10 +125,10 @@ def started(server: Server, core: int | None, log: Path) -> Iterator[Running]:
             raise StartError(server, f"cannot be started: {error}") from error
     with process:
         try:
-            told = _readiness(server, process, log)
-            if server.endpoint not in told["endpoints"]:
-                raise StartError(server, f"has no endpoint {server.endpoint}: {told}")
-            yield Running(told["endpoints"][server.endpoint], process.pid, told)
+            ready = _readiness(server, process, log)
+            if server.endpoint not in ready["endpoints"]:
+                raise StartError(server, f"has no endpoint {server.endpoint}: {ready}")
+            yield Running(ready["endpoints"][server.endpoint], process.pid, ready)
         finally:
             if process.stdin:
                 process.stdin.close()
@@ -138,17 +138,19 @@ def started(server: Server, core: int | None, log: Path) -> Iterator[Running]:
                 process.kill()
 
 
-def _readiness(server: Server, process: subprocess.Popen[bytes], log: Path) -> dict[str, Any]:
+def _readiness(
+    server: MeasuredServer, process: subprocess.Popen[bytes], log: Path
+) -> dict[str, Any]:
     line = b""
     # The line comes in one piece: once there is something to read, all of it is there.
     if process.stdout and select.select([process.stdout], [], [], READY_DEADLINE)[0]:
         line = process.stdout.readline()
     try:
-        told = json.loads(line)
+        ready = json.loads(line)
     except ValueError:
-        told = None
-    if not isinstance(told, dict) or told.get("ready") is not True:
+        ready = None
+    if not isinstance(ready, dict) or ready.get("ready") is not True:
         said = [line.decode(errors="replace"), *log.read_text(errors="replace").splitlines()]
         last = next((text for text in reversed(said) if text.strip()), "nothing")
         raise StartError(server, f"is not ready, it said: {last.strip()}")
-    return told
+    return ready

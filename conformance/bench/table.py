@@ -1,6 +1,6 @@
-"""Turns what was measured into a Markdown table and a verdict on each aim.
+"""Formats measurements as a Markdown table, with a verdict on each aim.
 
-Knows nothing of how anything was measured.
+This module does not know how anything was measured.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from statistics import median, quantiles
 from typing import Any, Final
 
 Report = dict[str, Any]
-"""What the load generator reports of one measurement."""
+"""The load generator's report on one measurement."""
 
 LEAST_RATE: Final = 0.5
 """The part of the Go server's echo rate that ours should reach on one core. It is written to be
-read, in Python, and never meant to win; at less than half, something in the way of each message
-would be too roundabout."""
+read, in Python. Less than half would mean needless work for each message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +23,13 @@ class Figure:
     """One line of the table.
 
     Attributes:
-        label: what it is.
-        measure: the measurement that it is from.
+        label: its name.
+        measure: the measurement that contains it.
         field: its name in the report.
-        unit: what it is in.
-        scale: what the reported number is divided by to be in that unit.
-        digits: behind the decimal point.
-        aim: the least that the ratio should be; ``None`` where there is no aim.
+        unit: its unit.
+        scale: the reported number divided by this is in that unit.
+        digits: after the decimal point.
+        aim: the least ratio; ``None`` without an aim.
     """
 
     label: str
@@ -42,25 +41,25 @@ class Figure:
     aim: float | None = None
 
     def of(self, report: Report) -> float:
-        """Give the figure from a report, in its unit."""
+        """Return the figure from a report, in its unit."""
         return float(report[self.field]) / self.scale
 
     def shown(self, value: float) -> str:
-        """Write a value with its unit."""
+        """Format a value with its unit."""
         return f"{value:,.{self.digits}f} {self.unit}"
 
 
 @dataclass(slots=True)
 class Results:
-    """All that one run has found.
+    """The results of one run.
 
     Attributes:
         base: the server that ratios compare with, by its key.
-        subject: the server that the aims are for.
-        labels: what the servers are called.
-        reports: by server and measurement, one for each round; ``None`` where it failed.
-        failures: what failed, and why.
-        provenance: what was measured, and on what.
+        subject: the server under test.
+        labels: the names of the servers.
+        reports: by server and measurement, one for each round; ``None`` if it failed.
+        failures: the failed measurements, with their reasons.
+        provenance: the versions of what was measured, and the machine.
     """
 
     base: str
@@ -71,12 +70,12 @@ class Results:
     provenance: dict[str, str] = field(default_factory=dict)
 
     def values(self, server: str, figure: Figure) -> list[float]:
-        """Give a figure in each round in which it was measured."""
+        """Return a figure in each round in which it was measured."""
         reports = self.reports[server][figure.measure]
         return [figure.of(report) for report in reports if report is not None]
 
     def ratios(self, figure: Figure) -> list[float]:
-        """Give subject over base, round by round."""
+        """Return subject over base, round by round."""
         pairs = zip(
             self.reports[self.subject][figure.measure],
             self.reports[self.base][figure.measure],
@@ -89,7 +88,7 @@ class Results:
         ]
 
     def all_reports(self, server: str) -> list[Report]:
-        """Give every report on a server."""
+        """Return every report on a server."""
         return [
             report
             for reports in self.reports[server].values()
@@ -98,17 +97,17 @@ class Results:
         ]
 
 
-ASTRAY: Final = ("lost", "reordered", "repeated")
-"""What can happen to a message, as the reports name it."""
+MESSAGE_FAILURES: Final = ("lost", "reordered", "repeated")
+"""The failures of a message, as the reports name them."""
 
 
-def astray(reports: Sequence[Report]) -> dict[str, int]:
-    """Add up what went astray."""
-    return {what: sum(report.get(what, 0) for report in reports) for what in ASTRAY}
+def message_failures(reports: Sequence[Report]) -> dict[str, int]:
+    """Count the failures of messages."""
+    return {what: sum(report.get(what, 0) for report in reports) for what in MESSAGE_FAILURES}
 
 
 def checked(reports: Sequence[Report]) -> int:
-    """Add up the messages that were checked."""
+    """Count the checked messages."""
     return sum(
         report.get("asks", 0) + report.get("connections", 0) * report.get("broadcasts", 0)
         for report in reports
@@ -116,15 +115,15 @@ def checked(reports: Sequence[Report]) -> int:
 
 
 def sound(results: Results) -> bool:
-    """Whether our server let itself be measured, and nothing went astray on it."""
+    """Whether every measurement of our server succeeded, without a failed message."""
     reports = results.reports[results.subject]
     return not any(None in rounds for rounds in reports.values()) and not any(
-        astray(results.all_reports(results.subject)).values()
+        message_failures(results.all_reports(results.subject)).values()
     )
 
 
 def busy(results: Results, figure: Figure) -> str:
-    """Say how busy the cores were: of each server its own, and the generator's meanwhile."""
+    """Say how busy the cores were: each server's own, and the generator's meanwhile."""
     cells = []
     for server in (results.base, results.subject):
         reports = [each for each in results.reports[server][figure.measure] if each is not None]
@@ -136,7 +135,7 @@ def busy(results: Results, figure: Figure) -> str:
 
 
 def spread(ratios: Sequence[float]) -> str:
-    """Say how far apart the rounds are, but for a quarter of them at either end."""
+    """Return the range of the rounds, without a quarter of them at either end."""
     if len(ratios) < 2:  # a quarter of one is none
         return ""
     low, _, high = quantiles(ratios, n=4, method="inclusive")
@@ -144,7 +143,7 @@ def spread(ratios: Sequence[float]) -> str:
 
 
 def lines(results: Results, figures: Sequence[Figure]) -> Iterator[list[str]]:
-    """Give the table, its head first."""
+    """Return the table, its head first."""
     yield [
         "",
         results.labels[results.base],
@@ -164,7 +163,7 @@ def lines(results: Results, figures: Sequence[Figure]) -> Iterator[list[str]]:
 
 
 def verdicts(results: Results, figures: Sequence[Figure]) -> Iterator[str]:
-    """Give a line on each aim."""
+    """Yield a line on each aim."""
     base = results.labels[results.base]
     for figure in figures:
         if figure.aim is None:
@@ -178,17 +177,17 @@ def verdicts(results: Results, figures: Sequence[Figure]) -> Iterator[str]:
         yield f"{verdict}: {figure.label} {ratio:.2f} x {base}, at least {figure.aim:.2f} x"
     for server in (results.subject, results.base):
         reports = results.all_reports(server)
-        counts = ", ".join(f"{count:,} {what}" for what, count in astray(reports).items())
-        told = f"{results.labels[server]}: of {checked(reports):,} messages {counts}"
+        counts = ", ".join(f"{count:,} {what}" for what, count in message_failures(reports).items())
+        counted = f"{results.labels[server]}: of {checked(reports):,} messages {counts}"
         if server == results.subject:
             verdict = "met" if sound(results) else "MISSED"
-            yield f"{verdict}: no message lost, reordered or repeated. {told}"
+            yield f"{verdict}: no message lost, reordered or repeated. {counted}"
         else:
-            yield f"Beside it, {told}"
+            yield f"For comparison, {counted}"
 
 
 def markdown(results: Results, figures: Sequence[Figure]) -> str:
-    """Give everything as Markdown, its table aligned so that it can be read as it is."""
+    """Return everything as Markdown, with an aligned table."""
     rows = list(lines(results, figures))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]

@@ -24,7 +24,7 @@ from neffos_asyncio.handlers import SYSTEM_EVENTS
 from neffos_codec import Message
 from neffos_protocol import Change, ChangeAsked, Changed
 
-from .test_turns import asynchronous
+from .test_handler_queue import asynchronous
 
 
 async def replies(server, *events, namespace="app"):

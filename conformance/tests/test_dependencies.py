@@ -23,7 +23,7 @@ from neffos_asyncio import (
     listening,
 )
 
-from .test_turns import asynchronous
+from .test_handler_queue import asynchronous
 
 
 class Database:

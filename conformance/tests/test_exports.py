@@ -10,12 +10,21 @@ import neffos_asyncio as package
 
 OUTER = {
     "client": {"DIAL_TIMEOUT", "REFUSALS"},
-    "connection": {"ASKING_FACTOR", "HANDLER_TIMEOUT", "INTERNAL_ERROR", "LAST_WORDS", "Hook"},
-    "controllers": {"Controller", "Matcher", "Method", "SCOPES", "CLIENT_SCOPES", "handlers_of"},
+    "connection": {"ASKING_FACTOR", "CANCELLED_GRACE", "Hook", "Owner"},
+    "controllers": {
+        "CLIENT_SCOPES",
+        "Controller",
+        "Matcher",
+        "Method",
+        "Part",
+        "SCOPES",
+        "application_of",
+        "handlers_of",
+    },
     "errors": set(),
     "handlers": {"Application", "Builder", "SYSTEM_EVENTS"},
     "limits": {"DEFAULT", "REASON_SIZE"},
-    "listening": {"BACKLOG", "GRACE", "Middle"},
+    "listening": {"BACKLOG", "GRACE", "Interceptor"},
     "request": {
         "Headers",
         "MAX_TRIES_DIGITS",
@@ -23,11 +32,11 @@ OUTER = {
         "URL_HEADER_PREFIX",
         "upgrade_request",
     },
-    "server": {"CLOSING", "ID_IN_USE", "MAX_CONNECTIONS", "Place", "SHUTDOWN"},
+    "server": {"CLOSING", "ID_IN_USE", "MAX_CONNECTIONS", "Membership", "SHUTDOWN"},
 }
 """Modules for applications, with the public names of each that the package does not export."""
 
-INNER = {"asgi", "dependencies", "handler_queue", "applications", "link", "sockets", "transport"}
+INNER = {"asgi", "dependencies", "dispatch", "handler_queue", "link", "sockets", "transport"}
 """Modules that applications need not know: nothing of them is exported."""
 
 

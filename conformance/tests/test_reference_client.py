@@ -38,9 +38,9 @@ from neffos_asyncio.client import REFUSALS
 from neffos_codec import EncodeError
 from neffos_protocol import Cause, MisuseError
 
-from .test_turns import asynchronous
+from .test_handler_queue import asynchronous
 
-SOON = Reconnect(first=0.001, most=0.01)
+SOON = Reconnect(first_delay=0.001, max_delay=0.01)
 """For tests: a server that is not there yet is tried again at once."""
 
 ECHO = {"app": {"echo": lambda _, message: message.body}}
@@ -125,7 +125,7 @@ async def test_where_nobody_listens_there_is_no_connection():
 @asynchronous
 async def test_what_is_no_url_is_told_so(url):
     error = await raised_by_dial(url)
-    assert str(error).startswith(f"{url!r} is no WebSocket URL: ")
+    assert str(error).startswith(f"{url!r} is not a WebSocket URL: ")
 
 
 @asynchronous
@@ -143,7 +143,7 @@ async def test_another_status_than_that_of_an_upgrade_is_told(status):
     async with serve(None, "127.0.0.1", 0, process_request=answer) as server:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         error = await raised_by_dial(url)
-        assert str(error) == f"{url} answered {status} in place of an upgrade"
+        assert str(error) == f"{url} answered {status} instead of an upgrade"
         assert error.status == status
 
 
@@ -612,16 +612,16 @@ async def test_all_that_was_said_before_the_end_is_heard():
 
 
 def waits(policy, numbers):
-    return [policy.wait(number) for number in numbers]
+    return [policy.delay(number) for number in numbers]
 
 
 def test_each_try_waits_longer_up_to_a_bound():
-    policy = Reconnect(first=1, factor=2, most=10, spread=0)
+    policy = Reconnect(first_delay=1, factor=2, max_delay=10, jitter=0)
     assert waits(policy, [1, 2, 3, 4, 5, 6, 10**6]) == [1, 2, 4, 8, 10, 10, 10]
 
 
 def test_a_wait_is_left_to_chance_in_part():
-    policy = Reconnect(first=1, factor=1, spread=0.5)
+    policy = Reconnect(first_delay=1, factor=1, jitter=0.5)
     seen = waits(policy, [1] * 200)
     assert len(set(seen)) > 100
     assert all(0.5 <= wait <= 1 for wait in seen)
@@ -687,7 +687,7 @@ async def test_a_lost_connection_comes_back_with_namespaces_and_rooms(probe, is_
         client = await dial(
             site.url,
             handlers,
-            reconnect=Reconnect(first=0.001, most=0.01, probe=probe),
+            reconnect=Reconnect(first_delay=0.001, max_delay=0.01, probe=probe),
             on_reconnect=on_reconnect_later if is_async else on_reconnect,
             on_close=lambda _, cause: closed.append(cause),
         )
@@ -745,7 +745,7 @@ async def test_a_reconnection_counts_its_tries():
     async with echo_site() as site:
         client = await dial(
             site.url,
-            reconnect=Reconnect(first=0.001, most=0.01, probe=False),
+            reconnect=Reconnect(first_delay=0.001, max_delay=0.01, probe=False),
             on_reconnect=seen.put_nowait,
         )
     async with serve(talk, "127.0.0.1", site.port, process_request=answer):
@@ -801,7 +801,7 @@ async def test_to_close_stops_a_reconnection(probe):
     async with echo_site() as site:
         client = await dial(
             site.url,
-            reconnect=Reconnect(first=0.001, most=0.01, probe=probe),
+            reconnect=Reconnect(first_delay=0.001, max_delay=0.01, probe=probe),
             on_close=lambda _, cause: causes.append(cause),
         )
     async with raw(closes_and_counts, site.port):
@@ -846,7 +846,9 @@ async def test_to_close_ends_a_try_that_is_being_made():
         await done.wait()
 
     async with echo_site() as site:
-        client = await dial(site.url, reconnect=Reconnect(first=0.001, most=0.01, probe=False))
+        client = await dial(
+            site.url, reconnect=Reconnect(first_delay=0.001, max_delay=0.01, probe=False)
+        )
     async with raw(silent, site.port):
         await trying.wait()
         await client.close()
@@ -903,7 +905,7 @@ async def test_a_refusal_ends_a_reconnection():
 @asynchronous
 async def test_tries_that_are_used_up_end_a_reconnection(probe):
     causes = []
-    policy = Reconnect(first=0.001, most=0.002, tries=3, probe=probe)
+    policy = Reconnect(first_delay=0.001, max_delay=0.002, tries=3, probe=probe)
     async with echo_site() as site:
         client = await dial(
             site.url, reconnect=policy, on_close=lambda _, cause: causes.append(cause)
@@ -1164,7 +1166,7 @@ async def test_tls_carries_all_of_it_and_comes_back(certificate, probe):
         client = await dial(
             listener.url(),
             tls=client_tls(certificate),
-            reconnect=Reconnect(first=0.001, most=0.01, probe=probe),
+            reconnect=Reconnect(first_delay=0.001, max_delay=0.01, probe=probe),
             on_reconnect=again.put_nowait,
         )
         space = await client.connect("app")
@@ -1267,7 +1269,7 @@ async def test_a_client_that_is_behind_is_not_taken_for_dead():
         await may_go.wait()
         seen.append(message.body)
 
-    limits = Limits(waiting=5, heartbeat=0.02, heartbeat_answer=0.02)
+    limits = Limits(queue_length=5, heartbeat=0.02, heartbeat_timeout=0.02)
     server = Server({"app": {}})
     async with (
         listening(server) as listener,
@@ -1298,7 +1300,7 @@ async def test_a_probe_that_is_never_answered_is_a_failed_try():
 
     async with echo_site() as site:
         client = await dial(
-            site.url, timeout=0.2, reconnect=Reconnect(first=0.001, most=0.002, tries=2)
+            site.url, timeout=0.2, reconnect=Reconnect(first_delay=0.001, max_delay=0.002, tries=2)
         )
     host, port = site.url.removeprefix("ws://").split("/")[0].split(":")
     server = await asyncio.start_server(dribble, host, int(port))

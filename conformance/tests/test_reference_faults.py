@@ -218,7 +218,7 @@ def test_answers_of_coroutines_wait_for_a_peer_that_reads_slowly_and_none_is_los
 
 def test_a_half_open_connection_is_found_by_its_silence():
     async def test() -> None:
-        limits = Limits(heartbeat=0.02, heartbeat_answer=0.05)
+        limits = Limits(heartbeat=0.02, heartbeat_timeout=0.05)
         ends = Ends()
         server = Server({"app": {}}, limits=limits, on_disconnect=ends.note)
         async with listening(server) as listener, Raw.dialled(listener.url()) as raw:
@@ -231,7 +231,7 @@ def test_a_half_open_connection_is_found_by_its_silence():
 
 def test_a_peer_that_answers_pings_stays():
     async def test() -> None:
-        limits = Limits(heartbeat=0.01, heartbeat_answer=5)
+        limits = Limits(heartbeat=0.01, heartbeat_timeout=5)
         server = Server({"app": {"echo": lambda _, message: message.body}}, limits=limits)
         async with listening(server) as listener, Raw.dialled(listener.url()) as raw:
             await raw.enter()
@@ -447,10 +447,10 @@ def test_a_flood_of_events_waits_in_the_network_until_their_handler_is_done_and_
         async def slow(namespace, message) -> str:
             nonlocal most
             await may_go.wait()
-            most = max(most, len(namespace.connection._turns))
+            most = max(most, len(namespace.connection._queue))
             return message.body
 
-        server = Server({"app": {"slow": slow}}, limits=Limits(waiting=20))
+        server = Server({"app": {"slow": slow}}, limits=Limits(queue_length=20))
         async with opened(server) as (connection, _):
             count = 20_000
             sending = asyncio.create_task(_send_many(connection, count))
@@ -475,7 +475,9 @@ def test_an_answer_behind_a_flood_is_still_read_by_the_handler_that_waits_for_it
         async def ask_back(namespace, _) -> str:
             return (await namespace.ask("question", timeout=None)).body
 
-        server = Server({"app": {"ask": ask_back, "x": lambda *_: None}}, limits=Limits(waiting=20))
+        server = Server(
+            {"app": {"ask": ask_back, "x": lambda *_: None}}, limits=Limits(queue_length=20)
+        )
         async with opened(server) as (connection, _):
             await connection.send("$1;app;;ask;0;0;")
             token = (await connection.receive()).split(";")[0]
@@ -492,7 +494,9 @@ def test_a_flood_while_a_handler_waits_for_the_peer_is_bounded_all_the_same():
         async def ask_back(namespace, _) -> str:
             return (await namespace.ask("question", timeout=None)).body
 
-        server = Server({"app": {"ask": ask_back, "x": lambda *_: None}}, limits=Limits(waiting=20))
+        server = Server(
+            {"app": {"ask": ask_back, "x": lambda *_: None}}, limits=Limits(queue_length=20)
+        )
         async with opened(server) as (connection, _):
             await connection.send("$1;app;;ask;0;0;")
             await connection.receive()
@@ -577,7 +581,7 @@ def test_a_held_connection_that_is_closed_ends_soon_and_buffers_nothing():
         async def stay(*_) -> None:
             await asyncio.Event().wait()
 
-        server = Server({"app": {"x": stay}}, limits=Limits(waiting=5, close=HANG))
+        server = Server({"app": {"x": stay}}, limits=Limits(queue_length=5, close=HANG))
         async with listening(server, grace=0.1) as listener, Raw.dialled(listener.url()) as raw:
             await raw.enter()
             raw.writer.write(frame(1, b";app;;x;0;0;") * 1000)
@@ -603,7 +607,7 @@ def test_all_that_came_before_a_goodbye_is_heard_however_long_that_takes():
             seen.append(message.body)
 
         ends = Ends()
-        limits = Limits(waiting=5, close=0.05)
+        limits = Limits(queue_length=5, close=0.05)
         server = Server({"app": {"x": slow}}, limits=limits, on_disconnect=ends.note)
         async with listening(server) as listener, Raw.dialled(listener.url()) as raw:
             await raw.enter()

@@ -41,13 +41,13 @@ from neffos_asyncio import (
     random_id,
     text_of,
 )
-from neffos_asyncio.connection import HANDLER_TIMEOUT, INTERNAL_ERROR
+from neffos_asyncio.dispatch import HANDLER_TIMEOUT, INTERNAL_ERROR
 from neffos_asyncio.transport import LOGGER
 from neffos_codec import EncodeError
 from neffos_conformance.wire.connection import WireConnection as Raw
 from neffos_protocol import Cause, ChangeAsked, Changed, MisuseError
 
-from .test_turns import asynchronous
+from .test_handler_queue import asynchronous
 
 BODIES = ["", "text", "ü;🙂\n;;;;;;;", b"", b"octets", b"\xff\x00;\n"]
 """Of both kinds, empty, and with all that could be mistaken for something else."""
@@ -1117,11 +1117,11 @@ async def test_a_handler_broadcasts_to_whom_it_concerns(options, receivers, body
     ("options", "receivers"),
     [
         ({}, ["ann", "bob", "cid"]),
-        ({"but": "bob"}, ["ann", "cid"]),
+        ({"exclude": "bob"}, ["ann", "cid"]),
         ({"room": "room"}, ["ann", "bob"]),
-        ({"room": "room", "but": "ann"}, ["bob"]),
+        ({"room": "room", "exclude": "ann"}, ["bob"]),
         ({"to": "cid"}, ["cid"]),
-        ({"to": "cid", "but": "cid"}, []),
+        ({"to": "cid", "exclude": "cid"}, []),
         ({"to": "nobody"}, []),
         ({"room": "empty"}, []),
     ],
@@ -1132,8 +1132,10 @@ async def test_a_server_broadcasts_and_counts(options, receivers):
     async with crowd(server, "ann", "bob", "cid", connect=("app", "other")) as there:
         for name in ("ann", "bob"):
             await there[name][1].join("room")
-        but = server.connections.get(options.get("but", ""))
-        assert server.broadcast("app", "news", "hi", **{**options, "but": but}) == len(receivers)
+        exclude = server.connections.get(options.get("exclude", ""))
+        assert server.broadcast("app", "news", "hi", **{**options, "exclude": exclude}) == len(
+            receivers
+        )
         await Inbox.synchronised(*[space for _, space, _ in there.values()])
         seen = [name for name, (inbox, *_) in there.items() if inbox.bodies == ["hi"]]
         assert seen == receivers
@@ -1154,7 +1156,7 @@ async def test_broadcasts_come_in_the_order_in_which_they_were_made():
                 server.broadcast("app", "news", number)
             else:
                 ann.namespace("app").emit("news", number)
-                server.broadcast("app", "news", number, but=ann)
+                server.broadcast("app", "news", number, exclude=ann)
         await Inbox.synchronised(there["ann"][1], there["bob"][1])
         assert there["ann"][0].bodies == there["bob"][0].bodies == expected
 
@@ -1270,21 +1272,21 @@ async def test_where_all_refuse_the_ask_fails_as_the_last_did():
         {"to": "nobody"},
         {"to": "ann", "room": "room"},
         {"to": "ann", "namespace": "other"},
-        {"to": "ann", "but": "ann"},
+        {"to": "ann", "exclude": "ann"},
     ],
 )
 @asynchronous
 async def test_an_ask_that_concerns_nobody_is_told_so(options):
     async with questioned(answers(ann=echo)) as (server, _):
-        but = server.connections.get(options.get("but", ""))
-        options = {"namespace": "app", **options, "but": but}
+        exclude = server.connections.get(options.get("exclude", ""))
+        options = {"namespace": "app", **options, "exclude": exclude}
         with pytest.raises(NoReceiverError, match="nobody is there to answer 'question'"):
             await server.ask(event="question", **options)
 
 
 @pytest.mark.parametrize(
     ("options", "name"),
-    [({"to": "bob"}, "bob"), ({"room": "room"}, "bob"), ({"but": "ann"}, "bob")],
+    [({"to": "bob"}, "bob"), ({"room": "room"}, "bob"), ({"exclude": "ann"}, "bob")],
 )
 @asynchronous
 async def test_an_ask_goes_to_whom_it_concerns(options, name):
@@ -1296,8 +1298,8 @@ async def test_an_ask_goes_to_whom_it_concerns(options, name):
     handlers = answers(ann=answer("ann"), bob=answer("bob"))
     async with questioned(handlers) as (server, clients):
         await clients[1].connection.namespace("app").join("room")
-        but = server.connections.get(options.get("but", ""))
-        assert (await server.ask("app", "question", **{**options, "but": but})).body == name
+        exclude = server.connections.get(options.get("exclude", ""))
+        assert (await server.ask("app", "question", **{**options, "exclude": exclude})).body == name
         for client in clients:
             await Inbox.synchronised(client.connection.namespace("app"))
     assert asked == [name]
@@ -1568,7 +1570,7 @@ async def test_many_messages_behind_a_slow_handler_all_come_and_in_order():
         await gate.wait()
         seen.append(message.body)
 
-    limits = Limits(waiting=4)
+    limits = Limits(queue_length=4)
     async with talking(Server({"app": {"work": work, **SYNC}}, limits=limits)) as space:
         bodies = [str(number) for number in range(100)]
         for body in bodies:
@@ -1580,7 +1582,7 @@ async def test_many_messages_behind_a_slow_handler_all_come_and_in_order():
 
 @asynchronous
 async def test_a_handler_gets_the_reply_it_waits_for_though_its_peer_is_held_back():
-    limits = Limits(waiting=4)
+    limits = Limits(queue_length=4)
     gate = asyncio.Event()
 
     async def ask_back(space, _):
@@ -1809,7 +1811,7 @@ def test_a_listener_gives_urls(host, secure, url):
 
 
 @pytest.mark.parametrize(
-    "limits", [{"waiting": 0}, {"handshake": 0}, {"ask": -1}, {"heartbeat": -0.5}]
+    "limits", [{"queue_length": 0}, {"handshake": 0}, {"ask": -1}, {"heartbeat": -0.5}]
 )
 def test_a_limit_is_above_zero(limits):
     [name] = limits
@@ -1914,7 +1916,7 @@ async def test_an_ask_that_was_given_up_does_not_count_as_waited_for():
     async def slow(*_):
         await asyncio.sleep(0)
 
-    server = Server({"app": {"slow": slow}}, limits=Limits(waiting=10))
+    server = Server({"app": {"slow": slow}}, limits=Limits(queue_length=10))
     async with (
         listening(server) as listener,
         await dial(listener.url(), {"app": {}}) as client,

@@ -24,7 +24,7 @@ from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import run_cases, to_server
 from neffos_conformance.wire.subprocesses import running
 
-from .test_turns import asynchronous, patiently
+from .test_handler_queue import asynchronous, patiently
 
 PATIENT = Timeouts(case=30, close=10)
 """Judging a template loads this machine; a deadline is for templates that hang."""

@@ -1,11 +1,11 @@
-"""The reference peers: a neffos server and a neffos client that people can use.
+"""A neffos server and a neffos client on asyncio.
 
-The protocol itself is the session's; this package puts it on sockets, and gives it the
+The protocol itself is the session's. This package puts it on sockets, and gives it the
 application model of neffos and Iris: namespaces, events, handlers and controllers.
 """
 
 from neffos_asyncio.client import Client, Reconnect, dial
-from neffos_asyncio.connection import DEFAULT_TIMEOUT, Connection, Namespace, text_of
+from neffos_asyncio.connection import Connection, Namespace, text_of
 from neffos_asyncio.controllers import (
     camel_case,
     controller,
@@ -34,12 +34,12 @@ from neffos_asyncio.handlers import (
     ON_ROOM_JOINED,
     ON_ROOM_LEAVE,
     ON_ROOM_LEFT,
-    Answer,
     Handler,
     Handlers,
+    ReplyBody,
     blocking,
 )
-from neffos_asyncio.limits import Limits
+from neffos_asyncio.limits import DEFAULT_TIMEOUT, Limits
 from neffos_asyncio.listening import Listener, listening
 from neffos_asyncio.request import UpgradeRequest
 from neffos_asyncio.server import ANY_ORIGIN, Server, random_id
@@ -56,7 +56,6 @@ __all__ = [
     "ON_ROOM_JOINED",
     "ON_ROOM_LEAVE",
     "ON_ROOM_LEFT",
-    "Answer",
     "Client",
     "Connection",
     "DeadlineError",
@@ -73,6 +72,7 @@ __all__ = [
     "PeerError",
     "Reconnect",
     "RefusedError",
+    "ReplyBody",
     "ReplyError",
     "Server",
     "UpgradeRequest",

@@ -1,7 +1,7 @@
-"""Serves a server as an ASGI application, from within Starlette, FastAPI or bare under uvicorn.
+"""Serves a server as an ASGI application, inside Starlette or FastAPI or directly under uvicorn.
 
-The web server does HTTP and WebSocket, its heartbeat and the size of messages included; what
-it is set to is what holds there.
+The web server does HTTP and WebSocket, with its own settings for the heartbeat and the size of
+messages.
 """
 
 from __future__ import annotations
@@ -9,44 +9,58 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from neffos_asyncio.link import log
+from neffos_asyncio.connection import Connection
 from neffos_asyncio.request import UpgradeRequest, upgrade_request
-from neffos_asyncio.transport import PumpedTransport
-
-if TYPE_CHECKING:
-    from neffos_asyncio.connection import Connection
-    from neffos_asyncio.server import Server
+from neffos_asyncio.transport import PumpedTransport, log
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+Accept = Callable[[UpgradeRequest], Connection | HTTPStatus]
 
 
-async def serve_asgi(server: Server, scope: Scope, receive: Receive, send: Send) -> None:
-    """Deal with one ASGI scope.
+async def serve_asgi(
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    *,
+    accept: Accept,
+    shutdown: Callable[[], Awaitable[None]],
+) -> None:
+    """Serve one ASGI scope.
+
+    Args:
+        scope: what to serve.
+        receive: see ASGI.
+        send: likewise.
+        accept: returns the connection for an upgrade request, or the status of a refusal.
+        shutdown: closes all connections.
 
     Raises:
-        ValueError: it is of a kind that an ASGI application need not know.
+        ValueError: the scope has a type that an ASGI application need not know.
     """
     match scope["type"]:
         case "websocket":
-            await _websocket(server, scope, receive, send)
+            await _websocket(scope, receive, send, accept)
         case "http":
             await _http(scope, send)
         case "lifespan":
-            await _lifespan(server, receive, send)
+            while (await receive())["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            await shutdown()
+            await send({"type": "lifespan.shutdown.complete"})
         case other:
             raise ValueError(f"an ASGI scope of type {other!r} is not served here")
 
 
-async def _websocket(server: Server, scope: Scope, receive: Receive, send: Send) -> None:
+async def _websocket(scope: Scope, receive: Receive, send: Send, accept: Accept) -> None:
     await receive()  # websocket.connect
     try:
-        connection = server.accept(_request(scope))
+        connection = accept(_request(scope))
     except Exception:
-        log.exception("an upgrade request could not be dealt with")
+        log.exception("an upgrade request could not be handled")
         connection = HTTPStatus.INTERNAL_SERVER_ERROR
     if isinstance(connection, HTTPStatus):
         await _refuse(scope, send, connection)
@@ -54,12 +68,12 @@ async def _websocket(server: Server, scope: Scope, receive: Receive, send: Send)
     try:
         await send({"type": "websocket.accept"})
     except BaseException:
-        connection.link.abort()  # it has a place until it has ended
+        connection.link.abort()  # the server counts it until it has ended
         raise
-    await _carry(connection, server, receive, send)
+    await _carry(connection, receive, send)
 
 
-async def _carry(connection: Connection, server: Server, receive: Receive, send: Send) -> None:
+async def _carry(connection: Connection, receive: Receive, send: Send) -> None:
     """Carry messages between the ASGI server and a connection until either ends."""
     link = connection.link
     reader = asyncio.current_task()
@@ -68,18 +82,18 @@ async def _carry(connection: Connection, server: Server, receive: Receive, send:
         key = "text" if isinstance(payload, str) else "bytes"
         await send({"type": "websocket.send", key: payload})
 
-    async def goodbye(code: int, reason: str) -> None:
+    async def send_close(code: int, reason: str) -> None:
         await send({"type": "websocket.close", "code": code, "reason": reason})
 
-    cut = False
+    is_aborted = False
 
     def abort() -> None:
-        nonlocal cut
-        cut = True
+        nonlocal is_aborted
+        is_aborted = True
         if reader is not None:
             reader.cancel()
 
-    transport = PumpedTransport(send_message, goodbye, link, server.limits.high_water, abort)
+    transport = PumpedTransport(send_message, send_close, link, link.limits.high_water, abort)
     connection.start(transport, spent=0)
     code, reason = None, ""
     try:
@@ -93,7 +107,7 @@ async def _carry(connection: Connection, server: Server, receive: Receive, send:
             link.receive(message["bytes"] if text is None else text)
             link.flush()
     except asyncio.CancelledError:
-        if not cut:
+        if not is_aborted:
             raise
     finally:
         link.lost(code, reason)
@@ -105,7 +119,7 @@ async def _refuse(scope: Scope, send: Send, status: HTTPStatus) -> None:
         await send({"type": "websocket.http.response.start", "status": status, "headers": []})
         await send({"type": "websocket.http.response.body", "body": status.phrase.encode()})
     else:
-        await send({"type": "websocket.close"})  # which is answered 403
+        await send({"type": "websocket.close"})  # the web server makes it a 403
 
 
 async def _http(scope: Scope, send: Send) -> None:
@@ -121,17 +135,6 @@ async def _http(scope: Scope, send: Send) -> None:
         headers.append((b"upgrade", b"websocket"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b""})
-
-
-async def _lifespan(server: Server, receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        if message["type"] == "lifespan.startup":
-            await send({"type": "lifespan.startup.complete"})
-        else:
-            await server.shutdown()
-            await send({"type": "lifespan.shutdown.complete"})
-            return
 
 
 def _request(scope: Scope) -> UpgradeRequest:

@@ -1,7 +1,7 @@
-"""A neffos client: dials, shakes hands, and dials again when a connection is lost.
+"""A neffos client: dials, performs the handshake, and reconnects.
 
-WebSocket, TLS and proxies are the ``websockets`` library's; connection and handlers are the
-same as a server's.
+WebSocket, TLS and proxies are the ``websockets`` library's. Connection and handlers are the same
+as a server's.
 """
 
 from __future__ import annotations
@@ -12,46 +12,33 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from secrets import token_bytes
-from types import TracebackType
 from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import (
-    ConnectionClosed,
-    InvalidHandshake,
-    InvalidStatus,
-    InvalidURI,
-)
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
-from neffos_asyncio.applications import joined
-from neffos_asyncio.connection import DEFAULT_TIMEOUT, Connection, Namespace
-from neffos_asyncio.controllers import CLIENT_SCOPES, Controller
+from neffos_asyncio.connection import Connection, Namespace
+from neffos_asyncio.controllers import CLIENT_SCOPES, Part, application_of
 from neffos_asyncio.dependencies import Dependencies
-from neffos_asyncio.errors import (
-    DialError,
-    LostError,
-    NeffosError,
-    RefusedError,
-    ReplyError,
-)
-from neffos_asyncio.handlers import Handlers
-from neffos_asyncio.limits import DEFAULT, Limits
-from neffos_asyncio.link import log
+from neffos_asyncio.dispatch import Dispatcher
+from neffos_asyncio.errors import DialError, LostError, NeffosError, RefusedError, ReplyError
+from neffos_asyncio.limits import DEFAULT, DEFAULT_TIMEOUT, Limits
 from neffos_asyncio.request import RECONNECT_HEADER
-from neffos_asyncio.transport import PumpedTransport
+from neffos_asyncio.transport import PumpedTransport, log
 from neffos_codec import WaitTokens
-from neffos_protocol import Cause, Change, Changed, MisuseError, Role, Session
+from neffos_protocol import Cause, Change, Changed, Closed, MisuseError, Role, Session
 
 DIAL_TIMEOUT: Final = 30.0
-"""Seconds for TCP, TLS, the upgrade and the handshake together, where the caller names none."""
+"""Seconds for TCP, TLS, upgrade and handshake together, if the caller gives none."""
 
 REFUSALS: Final = 5
-"""Times in a row that a server may refuse a client that comes back, before it is believed: the
-first may be over the client's own id, whose lost connection the server still holds."""
+"""Times in a row that a server may refuse a reconnecting client before it gives up. The first
+refusals may be over the client's own ID: the server may not have noticed yet that its connection
+is lost."""
 
 _TOKENS: Final = WaitTokens(client=True, clock=time.time_ns, entropy=token_bytes)
 """One for the process, so that no two asks have one token (AR-5)."""
@@ -62,95 +49,80 @@ class Reconnect:
     """How a lost connection is opened again.
 
     Attributes:
-        first: seconds before the first try.
+        first_delay: seconds before the first try.
         factor: how much longer each further try waits.
-        most: seconds that a try waits at most.
-        tries: how often it is tried before it is given up; ``None`` is for ever.
-        probe: whether to see with a HEAD request that the server is there, before it is dialled
-            (TR-5).
-        spread: the share of the wait that is left to chance, so that the clients of a server
-            that comes back do not all come at once.
+        max_delay: seconds that a try waits at most.
+        tries: the number of tries; ``None`` is unlimited.
+        probe: whether to send a HEAD request first, to see that there is a server (TR-5).
+        jitter: the random part of the delay, so that the clients of a restarted server do not
+            all reconnect in the same second.
     """
 
-    first: float = 0.5
+    first_delay: float = 0.5
     factor: float = 2.0
-    most: float = 30.0
+    max_delay: float = 30.0
     tries: int | None = None
     probe: bool = True
-    spread: float = 0.5
+    jitter: float = 0.5
 
-    def wait(self, number: int) -> float:
-        """Give the seconds to wait before a try, counted from 1."""
-        longest = min(self.most, self.first * self.factor ** min(number - 1, 64))
-        return longest * (1 - self.spread * random.random())  # noqa: S311  # no secret
+    def delay(self, number: int) -> float:
+        """Return the seconds to wait before a try, counted from 1."""
+        longest = min(self.max_delay, self.first_delay * self.factor ** min(number - 1, 64))
+        return longest * (1 - self.jitter * random.random())  # noqa: S311  # no secret
 
 
+@dataclass(eq=False, repr=False)
 class Client:
-    """A connection to a server that survives its transport; ``dial`` makes one.
+    """A connection to a server, which may be reconnected; ``dial`` makes one.
 
     Attributes:
         connection: the connection; the same object before and after a reconnection.
     """
 
-    def __init__(
-        self,
-        url: str,
-        parts: Iterable[Handlers | Controller | type],
-        *,
-        dependencies: Iterable[object],
-        headers: Mapping[str, str],
-        timeout: float | None,
-        tls: ssl.SSLContext | None,
-        reconnect: Reconnect | None,
-        on_reconnect: Callable[[Client], Awaitable[None] | None] | None,
-        on_close: Callable[[Client, Cause], Awaitable[None] | None] | None,
-        limits: Limits,
-    ) -> None:
-        self._url = url
-        self._application = joined(parts, Dependencies((*dependencies, self), CLIENT_SCOPES))
-        self._headers = dict(headers)
-        self._timeout = timeout
-        self._tls = tls
-        self._reconnect = reconnect
-        self._on_reconnect = on_reconnect
-        self._on_close = on_close
-        self._limits = limits
-        self._wanted: dict[str, set[str]] = {}
-        self._is_leaving = False
-        self._reader: asyncio.Task[None] | None = None
-        self._heart: asyncio.Task[None] | None = None
-        self._was_open = False
-        self._again: asyncio.Task[None] | None = None
-        self._ending: asyncio.Task[None] | None = None
-        self._ended = asyncio.Event()
-        self.connection = Connection(
-            self._session(),
-            self._application,
-            limits,
+    url: str
+    parts: InitVar[Iterable[Part]]
+    dependencies: InitVar[Iterable[object]]
+    headers: Mapping[str, str]
+    timeout: float | None
+    tls: ssl.SSLContext | None
+    reconnect: Reconnect | None
+    on_reconnect: Callable[[Client], Awaitable[None] | None] | None
+    on_close: Callable[[Client, Cause], Awaitable[None] | None] | None
+    limits: Limits
+    connection: Connection = field(init=False)
+    _dispatcher: Dispatcher = field(init=False)
+    _to_restore: dict[str, set[str]] = field(default_factory=dict, init=False)
+    _is_leaving: bool = field(default=False, init=False)
+    _was_open: bool = field(default=False, init=False)
+    _reader: asyncio.Task[None] | None = field(default=None, init=False)
+    _heartbeat: asyncio.Task[None] | None = field(default=None, init=False)
+    _reconnecting: asyncio.Task[None] | None = field(default=None, init=False)
+    _ending: asyncio.Task[None] | None = field(default=None, init=False)
+    _ended: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    def __post_init__(self, parts: Iterable[Part], dependencies: Iterable[object]) -> None:
+        self._dispatcher = Dispatcher(
+            application_of(parts, Dependencies((*dependencies, self), CLIENT_SCOPES)),
+            self.limits,
             broadcast=_no_broadcast,
-            on_gone=self._closed,
-            on_change=self._changed,
+            observe=self._observe,
         )
+        self.connection = Connection(self._session(), self.limits, self._dispatcher)
 
     async def __aenter__(self) -> Client:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     @property
     def id(self) -> str:
-        """The connection's id, chosen by the server; another one after a reconnection."""
+        """The connection's ID, chosen by the server; a new one after a reconnection."""
         return self.connection.id
 
     @property
     def is_open(self) -> bool:
-        """Whether events can flow."""
+        """Whether events can be sent."""
         return self.connection.is_open
 
     async def connect(
@@ -164,23 +136,23 @@ class Client:
         self.connection.send_native(payload)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """End the connection, and do not open it again.
+        """Close the connection, and do not open it again.
 
-        Returns once it has ended and its handlers have, which get ``Limits.close`` seconds for
-        that; called from within a handler, at once.
+        Returns once the connection and its handlers have ended, which get ``Limits.close``
+        seconds; called from within a handler, at once.
         """
         self._is_leaving = True
-        again, self._again = self._again, None
-        if again is not None:
-            again.cancel()
+        reconnecting, self._reconnecting = self._reconnecting, None
+        if reconnecting is not None:
+            reconnecting.cancel()
         self.connection.close(code, reason)
-        if again is not None:
-            await asyncio.wait([again])
+        if reconnecting is not None:
+            await asyncio.wait([reconnecting])
             self._finish(Cause.LOCAL)
         if self.connection.is_in_handler or self._ending is asyncio.current_task():
             return
         try:
-            async with asyncio.timeout(2 * self._limits.close):
+            async with asyncio.timeout(2 * self.limits.close):
                 await self.wait_closed()
         except TimeoutError:
             self.connection.link.abort()
@@ -200,71 +172,65 @@ class Client:
             DialError: see the function ``dial``.
         """
         try:
-            async with asyncio.timeout(self._timeout) as limit:
-                socket = await self._upgrade(tries)
-                await self._shake_hands(socket)
+            async with asyncio.timeout(self.timeout) as limit:
+                await self._handshake(await self._upgrade(tries))
         except TimeoutError as error:
             self.connection.link.abort()
             if not limit.expired():  # the system's own
-                raise DialError(f"no connection to {self._url}: {error}") from error
+                raise DialError(f"no connection to {self.url}: {error}") from error
             raise DialError(
-                f"{self._url} did not complete upgrade and handshake within {self._timeout:g} s"
+                f"{self.url} did not complete upgrade and handshake within {self.timeout:g} s"
             ) from None
         except RefusedError:
-            raise  # the link says goodbye, which ends it (TR-12)
+            raise  # the link sends a close frame, which ends it (TR-12)
         except BaseException:
             self.connection.link.abort()
             raise
 
     async def _upgrade(self, tries: int) -> ClientConnection:
-        headers = dict(self._headers)
+        headers = dict(self.headers)
         if tries:
             headers[RECONNECT_HEADER] = str(tries)
-        limits = self._limits
-        # For wss, none is the default, and `None` an error.
-        tls: dict[str, Any] = {} if self._tls is None else {"ssl": self._tls}
+        # For wss, no argument is the default, and `None` an error.
+        tls: dict[str, Any] = {} if self.tls is None else {"ssl": self.tls}
         try:
             return await connect(
-                self._url,
+                self.url,
                 additional_headers=headers,
                 **tls,
                 compression=None,  # frames are small, and its windows are not
-                open_timeout=None,  # the caller's deadline is above
-                ping_interval=None,  # see _beat
-                close_timeout=limits.close,
-                max_size=limits.session.payload,
+                open_timeout=None,  # see `dial`
+                ping_interval=None,  # see `_beat`
+                close_timeout=self.limits.close,
+                max_size=self.limits.session.payload,
                 user_agent_header=None,
             )
         except InvalidStatus as error:
             status = error.response.status_code
             raise DialError(
-                f"{self._url} answered {status} in place of an upgrade", status
+                f"{self.url} answered {status} instead of an upgrade", status
             ) from error
+        except TimeoutError:
+            raise
         except (InvalidHandshake, OSError, EOFError) as error:
-            if isinstance(error, TimeoutError):
-                raise
-            raise DialError(f"no connection to {self._url}: {error}") from error
+            raise DialError(f"no connection to {self.url}: {error}") from error
         except (InvalidURI, ValueError) as error:  # some TLS errors are both, and are above
-            raise DialError(f"{self._url!r} is no WebSocket URL: {error}") from error
+            raise DialError(f"{self.url!r} is not a WebSocket URL: {error}") from error
 
-    async def _shake_hands(self, socket: ClientConnection) -> None:
+    async def _handshake(self, socket: ClientConnection) -> None:
         link = self.connection.link
         link.opened = asyncio.get_running_loop().create_future()
         transport = PumpedTransport(
-            socket.send,
-            socket.close,
-            link,
-            self._limits.high_water,
-            socket.transport.abort,
+            socket.send, socket.close, link, self.limits.high_water, socket.transport.abort
         )
         if not link.session.is_open:
             link.session.start()
         self.connection.start(transport, spent=0)
         link.flush()
         self._reader = asyncio.create_task(self._read(socket, transport), name="neffos receive")
-        if self._limits.heartbeat is not None:
-            self._heart = asyncio.create_task(
-                self._beat(socket, self._limits.heartbeat), name="neffos heartbeat"
+        if self.limits.heartbeat is not None:
+            self._heartbeat = asyncio.create_task(
+                self._beat(socket, self.limits.heartbeat), name="neffos heartbeat"
             )
         if link.session.is_open:  # native-only
             self._was_open = True
@@ -274,7 +240,7 @@ class Client:
         except ReplyError as error:
             raise RefusedError(error.text) from None
         except LostError as error:
-            raise DialError(f"{self._url}: {error}") from None
+            raise DialError(f"{self.url}: {error}") from None
 
     async def _read(self, socket: ClientConnection, transport: PumpedTransport) -> None:
         link = self.connection.link
@@ -288,57 +254,60 @@ class Client:
             if end.rcvd is not None:
                 code, reason = end.rcvd.code, end.rcvd.reason
         finally:
-            if self._heart is not None:
-                self._heart.cancel()
+            if self._heartbeat is not None:
+                self._heartbeat.cancel()
             link.lost(code, reason)
 
     async def _beat(self, socket: ClientConnection, seconds: float) -> None:
-        """Find out by pings that the server is gone; where nothing is read, nothing is proved."""
+        """Detect a lost server by pings; without reading, a missing pong proves nothing."""
         link = self.connection.link
         with suppress(ConnectionClosed):
             while True:
                 await asyncio.sleep(seconds)
-                answer = await socket.ping()
+                pong = await socket.ping()
                 try:
-                    async with asyncio.timeout(self._limits.heartbeat_answer):
-                        await answer
+                    async with asyncio.timeout(self.limits.heartbeat_timeout):
+                        await pong
                 except TimeoutError:
                     if not link.is_held and not link.is_stalled:
-                        log.debug("%s is gone: it answered no ping", self._url)
+                        log.debug("%s is lost: it answered no ping", self.url)
                         socket.transport.abort()
                         return
 
     def _session(self) -> Session:
-        events = self._application.events
+        application = self._dispatcher.application
         return Session(
             Role.CLIENT,
             tokens=_TOKENS,
-            namespaces=events or None,
+            namespaces=application.events or None,
             decides=frozenset({Change.CONNECT, Change.JOIN}),
-            native=self._application.native,
-            limits=self._limits.session,
+            native=application.native,
+            limits=self.limits.session,
         )
 
-    # ------------------------------------------------------------ what the connection tells
+    # ------------------------------------------------------------ what the connection reports
 
-    def _changed(self, _: Connection, event: Changed) -> None:
-        """Remember what is to be restored: what was lost with the connection, and no more."""
-        rooms = self._wanted.setdefault(event.namespace, set())
+    def _observe(self, _: Connection, event: Changed | Closed) -> None:
+        """Remember what to restore: memberships that end with the connection, and no others."""
+        if isinstance(event, Closed):
+            self._closed(event.cause)
+            return
+        rooms = self._to_restore.setdefault(event.namespace, set())
         is_lost = event.cause is Cause.FORCED
         if event.change is Change.JOIN:
             rooms.add(event.room)
         elif event.change is Change.LEAVE and not is_lost:
             rooms.discard(event.room)
         elif event.change is Change.DISCONNECT and not is_lost:
-            del self._wanted[event.namespace]
+            del self._to_restore[event.namespace]
 
-    def _closed(self, _: Connection, cause: Cause) -> None:
-        if self._again is not None:
-            return  # it is being tried already
+    def _closed(self, cause: Cause) -> None:
+        if self._reconnecting is not None:
+            return
         self._was_open = self._was_open or bool(self.connection.id)
-        may_return = self._reconnect is not None and not self._is_leaving and self._was_open
-        if may_return and not self.connection.is_left:  # its own deadlines end it as well
-            self._again = asyncio.create_task(self._return(cause), name="neffos reconnect")
+        may_return = self.reconnect is not None and not self._is_leaving and self._was_open
+        if may_return and not self.connection.is_closed_here:  # its own deadlines close it as well
+            self._reconnecting = asyncio.create_task(self._return(cause), name="neffos reconnect")
         else:
             self._finish(cause)
 
@@ -347,77 +316,66 @@ class Client:
             self._ending = asyncio.create_task(self._end(cause), name="neffos end")
 
     async def _end(self, cause: Cause) -> None:
+        link = self.connection.link
         try:
-            link = self.connection.link
             if link.is_attached:
                 await link.wait_lost()
-            await self.connection.drain_handlers(self._limits.close)
-            if self._on_close is not None and self._was_open:
-                given = self._on_close(self, cause)
-                if given is not None:
-                    await given
-        except Exception:
-            log.exception("what was to be done at the end of a connection failed")
+            await self.connection.drain_handlers(self.limits.close)
+            if self.on_close is not None and self._was_open:
+                await _call("on_close", self.on_close, self, cause)
         finally:
             self._ended.set()
 
-    # ------------------------------------------------------------ coming back
+    # ------------------------------------------------------------ reconnecting
 
     async def _return(self, cause: Cause) -> None:
-        """Open the connection again, and tell of it, or of the end."""
-        is_back = await self._dial_again()
+        """Open the connection again, and report that, or the end."""
+        is_back = await self._redial()
         if is_back:
             await self._restore()
-        self._again = None
+        self._reconnecting = None
         if not is_back:
             self._finish(cause)
         elif not self.is_open:  # it was lost again meanwhile
-            self._closed(self.connection, cause)
-        elif self._on_reconnect is not None:
-            try:
-                given = self._on_reconnect(self)
-                if given is not None:
-                    await given
-            except Exception:
-                log.exception("what was to be done after a reconnection failed")
+            self._closed(cause)
+        elif self.on_reconnect is not None:
+            await _call("on_reconnect", self.on_reconnect, self)
 
-    async def _dial_again(self) -> bool:
-        """Dial as often as it takes or is allowed; tell whether that helped."""
-        policy = self._reconnect or Reconnect()
+    async def _redial(self) -> bool:
+        """Dial as often as the policy allows; return whether that succeeded."""
+        policy = self.reconnect or Reconnect()
         number = refusals = 0
         while policy.tries is None or number < policy.tries:
             number += 1
-            await asyncio.sleep(policy.wait(number))
+            await asyncio.sleep(policy.delay(number))
             try:
-                if policy.probe and not getproxies():
+                if policy.probe and not getproxies():  # a proxy answers, server or not
                     await self._probe()
                 self.connection.renew(self._session())
                 await self.dial(number)
             except RefusedError as error:
-                log.warning("%s does not take this client back: %s", self._url, error.text)
+                log.warning("%s refuses this client: %s", self.url, error.text)
                 refusals += 1
                 if refusals == REFUSALS:
                     return False
             except (DialError, OSError, EOFError) as error:
                 refusals = 0
-                log.info("try %d to reach %s again: %s", number, self._url, error)
+                log.info("try %d to reach %s again: %s", number, self.url, error)
             else:
                 return True
         return False
 
     async def _probe(self) -> None:
-        """See that an HTTP server answers, whatever it answers (TR-5).
-
-        Behind a proxy there is nothing to be seen this way, and none is made.
+        """Check that an HTTP server answers, whatever its answer (TR-5).
 
         Raises:
-            OSError: none does.
+            OSError: there is no server.
             EOFError: it ended without an answer.
         """
-        url = urlsplit(self._url)
+        url = urlsplit(self.url)
         is_secure = url.scheme == "wss"
-        tls = (self._tls or ssl.create_default_context()) if is_secure else None
-        async with asyncio.timeout(self._timeout):
+        tls = (self.tls or ssl.create_default_context()) if is_secure else None
+        async with asyncio.timeout(self.timeout):
             reader, writer = await asyncio.open_connection(
                 url.hostname, url.port or (443 if is_secure else 80), ssl=tls
             )
@@ -431,14 +389,13 @@ class Client:
 
     async def _restore(self) -> None:
         """Connect the namespaces and join the rooms that were lost (TR-11)."""
-        wanted = {name: set(rooms) for name, rooms in self._wanted.items()}
-        for name, rooms in wanted.items():
+        for name, rooms in {name: set(rooms) for name, rooms in self._to_restore.items()}.items():
             try:
                 namespace = await self.connect(name)
             except Exception as error:  # a controller's factory may raise anything
                 log.warning("namespace %r was not restored: %s", name, error)
                 if isinstance(error, ReplyError):
-                    self._wanted.pop(name, None)
+                    self._to_restore.pop(name, None)
                 continue
             for room in sorted(rooms):
                 try:
@@ -446,12 +403,12 @@ class Client:
                 except (NeffosError, MisuseError) as error:
                     log.warning("room %r of %r was not restored: %s", room, name, error)
                     if isinstance(error, ReplyError):
-                        self._wanted.get(name, set()).discard(room)
+                        self._to_restore.get(name, set()).discard(room)
 
 
 async def dial(
     url: str,
-    *parts: Handlers | Controller | type,
+    *parts: Part,
     dependencies: Iterable[object] = (),
     headers: Mapping[str, str] | None = None,
     timeout: float | None = DIAL_TIMEOUT,
@@ -465,32 +422,32 @@ async def dial(
 
     Args:
         url: ``ws://…`` or ``wss://…``.
-        parts: handlers and controllers, as for ``Server``; a client with none offers every
+        parts: handlers and controllers, as for ``Server``. A client without any offers every
             namespace, and handles nothing.
         dependencies: as for ``Server``.
-        headers: further headers of the upgrade request.
-        timeout: seconds until the handshake is complete; ``None`` waits for ever.
-        tls: for ``wss``, where the system's own settings will not do.
-        reconnect: opens the connection again when it is lost; by default it is not.
+        headers: more headers of the upgrade request.
+        timeout: seconds until the handshake is complete; ``None`` waits indefinitely.
+        tls: for ``wss``, instead of the system's own settings.
+        reconnect: opens a lost connection again; by default that does not happen.
         on_reconnect: called when it is open again, its namespaces and rooms restored.
         on_close: called when it has ended for good.
         limits: the bounds.
 
     Raises:
-        RefusedError: the server's application did not let this client in.
+        RefusedError: the server's application refused this client.
         DialError: there was no connection, no upgrade, or no handshake in time.
     """
     client = Client(
         url,
         parts,
-        dependencies=dependencies,
-        headers=headers or {},
-        timeout=timeout,
-        tls=tls,
-        reconnect=reconnect,
-        on_reconnect=on_reconnect,
-        on_close=on_close,
-        limits=limits,
+        dependencies,
+        headers or {},
+        timeout,
+        tls,
+        reconnect,
+        on_reconnect,
+        on_close,
+        limits,
     )
     try:
         await client.dial()
@@ -500,5 +457,15 @@ async def dial(
     return client
 
 
-def _no_broadcast(*_: Any, **__: Any) -> NoReturn:
+async def _call(name: str, hook: Callable[..., Awaitable[None] | None], *arguments: Any) -> None:
+    """Call a hook, and log its error."""
+    try:
+        given = hook(*arguments)
+        if given is not None:
+            await given
+    except Exception:
+        log.exception("the hook %s failed", name)
+
+
+def _no_broadcast(*_: Any) -> NoReturn:
     raise MisuseError("a client has nobody to broadcast to", "emit an event, and let the server")

@@ -1,18 +1,18 @@
-"""What the reference peers raise.
+"""The exceptions of neffos_asyncio.
 
-Misuse of the session raises ``neffos_protocol.MisuseError`` here too, and what no frame can
-carry ``neffos_codec.EncodeError``: both before anything is sent.
+Misuse of the session raises ``neffos_protocol.MisuseError`` here too, and a message that no frame
+can carry ``neffos_codec.EncodeError``. Both are raised before anything is sent.
 """
 
 from __future__ import annotations
 
 
 class NeffosError(Exception):
-    """Something between the two peers went wrong; the subclasses say what."""
+    """Something failed between the two peers; the subclasses say what."""
 
 
 class ReplyError(NeffosError):
-    """An error that travels on the wire: a handler raises it to answer with an error.
+    """An error that goes on the wire: a handler raises it to send an error reply.
 
     Attributes:
         text: the error text.
@@ -24,18 +24,18 @@ class ReplyError(NeffosError):
 
 
 class PeerError(ReplyError):
-    """The other peer's error: what its handler raised, or that it refused a change.
+    """The peer's error: its handler raised one, or it refused a change of membership.
 
-    It is caught as a ``ReplyError``. One that a handler lets through is not passed on to whoever
-    asked, who is another peer than the one that wrote it (SEC-17).
+    ``except ReplyError`` catches it. If a handler lets it through, its text is not passed on to
+    the peer that asked, because another peer wrote it (SEC-17).
     """
 
 
 class DialError(NeffosError):
-    """No connection came about: no server, no upgrade, or no sound handshake.
+    """A dial failed: there was no server, no upgrade, or no valid handshake.
 
     Attributes:
-        status: the HTTP status that came in place of the upgrade, if one did.
+        status: the HTTP status of a response that was not an upgrade.
     """
 
     def __init__(self, explanation: str, status: int | None = None) -> None:
@@ -44,10 +44,10 @@ class DialError(NeffosError):
 
 
 class RefusedError(DialError):
-    """The server's application did not let this client in (HS-4).
+    """The server's application refused the handshake (HS-4).
 
     Attributes:
-        text: what it said.
+        text: its reason.
     """
 
     def __init__(self, text: str) -> None:
@@ -56,16 +56,16 @@ class RefusedError(DialError):
 
 
 class DeadlineError(NeffosError, TimeoutError):
-    """The peer did not answer in time."""
+    """The peer did not reply in time."""
 
 
 class LostError(NeffosError):
-    """No answer will come: the connection, or the namespace of the ask, has ended."""
+    """No reply can come: the connection, or the namespace of the ask, has ended."""
 
 
 class NoReceiverError(NeffosError):
-    """A server-wide ask that no connection was there to receive."""
+    """A server-wide ask that no connection could receive."""
 
 
 class DependencyError(NeffosError):
-    """Something that a controller needs was not registered, or cannot be made."""
+    """A dependency of a controller is not registered, or cannot be made."""

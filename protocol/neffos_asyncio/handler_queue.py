@@ -1,8 +1,8 @@
-"""Handlers take turns: one at a time for each connection, in the order of the events (EV-1).
+"""A queue of events: their handlers run one at a time and in order (EV-1).
 
-A handler that is a plain function runs at once, where none before it is still at work. One that
-is a coroutine runs in a task of its connection; what comes meanwhile waits behind it. What the
-events are is not known here.
+A handler that is a plain function runs at once, unless an earlier handler still runs. A coroutine
+handler runs in a task of its connection, and later events wait for it. The queue does not know
+what the events are.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ Work = Coroutine[Any, Any, None]
 
 
 class HandlerQueue(Generic[Item]):
-    """Gives each item its turn.
+    """Handles items one at a time.
 
     Args:
-        begin: deals with an item; gives what is left to do where that takes time. It raises
-            nothing, and neither does what it gives.
-        after: called when items have had their turn later than at once: what they gave rise to
-            is to be sent. It gives what to wait for before the next turn, where there is such.
-        name: of the task, for those who debug.
+        begin: handles an item, and returns the rest of the work if that takes time. Neither
+            raises anything.
+        after: called after items that were not handled at once, to send what they produced. It
+            may return something to wait for before the next item.
+        name: of the task, for debugging.
     """
 
-    __slots__ = ("_after", "_begin", "_is_beginning", "_is_cut", "_name", "_task", "_waiting")
+    __slots__ = ("_after", "_begin", "_is_beginning", "_is_cancelled", "_name", "_task", "_waiting")
 
     def __init__(
         self, begin: Callable[[Item], Work | None], after: Callable[[], Work | None], name: str
@@ -35,27 +35,26 @@ class HandlerQueue(Generic[Item]):
         self._begin = begin
         self._after = after
         self._name = name
-        self._is_beginning = False
-        self._is_cut = False
+        self._is_beginning = self._is_cancelled = False
         self._waiting: deque[Item] | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
     def is_busy(self) -> bool:
-        """Whether an item is at work."""
+        """Whether the handling of an item takes time."""
         return self._task is not None
 
     @property
     def is_current(self) -> bool:
-        """Whether who asks is the item at work."""
+        """Whether the caller is part of the handling of the current item."""
         return self._task is not None and self._task is asyncio.current_task()
 
     def __len__(self) -> int:
-        """How many items wait behind the one at work."""
+        """How many items wait for the current one."""
         return len(self._waiting or ())
 
     def add(self, item: Item) -> None:
-        """Give an item its turn, now or behind those that wait."""
+        """Handle an item, now or after those that wait."""
         if self._task is not None or self._is_beginning:
             if self._waiting is None:
                 self._waiting = deque()
@@ -64,7 +63,7 @@ class HandlerQueue(Generic[Item]):
         self._is_beginning = True
         try:
             work = self._begin(item)
-            while work is None and self._waiting:  # what the item itself gave rise to
+            while work is None and self._waiting:  # added by the handling of the item itself
                 work = self._begin(self._waiting.popleft())
         finally:
             self._is_beginning = False
@@ -75,15 +74,15 @@ class HandlerQueue(Generic[Item]):
             self._waiting = None
 
     async def idle(self) -> None:
-        """Wait until no item is at work, nor waits."""
+        """Wait until no item is being handled, and none waits."""
         while self._task is not None:
             await asyncio.wait([self._task])
 
     def cancel(self, keep: Callable[[Item], bool] = lambda _: False) -> None:
-        """Interrupt what is at work, and drop what waits, but for what is to be kept."""
+        """Cancel the current work, and drop the waiting items except those to keep."""
         if self._task is not None:
             self._waiting = deque(filter(keep, self._waiting or ()))
-            self._is_cut = True
+            self._is_cancelled = True
             self._task.cancel()
 
     async def _run(self, work: Work) -> None:
@@ -100,14 +99,14 @@ class HandlerQueue(Generic[Item]):
             self._go_on()
 
     def _never_began(self, task: asyncio.Task[None]) -> None:
-        """Go on where a task was cancelled before its first step."""
+        """Go on after a task that was cancelled before its first step."""
         if self._task is task:
             self._go_on()
 
     def _go_on(self) -> None:
-        # Cancelled by others than `cancel`, there is no loop to go on in.
-        left = (self._waiting if self._is_cut else None) or ()
-        self._is_cut = False
+        # Without a call of `cancel`, the loop itself is ending: nothing can run any more.
+        left = (self._waiting if self._is_cancelled else None) or ()
+        self._is_cancelled = False
         self._task = self._waiting = None
         for item in left:
             self.add(item)

@@ -1,56 +1,57 @@
-"""How long the reference peers wait, and how much they hold.
+"""How long neffos_asyncio waits, and how much it keeps in memory.
 
-What the session bounds stands in ``SessionLimits``; here is what needs a clock or a socket.
+``SessionLimits`` has the bounds of the session. These are the ones that need a clock or a socket.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from typing import Final
 
 from neffos_protocol import DEFAULT_LIMITS, SessionLimits
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one connection; times are in seconds, and ``None`` waits for ever.
+    """Bounds of one connection. Times are in seconds; ``None`` waits indefinitely.
 
     Raises:
         ValueError: a bound is not above zero.
     """
 
     session: SessionLimits = field(default=DEFAULT_LIMITS)
-    """The bounds of the protocol. ``session.payload`` is also the size, in octets, over which a
-    message is refused before it is read."""
+    """The bounds of the session. A message larger than ``session.payload`` bytes is refused
+    before it is read."""
     handshake: float | None = 10
-    """A server's: from the first octet of a connection to the end of its handshake, the
-    application's decision included (SEC-4): a person on a bad line is faster."""
+    """A server's: from the first byte of a connection to the end of its handshake, the
+    application's decision included (SEC-4). A person on a bad line is faster."""
     ask: float | None = 30
-    """For the reply to an ask, where the caller names no time (AR-15)."""
+    """For the reply to an ask, if the caller gives no timeout (AR-15)."""
     handler: float | None = None
-    """For an asynchronous handler. One that takes longer is cancelled, and an ask gets an error."""
+    """For a coroutine handler. A slower one is cancelled, and an ask gets an error reply."""
     read: float | None = None
-    """Without any message from the peer. A heartbeat finds dead connections sooner; this is for
-    those that live and say nothing."""
+    """Without any message from the peer. A heartbeat finds dead connections sooner; this bound is
+    for peers that live and send nothing."""
     write: float | None = 30
-    """For a peer to take what was written to it, once more than ``high_water`` waits."""
+    """For a peer to read what was written, once more than ``high_water`` bytes are unread."""
     heartbeat: float | None = 20
-    """Between two pings. Proxies drop what is silent for a minute."""
-    heartbeat_answer: float = 20
-    """For the answer to a ping; then the connection counts as lost."""
+    """Between two pings. Proxies drop a connection that is silent for a minute."""
+    heartbeat_timeout: float = 20
+    """For the pong. After that the connection counts as lost."""
     close: float = 5
-    """For the peer to answer a close frame, before TCP is cut."""
+    """For the peer to answer a close frame, before TCP is reset."""
     high_water: int = 256 << 10
-    """Octets written and not yet taken by the network, from which on nothing more is read from
-    this peer: enough to keep a fast one busy."""
+    """Bytes written and not yet sent by the network, from which on nothing more is read from this
+    peer: enough to keep a fast peer busy."""
     backlog: int = 4 << 20
-    """Octets written and not yet taken, beyond which no further message is added: a peer that
-    reads so slowly is closed with code 1008 (SEC-8)."""
-    waiting: int = 1024
-    """Messages that wait for their handler, from which on nothing more is read. While somebody
-    here waits for an answer of the peer, which is behind them, reading goes on up to four times
-    as many; more closes the connection with code 1008."""
-    waiting_size: int = 16 << 20
-    """Characters and octets of their bodies together, likewise."""
+    """Bytes written and not yet sent, above which no further message is added. The connection of
+    a peer that reads so slowly is closed with code 1008 (SEC-8)."""
+    queue_length: int = 1024
+    """Messages in the handler queue, from which on nothing more is read. While the application
+    waits for a reply of this peer, reading goes on up to four times as many. More closes the
+    connection with code 1008."""
+    queue_size: int = 16 << 20
+    """Characters and bytes of the bodies in the handler queue, likewise."""
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -59,8 +60,11 @@ class Limits:
                 raise ValueError(f"Limits.{each.name} is above zero, or None, not {value}")
 
 
-DEFAULT: Limits = Limits()
-"""The bounds where the application names no others."""
+DEFAULT: Final[Limits] = Limits()
+"""The bounds if the application gives none."""
 
-REASON_SIZE = 123
-"""Octets of a close reason; a WebSocket control frame has room for no more (RFC 6455, 5.5)."""
+DEFAULT_TIMEOUT: Final = -1.0
+"""As a timeout: the one in the limits."""
+
+REASON_SIZE: Final = 123
+"""Bytes of a close reason. A WebSocket control frame has room for no more (RFC 6455, 5.5)."""

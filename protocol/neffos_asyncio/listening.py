@@ -1,41 +1,38 @@
-"""Serves servers from a socket of one's own: stand-alone, each under its path."""
+"""Serves servers from a socket of their own, each at its path."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
+from neffos_asyncio.connection import Connection
+from neffos_asyncio.request import UpgradeRequest
+from neffos_asyncio.server import Server
 from neffos_asyncio.sockets import Accepted, Socket
 from neffos_asyncio.transport import Receiver, Transport
 
-if TYPE_CHECKING:
-    from neffos_asyncio.connection import Connection
-    from neffos_asyncio.request import UpgradeRequest
-    from neffos_asyncio.server import Server
-
 BACKLOG: Final = 1024
-"""Connections that the system holds until they are accepted: a thousand clients come at once
+"""Connections that the system keeps until they are accepted: a thousand clients may reconnect
 when a server starts again."""
 
 
 GRACE: Final = 5.0
-"""Seconds that a shutdown leaves peers and handlers, where the caller names none."""
+"""Seconds that a shutdown leaves peers and handlers, if the caller gives none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A socket that is served.
+    """A served socket.
 
     Attributes:
-        host: where it listens.
+        host: the address that it listens on.
         port: likewise.
-        is_secure: whether it speaks TLS.
+        is_secure: whether it uses TLS.
     """
 
     host: str
@@ -43,15 +40,14 @@ class Listener:
     is_secure: bool
 
     def url(self, path: str = "/") -> str:
-        """Give the URL of a path."""
+        """Return the URL of a path."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'wss' if self.is_secure else 'ws'}://{host}:{self.port}{path}"
 
 
-class Middle(Receiver, Protocol):
-    """What stands between a socket and a connection: a receiver that is started in its place."""
+class Interceptor(Receiver, Protocol):
+    """A receiver between a socket and a connection, which is started instead of it."""
 
-    @abstractmethod
     def start(self, transport: Transport, *, spent: float) -> None:
         """Begin, as ``Connection.start`` does."""
 
@@ -64,9 +60,9 @@ async def listening(
     *,
     tls: ssl.SSLContext | None = None,
     grace: float = GRACE,
-    between: Callable[[Connection], Middle] | None = None,
+    between: Callable[[Connection], Interceptor] | None = None,
 ) -> AsyncIterator[Listener]:
-    """Serve until the block is left, and then shut down in good order.
+    """Serve until the block is left, and then shut down.
 
     Args:
         served: a server for every path, or servers by their paths, such as ``/chat``.
@@ -74,12 +70,12 @@ async def listening(
         port: the port; 0 takes a free one.
         tls: certificate and key, to serve ``wss``.
         grace: seconds for peers and handlers to finish when it shuts down.
-        between: puts something between each connection and its socket, to test others with.
+        between: puts an interceptor between each connection and its socket, for tests.
 
     Raises:
-        OSError: the address is in use, or is none.
-        ValueError: there is no server, or several have different limits, which hold for a
-            connection before its path is known.
+        OSError: the address is in use, or invalid.
+        ValueError: there is no server, or their limits differ; the limits apply to a connection
+            before its path is known.
     """
     loop = asyncio.get_running_loop()
     sockets: set[Socket] = set()
@@ -91,21 +87,17 @@ async def listening(
         connection = server.accept(request)
         if isinstance(connection, HTTPStatus):
             return connection
-        middle = between(connection) if between else None
-        receiver: Receiver = middle or connection.link
-        return receiver, lambda socket: (middle or connection).start(
-            socket, spent=loop.time() - socket.opened_at
-        )
-
-    def incoming() -> Socket:
-        return Socket(decide, limits, sockets)
+        interceptor = between(connection) if between else None
+        start = (interceptor or connection).start
+        receiver: Receiver = interceptor or connection.link
+        return receiver, lambda socket: start(socket, spent=loop.time() - socket.opened_at)
 
     servers = list(served.values()) if isinstance(served, Mapping) else [served]
     if len({server.limits for server in servers}) != 1:
         raise ValueError("the servers on one socket, of which there is one, share their limits")
     limits = servers[0].limits
     listener = await loop.create_server(
-        incoming,
+        lambda: Socket(decide, limits, sockets),
         host,
         port,
         ssl=tls,
@@ -118,6 +110,6 @@ async def listening(
     finally:
         listener.close()
         await asyncio.gather(*(server.shutdown(seconds=grace) for server in servers))
-        for socket in list(sockets):  # those that never got so far
+        for socket in list(sockets):  # those without a connection
             socket.abort()
         await listener.wait_closed()

@@ -1,6 +1,6 @@
 """The upgrade request, as the application sees it.
 
-It does not know which server read it from the wire.
+This module does not know which server read it.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 URL_HEADER_PREFIX: Final = "x-websocket-header-"
-"""What a query parameter that stands for a header begins with (TR-8)."""
+"""The prefix of a query parameter that stands for a header (TR-8)."""
 
 RECONNECT_HEADER: Final = "X-Websocket-Reconnect"
 """Carries the number of tries of a reconnection (TR-9)."""
 
 MAX_TRIES_DIGITS: Final = 9
-"""Digits of that number: far more than tries are ever made, far fewer than hurt to read."""
+"""Digits of that number: far more than tries are ever made, far fewer than are slow to parse."""
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _RESERVED: Final = frozenset({"connection", "cookie", "forwarded", "host", "origin", "upgrade"})
@@ -46,7 +46,7 @@ class Headers(Mapping[str, str]):
         return len(self._values)
 
     def get_all(self, name: str) -> tuple[str, ...]:
-        """Give all values of a header, in their order."""
+        """Return all values of a header, in their order."""
         return tuple(self._values.get(name.lower(), ()))
 
 
@@ -55,11 +55,11 @@ class UpgradeRequest:
     """The HTTP request that a connection began with.
 
     Attributes:
-        path: the path, percent signs as they came.
+        path: the path, with its percent signs as received.
         query: the parameters of the URL, decoded, in their order.
-        headers: the headers, and those that the URL stands in for (TR-8).
-        remote: the address of the other end, or empty where it is not known.
-        values: what the server around this one knows of the request, such as an ASGI scope.
+        headers: the headers, also those in the URL (TR-8).
+        remote: the address of the peer; empty if unknown.
+        values: what the web server knows of the request, such as an ASGI scope.
     """
 
     path: str
@@ -70,18 +70,18 @@ class UpgradeRequest:
 
     @property
     def tries(self) -> int:
-        """The number of tries of a reconnection; 0 where this is none (TR-10)."""
+        """The number of tries of a reconnection; 0 for a first connection (TR-10)."""
         text = self.headers.get(RECONNECT_HEADER, "")
         is_number = text.isascii() and text.isdigit() and len(text) <= MAX_TRIES_DIGITS
         return int(text) if is_number else 0
 
     def parameter(self, name: str, default: str = "") -> str:
-        """Give the first parameter of the URL with that name."""
+        """Return the first parameter of the URL with that name."""
         return next((value for key, value in self.query if key == name), default)
 
     @property
     def is_same_origin(self) -> bool:
-        """Whether a page of this very host opened the connection, or no page did (SEC-9)."""
+        """Whether a page of this host opened the connection, or no page did (SEC-9)."""
         origins = self.headers.get_all("Origin")
         if not origins:
             return True
@@ -89,7 +89,7 @@ class UpgradeRequest:
             host = urlsplit(origins[0]).netloc
         except ValueError:
             return False
-        # `Origin: null` has no host, and is not of the origin of a request that names none.
+        # `Origin: null` has no host, and is not the origin of a request without a host.
         is_one = len(origins) == 1 and bool(host)
         return is_one and host.lower() == self.headers.get("Host", "").lower()
 
@@ -103,9 +103,9 @@ def upgrade_request(
     """Make the application's view of a request.
 
     Args:
-        target: path and query, as the request line has them.
+        target: path and query, as in the request line.
         headers: names and values, in their order.
-        remote: the address of the other end.
+        remote: the address of the peer.
         values: what else is known.
     """
     path, _, text = target.partition("?")
@@ -119,7 +119,7 @@ def upgrade_request(
 
 
 def _url_headers(query: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Give the headers that parameters stand for, where they may (SEC-12, SEC-13)."""
+    """Yield the headers that parameters stand for, if they may (SEC-12, SEC-13)."""
     for key, value in query:
         lower = key.lower()
         if not lower.startswith(URL_HEADER_PREFIX):

@@ -1,7 +1,7 @@
-"""A neffos server: who is let in, who is there, and what is sent to many.
+"""A neffos server: which connections it accepts, who is connected, and broadcasts.
 
-It does not know how connections reach it; ``listening`` serves it from a socket of its own, and
-``asgi`` from somebody else's.
+It does not know how connections reach it. ``listening`` serves it from a socket of its own, and
+``asgi`` from an ASGI server's.
 """
 
 from __future__ import annotations
@@ -13,43 +13,42 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from http import HTTPStatus
 from secrets import token_bytes
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from neffos_asyncio.applications import joined
+from websockets.frames import CloseCode
+
 from neffos_asyncio.asgi import serve_asgi
-from neffos_asyncio.connection import DEFAULT_TIMEOUT, Connection, Hook
-from neffos_asyncio.controllers import SCOPES, Controller
+from neffos_asyncio.connection import Connection, Hook
+from neffos_asyncio.controllers import SCOPES, Part, application_of
 from neffos_asyncio.dependencies import Dependencies
+from neffos_asyncio.dispatch import Dispatcher
 from neffos_asyncio.errors import NoReceiverError, ReplyError
-from neffos_asyncio.handlers import Handlers
-from neffos_asyncio.limits import DEFAULT, Limits
+from neffos_asyncio.limits import DEFAULT, DEFAULT_TIMEOUT, Limits
+from neffos_asyncio.request import UpgradeRequest
 from neffos_codec import Message, WaitTokens
-from neffos_protocol import Cause, Change, Changed, MisuseError, Role, Session, prepare
+from neffos_protocol import Cause, Change, Changed, Closed, MisuseError, Role, Session, prepare
 
-if TYPE_CHECKING:
-    from neffos_asyncio.request import UpgradeRequest
-
-SHUTDOWN: Final = 1001
-"""The code for connections that end because their server does (TR-13)."""
+SHUTDOWN: Final = CloseCode.GOING_AWAY
+"""The close code of a server that shuts down (TR-13)."""
 
 MAX_CONNECTIONS: Final = 10_000
-"""Connections at a time, where the application names no number: a process has that many files."""
+"""Concurrent connections, if the application gives no number: a process has that many files."""
 
 ANY_ORIGIN: Final = "*"
 """As the only origin: pages of every site may connect."""
 
 CLOSING: Final = "the server shuts down"
-"""What a client is told that comes while a server ends."""
+"""The reason for a client that connects while the server shuts down."""
 
 ID_IN_USE: Final = "this connection id is in use"
-"""What a client is told whose id another open connection has (HS-20)."""
+"""The reason for a client whose ID another open connection has (HS-20)."""
 
-Place = tuple[str, str]
+Membership = tuple[str, str]
 """A namespace and a room of it; the room is empty for the namespace as a whole."""
 
 
 def random_id(_: UpgradeRequest) -> str:
-    """Give an id that nobody can guess: what connections get by default (HS-20)."""
+    """Return an ID that nobody can guess: the default for connections (HS-20)."""
     return str(uuid.uuid4())
 
 
@@ -57,27 +56,27 @@ class Server:
     """A neffos server.
 
     Args:
-        parts: handlers as mappings (namespace, event, handler), controller classes, or both;
-            they are joined into one application.
-        dependencies: what controllers are given: values, classes, and functions that make one.
-        id_generator: gives each connection its id, from the upgrade request.
-        on_connect: sees each connection before it is let in, and may raise ``ReplyError`` to
-            refuse it (HS-17). The connection is not open yet.
-        on_open: sees each connection once it is, before any handler.
-        on_disconnect: sees each connection that was open after its end, with the cause.
+        parts: handlers as mappings (namespace, event, handler), controller classes, or both.
+            They are joined into one application.
+        dependencies: for controllers: values, classes, and functions that make a value.
+        id_generator: returns the ID of a connection, from its upgrade request.
+        on_connect: called with each connection before its handshake is accepted. It may raise
+            ``ReplyError`` to refuse it (HS-17). The connection is not open yet.
+        on_open: called with each connection when it is open, before any handler.
+        on_disconnect: called after the end of each connection that was open, with the cause.
         origins: pages that may connect, such as ``https://example.org``; by default those of
-            the server's own host (SEC-9). ``[ANY_ORIGIN]`` lets in all.
+            the server's own host (SEC-9). ``[ANY_ORIGIN]`` accepts all.
         limits: the bounds of each connection.
-        max_connections: how many may be open at a time; others are answered 503.
+        max_connections: how many connections at a time; others get the HTTP status 503.
 
     Raises:
         ValueError: an event has two handlers.
-        DependencyError: a controller needs what is not there.
+        DependencyError: a dependency of a controller is not registered.
     """
 
     def __init__(
         self,
-        *parts: Handlers | Controller | type,
+        *parts: Part,
         dependencies: Iterable[object] = (),
         id_generator: Callable[[UpgradeRequest], str] = random_id,
         on_connect: Hook | None = None,
@@ -90,32 +89,39 @@ class Server:
         if isinstance(origins, str):
             raise TypeError("origins are several texts; give a list of them")
         self.limits: Final = limits
-        self._application = joined(parts, Dependencies((*dependencies, self), SCOPES))
+        self._dispatcher = Dispatcher(
+            application_of(parts, Dependencies((*dependencies, self), SCOPES)),
+            limits,
+            broadcast=self._broadcast_from,
+            observe=self._observe,
+            on_handshake=self._handshake,
+            on_open=on_open,
+            on_closed=self._closed,
+        )
         self._id_generator = id_generator
         self._on_connect = on_connect
-        self._on_open = on_open
         self._on_disconnect = on_disconnect
         self._origins = origins
         self._max_connections = max_connections
         self._tokens = WaitTokens(client=False, clock=time.time_ns, entropy=token_bytes)
         self._connections: dict[str, Connection] = {}
-        self._members: dict[Place, dict[Connection, None]] = {}
-        self._all: set[Connection] = set()  # those whose handlers are not done yet included
+        self._members: dict[Membership, dict[Connection, None]] = {}
+        self._all: set[Connection] = set()  # also those whose handlers still run
         self._count = 0
         self._is_closing = False
 
-    # ------------------------------------------------------------ who is there
+    # ------------------------------------------------------------ who is connected
 
     @property
     def connections(self) -> Mapping[str, Connection]:
-        """The connections by their ids, those that are being let in included."""
+        """The connections by their IDs, also those whose handshake is being decided."""
         return MappingProxyType(self._connections)
 
     def members(self, namespace: str, room: str = "") -> tuple[Connection, ...]:
-        """Give the connections that have a namespace connected, or a room of it joined."""
+        """Return the connections that have a namespace connected, or a room of it joined."""
         return tuple(self._members.get((namespace, room), ()))
 
-    # ------------------------------------------------------------ what is sent to many
+    # ------------------------------------------------------------ to many connections
 
     def broadcast(
         self,
@@ -125,31 +131,30 @@ class Server:
         *,
         room: str = "",
         to: str = "",
-        but: Connection | None = None,
+        exclude: Connection | None = None,
     ) -> int:
-        """Send an event to all whom it concerns, and give their number.
+        """Send an event to many connections, and return their number.
 
-        Each gets the broadcasts that are meant for it in the order in which they were made
-        (EV-9), and none with a token (AR-17).
+        Each gets its broadcasts in the order in which they were made (EV-9), and none with a
+        token (AR-17).
 
         Args:
-            namespace: it concerns connections that have it connected.
+            namespace: only connections that have it connected.
             event: its name.
             body: its body.
             room: only those that have joined this room.
-            to: only the connection with this id.
-            but: all but this connection.
+            to: only the connection with this ID.
+            exclude: all but this connection.
 
         Raises:
-            MisuseError: the event is the protocol's own.
+            MisuseError: the event is a system event.
             EncodeError: no frame can carry this.
         """
         prepared = prepare(Message(namespace=namespace, room=room, event=event, body=body))
         count = 0
         for connection in self._receivers(namespace, room, to):
-            if connection is not but and connection.link.session.send_prepared(prepared):
-                connection.link.wake()
-                connection.link.count(len(body))
+            if connection is not exclude and connection.link.session.send_prepared(prepared):
+                connection.link.wake(len(body))
                 count += 1
         return count
 
@@ -161,17 +166,17 @@ class Server:
         *,
         room: str = "",
         to: str = "",
-        but: Connection | None = None,
+        exclude: Connection | None = None,
         timeout: float | None = DEFAULT_TIMEOUT,
     ) -> Message:
-        """Ask all whom an event concerns, and give the first reply that is no error.
+        """Ask many connections, and return the first reply that is not an error.
 
-        Each connection is asked under a token of its own, so that nobody can answer for another
+        Each connection is asked with a token of its own, so that none can reply for another
         (AR-12). The arguments are those of ``broadcast``.
 
         Raises:
-            NoReceiverError: it concerns nobody.
-            PeerError, DeadlineError, LostError: nobody replied; this is how the last failed.
+            NoReceiverError: there is no such connection.
+            PeerError, DeadlineError, LostError: every ask failed; this is the last error.
             MisuseError, EncodeError: see ``broadcast``.
         """
         prepare(Message(namespace=namespace, room=room, event=event, body=body))
@@ -180,14 +185,14 @@ class Server:
                 connection.namespace(namespace).ask(event, body, room=room, timeout=timeout)
             )
             for connection in self._receivers(namespace, room, to)
-            if connection is not but and namespace in connection.namespaces
+            if connection is not exclude and namespace in connection.namespaces
         ]
         if not asks:
             raise NoReceiverError(f"nobody is there to answer {event!r} in {namespace!r}")
         try:
-            for answer in asyncio.as_completed(asks):
+            for reply in asyncio.as_completed(asks):
                 try:
-                    return await answer
+                    return await reply
                 except Exception as error:
                     last = error
             raise last
@@ -199,83 +204,69 @@ class Server:
     async def shutdown(
         self, *, code: int = SHUTDOWN, reason: str = CLOSING, seconds: float = 5
     ) -> None:
-        """Let nobody in any more, and end every connection.
+        """Accept no more connections, and close all.
 
         Args:
             code: of the close frames.
             reason: likewise.
-            seconds: for peers to say goodbye and for handlers to end; then they are cut off.
+            seconds: for close frames to be answered and handlers to end, before a reset.
         """
         self._is_closing = True
-        there = list(self._all)
+        connections = list(self._all)
         # A handler that shuts its server down cannot wait for itself.
-        others = [connection for connection in there if not connection.is_in_handler]
-        for connection in there:
+        others = [connection for connection in connections if not connection.is_in_handler]
+        for connection in connections:
             connection.close(code, reason)
         try:
             async with asyncio.timeout(seconds):
                 await asyncio.gather(
-                    *(connection.link.wait_lost() for connection in there),
+                    *(connection.link.wait_lost() for connection in connections),
                     *(connection.wait_closed() for connection in others),
                 )
         except TimeoutError:
-            for connection in there:
+            for connection in connections:
                 connection.link.abort()
             await asyncio.gather(*(connection.drain_handlers(0) for connection in others))
 
-    # ------------------------------------------------------------ for those who bring connections
+    # ------------------------------------------------------------ for what serves it
 
     def accept(self, request: UpgradeRequest) -> Connection | HTTPStatus:
-        """Give the connection for an upgrade request, or the status to refuse it with."""
-        if not self._is_welcome(request):
+        """Return the connection for an upgrade request, or the status to refuse it with."""
+        if not self._is_allowed(request):
             return HTTPStatus.FORBIDDEN
         if self._is_closing or self._count >= self._max_connections:
             return HTTPStatus.SERVICE_UNAVAILABLE
+        id_ = self._id_generator(request)
+        if not id_:
+            raise MisuseError("the id generator gave an empty id (HS-6)", "give each its own")
         session = Session(
             Role.SERVER,
             tokens=self._tokens,
-            id=self._new_id(request),
-            namespaces=self._application.events,
+            id=id_,
+            namespaces=self._dispatcher.application.events,
             decides=frozenset(Change),
             decides_handshake=True,
-            native=self._application.native,
+            native=self._dispatcher.application.native,
             limits=self.limits.session,
         )
-        connection = Connection(
-            session,
-            self._application,
-            self.limits,
-            request=request,
-            broadcast=self._broadcaster(session),
-            on_handshake=self._admit,
-            on_open=self._on_open,
-            on_closed=self._closed,
-            on_gone=self._gone,
-            on_change=self._changed,
-        )
+        connection = Connection(session, self.limits, self._dispatcher, request)
         self._all.add(connection)
         self._count += 1
         return connection
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve as an ASGI application: mount it where the WebSocket is to be."""
-        await serve_asgi(self, scope, receive, send)
+        """Serve as an ASGI application: mount it at the WebSocket's path."""
+        await serve_asgi(scope, receive, send, accept=self.accept, shutdown=self.shutdown)
 
-    # ------------------------------------------------------------ what connections tell
-
-    def _new_id(self, request: UpgradeRequest) -> str:
-        id_ = self._id_generator(request)
-        if not id_:
-            raise MisuseError("the id generator gave an empty id (HS-6)", "give each its own")
-        return id_
-
-    def _is_welcome(self, request: UpgradeRequest) -> bool:
+    def _is_allowed(self, request: UpgradeRequest) -> bool:
         if self._origins is None:
             return request.is_same_origin
         sent = request.headers.get_all("Origin")
         return not sent or ANY_ORIGIN in self._origins or set(sent) <= set(self._origins)
 
-    def _admit(self, connection: Connection) -> Awaitable[None] | None:
+    # ------------------------------------------------------------ what connections report
+
+    def _handshake(self, connection: Connection) -> Awaitable[None] | None:
         if self._is_closing:
             raise ReplyError(CLOSING)
         if connection.id in self._connections:
@@ -285,35 +276,39 @@ class Server:
 
     def _closed(self, connection: Connection, cause: Cause) -> Awaitable[None] | None:
         self._all.discard(connection)
-        is_told = self._on_disconnect is not None and connection.was_open
-        return self._on_disconnect(connection, cause) if self._on_disconnect and is_told else None
+        if self._on_disconnect is None or not connection.was_open:
+            return None
+        return self._on_disconnect(connection, cause)
 
-    def _gone(self, connection: Connection, _: Cause) -> None:
-        self._count -= 1
-        if self._connections.get(connection.id) is connection:
-            del self._connections[connection.id]
-
-    def _changed(self, connection: Connection, event: Changed) -> None:
-        place = event.namespace, event.room
-        if event.change in (Change.CONNECT, Change.JOIN):
-            self._members.setdefault(place, {})[connection] = None
+    def _observe(self, connection: Connection, event: Changed | Closed) -> None:
+        if isinstance(event, Closed):
+            self._count -= 1
+            if self._connections.get(connection.id) is connection:
+                del self._connections[connection.id]
             return
-        members = self._members.get(place)
-        if members is not None:
+        key = event.namespace, event.room
+        if event.change in (Change.CONNECT, Change.JOIN):
+            self._members.setdefault(key, {})[connection] = None
+        elif members := self._members.get(key):
             members.pop(connection, None)
             if not members:
-                del self._members[place]
+                del self._members[key]
 
-    def _broadcaster(self, session: Session) -> Callable[..., None]:
-        def broadcast(namespace: str, event: str, body: str | bytes, *, room: str, to: str) -> None:
-            but = None if to else self._connections.get(session.id)
-            self.broadcast(namespace, event, body, room=room, to=to, but=but)
-
-        return broadcast
+    def _broadcast_from(
+        self,
+        connection: Connection,
+        namespace: str,
+        event: str,
+        body: str | bytes,
+        room: str,
+        to: str,
+    ) -> None:
+        exclude = None if to else connection
+        self.broadcast(namespace, event, body, room=room, to=to, exclude=exclude)
 
     def _receivers(self, namespace: str, room: str, to: str) -> tuple[Connection, ...]:
+        members = self._members.get((namespace, room), {})
         if not to:
-            return self.members(namespace, room)
+            return tuple(members)
         connection = self._connections.get(to)
-        is_member = connection in self._members.get((namespace, room), ())
-        return (connection,) if connection is not None and is_member else ()
+        return (connection,) if connection is not None and connection in members else ()

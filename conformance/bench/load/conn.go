@@ -20,7 +20,7 @@ const (
 	silence = 3 * time.Second
 
 	// buffered is the size of a connection's buffers: a whole pipeline of asks, a hundred of them
-	// with a hundred octets each, leaves in one write.
+	// with a hundred bytes each, leaves in one write.
 	buffered = 16 << 10
 
 	// maxMessage is the most that is read of a message. Nothing that the application is asked for
@@ -48,7 +48,7 @@ type conn struct {
 	scratch []byte // of the message that is made, used again for the next
 }
 
-// dial opens a WebSocket connection. Arrivals on it are told to pulse.
+// dial opens a WebSocket connection. Arrivals on it are reported to pulse.
 func dial(url string, pulse *pulse) (*conn, error) {
 	dialer := ws.Dialer{Timeout: silence}
 	raw, early, _, err := dialer.Dial(context.Background(), url)
@@ -64,7 +64,7 @@ func dial(url string, pulse *pulse) (*conn, error) {
 	return &conn{raw: raw, in: in, out: out}, nil
 }
 
-// open gives a connection behind its handshake.
+// open returns a connection after its handshake.
 func open(url string, pulse *pulse) (*conn, error) {
 	c, err := dial(url, pulse)
 	if err != nil {
@@ -142,7 +142,7 @@ func (c *conn) exchange(message string) ([]byte, error) {
 	return c.receive()
 }
 
-// send buffers a frame. The payload is masked where it stands, and is lost to the caller.
+// send buffers a frame. The payload is masked in place, so the caller must not use it again.
 func (c *conn) send(kind ws.OpCode, payload []byte) error {
 	return ws.WriteFrame(c.out, ws.MaskFrameInPlace(ws.NewFrame(kind, true, payload)))
 }
@@ -165,7 +165,7 @@ func (c *conn) receive() ([]byte, error) {
 		}
 		start := len(c.payload)
 		if header.Length > int64(maxMessage-start) {
-			return nil, fmt.Errorf("a message of %d octets", int64(start)+header.Length)
+			return nil, fmt.Errorf("a message of %d bytes", int64(start)+header.Length)
 		}
 		c.payload = append(c.payload, make([]byte, header.Length)...)
 		if _, err := io.ReadFull(c.in, c.payload[start:]); err != nil {

@@ -16,7 +16,7 @@ const settle = time.Second
 type rested struct {
 	Measure     string `json:"measure"`
 	Connections int    `json:"connections"`
-	// Resident memory of the server, in octets.
+	// Resident memory of the server, in bytes.
 	Before int `json:"before"`
 	After  int `json:"after"`
 	// PerConnection is the difference, divided.

@@ -16,7 +16,7 @@ import (
 type script func(send func(string), message string)
 
 // serve runs a server that opens connections as it should and leaves the rest to a script, which is
-// made anew for each. It gives its URL.
+// one for each test. It returns its URL.
 func serve(t *testing.T, make func() script) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -106,7 +106,7 @@ func TestEchoCountsWhatGoesAstray(t *testing.T) {
 	}
 }
 
-// late holds one reply back until behind the next.
+// late delays one reply until after the next.
 func late() func(send func(string), n int, message string) {
 	var held string
 	return func(send func(string), n int, message string) {
@@ -145,7 +145,7 @@ func TestEchoRefusesWhatIsNoReply(t *testing.T) {
 	}
 }
 
-// A server that knows nobody else broadcasts nothing: all is lost, and the asker is told "done".
+// A server without other connections broadcasts nothing: all is lost, and the reply is "done".
 func TestFanoutGivesUpWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	url := serve(t, asks(func(send func(string), n int, message string) {
@@ -202,7 +202,7 @@ func TestRunRefusesWrongCommandLines(t *testing.T) {
 func TestBodiesAreOfOneSize(t *testing.T) {
 	for _, n := range []int{0, 7, 99_999, 1 << 40} {
 		if body := appendBody(nil, n, n); len(body) != bodySize {
-			t.Errorf("%d octets for %d", len(body), n)
+			t.Errorf("%d bytes for %d", len(body), n)
 		}
 		message := appendNews(nil, n)
 		if got, err := newsNumber(message, n+1); err != nil || got != n {

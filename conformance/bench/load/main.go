@@ -24,7 +24,7 @@ import (
 )
 
 // limit ends a run that does not end by itself. No measure is meant to take a quarter of that; a
-// server that never falls silent and never says what is expected would be read for ever.
+// server that sends without end, and never what is expected, would be read indefinitely.
 const limit = 2 * time.Minute
 
 const usage = `usage:
@@ -35,7 +35,7 @@ const usage = `usage:
 `
 
 var (
-	// errUsage marks a mistake in the command line, which is told apart from a failed measurement.
+	// errUsage marks a mistake in the command line, as opposed to a failed measurement.
 	errUsage = errors.New("wrong command line")
 
 	// errUnsound marks a measurement whose figures are not worth much: messages went astray in it.

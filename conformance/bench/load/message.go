@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// bodySize is the size of a body in octets: a frame has about a hundred then, as in the benchmark
+// bodySize is the size of a body in bytes: a frame has about a hundred then, as in the benchmark
 // of the codec.
 const bodySize = 60
 
@@ -55,9 +55,9 @@ func newsNumber(message []byte, broadcasts int) (int, error) {
 	return leadingNumber(message, news, "/", broadcasts)
 }
 
-func leadingNumber(message []byte, before, behind string, limit int) (int, error) {
+func leadingNumber(message []byte, before, after string, limit int) (int, error) {
 	rest, ok := bytes.CutPrefix(message, []byte(before))
-	digits, _, found := bytes.Cut(rest, []byte(behind))
+	digits, _, found := bytes.Cut(rest, []byte(after))
 	n, err := strconv.Atoi(string(digits))
 	if !ok || !found || err != nil || n < 0 || n >= limit {
 		return 0, unexpected(message)

@@ -12,7 +12,7 @@ import (
 // kernel's own clock.
 const tick = 10 * time.Millisecond
 
-// The fields of /proc/PID/stat, counted from the one behind the program's name, which is the only
+// The fields of /proc/PID/stat, counted from the one after the program's name, which is the only
 // one that can contain a space.
 const (
 	userTime   = 11
@@ -43,7 +43,7 @@ func processorTime(pid int) (time.Duration, error) {
 	return time.Duration(ticks) * tick, nil
 }
 
-// resident gives the resident memory of a process in octets.
+// resident returns the resident memory of a process in bytes.
 func resident(pid int) (int, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

@@ -1,7 +1,7 @@
-"""A terminal client of the chat: each line of standard input is said.
+"""A terminal client of the chat: it says each line of standard input.
 
-``/join ROOM`` goes to another room, ``/rooms`` tells which there are; the end of input, or an
-interrupt, leaves.
+``/join ROOM`` goes to another room, and ``/rooms`` lists them. The end of input, or an interrupt,
+leaves the chat.
 """
 
 from __future__ import annotations
@@ -31,41 +31,41 @@ from neffos_conformance.wire.standard_input import lines
 from neffos_protocol import Cause, Changed, MisuseError
 
 TRIES: Final = 8
-"""How often a lost connection is dialled again: for about a minute."""
+"""Tries to reconnect: for about a minute."""
 
 
 def show(text: str) -> None:
-    """Print a line without what could steer the terminal: others have written it."""
+    """Print a line that others have written, without control characters."""
     print("".join(each if each.isprintable() else "�" for each in text), flush=True)  # noqa: T201
 
 
 def said(_: Namespace, message: Message) -> None:
-    """Somebody said something."""
+    """Show a line of the chat."""
     line = json.loads(text_of(message.body))
     show(f"{line['by']}: {line['text']}")
 
 
 def who(_: Namespace, message: Message) -> None:
-    """Somebody came or went."""
+    """Show who is in a room."""
     show(f"* in {message.room}: {', '.join(json.loads(text_of(message.body)))}")
 
 
-def gone(_: Namespace, changed: Changed) -> None:
-    """Say that the connection was lost; the client opens it again, and joins the room."""
+def lost(_: Namespace, changed: Changed) -> None:
+    """Report a lost connection; the client opens it again, and joins the room."""
     if changed.cause is Cause.FORCED:
         show("* the connection is lost; trying again")
 
 
 def back(_: Client) -> None:
-    """Say that it is open again."""
+    """Report that the connection is open again."""
     show("* connected again")
 
 
-HANDLERS: Final[Handlers] = {"chat": {"said": said, "who": who, ON_NAMESPACE_DISCONNECT: gone}}
+HANDLERS: Final[Handlers] = {"chat": {"said": said, "who": who, ON_NAMESPACE_DISCONNECT: lost}}
 
 
-async def obey(chat: Namespace, line: str) -> None:
-    """Do what a line of input asks for."""
+async def perform(chat: Namespace, line: str) -> None:
+    """Perform a line of input."""
     command, _, argument = line.partition(" ")
     if command == "/join":
         before = chat.rooms
@@ -80,10 +80,10 @@ async def obey(chat: Namespace, line: str) -> None:
 
 
 async def main() -> None:
-    """Dial, and stay until input ends or the server is given up."""
+    """Dial, and stay until the input ends or the client gives up."""
     parser = argparse.ArgumentParser(description="A terminal client of the chat.")
     parser.add_argument("name", nargs="?", default=getpass.getuser(), help="how others see you")
-    parser.add_argument("--url", default="ws://127.0.0.1:8000/chat", help="where the chat is")
+    parser.add_argument("--url", default="ws://127.0.0.1:8000/chat", help="URL of the chat")
     parser.add_argument("--room", default="lobby", help="the room to join first")
     options = parser.parse_args()
 
@@ -94,7 +94,7 @@ async def main() -> None:
             HANDLERS,
             reconnect=Reconnect(tries=TRIES),
             on_reconnect=back,
-            on_close=lambda *_: typed.put_nowait(None),  # nobody is there to type for
+            on_close=lambda *_: typed.put_nowait(None),  # there is no chat to type into
         )
         chat = await client.connect("chat")
     except RefusedError as error:
@@ -106,12 +106,12 @@ async def main() -> None:
         line: bytes | None = f"/join {options.room}".encode()
         while line is not None:
             try:
-                await obey(chat, line.decode(errors="replace").strip())
+                await perform(chat, line.decode(errors="replace").strip())
             except (NeffosError, MisuseError) as error:  # refused, or not connected just now
                 show(f"* {error}")
             line = await typed.get()
         if not client.is_open:
-            sys.exit("the server is gone")
+            sys.exit("the connection is lost")
         await chat.disconnect()
 
 

@@ -1,6 +1,6 @@
-"""A chat: a page, three rooms, who is in them and what was said there.
+"""A chat: a page and three rooms, with their members and their last lines.
 
-Run it, then open the page that it names; ``client.py`` joins from a terminal.
+Run it, then open the URL that it prints. ``client.py`` is a client for the terminal.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from neffos_protocol import ChangeAsked, Changed
 PAGE: Final = Path(__file__).with_name("page.html")
 ROOMS: Final = ("lobby", "kitchen", "attic")
 KEPT: Final = 50
-"""Lines of each room that a newcomer gets to see: a few screens."""
+"""Lines of each room that a new member gets: a few screens."""
 LONGEST_NAME: Final = 20
 LONGEST_LINE: Final = 500
 LARGEST_MESSAGE: Final = 16 << 10
-"""Octets. The longest line takes 2,000; whatever is above this is not even read."""
+"""Bytes. The longest line has 2,000; a larger message is not read."""
 
 
 class History:
-    """The last lines of each room. The server makes one for all connections."""
+    """The last lines of each room. The server makes one instance for all connections."""
 
     def __init__(self) -> None:
         self.lines = {room: deque[str](maxlen=KEPT) for room in ROOMS}
@@ -50,11 +50,11 @@ class Chat:
         self._history = history
 
     def rooms(self) -> str:
-        """Tell which rooms there are."""
+        """Return the rooms."""
         return json.dumps(ROOMS)
 
     def say(self, message: Message) -> str:
-        """Pass a line on to all in the room, its author included."""
+        """Send a line to all members of the room, its author included."""
         text = text_of(message.body).strip()
         if not message.room:
             raise ReplyError("join a room first")
@@ -66,37 +66,37 @@ class Chat:
         return "said"
 
     def on_room_join(self, asked: ChangeAsked) -> None:
-        """Refuse rooms that there are not; without this, every room could be joined."""
+        """Refuse unknown rooms; without this handler, every room could be joined."""
         if asked.room not in ROOMS:
             raise ReplyError("there is no such room")
 
     def on_room_joined(self, changed: Changed) -> None:
-        """Show the newcomer what was said, and all who is there now."""
+        """Send the last lines to the new member, and the names to all."""
         for line in self._history.lines[changed.room]:
             self._here.emit("said", line, room=changed.room)
-        self._tell_who_is_in(changed.room)
+        self._send_names(changed.room)
 
     def on_room_left(self, changed: Changed) -> None:
-        """Tell those who stay. This is called as well when a connection is lost."""
-        self._tell_who_is_in(changed.room)
+        """Send the names to the other members. A lost connection leaves its rooms as well."""
+        self._send_names(changed.room)
 
-    def _tell_who_is_in(self, room: str) -> None:
+    def _send_names(self, room: str) -> None:
         names = sorted(each.id for each in self._server.members(self.namespace, room))
         self._server.broadcast(self.namespace, "who", json.dumps(names), room=room)
 
 
 def name_of(request: UpgradeRequest) -> str:
-    """Give the name that a client brings as ``?name=``.
+    """Return the name in the URL, ``?name=``.
 
-    It is the connection's id. Hence no two people have the same name: the server refuses an id
-    that is in use.
+    It is the connection's ID. So no two people have the same name: the server refuses an ID that
+    is in use.
     """
     name = request.parameter("name").strip()[:LONGEST_NAME]
     return name if name.isprintable() and name else f"guest-{secrets.token_hex(2)}"
 
 
 async def page(_: Request) -> FileResponse:
-    """Give the page."""
+    """Return the page."""
     return FileResponse(PAGE)
 
 
@@ -104,7 +104,7 @@ chat = Server(Chat, dependencies=[History], id_generator=name_of)
 app = Starlette(
     routes=[
         Route("/", page),
-        Route("/chat", chat),  # answers the HEAD request of a client that wants to reconnect
+        Route("/chat", chat),  # answers the HEAD request of a reconnecting client
         WebSocketRoute("/chat", chat),
     ]
 )

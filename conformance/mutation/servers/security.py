@@ -67,7 +67,7 @@ def fragments_without_limit(link: Link, frame: Frame) -> FrameEffect:
 mutants(
     "SEC-2",
     "payloads-without-limit: Accepts payloads of any length.",
-    on.run(_limited(SessionLimits(payload=BOUNDLESS), waiting_size=BOUNDLESS)),
+    on.run(_limited(SessionLimits(payload=BOUNDLESS), queue_size=BOUNDLESS)),
     "tokens-without-limit: Accepts tokens of any length.",
     _unlimited("token"),
     "names-without-limit: Accepts names of any length.",
@@ -119,7 +119,9 @@ mutants(
     "SEC-8",
     "replies-kept-without-limit: Keeps all that a client does not read, and reads on.",
     on.run(
-        _limited(high_water=BOUNDLESS, backlog=BOUNDLESS, waiting=BOUNDLESS, waiting_size=BOUNDLESS)
+        _limited(
+            high_water=BOUNDLESS, backlog=BOUNDLESS, queue_length=BOUNDLESS, queue_size=BOUNDLESS
+        )
     ),
     "broadcasts-kept-without-limit: Keeps all that a client does not read, but then stops reading.",
     on.run(_limited(backlog=BOUNDLESS)),

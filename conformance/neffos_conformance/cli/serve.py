@@ -45,16 +45,16 @@ def serve_command(
     /native are below that URL.
     """
     if not path.startswith("/"):
-        raise click.UsageError(f"--path begins with a slash, not as {path!r} does")
+        raise click.UsageError(f"--path must begin with a slash: {path}")
     if key is not None and cert is None:
-        raise click.UsageError("--key goes with --cert")
+        raise click.UsageError("--key needs --cert")
     tls = None
     if cert is not None:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         try:
             tls.load_cert_chain(cert, key)
         except (OSError, ssl.SSLError) as error:
-            raise click.UsageError(f"{cert} does not do as a certificate: {error}") from error
+            raise click.UsageError(f"cannot use {cert} as a certificate: {error}") from error
     logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     with suppress(KeyboardInterrupt):
         asyncio.run(_serve(host, port, path, tls, as_json))

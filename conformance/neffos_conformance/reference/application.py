@@ -5,7 +5,7 @@ Names and texts are those of ``spec/docs/application.md``, byte for byte.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
@@ -16,12 +16,12 @@ from neffos_asyncio import (
     ON_NATIVE_MESSAGE,
     ON_ROOM_JOIN,
     ON_ROOM_LEAVE,
-    Answer,
     Connection,
     Handlers,
     Limits,
     Namespace,
     NeffosError,
+    ReplyBody,
     ReplyError,
     Server,
     UpgradeRequest,
@@ -39,18 +39,18 @@ NEWS: Final = "news"
 """The event of every broadcast."""
 
 DONE: Final = "done"
-"""What is replied once something was sent: a client knows then that it was."""
+"""The reply after something was sent, which tells the client so."""
 
 
 def servers(
     path: str = "/", *, limits: Limits | None = None, make: Callable[..., Server] = Server
 ) -> dict[str, Server]:
-    """Give the three endpoints by their paths: the application, mixed, and native-only.
+    """Return the three endpoints by their paths: the application, mixed, and native-only.
 
     Args:
         path: of the first; the others are below it.
         limits: the bounds of each connection.
-        make: makes each server of the same arguments, to test others with.
+        make: makes each server, with the arguments of ``Server``, to test variants of it.
     """
     below = path.rstrip("/")
     endpoints: dict[str, Handlers] = {
@@ -88,41 +88,40 @@ def _admit(connection: Connection) -> None:
 
 async def _connect_at_once(connection: Connection) -> None:
     for name in _header(connection, CONNECT_HEADER):
-        with suppress(NeffosError, MisuseError):
-            await connection.connect(name)
+        await _tried(connection.connect(name))
 
 
 # -------------------------------------------------------------------- events
 
 
-def echo(_: Namespace, message: Message) -> Answer:
-    """Reply with what came, unless it was an error (EV-6)."""
+def echo(_: Namespace, message: Message) -> ReplyBody:
+    """Reply with the body of the ask, unless it is an error (EV-6)."""
     return "" if message.is_error else message.body
 
 
-def fail(_: Namespace, message: Message) -> Answer:
-    """Return an error."""
+def fail(_: Namespace, message: Message) -> ReplyBody:
+    """Send an error reply."""
     raise ReplyError(text_of(message.body) or "no text was given")
 
 
-def _silent(_: Namespace, __: Message) -> Answer:
+def _silent(_: Namespace, __: Message) -> ReplyBody:
     return None
 
 
-def _whoami(namespace: Namespace, _: Message) -> Answer:
+def _whoami(namespace: Namespace, _: Message) -> ReplyBody:
     return namespace.connection.id
 
 
-def _tries(namespace: Namespace, _: Message) -> Answer:
+def _tries(namespace: Namespace, _: Message) -> ReplyBody:
     return str(namespace.connection.tries)
 
 
-def _header_of(namespace: Namespace, message: Message) -> Answer:
+def _header_of(namespace: Namespace, message: Message) -> ReplyBody:
     return ", ".join(_header(namespace.connection, text_of(message.body)))
 
 
-def _push(namespace: Namespace, message: Message) -> Answer:
-    with suppress(MisuseError):  # the client has gone before its message had its turn
+def _push(namespace: Namespace, message: Message) -> ReplyBody:
+    with suppress(MisuseError):  # the client has left before its message was handled
         namespace.emit(text_of(message.body), b"pushed" if message.is_binary else "pushed")
     return DONE
 
@@ -131,95 +130,97 @@ async def _ask_me(namespace: Namespace, message: Message) -> None:
     body: str | bytes
     try:
         event, body = "answer", (await namespace.ask("question", message.body)).body
-    except MisuseError:  # the client has gone, or disconnected the namespace, before its turn
+    except MisuseError:  # the client has left, or disconnected the namespace
         return
     except NeffosError as error:
         event, body = "answer-error", str(error)
         if message.is_binary:
             body = body.encode()
-    with suppress(MisuseError):  # the client has gone meanwhile
+    with suppress(MisuseError):  # as above
         namespace.emit(event, body)
 
 
 async def _join_me(namespace: Namespace, message: Message) -> None:
-    with suppress(NeffosError, MisuseError):
-        await namespace.join(text_of(message.body))
+    await _tried(namespace.join(text_of(message.body)))
 
 
 async def _leave_me(namespace: Namespace, message: Message) -> None:
-    with suppress(NeffosError, MisuseError):
-        await namespace.leave(text_of(message.body))
+    await _tried(namespace.leave(text_of(message.body)))
 
 
 async def _connect_me(namespace: Namespace, message: Message) -> None:
-    with suppress(NeffosError, MisuseError):
-        await namespace.connection.connect(text_of(message.body))
+    await _tried(namespace.connection.connect(text_of(message.body)))
 
 
 async def _disconnect_me(namespace: Namespace, _: Message) -> None:
+    await _tried(namespace.disconnect())
+
+
+async def _tried(change: Awaitable[object]) -> None:
+    """Await a change of membership; the client may refuse it, or have left."""
     with suppress(NeffosError, MisuseError):
-        await namespace.disconnect()
+        await change
 
 
 def _close_me(namespace: Namespace, _: Message) -> None:
     namespace.connection.close()
 
 
-def _name_of(_: Namespace, message: Message) -> Answer:
+def _name_of(_: Namespace, message: Message) -> ReplyBody:
     return message.event
 
 
 # -------------------------------------------------------------------- broadcasts
 
 
-def _broadcast_others(namespace: Namespace, message: Message) -> Answer:
+def _broadcast_others(namespace: Namespace, message: Message) -> ReplyBody:
     namespace.broadcast(NEWS, message.body)
     return DONE
 
 
-def _broadcast_all(namespace: Namespace, message: Message) -> Answer:
+def _broadcast_all(namespace: Namespace, message: Message) -> ReplyBody:
     namespace.broadcast(NEWS, message.body)
     with suppress(MisuseError):  # as above
         namespace.emit(NEWS, message.body)
     return DONE
 
 
-def _broadcast_room(namespace: Namespace, message: Message) -> Answer:
+def _broadcast_room(namespace: Namespace, message: Message) -> ReplyBody:
     namespace.broadcast(NEWS, message.body, room=message.room)
     return DONE
 
 
-def _broadcast_to(namespace: Namespace, message: Message) -> Answer:
+def _broadcast_to(namespace: Namespace, message: Message) -> ReplyBody:
     body = message.body
     if isinstance(body, str):
         to, _, text = body.partition(" ")
         namespace.broadcast(NEWS, text, to=to)
     else:
-        octets, _, rest = body.partition(b" ")
-        namespace.broadcast(NEWS, rest, to=text_of(octets))
+        name, _, rest = body.partition(b" ")
+        namespace.broadcast(NEWS, rest, to=text_of(name))
     return DONE
 
 
 # -------------------------------------------------------------------- refusals
 
 
-def _closed(_: Namespace, __: ChangeAsked) -> Answer:
+def _closed(_: Namespace, __: ChangeAsked) -> ReplyBody:
     raise ReplyError("namespace is closed")
 
 
-def _sticky(_: Namespace, asked: object) -> Answer:
-    if isinstance(asked, ChangeAsked):  # at the end of a connection there is nothing to refuse
+def _sticky(_: Namespace, asked: object) -> ReplyBody:
+    if isinstance(asked, ChangeAsked):  # the end of a connection cannot be refused
         raise ReplyError("namespace is sticky")
     return None
 
 
-def _locked_room(_: Namespace, asked: ChangeAsked) -> Answer:
+def _locked_room(_: Namespace, asked: ChangeAsked) -> ReplyBody:
     if asked.room == "locked":
         raise ReplyError("room is locked")
     return None
 
 
-def _sticky_room(_: Namespace, asked: ChangeAsked) -> Answer:
+def _sticky_room(_: Namespace, asked: ChangeAsked) -> ReplyBody:
     if asked.room == "sticky":
         raise ReplyError("room is sticky")
     return None

@@ -1,7 +1,7 @@
-"""The command ``driver``: the reference client, as a client under test.
+"""The command ``driver``: the reference client as the system under test.
 
-It reads operations and tells what came of them, as ``spec/docs/driver.md`` says; the tables of
-that page are the tables here.
+It reads operations and writes their results, as ``spec/docs/driver.md`` says. The tables of that
+page are the tables here.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import binascii
 import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import click
@@ -25,7 +26,6 @@ from neffos_asyncio import (
     ON_ROOM_JOIN,
     ON_ROOM_JOINED,
     ON_ROOM_LEFT,
-    Answer,
     Client,
     Handlers,
     LostError,
@@ -33,6 +33,7 @@ from neffos_asyncio import (
     NeffosError,
     PeerError,
     Reconnect,
+    ReplyBody,
     ReplyError,
     dial,
     text_of,
@@ -47,19 +48,19 @@ DRIVER_VERSION: Final = 1
 """The version of the driver protocol."""
 
 TIMEOUT: Final = 10.0
-"""Seconds for an operation that names none."""
+"""Seconds for an operation without a ``timeout``."""
 
 UNWANTED: Final = "unwanted"
-"""The namespace that the client's side of the conformance application does not let itself be
-connected to, and the room that it does not let itself be joined to."""
+"""The namespace, and the room, that the client's side of the conformance application refuses."""
 
 REFUSAL: Final = "not wanted"
+"""The text of these refusals."""
 
 NAMESPACES: Final = ("app", "any", "semi;colon", UNWANTED, "")
 """What the client's side of the conformance application declares."""
 
-AT_ONCE: Final = Reconnect(first=0.05, most=0.5, tries=20)
-"""How a lost connection is opened again: soon, since somebody waits to see it."""
+RECONNECT: Final = Reconnect(first_delay=0.05, max_delay=0.5, tries=20)
+"""How a lost connection is opened again: soon, because a test waits for it."""
 
 Body = str | bytes
 Values = dict[str, Any]
@@ -80,10 +81,10 @@ def driver_command() -> None:
 
 
 class ReferenceDriver:
-    """The reference client behind the driver protocol.
+    """The reference client, controlled by the driver protocol.
 
     Args:
-        write: takes each line that the driver writes, with its newline.
+        write: gets each line that the driver writes, with its newline.
         limits: the client's.
     """
 
@@ -95,7 +96,7 @@ class ReferenceDriver:
         self._work: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Deal with standard input until it ends."""
+        """Perform the operations on standard input until it ends."""
         self._tell(
             ready=True,
             driver=DRIVER_VERSION,
@@ -107,7 +108,7 @@ class ReferenceDriver:
         self.end()
 
     def end(self) -> None:
-        """Drop what is not answered, and the connections."""
+        """Cancel the operations, and reset the connections."""
         for task in self._work:
             task.cancel()
         for client in self._clients.values():
@@ -146,7 +147,7 @@ class ReferenceDriver:
             self._tell(id=number, error=f"the operation has no {error}")
         except (NeffosError, MisuseError, EncodeError, TypeError, ValueError) as error:
             self._tell(id=number, error=str(error))
-        except Exception as error:  # whatever is in an operation, somebody waits for its answer
+        except Exception as error:  # every operation needs an answer
             self._tell(id=number, error=repr(error))
         else:
             self._tell(id=number, result=result or {})
@@ -166,7 +167,7 @@ class ReferenceDriver:
             self._application(number),
             headers=operation.get("headers"),
             timeout=operation.get("timeout", TIMEOUT),
-            reconnect=AT_ONCE if operation.get("reconnect") else None,
+            reconnect=RECONNECT if operation.get("reconnect") else None,
             limits=self._limits,
             on_reconnect=lambda client: self._tell(
                 saw="reconnected", connection=number, connection_id=client.id
@@ -180,21 +181,12 @@ class ReferenceDriver:
         """Connect a namespace."""
         await self._client(operation).connect(operation["namespace"], timeout=None)
 
-    async def disconnect(self, operation: Values) -> None:
-        """Disconnect a namespace."""
-        await self._namespace(operation).disconnect(timeout=None)
-
-    async def join(self, operation: Values) -> None:
-        """Join a room."""
-        await self._namespace(operation).join(operation["room"], timeout=None)
-
-    async def leave(self, operation: Values) -> None:
-        """Leave a room."""
-        await self._namespace(operation).leave(operation["room"], timeout=None)
-
-    async def leave_all(self, operation: Values) -> None:
-        """Leave every room of a namespace."""
-        await self._namespace(operation).leave_all(timeout=None)
+    async def change(self, operation: Values) -> None:
+        """Disconnect a namespace, join or leave a room, or leave every room of a namespace."""
+        name = operation["op"]
+        rooms = [operation["room"]] if name in ("join", "leave") else []
+        command = getattr(self._namespace(operation), name.replace("-", "_"))
+        await command(*rooms, timeout=None)
 
     async def emit(self, operation: Values) -> None:
         """Send an event."""
@@ -202,7 +194,7 @@ class ReferenceDriver:
         self._namespace(operation).emit(operation["event"], _body(operation), room=room)
 
     async def ask(self, operation: Values) -> Values:
-        """Send an event, and give the reply's body."""
+        """Send an event, and return the reply's body."""
         reply = await self._namespace(operation).ask(
             operation["event"], _body(operation), room=operation.get("room", ""), timeout=None
         )
@@ -213,7 +205,7 @@ class ReferenceDriver:
         self._client(operation).send_native(_body(operation))
 
     async def close(self, operation: Values) -> None:
-        """End a connection."""
+        """Close a connection."""
         await self._client(operation).close()
 
     def _client(self, operation: Values) -> Client:
@@ -228,7 +220,7 @@ class ReferenceDriver:
     # ------------------------------------------------------------ the application
 
     def _application(self, number: int) -> Handlers:
-        """Give the client's side of the conformance application, which tells what it sees."""
+        """Return the client's side of the conformance application, which reports events."""
 
         def see(namespace: Namespace, message: Message) -> None:
             values = {"error": True} if message.is_error else {}
@@ -242,45 +234,37 @@ class ReferenceDriver:
                 **values,
             )
 
-        def echo(namespace: Namespace, message: Message) -> Answer:
+        def echo(namespace: Namespace, message: Message) -> ReplyBody:
             see(namespace, message)
             return "" if message.is_error else message.body
 
-        def fail(namespace: Namespace, message: Message) -> Answer:
+        def fail(namespace: Namespace, message: Message) -> ReplyBody:
             see(namespace, message)
             raise ReplyError(text_of(message.body))
 
-        async def relay(namespace: Namespace, message: Message) -> Answer:
+        async def relay(namespace: Namespace, message: Message) -> ReplyBody:
             see(namespace, message)
             try:
                 return (await namespace.ask("echo", message.body)).body
             except PeerError as error:
                 raise ReplyError(str(error)) from error
-            except (LostError, MisuseError):  # so is who waits for the answer (NS-18)
+            except (LostError, MisuseError):  # so is the connection of the ask (NS-18)
                 return None
 
         def native(_: Namespace, message: Message) -> None:
             self._tell(saw="native", connection=number, **_values(message.body))
 
-        def space(word: str) -> Callable[[Namespace, Changed | ChangeAsked], None]:
-            def tell(namespace: Namespace, _: Changed | ChangeAsked) -> None:
-                self._tell(saw=word, connection=number, namespace=namespace.name)
+        def space(word: str, namespace: Namespace, _: Changed | ChangeAsked) -> None:
+            self._tell(saw=word, connection=number, namespace=namespace.name)
 
-            return tell
+        def room(word: str, namespace: Namespace, event: Changed) -> None:
+            if event.cause is not Cause.FORCED:  # the end of the namespace is reported, and enough
+                self._tell(saw=word, connection=number, namespace=namespace.name, room=event.room)
 
-        def room(word: str) -> Callable[[Namespace, Changed], None]:
-            def tell(namespace: Namespace, event: Changed) -> None:
-                if event.cause is not Cause.FORCED:  # the namespace's end is told of, and enough
-                    self._tell(
-                        saw=word, connection=number, namespace=namespace.name, room=event.room
-                    )
-
-            return tell
-
-        def unwanted(_: Namespace, __: ChangeAsked) -> Answer:
+        def unwanted(_: Namespace, __: ChangeAsked) -> ReplyBody:
             raise ReplyError(REFUSAL)
 
-        def unwanted_room(_: Namespace, asked: ChangeAsked) -> Answer:
+        def unwanted_room(_: Namespace, asked: ChangeAsked) -> ReplyBody:
             if asked.room == UNWANTED:
                 raise ReplyError(REFUSAL)
             return None
@@ -291,11 +275,11 @@ class ReferenceDriver:
             "fail": fail,
             "relay": relay,
             ON_ANY_EVENT: see,
-            ON_NAMESPACE_CONNECTED: space("connected"),
-            ON_NAMESPACE_DISCONNECT: space("disconnected"),
+            ON_NAMESPACE_CONNECTED: partial(space, "connected"),
+            ON_NAMESPACE_DISCONNECT: partial(space, "disconnected"),
             ON_ROOM_JOIN: unwanted_room,
-            ON_ROOM_JOINED: room("joined"),
-            ON_ROOM_LEFT: room("left"),
+            ON_ROOM_JOINED: partial(room, "joined"),
+            ON_ROOM_LEFT: partial(room, "left"),
         }
         handlers: dict[str, Mapping[str, Any]] = dict.fromkeys(NAMESPACES, events)
         handlers[UNWANTED] = {**events, ON_NAMESPACE_CONNECT: unwanted}
@@ -306,10 +290,10 @@ class ReferenceDriver:
 OPERATIONS: Final[dict[str, Callable[[ReferenceDriver, Values], Awaitable[Values | None]]]] = {
     "dial": ReferenceDriver.dial,
     "connect": ReferenceDriver.connect,
-    "disconnect": ReferenceDriver.disconnect,
-    "join": ReferenceDriver.join,
-    "leave": ReferenceDriver.leave,
-    "leave-all": ReferenceDriver.leave_all,
+    "disconnect": ReferenceDriver.change,
+    "join": ReferenceDriver.change,
+    "leave": ReferenceDriver.change,
+    "leave-all": ReferenceDriver.change,
     "emit": ReferenceDriver.emit,
     "ask": ReferenceDriver.ask,
     "native": ReferenceDriver.native,
@@ -328,8 +312,8 @@ def _body(operation: Values) -> Body:
 
 
 def _values(body: Body) -> Values:
-    """Give a body as the driver protocol has it; text that is no UTF-8 as its octets."""
+    """Return a body as the driver protocol has it; text that is not UTF-8 as its bytes."""
     if isinstance(body, str) and first_surrogate(body) < 0:
         return {"text": body}
-    octets = body if isinstance(body, bytes) else body.encode("utf-8", "surrogateescape")
-    return {"base64": base64.b64encode(octets).decode()}
+    data = body if isinstance(body, bytes) else body.encode("utf-8", "surrogateescape")
+    return {"base64": base64.b64encode(data).decode()}

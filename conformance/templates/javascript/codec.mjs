@@ -1,7 +1,7 @@
 // A codec adapter in JavaScript, to start your own from; `node codec.mjs` runs it.
 //
-// Above the line is a codec for neffos frames; put yours in its place. Below it is the codec
-// protocol, as spec/docs/codec-contract.md has it. Node, 18.14 or newer, is all that it needs.
+// Above the line is a codec for neffos frames; replace it with yours. Below it is the codec
+// protocol of spec/docs/codec-contract.md. It needs only Node, 18.14 or newer.
 
 import { isUtf8 } from "node:buffer";
 import { pathToFileURL } from "node:url";
@@ -11,7 +11,7 @@ const ESCAPE = "@%!semicolon@%!";
 const FIELDS = ["wait", "namespace", "room", "event", "is_error", "is_no_op", "body"];
 const NAMES = FIELDS.slice(1, 4); // the fields in which a semicolon is escaped
 
-/** A payload that is no frame, or a message that no frame can carry. */
+/** A payload that is not a frame, or a message that no frame can carry. */
 export class Refused extends Error {
   constructor(reason, field) {
     super(reason);
@@ -19,8 +19,8 @@ export class Refused extends Error {
   }
 }
 
-// Texts are buffers here, since a string of JavaScript cannot hold text that is not UTF-8. Where
-// a WebSocket library checks that, take strings.
+// Texts are buffers here, since a JavaScript string cannot contain text that is not UTF-8. If your
+// WebSocket library checks that, use strings.
 
 /** Read a payload, a Buffer, into the seven fields; the names and the body are Buffers. */
 export function decode(payload, isBinary, strict = false) {
@@ -34,7 +34,7 @@ export function decode(payload, isBinary, strict = false) {
   }
   parts.push(payload.subarray(start));
   if (strict) {
-    // In a binary frame the body may be any octets.
+    // In a binary frame the body may be any bytes.
     const wrong = parts.findIndex((part, index) => !isUtf8(part) && !(isBinary && index === 6));
     if (wrong >= 0) throw new Refused("utf8", FIELDS[wrong]);
     checkFlags(parts);
@@ -46,7 +46,7 @@ export function decode(payload, isBinary, strict = false) {
   return message;
 }
 
-/** Write a message: the payload, a Buffer; it is to be sent as binary where the body is. */
+/** Write a message: the payload, a Buffer, to be sent as binary if the body is. */
 export function encode(message) {
   for (const name of [...FIELDS.slice(0, 4), "body"]) {
     if (name === "body" && message.isBinary) continue;
@@ -78,17 +78,17 @@ function checkFlags(parts) {
   }
 }
 
-/** Replace in octets; Latin-1 has one character for each. */
+/** Replace in bytes; Latin-1 has one character for each. */
 function replace(octets, from, to) {
   return Buffer.from(octets.toString("latin1").replaceAll(from, to), "latin1");
 }
 
 // ------------------------------------------------------------------------------------------
 
-/** What this adapter does not know, or its codec cannot do. */
+/** A request that this adapter does not know, or its codec does not support. */
 class Unsupported extends Error {}
 
-/** Give the octets of a value of a line, and whether they are those of a binary message. */
+/** Return the bytes of a value of a line, and whether the message is binary. */
 function contentOf(value) {
   if (typeof value === "string") return { octets: Buffer.from(value), isBinary: false };
   if (typeof value.hex === "string") {
@@ -100,7 +100,7 @@ function contentOf(value) {
   throw new TypeError("neither text, nor hex, nor base64");
 }
 
-/** Give the value that stands for octets in a line. */
+/** Return the value that stands for bytes in a line. */
 function valueOf(octets, isBinary = false) {
   if (isBinary) return { base64: octets.toString("base64") };
   return isUtf8(octets) ? octets.toString() : { hex: octets.toString("hex") };
@@ -141,7 +141,7 @@ function knowOnly(request, known) {
   }
 }
 
-/** Give the answer to a line, whatever it holds. */
+/** Return the answer to any line. */
 function answerTo(line) {
   let id = null;
   try {

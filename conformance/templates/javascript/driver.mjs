@@ -1,7 +1,7 @@
 // The driver of a client in JavaScript, to start your own from; `node driver.mjs` runs it.
 //
-// The lines are those of spec/docs/driver.md. The client runs on the files beside this one; yours
-// goes in its place. Reconnections are left out.
+// The lines are those of spec/docs/driver.md. The client runs on the files beside this one;
+// replace it with yours. Reconnections are left out.
 
 import { createInterface } from "node:readline";
 
@@ -11,12 +11,12 @@ import { Peer, ReplyError } from "./peer.mjs";
 import { dial as dialSocket } from "./websocket.mjs";
 
 const TIMEOUT = 10; // seconds
-const UNWANTED = "unwanted"; // a namespace and a room that the server must not have us enter
+const UNWANTED = "unwanted"; // a namespace and a room that this client refuses
 const NAMESPACES = ["app", "any", "semi;colon", UNWANTED, ""];
 
-// ---- The client: put yours in its place ----
+// ---- The client: replace it with yours ----
 
-/** Open a connection, and give it once the handshake is done. */
+/** Open a connection, and return it once the handshake is complete. */
 async function dial(url, headers, handlers, changed, onClose) {
   const socket = await dialSocket(url, headers);
   return new Promise((resolve, reject) => {
@@ -37,7 +37,7 @@ async function dial(url, headers, handlers, changed, onClose) {
         };
         resolve(peer);
         for (const payload of early) peer.receive(...payload);
-      } else early.push([octets, isBinary]); // it is handled behind the acceptance
+      } else early.push([octets, isBinary]); // it is handled after the acceptance
     };
     socket.onClose = () => reject(new ReplyError("the connection is closed"));
     socket.send(Buffer.from("M"), false);
@@ -46,7 +46,7 @@ async function dial(url, headers, handlers, changed, onClose) {
 
 // ---- The client's side of the conformance application ----
 
-/** Give the handlers; each tells what it saw before it acts. */
+/** Return the handlers; each reports its message before it acts. */
 function application(see) {
   const echo = (_, message) => {
     see(message);
@@ -76,7 +76,7 @@ function application(see) {
 
 // ---- The driver protocol ----
 
-/** What this driver does not know, or its client cannot do. */
+/** An operation that this driver does not know, or its client does not support. */
 class Unsupported extends Error {}
 
 const peers = new Map();
@@ -146,7 +146,7 @@ const OPERATIONS = {
   close: (operation) => peerOf(operation).socket.close(),
 };
 
-/** Do what a line says, and tell what came of it. */
+/** Perform an operation, and report its result. */
 async function operate(operation) {
   const { id, op, timeout = TIMEOUT } = operation;
   let timer;

@@ -1,5 +1,5 @@
-// One end of a neffos connection, as small as it can be: it stands in for your library. The
-// templates of the driver and of the server run on it until yours takes its place.
+// A peer of a neffos connection, as small as it can be, instead of your library. The templates of
+// the driver and of the server run on it until you replace it with yours.
 
 import { isUtf8 } from "node:buffer";
 import { randomBytes } from "node:crypto";
@@ -18,30 +18,30 @@ const CHANGES = {
   [JOIN]: "joined",
   [LEAVE]: "left",
 };
-// Names of neffos' own, which no frame carries.
+// Local events, which no frame carries.
 const NO_EVENTS = ["_OnNamespaceConnected", "_OnRoomJoined", "_OnRoomLeft", "_OnAnyEvent"];
-const [ROOMS, ASKS] = [1000, 1000]; // the most rooms of a namespace, and asks without a reply
+const [ROOMS, ASKS] = [1000, 1000]; // limits: rooms of a namespace, and pending asks
 
-/** Give what an object has under a name that the other end chose, which may be "constructor". */
+/** Return the own property of a name that the peer chose, which may be "constructor". */
 export const own = (object, name) => (Object.hasOwn(object, name) ? object[name] : undefined);
 
 /** An error as a reply: thrown by a handler to send one, and by an ask that gets one. */
 export class ReplyError extends Error {}
 
-/** A connection whose handshake is done. */
+/** A connection whose handshake is complete. */
 export class Peer {
-  rooms = new Map(); // the rooms that are joined, by connected namespace
+  rooms = new Map(); // the joined rooms, by connected namespace
   changed = (what, namespace, room) => {};
-  #asks = new Map(); // what was asked, and who waits, by token
-  #ended = []; // tokens whose late replies are no asks
+  #asks = new Map(); // pending asks, by token
+  #ended = []; // settled tokens, whose late replies are not asks
   #isMixed;
 
   /**
    * `handlers` has functions by namespace and event; each is given this object and the message,
    * and returns the reply's body or undefined to send nothing, or a promise of either. Those for
-   * connect, disconnect, join and leave return nothing, and may refuse with ReplyError. Where the
-   * empty namespace has one for NATIVE, what is no frame is a native message. A body is a string,
-   * or a Buffer in a binary message.
+   * connect, disconnect, join and leave return nothing, and may refuse with ReplyError. If the
+   * empty namespace has one for NATIVE, a payload that is not a frame is a native message. A body
+   * is a string, or a Buffer in a binary message.
    */
   constructor(socket, handlers, isClient) {
     this.socket = socket;
@@ -50,7 +50,7 @@ export class Peer {
     this.#isMixed = Boolean(handlers[""]?.[NATIVE]);
   }
 
-  /** Take a payload; a handler that waits for something holds up none that comes behind it. */
+  /** Handle a payload; a handler that waits does not delay later payloads. */
   receive(octets, isBinary) {
     const message = this.#read(octets, isBinary);
     if (!message || this.#ended.includes(message.wait)) return;
@@ -59,13 +59,13 @@ export class Peer {
     else this.#answer(message);
   }
 
-  /** Tell that the connection is gone. */
+  /** Report that the connection has ended. */
   end() {
     for (const namespace of [...this.rooms.keys()]) this.#change([DISCONNECT, namespace, ""]);
     this.#drop(() => true, "the connection is closed");
   }
 
-  // What this end does.
+  // Commands of this peer.
 
   emit(namespace, event, body, room = "") {
     this.#say("", namespace, room, event, body);
@@ -80,7 +80,7 @@ export class Peer {
     this.socket.send(octets, Buffer.isBuffer(body));
   }
 
-  /** Send an event, and give the reply. */
+  /** Send an event, and return the reply. */
   async ask(namespace, event, body = "", room = "") {
     if (this.#asks.size === ASKS) throw new ReplyError("too many asks wait for a reply");
     const token = (this.isClient ? "$" : "") + randomBytes(16).toString("hex");
@@ -107,7 +107,7 @@ export class Peer {
     this.socket.send(...written(message));
   }
 
-  // What the other end does.
+  // Messages of the other peer.
 
   #read(octets, isBinary) {
     if (!octets.length) return null;
@@ -116,7 +116,7 @@ export class Peer {
       const body = isBinary ? octets : octets.toString();
       return { wait: "", namespace: "", room: "", event: NATIVE, body };
     }
-    // What a client puts in second place there is for the server alone.
+    // A marker in the second byte is for the server alone.
     if (message && !this.isClient) message.wait = message.wait.replace(/^([\0-\x7f])!(?=.)/s, "$1");
     return message;
   }
@@ -152,7 +152,7 @@ export class Peer {
 
   #reply(message, rooms, body, isError) {
     const { wait, namespace, room, event } = message;
-    // Nothing is to be said, or the namespace was disconnected meanwhile.
+    // There is no reply, or the namespace was disconnected meanwhile.
     if (body === undefined || (rooms && this.rooms.get(namespace) !== rooms)) return;
     if (event === NATIVE && this.#isMixed) {
       if (!isError) this.native(body);
@@ -214,7 +214,7 @@ export class Peer {
     this.changed(CHANGES[event], namespace, room);
   }
 
-  /** End asks: with an error, or as done. */
+  /** Settle asks, with an error or without. */
   #drop(isMeant, error) {
     for (const [token, { asked, resolve, reject }] of this.#asks) {
       if (!isMeant(asked)) continue;

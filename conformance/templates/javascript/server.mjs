@@ -1,8 +1,8 @@
 // The conformance application on a server in JavaScript, to start your own from.
 //
-// Run it with `node server.mjs`; `neffos-wire test server URL` judges it. The handlers are the tables
-// of spec/docs/application.md, and stay; the server below them runs on the files beside this one,
-// and yours goes in its place.
+// Run it with `node server.mjs`; `neffos-wire test server URL` tests it. The handlers are the tables
+// of spec/docs/application.md: keep them. The server below them runs on the files beside this one:
+// replace it with yours.
 
 import { randomUUID } from "node:crypto";
 
@@ -91,25 +91,25 @@ const APPLICATION = {
 };
 const MIXED = { "": { echo, [NATIVE]: echo } };
 
-// ---- The server: put yours in its place ----
+// ---- The server: replace it with yours ----
 
 const PEERS = new Set();
 const others = (peer) => [...PEERS].filter((each) => each !== peer);
 const ignore = () => {};
 
-const SHAKING = 10_000; // milliseconds for a client to begin the handshake
+const HANDSHAKE_TIMEOUT = 10_000; // milliseconds for a client to begin the handshake
 
-// A query parameter in place of a header; not of those that mean something to others.
+// A query parameter that stands for a header, except headers that proxies or HTTP use.
 const RESERVED = "(?:connection|cookie|forwarded|host|origin|upgrade)$|sec-|x-forwarded-";
 const NAME = "([-\\w!#$%&'*+.^`|~]+)";
 const URL_HEADER = new RegExp(`^x-websocket-header-(?!${RESERVED})${NAME}$`, "i");
 
-/** Refuse the pages of other sites. */
+/** Refuse pages of other origins. */
 function mayOpen({ headers }) {
   return headers.origin === undefined || headers.origin.split("://")[1] === headers.host;
 }
 
-/** Give the headers of a request, those in its URL too. */
+/** Return the headers of a request, also those in its URL. */
 function headersOf({ headers, url }) {
   const found = {};
   for (const [name, value] of new URL(url, "ws://localhost").searchParams) {
@@ -125,7 +125,7 @@ function open(socket, request) {
     socket.onMessage = (octets, isBinary) => socket.send(octets, isBinary);
     return;
   }
-  const late = setTimeout(() => socket.close(1008), SHAKING);
+  const late = setTimeout(() => socket.close(1008), HANDSHAKE_TIMEOUT);
   socket.onClose = () => clearTimeout(late);
   socket.onMessage = (octets) => {
     if (octets[0] !== 0x4d) return; // M
@@ -165,5 +165,5 @@ server.listen(0, "127.0.0.1", () => {
   };
   process.stdout.write(`${JSON.stringify(ready)}\n`);
 });
-// It ends with its standard input, so that whoever started it need not end it.
+// It ends with its standard input, so that no process remains when the caller ends.
 process.stdin.resume().on("end", () => process.exit(0));

@@ -1,21 +1,21 @@
-// Both ends of a WebSocket on nothing but Node, as small as they can be. They stand in for your
-// library, and nothing but a test should use them.
+// Both peers of a WebSocket on Node alone, as small as they can be, instead of your library. Use
+// them for tests only.
 
 import { isUtf8 } from "node:buffer";
 import { createHash, randomBytes } from "node:crypto";
 import { createServer, request, STATUS_CODES } from "node:http";
 
 const [CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG] = [0, 1, 2, 8, 9, 10];
-const LARGEST = 1 << 20; // octets of a message
-const UNSENT = 16 << 20; // octets that are kept for an end that does not read
-const GOODBYE = 5000; // milliseconds for the other end to hang up once this one has closed
+const LARGEST = 1 << 20; // bytes of a message
+const UNSENT = 16 << 20; // bytes that are kept for a peer that does not read
+const CLOSE_TIMEOUT = 5000; // milliseconds for the peer to answer a close frame
 
 function acceptOf(key) {
   const octets = `${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`;
   return createHash("sha1").update(octets).digest("base64");
 }
 
-/** What the other end sent is no WebSocket; the connection ends with a close code. */
+/** The peer violated the WebSocket protocol; the connection fails with a close code. */
 class Broken extends Error {
   constructor(code) {
     super(`broken with ${code}`);
@@ -42,7 +42,7 @@ export class Socket {
     stream.on("error", () => {}); // "close" follows
     stream.on("end", () => stream.end()); // an HTTP server would leave its half open
     stream.on("close", () => this.onClose());
-    // Once whoever was given this socket has said who listens.
+    // After the caller has set its listeners.
     setImmediate(() => {
       this.#read(head);
       stream.on("data", (data) => this.#read(data));
@@ -55,7 +55,7 @@ export class Socket {
     if (this.#stream.writableLength > UNSENT) this.#stream.destroy();
   }
 
-  /** Send a close frame, by default for an ordinary end, and hang up. */
+  /** Send a close frame, by default of an ordinary close, and end TCP. */
   close(code = 1000) {
     const octets = Buffer.alloc(2);
     octets.writeUInt16BE(code);
@@ -67,7 +67,7 @@ export class Socket {
     this.#write(CLOSE, octets);
     this.#isClosing = true;
     this.#stream.end();
-    setTimeout(() => this.#stream.destroy(), GOODBYE).unref();
+    setTimeout(() => this.#stream.destroy(), CLOSE_TIMEOUT).unref();
   }
 
   #write(opcode, octets) {
@@ -111,7 +111,7 @@ export class Socket {
     }
   }
 
-  /** Take a whole frame from what is unread, if there is one. */
+  /** Take a complete frame from the unread bytes, if there is one. */
   #frame() {
     const unread = this.#unread;
     if (unread.length < 2) return null;
@@ -141,7 +141,7 @@ function masked(octets, mask) {
   return result;
 }
 
-/** Give the status for a request that opens no WebSocket, and undefined for one that may. */
+/** Return the status for a request that cannot open a WebSocket, else undefined. */
 function statusOf({ method, headers }) {
   if (method === "HEAD") return 200;
   if (method !== "GET") return 405;
@@ -152,8 +152,8 @@ function statusOf({ method, headers }) {
 }
 
 /**
- * Give an HTTP server that calls with the socket and the request of each WebSocket. `mayOpen` is
- * asked before, with the request.
+ * Return an HTTP server that calls back with the socket and the request of each WebSocket.
+ * `mayOpen` decides on each request before that.
  */
 export function serve(onSocket, mayOpen) {
   const rules = ["Allow: GET, HEAD", "Sec-WebSocket-Version: 13", "Content-Length: 0"];
@@ -181,7 +181,7 @@ export function serve(onSocket, mayOpen) {
   return server;
 }
 
-/** Open a WebSocket, and give it. */
+/** Open a WebSocket, and return it. */
 export function dial(url, headers = {}) {
   return new Promise((resolve, reject) => {
     const key = randomBytes(16).toString("base64");

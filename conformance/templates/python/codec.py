@@ -1,7 +1,7 @@
 """A codec adapter in Python, to start your own from; ``python3 codec.py`` runs it.
 
-Above the line is a codec for neffos frames; put yours in its place. Below it is the codec
-protocol, as spec/docs/codec-contract.md has it. Python is all that it needs.
+Above the line is a codec for neffos frames; replace it with yours. Below it is the codec protocol
+of spec/docs/codec-contract.md. It needs only Python.
 """
 
 import base64
@@ -16,7 +16,7 @@ NAMES = FIELDS[1:4]
 
 
 class Refused(Exception):  # noqa: N818
-    """A payload that is no frame, or a message that no frame can carry."""
+    """A payload that is not a frame, or a message that no frame can carry."""
 
     def __init__(self, reason, offset, field=None):
         super().__init__(reason)
@@ -32,7 +32,7 @@ def decode(payload, strict=False):
     if len(parts) < 7:
         raise Refused("separators", len(payload), FIELDS[len(parts) - 1])
     if strict:
-        # In a binary frame the body may be any octets.
+        # In a binary frame the body may be any bytes.
         text = payload[: len(payload) - len(parts[6])] if separator == b";" else payload
         if (bad := first_not_utf8(text)) is not None:
             raise Refused("utf8", bad, FIELDS[min(text.count(separator, 0, bad), 6)])
@@ -77,7 +77,7 @@ def check_flags(parts):
 
 
 def first_not_utf8(content):
-    """Give the place where text stops being UTF-8; None where it does not."""
+    """Return the index where text stops being UTF-8, or None."""
     try:
         content.decode() if isinstance(content, bytes) else content.encode()
     except UnicodeError as error:
@@ -89,11 +89,11 @@ def first_not_utf8(content):
 
 
 class Unsupported(Exception):  # noqa: N818
-    """What this adapter does not know, or its codec cannot do."""
+    """A request that this adapter does not know, or its codec does not support."""
 
 
 def content_of(value):
-    """Give the text (str) or the octets (bytes) that a value of a line stands for."""
+    """Return the text (str) or the bytes that a value of a line stands for."""
     if isinstance(value, str):
         return value
     if "hex" in value:
@@ -102,7 +102,7 @@ def content_of(value):
 
 
 def value_of(content):
-    """Give the value that stands for text or octets in a line."""
+    """Return the value that stands for text or bytes in a line."""
     if isinstance(content, bytes):
         return {"base64": base64.b64encode(content).decode()}
     if isinstance(content, str) and first_not_utf8(content) is not None:
@@ -140,7 +140,7 @@ OPERATIONS = {
 
 
 def answer_to(line):
-    """Give the answer to a line, whatever it holds."""
+    """Return the answer to any line."""
     number = None
     try:
         request = json.loads(line)
@@ -156,7 +156,7 @@ def answer_to(line):
     except Refused as refused:
         field = {"field": refused.field} if refused.field else {}
         return {"id": number, "reject": refused.reason, "offset": refused.offset, **field}
-    except Exception as error:  # whatever it is, it is told, and the next line is answered
+    except Exception as error:  # whatever it is, it is reported, and the next line is answered
         return {"id": number if type(number) is int else None, "error": repr(error)}
 
 
@@ -167,7 +167,7 @@ def write(line):
 
 
 def main():
-    """Tell that it is ready, then answer each line until there are no more."""
+    """Report that it is ready, then answer each line until there are no more."""
     runtime = f"Python {platform.python_version()}"
     ready = {"ready": True, "codec": 1, "peer": "template", "version": "1", "runtime": runtime}
     write(ready)

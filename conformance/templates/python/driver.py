@@ -1,7 +1,7 @@
 """The driver of a client in Python, to start your own from; ``python3 driver.py`` runs it.
 
-The lines are those of spec/docs/driver.md. The client below them runs on the peer beside this
-file and on the package websockets; yours goes in its place. Reconnections are left out.
+The lines are those of spec/docs/driver.md. The client below them runs on peer.py and on the
+package websockets; replace it with yours. Reconnections are left out.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidHandshake, InvalidURI, WebSocketException
 
 TIMEOUT = 10.0
-UNWANTED = "unwanted"  # a namespace and a room that the server must not have us enter
+UNWANTED = "unwanted"  # a namespace and a room that this client refuses
 NAMESPACES = ("app", "any", "semi;colon", UNWANTED, "")
 
-# ---- The client: put yours in its place ----
+# ---- The client: replace it with yours ----
 
 
 async def dial(url, headers, handlers, changed, on_close):
-    """Open a connection, and give it once the handshake is done."""
+    """Open a connection, and return it once the handshake is complete."""
     socket = await connect(url, additional_headers=headers)
     await socket.send("M")
     early = []
@@ -39,7 +39,7 @@ async def dial(url, headers, handlers, changed, on_close):
 
 
 async def read(peer, early, on_close):
-    """Give the connection what arrived before the acceptance and what arrives, until it ends."""
+    """Handle what arrived before the acceptance, and what arrives until the connection ends."""
     try:
         for payload in early:
             await peer.receive(payload)
@@ -55,7 +55,7 @@ async def read(peer, early, on_close):
 
 
 def application(see):
-    """Give the handlers; each tells what it saw before it acts."""
+    """Return the handlers; each reports its message before it acts."""
 
     async def silent(peer, message):
         see(message)
@@ -86,7 +86,7 @@ def application(see):
 
 
 class Unsupported(Exception):  # noqa: N818
-    """What this driver does not know, or its client cannot do."""
+    """An operation that this driver does not know, or its client does not support."""
 
 
 PEERS = {}
@@ -99,14 +99,14 @@ def tell(**line):
 
 
 def body_of(operation):
-    """Give the body that an operation has."""
+    """Return the body of an operation."""
     if "base64" in operation:
         return base64.b64decode(operation["base64"], validate=True)
     return operation["text"]
 
 
 def body_fields(body):
-    """Give the fields that stand for a body."""
+    """Return the fields that stand for a body."""
     if isinstance(body, bytes):
         return {"base64": base64.b64encode(body).decode()}
     return {"text": body}
@@ -117,7 +117,7 @@ async def do_dial(operation):
     if operation.get("reconnect"):
         raise Unsupported
     number = len(PEERS) + 1
-    PEERS[number] = None  # taken, also where the dial fails
+    PEERS[number] = None  # taken, also if the dial fails
 
     def see(message):
         if message["event"] == NATIVE:
@@ -128,8 +128,8 @@ async def do_dial(operation):
         return tell(saw="event", connection=number, **fields)
 
     def changed(what, namespace, room):
-        place = {"room": room} if what in ("joined", "left") else {}
-        tell(saw=what, connection=number, namespace=namespace, **place)
+        fields = {"room": room} if what in ("joined", "left") else {}
+        tell(saw=what, connection=number, namespace=namespace, **fields)
 
     def closed():
         tell(saw="closed", connection=number)
@@ -141,7 +141,7 @@ async def do_dial(operation):
 
 
 def changing(event):
-    """Give the operation that asks for a change."""
+    """Return the operation that asks for a change of membership."""
 
     async def operate(operation):
         await peer_of(operation).change(event, operation["namespace"], operation.get("room", ""))
@@ -163,7 +163,7 @@ async def do_emit(operation):
 
 
 async def do_ask(operation):
-    """Send an event, and give the reply's body."""
+    """Send an event, and return the reply's body."""
     where = operation["namespace"], operation["event"]
     room = operation.get("room", "")
     return body_fields((await peer_of(operation).ask(*where, body_of(operation), room))["body"])
@@ -175,13 +175,13 @@ async def do_native(operation):
 
 
 async def do_close(operation):
-    """End a connection."""
+    """Close a connection."""
     peer_of(operation).close()
     await peer_of(operation).socket.wait_closed()
 
 
 def peer_of(operation):
-    """Give the connection that an operation names."""
+    """Return the connection of an operation."""
     if PEERS.get(operation["connection"]) is None:
         raise ValueError(f"there is no connection {operation['connection']}")
     return PEERS[operation["connection"]]
@@ -202,7 +202,7 @@ OPERATIONS = {
 
 
 async def operate(operation):
-    """Do what a line says, and tell what came of it."""
+    """Perform an operation, and report its result."""
     number = operation["id"]
     try:
         if operation["op"] not in OPERATIONS:
@@ -223,7 +223,7 @@ async def operate(operation):
 
 
 async def main():
-    """Tell that it is ready, then start the operation of each line until there are no more."""
+    """Report that it is ready, then start the operation of each line until there are no more."""
     runtime = f"Python {platform.python_version()}"
     tell(ready=True, driver=1, peer="template", version="1", runtime=runtime)
     tasks = set()

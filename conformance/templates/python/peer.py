@@ -1,7 +1,7 @@
-"""One end of a neffos connection, as small as it can be: it stands in for your library.
+"""A peer of a neffos connection, as small as it can be, instead of your library.
 
-The templates of the driver and of the server run on it until yours takes its place. It stands on
-a connection of the package websockets.
+The templates of the driver and of the server run on it until you replace it with yours. It uses a
+connection of the package websockets.
 """
 
 import asyncio
@@ -17,10 +17,10 @@ CHANGES = {CONNECT: "connected", DISCONNECT: "disconnected", JOIN: "joined", LEA
 NATIVE = "_OnNativeMessage"
 ANY_EVENT = "*"
 NO_EVENTS = {"_OnNamespaceConnected", "_OnRoomJoined", "_OnRoomLeft", "_OnAnyEvent"}
-"""Names of neffos' own, which no frame carries."""
+"""Local events, which no frame carries."""
 
 ROOMS, ASKS, UNSENT = 1000, 1000, 16 << 20
-"""The most rooms of a namespace, asks that wait for a reply, and octets kept for a slow reader."""
+"""Limits: rooms of a namespace, pending asks, and bytes kept for a slow reader."""
 
 
 class ReplyError(Exception):
@@ -28,12 +28,12 @@ class ReplyError(Exception):
 
 
 class Peer:
-    """A connection whose handshake is done, or about to be.
+    """A connection whose handshake is complete, or about to be.
 
     ``handlers`` has the coroutine functions by namespace and event; each is given this object
     and the message, and returns the reply's body, or None to send nothing. Those for connect,
-    disconnect, join and leave are plain functions, and may refuse with ReplyError. Where the
-    empty namespace has one for NATIVE, what is no frame is a native message.
+    disconnect, join and leave are plain functions, and may refuse with ReplyError. If the
+    empty namespace has one for NATIVE, a payload that is not a frame is a native message.
     """
 
     def __init__(self, socket, handlers, is_client):
@@ -55,18 +55,18 @@ class Peer:
         task.add_done_callback(self._tasks.discard)
 
     def send(self, payload):
-        """Send a payload behind all others; who reads none is cut off before they are too many."""
+        """Send a payload after all others; reset the connection of a peer that reads too slowly."""
         self._size += len(payload)
         if self._size > UNSENT:
             self.socket.transport.abort()
         self._unsent.put_nowait(payload)
 
     def close(self, code=1000):
-        """End the connection behind all that is sent."""
+        """Close the connection after all that is sent."""
         self._unsent.put_nowait(code)
 
     def end(self):
-        """Tell that the connection is gone."""
+        """Report that the connection has ended."""
         for namespace in list(self.rooms):
             self._change(DISCONNECT, namespace, "")
         self._drop(list(self._asks), "the connection is closed")
@@ -80,9 +80,9 @@ class Peer:
                 self._size -= len(payload)
             await self.socket.close(payload)
         except ConnectionClosed:
-            pass  # whoever reads sees that too
+            pass  # the reader sees that too
 
-    # What this end does.
+    # Commands of this peer.
 
     def emit(self, namespace, event, body, room=""):
         """Send an event."""
@@ -101,12 +101,12 @@ class Peer:
             raise ReplyError("this would be taken for a frame")
 
     async def ask(self, namespace, event, body="", room=""):
-        """Send an event, and give the reply."""
+        """Send an event, and return the reply."""
         if len(self._asks) == ASKS:
             raise ReplyError("too many asks wait for a reply")
         token = ("$" if self._is_client else "") + secrets.token_hex(16)
         self._say(token, namespace, room, event, body)
-        # It stays where nobody waits any more: a late reply is a reply all the same.
+        # It stays after the caller gave up: a late reply must not count as an ask.
         answer = asyncio.get_running_loop().create_future()
         self._asks[token] = (event, namespace, room), answer
         return await answer
@@ -126,10 +126,10 @@ class Peer:
         names = {"wait": wait, "namespace": namespace, "room": room, "event": event}
         self.send(encode({**names, "is_error": False, "is_no_op": False, "body": body}))
 
-    # What the other end does.
+    # Messages of the other peer.
 
     async def receive(self, payload):
-        """Begin to handle a payload; a handler that waits holds up none that comes behind it."""
+        """Begin to handle a payload; a handler that waits does not delay later payloads."""
         message = self._read(payload)
         if message is None:
             return
@@ -139,7 +139,7 @@ class Peer:
             self._replied(*ask, message)
         elif wait not in self._ended:
             self.start(self._answer(message))
-        await asyncio.sleep(0)  # it has begun before the next one comes
+        await asyncio.sleep(0)  # it begins before the next payload is read
 
     def _read(self, payload):
         try:
@@ -150,7 +150,7 @@ class Peer:
             message = dict.fromkeys(FIELDS, "") | {"event": NATIVE, "body": payload}
         wait = message["wait"]
         if wait[1:2] == "!" and wait[0].isascii() and wait[2:] and not self._is_client:
-            message["wait"] = wait[0] + wait[2:]  # what a client puts there is for the server alone
+            message["wait"] = wait[0] + wait[2:]  # a marker in this byte is for the server alone
         if first_not_utf8("".join(message[name] for name in FIELDS[:4])) is not None:
             return None
         return message
@@ -178,7 +178,7 @@ class Peer:
         except (ReplyError, Refused) as error:
             body, is_error = str(error) or "no text was given", True
         if body is None or (rooms is not None and self.rooms.get(namespace) is not rooms):
-            return  # nothing is to be said, or the namespace was disconnected meanwhile
+            return  # there is no reply, or the namespace was disconnected meanwhile
         if message["event"] == NATIVE and self._is_mixed:
             if not is_error:
                 self.native(body)
@@ -218,7 +218,7 @@ class Peer:
                 allow(self, message)
             asked = event, namespace, room
             ended = [token for token, (same, _) in self._asks.items() if same == asked]
-            self._drop(ended)  # both ends asked for it, and this end has it now
+            self._drop(ended)  # both peers asked for it, and it has happened now
             self._change(*asked)
 
     def _would_change(self, event, namespace, room):
@@ -256,5 +256,5 @@ class Peer:
 
 
 def text_of(body):
-    """Give a body as text."""
+    """Return a body as text."""
     return body.decode("utf-8", "replace") if isinstance(body, bytes) else body

@@ -1,8 +1,9 @@
 """The conformance application on a server in Python, to start your own from.
 
-Run it with ``python3 server.py``; ``neffos-wire test server URL`` judges it. The handlers are the
-tables of spec/docs/application.md, and stay; the server below them runs on the peer beside this
-file and on the package websockets, and yours goes in its place.
+Run it with ``python3 server.py``; ``neffos-wire test server URL`` tests it. The handlers are
+the tables
+of spec/docs/application.md: keep them. The server below them runs on peer.py and on the package
+websockets: replace it with yours.
 """
 
 import asyncio
@@ -142,10 +143,10 @@ APPLICATION = {
 }
 MIXED = {"": {"echo": echo, NATIVE: echo}}
 
-# ---- The server: put yours in its place ----
+# ---- The server: replace it with yours ----
 
 PEERS = set()
-SHAKING = 10.0
+HANDSHAKE_TIMEOUT = 10.0
 """Seconds for a client to begin the handshake."""
 
 URL_HEADER = re.compile(
@@ -153,11 +154,11 @@ URL_HEADER = re.compile(
     r"([\w!#$%&'*+.^`|~-]+)",
     re.IGNORECASE | re.ASCII,
 )
-"""A query parameter in place of a header; not of those that mean something to others."""
+"""A query parameter that stands for a header, except headers that proxies or HTTP use."""
 
 
 def check(socket, request):
-    """Refuse the pages of other sites."""
+    """Refuse pages of other origins."""
     for origin in request.headers.get_all("Origin"):
         if origin.partition("://")[2] != request.headers.get("Host"):
             return socket.respond(403, "this page may not connect\n")
@@ -165,7 +166,7 @@ def check(socket, request):
 
 
 def headers_of(request):
-    """Give the headers of a request, those in its URL too."""
+    """Return the headers of a request, also those in its URL."""
     headers = request.headers.copy()
     for name, value in parse_qsl(urlsplit(request.path).query, keep_blank_values=True):
         found = URL_HEADER.fullmatch(name)
@@ -188,7 +189,7 @@ async def handle(socket):
 
 async def serve_frames(socket, application):
     """Serve a connection from the handshake on."""
-    async with asyncio.timeout(SHAKING):
+    async with asyncio.timeout(HANDSHAKE_TIMEOUT):
         while (await socket.recv())[:1] not in ("M", b"M"):
             pass
     headers = headers_of(socket.request)
@@ -221,7 +222,7 @@ async def connect_at_once(peer, namespace):
 
 
 async def main():
-    """Serve until standard input ends, so that whoever started this need not end it."""
+    """Serve until standard input ends, so that no process remains when the caller ends."""
     async with serve(handle, "127.0.0.1", 0, process_request=check) as server:
         port = server.sockets[0].getsockname()[1]
         ready = {

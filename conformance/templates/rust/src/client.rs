@@ -2,8 +2,7 @@
 //!
 //! `Client::dial` completes the handshake. The caller then gives a thread to `Client::run`, which
 //! reads until the connection has ended, and calls the application. All else can be called from
-//! any thread; but what waits for a reply is not for the thread that reads, from inside the
-//! application.
+//! any thread, except that the thread in `Client::run` must not wait for a reply.
 
 use std::fmt::{self, Display};
 use std::mem::take;
@@ -15,23 +14,25 @@ use std::time::Duration;
 use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::frame::{Body, Frame};
-use crate::session::{Arrived, CONNECT, DISCONNECT, JOIN, LEAVE, NATIVE, Place, Session, place};
+use crate::session::{
+    CONNECT, DISCONNECT, JOIN, LEAVE, Membership, NATIVE, Received, Session, membership,
+};
 use crate::socket::{Reader, open, probe};
 
-/// The first and the longest wait before a lost connection is tried again.
+/// The first and the longest delay before a try to reconnect.
 const WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(10)];
 
 #[derive(Debug)]
 pub enum Error {
-    /// The server said no; its text may be empty (FR-8).
+    /// The server refused; its text may be empty (FR-8).
     Refused(String),
     /// No reply came in time (AR-15).
     Deadline,
     /// The connection or the namespace has ended (AR-14, NS-18).
     Lost,
-    /// No connection came about.
+    /// The connection could not be opened.
     Dial(String),
-    /// What the caller wants cannot be now, or never; nothing was sent.
+    /// The call is not possible now, or never; nothing was sent.
     Misuse(&'static str),
 }
 
@@ -47,27 +48,27 @@ impl Display for Error {
     }
 }
 
-/// What fails on the way to a connection.
+/// Errors while a connection is opened.
 impl<E: std::error::Error> From<E> for Error {
     fn from(error: E) -> Error {
         Error::Dial(error.to_string())
     }
 }
 
-pub enum News {
-    Entered(Place),
-    Left(Place),
+pub enum Report {
+    Connected(Membership),
+    Disconnected(Membership),
     Reconnected(String),
     Closed,
 }
 
 /// The thread in `Client::run` calls these, one after the other (EV-1).
 pub trait Application: Send + Sync {
-    /// The text with which to refuse that the server has this end enter a place (NS-4, RM-3).
-    fn refuses(&self, _place: &Place) -> Option<String> {
+    /// The text of a refusal to connect a namespace or join a room (NS-4, RM-3).
+    fn refuses(&self, _membership: &Membership) -> Option<String> {
         None
     }
-    fn told(&self, news: News);
+    fn report(&self, report: Report);
     fn event(&self, event: Event);
 }
 
@@ -76,7 +77,7 @@ pub struct Options {
     pub headers: Vec<(String, String)>,
     /// Those that the application has handlers for; the server can connect no others (NS-3).
     pub namespaces: Vec<String>,
-    /// Whether what is no frame is an event `NATIVE` in the empty namespace (NM-2).
+    /// Whether a payload that is not a frame is an event `NATIVE` in the empty namespace (NM-2).
     pub native: bool,
     pub reconnect: bool,
     /// How long opening the connection may take, handshake included.
@@ -99,7 +100,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Opens a connection. Its id is in the reader, which goes into `run`.
+    /// Opens a connection. Its ID is in the reader, which goes into `run`.
     pub fn dial(
         options: Options,
         application: Box<dyn Application>,
@@ -152,17 +153,17 @@ impl Client {
         self.wait(frame)
     }
 
-    /// Sends a message as it is, to a server that takes such (NM-1).
+    /// Sends a native message, to a server that accepts them (NM-1).
     pub fn native(&self, body: Body) -> Result<(), Error> {
         if body.octets.is_empty() || Frame::read(&body).is_some() {
-            return Err(Error::Misuse("it would not be read as it is")); // FR-14, NM-3
+            return Err(Error::Misuse("it would be read as a frame")); // FR-14, NM-3
         }
         let mut session = self.session();
         session.check(&Frame::event("", "", NATIVE, Body::default()))?;
         session.send(body.message())
     }
 
-    /// Says that the connection ends, and ends it (TR-12, TR-13).
+    /// Sends a close frame, and ends the connection (TR-12, TR-13).
     pub fn close(&self) {
         let mut session = self.session();
         session.closing = true;
@@ -209,23 +210,23 @@ impl Client {
             self.tell();
             let Some(next) = self.again() else { break };
             reader = next;
-            application.told(News::Reconnected(reader.id.clone()));
+            application.report(Report::Reconnected(reader.id.clone()));
             let client = self.clone();
             thread::spawn(move || client.restore());
         }
-        application.told(News::Closed);
+        application.report(Report::Closed);
     }
 
     fn take(&self, message: Body) {
         let application = &self.shared.application;
         let arrived = self.session().arrived(message);
         match arrived {
-            Arrived::Nothing => (),
-            Arrived::Request(frame) => {
-                let refusal = application.refuses(&place(&frame));
+            Received::Nothing => (),
+            Received::Request(frame) => {
+                let refusal = application.refuses(&membership(&frame));
                 self.session().decide(frame, refusal);
             }
-            Arrived::Event(frame, native, life) => {
+            Received::Event(frame, native, life) => {
                 application.event(Event { client: self.clone(), frame, native, life });
             }
         }
@@ -233,11 +234,11 @@ impl Client {
     }
 
     fn tell(&self) {
-        let news = take(&mut self.session().news);
-        news.into_iter().for_each(|news| self.shared.application.told(news));
+        let reports = take(&mut self.session().reports);
+        reports.into_iter().for_each(|report| self.shared.application.report(report));
     }
 
-    /// A new connection in place of the lost one, unless the caller or the server wants none.
+    /// Replaces a lost connection, unless the caller or the server closed it.
     fn again(&self) -> Option<Reader> {
         let Options { url, headers, patience, reconnect, .. } = &self.shared.options;
         let (mut wait, mut tries) = (WAITS[0], 0);
@@ -260,7 +261,7 @@ impl Client {
         None
     }
 
-    /// Enters anew what was lost: a namespace before its rooms (TR-11).
+    /// Restores lost memberships: a namespace before its rooms (TR-11).
     fn restore(&self) {
         while let Some((namespace, room)) = { self.session().lost.first().cloned() } {
             let event = if room.is_empty() { CONNECT } else { JOIN };
@@ -273,18 +274,18 @@ impl Client {
     }
 }
 
-/// What reached the application, and the only way to answer it, once (AR-22).
+/// An event for the application, and the only way to reply to it, once (AR-22).
 pub struct Event {
     pub client: Client,
     pub frame: Frame,
-    /// It came as it is, beside the frames.
+    /// It is a native message.
     native: bool,
     life: Weak<()>,
 }
 
 impl Event {
-    /// Sends a body or an error text. Who has nothing to say drops the event (AR-9); who has to
-    /// wait first moves it to another thread.
+    /// Sends a body or an error text. To send nothing, drop the event (AR-9). To wait first, move
+    /// it to another thread.
     pub fn reply(self, answer: Result<Vec<u8>, String>) -> Result<(), Error> {
         let mut session = self.client.session();
         self.life.upgrade().ok_or(Error::Lost)?; // NS-18

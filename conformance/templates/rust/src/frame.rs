@@ -5,7 +5,7 @@ use tungstenite::Message;
 /// Stands for one `;` in a namespace, a room or an event (FR-3).
 const ESCAPE: &str = "@%!semicolon@%!";
 
-/// Octets, and the kind of the message that carries them: binary, or text (FR-11).
+/// Bytes, and the type of the message that carries them: binary, or text (FR-11).
 #[derive(Clone, Debug, Default)]
 pub struct Body {
     pub octets: Vec<u8>,
@@ -17,7 +17,7 @@ impl Body {
         Body { octets: text.as_bytes().to_vec(), binary: false }
     }
 
-    /// The body as text: an error text is text in either kind (FR-17).
+    /// The body as text: an error text is text in either type (FR-17).
     pub fn to_text(&self) -> String {
         String::from_utf8_lossy(&self.octets).into_owned()
     }
@@ -33,7 +33,7 @@ impl Body {
 
 #[derive(Clone, Debug, Default)]
 pub struct Frame {
-    /// The token of an ask, or of the reply to it; empty where no reply is wanted (AR-1).
+    /// The token of an ask, or of the reply to it; empty if no reply is expected (AR-1).
     pub wait: String,
     pub namespace: String,
     pub room: String,
@@ -44,14 +44,14 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// One that wants no reply.
+    /// A frame that expects no reply.
     pub fn event(namespace: &str, room: &str, event: &str, body: Body) -> Frame {
         let (namespace, room, event) = (namespace.into(), room.into(), event.into());
         Frame { namespace, room, event, body, ..Frame::default() }
     }
 
-    /// None where it is no frame: fewer than six `;` (FR-2), or names that are not UTF-8, which no
-    /// `String` can hold.
+    /// None if it is not a frame: fewer than six `;` (FR-2), or names that are not UTF-8, which no
+    /// `String` can contain.
     pub fn read(message: &Body) -> Option<Frame> {
         let fields: Vec<&[u8]> = message.octets.splitn(7, |octet| *octet == b';').collect(); // FR-1
         let [wait, namespace, room, event, is_error, is_no_op, body] = fields[..] else {
@@ -69,8 +69,8 @@ impl Frame {
         })
     }
 
-    /// None where a token or a name cannot be read back (FR-4, FR-5), or text is not UTF-8. A token
-    /// and nothing else is the empty reply (FR-13).
+    /// None if a token or a name cannot be read back (FR-4, FR-5), or text is not UTF-8. A token
+    /// alone is the empty reply (FR-13).
     pub fn write(&self) -> Option<Message> {
         let name = |name: &str| {
             let escaped = name.replace(';', ESCAPE);
@@ -88,7 +88,7 @@ impl Frame {
         Body { octets, binary: self.body.binary }.message()
     }
 
-    /// Says only that a request was carried out; text, whatever the kind of the ask (FR-13).
+    /// Says only that a request succeeded; text, whatever the type of the ask (FR-13).
     pub fn empty_reply(token: &str) -> Frame {
         Frame { wait: token.into(), ..Frame::default() }
     }

@@ -1,6 +1,6 @@
-//! A driver: does with the client what the lines on standard input say, and tells what came of it
+//! A driver: performs the operations on standard input with the client, and reports the results
 //! (the page "The driver protocol" of the specification). The client is `client.rs`, with
-//! `frame.rs` and `socket.rs`; to have another one judged, put it in their place.
+//! `frame.rs` and `socket.rs`; to test another one, replace them.
 
 mod client;
 mod frame;
@@ -13,15 +13,15 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use client::{Application, Client, Error, Event, News, Options};
+use client::{Application, Client, Error, Event, Options, Report};
 use data_encoding::BASE64;
 use frame::Body;
 use serde_json::{Map, Value, json};
-use session::{NATIVE, Place};
+use session::{Membership, NATIVE};
 
-/// How long an operation may take that says nothing of it, and an ask that is none.
+/// The deadline of an operation without a timeout, and of asks outside of one.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// A namespace and a room that the server must not have this client enter.
+/// A namespace and a room that this client refuses.
 const UNWANTED: &str = "unwanted";
 
 type Clients = Arc<Mutex<HashMap<u64, Client>>>;
@@ -32,28 +32,32 @@ struct Conformance {
 }
 
 impl Application for Conformance {
-    fn refuses(&self, (namespace, room): &Place) -> Option<String> {
+    fn refuses(&self, (namespace, room): &Membership) -> Option<String> {
         let name = if room.is_empty() { namespace } else { room };
         (name == UNWANTED).then(|| "not wanted".into())
     }
 
-    fn told(&self, news: News) {
-        let (saw, place, id) = match news {
-            News::Entered(place) if place.1.is_empty() => ("connected", place, None),
-            News::Entered(place) => ("joined", place, None),
-            News::Left(place) if place.1.is_empty() => ("disconnected", place, None),
-            News::Left(place) => ("left", place, None),
-            News::Reconnected(id) => ("reconnected", Default::default(), Some(id)),
-            News::Closed => ("closed", Default::default(), None),
+    fn report(&self, report: Report) {
+        let (saw, membership, id) = match report {
+            Report::Connected(membership) if membership.1.is_empty() => {
+                ("connected", membership, None)
+            }
+            Report::Connected(membership) => ("joined", membership, None),
+            Report::Disconnected(membership) if membership.1.is_empty() => {
+                ("disconnected", membership, None)
+            }
+            Report::Disconnected(membership) => ("left", membership, None),
+            Report::Reconnected(id) => ("reconnected", Default::default(), Some(id)),
+            Report::Closed => ("closed", Default::default(), None),
         };
         let mut line = json!({"saw": saw, "connection": self.connection});
         if let Some(id) = id {
             line["connection_id"] = json!(id);
         } else if saw != "closed" {
-            line["namespace"] = json!(place.0);
+            line["namespace"] = json!(membership.0);
         }
         if saw == "joined" || saw == "left" {
-            line["room"] = json!(place.1);
+            line["room"] = json!(membership.1);
         }
         println!("{line}");
     }

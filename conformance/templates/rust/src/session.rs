@@ -1,5 +1,5 @@
-//! The rules of one connection: what may be sent, and what that which arrives means. Nothing here
-//! waits or calls the application. The identifiers are those of the specification.
+//! The protocol state of one connection: what may be sent, and what a received message means.
+//! Nothing here waits or calls the application. The IDs are those of the requirements.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::mem::take;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 
 use tungstenite::Message;
 
-use crate::client::{Error, News};
+use crate::client::{Error, Report};
 use crate::frame::{Body, Frame};
 use crate::socket::Writer;
 
@@ -17,64 +17,64 @@ pub const CONNECT: &str = "_OnNamespaceConnect";
 pub const DISCONNECT: &str = "_OnNamespaceDisconnect";
 pub const JOIN: &str = "_OnRoomJoin";
 pub const LEAVE: &str = "_OnRoomLeave";
-/// Names for what an end has done itself: never on the wire (EV-4, EV-5).
+/// Local events: never on the wire (EV-4, EV-5).
 const LOCAL: [&str; 4] = ["_OnNamespaceConnected", "_OnRoomJoined", "_OnRoomLeft", "_OnAnyEvent"];
 pub const NATIVE: &str = "_OnNativeMessage";
 
-/// Asks of either end that may be pending at a time (SEC-7): a thread waits for each.
+/// Pending asks of either peer at a time (SEC-7): a thread waits for each.
 const PENDING: usize = 1024;
-/// Tokens of ended asks that are remembered, to know late replies by (AR-21).
+/// Tokens of settled asks that are remembered, to recognise late replies (AR-21).
 const ENDED: usize = 1024;
 
 /// A namespace and no room, or a room in it: no room's name is empty (RM-12).
-pub type Place = (String, String);
+pub type Membership = (String, String);
 
-/// Where a frame belongs. The room of a connect or disconnect means nothing.
-pub fn place(frame: &Frame) -> Place {
+/// The membership that a frame concerns. The room of a connect or disconnect means nothing.
+pub fn membership(frame: &Frame) -> Membership {
     let room = if [CONNECT, DISCONNECT].contains(&&frame.event[..]) { "" } else { &frame.room };
     (frame.namespace.clone(), room.into())
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Wants {
-    Entry,
-    Exit,
+    Connected,
+    Disconnected,
     Reply,
 }
 
 fn wants(frame: &Frame) -> Wants {
     match &frame.event[..] {
-        CONNECT | JOIN => Wants::Entry,
-        DISCONNECT | LEAVE => Wants::Exit,
+        CONNECT | JOIN => Wants::Connected,
+        DISCONNECT | LEAVE => Wants::Disconnected,
         _ => Wants::Reply,
     }
 }
 
 struct Pending {
-    place: Place,
+    membership: Membership,
     wants: Wants,
     caller: SyncSender<Result<Body, Error>>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Stage {
-    Entering,
-    In,
-    Exiting,
+enum State {
+    Connecting,
+    Connected,
+    Disconnecting,
 }
 
-/// `life` ends with the membership, and with it what handlers still hold (NS-18).
+/// `life` ends with the membership, and with it the handlers' right to reply (NS-18).
 struct Member {
-    stage: Stage,
+    state: State,
     life: Arc<()>,
 }
 
-/// What the application has to do with something that arrived.
-pub enum Arrived {
+/// What the application has to do with a received message.
+pub enum Received {
     Nothing,
-    /// To say whether the server may have this end enter a place; then comes `decide`.
+    /// To decide whether the server may connect a namespace or join a room; then call `decide`.
     Request(Frame),
-    /// To handle it. The flag: it came as it is, beside the frames.
+    /// To handle it. The flag: it is a native message.
     Event(Frame, bool, Weak<()>),
 }
 
@@ -82,16 +82,16 @@ pub enum Arrived {
 pub struct Session {
     /// Those that the application has handlers for (NS-3).
     namespaces: Vec<String>,
-    /// Whether what is no frame is a native message (NM-2).
+    /// Whether a payload that is not a frame is a native message (NM-2).
     native: bool,
     pub writer: Option<Writer>,
     pub closing: bool,
-    /// To be told to the application.
-    pub news: Vec<News>,
-    /// To be entered anew (TR-11).
-    pub lost: BTreeSet<Place>,
-    /// What is not here is out.
-    members: BTreeMap<Place, Member>,
+    /// For the application.
+    pub reports: Vec<Report>,
+    /// To be restored (TR-11).
+    pub lost: BTreeSet<Membership>,
+    /// A membership that is not here is disconnected.
+    members: BTreeMap<Membership, Member>,
     pending: HashMap<String, Pending>,
     ended: VecDeque<String>,
 }
@@ -107,7 +107,7 @@ impl Session {
         self.writer.as_mut().ok_or(Error::Lost)?.send(message)
     }
 
-    /// Sends an event, where events can be sent (NS-11, RM-10).
+    /// Sends an event, if the membership allows it (NS-11, RM-10).
     pub fn emit(&mut self, frame: &Frame) -> Result<(), Error> {
         self.check(frame)?;
         self.send(frame.write())
@@ -115,27 +115,29 @@ impl Session {
 
     pub fn check(&self, frame: &Frame) -> Result<(), Error> {
         let own = [CONNECT, DISCONNECT, JOIN, LEAVE].iter().chain(&LOCAL);
-        match place(frame) {
+        match membership(frame) {
             _ if own.into_iter().any(|name| frame.event == *name) => {
                 Err(Error::Misuse("the name is the protocol's own")) // EV-5
             }
-            (namespace, _) if !self.inside(&(namespace.clone(), "".into())) => {
+            (namespace, _) if !self.is_connected(&(namespace.clone(), "".into())) => {
                 Err(Error::Misuse("the namespace is not connected"))
             }
-            place if !self.inside(&place) => Err(Error::Misuse("the room is not joined")),
+            membership if !self.is_connected(&membership) => {
+                Err(Error::Misuse("the room is not joined"))
+            }
             _ => Ok(()),
         }
     }
 
-    /// Sends an ask. What comes of it comes through the channel; nothing, if it ends before.
+    /// Sends an ask. Its result comes through the channel, which is closed if the ask is lost.
     pub fn ask(&mut self, frame: Frame) -> Result<Receiver<Result<Body, Error>>, Error> {
-        let (place, wants) = (place(&frame), wants(&frame));
-        let home = (place.0.clone(), String::new());
+        let (membership, wants) = (membership(&frame), wants(&frame));
+        let home = (membership.0.clone(), String::new());
         match &frame.event[..] {
-            JOIN | LEAVE if place == home => return Err(Error::Misuse("bad room")), // RM-12
-            JOIN if !self.inside(&home) => return Err(Error::Misuse("bad namespace")), // RM-6
-            CONNECT | JOIN if self.stage(&place).is_none() => (),
-            DISCONNECT | LEAVE if self.stage(&place) == Some(Stage::In) => (),
+            JOIN | LEAVE if membership == home => return Err(Error::Misuse("bad room")), // RM-12
+            JOIN if !self.is_connected(&home) => return Err(Error::Misuse("bad namespace")), // RM-6
+            CONNECT | JOIN if self.state(&membership).is_none() => (),
+            DISCONNECT | LEAVE if self.state(&membership) == Some(State::Connected) => (),
             CONNECT | JOIN | DISCONNECT | LEAVE => {
                 return Err(Error::Misuse("it is so, or under way"));
             }
@@ -146,17 +148,17 @@ impl Session {
         }
         self.send(frame.write())?;
         match wants {
-            Wants::Entry => self.set(&place, Stage::Entering),
-            Wants::Exit => self.set(&place, Stage::Exiting),
+            Wants::Connected => self.set(&membership, State::Connecting),
+            Wants::Disconnected => self.set(&membership, State::Disconnecting),
             Wants::Reply => (),
         }
         let (caller, answer) = sync_channel(1);
-        self.pending.insert(frame.wait, Pending { place, wants, caller });
+        self.pending.insert(frame.wait, Pending { membership, wants, caller });
         Ok(answer)
     }
 
-    /// A caller has waited long enough (AR-15). A request stays pending: its reply says, however
-    /// late, whether this end is in or out.
+    /// The deadline of an ask has passed (AR-15). A request stays pending: its reply says, however
+    /// late, whether the membership has changed.
     pub fn expire(&mut self, token: &str) {
         if self.pending.get(token).is_some_and(|asked| asked.wants == Wants::Reply) {
             self.pending.remove(token);
@@ -164,7 +166,7 @@ impl Session {
         }
     }
 
-    /// Sends a frame back with another body: the rest of it stays (AR-7), its kind too (AR-16).
+    /// Sends a frame back with another body: the rest stays (AR-7), also its type (AR-16).
     pub fn answer(
         &mut self,
         mut frame: Frame,
@@ -179,9 +181,9 @@ impl Session {
         self.send(frame.write())
     }
 
-    pub fn arrived(&mut self, message: Body) -> Arrived {
+    pub fn arrived(&mut self, message: Body) -> Received {
         match Frame::read(&message) {
-            None if !self.native => return Arrived::Nothing, // FR-16, HS-8
+            None if !self.native => return Received::Nothing, // FR-16, HS-8
             None => return self.event(Frame::event("", "", NATIVE, message), true),
             Some(frame) if self.settle(&frame) => (),
             Some(frame) if LOCAL.contains(&&frame.event[..]) => {
@@ -190,25 +192,31 @@ impl Session {
             Some(frame) if wants(&frame) == Wants::Reply => return self.event(frame, false),
             Some(frame) => return self.request(frame),
         }
-        Arrived::Nothing
+        Received::Nothing
     }
 
-    /// Whether the frame is a reply: the token alone says so (AR-11, AR-13), even that of an ask
-    /// which has ended (AR-21).
+    /// Whether the frame is a reply: the token alone decides (AR-11, AR-13), even that of a settled
+    /// ask (AR-21).
     fn settle(&mut self, frame: &Frame) -> bool {
-        let Some(Pending { place, wants, caller }) = self.pending.remove(&frame.wait) else {
+        let Some(Pending { membership, wants, caller }) = self.pending.remove(&frame.wait) else {
             return self.ended.contains(&frame.wait);
         };
         self.forget(frame.wait.clone());
         let request = wants != Wants::Reply;
         let refused = frame.is_error || request && !frame.is_empty_reply(); // FR-8, AR-19
-        match (self.stage(&place), refused) {
-            (Some(Stage::Entering), false) if wants == Wants::Entry => self.enter(&place),
-            (Some(Stage::Entering), true) if wants == Wants::Entry => {
-                drop(self.members.remove(&place))
+        match (self.state(&membership), refused) {
+            (Some(State::Connecting), false) if wants == Wants::Connected => {
+                self.connected(&membership)
             }
-            (Some(Stage::Exiting), false) if wants == Wants::Exit => self.exit(&place),
-            (Some(Stage::Exiting), true) if wants == Wants::Exit => self.set(&place, Stage::In),
+            (Some(State::Connecting), true) if wants == Wants::Connected => {
+                drop(self.members.remove(&membership))
+            }
+            (Some(State::Disconnecting), false) if wants == Wants::Disconnected => {
+                self.disconnected(&membership)
+            }
+            (Some(State::Disconnecting), true) if wants == Wants::Disconnected => {
+                self.set(&membership, State::Connected)
+            }
             _ => (), // an event, or meanwhile the server has asked for the same (NS-5)
         }
         let body = frame.body.clone();
@@ -216,110 +224,117 @@ impl Session {
         true
     }
 
-    fn event(&mut self, frame: Frame, native: bool) -> Arrived {
+    fn event(&mut self, frame: Frame, native: bool) -> Received {
         let held: usize = self.members.values().map(|member| Arc::weak_count(&member.life)).sum();
         match self.members.get(&(frame.namespace.clone(), "".into())) {
-            Some(member) if member.stage != Stage::Entering => {
-                if held < PENDING && self.inside(&place(&frame)) {
-                    return Arrived::Event(frame, native, Arc::downgrade(&member.life)); // EV-2
+            Some(member) if member.state != State::Connecting => {
+                if held < PENDING && self.is_connected(&membership(&frame)) {
+                    return Received::Event(frame, native, Arc::downgrade(&member.life)); // EV-2
                 } else if held >= PENDING {
                     self.refuse(frame, "too many"); // SEC-7
                 } // else it is for a room that was not joined (RM-9)
             }
             _ => self.refuse(frame, "bad namespace"), // NS-9, NS-17
         }
-        Arrived::Nothing
+        Received::Nothing
     }
 
-    /// The server asks this end to enter a place or to leave it.
-    fn request(&mut self, frame: Frame) -> Arrived {
-        let place = place(&frame);
-        let home = (place.0.clone(), String::new());
+    /// The server asks to change a membership.
+    fn request(&mut self, frame: Frame) -> Received {
+        let membership = membership(&frame);
+        let home = (membership.0.clone(), String::new());
         match &frame.event[..] {
             _ if frame.wait.is_empty() || frame.is_error || frame.is_no_op => (), // NS-2, 10, 12
-            JOIN | LEAVE if !self.inside(&home) => self.refuse(frame, "bad namespace"), // NS-17
-            JOIN if place == home => self.refuse(frame, "bad room"),              // RM-12
-            CONNECT if !self.inside(&place) && !self.namespaces.contains(&place.0) => {
+            JOIN | LEAVE if !self.is_connected(&home) => self.refuse(frame, "bad namespace"), // NS-17
+            JOIN if membership == home => self.refuse(frame, "bad room"), // RM-12
+            CONNECT
+                if !self.is_connected(&membership) && !self.namespaces.contains(&membership.0) =>
+            {
                 self.refuse(frame, "bad namespace"); // NS-3
             }
-            CONNECT | JOIN if !self.inside(&place) => return Arrived::Request(frame),
+            CONNECT | JOIN if !self.is_connected(&membership) => return Received::Request(frame),
             event => {
                 let _ = self.send(Frame::empty_reply(&frame.wait).write()); // NS-5, NS-8, RM-4, RM-5
-                if self.inside(&place) && (event == DISCONNECT || event == LEAVE && place != home) {
-                    self.exit(&place); // NS-6, NS-13, RM-2
+                if self.is_connected(&membership)
+                    && (event == DISCONNECT || event == LEAVE && membership != home)
+                {
+                    self.disconnected(&membership); // NS-6, NS-13, RM-2
                 }
             }
         }
-        Arrived::Nothing
+        Received::Nothing
     }
 
     /// The application allows a request, or refuses it with a text.
     pub fn decide(&mut self, frame: Frame, refusal: Option<String>) {
-        let place = place(&frame);
+        let membership = membership(&frame);
         match refusal {
             Some(text) => self.refuse(frame, &text), // NS-4, RM-3
-            None if frame.event == JOIN && !self.inside(&(place.0.clone(), "".into())) => {
+            None if frame.event == JOIN
+                && !self.is_connected(&(membership.0.clone(), "".into())) =>
+            {
                 self.refuse(frame, "bad namespace"); // it was disconnected meanwhile
             }
             None => {
                 let _ = self.send(Frame::empty_reply(&frame.wait).write()); // AR-8
-                self.enter(&place); // NS-1, RM-1
+                self.connected(&membership); // NS-1, RM-1
             }
         }
     }
 
-    /// Tells an asker that nothing comes of it, and nobody else (NS-9).
+    /// Sends an error reply to an ask, and nothing to an event without a token (NS-9).
     fn refuse(&mut self, frame: Frame, text: &str) {
         if !frame.wait.is_empty() && !frame.is_error {
             let _ = self.answer(frame, Err(text.into()));
         }
     }
 
-    fn stage(&self, place: &Place) -> Option<Stage> {
-        self.members.get(place).map(|member| member.stage)
+    fn state(&self, membership: &Membership) -> Option<State> {
+        self.members.get(membership).map(|member| member.state)
     }
 
-    /// In, or on the way out.
-    fn inside(&self, place: &Place) -> bool {
-        self.stage(place).is_some_and(|stage| stage != Stage::Entering)
+    /// Connected, or disconnecting.
+    fn is_connected(&self, membership: &Membership) -> bool {
+        self.state(membership).is_some_and(|state| state != State::Connecting)
     }
 
-    pub fn rooms(&self, namespace: &str) -> Vec<Place> {
-        let places = self.members.keys().filter(|place| place.0 == namespace);
-        places.filter(|place| !place.1.is_empty()).cloned().collect()
+    pub fn rooms(&self, namespace: &str) -> Vec<Membership> {
+        let memberships = self.members.keys().filter(|membership| membership.0 == namespace);
+        memberships.filter(|membership| !membership.1.is_empty()).cloned().collect()
     }
 
-    fn set(&mut self, place: &Place, stage: Stage) {
-        let fresh = Member { stage, life: Arc::new(()) };
-        self.members.entry(place.clone()).or_insert(fresh).stage = stage;
+    fn set(&mut self, membership: &Membership, state: State) {
+        let fresh = Member { state, life: Arc::new(()) };
+        self.members.entry(membership.clone()).or_insert(fresh).state = state;
     }
 
-    fn enter(&mut self, place: &Place) {
-        self.set(place, Stage::In);
-        self.news.push(News::Entered(place.clone()));
+    fn connected(&mut self, membership: &Membership) {
+        self.set(membership, State::Connected);
+        self.reports.push(Report::Connected(membership.clone()));
     }
 
-    /// A namespace takes its rooms along (NS-14), and the asks in it (NS-18).
-    fn exit(&mut self, place: &Place) {
-        self.members.remove(place);
-        if place.1.is_empty() {
-            self.members.retain(|(namespace, _), _| *namespace != place.0);
-            let inner = |asked: &Pending| asked.wants == Wants::Reply || !asked.place.1.is_empty();
-            self.end(|asked| asked.place.0 == place.0 && inner(asked));
+    /// The rooms of a namespace end with it (NS-14), and its asks (NS-18).
+    fn disconnected(&mut self, membership: &Membership) {
+        self.members.remove(membership);
+        if membership.1.is_empty() {
+            self.members.retain(|(namespace, _), _| *namespace != membership.0);
+            let inner =
+                |asked: &Pending| asked.wants == Wants::Reply || !asked.membership.1.is_empty();
+            self.end(|asked| asked.membership.0 == membership.0 && inner(asked));
         }
-        self.news.push(News::Left(place.clone()));
+        self.reports.push(Report::Disconnected(membership.clone()));
     }
 
-    /// The connection has ended: nothing is sent for what ends with it (TR-15, AR-14).
+    /// The connection has ended: nothing is sent for memberships and asks (TR-15, AR-14).
     pub fn gone(&mut self) {
         self.writer.take().inspect(Writer::cut);
         self.end(|_| true);
-        for (place, member) in take(&mut self.members) {
-            if member.stage != Stage::Entering && place.1.is_empty() {
-                self.news.push(News::Left(place.clone()));
+        for (membership, member) in take(&mut self.members) {
+            if member.state != State::Connecting && membership.1.is_empty() {
+                self.reports.push(Report::Disconnected(membership.clone()));
             }
-            if member.stage == Stage::In {
-                self.lost.insert(place);
+            if member.state == State::Connected {
+                self.lost.insert(membership);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Opens a connection: TCP, WebSocket, handshake. What is said on it afterwards is not known here.
+//! Opens a connection: TCP, WebSocket, handshake. Later messages are not known here.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -14,11 +14,11 @@ use tungstenite::{Message, WebSocket};
 use crate::client::Error;
 use crate::frame::Body;
 
-/// Messages that are held back before the acceptance (HS-14): a server has no use for more.
+/// Messages that are kept before the acceptance (HS-14): a server needs no more.
 const HELD: usize = 64;
 
 /// One thread reads while others write: each half has a `WebSocket` of its own on the same TCP
-/// connection. The reading one answers pings and close frames, so that both have to take turns.
+/// connection. The reading one answers pings and close frames, so both share a lock.
 struct Half {
     tcp: TcpStream,
     turn: Arc<Mutex<()>>,
@@ -45,12 +45,12 @@ impl Write for Half {
 pub struct Reader {
     socket: WebSocket<Half>,
     held: VecDeque<Body>,
-    /// All that followed the `A` (HS-19).
+    /// All bytes after the `A` (HS-19).
     pub id: String,
 }
 
 impl Reader {
-    /// The next message, or the end of the connection, and the close code that is to be sent.
+    /// The next message, or the end of the connection, and the close code to send.
     pub fn read(&mut self) -> Result<Body, Option<CloseCode>> {
         if let Some(message) = self.held.pop_front() {
             return Ok(message); // HS-14
@@ -63,7 +63,7 @@ impl Reader {
         })
     }
 
-    /// An empty message is none (FR-14).
+    /// Empty messages are ignored (FR-14).
     fn next(&mut self) -> tungstenite::Result<Body> {
         loop {
             let message = self.socket.read()?;
@@ -108,7 +108,7 @@ fn connect(url: &Uri, patience: Duration) -> io::Result<TcpStream> {
     Err(refused)
 }
 
-/// Whether anybody is there: any HTTP response says so (TR-5).
+/// Whether there is a server: any HTTP response proves it (TR-5).
 pub fn probe(url: &str, patience: Duration) -> io::Result<()> {
     let url: Uri = url.parse().map_err(io::Error::other)?;
     let host = url.authority().map_or("", |authority| authority.as_str());
@@ -120,7 +120,7 @@ pub fn probe(url: &str, patience: Duration) -> io::Result<()> {
 }
 
 /// Opens a connection and completes the handshake, in `patience` altogether. `tries` counts those
-/// to open it in place of a lost one; 0: this is none (TR-9).
+/// of a reconnection; 0: this is the first connection (TR-9).
 pub fn open(
     url: &str,
     headers: &[(String, String)],

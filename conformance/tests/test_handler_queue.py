@@ -46,7 +46,7 @@ class Worker:
     def __init__(self):
         self.done = []
         self.pause = None
-        self.turns = HandlerQueue(self.begin, self.after, "test")
+        self.queue = HandlerQueue(self.begin, self.after, "test")
 
     def begin(self, item):
         if isinstance(item, str):
@@ -67,7 +67,7 @@ class Worker:
 
     def slow(self):
         item = asyncio.get_running_loop().create_future()
-        self.turns.add(item)
+        self.queue.add(item)
         return item
 
 
@@ -75,27 +75,27 @@ class Worker:
 async def test_what_is_done_at_once_is_done_before_add_returns():
     worker = Worker()
     for item in "abc":
-        worker.turns.add(item)
+        worker.queue.add(item)
         assert worker.done[-1] == item
-    assert len(worker.turns) == 0
+    assert len(worker.queue) == 0
 
 
 @asynchronous
 async def test_what_comes_behind_what_takes_time_waits_and_keeps_its_order():
     worker = Worker()
     first = worker.slow()
-    worker.turns.add("b")
+    worker.queue.add("b")
     second = worker.slow()
-    worker.turns.add("d")
-    assert (worker.done, len(worker.turns)) == ([], 3)
+    worker.queue.add("d")
+    assert (worker.done, len(worker.queue)) == ([], 3)
 
     second.set_result("c")  # ready early, and not before its turn
     await asyncio.sleep(0)
     assert worker.done == []
 
     first.set_result("a")
-    await worker.turns.idle()
-    assert (worker.done, len(worker.turns)) == (["a", "|", "b", "|", "|", "c", "|", "d", "|"], 0)
+    await worker.queue.idle()
+    assert (worker.done, len(worker.queue)) == (["a", "|", "b", "|", "|", "c", "|", "d", "|"], 0)
 
 
 @asynchronous
@@ -103,24 +103,24 @@ async def test_after_what_took_time_there_may_be_a_pause_before_the_next_turn():
     worker = Worker()
     worker.pause = asyncio.Event()
     worker.slow().set_result("a")
-    worker.turns.add("b")
+    worker.queue.add("b")
     while "|" not in worker.done:
         await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert worker.done == ["a", "|"]
-    assert worker.turns.is_busy
+    assert worker.queue.is_busy
     worker.pause.set()
-    await worker.turns.idle()
+    await worker.queue.idle()
     assert worker.done == ["a", "|", "b", "|"]
-    assert not worker.turns.is_busy
+    assert not worker.queue.is_busy
 
 
 @asynchronous
 async def test_after_it_was_idle_items_are_done_at_once_again():
     worker = Worker()
     worker.slow().set_result("a")
-    await worker.turns.idle()
-    worker.turns.add("b")
+    await worker.queue.idle()
+    worker.queue.add("b")
     assert worker.done == ["a", "|", "b"]
 
 
@@ -133,13 +133,13 @@ async def test_an_item_that_an_item_adds_comes_behind_those_that_wait():
 
     async def work(item):
         if item == "a":
-            turns.add("c")
+            queue.add("c")
         done.append(item)
 
-    turns = HandlerQueue(begin, lambda: None, "test")
-    turns.add("a")
-    turns.add("b")
-    await turns.idle()
+    queue = HandlerQueue(begin, lambda: None, "test")
+    queue.add("a")
+    queue.add("b")
+    await queue.idle()
     assert done == ["a", "b", "c"]
 
 
@@ -147,7 +147,7 @@ async def test_an_item_that_an_item_adds_comes_behind_those_that_wait():
 async def test_idle_waits_for_what_is_added_while_it_waits():
     worker = Worker()
     first = worker.slow()
-    idle = asyncio.create_task(worker.turns.idle())
+    idle = asyncio.create_task(worker.queue.idle())
     await asyncio.sleep(0)
     second = worker.slow()
     first.set_result("a")
@@ -159,20 +159,20 @@ async def test_idle_waits_for_what_is_added_while_it_waits():
 
 @asynchronous
 async def test_idle_returns_at_once_where_nothing_is_at_work():
-    await Worker().turns.idle()
+    await Worker().queue.idle()
 
 
 @asynchronous
 async def test_who_stops_waiting_for_idle_stops_nothing_else():
     worker = Worker()
     first = worker.slow()
-    idle = asyncio.create_task(worker.turns.idle())
+    idle = asyncio.create_task(worker.queue.idle())
     await asyncio.sleep(0)
     idle.cancel()
     with pytest.raises(asyncio.CancelledError):
         await idle
     first.set_result("a")
-    await worker.turns.idle()
+    await worker.queue.idle()
     assert worker.done == ["a", "|"]
 
 
@@ -180,14 +180,14 @@ async def test_who_stops_waiting_for_idle_stops_nothing_else():
 async def test_cancel_interrupts_what_is_at_work_and_drops_what_waits():
     worker = Worker()
     worker.slow()
-    worker.turns.add("b")
+    worker.queue.add("b")
     await asyncio.sleep(0)  # so that the first has begun
-    worker.turns.cancel()
-    assert len(worker.turns) == 0
-    await worker.turns.idle()
+    worker.queue.cancel()
+    assert len(worker.queue) == 0
+    await worker.queue.idle()
     assert worker.done == ["cancelled"]
 
-    worker.turns.add("c")
+    worker.queue.add("c")
     assert worker.done == ["cancelled", "c"]
 
 
@@ -196,12 +196,12 @@ async def test_cancel_keeps_what_is_to_be_kept_and_what_comes_after_it():
     worker = Worker()
     worker.slow()
     for item in "bcd":
-        worker.turns.add(item)
+        worker.queue.add(item)
     await asyncio.sleep(0)
-    worker.turns.cancel(lambda item: item == "c")
-    worker.turns.add("e")  # before the first has seen that it is cancelled
-    assert len(worker.turns) == 2
-    await worker.turns.idle()
+    worker.queue.cancel(lambda item: item == "c")
+    worker.queue.add("e")  # before the first has seen that it is cancelled
+    assert len(worker.queue) == 2
+    await worker.queue.idle()
     assert worker.done == ["cancelled", "c", "e"]
 
 
@@ -210,9 +210,9 @@ async def test_what_is_kept_may_take_time_itself():
     worker = Worker()
     worker.slow()
     await asyncio.sleep(0)
-    worker.turns.cancel()
+    worker.queue.cancel()
     worker.slow().set_result("b")
-    await worker.turns.idle()
+    await worker.queue.idle()
     assert worker.done == ["cancelled", "b", "|"]
 
 
@@ -222,20 +222,20 @@ async def test_what_an_item_done_at_once_adds_comes_behind_it():
 
     def begin(item):
         if item == "a":
-            turns.add("b")
-            turns.add("c")
+            queue.add("b")
+            queue.add("c")
         done.append(item)
 
-    turns = HandlerQueue(begin, lambda: None, "test")
-    turns.add("a")
+    queue = HandlerQueue(begin, lambda: None, "test")
+    queue.add("a")
     assert done == ["a", "b", "c"]
 
 
 @asynchronous
 async def test_cancel_does_nothing_where_nothing_is_at_work():
     worker = Worker()
-    worker.turns.cancel()
-    worker.turns.add("a")
+    worker.queue.cancel()
+    worker.queue.add("a")
     assert worker.done == ["a"]
 
 
@@ -244,8 +244,8 @@ async def test_an_exception_of_an_item_done_at_once_reaches_who_added_it():
     def begin(_):
         raise ValueError("on purpose")
 
-    turns = HandlerQueue(begin, lambda: None, "test")
+    queue = HandlerQueue(begin, lambda: None, "test")
     with pytest.raises(ValueError, match="on purpose"):
-        turns.add("a")
-    await turns.idle()
-    assert len(turns) == 0
+        queue.add("a")
+    await queue.idle()
+    assert len(queue) == 0
