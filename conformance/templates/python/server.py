@@ -1,9 +1,8 @@
 """The conformance application on a server in Python, to start your own from.
 
-Run it with ``python3 server.py``; ``neffos-wire test server URL`` tests it. The handlers are
-the tables
-of spec/docs/application.md: keep them. The server below them runs on peer.py and on the package
-websockets: replace it with yours.
+Run it with ``python3 server.py``; ``neffos-wire test server URL`` tests it. The handlers are the
+tables of spec/docs/application.md: keep them. The server below them runs on peer.py and on the
+package websockets: replace it with yours.
 """
 
 import asyncio
