@@ -59,7 +59,7 @@ def codec(payload: str | bytes) -> tuple[Case, Case]:
 
 
 def whole(payload: str | bytes) -> tuple[Case, Case]:
-    """Give what the codec puts off or has done before: reading the body, building the message."""
+    """Give what the codec puts off or has done before: decoding the body, building the message."""
     from neffos_codec import Message, decode, encode
 
     fields = decode(payload).fields()
