@@ -22,7 +22,7 @@ from neffos_codec._handshake import (
 from neffos_codec._limits import Limits
 from neffos_codec._message import COMPILED, ESCAPE, FIELDS, Message
 from neffos_codec._native import NativeMessage
-from neffos_codec._options import Native, Reading
+from neffos_codec._options import Decoding, Native
 from neffos_codec._utf8 import first_surrogate
 from neffos_codec._wait import Wait, WaitKind, WaitTokens, parse_wait
 
@@ -32,6 +32,7 @@ __all__ = [
     "FIELDS",
     "CodecError",
     "DecodeError",
+    "Decoding",
     "EncodeError",
     "Handshake",
     "HandshakeAccept",
@@ -42,7 +43,6 @@ __all__ = [
     "Native",
     "NativeMessage",
     "Payload",
-    "Reading",
     "Reason",
     "Wait",
     "WaitKind",

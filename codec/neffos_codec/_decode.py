@@ -13,7 +13,7 @@ from neffos_codec._errors import DecodeError, Reason
 from neffos_codec._limits import Limits, check_limits, check_size
 from neffos_codec._message import COMPILED, ESCAPE, FIELDS, SEPARATORS, Message
 from neffos_codec._native import NativeMessage
-from neffos_codec._options import Native, Reading
+from neffos_codec._options import Decoding, Native
 from neffos_codec._utf8 import first_surrogate
 
 Payload = str | bytes | bytearray | memoryview
@@ -28,7 +28,7 @@ _EAGER: Final = 2048
 """Up to this size the body is cut out at once; that is cheaper than remembering it."""
 
 # Looking these up in their enumerations at every call would show in the benchmark.
-_LENIENT: Final = Reading.LENIENT
+_LENIENT: Final = Decoding.LENIENT
 _NEVER: Final = Native.NEVER
 _FALLBACK: Final = Native.FALLBACK
 _ONLY: Final = Native.ONLY
@@ -43,7 +43,7 @@ _FLAGS: Final = ("0", "1")
 def decode(
     payload: Payload,
     *,
-    reading: Reading = Reading.LENIENT,
+    decoding: Decoding = Decoding.LENIENT,
     native: Literal[Native.NEVER] = Native.NEVER,
     limits: Limits | None = None,
 ) -> Message: ...
@@ -53,7 +53,7 @@ def decode(
 def decode(
     payload: Payload,
     *,
-    reading: Reading = Reading.LENIENT,
+    decoding: Decoding = Decoding.LENIENT,
     native: Literal[Native.ONLY],
     limits: Limits | None = None,
 ) -> NativeMessage: ...
@@ -63,7 +63,7 @@ def decode(
 def decode(
     payload: Payload,
     *,
-    reading: Reading = Reading.LENIENT,
+    decoding: Decoding = Decoding.LENIENT,
     native: Native,
     limits: Limits | None = None,
 ) -> Message | NativeMessage: ...
@@ -72,7 +72,7 @@ def decode(
 def decode(
     payload: object,
     *,
-    reading: Reading = _LENIENT,
+    decoding: Decoding = _LENIENT,
     native: Native = _NEVER,
     limits: Limits | None = None,
 ) -> Message | NativeMessage:
@@ -82,8 +82,8 @@ def decode(
 
     Args:
         payload: the message: ``str`` if it came as text, else its octets. Text that was
-            not UTF-8 can be given with surrogate escapes; the lenient reading keeps them.
-        reading: lenient, as the Go peer reads, or strict, as the grammar says.
+            not UTF-8 can be given with surrogate escapes; lenient decoding keeps them.
+        decoding: lenient, as the Go peer reads, or strict, as the grammar says.
         native: what becomes of a payload that is not a frame.
         limits: sizes above which to refuse before copying.
 
@@ -98,16 +98,16 @@ def decode(
         if limits is not None:
             check_limits(payload, ";", limits, native)
         if native is _ONLY:
-            return _native(payload, reading)
-        if reading is not _LENIENT and not payload.isascii():
-            return _text(payload, reading, native)
+            return _native(payload, decoding)
+        if decoding is not _LENIENT and not payload.isascii():
+            return _text(payload, decoding, native)
         head = payload if len(payload) <= _EAGER else payload[:_HEAD]
         try:
             wait, namespace, room, event, error, no_op, body = head.split(";", SEPARATORS)
         except ValueError:
-            return _text(payload, reading, native)  # a head of unusual length, or no frame
-        if reading is not _LENIENT and (error not in _FLAGS or no_op not in _FLAGS):
-            return _text(payload, reading, native)  # the empty reply, or no strict frame
+            return _text(payload, decoding, native)  # a head of unusual length, or no frame
+        if decoding is not _LENIENT and (error not in _FLAGS or no_op not in _FLAGS):
+            return _text(payload, decoding, native)  # the empty reply, or no strict frame
         if "@" in head:
             namespace = namespace.replace(ESCAPE, ";")
             room = room.replace(ESCAPE, ";")
@@ -131,27 +131,27 @@ def decode(
         if limits is not None:
             check_limits(payload, b";", limits, native)
         if native is _ONLY:
-            return _native(payload, reading)
-        return _octets(payload, reading, native)
+            return _native(payload, decoding)
+        return _octets(payload, decoding, native)
     if isinstance(payload, (bytearray, memoryview)):
-        return _buffer(payload, reading, native, limits)
+        return _buffer(payload, decoding, native, limits)
     raise DecodeError(
         Reason.PAYLOAD_TYPE,
         f"a payload is str, bytes, bytearray or memoryview, not {type(payload).__name__}",
     )
 
 
-def _text(payload: str, reading: Reading, native: Native) -> Message | NativeMessage:
-    """Read a text payload of any size, in either reading."""
+def _text(payload: str, decoding: Decoding, native: Native) -> Message | NativeMessage:
+    """Read a text payload of any size, in either decoding."""
     head = payload[:_HEAD] if len(payload) > _EAGER else payload
     parts = head.split(";", SEPARATORS)
     if len(parts) <= SEPARATORS:
         head = payload  # a head of unusual length, or no frame
         parts = payload.split(";", SEPARATORS)
         if len(parts) <= SEPARATORS:
-            return _not_a_frame(payload, len(parts) - 1, reading, native)
+            return _not_a_frame(payload, len(parts) - 1, decoding, native)
     start = len(head) - len(parts[SEPARATORS])
-    if reading is not _LENIENT:
+    if decoding is not _LENIENT:
         if not payload.isascii():
             _check_text(payload, True)
         if parts[4] not in _FLAGS or parts[5] not in _FLAGS:
@@ -161,10 +161,10 @@ def _text(payload: str, reading: Reading, native: Native) -> Message | NativeMes
     return message
 
 
-def _octets(payload: bytes, reading: Reading, native: Native) -> Message | NativeMessage:
-    """Read a binary payload of any size, in either reading."""
+def _octets(payload: bytes, decoding: Decoding, native: Native) -> Message | NativeMessage:
+    """Read a binary payload of any size, in either decoding."""
     head = payload[:_HEAD] if len(payload) > _EAGER else payload
-    if reading is _LENIENT:
+    if decoding is _LENIENT:
         # Latin-1 maps octets to characters one to one, which shows where the fields are
         # and is right for those that are ASCII.
         text = head.decode("latin-1")
@@ -180,16 +180,16 @@ def _octets(payload: bytes, reading: Reading, native: Native) -> Message | Nativ
         head = payload  # a head of unusual length, or no frame
         parts = payload.split(b";", SEPARATORS)
         if len(parts) <= SEPARATORS:
-            return _not_a_frame(payload, len(parts) - 1, reading, native)
+            return _not_a_frame(payload, len(parts) - 1, decoding, native)
     start = len(head) - len(parts[SEPARATORS])
-    message = _octet_head(head[:start], reading, start < len(payload))
+    message = _octet_head(head[:start], decoding, start < len(payload))
     message._body = parts[SEPARATORS] if head is payload else (payload, start)
     return message
 
 
-def _octet_head(head: bytes, reading: Reading, has_body: bool) -> Message:
+def _octet_head(head: bytes, decoding: Decoding, has_body: bool) -> Message:
     """Read what stands before the body of a binary frame."""
-    if reading is _LENIENT:
+    if decoding is _LENIENT:
         text = head.decode("utf-8", "surrogateescape")
         return _unescaped(text.split(";", SEPARATORS))
     try:
@@ -222,7 +222,7 @@ def _unescaped(parts: list[str]) -> Message:
 
 
 def _buffer(
-    payload: bytearray | memoryview, reading: Reading, native: Native, limits: Limits | None
+    payload: bytearray | memoryview, decoding: Decoding, native: Native, limits: Limits | None
 ) -> Message | NativeMessage:
     # The owner of a buffer may change it later: what the message keeps is copied now, once.
     try:
@@ -233,7 +233,7 @@ def _buffer(
         if limits is not None:
             check_size(view.nbytes, limits)
         if view.ndim != 1 or view.itemsize != 1:
-            return decode(view.tobytes(), reading=reading, native=native, limits=limits)
+            return decode(view.tobytes(), decoding=decoding, native=native, limits=limits)
         head = view[:_HEAD].tobytes()
         if limits is not None and limits.field is not None and native is not _ONLY:
             # As much as is needed to see all six fields, or one that is over the limit.
@@ -243,28 +243,28 @@ def _buffer(
                 check_limits(head, b";", limits, native)
         octets = head.split(b";", SEPARATORS)
         if native is not _NEVER or len(octets) <= SEPARATORS:
-            return decode(view.tobytes(), reading=reading, native=native, limits=limits)
+            return decode(view.tobytes(), decoding=decoding, native=native, limits=limits)
         start = len(head) - len(octets[SEPARATORS])
-        message = _octet_head(head[:start], reading, start < len(view))
+        message = _octet_head(head[:start], decoding, start < len(view))
         message._body = view[start:].tobytes()
         return message
 
 
-def _native(payload: str | bytes, reading: Reading) -> NativeMessage:
+def _native(payload: str | bytes, decoding: Decoding) -> NativeMessage:
     if not payload:
         _refuse_empty()
-    if reading is not _LENIENT and isinstance(payload, str):
+    if decoding is not _LENIENT and isinstance(payload, str):
         _check_text(payload, False)
     return NativeMessage(payload)
 
 
 def _not_a_frame(
-    payload: str | bytes, separators: int, reading: Reading, native: Native
+    payload: str | bytes, separators: int, decoding: Decoding, native: Native
 ) -> NativeMessage:
     if not payload:
         _refuse_empty()
     if native is _FALLBACK:
-        return _native(payload, reading)
+        return _native(payload, decoding)
     raise DecodeError(
         Reason.SEPARATORS,
         f"a frame has {SEPARATORS} ';' before its body, this has {separators}",

@@ -89,7 +89,7 @@ class CodecError(ValueError):
 
 
 class DecodeError(CodecError):
-    """A payload that the chosen reading does not accept."""
+    """A payload that the chosen decoding does not accept."""
 
 
 class EncodeError(CodecError):

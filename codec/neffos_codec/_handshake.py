@@ -11,7 +11,7 @@ from typing import Final
 
 from neffos_codec._decode import Payload
 from neffos_codec._errors import DecodeError, EncodeError, Reason
-from neffos_codec._options import Reading
+from neffos_codec._options import Decoding
 from neffos_codec._utf8 import first_surrogate
 
 REQUEST_LETTER: Final = "M"
@@ -50,11 +50,11 @@ Handshake = HandshakeRequest | HandshakeAccept | HandshakeRefuse
 """Any of the three."""
 
 
-def decode_handshake(payload: Payload, *, reading: Reading = Reading.LENIENT) -> Handshake:
+def decode_handshake(payload: Payload, *, decoding: Decoding = Decoding.LENIENT) -> Handshake:
     """Read a payload that arrived before the handshake was complete.
 
-    The lenient reading looks at the first letter alone, as the Go peer does: ``Mxyz`` is a
-    request, and a binary message is as good as text. The strict reading wants text (HS-5),
+    The lenient decoding looks at the first letter alone, as the Go peer does: ``Mxyz`` is a
+    request, and a binary message is as good as text. Strict decoding wants text (HS-5),
     nothing behind ``M`` (HS-2) and an id behind ``A`` (HS-6).
 
     Raises:
@@ -81,7 +81,7 @@ def decode_handshake(payload: Payload, *, reading: Reading = Reading.LENIENT) ->
             Reason.HANDSHAKE_LETTER,
             f"a handshake message begins with M, A or H, not {letter!r}",
         )
-    if reading is not Reading.LENIENT:
+    if decoding is not Decoding.LENIENT:
         if not isinstance(payload, str):
             raise DecodeError(Reason.HANDSHAKE_BINARY, "a handshake message is text")
         bad = first_surrogate(text)

@@ -1,4 +1,4 @@
-"""How a payload is to be read: the reading and the native mode."""
+"""How a payload is to be read: the decoding and the native mode."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from enum import Enum, unique
 
 
 @unique
-class Reading(Enum):
-    """The two readings of a payload."""
+class Decoding(Enum):
+    """The two decodings of a payload."""
 
     LENIENT = "lenient"
     """What the Go peer accepts, no more and no less."""

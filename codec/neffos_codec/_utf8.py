@@ -1,7 +1,7 @@
 """Whether a ``str`` can be sent as UTF-8 at all (requirement FR-12).
 
 A Python string can hold surrogates, which no UTF-8 text has. They appear when a transport
-decoded broken text with the ``surrogateescape`` handler, and the lenient reading keeps them.
+decoded broken text with the ``surrogateescape`` handler, and lenient decoding keeps them.
 """
 
 from __future__ import annotations

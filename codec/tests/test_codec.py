@@ -15,6 +15,7 @@ import neffos_codec
 from neffos_codec import (
     COMPILED,
     DecodeError,
+    Decoding,
     EncodeError,
     HandshakeAccept,
     HandshakeRefuse,
@@ -23,14 +24,13 @@ from neffos_codec import (
     Message,
     Native,
     NativeMessage,
-    Reading,
     Reason,
     decode,
     encode,
     parse_wait,
 )
 
-both_readings = pytest.mark.parametrize("reading", Reading)
+both_decodings = pytest.mark.parametrize("decoding", Decoding)
 all_modes = pytest.mark.parametrize("native", Native)
 
 MODULES = sorted(Path(neffos_codec.__file__).parent.glob("*.py"))
@@ -55,15 +55,15 @@ FRAMES = [
 ]
 
 
-@both_readings
+@both_decodings
 @pytest.mark.parametrize(("payload", "message"), FRAMES)
-def test_frames_are_read_and_written(payload: str, message: Message, reading: Reading) -> None:
-    assert decode(payload, reading=reading) == message
+def test_frames_are_read_and_written(payload: str, message: Message, decoding: Decoding) -> None:
+    assert decode(payload, decoding=decoding) == message
     assert encode(message) == payload
     binary = message.replace(body=message.body.encode())
     assert encode(binary) == payload.encode()
     for form in (bytes, bytearray, memoryview):
-        assert decode(form(payload.encode()), reading=reading) == binary
+        assert decode(form(payload.encode()), decoding=decoding) == binary
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_any_flag_is_read_leniently(payload: str, message: Message) -> None:
     assert decode(payload.encode()) == message.replace(body=message.body.encode())
     for strict in (payload, payload.encode()):
         with pytest.raises(DecodeError) as caught:
-            decode(strict, reading=Reading.STRICT)
+            decode(strict, decoding=Decoding.STRICT)
         assert caught.value.reason is Reason.FLAG
 
 
@@ -98,8 +98,8 @@ def test_broken_utf8_is_kept_by_the_lenient_reading() -> None:
     assert encode(decode(text)) == text
 
 
-REFUSED: list[tuple[Any, Reading | None, Reason, str, str | None, int]] = [
-    # FR-2, in both readings: the offset is the end, the field the one that misses its separator.
+REFUSED: list[tuple[Any, Decoding | None, Reason, str, str | None, int]] = [
+    # FR-2, in both decodings: the offset is the end, the field the one that misses its separator.
     ("a", None, Reason.SEPARATORS, "FR-2", "wait", 1),
     ("w;n;r;e;0;0", None, Reason.SEPARATORS, "FR-2", "is_no_op", 11),
     (b"w;n;r;e;0", None, Reason.SEPARATORS, "FR-2", "is_error", 9),
@@ -111,21 +111,21 @@ REFUSED: list[tuple[Any, Reading | None, Reason, str, str | None, int]] = [
     (b"", None, Reason.EMPTY, "FR-14", None, 0),
     (memoryview(b""), None, Reason.EMPTY, "FR-14", None, 0),
     # FR-6: offsets count characters of text and octets of binary messages.
-    ("é;n;r;e;x;0;", Reading.STRICT, Reason.FLAG, "FR-6", "is_error", 8),
-    ("é;n;r;e;x;0;".encode(), Reading.STRICT, Reason.FLAG, "FR-6", "is_error", 9),
-    ("w;;;;0;;", Reading.STRICT, Reason.FLAG, "FR-6", "is_no_op", 7),
-    ("w;;;;;0;", Reading.STRICT, Reason.FLAG, "FR-6", "is_error", 5),
-    (bytearray(b"w;;;;0;2;"), Reading.STRICT, Reason.FLAG, "FR-6", "is_no_op", 7),
-    ("w;;;;;;" + "x" * 3000, Reading.STRICT, Reason.FLAG, "FR-6", "is_error", 5),
+    ("é;n;r;e;x;0;", Decoding.STRICT, Reason.FLAG, "FR-6", "is_error", 8),
+    ("é;n;r;e;x;0;".encode(), Decoding.STRICT, Reason.FLAG, "FR-6", "is_error", 9),
+    ("w;;;;0;;", Decoding.STRICT, Reason.FLAG, "FR-6", "is_no_op", 7),
+    ("w;;;;;0;", Decoding.STRICT, Reason.FLAG, "FR-6", "is_error", 5),
+    (bytearray(b"w;;;;0;2;"), Decoding.STRICT, Reason.FLAG, "FR-6", "is_no_op", 7),
+    ("w;;;;;;" + "x" * 3000, Decoding.STRICT, Reason.FLAG, "FR-6", "is_error", 5),
     # FR-12
-    ("\udcff;n;r;e;0;0;", Reading.STRICT, Reason.UTF8, "FR-12", "wait", 0),
-    (";\udcff;r;e;0;0;", Reading.STRICT, Reason.UTF8, "FR-12", "namespace", 1),
-    ("w;n;\udcff;e;0;0;", Reading.STRICT, Reason.UTF8, "FR-12", "room", 4),
-    ("w;n;r;e;0;0;a;\ud800", Reading.STRICT, Reason.UTF8, "FR-12", "body", 14),
-    (b";\xff;r;e;0;0;", Reading.STRICT, Reason.UTF8, "FR-12", "namespace", 1),
-    (b"w;\xc3;r;e;0;0;", Reading.STRICT, Reason.UTF8, "FR-12", "namespace", 2),
-    (b"w;n;r;e;\xff;0;", Reading.STRICT, Reason.UTF8, "FR-12", "is_error", 8),
-    ("w;n;r;e;0;0;" + "x" * 3000 + "\udcff", Reading.STRICT, Reason.UTF8, "FR-12", "body", 3012),
+    ("\udcff;n;r;e;0;0;", Decoding.STRICT, Reason.UTF8, "FR-12", "wait", 0),
+    (";\udcff;r;e;0;0;", Decoding.STRICT, Reason.UTF8, "FR-12", "namespace", 1),
+    ("w;n;\udcff;e;0;0;", Decoding.STRICT, Reason.UTF8, "FR-12", "room", 4),
+    ("w;n;r;e;0;0;a;\ud800", Decoding.STRICT, Reason.UTF8, "FR-12", "body", 14),
+    (b";\xff;r;e;0;0;", Decoding.STRICT, Reason.UTF8, "FR-12", "namespace", 1),
+    (b"w;\xc3;r;e;0;0;", Decoding.STRICT, Reason.UTF8, "FR-12", "namespace", 2),
+    (b"w;n;r;e;\xff;0;", Decoding.STRICT, Reason.UTF8, "FR-12", "is_error", 8),
+    ("w;n;r;e;0;0;" + "x" * 3000 + "\udcff", Decoding.STRICT, Reason.UTF8, "FR-12", "body", 3012),
     # FR-11
     (None, None, Reason.PAYLOAD_TYPE, "FR-11", None, 0),
     (7, None, Reason.PAYLOAD_TYPE, "FR-11", None, 0),
@@ -134,36 +134,36 @@ REFUSED: list[tuple[Any, Reading | None, Reason, str, str | None, int]] = [
 
 
 @pytest.mark.parametrize(
-    ("payload", "reading", "reason", "requirement", "field", "offset"),
+    ("payload", "decoding", "reason", "requirement", "field", "offset"),
     REFUSED,
     ids=range(len(REFUSED)),
 )
 def test_what_is_refused_says_where_and_why(
     payload: Any,
-    reading: Reading | None,
+    decoding: Decoding | None,
     reason: Reason,
     requirement: str,
     field: str | None,
     offset: int,
 ) -> None:
-    for each in Reading if reading is None else [reading]:
+    for each in Decoding if decoding is None else [decoding]:
         with pytest.raises(DecodeError) as caught:
-            decode(payload, reading=each)
+            decode(payload, decoding=each)
         error = caught.value
         assert (error.reason, error.requirement) == (reason, requirement)
         assert (error.field, error.offset) == (field, offset)
 
 
 @all_modes
-@both_readings
+@both_decodings
 @pytest.mark.parametrize("limits", [None, Limits(payload=5, field=5)])
 def test_a_released_memoryview_is_refused(
-    reading: Reading, native: Native, limits: Limits | None
+    decoding: Decoding, native: Native, limits: Limits | None
 ) -> None:
     view = memoryview(b"w;n;r;e;0;0;")
     view.release()
     with pytest.raises(DecodeError, match="released") as caught:
-        decode(view, reading=reading, native=native, limits=limits)
+        decode(view, decoding=decoding, native=native, limits=limits)
     assert caught.value.reason is Reason.PAYLOAD_TYPE
 
 
@@ -187,13 +187,13 @@ NATIVE = ["hello", "M", "w;n;r;e;0;0", b"\xff;", b"hello"]
 FRAME = "w;n;r;e;0;0;b"
 
 
-@both_readings
+@both_decodings
 @pytest.mark.parametrize("payload", NATIVE)
-def test_what_is_no_frame_may_be_native(payload: str | bytes, reading: Reading) -> None:
+def test_what_is_no_frame_may_be_native(payload: str | bytes, decoding: Decoding) -> None:
     message = NativeMessage(payload)
     assert message.is_binary == isinstance(payload, bytes)
     for native in (Native.FALLBACK, Native.ONLY):
-        assert decode(payload, reading=reading, native=native) == message
+        assert decode(payload, decoding=decoding, native=native) == message
         assert encode(message, native=native) == payload
 
 
@@ -215,7 +215,7 @@ def test_a_buffer_becomes_octets_of_its_own() -> None:
 def test_native_text_is_utf8_to_the_strict_reading(native: Native) -> None:  # FR-12
     assert decode("a\udcff", native=native) == NativeMessage("a\udcff")
     with pytest.raises(DecodeError) as caught:
-        decode("a\udcff", reading=Reading.STRICT, native=native)
+        decode("a\udcff", decoding=Decoding.STRICT, native=native)
     error = caught.value
     assert (error.reason, error.field, error.offset) == (Reason.UTF8, None, 1)
 
@@ -230,7 +230,7 @@ def test_an_empty_payload_is_not_even_native(payload: Any, native: Native) -> No
 
 def test_a_frame_that_is_wrong_is_no_native_message() -> None:
     with pytest.raises(DecodeError) as caught:
-        decode("w;n;r;e;x;0;b", reading=Reading.STRICT, native=Native.FALLBACK)
+        decode("w;n;r;e;x;0;b", decoding=Decoding.STRICT, native=Native.FALLBACK)
     assert caught.value.reason is Reason.FLAG
 
 

@@ -1,4 +1,4 @@
-"""The handshake messages: reading both ways, and writing."""
+"""The handshake messages: decoding both ways, and writing."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import pytest
 
 from neffos_codec import (
     DecodeError,
+    Decoding,
     EncodeError,
     Handshake,
     HandshakeAccept,
     HandshakeRefuse,
     HandshakeRequest,
-    Reading,
     Reason,
     decode_handshake,
     encode_handshake,
 )
 
-both_readings = pytest.mark.parametrize("reading", Reading)
+both_decodings = pytest.mark.parametrize("decoding", Decoding)
 
 CASES: list[tuple[str, Handshake]] = [
     ("M", HandshakeRequest()),  # HS-1
@@ -30,10 +30,10 @@ CASES: list[tuple[str, Handshake]] = [
 ]
 
 
-@both_readings
+@both_decodings
 @pytest.mark.parametrize(("payload", "message"), CASES)
-def test_each_message_is_read(payload: str, message: Handshake, reading: Reading) -> None:
-    assert decode_handshake(payload, reading=reading) == message
+def test_each_message_is_read(payload: str, message: Handshake, decoding: Decoding) -> None:
+    assert decode_handshake(payload, decoding=decoding) == message
 
 
 @pytest.mark.parametrize(("payload", "message"), CASES)
@@ -41,9 +41,9 @@ def test_each_message_is_written_as_text(payload: str, message: Handshake) -> No
     assert encode_handshake(message) == payload
 
 
-# ---- The two readings ----
+# ---- The two decodings ----
 
-# What, as the lenient reading has it, and why the strict one does not.
+# What, as lenient decoding has it, and why the strict one does not.
 TOLERATED = [
     ("Mxyz", HandshakeRequest(), Reason.HANDSHAKE_TRAILING, "HS-2", 1),
     ("A", HandshakeAccept(""), Reason.HANDSHAKE_ID, "HS-6", 1),
@@ -62,12 +62,12 @@ def test_what_only_the_lenient_reading_takes(
 ) -> None:
     assert decode_handshake(payload) == message
     with pytest.raises(DecodeError) as caught:
-        decode_handshake(payload, reading=Reading.STRICT)
+        decode_handshake(payload, decoding=Decoding.STRICT)
     error = caught.value
     assert (error.reason, error.requirement, error.offset) == (reason, requirement, offset)
 
 
-@both_readings
+@both_decodings
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [
@@ -82,18 +82,18 @@ def test_what_only_the_lenient_reading_takes(
         (["M"], Reason.PAYLOAD_TYPE),
     ],
 )
-def test_what_is_no_handshake_message(payload: Any, reason: Reason, reading: Reading) -> None:
+def test_what_is_no_handshake_message(payload: Any, reason: Reason, decoding: Decoding) -> None:
     with pytest.raises(DecodeError) as caught:
-        decode_handshake(payload, reading=reading)
+        decode_handshake(payload, decoding=decoding)
     assert caught.value.reason is reason
 
 
-@both_readings
-def test_a_released_memoryview_is_refused(reading: Reading) -> None:
+@both_decodings
+def test_a_released_memoryview_is_refused(decoding: Decoding) -> None:
     view = memoryview(b"M")
     view.release()
     with pytest.raises(DecodeError, match="released") as caught:
-        decode_handshake(view, reading=reading)
+        decode_handshake(view, decoding=decoding)
     assert caught.value.reason is Reason.PAYLOAD_TYPE
 
 

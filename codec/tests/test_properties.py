@@ -12,6 +12,7 @@ from neffos_codec import (
     ESCAPE,
     FIELDS,
     DecodeError,
+    Decoding,
     EncodeError,
     HandshakeAccept,
     HandshakeRefuse,
@@ -20,7 +21,6 @@ from neffos_codec import (
     Message,
     Native,
     NativeMessage,
-    Reading,
     Reason,
     decode,
     decode_handshake,
@@ -33,7 +33,7 @@ PROVE = settings(deadline=None, max_examples=200)
 LARGE = 3000
 """Enough to reach the path for large payloads, wherever the padding is put."""
 
-readings = st.sampled_from(Reading)
+decodings = st.sampled_from(Decoding)
 modes = st.sampled_from(Native)
 
 
@@ -108,12 +108,12 @@ def outcome(payload: object, **options: Any) -> Any:
 
 
 @PROVE
-@given(messages(), readings)
-def test_what_is_encoded_decodes_to_the_same(message: Message, reading: Reading) -> None:
+@given(messages(), decodings)
+def test_what_is_encoded_decodes_to_the_same(message: Message, decoding: Decoding) -> None:
     payload = encode(message)
     assert type(payload) is type(message.body)  # FR-11
-    assert decode(payload, reading=reading) == message
-    assert decode(payload, reading=reading, native=Native.FALLBACK) == message
+    assert decode(payload, decoding=decoding) == message
+    assert decode(payload, decoding=decoding, native=Native.FALLBACK) == message
 
 
 @PROVE
@@ -127,7 +127,7 @@ def test_what_is_decoded_encodes_to_an_equal_frame(payload: str | bytes) -> None
 @PROVE
 @given(text_frames | octet_frames)
 def test_a_canonical_payload_comes_back_to_the_octet(payload: str | bytes) -> None:
-    message = outcome(payload, reading=Reading.STRICT)
+    message = outcome(payload, decoding=Decoding.STRICT)
     assume(isinstance(message, Message))
     if message.is_empty_reply:  # FR-13: the long form is read, the short one is written
         long = f"{message.wait};;;;0;0;"
@@ -143,8 +143,8 @@ def test_a_handshake_message_comes_back(text: str) -> None:
             payload = encode_handshake(message)
         except EncodeError:
             continue
-        for reading in Reading:
-            assert decode_handshake(payload, reading=reading) == message
+        for decoding in Decoding:
+            assert decode_handshake(payload, decoding=decoding) == message
 
 
 @PROVE
@@ -170,8 +170,8 @@ def test_a_message_that_can_be_made_can_be_sent(fields: dict[str, Any]) -> None:
     except EncodeError:
         return
     payload = encode(message)
-    for reading in Reading:
-        assert decode(payload, reading=reading) == message
+    for decoding in Decoding:
+        assert decode(payload, decoding=decoding) == message
 
 
 @PROVE
@@ -185,20 +185,20 @@ def test_a_reply_that_can_be_made_can_be_sent(message: Message, body: str | byte
         except EncodeError:
             continue
         assert reply.is_binary == message.is_binary
-        assert decode(encode(reply), reading=Reading.STRICT) == reply
+        assert decode(encode(reply), decoding=Decoding.STRICT) == reply
 
 
 @PROVE
 @given(
     payload=payloads | binaries.map(bytearray) | binaries.map(memoryview),
-    reading=readings,
+    decoding=decodings,
     native=modes,
     limits=limits,
 )
 def test_nothing_but_a_decode_error_comes_out(
-    payload: object, reading: Reading, native: Native, limits: Limits | None
+    payload: object, decoding: Decoding, native: Native, limits: Limits | None
 ) -> None:
-    found = outcome(payload, reading=reading, native=native, limits=limits)
+    found = outcome(payload, decoding=decoding, native=native, limits=limits)
     if isinstance(found, (Message, NativeMessage)):
         assert isinstance(found, NativeMessage) or native is not Native.ONLY
         assert isinstance(found, Message) or native is not Native.NEVER
@@ -221,13 +221,13 @@ def test_what_is_no_payload_is_refused(value: object) -> None:
     payload=payloads
     | st.builds("{}{}".format, st.sampled_from("MAH"), any_text)
     | binaries.map(memoryview),
-    reading=readings,
+    decoding=decodings,
 )
 def test_nothing_but_a_decode_error_comes_out_of_a_handshake(
-    payload: Any, reading: Reading
+    payload: Any, decoding: Decoding
 ) -> None:
     try:
-        message = decode_handshake(payload, reading=reading)
+        message = decode_handshake(payload, decoding=decoding)
     except DecodeError:
         return
     assert isinstance(message, HandshakeRequest | HandshakeAccept | HandshakeRefuse)
@@ -239,7 +239,7 @@ def test_nothing_but_a_decode_error_comes_out_of_a_handshake(
 @PROVE
 @given(payloads, modes)
 def test_lenient_accepts_what_strict_accepts(payload: str | bytes, native: Native) -> None:
-    strict = outcome(payload, reading=Reading.STRICT, native=native)
+    strict = outcome(payload, decoding=Decoding.STRICT, native=native)
     if isinstance(strict, (Message, NativeMessage)):
         assert outcome(payload, native=native) == strict
 
@@ -261,12 +261,12 @@ def views(payload: bytes) -> list[Any]:
 
 
 @PROVE
-@given(payload=binaries, reading=readings, native=modes, limits=limits, padding=st.booleans())
+@given(payload=binaries, decoding=decodings, native=modes, limits=limits, padding=st.booleans())
 def test_all_octet_payloads_read_the_same(
-    payload: bytes, reading: Reading, native: Native, limits: Limits | None, padding: bool
+    payload: bytes, decoding: Decoding, native: Native, limits: Limits | None, padding: bool
 ) -> None:
     payload += b"x" * LARGE * padding
-    options: Any = {"reading": reading, "native": native, "limits": limits}
+    options: Any = {"decoding": decoding, "native": native, "limits": limits}
     expected = outcome(payload, **options)
     for view in views(payload):
         assert outcome(view, **options) == expected, view
@@ -275,14 +275,14 @@ def test_all_octet_payloads_read_the_same(
 
 
 @PROVE
-@given(text=texts, reading=readings, padding=st.booleans())
-def test_text_and_octets_read_the_same(text: str, reading: Reading, padding: bool) -> None:
+@given(text=texts, decoding=decodings, padding=st.booleans())
+def test_text_and_octets_read_the_same(text: str, decoding: Decoding, padding: bool) -> None:
     text += "x" * LARGE * padding
     try:
         payload = text.encode()
     except UnicodeEncodeError:
         assume(False)
-    as_text, as_octets = outcome(text, reading=reading), outcome(payload, reading=reading)
+    as_text, as_octets = outcome(text, decoding=decoding), outcome(payload, decoding=decoding)
     if isinstance(as_text, Message):
         assert as_octets == as_text.replace(body=as_text.body.encode())
     else:
@@ -302,18 +302,18 @@ def grown(found: Any, field: str, growth: Any) -> Any:
 
 
 @PROVE
-@given(payload=payloads, reading=readings, at_the_end=st.booleans())
+@given(payload=payloads, decoding=decodings, at_the_end=st.booleans())
 def test_small_and_large_payloads_read_the_same(
-    payload: str | bytes, reading: Reading, at_the_end: bool
+    payload: str | bytes, decoding: Decoding, at_the_end: bool
 ) -> None:
     one: Any = "x" if isinstance(payload, str) else b"x"
     if at_the_end:
-        small, large = outcome(payload + one, reading=reading), payload + one * LARGE
+        small, large = outcome(payload + one, decoding=decoding), payload + one * LARGE
         field, growth = "body", lambda body: body + one * (LARGE - 1)
     else:
-        small, large = outcome(one + payload, reading=reading), one * LARGE + payload
+        small, large = outcome(one + payload, decoding=decoding), one * LARGE + payload
         field, growth = "wait", lambda wait: "x" * (LARGE - 1) + wait
-    found = outcome(large, reading=reading)
+    found = outcome(large, decoding=decoding)
     if isinstance(small, Message):
         assert isinstance(found, Message)
         assert found.fields() == grown(small, field, growth)
@@ -333,15 +333,15 @@ def test_small_and_large_payloads_read_the_same(
     native=modes,
     most=st.integers(0, 24),
     most_in_field=st.integers(0, 6),
-    reading=readings,
+    decoding=decodings,
 )
 def test_limits_refuse_what_is_over_them_and_nothing_else(
-    payload: Any, native: Native, most: int, most_in_field: int, reading: Reading
+    payload: Any, native: Native, most: int, most_in_field: int, decoding: Decoding
 ) -> None:
     separator = ";" if isinstance(payload, str) else b";"
     parts = payload.split(separator, 6)
     is_frame = len(parts) == 7
-    read = {"reading": reading, "native": native}
+    read = {"decoding": decoding, "native": native}
     expected = outcome(payload, **read)
     if native is Native.NEVER or (native is Native.FALLBACK and is_frame):
         start = 0
@@ -358,15 +358,15 @@ def test_limits_refuse_what_is_over_them_and_nothing_else(
 
 @pytest.mark.parametrize("size", [2047, 2048, 2049])
 @pytest.mark.parametrize("place", [1022, 1023, 1024, 1025])
-@pytest.mark.parametrize("reading", Reading)
-def test_the_edges_of_the_large_path(size: int, place: int, reading: Reading) -> None:
+@pytest.mark.parametrize("decoding", Decoding)
+def test_the_edges_of_the_large_path(size: int, place: int, decoding: Decoding) -> None:
     # The sixth separator stands at ``place``, where the first look at a large payload may end.
     event = "e" * (place - len(";n;r;;0;0"))
     body = "b" * (size - place - 1)
     payload = f";n;r;{event};0;0;{body}"
     assert (len(payload), payload[place:]) == (size, f";{body}")
     expected = Message("", "n", "r", event, body=body)
-    assert decode(payload, reading=reading) == expected
+    assert decode(payload, decoding=decoding) == expected
     expected = expected.replace(body=body.encode())
     for view in (payload.encode(), *views(payload.encode())):
-        assert decode(view, reading=reading) == expected
+        assert decode(view, decoding=decoding) == expected

@@ -21,6 +21,7 @@ from neffos_codec import (
     FIELDS,
     CodecError,
     DecodeError,
+    Decoding,
     EncodeError,
     Handshake,
     HandshakeAccept,
@@ -29,7 +30,6 @@ from neffos_codec import (
     Message,
     Native,
     NativeMessage,
-    Reading,
     Reason,
     Wait,
     WaitKind,
@@ -48,7 +48,7 @@ ALL = vectors.load_vectors()
 
 
 def each(operation: str, accepted: str = "") -> pytest.MarkDecorator:
-    """Run a test with the vectors of one operation, or with those that a reading accepts."""
+    """Run a test with the vectors of one operation, or with those that a decoding accepts."""
     return pytest.mark.parametrize(
         "vector",
         [
@@ -60,14 +60,14 @@ def each(operation: str, accepted: str = "") -> pytest.MarkDecorator:
 
 
 def each_reading(operation: str) -> pytest.MarkDecorator:
-    """Run a test with the vectors of one operation in both readings."""
+    """Run a test with the vectors of one operation in both decodings."""
     return pytest.mark.parametrize(
-        ("vector", "reading"),
+        ("vector", "decoding"),
         [
-            pytest.param(vector, reading, id=f"{vector['id']}-{reading.value}")
+            pytest.param(vector, decoding, id=f"{vector['id']}-{decoding.value}")
             for vector in ALL
             if vector["operation"] == operation
-            for reading in Reading
+            for decoding in Decoding
         ],
     )
 
@@ -189,13 +189,13 @@ def test_the_strict_reading_only_refuses_more() -> None:
 
 
 @each_reading("decode")
-def test_decode(vector: vectors.Vector, reading: Reading) -> None:
-    outcome = vector[reading.value]
+def test_decode(vector: vectors.Vector, decoding: Decoding) -> None:
+    outcome = vector[decoding.value]
     mode, limits = vectors.native(vector), vectors.limits(vector)
     for payload in deliveries(vector):
 
         def read(payload: Any = payload) -> Message | NativeMessage:
-            return decode(payload, reading=reading, native=mode, limits=limits)
+            return decode(payload, decoding=decoding, native=mode, limits=limits)
 
         if "reject" in outcome:
             refused(vector, outcome, DecodeError, read)
@@ -212,10 +212,10 @@ def test_decode(vector: vectors.Vector, reading: Reading) -> None:
 @each("decode", accepted="strict")
 def test_what_the_strict_reading_accepts_is_written_again(vector: vectors.Vector) -> None:
     payload, mode = vectors.payload(vector), vectors.native(vector)
-    message = decode(payload, reading=Reading.STRICT, native=mode)
+    message = decode(payload, decoding=Decoding.STRICT, native=mode)
     written = encode(message, native=mode)
-    for reading in Reading:
-        same(decode(written, reading=reading, native=mode), message)
+    for decoding in Decoding:
+        same(decode(written, decoding=decoding, native=mode), message)
     # The empty reply has two spellings, and only one of them is ever written (FR-13).
     if not (isinstance(message, Message) and message.is_empty_reply):
         same(written, payload)
@@ -235,7 +235,7 @@ def test_encode(vector: vectors.Vector) -> None:
         return
     written = encode(build(), native=mode)
     same(written, vectors.payload(vector))
-    same(decode(written, reading=Reading.STRICT, native=mode), build())
+    same(decode(written, decoding=Decoding.STRICT, native=mode), build())
 
 
 # ---- Handshakes ----
@@ -250,12 +250,12 @@ def handshake(described: dict[str, Any]) -> Handshake:
 
 
 @each_reading("decode-handshake")
-def test_decode_handshake(vector: vectors.Vector, reading: Reading) -> None:
-    outcome = vector[reading.value]
+def test_decode_handshake(vector: vectors.Vector, decoding: Decoding) -> None:
+    outcome = vector[decoding.value]
     for payload in deliveries(vector):
 
         def read(payload: Any = payload) -> Handshake:
-            return decode_handshake(payload, reading=reading)
+            return decode_handshake(payload, decoding=decoding)
 
         if "reject" in outcome:
             refused(vector, outcome, DecodeError, read)
@@ -278,7 +278,7 @@ def test_encode_handshake(vector: vectors.Vector) -> None:
         return
     written = encode_handshake(message)
     same(written, vectors.text(vector["payload"]))
-    same(decode_handshake(written, reading=Reading.STRICT), message)
+    same(decode_handshake(written, decoding=Decoding.STRICT), message)
 
 
 # ---- Replies and waits ----
@@ -300,7 +300,7 @@ def test_reply(vector: vectors.Vector) -> None:
         return
     written = vectors.content(vector["answer"]["payload"], vector["answer"]["kind"])
     same(encode(answer()), written)
-    same(decode(written, reading=Reading.STRICT), answer())
+    same(decode(written, decoding=Decoding.STRICT), answer())
 
 
 @each("parse-wait")

@@ -32,8 +32,9 @@ from rich.console import Console
 from rich.table import Table
 
 from neffos_codec import COMPILED, Message, WaitTokens, decode, encode
-from neffos_protocol import Role, Session, prepare
+from neffos_protocol import Role, Session, prepare, token_of
 from neffos_protocol import session as session_module
+from neffos_protocol._asks import SETTLED_TOKENS
 from neffos_protocol.limits import DEFAULT_LIMITS
 
 NAMESPACE: Final = "chat"
@@ -254,11 +255,11 @@ def memory(number: int) -> Iterator[Figure]:
 def asking(number: int) -> Figure:
     """Measure what asks of its own, all answered, leave behind in a session."""
     sessions = [busy() for _ in range(number)]
-    asks = session_module.PAST_TOKENS + 1
+    asks = SETTLED_TOKENS + 1
     with traced() as held:
         for session in sessions:
             for _ in range(asks):
-                token = session.ask(NAMESPACE, "message")
+                token = token_of(session.ask(NAMESPACE, "message"))
                 session.outgoing()
                 session.receive(f"{token};;;;;;")
         total = held()

@@ -15,7 +15,7 @@ REFUSED_PAYLOAD: Final = (DecodeError,)
 the one way in which they are."""
 
 REFUSED_MESSAGE: Final = (EncodeError,)
-"""Of what writes or builds a message: the lenient reading lets in what no correct peer sends,
+"""Of what writes or builds a message: lenient decoding lets in what no correct peer sends,
 such as octets that are no UTF-8. Each target says where it expects this, and with which reason."""
 
 REFUSED_COMMAND: Final = (MisuseError, EncodeError)

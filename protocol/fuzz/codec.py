@@ -13,6 +13,7 @@ from fuzz.checks import REFUSED_MESSAGE, REFUSED_PAYLOAD, check
 from neffos_codec import (
     FIELDS,
     DecodeError,
+    Decoding,
     EncodeError,
     Handshake,
     Limits,
@@ -20,7 +21,6 @@ from neffos_codec import (
     Native,
     NativeMessage,
     Payload,
-    Reading,
     Reason,
     decode,
     decode_handshake,
@@ -40,18 +40,18 @@ SURROGATES: Final = (0xDC80, 0xDCFF)
 
 
 def decode_target(data: bytes) -> None:
-    """Read ``data`` as text and as binary, in each reading and mode, with limits and without."""
+    """Read ``data`` as text and as binary, in each decoding and mode, with limits and without."""
     text = data.decode("utf-8", "surrogateescape")
     for native in Native:
-        lenient = outcomes(text, data, Reading.LENIENT, native)
-        strict = outcomes(text, data, Reading.STRICT, native)
+        lenient = outcomes(text, data, Decoding.LENIENT, native)
+        strict = outcomes(text, data, Decoding.STRICT, native)
         payloads: tuple[str | bytes, str | bytes] = (text, data)
         for payload, loose, tight in zip(payloads, lenient, strict, strict=True):
             if not isinstance(tight, DecodeError):
                 check(same(tight, loose), "lenient accepts what strict accepts", tight, loose)
             check_limited(payload, loose, native)
-            check_round_trip(payload, loose, Reading.LENIENT, native)
-            check_round_trip(payload, tight, Reading.STRICT, native)
+            check_round_trip(payload, loose, Decoding.LENIENT, native)
+            check_round_trip(payload, tight, Decoding.STRICT, native)
         check_kinds_agree(*lenient)
         if not isinstance(strict[0], DecodeError):
             check_kinds_agree(*strict)
@@ -63,21 +63,21 @@ def decode_target(data: bytes) -> None:
 
 
 def handshake_target(data: bytes) -> None:
-    """Read ``data`` as a handshake message, as text and as binary, in each reading."""
+    """Read ``data`` as a handshake message, as text and as binary, in each decoding."""
     text = data.decode("utf-8", "surrogateescape")
-    of_text = read_handshake(text, Reading.LENIENT)
+    of_text = read_handshake(text, Decoding.LENIENT)
     for other in (data, buffer(data)):
-        of_other = read_handshake(other, Reading.LENIENT)
+        of_other = read_handshake(other, Decoding.LENIENT)
         check(same(of_text, of_other), "binary is as good as text", of_text, of_other)
-        strict = read_handshake(other, Reading.STRICT)
+        strict = read_handshake(other, Decoding.STRICT)
         check(isinstance(strict, DecodeError), "strictly, a handshake message is text", strict)
-    strict = read_handshake(text, Reading.STRICT)
+    strict = read_handshake(text, Decoding.STRICT)
     if not isinstance(strict, DecodeError):
         check(same(strict, of_text), "lenient accepts what strict accepts", strict, of_text)
         check(encode_handshake(strict) == text, "what is strictly right is written so", strict)
     elif not isinstance(of_text, DecodeError):
         try:
-            again = read_handshake(encode_handshake(of_text), Reading.STRICT)
+            again = read_handshake(encode_handshake(of_text), Decoding.STRICT)
         except REFUSED_MESSAGE as error:
             lenient_only = error.reason in (Reason.HANDSHAKE_ID, Reason.UTF8)
             check(lenient_only, "only an empty id and surrogates cannot be written", error)
@@ -85,28 +85,28 @@ def handshake_target(data: bytes) -> None:
             check(same(again, of_text), "what is written reads as it was", of_text, again)
 
 
-def outcomes(text: str, data: bytes, reading: Reading, native: Native) -> tuple[Outcome, Outcome]:
+def outcomes(text: str, data: bytes, decoding: Decoding, native: Native) -> tuple[Outcome, Outcome]:
     """Read the same octets as text and as binary; a buffer must read as its octets."""
-    of_data = read(data, reading, native)
-    of_buffer = read(buffer(data), reading, native)
+    of_data = read(data, decoding, native)
+    of_buffer = read(buffer(data), decoding, native)
     check(same(of_data, of_buffer), "a buffer reads as its octets", of_data, of_buffer)
-    return read(text, reading, native), of_data
+    return read(text, decoding, native), of_data
 
 
 def read(
-    payload: Payload, reading: Reading, native: Native, limits: Limits | None = None
+    payload: Payload, decoding: Decoding, native: Native, limits: Limits | None = None
 ) -> Outcome:
     """Decode, with a refusal as a value."""
     try:
-        return decode(payload, reading=reading, native=native, limits=limits)
+        return decode(payload, decoding=decoding, native=native, limits=limits)
     except REFUSED_PAYLOAD as error:
         return error
 
 
-def read_handshake(payload: Payload, reading: Reading) -> Handshake | DecodeError:
+def read_handshake(payload: Payload, decoding: Decoding) -> Handshake | DecodeError:
     """Decode a handshake message, with a refusal as a value."""
     try:
-        return decode_handshake(payload, reading=reading)
+        return decode_handshake(payload, decoding=decoding)
     except REFUSED_PAYLOAD as error:
         return error
 
@@ -149,7 +149,7 @@ def check_value(payload: str | bytes, outcome: Outcome) -> None:
 def check_limited(payload: str | bytes, unlimited: Outcome, native: Native) -> None:
     """See that limits refuse what is over them, and change nothing else."""
     longest = len(payload) % 8
-    limited = read(payload, Reading.LENIENT, native, Limits(payload=MOST, field=longest))
+    limited = read(payload, Decoding.LENIENT, native, Limits(payload=MOST, field=longest))
     over = first_over(payload, longest, native)
     if len(payload) > MOST:
         refusal = Reason.PAYLOAD_TOO_LARGE
@@ -174,7 +174,7 @@ def first_over(payload: str | bytes, longest: int, native: Native) -> str | None
 
 
 def check_round_trip(
-    payload: str | bytes, outcome: Outcome, reading: Reading, native: Native
+    payload: str | bytes, outcome: Outcome, decoding: Decoding, native: Native
 ) -> None:
     """See that what was read can be written, and reads as the same again."""
     if isinstance(outcome, DecodeError):
@@ -185,15 +185,15 @@ def check_round_trip(
             written = encode(outcome, native=native)
         except REFUSED_MESSAGE as error:
             check(error.reason is Reason.UTF8, "no other reason to refuse", error)
-            check(reading is Reading.LENIENT and has_surrogate(payload), "and it holds", error)
+            check(decoding is Decoding.LENIENT and has_surrogate(payload), "and it holds", error)
             return
         check(written == payload, "a native message is written as it is", written)
         return
     written = encode(outcome, native=native)
     check(isinstance(written, type(payload)), "the kind stays", written)
-    again = read(written, reading, native)
+    again = read(written, decoding, native)
     check(same(again, outcome), "what is written reads as it was", outcome, again)
-    if reading is Reading.STRICT:
+    if decoding is Decoding.STRICT:
         # The empty reply is the only message with two strict forms (FR-13).
         check(written == payload or outcome.is_empty_reply, "one strict form", payload, written)
         check(Message(*outcome.fields()) == outcome, "strictly right is sound", outcome)
@@ -205,7 +205,7 @@ def check_answers(message: Message) -> None:
     """See that the replies to a message can be written and read."""
     sound = not has_surrogate(message.wait)
     for answer in (message.reply(), message.error_reply("no")):
-        again = read(encode(answer), Reading.LENIENT, Native.NEVER)
+        again = read(encode(answer), Decoding.LENIENT, Native.NEVER)
         check(same(again, answer), "a reply reads as it was", answer, again)
     try:
         empty = message.empty_reply()
@@ -234,7 +234,7 @@ def check_padded(payload: AnyStr, fill: AnyStr, small: Outcome) -> None:
         given: Payload = large
         if isinstance(large, bytes) and after % 2:
             given = memoryview(large)
-        outcome = read(given, Reading.LENIENT, Native.NEVER)
+        outcome = read(given, Decoding.LENIENT, Native.NEVER)
         if isinstance(small, Message) and isinstance(outcome, Message):
             _, *names, body = small.fields()
             large_wait, *large_names, large_body = outcome.fields()

@@ -12,9 +12,9 @@ from fuzz.checks import REFUSED_PAYLOAD, check
 from fuzz.codec import has_surrogate
 from neffos_codec import Native, NativeMessage, decode
 from neffos_protocol import (
+    AskCancelled,
     Asked,
     AskExpired,
-    AskLost,
     AskWithdrawn,
     Change,
     ChangeAsked,
@@ -22,15 +22,15 @@ from neffos_protocol import (
     Closed,
     Event,
     Opened,
+    ProtocolViolation,
     Replied,
     Role,
     Session,
     SessionLimits,
-    Violation,
 )
-from neffos_protocol.session import PAST_TOKENS
+from neffos_protocol._asks import SETTLED_TOKENS
 
-JUDGING: Final = ("judging-entry", "judging-exit")
+JUDGING: Final = ("deciding-connect", "deciding-disconnect")
 
 
 class Model:
@@ -58,9 +58,11 @@ class Model:
         fatal = False
         for event in events:
             check(not self.is_closed, "nothing follows the end", event)
-            check(not fatal or not isinstance(event, Violation), "one fatal violation", event)
+            check(
+                not fatal or not isinstance(event, ProtocolViolation), "one fatal violation", event
+            )
             self._take(event)
-            fatal = fatal or (isinstance(event, Violation) and event.fatal)
+            fatal = fatal or (isinstance(event, ProtocolViolation) and event.fatal)
         check(self.is_closed or not fatal, "a fatal violation ends the session", events)
 
     def _take(self, event: Event) -> None:
@@ -82,7 +84,7 @@ class Model:
             case Replied(token=token):
                 check(token in self.event_asks, "only an open ask is replied to", event)
                 self.event_asks.discard(token)
-            case AskLost(token):
+            case AskCancelled(token):
                 open_ = self.event_asks | self.change_asks
                 check(token in open_, "only an open ask is lost", event)
                 self.event_asks.discard(token)
@@ -117,13 +119,13 @@ class Model:
         check(told == self.connected, "events tell what is connected", told, self.connected)
         rooms = {(name, room) for name in session._spaces for room in session.joined(name)}
         check(rooms == self.joined, "events tell what is joined", rooms, self.joined)
-        asks = session.open_asks
+        asks = session.pending_asks
         check(self.event_asks <= asks, "an ask stays open until told of", self.event_asks, asks)
         known = self.event_asks | self.change_asks
         check(asks <= known, "what was told of is not open", asks, known)
         self.change_asks &= asks
         if self.is_closed:
-            left = (session._spaces, session._asks, session._questions, session._judgements)
+            left = (session._spaces, session._pending, session._incoming, session._decisions)
             check(not any(left) and not session._held, "nothing is held after the end", *left)
             check(not self.questions, "what cannot be answered was withdrawn", self.questions)
 
@@ -140,16 +142,16 @@ def check_bounds(session: Session, limits: SessionLimits, model: Model) -> None:
     check(len(rooms) == session._room_count, "rooms are counted", rooms, session._room_count)
     for name in {*spaces, *(room for _, room in rooms)} - model.own_names:
         check(len(name) <= limits.name, "a name that is remembered is limited", name)
-    check(len(session._questions or ()) <= limits.questions, "questions are limited")
-    check(len(session._asks or ()) <= limits.asks, "asks are limited")
-    check(len(session._past or ()) <= PAST_TOKENS, "past tokens are limited")
-    judgements = session._judgements or {}
-    judged = {place for place in judgements if session._state(place) in JUDGING}
-    check(len(judged) == len(judgements), "only what is judged is kept", judgements)
-    for judgement in judgements.values():
-        check(len(judgement.asks) <= max(1, limits.repeats), "repeated asks are limited", judgement)
-        check(judgement.event.number in model.questions, "what is judged was asked", judgement)
-        for ask in judgement.asks:
+    check(len(session._incoming or ()) <= limits.incoming_asks, "questions are limited")
+    check(len(session._pending or ()) <= limits.outgoing_asks, "asks are limited")
+    check(len(session._settled or ()) <= SETTLED_TOKENS, "past tokens are limited")
+    decisions = session._decisions or {}
+    judged = {place for place in decisions if session._state(place) in JUDGING}
+    check(len(judged) == len(decisions), "only what is judged is kept", decisions)
+    for decision in decisions.values():
+        check(len(decision.asks) <= max(1, limits.repeats), "repeated asks are limited", decision)
+        check(decision.event.number in model.questions, "what is judged was asked", decision)
+        for ask in decision.asks:
             names = {ask.namespace, ask.room} - model.own_names
             check(max(map(len, names), default=0) <= limits.name, "so are their names", ask)
             check(len(ask.wait) <= limits.token and not ask.body, "and their tokens", ask)
@@ -197,13 +199,13 @@ def state_of(session: Session) -> tuple[object, ...]:
         len(session._outgoing or ()),
         {name: (space.state, dict(space.rooms or {})) for name, space in session._spaces.items()},
         {
-            token: (ask.change, ask.place, ask.deadline)
-            for token, ask in (session._asks or {}).items()
+            token: (ask.change, ask.key, ask.deadline)
+            for token, ask in (session._pending or {}).items()
         },
-        tuple(session._past or ()),
-        dict(session._questions or {}),
+        tuple(session._settled or ()),
+        dict(session._incoming or {}),
         {
-            place: (judgement.event.number, tuple(judgement.asks))
-            for place, judgement in (session._judgements or {}).items()
+            place: (decision.event.number, tuple(decision.asks))
+            for place, decision in (session._decisions or {}).items()
         },
     )

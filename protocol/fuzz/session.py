@@ -27,6 +27,7 @@ from neffos_protocol import (
     Session,
     SessionLimits,
     prepare,
+    token_of,
 )
 
 MOST_STEPS: Final = 48
@@ -45,9 +46,9 @@ LIMITS: Final = tuple(
         rooms=few,
         name=name,
         token=token,
-        questions=few,
+        incoming_asks=few,
         repeats=max(few, 1),
-        asks=asks,
+        outgoing_asks=asks,
     )
     for few, asks, size, payload, name, token in (
         (2, 3, 40, 200, 3, 12),
@@ -167,7 +168,7 @@ class Run:
             self.receive("Ai")
         else:
             self.receive("M")
-            self.command("let_in", self.session.let_in, "i")
+            self.command("acceptance", self.session.accept, "i")
 
     def go(self) -> None:
         """Run the program to its end."""
@@ -212,25 +213,27 @@ class Run:
             case _:
                 self.receive(memoryview(octets))
 
-    def command(self, name: str, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        """Call a command, and give its result; ``None`` also where it was refused."""
+    def command(
+        self, name: str, call: Callable[..., list[Event]], *args: Any, **options: Any
+    ) -> list[Event] | None:
+        """Call a command, and give its events; ``None`` where it was refused."""
         self.say("calls", name, list(args), options or "")
         before = state_of(self.session)
         try:
-            result = call(*args, **options)
+            events = call(*args, **options)
         except REFUSED_COMMAND as error:
             after = state_of(self.session)
             check(before == after, "a refused command changes nothing", name, before, after)
             self.say("  refused:", [error])
             self.events.append([])
             return None
-        self.note(result if isinstance(result, list) else [])
-        return result
+        self.note(events)
+        return events
 
     def wait(self) -> str:
         """Pick a token: made up, or that of an open ask, perhaps with the exchange marker."""
         number = self.tape.number()
-        tokens = sorted(self.session.open_asks)
+        tokens = sorted(self.session.pending_asks)
         if number < 128 or not tokens:
             return WAITS[number % len(WAITS)].replace("@", self.prefix)
         token = tokens[number % len(tokens)]
@@ -261,7 +264,7 @@ def ask_of_peer(run: Run) -> None:
 def reply_of_peer(run: Run) -> None:
     """The peer replies: done, not done, or something in between."""
     tape = run.tape
-    tokens = sorted(run.session.open_asks) or ["$t1"]
+    tokens = sorted(run.session.pending_asks) or ["$t1"]
     wait = tokens[tape.number() % len(tokens)]
     match tape.number() % 4:
         case 0:
@@ -312,9 +315,9 @@ def begin(run: Run) -> None:
         case 0:
             run.command("start", session.start)
         case 1:
-            run.command("let_in", session.let_in, tape.pick(("", "i", "\udcff")))
+            run.command("acceptance", session.accept, tape.pick(("", "i", "\udcff")))
         case 2:
-            run.command("turn_away", session.turn_away, tape.pick(("", "no", "\udcff")))
+            run.command("refuse", session.refuse, tape.pick(("", "no", "\udcff")))
         case _:
             run.command("close", session.close)
 
@@ -324,17 +327,11 @@ def change(run: Run) -> None:
     session, tape = run.session, run.tape
     kind, namespace = tape.pick(CHANGES), tape.pick(NAMES)
     deadline = tape.pick(DEADLINES)
-    if kind in (Change.CONNECT, Change.DISCONNECT):
-        call = session.connect if kind is Change.CONNECT else session.disconnect
-        run.model.own_names.add(namespace)
-        token = run.command(kind, call, namespace, deadline=deadline)
-    else:
-        call_room = session.join if kind is Change.JOIN else session.leave
-        room = tape.pick(NAMES)
-        run.model.own_names.add(room)
-        token = run.command(kind, call_room, namespace, room, deadline=deadline)
-    if token is not None:
-        run.model.ask(token, of_event=False)
+    names = [namespace, tape.pick(NAMES)] if kind.is_of_room else [namespace]
+    run.model.own_names.add(names[-1])
+    events = run.command(kind, getattr(session, kind), *names, deadline=deadline)
+    if events is not None:
+        run.model.ask(token_of(events), of_event=False)
 
 
 def decide(run: Run) -> None:
@@ -363,7 +360,7 @@ def answer(run: Run) -> None:
         return
     asked = run.asked[-1 - (choice >> 2) % len(run.asked)]
     session, body = run.session, run.tape.pick(BODIES)
-    before = session._questions and asked.number in session._questions
+    before = session._incoming and asked.number in session._incoming
     is_open = asked.number in run.model.questions
     check(bool(before) == is_open, "an ask is open until answered or withdrawn", asked)
     match choice % 3:
@@ -371,11 +368,11 @@ def answer(run: Run) -> None:
             run.command("reply", session.reply, asked, body)
         case 1:
             text = body if isinstance(body, str) else ""
-            run.command("refuse", session.refuse, asked, text)
+            run.command("reply_error", session.reply_error, asked, text)
         case _:
             run.command("ignore", session.ignore, asked)
-            check(asked.number not in (session._questions or {}), "ignored once and for all")
-    if asked.number not in (session._questions or {}):
+            check(asked.number not in (session._incoming or {}), "ignored once and for all")
+    if asked.number not in (session._incoming or {}):
         run.model.questions.discard(asked.number)
 
 
@@ -389,23 +386,20 @@ def send_event(run: Run) -> None:
             run.command("emit", session.emit, namespace, event, body, room=room)
         case 1:
             deadline = tape.pick(DEADLINES)
-            token = run.command(
+            events = run.command(
                 "ask", session.ask, namespace, event, body, room=room, deadline=deadline
             )
-            if token is not None:
-                run.model.ask(token, of_event=True)
+            if events is not None:
+                run.model.ask(token_of(events), of_event=True)
         case _:
 
-            def broadcast() -> None:
+            def broadcast() -> list[Event]:
                 token = "$1" if kind & 128 else ""  # a misuse
-                message = Message(token, namespace, room, event, body=body)
-                sent = session.send_prepared(prepare(message))
-                concerns = (
-                    session.is_open
-                    and namespace in session.connected
-                    and (not room or room in session.joined(namespace))
-                )
-                check(sent == concerns, "a broadcast goes to those it concerns", namespace, room)
+                prepared = prepare(Message(token, namespace, room, event, body=body))
+                is_member = namespace in session.connected
+                concerns = is_member and (not room or room in session.joined(namespace))
+                check(session.concerns(prepared) == concerns, "members are concerned", namespace)
+                return session.send_prepared(prepared)
 
             run.command(f"broadcast {namespace!r} {room!r} {event!r}", broadcast)
 

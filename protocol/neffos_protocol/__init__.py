@@ -8,9 +8,10 @@ from neffos_protocol.conversation import (
     TrackedMessage,
 )
 from neffos_protocol.events import (
+    AskCancelled,
     Asked,
     AskExpired,
-    AskLost,
+    AskSent,
     AskWithdrawn,
     Cause,
     Change,
@@ -24,20 +25,21 @@ from neffos_protocol.events import (
     MembershipKey,
     NativeReceived,
     Opened,
+    ProtocolViolation,
     Received,
     Replied,
     Role,
     UnmatchedReply,
-    Violation,
 )
 from neffos_protocol.limits import DEFAULT_LIMITS, SessionLimits
-from neffos_protocol.monitor import Finding, Monitor
-from neffos_protocol.session import MisuseError, Prepared, Session, prepare
+from neffos_protocol.monitor import Monitor, Violation
+from neffos_protocol.session import MisuseError, Prepared, Session, prepare, token_of
 
 __all__ = [
     "DEFAULT_LIMITS",
+    "AskCancelled",
     "AskExpired",
-    "AskLost",
+    "AskSent",
     "AskWithdrawn",
     "Asked",
     "Cause",
@@ -48,7 +50,6 @@ __all__ = [
     "Closed",
     "Conversation",
     "Event",
-    "Finding",
     "HandshakeAsked",
     "HandshakeRefused",
     "MembershipKey",
@@ -60,6 +61,7 @@ __all__ = [
     "Opened",
     "PeerState",
     "Prepared",
+    "ProtocolViolation",
     "Received",
     "Replied",
     "Role",
@@ -69,4 +71,5 @@ __all__ = [
     "UnmatchedReply",
     "Violation",
     "prepare",
+    "token_of",
 ]

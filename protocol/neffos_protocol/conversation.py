@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 from neffos_codec import (
     CodecError,
     DecodeError,
+    Decoding,
     Handshake,
     HandshakeAccept,
     HandshakeRefuse,
@@ -23,7 +24,6 @@ from neffos_codec import (
     Native,
     NativeMessage,
     Payload,
-    Reading,
     Wait,
     WaitKind,
     decode,
@@ -31,8 +31,15 @@ from neffos_codec import (
     parse_wait,
 )
 from neffos_protocol.events import Change, MembershipKey, Role
-from neffos_protocol.machines import HANDSHAKE, MEMBERSHIP, Machine
 from neffos_protocol.names import CHANGE_OF, CLIENT_PREFIX, EXCHANGE_MARKER
+from neffos_protocol.state_machines import (
+    HANDSHAKE,
+    MEMBERSHIP,
+    HandshakeState,
+    MembershipState,
+    State,
+    StateMachine,
+)
 
 MAX_REMEMBERED: Final = 4096
 """Asks, settled tokens and memberships that are remembered of each peer. A peer has a few of each
@@ -41,11 +48,14 @@ at a time. On a connection with more, the oldest are forgotten."""
 MAX_HEAD: Final = 1024
 """Characters of token and names together of an ask that is remembered, for the same reason."""
 
-_STRICT: Final = Reading.STRICT
+_STRICT: Final = Decoding.STRICT
 _new: Final = tuple.__new__
 _LIVE: Final = MEMBERSHIP.live
-_OPEN: Final = "open"
-_CLOSED: Final = "closed"
+_OPEN: Final = HandshakeState.OPEN
+_CLOSED: Final = HandshakeState.CLOSED
+_DISCONNECTED: Final = MembershipState.DISCONNECTED
+_CONNECTING: Final = MembershipState.CONNECTING
+_DISCONNECTING: Final = MembershipState.DISCONNECTING
 
 
 @unique
@@ -79,15 +89,15 @@ _MESSAGE_KINDS: Final[dict[type[Handshake], MessageKind]] = {
 
 SENT_INPUT: Final = {
     MessageKind.REQUEST: "start",
-    MessageKind.ACCEPTANCE: "let-in",
-    MessageKind.REFUSAL: "turn-away",
+    MessageKind.ACCEPTANCE: "accept",
+    MessageKind.REFUSAL: "refuse",
 }
 """The input of the handshake table that sending each handshake message is."""
 
 RECEIVED_INPUT: Final = {
     MessageKind.REQUEST: "request",
-    MessageKind.ACCEPTANCE: "accept",
-    MessageKind.REFUSAL: "refuse",
+    MessageKind.ACCEPTANCE: "acceptance",
+    MessageKind.REFUSAL: "refusal",
 }
 """The input of the handshake table that receiving each handshake message is."""
 
@@ -186,7 +196,7 @@ class PeerState:
         self.role = role
         self.handshake = HANDSHAKE.initial["native-only" if native is Native.ONLY else role]
         self.pending: OrderedDict[str, ObservedAsk] = OrderedDict()
-        self.memberships: OrderedDict[tuple[str, str | None], str] = OrderedDict()
+        self.memberships: OrderedDict[tuple[str, str | None], MembershipState] = OrderedDict()
         self.left: OrderedDict[tuple[str, str | None], int] = OrderedDict()
         self.read = 0
         # By token; the older half is dropped whole.
@@ -199,7 +209,7 @@ class PeerState:
 
     def state(self, namespace: str, room: str | None = None) -> str:
         """Give the state of a namespace, or of a room in it, in the membership table."""
-        return self.memberships.get((namespace, room), "out")
+        return self.memberships.get((namespace, room), _DISCONNECTED)
 
     def is_connected(self, namespace: str) -> bool:
         """Whether a namespace is connected."""
@@ -307,13 +317,13 @@ class Conversation:
         self.reuses_token = False
         self.repeats = 0
         me, other = self.pairs[sender]  # type: ignore[index]  # a role is its name
-        if me.handshake != _OPEN or self._native is Native.ONLY:
+        if me.handshake is not _OPEN or self._native is Native.ONLY:
             kind = self._before_open(me, other, payload)
             if kind is not None:
                 return kind
         try:
             # What strict decoding accepts, lenient decoding reads as the same.
-            message = decode(payload, reading=_STRICT, native=self._native)
+            message = decode(payload, decoding=_STRICT, native=self._native)
         except CodecError as strict:
             try:
                 message = decode(payload, native=self._native)
@@ -348,7 +358,7 @@ class Conversation:
         """Take a message that is not decoded as a frame; ``None`` where it has to be."""
         if self._native is Native.ONLY:
             return MessageKind.NATIVE
-        if me.handshake == _CLOSED:
+        if me.handshake is _CLOSED:
             return MessageKind.AFTER_REFUSAL
         try:
             first = self.handshake = decode_handshake(payload)
@@ -357,7 +367,7 @@ class Conversation:
         kind = _MESSAGE_KINDS[type(first)]
         if (kind is _REQUEST) is (me.role is Role.CLIENT):
             try:
-                decode_handshake(payload, reading=_STRICT)
+                decode_handshake(payload, decoding=_STRICT)
             except DecodeError as strict:
                 self.error = strict
         # The receiver's table says whether this may come now, the sender's what follows.
@@ -389,8 +399,8 @@ class Conversation:
             return _EVENT_ASK if change is None else _SYSTEM_ASK
         if change is not None:
             key = MembershipKey.of(change, namespace, room)
-            before = me.memberships.get(key, "out")
-            me.memberships[key] = _next(MEMBERSHIP, before, change.way)
+            before = me.memberships.get(key, _DISCONNECTED)
+            me.memberships[key] = _next(MEMBERSHIP, before, change.direction)
             _trim(me.memberships)
         if EXCHANGE_MARKER in wait and me is self.client:
             wait = parse_wait(wait).token or wait  # the reply comes without the marker (SX-2)
@@ -408,22 +418,22 @@ class Conversation:
         namespace, room = key
         if room is not None and not other.is_connected(namespace):
             return  # it was left with its namespace (NS-14)
-        before = other.memberships.get(key, "out")
-        if before == "out" and change.is_entry and done:
-            before = "entering"  # it asked before it had left
-        input_ = f"{change.way}-{'done' if done else 'error'}"
+        before = other.memberships.get(key, _DISCONNECTED)
+        if before is _DISCONNECTED and change.is_entry and done:
+            before = _CONNECTING  # it asked before it had left
+        input_ = f"{change.direction}-{'done' if done else 'error'}"
         other.memberships[key] = _next(MEMBERSHIP, before, input_)
         if done:
-            before = me.memberships.get(key, "out")
-            if before == ("entering" if change.is_entry else "exiting"):
+            before = me.memberships.get(key, _DISCONNECTED)
+            if before is (_CONNECTING if change.is_entry else _DISCONNECTING):
                 _supersede(me, change, key)
-            me.memberships[key] = _next(MEMBERSHIP, before, f"ask-{change.way}")
+            me.memberships[key] = _next(MEMBERSHIP, before, f"ask-{change.direction}")
         for peer in (me, other):
             if done and not change.is_entry:
                 self._leave(peer, key, by_reply=peer is other)
             elif peer.memberships.get(key) in _LIVE:
                 peer.left.pop(key, None)
-            if peer.memberships.get(key) == "out":
+            if peer.memberships.get(key) is _DISCONNECTED:
                 del peer.memberships[key]
             _trim(peer.memberships, peer.left)
 
@@ -477,7 +487,7 @@ def _trim(*memories: OrderedDict[Any, Any]) -> None:
             remembered.popitem(last=False)
 
 
-def _next(machine: Machine, state: str, input_: str) -> str:
+def _next(machine: StateMachine[State], state: State, input_: str) -> State:
     """Give the state after an input, where applications agree to everything.
 
     Where there is no row the state stays: an ask for what is so already changes nothing.

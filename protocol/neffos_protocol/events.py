@@ -1,7 +1,7 @@
-"""What a session tells the application, as values.
+"""What a session reports to the application, as values.
 
-An event says what happened; where it asks for a decision or a reply, it is also what the
-application hands back to the session.
+An event says what happened. Where it asks for a decision or a reply, the application hands it back
+to the session.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class Change(StrEnum):
         return self is Change.JOIN or self is Change.LEAVE
 
     @property
-    def way(self) -> str:
-        """How the membership table calls it, for namespaces and rooms alike."""
-        return "enter" if self.is_entry else "exit"
+    def direction(self) -> str:
+        """What the membership table calls it, for namespaces and rooms alike."""
+        return "connect" if self.is_entry else "disconnect"
 
 
 class MembershipKey(NamedTuple):
@@ -75,16 +75,16 @@ class MembershipKey(NamedTuple):
 
 @unique
 class Cause(StrEnum):
-    """Why something ended or began."""
+    """Why something began or ended."""
 
     LOCAL = "local"
-    """This side asked for it."""
+    """This peer asked for it."""
     PEER = "peer"
-    """The other side asked for it."""
+    """The other peer asked for it."""
     FORCED = "forced"
-    """What it belonged to ended."""
+    """Its namespace or its connection ended."""
     VIOLATION = "violation"
-    """The peer did what no peer may do."""
+    """The other peer broke a requirement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Opened:
     """The handshake is complete: events can flow (HS-3).
 
     Attributes:
-        id: the connection's id, chosen by the server.
+        id: the connection's ID, chosen by the server.
     """
 
     id: str
@@ -100,14 +100,14 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class HandshakeRefused:
-    """The server did not let this client in (HS-4). ``Closed`` follows."""
+    """The server refused the handshake (HS-4). ``Closed`` follows."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class HandshakeAsked:
-    """A client asks to be let in; ``let_in`` or ``turn_away`` answers."""
+    """A client requests the handshake; ``accept`` or ``refuse`` answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class ChangeAsked:
     """The peer asks for a change of membership; ``allow`` or ``deny`` answers.
 
     Attributes:
-        change: what is asked for.
+        change: what the peer asks for.
         namespace: where.
         room: the room of a join or leave, else empty.
         number: tells this ask from every other of the session.
@@ -135,7 +135,7 @@ class Changed:
         change: what happened.
         namespace: where.
         room: the room of a join or leave, else empty.
-        cause: who asked for it.
+        cause: which peer asked for it.
     """
 
     change: Change
@@ -146,10 +146,10 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class ChangeRefused:
-    """The peer refused a change of membership that this side asked for; nothing changed.
+    """The peer refused a change of membership that this peer asked for; nothing changed.
 
     Attributes:
-        change: what was asked for.
+        change: what this peer asked for.
         namespace: where.
         room: the room of a join or leave, else empty.
         text: the peer's error text, possibly empty.
@@ -163,14 +163,14 @@ class ChangeRefused:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """An event without a token, or an error nobody asked about (``message.is_error``)."""
+    """An event without a token, or an error that answers no ask (``message.is_error``)."""
 
     message: Message
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An event that asks for a reply; ``reply``, ``refuse`` or ``ignore`` answers.
+    """An event that asks for a reply; ``reply``, ``reply_error`` or ``ignore`` answers.
 
     Attributes:
         message: the event.
@@ -182,13 +182,27 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Replied:
-    """The reply to an ask of this side.
+class AskSent:
+    """An ask of this peer went out.
+
+    ``Replied`` or ``AskCancelled`` settles an event ask, and so does ``AskExpired``. A system ask
+    is settled by ``Changed``, ``ChangeRefused`` or ``AskCancelled``.
 
     Attributes:
-        token: what ``ask`` gave.
-        message: the reply; ``message.is_error`` where the peer refused, and then the body is
-            the error text.
+        token: tells this ask from every other of the session.
+    """
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replied:
+    """The reply to an event ask of this peer.
+
+    Attributes:
+        token: that of ``AskSent``.
+        message: the reply; with ``message.is_error`` the peer refused, and the body is the error
+            text.
     """
 
     token: str
@@ -197,23 +211,23 @@ class Replied:
 
 @dataclass(frozen=True, slots=True)
 class AskExpired:
-    """The deadline of an ask of this side passed without a reply (AR-15).
+    """The deadline of an ask of this peer passed without a reply (AR-15).
 
     A change of membership may still happen: the session goes on waiting for its reply.
 
     Attributes:
-        token: what ``ask`` or the command that asked gave.
+        token: that of ``AskSent``.
     """
 
     token: str
 
 
 @dataclass(frozen=True, slots=True)
-class AskLost:
-    """An ask of this side gets no reply any more: its namespace or the connection ended.
+class AskCancelled:
+    """An ask of this peer gets no reply any more: its namespace or the connection ended.
 
     Attributes:
-        token: what ``ask`` or the command that asked gave.
+        token: that of ``AskSent``.
     """
 
     token: str
@@ -221,10 +235,10 @@ class AskLost:
 
 @dataclass(frozen=True, slots=True)
 class AskWithdrawn:
-    """An ask of the peer needs no answer any more; to answer it now is a misuse.
+    """An ask of the other peer needs no answer any more; to answer it now is a misuse.
 
     Attributes:
-        number: of the ``Asked`` or ``ChangeAsked`` event.
+        number: that of the ``Asked`` or ``ChangeAsked`` event.
     """
 
     number: int
@@ -232,7 +246,7 @@ class AskWithdrawn:
 
 @dataclass(frozen=True, slots=True)
 class UnmatchedReply:
-    """A reply to no open ask of this side: late, doubled or made up (AR-21). Nothing follows."""
+    """A reply to no pending ask of this peer: late, repeated or made up (AR-21)."""
 
     message: Message
 
@@ -243,7 +257,7 @@ class NativeReceived:
 
     Attributes:
         payload: the message, or the body of the frame that it came in.
-        namespace: the one that the frame names (NM-5); the empty one where there is no frame.
+        namespace: that of the frame (NM-5); the empty one without a frame.
     """
 
     payload: str | bytes
@@ -251,15 +265,15 @@ class NativeReceived:
 
 
 @dataclass(frozen=True, slots=True)
-class Violation:
-    """The peer broke a requirement, or went over a bound that one demands of this side.
+class ProtocolViolation:
+    """The peer broke a requirement, or exceeded a bound that a requirement demands.
 
-    A session reads leniently, as peers must; the monitor is who holds a peer to the letter.
+    A session decodes leniently, as peers must. The monitor reports every violation.
 
     Attributes:
-        requirement: its id.
+        requirement: its ID.
         explanation: what the peer did.
-        fatal: whether the session ended over it; ``Closed`` follows.
+        fatal: whether the session ended because of it; ``Closed`` follows.
     """
 
     requirement: str
@@ -272,7 +286,7 @@ class Closed:
     """The session has ended; nothing follows.
 
     Attributes:
-        cause: who ended it.
+        cause: which peer ended it, or why.
     """
 
     cause: Cause
@@ -287,13 +301,14 @@ Event = (
     | ChangeRefused
     | Received
     | Asked
+    | AskSent
     | Replied
     | AskExpired
-    | AskLost
+    | AskCancelled
     | AskWithdrawn
     | UnmatchedReply
     | NativeReceived
-    | Violation
+    | ProtocolViolation
     | Closed
 )
 """Any of them."""

@@ -18,7 +18,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Final
 
@@ -30,9 +30,9 @@ from neffos_protocol import (
     ChangeAsked,
     Event,
     MisuseError,
+    ProtocolViolation,
     Role,
     Session,
-    Violation,
 )
 
 NAMESPACE: Final = "n"
@@ -73,7 +73,7 @@ class End:
 
 
 @dataclass(slots=True)
-class World:
+class SystemState:
     """Both ends, and how many commands were given."""
 
     ends: tuple[End, End]
@@ -142,12 +142,12 @@ def explore(operations: int = OPERATIONS, *, start: str = "open", decides: bool 
     return outcome
 
 
-def opened(start: str, decides: bool) -> World:
+def opened(start: str, decides: bool) -> SystemState:
     """Give two sessions that have come as far as ``start`` says."""
     wanted = frozenset(Change) if decides else frozenset()
     client = Session(Role.CLIENT, tokens=Tokens("$"), decides=wanted)
     server = Session(Role.SERVER, tokens=Tokens(""), id="id", decides=wanted)
-    world = World((End(client), End(server)))
+    world = SystemState((End(client), End(server)))
     client.start()
     settle(world)
     for command in STARTS[start]:
@@ -156,7 +156,7 @@ def opened(start: str, decides: bool) -> World:
     return world
 
 
-def settle(world: World) -> None:
+def settle(world: SystemState) -> None:
     """Deliver everything, and let the applications say yes, until nothing is under way."""
     while True:
         for me in (0, 1):
@@ -172,7 +172,9 @@ def settle(world: World) -> None:
                 decide(end, asked, "yes", name)
 
 
-def steps(world: World, operations: int) -> Iterator[tuple[str, Callable[[World], bool]]]:
+def steps(
+    world: SystemState, operations: int
+) -> Iterator[tuple[str, Callable[[SystemState], bool]]]:
     """Give every step from here: what it is, and what takes it in a copy of the world.
 
     The latter tells whether the step could be taken: a misuse cannot.
@@ -193,7 +195,7 @@ def steps(world: World, operations: int) -> Iterator[tuple[str, Callable[[World]
                 yield f"{name} calls {command}", partial(call, me, command)
 
 
-def receive(me: int, world: World) -> bool:
+def receive(me: int, world: SystemState) -> bool:
     """Deliver the first message on its way to one end."""
     end = world.ends[me]
     payload, end.inbox = end.inbox[0], end.inbox[1:]
@@ -202,7 +204,7 @@ def receive(me: int, world: World) -> bool:
     return True
 
 
-def settle_one(me: int, index: int, answer: str, world: World) -> bool:
+def settle_one(me: int, index: int, answer: str, world: SystemState) -> bool:
     """Let one end's application answer one thing that it was asked."""
     end = world.ends[me]
     asked = end.todo[index]
@@ -212,7 +214,7 @@ def settle_one(me: int, index: int, answer: str, world: World) -> bool:
     return True
 
 
-def call(me: int, command: str, world: World) -> bool:
+def call(me: int, command: str, world: SystemState) -> bool:
     """Let one end's application call a command, unless it is a misuse."""
     world.commands += 1
     try:
@@ -245,7 +247,7 @@ def decide(end: End, asked: Asked | ChangeAsked, answer: str, name: str) -> None
         if answer == "yes":
             session.reply(asked)
         else:
-            session.refuse(asked, "no")
+            session.reply_error(asked, "no")
     elif answer == "yes":
         note(end, session.allow(asked), name)
     else:
@@ -260,21 +262,21 @@ def note(end: End, events: list[Event], name: str) -> None:
                 end.todo = (*end.todo, event)
             case AskWithdrawn(number):
                 end.todo = tuple(asked for asked in end.todo if asked.number != number)
-            case Violation():
+            case ProtocolViolation():
                 raise FoundError(f"the {name} takes a correct peer for a violator: {event}")
 
 
-def deliver(world: World, me: int) -> None:
+def deliver(world: SystemState, me: int) -> None:
     """Put what an end sends into the other's inbox."""
     world.ends[1 - me].inbox += tuple(world.ends[me].session.outgoing())
 
 
-def check_rest(world: World) -> bool:
+def check_rest(world: SystemState) -> bool:
     """Where nothing is under way, see that both ends agree; tell whether nothing is."""
     client, server = world.ends
     if client.inbox or server.inbox or client.todo or server.todo:
         return False
-    for what, agreed in (("connected", True), ("open_asks", False)):
+    for what, agreed in (("connected", True), ("pending_asks", False)):
         views = [getattr(end.session, what) for end in world.ends]
         if views[0] != views[1] or (views[0] and not agreed):
             raise FoundError(f"at rest, {what} is {set(views[0])} here and {set(views[1])} there")
@@ -284,10 +286,10 @@ def check_rest(world: World) -> bool:
     return True
 
 
-def fork(world: World) -> World:
+def fork(world: SystemState) -> SystemState:
     """Copy a world so that the copy can go on by itself."""
     client, server = world.ends
-    return World(
+    return SystemState(
         (
             End(fork_session(client.session), client.inbox, client.todo),
             End(fork_session(server.session), server.inbox, server.todo),
@@ -300,20 +302,21 @@ def fork_session(session: Session) -> Session:
     """Copy a session with all that changes in it."""
     twin = copy.copy(session)
     twin._tokens = copy.copy(session._tokens)
-    twin._spaces = {name: copy.copy(space) for name, space in session._spaces.items()}
-    for space in twin._spaces.values():
-        space.rooms = dict(space.rooms) if space.rooms else None
-    twin._asks = dict(session._asks) if session._asks else None
-    twin._past = dict(session._past) if session._past else None
-    twin._questions = dict(session._questions) if session._questions else None
-    twin._judgements = {
+    twin._spaces = {
+        name: replace(space, rooms=dict(space.rooms) if space.rooms else None)
+        for name, space in session._spaces.items()
+    }
+    twin._pending = {token: replace(ask) for token, ask in (session._pending or {}).items()}
+    twin._settled = dict(session._settled) if session._settled else None
+    twin._incoming = dict(session._incoming) if session._incoming else None
+    twin._decisions = {
         place: type(judged)(judged.event, list(judged.asks))
-        for place, judged in (session._judgements or {}).items()
+        for place, judged in (session._decisions or {}).items()
     }
     return twin
 
 
-def key(world: World) -> tuple[object, ...]:
+def key(world: SystemState) -> tuple[object, ...]:
     """Tell states apart, but not by the numbers that tokens happen to have."""
     names: dict[str, int] = {}
 
@@ -332,12 +335,12 @@ def key(world: World) -> tuple[object, ...]:
             for name, space in session._spaces.items()
         )
         asks = tuple(
-            (renamed(token), ask.change, ask.place, ask.is_overtaken)
-            for token, ask in (session._asks or {}).items()
+            (renamed(token), ask.change, ask.key, ask.is_superseded)
+            for token, ask in (session._pending or {}).items()
         )
         judged = tuple(
-            (place, tuple(map(message, judgement.asks)))
-            for place, judgement in sorted((session._judgements or {}).items())
+            (place, tuple(map(message, decision.asks)))
+            for place, decision in sorted((session._decisions or {}).items(), key=repr)
         )
         todo = tuple(
             message(asked.message) if isinstance(asked, Asked) else (asked.change,)

@@ -1,4 +1,4 @@
-"""How much a remote peer can make a session hold (SEC-2 to SEC-7)."""
+"""How much a remote peer can make a session keep (SEC-2 to SEC-7)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class SessionLimits:
     """
 
     payload: int = 16 << 20
-    """Characters or octets of one payload: far above any event seen, far below memory. More
+    """Characters or bytes of one payload: far above any event seen, far below memory. More
     ends the session."""
     held: int = 64
     """Messages held before the handshake: a client has a handful to say that early. More ends
     the session."""
     held_size: int = 256 << 10
-    """Their characters and octets together. More ends the session."""
+    """Their characters and bytes together. More ends the session."""
     namespaces: int = 64
-    """Namespaces that are connected or being decided: applications have a few. More are refused."""
+    """Namespaces that are connected or decided on: applications have a few. More are refused."""
     rooms: int = 1024
     """Rooms of all namespaces together, likewise."""
     name: int = 256
@@ -32,12 +32,12 @@ class SessionLimits:
     token: int = 256
     """Characters of a token of the peer, which is remembered too: several times the longest
     seen. A frame with a longer one is dropped."""
-    questions: int = 1024
+    incoming_asks: int = 1024
     """Asks of the peer that the application has not answered yet. More are refused."""
     repeats: int = 8
-    """Asks for one and the same change while it is being decided. More are refused."""
-    asks: int = 1024
-    """Open asks of this side. More is the application's misuse."""
+    """Asks for the same change while the application decides on it. More are refused."""
+    outgoing_asks: int = 1024
+    """Pending asks of this peer. More is the application's misuse."""
 
     def __post_init__(self) -> None:
         for each in fields(self):

@@ -24,10 +24,10 @@ from neffos_protocol.conversation import (
     PeerState,
 )
 from neffos_protocol.events import Change, Role
-from neffos_protocol.machines import HANDSHAKE, MEMBERSHIP
 from neffos_protocol.names import CHANGE_OF, LOCAL_ONLY
+from neffos_protocol.state_machines import HANDSHAKE, MEMBERSHIP, HandshakeState
 
-_OPEN: Final = "open"
+_OPEN: Final = HandshakeState.OPEN
 _LIVE: Final = MEMBERSHIP.live
 _REPLY: Final = MessageKind.REPLY
 _STRAY_REPLY: Final = MessageKind.STRAY_REPLY
@@ -35,7 +35,7 @@ _NOT_A_FRAME: Final = MessageKind.NOT_A_FRAME
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Violation:
     """A requirement that a peer broke.
 
     Attributes:
@@ -74,14 +74,14 @@ class Monitor:
         """How many messages were fed."""
         return self.conversation.number
 
-    def feed(self, sender: Role | str, payload: Payload) -> list[Finding]:
+    def feed(self, sender: Role | str, payload: Payload) -> list[Violation]:
         """Take one message and give what is wrong with it; whatever it is, nothing is raised."""
         me, other = self._pairs[sender]  # type: ignore[index]  # a role is its name
         before, receives = me.handshake, other.handshake
         seen = self.conversation
         kind = seen.take(sender, payload)
-        found: list[Finding] = []
-        if before != _OPEN:
+        found: list[Violation] = []
+        if before is not _OPEN:
             self._check_handshake(kind, me.role, payload, before, receives, found)
         message = seen.message
         error = seen.error
@@ -104,8 +104,8 @@ class Monitor:
                 self._find(found, "AR-5", me.role, text)
         return found
 
-    def _find(self, found: list[Finding], requirement: str, role: Role, explanation: str) -> None:
-        found.append(Finding(requirement, self.conversation.number, role, explanation))
+    def _find(self, found: list[Violation], requirement: str, role: Role, explanation: str) -> None:
+        found.append(Violation(requirement, self.conversation.number, role, explanation))
 
     def _check_handshake(
         self,
@@ -114,7 +114,7 @@ class Monitor:
         payload: Payload,
         before: str,
         receives: str,
-        found: list[Finding],
+        found: list[Violation],
     ) -> None:
         """Check a message of a peer that was not open.
 
@@ -150,7 +150,7 @@ class Monitor:
     # ------------------------------------------------------------ events and asks
 
     def _check_token(
-        self, me: PeerState, kind: MessageKind, message: Message, found: list[Finding]
+        self, me: PeerState, kind: MessageKind, message: Message, found: list[Violation]
     ) -> bool:
         """Check the token of what answers no pending ask; give whether the rest matters."""
         wait, meaning = message.wait, self.conversation.wait
@@ -170,7 +170,7 @@ class Monitor:
             self._find(found, "AR-3", me.role, f"the token {wait!r} begins with '$'")
         return True
 
-    def _check_event(self, me: PeerState, message: Message, found: list[Finding]) -> None:
+    def _check_event(self, me: PeerState, message: Message, found: list[Violation]) -> None:
         event = message.event
         if event in CHANGE_OF:
             if not message.wait or message.is_no_op:
@@ -200,7 +200,7 @@ class Monitor:
     # ------------------------------------------------------------ replies
 
     def _check_reply(
-        self, me: PeerState, ask: ObservedAsk, message: Message, found: list[Finding]
+        self, me: PeerState, ask: ObservedAsk, message: Message, found: list[Violation]
     ) -> None:
         if me.role is Role.SERVER and ask.token != message.wait:
             text = f"the reply {message.wait!r} keeps an exchange's marker"

@@ -1,15 +1,17 @@
-"""The names and texts on the wire that the session and the monitor go by, from the registry."""
+"""The names and texts on the wire that the session and the monitor use, from the registry."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from neffos_protocol.events import Change
-from neffos_protocol.registry import constant, group
+from neffos_protocol.tables import load
+
+_CONSTANTS: Final[dict[str, tuple[str, str]]] = load()["constant"]
 
 
 def _text(name: str) -> str:
-    return str(constant(name).value)
+    return _CONSTANTS[name][1]
 
 
 REQUEST_EVENT: Final = {
@@ -24,7 +26,8 @@ CHANGE_OF: Final = {event: change for change, event in REQUEST_EVENT.items()}
 """The change that each such event asks for."""
 
 LOCAL_ONLY: Final = frozenset(
-    {str(entry.value) for entry in group("notification-event")} | {_text("event.any")}
+    {value for group, value in _CONSTANTS.values() if group == "notification-event"}
+    | {_text("event.any")}
 )
 """Events that are never sent (EV-5)."""
 

@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from neffos_codec import Message, decode, encode
-from neffos_protocol import Change, Event, Role, Session
-from neffos_protocol._state import Place
+from neffos_protocol import Change, Event, MembershipKey, Role, Session, token_of
+from neffos_protocol._asks import SETTLED_TOKENS
 from neffos_protocol.exploration import Tokens
-from neffos_protocol.machines import MEMBERSHIP
 from neffos_protocol.names import REQUEST_EVENT
-from neffos_protocol.session import PAST_TOKENS
+from neffos_protocol.state_machines import MEMBERSHIP
 
 ID = "the-id"
 NAMESPACE = "chat"
@@ -39,7 +38,7 @@ def opened(role: Role, **options: Any) -> Session:
     else:
         session.receive("M")
         if session._decides_handshake:
-            session.let_in()
+            session.accept()
     assert session.is_open
     session.outgoing()
     return session
@@ -48,9 +47,9 @@ def opened(role: Role, **options: Any) -> Session:
 def connected(role: Role, *rooms: str, namespace: str = NAMESPACE, **options: Any) -> Session:
     """Make an open session that connected a namespace and joined rooms of it."""
     session = opened(role, **options)
-    grant(session, session.connect(namespace))
+    grant(session, token_of(session.connect(namespace)))
     for room in rooms:
-        grant(session, session.join(namespace, room))
+        grant(session, token_of(session.join(namespace, room)))
     session.outgoing()
     return session
 
@@ -93,7 +92,7 @@ def sent(session: Session) -> list[Message]:
 
 def state(session: Session, namespace: str = NAMESPACE, room: str | None = None) -> str:
     """Name the state of a namespace, or of a room in it."""
-    return session._state(Place(namespace, room or "", room is not None))
+    return session._state(MembershipKey(namespace, room))
 
 
 def snapshot(session: Session) -> dict[str, str]:
@@ -101,7 +100,8 @@ def snapshot(session: Session) -> dict[str, str]:
 
     Whether a container that is empty has been made yet is not a difference.
     """
-    values = {slot: getattr(session, slot) for slot in Session.__slots__}
+    slots = [slot for each in Session.__mro__ for slot in getattr(each, "__slots__", ())]
+    values = {slot: getattr(session, slot) for slot in slots}
     values["_tokens"] = session._tokens.number  # type: ignore[attr-defined]  # see fresh
     return {slot: repr(value or None) for slot, value in values.items()}
 
@@ -114,33 +114,33 @@ def kinds(events: Sequence[Event]) -> list[str]:
 def check(session: Session) -> None:
     """Assert that what a session holds fits together and stays within its limits (SEC-1)."""
     limits = session._limits
-    spaces, asks = session._spaces, session._asks or {}
-    questions, judgements = session._questions or {}, session._judgements or {}
+    spaces, asks = session._spaces, session._pending or {}
+    questions, decisions = session._incoming or {}, session._decisions or {}
     places = {
-        Place(name, room, True): state
+        MembershipKey(name, room): state
         for name, space in spaces.items()
         for room, state in (space.rooms or {}).items()
     }
     assert session._room_count == len(places)
     assert all(space.state in MEMBERSHIP.live for space in spaces.values() if space.rooms)
-    places |= {Place(name, "", False): space.state for name, space in spaces.items()}
-    assert "out" not in places.values()
-    judged = {place for place, state in places.items() if state.startswith("judging")}
-    assert judgements.keys() == judged
+    places |= {MembershipKey(name): space.state for name, space in spaces.items()}
+    assert "disconnected" not in places.values()
+    judged = {place for place, state in places.items() if state.startswith("deciding")}
+    assert decisions.keys() == judged
     assert {namespace for namespace, _ in questions.values()} <= session.connected
-    assert all(ask.place.namespace in session.connected for ask in asks.values() if inside(ask))
+    assert all(ask.key.namespace in session.connected for ask in asks.values() if ask.is_inside)
 
     assert len(spaces) <= limits.namespaces
     assert session._room_count <= limits.rooms
-    assert len(questions) <= limits.questions
-    assert len(asks) <= limits.asks
-    assert len(session._past or ()) <= PAST_TOKENS
-    assert all(len(judgement.asks) <= max(limits.repeats, 1) for judgement in judgements.values())
+    assert len(questions) <= limits.incoming_asks
+    assert len(asks) <= limits.outgoing_asks
+    assert len(session._settled or ()) <= SETTLED_TOKENS
+    assert all(len(decision.asks) <= max(limits.repeats, 1) for decision in decisions.values())
     held = session._held or []
     assert len(held) <= limits.held
     assert sum(map(len, held)) <= limits.held_size
     if session.is_closed:
-        assert not any((spaces, asks, questions, judgements, held))
+        assert not any((spaces, asks, questions, decisions, held))
 
 
 def inside(ask: Any) -> bool:

@@ -149,9 +149,9 @@ def test_both_peers_are_in_what_was_asked_for_and_granted():
         assert peer.is_connected("n")
         assert peer.is_joined("n", "r")
         assert not peer.is_connected("m")
-    assert conversation.client.state("m") == "out"
-    assert conversation.server.state("m") == "entering"
-    assert conversation.server.state("n", "r") == "in"
+    assert conversation.client.state("m") == "disconnected"
+    assert conversation.server.state("m") == "connecting"
+    assert conversation.server.state("n", "r") == "connected"
     conversation.feed(CLIENT, "1;;;;;;")
     conversation.feed(CLIENT, "$3;n;;_OnNamespaceDisconnect;0;0;")
     assert conversation.client.is_joined("n", "r")

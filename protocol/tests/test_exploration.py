@@ -10,10 +10,19 @@ from typing import Any
 
 import pytest
 
-from neffos_protocol import Asked, Change, ChangeAsked, Event, Role, Session, exploration
-from neffos_protocol import session as session_module
+from neffos_protocol import (
+    Asked,
+    Change,
+    ChangeAsked,
+    Event,
+    ProtocolViolation,
+    Role,
+    Session,
+    _memberships,
+    exploration,
+)
 from neffos_protocol.exploration import NAMES, STARTS, Outcome, explore, main
-from neffos_protocol.machines import MEMBERSHIP, Row
+from neffos_protocol.state_machines import MEMBERSHIP, Transition
 
 from . import sessions
 
@@ -87,39 +96,41 @@ def test_a_fork_goes_on_by_itself(decides: bool) -> None:
 
 def asks_outlive_their_namespace(patch: pytest.MonkeyPatch) -> None:
     """The end of a namespace does not end the asks inside it."""
-    dropped = Session._drop_inside
+    dropped = Session._end_inside
 
     def keep(self: Session, namespace: str, events: list[Event]) -> None:
-        asks = {token: ask for token, ask in (self._asks or {}).items() if not ask.change}
+        asks = {token: ask for token, ask in (self._pending or {}).items() if not ask.change}
         dropped(self, namespace, events)
-        self._asks = {**(self._asks or {}), **asks}
+        self._pending = {**(self._pending or {}), **asks}
 
-    patch.setattr(Session, "_drop_inside", keep)
+    patch.setattr(Session, "_end_inside", keep)
 
 
 def entries_do_not_cross(patch: pytest.MonkeyPatch) -> None:
     """A client that asks to enter refuses the server's ask to enter, and gives up its own."""
-    [row] = MEMBERSHIP.rows["entering", "ask-enter"]
-    use_rows(patch, of_client(patch, replace(row, actions=("reply-unknown",), next="out")), row)
+    [row] = MEMBERSHIP.rows["connecting", "ask-connect"]
+    use_rows(
+        patch, of_client(patch, replace(row, actions=("reply-unknown",), next="disconnected")), row
+    )
 
 
 def exits_do_not_cross(patch: pytest.MonkeyPatch) -> None:
     """A client that asks to exit stays in when the server's ask to exit comes."""
-    [row] = MEMBERSHIP.rows["exiting", "ask-exit"]
-    use_rows(patch, of_client(patch, replace(row, actions=("reply-done",), next="in")), row)
+    [row] = MEMBERSHIP.rows["disconnecting", "ask-disconnect"]
+    use_rows(patch, of_client(patch, replace(row, actions=("reply-done",), next="connected")), row)
 
 
-def of_client(patch: pytest.MonkeyPatch, row: Row) -> Row:
+def of_client(patch: pytest.MonkeyPatch, row: Transition) -> Transition:
     """Make it a row that clients alone follow."""
     is_client = lambda self, _: self.role is Role.CLIENT  # noqa: E731
-    patch.setitem(session_module._GUARDS, "client", is_client)
+    patch.setitem(_memberships._GUARDS, "client", is_client)
     return replace(row, guard="client")
 
 
-def use_rows(patch: pytest.MonkeyPatch, *rows: Row) -> None:
+def use_rows(patch: pytest.MonkeyPatch, *rows: Transition) -> None:
     """Put other rows in the place of those for the same state and input."""
     changed = {**MEMBERSHIP.rows, (rows[0].state, rows[0].input): rows}
-    patch.setattr(session_module, "MEMBERSHIP", replace(MEMBERSHIP, rows=changed))
+    patch.setattr(_memberships, "MEMBERSHIP", replace(MEMBERSHIP, rows=changed))
 
 
 def a_reply_is_lost(patch: pytest.MonkeyPatch) -> None:
@@ -127,25 +138,17 @@ def a_reply_is_lost(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_change_is_not_confirmed(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(session_module._ACTIONS, "reply-done", lambda *_: None)
+    patch.setitem(_memberships._ACTIONS, "reply-done", lambda *_: None)
 
 
 def a_reply_opens_nothing(patch: pytest.MonkeyPatch) -> None:
     """The asked end does what it is asked, the asking end does not learn of it."""
-    replied = Session._replied
-
-    def forget(self: Session, token: str, ask: Any, message: Any, events: list[Event]) -> None:
-        if ask.change is None:
-            replied(self, token, ask, message, events)
-        else:
-            self._forget_ask(token)
-
-    patch.setattr(Session, "_replied", forget)
+    patch.setattr(Session, "_system_ask_replied", lambda *_: None)
 
 
 def rooms_outlive_their_namespace(patch: pytest.MonkeyPatch) -> None:
     """The server keeps the rooms of a namespace that is disconnected."""
-    dropped, changed = Session._drop_inside, Session._set_state
+    dropped, changed = Session._end_inside, Session._set_state
 
     def drop_others(self: Session, namespace: str, events: list[Event]) -> None:
         space = self._spaces[namespace]
@@ -158,11 +161,11 @@ def rooms_outlive_their_namespace(patch: pytest.MonkeyPatch) -> None:
     def keep(self: Session, place: Any, state: str) -> None:
         space = self._spaces.get(place.namespace)
         changed(self, place, state)
-        if space and state == "out" and not place.is_room and self.role is Role.SERVER:
-            space.state = "out"
+        if space and state == "disconnected" and place.room is None and self.role is Role.SERVER:
+            space.state = "disconnected"
             self._spaces[place.namespace] = space
 
-    patch.setattr(Session, "_drop_inside", drop_others)
+    patch.setattr(Session, "_end_inside", drop_others)
     patch.setattr(Session, "_set_state", keep)
 
 
@@ -170,20 +173,20 @@ def all_is_violation(patch: pytest.MonkeyPatch) -> None:
     """An event without a token is taken for a violation; so is every ask."""
 
     def accuse(self: Session, _: Any, events: list[Event]) -> None:
-        events.append(session_module.Violation("FR-1", "nobody may say that"))
+        events.append(ProtocolViolation("FR-1", "nobody may say that"))
 
-    patch.setattr(Session, "_question", accuse)
+    patch.setattr(Session, "_asked", accuse)
 
 
 BROKEN: dict[Break, str] = {
-    asks_outlive_their_namespace: "open_asks is",
+    asks_outlive_their_namespace: "pending_asks is",
     entries_do_not_cross: "connected is",
     exits_do_not_cross: "connected is",
-    a_reply_is_lost: "open_asks is",
+    a_reply_is_lost: "pending_asks is",
     a_change_is_not_confirmed: "connected is",
     a_reply_opens_nothing: "connected is",
     rooms_outlive_their_namespace: "the rooms are",
-    all_is_violation: "the server takes a correct peer for a violator: Violation",
+    all_is_violation: "the server takes a correct peer for a violator: ProtocolViolation",
 }
 """What can be wrong with a session, and how the problem that is found begins."""
 
@@ -248,7 +251,7 @@ def test_the_command_prints_how_to_come_to_a_problem(
     a_reply_is_lost(monkeypatch)
     assert main(["--operations", "1"]) == 1
     *_, problem = lines = capsys.readouterr().out.splitlines()
-    assert problem.startswith("problem: at rest, open_asks is ")
+    assert problem.startswith("problem: at rest, pending_asks is ")
     assert "client calls ask" in lines
     assert "server receives '$2;n;;e;0;0;'" in lines
     assert "server answers yes to an event" in lines

@@ -22,12 +22,12 @@ from neffos_codec import (
     ESCAPE,
     FIELDS,
     DecodeError,
+    Decoding,
     EncodeError,
     HandshakeAccept,
     HandshakeRefuse,
     HandshakeRequest,
     Message,
-    Reading,
     Reason,
     WaitKind,
     decode,
@@ -55,7 +55,7 @@ def received(octets: bytes, binary: bool) -> str | bytes:
 
 
 def strictly(payload: str | bytes) -> Fields:
-    return decode(payload, reading=Reading.STRICT).fields()
+    return decode(payload, decoding=Decoding.STRICT).fields()
 
 
 def by_codec(octets: bytes, binary: bool, read: Any = strictly) -> Fields | None:
@@ -449,7 +449,7 @@ def test_codec_and_abnf_agree_on_the_handshake(text: str) -> None:  # HS-1 to HS
     accepted = match("handshake-accept", octets)
     refused = match("handshake-refuse", octets)
     try:
-        message = decode_handshake(text, reading=Reading.STRICT)
+        message = decode_handshake(text, decoding=Decoding.STRICT)
     except DecodeError:
         assert (asked, accepted, refused) == (None, None, None)
         return

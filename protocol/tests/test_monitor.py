@@ -14,7 +14,7 @@ from neffos_protocol.catalogue import requirements
 from neffos_protocol.conversation import MAX_REMEMBERED
 from neffos_protocol.exploration import (
     NAMES,
-    World,
+    SystemState,
     decide,
     fork,
     give,
@@ -196,7 +196,7 @@ def test_a_reply_that_was_overtaken_settles_no_later_ask():
     assert findings([*pending, (CLIENT, ";n;r;e;0;0;")]) == []
 
 
-def test_only_the_ask_for_the_same_is_overtaken():
+def test_only_the_ask_for_the_same_is_superseded():
     conversation = [
         *CONNECTED,
         (CLIENT, "$2;m;;_OnNamespaceConnect;0;0;"),
@@ -292,7 +292,7 @@ def test_two_sessions_are_never_blamed(at, decides):
             wander(world, monitor, at, chance)
 
 
-def wander(world: World, monitor: Monitor, at: Role | None, chance: random.Random) -> None:
+def wander(world: SystemState, monitor: Monitor, at: Role | None, chance: random.Random) -> None:
     """Take one random step and feed the monitor what passes it."""
     me = chance.choice((0, 1))
     end, other = world.ends[me], world.ends[1 - me]
@@ -327,7 +327,7 @@ def test_a_world_can_be_forked():
     world = opened("joined", True)
     twin = fork(world)
     twin.ends[0].session.disconnect("n")
-    assert world.ends[0].session.open_asks == frozenset()
+    assert world.ends[0].session.pending_asks == frozenset()
 
 
 payloads = st.one_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,9 +13,9 @@ import neffos_protocol
 from neffos_codec import EncodeError, Message, Native, decode, encode
 from neffos_protocol import (
     DEFAULT_LIMITS,
+    AskCancelled,
     Asked,
     AskExpired,
-    AskLost,
     AskWithdrawn,
     Cause,
     Change,
@@ -27,13 +28,14 @@ from neffos_protocol import (
     MisuseError,
     NativeReceived,
     Opened,
+    ProtocolViolation,
     Received,
     Replied,
     Role,
     Session,
     SessionLimits,
     UnmatchedReply,
-    Violation,
+    conversation,
     events,
     limits,
     monitor,
@@ -41,6 +43,7 @@ from neffos_protocol import (
     prepare,
 )
 from neffos_protocol import session as session_module
+from neffos_protocol._asks import SETTLED_TOKENS
 
 from . import sessions
 from .sessions import (
@@ -56,6 +59,7 @@ from .sessions import (
     request,
     sent,
     snapshot,
+    token_of,
 )
 
 CLIENT, SERVER = Role.CLIENT, Role.SERVER
@@ -78,11 +82,11 @@ def misused(session: Session, call: Callable[[], object], words: str) -> None:
 def test_the_package_exports_what_its_modules_define() -> None:
     defined = {
         name
-        for module in (events, limits, monitor, session_module)
+        for module in (conversation, events, limits, monitor, session_module)
         for name, value in vars(module).items()
         if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
     }
-    assert defined | {"Event", "DEFAULT_LIMITS"} == set(neffos_protocol.__all__)
+    assert defined | {"Event", "DEFAULT_LIMITS", "MisuseError"} == set(neffos_protocol.__all__)
     assert all(hasattr(neffos_protocol, name) for name in neffos_protocol.__all__)
 
 
@@ -90,7 +94,7 @@ def test_event_is_any_event() -> None:
     kinds = {
         value
         for name, value in vars(events).items()
-        if getattr(value, "__slots__", None) is not None
+        if getattr(value, "__slots__", None) is not None and not issubclass(value, tuple)
     }
     assert {*events.Event.__args__} == {
         kind for kind in kinds if kind.__module__ == events.__name__
@@ -130,7 +134,7 @@ def test_an_application_lets_in_under_an_id_of_its_choice() -> None:
     session = fresh(SERVER, decides_handshake=True)
     assert session.receive("M") == [HandshakeAsked()]
     assert session.outgoing() == []
-    assert session.let_in("chosen") == [Opened("chosen")]
+    assert session.accept("chosen") == [Opened("chosen")]
     assert session.outgoing() == ["Achosen"]
     assert session.id == "chosen"
 
@@ -138,10 +142,10 @@ def test_an_application_lets_in_under_an_id_of_its_choice() -> None:
 def test_a_connection_without_an_id_is_not_let_in() -> None:
     session = fresh(SERVER, decides_handshake=True, id="")
     session.receive("M")
-    misused(session, session.let_in, "HS-6")
+    misused(session, session.accept, "HS-6")
     with pytest.raises(EncodeError, match="surrogate"):
-        session.let_in("\ud800")
-    assert session.let_in("7") == [Opened("7")]
+        session.accept("\ud800")
+    assert session.accept("7") == [Opened("7")]
 
 
 def test_a_server_turns_away() -> None:
@@ -149,9 +153,9 @@ def test_a_server_turns_away() -> None:
     session.receive("M")
     before = snapshot(session)
     with pytest.raises(EncodeError, match="surrogate"):
-        session.turn_away("\ud800")
+        session.refuse("\ud800")
     assert snapshot(session) == before
-    assert session.turn_away("full") == [Closed(Cause.LOCAL)]
+    assert session.refuse("full") == [Closed(Cause.LOCAL)]
     assert session.outgoing() == ["Hfull"]
     assert session.is_closed
 
@@ -171,7 +175,7 @@ def test_a_client_that_plays_the_server_is_cut_off(decides: bool, payload: str |
     if decides:
         session.receive("M")
     violation, closed = session.receive(payload)
-    assert isinstance(violation, Violation)
+    assert isinstance(violation, ProtocolViolation)
     assert violation.fatal
     assert closed == Closed(Cause.VIOLATION)
     assert session.is_closed
@@ -181,7 +185,7 @@ def test_a_client_that_plays_the_server_is_cut_off(decides: bool, payload: str |
 def test_a_second_request_is_a_violation_and_no_more() -> None:
     session = opened(SERVER)
     [violation] = session.receive("M")
-    assert isinstance(violation, Violation)
+    assert isinstance(violation, ProtocolViolation)
     assert (violation.requirement, violation.fatal) == ("FR-2", False)
     assert session.is_open
     assert session.outgoing() == []
@@ -228,7 +232,7 @@ def test_the_number_of_early_messages_is_bounded() -> None:
     session = fresh(SERVER, limits=SessionLimits(held=2))
     assert session.receive("x") == session.receive("x") == []
     violation, closed = session.receive("x")
-    assert isinstance(violation, Violation)
+    assert isinstance(violation, ProtocolViolation)
     assert (violation.requirement, violation.fatal) == ("SEC-3", True)
     assert closed == Closed(Cause.VIOLATION)
     sessions.check(session)
@@ -238,7 +242,7 @@ def test_the_size_of_early_messages_is_bounded() -> None:
     session = fresh(SERVER, limits=SessionLimits(held_size=10))
     assert session.receive("x" * 4) == session.receive(b"x" * 6) == []
     [violation, _] = session.receive("x")
-    assert isinstance(violation, Violation)
+    assert isinstance(violation, ProtocolViolation)
     assert violation.requirement == "SEC-3"
 
 
@@ -250,7 +254,7 @@ def test_a_payload_that_is_too_large_ends_the_session(role: Role, is_open: bool)
     session.receive("x" * 20)
     assert not session.is_closed
     violation, closed = session.receive("x" * 21)
-    assert isinstance(violation, Violation)
+    assert isinstance(violation, ProtocolViolation)
     assert (violation.requirement, violation.fatal) == ("SEC-2", True)
     assert closed == Closed(Cause.VIOLATION)
     assert session.receive("x" * 21) == []
@@ -270,7 +274,7 @@ def test_an_empty_payload_is_nothing(role: Role, payload: Any) -> None:
 def test_garbage_is_a_violation_and_no_more(role: Role, payload: Any) -> None:
     session = connected(role)
     [violation] = session.receive(payload)
-    assert isinstance(violation, Violation)
+    assert isinstance(violation, ProtocolViolation)
     assert (violation.requirement, violation.fatal) == ("FR-2", False)
     assert session.is_open
     assert session.outgoing() == []
@@ -315,29 +319,29 @@ def test_the_bounds_hold_for_both_sides(role: Role) -> None:
         ]
     ):
         [violation] = session.receive(ask)
-        assert isinstance(violation, Violation)
+        assert isinstance(violation, ProtocolViolation)
         assert violation.requirement == ("SEC-5", "SEC-6")[number]
         [reply] = sent(session)
         assert (reply.is_error, reply.body) == (True, "too many")
-    grant(session, session.leave(NAMESPACE, ROOM))
+    grant(session, token_of(session.leave(NAMESPACE, ROOM)))
     assert session.join(NAMESPACE, "other")
 
 
 @both_roles
 def test_the_rooms_of_all_namespaces_are_bounded_together(role: Role) -> None:
     session = connected(role, "a", "b", limits=SessionLimits(rooms=3))
-    grant(session, session.connect("other"))
+    grant(session, token_of(session.connect("other")))
     session.join("other", "a")
     misused(session, lambda: session.join("other", "b"), "too many")
-    grant(session, session.disconnect(NAMESPACE))
+    grant(session, token_of(session.disconnect(NAMESPACE)))
     assert session.join("other", "b")
     sessions.check(session)
 
 
 @both_roles
 def test_open_asks_of_this_side_are_bounded(role: Role) -> None:
-    session = connected(role, limits=SessionLimits(asks=2))
-    token = session.ask(NAMESPACE, "say")
+    session = connected(role, limits=SessionLimits(outgoing_asks=2))
+    token = token_of(session.ask(NAMESPACE, "say"))
     session.join(NAMESPACE, ROOM)
     misused(session, lambda: session.ask(NAMESPACE, "say"), "too many asks")
     misused(session, lambda: session.connect("other"), "too many asks")
@@ -366,7 +370,7 @@ def test_a_name_that_no_frame_can_carry_changes_nothing(role: Role) -> None:
 def test_a_room_needs_its_namespace_and_a_name(role: Role) -> None:
     session = opened(role)
     misused(session, lambda: session.join(NAMESPACE, ROOM), "not connected; connect it first")
-    grant(session, session.connect(NAMESPACE))
+    grant(session, token_of(session.connect(NAMESPACE)))
     misused(session, lambda: session.join(NAMESPACE, ""), "a room has a name")
     misused(session, lambda: session.leave(NAMESPACE, ""), "a room has a name")
 
@@ -403,26 +407,26 @@ def test_a_reply_with_a_body_refuses_a_change_and_is_a_violation(
     role: Role, body: str | bytes
 ) -> None:
     session = opened(role)
-    token = session.connect(NAMESPACE)
+    token = token_of(session.connect(NAMESPACE))
     violation, refused = session.receive(request(Change.CONNECT, token, body=body))
-    assert isinstance(violation, Violation)
+    assert isinstance(violation, ProtocolViolation)
     assert (violation.requirement, violation.fatal) == ("AR-20", False)
     assert refused == ChangeRefused(Change.CONNECT, NAMESPACE, "", "welcome")
     assert session.connected == set()
-    assert session.open_asks == set()
+    assert session.pending_asks == set()
 
 
 @both_roles
 def test_an_error_reply_without_a_text_refuses_too(role: Role) -> None:
     session = opened(role)
-    token = session.connect(NAMESPACE)
+    token = token_of(session.connect(NAMESPACE))
     [refused] = session.receive(request(Change.CONNECT, token, is_error=True))
     assert refused == ChangeRefused(Change.CONNECT, NAMESPACE, "", "")
 
 
 def test_a_refusal_that_is_no_text_is_told_as_well_as_it_can_be() -> None:
     session = opened(CLIENT)
-    token = session.connect(NAMESPACE)
+    token = token_of(session.connect(NAMESPACE))
     [refused] = session.receive(request(Change.CONNECT, token, is_error=True, body=b"\xff!"))
     assert isinstance(refused, ChangeRefused)
     assert refused.text == "\N{REPLACEMENT CHARACTER}!"
@@ -482,9 +486,9 @@ def test_a_client_does_not_decide_on_exits() -> None:
 @both_roles
 def test_a_namespace_takes_all_inside_it_along(role: Role) -> None:
     session = connected(role, ROOM, decides=frozenset({Change.JOIN}))
-    grant(session, session.connect("other"))
-    asks = {session.ask(NAMESPACE, "say"), session.join(NAMESPACE, "den")}
-    kept = session.ask("other", "say")
+    grant(session, token_of(session.connect("other")))
+    asks = {token_of(session.ask(NAMESPACE, "say")), token_of(session.join(NAMESPACE, "den"))}
+    kept = token_of(session.ask("other", "say"))
     [asked] = session.receive(frame(wait=peer_token(session)))
     [judged] = session.receive(request(Change.JOIN, peer_token(session, 2), room="third"))
     [kept_asked] = session.receive(frame(wait=peer_token(session), namespace="other"))
@@ -497,11 +501,11 @@ def test_a_namespace_takes_all_inside_it_along(role: Role) -> None:
     assert last == Changed(Change.DISCONNECT, NAMESPACE, "", Cause.PEER)
     assert set(told) == {
         Changed(Change.LEAVE, NAMESPACE, ROOM, Cause.FORCED),
-        *map(AskLost, asks),
+        *map(AskCancelled, asks),
         AskWithdrawn(asked.number),
         AskWithdrawn(judged.number),
     }
-    assert session.open_asks == {kept}
+    assert session.pending_asks == {kept}
     misused(session, lambda: session.reply(asked), "answered or withdrawn")
     misused(session, lambda: session.allow(judged), "decided or withdrawn")
     session.reply(kept_asked)
@@ -560,7 +564,7 @@ def test_the_protocols_own_events_are_not_for_applications(role: Role, event: st
 def test_notices_of_one_peer_do_not_travel(role: Role, event: str, is_connected: bool) -> None:
     session = connected(role) if is_connected else opened(role)
     [violation] = session.receive(frame(event))
-    assert isinstance(violation, Violation)
+    assert isinstance(violation, ProtocolViolation)
     assert (violation.requirement, violation.fatal) == ("EV-5", False)
     assert session.outgoing() == []
     session.receive(frame(event, wait=peer_token(session)))
@@ -600,10 +604,10 @@ def test_what_is_for_a_namespace_that_is_not_connected(role: Role) -> None:
 @pytest.mark.parametrize("answer", ["yes", b"yes"])
 def test_an_ask_gets_its_reply(role: Role, answer: str | bytes) -> None:
     session = connected(role)
-    token = session.ask(NAMESPACE, "say", "hi")
+    token = token_of(session.ask(NAMESPACE, "say", "hi"))
     [asked] = sent(session)
     assert asked == Message(token, NAMESPACE, "", "say", body="hi")
-    assert session.open_asks == {token}
+    assert session.pending_asks == {token}
     reply = frame(wait=token, body=answer)
     assert session.receive(reply) == [Replied(token, decode(reply))]
     assert session.receive(reply) == [UnmatchedReply(decode(reply))]
@@ -615,14 +619,14 @@ def test_an_ask_gets_its_reply(role: Role, answer: str | bytes) -> None:
 def test_a_reply_has_the_kind_of_its_ask(role: Role, kind: type) -> None:
     session = connected(role)
     body = "hi" if kind is str else b"hi"
-    for say in (session.reply, session.refuse):
+    for say in (session.reply, session.reply_error):
         for text in ("yes", b"yes") if say == session.reply else ("no",):
             [asked] = session.receive(frame(wait=peer_token(session), body=body, room="den"))
             assert isinstance(asked, Asked)
             say(asked, text)
             [reply] = sent(session)
             assert type(reply.body) is kind
-            assert reply.is_error == (say == session.refuse)
+            assert reply.is_error == (say == session.reply_error)
             assert (reply.wait, reply.room) == (peer_token(session), "den")
 
 
@@ -635,7 +639,7 @@ def test_what_cannot_be_sent_does_not_use_up_the_ask(role: Role) -> None:
     with pytest.raises(EncodeError):
         session.reply(asked, b"\xff")
     with pytest.raises(EncodeError):
-        session.refuse(asked, "")
+        session.reply_error(asked, "")
     assert snapshot(session) == before
     session.reply(asked, "yes")
 
@@ -652,13 +656,13 @@ def test_an_empty_reply_to_an_event(role: Role) -> None:
 def test_a_token_of_an_unusual_form_still_gets_its_reply() -> None:
     session = connected(SERVER)
     violation, asked = session.receive(frame(wait="77"))
-    assert isinstance(violation, Violation)
+    assert isinstance(violation, ProtocolViolation)
     assert (violation.requirement, violation.fatal) == ("AR-2", False)
     assert isinstance(asked, Asked)
     session.reply(asked, "yes")
     assert [reply.wait for reply in sent(session)] == ["77"]
     violation, entered = session.receive(request(Change.JOIN, "78", room=ROOM))
-    assert isinstance(violation, Violation)
+    assert isinstance(violation, ProtocolViolation)
     assert isinstance(entered, Changed)
 
 
@@ -672,7 +676,7 @@ def test_a_client_drops_replies_to_what_it_never_asked() -> None:
 def test_a_broadcast_with_another_clients_token_is_an_event_all_the_same() -> None:
     session = connected(CLIENT)
     violation, received = session.receive(frame(wait="$99"))
-    assert isinstance(violation, Violation)
+    assert isinstance(violation, ProtocolViolation)
     assert violation.requirement == "AR-17"
     assert received == Received(decode(frame(wait="$99")))
     assert session.outgoing() == []
@@ -706,7 +710,7 @@ def test_namespaces_are_names_and_not_letters() -> None:
 
 
 def test_a_role_may_be_given_by_its_name() -> None:
-    with pytest.raises(MisuseError, match="has an id"):
+    with pytest.raises(MisuseError, match="has an ID"):
         Session("server", tokens=sessions.Tokens(""))  # type: ignore[arg-type]
 
 
@@ -720,12 +724,12 @@ def test_an_error_can_be_sent_to_what_asked_for_nothing() -> None:
 
 def test_late_replies_are_known_for_a_while() -> None:
     session = connected(SERVER)
-    first = session.ask(NAMESPACE, "say")
+    first = token_of(session.ask(NAMESPACE, "say"))
     grant(session, first)
-    for _ in range(session_module.PAST_TOKENS - 1):
-        grant(session, session.ask(NAMESPACE, "say"))
+    for _ in range(SETTLED_TOKENS - 1):
+        grant(session, token_of(session.ask(NAMESPACE, "say")))
     assert sessions.kinds(grant(session, first)) == ["UnmatchedReply"]
-    grant(session, session.ask(NAMESPACE, "say"))
+    grant(session, token_of(session.ask(NAMESPACE, "say")))
     assert "UnmatchedReply" not in sessions.kinds(grant(session, first))
     sessions.check(session)
 
@@ -733,13 +737,13 @@ def test_late_replies_are_known_for_a_while() -> None:
 @both_roles
 def test_a_reply_to_an_ask_that_was_overtaken_settles_no_later_ask(role: Role) -> None:
     session = connected(role)
-    overtaken = session.disconnect(NAMESPACE)
+    overtaken = token_of(session.disconnect(NAMESPACE))
     session.receive(request(Change.DISCONNECT, peer_token(session, 1)))  # both ask at once
-    grant(session, session.connect(NAMESPACE))
-    pending = session.disconnect(NAMESPACE)
+    grant(session, token_of(session.connect(NAMESPACE)))
+    pending = token_of(session.disconnect(NAMESPACE))
     assert grant(session, overtaken) == []
     assert session.connected == {NAMESPACE}
-    assert session.open_asks == {pending}
+    assert session.pending_asks == {pending}
     assert sessions.kinds(grant(session, pending)) == ["Changed"]
     assert session.connected == set()
     sessions.check(session)
@@ -749,13 +753,13 @@ def test_a_reply_to_an_ask_that_was_overtaken_settles_no_later_ask(role: Role) -
 def test_the_exchange_marker_does_not_hide_a_reply(role: Role) -> None:
     session = connected(role)
     for _ in range(9):
-        grant(session, session.ask(NAMESPACE, "say"))  # so that tokens are longer
-    token = session.ask(NAMESPACE, "say")
+        grant(session, token_of(session.ask(NAMESPACE, "say")))  # so that tokens are longer
+    token = token_of(session.ask(NAMESPACE, "say"))
     marked = f"{token[0]}!{token[1:]}"
     [replied] = session.receive(frame(wait=marked, body="yes"))
     assert isinstance(replied, Replied)
     assert replied.token == token
-    assert session.open_asks == set()
+    assert session.pending_asks == set()
     again = session.receive(frame(wait=marked, body="yes"))
     assert sessions.kinds(again) == ["UnmatchedReply"]
 
@@ -778,20 +782,28 @@ def test_deadlines_pass_in_their_order(role: Role) -> None:
     session = connected(role)
     assert session.next_deadline is None
     assert session.expire(1e9) == []
-    late = session.ask(NAMESPACE, "say", deadline=5.0)
+    late = token_of(session.ask(NAMESPACE, "say", deadline=5.0))
     session.ask(NAMESPACE, "say")
-    soon = session.join(NAMESPACE, ROOM, deadline=2.0)
+    soon = token_of(session.join(NAMESPACE, ROOM, deadline=2.0))
     assert session.next_deadline == 2.0
     assert session.expire(1.9) == []
     assert session.expire(2.0) == [AskExpired(soon)]
     assert session.next_deadline == 5.0
     assert session.expire(2.0) == []
-    assert sessions.state(session, room=ROOM) == "entering", "it may still come about"
+    assert sessions.state(session, room=ROOM) == "connecting", "it may still come about"
     assert grant(session, soon) == [Changed(Change.JOIN, NAMESPACE, ROOM, Cause.LOCAL)]
     assert session.expire(9.0) == [AskExpired(late)]
     assert session.next_deadline is None
     assert sessions.kinds(grant(session, late)) == ["UnmatchedReply"]
-    assert len(session.open_asks) == 1
+    assert len(session.pending_asks) == 1
+
+
+def test_the_events_of_an_ask_have_its_token() -> None:
+    session = connected(Role.CLIENT)
+    events = session.ask(NAMESPACE, "say")
+    assert session.pending_asks == {token_of(events)}
+    with pytest.raises(ValueError, match="no ask was sent; give the events of ask"):
+        token_of(session.emit(NAMESPACE, "say"))
 
 
 # ---- Broadcasts ----
@@ -800,8 +812,8 @@ def test_deadlines_pass_in_their_order(role: Role) -> None:
 def test_a_broadcast_is_encoded_once() -> None:
     prepared = prepare(Message("", NAMESPACE, ROOM, "say", body="hi"))
     ends = [connected(role, ROOM) for role in Role]
-    assert all(session.send_prepared(prepared) for session in ends)
     for session in ends:
+        assert session.send_prepared(prepared) == []
         [payload] = session.outgoing()
         assert payload is prepared.payload
         assert decode(payload) == prepared.message
@@ -820,7 +832,12 @@ def test_a_broadcast_goes_to_those_whom_it_concerns(role: Role) -> None:
         (connected(role, ROOM), (True, True)),
         (closed, (False, False)),
     ):
-        assert (session.send_prepared(to_all), session.send_prepared(to_room)) == concerned
+        assert (session.concerns(to_all), session.concerns(to_room)) == concerned
+        for prepared, concerns in zip((to_all, to_room), concerned, strict=True):
+            if concerns:
+                session.send_prepared(prepared)
+            else:
+                misused(session, partial(session.send_prepared, prepared), "does not concern")
         assert session.outgoing() == [to_all.payload, to_room.payload][: sum(concerned)]
 
 
@@ -853,13 +870,13 @@ def test_a_native_only_session_has_neither_handshake_nor_frames(
 def test_native_messages_beside_frames_belong_to_the_empty_namespace(role: Role) -> None:
     session = opened(role, native=Native.FALLBACK)
     assert session.receive("raw") == []
-    grant(session, session.connect(""))
+    grant(session, token_of(session.connect("")))
     session.outgoing()
     for payload in ("raw", b"raw", "M"):
         assert session.receive(payload) == [NativeReceived(payload)]
     [framed] = session.receive(frame("_OnNativeMessage", namespace="", body="framed"))
     assert framed == NativeReceived("framed")
-    grant(session, session.connect("n"))
+    grant(session, token_of(session.connect("n")))
     session.outgoing()
     [elsewhere] = session.receive(frame("_OnNativeMessage", namespace="n", body="framed"))
     assert elsewhere == NativeReceived("framed", "n")
@@ -874,7 +891,7 @@ def test_native_messages_beside_frames_belong_to_the_empty_namespace(role: Role)
 @both_roles
 def test_without_native_messages(role: Role) -> None:
     session = connected(role, namespace="")
-    assert sessions.kinds(session.receive("raw")) == ["Violation"]
+    assert sessions.kinds(session.receive("raw")) == ["ProtocolViolation"]
     [event] = session.receive(frame("_OnNativeMessage", namespace="", body="framed"))
     assert isinstance(event, Received)
     with pytest.raises(EncodeError, match="NM-1"):
@@ -893,9 +910,9 @@ def test_the_end_ends_all_that_is_under_way(role: Role, by: str) -> None:
         role, ROOM, decides=frozenset({Change.CONNECT}), limits=SessionLimits(payload=100)
     )
     asks = [
-        session.ask(NAMESPACE, "say", deadline=1.0),
-        session.join(NAMESPACE, "den"),
-        session.connect("entering"),
+        token_of(session.ask(NAMESPACE, "say", deadline=1.0)),
+        token_of(session.join(NAMESPACE, "den")),
+        token_of(session.connect("connecting")),
     ]
     [asked] = session.receive(frame(wait=peer_token(session)))
     [judged] = session.receive(request(Change.CONNECT, peer_token(session, 2), namespace="new"))
@@ -913,10 +930,10 @@ def test_the_end_ends_all_that_is_under_way(role: Role, by: str) -> None:
         Changed(Change.DISCONNECT, NAMESPACE, "", Cause.FORCED),
         AskWithdrawn(asked.number),
         AskWithdrawn(judged.number),
-        *map(AskLost, asks),
+        *map(AskCancelled, asks),
     }
     assert len(told) == 8
-    assert session.connected == session.open_asks == session.joined(NAMESPACE) == set()
+    assert session.connected == session.pending_asks == session.joined(NAMESPACE) == set()
     assert len(session.outgoing()) == 3, "what was said before is still to be sent"
     sessions.check(session)
 
@@ -937,8 +954,8 @@ def test_nothing_follows_the_end(role: Role) -> None:
     for call in (
         session.close,
         session.start,
-        session.let_in if role is SERVER else session.start,
-        lambda: session.turn_away("no"),
+        session.accept if role is SERVER else session.start,
+        lambda: session.refuse("no"),
         lambda: session.connect("other"),
         lambda: session.disconnect(NAMESPACE),
         lambda: session.join(NAMESPACE, "other"),
@@ -954,7 +971,7 @@ def test_nothing_follows_the_end(role: Role) -> None:
 # ---- A hostile peer ----
 
 
-BOUND = SessionLimits(held=5, namespaces=5, rooms=5, questions=5, repeats=5, asks=5)
+BOUND = SessionLimits(held=5, namespaces=5, rooms=5, incoming_asks=5, repeats=5, outgoing_asks=5)
 
 
 def floods(session: Session) -> dict[str, list[str | bytes]]:
@@ -982,7 +999,7 @@ def test_a_flood_does_not_pile_up(role: Role, decides: frozenset[Change], kind: 
         session.receive(payload)
         sessions.check(session)
         assert len(session.outgoing()) <= 1
-    for held in ("_held", "_asks", "_spaces", "_questions", "_judgements"):
+    for held in ("_held", "_pending", "_spaces", "_incoming", "_decisions"):
         assert len(getattr(session, held) or ()) <= 5
 
 
@@ -998,7 +1015,7 @@ def test_a_flood_before_the_handshake_does_not_pile_up(role: Role) -> None:
 def test_the_body_of_what_is_decided_is_not_kept() -> None:
     session = opened(SERVER, decides=EVERYTHING)
     session.receive(request(Change.CONNECT, "$1", body="x" * 100_000))
-    assert "xxx" not in str(session._judgements)
+    assert "xxx" not in str(session._decisions)
 
 
 @pytest.mark.parametrize("event", ["_OnNamespaceConnect", "_OnRoomJoin", "say"])
@@ -1006,7 +1023,7 @@ def test_what_is_no_utf8_is_dropped_and_not_answered(event: str) -> None:
     session = opened(SERVER)
     for payload in (b"$\xff;n;r;%b;0;0;" % event.encode(), f"$\ud800;n;r;{event};0;0;"):
         [violation] = session.receive(payload)
-        assert isinstance(violation, Violation)
+        assert isinstance(violation, ProtocolViolation)
         assert (violation.requirement, violation.fatal) == ("FR-12", False)
     assert session.outgoing() == []
 
@@ -1016,11 +1033,11 @@ def test_a_long_token_or_needless_room_is_not_remembered() -> None:
     long = "x" * 300
     for payload in (f"${long};n;;e;0;0;", f"$1;m;{long};_OnNamespaceConnect;0;0;"):
         [violation] = session.receive(payload)
-        assert isinstance(violation, Violation)
+        assert isinstance(violation, ProtocolViolation)
         assert violation.requirement == "SEC-2"
     assert session.outgoing() == []
-    assert not session._judgements
-    assert not session._questions
+    assert not session._decisions
+    assert not session._incoming
 
 
 LONG = "x" * 257
@@ -1040,7 +1057,7 @@ def test_a_frame_with_a_name_that_is_too_long_is_dropped(
         [event] = session.receive(encode(Message(**names | {name: LONG[1:]}, body=body)))
         assert isinstance(event, Asked if asks else Received)
     [violation] = session.receive(encode(Message(**names | {name: LONG}, body=body)))
-    assert isinstance(violation, Violation)
+    assert isinstance(violation, ProtocolViolation)
     assert (violation.requirement, violation.fatal) == ("SEC-2", False)
     assert session.outgoing() == []
 
@@ -1049,11 +1066,11 @@ def test_a_frame_with_a_name_that_is_too_long_is_dropped(
 @pytest.mark.parametrize("event", ["say", "_OnRoomJoin"])
 def test_a_reply_with_a_name_that_is_too_long_is_dropped(role: Role, event: str) -> None:
     session = connected(role)
-    token = session.ask(NAMESPACE, "say")
+    token = token_of(session.ask(NAMESPACE, "say"))
     session.outgoing()
     for payload in (f"{token};{LONG};;{event};0;0;", f"{token};{NAMESPACE};{LONG};{event};1;0;no"):
         [violation] = session.receive(payload)
-        assert isinstance(violation, Violation)
+        assert isinstance(violation, ProtocolViolation)
         assert violation.requirement == "SEC-2"
     assert session.outgoing() == []
     [replied] = session.receive(f"{token};{NAMESPACE};;say;0;0;")
@@ -1064,7 +1081,7 @@ def test_a_reply_with_a_name_that_is_too_long_is_dropped(role: Role, event: str)
 def test_a_change_without_a_token_has_no_long_names_either(role: Role) -> None:
     session = connected(role)
     [violation] = session.receive(request(Change.CONNECT, "", namespace=LONG))
-    assert isinstance(violation, Violation)
+    assert isinstance(violation, ProtocolViolation)
     assert session.outgoing() == []
 
 
@@ -1081,7 +1098,7 @@ def test_to_ask_with_a_name_that_is_too_long_is_a_misuse(role: Role) -> None:
 
 
 def test_a_server_that_decides_nothing_needs_an_id() -> None:
-    with pytest.raises(MisuseError, match="has an id"):
+    with pytest.raises(MisuseError, match="has an ID"):
         Session(SERVER, tokens=sessions.Tokens(""))
 
 
@@ -1107,7 +1124,7 @@ def test_a_native_event_that_asks_is_asked_of_the_application() -> None:
 def test_let_in_at_the_wrong_time_says_what_to_do() -> None:
     session = Session(SERVER, tokens=sessions.Tokens(""), decides_handshake=True)
     with pytest.raises(MisuseError, match="wait for Opened"):
-        session.let_in()
+        session.accept()
 
 
 @pytest.mark.parametrize(
@@ -1118,9 +1135,9 @@ def test_a_token_of_the_wrong_form_is_a_misuse(role: Role, token: str) -> None:
     session._tokens = lambda: token
     with pytest.raises(MisuseError, match="form"):
         session.connect("n")
-    assert session.open_asks == frozenset()
+    assert session.pending_asks == frozenset()
     assert session.outgoing() == []
-    assert sessions.state(session, "n") == "out"
+    assert sessions.state(session, "n") == "disconnected"
 
 
 def test_the_ask_that_is_decided_is_kept() -> None:

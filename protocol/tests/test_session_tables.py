@@ -16,9 +16,10 @@ import pytest
 
 from neffos_codec import Message, decode
 from neffos_protocol import (
+    AskCancelled,
     Asked,
     AskExpired,
-    AskLost,
+    AskSent,
     AskWithdrawn,
     Cause,
     Change,
@@ -31,15 +32,22 @@ from neffos_protocol import (
     HandshakeRefused,
     MisuseError,
     Opened,
+    ProtocolViolation,
     Replied,
     Role,
     Session,
     SessionLimits,
     UnmatchedReply,
-    Violation,
 )
-from neffos_protocol.machines import ASK, HANDSHAKE, MEMBERSHIP, QUESTION, Machine, Row
 from neffos_protocol.names import REQUEST_EVENT
+from neffos_protocol.state_machines import (
+    HANDSHAKE,
+    INCOMING_ASK,
+    MEMBERSHIP,
+    OUTGOING_ASK,
+    StateMachine,
+    Transition,
+)
 
 from . import sessions
 from .sessions import ID, NAMESPACE, ROOM, frame, sent, snapshot
@@ -48,29 +56,29 @@ REMEDY = {
     "new": "start",
     "requested": "Opened",
     "awaiting": "Opened",
-    "deciding": "let_in or turn_away",
+    "deciding": "accept or refuse",
     "open": "complete",
     "closed": "a new one",
-    "out": "connect the namespace, or join the room",
-    "entering": "Changed or ChangeRefused",
-    "judging-entry": "allow or deny",
-    "in": "disconnect or leave",
-    "exiting": "Changed or ChangeRefused",
-    "judging-exit": "allow or deny",
+    "disconnected": "connect the namespace, or join the room",
+    "connecting": "Changed or ChangeRefused",
+    "deciding-connect": "allow or deny",
+    "connected": "disconnect or leave",
+    "disconnecting": "Changed or ChangeRefused",
+    "deciding-disconnect": "allow or deny",
 }
 """What the error of a command that is not for now has to name, by state."""
 
 ROLES = tuple(Role)
 
 
-def guard_settings(machine: Machine, state: str, input_: str) -> Iterator[dict[str, bool]]:
+def guard_settings(machine: StateMachine, state: str, input_: str) -> Iterator[dict[str, bool]]:
     """Give every combination of the guards that stand in the rows of a state and an input."""
     names = [row.guard for row in machine.rows.get((state, input_), ()) if row.guard]
     for values in product((False, True), repeat=len(names)):
         yield dict(zip(names, values, strict=True))
 
 
-def all_pairs(machine: Machine) -> list[tuple[str, str]]:
+def all_pairs(machine: StateMachine) -> list[tuple[str, str]]:
     return [
         (state, input_)
         for state in machine.states
@@ -100,7 +108,7 @@ def text(octets: bytes) -> str:
     return octets.decode()
 
 
-SHAKE_PAYLOADS = {"request": b"M", "accept": b"Athe-id", "refuse": b"Hno", "other": b"early"}
+SHAKE_PAYLOADS = {"request": b"M", "acceptance": b"Athe-id", "refusal": b"Hno", "other": b"early"}
 SHAKE_ROLES = {
     "new": (Role.CLIENT,),
     "requested": (Role.CLIENT,),
@@ -145,22 +153,22 @@ def give_handshake(session: Session, case: Shake) -> list[Event]:
         case "start":
             session.start()
             return []
-        case "let-in":
-            return session.let_in(ID)
-        case "turn-away":
-            return session.turn_away("no")
+        case "accept":
+            return session.accept(ID)
+        case "refuse":
+            return session.refuse("no")
         case "close":
             return session.close()
-        case "gone":
+        case "closed":
             return session.peer_closed()
         case _:
             return session.receive(case.kind(SHAKE_PAYLOADS[case.input]))
 
 
-def garbage(payload: bytes) -> Violation:
+def garbage(payload: bytes) -> ProtocolViolation:
     """What an open session says of a payload without separators."""
     place = f"(separators, field 'wait', offset {len(payload)}, FR-2)"
-    return Violation("FR-2", f"a frame has 6 ';' before its body, this has 0 {place}")
+    return ProtocolViolation("FR-2", f"a frame has 6 ';' before its body, this has 0 {place}")
 
 
 @pytest.mark.parametrize("case", list(shake_cases()), ids=str)
@@ -180,7 +188,7 @@ def test_handshake(case: Shake) -> None:
 
     told: list[Event] = []
     sends: list[str] = []
-    cause = {"close": Cause.LOCAL, "turn-away": Cause.LOCAL, "gone": Cause.PEER}.get(case.input)
+    cause = {"close": Cause.LOCAL, "refuse": Cause.LOCAL, "closed": Cause.PEER}.get(case.input)
     for action in row.actions:
         match action:
             case "send-request":
@@ -203,14 +211,14 @@ def test_handshake(case: Shake) -> None:
                 told.append(garbage(b"early"))
                 assert not session._held
             case "violation":
-                [event] = [event for event in events if isinstance(event, Violation)]
+                [event] = [event for event in events if isinstance(event, ProtocolViolation)]
                 assert event.requirement == row.requirements[""][0]
                 assert event.fatal == (row.next == "closed")
                 told.append(event)
                 cause = Cause.VIOLATION
             case "read":
                 told.append(garbage(SHAKE_PAYLOADS[case.input]))
-            case "ended":
+            case "close":
                 assert cause is not None
                 told.append(Closed(cause))
                 assert not session._held
@@ -264,8 +272,8 @@ class Case:
     def holds(self) -> dict[str, bool]:
         """What holds in truth: a client does not decide on exits (NS-7)."""
         holds = dict(self.guards)
-        if self.role is Role.CLIENT and "decides-exit" in holds:
-            holds["decides-exit"] = False
+        if self.role is Role.CLIENT and "decides-disconnect" in holds:
+            holds["decides-disconnect"] = False
         return holds
 
     def wants(self, guard: str, otherwise: bool) -> bool:
@@ -283,14 +291,14 @@ class Case:
 def cases() -> Iterator[Case]:
     for state, input_ in all_pairs(MEMBERSHIP):
         for room, role, ours in product((False, True), ROLES, (False, True)):
-            if state == "judging-exit" and role is Role.CLIENT:
+            if state == "deciding-disconnect" and role is Role.CLIENT:
                 continue  # it never decides on an exit
-            if ours and state in ("out", "judging-entry"):
+            if ours and state in ("disconnected", "deciding-connect"):
                 continue  # nobody entered
-            if not ours and state == "entering":
+            if not ours and state == "connecting":
                 continue  # the peer's entering is not a state of ours
             ways = ("",)
-            if input_ == "gone":
+            if input_ == "closed":
                 ways = ("peer_closed", "close", "disconnect") if room else ("peer_closed", "close")
             for guards, way in product(guard_settings(MEMBERSHIP, state, input_), ways):
                 yield Case(room, role, ours, state, input_, tuple(guards.items()), way)
@@ -342,13 +350,13 @@ class Situation:
 
     def enter(self) -> str:
         if self.case.room:
-            return self.session.join(NAMESPACE, ROOM)
-        return self.session.connect(NAMESPACE)
+            return sessions.token_of(self.session.join(NAMESPACE, ROOM))
+        return sessions.token_of(self.session.connect(NAMESPACE))
 
     def exit(self) -> str:
         if self.case.room:
-            return self.session.leave(NAMESPACE, ROOM)
-        return self.session.disconnect(NAMESPACE)
+            return sessions.token_of(self.session.leave(NAMESPACE, ROOM))
+        return sessions.token_of(self.session.disconnect(NAMESPACE))
 
     def state(self) -> str:
         return sessions.state(self.session, room=ROOM if self.case.room else None)
@@ -360,15 +368,15 @@ def bring(case: Case) -> Situation:
     decides = {
         change
         for change, wanted in (
-            (case.entry, case.wants("decides-entry", case.state == "judging-entry")),
-            (case.exit, case.wants("decides-exit", case.state == "judging-exit")),
+            (case.entry, case.wants("decides-connect", case.state == "deciding-connect")),
+            (case.exit, case.wants("decides-disconnect", case.state == "deciding-disconnect")),
         )
         if wanted
     }
     limits = SessionLimits(
         namespaces=0 if holds.get("full") and not case.room else 8,
         rooms=0 if holds.get("full") and case.room else 8,
-        repeats=1 if holds.get("judging-full") else 3,
+        repeats=1 if holds.get("deciding-full") else 3,
         name=20,
     )
     unknown = holds.get("unknown") and not case.room
@@ -380,13 +388,13 @@ def bring(case: Case) -> Situation:
     )
     here = Situation(case, session)
     if case.room:
-        sessions.grant(session, session.connect(NAMESPACE))
+        sessions.grant(session, sessions.token_of(session.connect(NAMESPACE)))
     token = ""
-    if case.input.startswith("enter-") and case.state != "entering":
+    if case.input.startswith("connect-") and case.state != "connecting":
         # An entry that both sides asked for: it came about, and our ask is still open.
         token = here.enter()
         here.theirs_allowed(case.entry)
-    elif case.input.startswith("exit-") and case.state != "exiting":
+    elif case.input.startswith("disconnect-") and case.state != "disconnecting":
         # The same for an exit.
         here.theirs_allowed(case.entry)
         token = here.exit()
@@ -403,22 +411,22 @@ def walk(here: Situation) -> None:
     """Go from wherever the session is to the state of the case."""
     case = here.case
     state = case.state
-    if state in ("out", "entering", "judging-entry"):
-        if here.state() == "in":
+    if state in ("disconnected", "connecting", "deciding-connect"):
+        if here.state() == "connected":
             here.theirs_allowed(case.exit)
-        if state == "entering":
+        if state == "connecting":
             here.token = here.enter()
-    elif here.state() == "out":
+    elif here.state() == "disconnected":
         if case.ours:
             sessions.grant(here.session, here.enter())
         else:
             here.theirs_allowed(case.entry)
-    if state == "exiting":
+    if state == "disconnecting":
         here.token = here.exit()
-    if state.startswith("judging"):
-        change = case.entry if state == "judging-entry" else case.exit
+    if state.startswith("deciding"):
+        change = case.entry if state == "deciding-connect" else case.exit
         here.theirs(change)
-        if not case.holds.get("judging-full"):
+        if not case.holds.get("deciding-full"):
             here.theirs(change)
 
 
@@ -426,31 +434,32 @@ def give(here: Situation) -> list[Event]:
     """Give a session the input of the case."""
     case, session = here.case, here.session
     match case.input:
-        case "enter":
-            here.token = here.enter()
-        case "exit":
-            here.token = here.exit()
+        case "connect" | "disconnect":
+            here.token = here.enter() if case.input == "connect" else here.exit()
+            return [AskSent(here.token)]
         case "allow" | "deny":
             asked = here.asked or ChangeAsked(case.entry, NAMESPACE, here.room, 1)
             return session.allow(asked) if case.input == "allow" else session.deny(asked, "no")
-        case "ask-enter" | "ask-exit":
-            change = case.entry if case.input == "ask-enter" else case.exit
+        case "ask-connect" | "ask-disconnect":
+            change = case.entry if case.input == "ask-connect" else case.exit
             return session.receive(here.request(change, sessions.peer_token(session, 99)))
-        case "enter-done" | "exit-done":
+        case "connect-done" | "disconnect-done":
             return sessions.grant(session, here.token)
-        case "enter-error" | "exit-error":
-            change = case.entry if case.input == "enter-error" else case.exit
+        case "connect-error" | "disconnect-error":
+            change = case.entry if case.input == "connect-error" else case.exit
             refusal = sessions.request(change, here.token, room=here.room, body="no", is_error=True)
             return session.receive(refusal)
-        case "gone" if case.way == "disconnect":
+        case "closed" if case.way == "disconnect":
             last = sessions.request(Change.DISCONNECT, sessions.peer_token(session, 99))
             return session.receive(last)
-        case "gone":
+        case "closed":
             return session.close() if case.way == "close" else session.peer_closed()
-    return []
+    raise AssertionError(case.input)
 
 
-def expected(here: Situation, row: Row, done: list[Event]) -> tuple[list[Event], list[Message]]:
+def expected(
+    here: Situation, row: Transition, done: list[Event]
+) -> tuple[list[Event], list[Message]]:
     """Say what the actions of a row tell the application and send to the peer.
 
     ``done`` are the events that came: only their running numbers are taken from there.
@@ -458,46 +467,47 @@ def expected(here: Situation, row: Row, done: list[Event]) -> tuple[list[Event],
     case = here.case
     told: list[Event] = []
     sends: list[Message] = []
-    ask_change = case.exit if "exit" in case.input else case.entry
+    ask_change = case.exit if "disconnect" in case.input else case.entry
     ask = decode(here.request(ask_change, sessions.peer_token(here.session, 99)))
     if case.way:
         cause = Cause.FORCED
     else:
-        cause = Cause.LOCAL if case.input in ("enter-done", "exit-done") else Cause.PEER
+        cause = Cause.LOCAL if case.input in ("connect-done", "disconnect-done") else Cause.PEER
     full = row.requirements["room" if case.room else "namespace"]
     for action in row.actions:
         match action:
             case "ask":
                 event = REQUEST_EVENT[ask_change]
+                told.append(AskSent(here.token))
                 sends.append(Message(here.token, NAMESPACE, here.room, event))
             case "reply-done":
                 sends.append(Message(ask.wait))
             case "reply-unknown":
                 sends.append(ask.error_reply("bad room" if case.room else "bad namespace"))
             case "reply-full":
-                told.append(Violation(full[0], f"too many for one more {ask_change}"))
+                told.append(ProtocolViolation(full[0], f"too many for one more {ask_change}"))
                 sends.append(ask.error_reply("too many"))
-            case "judge":
+            case "ask-application":
                 [number] = [event.number for event in done if isinstance(event, ChangeAsked)]
                 told.append(ChangeAsked(ask_change, NAMESPACE, here.room, number))
-            case "judge-too":
+            case "queue":
                 pass
             case "reply-all-done":
                 sends += [Message(token) for token in here.judged]
             case "reply-all-refused":
-                change = case.entry if case.state == "judging-entry" else case.exit
+                change = case.entry if case.state == "deciding-connect" else case.exit
                 for token in here.judged:
                     sends.append(decode(here.request(change, token)).error_reply("no"))
             case "withdraw":
                 assert here.asked is not None
                 told.append(AskWithdrawn(here.asked.number))
-            case "entered":
+            case "connected":
                 told.append(Changed(case.entry, NAMESPACE, here.room, cause))
-            case "left" | "forced":
+            case "disconnected" | "forced":
                 told.append(Changed(case.exit, NAMESPACE, here.room, cause))
             case "refused":
                 told.append(ChangeRefused(ask_change, NAMESPACE, here.room, "no"))
-            case "lost":
+            case "cancelled":
                 pass
             case unknown:
                 raise AssertionError(unknown)
@@ -506,7 +516,7 @@ def expected(here: Situation, row: Row, done: list[Event]) -> tuple[list[Event],
 
 def after_the_end(here: Situation, asks: list[str]) -> tuple[list[Event], list[Message]]:
     """Say what follows where the namespace or the connection ended under the place."""
-    lost: list[Event] = [AskLost(token) for token in asks]
+    lost: list[Event] = [AskCancelled(token) for token in asks]
     namespace_left = Changed(Change.DISCONNECT, NAMESPACE, "", Cause.PEER)
     match here.case.way:
         case "":
@@ -525,8 +535,8 @@ def test_membership(case: Case) -> None:
     session = here.session
     row = MEMBERSHIP.row(case.state, case.input, case.holds.__getitem__)
     before = snapshot(session)
-    asks = list(session.open_asks)
-    assert len(asks) <= 1 or case.state in ("entering", "exiting")
+    asks = list(session.pending_asks)
+    assert len(asks) <= 1 or case.state in ("connecting", "disconnecting")
     if row is None:
         with pytest.raises(MisuseError, match="not for now") as misuse:
             give(here)
@@ -559,7 +569,9 @@ def test_every_row_of_membership_has_a_case_of_either_kind_and_role() -> None:
     for rows in MEMBERSHIP.rows.values():
         for row in rows:
             for room, role in product((False, True), ROLES):
-                server_only = row.state == "judging-exit" or row.guard == "decides-exit"
+                server_only = (
+                    row.state == "deciding-disconnect" or row.guard == "decides-disconnect"
+                )
                 if not (server_only and role is Role.CLIENT):
                     assert (id(row), room, role) in taken
 
@@ -593,8 +605,8 @@ class AskCase:
 
 
 def ask_cases() -> Iterator[AskCase]:
-    for (state, input_), role, changes in product(all_pairs(ASK), ROLES, (False, True)):
-        if (state, input_) == ("open", "send"):
+    for (state, input_), role, changes in product(all_pairs(OUTGOING_ASK), ROLES, (False, True)):
+        if (state, input_) == ("pending", "send"):
             continue  # another ask is another machine
         # How an ask that is none came to be so: it never was, was answered, or was too late.
         pasts = ["doubled", "late"] if state == "none" else ["fresh", "expired"]
@@ -610,8 +622,8 @@ def ask_cases() -> Iterator[AskCase]:
 def mark_ask(session: Session, changes: bool) -> str:
     """Open an ask with a deadline: for an event, or for a change of a room."""
     if changes:
-        return session.join(NAMESPACE, ROOM, deadline=10.0)
-    return session.ask(NAMESPACE, "say", "hi", deadline=10.0)
+        return sessions.token_of(session.join(NAMESPACE, ROOM, deadline=10.0))
+    return sessions.token_of(session.ask(NAMESPACE, "say", "hi", deadline=10.0))
 
 
 @pytest.mark.parametrize("case", list(ask_cases()), ids=str)
@@ -624,10 +636,10 @@ def test_ask(case: AskCase) -> None:
         assert sessions.kinds(sessions.grant(session, token)) in (["Replied"], ["Changed"])
     elif case.past in ("late", "expired"):
         assert session.expire(10.0) == [AskExpired(token)]
-    assert session.open_asks == ({token} if case.state == "open" else set())
+    assert session.pending_asks == ({token} if case.state == "pending" else set())
     session.outgoing()
     before = snapshot(session)
-    row = ASK.row(case.state, case.input, lambda _: case.changes)
+    row = OUTGOING_ASK.row(case.state, case.input, lambda _: case.changes)
     done = Message(token)
     refusal = Message(token, NAMESPACE, "", "say", is_error=True, body="no")
 
@@ -636,7 +648,7 @@ def test_ask(case: AskCase) -> None:
         case "send":
             if case.changes and case.past == "doubled":
                 session.leave(NAMESPACE, ROOM)
-                sessions.grant(session, max(session.open_asks))
+                sessions.grant(session, max(session.pending_asks))
                 session.outgoing()
             token = mark_ask(session, case.changes)
         case "deadline":
@@ -648,7 +660,7 @@ def test_ask(case: AskCase) -> None:
         case "error":
             refused = frame(wait=token, body="no", is_error=True)
             events = session.receive(refused)
-        case "gone":
+        case "closed":
             events = session.peer_closed()[:-1]
             if case.past == "doubled" and case.changes:
                 assert events.pop(0) == Changed(Change.LEAVE, NAMESPACE, ROOM, Cause.FORCED)
@@ -659,11 +671,11 @@ def test_ask(case: AskCase) -> None:
             [message] = sent(session)
             assert message.wait == token
             assert message.event == ("_OnRoomJoin" if case.changes else "say")
-            assert token in session.open_asks
+            assert token in session.pending_asks
         case ("unmatched",):
             assert events == [UnmatchedReply(done if case.input == "reply" else refusal)]
             assert snapshot(session) == before
-        case ("answered",):
+        case ("replied",):
             entered = Changed(Change.JOIN, NAMESPACE, ROOM, Cause.LOCAL)
             assert events == [entered if case.changes else Replied(token, done)]
         case ("refused",):
@@ -672,13 +684,13 @@ def test_ask(case: AskCase) -> None:
         case ("expired",):
             # A deadline passes once: an ask that stays open does not expire again.
             assert events == ([AskExpired(token)] if case.past == "fresh" else [])
-        case ("lost",):
-            assert events == [AskLost(token)]
+        case ("cancelled",):
+            assert events == [AskCancelled(token)]
         case nothing:
             assert nothing == ()
             assert events == []
     if case.input != "send":
-        assert session.open_asks == ({token} if row and row.next == "open" else set())
+        assert session.pending_asks == ({token} if row and row.next == "pending" else set())
     assert session.outgoing() == []
     sessions.check(session)
 
@@ -687,16 +699,16 @@ def test_ask(case: AskCase) -> None:
 
 
 def question_cases() -> Iterator[tuple[Role, str, str, bool]]:
-    for state, input_ in all_pairs(QUESTION):
+    for state, input_ in all_pairs(INCOMING_ASK):
         for role in ROLES:
-            for guards in guard_settings(QUESTION, state, input_):
+            for guards in guard_settings(INCOMING_ASK, state, input_):
                 yield role, state, input_, guards.get("full", False)
 
 
 @pytest.mark.parametrize(("role", "state", "input_", "full"), list(question_cases()))
-@pytest.mark.parametrize("past", ["reply", "refuse", "ignore", "withdrawn"])
+@pytest.mark.parametrize("past", ["reply", "reply-error", "ignore", "withdrawn"])
 def test_question(role: Role, state: str, input_: str, full: bool, past: str) -> None:
-    session = sessions.connected(role, limits=SessionLimits(questions=1 if full else 2))
+    session = sessions.connected(role, limits=SessionLimits(incoming_asks=1 if full else 2))
     wait = sessions.peer_token(session)
     [asked] = session.receive(frame(wait=wait, body="hi"))
     assert isinstance(asked, Asked)
@@ -706,7 +718,7 @@ def test_question(role: Role, state: str, input_: str, full: bool, past: str) ->
         session.receive(frame(wait=sessions.peer_token(session, 2)))
     session.outgoing()
     before = snapshot(session)
-    row = QUESTION.row(state, input_, lambda _: full)
+    row = INCOMING_ASK.row(state, input_, lambda _: full)
     if row is None:
         with pytest.raises(MisuseError, match="answered or withdrawn") as misuse:
             end_question(session, asked, input_)
@@ -718,14 +730,14 @@ def test_question(role: Role, state: str, input_: str, full: bool, past: str) ->
     match input_:
         case "asked":
             events = session.receive(frame(wait=wait, body="hi"))
-        case "gone":
+        case "closed":
             events = session.peer_closed()[:-2]
         case _:
             end_question(session, asked, input_)
 
     match row.actions:
         case ("reply-full",):
-            assert events == [Violation("SEC-7", "too many asks wait for their answer")]
+            assert events == [ProtocolViolation("SEC-7", "too many asks wait for their answer")]
             assert sent(session) == [asked.message.error_reply("too many")]
         case ("deliver",):
             [again] = events
@@ -742,11 +754,11 @@ def test_question(role: Role, state: str, input_: str, full: bool, past: str) ->
             assert nothing == ()
             assert events == []
     assert session.outgoing() == []
-    open_numbers = set(session._questions or ())
+    open_numbers = set(session._incoming or ())
     if input_ != "asked":
-        assert (asked.number in open_numbers) == (row.next == "open")
+        assert (asked.number in open_numbers) == (row.next == "pending")
     else:
-        assert len(open_numbers) == (1 if full else {"none": 1, "open": 2}[state])
+        assert len(open_numbers) == (1 if full else {"none": 1, "pending": 2}[state])
     sessions.check(session)
 
 
@@ -754,10 +766,10 @@ def end_question(session: Session, asked: Asked, how: str) -> None:
     match how:
         case "reply":
             session.reply(asked, "yes")
-        case "refuse":
-            session.refuse(asked, "no")
+        case "reply-error":
+            session.reply_error(asked, "no")
         case "ignore":
             session.ignore(asked)
         case "withdrawn":
             session.receive(sessions.request(Change.DISCONNECT, sessions.peer_token(session, 8)))
-            sessions.grant(session, session.connect(NAMESPACE))
+            sessions.grant(session, sessions.token_of(session.connect(NAMESPACE)))

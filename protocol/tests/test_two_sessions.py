@@ -24,9 +24,9 @@ from hypothesis.stateful import (
 
 from neffos_codec import Message, Native, decode, parse_wait
 from neffos_protocol import (
+    AskCancelled,
     Asked,
     AskExpired,
-    AskLost,
     AskWithdrawn,
     Cause,
     Change,
@@ -37,16 +37,16 @@ from neffos_protocol import (
     HandshakeAsked,
     MisuseError,
     Opened,
+    ProtocolViolation,
     Received,
     Replied,
     Role,
     Session,
     SessionLimits,
     UnmatchedReply,
-    Violation,
 )
-from neffos_protocol.machines import MEMBERSHIP
 from neffos_protocol.names import REQUEST_EVENT
+from neffos_protocol.state_machines import MEMBERSHIP
 
 from . import sessions
 from .sessions import ID, sent, snapshot
@@ -134,7 +134,9 @@ class Conversation(RuleBasedStateMachine):
         token = ""
         if wants_reply:
             deadline = side.now + 3
-            token = side.session.ask(namespace, "say", body, room=room, deadline=deadline)
+            token = sessions.token_of(
+                side.session.ask(namespace, "say", body, room=room, deadline=deadline)
+            )
         else:
             side.session.emit(namespace, "say", body, room=room)
         self.post(me, Message(token, namespace, room, "say", body=body))
@@ -217,7 +219,7 @@ class Conversation(RuleBasedStateMachine):
             sessions.check(side.session)
             assert side.session.outgoing() == []
             questions = {asked.number for asked in side.todo if isinstance(asked, Asked)}
-            assert set(side.session._questions or ()) == questions
+            assert set(side.session._incoming or ()) == questions
 
     @invariant()
     def both_agree_at_rest(self) -> None:
@@ -227,8 +229,8 @@ class Conversation(RuleBasedStateMachine):
         assert client.session.connected == server.session.connected
         for namespace in NAMESPACES:
             assert client.session.joined(namespace) == server.session.joined(namespace)
-        assert client.session.open_asks <= server.ignored
-        assert server.session.open_asks <= client.ignored
+        assert client.session.pending_asks <= server.ignored
+        assert server.session.pending_asks <= client.ignored
 
     def teardown(self) -> None:
         if not hasattr(self, "sides"):
@@ -238,7 +240,7 @@ class Conversation(RuleBasedStateMachine):
         for side in self.sides:
             assert side.session.is_open
             side.session.expire(side.now + 3)
-            assert side.session.open_asks == set()
+            assert side.session.pending_asks == set()
             assert side.session.next_deadline is None
 
     # ---- how it is done ----
@@ -254,7 +256,7 @@ class Conversation(RuleBasedStateMachine):
     def is_legal(self, me: int, wanted: tuple[Change, str, str]) -> bool:
         change, namespace, room = wanted
         session = self.sides[me].session
-        command = "enter" if change in (Change.CONNECT, Change.JOIN) else "exit"
+        command = "connect" if change in (Change.CONNECT, Change.JOIN) else "disconnect"
         return (
             session.is_open
             and (sessions.state(session, namespace, room or None), command) in MEMBERSHIP.rows
@@ -272,7 +274,7 @@ class Conversation(RuleBasedStateMachine):
 
     def do(self, me: int, wanted: tuple[Change, str, str]) -> None:
         change, namespace, room = wanted
-        token = self.call(me, wanted)
+        token = sessions.token_of(self.call(me, wanted))
         self.post(me, Message(token, namespace, room, REQUEST_EVENT[change]))
 
     def post(self, me: int, *meant: Message) -> None:
@@ -289,7 +291,7 @@ class Conversation(RuleBasedStateMachine):
         session = side.session
         match asked:
             case HandshakeAsked():
-                self.note(me, session.let_in())
+                self.note(me, session.accept())
                 self.post(me)
             case ChangeAsked():
                 done = how == "yes"
@@ -300,7 +302,7 @@ class Conversation(RuleBasedStateMachine):
                 session.reply(asked, body)
                 self.post(me, message.reply(body))
             case Asked(message) if how == "no":
-                session.refuse(asked, body or "no")
+                session.reply_error(asked, body or "no")
                 self.post(me, message.error_reply(body or "no"))
             case Asked(message):
                 session.ignore(asked)
@@ -311,7 +313,7 @@ class Conversation(RuleBasedStateMachine):
         side = self.sides[me]
         session = side.session
         was_open, live = session.is_open, set(session.connected)
-        asks = set(session.open_asks)
+        asks = set(session.pending_asks)
         events = session.receive(payload)
         self.note(me, events)
         self.post(me)
@@ -329,7 +331,7 @@ class Conversation(RuleBasedStateMachine):
         elif is_reply and message.wait in asks:
             lost_change = message.event.startswith("_On") or message.is_empty_reply
             assert seen == [message] or (seen == [] and lost_change)
-            assert message.wait not in session.open_asks
+            assert message.wait not in session.pending_asks
         elif is_reply:
             assert events == [UnmatchedReply(message)]
         else:
@@ -345,11 +347,11 @@ class Conversation(RuleBasedStateMachine):
                     side.todo = [
                         asked for asked in side.todo if getattr(asked, "number", 0) != number
                     ]
-                case AskLost(token):
-                    assert token not in side.session.open_asks
+                case AskCancelled(token):
+                    assert token not in side.session.pending_asks
                 case Opened(id_):
                     assert id_ == ID
-                case Violation():
+                case ProtocolViolation():
                     raise AssertionError(event)
 
     def ended(self, side: Side, events: list[Event], cause: Cause) -> None:
@@ -357,7 +359,7 @@ class Conversation(RuleBasedStateMachine):
         *before, last = events
         assert last == Closed(cause)
         assert side.session.is_closed
-        assert all(isinstance(event, (Changed, AskLost, AskWithdrawn)) for event in before)
+        assert all(isinstance(event, (Changed, AskCancelled, AskWithdrawn)) for event in before)
         assert all(event.cause is Cause.FORCED for event in before if isinstance(event, Changed))
         withdrawn = {event.number for event in before if isinstance(event, AskWithdrawn)}
         assert withdrawn == {getattr(asked, "number", 0) for asked in side.todo}
@@ -382,9 +384,9 @@ TIGHT = SessionLimits(
     namespaces=3,
     rooms=3,
     name=8,
-    questions=2,
+    incoming_asks=2,
     repeats=2,
-    asks=4,
+    outgoing_asks=4,
 )
 
 words = st.sampled_from(
@@ -470,8 +472,8 @@ def session_in(phase: str, role: Role, native: Native, decides: frozenset[Change
             session.start()
         session.receive("M" if role is Role.SERVER else "Aid")
     if phase == "busy":
-        sessions.grant(session, session.connect("chat"))
-        sessions.grant(session, session.join("chat", "lobby"))
+        sessions.grant(session, sessions.token_of(session.connect("chat")))
+        sessions.grant(session, sessions.token_of(session.join("chat", "lobby")))
         session.ask("chat", "say")
         session.leave("chat", "lobby")
         session.connect("other")

@@ -5,11 +5,10 @@ What the rows *say* is held against a session in ``test_session_tables.py``.
 
 from __future__ import annotations
 
-import ast
 import copy
-import inspect
 import json
-import textwrap
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +17,17 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from neffos_protocol import session as session_module
-from neffos_protocol.machines import ASK, HANDSHAKE, MEMBERSHIP, QUESTION, Machine, machines
-from neffos_protocol.session import Session
+from neffos_protocol import _asks, _core, _handshake, _memberships, state_machines, tables
+from neffos_protocol.state_machines import (
+    HANDSHAKE,
+    INCOMING_ASK,
+    MEMBERSHIP,
+    OUTGOING_ASK,
+    Action,
+    Guard,
+    StateMachine,
+    machines,
+)
 
 DATA = Path(__file__).parents[1] / "data"
 FILE = tomllib.loads((DATA / "machines.toml").read_text("utf-8"))
@@ -29,11 +36,11 @@ SCHEMA = json.loads((DATA / "schema" / "machines.json").read_text("utf-8"))
 every_machine = pytest.mark.parametrize("machine", machines().values(), ids=lambda one: one.name)
 
 
-def actions(machine: Machine) -> set[str]:
+def actions(machine: StateMachine) -> set[str]:
     return {action for rows in machine.rows.values() for row in rows for action in row.actions}
 
 
-def guards(machine: Machine) -> set[str]:
+def guards(machine: StateMachine) -> set[str]:
     return {row.guard for rows in machine.rows.values() for row in rows} - {""}
 
 
@@ -56,7 +63,7 @@ def _row(number: int, **changes: Any) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda file: file.update(format=2),
+        lambda file: file.update(format=3),
         lambda file: file.update(extra=1),
         lambda file: file.update(machine=[]),
         lambda file: file["machine"][0].pop("about"),
@@ -66,7 +73,7 @@ def _row(number: int, **changes: Any) -> Callable[[dict[str, Any]], None]:
         lambda file: file["machine"][2]["row"].append(file["machine"][2]["row"][0]),
         _machine(0, live=["open"]),
         _machine(0, name="other"),
-        _machine(1, states=["in", "in"]),
+        _machine(1, states=["connected", "connected"]),
         _machine(2, initial={"client": "none", "server": "none", "native-only": "none"}),
         _machine(3, commands=[]),
         _row(0, guard=""),
@@ -92,10 +99,10 @@ def test_each_machine_is_there_once() -> None:
     assert [entry["name"] for entry in FILE["machine"]] == [
         "handshake",
         "membership",
-        "ask",
-        "question",
+        "outgoing-ask",
+        "incoming-ask",
     ]
-    assert list(machines().values()) == [HANDSHAKE, MEMBERSHIP, ASK, QUESTION]
+    assert list(machines().values()) == [HANDSHAKE, MEMBERSHIP, OUTGOING_ASK, INCOMING_ASK]
 
 
 def test_nothing_of_the_file_is_lost_on_loading() -> None:
@@ -120,7 +127,7 @@ def test_nothing_of_the_file_is_lost_on_loading() -> None:
 
 
 @every_machine
-def test_rows_use_declared_names_and_all_of_them(machine: Machine) -> None:
+def test_rows_use_declared_names_and_all_of_them(machine: StateMachine) -> None:
     inputs = {*machine.commands, *machine.received}
     assert len(inputs) == len(machine.commands) + len(machine.received)
     assert set(machine.initial.values()) <= set(machine.states)
@@ -132,7 +139,7 @@ def test_rows_use_declared_names_and_all_of_them(machine: Machine) -> None:
 
 
 @every_machine
-def test_whatever_a_peer_sends_has_a_row_in_every_state(machine: Machine) -> None:
+def test_whatever_a_peer_sends_has_a_row_in_every_state(machine: StateMachine) -> None:
     for state in machine.states:
         for received in machine.received:
             row = machine.row(state, received, lambda _: False)
@@ -141,7 +148,7 @@ def test_whatever_a_peer_sends_has_a_row_in_every_state(machine: Machine) -> Non
 
 
 @every_machine
-def test_every_row_can_be_taken(machine: Machine) -> None:
+def test_every_row_can_be_taken(machine: StateMachine) -> None:
     for rows in machine.rows.values():
         *guarded, last = rows
         assert not last.guard, last
@@ -150,7 +157,7 @@ def test_every_row_can_be_taken(machine: Machine) -> None:
 
 
 @every_machine
-def test_every_state_can_be_reached(machine: Machine) -> None:
+def test_every_state_can_be_reached(machine: StateMachine) -> None:
     reached = set(machine.initial.values())
     while (
         more := {row.next for rows in machine.rows.values() for row in rows if row.state in reached}
@@ -161,7 +168,7 @@ def test_every_state_can_be_reached(machine: Machine) -> None:
 
 
 @every_machine
-def test_a_command_without_a_row_has_none_whatever_holds(machine: Machine) -> None:
+def test_a_command_without_a_row_has_none_whatever_holds(machine: StateMachine) -> None:
     for state in machine.states:
         for command in machine.commands:
             if (state, command) not in machine.rows:
@@ -169,11 +176,11 @@ def test_a_command_without_a_row_has_none_whatever_holds(machine: Machine) -> No
 
 
 def test_the_first_row_whose_guard_holds_is_taken() -> None:
-    rows = MEMBERSHIP.rows["out", "ask-enter"]
-    assert [row.guard for row in rows] == ["unknown", "full", "decides-entry", ""]
+    rows = MEMBERSHIP.rows["disconnected", "ask-connect"]
+    assert [row.guard for row in rows] == ["unknown", "full", "decides-connect", ""]
     for index, row in enumerate(rows):
         later = {row.guard for row in rows[index:]}
-        assert MEMBERSHIP.row("out", "ask-enter", later.__contains__) is row
+        assert MEMBERSHIP.row("disconnected", "ask-connect", later.__contains__) is row
 
 
 def test_what_exists_ends_only_where_someone_says_so() -> None:
@@ -182,49 +189,74 @@ def test_what_exists_ends_only_where_someone_says_so() -> None:
         for row in rows:
             was, becomes = row.state in MEMBERSHIP.live, row.next in MEMBERSHIP.live
             if was and not becomes:
-                assert {"left", "forced"} & {*row.actions}, row
+                assert {"disconnected", "forced"} & {*row.actions}, row
             elif becomes and not was:
-                assert "entered" in row.actions, row
+                assert "connected" in row.actions, row
             else:
-                assert not {"left", "forced", "entered"} & {*row.actions}, row
+                assert not {"disconnected", "forced", "connected"} & {*row.actions}, row
 
 
 # ---- The session knows these words, and no others ----
 
 
-def test_the_session_has_every_guard_and_action_of_membership() -> None:
-    assert guards(MEMBERSHIP) == session_module._GUARDS.keys()
-    # "ask" is what the command itself does: it is refused before anything is followed.
-    assert actions(MEMBERSHIP) - {"ask"} == session_module._ACTIONS.keys()
-    asking = {
-        row.input for rows in MEMBERSHIP.rows.values() for row in rows if "ask" in row.actions
-    }
-    assert asking == {"enter", "exit"}
+@pytest.mark.parametrize(
+    ("machine", "known"),
+    [
+        (MEMBERSHIP, _memberships._ACTIONS),
+        # Reading frames is what an open session does with every payload, without this table.
+        (HANDSHAKE, {**_handshake._ACTIONS, Action.READ: None}),
+        (OUTGOING_ASK, _asks._OUTGOING),
+        (INCOMING_ASK, _asks._INCOMING),
+    ],
+    ids=lambda one: getattr(one, "name", ""),
+)
+def test_the_session_has_every_action(
+    machine: StateMachine[Any], known: dict[Action, object]
+) -> None:
+    assert actions(machine) == known.keys()
 
 
-def test_the_session_has_every_action_of_the_handshake() -> None:
-    [match] = [
-        node
-        for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(Session._shake))))
-        if isinstance(node, ast.Match)
-    ]
-    known = {
-        case.pattern.value.value
-        for case in match.cases
-        if isinstance(case.pattern, ast.MatchValue) and isinstance(case.pattern.value, ast.Constant)
-    }
-    assert len(known) == len(match.cases) - 1, "and one for what is unknown"
-    # Reading frames is what an open session does with every payload, without this table.
-    assert actions(HANDSHAKE) - {"read"} == known
-    assert guards(HANDSHAKE) == {"decides"}
+def test_the_session_has_every_guard() -> None:
+    assert guards(MEMBERSHIP) == _memberships._GUARDS.keys()
+    # A single one is not looked up by its name.
+    assert guards(HANDSHAKE) == {Guard.DECIDES}
+    assert guards(OUTGOING_ASK) == {Guard.SYSTEM_ASK}
+    assert guards(INCOMING_ASK) == {Guard.FULL}
 
 
-def test_asks_and_questions_speak_of_what_their_tests_know() -> None:
-    assert guards(ASK) == {"changes-membership"}
-    assert actions(ASK) == {"send", "unmatched", "answered", "refused", "expired", "lost"}
-    assert guards(QUESTION) == {"full"}
-    assert actions(QUESTION) == {"reply-full", "deliver", "send-reply", "send-error", "withdraw"}
+def test_an_open_session_only_reads_what_it_receives() -> None:
+    for input_ in HANDSHAKE.received:
+        [row] = HANDSHAKE.rows["open", input_]
+        assert row.actions == ((Action.CLOSE,) if input_ == "closed" else (Action.READ,))
+
+
+def test_the_tables_are_loaded_as_their_source_has_them() -> None:
+    assert tables.load() == tables.build(), "run python -m neffos_protocol.tables"
+
+
+def test_the_tables_are_written_as_they_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "_FILE", str(tmp_path / "tables.json"))
+    tables.main()
+    assert (tmp_path / "tables.json").read_bytes() == (DATA / "tables.json").read_bytes()
+
+
+@pytest.mark.parametrize("key", ["state", "input", "next", "guard", "actions"])
+def test_an_unknown_name_is_refused_on_loading(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = copy.deepcopy(FILE)
+    file["machine"][0]["row"][0][key] = ["jump"] if key == "actions" else "jump"
+    monkeypatch.setattr(state_machines, "load", lambda: file)
+    with pytest.raises(ValueError, match="jump"):
+        machines.__wrapped__()
+
+
+@pytest.mark.parametrize("name", ["tomllib", "importlib.resources", "argparse", "asyncio"])
+def test_nothing_slow_is_imported(name: str) -> None:
+    """A session starts in programs that run for an instant: a TOML reader doubles the import."""
+    code = f"import sys, neffos_protocol; sys.exit({name!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_misuse_has_a_remedy_in_every_state() -> None:
-    assert session_module._INSTEAD.keys() == {*HANDSHAKE.states, *MEMBERSHIP.states}
+    assert _core.INSTEAD.keys() == {*HANDSHAKE.states, *MEMBERSHIP.states}

@@ -1,0 +1,51 @@
+"""The state tables and the constants of the wire, in a form that loads fast.
+
+``data/machines.toml`` and ``data/registry.toml`` are the source. A TOML reader takes longer to
+import and to read them than everything else that a session needs, so that ``data/tables.json``
+holds what the package needs of them. ``python -m neffos_protocol.tables`` writes that file anew,
+and the tests compare it with its source.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import cache
+from importlib import import_module
+from typing import Any, Final
+
+# ``importlib.resources`` would take as long as the rest of this module.
+_FOLDER: Final = import_module("neffos_protocol.data").__path__[0]
+_FILE: Final = os.path.join(_FOLDER, "tables.json")
+
+
+@cache
+def load() -> dict[str, Any]:
+    """Give the tables under ``"machine"``, and the values under ``"constant"`` by name."""
+    with open(_FILE, encoding="utf-8") as file:
+        loaded: dict[str, Any] = json.load(file)
+    return loaded
+
+
+def build() -> dict[str, Any]:
+    """Make from the source what ``load`` gives."""
+    import tomllib
+
+    from neffos_protocol.registry import constants
+
+    with open(os.path.join(_FOLDER, "machines.toml"), "rb") as file:
+        machine = tomllib.load(file)["machine"]
+    constant = {each.name: [each.group, each.value] for each in constants().values()}
+    made: dict[str, Any] = json.loads(json.dumps({"machine": machine, "constant": constant}))
+    return made
+
+
+def main() -> None:
+    """Write the file anew."""
+    with open(_FILE, "w", encoding="utf-8") as file:
+        json.dump(build(), file, ensure_ascii=False, separators=(",", ":"))
+        file.write("\n")
+
+
+if __name__ == "__main__":
+    main()
