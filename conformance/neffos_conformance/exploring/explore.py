@@ -23,7 +23,7 @@ from neffos_conformance.connection import DialError
 from neffos_conformance.exploring import clients, servers
 from neffos_conformance.exploring.actions import Program
 from neffos_conformance.exploring.clients.moving import Take, drivers
-from neffos_conformance.exploring.coverage import Transition, beyond, not_reached, rows_of
+from neffos_conformance.exploring.coverage import TransitionId, beyond, not_reached, rows_of
 from neffos_conformance.exploring.faults import GONE, HANGS, Fault, Known, Played
 from neffos_conformance.exploring.shrink import MAX_SECONDS, shrink
 from neffos_conformance.recordings.transcript import Entry, Opened, header, save
@@ -217,13 +217,13 @@ class Explored:
     messages: int = 0
     seconds: float = 0.0
     ended: str = ""
-    reached: frozenset[Transition] = frozenset()
+    reached: frozenset[TransitionId] = frozenset()
     findings: tuple[Finding, ...] = ()
     doubtful: tuple[Finding, ...] = ()
     trouble: str = ""
 
     @property
-    def not_reached(self) -> tuple[Transition, ...]:
+    def not_reached(self) -> tuple[TransitionId, ...]:
         """The rows that were not reached; ``coverage.beyond`` says of which none could be."""
         return not_reached(self.reached, SIDES[self.role])
 
@@ -258,7 +258,7 @@ class _Run:
     began: float = field(default_factory=time.monotonic)
     known: Known = field(default_factory=Known)
     found: dict[tuple[str, str], Finding] = field(default_factory=dict)
-    reached: set[Transition] = field(default_factory=set)
+    reached: set[TransitionId] = field(default_factory=set)
     programs: int = 0
     steps: int = 0
     messages: int = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from neffos_conformance.exploring.coverage import Transition
+from neffos_conformance.exploring.coverage import TransitionId
 from neffos_conformance.suite.lines import SIGHTS
 from neffos_conformance.suite.result import Noted
 
@@ -111,7 +111,7 @@ class Played:
     steps: int = 0
     done: set[int] = field(default_factory=set)
     lines: list[str] = field(default_factory=list)
-    reached: set[Transition] = field(default_factory=set)
+    reached: set[TransitionId] = field(default_factory=set)
     trouble: str = ""
 
 

@@ -16,7 +16,7 @@ from neffos_codec import Native
 from neffos_conformance.connection import Closed
 from neffos_conformance.recordings.transcript import Content, Damage, Entry, Header, read_lines
 from neffos_conformance.suite.verdict import Verdict, verdict_on
-from neffos_protocol import Finding, Monitor
+from neffos_protocol import Monitor, Violation
 
 MAX_FINDINGS: Final = 100
 """Findings of one recording that are kept whole; of a recording that breaks one requirement
@@ -52,7 +52,7 @@ class Broken:
 
     line: int
     connection: int
-    finding: Finding
+    finding: Violation
     payload: str | bytes
     size: int
     is_known: bool
@@ -123,7 +123,7 @@ class Monitors:
         self._former: dict[int, None] = {}
         self._highest_forgotten = 0
 
-    def feed(self, connection: int, from_client: bool, content: Content) -> Sequence[Finding]:
+    def feed(self, connection: int, from_client: bool, content: Content) -> Sequence[Violation]:
         """Take what went by, in order, and give what is wrong with it."""
         monitor = self._open.get(connection)
         if monitor is None:
@@ -215,7 +215,7 @@ def _tell(stream: BinaryIO, tell: Callable[[int], None], told: int) -> int:
 
 
 def _note(
-    judged: Judgement, entry: Entry, findings: Sequence[Finding], payload: str | bytes
+    judged: Judgement, entry: Entry, findings: Sequence[Violation], payload: str | bytes
 ) -> None:
     defects = (judged.header or {}).get("defects", {})
     for finding in findings:

@@ -199,7 +199,7 @@ class Namespace:
     async def _change(self, change: Change, room: str, timeout: float | None) -> None:
         connection = self.connection
         session = connection.link.session
-        commands: dict[Change, Callable[[float | None], str]] = {
+        commands: dict[Change, Callable[[float | None], list[Event]]] = {
             Change.DISCONNECT: lambda at: session.disconnect(self.name, deadline=at),
             Change.JOIN: lambda at: session.join(self.name, room, deadline=at),
             Change.LEAVE: lambda at: session.leave(self.name, room, deadline=at),
@@ -541,7 +541,7 @@ class Connection:
         session = self.link.session
         with suppress(MisuseError):  # as above
             if asked is not None:
-                session.refuse(asked, text or INTERNAL_ERROR)
+                session.reply_error(asked, text or INTERNAL_ERROR)
             elif text:
                 error = message.error_reply(text)
                 session.emit(
@@ -639,7 +639,7 @@ class Connection:
         if self.is_open:
             return
         with suppress(MisuseError):  # the client has gone meanwhile
-            self.link.take(self.link.session.let_in())
+            self.link.take(self.link.session.accept())
 
     def _open(self) -> Work | None:
         self.was_open = True

@@ -16,9 +16,9 @@ from neffos_conformance.reference.errors import DeadlineError, LostError, PeerEr
 from neffos_conformance.reference.limits import REASON_SIZE, Limits
 from neffos_conformance.reference.transport import LOGGER, Transport
 from neffos_protocol import (
+    AskCancelled,
     Asked,
     AskExpired,
-    AskLost,
     Change,
     Changed,
     ChangeRefused,
@@ -27,11 +27,12 @@ from neffos_protocol import (
     HandshakeRefused,
     NativeReceived,
     Opened,
+    ProtocolViolation,
     Received,
     Replied,
     Session,
     UnmatchedReply,
-    Violation,
+    token_of,
 )
 
 log: Final = logging.getLogger(LOGGER)
@@ -233,7 +234,7 @@ class Link:
         if self._unsent > self._limits.high_water:
             self.flush()
 
-    async def ask(self, send: Callable[[float | None], str], timeout: float | None) -> Any:
+    async def ask(self, send: Callable[[float | None], list[Event]], timeout: float | None) -> Any:
         """Ask the peer and wait for what it answers.
 
         Args:
@@ -253,7 +254,7 @@ class Link:
             self._waiting.pop(token, None)  # who no longer waits does not count as waiting
 
     async def change(
-        self, key: Key, send: Callable[[float | None], str], timeout: float | None
+        self, key: Key, send: Callable[[float | None], list[Event]], timeout: float | None
     ) -> None:
         """Ask for a change of membership and wait until it came about; see ``ask``.
 
@@ -277,7 +278,7 @@ class Link:
 
     def turn_away(self, text: str) -> None:
         """Refuse the handshake, and end the connection."""
-        events = self.session.turn_away(text)
+        events = self.session.refuse(text)
         self._close_with = REFUSED, "refused"
         self.take(events)
 
@@ -312,13 +313,13 @@ class Link:
             case AskExpired(token):
                 self._fail(token, DeadlineError("the peer did not answer in time"))
                 return
-            case AskLost(token):
+            case AskCancelled(token):
                 self._fail(token, LostError("the connection, or the namespace, has ended"))
                 return
             case UnmatchedReply(message):
                 log.debug("a reply that nobody waits for: %r", message.wait)
                 return
-            case Violation(requirement, explanation, fatal):
+            case ProtocolViolation(requirement, explanation, fatal):
                 log.debug("the peer broke %s: %s", requirement, explanation)
                 if fatal:
                     is_large = requirement == "SEC-2"
@@ -344,10 +345,10 @@ class Link:
         self._deliver(event)
 
     def _open(
-        self, send: Callable[[float | None], str], timeout: float | None
+        self, send: Callable[[float | None], list[Event]], timeout: float | None
     ) -> tuple[str, asyncio.Future[Any]]:
         deadline = None if timeout is None else self._loop.time() + timeout
-        token = send(deadline)
+        token = token_of(send(deadline))
         future = self._waiting[token] = self._loop.create_future()
         if deadline is not None and (self._timer_at is None or deadline < self._timer_at):
             self._set_timer(deadline)
