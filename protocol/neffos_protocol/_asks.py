@@ -43,7 +43,12 @@ Together they take 4 KiB. A reply that is later than so many asks is not worth m
 _CLIENT: Final = Role.CLIENT
 _NONE: Final = AskState.NONE
 _PENDING: Final = AskState.PENDING
+_ASKED: Final = Input.ASKED
 NO_MESSAGE: Final = Message()
+
+# Each table has one guard: the rows where it does not hold, and where it does.
+_OUTGOING_ROWS: Final = OUTGOING_ASK.rows_where(False), OUTGOING_ASK.rows_where(True)
+_INCOMING_ROWS: Final = INCOMING_ASK.rows_where(False), INCOMING_ASK.rows_where(True)
 
 
 @dataclass(slots=True)
@@ -144,7 +149,7 @@ class AskTracking(SessionCore):
 
     def _follow_ask(self, state: AskState, input_: Input, step: AskStep) -> None:
         """Follow the table of outgoing asks."""
-        row = OUTGOING_ASK.follow(state, input_, lambda _: step.ask.change is not None)
+        row = _OUTGOING_ROWS[step.ask.change is not None][state, input_]
         if state is _PENDING and row.next is _NONE:
             self._forget_ask(step.token)
         for action in row.actions:
@@ -229,7 +234,7 @@ class AskTracking(SessionCore):
         if self._incoming is None:
             self._incoming = {}
         is_full = len(self._incoming) >= self._limits.incoming_asks
-        row = INCOMING_ASK.follow(_NONE, Input.ASKED, lambda _: is_full)
+        row = _INCOMING_ROWS[is_full][_NONE, _ASKED]
         if row.next is _PENDING:
             self._number += 1
             self._incoming[self._number] = message.namespace, message.wait
@@ -241,7 +246,7 @@ class AskTracking(SessionCore):
         incoming = self._incoming or {}
         ask = asked.message.namespace, asked.message.wait
         is_pending = incoming.get(asked.number) == ask  # else it may be another session's
-        row = INCOMING_ASK.row(_PENDING if is_pending else _NONE, input_, lambda _: False)
+        row = _INCOMING_ROWS[False].get((_PENDING if is_pending else _NONE, input_))
         if row is None:
             raise MisuseError(
                 f"{input_} is not for now: this ask was answered or withdrawn",
@@ -261,8 +266,7 @@ class AskTracking(SessionCore):
         for number, (where, _) in list((self._incoming or {}).items()):
             if where == namespace and self._incoming:
                 del self._incoming[number]
-                row = INCOMING_ASK.follow(_PENDING, Input.CLOSED, lambda _: False)
-                for action in row.actions:
+                for action in _INCOMING_ROWS[False][_PENDING, Input.CLOSED].actions:
                     _INCOMING[action](self, number, NO_MESSAGE, events)
 
     # The actions of the table, by name in _INCOMING.

@@ -1,13 +1,13 @@
-"""Tries every conversation of two sessions, up to a number of commands.
+"""Bounded state-space exploration of two sessions, up to a number of commands.
 
 ``make explore`` runs it, or ``python -m neffos_protocol.exploration``.
 
-Two sessions are joined by two queues. From each state every command that is not a misuse,
-every delivery of a queue's first message and every decision of an application is tried, and
-each state is visited once. Wherever nothing is under way, both ends must agree on what is
-connected and joined, and no ask may be open; and neither may take the other for a violator.
+Two queues connect two sessions. From each state it tries every command that is not a misuse, every
+delivery of a queue's first message and every decision of an application. It visits each state
+once. Where nothing is under way, both peers must agree on what is connected and joined, and no ask
+may be pending. Neither may report a violation of the other.
 
-A counterexample prints as a transcript.
+It prints a counterexample as a list of steps.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ NAMESPACE: Final = "n"
 ROOM: Final = "r"
 
 OPERATIONS: Final = 4
-"""Commands in one conversation: enough for both ends to cross each other twice."""
+"""Commands on one connection: enough for both peers to cross each other twice."""
 
 NAMES: Final = ("client", "server")
 COMMANDS: Final = ("connect", "disconnect", "join", "leave", "ask")
 
 STARTS: Final = {"open": (), "connected": ("connect",), "joined": ("connect", "join")}
-"""Where a conversation begins, by the commands that led there."""
+"""Where the exploration begins, by the commands that lead there."""
 
 
 class Tokens:
-    """Counts; what the tokens are does not matter, only which are equal."""
+    """Makes tokens by counting: only which of them are equal matters."""
 
     __slots__ = ("number", "prefix")
 
@@ -64,8 +64,8 @@ class Tokens:
 
 
 @dataclass(slots=True)
-class End:
-    """One end: its session, the messages on their way to it, what its application has to do."""
+class SystemPeer:
+    """One peer: its session, the messages on their way to it, what its application has to do."""
 
     session: Session
     inbox: tuple[str | bytes, ...] = ()
@@ -74,9 +74,9 @@ class End:
 
 @dataclass(slots=True)
 class SystemState:
-    """Both ends, and how many commands were given."""
+    """Both peers, and how many commands were given."""
 
-    ends: tuple[End, End]
+    peers: tuple[SystemPeer, SystemPeer]
     commands: int = 0
 
 
@@ -102,14 +102,14 @@ class Outcome:
 
 
 class FoundError(Exception):
-    """A state that must not be."""
+    """A state that violates a property."""
 
 
 def explore(operations: int = OPERATIONS, *, start: str = "open", decides: bool = True) -> Outcome:
     """Visit every state that ``operations`` commands can lead to, and stop at a problem.
 
     Args:
-        operations: the most commands in a conversation, of both ends together.
+        operations: the most commands in a conversation, of both peers together.
         start: where it begins, one of ``STARTS``.
         decides: whether the applications decide on what the peer asks for, both ways.
     """
@@ -120,13 +120,13 @@ def explore(operations: int = OPERATIONS, *, start: str = "open", decides: bool 
     parents: dict[object, tuple[object, str]] = {}
     waiting = deque([(first, key(first))])
     while waiting and not outcome.problem:
-        world, here = waiting.popleft()
+        system, here = waiting.popleft()
         outcome.states += 1
         step = ""
         try:
-            outcome.at_rest += check_rest(world)
-            for step, take in steps(world, operations):
-                after = fork(world)
+            outcome.at_rest += check_rest(system)
+            for step, take in steps(system, operations):
+                after = fork(system)
                 if not take(after):
                     continue
                 outcome.transitions += 1
@@ -147,81 +147,81 @@ def opened(start: str, decides: bool) -> SystemState:
     wanted = frozenset(Change) if decides else frozenset()
     client = Session(Role.CLIENT, tokens=Tokens("$"), decides=wanted)
     server = Session(Role.SERVER, tokens=Tokens(""), id="id", decides=wanted)
-    world = SystemState((End(client), End(server)))
+    system = SystemState((SystemPeer(client), SystemPeer(server)))
     client.start()
-    settle(world)
+    settle(system)
     for command in STARTS[start]:
         give(client, command)
-        settle(world)
-    return world
+        settle(system)
+    return system
 
 
-def settle(world: SystemState) -> None:
+def settle(system: SystemState) -> None:
     """Deliver everything, and let the applications say yes, until nothing is under way."""
     while True:
         for me in (0, 1):
-            deliver(world, me)
-        if not any(end.inbox or end.todo for end in world.ends):
+            deliver(system, me)
+        if not any(peer.inbox or peer.todo for peer in system.peers):
             return
-        for end, name in zip(world.ends, NAMES, strict=True):
-            inbox, end.inbox = end.inbox, ()
+        for peer, name in zip(system.peers, NAMES, strict=True):
+            inbox, peer.inbox = peer.inbox, ()
             for payload in inbox:
-                note(end, end.session.receive(payload), name)
-            todo, end.todo = end.todo, ()
+                note(peer, peer.session.receive(payload), name)
+            todo, peer.todo = peer.todo, ()
             for asked in todo:
-                decide(end, asked, "yes", name)
+                decide(peer, asked, "yes", name)
 
 
 def steps(
-    world: SystemState, operations: int
+    system: SystemState, operations: int
 ) -> Iterator[tuple[str, Callable[[SystemState], bool]]]:
-    """Give every step from here: what it is, and what takes it in a copy of the world.
+    """Give every step from here: what it is, and what takes it in a copy of the system.
 
     The latter tells whether the step could be taken: a misuse cannot.
     """
     for me in (0, 1):
         name = NAMES[me]
-        end = world.ends[me]
-        if end.inbox:
-            yield f"{name} receives {end.inbox[0]!r}", partial(receive, me)
-        for index, asked in enumerate(end.todo):
+        peer = system.peers[me]
+        if peer.inbox:
+            yield f"{name} receives {peer.inbox[0]!r}", partial(receive, me)
+        for index, asked in enumerate(peer.todo):
             for answer in ("yes", "no"):
                 yield (
                     f"{name} answers {answer} to {short(asked)}",
                     partial(settle_one, me, index, answer),
                 )
-        if world.commands < operations:
+        if system.commands < operations:
             for command in COMMANDS:
                 yield f"{name} calls {command}", partial(call, me, command)
 
 
-def receive(me: int, world: SystemState) -> bool:
-    """Deliver the first message on its way to one end."""
-    end = world.ends[me]
-    payload, end.inbox = end.inbox[0], end.inbox[1:]
-    note(end, end.session.receive(payload), NAMES[me])
-    deliver(world, me)
+def receive(me: int, system: SystemState) -> bool:
+    """Deliver the first message on its way to one peer."""
+    peer = system.peers[me]
+    payload, peer.inbox = peer.inbox[0], peer.inbox[1:]
+    note(peer, peer.session.receive(payload), NAMES[me])
+    deliver(system, me)
     return True
 
 
-def settle_one(me: int, index: int, answer: str, world: SystemState) -> bool:
-    """Let one end's application answer one thing that it was asked."""
-    end = world.ends[me]
-    asked = end.todo[index]
-    end.todo = end.todo[:index] + end.todo[index + 1 :]
-    decide(end, asked, answer, NAMES[me])
-    deliver(world, me)
+def settle_one(me: int, index: int, answer: str, system: SystemState) -> bool:
+    """Let one peer's application answer one thing that it has to decide."""
+    peer = system.peers[me]
+    asked = peer.todo[index]
+    peer.todo = peer.todo[:index] + peer.todo[index + 1 :]
+    decide(peer, asked, answer, NAMES[me])
+    deliver(system, me)
     return True
 
 
-def call(me: int, command: str, world: SystemState) -> bool:
-    """Let one end's application call a command, unless it is a misuse."""
-    world.commands += 1
+def call(me: int, command: str, system: SystemState) -> bool:
+    """Let one peer's application call a command, unless it is a misuse."""
+    system.commands += 1
     try:
-        give(world.ends[me].session, command)
+        give(system.peers[me].session, command)
     except MisuseError:
         return False
-    deliver(world, me)
+    deliver(system, me)
     return True
 
 
@@ -240,61 +240,61 @@ def give(session: Session, command: str) -> None:
             session.ask(NAMESPACE, "e")
 
 
-def decide(end: End, asked: Asked | ChangeAsked, answer: str, name: str) -> None:
+def decide(peer: SystemPeer, asked: Asked | ChangeAsked, answer: str, name: str) -> None:
     """Answer one thing that the application was asked."""
-    session = end.session
+    session = peer.session
     if isinstance(asked, Asked):
         if answer == "yes":
             session.reply(asked)
         else:
             session.reply_error(asked, "no")
     elif answer == "yes":
-        note(end, session.allow(asked), name)
+        note(peer, session.allow(asked), name)
     else:
-        note(end, session.deny(asked, "no"), name)
+        note(peer, session.deny(asked, "no"), name)
 
 
-def note(end: End, events: list[Event], name: str) -> None:
-    """Remember what the application is asked, and stop at a violation."""
+def note(peer: SystemPeer, events: list[Event], name: str) -> None:
+    """Remember what the application has to decide, and stop at a violation."""
     for event in events:
         match event:
             case Asked() | ChangeAsked():
-                end.todo = (*end.todo, event)
+                peer.todo = (*peer.todo, event)
             case AskWithdrawn(number):
-                end.todo = tuple(asked for asked in end.todo if asked.number != number)
+                peer.todo = tuple(asked for asked in peer.todo if asked.number != number)
             case ProtocolViolation():
-                raise FoundError(f"the {name} takes a correct peer for a violator: {event}")
+                raise FoundError(f"the {name} reports a violation of a correct peer: {event}")
 
 
-def deliver(world: SystemState, me: int) -> None:
-    """Put what an end sends into the other's inbox."""
-    world.ends[1 - me].inbox += tuple(world.ends[me].session.outgoing())
+def deliver(system: SystemState, me: int) -> None:
+    """Put what a peer sends into the other's inbox."""
+    system.peers[1 - me].inbox += tuple(system.peers[me].session.outgoing())
 
 
-def check_rest(world: SystemState) -> bool:
-    """Where nothing is under way, see that both ends agree; tell whether nothing is."""
-    client, server = world.ends
+def check_rest(system: SystemState) -> bool:
+    """Where nothing is under way, check that both peers agree; give whether nothing is."""
+    client, server = system.peers
     if client.inbox or server.inbox or client.todo or server.todo:
         return False
     for what, agreed in (("connected", True), ("pending_asks", False)):
-        views = [getattr(end.session, what) for end in world.ends]
+        views = [getattr(peer.session, what) for peer in system.peers]
         if views[0] != views[1] or (views[0] and not agreed):
             raise FoundError(f"at rest, {what} is {set(views[0])} here and {set(views[1])} there")
-    rooms = [end.session.joined(NAMESPACE) for end in world.ends]
+    rooms = [peer.session.joined(NAMESPACE) for peer in system.peers]
     if rooms[0] != rooms[1]:
         raise FoundError(f"at rest, the rooms are {set(rooms[0])} here and {set(rooms[1])} there")
     return True
 
 
-def fork(world: SystemState) -> SystemState:
-    """Copy a world so that the copy can go on by itself."""
-    client, server = world.ends
+def fork(system: SystemState) -> SystemState:
+    """Copy a system so that the copy can go on by itself."""
+    client, server = system.peers
     return SystemState(
         (
-            End(fork_session(client.session), client.inbox, client.todo),
-            End(fork_session(server.session), server.inbox, server.todo),
+            SystemPeer(fork_session(client.session), client.inbox, client.todo),
+            SystemPeer(fork_session(server.session), server.inbox, server.todo),
         ),
-        world.commands,
+        system.commands,
     )
 
 
@@ -316,8 +316,8 @@ def fork_session(session: Session) -> Session:
     return twin
 
 
-def key(world: SystemState) -> tuple[object, ...]:
-    """Tell states apart, but not by the numbers that tokens happen to have."""
+def key(system: SystemState) -> tuple[object, ...]:
+    """Identify a state, whatever numbers its tokens have."""
     names: dict[str, int] = {}
 
     def renamed(token: str) -> int:
@@ -327,9 +327,9 @@ def key(world: SystemState) -> tuple[object, ...]:
         wait, *others = fields(payload)
         return (renamed(str(wait)) if wait else -1, *others)
 
-    parts: list[object] = [world.commands]
-    for end in world.ends:
-        session = end.session
+    parts: list[object] = [system.commands]
+    for peer in system.peers:
+        session = peer.session
         spaces = tuple(
             (name, space.state, tuple(sorted((space.rooms or {}).items())))
             for name, space in session._spaces.items()
@@ -344,15 +344,15 @@ def key(world: SystemState) -> tuple[object, ...]:
         )
         todo = tuple(
             message(asked.message) if isinstance(asked, Asked) else (asked.change,)
-            for asked in end.todo
+            for asked in peer.todo
         )
-        parts.append((spaces, asks, judged, todo, tuple(map(message, end.inbox))))
+        parts.append((spaces, asks, judged, todo, tuple(map(message, peer.inbox))))
     return tuple(parts)
 
 
 @lru_cache(maxsize=10_000)
 def fields(payload: str | bytes | Message) -> tuple[object, ...]:
-    """Read a frame; the same few are read over and over."""
+    """Decode a frame; the same few occur again and again."""
     return (payload if isinstance(payload, Message) else decode(payload)).fields()
 
 
@@ -391,8 +391,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             total.states += outcome.states
             total.transitions += outcome.transitions
     sys.stdout.write(
-        f"explored {total.states} states and {total.transitions} transitions: both ends agree "
-        "at every rest, and no ask stays open\n"
+        f"explored {total.states} states and {total.transitions} transitions: both peers agree "
+        "wherever nothing is under way, and no ask stays pending\n"
     )
     return 0
 

@@ -200,6 +200,11 @@ class StateMachine(Generic[State]):
             raise AssertionError(f"the table {self.name} has no row for {input_} in {state}")
         return row
 
+    def rows_where(self, holds: bool) -> Mapping[tuple[str, str], Transition[State]]:
+        """Give the row of each state and input, where every guard holds, or none does."""
+        found = {key: self.row(*key, lambda _: holds) for key in self.rows}
+        return {key: row for key, row in found.items() if row is not None}
+
 
 @cache
 def machines() -> Mapping[str, StateMachine[Any]]:

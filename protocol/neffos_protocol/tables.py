@@ -12,6 +12,7 @@ import json
 import os
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
 
 # ``importlib.resources`` would take as long as the rest of this module.
@@ -41,10 +42,11 @@ def build() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write the file anew."""
-    with open(_FILE, "w", encoding="utf-8") as file:
-        json.dump(build(), file, ensure_ascii=False, separators=(",", ":"))
-        file.write("\n")
+    """Write the file anew, where it differs."""
+    text = json.dumps(build(), ensure_ascii=False, separators=(",", ":")) + "\n"
+    path = Path(_FILE)
+    if not path.exists() or path.read_text("utf-8") != text:
+        path.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

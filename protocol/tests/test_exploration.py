@@ -69,9 +69,9 @@ def test_nothing_is_tried_without_commands() -> None:
 @pytest.mark.parametrize("decides", [False, True])
 @pytest.mark.parametrize("start", STARTS)
 def test_a_start_is_what_it_is_called(start: str, decides: bool) -> None:
-    world = exploration.opened(start, decides)
-    assert exploration.check_rest(world)
-    for end in world.ends:
+    system = exploration.opened(start, decides)
+    assert exploration.check_rest(system)
+    for end in system.peers:
         assert end.session.is_open
         assert end.session.connected == ({"n"} if start != "open" else set())
         assert end.session.joined("n") == ({"r"} if start == "joined" else set())
@@ -79,16 +79,16 @@ def test_a_start_is_what_it_is_called(start: str, decides: bool) -> None:
 
 @pytest.mark.parametrize("decides", [False, True])
 def test_a_fork_goes_on_by_itself(decides: bool) -> None:
-    world = exploration.opened("connected", decides=decides)
+    system = exploration.opened("connected", decides=decides)
     for _ in range(8):
-        before = [sessions.snapshot(end.session) for end in world.ends]
+        before = [sessions.snapshot(end.session) for end in system.peers]
         forks = []
-        for _, take in exploration.steps(world, 9):
-            fork = exploration.fork(world)
+        for _, take in exploration.steps(system, 9):
+            fork = exploration.fork(system)
             if take(fork):
                 forks.append(fork)
-        assert [sessions.snapshot(end.session) for end in world.ends] == before
-        world = forks[0]
+        assert [sessions.snapshot(end.session) for end in system.peers] == before
+        system = forks[0]
 
 
 # ---- Sessions that are broken ----
@@ -186,7 +186,7 @@ BROKEN: dict[Break, str] = {
     a_change_is_not_confirmed: "connected is",
     a_reply_opens_nothing: "connected is",
     rooms_outlive_their_namespace: "the rooms are",
-    all_is_violation: "the server takes a correct peer for a violator: ProtocolViolation",
+    all_is_violation: "the server reports a violation of a correct peer: ProtocolViolation",
 }
 """What can be wrong with a session, and how the problem that is found begins."""
 
@@ -242,7 +242,7 @@ def test_the_command_prints_the_size(capsys: pytest.CaptureFixture[str]) -> None
         f"{who} applications, {start}" for who in ("accepting", "deciding") for start in STARTS
     ]
     assert last.startswith("explored ")
-    assert last.endswith("no ask stays open")
+    assert last.endswith("no ask stays pending")
 
 
 def test_the_command_prints_how_to_come_to_a_problem(
@@ -266,4 +266,4 @@ def test_the_module_runs_as_a_program(
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(exploration.__file__, run_name="__main__")
     assert ended.value.code == 0
-    assert capsys.readouterr().out.endswith("no ask stays open\n")
+    assert capsys.readouterr().out.endswith("no ask stays pending\n")

@@ -284,18 +284,18 @@ def test_two_sessions_are_never_blamed(at, decides):
     """Random conversations of two correct sessions, seen where the monitor sits."""
     chance = random.Random(7)
     for _ in range(300):
-        world = opened("open", decides)
+        system = opened("open", decides)
         monitor = Monitor(at=at)
         for sender, payload in HANDSHAKE:
             assert monitor.feed(sender, payload) == []
         for _ in range(chance.randrange(40)):
-            wander(world, monitor, at, chance)
+            wander(system, monitor, at, chance)
 
 
-def wander(world: SystemState, monitor: Monitor, at: Role | None, chance: random.Random) -> None:
+def wander(system: SystemState, monitor: Monitor, at: Role | None, chance: random.Random) -> None:
     """Take one random step and feed the monitor what passes it."""
     me = chance.choice((0, 1))
-    end, other = world.ends[me], world.ends[1 - me]
+    end, other = system.peers[me], system.peers[1 - me]
     role = (CLIENT, SERVER)[me]
     choice = chance.randrange(3)
     if choice == 0 and end.inbox:
@@ -324,10 +324,10 @@ def wander(world: SystemState, monitor: Monitor, at: Role | None, chance: random
 
 
 def test_a_world_can_be_forked():
-    world = opened("joined", True)
-    twin = fork(world)
-    twin.ends[0].session.disconnect("n")
-    assert world.ends[0].session.pending_asks == frozenset()
+    system = opened("joined", True)
+    twin = fork(system)
+    twin.peers[0].session.disconnect("n")
+    assert system.peers[0].session.pending_asks == frozenset()
 
 
 payloads = st.one_of(

@@ -804,6 +804,8 @@ def test_the_events_of_an_ask_have_its_token() -> None:
     assert session.pending_asks == {token_of(events)}
     with pytest.raises(ValueError, match="no ask was sent; give the events of ask"):
         token_of(session.emit(NAMESPACE, "say"))
+    with pytest.raises(ValueError, match="no ask was sent"):
+        token_of(session.close())
 
 
 # ---- Broadcasts ----
