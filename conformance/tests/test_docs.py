@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from neffos_codec import DecodeError, Reading, decode
+from neffos_codec import DecodeError, Decoding, decode
 from neffos_conformance.cases.script import read_script
 from neffos_conformance.cli.main import cli
 from neffos_conformance.wire.transcript import read_transcript
@@ -184,10 +184,10 @@ def test_the_table_of_the_two_readings_is_true():
         decode(payload)
         if refusal := re.search(r"refused \((.+)\)", strict):
             with pytest.raises(DecodeError) as error:
-                decode(payload, reading=Reading.STRICT)
+                decode(payload, decoding=Decoding.STRICT)
             assert error.value.requirement == refusal[1]
         else:
-            assert decode(payload, reading=Reading.STRICT).is_empty_reply
+            assert decode(payload, decoding=Decoding.STRICT).is_empty_reply
 
 
 def test_the_lines_of_the_recordings_page_were_recorded():

@@ -28,13 +28,13 @@ from playwright.sync_api import Locator, Page, expect
 from neffos_codec import (
     FIELDS,
     CodecError,
+    Decoding,
     HandshakeAccept,
     HandshakeRefuse,
     Limits,
     Message,
     Native,
     NativeMessage,
-    Reading,
     decode,
     decode_handshake,
     encode,
@@ -301,8 +301,8 @@ def beside(chance: random.Random, number: int) -> Iterator[Vector]:
     common: Vector = {"kind": kind, "payload": hexed(payload)}
 
     def reads(operation: str, call: Any, **more: Any) -> Vector:
-        lenient, broken = outcome(lambda: call(Reading.LENIENT))
-        strict, more_broken = outcome(lambda: call(Reading.STRICT))
+        lenient, broken = outcome(lambda: call(Decoding.LENIENT))
+        strict, more_broken = outcome(lambda: call(Decoding.STRICT))
         return {
             "id": f"{operation}-{number}",
             "operation": operation,
@@ -313,10 +313,10 @@ def beside(chance: random.Random, number: int) -> Iterator[Vector]:
             **more,
         }
 
-    yield reads("decode-handshake", lambda reading: decode_handshake(payload, reading=reading))
+    yield reads("decode-handshake", lambda reading: decode_handshake(payload, decoding=reading))
     read = reads(
         "decode",
-        lambda reading: decode(payload, reading=reading, native=native, limits=Limits(**limits)),
+        lambda reading: decode(payload, decoding=reading, native=native, limits=Limits(**limits)),
         native=native.value,
         **({"limits": limits} if limits else {}),
     )

@@ -426,7 +426,7 @@ def test_a_flood_of_asks_is_refused_beyond_the_bound_while_their_handler_is_at_w
             await may_go.wait()
             return message.body
 
-        limits = Limits(session=SessionLimits(questions=10))
+        limits = Limits(session=SessionLimits(incoming_asks=10))
         async with opened(Server({"app": {"slow": slow}}, limits=limits)) as (connection, _):
             for number in range(30):
                 await connection.send(f"${number};app;;slow;0;0;{number}")

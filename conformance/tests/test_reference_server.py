@@ -239,7 +239,7 @@ async def test_an_ask_without_an_answer_is_not_answered(handlers):
         ask = asyncio.create_task(space.ask("ask"))
         await asyncio.sleep(0)
         await Inbox.synchronised(space)
-        assert len(space.connection.link.session.open_asks) == 1
+        assert len(space.connection.link.session.pending_asks) == 1
         ask.cancel()
 
 
@@ -313,7 +313,9 @@ async def test_an_event_for_a_room_that_is_not_joined_reaches_no_handler():
     async with talking(Server({"app": {"chat": handler, **SYNC}})) as space:
         await space.join("room")
         link = space.connection.link
-        link.session._spaces["app"].rooms["elsewhere"] = "in"  # else it would be refused here
+        link.session._spaces["app"].rooms["elsewhere"] = (
+            "connected"  # else it would be refused here
+        )
         space.emit("chat", room="elsewhere")
         await refused_with("bad room", space.ask("chat", room="elsewhere"))
         await Inbox.synchronised(space)
@@ -1245,7 +1247,9 @@ async def test_the_first_reply_that_is_no_error_wins(body):
 
 
 async def _open_asks(server):
-    return sum(len(connection.link.session.open_asks) for connection in server.connections.values())
+    return sum(
+        len(connection.link.session.pending_asks) for connection in server.connections.values()
+    )
 
 
 @asynchronous

@@ -16,8 +16,8 @@ from neffos_conformance.cases.matching import KINDS
 from neffos_conformance.cases.script import OBSERVATIONS, OPERATIONS
 from neffos_conformance.codecs.vectors import load_vectors
 from neffos_protocol.catalogue import divergences, requirement, requirements
-from neffos_protocol.machines import machines
 from neffos_protocol.registry import constants
+from neffos_protocol.state_machines import machines
 
 SPEC = Path(__file__).parents[2] / "spec"
 sys.path.insert(0, str(SPEC))  # the generator is no part of what is installed

@@ -9,9 +9,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from neffos_codec import (
+    Decoding,
     HandshakeAccept,
     HandshakeRequest,
-    Reading,
     decode,
     decode_handshake,
     encode,
@@ -68,13 +68,13 @@ def test_a_visit_begins_with_the_handshake(visit):
     first, second = messages(visit)[:2]
     assert first.from_client
     assert not second.from_client
-    assert decode_handshake(first.content, reading=Reading.STRICT) == HandshakeRequest()
-    assert isinstance(decode_handshake(second.content, reading=Reading.STRICT), HandshakeAccept)
+    assert decode_handshake(first.content, decoding=Decoding.STRICT) == HandshakeRequest()
+    assert isinstance(decode_handshake(second.content, decoding=Decoding.STRICT), HandshakeAccept)
 
 
 def test_every_other_message_of_a_visit_is_a_strict_frame_that_encodes_to_itself(visit):
     for entry in messages(visit)[2:]:
-        assert encode(decode(entry.content, reading=Reading.STRICT)) == entry.content
+        assert encode(decode(entry.content, decoding=Decoding.STRICT)) == entry.content
 
 
 def test_every_ask_of_a_visit_is_answered_with_its_token(visit):

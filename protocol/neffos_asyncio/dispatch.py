@@ -267,7 +267,7 @@ def _error_reply(connection: Connection, asked: Asked | None, message: Message, 
     session = connection.link.session
     with suppress(MisuseError):  # the namespace, or the connection, has ended
         if asked is not None:
-            session.refuse(asked, text)
+            session.reply_error(asked, text)
         else:
             body = message.error_reply(text).body
             session.emit(message.namespace, message.event, body, room=message.room, is_error=True)
@@ -305,7 +305,7 @@ def _decide(connection: Connection, decide: Callable[[], list[Event]]) -> None:
 def _accept(connection: Connection, _: object) -> None:
     if not connection.is_open:
         with suppress(MisuseError):  # the client has left
-            connection.link.take(connection.link.session.let_in())
+            connection.link.take(connection.link.session.accept())
 
 
 def _refuse_handshake(connection: Connection, text: str) -> None:

@@ -17,9 +17,9 @@ from neffos_asyncio.errors import DeadlineError, LostError, PeerError
 from neffos_asyncio.limits import DEFAULT_TIMEOUT, REASON_SIZE, Limits
 from neffos_asyncio.transport import Transport, log
 from neffos_protocol import (
+    AskCancelled,
     Asked,
     AskExpired,
-    AskLost,
     Change,
     Changed,
     ChangeRefused,
@@ -28,11 +28,12 @@ from neffos_protocol import (
     HandshakeRefused,
     NativeReceived,
     Opened,
+    ProtocolViolation,
     Received,
     Replied,
     Session,
     UnmatchedReply,
-    Violation,
+    token_of,
 )
 
 NORMAL: Final = CloseCode.NORMAL_CLOSURE
@@ -43,12 +44,12 @@ TOO_LARGE: Final = CloseCode.MESSAGE_TOO_BIG
 """The code for a payload over the limit (TR-13)."""
 
 _MESSAGES: Final = frozenset({Asked, Received, NativeReceived})
-_OWN: Final = frozenset({Replied, AskExpired, AskLost, UnmatchedReply, Violation})
+_OWN: Final = frozenset({Replied, AskExpired, AskCancelled, UnmatchedReply, ProtocolViolation})
 
 Key = tuple[Change, str, str]
 """A change of membership that is being asked for: which one, of which namespace and room."""
 
-Send = Callable[..., str]
+Send = Callable[..., list[Event]]
 """Opens an ask in the session, with the keyword ``deadline``, and returns its token."""
 
 Pending = asyncio.Future[Any]
@@ -257,7 +258,7 @@ class Link:
 
     def turn_away(self, text: str) -> None:
         """Refuse the handshake, and close the connection."""
-        events = self.session.turn_away(text)
+        events = self.session.refuse(text)
         self._close_with = REFUSED, "refused"
         self.take(events)
 
@@ -290,12 +291,12 @@ class Link:
             case AskExpired(token):
                 error = DeadlineError("the peer did not answer in time")
                 _settle(self._pending.pop(token, None), error)
-            case AskLost(token):
+            case AskCancelled(token):
                 lost = LostError("the connection, or the namespace, has ended")
                 _settle(self._pending.pop(token, None), lost)
             case UnmatchedReply(message):
                 log.debug("a reply to no pending ask: %r", message.wait)
-            case Violation(requirement, explanation, fatal):
+            case ProtocolViolation(requirement, explanation, fatal):
                 log.debug("the peer violated %s: %s", requirement, explanation)
                 if fatal:
                     code = TOO_LARGE if requirement == "SEC-2" else REFUSED
@@ -319,7 +320,7 @@ class Link:
     def _open(self, send: Send, timeout: float | None) -> tuple[str, Pending]:
         seconds = self.seconds(timeout)
         deadline = None if seconds is None else self._loop.time() + seconds
-        token = send(deadline=deadline)
+        token = token_of(send(deadline=deadline))
         future = self._pending[token] = self._loop.create_future()
         if deadline is not None and (self._ask_timer is None or deadline < self._ask_timer.when()):
             self._set_ask_timer(deadline)

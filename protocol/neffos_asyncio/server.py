@@ -153,7 +153,8 @@ class Server:
         prepared = prepare(Message(namespace=namespace, room=room, event=event, body=body))
         count = 0
         for connection in self._receivers(namespace, room, to):
-            if connection is not exclude and connection.link.session.send_prepared(prepared):
+            if connection is not exclude and connection.link.session.concerns(prepared):
+                connection.link.session.send_prepared(prepared)
                 connection.link.wake(len(body))
                 count += 1
         return count

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from generate.text import attribute
-from neffos_protocol.machines import Machine, Row, machines
+from neffos_protocol.state_machines import StateMachine, Transition, machines
 
 _HEIGHT: Final = 34
 _LETTER: Final = 8.4
@@ -71,53 +71,53 @@ _LAYOUTS: Final = {
         760,
         520,
         {
-            "out": (60, 260),
-            "entering": (380, 40),
-            "judging-entry": (380, 150),
-            "in": (700, 260),
-            "judging-exit": (380, 370),
-            "exiting": (380, 480),
+            "disconnected": (60, 260),
+            "connecting": (380, 40),
+            "deciding-connect": (380, 150),
+            "connected": (700, 260),
+            "deciding-disconnect": (380, 370),
+            "disconnecting": (380, 480),
         },
         {
-            ("out", "entering"): 40,
-            ("entering", "out"): 0,
-            ("entering", "in"): 40,
-            ("out", "judging-entry"): 16,
-            ("judging-entry", "out"): 16,
-            ("judging-entry", "in"): 16,
-            ("out", "in"): 14,
-            ("in", "out"): 14,
-            ("in", "exiting"): 40,
-            ("exiting", "in"): 0,
-            ("exiting", "out"): 40,
-            ("in", "judging-exit"): 16,
-            ("judging-exit", "in"): 16,
-            ("judging-exit", "out"): 16,
+            ("disconnected", "connecting"): 40,
+            ("connecting", "disconnected"): 0,
+            ("connecting", "connected"): 40,
+            ("disconnected", "deciding-connect"): 16,
+            ("deciding-connect", "disconnected"): 16,
+            ("deciding-connect", "connected"): 16,
+            ("disconnected", "connected"): 14,
+            ("connected", "disconnected"): 14,
+            ("connected", "disconnecting"): 40,
+            ("disconnecting", "connected"): 0,
+            ("disconnecting", "disconnected"): 40,
+            ("connected", "deciding-disconnect"): 16,
+            ("deciding-disconnect", "connected"): 16,
+            ("deciding-disconnect", "disconnected"): 16,
         },
     ),
-    "ask": _Layout(
+    "outgoing-ask": _Layout(
         640,
         170,
-        {"none": (80, 85), "open": (560, 85)},
-        {("none", "open"): 50, ("open", "none"): 50},
+        {"none": (80, 85), "pending": (560, 85)},
+        {("none", "pending"): 50, ("pending", "none"): 50},
     ),
-    "question": _Layout(
+    "incoming-ask": _Layout(
         640,
         170,
-        {"none": (80, 85), "open": (560, 85)},
-        {("none", "open"): 50, ("open", "none"): 50},
+        {"none": (80, 85), "pending": (560, 85)},
+        {("none", "pending"): 50, ("pending", "none"): 50},
     ),
 }
 
 TITLES: Final = {
     "handshake": "The handshake",
     "membership": "A namespace, or a room",
-    "ask": "An ask of this peer",
-    "question": "An ask of the other peer",
+    "outgoing-ask": "An ask of this peer",
+    "incoming-ask": "An ask of the other peer",
 }
 
 
-def rows_of(requirement: str) -> Iterator[tuple[str, Row]]:
+def rows_of(requirement: str) -> Iterator[tuple[str, Transition[Any]]]:
     """Give the rows that rest on a requirement, each with its machine's name."""
     for machine in machines().values():
         for row in _rows(machine):
@@ -125,7 +125,7 @@ def rows_of(requirement: str) -> Iterator[tuple[str, Row]]:
                 yield machine.name, row
 
 
-def _rows(machine: Machine) -> Iterator[Row]:
+def _rows(machine: StateMachine[Any]) -> Iterator[Transition[Any]]:
     for rows in machine.rows.values():
         yield from rows
 
@@ -198,7 +198,7 @@ def edges(name: str) -> tuple[tuple[Edge, ...], tuple[str, ...]]:
     return drawn, everywhere
 
 
-def _everywhere(machine: Machine) -> tuple[str, ...]:
+def _everywhere(machine: StateMachine[Any]) -> tuple[str, ...]:
     if len(machine.states) < 3:
         return ()
     ends: dict[str, dict[str, str]] = {}

@@ -14,10 +14,10 @@ from rich.text import Text
 from neffos_codec import (
     FIELDS,
     CodecError,
+    Decoding,
     Message,
     Native,
     NativeMessage,
-    Reading,
     WaitKind,
     decode,
     encode,
@@ -47,9 +47,9 @@ def decode_command(
     payload that is not a frame counts as failed.
     """
     message_in = _payload(payload, is_hex, binary)
-    reading = Reading.STRICT if strict else Reading.LENIENT
+    reading = Decoding.STRICT if strict else Decoding.LENIENT
     try:
-        message = decode(message_in, reading=reading, native=Native(native))
+        message = decode(message_in, decoding=reading, native=Native(native))
     except CodecError as error:
         _refuse(error)
     kind = "binary" if message.is_binary else "text"

@@ -79,7 +79,7 @@ def flagged(payload: Payload, flags: str) -> Payload:
 def input_of_handshake(payload: Payload) -> str:
     """Give what the handshake table calls a payload, by its first letter."""
     first = payload[:1] if isinstance(payload, bytes) else payload[:1].encode()
-    return {b"M": "request", b"A": "accept", b"H": "refuse"}.get(first, "other")
+    return {b"M": "request", b"A": "acceptance", b"H": "refusal"}.get(first, "other")
 
 
 def answer_to(asked: Message, how: str, number: int, *, is_change: bool) -> Message:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from neffos_protocol import Role
-from neffos_protocol.machines import Machine, Row, machines
+from neffos_protocol.state_machines import StateMachine, Transition, machines
 
 
-class Transition(NamedTuple):
+class TransitionId(NamedTuple):
     """A row of a table, by what it is found by."""
 
     machine: str
@@ -33,13 +33,13 @@ OTHERS: Final[Mapping[Role, frozenset[str]]] = {
 """The states of the handshake that a peer of a role is never in."""
 
 
-def transition(machine: Machine, row: Row) -> Transition:
+def transition(machine: StateMachine[Any], row: Transition[Any]) -> TransitionId:
     """Name a row."""
-    return Transition(machine.name, row.state, row.input, row.guard)
+    return TransitionId(machine.name, row.state, row.input, row.guard)
 
 
 @cache
-def rows_of(role: Role) -> tuple[Transition, ...]:
+def rows_of(role: Role) -> tuple[TransitionId, ...]:
     """Give all rows that concern a peer of a role, in the order of the tables."""
     return tuple(
         transition(machine, row)
@@ -50,7 +50,7 @@ def rows_of(role: Role) -> tuple[Transition, ...]:
     )
 
 
-def beyond(row: Transition, role: Role) -> str:
+def beyond(row: TransitionId, role: Role) -> str:
     """Say why no exploration leads a peer of a role through a row; empty where one may.
 
     A row may be out of reach because a limit would have to be filled, because it takes a time
@@ -61,15 +61,15 @@ def beyond(row: Transition, role: Role) -> str:
         return "a limit of the peer would have to be filled"
     if row.input == "deadline":
         return "it takes a time limit of the peer"
-    if row.state.startswith("judging") and row.input not in ("allow", "deny"):
+    if row.state.startswith("deciding-") and row.input not in ("allow", "deny"):
         return "the application decides on a change at once"
     return _BEYOND[role](row)
 
 
-def _beyond_server(row: Transition) -> str:
-    if row.state == "deciding" and row.input not in ("let-in", "turn-away"):
+def _beyond_server(row: TransitionId) -> str:
+    if row.state == "deciding" and row.input not in ("accept", "refuse"):
         return "the application decides on a connection at once"
-    if row.machine == "handshake" and row.state == "closed" and row.input != "gone":
+    if row.machine == "handshake" and row.state == "closed" and row.input != "closed":
         return "what is sent behind a refusal may cost the refusal, where TCP is reset"
     if row.machine == "handshake" and row.state != "open" and row.input == "close":
         return "the application closes only what is open"
@@ -78,26 +78,26 @@ def _beyond_server(row: Transition) -> str:
     return ""
 
 
-def _beyond_client(row: Transition) -> str:
+def _beyond_client(row: TransitionId) -> str:
     if row.machine == "handshake":
         if row.state == "new" and row.input != "start":
             return "a client begins with its request"
-        if row.state == "closed" and row.input != "gone":
+        if row.state == "closed" and row.input != "closed":
             return "nobody sees what becomes of what is sent to a connection that has ended"
         if row.input == "close" and row.state != "open":
             return "a driver closes only what is open"
-    if row.state == "judging-exit" or row.guard == "decides-exit":
+    if row.state == "deciding-disconnect" or row.guard == "decides-disconnect":
         return "the application lets everything end"
     return ""
 
 
-_BEYOND: Final[Mapping[Role, Callable[[Transition], str]]] = {
+_BEYOND: Final[Mapping[Role, Callable[[TransitionId], str]]] = {
     Role.SERVER: _beyond_server,
     Role.CLIENT: _beyond_client,
 }
 
 
-def not_reached(reached: Iterable[Transition], role: Role) -> tuple[Transition, ...]:
+def not_reached(reached: Iterable[TransitionId], role: Role) -> tuple[TransitionId, ...]:
     """Give the rows that concern a peer of a role and were not reached."""
     there = frozenset(reached)
     return tuple(row for row in rows_of(role) if row not in there)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from neffos_codec import Message
 from neffos_protocol.events import Change
-from neffos_protocol.machines import Row
+from neffos_protocol.state_machines import Transition
 
 Place = tuple[str, str | None]
 """A namespace, or a room of one."""
@@ -80,7 +81,7 @@ def is_inside(place: Place, namespace: str) -> bool:
 
 def way_of(change: Change) -> str:
     """Give what the membership table calls a change."""
-    return "enter" if change in (Change.CONNECT, Change.JOIN) else "exit"
+    return "connect" if change in (Change.CONNECT, Change.JOIN) else "disconnect"
 
 
 def input_of(change: Change) -> str:
@@ -88,6 +89,6 @@ def input_of(change: Change) -> str:
     return f"ask-{way_of(change)}"
 
 
-def requirement_of(row: Row, place: Place) -> str:
+def requirement_of(row: Transition[Any], place: Place) -> str:
     """Give what a row of the membership table rests on, for a place."""
     return row.requirements["namespace" if place[1] is None else "room"][0]

@@ -25,7 +25,7 @@ from neffos_conformance.cases.verdict import Verdict, verdict_on
 from neffos_conformance.model_based import clients, servers
 from neffos_conformance.model_based.actions import Program
 from neffos_conformance.model_based.clients.moving import Take, drivers
-from neffos_conformance.model_based.coverage import Transition, beyond, not_reached, rows_of
+from neffos_conformance.model_based.coverage import TransitionId, beyond, not_reached, rows_of
 from neffos_conformance.model_based.faults import GONE, HANGS, Failure, Known, Played
 from neffos_conformance.model_based.shrink import MAX_SECONDS, shrink
 from neffos_conformance.runner.playback import Timeouts
@@ -219,13 +219,13 @@ class Explored:
     messages: int = 0
     seconds: float = 0.0
     ended: str = ""
-    reached: frozenset[Transition] = frozenset()
+    reached: frozenset[TransitionId] = frozenset()
     findings: tuple[Finding, ...] = ()
     doubtful: tuple[Finding, ...] = ()
     trouble: str = ""
 
     @property
-    def not_reached(self) -> tuple[Transition, ...]:
+    def not_reached(self) -> tuple[TransitionId, ...]:
         """The rows that were not reached; ``coverage.beyond`` says of which none could be."""
         return not_reached(self.reached, SIDES[self.role])
 
@@ -260,7 +260,7 @@ class _Run:
     began: float = field(default_factory=time.monotonic)
     known: Known = field(default_factory=Known)
     found: dict[tuple[str, str], Finding] = field(default_factory=dict)
-    reached: set[Transition] = field(default_factory=set)
+    reached: set[TransitionId] = field(default_factory=set)
     programs: int = 0
     steps: int = 0
     messages: int = 0

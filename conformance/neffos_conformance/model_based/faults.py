@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from neffos_conformance.cases.script import OBSERVATIONS
-from neffos_conformance.model_based.coverage import Transition
+from neffos_conformance.model_based.coverage import TransitionId
 from neffos_conformance.runner.result import LogEntry
 
 MAX_HEARD: Final = 2000
@@ -111,7 +111,7 @@ class Played:
     steps: int = 0
     done: set[int] = field(default_factory=set)
     lines: list[str] = field(default_factory=list)
-    reached: set[Transition] = field(default_factory=set)
+    reached: set[TransitionId] = field(default_factory=set)
     trouble: str = ""
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from neffos_codec import Message
 from neffos_conformance.model_based.actions import Action, Do
 from neffos_conformance.model_based.bodies import in_kind, text_of
-from neffos_conformance.model_based.coverage import Transition, transition
+from neffos_conformance.model_based.coverage import TransitionId, transition
 from neffos_conformance.model_based.expected import (
     Expected,
     Payload,
@@ -23,8 +23,15 @@ from neffos_conformance.model_based.expected import (
     requirement_of,
 )
 from neffos_protocol.events import Change
-from neffos_protocol.machines import ASK, HANDSHAKE, MEMBERSHIP, QUESTION, Machine, Row
 from neffos_protocol.names import BAD_NAMESPACE, BAD_ROOM
+from neffos_protocol.state_machines import (
+    HANDSHAKE,
+    INCOMING_ASK,
+    MEMBERSHIP,
+    OUTGOING_ASK,
+    StateMachine,
+    Transition,
+)
 
 ASKS: Final = {
     Change.CONNECT: "NS-1",
@@ -77,7 +84,7 @@ class Peer:
 
     def state(self, place: Place) -> str:
         """Give the state of a namespace or a room."""
-        return self.places.get(place, "out")
+        return self.places.get(place, "disconnected")
 
     def is_live(self, namespace: str, room: str = "") -> bool:
         """Whether a namespace is connected, and its room joined where there is one."""
@@ -88,7 +95,7 @@ class Peer:
     def is_changing(self, namespace: str, room: str) -> bool:
         """Whether a handler may see a room before a change of it or after."""
         place = namespace, room
-        return place in self.unresolved or self.state(place) in ("entering", "exiting")
+        return place in self.unresolved or self.state(place) in ("connecting", "disconnecting")
 
 
 AnyPeer = TypeVar("AnyPeer", bound=Peer)
@@ -110,7 +117,7 @@ class States(Generic[AnyPeer]):
         self.asked: dict[int, Asked] = {}
         self.silences: dict[int, str] = {}
         self.shapes: dict[int, str] = {}
-        self.reached: set[Transition] = set()
+        self.reached: set[TransitionId] = set()
 
     def ongoing(self, connection: int) -> AnyPeer | None:
         """Give a connection on which something can be done."""
@@ -187,7 +194,7 @@ class States(Generic[AnyPeer]):
         else:
             answer = message.reply(in_kind(body, message))
         if message.wait:
-            self.follow(QUESTION, "open", "refuse" if is_error else "reply")
+            self.follow(INCOMING_ASK, "pending", "reply-error" if is_error else "reply")
             self.silences[action.number] = "AR-22"
         elif message.is_no_op:
             return answer, answer.replace(is_no_op=False)
@@ -213,7 +220,7 @@ class States(Generic[AnyPeer]):
 
     # ------------------------------------------------------------ the tables
 
-    def follow(self, machine: Machine, state: str, input_: str) -> None:
+    def follow(self, machine: StateMachine[Any], state: str, input_: str) -> None:
         """Take note of a row of a table whose states are of no further matter."""
         row = machine.row(state, input_, lambda _: False)
         if row is not None:
@@ -228,13 +235,13 @@ class States(Generic[AnyPeer]):
 
     def move(
         self, peer: AnyPeer, place: Place, input_: str, holds: Callable[[str], bool]
-    ) -> Row | None:
+    ) -> Transition[Any] | None:
         """Follow the table of membership for a place; give the row, if there is one."""
         row = MEMBERSHIP.row(peer.state(place), input_, holds)
         if row is None:
             return None
         self.reached.add(transition(MEMBERSHIP, row))
-        if row.next == "out":
+        if row.next == "disconnected":
             peer.places.pop(place, None)
         else:
             peer.places[place] = row.next
@@ -242,11 +249,15 @@ class States(Generic[AnyPeer]):
 
     def part(self, connection: int) -> None:
         """Follow the tables for asks and questions, and for nothing, when a connection ends."""
-        for machine, state in ((ASK, "none"), (QUESTION, "none"), (MEMBERSHIP, "out")):
-            self.follow(machine, state, "gone")
+        for machine, state in (
+            (OUTGOING_ASK, "none"),
+            (INCOMING_ASK, "none"),
+            (MEMBERSHIP, "disconnected"),
+        ):
+            self.follow(machine, state, "closed")
         for _, ask in self.open_asks(connection):
             ask.state = "ended"
-            self.follow(ASK, "open", "gone")
+            self.follow(OUTGOING_ASK, "pending", "closed")
 
 
 class Model(Protocol):
@@ -305,7 +316,7 @@ def requirement_on(
         holds: whether the guard of that name holds.
     """
     row = MEMBERSHIP.follow(state, input_of(change), holds)
-    if "judge" in row.actions:
+    if "ask-application" in row.actions:
         row = MEMBERSHIP.follow(row.next, "deny" if refusal else "allow", lambda _: True)
     return requirement_of(row, place)
 

@@ -16,7 +16,8 @@ from neffos_codec import Native
 from neffos_conformance.cases.verdict import Verdict, verdict_on
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.transcript import Content, Damage, Entry, Header, read_lines
-from neffos_protocol import Finding, Monitor
+from neffos_protocol import Monitor
+from neffos_protocol import Violation as Finding
 
 MAX_FINDINGS: Final = 100
 """Findings of one recording that are kept whole; of a recording that breaks one requirement

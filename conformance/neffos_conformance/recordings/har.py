@@ -23,10 +23,10 @@ import ijson  # type: ignore[import-untyped]
 
 from neffos_codec import (
     CodecError,
+    Decoding,
     HandshakeRequest,
     Message,
     Native,
-    Reading,
     decode,
     decode_handshake,
 )
@@ -361,7 +361,7 @@ def _parameter(parameter: str) -> str:
 
 def _is_request(payload: str | bytes) -> bool:
     try:
-        return decode_handshake(payload, reading=Reading.STRICT) == HandshakeRequest()
+        return decode_handshake(payload, decoding=Decoding.STRICT) == HandshakeRequest()
     except CodecError:
         return False
 

@@ -16,6 +16,7 @@ import click
 from neffos_codec import (
     FIELDS,
     CodecError,
+    Decoding,
     Handshake,
     HandshakeAccept,
     HandshakeRefuse,
@@ -24,7 +25,6 @@ from neffos_codec import (
     Message,
     Native,
     NativeMessage,
-    Reading,
     decode,
     decode_handshake,
     encode,
@@ -43,7 +43,7 @@ from neffos_conformance.reference import identity
 CODEC_VERSION: Final = 1
 """The version of the codec protocol."""
 
-Option = TypeVar("Option", Reading, Native)
+Option = TypeVar("Option", Decoding, Native)
 
 
 class UnknownRequestError(Exception):
@@ -142,8 +142,8 @@ def _handshake_of(values: Any) -> Handshake:
     raise ValueError("a handshake message is request, accept or refuse")
 
 
-def _reading(request: Values) -> Reading:
-    return _one_of(Reading, request.get("reading", Reading.LENIENT))
+def _reading(request: Values) -> Decoding:
+    return _one_of(Decoding, request.get("reading", Decoding.LENIENT))
 
 
 def _native(request: Values) -> Native:
@@ -174,7 +174,7 @@ def _limits(request: Values) -> Limits | None:
 def _decode(request: Values) -> Values:
     message = decode(
         content_of(request["payload"]),
-        reading=_reading(request),
+        decoding=_reading(request),
         native=_native(request),
         limits=_limits(request),
     )
@@ -193,7 +193,7 @@ def _encode(request: Values) -> Values:
 
 
 def _decode_handshake(request: Values) -> Values:
-    handshake = decode_handshake(content_of(request["payload"]), reading=_reading(request))
+    handshake = decode_handshake(content_of(request["payload"]), decoding=_reading(request))
     match handshake:
         case HandshakeAccept(id=text):
             return {"handshake": {"accept": value_of(text)}}

@@ -13,7 +13,7 @@ from neffos_conformance.model_based.clients.told import DONE, EITHER, FAILED, Do
 from neffos_conformance.model_based.expected import way_of
 from neffos_conformance.model_based.states import Asked
 from neffos_protocol.events import Change
-from neffos_protocol.machines import ASK
+from neffos_protocol.state_machines import OUTGOING_ASK
 
 
 def answer(states: ClientStates, action: Action, peer: Connected) -> list[Doing] | None:
@@ -27,8 +27,8 @@ def answer(states: ClientStates, action: Action, peer: Connected) -> list[Doing]
         ask.place in peer.unresolved or (ask.place[0], None) in peer.unresolved
     ):
         return None
-    is_exit = ask.change is not None and way_of(ask.change) == "exit"
-    is_back = peer.state(ask.place) not in ("out", "exiting")
+    is_exit = ask.change is not None and way_of(ask.change) == "disconnect"
+    is_back = peer.state(ask.place) not in ("disconnected", "disconnecting")
     if ask.state == "open" and is_exit and is_back:
         return None  # what the reply to an earlier ask would end is left open
     if action.how == "bare" and relayed is not None:
@@ -44,10 +44,10 @@ def answer(states: ClientStates, action: Action, peer: Connected) -> list[Doing]
     ask.answered_by = action.number
     is_error = message.is_error or action.how == "bare"
     if ask.state != "open":
-        states.follow(ASK, "none", "error" if is_error else "reply")
+        states.follow(OUTGOING_ASK, "none", "error" if is_error else "reply")
         return [Doing(action.connection, sent)]
     ask.state = "answered"
-    states.follow(ASK, "open", "error" if is_error else "reply")
+    states.follow(OUTGOING_ASK, "pending", "error" if is_error else "reply")
     if is_change:
         _settle_change(states, action, peer, ask, message, is_error=is_error)
     elif relayed is not None:
@@ -65,7 +65,7 @@ def answer(states: ClientStates, action: Action, peer: Connected) -> list[Doing]
             told.comes_to("AR-11", Outcome(True, given=None if is_open else message.body))
     doing = [Doing(action.connection, sent)]
     if action.how == "twice":
-        states.follow(ASK, "none", "reply")
+        states.follow(OUTGOING_ASK, "none", "reply")
         doing *= 2
     return doing
 
@@ -86,7 +86,7 @@ def _settle_change(
     states.step(action.number, peer, ask.place, f"{way}-{'done' if is_done else 'error'}")
     if not is_done:
         states.silences[action.number] = "AR-19"
-    if before not in ("entering", "exiting"):  # it was settled by an ask of the server
+    if before not in ("connecting", "disconnecting"):  # it was settled by an ask of the server
         told.comes_to("NS-5", *EITHER)
         if ask.change is not None:  # it brings about once more what the server's ask did
             states.may_tell(action.number, action.connection, ask.change, ask.place)
@@ -109,8 +109,8 @@ def _relay(
 ) -> None:
     """Expect that a handler passes on what it was answered."""
     namespace = relayed.namespace
-    is_sure = peer.state((namespace, None)) == "in"
+    is_sure = peer.state((namespace, None)) == "connected"
     if relayed.room:
-        is_sure = is_sure and peer.state((namespace, relayed.room)) == "in"
+        is_sure = is_sure and peer.state((namespace, relayed.room)) == "connected"
     first = replace(action, number=action.of)
     reply(states, first, relayed, message.body, must=is_sure, is_error=is_error, is_late=True)

@@ -35,7 +35,7 @@ def refusal(place: Place, state: str, change: Change) -> str:
         change: what the server asks for.
     """
     namespace, room = place
-    if state != "out" or change in (Change.DISCONNECT, Change.LEAVE):
+    if state != "disconnected" or change in (Change.DISCONNECT, Change.LEAVE):
         return ""
     if room is None:
         if namespace not in DECLARED:
@@ -54,7 +54,7 @@ def guards(place: Place) -> Callable[[str], bool]:
         match guard:
             case "unknown":
                 return not room if room is not None else namespace not in DECLARED
-            case "decides-entry":
+            case "decides-connect":
                 return room is not None or namespace == UNWANTED
             case _:
                 return False

@@ -32,8 +32,8 @@ from neffos_conformance.model_based.clients.told import (
 from neffos_conformance.model_based.expected import End, Expected, Payload, Place, place_of, way_of
 from neffos_conformance.model_based.states import Asked
 from neffos_protocol.events import Change
-from neffos_protocol.machines import ASK, QUESTION
 from neffos_protocol.names import CHANGE_OF, REQUEST_EVENT
+from neffos_protocol.state_machines import INCOMING_ASK, OUTGOING_ASK
 
 TURNED_AWAY: Final = "not; today"
 """The text of a refused handshake."""
@@ -99,12 +99,12 @@ class Model(ClientStates):
         number = expected.number
         change = CHANGE_OF.get(message.event)
         place = place_of(change, message) if change else (message.namespace, None)
-        self.follow(ASK, "none", "send")
+        self.follow(OUTGOING_ASK, "none", "send")
         if number in peer.leaving:
             peer.leaving[number].remove(place)
-            self.step(number, peer, place, "exit")
-            self.step(number, peer, place, "exit-done")
-            self.follow(ASK, "open", "reply")
+            self.step(number, peer, place, "disconnect")
+            self.step(number, peer, place, "disconnect-done")
+            self.follow(OUTGOING_ASK, "pending", "reply")
             if not peer.leaving[number]:
                 del peer.leaving[number]
                 self.told[number].comes_to("RM-8", DONE)
@@ -124,7 +124,7 @@ class Model(ClientStates):
         if peer.is_over:
             return
         was_open = peer.phase == "open"
-        self.shake(peer, "close" if peer.ending == "TR-12" else "gone")
+        self.shake(peer, "close" if peer.ending == "TR-12" else "closed")
         last = max([0, *self.shapes])
         for sight in peer.sights:
             sight.must = False
@@ -133,10 +133,10 @@ class Model(ClientStates):
                 for change in _ENTRY_AND_EXIT[expected.place[1] is not None]:
                     self.may_tell(last, connection, change, expected.place)
         for place in list(peer.places):
-            self.step(last, peer, place, "gone")
+            self.step(last, peer, place, "closed")
         for number, _ in self.open_asks(connection):
             if number in self.relays:
-                self.follow(QUESTION, "open", "gone")
+                self.follow(INCOMING_ASK, "pending", "closed")
         self.part(connection)
         self.let_go(peer)
         self.see(last, connection, "TR-14", must=was_open, saw="closed")
@@ -162,7 +162,7 @@ class Model(ClientStates):
         answers: list[Payload | End] = []
         match action.how:
             case "refused" | "refused-silently":
-                self.shake(peer, "refuse")
+                self.shake(peer, "refusal")
                 peer.ending = "HS-16"
                 text = TURNED_AWAY if action.how == "refused" else ""
                 told.comes_to("HS-16", Outcome(False, text=text))
@@ -201,7 +201,7 @@ class Model(ClientStates):
             case _:
                 pass
         told.comes_to(_OPENED.get(action.how, "HS-19"), Outcome(True, given=peer.id))
-        self.shake(peer, "accept")
+        self.shake(peer, "acceptance")
         for each in behind:
             self.shake(peer, input_of_handshake(each) if not isinstance(each, End) else "other")
         said = [*answers, accept, *behind]
@@ -231,7 +231,7 @@ class Model(ClientStates):
         payload = action.body
         place: Place = ("", None)
         state = peer.state(place)
-        if place in peer.unresolved or state not in ("out", "in"):
+        if place in peer.unresolved or state not in ("disconnected", "connected"):
             return None
         first = input_of_handshake(payload)
         kind = "nothing" if not payload else first if first != "other" else "noise"
@@ -241,7 +241,7 @@ class Model(ClientStates):
         if isinstance(payload, str) and payload.count(";") == 5:
             self.silences[action.number] = "FR-2"
         self.shake(peer, first)
-        if state == "in" and payload:
+        if state == "connected" and payload:
             self.see_native(action, "NM-2", payload)
         return [Doing(action.connection, payload)]
 

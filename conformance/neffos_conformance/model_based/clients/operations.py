@@ -26,8 +26,8 @@ from neffos_conformance.model_based.expected import Payload, Place, is_inside, w
 from neffos_conformance.model_based.states import ASKS
 from neffos_conformance.runner.driver_protocol import fields_of
 from neffos_protocol.events import Change
-from neffos_protocol.machines import MEMBERSHIP
 from neffos_protocol.names import LOCAL_ONLY, REQUEST_EVENT
+from neffos_protocol.state_machines import MEMBERSHIP
 
 CHANGES: Final = {
     "connect": Change.CONNECT,
@@ -51,7 +51,7 @@ def tell(states: ClientStates, action: Action, peer: Connected) -> list[Doing] |
         peer.ending = "TR-12"
         states.let_go(peer)
     elif op == "native":
-        if place[0] or place in peer.unresolved or state != "in":
+        if place[0] or place in peer.unresolved or state != "connected":
             return None
         if not _native(states, action, told):
             return None
@@ -81,7 +81,7 @@ def _ask_for(states: ClientStates, action: Action, peer: Connected, told: Driver
     place: Place = (namespace, action.room if is_room else None)
     if namespace not in DECLARED or UNWANTED in place or place in peer.unresolved:
         return False
-    if is_room and (not action.room or peer.places.get((namespace, None)) != "in"):
+    if is_room and (not action.room or peer.places.get((namespace, None)) != "connected"):
         return False
     if any(place in rooms for rooms in peer.leaving.values()):
         return False
@@ -105,11 +105,11 @@ def _ask_for(states: ClientStates, action: Action, peer: Connected, told: Driver
 def _leave_all(states: ClientStates, action: Action, peer: Connected, told: DriverLog) -> bool:
     namespace = action.namespace
     rooms = [each for each in peer.places if is_inside(each, namespace)]
-    if peer.places.get((namespace, None)) != "in":
+    if peer.places.get((namespace, None)) != "connected":
         return False
     if any(is_inside(each, namespace) for each in peer.unresolved):
         return False
-    if any(peer.places[each] != "in" for each in rooms):
+    if any(peer.places[each] != "connected" for each in rooms):
         return False
     states.silences[action.number] = "RM-8"
     if not rooms:
@@ -128,16 +128,16 @@ def _say(states: ClientStates, action: Action, peer: Connected, told: DriverLog)
     """Have the client send an event, or ask one."""
     namespace, room = action.namespace, action.room
     state = peer.state((namespace, None))
-    if state not in ("in", "out"):
+    if state not in ("connected", "disconnected"):
         return False
     if room:
         if (namespace, room) in peer.unresolved:
             return False
-        if peer.state((namespace, room)) not in ("in", "out"):
+        if peer.state((namespace, room)) not in ("connected", "disconnected"):
             return False
     is_joined = not room or (namespace, room) in peer.places
-    if state == "out" or not is_joined:
-        states.silences[action.number] = "NS-11" if state == "out" else "RM-10"
+    if state == "disconnected" or not is_joined:
+        states.silences[action.number] = "NS-11" if state == "disconnected" else "RM-10"
         told.comes_to(states.silences[action.number], FAILED)
         return True
     if ESCAPE in action.event:

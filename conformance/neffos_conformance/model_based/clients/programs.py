@@ -17,8 +17,8 @@ from neffos_conformance.model_based.clients.model import Model
 from neffos_conformance.model_based.clients.serving import PIECES, SENDER
 from neffos_conformance.model_based.making import SequenceGenerator
 from neffos_protocol.events import Change
-from neffos_protocol.machines import MEMBERSHIP
 from neffos_protocol.names import LOCAL_ONLY, NATIVE_EVENT, REQUEST_EVENT
+from neffos_protocol.state_machines import MEMBERSHIP
 
 MAX_CONNECTIONS: Final = 2
 """Connections of a program: one that does, and one that is to hear nothing of it."""

@@ -20,7 +20,6 @@ from neffos_conformance.model_based.expected import Payload, Place, is_inside, p
 from neffos_conformance.model_based.states import manner_of, requirement_on, unanswered
 from neffos_conformance.runner.driver_protocol import fields_of
 from neffos_protocol.events import Change
-from neffos_protocol.machines import QUESTION
 from neffos_protocol.names import (
     BAD_NAMESPACE,
     BAD_ROOM,
@@ -29,6 +28,7 @@ from neffos_protocol.names import (
     LOCAL_ONLY,
     NATIVE_EVENT,
 )
+from neffos_protocol.state_machines import INCOMING_ASK
 
 SENDER: Final = "neffos(0x1400011c000)"
 """What an exchange names a connection by, which a client sends back as any token (AR-18)."""
@@ -136,7 +136,7 @@ def _event(states: ClientStates, action: Action, peer: Connected, message: Messa
         return True
     if room and action.has_token and states.waits(connection):
         states.may(action, message.error_reply(BAD_ROOM))  # where it is left before its turn
-    is_sure = state == "in" and event != NATIVE_EVENT
+    is_sure = state == "connected" and event != NATIVE_EVENT
     # The text of an error is text, whatever kind it came in (FR-17); a line may say either.
     is_open = message.is_error and message.is_binary
     body = {} if is_open else fields_of(message.body)
@@ -161,12 +161,12 @@ def _framed_native(states: ClientStates, action: Action, peer: Connected, messag
     if message.room or message.is_error:
         return False
     state = peer.state(("", None))
-    if state not in ("in", "out"):
+    if state not in ("connected", "disconnected"):
         return False
-    states.silences[action.number] = "NM-5" if state == "in" else "NM-4"
+    states.silences[action.number] = "NM-5" if state == "connected" else "NM-4"
     if action.has_token:
         states.may(action, message.error_reply(BAD_NAMESPACE))
-    if state == "in":
+    if state == "connected":
         states.see_native(action, "NM-5", message.body)
     return True
 
@@ -176,9 +176,9 @@ def _handle(states: ClientStates, action: Action, message: Message, *, is_sure: 
     number, connection = action.number, action.connection
     states.silences[number] = "AR-9"
     if action.has_token:
-        states.follow(QUESTION, "none", "asked")
+        states.follow(INCOMING_ASK, "none", "asked")
         if states.waits(connection):
-            states.follow(QUESTION, "open", "asked")
+            states.follow(INCOMING_ASK, "pending", "asked")
     if message.is_error:
         return
     match message.event:
@@ -198,7 +198,7 @@ def _handle(states: ClientStates, action: Action, message: Message, *, is_sure: 
             states.silences[number] = "AR-11"  # until its ask was answered
         case _:
             if action.has_token:
-                states.follow(QUESTION, "open", "ignore")
+                states.follow(INCOMING_ASK, "pending", "ignore")
 
 
 def reply(

@@ -17,7 +17,7 @@ from neffos_conformance.model_based.expected import Payload, Place, input_of, is
 from neffos_conformance.model_based.states import Peer, States
 from neffos_conformance.runner.driver_protocol import fields_of
 from neffos_protocol.events import Change
-from neffos_protocol.machines import ASK, HANDSHAKE, MEMBERSHIP, QUESTION
+from neffos_protocol.state_machines import HANDSHAKE, INCOMING_ASK, MEMBERSHIP, OUTGOING_ASK
 
 
 @dataclass(slots=True)
@@ -110,7 +110,7 @@ class ClientStates(States[Connected]):
         """Follow the table for an ask of the server, and the application's decision."""
         refused = refusal(place, peer.state(place), change)
         self.step(number, peer, place, input_of(change))
-        if peer.state(place).startswith("judging"):
+        if peer.state(place).startswith("deciding-"):
             self.step(number, peer, place, "deny" if refused else "allow")
 
     def step(self, number: int, peer: Connected, place: Place, input_: str) -> None:
@@ -120,9 +120,9 @@ class ClientStates(States[Connected]):
         if row is None:
             return
         self._tell_of(number, peer, place, state, input_)
-        if state in ("entering", "exiting") and row.next != state and "ask" in input_:
+        if state in ("connecting", "disconnecting") and row.next != state and "ask" in input_:
             self._crossed(peer, place)
-        if state in MEMBERSHIP.live and row.next == "out" and input_ != "gone":
+        if state in MEMBERSHIP.live and row.next == "disconnected" and input_ != "closed":
             if place[1] is None:
                 self._drop_inside(number, peer, place[0])
             else:
@@ -151,14 +151,14 @@ class ClientStates(States[Connected]):
             return
         namespace, room = place
         connection = self.number_of(peer)
-        must = input_ != "gone" or (room is None and before == "in")
+        must = input_ != "closed" or (room is None and before == "connected")
         if room is None:
             word = "connected" if is_live else "disconnected"
-            requirement = "TR-15" if input_ == "gone" else "NS-1" if is_live else "NS-6"
+            requirement = "TR-15" if input_ == "closed" else "NS-1" if is_live else "NS-6"
             self.see(number, connection, requirement, must=must, saw=word, namespace=namespace)
         else:
             word = "joined" if is_live else "left"
-            requirement = "TR-15" if input_ == "gone" else "RM-1" if is_live else "RM-2"
+            requirement = "TR-15" if input_ == "closed" else "RM-1" if is_live else "RM-2"
             self.see(
                 number, connection, requirement, must=must, saw=word, namespace=namespace, room=room
             )
@@ -176,15 +176,15 @@ class ClientStates(States[Connected]):
         """End what a namespace holds (NS-14, NS-18)."""
         connection = self.number_of(peer)
         for inside in [each for each in peer.places if is_inside(each, namespace)]:
-            self.step(number, peer, inside, "gone")
+            self.step(number, peer, inside, "closed")
         peer.unresolved = {each for each in peer.unresolved if not is_inside(each, namespace)}
         for of, ask in self.open_asks(connection):
             if not ask.ends_with(namespace):
                 continue
             ask.state = "ended"
-            self.follow(ASK, "open", "gone")
+            self.follow(OUTGOING_ASK, "pending", "closed")
             if of in self.relays:
-                self.follow(QUESTION, "open", "gone")
+                self.follow(INCOMING_ASK, "pending", "closed")
                 self.silences[of] = "NS-18"
             elif of in self.told:
                 self.told[of].comes_to("NS-18", *lost(self.told[of]))

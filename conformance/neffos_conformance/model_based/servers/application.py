@@ -77,13 +77,13 @@ def refusal(path: str, place: Place, state: str, change: Change) -> str:
     """
     namespace, room = place
     enters = change in (Change.CONNECT, Change.JOIN)
-    if state == "out" and enters:
+    if state == "disconnected" and enters:
         if room is None and namespace not in DECLARED[path]:
             return BAD_NAMESPACE
         if room == "":
             return BAD_ROOM
         return REFUSALS.get((change, namespace, room or ""), "")
-    if state == "in" and not enters:
+    if state == "connected" and not enters:
         return REFUSALS.get((change, namespace, room or ""), "")
     return ""
 
@@ -96,9 +96,9 @@ def guards(path: str, place: Place) -> Callable[[str], bool]:
         match guard:
             case "unknown":
                 return room == "" if room is not None else namespace not in DECLARED[path]
-            case "decides-entry":
+            case "decides-connect":
                 return namespace in ("app", "refused") if room is None else namespace == "app"
-            case "decides-exit":
+            case "decides-disconnect":
                 return namespace == "sticky" if room is None else namespace == "app"
             case _:
                 return False

@@ -57,7 +57,6 @@ from neffos_conformance.model_based.states import (
     unanswered,
 )
 from neffos_protocol.events import Change
-from neffos_protocol.machines import ASK, HANDSHAKE, MEMBERSHIP, QUESTION
 from neffos_protocol.names import (
     BAD_NAMESPACE,
     CHANGE_OF,
@@ -66,6 +65,7 @@ from neffos_protocol.names import (
     NATIVE_EVENT,
     REQUEST_EVENT,
 )
+from neffos_protocol.state_machines import HANDSHAKE, INCOMING_ASK, MEMBERSHIP, OUTGOING_ASK
 
 
 @dataclass(slots=True)
@@ -131,7 +131,7 @@ class Model(States[Connected]):
             place = place_of(change, message) if change else (message.namespace, None)
             ask = Asked(expected.connection, message, change, place)
             self.asked[expected.number] = ask
-            self.follow(ASK, "none", "send")
+            self.follow(OUTGOING_ASK, "none", "send")
             if change is not None:
                 self._step(peer, place, way_of(change))
         elif expected.place is not None and expected.change is not None:
@@ -142,14 +142,14 @@ class Model(States[Connected]):
         """Take note that the handshake is complete."""
         peer = self.peers[connection]
         self.shake(peer, "request")
-        self.shake(peer, "let-in")
+        self.shake(peer, "accept")
 
     def ended(self, connection: int) -> None:
         """Take note that a connection is over."""
         peer = self.peers[connection]
         if peer.is_over:
             return
-        self._gone(peer, "close" if peer.ending == "TR-12" else "gone")
+        self._gone(peer, "close" if peer.ending == "TR-12" else "closed")
 
     # ------------------------------------------------------------ opening
 
@@ -167,14 +167,14 @@ class Model(States[Connected]):
         if action.how == "leaving":
             return [Sent(number, End(None))]
         if action.how in ("accepting", "refusing"):
-            first = "accept" if action.how == "accepting" else "refuse"
+            first = "acceptance" if action.how == "accepting" else "refusal"
             self.silences[action.number] = "HS-9"
             peer.ending = "HS-9"
             self.shake(peer, first)
-            return [Sent(number, "Aown id" if first == "accept" else "Hno")]
+            return [Sent(number, "Aown id" if first == "acceptance" else "Hno")]
         if action.how == "refused":
             self.shake(peer, "request")
-            self.shake(peer, "turn-away")
+            self.shake(peer, "refuse")
             self.expect(action, number, f"H{TURNED_AWAY}", "HS-4")
             peer.ending = "HS-4"
             self.silences[action.number] = "HS-4"
@@ -230,10 +230,10 @@ class Model(States[Connected]):
     def _gone(self, peer: Connected, input_: str) -> None:
         self.shake(peer, input_)
         for place in list(peer.places):
-            self._step(peer, place, "gone")
+            self._step(peer, place, "closed")
         self.part(self.number_of(peer))
         if any(expected.is_deferred and not expected.is_ask for expected in peer.expected):
-            self.follow(QUESTION, "open", "gone")
+            self.follow(INCOMING_ASK, "pending", "closed")
         peer.is_over = True
 
     # ------------------------------------------------------------ what is no frame
@@ -341,9 +341,9 @@ class Model(States[Connected]):
         if not self._handle(action, peer, message):
             return False
         if action.has_token:
-            self.follow(QUESTION, "none", "asked")
+            self.follow(INCOMING_ASK, "none", "asked")
             if waits:
-                self.follow(QUESTION, "open", "asked")
+                self.follow(INCOMING_ASK, "pending", "asked")
         return True
 
     def _handle(self, action: Action, peer: Connected, message: Message) -> bool:
@@ -395,7 +395,7 @@ class Model(States[Connected]):
                 return self._made_to(action, peer, message)
             case _:
                 if action.has_token and event == "silent":
-                    self.follow(QUESTION, "open", "ignore")
+                    self.follow(INCOMING_ASK, "pending", "ignore")
         return True
 
     def _made_to(self, action: Action, peer: Connected, message: Message) -> bool:
@@ -493,10 +493,10 @@ class Model(States[Connected]):
         if ask.state == "ended":
             return [Sent(action.connection, encode(message))]
         if ask.state == "answered":
-            self.follow(ASK, "none", "error" if message.is_error else "reply")
+            self.follow(OUTGOING_ASK, "none", "error" if message.is_error else "reply")
             return [Sent(action.connection, encode(message))]
         ask.state = "answered"
-        self.follow(ASK, "open", "error" if message.is_error else "reply")
+        self.follow(OUTGOING_ASK, "pending", "error" if message.is_error else "reply")
         if ask.change is not None:
             way = way_of(ask.change)
             is_done = message.is_empty_reply
@@ -512,7 +512,7 @@ class Model(States[Connected]):
             self.expect(action, action.connection, told, "AR-11", must=is_sure)
         sent = [Sent(action.connection, encode(message))]
         if action.how == "twice":
-            self.follow(ASK, "none", "reply")
+            self.follow(OUTGOING_ASK, "none", "reply")
             sent *= 2
         return sent
 
@@ -541,7 +541,7 @@ class Model(States[Connected]):
         """Follow the table for an ask of the client, and the application's decision."""
         refused = refusal(peer.path, place, peer.state(place), change)
         self._step(peer, place, input_of(change))
-        if peer.state(place).startswith("judging"):
+        if peer.state(place).startswith("deciding-"):
             self._step(peer, place, "deny" if refused else "allow")
 
     def _step(self, peer: Connected, place: Place, input_: str) -> None:
@@ -549,13 +549,13 @@ class Model(States[Connected]):
         row = self.move(peer, place, input_, guards(peer.path, place))
         if row is None:
             return
-        if was_live and row.next == "out" and place[1] is None and input_ != "gone":
+        if was_live and row.next == "disconnected" and place[1] is None and input_ != "closed":
             self._drop_inside(peer, place[0])
 
     def _drop_inside(self, peer: Connected, namespace: str) -> None:
         """End what a namespace holds (NS-14, NS-18)."""
         for inside in [each for each in peer.places if is_inside(each, namespace)]:
-            self._step(peer, inside, "gone")
+            self._step(peer, inside, "closed")
         peer.unresolved = {each for each in peer.unresolved if not is_inside(each, namespace)}
         for _, ask in self.open_asks(self.number_of(peer)):
             if ask.ends_with(namespace):

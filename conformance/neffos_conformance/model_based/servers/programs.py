@@ -16,8 +16,8 @@ from neffos_conformance.model_based.making import SequenceGenerator
 from neffos_conformance.model_based.servers.application import MADE_TO, MIXED, NATIVE
 from neffos_conformance.model_based.servers.model import Model
 from neffos_protocol.events import Change
-from neffos_protocol.machines import MEMBERSHIP
 from neffos_protocol.names import LOCAL_ONLY, NATIVE_EVENT, REQUEST_EVENT
+from neffos_protocol.state_machines import MEMBERSHIP
 
 MAX_CONNECTIONS: Final = 3
 """Connections of a program: one that does, one that is told, one that is to hear nothing."""
