@@ -172,11 +172,12 @@ def stays_where_its_rooms_are(c: Context, m: Message) -> Effect:
     return m.error_reply("I like it here") if c.rooms() else None
 
 
-mutants(
-    "NS-13",
-    "leaves-no-room: Refuses to leave a room that it has joined.",
-    on.receive(do.refuse("I like it here"), event=LEAVE, room=bool, wait=bool, is_member=True),
-)
+@mutant("NS-13", on.receive, event=(JOIN, LEAVE), wait=bool)
+def leaves_no_room(c: Context, m: Message) -> Effect:
+    """Refuses to leave a room that the server had it join."""
+    if m.event == JOIN:
+        c.seen.add(m.room)
+    return m.error_reply("I like it here") if m.event == LEAVE and m.room in c.seen else None
 
 
 @mutant("NS-14", on.send)

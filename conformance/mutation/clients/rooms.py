@@ -51,10 +51,20 @@ mutants(
     on.receive(do.refuse("joined already"), event=JOIN, room=bool, wait=bool, is_member=True),
 )
 
+
+def _leaves_nothing(c: Context, m: Message) -> Effect:
+    if m.event == JOIN:
+        c.seen.add(m.room)
+    return m.error_reply("bad room") if m.event == LEAVE and m.room not in c.seen else None
+
+
 mutants(
     "RM-5",
-    "nothing-to-leave: Refuses to leave a room that is not joined.",
-    on.receive(do.refuse("bad room"), event=LEAVE, wait=bool, is_member=False),
+    "nothing-to-leave: Refuses to leave a room that nobody has asked to join.",
+    ClientFault(
+        send=remember("room", event=JOIN),
+        receive=on.when(_leaves_nothing, event=(JOIN, LEAVE), wait=bool),
+    ),
 )
 
 
