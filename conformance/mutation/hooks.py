@@ -16,6 +16,7 @@ from mutation.registry import SOON, Staged
 from neffos_codec import ESCAPE, DecodeError, Message, decode, encode
 from neffos_conformance.reference.embedded import NOTHING, Distort, Serve, embedded_server
 from neffos_conformance.runner.run import Run, to_server
+from neffos_protocol import Conversation, MessageKind
 from neffos_protocol.events import Change
 from neffos_protocol.names import CHANGE_OF, REQUEST_EVENT
 
@@ -28,8 +29,7 @@ OWN_TOKEN: Final = "$own"  # noqa: S105  # no password
 """The token of asks that a faulty server makes of itself. No case uses it, and no reply with it
 is sent."""
 
-ASKED: Final = frozenset({"question", *CHANGE_OF})
-"""The events of the asks that the conformance application's server makes."""
+ASKS: Final = (MessageKind.SYSTEM_ASK, MessageKind.EVENT_ASK)
 
 Payload = str | bytes
 Payloads = list[Payload]
@@ -89,14 +89,8 @@ class Context(Scratch):
 
     Attributes:
         server: what is remembered for all connections.
-        is_accepted: whether the server sent an acceptance.
-        id: the connection's ID.
-        memberships: the pairs of a namespace and a room (empty for the namespace itself) that are
-            connected and joined.
-        before: the same before the current payload.
-        client_asks: the pending asks of the client, by their tokens.
-        server_asks: the pending asks of the server, likewise.
-        settled: the system asks of the server that the client has answered.
+        conversation: what the messages between the client and the correct server have shown.
+        before: the memberships before the current payload.
         payload: the payload that the server received last; NOTHING while it sends unasked.
         message: that payload as a frame, if it is one.
         ask: the ask of the server that this frame replies to, if any.
@@ -105,20 +99,52 @@ class Context(Scratch):
     def __init__(self, serve: Serve, server: ServerScratch) -> None:
         super().__init__()
         self.server = server
-        self.is_accepted = False
-        self.id = ""
-        self.memberships: frozenset[tuple[str, str]] = frozenset()
+        self.conversation = Conversation()
         self.before: frozenset[tuple[str, str]] = frozenset()
-        self.client_asks: dict[str, Message] = {}
-        self.server_asks: dict[str, Message] = {}
-        self.settled: dict[str, Message] = {}
         self.payload: Payload = ""
         self.message: Message | None = None
         self.ask: Message | None = None
+        self._asks: dict[int, Message] = {}
         self._serve = serve
         server.connections.append(self)
 
     # What it knows. A trigger can name each of these properties.
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the server sent an acceptance."""
+        return self.conversation.is_accepted
+
+    @property
+    def id(self) -> str:
+        """The connection's ID."""
+        return self.conversation.id
+
+    @property
+    def memberships(self) -> frozenset[tuple[str, str]]:
+        """The pairs of a connected namespace and a joined room; empty for the namespace itself."""
+        client = self.conversation.client
+        names = client.connected()
+        rooms = [(name, room) for name in names for room in client.joined(name)]
+        return frozenset([*((name, "") for name in names), *rooms])
+
+    @property
+    def client_asks(self) -> dict[str, Message]:
+        """The pending asks of the client, by their tokens."""
+        pending = self.conversation.client.pending
+        return {token: self._asks[ask.number] for token, ask in pending.items()}
+
+    @property
+    def server_asks(self) -> dict[str, Message]:
+        """The pending asks of the server, by their tokens."""
+        pending = self.conversation.server.pending
+        return {token: self._asks[ask.number] for token, ask in pending.items()}
+
+    @property
+    def settled(self) -> dict[str, Message]:
+        """The system asks of the server that the client has answered, by their tokens."""
+        asks = {token: self._asks[at] for token, at in self.conversation.server.settled().items()}
+        return {token: ask for token, ask in asks.items() if ask.event in CHANGE_OF}
 
     @property
     def answers(self) -> str:
@@ -138,15 +164,16 @@ class Context(Scratch):
     @property
     def namespaces(self) -> list[str]:
         """The connected namespaces."""
-        return sorted(name for name, room in self.memberships if not room)
+        return self.conversation.client.connected()
 
     def is_in(self, namespace: str, room: str = "") -> bool:
         """Say whether a namespace is connected, or a room joined."""
-        return (namespace, room) in self.memberships
+        client = self.conversation.client
+        return client.is_joined(namespace, room) if room else client.is_connected(namespace)
 
     def rooms(self, namespace: str) -> list[str]:
         """Give the joined rooms of a namespace."""
-        return sorted(room for where, room in self.memberships if where == namespace and room)
+        return self.conversation.client.joined(namespace)
 
     def pending(self, event: str) -> list[Message]:
         """Give the pending asks of the server that have this event."""
@@ -157,16 +184,20 @@ class Context(Scratch):
     def serve(self, given: Message | Payload | None = None) -> Payloads:
         """Have the correct server handle a payload, or the current one; give what it sends."""
         if given is None:
-            payload, message = self.payload, self.message
+            payload = self.payload
         else:
             payload = encode(given) if isinstance(given, Message) else given
-            message = frame_of(payload)
-        if message is not None:
-            self._received(message)
+        if payload is not NOTHING:
+            self._feed("client", payload)
         sent = self._serve(payload)
         for each in sent:
-            self._sent(each)
+            self._feed("server", each)
         return sent
+
+    def _feed(self, sender: str, payload: Payload) -> None:
+        conversation = self.conversation
+        if conversation.take(sender, payload) in ASKS and conversation.message:
+            self._asks[conversation.number] = conversation.message
 
     def aside(self, event: str, namespace: str, room: str = "") -> Payloads:
         """Have the server handle an ask that the client did not make; give what else it sends."""
@@ -179,43 +210,6 @@ class Context(Scratch):
         self.message = frame_of(payload)
         self.ask = self.server_asks.get(self.message.wait) if self.message else None
         self.before = self.memberships
-
-    def _received(self, message: Message) -> None:
-        if message.wait in self.server_asks:
-            ask = self.server_asks.pop(message.wait)
-            if ask.event in CHANGE_OF:
-                self.settled[message.wait] = ask
-            if message.is_empty_reply:
-                self.changed(ask)
-        elif message.wait:
-            self.client_asks[message.wait] = message
-
-    def _sent(self, payload: Payload) -> None:
-        message = frame_of(payload)
-        if message is None:
-            if not self.is_accepted and isinstance(payload, str) and payload.startswith("A"):
-                self.is_accepted, self.id = True, payload[1:]
-        elif message.wait in self.client_asks:
-            ask = self.client_asks.pop(message.wait)
-            if message.is_empty_reply:
-                self.changed(ask)
-        elif message.wait and message.event in ASKED:
-            self.server_asks[message.wait] = message
-
-    def changed(self, ask: Message) -> None:
-        """Note that a system ask has succeeded."""
-        membership = ask.namespace, ask.room
-        match CHANGE_OF.get(ask.event):
-            case Change.CONNECT | Change.JOIN:
-                self.memberships |= {membership}
-            case Change.LEAVE:
-                self.memberships -= {membership}
-            case Change.DISCONNECT:
-                self.memberships = frozenset(
-                    each for each in self.memberships if each[0] != ask.namespace
-                )
-            case _:
-                pass
 
 
 @dataclass(frozen=True, slots=True)
