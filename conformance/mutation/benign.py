@@ -16,7 +16,7 @@ from mutation import operators as do
 from mutation.fault_proxy import Frame, FrameEffect, Link, Proxy, answer
 from mutation.hooks import CONNECT, DISCONNECT, Context, Effect, Payload, Payloads
 from mutation.registry import Staged, mutant, mutants
-from neffos_asyncio import Handlers, Limits, Server, UpgradeRequest
+from neffos_asyncio import Handlers, Server, UpgradeRequest
 from neffos_asyncio.connection import text_of
 from neffos_codec import Message, encode
 from neffos_conformance.reference.application import ID_HEADER, servers
@@ -77,7 +77,7 @@ mutants(
     "speaks-in-fragments: Cuts its messages into fragments, with pings and empty ones between.",
     proxy.outward(_fragments, opcode=(Opcode.TEXT, Opcode.BINARY), fin=True),
     "beats-like-a-heart: Sends a ping all the time.",
-    on.run(lambda: embedded_server(served=servers(limits=Limits(heartbeat=PAUSE)))),
+    do.limited(heartbeat=PAUSE),
     "closes-with-reasons: Closes connections with a long reason.",
     proxy.outward(
         lambda _, frame: replace(frame, data=frame.content[:2] + b"weil es Zeit ist; " * 5),
@@ -195,17 +195,12 @@ def _drop_early(link: Link, frame: Frame) -> FrameEffect:
     return None if link.seen else ()
 
 
-def _with_limits(session: SessionLimits, **limits: Any) -> Staged:
-    given = Limits(session=session, **limits)
-    return on.run(lambda: embedded_server(served=servers(limits=given)))
-
-
 mutants(
     "",
     "drops-what-comes-early: Holds nothing back before the handshake.",
     proxy.inward(_drop_early),
     "strict-limits: Has limits far below those of other servers.",
-    _with_limits(
+    do.limited(
         SessionLimits(
             payload=2 << 20,
             held=8,
@@ -217,7 +212,7 @@ mutants(
         )
     ),
     "wide-limits: Has limits far above those of other servers.",
-    _with_limits(
+    do.limited(
         SessionLimits(
             payload=32 << 20,
             held=1500,

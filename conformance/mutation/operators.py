@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from mutation.hooks import (
@@ -13,15 +14,21 @@ from mutation.hooks import (
     Hooks,
     Payload,
     Payloads,
+    Url,
     fits,
     receive,
     receive_raw,
+    run,
     send,
     send_raw,
     turn,
 )
+from mutation.registry import Staged
+from neffos_asyncio import Limits
 from neffos_codec import Message
-from neffos_conformance.reference.embedded import NOTHING
+from neffos_conformance.reference.application import servers
+from neffos_conformance.reference.embedded import NOTHING, embedded_server
+from neffos_protocol import SessionLimits
 from neffos_protocol.names import CHANGE_OF
 
 OperatorHook = Callable[[Any, Message], Effect]
@@ -194,6 +201,22 @@ def calling_off(
 def every_tenth_lost(event: str) -> Hooks:
     """Lose one of ten frames with an event that the server sends."""
     return send(lambda c, _: () if c.count() % 10 == 0 else None, event=event)
+
+
+def limited(session: SessionLimits | None = None, **limits: Any) -> Staged:
+    """Run the server with these limits."""
+    return run(partial(limited_server, session, **limits))
+
+
+def limited_server(session: SessionLimits | None = None, **limits: Any) -> Url:
+    """Run the server with these limits, and give its URL."""
+    given = Limits(session=session or SessionLimits(), **limits)
+    return embedded_server(served=servers(limits=given))
+
+
+def drop_payloads(is_dropped: Callable[[Payload], bool]) -> Hooks:
+    """Drop some payloads, frames or not, before they are handled."""
+    return receive_raw(lambda _, payload: () if is_dropped(payload) else None)
 
 
 def returned(payload: str) -> Hooks:

@@ -119,14 +119,13 @@ def mutant(requirement: str, make: Callable[..., Peer], **options: Any) -> Calla
     return put
 
 
-def mutants(requirement: str, *rows: str | Peer, **named: tuple[str, Peer]) -> None:
+def mutants(requirement: str, *rows: str | Peer) -> None:
     """Register the mutants of one requirement.
 
     Args:
         requirement: the one that they violate; empty for benign variants.
         rows: for each its name with what it does, such as "answers-twice: Sends each reply
             twice.", and its peer.
-        named: the same, as a pair by the name.
 
     Raises:
         ValueError: a row has no peer, or a title has no name.
@@ -135,6 +134,4 @@ def mutants(requirement: str, *rows: str | Peer, **named: tuple[str, Peer]) -> N
         name, colon, about = title.partition(": ") if isinstance(title, str) else ("", "", "")
         if not colon or isinstance(peer, str):
             raise ValueError(f"not a name with what it does, and a peer: {title} {peer}")
-        register(name, requirement, about, peer)
-    for name, (about, peer) in named.items():
         register(name, requirement, about, peer)

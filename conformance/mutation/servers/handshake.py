@@ -64,7 +64,7 @@ def _is_early(c: Context, letters: str = "M") -> bool:
 mutants(
     "HS-3",
     "handshake-unanswered: Accepts without an answer.",
-    on.receive_raw(lambda _, payload: () if payload == "M" else None),
+    do.drop_payloads(lambda payload: payload == "M"),
     "accepted-twice: Sends the acceptance twice.",
     _answers(lambda sent: [sent, sent], "A"),
     "id-and-more: Puts a line end after the ID.",
@@ -139,20 +139,20 @@ mutants(
 )
 
 
-def _dropping(is_dropped: Callable[[Payload], bool]) -> Hooks:
-    return on.receive_raw(lambda _, payload: () if is_dropped(payload) else None)
+def _is_broken_request(payload: Payload) -> bool:
+    return isinstance(payload, bytes) and payload[:1] == b"M" and not do.is_utf8(payload)
 
 
 mutants(
     "HS-7",
     "deaf-to-binary-handshake: Accepts an M only as text.",
-    _dropping(lambda sent: sent == b"M"),
+    do.drop_payloads(lambda sent: sent == b"M"),
     "wants-exactly-m: Accepts nothing but a lone M as a request.",
-    _dropping(lambda sent: isinstance(sent, str) and sent.startswith("Mx")),
+    do.drop_payloads(lambda sent: isinstance(sent, str) and sent.startswith("Mx")),
     "tail-decoded: Drops a request that is not UTF-8.",
-    _dropping(lambda sent: isinstance(sent, bytes) and sent[:1] == b"M" and not do.is_utf8(sent)),
+    do.drop_payloads(_is_broken_request),
     "request-of-one-buffer: Has room for a request of 128 bytes.",
-    _dropping(lambda sent: len(sent) > 128 and sent[:2] == "MM"),
+    do.drop_payloads(lambda sent: len(sent) > 128 and sent[:2] == "MM"),
 )
 
 

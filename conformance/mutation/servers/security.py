@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ from mutation.fault_proxy import (
 from mutation.hooks import CONNECT, Context, Effect, Hooks, Payload
 from mutation.registry import Staged, mutant, mutants
 from mutation.servers.transport import UPGRADE
-from neffos_asyncio import ANY_ORIGIN, Connection, Handlers, Limits, Server, UpgradeRequest
+from neffos_asyncio import ANY_ORIGIN, Connection, Handlers, Server, UpgradeRequest
 from neffos_asyncio.request import Headers
 from neffos_conformance.reference.application import servers
 from neffos_conformance.reference.embedded import embedded_server
@@ -43,15 +44,9 @@ PREFIX: Final = "x-websocket-header-"
 # -------------------------------------------------------------------- limits
 
 
-def _limited(session: SessionLimits | None = None, **limits: Any) -> Callable[[], on.Url]:
-    """Run a server with these limits."""
-    given = Limits(session=session or SessionLimits(), **limits)
-    return lambda: embedded_server(served=servers(limits=given))
-
-
 def _unlimited(*limits: str) -> Staged:
     """Seed a fault by taking limits of the session away."""
-    return on.run(_limited(SessionLimits(**dict.fromkeys(limits, BOUNDLESS))))
+    return do.limited(SessionLimits(**dict.fromkeys(limits, BOUNDLESS)))
 
 
 @mutant("SEC-2", proxy.inward, is_control=False)
@@ -67,7 +62,7 @@ def fragments_without_limit(link: Link, frame: Frame) -> FrameEffect:
 mutants(
     "SEC-2",
     "payloads-without-limit: Accepts payloads of any length.",
-    on.run(_limited(SessionLimits(payload=BOUNDLESS), waiting_size=BOUNDLESS)),
+    do.limited(SessionLimits(payload=BOUNDLESS), waiting_size=BOUNDLESS),
     "tokens-without-limit: Accepts tokens of any length.",
     _unlimited("token"),
     "names-without-limit: Accepts names of any length.",
@@ -90,11 +85,11 @@ def _is_early_ask(content: bytes) -> bool:
 mutants(
     "SEC-4",
     "handshake-awaited-for-ever: Waits indefinitely for the handshake.",
-    on.run(_limited(handshake=None)),
+    do.limited(handshake=None),
     "handshake-awaited-while-it-talks: Waits for the handshake as long as the client sends frames.",
     Proxy(
         inward=proxy.inward(do.drop, is_open=False, content=_is_early_ask).inward,
-        server=_limited(handshake=None),
+        server=partial(do.limited_server, handshake=None),
     ),
 )
 
@@ -118,11 +113,9 @@ mutants(
 mutants(
     "SEC-8",
     "replies-kept-without-limit: Keeps all that a client does not read, and reads on.",
-    on.run(
-        _limited(high_water=BOUNDLESS, backlog=BOUNDLESS, waiting=BOUNDLESS, waiting_size=BOUNDLESS)
-    ),
+    do.limited(high_water=BOUNDLESS, backlog=BOUNDLESS, waiting=BOUNDLESS, waiting_size=BOUNDLESS),
     "broadcasts-kept-without-limit: Keeps all that a client does not read, but then stops reading.",
-    on.run(_limited(backlog=BOUNDLESS)),
+    do.limited(backlog=BOUNDLESS),
 )
 
 # -------------------------------------------------------------------- pages of other sites
@@ -286,7 +279,7 @@ def _begins(text: bytes) -> Callable[[Link, Frame], bool]:
 mutants(
     "SEC-15",
     "event-looked-up-escaped: Looks an event up as it is written in the frame.",
-    on.receive_raw(lambda _, payload: () if ";ec@%!semicolon@%!ho;" in str(payload) else None),
+    do.drop_payloads(lambda payload: ";ec@%!semicolon@%!ho;" in str(payload)),
 )
 
 
