@@ -6,7 +6,7 @@ from mutation import client_faults as on
 from mutation import operators as do
 from mutation.client_context import Context, Effect
 from mutation.client_faults import GONE, ClientFault
-from mutation.clients.values import is_own, remember
+from mutation.clients.values import is_own, is_text, remember
 from mutation.hooks import CONNECT, JOIN
 from mutation.registry import mutant, mutants
 from neffos_codec import Message, encode
@@ -118,5 +118,5 @@ def version_asked_for(c: Context, m: Message) -> Effect:
 mutants(
     "SX-1",
     "sender-named-in-events: Names itself as if it were a server, in the wait field of an event.",
-    on.send(lambda _, m: f"neffos(0x1){encode(m)!s}", event="news", wait=""),
+    on.send(lambda _, m: f"neffos(0x1){encode(m)!s}", event="news", wait="", body=is_text),
 )
