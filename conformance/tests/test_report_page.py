@@ -307,4 +307,4 @@ def test_without_its_script_the_page_still_says_what_failed(opened):
     assert page.locator(".case").count() == len(WANTED)
     expect(page.locator("#filters")).to_be_hidden()
     case(page, "AR-1.1").locator("> summary").click()
-    expect(case(page, "AR-1.1")).to_contain_text("wait is ''")
+    expect(case(page, "AR-1.1")).to_contain_text("wait: expected")
