@@ -17,7 +17,7 @@ from neffos_conformance.recordings.comparison import Comparison
 from neffos_conformance.recordings.id_mapping import IdMapping, TokenMapping, renamed
 from neffos_conformance.recordings.operations import CannotError, operations
 from neffos_conformance.recordings.replay import ReplayOutcome, replay_to_client, replay_to_server
-from neffos_conformance.recordings.session import Part, read_session
+from neffos_conformance.recordings.session import StepKind, read_session
 from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner import driver_protocol as driving
 from neffos_conformance.runner.run import run_server_case
@@ -73,7 +73,7 @@ def compared(recorded: Transcript, now, live=Role.SERVER):
     """Say how one session differs from another, and give what the played side sent in it."""
     script = read_session(recorded, live)
     likeness = Comparison(script)
-    to_play = [line for line in script.steps if not line.is_live and line.part is not Part.LATE]
+    to_play = [line for line in script.steps if not line.is_live and line.part is not StepKind.LATE]
     sent = []
     for connection, from_client, content in now:
         if from_client == (live is Role.CLIENT):
