@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from neffos_conformance.cases.definition import LIMITS, Case, Role
 from neffos_conformance.codecs.catalogue import all_cases
-from neffos_conformance.interop.interop_runs import Outcome
+from neffos_conformance.interop.interop_runs import StepOutcome
 from neffos_conformance.runner.known_failures import KnownFailure, read_known_failures
 from neffos_protocol.catalogue import divergences
 from peers.real_peers import HERE, RealPeer
@@ -78,7 +78,7 @@ def _by_matter(found: list[Shown]) -> Iterator[Shown]:
                 yield each
 
 
-def is_explained(client: str, outcome: Outcome) -> bool:
+def is_explained(client: str, outcome: StepOutcome) -> bool:
     """Say whether a step went as is known of the client, be it well or not."""
     known = known_of_client(client, outcome.step)
     if known is None:

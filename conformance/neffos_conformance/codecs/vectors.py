@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import Any, Final
 
 from neffos_codec import FIELDS, Limits, Message, Native
+from neffos_conformance.wire.payloads import payload_text
 
 _FOLDER: Final = files("neffos_codec.vectors")
 
@@ -47,7 +48,7 @@ def bytes_of(data: Any) -> bytes:
 
 def text(data: Any) -> str:
     """Build the text that is described; a byte that is not UTF-8 becomes a surrogate."""
-    return bytes_of(data).decode("utf-8", "surrogateescape")
+    return payload_text(bytes_of(data))
 
 
 def content(data: Any, kind: str) -> str | bytes:

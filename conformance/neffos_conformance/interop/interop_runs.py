@@ -59,7 +59,7 @@ def interop_steps() -> tuple[InteropStep, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class StepOutcome:
     """The outcome of a step.
 
     Attributes:
@@ -98,13 +98,13 @@ class InteropRun:
 
     client: str
     endpoint: Endpoint
-    outcomes: list[Outcome]
+    outcomes: list[StepOutcome]
     ready: Mapping[str, Any]
 
 
 async def converse(
     driver: DriverProcess, url: str, names: Sequence[str] | None = None
-) -> list[Outcome]:
+) -> list[StepOutcome]:
     """Play the conversation and give the outcome of each step.
 
     Args:
@@ -126,11 +126,11 @@ async def converse(
         driver.seen.clear()  # no observation of an earlier step counts
         try:
             await runner.play(step.script)
-            outcomes.append(Outcome(step.name))
+            outcomes.append(StepOutcome(step.name))
         except UnsupportedError:
-            outcomes.append(Outcome(step.name, is_unsupported=True))
+            outcomes.append(StepOutcome(step.name, is_unsupported=True))
         except (MismatchError, OperationError, DriverError) as failure:
-            outcomes.append(Outcome(step.name, str(failure) or repr(failure)))
+            outcomes.append(StepOutcome(step.name, str(failure) or repr(failure)))
         await operations.cancel()
     return outcomes
 
@@ -161,12 +161,12 @@ async def all_runs(
             yield await runs.get()
 
 
-async def _run(command: Sequence[str], url: str) -> tuple[list[Outcome], Mapping[str, Any]]:
+async def _run(command: Sequence[str], url: str) -> tuple[list[StepOutcome], Mapping[str, Any]]:
     try:
         async with running_driver(command) as driver:
             outcomes, ready = await converse(driver, url), driver.ready
     except DriverError as error:
-        outcomes, ready = [Outcome("start", str(error))], {}
+        outcomes, ready = [StepOutcome("start", str(error))], {}
     # A driver is called by its command, which has paths of this machine.
     name = " ".join(command)
     return [replace(each, failure=each.failure.replace(name, "it")) for each in outcomes], ready

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from neffos_conformance.recordings.comparison import Difference, DifferentError
 from neffos_conformance.recordings.operations import CannotError, Operation
-from neffos_conformance.recordings.session import NO_ASK, Part, RecordedStep
+from neffos_conformance.recordings.session import NO_ASK, RecordedStep, StepKind
 from neffos_conformance.runner.client_steps import next_request
 from neffos_conformance.runner.driver_protocol import (
     MADE_UP,
@@ -84,7 +84,7 @@ class ClientControl:
     async def finish(self, step: RecordedStep) -> None:
         """Wait for the operation that waited for the message of this step, if there is one."""
         task = None
-        if step.part in (Part.ACCEPTANCE, Part.REFUSAL):
+        if step.part in (StepKind.ACCEPTANCE, StepKind.REFUSAL):
             task = self._dials.get(step.entry.connection)
         elif step.asked != NO_ASK:
             task = self._tasks.get(step.asked)

@@ -20,9 +20,9 @@ from typing import Final
 from neffos_codec import FIELDS, HandshakeAccept
 from neffos_conformance.recordings.id_mapping import IdMapping, TokenMapping, is_alike, renamed
 from neffos_conformance.recordings.session import (
-    Part,
     RecordedSession,
     RecordedStep,
+    StepKind,
     connections,
     handshake_of,
     id_of,
@@ -138,9 +138,9 @@ class Comparison:
         self._barriers = 0
         for step in session.steps:
             state = self._connections[step.entry.connection]
-            if step.part in (Part.ACCEPTANCE, Part.REFUSAL):
+            if step.part in (StepKind.ACCEPTANCE, StepKind.REFUSAL):
                 state.is_open = False
-            if step.is_live and step.part not in (Part.OPENING, Part.LATE):
+            if step.is_live and step.part not in (StepKind.OPENING, StepKind.LATE):
                 state.lanes.setdefault(step.lane, deque()).append(step)
                 self._left[step.number] = step
 
@@ -170,17 +170,17 @@ class Comparison:
         content = step.entry.content
         now: Content | None
         match step.part:
-            case Part.OPENING | Part.LATE | Part.BARRIER:
+            case StepKind.OPENING | StepKind.LATE | StepKind.BARRIER:
                 return None
-            case Part.END:
+            case StepKind.END:
                 self._close(state)
                 now = content if isinstance(content, ConnectionClosed) else None
             case _:
                 assert isinstance(content, str | bytes)  # noqa: S101  # the parts of messages
                 now = renamed(content, self._maker(state, step), self._ids)
-        if step.part is Part.REPLY:
+        if step.part is StepKind.REPLY:
             state.tokens.answered(step.token)
-        elif step.part is Part.ASK:
+        elif step.part is StepKind.ASK:
             state.asked[reply_token(self._token(state, step))] = step
         self._handshake(state, step)
         self._add_row(step, now)
@@ -223,7 +223,7 @@ class Comparison:
         names = ", ".join(step.name() for step in left[:MISSING])
         more = f" and {len(left) - MISSING} more" if len(left) > MISSING else ""
         explanation = f"{names}{more} did not come {why}"
-        if first.part is Part.BARRIER:
+        if first.part is StepKind.BARRIER:
             explanation = f"what was sent to see that nothing else comes was not answered {why}"
         self._add_row(first, None)
         return Difference(first.entry.connection, explanation, first)
@@ -249,7 +249,7 @@ class Comparison:
         return difference
 
     def _is_owing(self, state: _Connection) -> bool:
-        return any(step.part is not Part.BARRIER for step in state.heads())
+        return any(step.part is not StepKind.BARRIER for step in state.heads())
 
     def _expected(self, state: _Connection, now: Content) -> RecordedStep | None:
         """Give the step that is expected now."""
@@ -264,7 +264,7 @@ class Comparison:
 
         A client may send a token on another connection than that on which it was asked (AR-12).
         """
-        return state.tokens if step.part is Part.REPLY else self._makers.get(step.token)
+        return state.tokens if step.part is StepKind.REPLY else self._makers.get(step.token)
 
     def _token(self, state: _Connection, step: RecordedStep) -> str:
         """Give the token of a step as it is now."""
@@ -280,16 +280,16 @@ class Comparison:
     def _ended(self, state: _Connection, end: RecordedStep) -> Difference | None:
         rest = next(state.heads(), None)
         self._close(state)
-        if rest is None or rest.part is Part.BARRIER:
+        if rest is None or rest.part is StepKind.BARRIER:
             return None
         text = f"{rest.name()} had not come when the connection ended"
         return Difference(end.entry.connection, text, rest)
 
     def _handshake(self, state: _Connection, step: RecordedStep) -> None:
-        if step.part in (Part.ACCEPTANCE, Part.REFUSAL):
+        if step.part in (StepKind.ACCEPTANCE, StepKind.REFUSAL):
             state.is_open = True
-            state.was_accepted = step.part is Part.ACCEPTANCE
-            state.was_refused = step.part is Part.REFUSAL
+            state.was_accepted = step.part is StepKind.ACCEPTANCE
+            state.was_refused = step.part is StepKind.REFUSAL
 
     def _close(self, state: _Connection) -> None:
         state.is_over = True
@@ -302,13 +302,13 @@ class Comparison:
         number = len(self._session.steps) + self._barriers
         entry = Entry(0, 0.0, connection, self._session.live is Role.CLIENT, content)
         message = frame_of(f"{lane};;;;;;") if lane else None
-        step = RecordedStep(number, entry, True, Part.BARRIER, message)
+        step = RecordedStep(number, entry, True, StepKind.BARRIER, message)
         self._connections[connection].lanes.setdefault(step.lane, deque()).append(step)
         self._left[number] = step
         return step
 
     def _add_row(self, step: RecordedStep, now: Content | None) -> None:
-        if step.part is not Part.BARRIER:
+        if step.part is not StepKind.BARRIER:
             entry = step.entry
             self.rows.append(ComparisonRow(entry.connection, entry.from_client, step, now))
 
@@ -326,10 +326,10 @@ class Comparison:
         if isinstance(then, str) != isinstance(now, str):
             found.append(Contrast("kind", _kind(then), _kind(now)))
             now = _as_type(now, then)
-        if step.part is Part.BARRIER:
+        if step.part is StepKind.BARRIER:
             is_answer = bool(step.lane) or (then == now and not found)
             return () if is_answer else (Contrast("payload", then, now),)
-        if step.part is Part.ACCEPTANCE:
+        if step.part is StepKind.ACCEPTANCE:
             return (*found, *self._acceptance(step, then, now))
         if step.message is None:
             return (*found, *self._values("payload", then, now))
@@ -368,7 +368,7 @@ class Comparison:
         self, state: _Connection, step: RecordedStep, wait: str, *, learn: bool
     ) -> tuple[Contrast, ...]:
         token = step.token
-        if step.part is not Part.ASK or token not in self._chosen:
+        if step.part is not StepKind.ASK or token not in self._chosen:
             maker = self._makers.get(token)
             expected = maker.put(token) if maker else token
             return () if wait == expected else (Contrast("wait", expected, wait),)
@@ -389,7 +389,7 @@ class Comparison:
     ) -> Difference:
         """Describe a difference, which ends the comparison."""
         waiting = step or min(state.heads(), key=lambda each: each.number, default=None)
-        if waiting is not None and waiting.part is Part.BARRIER:
+        if waiting is not None and waiting.part is StepKind.BARRIER:
             waiting = None
         if isinstance(now, ConnectionClosed):
             return _different_end(connection, waiting, now)
@@ -399,7 +399,7 @@ class Comparison:
         asked = state.asked.get(message.wait) if message is not None else None
         if (
             asked is not None
-            and asked.part is Part.ASK
+            and asked.part is StepKind.ASK
             and not state.lanes.get(reply_token(asked.token))
         ):
             text = f"a reply to {asked.name()} came that was not recorded"
@@ -424,7 +424,7 @@ class Comparison:
         near = []
         for each in dict.fromkeys((*filter(None, (step,)), *state.heads())):
             was_asked = not each.lane or each is step or self._token(state, each) in state.asked
-            if each.part in (Part.BARRIER, Part.END) or not was_asked:
+            if each.part in (StepKind.BARRIER, StepKind.END) or not was_asked:
                 continue
             found = self._contrasts(state, each, now)
             is_meant = each is step and bool(each.lane)  # its token says so (AR-11)
@@ -438,7 +438,7 @@ class Comparison:
         if message is None:
             return ""
         for each in self._session.steps:
-            is_ask = each.part is Part.ASK and each.entry.connection == connection
+            is_ask = each.part is StepKind.ASK and each.entry.connection == connection
             if is_ask and not each.is_live and each.token == message.wait not in state.asked:
                 return f"a reply to {each.name()} came before its ask was sent"
         for head in state.heads():
@@ -454,7 +454,7 @@ def _different_end(
     if waiting is None:
         text = f"the connection was {now}, and in the recording it was not"
         return Difference(connection, text, None, now)
-    if waiting.part is Part.END:
+    if waiting.part is StepKind.END:
         contrasts = _ends(waiting, now)
         return Difference(connection, f"{waiting.name()} differs in code", waiting, now, contrasts)
     return Difference(connection, f"the connection was {now} before {waiting.name()}", waiting, now)
@@ -463,7 +463,7 @@ def _different_end(
 def _ends(step: RecordedStep, now: Content) -> tuple[Contrast, ...]:
     then = step.entry.content
     if isinstance(then, ConnectionClosed) and isinstance(now, ConnectionClosed):
-        is_same = (then.code == now.code and not now.cut) or step.part is Part.BARRIER
+        is_same = (then.code == now.code and not now.cut) or step.part is StepKind.BARRIER
         return () if is_same else (Contrast("code", then.code, now.code, now.cut),)
     return (Contrast("kind", _kind(then), _kind(now)),)
 
@@ -481,6 +481,6 @@ def _chosen_tokens(session: RecordedSession) -> set[str]:
     """Give the recorded tokens that the live peer made: it was the first to send them."""
     first: dict[str, bool] = {}
     for step in session.steps:
-        if step.part is Part.ASK:
+        if step.part is StepKind.ASK:
             first.setdefault(step.token, step.is_live)
     return {token for token, is_live in first.items() if is_live}

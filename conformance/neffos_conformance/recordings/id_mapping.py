@@ -1,7 +1,7 @@
-"""Which new value stands for which recorded one, where a peer may choose.
+"""Which new value corresponds to which recorded one, where a peer may choose.
 
-A server chooses the ids of connections, and each peer the tokens of its own asks. One recorded
-value stands for exactly one new value, and the reverse; everything else stands for itself.
+A server chooses the IDs of connections, and each peer the tokens of its own asks. One recorded
+value corresponds to exactly one new value, and the reverse; everything else is the same.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from collections.abc import Iterable
 from typing import Final
 
 from neffos_codec import parse_wait
+from neffos_conformance.wire.payloads import payload_bytes, payload_text
 
 _SEPARATOR: Final = ";"
 
 
 class IdMapping:
-    """The ids of connections (HS-3), which come back in bodies, rooms and names.
+    """The IDs of connections (HS-3), which recur in bodies, rooms and names.
 
-    An id is found in a text where it stands as a word: no letter, digit or underscore touches
-    it. One that is not known yet, since its acceptance is still on its way, is learnt from where
-    it comes back.
+    An ID is found in a text as a word: no letter, digit or underscore touches it. One that is not
+    known yet, since its acceptance is still on its way, is learnt from where it recurs.
 
     Args:
-        recorded: the ids of the recording.
+        recorded: the IDs of the recording.
     """
 
     def __init__(self, recorded: Iterable[str]) -> None:
@@ -34,11 +34,11 @@ class IdMapping:
         self._recorded: dict[str, str] = {}
 
     def known(self) -> dict[str, str]:
-        """Give what is known: the new ids by the recorded ones."""
+        """Give the new IDs by the recorded ones, as far as they are known."""
         return dict(self._now)
 
     def learn(self, recorded: str, now: str) -> str:
-        """Take note of an id; say what is wrong with it, or nothing."""
+        """Learn an ID; say what is wrong with it, or nothing."""
         known = self._now.get(recorded)
         if known is not None and known != now:
             return f"{now!r} stands for {recorded!r}, as {known!r} did before"
@@ -50,15 +50,15 @@ class IdMapping:
         return ""
 
     def put(self, text: str) -> str:
-        """Give a recorded text with the new ids in it, as far as they are known."""
+        """Give a recorded text with the new IDs in it, as far as they are known."""
         if self._word is None:
             return text
         return self._word.sub(lambda found: self._now.get(found[0], found[0]), text)
 
     def fits(self, recorded: str, now: str) -> dict[str, str] | None:
-        """Say which ids would have to be learnt for a text to be the recorded one.
+        """Say which IDs would have to be learnt for a text to be the recorded one.
 
-        ``None`` stands for none that would help.
+        ``None`` means that none would help.
         """
         if self._word is None or recorded == now:
             return {} if self.put(recorded) == now else None
@@ -82,7 +82,7 @@ class IdMapping:
 class TokenMapping:
     """The tokens of the asks that the live side made on one connection.
 
-    A token may be used again when its ask is over (AR-5), and stands for another one then.
+    A token may be used again when its ask is settled (AR-5), and corresponds to another one then.
     """
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class TokenMapping:
         self._pending: dict[str, str] = {}
 
     def learn(self, recorded: str, now: str) -> str:
-        """Take note of the token of an ask; say what is wrong with it, or nothing."""
+        """Learn the token of an ask; say what is wrong with it, or nothing."""
         known = self._now.get(recorded)
         if known is not None and self._pending.get(known) == recorded and known != now:
             return f"{now!r} stands for {recorded!r}, as {known!r} does still"
@@ -102,11 +102,11 @@ class TokenMapping:
         return ""
 
     def answered(self, recorded: str) -> None:
-        """Take note that an ask got its reply."""
+        """Settle an ask, which has its reply."""
         self._pending.pop(self.put(recorded), None)
 
     def put(self, recorded: str) -> str:
-        """Give the new token for a recorded one; itself where there is none."""
+        """Give the new token for a recorded one; itself if there is none."""
         return self._now.get(recorded, recorded)
 
 
@@ -116,16 +116,16 @@ def is_alike(recorded: str, now: str) -> bool:
 
 
 def renamed(payload: str | bytes, tokens: TokenMapping | None, ids: IdMapping) -> str | bytes:
-    """Give a recorded payload as it is to be sent now; but for names, no octet is changed.
+    """Give a recorded payload as it is sent now; but for IDs and tokens, no byte is changed.
 
     Args:
         payload: as it was recorded.
-        tokens: those that its wait field may hold; ``None`` where it replies to nothing.
-        ids: the ids.
+        tokens: those of its wait field; ``None`` if it replies to nothing.
+        ids: the IDs.
     """
-    text = payload if isinstance(payload, str) else payload.decode("utf-8", "surrogateescape")
-    wait, separator, rest = text.partition(_SEPARATOR) if tokens else ("", "", text)
-    if tokens:
+    wait, separator, rest = "", "", payload_text(payload)
+    if tokens is not None:
+        wait, separator, rest = rest.partition(_SEPARATOR)
         wait = tokens.put(wait)
     new = wait + separator + ids.put(rest)
-    return new if isinstance(payload, str) else new.encode("utf-8", "surrogateescape")
+    return new if isinstance(payload, str) else payload_bytes(new)

@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from neffos_codec import Message, WaitKind, first_surrogate, parse_wait
-from neffos_conformance.recordings.session import NO_ASK, Part, RecordedSession, RecordedStep
+from neffos_conformance.recordings.session import NO_ASK, RecordedSession, RecordedStep, StepKind
 from neffos_conformance.reference.client_driver import NAMESPACES
 from neffos_conformance.runner.driver_protocol import fields_of
 from neffos_conformance.wire.transcript import ConnectionOpened
@@ -46,7 +46,7 @@ class Operation:
 
     Attributes:
         op: its name.
-        fields: its fields but for ``connection``; a ``dial`` has ``path`` in place of ``url``.
+        fields: its fields but for ``connection``; a ``dial`` has ``path`` instead of ``url``.
     """
 
     op: str
@@ -86,9 +86,9 @@ def operations(session: RecordedSession) -> dict[int, Operation]:
     found: dict[int, Operation] = {}
     for step in session.steps:
         client = clients.setdefault(step.entry.connection, _Client())
-        if step.part is Part.LATE:
+        if step.part is StepKind.LATE:
             continue
-        client.was_closed |= step.part is Part.END and not step.is_live
+        client.was_closed |= step.part is StepKind.END and not step.is_live
         operation = _operation(client, step, session) if step.is_live else None
         if operation is not None:
             found[step.number] = operation
@@ -111,26 +111,26 @@ def _operation(client: _Client, step: RecordedStep, session: RecordedSession) ->
     if isinstance(content, ConnectionOpened):
         client.is_dialled = True
         return _dial(step, content)
-    if step.part is Part.REQUEST:
+    if step.part is StepKind.REQUEST:
         if content != REQUEST:
             raise CannotError(step, f"a driver's client begins with {REQUEST!r} (HS-2)")
         client.was_requested = True
         is_first, client.is_dialled = not client.is_dialled, True
         return Operation("dial", {"path": ""}) if is_first else None
-    if client.conversation.is_refused and step.part is Part.END:
+    if client.conversation.is_refused and step.part is StepKind.END:
         return None
     if not client.was_requested:
         raise CannotError(step, "a driver's client begins with the handshake (HS-1)")
     if not client.conversation.is_accepted:
         raise CannotError(step, "a driver's client does not go on before the acceptance (HS-11)")
-    if step.part is Part.END:
+    if step.part is StepKind.END:
         return Operation("close")
     if step.message is None:
         if not client.state.is_connected(""):
             raise CannotError(step, "no driver can be told to send a native message here")
         assert isinstance(content, str | bytes)  # noqa: S101  # only messages are left
         return Operation("native", _body(step, content))
-    if step.part is Part.REPLY:
+    if step.part is StepKind.REPLY:
         _reply(client, step, step.message, session)
         return None
     if step.message.is_no_op or step.message.event in LOCAL_ONLY | {NATIVE_EVENT}:
@@ -199,7 +199,7 @@ def _event(client: _Client, step: RecordedStep, message: Message) -> Operation |
 
 def _body(step: RecordedStep, body: str | bytes) -> dict[str, Any]:
     if isinstance(body, str) and first_surrogate(body) >= 0:
-        raise CannotError(step, "no driver can be told to send text that is no UTF-8 (FR-10)")
+        raise CannotError(step, "no driver can be told to send text that is not UTF-8 (FR-10)")
     return fields_of(body)
 
 

@@ -29,9 +29,9 @@ from neffos_conformance.recordings.comparison import (
 )
 from neffos_conformance.recordings.operations import CannotError, operations
 from neffos_conformance.recordings.session import (
-    Part,
     RecordedSession,
     RecordedStep,
+    StepKind,
     read_session,
 )
 from neffos_conformance.runner.client_steps import accepting_clients
@@ -269,7 +269,7 @@ class ReplayRunner:
         Raises:
             DifferentError: the live peer did something else, or nothing in time.
         """
-        if step.is_live or step.part is Part.LATE:
+        if step.is_live or step.part is StepKind.LATE:
             return False
         await self.settle(step.number)
         content = self.comparison.play(step)
@@ -314,7 +314,7 @@ class ReplayRunner:
         steps = [
             step
             for step in self.session.steps[self._reached :]
-            if step.number not in shown and step.part is not Part.OPENING
+            if step.number not in shown and step.part is not StepKind.OPENING
         ]
         return tuple(steps[:FOLLOWING])
 

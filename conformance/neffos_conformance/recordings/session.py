@@ -30,7 +30,7 @@ NO_ASK: Final = -1
 
 
 @unique
-class Part(StrEnum):
+class StepKind(StrEnum):
     """What a step is in the session."""
 
     OPENING = "the opening"
@@ -49,17 +49,17 @@ class Part(StrEnum):
 
 
 _PARTS: Final = {
-    MessageKind.REQUEST: Part.OTHER,
-    MessageKind.ACCEPTANCE: Part.ACCEPTANCE,
-    MessageKind.REFUSAL: Part.REFUSAL,
-    MessageKind.SYSTEM_ASK: Part.ASK,
-    MessageKind.EVENT_ASK: Part.ASK,
-    MessageKind.REPLY: Part.REPLY,
-    MessageKind.STRAY_REPLY: Part.ASK,
-    MessageKind.EVENT: Part.EVENT,
-    MessageKind.NATIVE: Part.OTHER,
-    MessageKind.NOT_A_FRAME: Part.OTHER,
-    MessageKind.AFTER_REFUSAL: Part.OTHER,
+    MessageKind.REQUEST: StepKind.OTHER,
+    MessageKind.ACCEPTANCE: StepKind.ACCEPTANCE,
+    MessageKind.REFUSAL: StepKind.REFUSAL,
+    MessageKind.SYSTEM_ASK: StepKind.ASK,
+    MessageKind.EVENT_ASK: StepKind.ASK,
+    MessageKind.REPLY: StepKind.REPLY,
+    MessageKind.STRAY_REPLY: StepKind.ASK,
+    MessageKind.EVENT: StepKind.EVENT,
+    MessageKind.NATIVE: StepKind.OTHER,
+    MessageKind.NOT_A_FRAME: StepKind.OTHER,
+    MessageKind.AFTER_REFUSAL: StepKind.OTHER,
 }
 """What a message is, by its kind; a server sends no request, and a client no other handshake
 message. A stray reply to an ask that was not recorded may be an ask as well."""
@@ -83,7 +83,7 @@ class RecordedStep:
     number: int
     entry: Entry
     is_live: bool
-    part: Part
+    part: StepKind
     message: Message | None = None
     asked: int = NO_ASK
 
@@ -99,7 +99,7 @@ class RecordedStep:
         Replies to different asks come in any order, whatever is between them (AR-11);
         everything else of one peer keeps its order on a connection (EV-1).
         """
-        return self.token if self.part in (Part.REPLY, Part.BARRIER) else ""
+        return self.token if self.part in (StepKind.REPLY, StepKind.BARRIER) else ""
 
     def name(self) -> str:
         """Say which one it is: ``line 7 (a reply)``."""
@@ -137,24 +137,24 @@ class _Reader:
     def is_handshaken(self) -> bool:
         return self.conversation.is_accepted or self.conversation.is_refused
 
-    def read(self, number: int, entry: Entry) -> tuple[Part, Message | None, int]:
+    def read(self, number: int, entry: Entry) -> tuple[StepKind, Message | None, int]:
         content = entry.content
         if isinstance(content, ConnectionOpened):
-            return Part.OPENING, None, NO_ASK
+            return StepKind.OPENING, None, NO_ASK
         if self.is_over:
-            return Part.LATE, None, NO_ASK
+            return StepKind.LATE, None, NO_ASK
         if isinstance(content, ConnectionClosed):
             self.is_over = True
-            return Part.END, None, NO_ASK
+            return StepKind.END, None, NO_ASK
         self.numbers.append(number)
         tracked = self.conversation.feed("client" if entry.from_client else "server", content)
         if tracked.kind in _HANDSHAKE and entry.from_client:
-            return Part.REQUEST, None, NO_ASK
+            return StepKind.REQUEST, None, NO_ASK
         answered = tracked.repeats
         if tracked.kind is MessageKind.REPLY and tracked.ask is not None:
             answered = tracked.ask.number
         if answered:
-            return Part.REPLY, tracked.message, self.numbers[answered - 1]
+            return StepKind.REPLY, tracked.message, self.numbers[answered - 1]
         return _PARTS[tracked.kind], tracked.message, NO_ASK
 
 
@@ -176,13 +176,13 @@ def read_session(transcript: Transcript, live: Role) -> RecordedSession:
         is_live = entry.from_client == (live is Role.CLIENT)
         part, message, asked = reader.read(number, entry)
         if live is Role.CLIENT and message is not None and message.wait == BARRIER_TOKEN:
-            part = Part.LATE  # the suite's own, which no client sends
+            part = StepKind.LATE  # the suite's own, which no client sends
         step = RecordedStep(number, entry, is_live, part, message, asked)
         steps.append(step)
-        if part is Part.ACCEPTANCE:
+        if part is StepKind.ACCEPTANCE:
             ids.add(id_of(step))
             echoing.discard(entry.connection)
-        elif part is Part.OTHER or (message is not None and not reader.is_handshaken):
+        elif part is StepKind.OTHER or (message is not None and not reader.is_handshaken):
             payload = entry.content
             if entry.from_client and isinstance(payload, str | bytes):
                 reader.sent.add(payload)

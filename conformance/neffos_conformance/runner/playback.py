@@ -23,6 +23,7 @@ from neffos_conformance.wire.barrier import (
     is_barrier_reply,
 )
 from neffos_conformance.wire.connection import ConnectionClosed
+from neffos_conformance.wire.payloads import payload_text
 from neffos_conformance.wire.transport import Received, Transport, close_like
 
 NORMAL_CLOSURE: Final = 1000
@@ -156,7 +157,7 @@ class Playback:
         """Send a message in fragments, likewise."""
         if self._can_send(number):
             whole = b"".join(parts)
-            self.log_sent(number, whole.decode("utf-8", "surrogateescape") if is_text else whole)
+            self.log_sent(number, payload_text(whole) if is_text else whole)
             sending = self.connections[number].send_parts(parts, is_text=is_text)
             await self._write(number, sending)
 

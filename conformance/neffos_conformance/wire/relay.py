@@ -8,7 +8,6 @@ without. A slow peer slows the other down: the buffers in between are bounded.
 from __future__ import annotations
 
 import asyncio
-import http.client
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from neffos_conformance.wire.connection import (
     Incoming,
     WireConnection,
 )
+from neffos_conformance.wire.http import NoAnswerError, ask
 from neffos_conformance.wire.transcript import KEPT_HEADERS, ConnectionOpened, Content
 from neffos_conformance.wire.transport import close_like
 
@@ -132,7 +132,7 @@ async def _serve(incoming: Incoming, server: str, log: Log, number: Callable[[],
     request = incoming.request
     url = below(server, request.path)
     if request.method != "GET":
-        status, headers = await asyncio.to_thread(_ask, request, url)
+        status, headers = await _probe(request, url)
         await incoming.refuse(status, headers)
         return
     try:
@@ -224,19 +224,12 @@ def _netloc(url: str) -> str:
         return ""
 
 
-def _ask(request: Request, url: str) -> tuple[int, Mapping[str, str]]:
+async def _probe(request: Request, url: str) -> tuple[int, Mapping[str, str]]:
     """Send the server a request that is not an upgrade, and give its response."""
-    target = urlsplit(url)
-    kind = http.client.HTTPSConnection if target.scheme == "wss" else http.client.HTTPConnection
-    connection = kind(target.hostname or "", target.port, timeout=PROBE_DEADLINE)
+    headers = _forwarded(request, url)
     try:
-        path = urlunsplit(("", "", target.path or "/", target.query, ""))
-        connection.request(request.method, path, headers=dict(_forwarded(request, url)))
-        answer = connection.getresponse()
-        kept = {name: value for name, value in answer.getheaders() if name.lower() == "allow"}
-        return answer.status, kept
-    except (OSError, http.client.HTTPException):
+        async with asyncio.timeout(PROBE_DEADLINE):
+            response = await ask(url, request.method, headers, is_upgrade=False)
+    except (ConnectError, NoAnswerError, TimeoutError):
         return NO_SERVER, {}
-    finally:
-        with suppress(OSError):
-            connection.close()
+    return response.status, {name: value for name, value in response.headers if name == "allow"}

@@ -40,7 +40,7 @@ class Transport(Protocol):
     async def send_parts(self, parts: Sequence[bytes], *, is_text: bool) -> None:
         """Send one message in fragments."""
 
-    async def send_raw(self, octets: bytes) -> None:
+    async def send_raw(self, data: bytes) -> None:
         """Send bytes as they are."""
 
     async def receive(self) -> Received:
