@@ -32,7 +32,7 @@ from neffos_conformance.cli.testing import (
     take_options,
     unsupported,
 )
-from neffos_conformance.model_based import Explored, explore_server
+from neffos_conformance.model_based import SequenceReport, explore_server
 from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner.discovery import discovered
 from neffos_conformance.runner.result import Result, in_order
@@ -110,7 +110,7 @@ async def _explore(
     options: Options,
     seed: int | None,
     seconds: float,
-) -> tuple[frozenset[str], Explored]:
+) -> tuple[frozenset[str], SequenceReport]:
     async with nullcontext(url) if url is not None else embedded_server() as address:
         await _reach(address, options.deadline)
         if has is None:

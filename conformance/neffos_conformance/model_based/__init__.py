@@ -1,21 +1,25 @@
-"""Exploration of a live peer: random programs, held against the monitor, and made small."""
+"""Model-based testing: random test sequences, checked against a model and the monitor, shrunk."""
 
-from neffos_conformance.model_based.clients.moving import drivers
+from neffos_conformance.model_based.client_link import drivers
 from neffos_conformance.model_based.explore import (
-    Explored,
-    Finding,
-    Progress,
+    Plan,
     explore_client,
-    explore_moved,
+    explore_driven,
     explore_server,
+)
+from neffos_conformance.model_based.report import (
+    Counterexample,
+    SequenceProgress,
+    SequenceReport,
 )
 
 __all__ = [
-    "Explored",
-    "Finding",
-    "Progress",
+    "Counterexample",
+    "Plan",
+    "SequenceProgress",
+    "SequenceReport",
     "drivers",
     "explore_client",
-    "explore_moved",
+    "explore_driven",
     "explore_server",
 ]

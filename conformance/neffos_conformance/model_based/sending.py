@@ -1,0 +1,325 @@
+"""What a peer does with the frames that the suite sends: system asks and events."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from neffos_codec import Message, encode
+from neffos_conformance.model_based.actions import Action
+from neffos_conformance.model_based.application import EventHandler, text_of
+from neffos_conformance.model_based.expected import (
+    EITHER,
+    Output,
+    Payload,
+    Scope,
+    is_room_of,
+    scope_of,
+)
+from neffos_conformance.model_based.frames import EXCHANGE, message_of, token_of, with_flags
+from neffos_conformance.model_based.opening import expect_system_ask
+from neffos_conformance.model_based.state import ConnectionState, SutState
+from neffos_conformance.model_based.tables import CONNECTED, DISCONNECTED, reply_requirement
+from neffos_conformance.model_based.tables import no_reply_requirement as no_reply
+from neffos_conformance.runner.driver_protocol import fields_of
+from neffos_protocol.events import Change
+from neffos_protocol.machines import QUESTION
+from neffos_protocol.names import (
+    BAD_NAMESPACE,
+    BAD_ROOM,
+    CHANGE_OF,
+    INVALID_PAYLOAD,
+    LOCAL_ONLY,
+    NATIVE_EVENT,
+)
+
+FRAGMENTED: Final = "fragments"
+"""The variant of a frame that is sent in fragments (FR-15)."""
+
+
+def send(state: SutState, action: Action, connection: ConnectionState) -> list[Output] | None:
+    """Send a frame, and expect what follows; ``None`` as for ``SutModel.perform``."""
+    message = message_of(action, token_of(action, state.role.value), action.body)
+    change = CHANGE_OF.get(action.event)
+    if change is not None:
+        is_done = _system_ask(state, action, connection, message, change)
+    elif (message.namespace, None) in connection.undecided:
+        return None
+    else:
+        if connection.endpoint.handler("app", action.event).values.get("to") == "one":
+            target = state.connections.get(action.of)
+            if target is None or not target.id or target is connection:
+                return None
+            message = message.replace(body=_addressed(target.id, message.body))
+        is_done = _event(state, action, connection, message)
+    if not is_done:
+        return None
+    if message.wait:
+        state.tokens[message.wait] = action.number
+    blame_wrong_reply(state, action, action.namespace)
+    if action.has_token and action.mark == EXCHANGE and not state.is_client:
+        message = message.replace(wait=f"${EXCHANGE}{action.number}")
+    is_fragmented = action.how == FRAGMENTED
+    sent = with_flags(encode(message), "" if is_fragmented else action.how)
+    return [Output(action.connection, sent, is_fragmented=is_fragmented)]
+
+
+def _addressed(to: str, body: Payload) -> Payload:
+    return f"{to} {body}" if isinstance(body, str) else f"{to} ".encode() + body
+
+
+def blame_wrong_reply(state: SutState, action: Action, namespace: str) -> None:
+    """Blame the failures of an action on a wrong reply that the peer has seen before (AR-19)."""
+    if (action.connection, namespace) in state.misled:
+        state.blames[action.number] = "AR-19"
+        state.signatures[action.number] = f"after a wrong reply to a system ask, {namespace}"
+
+
+def _like(action: Action, message: Message) -> str:
+    """Name in which form a frame is sent."""
+    return (
+        f"{message.is_error} {message.is_no_op} {action.has_token} {action.how}{action.mark} "
+        f"{type(action.body).__name__}"
+    )
+
+
+# -------------------------------------------------------------------- system asks
+
+
+def _system_ask(
+    state: SutState, action: Action, connection: ConnectionState, message: Message, change: Change
+) -> bool:
+    scope = namespace, room = scope_of(change, message)
+    undecided = connection.undecided
+    if scope in undecided or (namespace, None) in undecided:
+        return False
+    if state.is_client and any(is_room_of(each, namespace) for each in undecided):
+        return False
+    if any(each[0] == namespace for rooms in connection.leaving.values() for each in rooms):
+        return False
+    endpoint, before = connection.endpoint, connection.state(scope)
+    forbidden_by = no_reply(
+        change, is_error=message.is_error, asks=bool(message.wait) and not message.is_no_op
+    )
+    signature = f"{change} {endpoint.kind_of(scope)} {before} {_like(action, message)}"
+    state.note(action, signature, forbidden_by or "AR-22")
+    state.changed_by[action.connection, scope] = action.number
+    if forbidden_by:
+        return True
+    if room is not None and not connection.is_live(namespace):
+        state.expect(action, message.error_reply(BAD_NAMESPACE), "NS-17")
+        return True
+    refused = endpoint.refusal(scope, before, change)
+    requirement = reply_requirement(
+        change, room is not None, before, bool(refused), lambda guard: endpoint.holds(guard, scope)
+    )
+    answer = message.error_reply(refused) if refused else message.empty_reply()
+    order = state.reply_order(action.connection)
+    is_undecided = state.waits(action.connection)
+    expected = state.expect(action, answer, requirement, order=order)
+    if not is_undecided:
+        state.change(action.number, connection, change, scope)
+        return True
+    expected.scope, expected.change = scope, change
+    undecided.add(scope)
+    for number, ask in state.pending_asks(action.connection):  # they may end before or after it
+        operation = state.operations.get(number)
+        if operation is None or operation.must:
+            continue
+        if ask.change is not None and ask.scope == scope:
+            operation.outcomes = EITHER
+        elif change is Change.DISCONNECT and ask.scope[0] == namespace:
+            operation.outcomes = operation.if_lost()
+    return True
+
+
+# -------------------------------------------------------------------- events
+
+
+def _event(state: SutState, action: Action, connection: ConnectionState, message: Message) -> bool:
+    namespace, room, event = message.namespace, message.room, message.event
+    endpoint, scope = connection.endpoint, (namespace, None)
+    is_live = connection.is_live(namespace)
+    is_joined = not room or connection.is_live(namespace, room)
+    waits = state.waits(action.connection)
+    if is_live and room and connection.is_changing((namespace, room)):
+        return False
+    signature = f"{endpoint.kind_of_event(event)} {endpoint.kind_of(scope)} "
+    signature += f"{connection.state(scope) if state.is_client else is_live} {bool(room)} "
+    state.note(action, f"{signature}{is_joined} {_like(action, message)}")
+    if not endpoint.is_specified(message, is_live=is_live):
+        return False
+    if state.is_client and waits and not (is_live and is_joined):
+        return False  # it may be connected or joined by the time that the client handles it
+    if event in LOCAL_ONLY:
+        state.forbidden_by[action.number] = "EV-4"
+        if action.has_token and (state.is_client or not message.is_error):
+            texts = (INVALID_PAYLOAD, BAD_NAMESPACE, BAD_ROOM)[: None if state.is_client else 2]
+            for text in texts:
+                state.permit(action, message.error_reply(text))
+        return True
+    if state.is_client and event == NATIVE_EVENT and not namespace:
+        return _framed_native(state, action, connection, message)
+    if not is_live:
+        state.expect_bad_namespace(action, message)
+        return True
+    if not is_joined:
+        state.permit_bad_room(action, message)
+        return state.is_client or not event.endswith("-me")
+    is_sure = not state.is_client or (
+        connection.state(scope) == CONNECTED and event != NATIVE_EVENT
+    )
+    if state.is_client:
+        if room and action.has_token and waits:  # the room may be left before it is handled
+            state.permit(action, message.error_reply(BAD_ROOM))
+        _observe_event(state, action, message, is_sure=is_sure)
+    if not _handle(state, action, connection, message, is_sure=is_sure):
+        return False
+    if action.has_token:
+        state.follow(QUESTION, "none", "asked")
+        if waits:
+            state.follow(QUESTION, "open", "asked")
+    return True
+
+
+def _observe_event(state: SutState, action: Action, message: Message, *, is_sure: bool) -> None:
+    # The text of an error is text in either message type (FR-17). The driver may report either.
+    is_open = message.is_error and message.is_binary
+    state.observe(
+        action.number,
+        action.connection,
+        "EV-6" if message.is_error else "EV-2",
+        must=is_sure,
+        saw="event",
+        namespace=message.namespace,
+        room=message.room,
+        event=message.event,
+        **({} if is_open else fields_of(message.body)),
+        error=True if message.is_error else None,
+    )
+
+
+def _framed_native(
+    state: SutState, action: Action, connection: ConnectionState, message: Message
+) -> bool:
+    """Expect what a client does with a native message in a frame."""
+    before = connection.state(("", None))
+    if message.room or message.is_error or before not in (CONNECTED, DISCONNECTED):
+        return False
+    state.forbidden_by[action.number] = "NM-5" if before == CONNECTED else "NM-4"
+    if action.has_token:
+        state.permit(action, message.error_reply(BAD_NAMESPACE))
+    if before == CONNECTED:
+        state.observe_native(action, "NM-5", message.body)
+    return True
+
+
+def _handle(
+    state: SutState,
+    action: Action,
+    connection: ConnectionState,
+    message: Message,
+    *,
+    is_sure: bool,
+) -> bool:
+    """Expect what the handler of an event does; say whether the application's page defines it."""
+    body, number, namespace = message.body, action.number, message.namespace
+    handler = connection.endpoint.handler(namespace, message.event)
+    state.forbidden_by[number] = "AR-9"
+    if state.is_client and message.is_error:
+        return True
+    match handler.does:
+        case "return":
+            state.expect(action, body, "NM-5")
+        case "echo" if message.is_error:
+            state.reply(action, message, "", "EV-6")
+        case "echo":
+            state.reply(action, message, body, must=is_sure)
+        case "event-name":
+            if message.event == NATIVE_EVENT:
+                return False  # the page does not say whether it is an event like others
+            state.reply(action, message, message.event)
+        case "error":
+            if text_of(body):
+                state.reply(action, message, text_of(body), must=is_sure, is_error=True)
+            else:  # a client sends an error without text with any text, or not at all (FR-9)
+                reply = state.reply(action, message, "?", must=False, is_error=True)
+                reply.is_any_text = True
+        case "connection-id":
+            state.reply(action, message, connection.id, "HS-3")
+        case "tries":
+            state.reply(action, message, "0", "TR-10")
+        case "push":
+            pushed = Message("", namespace, "", text_of(body), body=handler.values["text"])
+            if message.is_binary:
+                pushed = pushed.replace(body=handler.values["text"].encode())
+            state.expect(action, pushed, "EV-2", order=f"push {number}")
+            state.reply(action, message, "done", order=f"push {number}")
+        case "broadcast":
+            return _broadcast(state, action, connection, message, handler)
+        case "close":
+            if state.waits(action.connection):
+                return False
+            state.forbidden_by[number] = "TR-15"
+            connection.ending = "TR-12"
+        case "ask" | "request":
+            return _provoke(state, action, connection, message, handler)
+        case "relay":
+            asked = Message("$", namespace, "", handler.values["event"], body=body)
+            state.relayed[number] = message
+            state.expect(action, asked, "AR-1", must=is_sure, is_ask=True)
+            state.forbidden_by[number] = "AR-11"  # until its ask is answered
+        case _:
+            if action.has_token:
+                state.follow(QUESTION, "open", "ignore")
+    return True
+
+
+def _provoke(
+    state: SutState,
+    action: Action,
+    connection: ConnectionState,
+    message: Message,
+    handler: EventHandler,
+) -> bool:
+    """Expect the ask that a handler of a server sends."""
+    if message.is_error or message.is_no_op or action.number in state.asks:
+        return False
+    namespace, name = message.namespace, text_of(message.body)
+    if handler.does == "ask":
+        asked = Message("?", namespace, "", handler.values["event"], body=message.body)
+        state.expect(action, asked, "AR-1", is_ask=True)
+        return True
+    change = Change(handler.values["change"])
+    scope: Scope = (namespace, name)
+    if change in (Change.CONNECT, Change.DISCONNECT):
+        scope = (name if change is Change.CONNECT else namespace), None
+    if state.waits(action.connection) or scope in connection.undecided:
+        return False
+    return expect_system_ask(state, action, connection, change, scope)
+
+
+def _broadcast(
+    state: SutState,
+    action: Action,
+    connection: ConnectionState,
+    message: Message,
+    handler: EventHandler,
+) -> bool:
+    """Expect a broadcast on every connection that it is for, and the reply of the handler."""
+    to, body, room, namespace = handler.values["to"], message.body, message.room, message.namespace
+    if (to == "room") != bool(room) or message.is_error or state.waits(action.connection):
+        return False
+    if to == "one":
+        body = body.partition(" ")[2] if isinstance(body, str) else body.partition(b" ")[2]
+    news = Message("", namespace, room, handler.values["event"], body=body)
+    for number, other in state.connections.items():
+        if (other is connection and to != "all") or (to == "one" and number != action.of):
+            continue
+        if not other.is_usable or other.path or not other.is_live(namespace, room):
+            continue
+        is_sure = other.undecided.isdisjoint({(namespace, None), (namespace, room)})
+        order = f"broadcasts of {action.connection}"
+        state.expect(action, news, "EV-9", connection=number, must=is_sure, order=order)
+    state.reply(action, message, "done")
+    state.forbidden_by[action.number] = "EV-8"
+    return True
