@@ -24,7 +24,12 @@ from neffos_codec import DecodeError, Message, decode, encode, first_surrogate
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.reference.client_driver import ReferenceDriver
 from neffos_conformance.runner.client_steps import Between, ClientDriver
-from neffos_conformance.runner.driver_protocol import OperationError, UnsupportedError, Values, fits
+from neffos_conformance.runner.driver_protocol import (
+    OperationError,
+    UnsupportedError,
+    Values,
+    has_fields,
+)
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import Run, run_client_case
 from neffos_conformance.wire.connection import ConnectionClosed
@@ -37,7 +42,7 @@ Said = Payload | ConnectionClosed
 LIMITS: Final = replace(DEFAULT, ask=2.0)
 """The limits of a client behind a liar, which does not wait long for whoever does not answer."""
 
-PATIENCE: Final = replace(SOON, case=6.0, goodbye=2.0)
+PATIENCE: Final = replace(SOON, case=6.0, close=2.0)
 """How long a case waits for a liar, whatever it says of itself: this client comes back at once."""
 
 AT_ONCE: Final = 4
@@ -237,7 +242,7 @@ def answered(answer: Callable[[Message], Payload | Message | None]) -> ClientFau
 
 def untold(**fields: Any) -> Callable[[Values], list[Values]]:
     """Make what keeps back the lines with these fields."""
-    return lambda sight: [] if fits(sight, fields) else [sight]
+    return lambda sight: [] if has_fields(sight, fields) else [sight]
 
 
 # -------------------------------------------------------------------- where the liar stands
@@ -267,7 +272,7 @@ class _Client:
         async with asyncio.timeout(seconds):
             while True:
                 for index, sight in enumerate(self.seen):
-                    if fits(sight, fields):
+                    if has_fields(sight, fields):
                         return self.seen.pop(index)
                 self._news.clear()
                 await self._news.wait()
@@ -352,9 +357,9 @@ class _Spoken:
         return self._spoken.is_open
 
     @property
-    def has_heard_goodbye(self) -> bool:
+    def has_received_close(self) -> bool:
         """Whether a close frame came."""
-        return self._spoken.has_heard_goodbye
+        return self._spoken.has_received_close
 
     async def send(self, payload: Payload, *, is_held: bool = False) -> None:
         """Send what the liar makes of a message."""
@@ -404,10 +409,10 @@ class _Spoken:
         self._hand.was_left = True
         self._spoken.abort()
 
-    async def say_goodbye(self, code: int = 1000, reason: str = "") -> None:
+    async def send_close(self, code: int = 1000, reason: str = "") -> None:
         """Send a close frame."""
         self._hand.was_left = True
-        await self._spoken.say_goodbye(code, reason)
+        await self._spoken.send_close(code, reason)
 
     async def close(self) -> None:
         """Let go of the socket."""

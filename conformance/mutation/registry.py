@@ -14,10 +14,10 @@ from typing import Final
 
 from neffos_conformance.cases.definition import Role
 from neffos_conformance.reference.embedded import Distort, embedded_server
+from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import Run, to_server
-from neffos_conformance.runner.script_runner import Timeouts
 
-SOON: Final = Timeouts(case=8.0, doubt=0.2, grace=0.6, goodbye=1.0)
+SOON: Final = Timeouts(case=8.0, before_barrier=0.2, after_barrier=0.6, close=1.0)
 """How long a case waits for a mutant. It runs in this process, or beside it, and what it does not
 do at once it does not do; but many of them share the machine."""
 

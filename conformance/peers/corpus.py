@@ -296,7 +296,7 @@ class Recorder:
                 client=sides[0],
                 server=sides[1],
                 how="make record",
-                native=native_of(role, (named(line)[0] for line in each.case.lines)).value,
+                native=native_of(role, (named(line)[0] for line in each.case.steps)).value,
                 shows=each.case.requirements,
                 divergence=each.divergence,
             )

@@ -58,10 +58,10 @@ from neffos_conformance.interop.table import (
 )
 from neffos_conformance.runner.driver_pool import DRIVERS, to_client
 from neffos_conformance.runner.known_failures import KnownFailure, read_known_failures, weigh
+from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result, in_order
 from neffos_conformance.runner.run import DEFAULT_JOBS, DEFAULT_TIMEOUTS, run_cases, to_server
 from neffos_conformance.runner.run_report import RunReport
-from neffos_conformance.runner.script_runner import Timeouts
 from neffos_conformance.wire.subprocesses import running
 from peers.deviations import DEVIATIONS, is_explained
 from peers.real_peers import (
@@ -222,7 +222,7 @@ def client_subject(
 
     async def play(cases: list[Case], patience: Timeouts, at_once: int) -> list[Result]:
         drivers = min(at_once, DRIVERS)
-        async with to_client(command, drivers=drivers, patience=patience) as (run, ready):
+        async with to_client(command, drivers=drivers, timeouts=patience) as (run, ready):
             peer.update(about(ready))
             return [each async for each in run_cases(run, cases, at_once=drivers)]
 

@@ -18,12 +18,12 @@ from neffos_conformance.cases.definition import Case, Role
 from neffos_conformance.cases.script import read_script
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.runner.driver_protocol import DriverProcess
+from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import run_arriving_client_case, to_server
-from neffos_conformance.runner.script_runner import Timeouts
 from neffos_conformance.wire.transport import UpgradeRequest
 
-PATIENCE: Final = Timeouts(case=10.0, doubt=10.0)
+PATIENCE: Final = Timeouts(case=10.0, before_barrier=10.0)
 """Each session takes milliseconds. What the suite asks of its own accord, where a peer is long in
 saying something, does not belong into a recording."""
 
@@ -68,7 +68,7 @@ def load(path: Path, role: Role) -> list[Session]:
                 title=entry["title"],
                 requirements=tuple(entry["shows"]),
                 role=role,
-                lines=read_script(entry["script"], role),
+                steps=read_script(entry["script"], role),
             ),
             tuple(entry.get("peers", ())),
             entry.get("native", "never"),
@@ -107,7 +107,7 @@ async def play_server(
 
 def _hold(result: Result) -> None:
     if result.verdict is not Verdict.PASS:
-        where = f"line {result.line} ({result.expected[:80]})"
+        where = f"line {result.step} ({result.expected[:80]})"
         raise ScriptError(f"{result.case.id}, {where}: {result.explanation}")
     if result.closing.requirement in STRICT:
         raise ScriptError(f"{result.case.id}: {result.closing.explanation}")

@@ -27,8 +27,8 @@ from neffos_asyncio import (
 from neffos_conformance.cases.definition import select, server_cases
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.reference.application import servers
+from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import run_cases, to_server
-from neffos_conformance.runner.script_runner import Timeouts
 from neffos_protocol import Cause, MisuseError, SessionLimits
 
 PATIENCE = 20
@@ -159,7 +159,7 @@ def test_the_conformance_application_passes_every_case(ws, patterns):
             routes += [Route(path, server), WebSocketRoute(path, server)]
         cases = select(server_cases(), patterns)
         async with hosted(Starlette(routes=routes), ws=ws, patience=10 * PATIENCE) as host:
-            judge = to_server(host.url(), Timeouts(case=30, goodbye=10))
+            judge = to_server(host.url(), Timeouts(case=30, close=10))
             results = [each async for each in run_cases(judge, cases)]
         assert len(results) == len(cases)
         wrong = {each.case.id: each.explanation for each in results if each.is_broken}

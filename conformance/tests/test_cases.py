@@ -15,10 +15,10 @@ from neffos_conformance.cases.definition import ROLES, Case, cases_of, select, s
 from neffos_conformance.cases.script import native_of
 from neffos_conformance.cases.verdict import Verdict, verdict_on
 from neffos_conformance.reference.embedded import Serve, embedded_server
+from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import DEFAULT_TIMEOUTS, run_cases, to_server
 from neffos_conformance.runner.run_report import SEEN_IN
-from neffos_conformance.runner.script_runner import Timeouts
 from neffos_protocol.catalogue import Level, requirements
 
 STRONG = (Level.MUST, Level.MUST_NOT, Level.SHOULD, Level.SHOULD_NOT)
@@ -187,7 +187,7 @@ def test_a_failure_before_what_a_case_is_about_is_no_verdict_on_it():
     def deaf(serve: Serve) -> Serve:
         return lambda payload: [] if payload == "M" else serve(payload)
 
-    brief = Timeouts(case=0.3, doubt=0.1, grace=0.1)
+    brief = Timeouts(case=0.3, before_barrier=0.1, after_barrier=0.1)
     [result] = judge(select(server_cases(), ["NS-3.1"]), distort=deaf, patience=brief)
     assert result.verdict is Verdict.ERROR
     assert "did not come to what the case is about" in result.explanation

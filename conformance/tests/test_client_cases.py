@@ -16,9 +16,9 @@ from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.runner.driver_pool import to_client
 from neffos_conformance.runner.driver_protocol import DriverError
 from neffos_conformance.runner.known_failures import read_known_failures
+from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import run_cases
-from neffos_conformance.runner.script_runner import Timeouts
 from neffos_protocol.catalogue import divergences
 
 REFERENCE = (str(Path(sys.executable).with_name("neffos-wire")), "driver")
@@ -26,12 +26,12 @@ REFERENCE = (str(Path(sys.executable).with_name("neffos-wire")), "driver")
 LIARS = [mutant for mutant in BANK.values() if mutant.role == "client"]
 ODD = [mutant for mutant in LIARS if not mutant.breaks]
 
-HASTY = Timeouts(case=5.0, doubt=0.1, grace=0.1, goodbye=0.2)
+HASTY = Timeouts(case=5.0, before_barrier=0.1, after_barrier=0.1, close=0.2)
 
 
-def judge(command, cases, *, drivers: int = 2, patience: Timeouts = HASTY) -> list[Result]:
+def judge(command, cases, *, drivers: int = 2, timeouts: Timeouts = HASTY) -> list[Result]:
     async def run() -> list[Result]:
-        async with to_client(command, drivers=drivers, patience=patience) as (play, _):
+        async with to_client(command, drivers=drivers, timeouts=timeouts) as (play, _):
             return [result async for result in run_cases(play, cases, at_once=drivers)]
 
     return asyncio.run(run())
@@ -54,7 +54,7 @@ def named(*ids: str) -> list[Case]:
 
 
 def test_the_reference_client_passes_every_case():
-    results = judge(REFERENCE, select(client_cases(), ()), patience=Timeouts())
+    results = judge(REFERENCE, select(client_cases(), ()), timeouts=Timeouts())
     assert [(r.case.id, r.explanation) for r in results if r.verdict is not Verdict.PASS] == []
     assert [(r.case.id, r.closing) for r in results if r.closing.explanation] == []
     assert len(results) >= 90
@@ -168,11 +168,11 @@ def test_a_driver_that_breaks_its_contract_is_an_error_and_started_anew(fake):
 
 
 def test_a_driver_that_says_nothing_is_not_waited_for_longer_than_a_case(fake):
-    brief = Timeouts(case=0.3, doubt=0.1, grace=0.1, goodbye=0.2)
+    brief = Timeouts(case=0.3, before_barrier=0.1, after_barrier=0.1, close=0.2)
     program = """
     if op["op"] != "dial": write({"id": op["id"], "error": "no"})
     """
-    [result] = judge(fake(program), [VISIT], patience=brief)
+    [result] = judge(fake(program), [VISIT], timeouts=brief)
     assert result.verdict is Verdict.ERROR
     assert "nothing came in time" in result.explanation
     assert result.seconds < 5
@@ -213,7 +213,7 @@ def test_an_error_is_no_event_with_a_body():
     script = """
     1 app
     1 < ;app;;news;1;0;no
-    1 quiet
+    1 expect-nothing
     1 unseen event app news no
     1 saw error app news no
     """
@@ -225,7 +225,7 @@ def test_what_the_client_was_not_to_tell_of_fails_the_case():
     script = """
     1 app
     1 < ;app;;news;0;0;hi
-    1 quiet
+    1 expect-nothing
     1 unseen event app news hi
     """
     result = judge_here(script)

@@ -24,13 +24,13 @@ from neffos_conformance.model_based.tables import transitions_of, why_unreachabl
 from neffos_conformance.recordings.checking import judge
 from neffos_conformance.recordings.replay import ReplayOutcome, replay_to_server
 from neffos_conformance.reference.embedded import Distort, Serve, embedded_server
+from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import run_server_case
-from neffos_conformance.runner.script_runner import Timeouts
 from neffos_conformance.wire.connection import ConnectError
 from neffos_conformance.wire.transcript import read_transcript
 from neffos_protocol import Role
 
-SOON = Timeouts(case=2.0, doubt=0.1, grace=0.15, goodbye=0.3)
+SOON = Timeouts(case=2.0, before_barrier=0.1, after_barrier=0.15, close=0.3)
 
 
 PLAN = Plan(seed=1, seconds=60.0, sequences=20, steps=10, timeouts=SOON)
@@ -274,7 +274,7 @@ def test_tries_are_bounded():
     assert tries == 20
 
 
-def test_any_part_of_a_program_is_a_sequence_for_server():
+def test_any_part_of_a_sequence_is_a_sequence():
     async def run() -> None:
         async with embedded_server() as url:
             whole = sequence_for_server(5, 3, 14, None)

@@ -31,11 +31,11 @@ from neffos_conformance.model_based.generator import sequence_for_client
 from neffos_conformance.model_based.tables import transitions_of, why_unreachable
 from neffos_conformance.recordings.checking import judge
 from neffos_conformance.runner.driver_protocol import DriverError
-from neffos_conformance.runner.script_runner import Timeouts
+from neffos_conformance.runner.playback import Timeouts
 from neffos_protocol import Role
 
 REFERENCE = (str(Path(sys.executable).with_name("neffos-wire")), "driver")
-SOON = Timeouts(case=2.0, doubt=0.1, grace=0.3, goodbye=0.4)
+SOON = Timeouts(case=2.0, before_barrier=0.1, after_barrier=0.3, close=0.4)
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +108,7 @@ def test_what_was_reached_and_what_was_not_are_the_tables():
     assert not [row for row in found.reached if why_unreachable(row, Role.CLIENT)]
 
 
-def test_any_part_of_a_program_is_a_sequence_for_client():
+def test_any_part_of_a_sequence_is_a_sequence():
     async def run() -> None:
         whole, known = sequence_for_client(5, 3, 14, None), KnownFailures()
         for left_out in range(0, len(whole), 4):

@@ -14,11 +14,11 @@ from neffos_conformance.cases.script import ScriptError, read_script
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.reference.application import servers
 from neffos_conformance.reference.embedded import Serve, embedded_server
+from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import run_server_case, to_server
-from neffos_conformance.runner.script_runner import Timeouts
 
 ECHO = "1 app\n1 x5 > $<<#>>;app;;echo;0;0;hi\n"
-SOON = Timeouts(case=2.0, doubt=0.1, grace=0.1)
+SOON = Timeouts(case=2.0, before_barrier=0.1, after_barrier=0.1)
 
 
 def case(script: str, **fields) -> Case:
@@ -84,7 +84,7 @@ def test_a_server_that_is_gone_fails_what_the_case_is_about_and_not_what_leads_u
     refusing = {"request": lambda asked: b"HTTP/1.1 503 Busy\r\n\r\n"}
     told = "the server did not upgrade the connection: server rejected WebSocket connection: "
     assert played("---\n1 dial", fronted(**refusing)) == (Verdict.FAIL, f"{told}HTTP 503")
-    assert played("1 handshake\n1 quiet", fronted(**refusing))[0] is Verdict.ERROR
+    assert played("1 handshake\n1 expect-nothing", fronted(**refusing))[0] is Verdict.ERROR
     silent = fronted(request=lambda _: None)
     assert played("1 http GET /\n1 status 4xx", silent) == (
         Verdict.FAIL,
@@ -94,7 +94,7 @@ def test_a_server_that_is_gone_fails_what_the_case_is_about_and_not_what_leads_u
 
 def test_octets_are_written_out_and_numbered():
     [_, line] = read_script("1 app\n1 x9 raw 8<<#>><<*2 00>>ff", "server")
-    assert line.octets(3) == b"\x83\x00\x00\xff"
+    assert line.raw_bytes(3) == b"\x83\x00\x00\xff"
 
 
 def test_urls_of_requests_without_an_upgrade_need_features_too():

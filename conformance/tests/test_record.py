@@ -19,8 +19,8 @@ from neffos_conformance.cases.definition import select, server_cases
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.cli.record import _Judge
 from neffos_conformance.reference.embedded import embedded_server
+from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import run_cases, to_server
-from neffos_conformance.runner.script_runner import Timeouts
 from neffos_conformance.wire.connection import ConnectError, ConnectionClosed, WireConnection
 from neffos_conformance.wire.relay import below, relaying
 from neffos_conformance.wire.transcript import ConnectionOpened, Damage, Entry, read_lines
@@ -112,7 +112,7 @@ def test_an_end_passes_with_its_code(is_client, code):
     async def test() -> None:
         async with between() as (client, server, notes):
             one, other = (client, server) if is_client else (server, client)
-            await one.say_goodbye(code, "why")
+            await one.send_close(code, "why")
             assert await other.receive() == ConnectionClosed(code, "why")
         assert notes[-1] == (1, is_client, ConnectionClosed(code, "why"))
 
@@ -154,7 +154,7 @@ def test_the_suite_finds_the_same_through_a_relay():
 
     async def test() -> None:
         async with embedded_server() as url, relaying(url, Notes().note) as relay:
-            judge = to_server(relay.url, Timeouts(case=JUDGED, goodbye=HANG))
+            judge = to_server(relay.url, Timeouts(case=JUDGED, close=HANG))
             results = [result async for result in run_cases(judge, cases)]
         assert len(results) == len(cases)
         assert {r.case.id: r.explanation for r in results if r.verdict is not Verdict.PASS} == {}

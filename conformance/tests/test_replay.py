@@ -17,7 +17,7 @@ from neffos_conformance.recordings.comparison import Comparison
 from neffos_conformance.recordings.id_mapping import IdMapping, TokenMapping, renamed
 from neffos_conformance.recordings.operations import CannotError, operations
 from neffos_conformance.recordings.replay import ReplayOutcome, replay_to_client, replay_to_server
-from neffos_conformance.recordings.session import Part, read_script
+from neffos_conformance.recordings.session import Part, read_session
 from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner import driver_protocol as driving
 from neffos_conformance.runner.run import run_server_case
@@ -71,9 +71,9 @@ def session(*said, **fields) -> Transcript:
 
 def compared(recorded: Transcript, now, live=Role.SERVER):
     """Say how one session differs from another, and give what the played side sent in it."""
-    script = read_script(recorded, live)
+    script = read_session(recorded, live)
     likeness = Comparison(script)
-    to_play = [line for line in script.lines if not line.is_live and line.part is not Part.LATE]
+    to_play = [line for line in script.steps if not line.is_live and line.part is not Part.LATE]
     sent = []
     for connection, from_client, content in now:
         if from_client == (live is Role.CLIENT):
@@ -295,10 +295,10 @@ class TestOrder:
         )
 
     def test_a_line_waits_for_what_was_recorded_before_it(self):
-        script = read_script(after_start(c("M", 2), s("Ab", 2)), Role.SERVER)
+        script = read_session(after_start(c("M", 2), s("Ab", 2)), Role.SERVER)
         likeness = Comparison(script)
         assert [likeness.is_due(number) for number in range(6)] == [True, True, *[False] * 4]
-        likeness.play(script.lines[0])
+        likeness.play(script.steps[0])
         assert likeness.see(1, "Ax") is None
         assert [likeness.is_due(number) for number in range(6)] == [*[True] * 4, False, False]
 
@@ -349,7 +349,7 @@ class TestWhatIsDifferent:
 
     def test_what_was_not_recorded_is_told(self):
         found = different(self.REPLY, (*STARTED, c(""), s("$2;app;;echo;0;0;hi"), s("?")))
-        assert "not recorded, behind all that was" in found.explanation
+        assert "not recorded, after all that was" in found.explanation
         found = different(self.REPLY, (*STARTED, c(""), *[s("$2;app;;echo;0;0;hi")] * 2))
         assert found.explanation == "a reply to line 6 (an ask) came that was not recorded"
 
@@ -368,7 +368,7 @@ class TestWhatIsDifferent:
         found = different(after_start(), (*STARTED, s(ConnectionClosed(1000))))
         assert "in the recording it was not" in found.explanation
         found = different(after_start(s(ConnectionClosed(1000))), (*STARTED, s(";app;;news;0;0;")))
-        assert "while line 6 (the end) was waited for" in found.explanation
+        assert "while line 6 (the closing) was waited for" in found.explanation
 
     def test_a_refusal_is_no_acceptance(self):
         assert different(session(c("M"), s("Aone")), (c(""), s("Hno"))).contrasts
@@ -404,7 +404,7 @@ class TestTheMirror:
 
 
 def derived(*said, **fields):
-    script = read_script(session(*said, **fields), Role.CLIENT)
+    script = read_session(session(*said, **fields), Role.CLIENT)
     return [(each.op, dict(each.fields)) for each in operations(script).values()]
 
 
@@ -456,7 +456,7 @@ def test_operations_are_what_the_client_did_of_itself():
         ([c("x")], "line 2: .*HS-1"),
         ([c("M"), c("$1;app;;_OnNamespaceConnect;0;0;")], "line 3: .*HS-11"),
         ([c(ConnectionOpened("", {"X-Websocket-Reconnect": "1"}))], "reconnects"),
-        ([*START, c("no frame")], "no frame here"),
+        ([*START, c("no frame")], "native message here"),
         ([*START, c(";app;;_OnNamespaceConnect;0;0;")], "to connect like this"),
         ([*START, c(b"$2;any;;_OnNamespaceConnect;0;0;")], "to connect like this"),
         ([*START, c("$2;app;;_OnNamespaceConnect;0;0;")], "no need to connect"),
@@ -659,7 +659,7 @@ def test_suite_cases_replay(visits):
             return await replay_to_server(transcript, url, deadline=SOON * 4)
 
     for case in select(server_cases(), ["ALL-1", "HS-4.1", "HS-7.1", "AR-7", "FR-2", "NS-9.1"]):
-        if any(line.verb == "raw" for line in case.lines):
+        if any(line.verb == "raw" for line in case.steps):
             continue  # a recording holds messages, and not octets that are none
         result = run(play(case))
         assert (case.id, result.outcome) == (case.id, ReplayOutcome.SAME), result.explanation
@@ -794,7 +794,7 @@ def test_a_client_does_what_was_recorded():
 def test_what_a_client_does_otherwise_is_found():
     recorded = after_start(c(ConnectionClosed(1002)))
     result = run(replay_to_client(recorded, DRIVER, deadline=SOON * 4))
-    assert result.explanation == "line 6 (the end) differs in code"
+    assert result.explanation == "line 6 (the closing) differs in code"
 
 
 def test_what_a_client_cannot_be_told_is_no_difference():
@@ -814,7 +814,11 @@ BEGIN = f"import json, sys, time; print({READY!r}, flush=True); print({KNOWS}, f
         ("pass", ReplayOutcome.ERROR, "has ended"),
         (BEGIN + "time.sleep(60)", ReplayOutcome.ERROR, "did not dial within 0.3 s"),
         (BEGIN + "input()", ReplayOutcome.ERROR, "has ended"),
-        (BEGIN + f"input(); print({READY!r}); time.sleep(1)", ReplayOutcome.ERROR, "not asked"),
+        (
+            BEGIN + f"input(); print({READY!r}); time.sleep(1)",
+            ReplayOutcome.ERROR,
+            "unknown operation",
+        ),
         (BEGIN + "print(json.dumps({'id': 2, 'error': 'no'}))", ReplayOutcome.ERROR, ""),
         (BEGIN + f"print({KNOWS}); sys.stdin.read()", ReplayOutcome.UNSUPPORTED, "not know 'dial'"),
     ],
@@ -952,14 +956,14 @@ def test_columns_fit(width):
     recorded = after_start(
         c(ConnectionOpened("/" + "x" * 99, {}), 2), s("\x1b[2J漢字" * 30), s(b"\xff" * 99)
     )
-    script = read_script(recorded, Role.SERVER)
+    script = read_session(recorded, Role.SERVER)
     likeness = Comparison(script)
-    likeness.play(script.lines[0])
+    likeness.play(script.steps[0])
     found = likeness.see(1, "Ax" * 99) or likeness.see(1, "\x1b[31m" * 99)
     for ascii_only in (False, True):
         lines = list(
             side_by_side(
-                found, tuple(likeness.rows), script.lines[4:], width, ascii_only=ascii_only
+                found, tuple(likeness.rows), script.steps[4:], width, ascii_only=ascii_only
             )
         )
         assert all(each.isprintable() for each in lines)

@@ -135,7 +135,7 @@ def by_id(judged, id_):
 def made_up(exchange, script="1 dial\n1 > M\n1 < A", role="server", **more):
     """Give a result of a case that does not exist."""
     case = Case("ZZ-1.1", "something", ("HS-3",), role, read_script(script, role))
-    return Result(case, exchange=exchange, **{"verdict": Verdict.FAIL, "explanation": "no", **more})
+    return Result(case, log=exchange, **{"verdict": Verdict.FAIL, "explanation": "no", **more})
 
 
 def shown(judged, *, verbose=False, width=100, **options):
@@ -180,12 +180,12 @@ def test_where_nothing_came_the_line_stands_in_its_place(real):
 
 def test_of_a_client_it_is_the_clients_message_that_is_marked():
     exchange = [LogEntry(0.1, 1, True, "X", 2), LogEntry(0.2, 1, False, "A", 2)]
-    result = made_up(exchange, role="client", line=2)
+    result = made_up(exchange, role="client", step=2)
     assert [step.is_failing for step in findings.steps(result)] == [True, False]
 
 
 def test_a_line_that_failed_before_anything_went_by_stands_alone():
-    [step] = findings.steps(made_up([], line=1))
+    [step] = findings.steps(made_up([], step=1))
     assert step.text == "not kept: 1 dial"
 
 
@@ -331,7 +331,8 @@ def test_what_stands_beside_messages_does_not_steer_the_terminal_either():
         LogEntry(0.4, 1, False, "\udcff\udc9b31m", 3),
     ]
     closing = Closing(Verdict.FAIL, EVIL, "TR-16")
-    result = made_up(exchange, line=3, expected=EVIL, seen=EVIL, explanation=EVIL, closing=closing)
+    wrong = {"expected": EVIL, "actual": EVIL, "explanation": EVIL, "closing": closing}
+    result = made_up(exchange, step=3, **wrong)
     unrun = Result(
         server_cases()[0].__class__("ZZ-2", EVIL, (), "server", ()), Verdict.UNSUPPORTED, EVIL
     )
@@ -358,7 +359,7 @@ def test_long_payloads_and_long_exchanges_are_shortened():
         LogEntry(number / 1000, 1, True, f"{number} " + "x" * 5000, 2) for number in range(500)
     ]
     exchange[250:250] = [LogEntry(0.25, 1, False, "this failed", 3)]
-    text = shown(judgement([made_up(exchange, line=3)]))
+    text = shown(judgement([made_up(exchange, step=3)]))
     assert len(text) < 20_000
     assert len(re.findall(r"^. +\d+\.\d ms", text, re.MULTILINE)) == terminal.MAX_STEPS + 1
     assert re.search("^✗ .*this failed'$", text, re.MULTILINE)
@@ -476,7 +477,7 @@ def test_a_report_holds_what_is_no_utf8():
         LogEntry(0.3, 1, True, broken, 2),
         LogEntry(0.4, 1, False, ConnectionClosed(1000, broken, "flood"), 2),
     ]
-    result = made_up(exchange, explanation=broken, seen=broken)
+    result = made_up(exchange, explanation=broken, actual=broken)
     report = valid(judgement([result], selection=(broken,), complaints=(broken,)))
     json.dumps(report, ensure_ascii=False).encode()
     opened, remark, message, closed = report["cases"][0]["exchange"]
@@ -614,7 +615,7 @@ def test_what_a_peer_says_is_no_markdown(judged):
 
 
 def test_what_stands_beside_messages_is_no_markdown_either():
-    result = made_up([], explanation=EVIL, expected=EVIL, seen=EVIL)
+    result = made_up([], explanation=EVIL, expected=EVIL, actual=EVIL)
     judged = replace(
         judgement([result], complaints=(EVIL,)), peer={"peer": EVIL}, command=EVIL, subject=EVIL
     )
@@ -635,7 +636,7 @@ def test_what_stands_beside_messages_is_no_markdown_either():
 
 def test_markdown_fits_into_a_comment():
     exchange = [LogEntry(0.1, 1, True, "x" * 5000, 2)] * 100
-    results = [Result(case, Verdict.FAIL, "no" * 500, exchange=exchange) for case in server_cases()]
+    results = [Result(case, Verdict.FAIL, "no" * 500, log=exchange) for case in server_cases()]
     text = markdown.markdown(judgement(results))
     assert len(text) < 65_536
     assert f"- and {len(results) - text.count('### fail') - markdown.MAX_LINES} more" in text
@@ -672,7 +673,7 @@ def test_the_page_says_which_script_may_run_and_fetches_nothing(judged, tmp_path
 def test_the_page_has_a_bound(monkeypatch):
     exchange = [LogEntry(0.1, 1, True, "y" * 5_000, 2)] * 500
     cases = server_cases()
-    judged = judgement([Result(case, exchange=exchange) for case in cases[:10]])
+    judged = judgement([Result(case, log=exchange) for case in cases[:10]])
     monkeypatch.setattr(html, "MAX_DATA", 120_000)
     data = json.loads(html.page_data(judged))
     assert len(json.dumps(data)) < 120_000
@@ -712,7 +713,7 @@ def test_a_codec_is_reported_in_every_form():
         1,
         '{"a": 1}',
         '{"b": 2}',
-        exchange=exchange,
+        log=exchange,
     )
     judged = replace(judgement(results, "codec"), command="neffos-wire codec -- ./adapter")
     text = shown(judged)

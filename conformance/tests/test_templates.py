@@ -20,13 +20,13 @@ from neffos_conformance.runner.driver_protocol import (
     UnsupportedError,
     running_driver,
 )
+from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import run_cases, to_server
-from neffos_conformance.runner.script_runner import Timeouts
 from neffos_conformance.wire.subprocesses import running
 
 from .test_turns import asynchronous, patiently
 
-PATIENT = Timeouts(case=30, goodbye=10)
+PATIENT = Timeouts(case=30, close=10)
 """Judging a template loads this machine; a deadline is for templates that hang."""
 
 JUDGED = 120
@@ -90,7 +90,7 @@ async def test_the_server_passes_every_case(command):
 @patiently(JUDGED)
 async def test_the_client_passes_every_case_but_those_of_reconnections(command):
     cases = select(client_cases(), ())
-    async with to_client(command, drivers=PROCESSES, patience=PATIENT) as (run, _):
+    async with to_client(command, drivers=PROCESSES, timeouts=PATIENT) as (run, _):
         results = [result async for result in run_cases(run, cases, at_once=PROCESSES)]
     unsupported = {each.case.id for each in results if each.verdict is Verdict.UNSUPPORTED}
     assert unsupported == {each.id for each in cases if reconnects(each)}
@@ -111,14 +111,14 @@ def rust():
 @patiently(JUDGED)
 async def test_the_client_in_rust_passes_every_case(rust):
     cases = select(client_cases(), ())
-    async with to_client(rust, drivers=PROCESSES, patience=PATIENT) as (run, _):
+    async with to_client(rust, drivers=PROCESSES, timeouts=PATIENT) as (run, _):
         results = [result async for result in run_cases(run, cases, at_once=PROCESSES)]
     assert len(results) == len(cases)
     assert wrong(results) == {}
 
 
 def reconnects(case):
-    return any("reconnect" in line.rest.split(" ") for line in case.lines)
+    return any("reconnect" in line.rest.split(" ") for line in case.steps)
 
 
 @each("server")

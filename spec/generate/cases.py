@@ -91,7 +91,7 @@ def _whole(case: Case) -> Iterator[str]:
         f'<div class="case" id="{case.id}" markdown="span"><strong>{case.id}</strong> '
         f"{verbatim(case.title)}<br><small>{', '.join(case.requirements)}{tags}</small></div>"
     )
-    script = "\n".join(map(str, case.lines))
+    script = "\n".join(map(str, case.steps))
     yield f"```text\n{script}\n```"
 
 

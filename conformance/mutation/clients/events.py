@@ -15,7 +15,7 @@ from mutation.client_faults import (
     untold,
 )
 from neffos_codec import Message
-from neffos_conformance.runner.driver_protocol import OperationError, Values, fits
+from neffos_conformance.runner.driver_protocol import OperationError, Values, has_fields
 
 
 def _kept_back(is_kept_back: type[bytes] | None) -> ClientFault:
@@ -77,7 +77,7 @@ def handler_not_told_of_room(_: Hand) -> ClientFault:
     """Does not tell a handler of the room."""
     return ClientFault(
         tells=lambda sight: [
-            {**sight, "room": ""} if fits(sight, {"saw": "event", "room": "lobby"}) else sight
+            {**sight, "room": ""} if has_fields(sight, {"saw": "event", "room": "lobby"}) else sight
         ]
     )
 

@@ -1,4 +1,4 @@
-"""Cases as data: what is said and done, and which requirements that shows.
+"""Cases as data: a script, and the requirements that it covers.
 
 This module reads and selects cases; it does not know how they are played.
 """
@@ -17,29 +17,29 @@ from neffos_conformance.cases.script import ScriptError, Step, read_script
 
 Role = Literal["server", "client", "codec"]
 ROLES: Final[tuple[Role, ...]] = ("server", "client")
-"""Those that hold conversations; the cases of a codec are the vectors."""
+"""The roles whose cases are scripts; the cases of a codec are the vectors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One conversation that shows one thing.
+    """One script that tests one behaviour.
 
     Attributes:
-        id: stable, shaped like the requirement that it is mainly about.
-        title: what a correct peer does.
-        requirements: the ids of the requirements that it shows.
+        id: stable, shaped like the requirement that it mainly covers.
+        title: what a conforming peer does.
+        requirements: the ids of the requirements that it covers.
         role: of the system under test.
-        lines: the conversation.
-        tags: what it is like, to select by.
-        seconds: how long it may take, where that is not what is usual; 0 where it is.
-        why: a word to whom it fails, where the title does not say it all.
+        steps: the script.
+        tags: its properties, to select by.
+        seconds: its time limit, if that is not the usual one; 0 if it is.
+        why: a hint for the owner of a peer that fails, if the title does not say it all.
     """
 
     id: str
     title: str
     requirements: tuple[str, ...]
     role: Role
-    lines: tuple[Step, ...]
+    steps: tuple[Step, ...]
     tags: tuple[str, ...] = ()
     seconds: float = 0.0
     why: str = ""
@@ -51,18 +51,18 @@ class Case:
 
     @property
     def is_flood(self) -> bool:
-        """Whether it sends more than a peer is likely to take."""
+        """Whether it sends more than a peer is likely to accept."""
         return LIMITS in self.tags and SLOW not in self.tags
 
     @property
     def reach(self) -> int:
-        """Whom it sends something: 0 nobody, 1 connections that it names, 2 everybody there is.
+        """Which other connections it reaches: 0 none, 1 those that it names, 2 all.
 
-        Cases of different reach must not run at the same time, nor two of the widest: they
-        would hear each other.
+        Cases of different reach must not run concurrently, nor two of the widest: each would
+        receive the broadcasts of the other.
         """
-        said = [line.rest for line in self.lines]
-        return next((reach for reach, mark in _REACHES if any(mark in rest for rest in said)), 0)
+        texts = [step.rest for step in self.steps]
+        return next((reach for reach, mark in _REACHES if any(mark in rest for rest in texts)), 0)
 
 
 _REACHES: Final = (
@@ -71,13 +71,13 @@ _REACHES: Final = (
     (1, ";broadcast-room;"),
     (1, ";broadcast-to;"),
 )
-"""The events of the conformance application that reach other connections, as frames hold them."""
+"""The events of the conformance application that reach other connections, as part of a frame."""
 
 LIMITS: Final = "limits"
 """The tag of cases that look for a limit."""
 
 SLOW: Final = "slow"
-"""The tag of cases that wait for a peer's time limit; they are run only where they are named."""
+"""The tag of cases that wait for a peer's time limit; they run only if selected by name."""
 
 
 @cache
@@ -85,7 +85,7 @@ def cases_of(role: Role) -> tuple[Case, ...]:
     """Give every case for a role, in the order of the data: a file for each family.
 
     Raises:
-        ScriptError: the data is wrong; the text names the case.
+        ScriptError: a script is wrong; the text names the case.
     """
     folder = files("neffos_conformance.data").joinpath("cases", role)
     found: list[Case] = []
@@ -112,11 +112,11 @@ def select(
     *,
     is_slow_left_out: bool = True,
 ) -> list[Case]:
-    """Give the cases that a pattern names and that have a tag; all but the slow without either.
+    """Give the cases that match a pattern and have a tag; without either, all but the slow.
 
     A pattern is a case id, a requirement id, a family such as ``NS``, or any of these with
-    ``*`` and ``?``, in capitals or not. A slow case is taken where its id is written out, or the
-    tag ``slow`` is given.
+    ``*`` and ``?``, in any case of letters. A slow case is selected by its full id, or by the tag
+    ``slow``.
 
     Raises:
         ValueError: a pattern or a tag matches nothing; the message names it.
@@ -151,7 +151,7 @@ def _names(pattern: str, case: Case) -> bool:
 
 def _case(entry: dict[str, Any], role: Role) -> Case:
     try:
-        lines = read_script(entry["script"], role)
+        steps = read_script(entry["script"], role)
     except ScriptError as error:
         raise ScriptError(f"case {entry['id']}: {error}") from error
     return Case(
@@ -159,7 +159,7 @@ def _case(entry: dict[str, Any], role: Role) -> Case:
         title=entry["title"],
         requirements=tuple(entry["requirements"]),
         role=role,
-        lines=lines,
+        steps=steps,
         tags=tuple(entry.get("tags", ())),
         seconds=entry.get("seconds", 0.0),
         why=entry.get("why", ""),

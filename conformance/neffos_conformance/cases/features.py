@@ -1,7 +1,6 @@
-"""The parts of the conformance application that a server may lack, as data.
+"""The features: parts of the conformance application that a server may lack, as data.
 
-This module owns what they are called and what they cover. It does not know which server has
-them.
+This module owns their names and their extent. It does not know which server has them.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ from importlib.resources import files
 from typing import Final
 from urllib.parse import unquote
 
-from neffos_codec import DecodeError, decode
 from neffos_conformance.cases.definition import Case
-from neffos_conformance.cases.script import SAYING, named
+from neffos_conformance.cases.script import MESSAGE_VERBS, named
+from neffos_conformance.wire.payloads import frame_of
 from neffos_protocol.events import Change
 from neffos_protocol.names import CHANGE_OF
 
@@ -26,12 +25,12 @@ class Feature:
 
     Attributes:
         id: its name.
-        about: what it is, in a few words.
+        about: a description of a few words.
         events: the events of the namespace ``app`` that need it.
         namespaces: the namespaces that need it.
-        endpoints: the endpoints that need it, as they stand behind the path of the first.
+        endpoints: the endpoints that need it, as paths below the first.
         headers: the headers of the upgrade request that need it.
-        probe: the script of a conversation that gets an answer where it is there.
+        probe: a script that a server with the feature answers.
     """
 
     id: str
@@ -59,10 +58,10 @@ def features() -> tuple[Feature, ...]:
 
 
 def feature_ids(text: str) -> frozenset[str]:
-    """Read a list of features, with commas between them.
+    """Read a list of features, separated by commas.
 
     Raises:
-        ValueError: there is no feature of one of the names.
+        ValueError: a name is not that of a feature.
     """
     known = [each.id for each in features()]
     wanted = {name.strip() for name in text.split(",")} - {""}
@@ -76,7 +75,7 @@ def features_listed(text: str) -> frozenset[str]:
     """Read a list of features, or ``all``, as the command line has it.
 
     Raises:
-        ValueError: there is no feature of one of the names.
+        ValueError: a name is not that of a feature.
     """
     if text.strip() == "all":
         return frozenset(each.id for each in features())
@@ -84,29 +83,28 @@ def features_listed(text: str) -> frozenset[str]:
 
 
 def needed(case: Case) -> frozenset[str]:
-    """Give the features that a case needs: what its headers, paths and frames name.
+    """Give the features that a case needs, by its headers, paths and frames.
 
-    A case for a client needs none: what its client cannot do, its driver says.
+    A case for a client needs none: the driver reports which operations the client lacks.
     """
     if case.role != "server":
         return frozenset()
     events, namespaces, others = set[str](), set[str](), set[str]()
     endpoints, headers = set[str](), set[str]()
-    for line in case.lines:
-        path, wanted = named(line)
+    for step in case.steps:
+        path, wanted = named(step)
         endpoints.add(path.partition("?")[0])
         headers |= wanted.keys()
         if URL_HEADER in unquote(path).lower():
             others.add("url-headers")
-        if line.verb not in SAYING:
+        if step.verb not in MESSAGE_VERBS:
             continue
-        payload = line.payloads()
+        payload = step.payloads()
         whole = b"".join(payload) if isinstance(payload, list) else payload
-        if line.verb.endswith("b") and whole:
+        if step.verb.endswith("b") and whole:
             others.add("binary")
-        try:
-            message = decode(whole)
-        except DecodeError:
+        message = frame_of(whole)
+        if message is None:
             continue
         events.add(message.event)
         namespaces.add(message.namespace)
@@ -123,4 +121,4 @@ def needed(case: Case) -> frozenset[str]:
 
 
 URL_HEADER: Final = "x-websocket-header-"
-"""What begins the name of a query parameter that stands for a header (TR-8), in small letters."""
+"""The beginning of a query parameter that stands for a header (TR-8), in lower case."""

@@ -1,10 +1,10 @@
-r"""Whether a message that was seen is the message that was expected.
+r"""Whether a received message is the expected one.
 
-Frames are compared by their fields, since two payloads can say the same; everything else as
-it stands. What stands between ``<<`` and ``>>`` is a place:
+Frames are compared by their fields, since two payloads can decode to the same message; everything
+else is compared as it is. Text between ``<<`` and ``>>`` is a placeholder:
 
     <<name>>         one or more characters that the peer chooses; the same name later is the same
-    <<name:kind>>    likewise, of a form: see ``KINDS``; ``other`` is none that was seen before
+    <<name:kind>>    likewise, of a form: see ``KINDS``; ``other`` is a value not bound before
     <<*1000 ab>>     "ab", a thousand times
     <<\r\n>>         characters by their escapes, as in Python
 """
@@ -16,8 +16,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from neffos_codec import FIELDS, DecodeError, Message, decode
-from neffos_conformance.wire.display import short
+from neffos_codec import FIELDS, Message
+from neffos_conformance.wire.payloads import frame_of, payload_bytes, short, type_of
 
 KINDS: Final[Mapping[str, str]] = {
     "client-token": r"\$.+",
@@ -25,8 +25,8 @@ KINDS: Final[Mapping[str, str]] = {
     "any": r".*",
     "other": r".+",
 }
-"""The forms of what a peer chooses, as regular expressions: tokens by who makes them (AR-2,
-AR-3, AR-4, SX-1), what may be empty, and what no place has held before."""
+"""The forms of a value that a peer chooses, as regular expressions: tokens by who makes them (AR-2,
+AR-3, AR-4, SX-1), a value that may be empty, and one that no placeholder has had before."""
 
 _OTHER: Final = "other"
 
@@ -35,103 +35,97 @@ _REPEATED: Final = re.compile(r"<<\*(\d+) ([^>]+)>>")
 _ESCAPED: Final = re.compile(r"<<(\\[^>]+)>>")
 
 Bindings = dict[str, str]
-"""What the places of a conversation turned out to hold, by name."""
+"""The values of placeholders, by name."""
 
 
 def expand(text: str) -> str:
-    """Write out what does not depend on the peer: repetitions and escapes."""
-    text = _REPEATED.sub(lambda place: place[2] * int(place[1]), text)
-    return _ESCAPED.sub(lambda place: codecs.decode(place[1], "unicode_escape"), text)
+    """Replace repetitions and escapes, which do not depend on the peer."""
+    text = _REPEATED.sub(lambda found: found[2] * int(found[1]), text)
+    return _ESCAPED.sub(lambda found: codecs.decode(found[1], "unicode_escape"), text)
 
 
 def fill(payload: str | bytes, bindings: Bindings) -> str | bytes:
-    """Write a payload with its places filled in, in binary as UTF-8 (FR-12).
+    """Replace the placeholders of a payload by their values, in binary as UTF-8 (FR-12).
 
     Raises:
-        KeyError: a place that nothing was seen for.
+        KeyError: a placeholder has no value.
     """
     if isinstance(payload, bytes):
-        octets = {
-            name: value.encode("utf-8", "surrogateescape").decode("latin-1")
-            for name, value in bindings.items()
-        }
-        return str(fill(payload.decode("latin-1"), octets)).encode("latin-1")
-    return _CHOSEN.sub(lambda place: bindings[place[1]], payload)
+        values = {name: payload_bytes(value).decode("latin-1") for name, value in bindings.items()}
+        return str(fill(payload.decode("latin-1"), values)).encode("latin-1")
+    return _CHOSEN.sub(lambda found: bindings[found[1]], payload)
 
 
 def unfill(text: str, bindings: Bindings) -> str:
-    """Put the names of places where their content stands, so that two runs say the same."""
+    """Replace the values of placeholders by their names, so that two runs say the same."""
     for name, value in bindings.items():
-        if len(value) >= _TELLING:
+        if len(value) >= _MIN_VALUE:
             text = text.replace(value, f"<<{name}>>")
     return text
 
 
-_TELLING: Final = 4
-"""Characters from which on a text is taken for what stands in a place, and not for chance."""
+_MIN_VALUE: Final = 4
+"""Length from which on a text counts as the value of a placeholder, and not as chance."""
 
 
 def difference(
-    expected: str | bytes, seen: str | bytes, bindings: Bindings, *, exact: bool = False
+    expected: str | bytes, actual: str | bytes, bindings: Bindings, *, exact: bool = False
 ) -> str | None:
-    """Say how ``seen`` differs from ``expected``; ``None`` where it does not.
+    """Say how ``actual`` differs from ``expected``; ``None`` if it does not.
 
-    Places that are seen for the first time are added to ``bindings``, if all of it fits.
+    New placeholders are added to ``bindings`` if all of the message fits.
     """
-    if isinstance(expected, str) != isinstance(seen, str):
-        return f"expected a {_kind(expected)} message, this is {_kind(seen)}"
+    if isinstance(expected, str) != isinstance(actual, str):
+        return f"expected a {type_of(expected)} message, this is {type_of(actual)}"
     found = dict(bindings)
-    wanted = None if exact else _frame(expected)
-    if wanted is None:
-        differs = _compare("payload", expected, seen, found)
+    expected_frame = None if exact else frame_of(expected)
+    if expected_frame is None:
+        differs = _compare("payload", expected, actual, found)
     else:
-        differs = _differing_field(wanted, seen, found)
+        differs = _differing_field(expected_frame, actual, found)
     if differs is None:
         bindings.update(found)
     return differs
 
 
-def fits(expected: str, seen: str, bindings: Bindings | None = None) -> bool:
-    """Say whether a text is another one, whose places may hold anything of their kind."""
-    return _fits(expected, seen, {} if bindings is None else bindings)
-
-
-def _differing_field(wanted: Message, seen: str | bytes, bindings: Bindings) -> str | None:
-    got = _frame(seen)
+def _differing_field(expected: Message, actual: str | bytes, bindings: Bindings) -> str | None:
+    got = frame_of(actual)
     if got is None:
         return "expected a frame, this is none"
-    for name, want, have in zip(FIELDS, wanted.fields(), got.fields(), strict=True):
+    for name, want, have in zip(FIELDS, expected.fields(), got.fields(), strict=True):
         if found := _compare(name, want, have, bindings):
             return found
     return None
 
 
 def _compare(
-    name: str, expected: str | bytes | bool, seen: str | bytes | bool, bindings: Bindings
+    name: str, expected: str | bytes | bool, actual: str | bytes | bool, bindings: Bindings
 ) -> str | None:
-    if isinstance(expected, str) and isinstance(seen, str):
-        same = _fits(expected, seen, bindings)
-    elif isinstance(expected, bytes) and isinstance(seen, bytes):
-        same = _fits(expected.decode("latin-1"), seen.decode("latin-1"), bindings)
+    if isinstance(expected, str) and isinstance(actual, str):
+        same = fits(expected, actual, bindings)
+    elif isinstance(expected, bytes) and isinstance(actual, bytes):
+        same = fits(expected.decode("latin-1"), actual.decode("latin-1"), bindings)
     else:
-        same = expected == seen
-    return None if same else f"{name} is {_shown(seen)}, expected {_shown(expected)}"
+        same = expected == actual
+    return None if same else f"{name} is {_shown(actual)}, expected {_shown(expected)}"
 
 
 def _shown(value: str | bytes | bool) -> str:
     return repr(value) if isinstance(value, bool) else short(value)
 
 
-def _fits(expected: str, seen: str, bindings: Bindings) -> bool:
+def fits(expected: str, actual: str, bindings: Bindings | None = None) -> bool:
+    """Say whether a text is the expected one, and bind the placeholders that are new."""
     if "<<" not in expected:
-        return expected == seen
+        return expected == actual
+    bindings = {} if bindings is None else bindings
     pattern = ""
     end = 0
     named: set[str] = set()
     others: set[str] = set()
-    for place in _CHOSEN.finditer(expected):
-        name, kind = place.groups()
-        pattern += re.escape(expected[end : place.start()])
+    for placeholder in _CHOSEN.finditer(expected):
+        name, kind = placeholder.groups()
+        pattern += re.escape(expected[end : placeholder.start()])
         if name in bindings:
             pattern += re.escape(bindings[name])
         elif name in named:
@@ -141,20 +135,9 @@ def _fits(expected: str, seen: str, bindings: Bindings) -> bool:
             named.add(name)
             if kind == _OTHER:
                 others.add(name)
-        end = place.end()
-    found = re.fullmatch(pattern + re.escape(expected[end:]), seen, re.DOTALL)
+        end = placeholder.end()
+    found = re.fullmatch(pattern + re.escape(expected[end:]), actual, re.DOTALL)
     if found is None or any(found[name] in bindings.values() for name in others):
         return False
     bindings.update(found.groupdict())
     return True
-
-
-def _frame(payload: str | bytes) -> Message | None:
-    try:
-        return decode(payload)
-    except DecodeError:
-        return None
-
-
-def _kind(payload: str | bytes) -> str:
-    return "text" if isinstance(payload, str) else "binary"

@@ -1,64 +1,66 @@
-r"""The language that cases are written in: what two peers say and do, line by line.
+r"""The language of cases: what two peers send and do, step by step.
 
-One side is the suite, the other the system under test. What the suite's side says is sent; what
-the other says is expected, and is compared as ``match`` says. Each line is the number of a
-connection, a verb, and what goes with it:
+The suite plays one peer; the other is the system under test. The suite sends the messages of its
+own side, and expects those of the other, which it compares as ``matching`` says. Each line is the
+number of a connection, a verb, and its argument:
 
-    1 dial /mixed Name: value | ...  a client opens it; path and headers may be left out
+    1 dial /mixed Name: value | ...  a client opens it; path and headers are optional
     1 handshake                      it is opened, and the handshake completed; likewise
     1 app                            that, and the namespace app is connected
-    1 > text      1 >b \x00text      the client says this, in a text or a binary message
-    1 < text      1 <b \x00text      the server says this
+    1 > text      1 >b \x00text      the client sends this, in a text or a binary message
+    1 < text      1 <b \x00text      the server sends this
     1 >t \xfftext                    as text, be it UTF-8 or not; 1 <t likewise
     1 >/ te<|>xt                     in fragments, cut at each <|>; 1 >/b, 1 </ and 1 </b likewise
-    1 <= text                        the server says this to the byte; so 1 <=b, 1 >= and 1 >=b
-    1 <* text                        so do further lines with <* below it, in any order; 1 <*b,
+    1 <= text                        the server sends exactly these bytes; so 1 <=b, 1 >= and 1 >=b
+    1 <* text                        so do the following lines with <*, in any order; 1 <*b,
                                      1 >* and 1 >*b likewise
-    1 <? text                        the server may say this, and then what the lines with <? below
-                                     it say, but nothing else before it answers a barrier; 1 <?b,
-                                     1 >? and 1 >?b likewise
-    1 closed?                        below a line that it says, or the last of those with <?: or it
-                                     ends the connection
-    1 <+ text                        the suite says this in one piece with what it says next; 1 <+b,
+    1 <? text                        the server may send this, and then the messages of the
+                                     following lines with <?, but nothing else before it replies to
+                                     a barrier; 1 <?b, 1 >? and 1 >?b likewise
+    1 closed?                        after an expected message, or the last of those with <?: or it
+                                     closes the connection
+    1 <+ text                        the suite sends this in one piece with its next message; 1 <+b,
                                      1 >+ and 1 >+b likewise
-    1 <~ text                        the server says this in the end, however long it takes; 1 <~b,
+    1 <~ text                        the server sends this in the end, however long it takes; 1 <~b,
                                      1 >~ and 1 >~b likewise
-    1 raw 81<<*9 00>>                the suite sends these octets, in hex, as they are
-    1 quiet                          the other says nothing before it answers a barrier
-    1 fewer 100 text                 it says this fewer than a hundred times before that, whatever
-                                     else it says, or ends the connection
-    1 x100 > $<<#>>;app;;e;0;0;      a line a hundred times, with the number of the time
-    1 close 1000                     the suite ends the connection with this code
+    1 raw 81<<*9 00>>                the suite sends these bytes, in hex, as they are
+    1 expect-nothing                 the other sends nothing before it replies to a barrier
+    1 fewer 100 text                 it sends this fewer than a hundred times before that, whatever
+                                     else it sends, or closes the connection
+    1 x100 > $<<#>>;app;;e;0;0;      a step a hundred times, with the number of the repetition
+    1 close 1000                     the suite closes the connection with this code
     1 cut                            the suite ends TCP
-    1 stall      1 resume            the suite stops reading, and begins again
-    1 closed 1000                    the other ends it: with this code, "none" without a close
-                                     frame, "some" with one, "any" however it likes
-    1 closed 1008!                   likewise, and the code is what this is about
-    1 has Name: value                the other's HTTP headers hold this; 1 lacks Name
+    1 stall      1 resume            the suite stops reading, and reads again
+    1 closed 1000                    the other closes it: with this code, "none" without a close
+                                     frame, "some" with one, "any" in any way
+    1 closed 1008!                   likewise, and another code fails the case
+    1 has Name: value                the other's HTTP headers have this; 1 lacks Name
 
-to a server under test:
+for a server under test:
 
-    1 enter /path Name: value        as handshake, but it is tried until the server lets it in
+    1 enter /path Name: value        as handshake, but tried until the server accepts it
     1 http HEAD /path Name: value    a request that asks for no upgrade
     1 upgrade GET / Name: v | -Host  a request for an upgrade, with and without these headers
-    1 status 4xx                     the answer to it
+    1 status 4xx                     the status of the response
 
-to a client under test, which its driver moves:
+for a client under test, which its driver controls:
 
     1 dial reconnect                 it opens a connection, and again when that is lost
-    1 dial again                     it comes back by itself
-    1 refuse 503                     it is sent this status in place of an upgrade
-    1 head 302                       where it asks with HEAD from now on, it gets this status
-    1 do ask app echo hi             it is made to do this: see OPERATIONS; octets are hex:00ff
-    1 did hi                         it was done; what it gave may follow
-    1 failed text                    it was not, for a reason that holds this text
-    1 saw event app news hi          it told its application of this: see OBSERVATIONS
+    1 dial again                     it reconnects by itself
+    1 refuse 503                     it gets this status instead of an upgrade
+    1 head 302                       from now on it gets this status when it asks with HEAD
+    1 do ask app echo hi             the driver makes it do this: see OPERATIONS; bytes are hex:00ff
+    1 did hi                         it has done so; the result may follow
+    1 failed text                    it has failed, with an error that contains this text
+    1 saw event app news hi          it has reported this observation: see OBSERVATIONS
     1 unseen event app news hi       it has not, so far
 
-``<<case>>`` is what no other case has: it goes into whatever others could meet, such as the
-bodies of broadcasts (those without it are taken for somebody else's), and into chosen ids.
+The interop conversation, of a client with a server, has the last five and ``dial``.
 
-``---`` alone ends what only leads up to the case. This file reads lines and plays none.
+``<<case>>`` is unique to a case. It goes into whatever other cases could receive, such as the
+bodies of broadcasts (those without it count as broadcasts of others), and into chosen ids.
+
+``---`` alone ends the setup of a case. This module reads scripts and plays none.
 """
 
 from __future__ import annotations
@@ -70,6 +72,7 @@ from typing import Final
 
 from neffos_codec import Native
 from neffos_conformance.cases.matching import expand
+from neffos_conformance.wire.payloads import payload_text
 
 OPERATIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "connect": ("namespace",),
@@ -82,7 +85,7 @@ OPERATIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "native": ("text",),
     "close": (),
 }
-"""What a driver can be told, with the names of what follows, of which the last may be missing."""
+"""The operations of a driver, with the names of their arguments; the last ones may be missing."""
 
 OBSERVATIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "event": ("namespace", "event", "text", "room"),
@@ -95,16 +98,15 @@ OBSERVATIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "reconnected": (),
     "closed": (),
 }
-"""What a driver tells that its client saw, likewise; an error is an event with one."""
+"""The observations that a driver reports, likewise; an error is an event with one."""
 
 ENDPOINTS: Final[Mapping[str, Native]] = {"/native": Native.ONLY, "/mixed": Native.FALLBACK}
-"""The endpoints of the conformance application that make native messages of what is no frame, as
-lines name them."""
+"""The endpoints of the conformance application that accept native messages, by their paths."""
 
 MAX_TIMES: Final = 100_000
-"""How often a line can be repeated: more than any limit of a peer that a case tries out."""
+"""Repetitions of a step: more than any limit of a peer that a case tests."""
 
-SAYING: Final = frozenset(
+MESSAGE_VERBS: Final = frozenset(
     side + form + kind
     for side in "<>"
     for form, kinds in (
@@ -118,48 +120,71 @@ SAYING: Final = frozenset(
     )
     for kind in kinds
 )
-"""The verbs with which somebody says something: who, how it is sent or compared, which kind."""
+"""The verbs of messages: who sends it, how it is sent or compared, and its type."""
 
-OPENING: Final = frozenset({"dial", "handshake", "app"})
-"""The verbs that open a connection; at the head of a case they only lead up to it."""
+OPENING_VERBS: Final = frozenset({"dial", "handshake", "app"})
+"""The verbs that open a connection; at the beginning of a case they are its setup."""
 
-ASKING: Final = frozenset({"enter", "http", "upgrade"})
-"""The other verbs that come with a path and headers; the last two have a method before them."""
+REQUEST_VERBS: Final = frozenset({"enter", "http", "upgrade"})
+"""The other verbs with a path and headers; the last two have a method before them."""
 
-MAY_END: Final = "closed?"
-"""The verb that lets the other side end the connection in place of what it is to say."""
+MAY_CLOSE: Final = "closed?"
+"""The verb that lets the peer close the connection instead of sending a message."""
 
-BOTH: Final = (
-    SAYING
-    | OPENING
-    | {"raw", "quiet", "fewer", "close", "cut", "stall", "resume", "closed", MAY_END}
+AGAIN: Final = "again"
+"""The argument of ``dial`` for a client that reconnects by itself."""
+
+_COMMON: Final = (
+    MESSAGE_VERBS
+    | OPENING_VERBS
+    | {"raw", "expect-nothing", "fewer", "close", "cut", "stall", "resume", "closed", MAY_CLOSE}
     | {"has", "lacks"}
 )
+_DRIVER: Final = frozenset({"do", "did", "failed", "saw", "unseen"})
+INTEROP: Final = "interop"
+"""The role of scripts for a client with a server: the suite controls the client's driver alone."""
+
 VERBS: Final[Mapping[str, frozenset[str]]] = {
-    "server": BOTH | {"enter", "http", "upgrade", "status"},
-    "client": BOTH | {"refuse", "head", "do", "did", "failed", "saw", "unseen"},
+    "server": _COMMON | {"enter", "http", "upgrade", "status"},
+    "client": _COMMON | _DRIVER | {"refuse", "head"},
+    INTEROP: _DRIVER | {"dial"},
 }
 """The verbs by the role of the system under test."""
 
+_HANDSHAKE: Final[Mapping[str, tuple[str, ...]]] = {
+    "server": ("dial {argument}", "> M", "< A<<id{n}>>"),
+    "client": ("dial {argument}", "> M", "< A{n}7", "did {n}7"),
+}
+_CONNECT: Final[Mapping[str, tuple[str, ...]]] = {
+    "server": ("> $app;app;;_OnNamespaceConnect;0;0;", "< $app;;;;;;"),
+    "client": (
+        "do connect app",
+        "> <<app{n}>>;app;;_OnNamespaceConnect;0;0;",
+        "< <<app{n}>>;;;;;;",
+        "did ",
+    ),
+}
+"""The steps that ``handshake`` stands for, and those that ``app`` adds, by role."""
+
 CUT: Final = "<|>"
-"""Where a message is cut into fragments."""
+"""Marks where a message is cut into fragments."""
 
 
 class ScriptError(ValueError):
-    """A line that is none; the text says which, and what is wrong."""
+    """A line that is not a step; the text says which, and what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line.
+    """One line of a script.
 
     Attributes:
-        number: its place in the script, from 1.
-        connection: which connection it is about, from 1.
+        number: its number in the script, from 1.
+        connection: the number of its connection, from 1.
         verb: what happens.
-        rest: what goes with it.
+        rest: the argument of the verb.
         times: how often.
-        leads_up: whether it belongs to what leads up to the case.
+        is_setup: whether it belongs to the setup of the case.
     """
 
     number: int
@@ -167,7 +192,7 @@ class Step:
     verb: str
     rest: str
     times: int = 1
-    leads_up: bool = False
+    is_setup: bool = False
 
     def __str__(self) -> str:
         times = f"x{self.times} " if self.times > 1 else ""
@@ -175,70 +200,82 @@ class Step:
 
     @property
     def is_optional(self) -> bool:
-        """Whether it says what may happen, and need not."""
+        """Whether it may happen, and need not."""
         return "?" in self.verb
 
     @property
+    def is_unordered(self) -> bool:
+        """Whether it happens in any order with those beside it."""
+        return self.verb[1:2] == "*"
+
+    @property
     def is_from_client(self) -> bool:
-        """Whether it is the client that says something."""
+        """Whether the client sends its message."""
         return self.verb.startswith(">")
 
-    def octets(self, time: int = 1) -> bytes:
-        """Give what is sent as it is."""
-        return bytes.fromhex(expand(self.rest.replace("<<#>>", str(time))))
-
-    def payloads(self, time: int = 1) -> str | bytes | list[bytes]:
-        """Give what is said, with places as they stand; a list of fragments where it is cut.
+    def text(self, time: int = 1) -> str:
+        """Give its argument, with repetitions and escapes replaced.
 
         Args:
-            time: the number of the time, of a line that is repeated.
+            time: the number of the repetition.
         """
-        text = expand(self.rest.replace("<<#>>", str(time)))
-        if self.verb.endswith("b"):
-            octets = codecs.decode(text, "unicode_escape").encode("latin-1")
-        elif self.verb.endswith("t"):
-            octets = codecs.decode(text, "unicode_escape").encode("latin-1")
-            return octets.decode("utf-8", "surrogateescape")
+        return expand(self.rest.replace("<<#>>", str(time)))
+
+    def raw_bytes(self, time: int = 1) -> bytes:
+        """Give the bytes that are sent as they are."""
+        return bytes.fromhex(self.text(time))
+
+    def payloads(self, time: int = 1) -> str | bytes | list[bytes]:
+        """Give its message, with placeholders as they are; as a list if it has fragments.
+
+        Args:
+            time: the number of the repetition.
+        """
+        text = self.text(time)
+        if self.verb.endswith(("b", "t")):
+            data = codecs.decode(text, "unicode_escape").encode("latin-1")
+            if self.verb.endswith("t"):
+                return payload_text(data)
         elif "/" in self.verb:
-            octets = text.encode()
+            data = text.encode()
         else:
             return text
-        return octets.split(CUT.encode()) if "/" in self.verb else octets
+        return data.split(CUT.encode()) if "/" in self.verb else data
 
 
 def read_script(text: str, role: str) -> tuple[Step, ...]:
-    """Read the lines of a case.
+    """Read the script of a case.
 
     Args:
-        text: one line each; empty ones are passed over.
-        role: of the system under test, ``server`` or ``client``.
+        text: a step on each line; empty lines are skipped.
+        role: of the system under test, ``server`` or ``client``; or ``interop``.
 
     Raises:
-        ScriptError: a line is none.
+        ScriptError: a line is not a step.
     """
     found: list[Step] = []
     texts = [line.lstrip() for line in text.split("\n") if line.strip()]
     borders = [number for number, line in enumerate(texts) if line.strip() == "---"]
     if len(borders) > 1:
         raise ScriptError("a case has one line --- at most")
-    leading = borders[0] if borders else _opening(texts, role)
+    setup = borders[0] if borders else _opening(texts, role)
     for number, line in enumerate(texts):
         if number not in borders:
-            found.append(_read_line(len(found) + 1, line, role, leads_up=number < leading))
-    if not any(not line.leads_up for line in found):
-        raise ScriptError("a case has a line of its own, beside those that lead up to it")
+            found.append(_read_line(len(found) + 1, line, role, is_setup=number < setup))
+    if role != INTEROP and all(step.is_setup for step in found):
+        raise ScriptError("a case has a line of its own, after its setup")
     return tuple(found)
 
 
 def _opening(texts: list[str], role: str) -> int:
-    """Give the number of lines at the head that only open connections."""
+    """Give the number of lines at the beginning that only open connections."""
     for number, text in enumerate(texts):
-        if _read_line(number + 1, text, role).verb not in OPENING:
+        if _read_line(number + 1, text, role).verb not in OPENING_VERBS:
             return number
     return len(texts)
 
 
-def _read_line(number: int, text: str, role: str, *, leads_up: bool = False) -> Step:
+def _read_line(number: int, text: str, role: str, *, is_setup: bool = False) -> Step:
     connection, _, rest = text.partition(" ")
     verb, _, rest = rest.partition(" ")
     times = 1
@@ -253,22 +290,36 @@ def _read_line(number: int, text: str, role: str, *, leads_up: bool = False) -> 
         raise ScriptError(f"line {number}: {text[:80]!r}: fewer than how many?")
     if not 0 < times <= MAX_TIMES:
         raise ScriptError(f"line {number}: {text[:80]!r}: from 1 to {MAX_TIMES} times")
-    return Step(number, int(connection), verb, rest, times, leads_up)
+    return Step(number, int(connection), verb, rest, times, is_setup)
 
 
-def named(line: Step) -> tuple[str, dict[str, str]]:
-    """Give the path and the headers that a line names, if it can name any."""
-    if line.verb in OPENING or line.verb == "enter":
-        return target(line.rest)
-    return target(line.rest.partition(" ")[2]) if line.verb in ASKING else ("", {})
+def expanded(step: Step, role: str) -> tuple[Step, ...]:
+    """Give the steps that ``handshake`` or ``app`` stands for, or the step itself."""
+    if step.verb not in ("handshake", "app"):
+        return (step,)
+    lines = _HANDSHAKE[role] + (_CONNECT[role] if step.verb == "app" else ())
+    found = []
+    for line in lines:
+        verb, _, rest = line.replace("{n}", str(step.connection)).partition(" ")
+        if step.rest != AGAIN or verb not in ("do", "did"):  # no operation makes it reconnect
+            rest = rest.replace("{argument}", step.rest)
+            found.append(Step(step.number, step.connection, verb, rest))
+    return tuple(found)
+
+
+def named(step: Step) -> tuple[str, dict[str, str]]:
+    """Give the path and the headers that a step names, if it can name any."""
+    if step.verb in OPENING_VERBS or step.verb == "enter":
+        return target(step.rest)
+    return target(step.rest.partition(" ")[2]) if step.verb in REQUEST_VERBS else ("", {})
 
 
 def native_of(role: str, paths: Iterable[str]) -> Native:
-    """Give what becomes of what is no frame, where the system under test has a role.
+    """Give the mode of native messages, by the role of the system under test.
 
     Args:
-        role: ``server`` or ``client``; a client under test takes it on every connection.
-        paths: those that are dialled, with their queries or without.
+        role: ``server`` or ``client``; a client under test accepts them on every connection.
+        paths: of the connections, with their queries or without.
     """
     if role == "client":
         return Native.FALLBACK
@@ -277,7 +328,7 @@ def native_of(role: str, paths: Iterable[str]) -> Native:
 
 
 def target(rest: str) -> tuple[str, dict[str, str]]:
-    """Take apart a path and headers, ``/path Name: value | Name: value``; both may be missing."""
+    """Split a path and headers, ``/path Name: value | Name: value``; both may be missing."""
     path, _, more = rest.partition(" ") if rest.startswith("/") else ("", "", rest)
     headers = {}
     for part in more.split(" | "):

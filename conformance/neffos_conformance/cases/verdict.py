@@ -1,4 +1,4 @@
-"""How much it weighs that a requirement is broken: the catalogue's to say, not a case's."""
+"""Verdicts, and which one a violation gets: the requirement's level in the catalogue decides."""
 
 from __future__ import annotations
 
@@ -11,20 +11,30 @@ from neffos_protocol.catalogue import Level, requirement
 
 @unique
 class Verdict(StrEnum):
-    """What came of a case."""
+    """The result of a case."""
 
     PASS = "pass"  # noqa: S105  # no password
     FAIL = "fail"
-    """A MUST is broken."""
+    """The peer violates a MUST."""
     NON_STRICT = "non-strict"
-    """A SHOULD is not followed."""
+    """The peer does not follow a SHOULD."""
     INFORMATIONAL = "informational"
-    """What the peer does differently is left to it."""
+    """The peer differs where the specification leaves it the choice."""
     UNSUPPORTED = "unsupported"
-    """The peer does not offer what the case needs, so that it was not run."""
+    """The peer lacks a feature that the case needs, so the case did not run."""
     ERROR = "error"
-    """The case could not be run to its end for a reason outside it."""
+    """The case could not run to its end, for a reason outside it."""
 
+
+COLOURS: Final = {
+    Verdict.PASS: "green",
+    Verdict.FAIL: "red",
+    Verdict.NON_STRICT: "yellow",
+    Verdict.INFORMATIONAL: "cyan",
+    Verdict.UNSUPPORTED: "dim",
+    Verdict.ERROR: "magenta",
+}
+"""The colour of each verdict on a terminal."""
 
 _WEIGHT: Final = {
     Level.MUST: Verdict.FAIL,
@@ -39,6 +49,6 @@ _GRAVEST: Final = (Verdict.FAIL, Verdict.NON_STRICT)
 
 
 def verdict_on(requirements: Iterable[str]) -> Verdict:
-    """Give the verdict on who breaks these requirements: that of the strongest of them."""
+    """Give the verdict for a violation of these requirements: that of the strongest."""
     weights = {_WEIGHT[requirement(id_).level] for id_ in requirements}
     return next((verdict for verdict in _GRAVEST if verdict in weights), Verdict.INFORMATIONAL)

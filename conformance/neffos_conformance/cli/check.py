@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.cases.verdict import COLOURS, Verdict
 from neffos_conformance.recordings.checking import CheckReport, Violation, judge
-from neffos_conformance.wire.display import COLOURS, payload_values, short
+from neffos_conformance.wire.payloads import payload_values, short
 from neffos_protocol.catalogue import requirement
 
 CHECK_FORMAT: Final = 1

@@ -131,7 +131,7 @@ async def _played(case: Case) -> Result:
     if case.role == "server":
         async with embedded_server() as url:
             return await run_server_case(url, case)
-    async with to_client(REFERENCE_CLIENT, drivers=1, patience=DEFAULT_TIMEOUTS) as (run, _):
+    async with to_client(REFERENCE_CLIENT, drivers=1, timeouts=DEFAULT_TIMEOUTS) as (run, _):
         return await run(case)
 
 
@@ -148,7 +148,7 @@ def _telling(cases: Iterable[Case], id_: str) -> Case | None:
     """Give the case that shows a requirement best: its own, and the shortest of these."""
     fitting = [case for case in cases if id_ in case.requirements and SLOW not in case.tags]
     own = [case for case in fitting if case.id.startswith(f"{id_}.")]
-    return min(own or fitting, key=lambda case: len(case.lines), default=None)
+    return min(own or fitting, key=lambda case: len(case.steps), default=None)
 
 
 def _explain_case(console: Console, case: Case) -> None:
@@ -158,7 +158,7 @@ def _explain_case(console: Console, case: Case) -> None:
     for id_ in case.requirements:
         about = requirement(id_)
         console.print(f"\n[bold]{id_}[/]  {escape(about.text.strip())}")
-    if case.lines:
+    if case.steps:
         console.print("\n[bold]script[/]")
         _print_script(console, case)
     if case.role == "codec":
@@ -169,7 +169,7 @@ def _explain_case(console: Console, case: Case) -> None:
 
 
 def _print_script(console: Console, case: Case) -> None:
-    for line in case.lines:
+    for line in case.steps:
         console.print(f"  {escape(str(line))}", soft_wrap=True)
 
 
@@ -180,5 +180,5 @@ def _values(case: Case) -> dict[str, object]:
         "title": case.title,
         "requirements": list(case.requirements),
         "tags": list(case.tags),
-        "script": [str(line) for line in case.lines],
+        "script": [str(line) for line in case.steps],
     }

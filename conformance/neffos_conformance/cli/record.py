@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from neffos_codec import Native
-from neffos_conformance.cases.verdict import Verdict, verdict_on
+from neffos_conformance.cases.verdict import COLOURS, Verdict, verdict_on
 from neffos_conformance.recordings.checking import Monitors
-from neffos_conformance.wire.display import COLOURS, short
+from neffos_conformance.wire.payloads import short
 from neffos_conformance.wire.relay import Note, relaying
 from neffos_conformance.wire.standard_input import ended
 from neffos_conformance.wire.transcript import Content, Header, Writer, header

@@ -32,7 +32,7 @@ from neffos_conformance.recordings.replay import (
 from neffos_conformance.recordings.sequence import visible, wrap
 from neffos_conformance.recordings.session import RecordedStep
 from neffos_conformance.wire.connection import ConnectionClosed
-from neffos_conformance.wire.display import payload_values
+from neffos_conformance.wire.payloads import payload_values
 from neffos_conformance.wire.transcript import Header, TranscriptError, read_transcript
 from neffos_protocol import Role
 
@@ -278,7 +278,7 @@ def _values(told: Sequence[_Told], server: str | None, command: Sequence[str]) -
 def _difference(difference: Difference) -> dict[str, Any]:
     return {
         "connection": difference.connection,
-        "recorded": difference.line and _line(difference.line),
+        "recorded": difference.step and _line(difference.step),
         "now": None if difference.now is None else _content(difference.now),
         "contrasts": [_contrast(each) for each in difference.contrasts],
     }

@@ -91,6 +91,6 @@ async def _explore(
 async def _judge(
     command: tuple[str, ...], cases: list[Case], options: Options
 ) -> tuple[dict[str, Any], list[Result]]:
-    async with to_client(command, drivers=options.at_once, patience=options.patience) as started:
+    async with to_client(command, drivers=options.at_once, timeouts=options.patience) as started:
         run, ready = started
         return ready, await collect(run, cases, options)

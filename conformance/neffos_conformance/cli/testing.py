@@ -33,10 +33,10 @@ from neffos_conformance.runner.known_failures import (
     read_known_failures,
     weigh,
 )
+from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result, in_order
 from neffos_conformance.runner.run import DEFAULT_JOBS, DEFAULT_TIMEOUTS, Run, run_cases
 from neffos_conformance.runner.run_report import RunReport
-from neffos_conformance.runner.script_runner import Timeouts
 from neffos_conformance.wire.transcript import header, save
 
 RUN_DEADLINE: Final = 300.0

@@ -162,13 +162,13 @@ def _result(case: Case, answered: list[Answered]) -> Result:
             (False, "got", each.got),
         ):
             remark = Remark(f"{what} {_told(values)}")
-            result.exchange.append(LogEntry(0.0, 1, is_asked, remark, number))
+            result.log.append(LogEntry(0.0, 1, is_asked, remark, number))
     if verdict is Verdict.UNSUPPORTED:
         result.explanation = f"the adapter cannot {worst.question.request['op']}"
     elif verdict is not Verdict.PASS:
-        result.line = answered.index(worst) + 1
-        result.expected, result.seen = _told(worst.question.wanted), _told(worst.got)
-        result.explanation = f"wanted {result.expected}, got {result.seen}"
+        result.step = answered.index(worst) + 1
+        result.expected, result.actual = _told(worst.question.wanted), _told(worst.got)
+        result.explanation = f"wanted {result.expected}, got {result.actual}"
     return result
 
 

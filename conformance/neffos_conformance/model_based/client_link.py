@@ -37,7 +37,12 @@ from neffos_conformance.model_based.frames import action_named_in
 from neffos_conformance.model_based.model import SutModel
 from neffos_conformance.model_based.opening import UNAVAILABLE
 from neffos_conformance.model_based.runner import SequenceRunner
-from neffos_conformance.runner.client_steps import LONG, Between, ClientDriver, accepting_clients
+from neffos_conformance.runner.client_steps import (
+    OPERATION_TIMEOUT,
+    Between,
+    ClientDriver,
+    accepting_clients,
+)
 from neffos_conformance.runner.driver_pool import RESTARTS, Worker, is_well, lacking_operations
 from neffos_conformance.runner.driver_protocol import (
     MADE_UP,
@@ -46,11 +51,11 @@ from neffos_conformance.runner.driver_protocol import (
     OperationError,
     UnsupportedError,
     body_of,
-    fits,
+    has_fields,
 )
+from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Remark
-from neffos_conformance.runner.script_runner import Timeouts
-from neffos_conformance.wire.display import short
+from neffos_conformance.wire.payloads import short
 from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_conformance.wire.transport import UpgradeRequest
 from neffos_protocol import Role
@@ -189,7 +194,7 @@ class DrivenClient:
                 await request.refuse(200)
                 continue
             self._requests.append(request)
-            await self._runner.post(0, _Arrival())
+            await self._runner.playback.events.put((0, _Arrival()))
 
     async def open(self, action: Action) -> bool:
         """Have the client dial, and accept its connection; say whether it is open."""
@@ -202,7 +207,7 @@ class DrivenClient:
         request = self._requests[0]
         if action.how == "unavailable":
             runner.script.refused(number, UNAVAILABLE)
-            runner.log(number, Remark(f"HTTP {UNAVAILABLE}"), is_ours=True)
+            runner.playback.log_sent(number, Remark(f"HTTP {UNAVAILABLE}"))
             await self._requests.pop(0).refuse(UNAVAILABLE)
             return False
         self._check_request(request, action)
@@ -238,13 +243,13 @@ class DrivenClient:
         if command.op != "dial":
             words = " ".join([command.op, *(str(each) for each in fields.values() if each)])
             fields = {**fields, "connection": self._names.get(number, 0)}
-        runner.log(number, Remark(f"told to {words[:200]}"), is_ours=True)
+        runner.playback.log_sent(number, Remark(f"told to {words[:200]}"))
         runner.start(self._operate(number, action, command.op, fields))
 
     async def _operate(self, number: int, action: int, op: str, fields: Fields) -> None:
         end = _OperationEnd(self, number, action)
         try:
-            result = await self._driver.do(op, **{"timeout": LONG, **fields})
+            result = await self._driver.do(op, **{"timeout": OPERATION_TIMEOUT, **fields})
             end = _OperationEnd(self, number, action, result)
         except OperationError as error:
             end = _OperationEnd(self, number, action, error=str(error))
@@ -259,7 +264,7 @@ class DrivenClient:
                 return  # the operation is pending, as it may be
             except DriverError as error:
                 end = _OperationEnd(self, number, action, failed=error)
-        await self._runner.post(number, end)
+        await self._runner.playback.events.put((number, end))
 
     def due(self) -> DriverLog | None:
         """Give an operation that must end now."""
@@ -284,11 +289,11 @@ class DrivenClient:
         given = _given(end.result)
         actual = f"failure with {end.error!r}"
         if end.result is None:
-            runner.log(number, Remark(f"failed: {end.error}"), is_ours=False)
+            runner.playback.log_received(number, Remark(f"failed: {end.error}"))
         else:
             actual = str(OperationOutcome(True, given))
             shown = f": {given!r}" if given else ""
-            runner.log(number, Remark(f"did it{shown}"), is_ours=False)
+            runner.playback.log_received(number, Remark(f"did it{shown}"))
             if log.op == "dial":
                 self._names[number] = end.result["connection"]
         log.is_over = True
@@ -325,8 +330,8 @@ class DrivenClient:
                 return
             fields = {"connection": self._names[due.connection], **due.fields}
             try:
-                async with asyncio.timeout(runner.timeouts.grace):
-                    await self._driver.saw(runner.timeouts.grace, **fields)
+                async with asyncio.timeout(runner.timeouts.after_barrier):
+                    await self._driver.saw(runner.timeouts.after_barrier, **fields)
             except DriverEndedError:
                 raise
             except (DriverError, TimeoutError):
@@ -365,11 +370,11 @@ class DrivenClient:
         if not number:
             return  # from a connection that was never open, or from an earlier sequence
         connection = self._model.connections[number]
-        is_new = not any(fits(line, each.fields) for each in connection.observations)
+        is_new = not any(has_fields(line, each.fields) for each in connection.observations)
         if is_new and connection.is_usable:  # the message that leads to it may be on its way
             await self._runner.barrier(number)
         observations = connection.observations
-        fitting = [each for each in observations if fits(line, each.fields)]
+        fitting = [each for each in observations if has_fields(line, each.fields)]
         if not fitting:
             self._unexpected(number, line)
         found = next((each for each in fitting if each.must), fitting[0])
@@ -384,7 +389,7 @@ class DrivenClient:
 
     def _accept(self, found: Observation) -> None:
         remark = Remark(f"saw {_shown(found.fields)}")
-        self._runner.log(found.connection, remark, is_ours=False)
+        self._runner.playback.log_received(found.connection, remark)
         self._runner.script.reported(found)
         self._model.connections[found.connection].observations.remove(found)
 
@@ -392,7 +397,7 @@ class DrivenClient:
         """Say what is wrong with a report that no expectation permits."""
         runner, model = self._runner, self._model
         fields = {name: value for name, value in line.items() if name != "connection"}
-        runner.log(number, Remark(f"saw {_shown(fields)}"), is_ours=False)
+        runner.playback.log_received(number, Remark(f"saw {_shown(fields)}"))
         kind = fields["saw"]
         for each in model.connections[number].observations:
             if not (each.must and each.fields["saw"] == kind and _is_similar(each.fields, fields)):

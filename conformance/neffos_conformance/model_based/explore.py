@@ -33,8 +33,8 @@ from neffos_conformance.model_based.report import (
 )
 from neffos_conformance.model_based.server_link import run_on_server
 from neffos_conformance.model_based.shrink import MAX_SECONDS, shrink
+from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import DEFAULT_TIMEOUTS
-from neffos_conformance.runner.script_runner import Timeouts
 from neffos_conformance.wire.connection import ConnectError
 from neffos_protocol import Role
 
@@ -213,7 +213,7 @@ class _Exploration:
         """Shrink a sequence that showed a failure, and run it again; give what is seen then."""
         smallest = tuple(each for each in sequence if each.number in result.performed)
         full = self.plan.timeouts
-        hasty = replace(full, grace=full.grace / HASTE, case=full.case / HASTE)
+        hasty = replace(full, after_barrier=full.after_barrier / HASTE, case=full.case / HASTE)
 
         async def shows(other: ActionSequence) -> bool:
             self._tell(is_shrinking=True)

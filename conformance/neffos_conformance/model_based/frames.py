@@ -10,7 +10,7 @@ from neffos_codec import DecodeError, Message, decode, encode
 from neffos_conformance.model_based.actions import Action
 from neffos_conformance.model_based.application import text_of
 from neffos_conformance.model_based.expected import ExpectedMessage, Payload
-from neffos_conformance.wire.display import short
+from neffos_conformance.wire.payloads import short
 
 ODD_FLAGS: Final = ("x;y", ";", "true;true", "2;01")
 """Spellings of two flags that are false (FR-7)."""

@@ -107,7 +107,7 @@ class Counterexample:
             title=requirement(self.requirement).text,
             requirements=(self.requirement,),
             role="client" if self.role is Role.CLIENT else "server",
-            lines=read_script("\n".join(self.lines), self.role.value),
+            steps=read_script("\n".join(self.lines), self.role.value),
             why=self.source,
         )
 
@@ -117,8 +117,8 @@ class Counterexample:
             self.case(),
             verdict=self.verdict,
             explanation=self.failure.kind,
-            seen=self.failure.explanation,
-            exchange=list(self.log),
+            actual=self.failure.explanation,
+            log=list(self.log),
         )
 
     def save(self, folder: Path, server: str, client: str) -> Path:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import re
-import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
@@ -53,11 +52,10 @@ from neffos_conformance.model_based.frames import (
 from neffos_conformance.model_based.model import SutModel
 from neffos_conformance.model_based.script import ScriptWriter
 from neffos_conformance.model_based.state import ConnectionState
-from neffos_conformance.runner.result import LogEntry, Remark
-from neffos_conformance.runner.script_runner import Timeouts
-from neffos_conformance.wire.barrier import BARRIER_TOKENS, BARRIERS, answers
+from neffos_conformance.runner.playback import NORMAL_CLOSURE, Playback, Timeouts
+from neffos_conformance.wire.barrier import BARRIERS, is_barrier_reply
 from neffos_conformance.wire.connection import ConnectionClosed
-from neffos_conformance.wire.display import short
+from neffos_conformance.wire.payloads import short
 from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_conformance.wire.transport import Transport
 from neffos_protocol import Monitor, Role
@@ -120,6 +118,7 @@ class SequenceRunner:
         script: writes the sequence down.
         result: what came of it so far.
         link: how the suite reaches the peer.
+        playback: the suite's side of the connections.
         last: the last action on each connection.
     """
 
@@ -132,17 +131,15 @@ class SequenceRunner:
         self.script = ScriptWriter(model)
         self.result = SequenceResult()
         self.last: dict[int, int] = {}
-        self._began = time.perf_counter()
-        self._transports: dict[int, Transport] = {}
+        self.playback = Playback(model.role.value, timeouts, self.result.log)
+        # A peer that floods is held back here, and then by TCP.
+        self.playback.events = asyncio.Queue(MAX_RECEIVED)
         self._monitors: dict[int, Monitor] = {}
         self._barriers: dict[int, str] = {}
         self._sent_on: dict[int, None] = {}
         self._is_unsettled = self._has_broadcast = False
         self._count = 0
-        # A peer that floods is held back here, and then by TCP.
-        self._news: asyncio.Queue[tuple[int, Payload | ConnectionClosed | LinkEvent]] = (
-            asyncio.Queue(MAX_RECEIVED)
-        )
+        self._ours = Role.SERVER if model.is_client else Role.CLIENT
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, sequence: ActionSequence) -> None:
@@ -163,7 +160,7 @@ class SequenceRunner:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self.link.close()
-            await asyncio.gather(*(each.close() for each in self._transports.values()))
+            await self.playback.release()
             self.script.settled()
             self.result.lines = self.script.lines
             self.result.reached = self.model.reached
@@ -202,7 +199,7 @@ class SequenceRunner:
                 await self._await_due()
             else:
                 self.script.sent(output, is_opening=is_opening)
-                await self.send(output)
+                await self._send(output)
         self._is_unsettled = True
         if not action.is_followed or is_command:
             await self._sync()
@@ -218,60 +215,47 @@ class SequenceRunner:
     async def _drain(self) -> None:
         """Log what else arrives after a failure, and close, so that a recording is whole."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(self.timeouts.grace):
+            async with asyncio.timeout(self.timeouts.after_barrier):
                 while self._barriers:
-                    number, seen = await self._news.get()
-                    if isinstance(seen, str | bytes | ConnectionClosed):
-                        self.log(number, seen, is_ours=False)
-                        self._is_barrier_reply(number, seen)
-        for number, transport in self._transports.items():
+                    number, seen = await self.playback.next_event()
+                    self._is_barrier_reply(number, seen)
+        for number, transport in self.playback.connections.items():
             if transport.is_open:
-                self.log(number, ConnectionClosed(1000), is_ours=True)
-                await transport.say_goodbye()
+                await self.playback.close(number, NORMAL_CLOSURE)
 
     # ------------------------------------------------------------ acting
 
     def attach(self, number: int, transport: Transport, opened: ConnectionOpened) -> None:
         """Take over a connection that is open."""
-        self.log(number, opened, is_ours=not self.model.is_client)
-        self._transports[number] = transport
+        log = self.playback.log_received if self.model.is_client else self.playback.log_sent
+        log(number, opened)
         native = NATIVE_MODES[self.model.connections[number].endpoint.exchanges]
         if self.model.is_client and not self.model.reports_native:
             native = Native.NEVER
-        ours = Role.SERVER if self.model.is_client else Role.CLIENT
-        self._monitors[number] = Monitor(native=native, at=ours)
-        self.start(self._receive_from(number, transport))
+        self._monitors[number] = Monitor(native=native, at=self._ours)
+        self.playback.connections[number] = transport
+        self.playback.watch(number)
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something until the sequence is over."""
         self._tasks.add(asyncio.create_task(work))
 
-    async def post(self, number: int, event: LinkEvent) -> None:
-        """Have an event of the link checked in its turn."""
-        await self._news.put((number, event))
-
-    async def _receive_from(self, number: int, transport: Transport) -> None:
-        seen: Payload | ConnectionClosed = ""
-        while not isinstance(seen, ConnectionClosed):
-            seen = await transport.receive()
-            await self._news.put((number, seen))
-
-    async def send(self, output: Output) -> None:
+    async def _send(self, output: Output) -> None:
         """Send a message."""
         number, payload = output.connection, output.content
         if not isinstance(payload, str | bytes):
             raise TypeError("commands and ends of connections are not messages")
-        self.log(number, payload, is_ours=True)
-        self._monitors[number].feed(Role.SERVER if self.model.is_client else Role.CLIENT, payload)
+        self._monitors[number].feed(self._ours, payload)
         self.result.messages += 1
         self._sent_on[number] = None
-        transport, is_text = self._transports[number], isinstance(payload, str)
+        is_text = isinstance(payload, str)
         try:
             async with asyncio.timeout(self.timeouts.case):
                 if output.is_fragmented:
-                    await transport.send_parts(fragments(payload), is_text=is_text)
+                    parts = fragments(payload)
+                    await self.playback.send_parts(number, parts, is_text=is_text)
                 else:
-                    await transport.send(payload, is_held=output.is_held)
+                    await self.playback.send(number, payload, is_held=output.is_held)
         except TimeoutError:
             self._stalls(number)
 
@@ -279,14 +263,11 @@ class SequenceRunner:
         """End a connection, once the operations have ended that must end before."""
         due = self.link.due() if self.model.connections[number].ending == "HS-16" else None
         if due is not None and due.connection == number:
-            await self.wait_for(due, self.timeouts.grace)
-        self.log(number, ConnectionClosed(code), is_ours=True)
+            await self.wait_for(due, self.timeouts.after_barrier)
         self.script.ended(number, code)
+        await self.playback.close(number, code)
         if code is None:
-            self._transports[number].abort()
             self.model.ended(number)
-        else:
-            await self._transports[number].say_goodbye(code)
 
     # ------------------------------------------------------------ waiting
 
@@ -295,7 +276,7 @@ class SequenceRunner:
         try:
             async with asyncio.timeout(seconds):
                 while not is_done():
-                    self._take(*await self._news.get())
+                    self._take(*await self.playback.next_event())
         except TimeoutError:
             return False
         return True
@@ -330,7 +311,7 @@ class SequenceRunner:
         else:
             self.script.barrier(number)
         self._barriers[number] = barrier
-        await self.send(Output(number, barrier))
+        await self._send(Output(number, barrier))
         self._sent_on.pop(number)
         seconds = self.timeouts.case / (KNOWN_STALL if self.known.stalls else STALL)
         if not await self.until(lambda: number not in self._barriers, seconds):
@@ -338,7 +319,7 @@ class SequenceRunner:
 
     def _is_barrier_reply(self, number: int, seen: Payload | ConnectionClosed) -> bool:
         barrier = self._barriers.get(number)
-        is_reply = seen == barrier if barrier not in _FRAMES else answers(seen, BARRIER_TOKENS)
+        is_reply = seen == barrier if barrier not in _FRAMES else is_barrier_reply(seen)
         if is_reply or isinstance(seen, ConnectionClosed):
             self._barriers.pop(number, None)
         return is_reply
@@ -346,12 +327,12 @@ class SequenceRunner:
     async def _await_due(self, number: int = 0) -> None:
         """Wait for what is due and has not arrived, on one connection or on all."""
         while (due := self._due(number)) is not None:
-            seconds = self.timeouts.grace
+            seconds = self.timeouts.after_barrier
             if isinstance(due, ConnectionState):
                 is_short = due.ending == "TR-16" or self.model.is_client
-                seconds = self.timeouts.goodbye if is_short else self.timeouts.case
+                seconds = self.timeouts.close if is_short else self.timeouts.case
             elif isinstance(due, DriverLog) or due.is_deferred:
-                seconds += self.timeouts.doubt
+                seconds += self.timeouts.before_barrier
             elif not self.model.connections[due.connection].is_usable:
                 seconds = self.timeouts.case
             if not await self.until(partial(self._has_other_due, due, number), seconds):
@@ -385,7 +366,7 @@ class SequenceRunner:
                     connection.expected.remove(expected)
                     continue
                 return expected
-            if connection.ending and number in self._transports:
+            if connection.ending and number in self.playback.connections:
                 return connection
         return None if only else self.link.due()
 
@@ -400,7 +381,6 @@ class SequenceRunner:
         if self._count > MAX_RECEIVED:
             text = f"more than {MAX_RECEIVED} messages arrived"
             self.fail("AR-22", "a flood", text, self.last.get(number, 0))
-        self.log(number, seen, is_ours=False)
         if self._is_barrier_reply(number, seen) and not isinstance(seen, ConnectionClosed):
             self._check_monitor(number, seen)
         elif isinstance(seen, ConnectionClosed):
@@ -435,7 +415,7 @@ class SequenceRunner:
         for answer in self.model.arrived(expected, message or seen):
             output = Output(number, answer)
             self.script.sent(output)
-            self.start(self.send(output))
+            self.start(self._send(output))
 
     def _check_monitor(
         self, number: int, seen: Payload, expected: ExpectedMessage | None = None
@@ -575,18 +555,6 @@ class SequenceRunner:
     def _stalls(self, number: int) -> NoReturn:
         text = f"no answer to the barrier within {self.timeouts.case / STALL:g} s"
         self.fail("SEC-16", STALLS, text, self.last.get(number, 0))
-
-    def log(
-        self,
-        number: int,
-        content: Payload | ConnectionClosed | ConnectionOpened | Remark,
-        *,
-        is_ours: bool,
-    ) -> None:
-        """Log a message or an event."""
-        now = time.perf_counter() - self._began
-        is_from_client = is_ours != self.model.is_client
-        self.result.log.append(LogEntry(now, number, is_from_client, content, 0))
 
 
 _FRAMES: Final = frozenset({None, *BARRIERS.values()})

@@ -25,7 +25,7 @@ from neffos_conformance.model_based.expected import (
 )
 from neffos_conformance.model_based.frames import ACCEPTANCE, fragments
 from neffos_conformance.model_based.model import SutModel
-from neffos_conformance.runner.client_steps import OCTETS
+from neffos_conformance.runner.client_steps import HEX
 from neffos_conformance.runner.driver_protocol import body_of
 
 _LONG: Final = re.compile(r"([^>\s])\1{99,}")
@@ -152,7 +152,7 @@ class ScriptWriter:
         for action, log in model.operations.items():
             if log.must and not log.is_over and action not in self._outcomes:
                 self.operation_ended(log.connection, action, log.outcomes[0])
-        self.lines += [f"{number} quiet" for number in self._quiet]
+        self.lines += [f"{number} expect-nothing" for number in self._quiet]
         self._quiet.clear()
 
     # ------------------------------------------------------------ lines
@@ -208,7 +208,7 @@ def _word(fields: Fields, name: str) -> str:
 
 
 def _text(body: Payload) -> str:
-    return body if isinstance(body, str) else f"{OCTETS}{body.hex()}"
+    return body if isinstance(body, str) else f"{HEX}{body.hex()}"
 
 
 def _quoted(words: list[str]) -> list[str]:

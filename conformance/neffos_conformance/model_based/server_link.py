@@ -11,7 +11,7 @@ from neffos_conformance.model_based.failures import UNREACHABLE, KnownFailures, 
 from neffos_conformance.model_based.model import SutModel
 from neffos_conformance.model_based.opening import CONNECTED_AT_ONCE, REFUSAL_TEXT
 from neffos_conformance.model_based.runner import SequenceRunner
-from neffos_conformance.runner.script_runner import Timeouts
+from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.wire.connection import ConnectError, WireConnection
 from neffos_conformance.wire.relay import below
 from neffos_conformance.wire.transcript import ConnectionOpened

@@ -60,7 +60,7 @@ def side_by_side(
     yield line(" ", None, 0, *heads).replace("#0", "  ")
     last = len(rows) - 1
     for index, row in enumerate(rows):
-        entry = row.line.entry if row.line else None
+        entry = row.step.entry if row.step else None
         left = cell(row.from_client, entry.content) if entry else blank
         right = blank if row.now is None else cell(row.from_client, row.now)
         sign = "!" if index == last else " "

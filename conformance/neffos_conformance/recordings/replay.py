@@ -1,17 +1,17 @@
-"""Plays one side of a recorded session to a live peer on the other, and sees how that goes.
+"""Replays a recorded session: the suite plays one peer from it, and the other is live.
 
-Against a server it dials as the recorded clients did; to a client it is the server, and has a
-driver make the client do what was recorded. Before anything is done, what the peer did before it
-in the recording is waited for, on whichever connection. A peer that is dead, slow, lying or
-flooding ends that with a difference or an error, and no wait is without a deadline.
+To a server the suite dials as the recorded clients did. For a client it is the server, and its
+driver makes the client do what was recorded. Before the suite plays a step, it waits for all that
+the live peer did before that in the recording, on whichever connection. A peer that is dead, slow,
+wrong or flooding ends that with a difference or an error, and every wait has a time limit.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from functools import partial
@@ -24,59 +24,63 @@ from neffos_conformance.recordings.client_control import ClientControl
 from neffos_conformance.recordings.comparison import (
     Comparison,
     ComparisonRow,
-    Content,
     Difference,
     DifferentError,
 )
 from neffos_conformance.recordings.operations import CannotError, operations
-from neffos_conformance.recordings.session import Part, RecordedSession, RecordedStep, read_script
+from neffos_conformance.recordings.session import (
+    Part,
+    RecordedSession,
+    RecordedStep,
+    read_session,
+)
+from neffos_conformance.runner.client_steps import accepting_clients
 from neffos_conformance.runner.driver_protocol import DriverError, running_driver
-from neffos_conformance.wire.barrier import BARRIER, BARRIER_TOKEN
+from neffos_conformance.runner.playback import Playback, Timeouts
+from neffos_conformance.wire.barrier import BARRIER_TOKENS, BARRIERS
 from neffos_conformance.wire.connection import ConnectError, ConnectionClosed, WireConnection
-from neffos_conformance.wire.relay import NEVER_SENT, below
+from neffos_conformance.wire.relay import below
 from neffos_conformance.wire.transcript import ConnectionOpened, Transcript
+from neffos_conformance.wire.transport import Transport
 from neffos_protocol import Role
 
 DEADLINE: Final = 5.0
-"""Seconds for the next thing that the live side is to do, and for it to take what it is sent."""
-
-BACKLOG: Final = 64
-"""Messages read ahead; with more, the peer waits, and is cut off in the end."""
+"""Seconds for the next thing that the live peer is to do, and for it to read a message."""
 
 ROUNDS: Final = 2
-"""Proofs of silence on each connection. The first shows that what the other connections were sent
-has been dealt with, the second that nothing came of it here."""
+"""Barriers on each connection. The first proves that the live peer has handled the messages on the
+other connections, the second that it sent nothing here because of them."""
 
 ECHOED: Final = "neffos-wire replay: is there anything else?"
-"""A native message for the same purpose, where the recording shows that it comes back."""
+"""A native message for the same purpose, if the recording shows that the server echoes."""
 
 FOLLOWING: Final = 4
-"""Recorded lines shown behind a difference."""
+"""Recorded steps shown after a difference."""
 
 
 @unique
 class ReplayOutcome(StrEnum):
-    """What came of a recording."""
+    """The outcome of a replay."""
 
     SAME = "same"
     DIFFERENT = "different"
     UNSUPPORTED = "unsupported"
-    """No driver can be told to do what the recorded client did."""
+    """No operation makes a client do what the recorded client did."""
     ERROR = "error"
-    """The live side could not be reached or started, which says nothing of how it talks."""
+    """The live peer could not be reached or started, which says nothing about its conformance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What came of a recording.
+    """The result of a replay.
 
     Attributes:
         outcome: whether it went the same way.
-        explanation: why it did not, in a sentence; empty where it did.
-        difference: where the two part, if they do.
-        rows: what went by last, the difference at its end.
-        following: what the recording has behind it.
-        ids: the new connection ids by those of the recording.
+        explanation: why it did not, in a sentence; empty if it did.
+        difference: the difference, if there is one.
+        rows: the last messages, the difference at their end.
+        following: the next steps of the recording.
+        ids: the new connection IDs by those of the recording.
         peer: what the driver says of itself.
         seconds: how long it took.
     """
@@ -92,7 +96,7 @@ class Replayed:
 
 
 class UnreachableError(Exception):
-    """There is no live side to compare with; the text says why."""
+    """There is no live peer to compare with; the text says why."""
 
 
 async def replay_to_server(
@@ -105,52 +109,48 @@ async def replay_to_server(
         url: of the server, ``ws://…`` or ``wss://…``; recorded paths are below it.
         deadline: seconds, as ``DEADLINE``.
     """
-    script = read_script(transcript, Role.SERVER)
-    return await _told(script, {}, deadline, lambda stage: _to_server(stage, script, url))
+    session = read_session(transcript, Role.SERVER)
+    return await _replayed(session, {}, deadline, lambda runner: _to_server(runner, url))
 
 
 async def replay_to_client(
     transcript: Transcript, command: Sequence[str], *, deadline: float = DEADLINE
 ) -> Replayed:
-    """Be the recorded server to a client, and have its driver make it do what was recorded.
+    """Be the recorded server to a client, whose driver makes it do what was recorded.
 
     Args:
         transcript: the recording.
         command: the driver; whatever it does, nothing is raised.
         deadline: seconds, as ``DEADLINE``.
     """
-    script = read_script(transcript, Role.CLIENT)
+    session = read_session(transcript, Role.CLIENT)
     peer: dict[str, Any] = {}
-
-    async def play(stage: ReplayRunner) -> None:
-        await _to_client(stage, script, command, peer)
-
-    return await _told(script, peer, deadline, play)
+    return await _replayed(
+        session, peer, deadline, lambda runner: _to_client(runner, command, peer)
+    )
 
 
-async def _told(
-    script: RecordedSession,
+async def _replayed(
+    session: RecordedSession,
     peer: Mapping[str, Any],
     deadline: float,
-    play: Callable[[ReplayRunner], Awaitable[None]],
+    replay: Callable[[ReplayRunner], Awaitable[None]],
 ) -> Replayed:
-    """Play, and tell what came of it."""
+    """Replay, and give the result."""
     began = time.perf_counter()
     outcome, explanation, difference = ReplayOutcome.SAME, "", None
-    stage = ReplayRunner(script, deadline)
+    runner = ReplayRunner(session, deadline)
     try:
         try:
-            await play(stage)
+            await replay(runner)
         finally:
-            await stage.clear()
+            await runner.playback.release()
     except DifferentError as error:
         outcome, difference = ReplayOutcome.DIFFERENT, error.difference
         explanation = difference.explanation
     except CannotError as error:
-        outcome, explanation = (
-            ReplayOutcome.UNSUPPORTED,
-            f"cannot be replayed with a driver: {error}",
-        )
+        outcome = ReplayOutcome.UNSUPPORTED
+        explanation = f"cannot be replayed with a driver: {error}"
     except (UnreachableError, DriverError) as error:
         outcome, explanation = ReplayOutcome.ERROR, str(error)
     is_different = difference is not None
@@ -158,237 +158,197 @@ async def _told(
         outcome,
         explanation,
         difference,
-        tuple(stage.likeness.rows) if is_different else (),
-        stage.following() if is_different else (),
-        stage.likeness.ids,
+        tuple(runner.comparison.rows) if is_different else (),
+        runner.following() if is_different else (),
+        runner.comparison.ids,
         peer,
         time.perf_counter() - began,
     )
 
 
-async def _to_server(stage: ReplayRunner, script: RecordedSession, url: str) -> None:
-    for line in script.lines:
-        number, content = line.entry.connection, line.entry.content
-        if number not in stage.connections:
-            await stage.settle(line.number)
+async def _to_server(runner: ReplayRunner, url: str) -> None:
+    for step in runner.session.steps:
+        number, content = step.entry.connection, step.entry.content
+        if number not in runner.playback.connections:
+            await runner.settle(step.number)
             opened = content if isinstance(content, ConnectionOpened) else ConnectionOpened("", {})
-            stage.add(number, await _dial(stage, line, below(url, opened.path), opened.headers))
-        if not line.is_live and line.part is not Part.LATE:
-            await stage.settle(line.number)
-            await stage.play(line)
-    await stage.settle()
-    await stage.prove_silence(BARRIER, BARRIER_TOKEN)
+            connection = await _dial(runner, step, below(url, opened.path), opened.headers)
+            runner.add(number, connection)
+        await runner.play(step)
+    await runner.expect_nothing()
 
 
 async def _dial(
-    stage: ReplayRunner, line: RecordedStep, url: str, headers: Mapping[str, str]
+    runner: ReplayRunner, step: RecordedStep, url: str, headers: Mapping[str, str]
 ) -> WireConnection:
     try:
         Headers(headers)
     except InvalidHeader as error:
-        raise UnreachableError(
-            f"at {line.name()} is a request that none can make: {error}"
-        ) from error
+        text = f"at {step.name()} is a request that none can make: {error}"
+        raise UnreachableError(text) from error
     try:
-        async with asyncio.timeout(stage.deadline):
+        async with asyncio.timeout(runner.deadline):
             return await WireConnection.dial(url, headers)
     except TimeoutError:
-        raise UnreachableError(f"no upgrade came from {url} within {stage.deadline:g} s") from None
+        raise UnreachableError(f"no upgrade came from {url} within {runner.deadline:g} s") from None
     except ConnectError as error:
         if error.status is None:
             raise UnreachableError(str(error)) from error
-        raise DifferentError(
-            Difference(line.entry.connection, f"at {line.name()} {error}", line)
-        ) from error
+        text = f"at {step.name()} {error}"
+        raise DifferentError(Difference(step.entry.connection, text, step)) from error
 
 
-async def _to_client(
-    stage: ReplayRunner, script: RecordedSession, command: Sequence[str], peer: dict[str, Any]
-) -> None:
-    todo = operations(script)
-    # Servers' tokens do not begin with $ (AR-3).
-    barrier, token = BARRIER.removeprefix("$"), BARRIER_TOKEN.removeprefix("$")
-    async with running_driver(command) as driver:
+async def _to_client(runner: ReplayRunner, command: Sequence[str], peer: dict[str, Any]) -> None:
+    todo = operations(runner.session)
+    async with running_driver(command) as driver, accepting_clients() as (url, incoming):
         peer.update(driver.ready)
-        async with ClientControl(driver, stage.deadline, stage.fail) as steering:
-            try:
-                for line in script.lines:
-                    operation = todo.get(line.number)
-                    is_played = not line.is_live and line.part is not Part.LATE
-                    if operation is not None:
-                        await stage.settle(line.number)
-                        connection = await steering.start(line, operation)
-                        if connection is not None:
-                            stage.add(line.entry.connection, connection)
-                    elif is_played:
-                        await stage.settle(line.number)
-                        await stage.play(line)
-                        await steering.finish(line)
-                await stage.settle()
-                await stage.prove_silence(barrier, token)
-                steering.check_strangers()
-            except DifferentError as error:
-                raise DifferentError(await steering.explain(error.difference)) from error
+        control = ClientControl(driver, url, incoming, runner.deadline, runner.fail)
+        try:
+            for step in runner.session.steps:
+                operation = todo.get(step.number)
+                if operation is not None:
+                    await runner.settle(step.number)
+                    connection = await control.start(step, operation)
+                    if connection is not None:
+                        runner.add(step.entry.connection, connection)
+                elif await runner.play(step):
+                    await control.finish(step)
+            await runner.expect_nothing()
+            control.check_strangers()
+        except DifferentError as error:
+            raise DifferentError(await control.explain(error.difference)) from error
+        finally:
+            await control.release()
 
 
 class ReplayRunner:
-    """The connections between what is played and what is live.
+    """Plays the steps of one peer, and compares what the live peer does.
 
     Args:
-        script: the session.
+        session: the recorded session.
         deadline: seconds, as ``DEADLINE``.
 
     Attributes:
-        likeness: what is compared.
-        connections: those that were opened, by their recorded numbers.
+        comparison: compares the live peer with the recording.
+        playback: the connections, by their recorded numbers.
     """
 
-    def __init__(self, script: RecordedSession, deadline: float) -> None:
-        self.likeness = Comparison(script)
+    def __init__(self, session: RecordedSession, deadline: float) -> None:
+        self.session = session
         self.deadline = deadline
-        self.connections: dict[int, WireConnection] = {}
-        self._script = script
-        self._news: asyncio.Queue[tuple[int, Content] | Exception] = asyncio.Queue(BACKLOG)
-        self._readers: list[asyncio.Task[None]] = []
-        self._gone: set[int] = set()
+        self.comparison = Comparison(session)
+        self.playback = Playback(session.live, Timeouts(case=deadline, close=deadline))
+        self._closed: set[int] = set()
         self._reached = -1
 
-    def add(self, number: int, connection: WireConnection) -> None:
-        """Take a connection that was opened."""
-        self.connections[number] = connection
-
-        async def read() -> None:
-            content: Content = ""
-            while not isinstance(content, ConnectionClosed):
-                content = await connection.receive()
-                await self._news.put((number, content))
-
-        self._readers.append(asyncio.create_task(read(), name=f"replay connection {number}"))
+    def add(self, number: int, connection: Transport) -> None:
+        """Add a connection that was opened."""
+        self.playback.connections[number] = connection
+        self.playback.watch(number)
 
     async def fail(self, error: Exception) -> None:
         """End the replay with an error, at the next wait."""
-        await self._news.put(error)
+        await self.playback.events.put((0, error))
 
     async def settle(self, before: int | None = None) -> None:
-        """Wait until the live side did what it did before a line, or all that it did.
+        """Wait until the live peer did all that it did before a step, or all there is.
 
         Raises:
             DifferentError: it did something else, or nothing in time.
         """
         self._reached = max(self._reached, before or 0)
-        await self._pump(lambda: True)
-        while not self.likeness.is_due(before):
-            if not await self._pump(partial(self._is_fewer_than, self.likeness.left)):
-                raise DifferentError(self.likeness.missing(before, f"within {self.deadline:g} s"))
+        await self._until(lambda: True)
+        while not self.comparison.is_due(before):
+            if not await self._until(partial(self._is_fewer_than, self.comparison.left)):
+                missing = self.comparison.missing(before, f"within {self.deadline:g} s")
+                raise DifferentError(missing)
 
-    async def play(self, line: RecordedStep) -> None:
-        """Do what a line of the played side says."""
-        content = self.likeness.play(line)
-        number = line.entry.connection
-        if content is not None and number not in self.connections:
-            return  # the client never came, which is told elsewhere
+    async def play(self, step: RecordedStep) -> bool:
+        """Play a step once the live peer is that far; tell whether it is one of the suite's.
+
+        Raises:
+            DifferentError: the live peer did something else, or nothing in time.
+        """
+        if step.is_live or step.part is Part.LATE:
+            return False
+        await self.settle(step.number)
+        content = self.comparison.play(step)
+        number = step.entry.connection
+        if content is None or number not in self.playback.connections:
+            return True  # the client never dialled, which is reported elsewhere
         if isinstance(content, ConnectionClosed):
-            await self._end(number, content)
-        elif content is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.deadline):
+                    await self.playback.close(number, content.code, content.reason)
+            await self._until(lambda: number in self._closed)
+        else:
             await self._send(number, content)
+        return True
 
-    async def prove_silence(self, ask: str, token: str) -> None:
-        """See that nothing else is on its way, on each connection that is still open.
-
-        Args:
-            ask: is answered in order wherever the handshake is over (NS-3).
-            token: its token.
+    async def expect_nothing(self) -> None:
+        """See that the live peer does all that is left, and nothing else on any connection.
 
         Raises:
             DifferentError: something came.
         """
+        await self.settle()
+        connections, live = self.playback.connections, self.session.live
         for _ in range(ROUNDS):
-            for number in self.connections:
-                if not self.likeness.is_open(number):
-                    continue
-                if self.likeness.was_accepted(number):
-                    self.likeness.expect_answer(number, token)
-                    await self._send(number, ask)
-                elif number in self._script.echoing:
-                    self.likeness.expect_echo(number, ECHOED)
+            for number in filter(self.comparison.is_open, connections):
+                if self.comparison.was_accepted(number):
+                    self.comparison.expect_answer(number, BARRIER_TOKENS[live])
+                    await self._send(number, BARRIERS[live])
+                elif number in self.session.echoing:
+                    self.comparison.expect_echo(number, ECHOED)
                     await self._send(number, ECHOED)
             await self.settle()
-        for number, connection in self.connections.items():
-            if self.likeness.is_open(number) and not self.likeness.was_accepted(number):
-                self.likeness.expect_end(number)
-                await connection.say_goodbye()
+        for number in filter(self.comparison.is_open, connections):
+            if not self.comparison.was_accepted(number):
+                self.comparison.expect_end(number)
+                await connections[number].send_close()
         await self.settle()
 
     def following(self) -> tuple[RecordedStep, ...]:
-        """Give the recorded lines that were not reached, the first of them."""
-        shown = {row.line.number for row in self.likeness.rows if row.line}
-        lines = [
-            line
-            for line in self._script.lines[self._reached :]
-            if line.number not in shown and line.part is not Part.OPENING
+        """Give the first of the recorded steps that were not reached."""
+        shown = {row.step.number for row in self.comparison.rows if row.step}
+        steps = [
+            step
+            for step in self.session.steps[self._reached :]
+            if step.number not in shown and step.part is not Part.OPENING
         ]
-        return tuple(lines[:FOLLOWING])
-
-    async def clear(self) -> None:
-        """Let go of everything."""
-        for reader in self._readers:
-            reader.cancel()
-        await asyncio.gather(*self._readers, return_exceptions=True)
-        await asyncio.gather(*(each.close() for each in self.connections.values()))
+        return tuple(steps[:FOLLOWING])
 
     async def _send(self, number: int, payload: str | bytes) -> None:
         try:
             async with asyncio.timeout(self.deadline):
-                await self.connections[number].send(payload)
+                await self.playback.send(number, payload)
         except TimeoutError:
             text = f"what it was sent was not read within {self.deadline:g} s"
             raise DifferentError(Difference(number, text)) from None
 
-    async def _end(self, number: int, closed: ConnectionClosed) -> None:
-        """End a connection as it was, and wait until the other side has noticed."""
-        connection = self.connections[number]
-        if closed.code is None:
-            connection.abort()
-        else:
-            code = closed.code if closed.code not in NEVER_SENT else 1000
-            async with _in_time(self.deadline):
-                await connection.say_goodbye(code, closed.reason)
-        await self._pump(lambda: number in self._gone)
-
     def _is_fewer_than(self, left: int) -> bool:
-        return self.likeness.left < left
+        return self.comparison.left < left
 
-    async def _pump(self, is_enough: Callable[[], bool]) -> bool:
-        """Take what comes until that is enough; tell whether it was, in time."""
+    async def _until(self, is_enough: Callable[[], bool]) -> bool:
+        """Take events until that is enough; tell whether it was, in time."""
         end = asyncio.get_running_loop().time() + self.deadline
         while True:
-            while not self._news.empty():
-                self._take(self._news.get_nowait())
+            while not self.playback.events.empty():
+                self._take(*await self.playback.next_event())
             if is_enough():
                 return True
             try:
                 async with asyncio.timeout_at(end):
-                    item = await self._news.get()
+                    event = await self.playback.next_event()
             except TimeoutError:
                 return False
-            self._take(item)
+            self._take(*event)
 
-    def _take(self, item: tuple[int, Content] | Exception) -> None:
-        if isinstance(item, Exception):
-            raise item
-        number, content = item
-        if isinstance(content, ConnectionClosed):
-            self._gone.add(number)
-        difference = self.likeness.see(number, content)
+    def _take(self, number: int, event: Any) -> None:
+        if isinstance(event, Exception):
+            raise event
+        if isinstance(event, ConnectionClosed):
+            self._closed.add(number)
+        difference = self.comparison.see(number, event)
         if difference is not None:
             raise DifferentError(difference)
-
-
-@asynccontextmanager
-async def _in_time(seconds: float) -> AsyncIterator[None]:
-    """Give something its time, and go on where that runs out."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError:
-        pass

@@ -1,7 +1,6 @@
-"""A recorded session as a script: what each line is to the two sides, before anything is played.
+"""A recorded session as a script: what each entry is to the two peers, before it is played.
 
-Whether a frame is an ask, a reply or neither is said by what went before it on its connection
-(AR-11), never by the form of its token. This file knows of no socket and of no second session.
+This file knows no socket and no second session.
 """
 
 from __future__ import annotations
@@ -15,24 +14,24 @@ from neffos_codec import (
     DecodeError,
     Handshake,
     HandshakeAccept,
-    HandshakeRefuse,
     Message,
     Native,
-    decode,
     decode_handshake,
+    parse_wait,
 )
 from neffos_conformance.wire.barrier import BARRIER_TOKEN
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.transcript import ConnectionOpened, Entry, Transcript
-from neffos_protocol import Role
+from neffos_protocol import Conversation, MessageKind, Role
+from neffos_protocol.names import CLIENT_PREFIX
 
 NO_ASK: Final = -1
-"""In place of the number of a line, where a line answers none."""
+"""Stands for the number of a step if the step answers none."""
 
 
 @unique
 class Part(StrEnum):
-    """What a line is in the session."""
+    """What a step is in the session."""
 
     OPENING = "the opening"
     REQUEST = "the handshake request"
@@ -41,24 +40,43 @@ class Part(StrEnum):
     ASK = "an ask"
     REPLY = "a reply"
     EVENT = "an event"
-    OTHER = "a message that is no frame"
-    END = "the end"
-    LATE = "what came behind the end"
-    """It crossed the other side's end, or proved the suite something: it is of no account."""
-    BARRIER = "the answer to the barrier"
-    """No line of a recording: what proves that nothing else came."""
+    OTHER = "a message that is not a frame"
+    END = "the closing"
+    LATE = "a message after the closing"
+    """It crossed the other peer's closing, or it is a barrier of the suite. It is ignored."""
+    BARRIER = "the reply to the barrier"
+    """No entry of a recording: it proves that nothing else was sent."""
+
+
+_PARTS: Final = {
+    MessageKind.REQUEST: Part.OTHER,
+    MessageKind.ACCEPTANCE: Part.ACCEPTANCE,
+    MessageKind.REFUSAL: Part.REFUSAL,
+    MessageKind.SYSTEM_ASK: Part.ASK,
+    MessageKind.EVENT_ASK: Part.ASK,
+    MessageKind.REPLY: Part.REPLY,
+    MessageKind.STRAY_REPLY: Part.ASK,
+    MessageKind.EVENT: Part.EVENT,
+    MessageKind.NATIVE: Part.OTHER,
+    MessageKind.NOT_A_FRAME: Part.OTHER,
+    MessageKind.AFTER_REFUSAL: Part.OTHER,
+}
+"""What a message is, by its kind; a server sends no request, and a client no other handshake
+message. A stray reply to an ask that was not recorded may be an ask as well."""
+
+_HANDSHAKE: Final = frozenset({MessageKind.REQUEST, MessageKind.ACCEPTANCE, MessageKind.REFUSAL})
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedStep:
-    """One line of a script.
+    """One step of a script.
 
     Attributes:
-        number: its place, from 0.
+        number: its number, from 0.
         entry: as it was recorded.
-        is_live: it is the doing of the side that is replaced: to be seen, not to be played.
+        is_live: the peer that is replaced did it: it is expected, not played.
         part: what it is.
-        message: its fields, where it is a frame outside the handshake.
+        message: its fields, if it is a frame outside the handshake.
         asked: the number of the ask that it replies to, or ``NO_ASK``.
     """
 
@@ -71,15 +89,15 @@ class RecordedStep:
 
     @property
     def token(self) -> str:
-        """What stands in its wait field; empty where it is no frame."""
+        """Its token; empty if it has none."""
         return self.message.wait if self.message else ""
 
     @property
     def lane(self) -> str:
-        """The token of the ask that it replies to; empty where it has a fixed place.
+        """The token of the ask that it replies to; empty if its order is fixed.
 
-        Replies to different asks come in any order, whatever stands between them (AR-11);
-        everything else of one side keeps its order on a connection (EV-1).
+        Replies to different asks come in any order, whatever is between them (AR-11);
+        everything else of one peer keeps its order on a connection (EV-1).
         """
         return self.token if self.part in (Part.REPLY, Part.BARRIER) else ""
 
@@ -90,123 +108,108 @@ class RecordedStep:
 
 @dataclass(frozen=True, slots=True)
 class RecordedSession:
-    """A session that can be played again.
+    """A session that can be replayed.
 
     Attributes:
-        live: the side that is replaced.
-        lines: all lines of the recording, in order.
-        ids: the connection ids that the recorded server chose.
-        echoing: connections without a handshake on which the server sent a message back as it
-            was: the one thing by which such a connection can be seen to be silent.
+        live: the role that is replaced.
+        steps: all entries of the recording, in order.
+        ids: the connection IDs that the recorded server chose.
+        echoing: connections without a handshake on which the server returned a message unchanged:
+            the only way to prove that such a connection is silent.
     """
 
     live: Role
-    lines: tuple[RecordedStep, ...]
+    steps: tuple[RecordedStep, ...]
     ids: frozenset[str]
     echoing: frozenset[int]
 
 
 @dataclass(slots=True)
-class _Talk:
-    """What is known of one connection while its lines are read."""
+class _Reader:
+    """Reads the entries of one connection."""
 
-    has_handshake: bool
-    is_open: bool = False
-    has_ended: bool = False
-    # The last ask with each token, by who asked: is it the client?
-    asks: dict[bool, dict[str, int]] = field(default_factory=lambda: {True: {}, False: {}})
-    sent: set[str | bytes] = field(default_factory=set)
+    conversation: Conversation
+    is_over: bool = False
+    numbers: list[int] = field(default_factory=list)  # of the steps, by the messages' numbers
+    sent: set[str | bytes] = field(default_factory=set)  # by the client
+
+    @property
+    def is_handshaken(self) -> bool:
+        return self.conversation.is_accepted or self.conversation.is_refused
+
+    def read(self, number: int, entry: Entry) -> tuple[Part, Message | None, int]:
+        content = entry.content
+        if isinstance(content, ConnectionOpened):
+            return Part.OPENING, None, NO_ASK
+        if self.is_over:
+            return Part.LATE, None, NO_ASK
+        if isinstance(content, ConnectionClosed):
+            self.is_over = True
+            return Part.END, None, NO_ASK
+        self.numbers.append(number)
+        tracked = self.conversation.feed("client" if entry.from_client else "server", content)
+        if tracked.kind in _HANDSHAKE and entry.from_client:
+            return Part.REQUEST, None, NO_ASK
+        answered = tracked.repeats
+        if tracked.kind is MessageKind.REPLY and tracked.ask is not None:
+            answered = tracked.ask.number
+        if answered:
+            return Part.REPLY, tracked.message, self.numbers[answered - 1]
+        return _PARTS[tracked.kind], tracked.message, NO_ASK
 
 
-def read_script(transcript: Transcript, live: Role) -> RecordedSession:
-    """Say what each line of a recording is.
+def read_session(transcript: Transcript, live: Role) -> RecordedSession:
+    """Say what each entry of a recording is.
 
     Args:
         transcript: the recording.
-        live: the side that another peer takes the place of.
+        live: the role that another peer takes over.
     """
     is_native = transcript.header.get("native") == Native.ONLY.value
-    talks: dict[int, _Talk] = {}
-    lines: list[RecordedStep] = []
+    native = Native.ONLY if is_native else Native.NEVER
+    readers: dict[int, _Reader] = {}
+    steps: list[RecordedStep] = []
     ids: set[str] = set()
     echoing: set[int] = set()
     for number, entry in enumerate(transcript.entries):
-        talk = talks.setdefault(entry.connection, _Talk(not is_native))
+        reader = readers.setdefault(entry.connection, _Reader(Conversation(native=native)))
         is_live = entry.from_client == (live is Role.CLIENT)
-        part, message, asked = _read(entry, number, talk)
+        part, message, asked = reader.read(number, entry)
         if live is Role.CLIENT and message is not None and message.wait == BARRIER_TOKEN:
             part = Part.LATE  # the suite's own, which no client sends
-        line = RecordedStep(number, entry, is_live, part, message, asked)
-        lines.append(line)
+        step = RecordedStep(number, entry, is_live, part, message, asked)
+        steps.append(step)
         if part is Part.ACCEPTANCE:
-            ids.add(id_of(line))
+            ids.add(id_of(step))
             echoing.discard(entry.connection)
-        elif part is Part.OTHER or (message is not None and not talk.is_open):
+        elif part is Part.OTHER or (message is not None and not reader.is_handshaken):
             payload = entry.content
             if entry.from_client and isinstance(payload, str | bytes):
-                talk.sent.add(payload)
-            elif payload in talk.sent and not talk.is_open:
+                reader.sent.add(payload)
+            elif payload in reader.sent and not reader.is_handshaken:
                 echoing.add(entry.connection)
-    return RecordedSession(live, tuple(lines), frozenset(ids - {""}), frozenset(echoing))
+    return RecordedSession(live, tuple(steps), frozenset(ids - {""}), frozenset(echoing))
 
 
-def _read(entry: Entry, number: int, talk: _Talk) -> tuple[Part, Message | None, int]:
-    content = entry.content
-    if isinstance(content, ConnectionOpened):
-        return Part.OPENING, None, NO_ASK
-    if talk.has_ended:
-        return Part.LATE, None, NO_ASK
-    if isinstance(content, ConnectionClosed):
-        talk.has_ended = True
-        return Part.END, None, NO_ASK
-    if talk.has_handshake and not talk.is_open:
-        match shaken(content):
-            case HandshakeAccept() if not entry.from_client:
-                talk.is_open = True
-                return Part.ACCEPTANCE, None, NO_ASK
-            case HandshakeRefuse() if not entry.from_client:
-                talk.is_open = True
-                return Part.REFUSAL, None, NO_ASK
-            case None:
-                pass
-            case _:
-                return Part.REQUEST if entry.from_client else Part.OTHER, None, NO_ASK
-    message = frame(content) if talk.has_handshake else None
-    if message is None:
-        return Part.OTHER, None, NO_ASK
-    token = message.wait
-    if not token:
-        return Part.EVENT, message, NO_ASK
-    asked = talk.asks[not entry.from_client].get(token)
-    if asked is not None:
-        return Part.REPLY, message, asked
-    talk.asks[entry.from_client][token] = number
-    return Part.ASK, message, NO_ASK
-
-
-def frame(payload: str | bytes) -> Message | None:
-    """Read a payload as a frame, leniently; ``None`` where it is none."""
+def handshake_of(payload: object) -> Handshake | None:
+    """Decode a handshake message; ``None`` if a payload is not one (HS-7)."""
     try:
-        return decode(payload)
+        return decode_handshake(payload) if isinstance(payload, str | bytes) else None
     except DecodeError:
         return None
 
 
-def shaken(payload: str | bytes) -> Handshake | None:
-    """Read a payload as a message of the handshake; ``None`` where it is none (HS-7)."""
-    try:
-        return decode_handshake(payload)
-    except DecodeError:
-        return None
+def reply_token(token: str) -> str:
+    """Give the token of the reply to an ask: a client's loses its exchange marker (SX-2)."""
+    return parse_wait(token).token if token.startswith(CLIENT_PREFIX) else token
 
 
-def id_of(line: RecordedStep) -> str:
-    """Give the id in an acceptance (HS-3); empty where there is none."""
-    content = line.entry.content
-    accepted = shaken(content) if isinstance(content, str | bytes) else None
+def id_of(step: RecordedStep) -> str:
+    """Give the ID in an acceptance (HS-3); empty if there is none."""
+    accepted = handshake_of(step.entry.content)
     return accepted.id if isinstance(accepted, HandshakeAccept) else ""
 
 
-def connections(lines: Iterable[RecordedStep]) -> Iterator[int]:
+def connections(steps: Iterable[RecordedStep]) -> Iterator[int]:
     """Give the numbers of the connections, in the order in which they begin."""
-    yield from dict.fromkeys(line.entry.connection for line in lines)
+    yield from dict.fromkeys(step.entry.connection for step in steps)

@@ -21,9 +21,9 @@ from neffos_conformance.recordings.sequence import visible
 from neffos_conformance.runner.known_failures import KnownFailure
 from neffos_conformance.runner.result import LogEntry, Remark, Result
 from neffos_conformance.runner.run_report import RunReport
-from neffos_conformance.wire.barrier import BARRIER_TOKENS, DOUBT_TOKENS, answers
+from neffos_conformance.wire.barrier import BARRIER_TOKENS, IMPLICIT_TOKENS, is_barrier_reply
 from neffos_conformance.wire.connection import ConnectionClosed
-from neffos_conformance.wire.display import SHOWN, short
+from neffos_conformance.wire.payloads import SHOWN, short
 from neffos_conformance.wire.transcript import KEPT_HEADERS, ConnectionOpened
 from neffos_protocol.catalogue import Requirement, requirement, requirements
 
@@ -127,7 +127,7 @@ def again(judgement: RunReport, case: Case) -> str:
 
 def is_said(result: Result) -> bool:
     """Say whether the explanation repeats what was expected and what was seen."""
-    return result.expected in result.explanation and result.seen in result.explanation
+    return result.expected in result.explanation and result.actual in result.explanation
 
 
 # -------------------------------------------------------------------- requirements
@@ -273,7 +273,7 @@ def steps(result: Result, *, shown: int = SHOWN) -> list[Step]:
         result: what came of the case.
         shown: characters of a payload.
     """
-    lines = {line.number: line for line in result.case.lines}
+    lines = {line.number: line for line in result.case.steps}
     failing = failing_entry(result)
     found = [
         Step(
@@ -281,14 +281,14 @@ def steps(result: Result, *, shown: int = SHOWN) -> list[Step]:
             each.connection,
             each.from_client,
             content_text(each, shown),
-            leads_up=each.line in lines and lines[each.line].leads_up,
+            leads_up=each.step in lines and lines[each.step].is_setup,
             is_failing=number == failing,
         )
-        for number, each in enumerate(result.exchange)
+        for number, each in enumerate(result.log)
     ]
     place = missing_place(result)
     if place is not None:
-        line = lines[result.line]
+        line = lines[result.step]
         time = found[place - 1].time if place else 0.0
         from_client = result.case.role == "client"
         text = f"not kept: {told(str(line))}"
@@ -299,12 +299,10 @@ def steps(result: Result, *, shown: int = SHOWN) -> list[Step]:
 
 def missing_place(result: Result) -> int | None:
     """Give before which entry something is missing; ``None`` where nothing is."""
-    is_line = any(line.number == result.line for line in result.case.lines)
+    is_line = any(line.number == result.step for line in result.case.steps)
     if not is_line or failing_entry(result) is not None:
         return None
-    earlier = [
-        number for number, each in enumerate(result.exchange) if 0 < each.line <= result.line
-    ]
+    earlier = [number for number, each in enumerate(result.log) if 0 < each.step <= result.step]
     return earlier[-1] + 1 if earlier else 0
 
 
@@ -315,11 +313,11 @@ def failing_entry(result: Result) -> int | None:
     or no line failed.
     """
     by_client = result.case.role == "client"
-    for number in reversed(range(len(result.exchange)) if result.line else ()):
-        each = result.exchange[number]
-        is_theirs = each.line == result.line and each.from_client == by_client
-        tokens = (DOUBT_TOKENS, BARRIER_TOKENS)
-        if is_theirs and not any(answers(each.content, asked) for asked in tokens):
+    for number in reversed(range(len(result.log)) if result.step else ()):
+        each = result.log[number]
+        is_theirs = each.step == result.step and each.from_client == by_client
+        tokens = (IMPLICIT_TOKENS, BARRIER_TOKENS)
+        if is_theirs and not any(is_barrier_reply(each.content, asked) for asked in tokens):
             return number
     return None
 
@@ -398,7 +396,7 @@ def account(result: Result) -> list[str]:
     if result.expected and not is_said(result):
         lines += [
             f"expected  {told(result.expected)}",
-            f"seen      {told(result.seen) or 'nothing'}",
+            f"seen      {told(result.actual) or 'nothing'}",
         ]
     if result.explanation:
         lines.append(f"so        {told(result.explanation)}")

@@ -155,15 +155,15 @@ def _case(judgement: RunReport, result: Result, entries: int, payload: int) -> V
     values: Values = {
         "requirements": list(case.requirements),
         "again": again(judgement, case),
-        "lines": [[line.number, told(str(line)), line.leads_up] for line in case.lines],
+        "lines": [[line.number, told(str(line)), line.is_setup] for line in case.steps],
         "rows": rows,
     }
     optional: Values = {
         "why": case.why,
         "explanation": told(result.explanation),
-        "line": result.line,
+        "line": result.step,
         "expected": "" if is_said(result) else told(result.expected),
-        "seen": told(result.seen),
+        "seen": told(result.actual),
         "left_out": left_out,
     }
     if closing.explanation and closing.explanation != result.explanation:
@@ -185,7 +185,7 @@ def _rows(result: Result, entries: int, payload: int) -> tuple[list[Values], int
     """Give what went by, each with a sentence; and how much of it is left out."""
     failing, place = failing_entry(result), missing_place(result)
     wanted = failing if failing is not None else place
-    count = len(result.exchange)
+    count = len(result.log)
     if wanted is not None:
         wanted = min(wanted, count - 1) if count else None
     numbers = selected(count, entries, wanted)
@@ -198,7 +198,7 @@ def _rows(result: Result, entries: int, payload: int) -> tuple[list[Values], int
         before = number
         if number == place:
             rows.append(_missing(result))
-        noted = result.exchange[number]
+        noted = result.log[number]
         row = _row(noted, listeners, payload)
         if number == failing:
             row["bad"] = True
@@ -209,7 +209,7 @@ def _rows(result: Result, entries: int, payload: int) -> tuple[list[Values], int
 
 
 def _missing(result: Result) -> Values:
-    line = next(line for line in result.case.lines if line.number == result.line)
+    line = next(line for line in result.case.steps if line.number == result.step)
     return {"kind": "missing", "connection": line.connection, "words": told(str(line))}
 
 
@@ -217,7 +217,7 @@ def _row(noted: LogEntry, listeners: dict[int, Listener], payload: int) -> Value
     row: Values = {
         "connection": noted.connection,
         "from": "client" if noted.from_client else "server",
-        "line": noted.line,
+        "line": noted.step,
     }
     if noted.time:  # a codec is asked everything at once, and nothing of it has a time
         row["time"] = round(noted.time * 1000, 2)

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.cases.verdict import COLOURS, Verdict
 from neffos_conformance.recordings.sequence import visible
 from neffos_conformance.reports.findings import (
     GRAVITY,
@@ -41,7 +41,7 @@ from neffos_conformance.reports.findings import (
 )
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run_report import RunReport
-from neffos_conformance.wire.display import COLOURS, SHOWN
+from neffos_conformance.wire.payloads import SHOWN
 
 MAX_WHOLE: Final = 30
 """Results that are shown with their bytes, unless ``verbose``; the ids of further ones stand by
@@ -216,7 +216,7 @@ def _show_case(sheet: _Sheet, judgement: RunReport, result: Result, *, verbose: 
     _show_steps(sheet, result, verbose=verbose)
     if result.expected and not is_said(result):
         sheet.fact("expected", result.expected)
-        sheet.fact("seen", told(result.seen) or "nothing")
+        sheet.fact("seen", told(result.actual) or "nothing")
     if result.explanation:
         sheet.fact("so", (told(result.explanation), _bold(result)))
     if result.closing.explanation and result.closing.explanation != result.explanation:

@@ -31,7 +31,7 @@ from neffos_conformance.reports.findings import (
 from neffos_conformance.runner.result import LogEntry, Remark, Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.connection import ConnectionClosed
-from neffos_conformance.wire.display import payload_values
+from neffos_conformance.wire.payloads import payload_values
 from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_protocol.catalogue import requirement, requirements
 
@@ -118,9 +118,9 @@ def case_values(judgement: RunReport, result: Result) -> Values:
         ],
         "verdict": result.verdict.value,
         "explanation": _text(result.explanation),
-        "line": result.line,
+        "line": result.step,
         "expected": _text(result.expected),
-        "seen": _text(result.seen),
+        "seen": _text(result.actual),
         "closing": {
             "verdict": closing.verdict.value,
             "explanation": _text(closing.explanation),
@@ -151,11 +151,11 @@ def exchange_values(
         traffic: likewise of all messages.
     """
     failing = failing_entry(result)
-    numbers = selected(len(result.exchange), entries, failing)
+    numbers = selected(len(result.log), entries, failing)
     left = traffic
     found = []
     for number in numbers:
-        noted = result.exchange[number]
+        noted = result.log[number]
         size = payload if left > 0 else min(payload, MAX_REST)
         values = _noted_values(noted, size)
         if isinstance(noted.content, str | bytes):
@@ -163,7 +163,7 @@ def exchange_values(
         if number == failing:
             values["failed"] = True
         found.append(values)
-    return found, len(result.exchange) - len(numbers)
+    return found, len(result.log) - len(numbers)
 
 
 def _noted_values(noted: LogEntry, size: int) -> Values:
@@ -171,7 +171,7 @@ def _noted_values(noted: LogEntry, size: int) -> Values:
         "time": round(noted.time, 6),
         "connection": noted.connection,
         "from": "client" if noted.from_client else "server",
-        "line": noted.line,
+        "line": noted.step,
     }
     match noted.content:
         case ConnectionClosed(code, reason, cut):

@@ -23,9 +23,9 @@ from neffos_conformance.runner.driver_protocol import (
     Values,
     running_driver,
 )
+from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import DEFAULT_TIMEOUTS, Run, run_client_case
-from neffos_conformance.runner.script_runner import Timeouts
 
 DRIVERS: Final = 4
 """Drivers at the same time, where nobody says otherwise: most of a case is waiting, and a browser
@@ -44,7 +44,7 @@ WELL: Final = 5.0
 
 @asynccontextmanager
 async def to_client(
-    command: Sequence[str], *, drivers: int = DRIVERS, patience: Timeouts = DEFAULT_TIMEOUTS
+    command: Sequence[str], *, drivers: int = DRIVERS, timeouts: Timeouts = DEFAULT_TIMEOUTS
 ) -> AsyncIterator[tuple[Run, Values]]:
     """Give what runs a case against the client behind a driver, and the driver's first line.
 
@@ -53,7 +53,7 @@ async def to_client(
     Args:
         command: starts the driver.
         drivers: how many there are at the same time; more cases wait.
-        patience: how long a case waits.
+        timeouts: the time limits of a case.
 
     Raises:
         DriverError: it cannot be started, or is not a driver.
@@ -89,7 +89,7 @@ async def to_client(
             if missing := sorted(needed_operations(case) & lacking):
                 text = f"it needs {', '.join(missing)}, which the driver does not support"
                 return Result(case, Verdict.UNSUPPORTED, text)
-            result = await run_client_case(driver, case, patience)
+            result = await run_client_case(driver, case, timeouts)
             if not await is_well(driver):
                 await worker.stop()
                 worker.was_lost = True
@@ -142,7 +142,7 @@ def needed_operations(case: Case) -> frozenset[str]:
 
     A case about native messages that a server alone sends needs a client that takes some.
     """
-    named = {line.rest.partition(" ")[0] for line in case.lines if line.verb == "do"}
+    named = {step.rest.partition(" ")[0] for step in case.steps if step.verb == "do"}
     return frozenset(named | ({"native"} if "native" in case.tags else set()))
 
 

@@ -1,7 +1,7 @@
 """The suite's end of the driver protocol: starts a driver, and makes its client do things.
 
-Every line is held to the schema, in both directions. A driver that hangs, crashes or talks
-nonsense is an error with its name in it, and is never waited for without end.
+Every line is validated against the schema, in both directions. A driver that hangs, crashes or
+writes nonsense is an error with its name in it, and every wait for it is bounded.
 """
 
 from __future__ import annotations
@@ -11,47 +11,45 @@ import base64
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from functools import cache
-from importlib.resources import files
 from typing import Any, Final
 
-from jsonschema import Draft202012Validator
+from neffos_conformance.wire.schemas import shown, violation
 
 MADE_UP: Final = "made-up"
-"""An operation that no driver knows: one that answers it otherwise answers anything."""
+"""An operation that no driver knows, and every driver must answer with ``unsupported``."""
 
 READY_DEADLINE: Final = 30.0
 """Seconds for a driver to say that it is ready: an interpreter and its packages start in two."""
 
 ANSWER_DEADLINE: Final = 15.0
-"""Seconds for an answer: more than a driver's own deadline of ten."""
+"""Seconds for an answer: more than a driver's own limit of ten."""
 
 STOP_DEADLINE: Final = 5.0
 """Seconds for a driver to end after its input did, before it is killed."""
 
 MAX_LINE: Final = 32 << 20
-"""Octets of one line of a driver: a message of 16 MiB in base64, and room."""
+"""Bytes of one line of a driver: a message of 16 MiB in base64, and room."""
 
 MAX_SEEN: Final = 100_000
-"""Lines of what a client saw that are kept for whoever looks."""
+"""Observations of a client that are kept."""
 
 Values = dict[str, Any]
 
 
 class DriverError(Exception):
-    """A driver that does not keep to its contract."""
+    """A driver that violates the driver protocol."""
 
 
 class DriverEndedError(DriverError):
-    """A driver that ended, with its client, before it was told to."""
+    """A driver that ended, with its client, before the suite ended it."""
 
 
 class OperationError(Exception):
-    """The client did not do what it was asked to; the text is the driver's."""
+    """The client failed to do an operation; the text is the driver's."""
 
 
 class UnsupportedError(Exception):
-    """The client cannot do what it was asked to."""
+    """The client does not support an operation."""
 
 
 class DriverProcess:
@@ -59,7 +57,7 @@ class DriverProcess:
 
     Attributes:
         ready: its first line: who it is.
-        seen: what the client saw, in order.
+        seen: the observations of the client, in order.
     """
 
     def __init__(self, name: str, process: asyncio.subprocess.Process, ready: Values) -> None:
@@ -76,7 +74,7 @@ class DriverProcess:
 
     @property
     def trouble(self) -> DriverError | None:
-        """What ended it, or what it did against its contract; nothing more comes of it then."""
+        """What ended it, or how it violated the protocol; it answers nothing more then."""
         return self._ended
 
     async def do(self, op: str, **fields: Any) -> Values:
@@ -84,8 +82,8 @@ class DriverProcess:
 
         Raises:
             OperationError: it could not.
-            UnsupportedError: it cannot do such a thing.
-            DriverError: the driver broke its contract, or did not answer.
+            UnsupportedError: it does not support that.
+            DriverError: the driver violated the protocol, or did not answer.
         """
         self._number += 1
         number = self._number
@@ -114,18 +112,18 @@ class DriverProcess:
         return result
 
     async def saw(self, seconds: float = ANSWER_DEADLINE, **fields: Any) -> Values:
-        """Wait until the client saw something with these fields, and give that line; once each.
+        """Wait for an observation with these fields, and give it; once each.
 
-        A field that is ``None`` is one that the line does not have.
+        A field that is ``None`` is one that the observation lacks.
 
         Raises:
-            DriverError: it did not in time, or the driver ended.
+            DriverError: there was none in time, or the driver ended.
         """
         try:
             async with asyncio.timeout(seconds):
                 while True:
                     for index, line in enumerate(self.seen):
-                        if fits(line, fields):
+                        if has_fields(line, fields):
                             return self.seen.pop(index)
                     if self._ended is not None:
                         raise self._ended
@@ -152,7 +150,7 @@ class DriverProcess:
             raise self._ended
         if self._process.stdin is not None:
             self._process.stdin.write(json.dumps(operation).encode() + b"\n")
-            with suppress(OSError):  # its end is told by what reads from it
+            with suppress(OSError):  # what reads from it reports its end
                 await self._process.stdin.drain()
 
     async def _read(self) -> None:
@@ -162,14 +160,16 @@ class DriverProcess:
                 if "saw" in values:
                     self.seen.append(values)
                     if len(self.seen) > MAX_SEEN:
-                        raise DriverError(f"{self._name} saw more than there was to see")
+                        raise DriverError(
+                            f"{self._name} reported more than {MAX_SEEN} observations"
+                        )
                     self._news.set()
                     continue
                 if values.get("id") in self._given_up:
-                    continue  # nobody waits for it any more
+                    continue  # no one waits for it any more
                 answer = self._answers.get(values.get("id") or 0)
                 if answer is None or answer.done():
-                    raise DriverError(f"{self._name} answered what was not asked: {values}")
+                    raise DriverError(f"{self._name} answered an unknown operation: {values}")
                 answer.set_result(values)
         except DriverError as error:
             self._ended = error
@@ -181,11 +181,11 @@ class DriverProcess:
 
 @asynccontextmanager
 async def running_driver(command: Sequence[str]) -> AsyncIterator[DriverProcess]:
-    """Start a driver, see that it keeps to its contract, and end it with the block.
+    """Start a driver, see that it keeps to the protocol, and end it with the block.
 
     Raises:
-        DriverError: it cannot be started, is not ready in time, or does as if it knew an
-            operation that does not exist.
+        DriverError: it cannot be started, is not ready in time, or accepts an operation that does
+            not exist.
     """
     name = " ".join(command)
     try:
@@ -210,13 +210,13 @@ async def running_driver(command: Sequence[str]) -> AsyncIterator[DriverProcess]
         raise
     driver = DriverProcess(name, process, ready)
     try:
-        await _see_through(driver, name)
+        await _check_made_up(driver, name)
         yield driver
     finally:
         await driver.stop()
 
 
-async def _see_through(driver: DriverProcess, name: str) -> None:
+async def _check_made_up(driver: DriverProcess, name: str) -> None:
     try:
         await driver.do(MADE_UP)
     except UnsupportedError:
@@ -240,7 +240,7 @@ async def _line(name: str, process: asyncio.subprocess.Process) -> Values:
     try:
         line = await process.stdout.readline()
     except ValueError as error:
-        raise DriverError(f"{name} wrote a line of more than {MAX_LINE} octets") from error
+        raise DriverError(f"{name} wrote a line of more than {MAX_LINE} bytes") from error
     if not line:
         raise DriverEndedError(f"{name} has ended, with status {await process.wait()}")
     try:
@@ -254,32 +254,24 @@ async def _line(name: str, process: asyncio.subprocess.Process) -> Values:
     return found
 
 
-def fits(sight: Values, fields: Values) -> bool:
-    """Say whether a line of what a client saw has these fields; ``None`` stands for none."""
-    return all(sight.get(name) == value for name, value in fields.items())
+def has_fields(observation: Values, fields: Values) -> bool:
+    """Say whether an observation has these fields; ``None`` is a field that it lacks."""
+    return all(observation.get(name) == value for name, value in fields.items())
 
 
 def body_of(values: Values) -> str | bytes:
-    """Give the body that a line of the driver protocol holds."""
+    """Give the body in a line of the driver protocol."""
     return base64.b64decode(values["base64"]) if "base64" in values else str(values["text"])
 
 
 def fields_of(body: str | bytes) -> Values:
-    """Give the fields that stand for a body."""
+    """Give the fields that represent a body."""
     if isinstance(body, bytes):
         return {"base64": base64.b64encode(body).decode()}
     return {"text": body}
 
 
-@cache
-def _validator(definition: str) -> Draft202012Validator:
-    schema = json.loads(
-        files("neffos_conformance.data").joinpath("schema", "driver.json").read_text("utf-8")
-    )
-    return Draft202012Validator({**schema, "$ref": f"#/$defs/{definition}"})
-
-
 def _check(definition: str, values: object, what: str) -> None:
-    error = next(iter(_validator(definition).iter_errors(values)), None)
-    if error is not None:
-        raise DriverError(f"{what} is not of the driver protocol's form: {error.message[:300]}")
+    found = violation("driver", values, definition)
+    if found is not None:
+        raise DriverError(f"{what} is not of the driver protocol's form: {shown(found)}")

@@ -1,8 +1,8 @@
-"""Known deviations: where a system under test is known to do otherwise, and why that is borne.
+"""Known failures: recorded, reasoned, expected failures of a system under test.
 
-An entry says which case, what was observed, why, and where that is discussed. It holds for that
-observation alone: an entry whose case passes now, fails in another way, or does not exist, is an
-error, so that a list of excuses cannot outlive what it excuses.
+An entry has the case, the explanation of its failure, a reason, and a link. It accepts that failure
+alone. An entry whose case passes now, fails in another way, or does not exist is an error, so that
+no entry outlives the failure that it excuses.
 """
 
 from __future__ import annotations
@@ -11,33 +11,30 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
-
-from jsonschema import Draft202012Validator
 
 from neffos_conformance.cases.matching import fits
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.runner.result import Result
+from neffos_conformance.wire.schemas import shown, violation
 
 
 class KnownFailuresError(ValueError):
-    """A file of deviations that cannot be used; the text says where and why."""
+    """A file of known failures that cannot be used; the text says where and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownFailure:
-    """One way in which a case is known to fail.
+    """One known failure of a case.
 
     Attributes:
         case: the id of the case.
-        verdict: what comes of it.
-        observed: the explanation that the suite gives; ``<<name>>`` in it stands for anything.
-        reason: why it is so, and why it is borne.
-        link: where that is discussed or shown: a URL, or a divergence such as ``DV-28``.
-        source: the file that it stands in.
+        verdict: the expected verdict.
+        observed: the explanation of the suite; ``<<name>>`` in it matches any text.
+        reason: why the case fails, and why that is accepted.
+        link: where that is discussed: a URL, or a difference such as ``DV-28``.
+        source: the name of its file.
     """
 
     case: str
@@ -50,10 +47,10 @@ class KnownFailure:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """What the entries come to beside the results.
+    """The entries, compared with the results.
 
     Attributes:
-        known: the entries that hold, by the ids of their cases.
+        known: the entries whose failures occurred, by the ids of their cases.
         complaints: what is wrong with the others, in a sentence each.
     """
 
@@ -65,7 +62,7 @@ def read_known_failures(paths: Iterable[Path]) -> list[KnownFailure]:
     """Read the entries of some files.
 
     Raises:
-        KnownFailuresError: one cannot be read, or is not of the form; or a case stands in two
+        KnownFailuresError: one cannot be read, or violates the schema; or a case has two
             entries.
     """
     found: list[KnownFailure] = []
@@ -83,13 +80,12 @@ def read_known_failures(paths: Iterable[Path]) -> list[KnownFailure]:
 def weigh(
     deviations: Sequence[KnownFailure], results: Iterable[Result], known_ids: Iterable[str]
 ) -> Explained:
-    """Hold the entries against what came of the cases.
+    """Compare the entries with the results.
 
     Args:
         deviations: the entries.
-        results: what came of the cases that were run.
-        known_ids: the ids of all cases that there are; an entry for one that was not selected
-            says nothing.
+        results: of the cases that were run.
+        known_ids: the ids of all cases; an entry for a case that was not selected is ignored.
     """
     by_id = {result.case.id: result for result in results}
     there = frozenset(known_ids)
@@ -120,24 +116,18 @@ def _entries(path: Path) -> list[dict[str, Any]]:
         raise KnownFailuresError(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise KnownFailuresError(f"{path} is no TOML: {error}") from error
-    wrong = next(iter(_validator().iter_errors(values)), None)
-    if wrong is not None:
-        where = "/".join(map(str, wrong.absolute_path)) or "the whole"
-        raise KnownFailuresError(f"{path}, {where}: {wrong.message[:300]}")
+    found = violation("deviations", values)
+    if found is not None:
+        where = "/".join(map(str, found.absolute_path)) or "the whole"
+        raise KnownFailuresError(f"{path}, {where}: {shown(found)}")
     entries: list[dict[str, Any]] = values["deviation"]
     return entries
 
 
-@cache
-def _validator() -> Draft202012Validator:
-    text = files("neffos_conformance.data").joinpath("schema", "deviations.json").read_text("utf-8")
-    return Draft202012Validator(json.loads(text))
-
-
 def draft(results: Sequence[Result]) -> str:
-    """Write what failed as a file of deviations, for somebody to give the reasons.
+    """Write the failures as a file of known failures, for its owner to give the reasons.
 
-    The same failure of several cases is one entry. Without reasons and links it is not accepted.
+    The same failure of several cases is one entry. The file is valid only with reasons and links.
     """
     grouped: dict[tuple[Verdict, str], list[str]] = {}
     for result in results:

@@ -1,4 +1,4 @@
-"""What came of a case: its verdict, how the connection was closed, and all that went by."""
+"""The result of a case: its verdict, how connections closed, and the log."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from typing import Final
 
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.transcript import KEPT_HEADERS, ConnectionOpened, Content, Entry
 
 BROKEN: Final = (Verdict.FAIL, Verdict.NON_STRICT, Verdict.INFORMATIONAL)
-"""The verdicts that say that the system under test did otherwise."""
+"""The verdicts that say that the system under test differs from a requirement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """What happened beside the messages: HTTP, or what a driver was told and told."""
+    """What happened beside the messages: HTTP, an operation, an observation."""
 
     text: str
 
@@ -25,33 +24,37 @@ class Remark:
         return self.text
 
 
+LogContent = Content | Remark
+"""What the log holds: messages, openings, closings and remarks."""
+
+
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """What went by.
+    """One thing that a peer or the suite sent or did.
 
     Attributes:
         time: seconds since the case began.
         connection: its number in the case.
-        from_client: who sent it, or ended or opened the connection.
-        content: a message, an end, a beginning or a remark.
-        line: the number of the case's line at which it was.
+        from_client: whether the client did it.
+        content: a message, a closing, an opening or a remark.
+        step: the number of the case's step that was being played.
     """
 
     time: float
     connection: int
     from_client: bool
-    content: str | bytes | ConnectionClosed | ConnectionOpened | Remark
-    line: int
+    content: LogContent
+    step: int
 
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """How the system under test ended connections, or answered their end: judged on its own.
+    """How the system under test closed connections; this has a verdict of its own.
 
     Attributes:
-        verdict: by the requirement that was not kept.
+        verdict: by the requirement that it violates.
         explanation: what was wrong; empty for a pass.
-        requirement: the one that was not kept; empty for a pass.
+        requirement: the one that it violates; empty for a pass.
     """
 
     verdict: Verdict = Verdict.PASS
@@ -65,37 +68,37 @@ class Result:
 
     Attributes:
         case: the case.
-        verdict: what came of it.
+        verdict: the verdict.
         explanation: what was wrong, in a sentence that is the same at every run; empty for a
             pass.
-        line: the number of the line of the script that failed; 0 where none did.
-        expected: what that line wanted.
-        seen: what came instead; empty where nothing did.
-        closing: how the connection ended.
-        exchange: everything that went by.
+        step: the number of the step that failed; 0 if none did.
+        expected: that step.
+        actual: what came instead; empty if nothing did.
+        closing: how the connections closed.
+        log: everything that was sent, received and done.
         seconds: how long it took.
     """
 
     case: Case
     verdict: Verdict = Verdict.PASS
     explanation: str = ""
-    line: int = 0
+    step: int = 0
     expected: str = ""
-    seen: str = ""
+    actual: str = ""
     closing: Closing = field(default_factory=Closing)
-    exchange: list[LogEntry] = field(default_factory=list)
+    log: list[LogEntry] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
     def is_broken(self) -> bool:
-        """Whether the system under test did otherwise, for better or worse."""
+        """Whether the system under test differs from a requirement, of whatever level."""
         return self.verdict in BROKEN
 
     def entries(self) -> list[Entry]:
-        """Give what went by as the lines of a transcript, without headers that may be secrets."""
+        """Give the log as entries of a transcript, without headers that may be secrets."""
         return [
             Entry(0, each.time, each.connection, each.from_client, _kept(each.content))
-            for each in self.exchange
+            for each in self.log
             if not isinstance(each.content, Remark)
         ]
 

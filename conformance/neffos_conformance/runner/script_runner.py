@@ -1,498 +1,287 @@
-"""What a case has on its hands while it is played, whichever side the suite plays.
+"""Plays a script: sends what the suite's side says, and compares what it receives.
 
-The connections by their numbers, what the places hold, and everything that went by. Where an
-expected message is long in coming, the peer is asked something that it has to answer in order;
-once it has, there is little left to wait for.
+The verbs here are those that cases for servers and for clients share; ``server_steps``,
+``client_steps`` and the interop conversation add their own.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from neffos_conformance.cases.definition import Role
 from neffos_conformance.cases.matching import Bindings, difference, expand, fill, unfill
-from neffos_conformance.cases.script import MAY_END, Step
+from neffos_conformance.cases.script import MAY_CLOSE, MESSAGE_VERBS, Step, expanded
 from neffos_conformance.cases.verdict import verdict_on
-from neffos_conformance.runner.result import Closing, LogEntry, Remark
-from neffos_conformance.wire.barrier import (
-    BARRIER_TOKENS,
-    BARRIERS,
-    DOUBT_TOKENS,
-    DOUBTS,
-    answers,
-)
+from neffos_conformance.runner.playback import NORMAL_CLOSURE, MismatchError, Playback
+from neffos_conformance.runner.result import Closing
+from neffos_conformance.wire.barrier import is_barrier_reply
 from neffos_conformance.wire.connection import ConnectionClosed
-from neffos_conformance.wire.display import short
-from neffos_conformance.wire.transcript import ConnectionOpened
-from neffos_conformance.wire.transport import Transport
+from neffos_conformance.wire.payloads import payload_bytes, short
+from neffos_conformance.wire.transport import Received
 
-ORDERLY: Final = 1000
-"""The close code in the ordinary course (TR-13)."""
+Verb = Callable[[Step, int], Awaitable[None]]
+"""Plays a step; the number says which repetition it is, from 1."""
 
+YIELD_EVERY: Final = 32
+"""Repetitions of a step after which other tasks run: they may read that the peer has closed."""
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long a case waits, in seconds.
-
-    Attributes:
-        case: for all of it. A peer on this machine answers in milliseconds; one behind a slow
-            link has time for the few round trips of a case.
-        doubt: for a message, before the peer is asked whether it still answers.
-        grace: for that message to come once it did: what a handler does beside the reading of
-            the connection may be later than the reader, but not by much.
-        goodbye: for the answer to a close frame.
-        taking: for a message to be taken by a peer that nothing is read from; then it is counted
-            among those that read nothing themselves meanwhile.
-    """
-
-    case: float = 5.0
-    doubt: float = 0.3
-    grace: float = 0.7
-    goodbye: float = 1.0
-    taking: float = 0.5
-
-
-class MismatchError(Exception):
-    """The system under test did not do what a line says.
-
-    Attributes:
-        seen: what it did; empty where it did nothing.
-    """
-
-    def __init__(self, explanation: str, seen: str = "") -> None:
-        super().__init__(explanation)
-        self.seen = seen
-
-
-async def _at_once() -> None:
-    pass
-
-
-class _Answered:
-    """The answer to a doubt came."""
+_BROADCAST: Final = b";app;"
+_NEWS: Final = b";news;0;0;"
+"""What every broadcast of the conformance application contains."""
 
 
 @dataclass(slots=True)
 class ScriptRunner:
-    """A case at work.
+    """Plays one script.
 
     Attributes:
-        role: of the system under test.
-        patience: how long it is waited for.
-        exchange: what went by.
-        bindings: what the places hold.
-        connections: by their numbers.
-        headers: the HTTP headers of the other side, by the numbers of connections.
-        is_shaken: the connections on which the handshake is complete, so that asks are answered.
-        closing: what was wrong with how connections ended.
-        stalled: the connections that the suite does not read.
-        clogged: the connections whose other side takes nothing more, which it may while it
-            cannot say anything either.
-        line: the line that is being played.
-        held: what was received and not yet looked at, by the numbers of connections.
-        mark: what stands in the place ``case``: no other case has it, in no run. Broadcasts
-            without it are those of others, and are passed over.
-        catch_up: waits until the peer has begun with all that it was told beside the messages.
-        is_alone: nobody else is on the server, so that no broadcast is another's.
-        began: when, on the clock of ``time.perf_counter``.
+        playback: the connections and the log.
+        bindings: the values of the placeholders.
+        headers: the HTTP headers of the system under test, by connection.
+        closing: what was wrong with how connections closed.
+        step: the step that is being played.
+        mark: the value of the placeholder ``case``, unique to a case and a run. A broadcast
+            without it belongs to another case, and is skipped.
+        is_alone: no other case uses the server, so that every broadcast is the case's own.
+        verbs: plays each verb.
     """
 
-    role: Role
-    patience: Timeouts
-    exchange: list[LogEntry]
+    playback: Playback
     bindings: Bindings = field(default_factory=dict)
-    connections: dict[int, Transport] = field(default_factory=dict)
     headers: dict[int, list[tuple[str, str]]] = field(default_factory=dict)
-    is_shaken: set[int] = field(default_factory=set)
     closing: Closing = field(default_factory=Closing)
-    stalled: set[int] = field(default_factory=set)
-    clogged: set[int] = field(default_factory=set)
-    line: Step | None = None
-    held: dict[int, list[str | bytes | ConnectionClosed]] = field(default_factory=dict)
+    step: Step | None = None
     mark: str = ""
     is_alone: bool = False
-    catch_up: Callable[[], Awaitable[None]] = field(default=_at_once)
-    began: float = field(default_factory=time.perf_counter)
+    verbs: dict[str, Verb] = field(default_factory=dict)
 
-    # ---- noting
+    def __post_init__(self) -> None:
+        self.playback.is_foreign = self._is_foreign
+        self.verbs |= {
+            **dict.fromkeys(MESSAGE_VERBS, self._message),
+            "raw": self._raw,
+            "expect-nothing": self._expect_nothing,
+            "fewer": self._fewer,
+            "close": self._close,
+            "cut": self._cut,
+            "stall": self._stall,
+            "resume": self._resume,
+            "closed": self._closed,
+            "has": self._has,
+            "lacks": self._lacks,
+        }
 
-    def note(
-        self, number: int, content: str | bytes | ConnectionClosed | ConnectionOpened | Remark
-    ) -> None:
-        """Note what the suite's side has just sent or done."""
-        self._note(number, content, is_ours=True)
+    async def play(self, steps: Iterable[Step]) -> None:
+        """Play some steps, in order.
 
-    def _note(
-        self,
-        number: int,
-        content: str | bytes | ConnectionClosed | ConnectionOpened | Remark,
-        *,
-        is_ours: bool,
-    ) -> None:
-        line = self.line.number if self.line else 0
-        now = time.perf_counter() - self.began
-        from_client = is_ours == (self.role == "server")
-        self.exchange.append(LogEntry(now, number, from_client, content, line))
+        Raises:
+            MismatchError: the system under test does not do what a step says.
+        """
+        left = list(steps)
 
-    def note_received(self, number: int, content: str | bytes) -> None:
-        """Note what the other side said, where nobody waited for it here."""
-        self._note(number, content, is_ours=False)
+        def following(is_in_group: Callable[[Step], bool]) -> list[Step]:
+            group: list[Step] = []
+            while left and left[0].connection == step.connection and is_in_group(left[0]):
+                group.append(left.pop(0))
+            return group
 
-    def note_opened(self, number: int, content: ConnectionOpened) -> None:
-        """Note that a client under test has opened a connection."""
-        self._note(number, content, is_ours=False)
+        while left:
+            step = self.step = left.pop(0)
+            self.playback.step = step.number
+            is_expected = not self._is_sent(step)
+            if step.is_unordered and is_expected:
+                group = [step, *following(lambda each: each.is_unordered)]
+                await self._expect_any(group)
+            elif step.verb == MAY_CLOSE or (step.is_optional and is_expected):
+                group = [step, *following(lambda each: each.is_optional)]
+                await self._expect_maybe(group)
+            elif step.verb in MESSAGE_VERBS and is_expected and left and left[0].verb == MAY_CLOSE:
+                left.pop(0)
+                await self._expect(step, 1, may_close=True)
+            else:
+                await self._repeat(step)
 
-    def remark(self, number: int, text: str, *, is_ours: bool) -> None:
-        """Note what happened beside the messages."""
-        self._note(number, Remark(text), is_ours=is_ours)
+    async def _repeat(self, step: Step) -> None:
+        steps = expanded(step, self.playback.role)
+        for time in range(1, step.times + 1):
+            for each in steps:
+                await self.verbs[each.verb](each, time)
+            if not time % YIELD_EVERY:
+                await asyncio.sleep(0)
 
     def stable(self, text: str) -> str:
-        """Put the names of places where their content stands, so that two runs say the same."""
+        """Replace the values of placeholders by their names, so that two runs say the same."""
         return unfill(text, self.bindings)
 
-    # ---- the verbs of both roles
-
-    def is_ours(self, line: Step) -> bool:
-        """Say whether the suite's side says what the line says."""
-        return line.is_from_client == (self.role == "server")
-
-    async def say(self, line: Step, time: int) -> None:
-        """Send what the suite's side says."""
-        connection = self.connections[line.connection]
-        if line.connection in self.clogged or not connection.is_open:
-            return
-        payload = line.payloads(time)
-        if isinstance(payload, list):
-            parts = [_octets(fill(part, self.bindings)) for part in payload]
-            whole = b"".join(parts)
-            is_text = not line.verb.endswith("b")
-            self.note(line.connection, whole.decode() if is_text else whole)
-            await self._taken(line.connection, connection.send_parts(parts, is_text=is_text))
-        else:
-            filled = fill(payload, self.bindings)
-            self.note(line.connection, filled)
-            await self._taken(line.connection, connection.send(filled, is_held="+" in line.verb))
-
-    async def _taken(self, number: int, sending: Awaitable[None]) -> None:
-        """Send, and wait until it is taken; not for long, where the suite takes nothing itself."""
-        if not self.stalled:
-            await sending
-            return
-        try:
-            async with asyncio.timeout(self.patience.taking):
-                await sending
-        except TimeoutError:
-            self.clogged.add(number)
-            self.remark(number, "nothing more is taken", is_ours=False)
-
-    async def hear(self, line: Step, time: int, *, may_end: bool = False) -> None:
-        """Receive what the other side is to say, or, where that will do, its end.
-
-        Raises:
-            MismatchError: it says nothing, or something else.
-        """
-        number = line.connection
-        seen = await (self._message(number) if "~" in line.verb else self.next(number))
-        if isinstance(seen, ConnectionClosed):
-            if may_end:
-                return
-            raise MismatchError(f"the connection was {seen}", str(seen))
-        found = self._difference(line, time, seen)
-        if found:
-            raise MismatchError(self.stable(found), self.stable(short(seen)))
-
-    async def hear_any(self, lines: list[Step]) -> None:
-        """Receive what several lines say, in any order.
-
-        Raises:
-            MismatchError: one of them does not come, or something else does.
-        """
-        left = list(lines)
-        while left:
-            seen = await self.next(left[0].connection)
-            if isinstance(seen, ConnectionClosed):
-                raise MismatchError(f"the connection was {seen}", str(seen))
-            same = next((each for each in left if not self._difference(each, 1, seen)), None)
-            if same is None:
-                raise MismatchError(
-                    f"none of what is still to come is {self.stable(short(seen))}",
-                    self.stable(short(seen)),
-                )
-            left.remove(same)
-
-    async def quiet(self, line: Step, _: int) -> None:
-        """See that nothing comes before the answer to an ask that is sent now.
-
-        Raises:
-            MismatchError: something does.
-        """
-        seen = await self._barrier(line.connection)
-        if isinstance(seen, ConnectionClosed):
-            raise MismatchError(f"nothing was to come, but the connection was {seen}", str(seen))
-        if not answers(seen, BARRIER_TOKENS):
-            told = self.stable(short(seen))
-            raise MismatchError(f"nothing was to come, but {told} came", told)
-
-    async def hear_maybe(self, lines: list[Step]) -> None:
-        """Receive what several lines say, in their order, as far as it comes, and nothing else.
-
-        Raises:
-            MismatchError: something else comes before the answer to an ask that is sent now.
-        """
-        number = lines[0].connection
-        left = iter(lines)
-        seen = await self._barrier(number)
-        while not isinstance(seen, ConnectionClosed):
-            if answers(seen, BARRIER_TOKENS):
-                return
-            if all(each.verb == MAY_END or self._difference(each, 1, seen) for each in left):
-                told = self.stable(short(seen))
-                raise MismatchError(f"none of what may still come is {told}", told)
-            seen = await self._message(number)
-        if lines[-1].verb != MAY_END:
-            raise MismatchError(f"the connection was {seen}", str(seen))
-
-    async def _barrier(self, number: int) -> str | bytes | ConnectionClosed:
-        """Ask for the answer that ends a silence, and receive the first thing that comes."""
-        barrier = BARRIERS[self.role]
-        self.note(number, barrier)
-        await self.connections[number].send(barrier)
-        return await self._message(number)
-
-    async def fewer(self, line: Step, _: int) -> None:
-        """Count what is like this before the answer to an ask that is sent now, or the end.
-
-        Raises:
-            MismatchError: there is as much of it as there was to be less than.
-        """
-        limit, _space, text = line.rest.partition(" ")
-        wanted, count = expand(text), 0
-        seen = await self._barrier(line.connection)
-        while not (isinstance(seen, ConnectionClosed) or answers(seen, BARRIER_TOKENS)):
-            if difference(wanted, seen, dict(self.bindings)) is None:
-                count += 1
-                if count >= int(limit):
-                    told = self.stable(short(seen))
-                    few = f"there were to be fewer than {limit} of these"
-                    raise MismatchError("this was not to come" if limit == "1" else few, told)
-            seen = await self._message(line.connection)
-
-    async def raw(self, line: Step, time: int) -> None:
-        """Send octets as they are."""
-        connection = self.connections[line.connection]
-        if line.connection in self.clogged or not connection.is_open:
-            return
-        self.remark(line.connection, f"octets {line.rest}", is_ours=True)
-        sending = connection.send_raw(line.octets(time))
-        await self._taken(line.connection, sending)
-
-    async def end(self, line: Step, _: int) -> None:
-        """End the connection with a code."""
-        code = int(line.rest or ORDERLY)
-        self.note(line.connection, ConnectionClosed(code))
-        await self.connections[line.connection].say_goodbye(code)
-
-    async def cut(self, line: Step, _: int) -> None:
-        """End TCP."""
-        self.note(line.connection, ConnectionClosed(None))
-        self.is_shaken.discard(line.connection)  # nobody is there to be asked any more
-        self.connections[line.connection].abort()
-
-    async def stall(self, line: Step, _: int) -> None:
-        """Stop reading."""
-        self.remark(line.connection, "reads nothing more", is_ours=True)
-        self.stalled.add(line.connection)
-        self.connections[line.connection].stall()
-
-    async def resume(self, line: Step, _: int) -> None:
-        """Read again."""
-        self.remark(line.connection, "reads again", is_ours=True)
-        self.stalled.discard(line.connection)
-        self.clogged.clear()
-        self.connections[line.connection].resume()
-
-    async def closed(self, line: Step, _: int) -> None:
-        """See the other side end the connection; with which code is judged on its own.
-
-        Raises:
-            MismatchError: it does not end it, or the code matters and is another.
-        """
-        number = line.connection
-        seen = await self.next(number)
-        if not isinstance(seen, ConnectionClosed):
-            told = self.stable(short(seen))
-            raise MismatchError(f"the connection was to end, but {told} came", told)
-        wanted = line.rest.removesuffix("!")
-        if wanted in ("", "any") or wanted == ("none" if seen.code is None else str(seen.code)):
-            return
-        if wanted == "some":
-            if seen.code is None:
-                raise MismatchError("it was to be closed with a close frame", str(seen))
-            return
-        text = f"it was to be closed with {wanted}, but it was {seen}"
-        if line.rest.endswith("!"):
-            raise MismatchError(text, str(seen))
-        self.misses("TR-12" if seen.code is None else "TR-13", text)
-
-    async def has(self, line: Step, _: int) -> None:
-        """See that the other side's headers hold something.
-
-        Raises:
-            MismatchError: they do not.
-        """
-        name, _colon, value = line.rest.partition(":")
-        wanted = value.strip().lower()
-        there = [each for key, each in self.headers[line.connection] if key == name.lower()]
-        tokens = {token.strip().lower() for each in there for token in each.split(",")}
-        if not there or (wanted and wanted not in tokens | {each.lower() for each in there}):
-            told = f"{name}: {', '.join(there)}" if there else f"no {name}"
-            raise MismatchError(f"the header {line.rest} was to be there, there was {told}", told)
-
-    async def lacks(self, line: Step, _: int) -> None:
-        """See that the other side's headers lack one.
-
-        Raises:
-            MismatchError: it is there.
-        """
-        for key, value in self.headers[line.connection]:
-            if key == line.rest.lower():
-                told = f"{line.rest}: {value}"
-                raise MismatchError(f"there was to be no such header, there was {told}", told)
-
-    # ---- the end
-
-    def misses(self, requirement: str, text: str) -> None:
-        """Note what is wrong with an end; the first of it stays."""
-        if not self.closing.explanation:
+    def violates(self, requirement: str, text: str) -> None:
+        """Record what is wrong with a closing; the first one is kept."""
+        if text and not self.closing.explanation:
             self.closing = Closing(verdict_on([requirement]), self.stable(text), requirement)
 
-    async def goodbye(self) -> None:
-        """End in good order what is still open, and see that the other side answers (TR-16)."""
-        for number, connection in self.connections.items():
-            if connection.is_open:
-                self.note(number, ConnectionClosed(ORDERLY))
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self.patience.goodbye):
-                        await connection.say_goodbye(ORDERLY)
-        for number, connection in self.connections.items():
-            if self._is_over(number):
-                continue
-            connection.resume()
-            try:
-                async with asyncio.timeout(self.patience.goodbye):
-                    while not isinstance(seen := await self._receive(number), ConnectionClosed):
-                        pass
-            except TimeoutError:
-                text = "the close frame was not answered"
-                if connection.has_heard_goodbye:
-                    text = "TCP was not ended behind the close frames"
-                self.misses("TR-16", text)
-                continue
-            if seen.code is None:
-                self.misses("TR-16", "the close frame was answered by no close frame")
+    def shown(self, received: Received) -> str:
+        """Give what was received as failure messages have it."""
+        if isinstance(received, ConnectionClosed):
+            return str(received)
+        return self.stable(short(received))
 
-    async def leave(self) -> None:
-        """Let go of all sockets."""
-        await asyncio.gather(*(each.close() for each in self.connections.values()))
+    # ---- messages
 
-    def _is_over(self, number: int) -> bool:
-        return any(
-            isinstance(each.content, ConnectionClosed)
-            and each.connection == number
-            and (each.content.code is None or each.from_client == (self.role == "client"))
-            for each in self.exchange
-        )
+    def _is_sent(self, step: Step) -> bool:
+        """Whether the suite's side sends the message of a step."""
+        return step.is_from_client == (self.playback.role == "server")
 
-    # ---- receiving
+    async def _message(self, step: Step, time: int) -> None:
+        await (self._send if self._is_sent(step) else self._expect)(step, time)
+        if step.rest.startswith("A") and not step.is_from_client:
+            self.playback.handshaken.add(step.connection)
 
-    async def next(self, number: int) -> str | bytes | ConnectionClosed:
-        """Receive the next thing; ask whether there is any, where it is long in coming.
+    async def _send(self, step: Step, time: int) -> None:
+        payload = step.payloads(time)
+        if isinstance(payload, list):
+            parts = [payload_bytes(fill(part, self.bindings)) for part in payload]
+            is_text = not step.verb.endswith("b")
+            await self.playback.send_parts(step.connection, parts, is_text=is_text)
+        else:
+            filled = fill(payload, self.bindings)
+            await self.playback.send(step.connection, filled, is_held="+" in step.verb)
 
-        Raises:
-            MismatchError: what was asked meanwhile was answered, and nothing else came.
-        """
-        if number not in self.is_shaken:
-            return await self._message(number)
-        try:
-            async with asyncio.timeout(self.patience.doubt):
-                return await self._message(number)
-        except TimeoutError:
-            pass
-        await self._doubt(number)
-        seen = await self._receive(number)
-        if not isinstance(seen, _Answered):
-            return seen
-        try:
-            async with asyncio.timeout(self.patience.grace):
-                return await self._message(number)
-        except TimeoutError:
-            raise MismatchError("nothing came, though a later ask was answered") from None
+    async def _expect(self, step: Step, time: int, *, may_close: bool = False) -> None:
+        """Receive the message of a step, or the closing if that may come instead."""
+        receive = self.playback.receive if "~" in step.verb else self.playback.receive_soon
+        received = await receive(step.connection)
+        if isinstance(received, ConnectionClosed):
+            if not may_close:
+                raise _closing_mismatch(received)
+        elif found := self._difference(step, time, received):
+            raise MismatchError(self.stable(found), self.shown(received))
 
-    async def settle(self, number: int) -> bool:
-        """Ask the peer something and wait for the answer; what comes before stays to be heard.
+    async def _expect_any(self, steps: list[Step]) -> None:
+        """Receive the messages of several steps, in any order."""
+        left = list(steps)
+        while left:
+            received = await self.playback.receive_soon(left[0].connection)
+            if isinstance(received, ConnectionClosed):
+                raise _closing_mismatch(received)
+            same = next((each for each in left if not self._difference(each, 1, received)), None)
+            if same is None:
+                shown = self.shown(received)
+                raise MismatchError(f"none of what is still to come is {shown}", shown)
+            left.remove(same)
 
-        Returns:
-            whether the answer came, and not the end of the connection.
-        """
-        await self._doubt(number)
-        kept: list[str | bytes | ConnectionClosed] = []
-        while not isinstance(seen := await self._receive(number), _Answered):
-            kept.append(seen)
-            if isinstance(seen, ConnectionClosed):
-                self.is_shaken.discard(number)
-                break
-        self.held[number] = kept
-        return number in self.is_shaken
+    async def _expect_maybe(self, steps: list[Step]) -> None:
+        """Receive the messages of several steps in order, any of which may be missing."""
+        number = steps[0].connection
+        left = iter(steps)
+        received = await self._after_barrier(number)
+        while not isinstance(received, ConnectionClosed):
+            if is_barrier_reply(received):
+                return
+            if all(each.verb == MAY_CLOSE or self._difference(each, 1, received) for each in left):
+                shown = self.shown(received)
+                raise MismatchError(f"none of what may still come is {shown}", shown)
+            received = await self.playback.receive(number)
+        if steps[-1].verb != MAY_CLOSE:
+            raise _closing_mismatch(received)
 
-    async def _doubt(self, number: int) -> None:
-        await self.catch_up()
-        doubt = DOUBTS[self.role]
-        self.note(number, doubt)
-        await self.connections[number].send(doubt)
+    async def _expect_nothing(self, step: Step, _: int) -> None:
+        received = await self._after_barrier(step.connection)
+        if not is_barrier_reply(received):
+            shown = self.shown(received)
+            came = "the connection was " if isinstance(received, ConnectionClosed) else ""
+            end = "" if came else " came"
+            raise MismatchError(f"nothing was to come, but {came}{shown}{end}", shown)
 
-    async def _message(self, number: int) -> str | bytes | ConnectionClosed:
-        while isinstance(seen := await self._receive(number), _Answered):
-            pass
-        return seen
+    async def _fewer(self, step: Step, _: int) -> None:
+        """Count the messages of a kind before the reply to a barrier, or the closing."""
+        limit, _space, text = step.rest.partition(" ")
+        expected, count = expand(text), 0
+        received = await self._after_barrier(step.connection)
+        while not (isinstance(received, ConnectionClosed) or is_barrier_reply(received)):
+            if difference(expected, received, dict(self.bindings)) is None:
+                count += 1
+                if count >= int(limit):
+                    few = f"there were to be fewer than {limit} of these"
+                    explanation = "this was not to come" if limit == "1" else few
+                    raise MismatchError(explanation, self.shown(received))
+            received = await self.playback.receive(step.connection)
 
-    def _is_foreign(self, seen: str | bytes | ConnectionClosed) -> bool:
-        """Say whether this is a broadcast that another case, or the peer itself, has made."""
-        if self.is_alone or self.role != "server" or isinstance(seen, ConnectionClosed):
-            return False
-        octets = _octets(seen, "surrogateescape")
-        is_news = octets.startswith(_BROADCAST) and _NEWS in octets
-        return is_news and self.mark.encode() not in octets
+    async def _after_barrier(self, number: int) -> Received:
+        """Send a barrier, and receive the first message after that."""
+        await self.playback.send_barrier(number)
+        return await self.playback.receive(number)
 
-    async def _receive(self, number: int) -> str | bytes | ConnectionClosed | _Answered:
-        if self.held.get(number):
-            return self.held[number].pop(0)
-        while True:
-            seen = await self.connections[number].receive()
-            if not (isinstance(seen, ConnectionClosed) and self._is_over(number)):
-                self._note(number, seen, is_ours=False)
-            if not self._is_foreign(seen):
-                break
-        if answers(seen, DOUBT_TOKENS):
-            return _Answered()
-        return seen
-
-    def _difference(self, line: Step, time: int, seen: str | bytes) -> str | None:
-        payload = line.payloads(time)
+    def _difference(self, step: Step, time: int, received: str | bytes) -> str | None:
+        payload = step.payloads(time)
         if isinstance(payload, list):
             whole = b"".join(payload)
-            payload = whole if line.verb.endswith("b") else whole.decode()
-        return difference(payload, seen, self.bindings, exact="=" in line.verb)
+            payload = whole if step.verb.endswith("b") else whole.decode()
+        return difference(payload, received, self.bindings, exact="=" in step.verb)
+
+    def _is_foreign(self, received: Received) -> bool:
+        """Say whether this is a broadcast of another case, or of the server itself."""
+        if self.is_alone or self.playback.role != "server":
+            return False
+        if isinstance(received, ConnectionClosed):
+            return False
+        data = payload_bytes(received)
+        is_news = data.startswith(_BROADCAST) and _NEWS in data
+        return is_news and self.mark.encode() not in data
+
+    # ---- the connection
+
+    async def _raw(self, step: Step, time: int) -> None:
+        await self.playback.send_raw(step.connection, step.raw_bytes(time), step.rest)
+
+    async def _close(self, step: Step, _: int) -> None:
+        await self.playback.close(step.connection, int(step.rest or NORMAL_CLOSURE))
+
+    async def _cut(self, step: Step, _: int) -> None:
+        await self.playback.close(step.connection, None)
+
+    async def _stall(self, step: Step, _: int) -> None:
+        self.playback.stall(step.connection)
+
+    async def _resume(self, step: Step, _: int) -> None:
+        self.playback.resume(step.connection)
+
+    async def _closed(self, step: Step, _: int) -> None:
+        """See the peer close; unless the step insists on the code, that has its own verdict."""
+        received = await self.playback.receive_soon(step.connection)
+        shown = self.shown(received)
+        if not isinstance(received, ConnectionClosed):
+            raise MismatchError(f"the connection was to end, but {shown} came", shown)
+        expected = step.rest.removesuffix("!")
+        if expected in ("", "any", "none" if received.code is None else str(received.code)):
+            return
+        if expected == "some":
+            if received.code is None:
+                raise MismatchError("it was to be closed with a close frame", shown)
+            return
+        text = f"it was to be closed with {expected}, but it was {received}"
+        if step.rest.endswith("!"):
+            raise MismatchError(text, shown)
+        self.violates("TR-12" if received.code is None else "TR-13", text)
+
+    async def _has(self, step: Step, _: int) -> None:
+        name, _colon, value = step.rest.partition(":")
+        expected = value.strip().lower()
+        there = [each for key, each in self.headers[step.connection] if key == name.lower()]
+        tokens = {token.strip().lower() for each in there for token in each.split(",")}
+        if not there or (expected and expected not in tokens | {each.lower() for each in there}):
+            actual = f"{name}: {', '.join(there)}" if there else f"no {name}"
+            raise MismatchError(
+                f"the header {step.rest} was to be there, there was {actual}", actual
+            )
+
+    async def _lacks(self, step: Step, _: int) -> None:
+        for key, value in self.headers[step.connection]:
+            if key == step.rest.lower():
+                actual = f"{step.rest}: {value}"
+                text = f"there was to be no such header, there was {actual}"
+                raise MismatchError(text, actual)
 
 
-_BROADCAST: Final = b";app;"
-_NEWS: Final = b";news;0;0;"
-"""What every broadcast of the conformance application holds."""
-
-
-def _octets(payload: str | bytes, errors: str = "strict") -> bytes:
-    return payload.encode("utf-8", errors) if isinstance(payload, str) else payload
+def _closing_mismatch(received: ConnectionClosed) -> MismatchError:
+    return MismatchError(f"the connection was {received}", str(received))

@@ -1,7 +1,7 @@
-"""The asks that prove silence: whatever a peer sends before their answers, it sent unasked.
+"""Barriers: asks whose replies prove that nothing else was sent before them.
 
-They are for a namespace that nobody has, which every peer refuses in any state after the
-handshake, and in order (NS-3, EV-1).
+A barrier asks to connect a namespace that does not exist. Every peer refuses that in any state
+after the handshake, and in order (NS-3, EV-1).
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from neffos_codec import DecodeError, Message, decode
+from neffos_conformance.wire.payloads import frame_of
 
 NAMESPACE: Final = "no such namespace"
 
 BARRIER_TOKENS: Final[Mapping[str, str]] = {"server": "$barrier", "client": "barrier"}
-DOUBT_TOKENS: Final[Mapping[str, str]] = {"server": "$doubt", "client": "doubt"}
-"""By the role of who is asked: a client's token begins with ``$``, a server's does not."""
+IMPLICIT_TOKENS: Final[Mapping[str, str]] = {"server": "$doubt", "client": "doubt"}
+"""By the role of the peer that is asked: a client's token begins with ``$``, a server's does not.
+Two kinds of barrier have tokens of their own, so that a late reply to one is not taken for a reply
+to the other."""
 
 
 def _ask(token: str) -> str:
@@ -23,28 +25,20 @@ def _ask(token: str) -> str:
 
 
 BARRIERS: Final = {role: _ask(token) for role, token in BARRIER_TOKENS.items()}
-"""What a case asks to prove silence, by the role of who is asked."""
+"""The barriers that a script asks for, by the role of the peer that is asked."""
 
-DOUBTS: Final = {role: _ask(token) for role, token in DOUBT_TOKENS.items()}
-"""What the suite asks of its own accord, where an expected message is long in coming."""
+IMPLICIT_BARRIERS: Final = {role: _ask(token) for role, token in IMPLICIT_TOKENS.items()}
+"""The barriers that the suite sends unasked when an expected message is late."""
 
 BARRIER_TOKEN: Final = BARRIER_TOKENS["server"]
 BARRIER: Final = BARRIERS["server"]
 
 
-def answers(payload: object, tokens: Mapping[str, str]) -> bool:
-    """Say whether a message is the refusal that a barrier, or a doubt, asks for."""
+def is_barrier_reply(payload: object, tokens: Mapping[str, str] = BARRIER_TOKENS) -> bool:
+    """Say whether a payload is the reply to a barrier with one of these tokens."""
     if isinstance(payload, str) and NAMESPACE not in payload:
-        return False  # most are not, and that is seen without taking them apart
-    match _frame(payload):
-        case Message(wait=token, namespace=namespace):
-            return token in tokens.values() and namespace == NAMESPACE
-        case _:
-            return False
-
-
-def _frame(payload: object) -> Message | None:
-    try:
-        return decode(payload) if isinstance(payload, str | bytes) else None
-    except DecodeError:
-        return None
+        return False  # true of most messages, and cheaper than decoding
+    message = frame_of(payload)
+    return message is not None and (
+        message.wait in tokens.values() and message.namespace == NAMESPACE
+    )

@@ -1,8 +1,8 @@
 """One WebSocket connection of the suite to a peer, be it a server or a client.
 
-Built on the I/O-free half of ``websockets``, because the suite must see what a comfortable
-library hides: text that is not UTF-8, and whether an end came with a close frame or without.
-It knows messages, not frames of neffos.
+Built on the I/O-free half of ``websockets``, because the suite must see what a more
+convenient library hides: text that is not UTF-8, and whether a close frame preceded the end of TCP.
+It knows messages, not frames.
 """
 
 from __future__ import annotations
@@ -24,36 +24,38 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
+from neffos_conformance.wire.payloads import payload_bytes, payload_text
+
 MAX_MESSAGE: Final = 64 << 20
-"""Octets of one incoming message: far above the largest case (1 MiB), far below memory."""
+"""Bytes of one incoming message: far above the largest case (1 MiB), far below memory."""
 
 MAX_WAITING: Final = 10_000
-"""Messages held for a case that does not read them; more is a flood, and ends the connection."""
+"""Messages held for a case that does not read them; more is a flood, and fails the connection."""
 
-MAX_WAITING_OCTETS: Final = 128 << 20
-"""Their octets together, likewise: two of the largest messages."""
+MAX_WAITING_BYTES: Final = 128 << 20
+"""Their bytes together, likewise: two of the largest messages."""
 
 MAX_PARTS: Final = 10_000
-"""Fragments of one message; a peer that sends more means harm."""
+"""Fragments of one message; a peer that sends more is hostile."""
 
 MAX_BACKLOG: Final = 4 << 20
-"""Octets of answers to pings that a peer does not read, before the connection is given up."""
+"""Bytes of answers to pings that a peer does not read, before the suite ends the connection."""
 
 CLOSE_DEADLINE: Final = 1.0
-"""Seconds for a goodbye to reach a peer; one that does not read never gets it."""
+"""Seconds for a close frame to reach a peer; one that does not read never gets it."""
 
 REQUEST_DEADLINE: Final = 10.0
 """Seconds for a client's request to be whole."""
 
 READ_SIZE: Final = 1 << 16
-"""Octets read from the socket at a time."""
+"""Bytes read from the socket at a time."""
 
 
 class ConnectError(Exception):
     """The server could not be reached, or did not upgrade the connection.
 
     Attributes:
-        status: the HTTP status that came instead of 101, if any did.
+        status: the HTTP status that the server sent instead of 101, if any.
     """
 
     def __init__(self, explanation: str, status: int | None = None) -> None:
@@ -63,12 +65,12 @@ class ConnectError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionClosed:
-    """The end of a connection, as this side saw it.
+    """The closing of a connection, as the suite saw it.
 
     Attributes:
-        code: the code of the peer's close frame, or ``None`` where TCP just ended.
-        reason: the reason of the close frame, empty where there was none.
-        cut: why this side ended it, where it did.
+        code: the code of the peer's close frame, or ``None`` if TCP ended without one.
+        reason: the reason of the close frame, empty if it has none.
+        cut: why the suite ended it, if it did.
     """
 
     code: int | None
@@ -87,13 +89,13 @@ class WireConnection:
     """An upgraded connection: payloads out, payloads and at last a ``ConnectionClosed`` in.
 
     Args:
-        protocol: the WebSocket protocol, of either side.
-        reader: what comes from the peer.
-        writer: what goes to it.
-        is_patient: a peer that sends faster than is received waits; by default it is cut off.
+        protocol: the WebSocket protocol, of either role.
+        reader: reads from the peer.
+        writer: writes to it.
+        is_patient: make a peer that sends too fast wait; by default it is cut off.
 
     Attributes:
-        headers: of the peer's half of the upgrade, once it has come.
+        headers: of the peer's half of the upgrade, once received.
     """
 
     def __init__(
@@ -110,11 +112,11 @@ class WireConnection:
         self._is_patient = is_patient
         self._has_room = asyncio.Event()
         self._incoming: asyncio.Queue[str | bytes | ConnectionClosed] = asyncio.Queue()
-        self._waiting_octets = 0
+        self._waiting_bytes = 0
         self._cut = ""
         self._is_leaving = False
         self._parts: list[bytes] = []
-        self._part_kind = Opcode.TEXT
+        self._type = Opcode.TEXT
         self._task: asyncio.Task[None] | None = None
         self._request: Request | None = None
         self._flowing = asyncio.Event()
@@ -129,11 +131,11 @@ class WireConnection:
 
         Args:
             url: ``ws://…`` or ``wss://…``.
-            headers: further headers of the request; names that it has already are replaced.
+            headers: further headers of the request; they replace those of the same name.
             is_patient: see above.
 
         Raises:
-            ConnectError: with the HTTP status where an answer came but no upgrade.
+            ConnectError: with the HTTP status if the server responded without an upgrade.
         """
         try:
             uri = parse_uri(url)
@@ -178,7 +180,7 @@ class WireConnection:
         *,
         is_patient: bool = False,
     ) -> Incoming | None:
-        """Read the request of a client that has connected; ``None`` where none came in time."""
+        """Read the request of a client that has connected; ``None`` if it is not whole in time."""
         protocol = ServerProtocol(max_size=MAX_MESSAGE)
         connection = cls(protocol, reader, writer, is_patient=is_patient)
         try:
@@ -197,23 +199,23 @@ class WireConnection:
 
     @property
     def is_open(self) -> bool:
-        """Whether neither side has begun to end it."""
+        """Whether neither peer has begun to close it."""
         return self._protocol.state is State.OPEN
 
     async def send(self, payload: str | bytes, *, is_held: bool = False) -> None:
-        """Send one message: ``str`` as text (surrogate escapes as their octets), else binary.
+        """Send one message: ``str`` as text (surrogate escapes as their bytes), else binary.
 
-        What a peer that has gone is sent is lost, as on any network; the end shows when
-        receiving.
+        A message to a peer that has gone is lost, as on any network; ``receive`` gives the
+        closing.
 
         Args:
             payload: the message.
-            is_held: it goes out together with what is sent next.
+            is_held: it goes out together with the next message.
         """
         if self._protocol.state is not State.OPEN:
             return
         if isinstance(payload, str):
-            self._protocol.send_text(_octets(payload))
+            self._protocol.send_text(payload_bytes(payload))
         else:
             self._protocol.send_binary(payload)
         if is_held:
@@ -238,11 +240,11 @@ class WireConnection:
         with contextlib.suppress(OSError):
             await self._writer.drain()
 
-    async def send_raw(self, octets: bytes) -> None:
-        """Send octets as they are, whatever WebSocket makes of them."""
+    async def send_raw(self, data: bytes) -> None:
+        """Send bytes as they are, whatever WebSocket makes of them."""
         if self._protocol.close_rcvd or self._writer.is_closing():
             return  # nobody reads them
-        self._writer.write(octets)
+        self._writer.write(data)
         with contextlib.suppress(OSError):
             await self._writer.drain()
 
@@ -255,27 +257,27 @@ class WireConnection:
         self._flowing.set()
 
     async def receive(self) -> str | bytes | ConnectionClosed:
-        """Wait for the next message, or for the end, which is given again at each later call."""
+        """Wait for the next message, or for the closing, which every later call gives again."""
         item = await self._incoming.get()
         if isinstance(item, ConnectionClosed):
             self._incoming.put_nowait(item)
         else:
-            self._waiting_octets -= len(_octets(item))
+            self._waiting_bytes -= len(payload_bytes(item))
             if not self._is_full():
                 self._has_room.set()
         return item
 
     @property
-    def has_heard_goodbye(self) -> bool:
-        """Whether a close frame came; the end of TCP, which ``receive`` waits for, may not have."""
+    def has_received_close(self) -> bool:
+        """Whether a close frame was received; ``receive`` waits for the end of TCP as well."""
         return self._protocol.close_rcvd is not None
 
     def abort(self) -> None:
-        """End TCP at once, without a goodbye."""
+        """End TCP immediately, without a close frame."""
         self._writer.transport.abort()
 
-    async def say_goodbye(self, code: int = 1000, reason: str = "") -> None:
-        """Send a close frame where that is still possible; ``receive`` gives the answer."""
+    async def send_close(self, code: int = 1000, reason: str = "") -> None:
+        """Send a close frame if that is still possible; ``receive`` gives the answer."""
         if self._protocol.state is State.OPEN:
             self._is_leaving = True
             self._protocol.send_close(code, reason)
@@ -284,13 +286,13 @@ class WireConnection:
                 await self._writer.drain()
 
     async def close(self) -> None:
-        """Say goodbye where that is still possible, and let go of the socket."""
+        """Send a close frame if that is still possible, and release the socket."""
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(1000)
             self._flush()
         if self._task is not None:
             self._task.cancel()
-            await asyncio.wait([self._task])  # whoever is cancelled meanwhile is told
+            await asyncio.wait([self._task])  # raises if this task is cancelled meanwhile
         self._writer.close()
         try:
             async with asyncio.timeout(CLOSE_DEADLINE):
@@ -300,7 +302,7 @@ class WireConnection:
 
     async def _read(self) -> None:
         try:
-            self._check_harm()  # something may have come with the upgrade
+            self._check_harm()  # a message may have come with the upgrade
             while not self._cut:
                 await self._flowing.wait()
                 data = await self._reader.read(READ_SIZE)
@@ -323,7 +325,7 @@ class WireConnection:
             self._incoming.put_nowait(ConnectionClosed(None))
 
     def _is_full(self) -> bool:
-        return self._incoming.qsize() > MAX_WAITING or self._waiting_octets > MAX_WAITING_OCTETS
+        return self._incoming.qsize() > MAX_WAITING or self._waiting_bytes > MAX_WAITING_BYTES
 
     def _check_harm(self) -> None:
         if self._is_full() and not self._is_patient:
@@ -336,7 +338,7 @@ class WireConnection:
             self._cut = "it sends, but does not read"
 
     def _is_failed(self) -> bool:
-        """Whether the WebSocket protocol says goodbye, which it does to a peer that breaks it."""
+        """Whether the protocol object failed the connection: the peer violated RFC 6455."""
         sent = self._protocol.close_sent and not self._protocol.close_rcvd
         return bool(sent) and not self._is_leaving
 
@@ -357,34 +359,31 @@ class WireConnection:
 
     def _take(self, frame: Frame) -> None:
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
-            self._part_kind = frame.opcode
+            self._type = frame.opcode
             self._parts = [bytes(frame.data)]
         elif frame.opcode is Opcode.CONT:
             self._parts.append(bytes(frame.data))
         else:
             return  # pings were answered and closes noted by the protocol object
         if frame.fin:
-            octets = b"".join(self._parts)
+            data = b"".join(self._parts)
             self._parts = []
-            self._waiting_octets += len(octets)
-            self._incoming.put_nowait(
-                octets.decode("utf-8", "surrogateescape")
-                if self._part_kind is Opcode.TEXT
-                else octets
-            )
+            self._waiting_bytes += len(data)
+            is_text = self._type is Opcode.TEXT
+            self._incoming.put_nowait(payload_text(data) if is_text else data)
 
     def _flush(self) -> None:
         pieces = self._protocol.data_to_send()
         data = b"".join(pieces)
         if data:
-            self._writer.write(data)  # in one piece, so that what was held goes out together
+            self._writer.write(data)  # in one piece, so that held messages go out together
         if b"" in pieces and self._writer.can_write_eof():
             with contextlib.suppress(OSError):
                 self._writer.write_eof()
 
 
 class Incoming:
-    """A client's request that was not answered yet.
+    """A client's request before its response.
 
     Attributes:
         request: method, path and headers.
@@ -398,7 +397,7 @@ class Incoming:
         self._protocol = protocol
 
     def accept(self) -> WireConnection | None:
-        """Upgrade the connection; ``None`` where the request is none for that, which is said."""
+        """Upgrade the connection; ``None``, after an error response, if that is impossible."""
         response = self._protocol.accept(self.request)
         self._protocol.send_response(response)
         self._connection._flush()
@@ -408,24 +407,20 @@ class Incoming:
         return self._connection
 
     def abort(self) -> None:
-        """End TCP without an answer."""
+        """End TCP without a response."""
         self._connection.abort()
 
     async def close(self) -> None:
-        """Let go of the socket of a client that was answered, and not with an upgrade."""
+        """Release the socket of a client whose response was not an upgrade."""
         await self._connection.close()
 
     async def refuse(self, status: int, headers: Mapping[str, str] | None = None) -> None:
-        """Answer with an HTTP status in place of an upgrade, and end."""
+        """Respond with an HTTP status instead of an upgrade, and close."""
         response = self._protocol.reject(HTTPStatus(status), "")
         response.headers.update(headers or {})
         self._protocol.send_response(response)
         self._connection._flush()
         await self._connection.close()
-
-
-def _octets(payload: str | bytes) -> bytes:
-    return payload.encode("utf-8", "surrogateescape") if isinstance(payload, str) else payload
 
 
 def _why(error: Exception) -> str:

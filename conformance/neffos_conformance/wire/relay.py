@@ -24,6 +24,7 @@ from neffos_conformance.wire.connection import (
     WireConnection,
 )
 from neffos_conformance.wire.transcript import KEPT_HEADERS, ConnectionOpened, Content
+from neffos_conformance.wire.transport import close_like
 
 PROBE_DEADLINE: Final = 10.0
 """Seconds for the server to answer a request that is no upgrade."""
@@ -33,9 +34,6 @@ NO_SERVER: Final = 502
 
 GOODBYE_DEADLINE: Final = 5.0
 """Seconds for a side to end once the other has; then it is cut off."""
-
-NEVER_SENT: Final = frozenset({1005, 1006, 1015})
-"""Close codes that stand for there being none (RFC 6455, 7.4.1)."""
 
 _OWN: Final = frozenset({"host", "connection", "upgrade"})
 """Headers that belong to one hop; so do those that begin with ``Sec-WebSocket-``."""
@@ -178,7 +176,7 @@ async def _carry(
     try:
         done, left = await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
-            await _end(others[task], task.result())
+            await close_like(others[task], task.result())
         with suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE_DEADLINE):
                 for task in left:
@@ -193,15 +191,6 @@ async def _carry(
         finally:  # where this is cancelled meanwhile, both sockets are let go of all the same
             for side in (client, server):
                 side.abort()
-
-
-async def _end(other: WireConnection, end: ConnectionClosed) -> None:
-    """End the other side as the first one ended."""
-    if end.code is None:
-        other.abort()
-    else:
-        code = end.code if end.code not in NEVER_SENT else 1000
-        await other.say_goodbye(code, end.reason)
 
 
 def _opening(request: Request) -> ConnectionOpened:

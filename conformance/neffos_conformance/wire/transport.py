@@ -1,28 +1,34 @@
-"""What a case needs of a connection, and of a client's request for one.
+"""What the suite needs of a connection, and of a client's request for one.
 
-Both are implemented by ``wire.connection``, and by the wrappers with which a fault is seeded.
+``wire.connection`` implements both, and so do the wrappers that seed a fault.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from websockets.http11 import Request
 
 from neffos_conformance.wire.connection import ConnectionClosed
 
+NEVER_SENT: Final = frozenset({1005, 1006, 1015})
+"""Close codes that stand for the absence of one (RFC 6455, 7.4.1)."""
+
+Received = str | bytes | ConnectionClosed
+"""What a connection receives: messages, and at last its closing."""
+
 
 class Transport(Protocol):
-    """A connection, once it is open; see ``Connection``."""
+    """An open connection; see ``WireConnection``."""
 
     @property
     def is_open(self) -> bool:
-        """Whether neither side has begun to end it."""
+        """Whether neither peer has begun to close it."""
 
     @property
-    def has_heard_goodbye(self) -> bool:
-        """Whether a close frame came."""
+    def has_received_close(self) -> bool:
+        """Whether a close frame was received."""
 
     async def send(self, payload: str | bytes, *, is_held: bool = ...) -> None:
         """Send one message, or hold it until the next."""
@@ -31,10 +37,10 @@ class Transport(Protocol):
         """Send one message in fragments."""
 
     async def send_raw(self, octets: bytes) -> None:
-        """Send octets as they are."""
+        """Send bytes as they are."""
 
-    async def receive(self) -> str | bytes | ConnectionClosed:
-        """Wait for the next message, or for the end."""
+    async def receive(self) -> Received:
+        """Wait for the next message, or for the closing."""
 
     def stall(self) -> None:
         """Read nothing more, until ``resume``."""
@@ -45,28 +51,37 @@ class Transport(Protocol):
     def abort(self) -> None:
         """End TCP at once."""
 
-    async def say_goodbye(self, code: int = ..., reason: str = ...) -> None:
+    async def send_close(self, code: int = ..., reason: str = ...) -> None:
         """Send a close frame."""
 
     async def close(self) -> None:
-        """Let go of the socket."""
+        """Release the socket."""
 
 
 class UpgradeRequest(Protocol):
-    """A client's request that was not answered yet; see ``Incoming``."""
+    """A client's request before its response; see ``Incoming``."""
 
     @property
     def request(self) -> Request:
         """Method, path and headers."""
 
     def accept(self) -> Transport | None:
-        """Upgrade the connection; ``None`` where the request is none for that."""
+        """Upgrade the connection; ``None`` if the request does not ask for that."""
 
     def abort(self) -> None:
-        """End TCP without an answer."""
+        """End TCP without a response."""
 
     async def close(self) -> None:
-        """Let go of the socket behind an answer that is no upgrade."""
+        """Release the socket after a response that is not an upgrade."""
 
     async def refuse(self, status: int) -> None:
-        """Answer with an HTTP status in place of an upgrade, and end."""
+        """Respond with an HTTP status instead of an upgrade, and close."""
+
+
+async def close_like(connection: Transport, closed: ConnectionClosed) -> None:
+    """Close a connection as another one was closed: with its code, or by the end of TCP."""
+    if closed.code is None:
+        connection.abort()
+    else:
+        code = closed.code if closed.code not in NEVER_SENT else 1000
+        await connection.send_close(code, closed.reason)

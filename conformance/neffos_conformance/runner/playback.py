@@ -1,0 +1,350 @@
+"""Plays the suite's side of connections: what every runner does on the wire, whatever it expects.
+
+A playback holds the connections by their numbers, the log, and the time limits. It sends, receives,
+and closes. When an expected message is late, it sends a barrier: the peer must reply to it in
+order, so once the reply is here, little is left to wait for. It does not know what a runner
+expects: that is a script, a recording, or a model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from neffos_conformance.runner.result import LogContent, LogEntry, Remark
+from neffos_conformance.wire.barrier import (
+    BARRIERS,
+    IMPLICIT_BARRIERS,
+    IMPLICIT_TOKENS,
+    is_barrier_reply,
+)
+from neffos_conformance.wire.connection import ConnectionClosed
+from neffos_conformance.wire.transport import Received, Transport, close_like
+
+NORMAL_CLOSURE: Final = 1000
+"""The close code in the ordinary course (TR-13)."""
+
+MAX_EVENTS: Final = 64
+"""Events read ahead; with more, a connection that is watched waits, and is cut off in the end."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Time limits, in seconds.
+
+    ``before_barrier`` and ``write`` decide what the suite does next, and fail no peer. A message
+    is missing only after ``after_barrier`` and the replies to a barrier before and after that, so
+    that a machine that is slow to run the peer is slow here too.
+
+    Attributes:
+        case: for all of a case. A peer on this machine answers in milliseconds; one at the end of
+            a slow link has time for the few round trips of a case.
+        before_barrier: for a message, before the suite sends a barrier.
+        after_barrier: for that message after the reply to the barrier: a handler that runs beside
+            the reading of the connection may be later than the reader, but not by much.
+        close: for the answer to a close frame.
+        write: for the peer to take a message while the suite does not read. Then the suite counts
+            it among those that do not read themselves meanwhile.
+    """
+
+    case: float = 5.0
+    before_barrier: float = 0.3
+    after_barrier: float = 0.7
+    close: float = 1.0
+    write: float = 0.5
+
+
+class MismatchError(Exception):
+    """The system under test did not do what the suite expects.
+
+    Attributes:
+        actual: what it did; empty if it did nothing.
+    """
+
+    def __init__(self, explanation: str, actual: str = "") -> None:
+        super().__init__(explanation)
+        self.actual = actual
+
+
+class _BarrierReply:
+    """The reply to a barrier that the suite sent unasked."""
+
+
+async def _nothing() -> None:
+    pass
+
+
+def _nobody(_: Received) -> bool:
+    return False
+
+
+@dataclass(slots=True)
+class Playback:
+    """The suite's side of the connections to one system under test.
+
+    Attributes:
+        role: of the system under test, ``server`` or ``client``.
+        timeouts: the time limits.
+        log: every message, opening, closing and remark, in order.
+        connections: by number.
+        handshaken: the connections whose handshake is complete, so that the peer answers asks.
+        stalled: the connections that the suite does not read.
+        blocked: the connections whose peer takes nothing more. A peer may stop reading while it
+            cannot write.
+        held: received messages that no runner has looked at yet, by connection.
+        step: the number of the step that is being played.
+        events: what the watched connections receive, with their numbers; a runner may put further
+            events of its own.
+        catch_up: waits until the peer has begun with all that it was told beside the messages.
+        is_foreign: says of a message that it belongs to another case; it is logged and skipped.
+        began: when, on the clock of ``time.perf_counter``.
+    """
+
+    role: str
+    timeouts: Timeouts
+    log: list[LogEntry] = field(default_factory=list)
+    connections: dict[int, Transport] = field(default_factory=dict)
+    handshaken: set[int] = field(default_factory=set)
+    stalled: set[int] = field(default_factory=set)
+    blocked: set[int] = field(default_factory=set)
+    held: dict[int, list[Received]] = field(default_factory=dict)
+    step: int = 0
+    events: asyncio.Queue[tuple[int, Any]] = field(
+        default_factory=lambda: asyncio.Queue(MAX_EVENTS)
+    )
+    catch_up: Callable[[], Awaitable[None]] = _nothing
+    is_foreign: Callable[[Received], bool] = _nobody
+    began: float = field(default_factory=time.perf_counter)
+    _readers: list[asyncio.Task[None]] = field(default_factory=list)
+
+    # ---- the log
+
+    def log_sent(self, number: int, content: LogContent) -> None:
+        """Log what the suite sent or did."""
+        self._log(number, content, from_suite=True)
+
+    def log_received(self, number: int, content: LogContent) -> None:
+        """Log what the system under test sent or did."""
+        self._log(number, content, from_suite=False)
+
+    def _log(self, number: int, content: LogContent, *, from_suite: bool) -> None:
+        now = time.perf_counter() - self.began
+        from_client = from_suite == (self.role == "server")
+        self.log.append(LogEntry(now, number, from_client, content, self.step))
+
+    # ---- sending
+
+    async def send(self, number: int, payload: str | bytes, *, is_held: bool = False) -> None:
+        """Send a message, unless the connection is closed or its peer takes nothing more.
+
+        Args:
+            number: the connection.
+            payload: the message.
+            is_held: it goes out together with the next message.
+        """
+        if self._can_send(number):
+            self.log_sent(number, payload)
+            await self._write(number, self.connections[number].send(payload, is_held=is_held))
+
+    async def send_parts(self, number: int, parts: Sequence[bytes], *, is_text: bool) -> None:
+        """Send a message in fragments, likewise."""
+        if self._can_send(number):
+            whole = b"".join(parts)
+            self.log_sent(number, whole.decode("utf-8", "surrogateescape") if is_text else whole)
+            sending = self.connections[number].send_parts(parts, is_text=is_text)
+            await self._write(number, sending)
+
+    async def send_raw(self, number: int, data: bytes, shown: str) -> None:
+        """Send bytes as they are, likewise; the log has what is ``shown`` of them."""
+        if self._can_send(number):
+            self.log_sent(number, Remark(f"bytes {shown}"))
+            await self._write(number, self.connections[number].send_raw(data))
+
+    async def send_barrier(self, number: int, barriers: dict[str, str] = BARRIERS) -> None:
+        """Send a barrier, even to a peer that takes nothing: its reply is waited for."""
+        barrier = barriers[self.role]
+        self.log_sent(number, barrier)
+        await self.connections[number].send(barrier)
+
+    def stall(self, number: int) -> None:
+        """Stop reading a connection."""
+        self.log_sent(number, Remark("reads nothing more"))
+        self.stalled.add(number)
+        self.connections[number].stall()
+
+    def resume(self, number: int) -> None:
+        """Read a connection again."""
+        self.log_sent(number, Remark("reads again"))
+        self.stalled.discard(number)
+        self.blocked.clear()
+        self.connections[number].resume()
+
+    def _can_send(self, number: int) -> bool:
+        return number not in self.blocked and self.connections[number].is_open
+
+    async def _write(self, number: int, sending: Awaitable[None]) -> None:
+        """Wait until the peer takes a message; not for long while the suite takes none itself."""
+        if not self.stalled:
+            await sending
+            return
+        try:
+            async with asyncio.timeout(self.timeouts.write):
+                await sending
+        except TimeoutError:
+            self.blocked.add(number)
+            self.log_received(number, Remark("nothing more is taken"))
+
+    # ---- receiving
+
+    async def receive(self, number: int) -> Received:
+        """Receive the next message or the closing, however long it takes."""
+        while isinstance(received := await self._receive(number), _BarrierReply):
+            pass
+        return received
+
+    async def receive_soon(self, number: int) -> Received:
+        """Receive the next message or the closing; send a barrier if it is late.
+
+        Raises:
+            MismatchError: the peer replies to the barrier, and sends nothing else.
+        """
+        for seconds in (self.timeouts.before_barrier, self.timeouts.after_barrier):
+            if number not in self.handshaken:
+                break
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    return await self.receive(number)
+            await self._send_implicit_barrier(number)
+            received = await self._receive(number)
+            if not isinstance(received, _BarrierReply):
+                return received
+        else:
+            raise MismatchError("nothing came, though a later ask was answered")
+        return await self.receive(number)
+
+    async def wait_for(self, number: int, task: asyncio.Future[T]) -> T:
+        """Wait for what a client reports about a connection; send a barrier if it is late.
+
+        Messages received meanwhile are kept.
+
+        Raises:
+            MismatchError: the peer replies to the barrier, and the client reports nothing.
+        """
+        for seconds in (self.timeouts.before_barrier, self.timeouts.after_barrier):
+            if number not in self.handshaken or not self.connections[number].is_open:
+                break
+            await asyncio.wait([task], timeout=seconds)
+            if task.done():
+                break
+            if await self._settle(number):
+                await self.catch_up()
+        else:
+            if not task.done():
+                text = "the client did not say that it was done, though a later ask was answered"
+                raise MismatchError(text)
+        return await asyncio.shield(task)
+
+    async def _settle(self, number: int) -> bool:
+        """Send a barrier and wait for its reply, or the closing; tell whether it was the reply."""
+        await self._send_implicit_barrier(number)
+        kept: list[Received] = []
+        while not isinstance(received := await self._receive(number), _BarrierReply):
+            kept.append(received)
+            if isinstance(received, ConnectionClosed):
+                self.handshaken.discard(number)
+                break
+        self.held[number] = kept
+        return number in self.handshaken
+
+    async def _send_implicit_barrier(self, number: int) -> None:
+        await self.catch_up()
+        await self.send_barrier(number, IMPLICIT_BARRIERS)
+
+    async def _receive(self, number: int) -> Received | _BarrierReply:
+        if self.held.get(number):
+            return self.held[number].pop(0)
+        while True:
+            received = await self.connections[number].receive()
+            if not (isinstance(received, ConnectionClosed) and self._is_over(number)):
+                self.log_received(number, received)
+            if not self.is_foreign(received):
+                break
+        return _BarrierReply() if is_barrier_reply(received, IMPLICIT_TOKENS) else received
+
+    # ---- receiving on all connections
+
+    def watch(self, number: int) -> None:
+        """Read a connection in the background: what it receives becomes events."""
+
+        async def read() -> None:
+            received: Received = ""
+            while not isinstance(received, ConnectionClosed):
+                received = await self.connections[number].receive()
+                await self.events.put((number, received))
+
+        self._readers.append(asyncio.create_task(read(), name=f"read connection {number}"))
+
+    async def next_event(self) -> tuple[int, Any]:
+        """Wait for the next event, and log it if a connection received it."""
+        number, event = await self.events.get()
+        if isinstance(event, str | bytes | ConnectionClosed):
+            self.log_received(number, event)
+        return number, event
+
+    # ---- closing
+
+    async def close(self, number: int, code: int | None, reason: str = "") -> None:
+        """Close a connection with a code, or end TCP without one."""
+        closed = ConnectionClosed(code, reason)
+        self.log_sent(number, closed)
+        if code is None:
+            self.handshaken.discard(number)  # no peer is left to answer
+        await close_like(self.connections[number], closed)
+
+    async def close_all(self) -> str:
+        """Close every connection that is open; say what is wrong with the first answer (TR-16)."""
+        fault = ""
+        for number, connection in self.connections.items():
+            if connection.is_open:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self.timeouts.close):
+                        await self.close(number, NORMAL_CLOSURE)
+        for number, connection in self.connections.items():
+            if self._is_over(number):
+                continue
+            connection.resume()
+            try:
+                async with asyncio.timeout(self.timeouts.close):
+                    while not isinstance(received := await self._receive(number), ConnectionClosed):
+                        pass
+            except TimeoutError:
+                if connection.has_received_close:
+                    fault = fault or "TCP was not ended after the close frames"
+                else:
+                    fault = fault or "the close frame was not answered"
+                continue
+            if received.code is None:
+                fault = fault or "the close frame was answered by no close frame"
+        return fault
+
+    async def release(self) -> None:
+        """Stop reading, and release all sockets."""
+        for reader in self._readers:
+            reader.cancel()
+        await asyncio.gather(*self._readers, return_exceptions=True)
+        await asyncio.gather(*(each.close() for each in self.connections.values()))
+
+    def _is_over(self, number: int) -> bool:
+        """Whether the peer closed a connection, or TCP ended."""
+        return any(
+            isinstance(each.content, ConnectionClosed)
+            and each.connection == number
+            and (each.content.code is None or each.from_client == (self.role == "client"))
+            for each in self.log
+        )
