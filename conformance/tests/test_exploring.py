@@ -11,14 +11,13 @@ from mutation.distortions import changing
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.model_based import (
     Plan,
-    SequenceProgress,
     SequenceReport,
     explore_server,
 )
 from neffos_conformance.model_based.actions import Action, ActionKind
 from neffos_conformance.model_based.failures import STALLS, UNREACHABLE, KnownFailures
-from neffos_conformance.model_based.generator import sequence_for_server
-from neffos_conformance.model_based.server_link import run_on_server
+from neffos_conformance.model_based.generator import generate
+from neffos_conformance.model_based.links import run_on_server
 from neffos_conformance.model_based.shrink import shrink
 from neffos_conformance.model_based.tables import transitions_of, why_unreachable
 from neffos_conformance.recordings.checking import judge
@@ -57,13 +56,13 @@ def answering(wrong) -> Distort:
 
 
 def test_the_same_seed_generates_the_same_sequences():
-    made = [sequence_for_server(7, index, 16, None) for index in range(30)]
-    assert made == [sequence_for_server(7, index, 16, None) for index in range(30)]
-    assert made != [sequence_for_server(8, index, 16, None) for index in range(30)]
+    made = [generate(Role.SERVER, 7, index, 16, None) for index in range(30)]
+    assert made == [generate(Role.SERVER, 7, index, 16, None) for index in range(30)]
+    assert made != [generate(Role.SERVER, 8, index, 16, None) for index in range(30)]
 
 
 def test_sequences_contain_everything_that_clients_do():
-    actions = [each for index in range(120) for each in sequence_for_server(1, index, 16, None)]
+    actions = [each for index in range(120) for each in generate(Role.SERVER, 1, index, 16, None)]
     assert {each.kind for each in actions} == set(ActionKind) - {ActionKind.COMMAND}
     assert {each.connection for each in actions} == {1, 2, 3}
     assert {"broadcast-room", "ask-me", "join-me", "close-me"} <= {each.event for each in actions}
@@ -71,7 +70,9 @@ def test_sequences_contain_everything_that_clients_do():
 
 def test_a_server_without_a_feature_is_not_asked_for_it():
     features = frozenset({"server-asks"})
-    actions = [each for index in range(60) for each in sequence_for_server(1, index, 16, features)]
+    actions = [
+        each for index in range(60) for each in generate(Role.SERVER, 1, index, 16, features)
+    ]
     assert not any(each.room or each.path for each in actions)
     assert not any(
         isinstance(each.body, bytes) and each.kind is ActionKind.SEND for each in actions
@@ -85,15 +86,15 @@ def test_a_server_without_a_feature_is_not_asked_for_it():
 
 
 def test_nothing_is_found_on_the_reference_server():
-    told: list[SequenceProgress] = []
-    found = explored(sequences=40, seed=3, progress=told.append)
+    told: list[tuple[int, int]] = []
+    found = explored(sequences=40, seed=3, progress=lambda *each: told.append(each))
     assert found.counterexamples == ()
     assert found.verdict is Verdict.PASS
     assert (found.sequences, found.ended) == (40, "all sequences were run")
     assert found.actions > 400
     assert found.messages > found.actions
     assert found.share > 0.5
-    assert told[-1].sequences == 40
+    assert told[-1] == (40, 0)
 
 
 def test_what_was_reached_and_what_was_not_are_the_tables():
@@ -277,7 +278,7 @@ def test_tries_are_bounded():
 def test_any_part_of_a_sequence_is_a_sequence():
     async def run() -> None:
         async with embedded_server() as url:
-            whole = sequence_for_server(5, 3, 14, None)
+            whole = generate(Role.SERVER, 5, 3, 14, None)
             for left_out in range(0, len(whole), 3):
                 part = whole[:left_out] + whole[left_out + 1 :]
                 assert (await run_on_server(url, part, KnownFailures(), SOON)).failure is None

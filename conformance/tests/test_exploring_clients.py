@@ -25,9 +25,9 @@ from neffos_conformance.model_based import (
     explore_driven,
 )
 from neffos_conformance.model_based.actions import ActionKind
-from neffos_conformance.model_based.client_link import run_on_client
 from neffos_conformance.model_based.failures import CRASHED, STALLS, KnownFailures
-from neffos_conformance.model_based.generator import sequence_for_client
+from neffos_conformance.model_based.generator import generate
+from neffos_conformance.model_based.links import run_on_client
 from neffos_conformance.model_based.tables import transitions_of, why_unreachable
 from neffos_conformance.recordings.checking import judge
 from neffos_conformance.runner.driver_protocol import DriverError
@@ -68,13 +68,13 @@ def driven_by(driver: str, **options) -> SequenceReport:
 
 
 def test_the_same_seed_generates_the_same_sequences():
-    made = [sequence_for_client(7, index, 16, None) for index in range(30)]
-    assert made == [sequence_for_client(7, index, 16, None) for index in range(30)]
-    assert made != [sequence_for_client(8, index, 16, None) for index in range(30)]
+    made = [generate(Role.CLIENT, 7, index, 16, None) for index in range(30)]
+    assert made == [generate(Role.CLIENT, 7, index, 16, None) for index in range(30)]
+    assert made != [generate(Role.CLIENT, 8, index, 16, None) for index in range(30)]
 
 
 def test_sequences_contain_every_operation_and_everything_that_servers_do():
-    actions = [each for index in range(200) for each in sequence_for_client(1, index, 20, None)]
+    actions = [each for index in range(200) for each in generate(Role.CLIENT, 1, index, 20, None)]
     assert {each.kind for each in actions} == set(ActionKind)
     assert {each.connection for each in actions} == {1, 2}
     assert {each.how for each in actions if each.kind is ActionKind.COMMAND} == set(OPERATIONS)
@@ -85,7 +85,9 @@ def test_sequences_contain_every_operation_and_everything_that_servers_do():
 
 def test_a_client_is_not_told_what_its_driver_does_not_support():
     supported = frozenset(OPERATIONS) - {"native", "leave-all", "emit"}
-    actions = [each for index in range(60) for each in sequence_for_client(1, index, 16, supported)]
+    actions = [
+        each for index in range(60) for each in generate(Role.CLIENT, 1, index, 16, supported)
+    ]
     assert {each.how for each in actions if each.kind is ActionKind.COMMAND} <= supported
 
 
@@ -110,7 +112,7 @@ def test_what_was_reached_and_what_was_not_are_the_tables():
 
 def test_any_part_of_a_sequence_is_a_sequence():
     async def run() -> None:
-        whole, known = sequence_for_client(5, 3, 14, None), KnownFailures()
+        whole, known = generate(Role.CLIENT, 5, 3, 14, None), KnownFailures()
         for left_out in range(0, len(whole), 4):
             part = whole[:left_out] + whole[left_out + 1 :]
             result = await run_on_client(partial(standing, honest), part, known, SOON, None)

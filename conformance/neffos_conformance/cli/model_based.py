@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from neffos_conformance.cli.serve import PEER
 from neffos_conformance.cli.testing import Options, Subject, conclude
-from neffos_conformance.model_based import Plan, SequenceProgress, SequenceReport
+from neffos_conformance.model_based import Plan, SequenceReport
 from neffos_conformance.runner.known_failures import KnownFailure
 from neffos_protocol import Role
 
@@ -90,8 +90,8 @@ async def explored(explore: Explore, seed: int | None, seconds: float) -> Sequen
     with progress:
         bar = progress.add_task("", total=SEQUENCES, found=0)
 
-        def tell(step: SequenceProgress) -> None:
-            progress.update(bar, completed=step.sequences, found=step.counterexamples)
+        def tell(sequences: int, counterexamples: int) -> None:
+            progress.update(bar, completed=sequences, found=counterexamples)
 
         return await explore(Plan(chosen, seconds, SEQUENCES, STEPS, progress=tell))
 

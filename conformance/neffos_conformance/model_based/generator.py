@@ -174,33 +174,22 @@ NATIVE_MESSAGES: Final[tuple[Payload, ...]] = (
 )
 
 
-def sequence_for_server(
-    seed: int, index: int, steps: int, offered: frozenset[str] | None
+def generate(
+    role: Role, seed: int, index: int, steps: int, supported: frozenset[str] | None = None
 ) -> ActionSequence:
-    """Generate a test sequence for a server.
+    """Generate a test sequence.
 
     Args:
+        role: of the peer under test.
         seed: of all sequences.
         index: of this one, from 0.
         steps: about how many actions it has, besides the probes at its end.
-        offered: the features that the server has; ``None`` for all.
+        supported: the features that a server has, or the operations that a client's driver
+            supports; ``None`` for all.
     """
-    return SequenceGenerator(SERVER, SutModel(Role.SERVER), f"{seed}/{index}", offered).make(steps)
-
-
-def sequence_for_client(
-    seed: int, index: int, steps: int, operations: frozenset[str] | None
-) -> ActionSequence:
-    """Generate a test sequence for a client.
-
-    Args:
-        seed: as ``sequence_for_server``, as ``index`` and ``steps``.
-        index: see there.
-        steps: see there.
-        operations: that the client's driver supports; ``None`` for all.
-    """
-    model = SutModel(Role.CLIENT, operations)
-    return SequenceGenerator(CLIENT, model, f"{seed}/{index}", operations).make(steps)
+    profile, operations = (CLIENT, supported) if role is Role.CLIENT else (SERVER, None)
+    model = SutModel(role, operations)
+    return SequenceGenerator(profile, model, f"{seed}/{index}", supported).make(steps)
 
 
 class SequenceGenerator:
@@ -570,8 +559,8 @@ class SequenceGenerator:
 
     def _room(self) -> str:
         """Give a room, most often one that recurs."""
-        rare = self._pick((self._profile.rooms, self._profile.special_rooms))
-        return self._pick(self._rooms if self._chance(0.7) else rare)
+        rare = self._profile.special_rooms if self._chance(0.7) else self._profile.rooms
+        return self._pick(self._rooms if self._chance(0.6) else rare)
 
     def _body(self) -> Payload:
         is_binary = self._offers("binary")

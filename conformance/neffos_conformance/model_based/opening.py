@@ -15,7 +15,7 @@ from neffos_conformance.model_based.expected import (
     Payload,
 )
 from neffos_conformance.model_based.frames import ACCEPTANCE, handshake_input
-from neffos_conformance.model_based.state import ConnectionState, SutState
+from neffos_conformance.model_based.state import SutState
 from neffos_conformance.model_based.tables import (
     ASK_REQUIREMENTS,
     CHANGING,
@@ -45,10 +45,10 @@ def open_connection(state: SutState, action: Action) -> list[Output] | None:
     """Open a connection; ``None`` as for ``SutModel.perform``."""
     if action.connection in state.connections:
         return None
-    connection = state.connect(action)
+    state.connect(action)
     state.note(action, f"open {action.path} {action.how}")
     opened = _open_to_client if state.is_client else _open_to_server
-    outputs = opened(state, action, connection)
+    outputs = opened(state, action)
     return [
         each if isinstance(each, Output) else Output(action.connection, each) for each in outputs
     ]
@@ -57,9 +57,8 @@ def open_connection(state: SutState, action: Action) -> list[Output] | None:
 # -------------------------------------------------------------------- to a server
 
 
-def _open_to_server(
-    state: SutState, action: Action, connection: ConnectionState
-) -> list[Payload | ConnectionEnd | Output]:
+def _open_to_server(state: SutState, action: Action) -> list[Payload | ConnectionEnd | Output]:
+    connection = state.connections[action.connection]
     state.forbidden_by[action.number] = _FORBIDDEN_BY.get(action.how, "HS-12")
     if connection.phase == "open":  # the native-only endpoint has no handshake
         return []
@@ -88,9 +87,9 @@ def _open_to_server(
             state.handshake(connection, "other")
             return ["", "noise", b"\x00\xff", "M"]
         case "early":
-            return [*_early_frames(state, action, connection), "M"]
+            return [*_early_frames(state, action), "M"]
         case "connecting":
-            expect_system_ask(state, action, connection, Change.CONNECT, (CONNECTED_AT_ONCE, None))
+            expect_system_ask(state, action, Change.CONNECT, (CONNECTED_AT_ONCE, None))
     return ["M"]
 
 
@@ -104,8 +103,9 @@ _FORBIDDEN_BY: Final = {
 """The requirement that forbids messages of a server, by how a connection is opened."""
 
 
-def _early_frames(state: SutState, action: Action, connection: ConnectionState) -> list[Payload]:
+def _early_frames(state: SutState, action: Action) -> list[Payload]:
     """Give frames that precede the request, and expect their replies after the acceptance."""
+    connection = state.connections[action.connection]
     state.handshake(connection, "other")
     token, space = f"$early{action.number}", CONNECTED_AT_ONCE
     connect = Message(token, space, "", REQUEST_EVENT[Change.CONNECT])
@@ -121,13 +121,10 @@ def _early_frames(state: SutState, action: Action, connection: ConnectionState) 
 
 
 def expect_system_ask(
-    state: SutState,
-    action: Action,
-    connection: ConnectionState,
-    change: Change,
-    scope: tuple[str, str | None],
+    state: SutState, action: Action, change: Change, scope: tuple[str, str | None]
 ) -> bool:
     """Expect a system ask of a server where the tables permit one; say whether they do."""
+    connection = state.connections[action.connection]
     if MEMBERSHIP.row(connection.state(scope), command_of(change), lambda _: False) is None:
         return False
     if any(each.is_ask for each in connection.expected):
@@ -140,9 +137,8 @@ def expect_system_ask(
 # -------------------------------------------------------------------- to a client
 
 
-def _open_to_client(
-    state: SutState, action: Action, connection: ConnectionState
-) -> list[Payload | ConnectionEnd | Output]:
+def _open_to_client(state: SutState, action: Action) -> list[Payload | ConnectionEnd | Output]:
+    connection = state.connections[action.connection]
     number, how = action.connection, action.how
     is_disturbed = how in ("noisy", "asking", "doubled")
     state.forbidden_by[action.number] = _ACCEPTED[how] if is_disturbed else "HS-11"
@@ -180,9 +176,9 @@ def _open_to_client(
         case "doubled":
             after = ["A9", b"A", "Hno"]
         case "early":
-            before = [_connect_frame(state, action, connection, "HS-14")]
+            before = [_connect_frame(state, action, "HS-14")]
         case "joined":
-            after = [_connect_frame(state, action, connection, "HS-18")]
+            after = [_connect_frame(state, action, "HS-18")]
     dialled.settle(_ACCEPTED.get(how, "HS-19"), OperationOutcome(True, given=connection.id))
     for each in before[:1]:
         state.handshake(connection, handshake_input(each))
@@ -203,10 +199,9 @@ _ACCEPTED: Final = {
 """The requirement by which a client is connected, by how the server opens the connection."""
 
 
-def _connect_frame(
-    state: SutState, action: Action, connection: ConnectionState, requirement: str
-) -> Payload:
+def _connect_frame(state: SutState, action: Action, requirement: str) -> Payload:
     """Give a connect ask of the server that comes with the acceptance, and expect the reply."""
+    connection = state.connections[action.connection]
     connect = Message(f"{action.number}", CONNECTED_AT_ONCE, "", REQUEST_EVENT[Change.CONNECT])
     expected = state.expect(action, connect.empty_reply(), requirement)
     expected.scope, expected.change = (CONNECTED_AT_ONCE, None), Change.CONNECT
@@ -217,8 +212,9 @@ def _connect_frame(
 # -------------------------------------------------------------------- ends and non-frames
 
 
-def end_connection(state: SutState, action: Action, connection: ConnectionState) -> list[Output]:
+def end_connection(state: SutState, action: Action) -> list[Output]:
     """End a connection, with a close frame or without."""
+    connection = state.connections[action.connection]
     is_close = action.kind is ActionKind.CLOSE
     state.note(action, f"{action.kind} {connection.path}", "TR-15")
     connection.ending = "TR-16" if is_close else "TR-14"
@@ -226,10 +222,9 @@ def end_connection(state: SutState, action: Action, connection: ConnectionState)
     return [Output(action.connection, ConnectionEnd(1000 if is_close else None))]
 
 
-def send_non_frame(
-    state: SutState, action: Action, connection: ConnectionState
-) -> list[Output] | None:
+def send_non_frame(state: SutState, action: Action) -> list[Output] | None:
     """Send a payload that is not a frame, and expect it back or reported where it is native."""
+    connection = state.connections[action.connection]
     payload = action.body
     exchanges = connection.endpoint.exchanges
     empty = ("", None)

@@ -77,26 +77,30 @@ NATIVE_MODES: Final[Mapping[str, Native]] = {
 
 
 class LinkEvent(Protocol):
-    """Something that happens beside the messages of a connection."""
+    """Something that happens besides the messages of a connection."""
 
     def take(self) -> None:
         """Check it."""
 
 
-class Link(Protocol):
-    """How the suite reaches the peer under test."""
+class Link:
+    """How the suite reaches the peer under test: by default one without a driver."""
 
     async def open(self, action: Action) -> bool:
         """Open a connection; say whether it is open."""
+        raise NotImplementedError
 
     def command(self, number: int, action: int, command: DriverCommand) -> None:
         """Have the peer's driver perform an operation."""
+        raise NotImplementedError
 
     def due(self) -> DriverLog | None:
         """Give an operation that must end now."""
+        return None
 
     def miss(self, due: DriverLog) -> NoReturn:
         """Say that an operation has not ended."""
+        raise NotImplementedError
 
     async def settle(self) -> None:
         """Check what the peer reported to its application."""

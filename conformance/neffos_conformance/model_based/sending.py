@@ -1,7 +1,8 @@
-"""What a peer does with the frames that the suite sends: system asks and events."""
+"""What a peer does with the frames that the suite sends: system asks, events, and answers."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from neffos_codec import Message, encode
@@ -9,20 +10,37 @@ from neffos_conformance.model_based.actions import Action
 from neffos_conformance.model_based.application import EventHandler, text_of
 from neffos_conformance.model_based.expected import (
     EITHER,
+    FAILURE,
+    SUCCESS,
+    OperationOutcome,
     Output,
     Payload,
     Scope,
     is_room_of,
     scope_of,
 )
-from neffos_conformance.model_based.frames import EXCHANGE, message_of, token_of, with_flags
+from neffos_conformance.model_based.frames import (
+    EXCHANGE,
+    answer_to,
+    message_of,
+    token_of,
+    with_flags,
+)
 from neffos_conformance.model_based.opening import expect_system_ask
-from neffos_conformance.model_based.state import ConnectionState, SutState
-from neffos_conformance.model_based.tables import CONNECTED, DISCONNECTED, reply_requirement
+from neffos_conformance.model_based.state import PeerAsk, SutState
+from neffos_conformance.model_based.tables import (
+    CHANGING,
+    CONNECTED,
+    DISCONNECTED,
+    DISCONNECTING,
+    command_of,
+    connects,
+    reply_requirement,
+)
 from neffos_conformance.model_based.tables import no_reply_requirement as no_reply
 from neffos_conformance.runner.driver_protocol import fields_of
 from neffos_protocol.events import Change
-from neffos_protocol.machines import QUESTION
+from neffos_protocol.machines import ASK, QUESTION
 from neffos_protocol.names import (
     BAD_NAMESPACE,
     BAD_ROOM,
@@ -36,12 +54,13 @@ FRAGMENTED: Final = "fragments"
 """The variant of a frame that is sent in fragments (FR-15)."""
 
 
-def send(state: SutState, action: Action, connection: ConnectionState) -> list[Output] | None:
+def send(state: SutState, action: Action) -> list[Output] | None:
     """Send a frame, and expect what follows; ``None`` as for ``SutModel.perform``."""
+    connection = state.connections[action.connection]
     message = message_of(action, token_of(action, state.role.value), action.body)
     change = CHANGE_OF.get(action.event)
     if change is not None:
-        is_done = _system_ask(state, action, connection, message, change)
+        is_done = _system_ask(state, action, message, change)
     elif (message.namespace, None) in connection.undecided:
         return None
     else:
@@ -50,7 +69,7 @@ def send(state: SutState, action: Action, connection: ConnectionState) -> list[O
             if target is None or not target.id or target is connection:
                 return None
             message = message.replace(body=_addressed(target.id, message.body))
-        is_done = _event(state, action, connection, message)
+        is_done = _event(state, action, message)
     if not is_done:
         return None
     if message.wait:
@@ -85,9 +104,8 @@ def _like(action: Action, message: Message) -> str:
 # -------------------------------------------------------------------- system asks
 
 
-def _system_ask(
-    state: SutState, action: Action, connection: ConnectionState, message: Message, change: Change
-) -> bool:
+def _system_ask(state: SutState, action: Action, message: Message, change: Change) -> bool:
+    connection = state.connections[action.connection]
     scope = namespace, room = scope_of(change, message)
     undecided = connection.undecided
     if scope in undecided or (namespace, None) in undecided:
@@ -135,7 +153,8 @@ def _system_ask(
 # -------------------------------------------------------------------- events
 
 
-def _event(state: SutState, action: Action, connection: ConnectionState, message: Message) -> bool:
+def _event(state: SutState, action: Action, message: Message) -> bool:
+    connection = state.connections[action.connection]
     namespace, room, event = message.namespace, message.room, message.event
     endpoint, scope = connection.endpoint, (namespace, None)
     is_live = connection.is_live(namespace)
@@ -158,7 +177,7 @@ def _event(state: SutState, action: Action, connection: ConnectionState, message
                 state.permit(action, message.error_reply(text))
         return True
     if state.is_client and event == NATIVE_EVENT and not namespace:
-        return _framed_native(state, action, connection, message)
+        return _framed_native(state, action, message)
     if not is_live:
         state.expect_bad_namespace(action, message)
         return True
@@ -172,7 +191,7 @@ def _event(state: SutState, action: Action, connection: ConnectionState, message
         if room and action.has_token and waits:  # the room may be left before it is handled
             state.permit(action, message.error_reply(BAD_ROOM))
         _observe_event(state, action, message, is_sure=is_sure)
-    if not _handle(state, action, connection, message, is_sure=is_sure):
+    if not _handle(state, action, message, is_sure=is_sure):
         return False
     if action.has_token:
         state.follow(QUESTION, "none", "asked")
@@ -198,10 +217,9 @@ def _observe_event(state: SutState, action: Action, message: Message, *, is_sure
     )
 
 
-def _framed_native(
-    state: SutState, action: Action, connection: ConnectionState, message: Message
-) -> bool:
+def _framed_native(state: SutState, action: Action, message: Message) -> bool:
     """Expect what a client does with a native message in a frame."""
+    connection = state.connections[action.connection]
     before = connection.state(("", None))
     if message.room or message.is_error or before not in (CONNECTED, DISCONNECTED):
         return False
@@ -213,15 +231,9 @@ def _framed_native(
     return True
 
 
-def _handle(
-    state: SutState,
-    action: Action,
-    connection: ConnectionState,
-    message: Message,
-    *,
-    is_sure: bool,
-) -> bool:
+def _handle(state: SutState, action: Action, message: Message, *, is_sure: bool) -> bool:
     """Expect what the handler of an event does; say whether the application's page defines it."""
+    connection = state.connections[action.connection]
     body, number, namespace = message.body, action.number, message.namespace
     handler = connection.endpoint.handler(namespace, message.event)
     state.forbidden_by[number] = "AR-9"
@@ -255,14 +267,14 @@ def _handle(
             state.expect(action, pushed, "EV-2", order=f"push {number}")
             state.reply(action, message, "done", order=f"push {number}")
         case "broadcast":
-            return _broadcast(state, action, connection, message, handler)
+            return _broadcast(state, action, message, handler)
         case "close":
             if state.waits(action.connection):
                 return False
             state.forbidden_by[number] = "TR-15"
             connection.ending = "TR-12"
         case "ask" | "request":
-            return _provoke(state, action, connection, message, handler)
+            return _provoke(state, action, message, handler)
         case "relay":
             asked = Message("$", namespace, "", handler.values["event"], body=body)
             state.relayed[number] = message
@@ -274,14 +286,9 @@ def _handle(
     return True
 
 
-def _provoke(
-    state: SutState,
-    action: Action,
-    connection: ConnectionState,
-    message: Message,
-    handler: EventHandler,
-) -> bool:
+def _provoke(state: SutState, action: Action, message: Message, handler: EventHandler) -> bool:
     """Expect the ask that a handler of a server sends."""
+    connection = state.connections[action.connection]
     if message.is_error or message.is_no_op or action.number in state.asks:
         return False
     namespace, name = message.namespace, text_of(message.body)
@@ -295,17 +302,12 @@ def _provoke(
         scope = (name if change is Change.CONNECT else namespace), None
     if state.waits(action.connection) or scope in connection.undecided:
         return False
-    return expect_system_ask(state, action, connection, change, scope)
+    return expect_system_ask(state, action, change, scope)
 
 
-def _broadcast(
-    state: SutState,
-    action: Action,
-    connection: ConnectionState,
-    message: Message,
-    handler: EventHandler,
-) -> bool:
+def _broadcast(state: SutState, action: Action, message: Message, handler: EventHandler) -> bool:
     """Expect a broadcast on every connection that it is for, and the reply of the handler."""
+    connection = state.connections[action.connection]
     to, body, room, namespace = handler.values["to"], message.body, message.room, message.namespace
     if (to == "room") != bool(room) or message.is_error or state.waits(action.connection):
         return False
@@ -323,3 +325,145 @@ def _broadcast(
     state.reply(action, message, "done")
     state.forbidden_by[action.number] = "EV-8"
     return True
+
+
+# -------------------------------------------------------------------- answers
+
+
+def answer(state: SutState, action: Action) -> list[Output] | None:
+    """Answer an ask of the peer, and expect what follows; ``None`` as for ``SutModel.perform``."""
+    ask = state.asks.get(action.of)
+    if ask is None or ask.connection != action.connection:
+        return None
+    if action.how != "elsewhere" and _is_unclear(state, action, ask):
+        return None
+    kind = "relay" if action.of in state.relayed else ask.change or "event"
+    state.note(action, f"answer {kind} {action.how} {ask.state}", "AR-21")
+    if action.how == "elsewhere":
+        return _answer_elsewhere(state, action, ask)
+    message = answer_to(ask.message, action.how, action.number, is_change=ask.change is not None)
+    is_error = _is_error(action, message)
+    bare = "1;0" if is_error and not message.is_error else ""
+    sent = Output(action.connection, with_flags(encode(message), bare))
+    state.changed_by[action.connection, ask.scope] = action.number
+    ask.answered_by = action.number
+    if ask.state == "ended":
+        return [sent]
+    state.follow(
+        ASK, "none" if ask.state == "answered" else "open", "error" if is_error else "reply"
+    )
+    if ask.state == "answered":
+        return [sent]
+    ask.state = "answered"
+    if ask.change is not None:
+        _settle_change(state, action, ask, message)
+    else:
+        _settle_event(state, action, ask, message)
+    if action.how == "twice":
+        state.follow(ASK, "none", "reply")
+        return [sent, sent]
+    return [sent]
+
+
+def _is_error(action: Action, message: Message) -> bool:
+    """Whether an answer is an error. One without a text is spelled by hand (FR-9)."""
+    return message.is_error or action.how == "bare-error"
+
+
+def _is_unclear(state: SutState, action: Action, ask: PeerAsk) -> bool:
+    """Whether nothing can be said of what comes of an answer."""
+    connection = state.connections[action.connection]
+    if ask.state == "pending":
+        if ask.scope in connection.undecided and (state.is_client or ask.change is not None):
+            return True
+        if state.is_client and (ask.scope[0], None) in connection.undecided:
+            return True
+        # The tables leave open what the reply to an earlier ask would end.
+        is_end = ask.change is not None and not connects(ask.change)
+        is_back = connection.state(ask.scope) not in (DISCONNECTED, DISCONNECTING)
+        if state.is_client and is_end and is_back:
+            return True
+    # A client may relay an error without a text with any text, or not at all (FR-9).
+    return action.how == "bare-error" and action.of in state.relayed
+
+
+def _answer_elsewhere(state: SutState, action: Action, ask: PeerAsk) -> list[Output] | None:
+    """Answer on a connection that the ask was not for (AR-12)."""
+    for number, other in state.connections.items():
+        if number == action.connection or other.path or not other.is_usable:
+            continue
+        state.forbidden_by[action.number] = "AR-12"
+        message = ask.message.empty_reply()
+        if ask.change is None:
+            message = ask.message.reply(ask.message.body)
+        state.permit(action, message.error_reply(BAD_NAMESPACE), number)
+        return [Output(number, encode(message))]
+    return None
+
+
+def _settle_change(state: SutState, action: Action, ask: PeerAsk, message: Message) -> None:
+    """Expect what the answer to a system ask leads to."""
+    connection = state.connections[action.connection]
+    change = ask.change or Change.CONNECT
+    is_error = _is_error(action, message)
+    is_done = message.is_empty_reply and not is_error
+    before = connection.state(ask.scope)
+    end = "done" if is_done else "error"
+    state.step(action.number, connection, ask.scope, f"{command_of(change)}-{end}")
+    if not state.is_client:
+        if not is_done and not is_error:
+            state.misled.add((action.connection, ask.scope[0]))
+        return
+    operation = state.operations[action.of]
+    if not is_done:
+        state.forbidden_by[action.number] = "AR-19"
+    if before not in CHANGING:  # an ask of the server has settled it
+        operation.settle("NS-5", *EITHER)
+        state.permit_report(action.number, action.connection, change, ask.scope)
+    elif is_done:
+        operation.settle("AR-8", SUCCESS)
+    else:
+        text = text_of(message.body) if message.is_error else ""
+        operation.settle("AR-19", OperationOutcome(False, text=text) if text else FAILURE)
+
+
+def _settle_event(state: SutState, action: Action, ask: PeerAsk, message: Message) -> None:
+    """Expect what the answer to an event ask leads to."""
+    connection = state.connections[action.connection]
+    namespace, is_error = ask.scope[0], _is_error(action, message)
+    text = text_of(message.body) if message.is_error else ""
+    if not state.is_client:
+        if connection.is_live(namespace):
+            blame_wrong_reply(state, action, namespace)
+            handler = connection.endpoint.handler(namespace, "ask-me")
+            event = handler.values["error" if is_error else "answer"]
+            told = Message("", namespace, "", event, body=message.body)
+            is_sure = (namespace, None) not in connection.undecided
+            state.expect(action, told, "AR-11", must=is_sure)
+    elif action.of not in state.relayed:
+        operation = state.operations[action.of]
+        if is_error:
+            requirement = "FR-8" if not text else "FR-17" if message.is_binary else "AR-11"
+            operation.settle(requirement, OperationOutcome(False, text=text))
+        else:
+            # An empty reply is text whatever it replies to, so that its type says nothing.
+            is_open = message.is_empty_reply and ask.message.is_binary
+            given = None if is_open else message.body
+            operation.settle("AR-11", OperationOutcome(True, given=given))
+    else:
+        relayed = state.relayed[action.of]
+        if not connection.is_live(relayed.namespace):
+            return
+        is_sure = connection.state((relayed.namespace, None)) == CONNECTED and (
+            not relayed.room or connection.state((relayed.namespace, relayed.room)) == CONNECTED
+        )
+        reply = state.reply(
+            replace(action, number=action.of),
+            relayed,
+            message.body,
+            must=is_sure,
+            is_error=is_error,
+            order="",
+        )
+        reply.is_deferred = False  # it was deferred until now
+        reply.is_any_text = is_error  # the client may hide the server's text (SEC-17)

@@ -1,8 +1,8 @@
-"""Runs a test sequence on a client: the suite accepts it, and controls it through its driver.
+"""How the suite reaches a peer: it dials a server, or accepts a client that a driver controls.
 
-Besides messages, the link checks how the driver's operations end and what the client reports to
-its application. The driver has a barrier too, an operation that it does not know: what it reported
-before the answer is all that it reported.
+Besides messages, the link to a client checks how the driver's operations end and what the client
+reports to its application. The driver has a barrier too, an operation that it does not know: what
+it reported before the answer is all that it reported.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ from neffos_conformance.model_based.failures import (
     PENDING,
     STALLS,
     SUBPROTOCOL,
+    UNREACHABLE,
     KnownFailures,
     SequenceResult,
 )
 from neffos_conformance.model_based.frames import action_named_in
 from neffos_conformance.model_based.model import SutModel
-from neffos_conformance.model_based.opening import UNAVAILABLE
-from neffos_conformance.model_based.runner import SequenceRunner
+from neffos_conformance.model_based.opening import CONNECTED_AT_ONCE, REFUSAL_TEXT, UNAVAILABLE
+from neffos_conformance.model_based.runner import Link, SequenceRunner
 from neffos_conformance.runner.client_steps import (
     OPERATION_TIMEOUT,
     Between,
@@ -55,10 +56,62 @@ from neffos_conformance.runner.driver_protocol import (
 )
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Remark
+from neffos_conformance.wire.connection import ConnectError, WireConnection
 from neffos_conformance.wire.payloads import short
+from neffos_conformance.wire.relay import below
 from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_conformance.wire.transport import UpgradeRequest
 from neffos_protocol import Role
+
+_HEADERS: Final = {
+    "chosen": ("X-Conformance-Id", "own;{}"),
+    "connecting": ("X-Conformance-Connect", CONNECTED_AT_ONCE),
+    "refused": ("X-Conformance-Refuse", REFUSAL_TEXT),
+}
+"""The header of the upgrade request, by how a connection is opened."""
+
+
+async def run_on_server(
+    url: str, sequence: ActionSequence, known: KnownFailures, timeouts: Timeouts
+) -> SequenceResult:
+    """Run a test sequence on fresh connections to a server.
+
+    Args:
+        url: of the server.
+        sequence: what to do.
+        known: failures that are not reported again.
+        timeouts: how long to wait.
+    """
+    runner = SequenceRunner(SutModel(Role.SERVER), known, timeouts)
+    runner.link = DialledServer(runner, url)
+    await runner.run(sequence)
+    return runner.result
+
+
+class DialledServer(Link):
+    """The link to a server under test."""
+
+    def __init__(self, runner: SequenceRunner, url: str) -> None:
+        self._runner = runner
+        self._url = url
+
+    async def open(self, action: Action) -> bool:
+        """Dial the server."""
+        runner = self._runner
+        headers = {}
+        if action.how in _HEADERS:
+            name, value = _HEADERS[action.how]
+            headers[name] = value.format(action.number)
+        runner.script.dialled(action, headers)
+        try:
+            async with asyncio.timeout(runner.timeouts.case):
+                transport = await WireConnection.dial(below(self._url, action.path), headers)
+        except (ConnectError, TimeoutError) as error:
+            explanation = str(error) or "it accepts no connection"
+            runner.fail("SEC-16", UNREACHABLE, explanation, action.number)
+        runner.attach(action.connection, transport, ConnectionOpened(action.path, headers))
+        return True
+
 
 Controlled = tuple[ClientDriver, Between | None]
 """What controls a client, and what wraps each of its connections, if anything does."""
@@ -162,7 +215,7 @@ class _Arrival:
         """Nothing: who waits for requests checks them."""
 
 
-class DrivenClient:
+class DrivenClient(Link):
     """The link to a client under test."""
 
     def __init__(
