@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from neffos_codec import ESCAPE, Message
 from neffos_conformance.model_based.expected import Payload, Scope
-from neffos_conformance.model_based.tables import DISCONNECTED, connects
+from neffos_conformance.model_based.tables import DISCONNECTED
 from neffos_protocol.events import Change
 from neffos_protocol.names import BAD_NAMESPACE, BAD_ROOM, NATIVE_EVENT
 
@@ -81,9 +81,9 @@ class AppEndpoint:
             change: what the ask is for.
         """
         namespace, room = scope
-        if connects(change) != (state == DISCONNECTED):
+        if change.is_entry != (state == DISCONNECTED):
             return ""
-        if connects(change) and self.holds("unknown", scope):
+        if change.is_entry and self.holds("unknown", scope):
             return BAD_NAMESPACE if room is None else BAD_ROOM
         return self.refusals.get((change, namespace, room), "")
 
@@ -94,7 +94,7 @@ class AppEndpoint:
             return room == "" if room is not None else namespace not in self.handlers
         is_entry = guard == "decides-entry"
         return (is_entry or guard == "decides-exit") and any(
-            connects(change) is is_entry and name == namespace and (room is None) is (where is None)
+            change.is_entry is is_entry and name == namespace and (room is None) is (where is None)
             for change, name, where in self.refusals
         )
 

@@ -15,7 +15,7 @@ from neffos_protocol.events import Change
 Payload = str | bytes
 
 Scope = tuple[str, str | None]
-"""A namespace, with ``None``; or a room of one."""
+"""A namespace, with ``None``; or a room of one: a ``MembershipKey``, or a tuple like it."""
 
 Fields = dict[str, Any]
 """The fields of a driver's operation, or of a line that reports an observation."""
@@ -27,11 +27,6 @@ REPORTED_AS: Final[Mapping[Change, str]] = {
     Change.LEAVE: "left",
 }
 """How a driver reports each change of membership."""
-
-
-def scope_of(change: Change, message: Message) -> Scope:
-    """Give the namespace or room that a system ask is for."""
-    return message.namespace, message.room if change in (Change.JOIN, Change.LEAVE) else None
 
 
 def is_room_of(scope: Scope, namespace: str) -> bool:

@@ -14,6 +14,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -39,12 +40,12 @@ from neffos_conformance.model_based.tables import (
     why_unreachable,
 )
 from neffos_conformance.runner.playback import Timeouts
-from neffos_conformance.runner.result import LogEntry, Remark, Result
+from neffos_conformance.runner.result import LogEntry, Result
 from neffos_conformance.runner.run import DEFAULT_TIMEOUTS
 from neffos_conformance.wire.connection import ConnectError
-from neffos_conformance.wire.transcript import ConnectionOpened, Entry, header, save
+from neffos_conformance.wire.transcript import ConnectionOpened, header, save
 from neffos_protocol import Role
-from neffos_protocol.catalogue import Level, requirement
+from neffos_protocol.catalogue import requirement
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +79,8 @@ class Counterexample:
         return self.failure.requirement
 
     @property
-    def level(self) -> Level:
-        """The level of the requirement."""
-        return requirement(self.requirement).level
-
-    @property
     def verdict(self) -> Verdict:
-        """The verdict on the peer, by that level."""
+        """The verdict on the peer, by the requirement's level."""
         return verdict_on((self.requirement,))
 
     @property
@@ -151,12 +147,7 @@ class Counterexample:
             native=self.native.value,
             shows=(self.requirement,),
         )
-        entries = [
-            Entry(0, each.time, each.connection, each.from_client, each.content)
-            for each in self.log
-            if not isinstance(each.content, Remark)
-        ]
-        save(path, first, entries)
+        save(path, first, self.result().entries())
         return path
 
 
@@ -260,16 +251,8 @@ async def explore_server(
     Raises:
         ConnectError: the server cannot be reached at the beginning.
     """
-
-    async def run(
-        sequence: ActionSequence, known: KnownFailures, timeouts: Timeouts
-    ) -> SequenceResult:
-        return await run_on_server(url, sequence, known, timeouts)
-
-    def make(index: int) -> ActionSequence:
-        return generate(Role.SERVER, plan.seed, index, plan.steps, features)
-
-    report = await _Exploration(Role.SERVER, plan, make, run).report()
+    run = partial(run_on_server, url)
+    report = await _Exploration(Role.SERVER, plan, features, run).report()
     first = next(iter(report.counterexamples), None)
     if first and first.failure.kind == UNREACHABLE and report.sequences == report.actions == 1:
         raise ConnectError(first.failure.explanation)
@@ -300,16 +283,8 @@ async def explore_driven(
         plan: how to test it.
         operations: that it supports; ``None`` for all.
     """
-
-    async def run(
-        sequence: ActionSequence, known: KnownFailures, timeouts: Timeouts
-    ) -> SequenceResult:
-        return await run_on_client(take, sequence, known, timeouts, operations)
-
-    def make(index: int) -> ActionSequence:
-        return generate(Role.CLIENT, plan.seed, index, plan.steps, operations)
-
-    return await _Exploration(Role.CLIENT, plan, make, run).report()
+    run = partial(run_on_client, take, operations)
+    return await _Exploration(Role.CLIENT, plan, operations, run).report()
 
 
 @dataclass
@@ -318,7 +293,7 @@ class _Exploration:
 
     role: Role
     plan: Plan
-    make: Callable[[int], ActionSequence]
+    supported: frozenset[str] | None
     run: Callable[[ActionSequence, KnownFailures, Timeouts], Awaitable[SequenceResult]]
     known: KnownFailures = field(default_factory=KnownFailures)
     found: dict[tuple[str, str], Counterexample] = field(default_factory=dict)
@@ -347,7 +322,8 @@ class _Exploration:
 
     async def _run_one(self, index: int) -> str:
         """Run a sequence, and say why the run ends with it; empty where it goes on."""
-        report, sequence = self._report, self.make(index)
+        report, plan = self._report, self.plan
+        sequence = generate(self.role, plan.seed, index, plan.steps, self.supported)
         result = await self._bounded(sequence)
         report.sequences += 1
         report.actions += len(result.performed)
@@ -361,11 +337,11 @@ class _Exploration:
                 self.known.add(example.failure)
             self.known.add(failure)
         self.stalls = self.stalls + 1 if failure and failure.kind == STALLS else 0
-        self.plan.progress(report.sequences, len(self.found))
+        plan.progress(report.sequences, len(self.found))
         if failure and (failure.kind == UNREACHABLE or self.stalls == MAX_STALLS):
             return failure.kind
-        is_enough = len(self.found) >= self.plan.enough
-        return result.trouble or (f"{self.plan.enough} counterexamples" if is_enough else "")
+        is_enough = len(self.found) >= plan.enough
+        return result.trouble or (f"{plan.enough} counterexamples" if is_enough else "")
 
     async def _bounded(
         self, sequence: ActionSequence, timeouts: Timeouts | None = None

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from neffos_codec import DecodeError, Message, decode, encode
+from neffos_codec import Message, encode
 from neffos_conformance.model_based.actions import Action
 from neffos_conformance.model_based.application import text_of
 from neffos_conformance.model_based.expected import ExpectedMessage, Payload
@@ -105,14 +105,6 @@ def fragments(payload: Payload) -> list[bytes]:
 
 
 # -------------------------------------------------------------------- reading
-
-
-def frame(payload: Payload) -> Message | None:
-    """Decode a payload; ``None`` where it is not a frame."""
-    try:
-        return decode(payload)
-    except DecodeError:
-        return None
 
 
 def tags(message: Message) -> list[str]:

@@ -23,7 +23,7 @@ from neffos_conformance.model_based.sending import FRAGMENTED
 from neffos_protocol import Role
 from neffos_protocol.events import Change
 from neffos_protocol.machines import MEMBERSHIP
-from neffos_protocol.names import LOCAL_ONLY, NATIVE_EVENT, REQUEST_EVENT
+from neffos_protocol.names import CHANGE_OF, LOCAL_ONLY, NATIVE_EVENT, REQUEST_EVENT
 
 MAX_TRIES: Final = 50
 """Actions that are tried until one is possible. Some nearly always are."""
@@ -87,13 +87,9 @@ class Profile:
     haste: Sequence[float]
 
 
-def _words(text: str) -> list[str]:
-    return text.split()
-
-
 def _weights(text: str) -> dict[str, float]:
     """Read weights from words, each followed by its weight."""
-    words = _words(text)
+    words = text.split()
     return dict(zip(words[::2], map(float, words[1::2]), strict=True))
 
 
@@ -106,8 +102,9 @@ SERVER: Final = Profile(
     # M with more after it, in a binary message, twice; after frames, after non-frames; with an
     # ID of the client's choice; with a namespace that the server connects; refused; with the
     # A, or the H, that only a server sends; and left at once.
-    openings=_words(
-        "long binary doubled early noisy chosen connecting refused accepting refusing leaving"
+    openings=(
+        *("long", "binary", "doubled", "early", "noisy", "chosen", "connecting", "refused"),
+        *("accepting", "refusing", "leaving"),
     ),
     actions=_weights("connection 4 ask 30 event 34 provoke 10 answer 16 non-frame 5 end 2"),
     answers=_weights("done 30 body 25 error 18 renamed 7 twice 10 elsewhere 10"),
@@ -132,9 +129,9 @@ CLIENT: Final = Profile(
     # An unusual ID, or a binary acceptance; non-frames, or an M, before the acceptance;
     # handshake messages after it; an ask before it, or in one piece with it; a refusal, with a
     # text or without; an HTTP status; an end of the connection instead of an answer.
-    openings=_words(
-        "odd binary noisy asking doubled early joined refused refused-silently unavailable reset "
-        "closed"
+    openings=(
+        *("odd", "binary", "noisy", "asking", "doubled", "early", "joined", "refused"),
+        *("refused-silently", "unavailable", "reset", "closed"),
     ),
     actions=_weights(
         "connection 3 command-ask 22 command-event 16 command 3 ask 20 event 28 answer 34 "
@@ -162,6 +159,12 @@ CLIENT: Final = Profile(
     ),
     haste=(0.0, 0.1, 0.4),
 )
+
+PROVOKING: Final = _weights("ask-me 6 connect-me 1 disconnect-me 1 join-me 1 leave-me 1")
+"""Weights of the events whose handlers send an ask."""
+
+EMPTY_EVENTS: Final = (REQUEST_EVENT[Change.CONNECT], REQUEST_EVENT[Change.DISCONNECT], "echo")
+"""The frequent events of the mixed endpoint."""
 
 CONNECTABLE: Final = ("app", "app", "any", "semi;colon", "")
 """The namespaces that a client is told to connect."""
@@ -223,9 +226,7 @@ class SequenceGenerator:
         """Give a sequence of about so many actions, besides the probes at its end."""
         kind = 1.0 if self._model.is_client else self._random.random()
         if kind < 0.08 and self._offers("native-mixed"):
-            self._make_native(
-                steps, "/mixed", (self._non_frame, self._empty_ask, self._empty_event)
-            )
+            self._make_native(steps, "/mixed", (self._non_frame, self._empty_frame))
         elif kind < 0.11 and self._offers("native-only"):
             self._make_native(steps, "/native", (self._non_frame,))
         else:
@@ -252,7 +253,7 @@ class SequenceGenerator:
             "end": self._end,
             "command-ask": self._command_ask,
             "command-event": self._command_event,
-            "command": self._command,
+            "command": self._command_other,
         }
         while len(self._actions) < steps:
             if not any(self._add(makers[self._draw(self._weights)]()) for _ in range(MAX_TRIES)):
@@ -307,18 +308,17 @@ class SequenceGenerator:
             probes += [("app", room, "echo") for room in rooms]
         for namespace, room, event in probes:
             if self._offered(namespace) == namespace:
-                values = {"room": room, "body": f"t{len(self._actions) + 1}", "is_followed": True}
+                values = {"room": room, "body": self._filled("t{}"), "is_followed": True}
                 self._add(self._send(connection, namespace, event, **values))
         if not self._model.is_client:
             for change in (Change.DISCONNECT, Change.DISCONNECT, Change.CONNECT):
-                is_followed = change is not Change.CONNECT
-                event = REQUEST_EVENT[change]
-                self._add(self._send(connection, "sticky", event, is_followed=is_followed))
+                self._add(self._send(connection, "sticky", REQUEST_EVENT[change]))
             return
         for room in sorted(set(self._rooms)):
-            self._add(self._commanded(connection, "emit", self._main, room, "news", is_probe=True))
+            values = {"namespace": self._main, "room": room, "event": "news"}
+            self._add(self._command("emit", connection, body=self._filled("t{}"), **values))
         if self._chance(0.2):
-            self._add(self._commanded(connection, "close"))
+            self._add(self._command("close", connection))
 
     # ------------------------------------------------------------ actions
 
@@ -360,7 +360,7 @@ class SequenceGenerator:
     def _connect_main(self) -> Action | None:
         """Have either peer connect the namespace in which most happens."""
         if self._model.is_client and self._chance(0.5):
-            return self._commanded(1, "connect", self._main)
+            return self._command("connect", 1, namespace=self._main)
         return self._send(1, self._main, REQUEST_EVENT[Change.CONNECT])
 
     def _system_ask(self) -> Action:
@@ -376,14 +376,14 @@ class SequenceGenerator:
             change = self._pick((Change.CONNECT, Change.DISCONNECT))
             if joined is not None:
                 change, room = self._pick((Change.JOIN, Change.LEAVE, Change.LEAVE)), joined
-        elif change in (Change.JOIN, Change.LEAVE):
+        elif change.is_of_room:
             if self._chance(0.8):
                 namespace = self._pick([name for name, _ in memberships] or [namespace])
             room = self._room()
-        if change in (Change.JOIN, Change.LEAVE) and not self._offers("rooms"):
+        if change.is_of_room and not self._offers("rooms"):
             change, room = Change.CONNECT, ""
         values: dict[str, Any] = {}
-        if self._chance(0.22):
+        if self._chance(0.3):
             flag = self._pick(({"is_error": True}, {"is_no_op": True}, {"has_token": False}))
             values = {"how": "", **flag}
         if self._model.is_client and self._chance(0.06):
@@ -393,18 +393,12 @@ class SequenceGenerator:
     def _event(self) -> Action:
         connection = self._connection()
         namespace, room = self._scope(connection)
-        if self._chance(0.2):
+        if self._chance(0.15):
             namespace, room = self._pick((*self._namespaces, *self._profile.namespaces)), None
         if room is None and self._chance(0.15):
             room = self._pick(self._rooms)
-        needs = {each: _needs(each) for each in self._profile.events}
-        event = self._draw(
-            {
-                name: weight
-                for name, weight in self._profile.events.items()
-                if self._offers(*needs[name])
-            }
-        )
+        events = self._profile.events
+        event = self._draw({each: events[each] for each in events if self._offers(*_needs(each))})
         if self._chance(0.06):
             event = self._pick(sorted(LOCAL_ONLY))
         elif namespace == "semi;colon" and not self._model.is_client:
@@ -427,7 +421,7 @@ class SequenceGenerator:
 
     def _provoke(self) -> Action | None:
         """Have a handler of a server send an ask."""
-        event = self._pick(_PROVOKING)
+        event = self._draw(PROVOKING)
         if not self._offers(*_needs(event)):
             return None
         bodies: Mapping[str, Payload] = {
@@ -439,14 +433,12 @@ class SequenceGenerator:
         connection, body = self._connection(), bodies.get(event, "")
         return self._send(connection, "app", event, body=body, has_token=self._chance(0.2))
 
-    def _empty_ask(self) -> Action:
-        change = self._pick((Change.CONNECT, Change.CONNECT, Change.DISCONNECT))
-        return self._send(1, "", REQUEST_EVENT[change])
-
-    def _empty_event(self) -> Action:
-        event = self._pick(("echo", "echo", NATIVE_EVENT, "other"))
-        has_token = event != NATIVE_EVENT and self._chance(0.7)
-        return self._send(1, "", event, body=self._body(), has_token=has_token)
+    def _empty_frame(self) -> Action:
+        """Send a frame in the only namespace of the mixed endpoint."""
+        event = self._pick((*EMPTY_EVENTS, *EMPTY_EVENTS, NATIVE_EVENT, "other"))
+        is_ask = event in CHANGE_OF
+        has_token = is_ask or (event != NATIVE_EVENT and self._chance(0.7))
+        return self._send(1, "", event, body="" if is_ask else self._body(), has_token=has_token)
 
     def _answer(self) -> Action | None:
         asks = self._model.asks.items()
@@ -484,8 +476,8 @@ class SequenceGenerator:
             op = self._pick(("connect", "join", "join"))
             namespace = self._pick(CONNECTABLE) if op == "connect" else namespace
             room = self._pick(self._rooms)
-        has_room = op in ("join", "leave")
-        return self._commanded(connection, op, namespace, (room or "") if has_room else "")
+        room = room if op in ("join", "leave") else ""
+        return self._command(op, connection, namespace=namespace, room=room)
 
     def _command_event(self) -> Action | None:
         connection = self._connection()
@@ -493,34 +485,22 @@ class SequenceGenerator:
         namespace, room = self._scope(connection)
         if self._chance(0.15):
             namespace, room = self._pick(CONNECTABLE), self._pick((*self._rooms, None))
-        names = ("t0;x", "n\u20acws", "a@%!semicolon@%!b")
-        others = (
-            ("echo", "echo", "silent") if op == "ask" else ("news", "news", *sorted(LOCAL_ONLY))
-        )
-        return self._commanded(connection, op, namespace, room or "", self._pick((*names, *others)))
+        events = "news", "news", *sorted(LOCAL_ONLY)
+        if op == "ask":
+            events = "echo", "echo", "silent"
+        values = {"namespace": namespace, "room": room or "", "body": self._body()}
+        values["event"] = self._pick((*events, "t0;x", "n\u20acws", "a@%!semicolon@%!b"))
+        return self._command(op, connection, **values)
 
-    def _command(self) -> Action | None:
-        return self._commanded(self._connection(), self._draw({"native": 9, "close": 2}))
+    def _command_other(self) -> Action | None:
+        op = self._draw({"native": 9, "close": 2})
+        body = self._filled(self._pick(NATIVE_MESSAGES))
+        return self._command(op, self._connection(), body=body if op == "native" else "")
 
-    def _commanded(
-        self,
-        connection: int,
-        op: str,
-        namespace: str = "",
-        room: str = "",
-        event: str = "",
-        *,
-        is_probe: bool = False,
-    ) -> Action | None:
+    def _command(self, op: str, connection: int, **values: Any) -> Action | None:
         """Have the client's driver perform an operation, if it supports that."""
         if self._supported is not None and op not in self._supported:
             return None
-        body: Payload = ""
-        if event:
-            body = f"t{len(self._actions) + 1}" if is_probe else self._body()
-        elif op == "native":
-            body = self._filled(self._pick(NATIVE_MESSAGES))
-        values = {"namespace": namespace, "room": room, "event": event, "body": body}
         return self._action(ActionKind.COMMAND, op, connection=connection, **values)
 
     # ------------------------------------------------------------ parts
@@ -553,7 +533,7 @@ class SequenceGenerator:
         """Give a namespace or room that is connected or joined, or another now and then."""
         memberships = self._model.connections[connection].memberships
         live = [each for each, state in memberships.items() if state in MEMBERSHIP.live]
-        if live and self._chance(0.8):
+        if live and self._chance(0.85):
             return self._pick(live)
         return self._pick(self._namespaces), self._pick((None, *self._rooms))
 
@@ -573,12 +553,6 @@ class SequenceGenerator:
         if isinstance(body, bytes):
             return body.replace(b"{}", number.encode())
         return body.replace("{}", number)
-
-
-_PROVOKING: Final = (
-    *("ask-me", "ask-me", "ask-me", "ask-me", "ask-me", "ask-me"),
-    *("connect-me", "disconnect-me", "join-me", "leave-me"),
-)
 
 
 @cache

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from functools import partial
 from typing import Final, NoReturn
 
 from neffos_codec import Message
 from neffos_conformance.cases.script import OPERATIONS
+from neffos_conformance.model_based import failures
 from neffos_conformance.model_based.actions import Action, ActionSequence
 from neffos_conformance.model_based.expected import (
     DriverCommand,
@@ -24,16 +25,7 @@ from neffos_conformance.model_based.expected import (
     OperationOutcome,
     Payload,
 )
-from neffos_conformance.model_based.failures import (
-    CRASHED,
-    NOT_REPORTED,
-    PENDING,
-    STALLS,
-    SUBPROTOCOL,
-    UNREACHABLE,
-    KnownFailures,
-    SequenceResult,
-)
+from neffos_conformance.model_based.failures import KnownFailures, SequenceResult
 from neffos_conformance.model_based.frames import action_named_in
 from neffos_conformance.model_based.model import SutModel
 from neffos_conformance.model_based.opening import CONNECTED_AT_ONCE, REFUSAL_TEXT, UNAVAILABLE
@@ -108,7 +100,7 @@ class DialledServer(Link):
                 transport = await WireConnection.dial(below(self._url, action.path), headers)
         except (ConnectError, TimeoutError) as error:
             explanation = str(error) or "it accepts no connection"
-            runner.fail("SEC-16", UNREACHABLE, explanation, action.number)
+            runner.fail("SEC-16", failures.UNREACHABLE, explanation, action.number)
         runner.attach(action.connection, transport, ConnectionOpened(action.path, headers))
         return True
 
@@ -160,19 +152,19 @@ async def drivers(command: Sequence[str]) -> AsyncIterator[tuple[Take, Fields, f
 
 async def run_on_client(
     take: Take,
+    operations: frozenset[str] | None,
     sequence: ActionSequence,
     known: KnownFailures,
     timeouts: Timeouts,
-    operations: frozenset[str] | None,
 ) -> SequenceResult:
     """Run a test sequence on fresh connections of a client.
 
     Args:
         take: gives what controls the client.
+        operations: that the driver supports; ``None`` for all.
         sequence: what to do.
         known: failures that are not reported again.
         timeouts: how long to wait.
-        operations: that the driver supports; ``None`` for all.
     """
     runner = SequenceRunner(SutModel(Role.CLIENT, operations), known, timeouts)
     result = runner.result
@@ -183,36 +175,15 @@ async def run_on_client(
                 await runner.run(sequence)
             except DriverEndedError as error:
                 text = f"the client ended with its driver: {error}"
-                result.failure = runner.failure("SEC-16", CRASHED, text)
+                result.failure = runner.failure("SEC-16", failures.CRASHED, text)
     except DriverError as error:
         if result.failure is None:
             result.trouble = str(error)
     return result
 
 
-@dataclass(frozen=True, slots=True)
-class _OperationEnd:
-    """An operation ended, with a result or with an error; or its driver failed."""
-
-    link: DrivenClient
-    connection: int
-    action: int
-    result: Fields | None = None
-    error: str = ""
-    failed: DriverError | None = None
-
-    def take(self) -> None:
-        if self.failed is not None:
-            raise self.failed
-        self.link.operation_ended(self)
-
-
-@dataclass(frozen=True, slots=True)
-class _Arrival:
-    """The client sent a request for an upgrade."""
-
-    def take(self) -> None:
-        """Nothing: who waits for requests checks them."""
+def _nothing() -> None:
+    pass
 
 
 class DrivenClient(Link):
@@ -247,7 +218,7 @@ class DrivenClient(Link):
                 await request.refuse(200)
                 continue
             self._requests.append(request)
-            await self._runner.playback.events.put((0, _Arrival()))
+            await self._runner.playback.events.put((0, _nothing))  # it wakes who waits for this
 
     async def open(self, action: Action) -> bool:
         """Have the client dial, and accept its connection; say whether it is open."""
@@ -282,9 +253,9 @@ class DrivenClient(Link):
             text = f"expected version 13 of WebSocket, actual {version}"
             runner.fail("TR-1", "another version of WebSocket", text, action.number)
         is_offered = "Sec-WebSocket-Protocol" in headers
-        if is_offered and not runner.known.permit("TR-2", SUBPROTOCOL):
+        if is_offered and not runner.known.permit("TR-2", failures.SUBPROTOCOL):
             text = "the client offers a subprotocol"
-            runner.fail("TR-2", SUBPROTOCOL, text, action.number)
+            runner.fail("TR-2", failures.SUBPROTOCOL, text, action.number)
 
     # ------------------------------------------------------------ operations
 
@@ -300,31 +271,33 @@ class DrivenClient(Link):
         runner.start(self._operate(number, action, command.op, fields))
 
     async def _operate(self, number: int, action: int, op: str, fields: Fields) -> None:
-        end = _OperationEnd(self, number, action)
+        ended: Callable[[], None] | DriverError
         try:
             result = await self._driver.do(op, **{"timeout": OPERATION_TIMEOUT, **fields})
-            end = _OperationEnd(self, number, action, result)
+            ended = partial(self._operation_ended, number, action, result, "")
         except OperationError as error:
-            end = _OperationEnd(self, number, action, error=str(error))
+            ended = partial(self._operation_ended, number, action, None, str(error))
         except UnsupportedError:
-            end = _OperationEnd(self, number, action, error=f"{op} is not supported")
+            ended = partial(self._operation_ended, number, action, None, f"{op} is not supported")
         except DriverEndedError as error:
-            end = _OperationEnd(self, number, action, failed=error)
+            ended = error
         except DriverError:
             try:
                 await self._driver.do(MADE_UP)
             except (UnsupportedError, OperationError):
                 return  # the operation is pending, as it may be
             except DriverError as error:
-                end = _OperationEnd(self, number, action, failed=error)
-        await self._runner.playback.events.put((number, end))
+                ended = error
+        await self._runner.playback.events.put((number, ended))
 
     def due(self) -> DriverLog | None:
         """Give an operation that must end now."""
         for log in self._model.operations.values():
             if log.must and not log.is_over:
                 # A client that does not name its connection can perform nothing on it.
-                if log.op == "dial" or not self._runner.known.permit(log.requirement, PENDING):
+                if log.op == "dial" or not self._runner.known.permit(
+                    log.requirement, failures.PENDING
+                ):
                     return log
                 log.is_over = True
         return None
@@ -333,36 +306,36 @@ class DrivenClient(Link):
         """Say that an operation has not ended."""
         action = next(number for number, each in self._model.operations.items() if each is due)
         text = f"expected {_either(due)} of {due.op}, which is still pending"
-        self._runner.fail(due.requirement, PENDING, text, self._answered_by(action))
+        self._runner.fail(due.requirement, failures.PENDING, text, self._answered_by(action))
 
-    def operation_ended(self, end: _OperationEnd) -> None:
-        """Check the end of an operation."""
-        runner, number = self._runner, end.connection
-        log = self._model.operations[end.action]
-        given = _given(end.result)
-        actual = f"failure with {end.error!r}"
-        if end.result is None:
-            runner.playback.log_received(number, Remark(f"failed: {end.error}"))
+    def _operation_ended(self, number: int, action: int, result: Fields | None, error: str) -> None:
+        """Check the end of an operation, with its result or the text of its error."""
+        runner, log, given = self._runner, self._model.operations[action], _given(result)
+        actual = f"failure with {error!r}"
+        if result is None:
+            runner.playback.log_received(number, Remark(f"failed: {error}"))
         else:
             actual = str(OperationOutcome(True, given))
-            shown = f": {given!r}" if given else ""
-            runner.playback.log_received(number, Remark(f"did it{shown}"))
+            runner.playback.log_received(number, Remark(f"did it{f': {given!r}' if given else ''}"))
             if log.op == "dial":
-                self._names[number] = end.result["connection"]
+                self._names[number] = result["connection"]
         log.is_over = True
         if not log.outcomes:
             text = f"expected {log.op} to stay pending, actual {actual}"
-            runner.fail(log.requirement, f"{log.op} ends early", text, end.action)
-        fitting = next((each for each in log.outcomes if _fits(each, end, given)), None)
-        runner.script.operation_ended(number, end.action, fitting or log.outcomes[0])
-        if fitting is not None:
-            return
-        if not log.outcomes[0].is_done:
-            kind = "succeeds" if end.result is not None else "fails with another text"
+            runner.fail(log.requirement, f"{log.op} ends early", text, action)
+        for outcome in log.outcomes:
+            if outcome.is_done and result is not None and outcome.given in (None, given):
+                break
+            if not outcome.is_done and result is None and outcome.text in error:
+                break
         else:
-            kind = "fails" if end.result is None else "gives another result"
-        text = f"expected {_either(log)} of {log.op}, actual {actual}"
-        runner.fail(log.requirement, f"{log.op} {kind}", text, self._answered_by(end.action))
+            runner.script.operation_ended(number, action, log.outcomes[0])
+            kind = "fails" if result is None else "gives another result"
+            if not log.outcomes[0].is_done:
+                kind = "succeeds" if result is not None else "fails with another text"
+            text = f"expected {_either(log)} of {log.op}, actual {actual}"
+            runner.fail(log.requirement, f"{log.op} {kind}", text, self._answered_by(action))
+        runner.script.operation_ended(number, action, outcome)
 
     def _answered_by(self, action: int) -> int:
         ask = self._model.asks.get(action)
@@ -388,7 +361,7 @@ class DrivenClient(Link):
             except DriverEndedError:
                 raise
             except (DriverError, TimeoutError):
-                kind = f"{NOT_REPORTED} {due.fields['saw']}"
+                kind = f"{failures.NOT_REPORTED} {due.fields['saw']}"
                 text = f"expected a report: {_shown(due.fields)}"
                 number = due.number or runner.last.get(due.connection, 0)
                 runner.fail(due.requirement, kind, text, number)
@@ -403,7 +376,9 @@ class DrivenClient(Link):
         except (UnsupportedError, OperationError):
             return
         except TimeoutError:
-            self._runner.fail("SEC-16", STALLS, f"no answer of the driver within {seconds:g} s")
+            self._runner.fail(
+                "SEC-16", failures.STALLS, f"no answer of the driver within {seconds:g} s"
+            )
 
     def _due_observation(self) -> Observation | None:
         for number in self._names:
@@ -411,7 +386,7 @@ class DrivenClient(Link):
             for each in list(observations):
                 if not self._model.is_due(each, number):
                     continue
-                kind = f"{NOT_REPORTED} {each.fields['saw']}"
+                kind = f"{failures.NOT_REPORTED} {each.fields['saw']}"
                 if not self._runner.known.permit(each.requirement, kind):
                     return each
                 observations.remove(each)
@@ -493,12 +468,6 @@ _ON_REPORTS: Final = {
 
 def _either(log: DriverLog) -> str:
     return " or ".join(str(each) for each in log.outcomes)
-
-
-def _fits(outcome: OperationOutcome, end: _OperationEnd, given: Payload | None) -> bool:
-    if outcome.is_done:
-        return end.result is not None and outcome.given in (None, given)
-    return end.result is None and outcome.text in end.error
 
 
 def _given(result: Fields | None) -> Payload | None:

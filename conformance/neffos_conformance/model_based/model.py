@@ -27,9 +27,7 @@ from neffos_conformance.model_based.expected import (
     Payload,
     Scope,
     is_room_of,
-    scope_of,
 )
-from neffos_conformance.model_based.frames import frame
 from neffos_conformance.model_based.opening import end_connection, open_connection, send_non_frame
 from neffos_conformance.model_based.sending import answer, send
 from neffos_conformance.model_based.state import PeerAsk, SutState
@@ -37,10 +35,10 @@ from neffos_conformance.model_based.tables import (
     ASK_REQUIREMENTS,
     CONNECTED,
     DISCONNECTED,
-    command_of,
 )
 from neffos_conformance.runner.driver_protocol import fields_of
-from neffos_protocol.events import Change
+from neffos_conformance.wire.payloads import frame_of
+from neffos_protocol.events import Change, MembershipKey
 from neffos_protocol.machines import ASK, MEMBERSHIP
 from neffos_protocol.names import CHANGE_OF, LOCAL_ONLY, REQUEST_EVENT
 
@@ -69,7 +67,7 @@ def command(state: SutState, action: Action) -> list[Output] | None:
         action,
         f"command {op} {endpoint.kind_of(scope)} {before} {bool(action.room)} "
         f"{type(action.body).__name__} {endpoint.kind_of_event(action.event)} "
-        f"{frame(action.body) is not None}",
+        f"{frame_of(action.body) is not None}",
     )
     state.operations[action.number] = log
     return [Output(action.connection, DriverCommand(op, _fields(action)))]
@@ -79,7 +77,7 @@ def _system_ask(state: SutState, action: Action, log: DriverLog) -> bool:
     """Have the client send a system ask, where the tables permit one."""
     connection = state.connections[action.connection]
     change, namespace = CHANGES[action.how], action.namespace
-    is_room = change in (Change.JOIN, Change.LEAVE)
+    is_room = change.is_of_room
     scope: Scope = (namespace, action.room if is_room else None)
     endpoint = connection.endpoint
     is_declared = namespace in endpoint.handlers and not endpoint.refusal(
@@ -94,7 +92,7 @@ def _system_ask(state: SutState, action: Action, log: DriverLog) -> bool:
     pending = state.pending_asks(action.connection)
     if any(ask.change is not None and ask.scope == scope for _, ask in pending):
         return False  # the tables do not say which of two asks a late reply would settle
-    if MEMBERSHIP.row(connection.state(scope), command_of(change), lambda _: False) is None:
+    if MEMBERSHIP.row(connection.state(scope), change.way, lambda _: False) is None:
         return False
     log.scope = scope
     asked = Message("$", namespace, scope[1] or "", REQUEST_EVENT[change])
@@ -164,7 +162,7 @@ def _native(state: SutState, action: Action, log: DriverLog) -> bool:
     if connection.state(("", None)) != CONNECTED or action.namespace or not action.body:
         return False
     state.forbidden_by[action.number] = "NM-3"
-    if frame(action.body) is not None:
+    if frame_of(action.body) is not None:
         log.settle("NM-3", FAILURE)
         return True
     state.expect(action, action.body, "FR-11")
@@ -238,12 +236,12 @@ class SutModel(SutState):
         connection = self.connections[expected.connection]
         number = expected.number
         change = CHANGE_OF.get(message.event)
-        scope = scope_of(change, message) if change else (message.namespace, None)
+        scope = MembershipKey.of(change, message.namespace, message.room)
         self.follow(ASK, "none", "send")
         if number not in connection.leaving:
             self.asks[number] = PeerAsk(expected.connection, message, change, scope)
             if change is not None:
-                self.step(number, connection, scope, command_of(change))
+                self.step(number, connection, scope, change.way)
             return []
         # The asks of leave-all are answered immediately: the sequence does not name each of them.
         rooms = connection.leaving[number]

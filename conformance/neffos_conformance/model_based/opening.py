@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from neffos_codec import Message, encode
@@ -19,7 +20,6 @@ from neffos_conformance.model_based.state import SutState
 from neffos_conformance.model_based.tables import (
     ASK_REQUIREMENTS,
     CHANGING,
-    command_of,
 )
 from neffos_protocol.events import Change
 from neffos_protocol.machines import MEMBERSHIP
@@ -62,36 +62,37 @@ def _open_to_server(state: SutState, action: Action) -> list[Payload | Connectio
     state.forbidden_by[action.number] = _FORBIDDEN_BY.get(action.how, "HS-12")
     if connection.phase == "open":  # the native-only endpoint has no handshake
         return []
-    match action.how:
-        case "leaving":
-            return [ConnectionEnd(None)]
-        case "accepting" | "refusing":
-            connection.ending = "HS-9"
-            state.handshake(connection, "accept" if action.how == "accepting" else "refuse")
-            return ["Aown id" if action.how == "accepting" else "Hno"]
-        case "refused":
-            state.handshake(connection, "request")
-            state.handshake(connection, "turn-away")
-            state.expect(action, f"H{REFUSAL_TEXT}", "HS-4")
-            connection.ending = "HS-4"
-            return ["M"]
-    state.expect(action, ACCEPTANCE, "HS-3")
-    match action.how:
-        case "long":
-            return ["Mxyz"]
-        case "binary":
-            return [b"M"]
-        case "doubled":
-            return ["M", "M"]
-        case "noisy":
+    how, sent = action.how, list(_SENT.get(action.how, ("M",)))
+    if how == "leaving":
+        return [ConnectionEnd(None)]
+    if how in ("accepting", "refusing"):
+        state.handshake(connection, handshake_input(sent[0]))
+        connection.ending = "HS-9"
+    elif how == "refused":
+        state.handshake(connection, "request")
+        state.handshake(connection, "turn-away")
+        state.expect(action, f"H{REFUSAL_TEXT}", "HS-4")
+        connection.ending = "HS-4"
+    else:
+        state.expect(action, ACCEPTANCE, "HS-3")
+        if how == "noisy":
             state.handshake(connection, "other")
-            return ["", "noise", b"\x00\xff", "M"]
-        case "early":
-            return [*_early_frames(state, action), "M"]
-        case "connecting":
+        elif how == "early":
+            sent = [*_early_frames(state, action), *sent]
+        elif how == "connecting":
             expect_system_ask(state, action, Change.CONNECT, (CONNECTED_AT_ONCE, None))
-    return ["M"]
+    return [*sent]
 
+
+_SENT: Final[Mapping[str, Sequence[Payload]]] = {
+    "long": ("Mxyz",),
+    "binary": (b"M",),
+    "doubled": ("M", "M"),
+    "noisy": ("", "noise", b"\x00\xff", "M"),
+    "accepting": ("Aown id",),
+    "refusing": ("Hno",),
+}
+"""What is sent to a server instead of its request, by how a connection is opened."""
 
 _FORBIDDEN_BY: Final = {
     "accepting": "HS-9",
@@ -125,7 +126,7 @@ def expect_system_ask(
 ) -> bool:
     """Expect a system ask of a server where the tables permit one; say whether they do."""
     connection = state.connections[action.connection]
-    if MEMBERSHIP.row(connection.state(scope), command_of(change), lambda _: False) is None:
+    if MEMBERSHIP.row(connection.state(scope), change.way, lambda _: False) is None:
         return False
     if any(each.is_ask for each in connection.expected):
         return False
@@ -160,25 +161,14 @@ def _open_to_client(state: SutState, action: Action) -> list[Payload | Connectio
         connection.ending = "TR-14" if how == "reset" else "TR-16"
         dialled.outcomes = (FAILURE,)
         return [ConnectionEnd(None if how == "reset" else 1000)]
-    connection.id = f"{FIRST_ID + number}"
-    if how == "odd":
-        connection.id = f" an id; with; anything {action.number} é"
+    connection.id = f" an id; with {number} é" if how == "odd" else f"{FIRST_ID + number}"
     accept: Payload = f"A{connection.id}"
     if how == "binary":
         accept = f"A{connection.id}".encode()
-    before: list[Payload] = []
-    after: list[Payload] = []
-    match how:
-        case "noisy":
-            before = ["welcome", "", b"\x00\xff", "a6", ";;;;;"]
-        case "asking":
-            before = ["M"]
-        case "doubled":
-            after = ["A9", b"A", "Hno"]
-        case "early":
-            before = [_connect_frame(state, action, "HS-14")]
-        case "joined":
-            after = [_connect_frame(state, action, "HS-18")]
+    before = list(_BEFORE.get(how, ()))
+    after: list[Payload] = ["A9", b"A", "Hno"] if how == "doubled" else []
+    if how in ("early", "joined"):
+        (before if how == "early" else after).append(_connect_frame(state, action, _ACCEPTED[how]))
     dialled.settle(_ACCEPTED.get(how, "HS-19"), OperationOutcome(True, given=connection.id))
     for each in before[:1]:
         state.handshake(connection, handshake_input(each))
@@ -187,6 +177,12 @@ def _open_to_client(state: SutState, action: Action) -> list[Payload | Connectio
         state.handshake(connection, handshake_input(each))
     return [*before, Output(number, accept, is_held=how == "joined"), *after]
 
+
+_BEFORE: Final[Mapping[str, Sequence[Payload]]] = {
+    "noisy": ("welcome", "", b"\x00\xff", "a6", ";;;;;"),
+    "asking": ("M",),
+}
+"""What is sent to a client before the acceptance, by how the server opens the connection."""
 
 _ACCEPTED: Final = {
     "binary": "HS-7",

@@ -13,9 +13,10 @@ import re
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn
 
 from neffos_codec import Message, Native
+from neffos_conformance.model_based import failures, frames
 from neffos_conformance.model_based.actions import Action, ActionKind, ActionSequence
 from neffos_conformance.model_based.expected import (
     ConnectionEnd,
@@ -25,39 +26,17 @@ from neffos_conformance.model_based.expected import (
     Output,
     Payload,
 )
-from neffos_conformance.model_based.failures import (
-    KNOWN_STALL,
-    MAX_RECEIVED,
-    MISSING,
-    NO_CLOSE_FRAME,
-    STALL,
-    STALLS,
-    Failure,
-    FailureFound,
-    KnownFailures,
-    SequenceResult,
-)
-from neffos_conformance.model_based.frames import (
-    ACCEPTANCE,
-    action_named_in,
-    difference,
-    encoding_failure,
-    fragments,
-    frame,
-    is_similar,
-    matching,
-    tags,
-    without_values,
-)
+from neffos_conformance.model_based.failures import FailureFound, KnownFailures, SequenceResult
 from neffos_conformance.model_based.model import SutModel
 from neffos_conformance.model_based.script import ScriptWriter
 from neffos_conformance.model_based.state import ConnectionState
+from neffos_conformance.runner.driver_protocol import DriverError
 from neffos_conformance.runner.playback import NORMAL_CLOSURE, Playback, Timeouts
 from neffos_conformance.wire.barrier import BARRIERS, is_barrier_reply
 from neffos_conformance.wire.connection import ConnectionClosed
-from neffos_conformance.wire.payloads import short
+from neffos_conformance.wire.payloads import frame_of, short
 from neffos_conformance.wire.transcript import ConnectionOpened
-from neffos_conformance.wire.transport import Transport
+from neffos_conformance.wire.transport import Received, Transport
 from neffos_protocol import Monitor, Role
 from neffos_protocol.names import CHANGE_OF
 
@@ -74,13 +53,6 @@ NATIVE_MODES: Final[Mapping[str, Native]] = {
     "native": Native.ONLY,
 }
 """The monitor's mode for what an endpoint exchanges."""
-
-
-class LinkEvent(Protocol):
-    """Something that happens besides the messages of a connection."""
-
-    def take(self) -> None:
-        """Check it."""
 
 
 class Link:
@@ -137,7 +109,7 @@ class SequenceRunner:
         self.last: dict[int, int] = {}
         self.playback = Playback(model.role.value, timeouts, self.result.log)
         # A peer that floods is held back here, and then by TCP.
-        self.playback.events = asyncio.Queue(MAX_RECEIVED)
+        self.playback.events = asyncio.Queue(failures.MAX_RECEIVED)
         self._monitors: dict[int, Monitor] = {}
         self._barriers: dict[int, str] = {}
         self._sent_on: dict[int, None] = {}
@@ -256,7 +228,7 @@ class SequenceRunner:
         try:
             async with asyncio.timeout(self.timeouts.case):
                 if output.is_fragmented:
-                    parts = fragments(payload)
+                    parts = frames.fragments(payload)
                     await self.playback.send_parts(number, parts, is_text=is_text)
                 else:
                     await self.playback.send(number, payload, is_held=output.is_held)
@@ -317,11 +289,13 @@ class SequenceRunner:
         self._barriers[number] = barrier
         await self._send(Output(number, barrier))
         self._sent_on.pop(number)
-        seconds = self.timeouts.case / (KNOWN_STALL if self.known.stalls else STALL)
+        seconds = self.timeouts.case / (
+            failures.KNOWN_STALL if self.known.stalls else failures.STALL
+        )
         if not await self.until(lambda: number not in self._barriers, seconds):
             self._stalls(number)
 
-    def _is_barrier_reply(self, number: int, seen: Payload | ConnectionClosed) -> bool:
+    def _is_barrier_reply(self, number: int, seen: Received) -> bool:
         barrier = self._barriers.get(number)
         is_reply = seen == barrier if barrier not in _FRAMES else is_barrier_reply(seen)
         if is_reply or isinstance(seen, ConnectionClosed):
@@ -366,7 +340,7 @@ class SequenceRunner:
                 if not self.model.is_due(expected, number):
                     continue
                 is_harmless = expected.scope is None
-                if is_harmless and self.known.permit(expected.requirement, MISSING):
+                if is_harmless and self.known.permit(expected.requirement, failures.MISSING):
                     connection.expected.remove(expected)
                     continue
                 return expected
@@ -374,16 +348,18 @@ class SequenceRunner:
                 return connection
         return None if only else self.link.due()
 
-    def _take(self, number: int, seen: Payload | ConnectionClosed | LinkEvent) -> None:
-        """Check what happens next."""
-        if not isinstance(seen, str | bytes | ConnectionClosed):
-            seen.take()
+    def _take(self, number: int, seen: Received | Callable[[], None] | DriverError) -> None:
+        """Check what happens next: on a connection, or on the link."""
+        if isinstance(seen, DriverError):
+            raise seen
+        if callable(seen):
+            seen()
             return
         if self.model.connections[number].is_over:
             return
         self._count += 1
-        if self._count > MAX_RECEIVED:
-            text = f"more than {MAX_RECEIVED} messages arrived"
+        if self._count > failures.MAX_RECEIVED:
+            text = f"more than {failures.MAX_RECEIVED} messages arrived"
             self.fail("AR-22", "a flood", text, self.last.get(number, 0))
         if self._is_barrier_reply(number, seen) and not isinstance(seen, ConnectionClosed):
             self._check_monitor(number, seen)
@@ -397,8 +373,8 @@ class SequenceRunner:
     def _received(self, number: int, seen: Payload) -> None:
         """Check a message against the monitor and the model."""
         connection = self.model.connections[number]
-        message = frame(seen) if connection.endpoint.exchanges != "native" else None
-        expected = matching(connection.expected, seen, message)
+        message = frame_of(seen) if connection.endpoint.exchanges != "native" else None
+        expected = frames.matching(connection.expected, seen, message)
         if expected is None and not self.model.is_client:
             cause = self._cause(number, message)
             if not any(each.number == cause for each in connection.expected):
@@ -408,7 +384,7 @@ class SequenceRunner:
             self._unexpected(connection, seen, message)
             return
         if isinstance(expected.answers[0], Message) and message is not None:
-            failure = encoding_failure(message, seen)
+            failure = frames.encoding_failure(message, seen)
             if failure is not None:
                 self.fail(*failure, expected.number)
         if self._overtakes(expected):
@@ -428,8 +404,8 @@ class SequenceRunner:
             if finding.requirement == "NS-13" and expected and expected.requirement == "NS-17":
                 continue  # the monitor cannot tell these two replies apart
             if finding.role is self.model.role:
-                cause = self._cause(number, frame(seen)) or self.last.get(number, 0)
-                kind = without_values(finding.explanation)
+                cause = self._cause(number, frame_of(seen)) or self.last.get(number, 0)
+                kind = frames.without_values(finding.explanation)
                 self.fail(finding.requirement, kind, f"{kind}: {short(seen)}", cause)
 
     def _check_forbidden(self, cause: int, seen: Payload) -> None:
@@ -453,18 +429,20 @@ class SequenceRunner:
         for expected in connection.expected:
             answer, is_ask = expected.answers[0], expected.is_ask
             if not isinstance(answer, Message):
-                if answer in (ACCEPTANCE, "M"):
+                if answer in (frames.ACCEPTANCE, "M"):
                     text = f"expected {short(answer)}, actual {short(seen)}"
                     self.fail(expected.requirement, "another message", text, expected.number)
                 continue
             is_news = expected.requirement == "EV-9"
             if message is None or not expected.requirement:
                 continue
-            if not is_similar(answer, message, is_ask=is_ask, is_broadcast=is_news):
+            if not frames.is_similar(answer, message, is_ask=is_ask, is_broadcast=is_news):
                 continue
-            if is_ask and not expected.must and tags(answer) != tags(message):
+            if is_ask and not expected.must and frames.tags(answer) != frames.tags(message):
                 continue
-            requirement, what = difference(expected.requirement, answer, message, is_ask=is_ask)
+            requirement, what = frames.difference(
+                expected.requirement, answer, message, is_ask=is_ask
+            )
             text = f"{what} differs: expected {answer!r}, actual {message!r}"
             self.fail(requirement, f"{what} differs", text, expected.number)
         cause = self._cause(number, message)
@@ -492,7 +470,7 @@ class SequenceRunner:
         for action, ask in self.model.asks.items():
             if ask.connection == number and ask.message.wait == message.wait != "":
                 return ask.answered_by or action
-        return self.model.tokens.get(message.wait) or action_named_in(message)
+        return self.model.tokens.get(message.wait) or frames.action_named_in(message)
 
     def _closed(self, number: int, closed: ConnectionClosed) -> None:
         """Check the end of a connection by the peer."""
@@ -513,9 +491,9 @@ class SequenceRunner:
         if self.model.is_client and not is_close:
             return
         requirement = ending if is_close else "TR-12"
-        if closed.code is None and not self.known.permit(requirement, NO_CLOSE_FRAME):
+        if closed.code is None and not self.known.permit(requirement, failures.NO_CLOSE_FRAME):
             text = "the connection ended without a close frame"
-            self.fail(requirement, NO_CLOSE_FRAME, text, last)
+            self.fail(requirement, failures.NO_CLOSE_FRAME, text, last)
         if self.model.is_client and ending == "TR-12" and closed.code not in (None, 1000):
             text = f"expected close code 1000, the connection was {closed}"
             self.fail("TR-13", "another close code", text, last)
@@ -537,10 +515,10 @@ class SequenceRunner:
             answer = due.answers[0]
             told = repr(answer) if isinstance(answer, Message) else short(answer)
             is_harmless = due.scope is None and due.requirement in _HARMLESS_TO_MISS
-            kind = MISSING if is_harmless else "a message is missing"
+            kind = failures.MISSING if is_harmless else "a message is missing"
             self.fail(due.requirement, kind, f"expected {told}, nothing arrived", due.number)
 
-    def failure(self, requirement: str, kind: str, text: str, number: int = 0) -> Failure:
+    def failure(self, requirement: str, kind: str, text: str, number: int = 0) -> failures.Failure:
         """Give the failure that an action shows, the last one by default.
 
         What misled the peer before explains it, where that was a violation (AR-19).
@@ -550,15 +528,15 @@ class SequenceRunner:
             requirement = self.model.blames[number]
             kind = "a reply that is neither empty nor an error counts as success"
         signature = self.model.signatures.get(number, "")
-        return Failure(requirement, kind, text, number, signature)
+        return failures.Failure(requirement, kind, text, number, signature)
 
     def fail(self, requirement: str, kind: str, text: str, number: int = 0) -> NoReturn:
         """End the sequence with a failure that an action shows."""
         raise FailureFound(self.failure(requirement, kind, text, number))
 
     def _stalls(self, number: int) -> NoReturn:
-        text = f"no answer to the barrier within {self.timeouts.case / STALL:g} s"
-        self.fail("SEC-16", STALLS, text, self.last.get(number, 0))
+        text = f"no answer to the barrier within {self.timeouts.case / failures.STALL:g} s"
+        self.fail("SEC-16", failures.STALLS, text, self.last.get(number, 0))
 
 
 _FRAMES: Final = frozenset({None, *BARRIERS.values()})

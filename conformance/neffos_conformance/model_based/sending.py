@@ -17,7 +17,6 @@ from neffos_conformance.model_based.expected import (
     Payload,
     Scope,
     is_room_of,
-    scope_of,
 )
 from neffos_conformance.model_based.frames import (
     EXCHANGE,
@@ -33,13 +32,11 @@ from neffos_conformance.model_based.tables import (
     CONNECTED,
     DISCONNECTED,
     DISCONNECTING,
-    command_of,
-    connects,
     reply_requirement,
 )
 from neffos_conformance.model_based.tables import no_reply_requirement as no_reply
 from neffos_conformance.runner.driver_protocol import fields_of
-from neffos_protocol.events import Change
+from neffos_protocol.events import Change, MembershipKey
 from neffos_protocol.machines import ASK, QUESTION
 from neffos_protocol.names import (
     BAD_NAMESPACE,
@@ -106,7 +103,7 @@ def _like(action: Action, message: Message) -> str:
 
 def _system_ask(state: SutState, action: Action, message: Message, change: Change) -> bool:
     connection = state.connections[action.connection]
-    scope = namespace, room = scope_of(change, message)
+    scope = namespace, room = MembershipKey.of(change, message.namespace, message.room)
     undecided = connection.undecided
     if scope in undecided or (namespace, None) in undecided:
         return False
@@ -379,7 +376,7 @@ def _is_unclear(state: SutState, action: Action, ask: PeerAsk) -> bool:
         if state.is_client and (ask.scope[0], None) in connection.undecided:
             return True
         # The tables leave open what the reply to an earlier ask would end.
-        is_end = ask.change is not None and not connects(ask.change)
+        is_end = ask.change is not None and not ask.change.is_entry
         is_back = connection.state(ask.scope) not in (DISCONNECTED, DISCONNECTING)
         if state.is_client and is_end and is_back:
             return True
@@ -409,7 +406,7 @@ def _settle_change(state: SutState, action: Action, ask: PeerAsk, message: Messa
     is_done = message.is_empty_reply and not is_error
     before = connection.state(ask.scope)
     end = "done" if is_done else "error"
-    state.step(action.number, connection, ask.scope, f"{command_of(change)}-{end}")
+    state.step(action.number, connection, ask.scope, f"{change.way}-{end}")
     if not state.is_client:
         if not is_done and not is_error:
             state.misled.add((action.connection, ask.scope[0]))

@@ -33,19 +33,9 @@ ASK_REQUIREMENTS: Final[Mapping[Change, str]] = {
 """The requirement on a peer's own ask for each change."""
 
 
-def connects(change: Change) -> bool:
-    """Whether a change connects or joins, instead of disconnecting or leaving."""
-    return change in (Change.CONNECT, Change.JOIN)
-
-
-def command_of(change: Change) -> str:
-    """Give the membership table's input for a peer's own ask."""
-    return "enter" if connects(change) else "exit"
-
-
 def ask_of(change: Change) -> str:
     """Give the membership table's input for an ask of the other peer."""
-    return f"ask-{command_of(change)}"
+    return f"ask-{change.way}"
 
 
 def reply_requirement(
