@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Final
 
 from neffos_codec import ESCAPE, Message, encode
+from neffos_conformance.model_based import tables
 from neffos_conformance.model_based.actions import Action, ActionKind
 from neffos_conformance.model_based.expected import (
     EITHER,
@@ -31,11 +32,6 @@ from neffos_conformance.model_based.expected import (
 from neffos_conformance.model_based.opening import end_connection, open_connection, send_non_frame
 from neffos_conformance.model_based.sending import answer, send
 from neffos_conformance.model_based.state import PeerAsk, SutState
-from neffos_conformance.model_based.tables import (
-    ASK_REQUIREMENTS,
-    CONNECTED,
-    DISCONNECTED,
-)
 from neffos_conformance.runner.driver_protocol import fields_of
 from neffos_conformance.wire.payloads import frame_of
 from neffos_protocol.events import Change, MembershipKey
@@ -81,11 +77,11 @@ def _system_ask(state: SutState, action: Action, log: DriverLog) -> bool:
     scope: Scope = (namespace, action.room if is_room else None)
     endpoint = connection.endpoint
     is_declared = namespace in endpoint.handlers and not endpoint.refusal(
-        scope, DISCONNECTED, Change.JOIN if is_room else Change.CONNECT
+        scope, tables.DISCONNECTED, Change.JOIN if is_room else Change.CONNECT
     )
     if not is_declared or scope in connection.undecided:
         return False
-    if is_room and connection.state((namespace, None)) != CONNECTED:
+    if is_room and connection.state((namespace, None)) != tables.CONNECTED:
         return False
     if any(scope in rooms for rooms in connection.leaving.values()):
         return False
@@ -96,7 +92,7 @@ def _system_ask(state: SutState, action: Action, log: DriverLog) -> bool:
         return False
     log.scope = scope
     asked = Message("$", namespace, scope[1] or "", REQUEST_EVENT[change])
-    state.expect(action, asked, ASK_REQUIREMENTS[change], is_ask=True)
+    state.expect(action, asked, tables.ASK_REQUIREMENTS[change], is_ask=True)
     state.forbidden_by[action.number] = "NS-14" if change is Change.DISCONNECT else "AR-22"
     state.changed_by[action.connection, scope] = action.number
     return True
@@ -106,11 +102,11 @@ def _leave_all(state: SutState, action: Action, log: DriverLog) -> bool:
     connection = state.connections[action.connection]
     namespace = action.namespace
     rooms = [each for each in connection.memberships if is_room_of(each, namespace)]
-    if connection.state((namespace, None)) != CONNECTED:
+    if connection.state((namespace, None)) != tables.CONNECTED:
         return False
     if any(is_room_of(each, namespace) for each in connection.undecided):
         return False
-    if any(connection.state(each) != CONNECTED for each in rooms):
+    if any(connection.state(each) != tables.CONNECTED for each in rooms):
         return False
     state.forbidden_by[action.number] = "RM-8"
     if not rooms:
@@ -130,13 +126,16 @@ def _event(state: SutState, action: Action, log: DriverLog) -> bool:
     connection = state.connections[action.connection]
     namespace, room, number = action.namespace, action.room, action.number
     before = connection.state((namespace, None))
-    inside = connection.state((namespace, room)) if room else CONNECTED
-    if {before, inside} - {CONNECTED, DISCONNECTED} or (namespace, room) in connection.undecided:
+    inside = connection.state((namespace, room)) if room else tables.CONNECTED
+    if {before, inside} - {tables.CONNECTED, tables.DISCONNECTED} or (
+        namespace,
+        room,
+    ) in connection.undecided:
         return False
     requirement = ""
-    if before == DISCONNECTED:
+    if before == tables.DISCONNECTED:
         requirement = "NS-11"
-    elif inside == DISCONNECTED:
+    elif inside == tables.DISCONNECTED:
         requirement = "RM-10"
     elif ESCAPE in action.event:
         requirement = "FR-4"
@@ -159,7 +158,7 @@ def _event(state: SutState, action: Action, log: DriverLog) -> bool:
 
 def _native(state: SutState, action: Action, log: DriverLog) -> bool:
     connection = state.connections[action.connection]
-    if connection.state(("", None)) != CONNECTED or action.namespace or not action.body:
+    if connection.state(("", None)) != tables.CONNECTED or action.namespace or not action.body:
         return False
     state.forbidden_by[action.number] = "NM-3"
     if frame_of(action.body) is not None:

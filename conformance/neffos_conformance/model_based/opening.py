@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from neffos_codec import Message, encode
+from neffos_conformance.model_based import tables
 from neffos_conformance.model_based.actions import Action, ActionKind
 from neffos_conformance.model_based.expected import (
     FAILURE,
@@ -17,10 +18,6 @@ from neffos_conformance.model_based.expected import (
 )
 from neffos_conformance.model_based.frames import ACCEPTANCE, handshake_input
 from neffos_conformance.model_based.state import SutState
-from neffos_conformance.model_based.tables import (
-    ASK_REQUIREMENTS,
-    CHANGING,
-)
 from neffos_protocol.events import Change
 from neffos_protocol.machines import MEMBERSHIP
 from neffos_protocol.names import BAD_NAMESPACE, REQUEST_EVENT
@@ -131,7 +128,7 @@ def expect_system_ask(
     if any(each.is_ask for each in connection.expected):
         return False
     asked = Message("?", scope[0], scope[1] or "", REQUEST_EVENT[change])
-    state.expect(action, asked, ASK_REQUIREMENTS[change], is_ask=True)
+    state.expect(action, asked, tables.ASK_REQUIREMENTS[change], is_ask=True)
     return True
 
 
@@ -225,7 +222,7 @@ def send_non_frame(state: SutState, action: Action) -> list[Output] | None:
     exchanges = connection.endpoint.exchanges
     empty = ("", None)
     if exchanges == "both" and (
-        empty in connection.undecided or connection.state(empty) in CHANGING
+        empty in connection.undecided or connection.state(empty) in tables.CHANGING
     ):
         return None
     is_native = exchanges == "native" or (exchanges == "both" and connection.is_live(""))

@@ -53,7 +53,7 @@ class ScriptWriter:
         self._arrived: dict[int, list[ExpectedMessage]] = {}
         self._operations: dict[int, list[int]] = {}
         self._outcomes: dict[int, OperationOutcome] = {}
-        self._written: set[int] = set()
+        self._written: dict[int, ExpectedMessage | Observation] = {}
 
     # ------------------------------------------------------------ what the suite does
 
@@ -178,7 +178,7 @@ class ScriptWriter:
     def _is_new(self, wanted: ExpectedMessage | Observation) -> bool:
         """Whether it was not written before."""
         is_new = id(wanted) not in self._written
-        self._written.add(id(wanted))
+        self._written[id(wanted)] = wanted  # kept, so that no other object gets its identity
         return is_new
 
     def _line(self, number: int, verb: str, payload: Payload) -> None:

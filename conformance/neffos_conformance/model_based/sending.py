@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from neffos_codec import Message, encode
+from neffos_conformance.model_based import tables
 from neffos_conformance.model_based.actions import Action
 from neffos_conformance.model_based.application import EventHandler, text_of
 from neffos_conformance.model_based.expected import (
@@ -27,14 +28,6 @@ from neffos_conformance.model_based.frames import (
 )
 from neffos_conformance.model_based.opening import expect_system_ask
 from neffos_conformance.model_based.state import PeerAsk, SutState
-from neffos_conformance.model_based.tables import (
-    CHANGING,
-    CONNECTED,
-    DISCONNECTED,
-    DISCONNECTING,
-    reply_requirement,
-)
-from neffos_conformance.model_based.tables import no_reply_requirement as no_reply
 from neffos_conformance.runner.driver_protocol import fields_of
 from neffos_protocol.events import Change, MembershipKey
 from neffos_protocol.machines import ASK, QUESTION
@@ -112,7 +105,7 @@ def _system_ask(state: SutState, action: Action, message: Message, change: Chang
     if any(each[0] == namespace for rooms in connection.leaving.values() for each in rooms):
         return False
     endpoint, before = connection.endpoint, connection.state(scope)
-    forbidden_by = no_reply(
+    forbidden_by = tables.no_reply_requirement(
         change, is_error=message.is_error, asks=bool(message.wait) and not message.is_no_op
     )
     signature = f"{change} {endpoint.kind_of(scope)} {before} {_like(action, message)}"
@@ -124,7 +117,7 @@ def _system_ask(state: SutState, action: Action, message: Message, change: Chang
         state.expect(action, message.error_reply(BAD_NAMESPACE), "NS-17")
         return True
     refused = endpoint.refusal(scope, before, change)
-    requirement = reply_requirement(
+    requirement = tables.reply_requirement(
         change, room is not None, before, bool(refused), lambda guard: endpoint.holds(guard, scope)
     )
     answer = message.error_reply(refused) if refused else message.empty_reply()
@@ -136,14 +129,7 @@ def _system_ask(state: SutState, action: Action, message: Message, change: Chang
         return True
     expected.scope, expected.change = scope, change
     undecided.add(scope)
-    for number, ask in state.pending_asks(action.connection):  # they may end before or after it
-        operation = state.operations.get(number)
-        if operation is None or operation.must:
-            continue
-        if ask.change is not None and ask.scope == scope:
-            operation.outcomes = EITHER
-        elif change is Change.DISCONNECT and ask.scope[0] == namespace:
-            operation.outcomes = operation.if_lost()
+    state.permit_either(connection, scope, is_end=change is Change.DISCONNECT)
     return True
 
 
@@ -182,7 +168,7 @@ def _event(state: SutState, action: Action, message: Message) -> bool:
         state.permit_bad_room(action, message)
         return state.is_client or not event.endswith("-me")
     is_sure = not state.is_client or (
-        connection.state(scope) == CONNECTED and event != NATIVE_EVENT
+        connection.state(scope) == tables.CONNECTED and event != NATIVE_EVENT
     )
     if state.is_client:
         if room and action.has_token and waits:  # the room may be left before it is handled
@@ -218,12 +204,12 @@ def _framed_native(state: SutState, action: Action, message: Message) -> bool:
     """Expect what a client does with a native message in a frame."""
     connection = state.connections[action.connection]
     before = connection.state(("", None))
-    if message.room or message.is_error or before not in (CONNECTED, DISCONNECTED):
+    if message.room or message.is_error or before not in (tables.CONNECTED, tables.DISCONNECTED):
         return False
-    state.forbidden_by[action.number] = "NM-5" if before == CONNECTED else "NM-4"
+    state.forbidden_by[action.number] = "NM-5" if before == tables.CONNECTED else "NM-4"
     if action.has_token:
         state.permit(action, message.error_reply(BAD_NAMESPACE))
-    if before == CONNECTED:
+    if before == tables.CONNECTED:
         state.observe_native(action, "NM-5", message.body)
     return True
 
@@ -377,7 +363,7 @@ def _is_unclear(state: SutState, action: Action, ask: PeerAsk) -> bool:
             return True
         # The tables leave open what the reply to an earlier ask would end.
         is_end = ask.change is not None and not ask.change.is_entry
-        is_back = connection.state(ask.scope) not in (DISCONNECTED, DISCONNECTING)
+        is_back = connection.state(ask.scope) not in (tables.DISCONNECTED, tables.DISCONNECTING)
         if state.is_client and is_end and is_back:
             return True
     # A client may relay an error without a text with any text, or not at all (FR-9).
@@ -414,7 +400,7 @@ def _settle_change(state: SutState, action: Action, ask: PeerAsk, message: Messa
     operation = state.operations[action.of]
     if not is_done:
         state.forbidden_by[action.number] = "AR-19"
-    if before not in CHANGING:  # an ask of the server has settled it
+    if before not in tables.CHANGING:  # an ask of the server has settled it
         operation.settle("NS-5", *EITHER)
         state.permit_report(action.number, action.connection, change, ask.scope)
     elif is_done:
@@ -451,8 +437,9 @@ def _settle_event(state: SutState, action: Action, ask: PeerAsk, message: Messag
         relayed = state.relayed[action.of]
         if not connection.is_live(relayed.namespace):
             return
-        is_sure = connection.state((relayed.namespace, None)) == CONNECTED and (
-            not relayed.room or connection.state((relayed.namespace, relayed.room)) == CONNECTED
+        is_sure = connection.state((relayed.namespace, None)) == tables.CONNECTED and (
+            not relayed.room
+            or connection.state((relayed.namespace, relayed.room)) == tables.CONNECTED
         )
         reply = state.reply(
             replace(action, number=action.of),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from neffos_codec import Message
+from neffos_conformance.model_based import tables
 from neffos_conformance.model_based.actions import Action, ActionKind
 from neffos_conformance.model_based.application import AppEndpoint, endpoints, text_of
 from neffos_conformance.model_based.expected import (
@@ -25,15 +26,7 @@ from neffos_conformance.model_based.expected import (
     is_room_of,
 )
 from neffos_conformance.model_based.frames import typed_like
-from neffos_conformance.model_based.tables import (
-    CHANGING,
-    CONNECTED,
-    DECIDING,
-    DISCONNECTED,
-    TransitionKey,
-    ask_of,
-    key_of,
-)
+from neffos_conformance.model_based.tables import TransitionKey
 from neffos_conformance.runner.driver_protocol import fields_of
 from neffos_protocol import Role
 from neffos_protocol.events import Change
@@ -111,7 +104,7 @@ class ConnectionState:
 
     def state(self, scope: Scope) -> str:
         """Give the state of a namespace or room."""
-        return self.memberships.get(scope, DISCONNECTED)
+        return self.memberships.get(scope, tables.DISCONNECTED)
 
     def is_live(self, namespace: str, room: str = "") -> bool:
         """Whether a namespace is connected, and its room joined where one is given."""
@@ -121,7 +114,7 @@ class ConnectionState:
 
     def is_changing(self, scope: Scope) -> bool:
         """Whether a handler may see a membership before or after a change of it."""
-        return scope in self.undecided or self.state(scope) in CHANGING
+        return scope in self.undecided or self.state(scope) in tables.CHANGING
 
 
 class SutState:
@@ -330,13 +323,13 @@ class SutState:
         """Record a transition of a table whose states the model does not keep."""
         row = machine.row(state, input_, lambda _: False)
         if row is not None:
-            self.reached.add(key_of(machine, row))
+            self.reached.add(tables.key_of(machine, row))
 
     def handshake(self, connection: ConnectionState, input_: str) -> None:
         """Follow the table of the handshake."""
         row = HANDSHAKE.row(connection.phase, input_, lambda guard: guard == "decides")
         if row is not None:
-            self.reached.add(key_of(HANDSHAKE, row))
+            self.reached.add(tables.key_of(HANDSHAKE, row))
             connection.phase = row.next
 
     def change(
@@ -344,8 +337,8 @@ class SutState:
     ) -> None:
         """Follow the table for a system ask of the suite, and the application's decision."""
         refused = connection.endpoint.refusal(scope, connection.state(scope), change)
-        self.step(number, connection, scope, ask_of(change))
-        if connection.state(scope).startswith(DECIDING):
+        self.step(number, connection, scope, tables.ask_of(change))
+        if connection.state(scope).startswith(tables.DECIDING):
             self.step(number, connection, scope, "deny" if refused else "allow")
 
     def step(self, number: int, connection: ConnectionState, scope: Scope, input_: str) -> None:
@@ -354,14 +347,14 @@ class SutState:
         row = MEMBERSHIP.row(before, input_, lambda guard: connection.endpoint.holds(guard, scope))
         if row is None:
             return
-        self.reached.add(key_of(MEMBERSHIP, row))
+        self.reached.add(tables.key_of(MEMBERSHIP, row))
         connection.memberships[scope] = row.next
-        if row.next == DISCONNECTED:
+        if row.next == tables.DISCONNECTED:
             del connection.memberships[scope]
         self._report(number, connection, scope, before, input_)
-        if before in CHANGING and row.next != before and "ask" in input_:
-            self._permit_either(connection, scope)
-        if before in MEMBERSHIP.live and row.next == DISCONNECTED and input_ != "gone":
+        if before in tables.CHANGING and row.next != before and "ask" in input_:
+            self.permit_either(connection, scope)
+        if before in MEMBERSHIP.live and row.next == tables.DISCONNECTED and input_ != "gone":
             if scope[1] is None:
                 self._end_inside(number, connection, scope[0])
             else:
@@ -379,16 +372,28 @@ class SutState:
         requirement = ("RM" if is_room else "NS") + ("-1" if is_live else "-2" if is_room else "-6")
         if input_ == "gone":
             requirement = "TR-15"
-        must = input_ != "gone" or (not is_room and before == CONNECTED)
+        must = input_ != "gone" or (not is_room and before == tables.CONNECTED)
         fields = _fields_of(REPORTED_AS[changes[0 if is_live else 1]], scope)
         self.observe(number, connection.number, requirement, must=must, **fields)
 
-    def _permit_either(self, connection: ConnectionState, scope: Scope) -> None:
-        """Permit any outcome of a client's own ask whose change the server has made."""
+    def permit_either(
+        self, connection: ConnectionState, scope: Scope, *, is_end: bool = False
+    ) -> None:
+        """Permit any outcome of a client's own asks that cross a system ask of the server.
+
+        Args:
+            connection: of the asks.
+            scope: that the system ask changes.
+            is_end: it disconnects a namespace, and ends the asks in it.
+        """
         for number, ask in self.pending_asks(connection.number):
             operation = self.operations.get(number)
-            if operation and not operation.must and ask.scope == scope and ask.change is not None:
+            if operation is None or operation.must:
+                continue
+            if ask.change is not None and ask.scope == scope:
                 operation.outcomes = EITHER
+            elif is_end and ask.scope[0] == scope[0]:
+                operation.outcomes = operation.if_lost()
 
     def _relax(self, connection: ConnectionState, scope: Scope) -> None:
         """Make optional what was deferred for a room that was left meanwhile."""
@@ -459,7 +464,11 @@ class SutState:
                     self.permit_report(last, number, change, expected.scope)
         for scope in list(connection.memberships):
             self.step(last, connection, scope, "gone")
-        for machine, state in ((ASK, "none"), (QUESTION, "none"), (MEMBERSHIP, DISCONNECTED)):
+        for machine, state in (
+            (ASK, "none"),
+            (QUESTION, "none"),
+            (MEMBERSHIP, tables.DISCONNECTED),
+        ):
             self.follow(machine, state, "gone")
         for of, ask in self.pending_asks(number):
             self._end_ask(of, ask)
