@@ -115,7 +115,7 @@ def test_any_part_of_a_sequence_is_a_sequence():
         whole, known = generate(Role.CLIENT, 5, 3, 14, None), KnownFailures()
         for left_out in range(0, len(whole), 4):
             part = whole[:left_out] + whole[left_out + 1 :]
-            result = await run_on_client(partial(standing, honest), part, known, SOON, None)
+            result = await run_on_client(partial(standing, honest), None, part, known, SOON)
             assert (result.failure, result.trouble) == (None, "")
 
     asyncio.run(run())
