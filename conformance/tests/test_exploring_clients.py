@@ -74,7 +74,7 @@ def test_the_same_seed_generates_the_same_sequences():
 
 
 def test_sequences_contain_every_operation_and_everything_that_servers_do():
-    actions = [each for index in range(200) for each in generate(Role.CLIENT, 1, index, 20, None)]
+    actions = [each for index in range(30) for each in generate(Role.CLIENT, 1, index, 20, None)]
     assert {each.kind for each in actions} == set(ActionKind)
     assert {each.connection for each in actions} == {1, 2}
     assert {each.how for each in actions if each.kind is ActionKind.COMMAND} == set(OPERATIONS)
@@ -103,7 +103,7 @@ def test_nothing_is_found_on_the_reference_client_behind_its_driver():
 
 
 def test_what_was_reached_and_what_was_not_are_the_tables():
-    found = explored(sequences=40)
+    found = explored(sequences=15)
     assert found.counterexamples == found.doubtful == ()
     assert found.share > 0.6
     assert found.reached | set(found.not_reached) == set(transitions_of(Role.CLIENT))
@@ -160,9 +160,9 @@ def test_a_wrong_client_is_found_by_a_small_sequence(mutant):
 
 
 def test_a_finding_is_a_case_that_a_wrong_client_fails_and_a_correct_one_passes():
-    liar = CLIENT_FAULTS["client-body-is-success"]
+    fault = CLIENT_FAULTS["client-body-is-success"]
     (finding,) = found_on("client-body-is-success")
-    wrong, right = (asyncio.run(play_case(each, finding.case())) for each in (liar, honest))
+    wrong, right = (asyncio.run(play_case(each, finding.case())) for each in (fault, honest))
     assert wrong.verdict is finding.verdict is Verdict.FAIL
     assert right.verdict is Verdict.PASS, right.explanation
 

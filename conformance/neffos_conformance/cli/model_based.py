@@ -90,10 +90,10 @@ async def explored(explore: Explore, seed: int | None, seconds: float) -> Sequen
     with progress:
         bar = progress.add_task("", total=SEQUENCES, found=0)
 
-        def tell(sequences: int, counterexamples: int) -> None:
+        def update(sequences: int, counterexamples: int) -> None:
             progress.update(bar, completed=sequences, found=counterexamples)
 
-        return await explore(Plan(chosen, seconds, SEQUENCES, STEPS, progress=tell))
+        return await explore(Plan(chosen, seconds, SEQUENCES, STEPS, progress=update))
 
 
 def conclude_explored(

@@ -109,7 +109,7 @@ class ExpectedMessage:
 
 
 @dataclass(slots=True)
-class Observation:
+class ExpectedObservation:
     """What a client must or may report to its application, as its driver passes it on.
 
     Attributes:

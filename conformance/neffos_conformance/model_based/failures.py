@@ -96,7 +96,7 @@ class KnownFailures:
 
 @dataclass(slots=True)
 class SequenceResult:
-    """What came of running one test sequence.
+    """What running one test sequence showed.
 
     Attributes:
         failure: the failure that ended it, if one did.

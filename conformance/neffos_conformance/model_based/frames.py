@@ -22,7 +22,7 @@ SENDER: Final = "neffos(0x1400011c000)"
 """An explicit sender, which a client returns as any other token (AR-18)."""
 
 ACCEPTANCE: Final = "A"
-"""The expected answer that stands for a handshake acceptance with any ID."""
+"""The expected answer that represents a handshake acceptance with any ID."""
 
 _TAG: Final = re.compile(r"\bt(\d+)\b")
 """What names the action in a body, or in the name of an event."""

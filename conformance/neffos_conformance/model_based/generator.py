@@ -47,7 +47,7 @@ BODIES: Final[tuple[Payload, ...]] = (
     b"t{} \x00\xff;",
     b"t{}",
 )
-"""Bodies; ``{}`` stands for the number of the action, which finds a body again."""
+"""Bodies; ``{}`` becomes the number of the action, which identifies a body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ EMPTY_EVENTS: Final = (REQUEST_EVENT[Change.CONNECT], REQUEST_EVENT[Change.DISCO
 """The frequent events of the mixed endpoint."""
 
 CONNECTABLE: Final = ("app", "app", "any", "semi;colon", "")
-"""The namespaces that a client is told to connect."""
+"""The namespaces that a client is made to connect."""
 
 NATIVE_MESSAGES: Final[tuple[Payload, ...]] = (
     "t{}",

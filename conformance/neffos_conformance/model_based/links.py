@@ -20,8 +20,8 @@ from neffos_conformance.model_based.actions import Action, ActionSequence
 from neffos_conformance.model_based.expected import (
     DriverCommand,
     DriverLog,
+    ExpectedObservation,
     Fields,
-    Observation,
     OperationOutcome,
     Payload,
 )
@@ -29,7 +29,7 @@ from neffos_conformance.model_based.failures import KnownFailures, SequenceResul
 from neffos_conformance.model_based.frames import action_named_in
 from neffos_conformance.model_based.model import SutModel
 from neffos_conformance.model_based.opening import CONNECTED_AT_ONCE, REFUSAL_TEXT, UNAVAILABLE
-from neffos_conformance.model_based.runner import Link, SequenceRunner
+from neffos_conformance.model_based.runner import PeerLink, SequenceRunner
 from neffos_conformance.runner.client_steps import (
     OPERATION_TIMEOUT,
     Between,
@@ -80,7 +80,7 @@ async def run_on_server(
     return runner.result
 
 
-class DialledServer(Link):
+class DialledServer(PeerLink):
     """The link to a server under test."""
 
     def __init__(self, runner: SequenceRunner, url: str) -> None:
@@ -186,7 +186,7 @@ def _nothing() -> None:
     pass
 
 
-class DrivenClient(Link):
+class DrivenClient(PeerLink):
     """The link to a client under test."""
 
     def __init__(
@@ -380,7 +380,7 @@ class DrivenClient(Link):
                 "SEC-16", failures.STALLS, f"no answer of the driver within {seconds:g} s"
             )
 
-    def _due_observation(self) -> Observation | None:
+    def _due_observation(self) -> ExpectedObservation | None:
         for number in self._names:
             observations = self._model.connections[number].observations
             for each in list(observations):
@@ -415,7 +415,7 @@ class DrivenClient(Link):
                     self._runner.fail("EV-1", "reported in another order", text, found.number)
         self._accept(found)
 
-    def _accept(self, found: Observation) -> None:
+    def _accept(self, found: ExpectedObservation) -> None:
         remark = Remark(f"saw {_shown(found.fields)}")
         self._runner.playback.log_received(found.connection, remark)
         self._runner.script.reported(found)
@@ -445,7 +445,7 @@ class DrivenClient(Link):
         requirement = model.forbidden_by.get(cause, "")
         if requirement in _ON_MESSAGES:
             requirement = _ON_REPORTS.get(kind, "EV-2")
-        observation = Observation(cause, number, fields, requirement)
+        observation = ExpectedObservation(cause, number, fields, requirement)
         runner.script.reported(observation, is_wanted=False)
         text = f"expected no such report: {_shown(fields)}"
         runner.fail(requirement, f"{kind} is reported without a cause", text, cause)

@@ -55,7 +55,7 @@ NATIVE_MODES: Final[Mapping[str, Native]] = {
 """The monitor's mode for what an endpoint exchanges."""
 
 
-class Link:
+class PeerLink:
     """How the suite reaches the peer under test: by default one without a driver."""
 
     async def open(self, action: Action) -> bool:
@@ -92,13 +92,13 @@ class SequenceRunner:
     Attributes:
         model: see above.
         script: writes the sequence down.
-        result: what came of it so far.
+        result: what the sequence has shown so far.
         link: how the suite reaches the peer.
         playback: the suite's side of the connections.
         last: the last action on each connection.
     """
 
-    link: Link
+    link: PeerLink
 
     def __init__(self, model: SutModel, known: KnownFailures, timeouts: Timeouts) -> None:
         self.model = model
@@ -119,7 +119,7 @@ class SequenceRunner:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, sequence: ActionSequence) -> None:
-        """Perform all actions; the result says what came of them.
+        """Perform all actions; the result says what they showed.
 
         Raises:
             DriverError: the driver broke its contract, or ended.
@@ -513,10 +513,10 @@ class SequenceRunner:
             self.link.miss(due)
         else:
             answer = due.answers[0]
-            told = repr(answer) if isinstance(answer, Message) else short(answer)
+            wanted = repr(answer) if isinstance(answer, Message) else short(answer)
             is_harmless = due.scope is None and due.requirement in _HARMLESS_TO_MISS
             kind = failures.MISSING if is_harmless else "a message is missing"
-            self.fail(due.requirement, kind, f"expected {told}, nothing arrived", due.number)
+            self.fail(due.requirement, kind, f"expected {wanted}, nothing arrived", due.number)
 
     def failure(self, requirement: str, kind: str, text: str, number: int = 0) -> failures.Failure:
         """Give the failure that an action shows, the last one by default.

@@ -17,8 +17,8 @@ from neffos_conformance.model_based.actions import Action
 from neffos_conformance.model_based.expected import (
     DriverCommand,
     ExpectedMessage,
+    ExpectedObservation,
     Fields,
-    Observation,
     OperationOutcome,
     Output,
     Payload,
@@ -53,7 +53,7 @@ class ScriptWriter:
         self._arrived: dict[int, list[ExpectedMessage]] = {}
         self._operations: dict[int, list[int]] = {}
         self._outcomes: dict[int, OperationOutcome] = {}
-        self._written: dict[int, ExpectedMessage | Observation] = {}
+        self._written: dict[int, ExpectedMessage | ExpectedObservation] = {}
 
     # ------------------------------------------------------------ what the suite does
 
@@ -129,7 +129,7 @@ class ScriptWriter:
             verb = "did" if ended.is_done else "failed"
             self.lines.append(f"{number} {verb} {_shown(text)}".rstrip())
 
-    def reported(self, observation: Observation, *, is_wanted: bool = True) -> None:
+    def reported(self, observation: ExpectedObservation, *, is_wanted: bool = True) -> None:
         """A client reports something, or should have; or should not."""
         fields = observation.fields
         words = [_word(fields, name) for name in OBSERVATIONS[fields["saw"]]]
@@ -175,7 +175,7 @@ class ScriptWriter:
             else:
                 self._line(number, verb, f"A<<id{number}>>" if answer == ACCEPTANCE else answer)
 
-    def _is_new(self, wanted: ExpectedMessage | Observation) -> bool:
+    def _is_new(self, wanted: ExpectedMessage | ExpectedObservation) -> bool:
         """Whether it was not written before."""
         is_new = id(wanted) not in self._written
         self._written[id(wanted)] = wanted  # kept, so that no other object gets its identity

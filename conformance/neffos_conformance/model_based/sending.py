@@ -420,9 +420,9 @@ def _settle_event(state: SutState, action: Action, ask: PeerAsk, message: Messag
             blame_wrong_reply(state, action, namespace)
             handler = connection.endpoint.handler(namespace, "ask-me")
             event = handler.values["error" if is_error else "answer"]
-            told = Message("", namespace, "", event, body=message.body)
+            reported = Message("", namespace, "", event, body=message.body)
             is_sure = (namespace, None) not in connection.undecided
-            state.expect(action, told, "AR-11", must=is_sure)
+            state.expect(action, reported, "AR-11", must=is_sure)
     elif action.of not in state.relayed:
         operation = state.operations[action.of]
         if is_error:

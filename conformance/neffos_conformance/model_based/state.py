@@ -20,7 +20,7 @@ from neffos_conformance.model_based.expected import (
     REPORTED_AS,
     DriverLog,
     ExpectedMessage,
-    Observation,
+    ExpectedObservation,
     Payload,
     Scope,
     is_room_of,
@@ -87,7 +87,7 @@ class ConnectionState:
     memberships: dict[Scope, str] = field(default_factory=dict)
     undecided: set[Scope] = field(default_factory=set)
     expected: list[ExpectedMessage] = field(default_factory=list)
-    observations: list[Observation] = field(default_factory=list)
+    observations: list[ExpectedObservation] = field(default_factory=list)
     leaving: dict[int, list[Scope]] = field(default_factory=dict)
     ending: str = ""
     is_over: bool = False
@@ -200,7 +200,7 @@ class SutState:
             each.is_ask and self._is_of_handler(each.number) for each in expected
         )
 
-    def is_due(self, each: ExpectedMessage | Observation, connection: int) -> bool:
+    def is_due(self, each: ExpectedMessage | ExpectedObservation, connection: int) -> bool:
         """Whether something that is expected must come now."""
         return each.must and not (each.is_deferred and self.held_up(connection))
 
@@ -252,7 +252,7 @@ class SutState:
         is_error: bool = False,
         order: str | None = None,
     ) -> ExpectedMessage:
-        """Expect a handler's reply to an event, or the event that stands for it (AR-10)."""
+        """Expect a handler's reply to an event, or the event instead of it (AR-10)."""
         answer = message.reply(typed_like(body, message))
         if is_error:
             answer = message.error_reply(text_of(body))
@@ -285,7 +285,7 @@ class SutState:
         """Expect that a client reports something to its application."""
         if self.is_client:
             deferred = self.waits(connection)
-            each = Observation(number, connection, fields, requirement, must, deferred)
+            each = ExpectedObservation(number, connection, fields, requirement, must, deferred)
             self.connections[connection].observations.append(each)
 
     def observe_native(self, action: Action, requirement: str, payload: Payload) -> None:
