@@ -171,7 +171,7 @@ def test_a_finding_is_saved_as_a_transcript_that_can_be_judged(tmp_path):
     (finding,) = found_on("client-last-reply-repeated")
     path = finding.save(tmp_path, "neffos-wire", "wrong")
     first = json.loads(path.read_text("utf-8").splitlines()[0])
-    assert first["how"] == "neffos-wire client --explore --seed 38"
+    assert first["how"] == "neffos-wire test client --explore --seed 38"
     assert first["native"] == "fallback"
     assert ("AR-22", "client") in judge(path).counts
 

@@ -143,7 +143,7 @@ class Counterexample:
             scenario=f"{self.requirement} violated: {self.failure.kind}; {self.source}",
             client={"peer": client},
             server={"peer": server},
-            how=f"neffos-wire {self.role.value} --explore --seed {self.seed}",
+            how=f"neffos-wire test {self.role.value} --explore --seed {self.seed}",
             native=self.native.value,
             shows=(self.requirement,),
         )
