@@ -58,11 +58,10 @@ def message_of(action: Action, token: str, body: Payload) -> Message:
 
 def with_flags(payload: Payload, flags: str) -> Payload:
     """Replace two flags that are false by another spelling; none to leave them."""
-    if not flags:
-        return payload
+    plain, odd = ";0;0;", f";{flags or '0;0'};"
     if isinstance(payload, bytes):
-        return payload.replace(b";0;0;", f";{flags};".encode(), 1)
-    return payload.replace(";0;0;", f";{flags};", 1)
+        return payload.replace(plain.encode(), odd.encode(), 1)
+    return payload.replace(plain, odd, 1)
 
 
 def typed_like(body: Payload, message: Message) -> Payload:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from neffos_codec import Message, encode
-from neffos_conformance.model_based import tables
+from neffos_conformance.model_based import frames, tables
 from neffos_conformance.model_based.actions import Action
 from neffos_conformance.model_based.application import EventHandler, text_of
 from neffos_conformance.model_based.expected import (
@@ -19,26 +19,12 @@ from neffos_conformance.model_based.expected import (
     Scope,
     is_room_of,
 )
-from neffos_conformance.model_based.frames import (
-    EXCHANGE,
-    answer_to,
-    message_of,
-    token_of,
-    with_flags,
-)
 from neffos_conformance.model_based.opening import expect_system_ask
 from neffos_conformance.model_based.state import PeerAsk, SutState
 from neffos_conformance.runner.driver_protocol import fields_of
+from neffos_protocol import names
 from neffos_protocol.events import Change, MembershipKey
 from neffos_protocol.machines import ASK, QUESTION
-from neffos_protocol.names import (
-    BAD_NAMESPACE,
-    BAD_ROOM,
-    CHANGE_OF,
-    INVALID_PAYLOAD,
-    LOCAL_ONLY,
-    NATIVE_EVENT,
-)
 
 FRAGMENTED: Final = "fragments"
 """The variant of a frame that is sent in fragments (FR-15)."""
@@ -47,8 +33,8 @@ FRAGMENTED: Final = "fragments"
 def send(state: SutState, action: Action) -> list[Output] | None:
     """Send a frame, and expect what follows; ``None`` as for ``SutModel.perform``."""
     connection = state.connections[action.connection]
-    message = message_of(action, token_of(action, state.role.value), action.body)
-    change = CHANGE_OF.get(action.event)
+    message = frames.message_of(action, frames.token_of(action, state.role.value), action.body)
+    change = names.CHANGE_OF.get(action.event)
     if change is not None:
         is_done = _system_ask(state, action, message, change)
     elif (message.namespace, None) in connection.undecided:
@@ -65,10 +51,10 @@ def send(state: SutState, action: Action) -> list[Output] | None:
     if message.wait:
         state.tokens[message.wait] = action.number
     blame_wrong_reply(state, action, action.namespace)
-    if action.has_token and action.mark == EXCHANGE and not state.is_client:
-        message = message.replace(wait=f"${EXCHANGE}{action.number}")
+    if action.has_token and action.mark == frames.EXCHANGE and not state.is_client:
+        message = message.replace(wait=f"${frames.EXCHANGE}{action.number}")
     is_fragmented = action.how == FRAGMENTED
-    sent = with_flags(encode(message), "" if is_fragmented else action.how)
+    sent = frames.with_flags(encode(message), "" if is_fragmented else action.how)
     return [Output(action.connection, sent, is_fragmented=is_fragmented)]
 
 
@@ -114,7 +100,7 @@ def _system_ask(state: SutState, action: Action, message: Message, change: Chang
     if forbidden_by:
         return True
     if room is not None and not connection.is_live(namespace):
-        state.expect(action, message.error_reply(BAD_NAMESPACE), "NS-17")
+        state.expect(action, message.error_reply(names.BAD_NAMESPACE), "NS-17")
         return True
     refused = endpoint.refusal(scope, before, change)
     requirement = tables.reply_requirement(
@@ -152,14 +138,16 @@ def _event(state: SutState, action: Action, message: Message) -> bool:
         return False
     if state.is_client and waits and not (is_live and is_joined):
         return False  # it may be connected or joined by the time that the client handles it
-    if event in LOCAL_ONLY:
+    if event in names.LOCAL_ONLY:
         state.forbidden_by[action.number] = "EV-4"
         if action.has_token and (state.is_client or not message.is_error):
-            texts = (INVALID_PAYLOAD, BAD_NAMESPACE, BAD_ROOM)[: None if state.is_client else 2]
+            texts = (names.INVALID_PAYLOAD, names.BAD_NAMESPACE, names.BAD_ROOM)[
+                : None if state.is_client else 2
+            ]
             for text in texts:
                 state.permit(action, message.error_reply(text))
         return True
-    if state.is_client and event == NATIVE_EVENT and not namespace:
+    if state.is_client and event == names.NATIVE_EVENT and not namespace:
         return _framed_native(state, action, message)
     if not is_live:
         state.expect_bad_namespace(action, message)
@@ -168,11 +156,11 @@ def _event(state: SutState, action: Action, message: Message) -> bool:
         state.permit_bad_room(action, message)
         return state.is_client or not event.endswith("-me")
     is_sure = not state.is_client or (
-        connection.state(scope) == tables.CONNECTED and event != NATIVE_EVENT
+        connection.state(scope) == tables.CONNECTED and event != names.NATIVE_EVENT
     )
     if state.is_client:
         if room and action.has_token and waits:  # the room may be left before it is handled
-            state.permit(action, message.error_reply(BAD_ROOM))
+            state.permit(action, message.error_reply(names.BAD_ROOM))
         _observe_event(state, action, message, is_sure=is_sure)
     if not _handle(state, action, message, is_sure=is_sure):
         return False
@@ -208,7 +196,7 @@ def _framed_native(state: SutState, action: Action, message: Message) -> bool:
         return False
     state.forbidden_by[action.number] = "NM-5" if before == tables.CONNECTED else "NM-4"
     if action.has_token:
-        state.permit(action, message.error_reply(BAD_NAMESPACE))
+        state.permit(action, message.error_reply(names.BAD_NAMESPACE))
     if before == tables.CONNECTED:
         state.observe_native(action, "NM-5", message.body)
     return True
@@ -230,7 +218,7 @@ def _handle(state: SutState, action: Action, message: Message, *, is_sure: bool)
         case "echo":
             state.reply(action, message, body, must=is_sure)
         case "event-name":
-            if message.event == NATIVE_EVENT:
+            if message.event == names.NATIVE_EVENT:
                 return False  # the page does not say whether it is an event like others
             state.reply(action, message, message.event)
         case "error":
@@ -324,10 +312,12 @@ def answer(state: SutState, action: Action) -> list[Output] | None:
     state.note(action, f"answer {kind} {action.how} {ask.state}", "AR-21")
     if action.how == "elsewhere":
         return _answer_elsewhere(state, action, ask)
-    message = answer_to(ask.message, action.how, action.number, is_change=ask.change is not None)
+    message = frames.answer_to(
+        ask.message, action.how, action.number, is_change=ask.change is not None
+    )
     is_error = _is_error(action, message)
     bare = "1;0" if is_error and not message.is_error else ""
-    sent = Output(action.connection, with_flags(encode(message), bare))
+    sent = Output(action.connection, frames.with_flags(encode(message), bare))
     state.changed_by[action.connection, ask.scope] = action.number
     ask.answered_by = action.number
     if ask.state == "ended":
@@ -379,7 +369,7 @@ def _answer_elsewhere(state: SutState, action: Action, ask: PeerAsk) -> list[Out
         message = ask.message.empty_reply()
         if ask.change is None:
             message = ask.message.reply(ask.message.body)
-        state.permit(action, message.error_reply(BAD_NAMESPACE), number)
+        state.permit(action, message.error_reply(names.BAD_NAMESPACE), number)
         return [Output(number, encode(message))]
     return None
 
