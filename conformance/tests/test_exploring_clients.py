@@ -1,9 +1,10 @@
-"""Exploring clients: nothing is found on a correct one, much on wrong ones, and small."""
+"""Model-based tests of a client: none fails on a correct one, small ones fail on faulty ones."""
 
 import asyncio
 import json
 import logging
 import sys
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -16,11 +17,18 @@ from mutation.client_faults import play as play_case
 from neffos_conformance.cases.script import OPERATIONS
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.cli.main import cli
-from neffos_conformance.model_based import Explored, Finding, explore_client, explore_moved
-from neffos_conformance.model_based.actions import Do
-from neffos_conformance.model_based.clients import play, program
-from neffos_conformance.model_based.coverage import beyond, rows_of
-from neffos_conformance.model_based.faults import CRASHED, HANGS, Known
+from neffos_conformance.model_based import (
+    Counterexample,
+    Plan,
+    SequenceReport,
+    explore_client,
+    explore_driven,
+)
+from neffos_conformance.model_based.actions import ActionKind
+from neffos_conformance.model_based.failures import CRASHED, STALLS, KnownFailures
+from neffos_conformance.model_based.generator import generate
+from neffos_conformance.model_based.links import run_on_client
+from neffos_conformance.model_based.tables import transitions_of, why_unreachable
 from neffos_conformance.recordings.checking import judge
 from neffos_conformance.runner.driver_protocol import DriverError
 from neffos_conformance.runner.playback import Timeouts
@@ -41,68 +49,73 @@ def quiet():
 CORRECT = ClientFault()
 
 
-def explored(client=CORRECT, *, programs: int = 20, **options) -> Explored:
-    values = {"seed": 1, "seconds": 60.0, "steps": 16, "patience": SOON} | options
-    return asyncio.run(explore_moved(partial(faulty_client, client), programs=programs, **values))
+PLAN = Plan(seed=1, seconds=60.0, sequences=20, steps=16, timeouts=SOON)
 
 
-def behind(driver: str, **options) -> Explored:
-    """Explore the client behind a driver that is a few lines of Python."""
-    values = {"seed": 1, "seconds": 20.0, "steps": 8, "programs": 5, "patience": SOON} | options
-    return asyncio.run(explore_client((sys.executable, "-u", "-c", driver), **values))
+def explored(fault=CORRECT, **options) -> SequenceReport:
+    plan = replace(PLAN, **options)
+    return asyncio.run(explore_driven(partial(faulty_client, fault), plan))
 
 
-# -------------------------------------------------------------------- programs
+def driven_by(driver: str, **options) -> SequenceReport:
+    """Test the client of a driver that is a few lines of Python."""
+    plan = replace(PLAN, **{"seconds": 20.0, "steps": 8, "sequences": 5, **options})
+    return asyncio.run(explore_client((sys.executable, "-u", "-c", driver), plan))
 
 
-def test_the_same_seed_makes_the_same_programs():
-    made = [program(7, index, 16, None) for index in range(30)]
-    assert made == [program(7, index, 16, None) for index in range(30)]
-    assert made != [program(8, index, 16, None) for index in range(30)]
+# -------------------------------------------------------------------- test sequences
 
 
-def test_programs_have_all_that_a_client_is_told_and_its_server_does():
-    actions = [each for index in range(200) for each in program(1, index, 20, None)]
-    assert {each.do for each in actions} == set(Do)
+def test_the_same_seed_generates_the_same_sequences():
+    made = [generate(Role.CLIENT, 7, index, 16, None) for index in range(30)]
+    assert made == [generate(Role.CLIENT, 7, index, 16, None) for index in range(30)]
+    assert made != [generate(Role.CLIENT, 8, index, 16, None) for index in range(30)]
+
+
+def test_sequences_contain_every_operation_and_everything_that_servers_do():
+    actions = [each for index in range(30) for each in generate(Role.CLIENT, 1, index, 20, None)]
+    assert {each.kind for each in actions} == set(ActionKind)
     assert {each.connection for each in actions} == {1, 2}
-    assert {each.how for each in actions if each.do is Do.TELL} == set(OPERATIONS)
-    assert {"echo", "relay", "fail"} <= {each.event for each in actions if each.do is Do.SEND}
+    assert {each.how for each in actions if each.kind is ActionKind.COMMAND} == set(OPERATIONS)
+    assert {"echo", "relay", "fail"} <= {
+        each.event for each in actions if each.kind is ActionKind.SEND
+    }
 
 
 def test_a_client_is_not_told_what_its_driver_does_not_support():
     supported = frozenset(OPERATIONS) - {"native", "leave-all", "emit"}
-    actions = [each for index in range(60) for each in program(1, index, 16, supported)]
-    assert {each.how for each in actions if each.do is Do.TELL} <= supported
+    actions = [
+        each for index in range(60) for each in generate(Role.CLIENT, 1, index, 16, supported)
+    ]
+    assert {each.how for each in actions if each.kind is ActionKind.COMMAND} <= supported
 
 
 # -------------------------------------------------------------------- a correct client
 
 
 def test_nothing_is_found_on_the_reference_client_behind_its_driver():
-    found = asyncio.run(
-        explore_client(REFERENCE, seed=3, seconds=60.0, programs=12, steps=16, patience=SOON)
-    )
-    assert found.findings == ()
+    found = asyncio.run(explore_client(REFERENCE, replace(PLAN, seed=3, sequences=12)))
+    assert found.counterexamples == ()
     assert found.verdict is Verdict.PASS
-    assert (found.programs, found.ended) == (12, "all programs were played")
+    assert (found.sequences, found.ended) == (12, "all sequences were run")
     assert found.trouble == ""
 
 
 def test_what_was_reached_and_what_was_not_are_the_tables():
-    found = explored(programs=40)
-    assert found.findings == found.doubtful == ()
+    found = explored(sequences=15)
+    assert found.counterexamples == found.doubtful == ()
     assert found.share > 0.6
-    assert found.reached | set(found.not_reached) == set(rows_of(Role.CLIENT))
-    assert not [row for row in found.reached if beyond(row, Role.CLIENT)]
+    assert found.reached | set(found.not_reached) == set(transitions_of(Role.CLIENT))
+    assert not [row for row in found.reached if why_unreachable(row, Role.CLIENT)]
 
 
-def test_any_part_of_a_program_is_a_program():
+def test_any_part_of_a_sequence_is_a_sequence():
     async def run() -> None:
-        whole = program(5, 3, 14, None)
+        whole, known = generate(Role.CLIENT, 5, 3, 14, None), KnownFailures()
         for left_out in range(0, len(whole), 4):
             part = whole[:left_out] + whole[left_out + 1 :]
-            played = await play(partial(faulty_client, CORRECT), part, Known(), SOON, None)
-            assert (played.fault, played.trouble) == (None, "")
+            result = await run_on_client(partial(faulty_client, CORRECT), None, part, known, SOON)
+            assert (result.failure, result.trouble) == (None, "")
 
     asyncio.run(run())
 
@@ -116,31 +129,31 @@ WRONG = {
     "client-leaves-without-dollar": "AR-2",
     "client-errors-are-text": "AR-16",
 }
-"""Mutants, and what is found on them within a few programs."""
+"""Mutants, and what is found on them within a few sequences."""
 
 SEEDS = {
-    "client-body-is-success": 3,
-    "client-replies-without-room": 8,
-    "client-last-reply-repeated": 1,
-    "client-leaves-without-dollar": 29,
-    "client-errors-are-text": 6,
+    "client-body-is-success": 15,
+    "client-replies-without-room": 26,
+    "client-last-reply-repeated": 38,
+    "client-leaves-without-dollar": 7,
+    "client-errors-are-text": 27,
 }
-"""Seeds whose first programs show the fault, to be short; with any seed it is a matter of time."""
+"""Seeds whose first sequences show the fault, to be short; with any seed it is a matter of time."""
 
 
 @cache
-def found_on(mutant: str) -> tuple[Finding, ...]:
-    return explored(BANK[mutant].peer, seed=SEEDS[mutant], programs=10, enough=1).findings
+def found_on(mutant: str) -> tuple[Counterexample, ...]:
+    return explored(BANK[mutant].peer, seed=SEEDS[mutant], sequences=10, enough=1).counterexamples
 
 
 @pytest.mark.parametrize("mutant", WRONG)
-def test_a_wrong_client_is_found_by_a_small_program(mutant):
+def test_a_wrong_client_is_found_by_a_small_sequence(mutant):
     found = found_on(mutant)
     assert [each.requirement for each in found] == [WRONG[mutant]]
     finding = found[0]
     assert BANK[mutant].breaks == finding.requirement
     assert finding.actions <= 5
-    assert finding.is_seen_again
+    assert finding.is_reproduced
 
 
 def test_a_finding_is_a_case_that_a_wrong_client_fails_and_a_correct_one_passes():
@@ -155,7 +168,7 @@ def test_a_finding_is_saved_as_a_transcript_that_can_be_judged(tmp_path):
     (finding,) = found_on("client-last-reply-repeated")
     path = finding.save(tmp_path, "neffos-wire", "wrong")
     first = json.loads(path.read_text("utf-8").splitlines()[0])
-    assert first["how"] == "neffos-wire test client --explore --seed 1"
+    assert first["how"] == "neffos-wire test client --explore --seed 38"
     assert first["native"] == "fallback"
     assert ("AR-22", "client") in judge(path).counts
 
@@ -178,32 +191,35 @@ for line in sys.stdin:
 
 
 def test_a_driver_that_crashes_is_a_finding_and_started_anew():
-    found = behind(DRIVER % "sys.exit(3)", programs=2)
-    assert [each.kind for each in found.findings] == [CRASHED]
-    assert "status 3" in found.findings[0].explanation
+    found = driven_by(DRIVER % "sys.exit(3)", sequences=2)
+    assert [each.failure.kind for each in found.counterexamples] == [CRASHED]
+    assert "status 3" in found.counterexamples[0].failure.explanation
 
 
 def test_a_client_that_does_not_dial_is_a_finding():
-    found = behind(DRIVER % "continue", programs=2, patience=Timeouts(0.4, 0.05, 0.1, 0.1))
-    assert [each.requirement for each in found.findings] == ["TR-1"]
+    found = driven_by(DRIVER % "continue", sequences=2, timeouts=Timeouts(0.4, 0.05, 0.1, 0.1))
+    assert [each.requirement for each in found.counterexamples] == ["TR-1"]
 
 
 def test_a_driver_that_hangs_does_not_hold_up_a_run():
     hasty = Timeouts(0.4, 0.05, 0.1, 0.1)
-    found = behind(DRIVER % "time.sleep(1)", programs=2, patience=hasty, seconds=3.0)
-    assert {each.kind for each in (*found.findings, *found.doubtful)} <= {HANGS, "does not dial"}
-    assert found.findings or found.doubtful or found.trouble
+    found = driven_by(DRIVER % "time.sleep(1)", sequences=2, timeouts=hasty, seconds=3.0)
+    assert {each.failure.kind for each in (*found.counterexamples, *found.doubtful)} <= {
+        STALLS,
+        "does not dial",
+    }
+    assert found.counterexamples or found.doubtful or found.trouble
 
 
 def test_a_driver_that_talks_nonsense_ends_the_run():
-    found = behind(DRIVER % "print('nonsense')")
+    found = driven_by(DRIVER % "print('nonsense')")
     assert "not JSON" in found.trouble
-    assert found.findings == ()
+    assert found.counterexamples == ()
 
 
 def test_what_is_no_driver_is_an_error():
     with pytest.raises(DriverError):
-        behind("print(5)")
+        driven_by("print(5)")
 
 
 # -------------------------------------------------------------------- the command
@@ -215,8 +231,8 @@ def test_the_command_explores_the_reference_client(tmp_path, monkeypatch):
     command = ["test", "client", "--explore", "--seed", "4", "--seconds", "0.5"]
     ran = CliRunner().invoke(cli, command)
     assert ran.exit_code == 0, ran.output
-    assert "explored with the seed 4" in ran.output
-    assert ", 0 found" in " ".join(ran.output.split()).replace("; 0", ", 0")
+    assert "explored with seed 4" in ran.output
+    assert "; 0 counterexamples" in " ".join(ran.output.split())
 
 
 def test_a_finding_may_be_known(tmp_path, monkeypatch):

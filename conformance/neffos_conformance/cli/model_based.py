@@ -1,4 +1,4 @@
-"""What ``--explore`` does to a server or a client: random conversations in place of the cases."""
+"""The option ``--explore``: model-based testing of a server or a client instead of the cases."""
 
 from __future__ import annotations
 
@@ -16,29 +16,28 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from neffos_conformance.cli.options import option
 from neffos_conformance.cli.testing import RunOptions, SystemUnderTest, conclude
-from neffos_conformance.model_based import Explored
-from neffos_conformance.model_based import Progress as Step
+from neffos_conformance.model_based import Plan, SequenceReport
 from neffos_conformance.reference import PEER
 from neffos_conformance.runner.known_failures import KnownFailure
+from neffos_protocol import Role
 
 SECONDS: Final = 30.0
-"""For the whole of it, where nobody says: a few hundred programs on this machine."""
+"""Default time of a run: enough for a few hundred sequences."""
 
-PROGRAMS: Final = 1_000
-"""Programs at most, where the time does not end it."""
+SEQUENCES: Final = 1_000
+"""Sequences of a run at most."""
 
 STEPS: Final = 30
-"""Actions of a program: enough for several connections to cross each other."""
+"""Actions of a sequence: enough for several connections to interact."""
 
 FOLDER: Final = Path("reports") / "explored"
-"""Where the transcripts of what was found go, where nobody says."""
+"""Default folder of the recordings of counterexamples."""
 
 SEEDS: Final = 1 << 32
-"""Seeds that are made up where none is given: short enough to be typed again."""
+"""Bound of a random seed: short enough to type."""
 
-
-Explore = Callable[..., Awaitable[Explored]]
-"""Explores a peer; takes the keyword arguments that exploring has for every peer."""
+Explore = Callable[[Plan], Awaitable[SequenceReport]]
+"""Tests a peer."""
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -59,42 +58,40 @@ def exploring_options(command: _Command) -> _Command:
     return command
 
 
-async def explored(explore: Explore, seed: int | None, seconds: float) -> Explored:
-    """Explore a peer, and tell how it goes.
+async def explored(explore: Explore, seed: int | None, seconds: float) -> SequenceReport:
+    """Test a peer, and show the progress.
 
     Raises:
-        DialError: the server cannot be reached.
-        DriverError: the client's driver cannot be started, or is none.
+        ConnectError: the server cannot be reached.
+        DriverError: the client's driver cannot be started, or is not one.
     """
     chosen = secrets.randbelow(SEEDS) if seed is None else seed
     progress = Progress(
         TextColumn(f"exploring, seed {chosen}"),
         BarColumn(),
-        TextColumn("{task.completed} programs, {task.fields[found]} found"),
+        TextColumn("{task.completed} sequences, {task.fields[found]} counterexamples"),
         TimeElapsedColumn(),
         console=Console(stderr=True),
         transient=True,
         disable=not sys.stderr.isatty(),
     )
     with progress:
-        bar = progress.add_task("", total=PROGRAMS, found=0)
+        bar = progress.add_task("", total=SEQUENCES, found=0)
 
-        def tell(step: Step) -> None:
-            progress.update(bar, completed=step.programs, found=step.findings)
+        def update(sequences: int, counterexamples: int) -> None:
+            progress.update(bar, completed=sequences, found=counterexamples)
 
-        return await explore(
-            seed=chosen, seconds=seconds, programs=PROGRAMS, steps=STEPS, progress=tell
-        )
+        return await explore(Plan(chosen, seconds, SEQUENCES, STEPS, progress=update))
 
 
 def conclude_explored(
-    found: Explored,
-    subject: SystemUnderTest,
+    report: SequenceReport,
+    sut: SystemUnderTest,
     options: RunOptions,
-    deviations: Sequence[KnownFailure],
+    known: Sequence[KnownFailure],
     began: tuple[datetime, float],
 ) -> None:
-    """Show and save what was found, and exit with what that comes to.
+    """Print and save the counterexamples, and exit.
 
     Raises:
         SystemExit: as ``conclude``, and 0 where nothing was found; but never 0 if the run broke
@@ -102,30 +99,30 @@ def conclude_explored(
     """
     console = Console(highlight=False)
     folder = options.recordings_folder or FOLDER
-    told = (
-        f"explored with the seed {found.seed}: {found.programs} programs, {found.steps} actions, "
-        f"{found.messages} messages in {found.seconds:.1f} s; {found.share:.0%} of the transitions "
-        f"that can be reached; {found.ended}; {len(found.findings)} found"
-    )
-    if found.doubtful:
-        told += f", {len(found.doubtful)} more seen once and not again"
-    theirs = subject.peer.get("peer", "unknown")
-    server, client = (theirs, _suite()) if found.role == "server" else (_suite(), theirs)
-    for finding in (*found.findings, *found.doubtful):
-        saved = finding.save(folder, server, client)
-        console.print(f"{finding.id}: {saved}", markup=False, soft_wrap=True)
-        for line in finding.lines:
+    theirs = sut.peer.get("peer", "unknown")
+    server, client = (theirs, _suite()) if report.role is Role.SERVER else (_suite(), theirs)
+    for each in (*report.counterexamples, *report.doubtful):
+        saved = each.save(folder, server, client)
+        console.print(f"{each.id}: {saved}", markup=False, soft_wrap=True)
+        for line in each.lines:
             console.print(f"  {line}", markup=False, soft_wrap=True)
-    console.print(told, markup=False, soft_wrap=True)
-    if not found.findings:
-        sys.exit(1 if found.trouble else 0)
-    results = [finding.result() for finding in found.findings]
-    # What was not met this time may be met at the next: only what was met can contradict.
-    ids = [each.case for each in deviations]
+    summary = (
+        f"explored with seed {report.seed}: {report.sequences} sequences, {report.actions} "
+        f"actions, {report.messages} messages in {report.seconds:.1f} s; {report.share:.0%} of "
+        f"the reachable transitions; {report.ended}; {len(report.counterexamples)} counterexamples"
+    )
+    if report.doubtful:
+        summary += f", {len(report.doubtful)} more that were not reproduced"
+    console.print(summary, markup=False, soft_wrap=True)
+    if not report.counterexamples:
+        sys.exit(1 if report.trouble else 0)
+    results = [each.result() for each in report.counterexamples]
+    # A known failure that this run did not meet is not stale: another run may meet it.
+    ids = [each.case for each in known]
     try:
-        conclude(subject, results, options, deviations, ids, began)
+        conclude(sut, results, options, known, ids, began)
     except SystemExit as ended:
-        sys.exit(ended.code or (1 if found.trouble else 0))
+        sys.exit(ended.code or (1 if report.trouble else 0))
 
 
 def _suite() -> str:

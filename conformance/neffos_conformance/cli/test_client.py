@@ -22,7 +22,7 @@ from neffos_conformance.cli.testing import (
     selected,
     testing_options,
 )
-from neffos_conformance.model_based import Explored, drivers, explore_moved
+from neffos_conformance.model_based import SequenceReport, drivers, explore_driven
 from neffos_conformance.runner.driver_pool import to_client
 from neffos_conformance.runner.driver_protocol import DriverError
 from neffos_conformance.runner.result import Result
@@ -67,12 +67,11 @@ def client_command(
 
 async def _explore(
     command: tuple[str, ...], seed: int | None, seconds: float
-) -> tuple[dict[str, Any], Explored]:
+) -> tuple[dict[str, Any], SequenceReport]:
     async with drivers(command) as started:
         take, ready, operations = started
-        return ready, await explored(
-            partial(explore_moved, take, operations=operations), seed, seconds
-        )
+        explore = partial(explore_driven, take, operations=operations)
+        return ready, await explored(explore, seed, seconds)
 
 
 async def _test(

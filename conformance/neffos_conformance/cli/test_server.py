@@ -24,7 +24,7 @@ from neffos_conformance.cli.testing import (
     skipped,
     testing_options,
 )
-from neffos_conformance.model_based import Explored, explore_server
+from neffos_conformance.model_based import SequenceReport, explore_server
 from neffos_conformance.reference import identity
 from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner.discovery import discovered
@@ -118,7 +118,7 @@ async def _explore(
     options: RunOptions,
     seed: int | None,
     seconds: float,
-) -> tuple[Features, Explored]:
+) -> tuple[Features, SequenceReport]:
     async with _server(url, features, options.timeout) as (address, has):
         return has, await explored(partial(explore_server, address, features=has), seed, seconds)
 

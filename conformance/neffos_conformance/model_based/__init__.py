@@ -1,21 +1,21 @@
-"""Exploration of a live peer: random programs, held against the monitor, and made small."""
+"""Model-based testing: random test sequences, checked against a model and the monitor, shrunk."""
 
-from neffos_conformance.model_based.clients.moving import drivers
 from neffos_conformance.model_based.explore import (
-    Explored,
-    Finding,
-    Progress,
+    Counterexample,
+    Plan,
+    SequenceReport,
     explore_client,
-    explore_moved,
+    explore_driven,
     explore_server,
 )
+from neffos_conformance.model_based.links import drivers
 
 __all__ = [
-    "Explored",
-    "Finding",
-    "Progress",
+    "Counterexample",
+    "Plan",
+    "SequenceReport",
     "drivers",
     "explore_client",
-    "explore_moved",
+    "explore_driven",
     "explore_server",
 ]

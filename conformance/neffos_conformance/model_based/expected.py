@@ -1,51 +1,91 @@
-"""What is sent to a peer under test, and what is expected of it: what every model speaks of."""
+"""What the model of a peer says: what an action sends, and what the peer must send or report.
+
+Plain values, which know neither role nor application.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from neffos_codec import Message
 from neffos_protocol.events import Change
-from neffos_protocol.state_machines import Transition
-
-Place = tuple[str, str | None]
-"""A namespace, or a room of one."""
 
 Payload = str | bytes
 
+Scope = tuple[str, str | None]
+"""A namespace, with ``None``; or a room of one: a ``MembershipKey``, or a tuple like it."""
+
+Fields = dict[str, Any]
+"""The fields of a driver's operation, or of a line that reports an observation."""
+
+REPORTED_AS: Final[Mapping[Change, str]] = {
+    Change.CONNECT: "connected",
+    Change.DISCONNECT: "disconnected",
+    Change.JOIN: "joined",
+    Change.LEAVE: "left",
+}
+"""How a driver reports each change of membership."""
+
+
+def is_room_of(scope: Scope, namespace: str) -> bool:
+    """Say whether a scope is a room of a namespace."""
+    return scope[0] == namespace and scope[1] is not None
+
 
 @dataclass(frozen=True, slots=True)
-class End:
-    """A connection is ended by this side: with a close frame, or without."""
+class ConnectionEnd:
+    """The suite ends a connection.
+
+    Attributes:
+        code: of the close frame; ``None`` to end TCP without one.
+    """
 
     code: int | None
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """Something to do on a connection, in its turn."""
+class DriverCommand:
+    """An operation that the client's driver is to perform, with its fields."""
+
+    op: str
+    fields: Fields
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One thing that the suite does on a connection.
+
+    Attributes:
+        connection: its number.
+        content: what it does.
+        is_held: send it in one piece with the next message.
+        is_fragmented: send it in fragments.
+    """
 
     connection: int
-    content: Payload | End
+    content: Payload | ConnectionEnd | DriverCommand
+    is_held: bool = False
+    is_fragmented: bool = False
 
 
 @dataclass(slots=True)
-class Expected:
-    """A message that is to come, or may.
+class ExpectedMessage:
+    """A message that the peer must or may send.
 
     Attributes:
-        number: the action that it comes of.
-        connection: where.
-        answers: what it is; one of these.
-        requirement: what says so.
-        must: whether it has to come.
-        is_ask: it is an ask of the peer, whose token it chooses.
-        lane: what has to come in the order in which it is expected, among others of the lane.
-        is_deferred: an ask of the peer was open, so that it may come once that was answered.
-        place: whose state waits for it, where that is not known until it comes.
-        change: of that place.
-        is_any_text: its body may be any text.
+        number: the action that causes it.
+        connection: where it arrives.
+        answers: the permitted forms.
+        requirement: the requirement that prescribes it.
+        must: whether it is mandatory.
+        is_ask: it is an ask of the peer, which chooses the token.
+        order: messages with the same non-empty value arrive in the order of expectation.
+        is_deferred: an ask of the peer was pending, so that it may come after the answer.
+        scope: the membership that is undecided until it arrives, if there is one.
+        change: of that membership.
+        is_any_text: the body may be any text.
     """
 
     number: int
@@ -54,41 +94,103 @@ class Expected:
     requirement: str
     must: bool = True
     is_ask: bool = False
-    lane: str = ""
+    order: str = ""
     is_deferred: bool = False
-    place: Place | None = None
+    scope: Scope | None = None
     change: Change | None = None
     is_any_text: bool = False
 
     def ends_with(self, namespace: str) -> bool:
-        """Whether it may not come any more when a namespace is left."""
-        if self.place is not None:
-            return is_inside(self.place, namespace)
+        """Whether it need not arrive once a namespace is disconnected."""
+        if self.scope is not None:
+            return is_room_of(self.scope, namespace)
         answer = self.answers[0]
         return isinstance(answer, Message) and answer.namespace == namespace
 
 
-def place_of(change: Change, message: Message) -> Place:
-    """Give the place that a frame is to change."""
-    is_room = change in (Change.JOIN, Change.LEAVE)
-    return message.namespace, message.room if is_room else None
+@dataclass(slots=True)
+class ExpectedObservation:
+    """What a client must or may report to its application, as its driver passes it on.
+
+    Attributes:
+        number: the action that causes it.
+        connection: where.
+        fields: of the driver's line, without the connection.
+        requirement: the requirement that prescribes it.
+        must: whether it is mandatory.
+        is_deferred: an ask of the client's handler was pending, as for messages.
+    """
+
+    number: int
+    connection: int
+    fields: Fields
+    requirement: str
+    must: bool = True
+    is_deferred: bool = False
+
+    @property
+    def is_event(self) -> bool:
+        """Whether it reports an event. Events are reported in order (EV-1)."""
+        return bool(self.fields["saw"] == "event")
 
 
-def is_inside(place: Place, namespace: str) -> bool:
-    """Say whether a place is a room of a namespace."""
-    return place[0] == namespace and place[1] is not None
+@dataclass(frozen=True, slots=True)
+class OperationOutcome:
+    """A permitted outcome of a driver's operation.
+
+    Attributes:
+        is_done: whether it succeeds.
+        given: the result; ``None`` permits any.
+        text: what the error text contains.
+    """
+
+    is_done: bool
+    given: Payload | None = None
+    text: str = ""
+
+    def __str__(self) -> str:
+        if self.is_done:
+            return "success" if self.given is None else f"success with {self.given!r}"
+        return f"failure with {self.text!r}" if self.text else "failure"
 
 
-def way_of(change: Change) -> str:
-    """Give what the membership table calls a change."""
-    return "connect" if change in (Change.CONNECT, Change.JOIN) else "disconnect"
+SUCCESS: Final = OperationOutcome(True)
+FAILURE: Final = OperationOutcome(False)
+EITHER: Final = (SUCCESS, FAILURE)
 
 
-def input_of(change: Change) -> str:
-    """Give what the membership table calls an ask for a change."""
-    return f"ask-{way_of(change)}"
+@dataclass(slots=True)
+class DriverLog:
+    """An operation that the client's driver was given, and what may come of it.
 
+    Attributes:
+        connection: where.
+        op: the operation's name.
+        scope: the namespace or room that it is for.
+        outcomes: the permitted outcomes; none while it must stay pending.
+        requirement: the requirement that prescribes them.
+        must: whether it must end now.
+        is_over: it has ended.
+    """
 
-def requirement_of(row: Transition[Any], place: Place) -> str:
-    """Give what a row of the membership table rests on, for a place."""
-    return row.requirements["namespace" if place[1] is None else "room"][0]
+    connection: int
+    op: str
+    scope: Scope | None = None
+    outcomes: tuple[OperationOutcome, ...] = ()
+    requirement: str = "AR-11"
+    must: bool = False
+    is_over: bool = False
+
+    def settle(self, requirement: str, *outcomes: OperationOutcome) -> None:
+        """Prescribe its outcome, unless an earlier action has."""
+        if not self.is_over and not self.must:
+            self.outcomes, self.requirement, self.must = outcomes, requirement, True
+
+    def if_lost(self) -> tuple[OperationOutcome, ...]:
+        """Give the permitted outcomes when its namespace or connection ends.
+
+        What was to end has ended with it, so that a client may report success. So it may where an
+        ask of the server has already made the change.
+        """
+        is_an_end = self.op in ("disconnect", "leave", "leave-all", "close")
+        return EITHER if is_an_end or self.outcomes == EITHER else (FAILURE,)

@@ -1,4 +1,4 @@
-"""Whether what a peer said is what was expected of it, and how it differs where it is not."""
+"""Builds the frames that the suite sends, and compares a peer's messages with expected ones."""
 
 from __future__ import annotations
 
@@ -6,25 +6,133 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from neffos_codec import DecodeError, Message, decode, encode
-from neffos_conformance.model_based.expected import Expected, Payload
+from neffos_codec import Message, encode
+from neffos_conformance.model_based.actions import Action
+from neffos_conformance.model_based.application import text_of
+from neffos_conformance.model_based.expected import ExpectedMessage, Payload
 from neffos_conformance.wire.payloads import short
 
-NEWS: Final = "news"
-"""The event of broadcasts, whose bodies others may have named."""
+ODD_FLAGS: Final = ("x;y", ";", "true;true", "2;01")
+"""Spellings of two flags that are false (FR-7)."""
+
+EXCHANGE: Final = "!"
+"""The mark of a token with an exchange marker, which the reply's token lacks (SX-2)."""
+
+SENDER: Final = "neffos(0x1400011c000)"
+"""An explicit sender, which a client returns as any other token (AR-18)."""
+
+ACCEPTANCE: Final = "A"
+"""The expected answer that represents a handshake acceptance with any ID."""
 
 _TAG: Final = re.compile(r"\bt(\d+)\b")
 """What names the action in a body, or in the name of an event."""
 
 
-def matching(
-    expected: Iterable[Expected], seen: Payload, message: Message | None
-) -> Expected | None:
-    """Give what was expected of which something is; ``None`` where it is nothing of it.
+# -------------------------------------------------------------------- building
+
+
+def token_of(action: Action, role: str) -> str:
+    """Give the token of the reply to an action's frame, by the role of the peer under test."""
+    if not action.has_token:
+        return ""
+    if role == "server":
+        return f"${action.number}{'' if action.mark == EXCHANGE else action.mark}"
+    if action.mark.startswith(SENDER):
+        return f"{action.mark}{action.number}"
+    return f"{action.number}{action.mark}"
+
+
+def message_of(action: Action, token: str, body: Payload) -> Message:
+    """Build the message of an action. Flags in an odd spelling count as false."""
+    is_plain = action.how not in ODD_FLAGS
+    return Message(
+        token,
+        action.namespace,
+        action.room,
+        action.event,
+        action.is_error and is_plain,
+        action.is_no_op and is_plain,
+        body,
+    )
+
+
+def with_flags(payload: Payload, flags: str) -> Payload:
+    """Replace two flags that are false by another spelling; none to leave them."""
+    plain, odd = ";0;0;", f";{flags or '0;0'};"
+    if isinstance(payload, bytes):
+        return payload.replace(plain.encode(), odd.encode(), 1)
+    return payload.replace(plain, odd, 1)
+
+
+def typed_like(body: Payload, message: Message) -> Payload:
+    """Convert a body to the type of a message, text or binary (AR-16)."""
+    if message.is_binary:
+        return body.encode() if isinstance(body, str) else body
+    return body if isinstance(body, str) else body.decode()
+
+
+def answer_to(asked: Message, how: str, number: int, *, is_change: bool) -> Message:
+    """Build the answer to an ask of the peer.
 
     Args:
-        expected: in the order in which it is expected.
-        seen: what came.
+        asked: the ask.
+        how: the variant; any other than those below is a reply with a body.
+        number: the action that answers.
+        is_change: it is a system ask.
+    """
+    if how == "done" or (how == "twice" and is_change):
+        return asked.empty_reply()
+    if how == "error":
+        return asked.error_reply(f"t{number}")
+    if how in ("bare-error", "echoed"):
+        return asked.reply(typed_like("", asked))
+    reply = asked.reply(typed_like(f"t{number}", asked))
+    return reply.replace(namespace="any", event="renamed") if how == "renamed" else reply
+
+
+def handshake_input(payload: Payload) -> str:
+    """Give the handshake table's input for a payload, by its first letter."""
+    first = payload[:1] if isinstance(payload, bytes) else payload[:1].encode()
+    return {b"M": "request", b"A": "acceptance", b"H": "refusal"}.get(first, "other")
+
+
+def fragments(payload: Payload) -> list[bytes]:
+    """Cut a message into the fragments in which it is sent, each of whole characters."""
+    third = max(1, len(payload) // 3)
+    parts = (payload[:third], payload[third : 2 * third], payload[2 * third :])
+    return [each.encode() if isinstance(each, str) else each for each in parts]
+
+
+# -------------------------------------------------------------------- reading
+
+
+def tags(message: Message) -> list[str]:
+    """Give the numbers of the actions that a body names."""
+    return _TAG.findall(text_of(message.body))
+
+
+def action_named_in(message: Message) -> int:
+    """Give the action that a frame's body or event names; 0 where they name none."""
+    found = _TAG.search(f"{text_of(message.body)} {message.event}")
+    return int(found[1]) if found else 0
+
+
+def without_values(text: str) -> str:
+    """Replace the quoted parts of an explanation, which another run words differently."""
+    return re.sub(r"'[^']*'", "…", text)
+
+
+# -------------------------------------------------------------------- comparing
+
+
+def matching(
+    expected: Iterable[ExpectedMessage], actual: Payload, message: Message | None
+) -> ExpectedMessage | None:
+    """Give the first expected message that an actual one is; ``None`` where it is none of them.
+
+    Args:
+        expected: in the order of expectation.
+        actual: what arrived.
         message: the same as a frame, if it is one.
     """
     for each in expected:
@@ -37,41 +145,39 @@ def matching(
                     wanted = wanted.replace(body=message.body)
                 if wanted == message and type(wanted.body) is type(message.body):
                     return each
-            elif answer == "A":
-                if isinstance(seen, str) and seen.startswith("A") and seen != "A":
+            elif answer == ACCEPTANCE:
+                if isinstance(actual, str) and actual.startswith("A") and actual != "A":
                     return each
-            elif answer == seen and type(answer) is type(seen):
+            elif answer == actual and type(answer) is type(actual):
                 return each
     return None
 
 
-def other_form(message: Message, seen: Payload) -> tuple[str, str, str] | None:
-    """Say what is wrong where a frame is not written in the one way in which it can be.
-
-    Gives the requirement, a kind and a sentence.
-    """
-    if seen == encode(message):
+def encoding_failure(message: Message, actual: Payload) -> tuple[str, str, str] | None:
+    """Give requirement, kind and sentence where a frame is not in its only permitted encoding."""
+    expected = encode(message)
+    if actual == expected:
         return None
     requirement = "FR-13" if message.is_empty_reply else "FR-6"
-    text = f"{short(seen)} is written in another way than {short(encode(message))}"
-    return requirement, "written otherwise", text
+    text = f"expected {short(expected)}, actual {short(actual)}: the same in another encoding"
+    return requirement, "another encoding", text
 
 
 def difference(
     requirement: str, answer: Message, message: Message, *, is_ask: bool
 ) -> tuple[str, str]:
-    """Give what a frame breaks that is meant to be another, and in which field it differs.
+    """Give the requirement that a frame violates, and the field in which it differs.
 
     Args:
-        requirement: what the other is expected by.
-        answer: the other.
-        message: what came.
-        is_ask: it is an ask of the peer, whose token it chooses.
+        requirement: prescribes the expected frame.
+        answer: the expected frame.
+        message: the actual frame.
+        is_ask: it is an ask of the peer, which chooses the token.
     """
     if (answer.wait != message.wait and not is_ask) or (is_ask and not message.wait):
         return "AR-1", "wait"
     if answer.is_binary != message.is_binary:
-        return "AR-16", "the kind"
+        return "AR-16", "message type"
     if answer.is_error != message.is_error:
         return requirement, "isError"
     if answer.body != message.body:
@@ -80,42 +186,14 @@ def difference(
     return requirement, "another field"
 
 
-def is_like(answer: Message, message: Message, *, is_ask: bool) -> bool:
-    """Whether a message is meant to be another one."""
+def is_similar(answer: Message, message: Message, *, is_ask: bool, is_broadcast: bool) -> bool:
+    """Whether a frame is a faulty form of an expected one, and not a frame of its own."""
     if answer.wait and not is_ask and answer.wait == message.wait:
         return True
     same_event = answer.event == message.event and answer.namespace == message.namespace
-    if is_ask:
+    if is_ask or not same_event or not answer.event:
         return same_event and bool(answer.event)
     if answer.wait and message.wait:
         return False
-    named = tags(message)
-    if not named and answer.event != NEWS:  # a broadcast of somebody else's has none of ours
-        named = tags(answer)
-    return same_event and bool(answer.event) and tags(answer) == named
-
-
-def tags(message: Message) -> list[str]:
-    """Give the numbers of the actions that a body names."""
-    body = message.body if isinstance(message.body, str) else message.body.decode("latin-1")
-    return _TAG.findall(body)
-
-
-def stable(text: str) -> str:
-    """Leave out of an explanation what another run says otherwise."""
-    return re.sub(r"'[^']*'", "…", text)
-
-
-def frame(payload: Payload) -> Message | None:
-    """Read a payload as a frame, if it is one."""
-    try:
-        return decode(payload)
-    except DecodeError:
-        return None
-
-
-def named_in(message: Message) -> int:
-    """Give the action that a frame's body or event names; 0 where they name none."""
-    body = message.body if isinstance(message.body, str) else message.body.decode("latin-1")
-    found = _TAG.search(f"{body} {message.event}")
-    return int(found[1]) if found else 0
+    # A broadcast without a tag is somebody else's; any other frame without one may be this one.
+    return not (tags(message) or is_broadcast) or tags(answer) == tags(message)

@@ -1,0 +1,128 @@
+"""What a test sequence showed: the failure of a peer, and which failures a run knows already."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from neffos_conformance.cases.script import OBSERVATIONS
+from neffos_conformance.model_based.tables import TransitionKey
+from neffos_conformance.runner.result import LogEntry
+
+MAX_RECEIVED: Final = 2000
+"""Messages of a peer in one test sequence. A correct one sends some dozens, more is a flood."""
+
+STALL: Final = 2.0
+"""A barrier is answered within a case's time divided by this. A peer that stops reading until a
+time limit of its own, of 5 s or more, is seen so."""
+
+KNOWN_STALL: Final = 8.0
+"""Likewise for a peer that is known to stall, where waiting shows nothing new."""
+
+MISSING: Final = "a reply is missing"
+NO_CLOSE_FRAME: Final = "no close frame"
+SUBPROTOCOL: Final = "a subprotocol is offered"
+PENDING: Final = "an operation is still pending"
+NOT_REPORTED: Final = "the application does not see:"
+"""Starts the kinds of failures of a client that does not report something."""
+STALLS: Final = "the barrier is not answered"
+UNREACHABLE: Final = "the peer is unreachable"
+CRASHED: Final = "the client ends with its driver"
+
+HARMLESS: Final = frozenset(
+    {
+        MISSING,
+        NO_CLOSE_FRAME,
+        SUBPROTOCOL,
+        PENDING,
+        *(f"{NOT_REPORTED} {each}" for each in OBSERVATIONS),
+    }
+)
+"""The kinds of failures after which peer and model still agree on all memberships."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A peer violated a requirement.
+
+    Attributes:
+        requirement: its ID.
+        kind: how, in a few words. Failures with one requirement and one kind are the same.
+        explanation: a sentence.
+        number: the action that shows it.
+        signature: what that action was like.
+    """
+
+    requirement: str
+    kind: str
+    explanation: str
+    number: int = 0
+    signature: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What identifies it."""
+        return self.requirement, self.kind
+
+
+@dataclass(slots=True)
+class KnownFailures:
+    """The failures that a run has found and does not report again.
+
+    Attributes:
+        keys: all of them.
+        signatures: of actions that lead to a failure after which the model is wrong. The runner
+            skips actions like these.
+    """
+
+    keys: set[tuple[str, str]] = field(default_factory=set)
+    signatures: set[str] = field(default_factory=set)
+
+    def add(self, failure: Failure) -> None:
+        """Remember a failure."""
+        self.keys.add(failure.key)
+        if failure.kind not in HARMLESS and failure.signature:
+            self.signatures.add(failure.signature)
+
+    @property
+    def stalls(self) -> bool:
+        """Whether the peer is known to stall."""
+        return any(kind == STALLS for _, kind in self.keys)
+
+    def permit(self, requirement: str, kind: str) -> bool:
+        """Whether a run continues after a known failure of this kind."""
+        return kind in HARMLESS and (requirement, kind) in self.keys
+
+
+@dataclass(slots=True)
+class SequenceResult:
+    """What running one test sequence showed.
+
+    Attributes:
+        failure: the failure that ended it, if one did.
+        log: every message and event.
+        messages: how many messages the suite sent.
+        performed: the numbers of the actions that were performed.
+        lines: the sequence in the language of cases, with what a correct peer does.
+        reached: the transitions of the tables that were taken.
+        trouble: why it broke off, where that is not a failure of the peer.
+    """
+
+    failure: Failure | None = None
+    log: list[LogEntry] = field(default_factory=list)
+    messages: int = 0
+    performed: set[int] = field(default_factory=set)
+    lines: list[str] = field(default_factory=list)
+    reached: set[TransitionKey] = field(default_factory=set)
+    trouble: str = ""
+
+
+class FailureFound(Exception):  # noqa: N818  # it ends a sequence, and is not an error
+    """A failure that ends a test sequence.
+
+    Attributes:
+        failure: the failure.
+    """
+
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure

@@ -1,0 +1,561 @@
+"""Generates random test sequences for a server or a client, led by the state tables.
+
+A sequence grows by actions that are possible at its end: the model performs each, and takes
+everything that it expects as arrived. The same seed generates the same sequences. What is drawn,
+and how often, is a table of weights for each role.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from random import Random
+from typing import Any, Final, TypeVar
+
+from neffos_codec import Message
+from neffos_conformance.cases.features import features
+from neffos_conformance.model_based.actions import Action, ActionKind, ActionSequence
+from neffos_conformance.model_based.expected import Payload, Scope
+from neffos_conformance.model_based.frames import ACCEPTANCE, EXCHANGE, ODD_FLAGS, SENDER
+from neffos_conformance.model_based.model import SutModel
+from neffos_conformance.model_based.sending import FRAGMENTED
+from neffos_protocol import Role
+from neffos_protocol.events import Change
+from neffos_protocol.names import CHANGE_OF, LOCAL_ONLY, NATIVE_EVENT, REQUEST_EVENT
+from neffos_protocol.state_machines import MEMBERSHIP
+
+MAX_TRIES: Final = 50
+"""Actions that are tried until one is possible. Some nearly always are."""
+
+Weights = Mapping[str, float]
+Maker = Callable[[], Action | None]
+
+_Choice = TypeVar("_Choice")
+
+BODIES: Final[tuple[Payload, ...]] = (
+    "t{}",
+    "",
+    "t{} ; and; more;",
+    "t{} @%!semicolon@%! stays",
+    "t{} é☃\U0001f600",
+    " t{} with spaces ",
+    "t{}\r\nline\n",
+    "t{} e\u0301 %20 +",
+    "t{} " + "x" * 70_000,
+    b"t{} \x00\xff;",
+    b"t{} \x00\xff;",
+    b"t{}",
+)
+"""Bodies; ``{}`` becomes the number of the action, which identifies a body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What is drawn for the peers of a role. Weights say how often.
+
+    Attributes:
+        connections: at most, in one sequence: one that acts, and others that receive or must not.
+        openings: how a connection opens besides ``plain``.
+        actions: weights of the kinds of actions.
+        answers: weights of the ways to answer.
+        late: the share of the drawn answers to settled asks that are sent.
+        namespaces: of which a sequence uses few.
+        rooms: likewise; some differ in little (FR-18).
+        special_rooms: rooms that the application refuses, or that nobody can join.
+        events: weights of the events.
+        bodies: of events, the first being the most frequent.
+        marks: what tokens contain besides their number.
+        variants: weights of the forms of a frame: with odd flags, or in fragments.
+        non_frames: payloads that are not frames.
+        haste: the shares of frames after which no barrier is asked.
+    """
+
+    connections: int
+    openings: Sequence[str]
+    actions: Weights
+    answers: Weights
+    late: float
+    namespaces: Sequence[str]
+    rooms: Sequence[str]
+    special_rooms: Sequence[str]
+    events: Weights
+    bodies: Sequence[Payload]
+    marks: Sequence[str]
+    variants: Weights
+    non_frames: Sequence[Payload]
+    haste: Sequence[float]
+
+
+def _weights(text: str) -> dict[str, float]:
+    """Read weights from words, each followed by its weight."""
+    words = text.split()
+    return dict(zip(words[::2], map(float, words[1::2]), strict=True))
+
+
+_LOOKALIKES: Final = ("\u00e9", "e\u0301")
+_COMMON_NON_FRAMES: Final = ("", b"", "noise t{}", ";;;;;", b"\x00\xff t{}", "M", b"M")
+_COMMON_MARKS: Final = (" ", "@%!semicolon@%!", "#", ".$1")
+
+SERVER: Final = Profile(
+    connections=3,
+    # M with more after it, in a binary message, twice; after frames, after non-frames; with an
+    # ID of the client's choice; with a namespace that the server connects; refused; with the
+    # A, or the H, that only a server sends; and left at once.
+    openings=(
+        *("long", "binary", "doubled", "early", "noisy", "chosen", "connecting", "refused"),
+        *("accepting", "refusing", "leaving"),
+    ),
+    actions=_weights("connection 4 ask 30 event 34 provoke 10 answer 16 non-frame 5 end 2"),
+    answers=_weights("done 30 body 25 error 18 renamed 7 twice 10 elsewhere 10"),
+    late=1.0,
+    namespaces=("app", "any", "refused", "sticky", "semi;colon", "nowhere", "App", " app", ""),
+    rooms=("r1", "r1", "r2", "r;3", "R1", "r1 ", *_LOOKALIKES),
+    special_rooms=("", "locked", "sticky"),
+    events=_weights(
+        "echo 26 fail 8 silent 5 whoami 5 tries 1 push 8 broadcast-others 6 broadcast-all 4 "
+        "broadcast-room 8 broadcast-to 4 close-me 1 Echo 2 t0;x 2 t0@%!SEMICOLON@%!x 1"
+    )
+    | {"handled by nobody": 2, " echo": 1, NATIVE_EVENT: 1},
+    bodies=BODIES,
+    marks=(*_COMMON_MARKS, EXCHANGE, f"{EXCHANGE}x", "\u00e9", "-" + "0" * 60),
+    variants={"": 94, "flags": 6},
+    non_frames=(*_COMMON_NON_FRAMES, ";app;;echo;0;0", "M t{}", "Aa t{}", "Ha t{}"),
+    haste=(0.1, 0.25, 0.6),
+)
+
+CLIENT: Final = Profile(
+    connections=2,
+    # An unusual ID, or a binary acceptance; non-frames, or an M, before the acceptance;
+    # handshake messages after it; an ask before it, or in one piece with it; a refusal, with a
+    # text or without; an HTTP status; an end of the connection instead of an answer.
+    openings=(
+        *("odd", "binary", "noisy", "asking", "doubled", "early", "joined", "refused"),
+        *("refused-silently", "unavailable", "reset", "closed"),
+    ),
+    actions=_weights(
+        "connection 3 command-ask 22 command-event 16 command 3 ask 20 event 28 answer 34 "
+        "non-frame 5 end 2"
+    ),
+    answers=_weights("done 44 body 16 error 20 bare-error 6 renamed 5 twice 6 echoed 5"),
+    late=0.3,
+    namespaces=("app", "any", "semi;colon", "unwanted", "nowhere", "__proto__", "App", " app", ""),
+    rooms=("lobby", "lobby", "hall", "r;3", "Lobby", "lobby ", *_LOOKALIKES),
+    special_rooms=("", "unwanted"),
+    events=_weights(
+        "echo 26 question 10 fail 12 relay 12 news 8 other 6 t0;x 3 Echo 2 caf\u00e9 2 "
+        "cafe\u0301 2 _onNamespaceDisconnect 1"
+    )
+    | {" echo": 2, NATIVE_EVENT: 3},
+    bodies=(*BODIES, "t{}" + ";" * 1_500),  # for a client that recurses over separators
+    marks=(
+        *(*_COMMON_MARKS, SENDER, "-a.B_c/\u00e9?", "!7000", "\t"),
+        *("x" * 60, "0000000000000001"),
+    ),
+    variants={"": 90, "flags": 6, FRAGMENTED: 4},
+    non_frames=(
+        *(*_COMMON_NON_FRAMES, '{"event": "t{}"}', "7;app;;echo;0;0"),
+        *("A9", "A", "Hno", b"H"),
+    ),
+    haste=(0.0, 0.1, 0.4),
+)
+
+PROVOKING: Final = _weights("ask-me 6 connect-me 1 disconnect-me 1 join-me 1 leave-me 1")
+"""Weights of the events whose handlers send an ask."""
+
+EMPTY_EVENTS: Final = (REQUEST_EVENT[Change.CONNECT], REQUEST_EVENT[Change.DISCONNECT], "echo")
+"""The frequent events of the mixed endpoint."""
+
+CONNECTABLE: Final = ("app", "app", "any", "semi;colon", "")
+"""The namespaces that a client is made to connect."""
+
+NATIVE_MESSAGES: Final[tuple[Payload, ...]] = (
+    "t{}",
+    "hello; t{}",
+    b"\x00\xff t{}",
+    ";a;;b;0;0;t{}",  # decodes as a frame, so that a client must refuse to send it
+)
+
+
+def generate(
+    role: Role, seed: int, index: int, steps: int, supported: frozenset[str] | None = None
+) -> ActionSequence:
+    """Generate a test sequence.
+
+    Args:
+        role: of the peer under test.
+        seed: of all sequences.
+        index: of this one, from 0.
+        steps: about how many actions it has, besides the probes at its end.
+        supported: the features that a server has, or the operations that a client's driver
+            supports; ``None`` for all.
+    """
+    profile, operations = (CLIENT, supported) if role is Role.CLIENT else (SERVER, None)
+    model = SutModel(role, operations)
+    return SequenceGenerator(profile, model, f"{seed}/{index}", supported).make(steps)
+
+
+class SequenceGenerator:
+    """Generates one test sequence.
+
+    Args:
+        profile: what is drawn.
+        model: of the peer under test.
+        seed: of the random numbers.
+        supported: the features of a server, or the operations of a client; ``None`` for all.
+    """
+
+    def __init__(
+        self, profile: Profile, model: SutModel, seed: str, supported: frozenset[str] | None
+    ) -> None:
+        self._profile = profile
+        self._model = model
+        self._random = Random(seed)  # noqa: S311  # the numbers are no secret
+        self._supported = supported
+        self._actions: list[Action] = []
+        # Few names recur, so that their changes add up. A client takes native messages in "".
+        self._main = "" if model.is_client and self._chance(0.2) else "app"
+        self._namespaces = [self._main, *self._random.sample(profile.namespaces, 2)]
+        self._rooms = self._random.sample(profile.rooms, 2)
+        self._haste = self._pick(profile.haste)
+        self._weights = {**profile.actions}
+        if self._main == "":
+            self._weights |= {"command": 16, "non-frame": 16}
+
+    def make(self, steps: int) -> ActionSequence:
+        """Give a sequence of about so many actions, besides the probes at its end."""
+        kind = 1.0 if self._model.is_client else self._random.random()
+        if kind < 0.08 and self._offers("native-mixed"):
+            self._make_native(steps, "/mixed", (self._non_frame, self._empty_frame))
+        elif kind < 0.11 and self._offers("native-only"):
+            self._make_native(steps, "/native", (self._non_frame,))
+        else:
+            self._make_frames(steps)
+        return tuple(self._actions)
+
+    def _make_native(self, steps: int, path: str, makers: Sequence[Maker]) -> None:
+        self._add(self._action(ActionKind.OPEN, "plain", connection=1, path=path))
+        for _ in range(steps):
+            self._add(self._pick(makers)())
+
+    def _make_frames(self, steps: int) -> None:
+        self._add(self._opening(1))
+        if self._chance(0.75):
+            self._add(self._connect_main())
+            self._answer_all()
+        makers: Mapping[str, Maker] = {
+            "connection": self._another,
+            "ask": self._system_ask,
+            "event": self._event,
+            "provoke": self._provoke,
+            "answer": self._answer,
+            "non-frame": self._non_frame,
+            "end": self._end,
+            "command-ask": self._command_ask,
+            "command-event": self._command_event,
+            "command": self._command_other,
+        }
+        while len(self._actions) < steps:
+            if not any(self._add(makers[self._draw(self._weights)]()) for _ in range(MAX_TRIES)):
+                break  # every connection has ended
+        if not self._model.is_client or self._chance(0.7):
+            self._answer_all()
+        for number in list(self._model.connections):
+            self._probe(number)
+
+    # ------------------------------------------------------------ growing
+
+    def _add(self, action: Action | None) -> bool:
+        """Add an action, if it is possible, and take everything as arrived that must."""
+        if action is None or self._model.perform(action) is None:
+            return False
+        self._actions.append(action)
+        if not action.is_followed:
+            for number, connection in self._model.connections.items():
+                self._let_arrive(number)
+                if connection.ending:
+                    self._model.ended(number)
+        return True
+
+    def _let_arrive(self, number: int) -> None:
+        model, connection = self._model, self._model.connections[number]
+        for expected in list(connection.expected):
+            is_deferred = expected.is_deferred and model.blocked(number)
+            if expected not in connection.expected or not expected.must:
+                continue
+            if is_deferred and expected.scope is None:
+                continue
+            answer = expected.answers[0]
+            if isinstance(answer, Message) and expected.is_ask:
+                answer = answer.replace(wait=f"{answer.wait}{expected.number}")
+            model.arrived(expected, f"Aid{number}" if answer == ACCEPTANCE else answer)
+        model.settled(number)
+
+    def _answer_all(self) -> None:
+        """Answer what is pending, so that what waits for it can arrive."""
+        for _ in range(MAX_TRIES):
+            pending = [n for n, each in self._model.asks.items() if each.state == "pending"]
+            if not pending or not self._add(self._answer_to(pending[0], "done")):
+                return
+
+    def _probe(self, connection: int) -> None:
+        """Check that both peers agree on what is connected and joined."""
+        rooms = sorted({*self._profile.rooms, *self._profile.special_rooms[1:]})
+        probes = [("app", "", "echo"), ("any", "", "echo"), ("semi;colon", "", "ec;ho")]
+        if self._model.is_client:
+            probes.append(("", "", "echo"))
+        elif self._offers("rooms"):
+            probes += [("app", room, "echo") for room in rooms]
+        for namespace, room, event in probes:
+            if self._offered(namespace) == namespace:
+                values = {"room": room, "body": self._filled("t{}"), "is_followed": True}
+                self._add(self._send(connection, namespace, event, **values))
+        if not self._model.is_client:
+            for change in (Change.DISCONNECT, Change.DISCONNECT, Change.CONNECT):
+                self._add(self._send(connection, "sticky", REQUEST_EVENT[change]))
+            return
+        for room in sorted(set(self._rooms)):
+            values = {"namespace": self._main, "room": room, "event": "news"}
+            self._add(self._command("emit", connection, body=self._filled("t{}"), **values))
+        if self._chance(0.2):
+            self._add(self._command("close", connection))
+
+    # ------------------------------------------------------------ actions
+
+    def _action(
+        self, kind: ActionKind, how: str = "", *, connection: int = 0, **values: Any
+    ) -> Action:
+        number = connection or self._connection()
+        return Action(len(self._actions) + 1, number, kind, how, **values)
+
+    def _send(self, connection: int, namespace: str, event: str, **values: Any) -> Action:
+        values |= {"connection": connection, "namespace": namespace, "event": event}
+        return self._action(ActionKind.SEND, **values)
+
+    def _varied(self, connection: int, namespace: str, event: str, **values: Any) -> Action:
+        """Send a frame in one of its forms."""
+        how = self._draw(self._profile.variants)
+        drawn = {
+            "how": self._pick(ODD_FLAGS) if how == "flags" else how,
+            "mark": self._pick(self._profile.marks) if self._chance(0.09) else "",
+            "is_followed": self._chance(self._haste),
+        }
+        return self._send(connection, self._offered(namespace), event, **{**drawn, **values})
+
+    def _another(self) -> Action | None:
+        used = len(self._model.connections)
+        return self._opening(used + 1) if used < self._profile.connections else None
+
+    def _opening(self, connection: int) -> Action:
+        how = self._pick(self._profile.openings) if self._chance(0.36) else "plain"
+        is_offered = {
+            "chosen": self._offers("chosen-ids"),
+            "connecting": self._offers("force", "any-event"),
+            "early": self._offers("any-event"),
+        }
+        if not self._model.is_client and not is_offered.get(how, True):
+            how = "plain"
+        return self._action(ActionKind.OPEN, how, connection=connection)
+
+    def _connect_main(self) -> Action | None:
+        """Have either peer connect the namespace in which most happens."""
+        if self._model.is_client and self._chance(0.5):
+            return self._command("connect", 1, namespace=self._main)
+        return self._send(1, self._main, REQUEST_EVENT[Change.CONNECT])
+
+    def _system_ask(self) -> Action:
+        """Send a system ask, more often where the tables have more transitions."""
+        connection = self._connection()
+        memberships = self._model.connections[connection].memberships
+        change, room = self._pick(list(Change)), ""
+        namespace = self._pick(self._namespaces if self._chance(0.8) else self._profile.namespaces)
+        if (self._main, None) not in memberships and self._chance(0.5):
+            change, namespace = Change.CONNECT, self._main
+        elif memberships and self._chance(0.5):
+            namespace, joined = self._pick(list(memberships))
+            change = self._pick((Change.CONNECT, Change.DISCONNECT))
+            if joined is not None:
+                change, room = self._pick((Change.JOIN, Change.LEAVE, Change.LEAVE)), joined
+        elif change.is_of_room:
+            if self._chance(0.8):
+                namespace = self._pick([name for name, _ in memberships] or [namespace])
+            room = self._room()
+        if change.is_of_room and not self._offers("rooms"):
+            change, room = Change.CONNECT, ""
+        values: dict[str, Any] = {}
+        if self._chance(0.3):
+            flag = self._pick(({"is_error": True}, {"is_no_op": True}, {"has_token": False}))
+            values = {"how": "", **flag}
+        if self._model.is_client and self._chance(0.06):
+            values["body"] = b""
+        return self._varied(connection, namespace, REQUEST_EVENT[change], room=room, **values)
+
+    def _event(self) -> Action:
+        connection = self._connection()
+        namespace, room = self._scope(connection)
+        if self._chance(0.15):
+            namespace, room = self._pick((*self._namespaces, *self._profile.namespaces)), None
+        if room is None and self._chance(0.15):
+            room = self._pick(self._rooms)
+        events = self._profile.events
+        event = self._draw({each: events[each] for each in events if self._offers(*_needs(each))})
+        if self._chance(0.06):
+            event = self._pick(sorted(LOCAL_ONLY))
+        elif namespace == "semi;colon" and not self._model.is_client:
+            event = self._pick(("ec;ho", "echo"))
+        elif self._main == "" and self._chance(0.15):
+            namespace, room, event = "", None, NATIVE_EVENT
+        if event == "broadcast-room":
+            namespace, room = "app", room or self._pick(self._rooms)
+        return self._varied(
+            connection,
+            namespace,
+            event,
+            of=self._random.randint(1, self._profile.connections),
+            room=(room or "") if self._offers("rooms") else "",
+            body=self._body(),
+            has_token=self._chance(0.75),
+            is_error=self._chance(0.09),
+            is_no_op=self._chance(0.05),
+        )
+
+    def _provoke(self) -> Action | None:
+        """Have a handler of a server send an ask."""
+        event = self._draw(PROVOKING)
+        if not self._offers(*_needs(event)):
+            return None
+        bodies: Mapping[str, Payload] = {
+            "ask-me": self._body(),
+            "connect-me": self._pick(("any", "sticky", "semi;colon")),
+            "join-me": self._pick(self._rooms),
+            "leave-me": self._pick(self._rooms),
+        }
+        connection, body = self._connection(), bodies.get(event, "")
+        return self._send(connection, "app", event, body=body, has_token=self._chance(0.2))
+
+    def _empty_frame(self) -> Action:
+        """Send a frame in the only namespace of the mixed endpoint."""
+        event = self._pick((*EMPTY_EVENTS, *EMPTY_EVENTS, NATIVE_EVENT, "other"))
+        is_ask = event in CHANGE_OF
+        has_token = is_ask or (event != NATIVE_EVENT and self._chance(0.7))
+        return self._send(1, "", event, body="" if is_ask else self._body(), has_token=has_token)
+
+    def _answer(self) -> Action | None:
+        asks = self._model.asks.items()
+        pending = [number for number, each in asks if each.state == "pending"]
+        settled = [number for number, each in asks if each.state != "pending"]
+        if not pending or (settled and self._chance(0.1)):
+            if not settled or not self._chance(self._profile.late):
+                return None
+            pending = settled
+        return self._answer_to(self._pick(pending), self._draw(self._profile.answers))
+
+    def _answer_to(self, number: int, how: str) -> Action:
+        """Answer the ask that an action caused."""
+        connection = self._model.asks[number].connection
+        return self._action(ActionKind.ANSWER, how, connection=connection, of=number)
+
+    def _non_frame(self) -> Action:
+        body = self._filled(self._pick(self._profile.non_frames))
+        return self._action(ActionKind.NON_FRAME, body=body)
+
+    def _end(self) -> Action:
+        return self._action(self._pick((ActionKind.CLOSE, ActionKind.RESET)))
+
+    def _command_ask(self) -> Action | None:
+        connection = self._connection()
+        namespace, room = self._scope(connection)
+        memberships = self._model.connections[connection].memberships
+        joined = [each for each in memberships if each[1] is not None]
+        if joined and self._chance(0.4):
+            op = self._pick(("leave", "leave", "leave-all"))
+            namespace, room = self._pick(joined)
+        elif room is None and self._chance(0.35):
+            op = "disconnect"
+        else:
+            op = self._pick(("connect", "join", "join"))
+            namespace = self._pick(CONNECTABLE) if op == "connect" else namespace
+            room = self._pick(self._rooms)
+        room = room if op in ("join", "leave") else ""
+        return self._command(op, connection, namespace=namespace, room=room)
+
+    def _command_event(self) -> Action | None:
+        connection = self._connection()
+        op = self._pick(("ask", "ask", "emit"))
+        namespace, room = self._scope(connection)
+        if self._chance(0.15):
+            namespace, room = self._pick(CONNECTABLE), self._pick((*self._rooms, None))
+        events = "news", "news", *sorted(LOCAL_ONLY)
+        if op == "ask":
+            events = "echo", "echo", "silent"
+        values = {"namespace": namespace, "room": room or "", "body": self._body()}
+        values["event"] = self._pick((*events, "t0;x", "n\u20acws", "a@%!semicolon@%!b"))
+        return self._command(op, connection, **values)
+
+    def _command_other(self) -> Action | None:
+        op = self._draw({"native": 9, "close": 2})
+        body = self._filled(self._pick(NATIVE_MESSAGES))
+        return self._command(op, self._connection(), body=body if op == "native" else "")
+
+    def _command(self, op: str, connection: int, **values: Any) -> Action | None:
+        """Have the client's driver perform an operation, if it supports that."""
+        if self._supported is not None and op not in self._supported:
+            return None
+        return self._action(ActionKind.COMMAND, op, connection=connection, **values)
+
+    # ------------------------------------------------------------ parts
+
+    def _offers(self, *features: str) -> bool:
+        """Whether a server has the features; a client needs none."""
+        if self._model.is_client or self._supported is None:
+            return True
+        return self._supported.issuperset(features)
+
+    def _offered(self, namespace: str) -> str:
+        return namespace if namespace != "any" or self._offers("any-event") else "app"
+
+    def _chance(self, share: float) -> bool:
+        return self._random.random() < share
+
+    def _pick(self, choices: Sequence[_Choice]) -> _Choice:
+        return self._random.choice(choices)
+
+    def _draw(self, weights: Weights) -> str:
+        return self._random.choices(list(weights), list(weights.values()))[0]
+
+    def _connection(self) -> int:
+        """Give a connection that has not ended."""
+        connections = self._model.connections.items()
+        live = [number for number, each in connections if not each.is_over and not each.ending]
+        return self._pick(live or [1])
+
+    def _scope(self, connection: int) -> Scope:
+        """Give a namespace or room that is connected or joined, or another now and then."""
+        memberships = self._model.connections[connection].memberships
+        live = [each for each, state in memberships.items() if state in MEMBERSHIP.live]
+        if live and self._chance(0.85):
+            return self._pick(live)
+        return self._pick(self._namespaces), self._pick((None, *self._rooms))
+
+    def _room(self) -> str:
+        """Give a room, most often one that recurs."""
+        rare = self._profile.special_rooms if self._chance(0.7) else self._profile.rooms
+        return self._pick(self._rooms if self._chance(0.6) else rare)
+
+    def _body(self) -> Payload:
+        is_binary = self._offers("binary")
+        bodies = [each for each in self._profile.bodies if is_binary or isinstance(each, str)]
+        return self._filled(self._random.choices(bodies, [9] + [1] * (len(bodies) - 1))[0])
+
+    def _filled(self, body: Payload) -> Payload:
+        """Put the number of the next action into a body."""
+        number = str(len(self._actions) + 1)
+        if isinstance(body, bytes):
+            return body.replace(b"{}", number.encode())
+        return body.replace("{}", number)
+
+
+@cache
+def _needs(event: str) -> tuple[str, ...]:
+    """Give the features that an event of a server needs."""
+    return tuple(each.id for each in features() if event in each.events)

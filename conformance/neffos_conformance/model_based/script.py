@@ -1,0 +1,217 @@
+"""Writes a test sequence in the language of cases, with what a correct peer does.
+
+Connection IDs and the peer's tokens are placeholders, so that the lines can be pasted as a case.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Final
+
+from neffos_codec import Message, encode
+from neffos_conformance.cases.matching import Bindings, unfill
+from neffos_conformance.cases.script import CUT, OBSERVATIONS, OPERATIONS
+from neffos_conformance.model_based.actions import Action
+from neffos_conformance.model_based.expected import (
+    DriverCommand,
+    ExpectedMessage,
+    ExpectedObservation,
+    Fields,
+    OperationOutcome,
+    Output,
+    Payload,
+)
+from neffos_conformance.model_based.frames import ACCEPTANCE, fragments
+from neffos_conformance.model_based.model import SutModel
+from neffos_conformance.runner.client_steps import HEX
+from neffos_conformance.runner.driver_protocol import body_of
+
+_LONG: Final = re.compile(r"([^>\s])\1{99,}")
+_INVISIBLE: Final = re.compile(r"[\x00-\x1f]+|^ +| +$|[\u0300-\u036f]+")
+"""Characters that a line would not show, or not as they are."""
+
+
+class ScriptWriter:
+    """Writes the lines of one test sequence while it runs.
+
+    Args:
+        model: of the peer under test.
+
+    Attributes:
+        lines: the script so far.
+    """
+
+    def __init__(self, model: SutModel) -> None:
+        self.lines: list[str] = []
+        self._model = model
+        self._ours, self._theirs = "<>" if model.is_client else "><"
+        self._bindings: Bindings = {}
+        self._quiet: dict[int, None] = {}
+        self._with_handshake: set[int] = set()
+        self._arrived: dict[int, list[ExpectedMessage]] = {}
+        self._operations: dict[int, list[int]] = {}
+        self._outcomes: dict[int, OperationOutcome] = {}
+        self._written: dict[int, ExpectedMessage | ExpectedObservation] = {}
+
+    # ------------------------------------------------------------ what the suite does
+
+    def dialled(self, action: Action, headers: Mapping[str, str]) -> None:
+        """The suite opens a connection to a server."""
+        verb = "dial"
+        is_plain = action.how in ("plain", "chosen", "connecting")
+        if is_plain and self._model.endpoints[action.path].exchanges != "native":
+            verb = "handshake"
+            self._with_handshake.add(action.connection)
+        named = " | ".join(f"{name}: {value}" for name, value in headers.items())
+        words = [str(action.connection), verb, action.path, named]
+        self.lines.append(" ".join(filter(None, words)))
+
+    def commanded(self, number: int, action: int, command: DriverCommand) -> None:
+        """The suite has the client's driver perform an operation."""
+        self._operations.setdefault(number, []).append(action)
+        if command.op == "dial":
+            self.lines.append(f"{number} dial")
+        else:
+            words = [_word(command.fields, name) for name in OPERATIONS[command.op]]
+            self.lines.append(" ".join([str(number), "do", command.op, *_quoted(words)]))
+
+    def refused(self, number: int, status: int) -> None:
+        """The suite answers a client's request with a status instead of an upgrade."""
+        dial = len(self.lines) - 1 - self.lines[::-1].index(f"{number} dial")
+        self.lines[dial] = f"{number} refuse {status}"
+
+    def sent(self, output: Output, *, is_opening: bool = False) -> None:
+        """The suite sends a message."""
+        number, payload = output.connection, output.content
+        if not isinstance(payload, str | bytes) or (is_opening and number in self._with_handshake):
+            return
+        verb = f"{self._ours}{'+' if output.is_held else ''}"
+        if output.is_fragmented:
+            verb += "/"
+            joined = CUT.encode().join(fragments(payload))
+            payload = joined.decode() if isinstance(payload, str) else joined
+        self._line(number, verb, payload)
+
+    def ended(self, number: int, code: int | None) -> None:
+        """The suite ends a connection."""
+        self.lines.append(f"{number} cut" if code is None else f"{number} close {code}")
+
+    def barrier(self, number: int) -> None:
+        """The suite asks a barrier: the peer must have sent nothing else."""
+        self._quiet[number] = None
+
+    # ------------------------------------------------------------ what the peer does
+
+    def closed(self, number: int, *, is_confirmed: bool) -> None:
+        """The peer closes a connection, or confirms its end."""
+        self._flush(number, [])
+        code = "1000" if is_confirmed and not self._model.is_client else "any"
+        self.lines.append(f"{number} closed {code}")
+        self._quiet.pop(number, None)
+
+    def arrived(self, expected: ExpectedMessage, message: Message | None) -> None:
+        """An expected message arrives. Those of a server may be written in any order."""
+        if message is not None and expected.is_ask:
+            self._bindings[f"q{expected.number}"] = message.wait
+        self._arrived.setdefault(expected.connection, []).append(expected)
+        if self._model.is_client:
+            self._flush(expected.connection, [])
+
+    def operation_ended(self, number: int, action: int, outcome: OperationOutcome) -> None:
+        """An operation ends, or should have. The language waits for them in order."""
+        self._outcomes[action] = outcome
+        waiting = self._operations.get(number, [])
+        while waiting and waiting[0] in self._outcomes:
+            ended = self._outcomes[waiting.pop(0)]
+            text = ended.text if ended.given is None else _text(ended.given)
+            verb = "did" if ended.is_done else "failed"
+            self.lines.append(f"{number} {verb} {_shown(text)}".rstrip())
+
+    def reported(self, observation: ExpectedObservation, *, is_wanted: bool = True) -> None:
+        """A client reports something, or should have; or should not."""
+        fields = observation.fields
+        words = [_word(fields, name) for name in OBSERVATIONS[fields["saw"]]]
+        kind = "error" if fields.get("error") else fields["saw"]
+        verb = "saw" if is_wanted else "unseen"
+        self.lines.append(" ".join([str(observation.connection), verb, kind, *_quoted(words)]))
+
+    def settled(self) -> None:
+        """Write what was due and did not come, and that nothing else was to come."""
+        model = self._model
+        for number, connection in model.connections.items():
+            self._flush(
+                number, [each for each in connection.expected if model.is_due(each, number)]
+            )
+            for each in connection.observations:
+                if model.is_due(each, number) and self._is_new(each):
+                    self.reported(each)
+            if connection.id and not model.is_client:
+                self._bindings.setdefault(f"id{number}", connection.id)
+        for action, log in model.operations.items():
+            if log.must and not log.is_over and action not in self._outcomes:
+                self.operation_ended(log.connection, action, log.outcomes[0])
+        self.lines += [f"{number} expect-nothing" for number in self._quiet]
+        self._quiet.clear()
+
+    # ------------------------------------------------------------ lines
+
+    def _flush(self, number: int, due: list[ExpectedMessage]) -> None:
+        wanted = [*self._arrived.pop(number, []), *due]
+        wanted = [each for each in wanted if self._is_new(each)]
+        if number in self._with_handshake:  # the verb includes the acceptance
+            wanted = [each for each in wanted if each.answers[0] != ACCEPTANCE]
+        for each in wanted:
+            answer = each.answers[0]
+            is_any = len(wanted) > 1 and answer != ACCEPTANCE and not self._model.is_client
+            verb = f"{self._theirs}{'*' if is_any else ''}"
+            if isinstance(answer, Message):
+                if each.is_ask:
+                    answer = answer.replace(wait=f"<<q{each.number}>>")
+                if each.is_any_text:
+                    answer = answer.replace(body=b"<<text>>" if answer.is_binary else "<<text>>")
+                self._line(number, verb, encode(answer))
+            else:
+                self._line(number, verb, f"A<<id{number}>>" if answer == ACCEPTANCE else answer)
+
+    def _is_new(self, wanted: ExpectedMessage | ExpectedObservation) -> bool:
+        """Whether it was not written before."""
+        is_new = id(wanted) not in self._written
+        self._written[id(wanted)] = wanted  # kept, so that no other object gets its identity
+        return is_new
+
+    def _line(self, number: int, verb: str, payload: Payload) -> None:
+        if isinstance(payload, bytes):
+            text = payload.decode("latin-1").encode("unicode_escape").decode()
+            verb += "b"
+        else:
+            text = _shown(payload)
+        self.lines.append(f"{number} {verb} {unfill(text, self._bindings)}")
+
+
+def _shown(text: str) -> str:
+    """Write a text so that all of it is visible, with repetitions counted."""
+    text = _LONG.sub(lambda run: f"<<*{len(run[0])} {run[1]}>>", text)
+    return _INVISIBLE.sub(_escaped, text)
+
+
+def _escaped(characters: re.Match[str]) -> str:
+    escaped = characters[0].encode("unicode_escape").decode()
+    return "<<" + escaped.replace(" ", r"\x20") + ">>"
+
+
+def _word(fields: Fields, name: str) -> str:
+    if name == "text":
+        return _text(body_of(fields)) if "text" in fields or "base64" in fields else ""
+    return str(fields.get(name, ""))
+
+
+def _text(body: Payload) -> str:
+    return body if isinstance(body, str) else f"{HEX}{body.hex()}"
+
+
+def _quoted(words: list[str]) -> list[str]:
+    while len(words) > 1 and not words[-1]:
+        words.pop()
+    return [_shown(shlex.quote(word)) for word in words]
