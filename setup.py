@@ -12,6 +12,7 @@ COMPILED = (
     "codec/neffos_codec/_message.py",
     "codec/neffos_codec/_decode.py",
     "codec/neffos_codec/_encode.py",
+    "protocol/neffos_protocol/conversation.py",
     "protocol/neffos_protocol/monitor.py",
 )
 

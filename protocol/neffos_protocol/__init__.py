@@ -1,5 +1,12 @@
-"""The neffos protocol: as data, as a session without I/O, and as a monitor of others' talk."""
+"""The neffos protocol: as data, as a session without I/O, and as an observer of connections."""
 
+from neffos_protocol.conversation import (
+    Conversation,
+    MessageKind,
+    ObservedAsk,
+    PeerState,
+    TrackedMessage,
+)
 from neffos_protocol.events import (
     Asked,
     AskExpired,
@@ -14,16 +21,18 @@ from neffos_protocol.events import (
     Event,
     HandshakeAsked,
     HandshakeRefused,
+    MembershipKey,
     NativeReceived,
     Opened,
     Received,
     Replied,
+    Role,
     UnmatchedReply,
     Violation,
 )
 from neffos_protocol.limits import DEFAULT_LIMITS, SessionLimits
 from neffos_protocol.monitor import Finding, Monitor
-from neffos_protocol.session import MisuseError, Prepared, Role, Session, prepare
+from neffos_protocol.session import MisuseError, Prepared, Session, prepare
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -37,20 +46,26 @@ __all__ = [
     "ChangeRefused",
     "Changed",
     "Closed",
+    "Conversation",
     "Event",
     "Finding",
     "HandshakeAsked",
     "HandshakeRefused",
+    "MembershipKey",
+    "MessageKind",
     "MisuseError",
     "Monitor",
     "NativeReceived",
+    "ObservedAsk",
     "Opened",
+    "PeerState",
     "Prepared",
     "Received",
     "Replied",
     "Role",
     "Session",
     "SessionLimits",
+    "TrackedMessage",
     "UnmatchedReply",
     "Violation",
     "prepare",

@@ -8,8 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum, unique
+from typing import NamedTuple
 
 from neffos_codec import Message
+
+
+@unique
+class Role(StrEnum):
+    """Which peer of a connection: the one that opened it, or the one that accepted it."""
+
+    CLIENT = "client"
+    SERVER = "server"
 
 
 @unique
@@ -20,6 +29,48 @@ class Change(StrEnum):
     DISCONNECT = "disconnect"
     JOIN = "join"
     LEAVE = "leave"
+
+    @property
+    def is_entry(self) -> bool:
+        """Whether it connects or joins, rather than disconnects or leaves."""
+        return self is Change.CONNECT or self is Change.JOIN
+
+    @property
+    def is_of_room(self) -> bool:
+        """Whether it is about a room, rather than a namespace."""
+        return self is Change.JOIN or self is Change.LEAVE
+
+    @property
+    def way(self) -> str:
+        """How the membership table calls it, for namespaces and rooms alike."""
+        return "enter" if self.is_entry else "exit"
+
+
+class MembershipKey(NamedTuple):
+    """What a membership is about: a namespace, or a room of it (RM-11).
+
+    Attributes:
+        namespace: its name, possibly empty.
+        room: its name; ``None`` where it is the namespace itself.
+    """
+
+    namespace: str
+    room: str | None = None
+
+    @classmethod
+    def of(cls, change: Change | None, namespace: str, room: str) -> MembershipKey:
+        """Give what the fields of a message are about, by the change that it asks for."""
+        return cls(namespace, room if change is not None and change.is_of_room else None)
+
+    @property
+    def entry(self) -> Change:
+        """The change that connects the namespace, or joins the room."""
+        return Change.CONNECT if self.room is None else Change.JOIN
+
+    @property
+    def exit(self) -> Change:
+        """The change that disconnects the namespace, or leaves the room."""
+        return Change.DISCONNECT if self.room is None else Change.LEAVE
 
 
 @unique

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
-from enum import StrEnum, unique
 from typing import Final
 
 from neffos_codec import (
@@ -50,6 +49,7 @@ from neffos_protocol.events import (
     Opened,
     Received,
     Replied,
+    Role,
     UnmatchedReply,
     Violation,
 )
@@ -67,14 +67,6 @@ from neffos_protocol.names import (
     REQUEST_EVENT,
     TOO_MANY,
 )
-
-
-@unique
-class Role(StrEnum):
-    """Which end of the connection a session is."""
-
-    CLIENT = "client"
-    SERVER = "server"
 
 
 class MisuseError(Exception):

@@ -11,6 +11,7 @@ from neffos_codec import COMPILED, Native
 from neffos_protocol import MisuseError, Role
 from neffos_protocol import monitor as monitor_module
 from neffos_protocol.catalogue import requirements
+from neffos_protocol.conversation import MAX_REMEMBERED
 from neffos_protocol.exploration import (
     NAMES,
     World,
@@ -20,7 +21,7 @@ from neffos_protocol.exploration import (
     note,
     opened,
 )
-from neffos_protocol.monitor import MAX_REMEMBERED, Monitor
+from neffos_protocol.monitor import Monitor
 
 CLIENT, SERVER = Role.CLIENT, Role.SERVER
 
@@ -382,9 +383,8 @@ def test_a_long_conversation_is_held_in_little():
         monitor.feed(SERVER, f"$b{number};;;;;;")
         monitor.feed(SERVER, f"{number};n{number};;_OnNamespaceDisconnect;0;0;")
         monitor.feed(CLIENT, f"{number};;;;;;")
-    for peer, _ in monitor._pairs.values():
-        answered = peer.answered | peer.answered_before
-        for held in (peer.asks, answered, peer.states, peer.left):
+    for peer in (monitor.conversation.client, monitor.conversation.server):
+        for held in (peer.pending, peer.settled(), peer.memberships, peer.left):
             assert len(held) <= MAX_REMEMBERED
 
 
