@@ -14,7 +14,7 @@ from neffos_conformance.model_based.coverage import beyond, rows_of
 from neffos_conformance.model_based.faults import GONE, HANGS, Known
 from neffos_conformance.model_based.servers import play, program
 from neffos_conformance.model_based.shrink import shrink
-from neffos_conformance.recordings.checking import judge
+from neffos_conformance.recordings.checking import check
 from neffos_conformance.recordings.replay import ReplayOutcome, replay_to_server
 from neffos_conformance.reference.embedded import Distort, Serve, embedded_server
 from neffos_conformance.runner.run import run_server_case
@@ -154,7 +154,7 @@ def test_a_finding_is_saved_as_a_transcript_that_can_be_judged_and_replayed(tmp_
     first = json.loads(path.read_text("utf-8").splitlines()[0])
     assert "the seed 2" in first["scenario"]
     assert first["how"].endswith("--seed 2")
-    assert ("AR-22", "server") in judge(path).counts
+    assert ("AR-22", "server") in check(path).counts
 
     async def replayed(distort: Distort | None) -> ReplayOutcome:
         async with embedded_server(distort=distort) as url:

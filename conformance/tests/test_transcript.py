@@ -17,7 +17,7 @@ from neffos_codec import (
     encode,
 )
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.recordings.checking import judge_stream
+from neffos_conformance.recordings.checking import check_stream
 from neffos_conformance.wire import transcript
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.transcript import (
@@ -167,14 +167,17 @@ GOOD = b'{"time": 1, "connection": 1, "from": "client", "text": "M"}\n'
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        (b"{\n", "no JSON"),
-        (b"\xff\n", "no JSON"),
+        (b"{\n", "not JSON"),
+        (b"\xff\n", "not JSON"),
         (b"[]\n", "not a line of a transcript"),
-        (b'{"time": 1}\n', "KeyError"),
-        (GOOD.replace(b'"client"', b'"nobody"'), "KeyError"),
+        (b'{"time": 1}\n', "missing required field `connection`"),
+        (GOOD.replace(b'"client"', b'"nobody"'), "$.from"),
         (GOOD.replace(b'"M"', b"5"), "not a line"),
-        (GOOD.replace(b'"connection": 1', b'"connection": "1"'), "whole number"),
-        (b'{"time":1,"connection":1,"from":"client","kind":"binary","base64":"?"}\n', "Error"),
+        (GOOD.replace(b'"connection": 1', b'"connection": "1"'), "Expected `int`"),
+        (b'{"time":1,"connection":1,"from":"client","kind":"binary","base64":"?"}\n', "base64"),
+        (b'{"time":1,"connection":1,"from":"client","base64":"AA=="}\n', "neither a message"),
+        (GOOD.replace(b'"connection": 1', b'"connection": 0'), "$.connection"),
+        (b'{"time":' + b"[" * 100_000 + b"\n", "not JSON"),
     ],
 )
 def test_a_damaged_line_is_named_and_the_rest_is_read(tmp_path, line, complaint):
@@ -204,7 +207,7 @@ def test_a_line_that_is_too_long_is_passed_over(monkeypatch):
     octets = BEGIN + b"x" * 1000 + b"\n" + GOOD
     _, damage, after = read_lines(io.BytesIO(octets))
     assert (damage.line, after.line, after.content) == (2, 3, "M")
-    assert "octets" in damage.what
+    assert "bytes" in damage.what
 
 
 def test_a_header_that_is_none_is_damage_and_the_rest_is_read():
@@ -238,7 +241,7 @@ def test_a_header_of_the_wrong_form_is_damage_and_nothing_is_raised(wrong):
     assert damage.line == 1
     assert next(iter(wrong)) in damage.what
     assert entry.content == "M"
-    assert judge_stream(io.BytesIO(octets)).verdict is Verdict.ERROR
+    assert check_stream(io.BytesIO(octets)).verdict is Verdict.ERROR
 
 
 def test_a_header_without_a_peer_is_damage():

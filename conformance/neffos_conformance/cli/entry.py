@@ -12,7 +12,7 @@ NEEDED: Final = (
     "jinja2",
     "jsonschema",
     "junitparser",
-    "orjson",
+    "msgspec",
     "rich",
     "tomli_w",
     "websockets",

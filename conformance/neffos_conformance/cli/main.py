@@ -27,14 +27,14 @@ COMMANDS: Final = {
     "driver": "reference.client_driver",
     "encode": "cli.frames",
     "explain": "cli.listing",
-    "import": "recordings.har",
+    "import": "cli.import_har",
     "list": "cli.listing",
     "matrix": "cli.matrix",
     "record": "cli.record",
     "replay": "cli.replay",
     "serve": "cli.serve",
     "server": "cli.test_server",
-    "show": "recordings.show",
+    "show": "cli.show",
 }
 """The commands, and the modules that hold them under the name ``<command>_command``."""
 

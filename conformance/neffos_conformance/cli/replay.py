@@ -1,7 +1,4 @@
-"""The command ``replay``: plays one side of recordings to a live peer on the other.
-
-The work is ``replaying.py``'s; this file reads arguments, prints, and gives the exit code.
-"""
+"""The command ``replay``: replays one peer of recordings to a live peer in place of the other."""
 
 from __future__ import annotations
 
@@ -29,10 +26,10 @@ from neffos_conformance.recordings.replay import (
     replay_to_client,
     replay_to_server,
 )
-from neffos_conformance.recordings.sequence import visible, wrap
 from neffos_conformance.recordings.session import RecordedStep
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.display import payload_values
+from neffos_conformance.wire.text import visible, wrap
 from neffos_conformance.wire.transcript import Header, TranscriptError, read_transcript
 from neffos_protocol import Role
 
@@ -44,132 +41,137 @@ EXIT_NOTHING: Final = 2
 
 _CLIENT: Final = "--client"
 _COMMAND: Final = "neffos_conformance.cli.replay.command"
-"""Where the driver's command is kept, since everything behind ``--client`` is its own."""
+"""The key of the driver's command: everything after ``--client``."""
 
 _FILE: Final = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 
 
 @unique
-class Verdict(StrEnum):
-    """What is said of a recording."""
+class ReplayVerdict(StrEnum):
+    """The verdict on the replay of one recording."""
 
     SAME = "same"
     DIFFERENT = "different"
     EXPLAINED = "explained"
-    """It differs, and its header says that the recorded peer was not as it should be."""
+    """It differs, and its header names violations of the recorded peer."""
     UNSUPPORTED = "unsupported"
     ERROR = "error"
 
 
 _STYLES: Final = {
-    Verdict.SAME: "green",
-    Verdict.DIFFERENT: "red",
-    Verdict.EXPLAINED: "yellow",
-    Verdict.UNSUPPORTED: "cyan",
-    Verdict.ERROR: "magenta",
+    ReplayVerdict.SAME: "green",
+    ReplayVerdict.DIFFERENT: "red",
+    ReplayVerdict.EXPLAINED: "yellow",
+    ReplayVerdict.UNSUPPORTED: "cyan",
+    ReplayVerdict.ERROR: "magenta",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """A recording and what came of it.
+class _ReplayReport:
+    """The replay of one recording.
 
     Attributes:
         path: the file.
-        header: its first line; empty where it could not be read.
-        replayed: what came of it.
-        defects: what the replaced side is known to have broken in it.
-        verdict: what is said of it.
+        header: its header; empty if the file is damaged.
+        replayed: the outcome.
+        defects: the requirements that the replaced peer is known to violate in it.
+        verdict: the verdict.
     """
 
     path: Path
     header: Header
     replayed: Replayed
     defects: tuple[str, ...]
-    verdict: Verdict
+    verdict: ReplayVerdict
 
 
 class _Replay(click.Command):
-    """Takes everything behind ``--client`` for the command of a driver, options included."""
+    """Takes everything after ``--client`` as the command of a driver, options included."""
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        return [*super().collect_usage_pieces(ctx), "(--server URL | --client CMD…)"]
+        return [*super().collect_usage_pieces(ctx), "(--server URL | --client COMMAND…)"]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         before = args[: args.index("--")] if "--" in args else args
         if _CLIENT in before:
-            place = args.index(_CLIENT)
-            command = args[place + 1 :]
+            index = args.index(_CLIENT)
+            command = args[index + 1 :]
             ctx.meta[_COMMAND] = command[1:] if command[:1] == ["--"] else command
-            args = args[: place + 1]
+            args = args[: index + 1]
         return super().parse_args(ctx, args)
 
 
 @click.command("replay", cls=_Replay)
 @click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE…")
-@click.option("--server", metavar="URL", help="Play the recorded clients to the server at URL.")
+@click.option("--server", metavar="URL", help="Replay the recorded clients to the server at URL.")
 @click.option(
-    "--deadline",
+    "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=DEADLINE,
     show_default=True,
-    help="Seconds for each next thing that the peer is to do.",
+    metavar="SECONDS",
+    help="Time limit in seconds for each step of the peer.",
 )
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Recordings at the same time. A broadcast of one reaches the others on one server.",
+    metavar="N",
+    help="Number of recordings to replay concurrently. They receive each other's broadcasts.",
 )
-@click.option("--strict", is_flag=True, help="A known defect of the recorded peer excuses nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print what came of it as JSON.")
+@click.option("--strict", is_flag=True, help="Accept no difference because of a known violation.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option(
     _CLIENT,
     "is_client",
     is_flag=True,
-    help="Play the recorded server to a client. What follows, CMD…, is the command of its driver, "
-    "options included; so this comes last.",
+    help="Replay the recorded servers to a client. All that follows is the command of its driver, "
+    "options included.",
 )
 @click.pass_context
 def replay_command(
     ctx: click.Context,
     files: tuple[Path, ...],
     server: str | None,
-    deadline: float,
+    timeout: float,
     jobs: int,
     strict: bool,
     as_json: bool,
     is_client: bool,
 ) -> None:
-    """Play one side of recordings to a live peer, and see whether it does what was recorded.
+    """Replay recordings to a live peer, and compare its messages.
 
-    Ids of connections and tokens may be others, and replies may come in another order. Exit code
-    0 where all recordings that could be replayed go the same way, 1 where one does not, or where
-    the peer of one among others could not be reached, 2 where nothing could be replayed.
+    Connection IDs, tokens and the order of replies may differ. Any other difference is a failure,
+    and so is a peer that cannot be reached. FILE… are recordings.
     """
     command: list[str] = ctx.meta.get(_COMMAND, [])
     if (server is None) is not is_client or (is_client and not command):
-        raise click.UsageError("say either --server URL or, last, --client CMD…")
+        raise click.UsageError(
+            "a live peer is missing. Try: --server URL or, at the end, --client COMMAND…"
+        )
     if server is not None and urlsplit(server).scheme not in ("ws", "wss"):
         raise click.UsageError(f"{server!r} is not a WebSocket URL (ws://… or wss://…)")
     live = Role.CLIENT if is_client else Role.SERVER
-    told = asyncio.run(_replay_all(files, live, server or "", command, deadline, jobs, strict))
+    reports = asyncio.run(_replay_all(files, live, server or "", command, timeout, jobs, strict))
     if as_json:
-        click.echo(json.dumps(_values(told, server, command), ensure_ascii=False))
+        click.echo(json.dumps(_values(reports, server, command), ensure_ascii=False))
     else:
         console = Console(highlight=False, markup=False, emoji=False)
-        for each in told:
+        for each in reports:
             _show(console, each)
-        _sum_up(console, told)
-    sys.exit(_exit_code(told))
+        _sum_up(console, reports)
+    sys.exit(_exit_code(reports))
 
 
-def _exit_code(told: Sequence[_Told]) -> int:
-    verdicts = {each.verdict for each in told}
-    if not verdicts - {Verdict.UNSUPPORTED, Verdict.ERROR}:
+def _exit_code(reports: Sequence[_ReplayReport]) -> int:
+    verdicts = {each.verdict for each in reports}
+    if not verdicts - {ReplayVerdict.UNSUPPORTED, ReplayVerdict.ERROR}:
         return EXIT_NOTHING
-    return EXIT_DIFFERENT if verdicts & {Verdict.DIFFERENT, Verdict.ERROR} else EXIT_SAME
+    return (
+        EXIT_DIFFERENT if verdicts & {ReplayVerdict.DIFFERENT, ReplayVerdict.ERROR} else EXIT_SAME
+    )
 
 
 # -------------------------------------------------------------------- the work
@@ -180,32 +182,32 @@ async def _replay_all(
     live: Role,
     server: str,
     command: Sequence[str],
-    deadline: float,
+    timeout: float,
     jobs: int,
     strict: bool,
-) -> list[_Told]:
+) -> list[_ReplayReport]:
     slots = asyncio.Semaphore(jobs)
 
-    async def one(path: Path) -> _Told:
+    async def one(path: Path) -> _ReplayReport:
         async with slots:
             try:
                 transcript = read_transcript(path)
             except (TranscriptError, OSError) as error:
                 replayed = Replayed(ReplayOutcome.ERROR, str(error))
-                return _Told(path, {}, replayed, (), Verdict.ERROR)
+                return _ReplayReport(path, {}, replayed, (), ReplayVerdict.ERROR)
             if not transcript.entries:
-                replayed = Replayed(ReplayOutcome.ERROR, "there is nothing in it")
-                return _Told(path, transcript.header, replayed, (), Verdict.ERROR)
+                replayed = Replayed(ReplayOutcome.ERROR, "the recording is empty")
+                return _ReplayReport(path, transcript.header, replayed, (), ReplayVerdict.ERROR)
             if live is Role.SERVER:
-                replayed = await replay_to_server(transcript, server, deadline=deadline)
+                replayed = await replay_to_server(transcript, server, deadline=timeout)
             else:
-                replayed = await replay_to_client(transcript, command, deadline=deadline)
+                replayed = await replay_to_client(transcript, command, deadline=timeout)
             known = transcript.header.get("defects") or {}
             defects = tuple(each for each, role in known.items() if role == live)
-            verdict = Verdict(replayed.outcome.value)
-            if verdict is Verdict.DIFFERENT and defects and not strict:
-                verdict = Verdict.EXPLAINED
-            return _Told(path, transcript.header, replayed, defects, verdict)
+            verdict = ReplayVerdict(replayed.outcome.value)
+            if verdict is ReplayVerdict.DIFFERENT and defects and not strict:
+                verdict = ReplayVerdict.EXPLAINED
+            return _ReplayReport(path, transcript.header, replayed, defects, verdict)
 
     return list(await asyncio.gather(*map(one, files)))
 
@@ -213,13 +215,13 @@ async def _replay_all(
 # -------------------------------------------------------------------- for people
 
 
-def _show(console: Console, told: _Told) -> None:
+def _show(console: Console, report: _ReplayReport) -> None:
     width, ascii_only = console.width, console.options.ascii_only
-    replayed = told.replayed
-    path = visible(str(told.path), ascii_only=ascii_only)
-    title = Text.assemble((told.verdict.value, _STYLES[told.verdict]), f" {path}")
+    replayed = report.replayed
+    path = visible(str(report.path), ascii_only=ascii_only)
+    title = Text.assemble((report.verdict.value, _STYLES[report.verdict]), f" {path}")
     console.print(title, soft_wrap=True)
-    for part in _sentences(told):
+    for part in _sentences(report):
         for line in wrap(visible(part, ascii_only=ascii_only), max(width - 2, 1)):
             console.print(Text(f"  {line}"), soft_wrap=True)
     if replayed.difference is None:
@@ -230,30 +232,32 @@ def _show(console: Console, told: _Told) -> None:
         console.print(Text(line, "bold" if line.startswith("!") else ""), soft_wrap=True)
 
 
-def _sentences(told: _Told) -> list[str]:
-    defects = ", ".join(told.defects)
-    said = [told.replayed.explanation] if told.replayed.explanation else []
-    if told.verdict is Verdict.EXPLAINED:
-        said.append(f"different, as its defects explain: the recorded peer broke {defects}")
-    elif told.verdict is Verdict.SAME and told.defects:
-        said.append(
-            f"the recorded peer is said to have broken {defects}, and yet this one does the same"
+def _sentences(report: _ReplayReport) -> list[str]:
+    defects = ", ".join(report.defects)
+    sentences = [report.replayed.explanation] if report.replayed.explanation else []
+    if report.verdict is ReplayVerdict.EXPLAINED:
+        sentences.append(f"different, which is known: the recorded peer violated {defects}")
+    elif report.verdict is ReplayVerdict.SAME and report.defects:
+        sentences.append(
+            f"the recorded peer is known to have violated {defects}, and this one does the same"
         )
-    return said
+    return sentences
 
 
-def _sum_up(console: Console, told: Sequence[_Told]) -> None:
-    verdicts = [each.verdict for each in told]
+def _sum_up(console: Console, reports: Sequence[_ReplayReport]) -> None:
+    verdicts = [each.verdict for each in reports]
     counts = ", ".join(
-        f"{verdicts.count(each)} {each.value}" for each in Verdict if each in verdicts
+        f"{verdicts.count(each)} {each.value}" for each in ReplayVerdict if each in verdicts
     )
-    console.print(Text(f"{len(told)} recording{'' if len(told) == 1 else 's'}: {counts}"))
+    console.print(Text(f"{len(reports)} recording{'' if len(reports) == 1 else 's'}: {counts}"))
 
 
 # -------------------------------------------------------------------- for programs
 
 
-def _values(told: Sequence[_Told], server: str | None, command: Sequence[str]) -> dict[str, Any]:
+def _values(
+    reports: Sequence[_ReplayReport], server: str | None, command: Sequence[str]
+) -> dict[str, Any]:
     return {
         "format": REPLAY_FORMAT,
         "suite": {"name": "neffos-wire", "version": version("neffos-wire")},
@@ -270,7 +274,7 @@ def _values(told: Sequence[_Told], server: str | None, command: Sequence[str]) -
                 "seconds": round(each.replayed.seconds, 6),
                 "difference": each.replayed.difference and _difference(each.replayed.difference),
             }
-            for each in told
+            for each in reports
         ],
     }
 

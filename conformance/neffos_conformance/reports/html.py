@@ -21,13 +21,7 @@ from markupsafe import Markup
 from neffos_codec import Native
 from neffos_conformance.cases.script import ENDPOINTS
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.recordings.sequence import (
-    Arrow,
-    Listener,
-    octets_of,
-    text_of,
-    visible,
-)
+from neffos_conformance.recordings.sequence import Arrow, SequenceReader
 from neffos_conformance.reports.findings import (
     GRAVITY,
     SUITE,
@@ -49,6 +43,7 @@ from neffos_conformance.reports.findings import (
 )
 from neffos_conformance.runner.result import LogEntry, Remark, Result
 from neffos_conformance.runner.run_report import RunReport
+from neffos_conformance.wire.text import bytes_of, text_of, visible
 from neffos_conformance.wire.transcript import ConnectionOpened, Entry
 from neffos_protocol.catalogue import requirement
 
@@ -189,7 +184,7 @@ def _rows(result: Result, entries: int, payload: int) -> tuple[list[Values], int
     if wanted is not None:
         wanted = min(wanted, count - 1) if count else None
     numbers = selected(count, entries, wanted)
-    listeners: dict[int, Listener] = {}
+    readers: dict[int, SequenceReader] = {}
     rows: list[Values] = []
     before = -1
     for number in numbers:
@@ -199,7 +194,7 @@ def _rows(result: Result, entries: int, payload: int) -> tuple[list[Values], int
         if number == place:
             rows.append(_missing(result))
         noted = result.exchange[number]
-        row = _row(noted, listeners, payload)
+        row = _row(noted, readers, payload)
         if number == failing:
             row["bad"] = True
         rows.append(row)
@@ -213,7 +208,7 @@ def _missing(result: Result) -> Values:
     return {"kind": "missing", "connection": line.connection, "words": told(str(line))}
 
 
-def _row(noted: LogEntry, listeners: dict[int, Listener], payload: int) -> Values:
+def _row(noted: LogEntry, readers: dict[int, SequenceReader], payload: int) -> Values:
     row: Values = {
         "connection": noted.connection,
         "from": "client" if noted.from_client else "server",
@@ -224,13 +219,12 @@ def _row(noted: LogEntry, listeners: dict[int, Listener], payload: int) -> Value
     content = noted.content
     if isinstance(content, Remark):
         return row | {"kind": "remark", "words": told(content.text)}
-    listener = listeners.setdefault(noted.connection, Listener())
+    reader = readers.setdefault(noted.connection, SequenceReader())
     if isinstance(content, ConnectionOpened):
         native = ENDPOINTS.get(content.path.partition("?")[0], Native.NEVER)
-        listener = listeners[noted.connection] = Listener()
-        listener.header = {"native": native.value}
+        reader = readers[noted.connection] = SequenceReader({"native": native.value})
         content = ConnectionOpened(content.path or "/", content.headers)
-    heard = listener.hear(Entry(0, noted.time, noted.connection, noted.from_client, content))
+    heard = reader.read(Entry(0, noted.time, noted.connection, noted.from_client, content))
     row["words"] = heard.words if isinstance(heard, Arrow) else heard.text
     row["kind"] = heard.kind.value if isinstance(heard, Arrow) else "remark"
     if isinstance(content, str | bytes):
@@ -243,7 +237,7 @@ def _payload(content: str | bytes, size: int) -> Values:
     shown = visible(text_of(kept))
     values: Values = {"payload": shown}
     if isinstance(content, bytes) or shown != kept:
-        values["hex"] = octets_of(kept).hex()
+        values["hex"] = bytes_of(kept).hex()
     if isinstance(content, bytes):
         values["binary"] = True
     if len(content) > size:

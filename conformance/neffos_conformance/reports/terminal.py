@@ -18,7 +18,6 @@ from rich.table import Table
 from rich.text import Text
 
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.recordings.sequence import visible
 from neffos_conformance.reports.findings import (
     GRAVITY,
     SUITE,
@@ -42,6 +41,7 @@ from neffos_conformance.reports.findings import (
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.display import COLOURS, SHOWN
+from neffos_conformance.wire.text import visible
 
 MAX_WHOLE: Final = 30
 """Results that are shown with their bytes, unless ``verbose``; the ids of further ones stand by

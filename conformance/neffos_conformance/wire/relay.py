@@ -1,17 +1,19 @@
-"""A WebSocket relay that records what goes by, and changes nothing of it.
+"""A WebSocket relay that records the messages between a client and a server, and changes none.
 
-It stands between any client and any server. Each message is written down when it comes and then
-passed on, text that is no UTF-8 included; ends are passed on as they came, with their close code
-or without. A slow side slows the other down: what waits in between is bounded.
+Each message is recorded when it arrives and then passed on, text that is not UTF-8 included. So
+is the end of a connection, with its close code or without. A slow peer slows the other down, as
+the messages in between are bounded.
 """
 
 from __future__ import annotations
 
 import asyncio
 import http.client
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -26,22 +28,22 @@ from neffos_conformance.wire.connection import (
 from neffos_conformance.wire.transcript import KEPT_HEADERS, ConnectionOpened, Content
 
 PROBE_DEADLINE: Final = 10.0
-"""Seconds for the server to answer a request that is no upgrade."""
+"""Seconds for the server to answer a request that is not an upgrade."""
 
 NO_SERVER: Final = 502
 """The status for a client whose server cannot be reached."""
 
-GOODBYE_DEADLINE: Final = 5.0
-"""Seconds for a side to end once the other has; then it is cut off."""
+CLOSE_DEADLINE: Final = 5.0
+"""Seconds for a peer to close the connection after the other; then it is reset."""
 
 NEVER_SENT: Final = frozenset({1005, 1006, 1015})
-"""Close codes that stand for there being none (RFC 6455, 7.4.1)."""
+"""Close codes that mean that there is none (RFC 6455, 7.4.1)."""
 
 _OWN: Final = frozenset({"host", "connection", "upgrade"})
 """Headers that belong to one hop; so do those that begin with ``Sec-WebSocket-``."""
 
-Note = Callable[[int, bool, Content], None]
-"""Told what happens: number of the connection, whether the client did it, and what."""
+Record = Callable[[int, bool, Content], None]
+"""Called with the number of the connection, whether the client did it, and what happened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,8 @@ class Relay:
     """A running relay.
 
     Attributes:
-        url: where clients find it.
-        failed: set to what went wrong where noting failed; nothing is passed on any more then.
+        url: the URL for clients.
+        failed: set to the error if recording failed; then nothing is passed on any more.
     """
 
     url: str
@@ -58,40 +60,35 @@ class Relay:
     _tasks: set[asyncio.Task[None]]
 
     async def idle(self) -> None:
-        """Wait until every connection has ended, for a while."""
+        """Wait until every connection has ended, up to a bound."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(GOODBYE_DEADLINE):
+            async with asyncio.timeout(CLOSE_DEADLINE):
                 while self._tasks:
                     await asyncio.wait(self._tasks)
 
 
 @asynccontextmanager
 async def relaying(
-    server: str, note: Note, *, host: str = "127.0.0.1", port: int = 0
+    server: str, record: Record, *, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[Relay]:
     """Relay between clients and a server until the block is left.
 
     Args:
-        server: the URL of the server; the path and query of each client's request are put
-            behind its own path.
-        note: told of each opening, message and end, in order.
+        server: the URL of the server; the path and query of each client's request are appended
+            to its own path.
+        record: called for each opening, message and end, in order.
         host: the address to listen on.
         port: the port; 0 takes a free one.
 
     Raises:
-        OSError: the address is in use, or is none.
-        ValueError: the server's URL is none.
+        OSError: the address is in use or invalid.
+        ValueError: the server's URL is invalid.
     """
     if urlsplit(server).scheme not in ("ws", "wss"):
         raise ValueError(f"{server!r} is not a WebSocket URL (ws://… or wss://…)")
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     tasks: set[asyncio.Task[None]] = set()
-    count = 0
-
-    def number() -> int:
-        nonlocal count
-        count += 1
-        return count
+    numbers = count(1)
 
     async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -101,10 +98,10 @@ async def relaying(
         try:
             incoming = await WireConnection.incoming(reader, writer, is_patient=True)
             if incoming is not None:
-                await _serve(incoming, server, note, number)
+                await _serve(incoming, server, record, numbers)
         except asyncio.CancelledError:
             writer.transport.abort()
-        except OSError as error:  # what is not recorded is not passed on
+        except OSError as error:  # nothing unrecorded is passed on
             writer.transport.abort()
             if not failed.done():
                 failed.set_exception(error)
@@ -123,18 +120,18 @@ async def relaying(
 
 
 def below(server: str, target: str) -> str:
-    """Give the URL of a client's request at the server: its path and query behind the server's."""
+    """Give the URL of a client's request at the server: its path and query after the server's."""
     scheme, netloc, path, query, _ = urlsplit(server)
     wanted, _, more = target.partition("?")
     joined = path.rstrip("/") + wanted if wanted.strip("/") else path or "/"
     return urlunsplit((scheme, netloc, joined, "&".join(filter(None, (query, more))), ""))
 
 
-async def _serve(incoming: Incoming, server: str, note: Note, number: Callable[[], int]) -> None:
+async def _serve(incoming: Incoming, server: str, record: Record, numbers: Iterator[int]) -> None:
     request = incoming.request
     url = below(server, request.path)
     if request.method != "GET":
-        status, headers = await asyncio.to_thread(_ask, request, url)
+        status, headers = await asyncio.to_thread(_answer, request, url)
         await incoming.refuse(status, headers)
         return
     try:
@@ -147,15 +144,15 @@ async def _serve(incoming: Incoming, server: str, note: Note, number: Callable[[
         await upstream.close()
         await incoming.close()
         return
-    connection = number()
-    note(connection, True, _opening(request))
-    await _carry(client, upstream, lambda sent, what: note(connection, sent, what))
+    connection = next(numbers)
+    record(connection, True, _opening(request))
+    await _carry(client, upstream, partial(record, connection))
 
 
 async def _carry(
-    client: WireConnection, server: WireConnection, note: Callable[[bool, Content], None]
+    client: WireConnection, server: WireConnection, record: Callable[[bool, Content], None]
 ) -> None:
-    """Carry messages both ways until one side has ended, then end the other likewise."""
+    """Pass messages on both ways until one peer has ended, then end the other likewise."""
     has_ended = False
 
     async def carry(
@@ -165,11 +162,11 @@ async def _carry(
         while True:
             content = await source.receive()
             if isinstance(content, ConnectionClosed):
-                if not has_ended:  # the other side's end is of the relay's making
+                if not has_ended:  # the relay itself ends the other one
                     has_ended = True
-                    note(is_client, content)
+                    record(is_client, content)
                 return content
-            note(is_client, content)
+            record(is_client, content)
             await target.send(content)
 
     to_server = asyncio.create_task(carry(client, server, True))
@@ -180,7 +177,7 @@ async def _carry(
         for task in done:
             await _end(others[task], task.result())
         with suppress(TimeoutError):
-            async with asyncio.timeout(GOODBYE_DEADLINE):
+            async with asyncio.timeout(CLOSE_DEADLINE):
                 for task in left:
                     await task
     finally:
@@ -188,15 +185,15 @@ async def _carry(
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
-            for side in (client, server):
-                await side.close()
-        finally:  # where this is cancelled meanwhile, both sockets are let go of all the same
-            for side in (client, server):
-                side.abort()
+            for peer in (client, server):
+                await peer.close()
+        finally:  # even if this is cancelled meanwhile, release both sockets
+            for peer in (client, server):
+                peer.abort()
 
 
 async def _end(other: WireConnection, end: ConnectionClosed) -> None:
-    """End the other side as the first one ended."""
+    """End the connection to the other peer as the first one ended."""
     if end.code is None:
         other.abort()
     else:
@@ -214,7 +211,7 @@ def _opening(request: Request) -> ConnectionOpened:
 
 
 def _passed_on(request: Request, url: str) -> Mapping[str, str]:
-    """Give the client's headers for the server, whose own host its pages seem to come from."""
+    """Give the client's headers, with the server's host as the origin of its own pages."""
     host = request.headers.get("Host", "")
     headers = {}
     for name, value in request.headers.raw_items():
@@ -231,12 +228,12 @@ def _passed_on(request: Request, url: str) -> Mapping[str, str]:
 def _netloc(url: str) -> str:
     try:
         return urlsplit(url).netloc
-    except ValueError:  # it is passed on as it is, and up to the server
+    except ValueError:  # the server may reject it
         return ""
 
 
-def _ask(request: Request, url: str) -> tuple[int, Mapping[str, str]]:
-    """Ask the server what it answers to a request that is no upgrade."""
+def _answer(request: Request, url: str) -> tuple[int, Mapping[str, str]]:
+    """Give the server's answer to a request that is not an upgrade."""
     target = urlsplit(url)
     kind = http.client.HTTPSConnection if target.scheme == "wss" else http.client.HTTPConnection
     connection = kind(target.hostname or "", target.port, timeout=PROBE_DEADLINE)
