@@ -114,14 +114,14 @@ def run(peers: dict[str, RealPeer], record: bool) -> int:
             client_under_test(peer, name) for peer in peers.values() for name in peer.clients
         ]
         reports = asyncio.run(test_all(systems))
-        talks = asyncio.run(_all_talks(endpoints, clients))
+        runs = asyncio.run(_all_runs(endpoints, clients))
     for peer in peers.values():
         if peer.codec is not None:
             report = test_codec(peer.codec, known_failures(peer, "codec"))
             reports[report.subject] = report
     failures += sum(_print_report(name, report) for name, report in reports.items())
-    failures += _print_talks(talks)
-    return failures + keep_matrix(matrix_values(talks, reports), record, is_whole=peers == PEERS)
+    failures += _print_runs(runs)
+    return failures + keep_matrix(matrix_values(runs, reports), record, is_whole=peers == PEERS)
 
 
 Play = Callable[[list[Case], Timeouts, int], Awaitable[list[Result]]]
@@ -239,11 +239,11 @@ def unexpected(report: RunReport, known: list[KnownFailure]) -> list[Case]:
 def test_codec(command: list[str], known: list[KnownFailure]) -> RunReport:
     """Test a codec with every vector."""
     began, start = beginning()
-    judged = judge_codec(command)
-    results = results_of(judged, codec_cases())
-    name = f"codec of {judged.ready['peer']}"
+    tested = judge_codec(command)
+    results = results_of(tested, codec_cases())
+    name = f"codec of {tested.ready['peer']}"
     line = f"neffos-wire test codec -- {shlex.join(command)}"
-    codec = TestedPeer("codec", name, about(judged.ready), line, known)
+    codec = TestedPeer("codec", name, about(tested.ready), line, known)
     return codec.report(results, began, time.perf_counter() - start)
 
 
@@ -267,20 +267,20 @@ def _print_report(name: str, report: RunReport) -> int:
     return unexplained
 
 
-async def _all_talks(endpoints: list[Endpoint], clients: dict[str, list[str]]) -> list[Talk]:
-    return [talk async for talk in all_talks(endpoints, clients)]
+async def _all_runs(endpoints: list[Endpoint], clients: dict[str, list[str]]) -> list[Talk]:
+    return [run async for run in all_talks(endpoints, clients)]
 
 
-def _print_talks(talks: list[Talk]) -> int:
+def _print_runs(runs: list[Talk]) -> int:
     """Print the unexpected outcomes of interop runs, and give their number."""
     total = 0
     client_of = attrgetter("client")
-    for client, its_own in groupby(sorted(talks, key=client_of), key=client_of):
-        steps = [(talk, outcome) for talk in its_own for outcome in talk.outcomes]
-        left = [(talk, each) for talk, each in steps if not is_explained(client, each)]
-        for talk, outcome in left:
+    for client, its_own in groupby(sorted(runs, key=client_of), key=client_of):
+        steps = [(run, outcome) for run in its_own for outcome in run.outcomes]
+        left = [(run, each) for run, each in steps if not is_explained(client, each)]
+        for run, outcome in left:
             failure = outcome.failure or "passes now: its known failure is stale"
-            where = f"{client} with {server_name(talk)}, {outcome.step}"
+            where = f"{client} with {server_name(run)}, {outcome.step}"
             console.print(f"{where}: {failure[:SHOWN_LENGTH]}")
         passed = sum(not outcome.failure for _, outcome in steps)
         console.print(

@@ -187,27 +187,10 @@ class RealPeer:
     known: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-GO: Final = "neffos-go.toml"
-GO_24: Final = "neffos-go.0.0.24.toml"
-GO_UNCHECKED: Final = "neffos-go.unchecked.toml"
-GO_GOBWAS: Final = "neffos-go.gobwas.toml"
-GO_GOBWAS_24: Final = "neffos-go.gobwas-0.0.24.toml"
-"""The known failures of Go's servers."""
+def _files(family: str, *parts: str) -> tuple[str, ...]:
+    """Give the names of files of known failures: that of a family, then those of its parts."""
+    return tuple(f"{family}{part}.toml" for part in ("", *parts))
 
-GO_CLIENT: Final = "neffos-go.client.toml"
-GO_CLIENT_24: Final = "neffos-go.client-0.0.24.toml"
-GO_CLIENT_25: Final = "neffos-go.client-0.0.25.toml"
-GO_CLIENT_UNCHECKED: Final = "neffos-go.client-unchecked.toml"
-GO_CLIENT_GOBWAS: Final = "neffos-go.client-gobwas.toml"
-GO_CLIENT_GOBWAS_24: Final = "neffos-go.client-gobwas-0.0.24.toml"
-"""Those of Go's clients."""
-
-JS: Final = "neffos.js.toml"
-JS_34: Final = "neffos.js.0.1.34.toml"
-JS_19: Final = "neffos.js.0.1.19.toml"
-JS_NODE: Final = "neffos.js.node.toml"
-JS_BROWSER: Final = "neffos.js.browser.toml"
-"""Those of neffos.js."""
 
 PEERS: Final = {
     "neffos-go": RealPeer(
@@ -219,13 +202,13 @@ PEERS: Final = {
         },
         [str(GO_PEER), "codec"],
         {
-            "neffos-go/gorilla": (GO, GO_UNCHECKED, GO_24),
-            "neffos-go/gobwas": (GO, GO_GOBWAS, GO_24, GO_GOBWAS_24),
-            "neffos-go/iris": (GO, GO_UNCHECKED, GO_24),
-            "neffos-go/iris-mvc": (GO, GO_UNCHECKED, GO_24),
-            "neffos-go-gorilla": (GO_CLIENT, GO_CLIENT_24, GO_CLIENT_UNCHECKED),
-            "neffos-go-gobwas": (GO_CLIENT, GO_CLIENT_24, GO_CLIENT_GOBWAS, GO_CLIENT_GOBWAS_24),
-            "codec": ("neffos-go.codec.toml",),
+            "neffos-go/gorilla": _files("neffos-go", ".unchecked", ".0.0.24"),
+            "neffos-go/gobwas": _files("neffos-go", ".gobwas", ".0.0.24", ".gobwas-0.0.24"),
+            "neffos-go/iris": _files("neffos-go", ".unchecked", ".0.0.24"),
+            "neffos-go/iris-mvc": _files("neffos-go", ".unchecked", ".0.0.24"),
+            "neffos-go-gorilla": _files("neffos-go.client", "-0.0.24", "-unchecked"),
+            "neffos-go-gobwas": _files("neffos-go.client", "-0.0.24", "-gobwas", "-gobwas-0.0.24"),
+            "codec": _files("neffos-go.codec"),
         },
     ),
     "neffos-go-next": RealPeer(
@@ -242,28 +225,28 @@ PEERS: Final = {
             for dialer in ("gorilla", "gobwas", "coder")
         },
         known={
-            "neffos-go-next/gorilla": (GO, GO_UNCHECKED),
-            "neffos-go-next/coder": (GO, GO_UNCHECKED),
-            "neffos-go-next/gobwas": (GO, GO_GOBWAS),
-            "neffos-go-next-gorilla": (GO_CLIENT, GO_CLIENT_25, GO_CLIENT_UNCHECKED),
-            "neffos-go-next-coder": (GO_CLIENT, GO_CLIENT_25, GO_CLIENT_UNCHECKED),
-            "neffos-go-next-gobwas": (GO_CLIENT, GO_CLIENT_25, GO_CLIENT_GOBWAS),
+            "neffos-go-next/gorilla": _files("neffos-go", ".unchecked"),
+            "neffos-go-next/coder": _files("neffos-go", ".unchecked"),
+            "neffos-go-next/gobwas": _files("neffos-go", ".gobwas"),
+            "neffos-go-next-gorilla": _files("neffos-go.client", "-0.0.25", "-unchecked"),
+            "neffos-go-next-coder": _files("neffos-go.client", "-0.0.25", "-unchecked"),
+            "neffos-go-next-gobwas": _files("neffos-go.client", "-0.0.25", "-gobwas"),
         },
     ),
     "neffos.js": RealPeer(
         build_js,
         clients={"neffos.js": ["node", str(JS_PEER / "driver.mjs")]},
-        known={"neffos.js": (JS, JS_34, JS_NODE)},
+        known={"neffos.js": _files("neffos.js", ".0.1.34", ".node")},
     ),
     "neffos.js-browser": RealPeer(
         build_js_browser,
         clients={"neffos.js-browser": ["node", str(JS_PEER / "browser.mjs")]},
-        known={"neffos.js-browser": (JS, JS_34, JS_BROWSER)},
+        known={"neffos.js-browser": _files("neffos.js", ".0.1.34", ".browser")},
     ),
     f"neffos.js-{OLD_JS}": RealPeer(
         build_old_js,
         clients={f"neffos.js-{OLD_JS}": ["node", str(OLD_JS_PEER / "driver.mjs")]},
-        known={f"neffos.js-{OLD_JS}": (JS, JS_19, JS_NODE)},
+        known={f"neffos.js-{OLD_JS}": _files("neffos.js", ".0.1.19", ".node")},
     ),
     "neffos-wire": RealPeer(
         build_reference,

@@ -84,7 +84,7 @@ def test_connections_are_checked_apart_and_not_beyond_their_end():
 def test_damage_is_reported_by_line_and_the_rest_is_checked():
     lines = recorded(*VISIT, EARLY).splitlines(keepends=True)
     report = checked(b"".join([*lines[:3], b"{broken\n", *lines[3:-1], lines[-1][:30]]))
-    assert [each.line for each in report.damage] == [4, 7]
+    assert [each.line for each in report.unreadable] == [4, 7]
     assert report.verdict is Verdict.ERROR
     report = checked(b"".join([*lines[:3], b"{broken\n", *lines[3:]]))
     assert [each.line for each in report.violations] == [7]

@@ -208,7 +208,8 @@ def test_the_fields_of_a_check_report_are_those_of_the_page():
         name
         for first, *_ in rows("spec/docs/recordings.md", r"\| `(file|verdict|lines|violations)`")
         + rows(
-            "spec/docs/recordings.md", r"\| `(counts|damage|stale_defects|unchecked_connections)`"
+            "spec/docs/recordings.md",
+            r"\| `(counts|unreadable|stale_defects|unchecked_connections)`",
         )
         for name in named(first)
     }

@@ -15,16 +15,15 @@ from rich.console import Console
 
 from neffos_conformance.cli.main import cli
 from neffos_conformance.recordings import checking, sequence
-from neffos_conformance.recordings.page import MAX_LIFELINES, page, place, svg
+from neffos_conformance.recordings.page import MAX_LIFELINES, page, picture, svg
 from neffos_conformance.recordings.sequence import (
     KEPT,
     SequenceReader,
-    UnreadableLine,
     read_diagram,
 )
 from neffos_conformance.recordings.show import draw
 from neffos_conformance.wire.text import clock, hexdump, shorten, visible, wrap
-from neffos_conformance.wire.transcript import Damage, Entry
+from neffos_conformance.wire.transcript import Entry, UnreadableLine
 from neffos_protocol import conversation
 
 RECORDED = sorted((Path(__file__).parents[1] / "transcripts").rglob("visit.jsonl"))
@@ -340,13 +339,13 @@ def test_damage_is_shown_where_it_is():
 def test_a_line_with_wrong_values_is_damage(change):
     [row] = read({"time": 0, "connection": 1, "from": "client", **change}).rows
     if "time" in change:
-        assert row.text.startswith("not a line")
+        assert row.reason.startswith("not a line")
     assert isinstance(row, UnreadableLine)
 
 
 def test_damage_is_made_visible_and_a_header_is_not_needed():
     reader = SequenceReader()
-    assert reader.read(Damage(3, "bad\x1b")) == UnreadableLine(3, "bad\\x1b")
+    assert reader.read(UnreadableLine(3, "bad\x1b")) == UnreadableLine(3, "bad\\x1b")
     assert reader.read(Entry(4, 0, 1, True, "M")).words == "handshake request"
 
 
@@ -370,7 +369,7 @@ def test_a_recording_without_a_header_is_shown():
 def test_a_header_of_the_wrong_form_is_a_remark_and_the_rest_is_shown(odd):
     diagram = read_diagram(io.BytesIO(recording(*OPEN, **odd)))
     assert [row.line for row in diagram.rows] == [1, 2, 3]
-    assert next(iter(odd)) in diagram.rows[0].text
+    assert next(iter(odd)) in diagram.rows[0].reason
     assert page(diagram, "a")
 
 
@@ -573,18 +572,18 @@ def test_the_picture_is_well_formed_and_says_what_it_is(diagram):
 
 
 def test_rows_of_the_picture_do_not_overlap():
-    picture = place(HOSTILE)
-    ends = [each.y + each.height for each in picture.rows]
-    begins = [each.y for each in picture.rows]
+    drawing = picture(HOSTILE)
+    ends = [each.y + each.height for each in drawing.rows]
+    begins = [each.y for each in drawing.rows]
     assert all(end < begin for end, begin in zip(ends, begins[1:], strict=False))
-    assert ends[-1] <= picture.height
+    assert ends[-1] <= drawing.height
 
 
 def test_the_picture_has_a_lifeline_for_each_connection_up_to_a_bound():
-    few = place(read(*(c("M", number) for number in range(1, MAX_LIFELINES + 1))))
+    few = picture(read(*(c("M", number) for number in range(1, MAX_LIFELINES + 1))))
     assert [label for label, _ in few.lifelines] == ["1", "2", "3", "4", "5", "6"]
     assert [each.from_x for each in few.rows] == [x for _, x in few.lifelines]
-    many = place(read(*(c("M", number) for number in range(1, MAX_LIFELINES + 2))))
+    many = picture(read(*(c("M", number) for number in range(1, MAX_LIFELINES + 2))))
     assert [label for label, _ in many.lifelines] == [""]
     assert many.rows[-1].words == ("#7 handshake request",)
 

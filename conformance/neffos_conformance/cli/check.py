@@ -53,7 +53,7 @@ def check_command(files: tuple[Path, ...], as_json: bool, verbose: bool, jobs: i
     """Check recordings against the requirements.
 
     The report says which peer violated which requirement, in which line. A violated MUST, a
-    damaged line, and a violation that a header names but that does not occur are failures.
+    line that cannot be read, and a violation that only a header names are failures.
     """
     console = Console()
     reports = _check_all(files, min(jobs, len(files)))
@@ -131,10 +131,10 @@ def _show(console: Console, path: Path, report: CheckReport, verbose: bool) -> N
     scenario = (report.header or {}).get("scenario")
     if scenario:
         console.print(f"  {escape(str(scenario))}")
-    for damage in report.damage[:_SHOWN]:
-        console.print(f"  line {damage.line}: {escape(damage.what)}", style="magenta")
-    if report.damaged > _SHOWN:
-        console.print(f"  … {report.damaged} lines are damaged", style="magenta")
+    for each in report.unreadable[:_SHOWN]:
+        console.print(f"  line {each.line}: {escape(each.reason)}", style="magenta")
+    if report.unreadable_lines > _SHOWN:
+        console.print(f"  … {report.unreadable_lines} lines cannot be read", style="magenta")
     if not report.messages:
         console.print("  it contains no message", style="magenta")
     for id_ in report.stale_defects:
@@ -188,8 +188,8 @@ def _values(files: Sequence[Path], reports: Sequence[CheckReport]) -> dict[str, 
                 "header": report.header,
                 "lines": report.lines,
                 "messages": report.messages,
-                "damaged": report.damaged,
-                "damage": [asdict(each) for each in report.damage],
+                "unreadable_lines": report.unreadable_lines,
+                "unreadable": [asdict(each) for each in report.unreadable],
                 "stale_defects": report.stale_defects,
                 "unchecked_connections": report.unchecked,
                 "counts": [

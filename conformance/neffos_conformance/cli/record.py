@@ -159,11 +159,11 @@ class _LiveCheck:
 
     def add(self, connection: int, from_client: bool, content: Content) -> None:
         """Check what has just happened."""
-        findings = self.monitors.feed(connection, from_client, content)
+        found = self.monitors.feed(connection, from_client, content)
         if not isinstance(content, str | bytes):
             return
         entry = Entry(0, 0.0, connection, from_client, content)
-        for violation in violations(findings, entry, content, {}):
+        for violation in violations(found, entry, content, {}):
             verdict = violation.verdict
             self.has_failed |= verdict is Verdict.FAIL
             self._console.print(

@@ -1,4 +1,4 @@
-"""The command ``replay``: replays one peer of recordings to a live peer in place of the other."""
+"""The command ``replay``: replays one peer of recordings to a live peer instead of the other."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class _ReplayReport:
 
     Attributes:
         path: the file.
-        header: its header; empty if the file is damaged.
+        header: its header; empty if it cannot be read.
         replayed: the outcome.
         defects: the requirements that the replaced peer is known to violate in it.
         verdict: the verdict.

@@ -1,7 +1,7 @@
 """Checks recordings: who violated which requirement, in which line, with which bytes.
 
-A recording is read once, line by line. Each of its connections has its own monitor. Damaged lines
-are reported, and the rest is checked nevertheless.
+A recording is read once, line by line. Each of its connections has its own monitor. Lines
+that cannot be read are reported, and the rest is checked nevertheless.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from neffos_codec import Native
 from neffos_conformance.cases.verdict import Verdict, verdict_on
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.text import cut, visible
-from neffos_conformance.wire.transcript import Content, Damage, Entry, Header, read_lines
+from neffos_conformance.wire.transcript import Content, Entry, Header, UnreadableLine, read_lines
 from neffos_protocol import Finding, Monitor
 from neffos_protocol.catalogue import requirement
 
@@ -81,25 +81,25 @@ class RecordedViolation:
 
 
 def violations(
-    findings: Sequence[Finding], entry: Entry, payload: str | bytes, header: Header
+    found: Sequence[Finding], entry: Entry, payload: str | bytes, header: Header
 ) -> Iterator[RecordedViolation]:
     """Give the violations of a message.
 
     Args:
-        findings: the monitor's findings on it.
+        found: what the monitor reports of it.
         entry: its line in the recording.
         payload: its payload.
         header: the recording's header.
     """
     defects = header.get("defects", {})
-    for finding in findings:
-        id_, role = finding.requirement, str(finding.role)
+    for each in found:
+        id_, role = each.requirement, str(each.role)
         yield RecordedViolation(
             entry.line,
             entry.connection,
             id_,
             role,
-            cut(visible(finding.explanation), MAX_EXPLANATION),
+            cut(visible(each.explanation), MAX_EXPLANATION),
             payload[:MAX_PAYLOAD],
             len(payload),
             defects.get(id_) == role,
@@ -111,13 +111,13 @@ class CheckReport:
     """The result of checking one recording.
 
     Attributes:
-        header: its header; ``None`` if that is damaged.
+        header: its header; ``None`` if that cannot be read.
         lines: the number of its lines.
         messages: the number of its messages.
         violations: the first violations.
         counts: the number of violations by requirement and role, known ones included.
-        damage: the first damaged lines.
-        damaged: the number of damaged lines.
+        unreadable: the first lines that cannot be read.
+        unreadable_lines: the number of lines that cannot be read.
         stale_defects: violations that the header names, but that do not occur.
         unchecked: the number of connections given up, there being too many.
     """
@@ -127,8 +127,8 @@ class CheckReport:
     messages: int = 0
     violations: list[RecordedViolation] = field(default_factory=list)
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    damage: list[Damage] = field(default_factory=list)
-    damaged: int = 0
+    unreadable: list[UnreadableLine] = field(default_factory=list)
+    unreadable_lines: int = 0
     stale_defects: list[str] = field(default_factory=list)
     unchecked: int = 0
 
@@ -140,8 +140,8 @@ class CheckReport:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of all: ``ERROR`` if a line is damaged or a defect is stale."""
-        if self.damaged or self.stale_defects or self.header is None or not self.messages:
+        """The worst of all: ``ERROR`` if a line cannot be read or a defect is stale."""
+        if self.unreadable_lines or self.stale_defects or self.header is None or not self.messages:
             return Verdict.ERROR
         defects = self.defects
         verdicts = {verdict_on((id_,)) for id_, role in self.counts if defects.get(id_) != role}
@@ -240,15 +240,15 @@ def check_stream(stream: BinaryIO, progress: Callable[[int], None] = lambda _: N
         report.lines += 1
         if type(item) is Entry:
             _, _, connection, from_client, content = item
-            findings = monitors.feed(connection, from_client, content)
+            found = monitors.feed(connection, from_client, content)
             if type(content) is str or type(content) is bytes:
                 report.messages += 1
-                if findings:
-                    report.add(violations(findings, item, content, report.header or {}))
-        elif type(item) is Damage:
-            report.damaged += 1
-            if len(report.damage) < MAX_VIOLATIONS:
-                report.damage.append(item)
+                if found:
+                    report.add(violations(found, item, content, report.header or {}))
+        elif type(item) is UnreadableLine:
+            report.unreadable_lines += 1
+            if len(report.unreadable) < MAX_VIOLATIONS:
+                report.unreadable.append(item)
         elif isinstance(item, dict):
             report.header = item
             monitors = Monitors(Native(item.get("native", Native.NEVER)))

@@ -53,8 +53,8 @@ def side_by_side(
 
     def line(sign: str, number: int | None, connection: int, left: str, right: str) -> str:
         shown = f"#{connection}".ljust(mark) if mark else ""
-        place = "" if number is None else str(number)
-        return f"{sign} {place:>{_NUMBER - 1}} {shown}{left} {bar} {right}".rstrip()
+        shown_number = "" if number is None else str(number)
+        return f"{sign} {shown_number:>{_NUMBER - 1}} {shown}{left} {bar} {right}".rstrip()
 
     blank = " " * cells
     heads = set_cell_size("recorded", cells), set_cell_size("now", cells)
@@ -106,7 +106,7 @@ def _cut(text: str, cells: int) -> str:
 
 
 def _start(expected: Value, now: Value) -> int:
-    """Give the place from which on two texts or bodies are worth showing."""
+    """Give the index from which two texts or bodies are shown."""
     first = _parting(expected, now)
     return max(0, first - _CONTEXT) if first > 2 * _CONTEXT else 0
 

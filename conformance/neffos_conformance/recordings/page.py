@@ -18,12 +18,12 @@ from neffos_conformance.recordings.sequence import (
     Arrow,
     Diagram,
     DiagramRow,
-    UnreadableLine,
     facts,
     peer_name,
 )
 from neffos_conformance.recordings.summary import counted, summary
 from neffos_conformance.wire.text import clock, hexdump, shorten, text_of, visible, wrap
+from neffos_conformance.wire.transcript import UnreadableLine
 
 MAX_LIFELINES: Final = 6
 """Clients with a lifeline of their own. More share one, and each arrow has its connection's
@@ -90,7 +90,7 @@ class Picture:
     rows: tuple[PlacedRow, ...]
 
 
-def place(diagram: Diagram) -> Picture:
+def picture(diagram: Diagram) -> Picture:
     """Give the position of each part of a diagram."""
     numbers = diagram.connections
     are_apart = 0 < len(numbers) <= MAX_LIFELINES
@@ -103,7 +103,7 @@ def place(diagram: Diagram) -> Picture:
     y = _HEAD
     for row in diagram.rows:
         if isinstance(row, UnreadableLine):
-            words = tuple(wrap(f"Line {row.line} cannot be read: {row.text}", cells))
+            words = tuple(wrap(f"Line {row.line} cannot be read: {row.reason}", cells))
             each = PlacedRow(row, y, _LINE * len(words), words)
         else:
             each = _placed(row, y, cells, places.get(row.connection, _FIRST_X), not are_apart)
@@ -166,7 +166,7 @@ def _names(diagram: Diagram) -> dict[str, object]:
     header = diagram.header
     return {
         "diagram": diagram,
-        "picture": place(diagram),
+        "picture": picture(diagram),
         "title": shorten(visible(str(header.get("scenario", ""))), 200) or "a recorded session",
         "client": peer_name(header, "client"),
         "server": peer_name(header, "server"),

@@ -25,7 +25,13 @@ from neffos_conformance.recordings.checking import (
 )
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.text import bytes_of, cut, shorten, visible
-from neffos_conformance.wire.transcript import ConnectionOpened, Damage, Entry, Header, read_lines
+from neffos_conformance.wire.transcript import (
+    ConnectionOpened,
+    Entry,
+    Header,
+    UnreadableLine,
+    read_lines,
+)
 from neffos_protocol import Change, Conversation, MessageKind, ObservedAsk, TrackedMessage
 from neffos_protocol.names import CHANGE_OF
 
@@ -106,19 +112,6 @@ class Arrow:
         return f"#{self.connection} {self.words}"
 
 
-@dataclass(frozen=True, slots=True)
-class UnreadableLine:
-    """A line of the recording that is damaged.
-
-    Attributes:
-        line: its number.
-        text: what is wrong with it, fit to be shown.
-    """
-
-    line: int
-    text: str
-
-
 DiagramRow = Arrow | UnreadableLine
 
 
@@ -127,7 +120,7 @@ class Diagram:
     """A recorded session, or a part of it.
 
     Attributes:
-        header: where the recording comes from; empty if the header is damaged.
+        header: where the recording comes from; empty if it cannot be read.
         rows: the rows shown, in the order of the recording.
         before: the number of rows left out before those shown.
         after: the number of rows left out after them, as far as the recording was read.
@@ -232,12 +225,12 @@ class SequenceReader:
         """The number of connections that were not checked to their end, there being too many."""
         return self._monitors.given_up
 
-    def read(self, item: Entry | Damage) -> DiagramRow:
+    def read(self, item: Entry | UnreadableLine) -> DiagramRow:
         """Give the row of one line; nothing is raised, whatever is in it."""
-        if isinstance(item, Damage):
-            return UnreadableLine(item.line, cut(visible(item.what), _SHOWN_REASON))
+        if isinstance(item, UnreadableLine):
+            return UnreadableLine(item.line, cut(visible(item.reason), _SHOWN_REASON))
         line, time, number, from_client, content = item
-        findings = self._monitors.feed(number, from_client, content)
+        found = self._monitors.feed(number, from_client, content)
         match content:
             case ConnectionOpened(path, _):
                 kind, words = ArrowKind.OPENING, "opens " + shorten(visible(path[:KEPT]), 60)
@@ -257,16 +250,16 @@ class SequenceReader:
                     content[: self._kept],
                     len(content),
                     tuple(self._fields(tracked.message)),
-                    tuple(violations(findings, item, content, self._header)),
+                    tuple(violations(found, item, content, self._header)),
                 )
         return Arrow(line, time, number, from_client, kind, words)
 
-    def check(self, item: Entry | Damage) -> list[str]:
+    def check(self, item: Entry | UnreadableLine) -> list[str]:
         """Give the requirements that one line violates. After that, ``read`` no more."""
-        if isinstance(item, Damage):
+        if isinstance(item, UnreadableLine):
             return []
-        findings = self._monitors.feed(item.connection, item.from_client, item.content)
-        return [each.requirement for each in findings]
+        found = self._monitors.feed(item.connection, item.from_client, item.content)
+        return [each.requirement for each in found]
 
     def _conversation(self, number: int) -> Conversation:
         found = self._conversations.get(number)

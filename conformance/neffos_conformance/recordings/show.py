@@ -14,12 +14,12 @@ from neffos_conformance.recordings.sequence import (
     Arrow,
     ArrowKind,
     Diagram,
-    UnreadableLine,
     facts,
     peer_name,
 )
 from neffos_conformance.recordings.summary import summary
 from neffos_conformance.wire.text import clock, shorten, text_of, visible, wrap
+from neffos_conformance.wire.transcript import UnreadableLine
 
 _STYLES: Final = {
     ArrowKind.OPENING: "dim",
@@ -46,7 +46,7 @@ class _Signs(NamedTuple):
     cross: str = "┼"
     from_client: tuple[str, str] = "├", "►"
     to_client: tuple[str, str] = "◄", "┤"
-    damage: str = "┄"
+    unreadable: str = "┄"
     violation: str = "✗"
 
 
@@ -116,7 +116,9 @@ class _Drawing:
                 numbers[x : x + len(str(number))] = str(number)
             yield [("".join(numbers), "bold")]
         for row in self._diagram.rows:
-            yield from self._damage(row) if isinstance(row, UnreadableLine) else self._arrow(row)
+            yield from (
+                self._unreadable(row) if isinstance(row, UnreadableLine) else self._arrow(row)
+            )
         yield []
         for sentence in summary(self._diagram):
             yield from self._paragraph(sentence)
@@ -140,9 +142,9 @@ class _Drawing:
         end = (room + self._signs.bar, "dim")
         return [(self._gutter(line), "dim"), bars, (content, style), end]
 
-    def _damage(self, row: UnreadableLine) -> Iterator[_Line]:
-        first, *rest = wrap(f"cannot be read: {row.text}", self._text - 4)
-        rule = self._signs.damage
+    def _unreadable(self, row: UnreadableLine) -> Iterator[_Line]:
+        first, *rest = wrap(f"cannot be read: {row.reason}", self._text - 4)
+        rule = self._signs.unreadable
         fill = rule * (self._text - cell_len(first) - 2)
         yield self._between(f"{rule * 2} {first} {fill}", "magenta", str(row.line))
         for each in rest:

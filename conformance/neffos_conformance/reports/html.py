@@ -225,7 +225,7 @@ def _row(noted: LogEntry, readers: dict[int, SequenceReader], payload: int) -> V
         reader = readers[noted.connection] = SequenceReader({"native": native.value})
         content = ConnectionOpened(content.path or "/", content.headers)
     heard = reader.read(Entry(0, noted.time, noted.connection, noted.from_client, content))
-    row["words"] = heard.words if isinstance(heard, Arrow) else heard.text
+    row["words"] = heard.words if isinstance(heard, Arrow) else heard.reason
     row["kind"] = heard.kind.value if isinstance(heard, Arrow) else "remark"
     if isinstance(content, str | bytes):
         row |= _payload(content, payload)

@@ -122,7 +122,7 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise KnownFailuresError(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise KnownFailuresError(f"{path} is no TOML: {error}") from error
+        raise KnownFailuresError(f"{path} is not TOML: {error}") from error
     wrong = next(iter(_validator().iter_errors(values)), None)
     if wrong is not None:
         where = "/".join(map(str, wrong.absolute_path)) or "the whole"

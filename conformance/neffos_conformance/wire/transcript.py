@@ -3,7 +3,7 @@
 The first line is the header. Each further line is the opening of a connection, a message, or the
 end of a connection. The schema is ``data/schema/transcript.json``. Lines are written as they
 happen and read one at a time, so that a recording of any size needs no more memory than its
-longest line. A damaged line does not keep the rest from being read.
+longest line. An unreadable line does not keep the rest from being read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_LINE: Final = 128 << 20
 its characters; a longer line is skipped."""
 
 MAX_TIME: Final = 1e10
-"""Seconds. No recording takes centuries; a line with more is damaged."""
+"""Seconds. No recording takes centuries; a line with more is not read."""
 
 KEPT_HEADERS: Final = ("x-conformance-", "x-websocket-")
 """Prefixes of the request headers that are recorded. Others may be secrets."""
@@ -70,16 +70,16 @@ class Entry(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Damage:
-    """A line that cannot be read.
+class UnreadableLine:
+    """A line that is not what the format says.
 
     Attributes:
         line: its number in the file.
-        what: what is wrong with it.
+        reason: what is wrong with it.
     """
 
     line: int
-    what: str
+    reason: str
 
 
 Header = dict[str, Any]
@@ -274,7 +274,7 @@ class _HeaderForm(msgspec.Struct):
                 raise ValueError(f"{name} has no peer")
 
 
-def read_lines(stream: BinaryIO) -> Iterator[Header | Entry | Damage]:
+def read_lines(stream: BinaryIO) -> Iterator[Header | Entry | UnreadableLine]:
     """Read a recording line by line: first the header, or what is wrong with it."""
     decode = msgspec.json.Decoder(_Line).decode
     new = tuple.__new__  # an Entry without the call of its constructor, a tenth of the whole
@@ -284,7 +284,7 @@ def read_lines(stream: BinaryIO) -> Iterator[Header | Entry | Damage]:
         if len(line) == MAX_LINE and not line.endswith(b"\n"):
             while line and not line.endswith(b"\n"):
                 line = stream.readline(1 << 16)
-            yield Damage(number, f"the line has more than {MAX_LINE} bytes")
+            yield UnreadableLine(number, f"the line has more than {MAX_LINE} bytes")
             continue
         try:
             if number == 1:
@@ -294,7 +294,7 @@ def read_lines(stream: BinaryIO) -> Iterator[Header | Entry | Damage]:
                 values = decode(line)
                 content = values.content() if values.text is None else values.text
         except (ValueError, RecursionError) as error:
-            yield Damage(number, _complaint(line, number, error))
+            yield UnreadableLine(number, _complaint(line, number, error))
             continue
         if number == 1:
             yield first
@@ -318,7 +318,7 @@ def read_transcript(path: Path) -> Transcript:
     """Read a whole recording.
 
     Raises:
-        TranscriptError: a line is damaged; the text names it.
+        TranscriptError: a line cannot be read; the text names it.
         OSError: the file cannot be read.
     """
     found: Header | None = None
@@ -328,8 +328,8 @@ def read_transcript(path: Path) -> Transcript:
             match item:
                 case Entry():
                     entries.append(item)
-                case Damage(line, what):
-                    raise TranscriptError(f"{path.name}, line {line}: {what}")
+                case UnreadableLine(line, reason):
+                    raise TranscriptError(f"{path.name}, line {line}: {reason}")
                 case _:
                     found = item
     if found is None:
