@@ -77,8 +77,10 @@ def side_by_side(
 def in_words(contrast: Contrast, width: int, *, ascii_only: bool = False) -> Iterator[str]:
     """Describe how two values differ, on lines of at most so many cells."""
     expected, now = contrast.expected, contrast.now
-    yield f"  {contrast.name}{_whereabouts(expected, now)}:"
-    start = _start(expected, now)
+    same = _common(expected, now)
+    unit = "character" if isinstance(expected, str) else "byte"
+    yield f"  {contrast.name}{f', from {unit} {same + 1} on' if same else ''}:"
+    start = max(same - _CONTEXT, 0)
     for name, value in (("recorded", expected), ("now", now)):
         yield _short(f"    {name:<9}{_shown(value, start, ascii_only)}", width)
     if contrast.why:
@@ -105,31 +107,14 @@ def _cut(text: str, cells: int) -> str:
     return text if cell_len(text) <= cells else text[: cells - 2].rstrip() + ".."
 
 
-def _start(expected: Value, now: Value) -> int:
-    """Give the index from which two texts or bodies are shown."""
-    first = _parting(expected, now)
-    return max(0, first - _CONTEXT) if first > 2 * _CONTEXT else 0
-
-
-def _parting(expected: Value, now: Value) -> int:
-    if isinstance(expected, str) and isinstance(now, str):
-        pairs: Iterator[tuple[object, object]] = zip(expected, now, strict=False)
-    elif isinstance(expected, bytes) and isinstance(now, bytes):
-        pairs = zip(expected, now, strict=False)
-    else:
+def _common(expected: Value, now: Value) -> int:
+    """Give the length of what two texts or bodies begin with; 0 if that is short."""
+    if not isinstance(expected, str | bytes) or not isinstance(now, str | bytes):
         return 0
-    assert isinstance(expected, str | bytes)  # noqa: S101
-    assert isinstance(now, str | bytes)  # noqa: S101
+    pairs = enumerate(zip(expected, now, strict=False))
     shorter = min(len(expected), len(now))
-    return next((index for index, (one, other) in enumerate(pairs) if one != other), shorter)
-
-
-def _whereabouts(expected: Value, now: Value) -> str:
-    first = _parting(expected, now)
-    if first <= 2 * _CONTEXT:
-        return ""
-    unit = "character" if isinstance(expected, str) else "byte"
-    return f", from {unit} {first + 1} on"
+    same = next((index for index, (one, other) in pairs if one != other), shorter)
+    return same if same > 2 * _CONTEXT else 0
 
 
 def _shown(value: Value, start: int, ascii_only: bool) -> str:
