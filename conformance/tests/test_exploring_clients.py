@@ -21,7 +21,7 @@ from neffos_conformance.model_based.actions import Do
 from neffos_conformance.model_based.clients import play, program
 from neffos_conformance.model_based.coverage import beyond, rows_of
 from neffos_conformance.model_based.faults import CRASHED, HANGS, Known
-from neffos_conformance.recordings.checking import judge
+from neffos_conformance.recordings.checking import check
 from neffos_conformance.runner.driver_protocol import DriverError
 from neffos_conformance.runner.script_runner import Timeouts
 from neffos_protocol import Role
@@ -158,7 +158,7 @@ def test_a_finding_is_saved_as_a_transcript_that_can_be_judged(tmp_path):
     first = json.loads(path.read_text("utf-8").splitlines()[0])
     assert first["how"] == "neffos-wire client --explore --seed 1"
     assert first["native"] == "fallback"
-    assert ("AR-22", "client") in judge(path).counts
+    assert ("AR-22", "client") in check(path).counts
 
 
 # -------------------------------------------------------------------- drivers that mean harm

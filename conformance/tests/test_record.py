@@ -23,7 +23,7 @@ from neffos_conformance.runner.run import run_cases, to_server
 from neffos_conformance.runner.script_runner import Timeouts
 from neffos_conformance.wire.connection import ConnectError, ConnectionClosed, WireConnection
 from neffos_conformance.wire.relay import below, relaying
-from neffos_conformance.wire.transcript import ConnectionOpened, Damage, Entry, read_lines
+from neffos_conformance.wire.transcript import ConnectionOpened, Entry, UnreadableLine, read_lines
 
 PROGRAM = Path(sys.executable).with_name("neffos-wire")
 HANG = 30.0
@@ -353,7 +353,7 @@ def test_record_writes_messages_and_checks_them(tmp_path):
             await bad.close()
         first, *entries = read_lines(io.BytesIO(path.read_bytes()))
         assert first["how"] == "neffos-wire record"
-        assert not any(isinstance(entry, Damage) for entry in entries)
+        assert not any(isinstance(entry, UnreadableLine) for entry in entries)
         assert [entry.content for entry in entries[:2]] == [ConnectionOpened("", {}), "M"]
         assert "connection 2: the client violated HS-2" in recorder.errors
         assert recorder.process.returncode == 1
