@@ -7,10 +7,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test browser lint interop kills record replay compiled explore fuzz bench site docs clean
+.PHONY: help demo test browser lint interop kills record release-check replay compiled explore fuzz bench site docs clean
 
 help: ## say what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
 
 $(READY): pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -43,10 +43,13 @@ interop: $(READY) ## let real peers, our peers and the suite at each other (need
 kills: $(READY) ## check by mutation testing that every case and every requirement is proven
 	cd conformance && ../$(BIN)/python -m mutation $(or $(KILLS),--check)
 
-record: $(READY) ## record all transcripts anew from the real peers (needs Go, Node, Chromium)
+record: $(READY) ## record all transcripts again, from the tested implementations (needs Go, Node, Chromium)
 	cd conformance && ../$(BIN)/python -m peers.corpus
 
-replay: $(READY) ## judge the corpus, record a sample, play it to live peers (needs Go, Node)
+release-check: $(READY) ## list what must be recorded before a release
+	cd conformance && ../$(BIN)/python -m peers.corpus --check
+
+replay: $(READY) ## check the corpus, record a sample, replay it to live peers (needs Go, Node)
 	cd conformance && ../$(BIN)/python -m peers.replays
 
 compiled: $(READY) ## compile the codec and run its tests on that build (needs a C compiler)

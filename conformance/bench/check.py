@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-import orjson
+import msgspec
 from rich.console import Console
 
 from neffos_conformance.wire.transcript import Entry, header, values_of
@@ -75,11 +75,11 @@ def write(path: Path, size: int) -> int:
         def say(connection: int, from_client: bool, text: str) -> None:
             nonlocal count
             values = values_of(Entry(0, count / 1e5, connection, from_client, text))
-            stream.write(orjson.dumps(values) + b"\n")
+            stream.write(msgspec.json.encode(values) + b"\n")
             count += 1
 
         first = header(scenario="a load", client={"peer": "c"}, server={"peer": "s"}, how="bench")
-        stream.write(orjson.dumps(first) + b"\n")
+        stream.write(msgspec.json.encode(first) + b"\n")
         for connection in range(1, CONNECTIONS + 1):
             say(connection, True, "M")
             say(connection, False, f"Aid-{connection}")

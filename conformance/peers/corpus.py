@@ -1,66 +1,65 @@
-"""Records the corpus of transcripts anew, from real peers: ``make record``.
+"""Records the corpus of transcripts from the tested implementations: ``make record``.
 
-The sessions and conversations go through the recording relay, and are judged before they are kept:
-what the monitor finds has to be what the session says is broken in it, no more and no less. For
-each divergence that a real peer shows in a case, what went by in that case is kept beside them.
+The cases in ``recorded_cases`` and the chapters of an interop run go through the recording relay.
+A recording is kept only if its violations are exactly those that its case or chapter names. For
+each difference that a peer shows by failing a case, the messages of that case are kept too.
 
     python -m peers.corpus [--only TEXT] [--into FOLDER]
+    python -m peers.corpus --check
 
-Exit codes: 0 recorded, 1 a peer did otherwise than its session says, 4 a toolchain is missing.
+``--check`` records nothing. It names the cases, requirements and differences without a recording,
+which a release must have.
+
+Exit status: 0 passed; 1 a recording failed or is missing; 2 usage error; 4 a toolchain is missing.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import io
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import click
 from rich.console import Console
 
+from neffos_conformance.cases.definition import Case, Role, read_cases
 from neffos_conformance.cases.script import named, native_of
+from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.interop.interop_runs import converse
-from neffos_conformance.recordings.checking import judge_stream
+from neffos_conformance.interop.table import about
+from neffos_conformance.recordings.checking import check_stream
 from neffos_conformance.reference import PEER
 from neffos_conformance.runner.client_steps import accepting_clients
 from neffos_conformance.runner.driver_pool import to_client
 from neffos_conformance.runner.driver_protocol import DriverError, running_driver
 from neffos_conformance.runner.known_failures import weigh
-from neffos_conformance.runner.run import Run, to_server
+from neffos_conformance.runner.playback import Timeouts
+from neffos_conformance.runner.result import Result
+from neffos_conformance.runner.run import Run, run_arriving_client_case, to_server
 from neffos_conformance.wire.relay import relaying
 from neffos_conformance.wire.subprocesses import running
-from neffos_conformance.wire.transcript import Writer, header, lines, save
-from neffos_protocol.catalogue import divergences
-from peers.known_failures_of_peers import Shown, showing
-from peers.real_peers import (
-    HERE,
-    ROOT,
-    BuildError,
-    RealPeer,
-    ToolchainError,
-    UnknownPeerError,
-    exit_code,
-    wanted,
-)
-from peers.scripts import ScriptError, Session, load, play_client, play_server
+from neffos_conformance.wire.transcript import Header, Writer, header, lines, read_transcript, save
+from neffos_protocol.catalogue import divergences, requirements
+from peers.known_failures_of_peers import FailedCase, failed_cases
+from peers.real_peers import HERE, ROOT, RealPeer, built, drivers
 
 TRANSCRIPTS: Final = ROOT / "conformance" / "transcripts"
 DIVERGENCES: Final = "divergences"
-"""The folder below it with what shows them."""
+"""The folder in it with the recordings of differences."""
 
-SERVER_SESSIONS: Final = HERE / "server-sessions.toml"
-CLIENT_SESSIONS: Final = HERE / "client-sessions.toml"
+CASES: Final = HERE / "recorded_cases"
+HOW: Final = "make record"
 
-SESSION_ENDPOINTS: Final = {"neffos-go": "gorilla", PEER: "reference"}
-"""The endpoint with which the sessions of the suite are recorded, by peer."""
+CASE_ENDPOINTS: Final = {"neffos-go": "gorilla", PEER: "reference"}
+"""The endpoint with which the cases for servers are recorded, by peer."""
 
-SESSION_CLIENTS: Final = ("neffos-go-gorilla", "neffos.js", PEER)
-"""The clients with which they are recorded."""
+CASE_CLIENTS: Final = ("neffos-go-gorilla", "neffos.js", PEER)
+"""The clients with which the cases for clients are recorded."""
 
 MAIN_CLIENTS: Final = ("neffos-go-gorilla", "neffos.js", PEER)
 MAIN_SERVERS: Final = (
@@ -72,30 +71,59 @@ MAIN_SERVERS: Final = (
 """The pairs of these are recorded in every chapter, all other pairs in the first."""
 
 SUITE: Final = {"peer": "neffos-wire suite"}
-"""What the suite calls itself where it plays one of the sides."""
+"""The header's name of the suite, where it plays one of the peers."""
 
-EXIT_FAIL: Final = 1
+TIMEOUTS: Final = Timeouts(case=10.0, before_barrier=10.0)
+"""A case takes milliseconds. The suite must not send a barrier to a slow peer: it would be in the
+recording."""
 
-console = Console()
+CLOSING: Final = frozenset({"TR-12", "TR-13"})
+"""What a step ``closed`` requires of a peer. A case does not test the answer to the suite's own
+close frame."""
+
+UNSEEN: Final = {
+    "AR-15": "a deadline belongs to the asking peer: nothing is sent when it passes",
+    "FR-15": "a transcript has whole messages, not their fragments",
+    "SEC-2": "a message over the limit has 16 MiB, too much to keep",
+    "SEC-4": "a handshake that never comes takes ten seconds",
+    "SEC-5": "the application has fewer namespaces than the bound",
+    "SEC-6": "a thousand joins show what three do",
+    "SEC-8": "a transcript does not show what a peer has not read",
+    "SEC-9": "a page is refused by HTTP, before a transcript begins",
+    "TR-1": "HTTP, before a transcript begins",
+    "TR-2": "HTTP, before a transcript begins",
+    "TR-3": "HTTP, before a transcript begins",
+    "TR-4": "HTTP, before a transcript begins",
+    "TR-5": "HTTP, before a transcript begins",
+    "TR-6": "HTTP, before a transcript begins",
+    "TR-7": "HTTP, before a transcript begins",
+}
+"""Requirements that a wire shows, but a recording cannot, and why."""
+
+console = Console(markup=False)
+
+
+class NotRecordedError(Exception):
+    """A peer did not follow its case; the text names the step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """Some steps of the conversation, recorded together.
+    """Some steps of an interop run, recorded together.
 
     Attributes:
-        id: names it.
+        id: its name.
         title: what happens.
         shows: the requirements that it shows.
-        steps: the names of the steps, between the first and the last of the whole.
-        defects: what clients are known to break in it, by the beginning of their names.
+        steps: the names of the steps, between the first and the last of the run.
+        defects: the requirements that a client is known to violate, by the client's family.
     """
 
     id: str
     title: str
     shows: tuple[str, ...]
     steps: tuple[str, ...]
-    defects: Mapping[str, Mapping[str, str]]
+    defects: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 CHAPTERS: Final = (
@@ -111,7 +139,6 @@ CHAPTERS: Final = (
             "many_asks",
             "pushed",
         ),
-        {},
     ),
     Chapter(
         "binary",
@@ -122,7 +149,6 @@ CHAPTERS: Final = (
             "binary_error",
             "asked_by_server_in_binary",
         ),
-        {},
     ),
     Chapter(
         "rooms",
@@ -148,73 +174,126 @@ CHAPTERS: Final = (
             "disconnect",
             "refused_handshake",
         ),
-        {},
     ),
 )
 
 
-def main() -> int:
-    """Record; give the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", help="only sessions whose file name holds this text")
-    parser.add_argument("--into", type=Path, default=TRANSCRIPTS, help="the folder to write into")
-    arguments = parser.parse_args()
-    try:
-        peers = wanted()
-        for peer in peers.values():
-            peer.build()
-    except (BuildError, ToolchainError, UnknownPeerError) as error:
-        console.print(f"record: {error}", markup=False)
-        return exit_code(error)
-    return asyncio.run(record(arguments.into, peers, arguments.only))
+@click.command()
+@click.option("--only", default="", metavar="TEXT", help="Record only names that contain TEXT.")
+@click.option(
+    "--into",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=TRANSCRIPTS,
+    metavar="FOLDER",
+    help="The folder to write into.",
+)
+@click.option("--check", is_flag=True, help="Record nothing; list what has no recording.")
+def main(only: str, into: Path, check: bool) -> None:
+    """Record the corpus from the tested implementations."""
+    if check:
+        found = missing({name: read_transcript(path).header for name, path in corpus().items()})
+        for each in found:
+            console.print(each)
+        sys.exit(bool(found))
+    sys.exit(bool(asyncio.run(record(into, built(), only))))
+
+
+def corpus() -> dict[str, Path]:
+    """Give the files of all recordings by name, for example ``neffos-go/handshake``."""
+    paths = sorted(TRANSCRIPTS.rglob("*.jsonl"))
+    return {path.relative_to(TRANSCRIPTS).with_suffix("").as_posix(): path for path in paths}
+
+
+def missing(recordings: Mapping[str, Header]) -> list[str]:
+    """Say what the corpus lacks: cases, requirements and differences without a recording.
+
+    Args:
+        recordings: the headers of all recordings by name.
+    """
+    there = recordings.values()
+    shown = {id_ for each in there for id_ in each.get("shows", ())}
+    differences = {each["divergence"] for each in there if "divergence" in each}
+    on_the_wire = {
+        id_
+        for id_, each in requirements().items()
+        if {"wire-server", "wire-client"} & set(each.testable)
+    }
+    recorded = {id_ for id_, each in divergences().items() if not each.unrecorded}
+    roles: tuple[tuple[Role, Collection[str]], ...] = (
+        ("server", CASE_ENDPOINTS),
+        ("client", CASE_CLIENTS),
+    )
+    cases = {
+        f"{peer}/{case.id}"
+        for role, peers in roles
+        for case in recorded_cases(role)
+        for peer in case.record.peers or peers
+    }
+    return [
+        *(f"{name}: no recording" for name in sorted(cases - recordings.keys())),
+        *(f"{id_}: no recording shows it" for id_ in sorted(on_the_wire - shown - UNSEEN.keys())),
+        *(f"{id_}: recorded, but listed as unseen" for id_ in sorted(shown & UNSEEN.keys())),
+        *(f"{id_}: unknown requirement" for id_ in sorted(shown - requirements().keys())),
+        *(f"{id_}: no recording shows it" for id_ in sorted(recorded - differences)),
+        *(f"{id_}: recorded, but listed as unrecorded" for id_ in sorted(differences - recorded)),
+    ]
 
 
 async def record(into: Path, peers: Mapping[str, RealPeer], only: str = "") -> int:
-    """Record the sessions with these peers, which have been built; give the exit code."""
-    clients = {name: command for each in peers.values() for name, command in each.clients.items()}
+    """Record with these peers, which have been built; give the number of failures."""
+    clients = drivers(peers)
     recorder = Recorder(into, clients, only)
-    known = showing(peers, "server")
-    for peer, about_peer in peers.items():
-        if about_peer.server is None:
+    failed = failed_cases(peers, "server")
+    for peer, commands in peers.items():
+        if commands.server is None:
             continue
-        with running(about_peer.server) as ready:
-            about = {
-                "peer": str(ready["peer"]),
-                "version": str(ready["version"]),
+        with running(commands.server) as ready:
+            known = {
+                **about(ready),
                 "runtime": str(ready.get("go") or ready.get("runtime") or "unknown"),
             }
             for endpoint, url in sorted(ready["endpoints"].items()):
-                server = {**about, "backend": endpoint}
-                if SESSION_ENDPOINTS.get(peer) == endpoint:
-                    for session in load(SERVER_SESSIONS, "server"):
-                        if not session.peers or peer in session.peers:
-                            await recorder.server_session(session, peer, server, url)
-                await recorder.conversations(f"{peer}-{endpoint}", server, url)
-                for cases in known.get(f"{peer}/{endpoint}", {}).values():
-                    await recorder.divergence(cases, server, to_server(url, is_alone=True))
-    for client in (each for each in SESSION_CLIENTS if each in clients):
-        await recorder.client_sessions(client)
-    for name, found in showing(peers, "client").items():
-        if not any(recorder.wants(divergence_name(each)) for each in found.values()):
+                server = {**known, "backend": endpoint}
+                if CASE_ENDPOINTS.get(peer) == endpoint:
+                    await recorder.cases("server", peer, server, url, _as_client)
+                await recorder.chapters(f"{peer}-{endpoint}", server, url)
+                for cases in failed.get(f"{peer}/{endpoint}", {}).values():
+                    await recorder.difference(cases, server, to_server(url, is_alone=True))
+    for client in (each for each in CASE_CLIENTS if each in clients):
+        async with (
+            accepting_clients() as (url, incoming),
+            running_driver(clients[client]) as driver,
+        ):
+
+            async def as_server(case: Case, url: str) -> Result:
+                return await run_arriving_client_case(driver, case, url, incoming, TIMEOUTS)
+
+            await recorder.cases("client", client, about(driver.ready), url, as_server)
+    for name, found in failed_cases(peers, "client").items():
+        if not any(recorder.wants(difference_name(each)) for each in found.values()):
             continue
         async with to_client(clients[name], drivers=1) as (run, ready):
             for cases in found.values():
-                await recorder.divergence(cases, _about(ready), run)
-    console.print(f"{recorder.count} sessions recorded into {into}, {recorder.failures} failed")
-    return EXIT_FAIL if recorder.failures else 0
+                await recorder.difference(cases, about(ready), run)
+    console.print(f"{recorder.count} recordings in {into}, {recorder.failures} failed")
+    return recorder.failures
 
 
-def divergence_name(cases: Sequence[Shown]) -> str:
-    """Give the name of what shows a divergence."""
+async def _as_client(case: Case, url: str) -> Result:
+    return await to_server(url, TIMEOUTS, is_alone=True)(case)
+
+
+def difference_name(cases: Sequence[FailedCase]) -> str:
+    """Give the name of the recording of a difference."""
     return f"{DIVERGENCES}/{cases[0].divergence}-{cases[0].case.role}"
 
 
 class Recorder:
-    """Records sessions, and keeps those that went as they should.
+    """Makes recordings, and keeps those with the expected violations.
 
     Attributes:
-        count: how many were kept.
-        failures: how many were not.
+        count: the number of recordings kept.
+        failures: the number of others.
     """
 
     def __init__(self, into: Path, clients: Mapping[str, Sequence[str]], only: str) -> None:
@@ -228,34 +307,43 @@ class Recorder:
         """Whether the recording of that name is to be made."""
         return self._only in name
 
-    async def server_session(
-        self, session: Session, peer: str, server: Mapping[str, str], url: str
+    async def cases(
+        self,
+        role: Role,
+        name: str,
+        peer: Mapping[str, str],
+        url: str,
+        play: Callable[[Case, str], Awaitable[Result]],
     ) -> None:
-        """Record the suite, as a client, with a server."""
-        name = f"{peer}/{session.case.id}"
-        if not self.wants(name):
-            return
-        first = _header(session, SUITE, server)
-        async with self._recording(name, first, url) as relay:
-            await play_client(session, relay)
+        """Record the cases for a role, with one peer.
 
-    async def client_sessions(self, client: str) -> None:
-        """Record the suite, as a server, with a client."""
-        async with (
-            accepting_clients() as (url, incoming),
-            running_driver(self._clients[client]) as driver,
-        ):
-            about = _about(driver.ready)
-            for session in load(CLIENT_SESSIONS, "client"):
-                name = f"{client}/{session.case.id}"
-                if (session.peers and client not in session.peers) or not self.wants(name):
-                    continue
-                first = _header(session, about, SUITE)
-                async with self._recording(name, first, url) as relay:
-                    await play_server(session, driver, relay, incoming)
+        Args:
+            role: that of the peer.
+            name: the peer's name.
+            peer: the header's entry for the peer.
+            url: the server's URL, be it the peer's or the suite's.
+            play: plays a case to the peer, through the relay at a URL.
+        """
+        client, server = (SUITE, peer) if role == "server" else (peer, SUITE)
+        for case in recorded_cases(role):
+            options = case.record
+            if (options.peers and name not in options.peers) or not self.wants(f"{name}/{case.id}"):
+                continue
+            first = header(
+                scenario=case.title,
+                client=client,
+                server=server,
+                how=HOW,
+                native=options.native,
+                shows=case.requirements,
+                defects=options.defects,
+                divergence=options.divergence,
+            )
+            async with self._recording(f"{name}/{case.id}", first, url) as relay:
+                _require_pass(await play(case, relay))
 
-    async def conversations(self, server_name: str, server: Mapping[str, str], url: str) -> None:
-        """Record every client's conversation with a server, in chapters."""
+    async def chapters(self, server_name: str, server: Mapping[str, str], url: str) -> None:
+        """Record every client's interop run with a server, in chapters."""
         for client, command in self._clients.items():
             is_main = client in MAIN_CLIENTS and server_name in MAIN_SERVERS
             for chapter in CHAPTERS if is_main else CHAPTERS[:1]:
@@ -263,109 +351,104 @@ class Recorder:
                 if not self.wants(name):
                     continue
                 async with running_driver(command) as driver:
+                    defects = (
+                        each for name, each in chapter.defects.items() if client.startswith(name)
+                    )
                     first = header(
                         scenario=chapter.title,
-                        client=_about(driver.ready),
+                        client=about(driver.ready),
                         server=server,
-                        how="make record",
+                        how=HOW,
                         shows=chapter.shows,
-                        defects=_defects(chapter, client),
+                        defects=next(defects, None),
                     )
                     async with self._recording(name, first, url) as relay:
                         await converse(driver, relay, chapter.steps)
 
-    async def divergence(self, cases: Sequence[Shown], peer: Mapping[str, str], run: Run) -> None:
-        """Record the first of some cases that shows a divergence in messages."""
-        name = divergence_name(cases)
+    async def difference(
+        self, cases: Sequence[FailedCase], peer: Mapping[str, str], run: Run
+    ) -> None:
+        """Record the first of some cases that shows a difference in messages."""
+        name = difference_name(cases)
         if not self.wants(name):
             return
         role = cases[0].case.role
-        sides = (SUITE, peer) if role == "server" else (peer, SUITE)
+        client, server = (SUITE, peer) if role == "server" else (peer, SUITE)
         for each in cases:
             result = await run(each.case)
             entries = result.entries()
             if weigh([each.known_failure], [result], [each.case.id]).complaints:
-                self.failures += 1
-                console.print(
-                    f"{name}: {each.case.id} is {result.verdict}, {result.explanation}",
-                    markup=False,
-                )
+                self._fail(name, f"{each.case.id} is {result.verdict}, {result.explanation}")
                 return
             first = header(
                 scenario=f"asked ({each.case.id}): {each.case.title}; found: {result.explanation}",
-                client=sides[0],
-                server=sides[1],
-                how="make record",
+                client=client,
+                server=server,
+                how=HOW,
                 native=native_of(role, (named(line)[0] for line in each.case.steps)).value,
                 shows=each.case.requirements,
                 divergence=each.divergence,
             )
-            broken = judge_stream(io.BytesIO(b"".join(lines(first, entries)))).counts.keys()
-            defects = dict(broken)
-            if entries and len(defects) == len(broken):  # a header names one side for each
+            violated = check_stream(io.BytesIO(b"".join(lines(first, entries)))).counts.keys()
+            defects = dict(violated)
+            if entries and len(defects) == len(violated):  # a header names one role for each
                 if defects:
                     first["defects"] = defects
                 save(self._into / f"{name}.jsonl", first, entries)
                 self.count += 1
                 return
         if not divergences()[cases[0].divergence].unrecorded:
-            self.failures += 1
-            console.print(f"{name}: no case leaves a recording")
+            self._fail(name, "no case leaves a recording")
 
     @asynccontextmanager
     async def _recording(self, name: str, first: dict[str, Any], url: str) -> AsyncIterator[str]:
-        """Record what goes through the relay whose URL is given, and keep it if it is right."""
+        """Record what passes the relay whose URL this gives, and keep it if it is as expected."""
         stream = io.BytesIO()
         writer = Writer(stream, first)
         problem = ""
         async with relaying(url, writer.write) as relay:
             try:
                 yield relay.url
-            except (ScriptError, DriverError) as error:
+            except (NotRecordedError, DriverError) as error:
                 problem = str(error)
             await relay.idle()
         stream.seek(0)
-        judged = judge_stream(stream)
-        defects = first.get("defects", {})
-        found = dict(judged.counts.keys())
-        if not problem and found != defects:
-            problem = f"the monitor finds {found}, the session says {defects}"
+        report = check_stream(stream)
+        expected, actual = first.get("defects", {}), dict(report.counts.keys())
+        if not problem and actual != expected:
+            problem = f"expected the violations {expected}, not {actual}"
             problem += "".join(
-                f"\n    line {each.line}: {each.finding.explanation}" for each in judged.broken
+                f"\n    line {each.line}: {each.explanation}" for each in report.violations
             )
         if problem:
-            self.failures += 1
-            console.print(f"{name}: {problem}", markup=False)
+            self._fail(name, problem)
             return
         path = self._into / f"{name}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(stream.getvalue())
         self.count += 1
 
-
-def _header(
-    session: Session, client: Mapping[str, str], server: Mapping[str, str]
-) -> dict[str, Any]:
-    return header(
-        scenario=session.case.title,
-        client=client,
-        server=server,
-        how="make record",
-        native=session.native,
-        shows=session.case.requirements,
-        defects=session.defects,
-        divergence=session.divergence,
-    )
+    def _fail(self, name: str, problem: str) -> None:
+        self.failures += 1
+        console.print(f"{name}: {problem}")
 
 
-def _defects(chapter: Chapter, client: str) -> Mapping[str, str] | None:
-    known = (each for name, each in chapter.defects.items() if client.startswith(name))
-    return next(known, None)
+def recorded_cases(role: Role) -> list[Case]:
+    """Read the cases that are recorded with peers of a role.
+
+    Raises:
+        ScriptError: a script is wrong; the text names the case.
+    """
+    return read_cases((CASES / f"{role}.toml").read_text("utf-8"), role)
 
 
-def _about(ready: Mapping[str, Any]) -> dict[str, str]:
-    return {name: str(ready[name]) for name in ("peer", "version", "runtime") if name in ready}
+def _require_pass(result: Result) -> None:
+    if result.verdict is not Verdict.PASS:
+        where = f"step {result.step} ({result.expected[:80]})"
+        raise NotRecordedError(f"{result.case.id}, {where}: {result.explanation}")
+    if result.closing.requirement in CLOSING:
+        raise NotRecordedError(f"{result.case.id}: {result.closing.explanation}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,21 +1,20 @@
-"""Runs the suite against real peers: ``make interop``.
+"""Runs the suite against the tested implementations: ``make interop``.
 
-Tests and builds the peers beside this file, asks Go's codec about every vector and about many
-generated payloads, runs the cases on every real server, client and codec, and lets every client
-hold a conversation with every server. What deviates has an entry with its reason in
-``deviations/``, and the matrix of who understands whom is the recorded one.
+It builds and tests the peers beside this file, and compares Go's codec with ours. It runs all
+cases on every server, client and codec, and lets every client take the steps of an interop run
+with every server. Each failure must be in a file of ``known_failures/``, and the compatibility
+matrix must be the recorded one.
 
-Where a program is missing that a peer needs, it says so and ends, unless the peer is to be left
-out: ``NEFFOS_WIRE_LEAVE_OUT=neffos.js-browser,neffos-go-next make interop``, with names of
-``python -m peers.real_peers list``.
+A missing program is an error unless its peers are left out, with names of
+``python -m peers.real_peers list``:
 
-Exit codes: 0 all passed, 1 something failed, 2 a peer is to be left out that does not exist, 3 the
-harness broke, 4 a toolchain is missing.
+    NEFFOS_WIRE_LEAVE_OUT=neffos.js-browser,neffos-go-next make interop
+
+Exit status: 0 passed; 1 failed; 2 usage error or unknown peer; 4 a toolchain is missing.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import random
@@ -23,31 +22,26 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass
 from datetime import datetime
 from itertools import groupby
+from operator import attrgetter
 from typing import Any, Final
 
+import click
 from rich.console import Console
 
-from neffos_codec import (
-    DecodeError,
-    Message,
-    Native,
-    NativeMessage,
-    decode,
-    encode,
-    parse_wait,
-)
+from neffos_codec import Message, Native, decode, encode
 from neffos_conformance.cases.definition import Case, Role, select
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.cli.testing import beginning
 from neffos_conformance.codecs import vectors
 from neffos_conformance.codecs.catalogue import all_cases
+from neffos_conformance.codecs.requests import agrees
 from neffos_conformance.codecs.testing import codec_cases, results_of, run_codec
-from neffos_conformance.codecs.values import message_values, value_of, wait_values
+from neffos_conformance.codecs.values import content_of, message_values, value_of
 from neffos_conformance.interop.interop_runs import Endpoint, InteropRun, all_runs
 from neffos_conformance.interop.table import (
     about,
@@ -55,6 +49,7 @@ from neffos_conformance.interop.table import (
     matrix_values,
     recorded,
 )
+from neffos_conformance.reference.codec_adapter import answer
 from neffos_conformance.runner.driver_pool import DRIVERS, to_client
 from neffos_conformance.runner.known_failures import KnownFailure, read_known_failures, weigh
 from neffos_conformance.runner.playback import Timeouts
@@ -63,295 +58,237 @@ from neffos_conformance.runner.run import DEFAULT_JOBS, DEFAULT_TIMEOUTS, run_ca
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.subprocesses import running
 from peers.known_failures_of_peers import KNOWN_FAILURES, is_explained
-from peers.real_peers import (
-    GO_PEER,
-    LEAVE_OUT,
-    PEERS,
-    ROOT,
-    BuildError,
-    RealPeer,
-    ToolchainError,
-    UnknownPeerError,
-    exit_code,
-    wanted,
-)
-
-EXIT_FAIL: Final = 1
+from peers.real_peers import GO_PEER, PEERS, ROOT, RealPeer, built, drivers
 
 GENERATED: Final = 20_000
-"""Payloads made up for the comparison of the codecs: a second's work."""
+"""Generated payloads for the comparison of the codecs: a second's work."""
 
-KINDS: Final = ("text", "binary")
+TYPES: Final = ("text", "binary")
 
 SEED: Final = 2019
-"""Fixed, so that what fails once fails again."""
+"""Fixed, so that a failure can be repeated."""
 
 ANSWERS_DEADLINE: Final = 120
 """Seconds for Go's answers to all questions, which take one: longer is a hang."""
 
-JUDGED_AT_ONCE: Final = 3
-"""Servers and clients that are judged at the same time: they are waited for a good deal."""
+TESTED_AT_ONCE: Final = 3
+"""Servers and clients that are tested concurrently: the suite mostly waits for them."""
 
 ALONE: Final = Timeouts(*(4 * seconds for seconds in astuple(DEFAULT_TIMEOUTS)))
-"""For a case that is played once more: four times what is usual, on a machine that may be busy."""
+"""For a case that is run again: four times the default, as the machine may be busy."""
 
 MATRIX: Final = ROOT / "conformance" / "neffos_conformance" / "data" / "matrix.json"
 
 SHOWN: Final = 5
 SHOWN_LENGTH: Final = 2_000
-"""Differences printed and the length of each: one is enough to begin with."""
+"""Differences printed, and the length of each: one is enough to begin with."""
 
-console = Console(soft_wrap=True)
+console = Console(soft_wrap=True, markup=False)
 
 
-def main() -> int:
-    """Build, compare, run; give the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--record", action="store_true", help="keep the matrix of who understands whom"
-    )
-    record = parser.parse_args().record
-    try:
-        peers = wanted()
-        for name, peer in peers.items():
-            build(name, peer)
-    except (BuildError, ToolchainError, UnknownPeerError) as error:
-        console.print(f"interop: {error}", markup=False)
-        return exit_code(error)
+@click.command()
+@click.option("--record", is_flag=True, help="Write the compatibility matrix.")
+def main(record: bool) -> None:
+    """Run the suite against the tested implementations."""
+    peers = built()
     left_out = [name for name in PEERS if name not in peers]
     if left_out:
         console.print(f"left out: {', '.join(left_out)}")
-    return EXIT_FAIL if run(peers, record) else 0
-
-
-def build(name: str, peer: RealPeer) -> None:
-    """Build one peer; what is missing for it is told with the way to do without.
-
-    Raises:
-        ToolchainError: a program that it needs is missing.
-        BuildError: a step failed.
-    """
-    try:
-        peer.build()
-    except ToolchainError as error:
-        raise ToolchainError(f"{error}; {LEAVE_OUT}={name} does without {name}") from error
+    sys.exit(bool(run(peers, record)))
 
 
 def run(peers: dict[str, RealPeer], record: bool) -> int:
-    """Let the peers that were built at each other; give the number of what is unexplained."""
+    """Test these peers, which have been built; give the number of unexplained results."""
     failures = compare_codecs() if "neffos-go" in peers else 0
+    clients = drivers(peers)
     with ExitStack() as servers:
         endpoints = []
-        versions: dict[str, str] = {}
+        systems = []
         for name, peer in peers.items():
             if peer.server is not None:
                 ready = servers.enter_context(running(peer.server))
-                versions[name] = str(ready.get("version", ""))
-                endpoints += [
-                    Endpoint(name, *entry) for entry in sorted(ready["endpoints"].items())
-                ]
-        clients = {
-            name: command for peer in peers.values() for name, command in peer.clients.items()
-        }
-        known = {name: files for peer in peers.values() for name, files in peer.known.items()}
-
-        def deviations(name: str) -> list[KnownFailure]:
-            return read_known_failures(KNOWN_FAILURES / file for file in known.get(name, ()))
-
-        subjects = [
-            server_subject(each, versions[each.peer], deviations(f"{each.peer}/{each.name}"))
-            for each in endpoints
+                ours = [Endpoint(name, *entry) for entry in sorted(ready["endpoints"].items())]
+                systems += [server_under_test(peer, each, ready) for each in ours]
+                endpoints += ours
+        systems += [
+            client_under_test(peer, name) for peer in peers.values() for name in peer.clients
         ]
-        subjects += [
-            client_subject(name, command, deviations(name)) for name, command in clients.items()
-        ]
-        judged = asyncio.run(judge_all(subjects))
-        runs = asyncio.run(interop_runs(endpoints, clients))
+        reports = asyncio.run(test_all(systems))
+        runs = asyncio.run(_all_runs(endpoints, clients))
     for peer in peers.values():
         if peer.codec is not None:
-            judged |= judge_a_codec(peer)
-    failures += sum(map(count_unexplained, judged.items()))
-    failures += count_unexplained_steps(runs)
-    return failures + keep_matrix(matrix_values(runs, judged), record, is_whole=peers == PEERS)
+            report = test_codec(peer.codec, known_failures(peer, "codec"))
+            reports[report.sut] = report
+    failures += sum(_print_report(name, report) for name, report in reports.items())
+    failures += _print_runs(runs)
+    return failures + keep_matrix(matrix_values(runs, reports), record, is_whole=peers == PEERS)
+
+
+Play = Callable[[list[Case], Timeouts, int], Awaitable[list[Result]]]
+"""Runs cases on a system under test, with these timeouts, so many at once."""
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """A server, a client or a codec that is judged.
+class TestedPeer:
+    """A server, a client or a codec.
 
     Attributes:
-        role: what it is.
+        role: which of them.
         name: its name, for example ``neffos-go/gorilla``.
-        peer: what is known of it; of a client, what its driver says once it was started.
-        command: what judges it elsewhere.
-        deviations: what is known to go wrong.
+        peer: its name and version; those of a client are known once its driver was started.
+        command: the command that tests it in the same way.
+        known_failures: the failures to expect.
     """
 
     role: Role
     name: str
     peer: dict[str, Any]
     command: str
-    deviations: list[KnownFailure]
+    known_failures: list[KnownFailure]
+
+    def report(self, results: Iterable[Result], began: datetime, seconds: float) -> RunReport:
+        """Give a report on the results of a run."""
+        cases = all_cases(self.role)
+        ordered = tuple(in_order([*results], cases))
+        weighed = weigh(self.known_failures, ordered, [case.id for case in cases])
+        return RunReport(
+            self.role,
+            self.name,
+            self.peer,
+            began,
+            seconds,
+            ordered,
+            self.command,
+            known=weighed.known,
+            stale=weighed.complaints,
+        )
 
 
-Play = Callable[[list[Case], Timeouts, int], Awaitable[list[Result]]]
-"""Plays some cases to a peer, with that patience, so many at once."""
+def known_failures(peer: RealPeer, system: str) -> list[KnownFailure]:
+    """Give the known failures of a system under test, by its name in ``RealPeer.known``."""
+    return read_known_failures(KNOWN_FAILURES / file for file in peer.known.get(system, ()))
 
 
-def server_subject(
-    endpoint: Endpoint, version: str, deviations: list[KnownFailure]
-) -> tuple[Subject, Play]:
-    """Give a server as what is judged, and what plays cases to it."""
+def server_under_test(
+    peer: RealPeer, endpoint: Endpoint, ready: dict[str, Any]
+) -> tuple[TestedPeer, Play]:
+    """Give an endpoint of a running server, which printed this readiness line."""
 
-    async def play(cases: list[Case], patience: Timeouts, at_once: int) -> list[Result]:
-        run = to_server(endpoint.url, patience)
-        return [each async for each in run_cases(run, cases, at_once=at_once)]
+    async def play(cases: list[Case], timeouts: Timeouts, jobs: int) -> list[Result]:
+        run = to_server(endpoint.url, timeouts)
+        return [each async for each in run_cases(run, cases, at_once=jobs)]
 
     name = f"{endpoint.peer}/{endpoint.name}"
-    about_it = {"peer": endpoint.peer, "version": version}
+    about_it = {"peer": endpoint.peer, "version": str(ready.get("version", ""))}
     command = f"neffos-wire test server {endpoint.url}"
-    return Subject("server", name, about_it, command, deviations), play
+    return TestedPeer("server", name, about_it, command, known_failures(peer, name)), play
 
 
-def client_subject(
-    name: str, command: list[str], deviations: list[KnownFailure]
-) -> tuple[Subject, Play]:
-    """Give a client as what is judged, and what plays cases to it."""
-    peer: dict[str, Any] = {}
+def client_under_test(peer: RealPeer, name: str) -> tuple[TestedPeer, Play]:
+    """Give the client with this name."""
+    about_it: dict[str, Any] = {}
+    command = peer.clients[name]
 
-    async def play(cases: list[Case], patience: Timeouts, at_once: int) -> list[Result]:
-        drivers = min(at_once, DRIVERS)
-        async with to_client(command, drivers=drivers, timeouts=patience) as (run, ready):
-            peer.update(about(ready))
-            return [each async for each in run_cases(run, cases, at_once=drivers)]
+    async def play(cases: list[Case], timeouts: Timeouts, jobs: int) -> list[Result]:
+        used = min(jobs, DRIVERS)
+        async with to_client(command, drivers=used, timeouts=timeouts) as (run, ready):
+            about_it.update(about(ready))
+            return [each async for each in run_cases(run, cases, at_once=used)]
 
     line = f"neffos-wire test client -- {shlex.join(command)}"
-    return Subject("client", name, peer, line, deviations), play
+    return TestedPeer("client", name, about_it, line, known_failures(peer, name)), play
 
 
-async def judge_all(subjects: list[tuple[Subject, Play]]) -> dict[str, RunReport]:
+async def test_all(systems: list[tuple[TestedPeer, Play]]) -> dict[str, RunReport]:
     """Run all cases on every server and every client, some of them at a time.
 
-    Of which something else comes than is known is played once more when nothing else runs, with
-    more patience: on a busy machine a peer may be too slow for a case, and not wrong.
+    A case with an unexpected result runs again while nothing else does, with longer timeouts: on
+    a busy machine a peer may have been too slow for it.
     """
-    places = asyncio.Semaphore(JUDGED_AT_ONCE)
+    slots = asyncio.Semaphore(TESTED_AT_ONCE)
 
-    async def judge(role: Role, play: Play) -> tuple[list[Result], datetime, float]:
-        async with places:
+    async def test(system: TestedPeer, play: Play) -> RunReport:
+        async with slots:
             began, start = beginning()
-            results = await play(select(all_cases(role), ()), DEFAULT_TIMEOUTS, DEFAULT_JOBS)
-            return results, began, time.perf_counter() - start
+            results = await play(select(all_cases(system.role), ()), DEFAULT_TIMEOUTS, DEFAULT_JOBS)
+            return system.report(results, began, time.perf_counter() - start)
 
-    found = {}
-    judged = await asyncio.gather(*(judge(subject.role, play) for subject, play in subjects))
-    for (subject, play), (results, began, seconds) in zip(subjects, judged, strict=True):
-        of_it = judgement(subject, results, began, seconds)
-        if doubtful := otherwise(of_it, subject.deviations):
-            console.print(f"{subject.name}, once more: {' '.join(case.id for case in doubtful)}")
-            again = {each.case.id: each for each in await play(doubtful, ALONE, 1)}
-            results = [again.get(each.case.id, each) for each in results]
-            of_it = judgement(subject, results, began, seconds)
-        found[subject.name] = of_it
-    return found
+    reports = {}
+    tested = await asyncio.gather(*(test(*each) for each in systems))
+    for (system, play), report in zip(systems, tested, strict=True):
+        reports[system.name] = report
+        if cases := unexpected(report, system.known_failures):
+            console.print(f"{system.name}, once more: {' '.join(case.id for case in cases)}")
+            again = {each.case.id: each for each in await play(cases, ALONE, 1)}
+            results = (again.get(each.case.id, each) for each in report.results)
+            reports[system.name] = system.report(results, report.started, report.seconds)
+    return reports
 
 
-def otherwise(found: RunReport, deviations: list[KnownFailure]) -> list[Case]:
-    """Give the cases of which something else came than is known."""
-    left = {each.case for each in deviations} - found.known.keys()
-    left |= {each.case.id for each in found.unexplained()}
+def unexpected(report: RunReport, known: list[KnownFailure]) -> list[Case]:
+    """Give the cases whose result differs from what is known."""
+    left = {each.case for each in known} - report.known.keys()
+    left |= {each.case.id for each in report.unexplained()}
     return [
         each.case
-        for each in found.results
+        for each in report.results
         if each.case.id in left and each.verdict is not Verdict.SKIPPED
     ]
 
 
-def judge_a_codec(peer: RealPeer) -> dict[str, RunReport]:
-    """Ask a codec about every vector."""
+def test_codec(command: list[str], known: list[KnownFailure]) -> RunReport:
+    """Test a codec with every vector."""
     began, start = beginning()
-    command = peer.codec or []
-    judged = run_codec(command)
-    results = results_of(judged, codec_cases())
-    subject = Subject(
-        "codec",
-        f"codec of {judged.ready['peer']}",
-        about(judged.ready),
-        f"neffos-wire test codec -- {shlex.join(command)}",
-        read_known_failures(KNOWN_FAILURES / file for file in peer.known.get("codec", ())),
-    )
-    seconds = time.perf_counter() - start
-    return {subject.name: judgement(subject, results, began, seconds)}
+    tested = run_codec(command)
+    results = results_of(tested, codec_cases())
+    name = f"codec of {tested.ready['peer']}"
+    line = f"neffos-wire test codec -- {shlex.join(command)}"
+    codec = TestedPeer("codec", name, about(tested.ready), line, known)
+    return codec.report(results, began, time.perf_counter() - start)
 
 
-def judgement(
-    subject: Subject, results: list[Result], began: datetime, seconds: float
-) -> RunReport:
-    """Put together what a run found."""
-    cases = all_cases(subject.role)
-    weighed = weigh(subject.deviations, results, [case.id for case in cases])
-    return RunReport(
-        subject.role,
-        subject.name,
-        subject.peer,
-        began,
-        seconds,
-        tuple(in_order(results, cases)),
-        subject.command,
-        known=weighed.known,
-        stale=weighed.complaints,
-    )
-
-
-def count_unexplained(named: tuple[str, RunReport]) -> int:
-    """Tell what came of a run, and give the number of what is not explained in it."""
-    name, found = named
-    left = found.unexplained()
+def _print_report(name: str, report: RunReport) -> int:
+    """Print the unexpected results of a run, and give their number."""
+    left = report.unexplained()
     for result in left:
         console.print(
-            f"{name}, {result.case.id}: {result.verdict}, {result.explanation}"[:SHOWN_LENGTH],
-            markup=False,
+            f"{name}, {result.case.id}: {result.verdict}, {result.explanation}"[:SHOWN_LENGTH]
         )
-        console.print(f"  again: {found.command} --case {result.case.id}", markup=False)
-    for complaint in found.stale:
-        console.print(f"{name}: {complaint}"[:SHOWN_LENGTH], markup=False)
-    counts = found.counts()
+        console.print(f"  again: {report.command} --case {result.case.id}")
+    for complaint in report.stale:
+        console.print(f"{name}: {complaint}"[:SHOWN_LENGTH])
+    counts = report.counts()
+    unexplained = len(left) + len(report.stale)
     console.print(
-        f"{name}: {counts[Verdict.PASS]} of {len(found.results)} cases passed, "
-        f"{counts[Verdict.SKIPPED]} skipped, {len(found.known)} known deviations, "
-        f"{len(left) + len(found.stale)} unexplained, in {found.seconds:.1f} s"
+        f"{name}: {counts[Verdict.PASS]} of {len(report.results)} cases passed, "
+        f"{counts[Verdict.SKIPPED]} skipped, {len(report.known)} known failures, "
+        f"{unexplained} unexplained, in {report.seconds:.1f} s"
     )
-    return len(left) + len(found.stale)
+    return unexplained
 
 
-async def interop_runs(
-    endpoints: list[Endpoint], clients: dict[str, list[str]]
-) -> list[InteropRun]:
-    """Run every client with every server."""
+async def _all_runs(endpoints: list[Endpoint], clients: dict[str, list[str]]) -> list[InteropRun]:
     return [run async for run in all_runs(endpoints, clients)]
 
 
-def count_unexplained_steps(runs: list[InteropRun]) -> int:
-    """Print the outcomes of the conversations, and give the number of unexplained ones."""
+def _print_runs(runs: list[InteropRun]) -> int:
+    """Print the unexpected outcomes of interop runs, and give their number."""
     total = 0
-    for client, its_own in groupby(sorted(runs, key=_client), key=_client):
+    client_of = attrgetter("client")
+    for client, its_own in groupby(sorted(runs, key=client_of), key=client_of):
         steps = [(run, outcome) for run in its_own for outcome in run.outcomes]
         left = [(run, each) for run, each in steps if not is_explained(client, each)]
         for run, outcome in left:
-            failure = outcome.failure or "it passes now: its known failure is stale"
+            failure = outcome.failure or "passes now: its known failure is stale"
             where = f"{client} with {run.endpoint}, {outcome.step}"
-            console.print(f"{where}: {failure[:SHOWN_LENGTH]}", markup=False)
+            console.print(f"{where}: {failure[:SHOWN_LENGTH]}")
         passed = sum(not outcome.failure for _, outcome in steps)
         console.print(
-            f"{client}: {passed} of {len(steps)} steps of conversations passed, "
+            f"{client}: {passed} of {len(steps)} steps of interop runs passed, "
             f"{len(left)} unexplained"
         )
         total += len(left)
     return total
-
-
-def _client(run: InteropRun) -> str:
-    return run.client
 
 
 def keep_matrix(values: dict[str, Any], record: bool, *, is_whole: bool) -> int:
@@ -362,78 +299,63 @@ def keep_matrix(values: dict[str, Any], record: bool, *, is_whole: bool) -> int:
         return 0
     found = differences(recorded(), values)
     for difference in found:
-        console.print(f"the matrix: {difference}"[:SHOWN_LENGTH], markup=False)
+        console.print(f"the matrix: {difference}"[:SHOWN_LENGTH])
     return len(found)
 
 
 def compare_codecs() -> int:
-    """Ask Go's codec and ours the same questions and give the number of differences."""
+    """Compare Go's codec with ours, and give the number of differences."""
     payloads = [*vector_payloads(), *generated_payloads(GENERATED)]
-    read = [ours(content, native) for content, native in payloads]
-    messages = [each for each in read if isinstance(each, Message) and go_can_write(each)]
-    questions = [
+    requests = [
         {"op": "decode", "payload": value_of(content), "native": native.value}
         for content, native in payloads
     ]
-    questions += [{"op": "encode", "message": message_values(message)} for message in messages]
-    expected = [go_terms(each) for each in read]
-    expected += [{"payload": value_of(encode(message))} for message in messages]
+    expected = [answer("decode", request) for request in requests]
+    messages = [
+        decode(content, native=native)
+        for (content, native), values in zip(payloads, expected, strict=True)
+        if "message" in values
+    ]
+    encoded = [
+        each
+        for each in messages
+        if isinstance(each, Message) and not (each.wait or each.is_no_op)  # Go sets both itself
+    ]
+    requests += [{"op": "encode", "message": message_values(each)} for each in encoded]
+    expected += [{"payload": value_of(encode(each))} for each in encoded]
+    for each in expected:
+        if "message" in each and not content_of(each["message"]["body"]):
+            each["message"] = each["message"] | {"is_error": False}  # to Go it is none (FR-9)
     differences = [
-        f"{question}\n  Go:   {answer}\n  here: {mine}"
-        for question, answer, mine in zip(questions, ask_go(questions), expected, strict=True)
-        if answer != mine
+        f"{request}\n  Go:   {actual}\n  here: {wanted}"
+        for request, actual, wanted in zip(requests, ask_go(requests), expected, strict=True)
+        if not agrees(actual, wanted)
     ]
     for difference in differences[:SHOWN]:
-        console.print(difference[:SHOWN_LENGTH], markup=False)
+        console.print(difference[:SHOWN_LENGTH])
     console.print(
-        f"codec: {len(payloads)} payloads decoded and {len(messages)} messages encoded "
+        f"codec: {len(payloads)} payloads decoded and {len(encoded)} messages encoded "
         f"beside Go's, {len(differences)} differences"
     )
     return len(differences)
 
 
-def ask_go(questions: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Give Go's answers to the questions, in their order and without their numbers."""
-    numbered = [{"id": number, **each} for number, each in enumerate(questions, 1)]
+def ask_go(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give the answers of Go's codec adapter, in order and without their numbers."""
+    numbered = [{"id": number, **each} for number, each in enumerate(requests, 1)]
     run = subprocess.run(
         [str(GO_PEER), "codec"],
-        input="".join(json.dumps(question) + "\n" for question in numbered),
+        input="".join(json.dumps(request) + "\n" for request in numbered),
         capture_output=True,
         text=True,
         check=True,
         timeout=ANSWERS_DEADLINE,
     )
     _, *answers = map(json.loads, run.stdout.split("\n")[:-1])
-    for question, answer in zip(numbered, answers, strict=True):
-        if answer.pop("id") != question["id"]:
-            raise ValueError(f"{question} is answered out of turn: {answer}")
+    for request, each in zip(numbered, answers, strict=True):
+        if each.pop("id") != request["id"]:
+            raise ValueError(f"the answer to {request} is out of order: {each}")
     return answers
-
-
-def ours(content: str | bytes, native: Native) -> Message | NativeMessage | None:
-    """Read a payload leniently; ``None`` where it is refused."""
-    try:
-        return decode(content, native=native)
-    except DecodeError:
-        return None
-
-
-def go_terms(message: Message | NativeMessage | None) -> dict[str, Any]:
-    """Say of a message what Go's codec says of it."""
-    if message is None:
-        return {"reject": True}
-    if isinstance(message, NativeMessage):
-        return {"native": value_of(message.payload)}
-    wait = wait_values(parse_wait(message.wait))
-    del wait["kind"]
-    # An error without a text is no error to Go (FR-9).
-    is_error = message.is_error and len(message.body) > 0
-    return {"message": {**message_values(message), "wait": wait, "is_error": is_error}}
-
-
-def go_can_write(message: Message) -> bool:
-    """Whether Go's codec can be given this message: tokens and isNoOp are its own to set."""
-    return not (message.wait or message.is_no_op)
 
 
 def vector_payloads() -> Iterator[tuple[str | bytes, Native]]:
@@ -444,7 +366,7 @@ def vector_payloads() -> Iterator[tuple[str | bytes, Native]]:
 
 
 def generated_payloads(count: int) -> Iterator[tuple[str | bytes, Native]]:
-    """Make up payloads from the pieces where readers differ, frames and nearly frames."""
+    """Generate frames and near frames, from pieces that decoders treat differently."""
     pieces = [b"", b"a", b"$1", b"#1", b"$!x", b"1!2", b"a!", b"!", b"neffos(0x1", b"neffos(0"]
     pieces += [b"@%!semicolon@%!", b"@%!semicolon", b"@%!", b"0", b"1", b"01", b" ", b"\x00"]
     pieces += ["é".encode(), "漢!x".encode(), "😀".encode(), b"\xff", b"\xc3", b"\r\n", b"M", b"A1"]
@@ -457,8 +379,8 @@ def generated_payloads(count: int) -> Iterator[tuple[str | bytes, Native]]:
             for _ in range(separators + 1)
         ]
         described = {"hex": b";".join(fields).hex()}
-        yield vectors.content(described, generator.choice(KINDS)), Native.NEVER
+        yield vectors.content(described, generator.choice(TYPES)), Native.NEVER
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

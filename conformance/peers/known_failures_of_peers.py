@@ -7,7 +7,7 @@ them applies to which peer. ``interop.toml`` is about steps of an interop run.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -23,11 +23,11 @@ KNOWN_FAILURES: Final = HERE / "known_failures"
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """A case with which a peer shows a divergence.
+class FailedCase:
+    """A case that a peer fails, which shows a difference.
 
     Attributes:
-        case: the case that it fails.
+        case: the case.
         known_failure: how it fails.
     """
 
@@ -36,66 +36,56 @@ class Shown:
 
     @property
     def divergence(self) -> str:
-        """The divergence that is shown."""
+        """The id of the difference."""
         return self.known_failure.link
 
 
-def showing(
+def failed_cases(
     peers: Mapping[str, RealPeer], role: Role
-) -> Mapping[str, Mapping[str, tuple[Shown, ...]]]:
-    """Choose who shows what: for each divergence the first peer that is known for it.
+) -> Mapping[str, Mapping[str, tuple[FailedCase, ...]]]:
+    """Choose the cases to record: for each difference, those of the first peer that shows it.
 
     Args:
-        peers: the peers that there are, in the order of preference.
-        role: what they are looked at as.
+        peers: the peers, in the order of preference.
+        role: their role.
 
     Returns:
-        By the peer's name, as ``known`` of ``RealPeer`` has it, and by divergence: the cases that
-        show it, the likeliest to be about nothing else first. Those that look for a limit are
-        not among them: it takes thousands of messages, or huge ones.
+        By system under test, as in ``RealPeer.known``, and by difference: the failed cases, first
+        those that cover one of its requirements. Cases that test a limit are left out: they take
+        thousands of messages, or huge ones.
     """
-    chosen: dict[str, dict[str, tuple[Shown, ...]]] = {}
+    chosen: dict[str, dict[str, tuple[FailedCase, ...]]] = {}
     taken: set[str] = set()
     cases = {case.id: case for case in all_cases(role) if LIMITS not in case.tags}
     for peer in peers.values():
         for name, files in peer.known.items():
-            found: dict[str, list[Shown]] = {}
+            found: dict[str, list[FailedCase]] = {}
             for each in read_known_failures(KNOWN_FAILURES / file for file in files):
                 if each.case in cases and each.link in divergences().keys() - taken:
-                    found.setdefault(each.link, []).append(Shown(cases[each.case], each))
+                    found.setdefault(each.link, []).append(FailedCase(cases[each.case], each))
             if found:
-                chosen[name] = {id_: tuple(_by_matter(found[id_])) for id_ in found}
+                chosen[name] = {id_: tuple(_by_relevance(found[id_])) for id_ in found}
                 taken |= found.keys()
     return chosen
 
 
-def _by_matter(found: list[Shown]) -> Iterator[Shown]:
-    """Put those first that are about a requirement of the divergence."""
-    for is_own in (True, False):
-        for each in found:
-            about = divergences()[each.divergence].requirements
-            if (each.case.requirements[0] in about) is is_own:
-                yield each
+def _by_relevance(found: list[FailedCase]) -> list[FailedCase]:
+    def is_other(each: FailedCase) -> bool:
+        return each.case.requirements[0] not in divergences()[each.divergence].requirements
+
+    return sorted(found, key=is_other)
 
 
 def is_explained(client: str, outcome: StepOutcome) -> bool:
-    """Say whether a step went as is known of the client, be it well or not."""
-    known = known_of_client(client, outcome.step)
-    if known is None:
-        return not outcome.failure
-    return bool(outcome.failure) and known in outcome.failure
-
-
-def known_of_client(client: str, step: str) -> str | None:
-    """Give a part of what is known to go wrong in a step."""
-    for entry in _conversation():
-        if client in entry["peers"] and step in entry["steps"]:
-            return str(entry["observed"])
-    return None
+    """Whether a step of an interop run passed, or failed as it is known to."""
+    for entry in _interop():
+        if client in entry["peers"] and outcome.step in entry["steps"]:
+            return entry["observed"] in outcome.failure
+    return not outcome.failure
 
 
 @cache
-def _conversation() -> list[dict[str, Any]]:
+def _interop() -> list[dict[str, Any]]:
     text = (KNOWN_FAILURES / "interop.toml").read_text("utf-8")
     entries: list[dict[str, Any]] = tomllib.loads(text)["known_failure"]
     return entries

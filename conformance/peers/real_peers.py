@@ -1,30 +1,30 @@
-"""The real peers: how each is built, and the commands that run it.
+"""The tested implementations: how each is built, and the commands that run it.
 
-A server prints its endpoints in a readiness line and ends with its standard input; a client is
-a driver. To have one at hand, in the folder ``conformance``:
+A server prints its endpoints in a readiness line and ends with its standard input. A client is
+a driver. In the folder ``conformance``:
 
     python -m peers.real_peers list
     python -m peers.real_peers build [NAME ...]
     python -m peers.real_peers serve NAME
     python -m peers.real_peers drive NAME
 
-Exit codes: 1 it cannot be built, 2 there is no such peer, 4 a program that it needs is missing;
-else those of the peer.
+Exit status: 1 a peer cannot be built; 2 unknown name; 4 a program is missing; else the peer's.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+import click
 from rich.console import Console
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -39,62 +39,53 @@ GO_NEXT_TOOLCHAIN: Final = "go1.27.0"
 """The Go of the next line of neffos; an older Go gets it through the module proxy."""
 
 OLD_JS: Final = "0.1.19"
-"""The oldest neffos.js that npm has: from before it had binary messages."""
+"""The oldest published neffos.js, which has no binary messages."""
 
 OLD_JS_PEER: Final = BUILT / f"js-{OLD_JS}"
 
 LEAVE_OUT: Final = "NEFFOS_WIRE_LEAVE_OUT"
-"""The environment variable with the names of the peers to do without, separated by commas."""
+"""The environment variable with the names of peers to leave out, separated by commas."""
 
-EXIT_FAIL: Final = 1
-EXIT_USAGE: Final = 2
-EXIT_NO_TOOLCHAIN: Final = 4
-
-console = Console()
-complaints = Console(stderr=True)
+console = Console(soft_wrap=True, markup=False, highlight=False)
 
 
-class ToolchainError(Exception):
-    """A program that is needed is not on this machine."""
+class PeerError(click.ClickException):
+    """A peer that cannot be had; its ``exit_code`` is that of the program."""
 
 
-class BuildError(Exception):
+class ToolchainError(PeerError):
+    """A program that a peer needs is not on this machine."""
+
+    exit_code = 4
+
+
+class BuildError(PeerError):
     """A peer cannot be built, or its own tests fail."""
 
 
-class UnknownPeerError(Exception):
+class UnknownPeerError(PeerError):
     """There is no peer of that name."""
 
+    exit_code = 2
 
-def build_go() -> None:
+
+def build_go(binary: Path, *flags: str, toolchain: str = "") -> None:
     """Check, test and build the Go peer.
 
-    Raises:
-        ToolchainError: there is no Go.
-        BuildError: one of the steps failed.
-    """
-    _build_go(GO_PEER)
-
-
-def build_go_next() -> None:
-    """Check, test and build the Go peer on the next line of neffos.
+    Args:
+        binary: the program to write.
+        flags: flags of the go command that choose the line of neffos.
+        toolchain: the version of Go; the installed one unless given.
 
     Raises:
-        ToolchainError: there is no Go, or not the one that it wants.
-        BuildError: one of the steps failed.
+        ToolchainError: there is no Go, or not that version.
+        BuildError: a step failed.
     """
-    env = {"GOTOOLCHAIN": GO_NEXT_TOOLCHAIN}
-    found = subprocess.run(
-        [_tool("go"), "version"], env=os.environ | env, capture_output=True, text=True
-    )
+    go, env = _tool("go"), {"GOTOOLCHAIN": toolchain} if toolchain else {}
+    found = subprocess.run([go, "version"], env=os.environ | env, capture_output=True, text=True)
     if found.returncode:
         last = found.stderr.strip().rpartition("\n")[2]
-        raise ToolchainError(f"there is no {GO_NEXT_TOOLCHAIN} on this machine: {last}")
-    _build_go(GO_NEXT_PEER, "-modfile=go.next.mod", "-tags=next", env=env)
-
-
-def _build_go(binary: Path, *flags: str, env: Mapping[str, str] | None = None) -> None:
-    go = _tool("go")
+        raise ToolchainError(f"there is no {toolchain or 'Go'} on this machine: {last}")
     BUILT.mkdir(parents=True, exist_ok=True)
     for step in (
         ["vet", *flags, "./..."],
@@ -177,16 +168,16 @@ def _run(command: list[str], folder: Path, env: Mapping[str, str] | None = None)
 
 @dataclass(frozen=True, slots=True)
 class RealPeer:
-    """A peer that is built at once.
+    """A tested implementation.
 
     Attributes:
-        build: makes it runnable, and tests it.
+        build: builds and tests it.
         server: the command of its server, if it has one.
         clients: the commands of its drivers, by the names of the clients.
-        codec: the command of its codec's adapter, if it has one.
-        known: the files of known deviations that hold, in ``deviations``, by what they hold for:
-            ``peer/endpoint`` of a server, the name of a client, or ``codec``. Of those that
-            deviate likewise, the first is what people are shown.
+        codec: the command of its codec adapter, if it has one.
+        known: the files in ``known_failures`` that apply, by system under test: ``peer/endpoint``
+            of a server, the name of a client, or ``codec``. Recordings of a failure are made
+            with the first of the systems that share it.
     """
 
     build: Callable[[], None]
@@ -196,31 +187,14 @@ class RealPeer:
     known: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-GO: Final = "neffos-go.toml"
-GO_24: Final = "neffos-go.0.0.24.toml"
-GO_UNCHECKED: Final = "neffos-go.unchecked.toml"
-GO_GOBWAS: Final = "neffos-go.gobwas.toml"
-GO_GOBWAS_24: Final = "neffos-go.gobwas-0.0.24.toml"
-"""The files of what is known of Go's servers."""
+def _files(family: str, *parts: str) -> tuple[str, ...]:
+    """Give the names of files of known failures: that of a family, then those of its parts."""
+    return tuple(f"{family}{part}.toml" for part in ("", *parts))
 
-GO_CLIENT: Final = "neffos-go.client.toml"
-GO_CLIENT_24: Final = "neffos-go.client-0.0.24.toml"
-GO_CLIENT_25: Final = "neffos-go.client-0.0.25.toml"
-GO_CLIENT_UNCHECKED: Final = "neffos-go.client-unchecked.toml"
-GO_CLIENT_GOBWAS: Final = "neffos-go.client-gobwas.toml"
-GO_CLIENT_GOBWAS_24: Final = "neffos-go.client-gobwas-0.0.24.toml"
-"""Those of what is known of Go's clients."""
-
-JS: Final = "neffos.js.toml"
-JS_34: Final = "neffos.js.0.1.34.toml"
-JS_19: Final = "neffos.js.0.1.19.toml"
-JS_NODE: Final = "neffos.js.node.toml"
-JS_BROWSER: Final = "neffos.js.browser.toml"
-"""Those of what is known of neffos.js."""
 
 PEERS: Final = {
     "neffos-go": RealPeer(
-        build_go,
+        partial(build_go, GO_PEER),
         [str(GO_PEER), "serve"],
         {
             f"neffos-go-{dialer}": [str(GO_PEER), "driver", "-dialer", dialer]
@@ -228,45 +202,51 @@ PEERS: Final = {
         },
         [str(GO_PEER), "codec"],
         {
-            "neffos-go/gorilla": (GO, GO_UNCHECKED, GO_24),
-            "neffos-go/gobwas": (GO, GO_GOBWAS, GO_24, GO_GOBWAS_24),
-            "neffos-go/iris": (GO, GO_UNCHECKED, GO_24),
-            "neffos-go/iris-mvc": (GO, GO_UNCHECKED, GO_24),
-            "neffos-go-gorilla": (GO_CLIENT, GO_CLIENT_24, GO_CLIENT_UNCHECKED),
-            "neffos-go-gobwas": (GO_CLIENT, GO_CLIENT_24, GO_CLIENT_GOBWAS, GO_CLIENT_GOBWAS_24),
-            "codec": ("neffos-go.codec.toml",),
+            "neffos-go/gorilla": _files("neffos-go", ".unchecked", ".0.0.24"),
+            "neffos-go/gobwas": _files("neffos-go", ".gobwas", ".0.0.24", ".gobwas-0.0.24"),
+            "neffos-go/iris": _files("neffos-go", ".unchecked", ".0.0.24"),
+            "neffos-go/iris-mvc": _files("neffos-go", ".unchecked", ".0.0.24"),
+            "neffos-go-gorilla": _files("neffos-go.client", "-0.0.24", "-unchecked"),
+            "neffos-go-gobwas": _files("neffos-go.client", "-0.0.24", "-gobwas", "-gobwas-0.0.24"),
+            "codec": _files("neffos-go.codec"),
         },
     ),
     "neffos-go-next": RealPeer(
-        build_go_next,
+        partial(
+            build_go,
+            GO_NEXT_PEER,
+            "-modfile=go.next.mod",
+            "-tags=next",
+            toolchain=GO_NEXT_TOOLCHAIN,
+        ),
         [str(GO_NEXT_PEER), "serve"],
         {
             f"neffos-go-next-{dialer}": [str(GO_NEXT_PEER), "driver", "-dialer", dialer]
             for dialer in ("gorilla", "gobwas", "coder")
         },
         known={
-            "neffos-go-next/gorilla": (GO, GO_UNCHECKED),
-            "neffos-go-next/coder": (GO, GO_UNCHECKED),
-            "neffos-go-next/gobwas": (GO, GO_GOBWAS),
-            "neffos-go-next-gorilla": (GO_CLIENT, GO_CLIENT_25, GO_CLIENT_UNCHECKED),
-            "neffos-go-next-coder": (GO_CLIENT, GO_CLIENT_25, GO_CLIENT_UNCHECKED),
-            "neffos-go-next-gobwas": (GO_CLIENT, GO_CLIENT_25, GO_CLIENT_GOBWAS),
+            "neffos-go-next/gorilla": _files("neffos-go", ".unchecked"),
+            "neffos-go-next/coder": _files("neffos-go", ".unchecked"),
+            "neffos-go-next/gobwas": _files("neffos-go", ".gobwas"),
+            "neffos-go-next-gorilla": _files("neffos-go.client", "-0.0.25", "-unchecked"),
+            "neffos-go-next-coder": _files("neffos-go.client", "-0.0.25", "-unchecked"),
+            "neffos-go-next-gobwas": _files("neffos-go.client", "-0.0.25", "-gobwas"),
         },
     ),
     "neffos.js": RealPeer(
         build_js,
         clients={"neffos.js": ["node", str(JS_PEER / "driver.mjs")]},
-        known={"neffos.js": (JS, JS_34, JS_NODE)},
+        known={"neffos.js": _files("neffos.js", ".0.1.34", ".node")},
     ),
     "neffos.js-browser": RealPeer(
         build_js_browser,
         clients={"neffos.js-browser": ["node", str(JS_PEER / "browser.mjs")]},
-        known={"neffos.js-browser": (JS, JS_34, JS_BROWSER)},
+        known={"neffos.js-browser": _files("neffos.js", ".0.1.34", ".browser")},
     ),
     f"neffos.js-{OLD_JS}": RealPeer(
         build_old_js,
         clients={f"neffos.js-{OLD_JS}": ["node", str(OLD_JS_PEER / "driver.mjs")]},
-        known={f"neffos.js-{OLD_JS}": (JS, JS_19, JS_NODE)},
+        known={f"neffos.js-{OLD_JS}": _files("neffos.js", ".0.1.19", ".node")},
     ),
     "neffos-wire": RealPeer(
         build_reference,
@@ -279,95 +259,86 @@ PEERS: Final = {
 SERVERS: Final = {name: peer.server for name, peer in PEERS.items() if peer.server is not None}
 """The commands of all servers by peer."""
 
-CLIENTS: Final = {
-    name: command for peer in PEERS.values() for name, command in peer.clients.items()
-}
+
+def built(names: Iterable[str] = ()) -> dict[str, RealPeer]:
+    """Build peers, and give them by name.
+
+    Args:
+        names: the peers; all but those in the environment variable ``LEAVE_OUT`` unless given.
+
+    Raises:
+        UnknownPeerError: a name in ``names`` or ``LEAVE_OUT`` is not that of a peer.
+        ToolchainError: a program that a peer needs is missing.
+        BuildError: a peer cannot be built.
+    """
+    left_out = {name.strip() for name in os.environ.get(LEAVE_OUT, "").split(",")} - {""}
+    for name in {*names, *left_out}:
+        if name not in PEERS:
+            raise UnknownPeerError(f"there is no peer {name!r}, but {', '.join(PEERS)}")
+    peers = {name: PEERS[name] for name in names or PEERS if names or name not in left_out}
+    for name, peer in peers.items():
+        try:
+            peer.build()
+        except ToolchainError as error:
+            raise ToolchainError(f"{error}; {LEAVE_OUT}={name} does without {name}") from error
+    return peers
+
+
+def drivers(peers: Mapping[str, RealPeer]) -> dict[str, list[str]]:
+    """Give the commands of these peers' drivers by client."""
+    return {name: command for peer in peers.values() for name, command in peer.clients.items()}
+
+
+CLIENTS: Final = drivers(PEERS)
 """The commands of all drivers by client."""
 
 
-def wanted() -> dict[str, RealPeer]:
-    """Give the peers that are not to be left out.
-
-    Raises:
-        UnknownPeerError: a peer is to be left out that does not exist.
-    """
-    left_out = {name.strip() for name in os.environ.get(LEAVE_OUT, "").split(",")} - {""}
-    for name in left_out:
-        peer_named(name)
-    return {name: peer for name, peer in PEERS.items() if name not in left_out}
+@click.group()
+def main() -> None:
+    """List, build and run the tested implementations."""
 
 
-def peer_named(name: str) -> RealPeer:
-    """Give the peer of that name.
-
-    Raises:
-        UnknownPeerError: there is none.
-    """
-    if name not in PEERS:
-        raise UnknownPeerError(f"there is no peer {name!r}, but {', '.join(PEERS)}")
-    return PEERS[name]
-
-
-def main() -> int:
-    """Do what the command line says; give the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m peers.real_peers", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="say what there is")
-    build = commands.add_parser("build", help="build peers, or all")
-    build.add_argument("names", nargs="*", metavar="NAME", help="a peer")
-    serve = commands.add_parser("serve", help="become the server of that name")
-    serve.add_argument("name", choices=SERVERS, metavar="NAME")
-    drive = commands.add_parser("drive", help="become the driver of that name")
-    drive.add_argument("name", choices=CLIENTS, metavar="NAME")
-    arguments = parser.parse_args()
-    try:
-        match arguments.command:
-            case "list":
-                _list()
-            case "build":
-                for peer in [peer_named(name) for name in arguments.names] or PEERS.values():
-                    peer.build()
-            case "serve":
-                _become(SERVERS[arguments.name])
-            case "drive":
-                _become(CLIENTS[arguments.name])
-    except (BuildError, ToolchainError, UnknownPeerError) as error:
-        complaints.print(error, markup=False)
-        return exit_code(error)
-    return 0
-
-
-def exit_code(error: Exception) -> int:
-    """Give the exit code of one of the errors here."""
-    match error:
-        case ToolchainError():
-            return EXIT_NO_TOOLCHAIN
-        case UnknownPeerError():
-            return EXIT_USAGE
-        case _:
-            return EXIT_FAIL
-
-
-def _list() -> None:
+@main.command("list")
+def list_command() -> None:
+    """Print every peer, what it can be started as, and its files of known failures."""
     for name, peer in PEERS.items():
-        console.print(name, highlight=False)
+        console.print(name)
         if peer.server is not None:
-            console.print(f"    serve {name}", highlight=False)
+            console.print(f"    serve {name}")
         for client in peer.clients:
-            console.print(f"    drive {client}", highlight=False)
+            console.print(f"    drive {client}")
         for subject, files in peer.known.items():
-            console.print(
-                f"    known of {subject}: {', '.join(files)}", highlight=False, soft_wrap=True
-            )
+            console.print(f"    known of {subject}: {', '.join(files)}")
+
+
+@main.command("build")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+def build_command(names: tuple[str, ...]) -> None:
+    """Build the peers with these names, or all."""
+    built(names)
+
+
+@main.command("serve")
+@click.argument("name", type=click.Choice([*SERVERS]), metavar="NAME")
+def serve_command(name: str) -> None:
+    """Become the server with that name."""
+    _become(SERVERS[name])
+
+
+@main.command("drive")
+@click.argument("name", type=click.Choice([*CLIENTS]), metavar="NAME")
+def drive_command(name: str) -> None:
+    """Become the driver of the client with that name."""
+    _become(CLIENTS[name])
 
 
 def _become(command: list[str]) -> None:
-    """Let the command run in place of this process."""
+    """Replace this process by the command."""
     try:
-        os.execvp(command[0], command)  # noqa: S606  # what is run is ours
+        os.execvp(command[0], command)  # noqa: S606  # the command is ours
     except FileNotFoundError as error:
-        raise ToolchainError(f"{command[0]} is not there: build the peer first") from error
+        raise ToolchainError(f"{command[0]} does not exist. Try: build the peer") from error
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

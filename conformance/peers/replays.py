@@ -1,29 +1,29 @@
-"""Plays the corpus to live peers, and explains every difference: ``make replay``.
+"""Replays the corpus to live peers, and explains every difference: ``make replay``.
 
-First every recording is judged, and the suite's sessions are recorded afresh, into
-``build/transcripts``. Then what real servers said is compared with what the reference server
-and real servers say today, and what real clients said with what clients say today. Differences
-that are known are in ``replays.toml``; one that is not there, or no longer shows, is an error.
+It checks every recording, and records a sample again, into ``build/transcripts``. Then it
+replays the recorded clients to live servers, and the recorded servers to live clients. Known
+differences are in ``replays.toml``; one that is not there, or no longer occurs, is an error.
 
     python -m peers.replays [--list]
 
-Exit codes: 0 all is explained, 1 something is not, 4 a toolchain is missing.
+Exit status: 0 passed; 1 unexplained differences; 2 usage error; 4 a toolchain is missing.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sys
 import tomllib
+from collections import Counter
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
+import click
 from rich.console import Console
 
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.recordings.checking import judge
+from neffos_conformance.recordings.checking import check
 from neffos_conformance.recordings.replay import (
     Replayed,
     ReplayOutcome,
@@ -32,23 +32,14 @@ from neffos_conformance.recordings.replay import (
 )
 from neffos_conformance.wire.subprocesses import running
 from neffos_conformance.wire.transcript import Transcript, read_transcript
-from peers.corpus import DIVERGENCES, SUITE, TRANSCRIPTS, record
-from peers.real_peers import (
-    CLIENTS,
-    HERE,
-    PEERS,
-    ROOT,
-    SERVERS,
-    BuildError,
-    ToolchainError,
-    exit_code,
-)
+from peers.corpus import DIVERGENCES, SUITE, TRANSCRIPTS, corpus, record
+from peers.real_peers import CLIENTS, HERE, ROOT, SERVERS, built
 
 KNOWN: Final = HERE / "replays.toml"
 FRESH: Final = ROOT / "build" / "transcripts"
 
 SAMPLE: Final = ("neffos-go/", "neffos-wire/", "neffos.js/")
-"""What is recorded afresh: the suite's own sessions with servers and with clients."""
+"""What is recorded again: the cases for servers and for clients."""
 
 LIVE_PEERS: Final = ("neffos-go", "neffos.js", "neffos-wire")
 """The peers that recordings are played to."""
@@ -60,22 +51,20 @@ LIVE_CLIENTS: Final = ("neffos-wire", "neffos-go-gorilla", "neffos.js")
 """The clients, likewise."""
 
 DEADLINE: Final = 2.0
-"""Seconds for the next thing that a peer is to do; on one machine it takes milliseconds."""
+"""Seconds for each step of a peer; on one machine it takes milliseconds."""
 
-EXIT_FAIL: Final = 1
-
-console = Console()
+console = Console(markup=False, soft_wrap=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """A difference that is known.
+class KnownDifference:
+    """A known difference between recordings and a live peer.
 
     Attributes:
-        recordings: which, by patterns of their names below the corpus.
+        recordings: which, as patterns of their names in the corpus.
         against: the live peer.
-        observed: what stands in the explanation.
-        reason: why it is so.
+        observed: a part of the explanation.
+        reason: why they differ.
     """
 
     recordings: tuple[str, ...]
@@ -84,7 +73,7 @@ class Known:
     reason: str
 
     def explains(self, name: str, against: str, explanation: str) -> bool:
-        """Whether this is about that difference."""
+        """Whether this is the known difference."""
         return (
             against == self.against
             and any(fnmatchcase(name, pattern) for pattern in self.recordings)
@@ -92,119 +81,110 @@ class Known:
         )
 
 
-def known_differences() -> list[Known]:
-    """Give what is known, in the order of the file."""
+def known_differences() -> list[KnownDifference]:
+    """Give the known differences, in the order of the file."""
     entries: list[dict[str, Any]] = tomllib.loads(KNOWN.read_text("utf-8"))["difference"]
     return [
-        Known(tuple(entry["recordings"]), against, entry["observed"], entry["reason"])
+        KnownDifference(tuple(entry["recordings"]), against, entry["observed"], entry["reason"])
         for entry in entries
         for against in entry["against"]
     ]
 
 
-def main() -> int:
-    """Judge, record a sample, replay; give the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--list", action="store_true", help="print every difference, known or not")
-    arguments = parser.parse_args()
-    peers = {name: PEERS[name] for name in LIVE_PEERS}
-    try:
-        for peer in peers.values():
-            peer.build()
-    except (BuildError, ToolchainError) as error:
-        console.print(f"replay: {error}", markup=False)
-        return exit_code(error)
-    recordings = {
-        path.relative_to(TRANSCRIPTS).as_posix(): read_transcript(path)
-        for path in sorted(TRANSCRIPTS.rglob("*.jsonl"))
-    }
-    failures = check(list(recordings))
+@click.command()
+@click.option("--list", "is_verbose", is_flag=True, help="Print known differences, too.")
+def main(is_verbose: bool) -> None:
+    """Check the corpus, record a sample, and replay the corpus to live peers."""
+    peers = built(LIVE_PEERS)
+    recordings = {f"{name}.jsonl": read_transcript(path) for name, path in corpus().items()}
+    failures = check_all(list(recordings))
     for name in [each for each in recordings if each.startswith(f"{DIVERGENCES}/")]:
-        del recordings[name]  # a live peer that has them no more is found by the cases
+        del recordings[name]  # `make interop` finds a live peer that no longer shows them
     for part in SAMPLE:
-        failures += bool(asyncio.run(record(FRESH, peers, part)))
-    replays = Replays(known_differences(), is_verbose=arguments.list)
+        failures += asyncio.run(record(FRESH, peers, part))
+    replays = Replays(known_differences(), is_verbose=is_verbose)
     asyncio.run(to_servers(replays, recordings))
     asyncio.run(to_clients(replays, recordings))
-    failures += replays.sum_up()
-    return EXIT_FAIL if failures else 0
+    sys.exit(bool(failures + replays.sum_up()))
 
 
-def check(names: list[str]) -> int:
-    """Judge every recording; give the number of those that are not sound."""
-    unsound = [name for name in names if judge(TRANSCRIPTS / name).verdict is not Verdict.PASS]
-    for name in unsound:
-        console.print(f"{name} breaks what its header does not name", markup=False)
-    console.print(f"{len(names)} recordings judged, {len(unsound)} unsound")
-    return len(unsound)
+def check_all(names: list[str]) -> int:
+    """Check every recording; give the number of those that do not pass."""
+    failed = [name for name in names if check(TRANSCRIPTS / name).verdict is not Verdict.PASS]
+    for name in failed:
+        console.print(f"{name} has violations that its header does not name")
+    console.print(f"{len(names)} recordings checked, {len(failed)} failed")
+    return len(failed)
 
 
 async def to_servers(replays: Replays, recordings: dict[str, Transcript]) -> None:
-    """Play what clients said to real servers."""
+    """Replay the recorded clients to live servers."""
     for peer, endpoint in LIVE_SERVERS:
         with running(SERVERS[peer]) as ready:
             url = ready["endpoints"][endpoint]
             for name, transcript in recordings.items():
                 if transcript.header["server"]["peer"] != SUITE["peer"]:
                     replayed = await replay_to_server(transcript, url, deadline=DEADLINE)
-                    replays.note(name, peer, replayed)
+                    replays.add(name, peer, replayed)
 
 
 async def to_clients(replays: Replays, recordings: dict[str, Transcript]) -> None:
-    """Play what servers said to real clients."""
+    """Replay the recorded servers to live clients."""
     for client in LIVE_CLIENTS:
         for name, transcript in recordings.items():
             if transcript.header["server"]["peer"] == SUITE["peer"]:
                 replayed = await replay_to_client(transcript, CLIENTS[client], deadline=DEADLINE)
-                replays.note(name, client, replayed)
+                replays.add(name, client, replayed)
 
 
 class Replays:
-    """What came of the replays, held against what is known.
+    """The outcomes of the replays, compared with the known differences.
 
     Args:
-        known: the differences that are known.
-        is_verbose: whether each is printed.
+        known: the known differences.
+        is_verbose: whether known differences are printed.
     """
 
-    def __init__(self, known: list[Known], *, is_verbose: bool) -> None:
+    def __init__(self, known: list[KnownDifference], *, is_verbose: bool) -> None:
         self._known = known
         self._is_verbose = is_verbose
         self._used: set[int] = set()
-        self._counts: dict[tuple[str, str], int] = {}
-        self._unexplained = 0
+        self._counts: Counter[tuple[str, str]] = Counter()
 
-    def note(self, name: str, against: str, replayed: Replayed) -> None:
-        """Take note of one replay."""
-        told = replayed.outcome.value
+    def add(self, name: str, against: str, replayed: Replayed) -> None:
+        """Add the outcome of one replay."""
+        outcome = replayed.outcome.value
         if replayed.outcome in (ReplayOutcome.DIFFERENT, ReplayOutcome.ERROR):
-            told = "explained"
-            for index, known in enumerate(self._known):
-                if known.explains(name, against, replayed.explanation):
-                    self._used.add(index)
-                    break
-            else:
-                told = "unexplained"
-                self._unexplained += 1
-            if self._is_verbose or told == "unexplained":
-                text = f"{told}: {name} against {against}: {replayed.explanation}"
-                console.print(text, markup=False, soft_wrap=True)
-        key = against, told
-        self._counts[key] = self._counts.get(key, 0) + 1
+            known = (
+                index
+                for index, each in enumerate(self._known)
+                if each.explains(name, against, replayed.explanation)
+            )
+            index = next(known, None)
+            outcome = "unexplained" if index is None else "explained"
+            if index is not None:
+                self._used.add(index)
+            if self._is_verbose or index is None:
+                console.print(f"{outcome}: {name} against {against}: {replayed.explanation}")
+        self._counts[against, outcome] += 1
 
     def sum_up(self) -> int:
-        """Say what came of all; give the number of what is unexplained or out of date."""
-        for against in dict.fromkeys(key[0] for key in self._counts):
+        """Print the counts; give the number of unexplained and of stale differences."""
+        for against in dict.fromkeys(peer for peer, _ in self._counts):
             counts = ", ".join(
-                f"{count} {told}" for (whom, told), count in self._counts.items() if whom == against
+                f"{count} {outcome}"
+                for (peer, outcome), count in self._counts.items()
+                if peer == against
             )
             console.print(f"replayed against {against}: {counts}")
         stale = [each for index, each in enumerate(self._known) if index not in self._used]
-        for known in stale:
-            text = f"out of date: {known.recordings} against {known.against}: {known.observed}"
-            console.print(text, markup=False, soft_wrap=True)
-        return self._unexplained + len(stale)
+        for each in stale:
+            console.print(f"stale: {each.recordings} against {each.against}: {each.observed}")
+        unexplained = (
+            count for (_, outcome), count in self._counts.items() if outcome == "unexplained"
+        )
+        return sum(unexplained) + len(stale)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

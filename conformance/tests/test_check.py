@@ -8,14 +8,13 @@ import sys
 import tracemalloc
 from pathlib import Path
 
-import orjson
 import pytest
 
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.recordings import checking as judging
-from neffos_conformance.recordings.checking import MAX_FINDINGS, MAX_PAYLOAD, judge_stream
+from neffos_conformance.recordings import checking
+from neffos_conformance.recordings.checking import MAX_PAYLOAD, MAX_VIOLATIONS, check_stream
 from neffos_conformance.wire.connection import ConnectionClosed
-from neffos_conformance.wire.transcript import Entry, header, save, values_of
+from neffos_conformance.wire.transcript import Entry, header, lines, save
 
 PROGRAM = Path(sys.executable).with_name("neffos-wire")
 VISIT = [
@@ -31,40 +30,40 @@ EARLY = (True, ";any;;say;0;0;hi")
 def recorded(*said, connection: int = 1, **about) -> bytes:
     first = header(scenario="s", client={"peer": "c"}, server={"peer": "p"}, how="test", **about)
     entries = [Entry(0, n / 10, connection, *each) for n, each in enumerate(said)]
-    return b"".join(orjson.dumps(values) + b"\n" for values in (first, *map(values_of, entries)))
+    return b"".join(lines(first, entries))
 
 
-def judge(octets: bytes):
-    return judge_stream(io.BytesIO(octets))
+def checked(data: bytes):
+    return check_stream(io.BytesIO(data))
 
 
 def test_a_sound_recording_passes():
-    judged = judge(recorded(*VISIT))
-    assert (judged.verdict, judged.messages, judged.lines) == (Verdict.PASS, 4, 5)
-    assert judged.broken == []
+    report = checked(recorded(*VISIT))
+    assert (report.verdict, report.messages, report.lines) == (Verdict.PASS, 4, 5)
+    assert report.violations == []
 
 
-def test_what_is_broken_is_told_with_line_role_and_bytes():
-    judged = judge(recorded(*VISIT, EARLY))
-    [broken] = judged.broken
-    assert judged.verdict is broken.verdict is Verdict.FAIL
-    assert (broken.line, broken.connection, broken.payload) == (6, 1, EARLY[1])
-    assert (broken.finding.requirement, broken.finding.role) == ("NS-11", "client")
+def test_a_violation_has_its_line_role_and_bytes():
+    report = checked(recorded(*VISIT, EARLY))
+    [violation] = report.violations
+    assert report.verdict is violation.verdict is Verdict.FAIL
+    assert (violation.line, violation.connection, violation.payload) == (6, 1, EARLY[1])
+    assert (violation.requirement, violation.role) == ("NS-11", "client")
 
 
 def test_a_known_defect_is_no_failure_and_one_of_the_other_role_is():
-    known = judge(recorded(*VISIT, EARLY, defects={"NS-11": "client"}))
+    known = checked(recorded(*VISIT, EARLY, defects={"NS-11": "client"}))
     assert known.verdict is Verdict.PASS
-    assert known.broken[0].is_known
-    other = judge(recorded(*VISIT, EARLY, defects={"NS-11": "server"}))
+    assert known.violations[0].is_known
+    other = checked(recorded(*VISIT, EARLY, defects={"NS-11": "server"}))
     assert other.verdict is Verdict.ERROR
-    assert other.unshown == ["NS-11"]
+    assert other.stale_defects == ["NS-11"]
 
 
-def test_a_defect_that_does_not_show_is_told():
-    judged = judge(recorded(*VISIT, defects={"NS-11": "client"}))
-    assert judged.verdict is Verdict.ERROR
-    assert judged.unshown == ["NS-11"]
+def test_a_defect_that_does_not_show_is_reported():
+    report = checked(recorded(*VISIT, defects={"NS-11": "client"}))
+    assert report.verdict is Verdict.ERROR
+    assert report.stale_defects == ["NS-11"]
 
 
 @pytest.mark.parametrize(
@@ -72,37 +71,37 @@ def test_a_defect_that_does_not_show_is_told():
 )
 def test_the_header_says_what_is_made_of_native_messages(native, verdict):
     visit = [(side, text.replace("app", "")) for side, text in VISIT]
-    assert judge(recorded(*visit, (True, "hello"), native=native)).verdict is verdict
+    assert checked(recorded(*visit, (True, "hello"), native=native)).verdict is verdict
 
 
-def test_connections_are_judged_apart_and_not_beyond_their_end():
+def test_connections_are_checked_apart_and_not_beyond_their_end():
     octets = recorded(*VISIT, (True, ConnectionClosed(1000)), (False, "late"))
     other = recorded(EARLY, connection=2).split(b"\n", 1)[1]
-    judged = judge(octets + other)
-    assert [(each.connection, each.line) for each in judged.broken][:1] == [(2, 8)]
+    report = checked(octets + other)
+    assert [(each.connection, each.line) for each in report.violations][:1] == [(2, 8)]
 
 
-def test_damage_is_told_by_line_and_the_rest_is_judged():
+def test_damage_is_reported_by_line_and_the_rest_is_checked():
     lines = recorded(*VISIT, EARLY).splitlines(keepends=True)
-    judged = judge(b"".join([*lines[:3], b"{broken\n", *lines[3:-1], lines[-1][:30]]))
-    assert [each.line for each in judged.damage] == [4, 7]
-    assert judged.verdict is Verdict.ERROR
-    judged = judge(b"".join([*lines[:3], b"{broken\n", *lines[3:]]))
-    assert [each.line for each in judged.broken] == [7]
+    report = checked(b"".join([*lines[:3], b"{broken\n", *lines[3:-1], lines[-1][:30]]))
+    assert [each.line for each in report.unreadable] == [4, 7]
+    assert report.verdict is Verdict.ERROR
+    report = checked(b"".join([*lines[:3], b"{broken\n", *lines[3:]]))
+    assert [each.line for each in report.violations] == [7]
 
 
 def test_a_recording_without_messages_proves_nothing():
-    assert judge(recorded()).verdict is Verdict.ERROR
-    assert judge(b"").verdict is Verdict.ERROR
+    assert checked(recorded()).verdict is Verdict.ERROR
+    assert checked(b"").verdict is Verdict.ERROR
 
 
-def test_of_many_findings_the_counts_are_whole_and_little_is_kept():
+def test_of_many_violations_the_counts_are_whole_and_little_is_kept():
     big = (True, ";any;;say;0;0;" + "x" * 10_000)
-    judged = judge(recorded(*VISIT, *[big] * (MAX_FINDINGS + 50)))
-    assert judged.counts["NS-11", "client"] == MAX_FINDINGS + 50
-    assert len(judged.broken) == MAX_FINDINGS
-    assert all(len(each.payload) == MAX_PAYLOAD for each in judged.broken)
-    assert judged.broken[0].size == len(big[1])
+    report = checked(recorded(*VISIT, *[big] * (MAX_VIOLATIONS + 50)))
+    assert report.counts["NS-11", "client"] == MAX_VIOLATIONS + 50
+    assert len(report.violations) == MAX_VIOLATIONS
+    assert all(len(each.payload) == MAX_PAYLOAD for each in report.violations)
+    assert report.violations[0].size == len(big[1])
 
 
 def rest(*said, connection: int) -> bytes:
@@ -114,40 +113,40 @@ REQUEST = (True, "$2;app;;echo;0;0;hi")
 """Right behind a visit, and wrong on a connection that has just begun."""
 
 
-def test_too_many_connections_at_a_time_are_told_of_and_never_judged_from_the_middle(monkeypatch):
-    monkeypatch.setattr(judging, "MAX_CONNECTIONS", 3)
+def test_too_many_connections_at_a_time_are_reported_and_never_checked_from_the_middle(monkeypatch):
+    monkeypatch.setattr(checking, "MAX_CONNECTIONS", 3)
     begun = b"".join(rest(*VISIT, connection=number) for number in range(1, 6))
-    judged = judge(recorded() + begun)
-    assert judged.unjudged == 2
+    report = checked(recorded() + begun)
+    assert report.unchecked == 2
     more = b"".join(rest(REQUEST, connection=number) for number in range(1, 6))
-    judged = judge(recorded() + begun + more)
-    assert (judged.verdict, judged.unjudged) == (Verdict.PASS, 2)
-    judged = judge(recorded() + begun + more + rest(EARLY, EARLY, connection=5))
-    assert {each.connection for each in judged.broken} == {5}
+    report = checked(recorded() + begun + more)
+    assert (report.verdict, report.unchecked) == (Verdict.PASS, 2)
+    report = checked(recorded() + begun + more + rest(EARLY, EARLY, connection=5))
+    assert {each.connection for each in report.violations} == {5}
 
 
-def test_connections_that_ended_leave_their_place_to_others(monkeypatch):
-    monkeypatch.setattr(judging, "MAX_CONNECTIONS", 2)
+def test_connections_that_ended_make_room_for_others(monkeypatch):
+    monkeypatch.setattr(checking, "MAX_CONNECTIONS", 2)
     ended = b"".join(
         rest(*VISIT, (True, ConnectionClosed(1000)), connection=n) for n in range(2, 6)
     )
-    judged = judge(recorded(*VISIT) + ended + rest(EARLY, connection=1))
-    assert judged.unjudged == 0
-    assert [each.connection for each in judged.broken] == [1]
+    report = checked(recorded(*VISIT) + ended + rest(EARLY, connection=1))
+    assert report.unchecked == 0
+    assert [each.connection for each in report.violations] == [1]
 
 
-def test_what_was_long_ago_is_not_judged_from_the_middle_either(monkeypatch):
-    monkeypatch.setattr(judging, "MAX_FORMER", 2)
+def test_what_was_long_ago_is_not_checked_from_the_middle_either(monkeypatch):
+    monkeypatch.setattr(checking, "MAX_FORMER", 2)
     ended = b"".join(
         rest(*VISIT, (True, ConnectionClosed(1000)), connection=n) for n in range(1, 6)
     )
     late = b"".join(rest(REQUEST, connection=n) for n in range(1, 6))
-    judged = judge(recorded() + ended + late + rest(*VISIT, EARLY, connection=6))
-    assert [each.connection for each in judged.broken] == [6]
-    assert judged.unjudged == 5
+    report = checked(recorded() + ended + late + rest(*VISIT, EARLY, connection=6))
+    assert [each.connection for each in report.violations] == [6]
+    assert report.unchecked == 5
 
 
-def test_a_long_recording_is_judged_in_little_memory(tmp_path):
+def test_a_long_recording_is_checked_in_little_memory(tmp_path):
     path = tmp_path / "long.jsonl"
     ask = [(True, "$2;app;;echo;0;0;hi"), (False, "$2;app;;echo;0;0;hi")]
     entries = (
@@ -160,10 +159,10 @@ def test_a_long_recording_is_judged_in_little_memory(tmp_path):
     save(path, first, (*visit, *entries))
     tracemalloc.start()
     with path.open("rb") as stream:
-        judged = judge_stream(stream)
+        report = check_stream(stream)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert (judged.verdict, judged.messages) == (Verdict.PASS, 40_004)
+    assert (report.verdict, report.messages) == (Verdict.PASS, 40_004)
     assert peak < path.stat().st_size
 
 
@@ -191,7 +190,7 @@ def files(tmp_path) -> tuple[Path, Path]:
 def test_check_says_what_is_wrong_and_where(files):
     done = check(*files)
     assert done.returncode == 1
-    assert "line 6, connection 1: the client broke NS-11" in done.stdout
+    assert "line 6, connection 1: the client violated NS-11" in done.stdout
     assert "MUST NOT send an event" in done.stdout
     assert repr(EARLY[1]) in done.stdout
     assert "2 recordings, 9 messages: 1 pass, 1 fail" in done.stdout
@@ -208,16 +207,16 @@ def test_check_gives_json(files):
     done = check(*files, "--json")
     values = json.loads(done.stdout)
     assert [each["verdict"] for each in values["recordings"]] == ["pass", "fail"]
-    [broken] = values["recordings"][1]["broken"]
-    assert broken.items() >= {"line": 6, "requirement": "NS-11", "text": EARLY[1]}.items()
+    [violation] = values["recordings"][1]["violations"]
+    assert violation.items() >= {"line": 6, "requirement": "NS-11", "text": EARLY[1]}.items()
 
 
-def test_check_has_nothing_to_judge_in_an_empty_recording(tmp_path):
+def test_check_has_nothing_to_check_in_an_empty_recording(tmp_path):
     path = tmp_path / "empty.jsonl"
     path.write_bytes(recorded())
     done = check(path)
     assert done.returncode == 2
-    assert "no message to judge" in done.stderr
+    assert "none of the files contains a message" in done.stderr
 
 
 def test_check_of_no_file_is_a_usage_error(tmp_path):

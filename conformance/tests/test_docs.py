@@ -8,7 +8,6 @@ import shlex
 import socket
 import subprocess
 import sys
-import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -16,9 +15,9 @@ import pytest
 from click.testing import CliRunner
 
 from neffos_codec import DecodeError, Decoding, decode
-from neffos_conformance.cases.script import read_script
 from neffos_conformance.cli.main import cli
 from neffos_conformance.wire.transcript import read_transcript
+from peers.corpus import recorded_cases
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "spec" / "docs").rglob("*.md"))
@@ -201,19 +200,22 @@ def test_the_lines_of_the_recordings_page_were_recorded():
     assert [line for line in shown if lasting(line) not in recorded] == []
 
 
-def test_the_fields_of_a_judgement_are_those_of_the_page():
+def test_the_fields_of_a_check_report_are_those_of_the_page():
     recording = ROOT / "conformance/transcripts/neffos-go/handshake-binary.jsonl"
     done = CliRunner().invoke(cli, ["check", "--json", str(recording)])
-    [judged] = json.loads(done.stdout)["recordings"]
+    [report] = json.loads(done.stdout)["recordings"]
     fields = {
         name
-        for first, *_ in rows("spec/docs/recordings.md", r"\| `(file|verdict|lines|broken)`")
-        + rows("spec/docs/recordings.md", r"\| `(counts|damage|unshown|unjudged_connections)`")
+        for first, *_ in rows("spec/docs/recordings.md", r"\| `(file|verdict|lines|violations)`")
+        + rows(
+            "spec/docs/recordings.md",
+            r"\| `(counts|unreadable|stale_defects|unchecked_connections)`",
+        )
         for name in named(first)
     }
-    assert fields == judged.keys()
-    [broken] = rows("spec/docs/recordings.md", r"\| `broken`")
-    assert set(named(broken[1])) <= judged["broken"][0].keys()
+    assert fields == report.keys()
+    [violations] = rows("spec/docs/recordings.md", r"\| `violations`")
+    assert set(named(violations[1])) <= report["violations"][0].keys()
 
 
 @cache
@@ -261,16 +263,13 @@ def test_the_page_says_which_known_deviations_hold_for_whom():
     assert there - {"interop.toml"} == {file for _, files in shown for file in files}
 
 
-def test_the_session_of_the_page_is_one_of_those_that_are_recorded():
-    [session] = blocks(ROOT / "spec/docs/peers.md", "toml")
-    assert session in (PEERS / "server-sessions.toml").read_text("utf-8")
+def test_the_case_of_the_page_is_one_of_those_that_are_recorded():
+    [case] = blocks(ROOT / "spec/docs/peers.md", "toml")
+    assert case in (PEERS / "recorded_cases" / "server.toml").read_text("utf-8")
 
 
-def test_the_verbs_of_the_page_are_those_of_the_sessions():
-    verbs = set()
-    for role in ("server", "client"):
-        text = (PEERS / f"{role}-sessions.toml").read_text("utf-8")
-        for session in tomllib.loads(text)["session"]:
-            verbs |= {line.verb for line in read_script(session["script"], role)}
+def test_the_verbs_of_the_page_are_those_of_the_recorded_cases():
+    cases = [*recorded_cases("server"), *recorded_cases("client")]
+    verbs = {line.verb for case in cases for line in case.lines}
     table = rows("spec/docs/peers.md", r"\| `1 ")
     assert {line.split()[1] for row in table for line in named(row[0])} == verbs

@@ -20,7 +20,7 @@ from neffos_conformance.model_based.generator import generate
 from neffos_conformance.model_based.links import run_on_server
 from neffos_conformance.model_based.shrink import shrink
 from neffos_conformance.model_based.tables import transitions_of, why_unreachable
-from neffos_conformance.recordings.checking import judge
+from neffos_conformance.recordings.checking import check
 from neffos_conformance.recordings.replay import ReplayOutcome, replay_to_server
 from neffos_conformance.reference.embedded import Distort, Serve, embedded_server
 from neffos_conformance.runner.playback import Timeouts
@@ -166,7 +166,7 @@ def test_a_finding_is_saved_as_a_transcript_that_can_be_judged_and_replayed(tmp_
     first = json.loads(path.read_text("utf-8").splitlines()[0])
     assert "seed 24" in first["scenario"]
     assert first["how"].endswith("--seed 24")
-    assert ("AR-22", "server") in judge(path).counts
+    assert ("AR-22", "server") in check(path).counts
 
     async def replayed(distort: Distort | None) -> ReplayOutcome:
         async with embedded_server(distort=distort) as url:

@@ -29,7 +29,7 @@ from neffos_conformance.model_based.failures import CRASHED, STALLS, KnownFailur
 from neffos_conformance.model_based.generator import generate
 from neffos_conformance.model_based.links import run_on_client
 from neffos_conformance.model_based.tables import transitions_of, why_unreachable
-from neffos_conformance.recordings.checking import judge
+from neffos_conformance.recordings.checking import check
 from neffos_conformance.runner.driver_protocol import DriverError
 from neffos_conformance.runner.playback import Timeouts
 from neffos_protocol import Role
@@ -170,7 +170,7 @@ def test_a_finding_is_saved_as_a_transcript_that_can_be_judged(tmp_path):
     first = json.loads(path.read_text("utf-8").splitlines()[0])
     assert first["how"] == "neffos-wire test client --explore --seed 38"
     assert first["native"] == "fallback"
-    assert ("AR-22", "client") in judge(path).counts
+    assert ("AR-22", "client") in check(path).counts
 
 
 # -------------------------------------------------------------------- drivers that mean harm

@@ -17,13 +17,13 @@ from neffos_asyncio import ReplyError, Server, dial, listening
 from neffos_codec import Native
 from neffos_conformance.cases.definition import select, server_cases
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.cli.record import _Judge
+from neffos_conformance.cli.record import _LiveCheck
 from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import run_cases, to_server
 from neffos_conformance.wire.connection import ConnectError, ConnectionClosed, WireConnection
 from neffos_conformance.wire.relay import below, relaying
-from neffos_conformance.wire.transcript import ConnectionOpened, Damage, Entry, read_lines
+from neffos_conformance.wire.transcript import ConnectionOpened, Entry, UnreadableLine, read_lines
 
 PROGRAM = Path(sys.executable).with_name("neffos-wire")
 HANG = 30.0
@@ -338,7 +338,7 @@ async def recording(path: Path, url: str, *options: str) -> AsyncIterator[Record
         await process.wait()
 
 
-def test_record_writes_what_goes_by_and_judges_it(tmp_path):
+def test_record_writes_messages_and_checks_them(tmp_path):
     async def test() -> None:
         path = tmp_path / "deep" / "r.jsonl"
         async with embedded_server() as url, recording(path, url, "--check") as recorder:
@@ -353,16 +353,16 @@ def test_record_writes_what_goes_by_and_judges_it(tmp_path):
             await bad.close()
         first, *entries = read_lines(io.BytesIO(path.read_bytes()))
         assert first["how"] == "neffos-wire record"
-        assert not any(isinstance(entry, Damage) for entry in entries)
+        assert not any(isinstance(entry, UnreadableLine) for entry in entries)
         assert [entry.content for entry in entries[:2]] == [ConnectionOpened("", {}), "M"]
-        assert "connection 2: the client broke HS-2" in recorder.errors
+        assert "connection 2: the client violated HS-2" in recorder.errors
         assert recorder.process.returncode == 1
 
     run(test)
 
 
-def test_record_judges_no_message_that_comes_behind_an_end(tmp_path, capsys):
-    judge = _Judge(Native.NEVER)
+def test_record_checks_no_message_after_the_end(tmp_path, capsys):
+    live = _LiveCheck(Native.NEVER)
     for said in (
         (True, "M"),
         (False, "A7"),
@@ -371,10 +371,10 @@ def test_record_judges_no_message_that_comes_behind_an_end(tmp_path, capsys):
         (True, ConnectionClosed(1000)),
         (False, ";app;;news;0;0;hi"),
     ):
-        judge.note(1, *said)
-    assert not judge.has_failed
-    judge.note(2, True, ";any;;say;0;0;hi")
-    assert judge.has_failed
+        live.add(1, *said)
+    assert not live.has_failed
+    live.add(2, True, ";any;;say;0;0;hi")
+    assert live.has_failed
     assert "connection 2" in capsys.readouterr().err
 
 

@@ -161,7 +161,7 @@ def test_a_case_shows_all_that_is_known_of_it(opened):
     text = failed.inner_text()
     for part in (
         "wait: expected '$1790000000000000001', actual ''",
-        "accepted with id",
+        "accepted with ID",
         "MUST put the same token into the wait field of the reply",
         "--case AR-1.1",
     ):

@@ -687,7 +687,7 @@ def test_the_sequence_knows_which_endpoints_are_native():
     data = json.loads(html.page_data(judgement([made_up(log)])))
     words = [row["words"] for row in data["cases"]["ZZ-1.1"]["rows"]]
     assert words[:3] == ["opens /native", 'native message "hi"', "opens /"]
-    assert words[3].startswith("no frame")
+    assert words[3].startswith("not a frame")
 
 
 # -------------------------------------------------------------------- codecs

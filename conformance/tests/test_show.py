@@ -14,25 +14,20 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from neffos_conformance.cli.main import cli
-from neffos_conformance.recordings import sequence
+from neffos_conformance.recordings import checking, sequence
+from neffos_conformance.recordings.page import MAX_LIFELINES, page, picture, svg
 from neffos_conformance.recordings.sequence import (
     KEPT,
-    MAX_LIFELINES,
-    Kind,
-    Listener,
-    Remark,
-    clock,
-    hexdump,
-    place,
+    SequenceReader,
     read_diagram,
-    shorten,
-    visible,
-    wrap,
 )
-from neffos_conformance.recordings.show import draw, page, svg
-from neffos_conformance.wire.transcript import Damage, Entry
+from neffos_conformance.recordings.show import draw
+from neffos_conformance.wire.text import clock, hexdump, shorten, visible, wrap
+from neffos_conformance.wire.transcript import Entry, UnreadableLine
+from neffos_protocol import conversation
 
 RECORDED = sorted((Path(__file__).parents[1] / "transcripts").rglob("visit.jsonl"))
+Kind = sequence.ArrowKind
 EVIL = '</svg></title><script>alert(1)</script>"><img src=x onerror=alert(2)>\u202e\x1b[31m\x00'
 
 HEADER = {
@@ -99,7 +94,7 @@ def run(text: bytes, *arguments: str):
     ("lines", "kind", "words"),
     [
         ([c("M")], Kind.HANDSHAKE, "handshake request"),
-        (OPEN, Kind.HANDSHAKE, "accepted with id ann"),
+        (OPEN, Kind.HANDSHAKE, "accepted with ID ann"),
         ([c("M"), s("Hnot you")], Kind.ERROR, 'handshake refused: "not you"'),
         (CONNECTED[:3], Kind.ASK, "asks to connect app ($1)"),
         (CONNECTED, Kind.REPLY, "empty reply to $1 (connect app)"),
@@ -123,20 +118,24 @@ def run(text: bytes, *arguments: str):
             Kind.ASK,
             "asks to leave room lobby of app ($1)",
         ),
-        ([*OPEN, s("7;app;;_OnNamespaceDisconnect;0;0;")], Kind.ASK, "asks to disconnect app (7)"),
+        (
+            [*OPEN, s("7;app;;_OnNamespaceDisconnect;0;0;")],
+            Kind.ASK,
+            "asks to disconnect app (7)",
+        ),
         (
             [*OPEN, c(";app;;_OnNamespaceConnect;0;0;")],
             Kind.ASK,
             "wants to connect app, without a token",
         ),
         ([*OPEN, c(";app;room;chat;0;0;hi")], Kind.EVENT, 'event chat in app/room "hi"'),
-        ([*OPEN, c(";app;;chat;0;1;")], Kind.EVENT, "event chat in app, nothing to be done"),
+        ([*OPEN, c(";app;;chat;0;1;")], Kind.EVENT, "event chat in app, a no-op"),
         (
             [*OPEN, c(";a@%!semicolon@%!b;;two words;0;0;")],
             Kind.EVENT,
             'event "two words" in "a;b"',
         ),
-        ([*OPEN, c(b";app;;chat;0;0;\x00")], Kind.EVENT, "event chat in app [1 octet]"),
+        ([*OPEN, c(b";app;;chat;0;0;\x00")], Kind.EVENT, "event chat in app [1 byte]"),
         ([*OPEN, c("$2;app;;add;0;0;1")], Kind.ASK, 'asks with event add in app "1" ($2)'),
         (
             [*OPEN, c("$2;app;;add;0;0;1"), s("$2;app;;add;0;0;2")],
@@ -150,17 +149,36 @@ def run(text: bytes, *arguments: str):
         ),
         (
             [*OPEN, c("$!2;app;;add;0;0;"), s("$2;app;;add;0;0;2")],
+            Kind.REPLY,
+            'reply "2" to $2 (event add in app)',
+        ),
+        (
+            [*OPEN, s("$2;app;;add;0;0;2")],
             Kind.EVENT,
             'event add in app "2", with a client\'s token $2',
         ),
-        ([*OPEN, s("$5;;;;;;")], Kind.REPLY, "empty reply to $5, for which no ask waits"),
+        ([*OPEN, s("$5;;;;;;")], Kind.REPLY, "empty reply to $5, which is not pending"),
+        (
+            [*CONNECTED, s("$1;app;;chat;0;0;again")],
+            Kind.REPLY,
+            'reply "again" to $1, which is settled',
+        ),
+        (
+            [c("M"), s("Hno"), s("$1;;;;;;")],
+            Kind.STRAY,
+            "a message after the handshake was refused",
+        ),
         (
             [*OPEN, s("$5;app;;chat;1;0;no")],
             Kind.ERROR,
-            'error reply "no" to $5, for which no ask waits',
+            'error reply "no" to $5, which is not pending',
         ),
         ([*OPEN, s(";app;;chat;1;0;no")], Kind.ERROR, 'error in event chat in app: "no"'),
-        ([*OPEN, c("M")], Kind.STRAY, "no frame: a frame has 6 ';' before its body, this has 0"),
+        (
+            [*OPEN, c("M")],
+            Kind.STRAY,
+            "not a frame: a frame has 6 ';' before its body, this has 0",
+        ),
         ([*OPEN, c("")], Kind.STRAY, "an empty message, which is ignored"),
         ([end(1000)], Kind.CLOSE, "close 1000"),
         ([end(1008, reason="go\naway")], Kind.CLOSE, 'close 1008 "go\\naway"'),
@@ -184,15 +202,15 @@ def test_an_arrow_says_what_it_is_in_words_of_the_protocol(lines, kind, words):
 def test_native_messages_are_called_so_where_the_header_names_the_mode(mode, lines):
     diagram = read(*lines, header={"native": mode})
     assert diagram.rows[-1].words == 'native message "hello"'
-    assert not diagram.faults
-    assert read(*OPEN, c("hello")).faults == {"NM-1": 1}
+    assert not diagram.violations
+    assert read(*OPEN, c("hello")).violations == {"NM-1": 1}
 
 
 def test_each_connection_has_a_conversation_of_its_own():
     diagram = read(*OPEN, c("M", 2), s("Abob", 2), s("$1;;;;;;", 2))
-    assert [row.words for row in diagram.rows][2:4] == ["handshake request", "accepted with id bob"]
+    assert [row.words for row in diagram.rows][2:4] == ["handshake request", "accepted with ID bob"]
     assert diagram.connections == [1, 2]
-    assert diagram.rows[-1].faults
+    assert diagram.rows[-1].violations
 
 
 def test_names_and_bodies_are_shortened():
@@ -200,48 +218,50 @@ def test_names_and_bodies_are_shortened():
     assert words == f'event e in {"n" * 35}… "{"b" * 39}…"'
 
 
-# -------------------------------------------------------------------- findings
+# -------------------------------------------------------------------- violations
 
 
-def test_a_finding_belongs_to_the_arrow_that_shows_it():
+def test_a_violation_belongs_to_the_arrow_that_shows_it():
     diagram = read(*CONNECTED, c(";other;;chat;0;0;"), c(";app;;chat;0;0;"))
-    assert [len(row.faults) for row in diagram.rows] == [0, 0, 0, 0, 1, 0]
-    [fault] = diagram.rows[4].faults
-    assert fault.requirement == "NS-11"
-    assert fault.role == "client"
-    assert fault.sentence.startswith("A peer MUST NOT send an event")
-    assert "'other'" in fault.explanation
-    assert not fault.is_known
+    assert [len(row.violations) for row in diagram.rows] == [0, 0, 0, 0, 1, 0]
+    [violation] = diagram.rows[4].violations
+    assert violation.requirement == "NS-11"
+    assert violation.role == "client"
+    assert violation.sentence.startswith("A peer MUST NOT send an event")
+    assert "'other'" in violation.explanation
+    assert not violation.is_known
 
 
-def test_a_finding_that_the_header_names_is_called_known():
+def test_a_violation_that_the_header_names_is_called_known():
     diagram = read(*CONNECTED, s("$1;;;;;;"), header={"defects": {"AR-22": "server"}})
-    assert [fault.is_known for fault in diagram.rows[-1].faults] == [True]
-    assert "AR-22 broken by the server, as is known" in drawn(diagram)
+    assert [violation.is_known for violation in diagram.rows[-1].violations] == [True]
+    assert "AR-22 violated by the server (known)" in drawn(diagram)
 
 
-def test_nothing_is_found_behind_an_end():
-    assert not read(*CONNECTED, end(1000), c(";other;;chat;0;0;")).faults
+def test_nothing_is_checked_after_an_end():
+    assert not read(*CONNECTED, end(1000), c(";other;;chat;0;0;")).violations
 
 
-def test_a_finding_stands_below_its_arrow_with_its_sentence():
+def test_a_violation_is_shown_below_its_arrow_with_its_sentence():
     lines = drawn(read(*CONNECTED, c(";other;;chat;0;0;"))).splitlines()
     index = next(index for index, each in enumerate(lines) if "event chat in other" in each)
-    assert "✗ NS-11 broken by the client: an event for namespace" in lines[index + 2]
+    assert "✗ NS-11 violated by the client: an event for namespace" in lines[index + 2]
     assert any("A peer MUST NOT send an event or an event ask" in each for each in lines[index:])
-    assert "1 finding: NS-11 (1)." in lines[-1]
+    assert "1 violation: NS-11 (1)." in lines[-1]
 
 
-def test_connections_too_many_are_shown_and_not_judged(monkeypatch):
-    monkeypatch.setattr(sequence, "MAX_TALKS", 2)
-    diagram = read(*(c("nonsense", number) for number in range(1, 5)))
-    assert [len(row.faults) for row in diagram.rows] == [2, 2, 0, 0]
-    assert diagram.unjudged == 2
-    assert "Not judged, with too many connections at a time: 2 lines." in drawn(diagram)
+def test_connections_too_many_are_shown_and_not_checked_to_their_end(monkeypatch):
+    monkeypatch.setattr(checking, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(sequence, "MAX_CONNECTIONS", 2)
+    diagram = read(*(c("nonsense", number) for number in (1, 2, 3, 4, 1, 2)))
+    assert [len(row.violations) for row in diagram.rows] == [2, 2, 2, 2, 0, 0]
+    assert diagram.unchecked == 2
+    shown = drawn(diagram)
+    assert "Not checked to the end, with too many at a time: 2 connections." in shown
 
 
 def test_asks_that_are_never_answered_are_forgotten(monkeypatch):
-    monkeypatch.setattr(sequence, "MAX_ASKS", 2)
+    monkeypatch.setattr(conversation, "MAX_REMEMBERED", 2)
     asks = [c(f"${number};app;;e;0;0;") for number in range(3)]
     replies = [s(f"${number};app;;e;0;0;") for number in range(3)]
     rows = read(*CONNECTED, *asks, *replies).rows[-3:]
@@ -257,16 +277,16 @@ LONG = [*CONNECTED, *(c(f";app;;e;0;0;{number}") for number in range(20))]
 def test_no_more_is_shown_than_the_limit_and_the_rest_is_counted():
     diagram = read(*LONG, c(";other;;e;0;0;"), limit=3)
     assert [row.line for row in diagram.rows] == [2, 3, 4]
-    assert (diagram.before, diagram.after, diagram.hidden_faults) == (0, 22, 1)
-    assert "Left out: 22 lines (22 behind), with 1 finding" in drawn(diagram)
+    assert (diagram.before, diagram.after, diagram.hidden_violations) == (0, 22, 1)
+    assert "Left out: 22 lines (22 after), with 1 violation" in drawn(diagram)
 
 
-def test_what_comes_before_the_part_shown_is_heard():
+def test_what_precedes_the_part_shown_is_checked():
     diagram = read(*LONG, first=10, last=12)
     assert [row.line for row in diagram.rows] == [10, 11, 12]
-    assert not diagram.faults
+    assert not diagram.violations
     assert (diagram.before, diagram.is_read_whole) == (8, False)
-    assert "What comes behind --to was not read." in drawn(diagram)
+    assert "The lines after --to were not read." in drawn(diagram)
 
 
 def test_one_connection_alone():
@@ -298,7 +318,7 @@ def test_payloads_are_cut_to_a_line_or_shown_whole():
 
 def test_damage_is_shown_where_it_is():
     diagram = read(*OPEN, "{", c("M"), {**c("x"), "time": "soon"}, {**end(1), "closed": {}})
-    assert [row.line for row in diagram.rows if isinstance(row, Remark)] == [4, 6, 7]
+    assert [row.line for row in diagram.rows if isinstance(row, UnreadableLine)] == [4, 6, 7]
     shown = drawn(diagram)
     assert re.search(r"^ +4 .*cannot be read: not JSON", shown, re.MULTILINE)
     assert "3 lines shown cannot be read." in shown
@@ -319,15 +339,14 @@ def test_damage_is_shown_where_it_is():
 def test_a_line_with_wrong_values_is_damage(change):
     [row] = read({"time": 0, "connection": 1, "from": "client", **change}).rows
     if "time" in change:
-        assert row.text.startswith("not a line")
-    assert isinstance(row, Remark)
+        assert row.reason.startswith("not a line")
+    assert isinstance(row, UnreadableLine)
 
 
-def test_a_listener_takes_whatever_comes():
-    listener = Listener()
-    listener.header = {"native": "sometimes", "defects": ["AR-1"]}
-    assert listener.hear(Damage(3, "bad\x1b")) == Remark(3, "bad\\x1b")
-    assert listener.hear(Entry(4, 0, 1, True, "M")).words == "handshake request"
+def test_damage_is_made_visible_and_a_header_is_not_needed():
+    reader = SequenceReader()
+    assert reader.read(UnreadableLine(3, "bad\x1b")) == UnreadableLine(3, "bad\\x1b")
+    assert reader.read(Entry(4, 0, 1, True, "M")).words == "handshake request"
 
 
 def test_a_recording_without_a_header_is_shown():
@@ -337,11 +356,20 @@ def test_a_recording_without_a_header_is_shown():
     assert page(diagram, "a")
 
 
-@pytest.mark.parametrize("odd", [{"scenario": 5}, {"client": "me"}, {"server": {"peer": ["x"]}}])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"scenario": 5},
+        {"client": "me"},
+        {"server": {"peer": ["x"]}},
+        {"native": "sometimes"},
+        {"defects": ["AR-1"]},
+    ],
+)
 def test_a_header_of_the_wrong_form_is_a_remark_and_the_rest_is_shown(odd):
     diagram = read_diagram(io.BytesIO(recording(*OPEN, **odd)))
     assert [row.line for row in diagram.rows] == [1, 2, 3]
-    assert next(iter(odd)) in diagram.rows[0].text
+    assert next(iter(odd)) in diagram.rows[0].reason
     assert page(diagram, "a")
 
 
@@ -369,8 +397,8 @@ def test_a_real_recording_fits_the_terminal(path, width):
     lines = drawn(diagram, width).splitlines()
     assert all(cell_len(each) <= width for each in lines)
     assert any(each.endswith("►│") and "asks to connect nowhere ($1)" in each for each in lines)
-    assert any("◄ accepted with id" in each and each.endswith("─┤") for each in lines)
-    assert lines[-1] == "24 arrows on 1 connection; no requirement is broken."
+    assert any("◄ accepted with ID" in each and each.endswith("─┤") for each in lines)
+    assert lines[-1] == "24 arrows on 1 connection; no violations."
 
 
 def test_a_terminal_that_knows_only_ascii_gets_ascii():
@@ -385,7 +413,7 @@ def test_several_connections_are_several_columns():
     lines = drawn(read(*OPEN, c("M", 2), s("Abob", 2), c("M", 30))).splitlines()
     [numbers] = [each for each in lines if each.split() == ["1", "2", "30"]]
     places = [numbers.index(each) for each in ("1", "2", "30")]
-    [second] = [each for each in lines if "accepted with id bob" in each]
+    [second] = [each for each in lines if "accepted with ID bob" in each]
     assert second[places[0]] == "│"
     assert second[places[1] : places[1] + 2] == "│◄"
     assert second[places[2]] == "┼"
@@ -431,7 +459,7 @@ def test_the_command():
         (recording(), ["--from", "5", "--to", "4"], 2, "--to is before --from"),
         (recording(), ["--limit", "0"], 2, "--limit"),
         (recording(), ["--html", "no/such/folder/a.html"], 2, "cannot be written"),
-        (recording(), [], 0, "0 arrows on 0 connections; no requirement is broken."),
+        (recording(), [], 0, "0 arrows on 0 connections; no violations."),
     ],
 )
 def test_what_the_command_says_of_odd_input(text, arguments, code, complaint):
@@ -512,14 +540,14 @@ def test_every_link_leads_somewhere_and_every_id_is_one():
     assert {f"m{arrow.line}" for arrow in HOSTILE.arrows} <= links
 
 
-def test_the_page_shows_fields_octets_and_findings():
+def test_the_page_shows_fields_bytes_and_violations():
     text = page(read(*CONNECTED, c(b";other;hall;chat;0;0;\x00\xff")), "a.jsonl")
     for each in ("wait", "namespace", "room", "event", "is_error", "is_no_op", "body"):
         assert f'<th scope="row">{each}</th>' in text
     assert '<bdi dir="ltr">hall</bdi>' in text
     assert "000000  3b 6f 74 68 65 72 3b 68  ;other;h" in text
     assert "000010  3b 30 3b 30 3b 00 ff     ;0;0;··" in text
-    assert "binary, 23 octets" in text
+    assert "binary, 23 bytes" in text
     assert "A peer MUST NOT send an event or an event ask" in text
 
 
@@ -538,22 +566,24 @@ def test_the_picture_is_well_formed_and_says_what_it_is(diagram):
     assert [each.attrib["href"] for each in links] == [f"#m{each.line}" for each in diagram.arrows]
     for link, arrow in zip(links, diagram.arrows, strict=True):
         assert arrow.words in link.attrib["aria-label"]
-        assert all(fault.requirement in link.attrib["aria-label"] for fault in arrow.faults)
+        assert all(
+            violation.requirement in link.attrib["aria-label"] for violation in arrow.violations
+        )
 
 
 def test_rows_of_the_picture_do_not_overlap():
-    picture = place(HOSTILE)
-    ends = [each.y + each.height for each in picture.rows]
-    begins = [each.y for each in picture.rows]
+    drawing = picture(HOSTILE)
+    ends = [each.y + each.height for each in drawing.rows]
+    begins = [each.y for each in drawing.rows]
     assert all(end < begin for end, begin in zip(ends, begins[1:], strict=False))
-    assert ends[-1] <= picture.height
+    assert ends[-1] <= drawing.height
 
 
 def test_the_picture_has_a_lifeline_for_each_connection_up_to_a_bound():
-    few = place(read(*(c("M", number) for number in range(1, MAX_LIFELINES + 1))))
+    few = picture(read(*(c("M", number) for number in range(1, MAX_LIFELINES + 1))))
     assert [label for label, _ in few.lifelines] == ["1", "2", "3", "4", "5", "6"]
     assert [each.from_x for each in few.rows] == [x for _, x in few.lifelines]
-    many = place(read(*(c("M", number) for number in range(1, MAX_LIFELINES + 2))))
+    many = picture(read(*(c("M", number) for number in range(1, MAX_LIFELINES + 2))))
     assert [label for label, _ in many.lifelines] == [""]
     assert many.rows[-1].words == ("#7 handshake request",)
 
@@ -562,7 +592,7 @@ def test_the_command_writes_the_page(tmp_path):
     out = tmp_path / "out.html"
     done = run(recording(*OPEN), "--html", str(out))
     assert done.exit_code == 0
-    assert done.output == f"{out}: 2 arrows, no requirement is broken\n"
+    assert done.output == f"{out}: 2 arrows, no violations\n"
     assert out.read_text("utf-8").startswith("<!doctype html>")
 
 
@@ -609,7 +639,7 @@ def test_times_are_short(seconds, shown):
     assert clock(seconds) == shown
 
 
-def test_octets_in_rows():
+def test_bytes_in_rows():
     assert list(hexdump(b"abcdefgh\x00")) == [
         (0, "61 62 63 64 65 66 67 68", "abcdefgh"),
         (8, "00", "·"),

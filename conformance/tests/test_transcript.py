@@ -17,15 +17,15 @@ from neffos_codec import (
     encode,
 )
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.recordings.checking import judge_stream
+from neffos_conformance.recordings.checking import check_stream
 from neffos_conformance.wire import transcript
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.transcript import (
     ConnectionOpened,
-    Damage,
     Entry,
     Transcript,
     TranscriptError,
+    UnreadableLine,
     Writer,
     header,
     read_lines,
@@ -170,11 +170,14 @@ GOOD = b'{"time": 1, "connection": 1, "from": "client", "text": "M"}\n'
         (b"{\n", "not JSON"),
         (b"\xff\n", "not JSON"),
         (b"[]\n", "not a line of a transcript"),
-        (b'{"time": 1}\n', "KeyError"),
-        (GOOD.replace(b'"client"', b'"nobody"'), "KeyError"),
+        (b'{"time": 1}\n', "missing required field `connection`"),
+        (GOOD.replace(b'"client"', b'"nobody"'), "$.from"),
         (GOOD.replace(b'"M"', b"5"), "not a line"),
-        (GOOD.replace(b'"connection": 1', b'"connection": "1"'), "whole number"),
-        (b'{"time":1,"connection":1,"from":"client","kind":"binary","base64":"?"}\n', "Error"),
+        (GOOD.replace(b'"connection": 1', b'"connection": "1"'), "Expected `int`"),
+        (b'{"time":1,"connection":1,"from":"client","kind":"binary","base64":"?"}\n', "base64"),
+        (b'{"time":1,"connection":1,"from":"client","base64":"AA=="}\n', "neither a message"),
+        (GOOD.replace(b'"connection": 1', b'"connection": 0'), "$.connection"),
+        (b'{"time":' + b"[" * 100_000 + b"\n", "not JSON"),
     ],
 )
 def test_a_damaged_line_is_named_and_the_rest_is_read(tmp_path, line, complaint):
@@ -182,9 +185,9 @@ def test_a_damaged_line_is_named_and_the_rest_is_read(tmp_path, line, complaint)
     first, before, damage, after = read_lines(io.BytesIO(octets))
     assert first == FIRST
     assert (before.line, after.line, after.content) == (2, 4, "M")
-    assert isinstance(damage, Damage)
+    assert isinstance(damage, UnreadableLine)
     assert damage.line == 3
-    assert complaint in damage.what
+    assert complaint in damage.reason
     path = tmp_path / "t.jsonl"
     path.write_bytes(octets)
     with pytest.raises(TranscriptError, match=r"t.jsonl, line 3: "):
@@ -196,7 +199,7 @@ def test_a_recording_that_was_cut_off_is_read_up_to_there():
     _, whole, cut = read_lines(io.BytesIO(octets))
     assert whole.content == "M"
     assert cut.line == 3
-    assert "ends in the middle" in cut.what
+    assert "ends in the middle" in cut.reason
 
 
 def test_a_line_that_is_too_long_is_passed_over(monkeypatch):
@@ -204,12 +207,12 @@ def test_a_line_that_is_too_long_is_passed_over(monkeypatch):
     octets = BEGIN + b"x" * 1000 + b"\n" + GOOD
     _, damage, after = read_lines(io.BytesIO(octets))
     assert (damage.line, after.line, after.content) == (2, 3, "M")
-    assert "bytes" in damage.what
+    assert "bytes" in damage.reason
 
 
 def test_a_header_that_is_none_is_damage_and_the_rest_is_read():
     damage, entry = read_lines(io.BytesIO(b'{"format": 99}\n' + GOOD))
-    assert "format 1" in damage.what
+    assert "format 1" in damage.reason
     assert entry.content == "M"
 
 
@@ -236,14 +239,14 @@ def test_a_header_of_the_wrong_form_is_damage_and_nothing_is_raised(wrong):
     octets = json.dumps(FIRST | wrong).encode() + b"\n" + GOOD
     damage, entry = read_lines(io.BytesIO(octets))
     assert damage.line == 1
-    assert next(iter(wrong)) in damage.what
+    assert next(iter(wrong)) in damage.reason
     assert entry.content == "M"
-    assert judge_stream(io.BytesIO(octets)).verdict is Verdict.ERROR
+    assert check_stream(io.BytesIO(octets)).verdict is Verdict.ERROR
 
 
 def test_a_header_without_a_peer_is_damage():
     [damage] = read_lines(io.BytesIO(b'{"format": 1, "scenario": "s"}\n'))
-    assert "client" in damage.what
+    assert "client" in damage.reason
 
 
 def test_an_empty_file_is_no_transcript(tmp_path):

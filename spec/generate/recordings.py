@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from generate.text import attribute, count, with_code
+from neffos_conformance.recordings.page import page, svg
 from neffos_conformance.recordings.sequence import Diagram, peer_name, read_diagram
-from neffos_conformance.recordings.show import page, svg
 from neffos_conformance.wire.transcript import Header, read_transcript
 from neffos_protocol.catalogue import Divergence, Verdict, divergences, peers, requirements
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from neffos_conformance.recordings.sequence import shorten, visible
+from neffos_conformance.wire.text import shorten, visible
 from neffos_protocol.catalogue import Level
 
 _LEVELS: Final = re.compile(

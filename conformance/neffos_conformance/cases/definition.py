@@ -6,8 +6,8 @@ This module reads and selects cases; it does not know how they are played.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
@@ -18,6 +18,23 @@ from neffos_conformance.cases.script import ScriptError, Step, read_script
 Role = Literal["server", "client", "codec"]
 ROLES: Final[tuple[Role, ...]] = ("server", "client")
 """The roles whose cases are scripts; the cases of a codec are the vectors."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOptions:
+    """How a case is recorded for the corpus; only recording reads it.
+
+    Attributes:
+        peers: the names of the peers that it is recorded with; empty for all.
+        native: what becomes of payloads that are not frames, as ``neffos_codec.Native`` has it.
+        defects: the requirements that are violated in the recording, and by which role.
+        divergence: the difference (DV-n) that the peers show; empty if none.
+    """
+
+    peers: tuple[str, ...] = ()
+    native: str = "never"
+    defects: Mapping[str, str] = field(default_factory=dict)
+    divergence: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +50,7 @@ class Case:
         tags: its properties, to select by.
         seconds: its time limit, if that is not the usual one; 0 if it is.
         why: a hint for the owner of a peer that fails, if the title does not say it all.
+        record: how it is recorded.
     """
 
     id: str
@@ -43,6 +61,7 @@ class Case:
     tags: tuple[str, ...] = ()
     seconds: float = 0.0
     why: str = ""
+    record: RecordOptions = RecordOptions()
 
     @property
     def family(self) -> str:
@@ -90,9 +109,21 @@ def cases_of(role: Role) -> tuple[Case, ...]:
     folder = files("neffos_conformance.data").joinpath("cases", role)
     found: list[Case] = []
     for name in sorted(each.name for each in folder.iterdir() if each.name.endswith(".toml")):
-        data = tomllib.loads(folder.joinpath(name).read_text("utf-8"))
-        found += [_case(entry, role) for entry in data["case"]]
+        found += read_cases(folder.joinpath(name).read_text("utf-8"), role)
     return tuple(found)
+
+
+def read_cases(text: str, role: Role) -> list[Case]:
+    """Read the cases of one file.
+
+    Args:
+        text: the TOML.
+        role: of the system under test.
+
+    Raises:
+        ScriptError: a script is wrong; the text names the case.
+    """
+    return [_case(entry, role) for entry in tomllib.loads(text)["case"]]
 
 
 def server_cases() -> list[Case]:
@@ -154,6 +185,7 @@ def _case(entry: dict[str, Any], role: Role) -> Case:
         steps = read_script(entry["script"], role)
     except ScriptError as error:
         raise ScriptError(f"case {entry['id']}: {error}") from error
+    record = entry.get("record", {})
     return Case(
         id=entry["id"],
         title=entry["title"],
@@ -163,4 +195,5 @@ def _case(entry: dict[str, Any], role: Role) -> Case:
         tags=tuple(entry.get("tags", ())),
         seconds=entry.get("seconds", 0.0),
         why=entry.get("why", ""),
+        record=RecordOptions(**{**record, "peers": tuple(record.get("peers", ()))}),
     )

@@ -1,4 +1,4 @@
-"""The command ``check``: judges recordings."""
+"""The command ``check``: checks recordings against the requirements."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from ctypes import c_ulonglong
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -20,20 +21,19 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from neffos_conformance.cases.verdict import COLOURS, Verdict
 from neffos_conformance.cli.options import EXISTING_FILE, JSON, option
-from neffos_conformance.recordings.checking import CheckReport, Violation, judge
+from neffos_conformance.recordings.checking import CheckReport, RecordedViolation, check
 from neffos_conformance.wire.payloads import payload_values, short
-from neffos_protocol.catalogue import requirement
 
-CHECK_FORMAT: Final = 1
+CHECK_FORMAT: Final = 2
 
 REFRESH: Final = 0.1
-"""Seconds between two looks at how far the workers are."""
+"""Seconds between two updates of the progress."""
 
 _SHOWN: Final = 10
-"""Findings of one recording on the terminal; ``--json`` has more."""
+"""Violations of one recording on the terminal; ``--json`` has more."""
 
-_octets: Any = None
-"""In a worker: the count of octets read, which all workers share."""
+_bytes_read: Any = None
+"""In a worker: the number of bytes read, which all workers share."""
 
 
 @click.command("check")
@@ -54,24 +54,24 @@ def check_command(files: tuple[Path, ...], as_json: bool, verbose: bool, jobs: i
     an unreadable line, and a defect that a header names but no message shows count as failed.
     """
     console = Console()
-    judged = _judge_all(files, min(jobs, len(files)))
+    reports = _check_all(files, min(jobs, len(files)))
     if as_json:
-        click.echo(json.dumps(_values(files, judged), ensure_ascii=False))
+        click.echo(json.dumps(_values(files, reports), ensure_ascii=False))
     else:
-        for path, judgement in zip(files, judged, strict=True):
-            _show(console, path, judgement, verbose)
-        _sum_up(console, judged)
-    if not any(judgement.messages for judgement in judged):
-        raise click.UsageError("there is no message to judge in any of the files")
-    bad = any(judgement.verdict in (Verdict.FAIL, Verdict.ERROR) for judgement in judged)
+        for path, report in zip(files, reports, strict=True):
+            _show(console, path, report, verbose)
+        _sum_up(console, reports)
+    if not any(report.messages for report in reports):
+        raise click.UsageError("none of the files contains a message")
+    bad = any(report.verdict in (Verdict.FAIL, Verdict.ERROR) for report in reports)
     sys.exit(1 if bad else 0)
 
 
 # -------------------------------------------------------------------- the work
 
 
-def _judge_all(files: Sequence[Path], jobs: int) -> list[CheckReport]:
-    """Judge the files, and show how far that is; one alone needs no other process."""
+def _check_all(files: Sequence[Path], jobs: int) -> list[CheckReport]:
+    """Check the files, and show the progress; one job needs no other process."""
     total = sum(path.stat().st_size for path in files)
     terminal = Console(stderr=True)
     progress = Progress(
@@ -84,134 +84,124 @@ def _judge_all(files: Sequence[Path], jobs: int) -> list[CheckReport]:
         disable=not terminal.is_terminal,
     )
     with progress:
-        bar = progress.add_task(f"judging {len(files)} recordings", total=total)
+        bar = progress.add_task(f"checking {len(files)} recordings", total=total)
         if jobs == 1:
-            return [judge(path, lambda octets: progress.advance(bar, octets)) for path in files]
-        # A fork would take the threads' locks along as they happen to be.
+            return [check(path, lambda read: progress.advance(bar, read)) for path in files]
+        # A fork would copy the threads' locks in whatever state they are.
         context = multiprocessing.get_context("spawn")
-        octets = context.Value(c_ulonglong, 0)
+        read = context.Value(c_ulonglong, 0)
         with ProcessPoolExecutor(
-            jobs, mp_context=context, initializer=_share, initargs=(octets,)
+            jobs, mp_context=context, initializer=_share, initargs=(read,)
         ) as pool:
-            futures: list[Future[CheckReport]] = [pool.submit(_judge, path) for path in files]
+            futures: list[Future[CheckReport]] = [pool.submit(_check, path) for path in files]
             left: set[Future[CheckReport]] = set(futures)
             while left:
                 _, left = wait(left, REFRESH)
-                progress.update(bar, completed=octets.value)
+                progress.update(bar, completed=read.value)
             return [future.result() for future in futures]
 
 
-def _share(octets: Any) -> None:
-    global _octets  # how a worker gets what cannot be an argument
-    _octets = octets
+def _share(read: Any) -> None:
+    global _bytes_read  # a worker cannot get it as an argument
+    _bytes_read = read
 
 
-def _judge(path: Path) -> CheckReport:
-    def tell(count: int) -> None:
-        with _octets.get_lock():
-            _octets.value += count
+def _check(path: Path) -> CheckReport:
+    def progress(count: int) -> None:
+        with _bytes_read.get_lock():
+            _bytes_read.value += count
 
-    return judge(path, tell)
+    return check(path, progress)
 
 
 # -------------------------------------------------------------------- for people
 
 
-def _show(console: Console, path: Path, judged: CheckReport, verbose: bool) -> None:
-    verdict = judged.verdict
-    if verdict is Verdict.PASS and not judged.counts and not verbose:
+def _show(console: Console, path: Path, report: CheckReport, verbose: bool) -> None:
+    verdict = report.verdict
+    if verdict is Verdict.PASS and not report.counts and not verbose:
         return
     console.print(
         f"[bold {COLOURS[verdict]}]{verdict.value}[/] [bold]{escape(str(path))}[/] "
-        f"{judged.messages} messages",
+        f"{report.messages} messages",
         soft_wrap=True,
     )
-    scenario = (judged.header or {}).get("scenario")
+    scenario = (report.header or {}).get("scenario")
     if scenario:
         console.print(f"  {escape(str(scenario))}")
-    for damage in judged.damage[:_SHOWN]:
-        console.print(f"  line {damage.line}: {escape(damage.what)}", style="magenta")
-    if judged.damaged > _SHOWN:
-        console.print(f"  … {judged.damaged} lines cannot be read", style="magenta")
-    if not judged.messages:
-        console.print("  there is no message in it", style="magenta")
-    for id_ in judged.unshown:
+    for each in report.unreadable[:_SHOWN]:
+        console.print(f"  line {each.line}: {escape(each.reason)}", style="magenta")
+    if report.unreadable_lines > _SHOWN:
+        console.print(f"  … {report.unreadable_lines} lines cannot be read", style="magenta")
+    if not report.messages:
+        console.print("  it contains no message", style="magenta")
+    for id_ in report.stale_defects:
         console.print(
-            f"  the header says that {id_} is broken here, but it is not: its label is out of date",
+            f"  the header is stale: it names a violation of {id_}, which does not occur",
             style="magenta",
         )
-    for broken in judged.broken[:_SHOWN]:
-        _show_broken(console, broken)
-    more = sum(judged.counts.values()) - min(len(judged.broken), _SHOWN)
+    for violation in report.violations[:_SHOWN]:
+        _show_violation(console, violation)
+    more = sum(report.counts.values()) - min(len(report.violations), _SHOWN)
     if more:
         counts = ", ".join(
-            f"{id_} by the {role} {count} times" for (id_, role), count in judged.counts.items()
+            f"{id_} by the {role} {count} times" for (id_, role), count in report.counts.items()
         )
         console.print(f"  … {more} more; in all: {counts}")
-    if judged.unjudged:
-        console.print(f"  {judged.unjudged} connections were too many at a time, and not judged")
+    if report.unchecked:
+        console.print(f"  {report.unchecked} connections were too many at a time, and not checked")
 
 
-def _show_broken(console: Console, broken: Violation) -> None:
-    finding = broken.finding
-    known = " (known of this peer)" if broken.is_known else ""
+def _show_violation(console: Console, violation: RecordedViolation) -> None:
+    known = " (known)" if violation.is_known else ""
     console.print(
-        f"  line {broken.line}, connection {broken.connection}: the {finding.role} broke "
-        f"[{COLOURS[broken.verdict]}]{finding.requirement}[/]{known}: "
-        f"{escape(finding.explanation)}"
+        f"  line {violation.line}, connection {violation.connection}: the {violation.role} "
+        f"violated [{COLOURS[violation.verdict]}]{violation.requirement}[/]{known}: "
+        f"{escape(violation.explanation)}"
     )
-    console.print(f"    {escape(requirement(finding.requirement).text)}", style="dim")
-    console.print(f"    {escape(short(broken.payload, broken.size))}")
+    console.print(f"    {escape(violation.sentence)}", style="dim")
+    console.print(f"    {escape(short(violation.payload, violation.size))}")
 
 
-def _sum_up(console: Console, judged: Sequence[CheckReport]) -> None:
-    verdicts = [judgement.verdict for judgement in judged]
+def _sum_up(console: Console, reports: Sequence[CheckReport]) -> None:
+    verdicts = [report.verdict for report in reports]
     counts = ", ".join(
         f"{verdicts.count(each)} {each.value}" for each in Verdict if each in verdicts
     )
-    messages = sum(judgement.messages for judgement in judged)
-    console.print(f"{len(judged)} recordings, {messages} messages: {counts}")
+    messages = sum(report.messages for report in reports)
+    console.print(f"{len(reports)} recordings, {messages} messages: {counts}")
 
 
 # -------------------------------------------------------------------- for programs
 
 
-def _values(files: Sequence[Path], judged: Sequence[CheckReport]) -> dict[str, Any]:
+def _values(files: Sequence[Path], reports: Sequence[CheckReport]) -> dict[str, Any]:
     return {
         "format": CHECK_FORMAT,
         "suite": {"name": "neffos-wire", "version": version("neffos-wire")},
         "recordings": [
             {
                 "file": str(path),
-                "verdict": judgement.verdict.value,
-                "header": judgement.header,
-                "lines": judgement.lines,
-                "messages": judgement.messages,
-                "damaged": judgement.damaged,
-                "damage": [{"line": each.line, "what": each.what} for each in judgement.damage],
-                "unshown": judgement.unshown,
-                "unjudged_connections": judgement.unjudged,
+                "verdict": report.verdict.value,
+                "header": report.header,
+                "lines": report.lines,
+                "messages": report.messages,
+                "unreadable_lines": report.unreadable_lines,
+                "unreadable": [asdict(each) for each in report.unreadable],
+                "stale_defects": report.stale_defects,
+                "unchecked_connections": report.unchecked,
                 "counts": [
                     {"requirement": id_, "role": role, "count": count}
-                    for (id_, role), count in judgement.counts.items()
+                    for (id_, role), count in report.counts.items()
                 ],
-                "broken": [_broken_values(each) for each in judgement.broken],
+                "violations": [_violation_values(each) for each in report.violations],
             }
-            for path, judgement in zip(files, judged, strict=True)
+            for path, report in zip(files, reports, strict=True)
         ],
     }
 
 
-def _broken_values(broken: Violation) -> dict[str, Any]:
-    finding = broken.finding
-    return {
-        "line": broken.line,
-        "connection": broken.connection,
-        "role": str(finding.role),
-        "requirement": finding.requirement,
-        "verdict": broken.verdict.value,
-        "explanation": finding.explanation,
-        "known": broken.is_known,
-        "size": broken.size,
-        **payload_values(broken.payload),
-    }
+def _violation_values(violation: RecordedViolation) -> dict[str, Any]:
+    values = asdict(violation) | {"verdict": violation.verdict.value}
+    values["known"] = values.pop("is_known")
+    return payload_values(values.pop("payload")) | values

@@ -1,4 +1,4 @@
-"""The command ``record``: a relay between a client and a server that writes down what goes by."""
+"""The command ``record``: relays between clients and a server, and records the messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -16,14 +16,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from neffos_codec import Native
-from neffos_conformance.cases.verdict import COLOURS, Verdict, verdict_on
+from neffos_conformance.cases.verdict import COLOURS, Verdict
 from neffos_conformance.cli.options import HOST, NATIVE, PORT, READY, option
-from neffos_conformance.recordings.checking import Monitors
+from neffos_conformance.recordings.checking import Monitors, violations
 from neffos_conformance.wire.payloads import short
-from neffos_conformance.wire.relay import Log, relaying
+from neffos_conformance.wire.relay import Record, relaying
 from neffos_conformance.wire.standard_input import ended
-from neffos_conformance.wire.transcript import Content, Header, Writer, header
-from neffos_protocol.catalogue import requirement
+from neffos_conformance.wire.transcript import Content, Entry, Writer, header
 
 
 @click.command("record")
@@ -55,7 +54,7 @@ def record_command(
     at once, so a recording is readable up to its last line even if the command is killed. With
     --check, a violated MUST counts as failed.
     """
-    if urlsplit(server).scheme not in ("ws", "wss"):  # before a file that is there is replaced
+    if urlsplit(server).scheme not in ("ws", "wss"):  # before an existing file is replaced
         raise click.UsageError(f"{server!r} is not a WebSocket URL (ws://… or wss://…)")
     first = header(
         scenario=scenario,
@@ -64,46 +63,34 @@ def record_command(
         how="neffos-wire record",
         native=native,
     )
-    judge = _Judge(Native(native)) if check else None
+    live = _LiveCheck(Native(native))
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with output.open("wb") as stream:
-            asyncio.run(_record(server, host, port, stream, first, judge, as_json))
+            writer = Writer(stream, first)
+
+            def record(connection: int, from_client: bool, content: Content) -> None:
+                writer.write(connection, from_client, content)
+                if check:
+                    live.add(connection, from_client, content)
+
+            asyncio.run(_relay(server, host, port, record, as_json))
     except (OSError, ValueError) as error:
         raise click.UsageError(str(error)) from error
-    if judge is not None and judge.given_up:
-        words = "connections were too many at a time, and not judged to their end"
-        click.echo(f"{judge.given_up} {words}", err=True)
-    if judge is not None and judge.has_failed:
+    if live.monitors.given_up:
+        words = "connections were too many at a time, and not checked to their end"
+        click.echo(f"{live.monitors.given_up} {words}", err=True)
+    if live.has_failed:
         sys.exit(1)
 
 
-async def _record(
-    server: str,
-    host: str,
-    port: int,
-    stream: BinaryIO,
-    first: Header,
-    judge: _Judge | None,
-    as_json: bool,
-) -> None:
-    writer = Writer(stream, first)
-
-    def note(connection: int, from_client: bool, content: Content) -> None:
-        writer.write(connection, from_client, content)
-        if judge is not None:
-            judge.note(connection, from_client, content)
-
-    await _relay(server, host, port, note, as_json)
-
-
-async def _relay(server: str, host: str, port: int, note: Log, as_json: bool) -> None:
+async def _relay(server: str, host: str, port: int, record: Record, as_json: bool) -> None:
     loop = asyncio.get_running_loop()
     end = asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         with suppress(NotImplementedError):  # on Windows an interrupt raises instead
             loop.add_signal_handler(each, end.set)
-    async with relaying(server, note, host=host, port=port) as relay:
+    async with relaying(server, record, host=host, port=port) as relay:
         if as_json:
             click.echo(json.dumps({"ready": True, "endpoints": {"relay": relay.url}}))
             parent = asyncio.create_task(ended())
@@ -116,29 +103,27 @@ async def _relay(server: str, host: str, port: int, note: Log, as_json: bool) ->
             relay.failed.result()
 
 
-class _Judge:
-    """Judges what goes by, and says at once what is wrong with it."""
+class _LiveCheck:
+    """Checks messages as they pass, and prints each violation at once."""
 
     def __init__(self, native: Native) -> None:
         self.has_failed = False
-        self._monitors = Monitors(native)
+        self.monitors = Monitors(native)
         self._console = Console(stderr=True)
 
-    @property
-    def given_up(self) -> int:
-        """Connections that were too many at a time, and given up."""
-        return self._monitors.given_up
-
-    def note(self, connection: int, from_client: bool, content: Content) -> None:
-        """Take what went by."""
-        for finding in self._monitors.feed(connection, from_client, content):
-            if not isinstance(content, str | bytes):
-                raise AssertionError("only messages are found to be wrong")
-            verdict = verdict_on((finding.requirement,))
+    def add(self, connection: int, from_client: bool, content: Content) -> None:
+        """Check what has just happened."""
+        found = self.monitors.feed(connection, from_client, content)
+        if not isinstance(content, str | bytes):
+            return
+        entry = Entry(0, 0.0, connection, from_client, content)
+        for violation in violations(found, entry, content, {}):
+            verdict = violation.verdict
             self.has_failed |= verdict is Verdict.FAIL
             self._console.print(
                 f"[{COLOURS[verdict]}]{verdict.value}[/] connection {connection}: the "
-                f"{finding.role} broke {finding.requirement}: {escape(finding.explanation)}\n"
-                f"    {escape(requirement(finding.requirement).text)}\n"
+                f"{violation.role} violated {violation.requirement}: "
+                f"{escape(violation.explanation)}\n"
+                f"    {escape(violation.sentence)}\n"
                 f"    {escape(short(content))}"
             )

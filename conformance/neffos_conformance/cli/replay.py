@@ -1,7 +1,4 @@
-"""The command ``replay``: plays one side of recordings to a live peer on the other.
-
-The work is ``replaying.py``'s; this file reads arguments, prints, and gives the exit code.
-"""
+"""The command ``replay``: replays one peer of recordings to a live peer instead of the other."""
 
 from __future__ import annotations
 
@@ -30,10 +27,10 @@ from neffos_conformance.recordings.replay import (
     replay_to_client,
     replay_to_server,
 )
-from neffos_conformance.recordings.sequence import visible, wrap
 from neffos_conformance.recordings.session import RecordedStep
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import payload_values
+from neffos_conformance.wire.text import visible, wrap
 from neffos_conformance.wire.transcript import Header, TranscriptError, read_transcript
 from neffos_protocol import Role
 
@@ -45,17 +42,17 @@ EXIT_NOTHING: Final = 2
 
 _CLIENT: Final = "--client"
 _COMMAND: Final = "neffos_conformance.cli.replay.command"
-"""Where the driver's command is kept, since everything behind ``--client`` is its own."""
+"""The key of the driver's command: everything after ``--client``."""
 
 
 @unique
 class ReplayVerdict(StrEnum):
-    """What is said of a recording."""
+    """The verdict on the replay of one recording."""
 
     SAME = "same"
     DIFFERENT = "different"
     EXPLAINED = "explained"
-    """It differs, and its header says that the recorded peer was not as it should be."""
+    """It differs, and its header names violations of the recorded peer."""
     UNSUPPORTED = "unsupported"
     ERROR = "error"
 
@@ -70,15 +67,15 @@ _STYLES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """A recording and what came of it.
+class _ReplayReport:
+    """The replay of one recording.
 
     Attributes:
         path: the file.
-        header: its first line; empty where it could not be read.
-        replayed: what came of it.
-        defects: what the replaced side is known to have broken in it.
-        verdict: what is said of it.
+        header: its header; empty if it cannot be read.
+        replayed: the outcome.
+        defects: the requirements that the replaced peer is known to violate in it.
+        verdict: the verdict.
     """
 
     path: Path
@@ -89,7 +86,7 @@ class _Told:
 
 
 class _Replay(click.Command):
-    """Takes everything behind ``--client`` for the command of a driver, options included."""
+    """Takes everything after ``--client`` as the command of a driver, options included."""
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         return [*super().collect_usage_pieces(ctx), "(--server URL | --client COMMAND…)"]
@@ -97,10 +94,10 @@ class _Replay(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         before = args[: args.index("--")] if "--" in args else args
         if _CLIENT in before:
-            place = args.index(_CLIENT)
-            command = args[place + 1 :]
+            index = args.index(_CLIENT)
+            command = args[index + 1 :]
             ctx.meta[_COMMAND] = command[1:] if command[:1] == ["--"] else command
-            args = args[: place + 1]
+            args = args[: index + 1]
         return super().parse_args(ctx, args)
 
 
@@ -126,7 +123,7 @@ def replay_command(
     ctx: click.Context,
     files: tuple[Path, ...],
     server: str | None,
-    deadline: float,
+    timeout: float,
     jobs: int,
     strict: bool,
     as_json: bool,
@@ -139,23 +136,25 @@ def replay_command(
     """
     command: list[str] = ctx.meta.get(_COMMAND, [])
     if (server is None) is not is_client or (is_client and not command):
-        raise click.UsageError("say either --server URL or, last, --client COMMAND…")
+        raise click.UsageError(
+            "a live peer is missing. Try: --server URL or, at the end, --client COMMAND…"
+        )
     if server is not None and urlsplit(server).scheme not in ("ws", "wss"):
         raise click.UsageError(f"{server!r} is not a WebSocket URL (ws://… or wss://…)")
     live = Role.CLIENT if is_client else Role.SERVER
-    told = asyncio.run(_replay_all(files, live, server or "", command, deadline, jobs, strict))
+    reports = asyncio.run(_replay_all(files, live, server or "", command, timeout, jobs, strict))
     if as_json:
-        click.echo(json.dumps(_values(told, server, command), ensure_ascii=False))
+        click.echo(json.dumps(_values(reports, server, command), ensure_ascii=False))
     else:
         console = Console(highlight=False, markup=False, emoji=False)
-        for each in told:
+        for each in reports:
             _show(console, each)
-        _sum_up(console, told)
-    sys.exit(_exit_code(told))
+        _sum_up(console, reports)
+    sys.exit(_exit_code(reports))
 
 
-def _exit_code(told: Sequence[_Told]) -> int:
-    verdicts = {each.verdict for each in told}
+def _exit_code(reports: Sequence[_ReplayReport]) -> int:
+    verdicts = {each.verdict for each in reports}
     if not verdicts - {ReplayVerdict.UNSUPPORTED, ReplayVerdict.ERROR}:
         return EXIT_NOTHING
     return (
@@ -171,32 +170,32 @@ async def _replay_all(
     live: Role,
     server: str,
     command: Sequence[str],
-    deadline: float,
+    timeout: float,
     jobs: int,
     strict: bool,
-) -> list[_Told]:
+) -> list[_ReplayReport]:
     slots = asyncio.Semaphore(jobs)
 
-    async def one(path: Path) -> _Told:
+    async def one(path: Path) -> _ReplayReport:
         async with slots:
             try:
                 transcript = read_transcript(path)
             except (TranscriptError, OSError) as error:
                 replayed = Replayed(ReplayOutcome.ERROR, str(error))
-                return _Told(path, {}, replayed, (), ReplayVerdict.ERROR)
+                return _ReplayReport(path, {}, replayed, (), ReplayVerdict.ERROR)
             if not transcript.entries:
-                replayed = Replayed(ReplayOutcome.ERROR, "there is nothing in it")
-                return _Told(path, transcript.header, replayed, (), ReplayVerdict.ERROR)
+                replayed = Replayed(ReplayOutcome.ERROR, "the recording is empty")
+                return _ReplayReport(path, transcript.header, replayed, (), ReplayVerdict.ERROR)
             if live is Role.SERVER:
-                replayed = await replay_to_server(transcript, server, deadline=deadline)
+                replayed = await replay_to_server(transcript, server, deadline=timeout)
             else:
-                replayed = await replay_to_client(transcript, command, deadline=deadline)
+                replayed = await replay_to_client(transcript, command, deadline=timeout)
             known = transcript.header.get("defects") or {}
             defects = tuple(each for each, role in known.items() if role == live)
             verdict = ReplayVerdict(replayed.outcome.value)
             if verdict is ReplayVerdict.DIFFERENT and defects and not strict:
                 verdict = ReplayVerdict.EXPLAINED
-            return _Told(path, transcript.header, replayed, defects, verdict)
+            return _ReplayReport(path, transcript.header, replayed, defects, verdict)
 
     return list(await asyncio.gather(*map(one, files)))
 
@@ -204,13 +203,13 @@ async def _replay_all(
 # -------------------------------------------------------------------- for people
 
 
-def _show(console: Console, told: _Told) -> None:
+def _show(console: Console, report: _ReplayReport) -> None:
     width, ascii_only = console.width, console.options.ascii_only
-    replayed = told.replayed
-    path = visible(str(told.path), ascii_only=ascii_only)
-    title = Text.assemble((told.verdict.value, _STYLES[told.verdict]), f" {path}")
+    replayed = report.replayed
+    path = visible(str(report.path), ascii_only=ascii_only)
+    title = Text.assemble((report.verdict.value, _STYLES[report.verdict]), f" {path}")
     console.print(title, soft_wrap=True)
-    for part in _sentences(told):
+    for part in _sentences(report):
         for line in wrap(visible(part, ascii_only=ascii_only), max(width - 2, 1)):
             console.print(Text(f"  {line}"), soft_wrap=True)
     if replayed.difference is None:
@@ -221,30 +220,32 @@ def _show(console: Console, told: _Told) -> None:
         console.print(Text(line, "bold" if line.startswith("!") else ""), soft_wrap=True)
 
 
-def _sentences(told: _Told) -> list[str]:
-    defects = ", ".join(told.defects)
-    said = [told.replayed.explanation] if told.replayed.explanation else []
-    if told.verdict is ReplayVerdict.EXPLAINED:
-        said.append(f"different, as its defects explain: the recorded peer broke {defects}")
-    elif told.verdict is ReplayVerdict.SAME and told.defects:
-        said.append(
-            f"the recorded peer is said to have broken {defects}, and yet this one does the same"
+def _sentences(report: _ReplayReport) -> list[str]:
+    defects = ", ".join(report.defects)
+    sentences = [report.replayed.explanation] if report.replayed.explanation else []
+    if report.verdict is ReplayVerdict.EXPLAINED:
+        sentences.append(f"different, which is known: the recorded peer violated {defects}")
+    elif report.verdict is ReplayVerdict.SAME and report.defects:
+        sentences.append(
+            f"the recorded peer is known to have violated {defects}, and this one does the same"
         )
-    return said
+    return sentences
 
 
-def _sum_up(console: Console, told: Sequence[_Told]) -> None:
-    verdicts = [each.verdict for each in told]
+def _sum_up(console: Console, reports: Sequence[_ReplayReport]) -> None:
+    verdicts = [each.verdict for each in reports]
     counts = ", ".join(
         f"{verdicts.count(each)} {each.value}" for each in ReplayVerdict if each in verdicts
     )
-    console.print(Text(f"{len(told)} recording{'' if len(told) == 1 else 's'}: {counts}"))
+    console.print(Text(f"{len(reports)} recording{'' if len(reports) == 1 else 's'}: {counts}"))
 
 
 # -------------------------------------------------------------------- for programs
 
 
-def _values(told: Sequence[_Told], server: str | None, command: Sequence[str]) -> dict[str, Any]:
+def _values(
+    reports: Sequence[_ReplayReport], server: str | None, command: Sequence[str]
+) -> dict[str, Any]:
     return {
         "format": REPLAY_FORMAT,
         "suite": {"name": "neffos-wire", "version": version("neffos-wire")},
@@ -261,7 +262,7 @@ def _values(told: Sequence[_Told], server: str | None, command: Sequence[str]) -
                 "seconds": round(each.replayed.seconds, 6),
                 "difference": each.replayed.difference and _difference(each.replayed.difference),
             }
-            for each in told
+            for each in reports
         ],
     }
 

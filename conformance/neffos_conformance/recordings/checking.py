@@ -1,13 +1,13 @@
-"""Judges recordings: who broke which requirement, where, and with which bytes.
+"""Checks recordings: who violated which requirement, in which line, with which bytes.
 
-A recording is read once, line by line; each of its connections has a monitor of its own. What
-cannot be read is told of and does not keep the rest from being judged.
+A recording is read once, line by line. Each of its connections has its own monitor. Lines
+that cannot be read are reported, and the rest is checked nevertheless.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -15,106 +15,162 @@ from typing import BinaryIO, Final
 from neffos_codec import Native
 from neffos_conformance.cases.verdict import Verdict, verdict_on
 from neffos_conformance.wire.connection import ConnectionClosed
-from neffos_conformance.wire.transcript import Content, Damage, Entry, Header, read_lines
-from neffos_protocol import Monitor
-from neffos_protocol import Violation as Finding
+from neffos_conformance.wire.text import cut, visible
+from neffos_conformance.wire.transcript import Content, Entry, Header, UnreadableLine, read_lines
+from neffos_protocol import Monitor, Violation
+from neffos_protocol.catalogue import requirement
 
-MAX_FINDINGS: Final = 100
-"""Findings of one recording that are kept whole; of a recording that breaks one requirement
-again and again, the counts tell the rest."""
+MAX_VIOLATIONS: Final = 100
+"""Violations of one recording that are kept whole. Of a requirement that is violated again and
+again, the count is enough."""
 
 MAX_PAYLOAD: Final = 4096
-"""Characters or octets that are kept of a message which breaks something: enough to see it."""
+"""Characters or bytes that are kept of a violating message: enough to see it."""
+
+MAX_EXPLANATION: Final = 400
+"""Characters of an explanation, which may quote a message."""
 
 MAX_CONNECTIONS: Final = 1024
-"""Connections that are judged at the same time. Where there are more, the one that opened first
-is no longer judged."""
+"""Connections that are checked at the same time. Beyond that, the oldest is given up."""
 
 MAX_FORMER: Final = 16_384
-"""Connections that are remembered not to be judged any more: some MiB. Of older ones the highest
-number is remembered, since connections are numbered in the order in which they open."""
+"""Closed connections that are remembered: some MiB. Of older ones only the highest number is,
+since connections are numbered in the order in which they open."""
 
-TOLD_EVERY: Final = 8192
-"""Lines after which progress is told: some milliseconds."""
+PROGRESS_LINES: Final = 8192
+"""Lines between two reports of progress: some milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Violation:
-    """A requirement that a peer broke in a recording.
+class RecordedViolation:
+    """A violation of a requirement in a recording.
 
     Attributes:
-        line: where in the file.
-        connection: on which connection.
-        finding: what the monitor says.
+        line: the line of the file.
+        connection: the number of the connection.
+        requirement: the requirement's ID.
+        role: the peer that violated it: ``"client"`` or ``"server"``.
+        explanation: what that peer did, fit to be shown.
         payload: the message that shows it, or its beginning.
-        size: its length, in characters or octets.
-        is_known: the recording's header says that this peer breaks it here.
+        size: its length, in characters or bytes.
+        is_known: the recording's header names this violation.
     """
 
     line: int
     connection: int
-    finding: Finding
+    requirement: str
+    role: str
+    explanation: str
     payload: str | bytes
     size: int
     is_known: bool
 
+    def __str__(self) -> str:
+        known = " (known)" if self.is_known else ""
+        return f"{self.requirement} violated by the {self.role}{known}: {self.explanation}"
+
+    @property
+    def sentence(self) -> str:
+        """The text of the requirement, on one line."""
+        return " ".join(requirement(self.requirement).text.split())
+
     @property
     def verdict(self) -> Verdict:
-        """How much it weighs, by the level of the requirement."""
-        return verdict_on((self.finding.requirement,))
+        """The verdict by the level of the requirement."""
+        return verdict_on((self.requirement,))
+
+
+def violations(
+    found: Sequence[Violation], entry: Entry, payload: str | bytes, header: Header
+) -> Iterator[RecordedViolation]:
+    """Give the violations of a message.
+
+    Args:
+        found: what the monitor reports of it.
+        entry: its line in the recording.
+        payload: its payload.
+        header: the recording's header.
+    """
+    defects = header.get("defects", {})
+    for each in found:
+        id_, role = each.requirement, str(each.role)
+        yield RecordedViolation(
+            entry.line,
+            entry.connection,
+            id_,
+            role,
+            cut(visible(each.explanation), MAX_EXPLANATION),
+            payload[:MAX_PAYLOAD],
+            len(payload),
+            defects.get(id_) == role,
+        )
 
 
 @dataclass(slots=True)
 class CheckReport:
-    """What came of one recording.
+    """The result of checking one recording.
 
     Attributes:
-        header: where it comes from; ``None`` where that cannot be read.
-        lines: how many there are.
-        messages: how many of them are messages.
-        broken: the requirements that were broken, the first of them.
-        counts: how often each was broken, by requirement and role, known ones included.
-        damage: the lines that cannot be read, the first of them.
-        damaged: how many there are.
-        unshown: defects that the header names and that did not show.
-        unjudged: connections that were given up, there being too many.
+        header: its header; ``None`` if that cannot be read.
+        lines: the number of its lines.
+        messages: the number of its messages.
+        violations: the first violations.
+        counts: the number of violations by requirement and role, known ones included.
+        unreadable: the first lines that cannot be read.
+        unreadable_lines: the number of lines that cannot be read.
+        stale_defects: violations that the header names, but that do not occur.
+        unchecked: the number of connections given up, there being too many.
     """
 
     header: Header | None = None
     lines: int = 0
     messages: int = 0
-    broken: list[Violation] = field(default_factory=list)
+    violations: list[RecordedViolation] = field(default_factory=list)
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    damage: list[Damage] = field(default_factory=list)
-    damaged: int = 0
-    unshown: list[str] = field(default_factory=list)
-    unjudged: int = 0
+    unreadable: list[UnreadableLine] = field(default_factory=list)
+    unreadable_lines: int = 0
+    stale_defects: list[str] = field(default_factory=list)
+    unchecked: int = 0
+
+    @property
+    def defects(self) -> dict[str, str]:
+        """The violations that the header names: the role by the requirement."""
+        defects: dict[str, str] = (self.header or {}).get("defects", {})
+        return defects
 
     @property
     def verdict(self) -> Verdict:
-        """The gravest of all: ``ERROR`` where something could not be read."""
-        if self.damaged or self.unshown or self.header is None or not self.messages:
+        """The worst of all: ``ERROR`` if a line cannot be read or a defect is stale."""
+        if self.unreadable_lines or self.stale_defects or self.header is None or not self.messages:
             return Verdict.ERROR
-        verdicts = {verdict_on((requirement,)) for requirement, _ in self._unknown()}
-        return next((each for each in _GRAVEST if each in verdicts), Verdict.PASS)
+        defects = self.defects
+        verdicts = {verdict_on((id_,)) for id_, role in self.counts if defects.get(id_) != role}
+        return next((each for each in _WORST_FIRST if each in verdicts), Verdict.PASS)
 
-    def _unknown(self) -> Iterator[tuple[str, str]]:
-        defects = (self.header or {}).get("defects", {})
-        return (each for each in self.counts if defects.get(each[0]) != each[1])
+    def add(self, found: Iterable[RecordedViolation]) -> None:
+        """Add the violations of one message."""
+        for each in found:
+            key = each.requirement, each.role
+            self.counts[key] += 1
+            if self.counts[key] == 1 or len(self.violations) < MAX_VIOLATIONS:
+                self.violations.append(each)  # the first of each is always kept
+
+
+_WORST_FIRST: Final = (Verdict.FAIL, Verdict.NON_STRICT, Verdict.INFORMATIONAL)
 
 
 class Monitors:
-    """Judges connections side by side, each from its beginning to its end; holds a bounded amount.
+    """Checks connections concurrently, each until a peer ends it; its memory is bounded.
 
-    Behind an end the other side's messages may still be on their way, and nothing can be said of
-    them. A connection that was given up, there being too many, is never judged again: from the
-    middle of it, whoever is right may look wrong.
+    After the end of a connection, messages of the other peer may still arrive; they prove nothing.
+    A connection that was given up is not checked again: seen from the middle, a conforming peer
+    may seem to violate a requirement.
 
     Args:
-        native: what becomes of payloads that are no frames.
+        native: what becomes of payloads that are not frames.
 
     Attributes:
-        given_up: connections that were given up.
+        given_up: the number of connections given up.
     """
 
     def __init__(self, native: Native = Native.NEVER) -> None:
@@ -124,8 +180,8 @@ class Monitors:
         self._former: dict[int, None] = {}
         self._highest_forgotten = 0
 
-    def feed(self, connection: int, from_client: bool, content: Content) -> Sequence[Finding]:
-        """Take what went by, in order, and give what is wrong with it."""
+    def feed(self, connection: int, from_client: bool, content: Content) -> Sequence[Violation]:
+        """Take the next line of a connection, and give its violations."""
         monitor = self._open.get(connection)
         if monitor is None:
             monitor = self._begin(connection)
@@ -141,7 +197,7 @@ class Monitors:
     def _begin(self, connection: int) -> Monitor | None:
         if connection in self._former:
             return None
-        if connection <= self._highest_forgotten:  # it may have been judged, or not
+        if connection <= self._highest_forgotten:  # it may have been checked, or not
             self.given_up += 1
             self._remember(connection)
             return None
@@ -161,77 +217,48 @@ class Monitors:
             self._highest_forgotten = max(self._highest_forgotten, oldest)
 
 
-_GRAVEST: Final = (Verdict.FAIL, Verdict.NON_STRICT, Verdict.INFORMATIONAL)
-
-
-def judge(path: Path, tell: Callable[[int], None] = lambda _: None) -> CheckReport:
-    """Judge a recording.
+def check(path: Path, progress: Callable[[int], None] = lambda _: None) -> CheckReport:
+    """Check a recording.
 
     Args:
         path: the file.
-        tell: told of octets that were read, every now and then.
+        progress: called now and then with the number of bytes that were read since.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as stream:
-        return judge_stream(stream, tell)
+        return check_stream(stream, progress)
 
 
-def judge_stream(stream: BinaryIO, tell: Callable[[int], None] = lambda _: None) -> CheckReport:
-    """Judge a recording that comes from a stream; see ``judge``."""
-    judged = CheckReport()
+def check_stream(stream: BinaryIO, progress: Callable[[int], None] = lambda _: None) -> CheckReport:
+    """Check a recording from a stream; see ``check``."""
+    report = CheckReport()
     monitors = Monitors()
-    told = 0
+    before = 0
     for item in read_lines(stream):
-        judged.lines += 1
+        report.lines += 1
         if type(item) is Entry:
             _, _, connection, from_client, content = item
-            findings = monitors.feed(connection, from_client, content)
+            found = monitors.feed(connection, from_client, content)
             if type(content) is str or type(content) is bytes:
-                judged.messages += 1
-                if findings:
-                    _note(judged, item, findings, content)
-        elif type(item) is Damage:
-            judged.damaged += 1
-            if len(judged.damage) < MAX_FINDINGS:
-                judged.damage.append(item)
+                report.messages += 1
+                if found:
+                    report.add(violations(found, item, content, report.header or {}))
+        elif type(item) is UnreadableLine:
+            report.unreadable_lines += 1
+            if len(report.unreadable) < MAX_VIOLATIONS:
+                report.unreadable.append(item)
         elif isinstance(item, dict):
-            judged.header = item
+            report.header = item
             monitors = Monitors(Native(item.get("native", Native.NEVER)))
-        if not judged.lines % TOLD_EVERY and stream.seekable():
-            told = _tell(stream, tell, told)
+        if not report.lines % PROGRESS_LINES and stream.seekable():
+            position = stream.tell()
+            progress(position - before)
+            before = position
     if stream.seekable():
-        _tell(stream, tell, told)
-    judged.unjudged = monitors.given_up
-    defects = (judged.header or {}).get("defects", {})
-    judged.unshown = [each for each in defects if (each, defects[each]) not in judged.counts]
-    return judged
-
-
-def _tell(stream: BinaryIO, tell: Callable[[int], None], told: int) -> int:
-    position = stream.tell()
-    tell(position - told)
-    return position
-
-
-def _note(
-    judged: CheckReport, entry: Entry, findings: Sequence[Finding], payload: str | bytes
-) -> None:
-    defects = (judged.header or {}).get("defects", {})
-    for finding in findings:
-        requirement, role = finding.requirement, str(finding.role)
-        judged.counts[requirement, role] += 1
-        is_known = defects.get(requirement) == role
-        if judged.counts[requirement, role] > 1 and len(judged.broken) >= MAX_FINDINGS:
-            continue  # the first of each is always kept
-        judged.broken.append(
-            Violation(
-                entry.line,
-                entry.connection,
-                finding,
-                payload[:MAX_PAYLOAD],
-                len(payload),
-                is_known,
-            )
-        )
+        progress(stream.tell() - before)
+    report.unchecked = monitors.given_up
+    stale = (id_ for id_, role in report.defects.items() if (id_, role) not in report.counts)
+    report.stale_defects = list(stale)
+    return report

@@ -1,4 +1,4 @@
-"""A difference between two sessions, for people: side by side, and then in words."""
+"""Shows the difference between a recording and its replay: side by side, and in words."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from typing import Final
 from rich.cells import cell_len, set_cell_size
 
 from neffos_conformance.recordings.comparison import ComparisonRow, Contrast, Difference, Value
-from neffos_conformance.recordings.sequence import KEPT, shorten, text_of, visible, wrap
+from neffos_conformance.recordings.sequence import KEPT
 from neffos_conformance.recordings.session import RecordedStep
 from neffos_conformance.wire.connection import ConnectionClosed
+from neffos_conformance.wire.text import shorten, text_of, visible, wrap
 from neffos_conformance.wire.transcript import ConnectionOpened
 
 MIN_WIDTH: Final = 40
-"""Cells below which nothing is made narrower."""
+"""The narrowest output, in cells."""
 
 _NUMBER: Final = 6
 """Cells of a line number."""
 
 _CONTEXT: Final = 12
-"""Characters shown before the place where two long values part."""
+"""Characters shown before the first difference of two long values."""
 
 
 def side_by_side(
@@ -31,14 +32,14 @@ def side_by_side(
     *,
     ascii_only: bool = False,
 ) -> Iterator[str]:
-    """Give the lines of a picture: what was recorded on the left, what came now on the right.
+    """Give lines with the recording on the left and its replay on the right.
 
     Args:
-        difference: where the two part.
-        rows: what went by last, the difference at its end.
-        following: what the recording has behind it.
-        width: cells of a line, which none exceeds.
-        ascii_only: use no other characters.
+        difference: the first difference.
+        rows: the steps before it; the last one is the difference itself.
+        following: the steps of the recording after it.
+        width: the maximum width of a line, in cells.
+        ascii_only: use only ASCII.
     """
     width = max(width, MIN_WIDTH)
     numbers = {row.connection for row in rows} | {line.entry.connection for line in following}
@@ -48,12 +49,12 @@ def side_by_side(
 
     def cell(from_client: bool, content: object) -> str:
         arrow = to_server if from_client else to_client
-        return set_cell_size(_short(f"{arrow} {_said(content, ascii_only)}", cells), cells)
+        return set_cell_size(_short(f"{arrow} {_content_text(content, ascii_only)}", cells), cells)
 
     def line(sign: str, number: int | None, connection: int, left: str, right: str) -> str:
         shown = f"#{connection}".ljust(mark) if mark else ""
-        place = "" if number is None else str(number)
-        return f"{sign} {place:>{_NUMBER - 1}} {shown}{left} {bar} {right}".rstrip()
+        shown_number = "" if number is None else str(number)
+        return f"{sign} {shown_number:>{_NUMBER - 1}} {shown}{left} {bar} {right}".rstrip()
 
     blank = " " * cells
     heads = set_cell_size("recorded", cells), set_cell_size("now", cells)
@@ -74,17 +75,19 @@ def side_by_side(
 
 
 def in_words(contrast: Contrast, width: int, *, ascii_only: bool = False) -> Iterator[str]:
-    """Say how two values differ, on lines of at most so many cells."""
+    """Describe how two values differ, on lines of at most so many cells."""
     expected, now = contrast.expected, contrast.now
-    yield f"  {contrast.name}{_whereabouts(expected, now)}:"
-    start = _start(expected, now)
+    same = _common(expected, now)
+    unit = "character" if isinstance(expected, str) else "byte"
+    yield f"  {contrast.name}{f', from {unit} {same + 1} on' if same else ''}:"
+    start = max(same - _CONTEXT, 0)
     for name, value in (("recorded", expected), ("now", now)):
         yield _short(f"    {name:<9}{_shown(value, start, ascii_only)}", width)
     if contrast.why:
         yield from (f"    {part}" for part in wrap(visible(contrast.why), width - 4))
 
 
-def _said(content: object, ascii_only: bool) -> str:
+def _content_text(content: object, ascii_only: bool) -> str:
     match content:
         case ConnectionClosed():
             return visible(str(content), ascii_only=ascii_only)
@@ -104,31 +107,14 @@ def _cut(text: str, cells: int) -> str:
     return text if cell_len(text) <= cells else text[: cells - 2].rstrip() + ".."
 
 
-def _start(expected: Value, now: Value) -> int:
-    """Give the place from which on two texts or bodies are worth showing."""
-    first = _parting(expected, now)
-    return max(0, first - _CONTEXT) if first > 2 * _CONTEXT else 0
-
-
-def _parting(expected: Value, now: Value) -> int:
-    if isinstance(expected, str) and isinstance(now, str):
-        pairs: Iterator[tuple[object, object]] = zip(expected, now, strict=False)
-    elif isinstance(expected, bytes) and isinstance(now, bytes):
-        pairs = zip(expected, now, strict=False)
-    else:
+def _common(expected: Value, now: Value) -> int:
+    """Give the length of what two texts or bodies begin with; 0 if that is short."""
+    if not isinstance(expected, str | bytes) or not isinstance(now, str | bytes):
         return 0
-    assert isinstance(expected, str | bytes)  # noqa: S101
-    assert isinstance(now, str | bytes)  # noqa: S101
+    pairs = enumerate(zip(expected, now, strict=False))
     shorter = min(len(expected), len(now))
-    return next((index for index, (one, other) in enumerate(pairs) if one != other), shorter)
-
-
-def _whereabouts(expected: Value, now: Value) -> str:
-    first = _parting(expected, now)
-    if first <= 2 * _CONTEXT:
-        return ""
-    unit = "character" if isinstance(expected, str) else "octet"
-    return f", from {unit} {first + 1} on"
+    same = next((index for index, (one, other) in pairs if one != other), shorter)
+    return same if same > 2 * _CONTEXT else 0
 
 
 def _shown(value: Value, start: int, ascii_only: bool) -> str:

@@ -1,72 +1,62 @@
-"""A recorded session as a sequence diagram: who sent what to whom, in the words of the protocol.
+"""A recorded session as the model of a sequence diagram: its lifelines, arrows and violations.
 
-This module owns the model (lifelines, arrows, what is written on them) and where its parts stand
-in a picture. It does not draw: ``show.py`` does, on a terminal and as SVG.
+``neffos_protocol.conversation`` says what each message is, and the monitor what it violates. This
+module puts both into words. It does not draw: ``show.py`` draws on a terminal, ``page.py`` as SVG.
 
-What peers sent is hostile until shown otherwise. It goes through ``visible`` before it stands in
-a sentence, and is kept up to a bound.
+Recordings are untrusted. Their text goes through ``visible`` before it is part of a sentence, and
+is kept up to a bound.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from typing import Any, BinaryIO, Final
 
-from rich.cells import cell_len, chop_cells, set_cell_size
-
-from neffos_codec import (
-    FIELDS,
-    DecodeError,
-    HandshakeAccept,
-    HandshakeRefuse,
-    Message,
-    Native,
-    NativeMessage,
-    Reason,
-    WaitKind,
-    decode,
-    decode_handshake,
-    parse_wait,
+from neffos_codec import FIELDS, HandshakeAccept, HandshakeRefuse, Message, Native, Reason
+from neffos_conformance.recordings.checking import (
+    MAX_CONNECTIONS,
+    Monitors,
+    RecordedViolation,
+    violations,
 )
 from neffos_conformance.wire.connection import ConnectionClosed
-from neffos_conformance.wire.transcript import ConnectionOpened, Damage, Entry, Header, read_lines
-from neffos_protocol import Change, Monitor
-from neffos_protocol.catalogue import requirement
+from neffos_conformance.wire.text import bytes_of, cut, shorten, visible
+from neffos_conformance.wire.transcript import (
+    ConnectionOpened,
+    Entry,
+    Header,
+    UnreadableLine,
+    read_lines,
+)
+from neffos_protocol import Change, Conversation, MessageKind, ObservedAsk, TrackedMessage
 from neffos_protocol.names import CHANGE_OF
 
 DEFAULT_LIMIT: Final = 200
-"""Rows of a diagram: as many as somebody will look at."""
+"""Rows of a diagram: as many as a person will look at."""
 
 KEPT: Final = 4096
-"""Characters or octets that are kept of a payload or a field: enough to see what it is, little
+"""Characters or bytes that are kept of a payload or a field: enough to see what it is, little
 enough that a page with ``DEFAULT_LIMIT`` of them opens at once."""
 
-MAX_TALKS: Final = 1024
-"""Connections that are listened to at the same time; of further ones the messages are shown, but
-not judged, so that memory has a bound."""
-
-MAX_ASKS: Final = 1024
-"""Asks of one connection whose replies are recognised; the oldest are forgotten."""
-
-MAX_TIME: Final = 1e10
-"""Seconds. No recording lasts for centuries; what says so is damaged."""
-
 _SHOWN_NAME: Final = 36
-"""Cells of a name, an id or a token in a sentence: a UUID is shown whole."""
+"""Cells of a name, an ID or a token in a sentence: a UUID is shown whole."""
 
 _SHOWN_BODY: Final = 40
 """Cells of a body or an error text in a sentence."""
+
+_SHOWN_REASON: Final = 400
+"""Characters of an explanation."""
 
 _PLAIN: Final = re.compile(r"[\w.$#!@:+-]+", re.ASCII)
 """Names that need no quotes in a sentence."""
 
 
 @unique
-class Kind(StrEnum):
+class ArrowKind(StrEnum):
     """What an arrow stands for."""
 
     OPENING = "opening"
@@ -75,35 +65,16 @@ class Kind(StrEnum):
     REPLY = "reply"
     EVENT = "event"
     ERROR = "error"
-    """A refused handshake, an error reply, or an error that answers nothing."""
+    """A handshake refusal, an error reply, or an error that answers nothing."""
     NATIVE = "native"
     STRAY = "stray"
-    """A message that is neither of the handshake nor a frame nor native."""
+    """A message that belongs neither to the handshake nor to frames, nor is native."""
     CLOSE = "close"
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """A requirement that an arrow breaks.
-
-    Attributes:
-        requirement: its id.
-        sentence: its text, on one line.
-        role: who broke it: ``"client"`` or ``"server"``.
-        explanation: what that peer did, fit to be shown.
-        is_known: the recording's header says that this peer breaks it here.
-    """
-
-    requirement: str
-    sentence: str
-    role: str
-    explanation: str
-    is_known: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Arrow:
-    """What one peer did to the other.
+    """What one peer did.
 
     Attributes:
         line: the line of the recording.
@@ -112,44 +83,36 @@ class Arrow:
         from_client: the direction.
         kind: what it is.
         words: the same in a sentence, fit to be shown.
-        payload: the message as it went by, or its first ``KEPT`` characters or octets; ``None``
-            where this is no message.
-        size: the length of the whole message, in characters (text) or octets (binary).
-        fields: the seven fields by name, where it is a frame; a text is cut as the payload is.
-        faults: what is wrong with it.
+        payload: the message, or its first ``KEPT`` characters or bytes; ``None`` if this is not a
+            message.
+        size: the length of the whole message, in characters (text) or bytes (binary).
+        fields: the seven fields of a frame by name; texts are cut as the payload is.
+        violations: the requirements that it violates.
     """
 
     line: int
     time: float
     connection: int
     from_client: bool
-    kind: Kind
+    kind: ArrowKind
     words: str
     payload: str | bytes | None = None
     size: int = 0
     fields: tuple[tuple[str, str | bytes | bool], ...] = ()
-    faults: tuple[Fault, ...] = ()
+    violations: tuple[RecordedViolation, ...] = ()
 
     @property
-    def octets(self) -> bytes:
-        """The octets of what is kept of the message."""
-        return octets_of(self.payload or b"")
+    def data(self) -> bytes:
+        """The bytes of the payload, as far as it is kept."""
+        return bytes_of(self.payload or b"")
+
+    @property
+    def numbered_words(self) -> str:
+        """The sentence with the number of the connection."""
+        return f"#{self.connection} {self.words}"
 
 
-@dataclass(frozen=True, slots=True)
-class Remark:
-    """A line of the recording that cannot be read.
-
-    Attributes:
-        line: its number.
-        text: what is wrong with it, fit to be shown.
-    """
-
-    line: int
-    text: str
-
-
-Row = Arrow | Remark
+DiagramRow = Arrow | UnreadableLine
 
 
 @dataclass(slots=True)
@@ -157,39 +120,36 @@ class Diagram:
     """A recorded session, or a part of it.
 
     Attributes:
-        header: where the recording comes from; empty where that cannot be read.
-        rows: what is shown, in the order of the recording.
-        before: rows left out before those shown.
-        after: rows left out behind them, as far as the recording was read.
+        header: where the recording comes from; empty if it cannot be read.
+        rows: the rows shown, in the order of the recording.
+        before: the number of rows left out before those shown.
+        after: the number of rows left out after them, as far as the recording was read.
         is_read_whole: the recording was read to its end.
-        faults: how often each requirement was broken, whether shown or not.
-        hidden_faults: those of them that were broken in rows left out.
-        unjudged: lines of connections that are too many to be judged.
-        is_empty: there is no line at all.
+        violations: how often each requirement was violated, shown or not.
+        hidden_violations: how many of these are in rows left out.
+        unchecked: connections that were not checked to their end, there being too many.
+        is_empty: the recording has no line at all.
     """
 
     header: Header
-    rows: list[Row]
+    rows: list[DiagramRow]
     before: int = 0
     after: int = 0
     is_read_whole: bool = True
-    faults: Counter[str] = field(default_factory=Counter)
-    hidden_faults: int = 0
-    unjudged: int = 0
+    violations: Counter[str] = field(default_factory=Counter)
+    hidden_violations: int = 0
+    unchecked: int = 0
     is_empty: bool = True
 
     @property
     def arrows(self) -> list[Arrow]:
-        """The rows that are no remarks."""
+        """The rows that are arrows."""
         return [row for row in self.rows if isinstance(row, Arrow)]
 
     @property
     def connections(self) -> list[int]:
         """The numbers of the connections shown, ascending: a lifeline each."""
         return sorted({arrow.connection for arrow in self.arrows})
-
-
-# -------------------------------------------------------------------- reading
 
 
 def read_diagram(
@@ -201,25 +161,26 @@ def read_diagram(
     limit: int = DEFAULT_LIMIT,
     whole: bool = False,
 ) -> Diagram:
-    """Read a recording; what is left out is still heard, so that the rest is judged rightly.
+    """Read a recording. Rows left out are checked, too: the rest depends on them.
 
     Args:
         stream: the recording.
         connection: show this one only.
         first: the first line to show.
-        last: the last one; what comes behind it is not read.
+        last: the last one; the lines after it are not read.
         limit: show no more rows than this.
         whole: keep payloads whole.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the recording cannot be read.
     """
     diagram = Diagram({}, [])
-    listener = Listener(whole=whole)
+    reader = SequenceReader(whole=whole)
     for item in read_lines(stream):
         diagram.is_empty = False
         if isinstance(item, dict):
-            listener.header = diagram.header = item
+            diagram.header = item
+            reader = SequenceReader(item, whole=whole)
             continue
         if last is not None and item.line > last:
             diagram.is_read_whole = False
@@ -227,239 +188,162 @@ def read_diagram(
         if isinstance(item, Entry) and connection not in (None, item.connection):
             continue
         if len(diagram.rows) == limit:
-            broken = listener.judge(item)  # five times as fast as finding words for it
+            hidden = reader.check(item)  # five times as fast as finding words for it
             diagram.after += 1
-            diagram.hidden_faults += len(broken)
-            diagram.faults.update(broken)
+            diagram.hidden_violations += len(hidden)
+            diagram.violations.update(hidden)
             continue
-        row = listener.hear(item)
-        faults = row.faults if isinstance(row, Arrow) else ()
-        diagram.faults.update(fault.requirement for fault in faults)
+        row = reader.read(item)
+        violated = row.violations if isinstance(row, Arrow) else ()
+        diagram.violations.update(each.requirement for each in violated)
         if first <= row.line:
             diagram.rows.append(row)
         else:
             diagram.before += 1
-            diagram.hidden_faults += len(faults)
-    diagram.unjudged = listener.unjudged
+            diagram.hidden_violations += len(violated)
+    diagram.unchecked = reader.unchecked
     return diagram
 
 
-class _Talk:
-    """What is known of one connection so far."""
-
-    __slots__ = ("asks", "is_open", "monitor")
-
-    def __init__(self, native: Native) -> None:
-        self.monitor: Monitor | None = Monitor(native=native)
-        self.is_open = native is Native.ONLY
-        # What is asked for, by who asked (is it the client?) and the token.
-        self.asks: OrderedDict[tuple[bool, str], str] = OrderedDict()
-
-
-class Listener:
-    """Turns a recording into rows, line by line; holds a bounded amount.
+class SequenceReader:
+    """Turns the lines of a recording into rows; its memory is bounded.
 
     Args:
+        header: the recording's header; empty if it is unknown.
         whole: keep payloads whole.
     """
 
-    def __init__(self, *, whole: bool = False) -> None:
-        self.header: Header = {}
-        self.unjudged = 0
+    def __init__(self, header: Header | None = None, *, whole: bool = False) -> None:
+        self._header = header or {}
+        self._native = Native(self._header.get("native", Native.NEVER))
         self._kept = None if whole else KEPT
-        self._talks: dict[int, _Talk] = {}
-
-    def hear(self, item: Entry | Damage) -> Row:
-        """Give the row of one line; nothing is raised, whatever is in it."""
-        if isinstance(item, Damage):
-            return Remark(item.line, _cut(visible(item.what), 400))
-        if trouble := _unsound(item):
-            return Remark(item.line, f"not a line of a transcript: {trouble}")
-        line, time, connection, from_client, content = item
-        talk = self._talk(connection)
-        match content:
-            case ConnectionOpened():
-                text = "opens " + shorten(visible(content.path[:KEPT]), 60)
-                return Arrow(line, time, connection, from_client, Kind.OPENING, text)
-            case ConnectionClosed():
-                talk.monitor = None  # the other side's messages may still be on their way
-                return Arrow(line, time, connection, from_client, Kind.CLOSE, _end(content))
-            case _:
-                return self._message(item, content, talk)
-
-    def judge(self, item: Entry | Damage) -> list[str]:
-        """Give the requirements that one line breaks, and no row; what is asked is not kept."""
-        if isinstance(item, Damage) or _unsound(item):
-            return []
-        talk = self._talk(item.connection)
-        if isinstance(item.content, ConnectionClosed):
-            talk.monitor = None
-        if talk.monitor is None or not isinstance(item.content, str | bytes):
-            return []
-        sender = "client" if item.from_client else "server"
-        return [each.requirement for each in talk.monitor.feed(sender, item.content)]
-
-    def _talk(self, connection: int) -> _Talk:
-        talk = self._talks.get(connection)
-        if talk is None:
-            talk = _Talk(self._native)
-            if len(self._talks) < MAX_TALKS:
-                self._talks[connection] = talk
-            else:
-                talk.monitor = None
-                talk.is_open = True  # the likelier half of what is not remembered
-                self.unjudged += 1
-        return talk
-
-    def _message(self, entry: Entry, payload: str | bytes, talk: _Talk) -> Arrow:
-        kind, words, message = _read(payload, entry.from_client, talk, self._native)
-        sender = "client" if entry.from_client else "server"
-        found = talk.monitor.feed(sender, payload) if talk.monitor else []
-        defects = self.header.get("defects")
-        known = defects if isinstance(defects, dict) else {}
-        return Arrow(
-            entry.line,
-            entry.time,
-            entry.connection,
-            entry.from_client,
-            kind,
-            words,
-            payload[: self._kept],
-            len(payload),
-            tuple(self._fields(message)) if message else (),
-            tuple(
-                Fault(
-                    each.requirement,
-                    " ".join(requirement(each.requirement).text.split()),
-                    str(each.role),
-                    _cut(visible(each.explanation), 400),
-                    known.get(each.requirement) == str(each.role),
-                )
-                for each in found
-            ),
-        )
-
-    def _fields(self, message: Message) -> Iterator[tuple[str, str | bytes | bool]]:
-        for name, value in zip(FIELDS, message.fields(), strict=True):
-            yield name, value if isinstance(value, bool) else value[: self._kept]
+        self._monitors = Monitors(self._native)
+        self._conversations: dict[int, Conversation] = {}
 
     @property
-    def _native(self) -> Native:
-        try:
-            return Native(self.header.get("native", "never"))
-        except ValueError:
-            return Native.NEVER
+    def unchecked(self) -> int:
+        """The number of connections that were not checked to their end, there being too many."""
+        return self._monitors.given_up
 
+    def read(self, item: Entry | UnreadableLine) -> DiagramRow:
+        """Give the row of one line; nothing is raised, whatever is in it."""
+        if isinstance(item, UnreadableLine):
+            return UnreadableLine(item.line, cut(visible(item.reason), _SHOWN_REASON))
+        line, time, number, from_client, content = item
+        found = self._monitors.feed(number, from_client, content)
+        match content:
+            case ConnectionOpened(path, _):
+                kind, words = ArrowKind.OPENING, "opens " + shorten(visible(path[:KEPT]), 60)
+            case ConnectionClosed():
+                kind, words = ArrowKind.CLOSE, _end(content)
+            case _:
+                sender = "client" if from_client else "server"
+                tracked = self._conversation(number).feed(sender, content)
+                kind, words = _words(tracked, content)
+                return Arrow(
+                    line,
+                    time,
+                    number,
+                    from_client,
+                    kind,
+                    words,
+                    content[: self._kept],
+                    len(content),
+                    tuple(self._fields(tracked.message)),
+                    tuple(violations(found, item, content, self._header)),
+                )
+        return Arrow(line, time, number, from_client, kind, words)
 
-def _unsound(entry: Entry) -> str:
-    """Say what is wrong with a line that only looks like one of a transcript."""
-    if type(entry.time) not in (int, float) or not 0 <= entry.time < MAX_TIME:
-        return f"time is seconds since the beginning, not {_cut(visible(repr(entry.time)), 40)}"
-    match entry.content:
-        case ConnectionOpened(path, headers) if not isinstance(path, str) or not isinstance(
-            headers, dict
-        ):
-            return "an opening has a path and headers"
-        case ConnectionClosed(code, reason) if not (
-            (code is None or type(code) is int) and isinstance(reason, str)
-        ):
-            return "an end has a code and a reason"
-        case _:
-            return ""
+    def check(self, item: Entry | UnreadableLine) -> list[str]:
+        """Give the requirements that one line violates. After that, ``read`` no more."""
+        if isinstance(item, UnreadableLine):
+            return []
+        found = self._monitors.feed(item.connection, item.from_client, item.content)
+        return [each.requirement for each in found]
+
+    def _conversation(self, number: int) -> Conversation:
+        found = self._conversations.get(number)
+        if found is None:
+            found = self._conversations[number] = Conversation(native=self._native)
+            if len(self._conversations) > MAX_CONNECTIONS:
+                del self._conversations[next(iter(self._conversations))]
+        return found
+
+    def _fields(self, message: Message | None) -> Iterator[tuple[str, str | bytes | bool]]:
+        for name, value in zip(FIELDS, message.fields() if message else (), strict=bool(message)):
+            yield name, value if isinstance(value, bool) else value[: self._kept]
 
 
 # -------------------------------------------------------------------- words
 
 
-def _read(
-    payload: str | bytes, from_client: bool, talk: _Talk, native: Native
-) -> tuple[Kind, str, Message | None]:
-    if not talk.is_open:
-        try:
-            first = decode_handshake(payload)
-        except DecodeError:
-            pass  # a frame before its time, which the monitor tells of
-        else:
-            if isinstance(first, HandshakeAccept):
-                talk.is_open = True
-                return Kind.HANDSHAKE, f"accepted with id {name(first.id)}", None
-            if isinstance(first, HandshakeRefuse):
-                return Kind.ERROR, f"handshake refused: {quoted(first.text)}", None
-            return Kind.HANDSHAKE, "handshake request", None
-    try:
-        message = decode(payload, native=native)
-    except DecodeError as error:
-        if error.reason is Reason.EMPTY:
-            return Kind.STRAY, "an empty message, which is ignored", None
-        return Kind.STRAY, f"no frame: {_cut(visible(error.explanation), 80)}", None
-    if isinstance(message, NativeMessage):
-        return Kind.NATIVE, f"native message {quoted(message.payload)}", None
-    kind, words = _words(message, from_client, talk)
-    if message.is_no_op:
-        words += ", nothing to be done"
-    return kind, words, message
+def _words(tracked: TrackedMessage, payload: str | bytes) -> tuple[ArrowKind, str]:
+    match tracked.handshake:
+        case HandshakeAccept(id):
+            return ArrowKind.HANDSHAKE, f"accepted with ID {name(id)}"
+        case HandshakeRefuse(text):
+            return ArrowKind.ERROR, f"handshake refused: {quoted(text)}"
+    message, error = tracked.message, tracked.error
+    if message is not None:
+        kind, words = _frame(tracked, message)
+        return kind, f"{words}, a no-op" if message.is_no_op else words
+    match tracked.kind:
+        case MessageKind.REQUEST:
+            return ArrowKind.HANDSHAKE, "handshake request"
+        case MessageKind.NATIVE:
+            return ArrowKind.NATIVE, f"native message {quoted(payload)}"
+        case MessageKind.AFTER_REFUSAL:
+            return ArrowKind.STRAY, "a message after the handshake was refused"
+    if error is None or error.reason is Reason.EMPTY:
+        return ArrowKind.STRAY, "an empty message, which is ignored"
+    return ArrowKind.STRAY, f"not a frame: {cut(visible(error.explanation), 80)}"
 
 
-def _words(message: Message, from_client: bool, talk: _Talk) -> tuple[Kind, str]:
-    wait = message.wait
-    token = name(wait)
-    meaning = parse_wait(wait)
-    if wait:
-        asked = talk.asks.pop((not from_client, wait), None)
-        if asked is None:
-            asked = talk.asks.pop((not from_client, meaning.token), None)
-        foreign = WaitKind.SERVER_ASK if from_client else WaitKind.CLIENT_ASK
-        if asked is not None:
-            return _reply(message, f"{token} ({asked})")
-        if message.is_empty_reply or (message.is_error and meaning.kind is foreign):
-            return _reply(message, f"{token}, for which no ask waits")
+def _frame(tracked: TrackedMessage, message: Message) -> tuple[ArrowKind, str]:
+    token = name(message.wait)
+    is_stray = tracked.kind is MessageKind.STRAY_REPLY
+    if tracked.kind is MessageKind.REPLY and tracked.ask is not None:
+        return _reply(message, f"{token} ({_subject(tracked.ask)})")
+    if is_stray and tracked.repeats:
+        return _reply(message, f"{token}, which is settled")
+    if is_stray and (message.is_empty_reply or message.is_error):
+        return _reply(message, f"{token}, which is not pending")
+    subject = _subject(message)
+    if message.is_error:
+        return ArrowKind.ERROR, f"error in {subject}: {quoted(message.body)}"
     change = CHANGE_OF.get(message.event)
-    if change is not None:
-        what = _about(change, message)
-        if not wait:
-            return Kind.ASK, f"wants to {what}, without a token"
-    else:
-        what = f"event {name(message.event)} in {_place(message)}"
-    if message.is_error:
-        return Kind.ERROR, f"error in {what}: {quoted(message.body)}"
+    if change is not None and not message.wait:
+        return ArrowKind.ASK, f"wants to {subject}, without a token"
     body = f" {quoted(message.body)}" if message.body else ""
-    if not wait:
-        return Kind.EVENT, what + body
-    if not from_client and meaning.kind is WaitKind.CLIENT_ASK:
-        return Kind.EVENT, f"{what}{body}, with a client's token {token}"
-    talk.asks[from_client, wait] = what
-    if len(talk.asks) > MAX_ASKS:
-        talk.asks.popitem(last=False)
-    asks = "asks to" if change is not None else "asks with"
-    return Kind.ASK, f"{asks} {what}{body} ({token})"
+    if not message.wait:
+        return ArrowKind.EVENT, subject + body
+    if is_stray:
+        return ArrowKind.EVENT, f"{subject}{body}, with a client's token {token}"
+    asks = "asks with" if change is None else "asks to"
+    return ArrowKind.ASK, f"{asks} {subject}{body} ({token})"
 
 
-def _reply(message: Message, to: str) -> tuple[Kind, str]:
+def _reply(message: Message, to: str) -> tuple[ArrowKind, str]:
     if message.is_error:
-        return Kind.ERROR, f"error reply {quoted(message.body)} to {to}"
+        return ArrowKind.ERROR, f"error reply {quoted(message.body)} to {to}"
     if message.is_empty_reply:
-        return Kind.REPLY, f"empty reply to {to}"
-    return Kind.REPLY, f"reply {quoted(message.body)} to {to}"
+        return ArrowKind.REPLY, f"empty reply to {to}"
+    return ArrowKind.REPLY, f"reply {quoted(message.body)} to {to}"
 
 
-def _about(change: Change, message: Message) -> str:
-    match change:
+def _subject(frame: Message | ObservedAsk) -> str:
+    namespace = name(frame.namespace) if frame.namespace else "the empty namespace"
+    match CHANGE_OF.get(frame.event):
         case Change.CONNECT:
-            return f"connect {_namespace(message)}"
+            return f"connect {namespace}"
         case Change.DISCONNECT:
-            return f"disconnect {_namespace(message)}"
+            return f"disconnect {namespace}"
         case Change.JOIN:
-            return f"join room {name(message.room)} of {_namespace(message)}"
+            return f"join room {name(frame.room)} of {namespace}"
         case Change.LEAVE:
-            return f"leave room {name(message.room)} of {_namespace(message)}"
-
-
-def _namespace(message: Message) -> str:
-    return name(message.namespace) if message.namespace else "the empty namespace"
-
-
-def _place(message: Message) -> str:
-    return f"{_namespace(message)}/{name(message.room)}" if message.room else _namespace(message)
+            return f"leave room {name(frame.room)} of {namespace}"
+    room = f"/{name(frame.room)}" if frame.room else ""
+    return f"event {name(frame.event)} in {namespace}{room}"
 
 
 def _end(closed: ConnectionClosed) -> str:
@@ -470,7 +354,7 @@ def _end(closed: ConnectionClosed) -> str:
 
 
 def name(text: str) -> str:
-    """Give a name, an id or a token as it stands in a sentence; quoted where it is not plain."""
+    """Give a name, an ID or a token as a part of a sentence; quoted unless it is plain."""
     text = text[:KEPT]
     if _PLAIN.fullmatch(text):
         return shorten(text, _SHOWN_NAME)
@@ -478,105 +362,26 @@ def name(text: str) -> str:
 
 
 def quoted(body: str | bytes) -> str:
-    """Give a body or a text as it stands in a sentence."""
+    """Give a body or a text as a part of a sentence."""
     if isinstance(body, bytes):
-        return f"[{len(body)} octet{'' if len(body) == 1 else 's'}]"
+        return f"[{len(body)} byte{'' if len(body) == 1 else 's'}]"
     return f'"{shorten(visible(body[:KEPT]), _SHOWN_BODY)}"'
 
 
-# -------------------------------------------------------------------- text
-
-
-def visible(text: str, *, ascii_only: bool = False) -> str:
-    r"""Give a text in which everything can be seen, and nothing steers who shows it.
-
-    Control characters, marks of writing direction and the like become escapes such as ``\n`` or
-    ``\u{202e}``; an octet that is no UTF-8 becomes ``\xff``.
-
-    Args:
-        text: anything; octets that are no UTF-8 are surrogate escapes.
-        ascii_only: escape whatever is not ASCII as well.
-    """
-    if text.isprintable() and (text.isascii() or not ascii_only):
-        return text
-    return "".join(
-        each if each.isprintable() and (each.isascii() or not ascii_only) else _escape(each)
-        for each in text
-    )
-
-
-def _escape(character: str) -> str:
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:
-        return f"\\x{code & 0xFF:02x}"
-    if character in _LETTERS:
-        return _LETTERS[character]
-    return f"\\x{code:02x}" if code < 0x80 else f"\\u{{{code:x}}}"
-
-
-_LETTERS: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-
-
-def text_of(payload: str | bytes) -> str:
-    """Give a payload as text; octets that are no UTF-8 become surrogate escapes."""
-    return payload if isinstance(payload, str) else payload.decode("utf-8", "surrogateescape")
-
-
-def octets_of(payload: str | bytes) -> bytes:
-    """Give the octets of a payload as they went over the wire."""
-    return payload.encode("utf-8", "surrogateescape") if isinstance(payload, str) else payload
-
-
-def shorten(text: str, cells: int) -> str:
-    """Cut a text that takes more than so many cells (wide characters take two)."""
-    return text if cell_len(text) <= cells else set_cell_size(text, cells - 1).rstrip() + "…"
-
-
-def wrap(text: str, cells: int) -> list[str]:
-    """Break a text into lines of at most so many cells, between words where that goes."""
-    lines: list[str] = []
-    line = ""
-    for word in text.split(" "):
-        longer = f"{line} {word}" if line else word
-        if cell_len(longer) <= cells:
-            line = longer
-            continue
-        if line:
-            lines.append(line)
-        *whole, line = chop_cells(word, cells) or [""]
-        lines += whole
-    return [*lines, line]
-
-
-def clock(seconds: float) -> str:
-    """Give a time since the beginning, in at most ten characters."""
-    if seconds < 1:
-        return f"{seconds * 1000:.2f} ms"
-    if seconds < 1000:
-        return f"{seconds:.3f} s"
-    hours, rest = divmod(int(seconds), 3600)
-    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours < 10_000 else f"{seconds:.0f} s"
-
-
-def hexdump(octets: bytes, width: int = 8) -> Iterator[tuple[int, str, str]]:
-    """Give octets in rows: the offset, the octets in hex, and those that are printable ASCII."""
-    for start in range(0, len(octets), width):
-        row = octets[start : start + width]
-        shown = "".join(chr(each) if 0x20 <= each < 0x7F else "·" for each in row)
-        yield start, row.hex(" "), shown
+# -------------------------------------------------------------------- the header
 
 
 def peer_name(header: Header, role: str) -> str:
-    """Give name and version of a peer, as far as the header tells."""
+    """Give name and version of a peer, as far as the header has them."""
     peer = header.get(role)
     if not isinstance(peer, dict):
         return "unknown"
     parts = (peer.get(key) for key in ("peer", "version"))
-    return visible(" ".join(_cut(str(part), 80) for part in parts if part)) or "unknown"
+    return visible(" ".join(cut(str(part), 80) for part in parts if part)) or "unknown"
 
 
 def facts(header: Header) -> list[tuple[str, str]]:
-    """Give what the header says, as pairs of a name and a sentence fit to be shown."""
+    """Give the parts of the header, as pairs of a name and a text fit to be shown."""
     found = [(key, _fact(header[key])) for key in _FACTS if header.get(key)]
     return [(key, shorten(visible(text), 400)) for key, text in found]
 
@@ -594,122 +399,3 @@ def _fact(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return str(value)
-
-
-def _cut(text: str, characters: int) -> str:
-    return text if len(text) <= characters else text[: characters - 1] + "…"
-
-
-# -------------------------------------------------------------------- a picture
-
-MAX_LIFELINES: Final = 6
-"""Clients side by side in a picture; of more, one line stands for all, and each arrow tells whose
-it is."""
-
-SERVER_X: Final = 97.0
-_FIRST_X: Final = 3.0
-_STEP_X: Final = 5.0
-"""Where lifelines stand, in per cent of the picture's width: it fits a telephone and a desk."""
-
-_LINE: Final = 17
-_ARROW: Final = 12
-_GAP: Final = 20
-_HEAD: Final = 40
-"""Heights in pixels: a line of text, what an arrow needs, between two rows, above the first."""
-
-_TEXT: Final = 40
-"""Cells of text beside one lifeline on a telephone of 360 pixels."""
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """A row and where it stands; heights are in pixels, widths in per cent.
-
-    Attributes:
-        row: what stands there.
-        y: its upper edge.
-        height: its height.
-        words: its sentence in lines, above the arrow.
-        arrow_y: the arrow, below the upper edge.
-        from_x: where the arrow begins.
-        to_x: where it ends.
-        below: what the line below the arrow says behind the time: the payload.
-        notes: the faults in lines; empty strings stand between them.
-    """
-
-    row: Row
-    y: int
-    height: int
-    words: tuple[str, ...]
-    arrow_y: int = 0
-    from_x: float = 0
-    to_x: float = 0
-    below: str = ""
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A diagram with a place for each of its parts.
-
-    Attributes:
-        height: in pixels; the width is whatever there is.
-        lifelines: the clients' lines: what is written above each, and where it stands.
-        text_x: where text begins.
-        text_width: how wide it may be.
-        rows: what hangs on the lines.
-    """
-
-    height: int
-    lifelines: tuple[tuple[str, float], ...]
-    text_x: float
-    text_width: float
-    rows: tuple[Placed, ...]
-
-
-def place(diagram: Diagram) -> Picture:
-    """Find a place for each part of a diagram."""
-    numbers = diagram.connections
-    are_apart = 0 < len(numbers) <= MAX_LIFELINES
-    lines = numbers if are_apart else [0]
-    places = {number: _FIRST_X + _STEP_X * index for index, number in enumerate(lines)}
-    text_x = places[lines[-1]] + 2.5
-    width = SERVER_X - 2 - text_x
-    cells = int(_TEXT * width / (SERVER_X - _FIRST_X - 4.5))
-    placed: list[Placed] = []
-    y = _HEAD
-    for row in diagram.rows:
-        if isinstance(row, Remark):
-            words = tuple(wrap(f"Line {row.line} cannot be read: {row.text}", cells))
-            each = Placed(row, y, _LINE * len(words), words)
-        else:
-            each = _placed(row, y, cells, places.get(row.connection, _FIRST_X), not are_apart)
-        placed.append(each)
-        y += each.height + _GAP
-    labels = ((str(number), places[number]) for number in lines) if len(lines) > 1 else ()
-    return Picture(y, tuple(labels) or (("", _FIRST_X),), text_x, round(width, 2), tuple(placed))
-
-
-def _placed(arrow: Arrow, y: int, cells: int, client_x: float, is_marked: bool) -> Placed:
-    words = tuple(wrap(marked(arrow) if is_marked else arrow.words, cells))
-    below = ""
-    if arrow.payload is not None:
-        below = shorten(visible(text_of(arrow.payload[:KEPT])), 120)
-    notes: list[str] = []
-    for fault in arrow.faults:
-        notes += wrap(told(fault), cells)
-    arrow_y = _LINE * len(words) + 4
-    height = _LINE * (len(words) + 1 + len(notes)) + _ARROW - 2
-    ends = (client_x, SERVER_X) if arrow.from_client else (SERVER_X, client_x)
-    return Placed(arrow, y, height, words, arrow_y, *ends, below, tuple(notes))
-
-
-def marked(arrow: Arrow) -> str:
-    """Give an arrow's sentence with the number of its connection."""
-    return f"#{arrow.connection} {arrow.words}"
-
-
-def told(fault: Fault) -> str:
-    """Give a fault in a sentence."""
-    known = ", as is known" if fault.is_known else ""
-    return f"{fault.requirement} broken by the {fault.role}{known}: {fault.explanation}"

@@ -17,12 +17,12 @@ from neffos_codec import COMPILED
 from neffos_conformance.cases.definition import ROLES, Case, cases_of
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.codecs.testing import codec_cases
-from neffos_conformance.recordings.sequence import visible
 from neffos_conformance.runner.result import LogEntry, Remark, Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.barrier import BARRIER_TOKENS, IMPLICIT_TOKENS, is_barrier_reply
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import SHOWN, short
+from neffos_conformance.wire.text import visible
 from neffos_conformance.wire.transcript import KEPT_HEADERS, ConnectionOpened
 from neffos_protocol.catalogue import Requirement, requirement, requirements
 

@@ -20,13 +20,7 @@ from markupsafe import Markup
 from neffos_codec import Native
 from neffos_conformance.cases.script import ENDPOINTS
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.recordings.sequence import (
-    Arrow,
-    Listener,
-    octets_of,
-    text_of,
-    visible,
-)
+from neffos_conformance.recordings.sequence import Arrow, SequenceReader
 from neffos_conformance.reports.findings import (
     SEVERITY,
     SUITE,
@@ -48,6 +42,7 @@ from neffos_conformance.reports.findings import (
 )
 from neffos_conformance.runner.result import Remark, Result
 from neffos_conformance.runner.run_report import RunReport
+from neffos_conformance.wire.text import bytes_of, text_of, visible
 from neffos_conformance.wire.transcript import ConnectionOpened, Entry
 from neffos_protocol.catalogue import requirement
 
@@ -154,7 +149,7 @@ def _case(report: RunReport, result: Result, entries: int, payload: int) -> Valu
 
 def _rows(result: Result, entries: int, payload: int) -> tuple[list[Values], int]:
     """Give the log of a case, each entry with a sentence, and the number of omitted entries."""
-    listeners: dict[int, Listener] = {}
+    readers: dict[int, SequenceReader] = {}
     rows: list[Values] = []
     omitted = 0
     for step in excerpt(logged_steps(result), entries):
@@ -162,11 +157,11 @@ def _rows(result: Result, entries: int, payload: int) -> tuple[list[Values], int
             rows.append({"gap": step})
             omitted += step
         else:
-            rows.append(_row(step, listeners, payload))
+            rows.append(_row(step, readers, payload))
     return rows, omitted
 
 
-def _row(step: LoggedStep, listeners: dict[int, Listener], payload: int) -> Values:
+def _row(step: LoggedStep, readers: dict[int, SequenceReader], payload: int) -> Values:
     entry, content = step.entry, step.entry.content
     if step.is_missing:
         return {"kind": "missing", "connection": entry.connection, "words": bounded(str(content))}
@@ -181,14 +176,13 @@ def _row(step: LoggedStep, listeners: dict[int, Listener], payload: int) -> Valu
         row["time"] = round(entry.time * 1000, 2)
     if isinstance(content, Remark):
         return row | {"kind": "remark", "words": bounded(content.text)}
-    listener = listeners.setdefault(entry.connection, Listener())
+    reader = readers.setdefault(entry.connection, SequenceReader())
     if isinstance(content, ConnectionOpened):
         native = ENDPOINTS.get(content.path.partition("?")[0], Native.NEVER)
-        listener = listeners[entry.connection] = Listener()
-        listener.header = {"native": native.value}
+        reader = readers[entry.connection] = SequenceReader({"native": native.value})
         content = ConnectionOpened(content.path or "/", content.headers)
-    heard = listener.hear(Entry(0, entry.time, entry.connection, entry.from_client, content))
-    row["words"] = heard.words if isinstance(heard, Arrow) else heard.text
+    heard = reader.read(Entry(0, entry.time, entry.connection, entry.from_client, content))
+    row["words"] = heard.words if isinstance(heard, Arrow) else heard.reason
     row["kind"] = heard.kind.value if isinstance(heard, Arrow) else "remark"
     if isinstance(content, str | bytes):
         row |= _payload(content, payload)
@@ -200,7 +194,7 @@ def _payload(content: str | bytes, size: int) -> Values:
     shown = visible(text_of(kept))
     values: Values = {"payload": shown}
     if isinstance(content, bytes) or shown != kept:
-        values["hex"] = octets_of(kept).hex()
+        values["hex"] = bytes_of(kept).hex()
     if isinstance(content, bytes):
         values["binary"] = True
     if len(content) > size:

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from neffos_codec import COMPILED, first_surrogate
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.recordings.sequence import visible
 from neffos_conformance.reports.findings import (
     MAX_TEXT,
     SUITE,
@@ -31,6 +30,7 @@ from neffos_conformance.runner.result import Remark, Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import payload_values
+from neffos_conformance.wire.text import visible
 from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_protocol.catalogue import requirement, requirements
 

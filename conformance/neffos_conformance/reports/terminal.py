@@ -18,7 +18,6 @@ from rich.table import Table
 from rich.text import Text
 
 from neffos_conformance.cases.verdict import COLOURS, Verdict
-from neffos_conformance.recordings.sequence import visible
 from neffos_conformance.reports.findings import (
     SEVERITY,
     SUITE,
@@ -40,6 +39,7 @@ from neffos_conformance.reports.findings import (
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.payloads import SHOWN
+from neffos_conformance.wire.text import visible
 
 MAX_WHOLE: Final = 30
 """Results that are shown with their messages, unless ``verbose``; further ones are listed by their

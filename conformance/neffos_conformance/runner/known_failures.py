@@ -119,7 +119,7 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise KnownFailuresError(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise KnownFailuresError(f"{path} is no TOML: {error}") from error
+        raise KnownFailuresError(f"{path} is not TOML: {error}") from error
     found = violation("known-failures", values)
     if found is not None:
         where = "/".join(map(str, found.absolute_path)) or "the whole"

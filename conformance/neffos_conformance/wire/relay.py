@@ -38,7 +38,7 @@ CLOSE_DEADLINE: Final = 5.0
 _OWN: Final = frozenset({"host", "connection", "upgrade"})
 """Headers that belong to one hop; so do those that begin with ``Sec-WebSocket-``."""
 
-Log = Callable[[int, bool, Content], None]
+Record = Callable[[int, bool, Content], None]
 """Called with each event: number of the connection, whether the client did it, and what."""
 
 
@@ -65,14 +65,14 @@ class Relay:
 
 @asynccontextmanager
 async def relaying(
-    server: str, log: Log, *, host: str = "127.0.0.1", port: int = 0
+    server: str, record: Record, *, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[Relay]:
     """Relay between clients and a server until the block is left.
 
     Args:
         server: the URL of the server; the path and query of each client's request are
             appended to its own.
-        log: called with each opening, message and closing, in order.
+        record: called with each opening, message and closing, in order.
         host: the address to listen on.
         port: the port; 0 for a free one.
 
@@ -99,7 +99,7 @@ async def relaying(
         try:
             incoming = await WireConnection.incoming(reader, writer, is_patient=True)
             if incoming is not None:
-                await _serve(incoming, server, log, number)
+                await _serve(incoming, server, record, number)
         except asyncio.CancelledError:
             writer.transport.abort()
         except OSError as error:  # a message that is not recorded is not forwarded
@@ -128,7 +128,9 @@ def below(server: str, target: str) -> str:
     return urlunsplit((scheme, netloc, joined, "&".join(filter(None, (query, more))), ""))
 
 
-async def _serve(incoming: Incoming, server: str, log: Log, number: Callable[[], int]) -> None:
+async def _serve(
+    incoming: Incoming, server: str, record: Record, number: Callable[[], int]
+) -> None:
     request = incoming.request
     url = below(server, request.path)
     if request.method != "GET":
@@ -146,12 +148,12 @@ async def _serve(incoming: Incoming, server: str, log: Log, number: Callable[[],
         await incoming.close()
         return
     connection = number()
-    log(connection, True, _opening(request))
-    await _carry(client, upstream, lambda sent, what: log(connection, sent, what))
+    record(connection, True, _opening(request))
+    await _carry(client, upstream, lambda sent, what: record(connection, sent, what))
 
 
 async def _carry(
-    client: WireConnection, server: WireConnection, log: Callable[[bool, Content], None]
+    client: WireConnection, server: WireConnection, record: Callable[[bool, Content], None]
 ) -> None:
     """Forward messages both ways until one peer closes, then close the other likewise."""
     has_ended = False
@@ -165,9 +167,9 @@ async def _carry(
             if isinstance(content, ConnectionClosed):
                 if not has_ended:  # the relay itself closes the other connection
                     has_ended = True
-                    log(is_client, content)
+                    record(is_client, content)
                 return content
-            log(is_client, content)
+            record(is_client, content)
             await target.send(content)
 
     to_server = asyncio.create_task(carry(client, server, True))

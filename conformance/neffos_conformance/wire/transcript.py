@@ -1,43 +1,45 @@
-"""Recordings: one JSON object per line.
+"""Transcripts: recorded sessions as JSON Lines.
 
-The first line is the header, each further one is the opening of a connection, a message, or an
-closing. The schema is ``data/schema/transcript.json``. Lines are written as they happen and read
-one at a time: a recording of any size needs no more memory than its longest line, and one that was
-cut off, or damaged in the middle, is read as far as it goes and beyond the damage.
+The first line is the header. Each further line is the opening of a connection, a message, or the
+end of a connection. The schema is ``data/schema/transcript.json``. Lines are written as they
+happen and read one at a time, so that a recording of any size needs no more memory than its
+longest line. An unreadable line does not keep the rest from being read.
 """
 
 from __future__ import annotations
 
-import base64
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Annotated, Any, BinaryIO, Final, Literal, NamedTuple
 
-import orjson
+import msgspec
 
 from neffos_codec import Native, first_surrogate
 from neffos_conformance.wire.connection import ConnectionClosed
-from neffos_conformance.wire.payloads import payload_bytes, payload_text
 
 TRANSCRIPT_FORMAT: Final = 1
 
 MAX_LINE: Final = 128 << 20
-"""Bytes of a line. A message of 16 MiB takes six times as many when JSON has to escape each of its
-characters; a longer line is not of this format, and is skipped."""
+"""Bytes of a line. A message of 16 MiB takes six times as many when JSON has to escape each of
+its characters; a longer line is skipped."""
+
+MAX_TIME: Final = 1e10
+"""Seconds. No recording takes centuries; a line with more is not read."""
 
 KEPT_HEADERS: Final = ("x-conformance-", "x-websocket-")
-"""The beginnings of the names of request headers that are recorded. Others may be secrets."""
+"""Prefixes of the request headers that are recorded. Others may be secrets."""
 
 
 class ConnectionOpened(NamedTuple):
     """A client opened a connection.
 
     Attributes:
-        path: path and query of its request, below the URL of the server.
-        headers: those of its headers that the conformance application reads.
+        path: path and query of its request, relative to the server's URL.
+        headers: those of its headers that change what the server does.
     """
 
     path: str
@@ -45,18 +47,19 @@ class ConnectionOpened(NamedTuple):
 
 
 Content = str | bytes | ConnectionClosed | ConnectionOpened
-"""A message (text with bytes that are not UTF-8 as surrogates), a closing, or an opening."""
+"""A message (bytes of text that are not UTF-8 as surrogates), or the end or the opening of a
+connection."""
 
 
 class Entry(NamedTuple):
     """One line of a transcript after its header.
 
     Attributes:
-        line: its number in the file; 0 if there is no file.
+        line: its number in the file; 0 if it comes from no file.
         time: seconds since the recording began.
         connection: the number of the connection, from 1.
-        from_client: whether the client did it.
-        content: what was sent or done.
+        from_client: whether the client sent it, or opened or ended the connection.
+        content: what happened.
     """
 
     line: int
@@ -67,16 +70,16 @@ class Entry(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Damage:
-    """A line that cannot be read.
+class UnreadableLine:
+    """A line that is not what the format says.
 
     Attributes:
         line: its number in the file.
-        what: what is wrong with it.
+        reason: what is wrong with it.
     """
 
     line: int
-    what: str
+    reason: str
 
 
 Header = dict[str, Any]
@@ -109,48 +112,46 @@ def header(
     """Make the header of a recording that begins now.
 
     Args:
-        scenario: what happens in the session, in a sentence.
+        scenario: the subject of the session, in a sentence.
         client: the client: ``peer``, ``version`` and whatever else is known.
         server: the server, likewise.
         how: the command that records.
-        native: the mode of native messages, a value of ``neffos_codec.Native``.
-        shows: the requirements that the session covers.
-        defects: requirements that one of the peers is known to violate here, and its role.
-        divergence: the difference that it shows: a peer violates all its requirements here,
-            whether the messages alone prove it or not.
+        native: what becomes of payloads that are not frames, as ``neffos_codec.Native`` has it.
+        shows: the requirements that the session shows.
+        defects: the requirements that a peer is known to violate in it, with the peer's role.
+        divergence: the difference (DV-n) that it shows, whether the messages alone prove it or
+            not.
     """
-    values: Header = {
+    optional = {
+        "native": native if native != "never" else "",
+        "shows": list(shows),
+        "defects": dict(defects or {}),
+        "divergence": divergence,
+    }
+    return {
         "format": TRANSCRIPT_FORMAT,
         "scenario": scenario,
         "client": dict(client),
         "server": dict(server),
         "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
         "how": how,
+        **{name: value for name, value in optional.items() if value},
     }
-    if native != "never":
-        values["native"] = native
-    if shows:
-        values["shows"] = list(shows)
-    if defects:
-        values["defects"] = dict(defects)
-    if divergence:
-        values["divergence"] = divergence
-    return values
 
 
 class Writer:
     """Writes a recording, each line as it happens.
 
     Args:
-        stream: where to write; each line is flushed, so that a recording that is cut off ends
-            after a whole line, or nearly so.
+        stream: the file; each line is flushed, so that a recording that is cut off is complete
+            but for its last line.
         first: the header.
     """
 
     def __init__(self, stream: BinaryIO, first: Header) -> None:
         self._stream = stream
         self._began = time.monotonic()
-        self._write(first)
+        self._write(_line(first))
 
     def write(self, connection: int, from_client: bool, content: Content) -> None:
         """Write what has just happened.
@@ -159,21 +160,21 @@ class Writer:
             OSError: it cannot be written.
         """
         now = time.monotonic() - self._began
-        self._write(values_of(Entry(0, now, connection, from_client, content)))
+        self._write(_line(values_of(Entry(0, now, connection, from_client, content))))
 
-    def _write(self, values: Mapping[str, Any]) -> None:
-        self._stream.write(_line(values))
+    def _write(self, line: bytes) -> None:
+        self._stream.write(line)
         self._stream.flush()
 
 
 def lines(first: Header, entries: Iterable[Entry]) -> Iterator[bytes]:
-    """Give a header and entries as the lines of a transcript."""
+    """Give a session as the lines of a transcript."""
     for values in (first, *map(values_of, entries)):
         yield _line(values)
 
 
 def save(path: Path, first: Header, entries: Iterable[Entry]) -> None:
-    """Write a header and entries as a transcript.
+    """Write a session as a transcript.
 
     Raises:
         OSError: it cannot be written.
@@ -185,13 +186,13 @@ def save(path: Path, first: Header, entries: Iterable[Entry]) -> None:
 
 def _line(values: Mapping[str, Any]) -> bytes:
     try:
-        return orjson.dumps(values) + b"\n"
-    except orjson.JSONEncodeError:  # the likeliest cause is the only one that is not our mistake
-        return orjson.dumps(_with_utf8(values)) + b"\n"
+        return msgspec.json.encode(values) + b"\n"
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_with_utf8(values)) + b"\n"
 
 
 def _with_utf8(value: Any) -> Any:
-    """Replace text without a UTF-8 form, in names, headers, reasons: JSON cannot hold it."""
+    """Replace what has no UTF-8 form, in names, headers, reasons: JSON cannot hold it."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, Mapping):
@@ -211,19 +212,71 @@ def values_of(entry: Entry) -> dict[str, Any]:
             values["closed"] = {"code": code, "reason": reason}
         case ConnectionOpened(path, headers):
             values["opened"] = {"path": path, "headers": dict(headers)}
-        case bytes(data):
-            values |= {"kind": "binary", "base64": base64.b64encode(data).decode()}
+        case bytes(payload):
+            values |= {"kind": "binary", "base64": b64encode(payload).decode()}
         case str(text) if first_surrogate(text) < 0:
             values["text"] = text
         case str(text):
-            data = payload_bytes(text)
-            values |= {"kind": "text", "base64": base64.b64encode(data).decode()}
+            payload = text.encode("utf-8", "surrogateescape")
+            values |= {"kind": "text", "base64": b64encode(payload).decode()}
     return values
 
 
-def read_lines(stream: BinaryIO) -> Iterator[Header | Entry | Damage]:
-    """Give a recording line by line: first the header, or what is wrong with it."""
-    loads = orjson.loads
+# -------------------------------------------------------------------- reading
+
+
+class _Opened(msgspec.Struct):
+    path: str
+    headers: dict[str, str]
+
+
+class _Closed(msgspec.Struct):
+    code: int | None
+    reason: str
+
+
+class _Line(msgspec.Struct, gc=False):  # nothing in it can be part of a cycle
+    time: Annotated[float, msgspec.Meta(ge=0, lt=MAX_TIME)]
+    connection: Annotated[int, msgspec.Meta(ge=1)]
+    sender: Literal["client", "server"] = msgspec.field(name="from")
+    text: str | None = None
+    kind: Literal["text", "binary"] | None = None
+    base64: bytes | None = None
+    closed: _Closed | None = None
+    opened: _Opened | None = None
+
+    def content(self) -> Content:
+        """Give what happened, if that is not a plain text."""
+        if self.base64 is not None and self.kind is not None:
+            is_text = self.kind == "text"
+            return self.base64.decode("utf-8", "surrogateescape") if is_text else self.base64
+        if self.closed is not None:
+            return ConnectionClosed(self.closed.code, self.closed.reason)
+        if self.opened is not None:
+            return ConnectionOpened(self.opened.path, self.opened.headers)
+        raise ValueError("it is neither a message nor the opening or the end of a connection")
+
+
+class _HeaderForm(msgspec.Struct):
+    """The parts of a header that are used; the schema describes all of it."""
+
+    format: Literal[1]
+    scenario: str
+    client: dict[str, str]
+    server: dict[str, str]
+    native: Native = Native.NEVER
+    shows: list[str] = []
+    defects: dict[str, Literal["client", "server"]] = {}
+
+    def __post_init__(self) -> None:
+        for name, peer in (("client", self.client), ("server", self.server)):
+            if "peer" not in peer:
+                raise ValueError(f"{name} has no peer")
+
+
+def read_lines(stream: BinaryIO) -> Iterator[Header | Entry | UnreadableLine]:
+    """Read a recording line by line: first the header, or what is wrong with it."""
+    decode = msgspec.json.Decoder(_Line).decode
     new = tuple.__new__  # an Entry without the call of its constructor, a tenth of the whole
     number = 0
     while line := stream.readline(MAX_LINE):
@@ -231,32 +284,41 @@ def read_lines(stream: BinaryIO) -> Iterator[Header | Entry | Damage]:
         if len(line) == MAX_LINE and not line.endswith(b"\n"):
             while line and not line.endswith(b"\n"):
                 line = stream.readline(1 << 16)
-            yield Damage(number, f"the line has more than {MAX_LINE} bytes")
+            yield UnreadableLine(number, f"the line has more than {MAX_LINE} bytes")
             continue
         try:
-            values = loads(line)
-        except orjson.JSONDecodeError as error:
-            cut = "" if line.endswith(b"\n") else "; the recording ends in the middle of it"
-            yield Damage(number, f"not JSON: {error}{cut}")
+            if number == 1:
+                first: Header = msgspec.json.decode(line)
+                msgspec.convert(first, _HeaderForm)
+            else:
+                values = decode(line)
+                content = values.content() if values.text is None else values.text
+        except (ValueError, RecursionError) as error:
+            yield UnreadableLine(number, _complaint(line, number, error))
             continue
         if number == 1:
-            yield _header(values)
-            continue
-        try:
-            connection, text = values["connection"], values.get("text")
-            if type(connection) is not int:
-                raise TypeError(f"connection is a whole number, not {connection!r}")
-            content = text if type(text) is str else _content(values)
-            yield new(Entry, (number, values["time"], connection, _FROM[values["from"]], content))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            yield Damage(number, f"not a line of a transcript: {error!r}")
+            yield first
+        else:
+            is_client = values.sender == "client"
+            yield new(Entry, (number, values.time, values.connection, is_client, content))
+
+
+def _complaint(line: bytes, number: int, error: Exception) -> str:
+    if not line.endswith(b"\n"):
+        return f"not JSON: the recording ends in the middle of the line: {error}"
+    try:
+        msgspec.json.decode(line)
+    except (ValueError, RecursionError) as malformed:
+        return f"not JSON: {malformed}"
+    what = f"the header of a transcript of format {TRANSCRIPT_FORMAT}"
+    return f"not {what if number == 1 else 'a line of a transcript'}: {error}"
 
 
 def read_transcript(path: Path) -> Transcript:
-    """Read a whole recording, without damage.
+    """Read a whole recording.
 
     Raises:
-        TranscriptError: a line is not of the format; the message names the line.
+        TranscriptError: a line cannot be read; the text names it.
         OSError: the file cannot be read.
     """
     found: Header | None = None
@@ -266,64 +328,10 @@ def read_transcript(path: Path) -> Transcript:
             match item:
                 case Entry():
                     entries.append(item)
-                case Damage(line, what):
-                    raise TranscriptError(f"{path.name}, line {line}: {what}")
+                case UnreadableLine(line, reason):
+                    raise TranscriptError(f"{path.name}, line {line}: {reason}")
                 case _:
                     found = item
     if found is None:
         raise TranscriptError(f"{path.name} is empty")
     return Transcript(found, tuple(entries))
-
-
-_FROM: Final = {"client": True, "server": False}
-
-
-def _header(values: Any) -> Header | Damage:
-    if not isinstance(values, dict) or values.get("format") != TRANSCRIPT_FORMAT:
-        return Damage(1, f"not the header of a transcript of format {TRANSCRIPT_FORMAT}")
-    for key, (form, is_of_form) in _FORMS.items():
-        if (key in values or key in _REQUIRED) and not is_of_form(values.get(key)):
-            return Damage(1, f"not the header of a transcript: {key} is {form}")
-    return values
-
-
-def _is_text(value: Any) -> bool:
-    return type(value) is str
-
-
-def _is_peer(value: Any) -> bool:
-    return isinstance(value, dict) and "peer" in value and all(map(_is_text, value.values()))
-
-
-def _is_native(value: Any) -> bool:
-    return value in _NATIVE
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_is_text, value))
-
-
-def _are_defects(value: Any) -> bool:
-    return isinstance(value, dict) and all(each in tuple(_FROM) for each in value.values())
-
-
-_NATIVE: Final = tuple(mode.value for mode in Native)
-_REQUIRED: Final = ("scenario", "client", "server")
-_FORMS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
-    "scenario": ("a text", _is_text),
-    "client": ("an object of texts, with a peer", _is_peer),
-    "server": ("an object of texts, with a peer", _is_peer),
-    "native": (f"one of {', '.join(_NATIVE)}", _is_native),
-    "shows": ("a list of texts", _are_texts),
-    "defects": ("an object with the role that breaks each requirement", _are_defects),
-}
-"""The forms that users of a header rely on. The schema says more, but would have to be loaded."""
-
-
-def _content(values: Mapping[str, Any]) -> Content:
-    if "base64" in values:
-        data = base64.b64decode(values["base64"], validate=True)
-        return payload_text(data) if values["kind"] == "text" else data
-    if "closed" in values:
-        return ConnectionClosed(values["closed"]["code"], values["closed"]["reason"])
-    return ConnectionOpened(values["opened"]["path"], values["opened"]["headers"])

@@ -1,0 +1,202 @@
+"""A recorded session as an SVG picture, and as a page with the fields and bytes of each message.
+
+The page needs no script and nothing from elsewhere, and forbids both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Final
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from neffos_conformance.recordings.sequence import (
+    KEPT,
+    Arrow,
+    Diagram,
+    DiagramRow,
+    facts,
+    peer_name,
+)
+from neffos_conformance.recordings.summary import counted, summary
+from neffos_conformance.wire.text import clock, hexdump, shorten, text_of, visible, wrap
+from neffos_conformance.wire.transcript import UnreadableLine
+
+MAX_LIFELINES: Final = 6
+"""Clients with a lifeline of their own. More share one, and each arrow has its connection's
+number."""
+
+SERVER_X: Final = 97.0
+_FIRST_X: Final = 3.0
+_STEP_X: Final = 5.0
+"""The lifelines, in per cent of the picture's width: it fits a telephone and a desk."""
+
+_LINE: Final = 17
+_ARROW: Final = 12
+_GAP: Final = 20
+_HEAD: Final = 40
+"""Heights in pixels: a line of text, what an arrow needs, between two rows, above the first."""
+
+_TEXT: Final = 40
+"""Cells of text beside one lifeline on a telephone of 360 pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedRow:
+    """A row with its position; heights are in pixels, widths in per cent.
+
+    Attributes:
+        row: the row.
+        y: its upper edge.
+        height: its height.
+        words: its sentence in lines, above the arrow.
+        arrow_y: the arrow, below the upper edge.
+        from_x: the beginning of the arrow.
+        to_x: its end.
+        below: the payload, which follows the time below the arrow.
+        notes: the violations in lines.
+    """
+
+    row: DiagramRow
+    y: int
+    height: int
+    words: tuple[str, ...]
+    arrow_y: int = 0
+    from_x: float = 0
+    to_x: float = 0
+    below: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A diagram with the positions of its parts.
+
+    Attributes:
+        height: in pixels; the width is that of its container.
+        lifelines: the clients' lines: the label and the position of each.
+        text_x: the left edge of text.
+        text_width: the width of text.
+        rows: the rows.
+    """
+
+    height: int
+    lifelines: tuple[tuple[str, float], ...]
+    text_x: float
+    text_width: float
+    rows: tuple[PlacedRow, ...]
+
+
+def picture(diagram: Diagram) -> Picture:
+    """Give the position of each part of a diagram."""
+    numbers = diagram.connections
+    are_apart = 0 < len(numbers) <= MAX_LIFELINES
+    lines = numbers if are_apart else [0]
+    places = {number: _FIRST_X + _STEP_X * index for index, number in enumerate(lines)}
+    text_x = places[lines[-1]] + 2.5
+    width = SERVER_X - 2 - text_x
+    cells = int(_TEXT * width / (SERVER_X - _FIRST_X - 4.5))
+    placed: list[PlacedRow] = []
+    y = _HEAD
+    for row in diagram.rows:
+        if isinstance(row, UnreadableLine):
+            words = tuple(wrap(f"Line {row.line} cannot be read: {row.reason}", cells))
+            each = PlacedRow(row, y, _LINE * len(words), words)
+        else:
+            each = _placed(row, y, cells, places.get(row.connection, _FIRST_X), not are_apart)
+        placed.append(each)
+        y += each.height + _GAP
+    labels = ((str(number), places[number]) for number in lines) if len(lines) > 1 else ()
+    return Picture(y, tuple(labels) or (("", _FIRST_X),), text_x, round(width, 2), tuple(placed))
+
+
+def _placed(arrow: Arrow, y: int, cells: int, client_x: float, is_numbered: bool) -> PlacedRow:
+    words = tuple(wrap(arrow.numbered_words if is_numbered else arrow.words, cells))
+    below = ""
+    if arrow.payload is not None:
+        below = shorten(visible(text_of(arrow.payload[:KEPT])), 120)
+    notes: list[str] = []
+    for violation in arrow.violations:
+        notes += wrap(str(violation), cells)
+    arrow_y = _LINE * len(words) + 4
+    height = _LINE * (len(words) + 1 + len(notes)) + _ARROW - 2
+    ends = (client_x, SERVER_X) if arrow.from_client else (SERVER_X, client_x)
+    return PlacedRow(arrow, y, height, words, arrow_y, *ends, below, tuple(notes))
+
+
+# -------------------------------------------------------------------- templates
+
+
+@cache
+def _environment() -> Environment:
+    """Give the templates. They escape everything, and no name may be missing."""
+    folder = files("neffos_conformance.data") / "templates"
+    environment = Environment(
+        loader=FunctionLoader(lambda name: (folder / name).read_text("utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"visible": visible, "clock": clock}
+    return environment
+
+
+def svg(diagram: Diagram) -> str:
+    """Draw a diagram as an ``svg`` element, which fits any width and follows its page's colours.
+
+    Each arrow is a link to ``#m`` and its line, and has the id ``a`` and its line.
+    """
+    return _environment().get_template("sequence.svg").render(**_names(diagram))
+
+
+def page(diagram: Diagram, source: str) -> str:
+    """Write a diagram as a page of its own; ``source`` is the recording's name."""
+    return (
+        _environment()
+        .get_template("sequence.html")
+        .render(**_names(diagram), source=visible(source))
+    )
+
+
+def _names(diagram: Diagram) -> dict[str, object]:
+    header = diagram.header
+    return {
+        "diagram": diagram,
+        "picture": picture(diagram),
+        "title": shorten(visible(str(header.get("scenario", ""))), 200) or "a recorded session",
+        "client": peer_name(header, "client"),
+        "server": peer_name(header, "server"),
+        "facts": facts(header),
+        "summary": summary(diagram),
+        "hexdump": hexdump,
+        "field_rows": _field_rows,
+        "size": _size,
+        "is_arrow": lambda row: isinstance(row, Arrow),
+        "version": version("neffos-wire"),
+    }
+
+
+def _size(arrow: Arrow) -> str:
+    """Describe the size of a message, and how much of it is shown."""
+    unit = "byte" if isinstance(arrow.payload, bytes) else "character"
+    kind = "binary" if isinstance(arrow.payload, bytes) else "text"
+    kept = len(arrow.payload or "")
+    cut = "" if kept == arrow.size else f"; the first {kept:,} are shown, -v shows all"
+    return f"{kind}, {counted(arrow.size, unit)}{cut}"
+
+
+def _field_rows(arrow: Arrow) -> list[tuple[str, str]]:
+    """Give the seven fields as they are shown: name and value."""
+    rows = []
+    for name, value in arrow.fields:
+        if isinstance(value, bool):
+            shown = "1" if value else "0"
+        else:
+            cut = "…" if len(value) == KEPT < arrow.size else ""
+            shown = visible(text_of(value)) + cut
+        rows.append((name, shown))
+    return rows
