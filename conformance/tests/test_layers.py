@@ -1,47 +1,146 @@
-"""The packages point one way: conformance, then protocol, then codec."""
+"""The house has one direction: each room imports only what is below it, and no circle of files."""
+
+from __future__ import annotations
 
 import ast
 import sys
+from collections import defaultdict
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ALLOWED = {
-    "codec/neffos_codec": {"neffos_codec"},
-    "protocol/neffos_protocol": {"neffos_protocol", "neffos_codec"},
-    "protocol/neffos_asyncio": {"neffos_asyncio", "neffos_protocol", "neffos_codec"},
-    "conformance/neffos_conformance": {
-        "neffos_asyncio",
-        "neffos_conformance",
-        "neffos_protocol",
-        "neffos_codec",
-    },
+
+PACKAGES = {
+    "neffos_codec": ROOT / "codec",
+    "neffos_protocol": ROOT / "protocol",
+    "neffos_asyncio": ROOT / "protocol",
+    "neffos_conformance": ROOT / "conformance",
+    "mutation": ROOT / "conformance",
+    "peers": ROOT / "conformance",
 }
-NEEDS_NOTHING = {"codec/neffos_codec", "protocol/neffos_protocol"}
-OPTIONAL = {"protocol/neffos_protocol/grammar.py": {"construct", "abnf"}}
-"""The second definition of the frame is for those who test; it says what it needs."""
+"""The packages, and the folder of each, from the base upwards."""
+
+SUITE = (
+    "data",
+    "wire",
+    "cases",
+    "runner",
+    "codecs",
+    "reference",
+    "recordings",
+    "model_based",
+    "interop",
+    "reports",
+    "pytest_plugin",
+    "cli",
+)
+"""The rooms of ``neffos_conformance``, from the base upwards."""
+
+ROOMS = (
+    "neffos_codec",
+    "neffos_protocol",
+    "neffos_asyncio",
+    *(f"neffos_conformance.{room}" for room in SUITE),
+    "mutation",
+    "peers",
+)
+
+ONLY_PYTHON = ("neffos_codec", "neffos_protocol")
+OPTIONAL = {"neffos_protocol.grammar": {"construct", "abnf"}}
+"""The second definition of the frame is for tests; it names the libraries that it needs."""
+
+MAX_LINES = 600
+"""Lines of a file. A longer one holds more than one idea."""
+
+SHARED_NAMES: dict[str, str] = {}
+"""Class names that two packages may share, with the reason."""
 
 
-def imported(path: Path) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+def module_of(path: Path, folder: Path) -> str:
+    return ".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__")
+
+
+FILES = {
+    module_of(path, folder): path
+    for package, folder in PACKAGES.items()
+    for path in sorted((folder / package).rglob("*.py"))
+}
+
+
+def imports(module: str) -> set[str]:
+    """The modules that a module imports, anywhere in it, also for types alone."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(FILES[module].read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports are absolute here"
-            names.add((node.module or "").split(".")[0])
-    return names
+            assert node.level == 0, f"{module}: imports are absolute here"
+            source = node.module or ""
+            names = {f"{source}.{alias.name}" for alias in node.names}
+            inner = names & FILES.keys()
+            found |= inner
+            if len(inner) < len(names):
+                found.add(source)
+    return found - {module}
 
 
-@pytest.mark.parametrize("package", ALLOWED)
-def test_a_package_knows_only_those_below_it(package):
-    files = sorted((ROOT / package).rglob("*.py"))
-    assert files
-    for path in files:
-        name = path.relative_to(ROOT).as_posix()
-        imports = imported(path)
-        assert {each for each in imports if each.startswith("neffos_")} <= ALLOWED[package], name
-        if package in NEEDS_NOTHING:
-            foreign = imports - sys.stdlib_module_names - ALLOWED[package]
-            assert foreign <= OPTIONAL.get(name, set()), name
+IMPORTS = {module: imports(module) for module in FILES}
+
+
+def room_of(module: str) -> str:
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0] == "neffos_conformance" else parts[0]
+
+
+def test_every_room_has_its_place():
+    there = {room_of(module) for module in FILES} - {"neffos_conformance"}
+    assert there <= set(ROOMS)
+
+
+def test_each_room_imports_only_what_is_below_it():
+    order = {room: number for number, room in enumerate(ROOMS)}
+    upwards = [
+        f"{module} imports {each}"
+        for module, imported in IMPORTS.items()
+        for each in imported
+        if room_of(each) in order and order[room_of(each)] > order.get(room_of(module), 0)
+    ]
+    assert not upwards
+
+
+def test_no_files_import_each_other_in_a_circle():
+    inner = {module: imported & FILES.keys() for module, imported in IMPORTS.items()}
+    try:
+        TopologicalSorter(inner).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("package", ONLY_PYTHON)
+def test_the_base_needs_nothing_but_python(package):
+    for module in FILES:
+        if module.split(".")[0] == package:
+            roots = {each.split(".")[0] for each in IMPORTS[module]}
+            foreign = roots - sys.stdlib_module_names - PACKAGES.keys()
+            assert foreign <= OPTIONAL.get(module, set()), module
+
+
+def test_no_file_holds_more_than_one_idea():
+    long = {
+        module: lines
+        for module, path in FILES.items()
+        if (lines := path.read_text("utf-8").count("\n")) > MAX_LINES
+    }
+    assert not long
+
+
+def test_no_two_classes_have_the_same_name():
+    places: dict[str, set[str]] = defaultdict(set)
+    for module, path in FILES.items():
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].add(module)
+    doubled = {name: modules for name, modules in places.items() if len(modules) > 1}
+    assert doubled.keys() <= SHARED_NAMES.keys(), doubled

@@ -1,0 +1,116 @@
+"""No file goes back to a word that the vocabulary has replaced: see ``VOCABULARY.md``."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+IDENTIFIERS = {
+    r"Patience|patience": "Timeouts, timeouts",
+    r"Judgement|judgement": "RunReport, CheckReport",
+    r"Spoken|Arrived": "Transport, UpgradeRequest",
+    r"[Ll]iars?|LIARS|Lies|lying": "ClientFault, @mutant",
+    r"[Ll]ikeness": "Comparison",
+    r"[Ss]teering": "ClientControl",
+    r"Noted": "LogEntry",
+    r"is_shaken|_shaken": "handshake_complete",
+    r"(?:has_heard|say)_goodbye": "has_received_close, send_close",
+    r"let_in|let-in|turn_away|turn-away": "accept, refuse",
+    r"judging-entry|judging-exit": "deciding-…",
+    r"open_asks": "pending_asks",
+    r"AskLost": "AskCancelled",
+    r"read_deviations|Deviations?|DEVIATIONS": "KnownFailure",
+    r"SIGHTS|Sight": "OBSERVATIONS, Observation",
+    r"RealPeer|real_peers": "Implementation, implementations",
+    r"FaultFound": "FailureFound",
+    r"Maker|Player": "SequenceGenerator, SequenceRunner",
+}
+"""Old identifiers as regular expressions, each with what to use."""
+
+OPTIONS = {
+    r"--deviations|--draft-deviations": "--known-failures, --write-known-failures",
+    r"--at-once": "--jobs",
+    r"--deadline|--run-deadline": "--timeout, --run-timeout",
+    r"--save": "--save-recordings",
+    r"--peer": "--name",
+    r"neffos-wire (?:server|client|codec)": "neffos-wire test …",
+}
+"""Old options and commands, likewise."""
+
+PHRASES = {
+    r"wrong on purpose": "faulty",
+    r"real peers?|known peers?": "tested implementation",
+    r"known deviations?": "known failure",
+    r"odd peers?": "benign variant",
+    r"has on its hands|a case at work": "say what the case holds or does",
+    r"bears? with|borne": "accept",
+    r"turned away|let in": "refused, accepted",
+    r"no frames?": "not a frame",
+    r"shaken": "after the handshake",
+    r"(?:is|are) told|(?:is|are) found out": "name the actor",
+    r"anew": "again",
+    r"for ever": "indefinitely",
+    r"octets?": "byte",
+}
+"""Old phrases without another sense, likewise; in code and data, not yet in the site's pages."""
+
+KEPT = {
+    "CHANGELOG.md",  # says what was renamed
+    "VOCABULARY.md",
+    "conformance/tests/test_vocabulary.py",
+}
+NOT_OURS = ("conformance/transcripts/", "LICENSE")
+"""Recordings are kept as they were made."""
+
+GRAMMAR = {"protocol/data/neffos.abnf"}
+"""RFC 5234's own word is octet."""
+
+
+def tracked() -> list[str]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"],  # noqa: S607
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split("\0")
+    return [
+        name
+        for name in listed
+        if name and name not in KEPT and not name.startswith(NOT_OURS) and (ROOT / name).is_file()
+    ]
+
+
+def found(words: dict[str, str], names: list[str], border: str) -> list[str]:
+    whole = re.compile("|".join(rf"{border}(?:{word})(?![\w-])" for word in words), re.MULTILINE)
+    places = []
+    for name in names:
+        text = (ROOT / name).read_text("utf-8", "ignore")
+        for match in whole.finditer(text):
+            line = text.count("\n", 0, match.start()) + 1
+            use = next(use for word, use in words.items() if re.fullmatch(word, match[0]))
+            places.append(f"{name}:{line}: {match[0]!r}: use {use}")
+    return places
+
+
+FILES = tracked() if (ROOT / ".git").exists() else []
+CODE = [name for name in FILES if name.endswith((".py", ".toml", ".json", ".go", ".js", ".rs"))]
+
+
+@pytest.mark.skipif(not FILES, reason="needs the list of files that git keeps")
+@pytest.mark.parametrize(
+    ("words", "names", "border"),
+    [
+        pytest.param(IDENTIFIERS, CODE, r"(?<![\w-])", id="identifiers"),
+        pytest.param(OPTIONS, FILES, r"(?<![\w-])", id="options"),
+        pytest.param(PHRASES, CODE, r"\b", id="phrases"),
+    ],
+)
+def test_no_word_comes_back(words, names, border):
+    places = found(words, names, border)
+    assert not places, "\n".join(places)
