@@ -270,6 +270,6 @@ def test_the_case_of_the_page_is_one_of_those_that_are_recorded():
 
 def test_the_verbs_of_the_page_are_those_of_the_recorded_cases():
     cases = [*recorded_cases("server"), *recorded_cases("client")]
-    verbs = {line.verb for case in cases for line in case.lines}
+    verbs = {step.verb for case in cases for step in case.steps}
     table = rows("spec/docs/peers.md", r"\| `1 ")
     assert {line.split()[1] for row in table for line in named(row[0])} == verbs

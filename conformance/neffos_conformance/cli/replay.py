@@ -104,12 +104,7 @@ class _Replay(click.Command):
 @click.command("replay", cls=_Replay)
 @click.argument("files", nargs=-1, required=True, type=EXISTING_FILE, metavar="FILE…")
 @option("--server", "Server under test, which the recorded clients are replayed to.", "URL")
-@option(
-    "--timeout deadline",
-    "Time limit for each next message of the peer.",
-    "SECONDS",
-    default=DEADLINE,
-)
+@option("--timeout", "Time limit for each next message of the peer.", "SECONDS", default=DEADLINE)
 @option("--jobs", "Number of recordings that are replayed concurrently.", "N", default=1)
 @option("--strict", "Differences fail even if the recorded peer had a known defect.")
 @JSON
