@@ -7,10 +7,11 @@ asked (AR-2, AR-3) and, between servers only, where an ask came from (SX-1, SX-2
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum, unique
 from itertools import count
 from typing import Final
+
+from neffos_codec._value import Value
 
 CLIENT_PREFIX: Final = "$"
 CONFIRMATION_PREFIX: Final = "#"
@@ -37,8 +38,7 @@ class WaitKind(StrEnum):
     """``neffos(0x…``: no token but the name of a sender, between servers (SX-1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Value):
     """What a wait field says.
 
     Attributes:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from neffos_codec import Message, WaitKind, encode, parse_wait
+from neffos_codec._value import Value
 from neffos_protocol._core import MisuseError, SessionCore
 from neffos_protocol.events import (
     AskCancelled,
@@ -51,8 +51,7 @@ _OUTGOING_ROWS: Final = OUTGOING_ASK.rows_where(False), OUTGOING_ASK.rows_where(
 _INCOMING_ROWS: Final = INCOMING_ASK.rows_where(False), INCOMING_ASK.rows_where(True)
 
 
-@dataclass(slots=True)
-class PendingAsk:
+class PendingAsk(Value, frozen=False):
     """An ask of this peer without its reply.
 
     Attributes:
@@ -77,8 +76,7 @@ class PendingAsk:
 _NO_ASK: Final = PendingAsk(None, MembershipKey(""), None)
 
 
-@dataclass(slots=True)
-class AskStep:
+class AskStep(Value, frozen=False):
     """A transition of an outgoing ask, and what it is made with.
 
     Attributes:

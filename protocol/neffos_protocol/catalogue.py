@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum, unique
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
+
+from neffos_codec._value import Value
 
 __all__ = [
     "NOT_TESTABLE",
@@ -84,8 +85,7 @@ class Evidence(StrEnum):
     """In its source."""
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(Value):
     """What one real peer makes of one requirement.
 
     Attributes:
@@ -99,8 +99,7 @@ class Observation:
     what: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Requirement:
+class Requirement(Value):
     """One rule of the protocol.
 
     Attributes:
@@ -139,8 +138,7 @@ class Requirement:
         return not self.testable[0].startswith(NOT_TESTABLE)
 
 
-@dataclass(frozen=True, slots=True)
-class Behaviour:
+class Behaviour(Value):
     """What some real peers do where others do something else, or where all are wrong.
 
     Attributes:
@@ -156,8 +154,7 @@ class Behaviour:
     backend: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Divergence:
+class Divergence(Value):
     """A matter in which real peers differ or are wrong.
 
     Attributes:

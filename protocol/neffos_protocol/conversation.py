@@ -9,7 +9,7 @@ does. It never raises on any input, and its memory is bounded however long the c
 from __future__ import annotations
 
 from collections import OrderedDict
-from enum import StrEnum, unique
+from enum import unique
 from typing import Any, Final, NamedTuple
 
 from neffos_codec import (
@@ -30,6 +30,7 @@ from neffos_codec import (
     decode_handshake,
     parse_wait,
 )
+from neffos_codec._value import Word
 from neffos_protocol.events import Change, MembershipKey, Role
 from neffos_protocol.names import CHANGE_OF, CLIENT_PREFIX, EXCHANGE_MARKER
 from neffos_protocol.state_machines import (
@@ -59,7 +60,7 @@ _DISCONNECTING: Final = MembershipState.DISCONNECTING
 
 
 @unique
-class MessageKind(StrEnum):
+class MessageKind(Word):
     """What a message is in its conversation."""
 
     REQUEST = "handshake request"

@@ -12,8 +12,7 @@ peer had read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from neffos_codec import Message, Native, Payload, Reason, WaitKind
 from neffos_protocol.conversation import (
@@ -34,8 +33,7 @@ _STRAY_REPLY: Final = MessageKind.STRAY_REPLY
 _NOT_A_FRAME: Final = MessageKind.NOT_A_FRAME
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
+class Violation(NamedTuple):
     """A requirement that a peer broke.
 
     Attributes:

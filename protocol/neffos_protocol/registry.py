@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
+from neffos_codec._value import Value
+
 __all__ = ["Constant", "constant", "constants", "group"]
 
 
-@dataclass(frozen=True, slots=True)
-class Constant:
+class Constant(Value):
     """One constant.
 
     Attributes:

@@ -9,7 +9,6 @@ carries it, nor what time it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from neffos_codec import (
@@ -26,6 +25,7 @@ from neffos_codec import (
     first_surrogate,
     parse_wait,
 )
+from neffos_codec._value import Value
 from neffos_protocol._asks import AskStep, PendingAsk
 from neffos_protocol._core import MisuseError
 from neffos_protocol._handshake import HandshakeTracking
@@ -61,8 +61,7 @@ _LIVE: Final = MEMBERSHIP.live
 _CLIENT: Final = Role.CLIENT
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Value):
     """An event encoded once, to be sent through many sessions."""
 
     message: Message
