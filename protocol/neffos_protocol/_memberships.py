@@ -224,8 +224,7 @@ class MembershipTracking(AskTracking):
             raise MisuseError(f"{change} is not for now: the state is {state!s}", INSTEAD[state])
         if change.is_entry and self._is_full(key):
             raise MisuseError("too many namespaces or rooms", "leave some, or raise the limit")
-        message = Message(namespace=namespace, room=room or "", event=REQUEST_EVENT[change])
-        token, payload = self._prepare(message)
+        token, payload = self._prepare(namespace, room or "", REQUEST_EVENT[change])
         events: list[Event] = []
         ask = AskStep(token, events, PendingAsk(change, key, deadline), payload)
         self._follow(key, Input(change.direction), events, ask=ask)

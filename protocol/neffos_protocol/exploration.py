@@ -18,7 +18,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Final
 
@@ -302,16 +302,15 @@ def fork_session(session: Session) -> Session:
     """Copy a session with all that changes in it."""
     twin = copy.copy(session)
     twin._tokens = copy.copy(session._tokens)
-    twin._spaces = {
-        name: replace(space, rooms=dict(space.rooms) if space.rooms else None)
-        for name, space in session._spaces.items()
-    }
-    twin._pending = {token: replace(ask) for token, ask in (session._pending or {}).items()}
+    twin._spaces = {name: copy.copy(space) for name, space in session._spaces.items()}
+    for space in twin._spaces.values():
+        space.rooms = dict(space.rooms) if space.rooms else None
+    twin._pending = {token: copy.copy(ask) for token, ask in (session._pending or {}).items()}
     twin._settled = dict(session._settled) if session._settled else None
     twin._incoming = dict(session._incoming) if session._incoming else None
     twin._decisions = {
-        place: type(judged)(judged.event, list(judged.asks))
-        for place, judged in (session._decisions or {}).items()
+        each: type(decision)(decision.event, list(decision.asks))
+        for each, decision in (session._decisions or {}).items()
     }
     return twin
 
