@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test browser lint interop kills record replay compiled explore fuzz bench site docs clean
+.PHONY: help demo test thorough browser lint interop kills record replay compiled explore fuzz bench site docs clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -25,6 +25,11 @@ demo: $(READY) ## run the suite against the embedded server
 test: $(READY) lint ## run all tests that need nothing but Python
 	$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=term codec/tests protocol/tests
 	$(BIN)/pytest -n 3 --dist loadfile conformance/tests # more than cores: they wait a good deal
+
+thorough: $(READY) ## run the property tests with four times as many examples
+	$(BIN)/pytest -n auto --hypothesis-profile=thorough \
+	  codec/tests/test_properties.py protocol/tests/test_grammar.py \
+	  protocol/tests/test_monitor.py protocol/tests/test_two_sessions.py
 
 browser: $(READY) ## run the tests that open pages in Chromium
 	$(BIN)/pytest -n auto --dist loadfile -m browser conformance/tests

@@ -7,7 +7,7 @@ import, and to make some thirty classes, than all the rest of both.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, ClassVar, NoReturn, dataclass_transform
+from typing import Any, ClassVar, NoReturn, Self, dataclass_transform
 
 
 @dataclass_transform(frozen_default=True)
@@ -49,6 +49,10 @@ class Value(metaclass=ValueType):
 
     __slots__ = ()
     __match_args__: ClassVar[tuple[str, ...]] = ()
+
+    def replace(self, **changes: Any) -> Self:
+        """Give a copy with the named fields changed; raises as the constructor does."""
+        return type(self)(**{each: getattr(self, each) for each in self.__match_args__} | changes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), tuple(getattr(self, each) for each in self.__match_args__)

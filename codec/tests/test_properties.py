@@ -28,7 +28,7 @@ from neffos_codec import (
     encode_handshake,
 )
 
-PROVE = settings(deadline=None, max_examples=200)
+PROVE = settings(deadline=None, max_examples=settings().max_examples // 2)
 
 LARGE = 3000
 """Enough to reach the path for large payloads, wherever the padding is put."""

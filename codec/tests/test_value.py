@@ -36,7 +36,7 @@ def test_a_value_does_not_change() -> None:
     with pytest.raises(AttributeError, match="payload"):
         del value.payload
     with pytest.raises(AttributeError):
-        value.other = 1  # type: ignore[attr-defined]
+        value.other = 1
     assert value.payload == "x"
 
 
@@ -56,6 +56,12 @@ def test_a_value_takes_its_fields_in_order_or_by_name() -> None:
         Point(1, 2, 3)  # type: ignore[call-arg]
 
 
+def test_a_value_with_other_fields() -> None:
+    assert Point(1).replace(y=3) == Point(1, 3)
+    with pytest.raises(TypeError):
+        Point(1).replace(z=3)
+
+
 def test_what_is_not_frozen_changes_and_has_no_hash() -> None:
     point = Point(1)
     point.x = 3
@@ -63,7 +69,7 @@ def test_what_is_not_frozen_changes_and_has_no_hash() -> None:
     with pytest.raises(TypeError):
         hash(point)
     with pytest.raises(AttributeError):
-        point.z = 1  # type: ignore[attr-defined]
+        point.z = 1
 
 
 def test_a_word_is_its_string() -> None:

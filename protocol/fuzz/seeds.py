@@ -60,7 +60,7 @@ def payloads() -> Iterator[bytes]:
     seen = set()
     for vector in vectors.load_vectors():
         if vector.get("kind", "other") != "other" and "payload" in vector:
-            payload = vectors.octets(vector["payload"])
+            payload = vectors.bytes_of(vector["payload"])
             if len(payload) <= MOST and payload not in seen:
                 seen.add(payload)
                 yield payload
