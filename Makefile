@@ -8,8 +8,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUNS := $(VENV)/.runs
 
-.PHONY: help demo test tests waiting browser lint interop kills record release-check replay compiled \
-  explore fuzz bench site docs loaded clean
+.PHONY: help demo test tests waiting thorough browser lint interop kills record release-check replay \
+  compiled explore fuzz bench site docs loaded clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
@@ -37,10 +37,16 @@ tests: $(READY)
 	$(BIN)/pytest -n 3 --dist loadfile conformance/tests # more than cores: they wait a good deal
 
 # The tests that wait for peers, or flood them: those that a busy machine could disturb.
-WAITING := cases client_cases client_faults driving hostile_servers kills limits reference_faults
+WAITING := cases client_cases client_faults driver_protocol hostile_servers kills limits \
+  reference_faults
 
 waiting: $(READY) # a part of `tests`
 	$(BIN)/pytest -q -n 3 --dist loadfile $(WAITING:%=conformance/tests/test_%.py)
+
+thorough: $(READY) ## run the property tests with four times as many examples
+	$(BIN)/pytest -q -n auto --hypothesis-profile=thorough \
+	  codec/tests/test_properties.py protocol/tests/test_grammar.py \
+	  protocol/tests/test_monitor.py protocol/tests/test_two_sessions.py
 
 browser: $(READY) ## run the tests that open pages in Chromium
 	$(BIN)/pytest -n auto --dist loadfile -m browser conformance/tests
