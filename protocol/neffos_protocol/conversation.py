@@ -177,6 +177,8 @@ class PeerState:
         pending: its asks that wait for a reply, by token.
         memberships: its namespaces and rooms by their state in the membership table, where that
             is not the first one.
+        strays: its empty replies that answer no ask, by token. The other peer may answer one with
+            an error, as it answers an ask (AR-12).
         left: what it lost by a reply of the other peer, and the number of that message.
         read: the number of the last message that it must have read, since it answered it.
     """
@@ -190,6 +192,7 @@ class PeerState:
         "pending",
         "read",
         "role",
+        "strays",
     )
 
     def __init__(self, role: Role, native: Native) -> None:
@@ -197,6 +200,7 @@ class PeerState:
         self.handshake = HANDSHAKE.initial["native-only" if native is Native.ONLY else role]
         self.pending: OrderedDict[str, ObservedAsk] = OrderedDict()
         self.memberships: OrderedDict[tuple[str, str | None], MembershipState] = OrderedDict()
+        self.strays: OrderedDict[str, ObservedAsk] = OrderedDict()
         self.left: OrderedDict[tuple[str, str | None], int] = OrderedDict()
         self.read = 0
         # By token; the older half is dropped whole.
@@ -391,7 +395,14 @@ class Conversation:
             self.wait = parse_wait(wait)
         self.repeats = other._settled.get(wait) or other._settled_before.get(wait) or 0
         if self.repeats or _is_stray(me.role, message, event, self.wait, change):
+            if message.is_empty_reply and len(wait) <= MAX_HEAD:
+                values = self.number, wait, "", "", "", message.is_binary, None, False
+                me.strays[wait] = _new(ObservedAsk, values)
+                _trim(me.strays)
             return _STRAY_REPLY
+        if message.is_error and wait in other.strays:
+            self.ask = other.strays.pop(wait)
+            return _REPLY
         if change is not None and message.is_no_op:
             return _SYSTEM_ASK
         self.reuses_token = wait in me.pending
