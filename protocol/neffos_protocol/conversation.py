@@ -396,8 +396,10 @@ class Conversation:
         self.repeats = other._settled.get(wait) or other._settled_before.get(wait) or 0
         if self.repeats or _is_stray(me.role, message, event, self.wait, change):
             if message.is_empty_reply and len(wait) <= MAX_HEAD:
-                values = self.number, wait, "", "", "", message.is_binary, None, False
-                me.strays[wait] = _new(ObservedAsk, values)
+                is_binary = message.is_binary
+                me.strays[wait] = ObservedAsk(
+                    self.number, wait, "", "", "", is_binary, None, is_superseded=False
+                )
                 _trim(me.strays)
             return _STRAY_REPLY
         if message.is_error and wait in other.strays:
