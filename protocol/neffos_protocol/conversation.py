@@ -180,6 +180,8 @@ class PeerState:
         pending: its asks that wait for a reply, by token.
         memberships: its namespaces and rooms by their state in the membership table, where that
             is not the first one.
+        strays: its empty replies that answer no ask, by token. The other peer may answer one with
+            an error, as it answers an ask (AR-12).
         left: what it lost by a reply of the other peer, and the number of that message.
         read: the number of the last message that it must have read, since it answered it.
     """
@@ -193,6 +195,7 @@ class PeerState:
         "pending",
         "read",
         "role",
+        "strays",
     )
 
     def __init__(self, role: Role, native: Native) -> None:
@@ -200,6 +203,7 @@ class PeerState:
         self.handshake = HANDSHAKE.initial["native-only" if native is Native.ONLY else role]
         self.pending: OrderedDict[str, ObservedAsk] = OrderedDict()
         self.memberships: OrderedDict[tuple[str, str | None], MembershipState] = OrderedDict()
+        self.strays: OrderedDict[str, ObservedAsk] = OrderedDict()
         self.left: OrderedDict[tuple[str, str | None], int] = OrderedDict()
         self.read = 0
         # By token; the older half is dropped whole.
@@ -393,16 +397,24 @@ class Conversation:
         change = CHANGE_OF.get(event)
         if self.wait is None and (wait[0] != CLIENT_PREFIX or me is not self.client):
             self.wait = parse_wait(wait)
-        if wait in other._settled:
-            self.repeats = other._settled[wait]
+        settled = other._settled.get(wait) or other._settled_before.get(wait) or 0
+        is_empty = not event and message.is_empty_reply
+        if (
+            settled
+            or is_empty
+            or (self.wait is not None and _is_stray(me.role, message, self.wait, change))
+        ):
+            self.repeats = settled
+            if is_empty and len(wait) <= MAX_HEAD:
+                is_binary = message.is_binary
+                me.strays[wait] = ObservedAsk(
+                    self.number, wait, "", "", "", is_binary, None, is_superseded=False
+                )
+                _trim(me.strays)
             return _STRAY_REPLY
-        if wait in other._settled_before:
-            self.repeats = other._settled_before[wait]
-            return _STRAY_REPLY
-        if not event and message.is_empty_reply:
-            return _STRAY_REPLY
-        if self.wait is not None and _is_stray(me.role, message, self.wait, change):
-            return _STRAY_REPLY
+        if message.is_error and wait in other.strays:
+            self.ask = other.strays.pop(wait)
+            return _REPLY
         if change is not None and message.is_no_op:
             return _SYSTEM_ASK
         self.reuses_token = wait in me.pending
