@@ -220,7 +220,7 @@ def test_the_fields_of_a_check_report_are_those_of_the_page():
 
 @cache
 def listed() -> str:
-    """Give what the program of the real peers lists."""
+    """Give what the program of the tested implementations lists."""
     return subprocess.run(
         [sys.executable, "-m", "peers.real_peers", "list"],
         cwd=ROOT / "conformance",
@@ -230,7 +230,7 @@ def listed() -> str:
     ).stdout
 
 
-def test_the_page_of_real_peers_names_those_that_there_are():
+def test_the_page_of_tested_implementations_names_those_that_there_are():
     servers = set(re.findall("^ +serve (.+)", listed(), re.MULTILINE))
     clients = set(re.findall("^ +drive (.+)", listed(), re.MULTILINE))
     peers = set(re.findall(r"^\S+$", listed(), re.MULTILINE))
@@ -240,7 +240,7 @@ def test_the_page_of_real_peers_names_those_that_there_are():
     assert {name for _, _, _, drivers, _ in table for name in named(drivers)} == clients
 
 
-def test_the_page_of_real_peers_names_their_versions():
+def test_the_page_of_tested_implementations_names_their_versions():
     page = (ROOT / "spec/docs/peers.md").read_text("utf-8")
     package = json.loads((PEERS / "js" / "package.json").read_text("utf-8"))
     modules = "".join(
@@ -254,7 +254,7 @@ def test_the_page_of_real_peers_names_their_versions():
     assert [version for version in versions if version not in page] == []
 
 
-def test_the_page_says_which_known_deviations_hold_for_whom():
+def test_the_page_says_which_known_failures_apply_to_whom():
     known = re.findall(r"^ +known of (\S+): (.+)$", listed(), re.MULTILINE)
     table = rows("spec/docs/peers.md", r"\| `[^|]+\| `[^|]+\.toml` \|$")
     shown = [(subject, named(files)) for subjects, files in table for subject in named(subjects)]

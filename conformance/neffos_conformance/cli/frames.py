@@ -82,7 +82,7 @@ def encode_command(
 ) -> None:
     """Print the payload of a frame with these fields.
 
-    No newline follows the payload. Fields that no frame can carry count as failed.
+    No newline follows the payload. Fields that a frame cannot carry count as failed.
     """
     try:
         content: str | bytes
