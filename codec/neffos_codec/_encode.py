@@ -38,7 +38,7 @@ def encode(message: Message | NativeMessage, *, native: Native = _NEVER) -> str 
     """
     if isinstance(message, Message):
         if native is _ONLY:
-            raise EncodeError(Reason.NATIVE_MODE, "a peer in native-only mode reads no frames")
+            raise EncodeError(Reason.NATIVE_MODE, "a peer in native-only mode does not read frames")
         namespace = message._namespace
         if ";" in namespace:
             namespace = namespace.replace(";", ESCAPE)

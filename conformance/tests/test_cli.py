@@ -85,7 +85,7 @@ def test_encode_prints_the_payload(arguments, stdin, payload):
     assert (done.returncode, done.stdout) == (0, payload)
 
 
-def test_server_judges_the_embedded_server_and_writes_a_report(tmp_path):
+def test_server_tests_the_embedded_server_and_writes_a_report(tmp_path):
     done = run(
         "test",
         "server",
@@ -136,8 +136,8 @@ def test_a_failure_exits_with_1_and_shows_the_bytes(monkeypatch, capsys, tmp_pat
     from neffos_conformance.reference.embedded import embedded_server
 
     monkeypatch.chdir(tmp_path)
-    wrong = lambda: embedded_server(distort=BANK["error-without-flag"].distort)  # noqa: E731
-    monkeypatch.setattr(server, "embedded_server", wrong)
+    faulty = lambda: embedded_server(distort=BANK["error-without-flag"].distort)  # noqa: E731
+    monkeypatch.setattr(server, "embedded_server", faulty)
     with pytest.raises(SystemExit) as exit_:
         cli.main(["test", "server", "--case", "AR-7.1"])
     assert exit_.value.code == 1

@@ -123,12 +123,12 @@ def test_requests_and_wanted_answers_are_of_the_contracts_form():
 
 @each_adapter
 def test_an_adapter_answers_every_vector_as_it_says(adapter):
-    judged = run_codec(ADAPTERS[adapter])
-    assert {each.verdict for each in judged.answered} <= {Verdict.PASS, Verdict.SKIPPED}
-    for each in judged.answered:
+    run = run_codec(ADAPTERS[adapter])
+    assert {each.verdict for each in run.answered} <= {Verdict.PASS, Verdict.SKIPPED}
+    for each in run.answered:
         is_unsupported = each.verdict is Verdict.SKIPPED
         assert is_unsupported is not is_answered_by(adapter, each.question.request)
-    assert sum(each.verdict is Verdict.PASS for each in judged.answered) > 750
+    assert sum(each.verdict is Verdict.PASS for each in run.answered) > 750
 
 
 EMPTY = dict.fromkeys(FIELDS, "") | {"is_error": False, "is_no_op": False}
@@ -191,7 +191,7 @@ def odd_answers(adapter):
 
 
 @each_adapter
-def test_what_is_no_request_is_told_and_the_next_line_is_answered(adapter):
+def test_what_is_no_request_is_an_error_and_the_next_line_is_answered(adapter):
     found = odd_answers(adapter)[-2 * len(NO_REQUESTS) :]
     for (line, got), (_, canary) in zip(found[::2], found[1::2], strict=True):
         assert got["id"] is None, line
@@ -280,7 +280,7 @@ def test_limits_that_are_not_known_are_unsupported():
     assert answer("decode", request) == {"unsupported": True}
 
 
-def test_a_codec_that_breaks_is_told_and_refuses_nothing(monkeypatch):
+def test_a_codec_that_fails_reports_it_and_refuses_nothing(monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError
 

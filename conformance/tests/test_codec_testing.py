@@ -1,4 +1,4 @@
-"""Judging a codec by the vectors: right ones pass, wrong ones are told, and bad adapters end it."""
+"""Tests of a codec by the vectors: correct ones pass, faulty ones fail, and bad adapters end it."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def adapter(tmp_path: Path, body: str) -> list[str]:
     return [sys.executable, str(path)]
 
 
-def wrong_codec(tmp_path: Path, old: str, new: str) -> list[str]:
+def faulty_codec(tmp_path: Path, old: str, new: str) -> list[str]:
     """Write the template's codec with a mistake in it."""
     text = TEMPLATE.read_text("utf-8")
     assert old in text
@@ -41,12 +41,12 @@ def wrong_codec(tmp_path: Path, old: str, new: str) -> list[str]:
     return [sys.executable, str(path)]
 
 
-def wrong(judged):
-    return {each.question.vector["id"] for each in judged.answered if each.verdict is Verdict.FAIL}
+def failed(run):
+    return {each.question.vector["id"] for each in run.answered if each.verdict is Verdict.FAIL}
 
 
 def test_a_codec_that_forgets_the_escape_fails_where_the_escape_matters(tmp_path):
-    found = wrong(run_codec(wrong_codec(tmp_path, "@%!semicolon@%!", "@%!colon@%!")))
+    found = failed(run_codec(faulty_codec(tmp_path, "@%!semicolon@%!", "@%!colon@%!")))
     assert "decode-escape-001" in found
     assert all("decode-frame" not in each for each in found)
 
@@ -62,7 +62,7 @@ def test_a_codec_that_forgets_the_escape_fails_where_the_escape_matters(tmp_path
         ("pass", "did not answer request 1"),
     ],
 )
-def test_an_adapter_that_does_not_keep_to_the_contract_is_told(tmp_path, body, words):
+def test_an_adapter_that_does_not_keep_to_the_contract_is_an_error(tmp_path, body, words):
     with pytest.raises(AdapterError, match=words):
         run_codec(adapter(tmp_path, body))
 
@@ -72,7 +72,7 @@ def test_an_adapter_that_hangs_is_ended(tmp_path):
         run_codec(adapter(tmp_path, "import time; time.sleep(60)"), deadline=1)
 
 
-def test_an_adapter_that_is_not_there_is_told():
+def test_an_adapter_that_is_missing_is_an_error():
     with pytest.raises(AdapterError, match="cannot be started"):
         run_codec(["nowhere/at-all"])
 
@@ -81,7 +81,7 @@ def codec(*arguments):
     return subprocess.run([PROGRAM, "test", "codec", *arguments], capture_output=True, text=True)
 
 
-def test_the_command_judges_our_own_codec_by_default(tmp_path):
+def test_the_command_tests_our_own_codec_by_default(tmp_path):
     report = tmp_path / "codec.json"
     done = codec("--report", str(report))
     assert (done.returncode, done.stderr) == (0, "")
@@ -91,13 +91,13 @@ def test_the_command_judges_our_own_codec_by_default(tmp_path):
 
 
 def test_the_command_shows_what_is_wrong_and_exits_with_1(tmp_path):
-    done = codec("--", *wrong_codec(tmp_path, "@%!semicolon@%!", "@%!colon@%!"))
+    done = codec("--", *faulty_codec(tmp_path, "@%!semicolon@%!", "@%!colon@%!"))
     assert done.returncode == 1
     assert "decode-escape-001" in done.stdout
     assert re.search("FR-3 +In a namespace", done.stdout)
 
 
-def test_the_command_has_nothing_to_judge_where_nothing_is_supported(tmp_path):
+def test_the_command_has_nothing_to_test_if_nothing_is_supported(tmp_path):
     done = codec("--", *adapter(tmp_path, "say(id=request['id'], unsupported=True)"))
     assert done.returncode == 2
     assert "nothing ran" in done.stderr

@@ -220,7 +220,7 @@ def test_the_fields_of_a_check_report_are_those_of_the_page():
 
 @cache
 def listed() -> str:
-    """Give what the program of the real peers lists."""
+    """Give what the program of the tested implementations lists."""
     return subprocess.run(
         [sys.executable, "-m", "peers.implementations", "list"],
         cwd=ROOT / "conformance",
@@ -254,7 +254,7 @@ def test_the_page_of_tested_implementations_names_their_versions():
     assert [version for version in versions if version not in page] == []
 
 
-def test_the_page_says_which_known_deviations_hold_for_whom():
+def test_the_page_says_which_known_failures_apply_to_whom():
     known = re.findall(r"^ +known of (\S+): (.+)$", listed(), re.MULTILINE)
     table = rows("spec/docs/peers.md", r"\| `[^|]+\| `[^|]+\.toml` \|$")
     shown = [(subject, named(files)) for subjects, files in table for subject in named(subjects)]

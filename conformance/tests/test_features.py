@@ -99,7 +99,7 @@ def case(*lines):
         (case("1 dial X-Conformance-Id: 7", "1 > M"), {"chosen-ids"}),
         (case("1 handshake /mixed", "1 > hi"), {"native-mixed"}),
         (case("1 dial /?X-Websocket-Header-A=b", "1 > M"), {"url-headers"}),
-        (case("1 app", "1 > no frame"), set()),
+        (case("1 app", "1 > plain text"), set()),
     ],
 )
 def test_a_case_needs_what_it_names(conversation, features):

@@ -121,7 +121,7 @@ def page(chromium, site, kept):
 
 
 def load(page: Page, site: Path, fragment: str = "") -> None:
-    """Load the page anew, or a place in it."""
+    """Load the page again, or a place in it."""
     page.goto("about:blank")  # with another part behind # alone, it would not be loaded
     page.goto(site.as_uri() + fragment)
 
@@ -163,7 +163,7 @@ def choose(form: Locator, group: str, option: str) -> None:
 
 
 def rows(page: Page) -> dict[str, list[str]]:
-    """Give the table of fields: octets, value and meaning by name."""
+    """Give the table of fields: bytes, value and meaning by name."""
     cells: list[list[str]] = page.evaluate(
         """[...document.querySelectorAll(".fi-table tbody tr")]
              .map((row) => [...row.cells].map((cell) => cell.innerText))"""
@@ -242,7 +242,7 @@ PIECES = [
 
 
 def made(chance: random.Random) -> bytes:
-    """Make octets that look like a frame, more or less."""
+    """Make bytes that look like a frame, more or less."""
     separators = chance.choice((0, 5, 6, 6, 6, 7))
     parts = [b"".join(chance.choices(PIECES, k=chance.choice((0, 0, 1, 1, 2))))]
     for number in range(separators):
@@ -252,13 +252,13 @@ def made(chance: random.Random) -> bytes:
     return b";".join(parts)
 
 
-def octets_of(content: str | bytes) -> bytes:
+def bytes_of(content: str | bytes) -> bytes:
     return content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
 
 
 def hexed(content: str | bytes) -> Any:
-    octets = octets_of(content)
-    return {"hex": octets.hex()} if octets else ""
+    data = bytes_of(content)
+    return {"hex": data.hex()} if data else ""
 
 
 def described(message: Message) -> dict[str, Any]:
@@ -291,8 +291,8 @@ def outcome(call: Any) -> tuple[dict[str, Any], set[str]]:
 
 def beside(chance: random.Random, number: int) -> Iterator[Vector]:
     """Give vectors about one payload, as neffos_codec answers them."""
-    octets, kind = made(chance), chance.choice(("text", "binary"))
-    payload = octets.decode("utf-8", "surrogateescape") if kind == "text" else octets
+    data, kind = made(chance), chance.choice(("text", "binary"))
+    payload = data.decode("utf-8", "surrogateescape") if kind == "text" else data
     native = chance.choice(list(Native))
     limits: dict[str, int] = {}
     if chance.random() < 0.3:
@@ -326,7 +326,7 @@ def beside(chance: random.Random, number: int) -> Iterator[Vector]:
         yield read
     else:
         yield read | {"strict": read["lenient"]} if "reject" in read["lenient"] else read
-    wait = octets.partition(b";")[0].decode("utf-8", "surrogateescape")
+    wait = data.partition(b";")[0].decode("utf-8", "surrogateescape")
     parsed = parse_wait(wait)
     yield {
         "id": f"parse-wait-{number}",
@@ -391,8 +391,8 @@ def said(page: Page, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
         page,
         """(asked) => asked.map(({ hex, kind, ...options }) => {
              const pairs = hex.match(/../g) ?? [];
-             const octets = Uint8Array.from(pairs, (pair) => parseInt(pair, 16));
-             const payload = kind === "text" ? neffosCodec.textOf(octets) : octets;
+             const bytes = Uint8Array.from(pairs, (pair) => parseInt(pair, 16));
+             const payload = kind === "text" ? neffosCodec.textOf(bytes) : bytes;
              return neffosMeaning.explain(payload, options).saying;
            })""",
         asked,
@@ -404,7 +404,7 @@ def heard() -> Iterator[tuple[dict[str, Any], set[str]]]:
     """Give the messages of the corpus, with what their senders are known to break there.
 
     Each is given once, and once more where the recording of a divergence has it: in that, the
-    real peer breaks what is shown. What the suite says there may be wrong on purpose, and is left
+    peer breaks what is shown. What the suite says there may be faulty intentionally, and is left
     out.
     """
     known: dict[tuple[str, bool], set[str]] = {}
@@ -419,7 +419,7 @@ def heard() -> Iterator[tuple[dict[str, Any], set[str]]]:
                 continue  # the monitor says nothing of empty messages
             sender = "client" if entry.from_client else "server"
             asked = {
-                "hex": octets_of(entry.content).hex(),
+                "hex": bytes_of(entry.content).hex(),
                 "kind": "text" if isinstance(entry.content, str) else "binary",
                 "sender": sender,
                 "moment": "after" if entry.connection in is_open else "before",
@@ -430,13 +430,13 @@ def heard() -> Iterator[tuple[dict[str, Any], set[str]]]:
                 broken.update(header["shows"])
             if not (is_divergence and header[sender]["peer"] == SUITE):
                 known.setdefault((json.dumps(asked), is_divergence), set()).update(broken)
-            if octets_of(entry.content)[:1] == b"A" and not entry.from_client:
+            if bytes_of(entry.content)[:1] == b"A" and not entry.from_client:
                 is_open.add(entry.connection)
     yield from ((json.loads(asked), defects) for (asked, _), defects in known.items())
 
 
 NAMED_ALIKE = (
-    ("NM-1", "FR-2"),  # the codec's word for what is no frame
+    ("NM-1", "FR-2"),  # the codec's word for what is not a frame
     ("HS-1", "HS-11"),  # whether anything came before is not known
     ("AR-2", "SX-1"),
     ("AR-20", "AR-2"),  # whether it is a reply is not known
@@ -481,7 +481,7 @@ def test_the_page_asks_for_its_own_files_alone_and_begins_with_an_example(page, 
 
 def test_a_frame_that_is_typed_is_taken_apart(page):
     page.locator("#fi-input").fill("$1;a@%!semicolon@%!é;lobby;say;0;1;hi; there")
-    expect(page.locator("#fi-title")).to_have_text("A text frame, 45 octets")
+    expect(page.locator("#fi-title")).to_have_text("A text frame, 45 bytes")
     found = rows(page)
     assert list(found) == ["wait", "namespace", "room", "event", "isError", "isNoOp", "body"]
     assert found["wait"] == ["0 to 1", "$1", "the token of a client's ask, or of the reply to it"]
@@ -496,8 +496,8 @@ def test_a_frame_that_is_typed_is_taken_apart(page):
 
 CLIENT, SERVER, EITHER = "client", "server", "either"
 MEANINGS = [
-    ("M", {}, CLIENT, "asks to be let in", []),
-    ("Mxyz", {}, CLIENT, "asks to be let in", ["HS-2"]),
+    ("M", {}, CLIENT, "asks to be accepted", []),
+    ("Mxyz", {}, CLIENT, "asks to be accepted", ["HS-2"]),
     ("A7f3", {}, SERVER, "acceptance with the connection id 7f3", []),
     ("A", {}, SERVER, "acceptance", ["HS-6"]),
     ("Hno", {}, SERVER, 'a refusal with the text "no"', []),
@@ -557,9 +557,9 @@ def test_hex_is_read_as_people_write_it_and_kept_where_it_is_no_text(page):
     choose(form, "Sent as a message of", "binary")
     choose(form, "Written as", "hex")
     expect(message).to_have_value("3b 61 3b 3b 62 3b 30 3b 30 3b c3 a9")
-    expect(page.locator("#fi-title")).to_have_text("A binary frame, 12 octets")
+    expect(page.locator("#fi-title")).to_have_text("A binary frame, 12 bytes")
     message.fill(r"0x3b,0x61 3B:3b\x62 3b303b303b00ff0d")
-    assert rows(page)["body"] == ["10 to 12", "00 ff 0d", "3 octets"]
+    assert rows(page)["body"] == ["10 to 12", "00 ff 0d", "3 bytes"]
     choose(form, "Written as", "text")
     expect(error).to_contain_text("stays hex")
     expect(form.locator("[name=written]:checked")).to_have_value("hex")
@@ -575,7 +575,7 @@ def test_hex_is_read_as_people_write_it_and_kept_where_it_is_no_text(page):
     expect(error).to_have_text("")
 
 
-def test_octets_that_are_no_utf8_are_shown_and_held_against_the_sender(page):
+def test_bytes_that_are_no_utf8_are_shown_and_held_against_the_sender(page):
     choose(page.locator("#fi-form"), "Written as", "hex")
     page.locator("#fi-input").fill("3b61ff3b3b623b303b303b6869")
     assert rows(page)["namespace"][:2] == ["1 to 2", r"a\xff"]
@@ -602,7 +602,7 @@ def test_a_link_gives_the_message_again(page, site):
     expect(page.locator("#fi-form [name=native]")).to_have_value("fallback")
 
 
-def test_a_link_gives_octets_and_nothing_that_there_is_not(page, site):
+def test_a_link_gives_bytes_and_nothing_that_there_is_not(page, site):
     load(page, site, "#hex=3b613b3b623b303b303b00&kind=binary&sender=nobody")
     expect(page.locator("#fi-input")).to_have_value("3b 61 3b 3b 62 3b 30 3b 30 3b 00")
     expect(page.locator("#fi-form [name=sender]")).to_have_value("either")
@@ -624,7 +624,7 @@ def test_a_message_of_a_mebibyte_is_shown_and_has_no_link(page):
 def test_the_result_is_read_out_when_the_typing_has_stopped(page):
     page.locator("#fi-input").fill(";app;;say;yes;0;read out")
     expect(page.locator("#fi-status")).to_have_text(
-        re.compile(r"^A text frame, 24 octets\. A peer sends the event say.*Breaks FR-6$")
+        re.compile(r"^A text frame, 24 bytes\. A peer sends the event say.*Breaks FR-6$")
     )
     live = page.locator(".fi [role=status]").evaluate_all(
         "(statuses) => statuses.map((each) => each.ariaLive)"
@@ -651,13 +651,13 @@ def test_a_frame_is_built_from_its_fields(page):
     page.locator("#fi-is_no_op").click()
     wanted = encode(Message(wait="$1", namespace="a;b", event="say", is_no_op=True, body="x;é"))
     expect(page.locator("#fi-built")).to_have_value(wanted)
-    assert bytes.fromhex(page.locator("#fi-built-hex").input_value()) == octets_of(wanted)
+    assert bytes.fromhex(page.locator("#fi-built-hex").input_value()) == bytes_of(wanted)
     choose(page.locator("#fi-build"), "Sent as a message of", "binary")
     choose(page.locator("#fi-build"), "Body written as", "hex")
     expect(page.locator("#fi-body")).to_have_value("78 3b c3 a9")
     page.locator("#fi-body").fill("00ff")
     assert bytes.fromhex(page.locator("#fi-built-hex").input_value()).endswith(b";0;1;\x00\xff")
-    expect(page.locator("#fi-built-note")).to_have_text("A binary frame of 32 octets.")
+    expect(page.locator("#fi-built-note")).to_have_text("A binary frame of 32 bytes.")
     expect(page.locator("#fi-copy")).to_be_disabled()
     page.locator("#fi-inspect").click()
     assert rows(page)["body"][1] == "00 ff"

@@ -70,7 +70,7 @@ def path(tmp_path_factory):
     }
     [first] = [result for result in results if result.case.id == "HS-1.1"]
     first.closing = Closing(Verdict.FAIL, "the close frame was not answered", "TR-16")
-    judgement = RunReport(
+    report = RunReport(
         "server",
         "ws://127.0.0.1:9090/",
         {"peer": "some-server", "version": "1.2"},
@@ -83,7 +83,7 @@ def path(tmp_path_factory):
         "FR-1.1", Verdict.FAIL, "x", "Old clients rely on it.", "https://x.invalid/1"
     )
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(render(replace(judgement, known={"FR-1.1": known})), "utf-8")
+    path.write_text(render(replace(report, known={"FR-1.1": known})), "utf-8")
     return path
 
 

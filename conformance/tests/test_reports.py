@@ -88,11 +88,11 @@ async def runs():
 @pytest.fixture(scope="module")
 def real():
     """A run, as it came about."""
-    return judgement(asyncio.run(runs()))
+    return report_of(asyncio.run(runs()))
 
 
 @pytest.fixture(scope="module")
-def judged(real):
+def run_report(real):
     """The same with the rest of what can come about."""
     by_id = {result.case.id: result for result in real.results}
     others = [case for case in server_cases() if case.id not in by_id]
@@ -108,7 +108,7 @@ def judged(real):
         "FR-10.2", Verdict.FAIL, "x", "Old clients rely on it.", "DV-28", "known.toml"
     )
     return replace(
-        judgement(results),
+        report_of(results),
         known={"FR-10.2": known},
         stale=("known.toml: HS-1.1 passes now; take the entry out",),
         selection=("HS-*", "tag quick"),
@@ -116,7 +116,7 @@ def judged(real):
     )
 
 
-def judgement(results, role="server", **more):
+def report_of(results, role="server", **more):
     return RunReport(
         role,
         "ws://127.0.0.1:9090/",
@@ -129,8 +129,8 @@ def judgement(results, role="server", **more):
     )
 
 
-def by_id(judged, id_):
-    return next(result for result in judged.results if result.case.id == id_)
+def by_id(run_report, id_):
+    return next(result for result in run_report.results if result.case.id == id_)
 
 
 def made_up(log, script="1 dial\n1 > M\n1 < A", role="server", **more):
@@ -139,9 +139,9 @@ def made_up(log, script="1 dial\n1 > M\n1 < A", role="server", **more):
     return Result(case, log=log, **{"verdict": Verdict.FAIL, "explanation": "no", **more})
 
 
-def shown(judged, *, verbose=False, width=100, **options):
+def shown(run_report, *, verbose=False, width=100, **options):
     stream = io.StringIO()
-    terminal.show(Console(file=stream, width=width, **options), judged, verbose)
+    terminal.show(Console(file=stream, width=width, **options), run_report, verbose)
     return stream.getvalue()
 
 
@@ -194,9 +194,9 @@ def test_where_no_line_failed_none_is_marked(real):
     assert not any(step.is_failing for step in findings.logged_steps(by_id(real, "HS-1.1")))
 
 
-def test_the_verdict_on_a_requirement_is_the_gravest_of_its_cases(judged):
-    found = {each.requirement.id: each for each in findings.requirement_results(judged)}
-    assert found.keys() == judged.testable().keys()
+def test_the_verdict_on_a_requirement_is_the_gravest_of_its_cases(run_report):
+    found = {each.requirement.id: each for each in findings.requirement_results(run_report)}
+    assert found.keys() == run_report.testable().keys()
     assert found["AR-1"].verdict is Verdict.FAIL
     assert "AR-1.1" in found["AR-1"].cases
     assert found["NS-17"].verdict is Verdict.NON_STRICT
@@ -219,33 +219,35 @@ def test_what_is_gravest(verdicts, gravest):
     assert findings.most_severe(verdicts) is gravest
 
 
-def test_the_case_is_put_before_the_command_of_the_system_under_test(judged):
-    case = judged.results[0].case
-    client = replace(judged, command="neffos-wire test client -- node driver.mjs --case")
-    assert findings.rerun(judged, case) == f"{COMMAND} --case HS-1.1"
+def test_the_case_is_put_before_the_command_of_the_system_under_test(run_report):
+    case = run_report.results[0].case
+    client = replace(run_report, command="neffos-wire test client -- node driver.mjs --case")
+    assert findings.rerun(run_report, case) == f"{COMMAND} --case HS-1.1"
     assert findings.rerun(client, case) == (
         "neffos-wire test client --case HS-1.1 -- node driver.mjs --case"
     )
 
 
-def test_a_selection_is_told_so_that_it_does_not_look_like_the_whole(judged, real):
+def test_a_selection_is_named_so_that_it_does_not_look_like_the_whole(run_report, real):
     there = len(server_cases())
-    assert findings.cases_sentence(judged) == f"10 of {there} cases, selected by HS-*, tag quick"
+    assert (
+        findings.cases_sentence(run_report) == f"10 of {there} cases, selected by HS-*, tag quick"
+    )
     assert findings.cases_sentence(real) == f"7 of {there} cases"
-    whole = judgement([Result(case) for case in server_cases()])
+    whole = report_of([Result(case) for case in server_cases()])
     assert findings.cases_sentence(whole) == f"all {there} cases"
 
 
 def test_secrets_of_a_request_stay_out():
     headers = {"X-Conformance-Id": "7", "Cookie": "secret", "Authorization": "secret"}
     result = made_up([LogEntry(0.0, 1, True, ConnectionOpened("/?a=1", headers), 1)])
-    judged = judgement([result])
+    run_report = report_of([result])
     forms = (
-        shown(judged, verbose=True),
-        json.dumps(json_report.report_values(judged)),
-        junit.render(judged),
-        markdown.render(judged),
-        html.render(judged),
+        shown(run_report, verbose=True),
+        json.dumps(json_report.report_values(run_report)),
+        junit.render(run_report),
+        markdown.render(run_report),
+        html.render(run_report),
     )
     for form in forms:
         assert "secret" not in form
@@ -255,15 +257,15 @@ def test_secrets_of_a_request_stay_out():
 # -------------------------------------------------------------------- the terminal
 
 
-def test_the_terminal_begins_with_what_failed(judged):
-    text = shown(judged)
+def test_the_terminal_begins_with_what_failed(run_report):
+    text = shown(run_report)
     words = "fail|error|non-strict|known|stale|closing|skipped"
     heads = re.findall(rf"^({words}) (\S+)", text, re.MULTILINE)
     assert heads == [
         ("fail", "AR-1.1"),
         ("fail", "AR-10.1"),
         ("fail", "AR-7.2"),
-        ("error", by_verdict(judged, Verdict.ERROR)),
+        ("error", by_verdict(run_report, Verdict.ERROR)),
         ("non-strict", "NS-17.1"),
         ("known", "fail"),
         ("stale", "known.toml:"),
@@ -276,8 +278,8 @@ def test_the_terminal_begins_with_what_failed(judged):
     assert "peer some-server 1.2, runtime Go 1.24; suite neffos-wire " in last
 
 
-def by_verdict(judged, verdict):
-    return next(result.case.id for result in judged.results if result.verdict is verdict)
+def by_verdict(run_report, verdict):
+    return next(result.case.id for result in run_report.results if result.verdict is verdict)
 
 
 def test_the_terminal_shows_a_failure_with_its_bytes(real):
@@ -305,10 +307,10 @@ def test_the_terminal_tells_connections_apart(real):
     assert {"1 ──►", "2 ──►", "3 ──►"} <= set(re.findall(r"ms (\d ──►)", part))
 
 
-def test_only_verbose_shows_what_passed(judged):
-    assert "HS-1.1 " not in shown(judged).replace("HS-1.1 passes now", "")
-    text = shown(judged, verbose=True)
-    assert all(f"{result.verdict.value} {result.case.id} " in text for result in judged.results)
+def test_only_verbose_shows_what_passed(run_report):
+    assert "HS-1.1 " not in shown(run_report).replace("HS-1.1 passes now", "")
+    text = shown(run_report, verbose=True)
+    assert all(f"{result.verdict.value} {result.case.id} " in text for result in run_report.results)
 
 
 @pytest.mark.parametrize("is_terminal", [False, True])
@@ -337,18 +339,18 @@ def test_what_stands_beside_messages_does_not_steer_the_terminal_either():
         server_cases()[0].__class__("ZZ-2", EVIL, (), "server", ()), Verdict.SKIPPED, EVIL
     )
     known = KnownFailure("ZZ-1.1", Verdict.FAIL, "x", EVIL, EVIL)
-    judged = judgement([result, unrun], stale=(EVIL,), selection=(EVIL,))
-    judged = replace(judged, peer={"peer": EVIL, EVIL: EVIL}, command=EVIL, sut=EVIL)
-    for each in (judged, replace(judged, known={"ZZ-1.1": known})):
+    run_report = report_of([result, unrun], stale=(EVIL,), selection=(EVIL,))
+    run_report = replace(run_report, peer={"peer": EVIL, EVIL: EVIL}, command=EVIL, sut=EVIL)
+    for each in (run_report, replace(run_report, known={"ZZ-1.1": known})):
         for verbose in (False, True):
             text = shown(each, verbose=verbose)
             assert all(char.isprintable() or char == "\n" for char in text)
 
 
-def test_a_terminal_of_ascii_gets_ascii(judged):
+def test_a_terminal_of_ascii_gets_ascii(run_report):
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
-    terminal.show(Console(file=stream, width=100), judged, verbose=True)
+    terminal.show(Console(file=stream, width=100), run_report, verbose=True)
     stream.flush()
     assert b"-->" in raw.getvalue()
     assert re.search(rb"^! +\d", raw.getvalue(), re.MULTILINE)
@@ -357,28 +359,28 @@ def test_a_terminal_of_ascii_gets_ascii(judged):
 def test_long_payloads_and_long_logs_are_shortened():
     log = [LogEntry(number / 1000, 1, True, f"{number} " + "x" * 5000, 2) for number in range(500)]
     log[250:250] = [LogEntry(0.25, 1, False, "this failed", 3)]
-    text = shown(judgement([made_up(log, step=3)]))
+    text = shown(report_of([made_up(log, step=3)]))
     assert len(text) < 20_000
     assert len(re.findall(r"^. +\d+\.\d ms", text, re.MULTILINE)) == terminal.MAX_STEPS + 1
     assert re.search("^✗ .*this failed'$", text, re.MULTILINE)
     assert text.count("more …") == 2
     short = [replace(noted, content="hi") for noted in log]
-    assert shown(judgement([made_up(short)]), verbose=True).count("ms ──►") == 500
+    assert shown(report_of([made_up(short)]), verbose=True).count("ms ──►") == 500
 
 
 def test_what_fails_everywhere_does_not_flood_the_terminal():
     cases = server_cases()
     results = [Result(case, Verdict.ERROR, "the server is away") for case in cases]
-    text = shown(judgement(results))
+    text = shown(report_of(results))
     assert text.count("  rerun ") == terminal.MAX_ALIKE
     assert f"{len(cases) - terminal.MAX_ALIKE} are shown without their messages" in text
     assert all(case.id in text for case in cases)
     results = [Result(case, Verdict.FAIL, f"in way {case.id}") for case in cases]
-    assert shown(judgement(results)).count("  rerun ") == terminal.MAX_WHOLE
+    assert shown(report_of(results)).count("  rerun ") == terminal.MAX_WHOLE
 
 
-def test_a_narrow_terminal_loses_nothing(judged):
-    narrow = re.sub(r"\s", "", shown(judged, width=40))
+def test_a_narrow_terminal_loses_nothing(run_report):
+    narrow = re.sub(r"\s", "", shown(run_report, width=40))
     assert "wantedfieldisnot" not in narrow
     assert "AframewhosewaitfieldisnotemptyasksforareplyandthepeerthatrepliesMUST" in re.sub(
         ",", "", narrow
@@ -401,9 +403,9 @@ def test_progress_counts_on_a_terminal_and_is_quiet_elsewhere(real):
 # -------------------------------------------------------------------- JSON
 
 
-def valid(judged):
+def valid(run_report):
     """Give the report, which has the form of the schema, and stands in a file as it is."""
-    report = json_report.report_values(judged)
+    report = json_report.report_values(run_report)
     errors = [f"{each.json_path}: {each.message}" for each in validator().iter_errors(report)]
     assert errors == []
     return report
@@ -413,9 +415,9 @@ def validator():
     return Draft202012Validator(SCHEMA)
 
 
-def test_a_report_says_where_it_comes_from(judged):
-    report = valid(judged)
-    assert json.loads(json_report.render(judged)) == report
+def test_a_report_says_where_it_comes_from(run_report):
+    report = valid(run_report)
+    assert json.loads(json_report.render(run_report)) == report
     assert report["suite"]["requirements"] == len(requirements())
     assert report["suite"]["cases"] == len(server_cases())
     assert report["peer"] == {"peer": "some-server", "version": "1.2", "runtime": "Go 1.24"}
@@ -437,8 +439,8 @@ def test_a_report_says_where_it_comes_from(judged):
     assert "SEC-16" in exercised["not_exercised"]
 
 
-def test_a_report_has_each_case_with_what_went_by(judged):
-    cases = {case["id"]: case for case in valid(judged)["cases"]}
+def test_a_report_has_each_case_with_what_went_by(run_report):
+    cases = {case["id"]: case for case in valid(run_report)["cases"]}
     case = cases["AR-1.1"]
     assert case["requirements"] == [
         {"id": "AR-1", "level": "MUST"},
@@ -455,7 +457,7 @@ def test_a_report_has_each_case_with_what_went_by(judged):
 
 def test_a_report_is_bounded():
     log = [LogEntry(0.1, 1, True, "x" * 1_000_000, 2)] * 1_000
-    [case] = valid(judgement([made_up(log)]))["cases"]
+    [case] = valid(report_of([made_up(log)]))["cases"]
     assert len(json.dumps(case)) < 100_000
     assert len(case["log"]) == json_report.MAX_ENTRIES
     assert case["omitted"] == 1_000 - json_report.MAX_ENTRIES
@@ -475,7 +477,7 @@ def test_a_report_holds_what_is_no_utf8():
         LogEntry(0.4, 1, False, ConnectionClosed(1000, broken, "flood"), 2),
     ]
     result = made_up(log, explanation=broken, actual=broken)
-    report = valid(judgement([result], selection=(broken,), stale=(broken,)))
+    report = valid(report_of([result], selection=(broken,), stale=(broken,)))
     json.dumps(report, ensure_ascii=False).encode()
     opened, remark, message, closed = report["cases"][0]["log"]
     assert opened["opened"]["headers"] == {r"X-Conformance-a\xffb": r"a\xffb"}
@@ -484,9 +486,9 @@ def test_a_report_holds_what_is_no_utf8():
     assert closed["closed"] == {"code": 1000, "reason": r"a\xffb", "cut": "flood"}
 
 
-def test_the_schema_refuses_what_is_no_report(judged):
+def test_the_schema_refuses_what_is_no_report(run_report):
     Draft202012Validator.check_schema(SCHEMA)
-    report = valid(judged)
+    report = valid(run_report)
     for wrong in (
         {**report, "format": 2},
         {**report, "more": 1},
@@ -501,15 +503,15 @@ def test_the_schema_refuses_what_is_no_report(judged):
 # -------------------------------------------------------------------- JUnit XML
 
 
-def collected(judged):
+def collected(run_report):
     """Give the document as those get it that collect results; it has the form that they know."""
-    document = junit.render(judged)
+    document = junit.render(run_report)
     assert [str(error) for error in XSD.iter_errors(document)] == []
     return JUnitXml.fromstring(document.encode())
 
 
-def test_junit_knows_what_failed_and_what_was_skipped(judged):
-    document = collected(judged)
+def test_junit_knows_what_failed_and_what_was_skipped(run_report):
+    document = collected(run_report)
     assert (document.tests, document.failures, document.errors, document.skipped) == (11, 4, 1, 2)
     [suite] = document
     tests = {test.name.partition(" ")[0]: test for test in suite}
@@ -521,9 +523,9 @@ def test_junit_knows_what_failed_and_what_was_skipped(judged):
     [known] = tests["FR-10.2"].result
     assert isinstance(known, Skipped)
     assert known.message == "known failure, fail: Old clients rely on it. (DV-28)"
-    [unsupported] = tests[by_verdict(judged, Verdict.SKIPPED)].result
+    [unsupported] = tests[by_verdict(run_report, Verdict.SKIPPED)].result
     assert (type(unsupported), unsupported.message) == (Skipped, "it needs rooms")
-    [error] = tests[by_verdict(judged, Verdict.ERROR)].result
+    [error] = tests[by_verdict(run_report, Verdict.ERROR)].result
     assert isinstance(error, Error)
     assert tests["NS-17.1"].is_passed
     assert tests["NS-17.1"].system_out.startswith("non-strict: ")
@@ -538,20 +540,20 @@ def test_junit_knows_what_failed_and_what_was_skipped(judged):
     properties = {each.name: each.value for each in suite.properties()}
     assert properties["peer"] == "some-server 1.2, runtime Go 1.24"
     assert properties["command"] == COMMAND
-    written = junit.render(judged)
+    written = junit.render(run_report)
     assert written.startswith("<?xml")
     XSD.validate(ET.fromstring(written.encode()))  # noqa: S314  # ours
 
 
-def test_characters_that_xml_has_not_are_visible(judged):
-    [suite] = collected(judged)
+def test_characters_that_xml_has_not_are_visible(run_report):
+    [suite] = collected(run_report)
     [failure] = next(test for test in suite if test.name.startswith("AR-7.2")).result
     assert r"\x1b[31m\x1b]0;pwned\x07\x9b2J\x00\ufffe" in failure.text
     assert "</script><script>" in failure.text
 
 
-def test_the_schema_refuses_what_is_no_junit_xml(judged):
-    document = junit.render(judged)
+def test_the_schema_refuses_what_is_no_junit_xml(run_report):
+    document = junit.render(run_report)
     for old, new in (
         ("<testcase ", '<testcase number="1" '),
         (' type="fail"', ""),
@@ -579,8 +581,8 @@ def outside_code(text):
     return "\n".join(rest)
 
 
-def test_markdown_says_what_failed_and_where_it_comes_from(judged):
-    text = markdown.render(judged)
+def test_markdown_says_what_failed_and_where_it_comes_from(run_report):
+    text = markdown.render(run_report)
     heads = re.findall("^#+ (.+)", text, re.MULTILINE)
     assert heads[0] == (
         "neffos-wire server: failed: 4 fail, 1 error, 1 non-strict, 1 skipped, 3 pass; "
@@ -598,8 +600,8 @@ def test_markdown_says_what_failed_and_where_it_comes_from(judged):
     assert f"| command | `{COMMAND}` |" in text
 
 
-def test_what_a_peer_says_is_no_markdown(judged):
-    rest = outside_code(markdown.render(judged))
+def test_what_a_peer_says_is_no_markdown(run_report):
+    rest = outside_code(markdown.render(run_report))
     assert "everyone" not in rest
     assert re.findall(r"<[^>]+>", rest) == [
         "<details>",
@@ -611,14 +613,14 @@ def test_what_a_peer_says_is_no_markdown(judged):
 
 def test_what_stands_beside_messages_is_no_markdown_either():
     result = made_up([], explanation=EVIL, expected=EVIL, actual=EVIL)
-    judged = replace(
-        judgement([result], stale=(EVIL,)), peer={"peer": EVIL}, command=EVIL, sut=EVIL
+    run_report = replace(
+        report_of([result], stale=(EVIL,)), peer={"peer": EVIL}, command=EVIL, sut=EVIL
     )
-    rest = outside_code(markdown.render(judged))
+    rest = outside_code(markdown.render(run_report))
     assert "alert" not in rest
     assert "everyone" not in rest
     known = KnownFailure("ZZ-1.1", Verdict.FAIL, "x", EVIL, EVIL)
-    rest = outside_code(markdown.render(replace(judged, known={"ZZ-1.1": known})))
+    rest = outside_code(markdown.render(replace(run_report, known={"ZZ-1.1": known})))
     assert r"\<script\>" in rest
     assert not re.search(
         r"(?<!\\)[<@]",
@@ -632,7 +634,7 @@ def test_what_stands_beside_messages_is_no_markdown_either():
 def test_markdown_fits_into_a_comment():
     log = [LogEntry(0.1, 1, True, "x" * 5000, 2)] * 100
     results = [Result(case, Verdict.FAIL, "no" * 500, log=log) for case in server_cases()]
-    text = markdown.render(judgement(results))
+    text = markdown.render(report_of(results))
     assert len(text) < 65_536
     assert f"- and {len(results) - text.count('### fail') - markdown.MAX_LINES} more" in text
 
@@ -640,21 +642,21 @@ def test_markdown_fits_into_a_comment():
 # -------------------------------------------------------------------- the page; see also its test
 
 
-def test_no_word_of_a_peer_ends_the_data_of_the_page(judged):
-    page = html.render(judged)
+def test_no_word_of_a_peer_ends_the_data_of_the_page(run_report):
+    page = html.render(run_report)
     assert page.count("</script>") == 2
     [data] = re.findall('<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
     assert "<" not in data
     cases = json.loads(data)["cases"]
-    assert cases.keys() == {result.case.id for result in judged.results}
+    assert cases.keys() == {result.case.id for result in run_report.results}
     row = cases["AR-7.2"]["rows"][-1]
     assert bytes.fromhex(row["hex"]).decode() == EVIL
     assert row["payload"].isprintable()
     assert row["bad"] is True
 
 
-def test_the_page_says_which_script_may_run_and_fetches_nothing(judged):
-    page = html.render(judged)
+def test_the_page_says_which_script_may_run_and_fetches_nothing(run_report):
+    page = html.render(run_report)
     [policy] = re.findall('Content-Security-Policy" content="([^"]+)"', page)
     assert "default-src 'none'" in policy
     assert re.search("script-src 'sha256-[^']+'", policy)
@@ -667,9 +669,9 @@ def test_the_page_says_which_script_may_run_and_fetches_nothing(judged):
 def test_the_page_has_a_bound(monkeypatch):
     log = [LogEntry(0.1, 1, True, "y" * 5_000, 2)] * 500
     cases = server_cases()
-    judged = judgement([Result(case, log=log) for case in cases[:10]])
+    run_report = report_of([Result(case, log=log) for case in cases[:10]])
     monkeypatch.setattr(html, "MAX_DATA", 120_000)
-    data = json.loads(html.page_data(judged))
+    data = json.loads(html.page_data(run_report))
     assert len(json.dumps(data)) < 120_000
     [first, *_] = data["cases"].values()
     entries = sum("payload" in row for row in first["rows"])
@@ -684,7 +686,7 @@ def test_the_sequence_knows_which_endpoints_are_native():
         LogEntry(0.3, 2, True, ConnectionOpened("", {}), 1),
         LogEntry(0.4, 2, True, "hi", 1),
     ]
-    data = json.loads(html.page_data(judgement([made_up(log)])))
+    data = json.loads(html.page_data(report_of([made_up(log)])))
     words = [row["words"] for row in data["cases"]["ZZ-1.1"]["rows"]]
     assert words[:3] == ["opens /native", 'native message "hi"', "opens /"]
     assert words[3].startswith("not a frame")
@@ -709,16 +711,16 @@ def test_a_codec_is_reported_in_every_form():
         '{"b": 2}',
         log=log,
     )
-    judged = replace(judgement(results, "codec"), command="neffos-wire test codec -- ./adapter")
-    text = shown(judged)
+    run_report = replace(report_of(results, "codec"), command="neffos-wire test codec -- ./adapter")
+    text = shown(run_report)
     assert "✗ 0.0 ms ◄── got" in text
     assert f"neffos-wire test codec --case {cases[3].id} -- ./adapter" in text
     assert "closing" not in text
     assert "expected " not in text  # the explanation says it
-    assert valid(judged)["suite"]["cases"] == len(codec_cases())
-    assert collected(judged).failures == 1
-    assert "closing" not in markdown.render(judged)
-    assert json.loads(html.page_data(judged))["role"] == "codec"
+    assert valid(run_report)["suite"]["cases"] == len(codec_cases())
+    assert collected(run_report).failures == 1
+    assert "closing" not in markdown.render(run_report)
+    assert json.loads(html.page_data(run_report))["role"] == "codec"
 
 
 # -------------------------------------------------------------------- the page of the specification
@@ -730,7 +732,7 @@ def test_the_terminal_shows_what_the_specification_says(real):
     text = DOCS.read_text("utf-8")
     [example] = re.findall("^```text\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     result = by_id(real, "AR-1.1")
-    lines = shown(judgement([result]), width=80).partition("\n\n")[0].splitlines()
+    lines = shown(report_of([result]), width=80).partition("\n\n")[0].splitlines()
     # Where the machine is busy, the suite asks whether the server still answers.
     shown_now = "\n".join(line for line in lines if "$doubt" not in line)
     varying = re.compile(r" +\d+\.\d ms|'A[0-9a-f-]{36}'")
@@ -756,5 +758,5 @@ def test_the_verdicts_of_the_specification_are_those_that_there_are():
     rows = re.findall(r"^\| `([a-z-]+)` \|.*\| (\d) \|$", part, re.MULTILINE)
     assert {verdict for verdict, _ in rows} == {verdict.value for verdict in Verdict}
     for verdict, code in rows:
-        judged = judgement([Result(server_cases()[0], Verdict(verdict))])
-        assert int(code) == judged.has_failed()
+        run_report = report_of([Result(server_cases()[0], Verdict(verdict))])
+        assert int(code) == run_report.has_failed()

@@ -91,7 +91,7 @@ def test_words_of_requirement_in_code_are_left_alone():
 def test_the_page_of_a_requirement_is_whole(id_):
     source = blocks.own_page(requirement(id_), "frame.md")
     assert f"# {id_}\n" in source
-    for title in ("What real peers do", "Vectors", "Recorded exchanges"):
+    for title in ("How tested implementations behave", "Vectors", "Recorded exchanges"):
         assert f"\n## {title}\n" in source
     assert "/frame.md#" + id_ in source
 

@@ -38,7 +38,7 @@ OPTIONS = {
     r"--deadline|--run-deadline": "--timeout, --run-timeout",
     r"--save": "--save-recordings",
     r"--peer": "--name",
-    r"neffos-wire (?:server|client|codec)": "neffos-wire test …",
+    r"neffos-wire (?:server|client|codec)(?!:)": "neffos-wire test …",
 }
 """Old options and commands, likewise."""
 

@@ -414,6 +414,7 @@ class Conversation:
             return _STRAY_REPLY
         if message.is_error and wait in other.strays:
             self.ask = other.strays.pop(wait)
+            self.wait = None  # it has no exchange marker
             return _REPLY
         if change is not None and message.is_no_op:
             return _SYSTEM_ASK

@@ -1,4 +1,4 @@
-"""What is known of real peers and of the suite itself: the matrix, the known failures, the mutants.
+"""The matrix, the known failures and the mutants: results for tested implementations and the suite.
 
 All of it is what the last recorded runs found.
 """

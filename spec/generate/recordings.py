@@ -139,8 +139,8 @@ def recordings() -> Mapping[str, Recording]:
 def _showing() -> Mapping[str, tuple[Recording, ...]]:
     """Give the recordings of each requirement, the most telling one first.
 
-    Where it is kept comes before where it may be broken, a real peer before ours, and a short
-    session before a long one.
+    A recording in which the requirement is kept comes before one in which it may be broken. Tested
+    implementations come before ours, and short sessions before long ones.
     """
     found: dict[str, list[Recording]] = {}
     for recording in recordings().values():

@@ -150,7 +150,7 @@ def own_page(one: Requirement, page: str) -> str:
         f"{FAMILIES[one.family]} · [in the text](/{page}#{one.id}) · "
         f"[all requirements](/requirements/index.md#{one.family.lower()})",
         _block(one, anchor=False),
-        "## What real peers do",
+        "## How tested implementations behave",
         _observations(one),
         *_divergences(one),
         *section(one),

@@ -16,7 +16,7 @@ GROUPS: Final = {
     "frame": "The frame",
     "handshake": "The handshake",
     "request-event": "Events that ask for something",
-    "notification-event": "Events that are told to the application, and never sent",
+    "notification-event": "Events for the application, never sent",
     "pseudo-event": "Names of kinds of handlers",
     "token": "Tokens",
     "exchange": "Between servers",
@@ -174,7 +174,7 @@ def layout() -> str:
             f'<g class="field f{index}">',
             f'<rect x="{x}" y="{top}" width="{span}" height="34" rx="4"/>',
             *(
-                _text("octet", f"{x + (offset + 0.5) * width:.1f}", top + 23, each)
+                _text("byte", f"{x + (offset + 0.5) * width:.1f}", top + 23, each)
                 for offset, each in enumerate(field.replace(" ", "␣"))
             ),
             f'<line x1="{middle}" x2="{middle}" y1="{y1}" y2="{y2}"/>',

@@ -1,18 +1,18 @@
 // Asks the codec of the frame inspector, in its page, what vectors want of it.
 //
-// Evaluated there by test_inspector.py. What a vector means is told in codec/vectors/README.md.
+// Evaluated there by test_inspector.py. codec/vectors/README.md says what a vector means.
 
 /** Judge vectors; gives how often each was judged, and what went wrong. */
 function judgeVectors(vectors) {
   const codec = neffosCodec;
   const utf8 = new TextEncoder();
 
-  /** Build the octets that are described. */
-  function octets(data) {
+  /** Build the bytes that are described. */
+  function bytes(data) {
     if (typeof data === "string") return utf8.encode(data);
     if ("hex" in data) return Uint8Array.from(data.hex.match(/../g), (pair) => parseInt(pair, 16));
-    if ("repeat" in data) return repeated(octets(data.repeat), data.times);
-    const parts = data.concat.map(octets);
+    if ("repeat" in data) return repeated(bytes(data.repeat), data.times);
+    const parts = data.concat.map(bytes);
     const all = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
     let at = 0;
     for (const part of parts) {
@@ -32,8 +32,8 @@ function judgeVectors(vectors) {
   }
 
   /** Build the text that is described; what is not UTF-8 becomes surrogates, as in Python. */
-  const text = (data) => codec.textOf(octets(data));
-  const content = (data, kind) => (kind === "text" ? text(data) : octets(data));
+  const text = (data) => codec.textOf(bytes(data));
+  const content = (data, kind) => (kind === "text" ? text(data) : bytes(data));
 
   /** Build the seven fields of a message. */
   function fields(described, kind) {
@@ -74,7 +74,7 @@ function judgeVectors(vectors) {
   /** Show the beginning of a value; some have mebibytes. */
   function brief(value) {
     const cut = (_, each) => {
-      if (each instanceof Uint8Array) return `octets ${codec.hexOf(each.subarray(0, 60))}`;
+      if (each instanceof Uint8Array) return `bytes ${codec.hexOf(each.subarray(0, 60))}`;
       return typeof each === "string" ? each.slice(0, 120) : each;
     };
     return JSON.stringify(value, cut);

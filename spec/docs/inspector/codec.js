@@ -4,9 +4,9 @@
 // browser loads no modules for a page that was opened from a file; it leaves one name behind,
 // `neffosCodec`. The tests ask it every vector, and much more beside neffos_codec.
 //
-// Text is a string and binary a Uint8Array, both ways. An octet of a text that is not UTF-8 is
+// Text is a string and binary a Uint8Array, both ways. A byte of a text that is not UTF-8 is
 // kept as the surrogate U+DC00 plus its value, as Python keeps it, so that it can be shown where
-// it stands. Offsets count code points in text and octets in binary.
+// it stands. Offsets count code points in text and bytes in binary.
 
 "use strict";
 
@@ -58,7 +58,7 @@ globalThis.neffosCodec = (() => {
     }
   }
 
-  // ---- Text and octets ----
+  // ---- Text and bytes ----
 
   const LONE_SURROGATE = /\p{Surrogate}/u; // with the flag u it finds no half of a pair
   const LONE_SURROGATES = /\p{Surrogate}/gu;
@@ -74,57 +74,57 @@ globalThis.neffosCodec = (() => {
     return count;
   }
 
-  /** Give how many octets form the character at a place, and 0 where they form none. */
-  function sequence(octets, at) {
-    const first = octets[at];
+  /** Give how many bytes form the character at a place, and 0 where they form none. */
+  function sequence(bytes, at) {
+    const first = bytes[at];
     if (first < 0x80) return 1;
     const length = first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
-    if (!length || at + length > octets.length) return 0;
-    const second = octets[at + 1];
+    if (!length || at + length > bytes.length) return 0;
+    const second = bytes[at + 1];
     if (first === 0xe0 && second < 0xa0) return 0; // overlong
     if (first === 0xed && second > 0x9f) return 0; // a surrogate
     if (first === 0xf0 && second < 0x90) return 0; // overlong
     if (first === 0xf4 && second > 0x8f) return 0; // behind the last character
     for (let next = at + 1; next < at + length; next += 1) {
-      if ((octets[next] & 0xc0) !== 0x80) return 0;
+      if ((bytes[next] & 0xc0) !== 0x80) return 0;
     }
     return length;
   }
 
-  /** Give the place of the first octet that belongs to no character, or -1. */
-  function firstBroken(octets) {
-    for (let at = 0, length; at < octets.length; at += length) {
-      length = sequence(octets, at);
+  /** Give the place of the first byte that belongs to no character, or -1. */
+  function firstBroken(bytes) {
+    for (let at = 0, length; at < bytes.length; at += length) {
+      length = sequence(bytes, at);
       if (!length) return at;
     }
     return -1;
   }
 
-  /** Read octets as UTF-8; those that are none become surrogates. */
-  function textOf(octets) {
+  /** Read bytes as UTF-8; those that are none become surrogates. */
+  function textOf(bytes) {
     try {
-      return fatal.decode(octets);
+      return fatal.decode(bytes);
     } catch {
       // Piece by piece below.
     }
     let text = "";
     let start = 0;
-    for (let at = 0; at < octets.length;) {
-      const length = sequence(octets, at);
+    for (let at = 0; at < bytes.length;) {
+      const length = sequence(bytes, at);
       if (!length) {
-        text += fatal.decode(octets.subarray(start, at)) + String.fromCharCode(0xdc00 + octets[at]);
+        text += fatal.decode(bytes.subarray(start, at)) + String.fromCharCode(0xdc00 + bytes[at]);
         start = at + 1;
       }
       at += length || 1;
     }
-    return text + fatal.decode(octets.subarray(start));
+    return text + fatal.decode(bytes.subarray(start));
   }
 
   /**
-   * Give the octets of a text as they go over the wire. A surrogate that stands for no octet
+   * Give the bytes of a text as they go over the wire. A surrogate that stands for no byte
    * becomes U+FFFD, as in what a browser sends.
    */
-  function octetsOf(text) {
+  function bytesOf(text) {
     if (!LONE_SURROGATE.test(text)) return utf8.encode(text);
     const parts = [];
     let start = 0;
@@ -162,7 +162,7 @@ globalThis.neffosCodec = (() => {
 
   function payloadOf(value) {
     const payload = content(value);
-    if (payload === null) throw new CodecError("payload-type", "a payload is text or octets");
+    if (payload === null) throw new CodecError("payload-type", "a payload is text or bytes");
     return payload;
   }
 
@@ -195,7 +195,7 @@ globalThis.neffosCodec = (() => {
       event: unescaped(fields[3]),
       is_error: fields[4] === "1",
       is_no_op: fields[5] === "1",
-      body: payload.slice(start), // of octets a copy, which nobody else can change
+      body: payload.slice(start), // of bytes a copy, which nobody else can change
     });
   }
 
@@ -214,7 +214,7 @@ globalThis.neffosCodec = (() => {
     return ends;
   }
 
-  /** Give the place as it is counted: code points of a text, octets of binary. */
+  /** Give the place as it is counted: code points of a text, bytes of binary. */
   const offsetOf = (payload, at) => (isText(payload) ? points(payload, at) : at);
 
   function notAFrame(payload, found, reading, native) {
@@ -301,7 +301,7 @@ globalThis.neffosCodec = (() => {
           FIELDS[index],
         );
       }
-      if (index >= ends.length) return; // no frame; the decoder says so
+      if (index >= ends.length) return; // not a frame; the decoder says so
       start = end + 1;
     }
   }
@@ -315,7 +315,7 @@ globalThis.neffosCodec = (() => {
       throw new TypeError("is_error and is_no_op must be booleans");
     }
     const kept = content(body);
-    if (kept === null) throw new TypeError("body must be text or octets");
+    if (kept === null) throw new TypeError("body must be text or bytes");
     const built = { is_error, is_no_op, body: isText(kept) ? kept : kept.slice() };
     for (const name of TEXTS) {
       built[name] = fields[name] ?? "";
@@ -369,11 +369,11 @@ globalThis.neffosCodec = (() => {
     return wait !== "" && !is_error && !is_no_op && others.every((field) => !field.length);
   }
 
-  /** Write a message, or `{ native: payload }`: a string to be sent as text, or octets. */
+  /** Write a message, or `{ native: payload }`: a string to be sent as text, or bytes. */
   function encode(written, { native = "never" } = {}) {
     if ("native" in written) return encodeNative(payloadOf(written.native), native);
     if (native === "only") {
-      throw new CodecError("native-mode", "a peer in native-only mode reads no frames");
+      throw new CodecError("native-mode", "a peer in native-only mode does not read frames");
     }
     const flag = (value) => (isEmptyReply(written) ? "" : value ? "1" : "0");
     const head = [
@@ -383,7 +383,7 @@ globalThis.neffosCodec = (() => {
       flag(written.is_no_op),
       "",
     ].join(";");
-    return isText(written.body) ? head + written.body : joined([octetsOf(head), written.body]);
+    return isText(written.body) ? head + written.body : joined([bytesOf(head), written.body]);
   }
 
   function encodeNative(payload, native) {
@@ -429,10 +429,10 @@ globalThis.neffosCodec = (() => {
 
   function answer(ask, given, is_error) {
     let body = content(given);
-    if (body === null) throw new TypeError("body must be text or octets");
+    if (body === null) throw new TypeError("body must be text or bytes");
     if (isText(body)) {
       checkText(body, "body");
-      if (!isText(ask.body)) body = octetsOf(body);
+      if (!isText(ask.body)) body = bytesOf(body);
     } else if (isText(ask.body)) {
       const bad = firstBroken(body);
       if (bad >= 0) {
@@ -494,7 +494,7 @@ globalThis.neffosCodec = (() => {
     const parsed = { kind: "none", token: "", from_exchange: false, sender: "" };
     if (!wait) return parsed;
     if (wait.startsWith("neffos(0x")) return { ...parsed, kind: "explicit-sender", sender: wait };
-    // The marker is the second octet, and something follows it (SX-2).
+    // The marker is the second byte, and something follows it (SX-2).
     const first = wait.charCodeAt(0);
     const isOneOctet = first < 0x80 || (first >= 0xdc80 && first <= 0xdcff);
     parsed.from_exchange = wait.length > 2 && wait[1] === "!" && isOneOctet;
@@ -513,8 +513,8 @@ globalThis.neffosCodec = (() => {
     return `${isClient ? "$" : ""}${Date.now()}-${made}-${hexOf(random)}`;
   }
 
-  const hexOf = (octets) =>
-    Array.from(octets, (octet) => octet.toString(16).padStart(2, "0")).join("");
+  const hexOf = (bytes) =>
+    Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 
   return Object.freeze({
     CodecError,
@@ -531,7 +531,7 @@ globalThis.neffosCodec = (() => {
     isText,
     makeToken,
     message,
-    octetsOf,
+    bytesOf,
     parseWait,
     points,
     reply,

@@ -37,7 +37,7 @@ globalThis.neffosMeaning = (() => {
   // Controls, marks of writing direction and the like, and spaces that look like none.
   const UNSEEN = /[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu;
 
-  /** Give a text in which everything can be seen; an octet that is no UTF-8 becomes \xff. */
+  /** Give a text in which everything can be seen; a byte that is no UTF-8 becomes \xff. */
   function visible(text) {
     return text.replace(UNSEEN, (each) => {
       const code = each.codePointAt(0);
@@ -64,7 +64,7 @@ globalThis.neffosMeaning = (() => {
 
   function bodied(body) {
     if (!body.length) return "without a body";
-    return `with the body ${isText(body) ? quoted(body) : `[${count(body.length, "octet")}]`}`;
+    return `with the body ${isText(body) ? quoted(body) : `[${count(body.length, "byte")}]`}`;
   }
 
   function errorText(body) {
@@ -146,7 +146,7 @@ globalThis.neffosMeaning = (() => {
 
   /** Say a refusal and where it was noticed. */
   function placed({ requirement, message, offset, field }, payload) {
-    const unit = isText(payload) ? "character" : "octet";
+    const unit = isText(payload) ? "character" : "byte";
     const where = field ? `in ${labelOf(field)}, at ${unit} ${offset}` : `at ${unit} ${offset}`;
     return finding(requirement, `${capital(message)} (${where}).`);
   }
@@ -169,7 +169,7 @@ globalThis.neffosMeaning = (() => {
     const role = sender === "either" ? proper : sender;
     const saying = { role, sentence: "", broken: [], depends: [] };
     if ("request" in read) {
-      saying.sentence = "The client asks to be let in: the handshake request.";
+      saying.sentence = "The client asks to be accepted: the handshake request.";
     } else if ("accept" in read) {
       saying.sentence = `The server lets the client in: an acceptance with the connection id ${
         read.accept ? name(read.accept) : '""'
@@ -206,7 +206,7 @@ globalThis.neffosMeaning = (() => {
       saying.depends.push(
         finding(
           "HS-8",
-          "Once the handshake is complete this is no handshake message, and as no frame is dropped.",
+          "Once the handshake is complete this is no handshake message, and as not a frame is dropped.",
         ),
       );
     }
@@ -244,7 +244,7 @@ globalThis.neffosMeaning = (() => {
     }
   }
 
-  // ---- What is no frame ----
+  // ---- What is not a frame ----
 
   function sayEmpty(saying) {
     saying.sentence = "No message at all: it is ignored.";
@@ -259,7 +259,7 @@ globalThis.neffosMeaning = (() => {
   }
 
   function sayNative(saying, payload, read, native) {
-    const shown = isText(payload) ? quoted(payload) : `[${count(payload.length, "octet")}]`;
+    const shown = isText(payload) ? quoted(payload) : `[${count(payload.length, "byte")}]`;
     saying.sentence = `${NAMES[saying.role].me} sends the native message ${shown}.`;
     if (native === "fallback") {
       saying.depends.push(
@@ -461,7 +461,7 @@ globalThis.neffosMeaning = (() => {
       ? `; it came over an exchange, and its maker wrote ${name(meaning.token)} (SX-2)`
       : "";
     const isDone = isEmptyReply(message);
-    const length = isText(body) ? count(points(body), "character") : count(body.length, "octet");
+    const length = isText(body) ? count(points(body), "character") : count(body.length, "byte");
     return {
       wait: TOKENS[meaning.kind] + exchange,
       namespace: namespace

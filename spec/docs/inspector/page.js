@@ -52,7 +52,7 @@
     return made;
   }
 
-  /** Where a requirement is told of. */
+  /** The page of a requirement. */
   const addressOf = (requirement) => `requirements/${requirement}.html`;
   const linkTo = (requirement) => element("a", { href: addressOf(requirement) }, requirement);
 
@@ -64,32 +64,32 @@
 
   // ---- Hex ----
 
-  /** Read hex as people write it; gives the octets, or says what is wrong. */
-  function octetsOfHex(text) {
+  /** Read hex as people write it; gives the bytes, or says what is wrong. */
+  function bytesOfHex(text) {
     const digits = text.replace(/0x|\\x|[\s:,]/giu, "");
     const wrong = /[^0-9a-f]/iu.exec(digits);
     if (wrong)
       return { error: `Hex has the digits 0 to 9 and a to f, not '${visible(wrong[0])}'.` };
-    if (digits.length % 2) return { error: "Hex has two digits for each octet; one is missing." };
+    if (digits.length % 2) return { error: "Hex has two digits for each byte; one is missing." };
     const pairs = digits.match(/../gu) ?? [];
-    return { octets: Uint8Array.from(pairs, (pair) => parseInt(pair, 16)) };
+    return { bytes: Uint8Array.from(pairs, (pair) => parseInt(pair, 16)) };
   }
 
-  const spaced = (octets) => neffosCodec.hexOf(octets).replace(/..(?=.)/gu, "$& ");
+  const spaced = (bytes) => neffosCodec.hexOf(bytes).replace(/..(?=.)/gu, "$& ");
 
-  /** Give octets as a text that a text field keeps as it is, or null. */
-  function textKept(octets) {
-    const text = neffosCodec.textOf(octets);
+  /** Give bytes as a text that a text field keeps as it is, or null. */
+  function textKept(bytes) {
+    const text = neffosCodec.textOf(bytes);
     return /[\r\p{Surrogate}]/u.test(text) ? null : text;
   }
 
   /** Give what is written in a field as a payload of a kind, or the error. */
   function contentOf(text, written, kind) {
-    const { octets, error } =
-      written === "hex" ? octetsOfHex(text) : { octets: neffosCodec.octetsOf(text) };
+    const { bytes, error } =
+      written === "hex" ? bytesOfHex(text) : { bytes: neffosCodec.bytesOf(text) };
     if (error) return { error };
-    if (kind === "binary") return { content: octets };
-    return { content: written === "hex" ? neffosCodec.textOf(octets) : text };
+    if (kind === "binary") return { content: bytes };
+    return { content: written === "hex" ? neffosCodec.textOf(bytes) : text };
   }
 
   function complain(field, message) {
@@ -102,11 +102,11 @@
   /** Turn text into hex, or back where a text field can hold it. */
   function rewrite(field, options) {
     if (options.written.value === "hex") {
-      field.value = spaced(neffosCodec.octetsOf(field.value));
+      field.value = spaced(neffosCodec.bytesOf(field.value));
       return true;
     }
-    const { octets } = octetsOfHex(field.value);
-    const text = octets ? textKept(octets) : null;
+    const { bytes } = bytesOfHex(field.value);
+    const text = bytes ? textKept(bytes) : null;
     if (text === null) {
       options.written.value = "hex";
       return false;
@@ -147,23 +147,23 @@
     frame: "frame",
     native: "native message",
     handshake: "handshake message",
-    none: "message that is no frame",
+    none: "message that is not a frame",
     empty: "empty message",
   };
 
   function show(told, payload) {
     const isText = neffosCodec.isText(payload);
-    const octets = isText ? neffosCodec.octetsOf(payload) : payload;
+    const bytes = isText ? neffosCodec.bytesOf(payload) : payload;
     const kind = isText ? "text" : "binary";
-    const length = `${octets.length.toLocaleString("en")} octet${octets.length === 1 ? "" : "s"}`;
+    const length = `${bytes.length.toLocaleString("en")} byte${bytes.length === 1 ? "" : "s"}`;
     const article = told.form === "empty" ? "An" : `A ${kind}`;
     const title = `${article} ${FORMS[told.form]}, ${length}`;
     const sayings = [...told.saying].sort((one, two) => one.broken.length - two.broken.length);
     result.replaceChildren(
       element("p", {}, element("strong", { id: "fi-title" }, title)),
-      ...(told.message ? [showBar(octets, isText)] : []),
+      ...(told.message ? [showBar(bytes, isText)] : []),
       ...sayings.map((saying) => showSaying(saying, sayings.length > 1)),
-      ...(told.message ? [showTable(told.message, octets)] : []),
+      ...(told.message ? [showTable(told.message, bytes)] : []),
       element("p", { class: "fi-readings" }, ...showReadings(told.readings)),
     );
     announce([title, ...sayings.map(spoken)].join(". "));
@@ -234,29 +234,29 @@
 
   // ---- The fields ----
 
-  /** Give where each field begins and ends, in octets. */
-  function spans(octets) {
-    const ends = [...neffosCodec.separators(octets), octets.length];
+  /** Give where each field begins and ends, in bytes. */
+  function spans(bytes) {
+    const ends = [...neffosCodec.separators(bytes), bytes.length];
     return ends.map((end, index) => [index ? ends[index - 1] + 1 : 0, end]);
   }
 
-  /** Give the octets of a field as they are shown: text where they are text, else hex. */
-  function shownOctets(octets, isText) {
-    const start = octets.subarray(0, 4 * SHOWN + 4);
+  /** Give the bytes of a field as they are shown: text where they are text, else hex. */
+  function shownBytes(bytes, isText) {
+    const start = bytes.subarray(0, 4 * SHOWN + 4);
     if (isText) return visible(shortened(neffosCodec.textOf(start), SHOWN));
     const text = neffosCodec.textOf(start);
     const isReadable = !/[\p{Surrogate}\p{Cc}]/u.test(
-      start.length < octets.length ? text.slice(0, -2) : text,
+      start.length < bytes.length ? text.slice(0, -2) : text,
     );
     if (isReadable) return visible(shortened(text, SHOWN));
     return shortened(spaced(start.subarray(0, SHOWN)), SHOWN);
   }
 
-  function showBar(octets, isText) {
-    const parts = spans(octets).map(([start, end], index) => {
+  function showBar(bytes, isText) {
+    const parts = spans(bytes).map(([start, end], index) => {
       const name = FIELDS[index];
       const isBody = name === "body";
-      const piece = shownOctets(octets.subarray(start, end), isText || !isBody);
+      const piece = shownBytes(bytes.subarray(start, end), isText || !isBody);
       return element(
         "div",
         { class: "fi-part", "data-field": name },
@@ -273,18 +273,18 @@
     return element("div", { class: "fi-bar", "aria-hidden": "true" }, parts);
   }
 
-  function showTable(message, octets) {
+  function showTable(message, bytes) {
     const meanings = fieldMeanings(message);
-    const columns = ["Field", "Octets", "Value", "Meaning"];
+    const columns = ["Field", "Bytes", "Value", "Meaning"];
     const head = columns.map((each) => element("th", { role: "columnheader", scope: "col" }, each));
-    const rows = spans(octets).map(([start, end], index) => {
+    const rows = spans(bytes).map(([start, end], index) => {
       const name = FIELDS[index];
       return element(
         "tr",
         { role: "row", "data-field": name },
         element("th", { role: "rowheader", scope: "row" }, labelOf(name)),
         element("td", { role: "cell" }, placeOf(start, end)),
-        element("td", { role: "cell" }, ...showValue(message[name], octets.subarray(start, end))),
+        element("td", { role: "cell" }, ...showValue(message[name], bytes.subarray(start, end))),
         element("td", { role: "cell" }, ...linked(meanings[name])),
       );
     });
@@ -302,9 +302,9 @@
     return end - start === 1 ? `${start}` : `${start} to ${end - 1}`;
   }
 
-  function showValue(value, octets) {
+  function showValue(value, bytes) {
     if (typeof value === "boolean") {
-      const raw = neffosCodec.textOf(octets.subarray(0, 40));
+      const raw = neffosCodec.textOf(bytes.subarray(0, 40));
       const isUsual = raw === (value ? "1" : "0");
       if (isUsual) return [String(value)];
       return raw
@@ -312,7 +312,7 @@
         : [`${value}, left empty`];
     }
     if (!value.length) return ["empty"];
-    if (!neffosCodec.isText(value)) return [element("code", {}, shownOctets(value, false))];
+    if (!neffosCodec.isText(value)) return [element("code", {}, shownBytes(value, false))];
     return [element("code", {}, visible(shortened(value, SHOWN)))];
   }
 
@@ -442,33 +442,33 @@
 
   function showBuilt(fields, wrong) {
     const note = byId("fi-built-note");
-    const octets = built === null ? null : asOctets(built);
-    const text = octets && textKept(octets);
+    const bytes = built === null ? null : asBytes(built);
+    const text = bytes && textKept(bytes);
     byId("fi-built").value = text ?? "";
-    byId("fi-built-hex").value = octets ? spaced(octets) : "";
-    byId("fi-built").placeholder = octets ? "not text: see the hex" : "";
+    byId("fi-built-hex").value = bytes ? spaced(bytes) : "";
+    byId("fi-built").placeholder = bytes ? "not text: see the hex" : "";
     byId("fi-copy").disabled = text === null;
-    byId("fi-copy-hex").disabled = octets === null;
-    byId("fi-inspect").disabled = octets === null;
+    byId("fi-copy-hex").disabled = bytes === null;
+    byId("fi-inspect").disabled = bytes === null;
     byId("fi-copy-note").textContent = "";
     let said;
-    if (octets === null) {
+    if (bytes === null) {
       said = [`No frame can carry this; see ${wrong.map(labelOf).join(", ")}.`];
     } else {
       const kind = neffosCodec.isText(built) ? "text" : "binary";
-      said = [`A ${kind} frame of ${octets.length.toLocaleString("en")} octets.`];
+      said = [`A ${kind} frame of ${bytes.length.toLocaleString("en")} bytes.`];
       if (neffosCodec.isEmptyReply(fields)) {
         said.push(" The empty reply is written in its short form (", linkTo("FR-13"), ").");
       }
     }
-    // Not set anew where it says the same, so that it is read out only when it changes.
+    // Not set again where it says the same, so that it is read out only when it changes.
     const old = note.textContent;
     const next = element("span", {}, ...said);
     if (next.textContent !== old) note.replaceChildren(next);
   }
 
-  const asOctets = (payload) =>
-    neffosCodec.isText(payload) ? neffosCodec.octetsOf(payload) : payload;
+  const asBytes = (payload) =>
+    neffosCodec.isText(payload) ? neffosCodec.bytesOf(payload) : payload;
 
   /** Put a message into the builder; gives whether its fields can hold it. */
   function edit(message) {
@@ -479,11 +479,11 @@
     options.is_error.checked = message.is_error;
     options.is_no_op.checked = message.is_no_op;
     const isText = neffosCodec.isText(message.body);
-    const octets = asOctets(message.body);
-    const text = textKept(octets);
+    const bytes = asBytes(message.body);
+    const text = textKept(bytes);
     options.kind.value = isText ? "text" : "binary";
     options.written.value = text === null ? "hex" : "text";
-    options.body.value = text ?? spaced(octets);
+    options.body.value = text ?? spaced(bytes);
     rebuild();
     return true;
   }
@@ -551,14 +551,14 @@
         byId("fi-action-note").replaceChildren(...refusal(error));
       }
     });
-    onClick("fi-copy", () => copy(textKept(asOctets(built)), byId("fi-copy-note")));
-    onClick("fi-copy-hex", () => copy(neffosCodec.hexOf(asOctets(built)), byId("fi-copy-note")));
+    onClick("fi-copy", () => copy(textKept(asBytes(built)), byId("fi-copy-note")));
+    onClick("fi-copy-hex", () => copy(neffosCodec.hexOf(asBytes(built)), byId("fi-copy-note")));
     onClick("fi-inspect", () => {
       const kind = neffosCodec.isText(built) ? "text" : "binary";
-      const text = textKept(asOctets(built));
+      const text = textKept(asBytes(built));
       isFresh = false;
       fill(
-        text === null ? { hex: neffosCodec.hexOf(asOctets(built)), kind } : { message: text, kind },
+        text === null ? { hex: neffosCodec.hexOf(asBytes(built)), kind } : { message: text, kind },
       );
       byId("fi-inspector").scrollIntoView();
       input.focus();

@@ -19,7 +19,7 @@ DRIVER = f"{Path(sys.executable).with_name('neffos-wire')} driver"
 
 
 @pytest.fixture
-def judge(monkeypatch, capsys, tmp_path):
+def tested(monkeypatch, capsys, tmp_path):
     """Run the command on the reference server, or on a mutant; give exit code and both outputs."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
@@ -27,12 +27,12 @@ def judge(monkeypatch, capsys, tmp_path):
     def run(*arguments, mutant=""):
         if mutant:
             distort = BANK[mutant].distort
-            wrong = lambda: embedded_server(distort=distort)  # noqa: E731
-            monkeypatch.setattr(server, "embedded_server", wrong)
+            faulty = lambda: embedded_server(distort=distort)  # noqa: E731
+            monkeypatch.setattr(server, "embedded_server", faulty)
         with pytest.raises(SystemExit) as ended:
             cli.main(arguments)
-        told = capsys.readouterr()
-        return ended.value.code, told.out, told.err
+        output = capsys.readouterr()
+        return ended.value.code, output.out, output.err
 
     return run
 
@@ -42,7 +42,7 @@ def known_failures(tmp_path, **changes):
         "cases": ["AR-7.1"],
         "verdict": "fail",
         "observed": "is_error: expected True, actual <<seen>>",
-        "reason": "it is wrong on purpose",
+        "reason": "the server is faulty",
         "link": "https://example.org/1",
     } | changes
     lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in entry.items())
@@ -54,29 +54,29 @@ def known_failures(tmp_path, **changes):
 # -------------------------------------------------------------------- selecting
 
 
-def test_a_dry_run_says_what_would_be_run_and_runs_nothing(judge, tmp_path):
-    code, out, _ = judge("test", "server", "ws://127.0.0.1:9/", "--case", "HS-1", "--dry-run")
+def test_a_dry_run_says_what_would_be_run_and_runs_nothing(tested, tmp_path):
+    code, out, _ = tested("test", "server", "ws://127.0.0.1:9/", "--case", "HS-1", "--dry-run")
     assert code == 0
     assert "HS-1.1" in out
     assert re.search(r"\d+ cases would run, 0 would not", out)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_dry_run_knows_the_features(judge):
-    _, out, _ = judge("test", "server", "--case", "RM-4.1", "--features", "", "--dry-run")
+def test_a_dry_run_knows_the_features(tested):
+    _, out, _ = tested("test", "server", "--case", "RM-4.1", "--features", "", "--dry-run")
     assert "skipped: it needs rooms" in out
     assert "0 cases would run, 1 would not" in out
 
 
 @pytest.mark.parametrize("command", ["test server", "test client", "test codec", "list"])
-def test_what_matches_nothing_is_a_usage_error(judge, command):
-    code, _, err = judge(*command.split(), "--case", "XX-1")
+def test_what_matches_nothing_is_a_usage_error(tested, command):
+    code, _, err = tested(*command.split(), "--case", "XX-1")
     assert code == 2
     assert "no case matches XX-1" in err
 
 
-def test_a_name_and_a_tag_that_no_case_has_together(judge):
-    code, _, err = judge("test", "server", "--case", "HS-1.1", "--tag", "several")
+def test_a_name_and_a_tag_that_no_case_has_together(tested):
+    code, _, err = tested("test", "server", "--case", "HS-1.1", "--tag", "several")
     assert code == 2
     assert "both such a name and such a tag" in err
 
@@ -84,12 +84,12 @@ def test_a_name_and_a_tag_that_no_case_has_together(judge):
 # -------------------------------------------------------------------- known failures
 
 
-def test_a_known_failure_is_borne_and_told(judge, tmp_path):
+def test_a_known_failure_is_accepted_and_reported(tested, tmp_path):
     known = known_failures(tmp_path)
     arguments = ("test", "server", "--case", "AR-7.1", "--known-failures", str(known))
-    code, out, _ = judge(*arguments, mutant="error-without-flag")
+    code, out, _ = tested(*arguments, mutant="error-without-flag")
     assert code == 0
-    assert "it is wrong on purpose" in out
+    assert "the server is faulty" in out
     assert "https://example.org/1" in out
 
 
@@ -102,7 +102,7 @@ def test_a_known_failure_is_borne_and_told(judge, tmp_path):
         ({"cases": ["AR-7.999"]}, "AR-7.999: there is no such case"),
     ],
 )
-def test_an_entry_that_does_not_hold_is_an_error(judge, tmp_path, changes, complaint):
+def test_an_entry_that_does_not_hold_is_an_error(tested, tmp_path, changes, complaint):
     known = known_failures(tmp_path, **changes)
     arguments = (
         "test",
@@ -114,14 +114,14 @@ def test_an_entry_that_does_not_hold_is_an_error(judge, tmp_path, changes, compl
         "--known-failures",
         str(known),
     )
-    code, out, _ = judge(*arguments, mutant="error-without-flag")
+    code, out, _ = tested(*arguments, mutant="error-without-flag")
     assert code == 1
     assert complaint in out
 
 
-def test_an_entry_for_a_case_that_was_not_selected_says_nothing(judge, tmp_path):
+def test_an_entry_for_a_case_that_was_not_selected_says_nothing(tested, tmp_path):
     known = known_failures(tmp_path)
-    code, _, _ = judge("test", "server", "--case", "HS-1.1", "--known-failures", str(known))
+    code, _, _ = tested("test", "server", "--case", "HS-1.1", "--known-failures", str(known))
     assert code == 0
 
 
@@ -147,9 +147,9 @@ def test_two_entries_for_one_case_are_refused(tmp_path):
         read_known_failures([known, known])
 
 
-def test_a_draft_becomes_a_file_of_known_failures_once_reasons_are_given(judge, tmp_path):
+def test_a_draft_becomes_a_file_of_known_failures_once_reasons_are_given(tested, tmp_path):
     arguments = ("test", "server", "--case", "AR-7.1", "--case", "NS-3.1")
-    code, _, _ = judge(*arguments, "--write-known-failures", "d.toml", mutant="error-without-flag")
+    code, _, _ = tested(*arguments, "--write-known-failures", "d.toml", mutant="error-without-flag")
     assert code == 1
     draft = tmp_path / "d.toml"
     text = draft.read_text("utf-8")
@@ -159,15 +159,15 @@ def test_a_draft_becomes_a_file_of_known_failures_once_reasons_are_given(judge, 
         'link = ""', 'link = "DV-1"'
     )
     draft.write_text(text, "utf-8")
-    code, _, _ = judge(*arguments, "--known-failures", "d.toml", mutant="error-without-flag")
+    code, _, _ = tested(*arguments, "--known-failures", "d.toml", mutant="error-without-flag")
     assert code == 0
 
 
 # -------------------------------------------------------------------- bounds
 
 
-def test_what_is_not_done_in_time_is_an_error_and_no_pass(judge, tmp_path):
-    code, _, _ = judge("test", "server", "--run-timeout", "0.000001", "--case", "NS-3")
+def test_what_is_not_done_in_time_is_an_error_and_no_pass(tested, tmp_path):
+    code, _, _ = tested("test", "server", "--run-timeout", "0.000001", "--case", "NS-3")
     assert code == 1
     values = json.loads((tmp_path / "reports" / "server.json").read_text("utf-8"))
     assert {each["verdict"] for each in values["cases"]} == {"error"}
@@ -177,8 +177,8 @@ def test_what_is_not_done_in_time_is_an_error_and_no_pass(judge, tmp_path):
 # -------------------------------------------------------------------- what is left behind
 
 
-def test_every_report_is_written_and_transcripts_are_saved(judge, tmp_path):
-    code, out, _ = judge(
+def test_every_report_is_written_and_transcripts_are_saved(tested, tmp_path):
+    code, out, _ = tested(
         *("test", "server", "--case", "NS-3.1", "--junit", "a/j.xml", "--markdown", "m.md"),
         *("--html", "p.html", "--save-recordings", "t"),
     )
@@ -191,8 +191,8 @@ def test_every_report_is_written_and_transcripts_are_saved(judge, tmp_path):
     assert any("nowhere" in str(entry.content) for entry in transcript.entries)
 
 
-def test_a_path_that_cannot_be_written_is_told_before_anything_runs(judge):
-    code, _, err = judge("test", "server", "--html", "/dev/null/p.html")
+def test_a_path_that_cannot_be_written_is_an_error_before_anything_runs(tested):
+    code, _, err = tested("test", "server", "--html", "/dev/null/p.html")
     assert code == 2
     assert "/dev/null" in err
 
@@ -200,8 +200,8 @@ def test_a_path_that_cannot_be_written_is_told_before_anything_runs(judge):
 # -------------------------------------------------------------------- list and explain
 
 
-def test_a_list_has_the_slow_cases_too_and_can_be_read_by_programs(judge):
-    code, out, _ = judge("list", "server", "--json")
+def test_a_list_has_the_slow_cases_too_and_can_be_read_by_programs(tested):
+    code, out, _ = tested("list", "server", "--json")
     assert code == 0
     values = json.loads(out)
     assert {"id", "role", "title", "requirements", "tags", "script"} == set(values[0])
@@ -220,20 +220,20 @@ def test_a_list_has_the_slow_cases_too_and_can_be_read_by_programs(judge):
         ("decode-escape-001", ["for a codec", "FR-3"]),
     ],
 )
-def test_a_requirement_and_a_case_are_explained(judge, name, words):
-    code, out, _ = judge("explain", name)
+def test_a_requirement_and_a_case_are_explained(tested, name, words):
+    code, out, _ = tested("explain", name)
     assert code == 0
     for word in words:
         assert word in out
 
 
-def test_a_requirement_is_shown_in_a_conversation_that_is_held_now(judge):
-    _, out, _ = judge("explain", "NS-3")
+def test_a_requirement_is_shown_in_a_conversation_that_is_held_now(tested):
+    _, out, _ = tested("explain", "NS-3")
     assert "← '$1;nowhere;;_OnNamespaceConnect;1;0;bad namespace'" in out
 
 
-def test_what_there_is_not_cannot_be_explained(judge):
-    code, _, err = judge("explain", "XY-1")
+def test_what_there_is_not_cannot_be_explained(tested):
+    code, _, err = tested("explain", "XY-1")
     assert code == 2
     assert "there is no requirement or case XY-1" in err
 
@@ -241,14 +241,14 @@ def test_what_there_is_not_cannot_be_explained(judge):
 # -------------------------------------------------------------------- matrix
 
 
-def test_a_client_of_ones_own_talks_to_the_reference_server(judge):
-    code, out, _ = judge("matrix", "--client", f"mine={DRIVER}", "--markdown")
+def test_a_client_of_ones_own_talks_to_the_reference_server(tested):
+    code, out, _ = tested("matrix", "--client", f"mine={DRIVER}", "--markdown")
     assert code == 0
     assert re.search(r"\| mine \| (\d+) of \1 \|", out)
 
 
-def test_the_recorded_matrix_has_every_known_client_and_server(judge):
-    code, out, _ = judge("matrix", "--json")
+def test_the_recorded_matrix_has_every_known_client_and_server(tested):
+    code, out, _ = tested("matrix", "--json")
     assert code == 0
     values = json.loads(out)
     assert {"neffos-go-gorilla", "neffos-wire", "neffos.js"} <= values["clients"].keys()
@@ -257,8 +257,8 @@ def test_the_recorded_matrix_has_every_known_client_and_server(judge):
     assert pairs <= {(c, s) for c in values["clients"] for s in values["servers"]}
 
 
-def test_a_name_without_what_it_stands_for_is_a_usage_error(judge):
-    code, _, err = judge("matrix", "--server", "ws://127.0.0.1/")
+def test_a_name_without_what_it_stands_for_is_a_usage_error(tested):
+    code, _, err = tested("matrix", "--server", "ws://127.0.0.1/")
     assert code == 2
     assert "--server" in err
 
