@@ -393,13 +393,8 @@ class Conversation:
         change = CHANGE_OF.get(event)
         if self.wait is None and (wait[0] != CLIENT_PREFIX or me is not self.client):
             self.wait = parse_wait(wait)
-        if wait in other._settled:
-            self.repeats = other._settled[wait]
-            return _STRAY_REPLY
-        if wait in other._settled_before:
-            self.repeats = other._settled_before[wait]
-            return _STRAY_REPLY
-        if not event and message.is_empty_reply:
+        self.repeats = other._settled.get(wait) or other._settled_before.get(wait) or 0
+        if self.repeats or (not event and message.is_empty_reply):
             return _STRAY_REPLY
         if self.wait is not None and _is_stray(me.role, message, self.wait, change):
             return _STRAY_REPLY

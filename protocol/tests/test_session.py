@@ -107,6 +107,18 @@ def test_limits_are_not_negative() -> None:
             SessionLimits(**{each: -1})
 
 
+def test_a_token_that_no_frame_can_carry_changes_nothing() -> None:
+    session = Session(CLIENT, tokens=lambda: "$a;b")
+    session.start()
+    session.receive("A7")
+    session.outgoing()
+    with pytest.raises(EncodeError, match="FR-5"):
+        session.connect("chat")
+    assert not session.pending_asks
+    assert session.outgoing() == []
+    assert session.connected == frozenset()
+
+
 # ---- The handshake ----
 
 
