@@ -12,7 +12,7 @@ from neffos_codec._decode import Payload
 from neffos_codec._errors import DecodeError, EncodeError, Reason
 from neffos_codec._options import Decoding
 from neffos_codec._utf8 import first_surrogate
-from neffos_codec._value import Value
+from neffos_codec._value import Value, store
 
 REQUEST_LETTER: Final = "M"
 ACCEPT_LETTER: Final = "A"
@@ -22,6 +22,8 @@ REFUSE_LETTER: Final = "H"
 class HandshakeRequest(Value):
     """``M``: the client asks to be let in (HS-1)."""
 
+    __slots__ = ()
+
 
 class HandshakeAccept(Value):
     """``A`` and an id: the server lets the client in (HS-3).
@@ -30,7 +32,12 @@ class HandshakeAccept(Value):
         id: the connection's id, as the server's id generator made it.
     """
 
+    __match_args__ = ("id",)
+    __slots__ = __match_args__
     id: str
+
+    def __init__(self, id: str) -> None:  # noqa: A002  # the protocol's own word
+        store(self, "id", id)
 
 
 class HandshakeRefuse(Value):
@@ -40,7 +47,12 @@ class HandshakeRefuse(Value):
         text: the error text, for people; possibly empty.
     """
 
+    __match_args__ = ("text",)
+    __slots__ = __match_args__
     text: str
+
+    def __init__(self, text: str) -> None:
+        store(self, "text", text)
 
 
 Handshake = HandshakeRequest | HandshakeAccept | HandshakeRefuse

@@ -7,7 +7,7 @@ from typing import AnyStr
 from neffos_codec._errors import DecodeError, Reason
 from neffos_codec._message import FIELDS, SEPARATORS
 from neffos_codec._options import Native
-from neffos_codec._value import Value
+from neffos_codec._value import Value, store
 
 
 class FrameLimits(Value):
@@ -17,16 +17,19 @@ class FrameLimits(Value):
     A transport that limits octets should do so itself, on the UTF-8 that it received.
     """
 
-    payload: int | None = None
+    __match_args__ = ("payload", "field")
+    __slots__ = __match_args__
+
+    payload: int | None
     """The longest payload, frames and native messages alike; ``None`` for no limit."""
-    field: int | None = None
+    field: int | None
     """The longest field before the body, as it stands in the payload (escaped)."""
 
-    def __post_init__(self) -> None:
-        for name in ("payload", "field"):
-            value = getattr(self, name)
+    def __init__(self, payload: int | None = None, field: int | None = None) -> None:
+        for name, value in (("payload", payload), ("field", field)):
             if value is not None and value < 0:
                 raise ValueError(f"FrameLimits.{name} is a size and cannot be negative: {value}")
+            store(self, name, value)
 
 
 def check_size(size: int, limits: FrameLimits) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neffos_codec._value import Value
+from neffos_codec._value import Value, store
 
 
 class NativeMessage(Value):
@@ -12,7 +12,12 @@ class NativeMessage(Value):
         payload: the whole WebSocket message; ``str`` for text, ``bytes`` for binary.
     """
 
+    __match_args__ = ("payload",)
+    __slots__ = __match_args__
     payload: str | bytes
+
+    def __init__(self, payload: str | bytes) -> None:
+        store(self, "payload", payload)
 
     @property
     def is_binary(self) -> bool:

@@ -1,4 +1,4 @@
-"""Immutable values, as frozen dataclasses with slots are, and words.
+"""Small immutable values, as frozen dataclasses with slots are.
 
 Programs that run for an instant import the codec and the session. ``dataclasses`` takes longer to
 import, and to make some thirty classes, than all the rest of both.
@@ -6,46 +6,14 @@ import, and to make some thirty classes, than all the rest of both.
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Any, ClassVar, NoReturn, Self, dataclass_transform
+from typing import Any, ClassVar, Final, NoReturn, Self
+
+store: Final = object.__setattr__
+"""Sets a field in a constructor; nothing else may."""
 
 
-@dataclass_transform(frozen_default=True)
-class ValueType(type):
-    """Makes a class from its annotated fields; ``frozen=False`` lets them change.
-
-    The fields become slots, arguments of the constructor and positions of patterns. A class may
-    have ``__post_init__``, which checks the values.
-    """
-
-    def __new__(
-        cls, name: str, bases: tuple[type, ...], body: dict[str, Any], *, frozen: bool = True
-    ) -> ValueType:
-        """Make the class."""
-        if not bases:
-            return super().__new__(cls, name, bases, body)
-        fields = tuple(body.get("__annotations__", ()))
-        defaults = {each: body.pop(each) for each in fields if each in body}
-        body["__slots__"] = body["__match_args__"] = fields
-        made = super().__new__(cls, name, bases, body)
-        given = [f"{each}=default_{each}" if each in defaults else each for each in fields]
-        assign = "set_{0}(self, {0})" if frozen else "self.{0} = {0}"
-        lines = [assign.format(each) for each in fields]
-        if "__post_init__" in body:
-            lines.append("self.__post_init__()")
-        names: dict[str, Any] = {f"set_{each}": getattr(made, each).__set__ for each in fields}
-        names |= {f"default_{each}": value for each, value in defaults.items()}
-        head = f"def __init__({', '.join(['self', *given])}):"
-        exec("\n ".join([head, *lines, "pass"]), names)  # noqa: S102  # as dataclasses do
-        type.__setattr__(made, "__init__", names["__init__"])
-        if not frozen:
-            type.__setattr__(made, "__setattr__", object.__setattr__)
-            type.__setattr__(made, "__hash__", None)
-        return made
-
-
-class Value(metaclass=ValueType):
-    """Equal to what has the same type and the same fields."""
+class Value:
+    """Equal to what has the same type and the same fields: ``__match_args__``."""
 
     __slots__ = ()
     __match_args__: ClassVar[tuple[str, ...]] = ()
@@ -74,12 +42,3 @@ class Value(metaclass=ValueType):
 
     def __delattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"cannot delete {name!r}: a {type(self).__name__} does not change")
-
-
-class Word(StrEnum):
-    """A string enumeration whose members are looked up as fast as strings.
-
-    ``Enum`` hashes by name, in Python: three times as long as the rest of a look-up.
-    """
-
-    __hash__ = str.__hash__

@@ -11,7 +11,7 @@ from enum import StrEnum, unique
 from itertools import count
 from typing import Final
 
-from neffos_codec._value import Value
+from neffos_codec._value import Value, store
 
 CLIENT_PREFIX: Final = "$"
 CONFIRMATION_PREFIX: Final = "#"
@@ -57,10 +57,20 @@ class Wait(Value):
         sender: the explicit sender, or empty.
     """
 
+    __match_args__ = ("kind", "token", "from_exchange", "sender")
+    __slots__ = __match_args__
     kind: WaitKind
-    token: str = ""
-    from_exchange: bool = False
-    sender: str = ""
+    token: str
+    from_exchange: bool
+    sender: str
+
+    def __init__(
+        self, kind: WaitKind, token: str = "", from_exchange: bool = False, sender: str = ""
+    ) -> None:
+        store(self, "kind", kind)
+        store(self, "token", token)
+        store(self, "from_exchange", from_exchange)
+        store(self, "sender", sender)
 
 
 def parse_wait(wait: str) -> Wait:

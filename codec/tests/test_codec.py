@@ -397,7 +397,11 @@ def test_a_limit_is_not_negative(name: str) -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_small_values_are_frozen_and_slim(value: Any) -> None:
-    assert type(value).__dataclass_params__.frozen
+    for name in (*type(value).__match_args__, "other"):
+        with pytest.raises(AttributeError):
+            setattr(value, name, "x")
+        with pytest.raises(AttributeError):
+            delattr(value, name)
     assert not hasattr(value, "__dict__")
     assert hash(value) == hash(copy.copy(value))
 
@@ -405,6 +409,8 @@ def test_small_values_are_frozen_and_slim(value: Any) -> None:
 INTERNAL = {
     # Shared by the modules of the package, not meant for others.
     "ACCEPT_LETTER",
+    "Value",
+    "store",
     "CLIENT_PREFIX",
     "CONFIRMATION_PREFIX",
     "ENTROPY_OCTETS",

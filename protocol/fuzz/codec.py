@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copy
 import pickle
-from typing import AnyStr, Final
+from collections.abc import Callable
+from typing import AnyStr, Final, TypeVar
 
 from fuzz.checks import REFUSED_MESSAGE, REFUSED_PAYLOAD, check
 from neffos_codec import (
@@ -31,6 +32,7 @@ from neffos_codec import (
 from neffos_codec._decode import _EAGER, _HEAD
 
 Outcome = Message | NativeMessage | DecodeError
+Read = TypeVar("Read")
 
 MOST: Final = 200
 """The payload limit: most inputs are below it, and a mutation is soon above."""
@@ -97,33 +99,29 @@ def read(
     payload: Payload, decoding: Decoding, native: Native, limits: FrameLimits | None = None
 ) -> Outcome:
     """Decode, with a refusal as a value."""
-    try:
-        return decode(payload, decoding=decoding, native=native, limits=limits)
-    except REFUSED_PAYLOAD as error:
-        return error
+    return attempt(lambda: decode(payload, decoding=decoding, native=native, limits=limits))
 
 
 def read_handshake(payload: Payload, decoding: Decoding) -> Handshake | DecodeError:
     """Decode a handshake message, with a refusal as a value."""
+    return attempt(lambda: decode_handshake(payload, decoding=decoding))
+
+
+def attempt(call: Callable[[], Read]) -> Read | DecodeError:
+    """Give what a call gives, or its refusal."""
     try:
-        return decode_handshake(payload, decoding=decoding)
+        return call()
     except REFUSED_PAYLOAD as error:
         return error
 
 
 def buffer(data: bytes) -> Payload:
-    """Put the octets into one of the other types that hold octets, by their number."""
-    match len(data) % 4:
-        case 0:
-            return memoryview(data).cast("I") if data else memoryview(data)
-        case 1:
-            return bytearray(data)
-        case 2:
-            spread = bytearray(2 * len(data))
-            spread[::2] = data
-            return memoryview(spread)[::2]
-        case _:
-            return memoryview(data)
+    """Put the bytes into one of the other types that hold bytes, by their number."""
+    view, spread = memoryview(data), bytearray(2 * len(data))
+    spread[::2] = data
+    kinds: tuple[Payload, ...]
+    kinds = (view.cast("I") if data and len(data) % 4 == 0 else view, bytearray(data))
+    return (*kinds, memoryview(spread)[::2], view)[len(data) % 4]
 
 
 def same(one: object, other: object) -> bool:

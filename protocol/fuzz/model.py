@@ -48,9 +48,14 @@ class Model:
         self.own_names: set[str] = set()
         """The names that this side chose; only the peer's are limited in length."""
 
+    @property
+    def asks(self) -> set[str]:
+        """The tokens of the open asks of this side."""
+        return self.event_asks | self.change_asks
+
     def ask(self, token: str, *, of_event: bool) -> None:
         """Remember an ask of this side."""
-        check(token not in self.event_asks | self.change_asks, "a token is new", token)
+        check(token not in self.asks, "a token is new", token)
         (self.event_asks if of_event else self.change_asks).add(token)
 
     def take(self, events: list[Event]) -> None:
@@ -85,20 +90,17 @@ class Model:
                 check(token in self.event_asks, "only an open ask is replied to", event)
                 self.event_asks.discard(token)
             case AskCancelled(token):
-                open_ = self.event_asks | self.change_asks
-                check(token in open_, "only an open ask is lost", event)
+                check(token in self.asks, "only an open ask is lost", event)
                 self.event_asks.discard(token)
                 self.change_asks.discard(token)
             case AskExpired(token):
-                open_ = self.event_asks | self.change_asks
-                check(token in open_, "only an open ask expires", event)
+                check(token in self.asks, "only an open ask expires", event)
                 self.event_asks.discard(token)
 
     def _change(self, event: Changed) -> None:
         place = (event.namespace, event.room)
         is_in = place in self.joined if event.room else event.namespace in self.connected
-        enters = event.change in (Change.CONNECT, Change.JOIN)
-        check(is_in != enters, "what is in can exit, and what is out enter", event)
+        check(is_in != event.change.is_entry, "what is in can exit, and what is out enter", event)
         match event.change:
             case Change.CONNECT:
                 self.connected.add(event.namespace)
@@ -121,8 +123,7 @@ class Model:
         check(rooms == self.joined, "events tell what is joined", rooms, self.joined)
         asks = session.pending_asks
         check(self.event_asks <= asks, "an ask stays open until told of", self.event_asks, asks)
-        known = self.event_asks | self.change_asks
-        check(asks <= known, "what was told of is not open", asks, known)
+        check(asks <= self.asks, "what was told of is not open", asks, self.asks)
         self.change_asks &= asks
         if self.is_closed:
             left = (session._spaces, session._pending, session._incoming, session._decisions)

@@ -168,7 +168,7 @@ class Run:
             self.receive("Ai")
         else:
             self.receive("M")
-            self.command("acceptance", self.session.accept, "i")
+            self.command("accept", self.session.accept, "i")
 
     def go(self) -> None:
         """Run the program to its end."""
@@ -203,15 +203,9 @@ class Run:
 
     def receive_octets(self, octets: bytes, kind: int) -> None:
         """Let these octets come, in one of the types of a payload."""
-        match kind % 4:
-            case 0:
-                self.receive(octets.decode("utf-8", "surrogateescape"))
-            case 1:
-                self.receive(octets)
-            case 2:
-                self.receive(bytearray(octets))
-            case _:
-                self.receive(memoryview(octets))
+        text = octets.decode("utf-8", "surrogateescape")
+        payloads: list[Payload] = [text, octets, bytearray(octets), memoryview(octets)]
+        self.receive(payloads[kind % 4])
 
     def command(
         self, name: str, call: Callable[..., list[Event]], *args: Any, **options: Any
@@ -310,16 +304,10 @@ def peer_closes(run: Run) -> None:
 
 def begin(run: Run) -> None:
     """The application starts, lets in, turns away, or ends."""
-    session, tape = run.session, run.tape
-    match tape.number() % 4:
-        case 0:
-            run.command("start", session.start)
-        case 1:
-            run.command("acceptance", session.accept, tape.pick(("", "i", "\udcff")))
-        case 2:
-            run.command("refuse", session.refuse, tape.pick(("", "no", "\udcff")))
-        case _:
-            run.command("close", session.close)
+    name = run.tape.pick(("start", "accept", "refuse", "close"))
+    texts = {"accept": ("", "i", "\udcff"), "refuse": ("", "no", "\udcff")}
+    text = [run.tape.pick(texts[name])] if name in texts else []
+    run.command(name, getattr(run.session, name), *text)
 
 
 def change(run: Run) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from neffos_codec import Message, WaitKind, encode, parse_wait
-from neffos_codec._value import Value
 from neffos_protocol._core import MisuseError, SessionCore
+from neffos_protocol._records import Record
 from neffos_protocol.events import (
     AskCancelled,
     Asked,
@@ -54,7 +54,7 @@ _OUTGOING_ROWS: Final = OUTGOING_ASK.rows_where(False), OUTGOING_ASK.rows_where(
 _INCOMING_ROWS: Final = INCOMING_ASK.rows_where(False), INCOMING_ASK.rows_where(True)
 
 
-class PendingAsk(Value, frozen=False):
+class PendingAsk(Record, frozen=False):
     """An ask of this peer without its reply.
 
     Attributes:
@@ -79,7 +79,7 @@ class PendingAsk(Value, frozen=False):
 _NO_ASK: Final = PendingAsk(None, MembershipKey(""), None)
 
 
-class AskStep(Value, frozen=False):
+class AskStep(Record, frozen=False):
     """A transition of an outgoing ask, and what it is made with.
 
     Attributes:

@@ -16,9 +16,9 @@ from neffos_codec import (
     decode_handshake,
     encode_handshake,
 )
-from neffos_codec._value import Value
 from neffos_protocol._core import INSTEAD, MisuseError
 from neffos_protocol._memberships import MembershipTracking
+from neffos_protocol._records import Record
 from neffos_protocol.events import (
     Cause,
     Closed,
@@ -36,7 +36,7 @@ _CLOSED_HERE: Final = frozenset({Input.CLOSE, Input.REFUSE})
 """The inputs by which this peer ends a session."""
 
 
-class HandshakeStep(Value, frozen=False):
+class HandshakeStep(Record, frozen=False):
     """A transition of the handshake, and what it is made with.
 
     Attributes:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Container
 from typing import Any, Final, cast
 
 from neffos_codec import Message, encode
-from neffos_codec._value import Value
 from neffos_protocol._asks import NO_MESSAGE, AskStep, AskTracking, PendingAsk
 from neffos_protocol._core import INSTEAD, MisuseError
+from neffos_protocol._records import Record
 from neffos_protocol.events import (
     AskWithdrawn,
     Cause,
@@ -40,21 +40,21 @@ _OWN: Final = frozenset({Input.CONNECT_DONE, Input.DISCONNECT_DONE})
 """The inputs by which something happens that this peer has asked for."""
 
 
-class NamespaceState(Value, frozen=False):
+class NamespaceState(Record, frozen=False):
     """A namespace that is not just disconnected: its state, and its rooms that are not."""
 
     state: MembershipState
     rooms: dict[str, MembershipState] | None = None
 
 
-class Decision(Value, frozen=False):
+class Decision(Record, frozen=False):
     """Asks of the peer for one change, waiting for the application's decision."""
 
     event: ChangeAsked
     asks: list[Message]
 
 
-class MembershipStep(Value, frozen=False):
+class MembershipStep(Record, frozen=False):
     """A transition of a membership, and what it is made with.
 
     Attributes:

@@ -13,7 +13,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Final, TypeVar
 
-from neffos_codec._value import Value
+from neffos_protocol._records import Record
 from neffos_protocol.registry import load_toml, typed
 
 __all__ = [
@@ -84,7 +84,7 @@ class Evidence(StrEnum):
     """In its source."""
 
 
-class Observation(Value):
+class Observation(Record):
     """What one real peer makes of one requirement.
 
     Attributes:
@@ -98,7 +98,7 @@ class Observation(Value):
     what: str = ""
 
 
-class Requirement(Value):
+class Requirement(Record):
     """One rule of the protocol.
 
     Attributes:
@@ -137,7 +137,7 @@ class Requirement(Value):
         return not self.testable[0].startswith(NOT_TESTABLE)
 
 
-class Behaviour(Value):
+class Behaviour(Record):
     """What some real peers do where others do something else, or where all are wrong.
 
     Attributes:
@@ -153,7 +153,7 @@ class Behaviour(Value):
     backend: str = ""
 
 
-class Divergence(Value):
+class Divergence(Record):
     """A matter in which real peers differ or are wrong.
 
     Attributes:

@@ -30,7 +30,7 @@ from neffos_codec import (
     decode_handshake,
     parse_wait,
 )
-from neffos_codec._value import Word
+from neffos_protocol._records import Word
 from neffos_protocol.events import Change, MembershipKey, Role
 from neffos_protocol.names import CHANGE_OF, CLIENT_PREFIX, EXCHANGE_MARKER
 from neffos_protocol.state_machines import (

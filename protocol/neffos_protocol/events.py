@@ -10,7 +10,7 @@ from enum import unique
 from typing import NamedTuple
 
 from neffos_codec import Message
-from neffos_codec._value import Value, Word
+from neffos_protocol._records import Record, Word
 
 
 @unique
@@ -87,7 +87,7 @@ class Cause(Word):
     """The other peer broke a requirement."""
 
 
-class Opened(Value):
+class Opened(Record):
     """The handshake is complete: events can flow (HS-3).
 
     Attributes:
@@ -97,17 +97,17 @@ class Opened(Value):
     id: str
 
 
-class HandshakeRefused(Value):
+class HandshakeRefused(Record):
     """The server refused the handshake (HS-4). ``Closed`` follows."""
 
     text: str
 
 
-class HandshakeAsked(Value):
+class HandshakeAsked(Record):
     """A client requests the handshake; ``accept`` or ``refuse`` answers."""
 
 
-class ChangeAsked(Value):
+class ChangeAsked(Record):
     """The peer asks for a change of membership; ``allow`` or ``deny`` answers.
 
     Attributes:
@@ -123,7 +123,7 @@ class ChangeAsked(Value):
     number: int
 
 
-class Changed(Value):
+class Changed(Record):
     """A namespace is now connected or disconnected, a room joined or left.
 
     Attributes:
@@ -139,7 +139,7 @@ class Changed(Value):
     cause: Cause
 
 
-class ChangeRefused(Value):
+class ChangeRefused(Record):
     """The peer refused a change of membership that this peer asked for; nothing changed.
 
     Attributes:
@@ -155,13 +155,13 @@ class ChangeRefused(Value):
     text: str
 
 
-class Received(Value):
+class Received(Record):
     """An event without a token, or an error that answers no ask (``message.is_error``)."""
 
     message: Message
 
 
-class Asked(Value):
+class Asked(Record):
     """An event that asks for a reply; ``reply``, ``reply_error`` or ``ignore`` answers.
 
     Attributes:
@@ -173,7 +173,7 @@ class Asked(Value):
     number: int
 
 
-class AskSent(Value):
+class AskSent(Record):
     """An ask of this peer went out.
 
     ``Replied`` or ``AskCancelled`` settles an event ask, and so does ``AskExpired``. A system ask
@@ -186,7 +186,7 @@ class AskSent(Value):
     token: str
 
 
-class Replied(Value):
+class Replied(Record):
     """The reply to an event ask of this peer.
 
     Attributes:
@@ -199,7 +199,7 @@ class Replied(Value):
     message: Message
 
 
-class AskExpired(Value):
+class AskExpired(Record):
     """The deadline of an ask of this peer passed without a reply (AR-15).
 
     A change of membership may still happen: the session goes on waiting for its reply.
@@ -211,7 +211,7 @@ class AskExpired(Value):
     token: str
 
 
-class AskCancelled(Value):
+class AskCancelled(Record):
     """An ask of this peer gets no reply any more: its namespace or the connection ended.
 
     Attributes:
@@ -221,7 +221,7 @@ class AskCancelled(Value):
     token: str
 
 
-class AskWithdrawn(Value):
+class AskWithdrawn(Record):
     """An ask of the other peer needs no answer any more; to answer it now is a misuse.
 
     Attributes:
@@ -231,13 +231,13 @@ class AskWithdrawn(Value):
     number: int
 
 
-class UnmatchedReply(Value):
+class UnmatchedReply(Record):
     """A reply to no pending ask of this peer: late, repeated or made up (AR-21)."""
 
     message: Message
 
 
-class NativeReceived(Value):
+class NativeReceived(Record):
     """A native message (NM-1, NM-2).
 
     Attributes:
@@ -249,7 +249,7 @@ class NativeReceived(Value):
     namespace: str = ""
 
 
-class ProtocolViolation(Value):
+class ProtocolViolation(Record):
     """The peer broke a requirement, or exceeded a bound that a requirement demands.
 
     A session decodes leniently, as peers must. The monitor reports every violation.
@@ -265,7 +265,7 @@ class ProtocolViolation(Value):
     fatal: bool = False
 
 
-class Closed(Value):
+class Closed(Record):
     """The session has ended; nothing follows.
 
     Attributes:

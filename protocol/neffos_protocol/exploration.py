@@ -44,7 +44,13 @@ OPERATIONS: Final = 4
 """Commands on one connection: enough for both peers to cross each other twice."""
 
 NAMES: Final = ("client", "server")
-COMMANDS: Final = ("connect", "disconnect", "join", "leave", "ask")
+COMMANDS: Final = {
+    "connect": (NAMESPACE,),
+    "disconnect": (NAMESPACE,),
+    "join": (NAMESPACE, ROOM),
+    "leave": (NAMESPACE, ROOM),
+    "ask": (NAMESPACE, "e"),
+}
 
 STARTS: Final = {"open": (), "connected": ("connect",), "joined": ("connect", "join")}
 """Where the exploration begins, by the commands that lead there."""
@@ -217,8 +223,7 @@ def call(me: int, command: str, system: SystemState) -> bool:
 
 def give(session: Session, command: str) -> None:
     """Call one command of the application."""
-    room = {"join": [ROOM], "leave": [ROOM], "ask": ["e"]}
-    getattr(session, command)(NAMESPACE, *room.get(command, []))
+    getattr(session, command)(*COMMANDS[command])
 
 
 def decide(peer: SystemPeer, asked: Asked | ChangeAsked, answer: str, name: str) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from neffos_codec._value import Value
+from neffos_protocol._records import Record
 
 
-class SessionLimits(Value):
+class SessionLimits(Record):
     """Bounds of one session; each says why it is what it is.
 
     Raises:

@@ -13,12 +13,12 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
-from neffos_codec._value import Value
+from neffos_protocol._records import Record
 
 __all__ = ["Constant", "constant", "constants", "group"]
 
 
-class Constant(Value):
+class Constant(Record):
     """One constant.
 
     Attributes:
@@ -95,7 +95,7 @@ def typed(kind: Any, given: Any) -> Any:
         return MappingProxyType({name: typed(of[1], each) for name, each in given.items()})
     if of:
         return given
-    if not issubclass(kind, Value):
+    if not issubclass(kind, Record):
         return kind(given)
     types = get_type_hints(kind)
     fields = {_FIELDS.get(name, name): each for name, each in given.items()}

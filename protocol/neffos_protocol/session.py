@@ -25,10 +25,10 @@ from neffos_codec import (
     first_surrogate,
     parse_wait,
 )
-from neffos_codec._value import Value
 from neffos_protocol._asks import AskStep, PendingAsk
 from neffos_protocol._core import MisuseError
 from neffos_protocol._handshake import HandshakeTracking
+from neffos_protocol._records import Record
 from neffos_protocol.events import (
     Asked,
     AskSent,
@@ -61,7 +61,7 @@ _LIVE: Final = MEMBERSHIP.live
 _CLIENT: Final = Role.CLIENT
 
 
-class Prepared(Value):
+class Prepared(Record):
     """An event encoded once, to be sent through many sessions."""
 
     message: Message
@@ -443,7 +443,8 @@ class Session(HandshakeTracking):
             if (may_be_mine or is_marked) and self._is_reply(wait, message, events):
                 return
             if is_marked and self.role is not _CLIENT:
-                message = message.replace(wait=parse_wait(wait).token or wait)  # SX-2
+                wait = parse_wait(wait).token or wait  # SX-2
+                message = message.replace(wait=wait)
         if event.startswith("_On"):
             if event in CHANGE_OF:
                 self._change_asked(CHANGE_OF[event], message, events)

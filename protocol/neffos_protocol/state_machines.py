@@ -11,7 +11,7 @@ from enum import unique
 from functools import cache
 from typing import Any, Final, Generic, TypeVar
 
-from neffos_codec._value import Value, Word
+from neffos_protocol._records import Record, Word
 from neffos_protocol.tables import load
 
 
@@ -132,7 +132,7 @@ class Action(Word):
 State = TypeVar("State", bound=Word)
 
 
-class Transition(Value, Generic[State]):
+class Transition(Record, Generic[State]):
     """One row of a table.
 
     Attributes:
@@ -153,7 +153,7 @@ class Transition(Value, Generic[State]):
     requirements: Mapping[str, tuple[str, ...]]
 
 
-class StateMachine(Value, Generic[State]):
+class StateMachine(Record, Generic[State]):
     """One table.
 
     Attributes:

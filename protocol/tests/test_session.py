@@ -107,6 +107,18 @@ def test_limits_are_not_negative() -> None:
             SessionLimits(**{each: -1})
 
 
+def test_a_token_that_no_frame_can_carry_changes_nothing() -> None:
+    session = Session(CLIENT, tokens=lambda: "$a;b")
+    session.start()
+    session.receive("A7")
+    session.outgoing()
+    with pytest.raises(EncodeError, match="FR-5"):
+        session.connect("chat")
+    assert not session.pending_asks
+    assert session.outgoing() == []
+    assert session.connected == frozenset()
+
+
 # ---- The handshake ----
 
 
@@ -1154,6 +1166,14 @@ def test_a_server_takes_the_marker_of_an_exchange_out_of_a_token(wait: str, answ
     session = opened(SERVER)
     session.receive(f"{wait};{NAMESPACE};;_OnNamespaceConnect;0;0;")
     assert sent(session)[0].wait == answered  # SX-2
+
+
+def test_an_event_ask_with_the_marker_is_answered_without_it() -> None:
+    session = connected(SERVER)
+    [asked] = session.receive(frame(wait="$!1", event="say", body="hi"))
+    assert isinstance(asked, Asked)
+    session.reply(asked, "yes")
+    assert sent(session)[0].wait == "$1"  # SX-2
 
 
 def test_a_client_gives_a_marked_token_back_as_it_came() -> None:
