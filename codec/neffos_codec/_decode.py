@@ -21,8 +21,8 @@ Payload = str | bytes | bytearray | memoryview
 
 _HEAD: Final = 400
 """Where to look for the separators of a large payload before looking further. Longer than
-any head seen from a real peer, short enough that Python's allocator for small objects (up to
-512 octets with their header) serves it: a sixth of the time to decode a large payload."""
+any head seen from a tested implementation, short enough that Python's allocator for small objects (up to
+512 bytes with their header) serves it: a sixth of the time to decode a large payload."""
 
 _EAGER: Final = 2048
 """Up to this size the body is cut out at once; that is cheaper than remembering it."""
@@ -81,7 +81,7 @@ def decode(
     A body is copied at most once, and that of a large payload only when it is first read.
 
     Args:
-        payload: the message: ``str`` if it came as text, else its octets. Text that was
+        payload: the message: ``str`` if it came as text, else its bytes. Text that was
             not UTF-8 can be given with surrogate escapes; lenient decoding keeps them.
         decoding: lenient, as the Go peer reads, or strict, as the grammar says.
         native: what becomes of a payload that is not a frame.
@@ -105,7 +105,7 @@ def decode(
         try:
             wait, namespace, room, event, error, no_op, body = head.split(";", SEPARATORS)
         except ValueError:
-            return _text(payload, decoding, native)  # a head of unusual length, or no frame
+            return _text(payload, decoding, native)  # a head of unusual length, or not a frame
         if decoding is not _LENIENT and (error not in _FLAGS or no_op not in _FLAGS):
             return _text(payload, decoding, native)  # the empty reply, or no strict frame
         if "@" in head:
@@ -146,7 +146,7 @@ def _text(payload: str, decoding: Decoding, native: Native) -> Message | NativeM
     head = payload[:_HEAD] if len(payload) > _EAGER else payload
     parts = head.split(";", SEPARATORS)
     if len(parts) <= SEPARATORS:
-        head = payload  # a head of unusual length, or no frame
+        head = payload  # a head of unusual length, or not a frame
         parts = payload.split(";", SEPARATORS)
         if len(parts) <= SEPARATORS:
             return _not_a_frame(payload, len(parts) - 1, decoding, native)
@@ -165,7 +165,7 @@ def _octets(payload: bytes, decoding: Decoding, native: Native) -> Message | Nat
     """Read a binary payload of any size, in either decoding."""
     head = payload[:_HEAD] if len(payload) > _EAGER else payload
     if decoding is _LENIENT:
-        # Latin-1 maps octets to characters one to one, which shows where the fields are
+        # Latin-1 maps bytes to characters one to one, which shows where the fields are
         # and is right for those that are ASCII.
         text = head.decode("latin-1")
         fields = text.split(";", SEPARATORS)
@@ -177,7 +177,7 @@ def _octets(payload: bytes, decoding: Decoding, native: Native) -> Message | Nat
                 return message
     parts = head.split(b";", SEPARATORS)
     if len(parts) <= SEPARATORS:
-        head = payload  # a head of unusual length, or no frame
+        head = payload  # a head of unusual length, or not a frame
         parts = payload.split(b";", SEPARATORS)
         if len(parts) <= SEPARATORS:
             return _not_a_frame(payload, len(parts) - 1, decoding, native)
@@ -202,8 +202,8 @@ def _octet_head(head: bytes, decoding: Decoding, has_body: bool) -> Message:
             field=FIELDS[head.count(b";", 0, error.start)],
         ) from None
     parts = text.split(";", SEPARATORS)
-    octets = head.split(b";", SEPARATORS)
-    _check_flags(parts, sum([len(field) for field in octets[:4]]) + 4, has_body)
+    data = head.split(b";", SEPARATORS)
+    _check_flags(parts, sum([len(field) for field in data[:4]]) + 4, has_body)
     return _unescaped(parts)
 
 
@@ -241,10 +241,10 @@ def _buffer(
             while head.count(b";") < SEPARATORS and len(head) < len(view):
                 head = view[: 4 * len(head)].tobytes()
                 check_limits(head, b";", limits, native)
-        octets = head.split(b";", SEPARATORS)
-        if native is not _NEVER or len(octets) <= SEPARATORS:
+        data = head.split(b";", SEPARATORS)
+        if native is not _NEVER or len(data) <= SEPARATORS:
             return decode(view.tobytes(), decoding=decoding, native=native, limits=limits)
-        start = len(head) - len(octets[SEPARATORS])
+        start = len(head) - len(data[SEPARATORS])
         message = _octet_head(head[:start], decoding, start < len(view))
         message._body = view[start:].tobytes()
         return message
@@ -304,4 +304,4 @@ def _check_flags(parts: list[str], offset: int, has_body: bool) -> None:
                 offset=offset,
                 field=FIELDS[index],
             )
-        offset += len(parts[index]) + 1  # the first flag is one octet wherever the second is read
+        offset += len(parts[index]) + 1  # the first flag is one byte wherever the second is read

@@ -66,7 +66,7 @@ class CodecError(ValueError):
     Attributes:
         reason: the kind of trouble.
         requirement: the id of the requirement that was not met, for example ``"FR-2"``.
-        offset: where it was noticed, in characters of a text payload or octets of a binary
+        offset: where it was noticed, in characters of a text payload or bytes of a binary
             one; for a refused *field* of a message, the place inside that field.
         field: the name of the field concerned, or ``None`` where no single one is.
         explanation: the sentence, without the place.

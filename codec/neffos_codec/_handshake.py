@@ -20,7 +20,7 @@ REFUSE_LETTER: Final = "H"
 
 
 class HandshakeRequest(Value):
-    """``M``: the client asks to be let in (HS-1)."""
+    """``M``: the client requests the handshake (HS-1)."""
 
     __slots__ = ()
 

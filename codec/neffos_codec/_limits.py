@@ -13,8 +13,8 @@ from neffos_codec._value import Value, store
 class FrameLimits(Value):
     """The sizes that the caller is ready to take.
 
-    Both count what ``len`` counts: characters of a text payload, octets of a binary one.
-    A transport that limits octets should do so itself, on the UTF-8 that it received.
+    Both count what ``len`` counts: characters of a text payload, bytes of a binary one.
+    A transport that limits bytes should do so itself, on the UTF-8 that it received.
     """
 
     __match_args__ = ("payload", "field")
@@ -33,7 +33,7 @@ class FrameLimits(Value):
 
 
 def check_size(size: int, limits: FrameLimits) -> None:
-    """Refuse a payload of ``size`` characters or octets where that is over the limit."""
+    """Refuse a payload of ``size`` characters or bytes where that is over the limit."""
     if limits.payload is not None and size > limits.payload:
         raise DecodeError(
             Reason.PAYLOAD_TOO_LARGE,
@@ -61,5 +61,5 @@ def check_limits(payload: AnyStr, separator: AnyStr, limits: FrameLimits, native
                     offset=start + most,
                     field=name,
                 )
-            return  # no frame; the decoder says so
+            return  # not a frame; the decoder says so
         start = end + 1

@@ -39,7 +39,7 @@ class Message:
         event: the event's name.
         is_error: the body is an error text (requirement FR-8).
         is_no_op: the sender asks for nothing to be done.
-        body: the body: text or octets.
+        body: the body: text or bytes.
 
     Raises:
         EncodeError: ``wait`` holds ``;`` (FR-5), a field would come back changed because
@@ -262,7 +262,7 @@ class Message:
             if value is False or (isinstance(value, str) and not value):
                 continue
             if name == "body" and isinstance(value, (str, bytes)) and len(value) > _SHOWN_BODY:
-                unit = "characters" if isinstance(value, str) else "octets"
+                unit = "characters" if isinstance(value, str) else "bytes"
                 shown.append(f"body={value[:_SHOWN_BODY]!r}… ({len(value)} {unit})")
             else:
                 shown.append(f"{name}={value!r}")

@@ -19,7 +19,7 @@ EXCHANGE_MARKER: Final = "!"
 EXPLICIT_SENDER_PREFIX: Final = "neffos(0x"
 
 ENTROPY_OCTETS: Final = 16
-"""Random octets in each token: 128 bits, beyond guessing for whoever sees other tokens."""
+"""Random bytes in each token: 128 bits, beyond guessing for whoever sees other tokens."""
 
 
 @unique
@@ -79,7 +79,7 @@ def parse_wait(wait: str) -> Wait:
         return Wait(WaitKind.NONE)
     if wait.startswith(EXPLICIT_SENDER_PREFIX):
         return Wait(WaitKind.EXPLICIT_SENDER, sender=wait)
-    # The marker is the second *octet*, and something follows it. A first octet that is no
+    # The marker is the second *byte*, and something follows it. A first byte that is no
     # UTF-8 arrives as a surrogate escape; the Go peer keeps it as the character of that number.
     first = wait[0]
     one_octet = first.isascii() or "\udc80" <= first <= "\udcff"
@@ -100,7 +100,7 @@ class WaitTokens:
         client: whether this peer is the client; its tokens begin with ``$`` (AR-2).
         clock: gives nanoseconds since some epoch, for people who read logs;
             ``time.time_ns`` will do.
-        entropy: gives that many random octets; ``os.urandom`` or ``secrets.token_bytes``.
+        entropy: gives that many random bytes; ``os.urandom`` or ``secrets.token_bytes``.
     """
 
     __slots__ = ("_clock", "_entropy", "_numbers", "_prefix")
@@ -122,7 +122,7 @@ class WaitTokens:
         now = self._clock()
         if now < 0:
             raise ValueError(f"the clock gave {now}; a token holds no negative time")
-        octets = self._entropy(ENTROPY_OCTETS)
-        if len(octets) < ENTROPY_OCTETS:
-            raise ValueError(f"{ENTROPY_OCTETS} random octets were asked for, {len(octets)} came")
-        return f"{self._prefix}{now}-{next(self._numbers)}-{octets.hex()}"
+        data = self._entropy(ENTROPY_OCTETS)
+        if len(data) < ENTROPY_OCTETS:
+            raise ValueError(f"{ENTROPY_OCTETS} random bytes were asked for, {len(data)} came")
+        return f"{self._prefix}{now}-{next(self._numbers)}-{data.hex()}"

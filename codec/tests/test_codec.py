@@ -110,7 +110,7 @@ REFUSED: list[tuple[Any, Decoding | None, Reason, str, str | None, int]] = [
     ("", None, Reason.EMPTY, "FR-14", None, 0),
     (b"", None, Reason.EMPTY, "FR-14", None, 0),
     (memoryview(b""), None, Reason.EMPTY, "FR-14", None, 0),
-    # FR-6: offsets count characters of text and octets of binary messages.
+    # FR-6: offsets count characters of text and bytes of binary messages.
     ("é;n;r;e;x;0;", Decoding.STRICT, Reason.FLAG, "FR-6", "is_error", 8),
     ("é;n;r;e;x;0;".encode(), Decoding.STRICT, Reason.FLAG, "FR-6", "is_error", 9),
     ("w;;;;0;;", Decoding.STRICT, Reason.FLAG, "FR-6", "is_no_op", 7),
@@ -487,7 +487,7 @@ def test_compiled_is_told_by_the_files_in_use() -> None:
 
 
 def test_a_refused_buffer_is_let_go():
-    buffer = bytearray(b"no frame")
+    buffer = bytearray(b"not a frame")
     with pytest.raises(DecodeError):
         decode(buffer)
     buffer.clear()  # a view that was left behind would forbid it

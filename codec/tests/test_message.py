@@ -218,7 +218,7 @@ def test_replace_knows_its_fields() -> None:
         (Message(event="e", body=b"\xff"), "Message(event='e', body=b'\\xff')"),
         (Message(body="b" * 80), f"Message(body='{'b' * 80}')"),
         (Message(body="b" * 81), f"Message(body='{'b' * 80}'… (81 characters))"),
-        (Message(body=b"b" * 81), f"Message(body=b'{'b' * 80}'… (81 octets))"),
+        (Message(body=b"b" * 81), f"Message(body=b'{'b' * 80}'… (81 bytes))"),
     ],
 )
 def test_repr_shows_what_is_set_and_cuts_long_bodies(message: Message, shown: str) -> None:

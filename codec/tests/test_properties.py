@@ -50,7 +50,7 @@ written = st.lists(pieces, max_size=3).map("".join) | st.text(max_size=4).filter
 content = st.lists(pieces | st.just(";"), max_size=4).map("".join) | st.text(max_size=6)
 """A field's content; a text body."""
 
-octets = content.map(str.encode) | st.binary(max_size=12)
+data = content.map(str.encode) | st.binary(max_size=12)
 any_text = st.text(st.characters() | st.sampled_from(";01@\udc80\ud800"), max_size=16) | content
 """Surrogates too: no UTF-8 text holds them, a Python string can."""
 
@@ -58,11 +58,11 @@ flags = st.sampled_from(["0", "0", "0", "1", "1", "1", "", "2", "é"])
 head = st.tuples(written, written, written, written, flags, flags).map(";".join)
 empty_replies = written.map("{};;;;;;".format)
 text_frames = st.builds("{};{}".format, head, content) | empty_replies
-octet_frames = st.builds(lambda fields, body: fields.encode() + b";" + body, head, octets)
-broken_frames = st.builds(lambda start, rest: start + b"\xff" + rest, octets, octet_frames)
+octet_frames = st.builds(lambda fields, body: fields.encode() + b";" + body, head, data)
+broken_frames = st.builds(lambda start, rest: start + b"\xff" + rest, data, octet_frames)
 
 texts = text_frames | any_text
-binaries = octet_frames | text_frames.map(str.encode) | broken_frames | octets
+binaries = octet_frames | text_frames.map(str.encode) | broken_frames | data
 payloads = texts | binaries
 
 sizes = st.none() | st.integers(0, 40) | st.just(2**70)
@@ -77,7 +77,7 @@ well_typed = st.fixed_dictionaries(
         "event": any_text,
         "is_error": st.booleans(),
         "is_no_op": st.booleans(),
-        "body": any_text | octets | octets.map(bytearray) | octets.map(memoryview),
+        "body": any_text | data | data.map(bytearray) | data.map(memoryview),
     },
 )
 
@@ -85,9 +85,7 @@ well_typed = st.fixed_dictionaries(
 @st.composite
 def messages(draw: st.DrawFn) -> Message:
     fields = draw(
-        st.tuples(
-            written, content, content, content, st.booleans(), st.booleans(), content | octets
-        )
+        st.tuples(written, content, content, content, st.booleans(), st.booleans(), content | data)
     )
     try:
         return Message(*fields)
@@ -175,7 +173,7 @@ def test_a_message_that_can_be_made_can_be_sent(fields: dict[str, Any]) -> None:
 
 
 @PROVE
-@given(messages(), any_text | octets)
+@given(messages(), any_text | data)
 def test_a_reply_that_can_be_made_can_be_sent(message: Message, body: str | bytes) -> None:
     for answer in (message.reply, message.error_reply):
         if answer == message.error_reply and isinstance(body, bytes):
@@ -245,7 +243,7 @@ def test_lenient_accepts_what_strict_accepts(payload: str | bytes, native: Nativ
 
 
 def views(payload: bytes) -> list[Any]:
-    """Give the same octets in every form of buffer."""
+    """Give the same bytes in every form of buffer."""
     spaced = bytearray(2 * len(payload))
     spaced[::2] = payload
     plain = memoryview(payload)

@@ -33,10 +33,10 @@ from neffos_codec import Message, Wait, WaitKind, WaitTokens, parse_wait
         ("1!", Wait(WaitKind.SERVER_ASK, "1!")),
         ("!17", Wait(WaitKind.SERVER_ASK, "!17")),
         ("17!", Wait(WaitKind.SERVER_ASK, "17!")),
-        ("é!7", Wait(WaitKind.SERVER_ASK, "é!7")),  # the second octet is not the marker
-        ("\udcff!7", Wait(WaitKind.SERVER_ASK, "\xff7", from_exchange=True)),  # one octet, no UTF-8
+        ("é!7", Wait(WaitKind.SERVER_ASK, "é!7")),  # the second byte is not the marker
+        ("\udcff!7", Wait(WaitKind.SERVER_ASK, "\xff7", from_exchange=True)),  # one byte, no UTF-8
         ("\udc80!7", Wait(WaitKind.SERVER_ASK, "\x807", from_exchange=True)),
-        ("\udc7f!7", Wait(WaitKind.SERVER_ASK, "\udc7f!7")),  # a surrogate that is no octet
+        ("\udc7f!7", Wait(WaitKind.SERVER_ASK, "\udc7f!7")),  # a surrogate that is no byte
         ("\0", Wait(WaitKind.SERVER_ASK, "\0")),
     ],
 )
@@ -47,9 +47,9 @@ def test_what_a_wait_field_says(wait: str, meaning: Wait) -> None:
 # ---- WaitTokens ----
 
 
-def tokens(*, client: bool = True, now: int = 1_700_000_000, octet: bytes = b"\x2a") -> WaitTokens:
+def tokens(*, client: bool = True, now: int = 1_700_000_000, byte: bytes = b"\x2a") -> WaitTokens:
     """Make a generator whose clock and entropy stand still."""
-    return WaitTokens(client=client, clock=lambda: now, entropy=lambda size: octet * size)
+    return WaitTokens(client=client, clock=lambda: now, entropy=lambda size: byte * size)
 
 
 def test_a_token_holds_time_number_and_entropy() -> None:
@@ -88,7 +88,7 @@ def test_tokens_differ_across_threads() -> None:
 
 
 def test_generators_differ_by_their_entropy() -> None:  # AR-6
-    assert tokens(octet=b"\x01")() != tokens(octet=b"\x02")()
+    assert tokens(byte=b"\x01")() != tokens(byte=b"\x02")()
 
 
 def test_the_clock_is_asked_for_each_token() -> None:
@@ -104,7 +104,7 @@ def test_a_clock_before_its_epoch_is_refused() -> None:
 
 def test_short_entropy_is_refused() -> None:
     make = WaitTokens(client=True, clock=lambda: 0, entropy=lambda size: bytes(size - 1))
-    with pytest.raises(ValueError, match="16 random octets were asked for, 15 came"):
+    with pytest.raises(ValueError, match="16 random bytes were asked for, 15 came"):
         make()
 
 

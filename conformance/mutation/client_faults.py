@@ -371,9 +371,9 @@ class _FaultyTransport:
         if left:
             await self._transport.send_parts(left, is_text=is_text)
 
-    async def send_raw(self, octets: bytes) -> None:
+    async def send_raw(self, data: bytes) -> None:
         """Send bytes as they are."""
-        await self._transport.send_raw(octets)
+        await self._transport.send_raw(data)
 
     async def receive(self) -> Sent:
         """Receive what the client sends, as the fault has it."""

@@ -142,7 +142,7 @@ CHAPTERS: Final = (
     ),
     Chapter(
         "binary",
-        "octets, both ways",
+        "bytes, both ways",
         ("FR-10", "FR-11", "FR-12", "AR-16"),
         (
             "binary",

@@ -84,10 +84,10 @@ class Host(uvicorn.Server):
 
 
 @asynccontextmanager
-async def hosted(app: Any, patience: float = PATIENCE, **settings: Any) -> AsyncIterator[Host]:
+async def hosted(app: Any, timeout: float = PATIENCE, **settings: Any) -> AsyncIterator[Host]:
     host = Host(app, **settings)
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(timeout):
             yield host
     finally:
         await host.stop()
@@ -158,7 +158,7 @@ def test_the_conformance_application_passes_every_case(ws, patterns):
         for path, server in servers().items():
             routes += [Route(path, server), WebSocketRoute(path, server)]
         cases = select(server_cases(), patterns)
-        async with hosted(Starlette(routes=routes), ws=ws, patience=10 * PATIENCE) as host:
+        async with hosted(Starlette(routes=routes), ws=ws, timeout=10 * PATIENCE) as host:
             judge = to_server(host.url(), Timeouts(case=30, close=10))
             results = [each async for each in run_cases(judge, cases)]
         assert len(results) == len(cases)

@@ -27,11 +27,11 @@ AT_LEAST = {"server": 180, "client": 80, "codec": 400}
 
 
 def judge(
-    cases: list[Case], *, distort=None, patience: Timeouts = DEFAULT_TIMEOUTS
+    cases: list[Case], *, distort=None, timeouts: Timeouts = DEFAULT_TIMEOUTS
 ) -> list[Result]:
     async def run() -> list[Result]:
         async with embedded_server(distort=distort) as url:
-            return [result async for result in run_cases(to_server(url, patience), cases)]
+            return [result async for result in run_cases(to_server(url, timeouts), cases)]
 
     return asyncio.run(run())
 
@@ -188,7 +188,7 @@ def test_a_failure_before_what_a_case_is_about_is_no_verdict_on_it():
         return lambda payload: [] if payload == "M" else serve(payload)
 
     brief = Timeouts(case=0.3, before_barrier=0.1, after_barrier=0.1)
-    [result] = judge(select(server_cases(), ["NS-3.1"]), distort=deaf, patience=brief)
+    [result] = judge(select(server_cases(), ["NS-3.1"]), distort=deaf, timeouts=brief)
     assert result.verdict is Verdict.ERROR
     assert "the setup failed" in result.explanation
 

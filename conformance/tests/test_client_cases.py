@@ -235,7 +235,7 @@ def test_what_the_client_was_not_to_tell_of_fails_the_case():
     assert "no such observation" in result.explanation
 
 
-# -------------------------------------------------------------------- known deviations
+# -------------------------------------------------------------------- known failures
 
 
 def test_known_deviations_of_clients_are_of_cases_and_divergences_that_exist():

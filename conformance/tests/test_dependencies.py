@@ -546,7 +546,7 @@ class Failing:
 @pytest.mark.parametrize("brought", [None, UpgradeRequest, Namespace])
 @asynchronous
 async def test_a_factory_that_fails_refuses_the_connect(error, text, is_async, brought):
-    """SEC-17: only what was written for the peer is told to it."""
+    """SEC-17: the peer learns only what was written for it."""
 
     def fail(it: brought = None) -> Failing:
         raise error

@@ -250,7 +250,7 @@ async def talked(*payloads, code=1000):
 
 
 @pytest.mark.parametrize(
-    ("payload", "text"), [("H", ""), (b"Hno", "no"), ("HAid", "Aid")], ids=["empty", "octets", "HA"]
+    ("payload", "text"), [("H", ""), (b"Hno", "no"), ("HAid", "Aid")], ids=["empty", "bytes", "HA"]
 )
 @asynchronous
 async def test_every_refusal_is_one(payload, text):
@@ -510,7 +510,7 @@ async def test_what_no_frame_can_carry_is_refused_before_it_is_sent():
         assert (await space.ask("echo", "x")).body == "x"
 
 
-@pytest.mark.parametrize("payload", ["hello", b"octets"])
+@pytest.mark.parametrize("payload", ["hello", b"bytes"])
 @asynchronous
 async def test_native_messages_are_sent_to_who_takes_them(payload):
     seen = future()
@@ -1343,4 +1343,4 @@ async def test_a_factory_that_hangs_does_not_outlast_the_time_to_connect():
 
 
 class Slow:
-    """Something that takes for ever to make."""
+    """Something that takes an indefinite time to make."""

@@ -63,7 +63,7 @@ def frame(opcode: int, payload: bytes, *, length: int | None = None, fin: bool =
     """Write a client's WebSocket frame, with a length of one's own where that is wanted."""
     size = len(payload) if length is None else length
     mask = secrets.token_bytes(4)
-    masked = bytes(octet ^ mask[index % 4] for index, octet in enumerate(payload))
+    masked = bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
     head = bytes([opcode | (0x80 if fin else 0)])
     if size < 126:
         head += bytes([0x80 | size])
@@ -75,7 +75,7 @@ def frame(opcode: int, payload: bytes, *, length: int | None = None, fin: bool =
 
 
 class Raw:
-    """A client of octets, which reads only what it is told to."""
+    """A client of bytes, which reads only what the test asks for."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -272,13 +272,13 @@ def test_a_client_that_never_finishes_the_handshake_is_closed(early):
     run(test)
 
 
-@pytest.mark.parametrize("octets", [b"", b"GET / HTT", b"GET / HTTP/1.1\r\nHost: here\r\n"])
-def test_a_request_that_is_never_whole_is_cut_off(octets):
+@pytest.mark.parametrize("bytes", [b"", b"GET / HTT", b"GET / HTTP/1.1\r\nHost: here\r\n"])
+def test_a_request_that_is_never_whole_is_cut_off(data):
     async def test() -> None:
         server = Server({"app": {}}, limits=Limits(handshake=0.1))
         async with listening(server) as listener:
             reader, writer = await asyncio.open_connection(listener.host, listener.port)
-            writer.write(octets)
+            writer.write(data)
             with contextlib.suppress(ConnectionError):
                 assert await reader.read() == b""
             writer.close()
@@ -353,7 +353,7 @@ def test_a_message_in_many_parts_is_one_message():
 
 
 @pytest.mark.parametrize(
-    ("octets", "code"),
+    ("bytes", "code"),
     [
         (frame(1, b"$1;app;;\xff;0;0;"), 1007),
         (b"\xff\xff\xff\xff", 1002),
@@ -362,13 +362,13 @@ def test_a_message_in_many_parts_is_one_message():
     ],
     ids=["not UTF-8", "no opcode", "a part of nothing", "not masked"],
 )
-def test_octets_that_are_no_websocket_end_the_connection_with_its_code(octets, code):
+def test_octets_that_are_no_websocket_end_the_connection_with_its_code(data, code):
     async def test() -> None:
         ends = Ends()
         server = Server({"app": {}}, on_disconnect=ends.note)
         async with listening(server) as listener, Raw.dialled(listener.url()) as raw:
             await raw.enter()
-            raw.writer.write(octets)
+            raw.writer.write(data)
             assert (await raw.close_code())[0] == code
             raw.writer.close()
             assert await ends.next() is Cause.PEER

@@ -1,7 +1,7 @@
 """The reference server with the reference client: what an application can do, and what a peer sees.
 
 Both ends are in one process, so that what happens at either can be looked at. That something did
-not happen is told by something that comes after it: messages of a connection are handled in their
+not happen is shown by something that comes after it: messages of a connection are handled in their
 order (EV-1).
 """
 
@@ -49,13 +49,13 @@ from neffos_protocol import Cause, ChangeAsked, Changed, MisuseError
 
 from .test_handler_queue import asynchronous
 
-BODIES = ["", "text", "ü;🙂\n;;;;;;;", b"", b"octets", b"\xff\x00;\n"]
+BODIES = ["", "text", "ü;🙂\n;;;;;;;", b"", b"bytes", b"\xff\x00;\n"]
 """Of both kinds, empty, and with all that could be mistaken for something else."""
 
 
 @pytest.fixture(autouse=True)
 def log(monkeypatch):
-    """The log of the package; silent, as some of what it is told here no log can be sent as."""
+    """The log of the package; silent, as no log could print some of it."""
     logger = logging.getLogger(LOGGER)
     monkeypatch.setattr(logger, "disabled", True)
     return logger
@@ -146,7 +146,7 @@ async def test_what_a_handler_returns_is_the_reply(body, is_async):
 
 @pytest.mark.parametrize(
     ("sent", "returned", "replied"),
-    [("text", b"octets", "octets"), (b"octets", "text", b"text"), ("t", b"", ""), (b"o", "", b"")],
+    [("text", b"bytes", "bytes"), (b"bytes", "text", b"text"), ("t", b"", ""), (b"o", "", b"")],
 )
 @either
 @asynchronous
@@ -156,7 +156,7 @@ async def test_a_reply_has_the_kind_of_the_ask(sent, returned, replied, is_async
         assert (await space.ask("get", sent)).body == replied
 
 
-@pytest.mark.parametrize("body", ["text", b"octets"])
+@pytest.mark.parametrize("body", ["text", b"bytes"])
 @either
 @asynchronous
 async def test_an_error_that_a_handler_raises_is_replied(body, is_async):
@@ -214,7 +214,7 @@ async def test_nothing_of_another_failure_leaks(failure, is_async):
     if is_async and failure is not waits_for_what_is_cancelled:
         failure = either_way(failure, is_async)
     async with talking(Server({"app": {"fail": failure, **SYNC}})) as space:
-        for body in ("text", b"octets"):
+        for body in ("text", b"bytes"):
             with pytest.raises(ReplyError) as refusal:
                 await space.ask("fail", body)
             assert refusal.value.text == INTERNAL_ERROR == "internal error"
@@ -243,7 +243,7 @@ async def test_an_ask_without_an_answer_is_not_answered(handlers):
         ask.cancel()
 
 
-@pytest.mark.parametrize("body", ["text", b"octets"])
+@pytest.mark.parametrize("body", ["text", b"bytes"])
 @pytest.mark.parametrize("room", ["", "room"])
 @either
 @asynchronous
@@ -304,7 +304,7 @@ async def test_a_handler_that_left_the_room_meanwhile_answers_no_event_in_it(is_
 
 @asynchronous
 async def test_an_event_for_a_room_that_is_not_joined_reaches_no_handler():
-    """RM-9: and an ask is told why."""
+    """RM-9: and the asker learns why."""
     seen = []
 
     def handler(_, message):
@@ -332,9 +332,9 @@ async def test_a_handler_that_sends_before_it_replies_is_heard_in_that_order():
         return "three"
 
     async with talking(Server({"app": {"push": push}}), inbox.handlers) as space:
-        inbox.messages.append(await space.ask("push", b"octets"))
+        inbox.messages.append(await space.ask("push", b"bytes"))
     assert [message.event for message in inbox.messages] == ["one", "two", "push"]
-    assert inbox.bodies == [b"octets", b"octets", b"three"]
+    assert inbox.bodies == [b"bytes", b"bytes", b"three"]
 
 
 @pytest.mark.parametrize("namespace", ["app", ""])
@@ -424,7 +424,7 @@ async def test_any_event_takes_no_change_of_membership():
 NATIVE = {ON_NATIVE_MESSAGE: echo}
 
 
-@pytest.mark.parametrize("payload", ["hello", b"octets", "M", "six;semi;colons;are;not;here"])
+@pytest.mark.parametrize("payload", ["hello", b"bytes", "M", "six;semi;colons;are;not;here"])
 @either
 @asynchronous
 async def test_native_messages_go_beside_frames(payload, is_async):
@@ -1076,7 +1076,7 @@ def broadcaster(**options):
     return handler
 
 
-@pytest.mark.parametrize("body", ["text", b"octets", ""])
+@pytest.mark.parametrize("body", ["text", b"bytes", ""])
 @pytest.mark.parametrize(
     ("options", "receivers"),
     [
@@ -1236,7 +1236,7 @@ async def never(*_):
     await asyncio.Event().wait()
 
 
-@pytest.mark.parametrize("body", ["text", b"octets"])
+@pytest.mark.parametrize("body", ["text", b"bytes"])
 @asynchronous
 async def test_the_first_reply_that_is_no_error_wins(body):
     handlers = answers(ann=never, bob=raises(ReplyError("no")), cid=echo_later)
@@ -1749,7 +1749,7 @@ async def test_a_shutdown_cancels_a_handler_that_does_not_end():
         await started
         await server.shutdown(seconds=0.02)
         await cancelled
-        assert await ended == (space.connection.id, Cause.LOCAL)  # which is told all the same
+        assert await ended == (space.connection.id, Cause.LOCAL)  # although the peer is gone
         assert not server.connections
 
 

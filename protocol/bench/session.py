@@ -57,11 +57,11 @@ MOST_TIME: Final = 4.0
 that something in the way of each message is too roundabout."""
 
 MOST_SESSION: Final = 2048
-"""Octets of an open session that nothing happens on: a process holds a million in 2 GiB, and
+"""Bytes of an open session that nothing happens on: a process holds a million in 2 GiB, and
 the connection below each takes several times that."""
 
 MOST_ROOM: Final = 300
-"""Octets of a joined room: its name, which takes a third of that, and its place in a table."""
+"""Bytes of a joined room: its name, which takes a third of that, and its place in a table."""
 
 _WIDTH: Final = 140
 """Characters that a line of the table needs."""
@@ -189,7 +189,7 @@ def times(rounds: int, samples: int) -> Iterator[Figure]:
 
 @contextmanager
 def traced() -> Iterator[Callable[[], int]]:
-    """Trace allocations; what this gives tells how many octets are held of what was made since."""
+    """Trace allocations; what this gives tells how many bytes are held of what was made since."""
     gc.collect()
     tracemalloc.start()
     start = tracemalloc.get_traced_memory()[0]

@@ -16,11 +16,11 @@ the one way in which they are."""
 
 REFUSED_MESSAGE: Final = (EncodeError,)
 """Of what writes or builds a message: lenient decoding lets in what no correct peer sends,
-such as octets that are no UTF-8. Each target says where it expects this, and with which reason."""
+such as bytes that are no UTF-8. Each target says where it expects this, and with which reason."""
 
 REFUSED_COMMAND: Final = (MisuseError, EncodeError)
 """Of a session's commands: a program picks them blindly, so that it misuses the session, or
-names what no frame can carry. Either must leave the session as it was."""
+names a message that cannot be a frame. Either must leave the session as it was."""
 
 # Of ``receive``, ``peer_closed``, ``expire``, ``outgoing`` and a session's properties: nothing.
 # A peer decides what goes into them, and whatever that is must come out as events.

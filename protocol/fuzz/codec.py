@@ -1,6 +1,6 @@
-"""The targets ``decode`` and ``handshake``: the octets of one payload, read in every way.
+"""The targets ``decode`` and ``handshake``: the bytes of one payload, read in every way.
 
-Knows no session. Each function takes the octets and returns, or raises what is wrong.
+Knows no session. Each function takes the bytes and returns, or raises what is wrong.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MOST: Final = 200
 """The payload limit: most inputs are below it, and a mutation is soon above."""
 
 SURROGATES: Final = (0xDC80, 0xDCFF)
-"""What an octet that is no UTF-8 becomes in a ``str``."""
+"""What a byte that is no UTF-8 becomes in a ``str``."""
 
 
 def decode_target(data: bytes) -> None:
@@ -88,10 +88,10 @@ def handshake_target(data: bytes) -> None:
 
 
 def outcomes(text: str, data: bytes, decoding: Decoding, native: Native) -> tuple[Outcome, Outcome]:
-    """Read the same octets as text and as binary; a buffer must read as its octets."""
+    """Read the same bytes as text and as binary; a buffer must read as its bytes."""
     of_data = read(data, decoding, native)
     of_buffer = read(buffer(data), decoding, native)
-    check(same(of_data, of_buffer), "a buffer reads as its octets", of_data, of_buffer)
+    check(same(of_data, of_buffer), "a buffer reads as its bytes", of_data, of_buffer)
     return read(text, decoding, native), of_data
 
 
@@ -240,15 +240,17 @@ def check_padded(payload: AnyStr, fill: AnyStr, small: Outcome) -> None:
             check(large_wait == start, "a large payload has the token of the small one", outcome)
             check(names == large_names, "and its names and flags", small, outcome)
             check(type(body) is type(large_body), "and its kind", small, outcome)
-            end = octets(body) + b"x" * after
-            check(end == octets(large_body), "and its body", outcome)
+            end = data(body) + b"x" * after
+            check(end == data(large_body), "and its body", outcome)
         elif payload:
             missing = [getattr(each, "field", "none") for each in (small, outcome)]
-            check(missing[0] == missing[1], "padding makes no frame, nor breaks one", *missing)
+            check(
+                missing[0] == missing[1], "padding neither makes a frame nor breaks one", *missing
+            )
 
 
 def check_kinds_agree(of_text: Outcome, of_binary: Outcome) -> None:
-    """See that text and binary of the same octets say the same."""
+    """See that text and binary of the same bytes say the same."""
     if isinstance(of_text, DecodeError) or isinstance(of_binary, DecodeError):
         both = isinstance(of_text, DecodeError) and isinstance(of_binary, DecodeError)
         check(both, "text and binary are both read or both refused", of_text, of_binary)
@@ -257,19 +259,19 @@ def check_kinds_agree(of_text: Outcome, of_binary: Outcome) -> None:
     elif isinstance(of_text, Message) and isinstance(of_binary, Message):
         heads = [message.fields()[:-1] for message in (of_text, of_binary)]
         check(heads[0] == heads[1], "text and binary have the same head", of_text, of_binary)
-        check(octets(of_text.body) == of_binary.body, "and body", of_text, of_binary)
+        check(data(of_text.body) == of_binary.body, "and body", of_text, of_binary)
     else:
         both = isinstance(of_text, NativeMessage) and isinstance(of_binary, NativeMessage)
         check(both, "text and binary are both native", of_text, of_binary)
 
 
-def octets(body: object) -> bytes:
+def data(body: object) -> bytes:
     """Give a body as it is on the wire."""
     return body if isinstance(body, bytes) else str(body).encode("utf-8", "surrogateescape")
 
 
 def has_surrogate(content: str | bytes) -> bool:
-    """Tell whether this is text with an octet that was no UTF-8."""
+    """Tell whether this is text with a byte that was no UTF-8."""
     first, last = SURROGATES
     if not isinstance(content, str) or content.isascii():
         return False

@@ -1,9 +1,9 @@
-"""Looks for octets that codec or session cannot take, guided by the lines they reach.
+"""Looks for bytes that codec or session cannot take, guided by the lines they reach.
 
     python protocol/fuzz/fuzz.py TARGET [--seconds N | --runs N] [--seed N] [--verbose]
     python protocol/fuzz/fuzz.py TARGET --replay HEX
 
-Needs atheris, but not for a replay. Ends with 1 on a crash, which is printed with the octets
+Needs atheris, but not for a replay. Ends with 1 on a crash, which is printed with the bytes
 that make it, cut down as far as that is easy, and with 2 where nothing could be run.
 """
 
@@ -28,7 +28,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 TARGETS: Final = ("decode", "handshake", "session")
 SECONDS: Final = 20
 LONGEST: Final = {"decode": 2600, "handshake": 300, "session": 400}
-"""Octets of an input: of a program about as many as its steps can use."""
+"""Bytes of an input: of a program about as many as its steps can use."""
 
 SLOW: Final = 10
 """Seconds for one input, which takes a millisecond: longer is a crash."""
@@ -71,8 +71,8 @@ def fuzz(name: str, amount: str, seed: int | None, verbose: bool) -> int:
         place = Path(folder)
         for part in ("corpus", "crashes"):
             (place / part).mkdir()
-        for number, octets in enumerate(seeds.seeds(name)):
-            (place / "corpus" / f"{number:04}").write_bytes(octets)
+        for number, data in enumerate(seeds.seeds(name)):
+            (place / "corpus" / f"{number:04}").write_bytes(data)
         words = place / "words"
         words.write_text(seeds.dictionary())
         command = [
@@ -90,8 +90,8 @@ def fuzz(name: str, amount: str, seed: int | None, verbose: bool) -> int:
             sys.stdout.write(told)
         crashes = {path.name: path.read_bytes() for path in (place / "crashes").iterdir()}
     if status and crashes:
-        for file, octets in crashes.items():
-            report(name, file.partition("-")[0], octets, told)
+        for file, data in crashes.items():
+            report(name, file.partition("-")[0], data, told)
         return 1
     done = re.search(r"^Done (\d+) runs in (\d+) second", told, re.MULTILINE)
     reached = re.findall(r"\bcov: (\d+) ft: (\d+) corp: (\d+)", told)
@@ -106,49 +106,49 @@ def fuzz(name: str, amount: str, seed: int | None, verbose: bool) -> int:
     return 0
 
 
-def report(name: str, kind: str, octets: bytes, told: str) -> None:
-    """Say what is wrong, and with which octets.
+def report(name: str, kind: str, data: bytes, told: str) -> None:
+    """Say what is wrong, and with which bytes.
 
     Args:
         name: of the target.
         kind: what libFuzzer calls it: "crash", or "timeout" or "oom", which are not tried again.
-        octets: the input.
+        data: the input.
         told: what the fuzzer printed, for where there is no more to say.
     """
     # At once: whatever crashed the fuzzer may crash what follows as well.
-    sys.stdout.write(f"{name}: {kind} on these {len(octets)} octets\n  {octets.hex()}\n")
+    sys.stdout.write(f"{name}: {kind} on these {len(bytes)} bytes\n  {bytes.hex()}\n")
     sys.stdout.flush()
-    found = failure(name, octets) if kind == "crash" else None
+    found = failure(name, data) if kind == "crash" else None
     if found is None:
         sys.stdout.write(f"{told[-4000:]}\nnot seen, or not tried, without the fuzzer\n")
         return
-    small = cut_down(name, octets, found)
-    sys.stdout.write(f"cut down to {len(small)} octets:\n\n")
+    small = cut_down(name, data, found)
+    sys.stdout.write(f"cut down to {len(small)} bytes:\n\n")
     replay(name, small)
 
 
-def replay(name: str, octets: bytes) -> int:
+def replay(name: str, data: bytes) -> int:
     """Run one input, and tell what happens."""
     status = 0
     try:
         if name == "session":
             from fuzz.session import session_target
 
-            session_target(octets, lambda line: sys.stdout.write(f"{line}\n"))
+            session_target(data, lambda line: sys.stdout.write(f"{line}\n"))
         else:
-            target_of(name)(octets)
+            target_of(name)(data)
         sys.stdout.write("no crash\n")
     except Exception:  # whatever it is, it is what was looked for
         sys.stdout.write(traceback.format_exc())
         status = 1
-    sys.stdout.write(f"\n  {octets!r}\n  fuzz.py {name} --replay {octets.hex()}\n")
+    sys.stdout.write(f"\n  {bytes!r}\n  fuzz.py {name} --replay {bytes.hex()}\n")
     return status
 
 
-def failure(name: str, octets: bytes) -> tuple[object, ...] | None:
+def failure(name: str, data: bytes) -> tuple[object, ...] | None:
     """Give what tells a crash from others: its type, where it was raised, and our claim."""
     try:
-        target_of(name)(octets)
+        target_of(name)(data)
     except Exception as error:  # as above
         last = traceback.extract_tb(error.__traceback__)[-2:]
         claim = str(error).partition(":")[0]
@@ -156,22 +156,22 @@ def failure(name: str, octets: bytes) -> tuple[object, ...] | None:
     return None
 
 
-def cut_down(name: str, octets: bytes, found: tuple[object, ...]) -> bytes:
-    """Take octets away, and make them zero, as long as the crash stays the same."""
+def cut_down(name: str, data: bytes, found: tuple[object, ...]) -> bytes:
+    """Take bytes away, and make them zero, as long as the crash stays the same."""
     until = time.monotonic() + PATIENCE
-    sizes = [1 << power for power in range(len(octets).bit_length(), 4, -1)]
+    sizes = [1 << power for power in range(len(data).bit_length(), 4, -1)]
     for size in [*sizes, *range(16, 0, -1), *range(16, 0, -1)]:
         at = 0
-        while at < len(octets) and time.monotonic() < until:
-            before, part, after = octets[:at], octets[at : at + size], octets[at + size :]
+        while at < len(data) and time.monotonic() < until:
+            before, part, after = data[:at], data[at : at + size], data[at + size :]
             if failure(name, before + after) == found:
-                octets = before + after
+                data = before + after
                 continue
             zeros = before + bytes(len(part)) + after
             if any(part) and failure(name, zeros) == found:
-                octets = zeros
+                data = zeros
             at += size
-    return octets
+    return data
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -179,14 +179,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[1:2] == ["--worker"]:
         worker(given[0], given[2:])
-    parser = argparse.ArgumentParser(description="Look for octets that cannot be taken.")
+    parser = argparse.ArgumentParser(description="Look for bytes that cannot be taken.")
     parser.add_argument("target", choices=TARGETS)
     how_long = parser.add_mutually_exclusive_group()
     how_long.add_argument("--seconds", type=int, default=SECONDS, help="how long (20)")
     how_long.add_argument("--runs", type=int, help="how many inputs instead")
     parser.add_argument("--seed", type=int, help="of the fuzzer's chances")
     parser.add_argument("--verbose", action="store_true", help="print what libFuzzer says")
-    parser.add_argument("--replay", metavar="HEX", help="run only these octets")
+    parser.add_argument("--replay", metavar="HEX", help="run only these bytes")
     options = parser.parse_args(given)
     if options.replay is not None:
         return replay(options.target, bytes.fromhex(options.replay))

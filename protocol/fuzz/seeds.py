@@ -12,7 +12,7 @@ from fuzz import session as steps
 from neffos_conformance.codecs import vectors
 
 MOST: Final = 2500
-"""Octets of a seed: some heads and bodies in the vectors are over the decoder's 1024 and 2048;
+"""Bytes of a seed: some heads and bodies in the vectors are over the decoder's 1024 and 2048;
 those of a mebibyte would only slow everything down."""
 
 WORDS: Final = (
@@ -29,9 +29,9 @@ WORDS: Final = (
     b"\xed\xa0\x80",
     b"\xf4\x90\x80\x80",
 )
-"""What a mutation can put in at once, since no single octet of these leads anywhere."""
+"""What a mutation can put in at once, since no single byte of these leads anywhere."""
 
-# The octets of a program that say what the session is.
+# The bytes of a program that say what the session is.
 CLIENT, SERVER, FALLBACK, ONLY = 0, 1, 2, 4
 DECIDES_HANDSHAKE, OFFERS, OPEN, CONNECTED = 8, 16, 32, 32 + 64
 DECIDES_ALL: Final = 0b1111
@@ -51,12 +51,12 @@ def seeds(target: str) -> Iterator[bytes]:
 
 def dictionary() -> str:
     """Give the words in libFuzzer's own form."""
-    escaped = ["".join([f"\\x{octet:02x}" for octet in word]) for word in WORDS]
+    escaped = ["".join([f"\\x{byte:02x}" for byte in word]) for word in WORDS]
     return "".join([f'"{word}"\n' for word in escaped])
 
 
 def payloads() -> Iterator[bytes]:
-    """Give every payload of the vectors, once, as its octets."""
+    """Give every payload of the vectors, once, as its bytes."""
     seen = set()
     for vector in vectors.load_vectors():
         if vector.get("kind", "other") != "other" and "payload" in vector:
@@ -67,7 +67,7 @@ def payloads() -> Iterator[bytes]:
 
 
 def step(action: Callable[[steps.Run], None]) -> int:
-    """Give the octet that chooses a step."""
+    """Give the byte that chooses a step."""
     return steps.STEPS.index(action)
 
 
@@ -127,4 +127,4 @@ def conversations() -> Iterator[bytes]:
 
 def program(flags: int, choices: int, parts: list[list[int]]) -> bytes:
     """Put a program together."""
-    return bytes([flags, choices, *(octet for part in parts for octet in part)])
+    return bytes([flags, choices, *(byte for part in parts for byte in part)])

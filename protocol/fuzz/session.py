@@ -1,4 +1,4 @@
-"""The target ``session``: the octets are a program for one session.
+"""The target ``session``: the bytes are a program for one session.
 
 A program says what session it is, and then what happens to it: payloads of the peer, commands
 of the application, the time and the end. What a program can say is small and close to the
@@ -85,7 +85,7 @@ Item = TypeVar("Item")
 
 
 class Tape:
-    """The octets of a program, read one after the other; zeros follow the last."""
+    """The bytes of a program, read one after the other; zeros follow the last."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -97,16 +97,16 @@ class Tape:
         return self._at >= len(self._data)
 
     def number(self) -> int:
-        """Take the next octet."""
+        """Take the next byte."""
         self._at += 1
         return 0 if self._at > len(self._data) else self._data[self._at - 1]
 
     def pick(self, items: tuple[Item, ...]) -> Item:
-        """Take an octet as the choice of an item."""
+        """Take a byte as the choice of an item."""
         return items[self.number() % len(items)]
 
-    def octets(self) -> bytes:
-        """Take an octet as a number, and that many octets."""
+    def data(self) -> bytes:
+        """Take a byte as a number, and that many bytes."""
         length = self.number()
         self._at += length
         return self._data[self._at - length : self._at]
@@ -118,7 +118,7 @@ class Run:
     Args:
         data: the program.
         often: whether ``outgoing`` is called after every step.
-        tell: is told each step as a line; for people who replay a crash.
+        tell: receives each step as a line; for people who replay a crash.
     """
 
     def __init__(self, data: bytes, *, often: bool, tell: Callable[[str], object] | None) -> None:
@@ -201,10 +201,10 @@ class Run:
         if isinstance(payload, bytearray) and not self.often:
             payload[:] = bytes(len(payload))  # its owner has other uses for it now
 
-    def receive_octets(self, octets: bytes, kind: int) -> None:
-        """Let these octets come, in one of the types of a payload."""
-        text = octets.decode("utf-8", "surrogateescape")
-        payloads: list[Payload] = [text, octets, bytearray(octets), memoryview(octets)]
+    def receive_octets(self, data: bytes, kind: int) -> None:
+        """Let these bytes come, in one of the types of a payload."""
+        text = data.decode("utf-8", "surrogateescape")
+        payloads: list[Payload] = [text, data, bytearray(data), memoryview(data)]
         self.receive(payloads[kind % 4])
 
     def command(
@@ -282,9 +282,9 @@ def send_frame(
 
 
 def raw(run: Run) -> None:
-    """Any octets come."""
+    """Any bytes come."""
     kind = run.tape.number()
-    run.receive_octets(run.tape.octets(), kind)
+    run.receive_octets(run.tape.data(), kind)
 
 
 def handshake(run: Run) -> None:
@@ -430,7 +430,7 @@ STEPS: Final = (
     send_native,
     peer_closes,
 )
-"""What an octet of the program chooses from; zeros do as little as can be."""
+"""What a byte of the program chooses from; zeros do as little as can be."""
 
 
 def session_target(data: bytes, tell: Callable[[str], object] | None = None) -> None:

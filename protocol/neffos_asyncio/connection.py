@@ -76,7 +76,7 @@ class Namespace:
 
         Raises:
             MisuseError: the namespace is not connected, or the room not joined.
-            EncodeError: no frame can carry this.
+            EncodeError: a frame cannot carry this.
         """
         link = self.connection.link
         link.session.emit(self.name, event, body, room=room)
@@ -147,7 +147,7 @@ class Namespace:
 
         Raises:
             MisuseError: this is a client's connection.
-            EncodeError: no frame can carry this.
+            EncodeError: a frame cannot carry this.
         """
         self.connection._owner.broadcast(self.connection, self.name, event, body, room, to)
 

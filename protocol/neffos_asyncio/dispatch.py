@@ -313,4 +313,4 @@ def _refuse_handshake(connection: Connection, text: str) -> None:
         connection.link.end(REFUSED, text)
         return
     with suppress(MisuseError):
-        connection.link.turn_away(text)
+        connection.link.refuse(text)

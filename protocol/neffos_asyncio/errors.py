@@ -1,7 +1,7 @@
 """The exceptions of neffos_asyncio.
 
-Misuse of the session raises ``neffos_protocol.MisuseError`` here too, and a message that no frame
-can carry ``neffos_codec.EncodeError``. Both are raised before anything is sent.
+Misuse of the session raises ``neffos_protocol.MisuseError`` here too, and a message that a frame
+cannot carry ``neffos_codec.EncodeError``. Both are raised before anything is sent.
 """
 
 from __future__ import annotations

@@ -256,7 +256,7 @@ class Link:
                 self._ended = self._loop.create_future()
             await asyncio.shield(self._ended)
 
-    def turn_away(self, text: str) -> None:
+    def refuse(self, text: str) -> None:
         """Refuse the handshake, and close the connection."""
         events = self.session.refuse(text)
         self._close_with = REFUSED, "refused"

@@ -148,7 +148,7 @@ class Server:
 
         Raises:
             MisuseError: the event is a system event.
-            EncodeError: no frame can carry this.
+            EncodeError: a frame cannot carry this.
         """
         prepared = prepare(Message(namespace=namespace, room=room, event=event, body=body))
         count = 0

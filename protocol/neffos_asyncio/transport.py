@@ -68,7 +68,7 @@ class PumpedTransport:
         send: sends one message, and returns when the network can take more.
         send_close: sends a close frame with a code and a reason, and ends.
         receiver: what to call.
-        high_water: bytes that may wait before the receiver is told to hold back.
+        high_water: bytes that may wait before the receiver must hold back.
         on_abort: what else to do to reset the connection.
     """
 

@@ -128,7 +128,7 @@ class AskTracking(SessionCore):
 
         Raises:
             MisuseError: too many asks are pending, a name is too long, or the token is wrong.
-            EncodeError: no frame can carry the message.
+            EncodeError: a frame cannot carry the message.
         """
         if len(self._pending or ()) >= self._limits.outgoing_asks:
             raise MisuseError("too many asks are pending", "wait for replies, or raise the limit")
@@ -145,7 +145,7 @@ class AskTracking(SessionCore):
                 "make the session with tokens for its role, such as WaitTokens(client=...)",
             )
         if ";" in token or not token.isascii():
-            Message(token)  # raises where no frame can carry it
+            Message(token)  # raises where a frame cannot carry it
         return token, token + rest if isinstance(rest, str) else token.encode() + rest
 
     def _are_short(self, namespace: str, room: str, event: str) -> bool:

@@ -66,7 +66,7 @@ class Status(StrEnum):
 
 @unique
 class Verdict(StrEnum):
-    """Whether a real peer keeps a requirement."""
+    """Whether an implementation conforms to a requirement."""
 
     OBEYS = "obeys"
     BREAKS = "breaks"
@@ -85,7 +85,7 @@ class Evidence(StrEnum):
 
 
 class Observation(Record):
-    """What one real peer makes of one requirement.
+    """How one implementation meets one requirement.
 
     Attributes:
         verdict: whether it keeps it.
@@ -102,7 +102,7 @@ class Requirement(Record):
     """One rule of the protocol.
 
     Attributes:
-        id: its name for ever, for example ``"FR-2"``.
+        id: its permanent name, for example ``"FR-2"``.
         level: how much it asks for.
         binds: who has to keep it: of ``"client"``, ``"server"`` and ``"codec"``.
         text: the rule, one sentence with the word of its level.
@@ -111,8 +111,8 @@ class Requirement(Record):
         since: the line of neffos from which some peer keeps it; ``"unknown"`` where none does.
         testable: where a test can see it: of ``"wire-server"``, ``"wire-client"`` and
             ``"codec"``; or one entry that begins with ``NOT_TESTABLE`` and says why not.
-        facts: the observations behind it, as ``"section.bullet"`` of the notes on real peers.
-        peers: what each real peer makes of it, by the names that ``peers()`` explains.
+        facts: the observations behind it, as ``"section.bullet"`` of the notes on tested implementations.
+        peers: how each implementation meets it, by the names that ``peers()`` explains.
     """
 
     id: str
@@ -138,7 +138,7 @@ class Requirement(Record):
 
 
 class Behaviour(Record):
-    """What some real peers do where others do something else, or where all are wrong.
+    """What some implementations do where others do something else, or where all are wrong.
 
     Attributes:
         peers: their names.
@@ -154,10 +154,10 @@ class Behaviour(Record):
 
 
 class Divergence(Record):
-    """A matter in which real peers differ or are wrong.
+    """A matter in which implementations differ or are wrong.
 
     Attributes:
-        id: its name for ever, for example ``"DV-1"``.
+        id: its permanent name, for example ``"DV-1"``.
         title: what it is about.
         choice: what the specification asks for, in short.
         requirements: the ids of the requirements that say it in full.

@@ -2,11 +2,11 @@
 
 The codec is written for speed. Here the frame is a declaration, to be read beside the
 specification. It shares no code with the codec, so that tests can hold one against the other:
-both must accept the same octets and find the same fields in them. The ABNF, which
+both must accept the same bytes and find the same fields in them. The ABNF, which
 ``abnf_rules`` loads, is a third opinion.
 
-All of it works on octets; a text message stands as its UTF-8 form. Each frame has
-``parse(octets)`` and ``build(fields)``, where the fields are a mapping with the keys ``wait``,
+All of it works on bytes; a text message stands as its UTF-8 form. Each frame has
+``parse(bytes)`` and ``build(fields)``, where the fields are a mapping with the keys ``wait``,
 ``namespace``, ``room``, ``event``, ``is_error``, ``is_no_op`` and ``body``. What does not fit
 raises ``construct.ConstructError``.
 
@@ -46,32 +46,32 @@ SEPARATOR: Final = b";"
 LITERAL: Final = b"@%!semicolon@%!"
 
 
-# ---- Fields, as octets ----
+# ---- Fields, as bytes ----
 
 
-def _token(octets: bytes, _context: object) -> bytes:
+def _token(data: bytes, _context: object) -> bytes:
     """FR-5: a token goes as it is and cannot hold the separator."""
-    if SEPARATOR in octets:
+    if SEPARATOR in data:
         raise ValidationError("a wait token cannot hold a separator")
-    return octets
+    return data
 
 
-def _unescaped(octets: bytes, _context: object) -> bytes:
+def _unescaped(data: bytes, _context: object) -> bytes:
     """FR-3: the literal stands for the separator."""
-    return SEPARATOR.join(octets.split(LITERAL))
+    return SEPARATOR.join(data.split(LITERAL))
 
 
-def _escaped(octets: bytes, context: object) -> bytes:
+def _escaped(data: bytes, context: object) -> bytes:
     """FR-4: a field that would come back changed is not written."""
-    written = LITERAL.join(octets.split(SEPARATOR))
-    if _unescaped(written, context) != octets:
+    written = LITERAL.join(data.split(SEPARATOR))
+    if _unescaped(written, context) != data:
         raise ValidationError("a field cannot hold the escape literal")
     return written
 
 
-def _is_one(octets: bytes, _context: object) -> bool:
+def _is_one(data: bytes, _context: object) -> bool:
     """FR-7: the lenient reading of a flag."""
-    return octets == b"1"
+    return data == b"1"
 
 
 def _digit(flag: bool, _context: object) -> bytes:
@@ -90,9 +90,9 @@ LENIENT_FLAG: Final[Construct[Any, Any]] = ExprAdapter(FIELD, decoder=_is_one, e
 # ---- Frames ----
 
 
-def _text(octets: Construct[Any, Any]) -> Construct[Any, Any]:
-    """FR-12: octets that are UTF-8, as a string."""
-    return StringEncoded(octets, "utf-8")
+def _text(data: Construct[Any, Any]) -> Construct[Any, Any]:
+    """FR-12: bytes that are UTF-8, as a string."""
+    return StringEncoded(data, "utf-8")
 
 
 def _some(text: str, _context: object) -> str:
@@ -140,7 +140,7 @@ LENIENT_FRAME: Final[Construct[Any, Any]] = Struct(
     "is_no_op" / LENIENT_FLAG,
     "body" / GreedyBytes,
 )
-"""What the Go peer reads, of either kind: any octets, any flags. All but the flags is ``bytes``."""
+"""What the Go peer reads, of either kind: any bytes, any flags. All but the flags is ``bytes``."""
 
 
 # ---- ABNF ----
@@ -149,8 +149,8 @@ LENIENT_FRAME: Final[Construct[Any, Any]] = Struct(
 def abnf_rules(grammar: str) -> type[Rule]:
     """Load an ABNF grammar, as in ``neffos.abnf``.
 
-    The ``abnf`` package matches characters, so octets go in as Latin-1 and come out likewise:
-    ``abnf_rules(text)("text-frame").parse_all(octets.decode("latin-1"))``.
+    The ``abnf`` package matches characters, so bytes go in as Latin-1 and come out likewise:
+    ``abnf_rules(text)("text-frame").parse_all(bytes.decode("latin-1"))``.
 
     Args:
         grammar: the text of the grammar.
@@ -163,7 +163,7 @@ def abnf_rules(grammar: str) -> type[Rule]:
     class Rules(Rule):
         """The rules of this grammar."""
 
-        # The grammar prefers the first alternative where two fit: the escape before its octets.
+        # The grammar prefers the first alternative where two fit: the escape before its bytes.
         first_match_alternation = True
 
     Rules.load_grammar(grammar)

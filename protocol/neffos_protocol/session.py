@@ -264,7 +264,7 @@ class Session(HandshakeTracking):
         Raises:
             MisuseError: the handshake is not complete, the namespace is not disconnected, its name
                 is too long, or there are too many pending asks or namespaces.
-            EncodeError: no frame can carry that name.
+            EncodeError: a frame cannot carry that name.
         """
         if self._namespaces is not None and namespace not in self._namespaces:
             raise MisuseError(f"{namespace!r} is not offered here", "offer it to the session")
@@ -317,7 +317,7 @@ class Session(HandshakeTracking):
 
         Raises:
             MisuseError: the namespace is not connected, or the room not joined.
-            EncodeError: no frame can carry this.
+            EncodeError: a frame cannot carry this.
         """
         self._check_live(namespace, room)
         _check_event(event)
@@ -342,7 +342,7 @@ class Session(HandshakeTracking):
         Raises:
             MisuseError: the namespace is not connected, the room not joined, the event's name
                 too long, or too many asks are pending.
-            EncodeError: no frame can carry this.
+            EncodeError: a frame cannot carry this.
         """
         self._check_live(namespace, room)
         _check_event(event)

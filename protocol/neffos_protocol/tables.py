@@ -2,7 +2,7 @@
 
 ``data/machines.toml`` and ``data/registry.toml`` are the source. A TOML reader takes longer to
 import and to read them than everything else that a session needs, so that ``data/tables.json``
-holds what the package needs of them. ``python -m neffos_protocol.tables`` writes that file anew,
+holds what the package needs of them. ``python -m neffos_protocol.tables`` writes that file again,
 and the tests compare it with its source.
 """
 
@@ -42,7 +42,7 @@ def build() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write the file anew, where it differs."""
+    """Write the file again, where it differs."""
     text = json.dumps(build(), ensure_ascii=False, separators=(",", ":")) + "\n"
     path = Path(_FILE)
     if not path.exists() or path.read_text("utf-8") != text:

@@ -1,6 +1,6 @@
 """Three definitions of the frame, held against each other: codec, ``construct`` and ABNF.
 
-An *oracle* takes the octets of a message and whether it is binary; it gives the seven fields, or
+An *oracle* takes the bytes of a message and whether it is binary; it gives the seven fields, or
 ``None`` where it refuses. All three read strictly unless a test says otherwise.
 """
 
@@ -49,33 +49,33 @@ both_kinds = pytest.mark.parametrize("binary", [False, True], ids=["text", "bina
 # ---- The oracles ----
 
 
-def received(octets: bytes, binary: bool) -> str | bytes:
+def received(data: bytes, binary: bool) -> str | bytes:
     """Give the payload as a transport does that does not check the UTF-8 of text."""
-    return octets if binary else octets.decode("utf-8", "surrogateescape")
+    return data if binary else data.decode("utf-8", "surrogateescape")
 
 
 def strictly(payload: str | bytes) -> Fields:
     return decode(payload, decoding=Decoding.STRICT).fields()
 
 
-def by_codec(octets: bytes, binary: bool, read: Any = strictly) -> Fields | None:
+def by_codec(data: bytes, binary: bool, read: Any = strictly) -> Fields | None:
     try:
-        return read(received(octets, binary))
+        return read(received(data, binary))
     except DecodeError:
         return None
 
 
-def by_construct(octets: bytes, binary: bool) -> Fields | None:
+def by_construct(data: bytes, binary: bool) -> Fields | None:
     try:
-        found = (BINARY_FRAME if binary else TEXT_FRAME).parse(octets)
+        found = (BINARY_FRAME if binary else TEXT_FRAME).parse(data)
     except ConstructError:
         return None
     return tuple(found[name] for name in FIELDS)
 
 
-def by_abnf(octets: bytes, binary: bool) -> Fields | None:
-    # The library matches characters: Latin-1 gives each octet one of its own.
-    tree = match("binary-frame" if binary else "text-frame", octets)
+def by_abnf(data: bytes, binary: bool) -> Fields | None:
+    # The library matches characters: Latin-1 gives each byte one of its own.
+    tree = match("binary-frame" if binary else "text-frame", data)
     if tree is None:
         return None
     body = octets_of(node(tree, "binary-body" if binary else "text-body"))
@@ -90,9 +90,9 @@ def by_abnf(octets: bytes, binary: bool) -> Fields | None:
     )
 
 
-def match(rule: str, octets: bytes) -> Any:
+def match(rule: str, data: bytes) -> Any:
     try:
-        return ABNF(rule).parse_all(octets.decode("latin-1"))
+        return ABNF(rule).parse_all(data.decode("latin-1"))
     except ParseError:
         return None
 
@@ -146,12 +146,12 @@ def frames(flag: st.SearchStrategy[str]) -> st.SearchStrategy[bytes]:
 
 @st.composite
 def mutations(draw: st.DrawFn) -> bytes:
-    """Take a frame and drop, double or replace one of its octets."""
-    octets = draw(frames(flags))
-    at = draw(st.integers(0, len(octets) - 1))
-    octet = octets[at : at + 1]
-    new = draw(st.sampled_from([b"", octet + octet, b";", b"0", b"1", b"\xff", b"\xc3", b"\x80"]))
-    return octets[:at] + new + octets[at + 1 :]
+    """Take a frame and drop, double or replace one of its bytes."""
+    data = draw(frames(flags))
+    at = draw(st.integers(0, len(data) - 1))
+    byte = data[at : at + 1]
+    new = draw(st.sampled_from([b"", byte + byte, b";", b"0", b"1", b"\xff", b"\xc3", b"\x80"]))
+    return data[:at] + new + data[at + 1 :]
 
 
 anything = (
@@ -176,31 +176,31 @@ messages = st.tuples(
 AGREE = settings(deadline=None, max_examples=settings().max_examples // 2)
 
 
-def agree(octets: bytes, binary: bool) -> None:
-    fields = by_codec(octets, binary)
-    assert by_construct(octets, binary) == fields
-    assert by_abnf(octets, binary) == fields
+def agree(data: bytes, binary: bool) -> None:
+    fields = by_codec(data, binary)
+    assert by_construct(data, binary) == fields
+    assert by_abnf(data, binary) == fields
 
 
 @both_kinds
 @AGREE
-@given(octets=frames(flags) | frames(odd_flags))
-def test_all_agree_on_frames(octets: bytes, binary: bool) -> None:
-    agree(octets, binary)
+@given(data=frames(flags) | frames(odd_flags))
+def test_all_agree_on_frames(data: bytes, binary: bool) -> None:
+    agree(data, binary)
 
 
 @both_kinds
 @AGREE
-@given(octets=mutations())
-def test_all_agree_on_damaged_frames(octets: bytes, binary: bool) -> None:
-    agree(octets, binary)
+@given(data=mutations())
+def test_all_agree_on_damaged_frames(data: bytes, binary: bool) -> None:
+    agree(data, binary)
 
 
 @both_kinds
 @AGREE
-@given(octets=anything)
-def test_all_agree_on_anything(octets: bytes, binary: bool) -> None:
-    agree(octets, binary)
+@given(data=anything)
+def test_all_agree_on_anything(data: bytes, binary: bool) -> None:
+    agree(data, binary)
 
 
 @AGREE
@@ -214,22 +214,22 @@ def test_codec_and_grammar_write_the_same(fields: Fields) -> None:
         with pytest.raises(ConstructError):
             frame.build(dict(zip(FIELDS, fields, strict=True)))
         return
-    octets = payload if isinstance(payload, bytes) else payload.encode()
-    assert frame.build(dict(zip(FIELDS, fields, strict=True))) == octets
-    assert by_abnf(octets, binary) == fields
+    data = payload if isinstance(payload, bytes) else payload.encode()
+    assert frame.build(dict(zip(FIELDS, fields, strict=True))) == data
+    assert by_abnf(data, binary) == fields
 
 
 @both_kinds
 @AGREE
-@given(octets=payloads)
-def test_codec_and_grammar_agree_on_the_lenient_reading(octets: bytes, binary: bool) -> None:
+@given(data=payloads)
+def test_codec_and_grammar_agree_on_the_lenient_reading(data: bytes, binary: bool) -> None:
     try:
-        message = decode(received(octets, binary))
+        message = decode(received(data, binary))
     except DecodeError:
         with pytest.raises(ConstructError):
-            LENIENT_FRAME.parse(octets)
+            LENIENT_FRAME.parse(data)
         return
-    found = LENIENT_FRAME.parse(octets)
+    found = LENIENT_FRAME.parse(data)
     for name, value in zip(FIELDS, message.fields(), strict=True):
         raw = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
         assert found[name] == raw, name
@@ -243,12 +243,12 @@ def test_the_lenient_grammar_writes_what_it_reads(fields: Fields) -> None:
         for name, value in zip(FIELDS, fields, strict=True)
     }
     try:
-        octets = LENIENT_FRAME.build(raw)
+        data = LENIENT_FRAME.build(raw)
     except ConstructError:
         with pytest.raises(EncodeError):
             Message(*fields)
         return
-    found = LENIENT_FRAME.parse(octets)
+    found = LENIENT_FRAME.parse(data)
     assert {name: found[name] for name in FIELDS} == raw
 
 
@@ -256,7 +256,7 @@ def test_the_lenient_grammar_writes_what_it_reads(fields: Fields) -> None:
 
 
 @pytest.mark.parametrize(
-    ("octets", "fields"),
+    ("bytes", "fields"),
     [
         (b"w;n;r;e;0;0;b;o;dy", ("w", "n", "r", "e", False, False, "b;o;dy")),  # FR-1
         (b";;;e;0;0;", ("", "", "", "e", False, False, "")),
@@ -292,21 +292,21 @@ def test_the_lenient_grammar_writes_what_it_reads(fields: Fields) -> None:
     ],
 )
 @both_kinds
-def test_known_frames(octets: bytes, fields: Any, binary: bool) -> None:
+def test_known_frames(data: bytes, fields: Any, binary: bool) -> None:
     expected = fields and (*fields[:-1], fields[-1].encode() if binary else fields[-1])
-    assert by_codec(octets, binary) == expected
-    agree(octets, binary)
+    assert by_codec(data, binary) == expected
+    agree(data, binary)
 
 
 def test_only_a_binary_body_may_be_no_utf8() -> None:  # FR-12
-    octets = b"w;n;r;e;0;0;\xff"
+    data = b"w;n;r;e;0;0;\xff"
     for oracle in (by_codec, by_construct, by_abnf):
-        assert oracle(octets, True) == ("w", "n", "r", "e", False, False, b"\xff")
-        assert oracle(octets, False) is None
+        assert oracle(data, True) == ("w", "n", "r", "e", False, False, b"\xff")
+        assert oracle(data, False) is None
 
 
 @pytest.mark.parametrize(
-    ("change", "octets"),
+    ("change", "bytes"),
     [
         ({}, b"w;;;;;;"),  # FR-13: where it can be short it is
         ({"event": "e"}, b"w;;;e;0;0;"),
@@ -321,19 +321,19 @@ def test_only_a_binary_body_may_be_no_utf8() -> None:  # FR-12
     ],
 )
 @both_kinds
-def test_known_fields_are_written(change: Any, octets: bytes | None, binary: bool) -> None:
+def test_known_fields_are_written(change: Any, data: bytes | None, binary: bool) -> None:
     fields: dict[str, Any] = dict(zip(FIELDS, Message("w").fields(), strict=True)) | change
     if binary:
         fields["body"] = fields["body"].encode()
     frame = BINARY_FRAME if binary else TEXT_FRAME
-    if octets is None:
+    if data is None:
         with pytest.raises(ConstructError):
             frame.build(fields)
     else:
-        assert frame.build(fields) == octets
+        assert frame.build(fields) == data
 
 
-# ---- The oracles bite: codecs that are wrong on purpose ----
+# ---- The oracles bite: faulty codecs ----
 
 
 def drops_the_room(payload: str | bytes) -> Fields:
@@ -428,7 +428,7 @@ def test_a_wrong_codec_is_caught(wrong: Any, oracle: Any, binary: bool) -> None:
     # Raises NoSuchExample if nothing that is generated shows the difference.
     find(
         payloads,
-        lambda octets: by_codec(octets, binary, wrong) != oracle(octets, binary),
+        lambda data: by_codec(data, binary, wrong) != oracle(data, binary),
         settings=SEARCH,
         database_key=None,
     )
@@ -444,10 +444,10 @@ def test_a_wrong_codec_is_caught(wrong: Any, oracle: Any, binary: bool) -> None:
     | st.text(st.characters(), max_size=4).map("A{}".format)
 )
 def test_codec_and_abnf_agree_on_the_handshake(text: str) -> None:  # HS-1 to HS-6
-    octets = text.encode("utf-8", "surrogatepass")
-    asked = match("handshake-request", octets)
-    accepted = match("handshake-accept", octets)
-    refused = match("handshake-refuse", octets)
+    data = text.encode("utf-8", "surrogatepass")
+    asked = match("handshake-request", data)
+    accepted = match("handshake-accept", data)
+    refused = match("handshake-refuse", data)
     try:
         message = decode_handshake(text, decoding=Decoding.STRICT)
     except DecodeError:
@@ -464,18 +464,18 @@ def test_codec_and_abnf_agree_on_the_handshake(text: str) -> None:  # HS-1 to HS
 @AGREE
 @given(wait=written | st.text("$#!n ", min_size=1, max_size=4) | st.text(max_size=4))
 def test_codec_and_abnf_agree_on_what_a_token_tells(wait: str) -> None:  # AR-2 to AR-4, SX
-    octets = wait.encode()
+    data = wait.encode()
     parsed = parse_wait(wait)
-    if match("wait", octets) is None:
+    if match("wait", data) is None:
         assert ";" in wait
     elif not wait:
         assert parsed.kind is WaitKind.NONE
-    elif match("explicit-sender", octets):
+    elif match("explicit-sender", data):
         assert (parsed.kind, parsed.sender) == (WaitKind.EXPLICIT_SENDER, wait)
     else:
-        marked = match("exchange-token", octets)
+        marked = match("exchange-token", data)
         assert parsed.from_exchange == bool(marked)
-        token = octets[:1] + octets[2:] if marked else octets
+        token = data[:1] + data[2:] if marked else data
         assert parsed.token.encode() == token
         if match("client-token", token):
             assert parsed.kind is WaitKind.CLIENT_ASK

@@ -185,9 +185,9 @@ CONNECTED_ANEW = [
 
 @pytest.mark.parametrize("late", ["1;;;;;;", "1;n;;_OnNamespaceDisconnect;1;0;no"])
 def test_a_late_reply_to_an_ask_that_was_overtaken_changes_nothing(late):
-    anew = [*CONNECTED_ANEW, (CLIENT, late)]
-    assert findings([*anew, (CLIENT, ";n;r;e;0;0;"), (SERVER, ";n;r;e;0;0;")]) == []
-    again = [*anew, (SERVER, "2;n;;_OnNamespaceDisconnect;0;0;"), (CLIENT, "2;;;;;;")]
+    reconnected = [*CONNECTED_ANEW, (CLIENT, late)]
+    assert findings([*reconnected, (CLIENT, ";n;r;e;0;0;"), (SERVER, ";n;r;e;0;0;")]) == []
+    again = [*reconnected, (SERVER, "2;n;;_OnNamespaceDisconnect;0;0;"), (CLIENT, "2;;;;;;")]
     assert findings([*again, (CLIENT, ";n;;e;0;0;")]) == [("NS-11", len(again) + 1, CLIENT)]
 
 

@@ -207,8 +207,8 @@ def test_messages_before_the_handshake_keep_their_order_and_are_handled_after_it
     early: list[Any] = [
         request(Change.CONNECT, "$1", body=b""),
         frame(body="text"),
-        bytearray(str(frame()).encode() + b"octets"),
-        frame(body=b"more octets"),
+        bytearray(str(frame()).encode() + b"bytes"),
+        frame(body=b"more bytes"),
         memoryview(str(frame(wait="$2")).encode() + b"ask"),
     ]
     for payload in early:
@@ -219,8 +219,8 @@ def test_messages_before_the_handshake_keep_their_order_and_are_handled_after_it
     assert entered == Changed(Change.CONNECT, NAMESPACE, "", Cause.PEER)
     assert [event.message.body for event in received if isinstance(event, Received)] == [
         "text",
-        b"octets",
-        b"more octets",
+        b"bytes",
+        b"more bytes",
     ]
     assert isinstance(asked, Asked)
     assert asked.message.body == b"ask"

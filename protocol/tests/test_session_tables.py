@@ -104,8 +104,8 @@ class Shake:
         return f"{self.role}-{self.state}-{self.input}-{what}-{self.kind.__name__}"
 
 
-def text(octets: bytes) -> str:
-    return octets.decode()
+def text(data: bytes) -> str:
+    return data.decode()
 
 
 SHAKE_PAYLOADS = {"request": b"M", "acceptance": b"Athe-id", "refusal": b"Hno", "other": b"early"}

@@ -1,4 +1,4 @@
-"""Two sessions talk, whatever they are told to do: each sees what the other sent, and at rest
+"""Two sessions talk, whatever commands they get: each sees what the other sent, and at rest
 both agree. One session meets a peer that sends anything: nothing is raised, nothing piles up.
 """
 
@@ -196,7 +196,7 @@ class Conversation(RuleBasedStateMachine):
     ) -> None:
         """One side closes and the other hears all it sent before; or the line is cut.
 
-        Not too often, as all begins anew after it.
+        Not too often, as all begins again after it.
         """
         if now:
             return

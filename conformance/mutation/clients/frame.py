@@ -105,17 +105,17 @@ mutants(
     "FR-10",
     "replies-trimmed: Trims the bodies of its replies.",
     on.send(do.change(body=str.strip), body=is_text),
-    "octets-end-at-nul: Ends a binary body at the first zero byte.",
+    "bytes-end-at-nul: Ends a binary body at the first zero byte.",
     ClientFault(
         receive=on.when(do.serve_with(body=cut), event="news", body=is_binary),
         send=on.when(do.change(body=cut), event="news", body=is_binary),
     ),
-    "reply-octets-end-at-nul: Ends the binary body of a reply at the first zero byte.",
+    "reply-bytes-end-at-nul: Ends the binary body of a reply at the first zero byte.",
     ClientFault(
         receive=on.when(do.serve_with(body=cut), wait=bool, body=is_binary),
         send=on.when(do.change(body=cut), wait=bool, body=is_binary),
     ),
-    "octets-by-way-of-text: Decodes and encodes the body of a binary reply.",
+    "bytes-by-way-of-text: Decodes and encodes the body of a binary reply.",
     on.send(
         do.change(body=lambda body: body.decode("latin-1").encode()), wait=bool, body=is_binary
     ),

@@ -240,7 +240,7 @@ mutants(
     _bodies(unquote),
     "line-ends-converted: Writes LF for CR LF, in binary too.",
     on.send(do.change(body=_with_lf)),
-    "octets-through-text: Converts binary bodies to text and back.",
+    "bytes-through-text: Converts binary bodies to text and back.",
     _octets(_through_text),
     "body-cut-at-64-kib: Has room for bodies of 64 KiB.",
     on.send(do.change(body=lambda body: body[:65536])),

@@ -49,7 +49,7 @@ def _in_empty(is_in: Callable[[str], bool]) -> bool:
 
 mutants(
     "NM-2",
-    "native-octets-dropped: Treats only text as a native message.",
+    "native-bytes-dropped: Treats only text as a native message.",
     _dropping(lambda payload: isinstance(payload, bytes)),
     "native-texts-dropped: Delivers no native text, as neffos.js does.",
     _dropping(lambda payload: isinstance(payload, str)),

@@ -223,7 +223,7 @@ mutants(
     _outsiders(),
     "outsiders-told-errors: Sends an outsider the error of a handler.",
     _outsiders("fail"),
-    "outsiders-told-octets: Answers an outsider in a binary message.",
+    "outsiders-told-bytes: Answers an outsider in a binary message.",
     _outsiders(is_binary=True),
 )
 

@@ -298,7 +298,7 @@ mutants(
     "SEC-16",
     "stops-at-many-separators: Stops reading at a payload of very many separators.",
     _stopping(lambda _, content: content.count(b";") > 50_000),
-    "dies-of-octets: Ends its process at binary messages without a meaning.",
+    "dies-of-bytes: Ends its process at binary messages without a meaning.",
     _dying(_begins(b"\xff\xfe\xfd")),
     "stops-at-go-away: Stops reading when a client sends a refusal.",
     _stopping(lambda _, content: content == b"Hgo away"),

@@ -494,7 +494,7 @@ LONG_SEMICOLON: Final = b"\xc0\xbb"
 
 mutants(
     "TR-17",
-    "any-octets-taken-for-text: Reads bytes that are not UTF-8 as text, with replacements.",
+    "any-bytes-taken-for-text: Reads bytes that are not UTF-8 as text, with replacements.",
     _text_read(lambda content: content.decode(errors="replace").encode()),
     "broken-text-dropped: Drops text that is not UTF-8, and goes on.",
     _text_read(lambda _: b""),
