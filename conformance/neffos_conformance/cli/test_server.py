@@ -27,9 +27,8 @@ from neffos_conformance.cli.testing import (
 from neffos_conformance.model_based import SequenceReport, explore_server
 from neffos_conformance.reference import identity
 from neffos_conformance.reference.embedded import embedded_server
-from neffos_conformance.runner.discovery import discovered
 from neffos_conformance.runner.result import Result, in_order
-from neffos_conformance.runner.run import to_server
+from neffos_conformance.runner.run import discovered, to_server
 from neffos_conformance.wire.connection import ConnectError, WireConnection
 
 Features = frozenset[str]

@@ -21,15 +21,17 @@ from contextlib import aclosing, suppress
 from typing import Final
 
 from neffos_conformance.cases.definition import Case
+from neffos_conformance.cases.features import features
+from neffos_conformance.cases.script import read_script
 from neffos_conformance.cases.verdict import Verdict, verdict_on
 from neffos_conformance.runner.client_steps import (
     Between,
-    ClientDriver,
     PendingOperations,
     accepting_clients,
     client_verbs,
 )
 from neffos_conformance.runner.driver_protocol import (
+    ClientDriver,
     DriverEndedError,
     DriverError,
     OperationError,
@@ -48,6 +50,9 @@ to look like an attack."""
 
 DEFAULT_TIMEOUTS: Final = Timeouts()
 """The time limits of a case, unless the caller sets others."""
+
+BRIEF: Final = Timeouts(case=2.0)
+"""The time limits of a probe: an answered one takes milliseconds, another one a second."""
 
 MARK_SIZE: Final = 4
 """Random bytes in a case's mark: concurrent cases have different ids anyway."""
@@ -122,6 +127,7 @@ async def run_client_case(
     timeouts: Timeouts = DEFAULT_TIMEOUTS,
     *,
     between: Between | None = None,
+    listening: tuple[str, asyncio.Queue[UpgradeRequest]] | None = None,
 ) -> Result:
     """Run one case against the client that a driver controls.
 
@@ -130,29 +136,14 @@ async def run_client_case(
         case: the case.
         timeouts: the time limits of the case.
         between: wraps the request of each client, to seed a fault.
+        listening: where the client is to dial, and a queue of the requests, if the caller listens.
     """
-    async with accepting_clients(between) as (url, incoming):
-        return await run_arriving_client_case(driver, case, url, incoming, timeouts)
-
-
-async def run_arriving_client_case(
-    driver: ClientDriver,
-    case: Case,
-    url: str,
-    incoming: asyncio.Queue[UpgradeRequest],
-    timeouts: Timeouts = DEFAULT_TIMEOUTS,
-) -> Result:
-    """Run one case against the client that a driver controls, if the caller listens for it.
-
-    Args:
-        driver: controls it.
-        case: the case.
-        url: where the client is to dial.
-        incoming: gets the requests of the clients.
-        timeouts: the time limits of the case.
-    """
+    if listening is None:
+        async with accepting_clients(between) as started:
+            return await run_client_case(driver, case, timeouts, listening=started)
     result = Result(case)
     runner = ScriptRunner(Playback("client", timeouts, result.log))
+    url, incoming = listening
     operations = PendingOperations(runner, driver, url)
     await _run(case, result, runner, client_verbs(runner, operations, incoming))
     with suppress(DriverError):  # reported already, or at the next case
@@ -209,3 +200,19 @@ def _fail(result: Result, runner: ScriptRunner, explanation: str, actual: str = 
         result.explanation = f"the setup failed: {explanation}"
     else:
         result.verdict = verdict_on(result.case.requirements)
+
+
+async def discovered(url: str, timeouts: Timeouts = BRIEF) -> frozenset[str]:
+    """Give the features of the server at a URL.
+
+    Each feature has a probe: a short script that a server with the feature answers in some way.
+    Whether that is the right answer is for the cases to test.
+    """
+
+    async def has(id_: str, probe: str) -> bool:
+        case = Case(id_, "", ("NS-1",), "server", read_script(probe, "server"))
+        result = await to_server(url, timeouts)(case)
+        return result.verdict is Verdict.PASS
+
+    found = await asyncio.gather(*(has(each.id, each.probe) for each in features()))
+    return frozenset(each.id for each, is_there in zip(features(), found, strict=True) if is_there)
