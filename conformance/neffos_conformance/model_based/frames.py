@@ -116,11 +116,6 @@ def action_named_in(message: Message) -> int:
     return int(found[1]) if found else 0
 
 
-def without_values(text: str) -> str:
-    """Replace the quoted parts of an explanation, which another run words differently."""
-    return re.sub(r"'[^']*'", "…", text)
-
-
 # -------------------------------------------------------------------- comparing
 
 

@@ -34,7 +34,7 @@ MAX_TRIES: Final = 50
 """Actions that are tried until one is possible. Some nearly always are."""
 
 Weights = Mapping[str, float]
-Maker = Callable[[], Action | None]
+ActionSource = Callable[[], Action | None]
 
 _Choice = TypeVar("_Choice")
 
@@ -195,31 +195,26 @@ def generate(
         supported: the features that a server has, or the operations that a client's driver
             supports; ``None`` for all.
     """
-    profile, operations = (CLIENT, supported) if role is Role.CLIENT else (SERVER, None)
-    model = SutModel(role, operations)
-    return SequenceGenerator(profile, model, f"{seed}/{index}", supported).make(steps)
+    return SequenceGenerator(role, f"{seed}/{index}", supported).make(steps)
 
 
 class SequenceGenerator:
     """Generates one test sequence.
 
     Args:
-        profile: what is drawn.
-        model: of the peer under test.
+        role: of the peer under test.
         seed: of the random numbers.
         supported: the features of a server, or the operations of a client; ``None`` for all.
     """
 
-    def __init__(
-        self, profile: Profile, model: SutModel, seed: str, supported: frozenset[str] | None
-    ) -> None:
-        self._profile = profile
-        self._model = model
+    def __init__(self, role: Role, seed: str, supported: frozenset[str] | None) -> None:
+        self._model = SutModel(role, supported if role is Role.CLIENT else None)
+        self._profile = profile = CLIENT if role is Role.CLIENT else SERVER
         self._random = Random(seed)  # noqa: S311  # the numbers are no secret
         self._supported = supported
         self._actions: list[Action] = []
         # Few names recur, so that their changes add up. A client takes native messages in "".
-        self._main = "" if model.is_client and self._chance(0.2) else "app"
+        self._main = "" if self._model.is_client and self._chance(0.2) else "app"
         self._namespaces = [self._main, *self._random.sample(profile.namespaces, 2)]
         self._rooms = self._random.sample(profile.rooms, 2)
         self._haste = self._pick(profile.haste)
@@ -230,26 +225,26 @@ class SequenceGenerator:
     def make(self, steps: int) -> ActionSequence:
         """Give a sequence of about so many actions, besides the probes at its end."""
         kind = 1.0 if self._model.is_client else self._random.random()
+        path, makers = "", [self._non_frame, self._empty_frame]
         if kind < 0.08 and self._offers("native-mixed"):
-            self._make_native(steps, "/mixed", (self._non_frame, self._empty_frame))
+            path = "/mixed"
         elif kind < 0.11 and self._offers("native-only"):
-            self._make_native(steps, "/native", (self._non_frame,))
-        else:
+            path, makers = "/native", [self._non_frame]
+        if not path:
             self._make_frames(steps)
-        return tuple(self._actions)
-
-    def _make_native(self, steps: int, path: str, makers: Sequence[Maker]) -> None:
+            return tuple(self._actions)
         self._add(self._action(ActionKind.OPEN, "plain", connection=1, path=path))
         for _ in range(steps):
             self._add(self._pick(makers)())
+        return tuple(self._actions)
 
     def _make_frames(self, steps: int) -> None:
         self._add(self._opening(1))
         if self._chance(0.75):
             self._add(self._connect_main())
             self._answer_all()
-        makers: Mapping[str, Maker] = {
-            "connection": self._another,
+        makers: Mapping[str, ActionSource] = {
+            "connection": lambda: self._opening(len(self._model.connections) + 1),
             "ask": self._system_ask,
             "event": self._event,
             "provoke": self._provoke,
@@ -347,11 +342,9 @@ class SequenceGenerator:
         }
         return self._send(connection, self._offered(namespace), event, **{**drawn, **values})
 
-    def _another(self) -> Action | None:
-        used = len(self._model.connections)
-        return self._opening(used + 1) if used < self._profile.connections else None
-
-    def _opening(self, connection: int) -> Action:
+    def _opening(self, connection: int) -> Action | None:
+        if connection > self._profile.connections:
+            return None
         how = self._pick(self._profile.openings) if self._chance(0.36) else "plain"
         is_offered = {
             "chosen": self._offers("chosen-ids"),

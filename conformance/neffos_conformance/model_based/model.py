@@ -40,7 +40,7 @@ from neffos_conformance.runner.driver_protocol import fields_of
 from neffos_conformance.wire.payloads import frame_of
 from neffos_protocol.events import Change, MembershipKey
 from neffos_protocol.names import BAD_NAMESPACE, CHANGE_OF, LOCAL_ONLY, REQUEST_EVENT
-from neffos_protocol.state_machines import MEMBERSHIP, OUTGOING_ASK
+from neffos_protocol.state_machines import MEMBERSHIP, OUTGOING_ASK, MembershipState
 
 REFUSAL_TEXT: Final = "not; today"
 """The text of a handshake refusal, by the suite or on its request."""
@@ -296,11 +296,11 @@ def _system_ask(state: SutState, action: Action, log: DriverLog) -> bool:
     scope: Scope = (namespace, action.room if is_room else None)
     endpoint = connection.endpoint
     is_declared = namespace in endpoint.handlers and not endpoint.refusal(
-        scope, tables.DISCONNECTED, Change.JOIN if is_room else Change.CONNECT
+        scope, MembershipState.DISCONNECTED, Change.JOIN if is_room else Change.CONNECT
     )
     if not is_declared or scope in connection.undecided:
         return False
-    if is_room and connection.state((namespace, None)) != tables.CONNECTED:
+    if is_room and connection.state((namespace, None)) != MembershipState.CONNECTED:
         return False
     if any(scope in rooms for rooms in connection.leaving.values()):
         return False
@@ -321,11 +321,11 @@ def _leave_all(state: SutState, action: Action, log: DriverLog) -> bool:
     connection = state.connections[action.connection]
     namespace = action.namespace
     rooms = [each for each in connection.memberships if is_room_of(each, namespace)]
-    if connection.state((namespace, None)) != tables.CONNECTED:
+    if connection.state((namespace, None)) != MembershipState.CONNECTED:
         return False
     if any(is_room_of(each, namespace) for each in connection.undecided):
         return False
-    if any(connection.state(each) != tables.CONNECTED for each in rooms):
+    if any(connection.state(each) != MembershipState.CONNECTED for each in rooms):
         return False
     state.forbidden_by[action.number] = "RM-8"
     if not rooms:
@@ -345,16 +345,16 @@ def _event(state: SutState, action: Action, log: DriverLog) -> bool:
     connection = state.connections[action.connection]
     namespace, room, number = action.namespace, action.room, action.number
     before = connection.state((namespace, None))
-    inside = connection.state((namespace, room)) if room else tables.CONNECTED
-    if {before, inside} - {tables.CONNECTED, tables.DISCONNECTED} or (
+    inside = connection.state((namespace, room)) if room else MembershipState.CONNECTED
+    if {before, inside} - {MembershipState.CONNECTED, MembershipState.DISCONNECTED} or (
         namespace,
         room,
     ) in connection.undecided:
         return False
     requirement = ""
-    if before == tables.DISCONNECTED:
+    if before == MembershipState.DISCONNECTED:
         requirement = "NS-11"
-    elif inside == tables.DISCONNECTED:
+    elif inside == MembershipState.DISCONNECTED:
         requirement = "RM-10"
     elif ESCAPE in action.event:
         requirement = "FR-4"
@@ -377,7 +377,11 @@ def _event(state: SutState, action: Action, log: DriverLog) -> bool:
 
 def _native(state: SutState, action: Action, log: DriverLog) -> bool:
     connection = state.connections[action.connection]
-    if connection.state(("", None)) != tables.CONNECTED or action.namespace or not action.body:
+    if (
+        connection.state(("", None)) != MembershipState.CONNECTED
+        or action.namespace
+        or not action.body
+    ):
         return False
     state.forbidden_by[action.number] = "NM-3"
     if frame_of(action.body) is not None:

@@ -22,7 +22,7 @@ from neffos_conformance.model_based.state import PeerAsk, SutState
 from neffos_conformance.runner.driver_protocol import fields_of
 from neffos_protocol import names
 from neffos_protocol.events import Change, MembershipKey
-from neffos_protocol.state_machines import INCOMING_ASK, MEMBERSHIP, OUTGOING_ASK
+from neffos_protocol.state_machines import INCOMING_ASK, MEMBERSHIP, OUTGOING_ASK, MembershipState
 
 FRAGMENTED: Final = "fragments"
 """The variant of a frame that is sent in fragments (FR-15)."""
@@ -160,7 +160,7 @@ def _event(state: SutState, action: Action, message: Message) -> bool:
             state.permit(action, message.error_reply(names.BAD_ROOM))
         return state.is_client or not event.endswith("-me")
     is_sure = not state.is_client or (
-        connection.state(scope) == tables.CONNECTED and event != names.NATIVE_EVENT
+        connection.state(scope) == MembershipState.CONNECTED and event != names.NATIVE_EVENT
     )
     if state.is_client:
         if room and action.has_token and waits:  # the room may be left before it is handled
@@ -196,12 +196,16 @@ def _framed_native(state: SutState, action: Action, message: Message) -> bool:
     """Expect what a client does with a native message in a frame."""
     connection = state.connections[action.connection]
     before = connection.state(("", None))
-    if message.room or message.is_error or before not in (tables.CONNECTED, tables.DISCONNECTED):
+    if (
+        message.room
+        or message.is_error
+        or before not in (MembershipState.CONNECTED, MembershipState.DISCONNECTED)
+    ):
         return False
-    state.forbidden_by[action.number] = "NM-5" if before == tables.CONNECTED else "NM-4"
+    state.forbidden_by[action.number] = "NM-5" if before == MembershipState.CONNECTED else "NM-4"
     if action.has_token:
         state.permit(action, message.error_reply(names.BAD_NAMESPACE))
-    if before == tables.CONNECTED:
+    if before == MembershipState.CONNECTED:
         state.observe_native(action, "NM-5", message.body)
     return True
 
@@ -359,7 +363,10 @@ def _is_unclear(state: SutState, action: Action, ask: PeerAsk) -> bool:
             return True
         # The tables leave open what the reply to an earlier ask would end.
         is_end = ask.change is not None and not ask.change.is_entry
-        is_back = connection.state(ask.scope) not in (tables.DISCONNECTED, tables.DISCONNECTING)
+        is_back = connection.state(ask.scope) not in (
+            MembershipState.DISCONNECTED,
+            MembershipState.DISCONNECTING,
+        )
         if state.is_client and is_end and is_back:
             return True
     # A client may relay an error without a text with any text, or not at all (FR-9).
@@ -433,9 +440,9 @@ def _settle_event(state: SutState, action: Action, ask: PeerAsk, message: Messag
         relayed = state.relayed[action.of]
         if not connection.is_live(relayed.namespace):
             return
-        is_sure = connection.state((relayed.namespace, None)) == tables.CONNECTED and (
+        is_sure = connection.state((relayed.namespace, None)) == MembershipState.CONNECTED and (
             not relayed.room
-            or connection.state((relayed.namespace, relayed.room)) == tables.CONNECTED
+            or connection.state((relayed.namespace, relayed.room)) == MembershipState.CONNECTED
         )
         reply = state.reply(
             replace(action, number=action.of),

@@ -37,6 +37,7 @@ from neffos_protocol.state_machines import (
     INCOMING_ASK,
     MEMBERSHIP,
     OUTGOING_ASK,
+    MembershipState,
     StateMachine,
 )
 
@@ -111,7 +112,7 @@ class ConnectionState:
 
     def state(self, scope: Scope) -> str:
         """Give the state of a namespace or room."""
-        return self.memberships.get(scope, tables.DISCONNECTED)
+        return self.memberships.get(scope, MembershipState.DISCONNECTED)
 
     def is_live(self, namespace: str, room: str = "") -> bool:
         """Whether a namespace is connected, and its room joined where one is given."""
@@ -355,12 +356,16 @@ class SutState:
             return
         self.reached.add(tables.key_of(MEMBERSHIP, row))
         connection.memberships[scope] = row.next
-        if row.next == tables.DISCONNECTED:
+        if row.next == MembershipState.DISCONNECTED:
             del connection.memberships[scope]
         self._report(number, connection, scope, before, input_)
         if before in tables.CHANGING and row.next != before and "ask" in input_:
             self.permit_either(connection, scope)
-        if before in MEMBERSHIP.live and row.next == tables.DISCONNECTED and input_ != "closed":
+        if (
+            before in MEMBERSHIP.live
+            and row.next == MembershipState.DISCONNECTED
+            and input_ != "closed"
+        ):
             if scope[1] is None:
                 self._end_inside(number, connection, scope[0])
             else:
@@ -378,7 +383,7 @@ class SutState:
         requirement = ("RM" if is_room else "NS") + ("-1" if is_live else "-2" if is_room else "-6")
         if input_ == "closed":
             requirement = "TR-15"
-        must = input_ != "closed" or (not is_room and before == tables.CONNECTED)
+        must = input_ != "closed" or (not is_room and before == MembershipState.CONNECTED)
         fields = _fields_of(REPORTED_AS[changes[0 if is_live else 1]], scope)
         self.observe(number, connection.number, requirement, must=must, **fields)
 
@@ -473,7 +478,7 @@ class SutState:
         for machine, state in (
             (OUTGOING_ASK, "none"),
             (INCOMING_ASK, "none"),
-            (MEMBERSHIP, tables.DISCONNECTED),
+            (MEMBERSHIP, MembershipState.DISCONNECTED),
         ):
             self.follow(machine, state, "closed")
         for of, ask in self.pending_asks(number):
