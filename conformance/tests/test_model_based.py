@@ -14,7 +14,7 @@ from neffos_conformance.model_based import (
     SequenceReport,
     explore_server,
 )
-from neffos_conformance.model_based.actions import Action, ActionKind
+from neffos_conformance.model_based.actions import ActionKind, SuiteAction
 from neffos_conformance.model_based.failures import STALLS, UNREACHABLE, KnownFailures
 from neffos_conformance.model_based.generator import generate
 from neffos_conformance.model_based.links import run_on_server
@@ -250,8 +250,8 @@ def test_a_server_that_never_was_there_is_an_error():
 # -------------------------------------------------------------------- shrinking
 
 
-def numbered(*numbers: int) -> tuple[Action, ...]:
-    return tuple(Action(number, 1, ActionKind.SEND, body=f"t{number}") for number in numbers)
+def numbered(*numbers: int) -> tuple[SuiteAction, ...]:
+    return tuple(SuiteAction(number, 1, ActionKind.SEND, body=f"t{number}") for number in numbers)
 
 
 @pytest.mark.parametrize("needed", [{1}, {30}, {3, 17}, {1, 2, 29}])

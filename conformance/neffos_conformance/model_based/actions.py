@@ -44,7 +44,7 @@ class ActionKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
+class SuiteAction:
     """One action of a test sequence.
 
     Attributes:
@@ -83,7 +83,7 @@ class Action:
     is_followed: bool = False
 
 
-ActionSequence = tuple[Action, ...]
+ActionSequence = tuple[SuiteAction, ...]
 """Actions in order. The runner skips an action that is impossible at its position, so that every
 subsequence is a sequence too."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from neffos_codec import Message, encode
-from neffos_conformance.model_based.actions import Action, ExpectedMessage, Payload
+from neffos_conformance.model_based.actions import ExpectedMessage, Payload, SuiteAction
 from neffos_conformance.model_based.application import text_of
 from neffos_conformance.wire.payloads import short
 
@@ -30,7 +30,7 @@ _TAG: Final = re.compile(r"\bt(\d+)\b")
 # -------------------------------------------------------------------- building
 
 
-def token_of(action: Action, role: str) -> str:
+def token_of(action: SuiteAction, role: str) -> str:
     """Give the token of the reply to an action's frame, by the role of the peer under test."""
     if not action.has_token:
         return ""
@@ -41,7 +41,7 @@ def token_of(action: Action, role: str) -> str:
     return f"{action.number}{action.mark}"
 
 
-def message_of(action: Action, token: str, body: Payload) -> Message:
+def message_of(action: SuiteAction, token: str, body: Payload) -> Message:
     """Build the message of an action. Flags in an odd spelling count as false."""
     is_plain = action.how not in ODD_FLAGS
     return Message(

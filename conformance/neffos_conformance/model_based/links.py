@@ -17,7 +17,6 @@ from neffos_codec import Message
 from neffos_conformance.cases.script import OPERATIONS
 from neffos_conformance.model_based import failures
 from neffos_conformance.model_based.actions import (
-    Action,
     ActionSequence,
     DriverCommand,
     DriverLog,
@@ -25,6 +24,7 @@ from neffos_conformance.model_based.actions import (
     Fields,
     OperationOutcome,
     Payload,
+    SuiteAction,
 )
 from neffos_conformance.model_based.failures import KnownFailures, SequenceResult
 from neffos_conformance.model_based.frames import action_named_in
@@ -85,7 +85,7 @@ async def run_on_server(
     return runner.result
 
 
-async def dial(runner: SequenceRunner, url: str, action: Action) -> bool:
+async def dial(runner: SequenceRunner, url: str, action: SuiteAction) -> bool:
     """Open a connection to a server; it is open then."""
     headers = {}
     if action.how in _HEADERS:
@@ -207,7 +207,7 @@ class DrivenClient:
             self._requests.append(request)
             await self._runner.playback.events.put((0, _nothing))  # it wakes who waits for this
 
-    async def open(self, action: Action) -> bool:
+    async def open(self, action: SuiteAction) -> bool:
         """Have the client dial, and accept its connection; say whether it is open."""
         runner, number = self._runner, action.connection
         self.command(
@@ -233,7 +233,7 @@ class DrivenClient:
             await runner.wait_for(waits_for, runner.timeouts.case)
         return True
 
-    def _check_request(self, request: UpgradeRequest, action: Action) -> None:
+    def _check_request(self, request: UpgradeRequest, action: SuiteAction) -> None:
         headers, runner = request.request.headers, self._runner
         version = headers.get("Sec-WebSocket-Version")
         if version != "13":

@@ -18,7 +18,6 @@ from neffos_codec import Message, Native
 from neffos_conformance.cases.script import native_of
 from neffos_conformance.model_based import failures, frames
 from neffos_conformance.model_based.actions import (
-    Action,
     ActionKind,
     ActionSequence,
     ConnectionEnd,
@@ -27,6 +26,7 @@ from neffos_conformance.model_based.actions import (
     ExpectedMessage,
     Output,
     Payload,
+    SuiteAction,
 )
 from neffos_conformance.model_based.failures import FailureFound, KnownFailures, SequenceResult
 from neffos_conformance.model_based.model import SutModel
@@ -84,7 +84,7 @@ class SequenceRunner:
         last: the last action on each connection.
     """
 
-    open: Callable[[Action], Awaitable[bool]]
+    open: Callable[[SuiteAction], Awaitable[bool]]
     client: ControlledClient | None = None
 
     def __init__(self, model: SutModel, known: KnownFailures, timeouts: Timeouts) -> None:
@@ -127,7 +127,7 @@ class SequenceRunner:
             self.result.lines = self.script.lines
             self.result.reached = self.model.reached
 
-    async def _perform(self, action: Action) -> None:
+    async def _perform(self, action: SuiteAction) -> None:
         if self._is_known_to_fail(action):
             return
         is_command = action.kind in (ActionKind.OPEN, ActionKind.COMMAND)
@@ -166,7 +166,7 @@ class SequenceRunner:
         if not action.is_followed or is_command:
             await self._sync()
 
-    def _is_known_to_fail(self, action: Action) -> bool:
+    def _is_known_to_fail(self, action: SuiteAction) -> bool:
         """Whether an action is like one that leads to a known failure."""
         if not self.known.signatures:
             return False

@@ -11,10 +11,10 @@ from neffos_conformance.model_based.actions import (
     EITHER,
     FAILURE,
     SUCCESS,
-    Action,
     OperationOutcome,
     Output,
     Scope,
+    SuiteAction,
     is_room_of,
 )
 from neffos_conformance.model_based.application import EventHandler, text_of
@@ -28,7 +28,7 @@ FRAGMENTED: Final = "fragments"
 """The variant of a frame that is sent in fragments (FR-15)."""
 
 
-def send(state: SutState, action: Action) -> list[Output] | None:
+def send(state: SutState, action: SuiteAction) -> list[Output] | None:
     """Send a frame, and expect what follows; ``None`` as for ``SutModel.perform``."""
     connection = state.connections[action.connection]
     message = frames.message_of(action, frames.token_of(action, state.role.value), action.body)
@@ -59,14 +59,14 @@ def send(state: SutState, action: Action) -> list[Output] | None:
     return [Output(action.connection, sent, is_fragmented=is_fragmented)]
 
 
-def blame_wrong_reply(state: SutState, action: Action, namespace: str) -> None:
+def blame_wrong_reply(state: SutState, action: SuiteAction, namespace: str) -> None:
     """Blame the failures of an action on a wrong reply that the peer has seen before (AR-19)."""
     if (action.connection, namespace) in state.misled:
         state.blames[action.number] = "AR-19"
         state.signatures[action.number] = f"after a wrong reply to a system ask, {namespace}"
 
 
-def _like(action: Action, message: Message) -> str:
+def _like(action: SuiteAction, message: Message) -> str:
     """Name in which form a frame is sent."""
     return (
         f"{message.is_error} {message.is_no_op} {action.has_token} {action.how}{action.mark} "
@@ -77,7 +77,7 @@ def _like(action: Action, message: Message) -> str:
 # -------------------------------------------------------------------- system asks
 
 
-def _system_ask(state: SutState, action: Action, message: Message, change: Change) -> bool:
+def _system_ask(state: SutState, action: SuiteAction, message: Message, change: Change) -> bool:
     connection = state.connections[action.connection]
     scope = namespace, room = MembershipKey.of(change, message.namespace, message.room)
     undecided = connection.undecided
@@ -122,7 +122,7 @@ def _system_ask(state: SutState, action: Action, message: Message, change: Chang
 # -------------------------------------------------------------------- events
 
 
-def _event(state: SutState, action: Action, message: Message) -> bool:
+def _event(state: SutState, action: SuiteAction, message: Message) -> bool:
     connection = state.connections[action.connection]
     namespace, room, event = message.namespace, message.room, message.event
     endpoint, scope = connection.endpoint, (namespace, None)
@@ -175,7 +175,9 @@ def _event(state: SutState, action: Action, message: Message) -> bool:
     return True
 
 
-def _observe_event(state: SutState, action: Action, message: Message, *, is_sure: bool) -> None:
+def _observe_event(
+    state: SutState, action: SuiteAction, message: Message, *, is_sure: bool
+) -> None:
     # The text of an error is text in either message type (FR-17). The driver may report either.
     is_open = message.is_error and message.is_binary
     state.observe(
@@ -192,7 +194,7 @@ def _observe_event(state: SutState, action: Action, message: Message, *, is_sure
     )
 
 
-def _framed_native(state: SutState, action: Action, message: Message) -> bool:
+def _framed_native(state: SutState, action: SuiteAction, message: Message) -> bool:
     """Expect what a client does with a native message in a frame."""
     connection = state.connections[action.connection]
     before = connection.state(("", None))
@@ -210,7 +212,7 @@ def _framed_native(state: SutState, action: Action, message: Message) -> bool:
     return True
 
 
-def _handle(state: SutState, action: Action, message: Message, *, is_sure: bool) -> bool:
+def _handle(state: SutState, action: SuiteAction, message: Message, *, is_sure: bool) -> bool:
     """Expect what the handler of an event does; say whether the application's page defines it."""
     connection = state.connections[action.connection]
     body, number, namespace = message.body, action.number, message.namespace
@@ -265,7 +267,7 @@ def _handle(state: SutState, action: Action, message: Message, *, is_sure: bool)
     return True
 
 
-def _provoke(state: SutState, action: Action, message: Message, handler: EventHandler) -> bool:
+def _provoke(state: SutState, action: SuiteAction, message: Message, handler: EventHandler) -> bool:
     """Expect the ask that a handler of a server sends."""
     connection = state.connections[action.connection]
     if message.is_error or message.is_no_op or action.number in state.asks:
@@ -284,7 +286,9 @@ def _provoke(state: SutState, action: Action, message: Message, handler: EventHa
     return state.expect_system_ask(action, change, scope)
 
 
-def _broadcast(state: SutState, action: Action, message: Message, handler: EventHandler) -> bool:
+def _broadcast(
+    state: SutState, action: SuiteAction, message: Message, handler: EventHandler
+) -> bool:
     """Expect a broadcast on every connection that it is for, and the reply of the handler."""
     connection = state.connections[action.connection]
     to, body, room, namespace = handler.values["to"], message.body, message.room, message.namespace
@@ -309,7 +313,7 @@ def _broadcast(state: SutState, action: Action, message: Message, handler: Event
 # -------------------------------------------------------------------- answers
 
 
-def answer(state: SutState, action: Action) -> list[Output] | None:
+def answer(state: SutState, action: SuiteAction) -> list[Output] | None:
     """Answer an ask of the peer, and expect what follows; ``None`` as for ``SutModel.perform``."""
     ask = state.asks.get(action.of)
     if ask is None or ask.connection != action.connection:
@@ -348,12 +352,12 @@ def answer(state: SutState, action: Action) -> list[Output] | None:
     return [sent]
 
 
-def _is_error(action: Action, message: Message) -> bool:
+def _is_error(action: SuiteAction, message: Message) -> bool:
     """Whether an answer is an error. One without a text is spelled by hand (FR-9)."""
     return message.is_error or action.how == "bare-error"
 
 
-def _is_unclear(state: SutState, action: Action, ask: PeerAsk) -> bool:
+def _is_unclear(state: SutState, action: SuiteAction, ask: PeerAsk) -> bool:
     """Whether nothing can be said of what comes of an answer."""
     connection = state.connections[action.connection]
     if ask.state == "pending":
@@ -373,7 +377,7 @@ def _is_unclear(state: SutState, action: Action, ask: PeerAsk) -> bool:
     return action.how == "bare-error" and action.of in state.relayed
 
 
-def _answer_elsewhere(state: SutState, action: Action, ask: PeerAsk) -> list[Output] | None:
+def _answer_elsewhere(state: SutState, action: SuiteAction, ask: PeerAsk) -> list[Output] | None:
     """Answer on a connection that the ask was not for (AR-12)."""
     for number, other in state.connections.items():
         if number == action.connection or other.path or not other.is_usable:
@@ -387,7 +391,7 @@ def _answer_elsewhere(state: SutState, action: Action, ask: PeerAsk) -> list[Out
     return None
 
 
-def _settle_change(state: SutState, action: Action, ask: PeerAsk, message: Message) -> None:
+def _settle_change(state: SutState, action: SuiteAction, ask: PeerAsk, message: Message) -> None:
     """Expect what the answer to a system ask leads to."""
     connection = state.connections[action.connection]
     change = ask.change or Change.CONNECT
@@ -413,7 +417,7 @@ def _settle_change(state: SutState, action: Action, ask: PeerAsk, message: Messa
         operation.settle("AR-19", OperationOutcome(False, text=text) if text else FAILURE)
 
 
-def _settle_event(state: SutState, action: Action, ask: PeerAsk, message: Message) -> None:
+def _settle_event(state: SutState, action: SuiteAction, ask: PeerAsk, message: Message) -> None:
     """Expect what the answer to an event ask leads to."""
     connection = state.connections[action.connection]
     namespace, is_error = ask.scope[0], _is_error(action, message)

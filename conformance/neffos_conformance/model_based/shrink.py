@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
 
-from neffos_conformance.model_based.actions import Action, ActionKind, ActionSequence
+from neffos_conformance.model_based.actions import ActionKind, ActionSequence, SuiteAction
 
 MAX_TRIES: Final = 200
 """Tries for one failure. A sequence of some thirty actions is minimal after half as many."""
@@ -70,7 +70,7 @@ async def shrink(
     return sequence
 
 
-_SIMPLER: Final[tuple[Callable[[Action], Action], ...]] = (
+_SIMPLER: Final[tuple[Callable[[SuiteAction], SuiteAction], ...]] = (
     lambda action: replace(action, is_followed=False),
     lambda action: replace(action, how="plain") if action.kind is ActionKind.OPEN else action,
     lambda action: replace(

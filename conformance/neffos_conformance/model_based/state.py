@@ -16,13 +16,13 @@ from neffos_conformance.model_based import tables
 from neffos_conformance.model_based.actions import (
     EITHER,
     REPORTED_AS,
-    Action,
     ActionKind,
     DriverLog,
     ExpectedMessage,
     ExpectedObservation,
     Payload,
     Scope,
+    SuiteAction,
     is_room_of,
 )
 from neffos_conformance.model_based.application import AppEndpoint, endpoints, text_of
@@ -164,7 +164,7 @@ class SutState:
         self.blames: dict[int, str] = {}
         self.reports_native = operations is None or "native" in operations
 
-    def connect(self, action: Action) -> ConnectionState:
+    def connect(self, action: SuiteAction) -> ConnectionState:
         """Add a connection."""
         endpoint = self.endpoints[action.path]
         start = "native-only" if endpoint.exchanges == "native" else self.role.value
@@ -172,7 +172,7 @@ class SutState:
         self.connections[action.connection] = added
         return added
 
-    def note(self, action: Action, signature: str, forbidden_by: str = "") -> None:
+    def note(self, action: SuiteAction, signature: str, forbidden_by: str = "") -> None:
         """Record what an action is like, and what forbids further messages from it."""
         self.signatures[action.number] = signature
         if forbidden_by:
@@ -220,7 +220,7 @@ class SutState:
 
     def expect(
         self,
-        action: Action,
+        action: SuiteAction,
         answers: Message | Payload | tuple[Message, ...],
         requirement: str,
         *,
@@ -245,13 +245,13 @@ class SutState:
         self.connections[connection].expected.append(expected)
         return expected
 
-    def permit(self, action: Action, answer: Message, connection: int = 0) -> None:
+    def permit(self, action: SuiteAction, answer: Message, connection: int = 0) -> None:
         """Permit a message from an action."""
         self.expect(action, answer, "", connection=connection, must=False)
 
     def reply(
         self,
-        action: Action,
+        action: SuiteAction,
         message: Message,
         body: Payload,
         requirement: str = "AR-7",
@@ -275,7 +275,7 @@ class SutState:
             order = self.reply_order(action.connection)
         return self.expect(action, answers, requirement, must=must, order=order)
 
-    def expect_system_ask(self, action: Action, change: Change, scope: Scope) -> bool:
+    def expect_system_ask(self, action: SuiteAction, change: Change, scope: Scope) -> bool:
         """Expect a system ask of a server where the tables permit one; say whether they do."""
         connection = self.connections[action.connection]
         if MEMBERSHIP.row(connection.state(scope), change.direction, lambda _: False) is None:
@@ -295,7 +295,7 @@ class SutState:
             each = ExpectedObservation(number, connection, fields, requirement, must, deferred)
             self.connections[connection].observations.append(each)
 
-    def observe_native(self, action: Action, requirement: str, payload: Payload) -> None:
+    def observe_native(self, action: SuiteAction, requirement: str, payload: Payload) -> None:
         """Expect that a client reports a native message."""
         fields = {"saw": "native", **fields_of(payload)}
         must = self.reports_native

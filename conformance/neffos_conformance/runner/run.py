@@ -65,7 +65,7 @@ CLOSING: Final = frozenset({"TR-12", "TR-13", "TR-16"})
 
 
 async def run_cases(
-    run: Run, cases: Sequence[Case], *, at_once: int = DEFAULT_JOBS
+    run: Run, cases: Sequence[Case], *, jobs: int = DEFAULT_JOBS
 ) -> AsyncIterator[Result]:
     """Run the cases and yield each result when it is there.
 
@@ -74,7 +74,7 @@ async def run_cases(
     that handles one has little time for others. Of the cases that run together, those with a long
     time limit begin, so that the run does not wait for them alone.
     """
-    for reach, slots in ((0, at_once), (1, at_once), (2, 1), (3, 1)):
+    for reach, slots in ((0, jobs), (1, jobs), (2, 1), (3, 1)):
         there = [case for case in cases if (3 if case.is_flood else case.reach) == reach]
         there.sort(key=lambda case: -case.seconds)
         async with aclosing(_run_together(run, there, slots)) as results:
@@ -82,8 +82,8 @@ async def run_cases(
                 yield result
 
 
-async def _run_together(run: Run, cases: Sequence[Case], at_once: int) -> AsyncGenerator[Result]:
-    slots = asyncio.Semaphore(at_once)
+async def _run_together(run: Run, cases: Sequence[Case], jobs: int) -> AsyncGenerator[Result]:
+    slots = asyncio.Semaphore(jobs)
 
     async def one(case: Case) -> Result:
         async with slots:
