@@ -24,7 +24,7 @@ from neffos_conformance.recordings.checking import check
 from neffos_conformance.recordings.replay import ReplayOutcome, replay_to_server
 from neffos_conformance.reference.embedded import Distort, Serve, embedded_server
 from neffos_conformance.runner.playback import Timeouts
-from neffos_conformance.runner.run import run_server_case
+from neffos_conformance.runner.run import to_server
 from neffos_conformance.wire.connection import ConnectError
 from neffos_conformance.wire.transcript import read_transcript
 from neffos_protocol import Role
@@ -152,7 +152,7 @@ def test_a_finding_is_a_case_that_a_wrong_server_fails_and_a_correct_one_passes(
 
     async def judged(distort: Distort | None) -> Verdict:
         async with embedded_server(distort=distort) as url:
-            return (await run_server_case(url, finding.case(), SOON)).verdict
+            return (await to_server(url, SOON)(finding.case())).verdict
 
     assert asyncio.run(judged(distort)) is finding.verdict is Verdict.FAIL
     assert asyncio.run(judged(None)) is Verdict.PASS

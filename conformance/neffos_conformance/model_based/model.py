@@ -35,12 +35,12 @@ from neffos_conformance.model_based.actions import (
 )
 from neffos_conformance.model_based.frames import ACCEPTANCE, handshake_input
 from neffos_conformance.model_based.sending import answer, send
-from neffos_conformance.model_based.state import PeerAsk, SutState
+from neffos_conformance.model_based.state import ConnectionState, PeerAsk, SutState
 from neffos_conformance.runner.driver_protocol import fields_of
 from neffos_conformance.wire.payloads import frame_of
 from neffos_protocol.events import Change, MembershipKey
 from neffos_protocol.names import BAD_NAMESPACE, CHANGE_OF, LOCAL_ONLY, REQUEST_EVENT
-from neffos_protocol.state_machines import MEMBERSHIP, OUTGOING_ASK, MembershipState
+from neffos_protocol.state_machines import HANDSHAKE, MEMBERSHIP, OUTGOING_ASK, MembershipState
 
 REFUSAL_TEXT: Final = "not; today"
 """The text of a handshake refusal, by the suite or on its request."""
@@ -62,10 +62,12 @@ def open_connection(state: SutState, action: SuiteAction) -> list[Output] | None
     """Open a connection; ``None`` as for ``SutModel.perform``."""
     if action.connection in state.connections:
         return None
-    state.connect(action)
+    endpoint = state.endpoints[action.path]
+    start = "native-only" if endpoint.exchanges == "native" else state.role.value
+    opened = ConnectionState(action.connection, endpoint, HANDSHAKE.initial[start])
+    state.connections[action.connection] = opened
     state.note(action, f"open {action.path} {action.how}")
-    opened = _open_to_client if state.is_client else _open_to_server
-    outputs = opened(state, action)
+    outputs = (_open_to_client if state.is_client else _open_to_server)(state, action)
     return [
         each if isinstance(each, Output) else Output(action.connection, each) for each in outputs
     ]

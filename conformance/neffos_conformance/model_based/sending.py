@@ -11,6 +11,7 @@ from neffos_conformance.model_based.actions import (
     EITHER,
     FAILURE,
     SUCCESS,
+    Fields,
     OperationOutcome,
     Output,
     Scope,
@@ -31,7 +32,7 @@ FRAGMENTED: Final = "fragments"
 def send(state: SutState, action: SuiteAction) -> list[Output] | None:
     """Send a frame, and expect what follows; ``None`` as for ``SutModel.perform``."""
     connection = state.connections[action.connection]
-    message = frames.message_of(action, frames.token_of(action, state.role.value), action.body)
+    message = frames.message_of(action, is_for_client=state.is_client)
     change = names.CHANGE_OF.get(action.event)
     if change is not None:
         is_done = _system_ask(state, action, message, change)
@@ -129,7 +130,9 @@ def _event(state: SutState, action: SuiteAction, message: Message) -> bool:
     is_live = connection.is_live(namespace)
     is_joined = not room or connection.is_live(namespace, room)
     waits = state.waits(action.connection)
-    if is_live and room and connection.is_changing((namespace, room)):
+    there = namespace, room  # a handler may see it before or after its change
+    is_changing = there in connection.undecided or connection.state(there) in tables.CHANGING
+    if is_live and room and is_changing:
         return False
     signature = f"{endpoint.kind_of_event(event)} {endpoint.kind_of(scope)} "
     signature += f"{connection.state(scope) if state.is_client else is_live} {bool(room)} "
@@ -165,7 +168,13 @@ def _event(state: SutState, action: SuiteAction, message: Message) -> bool:
     if state.is_client:
         if room and action.has_token and waits:  # the room may be left before it is handled
             state.permit(action, message.error_reply(names.BAD_ROOM))
-        _observe_event(state, action, message, is_sure=is_sure)
+        fields: Fields = {"saw": "event", "namespace": namespace, "room": room, "event": event}
+        fields["error"] = True if message.is_error else None
+        # The text of an error is text in either message type (FR-17). The driver may report either.
+        if not (message.is_error and message.is_binary):
+            fields |= fields_of(message.body)
+        requirement = "EV-6" if message.is_error else "EV-2"
+        state.observe(action.number, action.connection, requirement, must=is_sure, **fields)
     if not _handle(state, action, message, is_sure=is_sure):
         return False
     if action.has_token:
@@ -173,25 +182,6 @@ def _event(state: SutState, action: SuiteAction, message: Message) -> bool:
         if waits:
             state.follow(INCOMING_ASK, "pending", "asked")
     return True
-
-
-def _observe_event(
-    state: SutState, action: SuiteAction, message: Message, *, is_sure: bool
-) -> None:
-    # The text of an error is text in either message type (FR-17). The driver may report either.
-    is_open = message.is_error and message.is_binary
-    state.observe(
-        action.number,
-        action.connection,
-        "EV-6" if message.is_error else "EV-2",
-        must=is_sure,
-        saw="event",
-        namespace=message.namespace,
-        room=message.room,
-        event=message.event,
-        **({} if is_open else fields_of(message.body)),
-        error=True if message.is_error else None,
-    )
 
 
 def _framed_native(state: SutState, action: SuiteAction, message: Message) -> bool:

@@ -120,10 +120,6 @@ class ConnectionState:
             return False
         return not room or self.state((namespace, room)) in MEMBERSHIP.live
 
-    def is_changing(self, scope: Scope) -> bool:
-        """Whether a handler may see a membership before or after a change of it."""
-        return scope in self.undecided or self.state(scope) in tables.CHANGING
-
 
 class SutState:
     """The state of one peer under test.
@@ -164,14 +160,6 @@ class SutState:
         self.blames: dict[int, str] = {}
         self.reports_native = operations is None or "native" in operations
 
-    def connect(self, action: SuiteAction) -> ConnectionState:
-        """Add a connection."""
-        endpoint = self.endpoints[action.path]
-        start = "native-only" if endpoint.exchanges == "native" else self.role.value
-        added = ConnectionState(action.connection, endpoint, HANDSHAKE.initial[start])
-        self.connections[action.connection] = added
-        return added
-
     def note(self, action: SuiteAction, signature: str, forbidden_by: str = "") -> None:
         """Record what an action is like, and what forbids further messages from it."""
         self.signatures[action.number] = signature
@@ -194,13 +182,6 @@ class SutState:
         """Whether a handler may be waiting for the suite, and other messages for the handler."""
         return any(self._is_of_handler(number) for number, _ in self.pending_asks(connection))
 
-    def held_up(self, connection: int) -> bool:
-        """Whether deferred messages may still be deferred."""
-        expected = self.connections[connection].expected
-        return self.blocked(connection) or any(
-            each.number in self.relayed and each.is_ask and not each.must for each in expected
-        )
-
     def waits(self, connection: int) -> bool:
         """Whether the reply to what is sent now may depend on an answer of the suite."""
         expected = self.connections[connection].expected
@@ -210,7 +191,12 @@ class SutState:
 
     def is_due(self, each: ExpectedMessage | ExpectedObservation, connection: int) -> bool:
         """Whether something that is expected must come now."""
-        return each.must and not (each.is_deferred and self.held_up(connection))
+        if not each.must or not each.is_deferred:
+            return each.must
+        expected = self.connections[connection].expected
+        return not self.blocked(connection) and not any(
+            other.number in self.relayed and other.is_ask and not other.must for other in expected
+        )
 
     def reply_order(self, connection: int) -> str:
         """Give the order of a reply: a client's that is not deferred comes in order."""

@@ -116,11 +116,6 @@ def to_server(url: str, timeouts: Timeouts = DEFAULT_TIMEOUTS, *, is_alone: bool
     return run
 
 
-async def run_server_case(url: str, case: Case, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> Result:
-    """Run one case against the server at a URL."""
-    return await to_server(url, timeouts)(case)
-
-
 async def run_client_case(
     driver: ClientDriver,
     case: Case,
