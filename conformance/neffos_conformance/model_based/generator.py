@@ -106,7 +106,7 @@ SERVER: Final = Profile(
     connections=3,
     # M with more after it, in a binary message, twice; after frames, after non-frames; with an
     # ID of the client's choice; with a namespace that the server connects; refused; with the
-    # A, or the H, that only a server sends; and left at once.
+    # A, or the H, that only a server sends; and left immediately.
     openings=(
         *("long", "binary", "doubled", "early", "noisy", "chosen", "connecting", "refused"),
         *("accepting", "refusing", "leaving"),
