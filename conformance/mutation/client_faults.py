@@ -23,8 +23,9 @@ from neffos_asyncio.limits import DEFAULT, Limits
 from neffos_codec import Message
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.reference.client_driver import ReferenceDriver
-from neffos_conformance.runner.client_steps import Between, ClientDriver
+from neffos_conformance.runner.client_steps import Between
 from neffos_conformance.runner.driver_protocol import (
+    ClientDriver,
     OperationError,
     UnsupportedError,
     Values,

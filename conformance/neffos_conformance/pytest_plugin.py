@@ -111,9 +111,8 @@ class Suite(pytest.Collector):
 
     async def _prepare(self) -> Run:
         from neffos_conformance.cases.features import features_listed
-        from neffos_conformance.runner.discovery import discovered
         from neffos_conformance.runner.driver_pool import to_client
-        from neffos_conformance.runner.run import to_server
+        from neffos_conformance.runner.run import discovered, to_server
 
         if self.role == "client":
             started = to_client(shlex.split(self.sut), drivers=1)

@@ -40,7 +40,7 @@ from neffos_conformance.runner.driver_protocol import DriverError, running_drive
 from neffos_conformance.runner.known_failures import weigh
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result
-from neffos_conformance.runner.run import Run, run_arriving_client_case, to_server
+from neffos_conformance.runner.run import Run, run_client_case, to_server
 from neffos_conformance.wire.relay import relaying
 from neffos_conformance.wire.subprocesses import running
 from neffos_conformance.wire.transcript import Header, Writer, header, lines, read_transcript, save
@@ -266,7 +266,7 @@ async def record(into: Path, peers: Mapping[str, Implementation], only: str = ""
         ):
 
             async def as_server(case: Case, url: str) -> Result:
-                return await run_arriving_client_case(driver, case, url, incoming, TIMEOUTS)
+                return await run_client_case(driver, case, TIMEOUTS, listening=(url, incoming))
 
             await recorder.cases("client", client, about(driver.ready), url, as_server)
     for name, found in failed_cases(peers, "client").items():

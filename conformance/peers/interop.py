@@ -176,7 +176,7 @@ def server_under_test(
 
     async def play(cases: list[Case], timeouts: Timeouts, jobs: int) -> list[Result]:
         run = to_server(endpoint.url, timeouts)
-        return [each async for each in run_cases(run, cases, at_once=jobs)]
+        return [each async for each in run_cases(run, cases, jobs=jobs)]
 
     name = f"{endpoint.peer}/{endpoint.name}"
     about_it = {"peer": endpoint.peer, "version": str(ready.get("version", ""))}
@@ -193,7 +193,7 @@ def client_under_test(peer: Implementation, name: str) -> tuple[TestedPeer, Play
         used = min(jobs, DRIVERS)
         async with to_client(command, drivers=used, timeouts=timeouts) as (run, ready):
             about_it.update(about(ready))
-            return [each async for each in run_cases(run, cases, at_once=used)]
+            return [each async for each in run_cases(run, cases, jobs=used)]
 
     line = f"neffos-wire test client -- {shlex.join(command)}"
     return TestedPeer("client", name, about_it, line, known_failures(peer, name)), play

@@ -32,7 +32,7 @@ HASTY = Timeouts(case=5.0, before_barrier=0.1, after_barrier=0.1, close=0.2)
 def judge(command, cases, *, drivers: int = 2, timeouts: Timeouts = HASTY) -> list[Result]:
     async def run() -> list[Result]:
         async with to_client(command, drivers=drivers, timeouts=timeouts) as (play, _):
-            return [result async for result in run_cases(play, cases, at_once=drivers)]
+            return [result async for result in run_cases(play, cases, jobs=drivers)]
 
     return asyncio.run(run())
 

@@ -17,8 +17,8 @@ from neffos_conformance.cases.features import Feature, feature_ids, features, ne
 from neffos_conformance.cases.script import read_script
 from neffos_conformance.reference.application import echo
 from neffos_conformance.reference.embedded import embedded_server
-from neffos_conformance.runner.discovery import discovered
 from neffos_conformance.runner.playback import Timeouts
+from neffos_conformance.runner.run import discovered
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(sys.executable).with_name("neffos-wire")

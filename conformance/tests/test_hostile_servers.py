@@ -14,7 +14,7 @@ from neffos_conformance.cases.definition import select, server_cases
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.runner.playback import Playback, Timeouts
 from neffos_conformance.runner.result import Result
-from neffos_conformance.runner.run import run_server_case
+from neffos_conformance.runner.run import to_server
 from neffos_conformance.wire.connection import MAX_WAITING_BYTES, ConnectionClosed, WireConnection
 
 Writer = asyncio.StreamWriter
@@ -115,7 +115,7 @@ def judged(behaviour: Behaviour, deadline: float, id_: str = "HS-5.1") -> Result
     async def run() -> Result:
         [case] = select(server_cases(), [id_])
         async with serving(behaviour) as url:
-            return await run_server_case(url, case, Timeouts(case=deadline))
+            return await to_server(url, Timeouts(case=deadline))(case)
 
     return asyncio.run(run())
 

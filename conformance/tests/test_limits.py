@@ -16,7 +16,7 @@ from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.reference.application import servers
 from neffos_conformance.reference.embedded import Serve, embedded_server
 from neffos_conformance.runner.playback import Timeouts
-from neffos_conformance.runner.run import run_server_case, to_server
+from neffos_conformance.runner.run import to_server
 
 ECHO = "1 app\n1 x5 > $<<#>>;app;;echo;0;0;hi\n"
 SOON = Timeouts(case=2.0, before_barrier=0.1, after_barrier=0.1)
@@ -29,7 +29,7 @@ def case(script: str, **fields) -> Case:
 def played(script: str, server=None) -> tuple[Verdict, str]:
     async def run() -> tuple[Verdict, str]:
         async with server or embedded_server() as url:
-            result = await run_server_case(url, case(script), SOON)
+            result = await to_server(url, SOON)(case(script))
             return result.verdict, result.explanation
 
     return asyncio.run(run())

@@ -14,7 +14,7 @@ from neffos_conformance.model_based import (
     SequenceReport,
     explore_server,
 )
-from neffos_conformance.model_based.actions import Action, ActionKind
+from neffos_conformance.model_based.actions import ActionKind, SuiteAction
 from neffos_conformance.model_based.failures import STALLS, UNREACHABLE, KnownFailures
 from neffos_conformance.model_based.generator import generate
 from neffos_conformance.model_based.links import run_on_server
@@ -24,7 +24,7 @@ from neffos_conformance.recordings.checking import check
 from neffos_conformance.recordings.replay import ReplayOutcome, replay_to_server
 from neffos_conformance.reference.embedded import Distort, Serve, embedded_server
 from neffos_conformance.runner.playback import Timeouts
-from neffos_conformance.runner.run import run_server_case
+from neffos_conformance.runner.run import to_server
 from neffos_conformance.wire.connection import ConnectError
 from neffos_conformance.wire.transcript import read_transcript
 from neffos_protocol import Role
@@ -152,7 +152,7 @@ def test_a_finding_is_a_case_that_a_wrong_server_fails_and_a_correct_one_passes(
 
     async def judged(distort: Distort | None) -> Verdict:
         async with embedded_server(distort=distort) as url:
-            return (await run_server_case(url, finding.case(), SOON)).verdict
+            return (await to_server(url, SOON)(finding.case())).verdict
 
     assert asyncio.run(judged(distort)) is finding.verdict is Verdict.FAIL
     assert asyncio.run(judged(None)) is Verdict.PASS
@@ -250,8 +250,8 @@ def test_a_server_that_never_was_there_is_an_error():
 # -------------------------------------------------------------------- shrinking
 
 
-def numbered(*numbers: int) -> tuple[Action, ...]:
-    return tuple(Action(number, 1, ActionKind.SEND, body=f"t{number}") for number in numbers)
+def numbered(*numbers: int) -> tuple[SuiteAction, ...]:
+    return tuple(SuiteAction(number, 1, ActionKind.SEND, body=f"t{number}") for number in numbers)
 
 
 @pytest.mark.parametrize("needed", [{1}, {30}, {3, 17}, {1, 2, 29}])

@@ -20,7 +20,7 @@ from neffos_conformance.recordings.replay import ReplayOutcome, replay_to_client
 from neffos_conformance.recordings.session import StepKind, read_session
 from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner import driver_protocol as driving
-from neffos_conformance.runner.run import run_server_case
+from neffos_conformance.runner.run import to_server
 from neffos_conformance.wire.connection import ConnectionClosed, WireConnection
 from neffos_conformance.wire.relay import relaying
 from neffos_conformance.wire.transcript import (
@@ -658,7 +658,7 @@ def test_something_behind_the_last_message_is_found(visits, name):
 def test_suite_cases_replay(visits):
     async def play(case):
         async with embedded_server() as url:
-            result = await run_server_case(url, case)
+            result = await to_server(url)(case)
             transcript = Transcript(visits["mixed"].header, tuple(result.entries()))
             return await replay_to_server(transcript, url, deadline=AMPLE)
 

@@ -9,7 +9,7 @@ from neffos_conformance.cases.matching import difference
 from neffos_conformance.cases.script import read_script
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.reference.embedded import Serve, embedded_server
-from neffos_conformance.runner.run import run_server_case
+from neffos_conformance.runner.run import to_server
 
 SAID = """
 1 app
@@ -22,7 +22,7 @@ def played(script: str, serve=None) -> tuple[Verdict, str]:
     async def run() -> tuple[Verdict, str]:
         async with embedded_server(distort=serve) as url:
             case = Case("AR-7.1", "", ("AR-7",), "server", read_script(script, "server"))
-            result = await run_server_case(url, case)
+            result = await to_server(url)(case)
             return result.verdict, result.explanation
 
     return asyncio.run(run())

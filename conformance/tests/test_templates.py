@@ -91,7 +91,7 @@ async def test_the_server_passes_every_case(command):
 async def test_the_client_passes_every_case_but_those_of_reconnections(command):
     cases = select(client_cases(), ())
     async with to_client(command, drivers=PROCESSES, timeouts=PATIENT) as (run, _):
-        results = [result async for result in run_cases(run, cases, at_once=PROCESSES)]
+        results = [result async for result in run_cases(run, cases, jobs=PROCESSES)]
     unsupported = {each.case.id for each in results if each.verdict is Verdict.SKIPPED}
     assert unsupported == {each.id for each in cases if reconnects(each)}
     assert wrong(each for each in results if each.case.id not in unsupported) == {}
@@ -112,7 +112,7 @@ def rust():
 async def test_the_client_in_rust_passes_every_case(rust):
     cases = select(client_cases(), ())
     async with to_client(rust, drivers=PROCESSES, timeouts=PATIENT) as (run, _):
-        results = [result async for result in run_cases(run, cases, at_once=PROCESSES)]
+        results = [result async for result in run_cases(run, cases, jobs=PROCESSES)]
     assert len(results) == len(cases)
     assert wrong(results) == {}
 

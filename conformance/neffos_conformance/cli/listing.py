@@ -22,7 +22,7 @@ from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.reports.findings import have_connections, logged_steps
 from neffos_conformance.runner.driver_pool import to_client
 from neffos_conformance.runner.result import Result
-from neffos_conformance.runner.run import DEFAULT_TIMEOUTS, run_server_case
+from neffos_conformance.runner.run import DEFAULT_TIMEOUTS, to_server
 from neffos_protocol.catalogue import Requirement, requirement, requirements
 
 WIDTH: Final = 100
@@ -121,7 +121,7 @@ async def _run(case: Case) -> Result:
     """Run a case on the reference server or client."""
     if case.role == "server":
         async with embedded_server() as url:
-            return await run_server_case(url, case)
+            return await to_server(url)(case)
     async with to_client(REFERENCE_CLIENT, drivers=1, timeouts=DEFAULT_TIMEOUTS) as (run, _):
         return await run(case)
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import click
 from rich.console import Console
@@ -39,23 +39,16 @@ SEEDS: Final = 1 << 32
 Explore = Callable[[Plan], Awaitable[SequenceReport]]
 """Tests a peer."""
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
+EXPLORE: Final = option(
+    "--explore is_explored",
+    "Model-based testing instead of the cases: random test sequences, checked against the "
+    "state tables; failures are shrunk.",
+)
 
-def exploring_options(command: _Command) -> _Command:
-    """Give a command the options of exploring: ``is_explored``, ``seed`` and ``seconds``."""
-    decorators = (
-        option("--seconds", "Time limit of --explore.", "SECONDS", default=SECONDS),
-        option("--seed", "Seed of --explore.", "N", type=click.IntRange(min=0)),
-        option(
-            "--explore is_explored",
-            "Model-based testing instead of the cases: random test sequences, checked against the "
-            "state tables; failures are shrunk.",
-        ),
-    )
-    for decorator in decorators:
-        command = decorator(command)
-    return command
+SEED: Final = option("--seed", "Seed of --explore.", "N", type=click.IntRange(min=0))
+
+TIME: Final = option("--seconds", "Time limit of --explore.", "SECONDS", default=SECONDS)
 
 
 async def explored(explore: Explore, seed: int | None, seconds: float) -> SequenceReport:
@@ -104,7 +97,7 @@ def conclude_explored(
     for each in (*report.counterexamples, *report.doubtful):
         saved = each.save(folder, server, client)
         console.print(f"{each.id}: {saved}", markup=False, soft_wrap=True)
-        for line in each.lines:
+        for line in each.run.lines:
             console.print(f"  {line}", markup=False, soft_wrap=True)
     summary = (
         f"explored with seed {report.seed}: {report.sequences} sequences, {report.actions} "

@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from neffos_conformance.cases.definition import Case, client_cases
-from neffos_conformance.cli.model_based import conclude_explored, explored, exploring_options
+from neffos_conformance.cli.model_based import EXPLORE, SEED, TIME, conclude_explored, explored
 from neffos_conformance.cli.testing import (
     NothingRanError,
     RunOptions,
@@ -33,7 +33,9 @@ REFERENCE: Final = reference("driver")
 
 @click.command("client", context_settings={"ignore_unknown_options": True})
 @testing_options("client")
-@exploring_options
+@EXPLORE
+@SEED
+@TIME
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND…]")
 def client_command(
     command: tuple[str, ...],

@@ -11,7 +11,7 @@ import click
 
 from neffos_conformance.cases.definition import Case, server_cases
 from neffos_conformance.cases.features import features_listed, needed
-from neffos_conformance.cli.model_based import conclude_explored, explored, exploring_options
+from neffos_conformance.cli.model_based import EXPLORE, SEED, TIME, conclude_explored, explored
 from neffos_conformance.cli.options import option
 from neffos_conformance.cli.testing import (
     NothingRanError,
@@ -27,9 +27,8 @@ from neffos_conformance.cli.testing import (
 from neffos_conformance.model_based import SequenceReport, explore_server
 from neffos_conformance.reference import identity
 from neffos_conformance.reference.embedded import embedded_server
-from neffos_conformance.runner.discovery import discovered
 from neffos_conformance.runner.result import Result, in_order
-from neffos_conformance.runner.run import to_server
+from neffos_conformance.runner.run import discovered, to_server
 from neffos_conformance.wire.connection import ConnectError, WireConnection
 
 Features = frozenset[str]
@@ -45,7 +44,9 @@ Features = frozenset[str]
     show_default="detected",
 )
 @option("--name", "Name of the server in the reports.", "NAME", default="")
-@exploring_options
+@EXPLORE
+@SEED
+@TIME
 def server_command(
     url: str | None,
     options: RunOptions,

@@ -290,7 +290,7 @@ async def collect(run: Run, cases: Sequence[Case], options: RunOptions) -> list[
     with ProgressDisplay(len(cases)) as display:
         try:
             async with asyncio.timeout(options.run_timeout):
-                async for result in run_cases(run, cases, at_once=options.jobs):
+                async for result in run_cases(run, cases, jobs=options.jobs):
                     results.append(result)
                     display.add(result)
         except TimeoutError:

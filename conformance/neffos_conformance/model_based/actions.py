@@ -44,7 +44,7 @@ class ActionKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
+class SuiteAction:
     """One action of a test sequence.
 
     Attributes:
@@ -83,7 +83,7 @@ class Action:
     is_followed: bool = False
 
 
-ActionSequence = tuple[Action, ...]
+ActionSequence = tuple[SuiteAction, ...]
 """Actions in order. The runner skips an action that is impossible at its position, so that every
 subsequence is a sequence too."""
 
@@ -219,6 +219,12 @@ class OperationOutcome:
     given: Payload | None = None
     text: str = ""
 
+    def permits(self, actual: OperationOutcome) -> bool:
+        """Whether an actual outcome is this one."""
+        if self.is_done and actual.is_done:
+            return self.given in (None, actual.given)
+        return self.is_done is actual.is_done and self.text in actual.text
+
     def __str__(self) -> str:
         if self.is_done:
             return "success" if self.given is None else f"success with {self.given!r}"
@@ -251,6 +257,9 @@ class DriverLog:
     requirement: str = "AR-11"
     must: bool = False
     is_over: bool = False
+
+    def __str__(self) -> str:
+        return f"{' or '.join(str(each) for each in self.outcomes)} of {self.op}"
 
     def settle(self, requirement: str, *outcomes: OperationOutcome) -> None:
         """Prescribe its outcome, unless an earlier action has."""

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from neffos_codec import ESCAPE, Message
 from neffos_conformance.model_based.actions import Payload, Scope
-from neffos_conformance.model_based.tables import DISCONNECTED
 from neffos_protocol.events import Change
 from neffos_protocol.names import BAD_NAMESPACE, BAD_ROOM, NATIVE_EVENT
+from neffos_protocol.state_machines import MembershipState
 
 ANY_EVENT: Final = "*"
 """The key of the handler of every event that has no handler of its own."""
@@ -81,7 +81,7 @@ class AppEndpoint:
             change: what the ask is for.
         """
         namespace, room = scope
-        if change.is_entry != (state == DISCONNECTED):
+        if change.is_entry != (state == MembershipState.DISCONNECTED):
             return ""
         if change.is_entry and self.holds("unknown", scope):
             return BAD_NAMESPACE if room is None else BAD_ROOM

@@ -39,7 +39,7 @@ from neffos_conformance.model_based.tables import (
     why_unreachable,
 )
 from neffos_conformance.runner.playback import Timeouts
-from neffos_conformance.runner.result import LogEntry, Result
+from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import DEFAULT_TIMEOUTS
 from neffos_conformance.wire.connection import ConnectError
 from neffos_conformance.wire.transcript import ConnectionOpened, header, save
@@ -54,8 +54,7 @@ class Counterexample:
     Attributes:
         role: of the peer.
         failure: what it did.
-        lines: the sequence in the language of cases, with what a correct peer does.
-        log: every message and event.
+        run: what the smallest sequence showed.
         seed: of the run.
         index: the sequence that showed it first, from 0.
         actions: of the smallest sequence.
@@ -65,8 +64,7 @@ class Counterexample:
 
     role: Role
     failure: Failure
-    lines: tuple[str, ...]
-    log: tuple[LogEntry, ...]
+    run: SequenceResult
     seed: int
     index: int
     actions: int
@@ -102,7 +100,9 @@ class Counterexample:
     @property
     def native(self) -> Native:
         """How its connections treat payloads that are not frames."""
-        opened = (each.content for each in self.log if isinstance(each.content, ConnectionOpened))
+        opened = (
+            each.content for each in self.run.log if isinstance(each.content, ConnectionOpened)
+        )
         return native_of(self.role.value, (each.path for each in opened))
 
     def case(self) -> Case:
@@ -112,7 +112,7 @@ class Counterexample:
             title=requirement(self.requirement).text,
             requirements=(self.requirement,),
             role="client" if self.role is Role.CLIENT else "server",
-            steps=read_script("\n".join(self.lines), self.role.value),
+            steps=read_script("\n".join(self.run.lines), self.role.value),
             why=self.source,
         )
 
@@ -123,7 +123,7 @@ class Counterexample:
             verdict=self.verdict,
             explanation=self.failure.kind,
             actual=self.failure.explanation,
-            log=list(self.log),
+            log=self.run.log,
         )
 
     def save(self, folder: Path, server: str, client: str) -> Path:
@@ -379,8 +379,7 @@ class _Exploration:
         return Counterexample(
             self.role,
             result.failure or failure,
-            tuple(result.lines),
-            tuple(result.log),
+            result,
             self.plan.seed,
             index,
             len(smallest),

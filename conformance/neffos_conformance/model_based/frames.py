@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from neffos_codec import Message, encode
-from neffos_conformance.model_based.actions import Action, ExpectedMessage, Payload
+from neffos_conformance.model_based.actions import ExpectedMessage, Payload, SuiteAction
 from neffos_conformance.model_based.application import text_of
 from neffos_conformance.wire.payloads import short
 
@@ -30,28 +30,24 @@ _TAG: Final = re.compile(r"\bt(\d+)\b")
 # -------------------------------------------------------------------- building
 
 
-def token_of(action: Action, role: str) -> str:
-    """Give the token of the reply to an action's frame, by the role of the peer under test."""
-    if not action.has_token:
-        return ""
-    if role == "server":
-        return f"${action.number}{'' if action.mark == EXCHANGE else action.mark}"
-    if action.mark.startswith(SENDER):
-        return f"{action.mark}{action.number}"
-    return f"{action.number}{action.mark}"
+def message_of(action: SuiteAction, *, is_for_client: bool) -> Message:
+    """Build the message of an action. Flags in an odd spelling count as false.
 
-
-def message_of(action: Action, token: str, body: Payload) -> Message:
-    """Build the message of an action. Flags in an odd spelling count as false."""
+    Its token is that of the reply: without an exchange marker for a server.
+    """
+    number, mark = action.number, action.mark
+    token = f"{mark}{number}" if mark.startswith(SENDER) else f"{number}{mark}"
+    if not is_for_client:
+        token = f"${number}{'' if mark == EXCHANGE else mark}"
     is_plain = action.how not in ODD_FLAGS
     return Message(
-        token,
+        token if action.has_token else "",
         action.namespace,
         action.room,
         action.event,
         action.is_error and is_plain,
         action.is_no_op and is_plain,
-        body,
+        action.body,
     )
 
 
@@ -114,11 +110,6 @@ def action_named_in(message: Message) -> int:
     """Give the action that a frame's body or event names; 0 where they name none."""
     found = _TAG.search(f"{text_of(message.body)} {message.event}")
     return int(found[1]) if found else 0
-
-
-def without_values(text: str) -> str:
-    """Replace the quoted parts of an explanation, which another run words differently."""
-    return re.sub(r"'[^']*'", "…", text)
 
 
 # -------------------------------------------------------------------- comparing

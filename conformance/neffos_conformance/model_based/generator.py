@@ -16,11 +16,11 @@ from typing import Any, Final, TypeVar
 from neffos_codec import Message
 from neffos_conformance.cases.features import features
 from neffos_conformance.model_based.actions import (
-    Action,
     ActionKind,
     ActionSequence,
     Payload,
     Scope,
+    SuiteAction,
 )
 from neffos_conformance.model_based.frames import ACCEPTANCE, EXCHANGE, ODD_FLAGS, SENDER
 from neffos_conformance.model_based.model import SutModel
@@ -34,7 +34,7 @@ MAX_TRIES: Final = 50
 """Actions that are tried until one is possible. Some nearly always are."""
 
 Weights = Mapping[str, float]
-Maker = Callable[[], Action | None]
+ActionSource = Callable[[], SuiteAction | None]
 
 _Choice = TypeVar("_Choice")
 
@@ -106,7 +106,7 @@ SERVER: Final = Profile(
     connections=3,
     # M with more after it, in a binary message, twice; after frames, after non-frames; with an
     # ID of the client's choice; with a namespace that the server connects; refused; with the
-    # A, or the H, that only a server sends; and left at once.
+    # A, or the H, that only a server sends; and left immediately.
     openings=(
         *("long", "binary", "doubled", "early", "noisy", "chosen", "connecting", "refused"),
         *("accepting", "refusing", "leaving"),
@@ -195,31 +195,26 @@ def generate(
         supported: the features that a server has, or the operations that a client's driver
             supports; ``None`` for all.
     """
-    profile, operations = (CLIENT, supported) if role is Role.CLIENT else (SERVER, None)
-    model = SutModel(role, operations)
-    return SequenceGenerator(profile, model, f"{seed}/{index}", supported).make(steps)
+    return SequenceGenerator(role, f"{seed}/{index}", supported).make(steps)
 
 
 class SequenceGenerator:
     """Generates one test sequence.
 
     Args:
-        profile: what is drawn.
-        model: of the peer under test.
+        role: of the peer under test.
         seed: of the random numbers.
         supported: the features of a server, or the operations of a client; ``None`` for all.
     """
 
-    def __init__(
-        self, profile: Profile, model: SutModel, seed: str, supported: frozenset[str] | None
-    ) -> None:
-        self._profile = profile
-        self._model = model
+    def __init__(self, role: Role, seed: str, supported: frozenset[str] | None) -> None:
+        self._model = SutModel(role, supported if role is Role.CLIENT else None)
+        self._profile = profile = CLIENT if role is Role.CLIENT else SERVER
         self._random = Random(seed)  # noqa: S311  # the numbers are no secret
         self._supported = supported
-        self._actions: list[Action] = []
+        self._actions: list[SuiteAction] = []
         # Few names recur, so that their changes add up. A client takes native messages in "".
-        self._main = "" if model.is_client and self._chance(0.2) else "app"
+        self._main = "" if self._model.is_client and self._chance(0.2) else "app"
         self._namespaces = [self._main, *self._random.sample(profile.namespaces, 2)]
         self._rooms = self._random.sample(profile.rooms, 2)
         self._haste = self._pick(profile.haste)
@@ -230,26 +225,26 @@ class SequenceGenerator:
     def make(self, steps: int) -> ActionSequence:
         """Give a sequence of about so many actions, besides the probes at its end."""
         kind = 1.0 if self._model.is_client else self._random.random()
+        path, makers = "", [self._non_frame, self._empty_frame]
         if kind < 0.08 and self._offers("native-mixed"):
-            self._make_native(steps, "/mixed", (self._non_frame, self._empty_frame))
+            path = "/mixed"
         elif kind < 0.11 and self._offers("native-only"):
-            self._make_native(steps, "/native", (self._non_frame,))
-        else:
+            path, makers = "/native", [self._non_frame]
+        if not path:
             self._make_frames(steps)
-        return tuple(self._actions)
-
-    def _make_native(self, steps: int, path: str, makers: Sequence[Maker]) -> None:
+            return tuple(self._actions)
         self._add(self._action(ActionKind.OPEN, "plain", connection=1, path=path))
         for _ in range(steps):
             self._add(self._pick(makers)())
+        return tuple(self._actions)
 
     def _make_frames(self, steps: int) -> None:
         self._add(self._opening(1))
         if self._chance(0.75):
             self._add(self._connect_main())
             self._answer_all()
-        makers: Mapping[str, Maker] = {
-            "connection": self._another,
+        makers: Mapping[str, ActionSource] = {
+            "connection": lambda: self._opening(len(self._model.connections) + 1),
             "ask": self._system_ask,
             "event": self._event,
             "provoke": self._provoke,
@@ -270,7 +265,7 @@ class SequenceGenerator:
 
     # ------------------------------------------------------------ growing
 
-    def _add(self, action: Action | None) -> bool:
+    def _add(self, action: SuiteAction | None) -> bool:
         """Add an action, if it is possible, and take everything as arrived that must."""
         if action is None or self._model.perform(action) is None:
             return False
@@ -329,15 +324,15 @@ class SequenceGenerator:
 
     def _action(
         self, kind: ActionKind, how: str = "", *, connection: int = 0, **values: Any
-    ) -> Action:
+    ) -> SuiteAction:
         number = connection or self._connection()
-        return Action(len(self._actions) + 1, number, kind, how, **values)
+        return SuiteAction(len(self._actions) + 1, number, kind, how, **values)
 
-    def _send(self, connection: int, namespace: str, event: str, **values: Any) -> Action:
+    def _send(self, connection: int, namespace: str, event: str, **values: Any) -> SuiteAction:
         values |= {"connection": connection, "namespace": namespace, "event": event}
         return self._action(ActionKind.SEND, **values)
 
-    def _varied(self, connection: int, namespace: str, event: str, **values: Any) -> Action:
+    def _varied(self, connection: int, namespace: str, event: str, **values: Any) -> SuiteAction:
         """Send a frame in one of its forms."""
         how = self._draw(self._profile.variants)
         drawn = {
@@ -347,11 +342,9 @@ class SequenceGenerator:
         }
         return self._send(connection, self._offered(namespace), event, **{**drawn, **values})
 
-    def _another(self) -> Action | None:
-        used = len(self._model.connections)
-        return self._opening(used + 1) if used < self._profile.connections else None
-
-    def _opening(self, connection: int) -> Action:
+    def _opening(self, connection: int) -> SuiteAction | None:
+        if connection > self._profile.connections:
+            return None
         how = self._pick(self._profile.openings) if self._chance(0.36) else "plain"
         is_offered = {
             "chosen": self._offers("chosen-ids"),
@@ -362,13 +355,13 @@ class SequenceGenerator:
             how = "plain"
         return self._action(ActionKind.OPEN, how, connection=connection)
 
-    def _connect_main(self) -> Action | None:
+    def _connect_main(self) -> SuiteAction | None:
         """Have either peer connect the namespace in which most happens."""
         if self._model.is_client and self._chance(0.5):
             return self._command("connect", 1, namespace=self._main)
         return self._send(1, self._main, REQUEST_EVENT[Change.CONNECT])
 
-    def _system_ask(self) -> Action:
+    def _system_ask(self) -> SuiteAction:
         """Send a system ask, more often where the tables have more transitions."""
         connection = self._connection()
         memberships = self._model.connections[connection].memberships
@@ -395,7 +388,7 @@ class SequenceGenerator:
             values["body"] = b""
         return self._varied(connection, namespace, REQUEST_EVENT[change], room=room, **values)
 
-    def _event(self) -> Action:
+    def _event(self) -> SuiteAction:
         connection = self._connection()
         namespace, room = self._scope(connection)
         if self._chance(0.15):
@@ -424,7 +417,7 @@ class SequenceGenerator:
             is_no_op=self._chance(0.05),
         )
 
-    def _provoke(self) -> Action | None:
+    def _provoke(self) -> SuiteAction | None:
         """Have a handler of a server send an ask."""
         event = self._draw(PROVOKING)
         if not self._offers(*_needs(event)):
@@ -438,14 +431,14 @@ class SequenceGenerator:
         connection, body = self._connection(), bodies.get(event, "")
         return self._send(connection, "app", event, body=body, has_token=self._chance(0.2))
 
-    def _empty_frame(self) -> Action:
+    def _empty_frame(self) -> SuiteAction:
         """Send a frame in the only namespace of the mixed endpoint."""
         event = self._pick((*EMPTY_EVENTS, *EMPTY_EVENTS, NATIVE_EVENT, "other"))
         is_ask = event in CHANGE_OF
         has_token = is_ask or (event != NATIVE_EVENT and self._chance(0.7))
         return self._send(1, "", event, body="" if is_ask else self._body(), has_token=has_token)
 
-    def _answer(self) -> Action | None:
+    def _answer(self) -> SuiteAction | None:
         asks = self._model.asks.items()
         pending = [number for number, each in asks if each.state == "pending"]
         settled = [number for number, each in asks if each.state != "pending"]
@@ -455,19 +448,19 @@ class SequenceGenerator:
             pending = settled
         return self._answer_to(self._pick(pending), self._draw(self._profile.answers))
 
-    def _answer_to(self, number: int, how: str) -> Action:
+    def _answer_to(self, number: int, how: str) -> SuiteAction:
         """Answer the ask that an action caused."""
         connection = self._model.asks[number].connection
         return self._action(ActionKind.ANSWER, how, connection=connection, of=number)
 
-    def _non_frame(self) -> Action:
+    def _non_frame(self) -> SuiteAction:
         body = self._filled(self._pick(self._profile.non_frames))
         return self._action(ActionKind.NON_FRAME, body=body)
 
-    def _end(self) -> Action:
+    def _end(self) -> SuiteAction:
         return self._action(self._pick((ActionKind.CLOSE, ActionKind.RESET)))
 
-    def _command_ask(self) -> Action | None:
+    def _command_ask(self) -> SuiteAction | None:
         connection = self._connection()
         namespace, room = self._scope(connection)
         memberships = self._model.connections[connection].memberships
@@ -484,7 +477,7 @@ class SequenceGenerator:
         room = room if op in ("join", "leave") else ""
         return self._command(op, connection, namespace=namespace, room=room)
 
-    def _command_event(self) -> Action | None:
+    def _command_event(self) -> SuiteAction | None:
         connection = self._connection()
         op = self._pick(("ask", "ask", "emit"))
         namespace, room = self._scope(connection)
@@ -497,12 +490,12 @@ class SequenceGenerator:
         values["event"] = self._pick((*events, "t0;x", "n\u20acws", "a@%!semicolon@%!b"))
         return self._command(op, connection, **values)
 
-    def _command_other(self) -> Action | None:
+    def _command_other(self) -> SuiteAction | None:
         op = self._draw({"native": 9, "close": 2})
         body = self._filled(self._pick(NATIVE_MESSAGES))
         return self._command(op, self._connection(), body=body if op == "native" else "")
 
-    def _command(self, op: str, connection: int, **values: Any) -> Action | None:
+    def _command(self, op: str, connection: int, **values: Any) -> SuiteAction | None:
         """Have the client's driver perform an operation, if it supports that."""
         if self._supported is not None and op not in self._supported:
             return None

@@ -17,7 +17,6 @@ from neffos_codec import Message
 from neffos_conformance.cases.script import OPERATIONS
 from neffos_conformance.model_based import failures
 from neffos_conformance.model_based.actions import (
-    Action,
     ActionSequence,
     DriverCommand,
     DriverLog,
@@ -25,6 +24,7 @@ from neffos_conformance.model_based.actions import (
     Fields,
     OperationOutcome,
     Payload,
+    SuiteAction,
 )
 from neffos_conformance.model_based.failures import KnownFailures, SequenceResult
 from neffos_conformance.model_based.frames import action_named_in
@@ -38,17 +38,17 @@ from neffos_conformance.model_based.runner import SequenceRunner
 from neffos_conformance.runner.client_steps import (
     OPERATION_TIMEOUT,
     Between,
-    ClientDriver,
     accepting_clients,
 )
 from neffos_conformance.runner.driver_pool import DriverPool, lacking_operations
 from neffos_conformance.runner.driver_protocol import (
-    MADE_UP,
+    ClientDriver,
     DriverEndedError,
     DriverError,
     OperationError,
     UnsupportedError,
     body_of,
+    catch_up,
     has_fields,
 )
 from neffos_conformance.runner.playback import Timeouts
@@ -85,7 +85,7 @@ async def run_on_server(
     return runner.result
 
 
-async def dial(runner: SequenceRunner, url: str, action: Action) -> bool:
+async def dial(runner: SequenceRunner, url: str, action: SuiteAction) -> bool:
     """Open a connection to a server; it is open then."""
     headers = {}
     if action.how in _HEADERS:
@@ -207,7 +207,7 @@ class DrivenClient:
             self._requests.append(request)
             await self._runner.playback.events.put((0, _nothing))  # it wakes who waits for this
 
-    async def open(self, action: Action) -> bool:
+    async def open(self, action: SuiteAction) -> bool:
         """Have the client dial, and accept its connection; say whether it is open."""
         runner, number = self._runner, action.connection
         self.command(
@@ -233,7 +233,7 @@ class DrivenClient:
             await runner.wait_for(waits_for, runner.timeouts.case)
         return True
 
-    def _check_request(self, request: UpgradeRequest, action: Action) -> None:
+    def _check_request(self, request: UpgradeRequest, action: SuiteAction) -> None:
         headers, runner = request.request.headers, self._runner
         version = headers.get("Sec-WebSocket-Version")
         if version != "13":
@@ -261,20 +261,20 @@ class DrivenClient:
         ended: Callable[[], None] | DriverError
         try:
             result = await self._driver.do(op, **{"timeout": OPERATION_TIMEOUT, **fields})
-            ended = partial(self._operation_ended, number, action, result, "")
-        except OperationError as error:
-            ended = partial(self._operation_ended, number, action, None, str(error))
-        except UnsupportedError:
-            ended = partial(self._operation_ended, number, action, None, f"{op} is not supported")
-        except DriverEndedError as error:
+            actual = OperationOutcome(True, _given(result))
+            ended = partial(self._operation_ended, number, action, actual, result)
+        except (OperationError, UnsupportedError) as error:
+            actual = OperationOutcome(False, text=str(error))
+            ended = partial(self._operation_ended, number, action, actual, {})
+        except DriverError as error:
             ended = error
-        except DriverError:
-            try:
-                await self._driver.do(MADE_UP)
-            except (UnsupportedError, OperationError):
-                return  # the operation is pending, as it may be
-            except DriverError as error:
-                ended = error
+            if not isinstance(error, DriverEndedError):
+                try:
+                    await catch_up(self._driver)
+                except DriverError as trouble:
+                    ended = trouble
+                else:
+                    return  # the operation is pending, as it may be
         await self._runner.playback.events.put((number, ended))
 
     def due(self) -> DriverLog | None:
@@ -292,37 +292,30 @@ class DrivenClient:
     def miss(self, due: DriverLog) -> NoReturn:
         """Say that an operation has not ended."""
         action = next(number for number, each in self._model.operations.items() if each is due)
-        text = f"expected {_either(due)} of {due.op}, which is still pending"
+        text = f"expected {due}, which is still pending"
         self._runner.fail(due.requirement, failures.PENDING, text, self._answered_by(action))
 
-    def _operation_ended(self, number: int, action: int, result: Fields | None, error: str) -> None:
-        """Check the end of an operation, with its result or the text of its error."""
-        runner, log, given = self._runner, self._model.operations[action], _given(result)
-        actual = f"failure with {error!r}"
-        if result is None:
-            runner.playback.log_received(number, Remark(f"failed: {error}"))
-        else:
-            actual = str(OperationOutcome(True, given))
-            runner.playback.log_received(number, Remark(f"did it{f': {given!r}' if given else ''}"))
-            if log.op == "dial":
-                self._names[number] = result["connection"]
+    def _operation_ended(
+        self, number: int, action: int, actual: OperationOutcome, result: Fields
+    ) -> None:
+        """Check how an operation ended, with its result."""
+        runner, log = self._runner, self._model.operations[action]
+        runner.playback.log_received(number, Remark(str(actual)))
+        if log.op == "dial" and actual.is_done:
+            self._names[number] = result["connection"]
         log.is_over = True
         if not log.outcomes:
             text = f"expected {log.op} to stay pending, actual {actual}"
             runner.fail(log.requirement, f"{log.op} ends early", text, action)
-        for outcome in log.outcomes:
-            if outcome.is_done and result is not None and outcome.given in (None, given):
-                break
-            if not outcome.is_done and result is None and outcome.text in error:
-                break
-        else:
-            runner.script.operation_ended(number, action, log.outcomes[0])
-            kind = "fails" if result is None else "gives another result"
-            if not log.outcomes[0].is_done:
-                kind = "succeeds" if result is not None else "fails with another text"
-            text = f"expected {_either(log)} of {log.op}, actual {actual}"
+        outcome = next((each for each in log.outcomes if each.permits(actual)), None)
+        first = log.outcomes[0]
+        runner.script.operation_ended(number, action, outcome or first)
+        if outcome is None:
+            kind = "gives another result" if actual.is_done else "fails"
+            if not first.is_done:
+                kind = "succeeds" if actual.is_done else "fails with another text"
+            text = f"expected {log}, actual {actual}"
             runner.fail(log.requirement, f"{log.op} {kind}", text, self._answered_by(action))
-        runner.script.operation_ended(number, action, outcome)
 
     def _answered_by(self, action: int) -> int:
         ask = self._model.asks.get(action)
@@ -359,13 +352,10 @@ class DrivenClient:
         seconds = self._runner.timeouts.case
         try:
             async with asyncio.timeout(seconds):
-                await self._driver.do(MADE_UP)
-        except (UnsupportedError, OperationError):
-            return
+                await catch_up(self._driver)
         except TimeoutError:
-            self._runner.fail(
-                "SEC-16", failures.STALLS, f"no answer of the driver within {seconds:g} s"
-            )
+            text = f"no answer of the driver within {seconds:g} s"
+            self._runner.fail("SEC-16", failures.STALLS, text)
 
     def _due_observation(self) -> ExpectedObservation | None:
         for number in self._names:
@@ -453,14 +443,8 @@ _ON_REPORTS: Final = {
 """The requirements on reports, by kind."""
 
 
-def _either(log: DriverLog) -> str:
-    return " or ".join(str(each) for each in log.outcomes)
-
-
-def _given(result: Fields | None) -> Payload | None:
+def _given(result: Fields) -> Payload | None:
     """Give what an operation gives: a connection's ID, or the body of a reply."""
-    if result is None:
-        return None
     if "connection_id" in result:
         return str(result["connection_id"])
     return body_of(result) if "text" in result or "base64" in result else None

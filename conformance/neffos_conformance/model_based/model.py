@@ -20,7 +20,6 @@ from neffos_conformance.model_based.actions import (
     EITHER,
     FAILURE,
     SUCCESS,
-    Action,
     ActionKind,
     ConnectionEnd,
     DriverCommand,
@@ -31,16 +30,17 @@ from neffos_conformance.model_based.actions import (
     Output,
     Payload,
     Scope,
+    SuiteAction,
     is_room_of,
 )
 from neffos_conformance.model_based.frames import ACCEPTANCE, handshake_input
 from neffos_conformance.model_based.sending import answer, send
-from neffos_conformance.model_based.state import PeerAsk, SutState
+from neffos_conformance.model_based.state import ConnectionState, PeerAsk, SutState
 from neffos_conformance.runner.driver_protocol import fields_of
 from neffos_conformance.wire.payloads import frame_of
 from neffos_protocol.events import Change, MembershipKey
 from neffos_protocol.names import BAD_NAMESPACE, CHANGE_OF, LOCAL_ONLY, REQUEST_EVENT
-from neffos_protocol.state_machines import MEMBERSHIP, OUTGOING_ASK
+from neffos_protocol.state_machines import HANDSHAKE, MEMBERSHIP, OUTGOING_ASK, MembershipState
 
 REFUSAL_TEXT: Final = "not; today"
 """The text of a handshake refusal, by the suite or on its request."""
@@ -58,14 +58,16 @@ CONNECTED_AT_ONCE: Final = "any"
 """The namespace that one of the peers connects while the connection opens."""
 
 
-def open_connection(state: SutState, action: Action) -> list[Output] | None:
+def open_connection(state: SutState, action: SuiteAction) -> list[Output] | None:
     """Open a connection; ``None`` as for ``SutModel.perform``."""
     if action.connection in state.connections:
         return None
-    state.connect(action)
+    endpoint = state.endpoints[action.path]
+    start = "native-only" if endpoint.exchanges == "native" else state.role.value
+    opened = ConnectionState(action.connection, endpoint, HANDSHAKE.initial[start])
+    state.connections[action.connection] = opened
     state.note(action, f"open {action.path} {action.how}")
-    opened = _open_to_client if state.is_client else _open_to_server
-    outputs = opened(state, action)
+    outputs = (_open_to_client if state.is_client else _open_to_server)(state, action)
     return [
         each if isinstance(each, Output) else Output(action.connection, each) for each in outputs
     ]
@@ -74,7 +76,7 @@ def open_connection(state: SutState, action: Action) -> list[Output] | None:
 # -------------------------------------------------------------------- to a server
 
 
-def _open_to_server(state: SutState, action: Action) -> list[Payload | ConnectionEnd | Output]:
+def _open_to_server(state: SutState, action: SuiteAction) -> list[Payload | ConnectionEnd | Output]:
     connection = state.connections[action.connection]
     state.forbidden_by[action.number] = _FORBIDDEN_BY.get(action.how, "HS-12")
     if connection.phase == "open":  # the native-only endpoint has no handshake
@@ -121,7 +123,7 @@ _FORBIDDEN_BY: Final = {
 """The requirement that forbids messages of a server, by how a connection is opened."""
 
 
-def _early_frames(state: SutState, action: Action) -> list[Payload]:
+def _early_frames(state: SutState, action: SuiteAction) -> list[Payload]:
     """Give frames that precede the request, and expect their replies after the acceptance."""
     connection = state.connections[action.connection]
     state.handshake(connection, "other")
@@ -141,7 +143,7 @@ def _early_frames(state: SutState, action: Action) -> list[Payload]:
 # -------------------------------------------------------------------- to a client
 
 
-def _open_to_client(state: SutState, action: Action) -> list[Payload | ConnectionEnd | Output]:
+def _open_to_client(state: SutState, action: SuiteAction) -> list[Payload | ConnectionEnd | Output]:
     connection = state.connections[action.connection]
     number, how = action.connection, action.how
     is_disturbed = how in ("noisy", "asking", "doubled")
@@ -198,7 +200,7 @@ _ACCEPTED: Final = {
 """The requirement by which a client is connected, by how the server opens the connection."""
 
 
-def _connect_frame(state: SutState, action: Action, requirement: str) -> Payload:
+def _connect_frame(state: SutState, action: SuiteAction, requirement: str) -> Payload:
     """Give a connect ask of the server that comes with the acceptance, and expect the reply."""
     connection = state.connections[action.connection]
     connect = Message(f"{action.number}", CONNECTED_AT_ONCE, "", REQUEST_EVENT[Change.CONNECT])
@@ -211,7 +213,7 @@ def _connect_frame(state: SutState, action: Action, requirement: str) -> Payload
 # -------------------------------------------------------------------- ends and non-frames
 
 
-def end_connection(state: SutState, action: Action) -> list[Output]:
+def end_connection(state: SutState, action: SuiteAction) -> list[Output]:
     """End a connection, with a close frame or without."""
     connection = state.connections[action.connection]
     is_close = action.kind is ActionKind.CLOSE
@@ -221,7 +223,7 @@ def end_connection(state: SutState, action: Action) -> list[Output]:
     return [Output(action.connection, ConnectionEnd(1000 if is_close else None))]
 
 
-def send_non_frame(state: SutState, action: Action) -> list[Output] | None:
+def send_non_frame(state: SutState, action: SuiteAction) -> list[Output] | None:
     """Send a payload that is not a frame, and expect it back or reported where it is native."""
     connection = state.connections[action.connection]
     payload = action.body
@@ -261,7 +263,7 @@ CHANGES: Final = {change.value: change for change in Change}
 """The operations that send a system ask."""
 
 
-def command(state: SutState, action: Action) -> list[Output] | None:
+def command(state: SutState, action: SuiteAction) -> list[Output] | None:
     """Have the client do something; ``None`` as for ``SutModel.perform``."""
     connection = state.connections[action.connection]
     op = action.how
@@ -288,7 +290,7 @@ def command(state: SutState, action: Action) -> list[Output] | None:
     return [Output(action.connection, DriverCommand(op, _fields(action)))]
 
 
-def _system_ask(state: SutState, action: Action, log: DriverLog) -> bool:
+def _system_ask(state: SutState, action: SuiteAction, log: DriverLog) -> bool:
     """Have the client send a system ask, where the tables permit one."""
     connection = state.connections[action.connection]
     change, namespace = CHANGES[action.how], action.namespace
@@ -296,11 +298,11 @@ def _system_ask(state: SutState, action: Action, log: DriverLog) -> bool:
     scope: Scope = (namespace, action.room if is_room else None)
     endpoint = connection.endpoint
     is_declared = namespace in endpoint.handlers and not endpoint.refusal(
-        scope, tables.DISCONNECTED, Change.JOIN if is_room else Change.CONNECT
+        scope, MembershipState.DISCONNECTED, Change.JOIN if is_room else Change.CONNECT
     )
     if not is_declared or scope in connection.undecided:
         return False
-    if is_room and connection.state((namespace, None)) != tables.CONNECTED:
+    if is_room and connection.state((namespace, None)) != MembershipState.CONNECTED:
         return False
     if any(scope in rooms for rooms in connection.leaving.values()):
         return False
@@ -317,15 +319,15 @@ def _system_ask(state: SutState, action: Action, log: DriverLog) -> bool:
     return True
 
 
-def _leave_all(state: SutState, action: Action, log: DriverLog) -> bool:
+def _leave_all(state: SutState, action: SuiteAction, log: DriverLog) -> bool:
     connection = state.connections[action.connection]
     namespace = action.namespace
     rooms = [each for each in connection.memberships if is_room_of(each, namespace)]
-    if connection.state((namespace, None)) != tables.CONNECTED:
+    if connection.state((namespace, None)) != MembershipState.CONNECTED:
         return False
     if any(is_room_of(each, namespace) for each in connection.undecided):
         return False
-    if any(connection.state(each) != tables.CONNECTED for each in rooms):
+    if any(connection.state(each) != MembershipState.CONNECTED for each in rooms):
         return False
     state.forbidden_by[action.number] = "RM-8"
     if not rooms:
@@ -340,21 +342,21 @@ def _leave_all(state: SutState, action: Action, log: DriverLog) -> bool:
     return True
 
 
-def _event(state: SutState, action: Action, log: DriverLog) -> bool:
+def _event(state: SutState, action: SuiteAction, log: DriverLog) -> bool:
     """Have the client send an event, with a token or without."""
     connection = state.connections[action.connection]
     namespace, room, number = action.namespace, action.room, action.number
     before = connection.state((namespace, None))
-    inside = connection.state((namespace, room)) if room else tables.CONNECTED
-    if {before, inside} - {tables.CONNECTED, tables.DISCONNECTED} or (
+    inside = connection.state((namespace, room)) if room else MembershipState.CONNECTED
+    if {before, inside} - {MembershipState.CONNECTED, MembershipState.DISCONNECTED} or (
         namespace,
         room,
     ) in connection.undecided:
         return False
     requirement = ""
-    if before == tables.DISCONNECTED:
+    if before == MembershipState.DISCONNECTED:
         requirement = "NS-11"
-    elif inside == tables.DISCONNECTED:
+    elif inside == MembershipState.DISCONNECTED:
         requirement = "RM-10"
     elif ESCAPE in action.event:
         requirement = "FR-4"
@@ -375,9 +377,13 @@ def _event(state: SutState, action: Action, log: DriverLog) -> bool:
     return True
 
 
-def _native(state: SutState, action: Action, log: DriverLog) -> bool:
+def _native(state: SutState, action: SuiteAction, log: DriverLog) -> bool:
     connection = state.connections[action.connection]
-    if connection.state(("", None)) != tables.CONNECTED or action.namespace or not action.body:
+    if (
+        connection.state(("", None)) != MembershipState.CONNECTED
+        or action.namespace
+        or not action.body
+    ):
         return False
     state.forbidden_by[action.number] = "NM-3"
     if frame_of(action.body) is not None:
@@ -392,7 +398,7 @@ _EXPECT: Final = {"leave-all": _leave_all, "emit": _event, "ask": _event, "nativ
 """What to expect of each operation that sends no system ask."""
 
 
-def _fields(action: Action) -> Fields:
+def _fields(action: SuiteAction) -> Fields:
     """Give the fields of an operation, without its connection."""
     op = action.how
     if op == "close":
@@ -410,7 +416,7 @@ def _fields(action: Action) -> Fields:
 class SutModel(SutState):
     """The model of one peer under test while one test sequence runs."""
 
-    def perform(self, action: Action) -> list[Output] | None:
+    def perform(self, action: SuiteAction) -> list[Output] | None:
         """Give what the suite does in an action, and expect what follows.
 
         ``None`` where the action is impossible now, or nothing can be said of what follows. Then

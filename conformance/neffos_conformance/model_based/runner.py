@@ -10,15 +10,14 @@ from __future__ import annotations
 import asyncio
 import copy
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from functools import partial
 from typing import Any, Final, NoReturn, Protocol
 
 from neffos_codec import Message, Native
+from neffos_conformance.cases.script import native_of
 from neffos_conformance.model_based import failures, frames
 from neffos_conformance.model_based.actions import (
-    Action,
     ActionKind,
     ActionSequence,
     ConnectionEnd,
@@ -27,6 +26,7 @@ from neffos_conformance.model_based.actions import (
     ExpectedMessage,
     Output,
     Payload,
+    SuiteAction,
 )
 from neffos_conformance.model_based.failures import FailureFound, KnownFailures, SequenceResult
 from neffos_conformance.model_based.model import SutModel
@@ -48,13 +48,6 @@ _HARMLESS_TO_MISS: Final = frozenset(
     {"NS-17", "AR-7", "AR-10", "AR-11", "EV-2", "EV-6", "EV-9", "TR-10"}
 )
 """The requirements on messages that change no membership."""
-
-NATIVE_MODES: Final[Mapping[str, Native]] = {
-    "frames": Native.NEVER,
-    "both": Native.FALLBACK,
-    "native": Native.ONLY,
-}
-"""The monitor's mode for what an endpoint exchanges."""
 
 
 class ControlledClient(Protocol):
@@ -91,7 +84,7 @@ class SequenceRunner:
         last: the last action on each connection.
     """
 
-    open: Callable[[Action], Awaitable[bool]]
+    open: Callable[[SuiteAction], Awaitable[bool]]
     client: ControlledClient | None = None
 
     def __init__(self, model: SutModel, known: KnownFailures, timeouts: Timeouts) -> None:
@@ -134,7 +127,7 @@ class SequenceRunner:
             self.result.lines = self.script.lines
             self.result.reached = self.model.reached
 
-    async def _perform(self, action: Action) -> None:
+    async def _perform(self, action: SuiteAction) -> None:
         if self._is_known_to_fail(action):
             return
         is_command = action.kind in (ActionKind.OPEN, ActionKind.COMMAND)
@@ -173,7 +166,7 @@ class SequenceRunner:
         if not action.is_followed or is_command:
             await self._sync()
 
-    def _is_known_to_fail(self, action: Action) -> bool:
+    def _is_known_to_fail(self, action: SuiteAction) -> bool:
         """Whether an action is like one that leads to a known failure."""
         if not self.known.signatures:
             return False
@@ -198,9 +191,9 @@ class SequenceRunner:
         """Take over a connection that is open."""
         log = self.playback.log_received if self.model.is_client else self.playback.log_sent
         log(number, opened)
-        native = NATIVE_MODES[self.model.connections[number].endpoint.exchanges]
-        if self.model.is_client and not self.model.reports_native:
-            native = Native.NEVER
+        native = Native.NEVER
+        if self.model.reports_native:
+            native = native_of(self.model.role.value, [self.model.connections[number].path])
         self._monitors[number] = Monitor(native=native, at=self._ours)
         self.playback.connections[number] = transport
         self.playback.watch(number)
@@ -299,6 +292,10 @@ class SequenceRunner:
 
     async def _await_due(self, number: int = 0) -> None:
         """Wait for what is due and has not arrived, on one connection or on all."""
+
+        def has_changed() -> bool:
+            return self._due(number) is not due
+
         while (due := self._due(number)) is not None:
             seconds = self.timeouts.after_barrier
             if isinstance(due, ConnectionState):
@@ -308,11 +305,8 @@ class SequenceRunner:
                 seconds += self.timeouts.before_barrier
             elif not self.model.connections[due.connection].is_usable:
                 seconds = self.timeouts.case
-            if not await self.until(partial(self._has_other_due, due, number), seconds):
+            if not await self.until(has_changed, seconds):
                 self._miss(due)
-
-    def _has_other_due(self, due: object, number: int) -> bool:
-        return self._due(number) is not due
 
     async def wait_for(self, due: ExpectedMessage | DriverLog, seconds: float) -> None:
         """Wait for one thing, and fail the sequence where it does not come."""
@@ -400,7 +394,8 @@ class SequenceRunner:
                 continue  # the monitor cannot tell a refused disconnect from an unknown namespace
             if finding.role is self.model.role:
                 cause = self._cause(number, frame_of(seen)) or self.last.get(number, 0)
-                kind = frames.without_values(finding.explanation)
+                # Another run words the quoted parts differently.
+                kind = re.sub(r"'[^']*'", "…", finding.explanation)
                 self.fail(finding.requirement, kind, f"{kind}: {short(seen)}", cause)
 
     def _check_forbidden(self, cause: int, seen: Payload) -> None:

@@ -14,7 +14,6 @@ from neffos_codec import Message, encode
 from neffos_conformance.cases.matching import Bindings, unfill
 from neffos_conformance.cases.script import CUT, OBSERVATIONS, OPERATIONS
 from neffos_conformance.model_based.actions import (
-    Action,
     DriverCommand,
     ExpectedMessage,
     ExpectedObservation,
@@ -22,6 +21,7 @@ from neffos_conformance.model_based.actions import (
     OperationOutcome,
     Output,
     Payload,
+    SuiteAction,
 )
 from neffos_conformance.model_based.frames import ACCEPTANCE, fragments
 from neffos_conformance.model_based.model import SutModel
@@ -57,7 +57,7 @@ class ScriptWriter:
 
     # ------------------------------------------------------------ what the suite does
 
-    def dialled(self, action: Action, headers: Mapping[str, str]) -> None:
+    def dialled(self, action: SuiteAction, headers: Mapping[str, str]) -> None:
         """The suite opens a connection to a server."""
         verb = "dial"
         is_plain = action.how in ("plain", "chosen", "connecting")

@@ -11,10 +11,11 @@ from neffos_conformance.model_based.actions import (
     EITHER,
     FAILURE,
     SUCCESS,
-    Action,
+    Fields,
     OperationOutcome,
     Output,
     Scope,
+    SuiteAction,
     is_room_of,
 )
 from neffos_conformance.model_based.application import EventHandler, text_of
@@ -22,16 +23,16 @@ from neffos_conformance.model_based.state import PeerAsk, SutState
 from neffos_conformance.runner.driver_protocol import fields_of
 from neffos_protocol import names
 from neffos_protocol.events import Change, MembershipKey
-from neffos_protocol.state_machines import INCOMING_ASK, MEMBERSHIP, OUTGOING_ASK
+from neffos_protocol.state_machines import INCOMING_ASK, MEMBERSHIP, OUTGOING_ASK, MembershipState
 
 FRAGMENTED: Final = "fragments"
 """The variant of a frame that is sent in fragments (FR-15)."""
 
 
-def send(state: SutState, action: Action) -> list[Output] | None:
+def send(state: SutState, action: SuiteAction) -> list[Output] | None:
     """Send a frame, and expect what follows; ``None`` as for ``SutModel.perform``."""
     connection = state.connections[action.connection]
-    message = frames.message_of(action, frames.token_of(action, state.role.value), action.body)
+    message = frames.message_of(action, is_for_client=state.is_client)
     change = names.CHANGE_OF.get(action.event)
     if change is not None:
         is_done = _system_ask(state, action, message, change)
@@ -59,14 +60,14 @@ def send(state: SutState, action: Action) -> list[Output] | None:
     return [Output(action.connection, sent, is_fragmented=is_fragmented)]
 
 
-def blame_wrong_reply(state: SutState, action: Action, namespace: str) -> None:
+def blame_wrong_reply(state: SutState, action: SuiteAction, namespace: str) -> None:
     """Blame the failures of an action on a wrong reply that the peer has seen before (AR-19)."""
     if (action.connection, namespace) in state.misled:
         state.blames[action.number] = "AR-19"
         state.signatures[action.number] = f"after a wrong reply to a system ask, {namespace}"
 
 
-def _like(action: Action, message: Message) -> str:
+def _like(action: SuiteAction, message: Message) -> str:
     """Name in which form a frame is sent."""
     return (
         f"{message.is_error} {message.is_no_op} {action.has_token} {action.how}{action.mark} "
@@ -77,7 +78,7 @@ def _like(action: Action, message: Message) -> str:
 # -------------------------------------------------------------------- system asks
 
 
-def _system_ask(state: SutState, action: Action, message: Message, change: Change) -> bool:
+def _system_ask(state: SutState, action: SuiteAction, message: Message, change: Change) -> bool:
     connection = state.connections[action.connection]
     scope = namespace, room = MembershipKey.of(change, message.namespace, message.room)
     undecided = connection.undecided
@@ -122,14 +123,16 @@ def _system_ask(state: SutState, action: Action, message: Message, change: Chang
 # -------------------------------------------------------------------- events
 
 
-def _event(state: SutState, action: Action, message: Message) -> bool:
+def _event(state: SutState, action: SuiteAction, message: Message) -> bool:
     connection = state.connections[action.connection]
     namespace, room, event = message.namespace, message.room, message.event
     endpoint, scope = connection.endpoint, (namespace, None)
     is_live = connection.is_live(namespace)
     is_joined = not room or connection.is_live(namespace, room)
     waits = state.waits(action.connection)
-    if is_live and room and connection.is_changing((namespace, room)):
+    there = namespace, room  # a handler may see it before or after its change
+    is_changing = there in connection.undecided or connection.state(there) in tables.CHANGING
+    if is_live and room and is_changing:
         return False
     signature = f"{endpoint.kind_of_event(event)} {endpoint.kind_of(scope)} "
     signature += f"{connection.state(scope) if state.is_client else is_live} {bool(room)} "
@@ -160,12 +163,18 @@ def _event(state: SutState, action: Action, message: Message) -> bool:
             state.permit(action, message.error_reply(names.BAD_ROOM))
         return state.is_client or not event.endswith("-me")
     is_sure = not state.is_client or (
-        connection.state(scope) == tables.CONNECTED and event != names.NATIVE_EVENT
+        connection.state(scope) == MembershipState.CONNECTED and event != names.NATIVE_EVENT
     )
     if state.is_client:
         if room and action.has_token and waits:  # the room may be left before it is handled
             state.permit(action, message.error_reply(names.BAD_ROOM))
-        _observe_event(state, action, message, is_sure=is_sure)
+        fields: Fields = {"saw": "event", "namespace": namespace, "room": room, "event": event}
+        fields["error"] = True if message.is_error else None
+        # The text of an error is text in either message type (FR-17). The driver may report either.
+        if not (message.is_error and message.is_binary):
+            fields |= fields_of(message.body)
+        requirement = "EV-6" if message.is_error else "EV-2"
+        state.observe(action.number, action.connection, requirement, must=is_sure, **fields)
     if not _handle(state, action, message, is_sure=is_sure):
         return False
     if action.has_token:
@@ -175,38 +184,25 @@ def _event(state: SutState, action: Action, message: Message) -> bool:
     return True
 
 
-def _observe_event(state: SutState, action: Action, message: Message, *, is_sure: bool) -> None:
-    # The text of an error is text in either message type (FR-17). The driver may report either.
-    is_open = message.is_error and message.is_binary
-    state.observe(
-        action.number,
-        action.connection,
-        "EV-6" if message.is_error else "EV-2",
-        must=is_sure,
-        saw="event",
-        namespace=message.namespace,
-        room=message.room,
-        event=message.event,
-        **({} if is_open else fields_of(message.body)),
-        error=True if message.is_error else None,
-    )
-
-
-def _framed_native(state: SutState, action: Action, message: Message) -> bool:
+def _framed_native(state: SutState, action: SuiteAction, message: Message) -> bool:
     """Expect what a client does with a native message in a frame."""
     connection = state.connections[action.connection]
     before = connection.state(("", None))
-    if message.room or message.is_error or before not in (tables.CONNECTED, tables.DISCONNECTED):
+    if (
+        message.room
+        or message.is_error
+        or before not in (MembershipState.CONNECTED, MembershipState.DISCONNECTED)
+    ):
         return False
-    state.forbidden_by[action.number] = "NM-5" if before == tables.CONNECTED else "NM-4"
+    state.forbidden_by[action.number] = "NM-5" if before == MembershipState.CONNECTED else "NM-4"
     if action.has_token:
         state.permit(action, message.error_reply(names.BAD_NAMESPACE))
-    if before == tables.CONNECTED:
+    if before == MembershipState.CONNECTED:
         state.observe_native(action, "NM-5", message.body)
     return True
 
 
-def _handle(state: SutState, action: Action, message: Message, *, is_sure: bool) -> bool:
+def _handle(state: SutState, action: SuiteAction, message: Message, *, is_sure: bool) -> bool:
     """Expect what the handler of an event does; say whether the application's page defines it."""
     connection = state.connections[action.connection]
     body, number, namespace = message.body, action.number, message.namespace
@@ -261,7 +257,7 @@ def _handle(state: SutState, action: Action, message: Message, *, is_sure: bool)
     return True
 
 
-def _provoke(state: SutState, action: Action, message: Message, handler: EventHandler) -> bool:
+def _provoke(state: SutState, action: SuiteAction, message: Message, handler: EventHandler) -> bool:
     """Expect the ask that a handler of a server sends."""
     connection = state.connections[action.connection]
     if message.is_error or message.is_no_op or action.number in state.asks:
@@ -280,7 +276,9 @@ def _provoke(state: SutState, action: Action, message: Message, handler: EventHa
     return state.expect_system_ask(action, change, scope)
 
 
-def _broadcast(state: SutState, action: Action, message: Message, handler: EventHandler) -> bool:
+def _broadcast(
+    state: SutState, action: SuiteAction, message: Message, handler: EventHandler
+) -> bool:
     """Expect a broadcast on every connection that it is for, and the reply of the handler."""
     connection = state.connections[action.connection]
     to, body, room, namespace = handler.values["to"], message.body, message.room, message.namespace
@@ -305,7 +303,7 @@ def _broadcast(state: SutState, action: Action, message: Message, handler: Event
 # -------------------------------------------------------------------- answers
 
 
-def answer(state: SutState, action: Action) -> list[Output] | None:
+def answer(state: SutState, action: SuiteAction) -> list[Output] | None:
     """Answer an ask of the peer, and expect what follows; ``None`` as for ``SutModel.perform``."""
     ask = state.asks.get(action.of)
     if ask is None or ask.connection != action.connection:
@@ -344,12 +342,12 @@ def answer(state: SutState, action: Action) -> list[Output] | None:
     return [sent]
 
 
-def _is_error(action: Action, message: Message) -> bool:
+def _is_error(action: SuiteAction, message: Message) -> bool:
     """Whether an answer is an error. One without a text is spelled by hand (FR-9)."""
     return message.is_error or action.how == "bare-error"
 
 
-def _is_unclear(state: SutState, action: Action, ask: PeerAsk) -> bool:
+def _is_unclear(state: SutState, action: SuiteAction, ask: PeerAsk) -> bool:
     """Whether nothing can be said of what comes of an answer."""
     connection = state.connections[action.connection]
     if ask.state == "pending":
@@ -359,14 +357,17 @@ def _is_unclear(state: SutState, action: Action, ask: PeerAsk) -> bool:
             return True
         # The tables leave open what the reply to an earlier ask would end.
         is_end = ask.change is not None and not ask.change.is_entry
-        is_back = connection.state(ask.scope) not in (tables.DISCONNECTED, tables.DISCONNECTING)
+        is_back = connection.state(ask.scope) not in (
+            MembershipState.DISCONNECTED,
+            MembershipState.DISCONNECTING,
+        )
         if state.is_client and is_end and is_back:
             return True
     # A client may relay an error without a text with any text, or not at all (FR-9).
     return action.how == "bare-error" and action.of in state.relayed
 
 
-def _answer_elsewhere(state: SutState, action: Action, ask: PeerAsk) -> list[Output] | None:
+def _answer_elsewhere(state: SutState, action: SuiteAction, ask: PeerAsk) -> list[Output] | None:
     """Answer on a connection that the ask was not for (AR-12)."""
     for number, other in state.connections.items():
         if number == action.connection or other.path or not other.is_usable:
@@ -380,7 +381,7 @@ def _answer_elsewhere(state: SutState, action: Action, ask: PeerAsk) -> list[Out
     return None
 
 
-def _settle_change(state: SutState, action: Action, ask: PeerAsk, message: Message) -> None:
+def _settle_change(state: SutState, action: SuiteAction, ask: PeerAsk, message: Message) -> None:
     """Expect what the answer to a system ask leads to."""
     connection = state.connections[action.connection]
     change = ask.change or Change.CONNECT
@@ -406,7 +407,7 @@ def _settle_change(state: SutState, action: Action, ask: PeerAsk, message: Messa
         operation.settle("AR-19", OperationOutcome(False, text=text) if text else FAILURE)
 
 
-def _settle_event(state: SutState, action: Action, ask: PeerAsk, message: Message) -> None:
+def _settle_event(state: SutState, action: SuiteAction, ask: PeerAsk, message: Message) -> None:
     """Expect what the answer to an event ask leads to."""
     connection = state.connections[action.connection]
     namespace, is_error = ask.scope[0], _is_error(action, message)
@@ -433,9 +434,9 @@ def _settle_event(state: SutState, action: Action, ask: PeerAsk, message: Messag
         relayed = state.relayed[action.of]
         if not connection.is_live(relayed.namespace):
             return
-        is_sure = connection.state((relayed.namespace, None)) == tables.CONNECTED and (
+        is_sure = connection.state((relayed.namespace, None)) == MembershipState.CONNECTED and (
             not relayed.room
-            or connection.state((relayed.namespace, relayed.room)) == tables.CONNECTED
+            or connection.state((relayed.namespace, relayed.room)) == MembershipState.CONNECTED
         )
         reply = state.reply(
             replace(action, number=action.of),

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
 
-from neffos_conformance.model_based.actions import Action, ActionKind, ActionSequence
+from neffos_conformance.model_based.actions import ActionKind, ActionSequence, SuiteAction
 
 MAX_TRIES: Final = 200
 """Tries for one failure. A sequence of some thirty actions is minimal after half as many."""
@@ -70,19 +70,12 @@ async def shrink(
     return sequence
 
 
-def _plain_opening(action: Action) -> Action:
-    return replace(action, how="plain") if action.kind is ActionKind.OPEN else action
-
-
-def _plain_body(action: Action) -> Action:
-    is_tagged = str(action.number) in str(action.body)
-    return replace(action, body=f"t{action.number}") if is_tagged else action
-
-
-_SIMPLER: Final[tuple[Callable[[Action], Action], ...]] = (
+_SIMPLER: Final[tuple[Callable[[SuiteAction], SuiteAction], ...]] = (
     lambda action: replace(action, is_followed=False),
-    _plain_opening,
-    _plain_body,
+    lambda action: replace(action, how="plain") if action.kind is ActionKind.OPEN else action,
+    lambda action: replace(
+        action, body=f"t{action.number}" if str(action.number) in str(action.body) else action.body
+    ),
     lambda action: replace(action, is_no_op=False),
     lambda action: replace(action, mark=""),
     lambda action: replace(action, is_error=False),

@@ -16,13 +16,13 @@ from neffos_conformance.model_based import tables
 from neffos_conformance.model_based.actions import (
     EITHER,
     REPORTED_AS,
-    Action,
     ActionKind,
     DriverLog,
     ExpectedMessage,
     ExpectedObservation,
     Payload,
     Scope,
+    SuiteAction,
     is_room_of,
 )
 from neffos_conformance.model_based.application import AppEndpoint, endpoints, text_of
@@ -37,6 +37,7 @@ from neffos_protocol.state_machines import (
     INCOMING_ASK,
     MEMBERSHIP,
     OUTGOING_ASK,
+    MembershipState,
     StateMachine,
 )
 
@@ -111,17 +112,13 @@ class ConnectionState:
 
     def state(self, scope: Scope) -> str:
         """Give the state of a namespace or room."""
-        return self.memberships.get(scope, tables.DISCONNECTED)
+        return self.memberships.get(scope, MembershipState.DISCONNECTED)
 
     def is_live(self, namespace: str, room: str = "") -> bool:
         """Whether a namespace is connected, and its room joined where one is given."""
         if self.state((namespace, None)) not in MEMBERSHIP.live:
             return False
         return not room or self.state((namespace, room)) in MEMBERSHIP.live
-
-    def is_changing(self, scope: Scope) -> bool:
-        """Whether a handler may see a membership before or after a change of it."""
-        return scope in self.undecided or self.state(scope) in tables.CHANGING
 
 
 class SutState:
@@ -163,15 +160,7 @@ class SutState:
         self.blames: dict[int, str] = {}
         self.reports_native = operations is None or "native" in operations
 
-    def connect(self, action: Action) -> ConnectionState:
-        """Add a connection."""
-        endpoint = self.endpoints[action.path]
-        start = "native-only" if endpoint.exchanges == "native" else self.role.value
-        added = ConnectionState(action.connection, endpoint, HANDSHAKE.initial[start])
-        self.connections[action.connection] = added
-        return added
-
-    def note(self, action: Action, signature: str, forbidden_by: str = "") -> None:
+    def note(self, action: SuiteAction, signature: str, forbidden_by: str = "") -> None:
         """Record what an action is like, and what forbids further messages from it."""
         self.signatures[action.number] = signature
         if forbidden_by:
@@ -193,13 +182,6 @@ class SutState:
         """Whether a handler may be waiting for the suite, and other messages for the handler."""
         return any(self._is_of_handler(number) for number, _ in self.pending_asks(connection))
 
-    def held_up(self, connection: int) -> bool:
-        """Whether deferred messages may still be deferred."""
-        expected = self.connections[connection].expected
-        return self.blocked(connection) or any(
-            each.number in self.relayed and each.is_ask and not each.must for each in expected
-        )
-
     def waits(self, connection: int) -> bool:
         """Whether the reply to what is sent now may depend on an answer of the suite."""
         expected = self.connections[connection].expected
@@ -209,7 +191,12 @@ class SutState:
 
     def is_due(self, each: ExpectedMessage | ExpectedObservation, connection: int) -> bool:
         """Whether something that is expected must come now."""
-        return each.must and not (each.is_deferred and self.held_up(connection))
+        if not each.must or not each.is_deferred:
+            return each.must
+        expected = self.connections[connection].expected
+        return not self.blocked(connection) and not any(
+            other.number in self.relayed and other.is_ask and not other.must for other in expected
+        )
 
     def reply_order(self, connection: int) -> str:
         """Give the order of a reply: a client's that is not deferred comes in order."""
@@ -219,7 +206,7 @@ class SutState:
 
     def expect(
         self,
-        action: Action,
+        action: SuiteAction,
         answers: Message | Payload | tuple[Message, ...],
         requirement: str,
         *,
@@ -244,13 +231,13 @@ class SutState:
         self.connections[connection].expected.append(expected)
         return expected
 
-    def permit(self, action: Action, answer: Message, connection: int = 0) -> None:
+    def permit(self, action: SuiteAction, answer: Message, connection: int = 0) -> None:
         """Permit a message from an action."""
         self.expect(action, answer, "", connection=connection, must=False)
 
     def reply(
         self,
-        action: Action,
+        action: SuiteAction,
         message: Message,
         body: Payload,
         requirement: str = "AR-7",
@@ -274,7 +261,7 @@ class SutState:
             order = self.reply_order(action.connection)
         return self.expect(action, answers, requirement, must=must, order=order)
 
-    def expect_system_ask(self, action: Action, change: Change, scope: Scope) -> bool:
+    def expect_system_ask(self, action: SuiteAction, change: Change, scope: Scope) -> bool:
         """Expect a system ask of a server where the tables permit one; say whether they do."""
         connection = self.connections[action.connection]
         if MEMBERSHIP.row(connection.state(scope), change.direction, lambda _: False) is None:
@@ -294,7 +281,7 @@ class SutState:
             each = ExpectedObservation(number, connection, fields, requirement, must, deferred)
             self.connections[connection].observations.append(each)
 
-    def observe_native(self, action: Action, requirement: str, payload: Payload) -> None:
+    def observe_native(self, action: SuiteAction, requirement: str, payload: Payload) -> None:
         """Expect that a client reports a native message."""
         fields = {"saw": "native", **fields_of(payload)}
         must = self.reports_native
@@ -355,12 +342,16 @@ class SutState:
             return
         self.reached.add(tables.key_of(MEMBERSHIP, row))
         connection.memberships[scope] = row.next
-        if row.next == tables.DISCONNECTED:
+        if row.next == MembershipState.DISCONNECTED:
             del connection.memberships[scope]
         self._report(number, connection, scope, before, input_)
         if before in tables.CHANGING and row.next != before and "ask" in input_:
             self.permit_either(connection, scope)
-        if before in MEMBERSHIP.live and row.next == tables.DISCONNECTED and input_ != "closed":
+        if (
+            before in MEMBERSHIP.live
+            and row.next == MembershipState.DISCONNECTED
+            and input_ != "closed"
+        ):
             if scope[1] is None:
                 self._end_inside(number, connection, scope[0])
             else:
@@ -378,7 +369,7 @@ class SutState:
         requirement = ("RM" if is_room else "NS") + ("-1" if is_live else "-2" if is_room else "-6")
         if input_ == "closed":
             requirement = "TR-15"
-        must = input_ != "closed" or (not is_room and before == tables.CONNECTED)
+        must = input_ != "closed" or (not is_room and before == MembershipState.CONNECTED)
         fields = _fields_of(REPORTED_AS[changes[0 if is_live else 1]], scope)
         self.observe(number, connection.number, requirement, must=must, **fields)
 
@@ -473,7 +464,7 @@ class SutState:
         for machine, state in (
             (OUTGOING_ASK, "none"),
             (INCOMING_ASK, "none"),
-            (MEMBERSHIP, tables.DISCONNECTED),
+            (MEMBERSHIP, MembershipState.DISCONNECTED),
         ):
             self.follow(machine, state, "closed")
         for of, ask in self.pending_asks(number):

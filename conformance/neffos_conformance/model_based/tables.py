@@ -11,18 +11,12 @@ from typing import Any, Final, NamedTuple
 
 from neffos_protocol import Role
 from neffos_protocol.events import Change
-from neffos_protocol.state_machines import StateMachine, Transition, machines
-
-DISCONNECTED: Final = "disconnected"
-CONNECTING: Final = "connecting"
-CONNECTED: Final = "connected"
-DISCONNECTING: Final = "disconnecting"
-"""The states of a namespace that a peer may see; a room has the same ones."""
+from neffos_protocol.state_machines import MembershipState, StateMachine, Transition, machines
 
 DECIDING: Final = "deciding-"
 """What begins the states in which the application decides on a system ask."""
 
-CHANGING: Final = (CONNECTING, DISCONNECTING)
+CHANGING: Final = (MembershipState.CONNECTING, MembershipState.DISCONNECTING)
 
 ASK_REQUIREMENTS: Final[Mapping[Change, str]] = {
     Change.CONNECT: "NS-1",

@@ -7,16 +7,19 @@ import shlex
 from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final, Protocol
+from functools import partial
+from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from neffos_conformance.cases.features import URL_HEADER
 from neffos_conformance.cases.matching import fits
 from neffos_conformance.cases.script import AGAIN, OBSERVATIONS, OPERATIONS, Step, target
 from neffos_conformance.runner.driver_protocol import (
-    MADE_UP,
+    ClientDriver,
     OperationError,
     UnsupportedError,
+    Values,
+    catch_up,
     fields_of,
     has_fields,
 )
@@ -26,8 +29,6 @@ from neffos_conformance.runner.script_runner import ScriptRunner, Verb
 from neffos_conformance.wire.connection import WireConnection
 from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_conformance.wire.transport import UpgradeRequest
-
-Values = dict[str, Any]
 
 RELEASE_TIMEOUT: Final = 1.0
 """Seconds for a client to close a connection when the case is over; most have, by then."""
@@ -42,20 +43,6 @@ HEX: Final = "hex:"
 
 EMPTY: Final = '""'
 """The argument of ``did`` for an empty result."""
-
-
-class ClientDriver(Protocol):
-    """Controls a client: a driver, or a wrapper of one that seeds a fault."""
-
-    @property
-    def seen(self) -> list[Values]:
-        """What the client observed and no one has waited for, in order."""
-
-    async def do(self, op: str, **fields: Any) -> Values:
-        """Make the client do something, and give the result."""
-
-    async def saw(self, seconds: float = ..., **fields: Any) -> Values:
-        """Wait for an observation of the client, and give that line; once each."""
 
 
 class PendingOperations:
@@ -87,7 +74,7 @@ class PendingOperations:
         self._url = url
         self._timeout = timeout
         self._names: dict[int, int] = {}
-        runner.playback.catch_up = self._catch_up
+        runner.playback.catch_up = partial(catch_up, driver)
 
     def name(self, number: int) -> int:
         """Give the client's name for a connection.
@@ -152,11 +139,6 @@ class PendingOperations:
             with suppress(OperationError, UnsupportedError, TimeoutError):  # most are closed
                 async with asyncio.timeout(2 * RELEASE_TIMEOUT):
                     await self._driver.do("close", connection=name, timeout=RELEASE_TIMEOUT)
-
-    async def _catch_up(self) -> None:
-        """Make the driver answer: it takes operations, and reports observations, in order."""
-        with suppress(UnsupportedError, OperationError):
-            await self._driver.do(MADE_UP)
 
     # ---- verbs
 

@@ -11,7 +11,7 @@ import base64
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from neffos_conformance.wire.schemas import shown, violation
 
@@ -50,6 +50,20 @@ class OperationError(Exception):
 
 class UnsupportedError(Exception):
     """The client does not support an operation."""
+
+
+class ClientDriver(Protocol):
+    """Controls a client: a driver, or a wrapper of one that seeds a fault."""
+
+    @property
+    def seen(self) -> list[Values]:
+        """What the client observed and no one has waited for, in order."""
+
+    async def do(self, op: str, **fields: Any) -> Values:
+        """Make the client do something, and give the result."""
+
+    async def saw(self, seconds: float = ..., **fields: Any) -> Values:
+        """Wait for an observation of the client, and give that line; once each."""
 
 
 class DriverProcess:
@@ -254,6 +268,16 @@ async def _line(name: str, process: asyncio.subprocess.Process) -> Values:
         ) from None
     found: Values = values
     return found
+
+
+async def catch_up(driver: ClientDriver) -> None:
+    """Wait until a driver has read every operation, and reported what it saw before.
+
+    Raises:
+        DriverError: it violated the protocol, or did not answer.
+    """
+    with suppress(UnsupportedError, OperationError):
+        await driver.do(MADE_UP)
 
 
 def has_fields(observation: Values, fields: Values) -> bool:

@@ -35,7 +35,7 @@ class KnownFailure:
     Attributes:
         case: the id of the case.
         verdict: the expected verdict.
-        observed: the explanation that the suite gives; ``<<name>>`` in it stands for anything.
+        observed: the explanation that the suite gives; ``<<name>>`` in it matches anything.
         reason: why the case fails, and why that is accepted.
         link: where that is discussed or shown: a URL, or a difference such as ``DV-28``.
         source: the name of the file with the entry.

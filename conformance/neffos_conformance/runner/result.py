@@ -73,7 +73,7 @@ class Result:
             pass.
         step: the number of the step that failed; 0 if none did.
         expected: that step.
-        actual: what came instead; empty if nothing did.
+        actual: what it observed instead; empty if nothing.
         closing: how the connections closed.
         log: everything that was sent, received and done.
         seconds: how long it took.

@@ -21,15 +21,17 @@ from contextlib import aclosing, suppress
 from typing import Final
 
 from neffos_conformance.cases.definition import Case
+from neffos_conformance.cases.features import features
+from neffos_conformance.cases.script import read_script
 from neffos_conformance.cases.verdict import Verdict, verdict_on
 from neffos_conformance.runner.client_steps import (
     Between,
-    ClientDriver,
     PendingOperations,
     accepting_clients,
     client_verbs,
 )
 from neffos_conformance.runner.driver_protocol import (
+    ClientDriver,
     DriverEndedError,
     DriverError,
     OperationError,
@@ -49,6 +51,9 @@ to look like an attack."""
 DEFAULT_TIMEOUTS: Final = Timeouts()
 """The time limits of a case, unless the caller sets others."""
 
+BRIEF: Final = Timeouts(case=2.0)
+"""The time limits of a probe: an answered one takes milliseconds, another one a second."""
+
 MARK_SIZE: Final = 4
 """Random bytes in a case's mark: concurrent cases have different ids anyway."""
 
@@ -60,7 +65,7 @@ CLOSING: Final = frozenset({"TR-12", "TR-13", "TR-16"})
 
 
 async def run_cases(
-    run: Run, cases: Sequence[Case], *, at_once: int = DEFAULT_JOBS
+    run: Run, cases: Sequence[Case], *, jobs: int = DEFAULT_JOBS
 ) -> AsyncIterator[Result]:
     """Run the cases and yield each result when it is there.
 
@@ -69,7 +74,7 @@ async def run_cases(
     that handles one has little time for others. Of the cases that run together, those with a long
     time limit begin, so that the run does not wait for them alone.
     """
-    for reach, slots in ((0, at_once), (1, at_once), (2, 1), (3, 1)):
+    for reach, slots in ((0, jobs), (1, jobs), (2, 1), (3, 1)):
         there = [case for case in cases if (3 if case.is_flood else case.reach) == reach]
         there.sort(key=lambda case: -case.seconds)
         async with aclosing(_run_together(run, there, slots)) as results:
@@ -77,8 +82,8 @@ async def run_cases(
                 yield result
 
 
-async def _run_together(run: Run, cases: Sequence[Case], at_once: int) -> AsyncGenerator[Result]:
-    slots = asyncio.Semaphore(at_once)
+async def _run_together(run: Run, cases: Sequence[Case], jobs: int) -> AsyncGenerator[Result]:
+    slots = asyncio.Semaphore(jobs)
 
     async def one(case: Case) -> Result:
         async with slots:
@@ -111,17 +116,13 @@ def to_server(url: str, timeouts: Timeouts = DEFAULT_TIMEOUTS, *, is_alone: bool
     return run
 
 
-async def run_server_case(url: str, case: Case, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> Result:
-    """Run one case against the server at a URL."""
-    return await to_server(url, timeouts)(case)
-
-
 async def run_client_case(
     driver: ClientDriver,
     case: Case,
     timeouts: Timeouts = DEFAULT_TIMEOUTS,
     *,
     between: Between | None = None,
+    listening: tuple[str, asyncio.Queue[UpgradeRequest]] | None = None,
 ) -> Result:
     """Run one case against the client that a driver controls.
 
@@ -130,29 +131,14 @@ async def run_client_case(
         case: the case.
         timeouts: the time limits of the case.
         between: wraps the request of each client, to seed a fault.
+        listening: where the client is to dial, and a queue of the requests, if the caller listens.
     """
-    async with accepting_clients(between) as (url, incoming):
-        return await run_arriving_client_case(driver, case, url, incoming, timeouts)
-
-
-async def run_arriving_client_case(
-    driver: ClientDriver,
-    case: Case,
-    url: str,
-    incoming: asyncio.Queue[UpgradeRequest],
-    timeouts: Timeouts = DEFAULT_TIMEOUTS,
-) -> Result:
-    """Run one case against the client that a driver controls, if the caller listens for it.
-
-    Args:
-        driver: controls it.
-        case: the case.
-        url: where the client is to dial.
-        incoming: gets the requests of the clients.
-        timeouts: the time limits of the case.
-    """
+    if listening is None:
+        async with accepting_clients(between) as started:
+            return await run_client_case(driver, case, timeouts, listening=started)
     result = Result(case)
     runner = ScriptRunner(Playback("client", timeouts, result.log))
+    url, incoming = listening
     operations = PendingOperations(runner, driver, url)
     await _run(case, result, runner, client_verbs(runner, operations, incoming))
     with suppress(DriverError):  # reported already, or at the next case
@@ -209,3 +195,19 @@ def _fail(result: Result, runner: ScriptRunner, explanation: str, actual: str = 
         result.explanation = f"the setup failed: {explanation}"
     else:
         result.verdict = verdict_on(result.case.requirements)
+
+
+async def discovered(url: str, timeouts: Timeouts = BRIEF) -> frozenset[str]:
+    """Give the features of the server at a URL.
+
+    Each feature has a probe: a short script that a server with the feature answers in some way.
+    Whether that is the right answer is for the cases to test.
+    """
+
+    async def has(id_: str, probe: str) -> bool:
+        case = Case(id_, "", ("NS-1",), "server", read_script(probe, "server"))
+        result = await to_server(url, timeouts)(case)
+        return result.verdict is Verdict.PASS
+
+    found = await asyncio.gather(*(has(each.id, each.probe) for each in features()))
+    return frozenset(each.id for each, is_there in zip(features(), found, strict=True) if is_there)

@@ -64,10 +64,10 @@ class ScriptRunner:
             "raw": self._raw,
             "expect-nothing": self._expect_nothing,
             "fewer": self._fewer,
-            "close": self._close,
-            "cut": self._cut,
-            "stall": self._stall,
-            "resume": self._resume,
+            "close": self._end,
+            "cut": self._end,
+            "stall": self._pause,
+            "resume": self._pause,
             "closed": self._closed,
             "has": self._has,
             "lacks": self._lacks,
@@ -236,17 +236,12 @@ class ScriptRunner:
     async def _raw(self, step: Step, time: int) -> None:
         await self.playback.send_raw(step.connection, step.raw_bytes(time), step.rest)
 
-    async def _close(self, step: Step, _: int) -> None:
-        await self.playback.close(step.connection, int(step.rest or NORMAL_CLOSURE))
+    async def _end(self, step: Step, _: int) -> None:
+        code = None if step.verb == "cut" else int(step.rest or NORMAL_CLOSURE)
+        await self.playback.close(step.connection, code)
 
-    async def _cut(self, step: Step, _: int) -> None:
-        await self.playback.close(step.connection, None)
-
-    async def _stall(self, step: Step, _: int) -> None:
-        self.playback.stall(step.connection)
-
-    async def _resume(self, step: Step, _: int) -> None:
-        self.playback.resume(step.connection)
+    async def _pause(self, step: Step, _: int) -> None:
+        (self.playback.stall if step.verb == "stall" else self.playback.resume)(step.connection)
 
     async def _closed(self, step: Step, _: int) -> None:
         """See the peer close; unless the step insists on the code, that has its own verdict."""
