@@ -21,8 +21,8 @@ Payload = str | bytes | bytearray | memoryview
 
 _HEAD: Final = 400
 """Where to look for the separators of a large payload before looking further. Longer than
-any head seen from a tested implementation, short enough that Python's allocator for small objects (up to
-512 bytes with their header) serves it: a sixth of the time to decode a large payload."""
+any head seen from a tested implementation, short enough that Python's allocator for small objects
+(up to 512 bytes with their header) serves it: a sixth of the time to decode a large payload."""
 
 _EAGER: Final = 2048
 """Up to this size the body is cut out at once; that is cheaper than remembering it."""

@@ -244,9 +244,7 @@ def check_padded(payload: AnyStr, fill: AnyStr, small: Outcome) -> None:
             check(end == data(large_body), "and its body", outcome)
         elif payload:
             missing = [getattr(each, "field", "none") for each in (small, outcome)]
-            check(
-                missing[0] == missing[1], "padding neither makes a frame nor breaks one", *missing
-            )
+            check(missing[0] == missing[1], "padding makes or breaks a frame", *missing)
 
 
 def check_kinds_agree(of_text: Outcome, of_binary: Outcome) -> None:

@@ -111,7 +111,8 @@ class Requirement(Record):
         since: the line of neffos from which some peer keeps it; ``"unknown"`` where none does.
         testable: where a test can see it: of ``"wire-server"``, ``"wire-client"`` and
             ``"codec"``; or one entry that begins with ``NOT_TESTABLE`` and says why not.
-        facts: the observations behind it, as ``"section.bullet"`` of the notes on tested implementations.
+        facts: the observations behind it, as ``"section.bullet"`` of the notes on
+            tested implementations.
         peers: how each implementation meets it, by the names that ``peers()`` explains.
     """
 

@@ -52,8 +52,8 @@ FAMILIES = ("FR", "HS", "AR", "NS", "RM", "EV", "NM", "TR", "SX", "SEC")
 AN_ID = re.compile(rf"\b(?:{'|'.join(FAMILIES)})-[1-9][0-9]*\b")
 AN_RFC_2119_WORD = re.compile(r"\b(?:MUST|SHALL|SHOULD|MAY|REQUIRED|RECOMMENDED|OPTIONAL)( NOT)?\b")
 
-# The sections of the notes on tested implementations, each with the number of its bullets. The ones in the
-# second table say something outside their bullets, which counts as bullet 0.
+# The sections of the notes on tested implementations, each with the number of its bullets. The
+# ones in the second table say something outside their bullets, which counts as bullet 0.
 BULLETS = {1: 8, 2: 7, 3: 9, 4: 8, 5: 9, 6: 4, 7: 2, 9: 2, 10: 2}
 PROSE = (2, 8, 11)
 FACTS = {
