@@ -52,7 +52,7 @@ def native_frames_delivered_early(c: Context, m: Message) -> Effect:
 
 mutants(
     "NM-5",
-    "native-frames-dropped: Treats no frame as a native message.",
+    "native-frames-dropped: Never treats a frame as a native message.",
     on.receive(do.drop, event=NATIVE),
     "native-frames-from-everywhere: Delivers native frames whatever namespace they name.",
     on.receive(do.serve_with(namespace=""), event=NATIVE),
