@@ -130,12 +130,16 @@ def _placed(arrow: Arrow, y: int, cells: int, client_x: float, is_numbered: bool
 # -------------------------------------------------------------------- templates
 
 
+def asset(name: str) -> str:
+    """Read a file that belongs to the templates."""
+    return (files("neffos_conformance.data") / "templates" / name).read_text("utf-8")
+
+
 @cache
-def _environment() -> Environment:
-    """Give the templates. They escape everything, and no name may be missing."""
-    folder = files("neffos_conformance.data") / "templates"
+def environment() -> Environment:
+    """Give the templates. They escape everything, and an undefined name is an error."""
     environment = Environment(
-        loader=FunctionLoader(lambda name: (folder / name).read_text("utf-8")),
+        loader=FunctionLoader(asset),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -150,13 +154,13 @@ def svg(diagram: Diagram) -> str:
 
     Each arrow is a link to ``#m`` and its line, and has the id ``a`` and its line.
     """
-    return _environment().get_template("sequence.svg").render(**_names(diagram))
+    return environment().get_template("sequence.svg").render(**_names(diagram))
 
 
 def page(diagram: Diagram, source: str) -> str:
     """Write a diagram as a page of its own; ``source`` is the recording's name."""
     return (
-        _environment()
+        environment()
         .get_template("sequence.html")
         .render(**_names(diagram), source=visible(source))
     )

@@ -10,16 +10,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from functools import cache
-from importlib.resources import files
 from typing import Any, Final
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from neffos_codec import Native
 from neffos_conformance.cases.script import ENDPOINTS
 from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.recordings.page import asset, environment
 from neffos_conformance.recordings.sequence import Arrow, SequenceReader
 from neffos_conformance.reports.findings import (
     SEVERITY,
@@ -59,7 +57,7 @@ is used; a run of some hundred cases with a correct peer fits with the first."""
 
 def render(report: RunReport) -> str:
     """Give a run as one page."""
-    script = _asset("report.js")
+    script = asset("report.js")
     # The page runs this script and no other, whatever a peer has put into the data.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     results = by_severity(report.results)
@@ -67,7 +65,7 @@ def render(report: RunReport) -> str:
     ids = dict.fromkeys(id_ for each in report.results for id_ in each.case.requirements)
     found = requirement_results(report)
     return (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             title=f"{SUITE} {report.role}: {peer_name(report.peer)}",
@@ -88,7 +86,7 @@ def render(report: RunReport) -> str:
             provenance=provenance(report),
             sentence=_marked_up,
             bounded=bounded,
-            style=Markup(_asset("report.css")),  # noqa: S704  # ours
+            style=Markup(asset("report.css")),  # noqa: S704  # ours
             script=Markup(script),  # noqa: S704  # ours
             digest=digest,
             data=Markup(page_data(report)),  # noqa: S704  # see there
@@ -208,20 +206,4 @@ def _marked_up(id_: str) -> Markup:
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if number % 2 else part
         for number, part in enumerate(parts)
-    )
-
-
-def _asset(name: str) -> str:
-    return (files("neffos_conformance.data") / "templates" / name).read_text("utf-8")
-
-
-@cache
-def _environment() -> Environment:
-    """Give the templates: they escape everything, and an undefined name is an error."""
-    return Environment(
-        loader=FunctionLoader(_asset),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
     )
