@@ -96,6 +96,7 @@ class WireConnection:
 
     Attributes:
         headers: of the peer's half of the upgrade, once received.
+        request: of a client, once received: method, path and headers.
     """
 
     def __init__(
@@ -118,10 +119,10 @@ class WireConnection:
         self._parts: list[bytes] = []
         self._type = Opcode.TEXT
         self._task: asyncio.Task[None] | None = None
-        self._request: Request | None = None
         self._flowing = asyncio.Event()
         self._flowing.set()
         self.headers = Headers()
+        self.request = Request("", self.headers)
 
     @classmethod
     async def dial(
@@ -179,23 +180,45 @@ class WireConnection:
         writer: asyncio.StreamWriter,
         *,
         is_patient: bool = False,
-    ) -> Incoming | None:
-        """Read the request of a client that has connected; ``None`` if it is not whole in time."""
+    ) -> WireConnection | None:
+        """Read the request of a client that has connected; ``None`` if it is not whole in time.
+
+        The connection is not upgraded until ``accept``.
+        """
         protocol = ServerProtocol(max_size=MAX_MESSAGE)
         connection = cls(protocol, reader, writer, is_patient=is_patient)
         try:
             async with asyncio.timeout(REQUEST_DEADLINE):
-                while connection._request is None:
+                while not connection.request.path:
                     data = await reader.read(READ_SIZE)
                     connection._feed(data)
                     if not data or protocol.handshake_exc is not None:
                         break
         except (OSError, TimeoutError):
             pass
-        if connection._request is None:
+        if not connection.request.path:
             await connection.close()
             return None
-        return Incoming(connection._request, connection, protocol)
+        return connection
+
+    def accept(self) -> WireConnection | None:
+        """Upgrade a client's connection; ``None``, after an error response, if that fails."""
+        assert isinstance(self._protocol, ServerProtocol)  # noqa: S101  # see ``incoming``
+        self._protocol.send_response(self._protocol.accept(self.request))
+        self._flush()
+        if self._protocol.state is not State.OPEN:
+            return None
+        self._task = asyncio.create_task(self._read(), name="read client")
+        return self
+
+    async def refuse(self, status: int, headers: Mapping[str, str] | None = None) -> None:
+        """Respond to a client's request with an HTTP status instead of an upgrade, and close."""
+        assert isinstance(self._protocol, ServerProtocol)  # noqa: S101  # see ``incoming``
+        response = self._protocol.reject(HTTPStatus(status), "")
+        response.headers.update(headers or {})
+        self._protocol.send_response(response)
+        self._flush()
+        await self.close()
 
     @property
     def is_open(self) -> bool:
@@ -356,7 +379,7 @@ class WireConnection:
             if isinstance(event, Frame):
                 self._take(event)
             elif isinstance(event, Request):
-                self._request = event
+                self.request = event
                 self.headers = event.headers
             elif isinstance(event, Response):
                 self.headers = event.headers
@@ -385,47 +408,6 @@ class WireConnection:
         if b"" in pieces and self._writer.can_write_eof():
             with contextlib.suppress(OSError):
                 self._writer.write_eof()
-
-
-class Incoming:
-    """A client's request before its response.
-
-    Attributes:
-        request: method, path and headers.
-    """
-
-    def __init__(
-        self, request: Request, connection: WireConnection, protocol: ServerProtocol
-    ) -> None:
-        self.request = request
-        self._connection = connection
-        self._protocol = protocol
-
-    def accept(self) -> WireConnection | None:
-        """Upgrade the connection; ``None``, after an error response, if that is impossible."""
-        response = self._protocol.accept(self.request)
-        self._protocol.send_response(response)
-        self._connection._flush()
-        if self._protocol.state is not State.OPEN:
-            return None
-        self._connection._task = asyncio.create_task(self._connection._read(), name="read client")
-        return self._connection
-
-    def abort(self) -> None:
-        """End TCP without a response."""
-        self._connection.abort()
-
-    async def close(self) -> None:
-        """Release the socket of a client whose response was not an upgrade."""
-        await self._connection.close()
-
-    async def refuse(self, status: int, headers: Mapping[str, str] | None = None) -> None:
-        """Respond with an HTTP status instead of an upgrade, and close."""
-        response = self._protocol.reject(HTTPStatus(status), "")
-        response.headers.update(headers or {})
-        self._protocol.send_response(response)
-        self._connection._flush()
-        await self._connection.close()
 
 
 def _why(error: Exception) -> str:

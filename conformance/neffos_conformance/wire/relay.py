@@ -16,12 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from websockets.http11 import Request
 
-from neffos_conformance.wire.connection import (
-    ConnectError,
-    ConnectionClosed,
-    Incoming,
-    WireConnection,
-)
+from neffos_conformance.wire.connection import ConnectError, ConnectionClosed, WireConnection
 from neffos_conformance.wire.http import NoAnswerError, ask
 from neffos_conformance.wire.transcript import KEPT_HEADERS, ConnectionOpened, Content
 from neffos_conformance.wire.transport import close_like
@@ -129,7 +124,7 @@ def below(server: str, target: str) -> str:
 
 
 async def _serve(
-    incoming: Incoming, server: str, record: Record, number: Callable[[], int]
+    incoming: WireConnection, server: str, record: Record, number: Callable[[], int]
 ) -> None:
     request = incoming.request
     url = below(server, request.path)
