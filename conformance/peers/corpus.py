@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +43,7 @@ from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import Run, run_arriving_client_case, to_server
 from neffos_conformance.wire.relay import relaying
 from neffos_conformance.wire.subprocesses import running
-from neffos_conformance.wire.transcript import Header, Writer, header, lines, read_transcript, save
+from neffos_conformance.wire.transcript import Header, Writer, header, lines, read_transcript
 from neffos_protocol.catalogue import divergences, requirements
 from peers.implementations import HERE, ROOT, Implementation, built, drivers
 from peers.known_failures_of_peers import FailedCase, failed_cases
@@ -61,7 +61,9 @@ CASE_ENDPOINTS: Final = {"neffos-go": "gorilla", PEER: "reference"}
 CASE_CLIENTS: Final = ("neffos-go-gorilla", "neffos.js", PEER)
 """The clients with which the cases for clients are recorded."""
 
-MAIN_CLIENTS: Final = ("neffos-go-gorilla", "neffos.js", PEER)
+CASE_PEERS: Final = {"server": (*CASE_ENDPOINTS,), "client": CASE_CLIENTS}
+
+MAIN_CLIENTS: Final = CASE_CLIENTS
 MAIN_SERVERS: Final = (
     "neffos-go-gorilla",
     "neffos-go-gobwas",
@@ -131,35 +133,19 @@ CHAPTERS: Final = (
         "asks",
         "asks from both ends, in text and in binary, many at once, and errors",
         ("AR-1", "AR-5", "AR-7", "AR-11", "AR-16", "AR-18", "FR-10", "FR-11"),
-        (
-            "text",
-            "empty",
-            "error",
-            "asked_by_server",
-            "many_asks",
-            "pushed",
-        ),
+        ("text", "empty", "error", "asked_by_server", "many_asks", "pushed"),
     ),
     Chapter(
         "binary",
         "octets, both ways",
         ("FR-10", "FR-11", "FR-12", "AR-16"),
-        (
-            "binary",
-            "binary_error",
-            "asked_by_server_in_binary",
-        ),
+        ("binary", "binary_error", "asked_by_server_in_binary"),
     ),
     Chapter(
         "rooms",
         "rooms: joined and left by either side, refused, and broadcasts in them",
         ("RM-1", "RM-2", "RM-3", "EV-8", "EV-9", "AR-17", "RM-8"),
-        (
-            "rooms",
-            "refused_join",
-            "joined_by_server",
-            "leave_all",
-        ),
+        ("rooms", "refused_join", "joined_by_server", "leave_all"),
         {"neffos.js": {"EV-5": "client"}},  # leaveAll sends a notice in place of an ask
     ),
     Chapter(
@@ -219,15 +205,10 @@ def missing(recordings: Mapping[str, Header]) -> list[str]:
         if {"wire-server", "wire-client"} & set(each.testable)
     }
     recorded = {id_ for id_, each in divergences().items() if not each.unrecorded}
-    roles: tuple[tuple[Role, Collection[str]], ...] = (
-        ("server", CASE_ENDPOINTS),
-        ("client", CASE_CLIENTS),
-    )
     cases = {
         f"{peer}/{case.id}"
-        for role, peers in roles
-        for case in recorded_cases(role)
-        for peer in case.record.peers or peers
+        for case in (*recorded_cases("server"), *recorded_cases("client"))
+        for peer in case.record.peers or CASE_PEERS[case.role]
     }
     return [
         *(f"{name}: no recording" for name in sorted(cases - recordings.keys())),
@@ -324,15 +305,13 @@ class Recorder:
             url: the server's URL, be it the peer's or the suite's.
             play: plays a case to the peer, through the relay at a URL.
         """
-        client, server = (SUITE, peer) if role == "server" else (peer, SUITE)
         for case in recorded_cases(role):
             options = case.record
             if (options.peers and name not in options.peers) or not self.wants(f"{name}/{case.id}"):
                 continue
             first = header(
+                **_peers(role, peer),
                 scenario=case.title,
-                client=client,
-                server=server,
                 how=HOW,
                 native=options.native,
                 shows=case.requirements,
@@ -373,7 +352,6 @@ class Recorder:
         if not self.wants(name):
             return
         role = cases[0].case.role
-        client, server = (SUITE, peer) if role == "server" else (peer, SUITE)
         for each in cases:
             result = await run(each.case)
             entries = result.entries()
@@ -381,9 +359,8 @@ class Recorder:
                 self._fail(name, f"{each.case.id} is {result.verdict}, {result.explanation}")
                 return
             first = header(
+                **_peers(role, peer),
                 scenario=f"asked ({each.case.id}): {each.case.title}; found: {result.explanation}",
-                client=client,
-                server=server,
                 how=HOW,
                 native=native_of(role, (named(line)[0] for line in each.case.steps)).value,
                 shows=each.case.requirements,
@@ -394,8 +371,7 @@ class Recorder:
             if entries and len(defects) == len(violated):  # a header names one role for each
                 if defects:
                     first["defects"] = defects
-                save(self._into / f"{name}.jsonl", first, entries)
-                self.count += 1
+                self._keep(name, b"".join(lines(first, entries)))
                 return
         if not divergences()[cases[0].divergence].unrecorded:
             self._fail(name, "no case leaves a recording")
@@ -423,9 +399,12 @@ class Recorder:
         if problem:
             self._fail(name, problem)
             return
+        self._keep(name, stream.getvalue())
+
+    def _keep(self, name: str, recording: bytes) -> None:
         path = self._into / f"{name}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(stream.getvalue())
+        path.write_bytes(recording)
         self.count += 1
 
     def _fail(self, name: str, problem: str) -> None:
@@ -440,6 +419,11 @@ def recorded_cases(role: Role) -> list[Case]:
         ScriptError: a script is wrong; the text names the case.
     """
     return read_cases((CASES / f"{role}.toml").read_text("utf-8"), role)
+
+
+def _peers(role: Role, peer: Mapping[str, str]) -> dict[str, Mapping[str, str]]:
+    """Give the two peers for a header: the suite, and a peer with that role."""
+    return {"client": SUITE, "server": SUITE} | {role: peer}
 
 
 def _require_pass(result: Result) -> None:

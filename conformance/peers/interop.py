@@ -43,12 +43,7 @@ from neffos_conformance.codecs.requests import agrees
 from neffos_conformance.codecs.testing import codec_cases, results_of, run_codec
 from neffos_conformance.codecs.values import content_of, message_values, value_of
 from neffos_conformance.interop.interop_runs import Endpoint, InteropRun, all_runs
-from neffos_conformance.interop.table import (
-    about,
-    differences,
-    matrix_values,
-    recorded,
-)
+from neffos_conformance.interop.table import about, differences, matrix_values, recorded
 from neffos_conformance.reference.codec_adapter import answer
 from neffos_conformance.runner.driver_pool import DRIVERS, to_client
 from neffos_conformance.runner.known_failures import KnownFailure, read_known_failures, weigh
