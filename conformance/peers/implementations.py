@@ -27,8 +27,11 @@ from typing import Final
 import click
 from rich.console import Console
 
+from neffos_conformance.runner.known_failures import KnownFailure, read_known_failures
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 HERE: Final = ROOT / "conformance" / "peers"
+KNOWN_FAILURES: Final = HERE / "known_failures"
 BUILT: Final = ROOT / "build" / "peers"
 GO_PEER: Final = BUILT / "neffos-go"
 GO_NEXT_PEER: Final = BUILT / "neffos-go-next"
@@ -154,6 +157,10 @@ class Implementation:
     clients: Mapping[str, list[str]] = field(default_factory=dict)
     codec: list[str] | None = None
     known: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def known_failures(self, system: str) -> list[KnownFailure]:
+        """Read the known failures of a system under test, by its name in ``known``."""
+        return read_known_failures(KNOWN_FAILURES / file for file in self.known.get(system, ()))
 
 
 def _files(family: str, *parts: str) -> tuple[str, ...]:

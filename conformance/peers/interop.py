@@ -46,14 +46,14 @@ from neffos_conformance.interop.interop_runs import Endpoint, InteropRun, all_ru
 from neffos_conformance.interop.table import about, differences, matrix_values, recorded
 from neffos_conformance.reference.codec_adapter import answer
 from neffos_conformance.runner.driver_pool import DRIVERS, to_client
-from neffos_conformance.runner.known_failures import KnownFailure, read_known_failures, weigh
+from neffos_conformance.runner.known_failures import KnownFailure, weigh
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result, in_order
 from neffos_conformance.runner.run import DEFAULT_JOBS, DEFAULT_TIMEOUTS, run_cases, to_server
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.subprocesses import running
 from peers.implementations import GO_PEER, PEERS, ROOT, Implementation, built, drivers
-from peers.known_failures_of_peers import KNOWN_FAILURES, is_explained
+from peers.known_failures_of_peers import is_explained
 
 GENERATED: Final = 20_000
 """Generated payloads for the comparison of the codecs: a second's work."""
@@ -112,7 +112,7 @@ def run(peers: dict[str, Implementation], record: bool) -> int:
         runs = asyncio.run(_all_runs(endpoints, clients))
     for peer in peers.values():
         if peer.codec is not None:
-            report = test_codec(peer.codec, known_failures(peer, "codec"))
+            report = test_codec(peer.codec, peer.known_failures("codec"))
             reports[report.sut] = report
     failures += sum(_print_report(name, report) for name, report in reports.items())
     failures += _print_runs(runs)
@@ -159,11 +159,6 @@ class TestedPeer:
         )
 
 
-def known_failures(peer: Implementation, system: str) -> list[KnownFailure]:
-    """Give the known failures of a system under test, by its name in ``Implementation.known``."""
-    return read_known_failures(KNOWN_FAILURES / file for file in peer.known.get(system, ()))
-
-
 def server_under_test(
     peer: Implementation, endpoint: Endpoint, ready: dict[str, Any]
 ) -> tuple[TestedPeer, Play]:
@@ -176,7 +171,7 @@ def server_under_test(
     name = f"{endpoint.peer}/{endpoint.name}"
     about_it = {"peer": endpoint.peer, "version": str(ready.get("version", ""))}
     command = f"neffos-wire test server {endpoint.url}"
-    return TestedPeer("server", name, about_it, command, known_failures(peer, name)), play
+    return TestedPeer("server", name, about_it, command, peer.known_failures(name)), play
 
 
 def client_under_test(peer: Implementation, name: str) -> tuple[TestedPeer, Play]:
@@ -191,7 +186,7 @@ def client_under_test(peer: Implementation, name: str) -> tuple[TestedPeer, Play
             return [each async for each in run_cases(run, cases, at_once=used)]
 
     line = f"neffos-wire test client -- {shlex.join(command)}"
-    return TestedPeer("client", name, about_it, line, known_failures(peer, name)), play
+    return TestedPeer("client", name, about_it, line, peer.known_failures(name)), play
 
 
 async def test_all(systems: list[tuple[TestedPeer, Play]]) -> dict[str, RunReport]:

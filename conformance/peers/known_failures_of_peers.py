@@ -10,16 +10,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from typing import Any
 
 from neffos_conformance.cases.definition import LIMITS, Case, Role
 from neffos_conformance.codecs.catalogue import all_cases
 from neffos_conformance.interop.interop_runs import StepOutcome
-from neffos_conformance.runner.known_failures import KnownFailure, read_known_failures
+from neffos_conformance.runner.known_failures import KnownFailure
 from neffos_protocol.catalogue import divergences
-from peers.implementations import HERE, Implementation
-
-KNOWN_FAILURES: Final = HERE / "known_failures"
+from peers.implementations import KNOWN_FAILURES, Implementation
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +56,9 @@ def failed_cases(
     taken: set[str] = set()
     cases = {case.id: case for case in all_cases(role) if LIMITS not in case.tags}
     for peer in peers.values():
-        for name, files in peer.known.items():
+        for name in peer.known:
             found: dict[str, list[FailedCase]] = {}
-            for each in read_known_failures(KNOWN_FAILURES / file for file in files):
+            for each in peer.known_failures(name):
                 if each.case in cases and each.link in divergences().keys() - taken:
                     found.setdefault(each.link, []).append(FailedCase(cases[each.case], each))
             if found:

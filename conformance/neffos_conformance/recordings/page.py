@@ -22,7 +22,8 @@ from neffos_conformance.recordings.sequence import (
     peer_name,
 )
 from neffos_conformance.recordings.summary import counted, summary
-from neffos_conformance.wire.text import clock, hexdump, shorten, text_of, visible, wrap
+from neffos_conformance.wire.payloads import payload_text
+from neffos_conformance.wire.text import clock, hexdump, shorten, visible, wrap
 from neffos_conformance.wire.transcript import UnreadableLine
 
 MAX_LIFELINES: Final = 6
@@ -117,7 +118,7 @@ def _placed(arrow: Arrow, y: int, cells: int, client_x: float, is_numbered: bool
     words = tuple(wrap(arrow.numbered_words if is_numbered else arrow.words, cells))
     below = ""
     if arrow.payload is not None:
-        below = shorten(visible(text_of(arrow.payload[:KEPT])), 120)
+        below = shorten(visible(payload_text(arrow.payload[:KEPT])), 120)
     notes: list[str] = []
     for violation in arrow.violations:
         notes += wrap(str(violation), cells)
@@ -201,6 +202,6 @@ def _field_rows(arrow: Arrow) -> list[tuple[str, str]]:
             shown = "1" if value else "0"
         else:
             cut = "…" if len(value) == KEPT < arrow.size else ""
-            shown = visible(text_of(value)) + cut
+            shown = visible(payload_text(value)) + cut
         rows.append((name, shown))
     return rows

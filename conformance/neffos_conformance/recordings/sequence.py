@@ -24,7 +24,8 @@ from neffos_conformance.recordings.checking import (
     violations,
 )
 from neffos_conformance.wire.connection import ConnectionClosed
-from neffos_conformance.wire.text import bytes_of, cut, shorten, visible
+from neffos_conformance.wire.payloads import payload_bytes
+from neffos_conformance.wire.text import cut, shorten, visible
 from neffos_conformance.wire.transcript import (
     ConnectionOpened,
     Entry,
@@ -104,7 +105,7 @@ class Arrow:
     @property
     def data(self) -> bytes:
         """The bytes of the payload, as far as it is kept."""
-        return bytes_of(self.payload or b"")
+        return payload_bytes(self.payload or b"")
 
     @property
     def numbered_words(self) -> str:

@@ -40,7 +40,8 @@ from neffos_conformance.reports.findings import (
 )
 from neffos_conformance.runner.result import Remark, Result
 from neffos_conformance.runner.run_report import RunReport
-from neffos_conformance.wire.text import bytes_of, text_of, visible
+from neffos_conformance.wire.payloads import payload_bytes, payload_text
+from neffos_conformance.wire.text import visible
 from neffos_conformance.wire.transcript import ConnectionOpened, Entry
 from neffos_protocol.catalogue import requirement
 
@@ -189,10 +190,10 @@ def _row(step: LoggedStep, readers: dict[int, SequenceReader], payload: int) -> 
 
 def _payload(content: str | bytes, size: int) -> Values:
     kept = content[:size]
-    shown = visible(text_of(kept))
+    shown = visible(payload_text(kept))
     values: Values = {"payload": shown}
     if isinstance(content, bytes) or shown != kept:
-        values["hex"] = bytes_of(kept).hex()
+        values["hex"] = payload_bytes(kept).hex()
     if isinstance(content, bytes):
         values["binary"] = True
     if len(content) > size:
