@@ -27,9 +27,10 @@ from typing import Any, Final
 import click
 from rich.console import Console
 
-from neffos_conformance.cases.definition import Case, Role, read_cases
+from neffos_conformance.cases.definition import LIMITS, Case, Role, read_cases
 from neffos_conformance.cases.script import named, native_of
 from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.codecs.catalogue import all_cases
 from neffos_conformance.interop.interop_runs import converse
 from neffos_conformance.interop.table import about
 from neffos_conformance.recordings.checking import check_stream
@@ -37,7 +38,7 @@ from neffos_conformance.reference import PEER
 from neffos_conformance.runner.client_steps import accepting_clients
 from neffos_conformance.runner.driver_pool import to_client
 from neffos_conformance.runner.driver_protocol import DriverError, running_driver
-from neffos_conformance.runner.known_failures import weigh
+from neffos_conformance.runner.known_failures import KnownFailure, weigh
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import Run, run_arriving_client_case, to_server
@@ -46,7 +47,6 @@ from neffos_conformance.wire.subprocesses import running
 from neffos_conformance.wire.transcript import Header, Writer, header, lines, read_transcript
 from neffos_protocol.catalogue import divergences, requirements
 from peers.implementations import HERE, ROOT, Implementation, built, drivers
-from peers.known_failures_of_peers import FailedCase, failed_cases
 
 TRANSCRIPTS: Final = ROOT / "conformance" / "transcripts"
 DIVERGENCES: Final = "divergences"
@@ -107,6 +107,60 @@ console = Console(markup=False)
 
 class NotRecordedError(Exception):
     """A peer did not follow its case; the text names the step."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedCase:
+    """A case that a peer fails, which shows a difference.
+
+    Attributes:
+        case: the case.
+        known_failure: how it fails.
+    """
+
+    case: Case
+    known_failure: KnownFailure
+
+    @property
+    def divergence(self) -> str:
+        """The id of the difference."""
+        return self.known_failure.link
+
+
+def failed_cases(
+    peers: Mapping[str, Implementation], role: Role
+) -> Mapping[str, Mapping[str, tuple[FailedCase, ...]]]:
+    """Choose the cases to record: for each difference, those of the first peer that shows it.
+
+    Args:
+        peers: the peers, in the order of preference.
+        role: their role.
+
+    Returns:
+        By system under test, as in ``Implementation.known``, and by difference: the failed cases.
+        Those that cover one of its requirements come first. Cases that test a limit are left out:
+        they take thousands of messages, or huge ones.
+    """
+    chosen: dict[str, dict[str, tuple[FailedCase, ...]]] = {}
+    taken: set[str] = set()
+    cases = {case.id: case for case in all_cases(role) if LIMITS not in case.tags}
+    for peer in peers.values():
+        for name in peer.known:
+            found: dict[str, list[FailedCase]] = {}
+            for each in peer.known_failures(name):
+                if each.case in cases and each.link in divergences().keys() - taken:
+                    found.setdefault(each.link, []).append(FailedCase(cases[each.case], each))
+            if found:
+                chosen[name] = {id_: tuple(_by_relevance(found[id_])) for id_ in found}
+                taken |= found.keys()
+    return chosen
+
+
+def _by_relevance(found: list[FailedCase]) -> list[FailedCase]:
+    def is_other(each: FailedCase) -> bool:
+        return each.case.requirements[0] not in divergences()[each.divergence].requirements
+
+    return sorted(found, key=is_other)
 
 
 @dataclass(frozen=True, slots=True)

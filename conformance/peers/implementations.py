@@ -32,6 +32,9 @@ from neffos_conformance.runner.known_failures import KnownFailure, read_known_fa
 ROOT: Final = Path(__file__).resolve().parents[2]
 HERE: Final = ROOT / "conformance" / "peers"
 KNOWN_FAILURES: Final = HERE / "known_failures"
+"""The files about cases have the format that ``--known-failures`` reads. ``interop.toml`` is about
+steps of an interop run."""
+
 BUILT: Final = ROOT / "build" / "peers"
 GO_PEER: Final = BUILT / "neffos-go"
 GO_NEXT_PEER: Final = BUILT / "neffos-go-next"
