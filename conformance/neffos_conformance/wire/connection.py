@@ -248,9 +248,7 @@ class WireConnection:
             self._protocol.send_binary(payload)
         if is_held:
             return
-        self._flush()
-        with contextlib.suppress(OSError):
-            await self._writer.drain()
+        await self._drain()
 
     async def send_parts(self, parts: Sequence[bytes], *, is_text: bool) -> None:
         """Send one message in fragments."""
@@ -265,16 +263,14 @@ class WireConnection:
             else:
                 self._protocol.send_binary(part, fin=is_last)
             self._flush()
-        with contextlib.suppress(OSError):
-            await self._writer.drain()
+        await self._drain()
 
     async def send_raw(self, data: bytes) -> None:
         """Send bytes as they are, whatever WebSocket makes of them."""
         if self._protocol.close_rcvd or self._writer.is_closing():
             return  # no one reads them
         self._writer.write(data)
-        with contextlib.suppress(OSError):
-            await self._writer.drain()
+        await self._drain()
 
     def stall(self) -> None:
         """Read nothing more, until ``resume``."""
@@ -309,9 +305,7 @@ class WireConnection:
         if self._protocol.state is State.OPEN:
             self._is_leaving = True
             self._protocol.send_close(code, reason)
-            self._flush()
-            with contextlib.suppress(OSError):
-                await self._writer.drain()
+            await self._drain()
 
     async def close(self) -> None:
         """Send a close frame if that is still possible, and release the socket."""
@@ -399,6 +393,12 @@ class WireConnection:
             self._waiting_bytes += len(data)
             is_text = self._type is Opcode.TEXT
             self._incoming.put_nowait(payload_text(data) if is_text else data)
+
+    async def _drain(self) -> None:
+        """Write what is left, and wait until the peer takes enough of it."""
+        self._flush()
+        with contextlib.suppress(OSError):
+            await self._writer.drain()
 
     def _flush(self) -> None:
         pieces = self._protocol.data_to_send()
