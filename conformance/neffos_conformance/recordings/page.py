@@ -18,10 +18,11 @@ from neffos_conformance.recordings.sequence import (
     Arrow,
     Diagram,
     DiagramRow,
+    counted,
     facts,
     peer_name,
+    summary,
 )
-from neffos_conformance.recordings.summary import counted, summary
 from neffos_conformance.wire.payloads import payload_text
 from neffos_conformance.wire.text import clock, hexdump, shorten, visible, wrap
 from neffos_conformance.wire.transcript import UnreadableLine

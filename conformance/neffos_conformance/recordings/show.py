@@ -16,8 +16,8 @@ from neffos_conformance.recordings.sequence import (
     Diagram,
     facts,
     peer_name,
+    summary,
 )
-from neffos_conformance.recordings.summary import summary
 from neffos_conformance.wire.payloads import payload_text
 from neffos_conformance.wire.text import clock, shorten, visible, wrap
 from neffos_conformance.wire.transcript import UnreadableLine
