@@ -57,17 +57,17 @@ LEAVE_OUT: Final = "NEFFOS_WIRE_LEAVE_OUT"
 console = Console(soft_wrap=True, markup=False, highlight=False)
 
 
-class PeerError(click.ClickException):
-    """A peer that cannot be had; its ``exit_code`` is that of the program."""
+class ImplementationError(click.ClickException):
+    """An implementation that cannot be used; its ``exit_code`` is that of the program."""
 
 
-class ToolchainError(PeerError):
+class ToolchainError(ImplementationError):
     """A program that a peer needs is not on this machine."""
 
     exit_code = 4
 
 
-class BuildError(PeerError):
+class BuildError(ImplementationError):
     """A peer cannot be built, or its own tests fail."""
 
 
