@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,9 +27,10 @@ from typing import Any, Final
 import click
 from rich.console import Console
 
-from neffos_conformance.cases.definition import Case, Role, read_cases
+from neffos_conformance.cases.definition import LIMITS, Case, Role, read_cases
 from neffos_conformance.cases.script import named, native_of
 from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.codecs.catalogue import all_cases
 from neffos_conformance.interop.interop_runs import converse
 from neffos_conformance.interop.table import about
 from neffos_conformance.recordings.checking import check_stream
@@ -37,16 +38,15 @@ from neffos_conformance.reference import PEER
 from neffos_conformance.runner.client_steps import accepting_clients
 from neffos_conformance.runner.driver_pool import to_client
 from neffos_conformance.runner.driver_protocol import DriverError, running_driver
-from neffos_conformance.runner.known_failures import weigh
+from neffos_conformance.runner.known_failures import KnownFailure, weigh
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import Run, run_client_case, to_server
 from neffos_conformance.wire.relay import relaying
 from neffos_conformance.wire.subprocesses import running
-from neffos_conformance.wire.transcript import Header, Writer, header, lines, read_transcript, save
+from neffos_conformance.wire.transcript import Header, Writer, header, lines, read_transcript
 from neffos_protocol.catalogue import divergences, requirements
 from peers.implementations import HERE, ROOT, Implementation, built, drivers
-from peers.known_failures_of_peers import FailedCase, failed_cases
 
 TRANSCRIPTS: Final = ROOT / "conformance" / "transcripts"
 DIVERGENCES: Final = "divergences"
@@ -61,7 +61,9 @@ CASE_ENDPOINTS: Final = {"neffos-go": "gorilla", PEER: "reference"}
 CASE_CLIENTS: Final = ("neffos-go-gorilla", "neffos.js", PEER)
 """The clients with which the cases for clients are recorded."""
 
-MAIN_CLIENTS: Final = ("neffos-go-gorilla", "neffos.js", PEER)
+CASE_PEERS: Final = {"server": (*CASE_ENDPOINTS,), "client": CASE_CLIENTS}
+
+MAIN_CLIENTS: Final = CASE_CLIENTS
 MAIN_SERVERS: Final = (
     "neffos-go-gorilla",
     "neffos-go-gobwas",
@@ -108,6 +110,60 @@ class NotRecordedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class FailedCase:
+    """A case that a peer fails, which shows a difference.
+
+    Attributes:
+        case: the case.
+        known_failure: how it fails.
+    """
+
+    case: Case
+    known_failure: KnownFailure
+
+    @property
+    def divergence(self) -> str:
+        """The id of the difference."""
+        return self.known_failure.link
+
+
+def failed_cases(
+    peers: Mapping[str, Implementation], role: Role
+) -> Mapping[str, Mapping[str, tuple[FailedCase, ...]]]:
+    """Choose the cases to record: for each difference, those of the first peer that shows it.
+
+    Args:
+        peers: the peers, in the order of preference.
+        role: their role.
+
+    Returns:
+        By system under test, as in ``Implementation.known``, and by difference: the failed cases.
+        Those that cover one of its requirements come first. Cases that test a limit are left out:
+        they take thousands of messages, or huge ones.
+    """
+    chosen: dict[str, dict[str, tuple[FailedCase, ...]]] = {}
+    taken: set[str] = set()
+    cases = {case.id: case for case in all_cases(role) if LIMITS not in case.tags}
+    for peer in peers.values():
+        for name in peer.known:
+            found: dict[str, list[FailedCase]] = {}
+            for each in peer.known_failures(name):
+                if each.case in cases and each.link in divergences().keys() - taken:
+                    found.setdefault(each.link, []).append(FailedCase(cases[each.case], each))
+            if found:
+                chosen[name] = {id_: tuple(_by_relevance(found[id_])) for id_ in found}
+                taken |= found.keys()
+    return chosen
+
+
+def _by_relevance(found: list[FailedCase]) -> list[FailedCase]:
+    def is_other(each: FailedCase) -> bool:
+        return each.case.requirements[0] not in divergences()[each.divergence].requirements
+
+    return sorted(found, key=is_other)
+
+
+@dataclass(frozen=True, slots=True)
 class Chapter:
     """Some steps of an interop run, recorded together.
 
@@ -131,35 +187,19 @@ CHAPTERS: Final = (
         "asks",
         "asks from both ends, in text and in binary, many at once, and errors",
         ("AR-1", "AR-5", "AR-7", "AR-11", "AR-16", "AR-18", "FR-10", "FR-11"),
-        (
-            "text",
-            "empty",
-            "error",
-            "asked_by_server",
-            "many_asks",
-            "pushed",
-        ),
+        ("text", "empty", "error", "asked_by_server", "many_asks", "pushed"),
     ),
     Chapter(
         "binary",
         "bytes, both ways",
         ("FR-10", "FR-11", "FR-12", "AR-16"),
-        (
-            "binary",
-            "binary_error",
-            "asked_by_server_in_binary",
-        ),
+        ("binary", "binary_error", "asked_by_server_in_binary"),
     ),
     Chapter(
         "rooms",
         "rooms: joined and left by either side, refused, and broadcasts in them",
         ("RM-1", "RM-2", "RM-3", "EV-8", "EV-9", "AR-17", "RM-8"),
-        (
-            "rooms",
-            "refused_join",
-            "joined_by_server",
-            "leave_all",
-        ),
+        ("rooms", "refused_join", "joined_by_server", "leave_all"),
         {"neffos.js": {"EV-5": "client"}},  # leaveAll sends a notice in place of an ask
     ),
     Chapter(
@@ -219,15 +259,10 @@ def missing(recordings: Mapping[str, Header]) -> list[str]:
         if {"wire-server", "wire-client"} & set(each.testable)
     }
     recorded = {id_ for id_, each in divergences().items() if not each.unrecorded}
-    roles: tuple[tuple[Role, Collection[str]], ...] = (
-        ("server", CASE_ENDPOINTS),
-        ("client", CASE_CLIENTS),
-    )
     cases = {
         f"{peer}/{case.id}"
-        for role, peers in roles
-        for case in recorded_cases(role)
-        for peer in case.record.peers or peers
+        for case in (*recorded_cases("server"), *recorded_cases("client"))
+        for peer in case.record.peers or CASE_PEERS[case.role]
     }
     return [
         *(f"{name}: no recording" for name in sorted(cases - recordings.keys())),
@@ -324,15 +359,13 @@ class Recorder:
             url: the server's URL, be it the peer's or the suite's.
             play: plays a case to the peer, through the relay at a URL.
         """
-        client, server = (SUITE, peer) if role == "server" else (peer, SUITE)
         for case in recorded_cases(role):
             options = case.record
             if (options.peers and name not in options.peers) or not self.wants(f"{name}/{case.id}"):
                 continue
             first = header(
+                **_peers(role, peer),
                 scenario=case.title,
-                client=client,
-                server=server,
                 how=HOW,
                 native=options.native,
                 shows=case.requirements,
@@ -373,7 +406,6 @@ class Recorder:
         if not self.wants(name):
             return
         role = cases[0].case.role
-        client, server = (SUITE, peer) if role == "server" else (peer, SUITE)
         for each in cases:
             result = await run(each.case)
             entries = result.entries()
@@ -381,9 +413,8 @@ class Recorder:
                 self._fail(name, f"{each.case.id} is {result.verdict}, {result.explanation}")
                 return
             first = header(
+                **_peers(role, peer),
                 scenario=f"asked ({each.case.id}): {each.case.title}; found: {result.explanation}",
-                client=client,
-                server=server,
                 how=HOW,
                 native=native_of(role, (named(line)[0] for line in each.case.steps)).value,
                 shows=each.case.requirements,
@@ -394,8 +425,7 @@ class Recorder:
             if entries and len(defects) == len(violated):  # a header names one role for each
                 if defects:
                     first["defects"] = defects
-                save(self._into / f"{name}.jsonl", first, entries)
-                self.count += 1
+                self._keep(name, b"".join(lines(first, entries)))
                 return
         if not divergences()[cases[0].divergence].unrecorded:
             self._fail(name, "no case leaves a recording")
@@ -423,9 +453,12 @@ class Recorder:
         if problem:
             self._fail(name, problem)
             return
+        self._keep(name, stream.getvalue())
+
+    def _keep(self, name: str, recording: bytes) -> None:
         path = self._into / f"{name}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(stream.getvalue())
+        path.write_bytes(recording)
         self.count += 1
 
     def _fail(self, name: str, problem: str) -> None:
@@ -440,6 +473,11 @@ def recorded_cases(role: Role) -> list[Case]:
         ScriptError: a script is wrong; the text names the case.
     """
     return read_cases((CASES / f"{role}.toml").read_text("utf-8"), role)
+
+
+def _peers(role: Role, peer: Mapping[str, str]) -> dict[str, Mapping[str, str]]:
+    """Give the two peers for a header: the suite, and a peer with that role."""
+    return {"client": SUITE, "server": SUITE} | {role: peer}
 
 
 def _require_pass(result: Result) -> None:

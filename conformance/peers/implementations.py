@@ -27,8 +27,14 @@ from typing import Final
 import click
 from rich.console import Console
 
+from neffos_conformance.runner.known_failures import KnownFailure, read_known_failures
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 HERE: Final = ROOT / "conformance" / "peers"
+KNOWN_FAILURES: Final = HERE / "known_failures"
+"""The files about cases have the format that ``--known-failures`` reads. ``interop.toml`` is about
+steps of an interop run."""
+
 BUILT: Final = ROOT / "build" / "peers"
 GO_PEER: Final = BUILT / "neffos-go"
 GO_NEXT_PEER: Final = BUILT / "neffos-go-next"
@@ -43,30 +49,26 @@ OLD_JS: Final = "0.1.19"
 
 OLD_JS_PEER: Final = BUILT / f"js-{OLD_JS}"
 
+BROWSER_TEST: Final = "test-browser.mjs"
+
 LEAVE_OUT: Final = "NEFFOS_WIRE_LEAVE_OUT"
 """The environment variable with the names of peers to leave out, separated by commas."""
 
 console = Console(soft_wrap=True, markup=False, highlight=False)
 
 
-class PeerError(click.ClickException):
-    """A peer that cannot be had; its ``exit_code`` is that of the program."""
+class ImplementationError(click.ClickException):
+    """An implementation that cannot be used; its ``exit_code`` is that of the program."""
 
 
-class ToolchainError(PeerError):
+class ToolchainError(ImplementationError):
     """A program that a peer needs is not on this machine."""
 
     exit_code = 4
 
 
-class BuildError(PeerError):
+class BuildError(ImplementationError):
     """A peer cannot be built, or its own tests fail."""
-
-
-class UnknownPeerError(PeerError):
-    """There is no peer of that name."""
-
-    exit_code = 2
 
 
 def build_go(binary: Path, *flags: str, toolchain: str = "") -> None:
@@ -95,47 +97,25 @@ def build_go(binary: Path, *flags: str, toolchain: str = "") -> None:
         _run([go, *step], HERE / "go", env)
 
 
-def build_js() -> None:
-    """Install neffos.js with its driver in Node, and test that.
+def build_js(folder: Path, test: str = "", versions: Mapping[str, str] | None = None) -> None:
+    """Install neffos.js with its drivers, and test one of them.
 
-    Raises:
-        ToolchainError: there is no Node.
-        BuildError: one of the steps failed.
-    """
-    _install_js(JS_PEER)
-    _test_js("test.mjs")
-
-
-def build_js_browser() -> None:
-    """Install neffos.js with its driver in a browser, and test that.
+    Args:
+        folder: where to install.
+        test: the test to run, if any; that of the browser needs Chromium.
+        versions: the packages to install instead of those that the drivers need.
 
     Raises:
         ToolchainError: there is no Node, or no Chromium.
-        BuildError: one of the steps failed.
+        BuildError: a step failed.
     """
     chromium = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-    if not chromium.exists():
+    if test == BROWSER_TEST and not chromium.exists():
         raise ToolchainError(
             f"there is no {chromium}: install Debian's package chromium, or say in CHROMIUM "
             "where it is"
         )
-    _install_js(JS_PEER)
-    _test_js("test-browser.mjs")
-
-
-def build_old_js() -> None:
-    """Install the oldest neffos.js with the driver in Node.
-
-    Raises:
-        ToolchainError: there is no Node.
-        BuildError: it cannot be installed.
-    """
-    _install_js(OLD_JS_PEER, {"neffos.js": OLD_JS})
-
-
-def _install_js(folder: Path, versions: Mapping[str, str] | None = None) -> None:
-    """Put the drivers into a folder, and install what they need, or those versions alone."""
-    _tool("node")
+    node = _tool("node")
     folder.mkdir(parents=True, exist_ok=True)
     for path in (HERE / "js").iterdir():
         if path.is_file():
@@ -144,14 +124,8 @@ def _install_js(folder: Path, versions: Mapping[str, str] | None = None) -> None
         package = {"private": True, "type": "module", "dependencies": versions}
         (folder / "package.json").write_text(json.dumps(package), "utf-8")
     _run([_tool("npm"), "install", "--no-audit", "--no-fund", "--silent"], folder)
-
-
-def _test_js(name: str) -> None:
-    _run([_tool("node"), "--test", "--test-reporter=dot", name], JS_PEER)
-
-
-def build_reference() -> None:
-    """Do nothing: the reference peers come with this package."""
+    if test:
+        _run([node, "--test", "--test-reporter=dot", test], folder)
 
 
 def _tool(name: str) -> str:
@@ -171,7 +145,8 @@ class Implementation:
     """A tested implementation.
 
     Attributes:
-        build: builds and tests it.
+        build: builds and tests it; ``None`` for the reference implementation, which this
+            package contains.
         server: the command of its server, if it has one.
         clients: the commands of its drivers, by the names of the clients.
         codec: the command of its codec adapter, if it has one.
@@ -180,11 +155,15 @@ class Implementation:
             with the first of the systems that share it.
     """
 
-    build: Callable[[], None]
+    build: Callable[[], None] | None
     server: list[str] | None = None
     clients: Mapping[str, list[str]] = field(default_factory=dict)
     codec: list[str] | None = None
     known: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def known_failures(self, system: str) -> list[KnownFailure]:
+        """Read the known failures of a system under test, by its name in ``known``."""
+        return read_known_failures(KNOWN_FAILURES / file for file in self.known.get(system, ()))
 
 
 def _files(family: str, *parts: str) -> tuple[str, ...]:
@@ -234,22 +213,22 @@ PEERS: Final = {
         },
     ),
     "neffos.js": Implementation(
-        build_js,
+        partial(build_js, JS_PEER, "test.mjs"),
         clients={"neffos.js": ["node", str(JS_PEER / "driver.mjs")]},
         known={"neffos.js": _files("neffos.js", ".0.1.34", ".node")},
     ),
     "neffos.js-browser": Implementation(
-        build_js_browser,
+        partial(build_js, JS_PEER, BROWSER_TEST),
         clients={"neffos.js-browser": ["node", str(JS_PEER / "browser.mjs")]},
         known={"neffos.js-browser": _files("neffos.js", ".0.1.34", ".browser")},
     ),
     f"neffos.js-{OLD_JS}": Implementation(
-        build_old_js,
+        partial(build_js, OLD_JS_PEER, versions={"neffos.js": OLD_JS}),
         clients={f"neffos.js-{OLD_JS}": ["node", str(OLD_JS_PEER / "driver.mjs")]},
         known={f"neffos.js-{OLD_JS}": _files("neffos.js", ".0.1.19", ".node")},
     ),
     "neffos-wire": Implementation(
-        build_reference,
+        None,
         [REFERENCE, "serve", "--json"],
         {"neffos-wire": [REFERENCE, "driver"]},
     ),
@@ -267,18 +246,19 @@ def built(names: Iterable[str] = ()) -> dict[str, Implementation]:
         names: the peers; all but those in the environment variable ``LEAVE_OUT`` unless given.
 
     Raises:
-        UnknownPeerError: a name in ``names`` or ``LEAVE_OUT`` is not that of a peer.
+        click.UsageError: a name in ``names`` or ``LEAVE_OUT`` is not that of a peer.
         ToolchainError: a program that a peer needs is missing.
         BuildError: a peer cannot be built.
     """
     left_out = {name.strip() for name in os.environ.get(LEAVE_OUT, "").split(",")} - {""}
     for name in {*names, *left_out}:
         if name not in PEERS:
-            raise UnknownPeerError(f"there is no peer {name!r}, but {', '.join(PEERS)}")
+            raise click.UsageError(f"there is no peer {name!r}, but {', '.join(PEERS)}")
     peers = {name: PEERS[name] for name in names or PEERS if names or name not in left_out}
     for name, peer in peers.items():
         try:
-            peer.build()
+            if peer.build is not None:
+                peer.build()
         except ToolchainError as error:
             raise ToolchainError(f"{error}; {LEAVE_OUT}={name} does without {name}") from error
     return peers

@@ -22,10 +22,12 @@ import shlex
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass
 from datetime import datetime
+from functools import cache
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final
@@ -42,23 +44,25 @@ from neffos_conformance.codecs.catalogue import all_cases
 from neffos_conformance.codecs.requests import agrees
 from neffos_conformance.codecs.testing import codec_cases, results_of, run_codec
 from neffos_conformance.codecs.values import content_of, message_values, value_of
-from neffos_conformance.interop.interop_runs import Endpoint, InteropRun, all_runs
-from neffos_conformance.interop.table import (
-    about,
-    differences,
-    matrix_values,
-    recorded,
-)
+from neffos_conformance.interop.interop_runs import Endpoint, InteropRun, StepOutcome, all_runs
+from neffos_conformance.interop.table import about, differences, matrix_values, recorded
 from neffos_conformance.reference.codec_adapter import answer
 from neffos_conformance.runner.driver_pool import DRIVERS, to_client
-from neffos_conformance.runner.known_failures import KnownFailure, read_known_failures, weigh
+from neffos_conformance.runner.known_failures import KnownFailure, weigh
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result, in_order
 from neffos_conformance.runner.run import DEFAULT_JOBS, DEFAULT_TIMEOUTS, run_cases, to_server
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.subprocesses import running
-from peers.implementations import GO_PEER, PEERS, ROOT, Implementation, built, drivers
-from peers.known_failures_of_peers import KNOWN_FAILURES, is_explained
+from peers.implementations import (
+    GO_PEER,
+    KNOWN_FAILURES,
+    PEERS,
+    ROOT,
+    Implementation,
+    built,
+    drivers,
+)
 
 GENERATED: Final = 20_000
 """Generated payloads for the comparison of the codecs: a second's work."""
@@ -117,7 +121,7 @@ def run(peers: dict[str, Implementation], record: bool) -> int:
         runs = asyncio.run(_all_runs(endpoints, clients))
     for peer in peers.values():
         if peer.codec is not None:
-            report = test_codec(peer.codec, known_failures(peer, "codec"))
+            report = test_codec(peer.codec, peer.known_failures("codec"))
             reports[report.sut] = report
     failures += sum(_print_report(name, report) for name, report in reports.items())
     failures += _print_runs(runs)
@@ -164,11 +168,6 @@ class TestedPeer:
         )
 
 
-def known_failures(peer: Implementation, system: str) -> list[KnownFailure]:
-    """Give the known failures of a system under test, by its name in ``Implementation.known``."""
-    return read_known_failures(KNOWN_FAILURES / file for file in peer.known.get(system, ()))
-
-
 def server_under_test(
     peer: Implementation, endpoint: Endpoint, ready: dict[str, Any]
 ) -> tuple[TestedPeer, Play]:
@@ -181,7 +180,7 @@ def server_under_test(
     name = f"{endpoint.peer}/{endpoint.name}"
     about_it = {"peer": endpoint.peer, "version": str(ready.get("version", ""))}
     command = f"neffos-wire test server {endpoint.url}"
-    return TestedPeer("server", name, about_it, command, known_failures(peer, name)), play
+    return TestedPeer("server", name, about_it, command, peer.known_failures(name)), play
 
 
 def client_under_test(peer: Implementation, name: str) -> tuple[TestedPeer, Play]:
@@ -196,7 +195,7 @@ def client_under_test(peer: Implementation, name: str) -> tuple[TestedPeer, Play
             return [each async for each in run_cases(run, cases, jobs=used)]
 
     line = f"neffos-wire test client -- {shlex.join(command)}"
-    return TestedPeer("client", name, about_it, line, known_failures(peer, name)), play
+    return TestedPeer("client", name, about_it, line, peer.known_failures(name)), play
 
 
 async def test_all(systems: list[tuple[TestedPeer, Play]]) -> dict[str, RunReport]:
@@ -289,6 +288,21 @@ def _print_runs(runs: list[InteropRun]) -> int:
         )
         total += len(left)
     return total
+
+
+def is_explained(client: str, outcome: StepOutcome) -> bool:
+    """Whether a step of an interop run passed, or failed as it is known to."""
+    for entry in _interop():
+        if client in entry["peers"] and outcome.step in entry["steps"]:
+            return entry["observed"] in outcome.failure
+    return not outcome.failure
+
+
+@cache
+def _interop() -> list[dict[str, Any]]:
+    text = (KNOWN_FAILURES / "interop.toml").read_text("utf-8")
+    entries: list[dict[str, Any]] = tomllib.loads(text)["known_failure"]
+    return entries
 
 
 def keep_matrix(values: dict[str, Any], record: bool, *, is_whole: bool) -> int:

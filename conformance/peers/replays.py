@@ -148,23 +148,18 @@ class Replays:
     def __init__(self, known: list[KnownDifference], *, is_verbose: bool) -> None:
         self._known = known
         self._is_verbose = is_verbose
-        self._used: set[int] = set()
+        self._used: set[KnownDifference] = set()
         self._counts: Counter[tuple[str, str]] = Counter()
 
     def add(self, name: str, against: str, replayed: Replayed) -> None:
         """Add the outcome of one replay."""
         outcome = replayed.outcome.value
         if replayed.outcome in (ReplayOutcome.DIFFERENT, ReplayOutcome.ERROR):
-            known = (
-                index
-                for index, each in enumerate(self._known)
-                if each.explains(name, against, replayed.explanation)
-            )
-            index = next(known, None)
-            outcome = "unexplained" if index is None else "explained"
-            if index is not None:
-                self._used.add(index)
-            if self._is_verbose or index is None:
+            explanation = replayed.explanation
+            found = [each for each in self._known if each.explains(name, against, explanation)]
+            self._used.update(found[:1])
+            outcome = "explained" if found else "unexplained"
+            if self._is_verbose or not found:
                 console.print(f"{outcome}: {name} against {against}: {replayed.explanation}")
         self._counts[against, outcome] += 1
 
@@ -177,7 +172,7 @@ class Replays:
                 if peer == against
             )
             console.print(f"replayed against {against}: {counts}")
-        stale = [each for index, each in enumerate(self._known) if index not in self._used]
+        stale = [each for each in self._known if each not in self._used]
         for each in stale:
             console.print(f"stale: {each.recordings} against {each.against}: {each.observed}")
         unexplained = (

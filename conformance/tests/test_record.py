@@ -30,7 +30,7 @@ HANG = 30.0
 """Seconds after which a test has failed; each takes far less than one."""
 
 
-JUDGED = 90.0
+RUN_TIMEOUT = 90.0
 """Seconds for many cases; they take a tenth of it."""
 
 CARRIED = ["FR", "HS", "NM", "TR", "SEC-2", "SEC-16"]
@@ -77,7 +77,7 @@ async def played() -> AsyncIterator[tuple[str, asyncio.Queue[WireConnection]]]:
 
 @asynccontextmanager
 async def between() -> AsyncIterator[tuple[WireConnection, WireConnection, Notes]]:
-    """Give a client and a server with a relay between them, and what it noted."""
+    """Give a client and a server with a relay between them, and what it recorded."""
     notes = Notes()
     async with played() as (url, queue), relaying(url, notes.note) as relay:
         client = await WireConnection.dial(relay.url)
@@ -88,7 +88,7 @@ async def between() -> AsyncIterator[tuple[WireConnection, WireConnection, Notes
         await relay.idle()
 
 
-def test_messages_pass_both_ways_as_they_are_and_are_noted():
+def test_messages_pass_both_ways_as_they_are_and_are_recorded():
     contents = ["M", "", b"", b"\x00\xff", "not UTF-8: \udcff", "x" * 200_000, "é 漢字"]
 
     async def test() -> None:
@@ -98,8 +98,8 @@ def test_messages_pass_both_ways_as_they_are_and_are_noted():
                 assert await server.receive() == content
                 await server.send(content)
                 assert await client.receive() == content
-        noted = [each[2] for each in notes if each[1]][1 : len(contents) + 1]
-        assert noted == contents
+        recorded = [each[2] for each in notes if each[1]][1 : len(contents) + 1]
+        assert recorded == contents
         assert [each[2] for each in notes if not each[1]] == contents
         assert notes[0] == (1, True, ConnectionOpened("", {}))
 
@@ -154,14 +154,14 @@ def test_the_suite_finds_the_same_through_a_relay():
 
     async def test() -> None:
         async with embedded_server() as url, relaying(url, Notes().note) as relay:
-            judge = to_server(relay.url, Timeouts(case=JUDGED, close=HANG))
-            results = [result async for result in run_cases(judge, cases)]
+            run_case = to_server(relay.url, Timeouts(case=RUN_TIMEOUT, close=HANG))
+            results = [result async for result in run_cases(run_case, cases)]
         assert len(results) == len(cases)
         assert {r.case.id: r.explanation for r in results if r.verdict is not Verdict.PASS} == {}
         closings = {r.case.id: str(r.closing) for r in results if r.closing.explanation}
         assert closings.keys() == ENDED_BY_THE_RELAY.keys(), closings
 
-    run(test, JUDGED)
+    run(test, RUN_TIMEOUT)
 
 
 def test_path_query_and_headers_reach_the_server_and_few_headers_the_recording():
@@ -260,7 +260,7 @@ def test_a_probe_is_answered_as_the_server_answers_it():
     run(test)
 
 
-def test_what_cannot_be_noted_is_not_passed_on():
+def test_what_cannot_be_recorded_is_not_forwarded():
     async def test() -> None:
         def note(_, __, content) -> None:
             if content == "second":

@@ -1,4 +1,4 @@
-"""The templates of drivers and servers: they run as they are, and are judged by the suite."""
+"""The templates of drivers and servers: they run as they are, and pass the suite."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ from .test_handler_queue import asynchronous, patiently
 PATIENT = Timeouts(case=30, close=10)
 """Judging a template loads this machine; a deadline is for templates that hang."""
 
-JUDGED = 120
+RUN_TIMEOUT = 120
 """Seconds for all cases."""
 
 PROCESSES = 2
@@ -76,7 +76,7 @@ def wrong(results):
 
 
 @each("server")
-@patiently(JUDGED)
+@patiently(RUN_TIMEOUT)
 async def test_the_server_passes_every_case(command):
     cases = select(server_cases(), ())
     with running(command) as ready:
@@ -87,7 +87,7 @@ async def test_the_server_passes_every_case(command):
 
 
 @each("driver")
-@patiently(JUDGED)
+@patiently(RUN_TIMEOUT)
 async def test_the_client_passes_every_case_but_those_of_reconnections(command):
     cases = select(client_cases(), ())
     async with to_client(command, drivers=PROCESSES, timeouts=PATIENT) as (run, _):
@@ -108,7 +108,7 @@ def rust():
     return [str(BUILT / "debug" / "neffos-driver")]
 
 
-@patiently(JUDGED)
+@patiently(RUN_TIMEOUT)
 async def test_the_client_in_rust_passes_every_case(rust):
     cases = select(client_cases(), ())
     async with to_client(rust, drivers=PROCESSES, timeouts=PATIENT) as (run, _):

@@ -11,9 +11,13 @@ from rich.console import Console
 
 from neffos_conformance.cli.options import option
 from neffos_conformance.recordings.page import page
-from neffos_conformance.recordings.sequence import DEFAULT_LIMIT, read_diagram
+from neffos_conformance.recordings.sequence import (
+    DEFAULT_LIMIT,
+    counted,
+    read_diagram,
+    verdict,
+)
 from neffos_conformance.recordings.show import draw
-from neffos_conformance.recordings.summary import counted, verdict
 from neffos_conformance.wire.text import visible
 
 

@@ -1,1 +1,1 @@
-"""Recordings of neffos sessions: made, judged, shown, replayed and imported."""
+"""Recordings of neffos sessions: made, checked, shown, replayed and imported."""

@@ -11,7 +11,8 @@ from neffos_conformance.recordings.comparison import ComparisonRow, Contrast, Di
 from neffos_conformance.recordings.sequence import KEPT
 from neffos_conformance.recordings.session import RecordedStep
 from neffos_conformance.wire.connection import ConnectionClosed
-from neffos_conformance.wire.text import shorten, text_of, visible, wrap
+from neffos_conformance.wire.payloads import payload_text
+from neffos_conformance.wire.text import shorten, visible, wrap
 from neffos_conformance.wire.transcript import ConnectionOpened
 
 MIN_WIDTH: Final = 40
@@ -94,7 +95,7 @@ def _content_text(content: object, ascii_only: bool) -> str:
         case ConnectionOpened(path, _):
             return visible(f"opens {path[:KEPT]}".rstrip(), ascii_only=ascii_only)
         case bytes():
-            return f"[binary] {visible(text_of(content[:KEPT]), ascii_only=ascii_only)}"
+            return f"[binary] {visible(payload_text(content[:KEPT]), ascii_only=ascii_only)}"
         case _:
             return visible(str(content)[:KEPT], ascii_only=ascii_only)
 

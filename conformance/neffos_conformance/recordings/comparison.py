@@ -23,7 +23,6 @@ from neffos_conformance.recordings.session import (
     RecordedSession,
     RecordedStep,
     StepKind,
-    connections,
     handshake_of,
     id_of,
     reply_token,
@@ -112,8 +111,7 @@ class _Connection:
     tokens: TokenMapping = field(default_factory=TokenMapping)
     asked: dict[str, RecordedStep] = field(default_factory=dict)
     is_open: bool = True
-    was_accepted: bool = False
-    was_refused: bool = False
+    handshake: StepKind | None = None  # the acceptance or the refusal, once it happened
     is_over: bool = False
 
     def heads(self) -> Iterator[RecordedStep]:
@@ -131,7 +129,7 @@ class Comparison:
         self.rows: deque[ComparisonRow] = deque(maxlen=KEPT)
         self._session = session
         self._ids = IdMapping(session.ids if session.live is Role.SERVER else ())
-        self._connections = {number: _Connection() for number in connections(session.steps)}
+        self._connections = {each.entry.connection: _Connection() for each in session.steps}
         self._left: dict[int, RecordedStep] = {}  # by number, ascending
         self._chosen = _chosen_tokens(session)
         self._makers: dict[str, TokenMapping] = {}
@@ -186,17 +184,24 @@ class Comparison:
         self._add_row(step, now)
         return now
 
-    def expect_answer(self, connection: int, token: str) -> None:
-        """Expect the reply to a barrier that is sent now."""
-        self._connections[connection].asked[token] = self._expect(connection, token, token)
+    def expect(self, connection: int, content: Content, token: str = "") -> None:
+        """Expect the response to a barrier that is sent now.
 
-    def expect_echo(self, connection: int, payload: str) -> None:
-        """Expect the echo of a message that is sent now, likewise."""
-        self._expect(connection, "", payload)
-
-    def expect_end(self, connection: int) -> None:
-        """Expect the answer to a close frame that is sent now, likewise."""
-        self._expect(connection, "", ConnectionClosed(None))
+        Args:
+            connection: on which it is sent.
+            content: the echo of a message, or the closing; any reply to an ask will do.
+            token: of that ask.
+        """
+        state = self._connections[connection]
+        self._barriers += 1
+        number = len(self._session.steps) + self._barriers
+        entry = Entry(0, 0.0, connection, self._session.live is Role.CLIENT, content)
+        message = frame_of(f"{token};;;;;;") if token else None
+        step = RecordedStep(number, entry, True, StepKind.BARRIER, message)
+        state.lanes.setdefault(step.lane, deque()).append(step)
+        self._left[number] = step
+        if token:
+            state.asked[token] = step
 
     def is_open(self, connection: int) -> bool:
         """Whether neither peer has closed the connection."""
@@ -204,7 +209,7 @@ class Comparison:
 
     def was_accepted(self, connection: int) -> bool:
         """Whether the server sent an acceptance."""
-        return self._connections[connection].was_accepted
+        return self._connections[connection].handshake is StepKind.ACCEPTANCE
 
     def missing(self, number: int | None, why: str) -> Difference:
         """Say which steps are missing of those recorded before a step, or of all.
@@ -238,18 +243,20 @@ class Comparison:
         step = self._expected(state, now)
         contrasts = self._contrasts(state, step, now) if step else ()
         if step is not None and not contrasts:
-            self._received(state, step, now)
+            state.lanes[step.lane].popleft()
+            del self._left[step.number]
+            self._handshake(state, step)
+            self._add_row(step, now)
             return self._ended(state, step) if isinstance(now, ConnectionClosed) else None
-        if isinstance(now, ConnectionClosed) and state.was_refused and not self._is_owing(state):
+        was_refused = state.handshake is StepKind.REFUSAL
+        is_owing = any(each.part is not StepKind.BARRIER for each in state.heads())
+        if isinstance(now, ConnectionClosed) and was_refused and not is_owing:
             self._close(state)  # the closing after a refusal, recorded or not (HS-4)
             return None
         difference = self._different(connection, state, step, now)
         from_client = self._session.live is Role.CLIENT
         self.rows.append(ComparisonRow(connection, from_client, difference.step, now))
         return difference
-
-    def _is_owing(self, state: _Connection) -> bool:
-        return any(step.part is not StepKind.BARRIER for step in state.heads())
 
     def _expected(self, state: _Connection, now: Content) -> RecordedStep | None:
         """Give the step that is expected now."""
@@ -271,12 +278,6 @@ class Comparison:
         maker = self._maker(state, step)
         return maker.put(step.token) if maker else step.token
 
-    def _received(self, state: _Connection, step: RecordedStep, now: Content) -> None:
-        state.lanes[step.lane].popleft()
-        del self._left[step.number]
-        self._handshake(state, step)
-        self._add_row(step, now)
-
     def _ended(self, state: _Connection, end: RecordedStep) -> Difference | None:
         rest = next(state.heads(), None)
         self._close(state)
@@ -287,25 +288,13 @@ class Comparison:
 
     def _handshake(self, state: _Connection, step: RecordedStep) -> None:
         if step.part in (StepKind.ACCEPTANCE, StepKind.REFUSAL):
-            state.is_open = True
-            state.was_accepted = step.part is StepKind.ACCEPTANCE
-            state.was_refused = step.part is StepKind.REFUSAL
+            state.is_open, state.handshake = True, step.part
 
     def _close(self, state: _Connection) -> None:
         state.is_over = True
         for lane in state.lanes.values():
             for step in lane:
                 self._left.pop(step.number, None)
-
-    def _expect(self, connection: int, lane: str, content: Content) -> RecordedStep:
-        self._barriers += 1
-        number = len(self._session.steps) + self._barriers
-        entry = Entry(0, 0.0, connection, self._session.live is Role.CLIENT, content)
-        message = frame_of(f"{lane};;;;;;") if lane else None
-        step = RecordedStep(number, entry, True, StepKind.BARRIER, message)
-        self._connections[connection].lanes.setdefault(step.lane, deque()).append(step)
-        self._left[number] = step
-        return step
 
     def _add_row(self, step: RecordedStep, now: Content | None) -> None:
         if step.part is not StepKind.BARRIER:
@@ -325,7 +314,7 @@ class Comparison:
         found: list[Contrast] = []
         if isinstance(then, str) != isinstance(now, str):
             found.append(Contrast("kind", _kind(then), _kind(now)))
-            now = _as_type(now, then)
+            now = payload_text(now) if isinstance(then, str) else payload_bytes(now)
         if step.part is StepKind.BARRIER:
             is_answer = bool(step.lane) or (then == now and not found)
             return () if is_answer else (Contrast("payload", then, now),)
@@ -470,11 +459,6 @@ def _ends(step: RecordedStep, now: Content) -> tuple[Contrast, ...]:
 
 def _kind(content: object) -> str:
     return type_of(content) if isinstance(content, str | bytes) else "an end"
-
-
-def _as_type(payload: str | bytes, wanted: str | bytes) -> str | bytes:
-    """Give the bytes of a payload in the type of another."""
-    return payload_text(payload) if isinstance(wanted, str) else payload_bytes(payload)
 
 
 def _chosen_tokens(session: RecordedSession) -> set[str]:

@@ -22,12 +22,10 @@ from neffos_codec import (
     CodecError,
     Decoding,
     HandshakeRequest,
-    Message,
-    Native,
-    decode,
     decode_handshake,
 )
 from neffos_conformance.wire.connection import ConnectionClosed
+from neffos_conformance.wire.payloads import frame_of
 from neffos_conformance.wire.text import shorten, visible
 from neffos_conformance.wire.transcript import (
     KEPT_HEADERS,
@@ -92,25 +90,21 @@ def read_entries(stream: BinaryIO, har: Har) -> Iterator[tuple[int, dict[str, An
     try:
         for prefix, event, value in ijson.parse(stream, use_float=True):
             if builder is None:
-                if prefix == "log.entries" and event == "start_array":
-                    found = True
+                found |= prefix == "log.entries" and event == "start_array"
                 if prefix in _PARTS and event == "start_map":
                     builder, inside = ijson.ObjectBuilder(), prefix
-                elif prefix == "log.entries.item":
-                    har.entries += 1
-                    raise HarError(f"entry {har.entries} is not an object")
-            if builder is None:
-                continue
+                elif prefix == _ENTRY:
+                    raise HarError(f"entry {har.entries + 1} is not an object")
+                else:
+                    continue
             builder.event(event, value)
             if prefix == inside and event == "end_map":
                 whole, builder = builder.value, None
-                if inside == "log.entries.item":
+                if inside == _ENTRY:
                     har.entries += 1
                     yield har.entries, whole
-                elif inside == "log.creator":
-                    har.creator = whole
                 else:
-                    har.browser = whole
+                    setattr(har, inside.removeprefix("log."), whole)
     except ijson.JSONError as error:
         where = f" after entry {har.entries}" if har.entries else ""
         raise HarError(f"not JSON{where}: {_first_line(error)}") from error
@@ -118,7 +112,8 @@ def read_entries(stream: BinaryIO, har: Har) -> Iterator[tuple[int, dict[str, An
         raise HarError("not a HAR: it has no log with entries")
 
 
-_PARTS: Final = frozenset({"log.creator", "log.browser", "log.entries.item"})
+_ENTRY: Final = "log.entries.item"
+_PARTS: Final = frozenset({"log.creator", "log.browser", _ENTRY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,16 +137,15 @@ class HarConnection:
     @property
     def speaks_neffos(self) -> bool:
         """Whether it begins with a handshake, or contains a system event."""
-        first = True
-        for _, from_client, content in self.contents[:_LOOKED_AT]:
-            if not isinstance(content, str | bytes) or not content:
-                continue
-            if first and from_client and _is_handshake_request(content):
-                return True
-            first = False
-            if _is_system_event(content):
-                return True
-        return False
+        payloads = [
+            (from_client, content)
+            for _, from_client, content in self.contents[:_LOOKED_AT]
+            if isinstance(content, str | bytes) and content
+        ]
+        frames = filter(None, (frame_of(content) for _, content in payloads))
+        return any(
+            from_client and _is_handshake_request(content) for from_client, content in payloads[:1]
+        ) or any(frame.event in CHANGE_OF for frame in frames)
 
 
 def is_web_socket(entry: Mapping[str, Any]) -> bool:
@@ -339,14 +333,6 @@ def _is_handshake_request(payload: str | bytes) -> bool:
         return decode_handshake(payload, decoding=Decoding.STRICT) == HandshakeRequest()
     except CodecError:
         return False
-
-
-def _is_system_event(payload: str | bytes) -> bool:
-    try:
-        message = decode(payload, native=Native.NEVER)
-    except CodecError:
-        return False
-    return isinstance(message, Message) and message.event in CHANGE_OF
 
 
 def _first_line(error: Exception) -> str:

@@ -18,11 +18,13 @@ from neffos_conformance.recordings.sequence import (
     Arrow,
     Diagram,
     DiagramRow,
+    counted,
     facts,
     peer_name,
+    summary,
 )
-from neffos_conformance.recordings.summary import counted, summary
-from neffos_conformance.wire.text import clock, hexdump, shorten, text_of, visible, wrap
+from neffos_conformance.wire.payloads import payload_text
+from neffos_conformance.wire.text import clock, hexdump, shorten, visible, wrap
 from neffos_conformance.wire.transcript import UnreadableLine
 
 MAX_LIFELINES: Final = 6
@@ -117,7 +119,7 @@ def _placed(arrow: Arrow, y: int, cells: int, client_x: float, is_numbered: bool
     words = tuple(wrap(arrow.numbered_words if is_numbered else arrow.words, cells))
     below = ""
     if arrow.payload is not None:
-        below = shorten(visible(text_of(arrow.payload[:KEPT])), 120)
+        below = shorten(visible(payload_text(arrow.payload[:KEPT])), 120)
     notes: list[str] = []
     for violation in arrow.violations:
         notes += wrap(str(violation), cells)
@@ -130,12 +132,16 @@ def _placed(arrow: Arrow, y: int, cells: int, client_x: float, is_numbered: bool
 # -------------------------------------------------------------------- templates
 
 
+def asset(name: str) -> str:
+    """Read a file that belongs to the templates."""
+    return (files("neffos_conformance.data") / "templates" / name).read_text("utf-8")
+
+
 @cache
-def _environment() -> Environment:
-    """Give the templates. They escape everything, and no name may be missing."""
-    folder = files("neffos_conformance.data") / "templates"
+def environment() -> Environment:
+    """Give the templates. They escape everything, and an undefined name is an error."""
     environment = Environment(
-        loader=FunctionLoader(lambda name: (folder / name).read_text("utf-8")),
+        loader=FunctionLoader(asset),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -150,13 +156,13 @@ def svg(diagram: Diagram) -> str:
 
     Each arrow is a link to ``#m`` and its line, and has the id ``a`` and its line.
     """
-    return _environment().get_template("sequence.svg").render(**_names(diagram))
+    return environment().get_template("sequence.svg").render(**_names(diagram))
 
 
 def page(diagram: Diagram, source: str) -> str:
     """Write a diagram as a page of its own; ``source`` is the recording's name."""
     return (
-        _environment()
+        environment()
         .get_template("sequence.html")
         .render(**_names(diagram), source=visible(source))
     )
@@ -197,6 +203,6 @@ def _field_rows(arrow: Arrow) -> list[tuple[str, str]]:
             shown = "1" if value else "0"
         else:
             cut = "…" if len(value) == KEPT < arrow.size else ""
-            shown = visible(text_of(value)) + cut
+            shown = visible(payload_text(value)) + cut
         rows.append((name, shown))
     return rows

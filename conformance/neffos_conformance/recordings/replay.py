@@ -14,7 +14,6 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum, unique
-from functools import partial
 from typing import Any, Final
 
 from websockets.datastructures import Headers
@@ -249,7 +248,12 @@ class ReplayRunner:
         self._reached = max(self._reached, before or 0)
         await self._until(lambda: True)
         while not self.comparison.is_due(before):
-            if not await self._until(partial(self._is_fewer_than, self.comparison.left)):
+            left = self.comparison.left
+
+            def is_fewer(left: int = left) -> bool:
+                return self.comparison.left < left
+
+            if not await self._until(is_fewer):
                 missing = self.comparison.missing(before, f"within {self.deadline:g} s")
                 raise DifferentError(missing)
 
@@ -286,15 +290,15 @@ class ReplayRunner:
         for _ in range(ROUNDS):
             for number in filter(self.comparison.is_open, connections):
                 if self.comparison.was_accepted(number):
-                    self.comparison.expect_answer(number, BARRIER_TOKENS[live])
+                    self.comparison.expect(number, "", BARRIER_TOKENS[live])
                     await self._send(number, BARRIERS[live])
                 elif number in self.session.echoing:
-                    self.comparison.expect_echo(number, ECHOED)
+                    self.comparison.expect(number, ECHOED)
                     await self._send(number, ECHOED)
             await self.settle()
         for number in filter(self.comparison.is_open, connections):
             if not self.comparison.was_accepted(number):
-                self.comparison.expect_end(number)
+                self.comparison.expect(number, ConnectionClosed(None))
                 await connections[number].send_close()
         await self.settle()
 
@@ -315,9 +319,6 @@ class ReplayRunner:
         except TimeoutError:
             text = f"what it was sent was not read within {self.deadline:g} s"
             raise DifferentError(Difference(number, text)) from None
-
-    def _is_fewer_than(self, left: int) -> bool:
-        return self.comparison.left < left
 
     async def _until(self, is_enough: Callable[[], bool]) -> bool:
         """Take events until that is enough; tell whether it was, in time."""

@@ -5,7 +5,6 @@ This file knows no socket and no second session.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from typing import Final
@@ -208,8 +207,3 @@ def id_of(step: RecordedStep) -> str:
     """Give the ID in an acceptance (HS-3); empty if there is none."""
     accepted = handshake_of(step.entry.content)
     return accepted.id if isinstance(accepted, HandshakeAccept) else ""
-
-
-def connections(steps: Iterable[RecordedStep]) -> Iterator[int]:
-    """Give the numbers of the connections, in the order in which they begin."""
-    yield from dict.fromkeys(step.entry.connection for step in steps)

@@ -16,9 +16,10 @@ from neffos_conformance.recordings.sequence import (
     Diagram,
     facts,
     peer_name,
+    summary,
 )
-from neffos_conformance.recordings.summary import summary
-from neffos_conformance.wire.text import clock, shorten, text_of, visible, wrap
+from neffos_conformance.wire.payloads import payload_text
+from neffos_conformance.wire.text import clock, shorten, visible, wrap
 from neffos_conformance.wire.transcript import UnreadableLine
 
 _STYLES: Final = {
@@ -178,7 +179,7 @@ class _Drawing:
 
     def _payload(self, arrow: Arrow, payload: str | bytes) -> Iterator[_Line]:
         shown = payload if self._whole else payload[: 4 * self._text]
-        text = visible(text_of(shown), ascii_only=self._is_ascii)
+        text = visible(payload_text(shown), ascii_only=self._is_ascii)
         if isinstance(payload, bytes):
             text = f"binary {text}"
         cells = self._text - 2

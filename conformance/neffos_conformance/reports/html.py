@@ -10,16 +10,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from functools import cache
-from importlib.resources import files
 from typing import Any, Final
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from neffos_codec import Native
 from neffos_conformance.cases.script import ENDPOINTS
 from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.recordings.page import asset, environment
 from neffos_conformance.recordings.sequence import Arrow, SequenceReader
 from neffos_conformance.reports.findings import (
     SEVERITY,
@@ -42,7 +40,8 @@ from neffos_conformance.reports.findings import (
 )
 from neffos_conformance.runner.result import Remark, Result
 from neffos_conformance.runner.run_report import RunReport
-from neffos_conformance.wire.text import bytes_of, text_of, visible
+from neffos_conformance.wire.payloads import payload_bytes, payload_text
+from neffos_conformance.wire.text import visible
 from neffos_conformance.wire.transcript import ConnectionOpened, Entry
 from neffos_protocol.catalogue import requirement
 
@@ -59,7 +58,7 @@ is used; a run of some hundred cases with a correct peer fits with the first."""
 
 def render(report: RunReport) -> str:
     """Give a run as one page."""
-    script = _asset("report.js")
+    script = asset("report.js")
     # The page runs this script and no other, whatever a peer has put into the data.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     results = by_severity(report.results)
@@ -67,7 +66,7 @@ def render(report: RunReport) -> str:
     ids = dict.fromkeys(id_ for each in report.results for id_ in each.case.requirements)
     found = requirement_results(report)
     return (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             title=f"{SUITE} {report.role}: {peer_name(report.peer)}",
@@ -88,7 +87,7 @@ def render(report: RunReport) -> str:
             provenance=provenance(report),
             sentence=_marked_up,
             bounded=bounded,
-            style=Markup(_asset("report.css")),  # noqa: S704  # ours
+            style=Markup(asset("report.css")),  # noqa: S704  # ours
             script=Markup(script),  # noqa: S704  # ours
             digest=digest,
             data=Markup(page_data(report)),  # noqa: S704  # see there
@@ -191,10 +190,10 @@ def _row(step: LoggedStep, readers: dict[int, SequenceReader], payload: int) -> 
 
 def _payload(content: str | bytes, size: int) -> Values:
     kept = content[:size]
-    shown = visible(text_of(kept))
+    shown = visible(payload_text(kept))
     values: Values = {"payload": shown}
     if isinstance(content, bytes) or shown != kept:
-        values["hex"] = bytes_of(kept).hex()
+        values["hex"] = payload_bytes(kept).hex()
     if isinstance(content, bytes):
         values["binary"] = True
     if len(content) > size:
@@ -208,20 +207,4 @@ def _marked_up(id_: str) -> Markup:
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if number % 2 else part
         for number, part in enumerate(parts)
-    )
-
-
-def _asset(name: str) -> str:
-    return (files("neffos_conformance.data") / "templates" / name).read_text("utf-8")
-
-
-@cache
-def _environment() -> Environment:
-    """Give the templates: they escape everything, and an undefined name is an error."""
-    return Environment(
-        loader=FunctionLoader(_asset),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
     )

@@ -96,6 +96,7 @@ class WireConnection:
 
     Attributes:
         headers: of the peer's half of the upgrade, once received.
+        request: of a client, once received: method, path and headers.
     """
 
     def __init__(
@@ -118,10 +119,10 @@ class WireConnection:
         self._parts: list[bytes] = []
         self._type = Opcode.TEXT
         self._task: asyncio.Task[None] | None = None
-        self._request: Request | None = None
         self._flowing = asyncio.Event()
         self._flowing.set()
         self.headers = Headers()
+        self.request = Request("", self.headers)
 
     @classmethod
     async def dial(
@@ -179,23 +180,45 @@ class WireConnection:
         writer: asyncio.StreamWriter,
         *,
         is_patient: bool = False,
-    ) -> Incoming | None:
-        """Read the request of a client that has connected; ``None`` if it is not whole in time."""
+    ) -> WireConnection | None:
+        """Read the request of a client that has connected; ``None`` if it is not whole in time.
+
+        The connection is not upgraded until ``accept``.
+        """
         protocol = ServerProtocol(max_size=MAX_MESSAGE)
         connection = cls(protocol, reader, writer, is_patient=is_patient)
         try:
             async with asyncio.timeout(REQUEST_DEADLINE):
-                while connection._request is None:
+                while not connection.request.path:
                     data = await reader.read(READ_SIZE)
                     connection._feed(data)
                     if not data or protocol.handshake_exc is not None:
                         break
         except (OSError, TimeoutError):
             pass
-        if connection._request is None:
+        if not connection.request.path:
             await connection.close()
             return None
-        return Incoming(connection._request, connection, protocol)
+        return connection
+
+    def accept(self) -> WireConnection | None:
+        """Upgrade a client's connection; ``None``, after an error response, if that fails."""
+        assert isinstance(self._protocol, ServerProtocol)  # noqa: S101  # see ``incoming``
+        self._protocol.send_response(self._protocol.accept(self.request))
+        self._flush()
+        if self._protocol.state is not State.OPEN:
+            return None
+        self._task = asyncio.create_task(self._read(), name="read client")
+        return self
+
+    async def refuse(self, status: int, headers: Mapping[str, str] | None = None) -> None:
+        """Respond to a client's request with an HTTP status instead of an upgrade, and close."""
+        assert isinstance(self._protocol, ServerProtocol)  # noqa: S101  # see ``incoming``
+        response = self._protocol.reject(HTTPStatus(status), "")
+        response.headers.update(headers or {})
+        self._protocol.send_response(response)
+        self._flush()
+        await self.close()
 
     @property
     def is_open(self) -> bool:
@@ -225,9 +248,7 @@ class WireConnection:
             self._protocol.send_binary(payload)
         if is_held:
             return
-        self._flush()
-        with contextlib.suppress(OSError):
-            await self._writer.drain()
+        await self._drain()
 
     async def send_parts(self, parts: Sequence[bytes], *, is_text: bool) -> None:
         """Send one message in fragments."""
@@ -242,16 +263,14 @@ class WireConnection:
             else:
                 self._protocol.send_binary(part, fin=is_last)
             self._flush()
-        with contextlib.suppress(OSError):
-            await self._writer.drain()
+        await self._drain()
 
     async def send_raw(self, data: bytes) -> None:
         """Send bytes as they are, whatever WebSocket makes of them."""
         if self._protocol.close_rcvd or self._writer.is_closing():
             return  # no one reads them
         self._writer.write(data)
-        with contextlib.suppress(OSError):
-            await self._writer.drain()
+        await self._drain()
 
     def stall(self) -> None:
         """Read nothing more, until ``resume``."""
@@ -286,9 +305,7 @@ class WireConnection:
         if self._protocol.state is State.OPEN:
             self._is_leaving = True
             self._protocol.send_close(code, reason)
-            self._flush()
-            with contextlib.suppress(OSError):
-                await self._writer.drain()
+            await self._drain()
 
     async def close(self) -> None:
         """Send a close frame if that is still possible, and release the socket."""
@@ -356,7 +373,7 @@ class WireConnection:
             if isinstance(event, Frame):
                 self._take(event)
             elif isinstance(event, Request):
-                self._request = event
+                self.request = event
                 self.headers = event.headers
             elif isinstance(event, Response):
                 self.headers = event.headers
@@ -377,6 +394,12 @@ class WireConnection:
             is_text = self._type is Opcode.TEXT
             self._incoming.put_nowait(payload_text(data) if is_text else data)
 
+    async def _drain(self) -> None:
+        """Write what is left, and wait until the peer takes enough of it."""
+        self._flush()
+        with contextlib.suppress(OSError):
+            await self._writer.drain()
+
     def _flush(self) -> None:
         pieces = self._protocol.data_to_send()
         data = b"".join(pieces)
@@ -385,47 +408,6 @@ class WireConnection:
         if b"" in pieces and self._writer.can_write_eof():
             with contextlib.suppress(OSError):
                 self._writer.write_eof()
-
-
-class Incoming:
-    """A client's request before its response.
-
-    Attributes:
-        request: method, path and headers.
-    """
-
-    def __init__(
-        self, request: Request, connection: WireConnection, protocol: ServerProtocol
-    ) -> None:
-        self.request = request
-        self._connection = connection
-        self._protocol = protocol
-
-    def accept(self) -> WireConnection | None:
-        """Upgrade the connection; ``None``, after an error response, if that is impossible."""
-        response = self._protocol.accept(self.request)
-        self._protocol.send_response(response)
-        self._connection._flush()
-        if self._protocol.state is not State.OPEN:
-            return None
-        self._connection._task = asyncio.create_task(self._connection._read(), name="read client")
-        return self._connection
-
-    def abort(self) -> None:
-        """End TCP without a response."""
-        self._connection.abort()
-
-    async def close(self) -> None:
-        """Release the socket of a client whose response was not an upgrade."""
-        await self._connection.close()
-
-    async def refuse(self, status: int, headers: Mapping[str, str] | None = None) -> None:
-        """Respond with an HTTP status instead of an upgrade, and close."""
-        response = self._protocol.reject(HTTPStatus(status), "")
-        response.headers.update(headers or {})
-        self._protocol.send_response(response)
-        self._connection._flush()
-        await self._connection.close()
 
 
 def _why(error: Exception) -> str:

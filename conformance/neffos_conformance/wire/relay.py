@@ -8,20 +8,16 @@ without. A slow peer slows the other down: the buffers in between are bounded.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from websockets.http11 import Request
 
-from neffos_conformance.wire.connection import (
-    ConnectError,
-    ConnectionClosed,
-    Incoming,
-    WireConnection,
-)
+from neffos_conformance.wire.connection import ConnectError, ConnectionClosed, WireConnection
 from neffos_conformance.wire.http import NoAnswerError, ask
 from neffos_conformance.wire.transcript import KEPT_HEADERS, ConnectionOpened, Content
 from neffos_conformance.wire.transport import close_like
@@ -84,12 +80,7 @@ async def relaying(
         raise ValueError(f"{server!r} is not a WebSocket URL (ws://… or wss://…)")
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     tasks: set[asyncio.Task[None]] = set()
-    count = 0
-
-    def number() -> int:
-        nonlocal count
-        count += 1
-        return count
+    number = count(1)
 
     async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -129,7 +120,7 @@ def below(server: str, target: str) -> str:
 
 
 async def _serve(
-    incoming: Incoming, server: str, record: Record, number: Callable[[], int]
+    incoming: WireConnection, server: str, record: Record, number: Iterator[int]
 ) -> None:
     request = incoming.request
     url = below(server, request.path)
@@ -147,7 +138,7 @@ async def _serve(
         await upstream.close()
         await incoming.close()
         return
-    connection = number()
+    connection = next(number)
     record(connection, True, _opening(request))
     await _carry(client, upstream, lambda sent, what: record(connection, sent, what))
 

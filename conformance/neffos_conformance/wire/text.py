@@ -42,16 +42,6 @@ def _escape(character: str) -> str:
 _LETTERS: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
-def text_of(payload: str | bytes) -> str:
-    """Give a payload as text; bytes that are not UTF-8 become surrogate escapes."""
-    return payload if isinstance(payload, str) else payload.decode("utf-8", "surrogateescape")
-
-
-def bytes_of(payload: str | bytes) -> bytes:
-    """Give the bytes of a payload, as they were on the wire."""
-    return payload.encode("utf-8", "surrogateescape") if isinstance(payload, str) else payload
-
-
 def shorten(text: str, cells: int) -> str:
     """Cut a text that takes more than so many cells (wide characters take two)."""
     return text if cell_len(text) <= cells else set_cell_size(text, cells - 1).rstrip() + "…"

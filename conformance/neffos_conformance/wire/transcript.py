@@ -20,6 +20,7 @@ import msgspec
 
 from neffos_codec import Native, first_surrogate
 from neffos_conformance.wire.connection import ConnectionClosed
+from neffos_conformance.wire.payloads import payload_bytes, payload_text
 
 TRANSCRIPT_FORMAT: Final = 1
 
@@ -217,8 +218,7 @@ def values_of(entry: Entry) -> dict[str, Any]:
         case str(text) if first_surrogate(text) < 0:
             values["text"] = text
         case str(text):
-            payload = text.encode("utf-8", "surrogateescape")
-            values |= {"kind": "text", "base64": b64encode(payload).decode()}
+            values |= {"kind": "text", "base64": b64encode(payload_bytes(text)).decode()}
     return values
 
 
@@ -248,8 +248,7 @@ class _Line(msgspec.Struct, gc=False):  # nothing in it can be part of a cycle
     def content(self) -> Content:
         """Give what happened, if that is not a plain text."""
         if self.base64 is not None and self.kind is not None:
-            is_text = self.kind == "text"
-            return self.base64.decode("utf-8", "surrogateescape") if is_text else self.base64
+            return payload_text(self.base64) if self.kind == "text" else self.base64
         if self.closed is not None:
             return ConnectionClosed(self.closed.code, self.closed.reason)
         if self.opened is not None:

@@ -63,7 +63,7 @@ class Transport(Protocol):
 
 
 class UpgradeRequest(Protocol):
-    """A client's request before its response; see ``Incoming``."""
+    """A client's request before its response; see ``WireConnection.incoming``."""
 
     @property
     def request(self) -> Request:
