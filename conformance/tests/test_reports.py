@@ -391,10 +391,14 @@ def test_progress_counts_on_a_terminal_and_is_quiet_elsewhere(real):
     for is_terminal in (True, False):
         stream = io.StringIO()
         console = Console(file=stream, force_terminal=is_terminal, width=120)
-        with terminal.ProgressDisplay(len(real.results), console) as live:
+        with terminal.progress_display(len(real.results), console) as add:
             for result in real.results:
-                live.add(result)
-            assert live.counts == Counter(result.verdict for result in real.results)
+                add(result)
+        assert Counter(result.verdict for result in real.results) == {
+            Verdict.FAIL: 4,
+            Verdict.NON_STRICT: 1,
+            Verdict.PASS: 2,
+        }
         text = SGR.sub("", stream.getvalue())
         assert ("4 fail 1 non-strict 2 pass" in text) is is_terminal
         assert bool(text) is is_terminal

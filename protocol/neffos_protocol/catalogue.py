@@ -23,9 +23,9 @@ __all__ = [
     "Evidence",
     "Level",
     "Observation",
+    "ObservedVerdict",
     "Requirement",
     "Status",
-    "Verdict",
     "divergence",
     "divergences",
     "peers",
@@ -65,8 +65,8 @@ class Status(StrEnum):
 
 
 @unique
-class Verdict(StrEnum):
-    """Whether a real peer keeps a requirement."""
+class ObservedVerdict(StrEnum):
+    """Whether a tested implementation conforms to a requirement."""
 
     OBEYS = "obeys"
     BREAKS = "breaks"
@@ -94,7 +94,7 @@ class Observation:
         what: what it does instead; empty unless the verdict is ``BREAKS``.
     """
 
-    verdict: Verdict
+    verdict: ObservedVerdict
     evidence: Evidence
     what: str = ""
 
@@ -245,7 +245,9 @@ def _requirement(table: dict[str, Any]) -> Requirement:
         peers=MappingProxyType(
             {
                 name: Observation(
-                    Verdict(seen["verdict"]), Evidence(seen["evidence"]), seen.get("what", "")
+                    ObservedVerdict(seen["verdict"]),
+                    Evidence(seen["evidence"]),
+                    seen.get("what", ""),
                 )
                 for name, seen in table["peers"].items()
             }

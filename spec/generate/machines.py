@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from generate import text
 from generate.text import attribute
 from neffos_protocol.state_machines import StateMachine, Transition, machines
 
@@ -141,20 +142,15 @@ def table(name: str, kind: str = "") -> str:
         kind: whose requirements to name, where the machine serves several kinds of things.
     """
     machine = machines()[name]
-    lines = [
-        "| in state | on | if | does | then | rests on |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    lines = []
     for state in machine.states:
         for row in (each for each in _rows(machine) if each.state == state):
             ids = row.requirements.get(kind) or row.requirements.get("", ())
             input_ = f"*{row.input}*" if row.input in machine.commands else row.input
             then = row.next if row.next != state else ""
-            lines.append(
-                f"| {state} | {input_} | {row.guard} | {', '.join(row.actions) or 'nothing'} "
-                f"| {then} | {', '.join(ids)} |"
-            )
-    return "\n".join(lines)
+            does = ", ".join(row.actions) or "nothing"
+            lines.append((state, input_, row.guard, does, then, ", ".join(ids)))
+    return text.table(("in state", "on", "if", "does", "then", "rests on"), lines)
 
 
 # -------------------------------------------------------------------- the picture

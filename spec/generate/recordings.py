@@ -17,7 +17,7 @@ from generate.text import attribute, count, with_code
 from neffos_conformance.recordings.page import page, svg
 from neffos_conformance.recordings.sequence import Diagram, peer_name, read_diagram
 from neffos_conformance.wire.transcript import Header, read_transcript
-from neffos_protocol.catalogue import Divergence, Verdict, divergences, peers, requirements
+from neffos_protocol.catalogue import Divergence, ObservedVerdict, divergences, peers, requirements
 
 FOLDER: Final = Path(__file__).parents[2] / "conformance" / "transcripts"
 
@@ -95,7 +95,9 @@ class Recording:
     def offenders(self, requirement: str) -> frozenset[str]:
         """Give those of its peers of which the catalogue says that they break a requirement."""
         seen = requirements()[requirement].peers
-        return frozenset(name for name in self.observed if seen[name].verdict is Verdict.BREAKS)
+        return frozenset(
+            name for name in self.observed if seen[name].verdict is ObservedVerdict.BREAKS
+        )
 
     def keeps(self, requirement: str) -> bool:
         """Whether it shows a requirement, and no peer in it is one that breaks it."""

@@ -21,9 +21,9 @@ from neffos_protocol import registry
 from neffos_protocol.catalogue import (
     NOT_TESTABLE,
     Evidence,
+    ObservedVerdict,
     Requirement,
     Status,
-    Verdict,
     divergences,
     peers,
     requirement,
@@ -42,9 +42,9 @@ STATUSES: Final = {
 """The statuses in the words of the pages."""
 
 _VERDICTS: Final = {
-    Verdict.OBEYS: "keeps it",
-    Verdict.BREAKS: "breaks it",
-    Verdict.NOT_APPLICABLE: "is not concerned",
+    ObservedVerdict.OBEYS: "keeps it",
+    ObservedVerdict.BREAKS: "breaks it",
+    ObservedVerdict.NOT_APPLICABLE: "is not concerned",
 }
 
 _EVIDENCE: Final = {
@@ -129,7 +129,7 @@ def _block(one: Requirement, *, anchor: bool) -> str:
 def _foot(one: Requirement) -> str:
     since = "kept by no peer yet" if one.since == "unknown" else f"kept since neffos {one.since}"
     parts = [STATUSES[one.status], since]
-    broken = [name for name, seen in one.peers.items() if seen.verdict is Verdict.BREAKS]
+    broken = [name for name, seen in one.peers.items() if seen.verdict is ObservedVerdict.BREAKS]
     if broken:
         parts.append(f"broken by {listed(broken)}")
     return " · ".join(parts)
@@ -286,7 +286,11 @@ _SHOWN_BY: Final[Mapping[str, Callable[[str], int]]] = {
 
 def _marks(one: Requirement) -> str:
     """Say in one cell who keeps it."""
-    marks = {Verdict.OBEYS: "✓", Verdict.BREAKS: "✗", Verdict.NOT_APPLICABLE: "·"}
+    marks = {
+        ObservedVerdict.OBEYS: "✓",
+        ObservedVerdict.BREAKS: "✗",
+        ObservedVerdict.NOT_APPLICABLE: "·",
+    }
     shown = (
         f'<abbr class="verdict {seen.verdict}" title="{name}: {_VERDICTS[seen.verdict]}">'
         f"{marks[seen.verdict]}</abbr>"

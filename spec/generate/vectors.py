@@ -8,6 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
+from generate import text
 from generate.text import cell, code
 from neffos_conformance.codecs.vectors import Vector, content, load_files
 
@@ -54,13 +55,12 @@ def texts() -> Mapping[str, str]:
 
 def table(requirement: str) -> str:
     """Give the vectors of a requirement as a table in Markdown, the first ``SHOWN`` of them."""
-    lines = ["| vector | given | wanted |", "| --- | --- | --- |"]
+    lines = []
     for name, vector in resting(requirement)[:SHOWN]:
-        lines.append(
-            f"| [{vector['id']}](/vectors/{name}.json)<br><small>{cell(vector['about'])}</small> "
-            f"| {given(vector)} | {wanted(vector)} |"
-        )
-    return "\n".join(lines)
+        about = f"<small>{cell(vector['about'])}</small>"
+        link = f"[{vector['id']}](/vectors/{name}.json)<br>{about}"
+        lines.append((link, given(vector), wanted(vector)))
+    return text.table(("vector", "given", "wanted"), lines)
 
 
 def given(vector: Vector) -> str:

@@ -12,11 +12,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from tempfile import TemporaryFile
 from typing import Any, Final
 
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.cases.verdict import Verdict, verdict_on
-from neffos_conformance.codecs.requests import Question, agrees, questions
+from neffos_conformance.codecs.requests import VectorRequest, agrees, vector_requests
 from neffos_conformance.runner.driver_protocol import MADE_UP
 from neffos_conformance.runner.result import LogEntry, Remark, Result
 from neffos_conformance.wire.schemas import shown, violation
@@ -39,15 +40,15 @@ class AdapterError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One question with its answer.
+    """One request with its answer.
 
     Attributes:
-        question: the request, and the expected answer.
+        asked: the request, and the expected answer.
         actual: the answer, without its number.
         verdict: by the requirements of the vector.
     """
 
-    question: Question
+    asked: VectorRequest
     actual: Values
     verdict: Verdict
 
@@ -58,7 +59,7 @@ class CodecRun:
 
     Attributes:
         ready: what the adapter says of itself.
-        answered: the answers, in the order of the questions.
+        answered: the answers, in the order of the requests.
     """
 
     ready: Values
@@ -90,10 +91,10 @@ def run_codec(
             writes a line that is not of the protocol.
     """
     name = " ".join(command)
-    canary = {"id": len(questions()) + 1, "op": MADE_UP}
+    canary = {"id": len(vector_requests()) + 1, "op": MADE_UP}
     chosen = codec_cases() if cases is None else cases
     ids = {case.id for case in chosen}
-    put = [each for each in questions() if each.vector["id"] in ids]
+    put = [each for each in vector_requests() if each.vector["id"] in ids]
     asked = [*((each.request, each.expected) for each in put), (canary, {})]
     lines = b"".join(json.dumps(request).encode() + b"\n" for request, _ in asked)
     answers = _run(command, name, lines, deadline)
@@ -116,24 +117,24 @@ def run_codec(
     return CodecRun(
         ready,
         tuple(
-            Answered(question, actual, _verdict(question, actual))
-            for question, actual in zip(put, found, strict=True)
+            Answered(asked, actual, _verdict(asked, actual))
+            for asked, actual in zip(put, found, strict=True)
         ),
     )
 
 
 def results_of(run: CodecRun, cases: Sequence[Case]) -> list[Result]:
-    """Give the result of each vector: the gravest of those of its questions."""
+    """Give the result of each vector: the most severe of its requests."""
     by_vector: dict[str, list[Answered]] = {}
     for each in run.answered:
-        by_vector.setdefault(each.question.vector["id"], []).append(each)
+        by_vector.setdefault(each.asked.vector["id"], []).append(each)
     return [_result(case, by_vector[case.id]) for case in cases]
 
 
 @cache
-def _by_vector() -> Mapping[str, list[Question]]:
-    found: dict[str, list[Question]] = {}
-    for each in questions():
+def _by_vector() -> Mapping[str, list[VectorRequest]]:
+    found: dict[str, list[VectorRequest]] = {}
+    for each in vector_requests():
         found.setdefault(each.vector["id"], []).append(each)
     return found
 
@@ -158,16 +159,16 @@ def _result(case: Case, answered: list[Answered]) -> Result:
     result = Result(case, verdict)
     for number, each in enumerate(answered, 1):
         for is_asked, what, values in (
-            (True, "asked", each.question.request),
+            (True, "asked", each.asked.request),
             (False, "got", each.actual),
         ):
             remark = Remark(f"{what} {_shown(values)}")
             result.log.append(LogEntry(0.0, 1, is_asked, remark, number))
     if verdict is Verdict.SKIPPED:
-        result.explanation = f"the adapter cannot {worst.question.request['op']}"
+        result.explanation = f"the adapter cannot {worst.asked.request['op']}"
     elif verdict is not Verdict.PASS:
         result.step = answered.index(worst) + 1
-        result.expected, result.actual = _shown(worst.question.expected), _shown(worst.actual)
+        result.expected, result.actual = _shown(worst.asked.expected), _shown(worst.actual)
         result.explanation = f"expected {result.expected}, actual {result.actual}"
     return result
 
@@ -185,25 +186,28 @@ _GRAVITY: Final = (
     Verdict.PASS,
     Verdict.SKIPPED,
 )
-"""The verdict on a vector is the first of these that one of its questions has: a codec with one
+"""The verdict on a vector is the first of these that one of its requests has: a codec with one
 reading alone is tested by that."""
 
 
-def _verdict(question: Question, actual: Values) -> Verdict:
+def _verdict(asked: VectorRequest, actual: Values) -> Verdict:
     if "unsupported" in actual:
         return Verdict.SKIPPED
-    if agrees(actual, question.expected):
+    if agrees(actual, asked.expected):
         return Verdict.PASS
-    return verdict_on(question.vector["requirements"])
+    return verdict_on(asked.vector["requirements"])
 
 
 def _run(command: Sequence[str], name: str, lines: bytes, deadline: float) -> Iterator[Values]:
-    try:
-        process = subprocess.Popen(  # noqa: S603  # the command is the caller's own
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-    except OSError as error:
-        raise AdapterError(f"{name} cannot be started: {error}") from error
+    with TemporaryFile() as requests:  # not a pipe: an adapter answers before it has read all
+        requests.write(lines)
+        requests.seek(0)
+        try:
+            process = subprocess.Popen(  # noqa: S603  # the command is the caller's own
+                command, stdin=requests, stdout=subprocess.PIPE
+            )
+        except OSError as error:
+            raise AdapterError(f"{name} cannot be started: {error}") from error
     is_late = threading.Event()
 
     def end() -> None:
@@ -214,9 +218,6 @@ def _run(command: Sequence[str], name: str, lines: bytes, deadline: float) -> It
     timer.start()
     try:
         with process:
-            # Fed by a thread: an adapter answers before it has read all.
-            feeder = threading.Thread(target=_feed, args=(process, lines), daemon=True)
-            feeder.start()
             for line in process.stdout or ():
                 yield _read(line, name)
     finally:
@@ -226,15 +227,6 @@ def _run(command: Sequence[str], name: str, lines: bytes, deadline: float) -> It
         raise AdapterError(f"{name} was not done within {deadline:g} s")
     if process.returncode:
         raise AdapterError(f"{name} ended with status {process.returncode}")
-
-
-def _feed(process: subprocess.Popen[bytes], lines: bytes) -> None:
-    if process.stdin is not None:
-        try:
-            process.stdin.write(lines)
-            process.stdin.close()
-        except OSError:  # it has ended, as its output shows
-            return
 
 
 def _read(line: bytes, name: str) -> Values:

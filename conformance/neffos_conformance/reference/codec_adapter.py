@@ -180,7 +180,7 @@ def _decode(request: Values) -> Values:
     )
     if isinstance(message, NativeMessage):
         return {"native": value_of(message.payload)}
-    return {"message": message_values(message)}
+    return {"message": message_values(message.fields())}
 
 
 def _encode(request: Values) -> Values:
