@@ -42,7 +42,8 @@ def faulty_codec(tmp_path: Path, old: str, new: str) -> list[str]:
 
 
 def failed(run):
-    return {each.asked.vector["id"] for each in run.answered if each.verdict is Verdict.FAIL}
+    _, answered = run
+    return {each.asked.vector["id"] for each in answered if each.verdict is Verdict.FAIL}
 
 
 def test_a_codec_that_forgets_the_escape_fails_where_the_escape_matters(tmp_path):

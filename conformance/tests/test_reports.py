@@ -20,7 +20,7 @@ from rich.console import Console
 from mutation import BANK, SOON
 from neffos_conformance.cases.definition import Case, server_cases
 from neffos_conformance.cases.script import read_script
-from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.cases.verdict import Verdict, most_severe
 from neffos_conformance.codecs.testing import codec_cases
 from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.reports import findings, html, junit, markdown, terminal
@@ -216,7 +216,7 @@ def test_the_verdict_on_a_requirement_is_the_gravest_of_its_cases(run_report):
     ],
 )
 def test_what_is_gravest(verdicts, gravest):
-    assert findings.most_severe(verdicts) is gravest
+    assert most_severe(verdicts) is gravest
 
 
 def test_the_case_is_put_before_the_command_of_the_system_under_test(run_report):

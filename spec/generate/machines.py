@@ -1,7 +1,7 @@
 """The state tables of ``protocol/data/machines.toml`` as pictures and as tables.
 
-What leads where is read from the tables; only where a state stands in the picture, and how far an
-arrow is bent, is said here.
+The transitions come from the tables. This module adds only the positions of the states and the
+bends of the arrows.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _GAP: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where the states of one machine stand.
+    """The positions of the states of one machine.
 
     Attributes:
         width: of the picture, in pixels.
@@ -96,17 +96,14 @@ _LAYOUTS: Final = {
             ("deciding-disconnect", "disconnected"): 16,
         },
     ),
-    "outgoing-ask": _Layout(
-        640,
-        170,
-        {"none": (80, 85), "pending": (560, 85)},
-        {("none", "pending"): 50, ("pending", "none"): 50},
-    ),
-    "incoming-ask": _Layout(
-        640,
-        170,
-        {"none": (80, 85), "pending": (560, 85)},
-        {("none", "pending"): 50, ("pending", "none"): 50},
+    **dict.fromkeys(
+        ("outgoing-ask", "incoming-ask"),
+        _Layout(
+            640,
+            170,
+            {"none": (80, 85), "pending": (560, 85)},
+            {("none", "pending"): 50, ("pending", "none"): 50},
+        ),
     ),
 }
 
@@ -174,7 +171,7 @@ class Edge:
 
 
 def edges(name: str) -> tuple[tuple[Edge, ...], tuple[str, ...]]:
-    """Give the arrows of a machine's picture, and the inputs that are left out of it.
+    """Give the arrows of a machine's picture, and the inputs that it omits.
 
     What leaves the state as it is has no arrow. Nor has an input that leads from all states but
     one to that one: a sentence says it better than an arrow from everywhere.

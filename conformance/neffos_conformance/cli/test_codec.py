@@ -26,9 +26,9 @@ def codec_command(command: tuple[str, ...], options: testing.RunOptions) -> None
     cases = testing.selected(options, everything)
     known_failures, began = testing.prepare(options, cases)
     try:
-        tested = run_codec(command or REFERENCE, cases, deadline=options.run_timeout)
+        ready, answered = run_codec(command or REFERENCE, cases, deadline=options.run_timeout)
     except AdapterError as error:
         raise testing.NothingRanError(str(error)) from error
-    sut = testing.SystemUnderTest.started_by("codec", command, tested.ready)
+    sut = testing.SystemUnderTest.started_by("codec", command, ready)
     ids = [case.id for case in everything]
-    testing.conclude(sut, results_of(tested, cases), options, known_failures, ids, began)
+    testing.conclude(sut, results_of(answered, cases), options, known_failures, ids, began)

@@ -1,6 +1,6 @@
 """The vectors as requests of the codec protocol.
 
-This module does not know who answers, nor how requests get there.
+This module knows neither adapters nor how requests reach one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class VectorRequest:
 def vector_requests() -> tuple[VectorRequest, ...]:
     """Give every request, in the order of the vectors; their numbers begin with 1.
 
-    Payloads of the kind ``other`` are left out: no line can hold one.
+    Payloads of the kind ``other`` are omitted: no line can contain one.
     """
     found: list[VectorRequest] = []
     for vector in vectors.load_vectors():

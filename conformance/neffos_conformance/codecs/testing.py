@@ -16,7 +16,7 @@ from tempfile import TemporaryFile
 from typing import Any, Final
 
 from neffos_conformance.cases.definition import Case
-from neffos_conformance.cases.verdict import Verdict, verdict_on
+from neffos_conformance.cases.verdict import Verdict, most_severe, verdict_on
 from neffos_conformance.codecs.requests import VectorRequest, agrees, vector_requests
 from neffos_conformance.runner.driver_protocol import MADE_UP
 from neffos_conformance.runner.result import LogEntry, Remark, Result
@@ -53,19 +53,6 @@ class Answered:
     verdict: Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class CodecRun:
-    """All answers of a codec.
-
-    Attributes:
-        ready: what the adapter says of itself.
-        answered: the answers, in the order of the requests.
-    """
-
-    ready: Values
-    answered: tuple[Answered, ...]
-
-
 @cache
 def codec_cases() -> tuple[Case, ...]:
     """Give the vectors that an adapter can answer as cases, in order."""
@@ -78,13 +65,16 @@ def codec_cases() -> tuple[Case, ...]:
 
 def run_codec(
     command: Sequence[str], cases: Sequence[Case] | None = None, *, deadline: float = DEADLINE
-) -> CodecRun:
+) -> tuple[Values, list[Answered]]:
     """Run some vectors, or all, on an adapter.
 
     Args:
         command: starts it.
         cases: which vectors.
         deadline: seconds for all answers.
+
+    Returns:
+        What the adapter says of itself, and the answers in the order of the requests.
 
     Raises:
         AdapterError: it cannot be started, does not answer every line in order and in time, or
@@ -114,19 +104,16 @@ def run_codec(
         raise AdapterError(f"{name} accepts {MADE_UP!r}, an operation that does not exist")
     if next(answers, None) is not None:
         raise AdapterError(f"{name} wrote more lines than it was asked for")
-    return CodecRun(
-        ready,
-        tuple(
-            Answered(asked, actual, _verdict(asked, actual))
-            for asked, actual in zip(put, found, strict=True)
-        ),
-    )
+    return ready, [
+        Answered(asked, actual, _verdict(asked, actual))
+        for asked, actual in zip(put, found, strict=True)
+    ]
 
 
-def results_of(run: CodecRun, cases: Sequence[Case]) -> list[Result]:
-    """Give the result of each vector: the most severe of its requests."""
+def results_of(answered: Sequence[Answered], cases: Sequence[Case]) -> list[Result]:
+    """Give the result of each vector: the most severe verdict on its requests."""
     by_vector: dict[str, list[Answered]] = {}
-    for each in run.answered:
+    for each in answered:
         by_vector.setdefault(each.asked.vector["id"], []).append(each)
     return [_result(case, by_vector[case.id]) for case in cases]
 
@@ -154,7 +141,7 @@ def run_vector(case: Case, answer: Callable[[Values], Values]) -> Result:
 
 
 def _result(case: Case, answered: list[Answered]) -> Result:
-    verdict = next(each for each in _GRAVITY if each in {one.verdict for one in answered})
+    verdict = most_severe(one.verdict for one in answered) or Verdict.SKIPPED
     worst = next(each for each in answered if each.verdict is verdict)
     result = Result(case, verdict)
     for number, each in enumerate(answered, 1):
@@ -176,18 +163,6 @@ def _result(case: Case, answered: list[Answered]) -> Result:
 def _shown(values: Values) -> str:
     told = json.dumps({key: each for key, each in values.items() if key != "id"}, sort_keys=True)
     return told if len(told) <= SHOWN else f"{told[:SHOWN]}…"
-
-
-_GRAVITY: Final = (
-    Verdict.ERROR,
-    Verdict.FAIL,
-    Verdict.NON_STRICT,
-    Verdict.INFORMATIONAL,
-    Verdict.PASS,
-    Verdict.SKIPPED,
-)
-"""The verdict on a vector is the first of these that one of its requests has: a codec with one
-reading alone is tested by that."""
 
 
 def _verdict(asked: VectorRequest, actual: Values) -> Verdict:

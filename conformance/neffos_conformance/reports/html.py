@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from neffos_codec import Native
 from neffos_conformance.cases.script import ENDPOINTS
-from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.cases.verdict import SEVERITY, Verdict
 from neffos_conformance.recordings.sequence import Arrow, SequenceReader
 from neffos_conformance.reports import findings
 from neffos_conformance.reports.findings import LoggedStep, bounded
@@ -54,21 +54,18 @@ def render(report: RunReport) -> str:
         .get_template("report.html")
         .render(
             title=f"{findings.SUITE} {report.role}: {findings.peer_name(report.peer)}",
-            outcome=findings.outcome(report),
+            findings=findings,
             report=report,
             results=results,
-            verdicts=[each for each in findings.SEVERITY if report.counts()[each]],
+            verdicts=[each for each in SEVERITY if report.counts()[each]],
             all_verdicts=list(Verdict),
-            counts=report.counts(),
             families=list(findings.family_counts(report)),
-            rows=list(findings.table_rows(report)),
             closings=[result for result in results if result.closing.explanation],
             levels=list(dict.fromkeys(requirement(id_).level.value for id_ in ids)),
             binds=sorted({role for id_ in ids for role in requirement(id_).binds}),
             exercised=exercised,
             testable=testable,
             unexercised=[each.requirement for each in found if not each.is_exercised],
-            provenance=findings.provenance(report),
             sentence=_marked_up,
             bounded=bounded,
             style=Markup(_asset("report.css")),  # noqa: S704  # ours

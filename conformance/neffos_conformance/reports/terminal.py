@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from neffos_conformance.cases.verdict import COLOURS, Verdict
+from neffos_conformance.cases.verdict import COLOURS, SEVERITY, Verdict
 from neffos_conformance.reports import findings
 from neffos_conformance.reports.findings import LoggedStep, bounded
 from neffos_conformance.runner.result import Result
@@ -80,9 +80,7 @@ def progress_display(
     def add(result: Result) -> None:
         counts[result.verdict] += 1
         description = " ".join(
-            f"[{COLOURS[each]}]{counts[each]} {each.value}[/]"
-            for each in findings.SEVERITY
-            if counts[each]
+            f"[{COLOURS[each]}]{counts[each]} {each.value}[/]" for each in SEVERITY if counts[each]
         )
         progress.update(task, advance=1, description=description)
 
