@@ -45,12 +45,19 @@ class Answered:
     Attributes:
         asked: the request, and the expected answer.
         actual: the answer, without its number.
-        verdict: by the requirements of the vector.
     """
 
     asked: VectorRequest
     actual: Values
-    verdict: Verdict
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict, by the requirements of the vector."""
+        if "unsupported" in self.actual:
+            return Verdict.SKIPPED
+        if agrees(self.actual, self.asked.expected):
+            return Verdict.PASS
+        return verdict_on(self.asked.vector["requirements"])
 
 
 @cache
@@ -104,10 +111,7 @@ def run_codec(
         raise AdapterError(f"{name} accepts {MADE_UP!r}, an operation that does not exist")
     if next(answers, None) is not None:
         raise AdapterError(f"{name} wrote more lines than it was asked for")
-    return ready, [
-        Answered(asked, actual, _verdict(asked, actual))
-        for asked, actual in zip(put, found, strict=True)
-    ]
+    return ready, [Answered(*each) for each in zip(put, found, strict=True)]
 
 
 def results_of(answered: Sequence[Answered], cases: Sequence[Case]) -> list[Result]:
@@ -133,11 +137,7 @@ def run_vector(case: Case, answer: Callable[[Values], Values]) -> Result:
         case: the vector.
         answer: gives the answer of the codec to a request.
     """
-    put = _by_vector()[case.id]
-    answered = [(each, answer(each.request)) for each in put]
-    return _result(
-        case, [Answered(each, actual, _verdict(each, actual)) for each, actual in answered]
-    )
+    return _result(case, [Answered(each, answer(each.request)) for each in _by_vector()[case.id]])
 
 
 def _result(case: Case, answered: list[Answered]) -> Result:
@@ -163,14 +163,6 @@ def _result(case: Case, answered: list[Answered]) -> Result:
 def _shown(values: Values) -> str:
     told = json.dumps({key: each for key, each in values.items() if key != "id"}, sort_keys=True)
     return told if len(told) <= SHOWN else f"{told[:SHOWN]}…"
-
-
-def _verdict(asked: VectorRequest, actual: Values) -> Verdict:
-    if "unsupported" in actual:
-        return Verdict.SKIPPED
-    if agrees(actual, asked.expected):
-        return Verdict.PASS
-    return verdict_on(asked.vector["requirements"])
 
 
 def _run(command: Sequence[str], name: str, lines: bytes, deadline: float) -> Iterator[Values]:
