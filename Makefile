@@ -6,25 +6,47 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+RUNS := $(VENV)/.runs
 
-.PHONY: help demo test browser lint interop kills record release-check replay compiled explore fuzz bench site docs clean
+.PHONY: help demo test tests waiting thorough browser lint interop kills record release-check replay \
+  compiled explore fuzz bench site docs loaded clean
 
-help: ## say what there is
+help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
 
-$(READY): pyproject.toml setup.py
+$(RUNS): pyproject.toml setup.py # what runs the suite
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "neffos-wire needs Python 3.11 or newer; say which with make PYTHON=..."; exit 2; }
+	  { echo "neffos-wire needs Python 3.11 or newer; name one: make PYTHON=..."; exit 2; }
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[conformance]'
+	@touch $@
+
+$(READY): $(RUNS) # what tests it, and builds the site
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,docs]'
 	@touch $@
 
-demo: $(READY) ## run the suite against the embedded server
+demo: $(RUNS) ## run the suite against the embedded server
 	@$(BIN)/neffos-wire test server
 
-test: $(READY) lint ## run all tests that need nothing but Python
+# Types are checked beside the tests, which leave a processor idle now and then.
+test: $(READY) ## check style and types, and run all tests that need nothing but Python
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line lint tests
+
+tests: $(READY)
 	$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=term codec/tests protocol/tests
 	$(BIN)/pytest -n 3 --dist loadfile conformance/tests # more than cores: they wait a good deal
+
+# The tests that wait for peers, or flood them: those that a busy machine could disturb.
+WAITING := cases client_cases client_faults driver_protocol hostile_servers kills limits \
+  reference_faults
+
+waiting: $(READY) # a part of `tests`
+	$(BIN)/pytest -q -n 3 --dist loadfile $(WAITING:%=conformance/tests/test_%.py)
+
+thorough: $(READY) ## run the property tests with four times as many examples
+	$(BIN)/pytest -q -n auto --hypothesis-profile=thorough \
+	  codec/tests/test_properties.py protocol/tests/test_grammar.py \
+	  protocol/tests/test_monitor.py protocol/tests/test_two_sessions.py
 
 browser: $(READY) ## run the tests that open pages in Chromium
 	$(BIN)/pytest -n auto --dist loadfile -m browser conformance/tests
@@ -37,7 +59,7 @@ lint: $(READY)
 	$(BIN)/mypy conformance/bench
 	MYPYPATH=spec $(BIN)/mypy spec/hooks.py spec/browse.py spec/generate
 
-interop: $(READY) ## let real peers, our peers and the suite at each other (needs Go, Node)
+interop: $(READY) ## run the suite on all tested implementations (needs Go, Node, Chromium)
 	cd conformance && ../$(BIN)/python -m peers.interop
 
 kills: $(READY) ## check by mutation testing that every case and every requirement is proven
@@ -62,7 +84,7 @@ compiled: $(READY) ## compile the codec and run its tests on that build (needs a
 explore: $(READY) ## try every conversation of two sessions, up to four commands
 	$(BIN)/python -m neffos_protocol.exploration
 
-fuzz: $(READY) ## let a coverage-guided fuzzer at codec and session, twenty seconds each
+fuzz: $(READY) ## run a coverage-guided fuzzer on codec and session, twenty seconds each
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	printf '%s\n' decode handshake session | \
 	  xargs -P 2 -I TARGET $(BIN)/python protocol/fuzz/fuzz.py TARGET --seconds 20
@@ -76,6 +98,9 @@ bench: $(READY) ## measure codec, session and server on one core (uses Go, Node,
 site: $(READY) ## build the specification site into site/, and look at it (uses Chromium)
 	NO_MKDOCS_2_WARNING=1 PYTHONPATH=conformance $(BIN)/mkdocs build --strict --config-file spec/mkdocs.yml
 	$(BIN)/python spec/browse.py site
+
+loaded: $(READY) ## run all tests ten times beside four busy processes
+	.ci/under-load -n 10 -b 4 $(MAKE) --no-print-directory tests
 
 docs: $(READY) ## serve the specification site while it is written
 	NO_MKDOCS_2_WARNING=1 PYTHONPATH=conformance $(BIN)/mkdocs serve --config-file spec/mkdocs.yml

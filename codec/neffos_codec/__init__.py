@@ -19,7 +19,7 @@ from neffos_codec._handshake import (
     decode_handshake,
     encode_handshake,
 )
-from neffos_codec._limits import Limits
+from neffos_codec._limits import FrameLimits
 from neffos_codec._message import COMPILED, ESCAPE, FIELDS, Message
 from neffos_codec._native import NativeMessage
 from neffos_codec._options import Decoding, Native
@@ -34,11 +34,11 @@ __all__ = [
     "DecodeError",
     "Decoding",
     "EncodeError",
+    "FrameLimits",
     "Handshake",
     "HandshakeAccept",
     "HandshakeRefuse",
     "HandshakeRequest",
-    "Limits",
     "Message",
     "Native",
     "NativeMessage",

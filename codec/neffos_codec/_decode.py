@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final, Literal, NoReturn, overload
 
 from neffos_codec._errors import DecodeError, Reason
-from neffos_codec._limits import Limits, check_limits, check_size
+from neffos_codec._limits import FrameLimits, check_limits, check_size
 from neffos_codec._message import COMPILED, ESCAPE, FIELDS, SEPARATORS, Message
 from neffos_codec._native import NativeMessage
 from neffos_codec._options import Decoding, Native
@@ -45,7 +45,7 @@ def decode(
     *,
     decoding: Decoding = Decoding.LENIENT,
     native: Literal[Native.NEVER] = Native.NEVER,
-    limits: Limits | None = None,
+    limits: FrameLimits | None = None,
 ) -> Message: ...
 
 
@@ -55,7 +55,7 @@ def decode(
     *,
     decoding: Decoding = Decoding.LENIENT,
     native: Literal[Native.ONLY],
-    limits: Limits | None = None,
+    limits: FrameLimits | None = None,
 ) -> NativeMessage: ...
 
 
@@ -65,7 +65,7 @@ def decode(
     *,
     decoding: Decoding = Decoding.LENIENT,
     native: Native,
-    limits: Limits | None = None,
+    limits: FrameLimits | None = None,
 ) -> Message | NativeMessage: ...
 
 
@@ -74,7 +74,7 @@ def decode(
     *,
     decoding: Decoding = _LENIENT,
     native: Native = _NEVER,
-    limits: Limits | None = None,
+    limits: FrameLimits | None = None,
 ) -> Message | NativeMessage:
     """Read one WebSocket message.
 
@@ -222,7 +222,7 @@ def _unescaped(parts: list[str]) -> Message:
 
 
 def _buffer(
-    payload: bytearray | memoryview, decoding: Decoding, native: Native, limits: Limits | None
+    payload: bytearray | memoryview, decoding: Decoding, native: Native, limits: FrameLimits | None
 ) -> Message | NativeMessage:
     # The owner of a buffer may change it later: what the message keeps is copied now, once.
     try:

@@ -6,26 +6,24 @@ after the handshake is no handshake message. The caller knows the moment.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from neffos_codec._decode import Payload
 from neffos_codec._errors import DecodeError, EncodeError, Reason
 from neffos_codec._options import Decoding
 from neffos_codec._utf8 import first_surrogate
+from neffos_codec._value import Value
 
 REQUEST_LETTER: Final = "M"
 ACCEPT_LETTER: Final = "A"
 REFUSE_LETTER: Final = "H"
 
 
-@dataclass(frozen=True, slots=True)
-class HandshakeRequest:
+class HandshakeRequest(Value):
     """``M``: the client asks to be let in (HS-1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class HandshakeAccept:
+class HandshakeAccept(Value):
     """``A`` and an id: the server lets the client in (HS-3).
 
     Attributes:
@@ -35,8 +33,7 @@ class HandshakeAccept:
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class HandshakeRefuse:
+class HandshakeRefuse(Value):
     """``H`` and a text: the server does not let the client in, and closes (HS-4).
 
     Attributes:

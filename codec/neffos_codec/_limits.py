@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import AnyStr
 
 from neffos_codec._errors import DecodeError, Reason
 from neffos_codec._message import FIELDS, SEPARATORS
 from neffos_codec._options import Native
+from neffos_codec._value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class FrameLimits(Value):
     """The sizes that the caller is ready to take.
 
     Both count what ``len`` counts: characters of a text payload, octets of a binary one.
@@ -27,10 +26,10 @@ class Limits:
         for name in ("payload", "field"):
             value = getattr(self, name)
             if value is not None and value < 0:
-                raise ValueError(f"Limits.{name} is a size and cannot be negative: {value}")
+                raise ValueError(f"FrameLimits.{name} is a size and cannot be negative: {value}")
 
 
-def check_size(size: int, limits: Limits) -> None:
+def check_size(size: int, limits: FrameLimits) -> None:
     """Refuse a payload of ``size`` characters or octets where that is over the limit."""
     if limits.payload is not None and size > limits.payload:
         raise DecodeError(
@@ -40,7 +39,7 @@ def check_size(size: int, limits: Limits) -> None:
         )
 
 
-def check_limits(payload: AnyStr, separator: AnyStr, limits: Limits, native: Native) -> None:
+def check_limits(payload: AnyStr, separator: AnyStr, limits: FrameLimits, native: Native) -> None:
     """Refuse a payload, or a field of a frame, that is over its limit."""
     check_size(len(payload), limits)
     most = limits.field

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from neffos_codec._value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class NativeMessage:
+class NativeMessage(Value):
     """A raw message between peers that speak without frames, or beside them.
 
     Attributes:

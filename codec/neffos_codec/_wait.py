@@ -7,10 +7,11 @@ asked (AR-2, AR-3) and, between servers only, where an ask came from (SX-1, SX-2
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum, unique
 from itertools import count
 from typing import Final
+
+from neffos_codec._value import Value
 
 CLIENT_PREFIX: Final = "$"
 CONFIRMATION_PREFIX: Final = "#"
@@ -37,8 +38,15 @@ class WaitKind(StrEnum):
     """``neffos(0x…``: no token but the name of a sender, between servers (SX-1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+# Looking up a member in its enumeration takes as long as a call.
+_KIND_OF: Final = {
+    CONFIRMATION_PREFIX: WaitKind.CONFIRMATION,
+    CLIENT_PREFIX: WaitKind.CLIENT_ASK,
+}
+_SERVER_ASK: Final = WaitKind.SERVER_ASK
+
+
+class Wait(Value):
     """What a wait field says.
 
     Attributes:
@@ -67,13 +75,7 @@ def parse_wait(wait: str) -> Wait:
     one_octet = first.isascii() or "\udc80" <= first <= "\udcff"
     marked = len(wait) > 2 and wait[1] == EXCHANGE_MARKER and one_octet
     token = chr(ord(first) & 0xFF) + wait[2:] if marked else wait
-    if token[0] == CONFIRMATION_PREFIX:
-        kind = WaitKind.CONFIRMATION
-    elif token[0] == CLIENT_PREFIX:
-        kind = WaitKind.CLIENT_ASK
-    else:
-        kind = WaitKind.SERVER_ASK
-    return Wait(kind, token, from_exchange=marked)
+    return Wait(_KIND_OF.get(token[0], _SERVER_ASK), token, marked)
 
 
 class WaitTokens:

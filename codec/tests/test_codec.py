@@ -17,10 +17,10 @@ from neffos_codec import (
     DecodeError,
     Decoding,
     EncodeError,
+    FrameLimits,
     HandshakeAccept,
     HandshakeRefuse,
     HandshakeRequest,
-    Limits,
     Message,
     Native,
     NativeMessage,
@@ -156,9 +156,9 @@ def test_what_is_refused_says_where_and_why(
 
 @all_modes
 @both_decodings
-@pytest.mark.parametrize("limits", [None, Limits(payload=5, field=5)])
+@pytest.mark.parametrize("limits", [None, FrameLimits(payload=5, field=5)])
 def test_a_released_memoryview_is_refused(
-    decoding: Decoding, native: Native, limits: Limits | None
+    decoding: Decoding, native: Native, limits: FrameLimits | None
 ) -> None:
     view = memoryview(b"w;n;r;e;0;0;")
     view.release()
@@ -270,11 +270,11 @@ FORMS = [
 
 @pytest.mark.parametrize("payload", FORMS, ids=["str", "bytes", "bytearray", "view", "backwards"])
 def test_limits_are_exact(payload: Any) -> None:
-    assert decode(payload, limits=Limits(payload=12, field=4)) == decode(payload)
+    assert decode(payload, limits=FrameLimits(payload=12, field=4)) == decode(payload)
     for limits, reason, field, offset in (
-        (Limits(payload=11), Reason.PAYLOAD_TOO_LARGE, None, 11),
-        (Limits(field=3), Reason.FIELD_TOO_LONG, "namespace", 5),
-        (Limits(payload=11, field=3), Reason.PAYLOAD_TOO_LARGE, None, 11),
+        (FrameLimits(payload=11), Reason.PAYLOAD_TOO_LARGE, None, 11),
+        (FrameLimits(field=3), Reason.FIELD_TOO_LONG, "namespace", 5),
+        (FrameLimits(payload=11, field=3), Reason.PAYLOAD_TOO_LARGE, None, 11),
     ):
         with pytest.raises(DecodeError) as caught:
             decode(payload, limits=limits)
@@ -286,48 +286,48 @@ def test_limits_are_exact(payload: Any) -> None:
 @pytest.mark.parametrize("payload", ["a;b", b"a;b", bytearray(b"a;b")])
 def test_within_the_limits_it_must_still_be_a_frame(payload: Any) -> None:
     with pytest.raises(DecodeError) as caught:
-        decode(payload, limits=Limits(payload=3, field=1))
+        decode(payload, limits=FrameLimits(payload=3, field=1))
     assert caught.value.reason is Reason.SEPARATORS
 
 
 def test_a_field_is_measured_as_it_stands_in_the_payload() -> None:
     payload = ";@%!semicolon@%!;;e;0;0;"
-    assert decode(payload, limits=Limits(field=15)).namespace == ";"
+    assert decode(payload, limits=FrameLimits(field=15)).namespace == ";"
     with pytest.raises(DecodeError):
-        decode(payload, limits=Limits(field=14))
+        decode(payload, limits=FrameLimits(field=14))
 
 
 def test_limits_count_characters_of_text_and_octets_of_binary_messages() -> None:
     payload = "é;;;;0;0;é"
-    assert decode(payload, limits=Limits(payload=10, field=1)).wait == "é"
-    assert decode(payload.encode(), limits=Limits(payload=12, field=2)).wait == "é"
+    assert decode(payload, limits=FrameLimits(payload=10, field=1)).wait == "é"
+    assert decode(payload.encode(), limits=FrameLimits(payload=12, field=2)).wait == "é"
     with pytest.raises(DecodeError):
-        decode(payload.encode(), limits=Limits(payload=12, field=1))
+        decode(payload.encode(), limits=FrameLimits(payload=12, field=1))
     with pytest.raises(DecodeError):
-        decode(payload.encode(), limits=Limits(payload=11, field=2))
+        decode(payload.encode(), limits=FrameLimits(payload=11, field=2))
 
 
 def test_the_body_is_no_field_in_this() -> None:
     payload = "w;;;;0;0;" + "x" * 5000
     for form in (payload, payload.encode(), bytearray(payload.encode())):
-        assert len(decode(form, limits=Limits(field=1)).body) == 5000
+        assert len(decode(form, limits=FrameLimits(field=1)).body) == 5000
 
 
 @pytest.mark.parametrize("payload", ["hello", b"hello", bytearray(b"hello")])
 def test_a_native_message_has_a_size_but_no_fields(payload: Any) -> None:
-    limits = Limits(payload=5, field=0)
+    limits = FrameLimits(payload=5, field=0)
     for native in (Native.FALLBACK, Native.ONLY):
         assert decode(payload, native=native, limits=limits).payload == payload
         with pytest.raises(DecodeError):
-            decode(payload, native=native, limits=Limits(payload=4))
+            decode(payload, native=native, limits=FrameLimits(payload=4))
 
 
 @pytest.mark.parametrize("payload", [FRAME, FRAME.encode(), bytearray(FRAME.encode())])
 def test_a_frame_has_fields_beside_native_messages_too(payload: Any) -> None:
     with pytest.raises(DecodeError) as caught:
-        decode(payload, native=Native.FALLBACK, limits=Limits(field=0))
+        decode(payload, native=Native.FALLBACK, limits=FrameLimits(field=0))
     assert caught.value.reason is Reason.FIELD_TOO_LONG
-    assert decode(payload, native=Native.ONLY, limits=Limits(field=0)).payload == payload
+    assert decode(payload, native=Native.ONLY, limits=FrameLimits(field=0)).payload == payload
 
 
 MEGABYTE = 1 << 20
@@ -339,14 +339,14 @@ FIVE_FULL = ("f" * 100 + ";") * 5  # the sixth is the one over the limit
 @pytest.mark.parametrize(
     ("start", "limits"),
     [
-        ("", Limits(payload=MEGABYTE - 1)),
-        ("", Limits(field=100)),
-        (FIVE_FULL, Limits(field=100)),
+        ("", FrameLimits(payload=MEGABYTE - 1)),
+        ("", FrameLimits(field=100)),
+        (FIVE_FULL, FrameLimits(field=100)),
     ],
     ids=["payload", "first-field", "sixth-field"],
 )
 @pytest.mark.parametrize("form", [bytes, bytearray, memoryview, str])
-def test_what_is_over_a_limit_is_not_copied(form: Any, start: str, limits: Limits) -> None:
+def test_what_is_over_a_limit_is_not_copied(form: Any, start: str, limits: FrameLimits) -> None:
     text = start + "x" * MEGABYTE
     payload = text if form is str else form(text.encode())
     tracemalloc.start()
@@ -376,9 +376,9 @@ def test_a_large_body_is_copied_once(form: Any) -> None:
 
 @pytest.mark.parametrize("name", ["payload", "field"])
 def test_a_limit_is_not_negative(name: str) -> None:
-    assert getattr(Limits(**{name: 0}), name) == 0
-    with pytest.raises(ValueError, match=f"Limits.{name}"):
-        Limits(**{name: -1})
+    assert getattr(FrameLimits(**{name: 0}), name) == 0
+    with pytest.raises(ValueError, match=f"FrameLimits.{name}"):
+        FrameLimits(**{name: -1})
 
 
 # ---- The package ----
@@ -390,7 +390,7 @@ def test_a_limit_is_not_negative(name: str) -> None:
         HandshakeRequest(),
         HandshakeAccept("1f"),
         HandshakeRefuse("no"),
-        Limits(),
+        FrameLimits(),
         NativeMessage("hello"),
         parse_wait("$1"),
     ],
@@ -491,7 +491,7 @@ def test_a_long_field_of_a_strided_buffer_is_refused_without_a_copy():
     view = memoryview(bytes(8 << 20) + b";;;;;;")[::2]
     tracemalloc.start()
     with pytest.raises(DecodeError) as refusal:
-        decode(view, limits=Limits(field=100))
+        decode(view, limits=FrameLimits(field=100))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert refusal.value.reason is Reason.FIELD_TOO_LONG
@@ -501,7 +501,7 @@ def test_a_long_field_of_a_strided_buffer_is_refused_without_a_copy():
 def test_a_large_field_limit_costs_no_copy():
     buffer = bytearray(b";;;e;0;0;" + bytes(4 << 20))
     tracemalloc.start()
-    decode(buffer, limits=Limits(field=1 << 20))
+    decode(buffer, limits=FrameLimits(field=1 << 20))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1.1 * len(buffer)

@@ -14,10 +14,10 @@ from neffos_codec import (
     DecodeError,
     Decoding,
     EncodeError,
+    FrameLimits,
     HandshakeAccept,
     HandshakeRefuse,
     HandshakeRequest,
-    Limits,
     Message,
     Native,
     NativeMessage,
@@ -28,7 +28,7 @@ from neffos_codec import (
     encode_handshake,
 )
 
-PROVE = settings(deadline=None, max_examples=200)
+PROVE = settings(deadline=None, max_examples=settings().max_examples // 2)
 
 LARGE = 3000
 """Enough to reach the path for large payloads, wherever the padding is put."""
@@ -66,7 +66,7 @@ binaries = octet_frames | text_frames.map(str.encode) | broken_frames | octets
 payloads = texts | binaries
 
 sizes = st.none() | st.integers(0, 40) | st.just(2**70)
-limits = st.none() | st.builds(Limits, payload=sizes, field=sizes)
+limits = st.none() | st.builds(FrameLimits, payload=sizes, field=sizes)
 
 well_typed = st.fixed_dictionaries(
     {},
@@ -196,7 +196,7 @@ def test_a_reply_that_can_be_made_can_be_sent(message: Message, body: str | byte
     limits=limits,
 )
 def test_nothing_but_a_decode_error_comes_out(
-    payload: object, decoding: Decoding, native: Native, limits: Limits | None
+    payload: object, decoding: Decoding, native: Native, limits: FrameLimits | None
 ) -> None:
     found = outcome(payload, decoding=decoding, native=native, limits=limits)
     if isinstance(found, (Message, NativeMessage)):
@@ -263,7 +263,7 @@ def views(payload: bytes) -> list[Any]:
 @PROVE
 @given(payload=binaries, decoding=decodings, native=modes, limits=limits, padding=st.booleans())
 def test_all_octet_payloads_read_the_same(
-    payload: bytes, decoding: Decoding, native: Native, limits: Limits | None, padding: bool
+    payload: bytes, decoding: Decoding, native: Native, limits: FrameLimits | None, padding: bool
 ) -> None:
     payload += b"x" * LARGE * padding
     options: Any = {"decoding": decoding, "native": native, "limits": limits}
@@ -352,7 +352,7 @@ def test_limits_refuse_what_is_over_them_and_nothing_else(
             start += len(part) + 1
     if len(payload) > most:
         expected = (Reason.PAYLOAD_TOO_LARGE, most, None)
-    limits = Limits(payload=most, field=most_in_field)
+    limits = FrameLimits(payload=most, field=most_in_field)
     assert outcome(payload, **read, limits=limits) == expected
 
 

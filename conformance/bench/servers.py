@@ -5,17 +5,14 @@ This module starts and ends servers, and does not know what is measured.
 
 from __future__ import annotations
 
-import json
 import os
-import select
-import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from neffos_conformance.wire.subprocesses import STOP_DEADLINE, SubprocessError
+from neffos_conformance.wire import subprocesses
 
 READY_DEADLINE: Final = 20
 """Seconds for a server to be ready: an interpreter on a busy machine needs one or two."""
@@ -49,7 +46,7 @@ class Running:
     ready: dict[str, Any]
 
 
-class StartError(SubprocessError):
+class StartError(subprocesses.SubprocessError):
     """A server that cannot be started, or is not ready in time.
 
     Attributes:
@@ -111,46 +108,22 @@ def started(server: MeasuredServer, core: int | None, log: Path) -> Iterator[Run
     Raises:
         StartError: it cannot be started, or it is not ready in time.
     """
-    with log.open("wb") as errors:
+    with ExitStack() as stack:
+        errors = stack.enter_context(log.open("wb"))
         try:
             with pinned(core):
-                process = subprocess.Popen(
-                    server.command,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=errors,
-                    env=os.environ | server.environment,
+                pid, ready = stack.enter_context(
+                    subprocesses.started(
+                        server.command,
+                        ready_timeout=READY_DEADLINE,
+                        stderr=errors,
+                        env=os.environ | server.environment,
+                    )
                 )
-        except OSError as error:
-            raise StartError(server, f"cannot be started: {error}") from error
-    with process:
-        try:
-            ready = _readiness(server, process, log)
-            if server.endpoint not in ready["endpoints"]:
-                raise StartError(server, f"has no endpoint {server.endpoint}: {ready}")
-            yield Running(ready["endpoints"][server.endpoint], process.pid, ready)
-        finally:
-            if process.stdin:
-                process.stdin.close()
-            try:
-                process.wait(STOP_DEADLINE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def _readiness(
-    server: MeasuredServer, process: subprocess.Popen[bytes], log: Path
-) -> dict[str, Any]:
-    line = b""
-    # The line comes in one piece: once there is something to read, all of it is there.
-    if process.stdout and select.select([process.stdout], [], [], READY_DEADLINE)[0]:
-        line = process.stdout.readline()
-    try:
-        ready = json.loads(line)
-    except ValueError:
-        ready = None
-    if not isinstance(ready, dict) or ready.get("ready") is not True:
-        said = [line.decode(errors="replace"), *log.read_text(errors="replace").splitlines()]
-        last = next((text for text in reversed(said) if text.strip()), "nothing")
-        raise StartError(server, f"is not ready, it said: {last.strip()}")
-    return ready
+        except subprocesses.SubprocessError as error:
+            said = log.read_text(errors="replace").split("\n")
+            last = next((line for line in reversed(said) if line.strip()), str(error))
+            raise StartError(server, f"did not start: {last.strip()}") from error
+        if server.endpoint not in ready["endpoints"]:
+            raise StartError(server, f"has no endpoint {server.endpoint}: {ready}")
+        yield Running(ready["endpoints"][server.endpoint], pid, ready)

@@ -45,8 +45,8 @@ from neffos_conformance.wire.relay import relaying
 from neffos_conformance.wire.subprocesses import running
 from neffos_conformance.wire.transcript import Header, Writer, header, lines, read_transcript, save
 from neffos_protocol.catalogue import divergences, requirements
+from peers.implementations import HERE, ROOT, Implementation, built, drivers
 from peers.known_failures_of_peers import FailedCase, failed_cases
-from peers.real_peers import HERE, ROOT, RealPeer, built, drivers
 
 TRANSCRIPTS: Final = ROOT / "conformance" / "transcripts"
 DIVERGENCES: Final = "divergences"
@@ -239,7 +239,7 @@ def missing(recordings: Mapping[str, Header]) -> list[str]:
     ]
 
 
-async def record(into: Path, peers: Mapping[str, RealPeer], only: str = "") -> int:
+async def record(into: Path, peers: Mapping[str, Implementation], only: str = "") -> int:
     """Record with these peers, which have been built; give the number of failures."""
     clients = drivers(peers)
     recorder = Recorder(into, clients, only)

@@ -6,7 +6,7 @@ with every server. Each failure must be in a file of ``known_failures/``, and th
 matrix must be the recorded one.
 
 A missing program is an error unless its peers are left out, with names of
-``python -m peers.real_peers list``:
+``python -m peers.implementations list``:
 
     NEFFOS_WIRE_LEAVE_OUT=neffos.js-browser,neffos-go-next make interop
 
@@ -57,8 +57,8 @@ from neffos_conformance.runner.result import Result, in_order
 from neffos_conformance.runner.run import DEFAULT_JOBS, DEFAULT_TIMEOUTS, run_cases, to_server
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.subprocesses import running
+from peers.implementations import GO_PEER, PEERS, ROOT, Implementation, built, drivers
 from peers.known_failures_of_peers import KNOWN_FAILURES, is_explained
-from peers.real_peers import GO_PEER, PEERS, ROOT, RealPeer, built, drivers
 
 GENERATED: Final = 20_000
 """Generated payloads for the comparison of the codecs: a second's work."""
@@ -97,7 +97,7 @@ def main(record: bool) -> None:
     sys.exit(bool(run(peers, record)))
 
 
-def run(peers: dict[str, RealPeer], record: bool) -> int:
+def run(peers: dict[str, Implementation], record: bool) -> int:
     """Test these peers, which have been built; give the number of unexplained results."""
     failures = compare_codecs() if "neffos-go" in peers else 0
     clients = drivers(peers)
@@ -164,13 +164,13 @@ class TestedPeer:
         )
 
 
-def known_failures(peer: RealPeer, system: str) -> list[KnownFailure]:
-    """Give the known failures of a system under test, by its name in ``RealPeer.known``."""
+def known_failures(peer: Implementation, system: str) -> list[KnownFailure]:
+    """Give the known failures of a system under test, by its name in ``Implementation.known``."""
     return read_known_failures(KNOWN_FAILURES / file for file in peer.known.get(system, ()))
 
 
 def server_under_test(
-    peer: RealPeer, endpoint: Endpoint, ready: dict[str, Any]
+    peer: Implementation, endpoint: Endpoint, ready: dict[str, Any]
 ) -> tuple[TestedPeer, Play]:
     """Give an endpoint of a running server, which printed this readiness line."""
 
@@ -184,7 +184,7 @@ def server_under_test(
     return TestedPeer("server", name, about_it, command, known_failures(peer, name)), play
 
 
-def client_under_test(peer: RealPeer, name: str) -> tuple[TestedPeer, Play]:
+def client_under_test(peer: Implementation, name: str) -> tuple[TestedPeer, Play]:
     """Give the client with this name."""
     about_it: dict[str, Any] = {}
     command = peer.clients[name]

@@ -1,7 +1,7 @@
 """The known failures of tested implementations: the files in the folder ``known_failures``.
 
-Files about cases have the format that ``--known-failures`` reads; ``real_peers.py`` says which of
-them applies to which peer. ``interop.toml`` is about steps of an interop run.
+Files about cases have the format that ``--known-failures`` reads; ``implementations.py`` says
+which of them applies to which implementation. ``interop.toml`` is about steps of an interop run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from neffos_conformance.codecs.catalogue import all_cases
 from neffos_conformance.interop.interop_runs import StepOutcome
 from neffos_conformance.runner.known_failures import KnownFailure, read_known_failures
 from neffos_protocol.catalogue import divergences
-from peers.real_peers import HERE, RealPeer
+from peers.implementations import HERE, Implementation
 
 KNOWN_FAILURES: Final = HERE / "known_failures"
 
@@ -41,7 +41,7 @@ class FailedCase:
 
 
 def failed_cases(
-    peers: Mapping[str, RealPeer], role: Role
+    peers: Mapping[str, Implementation], role: Role
 ) -> Mapping[str, Mapping[str, tuple[FailedCase, ...]]]:
     """Choose the cases to record: for each difference, those of the first peer that shows it.
 
@@ -50,9 +50,9 @@ def failed_cases(
         role: their role.
 
     Returns:
-        By system under test, as in ``RealPeer.known``, and by difference: the failed cases, first
-        those that cover one of its requirements. Cases that test a limit are left out: they take
-        thousands of messages, or huge ones.
+        By system under test, as in ``Implementation.known``, and by difference: the failed cases.
+        Those that cover one of its requirements come first. Cases that test a limit are left out:
+        they take thousands of messages, or huge ones.
     """
     chosen: dict[str, dict[str, tuple[FailedCase, ...]]] = {}
     taken: set[str] = set()

@@ -33,7 +33,7 @@ from neffos_conformance.recordings.replay import (
 from neffos_conformance.wire.subprocesses import running
 from neffos_conformance.wire.transcript import Transcript, read_transcript
 from peers.corpus import DIVERGENCES, SUITE, TRANSCRIPTS, corpus, record
-from peers.real_peers import CLIENTS, HERE, ROOT, SERVERS, built
+from peers.implementations import CLIENTS, HERE, ROOT, SERVERS, built
 
 KNOWN: Final = HERE / "replays.toml"
 FRESH: Final = ROOT / "build" / "transcripts"

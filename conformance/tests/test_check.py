@@ -75,9 +75,9 @@ def test_the_header_says_what_is_made_of_native_messages(native, verdict):
 
 
 def test_connections_are_checked_apart_and_not_beyond_their_end():
-    octets = recorded(*VISIT, (True, ConnectionClosed(1000)), (False, "late"))
+    data = recorded(*VISIT, (True, ConnectionClosed(1000)), (False, "late"))
     other = recorded(EARLY, connection=2).split(b"\n", 1)[1]
-    report = checked(octets + other)
+    report = checked(data + other)
     assert [(each.connection, each.line) for each in report.violations][:1] == [(2, 8)]
 
 

@@ -11,7 +11,7 @@ from neffos_conformance.recordings.checking import check
 from neffos_conformance.wire.transcript import Header, read_transcript
 from neffos_protocol.catalogue import divergences, requirements
 from peers.corpus import CHAPTERS, DIVERGENCES, corpus, missing, recorded_cases
-from peers.real_peers import CLIENTS, SERVERS
+from peers.implementations import CLIENTS, SERVERS
 
 CORPUS = Path(__file__).parents[1] / "transcripts"
 FILES = sorted(CORPUS.rglob("*.jsonl"))

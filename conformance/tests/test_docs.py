@@ -222,7 +222,7 @@ def test_the_fields_of_a_check_report_are_those_of_the_page():
 def listed() -> str:
     """Give what the program of the tested implementations lists."""
     return subprocess.run(
-        [sys.executable, "-m", "peers.real_peers", "list"],
+        [sys.executable, "-m", "peers.implementations", "list"],
         cwd=ROOT / "conformance",
         capture_output=True,
         text=True,
@@ -230,7 +230,7 @@ def listed() -> str:
     ).stdout
 
 
-def test_the_page_of_tested_implementations_names_those_that_there_are():
+def test_the_page_of_tested_implementations_names_all():
     servers = set(re.findall("^ +serve (.+)", listed(), re.MULTILINE))
     clients = set(re.findall("^ +drive (.+)", listed(), re.MULTILINE))
     peers = set(re.findall(r"^\S+$", listed(), re.MULTILINE))
@@ -270,6 +270,6 @@ def test_the_case_of_the_page_is_one_of_those_that_are_recorded():
 
 def test_the_verbs_of_the_page_are_those_of_the_recorded_cases():
     cases = [*recorded_cases("server"), *recorded_cases("client")]
-    verbs = {line.verb for case in cases for line in case.lines}
+    verbs = {step.verb for case in cases for step in case.steps}
     table = rows("spec/docs/peers.md", r"\| `1 ")
     assert {line.split()[1] for row in table for line in named(row[0])} == verbs

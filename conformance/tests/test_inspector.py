@@ -29,9 +29,9 @@ from neffos_codec import (
     FIELDS,
     CodecError,
     Decoding,
+    FrameLimits,
     HandshakeAccept,
     HandshakeRefuse,
-    Limits,
     Message,
     Native,
     NativeMessage,
@@ -316,7 +316,9 @@ def beside(chance: random.Random, number: int) -> Iterator[Vector]:
     yield reads("decode-handshake", lambda reading: decode_handshake(payload, decoding=reading))
     read = reads(
         "decode",
-        lambda reading: decode(payload, decoding=reading, native=native, limits=Limits(**limits)),
+        lambda reading: decode(
+            payload, decoding=reading, native=native, limits=FrameLimits(**limits)
+        ),
         native=native.value,
         **({"limits": limits} if limits else {}),
     )

@@ -34,7 +34,7 @@ JUDGED = 90.0
 """Seconds for many cases; they take a tenth of it."""
 
 CARRIED = ["FR", "HS", "NM", "TR", "SEC-2", "SEC-16"]
-"""What a relay could get wrong: payloads and their kinds, HTTP, fragments, octets that are no
+"""What a relay could get wrong: payloads and their kinds, HTTP, fragments, bytes that are not
 WebSocket, and ends. What payloads mean is nothing to it; and how much a server keeps for a side
 that does not read (SEC-8) cannot be seen behind a relay, which keeps a part of it itself."""
 

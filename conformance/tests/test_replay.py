@@ -75,19 +75,19 @@ def session(*said, **fields) -> Transcript:
 def compared(recorded: Transcript, now, live=Role.SERVER):
     """Say how one session differs from another, and give what the played side sent in it."""
     script = read_session(recorded, live)
-    likeness = Comparison(script)
+    comparison = Comparison(script)
     to_play = [line for line in script.steps if not line.is_live and line.part is not StepKind.LATE]
     sent = []
     for connection, from_client, content in now:
         if from_client == (live is Role.CLIENT):
-            found = likeness.see(connection, content)
+            found = comparison.see(connection, content)
             if found is not None:
                 return found, sent
         else:
             line = next(each for each in to_play if each.entry.connection == connection)
             to_play.remove(line)
-            sent.append(likeness.play(line))
-    return None if likeness.is_due() else likeness.missing(None, "at all"), sent
+            sent.append(comparison.play(line))
+    return None if comparison.is_due() else comparison.missing(None, "at all"), sent
 
 
 def same(recorded, now, **fields):
@@ -239,7 +239,7 @@ class TestNames:
         found = different(recorded, (*STARTED, s(f"{token};app;;a;0;0;")))
         assert found.contrasts[0].name == "wait"
 
-    def test_what_is_renamed_keeps_its_octets(self):
+    def test_what_is_renamed_keeps_its_bytes(self):
         ids, tokens = IdMapping(["one"]), TokenMapping()
         ids.learn("one", "two")
         tokens.learn("17", "99")
@@ -299,11 +299,11 @@ class TestOrder:
 
     def test_a_line_waits_for_what_was_recorded_before_it(self):
         script = read_session(after_start(c("M", 2), s("Ab", 2)), Role.SERVER)
-        likeness = Comparison(script)
-        assert [likeness.is_due(number) for number in range(6)] == [True, True, *[False] * 4]
-        likeness.play(script.steps[0])
-        assert likeness.see(1, "Ax") is None
-        assert [likeness.is_due(number) for number in range(6)] == [*[True] * 4, False, False]
+        comparison = Comparison(script)
+        assert [comparison.is_due(number) for number in range(6)] == [True, True, *[False] * 4]
+        comparison.play(script.steps[0])
+        assert comparison.see(1, "Ax") is None
+        assert [comparison.is_due(number) for number in range(6)] == [*[True] * 4, False, False]
 
 
 class TestWhatIsDifferent:
@@ -459,7 +459,7 @@ def test_operations_are_what_the_client_did_of_itself():
         ([c("x")], "line 2: .*HS-1"),
         ([c("M"), c("$1;app;;_OnNamespaceConnect;0;0;")], "line 3: .*HS-11"),
         ([c(ConnectionOpened("", {"X-Websocket-Reconnect": "1"}))], "reconnects"),
-        ([*START, c("no frame")], "native message here"),
+        ([*START, c("not a frame")], "native message here"),
         ([*START, c(";app;;_OnNamespaceConnect;0;0;")], "to connect like this"),
         ([*START, c(b"$2;any;;_OnNamespaceConnect;0;0;")], "to connect like this"),
         ([*START, c("$2;app;;_OnNamespaceConnect;0;0;")], "no need to connect"),
@@ -509,7 +509,7 @@ async def recorded(talk, distort=None, **fields) -> Transcript:
 
 
 async def many_things(url):
-    """Asks from both ends, broadcasts among three, octets, refusals, rooms, ends."""
+    """Asks from both ends, broadcasts among three, bytes, refusals, rooms, ends."""
     application = {
         "app": {"question": lambda _, message: message.body, "answer": lambda _, __: done.set()},
         "any": {},
@@ -664,7 +664,7 @@ def test_suite_cases_replay(visits):
 
     for case in select(server_cases(), ["ALL-1", "HS-4.1", "HS-7.1", "AR-7", "FR-2", "NS-9.1"]):
         if any(line.verb == "raw" for line in case.steps):
-            continue  # a recording holds messages, and not octets that are none
+            continue  # a recording contains messages, not bytes outside them
         result = run(play(case))
         assert (case.id, result.outcome) == (case.id, ReplayOutcome.SAME), result.explanation
 
@@ -802,7 +802,7 @@ def test_what_a_client_does_otherwise_is_found():
 
 
 def test_what_a_client_cannot_be_told_is_no_difference():
-    result = run(replay_to_client(after_start(c("no frame")), DRIVER))
+    result = run(replay_to_client(after_start(c("not a frame")), DRIVER))
     assert result.outcome is ReplayOutcome.UNSUPPORTED
     assert result.explanation.startswith("cannot be replayed with a driver: line 6: ")
 
@@ -961,13 +961,13 @@ def test_columns_fit(width):
         c(ConnectionOpened("/" + "x" * 99, {}), 2), s("\x1b[2J漢字" * 30), s(b"\xff" * 99)
     )
     script = read_session(recorded, Role.SERVER)
-    likeness = Comparison(script)
-    likeness.play(script.steps[0])
-    found = likeness.see(1, "Ax" * 99) or likeness.see(1, "\x1b[31m" * 99)
+    comparison = Comparison(script)
+    comparison.play(script.steps[0])
+    found = comparison.see(1, "Ax" * 99) or comparison.see(1, "\x1b[31m" * 99)
     for ascii_only in (False, True):
         lines = list(
             side_by_side(
-                found, tuple(likeness.rows), script.steps[4:], width, ascii_only=ascii_only
+                found, tuple(comparison.rows), script.steps[4:], width, ascii_only=ascii_only
             )
         )
         assert all(each.isprintable() for each in lines)

@@ -188,8 +188,8 @@ async def test_the_driver_does_what_it_is_told(command):
         await driver.do("connect", **other)
         text = "a;b — 漢字 😀"
         assert await driver.do("ask", **app, event="echo", text=text) == {"text": text}
-        octets = {"base64": "AP87gA=="}
-        assert await driver.do("ask", **app, event="echo", **octets) == octets
+        data = {"base64": "AP87gA=="}
+        assert await driver.do("ask", **app, event="echo", **data) == data
         with pytest.raises(OperationError, match="no way"):
             await driver.do("ask", **app, event="fail", text="no way")
         with pytest.raises(OperationError, match="time"):
@@ -198,8 +198,8 @@ async def test_the_driver_does_what_it_is_told(command):
         await driver.do("emit", **app, event="ask-me", text="what?")
         await driver.saw(**saw, event="question", text="what?")
         await driver.saw(**saw, event="answer", text="what?")
-        await driver.do("emit", **app, event="ask-me", **octets)
-        await driver.saw(**saw, event="answer", **octets)
+        await driver.do("emit", **app, event="ask-me", **data)
+        await driver.saw(**saw, event="answer", **data)
 
         await driver.do("join", **app, room="lobby")
         await driver.saw(saw="joined", **app, room="lobby")

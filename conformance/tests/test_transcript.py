@@ -1,4 +1,4 @@
-"""Recorded sessions: the format, and what the recordings of real peers hold."""
+"""Recorded sessions: the format, and what the recordings of tested implementations contain."""
 
 import io
 import json
@@ -78,15 +78,15 @@ def test_every_other_message_of_a_visit_is_a_strict_frame_that_encodes_to_itself
 
 
 def test_every_ask_of_a_visit_is_answered_with_its_token(visit):
-    open_asks: dict[str, bool] = {}
+    pending_asks: dict[str, bool] = {}
     for entry in messages(visit)[2:]:
         wait = decode(entry.content).wait
-        if wait in open_asks:
-            assert open_asks.pop(wait) != entry.from_client
+        if wait in pending_asks:
+            assert pending_asks.pop(wait) != entry.from_client
         elif wait:
             assert wait.startswith("$") == entry.from_client
-            open_asks[wait] = entry.from_client
-    assert open_asks == {}
+            pending_asks[wait] = entry.from_client
+    assert pending_asks == {}
 
 
 CONTENTS = [
@@ -181,22 +181,22 @@ GOOD = b'{"time": 1, "connection": 1, "from": "client", "text": "M"}\n'
     ],
 )
 def test_a_damaged_line_is_named_and_the_rest_is_read(tmp_path, line, complaint):
-    octets = BEGIN + GOOD + line + GOOD
-    first, before, damage, after = read_lines(io.BytesIO(octets))
+    data = BEGIN + GOOD + line + GOOD
+    first, before, damage, after = read_lines(io.BytesIO(data))
     assert first == FIRST
     assert (before.line, after.line, after.content) == (2, 4, "M")
     assert isinstance(damage, UnreadableLine)
     assert damage.line == 3
     assert complaint in damage.reason
     path = tmp_path / "t.jsonl"
-    path.write_bytes(octets)
+    path.write_bytes(data)
     with pytest.raises(TranscriptError, match=r"t.jsonl, line 3: "):
         read_transcript(path)
 
 
 def test_a_recording_that_was_cut_off_is_read_up_to_there():
-    octets = BEGIN + GOOD + GOOD[:20]
-    _, whole, cut = read_lines(io.BytesIO(octets))
+    data = BEGIN + GOOD + GOOD[:20]
+    _, whole, cut = read_lines(io.BytesIO(data))
     assert whole.content == "M"
     assert cut.line == 3
     assert "ends in the middle" in cut.reason
@@ -204,8 +204,8 @@ def test_a_recording_that_was_cut_off_is_read_up_to_there():
 
 def test_a_line_that_is_too_long_is_passed_over(monkeypatch):
     monkeypatch.setattr(transcript, "MAX_LINE", len(BEGIN) + 1)
-    octets = BEGIN + b"x" * 1000 + b"\n" + GOOD
-    _, damage, after = read_lines(io.BytesIO(octets))
+    data = BEGIN + b"x" * 1000 + b"\n" + GOOD
+    _, damage, after = read_lines(io.BytesIO(data))
     assert (damage.line, after.line, after.content) == (2, 3, "M")
     assert "bytes" in damage.reason
 
@@ -236,12 +236,12 @@ def test_a_header_that_is_none_is_damage_and_the_rest_is_read():
     ],
 )
 def test_a_header_of_the_wrong_form_is_damage_and_nothing_is_raised(wrong):
-    octets = json.dumps(FIRST | wrong).encode() + b"\n" + GOOD
-    damage, entry = read_lines(io.BytesIO(octets))
+    data = json.dumps(FIRST | wrong).encode() + b"\n" + GOOD
+    damage, entry = read_lines(io.BytesIO(data))
     assert damage.line == 1
     assert next(iter(wrong)) in damage.reason
     assert entry.content == "M"
-    assert check_stream(io.BytesIO(octets)).verdict is Verdict.ERROR
+    assert check_stream(io.BytesIO(data)).verdict is Verdict.ERROR
 
 
 def test_a_header_without_a_peer_is_damage():

@@ -15,8 +15,8 @@ from neffos_codec import (
     DecodeError,
     Decoding,
     EncodeError,
+    FrameLimits,
     Handshake,
-    Limits,
     Message,
     Native,
     NativeMessage,
@@ -94,7 +94,7 @@ def outcomes(text: str, data: bytes, decoding: Decoding, native: Native) -> tupl
 
 
 def read(
-    payload: Payload, decoding: Decoding, native: Native, limits: Limits | None = None
+    payload: Payload, decoding: Decoding, native: Native, limits: FrameLimits | None = None
 ) -> Outcome:
     """Decode, with a refusal as a value."""
     try:
@@ -149,7 +149,7 @@ def check_value(payload: str | bytes, outcome: Outcome) -> None:
 def check_limited(payload: str | bytes, unlimited: Outcome, native: Native) -> None:
     """See that limits refuse what is over them, and change nothing else."""
     longest = len(payload) % 8
-    limited = read(payload, Decoding.LENIENT, native, Limits(payload=MOST, field=longest))
+    limited = read(payload, Decoding.LENIENT, native, FrameLimits(payload=MOST, field=longest))
     over = first_over(payload, longest, native)
     if len(payload) > MOST:
         refusal = Reason.PAYLOAD_TOO_LARGE

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from neffos_codec import Message, WaitKind, encode, parse_wait
+from neffos_codec._value import Value
 from neffos_protocol._core import MisuseError, SessionCore
 from neffos_protocol.events import (
     AskCancelled,
@@ -40,10 +40,13 @@ SETTLED_TOKENS: Final = 32
 """Tokens of settled asks that are remembered, to tell late and repeated replies from asks (AR-21).
 Together they take 4 KiB. A reply that is later than so many asks is not worth more."""
 
+# Looking up a member in its enumeration takes as long as a call.
 _CLIENT: Final = Role.CLIENT
 _NONE: Final = AskState.NONE
 _PENDING: Final = AskState.PENDING
-_ASKED: Final = Input.ASKED
+_REPLY: Final = Input.REPLY
+_ERROR: Final = Input.ERROR
+_CLIENT_ASK: Final = WaitKind.CLIENT_ASK
 NO_MESSAGE: Final = Message()
 
 # Each table has one guard: the rows where it does not hold, and where it does.
@@ -51,8 +54,7 @@ _OUTGOING_ROWS: Final = OUTGOING_ASK.rows_where(False), OUTGOING_ASK.rows_where(
 _INCOMING_ROWS: Final = INCOMING_ASK.rows_where(False), INCOMING_ASK.rows_where(True)
 
 
-@dataclass(slots=True)
-class PendingAsk:
+class PendingAsk(Value, frozen=False):
     """An ask of this peer without its reply.
 
     Attributes:
@@ -77,8 +79,7 @@ class PendingAsk:
 _NO_ASK: Final = PendingAsk(None, MembershipKey(""), None)
 
 
-@dataclass(slots=True)
-class AskStep:
+class AskStep(Value, frozen=False):
     """A transition of an outgoing ask, and what it is made with.
 
     Attributes:
@@ -120,7 +121,9 @@ class AskTracking(SessionCore):
 
     # ------------------------------------------------------------ asks of this peer
 
-    def _prepare(self, message: Message) -> tuple[str, str | bytes]:
+    def _prepare(
+        self, namespace: str, room: str, event: str, body: str | bytes = ""
+    ) -> tuple[str, str | bytes]:
         """Give an ask its token and its payload; nothing changes.
 
         Raises:
@@ -129,22 +132,24 @@ class AskTracking(SessionCore):
         """
         if len(self._pending or ()) >= self._limits.outgoing_asks:
             raise MisuseError("too many asks are pending", "wait for replies, or raise the limit")
-        if not self._are_short(message):  # a reply repeats them, and would be dropped
+        if not self._are_short(namespace, room, event):  # a reply repeats them, and is dropped
             raise MisuseError(
                 f"a name has more than {self._limits.name} characters", "raise the limit"
             )
+        rest = encode(Message("", namespace, room, event, False, False, body))
         token = self._tokens()
-        is_clients = token.startswith(CLIENT_PREFIX)
+        is_clients = token[:1] == CLIENT_PREFIX
         if is_clients is not (self.role is _CLIENT) or not 0 < len(token) <= self._limits.token:
             raise MisuseError(
                 f"the token {token[:40]!r} is not of a {self.role}'s form (AR-2, AR-3)",
                 "make the session with tokens for its role, such as WaitTokens(client=...)",
             )
-        return token, encode(message.replace(wait=token))
+        if ";" in token or not token.isascii():
+            Message(token)  # raises where no frame can carry it
+        return token, token + rest if isinstance(rest, str) else token.encode() + rest
 
-    def _are_short(self, message: Message) -> bool:
-        event = "" if message.event in CHANGE_OF else message.event
-        longest = max(len(message.namespace), len(message.room), len(event))
+    def _are_short(self, namespace: str, room: str, event: str) -> bool:
+        longest = max(len(namespace), len(room), 0 if event in CHANGE_OF else len(event))
         return longest <= self._limits.name
 
     def _follow_ask(self, state: AskState, input_: Input, step: AskStep) -> None:
@@ -167,7 +172,7 @@ class AskTracking(SessionCore):
     def _is_reply(self, wait: str, message: Message, events: list[Event]) -> bool:
         """Whether a message answers an ask of this peer, or did; if so it is dealt with."""
         meaning = parse_wait(wait)
-        input_ = Input.ERROR if message.is_error else Input.REPLY
+        input_ = _ERROR if message.is_error else _REPLY
         for token in (wait, meaning.token):
             ask = self._pending.get(token) if self._pending else None
             if ask is not None:
@@ -177,7 +182,7 @@ class AskTracking(SessionCore):
         if self._settled and (wait in self._settled or meaning.token in self._settled):
             self._follow_ask(_NONE, input_, unmatched)  # AR-21: it is not an ask
             return True
-        if self.role is Role.CLIENT and meaning.kind is WaitKind.CLIENT_ASK:
+        if self.role is _CLIENT and meaning.kind is _CLIENT_ASK:
             is_answer = message.is_error or message.is_empty_reply or message.event in CHANGE_OF
             if is_answer or not self._is_live(message.namespace):
                 self._follow_ask(_NONE, input_, unmatched)
@@ -186,7 +191,7 @@ class AskTracking(SessionCore):
             explanation = f"the token {wait!r} is another client's"
             events += ProtocolViolation("AR-17", explanation), Received(message)
             return True
-        if self.role is Role.SERVER and meaning.kind is not WaitKind.CLIENT_ASK:
+        if self.role is not _CLIENT and meaning.kind is not _CLIENT_ASK:
             # Some clients make tokens of another form, and want replies all the same (AR-13).
             explanation = f"the token {wait!r} does not begin with '$'"
             events.append(ProtocolViolation("AR-2", explanation))
@@ -229,17 +234,17 @@ class AskTracking(SessionCore):
         if message.wait and not message.is_error:
             self._send(encode(message.error_reply(text)))
 
-    def _asked(self, message: Message, events: list[Event]) -> None:
+    def _asked(self, namespace: str, wait: str, message: Message, events: list[Event]) -> None:
         """Follow the table of incoming asks for an event ask."""
-        if self._incoming is None:
-            self._incoming = {}
-        is_full = len(self._incoming) >= self._limits.incoming_asks
-        row = _INCOMING_ROWS[is_full][_NONE, _ASKED]
-        if row.next is _PENDING:
+        incoming = self._incoming
+        if incoming is None:
+            incoming = self._incoming = {}
+        is_pending, actions = _ON_ASKED[len(incoming) >= self._limits.incoming_asks]
+        if is_pending:
             self._number += 1
-            self._incoming[self._number] = message.namespace, message.wait
-        for action in row.actions:
-            _INCOMING[action](self, self._number, message, events)
+            incoming[self._number] = namespace, wait
+        for action in actions:
+            action(self, self._number, message, events)
 
     def _answer(self, input_: Input, asked: Asked, answer: Message) -> list[Event]:
         """Follow the table of incoming asks for a command of the application."""
@@ -300,3 +305,8 @@ _INCOMING: Final[dict[Action, Callable[[AskTracking, int, Message, list[Event]],
     Action.SEND_ERROR: AskTracking._send_answer,
     Action.WITHDRAW: AskTracking._withdraw_ask,
 }
+_ON_ASKED: Final = [
+    (row.next is _PENDING, [_INCOMING[action] for action in row.actions])
+    for row in (rows[_NONE, Input.ASKED] for rows in _INCOMING_ROWS)
+]
+"""The rows for an event ask, where there is room for it and where there is not."""

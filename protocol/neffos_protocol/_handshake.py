@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from neffos_codec import (
@@ -17,6 +16,7 @@ from neffos_codec import (
     decode_handshake,
     encode_handshake,
 )
+from neffos_codec._value import Value
 from neffos_protocol._core import INSTEAD, MisuseError
 from neffos_protocol._memberships import MembershipTracking
 from neffos_protocol.events import (
@@ -36,8 +36,7 @@ _CLOSED_HERE: Final = frozenset({Input.CLOSE, Input.REFUSE})
 """The inputs by which this peer ends a session."""
 
 
-@dataclass(slots=True)
-class HandshakeStep:
+class HandshakeStep(Value, frozen=False):
     """A transition of the handshake, and what it is made with.
 
     Attributes:

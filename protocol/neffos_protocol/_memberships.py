@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from neffos_codec import Message, encode
+from neffos_codec._value import Value
 from neffos_protocol._asks import NO_MESSAGE, AskStep, AskTracking, PendingAsk
 from neffos_protocol._core import INSTEAD, MisuseError
 from neffos_protocol.events import (
@@ -40,24 +40,21 @@ _OWN: Final = frozenset({Input.CONNECT_DONE, Input.DISCONNECT_DONE})
 """The inputs by which something happens that this peer has asked for."""
 
 
-@dataclass(slots=True)
-class NamespaceState:
+class NamespaceState(Value, frozen=False):
     """A namespace that is not just disconnected: its state, and its rooms that are not."""
 
     state: MembershipState
     rooms: dict[str, MembershipState] | None = None
 
 
-@dataclass(slots=True)
-class Decision:
+class Decision(Value, frozen=False):
     """Asks of the peer for one change, waiting for the application's decision."""
 
     event: ChangeAsked
     asks: list[Message]
 
 
-@dataclass(slots=True)
-class MembershipStep:
+class MembershipStep(Value, frozen=False):
     """A transition of a membership, and what it is made with.
 
     Attributes:
@@ -227,8 +224,7 @@ class MembershipTracking(AskTracking):
             raise MisuseError(f"{change} is not for now: the state is {state!s}", INSTEAD[state])
         if change.is_entry and self._is_full(key):
             raise MisuseError("too many namespaces or rooms", "leave some, or raise the limit")
-        message = Message(namespace=namespace, room=room or "", event=REQUEST_EVENT[change])
-        token, payload = self._prepare(message)
+        token, payload = self._prepare(namespace, room or "", REQUEST_EVENT[change])
         events: list[Event] = []
         ask = AskStep(token, events, PendingAsk(change, key, deadline), payload)
         self._follow(key, Input(change.direction), events, ask=ask)

@@ -7,14 +7,14 @@ them to. What a requirement means is in its text alone.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum, unique
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
+
+from neffos_codec._value import Value
+from neffos_protocol.registry import load_toml, typed
 
 __all__ = [
     "NOT_TESTABLE",
@@ -84,8 +84,7 @@ class Evidence(StrEnum):
     """In its source."""
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(Value):
     """What one real peer makes of one requirement.
 
     Attributes:
@@ -99,8 +98,7 @@ class Observation:
     what: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Requirement:
+class Requirement(Value):
     """One rule of the protocol.
 
     Attributes:
@@ -139,8 +137,7 @@ class Requirement:
         return not self.testable[0].startswith(NOT_TESTABLE)
 
 
-@dataclass(frozen=True, slots=True)
-class Behaviour:
+class Behaviour(Value):
     """What some real peers do where others do something else, or where all are wrong.
 
     Attributes:
@@ -156,8 +153,7 @@ class Behaviour:
     backend: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Divergence:
+class Divergence(Value):
     """A matter in which real peers differ or are wrong.
 
     Attributes:
@@ -200,26 +196,22 @@ def divergence(id_: str) -> Divergence:
 @cache
 def requirements() -> Mapping[str, Requirement]:
     """Give every requirement by its id, in the order of the catalogue."""
-    tables = _load("requirements.toml")["requirement"]
-    return MappingProxyType({table["id"]: _requirement(table) for table in tables})
+    tables = load_toml("requirements.toml")["requirement"]
+    return MappingProxyType({table["id"]: typed(Requirement, table) for table in tables})
 
 
 @cache
 def divergences() -> Mapping[str, Divergence]:
     """Give every divergence by its id, in the order of the catalogue."""
-    tables = _load("divergences.toml")["divergence"]
-    return MappingProxyType({table["id"]: _divergence(table) for table in tables})
+    tables = load_toml("divergences.toml")["divergence"]
+    return MappingProxyType({table["id"]: typed(Divergence, table) for table in tables})
 
 
 @cache
 def peers() -> Mapping[str, str]:
     """Give what each observed peer is, by the name that the catalogues use for it."""
-    tables = _load("requirements.toml")["peer"]
+    tables = load_toml("requirements.toml")["peer"]
     return MappingProxyType({table["name"]: table["about"] for table in tables})
-
-
-def _load(name: str) -> dict[str, Any]:
-    return tomllib.loads(files("neffos_protocol.data").joinpath(name).read_text("utf-8"))
 
 
 def _one(entries: Mapping[str, _Entry], id_: str, kind: str) -> _Entry:
@@ -229,47 +221,3 @@ def _one(entries: Mapping[str, _Entry], id_: str, kind: str) -> _Entry:
         family = id_.partition("-")[0]
         near = [known for known in entries if known.partition("-")[0] == family] or [*entries]
         raise KeyError(f"no {kind} {id_!r}; they go from {near[0]} to {near[-1]}") from None
-
-
-def _requirement(table: dict[str, Any]) -> Requirement:
-    return Requirement(
-        id=table["id"],
-        level=Level(table["level"]),
-        binds=tuple(table["binds"]),
-        text=table["text"],
-        reason=table["reason"],
-        status=Status(table["status"]),
-        since=table["since"],
-        testable=tuple(table["testable"]),
-        facts=tuple(table["facts"]),
-        peers=MappingProxyType(
-            {
-                name: Observation(
-                    ObservedVerdict(seen["verdict"]),
-                    Evidence(seen["evidence"]),
-                    seen.get("what", ""),
-                )
-                for name, seen in table["peers"].items()
-            }
-        ),
-    )
-
-
-def _divergence(table: dict[str, Any]) -> Divergence:
-    return Divergence(
-        id=table["id"],
-        title=table["title"],
-        choice=table["choice"],
-        requirements=tuple(table["requirements"]),
-        consequence=table["consequence"],
-        behaviours=tuple(
-            Behaviour(
-                tuple(seen["peers"]),
-                seen["behaviour"],
-                Evidence(seen["evidence"]),
-                seen.get("backend", ""),
-            )
-            for seen in table["observations"]
-        ),
-        unrecorded=table.get("unrecorded", ""),
-    )

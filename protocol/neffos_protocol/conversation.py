@@ -9,7 +9,7 @@ does. It never raises on any input, and its memory is bounded however long the c
 from __future__ import annotations
 
 from collections import OrderedDict
-from enum import StrEnum, unique
+from enum import unique
 from typing import Any, Final, NamedTuple
 
 from neffos_codec import (
@@ -30,6 +30,7 @@ from neffos_codec import (
     decode_handshake,
     parse_wait,
 )
+from neffos_codec._value import Word
 from neffos_protocol.events import Change, MembershipKey, Role
 from neffos_protocol.names import CHANGE_OF, CLIENT_PREFIX, EXCHANGE_MARKER
 from neffos_protocol.state_machines import (
@@ -48,7 +49,9 @@ at a time. On a connection with more, the oldest are forgotten."""
 MAX_HEAD: Final = 1024
 """Characters of token and names together of an ask that is remembered, for the same reason."""
 
+# Looking up a member in its enumeration takes as long as a call.
 _STRICT: Final = Decoding.STRICT
+_ONLY: Final = Native.ONLY
 _new: Final = tuple.__new__
 _LIVE: Final = MEMBERSHIP.live
 _OPEN: Final = HandshakeState.OPEN
@@ -59,7 +62,7 @@ _DISCONNECTING: Final = MembershipState.DISCONNECTING
 
 
 @unique
-class MessageKind(StrEnum):
+class MessageKind(Word):
     """What a message is in its conversation."""
 
     REQUEST = "handshake request"
@@ -177,6 +180,8 @@ class PeerState:
         pending: its asks that wait for a reply, by token.
         memberships: its namespaces and rooms by their state in the membership table, where that
             is not the first one.
+        strays: its empty replies that answer no ask, by token. The other peer may answer one with
+            an error, as it answers an ask (AR-12).
         left: what it lost by a reply of the other peer, and the number of that message.
         read: the number of the last message that it must have read, since it answered it.
     """
@@ -190,6 +195,7 @@ class PeerState:
         "pending",
         "read",
         "role",
+        "strays",
     )
 
     def __init__(self, role: Role, native: Native) -> None:
@@ -197,6 +203,7 @@ class PeerState:
         self.handshake = HANDSHAKE.initial["native-only" if native is Native.ONLY else role]
         self.pending: OrderedDict[str, ObservedAsk] = OrderedDict()
         self.memberships: OrderedDict[tuple[str, str | None], MembershipState] = OrderedDict()
+        self.strays: OrderedDict[str, ObservedAsk] = OrderedDict()
         self.left: OrderedDict[tuple[str, str | None], int] = OrderedDict()
         self.read = 0
         # By token; the older half is dropped whole.
@@ -317,7 +324,7 @@ class Conversation:
         self.reuses_token = False
         self.repeats = 0
         me, other = self.pairs[sender]  # type: ignore[index]  # a role is its name
-        if me.handshake is not _OPEN or self._native is Native.ONLY:
+        if me.handshake is not _OPEN or self._native is _ONLY:
             kind = self._before_open(me, other, payload)
             if kind is not None:
                 return kind
@@ -340,7 +347,8 @@ class Conversation:
             return _EVENT
         ask = other.pending.pop(wait, None)
         if ask is None and EXCHANGE_MARKER in wait:
-            ask = other.pending.pop(parse_wait(wait).token, None)
+            self.wait = parse_wait(wait)
+            ask = other.pending.pop(self.wait.token, None)
         if ask is None:
             return self._unanswering(me, other, wait, message)
         self.ask = ask
@@ -356,7 +364,7 @@ class Conversation:
 
     def _before_open(self, me: PeerState, other: PeerState, payload: Payload) -> MessageKind | None:
         """Take a message that is not decoded as a frame; ``None`` where it has to be."""
-        if self._native is Native.ONLY:
+        if self._native is _ONLY:
             return MessageKind.NATIVE
         if me.handshake is _CLOSED:
             return MessageKind.AFTER_REFUSAL
@@ -387,11 +395,27 @@ class Conversation:
         """Take a frame with a token that answers no pending ask."""
         namespace, room, event = message.namespace, message.room, message.event
         change = CHANGE_OF.get(event)
-        if wait[0] != CLIENT_PREFIX or me is not self.client:
+        if self.wait is None and (wait[0] != CLIENT_PREFIX or me is not self.client):
             self.wait = parse_wait(wait)
-        self.repeats = other._settled.get(wait) or other._settled_before.get(wait) or 0
-        if self.repeats or _is_stray(me.role, message, event, self.wait, change):
+        settled = other._settled.get(wait) or other._settled_before.get(wait) or 0
+        is_empty = not event and message.is_empty_reply
+        if (
+            settled
+            or is_empty
+            or (self.wait is not None and _is_stray(me.role, message, self.wait, change))
+        ):
+            self.repeats = settled
+            if is_empty and len(wait) <= MAX_HEAD:
+                is_binary = message.is_binary
+                me.strays[wait] = ObservedAsk(
+                    self.number, wait, "", "", "", is_binary, None, is_superseded=False
+                )
+                _trim(me.strays)
             return _STRAY_REPLY
+        if message.is_error and wait in other.strays:
+            self.ask = other.strays.pop(wait)
+            self.wait = None  # it has no exchange marker
+            return _REPLY
         if change is not None and message.is_no_op:
             return _SYSTEM_ASK
         self.reuses_token = wait in me.pending
@@ -403,7 +427,9 @@ class Conversation:
             me.memberships[key] = _next(MEMBERSHIP, before, change.direction)
             _trim(me.memberships)
         if EXCHANGE_MARKER in wait and me is self.client:
-            wait = parse_wait(wait).token or wait  # the reply comes without the marker (SX-2)
+            wait = (
+                self.wait or parse_wait(wait)
+            ).token or wait  # the reply comes without the marker (SX-2)
         # Made without the call of its constructor, a tenth of the whole.
         values = self.number, wait, namespace, room, event, message.is_binary, change, False
         self.ask = me.pending[wait] = _new(ObservedAsk, values)
@@ -450,22 +476,15 @@ class Conversation:
                 peer.left[each] = self.number
 
 
-def _is_stray(
-    role: Role, message: Message, event: str, meaning: Wait | None, change: Change | None
-) -> bool:
+def _is_stray(role: Role, message: Message, meaning: Wait, change: Change | None) -> bool:
     """Whether a frame can only be a reply, though no ask with its token is known.
 
     Args:
         role: of its sender.
-        message: the frame; it has a token.
-        event: of the message.
-        meaning: of its token; ``None`` for a client's own.
+        message: the frame.
+        meaning: of its token.
         change: what its event asks for.
     """
-    if not event and message.is_empty_reply:
-        return True
-    if meaning is None:
-        return False
     if role is Role.CLIENT:
         return message.is_error and meaning.kind is WaitKind.SERVER_ASK
     # A client's token that this client never sent belongs to another (AR-17).

@@ -6,15 +6,15 @@ to the session.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum, unique
+from enum import unique
 from typing import NamedTuple
 
 from neffos_codec import Message
+from neffos_codec._value import Value, Word
 
 
 @unique
-class Role(StrEnum):
+class Role(Word):
     """Which peer of a connection: the one that opened it, or the one that accepted it."""
 
     CLIENT = "client"
@@ -22,7 +22,7 @@ class Role(StrEnum):
 
 
 @unique
-class Change(StrEnum):
+class Change(Word):
     """The four changes of membership that either peer can ask for."""
 
     CONNECT = "connect"
@@ -74,7 +74,7 @@ class MembershipKey(NamedTuple):
 
 
 @unique
-class Cause(StrEnum):
+class Cause(Word):
     """Why something began or ended."""
 
     LOCAL = "local"
@@ -87,8 +87,7 @@ class Cause(StrEnum):
     """The other peer broke a requirement."""
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Value):
     """The handshake is complete: events can flow (HS-3).
 
     Attributes:
@@ -98,20 +97,17 @@ class Opened:
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class HandshakeRefused:
+class HandshakeRefused(Value):
     """The server refused the handshake (HS-4). ``Closed`` follows."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class HandshakeAsked:
+class HandshakeAsked(Value):
     """A client requests the handshake; ``accept`` or ``refuse`` answers."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeAsked:
+class ChangeAsked(Value):
     """The peer asks for a change of membership; ``allow`` or ``deny`` answers.
 
     Attributes:
@@ -127,8 +123,7 @@ class ChangeAsked:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Changed:
+class Changed(Value):
     """A namespace is now connected or disconnected, a room joined or left.
 
     Attributes:
@@ -144,8 +139,7 @@ class Changed:
     cause: Cause
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeRefused:
+class ChangeRefused(Value):
     """The peer refused a change of membership that this peer asked for; nothing changed.
 
     Attributes:
@@ -161,15 +155,13 @@ class ChangeRefused:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(Value):
     """An event without a token, or an error that answers no ask (``message.is_error``)."""
 
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Value):
     """An event that asks for a reply; ``reply``, ``reply_error`` or ``ignore`` answers.
 
     Attributes:
@@ -181,8 +173,7 @@ class Asked:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class AskSent:
+class AskSent(Value):
     """An ask of this peer went out.
 
     ``Replied`` or ``AskCancelled`` settles an event ask, and so does ``AskExpired``. A system ask
@@ -195,8 +186,7 @@ class AskSent:
     token: str
 
 
-@dataclass(frozen=True, slots=True)
-class Replied:
+class Replied(Value):
     """The reply to an event ask of this peer.
 
     Attributes:
@@ -209,8 +199,7 @@ class Replied:
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class AskExpired:
+class AskExpired(Value):
     """The deadline of an ask of this peer passed without a reply (AR-15).
 
     A change of membership may still happen: the session goes on waiting for its reply.
@@ -222,8 +211,7 @@ class AskExpired:
     token: str
 
 
-@dataclass(frozen=True, slots=True)
-class AskCancelled:
+class AskCancelled(Value):
     """An ask of this peer gets no reply any more: its namespace or the connection ended.
 
     Attributes:
@@ -233,8 +221,7 @@ class AskCancelled:
     token: str
 
 
-@dataclass(frozen=True, slots=True)
-class AskWithdrawn:
+class AskWithdrawn(Value):
     """An ask of the other peer needs no answer any more; to answer it now is a misuse.
 
     Attributes:
@@ -244,15 +231,13 @@ class AskWithdrawn:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class UnmatchedReply:
+class UnmatchedReply(Value):
     """A reply to no pending ask of this peer: late, repeated or made up (AR-21)."""
 
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class NativeReceived:
+class NativeReceived(Value):
     """A native message (NM-1, NM-2).
 
     Attributes:
@@ -264,8 +249,7 @@ class NativeReceived:
     namespace: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ProtocolViolation:
+class ProtocolViolation(Value):
     """The peer broke a requirement, or exceeded a bound that a requirement demands.
 
     A session decodes leniently, as peers must. The monitor reports every violation.
@@ -281,8 +265,7 @@ class ProtocolViolation:
     fatal: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
+class Closed(Value):
     """The session has ended; nothing follows.
 
     Attributes:

@@ -18,7 +18,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Final
 
@@ -34,6 +34,8 @@ from neffos_protocol import (
     Role,
     Session,
 )
+from neffos_protocol._asks import PendingAsk
+from neffos_protocol._memberships import Decision, NamespaceState
 
 NAMESPACE: Final = "n"
 ROOM: Final = "r"
@@ -68,8 +70,8 @@ class SystemPeer:
     """One peer: its session, the messages on their way to it, what its application has to do."""
 
     session: Session
-    inbox: tuple[str | bytes, ...] = ()
-    todo: tuple[Asked | ChangeAsked, ...] = ()
+    inbox: list[str | bytes] = field(default_factory=list)
+    todo: list[Asked | ChangeAsked] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -158,18 +160,14 @@ def opened(start: str, decides: bool) -> SystemState:
 
 def settle(system: SystemState) -> None:
     """Deliver everything, and let the applications say yes, until nothing is under way."""
-    while True:
-        for me in (0, 1):
-            deliver(system, me)
-        if not any(peer.inbox or peer.todo for peer in system.peers):
-            return
-        for peer, name in zip(system.peers, NAMES, strict=True):
-            inbox, peer.inbox = peer.inbox, ()
-            for payload in inbox:
-                note(peer, peer.session.receive(payload), name)
-            todo, peer.todo = peer.todo, ()
-            for asked in todo:
-                decide(peer, asked, "yes", name)
+    for me in (0, 1):
+        deliver(system, me)
+    while any(peer.inbox or peer.todo for peer in system.peers):
+        for me, peer in enumerate(system.peers):
+            while peer.inbox:
+                receive(me, system)
+            while peer.todo:
+                answer(me, 0, "yes", system)
 
 
 def steps(
@@ -179,17 +177,14 @@ def steps(
 
     The latter tells whether the step could be taken: a misuse cannot.
     """
-    for me in (0, 1):
+    for me, peer in enumerate(system.peers):
         name = NAMES[me]
-        peer = system.peers[me]
         if peer.inbox:
             yield f"{name} receives {peer.inbox[0]!r}", partial(receive, me)
         for index, asked in enumerate(peer.todo):
-            for answer in ("yes", "no"):
-                yield (
-                    f"{name} answers {answer} to {short(asked)}",
-                    partial(settle_one, me, index, answer),
-                )
+            for word in ("yes", "no"):
+                step = f"{name} answers {word} to {short(asked)}"
+                yield step, partial(answer, me, index, word)
         if system.commands < operations:
             for command in COMMANDS:
                 yield f"{name} calls {command}", partial(call, me, command)
@@ -198,20 +193,16 @@ def steps(
 def receive(me: int, system: SystemState) -> bool:
     """Deliver the first message on its way to one peer."""
     peer = system.peers[me]
-    payload, peer.inbox = peer.inbox[0], peer.inbox[1:]
+    payload, *peer.inbox = peer.inbox
     note(peer, peer.session.receive(payload), NAMES[me])
-    deliver(system, me)
-    return True
+    return deliver(system, me)
 
 
-def settle_one(me: int, index: int, answer: str, system: SystemState) -> bool:
+def answer(me: int, index: int, word: str, system: SystemState) -> bool:
     """Let one peer's application answer one thing that it has to decide."""
     peer = system.peers[me]
-    asked = peer.todo[index]
-    peer.todo = peer.todo[:index] + peer.todo[index + 1 :]
-    decide(peer, asked, answer, NAMES[me])
-    deliver(system, me)
-    return True
+    decide(peer, peer.todo.pop(index), word, NAMES[me])
+    return deliver(system, me)
 
 
 def call(me: int, command: str, system: SystemState) -> bool:
@@ -221,37 +212,23 @@ def call(me: int, command: str, system: SystemState) -> bool:
         give(system.peers[me].session, command)
     except MisuseError:
         return False
-    deliver(system, me)
-    return True
+    return deliver(system, me)
 
 
 def give(session: Session, command: str) -> None:
     """Call one command of the application."""
-    match command:
-        case "connect":
-            session.connect(NAMESPACE)
-        case "disconnect":
-            session.disconnect(NAMESPACE)
-        case "join":
-            session.join(NAMESPACE, ROOM)
-        case "leave":
-            session.leave(NAMESPACE, ROOM)
-        case _:
-            session.ask(NAMESPACE, "e")
+    room = {"join": [ROOM], "leave": [ROOM], "ask": ["e"]}
+    getattr(session, command)(NAMESPACE, *room.get(command, []))
 
 
 def decide(peer: SystemPeer, asked: Asked | ChangeAsked, answer: str, name: str) -> None:
     """Answer one thing that the application was asked."""
-    session = peer.session
+    session, is_yes = peer.session, answer == "yes"
     if isinstance(asked, Asked):
-        if answer == "yes":
-            session.reply(asked)
-        else:
-            session.reply_error(asked, "no")
-    elif answer == "yes":
-        note(peer, session.allow(asked), name)
+        events = session.reply(asked) if is_yes else session.reply_error(asked, "no")
     else:
-        note(peer, session.deny(asked, "no"), name)
+        events = session.allow(asked) if is_yes else session.deny(asked, "no")
+    note(peer, events, name)
 
 
 def note(peer: SystemPeer, events: list[Event], name: str) -> None:
@@ -259,16 +236,17 @@ def note(peer: SystemPeer, events: list[Event], name: str) -> None:
     for event in events:
         match event:
             case Asked() | ChangeAsked():
-                peer.todo = (*peer.todo, event)
+                peer.todo.append(event)
             case AskWithdrawn(number):
-                peer.todo = tuple(asked for asked in peer.todo if asked.number != number)
+                peer.todo = [asked for asked in peer.todo if asked.number != number]
             case ProtocolViolation():
                 raise FoundError(f"the {name} reports a violation of a correct peer: {event}")
 
 
-def deliver(system: SystemState, me: int) -> None:
+def deliver(system: SystemState, me: int) -> bool:
     """Put what a peer sends into the other's inbox."""
-    system.peers[1 - me].inbox += tuple(system.peers[me].session.outgoing())
+    system.peers[1 - me].inbox += system.peers[me].session.outgoing()
+    return True
 
 
 def check_rest(system: SystemState) -> bool:
@@ -288,14 +266,10 @@ def check_rest(system: SystemState) -> bool:
 
 def fork(system: SystemState) -> SystemState:
     """Copy a system so that the copy can go on by itself."""
-    client, server = system.peers
-    return SystemState(
-        (
-            SystemPeer(fork_session(client.session), client.inbox, client.todo),
-            SystemPeer(fork_session(server.session), server.inbox, server.todo),
-        ),
-        system.commands,
+    client, server = (
+        SystemPeer(fork_session(peer.session), [*peer.inbox], [*peer.todo]) for peer in system.peers
     )
+    return SystemState((client, server), system.commands)
 
 
 def fork_session(session: Session) -> Session:
@@ -303,15 +277,18 @@ def fork_session(session: Session) -> Session:
     twin = copy.copy(session)
     twin._tokens = copy.copy(session._tokens)
     twin._spaces = {
-        name: replace(space, rooms=dict(space.rooms) if space.rooms else None)
+        name: NamespaceState(space.state, dict(space.rooms) if space.rooms else None)
         for name, space in session._spaces.items()
     }
-    twin._pending = {token: replace(ask) for token, ask in (session._pending or {}).items()}
+    twin._pending = {
+        token: PendingAsk(ask.change, ask.key, ask.deadline, ask.is_superseded)
+        for token, ask in (session._pending or {}).items()
+    }
     twin._settled = dict(session._settled) if session._settled else None
     twin._incoming = dict(session._incoming) if session._incoming else None
     twin._decisions = {
-        place: type(judged)(judged.event, list(judged.asks))
-        for place, judged in (session._decisions or {}).items()
+        each: Decision(decision.event, list(decision.asks))
+        for each, decision in (session._decisions or {}).items()
     }
     return twin
 

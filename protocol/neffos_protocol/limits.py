@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from neffos_codec._value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class SessionLimits:
+class SessionLimits(Value):
     """Bounds of one session; each says why it is what it is.
 
     Raises:
@@ -40,9 +39,9 @@ class SessionLimits:
     """Pending asks of this peer. More is the application's misuse."""
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            if getattr(self, each.name) < 0:
-                raise ValueError(f"SessionLimits.{each.name} cannot be negative")
+        for name in self.__match_args__:
+            if getattr(self, name) < 0:
+                raise ValueError(f"SessionLimits.{name} cannot be negative")
         if not self.repeats:
             raise ValueError("SessionLimits.repeats is at least 1: the ask that is decided")
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
+from typing import Any, Final, get_args, get_origin, get_type_hints
+
+from neffos_codec._value import Value
 
 __all__ = ["Constant", "constant", "constants", "group"]
 
 
-@dataclass(frozen=True, slots=True)
-class Constant:
+class Constant(Value):
     """One constant.
 
     Attributes:
@@ -67,15 +68,35 @@ def group(name: str) -> tuple[Constant, ...]:
 @cache
 def constants() -> Mapping[str, Constant]:
     """Give every constant by its name, in the order of the registry."""
-    text = files("neffos_protocol.data").joinpath("registry.toml").read_text("utf-8")
-    entries: dict[str, Constant] = {}
-    for table in tomllib.loads(text)["constant"]:
-        value = table["value"]
-        entries[table["name"]] = Constant(
-            name=table["name"],
-            group=table["group"],
-            value=tuple(value) if isinstance(value, list) else value,
-            meaning=table["meaning"],
-            requirements=tuple(table["requirements"]),
-        )
-    return MappingProxyType(entries)
+    tables = load_toml("registry.toml")["constant"]
+    return MappingProxyType({table["name"]: typed(Constant, table) for table in tables})
+
+
+def load_toml(name: str) -> dict[str, Any]:
+    """Give one of the data files as it is."""
+    return tomllib.loads(files("neffos_protocol.data").joinpath(name).read_text("utf-8"))
+
+
+_FIELDS: Final = {"observations": "behaviours", "behaviour": "does"}
+"""The fields that files call otherwise."""
+
+
+def typed(kind: Any, given: Any) -> Any:
+    """Give a value of a data file in the type that a field has: a class, a tuple, a mapping.
+
+    Raises:
+        TypeError: an entry has no such field, or lacks one.
+        ValueError: an enumeration has no such word.
+    """
+    of = get_args(kind)
+    if isinstance(given, list):
+        return tuple(typed(of[0], each) if get_origin(kind) is tuple else each for each in given)
+    if get_origin(kind) is Mapping:
+        return MappingProxyType({name: typed(of[1], each) for name, each in given.items()})
+    if of:
+        return given
+    if not issubclass(kind, Value):
+        return kind(given)
+    types = get_type_hints(kind)
+    fields = {_FIELDS.get(name, name): each for name, each in given.items()}
+    return kind(**{name: typed(types[name], each) for name, each in fields.items()})

@@ -9,7 +9,6 @@ carries it, nor what time it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from neffos_codec import (
@@ -26,6 +25,7 @@ from neffos_codec import (
     first_surrogate,
     parse_wait,
 )
+from neffos_codec._value import Value
 from neffos_protocol._asks import AskStep, PendingAsk
 from neffos_protocol._core import MisuseError
 from neffos_protocol._handshake import HandshakeTracking
@@ -61,8 +61,7 @@ _LIVE: Final = MEMBERSHIP.live
 _CLIENT: Final = Role.CLIENT
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Value):
     """An event encoded once, to be sent through many sessions."""
 
     message: Message
@@ -347,8 +346,7 @@ class Session(HandshakeTracking):
         """
         self._check_live(namespace, room)
         _check_event(event)
-        message = Message(namespace=namespace, room=room, event=event, body=body)
-        token, payload = self._prepare(message)
+        token, payload = self._prepare(namespace, room, event, body)
         events: list[Event] = []
         ask = PendingAsk(None, MembershipKey(namespace), deadline)
         self._follow_ask(AskState.NONE, Input.SEND, AskStep(token, events, ask, payload))
@@ -409,7 +407,8 @@ class Session(HandshakeTracking):
     # ------------------------------------------------------------ the frames of an open session
 
     def _read(self, payload: Payload, events: list[Event]) -> None:
-        if len(payload) > self._limits.payload:
+        limits = self._limits
+        if len(payload) > limits.payload:
             self._end_at_limit("SEC-2", "the payload is too large", events)
             return
         try:
@@ -430,12 +429,12 @@ class Session(HandshakeTracking):
             events.append(ProtocolViolation("FR-12", explanation))
             return
         # Most frames are shorter as a whole than one name may be.
-        if len(text) > self._limits.name and self._is_overlong(message):
+        if len(text) > limits.name and self._is_overlong(message):
             explanation = "the namespace, the room or the event is too long"
             events.append(ProtocolViolation("SEC-2", explanation))
             return
         if wait:
-            if len(wait) > self._limits.token:
+            if len(wait) > limits.token:
                 events.append(ProtocolViolation("SEC-2", "the token is too long"))
                 return
             # By far the most asks carry the other peer's token in its plain form.
@@ -453,19 +452,20 @@ class Session(HandshakeTracking):
                 events.append(ProtocolViolation("EV-5", f"{event} is a local event"))
                 self._answer_ask(message, INVALID_PAYLOAD)
                 return
-        space = self._spaces.get(message.namespace)
+        namespace = message.namespace
+        space = self._spaces.get(namespace)
         if space is None or space.state not in _LIVE:
             self._answer_ask(message, BAD_NAMESPACE)  # NS-9, NS-17
         elif wait:
-            self._asked(message, events)
+            self._asked(namespace, wait, message, events)
         elif event == NATIVE_EVENT and self._native is Native.FALLBACK:
-            events.append(NativeReceived(message.body, message.namespace))
+            events.append(NativeReceived(message.body, namespace))
         else:
             events.append(Received(message))
 
     def _is_overlong(self, message: Message) -> bool:
         """Whether a name is too long for the application to be told of (SEC-2)."""
-        if self._are_short(message):
+        if self._are_short(message.namespace, message.room, message.event):
             return False
         # A system ask waits for its outcome, and is refused; a reply never is.
         wait = message.wait

@@ -7,16 +7,16 @@ lead to. The session and the tracker of conversations act on the transitions.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum, unique
+from enum import unique
 from functools import cache
 from typing import Any, Final, Generic, TypeVar
 
+from neffos_codec._value import Value, Word
 from neffos_protocol.tables import load
 
 
 @unique
-class HandshakeState(StrEnum):
+class HandshakeState(Word):
     """Where a connection is, from its first message to its end."""
 
     NEW = "new"
@@ -28,7 +28,7 @@ class HandshakeState(StrEnum):
 
 
 @unique
-class MembershipState(StrEnum):
+class MembershipState(Word):
     """Whether a namespace is connected, or a room joined."""
 
     DISCONNECTED = "disconnected"
@@ -40,7 +40,7 @@ class MembershipState(StrEnum):
 
 
 @unique
-class AskState(StrEnum):
+class AskState(Word):
     """Whether an ask, of either peer, waits for its reply."""
 
     NONE = "none"
@@ -48,7 +48,7 @@ class AskState(StrEnum):
 
 
 @unique
-class Input(StrEnum):
+class Input(Word):
     """What can happen: a command of the application, or something that the peer does."""
 
     START = "start"
@@ -80,7 +80,7 @@ class Input(StrEnum):
 
 
 @unique
-class Guard(StrEnum):
+class Guard(Word):
     """A condition under which a transition is taken."""
 
     ALWAYS = ""
@@ -94,7 +94,7 @@ class Guard(StrEnum):
 
 
 @unique
-class Action(StrEnum):
+class Action(Word):
     """What a peer does on a transition."""
 
     SEND_REQUEST = "send-request"
@@ -129,11 +129,10 @@ class Action(StrEnum):
     SEND_ERROR = "send-error"
 
 
-State = TypeVar("State", bound=StrEnum)
+State = TypeVar("State", bound=Word)
 
 
-@dataclass(frozen=True, slots=True)
-class Transition(Generic[State]):
+class Transition(Value, Generic[State]):
     """One row of a table.
 
     Attributes:
@@ -154,8 +153,7 @@ class Transition(Generic[State]):
     requirements: Mapping[str, tuple[str, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class StateMachine(Generic[State]):
+class StateMachine(Value, Generic[State]):
     """One table.
 
     Attributes:

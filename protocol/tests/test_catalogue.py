@@ -176,7 +176,7 @@ def test_what_is_testable_is_so_where_somebody_is_bound(one):
         assert "codec" in one.binds
 
 
-def test_every_observation_on_real_peers_has_a_requirement():
+def test_every_observation_on_implementations_has_a_requirement():
     covered = {fact for one in requirements().values() for fact in one.facts}
     assert covered == FACTS
 

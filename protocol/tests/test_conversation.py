@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from neffos_codec import COMPILED, HandshakeAccept, HandshakeRefuse, HandshakeRequest, Native
-from neffos_protocol import Change, Conversation, MembershipKey, MessageKind, Role
+from neffos_protocol import Change, Conversation, MembershipKey, MessageKind, Monitor, Role
 from neffos_protocol import conversation as conversation_module
 from neffos_protocol.conversation import MAX_HEAD
 
@@ -115,6 +115,17 @@ def test_a_second_reply_names_the_settled_ask():
         (MessageKind.STRAY_REPLY, 5, None),
         (MessageKind.STRAY_REPLY, 0, None),
     ]
+
+
+def test_an_error_reply_to_a_stray_reply_is_no_event():
+    monitor = Monitor(at=CLIENT)
+    stray, refusal = (CLIENT, "7;;;;;;"), (SERVER, "7;;;;1;0;bad namespace")
+    found = [monitor.feed(*each) for each in [*CONNECTED, stray, refusal, refusal]]
+    assert found[-2] == []
+    assert [each.requirement for each in found[-1]] == ["NS-11"]
+    long = (CLIENT, f"{'7' * (MAX_HEAD + 1)};;;;;;")
+    conversation, _ = tracked([*CONNECTED, long])
+    assert not conversation.client.strays
 
 
 def test_a_token_is_reused_while_its_ask_is_pending():

@@ -173,7 +173,7 @@ messages = st.tuples(
 
 # ---- Agreement ----
 
-AGREE = settings(deadline=None, max_examples=200)
+AGREE = settings(deadline=None, max_examples=settings().max_examples // 2)
 
 
 def agree(octets: bytes, binary: bool) -> None:

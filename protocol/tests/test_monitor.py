@@ -318,7 +318,7 @@ def wander(system: SystemState, monitor: Monitor, at: Role | None, chance: rando
         except MisuseError:
             pass
     for payload in end.session.outgoing():
-        other.inbox += (payload,)
+        other.inbox.append(payload)
         if at is role or at is None:
             assert monitor.feed(role, payload) == []
 
@@ -359,7 +359,7 @@ payloads = st.one_of(
 )
 
 
-@settings(deadline=None, derandomize=True, max_examples=300)
+@settings(deadline=None, derandomize=True, max_examples=settings().max_examples * 3 // 4)
 @given(
     st.lists(st.tuples(st.sampled_from(Role), payloads), max_size=30),
     st.sampled_from(Native),

@@ -254,7 +254,9 @@ def test_an_unknown_name_is_refused_on_loading(key: str, monkeypatch: pytest.Mon
         machines.__wrapped__()
 
 
-@pytest.mark.parametrize("name", ["tomllib", "importlib.resources", "argparse", "asyncio"])
+@pytest.mark.parametrize(
+    "name", ["tomllib", "importlib.resources", "argparse", "asyncio", "dataclasses", "inspect"]
+)
 def test_nothing_slow_is_imported(name: str) -> None:
     """A session starts in programs that run for an instant: a TOML reader doubles the import."""
     code = f"import sys, neffos_protocol; sys.exit({name!r} in sys.modules)"

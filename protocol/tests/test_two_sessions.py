@@ -51,6 +51,8 @@ from neffos_protocol.state_machines import MEMBERSHIP
 from . import sessions
 from .sessions import ID, sent, snapshot
 
+MOST = settings().max_examples
+
 NAMESPACES = ("chat", "a;b")
 ROOMS = ("lobby", "den")
 PLACES = [(namespace, room) for namespace in NAMESPACES for room in ("", *ROOMS)]
@@ -369,7 +371,11 @@ def test_two_sessions_understand_each_other() -> None:
     run_state_machine_as_test(
         Conversation,
         settings=settings(
-            deadline=None, derandomize=True, max_examples=100, stateful_step_count=60, database=None
+            deadline=None,
+            derandomize=True,
+            max_examples=MOST // 4,
+            stateful_step_count=60,
+            database=None,
         ),
     )
 
@@ -483,7 +489,7 @@ def session_in(phase: str, role: Role, native: Native, decides: frozenset[Change
 
 
 @pytest.mark.parametrize("phase", PHASES)
-@settings(deadline=None, derandomize=True, max_examples=100, database=None)
+@settings(deadline=None, derandomize=True, max_examples=MOST // 4, database=None)
 @given(
     role=st.sampled_from(Role),
     native=st.sampled_from(Native),
@@ -525,7 +531,7 @@ def sent_frames(session: Session) -> list[Message]:
     ]
 
 
-@settings(deadline=None, derandomize=True, max_examples=200, database=None)
+@settings(deadline=None, derandomize=True, max_examples=MOST // 2, database=None)
 @given(fields=frames(), is_binary=st.booleans(), role=st.sampled_from(Role))
 def test_an_error_is_never_answered_with_an_error(fields: str, is_binary: bool, role: Role) -> None:
     session = session_in("busy", role, Native.NEVER, frozenset())

@@ -132,8 +132,8 @@ def _run(kills: Kills) -> str:
         return f"The last run is complete: every case ran against every mutant. {shown}"
     return (
         f"In the last run, every case ran against {len(complete)} of {len(faulty)} mutants. The "
-        "others are marked *own cases*: only the cases of the requirement that each violates ran "
-        f"against them. {shown} "
+        "others are marked *sample*: the cases of the requirement that each violates ran against "
+        f"them, and a sample of the others against the proofs. {shown} "
         "For the complete matrix, run `make kills KILLS=--all`, and build the site again."
     )
 
@@ -158,7 +158,7 @@ def _killed(root: str, killed: Killed | None) -> str:
     ids = sorted(killed.cases)
     shown = ", ".join(_case(root, id_) for id_ in ids[:SHOWN])
     more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
-    return f"{shown}{more}{'' if killed.is_complete else ' (*own cases*)'}"
+    return f"{shown}{more}{'' if killed.is_complete else ' (*sample*)'}"
 
 
 def _place(requirement: str) -> tuple[str, int]:

@@ -1,7 +1,7 @@
 package main
 
-// shaken is the result of handshakes.
-type shaken struct {
+// handshakesReport is the result of handshakes.
+type handshakesReport struct {
 	Measure  string `json:"measure"`
 	Count    int    `json:"count"`
 	Parallel int    `json:"parallel"`
@@ -9,7 +9,7 @@ type shaken struct {
 }
 
 // handshakes opens connections, says M on each, waits for A, and closes it again.
-func handshakes(url string, count, parallel, server int) (*shaken, error) {
+func handshakes(url string, count, parallel, server int) (*handshakesReport, error) {
 	pulse := newPulse()
 	meter, err := newMeter(pulse, server)
 	if err != nil {
@@ -30,5 +30,5 @@ func handshakes(url string, count, parallel, server int) (*shaken, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &shaken{"handshakes", count, parallel, pace}, nil
+	return &handshakesReport{"handshakes", count, parallel, pace}, nil
 }

@@ -127,7 +127,7 @@ func TestEchoRefusesWhatIsNoReply(t *testing.T) {
 		"another event":  func(m string) string { return strings.Replace(m, "echo", "ohce", 1) },
 		"an error":       func(m string) string { return strings.Replace(m, "0;0", "1;0", 1) },
 		"another token":  func(m string) string { return "$99999" + m[strings.Index(m, ";"):] },
-		"no frame":       func(m string) string { return "M" },
+		"not a frame":    func(m string) string { return "M" },
 		"another's body": func(m string) string { return strings.Replace(m, "/0 ", "/1 ", 1) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -23,7 +23,7 @@ func appendBody(to []byte, connection, n int) []byte {
 	return append(to, fill[:max(0, bodySize-(len(to)-start))]...)
 }
 
-// appendEcho appends the ask number n of a connection. Its reply is the same text, octet by octet.
+// appendEcho appends the ask number n of a connection. Its reply is the same text, byte by byte.
 func appendEcho(to []byte, connection, n int) []byte {
 	return appendBody(append(appendToken(to, n), ";app;;echo;0;0;"...), connection, n)
 }

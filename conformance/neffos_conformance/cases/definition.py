@@ -33,7 +33,7 @@ class RecordOptions:
 
     peers: tuple[str, ...] = ()
     native: str = "never"
-    defects: Mapping[str, str] = field(default_factory=dict)
+    defects: Mapping[str, str] = field(default_factory=dict, hash=False)
     divergence: str = ""
 
 

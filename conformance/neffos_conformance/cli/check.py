@@ -7,8 +7,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
-from ctypes import c_ulonglong
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -26,14 +25,8 @@ from neffos_conformance.wire.payloads import payload_values, short
 
 CHECK_FORMAT: Final = 2
 
-REFRESH: Final = 0.1
-"""Seconds between two updates of the progress."""
-
 _SHOWN: Final = 10
 """Violations of one recording on the terminal; ``--json`` has more."""
-
-_bytes_read: Any = None
-"""In a worker: the number of bytes read, which all workers share."""
 
 
 @click.command("check")
@@ -89,29 +82,11 @@ def _check_all(files: Sequence[Path], jobs: int) -> list[CheckReport]:
             return [check(path, lambda read: progress.advance(bar, read)) for path in files]
         # A fork would copy the threads' locks in whatever state they are.
         context = multiprocessing.get_context("spawn")
-        read = context.Value(c_ulonglong, 0)
-        with ProcessPoolExecutor(
-            jobs, mp_context=context, initializer=_share, initargs=(read,)
-        ) as pool:
-            futures: list[Future[CheckReport]] = [pool.submit(_check, path) for path in files]
-            left: set[Future[CheckReport]] = set(futures)
-            while left:
-                _, left = wait(left, REFRESH)
-                progress.update(bar, completed=read.value)
-            return [future.result() for future in futures]
-
-
-def _share(read: Any) -> None:
-    global _bytes_read  # a worker cannot get it as an argument
-    _bytes_read = read
-
-
-def _check(path: Path) -> CheckReport:
-    def progress(count: int) -> None:
-        with _bytes_read.get_lock():
-            _bytes_read.value += count
-
-    return check(path, progress)
+        with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+            checked = {pool.submit(check, path): path for path in files}
+            for each in as_completed(checked):
+                progress.advance(bar, checked[each].stat().st_size)
+            return [each.result() for each in checked]
 
 
 # -------------------------------------------------------------------- for people

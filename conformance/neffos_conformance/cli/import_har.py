@@ -8,7 +8,7 @@ from typing import BinaryIO, Final
 
 import click
 
-from neffos_codec import Native
+from neffos_conformance.cli.options import NATIVE, option
 from neffos_conformance.recordings.har import (
     Har,
     HarConnection,
@@ -30,31 +30,16 @@ Firefox saves the connections, but not their messages. mitmproxy and Playwright 
 
 @click.command("import")
 @click.argument("file", type=click.File("rb"))
-@click.option(
-    "-o",
-    "--output",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
+@option(
+    "-o --output folder",
+    "Folder to write the recordings into.",
+    "FOLDER",
     default=Path(),
     show_default="the current one",
-    metavar="FOLDER",
-    help="Folder to write the recordings into.",
 )
-@click.option(
-    "--all", "take_all", is_flag=True, help="Import connections that are not neffos, too."
-)
-@click.option(
-    "--native",
-    type=click.Choice([mode.value for mode in Native]),
-    default="never",
-    show_default=True,
-    help="How payloads that are not frames are treated.",
-)
-@click.option(
-    "--keep-query",
-    is_flag=True,
-    help="Keep the values of query parameters, secret or not.",
-)
+@option("--all take_all", "Connections that are not neffos, too.")
+@NATIVE
+@option("--keep-query", "Query parameters with their values, secret or not.")
 def import_command(
     file: BinaryIO, folder: Path, take_all: bool, native: str, keep_query: bool
 ) -> None:

@@ -16,6 +16,7 @@ Decorator = Callable[[Command], Command]
 KINDS: Final[dict[str, Any]] = {
     "FILE": click.Path(dir_okay=False, path_type=Path),
     "FOLDER": click.Path(file_okay=False, path_type=Path),
+    "LINE": click.IntRange(min=1),
     "N": click.IntRange(min=1),
     "PORT": click.IntRange(0, 65535),
     "SECONDS": click.FloatRange(min=0, min_open=True),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum, unique
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +31,7 @@ from neffos_conformance.recordings.session import RecordedStep
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import payload_values
 from neffos_conformance.wire.text import visible, wrap
-from neffos_conformance.wire.transcript import Header, TranscriptError, read_transcript
+from neffos_conformance.wire.transcript import Header, Transcript, TranscriptError, read_transcript
 from neffos_protocol import Role
 
 REPLAY_FORMAT: Final = 1
@@ -45,24 +45,12 @@ _COMMAND: Final = "neffos_conformance.cli.replay.command"
 """The key of the driver's command: everything after ``--client``."""
 
 
-@unique
-class ReplayVerdict(StrEnum):
-    """The verdict on the replay of one recording."""
-
-    SAME = "same"
-    DIFFERENT = "different"
-    EXPLAINED = "explained"
-    """It differs, and its header names violations of the recorded peer."""
-    UNSUPPORTED = "unsupported"
-    ERROR = "error"
-
-
 _STYLES: Final = {
-    ReplayVerdict.SAME: "green",
-    ReplayVerdict.DIFFERENT: "red",
-    ReplayVerdict.EXPLAINED: "yellow",
-    ReplayVerdict.UNSUPPORTED: "cyan",
-    ReplayVerdict.ERROR: "magenta",
+    ReplayOutcome.SAME: "green",
+    ReplayOutcome.DIFFERENT: "red",
+    ReplayOutcome.EXPLAINED: "yellow",
+    ReplayOutcome.UNSUPPORTED: "cyan",
+    ReplayOutcome.ERROR: "magenta",
 }
 
 
@@ -72,17 +60,23 @@ class _ReplayReport:
 
     Attributes:
         path: the file.
+        replayed: the result.
         header: its header; empty if it cannot be read.
-        replayed: the outcome.
         defects: the requirements that the replaced peer is known to violate in it.
-        verdict: the verdict.
     """
 
     path: Path
-    header: Header
     replayed: Replayed
-    defects: tuple[str, ...]
-    verdict: ReplayVerdict
+    header: Header = field(default_factory=dict)
+    defects: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> ReplayOutcome:
+        """The outcome of the replay."""
+        return self.replayed.outcome
+
+
+_ReplayOne = Callable[[Transcript], Awaitable[Replayed]]
 
 
 class _Replay(click.Command):
@@ -104,12 +98,7 @@ class _Replay(click.Command):
 @click.command("replay", cls=_Replay)
 @click.argument("files", nargs=-1, required=True, type=EXISTING_FILE, metavar="FILE…")
 @option("--server", "Server under test, which the recorded clients are replayed to.", "URL")
-@option(
-    "--timeout deadline",
-    "Time limit for each next message of the peer.",
-    "SECONDS",
-    default=DEADLINE,
-)
+@option("--timeout", "Time limit for each next message of the peer.", "SECONDS", default=DEADLINE)
 @option("--jobs", "Number of recordings that are replayed concurrently.", "N", default=1)
 @option("--strict", "Differences fail even if the recorded peer had a known defect.")
 @JSON
@@ -142,7 +131,12 @@ def replay_command(
     if server is not None and urlsplit(server).scheme not in ("ws", "wss"):
         raise click.UsageError(f"{server!r} is not a WebSocket URL (ws://… or wss://…)")
     live = Role.CLIENT if is_client else Role.SERVER
-    reports = asyncio.run(_replay_all(files, live, server or "", command, timeout, jobs, strict))
+    replay: Callable[[Transcript], Awaitable[Replayed]] = partial(
+        replay_to_server, url=server or "", deadline=timeout
+    )
+    if is_client:
+        replay = partial(replay_to_client, command=command, deadline=timeout)
+    reports = asyncio.run(_replay_all(files, live, replay, jobs, strict=strict))
     if as_json:
         click.echo(json.dumps(_values(reports, server, command), ensure_ascii=False))
     else:
@@ -155,10 +149,10 @@ def replay_command(
 
 def _exit_code(reports: Sequence[_ReplayReport]) -> int:
     verdicts = {each.verdict for each in reports}
-    if not verdicts - {ReplayVerdict.UNSUPPORTED, ReplayVerdict.ERROR}:
+    if not verdicts - {ReplayOutcome.UNSUPPORTED, ReplayOutcome.ERROR}:
         return EXIT_NOTHING
     return (
-        EXIT_DIFFERENT if verdicts & {ReplayVerdict.DIFFERENT, ReplayVerdict.ERROR} else EXIT_SAME
+        EXIT_DIFFERENT if verdicts & {ReplayOutcome.DIFFERENT, ReplayOutcome.ERROR} else EXIT_SAME
     )
 
 
@@ -168,10 +162,9 @@ def _exit_code(reports: Sequence[_ReplayReport]) -> int:
 async def _replay_all(
     files: Sequence[Path],
     live: Role,
-    server: str,
-    command: Sequence[str],
-    timeout: float,
+    replay: _ReplayOne,
     jobs: int,
+    *,
     strict: bool,
 ) -> list[_ReplayReport]:
     slots = asyncio.Semaphore(jobs)
@@ -181,21 +174,17 @@ async def _replay_all(
             try:
                 transcript = read_transcript(path)
             except (TranscriptError, OSError) as error:
-                replayed = Replayed(ReplayOutcome.ERROR, str(error))
-                return _ReplayReport(path, {}, replayed, (), ReplayVerdict.ERROR)
+                return _ReplayReport(path, Replayed(ReplayOutcome.ERROR, str(error)))
+            header = transcript.header
             if not transcript.entries:
                 replayed = Replayed(ReplayOutcome.ERROR, "the recording is empty")
-                return _ReplayReport(path, transcript.header, replayed, (), ReplayVerdict.ERROR)
-            if live is Role.SERVER:
-                replayed = await replay_to_server(transcript, server, deadline=timeout)
-            else:
-                replayed = await replay_to_client(transcript, command, deadline=timeout)
-            known = transcript.header.get("defects") or {}
+                return _ReplayReport(path, replayed, header)
+            replayed = await replay(transcript)
+            known = header.get("defects") or {}
             defects = tuple(each for each, role in known.items() if role == live)
-            verdict = ReplayVerdict(replayed.outcome.value)
-            if verdict is ReplayVerdict.DIFFERENT and defects and not strict:
-                verdict = ReplayVerdict.EXPLAINED
-            return _ReplayReport(path, transcript.header, replayed, defects, verdict)
+            if replayed.outcome is ReplayOutcome.DIFFERENT and defects and not strict:
+                replayed = replace(replayed, outcome=ReplayOutcome.EXPLAINED)
+            return _ReplayReport(path, replayed, header, defects)
 
     return list(await asyncio.gather(*map(one, files)))
 
@@ -223,9 +212,9 @@ def _show(console: Console, report: _ReplayReport) -> None:
 def _sentences(report: _ReplayReport) -> list[str]:
     defects = ", ".join(report.defects)
     sentences = [report.replayed.explanation] if report.replayed.explanation else []
-    if report.verdict is ReplayVerdict.EXPLAINED:
+    if report.verdict is ReplayOutcome.EXPLAINED:
         sentences.append(f"different, which is known: the recorded peer violated {defects}")
-    elif report.verdict is ReplayVerdict.SAME and report.defects:
+    elif report.verdict is ReplayOutcome.SAME and report.defects:
         sentences.append(
             f"the recorded peer is known to have violated {defects}, and this one does the same"
         )
@@ -235,7 +224,7 @@ def _sentences(report: _ReplayReport) -> list[str]:
 def _sum_up(console: Console, reports: Sequence[_ReplayReport]) -> None:
     verdicts = [each.verdict for each in reports]
     counts = ", ".join(
-        f"{verdicts.count(each)} {each.value}" for each in ReplayVerdict if each in verdicts
+        f"{verdicts.count(each)} {each.value}" for each in ReplayOutcome if each in verdicts
     )
     console.print(Text(f"{len(reports)} recording{'' if len(reports) == 1 else 's'}: {counts}"))
 

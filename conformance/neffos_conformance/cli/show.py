@@ -9,6 +9,7 @@ from typing import BinaryIO
 import click
 from rich.console import Console
 
+from neffos_conformance.cli.options import option
 from neffos_conformance.recordings.page import page
 from neffos_conformance.recordings.sequence import DEFAULT_LIMIT, read_diagram
 from neffos_conformance.recordings.show import draw
@@ -18,36 +19,12 @@ from neffos_conformance.wire.text import visible
 
 @click.command("show")
 @click.argument("file", type=click.File("rb"))
-@click.option(
-    "--html",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write a page to FILE instead, with each message's fields and bytes.",
-)
-@click.option(
-    "--connection", type=click.IntRange(min=1), metavar="N", help="Show only this connection."
-)
-@click.option(
-    "--from",
-    "first",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    metavar="LINE",
-    help="First line of FILE to show.",
-)
-@click.option(
-    "--to", "last", type=click.IntRange(min=1), metavar="LINE", help="Last line of FILE to show."
-)
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    default=DEFAULT_LIMIT,
-    show_default=True,
-    metavar="N",
-    help="Greatest number of messages to show.",
-)
-@click.option("-v", "--verbose", is_flag=True, help="Show payloads whole.")
+@option("--html", "Page to write instead, with each message's fields and bytes.", "FILE")
+@option("--connection", "Number of the only connection to show.", "N")
+@option("--from first", "First line of FILE to show.", "LINE", default=1)
+@option("--to last", "Last line of FILE to show.", "LINE")
+@option("--limit", "Greatest number of messages to show.", "N", default=DEFAULT_LIMIT)
+@option("-v --verbose", "Payloads in full.")
 def show_command(
     file: BinaryIO,
     html: Path | None,

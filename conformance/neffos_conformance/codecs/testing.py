@@ -161,8 +161,9 @@ def _result(case: Case, answered: list[Answered]) -> Result:
 
 
 def _shown(values: Values) -> str:
-    told = json.dumps({key: each for key, each in values.items() if key != "id"}, sort_keys=True)
-    return told if len(told) <= SHOWN else f"{told[:SHOWN]}…"
+    named = {key: _shortened(each, SHOWN) for key, each in values.items() if key != "id"}
+    text = json.dumps(named, sort_keys=True)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def _run(command: Sequence[str], name: str, lines: bytes, deadline: float) -> Iterator[Values]:
@@ -207,13 +208,13 @@ def _read(line: bytes, name: str) -> Values:
 
 
 def _check(values: Values, name: str) -> None:
-    found = violation("codec", _shortened(values), "fromCodec")
+    found = violation("codec", _shortened(values, SHORTENED), "fromCodec")
     if found is not None:
         raise AdapterError(f"{name} wrote {str(values)[:200]}: {shown(found)}")
 
 
-def _shortened(value: Any) -> Any:
-    """Cut long texts: a validator writes them out for each form that a line does not have."""
+def _shortened(value: Any, size: int) -> Any:
+    """Cut long texts, which a validator writes out for each form that a line does not have."""
     if isinstance(value, dict):
-        return {name: _shortened(each) for name, each in value.items()}
-    return value[:SHORTENED] if isinstance(value, str) else value
+        return {name: _shortened(each, size) for name, each in value.items()}
+    return value[:size] if isinstance(value, str) else value

@@ -10,7 +10,7 @@ import json
 from importlib.resources import files
 from typing import Any, Final
 
-from neffos_codec import FIELDS, Limits, Message, Native
+from neffos_codec import FIELDS, FrameLimits, Message, Native
 from neffos_conformance.wire.payloads import payload_text
 
 _FOLDER: Final = files("neffos_codec.vectors")
@@ -76,9 +76,9 @@ def native(vector: Vector) -> Native:
     return Native(vector.get("native", "never"))
 
 
-def limits(vector: Vector) -> Limits | None:
+def limits(vector: Vector) -> FrameLimits | None:
     """Give the limits of a vector."""
-    return Limits(**vector["limits"]) if "limits" in vector else None
+    return FrameLimits(**vector["limits"]) if "limits" in vector else None
 
 
 def payload(vector: Vector) -> Any:

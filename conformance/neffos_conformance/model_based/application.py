@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Any, Final
 
 from neffos_codec import ESCAPE, Message
-from neffos_conformance.model_based.expected import Payload, Scope
+from neffos_conformance.model_based.actions import Payload, Scope
 from neffos_conformance.model_based.tables import DISCONNECTED
 from neffos_protocol.events import Change
 from neffos_protocol.names import BAD_NAMESPACE, BAD_ROOM, NATIVE_EVENT

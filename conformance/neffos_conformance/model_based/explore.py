@@ -35,7 +35,6 @@ from neffos_conformance.model_based.links import Take, drivers, run_on_client, r
 from neffos_conformance.model_based.shrink import MAX_SECONDS, shrink
 from neffos_conformance.model_based.tables import (
     TransitionKey,
-    not_reached,
     transitions_of,
     why_unreachable,
 )
@@ -184,7 +183,7 @@ class SequenceReport:
     @property
     def not_reached(self) -> tuple[TransitionKey, ...]:
         """The transitions that were not reached; ``why_unreachable`` says which cannot be."""
-        return not_reached(self.reached, self.role)
+        return tuple(each for each in transitions_of(self.role) if each not in self.reached)
 
     @property
     def share(self) -> float:

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from neffos_codec import Message, encode
-from neffos_conformance.model_based.actions import Action
+from neffos_conformance.model_based.actions import Action, ExpectedMessage, Payload
 from neffos_conformance.model_based.application import text_of
-from neffos_conformance.model_based.expected import ExpectedMessage, Payload
 from neffos_conformance.wire.payloads import short
 
 ODD_FLAGS: Final = ("x;y", ";", "true;true", "2;01")

@@ -15,8 +15,13 @@ from typing import Any, Final, TypeVar
 
 from neffos_codec import Message
 from neffos_conformance.cases.features import features
-from neffos_conformance.model_based.actions import Action, ActionKind, ActionSequence
-from neffos_conformance.model_based.expected import Payload, Scope
+from neffos_conformance.model_based.actions import (
+    Action,
+    ActionKind,
+    ActionSequence,
+    Payload,
+    Scope,
+)
 from neffos_conformance.model_based.frames import ACCEPTANCE, EXCHANGE, ODD_FLAGS, SENDER
 from neffos_conformance.model_based.model import SutModel
 from neffos_conformance.model_based.sending import FRAGMENTED

@@ -16,8 +16,9 @@ from typing import Final, NoReturn
 from neffos_codec import Message
 from neffos_conformance.cases.script import OPERATIONS
 from neffos_conformance.model_based import failures
-from neffos_conformance.model_based.actions import Action, ActionSequence
-from neffos_conformance.model_based.expected import (
+from neffos_conformance.model_based.actions import (
+    Action,
+    ActionSequence,
     DriverCommand,
     DriverLog,
     ExpectedObservation,
@@ -27,16 +28,20 @@ from neffos_conformance.model_based.expected import (
 )
 from neffos_conformance.model_based.failures import KnownFailures, SequenceResult
 from neffos_conformance.model_based.frames import action_named_in
-from neffos_conformance.model_based.model import SutModel
-from neffos_conformance.model_based.opening import CONNECTED_AT_ONCE, REFUSAL_TEXT, UNAVAILABLE
-from neffos_conformance.model_based.runner import PeerLink, SequenceRunner
+from neffos_conformance.model_based.model import (
+    CONNECTED_AT_ONCE,
+    REFUSAL_TEXT,
+    UNAVAILABLE,
+    SutModel,
+)
+from neffos_conformance.model_based.runner import SequenceRunner
 from neffos_conformance.runner.client_steps import (
     OPERATION_TIMEOUT,
     Between,
     ClientDriver,
     accepting_clients,
 )
-from neffos_conformance.runner.driver_pool import RESTARTS, Worker, is_healthy, lacking_operations
+from neffos_conformance.runner.driver_pool import DriverPool, lacking_operations
 from neffos_conformance.runner.driver_protocol import (
     MADE_UP,
     DriverEndedError,
@@ -75,34 +80,26 @@ async def run_on_server(
         timeouts: how long to wait.
     """
     runner = SequenceRunner(SutModel(Role.SERVER), known, timeouts)
-    runner.link = DialledServer(runner, url)
+    runner.open = partial(dial, runner, url)
     await runner.run(sequence)
     return runner.result
 
 
-class DialledServer(PeerLink):
-    """The link to a server under test."""
-
-    def __init__(self, runner: SequenceRunner, url: str) -> None:
-        self._runner = runner
-        self._url = url
-
-    async def open(self, action: Action) -> bool:
-        """Dial the server."""
-        runner = self._runner
-        headers = {}
-        if action.how in _HEADERS:
-            name, value = _HEADERS[action.how]
-            headers[name] = value.format(action.number)
-        runner.script.dialled(action, headers)
-        try:
-            async with asyncio.timeout(runner.timeouts.case):
-                transport = await WireConnection.dial(below(self._url, action.path), headers)
-        except (ConnectError, TimeoutError) as error:
-            explanation = str(error) or "it accepts no connection"
-            runner.fail("SEC-16", failures.UNREACHABLE, explanation, action.number)
-        runner.attach(action.connection, transport, ConnectionOpened(action.path, headers))
-        return True
+async def dial(runner: SequenceRunner, url: str, action: Action) -> bool:
+    """Open a connection to a server; it is open then."""
+    headers = {}
+    if action.how in _HEADERS:
+        name, value = _HEADERS[action.how]
+        headers[name] = value.format(action.number)
+    runner.script.dialled(action, headers)
+    try:
+        async with asyncio.timeout(runner.timeouts.case):
+            transport = await WireConnection.dial(below(url, action.path), headers)
+    except (ConnectError, TimeoutError) as error:
+        explanation = str(error) or "it accepts no connection"
+        runner.fail("SEC-16", failures.UNREACHABLE, explanation, action.number)
+    runner.attach(action.connection, transport, ConnectionOpened(action.path, headers))
+    return True
 
 
 Controlled = tuple[ClientDriver, Between | None]
@@ -116,38 +113,25 @@ Take = Callable[[], AbstractAsyncContextManager[Controlled]]
 async def drivers(command: Sequence[str]) -> AsyncIterator[tuple[Take, Fields, frozenset[str]]]:
     """Start a driver; give access to it, its first line, and the operations that it supports.
 
-    A driver that ended, or does not answer after a sequence, is started again for the next.
-
     Args:
         command: starts the driver.
 
     Raises:
         DriverError: the driver cannot be started, or is not one.
     """
-    worker = Worker(command)
-    restarts = 0
+    pool = DriverPool(command)
 
     @asynccontextmanager
     async def take() -> AsyncIterator[Controlled]:
-        nonlocal restarts
-        if worker.was_lost:
-            if restarts == RESTARTS:
-                raise DriverError(f"the driver ended again after {RESTARTS} restarts")
-            restarts += 1
-        driver = await worker.start()
-        try:
+        async with pool.take() as driver:
             yield driver, None
-        finally:
-            if not await is_healthy(driver):
-                await worker.stop()
-                worker.was_lost = True
 
     try:
-        driver = await worker.start()
-        lacking = await lacking_operations(driver)
-        yield take, driver.ready, frozenset(OPERATIONS) - lacking
+        async with pool.take() as first:
+            operations = frozenset(OPERATIONS) - await lacking_operations(first)
+        yield take, first.ready, operations
     finally:
-        await worker.stop()
+        await pool.stop()
 
 
 async def run_on_client(
@@ -170,12 +154,15 @@ async def run_on_client(
     result = runner.result
     try:
         async with take() as (driver, between), accepting_clients(between) as (url, incoming):
-            runner.link = DrivenClient(runner, driver, url, incoming)
+            client = runner.client = DrivenClient(runner, driver, url, incoming)
+            runner.open = client.open
             try:
                 await runner.run(sequence)
             except DriverEndedError as error:
                 text = f"the client ended with its driver: {error}"
                 result.failure = runner.failure("SEC-16", failures.CRASHED, text)
+            finally:
+                await client.close()
     except DriverError as error:
         if result.failure is None:
             result.trouble = str(error)
@@ -186,7 +173,7 @@ def _nothing() -> None:
     pass
 
 
-class DrivenClient(PeerLink):
+class DrivenClient:
     """The link to a client under test."""
 
     def __init__(

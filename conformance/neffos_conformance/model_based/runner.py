@@ -10,15 +10,17 @@ from __future__ import annotations
 import asyncio
 import copy
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, Protocol
 
 from neffos_codec import Message, Native
 from neffos_conformance.model_based import failures, frames
-from neffos_conformance.model_based.actions import Action, ActionKind, ActionSequence
-from neffos_conformance.model_based.expected import (
+from neffos_conformance.model_based.actions import (
+    Action,
+    ActionKind,
+    ActionSequence,
     ConnectionEnd,
     DriverCommand,
     DriverLog,
@@ -55,30 +57,20 @@ NATIVE_MODES: Final[Mapping[str, Native]] = {
 """The monitor's mode for what an endpoint exchanges."""
 
 
-class PeerLink:
-    """How the suite reaches the peer under test: by default one without a driver."""
-
-    async def open(self, action: Action) -> bool:
-        """Open a connection; say whether it is open."""
-        raise NotImplementedError
+class ControlledClient(Protocol):
+    """A client that a driver controls."""
 
     def command(self, number: int, action: int, command: DriverCommand) -> None:
-        """Have the peer's driver perform an operation."""
-        raise NotImplementedError
+        """Have the driver perform an operation."""
 
     def due(self) -> DriverLog | None:
         """Give an operation that must end now."""
-        return None
 
     def miss(self, due: DriverLog) -> NoReturn:
         """Say that an operation has not ended."""
-        raise NotImplementedError
 
     async def settle(self) -> None:
-        """Check what the peer reported to its application."""
-
-    async def close(self) -> None:
-        """Release what the link holds."""
+        """Check what the client reported to its application."""
 
 
 class SequenceRunner:
@@ -93,12 +85,14 @@ class SequenceRunner:
         model: see above.
         script: writes the sequence down.
         result: what the sequence has shown so far.
-        link: how the suite reaches the peer.
+        open: opens the connection of an action, and says whether it is open.
+        client: the peer, where a driver controls it.
         playback: the suite's side of the connections.
         last: the last action on each connection.
     """
 
-    link: PeerLink
+    open: Callable[[Action], Awaitable[bool]]
+    client: ControlledClient | None = None
 
     def __init__(self, model: SutModel, known: KnownFailures, timeouts: Timeouts) -> None:
         self.model = model
@@ -135,7 +129,6 @@ class SequenceRunner:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            await self.link.close()
             await self.playback.release()
             self.script.settled()
             self.result.lines = self.script.lines
@@ -161,7 +154,7 @@ class SequenceRunner:
         self.result.performed.add(action.number)
         self.last[action.connection] = action.number
         is_opening = action.kind is ActionKind.OPEN
-        if is_opening and not await self.link.open(action):
+        if is_opening and not await self.open(action):
             await self._sync()
             return
         self._has_broadcast |= is_broadcast
@@ -170,8 +163,8 @@ class SequenceRunner:
             self.last[number] = action.number
             if isinstance(output.content, ConnectionEnd):
                 await self._end(number, output.content.code)
-            elif isinstance(output.content, DriverCommand):
-                self.link.command(number, action.number, output.content)
+            elif isinstance(output.content, DriverCommand) and self.client:
+                self.client.command(number, action.number, output.content)
                 await self._await_due()
             else:
                 self.script.sent(output, is_opening=is_opening)
@@ -237,7 +230,8 @@ class SequenceRunner:
 
     async def _end(self, number: int, code: int | None) -> None:
         """End a connection, once the operations have ended that must end before."""
-        due = self.link.due() if self.model.connections[number].ending == "HS-16" else None
+        is_refused = self.model.connections[number].ending == "HS-16"
+        due = self.client.due() if self.client and is_refused else None
         if due is not None and due.connection == number:
             await self.wait_for(due, self.timeouts.after_barrier)
         self.script.ended(number, code)
@@ -273,7 +267,8 @@ class SequenceRunner:
                 if connections[number].is_usable:
                     await self.barrier(number)
             await self._await_due()
-            await self.link.settle()
+            if self.client:
+                await self.client.settle()
             for number in connections:
                 self.model.settled(number)
         finally:
@@ -346,7 +341,7 @@ class SequenceRunner:
                 return expected
             if connection.ending and number in self.playback.connections:
                 return connection
-        return None if only else self.link.due()
+        return self.client.due() if self.client and not only else None
 
     def _take(self, number: int, seen: Received | Callable[[], None] | DriverError) -> None:
         """Check what happens next: on a connection, or on the link."""
@@ -401,8 +396,8 @@ class SequenceRunner:
         self, number: int, seen: Payload, expected: ExpectedMessage | None = None
     ) -> None:
         for finding in self._monitors[number].feed(self.model.role, seen):
-            if expected and (finding.requirement, expected.requirement) in _ALIKE:
-                continue
+            if expected and (finding.requirement, expected.requirement) == ("NS-13", "NS-17"):
+                continue  # the monitor cannot tell a refused disconnect from an unknown namespace
             if finding.role is self.model.role:
                 cause = self._cause(number, frame_of(seen)) or self.last.get(number, 0)
                 kind = frames.without_values(finding.explanation)
@@ -510,7 +505,8 @@ class SequenceRunner:
                 last = self.last.get(due.number, 0)
                 self.fail(due.ending, "is not ended", text, last)
         elif isinstance(due, DriverLog):
-            self.link.miss(due)
+            if self.client:
+                self.client.miss(due)
         else:
             answer = due.answers[0]
             wanted = repr(answer) if isinstance(answer, Message) else short(answer)
@@ -538,10 +534,6 @@ class SequenceRunner:
         text = f"no answer to the barrier within {self.timeouts.case / failures.STALL:g} s"
         self.fail("SEC-16", failures.STALLS, text, self.last.get(number, 0))
 
-
-_ALIKE: Final = frozenset({("NS-13", "NS-17"), ("NS-11", "")})
-"""What the monitor objects to and the model expects: the monitor cannot tell a refused disconnect
-from an unknown namespace, nor an error reply to a stray reply (AR-12) from an event."""
 
 _FRAMES: Final = frozenset({None, *BARRIERS.values()})
 """The barriers whose replies are frames."""

@@ -13,8 +13,8 @@ from typing import Final
 from neffos_codec import Message, encode
 from neffos_conformance.cases.matching import Bindings, unfill
 from neffos_conformance.cases.script import CUT, OBSERVATIONS, OPERATIONS
-from neffos_conformance.model_based.actions import Action
-from neffos_conformance.model_based.expected import (
+from neffos_conformance.model_based.actions import (
+    Action,
     DriverCommand,
     ExpectedMessage,
     ExpectedObservation,

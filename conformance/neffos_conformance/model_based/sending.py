@@ -7,24 +7,22 @@ from typing import Final
 
 from neffos_codec import Message, encode
 from neffos_conformance.model_based import frames, tables
-from neffos_conformance.model_based.actions import Action
-from neffos_conformance.model_based.application import EventHandler, text_of
-from neffos_conformance.model_based.expected import (
+from neffos_conformance.model_based.actions import (
     EITHER,
     FAILURE,
     SUCCESS,
+    Action,
     OperationOutcome,
     Output,
-    Payload,
     Scope,
     is_room_of,
 )
-from neffos_conformance.model_based.opening import expect_system_ask
+from neffos_conformance.model_based.application import EventHandler, text_of
 from neffos_conformance.model_based.state import PeerAsk, SutState
 from neffos_conformance.runner.driver_protocol import fields_of
 from neffos_protocol import names
 from neffos_protocol.events import Change, MembershipKey
-from neffos_protocol.state_machines import INCOMING_ASK, OUTGOING_ASK
+from neffos_protocol.state_machines import INCOMING_ASK, MEMBERSHIP, OUTGOING_ASK
 
 FRAGMENTED: Final = "fragments"
 """The variant of a frame that is sent in fragments (FR-15)."""
@@ -44,7 +42,10 @@ def send(state: SutState, action: Action) -> list[Output] | None:
             target = state.connections.get(action.of)
             if target is None or not target.id or target is connection:
                 return None
-            message = message.replace(body=_addressed(target.id, message.body))
+            to, body = f"{target.id} ", message.body
+            message = message.replace(
+                body=to + body if isinstance(body, str) else to.encode() + body
+            )
         is_done = _event(state, action, message)
     if not is_done:
         return None
@@ -56,10 +57,6 @@ def send(state: SutState, action: Action) -> list[Output] | None:
     is_fragmented = action.how == FRAGMENTED
     sent = frames.with_flags(encode(message), "" if is_fragmented else action.how)
     return [Output(action.connection, sent, is_fragmented=is_fragmented)]
-
-
-def _addressed(to: str, body: Payload) -> Payload:
-    return f"{to} {body}" if isinstance(body, str) else f"{to} ".encode() + body
 
 
 def blame_wrong_reply(state: SutState, action: Action, namespace: str) -> None:
@@ -91,9 +88,9 @@ def _system_ask(state: SutState, action: Action, message: Message, change: Chang
     if any(each[0] == namespace for rooms in connection.leaving.values() for each in rooms):
         return False
     endpoint, before = connection.endpoint, connection.state(scope)
-    forbidden_by = tables.no_reply_requirement(
-        change, is_error=message.is_error, asks=bool(message.wait) and not message.is_no_op
-    )
+    forbidden_by = "NS-12" if message.is_error else ""
+    if not forbidden_by and (not message.wait or message.is_no_op):
+        forbidden_by = "NS-2" if change is Change.CONNECT else "NS-10"
     signature = f"{change} {endpoint.kind_of(scope)} {before} {_like(action, message)}"
     state.note(action, signature, forbidden_by or "AR-22")
     state.changed_by[action.connection, scope] = action.number
@@ -103,9 +100,12 @@ def _system_ask(state: SutState, action: Action, message: Message, change: Chang
         state.expect(action, message.error_reply(names.BAD_NAMESPACE), "NS-17")
         return True
     refused = endpoint.refusal(scope, before, change)
-    requirement = tables.reply_requirement(
-        change, room is not None, before, bool(refused), lambda guard: endpoint.holds(guard, scope)
+    row = MEMBERSHIP.follow(
+        before, tables.ask_of(change), lambda guard: endpoint.holds(guard, scope)
     )
+    if row.next.startswith(tables.DECIDING):
+        row = MEMBERSHIP.follow(row.next, "deny" if refused else "allow", lambda _: True)
+    requirement = row.requirements["namespace" if room is None else "room"][0]
     answer = message.error_reply(refused) if refused else message.empty_reply()
     order = state.reply_order(action.connection)
     is_undecided = state.waits(action.connection)
@@ -150,10 +150,14 @@ def _event(state: SutState, action: Action, message: Message) -> bool:
     if state.is_client and event == names.NATIVE_EVENT and not namespace:
         return _framed_native(state, action, message)
     if not is_live:
-        state.expect_bad_namespace(action, message)
+        state.forbidden_by[action.number] = "NS-9"
+        if action.has_token and not message.is_error:
+            state.expect(action, message.error_reply(names.BAD_NAMESPACE), "NS-17")
         return True
     if not is_joined:
-        state.permit_bad_room(action, message)
+        state.forbidden_by[action.number] = "RM-9"
+        if action.has_token:
+            state.permit(action, message.error_reply(names.BAD_ROOM))
         return state.is_client or not event.endswith("-me")
     is_sure = not state.is_client or (
         connection.state(scope) == tables.CONNECTED and event != names.NATIVE_EVENT
@@ -273,7 +277,7 @@ def _provoke(state: SutState, action: Action, message: Message, handler: EventHa
         scope = (name if change is Change.CONNECT else namespace), None
     if state.waits(action.connection) or scope in connection.undecided:
         return False
-    return expect_system_ask(state, action, change, scope)
+    return state.expect_system_ask(action, change, scope)
 
 
 def _broadcast(state: SutState, action: Action, message: Message, handler: EventHandler) -> bool:

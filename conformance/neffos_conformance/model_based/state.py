@@ -13,11 +13,11 @@ from typing import Any, Final
 
 from neffos_codec import Message
 from neffos_conformance.model_based import tables
-from neffos_conformance.model_based.actions import Action, ActionKind
-from neffos_conformance.model_based.application import AppEndpoint, endpoints, text_of
-from neffos_conformance.model_based.expected import (
+from neffos_conformance.model_based.actions import (
     EITHER,
     REPORTED_AS,
+    Action,
+    ActionKind,
     DriverLog,
     ExpectedMessage,
     ExpectedObservation,
@@ -25,12 +25,13 @@ from neffos_conformance.model_based.expected import (
     Scope,
     is_room_of,
 )
+from neffos_conformance.model_based.application import AppEndpoint, endpoints, text_of
 from neffos_conformance.model_based.frames import typed_like
 from neffos_conformance.model_based.tables import TransitionKey
 from neffos_conformance.runner.driver_protocol import fields_of
 from neffos_protocol import Role
 from neffos_protocol.events import Change
-from neffos_protocol.names import BAD_NAMESPACE, BAD_ROOM
+from neffos_protocol.names import REQUEST_EVENT
 from neffos_protocol.state_machines import (
     HANDSHAKE,
     INCOMING_ASK,
@@ -273,17 +274,16 @@ class SutState:
             order = self.reply_order(action.connection)
         return self.expect(action, answers, requirement, must=must, order=order)
 
-    def expect_bad_namespace(self, action: Action, message: Message) -> None:
-        """Expect the reply to an event in a namespace that is not connected."""
-        self.forbidden_by[action.number] = "NS-9"
-        if action.has_token and not message.is_error:
-            self.expect(action, message.error_reply(BAD_NAMESPACE), "NS-17")
-
-    def permit_bad_room(self, action: Action, message: Message) -> None:
-        """Permit the reply to an event in a room that is not joined."""
-        self.forbidden_by[action.number] = "RM-9"
-        if action.has_token:
-            self.permit(action, message.error_reply(BAD_ROOM))
+    def expect_system_ask(self, action: Action, change: Change, scope: Scope) -> bool:
+        """Expect a system ask of a server where the tables permit one; say whether they do."""
+        connection = self.connections[action.connection]
+        if MEMBERSHIP.row(connection.state(scope), change.direction, lambda _: False) is None:
+            return False
+        if any(each.is_ask for each in connection.expected):
+            return False
+        asked = Message("?", scope[0], scope[1] or "", REQUEST_EVENT[change])
+        self.expect(action, asked, tables.ASK_REQUIREMENTS[change], is_ask=True)
+        return True
 
     def observe(
         self, number: int, connection: int, requirement: str, *, must: bool = True, **fields: Any

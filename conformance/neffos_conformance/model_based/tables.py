@@ -5,13 +5,13 @@ A transition counts where the peer must have taken it, by what it received and w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final, NamedTuple
 
 from neffos_protocol import Role
 from neffos_protocol.events import Change
-from neffos_protocol.state_machines import MEMBERSHIP, StateMachine, Transition, machines
+from neffos_protocol.state_machines import StateMachine, Transition, machines
 
 DISCONNECTED: Final = "disconnected"
 CONNECTING: Final = "connecting"
@@ -36,33 +36,6 @@ ASK_REQUIREMENTS: Final[Mapping[Change, str]] = {
 def ask_of(change: Change) -> str:
     """Give the membership table's input for an ask of the other peer."""
     return f"ask-{change.direction}"
-
-
-def reply_requirement(
-    change: Change, is_room: bool, state: str, is_refused: bool, holds: Callable[[str], bool]
-) -> str:
-    """Give the requirement on the reply to a system ask.
-
-    Args:
-        change: what the ask is for.
-        is_room: it is for a room.
-        state: of the membership.
-        is_refused: the application refuses it.
-        holds: whether the guard of that name holds.
-    """
-    row = MEMBERSHIP.follow(state, ask_of(change), holds)
-    if row.next.startswith(DECIDING):
-        row = MEMBERSHIP.follow(row.next, "deny" if is_refused else "allow", lambda _: True)
-    return row.requirements["room" if is_room else "namespace"][0]
-
-
-def no_reply_requirement(change: Change, *, is_error: bool, asks: bool) -> str:
-    """Give the requirement that leaves a system ask without a reply; empty where it has one."""
-    if is_error:
-        return "NS-12"
-    if not asks:
-        return "NS-2" if change is Change.CONNECT else "NS-10"
-    return ""
 
 
 # -------------------------------------------------------------------- coverage
@@ -103,12 +76,6 @@ def transitions_of(role: Role) -> tuple[TransitionKey, ...]:
         for row in rows
         if not (machine.name == "handshake" and row.state in _NEVER_IN[role])
     )
-
-
-def not_reached(reached: Iterable[TransitionKey], role: Role) -> tuple[TransitionKey, ...]:
-    """Give the transitions of a peer with a role that were not reached."""
-    there = frozenset(reached)
-    return tuple(each for each in transitions_of(role) if each not in there)
 
 
 def why_unreachable(key: TransitionKey, role: Role) -> str:

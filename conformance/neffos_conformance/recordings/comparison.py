@@ -335,7 +335,7 @@ class Comparison:
             return (*found, *self._values("payload", then, now))
         message = frame_of(now)
         if message is None:
-            return (Contrast("form", "a frame", "no frame"),)
+            return (Contrast("form", "a frame", "not a frame"),)
         fields = zip(FIELDS, step.message.fields(), message.fields(), strict=True)
         for name, want, have in islice(fields, 1, None):
             found += self._values(name, want, have)

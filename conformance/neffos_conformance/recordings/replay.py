@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum, unique
 from functools import partial
 from typing import Any, Final
@@ -64,6 +64,9 @@ class ReplayOutcome(StrEnum):
 
     SAME = "same"
     DIFFERENT = "different"
+    EXPLAINED = "explained"
+    """It is different, and the recording's header names violations of the recorded peer. The
+    caller decides whether that counts."""
     UNSUPPORTED = "unsupported"
     """No operation makes a client do what the recorded client did."""
     ERROR = "error"
@@ -109,8 +112,8 @@ async def replay_to_server(
         url: of the server, ``ws://…`` or ``wss://…``; recorded paths are below it.
         deadline: seconds, as ``DEADLINE``.
     """
-    session = read_session(transcript, Role.SERVER)
-    return await _replayed(session, {}, deadline, lambda runner: _to_server(runner, url))
+    runner = ReplayRunner(read_session(transcript, Role.SERVER), deadline)
+    return await _replayed(runner, _to_server(runner, url))
 
 
 async def replay_to_client(
@@ -123,47 +126,32 @@ async def replay_to_client(
         command: the driver; whatever it does, nothing is raised.
         deadline: seconds, as ``DEADLINE``.
     """
-    session = read_session(transcript, Role.CLIENT)
-    peer: dict[str, Any] = {}
-    return await _replayed(
-        session, peer, deadline, lambda runner: _to_client(runner, command, peer)
-    )
+    runner = ReplayRunner(read_session(transcript, Role.CLIENT), deadline)
+    return await _replayed(runner, _to_client(runner, command))
 
 
-async def _replayed(
-    session: RecordedSession,
-    peer: Mapping[str, Any],
-    deadline: float,
-    replay: Callable[[ReplayRunner], Awaitable[None]],
-) -> Replayed:
+async def _replayed(runner: ReplayRunner, replay: Coroutine[Any, Any, None]) -> Replayed:
     """Replay, and give the result."""
     began = time.perf_counter()
-    outcome, explanation, difference = ReplayOutcome.SAME, "", None
-    runner = ReplayRunner(session, deadline)
+    result = Replayed(ReplayOutcome.SAME)
     try:
         try:
-            await replay(runner)
+            await replay
         finally:
             await runner.playback.release()
     except DifferentError as error:
-        outcome, difference = ReplayOutcome.DIFFERENT, error.difference
-        explanation = difference.explanation
+        difference = error.difference
+        rows = tuple(runner.comparison.rows)
+        result = Replayed(
+            ReplayOutcome.DIFFERENT, difference.explanation, difference, rows, runner.following()
+        )
     except CannotError as error:
-        outcome = ReplayOutcome.UNSUPPORTED
-        explanation = f"cannot be replayed with a driver: {error}"
+        text = f"cannot be replayed with a driver: {error}"
+        result = Replayed(ReplayOutcome.UNSUPPORTED, text)
     except (UnreachableError, DriverError) as error:
-        outcome, explanation = ReplayOutcome.ERROR, str(error)
-    is_different = difference is not None
-    return Replayed(
-        outcome,
-        explanation,
-        difference,
-        tuple(runner.comparison.rows) if is_different else (),
-        runner.following() if is_different else (),
-        runner.comparison.ids,
-        peer,
-        time.perf_counter() - began,
-    )
+        result = Replayed(ReplayOutcome.ERROR, str(error))
+    seconds = time.perf_counter() - began
+    return replace(result, ids=runner.comparison.ids, peer=runner.peer, seconds=seconds)
 
 
 async def _to_server(runner: ReplayRunner, url: str) -> None:
@@ -198,10 +186,10 @@ async def _dial(
         raise DifferentError(Difference(step.entry.connection, text, step)) from error
 
 
-async def _to_client(runner: ReplayRunner, command: Sequence[str], peer: dict[str, Any]) -> None:
+async def _to_client(runner: ReplayRunner, command: Sequence[str]) -> None:
     todo = operations(runner.session)
     async with running_driver(command) as driver, accepting_clients() as (url, incoming):
-        peer.update(driver.ready)
+        runner.peer = driver.ready
         control = ClientControl(driver, url, incoming, runner.deadline, runner.fail)
         try:
             for step in runner.session.steps:
@@ -231,6 +219,7 @@ class ReplayRunner:
     Attributes:
         comparison: compares the live peer with the recording.
         playback: the connections, by their recorded numbers.
+        peer: what the driver says of itself.
     """
 
     def __init__(self, session: RecordedSession, deadline: float) -> None:
@@ -238,6 +227,7 @@ class ReplayRunner:
         self.deadline = deadline
         self.comparison = Comparison(session)
         self.playback = Playback(session.live, Timeouts(case=deadline, close=deadline))
+        self.peer: Mapping[str, Any] = {}
         self._closed: set[int] = set()
         self._reached = -1
 

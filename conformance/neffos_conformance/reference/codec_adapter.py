@@ -17,11 +17,11 @@ from neffos_codec import (
     FIELDS,
     CodecError,
     Decoding,
+    FrameLimits,
     Handshake,
     HandshakeAccept,
     HandshakeRefuse,
     HandshakeRequest,
-    Limits,
     Message,
     Native,
     NativeMessage,
@@ -144,7 +144,7 @@ def _one_of(kind: Callable[[Any], Option], value: Any) -> Option:
         raise UnknownRequestError from None
 
 
-def _limits(request: Values) -> Limits | None:
+def _limits(request: Values) -> FrameLimits | None:
     if "limits" not in request:
         return None
     limits = request["limits"]
@@ -152,7 +152,7 @@ def _limits(request: Values) -> Limits | None:
         raise TypeError("limits is an object")
     if not limits.keys() <= {"payload", "field"}:
         raise UnknownRequestError
-    return Limits(**limits)
+    return FrameLimits(**limits)
 
 
 # -------------------------------------------------------------------- operations

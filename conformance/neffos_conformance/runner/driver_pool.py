@@ -57,83 +57,74 @@ async def to_client(
     Raises:
         DriverError: it cannot be started, or is not a driver.
     """
-    workers = [Worker(command) for _ in range(drivers)]
-    free: asyncio.Queue[Worker] = asyncio.Queue()
-    for each in workers:
-        free.put_nowait(each)
-    restarts = 0
+    pool = DriverPool(command, drivers)
     lacking: frozenset[str] | None = None
 
     async def run(case: Case) -> Result:
-        nonlocal restarts, lacking
-        worker = await free.get()
+        nonlocal lacking
         try:
-            if worker.was_lost:
-                if restarts == RESTARTS:
-                    text = f"the driver was restarted {RESTARTS} times, and is not again"
-                    return Result(case, Verdict.ERROR, text)
-                restarts += 1
-            try:
-                driver = await worker.start()
-            except DriverError as error:
-                return Result(case, Verdict.ERROR, str(error))
-            if lacking is None:
-                lacking = frozenset()  # a driver that this ends is not asked again
-                try:
+            async with pool.take() as driver:
+                if lacking is None:
+                    lacking = frozenset()  # a driver that this ends is not asked again
                     lacking = await lacking_operations(driver)
-                except DriverError as error:
-                    await worker.stop()
-                    worker.was_lost = True
-                    return Result(case, Verdict.ERROR, str(error))
-            if missing := sorted(needed_operations(case) & lacking):
-                text = f"it needs {', '.join(missing)}, which the driver does not support"
-                return Result(case, Verdict.SKIPPED, text)
-            result = await run_client_case(driver, case, timeouts)
-            if not await is_healthy(driver):
-                await worker.stop()
-                worker.was_lost = True
-            return result
-        finally:
-            free.put_nowait(worker)
+                if missing := sorted(needed_operations(case) & lacking):
+                    text = f"it needs {', '.join(missing)}, which the driver does not support"
+                    return Result(case, Verdict.SKIPPED, text)
+                return await run_client_case(driver, case, timeouts)
+        except DriverError as error:
+            return Result(case, Verdict.ERROR, str(error))
 
     try:
-        yield run, (await workers[0].start()).ready
+        async with pool.take() as first:
+            ready = first.ready
+        yield run, ready
     finally:
-        await asyncio.gather(*(each.stop() for each in workers))
+        await pool.stop()
 
 
-class Worker:
-    """Runs a driver, if there is one.
+class DriverPool:
+    """Drivers of one client. One that ended, or does not answer any more, is replaced.
 
-    Attributes:
-        was_lost: whether the last one failed, so that the next is a restart.
+    Args:
+        command: starts a driver.
+        drivers: how many run concurrently at most.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
-        self.was_lost = False
+    def __init__(self, command: Sequence[str], drivers: int = 1) -> None:
         self._command = command
-        self._stack = AsyncExitStack()
-        self._driver: DriverProcess | None = None
+        self._slots = asyncio.Semaphore(drivers)
+        self._idle: list[tuple[DriverProcess, AsyncExitStack]] = []
+        self._lost = 0
 
-    async def start(self) -> DriverProcess:
-        """Give the driver; start it if there is none.
+    @asynccontextmanager
+    async def take(self) -> AsyncIterator[DriverProcess]:
+        """Give a driver that no one else uses for the block; start one if none is idle.
 
         Raises:
-            DriverError: it cannot be started.
+            DriverError: it cannot be started, or too many were lost.
         """
-        if self._driver is None:
+        async with self._slots:
+            if self._lost > RESTARTS:
+                raise DriverError(f"the driver was restarted {RESTARTS} times, and is not again")
             try:
-                self._driver = await self._stack.enter_async_context(running_driver(self._command))
+                driver, stack = self._idle.pop() if self._idle else await self._start()
+                async with stack:  # it ends a driver that is not kept
+                    yield driver
+                    if await is_healthy(driver):
+                        self._idle.append((driver, stack.pop_all()))
+                    else:
+                        self._lost += 1
             except DriverError:
-                self.was_lost = True
+                self._lost += 1
                 raise
-            self.was_lost = False
-        return self._driver
+
+    async def _start(self) -> tuple[DriverProcess, AsyncExitStack]:
+        stack = AsyncExitStack()
+        return await stack.enter_async_context(running_driver(self._command)), stack
 
     async def stop(self) -> None:
-        """End the driver, if there is one."""
-        self._driver = None
-        await self._stack.aclose()
+        """End all drivers."""
+        await asyncio.gather(*(stack.aclose() for _, stack in self._idle))
 
 
 def needed_operations(case: Case) -> frozenset[str]:

@@ -7,9 +7,11 @@ its standard input does, so that it never outlives the program that started it.
 from __future__ import annotations
 
 import json
+import select
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 STOP_DEADLINE: Final = 5.0
@@ -21,24 +23,30 @@ class SubprocessError(Exception):
 
 
 @contextmanager
-def running(command: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Run a peer and give what its readiness line says; it has ended when the block is left.
+def started(
+    command: Sequence[str | Path], *, ready_timeout: float | None = None, **options: Any
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Run a peer; give its process ID and its readiness line. It ends when the block is left.
 
-    The first line of its output is waited for without a deadline of our own: a peer that
-    hangs at its start is ended with the process that waits for it.
+    Args:
+        command: the command line.
+        ready_timeout: seconds for the readiness line. Without, a peer that hangs at its start
+            ends with the process that waits for it.
+        options: further arguments of ``subprocess.Popen``.
 
     Raises:
         SubprocessError: it cannot be started, or its first line is not the readiness line.
     """
+    name = command[0]
     try:
         process = subprocess.Popen(  # noqa: S603  # the command is the caller's own
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options
         )
     except OSError as error:
-        raise SubprocessError(f"{command[0]} cannot be started: {error}") from error
+        raise SubprocessError(f"{name} cannot be started: {error}") from error
     with process:
         try:
-            yield _readiness(command, process)
+            yield process.pid, _readiness(name, process, ready_timeout)
         finally:
             if process.stdin:
                 process.stdin.close()
@@ -48,12 +56,24 @@ def running(command: Sequence[str]) -> Iterator[dict[str, Any]]:
                 process.kill()
 
 
-def _readiness(command: Sequence[str], process: subprocess.Popen[bytes]) -> dict[str, Any]:
-    line = process.stdout.readline() if process.stdout else b""
+@contextmanager
+def running(command: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Run a peer, and give its readiness line; see ``started``."""
+    with started(command) as (_, ready):
+        yield ready
+
+
+def _readiness(
+    name: str | Path, process: subprocess.Popen[bytes], timeout: float | None
+) -> dict[str, Any]:
+    line = b""
+    # The line comes in one piece: once there is something to read, all of it is there.
+    if process.stdout and (timeout is None or select.select([process.stdout], [], [], timeout)[0]):
+        line = process.stdout.readline()
     try:
         values = json.loads(line)
     except ValueError:
         values = None
     if not isinstance(values, dict) or values.get("ready") is not True:
-        raise SubprocessError(f"{command[0]} is not ready, it said {line[:200]!r}")
+        raise SubprocessError(f"{name} is not ready, it said {line[:200]!r}")
     return values

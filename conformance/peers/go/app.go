@@ -19,7 +19,7 @@ const (
 	connectHeader = "X-Conformance-Connect"
 )
 
-// The texts the application refuses with. The suite compares them octet by octet.
+// The texts the application refuses with. The suite compares them byte by byte.
 var (
 	errRoomLocked      = errors.New("room is locked")
 	errRoomSticky      = errors.New("room is sticky")
@@ -30,12 +30,12 @@ var (
 // news is the event of every broadcast.
 const news = "news"
 
-// newServer offers namespaces over one backend. patience is how long the server waits for what it
+// newServer offers namespaces over one backend. timeout is how long the server waits for what it
 // asks a client.
-func newServer(upgrade neffos.Upgrader, handler neffos.ConnHandler, patience time.Duration) *neffos.Server {
+func newServer(upgrade neffos.Upgrader, handler neffos.ConnHandler, timeout time.Duration) *neffos.Server {
 	server := neffos.New(gated(upgrade), handler)
 	server.IDGenerator = connectionID
-	server.OnConnect = admit(patience)
+	server.OnConnect = admit(timeout)
 
 	// The default broadcaster hands a message to whichever connection happens to be waiting at that
 	// moment and may skip one; this one goes round all.
@@ -45,7 +45,7 @@ func newServer(upgrade neffos.Upgrader, handler neffos.ConnHandler, patience tim
 
 // namespaces is what the application answers to. Whatever is missing here is missing on purpose:
 // "nowhere" must stay unknown, and so must the empty namespace.
-func namespaces(patience time.Duration) neffos.Namespaces {
+func namespaces(timeout time.Duration) neffos.Namespaces {
 	return neffos.Namespaces{
 		"app": {
 			neffos.OnRoomJoin:  refuseRoom("locked", errRoomLocked),
@@ -61,11 +61,11 @@ func namespaces(patience time.Duration) neffos.Namespaces {
 			"broadcast-all":    broadcastAll,
 			"broadcast-room":   broadcastRoom,
 			"broadcast-to":     broadcastTo,
-			"ask-me":           askMe(patience),
-			"join-me":          joinMe(patience),
-			"leave-me":         leaveMe(patience),
-			"connect-me":       connectMe(patience),
-			"disconnect-me":    disconnectMe(patience),
+			"ask-me":           askMe(timeout),
+			"join-me":          joinMe(timeout),
+			"leave-me":         leaveMe(timeout),
+			"connect-me":       connectMe(timeout),
+			"disconnect-me":    disconnectMe(timeout),
 			"close-me":         closeMe,
 		},
 		"any": {
@@ -94,7 +94,7 @@ func mixedNamespaces() neffos.Namespaces {
 }
 
 // nativeNamespaces is the endpoint without a handshake. It must stay this one event of this one
-// namespace: that is how the library tells that an application wants no frames.
+// namespace: that is how the library tells that an application uses native messages only.
 func nativeNamespaces() neffos.Namespaces {
 	return neffos.Namespaces{
 		"": {neffos.OnNativeMessage: echoNative},
@@ -109,9 +109,9 @@ func connectionID(w http.ResponseWriter, r *http.Request) string {
 	return neffos.DefaultIDGenerator(w, r)
 }
 
-// admit refuses on request; an empty text is a refusal too. Who is let in can be found by
+// admit refuses on request; an empty text is a refusal too. An accepted client can be found by
 // broadcasts, and is asked to connect if it wished to be.
-func admit(patience time.Duration) func(*neffos.Conn) error {
+func admit(timeout time.Duration) func(*neffos.Conn) error {
 	return func(c *neffos.Conn) error {
 		headers := c.Socket().Request().Header
 		if texts := headers.Values(refuseHeader); len(texts) > 0 {
@@ -119,7 +119,7 @@ func admit(patience time.Duration) func(*neffos.Conn) error {
 		}
 		awaitListed(c)
 		if names := headers.Values(connectHeader); len(names) > 0 {
-			go connectAccepted(c, names[0], patience)
+			go connectAccepted(c, names[0], timeout)
 		}
 		return nil
 	}
@@ -234,7 +234,7 @@ func nameEvent(_ *neffos.NSConn, msg neffos.Message) error {
 }
 
 // emit keeps to the kind of the message it was caused by: an event name or a body of arbitrary
-// octets is not valid in a text message.
+// bytes is not valid in a text message.
 func emit(ns *neffos.NSConn, event string, body []byte, binary bool) bool {
 	if binary {
 		return ns.EmitBinary(event, body)

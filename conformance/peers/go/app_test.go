@@ -10,7 +10,7 @@ import (
 )
 
 func TestEvents(t *testing.T) {
-	everyPair(t, askPatience, func(t *testing.T, dial dialFunc) {
+	everyPair(t, askTimeout, func(t *testing.T, dial dialFunc) {
 		c := dial.must(t, http.Header{
 			idHeader:                {"me"},
 			"X-Several":             {"one", "two"},
@@ -59,7 +59,7 @@ func TestEvents(t *testing.T) {
 // TestSilent writes its ask as bytes, so that a reply would be an event like any other: the
 // library keeps one that answers no ask of its own. The echo behind it is the barrier.
 func TestSilent(t *testing.T) {
-	everyPair(t, askPatience, func(t *testing.T, dial dialFunc) {
+	everyPair(t, askTimeout, func(t *testing.T, dial dialFunc) {
 		c := dial.must(t, nil, nil)
 		ns := c.connect("app")
 
@@ -78,7 +78,7 @@ func TestSilent(t *testing.T) {
 }
 
 func TestPush(t *testing.T) {
-	everyPair(t, askPatience, func(t *testing.T, dial dialFunc) {
+	everyPair(t, askTimeout, func(t *testing.T, dial dialFunc) {
 		for _, binary := range []bool{false, true} {
 			c := dial.must(t, nil, nil)
 			reply, err := c.ask(c.connect("app"), neffos.Message{
@@ -95,7 +95,7 @@ func TestPush(t *testing.T) {
 }
 
 func TestNoReconnection(t *testing.T) {
-	everyPair(t, askPatience, func(t *testing.T, dial dialFunc) {
+	everyPair(t, askTimeout, func(t *testing.T, dial dialFunc) {
 		c := dial.must(t, nil, nil)
 		reply, err := c.ask(c.connect("app"), neffos.Message{Namespace: "app", Event: "tries"})
 		if err != nil || string(reply.Body) != "0" {
@@ -105,7 +105,7 @@ func TestNoReconnection(t *testing.T) {
 }
 
 func TestBroadcasts(t *testing.T) {
-	everyPair(t, askPatience, func(t *testing.T, dial dialFunc) {
+	everyPair(t, askTimeout, func(t *testing.T, dial dialFunc) {
 		clients := map[string]*client{}
 		for _, id := range []string{"sender", "roommate", "other", "elsewhere"} {
 			clients[id] = dial.must(t, http.Header{idHeader: {id}}, nil)
@@ -160,7 +160,7 @@ func TestBroadcasts(t *testing.T) {
 
 // TestBroadcastHasNoToken reads the messages themselves: the library's client keeps tokens back.
 func TestBroadcastHasNoToken(t *testing.T) {
-	everyURL(t, askPatience, func(t *testing.T, url string) {
+	everyURL(t, askTimeout, func(t *testing.T, url string) {
 		ws := dialRaw(t, url)
 		ws.send("M", "$1;app;;_OnNamespaceConnect;0;0;", "$2;app;;broadcast-all;0;0;x")
 		ws.receive() // the id
@@ -169,16 +169,16 @@ func TestBroadcastHasNoToken(t *testing.T) {
 }
 
 func TestMixedEndpoint(t *testing.T) {
-	everyURL(t, askPatience, func(t *testing.T, url string) {
+	everyURL(t, askTimeout, func(t *testing.T, url string) {
 		ws := dialRaw(t, url+mixedPath)
-		ws.send("M", "lost", "$1;;;_OnNamespaceConnect;0;0;", "no frame", "$2;;;echo;0;0;a frame", "$3;app;;_OnNamespaceConnect;0;0;")
+		ws.send("M", "lost", "$1;;;_OnNamespaceConnect;0;0;", "not a frame", "$2;;;echo;0;0;a frame", "$3;app;;_OnNamespaceConnect;0;0;")
 		ws.receive()
-		ws.expect("$1;;;;;;", "no frame", "$2;;;echo;0;0;a frame", "$3;app;;_OnNamespaceConnect;1;0;bad namespace")
+		ws.expect("$1;;;;;;", "not a frame", "$2;;;echo;0;0;a frame", "$3;app;;_OnNamespaceConnect;1;0;bad namespace")
 	})
 }
 
 func TestNativeEndpoint(t *testing.T) {
-	everyURL(t, askPatience, func(t *testing.T, url string) {
+	everyURL(t, askTimeout, func(t *testing.T, url string) {
 		ws := dialRaw(t, url+nativePath)
 		ws.send("M", "$1;;;_OnNamespaceConnect;0;0;", "text")
 		ws.expect("M", "$1;;;_OnNamespaceConnect;0;0;", "text")
@@ -186,7 +186,7 @@ func TestNativeEndpoint(t *testing.T) {
 }
 
 func TestCloseMe(t *testing.T) {
-	everyPair(t, askPatience, func(t *testing.T, dial dialFunc) {
+	everyPair(t, askTimeout, func(t *testing.T, dial dialFunc) {
 		c := dial.must(t, nil, nil)
 		c.connect("app").Emit("close-me", nil)
 		select {
@@ -198,7 +198,7 @@ func TestCloseMe(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	everyPair(t, askPatience, func(t *testing.T, dial dialFunc) {
+	everyPair(t, askTimeout, func(t *testing.T, dial dialFunc) {
 		for _, test := range []struct {
 			name, want string
 			try        func(c *client) error
@@ -246,7 +246,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestHandshakeHeaders(t *testing.T) {
-	everyPair(t, askPatience, func(t *testing.T, dial dialFunc) {
+	everyPair(t, askTimeout, func(t *testing.T, dial dialFunc) {
 		if _, err := dial(http.Header{refuseHeader: {"not you"}}, nil); errorText(err) != "not you" {
 			t.Errorf("refusal is %v", err)
 		}

@@ -7,19 +7,19 @@ import (
 	"github.com/kataras/neffos"
 )
 
-// askPatience is how long a client has to answer what the server asks it.
-const askPatience = 5 * time.Second
+// askTimeout is how long a client has to answer what the server asks it.
+const askTimeout = 5 * time.Second
 
 // asking is a handler that asks the client, and lets the connection go on meanwhile: in the handler
 // the library would take the very next message for the reply, whatever its token. A connection that
-// ends does not end the wait for its reply, so the patience is what ends it.
+// ends does not end the wait for its reply, so the timeout is what ends it.
 //
 // The library forgets no token on a deadline. It has room for one late reply to each, a second one
 // would block the connection's reader for good.
-func asking(patience time.Duration, ask func(context.Context, *neffos.NSConn, neffos.Message) error) neffos.MessageHandlerFunc {
+func asking(timeout time.Duration, ask func(context.Context, *neffos.NSConn, neffos.Message) error) neffos.MessageHandlerFunc {
 	return func(ns *neffos.NSConn, msg neffos.Message) error {
 		go func() {
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			ctx, cancel := context.WithTimeout(context.Background(), timeout)
 			defer cancel()
 			gateOf(ns.Conn).ask(ctx, func() error { return ask(ctx, ns, msg) })
 		}()
@@ -28,8 +28,8 @@ func asking(patience time.Duration, ask func(context.Context, *neffos.NSConn, ne
 }
 
 // askMe asks the client back and tells it what it answered.
-func askMe(patience time.Duration) neffos.MessageHandlerFunc {
-	return asking(patience, func(ctx context.Context, ns *neffos.NSConn, msg neffos.Message) error {
+func askMe(timeout time.Duration) neffos.MessageHandlerFunc {
+	return asking(timeout, func(ctx context.Context, ns *neffos.NSConn, msg neffos.Message) error {
 		reply, err := ns.Conn.Ask(ctx, neffos.Message{
 			Namespace: msg.Namespace,
 			Event:     "question",
@@ -45,16 +45,16 @@ func askMe(patience time.Duration) neffos.MessageHandlerFunc {
 	})
 }
 
-func joinMe(patience time.Duration) neffos.MessageHandlerFunc {
-	return asking(patience, func(ctx context.Context, ns *neffos.NSConn, msg neffos.Message) error {
+func joinMe(timeout time.Duration) neffos.MessageHandlerFunc {
+	return asking(timeout, func(ctx context.Context, ns *neffos.NSConn, msg neffos.Message) error {
 		_, err := ns.JoinRoom(ctx, string(msg.Body))
 		return err
 	})
 }
 
 // leaveMe asks nothing where the room was not joined: the library has no way to.
-func leaveMe(patience time.Duration) neffos.MessageHandlerFunc {
-	return asking(patience, func(ctx context.Context, ns *neffos.NSConn, msg neffos.Message) error {
+func leaveMe(timeout time.Duration) neffos.MessageHandlerFunc {
+	return asking(timeout, func(ctx context.Context, ns *neffos.NSConn, msg neffos.Message) error {
 		return leave(ctx, ns, string(msg.Body))
 	})
 }
@@ -69,15 +69,15 @@ func leave(ctx context.Context, ns *neffos.NSConn, name string) error {
 
 // connectMe asks nothing where the namespace is connected already or the application does not let
 // it be connected: the library looks at its own side first.
-func connectMe(patience time.Duration) neffos.MessageHandlerFunc {
-	return asking(patience, func(ctx context.Context, ns *neffos.NSConn, msg neffos.Message) error {
+func connectMe(timeout time.Duration) neffos.MessageHandlerFunc {
+	return asking(timeout, func(ctx context.Context, ns *neffos.NSConn, msg neffos.Message) error {
 		_, err := ns.Conn.Connect(ctx, string(msg.Body))
 		return err
 	})
 }
 
-func disconnectMe(patience time.Duration) neffos.MessageHandlerFunc {
-	return asking(patience, func(ctx context.Context, ns *neffos.NSConn, _ neffos.Message) error {
+func disconnectMe(timeout time.Duration) neffos.MessageHandlerFunc {
+	return asking(timeout, func(ctx context.Context, ns *neffos.NSConn, _ neffos.Message) error {
 		return ns.Disconnect(ctx)
 	})
 }
@@ -85,8 +85,8 @@ func disconnectMe(patience time.Duration) neffos.MessageHandlerFunc {
 // connectAccepted asks the client to connect, when it has been told that it is accepted. Called in
 // OnConnect, Connect would race with that: the library lets both go as soon as the client's opening
 // is read, and its own client loses a request that comes before the acceptance.
-func connectAccepted(c *neffos.Conn, namespace string, patience time.Duration) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+func connectAccepted(c *neffos.Conn, namespace string, timeout time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 
 	g := gateOf(c)

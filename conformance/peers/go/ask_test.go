@@ -9,12 +9,12 @@ import (
 	"github.com/kataras/neffos"
 )
 
-// shortPatience is the deadline of questions nobody answers. Answers have to come within it too,
+// shortTimeout is the deadline of questions nobody answers. Answers have to come within it too,
 // so it is long beside a round trip in one process.
-const shortPatience = 500 * time.Millisecond
+const shortTimeout = 500 * time.Millisecond
 
 func TestAskMe(t *testing.T) {
-	everyPair(t, shortPatience, func(t *testing.T, dial dialFunc) {
+	everyPair(t, shortTimeout, func(t *testing.T, dial dialFunc) {
 		for _, test := range []struct {
 			name     string
 			question neffos.MessageHandlerFunc
@@ -55,9 +55,9 @@ func TestAskMe(t *testing.T) {
 // taken by somebody. The deadline runs since before the question was sent, so a client that holds
 // it for twice as long is late.
 func TestAskMeLateReply(t *testing.T) {
-	everyPair(t, shortPatience, func(t *testing.T, dial dialFunc) {
+	everyPair(t, shortTimeout, func(t *testing.T, dial dialFunc) {
 		c := dial.must(t, nil, func(*neffos.NSConn, neffos.Message) error {
-			time.Sleep(2 * shortPatience)
+			time.Sleep(2 * shortTimeout)
 			return neffos.Reply([]byte("too late"))
 		})
 		ns := c.connect("app")
@@ -75,7 +75,7 @@ func TestAskMeLateReply(t *testing.T) {
 
 // TestJoinMeIsDoneWithItsReply broadcasts into the room right behind the reply that joins it.
 func TestJoinMeIsDoneWithItsReply(t *testing.T) {
-	everyURL(t, askPatience, func(t *testing.T, url string) {
+	everyURL(t, askTimeout, func(t *testing.T, url string) {
 		ws := dialRaw(t, url)
 		ws.send("M", "$1;app;;_OnNamespaceConnect;0;0;")
 		ws.receive() // the id

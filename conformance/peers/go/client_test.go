@@ -12,8 +12,8 @@ import (
 	"github.com/kataras/neffos"
 )
 
-// testPatience bounds every wait of the tests; none of them takes this long unless it fails.
-const testPatience = 10 * time.Second
+// testTimeout bounds every wait of the tests; none of them takes this long unless it fails.
+const testTimeout = 10 * time.Second
 
 // client is one connection of a test, and what reached it.
 type client struct {
@@ -34,10 +34,10 @@ type received struct {
 type dialFunc func(header http.Header, question neffos.MessageHandlerFunc) (*client, error)
 
 // everyPair runs a test over each endpoint with each dialer, as neither may depend on the other.
-func everyPair(t *testing.T, patience time.Duration, test func(t *testing.T, dial dialFunc)) {
+func everyPair(t *testing.T, timeout time.Duration, test func(t *testing.T, dial dialFunc)) {
 	for dialer, newDialer := range dialers {
 		t.Run(dialer, func(t *testing.T) {
-			everyURL(t, patience, func(t *testing.T, url string) {
+			everyURL(t, timeout, func(t *testing.T, url string) {
 				test(t, func(header http.Header, question neffos.MessageHandlerFunc) (*client, error) {
 					return newClient(t, newDialer(header), url, question)
 				})
@@ -47,11 +47,11 @@ func everyPair(t *testing.T, patience time.Duration, test func(t *testing.T, dia
 }
 
 // everyURL runs a test over each endpoint, on a server of the test's own: broadcasts go to all.
-func everyURL(t *testing.T, patience time.Duration, test func(t *testing.T, url string)) {
+func everyURL(t *testing.T, timeout time.Duration, test func(t *testing.T, url string)) {
 	for name, newSite := range sites() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			handler, err := newSite("/"+name, patience, func(err error) { t.Logf("no upgrade: %v", err) })
+			handler, err := newSite("/"+name, timeout, func(err error) { t.Logf("no upgrade: %v", err) })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -63,7 +63,7 @@ func everyURL(t *testing.T, patience time.Duration, test func(t *testing.T, url 
 }
 
 func newClient(t *testing.T, dial neffos.Dialer, url string, question neffos.MessageHandlerFunc) (*client, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), testPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	t.Cleanup(cancel)
 
 	c := &client{t: t, ctx: ctx, events: make(chan received, 16)}
@@ -195,7 +195,7 @@ func dialRaw(t *testing.T, url string) raw {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ws.Close() })
-	deadline := time.Now().Add(testPatience)
+	deadline := time.Now().Add(testTimeout)
 	ws.SetReadDeadline(deadline)
 	ws.SetWriteDeadline(deadline)
 	return raw{ws, t}

@@ -72,23 +72,23 @@ type (
 	}
 )
 
-// content is text or, of a binary message, octets. Text that is not UTF-8 travels as hexadecimal:
+// content is text or, of a binary message, bytes. Text that is not UTF-8 travels as hexadecimal:
 // a Go string may hold it, JSON may not.
 type content struct {
-	octets []byte
+	bytes  []byte
 	binary bool
 }
 
-func text(value string) content { return content{octets: []byte(value)} }
+func text(value string) content { return content{bytes: []byte(value)} }
 
 func (c content) MarshalJSON() ([]byte, error) {
 	switch {
 	case c.binary:
-		return json.Marshal(map[string]string{"base64": base64.StdEncoding.EncodeToString(c.octets)})
-	case utf8.Valid(c.octets):
-		return json.Marshal(string(c.octets))
+		return json.Marshal(map[string]string{"base64": base64.StdEncoding.EncodeToString(c.bytes)})
+	case utf8.Valid(c.bytes):
+		return json.Marshal(string(c.bytes))
 	default:
-		return json.Marshal(map[string]string{"hex": hex.EncodeToString(c.octets)})
+		return json.Marshal(map[string]string{"hex": hex.EncodeToString(c.bytes)})
 	}
 }
 
@@ -109,10 +109,10 @@ func (c *content) UnmarshalJSON(data []byte) (err error) {
 	}
 	switch {
 	case value.Hex != nil && value.Base64 == nil:
-		c.octets, err = hex.DecodeString(*value.Hex)
+		c.bytes, err = hex.DecodeString(*value.Hex)
 	case value.Base64 != nil && value.Hex == nil:
 		c.binary = true
-		c.octets, err = base64.StdEncoding.DecodeString(*value.Base64)
+		c.bytes, err = base64.StdEncoding.DecodeString(*value.Base64)
 	default:
 		err = errors.New("neither text, nor hex, nor base64")
 	}
@@ -252,7 +252,7 @@ func decode(id int, request fields) (any, error) {
 	if payload.binary {
 		kind = neffos.BinaryMessage
 	}
-	msg := neffos.DeserializeMessage(kind, payload.octets, native != "never", native == "only")
+	msg := neffos.DeserializeMessage(kind, payload.bytes, native != "never", native == "only")
 	hidden := reveal(&msg)
 	if hidden.isInvalid {
 		return rejectLine{id, true}, nil
@@ -260,11 +260,11 @@ func decode(id int, request fields) (any, error) {
 
 	body := content{msg.Body, msg.SetBinary}
 	// A frame can have the event of native messages, and is no native message for it.
-	if msg.IsNative && bytes.Equal(msg.Body, payload.octets) {
+	if msg.IsNative && bytes.Equal(msg.Body, payload.bytes) {
 		return nativeLine{id, body}, nil
 	}
 	if msg.Err != nil {
-		body.octets = []byte(msg.Err.Error())
+		body.bytes = []byte(msg.Err.Error())
 	}
 	return messageLine{id, decoded{
 		Wait:      wait{text(hidden.wait), msg.FromStackExchange, text(msg.FromExplicit)},
@@ -293,19 +293,19 @@ func encode(id int, request fields) (any, error) {
 		return nil, errors.New("message: all seven fields are needed")
 	}
 	// The library makes these two itself and lets nobody set them.
-	if len(given.Wait.octets) > 0 || *given.IsNoOp {
+	if len(given.Wait.bytes) > 0 || *given.IsNoOp {
 		return nil, errUnsupported
 	}
 
 	msg := neffos.Message{
-		Namespace: string(given.Namespace.octets),
-		Room:      string(given.Room.octets),
-		Event:     string(given.Event.octets),
-		Body:      given.Body.octets,
+		Namespace: string(given.Namespace.bytes),
+		Room:      string(given.Room.bytes),
+		Event:     string(given.Event.bytes),
+		Body:      given.Body.bytes,
 		SetBinary: given.Body.binary,
 	}
 	if *given.IsError {
-		msg.Err = errors.New(string(given.Body.octets))
+		msg.Err = errors.New(string(given.Body.bytes))
 	}
 	return payloadLine{id, content{msg.Serialize(), msg.SetBinary}}, nil
 }

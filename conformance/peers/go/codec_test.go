@@ -93,7 +93,7 @@ var codecCases = []struct{ name, line, want string }{
 		`{"id":1,"native":{"base64":"/w=="}}`},
 
 	{"encode", encoding(`""`, `"n"`, `"r"`, `"e"`, "false", "false", `"b;"`), written(";n;r;e;0;0;b;")},
-	{"encode octets", encoding(`""`, `""`, `""`, `"e"`, "false", "false", `{"base64":"/w=="}`),
+	{"encode bytes", encoding(`""`, `""`, `""`, `"e"`, "false", "false", `{"base64":"/w=="}`),
 		`{"id":1,"payload":{"base64":"Ozs7ZTswOzA7/w=="}}`},
 	{"encode text that is no UTF-8", encoding(`""`, `{"hex":"ff"}`, `""`, `""`, "false", "false", `""`), written(";\xff;;;0;0;")},
 	{"encode names with separators", encoding(`""`, `";"`, `""`, `";"`, "false", "false", `""`),
@@ -200,7 +200,7 @@ func TestCodecAnswersBeforeItReadsOn(t *testing.T) {
 		if want := "{\"id\":1,\"unsupported\":true}\n"; line != want {
 			t.Errorf("got %s want %s", line, want)
 		}
-	case <-time.After(testPatience):
+	case <-time.After(testTimeout):
 		t.Fatal("the answer is held back")
 	}
 

@@ -12,9 +12,9 @@ import (
 
 // questioner is the service that is one for all connections: it knows how long to wait for what they
 // are asked.
-type questioner struct{ patience time.Duration }
+type questioner struct{ timeout time.Duration }
 
-// requestHeaders is the dependency that is made anew for each connection, out of the context that
+// requestHeaders is the dependency that Iris makes for each connection, out of the context that
 // Iris keeps for it.
 func requestHeaders(ctx iris.Context) http.Header {
 	return ctx.Request().Header
@@ -68,27 +68,27 @@ func (c *appController) OnBroadcastTo(msg neffos.Message) error { return broadca
 func (c *appController) OnCloseMe(msg neffos.Message) error { return closeMe(c.Client, msg) }
 
 func (c *appController) OnAskMe(msg neffos.Message) error {
-	return askMe(c.Questions.patience)(c.Client, msg)
+	return askMe(c.Questions.timeout)(c.Client, msg)
 }
 
 func (c *appController) OnJoinMe(msg neffos.Message) error {
-	return joinMe(c.Questions.patience)(c.Client, msg)
+	return joinMe(c.Questions.timeout)(c.Client, msg)
 }
 
 func (c *appController) OnLeaveMe(msg neffos.Message) error {
-	return leaveMe(c.Questions.patience)(c.Client, msg)
+	return leaveMe(c.Questions.timeout)(c.Client, msg)
 }
 
 func (c *appController) OnConnectMe(msg neffos.Message) error {
-	return connectMe(c.Questions.patience)(c.Client, msg)
+	return connectMe(c.Questions.timeout)(c.Client, msg)
 }
 
 func (c *appController) OnDisconnectMe(msg neffos.Message) error {
-	return disconnectMe(c.Questions.patience)(c.Client, msg)
+	return disconnectMe(c.Questions.timeout)(c.Client, msg)
 }
 
 // The namespaces below keep nothing for a connection, so one value serves them all and its methods
-// are told whose event it is.
+// learn whose event it is.
 
 type anyController struct{}
 

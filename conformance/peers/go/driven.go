@@ -108,7 +108,7 @@ func (c *driven) drop() {
 // it does not let itself be joined to.
 const unwanted = "unwanted"
 
-// refusing refuses what is unwanted; of anything else it is told when it has happened.
+// refusing refuses what is unwanted; it learns of anything else afterwards.
 func refusing(name string) error {
 	if name == unwanted {
 		return errors.New("not wanted")
@@ -137,7 +137,7 @@ func (c *driven) handle(ns *neffos.NSConn, msg neffos.Message) error {
 	case neffos.OnRoomJoin:
 		return refusing(msg.Room)
 	case neffos.OnRoomLeave:
-		return nil // it is told when it has happened
+		return nil // it learns of this afterwards
 	case neffos.OnNamespaceConnected:
 		c.out.write(sawLine{Saw: "connected", Connection: c.number, Namespace: &msg.Namespace})
 		return nil
@@ -188,7 +188,7 @@ func (c *driven) handleNative(ns *neffos.NSConn, msg neffos.Message) error {
 // relay asks in the handler, which is what it is for: the library reads the next message there and
 // takes it for the reply.
 func (c *driven) relay(ns *neffos.NSConn, msg neffos.Message) error {
-	ctx, cancel := context.WithTimeout(context.Background(), driverPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), driverTimeout)
 	defer cancel()
 
 	g := c.gate.Load()
@@ -248,7 +248,7 @@ func (c *driven) leave(ctx context.Context, op operation) (result, error) {
 }
 
 // leaveAll asks once for each room, one after the other; between two of them it takes the gate's
-// turn anew, in leaveNext.
+// turn again, in leaveNext.
 func (c *driven) leaveAll(ctx context.Context, op operation) (result, error) {
 	c.rooms.Lock()
 	defer c.rooms.Unlock()

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// driverPatience is the deadline of an operation that names none.
-const driverPatience = 10 * time.Second
+// driverTimeout is the deadline of an operation that names none.
+const driverTimeout = 10 * time.Second
 
 // maxSeconds is more than anyone waits, and less than a Duration can hold.
 const maxSeconds = 1e9
@@ -137,9 +137,9 @@ func (op operation) has(field string) bool {
 	}
 }
 
-func (op operation) patience() time.Duration {
+func (op operation) timeout() time.Duration {
 	if op.Timeout == nil {
-		return driverPatience
+		return driverTimeout
 	}
 	return time.Duration(min(*op.Timeout, maxSeconds) * float64(time.Second))
 }
@@ -238,7 +238,7 @@ func (d *driver) parse(line []byte) (op operation, ok bool) {
 
 // run does an operation and answers it. number is the connection's, if it dials one.
 func (d *driver) run(ctx context.Context, op operation, number int) {
-	ctx, cancel := context.WithTimeout(ctx, op.patience())
+	ctx, cancel := context.WithTimeout(ctx, op.timeout())
 	defer cancel()
 
 	var done result

@@ -57,7 +57,7 @@ func (s *drivenSession) next() string {
 			s.t.Fatal("the driver has ended")
 		}
 		return line
-	case <-time.After(testPatience):
+	case <-time.After(testTimeout):
 		s.t.Fatal("no line came")
 	}
 	return ""
@@ -115,7 +115,7 @@ func (s *drivenSession) dial(url, more string) {
 
 // TestDriver goes once through all operations, on every endpoint with every dialer.
 func TestDriver(t *testing.T) {
-	everyURL(t, askPatience, func(t *testing.T, url string) {
+	everyURL(t, askTimeout, func(t *testing.T, url string) {
 		for dialer := range dialers {
 			t.Run(dialer, func(t *testing.T) {
 				s := newDriverSession(t, dialer)
@@ -193,15 +193,15 @@ func TestDriver(t *testing.T) {
 }
 
 func TestDriverOnTheMixedEndpoint(t *testing.T) {
-	everyURL(t, askPatience, func(t *testing.T, url string) {
+	everyURL(t, askTimeout, func(t *testing.T, url string) {
 		s := newDriverSession(t, "gorilla")
 		s.dial(url+mixedPath, "")
 		s.expect(`{"id":1,"op":"native","connection":1,"text":"too early"}`, `{"id":1,"error":"write closed"}`)
 		s.expect(`{"id":2,"op":"connect","connection":1,"namespace":""}`, `{"id":2,"result":{}}`,
 			`{"saw":"connected","connection":1,"namespace":""}`)
 
-		s.answer(`{"id":3,"op":"native","connection":1,"text":"no frame"}`)
-		s.sees(`{"saw":"native","connection":1,"text":"no frame"}`)
+		s.answer(`{"id":3,"op":"native","connection":1,"text":"not a frame"}`)
+		s.sees(`{"saw":"native","connection":1,"text":"not a frame"}`)
 		s.answer(`{"id":4,"op":"native","connection":1,"base64":"AP8="}`)
 		s.sees(`{"saw":"native","connection":1,"base64":"AP8="}`)
 		s.expect(`{"id":5,"op":"ask","connection":1,"namespace":"","event":"echo","text":"a frame"}`, `{"id":5,"result":{"text":"a frame"}}`)
@@ -209,7 +209,7 @@ func TestDriverOnTheMixedEndpoint(t *testing.T) {
 }
 
 func TestDriverSeesTheServersEnd(t *testing.T) {
-	everyURL(t, askPatience, func(t *testing.T, url string) {
+	everyURL(t, askTimeout, func(t *testing.T, url string) {
 		s := newDriverSession(t, "gobwas")
 		s.dial(url, "")
 		s.answer(`{"id":2,"op":"connect","connection":1,"namespace":"app"}`)
@@ -221,7 +221,7 @@ func TestDriverSeesTheServersEnd(t *testing.T) {
 
 // TestDriverDials is about dials that lead nowhere, and that their numbers are not given again.
 func TestDriverDials(t *testing.T) {
-	everyURL(t, askPatience, func(t *testing.T, url string) {
+	everyURL(t, askTimeout, func(t *testing.T, url string) {
 		s := newDriverSession(t, "gorilla")
 		s.expect(fmt.Sprintf(`{"id":1,"op":"dial","url":%q,"headers":{"X-Conformance-Refuse":"not you"}}`, url), `{"id":1,"error":"not you"}`)
 		s.expect(fmt.Sprintf(`{"id":2,"op":"dial","url":%q,"headers":{"X-Conformance-Refuse":""}}`, url), `{"id":2,"error":""}`)
@@ -234,7 +234,7 @@ func TestDriverDials(t *testing.T) {
 
 // TestDriverIsAskedToConnect needs the server to wait until the client is accepted.
 func TestDriverIsAskedToConnect(t *testing.T) {
-	everyURL(t, askPatience, func(t *testing.T, url string) {
+	everyURL(t, askTimeout, func(t *testing.T, url string) {
 		s := newDriverSession(t, "gorilla")
 		s.dial(url, `,"headers":{"X-Conformance-Connect":"app"}`)
 		s.sees(`{"saw":"connected","connection":1,"namespace":"app"}`)
@@ -265,7 +265,7 @@ func TestDriverHasADeadlineForAHandshake(t *testing.T) {
 }
 
 // TestDriverSeesErrors has to be played: of two applications that both handle "fail", each would
-// answer the other's for ever.
+// answer the other's indefinitely.
 func TestDriverSeesErrors(t *testing.T) {
 	url := scripted(t, func(ws *websocket.Conn) {
 		play(ws, ";app;r;news;1;0;it broke", ";app;;news;1;0;")
@@ -321,7 +321,7 @@ func TestDriverRelays(t *testing.T) {
 				if relayed != test.want {
 					t.Errorf("the driver relayed %q want %q", relayed, test.want)
 				}
-			case <-time.After(testPatience):
+			case <-time.After(testTimeout):
 				t.Fatal("nothing was relayed")
 			}
 		})
@@ -407,7 +407,7 @@ func TestDriverEndsWithItsInput(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(testPatience):
+	case <-time.After(testTimeout):
 		t.Fatal("the driver goes on")
 	}
 }

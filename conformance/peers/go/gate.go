@@ -25,10 +25,10 @@ import (
 //
 // The gate also holds back the first message of a connection, which is the handshake's, for a
 // moment. On either side the library looks whether it may go on and only then begins to wait until
-// it may; what comes in between is missed, and the handshake hangs for ever. Without the gate that
+// it may; what comes in between is missed, and the handshake hangs indefinitely. Without the gate that
 // is one connection of some ten thousand, and under the race detector one of some hundreds.
 //
-// What travels is the library's own, octet by octet. Only the moment is chosen.
+// What travels is the library's own, byte by byte. Only the moment is chosen.
 type gate struct {
 	neffos.Socket
 	request *http.Request

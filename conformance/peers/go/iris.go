@@ -18,41 +18,41 @@ import (
 var frameworkSites = map[string]site{"iris": irisSite, "iris-mvc": controllerSite}
 
 // irisSite is the application served from routes of Iris.
-func irisSite(path string, patience time.Duration, complain func(error)) (http.Handler, error) {
+func irisSite(path string, timeout time.Duration, complain func(error)) (http.Handler, error) {
 	app := newIris()
 	for below, namespaces := range map[string]neffos.Namespaces{
-		"":         namespaces(patience),
+		"":         namespaces(timeout),
 		mixedPath:  mixedNamespaces(),
 		nativePath: nativeNamespaces(),
 	} {
-		route(app, path+below, newIrisServer(namespaces, patience, complain))
+		route(app, path+below, newIrisServer(namespaces, timeout, complain))
 	}
 	return built(app)
 }
 
 // controllerSite is the application written as controllers of Iris.
-func controllerSite(path string, patience time.Duration, complain func(error)) (http.Handler, error) {
+func controllerSite(path string, timeout time.Duration, complain func(error)) (http.Handler, error) {
 	app := newIris()
-	application, mixed, native := controllers(app, path, patience)
+	application, mixed, native := controllers(app, path, timeout)
 	for below, handler := range map[string]neffos.ConnHandler{
 		"":         application,
 		mixedPath:  mixed,
 		nativePath: native,
 	} {
-		route(app, path+below, newIrisServer(handler, patience, complain))
+		route(app, path+below, newIrisServer(handler, timeout, complain))
 	}
 	return built(app)
 }
 
 // controllers are those of the three endpoints. They leave nothing out: a matcher may give a method
 // any wire name. Two things shape them all the same. A namespace is one controller's, as of two that
-// are both made anew for a connection the second would get the events of the first. And the
+// Iris makes again for each connection, the second would get the events of the first. And the
 // native-only endpoint's has no connection of its own, since one that has listens to the connect
 // event behind the scenes, and then the library sees more than native messages.
-func controllers(app *iris.Application, path string, patience time.Duration) (application, mixed, native neffos.ConnHandler) {
+func controllers(app *iris.Application, path string, timeout time.Duration) (application, mixed, native neffos.ConnHandler) {
 	// Joined are controllers within an MVC application, and MVC applications.
 	first := mvc.New(app.Party(path))
-	first.Register(&questioner{patience}, requestHeaders)
+	first.Register(&questioner{timeout}, requestHeaders)
 	first.HandleWebsocket(&appController{}).SetEventMatcher(wireName)
 	first.HandleWebsocket(&anyController{}).SetEventMatcher(wireName)
 
@@ -76,8 +76,8 @@ func newIris() *iris.Application {
 	return app
 }
 
-func newIrisServer(handler neffos.ConnHandler, patience time.Duration, complain func(error)) *neffos.Server {
-	server := newServer(websocket.DefaultGorillaUpgrader, handler, patience)
+func newIrisServer(handler neffos.ConnHandler, timeout time.Duration, complain func(error)) *neffos.Server {
+	server := newServer(websocket.DefaultGorillaUpgrader, handler, timeout)
 	server.OnUpgradeError = complain
 	return server
 }

@@ -28,12 +28,12 @@ func TestWireName(t *testing.T) {
 // TestControllersOfferWhatTheLibraryDoes compares names: an event that is missing would only be
 // silent.
 func TestControllersOfferWhatTheLibraryDoes(t *testing.T) {
-	application, mixed, native := controllers(newIris(), "/", askPatience)
+	application, mixed, native := controllers(newIris(), "/", askTimeout)
 	for _, test := range []struct {
 		name      string
 		got, want neffos.Namespaces
 	}{
-		{"application", application.GetNamespaces(), namespaces(askPatience)},
+		{"application", application.GetNamespaces(), namespaces(askTimeout)},
 		{"mixed", mixed.GetNamespaces(), mixedNamespaces()},
 		{"native", native.GetNamespaces(), nativeNamespaces()},
 	} {
@@ -61,7 +61,7 @@ func TestControllersOfferWhatTheLibraryDoes(t *testing.T) {
 // TestEachConnectionIsItself has many at once: a controller or a context that two of them shared
 // would answer for the wrong one.
 func TestEachConnectionIsItself(t *testing.T) {
-	everyPair(t, askPatience, func(t *testing.T, dial dialFunc) {
+	everyPair(t, askTimeout, func(t *testing.T, dial dialFunc) {
 		ids := []string{"a", "b", "c", "d", "e", "f"}
 		var clients []*client
 		for _, id := range ids {

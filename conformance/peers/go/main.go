@@ -33,7 +33,7 @@ const usage = `usage:
   peer version
 `
 
-// errUsage marks a mistake in the command line, which is told apart from a failure of the work.
+// errUsage marks a mistake in the command line, not a failure of the work.
 var errUsage = errors.New("wrong command line")
 
 func main() {

@@ -22,7 +22,7 @@ const (
 // TestCloseFrames sees that what the library can do with a socket now comes through the gate: without
 // it the library ends TCP, and says nothing of it.
 func TestCloseFrames(t *testing.T) {
-	everyURL(t, askPatience, func(t *testing.T, url string) {
+	everyURL(t, askTimeout, func(t *testing.T, url string) {
 		for _, test := range []struct {
 			name     string
 			header   http.Header
@@ -43,7 +43,7 @@ func TestCloseFrames(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer ws.Close()
-				ws.SetReadDeadline(time.Now().Add(testPatience))
+				ws.SetReadDeadline(time.Now().Add(testTimeout))
 				for _, message := range test.messages {
 					ws.WriteMessage(websocket.TextMessage, []byte(message))
 				}

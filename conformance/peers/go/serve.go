@@ -30,7 +30,7 @@ const (
 )
 
 // site serves an endpoint and its companions below path. Upgrades that fail go to complain.
-type site func(path string, patience time.Duration, complain func(error)) (http.Handler, error)
+type site func(path string, timeout time.Duration, complain func(error)) (http.Handler, error)
 
 // sites are what serve offers, by the names that it prints.
 func sites() map[string]site {
@@ -43,14 +43,14 @@ func sites() map[string]site {
 
 // librarySite is the library by itself.
 func librarySite(upgrade neffos.Upgrader) site {
-	return func(path string, patience time.Duration, complain func(error)) (http.Handler, error) {
+	return func(path string, timeout time.Duration, complain func(error)) (http.Handler, error) {
 		mux := http.NewServeMux()
 		for below, namespaces := range map[string]neffos.Namespaces{
-			"":         namespaces(patience),
+			"":         namespaces(timeout),
 			mixedPath:  mixedNamespaces(),
 			nativePath: nativeNamespaces(),
 		} {
-			server := newServer(upgrade, namespaces, patience)
+			server := newServer(upgrade, namespaces, timeout)
 			server.OnUpgradeError = complain
 			mux.Handle(path+below, server)
 		}
@@ -81,7 +81,7 @@ func serve(ctx context.Context, addr string, stdin io.Reader, stdout, stderr io.
 	ready := readiness{Ready: true, provenance: currentProvenance(), Endpoints: map[string]string{}}
 	for name, newSite := range sites() {
 		path := "/" + name
-		handler, err := newSite(path, askPatience, func(err error) { logger.Printf("%s: no upgrade: %v", name, err) })
+		handler, err := newSite(path, askTimeout, func(err error) { logger.Printf("%s: no upgrade: %v", name, err) })
 		if err != nil {
 			return errors.Join(err, listener.Close())
 		}

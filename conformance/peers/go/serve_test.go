@@ -64,7 +64,7 @@ func TestServe(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
-			case <-time.After(testPatience):
+			case <-time.After(testTimeout):
 				t.Fatal("the peer goes on")
 			}
 			if rest, _ := io.ReadAll(lines); len(rest) > 0 {

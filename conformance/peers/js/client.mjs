@@ -48,7 +48,7 @@ function textOf(error) {
 // --- Bodies and messages -------------------------------------------------------------------------
 
 function bodyOf(operation) {
-  return operation.text ?? octetsOf(operation.base64);
+  return operation.text ?? bytesOf(operation.base64);
 }
 
 /** The fields of a line for a body of neffos.js: text, or an ArrayBuffer, or nothing. */
@@ -58,12 +58,12 @@ function bodyFields(body = "") {
     : { base64: base64Of(new Uint8Array(body)) };
 }
 
-function octetsOf(base64) {
+function bytesOf(base64) {
   return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 }
 
-function base64Of(octets) {
-  return btoa(Array.from(octets, (octet) => String.fromCharCode(octet)).join(""));
+function base64Of(bytes) {
+  return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
 }
 
 /** A message to write or to ask. The shorter calls of neffos.js lack binary bodies or rooms. */

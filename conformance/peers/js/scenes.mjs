@@ -56,12 +56,12 @@ export class Driver {
     this.#process.stderr.on("data", (chunk) => (this.complaints += chunk));
   }
 
-  sendOctets(octets) {
-    this.#process.stdin.write(octets);
+  sendBytes(bytes) {
+    this.#process.stdin.write(bytes);
   }
 
   sendLine(line) {
-    this.sendOctets(`${line}\n`);
+    this.sendBytes(`${line}\n`);
   }
 
   /** Send an operation and give its id. */
@@ -492,23 +492,23 @@ inApp("a line may come in pieces, cut within a character", async ({ driver, peer
   const line = Buffer.from(`${JSON.stringify(emit)}\n`);
   const cut = line.indexOf("ü") + 1;
   const before = Buffer.from('{"id": 1000, "op": "made-up"}\n');
-  driver.sendOctets(Buffer.concat([before, line.subarray(0, cut)]));
+  driver.sendBytes(Buffer.concat([before, line.subarray(0, cut)]));
   await driver.expect({ id: 1000, unsupported: true }); // so that the first piece was read
-  driver.sendOctets(line.subarray(cut));
+  driver.sendBytes(line.subarray(cut));
   await peer.expect(";app;;news;0;0;ü");
   await driver.expect({ id: 1001, result: {} });
 });
 
-inApp("emit sends text and octets, to a room too", async ({ driver, peer }) => {
+inApp("emit sends text and bytes, to a room too", async ({ driver, peer }) => {
   await joined(driver, peer, "emitted");
-  const octets = (head) => Buffer.from(`${head}\0\xff`, "latin1");
+  const bytes = (head) => Buffer.from(`${head}\0\xff`, "latin1");
   for (const [fields, frame] of [
     [{ event: "ne;ws", text: "a;b\u2028\n" }, ";app;;ne@%!semicolon@%!ws;0;0;a;b\u2028\n"],
     [{ event: "news", text: "" }, ";app;;news;0;0;"],
-    [{ event: "news", base64: "AP8=" }, octets(";app;;news;0;0;")],
+    [{ event: "news", base64: "AP8=" }, bytes(";app;;news;0;0;")],
     [{ event: "news", base64: "" }, Buffer.from(";app;;news;0;0;")],
     [{ event: "news", room: "emitted", text: "hi" }, ";app;emitted;news;0;0;hi"],
-    [{ event: "news", room: "emitted", base64: "AP8=" }, octets(";app;emitted;news;0;0;")],
+    [{ event: "news", room: "emitted", base64: "AP8=" }, bytes(";app;emitted;news;0;0;")],
   ]) {
     const id = driver.send("emit", { ...APP, ...fields });
     await peer.expect(frame);
@@ -521,10 +521,10 @@ inApp("ask gives the body of the reply, in its kind", async ({ driver, peer }) =
   peer.send(`${await peer.token("app;;echo;0;0;hi")};app;;echo;0;0;a;b`);
   await driver.expect({ id: text, result: { text: "a;b" } });
 
-  const octets = driver.send("ask", { ...APP, event: "echo", base64: "AP8=" });
+  const bytes = driver.send("ask", { ...APP, event: "echo", base64: "AP8=" });
   const token = await peer.token(Buffer.from("app;;echo;0;0;\0\xff", "latin1"));
   peer.send(Buffer.from(`${token};app;;echo;0;0;\xfe;`, "latin1"));
-  await driver.expect({ id: octets, result: { base64: "/js=" } });
+  await driver.expect({ id: bytes, result: { base64: "/js=" } });
 
   const empty = driver.send("ask", { ...APP, event: "echo", text: "hi" });
   peer.send(`${await peer.token("app;;echo;0;0;hi")};;;;;;`);

@@ -11,7 +11,7 @@ const ESCAPE = "@%!semicolon@%!";
 const FIELDS = ["wait", "namespace", "room", "event", "is_error", "is_no_op", "body"];
 const NAMES = FIELDS.slice(1, 4); // the fields in which a semicolon is escaped
 
-/** A payload that is not a frame, or a message that no frame can carry. */
+/** A payload that is not a frame, or a message that a frame cannot carry. */
 export class Refused extends Error {
   constructor(reason, field) {
     super(reason);
@@ -66,7 +66,7 @@ export function encode(message) {
   return Buffer.concat([...fields, message.body]);
 }
 
-const isThere = (octets) => octets.length > 0;
+const isThere = (bytes) => bytes.length > 0;
 
 /** Refuse flags other than 0 and 1, but for the empty reply. */
 function checkFlags(parts) {
@@ -79,8 +79,8 @@ function checkFlags(parts) {
 }
 
 /** Replace in bytes; Latin-1 has one character for each. */
-function replace(octets, from, to) {
-  return Buffer.from(octets.toString("latin1").replaceAll(from, to), "latin1");
+function replace(bytes, from, to) {
+  return Buffer.from(bytes.toString("latin1").replaceAll(from, to), "latin1");
 }
 
 // ------------------------------------------------------------------------------------------
@@ -90,20 +90,20 @@ class Unsupported extends Error {}
 
 /** Return the bytes of a value of a line, and whether the message is binary. */
 function contentOf(value) {
-  if (typeof value === "string") return { octets: Buffer.from(value), isBinary: false };
+  if (typeof value === "string") return { bytes: Buffer.from(value), isBinary: false };
   if (typeof value.hex === "string") {
-    return { octets: Buffer.from(value.hex, "hex"), isBinary: false };
+    return { bytes: Buffer.from(value.hex, "hex"), isBinary: false };
   }
   if (typeof value.base64 === "string") {
-    return { octets: Buffer.from(value.base64, "base64"), isBinary: true };
+    return { bytes: Buffer.from(value.base64, "base64"), isBinary: true };
   }
   throw new TypeError("neither text, nor hex, nor base64");
 }
 
 /** Return the value that stands for bytes in a line. */
-function valueOf(octets, isBinary = false) {
-  if (isBinary) return { base64: octets.toString("base64") };
-  return isUtf8(octets) ? octets.toString() : { hex: octets.toString("hex") };
+function valueOf(bytes, isBinary = false) {
+  if (isBinary) return { base64: bytes.toString("base64") };
+  return isUtf8(bytes) ? bytes.toString() : { hex: bytes.toString("hex") };
 }
 
 const OPERATIONS = {
@@ -111,8 +111,8 @@ const OPERATIONS = {
     knowOnly(request, ["payload", "reading", "native"]);
     const { reading = "lenient", native = "never" } = request;
     if (native !== "never" || !["lenient", "strict"].includes(reading)) throw new Unsupported();
-    const { octets, isBinary } = contentOf(request.payload);
-    const read = decode(octets, isBinary, reading === "strict");
+    const { bytes, isBinary } = contentOf(request.payload);
+    const read = decode(bytes, isBinary, reading === "strict");
     const message = {};
     for (const name of FIELDS) {
       const value = read[name];
@@ -127,8 +127,8 @@ const OPERATIONS = {
     if ((request.native ?? "never") !== "never") throw new Unsupported();
     const message = { ...request.message };
     for (const name of [...FIELDS.slice(0, 4), "body"]) {
-      const { octets, isBinary } = contentOf(message[name]);
-      message[name] = octets;
+      const { bytes, isBinary } = contentOf(message[name]);
+      message[name] = bytes;
       message.isBinary = isBinary; // the body's, which is the last
     }
     return { payload: valueOf(encode(message), message.isBinary) };

@@ -21,8 +21,8 @@ async function dial(url, headers, handlers, changed, onClose) {
   const socket = await dialSocket(url, headers);
   return new Promise((resolve, reject) => {
     const early = [];
-    socket.onMessage = (octets, isBinary) => {
-      const answer = octets.toString();
+    socket.onMessage = (bytes, isBinary) => {
+      const answer = bytes.toString();
       if (answer.startsWith("H")) {
         socket.close();
         reject(new ReplyError(answer.slice(1)));
@@ -37,7 +37,7 @@ async function dial(url, headers, handlers, changed, onClose) {
         };
         resolve(peer);
         for (const payload of early) peer.receive(...payload);
-      } else early.push([octets, isBinary]); // it is handled after the acceptance
+      } else early.push([bytes, isBinary]); // it is handled after the acceptance
     };
     socket.onClose = () => reject(new ReplyError("the connection is closed"));
     socket.send(Buffer.from("M"), false);
@@ -161,7 +161,7 @@ async function operate(operation) {
   } catch (error) {
     if (error instanceof Unsupported) tell({ id, unsupported: true });
     else if (error instanceof Refused) {
-      tell({ id, error: `no frame can carry this: ${error.message} in ${error.field}` });
+      tell({ id, error: `a frame cannot carry this: ${error.message} in ${error.field}` });
     } else tell({ id, error: error.message || String(error) });
   } finally {
     clearTimeout(timer);

@@ -51,8 +51,8 @@ export class Peer {
   }
 
   /** Handle a payload; a handler that waits does not delay later payloads. */
-  receive(octets, isBinary) {
-    const message = this.#read(octets, isBinary);
+  receive(bytes, isBinary) {
+    const message = this.#read(bytes, isBinary);
     if (!message || this.#ended.includes(message.wait)) return;
     const ask = this.#asks.get(message.wait);
     if (ask) this.#replied(ask, message);
@@ -74,10 +74,10 @@ export class Peer {
   /** Send a native message. */
   native(body) {
     if (!this.#isMixed || !this.rooms.has("")) throw new ReplyError("bad namespace");
-    const octets = Buffer.from(body);
-    if (!octets.length) return;
-    if (read(octets, true)) throw new ReplyError("this would be taken for a frame");
-    this.socket.send(octets, Buffer.isBuffer(body));
+    const bytes = Buffer.from(body);
+    if (!bytes.length) return;
+    if (read(bytes, true)) throw new ReplyError("this would be taken for a frame");
+    this.socket.send(bytes, Buffer.isBuffer(body));
   }
 
   /** Send an event, and return the reply. */
@@ -109,11 +109,11 @@ export class Peer {
 
   // Messages of the other peer.
 
-  #read(octets, isBinary) {
-    if (!octets.length) return null;
-    const message = read(octets, isBinary);
+  #read(bytes, isBinary) {
+    if (!bytes.length) return null;
+    const message = read(bytes, isBinary);
     if (!message && this.#isMixed) {
-      const body = isBinary ? octets : octets.toString();
+      const body = isBinary ? bytes : bytes.toString();
       return { wait: "", namespace: "", room: "", event: NATIVE, body };
     }
     // A marker in the second byte is for the server alone.
@@ -232,9 +232,9 @@ export class Peer {
 }
 
 /** Read a payload; names and texts are strings from here on. */
-function read(octets, isBinary) {
+function read(bytes, isBinary) {
   try {
-    const { is_error, is_no_op, body, ...names } = decode(octets, isBinary);
+    const { is_error, is_no_op, body, ...names } = decode(bytes, isBinary);
     for (const name in names) {
       if (!isUtf8(names[name])) return null;
       names[name] = names[name].toString();

@@ -33,10 +33,10 @@ function broadcast(peers, body, room = "") {
 }
 
 function broadcastTo(_, { body }) {
-  const octets = Buffer.from(body);
-  const space = octets.indexOf(" ");
-  const to = octets.subarray(0, space < 0 ? octets.length : space).toString();
-  const rest = octets.subarray(space < 0 ? octets.length : space + 1);
+  const bytes = Buffer.from(body);
+  const space = bytes.indexOf(" ");
+  const to = bytes.subarray(0, space < 0 ? bytes.length : space).toString();
+  const rest = bytes.subarray(space < 0 ? bytes.length : space + 1);
   const peers = [...PEERS].filter((peer) => peer.id === to);
   return broadcast(peers, Buffer.isBuffer(body) ? rest : rest.toString());
 }
@@ -122,13 +122,13 @@ function headersOf({ headers, url }) {
 function open(socket, request) {
   const path = request.url.split("?")[0];
   if (path === "/native") {
-    socket.onMessage = (octets, isBinary) => socket.send(octets, isBinary);
+    socket.onMessage = (bytes, isBinary) => socket.send(bytes, isBinary);
     return;
   }
   const late = setTimeout(() => socket.close(1008), HANDSHAKE_TIMEOUT);
   socket.onClose = () => clearTimeout(late);
-  socket.onMessage = (octets) => {
-    if (octets[0] !== 0x4d) return; // M
+  socket.onMessage = (bytes) => {
+    if (bytes[0] !== 0x4d) return; // M
     clearTimeout(late);
     const headers = headersOf(request);
     const id = headers["x-conformance-id"] || randomUUID();

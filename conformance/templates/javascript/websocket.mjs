@@ -11,8 +11,8 @@ const UNSENT = 16 << 20; // bytes that are kept for a peer that does not read
 const CLOSE_TIMEOUT = 5000; // milliseconds for the peer to answer a close frame
 
 function acceptOf(key) {
-  const octets = `${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`;
-  return createHash("sha1").update(octets).digest("base64");
+  const bytes = `${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`;
+  return createHash("sha1").update(bytes).digest("base64");
 }
 
 /** The peer violated the WebSocket protocol; the connection fails with a close code. */
@@ -24,7 +24,7 @@ class Broken extends Error {
 }
 
 export class Socket {
-  onMessage = (octets, isBinary) => {};
+  onMessage = (bytes, isBinary) => {};
   onClose = () => {};
   #stream;
   #isClient;
@@ -49,38 +49,38 @@ export class Socket {
     });
   }
 
-  send(octets, isBinary) {
+  send(bytes, isBinary) {
     if (this.#isClosing) return;
-    this.#write(isBinary ? BINARY : TEXT, octets);
+    this.#write(isBinary ? BINARY : TEXT, bytes);
     if (this.#stream.writableLength > UNSENT) this.#stream.destroy();
   }
 
   /** Send a close frame, by default of an ordinary close, and end TCP. */
   close(code = 1000) {
-    const octets = Buffer.alloc(2);
-    octets.writeUInt16BE(code);
-    this.#close(octets);
+    const bytes = Buffer.alloc(2);
+    bytes.writeUInt16BE(code);
+    this.#close(bytes);
   }
 
-  #close(octets) {
+  #close(bytes) {
     if (this.#isClosing) return;
-    this.#write(CLOSE, octets);
+    this.#write(CLOSE, bytes);
     this.#isClosing = true;
     this.#stream.end();
     setTimeout(() => this.#stream.destroy(), CLOSE_TIMEOUT).unref();
   }
 
-  #write(opcode, octets) {
-    const size = octets.length;
+  #write(opcode, bytes) {
+    const size = bytes.length;
     const head = Buffer.alloc(size < 126 ? 2 : size < 65536 ? 4 : 10);
     head[0] = 0x80 | opcode;
     if (size < 126) head[1] = size;
     else if (size < 65536) (head[1] = 126), head.writeUInt16BE(size, 2);
     else (head[1] = 127), head.writeBigUInt64BE(BigInt(size), 2);
-    if (!this.#isClient) return this.#stream.write(Buffer.concat([head, octets]));
+    if (!this.#isClient) return this.#stream.write(Buffer.concat([head, bytes]));
     head[1] |= 0x80;
     const mask = randomBytes(4);
-    this.#stream.write(Buffer.concat([head, mask, masked(octets, mask)]));
+    this.#stream.write(Buffer.concat([head, mask, masked(bytes, mask)]));
   }
 
   #read(data) {
@@ -94,14 +94,14 @@ export class Socket {
     }
   }
 
-  #take({ isFinal, opcode, octets }) {
-    if (opcode === PING) this.#write(PONG, octets);
-    else if (opcode === CLOSE) this.#close(octets.subarray(0, 2)); // its code, if it has one
+  #take({ isFinal, opcode, bytes }) {
+    if (opcode === PING) this.#write(PONG, bytes);
+    else if (opcode === CLOSE) this.#close(bytes.subarray(0, 2)); // its code, if it has one
     else if (opcode !== PONG) {
       if ((opcode === CONTINUATION) !== this.#isWithin) throw new Broken(1002);
       if (opcode !== CONTINUATION) this.#isBinary = opcode === BINARY;
-      this.#parts.push(octets);
-      this.#size += octets.length;
+      this.#parts.push(bytes);
+      this.#size += bytes.length;
       this.#isWithin = !isFinal;
       if (!isFinal) return;
       const message = Buffer.concat(this.#parts);
@@ -129,14 +129,14 @@ export class Socket {
     start += more;
     const mask = isMasked ? unread.subarray(start, (start += 4)) : null;
     if (unread.length < start + size) return null;
-    const octets = unread.subarray(start, start + size);
+    const bytes = unread.subarray(start, start + size);
     this.#unread = unread.subarray(start + size);
-    return { isFinal, opcode, octets: mask ? masked(octets, mask) : octets };
+    return { isFinal, opcode, bytes: mask ? masked(bytes, mask) : bytes };
   }
 }
 
-function masked(octets, mask) {
-  const result = Buffer.from(octets);
+function masked(bytes, mask) {
+  const result = Buffer.from(bytes);
   for (let index = 0; index < result.length; index += 1) result[index] ^= mask[index & 3];
   return result;
 }

@@ -16,7 +16,7 @@ NAMES = FIELDS[1:4]
 
 
 class Refused(Exception):  # noqa: N818
-    """A payload that is not a frame, or a message that no frame can carry."""
+    """A payload that is not a frame, or a message that a frame cannot carry."""
 
     def __init__(self, reason, offset, field=None):
         super().__init__(reason)

@@ -215,7 +215,7 @@ async def operate(operation):
     except TimeoutError:
         tell(id=number, error="the time for the operation ran out")
     except Refused as refused:
-        tell(id=number, error=f"no frame can carry this: {refused.reason} in {refused.field}")
+        tell(id=number, error=f"a frame cannot carry this: {refused.reason} in {refused.field}")
     except (ReplyError, OSError, InvalidHandshake, InvalidURI, WebSocketException) as error:
         tell(id=number, error=str(error))
     except (KeyError, TypeError, ValueError) as error:

@@ -17,7 +17,7 @@ CHANGES = {CONNECT: "connected", DISCONNECT: "disconnected", JOIN: "joined", LEA
 NATIVE = "_OnNativeMessage"
 ANY_EVENT = "*"
 NO_EVENTS = {"_OnNamespaceConnected", "_OnRoomJoined", "_OnRoomLeft", "_OnAnyEvent"}
-"""Local events, which no frame carries."""
+"""Local events, which a frame never carries."""
 
 ROOMS, ASKS, UNSENT = 1000, 1000, 16 << 20
 """Limits: rooms of a namespace, pending asks, and bytes kept for a slow reader."""

@@ -81,7 +81,7 @@ pub struct Options {
     pub native: bool,
     pub reconnect: bool,
     /// How long opening the connection may take, handshake included.
-    pub patience: Duration,
+    pub timeout: Duration,
     /// How long an ask may take, unless `Client::within` says otherwise (AR-15).
     pub deadline: Duration,
 }
@@ -105,7 +105,7 @@ impl Client {
         options: Options,
         application: Box<dyn Application>,
     ) -> Result<(Client, Reader), Error> {
-        let (reader, writer) = open(&options.url, &options.headers, 0, options.patience)?;
+        let (reader, writer) = open(&options.url, &options.headers, 0, options.timeout)?;
         let session = Session::new(&options.namespaces, options.native, writer);
         let session = Mutex::new(session);
         let (deadline, gone) = (options.deadline, Condvar::new());
@@ -155,7 +155,7 @@ impl Client {
 
     /// Sends a native message, to a server that accepts them (NM-1).
     pub fn native(&self, body: Body) -> Result<(), Error> {
-        if body.octets.is_empty() || Frame::read(&body).is_some() {
+        if body.bytes.is_empty() || Frame::read(&body).is_some() {
             return Err(Error::Misuse("it would be read as a frame")); // FR-14, NM-3
         }
         let mut session = self.session();
@@ -240,16 +240,16 @@ impl Client {
 
     /// Replaces a lost connection, unless the caller or the server closed it.
     fn again(&self) -> Option<Reader> {
-        let Options { url, headers, patience, reconnect, .. } = &self.shared.options;
+        let Options { url, headers, timeout, reconnect, .. } = &self.shared.options;
         let (mut wait, mut tries) = (WAITS[0], 0);
         while *reconnect && !self.session().closing {
             thread::sleep(wait);
             wait = WAITS[1].min(wait * 2);
-            if probe(url, *patience).is_err() {
+            if probe(url, *timeout).is_err() {
                 continue; // TR-5
             }
             tries += 1; // TR-9
-            match open(url, headers, tries, *patience) {
+            match open(url, headers, tries, *timeout) {
                 Ok((reader, writer)) => {
                     self.session().writer = Some(writer);
                     return Some(reader);
@@ -290,8 +290,8 @@ impl Event {
         let mut session = self.client.session();
         self.life.upgrade().ok_or(Error::Lost)?; // NS-18
         if self.native {
-            let octets = answer.map_err(|_| Error::Misuse("a native message is no error"))?;
-            return session.send(Body { octets, ..self.frame.body }.message()); // NM-7
+            let bytes = answer.map_err(|_| Error::Misuse("a native message is no error"))?;
+            return session.send(Body { bytes, ..self.frame.body }.message()); // NM-7
         }
         if self.frame.wait.is_empty() {
             session.check(&self.frame)?; // AR-10, RM-10

@@ -8,26 +8,26 @@ const ESCAPE: &str = "@%!semicolon@%!";
 /// Bytes, and the type of the message that carries them: binary, or text (FR-11).
 #[derive(Clone, Debug, Default)]
 pub struct Body {
-    pub octets: Vec<u8>,
+    pub bytes: Vec<u8>,
     pub binary: bool,
 }
 
 impl Body {
     pub fn text(text: &str) -> Body {
-        Body { octets: text.as_bytes().to_vec(), binary: false }
+        Body { bytes: text.as_bytes().to_vec(), binary: false }
     }
 
     /// The body as text: an error text is text in either type (FR-17).
     pub fn to_text(&self) -> String {
-        String::from_utf8_lossy(&self.octets).into_owned()
+        String::from_utf8_lossy(&self.bytes).into_owned()
     }
 
     /// As one message. None: a text that is not UTF-8 (FR-12).
     pub fn message(self) -> Option<Message> {
         if self.binary {
-            return Some(Message::binary(self.octets));
+            return Some(Message::binary(self.bytes));
         }
-        String::from_utf8(self.octets).ok().map(Message::text)
+        String::from_utf8(self.bytes).ok().map(Message::text)
     }
 }
 
@@ -53,7 +53,7 @@ impl Frame {
     /// None if it is not a frame: fewer than six `;` (FR-2), or names that are not UTF-8, which no
     /// `String` can contain.
     pub fn read(message: &Body) -> Option<Frame> {
-        let fields: Vec<&[u8]> = message.octets.splitn(7, |octet| *octet == b';').collect(); // FR-1
+        let fields: Vec<&[u8]> = message.bytes.splitn(7, |byte| *byte == b';').collect(); // FR-1
         let [wait, namespace, room, event, is_error, is_no_op, body] = fields[..] else {
             return None;
         };
@@ -65,7 +65,7 @@ impl Frame {
             event: text(event)?.replace(ESCAPE, ";"),
             is_error: is_error == b"1", // anything else is false (FR-7)
             is_no_op: is_no_op == b"1",
-            body: Body { octets: body.to_vec(), ..*message }, // as it is (FR-10)
+            body: Body { bytes: body.to_vec(), ..*message }, // as it is (FR-10)
         })
     }
 
@@ -84,8 +84,8 @@ impl Frame {
             false => format!("{};{}", self.is_error as u8, self.is_no_op as u8), // FR-6
         };
         let head = format!("{wait};{namespace};{room};{event};{flags};");
-        let octets = [head.as_bytes(), &self.body.octets].concat();
-        Body { octets, binary: self.body.binary }.message()
+        let bytes = [head.as_bytes(), &self.body.bytes].concat();
+        Body { bytes, binary: self.body.binary }.message()
     }
 
     /// Says only that a request succeeded; text, whatever the type of the ask (FR-13).
@@ -96,6 +96,6 @@ impl Frame {
     /// Nothing else is success of a request (AR-19, FR-8).
     pub fn is_empty_reply(&self) -> bool {
         let names = [&self.namespace, &self.room, &self.event];
-        !self.is_error && names.iter().all(|name| name.is_empty()) && self.body.octets.is_empty()
+        !self.is_error && names.iter().all(|name| name.is_empty()) && self.body.bytes.is_empty()
     }
 }

@@ -84,7 +84,7 @@ impl Application for Conformance {
         println!("{line}");
         let body = frame.body.clone();
         let _ = match &frame.event[..] {
-            "echo" | "question" => event.reply(Ok(body.octets)),
+            "echo" | "question" => event.reply(Ok(body.bytes)),
             "fail" => event.reply(Err(body.to_text())),
             "relay" => {
                 thread::spawn(move || relay(event));
@@ -99,12 +99,12 @@ fn relay(event: Event) {
     let frame = &event.frame;
     let answer = event.client.ask(&frame.namespace, "", "echo", frame.body.clone());
     // SEC-17: the text was not written for this peer
-    let _ = event.reply(answer.map(|body| body.octets).map_err(|_| "no answer".to_string()));
+    let _ = event.reply(answer.map(|body| body.bytes).map_err(|_| "no answer".to_string()));
 }
 
 fn put(line: &mut Value, body: &Body) {
     match body.binary {
-        true => line["base64"] = json!(BASE64.encode(&body.octets)),
+        true => line["base64"] = json!(BASE64.encode(&body.bytes)),
         false => line["text"] = json!(body.to_text()),
     }
 }
@@ -113,7 +113,7 @@ fn body(line: &Value) -> Result<Body, Error> {
     match (&line["text"], &line["base64"]) {
         (Value::String(text), _) => Ok(Body::text(text)),
         (_, Value::String(base64)) => match BASE64.decode(base64.as_bytes()) {
-            Ok(octets) => Ok(Body { octets, binary: true }),
+            Ok(bytes) => Ok(Body { bytes, binary: true }),
             Err(_) => Err(Error::Misuse("this is not base64")),
         },
         _ => Err(Error::Misuse("there is no body")),
@@ -169,7 +169,7 @@ fn dial(connection: u64, line: &Value, clients: &Clients) {
         native: true,
         reconnect: line["reconnect"] == true,
         deadline: TIMEOUT,
-        patience: timeout(line),
+        timeout: timeout(line),
     };
     match Client::dial(options, Box::new(Conformance { connection })) {
         Ok((client, reader)) => {

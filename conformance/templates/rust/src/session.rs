@@ -173,10 +173,10 @@ impl Session {
         answer: Result<Vec<u8>, String>,
     ) -> Result<(), Error> {
         frame.is_error = answer.is_err();
-        frame.body.octets = match answer {
+        frame.body.bytes = match answer {
             Err(text) if text.is_empty() => "error".into(), // FR-9
             Err(text) => text.into(),
-            Ok(octets) => octets,
+            Ok(bytes) => bytes,
         };
         self.send(frame.write())
     }

@@ -32,9 +32,9 @@ impl Read for Half {
 
 impl Write for Half {
     /// tungstenite hands over whole WebSocket frames, which must not be mixed.
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let _turn = self.turn.lock().unwrap();
-        self.tcp.write_all(octets).map(|()| octets.len())
+        self.tcp.write_all(bytes).map(|()| bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -69,7 +69,7 @@ impl Reader {
             let message = self.socket.read()?;
             let binary = message.is_binary();
             if (binary || message.is_text()) && !message.is_empty() {
-                return Ok(Body { octets: message.into_data().into(), binary });
+                return Ok(Body { bytes: message.into_data().into(), binary });
             }
         }
     }
@@ -96,11 +96,11 @@ impl Writer {
     }
 }
 
-fn connect(url: &Uri, patience: Duration) -> io::Result<TcpStream> {
+fn connect(url: &Uri, timeout: Duration) -> io::Result<TcpStream> {
     let place = (url.host().unwrap_or_default(), url.port_u16().unwrap_or(80));
     let mut refused = io::Error::other("the host has no address");
     for address in place.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, patience) {
+        match TcpStream::connect_timeout(&address, timeout) {
             Ok(tcp) => return Ok(tcp),
             Err(error) => refused = error,
         }
@@ -109,23 +109,23 @@ fn connect(url: &Uri, patience: Duration) -> io::Result<TcpStream> {
 }
 
 /// Whether there is a server: any HTTP response proves it (TR-5).
-pub fn probe(url: &str, patience: Duration) -> io::Result<()> {
+pub fn probe(url: &str, timeout: Duration) -> io::Result<()> {
     let url: Uri = url.parse().map_err(io::Error::other)?;
     let host = url.authority().map_or("", |authority| authority.as_str());
     let path = url.path_and_query().map_or("/", |path| path.as_str());
-    let mut tcp = connect(&url, patience)?;
-    tcp.set_read_timeout(Some(patience))?;
+    let mut tcp = connect(&url, timeout)?;
+    tcp.set_read_timeout(Some(timeout))?;
     write!(tcp, "HEAD {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
     tcp.read_exact(&mut [0; "HTTP/1.1 200".len()])
 }
 
-/// Opens a connection and completes the handshake, in `patience` altogether. `tries` counts those
+/// Opens a connection and completes the handshake, in `timeout` altogether. `tries` counts those
 /// of a reconnection; 0: this is the first connection (TR-9).
 pub fn open(
     url: &str,
     headers: &[(String, String)],
     tries: usize,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<(Reader, Writer), Error> {
     let mut request = url.into_client_request()?; // TR-1, TR-2
     for (name, value) in headers {
@@ -135,11 +135,11 @@ pub fn open(
     if tries > 0 {
         request.headers_mut().insert("X-Websocket-Reconnect", tries.into());
     }
-    let until = Instant::now() + patience;
-    let tcp = connect(request.uri(), patience)?;
+    let until = Instant::now() + timeout;
+    let tcp = connect(request.uri(), timeout)?;
     tcp.set_nodelay(true)?;
-    tcp.set_read_timeout(Some(patience))?;
-    tcp.set_write_timeout(Some(patience))?; // a server that does not read is given up
+    tcp.set_read_timeout(Some(timeout))?;
+    tcp.set_write_timeout(Some(timeout))?; // a server that does not read is given up
     let turn = Arc::new(Mutex::new(()));
     let reading = Half { tcp: tcp.try_clone()?, turn: turn.clone() };
     let writing = Half { tcp: tcp.try_clone()?, turn };
@@ -152,8 +152,8 @@ pub fn open(
         let left = until.saturating_duration_since(Instant::now());
         tcp.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
         let message = reader.next()?;
-        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
-        match &message.octets[..] {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        match &message.bytes[..] {
             [b'M', ..] => (), // HS-9
             [b'A', id @ ..] => {
                 reader.id = text(id); // HS-3, HS-7

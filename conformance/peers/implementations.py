@@ -3,10 +3,10 @@
 A server prints its endpoints in a readiness line and ends with its standard input. A client is
 a driver. In the folder ``conformance``:
 
-    python -m peers.real_peers list
-    python -m peers.real_peers build [NAME ...]
-    python -m peers.real_peers serve NAME
-    python -m peers.real_peers drive NAME
+    python -m peers.implementations list
+    python -m peers.implementations build [NAME ...]
+    python -m peers.implementations serve NAME
+    python -m peers.implementations drive NAME
 
 Exit status: 1 a peer cannot be built; 2 unknown name; 4 a program is missing; else the peer's.
 """
@@ -167,7 +167,7 @@ def _run(command: list[str], folder: Path, env: Mapping[str, str] | None = None)
 
 
 @dataclass(frozen=True, slots=True)
-class RealPeer:
+class Implementation:
     """A tested implementation.
 
     Attributes:
@@ -193,7 +193,7 @@ def _files(family: str, *parts: str) -> tuple[str, ...]:
 
 
 PEERS: Final = {
-    "neffos-go": RealPeer(
+    "neffos-go": Implementation(
         partial(build_go, GO_PEER),
         [str(GO_PEER), "serve"],
         {
@@ -211,7 +211,7 @@ PEERS: Final = {
             "codec": _files("neffos-go.codec"),
         },
     ),
-    "neffos-go-next": RealPeer(
+    "neffos-go-next": Implementation(
         partial(
             build_go,
             GO_NEXT_PEER,
@@ -233,22 +233,22 @@ PEERS: Final = {
             "neffos-go-next-gobwas": _files("neffos-go.client", "-0.0.25", "-gobwas"),
         },
     ),
-    "neffos.js": RealPeer(
+    "neffos.js": Implementation(
         build_js,
         clients={"neffos.js": ["node", str(JS_PEER / "driver.mjs")]},
         known={"neffos.js": _files("neffos.js", ".0.1.34", ".node")},
     ),
-    "neffos.js-browser": RealPeer(
+    "neffos.js-browser": Implementation(
         build_js_browser,
         clients={"neffos.js-browser": ["node", str(JS_PEER / "browser.mjs")]},
         known={"neffos.js-browser": _files("neffos.js", ".0.1.34", ".browser")},
     ),
-    f"neffos.js-{OLD_JS}": RealPeer(
+    f"neffos.js-{OLD_JS}": Implementation(
         build_old_js,
         clients={f"neffos.js-{OLD_JS}": ["node", str(OLD_JS_PEER / "driver.mjs")]},
         known={f"neffos.js-{OLD_JS}": _files("neffos.js", ".0.1.19", ".node")},
     ),
-    "neffos-wire": RealPeer(
+    "neffos-wire": Implementation(
         build_reference,
         [REFERENCE, "serve", "--json"],
         {"neffos-wire": [REFERENCE, "driver"]},
@@ -260,7 +260,7 @@ SERVERS: Final = {name: peer.server for name, peer in PEERS.items() if peer.serv
 """The commands of all servers by peer."""
 
 
-def built(names: Iterable[str] = ()) -> dict[str, RealPeer]:
+def built(names: Iterable[str] = ()) -> dict[str, Implementation]:
     """Build peers, and give them by name.
 
     Args:
@@ -284,7 +284,7 @@ def built(names: Iterable[str] = ()) -> dict[str, RealPeer]:
     return peers
 
 
-def drivers(peers: Mapping[str, RealPeer]) -> dict[str, list[str]]:
+def drivers(peers: Mapping[str, Implementation]) -> dict[str, list[str]]:
     """Give the commands of these peers' drivers by client."""
     return {name: command for peer in peers.values() for name, command in peer.clients.items()}
 

@@ -1,0 +1,9 @@
+"""Settings for all tests.
+
+Property tests try a part of Hypothesis's usual number of examples, or a multiple of it. With
+``--hypothesis-profile=thorough``, as ``make thorough`` runs them, they try four times as many.
+"""
+
+from hypothesis import settings
+
+settings.register_profile("thorough", max_examples=4 * settings().max_examples)
