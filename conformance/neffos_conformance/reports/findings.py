@@ -29,6 +29,9 @@ from neffos_protocol.catalogue import Requirement, requirement, requirements
 SUITE: Final = "neffos-wire"
 """The package of the suite."""
 
+KNOWN: Final = ("reason", "link", "source")
+"""What a report for programs has of a known failure."""
+
 MAX_TEXT: Final = 2_000
 """Characters of a sentence or a header that a peer influences: longer than any of a correct
 peer."""

@@ -109,7 +109,7 @@ def _data(report: RunReport, entries: int, payload: int) -> Values:
 def _case(report: RunReport, result: Result, entries: int, payload: int) -> Values:
     case = result.case
     known = report.known.get(case.id)
-    rows, omitted = _rows(result, entries, payload)
+    rows = _rows(result, entries, payload)
     values: Values = {
         "requirements": list(case.requirements),
         "rerun": findings.rerun(report, case),
@@ -117,28 +117,21 @@ def _case(report: RunReport, result: Result, entries: int, payload: int) -> Valu
         "rows": rows,
         "facts": [[name, text] for name, text, _ in findings.facts(result)],
     }
-    optional: Values = {"step": result.step, "omitted": omitted}
-    if known is not None:
-        optional["known"] = {
-            "reason": bounded(known.reason),
-            "link": bounded(known.link),
-            "source": bounded(known.source),
-        }
+    optional = {
+        "step": result.step,
+        "omitted": sum(row.get("gap", 0) for row in rows),
+        "known": known and {key: bounded(getattr(known, key)) for key in findings.KNOWN},
+    }
     return values | {key: value for key, value in optional.items() if value}
 
 
-def _rows(result: Result, entries: int, payload: int) -> tuple[list[Values], int]:
-    """Give the log of a case, each entry with a sentence, and the number of omitted entries."""
+def _rows(result: Result, entries: int, payload: int) -> list[Values]:
+    """Give the log of a case, each entry with a sentence; a gap has the number of omitted ones."""
     readers: dict[int, SequenceReader] = {}
-    rows: list[Values] = []
-    omitted = 0
-    for step in findings.excerpt(findings.logged_steps(result), entries):
-        if isinstance(step, int):
-            rows.append({"gap": step})
-            omitted += step
-        else:
-            rows.append(_row(step, readers, payload))
-    return rows, omitted
+    return [
+        {"gap": step} if isinstance(step, int) else _row(step, readers, payload)
+        for step in findings.excerpt(findings.logged_steps(result), entries)
+    ]
 
 
 def _row(step: LoggedStep, readers: dict[int, SequenceReader], payload: int) -> Values:

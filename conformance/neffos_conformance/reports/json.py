@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import platform
 from collections import Counter
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -110,14 +111,8 @@ def _case_values(report: RunReport, result: Result) -> Values:
         "step": result.step,
         "expected": _text(result.expected),
         "actual": _text(result.actual),
-        "closing": {
-            "verdict": closing.verdict.value,
-            "explanation": _text(closing.explanation),
-            "requirement": closing.requirement,
-        },
-        "known_failure": None
-        if known is None
-        else {"reason": known.reason, "link": known.link, "source": known.source},
+        "closing": asdict(closing) | {"explanation": _text(closing.explanation)},
+        "known_failure": known and {key: getattr(known, key) for key in findings.KNOWN},
         "seconds": round(result.seconds, 4),
         "log": log,
         "omitted": omitted,
