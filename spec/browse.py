@@ -1,7 +1,7 @@
-"""Opens the built site in Chromium, as people do: on a desk and on a telephone, light and dark.
+"""Opens the built site in Chromium: on the screens of a desk and of a telephone, light and dark.
 
 No request may leave the site, nothing may fail, and no page may be wider than the screen. The
-search has to find something, served as well as from a file, and from the keyboard alone.
+search must find a section from the keyboard alone, whether the site is served or opened as files.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ SCREENS: Final = ((1280, "light"), (390, "dark"))
 """Widths in pixels, a desk's and a telephone's, and the scheme that each is opened with."""
 
 SAMPLE: Final = 24
-"""Each of so many generated pages is opened: they are made alike."""
+"""One of this many generated pages is opened, since all of them have one form."""
 
 ALIKE: Final = ("requirements/", "transcripts/")
-"""What generated pages begin with."""
+"""The folders of generated pages."""
 
 QUERY: Final = "empty reply"
-"""What is searched for: there is a section of that name."""
+"""The text to search for: a section has that name."""
 
 HANG: Final = 20_000
 """Milliseconds for a search; it takes a hundredth of that."""
@@ -55,7 +55,7 @@ def served(site: Path) -> Iterator[str]:
 
 
 def pages(site: Path) -> list[str]:
-    """Choose the pages to open: each that was written by hand, and some of those that were not."""
+    """Choose the pages to open: all hand-written ones, and a sample of the generated ones."""
     names = sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
     written = [name for name in names if not name.startswith(ALIKE) and name != "404.html"]
     for begin in ALIKE:
@@ -64,7 +64,7 @@ def pages(site: Path) -> list[str]:
 
 
 def look(browser: Browser, base: str, names: list[str]) -> list[str]:
-    """Open pages on each screen; give what is wrong, each with its page."""
+    """Open pages on each screen; give the faults, each with its page."""
     found: list[str] = []
     for width, scheme in SCREENS:
         context = browser.new_context(
@@ -85,13 +85,13 @@ def look(browser: Browser, base: str, names: list[str]) -> list[str]:
 
 
 def search(browser: Browser, base: str) -> list[str]:
-    """Search from the keyboard; give what is wrong."""
+    """Search from the keyboard; give the faults."""
     page = browser.new_page()
     faults = _listen(page, base)
     page.goto(posixpath.join(base, "index.html"), wait_until="load")
     page.keyboard.press("Tab")
     if "#" not in str(page.evaluate("document.activeElement.href ?? ''")):
-        faults.append("the first stop of the keyboard is no way past the navigation")
+        faults.append("the first stop of the keyboard does not skip the navigation")
     page.keyboard.press("/")
     page.keyboard.type(QUERY)
     result = page.locator(".md-search-result__link").first
@@ -104,7 +104,7 @@ def search(browser: Browser, base: str) -> list[str]:
 
 
 def _listen(page: Page, base: str) -> list[str]:
-    """Give the list that grows by whatever goes wrong on a page."""
+    """Give the list to which each fault of a page is appended."""
     faults: list[str] = []
     page.on(
         "request",
@@ -125,7 +125,7 @@ def _listen(page: Page, base: str) -> list[str]:
 
 
 def main(site: Path) -> int:
-    """Look at a built site; print what is wrong."""
+    """Open a built site; print the faults."""
     if not CHROMIUM.exists():
         sys.stdout.write(f"not looked at in a browser: there is no {CHROMIUM}\n")
         return 0

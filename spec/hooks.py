@@ -6,8 +6,6 @@ package ``generate`` owns the generated content.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,13 +75,13 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     if page.file.generated_by or page.meta.get("plain"):
         return markdown
     try:
-        return _JINJA.from_string(markdown).render(**_macros(page))
+        return _JINJA.from_string(markdown).render(**_names(page))
     except Exception as error:
         raise PluginError(f"{page.file.src_uri}: {error}") from error
 
 
-def _macros(page: Page) -> dict[str, Callable[..., str]]:
-    """Give the functions that a page may call."""
+def _names(page: Page) -> dict[str, Any]:
+    """Give the names that a page may use: modules of ``generate``, and two functions."""
     root = "../" * page.file.src_uri.count("/")
     figures = 0
 
@@ -94,33 +92,9 @@ def _macros(page: Page) -> dict[str, Callable[..., str]]:
         limit = choice.pop("limit", recordings.LONGEST)
         return recordings.figure(recording, root, key=f"d{figures}", last=to, limit=limit, **choice)
 
-    return {
-        "req": requirements.block,
-        "recorded": recorded,
-        "states": machines.picture,
-        "transitions": machines.table,
-        "layout": tables.layout,
-        "decoded": tables.decoded,
-        "constants": tables.constants,
-        "registry": tables.whole_registry,
-        "grammar": tables.grammar_section,
-        "divergences": partial(tables.all_divergences, root),
-        "requirement_index": requirements.index,
-        "coverage": requirements.coverage,
-        "columns": requirements.columns,
-        "shown_by_recordings": requirements.shown_by_recordings,
-        "commands": commands.commands,
-        "cases": cases.all_cases,
-        "case_language": cases.language,
-        "peers_recorded": requirements.peers_recorded,
-        "matrix": known.matrix,
-        "failed_steps": known.failed_steps,
-        "judged": known.judged,
-        "recorded_on": known.recorded_on,
-        "known_failures": partial(known.known_failures, root),
-        "mutants": partial(known.mutants, root),
-        "mutant_counts": known.mutant_counts,
-    }
+    modules = (cases, commands, known, machines, requirements, tables)
+    named = {module.__name__.rpartition(".")[2]: module for module in modules}
+    return {"req": requirements.block, "recorded": recorded, "root": root, **named}
 
 
 def on_env(env: Environment, config: MkDocsConfig, files: Files) -> Environment:

@@ -238,11 +238,11 @@ def unexpected(report: RunReport, known: list[KnownFailure]) -> list[Case]:
 def test_codec(command: list[str], known: list[KnownFailure]) -> RunReport:
     """Test a codec with every vector."""
     began, start = beginning()
-    tested = run_codec(command)
-    results = results_of(tested, codec_cases())
-    name = f"codec of {tested.ready['peer']}"
+    ready, answered = run_codec(command)
+    results = results_of(answered, codec_cases())
+    name = f"codec of {ready['peer']}"
     line = f"neffos-wire test codec -- {shlex.join(command)}"
-    codec = TestedPeer("codec", name, about(tested.ready), line, known)
+    codec = TestedPeer("codec", name, about(ready), line, known)
     return codec.report(results, began, time.perf_counter() - start)
 
 
@@ -335,7 +335,7 @@ def compare_codecs() -> int:
         for each in messages
         if isinstance(each, Message) and not (each.wait or each.is_no_op)  # Go sets both itself
     ]
-    requests += [{"op": "encode", "message": message_values(each)} for each in encoded]
+    requests += [{"op": "encode", "message": message_values(each.fields())} for each in encoded]
     expected += [{"payload": value_of(encode(each))} for each in encoded]
     for each in expected:
         if "message" in each and not content_of(each["message"]["body"]):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.codecs.requests import questions
+from neffos_conformance.codecs.requests import vector_requests
 from neffos_conformance.codecs.testing import AdapterError, run_codec
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +42,8 @@ def faulty_codec(tmp_path: Path, old: str, new: str) -> list[str]:
 
 
 def failed(run):
-    return {each.question.vector["id"] for each in run.answered if each.verdict is Verdict.FAIL}
+    _, answered = run
+    return {each.asked.vector["id"] for each in answered if each.verdict is Verdict.FAIL}
 
 
 def test_a_codec_that_forgets_the_escape_fails_where_the_escape_matters(tmp_path):
@@ -86,7 +87,7 @@ def test_the_command_tests_our_own_codec_by_default(tmp_path):
     done = codec("--report", str(report))
     assert (done.returncode, done.stderr) == (0, "")
     values = json.loads(report.read_text("utf-8"))
-    asked = {each.vector["id"] for each in questions()}
+    asked = {each.vector["id"] for each in vector_requests()}
     assert values["counts"]["pass"] == len(values["cases"]) == len(asked)
 
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from mutation import BANK, SOON
 from neffos_conformance.cases.definition import Case, server_cases
 from neffos_conformance.cases.script import read_script
-from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.cases.verdict import Verdict, most_severe
 from neffos_conformance.codecs.testing import codec_cases
 from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.reports import findings, html, junit, markdown, terminal
@@ -216,7 +216,7 @@ def test_the_verdict_on_a_requirement_is_the_gravest_of_its_cases(run_report):
     ],
 )
 def test_what_is_gravest(verdicts, gravest):
-    assert findings.most_severe(verdicts) is gravest
+    assert most_severe(verdicts) is gravest
 
 
 def test_the_case_is_put_before_the_command_of_the_system_under_test(run_report):
@@ -391,10 +391,14 @@ def test_progress_counts_on_a_terminal_and_is_quiet_elsewhere(real):
     for is_terminal in (True, False):
         stream = io.StringIO()
         console = Console(file=stream, force_terminal=is_terminal, width=120)
-        with terminal.ProgressDisplay(len(real.results), console) as live:
+        with terminal.progress_display(len(real.results), console) as add:
             for result in real.results:
-                live.add(result)
-            assert live.counts == Counter(result.verdict for result in real.results)
+                add(result)
+        assert Counter(result.verdict for result in real.results) == {
+            Verdict.FAIL: 4,
+            Verdict.NON_STRICT: 1,
+            Verdict.PASS: 2,
+        }
         text = SGR.sub("", stream.getvalue())
         assert ("4 fail 1 non-strict 2 pass" in text) is is_terminal
         assert bool(text) is is_terminal

@@ -23,9 +23,9 @@ __all__ = [
     "Evidence",
     "Level",
     "Observation",
+    "ObservedVerdict",
     "Requirement",
     "Status",
-    "Verdict",
     "divergence",
     "divergences",
     "peers",
@@ -65,8 +65,8 @@ class Status(StrEnum):
 
 
 @unique
-class Verdict(StrEnum):
-    """Whether an implementation conforms to a requirement."""
+class ObservedVerdict(StrEnum):
+    """Whether a tested implementation conforms to a requirement."""
 
     OBEYS = "obeys"
     BREAKS = "breaks"
@@ -93,7 +93,7 @@ class Observation(Record):
         what: what it does instead; empty unless the verdict is ``BREAKS``.
     """
 
-    verdict: Verdict
+    verdict: ObservedVerdict
     evidence: Evidence
     what: str = ""
 

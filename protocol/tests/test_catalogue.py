@@ -34,8 +34,8 @@ from neffos_protocol import catalogue, registry
 from neffos_protocol.catalogue import (
     Evidence,
     Level,
+    ObservedVerdict,
     Status,
-    Verdict,
     divergence,
     divergences,
     peers,
@@ -153,10 +153,10 @@ def test_each_peer_was_looked_at(one):
 @every_requirement
 def test_since_is_what_the_observations_say(one):
     first, second, third = (seen.verdict for seen in one.peers.values())
-    if Verdict.OBEYS in (first, third):
+    if ObservedVerdict.OBEYS in (first, third):
         assert one.since == "0.0"
     else:
-        assert one.since == ("0.0.25" if second is Verdict.OBEYS else "unknown")
+        assert one.since == ("0.0.25" if second is ObservedVerdict.OBEYS else "unknown")
 
 
 @every_requirement
@@ -199,7 +199,7 @@ def test_a_divergence_has_known_peers_and_requirements(one):
 @every_divergence
 def test_some_peer_breaks_a_requirement_or_peers_differ(one):
     broken = any(
-        seen.verdict is Verdict.BREAKS
+        seen.verdict is ObservedVerdict.BREAKS
         for id_ in one.requirements
         for seen in requirement(id_).peers.values()
     )
@@ -211,7 +211,7 @@ def test_whatever_a_peer_breaks_is_in_a_divergence():
     broken = {
         one.id
         for one in requirements().values()
-        if any(seen.verdict is Verdict.BREAKS for seen in one.peers.values())
+        if any(seen.verdict is ObservedVerdict.BREAKS for seen in one.peers.values())
     }
     assert broken - told == set()
 
@@ -334,7 +334,7 @@ def test_a_requirement_comes_with_its_types():
     one = requirement("FR-2")
     assert (one.id, one.family, one.level) == ("FR-2", "FR", Level.MUST_NOT)
     seen = one.peers["neffos.js 0.1.34"]
-    assert (seen.verdict, seen.evidence) == (Verdict.BREAKS, Evidence.MEASURED)
+    assert (seen.verdict, seen.evidence) == (ObservedVerdict.BREAKS, Evidence.MEASURED)
     assert seen.what
     assert one.peers["neffos-go 0.0.24"].what == ""
     assert not requirement("AR-6").is_testable

@@ -48,11 +48,7 @@ def page(role: Role) -> str:
 def cases_of(requirement: str) -> tuple[Case, ...]:
     """Give the cases that cover a requirement, first those that are named after it."""
     found = _showing().get(requirement, ())
-    return tuple(sorted(found, key=lambda each: not _is_named_after(each, requirement)))
-
-
-def _is_named_after(case: Case, requirement: str) -> bool:
-    return case.id.partition(".")[0] == requirement
+    return tuple(sorted(found, key=lambda each: each.id.partition(".")[0] != requirement))
 
 
 def section(requirement: Requirement) -> list[str]:

@@ -1,7 +1,7 @@
-"""What a built site is held to: links and anchors, alternative texts, and nothing from elsewhere.
+"""Checks of a built site: links, anchors, alternative texts, and no requests to other sites.
 
-mkdocs checks the links in Markdown. This checks the pages as they were built, with what stands in
-pictures and in generated HTML.
+mkdocs checks the links in Markdown. These checks read the built pages, with their pictures and
+generated HTML.
 """
 
 from __future__ import annotations
@@ -17,18 +17,8 @@ from urllib.parse import unquote, urlsplit
 
 from lxml import html
 
-_FETCHED: Final = {
-    "link": "href",
-    "script": "src",
-    "img": "src",
-    "iframe": "src",
-    "source": "src",
-    "video": "src",
-    "audio": "src",
-    "object": "data",
-    "embed": "src",
-}
-"""What a browser fetches by itself, and the attribute that says what."""
+_FOLLOWED: Final = {"a", "form", "blockquote", "q"}
+"""Elements with links that a browser does not fetch by itself."""
 
 _NOT_FETCHED: Final = {"canonical", "prev", "next", "search", "alternate"}
 """Relations of a ``link`` that name a page and fetch nothing."""
@@ -36,7 +26,7 @@ _NOT_FETCHED: Final = {"canonical", "prev", "next", "search", "alternate"}
 _IN_STYLE: Final = re.compile(r"""(?:url\(|@import)\s*["']?\s*(?:https?:)?//""")
 
 _LEFT: Final = re.compile(r"\{[{%].{0,60}")
-"""What Jinja writes into, and did not."""
+"""A placeholder that Jinja did not replace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +54,13 @@ def read(source: str) -> Built:
 
 
 def _faults(tree: html.HtmlElement, ids: Counter[str]) -> Iterator[str]:
-    for tag, name in _FETCHED.items():
-        for element in tree.iter(tag):
-            value = element.get(name) or ""
-            if set((element.get("rel") or "").split()) & _NOT_FETCHED:
-                continue
-            if re.match(r"(?:https?:)?//", value):
-                yield f"fetches {value}"
+    for element, attribute, link, _ in tree.iterlinks():
+        relations = set((element.get("rel") or "").split())
+        if element.tag in _FOLLOWED or relations & _NOT_FETCHED:
+            continue
+        if re.match(r"(?:https?:)?//", link):
+            is_style = attribute in (None, "style")
+            yield "a style fetches from elsewhere" if is_style else f"fetches {link}"
     for image in tree.iter("img"):
         if image.get("alt") is None:
             yield f"the picture {image.get('src')} has no alternative text"
@@ -82,10 +72,6 @@ def _faults(tree: html.HtmlElement, ids: Counter[str]) -> Iterator[str]:
         is_hidden = any(each.get("aria-hidden") == "true" for each in around)
         if not is_hidden and not ids.keys() & (picture.get("aria-labelledby") or "").split():
             yield "a picture has no alternative text"
-    for element in tree.iter("*"):
-        styles = (element.text or "") if element.tag == "style" else element.get("style")
-        if styles and _IN_STYLE.search(styles):
-            yield "a style fetches from elsewhere"
     for article in tree.iter("article"):
         if _LEFT.search(article.text_content()):  # else there is no need to look closer
             for element in [*article.iter("pre", "code")]:

@@ -6,13 +6,14 @@ All of it is what the last recorded runs found.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from generate import cases
-from generate.text import count, verbatim
+from generate.text import count, table, verbatim
 from mutation import BANK
 from mutation.kill_matrix import Killed, Kills, read_report
 from neffos_conformance.cases.verdict import Verdict
@@ -27,14 +28,9 @@ SHOWN: Final = 12
 
 def matrix() -> str:
     """Write the table of clients and servers."""
-    head, body = rows(recorded())
-    lines = [
-        "| " + " | ".join(["client", *map(_name, head[1:])]) + " |",
-        "|" + " --- |" * len(head),
-    ]
-    for client, *cells in body:
-        lines.append("| " + " | ".join([_name(client), *map(_cell, cells)]) + " |")
-    return "\n".join(lines)
+    (first, *servers), body = rows(recorded())
+    named = ((_name(client), *map(_cell, cells)) for client, *cells in body)
+    return table((first, *map(_name, servers)), named)
 
 
 def _name(name: str) -> str:
@@ -54,12 +50,11 @@ def failed_steps() -> str:
             found.setdefault((step, failure), set()).add(run["client"])
     if not found:
         return "Every step goes well."
-    lines = ["| step | clients | what goes wrong |", "| --- | --- | --- |"]
-    for (step, failure), clients in sorted(found.items()):
-        lines.append(
-            f"| `{step}` | {', '.join(map(_name, sorted(clients)))} | {verbatim(failure)} |"
-        )
-    return "\n".join(lines)
+    lines = (
+        (f"`{step}`", ", ".join(map(_name, sorted(clients))), verbatim(failure))
+        for (step, failure), clients in sorted(found.items())
+    )
+    return table(("step", "clients", "what goes wrong"), lines)
 
 
 def judged(kind: str) -> str:
@@ -68,17 +63,13 @@ def judged(kind: str) -> str:
     Args:
         kind: ``servers`` or ``clients``.
     """
-    verdicts = list(Verdict)
-    lines = [
-        f"| {kind[:-1]} | version | " + " | ".join(each.value for each in verdicts) + " |",
-        "| --- | --- |" + " ---: |" * len(verdicts),
-    ]
+    lines = []
     for name, values in recorded()[kind].items():
         if "failed" in values:
             found = verdict_counts(recorded(), kind, name)
-            counts = (str(found.get(each.value, 0) or "") for each in verdicts)
-            lines.append(f"| `{name}` | {values['version']} | " + " | ".join(counts) + " |")
-    return "\n".join(lines)
+            counts = (str(found.get(each, 0) or "") for each in Verdict)
+            lines.append((_name(name), values["version"], *counts))
+    return table((kind[:-1], "version", *Verdict), lines, numbers=len(Verdict))
 
 
 def recorded_on() -> str:
@@ -106,14 +97,14 @@ def known_failures(root: str) -> str:
 
 
 def _known_failures(root: str, name: str, entries: Sequence[dict[str, Any]]) -> str:
-    lines = [f"### {name}", "", "| cases | verdict | why |", "| --- | --- | --- |"]
+    lines = []
     for entry in entries:
         ids = ", ".join(_case(root, id_) for id_ in entry["cases"])
         why = verbatim(" ".join(entry["reason"].split()))
         link = entry["link"]
         shown = link if link.startswith("DV-") else f"[source]({link})"
-        lines.append(f"| {ids} | {entry['verdict']} | {why} ({shown}) |")
-    return "\n".join(lines)
+        lines.append((ids, entry["verdict"], f"{why} ({shown})"))
+    return f"### {name}\n\n{table(('cases', 'verdict', 'why'), lines)}"
 
 
 def _case(root: str, id_: str) -> str:
@@ -148,21 +139,17 @@ def _run(kills: Kills) -> str:
 
 
 def _mutants(root: str, role: str, kills: Kills) -> str:
-    lines = [
-        f"## Mutants: {role}",
-        "",
-        "| violates | what it does | killed by |",
-        "| --- | --- | --- |",
-    ]
-    for name, mutant in sorted(BANK.items(), key=lambda item: (_place(item[1].breaks), item[0])):
-        if mutant.role == role and mutant.breaks:
-            cells = (mutant.breaks, verbatim(mutant.about), _killed(root, kills.get(name)))
-            lines.append(f"| {' | '.join(cells)} |")
+    lines = (
+        (mutant.breaks, verbatim(mutant.about), _killed(root, kills.get(name)))
+        for name, mutant in sorted(BANK.items(), key=lambda item: (_place(item[1].breaks), item[0]))
+        if mutant.role == role and mutant.breaks
+    )
+    parts = [f"## Mutants: {role}", table(("violates", "what it does", "killed by"), lines)]
     benign = [mutant for mutant in BANK.values() if mutant.role == role and not mutant.breaks]
     if benign:
-        lines += ["", f"Benign variants of a {role}, which pass every case:", ""]
-        lines += [f"- {verbatim(mutant.about)}" for mutant in benign]
-    return "\n".join(lines)
+        parts.append(f"Benign variants of a {role}, which pass every case:")
+        parts.append("\n".join(f"- {verbatim(mutant.about)}" for mutant in benign))
+    return "\n\n".join(parts)
 
 
 def _killed(root: str, killed: Killed | None) -> str:
@@ -181,10 +168,5 @@ def _place(requirement: str) -> tuple[str, int]:
 
 def mutant_counts() -> str:
     """Say how many mutants there are, by role."""
-    return ", ".join(_counts())
-
-
-def _counts() -> Iterator[str]:
-    for role in EVERY_ROLE:
-        there = [mutant for mutant in BANK.values() if mutant.role == role and mutant.breaks]
-        yield count(len(there), f"{role} mutant")
+    counts = Counter(mutant.role for mutant in BANK.values() if mutant.breaks)
+    return ", ".join(count(counts[role], f"{role} mutant") for role in EVERY_ROLE)

@@ -1,7 +1,7 @@
 """The state tables of ``protocol/data/machines.toml`` as pictures and as tables.
 
-What leads where is read from the tables; only where a state stands in the picture, and how far an
-arrow is bent, is said here.
+The transitions come from the tables. This module adds only the positions of the states and the
+bends of the arrows.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from generate import text
 from generate.text import attribute
 from neffos_protocol.state_machines import StateMachine, Transition, machines
 
@@ -30,7 +31,7 @@ _GAP: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where the states of one machine stand.
+    """The positions of the states of one machine.
 
     Attributes:
         width: of the picture, in pixels.
@@ -95,17 +96,14 @@ _LAYOUTS: Final = {
             ("deciding-disconnect", "disconnected"): 16,
         },
     ),
-    "outgoing-ask": _Layout(
-        640,
-        170,
-        {"none": (80, 85), "pending": (560, 85)},
-        {("none", "pending"): 50, ("pending", "none"): 50},
-    ),
-    "incoming-ask": _Layout(
-        640,
-        170,
-        {"none": (80, 85), "pending": (560, 85)},
-        {("none", "pending"): 50, ("pending", "none"): 50},
+    **dict.fromkeys(
+        ("outgoing-ask", "incoming-ask"),
+        _Layout(
+            640,
+            170,
+            {"none": (80, 85), "pending": (560, 85)},
+            {("none", "pending"): 50, ("pending", "none"): 50},
+        ),
     ),
 }
 
@@ -141,20 +139,15 @@ def table(name: str, kind: str = "") -> str:
         kind: whose requirements to name, where the machine serves several kinds of things.
     """
     machine = machines()[name]
-    lines = [
-        "| in state | on | if | does | then | rests on |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    lines = []
     for state in machine.states:
         for row in (each for each in _rows(machine) if each.state == state):
             ids = row.requirements.get(kind) or row.requirements.get("", ())
             input_ = f"*{row.input}*" if row.input in machine.commands else row.input
             then = row.next if row.next != state else ""
-            lines.append(
-                f"| {state} | {input_} | {row.guard} | {', '.join(row.actions) or 'nothing'} "
-                f"| {then} | {', '.join(ids)} |"
-            )
-    return "\n".join(lines)
+            does = ", ".join(row.actions) or "nothing"
+            lines.append((state, input_, row.guard, does, then, ", ".join(ids)))
+    return text.table(("in state", "on", "if", "does", "then", "rests on"), lines)
 
 
 # -------------------------------------------------------------------- the picture
@@ -178,7 +171,7 @@ class Edge:
 
 
 def edges(name: str) -> tuple[tuple[Edge, ...], tuple[str, ...]]:
-    """Give the arrows of a machine's picture, and the inputs that are left out of it.
+    """Give the arrows of a machine's picture, and the inputs that it omits.
 
     What leaves the state as it is has no arrow. Nor has an input that leads from all states but
     one to that one: a sentence says it better than an arrow from everywhere.

@@ -15,9 +15,9 @@ from typing import Final
 
 from generate.text import attribute, count, with_code
 from neffos_conformance.recordings.page import page, svg
-from neffos_conformance.recordings.sequence import Diagram, peer_name, read_diagram
+from neffos_conformance.recordings.sequence import peer_name, read_diagram
 from neffos_conformance.wire.transcript import Header, read_transcript
-from neffos_protocol.catalogue import Divergence, Verdict, divergences, peers, requirements
+from neffos_protocol.catalogue import Divergence, ObservedVerdict, divergences, peers, requirements
 
 FOLDER: Final = Path(__file__).parents[2] / "conformance" / "transcripts"
 
@@ -29,11 +29,10 @@ SHORT: Final = 14
 """Rows of a picture that fits on half a sheet of paper; longer ones are printed smaller."""
 
 LONGEST_PAGE: Final = 80
-"""Rows of a recording's own page: the longest sessions are loads, of which one row tells as much
-as a thousand."""
+"""Rows of a recording's own page: the longest sessions are loads, whose rows are all alike."""
 
 SUITE: Final = "neffos-wire suite"
-"""Who plays one of the sides where a session is not one of two peers."""
+"""The name of the suite in recordings in which it plays one peer."""
 
 _OURS: Final = "neffos-wire"
 """What the names of the peers of this project begin with."""
@@ -81,7 +80,7 @@ class Recording:
 
     @property
     def observed(self) -> frozenset[str]:
-        """Those of its peers that the catalogues tell of, by the names that they have there."""
+        """Those of its peers that the catalogues describe, by their names there."""
         both = (self.header[role] for role in ("client", "server"))
         names = {f"{each['peer']} {each.get('version', '').lstrip('v')}" for each in both}
         return frozenset(names & peers().keys())
@@ -95,7 +94,9 @@ class Recording:
     def offenders(self, requirement: str) -> frozenset[str]:
         """Give those of its peers of which the catalogue says that they break a requirement."""
         seen = requirements()[requirement].peers
-        return frozenset(name for name in self.observed if seen[name].verdict is Verdict.BREAKS)
+        return frozenset(
+            name for name in self.observed if seen[name].verdict is ObservedVerdict.BREAKS
+        )
 
     def keeps(self, requirement: str) -> bool:
         """Whether it shows a requirement, and no peer in it is one that breaks it."""
@@ -137,7 +138,7 @@ def recordings() -> Mapping[str, Recording]:
 
 @cache
 def _showing() -> Mapping[str, tuple[Recording, ...]]:
-    """Give the recordings of each requirement, the most telling one first.
+    """Give the recordings of each requirement, the clearest one first.
 
     A recording in which the requirement is kept comes before one in which it may be broken. Tested
     implementations come before ours, and short sessions before long ones.
@@ -155,7 +156,7 @@ def _showing() -> Mapping[str, tuple[Recording, ...]]:
 
 
 def showing(requirement: str) -> tuple[Recording, ...]:
-    """Give the recordings in which a requirement can be seen, the most telling one first."""
+    """Give the recordings in which a requirement can be seen, the clearest one first."""
     return _showing().get(requirement, ())
 
 
@@ -182,7 +183,7 @@ def recorded(name: str) -> Recording:
     """Give one recording.
 
     Raises:
-        KeyError: there is none of that name.
+        KeyError: no recording has that name.
     """
     try:
         return recordings()[name]
@@ -216,25 +217,18 @@ def figure(
     with recording.path.open("rb") as stream:
         diagram = read_diagram(stream, connection=connection, first=first, last=last, limit=limit)
     client, server = recording.between
-    about = with_code(caption or _capital(recording.scenario))
+    about = with_code(caption or recording.scenario[:1].upper() + recording.scenario[1:])
+    hidden = recording.rows - len(diagram.rows)
+    more = f"; {count(hidden, 'row')} more" if hidden else ""
     return (
         f'<figure class="recorded{" long" if len(diagram.rows) > SHORT else ""}" '
         "data-search-exclude>\n"
         f"{_fitted(svg(diagram), f'{root}{recording.uri}', key)}\n"
         f"<figcaption>{about}. <span>Recorded between "
-        f"{attribute(client)} and {attribute(server)}{_left_out(recording, diagram)}: "
+        f"{attribute(client)} and {attribute(server)}{more}: "
         f'<a href="{root}{recording.uri}">the whole recording</a>.</span></figcaption>\n'
         "</figure>"
     )
-
-
-def _left_out(recording: Recording, diagram: Diagram) -> str:
-    hidden = recording.rows - len(diagram.rows)
-    return f"; {count(hidden, 'row')} more" if hidden else ""
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _fitted(picture: str, uri: str, key: str) -> str:

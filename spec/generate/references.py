@@ -1,4 +1,4 @@
-"""Ids in running text: ``FR-1`` in a page becomes a link to where FR-1 stands.
+"""IDs in running text: ``FR-1`` in a page becomes a link to that requirement.
 
 ``FR-1.2`` is a case and leads to its script. An id that there is not is a warning, which fails a
 strict build. Code is left alone, and so are headings.
@@ -29,7 +29,7 @@ DIVERGENCES: Final = "differences.md"
 _ID: Final = rf"(?<![\w/#.-])(?:(?:{'|'.join(FAMILIES)}|DV)-\d+(?:\.c?\d+)?|ALL-c?\d+)(?![\w-])"
 
 _BEFORE_STRONG: Final = 65
-"""Behind links (160) and before emphasis (60), in Python-Markdown's order of inline patterns."""
+"""After links (160) and before emphasis (60), in Python-Markdown's order of inline patterns."""
 
 
 class References(Extension):

@@ -1,7 +1,7 @@
 """Requirements on the site: the block in the normative text, a page for each, and the index.
 
-The text of a requirement stands in the catalogue alone. A normative page places it with
-``{{ req("FR-1") }}``; each requirement has exactly one such place, which its id is the anchor of.
+Only the catalogue contains the text of a requirement. A normative page places it with
+``{{ req("FR-1") }}``. Each requirement has exactly one such place, whose anchor is its ID.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from neffos_protocol import registry
 from neffos_protocol.catalogue import (
     NOT_TESTABLE,
     Evidence,
+    ObservedVerdict,
     Requirement,
     Status,
-    Verdict,
     divergences,
     peers,
     requirement,
@@ -42,9 +42,9 @@ STATUSES: Final = {
 """The statuses in the words of the pages."""
 
 _VERDICTS: Final = {
-    Verdict.OBEYS: "keeps it",
-    Verdict.BREAKS: "breaks it",
-    Verdict.NOT_APPLICABLE: "is not concerned",
+    ObservedVerdict.OBEYS: "keeps it",
+    ObservedVerdict.BREAKS: "breaks it",
+    ObservedVerdict.NOT_APPLICABLE: "is not concerned",
 }
 
 _EVIDENCE: Final = {
@@ -63,7 +63,7 @@ class PlacementError(ValueError):
     """A requirement that is on no page, or on two."""
 
 
-# -------------------------------------------------------------------- where they stand
+# -------------------------------------------------------------------- their pages
 
 
 def placement(pages: Mapping[str, str]) -> dict[str, str]:
@@ -73,7 +73,7 @@ def placement(pages: Mapping[str, str]) -> dict[str, str]:
         pages: the source of each page by its name.
 
     Raises:
-        PlacementError: a page names what there is not, or a requirement has not exactly one page.
+        PlacementError: a page names an unknown requirement, or one is not on exactly one page.
     """
     found: dict[str, str] = {}
     for name, source in pages.items():
@@ -129,7 +129,7 @@ def _block(one: Requirement, *, anchor: bool) -> str:
 def _foot(one: Requirement) -> str:
     since = "kept by no peer yet" if one.since == "unknown" else f"kept since neffos {one.since}"
     parts = [STATUSES[one.status], since]
-    broken = [name for name, seen in one.peers.items() if seen.verdict is Verdict.BREAKS]
+    broken = [name for name, seen in one.peers.items() if seen.verdict is ObservedVerdict.BREAKS]
     if broken:
         parts.append(f"broken by {listed(broken)}")
     return " · ".join(parts)
@@ -207,7 +207,8 @@ def _recordings(one: Requirement) -> list[str]:
         elif role := recording.defects.get(one.id):
             parts.append(f"Here the {role} breaks it:")
         elif recording.breaks(one.id):
-            parts.append(f"Here {listed(offenders)} {_does(one, offenders[0])}:")
+            does = cell(one.peers[offenders[0]].what)
+            parts.append(f"Here {listed(offenders)} breaks it, and {does}:")
         else:
             parts.append(f"A session with {listed(offenders)}, which breaks it elsewhere:")
         parts.append(figure(recording, "../", key=f"s{index}"))
@@ -217,10 +218,6 @@ def _recordings(one: Requirement) -> list[str]:
         more = f", and {len(others) - 8} more" if len(others) > 8 else ""
         parts.append(f"It is seen as well in {', '.join(shown)}{more}.")
     return parts
-
-
-def _does(one: Requirement, peer: str) -> str:
-    return f"breaks it, and {cell(one.peers[peer].what)}"
 
 
 def _uses(one: Requirement) -> list[str]:
@@ -245,13 +242,11 @@ def _value(constant: registry.Constant) -> str:
 
 
 def _neighbours(one: Requirement) -> str:
-    ids = [*requirements()]
+    ids = ["", *requirements(), ""]
     at = ids.index(one.id)
-    links = []
-    if at:
-        links.append(f"[← {ids[at - 1]}](/requirements/{ids[at - 1]}.md)")
-    if at + 1 < len(ids):
-        links.append(f"[{ids[at + 1]} →](/requirements/{ids[at + 1]}.md)")
+    before, after = ids[at - 1], ids[at + 1]
+    links = [f"[← {before}](/requirements/{before}.md)"] if before else []
+    links += [f"[{after} →](/requirements/{after}.md)"] if after else []
     return '<div class="req-next" markdown="span">' + " ".join(links) + "</div>"
 
 
@@ -259,7 +254,7 @@ def _neighbours(one: Requirement) -> str:
 
 
 def index() -> str:
-    """Give the index of all requirements, by family, with what shows each."""
+    """Give the index of all requirements, by family, with counts of what covers each."""
     parts = []
     for family, title in FAMILIES.items():
         own = [each for each in requirements().values() if each.family == family]
@@ -285,8 +280,12 @@ _SHOWN_BY: Final[Mapping[str, Callable[[str], int]]] = {
 
 
 def _marks(one: Requirement) -> str:
-    """Say in one cell who keeps it."""
-    marks = {Verdict.OBEYS: "✓", Verdict.BREAKS: "✗", Verdict.NOT_APPLICABLE: "·"}
+    """Give the marks of all tested implementations in one cell."""
+    marks = {
+        ObservedVerdict.OBEYS: "✓",
+        ObservedVerdict.BREAKS: "✗",
+        ObservedVerdict.NOT_APPLICABLE: "·",
+    }
     shown = (
         f'<abbr class="verdict {seen.verdict}" title="{name}: {_VERDICTS[seen.verdict]}">'
         f"{marks[seen.verdict]}</abbr>"
@@ -296,7 +295,7 @@ def _marks(one: Requirement) -> str:
 
 
 def coverage() -> str:
-    """Say how much of the catalogue is shown, and by what."""
+    """Give the share of the catalogue that cases, vectors and recordings cover."""
     every = [*requirements().values()]
     testable = [each for each in every if each.is_testable]
     shown = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib.resources import files
+from textwrap import indent
 from typing import Final
 
 from generate.recordings import SUITE, figure, of_divergence
@@ -121,7 +122,7 @@ def _divergence(one: Divergence, root: str) -> str:
         peer = server if client == SUITE else client
         parts.append(
             f'??? example "Recorded with {attribute(peer)}"\n\n'
-            + _indented(figure(recording, root, key=recording.name.replace("/", "-")))
+            + indent(figure(recording, root, key=recording.name.replace("/", "-")), "    ")
         )
     if one.unrecorded:
         parts.append(f"**No recording**: {sentence(one.unrecorded)}")
@@ -129,10 +130,6 @@ def _divergence(one: Divergence, root: str) -> str:
 
 
 _EVIDENCE: Final = {Evidence.MEASURED: "Measured.", Evidence.READ: "Read in the source."}
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text.splitlines())
 
 
 # -------------------------------------------------------------------- the layout

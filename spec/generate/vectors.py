@@ -1,4 +1,4 @@
-"""The codec's vectors as tables, by the requirement that they rest on."""
+"""The codec's vectors as tables, by the requirement that they cover."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
+from generate import text
 from generate.text import cell, code
 from neffos_conformance.codecs.vectors import Vector, content, load_files
 
@@ -32,9 +33,9 @@ def _resting() -> Mapping[str, tuple[tuple[str, Vector], ...]]:
 
 
 def resting(requirement: str) -> tuple[tuple[str, Vector], ...]:
-    """Give the vectors of a requirement, each with the name of its file, the most telling first.
+    """Give the vectors of a requirement, each with the name of its file, the clearest first.
 
-    A vector tells most of the requirement that it names first, and little where it is about size.
+    A vector is clearest for the requirement that it names first, and least clear if it tests sizes.
     """
     found = _resting().get(requirement, ())
     return tuple(
@@ -46,7 +47,7 @@ def resting(requirement: str) -> tuple[tuple[str, Vector], ...]:
 
 
 def texts() -> Mapping[str, str]:
-    """Give the files as they stand, by their names."""
+    """Give the text of each file by its name."""
     folder = files("neffos_codec.vectors")
     names = [f"{name}.json" for name in (*load_files(), "schema")]
     return {name: (folder / name).read_text("utf-8") for name in names}
@@ -54,13 +55,12 @@ def texts() -> Mapping[str, str]:
 
 def table(requirement: str) -> str:
     """Give the vectors of a requirement as a table in Markdown, the first ``SHOWN`` of them."""
-    lines = ["| vector | given | wanted |", "| --- | --- | --- |"]
+    lines = []
     for name, vector in resting(requirement)[:SHOWN]:
-        lines.append(
-            f"| [{vector['id']}](/vectors/{name}.json)<br><small>{cell(vector['about'])}</small> "
-            f"| {given(vector)} | {wanted(vector)} |"
-        )
-    return "\n".join(lines)
+        about = f"<small>{cell(vector['about'])}</small>"
+        link = f"[{vector['id']}](/vectors/{name}.json)<br>{about}"
+        lines.append((link, given(vector), wanted(vector)))
+    return text.table(("vector", "given", "wanted"), lines)
 
 
 def given(vector: Vector) -> str:

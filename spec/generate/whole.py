@@ -1,8 +1,8 @@
-"""The whole specification as one page, put together from the pages as they were rendered.
+"""The whole specification as one page, assembled from the rendered pages.
 
-Anchors of requirements, divergences and constants stay what they are; those of headings get the
-name of their page in front, since two pages may have the same heading. Links between the pages
-become links within the page.
+Anchors of requirements, differences and constants keep their names. Those of headings get the name
+of their page as a prefix, since two pages may have the same heading. Links between the pages become
+links within the page.
 """
 
 from __future__ import annotations

@@ -36,6 +36,16 @@ COLOURS: Final = {
 }
 """The colour of each verdict on a terminal."""
 
+SEVERITY: Final = (
+    Verdict.FAIL,
+    Verdict.ERROR,
+    Verdict.NON_STRICT,
+    Verdict.INFORMATIONAL,
+    Verdict.SKIPPED,
+    Verdict.PASS,
+)
+"""The verdicts, the most severe first."""
+
 _WEIGHT: Final = {
     Level.MUST: Verdict.FAIL,
     Level.MUST_NOT: Verdict.FAIL,
@@ -45,10 +55,19 @@ _WEIGHT: Final = {
     Level.UNSPECIFIED: Verdict.INFORMATIONAL,
 }
 
-_GRAVEST: Final = (Verdict.FAIL, Verdict.NON_STRICT)
-
 
 def verdict_on(requirements: Iterable[str]) -> Verdict:
     """Give the verdict for a violation of these requirements: that of the strongest."""
-    weights = {_WEIGHT[requirement(id_).level] for id_ in requirements}
-    return next((verdict for verdict in _GRAVEST if verdict in weights), Verdict.INFORMATIONAL)
+    weights = (_WEIGHT[requirement(id_).level] for id_ in requirements)
+    return most_severe(weights) or Verdict.INFORMATIONAL
+
+
+def most_severe(verdicts: Iterable[Verdict]) -> Verdict | None:
+    """Give the most severe of some verdicts; ``None`` if there are none.
+
+    A pass outweighs a skipped case, since something was tested: a codec that decodes in one way
+    alone is tested by that.
+    """
+    found = set(verdicts)
+    order = (*SEVERITY[:4], Verdict.PASS, Verdict.SKIPPED)
+    return next((each for each in order if each in found), None)

@@ -1,1 +1,1 @@
-"""The commands that judge a system under test, and those that tell about the cases."""
+"""The commands that test, record, inspect and explain."""

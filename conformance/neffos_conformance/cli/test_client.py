@@ -10,36 +10,26 @@ from typing import Any, Final
 import click
 
 from neffos_conformance.cases.definition import Case, client_cases
+from neffos_conformance.cli import testing
 from neffos_conformance.cli.model_based import EXPLORE, SEED, TIME, conclude_explored, explored
-from neffos_conformance.cli.testing import (
-    NothingRanError,
-    RunOptions,
-    SystemUnderTest,
-    collect,
-    conclude,
-    prepare,
-    reference,
-    selected,
-    testing_options,
-)
 from neffos_conformance.model_based import SequenceReport, drivers, explore_driven
 from neffos_conformance.runner.driver_pool import to_client
 from neffos_conformance.runner.driver_protocol import DriverError
 from neffos_conformance.runner.result import Result
 
-REFERENCE: Final = reference("driver")
+REFERENCE: Final = testing.reference("driver")
 """The driver of the reference client."""
 
 
 @click.command("client", context_settings={"ignore_unknown_options": True})
-@testing_options("client")
+@testing.testing_options("client")
 @EXPLORE
 @SEED
 @TIME
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND…]")
 def client_command(
     command: tuple[str, ...],
-    options: RunOptions,
+    options: testing.RunOptions,
     is_explored: bool,
     seed: int | None,
     seconds: float,
@@ -50,21 +40,21 @@ def client_command(
     specification. Cases that need an operation which the driver does not support are skipped.
     """
     everything = client_cases()
-    cases = selected(options, everything)
-    known_failures, began = prepare(options, cases)
+    cases = testing.selected(options, everything)
+    known_failures, began = testing.prepare(options, cases)
     try:
         if is_explored:
             ready, found = asyncio.run(_explore(command or REFERENCE, seed, seconds))
-            sut = SystemUnderTest.started_by("client", command, ready)
+            sut = testing.SystemUnderTest.started_by("client", command, ready)
             ours, dashes, drivers_own = sut.command.partition(" -- ")
             again = f"{ours} --explore --seed {found.seed}{dashes}{drivers_own}"
             sut = replace(sut, command=again)
             conclude_explored(found, sut, options, known_failures, began)
         ready, results = asyncio.run(_test(command or REFERENCE, cases, options))
     except DriverError as error:
-        raise NothingRanError(str(error)) from error
-    sut = SystemUnderTest.started_by("client", command, ready)
-    conclude(sut, results, options, known_failures, [case.id for case in everything], began)
+        raise testing.NothingRanError(str(error)) from error
+    sut = testing.SystemUnderTest.started_by("client", command, ready)
+    testing.conclude(sut, results, options, known_failures, [case.id for case in everything], began)
 
 
 async def _explore(
@@ -77,8 +67,8 @@ async def _explore(
 
 
 async def _test(
-    command: tuple[str, ...], cases: list[Case], options: RunOptions
+    command: tuple[str, ...], cases: list[Case], options: testing.RunOptions
 ) -> tuple[dict[str, Any], list[Result]]:
     async with to_client(command, drivers=options.jobs, timeouts=options.timeouts) as started:
         run, ready = started
-        return ready, await collect(run, cases, options)
+        return ready, await testing.collect(run, cases, options)

@@ -6,38 +6,29 @@ from typing import Final
 
 import click
 
-from neffos_conformance.cli.testing import (
-    NothingRanError,
-    RunOptions,
-    SystemUnderTest,
-    conclude,
-    prepare,
-    reference,
-    selected,
-    testing_options,
-)
+from neffos_conformance.cli import testing
 from neffos_conformance.codecs.testing import AdapterError, codec_cases, results_of, run_codec
 
-REFERENCE: Final = reference("codec-adapter")
+REFERENCE: Final = testing.reference("codec-adapter")
 """The adapter of the reference codec."""
 
 
 @click.command("codec", context_settings={"ignore_unknown_options": True})
-@testing_options("codec")
+@testing.testing_options("codec")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND…]")
-def codec_command(command: tuple[str, ...], options: RunOptions) -> None:
+def codec_command(command: tuple[str, ...], options: testing.RunOptions) -> None:
     """Test the codec that COMMAND adapts.
 
     Without a COMMAND, the reference codec is tested. See the page "The codec protocol" of the
     specification. Vectors for operations that the adapter does not support are skipped.
     """
     everything = codec_cases()
-    cases = selected(options, everything)
-    known_failures, began = prepare(options, cases)
+    cases = testing.selected(options, everything)
+    known_failures, began = testing.prepare(options, cases)
     try:
-        tested = run_codec(command or REFERENCE, cases, deadline=options.run_timeout)
+        ready, answered = run_codec(command or REFERENCE, cases, deadline=options.run_timeout)
     except AdapterError as error:
-        raise NothingRanError(str(error)) from error
-    sut = SystemUnderTest.started_by("codec", command, tested.ready)
+        raise testing.NothingRanError(str(error)) from error
+    sut = testing.SystemUnderTest.started_by("codec", command, ready)
     ids = [case.id for case in everything]
-    conclude(sut, results_of(tested, cases), options, known_failures, ids, began)
+    testing.conclude(sut, results_of(answered, cases), options, known_failures, ids, began)

@@ -11,19 +11,9 @@ import click
 
 from neffos_conformance.cases.definition import Case, server_cases
 from neffos_conformance.cases.features import features_listed, needed
+from neffos_conformance.cli import testing
 from neffos_conformance.cli.model_based import EXPLORE, SEED, TIME, conclude_explored, explored
 from neffos_conformance.cli.options import option
-from neffos_conformance.cli.testing import (
-    NothingRanError,
-    RunOptions,
-    SystemUnderTest,
-    collect,
-    conclude,
-    prepare,
-    selected,
-    skipped,
-    testing_options,
-)
 from neffos_conformance.model_based import SequenceReport, explore_server
 from neffos_conformance.reference import identity
 from neffos_conformance.reference.embedded import embedded_server
@@ -36,7 +26,7 @@ Features = frozenset[str]
 
 @click.command("server")
 @click.argument("url", required=False)
-@testing_options("server")
+@testing.testing_options("server")
 @option(
     "--features listed",
     "Features of the server, with commas, or all.",
@@ -49,7 +39,7 @@ Features = frozenset[str]
 @TIME
 def server_command(
     url: str | None,
-    options: RunOptions,
+    options: testing.RunOptions,
     listed: str | None,
     name: str,
     is_explored: bool,
@@ -62,10 +52,10 @@ def server_command(
     Cases that need a feature which the server lacks are skipped.
     """
     everything = server_cases()
-    cases = selected(options, everything)
+    cases = testing.selected(options, everything)
     features = _listed(listed if url is not None or listed is not None else "all")
     left_out = [] if features is None else _skipped(cases, features)
-    known_failures, began = prepare(options, cases, left_out)
+    known_failures, began = testing.prepare(options, cases, left_out)
     peer = {"peer": name} if name else {}
     if url is None:
         peer = identity()
@@ -74,11 +64,11 @@ def server_command(
     if is_explored:
         features, found = asyncio.run(_explore(url, features, options, seed, seconds))
         again = f"{command} --explore --seed {found.seed}"
-        sut = SystemUnderTest("server", title, peer, again, features)
+        sut = testing.SystemUnderTest("server", title, peer, again, features)
         conclude_explored(found, sut, options, known_failures, began)
     features, results = asyncio.run(_test(url, cases, features, options))
-    sut = SystemUnderTest("server", title, peer, command, features)
-    conclude(sut, results, options, known_failures, [case.id for case in everything], began)
+    sut = testing.SystemUnderTest("server", title, peer, command, features)
+    testing.conclude(sut, results, options, known_failures, [case.id for case in everything], began)
 
 
 def _listed(text: str | None) -> Features | None:
@@ -90,7 +80,7 @@ def _listed(text: str | None) -> Features | None:
 
 
 def _skipped(cases: list[Case], features: Features) -> list[Result]:
-    return skipped(cases, lambda case: sorted(needed(case) - features))
+    return testing.skipped(cases, lambda case: sorted(needed(case) - features))
 
 
 @asynccontextmanager
@@ -109,14 +99,14 @@ async def _server(
             await connection.close()
         except (ConnectError, TimeoutError) as error:
             explanation = str(error) or f"no upgrade within {timeout:g} s"
-            raise NothingRanError(f"no server at {address}: {explanation}") from error
+            raise testing.NothingRanError(f"no server at {address}: {explanation}") from error
         yield address, await discovered(address) if features is None else features
 
 
 async def _explore(
     url: str | None,
     features: Features | None,
-    options: RunOptions,
+    options: testing.RunOptions,
     seed: int | None,
     seconds: float,
 ) -> tuple[Features, SequenceReport]:
@@ -125,11 +115,13 @@ async def _explore(
 
 
 async def _test(
-    url: str | None, cases: list[Case], features: Features | None, options: RunOptions
+    url: str | None, cases: list[Case], features: Features | None, options: testing.RunOptions
 ) -> tuple[Features, list[Result]]:
     async with _server(url, features, options.timeout) as (address, has):
         left_out = _skipped(cases, has)
         ids = {result.case.id for result in left_out}
         run = to_server(address, options.timeouts)
-        results = await collect(run, [case for case in cases if case.id not in ids], options)
+        results = await testing.collect(
+            run, [case for case in cases if case.id not in ids], options
+        )
     return has, in_order([*results, *left_out], cases)

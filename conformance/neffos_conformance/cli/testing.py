@@ -27,7 +27,7 @@ from neffos_conformance.cli.main import EXIT_PASS, EXIT_USAGE
 from neffos_conformance.cli.options import Decorator, option
 from neffos_conformance.interop.table import about
 from neffos_conformance.reference import PEER, identity
-from neffos_conformance.reports.terminal import ProgressDisplay, show
+from neffos_conformance.reports.terminal import progress_display, show
 from neffos_conformance.runner.known_failures import (
     KnownFailure,
     KnownFailuresError,
@@ -287,12 +287,12 @@ async def collect(run: Run, cases: Sequence[Case], options: RunOptions) -> list[
     A case that is unfinished when the time limit of the run ends has the verdict ``error``.
     """
     results: list[Result] = []
-    with ProgressDisplay(len(cases)) as display:
+    with progress_display(len(cases)) as add:
         try:
             async with asyncio.timeout(options.run_timeout):
                 async for result in run_cases(run, cases, jobs=options.jobs):
                     results.append(result)
-                    display.add(result)
+                    add(result)
         except TimeoutError:
             done = {result.case.id for result in results}
             text = f"the time limit of the whole run, {options.run_timeout:g} s, ended before it"

@@ -1,1 +1,1 @@
-"""The tests of codecs: the vectors as questions, and the answers of an adapter."""
+"""The tests of codecs: the vectors as requests, and the answers of an adapter."""

@@ -1,6 +1,6 @@
-"""The questions to a codec under test: the vectors as requests of the codec protocol.
+"""The vectors as requests of the codec protocol.
 
-This module does not know who answers, nor how requests get there.
+This module knows neither adapters nor how requests reach one.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from neffos_codec import FIELDS, parse_wait
+from neffos_codec import parse_wait
 from neffos_conformance.codecs import vectors
-from neffos_conformance.codecs.values import content_of, value_of, wait_values
+from neffos_conformance.codecs.values import content_of, message_values, value_of, wait_values
 
 Values = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class VectorRequest:
     """A request, and the expected answer.
 
     Attributes:
@@ -33,16 +33,16 @@ class Question:
 
 
 @cache
-def questions() -> tuple[Question, ...]:
-    """Give every question, in the order of the vectors; their numbers begin with 1.
+def vector_requests() -> tuple[VectorRequest, ...]:
+    """Give every request, in the order of the vectors; their numbers begin with 1.
 
-    Payloads of the kind ``other`` are left out: no line can hold one.
+    Payloads of the kind ``other`` are omitted: no line can contain one.
     """
-    found: list[Question] = []
+    found: list[VectorRequest] = []
     for vector in vectors.load_vectors():
         if vector.get("kind") != "other":
             for request, expected in _requests(vector):
-                found.append(Question({"id": len(found) + 1, **request}, vector, expected))
+                found.append(VectorRequest({"id": len(found) + 1, **request}, vector, expected))
     return tuple(found)
 
 
@@ -80,7 +80,7 @@ def _requests(vector: vectors.Vector) -> Iterator[tuple[Values, Values]]:
     if op == "encode-handshake":
         request |= {"handshake": _handshake_values(vector["handshake"])}
     elif "message" in vector:
-        request |= {"message": _message_values(vector["message"], kind)}
+        request |= {"message": message_values(vectors.fields(vector["message"], kind))}
     else:
         request |= {"native_payload": _described(vector["native_payload"], kind)}
     request |= _given(vector, "native")
@@ -96,18 +96,12 @@ def _requests(vector: vectors.Vector) -> Iterator[tuple[Values, Values]]:
 def _outcome_values(outcome: Values, kind: str) -> Values:
     """Give the answer that says what the outcome of a vector says."""
     if "message" in outcome:
-        return {"message": _message_values(outcome["message"], kind)}
+        return {"message": message_values(vectors.fields(outcome["message"], kind))}
     if "native" in outcome:
         return {"native": _described(outcome["native"], kind)}
     if "handshake" in outcome:
         return {"handshake": _handshake_values(outcome["handshake"])}
     return _rejection(outcome)
-
-
-def _message_values(message: Values, kind: str) -> Values:
-    *names, is_error, is_no_op, body = vectors.fields(message, kind)
-    values = [*map(value_of, names), is_error, is_no_op, value_of(body)]
-    return dict(zip(FIELDS, values, strict=True))
 
 
 def _handshake_values(handshake: Values) -> Values:

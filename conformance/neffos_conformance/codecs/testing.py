@@ -12,11 +12,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from tempfile import TemporaryFile
 from typing import Any, Final
 
 from neffos_conformance.cases.definition import Case
-from neffos_conformance.cases.verdict import Verdict, verdict_on
-from neffos_conformance.codecs.requests import Question, agrees, questions
+from neffos_conformance.cases.verdict import Verdict, most_severe, verdict_on
+from neffos_conformance.codecs.requests import VectorRequest, agrees, vector_requests
 from neffos_conformance.runner.driver_protocol import MADE_UP
 from neffos_conformance.runner.result import LogEntry, Remark, Result
 from neffos_conformance.wire.schemas import shown, violation
@@ -39,30 +40,24 @@ class AdapterError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One question with its answer.
+    """One request with its answer.
 
     Attributes:
-        question: the request, and the expected answer.
+        asked: the request, and the expected answer.
         actual: the answer, without its number.
-        verdict: by the requirements of the vector.
     """
 
-    question: Question
+    asked: VectorRequest
     actual: Values
-    verdict: Verdict
 
-
-@dataclass(frozen=True, slots=True)
-class CodecRun:
-    """All answers of a codec.
-
-    Attributes:
-        ready: what the adapter says of itself.
-        answered: the answers, in the order of the questions.
-    """
-
-    ready: Values
-    answered: tuple[Answered, ...]
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict, by the requirements of the vector."""
+        if "unsupported" in self.actual:
+            return Verdict.SKIPPED
+        if agrees(self.actual, self.asked.expected):
+            return Verdict.PASS
+        return verdict_on(self.asked.vector["requirements"])
 
 
 @cache
@@ -77,7 +72,7 @@ def codec_cases() -> tuple[Case, ...]:
 
 def run_codec(
     command: Sequence[str], cases: Sequence[Case] | None = None, *, deadline: float = DEADLINE
-) -> CodecRun:
+) -> tuple[Values, list[Answered]]:
     """Run some vectors, or all, on an adapter.
 
     Args:
@@ -85,15 +80,18 @@ def run_codec(
         cases: which vectors.
         deadline: seconds for all answers.
 
+    Returns:
+        What the adapter says of itself, and the answers in the order of the requests.
+
     Raises:
         AdapterError: it cannot be started, does not answer every line in order and in time, or
             writes a line that is not of the protocol.
     """
     name = " ".join(command)
-    canary = {"id": len(questions()) + 1, "op": MADE_UP}
+    canary = {"id": len(vector_requests()) + 1, "op": MADE_UP}
     chosen = codec_cases() if cases is None else cases
     ids = {case.id for case in chosen}
-    put = [each for each in questions() if each.vector["id"] in ids]
+    put = [each for each in vector_requests() if each.vector["id"] in ids]
     asked = [*((each.request, each.expected) for each in put), (canary, {})]
     lines = b"".join(json.dumps(request).encode() + b"\n" for request, _ in asked)
     answers = _run(command, name, lines, deadline)
@@ -113,27 +111,21 @@ def run_codec(
         raise AdapterError(f"{name} accepts {MADE_UP!r}, an operation that does not exist")
     if next(answers, None) is not None:
         raise AdapterError(f"{name} wrote more lines than it was asked for")
-    return CodecRun(
-        ready,
-        tuple(
-            Answered(question, actual, _verdict(question, actual))
-            for question, actual in zip(put, found, strict=True)
-        ),
-    )
+    return ready, [Answered(*each) for each in zip(put, found, strict=True)]
 
 
-def results_of(run: CodecRun, cases: Sequence[Case]) -> list[Result]:
-    """Give the result of each vector: the gravest of those of its questions."""
+def results_of(answered: Sequence[Answered], cases: Sequence[Case]) -> list[Result]:
+    """Give the result of each vector: the most severe verdict on its requests."""
     by_vector: dict[str, list[Answered]] = {}
-    for each in run.answered:
-        by_vector.setdefault(each.question.vector["id"], []).append(each)
+    for each in answered:
+        by_vector.setdefault(each.asked.vector["id"], []).append(each)
     return [_result(case, by_vector[case.id]) for case in cases]
 
 
 @cache
-def _by_vector() -> Mapping[str, list[Question]]:
-    found: dict[str, list[Question]] = {}
-    for each in questions():
+def _by_vector() -> Mapping[str, list[VectorRequest]]:
+    found: dict[str, list[VectorRequest]] = {}
+    for each in vector_requests():
         found.setdefault(each.vector["id"], []).append(each)
     return found
 
@@ -145,29 +137,25 @@ def run_vector(case: Case, answer: Callable[[Values], Values]) -> Result:
         case: the vector.
         answer: gives the answer of the codec to a request.
     """
-    put = _by_vector()[case.id]
-    answered = [(each, answer(each.request)) for each in put]
-    return _result(
-        case, [Answered(each, actual, _verdict(each, actual)) for each, actual in answered]
-    )
+    return _result(case, [Answered(each, answer(each.request)) for each in _by_vector()[case.id]])
 
 
 def _result(case: Case, answered: list[Answered]) -> Result:
-    verdict = next(each for each in _GRAVITY if each in {one.verdict for one in answered})
+    verdict = most_severe(one.verdict for one in answered) or Verdict.SKIPPED
     worst = next(each for each in answered if each.verdict is verdict)
     result = Result(case, verdict)
     for number, each in enumerate(answered, 1):
         for is_asked, what, values in (
-            (True, "asked", each.question.request),
+            (True, "asked", each.asked.request),
             (False, "got", each.actual),
         ):
             remark = Remark(f"{what} {_shown(values)}")
             result.log.append(LogEntry(0.0, 1, is_asked, remark, number))
     if verdict is Verdict.SKIPPED:
-        result.explanation = f"the adapter cannot {worst.question.request['op']}"
+        result.explanation = f"the adapter cannot {worst.asked.request['op']}"
     elif verdict is not Verdict.PASS:
         result.step = answered.index(worst) + 1
-        result.expected, result.actual = _shown(worst.question.expected), _shown(worst.actual)
+        result.expected, result.actual = _shown(worst.asked.expected), _shown(worst.actual)
         result.explanation = f"expected {result.expected}, actual {result.actual}"
     return result
 
@@ -178,33 +166,16 @@ def _shown(values: Values) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
-_GRAVITY: Final = (
-    Verdict.ERROR,
-    Verdict.FAIL,
-    Verdict.NON_STRICT,
-    Verdict.INFORMATIONAL,
-    Verdict.PASS,
-    Verdict.SKIPPED,
-)
-"""The verdict on a vector is the first of these that one of its questions has: a codec with one
-reading alone is tested by that."""
-
-
-def _verdict(question: Question, actual: Values) -> Verdict:
-    if "unsupported" in actual:
-        return Verdict.SKIPPED
-    if agrees(actual, question.expected):
-        return Verdict.PASS
-    return verdict_on(question.vector["requirements"])
-
-
 def _run(command: Sequence[str], name: str, lines: bytes, deadline: float) -> Iterator[Values]:
-    try:
-        process = subprocess.Popen(  # noqa: S603  # the command is the caller's own
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-    except OSError as error:
-        raise AdapterError(f"{name} cannot be started: {error}") from error
+    with TemporaryFile() as requests:  # not a pipe: an adapter answers before it has read all
+        requests.write(lines)
+        requests.seek(0)
+        try:
+            process = subprocess.Popen(  # noqa: S603  # the command is the caller's own
+                command, stdin=requests, stdout=subprocess.PIPE
+            )
+        except OSError as error:
+            raise AdapterError(f"{name} cannot be started: {error}") from error
     is_late = threading.Event()
 
     def end() -> None:
@@ -215,9 +186,6 @@ def _run(command: Sequence[str], name: str, lines: bytes, deadline: float) -> It
     timer.start()
     try:
         with process:
-            # Fed by a thread: an adapter answers before it has read all.
-            feeder = threading.Thread(target=_feed, args=(process, lines), daemon=True)
-            feeder.start()
             for line in process.stdout or ():
                 yield _read(line, name)
     finally:
@@ -227,15 +195,6 @@ def _run(command: Sequence[str], name: str, lines: bytes, deadline: float) -> It
         raise AdapterError(f"{name} was not done within {deadline:g} s")
     if process.returncode:
         raise AdapterError(f"{name} ended with status {process.returncode}")
-
-
-def _feed(process: subprocess.Popen[bytes], lines: bytes) -> None:
-    if process.stdin is not None:
-        try:
-            process.stdin.write(lines)
-            process.stdin.close()
-        except OSError:  # it has ended, as its output shows
-            return
 
 
 def _read(line: bytes, name: str) -> Values:

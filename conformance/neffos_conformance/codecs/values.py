@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
 from typing import Any
 
-from neffos_codec import FIELDS, Message, Wait, first_surrogate
+from neffos_codec import FIELDS, Wait, first_surrogate
 
 Values = dict[str, Any]
 
@@ -41,9 +42,9 @@ def value_of(content: str | bytes) -> Any:
     return {"hex": content.encode("utf-8", "surrogateescape").hex()}
 
 
-def message_values(message: Message) -> Values:
+def message_values(fields: Iterable[Any]) -> Values:
     """Give the seven fields of a message as values of a line."""
-    *names, is_error, is_no_op, body = message.fields()
+    *names, is_error, is_no_op, body = fields
     values = [*map(value_of, names), is_error, is_no_op, value_of(body)]
     return dict(zip(FIELDS, values, strict=True))
 

@@ -1,4 +1,4 @@
-"""The matrix as values, and as the tables that are made of them.
+"""The matrix as values and as tables.
 
 The package has a recorded one, ``data/matrix.json``: all known clients and servers, as they were
 when it was last recorded. It holds what fails, so that a new case or step does not make it stale.
@@ -134,10 +134,10 @@ def markdown(values: Values) -> str:
 
 
 def differences(was: Values, now: Values) -> list[str]:
-    """Say in what two matrices differ, as far as two runs on the same peers have to agree.
+    """Give the differences of two matrices in what two runs on the same peers must agree on.
 
-    A system under test that only the first one has was left out of the second. Ignored are days,
-    runtimes, the text of a failure, which may have IDs, and how connections closed.
+    The second may omit systems under test of the first. Days, runtimes and the way connections
+    closed are ignored, and so is the text of a failure, which may contain IDs.
     """
     found = []
     for kind in ("clients", "servers"):

@@ -39,7 +39,7 @@ NEWS: Final = "news"
 """The event of every broadcast."""
 
 DONE: Final = "done"
-"""The reply after something was sent, which tells the client so."""
+"""The reply that confirms that something was sent."""
 
 
 def servers(
@@ -140,20 +140,15 @@ async def _ask_me(namespace: Namespace, message: Message) -> None:
         namespace.emit(event, body)
 
 
-async def _join_me(namespace: Namespace, message: Message) -> None:
-    await _tried(namespace.join(text_of(message.body)))
+def _changing(
+    change: Callable[[Namespace, str], Awaitable[object]],
+) -> Callable[[Namespace, Message], Awaitable[None]]:
+    """Give the handler that changes the membership which the body of its message names."""
 
+    async def handle(namespace: Namespace, message: Message) -> None:
+        await _tried(change(namespace, text_of(message.body)))
 
-async def _leave_me(namespace: Namespace, message: Message) -> None:
-    await _tried(namespace.leave(text_of(message.body)))
-
-
-async def _connect_me(namespace: Namespace, message: Message) -> None:
-    await _tried(namespace.connection.connect(text_of(message.body)))
-
-
-async def _disconnect_me(namespace: Namespace, _: Message) -> None:
-    await _tried(namespace.disconnect())
+    return handle
 
 
 async def _tried(change: Awaitable[object]) -> None:
@@ -179,7 +174,7 @@ def _broadcast_others(namespace: Namespace, message: Message) -> ReplyBody:
 
 
 def _broadcast_all(namespace: Namespace, message: Message) -> ReplyBody:
-    namespace.broadcast(NEWS, message.body)
+    _broadcast_others(namespace, message)
     with suppress(MisuseError):  # as above
         namespace.emit(NEWS, message.body)
     return DONE
@@ -204,32 +199,22 @@ def _broadcast_to(namespace: Namespace, message: Message) -> ReplyBody:
 # -------------------------------------------------------------------- refusals
 
 
-def _closed(_: Namespace, __: ChangeAsked) -> ReplyBody:
-    raise ReplyError("namespace is closed")
+def _refusing(text: str, room: str = "") -> Callable[[Namespace, object], ReplyBody]:
+    """Give the handler that refuses a change with a text; of rooms, only that of one room."""
 
+    def handle(_: Namespace, asked: object) -> ReplyBody:
+        # The end of a connection is not an ask, and cannot be refused.
+        if isinstance(asked, ChangeAsked) and room in ("", asked.room):
+            raise ReplyError(text)
+        return None
 
-def _sticky(_: Namespace, asked: object) -> ReplyBody:
-    if isinstance(asked, ChangeAsked):  # the end of a connection cannot be refused
-        raise ReplyError("namespace is sticky")
-    return None
-
-
-def _locked_room(_: Namespace, asked: ChangeAsked) -> ReplyBody:
-    if asked.room == "locked":
-        raise ReplyError("room is locked")
-    return None
-
-
-def _sticky_room(_: Namespace, asked: ChangeAsked) -> ReplyBody:
-    if asked.room == "sticky":
-        raise ReplyError("room is sticky")
-    return None
+    return handle
 
 
 APPLICATION: Final[Handlers] = {
     "app": {
-        ON_ROOM_JOIN: _locked_room,
-        ON_ROOM_LEAVE: _sticky_room,
+        ON_ROOM_JOIN: _refusing("room is locked", "locked"),
+        ON_ROOM_LEAVE: _refusing("room is sticky", "sticky"),
         "echo": echo,
         "fail": fail,
         "silent": _silent,
@@ -242,15 +227,15 @@ APPLICATION: Final[Handlers] = {
         "broadcast-room": _broadcast_room,
         "broadcast-to": _broadcast_to,
         "ask-me": _ask_me,
-        "join-me": _join_me,
-        "leave-me": _leave_me,
-        "connect-me": _connect_me,
-        "disconnect-me": _disconnect_me,
+        "join-me": _changing(Namespace.join),
+        "leave-me": _changing(Namespace.leave),
+        "connect-me": _changing(lambda namespace, name: namespace.connection.connect(name)),
+        "disconnect-me": _changing(lambda namespace, _: namespace.disconnect()),
         "close-me": _close_me,
     },
     "any": {ON_ANY_EVENT: _name_of},
-    "refused": {ON_NAMESPACE_CONNECT: _closed},
-    "sticky": {ON_NAMESPACE_DISCONNECT: _sticky},
+    "refused": {ON_NAMESPACE_CONNECT: _refusing("namespace is closed")},
+    "sticky": {ON_NAMESPACE_DISCONNECT: _refusing("namespace is sticky")},
     "semi;colon": {"ec;ho": echo},
 }
 """Namespaces, events and handlers of the first endpoint."""

@@ -41,6 +41,7 @@ from neffos_asyncio import (
 from neffos_asyncio.limits import DEFAULT, Limits
 from neffos_codec import EncodeError, Message, first_surrogate
 from neffos_conformance.reference import identity
+from neffos_conformance.wire.payloads import payload_bytes
 from neffos_conformance.wire.standard_input import lines
 from neffos_protocol import Cause, ChangeAsked, Changed, MisuseError
 
@@ -64,10 +65,6 @@ RECONNECT: Final = Reconnect(first_delay=0.05, max_delay=0.5, tries=20)
 
 Body = str | bytes
 Values = dict[str, Any]
-
-
-class UnknownOperationError(Exception):
-    """An operation that this driver does not know."""
 
 
 @click.command("driver")
@@ -97,11 +94,7 @@ class ReferenceDriver:
 
     async def run(self) -> None:
         """Perform the operations on standard input until it ends."""
-        self._tell(
-            ready=True,
-            driver=DRIVER_VERSION,
-            **identity(),
-        )
+        self._tell(ready=True, driver=DRIVER_VERSION, **identity())
         operations = lines()
         while (line := await operations.get()) is not None:
             self.take(line)
@@ -133,14 +126,13 @@ class ReferenceDriver:
         task.add_done_callback(self._work.discard)
 
     async def _answer(self, number: int, name: str, operation: Values) -> None:
+        operate = OPERATIONS.get(name)
+        if operate is None:
+            self._tell(id=number, unsupported=True)
+            return
         try:
-            operate = OPERATIONS.get(name)
-            if operate is None:
-                raise UnknownOperationError
             async with asyncio.timeout(operation.get("timeout", TIMEOUT)):
                 result = await operate(self, operation)
-        except UnknownOperationError:
-            self._tell(id=number, unsupported=True)
         except TimeoutError:
             self._tell(id=number, error="the time for the operation ran out")
         except KeyError as error:
@@ -258,7 +250,7 @@ class ReferenceDriver:
             self._tell(saw=word, connection=number, namespace=namespace.name)
 
         def room(word: str, namespace: Namespace, event: Changed) -> None:
-            if event.cause is not Cause.FORCED:  # the end of the namespace is reported, and enough
+            if event.cause is not Cause.FORCED:  # the namespace's own observation is enough
                 self._tell(saw=word, connection=number, namespace=namespace.name, room=event.room)
 
         def unwanted(_: Namespace, __: ChangeAsked) -> ReplyBody:
@@ -308,12 +300,11 @@ def _body(operation: Values) -> Body:
     try:
         return base64.b64decode(operation["base64"], validate=True)
     except binascii.Error as error:
-        raise ValueError(f"base64 is none: {error}") from error
+        raise ValueError(f"not base64: {error}") from error
 
 
 def _values(body: Body) -> Values:
     """Return a body as the driver protocol has it; text that is not UTF-8 as its bytes."""
     if isinstance(body, str) and first_surrogate(body) < 0:
         return {"text": body}
-    data = body if isinstance(body, bytes) else body.encode("utf-8", "surrogateescape")
-    return {"base64": base64.b64encode(data).decode()}
+    return {"base64": base64.b64encode(payload_bytes(body)).decode()}

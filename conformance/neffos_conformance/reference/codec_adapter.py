@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import click
@@ -57,22 +57,9 @@ def codec_adapter_command() -> None:
     The adapter reads requests from standard input, as JSON Lines. See the page "The codec
     protocol" of the specification.
     """
-    ready = {"ready": True, "codec": CODEC_VERSION, **identity()}
-    serve_codec(ready, sys.stdin.buffer, sys.stdout.write, sys.stdout.flush)
-
-
-def serve_codec(
-    ready: Values,
-    lines: Iterable[bytes],
-    write: Callable[[str], object],
-    flush: Callable[[], object],
-) -> None:
-    """Write the first line, then the answer to each line, until there are no more."""
-    write(json.dumps(ready) + "\n")
-    flush()
-    for line in lines:
-        write(json.dumps(answer_to(line)) + "\n")
-        flush()
+    click.echo(json.dumps({"ready": True, "codec": CODEC_VERSION, **identity()}))
+    for line in sys.stdin.buffer:
+        click.echo(json.dumps(answer_to(line)))
 
 
 def answer_to(line: bytes) -> Values:
@@ -180,7 +167,7 @@ def _decode(request: Values) -> Values:
     )
     if isinstance(message, NativeMessage):
         return {"native": value_of(message.payload)}
-    return {"message": message_values(message)}
+    return {"message": message_values(message.fields())}
 
 
 def _encode(request: Values) -> Values:

@@ -1,13 +1,13 @@
 """The reference server with the conformance application, on a free port.
 
-``distort`` puts a deliberately wrong peer in its place, to test the suite itself.
+``distort`` makes its behaviour faulty, to test the suite itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 from neffos_asyncio import Connection, Server, listening
 from neffos_asyncio.transport import Receiver, Transport
@@ -17,17 +17,17 @@ Serve = Callable[[str | bytes], list[str | bytes]]
 """What a server does with one payload: the payloads that it sends."""
 
 Distort = Callable[[Serve], Serve]
-"""What a deliberately wrong server makes of a correct one."""
+"""Makes a faulty server of a correct one."""
 
 
 class _Nothing(str):
-    """No payload came."""
+    """No payload was received."""
 
     __slots__ = ()
 
 
 NOTHING: Final = _Nothing()
-"""What a server is given when it has something to say unasked."""
+"""What a server is given when it sends without having received a message."""
 
 
 @asynccontextmanager
@@ -37,11 +37,11 @@ async def embedded_server(
     distort: Distort | None = None,
     served: Mapping[str, Server] | None = None,
 ) -> AsyncIterator[str]:
-    """Run the server on a free port and give its URL; it is gone when the block is left.
+    """Run the server on a free port and give its URL; the end of the block stops it.
 
     Args:
         host: the address to listen on.
-        distort: makes each connection's behaviour wrong in some way.
+        distort: makes the behaviour of each connection faulty.
         served: what is served under each path, where that is not the conformance application.
     """
     between = None if distort is None else lambda connection: _Distorted(connection, distort)
@@ -66,51 +66,19 @@ class _Distorted:
         self._link.receive(payload)
         return self._connection.link.session.outgoing()
 
-    # The socket's side.
+    def __getattr__(self, name: str) -> Any:
+        """Forward to the link what a socket calls, and to the socket what the link calls."""
+        return getattr(self._link if hasattr(Receiver, name) else self._socket, name)
 
     def receive(self, payload: str | bytes) -> None:
         if self._socket is not None:
             self._socket.write(self._serve(payload))
 
-    def flush(self) -> None:
-        self._link.flush()
-
-    def stalled(self) -> None:
-        self._link.stalled()
-
-    def writable(self) -> None:
-        self._link.writable()
-
-    def lost(self, code: int | None, reason: str) -> None:
-        self._link.lost(code, reason)
-
-    # The link's side.
-
     def start(self, socket: Transport, *, spent: float) -> None:
         self._socket = socket
         self._connection.start(self, spent=spent)
-
-    @property
-    def backlog(self) -> int:
-        return self._socket.backlog if self._socket else 0
 
     def write(self, payloads: Sequence[str | bytes]) -> None:
         self._unasked += payloads
         if self._socket is not None:
             self._socket.write(self._serve(NOTHING))
-
-    def pause(self) -> None:
-        if self._socket is not None:
-            self._socket.pause()
-
-    def resume(self) -> None:
-        if self._socket is not None:
-            self._socket.resume()
-
-    def close(self, code: int, reason: str) -> None:
-        if self._socket is not None:
-            self._socket.close(code, reason)
-
-    def abort(self) -> None:
-        if self._socket is not None:
-            self._socket.abort()

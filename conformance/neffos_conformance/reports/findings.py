@@ -15,7 +15,7 @@ from typing import Final
 
 from neffos_codec import COMPILED
 from neffos_conformance.cases.definition import ROLES, Case, cases_of
-from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.cases.verdict import SEVERITY, Verdict, most_severe
 from neffos_conformance.codecs.testing import codec_cases
 from neffos_conformance.runner.result import LogEntry, Remark, Result
 from neffos_conformance.runner.run_report import RunReport
@@ -29,15 +29,8 @@ from neffos_protocol.catalogue import Requirement, requirement, requirements
 SUITE: Final = "neffos-wire"
 """The package of the suite."""
 
-SEVERITY: Final = (
-    Verdict.FAIL,
-    Verdict.ERROR,
-    Verdict.NON_STRICT,
-    Verdict.INFORMATIONAL,
-    Verdict.SKIPPED,
-    Verdict.PASS,
-)
-"""The verdicts, the most severe first."""
+KNOWN: Final = ("reason", "link", "source")
+"""What a report for programs has of a known failure."""
 
 MAX_TEXT: Final = 2_000
 """Characters of a sentence or a header that a peer influences: longer than any of a correct
@@ -45,16 +38,6 @@ peer."""
 
 
 # -------------------------------------------------------------------- results
-
-
-def most_severe(verdicts: Iterable[Verdict]) -> Verdict | None:
-    """Give the most severe of some verdicts; ``None`` if there are none.
-
-    A pass outweighs a skipped case, since something was tested.
-    """
-    found = set(verdicts)
-    order = (*SEVERITY[:4], Verdict.PASS, Verdict.SKIPPED)
-    return next((each for each in order if each in found), None)
 
 
 def by_severity(results: Iterable[Result]) -> list[Result]:

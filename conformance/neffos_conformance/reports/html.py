@@ -16,28 +16,11 @@ from markupsafe import Markup
 
 from neffos_codec import Native
 from neffos_conformance.cases.script import ENDPOINTS
-from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.cases.verdict import SEVERITY, Verdict
 from neffos_conformance.recordings.page import asset, environment
 from neffos_conformance.recordings.sequence import Arrow, SequenceReader
-from neffos_conformance.reports.findings import (
-    SEVERITY,
-    SUITE,
-    LoggedStep,
-    bounded,
-    by_severity,
-    excerpt,
-    exercised_share,
-    facts,
-    family_counts,
-    logged_steps,
-    outcome,
-    peer_name,
-    provenance,
-    requirement_results,
-    rerun,
-    sentence,
-    table_rows,
-)
+from neffos_conformance.reports import findings
+from neffos_conformance.reports.findings import LoggedStep, bounded
 from neffos_conformance.runner.result import Remark, Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.payloads import payload_bytes, payload_text
@@ -61,30 +44,27 @@ def render(report: RunReport) -> str:
     script = asset("report.js")
     # The page runs this script and no other, whatever a peer has put into the data.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    results = by_severity(report.results)
-    exercised, testable = exercised_share(report)
+    results = findings.by_severity(report.results)
+    exercised, testable = findings.exercised_share(report)
     ids = dict.fromkeys(id_ for each in report.results for id_ in each.case.requirements)
-    found = requirement_results(report)
+    found = findings.requirement_results(report)
     return (
         environment()
         .get_template("report.html")
         .render(
-            title=f"{SUITE} {report.role}: {peer_name(report.peer)}",
-            outcome=outcome(report),
+            title=f"{findings.SUITE} {report.role}: {findings.peer_name(report.peer)}",
+            findings=findings,
             report=report,
             results=results,
             verdicts=[each for each in SEVERITY if report.counts()[each]],
             all_verdicts=list(Verdict),
-            counts=report.counts(),
-            families=list(family_counts(report)),
-            rows=list(table_rows(report)),
+            families=list(findings.family_counts(report)),
             closings=[result for result in results if result.closing.explanation],
             levels=list(dict.fromkeys(requirement(id_).level.value for id_ in ids)),
             binds=sorted({role for id_ in ids for role in requirement(id_).binds}),
             exercised=exercised,
             testable=testable,
             unexercised=[each.requirement for each in found if not each.is_exercised],
-            provenance=provenance(report),
             sentence=_marked_up,
             bounded=bounded,
             style=Markup(asset("report.css")),  # noqa: S704  # ours
@@ -115,7 +95,7 @@ def _data(report: RunReport, entries: int, payload: int) -> Values:
     return {
         "role": report.role,
         "requirements": {
-            id_: {"level": requirement(id_).level.value, "text": sentence(id_)}
+            id_: {"level": requirement(id_).level.value, "text": findings.sentence(id_)}
             | {"binds": list(requirement(id_).binds)}
             for id_ in ids | dict.fromkeys(closing)
         },
@@ -128,42 +108,39 @@ def _data(report: RunReport, entries: int, payload: int) -> Values:
 def _case(report: RunReport, result: Result, entries: int, payload: int) -> Values:
     case = result.case
     known = report.known.get(case.id)
-    rows, omitted = _rows(result, entries, payload)
+    rows = _rows(result, entries, payload)
     values: Values = {
         "requirements": list(case.requirements),
-        "rerun": rerun(report, case),
+        "rerun": findings.rerun(report, case),
         "steps": [[step.number, bounded(str(step)), step.is_setup] for step in case.steps],
         "rows": rows,
-        "facts": [[name, text] for name, text, _ in facts(result)],
+        "facts": [[name, text] for name, text, _ in findings.facts(result)],
     }
-    optional: Values = {"step": result.step, "omitted": omitted}
-    if known is not None:
-        optional["known"] = {
-            "reason": bounded(known.reason),
-            "link": bounded(known.link),
-            "source": bounded(known.source),
-        }
+    optional = {
+        "step": result.step,
+        "omitted": sum(row.get("gap", 0) for row in rows),
+        "known": known and {key: bounded(getattr(known, key)) for key in findings.KNOWN},
+    }
     return values | {key: value for key, value in optional.items() if value}
 
 
-def _rows(result: Result, entries: int, payload: int) -> tuple[list[Values], int]:
-    """Give the log of a case, each entry with a sentence, and the number of omitted entries."""
+def _rows(result: Result, entries: int, payload: int) -> list[Values]:
+    """Give the log of a case, each entry with a sentence; a gap has the number of omitted ones."""
     readers: dict[int, SequenceReader] = {}
-    rows: list[Values] = []
-    omitted = 0
-    for step in excerpt(logged_steps(result), entries):
-        if isinstance(step, int):
-            rows.append({"gap": step})
-            omitted += step
-        else:
-            rows.append(_row(step, readers, payload))
-    return rows, omitted
+    return [
+        {"gap": step} if isinstance(step, int) else _row(step, readers, payload)
+        for step in findings.excerpt(findings.logged_steps(result), entries)
+    ]
 
 
 def _row(step: LoggedStep, readers: dict[int, SequenceReader], payload: int) -> Values:
     entry, content = step.entry, step.entry.content
     if step.is_missing:
-        return {"kind": "missing", "connection": entry.connection, "words": bounded(str(content))}
+        return {
+            "kind": "missing",
+            "connection": entry.connection,
+            "words": bounded(str(content)),
+        }
     row: Values = {
         "connection": entry.connection,
         "from": "client" if entry.from_client else "server",
@@ -203,7 +180,7 @@ def _payload(content: str | bytes, size: int) -> Values:
 
 def _marked_up(id_: str) -> Markup:
     """Give the text of a requirement, with its code as HTML."""
-    parts = sentence(id_).split("`")
+    parts = findings.sentence(id_).split("`")
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if number % 2 else part
         for number, part in enumerate(parts)

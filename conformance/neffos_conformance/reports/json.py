@@ -8,24 +8,13 @@ from __future__ import annotations
 import json
 import platform
 from collections import Counter
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any, Final
 
 from neffos_codec import COMPILED, first_surrogate
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.reports.findings import (
-    MAX_TEXT,
-    SUITE,
-    LoggedStep,
-    closing_counts,
-    excerpt,
-    exercised_share,
-    kept_headers,
-    logged_steps,
-    number_of_cases,
-    requirement_results,
-    sentence,
-)
+from neffos_conformance.reports import findings
 from neffos_conformance.runner.result import Remark, Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.connection import ConnectionClosed
@@ -59,16 +48,16 @@ def render(report: RunReport) -> str:
 
 def report_values(report: RunReport) -> Values:
     """Give a run as values for JSON: provenance, counts, requirements, and each case."""
-    exercised, testable = exercised_share(report)
-    found = requirement_results(report)
+    exercised, testable = findings.exercised_share(report)
+    found = findings.requirement_results(report)
     features = report.features
     return {
         "format": REPORT_FORMAT,
         "suite": {
-            "name": SUITE,
-            "version": version(SUITE),
+            "name": findings.SUITE,
+            "version": version(findings.SUITE),
             "requirements": len(requirements()),
-            "cases": number_of_cases(report),
+            "cases": findings.number_of_cases(report),
         },
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -83,7 +72,7 @@ def report_values(report: RunReport) -> Values:
         "features": None if features is None else sorted(features),
         "failed": report.has_failed(),
         "counts": _counts(report.counts()),
-        "closing_counts": _counts(closing_counts(report)),
+        "closing_counts": _counts(findings.closing_counts(report)),
         "stale_known_failures": [_text(each) for each in report.stale],
         "exercised": {
             "testable": testable,
@@ -94,7 +83,7 @@ def report_values(report: RunReport) -> Values:
             {
                 "id": each.requirement.id,
                 "level": each.requirement.level.value,
-                "text": sentence(each.requirement.id),
+                "text": findings.sentence(each.requirement.id),
                 "verdict": None if each.verdict is None else each.verdict.value,
                 "exercised": each.is_exercised,
                 "cases": list(each.cases),
@@ -122,14 +111,8 @@ def _case_values(report: RunReport, result: Result) -> Values:
         "step": result.step,
         "expected": _text(result.expected),
         "actual": _text(result.actual),
-        "closing": {
-            "verdict": closing.verdict.value,
-            "explanation": _text(closing.explanation),
-            "requirement": closing.requirement,
-        },
-        "known_failure": None
-        if known is None
-        else {"reason": known.reason, "link": known.link, "source": known.source},
+        "closing": asdict(closing) | {"explanation": _text(closing.explanation)},
+        "known_failure": known and {key: getattr(known, key) for key in findings.KNOWN},
         "seconds": round(result.seconds, 4),
         "log": log,
         "omitted": omitted,
@@ -138,10 +121,10 @@ def _case_values(report: RunReport, result: Result) -> Values:
 
 def _log_values(result: Result) -> tuple[list[Values], int]:
     """Give the log of a case, and the number of entries that are omitted from it."""
-    steps = [step for step in logged_steps(result) if not step.is_missing]
+    steps = [step for step in findings.logged_steps(result) if not step.is_missing]
     left = MAX_LOG
     found = []
-    for step in excerpt(steps, MAX_ENTRIES):
+    for step in findings.excerpt(steps, MAX_ENTRIES):
         if isinstance(step, int):
             continue
         size = MAX_PAYLOAD if left > 0 else MAX_REST
@@ -151,7 +134,7 @@ def _log_values(result: Result) -> tuple[list[Values], int]:
     return found, len(steps) - len(found)
 
 
-def _entry_values(step: LoggedStep, size: int) -> Values:
+def _entry_values(step: findings.LoggedStep, size: int) -> Values:
     entry = step.entry
     values: Values = {
         "time": round(entry.time, 6),
@@ -165,7 +148,9 @@ def _entry_values(step: LoggedStep, size: int) -> Values:
             if cut:
                 values["closed"]["cut"] = cut
         case ConnectionOpened() as opened:
-            headers = {_text(name): _text(value) for name, value in kept_headers(opened).items()}
+            headers = {
+                _text(name): _text(value) for name, value in findings.kept_headers(opened).items()
+            }
             values["opened"] = {"path": _text(opened.path), "headers": headers}
         case Remark(text):
             values["remark"] = _text(text)
@@ -184,5 +169,5 @@ def _counts(counts: Counter[Verdict]) -> dict[str, int]:
 
 def _text(text: str) -> str:
     """Give a text that JSON can contain: shortened, with escapes for bytes that are not UTF-8."""
-    text = text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
+    text = text if len(text) <= findings.MAX_TEXT else text[: findings.MAX_TEXT] + "…"
     return text if first_surrogate(text) < 0 else visible(text)

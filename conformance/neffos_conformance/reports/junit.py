@@ -15,30 +15,24 @@ from io import BytesIO
 from junitparser import Error, Failure, JUnitXml, Skipped, SystemOut, TestCase, TestSuite
 
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.reports.findings import (
-    SUITE,
-    account,
-    bounded,
-    provenance,
-    rerun,
-    sentence,
-)
+from neffos_conformance.reports import findings
+from neffos_conformance.reports.findings import bounded
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run_report import RunReport
 
 
 def render(report: RunReport) -> str:
     """Give a run as JUnit XML: one suite, in which each case is a test."""
-    suite = TestSuite(f"{SUITE} {report.role}")
+    suite = TestSuite(f"{findings.SUITE} {report.role}")
     suite.timestamp = report.started.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    for name, value in provenance(report):
+    for name, value in findings.provenance(report):
         suite.add_property(name, value)
     suite.add_testcases([_test(report, result) for result in report.results])
     for number, complaint in enumerate(report.stale, 1):  # fails the build, as it fails the run
         test = TestCase(f"known failures, stale {number}", f"{report.role}.known_failures", 0.0)
         test.append(Failure(bounded(complaint), "stale known failure"))
         suite.add_testcase(test)
-    document = JUnitXml(SUITE)
+    document = JUnitXml(findings.SUITE)
     document.add_testsuite(suite)
     document.update_statistics()
     stream = BytesIO()
@@ -49,7 +43,9 @@ def render(report: RunReport) -> str:
 def _test(report: RunReport, result: Result) -> TestCase:
     case, closing = result.case, result.closing
     test = TestCase(
-        f"{case.id} {bounded(case.title)}", f"{case.role}.{case.family}", round(result.seconds, 4)
+        f"{case.id} {bounded(case.title)}",
+        f"{case.role}.{case.family}",
+        round(result.seconds, 4),
     )
     explanation = bounded(result.explanation)
     if known := report.known.get(case.id):
@@ -73,6 +69,6 @@ def _test(report: RunReport, result: Result) -> TestCase:
 
 
 def _text(report: RunReport, result: Result) -> str:
-    sentences = [f"{id_}: {sentence(id_)}" for id_ in result.case.requirements]
-    again = f"{'rerun':<9} {rerun(report, result.case)}"
-    return "\n".join(["", *sentences, *account(result), again, ""])
+    sentences = [f"{id_}: {findings.sentence(id_)}" for id_ in result.case.requirements]
+    again = f"{'rerun':<9} {findings.rerun(report, result.case)}"
+    return "\n".join(["", *sentences, *findings.account(result), again, ""])

@@ -9,20 +9,8 @@ import re
 from typing import Final
 
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.reports.findings import (
-    SUITE,
-    SummaryLine,
-    account,
-    bounded,
-    by_severity,
-    outcome,
-    provenance,
-    rerun,
-    sentence,
-    share_sentence,
-    summary_lines,
-    table_rows,
-)
+from neffos_conformance.reports import findings
+from neffos_conformance.reports.findings import SummaryLine, bounded
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_protocol.catalogue import requirement
@@ -47,11 +35,11 @@ _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>#|~!@&])")
 
 def render(report: RunReport) -> str:
     """Give a run as Markdown: failures, lists, the table of verdicts and the provenance."""
-    lines = summary_lines(report)
+    lines = findings.summary_lines(report)
     items = {label: [_item(each) for each in lines if each.label == label] for label in TITLES}
     parts = [
-        f"## {SUITE} {report.role}: {outcome(report)}",
-        f"{share_sentence(report)}.",
+        f"## {findings.SUITE} {report.role}: {findings.outcome(report)}",
+        f"{findings.share_sentence(report)}.",
         *_failures(report),
         *("\n".join([TITLES[label], "", *each]) for label, each in items.items() if each),
         _table(report),
@@ -64,7 +52,7 @@ def _failures(report: RunReport) -> list[str]:
     parts: list[str] = []
     left = MAX_FAILURES
     rest: list[Result] = []
-    for result in by_severity(report.unexplained()):
+    for result in findings.by_severity(report.unexplained()):
         part = "" if rest else _failure(report, result)
         if rest or len(part) > left:
             rest.append(result)
@@ -85,15 +73,15 @@ def _failures(report: RunReport) -> list[str]:
 def _failure(report: RunReport, result: Result) -> str:
     case = result.case
     sentences = [
-        f"- **{id_}** ({requirement(id_).level.value}): {sentence(id_)}"
+        f"- **{id_}** ({requirement(id_).level.value}): {findings.sentence(id_)}"
         for id_ in case.requirements
     ]
     return "\n\n".join(
         (
             f"### {result.verdict.value} {case.id}: {_plain(case.title)}",
             "\n".join(sentences),
-            _fenced("\n".join(account(result))),
-            f"Rerun: {_code(rerun(report, case))}",
+            _fenced("\n".join(findings.account(result))),
+            f"Rerun: {_code(findings.rerun(report, case))}",
         )
     )
 
@@ -109,13 +97,18 @@ def _table(report: RunReport) -> str:
     rows = [
         ["family", *(verdict.value for verdict in Verdict)],
         ["---", *("--:" for _ in Verdict)],
-        *(["**all**" if name == "all" else name, *row] for name, row in table_rows(report)),
+        *(
+            ["**all**" if name == "all" else name, *row]
+            for name, row in findings.table_rows(report)
+        ),
     ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _provenance(report: RunReport) -> str:
-    rows = [f"| {name} | {_code(value, in_table=True)} |" for name, value in provenance(report)]
+    rows = [
+        f"| {name} | {_code(value, in_table=True)} |" for name, value in findings.provenance(report)
+    ]
     head = "<details><summary>Provenance</summary>"
     return "\n".join([head, "", "| | |", "| --- | --- |", *rows, "", "</details>"])
 

@@ -7,35 +7,19 @@ control characters are visible.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from neffos_conformance.cases.verdict import COLOURS, Verdict
-from neffos_conformance.reports.findings import (
-    SEVERITY,
-    SUITE,
-    LoggedStep,
-    bounded,
-    by_severity,
-    cases_sentence,
-    excerpt,
-    facts,
-    have_connections,
-    logged_steps,
-    peer_name,
-    rerun,
-    sentence,
-    share_sentence,
-    summary_lines,
-    table_rows,
-)
+from neffos_conformance.cases.verdict import COLOURS, SEVERITY, Verdict
+from neffos_conformance.reports import findings
+from neffos_conformance.reports.findings import LoggedStep, bounded
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.payloads import SHOWN
@@ -64,52 +48,44 @@ _CONNECTIONS: Final = ("cyan", "yellow", "magenta", "green", "blue")
 """The colours of connections; a sixth has the colour of the first."""
 
 
-class ProgressDisplay:
-    """Displays the progress of a run: the number of results with each verdict.
+@contextmanager
+def progress_display(
+    total: int, console: Console | None = None
+) -> Iterator[Callable[[Result], None]]:
+    """Display the progress of a run: the number of results with each verdict.
 
     It writes to standard error, and only if that is a terminal.
 
     Args:
         total: the number of cases.
         console: where to write instead.
+
+    Yields:
+        The function that counts a result.
     """
+    console = console or Console(stderr=True)
+    counts: Counter[Verdict] = Counter()
+    progress = Progress(
+        TextColumn("running the cases"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    task = progress.add_task("", total=total)
 
-    def __init__(self, total: int, console: Console | None = None) -> None:
-        console = console or Console(stderr=True)
-        self.counts: Counter[Verdict] = Counter()
-        self._progress = Progress(
-            TextColumn("running the cases"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.description}"),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._progress.add_task("", total=total)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
-
-    def add(self, result: Result) -> None:
-        """Count a result."""
-        self.counts[result.verdict] += 1
+    def add(result: Result) -> None:
+        counts[result.verdict] += 1
         description = " ".join(
-            f"[{COLOURS[each]}]{self.counts[each]} {each.value}[/]"
-            for each in SEVERITY
-            if self.counts[each]
+            f"[{COLOURS[each]}]{counts[each]} {each.value}[/]" for each in SEVERITY if counts[each]
         )
-        self._progress.update(self._task, advance=1, description=description)
+        progress.update(task, advance=1, description=description)
+
+    with progress:
+        yield add
 
 
 def show(console: Console, report: RunReport, verbose: bool = False) -> None:
@@ -121,8 +97,8 @@ def show(console: Console, report: RunReport, verbose: bool = False) -> None:
         verbose: show all cases, each with its whole log.
     """
     sheet = _Sheet(console)
-    left = by_severity(report.unexplained())
-    whole = by_severity(report.results) if verbose else _without_alike(left)[:MAX_WHOLE]
+    left = findings.by_severity(report.unexplained())
+    whole = findings.by_severity(report.results) if verbose else _without_alike(left)[:MAX_WHOLE]
     for result in whole:
         _show_case(sheet, report, result, verbose=verbose)
     ids = {result.case.id for result in whole}
@@ -140,8 +116,8 @@ def show(console: Console, report: RunReport, verbose: bool = False) -> None:
     _show_lines(sheet, report, verbose=verbose)
     console.print(_table(report, is_ascii=sheet.is_ascii))
     sheet.put(
-        f"{share_sentence(report)}; {cases_sentence(report)}; "
-        f"peer {peer_name(report.peer)}; suite {SUITE} {version(SUITE)}"
+        f"{findings.share_sentence(report)}; {findings.cases_sentence(report)}; "
+        f"peer {findings.peer_name(report.peer)}; suite {findings.SUITE} {version(findings.SUITE)}"
     )
 
 
@@ -205,24 +181,24 @@ def _show_case(sheet: _Sheet, report: RunReport, result: Result, *, verbose: boo
     sheet.put((f"{result.verdict.value} ", _bold(result)), (f"{case.id} ", "bold"), case.title)
     if result.verdict not in (Verdict.PASS, Verdict.SKIPPED):
         for id_ in case.requirements:
-            sheet.fact(id_, (sentence(id_), "italic"))
+            sheet.fact(id_, (findings.sentence(id_), "italic"))
     _show_steps(sheet, result, verbose=verbose)
-    for name, text, verdict in facts(result):
+    for name, text, verdict in findings.facts(result):
         weight = "bold " if name == "problem" else ""
         sheet.fact(name, (text, f"{weight}{COLOURS[verdict]}") if verdict else text)
     if case.id in report.known:
         sheet.fact("known", bounded(report.known[case.id].reason))
     if result.verdict is not Verdict.PASS:
-        command = sheet.text(("  rerun    ", "dim"), rerun(report, case))
+        command = sheet.text(("  rerun    ", "dim"), findings.rerun(report, case))
         sheet.console.print(command, soft_wrap=True)  # on one line, to be copied
     sheet.put()
 
 
 def _show_steps(sheet: _Sheet, result: Result, *, verbose: bool) -> None:
-    steps = logged_steps(result)
-    are_many = have_connections(steps)
+    steps = findings.logged_steps(result)
+    are_many = findings.have_connections(steps)
     wide = max((len(_time(step)) for step in steps), default=0)
-    for step in excerpt(steps, len(steps) if verbose else MAX_STEPS):
+    for step in findings.excerpt(steps, len(steps) if verbose else MAX_STEPS):
         if isinstance(step, int):
             sheet.row(Text(" " * (wide + 7)), (f"… {step} more …", "dim"))
             continue
@@ -253,12 +229,15 @@ def _head(sheet: _Sheet, step: LoggedStep, time: str, result: Result, *, are_man
 
 def _show_lines(sheet: _Sheet, report: RunReport, *, verbose: bool) -> None:
     """Print the lines that sum up several cases."""
-    lines = summary_lines(report)
+    lines = findings.summary_lines(report)
     for line in lines:
         parts: list[str | tuple[str, str]] = [(f"{line.label} ", "bold")]
         if line.verdict:
             parts += [(f"{line.verdict.value} ", f"bold {COLOURS[line.verdict]}"), f"{line.id}: "]
-        parts += [bounded(line.text), (f" {bounded(line.link)}" if line.link else "", "dim")]
+        parts += [
+            bounded(line.text),
+            (f" {bounded(line.link)}" if line.link else "", "dim"),
+        ]
         shown = line.cases if verbose else line.cases[:MAX_IDS]
         more = f" and {len(line.cases) - len(shown)} more" if len(shown) < len(line.cases) else ""
         parts.append((f"{': ' if shown else ''}{', '.join(shown)}{more}", "dim"))
@@ -272,7 +251,7 @@ def _table(report: RunReport, *, is_ascii: bool) -> Table:
     table.add_column("family")
     for verdict in Verdict:
         table.add_column(verdict.value, justify="right", style=COLOURS[verdict])
-    for name, row in table_rows(report):
+    for name, row in findings.table_rows(report):
         if name == "all":
             table.add_section()
         table.add_row(name, *row, style="bold" if name == "all" else "")
