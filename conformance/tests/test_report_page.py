@@ -149,7 +149,7 @@ def test_searching_and_filtering(opened):
         each.id
         for each in server_cases()
         if each.id in WANTED
-        and any("client" in requirement(id_).binds for id_ in each.requirements)
+        and any("client" in requirement(id_).applies_to for id_ in each.requirements)
     }
     assert 0 < len(ids(page)) < len(WANTED)
 

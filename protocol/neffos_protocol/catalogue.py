@@ -18,6 +18,7 @@ from neffos_protocol.registry import load_toml, typed
 
 __all__ = [
     "NOT_TESTABLE",
+    "Basis",
     "Behaviour",
     "Divergence",
     "Evidence",
@@ -25,7 +26,6 @@ __all__ = [
     "Observation",
     "ObservedVerdict",
     "Requirement",
-    "Status",
     "divergence",
     "divergences",
     "peers",
@@ -53,14 +53,14 @@ class Level(StrEnum):
 
 
 @unique
-class Status(StrEnum):
+class Basis(StrEnum):
     """Why a requirement is what it is."""
 
-    REQUIRED_FOR_INTEROP = "required-for-interop"
+    INTEROP = "interop"
     """Peers in use rely on it."""
-    CHOSEN = "chosen"
+    SPECIFIED_HERE = "specified-here"
     """Peers differ or are wrong, and this is the safe choice."""
-    GO_TODAY = "go-today"
+    GO_BEHAVIOUR = "go-behaviour"
     """What the Go server happens to do; others need not."""
 
 
@@ -68,8 +68,8 @@ class Status(StrEnum):
 class ObservedVerdict(StrEnum):
     """Whether a tested implementation conforms to a requirement."""
 
-    OBEYS = "obeys"
-    BREAKS = "breaks"
+    CONFORMS = "conforms"
+    VIOLATES = "violates"
     NOT_APPLICABLE = "not-applicable"
     """The peer has not the role, or not the feature, that the requirement is about."""
 
@@ -90,7 +90,7 @@ class Observation(Record):
     Attributes:
         verdict: whether it keeps it.
         evidence: how that is known.
-        what: what it does instead; empty unless the verdict is ``BREAKS``.
+        what: what it does instead; empty unless the verdict is ``VIOLATES``.
     """
 
     verdict: ObservedVerdict
@@ -99,16 +99,16 @@ class Observation(Record):
 
 
 class Requirement(Record):
-    """One rule of the protocol.
+    """One numbered normative sentence.
 
     Attributes:
         id: its permanent name, for example ``"FR-2"``.
         level: how much it asks for.
-        binds: who has to keep it: of ``"client"``, ``"server"`` and ``"codec"``.
-        text: the rule, one sentence with the word of its level.
-        reason: why it is so, and why so where peers disagree.
-        status: whether peers rely on it, or it was chosen, or is mere habit.
-        since: the line of neffos from which some peer keeps it; ``"unknown"`` where none does.
+        applies_to: the roles that must conform, of ``"client"``, ``"server"`` and ``"codec"``.
+        text: one sentence with the word of its level.
+        rationale: why the requirement exists, and why so if implementations differ.
+        basis: whether deployed peers depend on it, or it is specified here or Go behaviour.
+        since: the first line of neffos that conforms; ``"unknown"`` if none does.
         testable: where a test can see it: of ``"wire-server"``, ``"wire-client"`` and
             ``"codec"``; or one entry that begins with ``NOT_TESTABLE`` and says why not.
         facts: the observations behind it, as ``"section.bullet"`` of the notes on
@@ -118,10 +118,10 @@ class Requirement(Record):
 
     id: str
     level: Level
-    binds: tuple[str, ...]
+    applies_to: tuple[str, ...]
     text: str
-    reason: str
-    status: Status
+    rationale: str
+    basis: Basis
     since: str
     testable: tuple[str, ...]
     facts: tuple[str, ...]

@@ -32,10 +32,10 @@ from neffos_codec._wait import (
 )
 from neffos_protocol import catalogue, registry
 from neffos_protocol.catalogue import (
+    Basis,
     Evidence,
     Level,
     ObservedVerdict,
-    Status,
     divergence,
     divergences,
     peers,
@@ -108,9 +108,9 @@ def test_the_schema_refuses_what_it_does_not_know(name):
 def test_the_schema_wants_to_know_what_breaks_and_only_that():
     validator = Draft202012Validator(schema("requirements"))
     for seen in (
-        {"verdict": "breaks", "evidence": "read"},
-        {"verdict": "obeys", "evidence": "read", "what": "something"},
-        {"verdict": "obeys", "evidence": "hearsay"},
+        {"verdict": "violates", "evidence": "read"},
+        {"verdict": "conforms", "evidence": "read", "what": "something"},
+        {"verdict": "conforms", "evidence": "hearsay"},
     ):
         spoiled = table("requirements")
         spoiled["requirement"][0]["peers"]["neffos-go 0.0.24"] = seen
@@ -131,18 +131,18 @@ def test_ids_are_unique_and_without_gaps():
 def test_the_sentence_has_the_word_of_its_level_and_no_other(one):
     words = [match.group() for match in AN_RFC_2119_WORD.finditer(one.text)]
     assert words == ([] if one.level is Level.UNSPECIFIED else [one.level.value])
-    assert AN_RFC_2119_WORD.search(one.reason) is None
+    assert AN_RFC_2119_WORD.search(one.rationale) is None
 
 
 @every_requirement
 def test_a_requirement_is_one_sentence(one):
     assert re.search(r"[.!?] [A-Z`]", one.text) is None
-    assert "  " not in one.text + one.reason
+    assert "  " not in one.text + one.rationale
 
 
 @every_requirement
 def test_what_is_merely_done_today_asks_for_nothing(one):
-    assert (one.level in (Level.MAY, Level.UNSPECIFIED)) == (one.status is Status.GO_TODAY)
+    assert (one.level in (Level.MAY, Level.UNSPECIFIED)) == (one.basis is Basis.GO_BEHAVIOUR)
 
 
 @every_requirement
@@ -153,15 +153,15 @@ def test_each_peer_was_looked_at(one):
 @every_requirement
 def test_since_is_what_the_observations_say(one):
     first, second, third = (seen.verdict for seen in one.peers.values())
-    if ObservedVerdict.OBEYS in (first, third):
+    if ObservedVerdict.CONFORMS in (first, third):
         assert one.since == "0.0"
     else:
-        assert one.since == ("0.0.25" if second is ObservedVerdict.OBEYS else "unknown")
+        assert one.since == ("0.0.25" if second is ObservedVerdict.CONFORMS else "unknown")
 
 
 @every_requirement
 def test_what_peers_rely_on_some_peer_does(one):
-    if one.status is Status.REQUIRED_FOR_INTEROP:
+    if one.basis is Basis.INTEROP:
         assert one.since != "unknown"
 
 
@@ -169,11 +169,11 @@ def test_what_peers_rely_on_some_peer_does(one):
 def test_what_is_testable_is_so_where_somebody_is_bound(one):
     assert one.is_testable or one.testable[0].startswith(catalogue.NOT_TESTABLE)
     if "wire-server" in one.testable:
-        assert "server" in one.binds
+        assert "server" in one.applies_to
     if "wire-client" in one.testable:
-        assert "client" in one.binds
+        assert "client" in one.applies_to
     if "codec" in one.testable:
-        assert "codec" in one.binds
+        assert "codec" in one.applies_to
 
 
 def test_every_observation_on_implementations_has_a_requirement():
@@ -199,7 +199,7 @@ def test_a_divergence_has_known_peers_and_requirements(one):
 @every_divergence
 def test_some_peer_breaks_a_requirement_or_peers_differ(one):
     broken = any(
-        seen.verdict is ObservedVerdict.BREAKS
+        seen.verdict is ObservedVerdict.VIOLATES
         for id_ in one.requirements
         for seen in requirement(id_).peers.values()
     )
@@ -211,7 +211,7 @@ def test_whatever_a_peer_breaks_is_in_a_divergence():
     broken = {
         one.id
         for one in requirements().values()
-        if any(seen.verdict is ObservedVerdict.BREAKS for seen in one.peers.values())
+        if any(seen.verdict is ObservedVerdict.VIOLATES for seen in one.peers.values())
     }
     assert broken - told == set()
 
@@ -324,7 +324,7 @@ def test_every_id_is_used_by_something_or_cannot_be():
 
 @pytest.mark.parametrize("reason", REQUIREMENT_OF)
 def test_what_the_codec_refuses_rests_on_a_requirement_for_codecs(reason):
-    assert "codec" in requirement(REQUIREMENT_OF[reason]).binds
+    assert "codec" in requirement(REQUIREMENT_OF[reason]).applies_to
 
 
 # ---- The loaders ----
@@ -334,7 +334,7 @@ def test_a_requirement_comes_with_its_types():
     one = requirement("FR-2")
     assert (one.id, one.family, one.level) == ("FR-2", "FR", Level.MUST_NOT)
     seen = one.peers["neffos.js 0.1.34"]
-    assert (seen.verdict, seen.evidence) == (ObservedVerdict.BREAKS, Evidence.MEASURED)
+    assert (seen.verdict, seen.evidence) == (ObservedVerdict.VIOLATES, Evidence.MEASURED)
     assert seen.what
     assert one.peers["neffos-go 0.0.24"].what == ""
     assert not requirement("AR-6").is_testable

@@ -102,7 +102,7 @@ def findings(conversation, **options) -> list[tuple[str, int, Role]]:
 def test_a_wrong_message_is_found(conversation, requirement):
     role = conversation[-1][0]
     assert findings(conversation) == [(requirement, len(conversation), role)]
-    assert role in requirements()[requirement].binds
+    assert role in requirements()[requirement].applies_to
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ class Recording:
         """Give those of its peers of which the catalogue says that they break a requirement."""
         seen = requirements()[requirement].peers
         return frozenset(
-            name for name in self.observed if seen[name].verdict is ObservedVerdict.BREAKS
+            name for name in self.observed if seen[name].verdict is ObservedVerdict.VIOLATES
         )
 
     def keeps(self, requirement: str) -> bool:

@@ -20,10 +20,10 @@ from generate.text import FAMILIES, cell, code, count, listed, one_line, sentenc
 from neffos_protocol import registry
 from neffos_protocol.catalogue import (
     NOT_TESTABLE,
+    Basis,
     Evidence,
     ObservedVerdict,
     Requirement,
-    Status,
     divergences,
     peers,
     requirement,
@@ -34,17 +34,17 @@ DOCS: Final = Path(__file__).parents[1] / "docs"
 
 _PLACE: Final = re.compile(r"\{\{ req\(([^)]*)\) \}\}")
 
-STATUSES: Final = {
-    Status.REQUIRED_FOR_INTEROP: "peers rely on it",
-    Status.CHOSEN: "chosen",
-    Status.GO_TODAY: "habit of the Go server",
+BASES: Final = {
+    Basis.INTEROP: "interop",
+    Basis.SPECIFIED_HERE: "specified here",
+    Basis.GO_BEHAVIOUR: "Go behaviour",
 }
-"""The statuses in the words of the pages."""
+"""The bases in the words of the pages."""
 
 _VERDICTS: Final = {
-    ObservedVerdict.OBEYS: "keeps it",
-    ObservedVerdict.BREAKS: "breaks it",
-    ObservedVerdict.NOT_APPLICABLE: "is not concerned",
+    ObservedVerdict.CONFORMS: "conforms",
+    ObservedVerdict.VIOLATES: "violates",
+    ObservedVerdict.NOT_APPLICABLE: "not applicable",
 }
 
 _EVIDENCE: Final = {
@@ -115,11 +115,11 @@ def _block(one: Requirement, *, anchor: bool) -> str:
             f'<div class="req req-{level.split()[0].lower()}"{where} markdown>',
             f'<div class="req-head" markdown="span"><span class="req-id" markdown="span">{head}'
             f'</span> <span class="req-level">{level}</span> '
-            f'<span class="req-binds">{listed(one.binds)}</span></div>',
+            f'<span class="req-applies_to">{listed(one.applies_to)}</span></div>',
             "",
             sentence(one.text),
             "",
-            f'<div class="req-why" markdown="span">{one_line(one.reason)}</div>',
+            f'<div class="req-why" markdown="span">{one_line(one.rationale)}</div>',
             f'<div class="req-foot" markdown="span">{_foot(one)}</div>',
             "</div>",
         ]
@@ -128,8 +128,8 @@ def _block(one: Requirement, *, anchor: bool) -> str:
 
 def _foot(one: Requirement) -> str:
     since = "kept by no peer yet" if one.since == "unknown" else f"kept since neffos {one.since}"
-    parts = [STATUSES[one.status], since]
-    broken = [name for name, seen in one.peers.items() if seen.verdict is ObservedVerdict.BREAKS]
+    parts = [BASES[one.basis], since]
+    broken = [name for name, seen in one.peers.items() if seen.verdict is ObservedVerdict.VIOLATES]
     if broken:
         parts.append(f"broken by {listed(broken)}")
     return " · ".join(parts)
@@ -282,8 +282,8 @@ _SHOWN_BY: Final[Mapping[str, Callable[[str], int]]] = {
 def _marks(one: Requirement) -> str:
     """Give the marks of all tested implementations in one cell."""
     marks = {
-        ObservedVerdict.OBEYS: "✓",
-        ObservedVerdict.BREAKS: "✗",
+        ObservedVerdict.CONFORMS: "✓",
+        ObservedVerdict.VIOLATES: "✗",
         ObservedVerdict.NOT_APPLICABLE: "·",
     }
     shown = (

@@ -87,10 +87,10 @@ def explain_command(name: str) -> None:
 
 
 def _explain(console: Console, about: Requirement) -> None:
-    console.print(f"[bold]{about.id}[/]  {about.level.value}, for {', '.join(about.binds)}")
+    console.print(f"[bold]{about.id}[/]  {about.level.value}, for {', '.join(about.applies_to)}")
     console.print(f"\n{escape(about.text.strip())}\n")
-    console.print(f"[bold]rationale[/]  {escape(about.reason.strip())}")
-    console.print(f"[bold]status[/]  {about.status.value}")
+    console.print(f"[bold]rationale[/]  {escape(about.rationale.strip())}")
+    console.print(f"[bold]basis[/]  {about.basis.value}")
     if not about.is_testable:
         console.print(f"[bold]not tested[/]  {escape(about.testable[0])}")
     for peer, observation in about.peers.items():

@@ -61,7 +61,7 @@ def render(report: RunReport) -> str:
             families=list(findings.family_counts(report)),
             closings=[result for result in results if result.closing.explanation],
             levels=list(dict.fromkeys(requirement(id_).level.value for id_ in ids)),
-            binds=sorted({role for id_ in ids for role in requirement(id_).binds}),
+            applies_to=sorted({role for id_ in ids for role in requirement(id_).applies_to}),
             exercised=exercised,
             testable=testable,
             unexercised=[each.requirement for each in found if not each.is_exercised],
@@ -96,7 +96,7 @@ def _data(report: RunReport, entries: int, payload: int) -> Values:
         "role": report.role,
         "requirements": {
             id_: {"level": requirement(id_).level.value, "text": findings.sentence(id_)}
-            | {"binds": list(requirement(id_).binds)}
+            | {"applies_to": list(requirement(id_).applies_to)}
             for id_ in ids | dict.fromkeys(closing)
         },
         "cases": {

@@ -7,7 +7,7 @@
   const cases = [...document.querySelectorAll(".case")];
   const chips = [...document.querySelectorAll(".chip")];
   const search = find("search");
-  const selects = ["family", "level", "binds"].map(find);
+  const selects = ["family", "level", "applies_to"].map(find);
 
   const make = (name, className, ...children) => {
     const element = document.createElement(name);
@@ -34,13 +34,13 @@
   };
 
   const fits = (element, words, verdicts, marks) => {
-    const [family, level, binds] = selects.map((select) => select.value);
+    const [family, level, applies_to] = selects.map((select) => select.value);
     const rules = data.cases[element.id].requirements.map((id) => data.requirements[id]);
     return (!verdicts.length || verdicts.includes(element.dataset.verdict))
       && marks.every((mark) => mark in element.dataset)
       && (!family || element.dataset.family === family)
       && (!level || rules.some((rule) => rule.level === level))
-      && (!binds || rules.some((rule) => rule.binds.includes(binds)))
+      && (!applies_to || rules.some((rule) => rule.applies_to.includes(applies_to)))
       && words.every((word) => haystack(element).includes(word));
   };
 
