@@ -14,7 +14,7 @@ from mutation import fault_proxy as proxy
 from mutation import hooks as on
 from mutation import operators as do
 from mutation.fault_proxy import Frame, FrameEffect, Link, Proxy, answer
-from mutation.hooks import CONNECT, DISCONNECT, Context, Effect, Payload, Payloads
+from mutation.hooks import CONNECT, DISCONNECT, Effect, Payload, Payloads, ServerContext
 from mutation.registry import Staged, mutant, mutants
 from neffos_asyncio import Handlers, Server, UpgradeRequest
 from neffos_asyncio.connection import text_of
@@ -172,7 +172,7 @@ mutants(
 
 
 @mutant("", on.send_raw)
-def errors_in_its_own_words(c: Context, payload: Payload) -> Effect:
+def errors_in_its_own_words(c: ServerContext, payload: Payload) -> Effect:
     """Refuses in words of its own, where no others are fixed."""
     if isinstance(payload, str) and payload.startswith("Hthis"):
         return "Hnein"
@@ -238,7 +238,7 @@ def _is_done(sent: Sequence[Payload], ask: Message) -> bool:
 
 
 @mutant("", on.turn)
-def busy_with_others(c: Context) -> Payloads:
+def busy_with_others(c: ServerContext) -> Payloads:
     """Sends, all the time, broadcasts of clients that the suite does not know."""
     is_told = bool(c.seen)
     sent = c.serve()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from mutation import client_faults as on
 from mutation import operators as do
-from mutation.client_context import Context, Effect, Payload, frame_of
-from mutation.client_faults import HANG, ClientFault
+from mutation.client_faults import HANG, ClientContext, ClientFault, frame_of
 from mutation.clients.values import is_foreign, is_own, is_text, renamed
-from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE
+from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE, Effect, Payload, when
 from mutation.registry import mutant, mutants
 from neffos_codec import Message
 
@@ -95,19 +94,19 @@ mutants(
 
 
 @mutant("AR-11", on.receive, event=bool, answers=bool)
-def replies_by_their_event(c: Context, m: Message) -> Effect:
+def replies_by_their_event(c: ClientContext, m: Message) -> Effect:
     """Accepts only a reply that has the event of the ask."""
     return () if m.event != c.answers else None
 
 
 @mutant("AR-11", on.receive, event="news", answers="")
-def next_message_is_the_reply(c: Context, m: Message) -> Effect:
+def next_message_is_the_reply(c: ClientContext, m: Message) -> Effect:
     """Accepts the next event as the reply to its ask."""
-    asks = c.traffic.asks
-    tokens = [token for token, ask in asks.items() if not ask.event.startswith("_")]
+    asks = c.client_asks.items()
+    tokens = [token for token, ask in asks if ask.event[:1] != "_" and token not in c.seen]
     if not tokens:
         return None
-    asks.pop(tokens[-1])
+    c.seen.add(tokens[-1])
     return c.serve(m.replace(wait=tokens[-1]))
 
 
@@ -133,7 +132,7 @@ mutants(
 
 
 @mutant("AR-16", on.send_raw)
-def errors_are_text(_: Context, payload: Payload) -> Effect:
+def errors_are_text(_: ClientContext, payload: Payload) -> Effect:
     """Sends an error in a text message, whatever the type of the ask."""
     message = frame_of(payload)
     is_error = message is not None and message.is_error and isinstance(payload, bytes)
@@ -185,7 +184,7 @@ mutants(
 
 
 @mutant("AR-21", on.receive, wait=is_own)
-def second_reply_is_an_ask(c: Context, m: Message) -> Effect:
+def second_reply_is_an_ask(c: ClientContext, m: Message) -> Effect:
     """Treats a second reply to its ask as an ask, and replies to it."""
     if m.wait in c.seen:
         return m.empty_reply()
@@ -193,7 +192,7 @@ def second_reply_is_an_ask(c: Context, m: Message) -> Effect:
     return None
 
 
-def _keep(c: Context, m: Message) -> None:
+def _keep(c: ClientContext, m: Message) -> None:
     c.kept[:] = [m]
 
 
@@ -201,8 +200,8 @@ mutants(
     "AR-22",
     "last-reply-repeated: Repeats its last reply to an event at the next connect.",
     ClientFault(
-        send=on.when(_keep, wait=is_foreign, event=HANDLED),
-        receive=on.when(lambda c, _: c.say(c.release()), event=CONNECT),
+        send=when(_keep, wait=is_foreign, event=HANDLED),
+        receive=when(lambda c, _: c.say(c.release()), event=CONNECT),
     ),
     "replies-on-all-connections: Sends a reply on all its connections.",
     on.send(lambda c, m: c.say_elsewhere(m), event="echo", wait=lambda token: not is_own(token)),

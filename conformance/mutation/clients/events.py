@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 from mutation import client_faults as on
 from mutation import operators as do
-from mutation.client_context import Context, Effect
-from mutation.client_faults import ClientFault
+from mutation.client_faults import ClientContext, ClientFault
 from mutation.clients.values import is_binary, remember
-from mutation.hooks import DISCONNECT, LEAVE
+from mutation.hooks import DISCONNECT, LEAVE, Effect
 from mutation.registry import mutant, mutants
 from neffos_codec import Message
 from neffos_conformance.runner.driver_protocol import OperationError, Values
@@ -27,10 +26,10 @@ OBSERVATIONS = {
 def _overtaken(is_held: Callable[[Message], bool]) -> ClientFault:
     """Hold a reply back until the next, where more of them are due."""
 
-    def hook(c: Context, m: Message) -> Effect:
-        if m.wait not in c.traffic.asked:
+    def hook(c: ClientContext, m: Message) -> Effect:
+        if m.wait not in c.server_asks:
             return None
-        if is_held(m) and len(c.traffic.asked) > 1 and not c.kept:
+        if is_held(m) and len(c.server_asks) > 1 and not c.kept:
             c.kept.append(m)
             return ()
         return [m, *c.release()]
@@ -59,7 +58,7 @@ mutants(
 # -------------------------------------------------------------------- reserved events
 
 
-def _left(c: Context, _: str, fields: Values) -> None:
+def _left(c: ClientContext, _: str, fields: Values) -> None:
     if fields.get("room") in c.seen:
         raise OperationError("bad room")
 
@@ -79,7 +78,7 @@ mutants(
 
 
 @mutant("EV-4", on.receive, event=(*OBSERVATIONS, "_OnAnyEvent"))
-def notices_delivered(c: Context, m: Message) -> Effect:
+def notices_delivered(c: ClientContext, m: Message) -> Effect:
     """Runs the handlers of local events that come from outside."""
     if m.event in OBSERVATIONS:
         room = {"room": m.room} if m.room else {}
@@ -90,13 +89,13 @@ def notices_delivered(c: Context, m: Message) -> Effect:
 
 
 @mutant("EV-5", on.send, event=LEAVE)
-def notices_sent(c: Context, m: Message) -> Effect:
+def notices_sent(c: ClientContext, m: Message) -> Effect:
     """Sends the local events of the rooms that it has left."""
     notice = f";{m.namespace};{m.room};_OnRoomLeft;0;0;"
     return [m, notice] if "leave-all" in c.operations else None
 
 
 @mutant("EV-6", on.observes)
-def errors_delivered_as_bodies(_: Context, seen: Values) -> list[Values]:
+def errors_delivered_as_bodies(_: ClientContext, seen: Values) -> list[Values]:
     """Delivers an error as if its text were a body."""
     return [{name: value for name, value in seen.items() if name != "error"}]

@@ -9,10 +9,9 @@ from typing import Any, Final
 
 from mutation import client_faults as on
 from mutation import operators as do
-from mutation.client_context import Context, Effect, Payload, frame_of
-from mutation.client_faults import GONE, ClientFault
+from mutation.client_faults import GONE, ClientContext, ClientFault, frame_of
 from mutation.clients.values import is_binary, is_empty, is_own, is_text
-from mutation.hooks import DISCONNECT
+from mutation.hooks import DISCONNECT, Effect, Payload, when
 from mutation.registry import mutant, mutants
 from neffos_codec import ESCAPE, Message, encode
 from neffos_conformance.runner.driver_protocol import OperationError, Values
@@ -29,7 +28,7 @@ def cut(body: Any) -> Any:
 def rewritten(change: Callable[[str, Message], str]) -> ClientFault:
     """Change the text frames that a client sends, as they are written."""
 
-    def send(_: Context, payload: Payload) -> Effect:
+    def send(_: ClientContext, payload: Payload) -> Effect:
         message = frame_of(payload)
         return change(payload, message) if message and isinstance(payload, str) else None
 
@@ -48,7 +47,7 @@ mutants(
 
 
 @mutant("FR-2", on.receive_raw)
-def five_separators_taken(c: Context, payload: Payload) -> Effect:
+def five_separators_taken(c: ClientContext, payload: Payload) -> Effect:
     """Accepts five separators as a frame with an empty body."""
     is_short = isinstance(payload, str) and payload.count(";") == 5
     return c.serve(f"{payload!s};") if is_short else None
@@ -78,7 +77,7 @@ mutants(
 
 
 @mutant("FR-7", on.receive_raw)
-def odd_flags_refused(_: Context, payload: Payload) -> Effect:
+def odd_flags_refused(_: ClientContext, payload: Payload) -> Effect:
     """Drops frames whose flags are neither 0 nor 1 nor empty."""
     if not isinstance(payload, str) or payload.count(";") < 6:
         return None
@@ -86,7 +85,7 @@ def odd_flags_refused(_: Context, payload: Payload) -> Effect:
 
 
 @mutant("FR-8", on.receive, is_error=True, body=is_empty, wait=is_own)
-def error_without_text_is_success(c: Context, m: Message) -> Effect:
+def error_without_text_is_success(c: ClientContext, m: Message) -> Effect:
     """Accepts an error without a text as success."""
     return c.serve(m.empty_reply() if m.event.startswith("_") else m.replace(is_error=False))
 
@@ -107,13 +106,13 @@ mutants(
     on.send(do.change(body=str.strip), body=is_text),
     "octets-end-at-nul: Ends a binary body at the first zero byte.",
     ClientFault(
-        receive=on.when(do.serve_with(body=cut), event="news", body=is_binary),
-        send=on.when(do.change(body=cut), event="news", body=is_binary),
+        receive=when(do.serve_with(body=cut), event="news", body=is_binary),
+        send=when(do.change(body=cut), event="news", body=is_binary),
     ),
     "reply-octets-end-at-nul: Ends the binary body of a reply at the first zero byte.",
     ClientFault(
-        receive=on.when(do.serve_with(body=cut), wait=bool, body=is_binary),
-        send=on.when(do.change(body=cut), wait=bool, body=is_binary),
+        receive=when(do.serve_with(body=cut), wait=bool, body=is_binary),
+        send=when(do.change(body=cut), wait=bool, body=is_binary),
     ),
     "octets-by-way-of-text: Decodes and encodes the body of a binary reply.",
     on.send(
@@ -125,7 +124,7 @@ mutants(
 
 
 @mutant("FR-11", on.send_raw)
-def text_in_binary_messages(_: Context, payload: Payload) -> Effect:
+def text_in_binary_messages(_: ClientContext, payload: Payload) -> Effect:
     """Sends binary events whose body is ASCII as text."""
     message = frame_of(payload)
     is_event = message is not None and not message.wait
@@ -134,7 +133,7 @@ def text_in_binary_messages(_: Context, payload: Payload) -> Effect:
 
 
 @mutant("FR-11", on.observes)
-def kind_guessed_by_octets(_: Context, seen: Values) -> list[Values]:
+def kind_guessed_by_octets(_: ClientContext, seen: Values) -> list[Values]:
     """Treats a binary body that is ASCII as text."""
     body = b64decode(seen.get("base64", ""))
     if not body or not body.isascii():
@@ -144,28 +143,28 @@ def kind_guessed_by_octets(_: Context, seen: Values) -> list[Values]:
 
 
 @mutant("FR-11", on.send_raw)
-def native_messages_in_halves(_: Context, payload: Payload) -> Effect:
+def native_messages_in_halves(_: ClientContext, payload: Payload) -> Effect:
     """Sends a native message in two."""
     is_native = isinstance(payload, str) and len(payload) >= 2 and frame_of(payload) is None
     return [payload[:2], payload[2:]] if is_native else None
 
 
 @mutant("FR-12", on.send_raw)
-def names_in_latin_9(_: Context, payload: Payload) -> Effect:
+def names_in_latin_9(_: ClientContext, payload: Payload) -> Effect:
     """Writes the names in a binary frame in Latin-9."""
     return payload.replace("€".encode(), b"\xa4") if isinstance(payload, bytes) else None
 
 
 @mutant("FR-13", on.send, is_empty_reply=True)
-def binary_empty_reply(c: Context, m: Message) -> Effect:
+def binary_empty_reply(c: ClientContext, m: Message) -> Effect:
     """Sends an empty reply in the type of the ask."""
-    ask = c.traffic.asked.get(m.wait)
+    ask = c.server_asks.get(m.wait)
     is_meant = ask is not None and is_binary(ask.body)
     return str(encode(m)).encode() if is_meant else None
 
 
 @mutant("FR-13", on.send_raw)
-def long_empty_reply(_: Context, payload: Payload) -> Effect:
+def long_empty_reply(_: ClientContext, payload: Payload) -> Effect:
     """Writes the flags of an empty reply."""
     is_meant = isinstance(payload, str) and payload.endswith(";;;;;;")
     return f"{payload[:-2]!s}0;0;" if is_meant else None
@@ -198,7 +197,7 @@ mutants(
 )
 
 
-def _unreadable(c: Context, _: str, __: Values) -> None:
+def _unreadable(c: ClientContext, _: str, __: Values) -> None:
     if c.counts["errors"]:
         raise OperationError("[object ArrayBuffer]")
 
@@ -207,7 +206,7 @@ mutants(
     "FR-17",
     "binary-error-text-lost: Does not decode the text of a binary error.",
     ClientFault(
-        receive=on.when(lambda c, _: c.count("errors") and None, is_error=True, body=is_binary),
+        receive=when(lambda c, _: c.count("errors") and None, is_error=True, body=is_binary),
         failed=_unreadable,
     ),
 )

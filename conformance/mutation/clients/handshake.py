@@ -6,8 +6,8 @@ from typing import Any
 
 from mutation import client_faults as on
 from mutation import operators as do
-from mutation.client_context import Context, Effect, Payload, frame_of
-from mutation.client_faults import GONE, ClientFault
+from mutation.client_faults import GONE, ClientContext, ClientFault, frame_of
+from mutation.hooks import Effect, Payload
 from mutation.registry import mutant, mutants
 from neffos_conformance.runner.driver_protocol import OperationError, Values
 
@@ -28,7 +28,7 @@ def _missed(payload: Payload) -> ClientFault:
 def _id(change: Any) -> ClientFault:
     """Change the connection ID that an operation gives."""
 
-    def result(_: Context, __: str, values: Values) -> Values:
+    def result(_: ClientContext, __: str, values: Values) -> Values:
         there = "connection_id" in values
         return {**values, "connection_id": change(values["connection_id"])} if there else values
 
@@ -73,14 +73,14 @@ mutants(
 
 
 @mutant("HS-9", on.receive_raw)
-def request_ends_reading(c: Context, payload: Payload) -> Effect:
+def request_ends_reading(c: ClientContext, payload: Payload) -> Effect:
     """Receives nothing more after an M that came before the acceptance."""
     c.kept.append(payload)
     return () if c.kept[0] in ("M", "Mxyz") else None
 
 
 @mutant("HS-10", on.receive_raw)
-def anything_is_acceptance(c: Context, payload: Payload) -> Effect:
+def anything_is_acceptance(c: ClientContext, payload: Payload) -> Effect:
     """Treats any first text but a refusal as the acceptance."""
     is_first = c.count() == 1
     is_odd = isinstance(payload, str) and payload[:1] not in ("", "A", "H", "M")
@@ -102,7 +102,7 @@ mutants(
 )
 
 
-def _without_text(_: Context, op: str, __: Values) -> None:
+def _without_text(_: ClientContext, op: str, __: Values) -> None:
     if op == "dial":
         raise OperationError("it did not work")
 
@@ -117,7 +117,7 @@ mutants(
 
 
 @mutant("HS-18", on.receive_raw)
-def slow_to_begin(c: Context, payload: Payload) -> Effect:
+def slow_to_begin(c: ClientContext, payload: Payload) -> Effect:
     """Misses messages that come directly after the acceptance."""
     is_barrier = str(payload).startswith("doubt;")  # the suite would wait for its reply
     return () if c.is_accepted and not c.done and not is_barrier else None

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from mutation import client_faults as on
 from mutation import operators as do
-from mutation.client_context import Context, Effect, Payload, frame_of
-from mutation.client_faults import GONE
+from mutation.client_faults import GONE, ClientContext, frame_of
 from mutation.clients.values import is_foreign
-from mutation.hooks import CONNECT, LEAVE
+from mutation.hooks import CONNECT, LEAVE, Effect, Payload
 from mutation.registry import mutant, mutants
 
 MANY = 1000
@@ -37,7 +36,7 @@ mutants(
 
 
 @mutant("SEC-16", on.receive_raw)
-def two_flags_end_reading(c: Context, payload: Payload) -> Effect:
+def two_flags_end_reading(c: ClientContext, payload: Payload) -> Effect:
     """Receives nothing more after a frame with both flags."""
     message = frame_of(payload)
     if message and message.is_error and message.is_no_op:

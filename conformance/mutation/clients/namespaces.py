@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from mutation import client_faults as on
 from mutation import operators as do
-from mutation.client_context import Context, Effect
-from mutation.client_faults import HANG, ClientFault
+from mutation.client_faults import HANG, ClientContext, ClientFault
 from mutation.clients.values import is_foreign, is_own, remember
-from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE
+from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE, Effect, when
 from mutation.registry import mutant, mutants
 from neffos_codec import Message
 from neffos_conformance.runner.driver_protocol import Values
@@ -25,19 +24,19 @@ def _is_event(event: str) -> bool:
 def _performed(**trigger: object) -> ClientFault:
     """Perform a system ask that is to be ignored, without a reply."""
     return ClientFault(
-        receive=on.when(do.serve_with(wait="own", is_no_op=False), **trigger),
-        send=on.when(do.drop, wait="own"),
+        receive=when(do.serve_with(wait="own", is_no_op=False), **trigger),
+        send=when(do.drop, wait="own"),
     )
 
 
 # -------------------------------------------------------------------- connecting
 
 
-def _client_first(c: Context, _: Message) -> None:
+def _client_first(c: ClientContext, _: Message) -> None:
     c.kept.append("client")
 
 
-def _server_first(c: Context, m: Message) -> Effect:
+def _server_first(c: ClientContext, m: Message) -> Effect:
     if m.event == CONNECT and m.wait:
         c.kept.append("server")
     is_event = not _is_system(m.event) and not is_own(m.wait)
@@ -48,7 +47,7 @@ mutants(
     "NS-1",
     "deaf-where-it-was-put: Drops the events of a namespace that the server connected.",
     ClientFault(
-        send=on.when(_client_first, event=CONNECT), receive=on.when(_server_first, namespace="app")
+        send=when(_client_first, event=CONNECT), receive=when(_server_first, namespace="app")
     ),
 )
 
@@ -73,7 +72,7 @@ mutants(
 )
 
 
-def _once(c: Context, m: Message) -> Effect:
+def _once(c: ClientContext, m: Message) -> Effect:
     if m.event == DISCONNECT:
         c.seen.discard(m.namespace)
         return None
@@ -86,13 +85,13 @@ mutants(
     "connected-once: Refuses a connect of a namespace that it has connected, or is connecting.",
     ClientFault(
         send=remember("namespace", event=CONNECT, wait=is_own),
-        receive=on.when(_once, event=(CONNECT, DISCONNECT)),
+        receive=when(_once, event=(CONNECT, DISCONNECT)),
     ),
 )
 
 
 @mutant("NS-6", on.receive, event=(DISCONNECT, "echo"))
-def events_outlive_their_namespace(c: Context, m: Message) -> Effect:
+def events_outlive_their_namespace(c: ClientContext, m: Message) -> Effect:
     """Goes on handling the events of a disconnected namespace."""
     if m.event == DISCONNECT:
         c.seen.add(m.namespace)
@@ -110,9 +109,13 @@ mutants(
 
 
 @mutant("NS-9", on.receive)
-def deaf_while_it_connects(c: Context, m: Message) -> Effect:
+def deaf_while_it_connects(c: ClientContext, m: Message) -> Effect:
     """Receives nothing more after an event of a namespace that it is connecting."""
-    if not _is_system(m.event) and not m.wait and c.pending(CONNECT, m.namespace):
+    if (
+        not _is_system(m.event)
+        and not m.wait
+        and m.namespace in [ask.namespace for ask in c.pending(CONNECT)]
+    ):
         c.seen.add(c.current)
     return () if c.current in c.seen else None
 
@@ -138,7 +141,7 @@ mutants(
 )
 
 
-def _speaks(c: Context, op: str, fields: Values) -> None:
+def _speaks(c: ClientContext, op: str, fields: Values) -> None:
     if op not in ("emit", "ask") or fields.get("room") or c.is_closing:
         return
     if op == "emit" or fields["namespace"] == "any":
@@ -167,13 +170,13 @@ mutants(
 
 
 @mutant("NS-13", on.receive, event=DISCONNECT, wait=bool)
-def stays_where_its_rooms_are(c: Context, m: Message) -> Effect:
+def stays_where_its_rooms_are(c: ClientContext, m: Message) -> Effect:
     """Refuses a disconnect while it has joined a room."""
-    return m.error_reply("I like it here") if c.rooms() else None
+    return m.error_reply("I like it here") if c.rooms("app") else None
 
 
 @mutant("NS-13", on.receive, event=(JOIN, LEAVE), wait=bool)
-def leaves_no_room(c: Context, m: Message) -> Effect:
+def leaves_no_room(c: ClientContext, m: Message) -> Effect:
     """Refuses to leave a room that the server had it join."""
     if m.event == JOIN:
         c.seen.add(m.room)
@@ -181,14 +184,14 @@ def leaves_no_room(c: Context, m: Message) -> Effect:
 
 
 @mutant("NS-14", on.send)
-def leaves_rooms_one_by_one(c: Context, m: Message) -> Effect:
+def leaves_rooms_one_by_one(c: ClientContext, m: Message) -> Effect:
     """Sends a leave for each room when its namespace is disconnected."""
-    ask = c.traffic.asked.get(m.wait, m)
-    leaves = [f"$own;app;{room};{LEAVE};0;0;" for room in c.rooms()]
+    ask = c.server_asks.get(m.wait, m)
+    leaves = [f"$own;app;{room};{LEAVE};0;0;" for room in c.rooms("app")]
     return [m, *leaves] if ask.event == DISCONNECT and leaves else None
 
 
-def _left_behind(c: Context, op: str, fields: Values) -> Values | None:
+def _left_behind(c: ClientContext, op: str, fields: Values) -> Values | None:
     return {} if op == "emit" and fields.get("room") and c.seen else None
 
 
@@ -213,7 +216,7 @@ mutants(
 
 
 @mutant("NS-16", on.receive, event=_is_event)
-def slow_to_connect(c: Context, m: Message) -> Effect:
+def slow_to_connect(c: ClientContext, m: Message) -> Effect:
     """Misses events that follow closely on the reply to its connect."""
     connecting = [fields["namespace"] for op, fields in c.running if op == "connect"]
     return () if m.namespace in connecting else None
@@ -227,7 +230,7 @@ mutants(
 
 
 @mutant("NS-18", on.receive)
-def replies_outlive_their_namespace(c: Context, m: Message) -> Effect:
+def replies_outlive_their_namespace(c: ClientContext, m: Message) -> Effect:
     """Sends the reply of a handler whose namespace was disconnected meanwhile."""
     if m.event == "relay":
         c.kept.append(m)

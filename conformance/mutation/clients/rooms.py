@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from mutation import client_faults as on
 from mutation import operators as do
-from mutation.client_context import Context, Effect
-from mutation.client_faults import ClientFault
+from mutation.client_faults import ClientContext, ClientFault
 from mutation.clients.values import is_user_event, remember
-from mutation.hooks import CONNECT, JOIN, LEAVE
+from mutation.hooks import CONNECT, JOIN, LEAVE, Effect, when
 from mutation.registry import mutant, mutants
 from neffos_codec import Message
 from neffos_conformance.runner.driver_protocol import Values
@@ -19,7 +18,7 @@ def _event(fields: Values, token: str = "") -> Message:
     return Message(wait=token, **names, body=fields["text"])
 
 
-def _emits(c: Context, op: str, fields: Values) -> Values | None:
+def _emits(c: ClientContext, op: str, fields: Values) -> Values | None:
     """Send an event to a room that the fault remembers, though it is not joined."""
     if op != "emit" or fields.get("room", "") not in c.seen:
         return None
@@ -52,7 +51,7 @@ mutants(
 )
 
 
-def _leaves_nothing(c: Context, m: Message) -> Effect:
+def _leaves_nothing(c: ClientContext, m: Message) -> Effect:
     if m.event == JOIN:
         c.seen.add(m.room)
     return m.error_reply("bad room") if m.event == LEAVE and m.room not in c.seen else None
@@ -63,16 +62,16 @@ mutants(
     "nothing-to-leave: Refuses to leave a room that nobody has asked to join.",
     ClientFault(
         send=remember("room", event=JOIN),
-        receive=on.when(_leaves_nothing, event=(JOIN, LEAVE), wait=bool),
+        receive=when(_leaves_nothing, event=(JOIN, LEAVE), wait=bool),
     ),
 )
 
 
-def _connects(c: Context, _: Message) -> None:
+def _connects(c: ClientContext, _: Message) -> None:
     c.count()
 
 
-def _joins(c: Context, m: Message) -> None:
+def _joins(c: ClientContext, m: Message) -> None:
     if m.event == CONNECT:
         c.count()
     elif not c.counts[""] and not c.is_closing:
@@ -83,27 +82,27 @@ mutants(
     "RM-6",
     "rooms-without-namespace: Treats a room as joined whose namespace is not connected.",
     ClientFault(
-        receive=on.when(_joins, event=(CONNECT, JOIN)),
-        send=on.when(_connects, event=CONNECT),
+        receive=when(_joins, event=(CONNECT, JOIN)),
+        send=when(_connects, event=CONNECT),
         failed=_emits,
     ),
 )
 
 
 @mutant("RM-8", on.send, event=LEAVE)
-def leaves_one_room_for_all(c: Context, _: Message) -> Effect:
+def leaves_one_room_for_all(c: ClientContext, _: Message) -> Effect:
     """Leaves one room where it is to leave all."""
     return () if "leave-all" in c.operations and c.count() > 1 else None
 
 
 @mutant("RM-8", on.send, event=LEAVE)
-def leaves_twice(c: Context, m: Message) -> Effect:
+def leaves_twice(c: ClientContext, m: Message) -> Effect:
     """Sends two asks to leave a room."""
     return [m, m] if c.operations[-1:] == ["leave"] else None
 
 
 @mutant("RM-8", on.send, event=LEAVE)
-def leaves_by_notice(c: Context, m: Message) -> Effect:
+def leaves_by_notice(c: ClientContext, m: Message) -> Effect:
     """Leaves all rooms with _OnRoomLeft."""
     return m.replace(event="_OnRoomLeft") if "leave-all" in c.operations else None
 
@@ -115,11 +114,11 @@ mutants(
 )
 
 
-def _room(c: Context, m: Message) -> None:
+def _room(c: ClientContext, m: Message) -> None:
     c.seen.add(m.room.lower())
 
 
-def _speaks(c: Context, op: str, fields: Values) -> None:
+def _speaks(c: ClientContext, op: str, fields: Values) -> None:
     room = fields.get("room", "")
     if op in ("emit", "ask") and room and room.lower() not in c.seen:
         c.say_last(_event(fields, "$own" if op == "ask" else ""))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from mutation import client_faults as on
 from mutation import operators as do
-from mutation.client_context import Context, Effect
-from mutation.client_faults import GONE, ClientFault
+from mutation.client_faults import GONE, ClientContext, ClientFault
 from mutation.clients.values import is_own, is_text, remember
-from mutation.hooks import CONNECT, JOIN
+from mutation.hooks import CONNECT, JOIN, Effect
 from mutation.registry import mutant, mutants
 from neffos_codec import Message, encode
 from neffos_conformance.runner.driver_protocol import Values
@@ -79,7 +78,7 @@ def _unnoticed(saw: str) -> ClientFault:
 mutants("TR-14", "end-of-tcp-unnoticed: Does not notice the end of TCP.", _unnoticed("closed"))
 
 
-def _leave_rooms(c: Context, op: str, _: Values) -> None:
+def _leave_rooms(c: ClientContext, op: str, _: Values) -> None:
     if op == "close" and not c.is_closing:
         c.say_last([f"$own;app;{room};_OnRoomLeave;0;0;" for room in c.seen])
 
@@ -109,9 +108,9 @@ mutants(
 
 
 @mutant("TR-18", on.beside, event="", answers=CONNECT)
-def version_asked_for(c: Context, m: Message) -> Effect:
+def version_asked_for(c: ClientContext, m: Message) -> Effect:
     """Asks the server for its version when it has connected a namespace."""
-    is_meant = c.traffic.asks[m.wait].namespace == "any"
+    is_meant = c.ask is not None and c.ask.namespace == "any"
     return "$version;any;;version;0;0;" if is_meant else None
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from mutation import hooks as on
 from mutation import operators as do
-from mutation.hooks import CONNECT, JOIN, LEAVE, Context, Effect, Hooks
+from mutation.hooks import CONNECT, JOIN, LEAVE, Effect, Hooks, ServerContext
 from mutation.registry import mutant, mutants
 from neffos_codec import Message
 from neffos_protocol.names import CHANGE_OF
@@ -47,7 +47,7 @@ mutants(
 
 
 @mutant("AR-1", on.receive, wait=_is_of_client)
-def token_used_up(c: Context, m: Message) -> Effect:
+def token_used_up(c: ServerContext, m: Message) -> Effect:
     """Drops an ask with a token that an earlier ask had."""
     if m.wait in c.seen:
         return ()
@@ -99,7 +99,7 @@ mutants(
 
 
 @mutant("AR-7", on.turn)
-def replies_swapped(c: Context) -> on.Payloads:
+def replies_swapped(c: ServerContext) -> on.Payloads:
     """Holds the first of two replies back until the second is there."""
     sent = c.serve()
     if isinstance(c.payload, str) and c.payload.endswith("first"):
@@ -118,7 +118,7 @@ mutants(
 
 
 @mutant("AR-8", on.receive)
-def one_change_at_a_time(c: Context, m: Message) -> Effect:
+def one_change_at_a_time(c: ServerContext, m: Message) -> Effect:
     """Answers two joins in a row only once."""
     was_join, c.values["is join"] = c.values.get("is join", False), m.event == JOIN
     return do.silently(c, m) if was_join and m.event == JOIN else None
@@ -161,13 +161,13 @@ mutants(
 # -------------------------------------------------------------------- which reply belongs to an ask
 
 
-def _note_question(c: Context, m: Message) -> Effect:
+def _note_question(c: ServerContext, m: Message) -> Effect:
     if m.event == "question":
         c.values["asked"] = m.wait
     return None
 
 
-def _take_next(c: Context, m: Message) -> Effect:
+def _take_next(c: ServerContext, m: Message) -> Effect:
     is_taken = m.event == "question" and "asked" in c.values
     return c.serve(m.replace(wait=c.values.pop("asked"))) if is_taken else None
 
@@ -188,7 +188,7 @@ mutants(
 
 
 @mutant("AR-11", on.receive, event=CONNECT, wait=_is_of_client)
-def crossing_ask_taken(c: Context, m: Message) -> Effect:
+def crossing_ask_taken(c: ServerContext, m: Message) -> Effect:
     """Treats a client's own ask to connect as the reply to that of the server."""
     for ask in (*c.settled.values(), *c.pending(CONNECT)):
         if (ask.event, ask.namespace) == (CONNECT, m.namespace) and ask.wait not in c.seen:
@@ -197,13 +197,13 @@ def crossing_ask_taken(c: Context, m: Message) -> Effect:
     return None
 
 
-def _note_owner(c: Context, m: Message) -> Effect:
+def _note_owner(c: ServerContext, m: Message) -> Effect:
     if m.wait in c.server_asks:
         c.server.values[m.wait] = c
     return None
 
 
-def _take_of_any(c: Context, m: Message) -> Effect:
+def _take_of_any(c: ServerContext, m: Message) -> Effect:
     owner = c.server.values.pop(m.wait, None)
     sent: Effect = owner.serve(c.payload) if owner else None
     return sent
@@ -216,12 +216,12 @@ mutants(
 )
 
 
-def _note_token(c: Context, m: Message) -> Effect:
+def _note_token(c: ServerContext, m: Message) -> Effect:
     c.seen.add(m.wait)
     return None
 
 
-def _drop_foreign(c: Context, m: Message) -> Effect:
+def _drop_foreign(c: ServerContext, m: Message) -> Effect:
     is_odd = "!" in m.wait or m.wait in ("", "M")
     return () if not is_odd and m.wait not in c.seen and m.wait[0] not in "$n" else None
 
@@ -247,14 +247,14 @@ mutants(
 # -------------------------------------------------------------------- a token stays where it is
 
 
-def _note_command(c: Context, m: Message) -> Effect:
+def _note_command(c: ServerContext, m: Message) -> Effect:
     if m.event.startswith("broadcast-"):
         is_word = m.wait[:1] == "$" and m.wait[1:].isalpha()
         c.server.values[str(m.body).rpartition(" ")[2]] = m.wait if is_word else ""
     return None
 
 
-def _with_token(c: Context, m: Message) -> Effect:
+def _with_token(c: ServerContext, m: Message) -> Effect:
     wait = c.server.values.get(str(m.body).rpartition(" ")[2]) if m.event == "news" else None
     return m.replace(wait=wait) if wait else None
 
@@ -289,7 +289,7 @@ mutants(
 
 
 @mutant("AR-20", on.receive, event=CHANGES, body=bool)
-def body_sent_back(c: Context, m: Message) -> Effect:
+def body_sent_back(c: ServerContext, m: Message) -> Effect:
     """Answers a connect, disconnect, join or leave ask that has a body with that body."""
     return [m.reply(m.body) if each == f"{m.wait};;;;;;" else each for each in c.serve()]
 
@@ -297,7 +297,7 @@ def body_sent_back(c: Context, m: Message) -> Effect:
 # -------------------------------------------------------------------- late and second replies
 
 
-def _as_an_ask(c: Context, m: Message) -> Effect:
+def _as_an_ask(c: ServerContext, m: Message) -> Effect:
     if m.wait in c.seen:
         return c.serve(m.replace(wait=f"past{m.wait}"))
     if c.ask:
@@ -305,7 +305,7 @@ def _as_an_ask(c: Context, m: Message) -> Effect:
     return None
 
 
-def _twice(c: Context, m: Message) -> Effect:
+def _twice(c: ServerContext, m: Message) -> Effect:
     is_reply = c.message is not None and m.wait == c.message.wait != "$barrier"
     return [m, m] if is_reply else None
 

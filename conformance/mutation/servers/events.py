@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from mutation import hooks as on
 from mutation import operators as do
-from mutation.hooks import CONNECT, JOIN, LEAVE, Context, Effect, Hooks, Payloads
+from mutation.hooks import CONNECT, JOIN, LEAVE, Effect, Hooks, Payloads, ServerContext
 from mutation.registry import mutant, mutants
 from neffos_codec import Message
 from neffos_conformance.reference.embedded import NOTHING
@@ -22,7 +22,7 @@ TO_OTHERS, TO_ROOM, TO_ONE = "broadcast-others", "broadcast-room", "broadcast-to
 
 
 @mutant("EV-1", on.turn)
-def seventh_falls_behind(c: Context) -> Payloads:
+def seventh_falls_behind(c: ServerContext) -> Payloads:
     """Answers every seventh ask only after the next."""
     sent = c.serve()
     if c.message and c.message.event == "echo" and c.message.wait and c.count() % 7 == 0:
@@ -32,7 +32,7 @@ def seventh_falls_behind(c: Context) -> Payloads:
 
 
 @mutant("EV-1", on.receive, event="echo")
-def octets_in_a_lane_of_their_own(c: Context, m: Message) -> Effect:
+def octets_in_a_lane_of_their_own(c: ServerContext, m: Message) -> Effect:
     """Lets a text overtake the binary message before it."""
     if m.is_binary and c.counts:
         c.kept.append(c.payload)
@@ -44,7 +44,7 @@ def octets_in_a_lane_of_their_own(c: Context, m: Message) -> Effect:
 
 
 @mutant("EV-1", on.turn)
-def joins_first(c: Context) -> Payloads:
+def joins_first(c: ServerContext) -> Payloads:
     """Lets a join overtake the event before it."""
     m = c.message
     if m and m.event == "echo" and not m.wait and not c.is_member:
@@ -72,7 +72,7 @@ def _in(namespace: str) -> Callable[[Callable[[str], bool]], bool]:
 IN_ANY, IN_APP = _in("any"), _in("app")
 
 
-def _give_event(_: Context, m: Message) -> Effect:
+def _give_event(_: ServerContext, m: Message) -> Effect:
     """Reply with the event, as the handler of every event does."""
     return m.reply(m.event)
 
@@ -93,7 +93,7 @@ mutants(
 
 
 @mutant("EV-2", on.send, event="whoami")
-def one_object_for_all(c: Context, m: Message) -> Effect:
+def one_object_for_all(c: ServerContext, m: Message) -> Effect:
     """Gives the handlers of all clients the object of the last one."""
     return m.replace(body=c.server.connections[-1].id)
 
@@ -151,7 +151,7 @@ mutants(
 
 # -------------------------------------------------------------------- broadcasts: to whom
 
-Leaks = Callable[[Message, Context], bool]
+Leaks = Callable[[Message, ServerContext], bool]
 """Whether a broadcast, by its command, reaches a connection that it should not."""
 
 
@@ -173,7 +173,7 @@ def _leaking(leaks: Leaks, *, to_maker: bool = False) -> Hooks:
         to_maker: it reaches nobody but the one that asks for it, in place of all others.
     """
 
-    def hook(c: Context) -> Payloads:
+    def hook(c: ServerContext) -> Payloads:
         m = c.message
         if m and m.event.startswith("broadcast-") and c.is_in("app"):
             for each in c.server.connections:
@@ -186,7 +186,7 @@ def _leaking(leaks: Leaks, *, to_maker: bool = False) -> Hooks:
     return on.turn(hook)
 
 
-def _is_addressed(command: Message, other: Context) -> bool:
+def _is_addressed(command: Message, other: ServerContext) -> bool:
     body = command.body if isinstance(command.body, str) else command.body.decode("latin-1")
     return command.event != TO_ONE or body.startswith(f"{other.id} ")
 
@@ -195,7 +195,7 @@ def _room(command: Message) -> str:
     return command.room if command.event == TO_ROOM else ""
 
 
-def _is_asked(command: Message, other: Context) -> bool:
+def _is_asked(command: Message, other: ServerContext) -> bool:
     asks = other.pending(JOIN if _room(command) else CONNECT)
     return ("app", _room(command)) in [(ask.namespace, ask.room) for ask in asks]
 
@@ -252,7 +252,7 @@ mutants(
 )
 
 
-def _count_connects(c: Context) -> Effect:
+def _count_connects(c: ServerContext) -> Effect:
     if c.is_in("app") and ("app", "") not in c.before:
         c.count()
     return None
@@ -269,7 +269,7 @@ mutants(
 
 
 @mutant("EV-8", on.turn)
-def never_told_by_oneself(c: Context) -> Payloads:
+def never_told_by_oneself(c: ServerContext) -> Payloads:
     """Sends no client a broadcast that it made itself."""
     if c.payload is not NOTHING:
         c.values["is own"] = c.message and c.message.event in ("broadcast-all", TO_ONE)
@@ -282,7 +282,7 @@ def never_told_by_oneself(c: Context) -> Payloads:
 
 
 @mutant("EV-9", on.send, event=NEWS)
-def second_broadcast_later(c: Context, m: Message) -> Effect:
+def second_broadcast_later(c: ServerContext, m: Message) -> Effect:
     """Sends the second broadcast after the third."""
     if c.count() == 2:
         c.kept.append(m)
@@ -291,7 +291,7 @@ def second_broadcast_later(c: Context, m: Message) -> Effect:
 
 
 @mutant("EV-9", on.turn)
-def latest_broadcast_alone(c: Context) -> Payloads:
+def latest_broadcast_alone(c: ServerContext) -> Payloads:
     """Sends only the latest of the broadcasts that wait, as the Go server does."""
     sent = on.frames_of(c.serve())
     news = [at for at, (_, frame) in enumerate(sent) if frame and frame.event == NEWS]

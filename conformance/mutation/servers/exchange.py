@@ -7,7 +7,7 @@ from typing import Final
 
 from mutation import hooks as on
 from mutation import operators as do
-from mutation.hooks import Context, Effect, Hooks, frames_of
+from mutation.hooks import Effect, Hooks, ServerContext, frames_of
 from mutation.registry import mutants
 from neffos_codec import Message
 
@@ -22,7 +22,7 @@ def _names_sender(wait: str) -> bool:
 def _reading(read: Callable[[str], str]) -> Hooks:
     """Read another token out of the wait field of an ask, and reply with that."""
 
-    def hook(c: Context, m: Message) -> Effect:
+    def hook(c: ServerContext, m: Message) -> Effect:
         sent = frames_of(c.serve(m.replace(wait="$marked")))
         return [
             frame.replace(wait=read(m.wait)) if frame and frame.wait == "$marked" else each
@@ -55,13 +55,13 @@ mutants(
 )
 
 
-def _note_sender(c: Context, m: Message) -> Effect:
+def _note_sender(c: ServerContext, m: Message) -> Effect:
     if _names_sender(m.wait):
         c.server.values[str(m.body)] = m.wait.removeprefix(SENDER)
     return None
 
 
-def _leave_out(c: Context, m: Message) -> Effect:
+def _leave_out(c: ServerContext, m: Message) -> Effect:
     is_out = m.event == "news" and c.server.values.get(str(m.body)) == c.id
     return () if is_out else None
 

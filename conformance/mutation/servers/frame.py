@@ -14,7 +14,7 @@ from mutation import fault_proxy as proxy
 from mutation import hooks as on
 from mutation import operators as do
 from mutation.fault_proxy import CUT, Frame, FrameEffect, Link, Proxy
-from mutation.hooks import CONNECT, LEAVE, Context, Effect, Hooks, Payload, frame_of
+from mutation.hooks import CONNECT, LEAVE, Effect, Hooks, Payload, ServerContext, frame_of
 from mutation.operators import is_utf8
 from mutation.registry import mutant, mutants
 from neffos_codec import ESCAPE, Message
@@ -57,10 +57,10 @@ MAX_NOISE: Final = 10
 """How many payloads that are not frames one of these servers accepts."""
 
 
-def _noise(effect: Callable[[Context, Payload], Effect]) -> Hooks:
+def _noise(effect: Callable[[ServerContext, Payload], Effect]) -> Hooks:
     """Do something with payloads after the handshake that are not frames."""
 
-    def hook(c: Context, payload: Payload) -> Effect:
+    def hook(c: ServerContext, payload: Payload) -> Effect:
         if "open" in c.values:
             return effect(c, payload) if payload and c.message is None else None
         if payload[:1] in ("M", b"M"):
@@ -82,7 +82,7 @@ mutants(
 
 
 @mutant("FR-2", on.receive_raw)
-def five_separators_taken(c: Context, payload: Payload) -> Effect:
+def five_separators_taken(c: ServerContext, payload: Payload) -> Effect:
     """Treats five separators as a frame with an empty body."""
     if isinstance(payload, str):
         return c.serve(payload + ";") if payload.count(";") == 5 else None
@@ -99,7 +99,7 @@ def _escape_first(sent: str) -> str:
     return first + escape + rest.replace(ESCAPE, ";") if is_name else sent
 
 
-def _read_again(_: Context, m: Message) -> Effect:
+def _read_again(_: ServerContext, m: Message) -> Effect:
     read = m.event.replace(ESCAPE, ";")
     again = f"{read};semicolon@%!".replace("@%!semi;colon@%!;semicolon@%!", ";")
     return m.replace(body=again)
@@ -181,7 +181,7 @@ mutants(
 
 
 @mutant("FR-8", on.receive, is_error=True, body="", is_binary=False)
-def empty_error_is_success(c: Context, m: Message) -> Effect:
+def empty_error_is_success(c: ServerContext, m: Message) -> Effect:
     """Treats an error without a text as success."""
     if m.wait[:1] in ("", "$"):
         return None
@@ -258,7 +258,7 @@ def _guess(sent: Payload) -> Payload:
     return content.decode() if is_utf8(content) and min(content) >= ord(" ") else content
 
 
-def _lines_apart(c: Context, payload: Payload) -> Effect:
+def _lines_apart(c: ServerContext, payload: Payload) -> Effect:
     if isinstance(payload, bytes) or "\n$" not in payload:
         return None
     return [sent for line in payload.splitlines() for sent in c.serve(line)]
@@ -310,7 +310,7 @@ mutants(
 def _empty_replies(change: Callable[[str], Payload], **trigger: object) -> Hooks:
     """Change the empty replies that are sent, where the current frame fits a trigger."""
 
-    def hook(c: Context, sent: Payload) -> Effect:
+    def hook(c: ServerContext, sent: Payload) -> Effect:
         is_empty = isinstance(sent, str) and sent.endswith(";;;;;;")
         is_meant = not trigger or (c.message is not None and on.fits(trigger, c.message))
         return change(str(sent)) if is_empty and is_meant else None
@@ -344,7 +344,7 @@ mutants(
 
 
 @mutant("FR-14", on.receive_raw)
-def empty_message_is_first(c: Context, payload: Payload) -> Effect:
+def empty_message_is_first(c: ServerContext, payload: Payload) -> Effect:
     """Counts an empty message as the first of a connection."""
     if c.count() == 1 and not payload:
         c.values["is deaf"] = True
@@ -396,7 +396,7 @@ mutants(
 # -------------------------------------------------------------------- names
 
 
-def _normalised(_: Context, m: Message) -> Effect:
+def _normalised(_: ServerContext, m: Message) -> Effect:
     name = unicodedata.normalize("NFC", m.event)
     return m.replace(event=name, body=name) if m.body == m.event else None
 

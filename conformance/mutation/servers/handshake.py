@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from mutation import hooks as on
 from mutation import operators as do
-from mutation.hooks import Context, Effect, Hooks, Payload, Payloads, frame_of
+from mutation.hooks import Effect, Hooks, Payload, Payloads, ServerContext, frame_of
 from mutation.registry import mutant, mutants
 from neffos_asyncio import ON_NATIVE_MESSAGE, Server
 from neffos_codec import ESCAPE, Message
@@ -22,7 +22,7 @@ OWN_ID: Final = re.compile(r"A?[0-9a-f]{8}-[0-9a-f-]{27}")
 def _answers(change: Callable[[str], Effect], letters: str = "AH", **hooks: on.FrameHook) -> Hooks:
     """Change the answer to the handshake request, where it begins with one of these letters."""
 
-    def hook(c: Context, sent: Payload) -> Effect:
+    def hook(c: ServerContext, sent: Payload) -> Effect:
         is_answer = not c.seen and isinstance(sent, str) and sent[:1] in ("A", "H")
         if not is_answer:
             return None
@@ -35,7 +35,7 @@ def _answers(change: Callable[[str], Effect], letters: str = "AH", **hooks: on.F
 def _own_id_reported_as(body: str) -> on.FrameHook:
     """Have the server report another ID where it chose that itself."""
 
-    def hook(_: Context, m: Message) -> Effect:
+    def hook(_: ServerContext, m: Message) -> Effect:
         is_own = m.event == "whoami" and OWN_ID.fullmatch(str(m.body))
         return m.replace(body=body) if is_own else None
 
@@ -47,7 +47,7 @@ def _first(payload: Payload) -> str:
     return content[:1].decode("latin-1")
 
 
-def _is_early(c: Context, letters: str = "M") -> bool:
+def _is_early(c: ServerContext, letters: str = "M") -> bool:
     """Say whether the current payload, and those before it, are no handshake request.
 
     Args:
@@ -157,7 +157,7 @@ mutants(
 
 
 @mutant("HS-7", on.receive_raw)
-def request_read_as_frame(c: Context, payload: Payload) -> Effect:
+def request_read_as_frame(c: ServerContext, payload: Payload) -> Effect:
     """Treats a request that goes on like a frame as a frame that came early."""
     if "requested" not in c.values and frame_of(payload):
         return ()
@@ -169,12 +169,12 @@ def request_read_as_frame(c: Context, payload: Payload) -> Effect:
 
 
 @mutant("HS-8", on.receive_raw)
-def second_request_answered(c: Context, payload: Payload) -> Effect:
+def second_request_answered(c: ServerContext, payload: Payload) -> Effect:
     """Answers every M, not only the first."""
     return (c.serve() or ["Aagain"]) if payload == "M" else None
 
 
-def _note_id(c: Context, payload: Payload) -> Effect:
+def _note_id(c: ServerContext, payload: Payload) -> Effect:
     if isinstance(payload, str) and payload.startswith("A") and not frame_of(payload):
         c.values["id"] = payload[1:]
     return None
@@ -195,7 +195,7 @@ mutants(
 
 
 @mutant("HS-8", on.receive_raw)
-def letters_reserved(c: Context, payload: Payload) -> Effect:
+def letters_reserved(c: ServerContext, payload: Payload) -> Effect:
     """Drops every payload that begins like a handshake message, frames and native ones too."""
     if "requested" in c.values and _first(payload) in ("M", "A", "H"):
         return ()
@@ -207,7 +207,7 @@ def letters_reserved(c: Context, payload: Payload) -> Effect:
 
 
 @mutant("HS-9", on.receive_raw)
-def acceptance_taken(c: Context, payload: Payload) -> Effect:
+def acceptance_taken(c: ServerContext, payload: Payload) -> Effect:
     """Accepts a client that sends A and an ID, under that ID, refused or not."""
     if _is_early(c) and payload == "Amine":
         c.values["id"] = "mine"
@@ -223,7 +223,7 @@ def acceptance_taken(c: Context, payload: Payload) -> Effect:
 
 
 @mutant("HS-9", on.receive_raw)
-def refusal_taken_for_request(c: Context, payload: Payload) -> Effect:
+def refusal_taken_for_request(c: ServerContext, payload: Payload) -> Effect:
     """Completes the handshake, without an answer, on any handshake message."""
     if payload != "Hno" or c.count() > 1:
         return None
@@ -240,7 +240,7 @@ EARLY: Final = frozenset({"any", "app", "refused", "semi;colon", "sticky"})
 def _holding(release: Callable[[Payloads], Payloads]) -> Hooks:
     """Hold back what comes early, and release it in another way."""
 
-    def hook(c: Context, payload: Payload) -> Effect:
+    def hook(c: ServerContext, payload: Payload) -> Effect:
         if "requested" in c.values:
             return None
         if not _is_early(c):
@@ -254,14 +254,14 @@ def _holding(release: Callable[[Payloads], Payloads]) -> Hooks:
 
 
 @mutant("HS-12", on.receive_raw)
-def early_frames_answered_first(c: Context, _: Payload) -> Effect:
+def early_frames_answered_first(c: ServerContext, _: Payload) -> Effect:
     """Answers an ask to connect that comes early at once."""
     m = c.message
     return m.empty_reply() if _is_early(c, "MAH") and m and m.namespace == "app" else None
 
 
 @mutant("HS-12", on.receive_raw)
-def early_frames_complained_of(c: Context, _: Payload) -> Effect:
+def early_frames_complained_of(c: ServerContext, _: Payload) -> Effect:
     """Reports at once that a frame came too early."""
     is_early = _is_early(c, "MAH") and c.message is not None and c.message.namespace == "app"
     return [";;;error;1;0;shake hands first", *c.serve()] if is_early else None
@@ -277,7 +277,7 @@ mutants(
 
 
 @mutant("HS-12", on.receive_raw)
-def broadcasts_to_sockets(c: Context, _: Payload) -> Effect:
+def broadcasts_to_sockets(c: ServerContext, _: Payload) -> Effect:
     """Sends a broadcast to connections before their handshake, too."""
     if c.message and c.message.event == "broadcast-others":
         for each in c.server.connections:
@@ -290,7 +290,7 @@ def broadcasts_to_sockets(c: Context, _: Payload) -> Effect:
 
 
 @mutant("HS-17", on.receive_raw)
-def broadcast_lets_in(c: Context, payload: Payload) -> Effect:
+def broadcast_lets_in(c: ServerContext, payload: Payload) -> Effect:
     """Treats a connection as allowed once a broadcast was sent while it waited."""
     if c.message and c.message.event == "broadcast-others":
         for each in c.server.connections:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mutation import hooks as on
 from mutation import operators as do
-from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE, Context, Effect
+from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE, Effect, ServerContext
 from mutation.registry import mutant, mutants
 from neffos_codec import Message
 from neffos_protocol.names import CHANGE_OF
@@ -36,7 +36,7 @@ mutants(
 
 
 @mutant("NS-1", on.receive, event=CONNECT, wait=bool)
-def connects_only_once(c: Context, m: Message) -> Effect:
+def connects_only_once(c: ServerContext, m: Message) -> Effect:
     """Reports that a namespace is connected again, and leaves it as it was."""
     if m.namespace in c.seen and not c.is_connected:
         return m.empty_reply()
@@ -45,7 +45,7 @@ def connects_only_once(c: Context, m: Message) -> Effect:
 
 
 @mutant("NS-1", on.receive)
-def refused_once_and_for_all(c: Context, m: Message) -> Effect:
+def refused_once_and_for_all(c: ServerContext, m: Message) -> Effect:
     """Treats a client's refusal of a connect as final."""
     if c.ask and c.answers == CONNECT and m.is_error:
         c.seen.add(c.ask.namespace)
@@ -55,7 +55,7 @@ def refused_once_and_for_all(c: Context, m: Message) -> Effect:
 
 
 @mutant("NS-1", on.moved)
-def one_namespace_at_a_time(c: Context) -> Effect:
+def one_namespace_at_a_time(c: ServerContext) -> Effect:
     """Disconnects one namespace when another is connected."""
     before = {name for name, _ in c.before}
     due = before if set(c.namespaces) - before else ()
@@ -118,7 +118,7 @@ mutants(
 
 
 @mutant("NS-5", on.receive)
-def connect_calls_disconnect_off(c: Context, m: Message) -> Effect:
+def connect_calls_disconnect_off(c: ServerContext, m: Message) -> Effect:
     """Forgets its own disconnect when the client connects meanwhile."""
     if m.wait in c.seen:
         return ()
@@ -147,13 +147,13 @@ mutants(
 )
 
 
-def _disconnected(c: Context) -> set[str]:
+def _disconnected(c: ServerContext) -> set[str]:
     """Give the namespaces that the current frame has disconnected."""
     return {name for name, _ in c.before}.difference(c.namespaces)
 
 
 @mutant("NS-6", on.moved)
-def disconnect_takes_all(c: Context) -> Effect:
+def disconnect_takes_all(c: ServerContext) -> Effect:
     """Disconnects every namespace when one is disconnected."""
     return do.disconnect_all(c) if _disconnected(c) else ()
 
@@ -168,7 +168,7 @@ mutants(
 
 
 @mutant("NS-7", on.receive, namespace="sticky")
-def sticky_disconnected(c: Context, m: Message) -> Effect:
+def sticky_disconnected(c: ServerContext, m: Message) -> Effect:
     """Reports that a disconnect is refused, and performs it."""
     if m.event == DISCONNECT:
         c.count()
@@ -176,7 +176,7 @@ def sticky_disconnected(c: Context, m: Message) -> Effect:
 
 
 @mutant("NS-7", on.receive, event=DISCONNECT, wait=bool)
-def all_are_sticky(c: Context, m: Message) -> Effect:
+def all_are_sticky(c: ServerContext, m: Message) -> Effect:
     """Refuses every disconnect once one was refused."""
     if m.namespace == "sticky":
         c.count()
@@ -216,7 +216,7 @@ mutants(
 
 
 @mutant("NS-9", on.after)
-def unconnected_kept(c: Context, m: Message) -> Effect:
+def unconnected_kept(c: ServerContext, m: Message) -> Effect:
     """Keeps events for a namespace until it is connected."""
     if c.is_accepted and m.event not in CHANGE_OF and not m.wait:
         if not c.is_connected:
@@ -228,7 +228,7 @@ def unconnected_kept(c: Context, m: Message) -> Effect:
 
 
 @mutant("NS-9", on.receive)
-def refusal_taken_for_acceptance(c: Context, m: Message) -> Effect:
+def refusal_taken_for_acceptance(c: ServerContext, m: Message) -> Effect:
     """Handles the events of a namespace that the client refused, as Go servers do."""
     if c.ask and c.answers == CONNECT and m.is_error:
         c.seen.add(c.ask.namespace)
@@ -237,14 +237,14 @@ def refusal_taken_for_acceptance(c: Context, m: Message) -> Effect:
 
 
 @mutant("NS-9", on.receive, event=do.is_event)
-def early_event_connects(c: Context, m: Message) -> Effect:
+def early_event_connects(c: ServerContext, m: Message) -> Effect:
     """Treats an event as the acceptance of the connect that is pending."""
     is_early = m.namespace in {ask.namespace for ask in c.pending(CONNECT)}
     return [*c.aside(CONNECT, m.namespace), *c.serve()] if is_early else None
 
 
 @mutant("NS-9", on.receive, event=do.is_event)
-def early_event_ends_connect(c: Context, m: Message) -> Effect:
+def early_event_ends_connect(c: ServerContext, m: Message) -> Effect:
     """Gives its connect up when an event comes before the answer."""
     for ask in c.pending(CONNECT):
         if ask.namespace == m.namespace:
@@ -263,7 +263,7 @@ mutants(
 # -------------------------------------------------------------------- asks for nothing
 
 
-def _perform(c: Context, m: Message) -> on.Payloads:
+def _perform(c: ServerContext, m: Message) -> on.Payloads:
     """Have the system ask handled that a frame would be with a token and without flags."""
     return c.aside(m.event, m.namespace, m.room)
 
@@ -293,7 +293,7 @@ mutants(
 
 
 @mutant("NS-14", on.moved)
-def rooms_survive(c: Context) -> Effect:
+def rooms_survive(c: ServerContext) -> Effect:
     """Has a client join its old rooms when it connects again."""
     gone = _disconnected(c)
     for name in gone:
@@ -303,21 +303,21 @@ def rooms_survive(c: Context) -> Effect:
 
 
 @mutant("NS-14", on.moved)
-def rooms_left_aloud(c: Context) -> Effect:
+def rooms_left_aloud(c: ServerContext) -> Effect:
     """Reports each room that ends with its namespace."""
     gone = [each for each in sorted(c.before) if each[1] and not c.is_in(each[0])]
     return [Message(namespace=name, room=room, event="_OnRoomLeft") for name, room in gone]
 
 
 @mutant("NS-14", on.moved)
-def rooms_end_everywhere(c: Context) -> Effect:
+def rooms_end_everywhere(c: ServerContext) -> Effect:
     """Takes a client out of its rooms in all namespaces when one is disconnected."""
     due = [each for each in sorted(c.memberships) if each[1]] if _disconnected(c) else []
     return [sent for each in due for sent in c.aside(LEAVE, *each)]
 
 
 @mutant("NS-18", on.after)
-def ended_asks_refused(c: Context, m: Message) -> Effect:
+def ended_asks_refused(c: ServerContext, m: Message) -> Effect:
     """Answers the pending asks of a namespace with errors when it is disconnected."""
     is_over = (m.namespace, "") in c.before and not c.is_connected
     asks = [ask for ask in c.client_asks.values() if ask.event not in CHANGE_OF]

@@ -6,19 +6,28 @@ from collections.abc import Callable
 
 from mutation import hooks as on
 from mutation import operators as do
-from mutation.hooks import CONNECT, DISCONNECT, Context, Effect, Hooks, Payload, Payloads, frame_of
+from mutation.hooks import (
+    CONNECT,
+    DISCONNECT,
+    Effect,
+    Hooks,
+    Payload,
+    Payloads,
+    ServerContext,
+    frame_of,
+)
 from mutation.registry import mutant, mutants
 from neffos_codec import Message
 from neffos_conformance.reference.embedded import NOTHING
 from neffos_protocol.names import NATIVE_EVENT
 
 
-def _is_stray(c: Context) -> bool:
+def _is_stray(c: ServerContext) -> bool:
     """Say whether the current payload is neither empty nor a frame, after the handshake."""
     return bool(c.payload) and c.is_accepted and c.message is None
 
 
-def _is_native(c: Context) -> bool:
+def _is_native(c: ServerContext) -> bool:
     """Say whether it is a native message on the mixed endpoint, whose namespace is connected."""
     return _is_stray(c) and c.is_in("")
 
@@ -29,7 +38,7 @@ def _is_native(c: Context) -> bool:
 def _reading(read: Callable[[Payload], Payload | None]) -> Hooks:
     """Change, or drop, native messages before they are delivered."""
 
-    def hook(c: Context, payload: Payload) -> Effect:
+    def hook(c: ServerContext, payload: Payload) -> Effect:
         if not _is_native(c):
             return None
         changed = read(payload)
@@ -67,7 +76,7 @@ mutants(
 
 
 @mutant("NM-2", on.receive_raw)
-def native_later(c: Context, payload: Payload) -> Effect:
+def native_later(c: ServerContext, payload: Payload) -> Effect:
     """Handles a native message after the frame that follows it."""
     if _is_native(c):
         c.kept.append(payload)
@@ -76,7 +85,7 @@ def native_later(c: Context, payload: Payload) -> Effect:
 
 
 @mutant("NM-2", on.receive_raw)
-def natives_mixed_up(c: Context, payload: Payload) -> Effect:
+def natives_mixed_up(c: ServerContext, payload: Payload) -> Effect:
     """Answers a native message with the one before it, whichever client sent that."""
     if not _is_native(c):
         return None
@@ -87,7 +96,7 @@ def natives_mixed_up(c: Context, payload: Payload) -> Effect:
 # -------------------------------------------------------------------- before and after the connect
 
 
-def _while_connected(c: Context) -> Payloads:
+def _while_connected(c: ServerContext) -> Payloads:
     """Have the current payload handled as if the empty namespace were connected."""
     c.aside(CONNECT, "")  # only the mixed endpoint has it
     sent = c.serve()
@@ -96,13 +105,13 @@ def _while_connected(c: Context) -> Payloads:
 
 
 @mutant("NM-4", on.receive_raw)
-def native_before_connect(c: Context, _: Payload) -> Effect:
+def native_before_connect(c: ServerContext, _: Payload) -> Effect:
     """Delivers native messages from the handshake on."""
     return _while_connected(c) if _is_stray(c) and not c.is_in("") else None
 
 
 @mutant("NM-4", on.turn)
-def native_kept_for_connect(c: Context) -> Payloads:
+def native_kept_for_connect(c: ServerContext) -> Payloads:
     """Keeps native messages until the empty namespace is connected."""
     if _is_stray(c) and not c.is_in(""):
         c.kept.append(c.payload)
@@ -112,7 +121,7 @@ def native_kept_for_connect(c: Context) -> Payloads:
 
 
 @mutant("NM-4", on.receive_raw)
-def native_after_disconnect(c: Context, payload: Payload) -> Effect:
+def native_after_disconnect(c: ServerContext, payload: Payload) -> Effect:
     """Goes on delivering native messages when the empty namespace was disconnected."""
     if c.is_in(""):
         c.count()
@@ -133,13 +142,13 @@ mutants(
 
 
 @mutant("NM-5", on.receive, event=NATIVE_EVENT, is_accepted=True)
-def framed_native_early(c: Context, _: Message) -> Effect:
+def framed_native_early(c: ServerContext, _: Message) -> Effect:
     """Delivers a native message in a frame before its namespace is connected."""
     return None if c.is_in("") else _while_connected(c)
 
 
 @mutant("NM-7", on.receive, event=NATIVE_EVENT, is_in=_in_empty)
-def native_sent_back(c: Context, _: Message) -> Effect:
+def native_sent_back(c: ServerContext, _: Message) -> Effect:
     """Sends a native message back as it came, frame and all, instead of the handler's reply."""
     return [c.payload for _ in c.serve()]
 
@@ -147,14 +156,14 @@ def native_sent_back(c: Context, _: Message) -> Effect:
 # -------------------------------------------------------------------- nothing but native messages
 
 
-def _native_only(change: Callable[[Context, Payload], Effect]) -> Hooks:
+def _native_only(change: Callable[[ServerContext, Payload], Effect]) -> Hooks:
     """Answer in another way at the native-only endpoint, which echoes every payload.
 
     Args:
         change: is given the connection, which counts its payloads, and the payload.
     """
 
-    def hook(c: Context) -> Payloads:
+    def hook(c: ServerContext) -> Payloads:
         sent = c.serve()
         if c.payload is NOTHING or not c.payload:
             return sent
@@ -167,19 +176,19 @@ def _native_only(change: Callable[[Context, Payload], Effect]) -> Hooks:
     return on.turn(hook)
 
 
-def _is_first(c: Context) -> bool:
+def _is_first(c: ServerContext) -> bool:
     return c.counts[""] == 1
 
 
-def _connected(c: Context, _: Payload) -> Effect:
+def _connected(c: ServerContext, _: Payload) -> Effect:
     return c.message.empty_reply() if c.message and c.message.event == CONNECT else None
 
 
-def _unframed(c: Context, _: Payload) -> Effect:
+def _unframed(c: ServerContext, _: Payload) -> Effect:
     return c.message.body if c.message and c.message.event == NATIVE_EVENT else None
 
 
-def _before(c: Context, payload: Payload) -> Effect:
+def _before(c: ServerContext, payload: Payload) -> Effect:
     before, c.server.values["last"] = c.server.values.get("last"), payload
     effect: Effect = before or payload
     return effect

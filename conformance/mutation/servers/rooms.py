@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mutation import hooks as on
 from mutation import operators as do
-from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE, Context, Effect, Hooks, Payloads
+from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE, Effect, Hooks, Payloads, ServerContext
 from mutation.registry import mutant, mutants
 from neffos_codec import Message
 
@@ -33,14 +33,14 @@ mutants(
 
 
 @mutant("RM-1", on.moved)
-def nine_rooms(c: Context) -> Effect:
+def nine_rooms(c: ServerContext) -> Effect:
     """Takes a client out of a room when it joins a tenth."""
     crowded = [(name, c.rooms(name)[0]) for name in c.namespaces if len(c.rooms(name)) > 9]
     return [sent for name, room in crowded for sent in c.aside(LEAVE, name, room)]
 
 
 @mutant("RM-1", on.receive)
-def rooms_folded(c: Context, m: Message) -> Effect:
+def rooms_folded(c: ServerContext, m: Message) -> Effect:
     """Treats rooms as one that differ in their case, or in blanks."""
     folded = m.room.strip().lower()
     if m.room == folded:
@@ -63,7 +63,7 @@ mutants(
 
 
 @mutant("RM-2", on.after, event=LEAVE)
-def leave_without_effect(c: Context, m: Message) -> Effect:
+def leave_without_effect(c: ServerContext, m: Message) -> Effect:
     """Reports that a room is left, and keeps the client in it."""
     was_in = (m.namespace, m.room) in c.before
     return c.aside(JOIN, m.namespace, m.room) if was_in else ()
@@ -99,7 +99,7 @@ mutants(
 
 
 @mutant("RM-7", on.receive, room="sticky", event=(LEAVE, "echo"))
-def sticky_room_left(c: Context, m: Message) -> Effect:
+def sticky_room_left(c: ServerContext, m: Message) -> Effect:
     """Refuses a leave, and does not count the client as a member any more."""
     if m.event == LEAVE:
         c.count()
@@ -110,13 +110,13 @@ def sticky_room_left(c: Context, m: Message) -> Effect:
 # -------------------------------------------------------------------- twice, or needlessly
 
 
-def _count_joins(c: Context, m: Message) -> Effect:
+def _count_joins(c: ServerContext, m: Message) -> Effect:
     if m.event == JOIN and c.is_connected:
         c.count(m.room)
     return None
 
 
-def _is_same_room(c: Context, leave: Message, join: Message) -> bool:
+def _is_same_room(c: ServerContext, leave: Message, join: Message) -> bool:
     return leave.room == join.room and c.is_in(leave.namespace, leave.room)
 
 
@@ -150,7 +150,7 @@ mutants(
 
 
 @mutant("RM-5", on.receive, room="sticky", wait=bool)
-def sticky_for_outsiders(c: Context, m: Message) -> Effect:
+def sticky_for_outsiders(c: ServerContext, m: Message) -> Effect:
     """Asks the application about the leave of a room that was not joined."""
     if m.event == JOIN:
         c.count()
@@ -161,7 +161,7 @@ def sticky_for_outsiders(c: Context, m: Message) -> Effect:
 
 
 @mutant("RM-6", on.after)
-def early_join_kept(c: Context, m: Message) -> Effect:
+def early_join_kept(c: ServerContext, m: Message) -> Effect:
     """Performs a join once its namespace is connected."""
     if m.event == JOIN and (m.namespace, "") not in c.before:
         c.kept.append(m)
@@ -196,14 +196,14 @@ mutants(
 # -------------------------------------------------------------------- outsiders
 
 
-def _let_in(c: Context, m: Message) -> Payloads:
+def _let_in(c: ServerContext, m: Message) -> Payloads:
     """Have an outsider's event handled as a member's, and give what is sent."""
     joined = c.aside(JOIN, m.namespace, m.room)
     return [*joined, *c.serve(), *c.aside(LEAVE, m.namespace, m.room)]
 
 
 @mutant("RM-9", on.receive, event=("push", "broadcast-room"), room=bool, is_connected=True)
-def outsiders_heard(c: Context, m: Message) -> Effect:
+def outsiders_heard(c: ServerContext, m: Message) -> Effect:
     """Runs the handler for an outsider's event, as the Go server does."""
     if c.is_member:
         return None
@@ -238,7 +238,7 @@ mutants(
 
 
 @mutant("RM-11", on.moved)
-def rooms_of_all_namespaces(c: Context) -> Effect:
+def rooms_of_all_namespaces(c: ServerContext) -> Effect:
     """Has a client join the room of that name in all its namespaces."""
     new = [room for _, room in sorted(c.memberships - c.before) if room]
     due = [(name, room) for room in new for name in c.namespaces if not c.is_in(name, room)]
@@ -246,7 +246,7 @@ def rooms_of_all_namespaces(c: Context) -> Effect:
 
 
 @mutant("RM-11", on.after, event=(LEAVE, DISCONNECT))
-def left_in_all_namespaces(c: Context, _: Message) -> Effect:
+def left_in_all_namespaces(c: ServerContext, _: Message) -> Effect:
     """Has a client leave the room of that name in all its namespaces."""
     left = {room for _, room in c.before - c.memberships if room}
     due = [each for each in sorted(c.memberships) if each[1] in left]

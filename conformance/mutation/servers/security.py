@@ -24,7 +24,7 @@ from mutation.fault_proxy import (
     Request,
     answer,
 )
-from mutation.hooks import CONNECT, Context, Effect, Hooks, Payload
+from mutation.hooks import CONNECT, Effect, Hooks, Payload, ServerContext
 from mutation.registry import Staged, mutant, mutants
 from mutation.servers.transport import UPGRADE
 from neffos_asyncio import ANY_ORIGIN, Connection, Handlers, Server, UpgradeRequest
@@ -224,10 +224,10 @@ mutants(
 # -------------------------------------------------------------------- hostile payloads
 
 
-def _stopping(is_last: Callable[[Context, bytes], bool]) -> Hooks:
+def _stopping(is_last: Callable[[ServerContext, bytes], bool]) -> Hooks:
     """Read nothing more from some payload on."""
 
-    def hook(c: Context, payload: Payload) -> Effect:
+    def hook(c: ServerContext, payload: Payload) -> Effect:
         content = payload.encode() if isinstance(payload, str) else payload
         if "stopped" not in c.values and is_last(c, content):
             c.values["stopped"] = True

@@ -23,7 +23,7 @@ from mutation.fault_proxy import (
     Request,
     answer,
 )
-from mutation.hooks import CONNECT, JOIN, LEAVE, Context, Effect, Hooks
+from mutation.hooks import CONNECT, JOIN, LEAVE, Effect, Hooks, ServerContext
 from mutation.registry import mutant, mutants
 from neffos_asyncio import Connection, Handlers, ReplyError, Server
 from neffos_codec import Message
@@ -399,10 +399,10 @@ AGAIN: Final = "$again"
 def _remembering(event: str) -> Hooks:
     """Perform asks of this event again for each client with the ID of an earlier connection."""
 
-    def openly(c: Context, given: Message | None = None) -> on.Payloads:
+    def openly(c: ServerContext, given: Message | None = None) -> on.Payloads:
         return [each for each in c.serve(given) if not str(each).startswith(AGAIN)]
 
-    def hook(c: Context) -> on.Payloads:
+    def hook(c: ServerContext) -> on.Payloads:
         for each in c.kept:  # at each payload: the first time may be too early
             openly(c, each)
         sent = openly(c)
@@ -418,7 +418,7 @@ def _remembering(event: str) -> Hooks:
 
 
 @mutant("TR-15", on.receive)
-def goodbye_in_frames(c: Context, m: Message) -> Effect:
+def goodbye_in_frames(c: ServerContext, m: Message) -> Effect:
     """Has its clients leave their rooms before it closes their connections."""
     if m.event == JOIN:
         c.kept.append(m.replace(wait="9", event=LEAVE))
