@@ -68,24 +68,6 @@ def _fragments(_: Link, frame: Frame) -> FrameEffect:
     ]
 
 
-mutants(
-    "",
-    "slow-to-speak: Sends everything late.",
-    Proxy(write=_slowly),
-    "speaks-in-scraps: Sends the bytes of a frame in several pieces.",
-    Proxy(write=_in_scraps),
-    "speaks-in-fragments: Cuts its messages into fragments, with pings and empty ones between.",
-    proxy.outward(_fragments, opcode=(Opcode.TEXT, Opcode.BINARY), fin=True),
-    "beats-like-a-heart: Sends a ping all the time.",
-    do.limited(heartbeat=PAUSE),
-    "closes-with-reasons: Closes connections with a long reason.",
-    proxy.outward(
-        lambda _, frame: replace(frame, data=frame.content[:2] + b"weil es Zeit ist; " * 5),
-        opcode=Opcode.CLOSE,
-        content=bool,
-    ),
-)
-
 # -------------------------------------------------------------------- tokens and IDs
 
 
@@ -111,18 +93,6 @@ def _ids(start: int, make: Callable[[int], str]) -> Staged:
 
     return on.run(run)
 
-
-mutants(
-    "",
-    "tokens-of-another-shape: Makes tokens that are long, with escapes and all of Unicode.",
-    _tokens(lambda number: f"é漢😀 {number} @%!semicolon@%! " + "0" * 100),
-    "tokens-in-small-numbers: Counts its asks.",
-    _tokens(str),
-    "ids-of-another-shape: Gives long IDs, with separators, escapes and all of Unicode.",
-    _ids(0, lambda number: f"{LONG_ID}{number}"),
-    "ids-of-one-letter: Counts its connections in characters of a far plane of Unicode.",
-    _ids(0x20000, chr),
-)
 
 # -------------------------------------------------------------------- HTTP
 
@@ -152,22 +122,6 @@ def _compress(link: Link, head: bytes) -> bytes | None:
     return head.removesuffix(b"\r\n") + agreed + b"\r\n\r\n"
 
 
-mutants(
-    "",
-    "probes-redirected: Answers HEAD as the Go server does.",
-    _probed("302 Found"),
-    "probes-without-content: Answers HEAD with 204.",
-    _probed("204 No Content"),
-    "probes-told-to-upgrade: Answers HEAD as it answers a GET that asks for no upgrade.",
-    _probed("426 Upgrade Required", "Upgrade: websocket", "Connection: Upgrade"),
-    "chatty-in-http: Sends headers of its own with an upgrade, and an unusual reason phrase.",
-    proxy.response(_chat),
-    "refuses-in-other-numbers: Refuses upgrades with another status than most servers.",
-    proxy.response(_refuse),
-    "compresses-if-asked-to: Agrees to compress, where the client offers that.",
-    proxy.response(_compress),
-)
-
 # -------------------------------------------------------------------- messages
 
 
@@ -195,8 +149,66 @@ def _drop_early(link: Link, frame: Frame) -> FrameEffect:
     return None if link.seen else ()
 
 
+NEWS: Final = encode(Message(namespace="app", event="news", body="hello from somebody else"))
+ENDING: Final = (DISCONNECT, "disconnect-me", "close-me")
+"""The events after which a client's namespace is not connected any more."""
+
+
+def _is_done(sent: Sequence[Payload], ask: Message) -> bool:
+    frames = map(on.frame_of, sent)
+    return any(frame and frame.wait == ask.wait and not frame.event for frame in frames)
+
+
+@mutant("", on.turn)
+def busy_with_others(c: ServerContext) -> Payloads:
+    """Sends, all the time, broadcasts of clients that the suite does not know."""
+    is_told = bool(c.seen)
+    sent = c.serve()
+    m = c.message
+    if m and m.namespace == "app" and m.event == CONNECT and _is_done(sent, m):
+        c.seen.add("app")
+    if m and m.namespace == "app" and m.event in ENDING:
+        c.seen.clear()
+        is_told = False
+    return [NEWS, *sent] if is_told else sent
+
+
 mutants(
     "",
+    "slow-to-speak: Sends everything late.",
+    Proxy(write=_slowly),
+    "speaks-in-scraps: Sends the bytes of a frame in several pieces.",
+    Proxy(write=_in_scraps),
+    "speaks-in-fragments: Cuts its messages into fragments, with pings and empty ones between.",
+    proxy.outward(_fragments, opcode=(Opcode.TEXT, Opcode.BINARY), fin=True),
+    "beats-like-a-heart: Sends a ping all the time.",
+    do.limited(heartbeat=PAUSE),
+    "closes-with-reasons: Closes connections with a long reason.",
+    proxy.outward(
+        lambda _, frame: replace(frame, data=frame.content[:2] + b"weil es Zeit ist; " * 5),
+        opcode=Opcode.CLOSE,
+        content=bool,
+    ),
+    "tokens-of-another-shape: Makes tokens that are long, with escapes and all of Unicode.",
+    _tokens(lambda number: f"é漢😀 {number} @%!semicolon@%! " + "0" * 100),
+    "tokens-in-small-numbers: Counts its asks.",
+    _tokens(str),
+    "ids-of-another-shape: Gives long IDs, with separators, escapes and all of Unicode.",
+    _ids(0, lambda number: f"{LONG_ID}{number}"),
+    "ids-of-one-letter: Counts its connections in characters of a far plane of Unicode.",
+    _ids(0x20000, chr),
+    "probes-redirected: Answers HEAD as the Go server does.",
+    _probed("302 Found"),
+    "probes-without-content: Answers HEAD with 204.",
+    _probed("204 No Content"),
+    "probes-told-to-upgrade: Answers HEAD as it answers a GET that asks for no upgrade.",
+    _probed("426 Upgrade Required", "Upgrade: websocket", "Connection: Upgrade"),
+    "chatty-in-http: Sends headers of its own with an upgrade, and an unusual reason phrase.",
+    proxy.response(_chat),
+    "refuses-in-other-numbers: Refuses upgrades with another status than most servers.",
+    proxy.response(_refuse),
+    "compresses-if-asked-to: Agrees to compress, where the client offers that.",
+    proxy.response(_compress),
     "drops-what-comes-early: Holds nothing back before the handshake.",
     proxy.inward(_drop_early),
     "strict-limits: Has limits far below those of other servers.",
@@ -226,26 +238,3 @@ mutants(
         high_water=8 << 20,
     ),
 )
-
-NEWS: Final = encode(Message(namespace="app", event="news", body="hello from somebody else"))
-ENDING: Final = (DISCONNECT, "disconnect-me", "close-me")
-"""The events after which a client's namespace is not connected any more."""
-
-
-def _is_done(sent: Sequence[Payload], ask: Message) -> bool:
-    frames = map(on.frame_of, sent)
-    return any(frame and frame.wait == ask.wait and not frame.event for frame in frames)
-
-
-@mutant("", on.turn)
-def busy_with_others(c: ServerContext) -> Payloads:
-    """Sends, all the time, broadcasts of clients that the suite does not know."""
-    is_told = bool(c.seen)
-    sent = c.serve()
-    m = c.message
-    if m and m.namespace == "app" and m.event == CONNECT and _is_done(sent, m):
-        c.seen.add("app")
-    if m and m.namespace == "app" and m.event in ENDING:
-        c.seen.clear()
-        is_told = False
-    return [NEWS, *sent] if is_told else sent

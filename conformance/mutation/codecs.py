@@ -192,15 +192,6 @@ def _cut(_: Question, message: Values) -> Values:
     return {"body": body.partition(";")[0]} if is_meant else {}
 
 
-mutants(
-    "FR-1",
-    "body-cut: Ends a text body at the next semicolon.",
-    reads(_cut, is_limited=False),
-    "room-and-event-swapped: Reads the room where the event is.",
-    reads(lambda _, m: {"room": m["event"], "event": m["room"]}),
-)
-
-
 @mutant("FR-2", answers, op="decode", native=("", "never"), is_limited=False)
 def five_separators_taken(q: Question) -> Values | None:
     """Accepts five separators as a frame with an empty body."""
@@ -222,15 +213,6 @@ def _unescaped(_: Question, message: Values) -> Values:
     return {"body": body.replace(ESCAPE, ";")} if isinstance(body, str) else {}
 
 
-mutants(
-    "FR-3",
-    "body-unescaped: Reads the escape as a separator in the body too.",
-    reads(_unescaped),
-    "fields-not-escaped: Writes a semicolon in a field as it is.",
-    writes_text(lambda text: text.replace(ESCAPE, ";")),
-)
-
-
 @mutant("SEC-15", reads, is_limited=False)
 def unescaped_too_late(q: Question, m: Values) -> Values:
     """Gives a namespace as it is written in the frame, where it is an escape alone."""
@@ -238,25 +220,11 @@ def unescaped_too_late(q: Question, m: Values) -> Values:
     return {"namespace": ESCAPE} if is_alone and m["namespace"] == ";" else {}
 
 
-mutants(
-    "FR-4",
-    "writes-what-reads-back-changed: Writes a name that a receiver would read back changed.",
-    writes_rejected("escape-literal", lambda _: ";changed;;e;0;0;"),
-)
-
-
 @mutant("FR-5", answers, op=WRITING, reject=bool)
 def separator_in_wait(q: Question) -> Values | None:
     """Writes a token with a separator in it."""
     wait = q.request.get("message", {}).get("wait", "")
     return {"payload": f"{wait};n;;e;0;0;"} if b";" in content(wait) else None
-
-
-mutants(
-    "FR-6",
-    "flags-in-words: Writes a set no-op flag as t.",
-    writes_text(lambda text: text.replace(";1;", ";t;") if ";1;1;" in text else text),
-)
 
 
 @mutant("FR-7", reads)
@@ -273,13 +241,6 @@ def error_needs_a_text(_: Question, m: Values) -> Values:
     return {"is_error": False} if m["event"] and content(m["body"]) == b"" else {}
 
 
-mutants(
-    "FR-9",
-    "empty-error-written: Writes an error without a text.",
-    writes_rejected("empty-error-text", lambda _: "$1;chat;;say;1;0;"),
-)
-
-
 @mutant("FR-10", reads)
 def body_trimmed(q: Question, m: Values) -> Values:
     """Cuts spaces and line ends off a body."""
@@ -294,25 +255,6 @@ def text_for_binary(_: Question, payload: Any) -> Any:
     """Writes a binary message as text, where it is UTF-8."""
     whole = content_of(payload)
     return payload if isinstance(whole, str) else whole.decode("utf-8", "replace")
-
-
-mutants(
-    "FR-12",
-    "latin-letters: Reads bytes that are not UTF-8 as if they were.",
-    answers(lenient, op="decode", reject="utf8", native=""),
-)
-
-mutants(
-    "FR-13",
-    "long-empty-reply: Writes the flags of an empty reply.",
-    writes_text(lambda text: f"{text[:-3]}0;0;" if text.endswith(";;;;;;") else text, native=""),
-)
-
-mutants(
-    "FR-14",
-    "empty-message-taken: Reads an empty message as a frame of empty fields.",
-    answers(lambda q: q.again(payload=";;;;;;"), op="decode", reject="empty"),
-)
 
 
 @mutant("FR-15", answers, message=bool, is_limited=False)
@@ -337,41 +279,12 @@ def _handshake(part: str, change: Callable[[Any], Any]) -> CodecFault:
 REQUEST: Final[Values] = {"handshake": {"request": {}}}
 """A handshake request, as it is in an answer."""
 
-mutants(
-    "HS-1",
-    "other-request: Writes the request in lower case.",
-    _handshake("request", lambda _: "m"),
-    "request-unknown: Does not recognise the request.",
-    answers(
-        lambda q: {"reject": True} if q.request["payload"] == "M" else None, op="decode-handshake"
-    ),
-)
-
-mutants(
-    "HS-2",
-    "more-behind-the-request: Accepts a request with more after its letter, in strict decoding.",
-    answers(lambda _: REQUEST, op="decode-handshake", reject="handshake-trailing"),
-)
-
-mutants(
-    "HS-3",
-    "id-trimmed: Writes an acceptance without its letter.",
-    _handshake("accept", lambda p: p[1:]),
-)
-
 
 @mutant("HS-4", answers, handshake=bool)
 def refusal_taken_for_acceptance(q: Question) -> Values | None:
     """Reads a refusal as an acceptance."""
     is_meant = "refuse" in q.handshake and isinstance(q.request["payload"], str)
     return {"handshake": {"accept": q.handshake["refuse"]}} if is_meant else None
-
-
-mutants(
-    "HS-5",
-    "binary-handshake-sound: Accepts a handshake message in binary, in strict decoding.",
-    answers(lenient, op="decode-handshake", reject="handshake-binary"),
-)
 
 
 @mutant("HS-6", answers, reject="handshake-id")
@@ -395,28 +308,6 @@ def id_ends_at_a_separator(q: Question) -> Values | None:
     return {"handshake": {"accept": str(id_).partition(";")[0]}} if is_meant else None
 
 
-# -------------------------------------------------------------------- asks
-
-mutants(
-    "AR-1",
-    "token-lost: Writes an empty reply, or a reply to no ask, with a token of its own.",
-    writes(
-        lambda q, payload: (
-            f"$0{payload}"
-            if isinstance(payload, str) and not q.request["message"]["wait"]
-            else payload
-        ),
-        op="reply",
-    ),
-)
-
-mutants(
-    "AR-7",
-    "event-lost-in-reply: Writes the reply to an ask under another event.",
-    writes_text(lambda text: text.replace(";say;", ";said;"), op="reply"),
-)
-
-
 @mutant("AR-8", answers, op="reply")
 def empty_reply_refused(q: Question) -> Values | None:
     """Cannot write an empty reply to a system ask."""
@@ -432,30 +323,6 @@ def reply_in_the_kind_of_its_body(q: Question, payload: Any) -> Any:
     body = q.request["reply"].get("body", q.request["reply"].get("error"))
     is_meant = isinstance(payload, dict) and isinstance(body, str)
     return content(payload).decode() if is_meant else payload
-
-
-# -------------------------------------------------------------------- tokens
-
-mutants(
-    "AR-2",
-    "clients-ask-taken-for-a-servers: Parses a client's token as a server's.",
-    reads_wait("client-ask", "server-ask"),
-)
-mutants(
-    "AR-3",
-    "servers-ask-taken-for-a-clients: Parses a server's token of digits as a client's.",
-    reads_wait("server-ask", "client-ask", "1"),
-)
-mutants(
-    "AR-4",
-    "confirmation-taken-for-an-ask: Parses the token of a confirmation as one that asks.",
-    reads_wait("confirmation", "server-ask"),
-)
-mutants(
-    "SX-1",
-    "sender-taken-for-a-token: Parses an explicit sender as a token.",
-    reads_wait("explicit-sender", "server-ask"),
-)
 
 
 @mutant("SX-2", answers, parsed=bool)
@@ -475,31 +342,6 @@ def native_written_anyway(q: Question) -> Values | None:
     return None if payload is None else {"payload": payload}
 
 
-mutants(
-    "NM-2",
-    "native-refused: Rejects a native message where the peer accepts them.",
-    answers(
-        lambda q: {"reject": True} if "native" in q.given else None, op="decode", native="fallback"
-    ),
-)
-
-mutants(
-    "NM-3",
-    "native-that-is-a-frame: Writes a native message that reads as a frame.",
-    answers(
-        lambda q: {"payload": q.request["native_payload"]},
-        op="encode",
-        reject="native-looks-like-frame",
-    ),
-)
-
-mutants(
-    "NM-5",
-    "native-event-taken-for-another: Reads the event of native messages as none.",
-    reads(lambda _, m: {"event": ""} if m["event"] == "_OnNativeMessage" else {}),
-)
-
-
 @mutant("SEC-1", answers, op="decode", is_limited=True, reject=bool)
 def limits_ignored(q: Question) -> Values:
     """Reads a payload that is over a limit."""
@@ -507,6 +349,7 @@ def limits_ignored(q: Question) -> Values:
 
 
 # -------------------------------------------------------------------- faults everywhere
+
 
 NOTHING_READ: Final[Values] = {
     **dict.fromkeys(("wait", "namespace", "room", "event", "body"), ""),
@@ -548,6 +391,92 @@ def _longer(value: Any) -> Any:
 
 
 mutants(
+    "FR-1",
+    "body-cut: Ends a text body at the next semicolon.",
+    reads(_cut, is_limited=False),
+    "room-and-event-swapped: Reads the room where the event is.",
+    reads(lambda _, m: {"room": m["event"], "event": m["room"]}),
+    "FR-3",
+    "body-unescaped: Reads the escape as a separator in the body too.",
+    reads(_unescaped),
+    "fields-not-escaped: Writes a semicolon in a field as it is.",
+    writes_text(lambda text: text.replace(ESCAPE, ";")),
+    "FR-4",
+    "writes-what-reads-back-changed: Writes a name that a receiver would read back changed.",
+    writes_rejected("escape-literal", lambda _: ";changed;;e;0;0;"),
+    "FR-6",
+    "flags-in-words: Writes a set no-op flag as t.",
+    writes_text(lambda text: text.replace(";1;", ";t;") if ";1;1;" in text else text),
+    "FR-9",
+    "empty-error-written: Writes an error without a text.",
+    writes_rejected("empty-error-text", lambda _: "$1;chat;;say;1;0;"),
+    "FR-12",
+    "latin-letters: Reads bytes that are not UTF-8 as if they were.",
+    answers(lenient, op="decode", reject="utf8", native=""),
+    "FR-13",
+    "long-empty-reply: Writes the flags of an empty reply.",
+    writes_text(lambda text: f"{text[:-3]}0;0;" if text.endswith(";;;;;;") else text, native=""),
+    "FR-14",
+    "empty-message-taken: Reads an empty message as a frame of empty fields.",
+    answers(lambda q: q.again(payload=";;;;;;"), op="decode", reject="empty"),
+    "HS-1",
+    "other-request: Writes the request in lower case.",
+    _handshake("request", lambda _: "m"),
+    "request-unknown: Does not recognise the request.",
+    answers(
+        lambda q: {"reject": True} if q.request["payload"] == "M" else None, op="decode-handshake"
+    ),
+    "HS-2",
+    "more-behind-the-request: Accepts a request with more after its letter, in strict decoding.",
+    answers(lambda _: REQUEST, op="decode-handshake", reject="handshake-trailing"),
+    "HS-3",
+    "id-trimmed: Writes an acceptance without its letter.",
+    _handshake("accept", lambda p: p[1:]),
+    "HS-5",
+    "binary-handshake-sound: Accepts a handshake message in binary, in strict decoding.",
+    answers(lenient, op="decode-handshake", reject="handshake-binary"),
+    "AR-1",
+    # asks
+    "token-lost: Writes an empty reply, or a reply to no ask, with a token of its own.",
+    writes(
+        lambda q, payload: (
+            f"$0{payload}"
+            if isinstance(payload, str) and not q.request["message"]["wait"]
+            else payload
+        ),
+        op="reply",
+    ),
+    "AR-7",
+    "event-lost-in-reply: Writes the reply to an ask under another event.",
+    writes_text(lambda text: text.replace(";say;", ";said;"), op="reply"),
+    "AR-2",
+    # tokens
+    "clients-ask-taken-for-a-servers: Parses a client's token as a server's.",
+    reads_wait("client-ask", "server-ask"),
+    "AR-3",
+    "servers-ask-taken-for-a-clients: Parses a server's token of digits as a client's.",
+    reads_wait("server-ask", "client-ask", "1"),
+    "AR-4",
+    "confirmation-taken-for-an-ask: Parses the token of a confirmation as one that asks.",
+    reads_wait("confirmation", "server-ask"),
+    "SX-1",
+    "sender-taken-for-a-token: Parses an explicit sender as a token.",
+    reads_wait("explicit-sender", "server-ask"),
+    "NM-2",
+    "native-refused: Rejects a native message where the peer accepts them.",
+    answers(
+        lambda q: {"reject": True} if "native" in q.given else None, op="decode", native="fallback"
+    ),
+    "NM-3",
+    "native-that-is-a-frame: Writes a native message that reads as a frame.",
+    answers(
+        lambda q: {"payload": q.request["native_payload"]},
+        op="encode",
+        reject="native-looks-like-frame",
+    ),
+    "NM-5",
+    "native-event-taken-for-another: Reads the event of native messages as none.",
+    reads(lambda _, m: {"event": ""} if m["event"] == "_OnNativeMessage" else {}),
     "HS-7",
     "takes-anything-for-a-request: Treats any first message as a handshake request.",
     answers(lambda _: REQUEST, op="decode-handshake"),

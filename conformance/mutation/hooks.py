@@ -92,17 +92,20 @@ class Traffic:
     def feed(self, sender: Literal["client", "server"], payload: Payload) -> None:
         """Follow a message."""
         conversation = self.conversation
-        if conversation.take(sender, payload) in ASKS and conversation.message:
+        is_ask = conversation.take(sender, payload) in ASKS
+        if is_ask and conversation.message and conversation.message.event:
             self._asks[conversation.number] = conversation.message
 
     def asks(self, sender: Literal["client", "server"]) -> dict[str, Message]:
         """Give the pending asks of a peer, by their tokens."""
         pending = self.conversation.pairs[Role(sender)][0].pending
-        return {token: self._asks[ask.number] for token, ask in pending.items()}
+        numbers = {token: ask.number for token, ask in pending.items()}
+        return {token: self._asks[at] for token, at in numbers.items() if at in self._asks}
 
     def settled(self) -> dict[str, Message]:
         """Give the system asks of the server that the client has answered, by their tokens."""
-        asks = {token: self._asks[at] for token, at in self.conversation.server.settled().items()}
+        numbers = self.conversation.server.settled()
+        asks = {token: self._asks[at] for token, at in numbers.items() if at in self._asks}
         return {token: ask for token, ask in asks.items() if ask.event in CHANGE_OF}
 
 

@@ -119,19 +119,28 @@ def mutant(requirement: str, make: Callable[..., Peer], **options: Any) -> Calla
     return put
 
 
-def mutants(requirement: str, *rows: str | Peer) -> None:
-    """Register the mutants of one requirement.
+def mutants(*rows: str | Peer) -> None:
+    """Register a table of mutants.
 
     Args:
-        requirement: the one that they violate; empty for benign variants.
-        rows: for each its name with what it does, such as "answers-twice: Sends each reply
-            twice.", and its peer.
+        rows: a requirement, which may be empty for benign variants, and then for each mutant that
+            violates it its name with what it does, such as "answers-twice: Sends each reply
+            twice.", and its peer; then the next requirement.
 
     Raises:
-        ValueError: a row has no peer, or a title has no name.
+        ValueError: a row has no peer, or a peer has no name.
     """
-    for title, peer in zip(rows[::2], rows[1::2], strict=True):
-        name, colon, about = title.partition(": ") if isinstance(title, str) else ("", "", "")
-        if not colon or isinstance(peer, str):
-            raise ValueError(f"not a name with what it does, and a peer: {title} {peer}")
-        register(name, requirement, about, peer)
+    requirement = title = ""
+    for row in (*rows, ""):
+        if not isinstance(row, str):
+            name, colon, about = title.partition(": ")
+            if not colon:
+                raise ValueError(f"a peer that violates {requirement} has no name")
+            register(name, requirement, about, row)
+            title = ""
+        elif title:
+            raise ValueError(f"a mutant has no peer: {title}")
+        elif ": " in row:
+            title = row
+        else:
+            requirement = row

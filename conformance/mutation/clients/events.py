@@ -37,44 +37,12 @@ def _overtaken(is_held: Callable[[Message], bool]) -> ClientFault:
     return on.send(hook)
 
 
-mutants(
-    "EV-1",
-    "binary-comes-last: Lets text frames overtake binary ones.",
-    _overtaken(lambda m: is_binary(m.body)),
-    "requests-come-last: Lets events overtake system asks.",
-    _overtaken(lambda m: m.is_empty_reply),
-)
-
-mutants(
-    "EV-2",
-    "event-lost: Does not deliver an event.",
-    on.unobserved(saw="event", event="other"),
-    "event-in-another-namespace: Delivers events of one namespace to the handlers of another.",
-    on.observed(lambda _: {"namespace": "app"}, namespace="any"),
-    "handler-not-told-of-room: Does not give a handler the room.",
-    on.observed(lambda _: {"room": ""}, saw="event", room="lobby"),
-)
-
 # -------------------------------------------------------------------- reserved events
 
 
 def _left(c: ClientContext, _: str, fields: Values) -> None:
     if fields.get("room") in c.seen:
         raise OperationError("bad room")
-
-
-mutants(
-    "EV-3",
-    "notice-joins: Treats a room as joined because of a local event from outside.",
-    ClientFault(
-        receive=remember("room", event="_OnRoomJoined"),
-        failed=lambda c, _, fields: {} if fields.get("room") in c.seen else None,
-    ),
-    "notice-leaves: Treats a room as left because of a local event from outside.",
-    ClientFault(receive=remember("room", event="_OnRoomLeft"), before=_left),
-    "requests-in-other-letters: Recognises the event of a system ask in any case of its letters.",
-    on.receive(do.serve_with(event=DISCONNECT), event="_onNamespaceDisconnect"),
-)
 
 
 @mutant("EV-4", on.receive, event=(*OBSERVATIONS, "_OnAnyEvent"))
@@ -99,3 +67,29 @@ def notices_sent(c: ClientContext, m: Message) -> Effect:
 def errors_delivered_as_bodies(_: ClientContext, seen: Values) -> list[Values]:
     """Delivers an error as if its text were a body."""
     return [{name: value for name, value in seen.items() if name != "error"}]
+
+
+mutants(
+    "EV-1",
+    "binary-comes-last: Lets text frames overtake binary ones.",
+    _overtaken(lambda m: is_binary(m.body)),
+    "requests-come-last: Lets events overtake system asks.",
+    _overtaken(lambda m: m.is_empty_reply),
+    "EV-2",
+    "event-lost: Does not deliver an event.",
+    on.unobserved(saw="event", event="other"),
+    "event-in-another-namespace: Delivers events of one namespace to the handlers of another.",
+    on.observed(lambda _: {"namespace": "app"}, namespace="any"),
+    "handler-not-told-of-room: Does not give a handler the room.",
+    on.observed(lambda _: {"room": ""}, saw="event", room="lobby"),
+    "EV-3",
+    "notice-joins: Treats a room as joined because of a local event from outside.",
+    ClientFault(
+        receive=remember("room", event="_OnRoomJoined"),
+        failed=lambda c, _, fields: {} if fields.get("room") in c.seen else None,
+    ),
+    "notice-leaves: Treats a room as left because of a local event from outside.",
+    ClientFault(receive=remember("room", event="_OnRoomLeft"), before=_left),
+    "requests-in-other-letters: Recognises the event of a system ask in any case of its letters.",
+    on.receive(do.serve_with(event=DISCONNECT), event="_onNamespaceDisconnect"),
+)

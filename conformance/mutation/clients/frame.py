@@ -35,45 +35,11 @@ def rewritten(change: Callable[[str, Message], str]) -> ClientFault:
     return on.send_raw(send)
 
 
-# -------------------------------------------------------------------- fields
-
-mutants(
-    "FR-1",
-    "body-cut-in-what-comes: Ends the body at the next semicolon, in frames that it reads.",
-    on.receive(do.serve_with(body=cut), body=is_text),
-    "body-cut-in-what-is-sent: Ends the body at the next semicolon, in frames that it writes.",
-    on.send(do.change(body=cut), body=is_text),
-)
-
-
 @mutant("FR-2", on.receive_raw)
 def five_separators_taken(c: ClientContext, payload: Payload) -> Effect:
     """Accepts five separators as a frame with an empty body."""
     is_short = isinstance(payload, str) and payload.count(";") == 5
     return c.serve(f"{payload!s};") if is_short else None
-
-
-mutants(
-    "FR-3",
-    "event-not-escaped: Writes a semicolon in an event as it is.",
-    rewritten(lambda text, m: text.replace(m.event.replace(";", ESCAPE), m.event)),
-    "room-not-escaped: Writes a semicolon in the room that it joins as it is.",
-    rewritten(lambda text, m: text.replace(m.room.replace(";", ESCAPE), m.room)),
-    "body-unescaped: Reads the escape literal as a semicolon in the body too.",
-    on.receive(do.serve_with(body=lambda body: body.replace(ESCAPE, ";")), body=is_text),
-)
-
-mutants(
-    "FR-5",
-    "separator-in-token: Puts a semicolon into the token of a disconnect.",
-    rewritten(lambda text, m: f"$;{text[1:]}" if m.event == DISCONNECT else text),
-)
-
-mutants(
-    "FR-6",
-    "empty-flags: Leaves the flags of an event empty where they are false.",
-    rewritten(lambda text, m: text if m.wait or m.is_error else text.replace(";0;0;", ";;;", 1)),
-)
 
 
 @mutant("FR-7", on.receive_raw)
@@ -88,39 +54,6 @@ def odd_flags_refused(_: ClientContext, payload: Payload) -> Effect:
 def error_without_text_is_success(c: ClientContext, m: Message) -> Effect:
     """Accepts an error without a text as success."""
     return c.serve(m.empty_reply() if m.event.startswith("_") else m.replace(is_error=False))
-
-
-mutants(
-    "FR-9",
-    "error-sent-without-text: Sends an error without a text where the application gives none.",
-    on.receive(
-        lambda _, m: f"{m.wait};{m.namespace};;fail;1;0;", event="fail", body=is_empty, wait=bool
-    ),
-)
-
-# -------------------------------------------------------------------- bodies and types
-
-mutants(
-    "FR-10",
-    "replies-trimmed: Trims the bodies of its replies.",
-    on.send(do.change(body=str.strip), body=is_text),
-    "octets-end-at-nul: Ends a binary body at the first zero byte.",
-    ClientFault(
-        receive=when(do.serve_with(body=cut), event="news", body=is_binary),
-        send=when(do.change(body=cut), event="news", body=is_binary),
-    ),
-    "reply-octets-end-at-nul: Ends the binary body of a reply at the first zero byte.",
-    ClientFault(
-        receive=when(do.serve_with(body=cut), wait=bool, body=is_binary),
-        send=when(do.change(body=cut), wait=bool, body=is_binary),
-    ),
-    "octets-by-way-of-text: Decodes and encodes the body of a binary reply.",
-    on.send(
-        do.change(body=lambda body: body.decode("latin-1").encode()), wait=bool, body=is_binary
-    ),
-    "long-body-cut: Cuts a long body.",
-    on.send(do.change(body=lambda body: body[:LONG])),
-)
 
 
 @mutant("FR-11", on.send_raw)
@@ -170,15 +103,61 @@ def long_empty_reply(_: ClientContext, payload: Payload) -> Effect:
     return f"{payload[:-2]!s}0;0;" if is_meant else None
 
 
+def _unreadable(c: ClientContext, _: str, __: Values) -> None:
+    if c.counts["errors"]:
+        raise OperationError("[object ArrayBuffer]")
+
+
 mutants(
+    "FR-1",
+    # fields
+    "body-cut-in-what-comes: Ends the body at the next semicolon, in frames that it reads.",
+    on.receive(do.serve_with(body=cut), body=is_text),
+    "body-cut-in-what-is-sent: Ends the body at the next semicolon, in frames that it writes.",
+    on.send(do.change(body=cut), body=is_text),
+    "FR-3",
+    "event-not-escaped: Writes a semicolon in an event as it is.",
+    rewritten(lambda text, m: text.replace(m.event.replace(";", ESCAPE), m.event)),
+    "room-not-escaped: Writes a semicolon in the room that it joins as it is.",
+    rewritten(lambda text, m: text.replace(m.room.replace(";", ESCAPE), m.room)),
+    "body-unescaped: Reads the escape literal as a semicolon in the body too.",
+    on.receive(do.serve_with(body=lambda body: body.replace(ESCAPE, ";")), body=is_text),
+    "FR-5",
+    "separator-in-token: Puts a semicolon into the token of a disconnect.",
+    rewritten(lambda text, m: f"$;{text[1:]}" if m.event == DISCONNECT else text),
+    "FR-6",
+    "empty-flags: Leaves the flags of an event empty where they are false.",
+    rewritten(lambda text, m: text if m.wait or m.is_error else text.replace(";0;0;", ";;;", 1)),
+    "FR-9",
+    "error-sent-without-text: Sends an error without a text where the application gives none.",
+    on.receive(
+        lambda _, m: f"{m.wait};{m.namespace};;fail;1;0;", event="fail", body=is_empty, wait=bool
+    ),
+    "FR-10",
+    # bodies and types
+    "replies-trimmed: Trims the bodies of its replies.",
+    on.send(do.change(body=str.strip), body=is_text),
+    "octets-end-at-nul: Ends a binary body at the first zero byte.",
+    ClientFault(
+        receive=when(do.serve_with(body=cut), event="news", body=is_binary),
+        send=when(do.change(body=cut), event="news", body=is_binary),
+    ),
+    "reply-octets-end-at-nul: Ends the binary body of a reply at the first zero byte.",
+    ClientFault(
+        receive=when(do.serve_with(body=cut), wait=bool, body=is_binary),
+        send=when(do.change(body=cut), wait=bool, body=is_binary),
+    ),
+    "octets-by-way-of-text: Decodes and encodes the body of a binary reply.",
+    on.send(
+        do.change(body=lambda body: body.decode("latin-1").encode()), wait=bool, body=is_binary
+    ),
+    "long-body-cut: Cuts a long body.",
+    on.send(do.change(body=lambda body: body[:LONG])),
     "FR-14",
     "empty-message-answered: Sends an error when it receives an empty message.",
     on.beside_raw(lambda _, payload: None if payload else ";app;;error;1;0;it was empty"),
     "empty-message-accepts: Treats an empty message as an acceptance.",
     on.receive_raw(lambda c, payload: None if payload else c.serve("A")),
-)
-
-mutants(
     "FR-15",
     "first-fragment-only: Reads only the first fragment of a message.",
     ClientFault(fragments=lambda parts: parts[:1]),
@@ -186,35 +165,19 @@ mutants(
     ClientFault(
         fragments=lambda parts: [part.decode("utf-8", "replace").encode() for part in parts]
     ),
-)
-
-mutants(
     "FR-16",
     "nonsense-ends-the-connection: Fails the connection when JSON comes.",
     on.beside_raw(lambda _, payload: GONE if str(payload).startswith("{") else None),
     "nonsense-returned: Sends JSON back.",
     on.beside_raw(lambda _, payload: payload if str(payload).startswith("{") else None),
-)
-
-
-def _unreadable(c: ClientContext, _: str, __: Values) -> None:
-    if c.counts["errors"]:
-        raise OperationError("[object ArrayBuffer]")
-
-
-mutants(
     "FR-17",
     "binary-error-text-lost: Does not decode the text of a binary error.",
     ClientFault(
         receive=when(lambda c, _: c.count("errors") and None, is_error=True, body=is_binary),
         failed=_unreadable,
     ),
-)
-
-# -------------------------------------------------------------------- comparison of names
-
-mutants(
     "FR-18",
+    # comparison of names
     "namespaces-folded: Treats namespaces as one that differ in case, or in spaces around.",
     on.receive(do.serve_with(namespace=lambda name: name.lower().strip())),
     "events-folded: Treats events as one that differ in case.",

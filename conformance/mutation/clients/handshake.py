@@ -35,43 +35,6 @@ def _id(change: Any) -> ClientFault:
     return ClientFault(result=result)
 
 
-# -------------------------------------------------------------------- the request
-
-mutants(
-    "HS-1",
-    "frame-before-request: Sends an event before its handshake request.",
-    _first_request(";app;;hello;0;0;", "M"),
-)
-mutants("HS-2", "name-behind-request: Puts its name after the M.", _first_request("Mneffos"))
-mutants(
-    "HS-5", "binary-request: Sends its handshake request in a binary message.", _first_request(b"M")
-)
-
-# -------------------------------------------------------------------- the reply
-
-mutants(
-    "HS-7",
-    "binary-acceptance-missed: Accepts only an acceptance in a text message.",
-    _missed(b"A7"),
-)
-
-mutants(
-    "HS-8",
-    "second-acceptance-taken: Sends a handshake request again when another acceptance comes.",
-    on.beside_raw(lambda c, payload: "M" if payload == "A9" and c.is_accepted else None),
-    "late-refusal-heeded: Fails the connection at an H that comes after the acceptance.",
-    on.beside_raw(
-        lambda c, payload: GONE if c.is_accepted and str(payload).startswith("H") else None
-    ),
-)
-
-mutants(
-    "HS-9",
-    "request-answered: Answers an M as a server would.",
-    on.beside_raw(lambda _, payload: "A1" if payload in ("M", b"M") else None),
-)
-
-
 @mutant("HS-9", on.receive_raw)
 def request_ends_reading(c: ClientContext, payload: Payload) -> Effect:
     """Receives nothing more after an M that came before the acceptance."""
@@ -87,33 +50,9 @@ def anything_is_acceptance(c: ClientContext, payload: Payload) -> Effect:
     return c.serve(f"A{payload!s}") if is_first and is_odd and frame_of(payload) is None else None
 
 
-mutants(
-    "HS-11",
-    "speaks-too-soon: Sends an event before it has received the acceptance.",
-    on.beside_raw(lambda _, payload: ";app;;hello;0;0;" if payload == FIRST_ID else None),
-    "early-ask-answered: Replies at once to asks that come before the acceptance.",
-    on.receive(lambda _, m: f"{m.wait};;;;;;", is_accepted=False),
-)
-
-mutants(
-    "HS-14",
-    "early-ask-lost: Loses frames that come before the acceptance.",
-    on.receive(do.drop, is_accepted=False),
-)
-
-
 def _without_text(_: ClientContext, op: str, __: Values) -> None:
     if op == "dial":
         raise OperationError("it did not work")
-
-
-mutants(
-    "HS-16",
-    "bare-refusal-missed: Waits indefinitely after an H without a text.",
-    _missed("H"),
-    "refusal-without-its-text: Does not report why the server refused it.",
-    ClientFault(failed=_without_text),
-)
 
 
 @mutant("HS-18", on.receive_raw)
@@ -124,6 +63,43 @@ def slow_to_begin(c: ClientContext, payload: Payload) -> Effect:
 
 
 mutants(
+    "HS-1",
+    # the request
+    "frame-before-request: Sends an event before its handshake request.",
+    _first_request(";app;;hello;0;0;", "M"),
+    "HS-2",
+    "name-behind-request: Puts its name after the M.",
+    _first_request("Mneffos"),
+    "HS-5",
+    "binary-request: Sends its handshake request in a binary message.",
+    _first_request(b"M"),
+    "HS-7",
+    # the reply
+    "binary-acceptance-missed: Accepts only an acceptance in a text message.",
+    _missed(b"A7"),
+    "HS-8",
+    "second-acceptance-taken: Sends a handshake request again when another acceptance comes.",
+    on.beside_raw(lambda c, payload: "M" if payload == "A9" and c.is_accepted else None),
+    "late-refusal-heeded: Fails the connection at an H that comes after the acceptance.",
+    on.beside_raw(
+        lambda c, payload: GONE if c.is_accepted and str(payload).startswith("H") else None
+    ),
+    "HS-9",
+    "request-answered: Answers an M as a server would.",
+    on.beside_raw(lambda _, payload: "A1" if payload in ("M", b"M") else None),
+    "HS-11",
+    "speaks-too-soon: Sends an event before it has received the acceptance.",
+    on.beside_raw(lambda _, payload: ";app;;hello;0;0;" if payload == FIRST_ID else None),
+    "early-ask-answered: Replies at once to asks that come before the acceptance.",
+    on.receive(lambda _, m: f"{m.wait};;;;;;", is_accepted=False),
+    "HS-14",
+    "early-ask-lost: Loses frames that come before the acceptance.",
+    on.receive(do.drop, is_accepted=False),
+    "HS-16",
+    "bare-refusal-missed: Waits indefinitely after an H without a text.",
+    _missed("H"),
+    "refusal-without-its-text: Does not report why the server refused it.",
+    ClientFault(failed=_without_text),
     "HS-19",
     "id-ends-at-separator: Ends the ID at the first semicolon.",
     _id(lambda id_: id_.partition(";")[0]),

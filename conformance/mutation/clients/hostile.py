@@ -18,23 +18,6 @@ def has_separator(name: str) -> bool:
     return ";" in name
 
 
-mutants(
-    "SEC-15",
-    "namespace-looked-up-escaped: Looks a namespace up as it is written in the frame.",
-    on.receive(do.refuse("bad namespace"), event=CONNECT, namespace=has_separator, wait=is_foreign),
-    "room-looked-up-escaped: Looks a room up as it is written in the frame.",
-    on.receive(do.empty_reply, event=LEAVE, room=has_separator, wait=bool),
-)
-
-mutants(
-    "SEC-16",
-    "separators-end-it: Ends when a message has very many separators.",
-    on.beside_raw(lambda _, payload: GONE if str(payload).count(";") > MANY else None),
-    "prototype-ends-it: Ends when a namespace has the name of a member of every JavaScript object.",
-    on.beside(lambda _, __: GONE, namespace="__proto__"),
-)
-
-
 @mutant("SEC-16", on.receive_raw)
 def two_flags_end_reading(c: ClientContext, payload: Payload) -> Effect:
     """Receives nothing more after a frame with both flags."""
@@ -42,3 +25,17 @@ def two_flags_end_reading(c: ClientContext, payload: Payload) -> Effect:
     if message and message.is_error and message.is_no_op:
         c.count("deaf")
     return () if c.counts["deaf"] else None
+
+
+mutants(
+    "SEC-15",
+    "namespace-looked-up-escaped: Looks a namespace up as it is written in the frame.",
+    on.receive(do.refuse("bad namespace"), event=CONNECT, namespace=has_separator, wait=is_foreign),
+    "room-looked-up-escaped: Looks a room up as it is written in the frame.",
+    on.receive(do.empty_reply, event=LEAVE, room=has_separator, wait=bool),
+    "SEC-16",
+    "separators-end-it: Ends when a message has very many separators.",
+    on.beside_raw(lambda _, payload: GONE if str(payload).count(";") > MANY else None),
+    "prototype-ends-it: Ends when a namespace has the name of a member of every JavaScript object.",
+    on.beside(lambda _, __: GONE, namespace="__proto__"),
+)

@@ -43,51 +43,12 @@ def _server_first(c: ClientContext, m: Message) -> Effect:
     return () if is_event and c.kept[:1] == ["server"] else None
 
 
-mutants(
-    "NS-1",
-    "deaf-where-it-was-put: Drops the events of a namespace that the server connected.",
-    ClientFault(
-        send=when(_client_first, event=CONNECT), receive=when(_server_first, namespace="app")
-    ),
-)
-
-mutants(
-    "NS-2",
-    "connects-without-token: Performs a connect that has no token.",
-    _performed(event=CONNECT, wait=""),
-    "connects-with-no-op: Performs a connect with isNoOp.",
-    _performed(event=CONNECT, is_no_op=True),
-)
-
-mutants(
-    "NS-3",
-    "another-text-for-unknown: Refuses an unknown namespace with another text.",
-    on.send(do.change(body="no such namespace"), event=CONNECT, body="bad namespace"),
-)
-
-mutants(
-    "NS-4",
-    "application-not-asked: Connects a namespace that its application refuses.",
-    on.receive(do.empty_reply, event=CONNECT, namespace="unwanted", wait=bool),
-)
-
-
 def _once(c: ClientContext, m: Message) -> Effect:
     if m.event == DISCONNECT:
         c.seen.discard(m.namespace)
         return None
     is_refused = m.namespace in c.seen and is_foreign(m.wait)
     return m.error_reply("connected already") if is_refused else None
-
-
-mutants(
-    "NS-5",
-    "connected-once: Refuses a connect of a namespace that it has connected, or is connecting.",
-    ClientFault(
-        send=remember("namespace", event=CONNECT, wait=is_own),
-        receive=when(_once, event=(CONNECT, DISCONNECT)),
-    ),
-)
 
 
 @mutant("NS-6", on.receive, event=(DISCONNECT, "echo"))
@@ -98,12 +59,6 @@ def events_outlive_their_namespace(c: ClientContext, m: Message) -> Effect:
     is_late = m.event == "echo" and not m.wait and m.namespace in c.seen
     return m if is_late else None
 
-
-mutants(
-    "NS-8",
-    "nothing-to-disconnect: Refuses to disconnect a namespace that is not connected.",
-    on.receive(do.refuse("it is not connected"), event=DISCONNECT, wait=bool, is_connected=False),
-)
 
 # -------------------------------------------------------------------- namespaces not connected
 
@@ -120,27 +75,6 @@ def deaf_while_it_connects(c: ClientContext, m: Message) -> Effect:
     return () if c.current in c.seen else None
 
 
-mutants(
-    "NS-9",
-    "errors-from-nowhere: Sends the error of an event whose namespace is not connected.",
-    on.receive(lambda _, m: m.error_reply(str(m.body)), event="fail", namespace="any", wait=""),
-    "errors-answered: Replies with an error to an error for a namespace that is not connected.",
-    on.receive(
-        do.refuse("bad namespace"), is_error=True, event="echo", wait=bool, is_connected=False
-    ),
-)
-
-mutants(
-    "NS-10",
-    "disconnects-without-token: Performs a disconnect that has no token.",
-    _performed(event=DISCONNECT, wait=""),
-    "joins-without-token: Performs a join that has no token.",
-    _performed(event=JOIN, wait=""),
-    "leaves-with-no-op: Performs a leave with isNoOp.",
-    _performed(event=LEAVE, is_no_op=True),
-)
-
-
 def _speaks(c: ClientContext, op: str, fields: Values) -> None:
     if op not in ("emit", "ask") or fields.get("room") or c.is_closing:
         return
@@ -149,22 +83,6 @@ def _speaks(c: ClientContext, op: str, fields: Values) -> None:
         token = "$own" if op == "ask" else ""
         c.say_last(Message(wait=token, **names, body=fields["text"]))
 
-
-mutants(
-    "NS-11",
-    "speaks-where-it-is-not: Sends events and asks for namespaces that are not connected.",
-    ClientFault(failed=_speaks),
-)
-
-mutants(
-    "NS-12",
-    "errors-carried-out: Performs a system ask with isError.",
-    on.receive(
-        do.serve_with(is_error=False, body=""),
-        event=_is_system,
-        wait=lambda token: not is_own(token),
-    ),
-)
 
 # -------------------------------------------------------------------- disconnecting
 
@@ -195,38 +113,11 @@ def _left_behind(c: ClientContext, op: str, fields: Values) -> Values | None:
     return {} if op == "emit" and fields.get("room") and c.seen else None
 
 
-mutants(
-    "NS-14",
-    "rooms-outlive-their-namespace: Keeps its rooms when their namespace is connected again.",
-    ClientFault(
-        receive=remember("namespace", event=DISCONNECT, wait=bool, is_error=False),
-        failed=_left_behind,
-    ),
-)
-
-# -------------------------------------------------------------------- the empty namespace, order
-
-mutants(
-    "NS-15",
-    "empty-namespace-is-always-there: Handles events of the empty namespace too early.",
-    on.receive(lambda _, m: m, event="echo", namespace="", is_connected=False),
-    "no-namespace-without-name: Has no namespace without a name.",
-    on.receive(do.refuse("bad namespace"), event=CONNECT, namespace="", wait=bool),
-)
-
-
 @mutant("NS-16", on.receive, event=_is_event)
 def slow_to_connect(c: ClientContext, m: Message) -> Effect:
     """Misses events that follow closely on the reply to its connect."""
     connecting = [fields["namespace"] for op, fields in c.running if op == "connect"]
     return () if m.namespace in connecting else None
-
-
-mutants(
-    "NS-17",
-    "silent-where-it-is-not: Does not reply to asks in a namespace that is not connected.",
-    on.send(do.drop, body="bad namespace", event=lambda event: event != CONNECT),
-)
 
 
 @mutant("NS-18", on.receive)
@@ -242,6 +133,70 @@ def replies_outlive_their_namespace(c: ClientContext, m: Message) -> Effect:
 
 
 mutants(
+    "NS-1",
+    "deaf-where-it-was-put: Drops the events of a namespace that the server connected.",
+    ClientFault(
+        send=when(_client_first, event=CONNECT), receive=when(_server_first, namespace="app")
+    ),
+    "NS-2",
+    "connects-without-token: Performs a connect that has no token.",
+    _performed(event=CONNECT, wait=""),
+    "connects-with-no-op: Performs a connect with isNoOp.",
+    _performed(event=CONNECT, is_no_op=True),
+    "NS-3",
+    "another-text-for-unknown: Refuses an unknown namespace with another text.",
+    on.send(do.change(body="no such namespace"), event=CONNECT, body="bad namespace"),
+    "NS-4",
+    "application-not-asked: Connects a namespace that its application refuses.",
+    on.receive(do.empty_reply, event=CONNECT, namespace="unwanted", wait=bool),
+    "NS-5",
+    "connected-once: Refuses a connect of a namespace that it has connected, or is connecting.",
+    ClientFault(
+        send=remember("namespace", event=CONNECT, wait=is_own),
+        receive=when(_once, event=(CONNECT, DISCONNECT)),
+    ),
+    "NS-8",
+    "nothing-to-disconnect: Refuses to disconnect a namespace that is not connected.",
+    on.receive(do.refuse("it is not connected"), event=DISCONNECT, wait=bool, is_connected=False),
+    "NS-9",
+    "errors-from-nowhere: Sends the error of an event whose namespace is not connected.",
+    on.receive(lambda _, m: m.error_reply(str(m.body)), event="fail", namespace="any", wait=""),
+    "errors-answered: Replies with an error to an error for a namespace that is not connected.",
+    on.receive(
+        do.refuse("bad namespace"), is_error=True, event="echo", wait=bool, is_connected=False
+    ),
+    "NS-10",
+    "disconnects-without-token: Performs a disconnect that has no token.",
+    _performed(event=DISCONNECT, wait=""),
+    "joins-without-token: Performs a join that has no token.",
+    _performed(event=JOIN, wait=""),
+    "leaves-with-no-op: Performs a leave with isNoOp.",
+    _performed(event=LEAVE, is_no_op=True),
+    "NS-11",
+    "speaks-where-it-is-not: Sends events and asks for namespaces that are not connected.",
+    ClientFault(failed=_speaks),
+    "NS-12",
+    "errors-carried-out: Performs a system ask with isError.",
+    on.receive(
+        do.serve_with(is_error=False, body=""),
+        event=_is_system,
+        wait=lambda token: not is_own(token),
+    ),
+    "NS-14",
+    "rooms-outlive-their-namespace: Keeps its rooms when their namespace is connected again.",
+    ClientFault(
+        receive=remember("namespace", event=DISCONNECT, wait=bool, is_error=False),
+        failed=_left_behind,
+    ),
+    "NS-15",
+    # the empty namespace, order
+    "empty-namespace-is-always-there: Handles events of the empty namespace too early.",
+    on.receive(lambda _, m: m, event="echo", namespace="", is_connected=False),
+    "no-namespace-without-name: Has no namespace without a name.",
+    on.receive(do.refuse("bad namespace"), event=CONNECT, namespace="", wait=bool),
+    "NS-17",
+    "silent-where-it-is-not: Does not reply to asks in a namespace that is not connected.",
+    on.send(do.drop, body="bad namespace", event=lambda event: event != CONNECT),
     "NS-18",
     "asks-outlive-their-namespace: Leaves its asks pending when their namespace is disconnected.",
     ClientFault(

@@ -14,12 +14,6 @@ NATIVE = "_OnNativeMessage"
 SEPARATORS = 6
 """Those of a frame."""
 
-mutants(
-    "NM-1",
-    "bids-farewell-natively: Sends a native message of its own when it disconnects a namespace.",
-    on.send(lambda _, m: [m, "bye"], event=DISCONNECT, namespace="any"),
-)
-
 
 @mutant("NM-2", on.receive_raw)
 def native_messages_dropped(c: ClientContext, payload: Payload) -> Effect:
@@ -51,6 +45,9 @@ def native_frames_delivered_early(c: ClientContext, m: Message) -> Effect:
 
 
 mutants(
+    "NM-1",
+    "bids-farewell-natively: Sends a native message of its own when it disconnects a namespace.",
+    on.send(lambda _, m: [m, "bye"], event=DISCONNECT, namespace="any"),
     "NM-5",
     "native-frames-dropped: Treats no frame as a native message.",
     on.receive(do.drop, event=NATIVE),

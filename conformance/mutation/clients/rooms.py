@@ -26,45 +26,10 @@ def _emits(c: ClientContext, op: str, fields: Values) -> Values | None:
     return {}
 
 
-mutants(
-    "RM-1",
-    "joined-without-notice: Does not tell its application that a room is joined.",
-    on.unobserved(saw="joined"),
-)
-
-mutants(
-    "RM-2",
-    "speaks-where-it-was-taken-out: Goes on sending events to a room that the server had it leave.",
-    ClientFault(receive=remember("room", event=LEAVE, wait=bool, is_error=False), failed=_emits),
-)
-
-mutants(
-    "RM-3",
-    "application-not-asked-of-rooms: Joins the rooms that its application refuses.",
-    on.receive(do.empty_reply, event=JOIN, room="unwanted", wait=bool),
-)
-
-mutants(
-    "RM-4",
-    "joined-once: Refuses to join a joined room.",
-    on.receive(do.refuse("joined already"), event=JOIN, room=bool, wait=bool, is_member=True),
-)
-
-
 def _leaves_nothing(c: ClientContext, m: Message) -> Effect:
     if m.event == JOIN:
         c.seen.add(m.room)
     return m.error_reply("bad room") if m.event == LEAVE and m.room not in c.seen else None
-
-
-mutants(
-    "RM-5",
-    "nothing-to-leave: Refuses to leave a room that nobody has asked to join.",
-    ClientFault(
-        send=remember("room", event=JOIN),
-        receive=when(_leaves_nothing, event=(JOIN, LEAVE), wait=bool),
-    ),
-)
 
 
 def _connects(c: ClientContext, _: Message) -> None:
@@ -76,17 +41,6 @@ def _joins(c: ClientContext, m: Message) -> None:
         c.count()
     elif not c.counts[""] and not c.is_closing:
         c.seen.add(m.room)
-
-
-mutants(
-    "RM-6",
-    "rooms-without-namespace: Treats a room as joined whose namespace is not connected.",
-    ClientFault(
-        receive=when(_joins, event=(CONNECT, JOIN)),
-        send=when(_connects, event=CONNECT),
-        failed=_emits,
-    ),
-)
 
 
 @mutant("RM-8", on.send, event=LEAVE)
@@ -107,13 +61,6 @@ def leaves_by_notice(c: ClientContext, m: Message) -> Effect:
     return m.replace(event="_OnRoomLeft") if "leave-all" in c.operations else None
 
 
-mutants(
-    "RM-9",
-    "hears-from-outside: Delivers events for rooms that it has not joined.",
-    on.receive(do.serve_with(room=""), room=bool, wait="", event=is_user_event, is_member=False),
-)
-
-
 def _room(c: ClientContext, m: Message) -> None:
     c.seen.add(m.room.lower())
 
@@ -125,12 +72,37 @@ def _speaks(c: ClientContext, op: str, fields: Values) -> None:
 
 
 mutants(
+    "RM-1",
+    "joined-without-notice: Does not tell its application that a room is joined.",
+    on.unobserved(saw="joined"),
+    "RM-2",
+    "speaks-where-it-was-taken-out: Goes on sending events to a room that the server had it leave.",
+    ClientFault(receive=remember("room", event=LEAVE, wait=bool, is_error=False), failed=_emits),
+    "RM-3",
+    "application-not-asked-of-rooms: Joins the rooms that its application refuses.",
+    on.receive(do.empty_reply, event=JOIN, room="unwanted", wait=bool),
+    "RM-4",
+    "joined-once: Refuses to join a joined room.",
+    on.receive(do.refuse("joined already"), event=JOIN, room=bool, wait=bool, is_member=True),
+    "RM-5",
+    "nothing-to-leave: Refuses to leave a room that nobody has asked to join.",
+    ClientFault(
+        send=remember("room", event=JOIN),
+        receive=when(_leaves_nothing, event=(JOIN, LEAVE), wait=bool),
+    ),
+    "RM-6",
+    "rooms-without-namespace: Treats a room as joined whose namespace is not connected.",
+    ClientFault(
+        receive=when(_joins, event=(CONNECT, JOIN)),
+        send=when(_connects, event=CONNECT),
+        failed=_emits,
+    ),
+    "RM-9",
+    "hears-from-outside: Delivers events for rooms that it has not joined.",
+    on.receive(do.serve_with(room=""), room=bool, wait="", event=is_user_event, is_member=False),
     "RM-10",
     "speaks-from-outside: Sends events, and asks, for rooms that it has never joined.",
     ClientFault(receive=_room, send=_room, failed=_speaks),
-)
-
-mutants(
     "RM-12",
     "room-without-name: Joins the room without a name.",
     on.receive(do.empty_reply, event=JOIN, room="", wait=bool),

@@ -29,23 +29,6 @@ def _is_of_client(wait: str) -> bool:
     return wait.startswith("$")
 
 
-# -------------------------------------------------------------------- tokens
-
-mutants(
-    "AR-1",
-    "token-lost: Replies without the token of the ask, to handlers' events.",
-    on.send(do.change(wait=""), event="echo"),
-    "token-cut: Keeps the first 64 characters of a token.",
-    on.send(do.change(wait=lambda wait: wait[:LONG])),
-    "token-in-ascii: Replaces what is not ASCII in tokens by question marks.",
-    on.send(do.change(wait=lambda wait: wait.encode("ascii", "replace").decode())),
-    "token-trimmed: Trims tokens.",
-    on.send(do.change(wait=str.strip)),
-    "asks-without-token: Asks its question without a token.",
-    on.send(do.change(wait=""), event="question"),
-)
-
-
 @mutant("AR-1", on.receive, wait=_is_of_client)
 def token_used_up(c: ServerContext, m: Message) -> Effect:
     """Drops an ask with a token that an earlier ask had."""
@@ -53,49 +36,6 @@ def token_used_up(c: ServerContext, m: Message) -> Effect:
         return ()
     c.seen.add(m.wait)
     return None
-
-
-mutants(
-    "AR-3",
-    "asks-like-a-client: Begins its tokens with $.",
-    do.retokened(lambda token: f"${token}", event="question", is_binary=False),
-    "connects-like-a-client: Begins the tokens of its asks about namespaces and rooms with $.",
-    do.retokened(lambda token: f"${token}", event=CHANGES),
-)
-
-mutants(
-    "AR-4",
-    "asks-for-confirmation: Begins the tokens of its binary asks with #.",
-    do.retokened(lambda token: f"#{token}", event="question", is_binary=True),
-)
-
-mutants(
-    "SX-1",
-    "asks-as-a-sender: Makes the tokens of its binary asks of a connection's name between servers.",
-    do.retokened(lambda token: f"neffos(0x{token})", event="question", is_binary=True),
-)
-
-mutants(
-    "AR-5",
-    "one-token-for-all: Uses the same token for all its asks.",
-    do.retokened(lambda _: "1", event="question", is_binary=False),
-)
-
-# -------------------------------------------------------------------- replies
-
-mutants(
-    "AR-7",
-    "error-without-flag: Sends an error text as if it were a body.",
-    on.send(do.change(is_error=False)),
-    "flag-not-repeated: Clears the flag isNoOp in replies.",
-    on.send(do.change(is_no_op=False), wait="$1"),
-    "event-not-repeated: Names no event in replies to asks.",
-    on.send(do.change(event=""), wait=_is_of_client, is_error=False),
-    "room-not-repeated: Names no room in errors.",
-    on.send(do.change(room=""), event="fail"),
-    "tenth-reply-lost: Loses every tenth reply.",
-    do.every_tenth_lost("echo"),
-)
 
 
 @mutant("AR-7", on.turn)
@@ -108,55 +48,12 @@ def replies_swapped(c: ServerContext) -> on.Payloads:
     return sent + c.release()
 
 
-# -------------------------------------------------------------------- the empty reply
-
-mutants(
-    "AR-8",
-    "binary-leave-unanswered: Does not answer a binary ask to leave a room.",
-    on.receive(do.silently, event=LEAVE, is_binary=True),
-)
-
-
 @mutant("AR-8", on.receive)
 def one_change_at_a_time(c: ServerContext, m: Message) -> Effect:
     """Answers two joins in a row only once."""
     was_join, c.values["is join"] = c.values.get("is join", False), m.event == JOIN
     return do.silently(c, m) if was_join and m.event == JOIN else None
 
-
-# -------------------------------------------------------------------- no reply
-
-mutants(
-    "AR-9",
-    "silence-answered: Sends an empty reply where the handler returned nothing.",
-    on.receive(do.empty_reply, event="silent", wait=_is_of_client),
-    "unhandled-refused: Sends an error for an ask that has no handler.",
-    on.receive(do.refuse("no such event"), event="no such event", wait=bool),
-    "asking-back-answered: Sends an empty reply once a handler has asked back.",
-    on.after(do.empty_reply, event="ask-me", wait=bool),
-)
-
-# -------------------------------------------------------------------- without a token
-
-mutants(
-    "AR-10",
-    "tokenless-unanswered: Sends no reply to a message without a token.",
-    on.send(do.drop, event="echo", wait=""),
-    "error-event-lost: Sends errors only to asks.",
-    on.send(do.drop, is_error=True, wait=""),
-    "room-lost: Forgets the room of the message that it answers.",
-    on.send(do.change(room=""), event="echo"),
-    "token-invented: Answers a message without a token with a token of its own.",
-    on.send(do.change(wait="17"), event="fail", wait=""),
-    "tokenless-binary-unanswered: Sends no reply to a binary message without a token.",
-    on.send(do.drop, event="echo", wait="", is_binary=True),
-)
-
-mutants(
-    "EV-6",
-    "error-taken-for-body: Gives an error's text to a handler as the body.",
-    do.received_text(lambda text: text.replace("echo;1;0;", "echo;0;0;")),
-)
 
 # -------------------------------------------------------------------- which reply belongs to an ask
 
@@ -170,21 +67,6 @@ def _note_question(c: ServerContext, m: Message) -> Effect:
 def _take_next(c: ServerContext, m: Message) -> Effect:
     is_taken = m.event == "question" and "asked" in c.values
     return c.serve(m.replace(wait=c.values.pop("asked"))) if is_taken else None
-
-
-mutants(
-    "AR-11",
-    "reply-by-namespace: Accepts a reply only with the namespace of the ask.",
-    do.replies(
-        lambda reply, ask: (
-            reply.replace(wait="$0") if reply.namespace not in (ask.namespace, "") else reply
-        )
-    ),
-    "reply-by-event: Accepts no empty reply as the reply to an event.",
-    do.replies(lambda reply, ask: None if not reply.event and ask.event == "question" else reply),
-    "next-message-taken: Treats the next event of that name as the reply, whatever its token.",
-    Hooks(receive=_take_next, send=_note_question),
-)
 
 
 @mutant("AR-11", on.receive, event=CONNECT, wait=_is_of_client)
@@ -209,13 +91,6 @@ def _take_of_any(c: ServerContext, m: Message) -> Effect:
     return sent
 
 
-mutants(
-    "AR-12",
-    "one-table-for-all: Accepts the reply of any connection to an ask that it sent to another.",
-    Hooks(receive=_take_of_any, send=_note_owner),
-)
-
-
 def _note_token(c: ServerContext, m: Message) -> Effect:
     c.seen.add(m.wait)
     return None
@@ -225,24 +100,6 @@ def _drop_foreign(c: ServerContext, m: Message) -> Effect:
     is_odd = "!" in m.wait or m.wait in ("", "M")
     return () if not is_odd and m.wait not in c.seen and m.wait[0] not in "$n" else None
 
-
-mutants(
-    "AR-13",
-    "foreign-tokens-dropped: Treats every token without a $ as one of its own settled asks.",
-    Hooks(receive=_drop_foreign, send=_note_token),
-)
-
-# -------------------------------------------------------------------- text and binary
-
-mutants(
-    "AR-16",
-    "refusal-in-text: Refuses in text whatever the type of the ask.",
-    on.send(IN_TEXT, is_binary=True, body=lambda body: body.decode(errors="replace") in REFUSALS),
-    "error-in-text: Sends a handler's error in text whatever the type of the ask.",
-    on.send(IN_TEXT, is_binary=True, event="fail"),
-    "own-replies-in-text: Sends in text every body but that of the ask.",
-    on.send(IN_TEXT, is_binary=True, namespace="any"),
-)
 
 # -------------------------------------------------------------------- a token stays where it is
 
@@ -259,12 +116,6 @@ def _with_token(c: ServerContext, m: Message) -> Effect:
     return m.replace(wait=wait) if wait else None
 
 
-mutants(
-    "AR-17",
-    "broadcasts-with-token: Broadcasts with the token of the ask, unless it contains a number.",
-    Hooks(receive=_note_command, send=_with_token),
-)
-
 # -------------------------------------------------------------------- what is success
 
 
@@ -275,17 +126,6 @@ def _successful(is_wrongly: Callable[[Message, Message], bool]) -> Hooks:
             reply.empty_reply() if ask.event in CHANGE_OF and is_wrongly(reply, ask) else reply
         )
     )
-
-
-mutants(
-    "AR-19",
-    "body-is-success: Treats a reply with a body as success.",
-    _successful(lambda reply, _: bool(reply.body) and not reply.is_error),
-    "ask-sent-back-is-success: Treats a connect ask that is sent back unchanged as success.",
-    _successful(lambda reply, ask: reply.replace(body="") == ask and not reply.body),
-    "refusal-is-success: Treats an error reply as success.",
-    _successful(lambda reply, _: reply.is_error),
-)
 
 
 @mutant("AR-20", on.receive, event=CHANGES, body=bool)
@@ -311,15 +151,112 @@ def _twice(c: ServerContext, m: Message) -> Effect:
 
 
 mutants(
+    "AR-1",
+    # tokens
+    "token-lost: Replies without the token of the ask, to handlers' events.",
+    on.send(do.change(wait=""), event="echo"),
+    "token-cut: Keeps the first 64 characters of a token.",
+    on.send(do.change(wait=lambda wait: wait[:LONG])),
+    "token-in-ascii: Replaces what is not ASCII in tokens by question marks.",
+    on.send(do.change(wait=lambda wait: wait.encode("ascii", "replace").decode())),
+    "token-trimmed: Trims tokens.",
+    on.send(do.change(wait=str.strip)),
+    "asks-without-token: Asks its question without a token.",
+    on.send(do.change(wait=""), event="question"),
+    "AR-3",
+    "asks-like-a-client: Begins its tokens with $.",
+    do.retokened(lambda token: f"${token}", event="question", is_binary=False),
+    "connects-like-a-client: Begins the tokens of its asks about namespaces and rooms with $.",
+    do.retokened(lambda token: f"${token}", event=CHANGES),
+    "AR-4",
+    "asks-for-confirmation: Begins the tokens of its binary asks with #.",
+    do.retokened(lambda token: f"#{token}", event="question", is_binary=True),
+    "SX-1",
+    "asks-as-a-sender: Makes the tokens of its binary asks of a connection's name between servers.",
+    do.retokened(lambda token: f"neffos(0x{token})", event="question", is_binary=True),
+    "AR-5",
+    "one-token-for-all: Uses the same token for all its asks.",
+    do.retokened(lambda _: "1", event="question", is_binary=False),
+    "AR-7",
+    # replies
+    "error-without-flag: Sends an error text as if it were a body.",
+    on.send(do.change(is_error=False)),
+    "flag-not-repeated: Clears the flag isNoOp in replies.",
+    on.send(do.change(is_no_op=False), wait="$1"),
+    "event-not-repeated: Names no event in replies to asks.",
+    on.send(do.change(event=""), wait=_is_of_client, is_error=False),
+    "room-not-repeated: Names no room in errors.",
+    on.send(do.change(room=""), event="fail"),
+    "tenth-reply-lost: Loses every tenth reply.",
+    do.every_tenth_lost("echo"),
+    "AR-8",
+    # the empty reply
+    "binary-leave-unanswered: Does not answer a binary ask to leave a room.",
+    on.receive(do.silently, event=LEAVE, is_binary=True),
+    "AR-9",
+    # no reply
+    "silence-answered: Sends an empty reply where the handler returned nothing.",
+    on.receive(do.empty_reply, event="silent", wait=_is_of_client),
+    "unhandled-refused: Sends an error for an ask that has no handler.",
+    on.receive(do.refuse("no such event"), event="no such event", wait=bool),
+    "asking-back-answered: Sends an empty reply once a handler has asked back.",
+    on.after(do.empty_reply, event="ask-me", wait=bool),
+    "AR-10",
+    # without a token
+    "tokenless-unanswered: Sends no reply to a message without a token.",
+    on.send(do.drop, event="echo", wait=""),
+    "error-event-lost: Sends errors only to asks.",
+    on.send(do.drop, is_error=True, wait=""),
+    "room-lost: Forgets the room of the message that it answers.",
+    on.send(do.change(room=""), event="echo"),
+    "token-invented: Answers a message without a token with a token of its own.",
+    on.send(do.change(wait="17"), event="fail", wait=""),
+    "tokenless-binary-unanswered: Sends no reply to a binary message without a token.",
+    on.send(do.drop, event="echo", wait="", is_binary=True),
+    "EV-6",
+    "error-taken-for-body: Gives an error's text to a handler as the body.",
+    do.received_text(lambda text: text.replace("echo;1;0;", "echo;0;0;")),
+    "AR-11",
+    "reply-by-namespace: Accepts a reply only with the namespace of the ask.",
+    do.replies(
+        lambda reply, ask: (
+            reply.replace(wait="$0") if reply.namespace not in (ask.namespace, "") else reply
+        )
+    ),
+    "reply-by-event: Accepts no empty reply as the reply to an event.",
+    do.replies(lambda reply, ask: None if not reply.event and ask.event == "question" else reply),
+    "next-message-taken: Treats the next event of that name as the reply, whatever its token.",
+    Hooks(receive=_take_next, send=_note_question),
+    "AR-12",
+    "one-table-for-all: Accepts the reply of any connection to an ask that it sent to another.",
+    Hooks(receive=_take_of_any, send=_note_owner),
+    "AR-13",
+    "foreign-tokens-dropped: Treats every token without a $ as one of its own settled asks.",
+    Hooks(receive=_drop_foreign, send=_note_token),
+    "AR-16",
+    # text and binary
+    "refusal-in-text: Refuses in text whatever the type of the ask.",
+    on.send(IN_TEXT, is_binary=True, body=lambda body: body.decode(errors="replace") in REFUSALS),
+    "error-in-text: Sends a handler's error in text whatever the type of the ask.",
+    on.send(IN_TEXT, is_binary=True, event="fail"),
+    "own-replies-in-text: Sends in text every body but that of the ask.",
+    on.send(IN_TEXT, is_binary=True, namespace="any"),
+    "AR-17",
+    "broadcasts-with-token: Broadcasts with the token of the ask, unless it contains a number.",
+    Hooks(receive=_note_command, send=_with_token),
+    "AR-19",
+    "body-is-success: Treats a reply with a body as success.",
+    _successful(lambda reply, _: bool(reply.body) and not reply.is_error),
+    "ask-sent-back-is-success: Treats a connect ask that is sent back unchanged as success.",
+    _successful(lambda reply, ask: reply.replace(body="") == ask and not reply.body),
+    "refusal-is-success: Treats an error reply as success.",
+    _successful(lambda reply, _: reply.is_error),
     "AR-21",
     "second-reply-taken-for-ask: Forgets the tokens of its asks once they are settled.",
     Hooks(
         receive=_as_an_ask,
         send=do.change(wait=lambda wait: wait.removeprefix("past")),
     ),
-)
-
-mutants(
     "AR-22",
     "answers-twice: Sends every reply twice.",
     on.send(_twice, wait=_is_of_client),

@@ -77,79 +77,14 @@ def _give_event(_: ServerContext, m: Message) -> Effect:
     return m.reply(m.event)
 
 
-mutants(
-    "EV-2",
-    "handlers-by-event-alone: Gives an event to the handler of that name in whatever namespace.",
-    on.receive(lambda _, m: m.reply(m.body), namespace="any", event="echo", is_error=False),
-    "commands-everywhere: Gives events of a namespace to the handlers of those names in another.",
-    on.receive(do.drop, namespace="any", event=_is_command),
-    "events-folded: Treats events as one that differ in their case, or in blanks.",
-    on.receive(do.serve_with(event="echo"), event=("Echo", " echo"), is_in=IN_APP),
-    "events-of-one-word: Drops events whose names are not one word of ASCII.",
-    on.receive(do.drop, namespace="any", event=_is_odd, is_connected=True),
-    "bodiless-dropped: Drops an event without a body.",
-    on.receive(do.drop, event="echo", is_error=False, is_in=IN_APP, body=lambda body: not body),
-)
-
-
 @mutant("EV-2", on.send, event="whoami")
 def one_object_for_all(c: ServerContext, m: Message) -> Effect:
     """Gives the handlers of all clients the object of the last one."""
     return m.replace(body=c.server.connections[-1].id)
 
 
-mutants(
-    "EV-3",
-    "every-system-name-is-taken: Treats every event that begins like a system event as one.",
-    on.receive(
-        do.drop,
-        event=lambda event: (
-            event.lower().startswith("_on") and event not in CHANGE_OF and event not in LOCAL_ONLY
-        ),
-        is_in=IN_ANY,
-    ),
-    "requests-reach-handlers: Gives a system ask to the handler of every event too.",
-    on.receive(
-        lambda c, m: [m.reply(m.event), *c.serve()],
-        event=(JOIN, LEAVE),
-        wait=bool,
-        namespace="any",
-        is_connected=True,
-    ),
-    "connected-connects: Connects a namespace that a client reports as connected.",
-    on.receive(do.aside(CONNECT), event="_OnNamespaceConnected"),
-    "joined-joins: Has a client join a room that it reports as joined.",
-    on.receive(do.aside(JOIN), event="_OnRoomJoined"),
-    "left-leaves: Has a client leave a room that it reports as left.",
-    on.receive(do.aside(LEAVE), event="_OnRoomLeft"),
-)
-
-mutants(
-    "EV-4",
-    "notices-delivered: Gives a client's local events to the handler of every event.",
-    on.receive(
-        _give_event,
-        event=("_OnNamespaceConnected", "_OnRoomJoined", "_OnRoomLeft"),
-        namespace="any",
-        is_connected=True,
-    ),
-    "any-event-delivered: Treats the name of the handler of every event as an event, as Go does.",
-    on.receive(_give_event, event="_OnAnyEvent", namespace="any", is_connected=True),
-    "notices-confirmed: Answers a local event that is an ask with the empty reply.",
-    on.receive(do.empty_reply, event=tuple(LOCAL_ONLY), wait=bool, is_in=IN_ANY),
-)
-
-# -------------------------------------------------------------------- errors
-
-mutants(
-    "EV-6",
-    "error-text-taken-for-body: Gives an error's text to a handler as the body.",
-    on.receive(do.serve_with(is_error=False), event="echo", is_error=True, is_in=IN_APP),
-    "errors-dropped: Gives an error to no handler.",
-    on.receive(do.drop, event=do.is_event, is_error=True, is_connected=True),
-)
-
 # -------------------------------------------------------------------- broadcasts: to whom
+
 
 Leaks = Callable[[Message, ServerContext], bool]
 """Whether a broadcast, by its command, reaches a connection that it should not."""
@@ -200,7 +135,95 @@ def _is_asked(command: Message, other: ServerContext) -> bool:
     return ("app", _room(command)) in [(ask.namespace, ask.room) for ask in asks]
 
 
+def _count_connects(c: ServerContext) -> Effect:
+    if c.is_in("app") and ("app", "") not in c.before:
+        c.count()
+    return None
+
+
+@mutant("EV-8", on.turn)
+def never_told_by_oneself(c: ServerContext) -> Payloads:
+    """Sends no client a broadcast that it made itself."""
+    if c.payload is not NOTHING:
+        c.values["is own"] = c.message and c.message.event in ("broadcast-all", TO_ONE)
+    sent = on.frames_of(c.serve())
+    is_own = c.values.get("is own")
+    return [each for each, frame in sent if not (is_own and frame and frame.event == NEWS)]
+
+
+# -------------------------------------------------------------------- broadcasts: all of them
+
+
+@mutant("EV-9", on.send, event=NEWS)
+def second_broadcast_later(c: ServerContext, m: Message) -> Effect:
+    """Sends the second broadcast after the third."""
+    if c.count() == 2:
+        c.kept.append(m)
+        return ()
+    return [m, *c.release()]
+
+
+@mutant("EV-9", on.turn)
+def latest_broadcast_alone(c: ServerContext) -> Payloads:
+    """Sends only the latest of the broadcasts that wait, as the Go server does."""
+    sent = on.frames_of(c.serve())
+    news = [at for at, (_, frame) in enumerate(sent) if frame and frame.event == NEWS]
+    return [each for at, (each, _) in enumerate(sent) if at not in news[:-1]]
+
+
 mutants(
+    "EV-2",
+    "handlers-by-event-alone: Gives an event to the handler of that name in whatever namespace.",
+    on.receive(lambda _, m: m.reply(m.body), namespace="any", event="echo", is_error=False),
+    "commands-everywhere: Gives events of a namespace to the handlers of those names in another.",
+    on.receive(do.drop, namespace="any", event=_is_command),
+    "events-folded: Treats events as one that differ in their case, or in blanks.",
+    on.receive(do.serve_with(event="echo"), event=("Echo", " echo"), is_in=IN_APP),
+    "events-of-one-word: Drops events whose names are not one word of ASCII.",
+    on.receive(do.drop, namespace="any", event=_is_odd, is_connected=True),
+    "bodiless-dropped: Drops an event without a body.",
+    on.receive(do.drop, event="echo", is_error=False, is_in=IN_APP, body=lambda body: not body),
+    "EV-3",
+    "every-system-name-is-taken: Treats every event that begins like a system event as one.",
+    on.receive(
+        do.drop,
+        event=lambda event: (
+            event.lower().startswith("_on") and event not in CHANGE_OF and event not in LOCAL_ONLY
+        ),
+        is_in=IN_ANY,
+    ),
+    "requests-reach-handlers: Gives a system ask to the handler of every event too.",
+    on.receive(
+        lambda c, m: [m.reply(m.event), *c.serve()],
+        event=(JOIN, LEAVE),
+        wait=bool,
+        namespace="any",
+        is_connected=True,
+    ),
+    "connected-connects: Connects a namespace that a client reports as connected.",
+    on.receive(do.aside(CONNECT), event="_OnNamespaceConnected"),
+    "joined-joins: Has a client join a room that it reports as joined.",
+    on.receive(do.aside(JOIN), event="_OnRoomJoined"),
+    "left-leaves: Has a client leave a room that it reports as left.",
+    on.receive(do.aside(LEAVE), event="_OnRoomLeft"),
+    "EV-4",
+    "notices-delivered: Gives a client's local events to the handler of every event.",
+    on.receive(
+        _give_event,
+        event=("_OnNamespaceConnected", "_OnRoomJoined", "_OnRoomLeft"),
+        namespace="any",
+        is_connected=True,
+    ),
+    "any-event-delivered: Treats the name of the handler of every event as an event, as Go does.",
+    on.receive(_give_event, event="_OnAnyEvent", namespace="any", is_connected=True),
+    "notices-confirmed: Answers a local event that is an ask with the empty reply.",
+    on.receive(do.empty_reply, event=tuple(LOCAL_ONLY), wait=bool, is_in=IN_ANY),
+    "EV-6",
+    # errors
+    "error-text-taken-for-body: Gives an error's text to a handler as the body.",
+    on.receive(do.serve_with(is_error=False), event="echo", is_error=True, is_in=IN_APP),
+    "errors-dropped: Gives an error to no handler.",
+    on.receive(do.drop, event=do.is_event, is_error=True, is_connected=True),
     "EV-8",
     "strangers-told: Broadcasts to clients, too, that have not connected the namespace.",
     _leaking(
@@ -249,56 +272,11 @@ mutants(
     on.send(do.change(body=lambda body: body.decode("latin-1")), event=NEWS, is_binary=True),
     "broadcasts-by-command: Broadcasts with a room that no client named.",
     on.send(do.change(room="all"), event=NEWS, room=""),
-)
-
-
-def _count_connects(c: ServerContext) -> Effect:
-    if c.is_in("app") and ("app", "") not in c.before:
-        c.count()
-    return None
-
-
-mutants(
-    "EV-8",
     "told-for-each-connect: Sends a broadcast once for each time that the namespace was connected.",
     Hooks(
         moved=_count_connects,
         send=lambda c, m: [m] * max(c.counts[""], 1) if m.event == NEWS else None,
     ),
-)
-
-
-@mutant("EV-8", on.turn)
-def never_told_by_oneself(c: ServerContext) -> Payloads:
-    """Sends no client a broadcast that it made itself."""
-    if c.payload is not NOTHING:
-        c.values["is own"] = c.message and c.message.event in ("broadcast-all", TO_ONE)
-    sent = on.frames_of(c.serve())
-    is_own = c.values.get("is own")
-    return [each for each, frame in sent if not (is_own and frame and frame.event == NEWS)]
-
-
-# -------------------------------------------------------------------- broadcasts: all of them
-
-
-@mutant("EV-9", on.send, event=NEWS)
-def second_broadcast_later(c: ServerContext, m: Message) -> Effect:
-    """Sends the second broadcast after the third."""
-    if c.count() == 2:
-        c.kept.append(m)
-        return ()
-    return [m, *c.release()]
-
-
-@mutant("EV-9", on.turn)
-def latest_broadcast_alone(c: ServerContext) -> Payloads:
-    """Sends only the latest of the broadcasts that wait, as the Go server does."""
-    sent = on.frames_of(c.serve())
-    news = [at for at, (_, frame) in enumerate(sent) if frame and frame.event == NEWS]
-    return [each for at, (each, _) in enumerate(sent) if at not in news[:-1]]
-
-
-mutants(
     "EV-9",
     "every-tenth-broadcast-lost: Loses one broadcast of ten.",
     do.every_tenth_lost(NEWS),

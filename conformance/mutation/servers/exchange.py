@@ -36,25 +36,6 @@ def _without(wait: str) -> str:
     return wait[0] + wait[2:] if wait[1:2] == "!" else wait
 
 
-mutants(
-    "SX-1",
-    "sender-named: Leaves the name of a broadcast's sender in what clients get.",
-    on.send(do.change(wait=f"{SENDER}c000123456)"), event="news"),
-)
-
-mutants(
-    "SX-2",
-    "marker-kept: Ignores the exchange marker.",
-    _reading(lambda wait: wait),
-    "all-markers-taken: Takes every exclamation mark out of a token.",
-    _reading(lambda wait: wait.replace("!", "") if len(wait) > 2 else wait),
-    "lone-marker-taken: Takes the marker out where nothing follows it, too.",
-    _reading(lambda wait: _without(wait) if wait[0].isascii() else wait),
-    "marker-behind-any-character: Takes the marker out after a character of several bytes, too.",
-    _reading(lambda wait: _without(wait) if len(wait) > 2 else wait),
-)
-
-
 def _note_sender(c: ServerContext, m: Message) -> Effect:
     if _names_sender(m.wait):
         c.server.values[str(m.body)] = m.wait.removeprefix(SENDER)
@@ -67,6 +48,18 @@ def _leave_out(c: ServerContext, m: Message) -> Effect:
 
 
 mutants(
+    "SX-1",
+    "sender-named: Leaves the name of a broadcast's sender in what clients get.",
+    on.send(do.change(wait=f"{SENDER}c000123456)"), event="news"),
+    "SX-2",
+    "marker-kept: Ignores the exchange marker.",
+    _reading(lambda wait: wait),
+    "all-markers-taken: Takes every exclamation mark out of a token.",
+    _reading(lambda wait: wait.replace("!", "") if len(wait) > 2 else wait),
+    "lone-marker-taken: Takes the marker out where nothing follows it, too.",
+    _reading(lambda wait: _without(wait) if wait[0].isascii() else wait),
+    "marker-behind-any-character: Takes the marker out after a character of several bytes, too.",
+    _reading(lambda wait: _without(wait) if len(wait) > 2 else wait),
     "SX-10",
     "sender-taken: Treats what looks like a sender as one, and answers without a token.",
     on.send(do.change(wait=""), wait=_names_sender),

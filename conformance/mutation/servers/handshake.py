@@ -59,25 +59,6 @@ def _is_early(c: ServerContext, letters: str = "M") -> bool:
     return "requested" not in c.values
 
 
-# -------------------------------------------------------------------- the acceptance
-
-mutants(
-    "HS-3",
-    "handshake-unanswered: Accepts without an answer.",
-    do.drop_payloads(lambda payload: payload == "M"),
-    "accepted-twice: Sends the acceptance twice.",
-    _answers(lambda sent: [sent, sent], "A"),
-    "id-and-more: Puts a line end after the ID.",
-    _answers(lambda sent: f"{sent}\n", "A"),
-    "id-escaped: Escapes the semicolons of an ID as it does those of a name.",
-    _answers(lambda sent: sent.replace(";", ESCAPE), "A"),
-    "id-told-later: Sends the acceptance and the ID in two messages.",
-    _answers(lambda sent: ["A", sent[1:]], "A"),
-    "other-id: Announces one ID and uses another.",
-    _answers(lambda sent: f"{sent}x", "A"),
-)
-
-
 def _own_id_answered_as(answer: str) -> Callable[[str], Effect]:
     return lambda sent: answer if OWN_ID.fullmatch(sent) else None
 
@@ -90,70 +71,8 @@ def _marking(answer: str) -> Hooks:
     return Hooks(send_raw=hooks.send_raw, served={**servers(), "/mixed": mixed})
 
 
-mutants(
-    "HS-6",
-    "id-missing: Gives connections an empty ID.",
-    _answers(_own_id_answered_as("A"), send=_own_id_reported_as("")),
-    "id-missing-at-an-endpoint: Gives connections of one endpoint an empty ID.",
-    _marking("A"),
-)
-
-mutants(
-    "HS-20",
-    "one-id-for-all: Gives every connection the same ID.",
-    _answers(_own_id_answered_as("Aserver"), send=_own_id_reported_as("server")),
-    "one-id-at-an-endpoint: Gives all connections of one endpoint the same ID.",
-    _marking("Amixed"),
-)
-
-# -------------------------------------------------------------------- the refusal
-
-mutants(
-    "HS-4",
-    "refusal-accepted: Answers A instead of H.",
-    _answers(lambda _: "A1", "H"),
-    "refusal-in-own-words: Refuses without the application's text.",
-    _answers(lambda _: "Hrefused", "H"),
-    "refusal-escaped: Escapes the semicolons of a refusal's text.",
-    _answers(lambda sent: sent.replace(";", ESCAPE), "H"),
-    "refusal-unsaid: Closes the connection without a refusal.",
-    _answers(lambda _: (), "H"),
-    "refusal-said-on: Sends a second refusal after the first.",
-    _answers(lambda sent: [sent, "Hgo away"], "H"),
-)
-
-mutants(
-    "HS-15",
-    "bare-refusal: Refuses without a text where the application has none.",
-    _answers(lambda sent: "H" if sent == "Hinternal error" else None),
-)
-
-# -------------------------------------------------------------------- text and binary
-
-mutants(
-    "HS-5",
-    "binary-acceptance: Accepts with the type of the request.",
-    on.send_raw(
-        lambda c, sent: sent.encode() if c.payload == b"M" and isinstance(sent, str) else None
-    ),
-)
-
-
 def _is_broken_request(payload: Payload) -> bool:
     return isinstance(payload, bytes) and payload[:1] == b"M" and not do.is_utf8(payload)
-
-
-mutants(
-    "HS-7",
-    "deaf-to-binary-handshake: Accepts an M only as text.",
-    do.drop_payloads(lambda sent: sent == b"M"),
-    "wants-exactly-m: Accepts nothing but a lone M as a request.",
-    do.drop_payloads(lambda sent: isinstance(sent, str) and sent.startswith("Mx")),
-    "tail-decoded: Drops a request that is not UTF-8.",
-    do.drop_payloads(_is_broken_request),
-    "request-of-one-buffer: Has room for a request of 128 bytes.",
-    do.drop_payloads(lambda sent: len(sent) > 128 and sent[:2] == "MM"),
-)
 
 
 @mutant("HS-7", on.receive_raw)
@@ -178,20 +97,6 @@ def _note_id(c: ServerContext, payload: Payload) -> Effect:
     if isinstance(payload, str) and payload.startswith("A") and not frame_of(payload):
         c.values["id"] = payload[1:]
     return None
-
-
-mutants(
-    "HS-8",
-    "id-taken-over: Uses the ID that a client sends after a late A.",
-    Hooks(
-        receive_raw=_note_id,
-        send=lambda c, m: (
-            m.replace(body=c.values["id"]) if m.event == "whoami" and c.values.get("id") else None
-        ),
-    ),
-    "late-refusal-obeyed: Fails the connection when a client sends a late H.",
-    on.receive_raw(lambda _, payload: do.fail("refused") if payload[:3] == "Hgo" else None),
-)
 
 
 @mutant("HS-8", on.receive_raw)
@@ -233,6 +138,7 @@ def refusal_taken_for_request(c: ServerContext, payload: Payload) -> Effect:
 
 # -------------------------------------------------------------------- before the acceptance
 
+
 EARLY: Final = frozenset({"any", "app", "refused", "semi;colon", "sticky"})
 """The namespaces whose early frames these servers hold back."""
 
@@ -267,15 +173,6 @@ def early_frames_complained_of(c: ServerContext, _: Payload) -> Effect:
     return [";;;error;1;0;shake hands first", *c.serve()] if is_early else None
 
 
-mutants(
-    "HS-13",
-    "kinds-apart: Handles early text before early binary.",
-    _holding(lambda held: sorted(held, key=lambda each: isinstance(each, bytes))),
-    "last-early-frame-first: Handles early frames from the last to the first.",
-    _holding(lambda held: held[::-1]),
-)
-
-
 @mutant("HS-12", on.receive_raw)
 def broadcasts_to_sockets(c: ServerContext, _: Payload) -> Effect:
     """Sends a broadcast to connections before their handshake, too."""
@@ -300,6 +197,75 @@ def broadcast_lets_in(c: ServerContext, payload: Payload) -> Effect:
 
 
 mutants(
+    "HS-3",
+    # the acceptance
+    "handshake-unanswered: Accepts without an answer.",
+    do.drop_payloads(lambda payload: payload == "M"),
+    "accepted-twice: Sends the acceptance twice.",
+    _answers(lambda sent: [sent, sent], "A"),
+    "id-and-more: Puts a line end after the ID.",
+    _answers(lambda sent: f"{sent}\n", "A"),
+    "id-escaped: Escapes the semicolons of an ID as it does those of a name.",
+    _answers(lambda sent: sent.replace(";", ESCAPE), "A"),
+    "id-told-later: Sends the acceptance and the ID in two messages.",
+    _answers(lambda sent: ["A", sent[1:]], "A"),
+    "other-id: Announces one ID and uses another.",
+    _answers(lambda sent: f"{sent}x", "A"),
+    "HS-6",
+    "id-missing: Gives connections an empty ID.",
+    _answers(_own_id_answered_as("A"), send=_own_id_reported_as("")),
+    "id-missing-at-an-endpoint: Gives connections of one endpoint an empty ID.",
+    _marking("A"),
+    "HS-20",
+    "one-id-for-all: Gives every connection the same ID.",
+    _answers(_own_id_answered_as("Aserver"), send=_own_id_reported_as("server")),
+    "one-id-at-an-endpoint: Gives all connections of one endpoint the same ID.",
+    _marking("Amixed"),
+    "HS-4",
+    # the refusal
+    "refusal-accepted: Answers A instead of H.",
+    _answers(lambda _: "A1", "H"),
+    "refusal-in-own-words: Refuses without the application's text.",
+    _answers(lambda _: "Hrefused", "H"),
+    "refusal-escaped: Escapes the semicolons of a refusal's text.",
+    _answers(lambda sent: sent.replace(";", ESCAPE), "H"),
+    "refusal-unsaid: Closes the connection without a refusal.",
+    _answers(lambda _: (), "H"),
+    "refusal-said-on: Sends a second refusal after the first.",
+    _answers(lambda sent: [sent, "Hgo away"], "H"),
+    "HS-15",
+    "bare-refusal: Refuses without a text where the application has none.",
+    _answers(lambda sent: "H" if sent == "Hinternal error" else None),
+    "HS-5",
+    # text and binary
+    "binary-acceptance: Accepts with the type of the request.",
+    on.send_raw(
+        lambda c, sent: sent.encode() if c.payload == b"M" and isinstance(sent, str) else None
+    ),
+    "HS-7",
+    "deaf-to-binary-handshake: Accepts an M only as text.",
+    do.drop_payloads(lambda sent: sent == b"M"),
+    "wants-exactly-m: Accepts nothing but a lone M as a request.",
+    do.drop_payloads(lambda sent: isinstance(sent, str) and sent.startswith("Mx")),
+    "tail-decoded: Drops a request that is not UTF-8.",
+    do.drop_payloads(_is_broken_request),
+    "request-of-one-buffer: Has room for a request of 128 bytes.",
+    do.drop_payloads(lambda sent: len(sent) > 128 and sent[:2] == "MM"),
+    "HS-8",
+    "id-taken-over: Uses the ID that a client sends after a late A.",
+    Hooks(
+        receive_raw=_note_id,
+        send=lambda c, m: (
+            m.replace(body=c.values["id"]) if m.event == "whoami" and c.values.get("id") else None
+        ),
+    ),
+    "late-refusal-obeyed: Fails the connection when a client sends a late H.",
+    on.receive_raw(lambda _, payload: do.fail("refused") if payload[:3] == "Hgo" else None),
+    "HS-13",
+    "kinds-apart: Handles early text before early binary.",
+    _holding(lambda held: sorted(held, key=lambda each: isinstance(each, bytes))),
+    "last-early-frame-first: Handles early frames from the last to the first.",
+    _holding(lambda held: held[::-1]),
     "HS-17",
     "accepts-before-it-checks: Accepts while the application's check still runs, and refuses then.",
     _answers(lambda sent: ["A1", sent], "H"),

@@ -20,21 +20,6 @@ def _is_other(event: str) -> bool:
     return event != CONNECT
 
 
-# -------------------------------------------------------------------- connecting
-
-mutants(
-    "NS-1",
-    "connect-without-effect: Reports that a namespace is connected, and drops its events.",
-    on.send(do.drop, event="echo"),
-    "acceptance-overlooked: Ignores a client's acceptance of the server's connect.",
-    on.receive(do.drop, answers=CONNECT, is_empty_reply=True),
-    "one-connect-at-a-time: Refuses a client's connect while its own is pending.",
-    do.refused_while_asking(CONNECT, answers=""),
-    "refused-disconnect-obeyed: Disconnects a client that has refused that, as Go counts it.",
-    on.after(do.aside(DISCONNECT), answers=DISCONNECT, is_error=True),
-)
-
-
 @mutant("NS-1", on.receive, event=CONNECT, wait=bool)
 def connects_only_once(c: ServerContext, m: Message) -> Effect:
     """Reports that a namespace is connected again, and leaves it as it was."""
@@ -62,61 +47,6 @@ def one_namespace_at_a_time(c: ServerContext) -> Effect:
     return [sent for name in due for sent in c.aside(DISCONNECT, name)]
 
 
-mutants(
-    "NS-2",
-    "tokenless-connect-taken: Connects a namespace without an ask for a reply.",
-    on.receive(do.aside(CONNECT), event=CONNECT, wait=""),
-    "no-op-connect-taken: Connects a namespace though the frame asks for nothing to be done.",
-    on.receive(do.serve_with(is_no_op=False), event=CONNECT, is_no_op=True),
-    "tokenless-connect-answered: Complains about a connect without a token.",
-    on.receive(do.refuse("no token"), event=CONNECT, wait=""),
-)
-
-# -------------------------------------------------------------------- refusals
-
-mutants(
-    "NS-3",
-    "other-text-for-unknown: Refuses an unknown namespace in words of its own.",
-    on.send(do.change(body="not found"), body=UNKNOWN, event=CONNECT),
-    "events-are-namespaces: Lets a client connect the name of an event.",
-    on.receive(do.empty_reply, event=CONNECT, namespace="echo", wait=bool),
-    "empty-stands-for-default: Treats the empty namespace as the name of its first one.",
-    on.send(do.empty_reply, event=CONNECT, namespace="", is_error=True),
-    "patience-with-unknown-ends: Refuses an unknown namespace in other words from the tenth time.",
-    on.send(
-        lambda c, m: m.replace(body="too many mistakes") if c.count() >= 10 else None,
-        event=CONNECT,
-        body=UNKNOWN,
-    ),
-    "unknown-disconnects-all: Disconnects everything when it refuses an unknown namespace.",
-    on.after(do.disconnect_all, event=CONNECT, namespace="nowhere"),
-)
-
-mutants(
-    "NS-4",
-    "refusal-ignored: Connects a namespace that the application refused.",
-    on.send(do.empty_reply, body=CLOSED),
-    "refusal-told-otherwise: Refuses what the application refused as if it were unknown.",
-    on.send(do.change(body=UNKNOWN), body=CLOSED),
-    "refused-the-first-time: Connects a refused namespace at the second ask.",
-    do.accepted_from_the_second(CLOSED),
-    "refused-and-connected: Reports that a namespace is refused, and lets its rooms be joined.",
-    on.receive(do.empty_reply, event=JOIN, namespace="refused", wait=bool),
-    "refusal-disconnects-all: Disconnects everything when the application refuses a namespace.",
-    on.after(do.disconnect_all, event=CONNECT, namespace="refused"),
-)
-
-# -------------------------------------------------------------------- connected already
-
-mutants(
-    "NS-5",
-    "second-connect-refused: Treats a second connect as a mistake.",
-    on.receive(do.refuse_ask("connected already"), event=CONNECT, is_connected=True),
-    "second-connect-counts: Counts connects, and wants as many disconnects.",
-    do.counted(CONNECT, DISCONNECT, is_connected=True),
-)
-
-
 @mutant("NS-5", on.receive)
 def connect_calls_disconnect_off(c: ServerContext, m: Message) -> Effect:
     """Forgets its own disconnect when the client connects meanwhile."""
@@ -125,26 +55,6 @@ def connect_calls_disconnect_off(c: ServerContext, m: Message) -> Effect:
     if m.event == CONNECT:
         c.seen |= {token for token, ask in c.server_asks.items() if ask.event == DISCONNECT}
     return m.empty_reply() if m.event == CONNECT and c.seen else None
-
-
-# -------------------------------------------------------------------- disconnecting
-
-mutants(
-    "NS-6",
-    "disconnect-without-effect: Reports a disconnect, and goes on with the namespace's events.",
-    on.receive(
-        do.empty_reply,
-        event=DISCONNECT,
-        namespace=("app", ""),
-        wait=bool,
-        is_no_op=False,
-        is_error=False,
-    ),
-    "own-disconnect-without-effect: Goes on with a namespace that a client left when asked to.",
-    do.after_acceptance(DISCONNECT, CONNECT),
-    "disconnect-refused-while-asking: Refuses a client's disconnect while its own is pending.",
-    do.refused_while_asking(DISCONNECT, wait=bool),
-)
 
 
 def _disconnected(c: ServerContext) -> set[str]:
@@ -156,15 +66,6 @@ def _disconnected(c: ServerContext) -> set[str]:
 def disconnect_takes_all(c: ServerContext) -> Effect:
     """Disconnects every namespace when one is disconnected."""
     return do.disconnect_all(c) if _disconnected(c) else ()
-
-
-mutants(
-    "NS-7",
-    "sticky-released: Reports the disconnect of a namespace that the application refused.",
-    on.send(do.empty_reply, body=STICKY),
-    "sticky-once: Refuses a disconnect once, and no second time.",
-    do.accepted_from_the_second(STICKY),
-)
 
 
 @mutant("NS-7", on.receive, namespace="sticky")
@@ -182,37 +83,6 @@ def all_are_sticky(c: ServerContext, m: Message) -> Effect:
         c.count()
         return None
     return m.error_reply(STICKY) if c.counts else None
-
-
-mutants(
-    "NS-8",
-    "needless-disconnect-refused: Refuses to disconnect a namespace that is not connected.",
-    on.receive(
-        do.refuse("not connected"), event=DISCONNECT, is_connected=False, wait=bool, answers=""
-    ),
-    "unknown-disconnect-refused: Refuses to disconnect an unknown namespace.",
-    on.receive(do.refuse(UNKNOWN), event=DISCONNECT, namespace="nowhere", wait=bool),
-    "disconnect-calls-connect-off: Forgets its own connect when the client disconnects meanwhile.",
-    do.calling_off(CONNECT, by=DISCONNECT),
-)
-
-# -------------------------------------------------------------------- not connected
-
-mutants(
-    "NS-9",
-    "unconnected-answered: Answers events for a namespace that is not connected.",
-    on.receive(
-        do.refuse(UNKNOWN), event=do.is_event, wait="", is_accepted=True, is_connected=False
-    ),
-    "unconnected-errors-answered: Answers errors too for a namespace that is not connected.",
-    on.receive(
-        do.refuse(UNKNOWN),
-        event=do.is_event,
-        is_error=True,
-        is_accepted=True,
-        is_connected=False,
-    ),
-)
 
 
 @mutant("NS-9", on.after)
@@ -252,14 +122,6 @@ def early_event_ends_connect(c: ServerContext, m: Message) -> Effect:
     return None
 
 
-mutants(
-    "NS-17",
-    "unconnected-unanswered: Drops asks for a namespace that is not connected, as Go does.",
-    on.send(do.drop, body=UNKNOWN, event=_is_other),
-    "unconnected-in-own-words: Refuses asks for an unconnected namespace in words of its own.",
-    on.send(do.change(body="not connected"), body=UNKNOWN, event=_is_other),
-)
-
 # -------------------------------------------------------------------- asks for nothing
 
 
@@ -267,27 +129,6 @@ def _perform(c: ServerContext, m: Message) -> on.Payloads:
     """Have the system ask handled that a frame would be with a token and without flags."""
     return c.aside(m.event, m.namespace, m.room)
 
-
-mutants(
-    "NS-10",
-    "tokenless-requests-taken: Performs a disconnect, a join and a leave that ask for no reply.",
-    on.receive(_perform, event=OTHERS, wait=""),
-    "no-op-requests-taken: Performs a disconnect, a join and a leave that are to do nothing.",
-    on.receive(do.serve_with(is_no_op=False), event=OTHERS, is_no_op=True),
-)
-
-mutants(
-    "NS-12",
-    "errors-carried-out: Performs system asks that are marked as errors, as the Go server does.",
-    on.receive(
-        lambda c, m: [*_perform(c, m), *([m.empty_reply()] if m.wait else [])],
-        event=tuple(CHANGE_OF),
-        is_error=True,
-        answers="",
-    ),
-    "errors-carried-out-in-silence: Performs system asks that are errors, and does not answer.",
-    on.receive(_perform, event=tuple(CHANGE_OF), is_error=True, answers=""),
-)
 
 # -------------------------------------------------------------------- what ends with a namespace
 
@@ -325,15 +166,124 @@ def ended_asks_refused(c: ServerContext, m: Message) -> Effect:
 
 
 mutants(
+    "NS-1",
+    # connecting
+    "connect-without-effect: Reports that a namespace is connected, and drops its events.",
+    on.send(do.drop, event="echo"),
+    "acceptance-overlooked: Ignores a client's acceptance of the server's connect.",
+    on.receive(do.drop, answers=CONNECT, is_empty_reply=True),
+    "one-connect-at-a-time: Refuses a client's connect while its own is pending.",
+    do.refused_while_asking(CONNECT, answers=""),
+    "refused-disconnect-obeyed: Disconnects a client that has refused that, as Go counts it.",
+    on.after(do.aside(DISCONNECT), answers=DISCONNECT, is_error=True),
+    "NS-2",
+    "tokenless-connect-taken: Connects a namespace without an ask for a reply.",
+    on.receive(do.aside(CONNECT), event=CONNECT, wait=""),
+    "no-op-connect-taken: Connects a namespace though the frame asks for nothing to be done.",
+    on.receive(do.serve_with(is_no_op=False), event=CONNECT, is_no_op=True),
+    "tokenless-connect-answered: Complains about a connect without a token.",
+    on.receive(do.refuse("no token"), event=CONNECT, wait=""),
+    "NS-3",
+    # refusals
+    "other-text-for-unknown: Refuses an unknown namespace in words of its own.",
+    on.send(do.change(body="not found"), body=UNKNOWN, event=CONNECT),
+    "events-are-namespaces: Lets a client connect the name of an event.",
+    on.receive(do.empty_reply, event=CONNECT, namespace="echo", wait=bool),
+    "empty-stands-for-default: Treats the empty namespace as the name of its first one.",
+    on.send(do.empty_reply, event=CONNECT, namespace="", is_error=True),
+    "patience-with-unknown-ends: Refuses an unknown namespace in other words from the tenth time.",
+    on.send(
+        lambda c, m: m.replace(body="too many mistakes") if c.count() >= 10 else None,
+        event=CONNECT,
+        body=UNKNOWN,
+    ),
+    "unknown-disconnects-all: Disconnects everything when it refuses an unknown namespace.",
+    on.after(do.disconnect_all, event=CONNECT, namespace="nowhere"),
+    "NS-4",
+    "refusal-ignored: Connects a namespace that the application refused.",
+    on.send(do.empty_reply, body=CLOSED),
+    "refusal-told-otherwise: Refuses what the application refused as if it were unknown.",
+    on.send(do.change(body=UNKNOWN), body=CLOSED),
+    "refused-the-first-time: Connects a refused namespace at the second ask.",
+    do.accepted_from_the_second(CLOSED),
+    "refused-and-connected: Reports that a namespace is refused, and lets its rooms be joined.",
+    on.receive(do.empty_reply, event=JOIN, namespace="refused", wait=bool),
+    "refusal-disconnects-all: Disconnects everything when the application refuses a namespace.",
+    on.after(do.disconnect_all, event=CONNECT, namespace="refused"),
+    "NS-5",
+    # connected already
+    "second-connect-refused: Treats a second connect as a mistake.",
+    on.receive(do.refuse_ask("connected already"), event=CONNECT, is_connected=True),
+    "second-connect-counts: Counts connects, and wants as many disconnects.",
+    do.counted(CONNECT, DISCONNECT, is_connected=True),
+    "NS-6",
+    # disconnecting
+    "disconnect-without-effect: Reports a disconnect, and goes on with the namespace's events.",
+    on.receive(
+        do.empty_reply,
+        event=DISCONNECT,
+        namespace=("app", ""),
+        wait=bool,
+        is_no_op=False,
+        is_error=False,
+    ),
+    "own-disconnect-without-effect: Goes on with a namespace that a client left when asked to.",
+    do.after_acceptance(DISCONNECT, CONNECT),
+    "disconnect-refused-while-asking: Refuses a client's disconnect while its own is pending.",
+    do.refused_while_asking(DISCONNECT, wait=bool),
+    "NS-7",
+    "sticky-released: Reports the disconnect of a namespace that the application refused.",
+    on.send(do.empty_reply, body=STICKY),
+    "sticky-once: Refuses a disconnect once, and no second time.",
+    do.accepted_from_the_second(STICKY),
+    "NS-8",
+    "needless-disconnect-refused: Refuses to disconnect a namespace that is not connected.",
+    on.receive(
+        do.refuse("not connected"), event=DISCONNECT, is_connected=False, wait=bool, answers=""
+    ),
+    "unknown-disconnect-refused: Refuses to disconnect an unknown namespace.",
+    on.receive(do.refuse(UNKNOWN), event=DISCONNECT, namespace="nowhere", wait=bool),
+    "disconnect-calls-connect-off: Forgets its own connect when the client disconnects meanwhile.",
+    do.calling_off(CONNECT, by=DISCONNECT),
+    "NS-9",
+    # not connected
+    "unconnected-answered: Answers events for a namespace that is not connected.",
+    on.receive(
+        do.refuse(UNKNOWN), event=do.is_event, wait="", is_accepted=True, is_connected=False
+    ),
+    "unconnected-errors-answered: Answers errors too for a namespace that is not connected.",
+    on.receive(
+        do.refuse(UNKNOWN),
+        event=do.is_event,
+        is_error=True,
+        is_accepted=True,
+        is_connected=False,
+    ),
+    "NS-17",
+    "unconnected-unanswered: Drops asks for a namespace that is not connected, as Go does.",
+    on.send(do.drop, body=UNKNOWN, event=_is_other),
+    "unconnected-in-own-words: Refuses asks for an unconnected namespace in words of its own.",
+    on.send(do.change(body="not connected"), body=UNKNOWN, event=_is_other),
+    "NS-10",
+    "tokenless-requests-taken: Performs a disconnect, a join and a leave that ask for no reply.",
+    on.receive(_perform, event=OTHERS, wait=""),
+    "no-op-requests-taken: Performs a disconnect, a join and a leave that are to do nothing.",
+    on.receive(do.serve_with(is_no_op=False), event=OTHERS, is_no_op=True),
+    "NS-12",
+    "errors-carried-out: Performs system asks that are marked as errors, as the Go server does.",
+    on.receive(
+        lambda c, m: [*_perform(c, m), *([m.empty_reply()] if m.wait else [])],
+        event=tuple(CHANGE_OF),
+        is_error=True,
+        answers="",
+    ),
+    "errors-carried-out-in-silence: Performs system asks that are errors, and does not answer.",
+    on.receive(_perform, event=tuple(CHANGE_OF), is_error=True, answers=""),
     "NS-18",
     "ended-disconnect-carried-out: Disconnects at a late reply, though the client did so before.",
     do.after_acceptance(DISCONNECT, DISCONNECT),
-)
-
-# -------------------------------------------------------------------- the empty namespace
-
-mutants(
     "NS-15",
+    # the empty namespace
     "empty-namespace-always-there: Treats the empty namespace as connected from the start.",
     do.returned(";;;echo;0;0;hi"),
     "empty-namespace-refused: Refuses the empty name.",

@@ -56,25 +56,6 @@ def _in_empty(is_in: Callable[[str], bool]) -> bool:
     return is_in("")
 
 
-mutants(
-    "NM-2",
-    "native-octets-dropped: Treats only text as a native message.",
-    _dropping(lambda payload: isinstance(payload, bytes)),
-    "native-texts-dropped: Delivers no native text, as neffos.js does.",
-    _dropping(lambda payload: isinstance(payload, str)),
-    "native-with-separators-dropped: Treats a text with a separator as a damaged frame.",
-    _dropping(lambda payload: isinstance(payload, str) and ";" in payload),
-    "late-letters-dropped: Drops a native message that begins like a handshake message.",
-    _dropping(lambda payload: payload[:1] in ("M", "A", "H")),
-    "native-trimmed: Trims native messages.",
-    _reading(lambda payload: payload.strip()),
-    "native-cut: Cuts native messages at 4 KiB.",
-    _reading(lambda payload: payload[:4096]),
-    "frames-without-handler-are-native: Treats a frame that has no handler as a native message.",
-    on.receive(lambda c, _: c.payload, event="no such event", is_in=_in_empty),
-)
-
-
 @mutant("NM-2", on.receive_raw)
 def native_later(c: ServerContext, payload: Payload) -> Effect:
     """Handles a native message after the frame that follows it."""
@@ -126,19 +107,6 @@ def native_after_disconnect(c: ServerContext, payload: Payload) -> Effect:
     if c.is_in(""):
         c.count()
     return payload if c.counts and c.message is None and not c.is_in("") else None
-
-
-# -------------------------------------------------------------------- native messages in frames
-
-mutants(
-    "NM-5",
-    "framed-native-dropped: Drops native messages in frames.",
-    on.receive(do.drop, event=NATIVE_EVENT, is_in=_in_empty),
-    "framed-native-whole: Treats the whole frame as the native message.",
-    on.receive(lambda c, _: c.payload, event=NATIVE_EVENT, is_in=_in_empty, namespace=""),
-    "framed-native-anywhere: Ignores the namespace of a native message in a frame.",
-    on.receive(do.serve_with(namespace=""), event=NATIVE_EVENT, is_in=_in_empty),
-)
 
 
 @mutant("NM-5", on.receive, event=NATIVE_EVENT, is_accepted=True)
@@ -195,6 +163,29 @@ def _before(c: ServerContext, payload: Payload) -> Effect:
 
 
 mutants(
+    "NM-2",
+    "native-octets-dropped: Treats only text as a native message.",
+    _dropping(lambda payload: isinstance(payload, bytes)),
+    "native-texts-dropped: Delivers no native text, as neffos.js does.",
+    _dropping(lambda payload: isinstance(payload, str)),
+    "native-with-separators-dropped: Treats a text with a separator as a damaged frame.",
+    _dropping(lambda payload: isinstance(payload, str) and ";" in payload),
+    "late-letters-dropped: Drops a native message that begins like a handshake message.",
+    _dropping(lambda payload: payload[:1] in ("M", "A", "H")),
+    "native-trimmed: Trims native messages.",
+    _reading(lambda payload: payload.strip()),
+    "native-cut: Cuts native messages at 4 KiB.",
+    _reading(lambda payload: payload[:4096]),
+    "frames-without-handler-are-native: Treats a frame that has no handler as a native message.",
+    on.receive(lambda c, _: c.payload, event="no such event", is_in=_in_empty),
+    "NM-5",
+    # native messages in frames
+    "framed-native-dropped: Drops native messages in frames.",
+    on.receive(do.drop, event=NATIVE_EVENT, is_in=_in_empty),
+    "framed-native-whole: Treats the whole frame as the native message.",
+    on.receive(lambda c, _: c.payload, event=NATIVE_EVENT, is_in=_in_empty, namespace=""),
+    "framed-native-anywhere: Ignores the namespace of a native message in a frame.",
+    on.receive(do.serve_with(namespace=""), event=NATIVE_EVENT, is_in=_in_empty),
     "NM-6",
     "native-only-shakes-hands: Accepts a client on the native-only endpoint that begins with an M.",
     _native_only(lambda c, payload: "A1" if payload == "M" and _is_first(c) else None),

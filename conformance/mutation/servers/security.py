@@ -59,66 +59,9 @@ def fragments_without_limit(link: Link, frame: Frame) -> FrameEffect:
     return replace(frame, data=b"") if is_large else None
 
 
-mutants(
-    "SEC-2",
-    "payloads-without-limit: Accepts payloads of any length.",
-    do.limited(SessionLimits(payload=BOUNDLESS), queue_size=BOUNDLESS),
-    "tokens-without-limit: Accepts tokens of any length.",
-    _unlimited("token"),
-    "names-without-limit: Accepts names of any length.",
-    _unlimited("name"),
-)
-
-mutants(
-    "SEC-3",
-    "early-frames-without-number: Holds back any number of frames.",
-    _unlimited("held"),
-    "early-frames-of-any-length: Holds back frames of any length.",
-    _unlimited("held_size"),
-)
-
-
 def _is_early_ask(content: bytes) -> bool:
     return content.startswith(b"$1;nowhere;")
 
-
-mutants(
-    "SEC-4",
-    "handshake-awaited-for-ever: Waits indefinitely for the handshake.",
-    do.limited(handshake=None),
-    "handshake-awaited-while-it-talks: Waits for the handshake as long as the client sends frames.",
-    Proxy(
-        inward=proxy.inward(do.drop, is_open=False, content=_is_early_ask).inward,
-        server=partial(do.limited_server, handshake=None),
-    ),
-)
-
-mutants(
-    "SEC-5",
-    "namespaces-without-number: Makes a namespace for each user that is named, without end.",
-    on.receive(
-        do.empty_reply,
-        event=CONNECT,
-        namespace=lambda name: name.startswith("user-"),
-        wait=bool,
-    ),
-)
-
-mutants(
-    "SEC-6",
-    "rooms-without-number: Joins any number of rooms.",
-    _unlimited("rooms"),
-)
-
-mutants(
-    "SEC-8",
-    "replies-kept-without-limit: Keeps all that a client does not read, and reads on.",
-    do.limited(
-        high_water=BOUNDLESS, backlog=BOUNDLESS, queue_length=BOUNDLESS, queue_size=BOUNDLESS
-    ),
-    "broadcasts-kept-without-limit: Keeps all that a client does not read, but then stops reading.",
-    do.limited(backlog=BOUNDLESS),
-)
 
 # -------------------------------------------------------------------- pages of other sites
 
@@ -140,6 +83,7 @@ def hidden_origin_taken(_: Link, asked: Request) -> Request | None:
 
 
 # -------------------------------------------------------------------- headers in the URL
+
 
 IsRead = Callable[[tuple[str, ...], str, str], bool]
 """Whether a header is read from the URL: by its values in the request, its name, and its value."""
@@ -175,51 +119,6 @@ def upgrade_from_the_url(_: Link, asked: Request) -> Request:
             asked = asked.with_header(name, value)
     return asked
 
-
-mutants(
-    "SEC-11",
-    "url-header-added: Adds headers from the URL to those of the request.",
-    _read(lambda own, name, value: name == "x-test" and bool(own) and value not in own),
-    "url-header-in-place-of-an-empty-one: Treats an empty header as a missing one.",
-    _read(lambda own, name, value: own == ("",)),
-    "url-header-by-letter: Finds a request's header only if the URL writes it in the same case.",
-    _read(lambda own, name, value: bool(own), lambda name: name == "x-TEST"),
-)
-
-mutants(
-    "SEC-12",
-    "cookie-from-the-url: Reads cookies from the URL.",
-    _named("cookie"),
-    "address-from-the-url: Reads the address that a proxy would report from the URL.",
-    _named("x-forwarded-for"),
-    "scheme-from-the-url: Reads the scheme that a proxy would report from the URL.",
-    _named("x-forwarded-proto"),
-    "forwarded-from-the-url: Reads the header in which newer proxies report from the URL.",
-    _named("forwarded"),
-    "site-from-the-url: Reads headers that only browsers may set from the URL.",
-    _read(lambda own, name, value: name.startswith("sec-")),
-    "host-from-the-url: Reads the host from the URL.",
-    _named("host"),
-    "origin-from-the-url: Reads the origin from the URL, and checks that.",
-    _named("origin"),
-)
-
-mutants(
-    "SEC-13",
-    "lines-from-the-url: Accepts values of several lines from the URL.",
-    _read(lambda own, name, value: "\r" in value or "\n" in value),
-    "line-feeds-from-the-url: Looks for CR in values from the URL, and not for LF.",
-    _read(lambda own, name, value: "\n" in value and "\r" not in value),
-    "nul-from-the-url: Accepts values with NUL from the URL.",
-    _read(lambda own, name, value: "\0" in value),
-    "any-name-from-the-url: Accepts headers of any name from the URL.",
-    _read(lambda own, name, value: any(each in name for each in " :\r\n") or not name),
-    "odd-names-not-borne: Fails where the URL gives a header an invalid name.",
-    proxy.request(
-        lambda _, __: answer("500 Internal Server Error"),
-        target=lambda target: "%0D%0ATest" in target,
-    ),
-)
 
 # -------------------------------------------------------------------- hostile payloads
 
@@ -278,13 +177,6 @@ def _begins(text: bytes) -> Callable[[Link, Frame], bool]:
     return lambda _, frame: frame.content.startswith(text)
 
 
-mutants(
-    "SEC-15",
-    "event-looked-up-escaped: Looks an event up as it is written in the frame.",
-    do.drop_payloads(lambda payload: ";ec@%!semicolon@%!ho;" in str(payload)),
-)
-
-
 @mutant("SEC-16", proxy.inward)
 def stops_at_many_fragments(link: Link, frame: Frame) -> FrameEffect:
     """Stops reading amid a message of very many fragments."""
@@ -295,6 +187,83 @@ def stops_at_many_fragments(link: Link, frame: Frame) -> FrameEffect:
 
 
 mutants(
+    "SEC-2",
+    "payloads-without-limit: Accepts payloads of any length.",
+    do.limited(SessionLimits(payload=BOUNDLESS), queue_size=BOUNDLESS),
+    "tokens-without-limit: Accepts tokens of any length.",
+    _unlimited("token"),
+    "names-without-limit: Accepts names of any length.",
+    _unlimited("name"),
+    "SEC-3",
+    "early-frames-without-number: Holds back any number of frames.",
+    _unlimited("held"),
+    "early-frames-of-any-length: Holds back frames of any length.",
+    _unlimited("held_size"),
+    "SEC-4",
+    "handshake-awaited-for-ever: Waits indefinitely for the handshake.",
+    do.limited(handshake=None),
+    "handshake-awaited-while-it-talks: Waits for the handshake as long as the client sends frames.",
+    Proxy(
+        inward=proxy.inward(do.drop, is_open=False, content=_is_early_ask).inward,
+        server=partial(do.limited_server, handshake=None),
+    ),
+    "SEC-5",
+    "namespaces-without-number: Makes a namespace for each user that is named, without end.",
+    on.receive(
+        do.empty_reply,
+        event=CONNECT,
+        namespace=lambda name: name.startswith("user-"),
+        wait=bool,
+    ),
+    "SEC-6",
+    "rooms-without-number: Joins any number of rooms.",
+    _unlimited("rooms"),
+    "SEC-8",
+    "replies-kept-without-limit: Keeps all that a client does not read, and reads on.",
+    do.limited(
+        high_water=BOUNDLESS, backlog=BOUNDLESS, queue_length=BOUNDLESS, queue_size=BOUNDLESS
+    ),
+    "broadcasts-kept-without-limit: Keeps all that a client does not read, but then stops reading.",
+    do.limited(backlog=BOUNDLESS),
+    "SEC-11",
+    "url-header-added: Adds headers from the URL to those of the request.",
+    _read(lambda own, name, value: name == "x-test" and bool(own) and value not in own),
+    "url-header-in-place-of-an-empty-one: Treats an empty header as a missing one.",
+    _read(lambda own, name, value: own == ("",)),
+    "url-header-by-letter: Finds a request's header only if the URL writes it in the same case.",
+    _read(lambda own, name, value: bool(own), lambda name: name == "x-TEST"),
+    "SEC-12",
+    "cookie-from-the-url: Reads cookies from the URL.",
+    _named("cookie"),
+    "address-from-the-url: Reads the address that a proxy would report from the URL.",
+    _named("x-forwarded-for"),
+    "scheme-from-the-url: Reads the scheme that a proxy would report from the URL.",
+    _named("x-forwarded-proto"),
+    "forwarded-from-the-url: Reads the header in which newer proxies report from the URL.",
+    _named("forwarded"),
+    "site-from-the-url: Reads headers that only browsers may set from the URL.",
+    _read(lambda own, name, value: name.startswith("sec-")),
+    "host-from-the-url: Reads the host from the URL.",
+    _named("host"),
+    "origin-from-the-url: Reads the origin from the URL, and checks that.",
+    _named("origin"),
+    "SEC-13",
+    "lines-from-the-url: Accepts values of several lines from the URL.",
+    _read(lambda own, name, value: "\r" in value or "\n" in value),
+    "line-feeds-from-the-url: Looks for CR in values from the URL, and not for LF.",
+    _read(lambda own, name, value: "\n" in value and "\r" not in value),
+    "nul-from-the-url: Accepts values with NUL from the URL.",
+    _read(lambda own, name, value: "\0" in value),
+    "any-name-from-the-url: Accepts headers of any name from the URL.",
+    _read(lambda own, name, value: any(each in name for each in " :\r\n") or not name),
+    "odd-names-not-borne: Fails where the URL gives a header an invalid name.",
+    proxy.request(
+        lambda _, __: answer("500 Internal Server Error"),
+        target=lambda target: "%0D%0ATest" in target,
+    ),
+    "SEC-15",
+    "event-looked-up-escaped: Looks an event up as it is written in the frame.",
+    do.drop_payloads(lambda payload: ";ec@%!semicolon@%!ho;" in str(payload)),
     "SEC-16",
     "stops-at-many-separators: Stops reading at a payload of very many separators.",
     _stopping(lambda _, content: content.count(b";") > 50_000),
