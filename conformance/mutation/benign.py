@@ -13,7 +13,7 @@ from websockets.frames import Opcode
 from mutation import fault_proxy as proxy
 from mutation import hooks as on
 from mutation import operators as do
-from mutation.fault_proxy import Frame, FrameEffect, Link, Proxy, answer
+from mutation.fault_proxy import Frame, FrameEffect, Proxy, Tunnel, answer
 from mutation.hooks import CONNECT, DISCONNECT, Effect, Payload, Payloads, ServerContext
 from mutation.registry import Staged, mutant, mutants
 from neffos_asyncio import Handlers, Server, UpgradeRequest
@@ -58,7 +58,7 @@ async def _in_scraps(writer: asyncio.StreamWriter, content: bytes) -> None:
             await asyncio.sleep(0)
 
 
-def _fragments(_: Link, frame: Frame) -> FrameEffect:
+def _fragments(_: Tunnel, frame: Frame) -> FrameEffect:
     half = len(frame.data) // 2
     return [
         replace(frame, fin=False, data=frame.data[:half]),
@@ -101,7 +101,7 @@ def _probed(status: str, *headers: str) -> Proxy:
     return proxy.request(lambda _, __: answer(status, *headers), method="HEAD")
 
 
-def _chat(_: Link, head: bytes) -> bytes:
+def _chat(_: Tunnel, head: bytes) -> bytes:
     line, _crlf, rest = head.partition(b"\r\n")
     if b" 101 " in line:
         line = b"HTTP/1.1 101 Web Socket Protocol Handshake"
@@ -109,12 +109,12 @@ def _chat(_: Link, head: bytes) -> bytes:
     return line + b"\r\n" + more + rest
 
 
-def _refuse(_: Link, head: bytes) -> bytes | None:
+def _refuse(_: Tunnel, head: bytes) -> bytes | None:
     is_refusal = head.startswith((b"HTTP/1.1 400", b"HTTP/1.1 403"))
     return answer("418 I'm a teapot") if is_refusal else None
 
 
-def _compress(link: Link, head: bytes) -> bytes | None:
+def _compress(link: Tunnel, head: bytes) -> bytes | None:
     offer = link.request.value("Sec-WebSocket-Extensions")
     if b" 101 " not in head or "permessage-deflate" not in offer:
         return None
@@ -140,7 +140,7 @@ def errors_in_its_own_words(c: ServerContext, payload: Payload) -> Effect:
     return message.replace(body=words.encode() if message.is_binary else words)
 
 
-def _drop_early(link: Link, frame: Frame) -> FrameEffect:
+def _drop_early(link: Tunnel, frame: Frame) -> FrameEffect:
     if link.request.target.partition("?")[0].endswith("/native"):
         return None  # there is no handshake
     is_whole = frame.fin and frame.opcode in (Opcode.TEXT, Opcode.BINARY)

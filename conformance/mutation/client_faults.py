@@ -12,7 +12,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from websockets.datastructures import Headers
 
@@ -174,7 +174,6 @@ class ClientFault(MessageHooks):
     delay: float = 0.0
     limits: Limits = LIMITS
     role: Literal["client"] = field(default="client", init=False)
-    distort: None = field(default=None, init=False)
 
     @asynccontextmanager
     async def stage(self) -> AsyncIterator[Run]:
@@ -201,7 +200,10 @@ async def faulty_client(fault: ClientFault) -> AsyncIterator[tuple[ClientDriver,
     context = ClientContext()
     client = _FaultyDriver(fault, context)
     try:
-        yield client, lambda request: _FaultyRequest(request, fault, context)
+        yield (
+            client,
+            lambda request: cast("UpgradeRequest", _FaultyRequest(request, fault, context)),
+        )
     finally:
         client.end()
 
@@ -353,22 +355,19 @@ class _FaultyRequest:
     def accept(self) -> Transport | None:
         """Upgrade the connection."""
         transport = self._arrived.accept()
-        return transport and _FaultyTransport(transport, self._fault, self._context)
-
-    def abort(self) -> None:
-        """End TCP."""
-        self._arrived.abort()
-
-    async def close(self) -> None:
-        """Close the socket."""
-        await self._arrived.close()
+        faulty = transport and _FaultyTransport(transport, self._fault, self._context)
+        return cast("Transport | None", faulty)
 
     async def refuse(self, status: int) -> None:
         """Answer with an HTTP status, if the client is to believe it."""
         if self._fault.is_alive is None or self._fault.is_alive(status):
             await self._arrived.refuse(status)
         else:
-            self.abort()
+            self._arrived.abort()
+
+    def __getattr__(self, name: str) -> Any:
+        """Leave everything else to the request of the correct client."""
+        return getattr(self._arrived, name)
 
 
 class _FaultyTransport:
@@ -384,21 +383,6 @@ class _FaultyTransport:
         self._sent: asyncio.Queue[Sent] = asyncio.Queue()
         context.connections.append(self)
         self._pump = asyncio.create_task(self._listen(), name="listen to a client")
-
-    @property
-    def is_open(self) -> bool:
-        """Whether neither peer has begun to close the connection."""
-        return self._transport.is_open
-
-    @property
-    def backlog(self) -> int:
-        """How many sent bytes the peer has not taken yet."""
-        return self._transport.backlog
-
-    @property
-    def has_received_close(self) -> bool:
-        """Whether a close frame came."""
-        return self._transport.has_received_close
 
     async def send(self, payload: Payload, *, is_held: bool = False) -> None:
         """Have the client receive a message, as the fault has it."""
@@ -418,10 +402,6 @@ class _FaultyTransport:
         if left:
             await self._transport.send_parts(left, is_text=is_text)
 
-    async def send_raw(self, octets: bytes) -> None:
-        """Send bytes as they are."""
-        await self._transport.send_raw(octets)
-
     async def receive(self) -> Sent:
         """Receive what the client sends, as the fault has it."""
         sent = await self._sent.get()
@@ -439,14 +419,6 @@ class _FaultyTransport:
                 self._is_gone = True
                 self._transport.abort()
 
-    def stall(self) -> None:
-        """Read nothing more."""
-        self._transport.stall()
-
-    def resume(self) -> None:
-        """Read again."""
-        self._transport.resume()
-
     def abort(self) -> None:
         """End TCP."""
         self._context.is_closing = True
@@ -463,6 +435,10 @@ class _FaultyTransport:
         with suppress(asyncio.CancelledError):
             await self._pump
         await self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        """Leave everything else to the connection of the correct client."""
+        return getattr(self._transport, name)
 
     async def _listen(self) -> None:
         fault, context = self._fault, self._context

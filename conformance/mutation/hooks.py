@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, TypeVar, cast
 
 from mutation.registry import SOON, Staged
 from neffos_codec import ESCAPE, DecodeError, Message, decode, encode
@@ -47,6 +47,8 @@ takes its place."""
 
 FrameHook = Callable[[Any, Message], Effect]
 """A hook on frames. It is given the ``PeerContext``; operators that need none fit every peer."""
+
+Triggered = TypeVar("Triggered", bound=Callable[[Any, Any], Any])
 
 PayloadHook = Callable[[Any, Payload], Effect]
 
@@ -446,9 +448,9 @@ def _agree(value: object, wanted: Any) -> bool:
     return value in wanted if isinstance(wanted, tuple) else value == wanted
 
 
-def when(hook: FrameHook, **trigger: Any) -> FrameHook:
+def when(hook: Triggered, **trigger: Any) -> Triggered:
     """Give a hook a trigger: attributes of the message, or else of the context."""
-    return lambda c, m: hook(c, m) if fits(trigger, m, c) else None
+    return cast("Triggered", lambda c, m: hook(c, m) if fits(trigger, m, c) else None)
 
 
 receive, receive_raw = Hooks.at_receive, Hooks.at_receive_raw

@@ -119,6 +119,11 @@ def is_utf8(content: bytes) -> bool:
     return content.decode(errors="ignore").encode() == content
 
 
+def in_namespace(name: str) -> Callable[[Callable[[str], bool]], bool]:
+    """Test that a namespace is connected; a trigger for ``is_in``."""
+    return lambda is_in: is_in(name)
+
+
 def is_event(event: str) -> bool:
     """Say whether an event is not that of a system ask; a test for triggers."""
     return event not in CHANGE_OF

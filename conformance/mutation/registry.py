@@ -31,10 +31,6 @@ class Peer(Protocol):
     def role(self) -> Role:
         """What it is."""
 
-    @property
-    def distort(self) -> Distort | None:
-        """How the server in this process is changed, where that is the whole of the fault."""
-
     def stage(self) -> AbstractAsyncContextManager[Run]:
         """Start it, and give the function that runs a case against it."""
 
@@ -50,7 +46,6 @@ class Staged:
 
     role: Role
     stage: Callable[[], AbstractAsyncContextManager[Run]]
-    distort: None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +72,8 @@ class Mutant:
     @property
     def distort(self) -> Distort | None:
         """How the server in this process is changed, where that is the whole of the fault."""
-        return self.peer.distort
+        distort: Distort | None = getattr(self.peer, "distort", None)
+        return distort
 
     def stage(self) -> AbstractAsyncContextManager[Run]:
         """Start the peer, and give the function that runs a case against it."""

@@ -17,12 +17,6 @@ EXACT = 17
 """Digits from which on a floating-point number does not keep an integer exactly."""
 
 
-@mutant("AR-11", on.receive, event=bool, answers=bool)
-def replies_by_their_event(c: ClientContext, m: Message) -> Effect:
-    """Accepts only a reply that has the event of the ask."""
-    return () if m.event != c.answers else None
-
-
 @mutant("AR-11", on.receive, event="news", answers="")
 def next_message_is_the_reply(c: ClientContext, m: Message) -> Effect:
     """Accepts the next event as the reply to its ask."""
@@ -64,6 +58,9 @@ def _keep(c: ClientContext, m: Message) -> None:
 
 
 mutants(
+    "AR-11",
+    "replies-by-their-event: Accepts only a reply that has the event of the ask.",
+    on.receive(lambda c, m: () if m.event != c.answers else None, event=bool, answers=bool),
     "AR-1",
     # tokens
     "token-rounded: Reads a token that is a large number as a floating-point number.",

@@ -63,13 +63,10 @@ def notices_sent(c: ClientContext, m: Message) -> Effect:
     return [m, notice] if "leave-all" in c.operations else None
 
 
-@mutant("EV-6", on.observes)
-def errors_delivered_as_bodies(_: ClientContext, seen: Values) -> list[Values]:
-    """Delivers an error as if its text were a body."""
-    return [{name: value for name, value in seen.items() if name != "error"}]
-
-
 mutants(
+    "EV-6",
+    "errors-delivered-as-bodies: Delivers an error as if its text were a body.",
+    on.observes(lambda _, seen: [{name: value for name, value in seen.items() if name != "error"}]),
     "EV-1",
     "binary-comes-last: Lets text frames overtake binary ones.",
     _overtaken(lambda m: is_binary(m.body)),

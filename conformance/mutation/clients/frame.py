@@ -50,12 +50,6 @@ def odd_flags_refused(_: ClientContext, payload: Payload) -> Effect:
     return None if {"0", "1", ""}.issuperset(payload.split(";")[4:6]) else ()
 
 
-@mutant("FR-8", on.receive, is_error=True, body=is_empty, wait=is_own)
-def error_without_text_is_success(c: ClientContext, m: Message) -> Effect:
-    """Accepts an error without a text as success."""
-    return c.serve(m.empty_reply() if m.event.startswith("_") else m.replace(is_error=False))
-
-
 @mutant("FR-11", on.send_raw)
 def text_in_binary_messages(_: ClientContext, payload: Payload) -> Effect:
     """Sends binary events whose body is ASCII as text."""
@@ -82,12 +76,6 @@ def native_messages_in_halves(_: ClientContext, payload: Payload) -> Effect:
     return [payload[:2], payload[2:]] if is_native else None
 
 
-@mutant("FR-12", on.send_raw)
-def names_in_latin_9(_: ClientContext, payload: Payload) -> Effect:
-    """Writes the names in a binary frame in Latin-9."""
-    return payload.replace("€".encode(), b"\xa4") if isinstance(payload, bytes) else None
-
-
 @mutant("FR-13", on.send, is_empty_reply=True)
 def binary_empty_reply(c: ClientContext, m: Message) -> Effect:
     """Sends an empty reply in the type of the ask."""
@@ -109,6 +97,23 @@ def _unreadable(c: ClientContext, _: str, __: Values) -> None:
 
 
 mutants(
+    "FR-8",
+    "error-without-text-is-success: Accepts an error without a text as success.",
+    on.receive(
+        lambda c, m: c.serve(
+            m.empty_reply() if m.event.startswith("_") else m.replace(is_error=False)
+        ),
+        is_error=True,
+        body=is_empty,
+        wait=is_own,
+    ),
+    "FR-12",
+    "names-in-latin-9: Writes the names in a binary frame in Latin-9.",
+    on.send_raw(
+        lambda _, payload: (
+            payload.replace("€".encode(), b"\xa4") if isinstance(payload, bytes) else None
+        )
+    ),
     "FR-1",
     # fields
     "body-cut-in-what-comes: Ends the body at the next semicolon, in frames that it reads.",

@@ -87,12 +87,6 @@ def _speaks(c: ClientContext, op: str, fields: Values) -> None:
 # -------------------------------------------------------------------- disconnecting
 
 
-@mutant("NS-13", on.receive, event=DISCONNECT, wait=bool)
-def stays_where_its_rooms_are(c: ClientContext, m: Message) -> Effect:
-    """Refuses a disconnect while it has joined a room."""
-    return m.error_reply("I like it here") if c.rooms("app") else None
-
-
 @mutant("NS-13", on.receive, event=(JOIN, LEAVE), wait=bool)
 def leaves_no_room(c: ClientContext, m: Message) -> Effect:
     """Refuses to leave a room that the server had it join."""
@@ -133,6 +127,13 @@ def replies_outlive_their_namespace(c: ClientContext, m: Message) -> Effect:
 
 
 mutants(
+    "NS-13",
+    "stays-where-its-rooms-are: Refuses a disconnect while it has joined a room.",
+    on.receive(
+        lambda c, m: m.error_reply("I like it here") if c.rooms("app") else None,
+        event=DISCONNECT,
+        wait=bool,
+    ),
     "NS-1",
     "deaf-where-it-was-put: Drops the events of a namespace that the server connected.",
     ClientFault(

@@ -7,7 +7,7 @@ from mutation import operators as do
 from mutation.client_faults import ClientContext, ClientFault
 from mutation.clients.values import is_user_event, remember
 from mutation.hooks import CONNECT, JOIN, LEAVE, Effect, when
-from mutation.registry import mutant, mutants
+from mutation.registry import mutants
 from neffos_codec import Message
 from neffos_conformance.runner.driver_protocol import Values
 
@@ -43,24 +43,6 @@ def _joins(c: ClientContext, m: Message) -> None:
         c.seen.add(m.room)
 
 
-@mutant("RM-8", on.send, event=LEAVE)
-def leaves_one_room_for_all(c: ClientContext, _: Message) -> Effect:
-    """Leaves one room where it is to leave all."""
-    return () if "leave-all" in c.operations and c.count() > 1 else None
-
-
-@mutant("RM-8", on.send, event=LEAVE)
-def leaves_twice(c: ClientContext, m: Message) -> Effect:
-    """Sends two asks to leave a room."""
-    return [m, m] if c.operations[-1:] == ["leave"] else None
-
-
-@mutant("RM-8", on.send, event=LEAVE)
-def leaves_by_notice(c: ClientContext, m: Message) -> Effect:
-    """Leaves all rooms with _OnRoomLeft."""
-    return m.replace(event="_OnRoomLeft") if "leave-all" in c.operations else None
-
-
 def _room(c: ClientContext, m: Message) -> None:
     c.seen.add(m.room.lower())
 
@@ -72,6 +54,18 @@ def _speaks(c: ClientContext, op: str, fields: Values) -> None:
 
 
 mutants(
+    "RM-8",
+    "leaves-one-room-for-all: Leaves one room where it is to leave all.",
+    on.send(
+        lambda c, _: () if "leave-all" in c.operations and c.count() > 1 else None, event=LEAVE
+    ),
+    "leaves-twice: Sends two asks to leave a room.",
+    on.send(lambda c, m: [m, m] if c.operations[-1:] == ["leave"] else None, event=LEAVE),
+    "leaves-by-notice: Leaves all rooms with _OnRoomLeft.",
+    on.send(
+        lambda c, m: m.replace(event="_OnRoomLeft") if "leave-all" in c.operations else None,
+        event=LEAVE,
+    ),
     "RM-1",
     "joined-without-notice: Does not tell its application that a room is joined.",
     on.unobserved(saw="joined"),

@@ -64,23 +64,12 @@ def _is_odd(event: str) -> bool:
     return not event.isascii() or " " in event.strip()
 
 
-def _in(namespace: str) -> Callable[[Callable[[str], bool]], bool]:
-    """Test that a namespace is connected; a trigger for ``is_in``."""
-    return lambda is_in: is_in(namespace)
-
-
-IN_ANY, IN_APP = _in("any"), _in("app")
+IN_ANY, IN_APP = do.in_namespace("any"), do.in_namespace("app")
 
 
 def _give_event(_: ServerContext, m: Message) -> Effect:
     """Reply with the event, as the handler of every event does."""
     return m.reply(m.event)
-
-
-@mutant("EV-2", on.send, event="whoami")
-def one_object_for_all(c: ServerContext, m: Message) -> Effect:
-    """Gives the handlers of all clients the object of the last one."""
-    return m.replace(body=c.server.connections[-1].id)
 
 
 # -------------------------------------------------------------------- broadcasts: to whom
@@ -173,6 +162,8 @@ def latest_broadcast_alone(c: ServerContext) -> Payloads:
 
 mutants(
     "EV-2",
+    "one-object-for-all: Gives the handlers of all clients the object of the last one.",
+    on.send(lambda c, m: m.replace(body=c.server.connections[-1].id), event="whoami"),
     "handlers-by-event-alone: Gives an event to the handler of that name in whatever namespace.",
     on.receive(lambda _, m: m.reply(m.body), namespace="any", event="echo", is_error=False),
     "commands-everywhere: Gives events of a namespace to the handlers of those names in another.",

@@ -13,7 +13,7 @@ from websockets.frames import Opcode
 from mutation import fault_proxy as proxy
 from mutation import hooks as on
 from mutation import operators as do
-from mutation.fault_proxy import CUT, Frame, FrameEffect, Link, Proxy
+from mutation.fault_proxy import CUT, Frame, FrameEffect, Proxy, Tunnel
 from mutation.hooks import CONNECT, LEAVE, Effect, Hooks, Payload, ServerContext, frame_of
 from mutation.operators import is_utf8
 from mutation.registry import mutant, mutants
@@ -182,12 +182,12 @@ HEAD: Final = b"$1;app;;echo;0;0;"
 """What the text begins with that one of these servers does not check."""
 
 
-def _as_a_message(link: Link, frame: Frame) -> FrameEffect:
+def _as_a_message(link: Tunnel, frame: Frame) -> FrameEffect:
     opcode = Opcode(frame.opcode or link.kind)
     return None if frame.is_control else replace(frame, opcode=opcode, fin=True)
 
 
-def _unmasked(_: Link, frame: Frame) -> FrameEffect:
+def _unmasked(_: Tunnel, frame: Frame) -> FrameEffect:
     is_odd = frame.content.startswith(b"$2;app;;echo") and frame.content.endswith(b"\x00\xff")
     return replace(frame, data=frame.content[:-1]) if is_odd else None
 

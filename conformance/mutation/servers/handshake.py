@@ -87,12 +87,6 @@ def request_read_as_frame(c: ServerContext, payload: Payload) -> Effect:
 # -------------------------------------------------------------------- after the handshake
 
 
-@mutant("HS-8", on.receive_raw)
-def second_request_answered(c: ServerContext, payload: Payload) -> Effect:
-    """Answers every M, not only the first."""
-    return (c.serve() or ["Aagain"]) if payload == "M" else None
-
-
 def _note_id(c: ServerContext, payload: Payload) -> Effect:
     if isinstance(payload, str) and payload.startswith("A") and not frame_of(payload):
         c.values["id"] = payload[1:]
@@ -252,6 +246,8 @@ mutants(
     "request-of-one-buffer: Has room for a request of 128 bytes.",
     do.drop_payloads(lambda sent: len(sent) > 128 and sent[:2] == "MM"),
     "HS-8",
+    "second-request-answered: Answers every M, not only the first.",
+    on.receive_raw(lambda c, payload: (c.serve() or ["Aagain"]) if payload == "M" else None),
     "id-taken-over: Uses the ID that a client sends after a late A.",
     Hooks(
         receive_raw=_note_id,

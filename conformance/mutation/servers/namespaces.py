@@ -62,12 +62,6 @@ def _disconnected(c: ServerContext) -> set[str]:
     return {name for name, _ in c.before}.difference(c.namespaces)
 
 
-@mutant("NS-6", on.moved)
-def disconnect_takes_all(c: ServerContext) -> Effect:
-    """Disconnects every namespace when one is disconnected."""
-    return do.disconnect_all(c) if _disconnected(c) else ()
-
-
 @mutant("NS-7", on.receive, namespace="sticky")
 def sticky_disconnected(c: ServerContext, m: Message) -> Effect:
     """Reports that a disconnect is refused, and performs it."""
@@ -217,6 +211,8 @@ mutants(
     "second-connect-counts: Counts connects, and wants as many disconnects.",
     do.counted(CONNECT, DISCONNECT, is_connected=True),
     "NS-6",
+    "disconnect-takes-all: Disconnects every namespace when one is disconnected.",
+    on.moved(lambda c: do.disconnect_all(c) if _disconnected(c) else ()),
     # disconnecting
     "disconnect-without-effect: Reports a disconnect, and goes on with the namespace's events.",
     on.receive(

@@ -51,9 +51,7 @@ def _dropping(is_dropped: Callable[[Payload], bool]) -> Hooks:
     return _reading(lambda payload: None if is_dropped(payload) else payload)
 
 
-def _in_empty(is_in: Callable[[str], bool]) -> bool:
-    """Test that the empty namespace is connected; a trigger for ``is_in``."""
-    return is_in("")
+IN_EMPTY = do.in_namespace("")
 
 
 @mutant("NM-2", on.receive_raw)
@@ -85,12 +83,6 @@ def _while_connected(c: ServerContext) -> Payloads:
     return sent
 
 
-@mutant("NM-4", on.receive_raw)
-def native_before_connect(c: ServerContext, _: Payload) -> Effect:
-    """Delivers native messages from the handshake on."""
-    return _while_connected(c) if _is_stray(c) and not c.is_in("") else None
-
-
 @mutant("NM-4", on.turn)
 def native_kept_for_connect(c: ServerContext) -> Payloads:
     """Keeps native messages until the empty namespace is connected."""
@@ -109,13 +101,7 @@ def native_after_disconnect(c: ServerContext, payload: Payload) -> Effect:
     return payload if c.counts and c.message is None and not c.is_in("") else None
 
 
-@mutant("NM-5", on.receive, event=NATIVE_EVENT, is_accepted=True)
-def framed_native_early(c: ServerContext, _: Message) -> Effect:
-    """Delivers a native message in a frame before its namespace is connected."""
-    return None if c.is_in("") else _while_connected(c)
-
-
-@mutant("NM-7", on.receive, event=NATIVE_EVENT, is_in=_in_empty)
+@mutant("NM-7", on.receive, event=NATIVE_EVENT, is_in=IN_EMPTY)
 def native_sent_back(c: ServerContext, _: Message) -> Effect:
     """Sends a native message back as it came, frame and all, instead of the handler's reply."""
     return [c.payload for _ in c.serve()]
@@ -163,6 +149,9 @@ def _before(c: ServerContext, payload: Payload) -> Effect:
 
 
 mutants(
+    "NM-4",
+    "native-before-connect: Delivers native messages from the handshake on.",
+    on.receive_raw(lambda c, _: _while_connected(c) if _is_stray(c) and not c.is_in("") else None),
     "NM-2",
     "native-octets-dropped: Treats only text as a native message.",
     _dropping(lambda payload: isinstance(payload, bytes)),
@@ -177,15 +166,21 @@ mutants(
     "native-cut: Cuts native messages at 4 KiB.",
     _reading(lambda payload: payload[:4096]),
     "frames-without-handler-are-native: Treats a frame that has no handler as a native message.",
-    on.receive(lambda c, _: c.payload, event="no such event", is_in=_in_empty),
+    on.receive(lambda c, _: c.payload, event="no such event", is_in=IN_EMPTY),
     "NM-5",
+    "framed-native-early: Delivers a native message in a frame before its namespace is connected.",
+    on.receive(
+        lambda c, _: None if c.is_in("") else _while_connected(c),
+        event=NATIVE_EVENT,
+        is_accepted=True,
+    ),
     # native messages in frames
     "framed-native-dropped: Drops native messages in frames.",
-    on.receive(do.drop, event=NATIVE_EVENT, is_in=_in_empty),
+    on.receive(do.drop, event=NATIVE_EVENT, is_in=IN_EMPTY),
     "framed-native-whole: Treats the whole frame as the native message.",
-    on.receive(lambda c, _: c.payload, event=NATIVE_EVENT, is_in=_in_empty, namespace=""),
+    on.receive(lambda c, _: c.payload, event=NATIVE_EVENT, is_in=IN_EMPTY, namespace=""),
     "framed-native-anywhere: Ignores the namespace of a native message in a frame.",
-    on.receive(do.serve_with(namespace=""), event=NATIVE_EVENT, is_in=_in_empty),
+    on.receive(do.serve_with(namespace=""), event=NATIVE_EVENT, is_in=IN_EMPTY),
     "NM-6",
     "native-only-shakes-hands: Accepts a client on the native-only endpoint that begins with an M.",
     _native_only(lambda c, payload: "A1" if payload == "M" and _is_first(c) else None),

@@ -19,14 +19,14 @@ from mutation.fault_proxy import (
     Frame,
     FrameEffect,
     Instead,
-    Link,
     Proxy,
     Request,
+    Tunnel,
     answer,
 )
 from mutation.hooks import CONNECT, Effect, Hooks, Payload, ServerContext
 from mutation.registry import Staged, mutant, mutants
-from mutation.servers.transport import UPGRADE
+from mutation.servers.transport import PREFIX, UPGRADE
 from neffos_asyncio import ANY_ORIGIN, Connection, Handlers, Server, UpgradeRequest
 from neffos_asyncio.request import Headers
 from neffos_conformance.reference.application import servers
@@ -39,8 +39,6 @@ BOUNDLESS: Final = 1 << 40
 LARGE: Final = 8 << 20
 """Bytes of a message from which on the bytes of its fragments are not kept."""
 
-PREFIX: Final = "x-websocket-header-"
-
 # -------------------------------------------------------------------- limits
 
 
@@ -50,7 +48,7 @@ def _unlimited(*limits: str) -> Staged:
 
 
 @mutant("SEC-2", proxy.inward, is_control=False)
-def fragments_without_limit(link: Link, frame: Frame) -> FrameEffect:
+def fragments_without_limit(link: Tunnel, frame: Frame) -> FrameEffect:
     """Checks the length of each fragment, and not of the message."""
     if frame.opcode != Opcode.CONT:
         link.counts.clear()
@@ -76,12 +74,6 @@ def any_origin_taken() -> on.Url:
     return embedded_server(served=servers(make=make))
 
 
-@mutant("SEC-9", proxy.request)
-def hidden_origin_taken(_: Link, asked: Request) -> Request | None:
-    """Accepts pages that hide their site."""
-    return asked.with_header("Origin", None) if asked.value("Origin") == "null" else None
-
-
 # -------------------------------------------------------------------- headers in the URL
 
 
@@ -98,7 +90,7 @@ def _read(is_read: IsRead, is_named: Callable[[str], bool] = lambda _: True) -> 
             items = [(name, value) for name in there for value in there.get_all(name)]
             for key, value in request.query:
                 name = key[len(PREFIX) :]
-                is_own = key.lower().startswith(PREFIX) and is_named(name)
+                is_own = key.lower().startswith(PREFIX.lower()) and is_named(name)
                 if is_own and is_read(there.get_all(name), name.lower(), value):
                     items.append((name, value))
             return super().accept(replace(request, headers=Headers(items)))
@@ -112,7 +104,7 @@ def _named(wanted: str) -> Staged:
 
 
 @mutant("SEC-12", proxy.request)
-def upgrade_from_the_url(_: Link, asked: Request) -> Request:
+def upgrade_from_the_url(_: Tunnel, asked: Request) -> Request:
     """Reads the headers that make a request an upgrade from the URL."""
     for name, value in UPGRADE.items():
         if f"{PREFIX}{name}=".lower() in asked.target.lower():
@@ -140,12 +132,12 @@ def _containing(text: bytes, count: int = 1) -> Hooks:
     return _stopping(lambda c, content: text in content and c.count() >= count)
 
 
-def _tenant(link: Link) -> str:
+def _tenant(link: Tunnel) -> str:
     return link.request.value("X-Test")
 
 
 def _dying(
-    is_last: Callable[[Link, Frame], bool] = lambda _, __: False,
+    is_last: Callable[[Tunnel, Frame], bool] = lambda _, __: False,
     is_too_long: Callable[[int], bool] = lambda _: False,
 ) -> Proxy:
     """End all connections of a tenant at some frame, and accept it no more.
@@ -154,31 +146,31 @@ def _dying(
     notice.
     """
 
-    def end(link: Link) -> None:
+    def end(link: Tunnel) -> None:
         if _tenant(link):
             link.server.seen.add(_tenant(link))
 
-    def dead(link: Link) -> Instead | None:
+    def dead(link: Tunnel) -> Instead | None:
         return CUT if _tenant(link) in link.server.seen else None
 
-    def inward(link: Link, frame: Frame) -> FrameEffect:
+    def inward(link: Tunnel, frame: Frame) -> FrameEffect:
         if is_last(link, frame):
             end(link)
         return dead(link)
 
-    def announced(link: Link, size: int) -> None:
+    def announced(link: Tunnel, size: int) -> None:
         if is_too_long(size):
             end(link)
 
     return Proxy(request=lambda link, _: dead(link), inward=inward, announced=announced)
 
 
-def _begins(text: bytes) -> Callable[[Link, Frame], bool]:
+def _begins(text: bytes) -> Callable[[Tunnel, Frame], bool]:
     return lambda _, frame: frame.content.startswith(text)
 
 
 @mutant("SEC-16", proxy.inward)
-def stops_at_many_fragments(link: Link, frame: Frame) -> FrameEffect:
+def stops_at_many_fragments(link: Tunnel, frame: Frame) -> FrameEffect:
     """Stops reading amid a message of very many fragments."""
     if frame.opcode != Opcode.CONT:
         link.counts.clear()
@@ -187,6 +179,13 @@ def stops_at_many_fragments(link: Link, frame: Frame) -> FrameEffect:
 
 
 mutants(
+    "SEC-9",
+    "hidden-origin-taken: Accepts pages that hide their site.",
+    proxy.request(
+        lambda _, asked: (
+            asked.with_header("Origin", None) if asked.value("Origin") == "null" else None
+        )
+    ),
     "SEC-2",
     "payloads-without-limit: Accepts payloads of any length.",
     do.limited(SessionLimits(payload=BOUNDLESS), queue_size=BOUNDLESS),

@@ -18,9 +18,9 @@ from mutation.fault_proxy import (
     Frame,
     FrameEffect,
     Instead,
-    Link,
     Proxy,
     Request,
+    Tunnel,
     answer,
 )
 from mutation.hooks import CONNECT, JOIN, LEAVE, Effect, Hooks, ServerContext
@@ -60,21 +60,21 @@ def _with(head: bytes, line: str) -> bytes | None:
     return head.removesuffix(b"\r\n") + f"{line}\r\n\r\n".encode() if is_upgrade else None
 
 
-def _offer(link: Link) -> str:
+def _offer(link: Tunnel) -> str:
     return link.request.value("Sec-WebSocket-Extensions")
 
 
-def _repeat_offer(link: Link, head: bytes) -> bytes | None:
+def _repeat_offer(link: Tunnel, head: bytes) -> bytes | None:
     offer = _offer(link)
     return _with(head, f"Sec-WebSocket-Extensions: {offer}") if offer else None
 
 
-def _refused_by_letter(_: Link, asked: Request) -> bytes | None:
+def _refused_by_letter(_: Tunnel, asked: Request) -> bytes | None:
     there = asked.value("Connection"), asked.value("Upgrade")
     return answer("400 Bad Request") if there == ("keep-alive, Upgrade", "WebSocket") else None
 
 
-def _following(is_wrong: Callable[[Link, Frame], bool], opcode: Opcode) -> Proxy:
+def _following(is_wrong: Callable[[Tunnel, Frame], bool], opcode: Opcode) -> Proxy:
     """Treat frames that do not follow from those before as frames of another opcode."""
     return proxy.inward(
         lambda link, frame: replace(frame, opcode=opcode) if is_wrong(link, frame) else None
@@ -82,7 +82,7 @@ def _following(is_wrong: Callable[[Link, Frame], bool], opcode: Opcode) -> Proxy
 
 
 @mutant("TR-1", proxy.inward)
-def ping_ends_message(link: Link, frame: Frame) -> FrameEffect:
+def ping_ends_message(link: Tunnel, frame: Frame) -> FrameEffect:
     """Treats a ping between two fragments as the end of the message."""
     is_amid = "amid" in link.seen
     if frame.opcode == Opcode.PING and is_amid:
@@ -112,7 +112,7 @@ def _has_key(asked: Request) -> bool:
 def _method_overlooked(method: str) -> Proxy:
     """Upgrade a connection with this method, as if it were GET."""
 
-    def hook(_: Link, asked: Request) -> Request | None:
+    def hook(_: Tunnel, asked: Request) -> Request | None:
         return replace(asked, method="GET") if _has_key(asked) else None
 
     return proxy.request(hook, method=method)
@@ -125,7 +125,7 @@ def _is_other(method: str) -> bool:
 def _corrected(name: str, is_wrong: Callable[[str], bool]) -> Proxy:
     """Ignore a mistake in one header of a request that has all the others."""
 
-    def hook(_: Link, asked: Request) -> Request | None:
+    def hook(_: Tunnel, asked: Request) -> Request | None:
         is_near = all(asked.value(each) for each in UPGRADE if each != name)
         is_other = PREFIX.lower() not in asked.target.lower()
         is_corrected = is_near and is_other and is_wrong(asked.value(name))
@@ -134,7 +134,7 @@ def _corrected(name: str, is_wrong: Callable[[str], bool]) -> Proxy:
     return proxy.request(hook, method="GET")
 
 
-def _redirect(link: Link, head: bytes) -> bytes | None:
+def _redirect(link: Tunnel, head: bytes) -> bytes | None:
     is_wrong = head.startswith((b"HTTP/1.1 400", b"HTTP/1.1 426"))
     is_meant = link.request.method == "GET" and is_wrong
     return answer("302 Found", "Location: /") if is_meant else None
@@ -149,7 +149,7 @@ PREFIX: Final = "X-Websocket-Header-"
 def _parameters(is_lost: Callable[[str], bool]) -> Proxy:
     """Lose some parameters of the URL."""
 
-    def hook(_: Link, asked: Request) -> Request:
+    def hook(_: Tunnel, asked: Request) -> Request:
         path, mark, query = asked.target.partition("?")
         kept = [each for each in query.split("&") if not is_lost(each)]
         return replace(asked, target=path + mark + "&".join(kept))
@@ -169,7 +169,7 @@ DIGITS: Final = 20
 def _tries(read: Callable[[str], str]) -> Proxy:
     """Read a number of tries in another way, be it in a header or in the URL."""
 
-    def hook(_: Link, asked: Request) -> Request | None:
+    def hook(_: Tunnel, asked: Request) -> Request | None:
         query = parse_qsl(asked.target.partition("?")[2])
         named = {key.lower(): value for key, value in query}
         text = asked.value(RECONNECT) or named.get(f"{PREFIX}{RECONNECT}".lower(), "")
@@ -190,11 +190,11 @@ def _digits(text: str) -> str:
 def _closing(code: tuple[int, ...] | int, effect: int | Instead) -> Proxy:
     """Change the close frames that answer none of the client: their code, or end TCP."""
 
-    def note(link: Link, _: Frame) -> FrameEffect:
+    def note(link: Tunnel, _: Frame) -> FrameEffect:
         link.seen.add("closing")
         return None
 
-    def hook(link: Link, frame: Frame) -> FrameEffect:
+    def hook(link: Tunnel, frame: Frame) -> FrameEffect:
         is_meant = on.fits({"opcode": Opcode.CLOSE, "code": code}, frame) and not link.seen
         if not is_meant:
             return None
@@ -230,13 +230,13 @@ def _is_question(frame: Frame) -> bool:
     return b";question;" in frame.content
 
 
-def _note_question(link: Link, frame: Frame) -> FrameEffect:
+def _note_question(link: Tunnel, frame: Frame) -> FrameEffect:
     if _is_question(frame):
         link.seen.add("asked")
     return () if link.request.value("X-Test") in link.server.seen else None
 
 
-def _note_lost(link: Link) -> None:
+def _note_lost(link: Tunnel) -> None:
     if link.seen and link.request.value("X-Test"):
         link.server.seen.add(link.request.value("X-Test"))
 
@@ -279,7 +279,7 @@ def _cut_at_close(**trigger: Any) -> Proxy:
     return proxy.inward(lambda _, __: CUT, opcode=Opcode.CLOSE, **trigger)
 
 
-def _drop_question(link: Link, frame: Frame) -> FrameEffect:
+def _drop_question(link: Tunnel, frame: Frame) -> FrameEffect:
     if _is_question(frame):
         link.seen.discard("asked")
     return CUT if frame.opcode == Opcode.CLOSE and link.seen else None
@@ -293,7 +293,7 @@ def _text_read(
 ) -> Proxy:
     """Read text that is not UTF-8 in another way, where it is not in fragments."""
 
-    def hook(_: Link, frame: Frame) -> FrameEffect:
+    def hook(_: Tunnel, frame: Frame) -> FrameEffect:
         text = read(frame.content)
         return text if isinstance(text, Instead) else replace(frame, data=text)
 
@@ -304,7 +304,7 @@ def _text_read(
 
 
 @mutant("TR-17", proxy.inward, opcode=DATA)
-def fragments_not_checked(link: Link, frame: Frame) -> FrameEffect:
+def fragments_not_checked(link: Tunnel, frame: Frame) -> FrameEffect:
     """Checks only text that is not in fragments."""
     kind = frame.opcode or link.kind
     is_whole = frame.opcode == Opcode.TEXT and frame.fin
