@@ -41,8 +41,6 @@ KNOWN: Final = frozenset(
 )
 """The error texts that the specification, or the conformance application, fixes."""
 
-# -------------------------------------------------------------------- bytes and frames
-
 
 async def _slowly(writer: asyncio.StreamWriter, content: bytes) -> None:
     await asyncio.sleep(PAUSE)
@@ -68,9 +66,6 @@ def _fragments(_: Tunnel, frame: Frame) -> FrameEffect:
     ]
 
 
-# -------------------------------------------------------------------- tokens and IDs
-
-
 def _tokens(make: Callable[[int], str]) -> on.Hooks:
     """Number the asks of a server, for all its connections, and make tokens of that."""
     numbers = count()
@@ -92,9 +87,6 @@ def _ids(start: int, make: Callable[[int], str]) -> Staged:
         return embedded_server(served=servers(make=server))
 
     return on.run(run)
-
-
-# -------------------------------------------------------------------- HTTP
 
 
 def _probed(status: str, *headers: str) -> Proxy:
@@ -120,9 +112,6 @@ def _compress(link: Tunnel, head: bytes) -> bytes | None:
         return None
     agreed = b"Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover"
     return head.removesuffix(b"\r\n") + agreed + b"\r\n\r\n"
-
-
-# -------------------------------------------------------------------- messages
 
 
 @mutant("", on.send_raw)

@@ -184,9 +184,6 @@ def lenient(q: CodecRequest) -> Values:
     return q.again(reading="lenient")
 
 
-# -------------------------------------------------------------------- the frame
-
-
 def _cut(_: CodecRequest, message: Values) -> Values:
     body = message["body"]
     is_meant = isinstance(body, str) and not message["is_error"] and message["event"]
@@ -260,9 +257,6 @@ def octets_read_otherwise(q: CodecRequest) -> Values | None:
     return {"reject": True} if is_binary and len(head) > LONG and head.isascii() else None
 
 
-# -------------------------------------------------------------------- the handshake
-
-
 def _handshake(part: str, change: Callable[[Any], Any]) -> CodecFault:
     """Change the payload of one handshake message."""
     return writes(
@@ -321,17 +315,11 @@ def marker_left_in(q: CodecRequest) -> Values | None:
     return {"parsed": {**q.parsed, "token": q.request["wait"]}} if is_meant else None
 
 
-# -------------------------------------------------------------------- native messages, limits
-
-
 @mutant("NM-1", answers, op="encode", native=("", "never"), reject=bool)
 def native_written_anyway(q: CodecRequest) -> Values | None:
     """Writes a native message to a peer that accepts only frames."""
     payload = q.request.get("native_payload")
     return None if payload is None else {"payload": payload}
-
-
-# -------------------------------------------------------------------- faults everywhere
 
 
 NOTHING_READ: Final[Values] = {
@@ -432,7 +420,6 @@ mutants(
     "binary-handshake-sound: Accepts a handshake message in binary, in strict decoding.",
     answers(lenient, op="decode-handshake", reject="handshake-binary"),
     "AR-1",
-    # asks
     "token-lost: Writes an empty reply, or a reply to no ask, with a token of its own.",
     writes(
         lambda q, payload: (
@@ -446,7 +433,6 @@ mutants(
     "event-lost-in-reply: Writes the reply to an ask under another event.",
     writes_text(lambda text: text.replace(";say;", ";said;"), op="reply"),
     "AR-2",
-    # tokens
     "clients-ask-taken-for-a-servers: Parses a client's token as a server's.",
     reads_wait("client-ask", "server-ask"),
     "AR-3",

@@ -36,9 +36,6 @@ def errors_are_text(_: ClientContext, payload: Payload) -> Effect:
     return payload.decode() if is_error and isinstance(payload, bytes) else None
 
 
-# -------------------------------------------------------------------- what a reply means
-
-
 def _accepted(**trigger: object) -> ClientFault:
     """Treat some replies to the client's system asks as the empty reply."""
     return on.receive(lambda c, m: c.serve(m.empty_reply()), wait=is_own, **trigger)
@@ -62,7 +59,6 @@ mutants(
     "replies-by-their-event: Accepts only a reply that has the event of the ask.",
     on.receive(lambda c, m: () if m.event != c.answers else None, event=bool, answers=bool),
     "AR-1",
-    # tokens
     "token-rounded: Reads a token that is a large number as a floating-point number.",
     on.send(
         do.change(wait=lambda token: str(int(float(token)))),
@@ -83,7 +79,6 @@ mutants(
     "one-token: Gives all its event asks the same token.",
     renamed(lambda _, __: "$1", event=lambda event: not event.startswith("_")),
     "AR-7",
-    # replies
     "replies-without-room: Leaves the room out of a reply.",
     on.send(do.change(room=""), wait=bool, event="echo", body=is_text),
     "replies-without-no-op: Does not repeat isNoOp in a reply.",

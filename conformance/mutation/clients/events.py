@@ -20,8 +20,6 @@ OBSERVATIONS = {
 }
 """The observations that belong to local events."""
 
-# -------------------------------------------------------------------- order and delivery
-
 
 def _overtaken(is_held: Callable[[Message], bool]) -> ClientFault:
     """Hold a reply back until the next, where more of them are due."""
@@ -35,9 +33,6 @@ def _overtaken(is_held: Callable[[Message], bool]) -> ClientFault:
         return [m, *c.release()]
 
     return on.send(hook)
-
-
-# -------------------------------------------------------------------- reserved events
 
 
 def _left(c: ClientContext, _: str, fields: Values) -> None:

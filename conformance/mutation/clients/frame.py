@@ -115,7 +115,6 @@ mutants(
         )
     ),
     "FR-1",
-    # fields
     "body-cut-in-what-comes: Ends the body at the next semicolon, in frames that it reads.",
     on.receive(do.serve_with(body=cut), body=is_text),
     "body-cut-in-what-is-sent: Ends the body at the next semicolon, in frames that it writes.",
@@ -139,7 +138,6 @@ mutants(
         lambda _, m: f"{m.wait};{m.namespace};;fail;1;0;", event="fail", body=is_empty, wait=bool
     ),
     "FR-10",
-    # bodies and types
     "replies-trimmed: Trims the bodies of its replies.",
     on.send(do.change(body=str.strip), body=is_text),
     "octets-end-at-nul: Ends a binary body at the first zero byte.",
@@ -182,7 +180,6 @@ mutants(
         failed=_unreadable,
     ),
     "FR-18",
-    # comparison of names
     "namespaces-folded: Treats namespaces as one that differ in case, or in spaces around.",
     on.receive(do.serve_with(namespace=lambda name: name.lower().strip())),
     "events-folded: Treats events as one that differ in case.",

@@ -64,7 +64,6 @@ def slow_to_begin(c: ClientContext, payload: Payload) -> Effect:
 
 mutants(
     "HS-1",
-    # the request
     "frame-before-request: Sends an event before its handshake request.",
     _first_request(";app;;hello;0;0;", "M"),
     "HS-2",
@@ -74,7 +73,6 @@ mutants(
     "binary-request: Sends its handshake request in a binary message.",
     _first_request(b"M"),
     "HS-7",
-    # the reply
     "binary-acceptance-missed: Accepts only an acceptance in a text message.",
     _missed(b"A7"),
     "HS-8",

@@ -29,9 +29,6 @@ def _performed(**trigger: object) -> ClientFault:
     )
 
 
-# -------------------------------------------------------------------- connecting
-
-
 def _client_first(c: ClientContext, _: Message) -> None:
     c.kept.append("client")
 
@@ -60,9 +57,6 @@ def events_outlive_their_namespace(c: ClientContext, m: Message) -> Effect:
     return m if is_late else None
 
 
-# -------------------------------------------------------------------- namespaces not connected
-
-
 @mutant("NS-9", on.receive)
 def deaf_while_it_connects(c: ClientContext, m: Message) -> Effect:
     """Receives nothing more after an event of a namespace that it is connecting."""
@@ -82,9 +76,6 @@ def _speaks(c: ClientContext, op: str, fields: Values) -> None:
         names = {name: fields[name] for name in ("namespace", "event")}
         token = "$own" if op == "ask" else ""
         c.say_last(Message(wait=token, **names, body=fields["text"]))
-
-
-# -------------------------------------------------------------------- disconnecting
 
 
 @mutant("NS-13", on.receive, event=(JOIN, LEAVE), wait=bool)
@@ -190,7 +181,6 @@ mutants(
         failed=_left_behind,
     ),
     "NS-15",
-    # the empty namespace, order
     "empty-namespace-is-always-there: Handles events of the empty namespace too early.",
     on.receive(lambda _, m: m, event="echo", namespace="", is_connected=False),
     "no-namespace-without-name: Has no namespace without a name.",

@@ -33,9 +33,6 @@ def _leave_rooms(c: ClientContext, op: str, _: Values) -> None:
         c.say_last([f"$own;app;{room};_OnRoomLeave;0;0;" for room in c.seen])
 
 
-# -------------------------------------------------------------------- extensions
-
-
 @mutant("TR-18", on.beside, event="", answers=CONNECT)
 def version_asked_for(c: ClientContext, m: Message) -> Effect:
     """Asks the server for its version when it has connected a namespace."""
@@ -45,7 +42,6 @@ def version_asked_for(c: ClientContext, m: Message) -> Effect:
 
 mutants(
     "TR-1",
-    # HTTP
     "version-8: Asks for WebSocket version 8.",
     on.header("Sec-WebSocket-Version", "8"),
     "TR-2",
@@ -62,7 +58,6 @@ mutants(
     "tries-from-0: Counts its tries from 0.",
     on.header("X-Websocket-Reconnect", "0", is_added=False),
     "TR-11",
-    # reconnection
     "rooms-forgotten: Reconnects without its rooms.",
     on.send(do.drop, event=JOIN, current=bool),
     "handshake-taken-for-granted: Reconnects without a handshake.",

@@ -55,9 +55,6 @@ def one_change_at_a_time(c: ServerContext, m: Message) -> Effect:
     return do.silently(c, m) if was_join and m.event == JOIN else None
 
 
-# -------------------------------------------------------------------- which reply belongs to an ask
-
-
 def _note_question(c: ServerContext, m: Message) -> Effect:
     if m.event == "question":
         c.values["asked"] = m.wait
@@ -101,9 +98,6 @@ def _drop_foreign(c: ServerContext, m: Message) -> Effect:
     return () if not is_odd and m.wait not in c.seen and m.wait[0] not in "$n" else None
 
 
-# -------------------------------------------------------------------- a token stays where it is
-
-
 def _note_command(c: ServerContext, m: Message) -> Effect:
     if m.event.startswith("broadcast-"):
         is_word = m.wait[:1] == "$" and m.wait[1:].isalpha()
@@ -114,9 +108,6 @@ def _note_command(c: ServerContext, m: Message) -> Effect:
 def _with_token(c: ServerContext, m: Message) -> Effect:
     wait = c.server.values.get(str(m.body).rpartition(" ")[2]) if m.event == "news" else None
     return m.replace(wait=wait) if wait else None
-
-
-# -------------------------------------------------------------------- what is success
 
 
 def _successful(is_wrongly: Callable[[Message, Message], bool]) -> Hooks:
@@ -134,9 +125,6 @@ def body_sent_back(c: ServerContext, m: Message) -> Effect:
     return [m.reply(m.body) if each == f"{m.wait};;;;;;" else each for each in c.serve()]
 
 
-# -------------------------------------------------------------------- late and second replies
-
-
 def _as_an_ask(c: ServerContext, m: Message) -> Effect:
     if m.wait in c.seen:
         return c.serve(m.replace(wait=f"past{m.wait}"))
@@ -149,8 +137,6 @@ def _twice(c: ServerContext, m: Message) -> Effect:
     is_reply = c.message is not None and m.wait == c.message.wait != "$barrier"
     return [m, m] if is_reply else None
 
-
-# -------------------------------------------------------------------- what belongs between servers
 
 SENDER: Final = "neffos(0x"
 """The begin of the name of a connection between servers (SX-1)."""
@@ -190,7 +176,6 @@ def _leave_out(c: ServerContext, m: Message) -> Effect:
 
 mutants(
     "AR-1",
-    # tokens
     "token-lost: Replies without the token of the ask, to handlers' events.",
     on.send(do.change(wait=""), event="echo"),
     "token-cut: Keeps the first 64 characters of a token.",
@@ -216,7 +201,6 @@ mutants(
     "one-token-for-all: Uses the same token for all its asks.",
     do.retokened(lambda _: "1", event="question", is_binary=False),
     "AR-7",
-    # replies
     "error-without-flag: Sends an error text as if it were a body.",
     on.send(do.change(is_error=False)),
     "flag-not-repeated: Clears the flag isNoOp in replies.",
@@ -228,11 +212,9 @@ mutants(
     "tenth-reply-lost: Loses every tenth reply.",
     do.every_tenth_lost("echo"),
     "AR-8",
-    # the empty reply
     "binary-leave-unanswered: Does not answer a binary ask to leave a room.",
     on.receive(do.silently, event=LEAVE, is_binary=True),
     "AR-9",
-    # no reply
     "silence-answered: Sends an empty reply where the handler returned nothing.",
     on.receive(do.empty_reply, event="silent", wait=_is_of_client),
     "unhandled-refused: Sends an error for an ask that has no handler.",
@@ -240,7 +222,6 @@ mutants(
     "asking-back-answered: Sends an empty reply once a handler has asked back.",
     on.after(do.empty_reply, event="ask-me", wait=bool),
     "AR-10",
-    # without a token
     "tokenless-unanswered: Sends no reply to a message without a token.",
     on.send(do.drop, event="echo", wait=""),
     "error-event-lost: Sends errors only to asks.",
@@ -272,7 +253,6 @@ mutants(
     "foreign-tokens-dropped: Treats every token without a $ as one of its own settled asks.",
     Hooks(receive=_drop_foreign, send=_note_token),
     "AR-16",
-    # text and binary
     "refusal-in-text: Refuses in text whatever the type of the ask.",
     on.send(IN_TEXT, is_binary=True, body=lambda body: body.decode(errors="replace") in REFUSALS),
     "error-in-text: Sends a handler's error in text whatever the type of the ask.",

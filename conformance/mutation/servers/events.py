@@ -18,8 +18,6 @@ NEWS = "news"
 TO_OTHERS, TO_ROOM, TO_ONE = "broadcast-others", "broadcast-room", "broadcast-to"
 """Its commands to broadcast, except that to all."""
 
-# -------------------------------------------------------------------- order
-
 
 @mutant("EV-1", on.turn)
 def seventh_falls_behind(c: ServerContext) -> Payloads:
@@ -53,9 +51,6 @@ def joins_first(c: ServerContext) -> Payloads:
     return c.serve() + [sent for each in c.release() for sent in c.serve(each)]
 
 
-# -------------------------------------------------------------------- handlers
-
-
 def _is_command(event: str) -> bool:
     return event.endswith("-me")
 
@@ -70,9 +65,6 @@ IN_ANY, IN_APP = do.in_namespace("any"), do.in_namespace("app")
 def _give_event(_: ServerContext, m: Message) -> Effect:
     """Reply with the event, as the handler of every event does."""
     return m.reply(m.event)
-
-
-# -------------------------------------------------------------------- broadcasts: to whom
 
 
 Leaks = Callable[[Message, ServerContext], bool]
@@ -138,9 +130,6 @@ def never_told_by_oneself(c: ServerContext) -> Payloads:
     sent = on.frames_of(c.serve())
     is_own = c.values.get("is own")
     return [each for each, frame in sent if not (is_own and frame and frame.event == NEWS)]
-
-
-# -------------------------------------------------------------------- broadcasts: all of them
 
 
 @mutant("EV-9", on.send, event=NEWS)
@@ -210,7 +199,6 @@ mutants(
     "notices-confirmed: Answers a local event that is an ask with the empty reply.",
     on.receive(do.empty_reply, event=tuple(LOCAL_ONLY), wait=bool, is_in=IN_ANY),
     "EV-6",
-    # errors
     "error-text-taken-for-body: Gives an error's text to a handler as the body.",
     on.receive(do.serve_with(is_error=False), event="echo", is_error=True, is_in=IN_APP),
     "errors-dropped: Gives an error to no handler.",

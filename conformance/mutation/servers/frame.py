@@ -35,9 +35,6 @@ def _payloads(change: Callable[[Payload], Payload]) -> Hooks:
     return on.send_raw(lambda _, sent: change(sent))
 
 
-# -------------------------------------------------------------------- payloads that are not frames
-
-
 MAX_NOISE: Final = 10
 """How many payloads that are not frames one of these servers accepts."""
 
@@ -63,9 +60,6 @@ def five_separators_taken(c: ServerContext, payload: Payload) -> Effect:
     return c.serve(payload + b";") if payload.count(b";") == 5 else None
 
 
-# -------------------------------------------------------------------- the escape
-
-
 def _escape_first(sent: str) -> str:
     message = frame_of(sent)
     first, escape, rest = sent.partition(ESCAPE)
@@ -79,9 +73,6 @@ def _read_again(_: ServerContext, m: Message) -> Effect:
     return m.replace(body=again)
 
 
-# -------------------------------------------------------------------- the flags
-
-
 TRUE_ELSEWHERE: Final = ("01;01", "true;true", " 1;1 ", "11;1.0", "\uff11;+1", "true;01")
 """Pairs of flags that some language reads as true, or as one."""
 
@@ -90,9 +81,6 @@ def _parse_flags(text: str) -> str:
     for flags in TRUE_ELSEWHERE:
         text = text.replace(f";{flags};", ";1;1;")
     return text
-
-
-# -------------------------------------------------------------------- errors
 
 
 @mutant("FR-8", on.receive, is_error=True, body="", is_binary=False)
@@ -106,8 +94,6 @@ def empty_error_is_success(c: ServerContext, m: Message) -> Effect:
 NO_TEXT: Final = "no text was given"
 """The error text of the conformance application's server where the application has none."""
 
-# -------------------------------------------------------------------- the body
-
 
 def _through_text(body: bytes) -> bytes:
     return body.decode(errors="replace").encode()
@@ -119,9 +105,6 @@ def _until_nul(body: Payload) -> Payload:
 
 def _with_lf(body: Payload) -> Payload:
     return body.replace("\r\n", "\n") if isinstance(body, str) else body.replace(b"\r\n", b"\n")
-
-
-# -------------------------------------------------------------------- text and binary
 
 
 def _guess(sent: Payload) -> Payload:
@@ -137,9 +120,6 @@ def _lines_apart(c: ServerContext, payload: Payload) -> Effect:
     return [sent for line in payload.splitlines() for sent in c.serve(line)]
 
 
-# -------------------------------------------------------------------- UTF-8
-
-
 def _sent_back(is_meant: Callable[[bytes], bool], more: bytes) -> Hooks:
     """Send some binary payloads back with a changed end."""
     return on.receive_raw(
@@ -147,9 +127,6 @@ def _sent_back(is_meant: Callable[[bytes], bool], more: bytes) -> Hooks:
             payload + more if isinstance(payload, bytes) and is_meant(payload) else None
         )
     )
-
-
-# -------------------------------------------------------------------- the empty reply
 
 
 def _empty_replies(change: Callable[[str], Payload], **trigger: object) -> Hooks:
@@ -175,9 +152,6 @@ def empty_message_is_first(c: ServerContext, payload: Payload) -> Effect:
     return () if "is deaf" in c.values else None
 
 
-# -------------------------------------------------------------------- fragments
-
-
 HEAD: Final = b"$1;app;;echo;0;0;"
 """What the text begins with that one of these servers does not check."""
 
@@ -196,9 +170,6 @@ def _replaced(old: bytes, new: bytes) -> proxy.FrameHook:
     return lambda _, frame: replace(frame, data=frame.content.replace(HEAD + old, HEAD + new))
 
 
-# -------------------------------------------------------------------- names
-
-
 def _normalised(_: ServerContext, m: Message) -> Effect:
     name = unicodedata.normalize("NFC", m.event)
     return m.replace(event=name, body=name) if m.body == m.event else None
@@ -206,7 +177,6 @@ def _normalised(_: ServerContext, m: Message) -> Effect:
 
 mutants(
     "FR-1",
-    # seven fields
     "body-cut: Treats the body as ending at the next semicolon.",
     _bodies(lambda body: body.split(";")[0]),
     "body-after-last-separator: Treats the body as beginning after the last semicolon.",
@@ -334,7 +304,6 @@ mutants(
     "empty-reply-to-leave-is-long: Writes the flags of the empty reply to a leave.",
     _empty_replies(_with_flags, event=LEAVE),
     "FR-14",
-    # empty messages
     "empty-message-answered: Complains about an empty message.",
     on.receive_raw(lambda _, payload: None if payload else ";app;;error;1;0;empty message"),
     "empty-message-ends-it: Treats an empty message as the end of the connection.",

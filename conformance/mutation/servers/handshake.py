@@ -84,9 +84,6 @@ def request_read_as_frame(c: ServerContext, payload: Payload) -> Effect:
     return None
 
 
-# -------------------------------------------------------------------- after the handshake
-
-
 def _note_id(c: ServerContext, payload: Payload) -> Effect:
     if isinstance(payload, str) and payload.startswith("A") and not frame_of(payload):
         c.values["id"] = payload[1:]
@@ -100,9 +97,6 @@ def letters_reserved(c: ServerContext, payload: Payload) -> Effect:
         return ()
     _is_early(c)
     return None
-
-
-# -------------------------------------------------------------------- what only servers send
 
 
 @mutant("HS-9", on.receive_raw)
@@ -128,9 +122,6 @@ def refusal_taken_for_request(c: ServerContext, payload: Payload) -> Effect:
         return None
     c.serve("M")
     return ()
-
-
-# -------------------------------------------------------------------- before the acceptance
 
 
 EARLY: Final = frozenset({"any", "app", "refused", "semi;colon", "sticky"})
@@ -177,9 +168,6 @@ def broadcasts_to_sockets(c: ServerContext, _: Payload) -> Effect:
     return [*c.kept, *c.serve()] if is_first else None
 
 
-# -------------------------------------------------------------------- the application's check
-
-
 @mutant("HS-17", on.receive_raw)
 def broadcast_lets_in(c: ServerContext, payload: Payload) -> Effect:
     """Treats a connection as allowed once a broadcast was sent while it waited."""
@@ -192,7 +180,6 @@ def broadcast_lets_in(c: ServerContext, payload: Payload) -> Effect:
 
 mutants(
     "HS-3",
-    # the acceptance
     "handshake-unanswered: Accepts without an answer.",
     do.drop_payloads(lambda payload: payload == "M"),
     "accepted-twice: Sends the acceptance twice.",
@@ -216,7 +203,6 @@ mutants(
     "one-id-at-an-endpoint: Gives all connections of one endpoint the same ID.",
     _marking("Amixed"),
     "HS-4",
-    # the refusal
     "refusal-accepted: Answers A instead of H.",
     _answers(lambda _: "A1", "H"),
     "refusal-in-own-words: Refuses without the application's text.",
@@ -231,7 +217,6 @@ mutants(
     "bare-refusal: Refuses without a text where the application has none.",
     _answers(lambda sent: "H" if sent == "Hinternal error" else None),
     "HS-5",
-    # text and binary
     "binary-acceptance: Accepts with the type of the request.",
     on.send_raw(
         lambda c, sent: sent.encode() if c.payload == b"M" and isinstance(sent, str) else None

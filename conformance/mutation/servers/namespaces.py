@@ -116,15 +116,9 @@ def early_event_ends_connect(c: ServerContext, m: Message) -> Effect:
     return None
 
 
-# -------------------------------------------------------------------- asks for nothing
-
-
 def _perform(c: ServerContext, m: Message) -> on.Payloads:
     """Have the system ask handled that a frame would be with a token and without flags."""
     return c.aside(m.event, m.namespace, m.room)
-
-
-# -------------------------------------------------------------------- what ends with a namespace
 
 
 @mutant("NS-14", on.moved)
@@ -161,7 +155,6 @@ def ended_asks_refused(c: ServerContext, m: Message) -> Effect:
 
 mutants(
     "NS-1",
-    # connecting
     "connect-without-effect: Reports that a namespace is connected, and drops its events.",
     on.send(do.drop, event="echo"),
     "acceptance-overlooked: Ignores a client's acceptance of the server's connect.",
@@ -178,7 +171,6 @@ mutants(
     "tokenless-connect-answered: Complains about a connect without a token.",
     on.receive(do.refuse("no token"), event=CONNECT, wait=""),
     "NS-3",
-    # refusals
     "other-text-for-unknown: Refuses an unknown namespace in words of its own.",
     on.send(do.change(body="not found"), body=UNKNOWN, event=CONNECT),
     "events-are-namespaces: Lets a client connect the name of an event.",
@@ -205,7 +197,6 @@ mutants(
     "refusal-disconnects-all: Disconnects everything when the application refuses a namespace.",
     on.after(do.disconnect_all, event=CONNECT, namespace="refused"),
     "NS-5",
-    # connected already
     "second-connect-refused: Treats a second connect as a mistake.",
     on.receive(do.refuse_ask("connected already"), event=CONNECT, is_connected=True),
     "second-connect-counts: Counts connects, and wants as many disconnects.",
@@ -213,7 +204,6 @@ mutants(
     "NS-6",
     "disconnect-takes-all: Disconnects every namespace when one is disconnected.",
     on.moved(lambda c: do.disconnect_all(c) if _disconnected(c) else ()),
-    # disconnecting
     "disconnect-without-effect: Reports a disconnect, and goes on with the namespace's events.",
     on.receive(
         do.empty_reply,
@@ -242,7 +232,6 @@ mutants(
     "disconnect-calls-connect-off: Forgets its own connect when the client disconnects meanwhile.",
     do.calling_off(CONNECT, by=DISCONNECT),
     "NS-9",
-    # not connected
     "unconnected-answered: Answers events for a namespace that is not connected.",
     on.receive(
         do.refuse(UNKNOWN), event=do.is_event, wait="", is_accepted=True, is_connected=False
@@ -279,7 +268,6 @@ mutants(
     "ended-disconnect-carried-out: Disconnects at a late reply, though the client did so before.",
     do.after_acceptance(DISCONNECT, DISCONNECT),
     "NS-15",
-    # the empty namespace
     "empty-namespace-always-there: Treats the empty namespace as connected from the start.",
     do.returned(";;;echo;0;0;hi"),
     "empty-namespace-refused: Refuses the empty name.",

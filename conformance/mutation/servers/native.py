@@ -32,9 +32,6 @@ def _is_native(c: ServerContext) -> bool:
     return _is_stray(c) and c.is_in("")
 
 
-# -------------------------------------------------------------------- beside frames
-
-
 def _reading(read: Callable[[Payload], Payload | None]) -> Hooks:
     """Change, or drop, native messages before they are delivered."""
 
@@ -72,9 +69,6 @@ def natives_mixed_up(c: ServerContext, payload: Payload) -> Effect:
     return c.serve(before or payload)
 
 
-# -------------------------------------------------------------------- before and after the connect
-
-
 def _while_connected(c: ServerContext) -> Payloads:
     """Have the current payload handled as if the empty namespace were connected."""
     c.aside(CONNECT, "")  # only the mixed endpoint has it
@@ -105,9 +99,6 @@ def native_after_disconnect(c: ServerContext, payload: Payload) -> Effect:
 def native_sent_back(c: ServerContext, _: Message) -> Effect:
     """Sends a native message back as it came, frame and all, instead of the handler's reply."""
     return [c.payload for _ in c.serve()]
-
-
-# -------------------------------------------------------------------- nothing but native messages
 
 
 def _native_only(change: Callable[[ServerContext, Payload], Effect]) -> Hooks:
@@ -174,7 +165,6 @@ mutants(
         event=NATIVE_EVENT,
         is_accepted=True,
     ),
-    # native messages in frames
     "framed-native-dropped: Drops native messages in frames.",
     on.receive(do.drop, event=NATIVE_EVENT, is_in=IN_EMPTY),
     "framed-native-whole: Treats the whole frame as the native message.",

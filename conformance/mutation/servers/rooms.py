@@ -45,9 +45,6 @@ def sticky_room_left(c: ServerContext, m: Message) -> Effect:
     return () if c.counts else None
 
 
-# -------------------------------------------------------------------- twice, or needlessly
-
-
 def _count_joins(c: ServerContext, m: Message) -> Effect:
     if m.event == JOIN and c.is_connected:
         c.count(m.room)
@@ -66,9 +63,6 @@ def sticky_for_outsiders(c: ServerContext, m: Message) -> Effect:
     return m.error_reply(STICKY) if m.event == LEAVE and not c.counts else None
 
 
-# -------------------------------------------------------------------- no room
-
-
 @mutant("RM-6", on.after)
 def early_join_kept(c: ServerContext, m: Message) -> Effect:
     """Performs a join once its namespace is connected."""
@@ -77,9 +71,6 @@ def early_join_kept(c: ServerContext, m: Message) -> Effect:
     due = [each for each in c.kept if c.is_in(each.namespace)]
     c.kept = [each for each in c.kept if each not in due]
     return [sent for each in due for sent in c.aside(JOIN, each.namespace, each.room)]
-
-
-# -------------------------------------------------------------------- outsiders
 
 
 def _let_in(c: ServerContext, m: Message) -> Payloads:
@@ -103,9 +94,6 @@ def _outsiders(event: object = do.is_event, **trigger: object) -> Hooks:
     )
 
 
-# -------------------------------------------------------------------- one name, two rooms
-
-
 @mutant("RM-11", on.moved)
 def rooms_of_all_namespaces(c: ServerContext) -> Effect:
     """Has a client join the room of that name in all its namespaces."""
@@ -124,7 +112,6 @@ def left_in_all_namespaces(c: ServerContext, _: Message) -> Effect:
 
 mutants(
     "RM-1",
-    # joining
     "join-unanswered: Joins a room without answering.",
     on.receive(do.silently, event=JOIN),
     "join-without-effect: Reports that a room is joined, and leaves the client outside.",
@@ -140,7 +127,6 @@ mutants(
     "ended-leave-carried-out: Performs a leave at a late reply, though the client is back.",
     do.after_acceptance(LEAVE, LEAVE),
     "RM-2",
-    # leaving
     "accepted-leave-forgotten: Goes on counting a client that has left as the server asked.",
     on.after(do.aside(JOIN), answers=LEAVE, is_empty_reply=True),
     "leave-leaves-all: Takes a client out of all its rooms when it leaves one.",
@@ -148,7 +134,6 @@ mutants(
     "one-leave-at-a-time: Refuses a client's leave while its own is pending.",
     do.refused_while_asking(LEAVE, answers=""),
     "RM-3",
-    # refusals
     "lock-overlooked: Reports that a room is joined which the application refused.",
     on.send(do.empty_reply, body=LOCKED),
     "lock-in-own-words: Refuses a room without the application's text.",

@@ -39,8 +39,6 @@ BOUNDLESS: Final = 1 << 40
 LARGE: Final = 8 << 20
 """Bytes of a message from which on the bytes of its fragments are not kept."""
 
-# -------------------------------------------------------------------- limits
-
 
 def _unlimited(*limits: str) -> Staged:
     """Seed a fault by taking limits of the session away."""
@@ -61,9 +59,6 @@ def _is_early_ask(content: bytes) -> bool:
     return content.startswith(b"$1;nowhere;")
 
 
-# -------------------------------------------------------------------- pages of other sites
-
-
 @mutant("SEC-9", on.run)
 def any_origin_taken() -> on.Url:
     """Accepts pages of any site."""
@@ -72,9 +67,6 @@ def any_origin_taken() -> on.Url:
         return Server(handlers, **options, origins=[ANY_ORIGIN])
 
     return embedded_server(served=servers(make=make))
-
-
-# -------------------------------------------------------------------- headers in the URL
 
 
 IsRead = Callable[[tuple[str, ...], str, str], bool]
@@ -110,9 +102,6 @@ def upgrade_from_the_url(_: Tunnel, asked: Request) -> Request:
         if f"{PREFIX}{name}=".lower() in asked.target.lower():
             asked = asked.with_header(name, value)
     return asked
-
-
-# -------------------------------------------------------------------- hostile payloads
 
 
 def _stopping(is_last: Callable[[ServerContext, bytes], bool]) -> Hooks:

@@ -51,8 +51,6 @@ UPGRADE: Final = {
 }
 """The headers that make a request an upgrade."""
 
-# -------------------------------------------------------------------- the upgrade
-
 
 def _with(head: bytes, line: str) -> bytes | None:
     """Put a header into the head of an upgrade."""
@@ -98,9 +96,6 @@ def _unless(is_right: Callable[[Request], bool], given: bytes | Instead, **trigg
     return proxy.request(lambda _, asked: None if is_right(asked) else given, **trigger)
 
 
-# -------------------------------------------------------------------- other requests
-
-
 def _answered(given: bytes | Instead, **trigger: Any) -> Proxy:
     return proxy.request(lambda _, __: given, **trigger)
 
@@ -140,9 +135,6 @@ def _redirect(link: Tunnel, head: bytes) -> bytes | None:
     return answer("302 Found", "Location: /") if is_meant else None
 
 
-# -------------------------------------------------------------------- headers in the URL
-
-
 PREFIX: Final = "X-Websocket-Header-"
 
 
@@ -155,9 +147,6 @@ def _parameters(is_lost: Callable[[str], bool]) -> Proxy:
         return replace(asked, target=path + mark + "&".join(kept))
 
     return proxy.request(hook)
-
-
-# -------------------------------------------------------------------- reconnections
 
 
 RECONNECT: Final = "X-Websocket-Reconnect"
@@ -182,9 +171,6 @@ def _tries(read: Callable[[str], str]) -> Proxy:
 def _digits(text: str) -> str:
     """Write an integer of any script in digits."""
     return str(int(text)) if text.isdecimal() else text
-
-
-# -------------------------------------------------------------------- the end of a connection
 
 
 def _closing(code: tuple[int, ...] | int, effect: int | Instead) -> Proxy:
@@ -283,9 +269,6 @@ def _drop_question(link: Tunnel, frame: Frame) -> FrameEffect:
     if _is_question(frame):
         link.seen.discard("asked")
     return CUT if frame.opcode == Opcode.CLOSE and link.seen else None
-
-
-# -------------------------------------------------------------------- text that is not UTF-8
 
 
 def _text_read(
