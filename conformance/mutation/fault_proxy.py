@@ -168,7 +168,7 @@ class Proxy:
         response: what is sent instead of the head of the response.
         inward: what is handled instead of a frame of the client.
         outward: what is sent instead of a frame of the server.
-        announced: is told the length of each of the client's frames before it is read.
+        announced: takes the length of each of the client's frames before it is read.
         ended: is called when a connection has ended.
         write: writes bytes to the client.
         server: runs the correct server.

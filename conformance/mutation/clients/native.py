@@ -49,7 +49,7 @@ mutants(
     "bids-farewell-natively: Sends a native message of its own when it disconnects a namespace.",
     on.send(lambda _, m: [m, "bye"], event=DISCONNECT, namespace="any"),
     "NM-5",
-    "native-frames-dropped: Treats no frame as a native message.",
+    "native-frames-dropped: Never treats a frame as a native message.",
     on.receive(do.drop, event=NATIVE),
     "native-frames-from-everywhere: Delivers native frames whatever namespace they name.",
     on.receive(do.serve_with(namespace=""), event=NATIVE),
