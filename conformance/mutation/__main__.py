@@ -87,13 +87,9 @@ def _checked(role: Role, seed: int | None) -> Kills:
     cases = all_cases(role)
     whole = kill_matrix.complete_plan(kill_matrix.of_role(role), cases)
     plan = whole if seed is None else kill_matrix.check_plan(role, cases, seed)
-    kills = {
+    return {
         name: Killed(ids, is_complete=len(plan[name]) == len(whole[name]))
         for name, ids in _run(plan, role).items()
-    }
-    more = _run(kill_matrix.rest_plan(role, cases, kills), role)
-    return kills | {
-        name: Killed(kills[name].cases | ids, is_complete=False) for name, ids in more.items()
     }
 
 

@@ -13,8 +13,8 @@ from websockets.frames import Opcode
 from mutation import fault_proxy as proxy
 from mutation import hooks as on
 from mutation import operators as do
-from mutation.fault_proxy import Frame, FrameEffect, Link, Proxy, answer
-from mutation.hooks import CONNECT, DISCONNECT, Context, Effect, Payload, Payloads
+from mutation.fault_proxy import Frame, FrameEffect, Proxy, Tunnel, answer
+from mutation.hooks import CONNECT, DISCONNECT, Effect, Payload, Payloads, ServerContext
 from mutation.registry import Staged, mutant, mutants
 from neffos_asyncio import Handlers, Server, UpgradeRequest
 from neffos_asyncio.connection import text_of
@@ -41,8 +41,6 @@ KNOWN: Final = frozenset(
 )
 """The error texts that the specification, or the conformance application, fixes."""
 
-# -------------------------------------------------------------------- bytes and frames
-
 
 async def _slowly(writer: asyncio.StreamWriter, content: bytes) -> None:
     await asyncio.sleep(PAUSE)
@@ -58,7 +56,7 @@ async def _in_scraps(writer: asyncio.StreamWriter, content: bytes) -> None:
             await asyncio.sleep(0)
 
 
-def _fragments(_: Link, frame: Frame) -> FrameEffect:
+def _fragments(_: Tunnel, frame: Frame) -> FrameEffect:
     half = len(frame.data) // 2
     return [
         replace(frame, fin=False, data=frame.data[:half]),
@@ -66,27 +64,6 @@ def _fragments(_: Link, frame: Frame) -> FrameEffect:
         replace(frame, opcode=Opcode.CONT, fin=False, data=b""),
         replace(frame, opcode=Opcode.CONT, data=frame.data[half:]),
     ]
-
-
-mutants(
-    "",
-    "slow-to-speak: Sends everything late.",
-    Proxy(write=_slowly),
-    "speaks-in-scraps: Sends the bytes of a frame in several pieces.",
-    Proxy(write=_in_scraps),
-    "speaks-in-fragments: Cuts its messages into fragments, with pings and empty ones between.",
-    proxy.outward(_fragments, opcode=(Opcode.TEXT, Opcode.BINARY), fin=True),
-    "beats-like-a-heart: Sends a ping all the time.",
-    do.limited(heartbeat=PAUSE),
-    "closes-with-reasons: Closes connections with a long reason.",
-    proxy.outward(
-        lambda _, frame: replace(frame, data=frame.content[:2] + b"weil es Zeit ist; " * 5),
-        opcode=Opcode.CLOSE,
-        content=bool,
-    ),
-)
-
-# -------------------------------------------------------------------- tokens and IDs
 
 
 def _tokens(make: Callable[[int], str]) -> on.Hooks:
@@ -112,26 +89,11 @@ def _ids(start: int, make: Callable[[int], str]) -> Staged:
     return on.run(run)
 
 
-mutants(
-    "",
-    "tokens-of-another-shape: Makes tokens that are long, with escapes and all of Unicode.",
-    _tokens(lambda number: f"é漢😀 {number} @%!semicolon@%! " + "0" * 100),
-    "tokens-in-small-numbers: Counts its asks.",
-    _tokens(str),
-    "ids-of-another-shape: Gives long IDs, with separators, escapes and all of Unicode.",
-    _ids(0, lambda number: f"{LONG_ID}{number}"),
-    "ids-of-one-letter: Counts its connections in characters of a far plane of Unicode.",
-    _ids(0x20000, chr),
-)
-
-# -------------------------------------------------------------------- HTTP
-
-
 def _probed(status: str, *headers: str) -> Proxy:
     return proxy.request(lambda _, __: answer(status, *headers), method="HEAD")
 
 
-def _chat(_: Link, head: bytes) -> bytes:
+def _chat(_: Tunnel, head: bytes) -> bytes:
     line, _crlf, rest = head.partition(b"\r\n")
     if b" 101 " in line:
         line = b"HTTP/1.1 101 Web Socket Protocol Handshake"
@@ -139,12 +101,12 @@ def _chat(_: Link, head: bytes) -> bytes:
     return line + b"\r\n" + more + rest
 
 
-def _refuse(_: Link, head: bytes) -> bytes | None:
+def _refuse(_: Tunnel, head: bytes) -> bytes | None:
     is_refusal = head.startswith((b"HTTP/1.1 400", b"HTTP/1.1 403"))
     return answer("418 I'm a teapot") if is_refusal else None
 
 
-def _compress(link: Link, head: bytes) -> bytes | None:
+def _compress(link: Tunnel, head: bytes) -> bytes | None:
     offer = link.request.value("Sec-WebSocket-Extensions")
     if b" 101 " not in head or "permessage-deflate" not in offer:
         return None
@@ -152,27 +114,8 @@ def _compress(link: Link, head: bytes) -> bytes | None:
     return head.removesuffix(b"\r\n") + agreed + b"\r\n\r\n"
 
 
-mutants(
-    "",
-    "probes-redirected: Answers HEAD as the Go server does.",
-    _probed("302 Found"),
-    "probes-without-content: Answers HEAD with 204.",
-    _probed("204 No Content"),
-    "probes-told-to-upgrade: Answers HEAD as it answers a GET that asks for no upgrade.",
-    _probed("426 Upgrade Required", "Upgrade: websocket", "Connection: Upgrade"),
-    "chatty-in-http: Sends headers of its own with an upgrade, and an unusual reason phrase.",
-    proxy.response(_chat),
-    "refuses-in-other-numbers: Refuses upgrades with another status than most servers.",
-    proxy.response(_refuse),
-    "compresses-if-asked-to: Agrees to compress, where the client offers that.",
-    proxy.response(_compress),
-)
-
-# -------------------------------------------------------------------- messages
-
-
 @mutant("", on.send_raw)
-def errors_in_its_own_words(c: Context, payload: Payload) -> Effect:
+def errors_in_its_own_words(c: ServerContext, payload: Payload) -> Effect:
     """Refuses in words of its own, where no others are fixed."""
     if isinstance(payload, str) and payload.startswith("Hthis"):
         return "Hnein"
@@ -186,7 +129,7 @@ def errors_in_its_own_words(c: Context, payload: Payload) -> Effect:
     return message.replace(body=words.encode() if message.is_binary else words)
 
 
-def _drop_early(link: Link, frame: Frame) -> FrameEffect:
+def _drop_early(link: Tunnel, frame: Frame) -> FrameEffect:
     if link.request.target.partition("?")[0].endswith("/native"):
         return None  # there is no handshake
     is_whole = frame.fin and frame.opcode in (Opcode.TEXT, Opcode.BINARY)
@@ -195,8 +138,66 @@ def _drop_early(link: Link, frame: Frame) -> FrameEffect:
     return None if link.seen else ()
 
 
+NEWS: Final = encode(Message(namespace="app", event="news", body="hello from somebody else"))
+ENDING: Final = (DISCONNECT, "disconnect-me", "close-me")
+"""The events after which a client's namespace is not connected any more."""
+
+
+def _is_done(sent: Sequence[Payload], ask: Message) -> bool:
+    frames = map(on.frame_of, sent)
+    return any(frame and frame.wait == ask.wait and not frame.event for frame in frames)
+
+
+@mutant("", on.turn)
+def busy_with_others(c: ServerContext) -> Payloads:
+    """Sends, all the time, broadcasts of clients that the suite does not know."""
+    is_told = bool(c.seen)
+    sent = c.serve()
+    m = c.message
+    if m and m.namespace == "app" and m.event == CONNECT and _is_done(sent, m):
+        c.seen.add("app")
+    if m and m.namespace == "app" and m.event in ENDING:
+        c.seen.clear()
+        is_told = False
+    return [NEWS, *sent] if is_told else sent
+
+
 mutants(
     "",
+    "slow-to-speak: Sends everything late.",
+    Proxy(write=_slowly),
+    "speaks-in-scraps: Sends the bytes of a frame in several pieces.",
+    Proxy(write=_in_scraps),
+    "speaks-in-fragments: Cuts its messages into fragments, with pings and empty ones between.",
+    proxy.outward(_fragments, opcode=(Opcode.TEXT, Opcode.BINARY), fin=True),
+    "beats-like-a-heart: Sends a ping all the time.",
+    do.limited(heartbeat=PAUSE),
+    "closes-with-reasons: Closes connections with a long reason.",
+    proxy.outward(
+        lambda _, frame: replace(frame, data=frame.content[:2] + b"weil es Zeit ist; " * 5),
+        opcode=Opcode.CLOSE,
+        content=bool,
+    ),
+    "tokens-of-another-shape: Makes tokens that are long, with escapes and all of Unicode.",
+    _tokens(lambda number: f"é漢😀 {number} @%!semicolon@%! " + "0" * 100),
+    "tokens-in-small-numbers: Counts its asks.",
+    _tokens(str),
+    "ids-of-another-shape: Gives long IDs, with separators, escapes and all of Unicode.",
+    _ids(0, lambda number: f"{LONG_ID}{number}"),
+    "ids-of-one-letter: Counts its connections in characters of a far plane of Unicode.",
+    _ids(0x20000, chr),
+    "probes-redirected: Answers HEAD as the Go server does.",
+    _probed("302 Found"),
+    "probes-without-content: Answers HEAD with 204.",
+    _probed("204 No Content"),
+    "probes-told-to-upgrade: Answers HEAD as it answers a GET that asks for no upgrade.",
+    _probed("426 Upgrade Required", "Upgrade: websocket", "Connection: Upgrade"),
+    "chatty-in-http: Sends headers of its own with an upgrade, and an unusual reason phrase.",
+    proxy.response(_chat),
+    "refuses-in-other-numbers: Refuses upgrades with another status than most servers.",
+    proxy.response(_refuse),
+    "compresses-if-asked-to: Agrees to compress, where the client offers that.",
+    proxy.response(_compress),
     "drops-what-comes-early: Holds nothing back before the handshake.",
     proxy.inward(_drop_early),
     "strict-limits: Has limits far below those of other servers.",
@@ -226,26 +227,3 @@ mutants(
         high_water=8 << 20,
     ),
 )
-
-NEWS: Final = encode(Message(namespace="app", event="news", body="hello from somebody else"))
-ENDING: Final = (DISCONNECT, "disconnect-me", "close-me")
-"""The events after which a client's namespace is not connected any more."""
-
-
-def _is_done(sent: Sequence[Payload], ask: Message) -> bool:
-    frames = map(on.frame_of, sent)
-    return any(frame and frame.wait == ask.wait and not frame.event for frame in frames)
-
-
-@mutant("", on.turn)
-def busy_with_others(c: Context) -> Payloads:
-    """Sends, all the time, broadcasts of clients that the suite does not know."""
-    is_told = bool(c.seen)
-    sent = c.serve()
-    m = c.message
-    if m and m.namespace == "app" and m.event == CONNECT and _is_done(sent, m):
-        c.seen.add("app")
-    if m and m.namespace == "app" and m.event in ENDING:
-        c.seen.clear()
-        is_told = False
-    return [NEWS, *sent] if is_told else sent

@@ -12,15 +12,26 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from websockets.datastructures import Headers
 
-from mutation.client_context import Context, Effect, Payload, Sent, Traffic, frame_of, sent_of
-from mutation.hooks import fits
+from mutation import hooks
+from mutation.hooks import (
+    Effect,
+    FrameHook,
+    MessageHooks,
+    Payload,
+    PayloadHook,
+    PeerContext,
+    Sent,
+    Traffic,
+    payloads,
+    when,
+)
 from mutation.registry import SOON
 from neffos_asyncio.limits import DEFAULT, Limits
-from neffos_codec import Message
+from neffos_codec import Message, encode, first_surrogate
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.reference.client_driver import ReferenceDriver
 from neffos_conformance.runner.client_steps import Between
@@ -36,12 +47,8 @@ from neffos_conformance.runner.run import Run, run_client_case
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.transport import Transport, UpgradeRequest
 
-Hook = Callable[[Any, Message], Effect]
-"""A hook on frames. It is given the ``Context``; operators of servers, which need none, fit too."""
-
-RawHook = Callable[["Context", Payload], Effect]
-OperationHook = Callable[["Context", str, Values], Any]
-Observe = Callable[["Context", Values], Sequence[Values]]
+OperationHook = Callable[["ClientContext", str, Values], Any]
+Observe = Callable[["ClientContext", Values], Sequence[Values]]
 
 LIMITS: Final = replace(DEFAULT, ask=2.0)
 """The limits of a faulty client, which does not wait long for a peer that does not reply."""
@@ -59,15 +66,92 @@ HANG: Final[Values] = {"hangs": True}
 """In place of a result: the operation never ends."""
 
 
+def frame_of(payload: Payload) -> Message | None:
+    """Decode a payload, if it is a frame that could be encoded as well."""
+    message = hooks.frame_of(payload)
+    if message is None:
+        return None
+    text = payload if isinstance(payload, str) else "".join(map(str, message.fields()[:4]))
+    return message if first_surrogate(text) < 0 else None
+
+
+class ClientContext(PeerContext):
+    """A faulty client in one case: what its traffic shows, and what a hook can do.
+
+    Attributes:
+        current: the number of the connection that the message is on, from 0.
+        is_closing: whether the suite has begun to close a connection.
+        operations: what the driver was told to do, in order.
+        running: the operations that have not ended, with their fields.
+        done: the operations that have succeeded, in order.
+        connections: the client's connections, in order.
+        observe: takes an observation that the driver reports.
+    """
+
+    role = "client"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.current = 0
+        self.is_closing = False
+        self.operations: list[str] = []
+        self.running: list[tuple[str, Values]] = []
+        self.done: list[str] = []
+        self.connections: list[_FaultyTransport] = []
+        self.observe: Callable[[Values], object] = bool
+        self._served: list[Payload] = []
+
+    def frame(self, payload: Payload) -> Message | None:
+        """Decode a payload, if it is a frame that could be encoded as well."""
+        return frame_of(payload)
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether an ask of the client is pending on the current connection."""
+        return bool(self.client_asks)
+
+    def serve(self, given: Message | Payload | None = None) -> list[Payload]:
+        """Have the correct client receive a message, or the current one; give nothing to send."""
+        if given is None or given == self.message:
+            given = self.payload  # as it was written
+        self._served.append(encode(given) if isinstance(given, Message) else given)
+        return []
+
+    def say(self, effect: Effect) -> None:
+        """Send something as well, on the current connection."""
+        self.connections[self.current].put(payloads(effect))
+
+    def say_last(self, effect: Effect) -> None:
+        """Send something on the connection that was opened last."""
+        self.connections[-1].put(payloads(effect))
+
+    def say_elsewhere(self, effect: Effect) -> None:
+        """Send something on all connections but the current one."""
+        for number, each in enumerate(self.connections):
+            if number != self.current:
+                each.put(payloads(effect))
+
+    def tell(self, saw: str, **fields: Any) -> None:
+        """Report an observation of the client on its first connection."""
+        self.observe({"connection": 1, "saw": saw, **fields})
+
+    # For the engine.
+
+    def turn_to(self, number: int, traffic: Traffic) -> None:
+        """Make a connection the current one."""
+        self.current, self.traffic = number, traffic
+
+    def take_served(self) -> list[Payload]:
+        """Give what the client is to receive, once."""
+        served, self._served = self._served, []
+        return served
+
+
 @dataclass(frozen=True, slots=True)
-class ClientFault:
+class ClientFault(MessageHooks):
     """A client with a fault: hooks in a correct one; those that are left out change nothing.
 
     Attributes:
-        receive: what the client sends in place of handling a frame.
-        receive_raw: as ``receive``, for each payload, whether it is a frame or not.
-        send: what takes the place of a frame that the client sends.
-        send_raw: as ``send``, for each payload.
         close: what takes the place of the end of a connection.
         fragments: what takes the place of the fragments of a message that it receives.
         request: changes the headers of its upgrade request.
@@ -80,11 +164,7 @@ class ClientFault:
         limits: of the correct client.
     """
 
-    receive: Hook | None = None
-    receive_raw: RawHook | None = None
-    send: Hook | None = None
-    send_raw: RawHook | None = None
-    close: Callable[[Context, ConnectionClosed], ConnectionClosed] | None = None
+    close: Callable[[ClientContext, ConnectionClosed], ConnectionClosed] | None = None
     fragments: Callable[[Sequence[bytes]], Sequence[bytes]] | None = None
     request: Callable[[Headers], object] | None = None
     is_alive: Callable[[int], bool] | None = None
@@ -95,7 +175,6 @@ class ClientFault:
     delay: float = 0.0
     limits: Limits = LIMITS
     role: Literal["client"] = field(default="client", init=False)
-    distort: None = field(default=None, init=False)
 
     @asynccontextmanager
     async def stage(self) -> AsyncIterator[Run]:
@@ -119,10 +198,13 @@ async def play(fault: ClientFault, case: Case) -> Result:
 @asynccontextmanager
 async def faulty_client(fault: ClientFault) -> AsyncIterator[tuple[ClientDriver, Between]]:
     """Start a client with a fault; give its driver, and what changes its connections."""
-    context = Context()
+    context = ClientContext()
     client = _FaultyDriver(fault, context)
     try:
-        yield client, lambda request: _FaultyRequest(request, fault, context)
+        yield (
+            client,
+            lambda request: cast("UpgradeRequest", _FaultyRequest(request, fault, context)),
+        )
     finally:
         client.end()
 
@@ -130,40 +212,19 @@ async def faulty_client(fault: ClientFault) -> AsyncIterator[tuple[ClientDriver,
 # -------------------------------------------------------------------- makers
 
 
-def when(hook: Hook, **trigger: Any) -> Hook:
-    """Give a hook a trigger: attributes of the message, or else of the context."""
-    return lambda c, m: hook(c, m) if fits(trigger, m, c) else None
+receive, receive_raw = ClientFault.at_receive, ClientFault.at_receive_raw
+send, send_raw = ClientFault.at_send, ClientFault.at_send_raw
 
 
-def receive(hook: Hook, **trigger: Any) -> ClientFault:
-    """Seed a fault in how a client handles frames."""
-    return ClientFault(receive=when(hook, **trigger))
-
-
-def receive_raw(hook: RawHook) -> ClientFault:
-    """Seed a fault in how a client handles payloads, frames or not."""
-    return ClientFault(receive_raw=hook)
-
-
-def beside(hook: Hook, **trigger: Any) -> ClientFault:
+def beside(hook: FrameHook, **trigger: Any) -> ClientFault:
     """Seed a fault in what a client sends as well when it receives a frame."""
     triggered = when(hook, **trigger)
     return ClientFault(receive=lambda c, m: c.say(triggered(c, m)))
 
 
-def beside_raw(hook: RawHook) -> ClientFault:
+def beside_raw(hook: PayloadHook) -> ClientFault:
     """Seed a fault in what a client sends as well when it receives a payload."""
     return ClientFault(receive_raw=lambda c, payload: c.say(hook(c, payload)))
-
-
-def send(hook: Hook, **trigger: Any) -> ClientFault:
-    """Seed a fault in the frames that a client sends."""
-    return ClientFault(send=when(hook, **trigger))
-
-
-def send_raw(hook: RawHook) -> ClientFault:
-    """Seed a fault in the payloads that a client sends, frames or not."""
-    return ClientFault(send_raw=hook)
 
 
 def header(name: str, value: str | None, *, is_added: bool = True) -> ClientFault:
@@ -200,26 +261,13 @@ def observed(change: Callable[[Values], Values], **fields: Any) -> ClientFault:
     )
 
 
-def _effect(
-    context: Context, payload: Payload, raw: RawHook | None, hook: Hook | None
-) -> list[Sent] | None:
-    """Give what hooks put in the place of a message; ``None`` where they leave it alone."""
-    effect = raw(context, payload) if raw else None
-    message = frame_of(payload) if hook and effect is None else None
-    if hook and message is not None:
-        effect = hook(context, message)
-        if effect == message:
-            effect = payload  # as it was written
-    return None if effect is None else sent_of(effect)
-
-
 # -------------------------------------------------------------------- the client
 
 
 class _FaultyDriver:
     """The reference client with its driver, in this process, with the hooks of a fault."""
 
-    def __init__(self, fault: ClientFault, context: Context) -> None:
+    def __init__(self, fault: ClientFault, context: ClientContext) -> None:
         self.seen: list[Values] = []
         self._fault = fault
         self._context = context
@@ -296,7 +344,7 @@ class _FaultyDriver:
 class _FaultyRequest:
     """An HTTP request of a faulty client."""
 
-    def __init__(self, arrived: UpgradeRequest, fault: ClientFault, context: Context) -> None:
+    def __init__(self, arrived: UpgradeRequest, fault: ClientFault, context: ClientContext) -> None:
         self._arrived = arrived
         self._fault = fault
         self._context = context
@@ -308,28 +356,25 @@ class _FaultyRequest:
     def accept(self) -> Transport | None:
         """Upgrade the connection."""
         transport = self._arrived.accept()
-        return transport and _FaultyTransport(transport, self._fault, self._context)
-
-    def abort(self) -> None:
-        """End TCP."""
-        self._arrived.abort()
-
-    async def close(self) -> None:
-        """Close the socket."""
-        await self._arrived.close()
+        faulty = transport and _FaultyTransport(transport, self._fault, self._context)
+        return cast("Transport | None", faulty)
 
     async def refuse(self, status: int) -> None:
         """Answer with an HTTP status, if the client is to believe it."""
         if self._fault.is_alive is None or self._fault.is_alive(status):
             await self._arrived.refuse(status)
         else:
-            self.abort()
+            self._arrived.abort()
+
+    def __getattr__(self, name: str) -> Any:
+        """Leave everything else to the request of the correct client."""
+        return getattr(self._arrived, name)
 
 
 class _FaultyTransport:
     """A connection of a faulty client, as the suite sees it."""
 
-    def __init__(self, transport: Transport, fault: ClientFault, context: Context) -> None:
+    def __init__(self, transport: Transport, fault: ClientFault, context: ClientContext) -> None:
         self.traffic = Traffic()
         self._transport = transport
         self._fault = fault
@@ -340,29 +385,15 @@ class _FaultyTransport:
         context.connections.append(self)
         self._pump = asyncio.create_task(self._listen(), name="listen to a client")
 
-    @property
-    def is_open(self) -> bool:
-        """Whether neither peer has begun to close the connection."""
-        return self._transport.is_open
-
-    @property
-    def backlog(self) -> int:
-        """How many sent bytes the peer has not taken yet."""
-        return self._transport.backlog
-
-    @property
-    def has_received_close(self) -> bool:
-        """Whether a close frame came."""
-        return self._transport.has_received_close
-
     async def send(self, payload: Payload, *, is_held: bool = False) -> None:
         """Have the client receive a message, as the fault has it."""
-        context, fault = self._context, self._fault
-        context.begin(self._number, payload)
-        effect = _effect(context, payload, fault.receive_raw, fault.receive)
+        context = self._context
+        context.turn_to(self._number, self.traffic)
+        context.begin(payload)
+        effect = self._fault.received(context)
         served = context.take_served() if effect is not None else [payload]
-        self.traffic.received(payload, context.message)
-        self.put(effect or ())
+        self.traffic.feed("server", payload)
+        self.put(payloads(effect))
         for each in served:
             await self._transport.send(each, is_held=is_held)
 
@@ -371,10 +402,6 @@ class _FaultyTransport:
         left = self._fault.fragments(parts) if self._fault.fragments else parts
         if left:
             await self._transport.send_parts(left, is_text=is_text)
-
-    async def send_raw(self, data: bytes) -> None:
-        """Send bytes as they are."""
-        await self._transport.send_raw(data)
 
     async def receive(self) -> Sent:
         """Receive what the client sends, as the fault has it."""
@@ -393,14 +420,6 @@ class _FaultyTransport:
                 self._is_gone = True
                 self._transport.abort()
 
-    def stall(self) -> None:
-        """Read nothing more."""
-        self._transport.stall()
-
-    def resume(self) -> None:
-        """Read again."""
-        self._transport.resume()
-
     def abort(self) -> None:
         """End TCP."""
         self._context.is_closing = True
@@ -418,18 +437,20 @@ class _FaultyTransport:
             await self._pump
         await self._transport.close()
 
+    def __getattr__(self, name: str) -> Any:
+        """Leave everything else to the connection of the correct client."""
+        return getattr(self._transport, name)
+
     async def _listen(self) -> None:
         fault, context = self._fault, self._context
         while True:
             sent = await self._transport.receive()
             if fault.delay:
                 await asyncio.sleep(fault.delay)
-            context.current = self._number
+            context.turn_to(self._number, self.traffic)
             if isinstance(sent, ConnectionClosed):
                 self.put([fault.close(context, sent) if fault.close else sent])
                 return
-            effect = _effect(context, sent, fault.send_raw, fault.send)
-            message = frame_of(sent)
-            if message is not None:
-                self.traffic.sent(message)
-            self.put([sent] if effect is None else effect)
+            effect = fault.sent(context, sent)
+            self.traffic.feed("client", sent)
+            self.put([sent] if effect is None else payloads(effect))

@@ -27,7 +27,7 @@ LONG: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class CodecRequest:
     """A request to a codec, with the correct answer. A trigger can name each property.
 
     Attributes:
@@ -93,7 +93,7 @@ def _correct(request: Values) -> Values:
     return CORRECT[number]
 
 
-Hook = Callable[[Question], Values | None]
+Hook = Callable[[CodecRequest], Values | None]
 """Gives an answer in place of the correct one, or ``None``."""
 
 
@@ -107,12 +107,11 @@ class CodecFault:
 
     hook: Hook
     role: Literal["codec"] = field(default="codec", init=False)
-    distort: None = field(default=None, init=False)
 
     def answer(self, request: Values) -> Values:
         """Answer a request."""
         given = _correct(request)
-        effect = self.hook(Question(request["op"], request, given))
+        effect = self.hook(CodecRequest(request["op"], request, given))
         return given if effect is None else effect
 
     @asynccontextmanager
@@ -133,17 +132,19 @@ def answers(hook: Hook, **trigger: Any) -> CodecFault:
     return CodecFault(lambda q: hook(q) if fits(trigger, q) else None)
 
 
-def reads(hook: Callable[[Question, Values], Values], **trigger: Any) -> CodecFault:
+def reads(hook: Callable[[CodecRequest, Values], Values], **trigger: Any) -> CodecFault:
     """Seed a fault in the fields of a decoded frame; the hook gives those that differ."""
     return answers(
         lambda q: {"message": q.message | hook(q, q.message)} if q.message else None, **trigger
     )
 
 
-def writes(hook: Callable[[Question, Any], Any], op: Any = WRITING, **trigger: Any) -> CodecFault:
+def writes(
+    hook: Callable[[CodecRequest, Any], Any], op: Any = WRITING, **trigger: Any
+) -> CodecFault:
     """Seed a fault in the payload that some operations encode."""
 
-    def effect(q: Question) -> Values | None:
+    def effect(q: CodecRequest) -> Values | None:
         return {"payload": hook(q, q.given["payload"])} if "payload" in q.given else None
 
     return answers(effect, op=op, **trigger)
@@ -154,7 +155,7 @@ def writes_text(hook: Callable[[str], str], op: Any = WRITING, **trigger: Any) -
     return writes(lambda _, value: hook(value) if isinstance(value, str) else value, op, **trigger)
 
 
-def writes_rejected(reject: str, payload: Callable[[Question], Any]) -> CodecFault:
+def writes_rejected(reject: str, payload: Callable[[CodecRequest], Any]) -> CodecFault:
     """Encode what is to be rejected for some reason."""
     return answers(lambda q: {"payload": payload(q)}, op=WRITING, reject=reject)
 
@@ -162,7 +163,7 @@ def writes_rejected(reject: str, payload: Callable[[Question], Any]) -> CodecFau
 def reads_wait(kind: str, other: str, *starts: str) -> CodecFault:
     """Parse a wait field of one kind, or those that start so, as one of another."""
 
-    def hook(q: Question) -> Values | None:
+    def hook(q: CodecRequest) -> Values | None:
         wait = str(q.request.get("wait"))
         is_meant = q.parsed.get("kind") == kind and not q.parsed.get("from_exchange")
         if starts:
@@ -178,31 +179,19 @@ def content(value: Any) -> bytes:
     return whole if isinstance(whole, bytes) else whole.encode("utf-8", "surrogateescape")
 
 
-def lenient(q: Question) -> Values:
+def lenient(q: CodecRequest) -> Values:
     """Give the answer of lenient decoding."""
     return q.again(reading="lenient")
 
 
-# -------------------------------------------------------------------- the frame
-
-
-def _cut(_: Question, message: Values) -> Values:
+def _cut(_: CodecRequest, message: Values) -> Values:
     body = message["body"]
     is_meant = isinstance(body, str) and not message["is_error"] and message["event"]
     return {"body": body.partition(";")[0]} if is_meant else {}
 
 
-mutants(
-    "FR-1",
-    "body-cut: Ends a text body at the next semicolon.",
-    reads(_cut, is_limited=False),
-    "room-and-event-swapped: Reads the room where the event is.",
-    reads(lambda _, m: {"room": m["event"], "event": m["room"]}),
-)
-
-
 @mutant("FR-2", answers, op="decode", native=("", "never"), is_limited=False)
-def five_separators_taken(q: Question) -> Values | None:
+def five_separators_taken(q: CodecRequest) -> Values | None:
     """Accepts five separators as a frame with an empty body."""
     if q.payload.count(b";") != 5:
         return None
@@ -211,77 +200,41 @@ def five_separators_taken(q: Question) -> Values | None:
 
 
 @mutant("FR-3", reads)
-def fields_not_unescaped(_: Question, m: Values) -> Values:
+def fields_not_unescaped(_: CodecRequest, m: Values) -> Values:
     """Leaves the escape in a field that it has read, where text follows it."""
     names = {name: m[name] for name in NAMES if isinstance(m[name], str)}
     return {name: value.replace(";", ESCAPE) for name, value in names.items() if value[-1:] != ";"}
 
 
-def _unescaped(_: Question, message: Values) -> Values:
+def _unescaped(_: CodecRequest, message: Values) -> Values:
     body = message["body"]
     return {"body": body.replace(ESCAPE, ";")} if isinstance(body, str) else {}
 
 
-mutants(
-    "FR-3",
-    "body-unescaped: Reads the escape as a separator in the body too.",
-    reads(_unescaped),
-    "fields-not-escaped: Writes a semicolon in a field as it is.",
-    writes_text(lambda text: text.replace(ESCAPE, ";")),
-)
-
-
 @mutant("SEC-15", reads, is_limited=False)
-def unescaped_too_late(q: Question, m: Values) -> Values:
+def unescaped_too_late(q: CodecRequest, m: Values) -> Values:
     """Gives a namespace as it is written in the frame, where it is an escape alone."""
     is_alone = q.payload.endswith(f"{ESCAPE};;e;0;0;".encode())
     return {"namespace": ESCAPE} if is_alone and m["namespace"] == ";" else {}
 
 
-mutants(
-    "FR-4",
-    "writes-what-reads-back-changed: Writes a name that a receiver would read back changed.",
-    writes_rejected("escape-literal", lambda _: ";changed;;e;0;0;"),
-)
-
-
 @mutant("FR-5", answers, op=WRITING, reject=bool)
-def separator_in_wait(q: Question) -> Values | None:
+def separator_in_wait(q: CodecRequest) -> Values | None:
     """Writes a token with a separator in it."""
     wait = q.request.get("message", {}).get("wait", "")
     return {"payload": f"{wait};n;;e;0;0;"} if b";" in content(wait) else None
 
 
-mutants(
-    "FR-6",
-    "flags-in-words: Writes a set no-op flag as t.",
-    writes_text(lambda text: text.replace(";1;", ";t;") if ";1;1;" in text else text),
-)
-
-
 @mutant("FR-7", reads)
-def any_flag_is_true(q: Question, _: Values) -> Values:
+def any_flag_is_true(q: CodecRequest, _: Values) -> Values:
     """Reads a flag of the letters t, y and T as true."""
     words = (b"t", b"T", b"y", b"true", b"yes", b"2", b"01", b"11", b" 1", b"1 ")
     flags = zip(("is_error", "is_no_op"), q.payload.split(b";", 6)[4:6], strict=True)
     return {name: True for name, flag in flags if flag in words}
 
 
-@mutant("FR-8", reads)
-def error_needs_a_text(_: Question, m: Values) -> Values:
-    """Reads an error without a text as none, as the Go peer does."""
-    return {"is_error": False} if m["event"] and content(m["body"]) == b"" else {}
-
-
-mutants(
-    "FR-9",
-    "empty-error-written: Writes an error without a text.",
-    writes_rejected("empty-error-text", lambda _: "$1;chat;;say;1;0;"),
-)
-
-
 @mutant("FR-10", reads)
-def body_trimmed(q: Question, m: Values) -> Values:
+def body_trimmed(q: CodecRequest, m: Values) -> Values:
     """Cuts spaces and line ends off a body."""
     body = m["body"]
     is_plain = isinstance(body, str) and body.isascii() and not m["is_error"]
@@ -290,40 +243,18 @@ def body_trimmed(q: Question, m: Values) -> Values:
 
 
 @mutant("FR-11", writes, op="reply")
-def text_for_binary(_: Question, payload: Any) -> Any:
+def text_for_binary(_: CodecRequest, payload: Any) -> Any:
     """Writes a binary message as text, where it is UTF-8."""
     whole = content_of(payload)
     return payload if isinstance(whole, str) else whole.decode("utf-8", "replace")
 
 
-mutants(
-    "FR-12",
-    "latin-letters: Reads bytes that are not UTF-8 as if they were.",
-    answers(lenient, op="decode", reject="utf8", native=""),
-)
-
-mutants(
-    "FR-13",
-    "long-empty-reply: Writes the flags of an empty reply.",
-    writes_text(lambda text: f"{text[:-3]}0;0;" if text.endswith(";;;;;;") else text, native=""),
-)
-
-mutants(
-    "FR-14",
-    "empty-message-taken: Reads an empty message as a frame of empty fields.",
-    answers(lambda q: q.again(payload=";;;;;;"), op="decode", reject="empty"),
-)
-
-
 @mutant("FR-15", answers, message=bool, is_limited=False)
-def octets_read_otherwise(q: Question) -> Values | None:
+def octets_read_otherwise(q: CodecRequest) -> Values | None:
     """Refuses a long frame of bytes that it reads as text."""
     head = b";".join(q.payload.split(b";")[:6])
     is_binary = isinstance(q.request["payload"], dict)
     return {"reject": True} if is_binary and len(head) > LONG and head.isascii() else None
-
-
-# -------------------------------------------------------------------- the handshake
 
 
 def _handshake(part: str, change: Callable[[Any], Any]) -> CodecFault:
@@ -337,88 +268,31 @@ def _handshake(part: str, change: Callable[[Any], Any]) -> CodecFault:
 REQUEST: Final[Values] = {"handshake": {"request": {}}}
 """A handshake request, as it is in an answer."""
 
-mutants(
-    "HS-1",
-    "other-request: Writes the request in lower case.",
-    _handshake("request", lambda _: "m"),
-    "request-unknown: Does not recognise the request.",
-    answers(
-        lambda q: {"reject": True} if q.request["payload"] == "M" else None, op="decode-handshake"
-    ),
-)
-
-mutants(
-    "HS-2",
-    "more-behind-the-request: Accepts a request with more after its letter, in strict decoding.",
-    answers(lambda _: REQUEST, op="decode-handshake", reject="handshake-trailing"),
-)
-
-mutants(
-    "HS-3",
-    "id-trimmed: Writes an acceptance without its letter.",
-    _handshake("accept", lambda p: p[1:]),
-)
-
 
 @mutant("HS-4", answers, handshake=bool)
-def refusal_taken_for_acceptance(q: Question) -> Values | None:
+def refusal_taken_for_acceptance(q: CodecRequest) -> Values | None:
     """Reads a refusal as an acceptance."""
     is_meant = "refuse" in q.handshake and isinstance(q.request["payload"], str)
     return {"handshake": {"accept": q.handshake["refuse"]}} if is_meant else None
 
 
-mutants(
-    "HS-5",
-    "binary-handshake-sound: Accepts a handshake message in binary, in strict decoding.",
-    answers(lenient, op="decode-handshake", reject="handshake-binary"),
-)
-
-
 @mutant("HS-6", answers, reject="handshake-id")
-def empty_id_sound(q: Question) -> Values | None:
+def empty_id_sound(q: CodecRequest) -> Values | None:
     """Accepts an acceptance without an ID."""
     is_read = q.op == "decode-handshake"
     return {"handshake": {"accept": ""}} if is_read else {"payload": "A"}
 
 
-@mutant("HS-7", answers, handshake=bool)
-def wants_exactly_m(q: Question) -> Values | None:
-    """Accepts only a lone M as a request."""
-    return {"reject": True} if "request" in q.handshake and q.payload != b"M" else None
-
-
 @mutant("HS-19", answers, handshake=bool)
-def id_ends_at_a_separator(q: Question) -> Values | None:
+def id_ends_at_a_separator(q: CodecRequest) -> Values | None:
     """Ends an ID where the first field of a frame would end."""
     id_ = q.handshake.get("accept")
     is_meant = isinstance(id_, str) and ";" in id_
     return {"handshake": {"accept": str(id_).partition(";")[0]}} if is_meant else None
 
 
-# -------------------------------------------------------------------- asks
-
-mutants(
-    "AR-1",
-    "token-lost: Writes an empty reply, or a reply to no ask, with a token of its own.",
-    writes(
-        lambda q, payload: (
-            f"$0{payload}"
-            if isinstance(payload, str) and not q.request["message"]["wait"]
-            else payload
-        ),
-        op="reply",
-    ),
-)
-
-mutants(
-    "AR-7",
-    "event-lost-in-reply: Writes the reply to an ask under another event.",
-    writes_text(lambda text: text.replace(";say;", ";said;"), op="reply"),
-)
-
-
 @mutant("AR-8", answers, op="reply")
-def empty_reply_refused(q: Question) -> Values | None:
+def empty_reply_refused(q: CodecRequest) -> Values | None:
     """Cannot write an empty reply to a system ask."""
     ask = q.request.get("message", {})
     is_meant = ask.get("event") in ("_OnNamespaceConnect", "_OnRoomJoin")
@@ -427,86 +301,26 @@ def empty_reply_refused(q: Question) -> Values | None:
 
 
 @mutant("AR-16", writes, op="reply")
-def reply_in_the_kind_of_its_body(q: Question, payload: Any) -> Any:
+def reply_in_the_kind_of_its_body(q: CodecRequest, payload: Any) -> Any:
     """Writes a reply in the type of its body, not of the ask."""
     body = q.request["reply"].get("body", q.request["reply"].get("error"))
     is_meant = isinstance(payload, dict) and isinstance(body, str)
     return content(payload).decode() if is_meant else payload
 
 
-# -------------------------------------------------------------------- tokens
-
-mutants(
-    "AR-2",
-    "clients-ask-taken-for-a-servers: Parses a client's token as a server's.",
-    reads_wait("client-ask", "server-ask"),
-)
-mutants(
-    "AR-3",
-    "servers-ask-taken-for-a-clients: Parses a server's token of digits as a client's.",
-    reads_wait("server-ask", "client-ask", "1"),
-)
-mutants(
-    "AR-4",
-    "confirmation-taken-for-an-ask: Parses the token of a confirmation as one that asks.",
-    reads_wait("confirmation", "server-ask"),
-)
-mutants(
-    "SX-1",
-    "sender-taken-for-a-token: Parses an explicit sender as a token.",
-    reads_wait("explicit-sender", "server-ask"),
-)
-
-
 @mutant("SX-2", answers, parsed=bool)
-def marker_left_in(q: Question) -> Values | None:
+def marker_left_in(q: CodecRequest) -> Values | None:
     """Leaves the exchange marker in the token."""
     is_meant = q.parsed.get("from_exchange")
     return {"parsed": {**q.parsed, "token": q.request["wait"]}} if is_meant else None
 
 
-# -------------------------------------------------------------------- native messages, limits
-
-
 @mutant("NM-1", answers, op="encode", native=("", "never"), reject=bool)
-def native_written_anyway(q: Question) -> Values | None:
+def native_written_anyway(q: CodecRequest) -> Values | None:
     """Writes a native message to a peer that accepts only frames."""
     payload = q.request.get("native_payload")
     return None if payload is None else {"payload": payload}
 
-
-mutants(
-    "NM-2",
-    "native-refused: Rejects a native message where the peer accepts them.",
-    answers(
-        lambda q: {"reject": True} if "native" in q.given else None, op="decode", native="fallback"
-    ),
-)
-
-mutants(
-    "NM-3",
-    "native-that-is-a-frame: Writes a native message that reads as a frame.",
-    answers(
-        lambda q: {"payload": q.request["native_payload"]},
-        op="encode",
-        reject="native-looks-like-frame",
-    ),
-)
-
-mutants(
-    "NM-5",
-    "native-event-taken-for-another: Reads the event of native messages as none.",
-    reads(lambda _, m: {"event": ""} if m["event"] == "_OnNativeMessage" else {}),
-)
-
-
-@mutant("SEC-1", answers, op="decode", is_limited=True, reject=bool)
-def limits_ignored(q: Question) -> Values:
-    """Reads a payload that is over a limit."""
-    return answer(q.op, {name: each for name, each in q.request.items() if name != "limits"})
-
-
-# -------------------------------------------------------------------- faults everywhere
 
 NOTHING_READ: Final[Values] = {
     **dict.fromkeys(("wait", "namespace", "room", "event", "body"), ""),
@@ -517,14 +331,14 @@ NOTHING_READ: Final[Values] = {
 
 
 @mutant("FR-2", answers, reject=bool)
-def never_refuses(q: Question) -> Values:
+def never_refuses(q: CodecRequest) -> Values:
     """Reads everything as some frame, and writes whatever it is given."""
     is_written = q.op in (*WRITING, "encode-handshake")
     return {"payload": "?"} if is_written else {"message": NOTHING_READ}
 
 
 @mutant("FR-10", answers)
-def line_end_added(q: Question) -> Values | None:
+def line_end_added(q: CodecRequest) -> Values | None:
     """Adds a line end to everything that it reads and writes."""
     match q.given:
         case {"payload": payload}:
@@ -548,7 +362,109 @@ def _longer(value: Any) -> Any:
 
 
 mutants(
+    "FR-8",
+    "error-needs-a-text: Reads an error without a text as none, as the Go peer does.",
+    reads(lambda _, m: {"is_error": False} if m["event"] and content(m["body"]) == b"" else {}),
+    "SEC-1",
+    "limits-ignored: Reads a payload that is over a limit.",
+    answers(
+        lambda q: answer(
+            q.op, {name: each for name, each in q.request.items() if name != "limits"}
+        ),
+        op="decode",
+        is_limited=True,
+        reject=bool,
+    ),
+    "FR-1",
+    "body-cut: Ends a text body at the next semicolon.",
+    reads(_cut, is_limited=False),
+    "room-and-event-swapped: Reads the room where the event is.",
+    reads(lambda _, m: {"room": m["event"], "event": m["room"]}),
+    "FR-3",
+    "body-unescaped: Reads the escape as a separator in the body too.",
+    reads(_unescaped),
+    "fields-not-escaped: Writes a semicolon in a field as it is.",
+    writes_text(lambda text: text.replace(ESCAPE, ";")),
+    "FR-4",
+    "writes-what-reads-back-changed: Writes a name that a receiver would read back changed.",
+    writes_rejected("escape-literal", lambda _: ";changed;;e;0;0;"),
+    "FR-6",
+    "flags-in-words: Writes a set no-op flag as t.",
+    writes_text(lambda text: text.replace(";1;", ";t;") if ";1;1;" in text else text),
+    "FR-9",
+    "empty-error-written: Writes an error without a text.",
+    writes_rejected("empty-error-text", lambda _: "$1;chat;;say;1;0;"),
+    "FR-12",
+    "latin-letters: Reads bytes that are not UTF-8 as if they were.",
+    answers(lenient, op="decode", reject="utf8", native=""),
+    "FR-13",
+    "long-empty-reply: Writes the flags of an empty reply.",
+    writes_text(lambda text: f"{text[:-3]}0;0;" if text.endswith(";;;;;;") else text, native=""),
+    "FR-14",
+    "empty-message-taken: Reads an empty message as a frame of empty fields.",
+    answers(lambda q: q.again(payload=";;;;;;"), op="decode", reject="empty"),
+    "HS-1",
+    "other-request: Writes the request in lower case.",
+    _handshake("request", lambda _: "m"),
+    "request-unknown: Does not recognise the request.",
+    answers(
+        lambda q: {"reject": True} if q.request["payload"] == "M" else None, op="decode-handshake"
+    ),
+    "HS-2",
+    "more-behind-the-request: Accepts a request with more after its letter, in strict decoding.",
+    answers(lambda _: REQUEST, op="decode-handshake", reject="handshake-trailing"),
+    "HS-3",
+    "id-trimmed: Writes an acceptance without its letter.",
+    _handshake("accept", lambda p: p[1:]),
+    "HS-5",
+    "binary-handshake-sound: Accepts a handshake message in binary, in strict decoding.",
+    answers(lenient, op="decode-handshake", reject="handshake-binary"),
+    "AR-1",
+    "token-lost: Writes an empty reply, or a reply to no ask, with a token of its own.",
+    writes(
+        lambda q, payload: (
+            f"$0{payload}"
+            if isinstance(payload, str) and not q.request["message"]["wait"]
+            else payload
+        ),
+        op="reply",
+    ),
+    "AR-7",
+    "event-lost-in-reply: Writes the reply to an ask under another event.",
+    writes_text(lambda text: text.replace(";say;", ";said;"), op="reply"),
+    "AR-2",
+    "clients-ask-taken-for-a-servers: Parses a client's token as a server's.",
+    reads_wait("client-ask", "server-ask"),
+    "AR-3",
+    "servers-ask-taken-for-a-clients: Parses a server's token of digits as a client's.",
+    reads_wait("server-ask", "client-ask", "1"),
+    "AR-4",
+    "confirmation-taken-for-an-ask: Parses the token of a confirmation as one that asks.",
+    reads_wait("confirmation", "server-ask"),
+    "SX-1",
+    "sender-taken-for-a-token: Parses an explicit sender as a token.",
+    reads_wait("explicit-sender", "server-ask"),
+    "NM-2",
+    "native-refused: Rejects a native message where the peer accepts them.",
+    answers(
+        lambda q: {"reject": True} if "native" in q.given else None, op="decode", native="fallback"
+    ),
+    "NM-3",
+    "native-that-is-a-frame: Writes a native message that reads as a frame.",
+    answers(
+        lambda q: {"payload": q.request["native_payload"]},
+        op="encode",
+        reject="native-looks-like-frame",
+    ),
+    "NM-5",
+    "native-event-taken-for-another: Reads the event of native messages as none.",
+    reads(lambda _, m: {"event": ""} if m["event"] == "_OnNativeMessage" else {}),
     "HS-7",
+    "wants-exactly-m: Accepts only a lone M as a request.",
+    answers(
+        lambda q: {"reject": True} if "request" in q.handshake and q.payload != b"M" else None,
+        handshake=bool,
+    ),
     "takes-anything-for-a-request: Treats any first message as a handshake request.",
     answers(lambda _: REQUEST, op="decode-handshake"),
 )

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any, Final, Literal, TypeVar, cast
+from typing import Any, Final, Literal, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import h11
@@ -20,7 +20,7 @@ from websockets import frames
 from websockets.frames import Opcode
 from websockets.utils import apply_mask
 
-from mutation.hooks import Scratch, fits, staged
+from mutation.hooks import Scratch, staged, when
 from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner.run import Run
 
@@ -117,7 +117,7 @@ class Frame(frames.Frame):
         """Accept every frame."""
 
 
-class Link(Scratch):
+class Tunnel(Scratch):
     """One connection through the proxy.
 
     Attributes:
@@ -148,9 +148,9 @@ class Link(Scratch):
 FrameEffect = Frame | Instead | Iterable[Frame] | None
 """What a hook makes of a frame: ``None`` leaves it alone, ``()`` drops it."""
 
-FrameHook = Callable[[Link, Frame], FrameEffect]
-RequestHook = Callable[[Link, Request], Request | bytes | Instead | None]
-ResponseHook = Callable[[Link, bytes], bytes | None]
+FrameHook = Callable[[Tunnel, Frame], FrameEffect]
+RequestHook = Callable[[Tunnel, Request], Request | bytes | Instead | None]
+ResponseHook = Callable[[Tunnel, bytes], bytes | None]
 Write = Callable[[asyncio.StreamWriter, bytes], Awaitable[None]]
 
 
@@ -168,7 +168,7 @@ class Proxy:
         response: what is sent instead of the head of the response.
         inward: what is handled instead of a frame of the client.
         outward: what is sent instead of a frame of the server.
-        announced: receives the length of each of the client's frames before it is read.
+        announced: takes the length of each of the client's frames before it is read.
         ended: is called when a connection has ended.
         write: writes bytes to the client.
         server: runs the correct server.
@@ -178,12 +178,11 @@ class Proxy:
     response: ResponseHook | None = None
     inward: FrameHook | None = None
     outward: FrameHook | None = None
-    announced: Callable[[Link, int], object] | None = None
-    ended: Callable[[Link], object] | None = None
+    announced: Callable[[Tunnel, int], object] | None = None
+    ended: Callable[[Tunnel], object] | None = None
     write: Write = _write
     server: Callable[[], AbstractAsyncContextManager[str]] = embedded_server
     role: Literal["server"] = field(default="server", init=False)
-    distort: None = field(default=None, init=False)
 
     def stage(self) -> AbstractAsyncContextManager[Run]:
         """Run both, and give the function that runs a case against them."""
@@ -222,7 +221,7 @@ class Proxy:
         self, url: str, scratch: Scratch, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         asked = Request.parse(await reader.readuntil(b"\r\n\r\n"))
-        link = Link(scratch, asked)
+        link = Tunnel(scratch, asked)
         effect = self.request(link, asked) if self.request else None
         if isinstance(effect, bytes):
             await _write(writer, effect)
@@ -254,13 +253,13 @@ class Proxy:
 class _Pipe:
     """Carries bytes, or frames that a hook may change, until there are no more."""
 
-    link: Link
+    link: Tunnel
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     client: asyncio.StreamWriter
     hook: FrameHook | None
     write: Write
-    announced: Callable[[Link, int], object] | None = None
+    announced: Callable[[Tunnel, int], object] | None = None
     is_inward: bool = False
 
     async def carry(self) -> None:
@@ -327,16 +326,9 @@ def answer(status: str, *headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-Hook = TypeVar("Hook", bound=Callable[..., Any])
-
-
-def _triggered(hook: Hook, trigger: dict[str, Any]) -> Hook:
-    return cast("Hook", lambda link, each: hook(link, each) if fits(trigger, each, link) else None)
-
-
 def request(hook: RequestHook, **trigger: Any) -> Proxy:
     """Seed a fault in how a server reads requests."""
-    return Proxy(request=_triggered(hook, trigger))
+    return Proxy(request=when(hook, **trigger))
 
 
 def response(hook: ResponseHook) -> Proxy:
@@ -346,9 +338,9 @@ def response(hook: ResponseHook) -> Proxy:
 
 def inward(hook: FrameHook, **trigger: Any) -> Proxy:
     """Seed a fault in how a server reads WebSocket frames."""
-    return Proxy(inward=_triggered(hook, trigger))
+    return Proxy(inward=when(hook, **trigger))
 
 
 def outward(hook: FrameHook, **trigger: Any) -> Proxy:
     """Seed a fault in the WebSocket frames that a server sends."""
-    return Proxy(outward=_triggered(hook, trigger))
+    return Proxy(outward=when(hook, **trigger))

@@ -1,4 +1,4 @@
-"""The engine: a correct server in this process, with hooks at which a fault changes what it does.
+"""The engine: hooks at which a fault changes what a correct peer does, and such a server.
 
 A fault is an operator, which changes one message, and a trigger, which says on which messages.
 Both are values, so that faults can also be generated. This module knows no fault.
@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self, TypeVar, cast
 
 from mutation.registry import SOON, Staged
 from neffos_codec import ESCAPE, DecodeError, Message, decode, encode
 from neffos_conformance.reference.embedded import NOTHING, Distort, Serve, embedded_server
 from neffos_conformance.runner.run import Run, to_server
-from neffos_protocol import Conversation, MessageKind
+from neffos_conformance.wire.connection import ConnectionClosed
+from neffos_protocol import Conversation, MessageKind, Role
 from neffos_protocol.events import Change
 from neffos_protocol.names import CHANGE_OF, REQUEST_EVENT
 
@@ -37,12 +38,19 @@ Payloads = list[Payload]
 Url = AbstractAsyncContextManager[str]
 """Runs a server and gives its URL; it has stopped when the block is left."""
 
-Effect = Message | Payload | Iterable[Message | Payload] | None
+Sent = Payload | ConnectionClosed
+"""What a peer sends: a message, or, if it is a client, the end of the connection."""
+
+Effect = Message | Sent | Iterable[Message | Sent] | None
 """What a hook makes of a message: ``None`` leaves it alone, ``()`` drops it, and anything else
 takes its place."""
 
-FrameHook = Callable[["Context", Message], Effect]
-PayloadHook = Callable[["Context", Payload], Effect]
+FrameHook = Callable[[Any, Message], Effect]
+"""A hook on frames. It is given the ``PeerContext``; operators that need none fit every peer."""
+
+Triggered = TypeVar("Triggered", bound=Callable[[Any, Any], Any])
+
+PayloadHook = Callable[[Any, Payload], Effect]
 
 
 class Scratch:
@@ -72,83 +80,79 @@ class Scratch:
         return kept
 
 
-class ServerScratch(Scratch):
-    """What a fault remembers for all connections of a server.
+class Traffic:
+    """What the messages of one connection have shown.
 
     Attributes:
-        connections: all of them, in order.
+        conversation: follows the messages.
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self.connections: list[Context] = []
+        self.conversation = Conversation()
+        self._asks: dict[int, Message] = {}
+
+    def feed(self, sender: Literal["client", "server"], payload: Payload) -> None:
+        """Follow a message."""
+        conversation = self.conversation
+        is_ask = conversation.take(sender, payload) in ASKS
+        if is_ask and conversation.message and conversation.message.event:
+            self._asks[conversation.number] = conversation.message
+
+    def asks(self, sender: Literal["client", "server"]) -> dict[str, Message]:
+        """Give the pending asks of a peer, by their tokens."""
+        pending = self.conversation.pairs[Role(sender)][0].pending
+        numbers = {token: ask.number for token, ask in pending.items()}
+        return {token: self._asks[at] for token, at in numbers.items() if at in self._asks}
+
+    def settled(self) -> dict[str, Message]:
+        """Give the system asks of the server that the client has answered, by their tokens."""
+        numbers = self.conversation.server.settled()
+        asks = {token: self._asks[at] for token, at in numbers.items() if at in self._asks}
+        return {token: ask for token, ask in asks.items() if ask.event in CHANGE_OF}
 
 
-class Context(Scratch):
-    """One connection of a faulty server: what its traffic shows, and what a hook can do.
+class PeerContext(Scratch):
+    """A faulty peer: what its traffic shows. A trigger can name each property.
 
     Attributes:
-        server: what is remembered for all connections.
-        conversation: what the messages between the client and the correct server have shown.
-        before: the memberships before the current payload.
-        payload: the payload that the server received last; NOTHING while it sends unasked.
+        role: what the peer is.
+        traffic: what the current connection shows, before the message that a hook is given.
+        payload: the payload that the peer received last.
         message: that payload as a frame, if it is one.
-        ask: the ask of the server that this frame replies to, if any.
+        ask: the ask of the peer that this frame replies to, if any.
     """
 
-    def __init__(self, serve: Serve, server: ServerScratch) -> None:
+    role: Literal["client", "server"]
+
+    def __init__(self) -> None:
         super().__init__()
-        self.server = server
-        self.conversation = Conversation()
-        self.before: frozenset[tuple[str, str]] = frozenset()
+        self.traffic = Traffic()
         self.payload: Payload = ""
         self.message: Message | None = None
         self.ask: Message | None = None
-        self._asks: dict[int, Message] = {}
-        self._serve = serve
-        server.connections.append(self)
 
-    # What it knows. A trigger can name each of these properties.
+    def frame(self, payload: Payload) -> Message | None:
+        """Decode a payload, if it is a frame that hooks see."""
+        return frame_of(payload)
 
     @property
     def is_accepted(self) -> bool:
         """Whether the server sent an acceptance."""
-        return self.conversation.is_accepted
-
-    @property
-    def id(self) -> str:
-        """The connection's ID."""
-        return self.conversation.id
-
-    @property
-    def memberships(self) -> frozenset[tuple[str, str]]:
-        """The pairs of a connected namespace and a joined room; empty for the namespace itself."""
-        client = self.conversation.client
-        names = client.connected()
-        rooms = [(name, room) for name in names for room in client.joined(name)]
-        return frozenset([*((name, "") for name in names), *rooms])
+        return self.traffic.conversation.is_accepted
 
     @property
     def client_asks(self) -> dict[str, Message]:
         """The pending asks of the client, by their tokens."""
-        pending = self.conversation.client.pending
-        return {token: self._asks[ask.number] for token, ask in pending.items()}
+        return self.traffic.asks("client")
 
     @property
     def server_asks(self) -> dict[str, Message]:
         """The pending asks of the server, by their tokens."""
-        pending = self.conversation.server.pending
-        return {token: self._asks[ask.number] for token, ask in pending.items()}
-
-    @property
-    def settled(self) -> dict[str, Message]:
-        """The system asks of the server that the client has answered, by their tokens."""
-        asks = {token: self._asks[at] for token, at in self.conversation.server.settled().items()}
-        return {token: ask for token, ask in asks.items() if ask.event in CHANGE_OF}
+        return self.traffic.asks("server")
 
     @property
     def answers(self) -> str:
-        """The event of the server's ask that the current frame replies to; empty for none."""
+        """The event of the peer's ask that the current frame replies to; empty for none."""
         return self.ask.event if self.ask else ""
 
     @property
@@ -161,23 +165,81 @@ class Context(Scratch):
         """Whether the room of the current frame is joined; without a room, as ``is_connected``."""
         return self.message is not None and self.is_in(self.message.namespace, self.message.room)
 
-    @property
-    def namespaces(self) -> list[str]:
-        """The connected namespaces."""
-        return self.conversation.client.connected()
-
     def is_in(self, namespace: str, room: str = "") -> bool:
         """Say whether a namespace is connected, or a room joined."""
-        client = self.conversation.client
+        client = self.traffic.conversation.client
         return client.is_joined(namespace, room) if room else client.is_connected(namespace)
 
     def rooms(self, namespace: str) -> list[str]:
         """Give the joined rooms of a namespace."""
-        return self.conversation.client.joined(namespace)
+        return self.traffic.conversation.client.joined(namespace)
 
     def pending(self, event: str) -> list[Message]:
-        """Give the pending asks of the server that have this event."""
-        return [each for each in self.server_asks.values() if each.event == event]
+        """Give the pending asks of the peer that have this event."""
+        return [each for each in self.traffic.asks(self.role).values() if each.event == event]
+
+    def begin(self, payload: Payload) -> None:
+        """Make a received payload the current one."""
+        self.payload = payload
+        self.message = self.frame(payload)
+        asks = self.traffic.asks(self.role)
+        self.ask = asks.get(self.message.wait) if self.message else None
+
+
+class ServerScratch(Scratch):
+    """What a fault remembers for all connections of a server.
+
+    Attributes:
+        connections: all of them, in order.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.connections: list[ServerContext] = []
+
+
+class ServerContext(PeerContext):
+    """One connection of a faulty server: what its traffic shows, and what a hook can do.
+
+    The current payload is NOTHING while the server sends unasked.
+
+    Attributes:
+        server: what is remembered for all connections.
+        before: the memberships before the current payload.
+    """
+
+    role = "server"
+
+    def __init__(self, serve: Serve, server: ServerScratch) -> None:
+        super().__init__()
+        self.server = server
+        self.before: frozenset[tuple[str, str]] = frozenset()
+        self._serve = serve
+        server.connections.append(self)
+
+    # What it knows. A trigger can name each of these properties.
+
+    @property
+    def id(self) -> str:
+        """The connection's ID."""
+        return self.traffic.conversation.id
+
+    @property
+    def memberships(self) -> frozenset[tuple[str, str]]:
+        """The pairs of a connected namespace and a joined room; empty for the namespace itself."""
+        names = self.namespaces
+        rooms = [(name, room) for name in names for room in self.rooms(name)]
+        return frozenset([*((name, "") for name in names), *rooms])
+
+    @property
+    def settled(self) -> dict[str, Message]:
+        """The system asks of the server that the client has answered, by their tokens."""
+        return self.traffic.settled()
+
+    @property
+    def namespaces(self) -> list[str]:
+        """The connected namespaces."""
+        return self.traffic.conversation.client.connected()
 
     # What it can do.
 
@@ -188,16 +250,11 @@ class Context(Scratch):
         else:
             payload = encode(given) if isinstance(given, Message) else given
         if payload is not NOTHING:
-            self._feed("client", payload)
+            self.traffic.feed("client", payload)
         sent = self._serve(payload)
         for each in sent:
-            self._feed("server", each)
+            self.traffic.feed("server", each)
         return sent
-
-    def _feed(self, sender: str, payload: Payload) -> None:
-        conversation = self.conversation
-        if conversation.take(sender, payload) in ASKS and conversation.message:
-            self._asks[conversation.number] = conversation.message
 
     def aside(self, event: str, namespace: str, room: str = "") -> Payloads:
         """Have the server handle an ask that the client did not make; give what else it sends."""
@@ -206,34 +263,79 @@ class Context(Scratch):
 
     def begin(self, payload: Payload) -> None:
         """Make a payload the current one."""
-        self.payload = payload
-        self.message = frame_of(payload)
-        self.ask = self.server_asks.get(self.message.wait) if self.message else None
+        super().begin(payload)
         self.before = self.memberships
 
 
 @dataclass(frozen=True, slots=True)
-class Hooks:
-    """A server with a fault: hooks in a correct one; those that are left out change nothing.
+class MessageHooks:
+    """Hooks at the messages of a correct peer; those that are left out change nothing.
 
     Attributes:
-        receive: what the server sends instead of handling a frame.
-        after: what it sends as well, after it has handled a frame.
-        moved: what it sends as well, after memberships have changed.
+        receive: what the peer sends instead of handling a frame.
         send: what it sends instead of a frame.
         receive_raw: as ``receive``, for each payload, whether it is a frame or not.
         send_raw: as ``send``, for each payload.
+    """
+
+    receive: FrameHook | None = None
+    send: FrameHook | None = None
+    receive_raw: PayloadHook | None = None
+    send_raw: PayloadHook | None = None
+
+    @classmethod
+    def at_receive(cls, hook: FrameHook, **trigger: Any) -> Self:
+        """Seed a fault in how a peer handles frames."""
+        return cls(receive=when(hook, **trigger))
+
+    @classmethod
+    def at_send(cls, hook: FrameHook, **trigger: Any) -> Self:
+        """Seed a fault in the frames that a peer sends."""
+        return cls(send=when(hook, **trigger))
+
+    @classmethod
+    def at_receive_raw(cls, hook: PayloadHook) -> Self:
+        """Seed a fault in how a peer handles payloads, frames or not."""
+        return cls(receive_raw=hook)
+
+    @classmethod
+    def at_send_raw(cls, hook: PayloadHook) -> Self:
+        """Seed a fault in the payloads that a peer sends, frames or not."""
+        return cls(send_raw=hook)
+
+    def received(self, context: PeerContext) -> Effect:
+        """Give what the peer sends instead of handling the current payload."""
+        return _effect(context, context.payload, self.receive_raw, self.receive)
+
+    def sent(self, context: PeerContext, payload: Payload) -> Effect:
+        """Give what it sends instead of a payload."""
+        return _effect(context, payload, self.send_raw, self.send)
+
+
+def _effect(
+    context: PeerContext, payload: Payload, raw: PayloadHook | None, hook: FrameHook | None
+) -> Effect:
+    effect = raw(context, payload) if raw else None
+    message = context.frame(payload) if hook and effect is None else None
+    if hook and message is not None:
+        effect = hook(context, message)
+    return payload if message is not None and effect == message else effect  # as it was written
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks(MessageHooks):
+    """A server with a fault.
+
+    Attributes:
+        after: what it sends as well, after it has handled a frame.
+        moved: what it sends as well, after memberships have changed.
         turn: what it sends at each payload, and where it sends unasked, instead of all these.
         served: the endpoints, where they are not those of the conformance application.
     """
 
-    receive: FrameHook | None = None
     after: FrameHook | None = None
-    moved: Callable[[Context], Effect] | None = None
-    send: FrameHook | None = None
-    receive_raw: PayloadHook | None = None
-    send_raw: PayloadHook | None = None
-    turn: Callable[[Context], Iterable[Message | Payload]] | None = None
+    moved: Callable[[ServerContext], Effect] | None = None
+    turn: Callable[[ServerContext], Iterable[Message | Payload]] | None = None
     served: Mapping[str, Any] | None = None
     role: Literal["server"] = field(default="server", init=False)
 
@@ -243,7 +345,7 @@ class Hooks:
         server = ServerScratch()
 
         def distort(serve: Serve) -> Serve:
-            context = Context(serve, server)
+            context = ServerContext(serve, server)
             return lambda payload: self._handle(context, payload)
 
         return distort
@@ -256,32 +358,26 @@ class Hooks:
         """Run the server, and give the function that runs a case against it."""
         return staged(self.run())
 
-    def _handle(self, context: Context, payload: Payload) -> Payloads:
+    def _handle(self, context: ServerContext, payload: Payload) -> Payloads:
         context.begin(payload)
-        handled = self._received(context)
+        handled = self._handled(context)
         if self.moved and context.memberships != context.before:
             handled += payloads(self.moved(context))
         return [each for sent in handled if not _is_own(sent) for each in self._sent(context, sent)]
 
-    def _received(self, context: Context) -> Payloads:
+    def _handled(self, context: ServerContext) -> Payloads:
         if self.turn:
             return payloads(self.turn(context))
         if context.payload is NOTHING:
             return context.serve()
-        effect = self.receive_raw(context, context.payload) if self.receive_raw else None
-        message = context.message
-        if effect is None and self.receive and message is not None:
-            effect = self.receive(context, message)
+        effect = self.received(context)
         sent = context.serve() if effect is None else payloads(effect)
-        if self.after and message is not None:
-            sent += payloads(self.after(context, message))
+        if self.after and context.message is not None:
+            sent += payloads(self.after(context, context.message))
         return sent
 
-    def _sent(self, context: Context, payload: Payload) -> Payloads:
-        effect = self.send_raw(context, payload) if self.send_raw else None
-        message = frame_of(payload) if effect is None and self.send else None
-        if self.send and message is not None:
-            effect = self.send(context, message)
+    def _sent(self, context: ServerContext, payload: Payload) -> Payloads:
+        effect = self.sent(context, payload)
         return [payload] if effect is None else payloads(effect)
 
 
@@ -310,11 +406,11 @@ def frames_of(sent: Payloads) -> list[tuple[Payload, Message | None]]:
     return [(each, frame_of(each)) for each in sent]
 
 
-def payloads(effect: Effect) -> Payloads:
-    """Give what is sent instead of a message."""
+def payloads(effect: Effect) -> list[Any]:
+    """Give what is sent instead of a message; only a client's may end the connection."""
     if effect is None:
         return []
-    each_of = [effect] if isinstance(effect, str | bytes | Message) else effect
+    each_of = [effect] if isinstance(effect, str | bytes | Message | ConnectionClosed) else effect
     return [encode(each) if isinstance(each, Message) else each for each in each_of]
 
 
@@ -352,40 +448,25 @@ def _agree(value: object, wanted: Any) -> bool:
     return value in wanted if isinstance(wanted, tuple) else value == wanted
 
 
-def _triggered(hook: FrameHook, trigger: Mapping[str, Any]) -> FrameHook:
-    return lambda c, m: hook(c, m) if fits(trigger, m, c) else None
+def when(hook: Triggered, **trigger: Any) -> Triggered:
+    """Give a hook a trigger: attributes of the message, or else of the context."""
+    return cast("Triggered", lambda c, m: hook(c, m) if fits(trigger, m, c) else None)
 
 
-def receive(hook: FrameHook, **trigger: Any) -> Hooks:
-    """Seed a fault in how a server handles frames."""
-    return Hooks(receive=_triggered(hook, trigger))
+receive, receive_raw = Hooks.at_receive, Hooks.at_receive_raw
+send, send_raw = Hooks.at_send, Hooks.at_send_raw
 
 
 def after(hook: FrameHook, **trigger: Any) -> Hooks:
     """Seed a fault in what a server does after it has handled a frame."""
-    return Hooks(after=_triggered(hook, trigger))
+    return Hooks(after=when(hook, **trigger))
 
 
-def moved(hook: Callable[[Context], Effect]) -> Hooks:
+def moved(hook: Callable[[ServerContext], Effect]) -> Hooks:
     """Seed a fault in what a server does after memberships have changed."""
     return Hooks(moved=hook)
 
 
-def send(hook: FrameHook, **trigger: Any) -> Hooks:
-    """Seed a fault in the frames that a server sends."""
-    return Hooks(send=_triggered(hook, trigger))
-
-
-def receive_raw(hook: PayloadHook) -> Hooks:
-    """Seed a fault in how a server handles payloads, frames or not."""
-    return Hooks(receive_raw=hook)
-
-
-def send_raw(hook: PayloadHook) -> Hooks:
-    """Seed a fault in the payloads that a server sends, frames or not."""
-    return Hooks(send_raw=hook)
-
-
-def turn(hook: Callable[[Context], Iterable[Message | Payload]]) -> Hooks:
+def turn(hook: Callable[[ServerContext], Iterable[Message | Payload]]) -> Hooks:
     """Seed a fault in all that a server does at a payload, and when it sends unasked."""
     return Hooks(turn=hook)

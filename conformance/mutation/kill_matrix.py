@@ -142,21 +142,6 @@ def check_plan(role: Role, cases: Sequence[Case], seed: int) -> Plan:
     return {name: chosen(BANK[name], planned) for name, planned in plan.items()}
 
 
-def rest_plan(role: Role, cases: Sequence[Case], kills: Kills) -> Plan:
-    """Run the cases that have killed nothing yet against mutants of other requirements, too."""
-    alive = {case.id for case in survivors(cases, kills)}
-    faulty = [each for each in of_role(role) if each.breaks and not kills[each.name].is_complete]
-    rest = {
-        name: [
-            case
-            for case in planned
-            if case.id in alive and BANK[name].breaks not in case.requirements
-        ]
-        for name, planned in complete_plan(faulty, cases).items()
-    }
-    return {name: each for name, each in rest.items() if each}
-
-
 # -------------------------------------------------------------------- running
 
 
@@ -199,7 +184,7 @@ def errors(role: Role, cases: Sequence[Case], kills: Kills) -> Iterator[str]:
     yield from proof_errors(role, proofs(role))
     here = {name: killed for name, killed in kills.items() if BANK[name].role == role}
     for case in survivors(cases, here):
-        yield f"{case.id}: kills no mutant"
+        yield f"{case.id}: kills no mutant. Try: name one that it kills in {PROOFS.name}"
     for name, killed in sorted(here.items()):
         ids = sorted(killed.cases)
         if not BANK[name].breaks:

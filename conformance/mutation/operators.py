@@ -8,12 +8,12 @@ from typing import Any
 
 from mutation.hooks import (
     DISCONNECT,
-    Context,
     Effect,
     FrameHook,
     Hooks,
     Payload,
     Payloads,
+    ServerContext,
     Url,
     fits,
     receive,
@@ -40,7 +40,7 @@ def drop(_: object, __: object) -> tuple[()]:
     return ()
 
 
-def silently(context: Context, _: Message) -> Effect:
+def silently(context: ServerContext, _: Message) -> Effect:
     """Handle a frame, and send nothing."""
     context.serve()
     return ()
@@ -74,7 +74,7 @@ def serve_with(**fields: Any) -> FrameHook:
 def aside(event: str) -> FrameHook:
     """Have the server handle a system ask about what a frame names, or the ask that it answers."""
 
-    def hook(context: Context, message: Message) -> Effect:
+    def hook(context: ServerContext, message: Message) -> Effect:
         named = context.ask or message
         return context.aside(event, named.namespace, named.room)
 
@@ -90,7 +90,7 @@ def aside_from_all(event: str) -> FrameHook:
     ]
 
 
-def disconnect_all(context: Context, _: object = None) -> Effect:
+def disconnect_all(context: ServerContext, _: object = None) -> Effect:
     """Disconnect all namespaces."""
     return [sent for name in context.namespaces for sent in context.aside(DISCONNECT, name)]
 
@@ -119,6 +119,11 @@ def is_utf8(content: bytes) -> bool:
     return content.decode(errors="ignore").encode() == content
 
 
+def in_namespace(name: str) -> Callable[[Callable[[str], bool]], bool]:
+    """Test that a namespace is connected; a trigger for ``is_in``."""
+    return lambda is_in: is_in(name)
+
+
 def is_event(event: str) -> bool:
     """Say whether an event is not that of a system ask; a test for triggers."""
     return event not in CHANGE_OF
@@ -141,7 +146,7 @@ def refused_while_asking(event: str, **trigger: Any) -> Hooks:
 def counted(event: str, contrary: str, **trigger: Any) -> Hooks:
     """Count system asks that change nothing, and want as many of the contrary."""
 
-    def hook(context: Context, message: Message) -> Effect:
+    def hook(context: ServerContext, message: Message) -> Effect:
         if message.event == event:
             context.count()
         elif message.event == contrary and context.counts[""]:
@@ -160,7 +165,7 @@ def after_acceptance(event: str, done: str) -> Hooks:
         done: the event of the other ask, which is about the same namespace or room.
     """
 
-    def hook(context: Context) -> Payloads:
+    def hook(context: ServerContext) -> Payloads:
         due = context.release() if context.payload is not NOTHING else []
         sent = [each for ask in due for each in context.aside(done, ask.namespace, ask.room)]
         if context.message and context.message.is_empty_reply and context.answers == event:
@@ -174,7 +179,7 @@ def calling_off(
     event: str,
     *,
     by: str,
-    is_off: Callable[[Context, Message, Message], bool] = lambda _, __, ___: True,
+    is_off: Callable[[ServerContext, Message, Message], bool] = lambda _, __, ___: True,
 ) -> Hooks:
     """Have the server forget its own asks once the client asks for the contrary.
 
@@ -184,7 +189,7 @@ def calling_off(
         is_off: whether an ask of the server is forgotten, by the ask and that of the client.
     """
 
-    def hook(context: Context, message: Message) -> Effect:
+    def hook(context: ServerContext, message: Message) -> Effect:
         if message.wait in context.seen:
             return context.serve(Message(wait=message.wait, is_error=True, body="called off"))
         if message.event == by:
@@ -232,7 +237,7 @@ def received_text(change: Callable[[str], str]) -> Hooks:
 def sent_text(change: Callable[[str], str], begin: str = "") -> Hooks:
     """Change the texts that are sent and begin like this."""
 
-    def hook(_: Context, sent: Payload) -> Effect:
+    def hook(_: ServerContext, sent: Payload) -> Effect:
         return change(sent) if isinstance(sent, str) and sent.startswith(begin) else None
 
     return send_raw(hook)
@@ -241,7 +246,7 @@ def sent_text(change: Callable[[str], str], begin: str = "") -> Hooks:
 def replies(change: Callable[[Message, Message], Message | None]) -> Hooks:
     """Change, or drop, a reply to an ask of the server: the reply and the ask are given."""
 
-    def hook(context: Context, message: Message) -> Effect:
+    def hook(context: ServerContext, message: Message) -> Effect:
         if context.ask is None:
             return None
         changed = change(message, context.ask)
@@ -253,14 +258,14 @@ def replies(change: Callable[[Message, Message], Message | None]) -> Hooks:
 def retokened(make: Callable[[str], str], **trigger: Any) -> Hooks:
     """Give asks of the server other tokens, made of its own."""
 
-    def sent(context: Context, message: Message) -> Effect:
+    def sent(context: ServerContext, message: Message) -> Effect:
         if message.wait not in context.server_asks or not fits(trigger, message):
             return None
         token = make(message.wait)
         context.values[token] = message.wait
         return message.replace(wait=token)
 
-    def answered(context: Context, message: Message) -> Effect:
+    def answered(context: ServerContext, message: Message) -> Effect:
         token = context.values.get(message.wait)
         return context.serve(message.replace(wait=token)) if token else None
 

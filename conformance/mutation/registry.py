@@ -31,10 +31,6 @@ class Peer(Protocol):
     def role(self) -> Role:
         """What it is."""
 
-    @property
-    def distort(self) -> Distort | None:
-        """How the server in this process is changed, where that is the whole of the fault."""
-
     def stage(self) -> AbstractAsyncContextManager[Run]:
         """Start it, and give the function that runs a case against it."""
 
@@ -50,7 +46,6 @@ class Staged:
 
     role: Role
     stage: Callable[[], AbstractAsyncContextManager[Run]]
-    distort: None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +72,8 @@ class Mutant:
     @property
     def distort(self) -> Distort | None:
         """How the server in this process is changed, where that is the whole of the fault."""
-        return self.peer.distort
+        distort: Distort | None = getattr(self.peer, "distort", None)
+        return distort
 
     def stage(self) -> AbstractAsyncContextManager[Run]:
         """Start the peer, and give the function that runs a case against it."""
@@ -119,19 +115,28 @@ def mutant(requirement: str, make: Callable[..., Peer], **options: Any) -> Calla
     return put
 
 
-def mutants(requirement: str, *rows: str | Peer) -> None:
-    """Register the mutants of one requirement.
+def mutants(*rows: str | Peer) -> None:
+    """Register a table of mutants.
 
     Args:
-        requirement: the one that they violate; empty for benign variants.
-        rows: for each its name with what it does, such as "answers-twice: Sends each reply
-            twice.", and its peer.
+        rows: a requirement, which may be empty for benign variants, and then for each mutant that
+            violates it its name with what it does, such as "answers-twice: Sends each reply
+            twice.", and its peer; then the next requirement.
 
     Raises:
-        ValueError: a row has no peer, or a title has no name.
+        ValueError: a row has no peer, or a peer has no name.
     """
-    for title, peer in zip(rows[::2], rows[1::2], strict=True):
-        name, colon, about = title.partition(": ") if isinstance(title, str) else ("", "", "")
-        if not colon or isinstance(peer, str):
-            raise ValueError(f"not a name with what it does, and a peer: {title} {peer}")
-        register(name, requirement, about, peer)
+    requirement = title = ""
+    for row in (*rows, ""):
+        if not isinstance(row, str):
+            name, colon, about = title.partition(": ")
+            if not colon:
+                raise ValueError(f"a peer that violates {requirement} has no name")
+            register(name, requirement, about, row)
+            title = ""
+        elif title:
+            raise ValueError(f"a mutant has no peer: {title}")
+        elif ": " in row:
+            title = row
+        else:
+            requirement = row

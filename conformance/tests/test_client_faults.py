@@ -4,10 +4,10 @@ import pytest
 
 from mutation import client_faults as on
 from mutation import work_clock
-from mutation.client_context import Context, Traffic, frame_of
-from mutation.client_faults import GONE, ClientFault, play
+from mutation.client_faults import GONE, ClientContext, ClientFault, play
 from mutation.clients.values import renamed
 from mutation.codecs import answers, reads
+from mutation.hooks import Traffic
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.cases.script import read_script
 from neffos_conformance.cases.verdict import Verdict
@@ -81,36 +81,41 @@ def test_an_operation_can_fail_succeed_and_give_another_result():
 
 
 def test_traffic_shows_asks_until_their_reply_and_memberships_after_it():
-    traffic = Traffic()
+    context = ClientContext()
+    context.turn_to(0, Traffic())
 
     def received(payload):
-        traffic.received(payload, frame_of(payload))
+        context.traffic.feed("server", payload)
 
     def sent(payload):
-        traffic.sent(frame_of(payload))
+        context.traffic.feed("client", payload)
 
+    def memberships():
+        return context.is_in("app"), context.is_in("app", "lobby")
+
+    sent("M")
     received("A7")
-    assert traffic.is_accepted
+    assert context.is_accepted
     sent("$1;app;;_OnNamespaceConnect;0;0;")
-    assert traffic.asks.keys() == {"$1"}
-    assert traffic.memberships == set()
+    assert context.client_asks.keys() == {"$1"}
+    assert memberships() == (False, False)
     received("$1;;;;;;")
-    assert traffic.asks == {}
+    assert context.client_asks == {}
     received("5;app;lobby;_OnRoomJoin;0;0;")
-    assert traffic.asked.keys() == {"5"}
+    assert context.server_asks.keys() == {"5"}
     sent("5;;;;;;")
-    assert traffic.memberships == {("app", ""), ("app", "lobby")}
+    assert memberships() == (True, True)
     received("6;app;lobby;_OnRoomLeave;0;0;")
     sent("6;app;lobby;_OnRoomLeave;1;0;no")
-    assert traffic.memberships == {("app", ""), ("app", "lobby")}
+    assert memberships() == (True, True)
     received("7;app;;_OnNamespaceDisconnect;0;0;")
     sent("7;;;;;;")
-    assert traffic.memberships == set()
+    assert memberships() == (False, False)
 
 
 def test_a_hook_serves_the_current_payload_as_it_was_written():
-    context = Context()
-    context.begin(0, "7;app;;echo;false;F;hi")
+    context = ClientContext()
+    context.begin("7;app;;echo;false;F;hi")
     assert context.serve(context.message) == []
     assert context.serve(context.message.replace(body="ho")) == []
     assert context.take_served() == ["7;app;;echo;false;F;hi", "7;app;;echo;0;0;ho"]

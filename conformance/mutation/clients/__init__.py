@@ -1,27 +1,7 @@
 """Clients with a seeded fault, by the subject of the requirement; and benign variants."""
 
-from mutation.clients import (
-    asks,
-    benign,
-    events,
-    frame,
-    handshake,
-    hostile,
-    namespaces,
-    native,
-    rooms,
-    transport,
-)
+from importlib import import_module
+from pkgutil import iter_modules
 
-__all__ = [
-    "asks",
-    "benign",
-    "events",
-    "frame",
-    "handshake",
-    "hostile",
-    "namespaces",
-    "native",
-    "rooms",
-    "transport",
-]
+for each in iter_modules(__path__, f"{__name__}."):
+    import_module(each.name)

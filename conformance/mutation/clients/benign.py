@@ -7,8 +7,7 @@ from dataclasses import replace
 from websockets.datastructures import Headers
 
 from mutation import client_faults as on
-from mutation.client_context import Context
-from mutation.client_faults import LIMITS, ClientFault
+from mutation.client_faults import LIMITS, ClientContext, ClientFault
 from mutation.clients.values import renamed
 from mutation.registry import mutant, mutants
 from neffos_conformance.runner.driver_protocol import Values
@@ -35,7 +34,7 @@ mutants(
 
 
 @mutant("", on.observes)
-def tells_more_than_it_must(_: Context, seen: Values) -> list[Values]:
+def tells_more_than_it_must(_: ClientContext, seen: Values) -> list[Values]:
     """Reports each room that it leaves because its namespace is disconnected."""
     if seen["saw"] != "disconnected":
         return [seen]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mutation import client_faults as on
 from mutation import operators as do
-from mutation.client_context import Context, Effect, Payload, frame_of
-from mutation.hooks import CONNECT, DISCONNECT
+from mutation.client_faults import ClientContext, frame_of
+from mutation.hooks import CONNECT, DISCONNECT, Effect, Payload
 from mutation.registry import mutant, mutants
 from neffos_codec import Message
 
@@ -14,15 +14,9 @@ NATIVE = "_OnNativeMessage"
 SEPARATORS = 6
 """Those of a frame."""
 
-mutants(
-    "NM-1",
-    "bids-farewell-natively: Sends a native message of its own when it disconnects a namespace.",
-    on.send(lambda _, m: [m, "bye"], event=DISCONNECT, namespace="any"),
-)
-
 
 @mutant("NM-2", on.receive_raw)
-def native_messages_dropped(c: Context, payload: Payload) -> Effect:
+def native_messages_dropped(c: ClientContext, payload: Payload) -> Effect:
     """Drops messages that are not frames, though its application accepts native messages."""
     content = payload.encode("utf-8", "replace") if isinstance(payload, str) else payload
     is_native = c.is_accepted and content and content.count(b";") < SEPARATORS
@@ -30,7 +24,7 @@ def native_messages_dropped(c: Context, payload: Payload) -> Effect:
 
 
 @mutant("NM-4", on.receive_raw)
-def native_messages_held(c: Context, payload: Payload) -> Effect:
+def native_messages_held(c: ClientContext, payload: Payload) -> Effect:
     """Delivers native messages late that came before the empty namespace was connected."""
     message = frame_of(payload)
     if payload == "hello":
@@ -41,7 +35,7 @@ def native_messages_held(c: Context, payload: Payload) -> Effect:
 
 
 @mutant("NM-4", on.receive, namespace="", event=(CONNECT, NATIVE), is_error=False)
-def native_frames_delivered_early(c: Context, m: Message) -> Effect:
+def native_frames_delivered_early(c: ClientContext, m: Message) -> Effect:
     """Delivers native messages in frames before the empty namespace is connected."""
     if m.event == CONNECT:
         c.count()
@@ -51,6 +45,9 @@ def native_frames_delivered_early(c: Context, m: Message) -> Effect:
 
 
 mutants(
+    "NM-1",
+    "bids-farewell-natively: Sends a native message of its own when it disconnects a namespace.",
+    on.send(lambda _, m: [m, "bye"], event=DISCONNECT, namespace="any"),
     "NM-5",
     "native-frames-dropped: Never treats a frame as a native message.",
     on.receive(do.drop, event=NATIVE),

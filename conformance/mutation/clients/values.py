@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mutation.client_context import Context, Effect, Payload, frame_of
-from mutation.client_faults import ClientFault, Hook, when
+from mutation.client_faults import ClientContext, ClientFault, frame_of
+from mutation.hooks import Effect, FrameHook, Payload, when
 from neffos_codec import Message
 
 
@@ -40,22 +40,22 @@ def is_user_event(event: str) -> bool:
     return bool(event) and not event.startswith("_")
 
 
-def remember(field: str, **trigger: Any) -> Hook:
+def remember(field: str, **trigger: Any) -> FrameHook:
     """Remember a field of some frames, and leave them alone."""
     return when(lambda c, m: c.seen.add(getattr(m, field)), **trigger)
 
 
-def renamed(rename: Callable[[Context, str], str], **trigger: Any) -> ClientFault:
+def renamed(rename: Callable[[ClientContext, str], str], **trigger: Any) -> ClientFault:
     """Give other tokens to some of the client's asks, also ones that no codec would write."""
 
-    def token(c: Context, m: Message) -> str:
+    def token(c: ClientContext, m: Message) -> str:
         new = rename(c, m.wait)
         c.values[new] = m.wait
         return new
 
     meant = when(token, wait=is_own, **trigger)
 
-    def send(c: Context, payload: Payload) -> Effect:
+    def send(c: ClientContext, payload: Payload) -> Effect:
         message = frame_of(payload)
         new = meant(c, message) if message else None
         if message is None or not isinstance(new, str):

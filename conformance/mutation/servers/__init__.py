@@ -1,27 +1,7 @@
 """Servers, each with one fault, by the family of the requirement that it violates."""
 
-from mutation.servers import (
-    asks,
-    events,
-    exchange,
-    frame,
-    handshake,
-    namespaces,
-    native,
-    rooms,
-    security,
-    transport,
-)
+from importlib import import_module
+from pkgutil import iter_modules
 
-__all__ = [
-    "asks",
-    "events",
-    "exchange",
-    "frame",
-    "handshake",
-    "namespaces",
-    "native",
-    "rooms",
-    "security",
-    "transport",
-]
+for each in iter_modules(__path__, f"{__name__}."):
+    import_module(each.name)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from mutation import hooks as on
 from mutation import operators as do
-from mutation.hooks import CONNECT, JOIN, LEAVE, Context, Effect, Hooks, Payloads
+from mutation.hooks import CONNECT, JOIN, LEAVE, Effect, Hooks, Payloads, ServerContext
 from mutation.registry import mutant, mutants
 from neffos_codec import Message
 from neffos_conformance.reference.embedded import NOTHING
@@ -18,11 +18,9 @@ NEWS = "news"
 TO_OTHERS, TO_ROOM, TO_ONE = "broadcast-others", "broadcast-room", "broadcast-to"
 """Its commands to broadcast, except that to all."""
 
-# -------------------------------------------------------------------- order
-
 
 @mutant("EV-1", on.turn)
-def seventh_falls_behind(c: Context) -> Payloads:
+def seventh_falls_behind(c: ServerContext) -> Payloads:
     """Answers every seventh ask only after the next."""
     sent = c.serve()
     if c.message and c.message.event == "echo" and c.message.wait and c.count() % 7 == 0:
@@ -32,7 +30,7 @@ def seventh_falls_behind(c: Context) -> Payloads:
 
 
 @mutant("EV-1", on.receive, event="echo")
-def octets_in_a_lane_of_their_own(c: Context, m: Message) -> Effect:
+def octets_in_a_lane_of_their_own(c: ServerContext, m: Message) -> Effect:
     """Lets a text overtake the binary message before it."""
     if m.is_binary and c.counts:
         c.kept.append(c.payload)
@@ -44,16 +42,13 @@ def octets_in_a_lane_of_their_own(c: Context, m: Message) -> Effect:
 
 
 @mutant("EV-1", on.turn)
-def joins_first(c: Context) -> Payloads:
+def joins_first(c: ServerContext) -> Payloads:
     """Lets a join overtake the event before it."""
     m = c.message
     if m and m.event == "echo" and not m.wait and not c.is_member:
         c.kept.append(c.payload)
         return []
     return c.serve() + [sent for each in c.release() for sent in c.serve(each)]
-
-
-# -------------------------------------------------------------------- handlers
 
 
 def _is_command(event: str) -> bool:
@@ -64,21 +59,100 @@ def _is_odd(event: str) -> bool:
     return not event.isascii() or " " in event.strip()
 
 
-def _in(namespace: str) -> Callable[[Callable[[str], bool]], bool]:
-    """Test that a namespace is connected; a trigger for ``is_in``."""
-    return lambda is_in: is_in(namespace)
+IN_ANY, IN_APP = do.in_namespace("any"), do.in_namespace("app")
 
 
-IN_ANY, IN_APP = _in("any"), _in("app")
-
-
-def _give_event(_: Context, m: Message) -> Effect:
+def _give_event(_: ServerContext, m: Message) -> Effect:
     """Reply with the event, as the handler of every event does."""
     return m.reply(m.event)
 
 
+Leaks = Callable[[Message, ServerContext], bool]
+"""Whether a broadcast, by its command, reaches a connection that it should not."""
+
+
+def _news(command: Message) -> Message:
+    body = command.body
+    if command.event == TO_ONE:
+        body = body.partition(" ")[2] if isinstance(body, str) else body.partition(b" ")[2]
+    room = command.room if command.event == TO_ROOM else ""
+    return Message(namespace="app", room=room, event=NEWS, body=body)
+
+
+def _leaking(leaks: Leaks, *, to_maker: bool = False) -> Hooks:
+    """Run a server whose broadcasts reach connections that they should not.
+
+    A leak is sent as late as possible: before the next payload to that connection.
+
+    Args:
+        leaks: whether it reaches a connection.
+        to_maker: it reaches nobody but the one that asks for it, in place of all others.
+    """
+
+    def hook(c: ServerContext) -> Payloads:
+        m = c.message
+        if m and m.event.startswith("broadcast-") and c.is_in("app"):
+            for each in c.server.connections:
+                if (each is c) == to_maker and leaks(m, each):
+                    each.kept.append(_news(m))
+        sent = c.serve()
+        c.seen |= c.memberships
+        return on.payloads(c.release()) + sent if sent and c.is_accepted else sent
+
+    return on.turn(hook)
+
+
+def _is_addressed(command: Message, other: ServerContext) -> bool:
+    body = command.body if isinstance(command.body, str) else command.body.decode("latin-1")
+    return command.event != TO_ONE or body.startswith(f"{other.id} ")
+
+
+def _room(command: Message) -> str:
+    return command.room if command.event == TO_ROOM else ""
+
+
+def _is_asked(command: Message, other: ServerContext) -> bool:
+    asks = other.pending(JOIN if _room(command) else CONNECT)
+    return ("app", _room(command)) in [(ask.namespace, ask.room) for ask in asks]
+
+
+def _count_connects(c: ServerContext) -> Effect:
+    if c.is_in("app") and ("app", "") not in c.before:
+        c.count()
+    return None
+
+
+@mutant("EV-8", on.turn)
+def never_told_by_oneself(c: ServerContext) -> Payloads:
+    """Sends no client a broadcast that it made itself."""
+    if c.payload is not NOTHING:
+        c.values["is own"] = c.message and c.message.event in ("broadcast-all", TO_ONE)
+    sent = on.frames_of(c.serve())
+    is_own = c.values.get("is own")
+    return [each for each, frame in sent if not (is_own and frame and frame.event == NEWS)]
+
+
+@mutant("EV-9", on.send, event=NEWS)
+def second_broadcast_later(c: ServerContext, m: Message) -> Effect:
+    """Sends the second broadcast after the third."""
+    if c.count() == 2:
+        c.kept.append(m)
+        return ()
+    return [m, *c.release()]
+
+
+@mutant("EV-9", on.turn)
+def latest_broadcast_alone(c: ServerContext) -> Payloads:
+    """Sends only the latest of the broadcasts that wait, as the Go server does."""
+    sent = on.frames_of(c.serve())
+    news = [at for at, (_, frame) in enumerate(sent) if frame and frame.event == NEWS]
+    return [each for at, (each, _) in enumerate(sent) if at not in news[:-1]]
+
+
 mutants(
     "EV-2",
+    "one-object-for-all: Gives the handlers of all clients the object of the last one.",
+    on.send(lambda c, m: m.replace(body=c.server.connections[-1].id), event="whoami"),
     "handlers-by-event-alone: Gives an event to the handler of that name in whatever namespace.",
     on.receive(lambda _, m: m.reply(m.body), namespace="any", event="echo", is_error=False),
     "commands-everywhere: Gives events of a namespace to the handlers of those names in another.",
@@ -89,16 +163,6 @@ mutants(
     on.receive(do.drop, namespace="any", event=_is_odd, is_connected=True),
     "bodiless-dropped: Drops an event without a body.",
     on.receive(do.drop, event="echo", is_error=False, is_in=IN_APP, body=lambda body: not body),
-)
-
-
-@mutant("EV-2", on.send, event="whoami")
-def one_object_for_all(c: Context, m: Message) -> Effect:
-    """Gives the handlers of all clients the object of the last one."""
-    return m.replace(body=c.server.connections[-1].id)
-
-
-mutants(
     "EV-3",
     "every-system-name-is-taken: Treats every event that begins like a system event as one.",
     on.receive(
@@ -122,9 +186,6 @@ mutants(
     on.receive(do.aside(JOIN), event="_OnRoomJoined"),
     "left-leaves: Has a client leave a room that it reports as left.",
     on.receive(do.aside(LEAVE), event="_OnRoomLeft"),
-)
-
-mutants(
     "EV-4",
     "notices-delivered: Gives a client's local events to the handler of every event.",
     on.receive(
@@ -137,70 +198,11 @@ mutants(
     on.receive(_give_event, event="_OnAnyEvent", namespace="any", is_connected=True),
     "notices-confirmed: Answers a local event that is an ask with the empty reply.",
     on.receive(do.empty_reply, event=tuple(LOCAL_ONLY), wait=bool, is_in=IN_ANY),
-)
-
-# -------------------------------------------------------------------- errors
-
-mutants(
     "EV-6",
     "error-text-taken-for-body: Gives an error's text to a handler as the body.",
     on.receive(do.serve_with(is_error=False), event="echo", is_error=True, is_in=IN_APP),
     "errors-dropped: Gives an error to no handler.",
     on.receive(do.drop, event=do.is_event, is_error=True, is_connected=True),
-)
-
-# -------------------------------------------------------------------- broadcasts: to whom
-
-Leaks = Callable[[Message, Context], bool]
-"""Whether a broadcast, by its command, reaches a connection that it should not."""
-
-
-def _news(command: Message) -> Message:
-    body = command.body
-    if command.event == TO_ONE:
-        body = body.partition(" ")[2] if isinstance(body, str) else body.partition(b" ")[2]
-    room = command.room if command.event == TO_ROOM else ""
-    return Message(namespace="app", room=room, event=NEWS, body=body)
-
-
-def _leaking(leaks: Leaks, *, to_maker: bool = False) -> Hooks:
-    """Run a server whose broadcasts reach connections that they should not.
-
-    A leak is sent as late as possible: before the next payload to that connection.
-
-    Args:
-        leaks: whether it reaches a connection.
-        to_maker: it reaches nobody but the one that asks for it, in place of all others.
-    """
-
-    def hook(c: Context) -> Payloads:
-        m = c.message
-        if m and m.event.startswith("broadcast-") and c.is_in("app"):
-            for each in c.server.connections:
-                if (each is c) == to_maker and leaks(m, each):
-                    each.kept.append(_news(m))
-        sent = c.serve()
-        c.seen |= c.memberships
-        return on.payloads(c.release()) + sent if sent and c.is_accepted else sent
-
-    return on.turn(hook)
-
-
-def _is_addressed(command: Message, other: Context) -> bool:
-    body = command.body if isinstance(command.body, str) else command.body.decode("latin-1")
-    return command.event != TO_ONE or body.startswith(f"{other.id} ")
-
-
-def _room(command: Message) -> str:
-    return command.room if command.event == TO_ROOM else ""
-
-
-def _is_asked(command: Message, other: Context) -> bool:
-    asks = other.pending(JOIN if _room(command) else CONNECT)
-    return ("app", _room(command)) in [(ask.namespace, ask.room) for ask in asks]
-
-
-mutants(
     "EV-8",
     "strangers-told: Broadcasts to clients, too, that have not connected the namespace.",
     _leaking(
@@ -249,56 +251,11 @@ mutants(
     on.send(do.change(body=lambda body: body.decode("latin-1")), event=NEWS, is_binary=True),
     "broadcasts-by-command: Broadcasts with a room that no client named.",
     on.send(do.change(room="all"), event=NEWS, room=""),
-)
-
-
-def _count_connects(c: Context) -> Effect:
-    if c.is_in("app") and ("app", "") not in c.before:
-        c.count()
-    return None
-
-
-mutants(
-    "EV-8",
     "told-for-each-connect: Sends a broadcast once for each time that the namespace was connected.",
     Hooks(
         moved=_count_connects,
         send=lambda c, m: [m] * max(c.counts[""], 1) if m.event == NEWS else None,
     ),
-)
-
-
-@mutant("EV-8", on.turn)
-def never_told_by_oneself(c: Context) -> Payloads:
-    """Sends no client a broadcast that it made itself."""
-    if c.payload is not NOTHING:
-        c.values["is own"] = c.message and c.message.event in ("broadcast-all", TO_ONE)
-    sent = on.frames_of(c.serve())
-    is_own = c.values.get("is own")
-    return [each for each, frame in sent if not (is_own and frame and frame.event == NEWS)]
-
-
-# -------------------------------------------------------------------- broadcasts: all of them
-
-
-@mutant("EV-9", on.send, event=NEWS)
-def second_broadcast_later(c: Context, m: Message) -> Effect:
-    """Sends the second broadcast after the third."""
-    if c.count() == 2:
-        c.kept.append(m)
-        return ()
-    return [m, *c.release()]
-
-
-@mutant("EV-9", on.turn)
-def latest_broadcast_alone(c: Context) -> Payloads:
-    """Sends only the latest of the broadcasts that wait, as the Go server does."""
-    sent = on.frames_of(c.serve())
-    news = [at for at, (_, frame) in enumerate(sent) if frame and frame.event == NEWS]
-    return [each for at, (each, _) in enumerate(sent) if at not in news[:-1]]
-
-
-mutants(
     "EV-9",
     "every-tenth-broadcast-lost: Loses one broadcast of ten.",
     do.every_tenth_lost(NEWS),

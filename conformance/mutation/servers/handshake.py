@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from mutation import hooks as on
 from mutation import operators as do
-from mutation.hooks import Context, Effect, Hooks, Payload, Payloads, frame_of
+from mutation.hooks import Effect, Hooks, Payload, Payloads, ServerContext, frame_of
 from mutation.registry import mutant, mutants
 from neffos_asyncio import ON_NATIVE_MESSAGE, Server
 from neffos_codec import ESCAPE, Message
@@ -22,7 +22,7 @@ OWN_ID: Final = re.compile(r"A?[0-9a-f]{8}-[0-9a-f-]{27}")
 def _answers(change: Callable[[str], Effect], letters: str = "AH", **hooks: on.FrameHook) -> Hooks:
     """Change the answer to the handshake request, where it begins with one of these letters."""
 
-    def hook(c: Context, sent: Payload) -> Effect:
+    def hook(c: ServerContext, sent: Payload) -> Effect:
         is_answer = not c.seen and isinstance(sent, str) and sent[:1] in ("A", "H")
         if not is_answer:
             return None
@@ -35,7 +35,7 @@ def _answers(change: Callable[[str], Effect], letters: str = "AH", **hooks: on.F
 def _own_id_reported_as(body: str) -> on.FrameHook:
     """Have the server report another ID where it chose that itself."""
 
-    def hook(_: Context, m: Message) -> Effect:
+    def hook(_: ServerContext, m: Message) -> Effect:
         is_own = m.event == "whoami" and OWN_ID.fullmatch(str(m.body))
         return m.replace(body=body) if is_own else None
 
@@ -47,7 +47,7 @@ def _first(payload: Payload) -> str:
     return content[:1].decode("latin-1")
 
 
-def _is_early(c: Context, letters: str = "M") -> bool:
+def _is_early(c: ServerContext, letters: str = "M") -> bool:
     """Say whether the current payload, and those before it, are no handshake request.
 
     Args:
@@ -57,25 +57,6 @@ def _is_early(c: Context, letters: str = "M") -> bool:
     if c.payload and _first(c.payload) in letters:
         c.values["requested"] = True
     return "requested" not in c.values
-
-
-# -------------------------------------------------------------------- the acceptance
-
-mutants(
-    "HS-3",
-    "handshake-unanswered: Accepts without an answer.",
-    do.drop_payloads(lambda payload: payload == "M"),
-    "accepted-twice: Sends the acceptance twice.",
-    _answers(lambda sent: [sent, sent], "A"),
-    "id-and-more: Puts a line end after the ID.",
-    _answers(lambda sent: f"{sent}\n", "A"),
-    "id-escaped: Escapes the semicolons of an ID as it does those of a name.",
-    _answers(lambda sent: sent.replace(";", ESCAPE), "A"),
-    "id-told-later: Sends the acceptance and the ID in two messages.",
-    _answers(lambda sent: ["A", sent[1:]], "A"),
-    "other-id: Announces one ID and uses another.",
-    _answers(lambda sent: f"{sent}x", "A"),
-)
 
 
 def _own_id_answered_as(answer: str) -> Callable[[str], Effect]:
@@ -90,74 +71,12 @@ def _marking(answer: str) -> Hooks:
     return Hooks(send_raw=hooks.send_raw, served={**servers(), "/mixed": mixed})
 
 
-mutants(
-    "HS-6",
-    "id-missing: Gives connections an empty ID.",
-    _answers(_own_id_answered_as("A"), send=_own_id_reported_as("")),
-    "id-missing-at-an-endpoint: Gives connections of one endpoint an empty ID.",
-    _marking("A"),
-)
-
-mutants(
-    "HS-20",
-    "one-id-for-all: Gives every connection the same ID.",
-    _answers(_own_id_answered_as("Aserver"), send=_own_id_reported_as("server")),
-    "one-id-at-an-endpoint: Gives all connections of one endpoint the same ID.",
-    _marking("Amixed"),
-)
-
-# -------------------------------------------------------------------- the refusal
-
-mutants(
-    "HS-4",
-    "refusal-accepted: Answers A instead of H.",
-    _answers(lambda _: "A1", "H"),
-    "refusal-in-own-words: Refuses without the application's text.",
-    _answers(lambda _: "Hrefused", "H"),
-    "refusal-escaped: Escapes the semicolons of a refusal's text.",
-    _answers(lambda sent: sent.replace(";", ESCAPE), "H"),
-    "refusal-unsaid: Closes the connection without a refusal.",
-    _answers(lambda _: (), "H"),
-    "refusal-said-on: Sends a second refusal after the first.",
-    _answers(lambda sent: [sent, "Hgo away"], "H"),
-)
-
-mutants(
-    "HS-15",
-    "bare-refusal: Refuses without a text where the application has none.",
-    _answers(lambda sent: "H" if sent == "Hinternal error" else None),
-)
-
-# -------------------------------------------------------------------- text and binary
-
-mutants(
-    "HS-5",
-    "binary-acceptance: Accepts with the type of the request.",
-    on.send_raw(
-        lambda c, sent: sent.encode() if c.payload == b"M" and isinstance(sent, str) else None
-    ),
-)
-
-
 def _is_broken_request(payload: Payload) -> bool:
     return isinstance(payload, bytes) and payload[:1] == b"M" and not do.is_utf8(payload)
 
 
-mutants(
-    "HS-7",
-    "deaf-to-binary-handshake: Accepts an M only as text.",
-    do.drop_payloads(lambda sent: sent == b"M"),
-    "wants-exactly-m: Accepts nothing but a lone M as a request.",
-    do.drop_payloads(lambda sent: isinstance(sent, str) and sent.startswith("Mx")),
-    "tail-decoded: Drops a request that is not UTF-8.",
-    do.drop_payloads(_is_broken_request),
-    "request-of-one-buffer: Has room for a request of 128 bytes.",
-    do.drop_payloads(lambda sent: len(sent) > 128 and sent[:2] == "MM"),
-)
-
-
 @mutant("HS-7", on.receive_raw)
-def request_read_as_frame(c: Context, payload: Payload) -> Effect:
+def request_read_as_frame(c: ServerContext, payload: Payload) -> Effect:
     """Treats a request that goes on like a frame as a frame that came early."""
     if "requested" not in c.values and frame_of(payload):
         return ()
@@ -165,37 +84,14 @@ def request_read_as_frame(c: Context, payload: Payload) -> Effect:
     return None
 
 
-# -------------------------------------------------------------------- after the handshake
-
-
-@mutant("HS-8", on.receive_raw)
-def second_request_answered(c: Context, payload: Payload) -> Effect:
-    """Answers every M, not only the first."""
-    return (c.serve() or ["Aagain"]) if payload == "M" else None
-
-
-def _note_id(c: Context, payload: Payload) -> Effect:
+def _note_id(c: ServerContext, payload: Payload) -> Effect:
     if isinstance(payload, str) and payload.startswith("A") and not frame_of(payload):
         c.values["id"] = payload[1:]
     return None
 
 
-mutants(
-    "HS-8",
-    "id-taken-over: Uses the ID that a client sends after a late A.",
-    Hooks(
-        receive_raw=_note_id,
-        send=lambda c, m: (
-            m.replace(body=c.values["id"]) if m.event == "whoami" and c.values.get("id") else None
-        ),
-    ),
-    "late-refusal-obeyed: Fails the connection when a client sends a late H.",
-    on.receive_raw(lambda _, payload: do.fail("refused") if payload[:3] == "Hgo" else None),
-)
-
-
 @mutant("HS-8", on.receive_raw)
-def letters_reserved(c: Context, payload: Payload) -> Effect:
+def letters_reserved(c: ServerContext, payload: Payload) -> Effect:
     """Drops every payload that begins like a handshake message, frames and native ones too."""
     if "requested" in c.values and _first(payload) in ("M", "A", "H"):
         return ()
@@ -203,11 +99,8 @@ def letters_reserved(c: Context, payload: Payload) -> Effect:
     return None
 
 
-# -------------------------------------------------------------------- what only servers send
-
-
 @mutant("HS-9", on.receive_raw)
-def acceptance_taken(c: Context, payload: Payload) -> Effect:
+def acceptance_taken(c: ServerContext, payload: Payload) -> Effect:
     """Accepts a client that sends A and an ID, under that ID, refused or not."""
     if _is_early(c) and payload == "Amine":
         c.values["id"] = "mine"
@@ -223,15 +116,13 @@ def acceptance_taken(c: Context, payload: Payload) -> Effect:
 
 
 @mutant("HS-9", on.receive_raw)
-def refusal_taken_for_request(c: Context, payload: Payload) -> Effect:
+def refusal_taken_for_request(c: ServerContext, payload: Payload) -> Effect:
     """Completes the handshake, without an answer, on any handshake message."""
     if payload != "Hno" or c.count() > 1:
         return None
     c.serve("M")
     return ()
 
-
-# -------------------------------------------------------------------- before the acceptance
 
 EARLY: Final = frozenset({"any", "app", "refused", "semi;colon", "sticky"})
 """The namespaces whose early frames these servers hold back."""
@@ -240,7 +131,7 @@ EARLY: Final = frozenset({"any", "app", "refused", "semi;colon", "sticky"})
 def _holding(release: Callable[[Payloads], Payloads]) -> Hooks:
     """Hold back what comes early, and release it in another way."""
 
-    def hook(c: Context, payload: Payload) -> Effect:
+    def hook(c: ServerContext, payload: Payload) -> Effect:
         if "requested" in c.values:
             return None
         if not _is_early(c):
@@ -254,30 +145,21 @@ def _holding(release: Callable[[Payloads], Payloads]) -> Hooks:
 
 
 @mutant("HS-12", on.receive_raw)
-def early_frames_answered_first(c: Context, _: Payload) -> Effect:
+def early_frames_answered_first(c: ServerContext, _: Payload) -> Effect:
     """Answers an ask to connect that comes early at once."""
     m = c.message
     return m.empty_reply() if _is_early(c, "MAH") and m and m.namespace == "app" else None
 
 
 @mutant("HS-12", on.receive_raw)
-def early_frames_complained_of(c: Context, _: Payload) -> Effect:
+def early_frames_complained_of(c: ServerContext, _: Payload) -> Effect:
     """Reports at once that a frame came too early."""
     is_early = _is_early(c, "MAH") and c.message is not None and c.message.namespace == "app"
     return [";;;error;1;0;shake hands first", *c.serve()] if is_early else None
 
 
-mutants(
-    "HS-13",
-    "kinds-apart: Handles early text before early binary.",
-    _holding(lambda held: sorted(held, key=lambda each: isinstance(each, bytes))),
-    "last-early-frame-first: Handles early frames from the last to the first.",
-    _holding(lambda held: held[::-1]),
-)
-
-
 @mutant("HS-12", on.receive_raw)
-def broadcasts_to_sockets(c: Context, _: Payload) -> Effect:
+def broadcasts_to_sockets(c: ServerContext, _: Payload) -> Effect:
     """Sends a broadcast to connections before their handshake, too."""
     if c.message and c.message.event == "broadcast-others":
         for each in c.server.connections:
@@ -286,11 +168,8 @@ def broadcasts_to_sockets(c: Context, _: Payload) -> Effect:
     return [*c.kept, *c.serve()] if is_first else None
 
 
-# -------------------------------------------------------------------- the application's check
-
-
 @mutant("HS-17", on.receive_raw)
-def broadcast_lets_in(c: Context, payload: Payload) -> Effect:
+def broadcast_lets_in(c: ServerContext, payload: Payload) -> Effect:
     """Treats a connection as allowed once a broadcast was sent while it waited."""
     if c.message and c.message.event == "broadcast-others":
         for each in c.server.connections:
@@ -300,6 +179,74 @@ def broadcast_lets_in(c: Context, payload: Payload) -> Effect:
 
 
 mutants(
+    "HS-3",
+    "handshake-unanswered: Accepts without an answer.",
+    do.drop_payloads(lambda payload: payload == "M"),
+    "accepted-twice: Sends the acceptance twice.",
+    _answers(lambda sent: [sent, sent], "A"),
+    "id-and-more: Puts a line end after the ID.",
+    _answers(lambda sent: f"{sent}\n", "A"),
+    "id-escaped: Escapes the semicolons of an ID as it does those of a name.",
+    _answers(lambda sent: sent.replace(";", ESCAPE), "A"),
+    "id-told-later: Sends the acceptance and the ID in two messages.",
+    _answers(lambda sent: ["A", sent[1:]], "A"),
+    "other-id: Announces one ID and uses another.",
+    _answers(lambda sent: f"{sent}x", "A"),
+    "HS-6",
+    "id-missing: Gives connections an empty ID.",
+    _answers(_own_id_answered_as("A"), send=_own_id_reported_as("")),
+    "id-missing-at-an-endpoint: Gives connections of one endpoint an empty ID.",
+    _marking("A"),
+    "HS-20",
+    "one-id-for-all: Gives every connection the same ID.",
+    _answers(_own_id_answered_as("Aserver"), send=_own_id_reported_as("server")),
+    "one-id-at-an-endpoint: Gives all connections of one endpoint the same ID.",
+    _marking("Amixed"),
+    "HS-4",
+    "refusal-accepted: Answers A instead of H.",
+    _answers(lambda _: "A1", "H"),
+    "refusal-in-own-words: Refuses without the application's text.",
+    _answers(lambda _: "Hrefused", "H"),
+    "refusal-escaped: Escapes the semicolons of a refusal's text.",
+    _answers(lambda sent: sent.replace(";", ESCAPE), "H"),
+    "refusal-unsaid: Closes the connection without a refusal.",
+    _answers(lambda _: (), "H"),
+    "refusal-said-on: Sends a second refusal after the first.",
+    _answers(lambda sent: [sent, "Hgo away"], "H"),
+    "HS-15",
+    "bare-refusal: Refuses without a text where the application has none.",
+    _answers(lambda sent: "H" if sent == "Hinternal error" else None),
+    "HS-5",
+    "binary-acceptance: Accepts with the type of the request.",
+    on.send_raw(
+        lambda c, sent: sent.encode() if c.payload == b"M" and isinstance(sent, str) else None
+    ),
+    "HS-7",
+    "deaf-to-binary-handshake: Accepts an M only as text.",
+    do.drop_payloads(lambda sent: sent == b"M"),
+    "wants-exactly-m: Accepts nothing but a lone M as a request.",
+    do.drop_payloads(lambda sent: isinstance(sent, str) and sent.startswith("Mx")),
+    "tail-decoded: Drops a request that is not UTF-8.",
+    do.drop_payloads(_is_broken_request),
+    "request-of-one-buffer: Has room for a request of 128 bytes.",
+    do.drop_payloads(lambda sent: len(sent) > 128 and sent[:2] == "MM"),
+    "HS-8",
+    "second-request-answered: Answers every M, not only the first.",
+    on.receive_raw(lambda c, payload: (c.serve() or ["Aagain"]) if payload == "M" else None),
+    "id-taken-over: Uses the ID that a client sends after a late A.",
+    Hooks(
+        receive_raw=_note_id,
+        send=lambda c, m: (
+            m.replace(body=c.values["id"]) if m.event == "whoami" and c.values.get("id") else None
+        ),
+    ),
+    "late-refusal-obeyed: Fails the connection when a client sends a late H.",
+    on.receive_raw(lambda _, payload: do.fail("refused") if payload[:3] == "Hgo" else None),
+    "HS-13",
+    "kinds-apart: Handles early text before early binary.",
+    _holding(lambda held: sorted(held, key=lambda each: isinstance(each, bytes))),
+    "last-early-frame-first: Handles early frames from the last to the first.",
+    _holding(lambda held: held[::-1]),
     "HS-17",
     "accepts-before-it-checks: Accepts while the application's check still runs, and refuses then.",
     _answers(lambda sent: ["A1", sent], "H"),

@@ -19,14 +19,14 @@ from mutation.fault_proxy import (
     Frame,
     FrameEffect,
     Instead,
-    Link,
     Proxy,
     Request,
+    Tunnel,
     answer,
 )
-from mutation.hooks import CONNECT, Context, Effect, Hooks, Payload
+from mutation.hooks import CONNECT, Effect, Hooks, Payload, ServerContext
 from mutation.registry import Staged, mutant, mutants
-from mutation.servers.transport import UPGRADE
+from mutation.servers.transport import PREFIX, UPGRADE
 from neffos_asyncio import ANY_ORIGIN, Connection, Handlers, Server, UpgradeRequest
 from neffos_asyncio.request import Headers
 from neffos_conformance.reference.application import servers
@@ -39,10 +39,6 @@ BOUNDLESS: Final = 1 << 40
 LARGE: Final = 8 << 20
 """Bytes of a message from which on the bytes of its fragments are not kept."""
 
-PREFIX: Final = "x-websocket-header-"
-
-# -------------------------------------------------------------------- limits
-
 
 def _unlimited(*limits: str) -> Staged:
     """Seed a fault by taking limits of the session away."""
@@ -50,7 +46,7 @@ def _unlimited(*limits: str) -> Staged:
 
 
 @mutant("SEC-2", proxy.inward, is_control=False)
-def fragments_without_limit(link: Link, frame: Frame) -> FrameEffect:
+def fragments_without_limit(link: Tunnel, frame: Frame) -> FrameEffect:
     """Checks the length of each fragment, and not of the message."""
     if frame.opcode != Opcode.CONT:
         link.counts.clear()
@@ -59,68 +55,8 @@ def fragments_without_limit(link: Link, frame: Frame) -> FrameEffect:
     return replace(frame, data=b"") if is_large else None
 
 
-mutants(
-    "SEC-2",
-    "payloads-without-limit: Accepts payloads of any length.",
-    do.limited(SessionLimits(payload=BOUNDLESS), queue_size=BOUNDLESS),
-    "tokens-without-limit: Accepts tokens of any length.",
-    _unlimited("token"),
-    "names-without-limit: Accepts names of any length.",
-    _unlimited("name"),
-)
-
-mutants(
-    "SEC-3",
-    "early-frames-without-number: Holds back any number of frames.",
-    _unlimited("held"),
-    "early-frames-of-any-length: Holds back frames of any length.",
-    _unlimited("held_size"),
-)
-
-
 def _is_early_ask(content: bytes) -> bool:
     return content.startswith(b"$1;nowhere;")
-
-
-mutants(
-    "SEC-4",
-    "handshake-awaited-for-ever: Waits indefinitely for the handshake.",
-    do.limited(handshake=None),
-    "handshake-awaited-while-it-talks: Waits for the handshake as long as the client sends frames.",
-    Proxy(
-        inward=proxy.inward(do.drop, is_open=False, content=_is_early_ask).inward,
-        server=partial(do.limited_server, handshake=None),
-    ),
-)
-
-mutants(
-    "SEC-5",
-    "namespaces-without-number: Makes a namespace for each user that is named, without end.",
-    on.receive(
-        do.empty_reply,
-        event=CONNECT,
-        namespace=lambda name: name.startswith("user-"),
-        wait=bool,
-    ),
-)
-
-mutants(
-    "SEC-6",
-    "rooms-without-number: Joins any number of rooms.",
-    _unlimited("rooms"),
-)
-
-mutants(
-    "SEC-8",
-    "replies-kept-without-limit: Keeps all that a client does not read, and reads on.",
-    do.limited(
-        high_water=BOUNDLESS, backlog=BOUNDLESS, queue_length=BOUNDLESS, queue_size=BOUNDLESS
-    ),
-    "broadcasts-kept-without-limit: Keeps all that a client does not read, but then stops reading.",
-    do.limited(backlog=BOUNDLESS),
-)
-
-# -------------------------------------------------------------------- pages of other sites
 
 
 @mutant("SEC-9", on.run)
@@ -132,14 +68,6 @@ def any_origin_taken() -> on.Url:
 
     return embedded_server(served=servers(make=make))
 
-
-@mutant("SEC-9", proxy.request)
-def hidden_origin_taken(_: Link, asked: Request) -> Request | None:
-    """Accepts pages that hide their site."""
-    return asked.with_header("Origin", None) if asked.value("Origin") == "null" else None
-
-
-# -------------------------------------------------------------------- headers in the URL
 
 IsRead = Callable[[tuple[str, ...], str, str], bool]
 """Whether a header is read from the URL: by its values in the request, its name, and its value."""
@@ -154,7 +82,7 @@ def _read(is_read: IsRead, is_named: Callable[[str], bool] = lambda _: True) -> 
             items = [(name, value) for name in there for value in there.get_all(name)]
             for key, value in request.query:
                 name = key[len(PREFIX) :]
-                is_own = key.lower().startswith(PREFIX) and is_named(name)
+                is_own = key.lower().startswith(PREFIX.lower()) and is_named(name)
                 if is_own and is_read(there.get_all(name), name.lower(), value):
                     items.append((name, value))
             return super().accept(replace(request, headers=Headers(items)))
@@ -168,7 +96,7 @@ def _named(wanted: str) -> Staged:
 
 
 @mutant("SEC-12", proxy.request)
-def upgrade_from_the_url(_: Link, asked: Request) -> Request:
+def upgrade_from_the_url(_: Tunnel, asked: Request) -> Request:
     """Reads the headers that make a request an upgrade from the URL."""
     for name, value in UPGRADE.items():
         if f"{PREFIX}{name}=".lower() in asked.target.lower():
@@ -176,7 +104,115 @@ def upgrade_from_the_url(_: Link, asked: Request) -> Request:
     return asked
 
 
+def _stopping(is_last: Callable[[ServerContext, bytes], bool]) -> Hooks:
+    """Read nothing more from some payload on."""
+
+    def hook(c: ServerContext, payload: Payload) -> Effect:
+        content = payload.encode() if isinstance(payload, str) else payload
+        if "stopped" not in c.values and is_last(c, content):
+            c.values["stopped"] = True
+        return () if "stopped" in c.values else None
+
+    return on.receive_raw(hook)
+
+
+def _containing(text: bytes, count: int = 1) -> Hooks:
+    """Read nothing more from the payload on that is the last of so many with a text."""
+    return _stopping(lambda c, content: text in content and c.count() >= count)
+
+
+def _tenant(link: Tunnel) -> str:
+    return link.request.value("X-Test")
+
+
+def _dying(
+    is_last: Callable[[Tunnel, Frame], bool] = lambda _, __: False,
+    is_too_long: Callable[[int], bool] = lambda _: False,
+) -> Proxy:
+    """End all connections of a tenant at some frame, and accept it no more.
+
+    The process that ends serves one tenant, whom the header ``X-Test`` names; the others do not
+    notice.
+    """
+
+    def end(link: Tunnel) -> None:
+        if _tenant(link):
+            link.server.seen.add(_tenant(link))
+
+    def dead(link: Tunnel) -> Instead | None:
+        return CUT if _tenant(link) in link.server.seen else None
+
+    def inward(link: Tunnel, frame: Frame) -> FrameEffect:
+        if is_last(link, frame):
+            end(link)
+        return dead(link)
+
+    def announced(link: Tunnel, size: int) -> None:
+        if is_too_long(size):
+            end(link)
+
+    return Proxy(request=lambda link, _: dead(link), inward=inward, announced=announced)
+
+
+def _begins(text: bytes) -> Callable[[Tunnel, Frame], bool]:
+    return lambda _, frame: frame.content.startswith(text)
+
+
+@mutant("SEC-16", proxy.inward)
+def stops_at_many_fragments(link: Tunnel, frame: Frame) -> FrameEffect:
+    """Stops reading amid a message of very many fragments."""
+    if frame.opcode != Opcode.CONT:
+        link.counts.clear()
+        return None
+    return HANG if link.count() > 400 else None
+
+
 mutants(
+    "SEC-9",
+    "hidden-origin-taken: Accepts pages that hide their site.",
+    proxy.request(
+        lambda _, asked: (
+            asked.with_header("Origin", None) if asked.value("Origin") == "null" else None
+        )
+    ),
+    "SEC-2",
+    "payloads-without-limit: Accepts payloads of any length.",
+    do.limited(SessionLimits(payload=BOUNDLESS), queue_size=BOUNDLESS),
+    "tokens-without-limit: Accepts tokens of any length.",
+    _unlimited("token"),
+    "names-without-limit: Accepts names of any length.",
+    _unlimited("name"),
+    "SEC-3",
+    "early-frames-without-number: Holds back any number of frames.",
+    _unlimited("held"),
+    "early-frames-of-any-length: Holds back frames of any length.",
+    _unlimited("held_size"),
+    "SEC-4",
+    "handshake-awaited-for-ever: Waits indefinitely for the handshake.",
+    do.limited(handshake=None),
+    "handshake-awaited-while-it-talks: Waits for the handshake as long as the client sends frames.",
+    Proxy(
+        inward=proxy.inward(do.drop, is_open=False, content=_is_early_ask).inward,
+        server=partial(do.limited_server, handshake=None),
+    ),
+    "SEC-5",
+    "namespaces-without-number: Makes a namespace for each user that is named, without end.",
+    on.receive(
+        do.empty_reply,
+        event=CONNECT,
+        namespace=lambda name: name.startswith("user-"),
+        wait=bool,
+    ),
+    "SEC-6",
+    "rooms-without-number: Joins any number of rooms.",
+    _unlimited("rooms"),
+    "SEC-8",
+    "replies-kept-without-limit: Keeps all that a client does not read, and reads on.",
+    do.limited(
+        high_water=BOUNDLESS, backlog=BOUNDLESS, queue_length=BOUNDLESS, queue_size=BOUNDLESS
+    ),
+    "broadcasts-kept-without-limit: Keeps all that a client does not read, but then stops reading.",
+    do.limited(backlog=BOUNDLESS),
     "SEC-11",
     "url-header-added: Adds headers from the URL to those of the request.",
     _read(lambda own, name, value: name == "x-test" and bool(own) and value not in own),
@@ -184,9 +220,6 @@ mutants(
     _read(lambda own, name, value: own == ("",)),
     "url-header-by-letter: Finds a request's header only if the URL writes it in the same case.",
     _read(lambda own, name, value: bool(own), lambda name: name == "x-TEST"),
-)
-
-mutants(
     "SEC-12",
     "cookie-from-the-url: Reads cookies from the URL.",
     _named("cookie"),
@@ -202,9 +235,6 @@ mutants(
     _named("host"),
     "origin-from-the-url: Reads the origin from the URL, and checks that.",
     _named("origin"),
-)
-
-mutants(
     "SEC-13",
     "lines-from-the-url: Accepts values of several lines from the URL.",
     _read(lambda own, name, value: "\r" in value or "\n" in value),
@@ -219,86 +249,13 @@ mutants(
         lambda _, __: answer("500 Internal Server Error"),
         target=lambda target: "%0D%0ATest" in target,
     ),
-)
-
-# -------------------------------------------------------------------- hostile payloads
-
-
-def _stopping(is_last: Callable[[Context, bytes], bool]) -> Hooks:
-    """Read nothing more from some payload on."""
-
-    def hook(c: Context, payload: Payload) -> Effect:
-        content = payload.encode() if isinstance(payload, str) else payload
-        if "stopped" not in c.values and is_last(c, content):
-            c.values["stopped"] = True
-        return () if "stopped" in c.values else None
-
-    return on.receive_raw(hook)
-
-
-def _containing(text: bytes, count: int = 1) -> Hooks:
-    """Read nothing more from the payload on that is the last of so many with a text."""
-    return _stopping(lambda c, content: text in content and c.count() >= count)
-
-
-def _tenant(link: Link) -> str:
-    return link.request.value("X-Test")
-
-
-def _dying(
-    is_last: Callable[[Link, Frame], bool] = lambda _, __: False,
-    is_too_long: Callable[[int], bool] = lambda _: False,
-) -> Proxy:
-    """End all connections of a tenant at some frame, and accept it no more.
-
-    The process that ends serves one tenant, whom the header ``X-Test`` names; the others do not
-    notice.
-    """
-
-    def end(link: Link) -> None:
-        if _tenant(link):
-            link.server.seen.add(_tenant(link))
-
-    def dead(link: Link) -> Instead | None:
-        return CUT if _tenant(link) in link.server.seen else None
-
-    def inward(link: Link, frame: Frame) -> FrameEffect:
-        if is_last(link, frame):
-            end(link)
-        return dead(link)
-
-    def announced(link: Link, size: int) -> None:
-        if is_too_long(size):
-            end(link)
-
-    return Proxy(request=lambda link, _: dead(link), inward=inward, announced=announced)
-
-
-def _begins(text: bytes) -> Callable[[Link, Frame], bool]:
-    return lambda _, frame: frame.content.startswith(text)
-
-
-mutants(
     "SEC-15",
     "event-looked-up-escaped: Looks an event up as it is written in the frame.",
     do.drop_payloads(lambda payload: ";ec@%!semicolon@%!ho;" in str(payload)),
-)
-
-
-@mutant("SEC-16", proxy.inward)
-def stops_at_many_fragments(link: Link, frame: Frame) -> FrameEffect:
-    """Stops reading amid a message of very many fragments."""
-    if frame.opcode != Opcode.CONT:
-        link.counts.clear()
-        return None
-    return HANG if link.count() > 400 else None
-
-
-mutants(
     "SEC-16",
     "stops-at-many-separators: Stops reading at a payload of very many separators.",
     _stopping(lambda _, content: content.count(b";") > 50_000),
-    "dies-of-bytes: Ends its process at binary messages without a meaning.",
+    "dies-of-octets: Ends its process at binary messages without a meaning.",
     _dying(_begins(b"\xff\xfe\xfd")),
     "stops-at-go-away: Stops reading when a client sends a refusal.",
     _stopping(lambda _, content: content == b"Hgo away"),

@@ -18,12 +18,12 @@ from mutation.fault_proxy import (
     Frame,
     FrameEffect,
     Instead,
-    Link,
     Proxy,
     Request,
+    Tunnel,
     answer,
 )
-from mutation.hooks import CONNECT, JOIN, LEAVE, Context, Effect, Hooks
+from mutation.hooks import CONNECT, JOIN, LEAVE, Effect, Hooks, ServerContext
 from mutation.registry import mutant, mutants
 from neffos_asyncio import Connection, Handlers, ReplyError, Server
 from neffos_codec import Message
@@ -51,8 +51,6 @@ UPGRADE: Final = {
 }
 """The headers that make a request an upgrade."""
 
-# -------------------------------------------------------------------- the upgrade
-
 
 def _with(head: bytes, line: str) -> bytes | None:
     """Put a header into the head of an upgrade."""
@@ -60,21 +58,21 @@ def _with(head: bytes, line: str) -> bytes | None:
     return head.removesuffix(b"\r\n") + f"{line}\r\n\r\n".encode() if is_upgrade else None
 
 
-def _offer(link: Link) -> str:
+def _offer(link: Tunnel) -> str:
     return link.request.value("Sec-WebSocket-Extensions")
 
 
-def _repeat_offer(link: Link, head: bytes) -> bytes | None:
+def _repeat_offer(link: Tunnel, head: bytes) -> bytes | None:
     offer = _offer(link)
     return _with(head, f"Sec-WebSocket-Extensions: {offer}") if offer else None
 
 
-def _refused_by_letter(_: Link, asked: Request) -> bytes | None:
+def _refused_by_letter(_: Tunnel, asked: Request) -> bytes | None:
     there = asked.value("Connection"), asked.value("Upgrade")
     return answer("400 Bad Request") if there == ("keep-alive, Upgrade", "WebSocket") else None
 
 
-def _following(is_wrong: Callable[[Link, Frame], bool], opcode: Opcode) -> Proxy:
+def _following(is_wrong: Callable[[Tunnel, Frame], bool], opcode: Opcode) -> Proxy:
     """Treat frames that do not follow from those before as frames of another opcode."""
     return proxy.inward(
         lambda link, frame: replace(frame, opcode=opcode) if is_wrong(link, frame) else None
@@ -82,7 +80,7 @@ def _following(is_wrong: Callable[[Link, Frame], bool], opcode: Opcode) -> Proxy
 
 
 @mutant("TR-1", proxy.inward)
-def ping_ends_message(link: Link, frame: Frame) -> FrameEffect:
+def ping_ends_message(link: Tunnel, frame: Frame) -> FrameEffect:
     """Treats a ping between two fragments as the end of the message."""
     is_amid = "amid" in link.seen
     if frame.opcode == Opcode.PING and is_amid:
@@ -91,6 +89,215 @@ def ping_ends_message(link: Link, frame: Frame) -> FrameEffect:
     if not frame.is_control:
         link.seen = set() if frame.fin else {"amid"}
     return () if frame.opcode == Opcode.CONT and not is_amid else None
+
+
+def _unless(is_right: Callable[[Request], bool], given: bytes | Instead, **trigger: Any) -> Proxy:
+    """Give an answer to the requests of a trigger for which something does not hold."""
+    return proxy.request(lambda _, asked: None if is_right(asked) else given, **trigger)
+
+
+def _answered(given: bytes | Instead, **trigger: Any) -> Proxy:
+    return proxy.request(lambda _, __: given, **trigger)
+
+
+def _has_key(asked: Request) -> bool:
+    return bool(asked.value("Sec-WebSocket-Key"))
+
+
+def _method_overlooked(method: str) -> Proxy:
+    """Upgrade a connection with this method, as if it were GET."""
+
+    def hook(_: Tunnel, asked: Request) -> Request | None:
+        return replace(asked, method="GET") if _has_key(asked) else None
+
+    return proxy.request(hook, method=method)
+
+
+def _is_other(method: str) -> bool:
+    return method not in ("GET", "HEAD")
+
+
+def _corrected(name: str, is_wrong: Callable[[str], bool]) -> Proxy:
+    """Ignore a mistake in one header of a request that has all the others."""
+
+    def hook(_: Tunnel, asked: Request) -> Request | None:
+        is_near = all(asked.value(each) for each in UPGRADE if each != name)
+        is_other = PREFIX.lower() not in asked.target.lower()
+        is_corrected = is_near and is_other and is_wrong(asked.value(name))
+        return asked.with_header(name, UPGRADE[name]) if is_corrected else None
+
+    return proxy.request(hook, method="GET")
+
+
+def _redirect(link: Tunnel, head: bytes) -> bytes | None:
+    is_wrong = head.startswith((b"HTTP/1.1 400", b"HTTP/1.1 426"))
+    is_meant = link.request.method == "GET" and is_wrong
+    return answer("302 Found", "Location: /") if is_meant else None
+
+
+PREFIX: Final = "X-Websocket-Header-"
+
+
+def _parameters(is_lost: Callable[[str], bool]) -> Proxy:
+    """Lose some parameters of the URL."""
+
+    def hook(_: Tunnel, asked: Request) -> Request:
+        path, mark, query = asked.target.partition("?")
+        kept = [each for each in query.split("&") if not is_lost(each)]
+        return replace(asked, target=path + mark + "&".join(kept))
+
+    return proxy.request(hook)
+
+
+RECONNECT: Final = "X-Websocket-Reconnect"
+
+DIGITS: Final = 20
+"""Digits of a number of tries beyond which one of these servers fails."""
+
+
+def _tries(read: Callable[[str], str]) -> Proxy:
+    """Read a number of tries in another way, be it in a header or in the URL."""
+
+    def hook(_: Tunnel, asked: Request) -> Request | None:
+        query = parse_qsl(asked.target.partition("?")[2])
+        named = {key.lower(): value for key, value in query}
+        text = asked.value(RECONNECT) or named.get(f"{PREFIX}{RECONNECT}".lower(), "")
+        is_read = bool(text) and len(text) < DIGITS
+        return asked.with_header(RECONNECT, _digits(read(text))) if is_read else None
+
+    return proxy.request(hook)
+
+
+def _digits(text: str) -> str:
+    """Write an integer of any script in digits."""
+    return str(int(text)) if text.isdecimal() else text
+
+
+def _closing(code: tuple[int, ...] | int, effect: int | Instead) -> Proxy:
+    """Change the close frames that answer none of the client: their code, or end TCP."""
+
+    def note(link: Tunnel, _: Frame) -> FrameEffect:
+        link.seen.add("closing")
+        return None
+
+    def hook(link: Tunnel, frame: Frame) -> FrameEffect:
+        is_meant = on.fits({"opcode": Opcode.CLOSE, "code": code}, frame) and not link.seen
+        if not is_meant:
+            return None
+        return effect if isinstance(effect, Instead) else replace(frame, data=effect.to_bytes(2))
+
+    return Proxy(inward=proxy.inward(note, opcode=Opcode.CLOSE).inward, outward=hook)
+
+
+@mutant("TR-14", on.run)
+def lost_clients_kept() -> on.Url:
+    """Keeps a client whose TCP connection ended without a close frame."""
+    there: set[str] = set()
+
+    def admit(connection: Connection) -> None:
+        request = connection.request
+        for text in request.headers.get_all("X-Conformance-Refuse") if request else ():
+            raise ReplyError(text)
+        if connection.id in there:
+            raise ReplyError("this connection id is in use")
+        there.add(connection.id)
+
+    def gone(connection: Connection, _: Cause) -> None:
+        if connection.link.closed != (None, ""):
+            there.discard(connection.id)
+
+    def make(handlers: Handlers, **options: Any) -> Server:
+        return Server(handlers, **{**options, "on_connect": admit, "on_disconnect": gone})
+
+    return embedded_server(served=servers(make=make))
+
+
+def _is_question(frame: Frame) -> bool:
+    return b";question;" in frame.content
+
+
+def _note_question(link: Tunnel, frame: Frame) -> FrameEffect:
+    if _is_question(frame):
+        link.seen.add("asked")
+    return () if link.request.value("X-Test") in link.server.seen else None
+
+
+def _note_lost(link: Tunnel) -> None:
+    if link.seen and link.request.value("X-Test"):
+        link.server.seen.add(link.request.value("X-Test"))
+
+
+AGAIN: Final = "$again"
+"""The token of asks that no client made, whose replies are not sent."""
+
+
+def _remembering(event: str) -> Hooks:
+    """Perform asks of this event again for each client with the ID of an earlier connection."""
+
+    def openly(c: ServerContext, given: Message | None = None) -> on.Payloads:
+        return [each for each in c.serve(given) if not str(each).startswith(AGAIN)]
+
+    def hook(c: ServerContext) -> on.Payloads:
+        for each in c.kept:  # at each payload: the first time may be too early
+            openly(c, each)
+        sent = openly(c)
+        if c.payload == "M" and sent and "own" not in c.values:
+            c.values["own"] = c.server.values.setdefault(str(sent[0]), [])
+            c.kept = list(c.values["own"])
+        if "own" in c.values and c.message and c.message.event == event:
+            ask = c.message.replace(wait=AGAIN)
+            c.values["own"] += [ask.replace(event=CONNECT, room=""), ask]
+        return sent
+
+    return on.turn(hook)
+
+
+@mutant("TR-15", on.receive)
+def goodbye_in_frames(c: ServerContext, m: Message) -> Effect:
+    """Has its clients leave their rooms before it closes their connections."""
+    if m.event == JOIN:
+        c.kept.append(m.replace(wait="9", event=LEAVE))
+    return [*c.kept, *c.serve()] if m.event == "close-me" else None
+
+
+def _cut_at_close(**trigger: Any) -> Proxy:
+    """End TCP at some close frames of the client."""
+    return proxy.inward(lambda _, __: CUT, opcode=Opcode.CLOSE, **trigger)
+
+
+def _drop_question(link: Tunnel, frame: Frame) -> FrameEffect:
+    if _is_question(frame):
+        link.seen.discard("asked")
+    return CUT if frame.opcode == Opcode.CLOSE and link.seen else None
+
+
+def _text_read(
+    read: Callable[[bytes], bytes | Instead], is_read: Callable[[bytes], bool] = lambda _: True
+) -> Proxy:
+    """Read text that is not UTF-8 in another way, where it is not in fragments."""
+
+    def hook(_: Tunnel, frame: Frame) -> FrameEffect:
+        text = read(frame.content)
+        return text if isinstance(text, Instead) else replace(frame, data=text)
+
+    def is_meant(content: bytes) -> bool:
+        return is_read(content) and not do.is_utf8(content)
+
+    return proxy.inward(hook, opcode=Opcode.TEXT, fin=True, content=is_meant)
+
+
+@mutant("TR-17", proxy.inward, opcode=DATA)
+def fragments_not_checked(link: Tunnel, frame: Frame) -> FrameEffect:
+    """Checks only text that is not in fragments."""
+    kind = frame.opcode or link.kind
+    is_whole = frame.opcode == Opcode.TEXT and frame.fin
+    if is_whole or kind != Opcode.TEXT or do.is_utf8(frame.content):
+        return None
+    return replace(frame, data=frame.content.decode(errors="ignore").encode())
+
+
+LONG_SEMICOLON: Final = b"\xc0\xbb"
+"""A semicolon in two bytes."""
 
 
 mutants(
@@ -136,45 +343,9 @@ mutants(
     proxy.inward(do.drop, opcode=Opcode.PING, fin=False),
     "long-ping-passed-over: Ignores pings that are too long.",
     proxy.inward(do.drop, opcode=Opcode.PING, content=lambda content: len(content) > 125),
-)
-
-
-def _unless(is_right: Callable[[Request], bool], given: bytes | Instead, **trigger: Any) -> Proxy:
-    """Give an answer to the requests of a trigger for which something does not hold."""
-    return proxy.request(lambda _, asked: None if is_right(asked) else given, **trigger)
-
-
-mutants(
     "TR-18",
     "user-agent-wanted: Accepts only clients that name themselves.",
     _unless(lambda asked: bool(asked.value("User-Agent")), answer("400 Bad Request"), method="GET"),
-)
-
-# -------------------------------------------------------------------- other requests
-
-
-def _answered(given: bytes | Instead, **trigger: Any) -> Proxy:
-    return proxy.request(lambda _, __: given, **trigger)
-
-
-def _has_key(asked: Request) -> bool:
-    return bool(asked.value("Sec-WebSocket-Key"))
-
-
-def _method_overlooked(method: str) -> Proxy:
-    """Upgrade a connection with this method, as if it were GET."""
-
-    def hook(_: Link, asked: Request) -> Request | None:
-        return replace(asked, method="GET") if _has_key(asked) else None
-
-    return proxy.request(hook, method=method)
-
-
-def _is_other(method: str) -> bool:
-    return method not in ("GET", "HEAD")
-
-
-mutants(
     "TR-3",
     "head-dropped: Ends TCP on HEAD.",
     _answered(CUT, method="HEAD"),
@@ -184,9 +355,6 @@ mutants(
     _method_overlooked("HEAD"),
     "head-known-in-one-place: Answers HEAD only at its first endpoint.",
     _answered(CUT, method="HEAD", target=lambda target: target.endswith("native")),
-)
-
-mutants(
     "TR-6",
     "other-methods-not-found: Answers other methods with 404.",
     _answered(answer("404 Not Found", "Allow: GET"), method=_is_other),
@@ -196,28 +364,6 @@ mutants(
     _method_overlooked("POST"),
     "options-answered: Answers OPTIONS as if pages of other sites asked.",
     _answered(answer("204 No Content", "Allow: GET"), method="OPTIONS"),
-)
-
-
-def _corrected(name: str, is_wrong: Callable[[str], bool]) -> Proxy:
-    """Ignore a mistake in one header of a request that has all the others."""
-
-    def hook(_: Link, asked: Request) -> Request | None:
-        is_near = all(asked.value(each) for each in UPGRADE if each != name)
-        is_other = PREFIX.lower() not in asked.target.lower()
-        is_corrected = is_near and is_other and is_wrong(asked.value(name))
-        return asked.with_header(name, UPGRADE[name]) if is_corrected else None
-
-    return proxy.request(hook, method="GET")
-
-
-def _redirect(link: Link, head: bytes) -> bytes | None:
-    is_wrong = head.startswith((b"HTTP/1.1 400", b"HTTP/1.1 426"))
-    is_meant = link.request.method == "GET" and is_wrong
-    return answer("302 Found", "Location: /") if is_meant else None
-
-
-mutants(
     "TR-7",
     "page-given: Answers a request without an upgrade with a page.",
     _unless(lambda asked: bool(asked.value("Sec-WebSocket-Key")), answer("200 OK"), method="GET"),
@@ -233,25 +379,6 @@ mutants(
     _corrected("Upgrade", lambda value: value.lower() != "websocket"),
     "connection-not-looked-at: Upgrades a connection whose header does not ask for it.",
     _corrected("Connection", lambda value: "upgrade" not in value.lower()),
-)
-
-# -------------------------------------------------------------------- headers in the URL
-
-PREFIX: Final = "X-Websocket-Header-"
-
-
-def _parameters(is_lost: Callable[[str], bool]) -> Proxy:
-    """Lose some parameters of the URL."""
-
-    def hook(_: Link, asked: Request) -> Request:
-        path, mark, query = asked.target.partition("?")
-        kept = [each for each in query.split("&") if not is_lost(each)]
-        return replace(asked, target=path + mark + "&".join(kept))
-
-    return proxy.request(hook)
-
-
-mutants(
     "TR-8",
     "url-headers-passed-over: Reads no headers from the URL.",
     proxy.request(lambda _, asked: replace(asked, target=asked.target.partition("?")[0])),
@@ -263,35 +390,6 @@ mutants(
     _parameters(lambda each: each.startswith(f"{PREFIX}X-Two")),
     "url-headers-taken-late: Decides about a client before it reads the headers from the URL.",
     _parameters(lambda each: "X-Conformance" in each),
-)
-
-# -------------------------------------------------------------------- reconnections
-
-RECONNECT: Final = "X-Websocket-Reconnect"
-
-DIGITS: Final = 20
-"""Digits of a number of tries beyond which one of these servers fails."""
-
-
-def _tries(read: Callable[[str], str]) -> Proxy:
-    """Read a number of tries in another way, be it in a header or in the URL."""
-
-    def hook(_: Link, asked: Request) -> Request | None:
-        query = parse_qsl(asked.target.partition("?")[2])
-        named = {key.lower(): value for key, value in query}
-        text = asked.value(RECONNECT) or named.get(f"{PREFIX}{RECONNECT}".lower(), "")
-        is_read = bool(text) and len(text) < DIGITS
-        return asked.with_header(RECONNECT, _digits(read(text))) if is_read else None
-
-    return proxy.request(hook)
-
-
-def _digits(text: str) -> str:
-    """Write an integer of any script in digits."""
-    return str(int(text)) if text.isdecimal() else text
-
-
-mutants(
     "TR-10",
     "tries-not-told: Reports no reconnection to its application.",
     proxy.request(lambda _, asked: asked.with_header(RECONNECT, None)),
@@ -310,34 +408,9 @@ mutants(
         lambda asked: len(asked.value(RECONNECT)) <= DIGITS,
         answer("500 Internal Server Error"),
     ),
-)
-
-# -------------------------------------------------------------------- the end of a connection
-
-
-def _closing(code: tuple[int, ...] | int, effect: int | Instead) -> Proxy:
-    """Change the close frames that answer none of the client: their code, or end TCP."""
-
-    def note(link: Link, _: Frame) -> FrameEffect:
-        link.seen.add("closing")
-        return None
-
-    def hook(link: Link, frame: Frame) -> FrameEffect:
-        is_meant = on.fits({"opcode": Opcode.CLOSE, "code": code}, frame) and not link.seen
-        if not is_meant:
-            return None
-        return effect if isinstance(effect, Instead) else replace(frame, data=effect.to_bytes(2))
-
-    return Proxy(inward=proxy.inward(note, opcode=Opcode.CLOSE).inward, outward=hook)
-
-
-mutants(
     "TR-12",
     "tcp-dropped: Ends TCP without a close frame.",
     _closing(ORDERLY, CUT),
-)
-
-mutants(
     "TR-13",
     "shutdown-always: Reports a shutdown when it closes a connection in the ordinary course.",
     _closing(CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY),
@@ -345,107 +418,14 @@ mutants(
     _closing(CloseCode.POLICY_VIOLATION, CloseCode.NORMAL_CLOSURE),
     "large-is-refused: Closes the connection with another code where a payload is too large.",
     _closing(CloseCode.MESSAGE_TOO_BIG, CloseCode.POLICY_VIOLATION),
-)
-
-
-@mutant("TR-14", on.run)
-def lost_clients_kept() -> on.Url:
-    """Keeps a client whose TCP connection ended without a close frame."""
-    there: set[str] = set()
-
-    def admit(connection: Connection) -> None:
-        request = connection.request
-        for text in request.headers.get_all("X-Conformance-Refuse") if request else ():
-            raise ReplyError(text)
-        if connection.id in there:
-            raise ReplyError("this connection id is in use")
-        there.add(connection.id)
-
-    def gone(connection: Connection, _: Cause) -> None:
-        if connection.link.closed != (None, ""):
-            there.discard(connection.id)
-
-    def make(handlers: Handlers, **options: Any) -> Server:
-        return Server(handlers, **{**options, "on_connect": admit, "on_disconnect": gone})
-
-    return embedded_server(served=servers(make=make))
-
-
-def _is_question(frame: Frame) -> bool:
-    return b";question;" in frame.content
-
-
-def _note_question(link: Link, frame: Frame) -> FrameEffect:
-    if _is_question(frame):
-        link.seen.add("asked")
-    return () if link.request.value("X-Test") in link.server.seen else None
-
-
-def _note_lost(link: Link) -> None:
-    if link.seen and link.request.value("X-Test"):
-        link.server.seen.add(link.request.value("X-Test"))
-
-
-mutants(
     "TR-14",
     "waits-for-the-lost: Serves no client of a tenant while it waits for the reply of a lost one.",
     Proxy(outward=_note_question, ended=_note_lost),
-)
-
-AGAIN: Final = "$again"
-"""The token of asks that no client made, whose replies are not sent."""
-
-
-def _remembering(event: str) -> Hooks:
-    """Perform asks of this event again for each client with the ID of an earlier connection."""
-
-    def openly(c: Context, given: Message | None = None) -> on.Payloads:
-        return [each for each in c.serve(given) if not str(each).startswith(AGAIN)]
-
-    def hook(c: Context) -> on.Payloads:
-        for each in c.kept:  # at each payload: the first time may be too early
-            openly(c, each)
-        sent = openly(c)
-        if c.payload == "M" and sent and "own" not in c.values:
-            c.values["own"] = c.server.values.setdefault(str(sent[0]), [])
-            c.kept = list(c.values["own"])
-        if "own" in c.values and c.message and c.message.event == event:
-            ask = c.message.replace(wait=AGAIN)
-            c.values["own"] += [ask.replace(event=CONNECT, room=""), ask]
-        return sent
-
-    return on.turn(hook)
-
-
-@mutant("TR-15", on.receive)
-def goodbye_in_frames(c: Context, m: Message) -> Effect:
-    """Has its clients leave their rooms before it closes their connections."""
-    if m.event == JOIN:
-        c.kept.append(m.replace(wait="9", event=LEAVE))
-    return [*c.kept, *c.serve()] if m.event == "close-me" else None
-
-
-mutants(
     "TR-15",
     "namespaces-kept: Connects the namespaces of a connection ID again for its next connection.",
     _remembering(CONNECT),
     "rooms-kept: Joins the rooms of a connection ID again for its next connection.",
     _remembering(JOIN),
-)
-
-
-def _cut_at_close(**trigger: Any) -> Proxy:
-    """End TCP at some close frames of the client."""
-    return proxy.inward(lambda _, __: CUT, opcode=Opcode.CLOSE, **trigger)
-
-
-def _drop_question(link: Link, frame: Frame) -> FrameEffect:
-    if _is_question(frame):
-        link.seen.discard("asked")
-    return CUT if frame.opcode == Opcode.CLOSE and link.seen else None
-
-
-mutants(
     "TR-16",
     "close-not-answered: Ends TCP at a close frame.",
     _cut_at_close(is_open=True, code=lambda code: code < PRIVATE_CODES),
@@ -459,42 +439,8 @@ mutants(
     _cut_at_close(is_amid=True),
     "close-amid-an-ask-not-answered: Ends TCP at a close frame in the place of a reply.",
     Proxy(inward=_drop_question, outward=_note_question),
-)
-
-# -------------------------------------------------------------------- text that is not UTF-8
-
-
-def _text_read(
-    read: Callable[[bytes], bytes | Instead], is_read: Callable[[bytes], bool] = lambda _: True
-) -> Proxy:
-    """Read text that is not UTF-8 in another way, where it is not in fragments."""
-
-    def hook(_: Link, frame: Frame) -> FrameEffect:
-        text = read(frame.content)
-        return text if isinstance(text, Instead) else replace(frame, data=text)
-
-    def is_meant(content: bytes) -> bool:
-        return is_read(content) and not do.is_utf8(content)
-
-    return proxy.inward(hook, opcode=Opcode.TEXT, fin=True, content=is_meant)
-
-
-@mutant("TR-17", proxy.inward, opcode=DATA)
-def fragments_not_checked(link: Link, frame: Frame) -> FrameEffect:
-    """Checks only text that is not in fragments."""
-    kind = frame.opcode or link.kind
-    is_whole = frame.opcode == Opcode.TEXT and frame.fin
-    if is_whole or kind != Opcode.TEXT or do.is_utf8(frame.content):
-        return None
-    return replace(frame, data=frame.content.decode(errors="ignore").encode())
-
-
-LONG_SEMICOLON: Final = b"\xc0\xbb"
-"""A semicolon in two bytes."""
-
-mutants(
     "TR-17",
-    "any-bytes-taken-for-text: Reads bytes that are not UTF-8 as text, with replacements.",
+    "any-octets-taken-for-text: Reads bytes that are not UTF-8 as text, with replacements.",
     _text_read(lambda content: content.decode(errors="replace").encode()),
     "broken-text-dropped: Drops text that is not UTF-8, and goes on.",
     _text_read(lambda _: b""),
