@@ -54,7 +54,10 @@ OPTIONAL = {"neffos_protocol.grammar": {"construct", "abnf"}}
 MAX_LINES = 600
 """Lines of a file. A longer one holds more than one idea."""
 
-SHARED_NAMES: dict[str, str] = {}
+SHARED_NAMES = {
+    "Transport": "what carries a connection's messages, for a peer's link and for the suite",
+    "UpgradeRequest": "a client's request, as an application sees it and as a case does",
+}
 """Class names that two packages may share, with the reason."""
 
 
