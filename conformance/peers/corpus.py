@@ -191,7 +191,7 @@ CHAPTERS: Final = (
     ),
     Chapter(
         "binary",
-        "bytes, both ways",
+        "octets, both ways",
         ("FR-10", "FR-11", "FR-12", "AR-16"),
         ("binary", "binary_error", "asked_by_server_in_binary"),
     ),

@@ -272,7 +272,7 @@ def test_a_client_that_never_finishes_the_handshake_is_closed(early):
     run(test)
 
 
-@pytest.mark.parametrize("bytes", [b"", b"GET / HTT", b"GET / HTTP/1.1\r\nHost: here\r\n"])
+@pytest.mark.parametrize("data", [b"", b"GET / HTT", b"GET / HTTP/1.1\r\nHost: here\r\n"])
 def test_a_request_that_is_never_whole_is_cut_off(data):
     async def test() -> None:
         server = Server({"app": {}}, limits=Limits(handshake=0.1))
@@ -353,7 +353,7 @@ def test_a_message_in_many_parts_is_one_message():
 
 
 @pytest.mark.parametrize(
-    ("bytes", "code"),
+    ("data", "code"),
     [
         (frame(1, b"$1;app;;\xff;0;0;"), 1007),
         (b"\xff\xff\xff\xff", 1002),

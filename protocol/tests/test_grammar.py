@@ -256,7 +256,7 @@ def test_the_lenient_grammar_writes_what_it_reads(fields: Fields) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bytes", "fields"),
+    ("data", "fields"),
     [
         (b"w;n;r;e;0;0;b;o;dy", ("w", "n", "r", "e", False, False, "b;o;dy")),  # FR-1
         (b";;;e;0;0;", ("", "", "", "e", False, False, "")),
