@@ -116,7 +116,7 @@ def report(name: str, kind: str, data: bytes, told: str) -> None:
         told: what the fuzzer printed, for where there is no more to say.
     """
     # At once: whatever crashed the fuzzer may crash what follows as well.
-    sys.stdout.write(f"{name}: {kind} on these {len(bytes)} bytes\n  {bytes.hex()}\n")
+    sys.stdout.write(f"{name}: {kind} on these {len(data)} bytes\n  {data.hex()}\n")
     sys.stdout.flush()
     found = failure(name, data) if kind == "crash" else None
     if found is None:
@@ -141,7 +141,7 @@ def replay(name: str, data: bytes) -> int:
     except Exception:  # whatever it is, it is what was looked for
         sys.stdout.write(traceback.format_exc())
         status = 1
-    sys.stdout.write(f"\n  {bytes!r}\n  fuzz.py {name} --replay {bytes.hex()}\n")
+    sys.stdout.write(f"\n  {data!r}\n  fuzz.py {name} --replay {data.hex()}\n")
     return status
 
 

@@ -306,7 +306,7 @@ def test_only_a_binary_body_may_be_no_utf8() -> None:  # FR-12
 
 
 @pytest.mark.parametrize(
-    ("change", "bytes"),
+    ("change", "data"),
     [
         ({}, b"w;;;;;;"),  # FR-13: where it can be short it is
         ({"event": "e"}, b"w;;;e;0;0;"),
