@@ -66,6 +66,18 @@ def test_a_requirement_that_is_unknown_or_twice_or_nowhere_is_refused(pages, com
         blocks.placement(pages)
 
 
+def test_a_family_has_a_place_for_the_requirements_that_no_page_names(monkeypatch):
+    families = ", ".join(f'"{rest}"' for rest in blocks.REST.values())
+    pages = {"a.md": f"{{{{ req({families}) }}}}", "b.md": '{{ req("RM-1") }}'}
+    found = blocks.placement(pages)
+    assert found.keys() == requirements().keys()
+    assert (found["RM-1"], found["RM-2"]) == ("b.md", "a.md")
+    monkeypatch.setattr(blocks, "sources", lambda: pages)
+    text = blocks.block("RM-*")
+    assert 'id="RM-2"' in text
+    assert 'id="RM-1"' not in text
+
+
 def test_no_page_has_words_of_requirement_of_its_own():
     words = re.compile(r"\b(MUST|SHALL|SHOULD|REQUIRED|RECOMMENDED)\b")
     about = {"terms.md", "conformance.md"}  # these two explain the words

@@ -59,6 +59,10 @@ _WHERE: Final = {
 }
 
 
+REST: Final = {one.family: f"{one.family}-*" for one in requirements().values()}
+"""By family, what a page has for the requirements that no page names: a new one needs no page."""
+
+
 class PlacementError(ValueError):
     """A requirement that is on no page, or on two."""
 
@@ -77,16 +81,23 @@ def placement(pages: Mapping[str, str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for name, source in pages.items():
-        for place in _PLACE.finditer(source):
-            for id_ in re.findall(r'"([^"]+)"', place[1]):
-                if id_ not in requirements():
-                    raise PlacementError(f"{name}: there is no requirement {id_}")
-                if id_ in found:
-                    raise PlacementError(f"{name}: {id_} is on {found[id_]} already")
-                found[id_] = name
+        for id_ in _named(source):
+            if id_ not in requirements() and id_ not in REST.values():
+                raise PlacementError(f"{name}: there is no requirement {id_}")
+            if id_ in found:
+                raise PlacementError(f"{name}: {id_} is on {found[id_]} already")
+            found[id_] = name
+    for id_, one in requirements().items():
+        if id_ not in found and (rest := REST[one.family]) in found:
+            found[id_] = found[rest]
     if missing := [id_ for id_ in requirements() if id_ not in found]:
         raise PlacementError(f"on no page: {', '.join(missing)}")
-    return found
+    return {id_: found[id_] for id_ in requirements()}
+
+
+def _named(source: str) -> list[str]:
+    """Give the IDs in the placeholders of a page."""
+    return [id_ for found in _PLACE.finditer(source) for id_ in re.findall(r'"([^"]+)"', found[1])]
 
 
 def sources() -> dict[str, str]:
@@ -101,8 +112,19 @@ def sources() -> dict[str, str]:
 
 
 def block(*ids: str) -> str:
-    """Give the blocks of these requirements, with anchors."""
-    return "\n\n".join(_block(requirement(id_), anchor=True) for id_ in ids)
+    """Give the blocks of these requirements, with anchors.
+
+    ``RM-*`` stands for the requirements of a family that no page names.
+    """
+    named = {id_ for source in sources().values() for id_ in _named(source)}
+    shown: list[Requirement] = []
+    for id_ in ids:
+        if id_ in REST.values():
+            rest = (each for each in requirements().values() if REST[each.family] == id_)
+            shown += [each for each in rest if each.id not in named]
+        else:
+            shown.append(requirement(id_))
+    return "\n\n".join(_block(each, anchor=True) for each in shown)
 
 
 def _block(one: Requirement, *, anchor: bool) -> str:
@@ -115,7 +137,7 @@ def _block(one: Requirement, *, anchor: bool) -> str:
             f'<div class="req req-{level.split()[0].lower()}"{where} markdown>',
             f'<div class="req-head" markdown="span"><span class="req-id" markdown="span">{head}'
             f'</span> <span class="req-level">{level}</span> '
-            f'<span class="req-applies_to">{listed(one.applies_to)}</span></div>',
+            f'<span class="req-applies-to">{listed(one.applies_to)}</span></div>',
             "",
             sentence(one.text),
             "",
