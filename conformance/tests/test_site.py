@@ -92,7 +92,7 @@ def test_a_block_has_the_sentence_the_reason_and_who_breaks_it():
     assert 'id="FR-2"' in block
     assert '<strong class="level">MUST NOT</strong> read a payload with fewer than six `;`' in block
     assert text.one_line(requirement("FR-2").rationale) in block
-    assert "broken by neffos.js 0.1.34" in block
+    assert "violated by neffos.js 0.1.34" in block
 
 
 def test_words_of_requirement_in_code_are_left_alone():

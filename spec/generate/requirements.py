@@ -149,11 +149,15 @@ def _block(one: Requirement, *, anchor: bool) -> str:
 
 
 def _foot(one: Requirement) -> str:
-    since = "kept by no peer yet" if one.since == "unknown" else f"kept since neffos {one.since}"
+    since = (
+        "implemented by no release yet"
+        if one.since == "unknown"
+        else f"implemented since neffos {one.since}"
+    )
     parts = [BASES[one.basis], since]
     broken = [name for name, seen in one.peers.items() if seen.verdict is ObservedVerdict.VIOLATES]
     if broken:
-        parts.append(f"broken by {listed(broken)}")
+        parts.append(f"violated by {listed(broken)}")
     return " · ".join(parts)
 
 
