@@ -159,8 +159,8 @@ def test_the_conformance_application_passes_every_case(ws, patterns):
             routes += [Route(path, server), WebSocketRoute(path, server)]
         cases = select(server_cases(), patterns)
         async with hosted(Starlette(routes=routes), ws=ws, timeout=10 * PATIENCE) as host:
-            judge = to_server(host.url(), Timeouts(case=30, close=10))
-            results = [each async for each in run_cases(judge, cases)]
+            run = to_server(host.url(), Timeouts(case=30, close=10))
+            results = [each async for each in run_cases(run, cases)]
         assert len(results) == len(cases)
         wrong = {each.case.id: each.explanation for each in results if each.is_broken}
         assert wrong.keys() == UVICORN_DECIDES[ws].keys(), wrong

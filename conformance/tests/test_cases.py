@@ -26,7 +26,7 @@ STRONG = (Level.MUST, Level.MUST_NOT, Level.SHOULD, Level.SHOULD_NOT)
 AT_LEAST = {"server": 180, "client": 80, "codec": 400}
 
 
-def judge(
+def run_all(
     cases: list[Case], *, distort=None, timeouts: Timeouts = DEFAULT_TIMEOUTS
 ) -> list[Result]:
     async def run() -> list[Result]:
@@ -37,7 +37,7 @@ def judge(
 
 
 def test_the_reference_server_passes_every_case():
-    results = judge(select(server_cases(), ()))
+    results = run_all(select(server_cases(), ()))
     assert [(r.case.id, r.explanation) for r in results if r.verdict is not Verdict.PASS] == []
     assert [(r.case.id, r.closing) for r in results if r.closing.explanation] == []
 
@@ -170,7 +170,7 @@ def test_a_server_that_crashes_costs_a_verdict_and_nothing_else():
 
         return wrong
 
-    [result] = judge(select(server_cases(), ["AR-1.1"]), distort=crash)
+    [result] = run_all(select(server_cases(), ["AR-1.1"]), distort=crash)
     assert result.verdict is Verdict.FAIL
     assert "closed" in result.explanation
 
@@ -179,7 +179,7 @@ def test_a_flood_fails_the_case_at_its_first_message():
     def flood(serve: Serve) -> Serve:
         return lambda payload: ["noise"] * 20_000
 
-    [result] = judge(select(server_cases(), ["HS-5.1"]), distort=flood)
+    [result] = run_all(select(server_cases(), ["HS-5.1"]), distort=flood)
     assert result.verdict is Verdict.FAIL
 
 
@@ -188,7 +188,7 @@ def test_a_failure_before_what_a_case_is_about_is_no_verdict_on_it():
         return lambda payload: [] if payload == "M" else serve(payload)
 
     brief = Timeouts(case=0.3, before_barrier=0.1, after_barrier=0.1)
-    [result] = judge(select(server_cases(), ["NS-3.1"]), distort=deaf, timeouts=brief)
+    [result] = run_all(select(server_cases(), ["NS-3.1"]), distort=deaf, timeouts=brief)
     assert result.verdict is Verdict.ERROR
     assert "the setup failed" in result.explanation
 

@@ -29,7 +29,7 @@ BENIGN = [mutant for mutant in CLIENTS if not mutant.breaks]
 HASTY = Timeouts(case=5.0, before_barrier=0.1, after_barrier=0.1, close=0.2)
 
 
-def judge(command, cases, *, drivers: int = 2, timeouts: Timeouts = HASTY) -> list[Result]:
+def run_all(command, cases, *, drivers: int = 2, timeouts: Timeouts = HASTY) -> list[Result]:
     async def run() -> list[Result]:
         async with to_client(command, drivers=drivers, timeouts=timeouts) as (play, _):
             return [result async for result in run_cases(play, cases, jobs=drivers)]
@@ -54,7 +54,7 @@ def named(*ids: str) -> list[Case]:
 
 
 def test_the_reference_client_passes_every_case():
-    results = judge(REFERENCE, select(client_cases(), ()), timeouts=Timeouts())
+    results = run_all(REFERENCE, select(client_cases(), ()), timeouts=Timeouts())
     assert [(r.case.id, r.explanation) for r in results if r.verdict is not Verdict.PASS] == []
     assert [(r.case.id, r.closing) for r in results if r.closing.explanation] == []
     assert len(results) >= 90
@@ -114,7 +114,7 @@ def test_what_a_driver_does_not_support_is_not_judged(fake):
     answer = """
     write({"id": op["id"], "unsupported": True})
     """
-    [reconnecting, joining] = judge(fake(answer), named("TR-9.c1", "RM-8.c1"), drivers=1)
+    [reconnecting, joining] = run_all(fake(answer), named("TR-9.c1", "RM-8.c1"), drivers=1)
     assert [reconnecting.verdict, joining.verdict] == [Verdict.SKIPPED] * 2
 
 
@@ -157,14 +157,14 @@ def test_a_client_that_ends_costs_the_case_its_verdict_and_no_other(fake, tmp_pa
     if op["op"] == "dial": open({str(log)!r}, "a").write("x"); os._exit(3)
     write({{"id": op["id"], "error": "no"}})
     """
-    results = judge(fake(program), [VISIT] * 3, drivers=1)
+    results = run_all(fake(program), [VISIT] * 3, drivers=1)
     assert [result.verdict for result in results] == [Verdict.ERROR] * 3
     assert all("ended with its driver" in result.explanation for result in results)
     assert log.read_text("utf-8") == "xxx"
 
 
 def test_a_driver_that_breaks_its_contract_is_an_error_and_started_anew(fake):
-    results = judge(fake('print("nonsense", flush=True)'), [VISIT] * 2, drivers=1)
+    results = run_all(fake('print("nonsense", flush=True)'), [VISIT] * 2, drivers=1)
     assert [result.verdict for result in results] == [Verdict.ERROR] * 2
     assert "not JSON" in results[0].explanation
 
@@ -174,7 +174,7 @@ def test_a_driver_that_says_nothing_is_not_waited_for_longer_than_a_case(fake):
     program = """
     if op["op"] != "dial": write({"id": op["id"], "error": "no"})
     """
-    [result] = judge(fake(program), [VISIT], timeouts=brief)
+    [result] = run_all(fake(program), [VISIT], timeouts=brief)
     assert result.verdict is Verdict.ERROR
     assert "nothing came in time" in result.explanation
     assert result.seconds < 5
@@ -182,12 +182,12 @@ def test_a_driver_that_says_nothing_is_not_waited_for_longer_than_a_case(fake):
 
 def test_a_driver_that_cannot_be_started_is_told_of_at_once():
     with pytest.raises(DriverError, match="cannot be started"):
-        judge(("/no/such/driver",), [VISIT])
+        run_all(("/no/such/driver",), [VISIT])
 
 
 def test_what_is_no_driver_is_told_of_at_once():
     with pytest.raises(DriverError):
-        judge((sys.executable, "-c", "print(1)"), [VISIT])
+        run_all((sys.executable, "-c", "print(1)"), [VISIT])
 
 
 # -------------------------------------------------------------------- the language

@@ -30,7 +30,7 @@ from neffos_protocol import (
 )
 from neffos_protocol._asks import SETTLED_TOKENS
 
-JUDGING: Final = ("deciding-connect", "deciding-disconnect")
+DECIDING: Final = ("deciding-connect", "deciding-disconnect")
 
 
 class Model:
@@ -147,11 +147,13 @@ def check_bounds(session: Session, limits: SessionLimits, model: Model) -> None:
     check(len(session._pending or ()) <= limits.outgoing_asks, "asks are limited")
     check(len(session._settled or ()) <= SETTLED_TOKENS, "past tokens are limited")
     decisions = session._decisions or {}
-    judged = {place for place in decisions if session._state(place) in JUDGING}
-    check(len(judged) == len(decisions), "only what is judged is kept", decisions)
+    undecided = {place for place in decisions if session._state(place) in DECIDING}
+    check(len(undecided) == len(decisions), "each decision kept is pending", decisions)
     for decision in decisions.values():
         check(len(decision.asks) <= max(1, limits.repeats), "repeated asks are limited", decision)
-        check(decision.event.number in model.questions, "what is judged was asked", decision)
+        check(
+            decision.event.number in model.questions, "a pending decision was asked for", decision
+        )
         for ask in decision.asks:
             names = {ask.namespace, ask.room} - model.own_names
             check(max(map(len, names), default=0) <= limits.name, "so are their names", ask)

@@ -320,7 +320,7 @@ def key(system: SystemState) -> tuple[object, ...]:
             (renamed(token), ask.change, ask.key, ask.is_superseded)
             for token, ask in (session._pending or {}).items()
         )
-        judged = tuple(
+        undecided = tuple(
             (place, tuple(map(message, decision.asks)))
             for place, decision in sorted((session._decisions or {}).items(), key=repr)
         )
@@ -328,7 +328,7 @@ def key(system: SystemState) -> tuple[object, ...]:
             message(asked.message) if isinstance(asked, Asked) else (asked.change,)
             for asked in peer.todo
         )
-        parts.append((spaces, asks, judged, todo, tuple(map(message, peer.inbox))))
+        parts.append((spaces, asks, undecided, todo, tuple(map(message, peer.inbox))))
     return tuple(parts)
 
 

@@ -125,8 +125,8 @@ def check(session: Session) -> None:
     assert all(space.state in MEMBERSHIP.live for space in spaces.values() if space.rooms)
     places |= {MembershipKey(name): space.state for name, space in spaces.items()}
     assert "disconnected" not in places.values()
-    judged = {place for place, state in places.items() if state.startswith("deciding")}
-    assert decisions.keys() == judged
+    undecided = {place for place, state in places.items() if state.startswith("deciding")}
+    assert decisions.keys() == undecided
     assert {namespace for namespace, _ in questions.values()} <= session.connected
     assert all(ask.key.namespace in session.connected for ask in asks.values() if ask.is_inside)
 

@@ -501,10 +501,10 @@ def test_a_namespace_takes_all_inside_it_along(role: Role) -> None:
     asks = {token_of(session.ask(NAMESPACE, "say")), token_of(session.join(NAMESPACE, "den"))}
     kept = token_of(session.ask("other", "say"))
     [asked] = session.receive(frame(wait=peer_token(session)))
-    [judged] = session.receive(request(Change.JOIN, peer_token(session, 2), room="third"))
+    [undecided] = session.receive(request(Change.JOIN, peer_token(session, 2), room="third"))
     [kept_asked] = session.receive(frame(wait=peer_token(session), namespace="other"))
     assert isinstance(asked, Asked)
-    assert isinstance(judged, ChangeAsked)
+    assert isinstance(undecided, ChangeAsked)
     assert isinstance(kept_asked, Asked)
 
     *told, last = session.receive(request(Change.DISCONNECT, peer_token(session, 3)))
@@ -514,11 +514,11 @@ def test_a_namespace_takes_all_inside_it_along(role: Role) -> None:
         Changed(Change.LEAVE, NAMESPACE, ROOM, Cause.FORCED),
         *map(AskCancelled, asks),
         AskWithdrawn(asked.number),
-        AskWithdrawn(judged.number),
+        AskWithdrawn(undecided.number),
     }
     assert session.pending_asks == {kept}
     misused(session, lambda: session.reply(asked), "answered or withdrawn")
-    misused(session, lambda: session.allow(judged), "decided or withdrawn")
+    misused(session, lambda: session.allow(undecided), "decided or withdrawn")
     session.reply(kept_asked)
     sessions.check(session)
 
@@ -928,9 +928,9 @@ def test_the_end_ends_all_that_is_under_way(role: Role, by: str) -> None:
         token_of(session.connect("connecting")),
     ]
     [asked] = session.receive(frame(wait=peer_token(session)))
-    [judged] = session.receive(request(Change.CONNECT, peer_token(session, 2), namespace="new"))
+    [undecided] = session.receive(request(Change.CONNECT, peer_token(session, 2), namespace="new"))
     assert isinstance(asked, Asked)
-    assert isinstance(judged, ChangeAsked)
+    assert isinstance(undecided, ChangeAsked)
     told = {
         "close": session.close,
         "peer_closed": session.peer_closed,
@@ -942,7 +942,7 @@ def test_the_end_ends_all_that_is_under_way(role: Role, by: str) -> None:
         Changed(Change.LEAVE, NAMESPACE, ROOM, Cause.FORCED),
         Changed(Change.DISCONNECT, NAMESPACE, "", Cause.FORCED),
         AskWithdrawn(asked.number),
-        AskWithdrawn(judged.number),
+        AskWithdrawn(undecided.number),
         *map(AskCancelled, asks),
     }
     assert len(told) == 8

@@ -310,14 +310,14 @@ class Situation:
 
     Attributes:
         token: this side's ask that a reply is to answer.
-        judged: the peer's asks that wait for a decision.
+        undecided: the peer's asks that wait for a decision.
         asked: what the application was told of them.
     """
 
     case: Case
     session: Session
     token: str = ""
-    judged: list[str] = field(default_factory=list)
+    undecided: list[str] = field(default_factory=list)
     asked: ChangeAsked | None = None
     numbers: int = 0
 
@@ -338,7 +338,7 @@ class Situation:
         for event in self.session.receive(self.request(change, token)):
             if isinstance(event, ChangeAsked):
                 self.asked = event
-        self.judged.append(token)
+        self.undecided.append(token)
         return token
 
     def theirs_allowed(self, change: Change) -> None:
@@ -346,7 +346,7 @@ class Situation:
         if self.asked is not None:
             self.session.allow(self.asked)
         self.asked = None
-        self.judged.clear()
+        self.undecided.clear()
 
     def enter(self) -> str:
         if self.case.room:
@@ -493,10 +493,10 @@ def expected(
             case "queue":
                 pass
             case "reply-all-done":
-                sends += [Message(token) for token in here.judged]
+                sends += [Message(token) for token in here.undecided]
             case "reply-all-refused":
                 change = case.entry if case.state == "deciding-connect" else case.exit
-                for token in here.judged:
+                for token in here.undecided:
                     sends.append(decode(here.request(change, token)).error_reply("no"))
             case "withdraw":
                 assert here.asked is not None

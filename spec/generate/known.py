@@ -57,7 +57,7 @@ def failed_steps() -> str:
     return table(("step", "clients", "what goes wrong"), lines)
 
 
-def judged(kind: str) -> str:
+def tested(kind: str) -> str:
     """Write what the suite found of all servers, or all clients.
 
     Args:
