@@ -403,7 +403,7 @@ def said(page: Page, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def heard() -> Iterator[tuple[dict[str, Any], set[str]]]:
     """Give the messages of the corpus, with what their senders are known to break there.
 
-    Each is given once, and once more where the recording of a divergence has it: in that, the
+    Each is given once, and once more where the recording of a difference has it: in that, the
     peer breaks what is shown. What the suite says there may be faulty intentionally, and is left
     out.
     """
@@ -411,7 +411,7 @@ def heard() -> Iterator[tuple[dict[str, Any], set[str]]]:
     for path in sorted(CORPUS.rglob("*.jsonl")):
         transcript = read_transcript(path)
         header = transcript.header
-        is_divergence = "divergence" in header
+        is_difference = "difference" in header
         defects = header.get("defects", {})
         is_open: set[int] = set()
         for entry in transcript.entries:
@@ -426,10 +426,10 @@ def heard() -> Iterator[tuple[dict[str, Any], set[str]]]:
                 "native": header.get("native", "never"),
             }
             broken = {id_ for id_, role in defects.items() if role == sender}
-            if is_divergence:
+            if is_difference:
                 broken.update(header["shows"])
-            if not (is_divergence and header[sender]["peer"] == SUITE):
-                known.setdefault((json.dumps(asked), is_divergence), set()).update(broken)
+            if not (is_difference and header[sender]["peer"] == SUITE):
+                known.setdefault((json.dumps(asked), is_difference), set()).update(broken)
             if bytes_of(entry.content)[:1] == b"A" and not entry.from_client:
                 is_open.add(entry.connection)
     yield from ((json.loads(asked), defects) for (asked, _), defects in known.items())
