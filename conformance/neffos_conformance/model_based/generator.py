@@ -279,11 +279,11 @@ class SequenceGenerator:
 
     def _let_arrive(self, number: int) -> None:
         model, connection = self._model, self._model.connections[number]
-        for expected in list(connection.expected):
+        for expected in connection.messages:
             is_deferred = expected.is_deferred and model.blocked(number)
             if expected not in connection.expected or not expected.must:
                 continue
-            if is_deferred and expected.scope is None:
+            if is_deferred and expected.undecided is None:
                 continue
             answer = expected.answers[0]
             if isinstance(answer, Message) and expected.is_ask:

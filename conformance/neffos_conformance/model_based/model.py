@@ -21,11 +21,10 @@ from neffos_conformance.model_based.actions import (
     FAILURE,
     SUCCESS,
     ActionKind,
-    ConnectionEnd,
+    Content,
     DriverCommand,
     DriverLog,
-    ExpectedMessage,
-    Fields,
+    Expectation,
     OperationOutcome,
     Output,
     Payload,
@@ -36,7 +35,8 @@ from neffos_conformance.model_based.actions import (
 from neffos_conformance.model_based.frames import ACCEPTANCE, handshake_input
 from neffos_conformance.model_based.sending import answer, send
 from neffos_conformance.model_based.state import ConnectionState, PeerAsk, SutState
-from neffos_conformance.runner.driver_protocol import fields_of
+from neffos_conformance.runner.driver_protocol import Values, fields_of
+from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import frame_of
 from neffos_protocol.events import Change, MembershipKey
 from neffos_protocol.names import BAD_NAMESPACE, CHANGE_OF, LOCAL_ONLY, REQUEST_EVENT
@@ -76,14 +76,14 @@ def open_connection(state: SutState, action: SuiteAction) -> list[Output] | None
 # -------------------------------------------------------------------- to a server
 
 
-def _open_to_server(state: SutState, action: SuiteAction) -> list[Payload | ConnectionEnd | Output]:
+def _open_to_server(state: SutState, action: SuiteAction) -> list[Content | Output]:
     connection = state.connections[action.connection]
     state.forbidden_by[action.number] = _FORBIDDEN_BY.get(action.how, "HS-12")
     if connection.phase == "open":  # the native-only endpoint has no handshake
         return []
     how, sent = action.how, list(_SENT.get(action.how, ("M",)))
     if how == "leaving":
-        return [ConnectionEnd(None)]
+        return [ConnectionClosed(None)]
     if how in ("accepting", "refusing"):
         state.handshake(connection, handshake_input(sent[0]))
         connection.ending = "HS-9"
@@ -132,7 +132,7 @@ def _early_frames(state: SutState, action: SuiteAction) -> list[Payload]:
     event = Message(f"${action.number}", space, "", f"t{action.number}", body=b"\x00")
     # A server need not hold back frames that come early.
     connected = state.expect(action, connect.empty_reply(), "HS-13", must=False)
-    connected.scope, connected.change = (space, None), Change.CONNECT
+    connected.undecided = Change.CONNECT, (space, None)
     connection.undecided.add((space, None))
     # The event may arrive while the server still decides on the connect.
     replies = event.reply(event.event.encode()), event.error_reply(BAD_NAMESPACE)
@@ -143,7 +143,7 @@ def _early_frames(state: SutState, action: SuiteAction) -> list[Payload]:
 # -------------------------------------------------------------------- to a client
 
 
-def _open_to_client(state: SutState, action: SuiteAction) -> list[Payload | ConnectionEnd | Output]:
+def _open_to_client(state: SutState, action: SuiteAction) -> list[Content | Output]:
     connection = state.connections[action.connection]
     number, how = action.connection, action.how
     is_disturbed = how in ("noisy", "asking", "doubled")
@@ -161,11 +161,11 @@ def _open_to_client(state: SutState, action: SuiteAction) -> list[Payload | Conn
         connection.ending = "HS-16"
         text = REFUSAL_TEXT if how == "refused" else ""
         dialled.settle("HS-16", OperationOutcome(False, text=text))
-        return [f"H{text}", ConnectionEnd(POLICY_VIOLATION)]
+        return [f"H{text}", ConnectionClosed(POLICY_VIOLATION)]
     if how in ("reset", "closed"):
         connection.ending = "TR-14" if how == "reset" else "TR-16"
         dialled.outcomes = (FAILURE,)
-        return [ConnectionEnd(None if how == "reset" else 1000)]
+        return [ConnectionClosed(None if how == "reset" else 1000)]
     connection.id = f" an id; with {number} é" if how == "odd" else f"{FIRST_ID + number}"
     accept: Payload = f"A{connection.id}"
     if how == "binary":
@@ -205,7 +205,7 @@ def _connect_frame(state: SutState, action: SuiteAction, requirement: str) -> Pa
     connection = state.connections[action.connection]
     connect = Message(f"{action.number}", CONNECTED_AT_ONCE, "", REQUEST_EVENT[Change.CONNECT])
     expected = state.expect(action, connect.empty_reply(), requirement)
-    expected.scope, expected.change = (CONNECTED_AT_ONCE, None), Change.CONNECT
+    expected.undecided = Change.CONNECT, (CONNECTED_AT_ONCE, None)
     connection.undecided.add((CONNECTED_AT_ONCE, None))
     return encode(connect)
 
@@ -220,7 +220,7 @@ def end_connection(state: SutState, action: SuiteAction) -> list[Output]:
     state.note(action, f"{action.kind} {connection.path}", "TR-15")
     connection.ending = "TR-16" if is_close else "TR-14"
     state.release(connection)
-    return [Output(action.connection, ConnectionEnd(1000 if is_close else None))]
+    return [Output(action.connection, ConnectionClosed(1000 if is_close else None))]
 
 
 def send_non_frame(state: SutState, action: SuiteAction) -> list[Output] | None:
@@ -311,7 +311,6 @@ def _system_ask(state: SutState, action: SuiteAction, log: DriverLog) -> bool:
         return False  # the tables do not say which of two asks a late reply would settle
     if MEMBERSHIP.row(connection.state(scope), change.direction, lambda _: False) is None:
         return False
-    log.scope = scope
     asked = Message("$", namespace, scope[1] or "", REQUEST_EVENT[change])
     state.expect(action, asked, tables.ASK_REQUIREMENTS[change], is_ask=True)
     state.forbidden_by[action.number] = "NS-14" if change is Change.DISCONNECT else "AR-22"
@@ -333,7 +332,6 @@ def _leave_all(state: SutState, action: SuiteAction, log: DriverLog) -> bool:
     if not rooms:
         log.settle("RM-8", *EITHER)
         return True
-    log.scope = (namespace, None)
     connection.leaving[action.number] = list(rooms)
     for scope in rooms:
         asked = Message("$", namespace, scope[1] or "", REQUEST_EVENT[Change.LEAVE])
@@ -370,9 +368,7 @@ def _event(state: SutState, action: SuiteAction, log: DriverLog) -> bool:
     event = Message("$" if is_ask else "", namespace, room, action.event, body=action.body)
     state.expect(action, event, "FR-10", is_ask=is_ask)
     state.forbidden_by[number] = "AR-22"
-    if is_ask:
-        log.scope = (namespace, None)
-    else:
+    if not is_ask:
         log.settle("AR-11", SUCCESS)
     return True
 
@@ -398,14 +394,14 @@ _EXPECT: Final = {"leave-all": _leave_all, "emit": _event, "ask": _event, "nativ
 """What to expect of each operation that sends no system ask."""
 
 
-def _fields(action: SuiteAction) -> Fields:
+def _fields(action: SuiteAction) -> Values:
     """Give the fields of an operation, without its connection."""
     op = action.how
     if op == "close":
         return {}
     if op == "native":
         return fields_of(action.body)
-    fields: Fields = {"namespace": action.namespace}
+    fields: Values = {"namespace": action.namespace}
     if op in ("join", "leave") or action.room:
         fields["room"] = action.room
     if op in ("emit", "ask"):
@@ -438,7 +434,7 @@ class SutModel(SutState):
         act = command if action.kind is ActionKind.COMMAND else send
         return act(self, action)
 
-    def arrived(self, expected: ExpectedMessage, message: Message | Payload) -> list[Payload]:
+    def arrived(self, expected: Expectation, message: Message | Payload) -> list[Payload]:
         """Note that an expected message arrived; give what the suite answers immediately."""
         connection = self.connections[expected.connection]
         connection.expected.remove(expected)
@@ -451,12 +447,13 @@ class SutModel(SutState):
             return []
         if expected.is_ask:
             return self._asked(expected, message)
-        if expected.scope is not None and expected.change is not None:
-            connection.undecided.discard(expected.scope)
-            self.change(expected.number, connection, expected.change, expected.scope)
+        if expected.undecided is not None:
+            change, scope = expected.undecided
+            connection.undecided.discard(scope)
+            self.change(expected.number, connection, change, scope)
         return []
 
-    def _asked(self, expected: ExpectedMessage, message: Message) -> list[Payload]:
+    def _asked(self, expected: Expectation, message: Message) -> list[Payload]:
         connection = self.connections[expected.connection]
         number = expected.number
         change = CHANGE_OF.get(message.event)
