@@ -104,16 +104,8 @@ def is_room_of(scope: Scope, namespace: str) -> bool:
     return scope[0] == namespace and scope[1] is not None
 
 
-@dataclass(frozen=True, slots=True)
-class DriverCommand:
-    """An operation that the client's driver is to perform, with its fields."""
-
-    op: str
-    fields: Values
-
-
-Content = Payload | ConnectionClosed | DriverCommand
-"""A message, how a connection ends, or an operation of the client."""
+Content = Payload | ConnectionClosed | Values
+"""A message, how a connection ends, or an operation of the client with its fields."""
 
 
 @dataclass(frozen=True, slots=True)

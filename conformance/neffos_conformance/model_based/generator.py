@@ -217,6 +217,11 @@ class SequenceGenerator:
         self._main = "" if self._model.is_client and self._chance(0.2) else "app"
         self._namespaces = [self._main, *self._random.sample(profile.namespaces, 2)]
         self._rooms = self._random.sample(profile.rooms, 2)
+        self._events = {
+            event: weight
+            for event, weight in profile.events.items()
+            if self._offers(*_needs(event))
+        }
         self._haste = self._pick(profile.haste)
         self._weights = {**profile.actions}
         if self._main == "":
@@ -395,8 +400,7 @@ class SequenceGenerator:
             namespace, room = self._pick((*self._namespaces, *self._profile.namespaces)), None
         if room is None and self._chance(0.15):
             room = self._pick(self._rooms)
-        events = self._profile.events
-        event = self._draw({each: events[each] for each in events if self._offers(*_needs(each))})
+        event = self._draw(self._events)
         if self._chance(0.06):
             event = self._pick(sorted(LOCAL_ONLY))
         elif namespace == "semi;colon" and not self._model.is_client:

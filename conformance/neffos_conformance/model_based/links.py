@@ -18,7 +18,6 @@ from neffos_conformance.cases.script import OPERATIONS
 from neffos_conformance.model_based import failures
 from neffos_conformance.model_based.actions import (
     ActionSequence,
-    DriverCommand,
     DriverLog,
     Expectation,
     OperationOutcome,
@@ -211,8 +210,7 @@ class ClientRunner(SequenceRunner):
     async def open(self, action: SuiteAction) -> bool:
         """Have the client dial, and accept its connection; say whether it is open."""
         number = action.connection
-        dial = DriverCommand("dial", {"url": self.url, "headers": {}})
-        self.command(number, action.number, dial)
+        self.command(number, action.number, {"op": "dial", "url": self.url, "headers": {}})
         if not await self.until(lambda: bool(self.requests), self.timeouts.case):
             self.fail("TR-1", "does not dial", "the client does not dial", action.number)
         request = self.requests[0]
@@ -246,21 +244,20 @@ class ClientRunner(SequenceRunner):
 
     # ------------------------------------------------------------ operations
 
-    def command(self, number: int, action: int, command: DriverCommand) -> None:
+    def command(self, number: int, action: int, operation: Values) -> None:
         """Have the driver perform an operation; its end is checked in its turn."""
-        fields = command.fields
-        self.script.commanded(number, action, command)
-        words = "dial"
-        if command.op != "dial":
-            words = " ".join([command.op, *(str(each) for each in fields.values() if each)])
-            fields = {**fields, "connection": self._names.get(number, 0)}
-        self.playback.log_sent(number, Remark(f"told to {words[:200]}"))
-        self.start(self._operate(number, action, command.op, fields))
+        self.script.commanded(number, action, operation)
+        shown = "dial"
+        if operation["op"] != "dial":
+            shown = " ".join(str(each) for each in operation.values() if each)
+            operation = {**operation, "connection": self._names.get(number, 0)}
+        self.playback.log_sent(number, Remark(f"told to {shown[:200]}"))
+        self.start(self._operate(number, action, operation))
 
-    async def _operate(self, number: int, action: int, op: str, fields: Values) -> None:
+    async def _operate(self, number: int, action: int, operation: Values) -> None:
         ended: Callable[[], None] | DriverError
         try:
-            result = await self.driver.do(op, **{"timeout": OPERATION_TIMEOUT, **fields})
+            result = await self.driver.do(**{"timeout": OPERATION_TIMEOUT, **operation})
             actual = OperationOutcome(True, _given(result))
             ended = partial(self._operation_ended, number, action, actual, result)
         except (OperationError, UnsupportedError) as error:

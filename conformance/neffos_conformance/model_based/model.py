@@ -22,7 +22,6 @@ from neffos_conformance.model_based.actions import (
     SUCCESS,
     ActionKind,
     Content,
-    DriverCommand,
     DriverLog,
     Expectation,
     OperationOutcome,
@@ -287,7 +286,7 @@ def command(state: SutState, action: SuiteAction) -> list[Output] | None:
         f"{frame_of(action.body) is not None}",
     )
     state.operations[action.number] = log
-    return [Output(action.connection, DriverCommand(op, _fields(action)))]
+    return [Output(action.connection, _operation(action))]
 
 
 def _system_ask(state: SutState, action: SuiteAction, log: DriverLog) -> bool:
@@ -394,19 +393,17 @@ _EXPECT: Final = {"leave-all": _leave_all, "emit": _event, "ask": _event, "nativ
 """What to expect of each operation that sends no system ask."""
 
 
-def _fields(action: SuiteAction) -> Values:
-    """Give the fields of an operation, without its connection."""
+def _operation(action: SuiteAction) -> Values:
+    """Give an operation with its fields, without its connection."""
     op = action.how
-    if op == "close":
-        return {}
-    if op == "native":
-        return fields_of(action.body)
-    fields: Values = {"namespace": action.namespace}
-    if op in ("join", "leave") or action.room:
-        fields["room"] = action.room
+    operation: Values = {"op": op}
+    if op not in ("close", "native"):
+        operation["namespace"] = action.namespace
+        if op in ("join", "leave") or action.room:
+            operation["room"] = action.room
     if op in ("emit", "ask"):
-        fields |= {"event": action.event, **fields_of(action.body)}
-    return fields
+        operation["event"] = action.event
+    return operation | (fields_of(action.body) if op in ("emit", "ask", "native") else {})
 
 
 class SutModel(SutState):

@@ -20,7 +20,6 @@ from neffos_conformance.model_based import failures, frames
 from neffos_conformance.model_based.actions import (
     ActionKind,
     ActionSequence,
-    DriverCommand,
     DriverLog,
     Expectation,
     Output,
@@ -31,7 +30,7 @@ from neffos_conformance.model_based.failures import FailureFound, KnownFailures,
 from neffos_conformance.model_based.model import SutModel
 from neffos_conformance.model_based.script import ScriptWriter
 from neffos_conformance.model_based.state import ConnectionState
-from neffos_conformance.runner.driver_protocol import DriverError
+from neffos_conformance.runner.driver_protocol import DriverError, Values
 from neffos_conformance.runner.playback import NORMAL_CLOSURE, Playback, Timeouts
 from neffos_conformance.wire.barrier import BARRIERS, is_barrier_reply
 from neffos_conformance.wire.connection import ConnectionClosed
@@ -91,7 +90,7 @@ class SequenceRunner:
         """Open the connection of an action; say whether it is open."""
         raise NotImplementedError
 
-    def command(self, number: int, action: int, command: DriverCommand) -> None:
+    def command(self, number: int, action: int, operation: Values) -> None:
         """Have the driver of a client perform an operation."""
 
     def due_operation(self) -> DriverLog | None:
@@ -154,7 +153,7 @@ class SequenceRunner:
             self.last[number] = action.number
             if isinstance(output.content, ConnectionClosed):
                 await self._end(number, output.content.code)
-            elif isinstance(output.content, DriverCommand):
+            elif isinstance(output.content, dict):
                 self.command(number, action.number, output.content)
                 await self._await_due()
             else:

@@ -14,7 +14,6 @@ from neffos_codec import Message, encode
 from neffos_conformance.cases.matching import Bindings, unfill
 from neffos_conformance.cases.script import CUT, OBSERVATIONS, OPERATIONS
 from neffos_conformance.model_based.actions import (
-    DriverCommand,
     Expectation,
     OperationOutcome,
     Output,
@@ -66,14 +65,14 @@ class ScriptWriter:
         words = [str(action.connection), verb, action.path, named]
         self.lines.append(" ".join(filter(None, words)))
 
-    def commanded(self, number: int, action: int, command: DriverCommand) -> None:
+    def commanded(self, number: int, action: int, operation: Values) -> None:
         """The suite has the client's driver perform an operation."""
         self._operations.setdefault(number, []).append(action)
-        if command.op == "dial":
+        if (op := operation["op"]) == "dial":
             self.lines.append(f"{number} dial")
         else:
-            words = [_word(command.fields, name) for name in OPERATIONS[command.op]]
-            self.lines.append(" ".join([str(number), "do", command.op, *_quoted(words)]))
+            words = [_word(operation, name) for name in OPERATIONS[op]]
+            self.lines.append(" ".join([str(number), "do", op, *_quoted(words)]))
 
     def refused(self, number: int, status: int) -> None:
         """The suite answers a client's request with a status instead of an upgrade."""
