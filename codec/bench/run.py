@@ -16,7 +16,7 @@ import json
 import platform
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
@@ -40,21 +40,24 @@ Row = Callable[[dict[str, Any]], Times]
 _GO_LINE: Final = re.compile(r"^BenchmarkCodec/(\S+?)/(\w+)\s+\d+\s+([\d.]+) ns/op", re.MULTILINE)
 
 
-def ask_python(python: str | Path, row: str, compiled: bool, request: dict[str, Any]) -> Any:
-    """Measure one row of ``python_codec.py``, with the compiled or the interpreted codec."""
-    given = json.dumps(request | {"row": row})
-    answer = json.loads(builds.call(python, "-I", builds.BENCH / "python_codec.py", given=given))
-    if answer["compiled"] is not compiled:
-        raise builds.UnavailableError(
-            f"{python} has the {'compiled' if answer['compiled'] else 'interpreted'} codec"
-        )
-    return answer
+def ask(command: Sequence[str | Path], request: dict[str, Any]) -> Any:
+    """Give a program a request as JSON, and return its answer."""
+    return json.loads(builds.call(*command, given=json.dumps(request)))
 
 
-def python_row(python: str | Path, row: str, compiled: bool, request: dict[str, Any]) -> Times:
-    """Measure a Python row."""
-    times: Times = ask_python(python, row, compiled, request)["times"]
-    return times
+def python(interpreter: str | Path) -> Sequence[str | Path]:
+    """Return the command of ``python_codec.py`` in an interpreter."""
+    return (interpreter, "-I", builds.BENCH / "python_codec.py")
+
+
+def row(command: Sequence[str | Path], **options: object) -> Row:
+    """Return the row that a program measures, on a request with these options."""
+
+    def measure(request: dict[str, Any]) -> Times:
+        times: Times = ask(command, request | options)["times"]
+        return times
+
+    return measure
 
 
 def go_row(program: Path, request: dict[str, Any]) -> Times:
@@ -66,14 +69,6 @@ def go_row(program: Path, request: dict[str, Any]) -> Times:
     times: Times = {}
     for frame, direction, nanoseconds in _GO_LINE.findall(printed):
         times.setdefault(frame, {}).setdefault(direction, []).append(float(nanoseconds))
-    return times
-
-
-def js_row(module: Path, request: dict[str, Any]) -> Times:
-    """Measure the row of neffos.js."""
-    script = builds.BENCH / "node.mjs"
-    printed = builds.call("node", script, module, given=json.dumps(request))
-    times: Times = json.loads(printed)["times"]
     return times
 
 
@@ -90,18 +85,19 @@ def prepare(missing: dict[str, str]) -> tuple[dict[str, Row], Path | None]:
         except builds.UnavailableError as reason:
             missing[name] = str(reason)
     compiled = built.get("compiled")
-    rows: dict[str, Row] = {
-        name: partial(python_row, sys.executable, name, False)
+    ours = python(sys.executable)
+    rows = {
+        name: row(ours, row=name, compiled=False)
         for name in ("empty", "floor", "construct", "socketio")
     }
-    for row, suffix in (("codec", ""), ("whole", " whole")):
-        rows[f"interpreted{suffix}"] = partial(python_row, sys.executable, row, False)
+    for name, suffix in (("codec", ""), ("whole", " whole")):
+        rows[f"interpreted{suffix}"] = row(ours, row=name, compiled=False)
         if compiled:
-            rows[f"compiled{suffix}"] = partial(python_row, compiled, row, True)
+            rows[f"compiled{suffix}"] = row(python(compiled), row=name, compiled=True)
     if "go" in built:
         rows["go"] = partial(go_row, built["go"])
     if "js" in built:
-        rows["js"] = partial(js_row, built["js"])
+        rows["js"] = row(("node", builds.BENCH / "node.mjs", built["js"]))
     return rows, compiled
 
 
@@ -173,9 +169,11 @@ def main() -> int:
         if report.BASE not in times:
             notes.print(f"Nothing to compare with: {missing[report.BASE]}", markup=False)
             return 1
-        copies = {"interpreted": ask_python(sys.executable, "copies", False, request)["copies"]}
-        if compiled:
-            copies["compiled"] = ask_python(compiled, "copies", True, request)["copies"]
+        copies = {
+            name: ask(python(each), request | {"row": "copies", "compiled": each == compiled})
+            for name, each in (("interpreted", Path(sys.executable)), ("compiled", compiled))
+            if each
+        }
 
     results = report.Results(times, copies, missing, provenance(times, place, compiled))
     harness.report(
