@@ -112,6 +112,8 @@ def socketio(payload: str | bytes) -> tuple[Case, Case]:
     encoded = parts(source)
     agree(len(payload), sum(map(len, encoded)))
     agree(source.data, read(encoded).data)
+    if len(encoded) == 1:
+        return (lambda parts: Packet(encoded_packet=parts[0]), encoded), (Packet.encode, source)
     return (read, encoded), (Packet.encode, source)
 
 

@@ -26,12 +26,7 @@ from neffos_conformance.model_based.actions import (
 )
 from neffos_conformance.model_based.failures import KnownFailures, SequenceResult
 from neffos_conformance.model_based.frames import action_named_in
-from neffos_conformance.model_based.model import (
-    CONNECTED_AT_ONCE,
-    REFUSAL_TEXT,
-    UNAVAILABLE,
-    SutModel,
-)
+from neffos_conformance.model_based.model import OPENINGS, UNAVAILABLE, SutModel
 from neffos_conformance.model_based.runner import SequenceRunner
 from neffos_conformance.runner.client_steps import OPERATION_TIMEOUT, Between, accepting_clients
 from neffos_conformance.runner.driver_pool import DriverPool, lacking_operations
@@ -56,13 +51,6 @@ from neffos_conformance.wire.transport import UpgradeRequest
 from neffos_protocol import Role
 
 # -------------------------------------------------------------------- a server
-
-_HEADERS: Final = {
-    "chosen": ("X-Conformance-Id", "own;{}"),
-    "connecting": ("X-Conformance-Connect", CONNECTED_AT_ONCE),
-    "refused": ("X-Conformance-Refuse", REFUSAL_TEXT),
-}
-"""The header of the upgrade request, by how a connection is opened."""
 
 
 async def run_on_server(
@@ -90,9 +78,8 @@ class ServerRunner(SequenceRunner):
     async def open(self, action: SuiteAction) -> bool:
         """Dial; the connection is open then."""
         headers = {}
-        if action.how in _HEADERS:
-            name, value = _HEADERS[action.how]
-            headers[name] = value.format(action.number)
+        if header := OPENINGS[Role.SERVER][action.how].header:
+            headers[header[0]] = header[1].format(action.number)
         self.script.dialled(action, headers)
         try:
             async with asyncio.timeout(self.timeouts.case):
