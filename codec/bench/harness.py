@@ -145,7 +145,7 @@ def report(
         options: of the command.
         document: every round, as JSON can say it.
         rows: of the table.
-        below: the lines; Markdown in a terminal too where there is no table.
+        below: the lines below it.
         texts: the columns that are not numbers.
     """
     if options.json:

@@ -197,7 +197,7 @@ def held_by(number: int, make: Callable[[int], object]) -> float:
 
 def memory(number: int) -> Iterator[Figure]:
     """Measure sessions and rooms, ``number`` of each."""
-    sessions: list[Session] = [opened("")] * number
+    sessions = [opened("id")] * number
     size = held_by(number, lambda index: sessions.__setitem__(index, opened(f"{index:032x}")))
     about = f"{number:,} sessions, each with an id of 32 characters of its own"
     yield Figure("an idle open session", size, "B", MOST_SESSION, about)
