@@ -6,7 +6,8 @@ agree with it. Looks into the session only to see how much it holds.
 
 from __future__ import annotations
 
-from typing import Final
+import copy
+from typing import Any, Final
 
 from fuzz.checks import REFUSED_PAYLOAD, check
 from fuzz.codec import has_surrogate
@@ -16,7 +17,6 @@ from neffos_protocol import (
     Asked,
     AskExpired,
     AskWithdrawn,
-    Change,
     ChangeAsked,
     Changed,
     Closed,
@@ -29,6 +29,7 @@ from neffos_protocol import (
     SessionLimits,
 )
 from neffos_protocol._asks import SETTLED_TOKENS
+from neffos_protocol.exploration import SESSION_FIELDS, fork_session
 
 DECIDING: Final = ("deciding-connect", "deciding-disconnect")
 
@@ -98,21 +99,17 @@ class Model:
                 self.event_asks.discard(token)
 
     def _change(self, event: Changed) -> None:
-        place = (event.namespace, event.room)
-        is_in = place in self.joined if event.room else event.namespace in self.connected
-        check(is_in != event.change.is_entry, "what is in can exit, and what is out enter", event)
-        match event.change:
-            case Change.CONNECT:
-                self.connected.add(event.namespace)
-            case Change.DISCONNECT:
-                self.connected.discard(event.namespace)
-                rooms = {room for room in self.joined if room[0] == event.namespace}
-                check(not rooms, "its rooms were left first", event, rooms)
-            case Change.JOIN:
-                check(event.namespace in self.connected, "a room has its namespace", event)
-                self.joined.add(place)
-            case Change.LEAVE:
-                self.joined.discard(place)
+        namespace, is_entry = event.namespace, event.change.is_entry
+        members: set[Any] = self.joined if event.room else self.connected
+        member = (namespace, event.room) if event.room else namespace
+        check((member in members) != is_entry, "only a member exits, and no member enters", event)
+        if is_entry:
+            check(not event.room or namespace in self.connected, "a room has its namespace", event)
+            members.add(member)
+            return
+        members.discard(member)
+        rooms = {room for room in self.joined if room[0] == namespace}
+        check(bool(event.room) or not rooms, "its rooms were left first", event, rooms)
 
     def check(self, session: Session) -> None:
         """See that the session's account is that of its events."""
@@ -190,25 +187,8 @@ def check_sent(
     check(not expected, "all native messages were sent", expected)
 
 
-def state_of(session: Session) -> tuple[object, ...]:
+def state_of(session: Session) -> dict[str, object]:
     """Give all that a session holds, as a value to compare."""
-    return (
-        session._phase,
-        session.id,
-        session._number,
-        session._room_count,
-        session._held_size,
-        tuple(session._held or ()),
-        len(session._outgoing or ()),
-        {name: (space.state, dict(space.rooms or {})) for name, space in session._spaces.items()},
-        {
-            token: (ask.change, ask.key, ask.deadline)
-            for token, ask in (session._pending or {}).items()
-        },
-        tuple(session._settled or ()),
-        dict(session._incoming or {}),
-        {
-            place: (decision.event.number, tuple(decision.asks))
-            for place, decision in (session._decisions or {}).items()
-        },
-    )
+    held = fork_session(session)
+    values = {name: getattr(held, name) for name in SESSION_FIELDS if name != "_tokens"}
+    return {name: copy.copy(value) or None for name, value in values.items()}
