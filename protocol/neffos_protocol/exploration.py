@@ -274,14 +274,10 @@ def fork(system: SystemState, me: int) -> SystemState:
 
     Such a step changes the session of no other peer, so that both systems share that one.
     """
-    client, server = (
-        SystemPeer(
-            fork_session(peer.session) if number == me else peer.session,
-            [*peer.inbox],
-            [*peer.todo],
-        )
-        for number, peer in enumerate(system.peers)
-    )
+    client, server = peers = [
+        SystemPeer(peer.session, [*peer.inbox], [*peer.todo]) for peer in system.peers
+    ]
+    peers[me].session = fork_session(peers[me].session)
     return SystemState((client, server), system.commands)
 
 
