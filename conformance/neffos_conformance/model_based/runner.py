@@ -220,9 +220,9 @@ class SequenceRunner:
 
     async def _end(self, number: int, code: int | None) -> None:
         """End a connection, once the operations have ended that must end before."""
-        due = self.due_operation()
         is_refused = self.model.connections[number].ending == "HS-16"
-        if is_refused and due is not None and due.connection == number:
+        due = self.due_operation() if is_refused else None
+        if due is not None and due.connection == number:
             await self.wait_for(due, self.timeouts.after_barrier)
         self.script.ended(number, code)
         await self.playback.close(number, code)
