@@ -8,7 +8,6 @@ peer is up to ``links``: it dials a server, or accepts a client that it controls
 from __future__ import annotations
 
 import asyncio
-import copy
 import re
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -167,7 +166,7 @@ class SequenceRunner:
         """Whether an action is like one that leads to a known failure."""
         if not self.known.signatures:
             return False
-        trial = copy.deepcopy(self.model)
+        trial = self.model.fork()
         trial.perform(action)
         return trial.signatures.get(action.number) in self.known.signatures
 

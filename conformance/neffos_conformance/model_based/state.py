@@ -8,8 +8,9 @@ driver, and observations that it reports to its application.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, Final
+from copy import copy
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self
 
 from neffos_codec import Message
 from neffos_conformance.model_based import tables
@@ -121,6 +122,16 @@ class ConnectionState:
         """Give the state of a namespace or room."""
         return self.memberships.get(scope, MembershipState.DISCONNECTED)
 
+    def fork(self) -> ConnectionState:
+        """Give a copy that changes by itself."""
+        return replace(
+            self,
+            memberships={**self.memberships},
+            undecided={*self.undecided},
+            expected=[copy(each) for each in self.expected],
+            leaving={of: [*rooms] for of, rooms in self.leaving.items()},
+        )
+
     def is_live(self, namespace: str, room: str = "") -> bool:
         """Whether a namespace is connected, and its room joined where one is given."""
         if self.state((namespace, None)) not in MEMBERSHIP.live:
@@ -166,6 +177,17 @@ class SutState:
         self.misled: set[tuple[int, str]] = set()
         self.blames: dict[int, str] = {}
         self.reports_native = operations is None or "native" in operations
+
+    def fork(self) -> Self:
+        """Give a copy in which an action can be tried. It shares what never changes."""
+        twin = copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, dict | set):
+                setattr(twin, name, copy(value))
+        twin.connections = {number: each.fork() for number, each in self.connections.items()}
+        twin.asks = {number: copy(each) for number, each in self.asks.items()}
+        twin.operations = {number: copy(each) for number, each in self.operations.items()}
+        return twin
 
     def note(self, action: SuiteAction, signature: str, forbidden_by: str = "") -> None:
         """Record what an action is like, and what forbids further messages from it."""
