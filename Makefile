@@ -8,6 +8,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUNS := $(VENV)/.runs
 
+# Tests start many processes, which must not compile the same files again and again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test tests waiting thorough browser lint interop kills record release-check replay \
   compiled explore fuzz bench site docs loaded clean
 
