@@ -63,6 +63,7 @@ lint: $(READY)
 	MYPYPATH=spec $(BIN)/mypy spec/hooks.py spec/browse.py spec/generate
 
 interop: $(READY) ## run the suite on all tested implementations (needs Go, Node, Chromium)
+	$(BIN)/pytest -q -m cargo conformance/tests/test_templates.py
 	cd conformance && ../$(BIN)/python -m peers.interop
 
 kills: $(READY) ## check by mutation testing that every case and every requirement is proven

@@ -167,7 +167,7 @@ def test_without_the_suites_packages_the_command_says_what_it_needs(
 ):
     from neffos_conformance.cli import entry
 
-    monkeypatch.setattr(sys, "argv", ["neffos-wire", "test", "server"])
+    monkeypatch.setattr(sys, "argv", ["neffos-wire", "test", "server", "--case", "HS-1.1"])
     monkeypatch.setitem(sys.modules, package, None)
     for name in [each for each in sys.modules if each.startswith(f"{package}.")]:
         monkeypatch.setitem(sys.modules, name, None)
