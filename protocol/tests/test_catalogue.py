@@ -80,6 +80,7 @@ def schema(name: str) -> dict[str, Any]:
 every_file = pytest.mark.parametrize("name", ["requirements", "registry", "differences"])
 
 
+@pytest.mark.no_cover  # all of its work is the schema's
 @every_file
 def test_the_file_has_the_form_of_its_schema(name):
     Draft202012Validator.check_schema(schema(name))
@@ -88,6 +89,7 @@ def test_the_file_has_the_form_of_its_schema(name):
     ] == []
 
 
+@pytest.mark.no_cover
 @every_file
 def test_the_schema_refuses_what_it_does_not_know(name):
     validator = Draft202012Validator(schema(name))
@@ -105,6 +107,7 @@ def test_the_schema_refuses_what_it_does_not_know(name):
         assert not validator.is_valid(spoiled)
 
 
+@pytest.mark.no_cover
 def test_the_schema_wants_to_know_what_breaks_and_only_that():
     validator = Draft202012Validator(schema("requirements"))
     for seen in (

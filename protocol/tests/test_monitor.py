@@ -388,6 +388,7 @@ def test_a_long_conversation_is_held_in_little():
             assert len(held) <= MAX_REMEMBERED
 
 
+@pytest.mark.no_cover
 def test_only_what_a_reply_must_echo_is_kept():
     monitor = Monitor()
     for sender, payload in CONNECTED:
