@@ -27,6 +27,7 @@ from mutation.hooks import (
     Sent,
     Traffic,
     payloads,
+    seeds,
     when,
 )
 from mutation.registry import SOON
@@ -84,7 +85,6 @@ class ClientContext(PeerContext):
         operations: what the driver was told to do, in order.
         running: the operations that have not ended, with their fields.
         done: the operations that have succeeded, in order.
-        connections: the client's connections, in order.
         observe: takes an observation that the driver reports.
     """
 
@@ -97,7 +97,6 @@ class ClientContext(PeerContext):
         self.operations: list[str] = []
         self.running: list[tuple[str, Values]] = []
         self.done: list[str] = []
-        self.connections: list[_FaultyTransport] = []
         self.observe: Callable[[Values], object] = bool
         self._served: list[Payload] = []
 
@@ -212,8 +211,9 @@ async def faulty_client(fault: ClientFault) -> AsyncIterator[tuple[ClientDriver,
 # -------------------------------------------------------------------- makers
 
 
-receive, receive_raw = ClientFault.at_receive, ClientFault.at_receive_raw
-send, send_raw = ClientFault.at_send, ClientFault.at_send_raw
+receive, receive_raw = seeds(ClientFault, "receive"), seeds(ClientFault, "receive_raw")
+send, send_raw = seeds(ClientFault, "send"), seeds(ClientFault, "send_raw")
+observes = seeds(ClientFault, "observes")
 
 
 def beside(hook: FrameHook, **trigger: Any) -> ClientFault:
@@ -242,11 +242,6 @@ def header(name: str, value: str | None, *, is_added: bool = True) -> ClientFaul
             headers[name] = value
 
     return ClientFault(request=request)
-
-
-def observes(hook: Observe) -> ClientFault:
-    """Seed a fault in what a client observes."""
-    return ClientFault(observes=hook)
 
 
 def unobserved(**fields: Any) -> ClientFault:

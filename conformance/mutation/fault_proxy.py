@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any, Final, Literal, cast
+from typing import Final, Literal, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import h11
@@ -20,7 +20,7 @@ from websockets import frames
 from websockets.frames import Opcode
 from websockets.utils import apply_mask
 
-from mutation.hooks import Scratch, staged, when
+from mutation.hooks import Scratch, seeds, staged
 from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner.run import Run
 
@@ -326,21 +326,5 @@ def answer(status: str, *headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def request(hook: RequestHook, **trigger: Any) -> Proxy:
-    """Seed a fault in how a server reads requests."""
-    return Proxy(request=when(hook, **trigger))
-
-
-def response(hook: ResponseHook) -> Proxy:
-    """Seed a fault in the heads of a server's responses."""
-    return Proxy(response=hook)
-
-
-def inward(hook: FrameHook, **trigger: Any) -> Proxy:
-    """Seed a fault in how a server reads WebSocket frames."""
-    return Proxy(inward=when(hook, **trigger))
-
-
-def outward(hook: FrameHook, **trigger: Any) -> Proxy:
-    """Seed a fault in the WebSocket frames that a server sends."""
-    return Proxy(outward=when(hook, **trigger))
+request, response = seeds(Proxy, "request"), seeds(Proxy, "response")
+inward, outward = seeds(Proxy, "inward"), seeds(Proxy, "outward")

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Self, TypeVar, cast
+from typing import Any, Final, Literal, TypeVar, cast
 
 from mutation.registry import SOON, Staged
 from neffos_codec import ESCAPE, DecodeError, Message, decode, encode
@@ -48,7 +48,9 @@ takes its place."""
 FrameHook = Callable[[Any, Message], Effect]
 """A hook on frames. It is given the ``PeerContext``; operators that need none fit every peer."""
 
-Triggered = TypeVar("Triggered", bound=Callable[[Any, Any], Any])
+Triggered = TypeVar("Triggered", bound=Callable[..., Any])
+
+Seeded = TypeVar("Seeded")
 
 PayloadHook = Callable[[Any, Payload], Effect]
 
@@ -61,6 +63,7 @@ class Scratch:
         kept: anything that is used later, in order.
         values: anything that has a name.
         counts: how often anything was counted.
+        connections: those of the peer, in order.
     """
 
     def __init__(self) -> None:
@@ -68,6 +71,7 @@ class Scratch:
         self.kept: list[Any] = []
         self.values: dict[Any, Any] = {}
         self.counts: Counter[Any] = Counter()
+        self.connections: list[Any] = []
 
     def count(self, name: object = "") -> int:
         """Count, and give the number so far, from 1 on."""
@@ -186,18 +190,6 @@ class PeerContext(Scratch):
         self.ask = asks.get(self.message.wait) if self.message else None
 
 
-class ServerScratch(Scratch):
-    """What a fault remembers for all connections of a server.
-
-    Attributes:
-        connections: all of them, in order.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.connections: list[ServerContext] = []
-
-
 class ServerContext(PeerContext):
     """One connection of a faulty server: what its traffic shows, and what a hook can do.
 
@@ -210,7 +202,7 @@ class ServerContext(PeerContext):
 
     role = "server"
 
-    def __init__(self, serve: Serve, server: ServerScratch) -> None:
+    def __init__(self, serve: Serve, server: Scratch) -> None:
         super().__init__()
         self.server = server
         self.before: frozenset[tuple[str, str]] = frozenset()
@@ -283,26 +275,6 @@ class MessageHooks:
     receive_raw: PayloadHook | None = None
     send_raw: PayloadHook | None = None
 
-    @classmethod
-    def at_receive(cls, hook: FrameHook, **trigger: Any) -> Self:
-        """Seed a fault in how a peer handles frames."""
-        return cls(receive=when(hook, **trigger))
-
-    @classmethod
-    def at_send(cls, hook: FrameHook, **trigger: Any) -> Self:
-        """Seed a fault in the frames that a peer sends."""
-        return cls(send=when(hook, **trigger))
-
-    @classmethod
-    def at_receive_raw(cls, hook: PayloadHook) -> Self:
-        """Seed a fault in how a peer handles payloads, frames or not."""
-        return cls(receive_raw=hook)
-
-    @classmethod
-    def at_send_raw(cls, hook: PayloadHook) -> Self:
-        """Seed a fault in the payloads that a peer sends, frames or not."""
-        return cls(send_raw=hook)
-
     def received(self, context: PeerContext) -> Effect:
         """Give what the peer sends instead of handling the current payload."""
         return _effect(context, context.payload, self.receive_raw, self.receive)
@@ -342,7 +314,7 @@ class Hooks(MessageHooks):
     @property
     def distort(self) -> Distort:
         """The change to each connection of one server."""
-        server = ServerScratch()
+        server = Scratch()
 
         def distort(serve: Serve) -> Serve:
             context = ServerContext(serve, server)
@@ -450,23 +422,14 @@ def _agree(value: object, wanted: Any) -> bool:
 
 def when(hook: Triggered, **trigger: Any) -> Triggered:
     """Give a hook a trigger: attributes of the message, or else of the context."""
-    return cast("Triggered", lambda c, m: hook(c, m) if fits(trigger, m, c) else None)
+    return cast("Triggered", lambda *of: hook(*of) if fits(trigger, *reversed(of)) else None)
 
 
-receive, receive_raw = Hooks.at_receive, Hooks.at_receive_raw
-send, send_raw = Hooks.at_send, Hooks.at_send_raw
+def seeds(peer: Callable[..., Seeded], place: str) -> Callable[..., Seeded]:
+    """Give the function that makes such a peer with one hook, which may have a trigger."""
+    return lambda hook, **trigger: peer(**{place: when(hook, **trigger)})
 
 
-def after(hook: FrameHook, **trigger: Any) -> Hooks:
-    """Seed a fault in what a server does after it has handled a frame."""
-    return Hooks(after=when(hook, **trigger))
-
-
-def moved(hook: Callable[[ServerContext], Effect]) -> Hooks:
-    """Seed a fault in what a server does after memberships have changed."""
-    return Hooks(moved=hook)
-
-
-def turn(hook: Callable[[ServerContext], Iterable[Message | Payload]]) -> Hooks:
-    """Seed a fault in all that a server does at a payload, and when it sends unasked."""
-    return Hooks(turn=hook)
+receive, receive_raw, after = (seeds(Hooks, each) for each in ("receive", "receive_raw", "after"))
+send, send_raw = (seeds(Hooks, each) for each in ("send", "send_raw"))
+moved, turn = (seeds(Hooks, each) for each in ("moved", "turn"))

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from mutation import fault_proxy, hooks, operators
-from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE, Hooks, ServerContext, ServerScratch
+from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE, Hooks, Scratch, ServerContext
 from mutation.registry import BANK, Staged, mutants, register
 from neffos_codec import Message, decode, encode
 from neffos_conformance.reference.embedded import NOTHING
@@ -75,7 +75,7 @@ def obedient(payload):
 
 
 def test_a_context_tracks_memberships_and_acts_aside():
-    context = ServerContext(obedient, ServerScratch())
+    context = ServerContext(obedient, Scratch())
     for event, room in ((CONNECT, ""), (JOIN, "r"), (JOIN, "a;b")):
         assert context.serve(Message(wait="$1", namespace="app", event=event, room=room))
     assert context.rooms("app") == ["a;b", "r"]
