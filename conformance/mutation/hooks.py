@@ -32,6 +32,9 @@ is sent."""
 
 ASKS: Final = (MessageKind.SYSTEM_ASK, MessageKind.EVENT_ASK)
 
+Membership = tuple[str, str]
+"""A connected namespace and a joined room; or the empty text, for the namespace itself."""
+
 Payload = str | bytes
 Payloads = list[Payload]
 
@@ -205,7 +208,7 @@ class ServerContext(PeerContext):
     def __init__(self, serve: Serve, server: Scratch) -> None:
         super().__init__()
         self.server = server
-        self.before: frozenset[tuple[str, str]] = frozenset()
+        self.before: frozenset[Membership] = frozenset()
         self._serve = serve
         server.connections.append(self)
 
@@ -217,11 +220,20 @@ class ServerContext(PeerContext):
         return self.traffic.conversation.id
 
     @property
-    def memberships(self) -> frozenset[tuple[str, str]]:
-        """The pairs of a connected namespace and a joined room; empty for the namespace itself."""
+    def memberships(self) -> frozenset[Membership]:
+        """What is connected and joined."""
         names = self.namespaces
-        rooms = [(name, room) for name in names for room in self.rooms(name)]
-        return frozenset([*((name, "") for name in names), *rooms])
+        return frozenset((name, room) for name in names for room in ("", *self.rooms(name)))
+
+    @property
+    def begun(self) -> frozenset[Membership]:
+        """The memberships that are new since before the current payload."""
+        return self.memberships - self.before
+
+    @property
+    def ended(self) -> frozenset[Membership]:
+        """The memberships that ended since then."""
+        return self.before - self.memberships
 
     @property
     def settled(self) -> dict[str, Message]:

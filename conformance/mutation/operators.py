@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
-from mutation.hooks import (
-    DISCONNECT,
-    Effect,
-    FrameHook,
-    Hooks,
-    Payload,
-    Payloads,
-    ServerContext,
-    Url,
-    fits,
-    receive,
-    receive_raw,
-    run,
-    send,
-    send_raw,
-    turn,
-)
+from mutation import hooks as on
+from mutation.hooks import DISCONNECT, LEAVE, Effect, FrameHook, Hooks, Payload, ServerContext, fits
 from mutation.registry import Staged
 from neffos_asyncio import Limits
 from neffos_codec import Message
@@ -81,18 +66,78 @@ def aside(event: str) -> FrameHook:
     return hook
 
 
-def aside_from_all(event: str) -> FrameHook:
-    """Do the same for each joined room of the namespace."""
-    return lambda context, message: [
-        sent
-        for room in context.rooms(message.namespace)
-        for sent in context.aside(event, message.namespace, room)
+def asides(
+    event: str, due: Callable[[ServerContext], Iterable[on.Membership]]
+) -> Callable[..., Any]:
+    """Have the server handle a system ask about each of some namespaces and rooms."""
+    return lambda context, *_: [
+        sent for each in sorted(due(context)) for sent in context.aside(event, *each)
     ]
 
 
-def disconnect_all(context: ServerContext, _: object = None) -> Effect:
-    """Disconnect all namespaces."""
-    return [sent for name in context.namespaces for sent in context.aside(DISCONNECT, name)]
+LEAVE_ALL: Final = asides(
+    LEAVE, lambda c: [each for each in rooms(c.memberships) if each[0] == c.message.namespace]
+)
+"""Have the client leave all rooms of the frame's namespace."""
+
+DISCONNECT_ALL: Final = asides(DISCONNECT, lambda c: namespaces(c.memberships))
+"""Disconnect all namespaces."""
+
+
+def namespaces(memberships: Iterable[on.Membership]) -> list[on.Membership]:
+    """Give those of namespaces; a trigger for memberships."""
+    return [each for each in memberships if not each[1]]
+
+
+def rooms(memberships: Iterable[on.Membership]) -> list[on.Membership]:
+    """Give those of rooms; a trigger for memberships."""
+    return [each for each in memberships if each[1]]
+
+
+def once(hook: FrameHook, same: str = "", *, is_after: bool = True, **before: Any) -> FrameHook:
+    """Do something with the frames after one that fits a trigger.
+
+    Args:
+        hook: what is done.
+        same: the field that both frames have in common; empty for none.
+        is_after: ``False`` for the frames before it.
+        before: the trigger.
+    """
+
+    def done(context: on.PeerContext, message: Message) -> Effect:
+        value = getattr(message, same, "")
+        is_due = (value in context.seen) == is_after
+        if fits(before, message, context):
+            context.seen.add(value)
+        return hook(context, message) if is_due else None
+
+    return done
+
+
+def from_number(number: int, hook: FrameHook) -> FrameHook:
+    """Do something from that many times on, counted from 1."""
+    return lambda context, m: hook(context, m) if context.count() >= number else None
+
+
+def every(number: int, hook: FrameHook) -> FrameHook:
+    """Do something at every such multiple of times."""
+    return lambda context, m: hook(context, m) if context.count() % number == 0 else None
+
+
+until: Final = partial(once, is_after=False)
+"""Do something with the frames up to one that fits a trigger."""
+
+
+def late(**trigger: Any) -> Callable[[Any, Any], Effect]:
+    """Have the peer handle some messages only after the next one that is not among them."""
+
+    def hook(context: Any, message: object) -> Effect:
+        if fits(trigger, message, context):
+            context.kept.append(context.payload)
+            return ()
+        return [sent for each in (None, *context.release()) for sent in context.serve(each)]
+
+    return hook
 
 
 def changed(message: Message, fields: Mapping[str, Any]) -> Message:
@@ -132,15 +177,12 @@ def is_event(event: str) -> bool:
 # -------------------------------------------------------------------- families of faults
 
 
-def accepted_from_the_second(text: str) -> Hooks:
-    """Refuse with a text once, and send the empty reply from the second time on."""
-    return send(lambda c, m: m.empty_reply() if c.count() > 1 else None, body=text)
-
-
 def refused_while_asking(event: str, **trigger: Any) -> Hooks:
     """Refuse a client's system ask while the server has a pending one of the same event."""
     given = refuse_ask("another one is pending")
-    return receive(lambda c, m: given(c, m) if c.pending(event) else None, event=event, **trigger)
+    return on.receive(
+        lambda c, m: given(c, m) if c.pending(event) else None, event=event, **trigger
+    )
 
 
 def counted(event: str, contrary: str, **trigger: Any) -> Hooks:
@@ -154,7 +196,7 @@ def counted(event: str, contrary: str, **trigger: Any) -> Hooks:
             return message.empty_reply()
         return None
 
-    return receive(hook, wait=bool, is_no_op=False, is_error=False, **trigger)
+    return on.receive(hook, wait=bool, is_no_op=False, is_error=False, **trigger)
 
 
 def after_acceptance(event: str, done: str) -> Hooks:
@@ -165,14 +207,14 @@ def after_acceptance(event: str, done: str) -> Hooks:
         done: the event of the other ask, which is about the same namespace or room.
     """
 
-    def hook(context: ServerContext) -> Payloads:
+    def hook(context: ServerContext) -> on.Payloads:
         due = context.release() if context.payload is not NOTHING else []
         sent = [each for ask in due for each in context.aside(done, ask.namespace, ask.room)]
         if context.message and context.message.is_empty_reply and context.answers == event:
             context.kept.append(context.ask)
         return sent + context.serve()
 
-    return turn(hook)
+    return on.turn(hook)
 
 
 def calling_off(
@@ -200,20 +242,15 @@ def calling_off(
             }
         return None
 
-    return receive(hook)
-
-
-def every_tenth_lost(event: str) -> Hooks:
-    """Lose one of ten frames with an event that the server sends."""
-    return send(lambda c, _: () if c.count() % 10 == 0 else None, event=event)
+    return on.receive(hook)
 
 
 def limited(session: SessionLimits | None = None, **limits: Any) -> Staged:
     """Run the server with these limits."""
-    return run(partial(limited_server, session, **limits))
+    return on.run(partial(limited_server, session, **limits))
 
 
-def limited_server(session: SessionLimits | None = None, **limits: Any) -> Url:
+def limited_server(session: SessionLimits | None = None, **limits: Any) -> on.Url:
     """Run the server with these limits, and give its URL."""
     given = Limits(session=session or SessionLimits(), **limits)
     return embedded_server(served=servers(limits=given))
@@ -221,17 +258,19 @@ def limited_server(session: SessionLimits | None = None, **limits: Any) -> Url:
 
 def drop_payloads(is_dropped: Callable[[Payload], bool]) -> Hooks:
     """Drop some payloads, frames or not, before they are handled."""
-    return receive_raw(lambda _, payload: () if is_dropped(payload) else None)
+    return on.receive_raw(lambda _, payload: () if is_dropped(payload) else None)
 
 
 def returned(payload: str) -> Hooks:
     """Send one payload back unchanged instead of handling it."""
-    return receive_raw(lambda _, given: given if given == payload else None)
+    return on.receive_raw(lambda _, given: given if given == payload else None)
 
 
 def received_text(change: Callable[[str], str]) -> Hooks:
     """Change texts before they are handled."""
-    return receive_raw(lambda c, given: c.serve(change(given)) if isinstance(given, str) else None)
+    return on.receive_raw(
+        lambda c, given: c.serve(change(given)) if isinstance(given, str) else None
+    )
 
 
 def sent_text(change: Callable[[str], str], begin: str = "") -> Hooks:
@@ -240,7 +279,7 @@ def sent_text(change: Callable[[str], str], begin: str = "") -> Hooks:
     def hook(_: ServerContext, sent: Payload) -> Effect:
         return change(sent) if isinstance(sent, str) and sent.startswith(begin) else None
 
-    return send_raw(hook)
+    return on.send_raw(hook)
 
 
 def replies(change: Callable[[Message, Message], Message | None]) -> Hooks:
@@ -252,7 +291,7 @@ def replies(change: Callable[[Message, Message], Message | None]) -> Hooks:
         changed = change(message, context.ask)
         return () if changed is None else context.serve(changed)
 
-    return receive(hook)
+    return on.receive(hook)
 
 
 def retokened(make: Callable[[str], str], **trigger: Any) -> Hooks:

@@ -210,7 +210,7 @@ mutants(
     "room-not-repeated: Names no room in errors.",
     on.send(do.change(room=""), event="fail"),
     "tenth-reply-lost: Loses every tenth reply.",
-    do.every_tenth_lost("echo"),
+    on.send(do.every(10, do.drop), event="echo"),
     "AR-8",
     "binary-leave-unanswered: Does not answer a binary ask to leave a room.",
     on.receive(do.silently, event=LEAVE, is_binary=True),

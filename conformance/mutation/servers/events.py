@@ -258,5 +258,5 @@ mutants(
     ),
     "EV-9",
     "every-tenth-broadcast-lost: Loses one broadcast of ten.",
-    do.every_tenth_lost(NEWS),
+    on.send(do.every(10, do.drop), event=NEWS),
 )
