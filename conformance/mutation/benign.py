@@ -1,4 +1,4 @@
-"""Benign variants of a server: correct, but unusual; no case may fail on them."""
+"""Benign variants of servers and clients: correct, but unusual; no case may fail on them."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
-from typing import Any, Final
+from typing import Final
 
+from websockets.datastructures import Headers
 from websockets.frames import Opcode
 
+from mutation import client_faults as client
 from mutation import fault_proxy as proxy
 from mutation import hooks as on
 from mutation import operators as do
+from mutation.client_faults import LIMITS, ClientContext, ClientFault, renamed
 from mutation.fault_proxy import Frame, FrameEffect, Proxy, Tunnel, answer
 from mutation.hooks import CONNECT, DISCONNECT, Effect, Payload, Payloads, ServerContext
 from mutation.registry import Staged, mutant, mutants
-from neffos_asyncio import Handlers, Server, UpgradeRequest
+from neffos_asyncio import UpgradeRequest
 from neffos_asyncio.connection import text_of
 from neffos_codec import Message, encode
-from neffos_conformance.reference.application import ID_HEADER, servers
-from neffos_conformance.reference.embedded import embedded_server
+from neffos_conformance.reference.application import ID_HEADER
+from neffos_conformance.runner.driver_protocol import Values
 from neffos_protocol import SessionLimits
 
 PAUSE: Final = 0.01
@@ -81,16 +84,13 @@ def _ids(start: int, make: Callable[[int], str]) -> Staged:
         def id_of(request: UpgradeRequest) -> str:
             return request.headers.get(ID_HEADER) or make(next(numbers))
 
-        def server(handlers: Handlers, **options: Any) -> Server:
-            return Server(handlers, **{**options, "id_generator": id_of})
-
-        return embedded_server(served=servers(make=server))
+        return do.serving(id_generator=id_of)
 
     return on.run(run)
 
 
 def _probed(status: str, *headers: str) -> Proxy:
-    return proxy.request(lambda _, __: answer(status, *headers), method="HEAD")
+    return proxy.request(do.give(answer(status, *headers)), method="HEAD")
 
 
 def _chat(_: Tunnel, head: bytes) -> bytes:
@@ -99,11 +99,6 @@ def _chat(_: Tunnel, head: bytes) -> bytes:
         line = b"HTTP/1.1 101 Web Socket Protocol Handshake"
     more = b"server: odd/1.0\r\nSet-Cookie: a=b; Path=/\r\nX-Odd: 1\r\nx-odd: 2\r\n"
     return line + b"\r\n" + more + rest
-
-
-def _refuse(_: Tunnel, head: bytes) -> bytes | None:
-    is_refusal = head.startswith((b"HTTP/1.1 400", b"HTTP/1.1 403"))
-    return answer("418 I'm a teapot") if is_refusal else None
 
 
 def _compress(link: Tunnel, head: bytes) -> bytes | None:
@@ -163,7 +158,6 @@ def busy_with_others(c: ServerContext) -> Payloads:
 
 
 mutants(
-    "",
     "slow-to-speak: Sends everything late.",
     Proxy(write=_slowly),
     "speaks-in-scraps: Sends the bytes of a frame in several pieces.",
@@ -195,7 +189,10 @@ mutants(
     "chatty-in-http: Sends headers of its own with an upgrade, and an unusual reason phrase.",
     proxy.response(_chat),
     "refuses-in-other-numbers: Refuses upgrades with another status than most servers.",
-    proxy.response(_refuse),
+    proxy.response(
+        do.give(answer("418 I'm a teapot")),
+        payload=lambda head: head.startswith((b"HTTP/1.1 400", b"HTTP/1.1 403")),
+    ),
     "compresses-if-asked-to: Agrees to compress, where the client offers that.",
     proxy.response(_compress),
     "drops-what-comes-early: Holds nothing back before the handshake.",
@@ -226,4 +223,34 @@ mutants(
         backlog=32 << 20,
         high_water=8 << 20,
     ),
+)
+
+
+# -------------------------------------------------------------------- clients
+
+
+def _chatty(headers: Headers) -> None:
+    headers["Origin"] = "https://example.com"
+    headers["User-Agent"] = "odd/1.0"
+    headers["X-Odd"] = "yes"
+    headers["Accept-Encoding"] = "br"
+
+
+@mutant("", client.observes)
+def tells_more_than_it_must(_: ClientContext, seen: Values) -> list[Values]:
+    """Reports each room that it leaves because its namespace is disconnected."""
+    if seen["saw"] != "disconnected":
+        return [seen]
+    return [seen, {**seen, "saw": "left", "room": "lobby"}]
+
+
+mutants(
+    "tokens-of-another-shape: Makes tokens with all kinds of characters, and of odd lengths.",
+    renamed(lambda c, token: f"$!neffos(0x{len(c.values):x})/ {token[-3:]} é#"),
+    "slow-to-speak: Is slow in everything that it sends.",
+    ClientFault(delay=0.02),
+    "chatty-in-http: Sends headers of its own, and an Origin.",
+    ClientFault(request=_chatty),
+    "beats-like-a-heart: Sends a ping all the time.",
+    ClientFault(limits=replace(LIMITS, heartbeat=0.005)),
 )

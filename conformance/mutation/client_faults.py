@@ -109,6 +109,12 @@ class ClientContext(PeerContext):
         """Whether an ask of the client is pending on the current connection."""
         return bool(self.client_asks)
 
+    @property
+    def is_connecting(self) -> bool:
+        """Whether an operation still connects the namespace of the current frame."""
+        names = [fields["namespace"] for op, fields in self.running if op == "connect"]
+        return self.message is not None and self.message.namespace in names
+
     def serve(self, given: Message | Payload | None = None) -> list[Payload]:
         """Have the correct client receive a message, or the current one; give nothing to send."""
         if given is None or given == self.message:
@@ -218,13 +224,36 @@ observes = seeds(ClientFault, "observes")
 
 def beside(hook: FrameHook, **trigger: Any) -> ClientFault:
     """Seed a fault in what a client sends as well when it receives a frame."""
-    triggered = when(hook, **trigger)
-    return ClientFault(receive=lambda c, m: c.say(triggered(c, m)))
+    return receive(lambda c, m: c.say(hook(c, m)), **trigger)
 
 
-def beside_raw(hook: PayloadHook) -> ClientFault:
+def beside_raw(hook: PayloadHook, **trigger: Any) -> ClientFault:
     """Seed a fault in what a client sends as well when it receives a payload."""
-    return ClientFault(receive_raw=lambda c, payload: c.say(hook(c, payload)))
+    return receive_raw(lambda c, payload: c.say(hook(c, payload)), **trigger)
+
+
+def renamed(rename: Callable[[ClientContext, str], str], **trigger: Any) -> ClientFault:
+    """Give other tokens to some of the client's asks, also ones that no codec would write."""
+
+    def token(c: ClientContext, m: Message) -> str:
+        new = rename(c, m.wait)
+        c.values[new] = m.wait
+        return new
+
+    meant = when(token, wait=lambda wait: wait.startswith("$"), **trigger)
+
+    def send(c: ClientContext, payload: Payload) -> Effect:
+        message = frame_of(payload)
+        new = meant(c, message) if message else None
+        if message is None or not isinstance(new, str):
+            return None
+        if isinstance(payload, str):
+            return new + payload.removeprefix(message.wait)
+        return message.replace(wait=new)
+
+    return ClientFault(
+        send_raw=send, receive=lambda c, m: c.serve(m.replace(wait=c.values.get(m.wait, m.wait)))
+    )
 
 
 def header(name: str, value: str | None, *, is_added: bool = True) -> ClientFault:

@@ -201,6 +201,7 @@ class ServerContext(PeerContext):
     Attributes:
         server: what is remembered for all connections.
         before: the memberships before the current payload.
+        is_early: whether the client has sent no handshake request yet.
     """
 
     role = "server"
@@ -209,6 +210,7 @@ class ServerContext(PeerContext):
         super().__init__()
         self.server = server
         self.before: frozenset[Membership] = frozenset()
+        self.is_early = True
         self._serve = serve
         server.connections.append(self)
 
@@ -269,6 +271,7 @@ class ServerContext(PeerContext):
         """Make a payload the current one."""
         super().begin(payload)
         self.before = self.memberships
+        self.is_early = self.is_early and payload[:1] not in ("M", b"M")
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,7 +413,8 @@ def fits(trigger: Mapping[str, Any], *subjects: object) -> bool:
     """Say whether the attributes of a message, or of its context, are those of a trigger.
 
     Args:
-        trigger: for each attribute its value, a tuple of values, or a test of the value.
+        trigger: for each attribute its value, a tuple of values, or a test of the value. A
+            payload is an attribute of itself.
         subjects: the first that has an attribute gives its value.
 
     Raises:
@@ -421,6 +425,8 @@ def fits(trigger: Mapping[str, Any], *subjects: object) -> bool:
 
 def _value_of(name: str, subjects: Iterable[object]) -> object:
     for subject in subjects:
+        if name == "payload" and isinstance(subject, str | bytes):
+            return subject
         if hasattr(subject, name):
             return getattr(subject, name)
     raise AttributeError(f"a trigger names {name}, which nothing has")

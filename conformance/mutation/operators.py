@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 from mutation import hooks as on
 from mutation.hooks import DISCONNECT, LEAVE, Effect, FrameHook, Hooks, Payload, ServerContext, fits
 from mutation.registry import Staged
-from neffos_asyncio import Limits
-from neffos_codec import Message
+from neffos_asyncio import Limits, Server
+from neffos_codec import Message, encode
 from neffos_conformance.reference.application import servers
 from neffos_conformance.reference.embedded import NOTHING, embedded_server
 from neffos_protocol import SessionLimits
@@ -25,6 +26,11 @@ def drop(_: object, __: object) -> tuple[()]:
     return ()
 
 
+def give(effect: Any) -> Callable[..., Any]:
+    """Give the same in every case."""
+    return lambda *_: effect
+
+
 def silently(context: ServerContext, _: Message) -> Effect:
     """Handle a frame, and send nothing."""
     context.serve()
@@ -34,6 +40,12 @@ def silently(context: ServerContext, _: Message) -> Effect:
 def empty_reply(_: object, message: Message) -> Effect:
     """Send the empty reply instead of a frame."""
     return message.empty_reply()
+
+
+def as_text(_: object, message: Message) -> Effect:
+    """Send a frame in a text message, whatever its body."""
+    payload = encode(message)
+    return payload if isinstance(payload, str) else payload.decode(errors="replace")
 
 
 def refuse(text: str) -> OperatorHook:
@@ -46,7 +58,7 @@ def refuse_ask(text: str) -> OperatorHook:
     return lambda _, message: message.error_reply(text) if message.wait else ()
 
 
-def change(**fields: Any) -> OperatorHook:
+def change(**fields: Any) -> Callable[[Any, Any], Any]:
     """Change fields of a frame that is sent; a function is given the value of its field."""
     return lambda _, message: changed(message, fields)
 
@@ -75,10 +87,10 @@ def asides(
     ]
 
 
-LEAVE_ALL: Final = asides(
-    LEAVE, lambda c: [each for each in rooms(c.memberships) if each[0] == c.message.namespace]
-)
-"""Have the client leave all rooms of the frame's namespace."""
+def leave_all(c: ServerContext, m: Message) -> Effect:
+    """Have the client leave all rooms of the frame's namespace."""
+    return [sent for room in c.rooms(m.namespace) for sent in c.aside(LEAVE, m.namespace, room)]
+
 
 DISCONNECT_ALL: Final = asides(DISCONNECT, lambda c: namespaces(c.memberships))
 """Disconnect all namespaces."""
@@ -140,23 +152,48 @@ def late(**trigger: Any) -> Callable[[Any, Any], Effect]:
     return hook
 
 
-def changed(message: Message, fields: Mapping[str, Any]) -> Message:
-    """Change fields of a frame."""
-    return message.replace(
-        **{
-            name: value(getattr(message, name)) if callable(value) else value
-            for name, value in fields.items()
-        }
-    )
+def changed(message: Any, fields: Mapping[str, Any]) -> Any:
+    """Change fields of a frame, of whichever layer, or of a request."""
+    given = {
+        name: value(getattr(message, name)) if callable(value) else value
+        for name, value in fields.items()
+    }
+    return message.replace(**given) if isinstance(message, Message) else replace(message, **given)
 
 
-def fail(text: str) -> Effect:
-    """Fail the connection.
+def fail(text: str) -> Callable[..., Any]:
+    """Fail the connection."""
 
-    Raises:
-        ConnectionError: always.
-    """
-    raise ConnectionError(text)
+    def failed(*_: object) -> Any:
+        raise ConnectionError(text)
+
+    return failed
+
+
+def rewrite(change: Callable[[str], Payload]) -> Callable[[Any, Payload], Effect]:
+    """Send another payload instead of a text."""
+    return lambda _, payload: change(payload) if isinstance(payload, str) else None
+
+
+def rewrite_bytes(change: Callable[[bytes], Payload]) -> Callable[[Any, Payload], Effect]:
+    """Send another payload instead of a binary one."""
+    return lambda _, payload: change(payload) if isinstance(payload, bytes) else None
+
+
+def five_separators(c: Any, payload: Any) -> Any:
+    """Handle a payload of five separators as a frame with an empty body."""
+    end = ";" if isinstance(payload, str) else b";"
+    return c.serve(payload + end) if payload.count(end) == 5 else None
+
+
+def deaf_after(*first: Payload) -> Callable[[Any, Payload], Effect]:
+    """Receive nothing if the first payload is one of these."""
+    return lambda c, payload: () if c.values.setdefault("first", payload) in first else None
+
+
+def remember(name: str) -> FrameHook:
+    """Remember a field of the frame, and leave it alone."""
+    return lambda context, message: context.seen.add(getattr(message, name))
 
 
 def is_utf8(content: bytes) -> bool:
@@ -167,6 +204,21 @@ def is_utf8(content: bytes) -> bool:
 def in_namespace(name: str) -> Callable[[Callable[[str], bool]], bool]:
     """Test that a namespace is connected; a trigger for ``is_in``."""
     return lambda is_in: is_in(name)
+
+
+def is_client_token(token: str) -> bool:
+    """Say whether a token is one that a client made; a test for triggers."""
+    return token.startswith("$")
+
+
+def is_server_token(token: str) -> bool:
+    """Say whether a token is one that the server made; a test for triggers."""
+    return bool(token) and not token.startswith("$")
+
+
+def is_user_event(event: str) -> bool:
+    """Say whether an event is neither reserved nor empty; a test for triggers."""
+    return bool(event) and not event.startswith("_")
 
 
 def is_event(event: str) -> bool:
@@ -245,6 +297,17 @@ def calling_off(
     return on.receive(hook)
 
 
+def serving(make: Callable[..., Server] = Server, **options: Any) -> on.Url:
+    """Run the server with these options, in place of the usual ones, and give its URL.
+
+    Args:
+        make: makes the server.
+        options: of the server.
+    """
+    made = servers(make=lambda handlers, **given: make(handlers, **{**given, **options}))
+    return embedded_server(served=made)
+
+
 def limited(session: SessionLimits | None = None, **limits: Any) -> Staged:
     """Run the server with these limits."""
     return on.run(partial(limited_server, session, **limits))
@@ -252,18 +315,12 @@ def limited(session: SessionLimits | None = None, **limits: Any) -> Staged:
 
 def limited_server(session: SessionLimits | None = None, **limits: Any) -> on.Url:
     """Run the server with these limits, and give its URL."""
-    given = Limits(session=session or SessionLimits(), **limits)
-    return embedded_server(served=servers(limits=given))
-
-
-def drop_payloads(is_dropped: Callable[[Payload], bool]) -> Hooks:
-    """Drop some payloads, frames or not, before they are handled."""
-    return on.receive_raw(lambda _, payload: () if is_dropped(payload) else None)
+    return serving(limits=Limits(session=session or SessionLimits(), **limits))
 
 
 def returned(payload: str) -> Hooks:
     """Send one payload back unchanged instead of handling it."""
-    return on.receive_raw(lambda _, given: given if given == payload else None)
+    return on.receive_raw(give(payload), payload=payload)
 
 
 def received_text(change: Callable[[str], str]) -> Hooks:
@@ -273,13 +330,9 @@ def received_text(change: Callable[[str], str]) -> Hooks:
     )
 
 
-def sent_text(change: Callable[[str], str], begin: str = "") -> Hooks:
-    """Change the texts that are sent and begin like this."""
-
-    def hook(_: ServerContext, sent: Payload) -> Effect:
-        return change(sent) if isinstance(sent, str) and sent.startswith(begin) else None
-
-    return on.send_raw(hook)
+def sent_text(change: Callable[[str], str]) -> Hooks:
+    """Change the texts that are sent."""
+    return on.send_raw(rewrite(change))
 
 
 def replies(change: Callable[[Message, Message], Message | None]) -> Hooks:

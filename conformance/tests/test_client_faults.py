@@ -5,7 +5,7 @@ import pytest
 from mutation import client_faults as on
 from mutation import work_clock
 from mutation.client_faults import GONE, ClientContext, ClientFault, play
-from mutation.clients.values import renamed
+from mutation.client_faults import renamed
 from mutation.codecs import answers, reads
 from mutation.hooks import Traffic
 from neffos_conformance.cases.definition import Case

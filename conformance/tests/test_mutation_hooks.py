@@ -109,7 +109,7 @@ def test_connections_of_a_server_share_what_is_remembered_for_it():
 
 def test_a_fault_may_end_the_connection():
     with pytest.raises(ConnectionError, match="enough"):
-        connection(hooks.receive(lambda c, m: operators.fail("enough")))(ECHO)
+        connection(hooks.receive(operators.fail("enough")))(ECHO)
 
 
 def test_requests_are_read_and_written_as_they_are():
@@ -134,14 +134,14 @@ def staged():
 def test_names_of_mutants_are_unique_and_every_row_has_a_peer():
     before = dict(BANK)
     try:
-        mutants("AR-1", "hooks-test: Does nothing.", staged())
+        mutants("AR-1 hooks-test: Does nothing.", staged())
         assert BANK["codec-hooks-test"].about == "Does nothing."
         with pytest.raises(ValueError, match="codec-hooks-test"):
             register("hooks_test", "AR-1", "Does nothing.", staged())
         with pytest.raises(ValueError, match="has no peer"):
-            mutants("AR-1", "hooks-test-2: Does nothing.")
+            mutants("AR-1 hooks-test-2: Does nothing.")
         with pytest.raises(ValueError, match="has no name"):
-            mutants("AR-1", "Does nothing.", staged())
+            mutants("AR-1", staged())
     finally:
         BANK.clear()
         BANK.update(before)

@@ -1,0 +1,205 @@
+"""Clients with a fault in the handshake and the connection below, or that a server can harm."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from mutation import client_faults as on
+from mutation import operators as do
+from mutation.client_faults import GONE, ClientContext, ClientFault, frame_of
+from mutation.hooks import CONNECT, JOIN, LEAVE, Effect, Payload, when
+from mutation.operators import is_client_token, is_server_token
+from mutation.registry import mutant, mutants
+from neffos_codec import encode
+from neffos_conformance.runner.driver_protocol import OperationError, Values
+from neffos_conformance.wire.connection import ConnectionClosed
+
+FIRST_ID: Final = "A7"
+"""The acceptance of the first connection of a case."""
+
+ORDERLY: Final = 1000
+"""The close code in the ordinary course."""
+
+MANY: Final = 1000
+"""Separators that are too many for a client that recurses over them."""
+
+
+# -------------------------------------------------------------------- handshake
+
+
+def _first_request(*sent: Payload) -> ClientFault:
+    """Send something in place of the first handshake request."""
+    return on.send_raw(lambda c, _: sent if c.count() == 1 else None, payload="M")
+
+
+def _missed(payload: Payload) -> ClientFault:
+    """Drop one payload."""
+    return on.receive_raw(do.drop, payload=payload)
+
+
+def _id(change: Any) -> ClientFault:
+    """Change the connection ID that an operation gives."""
+
+    def result(_: ClientContext, __: str, values: Values) -> Values:
+        there = "connection_id" in values
+        return {**values, "connection_id": change(values["connection_id"])} if there else values
+
+    return ClientFault(result=result)
+
+
+def _without_text(_: ClientContext, op: str, __: Values) -> None:
+    if op == "dial":
+        raise OperationError("it did not work")
+
+
+def _is_late_refusal(payload: Payload) -> bool:
+    return str(payload).startswith("H")
+
+
+@mutant("HS-9", on.receive_raw)
+def request_ends_reading(c: ClientContext, payload: Payload) -> Effect:
+    """Receives nothing more after an M that came before the acceptance."""
+    c.kept.append(payload)
+    return () if c.kept[0] in ("M", "Mxyz") else None
+
+
+@mutant("HS-10", on.receive_raw)
+def anything_is_acceptance(c: ClientContext, payload: Payload) -> Effect:
+    """Treats any first text but a refusal as the acceptance."""
+    is_first = c.count() == 1
+    is_odd = isinstance(payload, str) and payload[:1] not in ("", "A", "H", "M")
+    return c.serve(f"A{payload!s}") if is_first and is_odd and frame_of(payload) is None else None
+
+
+@mutant("HS-18", on.receive_raw, is_accepted=True)
+def slow_to_begin(c: ClientContext, payload: Payload) -> Effect:
+    """Misses messages that come directly after the acceptance."""
+    is_barrier = str(payload).startswith("doubt;")  # the suite would wait for its reply
+    return () if not c.done and not is_barrier else None
+
+
+mutants(
+    "HS-1 frame-before-request: Sends an event before its handshake request.",
+    _first_request(";app;;hello;0;0;", "M"),
+    "HS-2 name-behind-request: Puts its name after the M.",
+    _first_request("Mneffos"),
+    "HS-5 binary-request: Sends its handshake request in a binary message.",
+    _first_request(b"M"),
+    "HS-7 binary-acceptance-missed: Accepts only an acceptance in a text message.",
+    _missed(b"A7"),
+    "HS-8 second-acceptance-taken: Sends a handshake request again at another acceptance.",
+    on.beside_raw(do.give("M"), payload="A9", is_accepted=True),
+    "HS-8 late-refusal-heeded: Fails the connection at an H that comes after the acceptance.",
+    on.beside_raw(do.give(GONE), payload=_is_late_refusal, is_accepted=True),
+    "HS-9 request-answered: Answers an M as a server would.",
+    on.beside_raw(do.give("A1"), payload=("M", b"M")),
+    "HS-11 speaks-too-soon: Sends an event before it has received the acceptance.",
+    on.beside_raw(do.give(";app;;hello;0;0;"), payload=FIRST_ID),
+    "HS-11 early-ask-answered: Replies at once to asks that come before the acceptance.",
+    on.receive(lambda _, m: f"{m.wait};;;;;;", is_accepted=False),
+    "HS-14 early-ask-lost: Loses frames that come before the acceptance.",
+    on.receive(do.drop, is_accepted=False),
+    "HS-16 bare-refusal-missed: Waits indefinitely after an H without a text.",
+    _missed("H"),
+    "HS-16 refusal-without-its-text: Does not report why the server refused it.",
+    ClientFault(failed=_without_text),
+    "HS-19 id-ends-at-separator: Ends the ID at the first semicolon.",
+    _id(lambda id_: id_.partition(";")[0]),
+    "HS-19 ids-of-ascii: Reads an ID as ASCII.",
+    _id(lambda id_: id_.encode("ascii", "replace").decode()),
+)
+
+
+# -------------------------------------------------------------------- the connection below
+
+
+def _own_close(end: ConnectionClosed) -> ClientFault:
+    """Close the connection in another way, where the suite has not closed it."""
+    return ClientFault(
+        close=lambda c, sent: end if sent.code == ORDERLY and not c.is_closing else sent
+    )
+
+
+def _unnoticed(saw: str) -> ClientFault:
+    """Keep an observation back once the suite closes the connection."""
+    return on.observes(lambda c, seen: [] if c.is_closing and seen["saw"] == saw else [seen])
+
+
+def _leave_rooms(c: ClientContext, op: str, _: Values) -> None:
+    if op == "close" and not c.is_closing:
+        c.say_last([f"$own;app;{room};_OnRoomLeave;0;0;" for room in c.seen])
+
+
+mutants(
+    "TR-1 version-8: Asks for WebSocket version 8.",
+    on.header("Sec-WebSocket-Version", "8"),
+    "TR-2 subprotocol-offered: Offers a subprotocol.",
+    on.header("Sec-WebSocket-Protocol", "neffos"),
+    "TR-5 probe-must-be-redirected: Believes a probe only where it is redirected.",
+    ClientFault(is_alive=lambda status: status == 302),
+    "TR-5 probe-must-not-be-redirected: Does not believe a probe that is redirected.",
+    ClientFault(is_alive=lambda status: status != 302),
+    "TR-9 return-not-announced: Does not announce that it reconnects.",
+    on.header("X-Websocket-Reconnect", None),
+    "TR-9 tries-from-0: Counts its tries from 0.",
+    on.header("X-Websocket-Reconnect", "0", is_added=False),
+    "TR-11 rooms-forgotten: Reconnects without its rooms.",
+    on.send(do.drop, event=JOIN, current=bool),
+    "TR-11 handshake-taken-for-granted: Reconnects without a handshake.",
+    on.send_raw(do.drop, payload="M", current=bool),
+    "TR-11 too-much-restored: Connects a disconnected namespace when it reconnects.",
+    on.send(
+        lambda _, m: [m, f"$own;any;;{CONNECT};0;0;"],
+        event=CONNECT,
+        wait=is_client_token,
+        current=bool,
+    ),
+    "TR-12 goes-without-goodbye: Ends TCP where it is to close the connection.",
+    _own_close(GONE),
+    "TR-13 code-of-its-own: Closes the connection with a code of its own.",
+    _own_close(ConnectionClosed(4000)),
+    "TR-14 end-of-tcp-unnoticed: Does not notice the end of TCP.",
+    _unnoticed("closed"),
+    "TR-15 namespaces-outlive-the-connection: Keeps its namespaces when the connection closes.",
+    _unnoticed("disconnected"),
+    "TR-15 leaves-before-it-goes: Leaves its rooms one by one before it closes the connection.",
+    ClientFault(receive=when(do.remember("room"), event=JOIN), before=_leave_rooms),
+    "TR-15 takes-up-where-it-was: Handles events on a new connection before it connects.",
+    on.receive(lambda _, m: m, event="echo", wait="", current=bool, is_connected=False),
+    "TR-16 goodbye-not-returned: Ends TCP where it receives a close frame.",
+    ClientFault(close=lambda c, sent: GONE if c.is_closing else sent),
+    "TR-17 broken-text-is-a-protocol-error: Closes with a protocol error at text not in UTF-8.",
+    ClientFault(close=lambda _, sent: ConnectionClosed(1002) if sent.code == 1007 else sent),
+    "TR-18 version-asked-for: Asks the server for its version when it has connected a namespace.",
+    on.beside(
+        lambda c, _: "$version;any;;version;0;0;" if c.ask.namespace == "any" else None,
+        event="",
+        answers=CONNECT,
+    ),
+    "SX-1 sender-named-in-events: Names itself as a server, in the wait field of an event.",
+    on.send(lambda _, m: f"neffos(0x1){encode(m)!s}", event="news", wait="", is_binary=False),
+)
+
+
+# -------------------------------------------------------------------- hostile servers
+
+
+def _has_separator(name: str) -> bool:
+    return ";" in name
+
+
+mutants(
+    "SEC-15 namespace-looked-up-escaped: Looks a namespace up as it is written in the frame.",
+    on.receive(
+        do.refuse("bad namespace"), event=CONNECT, namespace=_has_separator, wait=is_server_token
+    ),
+    "SEC-15 room-looked-up-escaped: Looks a room up as it is written in the frame.",
+    on.receive(do.empty_reply, event=LEAVE, room=_has_separator, wait=bool),
+    "SEC-16 two-flags-end-reading: Receives nothing more after a frame with both flags.",
+    on.receive(do.once(do.drop, is_error=True, is_no_op=True)),
+    "SEC-16 separators-end-it: Ends when a message has very many separators.",
+    on.beside_raw(do.give(GONE), payload=lambda payload: str(payload).count(";") > MANY),
+    "SEC-16 prototype-ends-it: Ends when a namespace is named like a member of every JavaScript "
+    "object.",
+    on.beside(do.give(GONE), namespace="__proto__"),
+)
