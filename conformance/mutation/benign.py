@@ -15,7 +15,7 @@ from mutation import client_faults as client
 from mutation import fault_proxy as proxy
 from mutation import hooks as on
 from mutation import operators as do
-from mutation.client_faults import LIMITS, ClientContext, ClientFault, renamed
+from mutation.client_faults import LIMITS, ClientFault, renamed
 from mutation.fault_proxy import Frame, FrameEffect, Proxy, Tunnel, answer
 from mutation.hooks import CONNECT, DISCONNECT, Effect, Payload, Payloads, ServerContext
 from mutation.registry import Staged, mutant, mutants
@@ -23,7 +23,6 @@ from neffos_asyncio import UpgradeRequest
 from neffos_asyncio.connection import text_of
 from neffos_codec import Message, encode
 from neffos_conformance.reference.application import ID_HEADER
-from neffos_conformance.runner.driver_protocol import Values
 from neffos_protocol import SessionLimits
 
 PAUSE: Final = 0.01
@@ -236,14 +235,6 @@ def _chatty(headers: Headers) -> None:
     headers["Accept-Encoding"] = "br"
 
 
-@mutant("", client.observes)
-def tells_more_than_it_must(_: ClientContext, seen: Values) -> list[Values]:
-    """Reports each room that it leaves because its namespace is disconnected."""
-    if seen["saw"] != "disconnected":
-        return [seen]
-    return [seen, {**seen, "saw": "left", "room": "lobby"}]
-
-
 mutants(
     "tokens-of-another-shape: Makes tokens with all kinds of characters, and of odd lengths.",
     renamed(lambda c, token: f"$!neffos(0x{len(c.values):x})/ {token[-3:]} é#"),
@@ -253,4 +244,8 @@ mutants(
     ClientFault(request=_chatty),
     "beats-like-a-heart: Sends a ping all the time.",
     ClientFault(limits=replace(LIMITS, heartbeat=0.005)),
+    "tells-more-than-it-must: Reports each room that it leaves because its namespace ended.",
+    client.observes(
+        lambda _, seen: [seen, {**seen, "saw": "left", "room": "lobby"}], saw="disconnected"
+    ),
 )

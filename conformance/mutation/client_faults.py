@@ -16,7 +16,6 @@ from typing import Any, Final, Literal, cast
 
 from websockets.datastructures import Headers
 
-from mutation import hooks
 from mutation.hooks import (
     Effect,
     FrameHook,
@@ -26,13 +25,14 @@ from mutation.hooks import (
     PeerContext,
     Sent,
     Traffic,
+    frame_of,
     payloads,
     seeds,
     when,
 )
 from mutation.registry import SOON
 from neffos_asyncio.limits import DEFAULT, Limits
-from neffos_codec import Message, encode, first_surrogate
+from neffos_codec import Message, encode
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.reference.client_driver import ReferenceDriver
 from neffos_conformance.runner.client_steps import Between
@@ -49,7 +49,7 @@ from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.transport import Transport, UpgradeRequest
 
 OperationHook = Callable[["ClientContext", str, Values], Any]
-Observe = Callable[["ClientContext", Values], Sequence[Values]]
+Observe = Callable[["ClientContext", Values], Values | Sequence[Values] | None]
 
 LIMITS: Final = replace(DEFAULT, ask=2.0)
 """The limits of a faulty client, which does not wait long for a peer that does not reply."""
@@ -65,15 +65,6 @@ GONE: Final = ConnectionClosed(None)
 
 HANG: Final[Values] = {"hangs": True}
 """In place of a result: the operation never ends."""
-
-
-def frame_of(payload: Payload) -> Message | None:
-    """Decode a payload, if it is a frame that could be encoded as well."""
-    message = hooks.frame_of(payload)
-    if message is None:
-        return None
-    text = payload if isinstance(payload, str) else "".join(map(str, message.fields()[:4]))
-    return message if first_surrogate(text) < 0 else None
 
 
 class ClientContext(PeerContext):
@@ -99,10 +90,6 @@ class ClientContext(PeerContext):
         self.done: list[str] = []
         self.observe: Callable[[Values], object] = bool
         self._served: list[Payload] = []
-
-    def frame(self, payload: Payload) -> Message | None:
-        """Decode a payload, if it is a frame that could be encoded as well."""
-        return frame_of(payload)
 
     @property
     def is_asking(self) -> bool:
@@ -164,7 +151,8 @@ class ClientFault(MessageHooks):
         before: is called with each operation before the client performs it; it may raise.
         failed: gives a result in place of the failure of an operation; ``None`` lets it fail.
         result: what takes the place of the result of an operation.
-        observes: what takes the place of an observation that its driver reports.
+        observes: what takes the place of an observation that its driver reports; a trigger can
+            name its fields.
         delay: seconds before each thing that it sends.
         limits: of the correct client.
     """
@@ -273,18 +261,6 @@ def header(name: str, value: str | None, *, is_added: bool = True) -> ClientFaul
     return ClientFault(request=request)
 
 
-def unobserved(**fields: Any) -> ClientFault:
-    """Keep back the observations with these fields."""
-    return observes(lambda _, seen: [] if has_fields(seen, fields) else [seen])
-
-
-def observed(change: Callable[[Values], Values], **fields: Any) -> ClientFault:
-    """Change the observations with these fields."""
-    return observes(
-        lambda _, seen: [{**seen, **change(seen)} if has_fields(seen, fields) else seen]
-    )
-
-
 # -------------------------------------------------------------------- the client
 
 
@@ -357,7 +333,9 @@ class _FaultyDriver:
         values = json.loads(line)
         if "saw" in values:
             observes = self._fault.observes
-            for each in observes(self._context, values) if observes else [values]:
+            effect = observes(self._context, values) if observes else None
+            given = values if effect is None else effect
+            for each in [given] if isinstance(given, dict) else given:
                 self._observe(each)
             return
         answer = self._answers.pop(values["id"])

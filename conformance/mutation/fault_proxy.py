@@ -8,6 +8,7 @@ break RFC 6455, which are the ones that these faults are about; so they are read
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -71,9 +72,15 @@ class Request:
         raw = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in event.headers.raw_items()]
         return cls(event.method.decode(), event.target.decode("latin-1"), tuple(raw))
 
+    @property
+    def named(self) -> defaultdict[str, str]:
+        """The first value of each header, by its name in lower case; empty where there is none."""
+        first = {key.lower(): value for key, value in reversed(self.headers)}
+        return defaultdict(str, first)
+
     def value(self, name: str) -> str:
         """Give the first value of a header; empty where there is none."""
-        return next((value for key, value in self.headers if key.lower() == name.lower()), "")
+        return self.named[name.lower()]
 
     def with_header(self, name: str, value: str | None) -> Request:
         """Replace the headers of a name by one; ``None`` removes them."""

@@ -6,14 +6,14 @@ Both are values, so that faults can also be generated. This module knows no faul
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar, cast
 
 from mutation.registry import SOON, Staged
-from neffos_codec import ESCAPE, DecodeError, Message, decode, encode
+from neffos_codec import ESCAPE, DecodeError, Message, decode, encode, first_surrogate
 from neffos_conformance.reference.embedded import NOTHING, Distort, Serve, embedded_server
 from neffos_conformance.runner.run import Run, to_server
 from neffos_conformance.wire.connection import ConnectionClosed
@@ -138,10 +138,6 @@ class PeerContext(Scratch):
         self.message: Message | None = None
         self.ask: Message | None = None
 
-    def frame(self, payload: Payload) -> Message | None:
-        """Decode a payload, if it is a frame that hooks see."""
-        return frame_of(payload)
-
     @property
     def is_accepted(self) -> bool:
         """Whether the server sent an acceptance."""
@@ -188,7 +184,7 @@ class PeerContext(Scratch):
     def begin(self, payload: Payload) -> None:
         """Make a received payload the current one."""
         self.payload = payload
-        self.message = self.frame(payload)
+        self.message = frame_of(payload)
         asks = self.traffic.asks(self.role)
         self.ask = asks.get(self.message.wait) if self.message else None
 
@@ -303,7 +299,7 @@ def _effect(
     context: PeerContext, payload: Payload, raw: PayloadHook | None, hook: FrameHook | None
 ) -> Effect:
     effect = raw(context, payload) if raw else None
-    message = context.frame(payload) if hook and effect is None else None
+    message = frame_of(payload) if hook and effect is None else None
     if hook and message is not None:
         effect = hook(context, message)
     return payload if message is not None and effect == message else effect  # as it was written
@@ -381,11 +377,13 @@ async def staged(server: Url) -> AsyncIterator[Run]:
 
 
 def frame_of(payload: Payload) -> Message | None:
-    """Decode a payload, if it is a frame."""
+    """Decode a payload, if it is a frame that could be encoded as well."""
     try:
-        return decode(payload)
+        message = decode(payload)
     except DecodeError:
         return None
+    text = payload if isinstance(payload, str) else "".join(map(str, message.fields()[:4]))
+    return message if first_surrogate(text) < 0 else None
 
 
 def frames_of(sent: Payloads) -> list[tuple[Payload, Message | None]]:
@@ -413,28 +411,36 @@ def fits(trigger: Mapping[str, Any], *subjects: object) -> bool:
     """Say whether the attributes of a message, or of its context, are those of a trigger.
 
     Args:
-        trigger: for each attribute its value, a tuple of values, or a test of the value. A
-            payload is an attribute of itself.
+        trigger: for each attribute its value, a tuple of values, a test of the value, or a
+            trigger for the fields of the value. A payload is an attribute of itself, and the
+            fields of a mapping are its attributes.
         subjects: the first that has an attribute gives its value.
 
     Raises:
-        AttributeError: none of them has an attribute.
+        AttributeError: none of them has an attribute, and none is a mapping.
     """
-    return all(_agree(_value_of(name, subjects), wanted) for name, wanted in trigger.items())
+    return all(_agree(value_of(name, subjects), wanted) for name, wanted in trigger.items())
 
 
-def _value_of(name: str, subjects: Iterable[object]) -> object:
+def value_of(name: str, subjects: Iterable[object]) -> object:
+    """Give the first value of a name."""
     for subject in subjects:
         if name == "payload" and isinstance(subject, str | bytes):
             return subject
+        if isinstance(subject, Mapping) and (name in subject or isinstance(subject, defaultdict)):
+            return subject[name]
         if hasattr(subject, name):
             return getattr(subject, name)
+    if any(isinstance(subject, Mapping) for subject in subjects):
+        return None
     raise AttributeError(f"a trigger names {name}, which nothing has")
 
 
 def _agree(value: object, wanted: Any) -> bool:
     if callable(wanted):
         return bool(wanted(value))
+    if isinstance(wanted, Mapping):
+        return value is not None and fits(wanted, value)
     return value in wanted if isinstance(wanted, tuple) else value == wanted
 
 

@@ -48,6 +48,11 @@ def as_text(_: object, message: Message) -> Effect:
     return payload if isinstance(payload, str) else payload.decode(errors="replace")
 
 
+def event_as_body(_: object, message: Message) -> Effect:
+    """Reply with the event, as the conformance application's handler of every event does."""
+    return message.reply(message.event)
+
+
 def refuse(text: str) -> OperatorHook:
     """Send an error reply instead of a frame."""
     return lambda _, message: message.error_reply(text)
@@ -153,11 +158,13 @@ def late(**trigger: Any) -> Callable[[Any, Any], Effect]:
 
 
 def changed(message: Any, fields: Mapping[str, Any]) -> Any:
-    """Change fields of a frame, of whichever layer, or of a request."""
+    """Change fields of a frame, of whichever layer, of a request or of an observation."""
     given = {
-        name: value(getattr(message, name)) if callable(value) else value
+        name: value(on.value_of(name, [message])) if callable(value) else value
         for name, value in fields.items()
     }
+    if isinstance(message, dict):
+        return {**message, **given}
     return message.replace(**given) if isinstance(message, Message) else replace(message, **given)
 
 
@@ -219,6 +226,21 @@ def is_server_token(token: str) -> bool:
 def is_user_event(event: str) -> bool:
     """Say whether an event is neither reserved nor empty; a test for triggers."""
     return bool(event) and not event.startswith("_")
+
+
+def begins(text: Any) -> Callable[[Any], bool]:
+    """Test how a text, or bytes, begin; for triggers."""
+    return lambda value: isinstance(value, type(text)) and value.startswith(text)
+
+
+def has(text: Any) -> Callable[[Any], bool]:
+    """Test that a text, or bytes, contain another; for triggers."""
+    return lambda value: isinstance(value, type(text)) and text in value
+
+
+def isnt(*values: object) -> Callable[[object], bool]:
+    """Test that a value is none of these; for triggers."""
+    return lambda value: value not in values
 
 
 def is_event(event: str) -> bool:

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from mutation import client_faults as on
 from mutation import operators as do
-from mutation.client_faults import GONE, ClientContext, ClientFault, frame_of
-from mutation.hooks import CONNECT, JOIN, LEAVE, Effect, Payload, when
+from mutation.client_faults import GONE, ClientContext, ClientFault
+from mutation.hooks import CONNECT, JOIN, LEAVE, Effect, Payload, frame_of, when
 from mutation.operators import is_client_token, is_server_token
 from mutation.registry import mutant, mutants
 from neffos_codec import encode
@@ -52,10 +52,6 @@ def _without_text(_: ClientContext, op: str, __: Values) -> None:
         raise OperationError("it did not work")
 
 
-def _is_late_refusal(payload: Payload) -> bool:
-    return str(payload).startswith("H")
-
-
 @mutant("HS-9", on.receive_raw)
 def request_ends_reading(c: ClientContext, payload: Payload) -> Effect:
     """Receives nothing more after an M that came before the acceptance."""
@@ -90,7 +86,7 @@ mutants(
     "HS-8 second-acceptance-taken: Sends a handshake request again at another acceptance.",
     on.beside_raw(do.give("M"), payload="A9", is_accepted=True),
     "HS-8 late-refusal-heeded: Fails the connection at an H that comes after the acceptance.",
-    on.beside_raw(do.give(GONE), payload=_is_late_refusal, is_accepted=True),
+    on.beside_raw(do.give(GONE), payload=do.begins("H"), is_accepted=True),
     "HS-9 request-answered: Answers an M as a server would.",
     on.beside_raw(do.give("A1"), payload=("M", b"M")),
     "HS-11 speaks-too-soon: Sends an event before it has received the acceptance.",
@@ -118,11 +114,6 @@ def _own_close(end: ConnectionClosed) -> ClientFault:
     return ClientFault(
         close=lambda c, sent: end if sent.code == ORDERLY and not c.is_closing else sent
     )
-
-
-def _unnoticed(saw: str) -> ClientFault:
-    """Keep an observation back once the suite closes the connection."""
-    return on.observes(lambda c, seen: [] if c.is_closing and seen["saw"] == saw else [seen])
 
 
 def _leave_rooms(c: ClientContext, op: str, _: Values) -> None:
@@ -159,9 +150,9 @@ mutants(
     "TR-13 code-of-its-own: Closes the connection with a code of its own.",
     _own_close(ConnectionClosed(4000)),
     "TR-14 end-of-tcp-unnoticed: Does not notice the end of TCP.",
-    _unnoticed("closed"),
+    on.observes(do.drop, saw="closed", is_closing=True),
     "TR-15 namespaces-outlive-the-connection: Keeps its namespaces when the connection closes.",
-    _unnoticed("disconnected"),
+    on.observes(do.drop, saw="disconnected", is_closing=True),
     "TR-15 leaves-before-it-goes: Leaves its rooms one by one before it closes the connection.",
     ClientFault(receive=when(do.remember("room"), event=JOIN), before=_leave_rooms),
     "TR-15 takes-up-where-it-was: Handles events on a new connection before it connects.",
@@ -172,9 +163,7 @@ mutants(
     ClientFault(close=lambda _, sent: ConnectionClosed(1002) if sent.code == 1007 else sent),
     "TR-18 version-asked-for: Asks the server for its version when it has connected a namespace.",
     on.beside(
-        lambda c, _: "$version;any;;version;0;0;" if c.ask.namespace == "any" else None,
-        event="",
-        answers=CONNECT,
+        do.give("$version;any;;version;0;0;"), event="", ask={"event": CONNECT, "namespace": "any"}
     ),
     "SX-1 sender-named-in-events: Names itself as a server, in the wait field of an event.",
     on.send(lambda _, m: f"neffos(0x1){encode(m)!s}", event="news", wait="", is_binary=False),
@@ -184,17 +173,13 @@ mutants(
 # -------------------------------------------------------------------- hostile servers
 
 
-def _has_separator(name: str) -> bool:
-    return ";" in name
-
-
 mutants(
     "SEC-15 namespace-looked-up-escaped: Looks a namespace up as it is written in the frame.",
     on.receive(
-        do.refuse("bad namespace"), event=CONNECT, namespace=_has_separator, wait=is_server_token
+        do.refuse("bad namespace"), event=CONNECT, namespace=do.has(";"), wait=is_server_token
     ),
     "SEC-15 room-looked-up-escaped: Looks a room up as it is written in the frame.",
-    on.receive(do.empty_reply, event=LEAVE, room=_has_separator, wait=bool),
+    on.receive(do.empty_reply, event=LEAVE, room=do.has(";"), wait=bool),
     "SEC-16 two-flags-end-reading: Receives nothing more after a frame with both flags.",
     on.receive(do.once(do.drop, is_error=True, is_no_op=True)),
     "SEC-16 separators-end-it: Ends when a message has very many separators.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from mutation import client_faults as on
 from mutation import operators as do
 from mutation.client_faults import HANG, ClientContext, ClientFault
@@ -11,6 +13,9 @@ from mutation.registry import mutant, mutants
 from neffos_codec import Message
 from neffos_conformance.runner.driver_protocol import Values
 from neffos_protocol.names import CHANGE_OF
+
+REFUSAL: Final = "I like it here"
+"""The text with which some of these clients refuse to leave a namespace or a room."""
 
 
 def _is_event(event: str) -> bool:
@@ -136,15 +141,9 @@ mutants(
         wait=lambda token: not is_client_token(token),
     ),
     "NS-13 stays-where-its-rooms-are: Refuses a disconnect while it has joined a room.",
-    on.receive(
-        lambda c, m: m.error_reply("I like it here") if c.rooms("app") else None,
-        event=DISCONNECT,
-        wait=bool,
-    ),
+    on.receive(do.refuse(REFUSAL), event=DISCONNECT, wait=bool, rooms=lambda of: of("app")),
     "NS-13 leaves-no-room: Refuses to leave a room that the server had it join.",
-    on.receive(
-        do.once(when(do.refuse("I like it here"), event=LEAVE), "room", event=JOIN), wait=bool
-    ),
+    on.receive(do.once(when(do.refuse(REFUSAL), event=LEAVE), "room", event=JOIN), wait=bool),
     "NS-14 rooms-outlive-their-namespace: Keeps its rooms when their namespace is connected again.",
     ClientFault(
         receive=when(do.remember("namespace"), event=DISCONNECT, wait=bool, is_error=False),
@@ -157,7 +156,7 @@ mutants(
     "NS-16 slow-to-connect: Misses events that follow closely on the reply to its connect.",
     on.receive(do.drop, event=_is_event, is_connecting=True),
     "NS-17 silent-where-it-is-not: Does not reply to asks in an unconnected namespace.",
-    on.send(do.drop, body="bad namespace", event=lambda event: event != CONNECT),
+    on.send(do.drop, body="bad namespace", event=do.isnt(CONNECT)),
     "NS-18 asks-outlive-their-namespace: Leaves asks pending when their namespace is disconnected.",
     ClientFault(
         receive=when(do.remember("namespace"), event=DISCONNECT, wait=bool),
@@ -175,10 +174,6 @@ def _emits(c: ClientContext, op: str, fields: Values) -> Values | None:
         return None
     c.say_last(_event(fields))
     return {}
-
-
-def _is_leave_all(operations: list[str]) -> bool:
-    return "leave-all" in operations
 
 
 def _connects(c: ClientContext, _: Message) -> None:
@@ -204,7 +199,7 @@ def _speaks_outside(c: ClientContext, op: str, fields: Values) -> None:
 
 mutants(
     "RM-1 joined-without-notice: Does not tell its application that a room is joined.",
-    on.unobserved(saw="joined"),
+    on.observes(do.drop, saw="joined"),
     "RM-2 speaks-where-it-was-taken-out: Sends events to a room that the server had it leave.",
     ClientFault(
         receive=when(do.remember("room"), event=LEAVE, wait=bool, is_error=False), failed=_emits
@@ -227,11 +222,13 @@ mutants(
         failed=_emits,
     ),
     "RM-8 leaves-one-room-for-all: Leaves one room where it is to leave all.",
-    on.send(do.from_number(2, do.drop), event=LEAVE, operations=_is_leave_all),
+    on.send(do.from_number(2, do.drop), event=LEAVE, operations=lambda names: "leave-all" in names),
     "RM-8 leaves-twice: Sends two asks to leave a room.",
     on.send(lambda _, m: [m, m], event=LEAVE, operations=lambda names: names[-1:] == ["leave"]),
     "RM-8 leaves-by-notice: Leaves all rooms with _OnRoomLeft.",
-    on.send(do.change(event="_OnRoomLeft"), event=LEAVE, operations=_is_leave_all),
+    on.send(
+        do.change(event="_OnRoomLeft"), event=LEAVE, operations=lambda names: "leave-all" in names
+    ),
     "RM-9 hears-from-outside: Delivers events for rooms that it has not joined.",
     on.receive(do.serve_with(room=""), room=bool, wait="", event=is_user_event, is_member=False),
     "RM-10 speaks-from-outside: Sends events, and asks, for rooms that it has never joined.",

@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from mutation import client_faults as on
 from mutation import operators as do
-from mutation.client_faults import GONE, HANG, ClientContext, ClientFault, frame_of, renamed
-from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE, Effect, Payload, fits, when
-from mutation.operators import is_client_token, is_server_token
+from mutation.client_faults import GONE, HANG, ClientContext, ClientFault, renamed
+from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE, Effect, Payload, fits, frame_of, when
+from mutation.operators import is_client_token, is_server_token, is_user_event
 from mutation.registry import mutant, mutants
 from neffos_codec import ESCAPE, Message, encode
-from neffos_conformance.runner.driver_protocol import OperationError, Values
+from neffos_conformance.runner.driver_protocol import OperationError, Values, fields_of
 from neffos_protocol.names import NATIVE_EVENT
 
 LONG: Final = 10_000
@@ -68,14 +68,11 @@ def odd_flags_refused(_: ClientContext, payload: Payload) -> Effect:
     return None if {"0", "1", ""}.issuperset(flags) else ()
 
 
-@mutant("FR-11", on.observes)
-def kind_guessed_by_octets(_: ClientContext, seen: Values) -> list[Values]:
+@mutant("FR-11", on.observes, base64=bool)
+def kind_guessed_by_octets(_: ClientContext, seen: Values) -> Values | None:
     """Treats a binary body that is ASCII as text."""
-    body = b64decode(seen.get("base64", ""))
-    if not body or not body.isascii():
-        return [seen]
-    rest = {name: value for name, value in seen.items() if name != "base64"}
-    return [{**rest, "text": body.decode()}]
+    body = b64decode(seen.pop("base64"))
+    return {**seen, **fields_of(body.decode() if body.isascii() else body)}
 
 
 @mutant("FR-13", on.send, is_empty_reply=True)
@@ -156,9 +153,9 @@ mutants(
         fragments=lambda parts: [part.decode("utf-8", "replace").encode() for part in parts]
     ),
     "FR-16 nonsense-ends-the-connection: Fails the connection when JSON comes.",
-    on.beside_raw(do.give(GONE), payload=lambda payload: payload[:1] in ("{", b"{")),
+    on.beside_raw(do.give(GONE), payload=do.begins("{")),
     "FR-16 nonsense-returned: Sends JSON back.",
-    on.beside_raw(lambda _, payload: payload if str(payload).startswith("{") else None),
+    on.beside_raw(lambda _, payload: payload, payload=do.begins("{")),
     "FR-17 binary-error-text-lost: Does not decode the text of a binary error.",
     ClientFault(
         receive=when(lambda c, _: c.count("errors") and None, is_error=True, is_binary=True),
@@ -167,9 +164,9 @@ mutants(
     "FR-18 namespaces-folded: Treats namespaces as one that differ in case, or in spaces around.",
     on.receive(do.serve_with(namespace=lambda name: name.lower().strip())),
     "FR-18 events-folded: Treats events as one that differ in case.",
-    on.receive(do.serve_with(event=str.lower), event=lambda event: not event.startswith("_")),
+    on.receive(do.serve_with(event=str.lower), event=is_user_event),
     "FR-18 events-normalised: Composes the characters of an event.",
-    on.observed(lambda seen: {"event": unicodedata.normalize("NFC", seen["event"])}, saw="event"),
+    on.observes(do.change(event=lambda event: unicodedata.normalize("NFC", event)), saw="event"),
     "FR-18 rooms-folded: Treats rooms as one that differ in case.",
     on.receive(do.serve_with(room=str.lower)),
 )
@@ -248,7 +245,7 @@ mutants(
         wait=lambda token: token.isdigit() and len(token) >= EXACT,
     ),
     "AR-2 asks-without-dollar: Makes tokens that do not begin with a dollar sign, for events.",
-    renamed(lambda _, token: token[1:], event=lambda event: not event.startswith("_")),
+    renamed(lambda _, token: token[1:], event=is_user_event),
     "AR-2 leaves-without-dollar: Makes tokens without a dollar sign in front, for leaving rooms.",
     renamed(lambda _, token: token[1:], event=LEAVE),
     "AR-4 confirmation-tokens: Makes the token of a confirmation, for leaving rooms.",
@@ -256,7 +253,7 @@ mutants(
     "SX-1 sender-named-in-asks: Names itself as a server, in the wait field of a disconnect.",
     renamed(lambda _, token: f"neffos(0x1){token}", event=DISCONNECT),
     "AR-5 one-token: Gives all its event asks the same token.",
-    renamed(lambda _, __: "$1", event=lambda event: not event.startswith("_")),
+    renamed(lambda _, __: "$1", event=is_user_event),
     "AR-7 replies-without-room: Leaves the room out of a reply.",
     on.send(do.change(room=""), wait=bool, event="echo", is_binary=False),
     "AR-7 replies-without-no-op: Does not repeat isNoOp in a reply.",
@@ -272,10 +269,10 @@ mutants(
     on.send(do.from_number(4, do.drop), is_empty_reply=True),
     "AR-9 silence-acknowledged: Sends the empty reply to an ask that its handler leaves alone.",
     on.beside(
-        do.empty_reply,
+        when(do.empty_reply, event=do.isnt(*HANDLED)),
         wait=bool,
         namespace="app",
-        event=lambda event: event[:1].islower() and event not in HANDLED,
+        event=is_user_event,
     ),
     "AR-10 events-not-answered: Sends the result of a handler only in reply to asks.",
     on.send(do.drop, wait="", event="echo"),
@@ -284,7 +281,7 @@ mutants(
     "AR-11 replies-by-their-event: Accepts only a reply that has the event of the ask.",
     on.receive(lambda c, m: () if m.event != c.answers else None, event=bool, answers=bool),
     "AR-13 tokens-without-spaces: Drops a frame whose token contains a space.",
-    on.receive(do.drop, wait=lambda token: " " in token),
+    on.receive(do.drop, wait=do.has(" ")),
     "AR-13 busy-with-its-own-ask: Drops the server's asks while one of its own is pending.",
     on.receive(do.drop, event="echo", wait=is_server_token, is_asking=True),
     "AR-14 asks-outlive-the-connection: Leaves its asks pending when the connection closes.",
@@ -299,13 +296,13 @@ mutants(
         wait=lambda token: token[1:2] == "!",
     ),
     "AR-18 sender-taken-out: Empties a wait field that looks like an explicit sender.",
-    on.send(do.change(wait=""), wait=lambda token: token.startswith("neffos(0x")),
+    on.send(do.change(wait=""), wait=do.begins("neffos(0x")),
     "AR-18 tokens-in-small-letters: Sends a token back in lower case.",
     on.send(do.change(wait=str.lower), wait=is_server_token),
     "AR-18 long-tokens-cut: Cuts a long token.",
     on.send(do.change(wait=lambda token: token[:50]), wait=is_server_token),
     "AR-19 body-is-success: Accepts a reply with a body to its system ask as success.",
-    _accepted(event=lambda event: event.startswith("_"), is_error=False),
+    _accepted(event=do.begins("_"), is_error=False),
     "AR-19 refused-connect-is-success: Treats a namespace as connected though it was refused.",
     _refusal_accepted(CONNECT),
     "AR-19 refused-join-is-success: Treats a room as joined though it was refused.",
@@ -376,11 +373,11 @@ mutants(
     "EV-1 requests-come-last: Lets events overtake system asks.",
     _overtaken(is_empty_reply=True),
     "EV-2 event-lost: Does not deliver an event.",
-    on.unobserved(saw="event", event="other"),
+    on.observes(do.drop, saw="event", event="other"),
     "EV-2 event-in-another-namespace: Delivers events of one namespace to handlers of another.",
-    on.observed(lambda _: {"namespace": "app"}, namespace="any"),
+    on.observes(do.change(namespace="app"), namespace="any"),
     "EV-2 handler-not-told-of-room: Does not give a handler the room.",
-    on.observed(lambda _: {"room": ""}, saw="event", room="lobby"),
+    on.observes(do.change(room=""), saw="event", room="lobby"),
     "EV-3 notice-joins: Treats a room as joined because of a local event from outside.",
     ClientFault(
         receive=when(do.remember("room"), event="_OnRoomJoined"),
@@ -391,5 +388,5 @@ mutants(
     "EV-3 requests-in-other-letters: Recognises the event of a system ask in any case.",
     on.receive(do.serve_with(event=DISCONNECT), event="_onNamespaceDisconnect"),
     "EV-6 errors-delivered-as-bodies: Delivers an error as if its text were a body.",
-    on.observes(lambda _, seen: [{name: value for name, value in seen.items() if name != "error"}]),
+    on.observes(lambda _, seen: {**seen, "error": None}, error=bool),
 )

@@ -170,9 +170,7 @@ mutants(
         event=("echo", "fail"),
     ),
     "SEC-15 looked-up-escaped: Looks a namespace up as it is written in the frame.",
-    on.receive(
-        do.refuse("bad namespace"), event=CONNECT, namespace=lambda name: ";" in name, wait=bool
-    ),
+    on.receive(do.refuse("bad namespace"), event=CONNECT, namespace=do.has(";"), wait=bool),
     "FR-5 token-unescaped: Treats the escape literal as a semicolon in the token, and writes that.",
     do.sent_text(
         lambda sent: sent.replace(ESCAPE, ";", 1) if sent.startswith(f"${ESCAPE}") else sent
@@ -222,12 +220,12 @@ mutants(
     "FR-11 lines-apart: Treats each line of a text as a message.",
     on.receive_raw(
         lambda c, payload: [sent for line in payload.splitlines() for sent in c.serve(line)],
-        payload=lambda payload: isinstance(payload, str) and "\n$" in payload,
+        payload=do.has("\n$"),
     ),
     "FR-11 broadcasts-in-text: Broadcasts in text only.",
     on.send(do.as_text, event="news", is_binary=True),
     "FR-12 names-as-they-came: Keeps the names of a binary frame as bytes.",
-    _sent_back(lambda payload: payload.startswith(b"$1;any;;\xff;"), b"\xff"),
+    _sent_back(do.begins(b"$1;any;;\xff;"), b"\xff"),
     "FR-12 names-as-latin-1: Writes the names of a binary frame in Latin-1.",
     _sent_back(
         lambda payload: not is_utf8(payload) and payload.startswith(b"$1;any;"), b"\xc3\xbf"
@@ -326,7 +324,7 @@ mutants(
     "NM-2 native-texts-dropped: Delivers no native text, as neffos.js does.",
     on.receive_raw(do.drop, payload=lambda payload: isinstance(payload, str), **NATIVE),
     "NM-2 native-with-separators-dropped: Treats a text with a separator as a damaged frame.",
-    on.receive_raw(do.drop, payload=lambda payload: ";" in str(payload), **NATIVE),
+    on.receive_raw(do.drop, payload=do.has(";"), **NATIVE),
     "NM-2 late-letters-dropped: Drops a native message that begins like a handshake message.",
     on.receive_raw(do.drop, payload=lambda payload: payload[:1] in ("M", "A", "H"), **NATIVE),
     "NM-2 native-trimmed: Trims native messages.",
@@ -345,7 +343,7 @@ mutants(
     ),
     "NM-4 native-after-disconnect: Delivers native messages after the empty namespace disconnects.",
     on.receive_raw(
-        do.once(lambda c, payload: None if c.is_in("") else payload, is_in=IN_EMPTY), message=None
+        do.once(lambda c, payload: None if c.message or c.is_in("") else payload, is_in=IN_EMPTY)
     ),
     "NM-5 framed-native-early: Delivers a native message in a frame before its namespace connects.",
     on.receive(

@@ -31,10 +31,6 @@ OUTSIDE: Final = {"is_accepted": True, "is_connected": False}
 """The trigger of frames after the handshake whose namespace is not connected."""
 
 
-def _is_other(event: str) -> bool:
-    return event != CONNECT
-
-
 @mutant("NS-1", on.receive)
 def refused_once_and_for_all(c: ServerContext, m: Message) -> Effect:
     """Treats a client's refusal of a connect as final."""
@@ -223,9 +219,7 @@ mutants(
     ),
     "NS-7 all-are-sticky: Refuses every disconnect once one was refused.",
     on.receive(
-        do.once(
-            when(do.refuse(STICKY), namespace=lambda name: name != "sticky"), namespace="sticky"
-        ),
+        do.once(when(do.refuse(STICKY), namespace=do.isnt("sticky")), namespace="sticky"),
         event=DISCONNECT,
         wait=bool,
     ),
@@ -246,9 +240,9 @@ mutants(
     "NS-9 unconnected-errors-answered: Answers errors too for a namespace that is not connected.",
     on.receive(do.refuse(UNKNOWN), event=do.is_event, is_error=True, **OUTSIDE),
     "NS-17 unconnected-unanswered: Drops asks for a namespace that is not connected, as Go does.",
-    on.send(do.drop, body=UNKNOWN, event=_is_other),
+    on.send(do.drop, body=UNKNOWN, event=do.isnt(CONNECT)),
     "NS-17 unconnected-in-own-words: Refuses asks for unconnected namespaces in its own words.",
-    on.send(do.change(body="not connected"), body=UNKNOWN, event=_is_other),
+    on.send(do.change(body="not connected"), body=UNKNOWN, event=do.isnt(CONNECT)),
     "NS-10 tokenless-requests-taken: Performs a disconnect, a join and a leave without a token.",
     on.receive(_perform, event=OTHERS, wait=""),
     "NS-10 no-op-requests-taken: Performs a disconnect, a join and a leave that are to do nothing.",
@@ -358,11 +352,7 @@ mutants(
     "RM-6 joined-without-namespace: Reports a join, or a leave, in an unconnected namespace.",
     on.receive(do.empty_reply, event=(JOIN, LEAVE), wait=bool, **OUTSIDE),
     "RM-6 unknown-namespace-means-first: Joins a room of the first namespace for an unknown one.",
-    on.after(
-        lambda c, m: c.aside(JOIN, "app", m.room) if c.is_in("app") else (),
-        event=JOIN,
-        namespace="nowhere",
-    ),
+    on.after(lambda c, m: c.aside(JOIN, "app", m.room), event=JOIN, namespace="nowhere"),
     "RM-12 nameless-room-joined: Joins a room without a name, as the Go server does.",
     on.send(do.empty_reply, event=JOIN, body="bad room", room=""),
     "RM-12 nameless-room-unanswered: Does not answer the join of a room without a name.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -98,10 +99,6 @@ SENDER: Final = "neffos(0x"
 """The begin of the name of a connection between servers (SX-1)."""
 
 
-def _names_sender(wait: str) -> bool:
-    return wait.startswith(SENDER)
-
-
 def _reading(read: Callable[[str], str]) -> Hooks:
     """Read another token out of the wait field of an ask, and reply with that."""
 
@@ -112,7 +109,7 @@ def _reading(read: Callable[[str], str]) -> Hooks:
             for each, frame in sent
         ]
 
-    return on.receive(hook, wait=lambda wait: "!" in wait)
+    return on.receive(hook, wait=do.has("!"))
 
 
 def _without(wait: str) -> str:
@@ -123,7 +120,7 @@ mutants(
     "AR-1 token-used-up: Drops an ask with a token that an earlier ask had.",
     on.receive(do.once(do.drop, "wait"), wait=is_client_token),
     "AR-7 replies-swapped: Holds the first of two replies back until the second is there.",
-    on.receive(do.late(body=lambda body: str(body).endswith("first"))),
+    on.receive_raw(do.late(payload=lambda payload: str(payload).endswith("first"))),
     "AR-1 token-lost: Replies without the token of the ask, to handlers' events.",
     on.send(do.change(wait=""), event="echo"),
     "AR-1 token-cut: Keeps the first 64 characters of a token.",
@@ -230,14 +227,14 @@ mutants(
     "SX-2 marker-behind-any-character: Takes the marker out after a character of several bytes.",
     _reading(lambda wait: _without(wait) if len(wait) > 2 else wait),
     "SX-10 sender-taken: Treats what looks like a sender as one, and answers without a token.",
-    on.send(do.change(wait=""), wait=_names_sender),
+    on.send(do.change(wait=""), wait=do.begins(SENDER)),
     "SX-10 sender-not-answered: Treats an ask of what looks like a sender as one without a token.",
-    on.receive(do.serve_with(wait=""), wait=_names_sender),
+    on.receive(do.serve_with(wait=""), wait=do.begins(SENDER)),
     "SX-10 sender-left-out: Leaves a connection out of a broadcast that a client says it sent.",
     Hooks(
         receive=when(
             lambda c, m: c.server.seen.add((m.wait.removeprefix(SENDER), m.body)),
-            wait=_names_sender,
+            wait=do.begins(SENDER),
         ),
         send=when(lambda c, m: () if (c.id, m.body) in c.server.seen else None, event="news"),
     ),
@@ -254,13 +251,14 @@ TO_OTHERS, TO_ROOM, TO_ONE = "broadcast-others", "broadcast-room", "broadcast-to
 """Its commands to broadcast, except that to all."""
 
 
-def _is_command(event: str) -> bool:
-    return event.endswith("-me")
+NOTICES: Final = ("_OnNamespaceConnected", "_OnRoomJoined", "_OnRoomLeft")
+"""The local events that report a membership."""
 
+ON: Final = re.compile("_on", re.IGNORECASE).match
+"""Tests that an event begins like a system event."""
 
-def _is_odd(event: str) -> bool:
-    return not event.isascii() or " " in event.strip()
-
+CONNECTED_ANY: Final = {"namespace": "any", "is_connected": True}
+"""The trigger of frames for a namespace that has a handler of every event."""
 
 IN_ANY, IN_APP = do.in_namespace("any"), do.in_namespace("app")
 
@@ -353,28 +351,18 @@ mutants(
     "EV-2 handlers-by-event-alone: Gives an event to the handler of that name in any namespace.",
     on.receive(lambda _, m: m.reply(m.body), namespace="any", event="echo", is_error=False),
     "EV-2 commands-everywhere: Gives the events of a namespace to the handlers of another.",
-    on.receive(do.drop, namespace="any", event=_is_command),
+    on.receive(do.drop, namespace="any", event=re.compile(".*-me").fullmatch),
     "EV-2 events-folded: Treats events as one that differ in their case, or in blanks.",
     on.receive(do.serve_with(event="echo"), event=("Echo", " echo"), is_in=IN_APP),
     "EV-2 events-of-one-word: Drops events whose names are not one word of ASCII.",
-    on.receive(do.drop, namespace="any", event=_is_odd, is_connected=True),
+    on.receive(do.drop, namespace="any", event=re.compile("[^!-~]").search, is_connected=True),
     "EV-2 bodiless-dropped: Drops an event without a body.",
     on.receive(do.drop, event="echo", is_error=False, is_in=IN_APP, body=lambda body: not body),
     "EV-3 every-system-name-is-taken: Treats every event that begins like a system event as one.",
-    on.receive(
-        do.drop,
-        event=lambda event: (
-            event.lower().startswith("_on") and event not in CHANGE_OF and event not in LOCAL_ONLY
-        ),
-        is_in=IN_ANY,
-    ),
+    on.receive(when(do.drop, event=do.isnt(*CHANGES, *LOCAL_ONLY)), event=ON, is_in=IN_ANY),
     "EV-3 requests-reach-handlers: Gives a system ask to the handler of every event too.",
     on.receive(
-        lambda c, m: [m.reply(m.event), *c.serve()],
-        event=(JOIN, LEAVE),
-        wait=bool,
-        namespace="any",
-        is_connected=True,
+        lambda c, m: [m.reply(m.event), *c.serve()], event=(JOIN, LEAVE), wait=bool, **CONNECTED_ANY
     ),
     "EV-3 connected-connects: Connects a namespace that a client reports as connected.",
     on.receive(do.aside(CONNECT), event="_OnNamespaceConnected"),
@@ -383,16 +371,9 @@ mutants(
     "EV-3 left-leaves: Has a client leave a room that it reports as left.",
     on.receive(do.aside(LEAVE), event="_OnRoomLeft"),
     "EV-4 notices-delivered: Gives a client's local events to the handler of every event.",
-    on.receive(
-        lambda _, m: m.reply(m.event),
-        event=("_OnNamespaceConnected", "_OnRoomJoined", "_OnRoomLeft"),
-        namespace="any",
-        is_connected=True,
-    ),
+    on.receive(do.event_as_body, event=NOTICES, **CONNECTED_ANY),
     "EV-4 any-event-delivered: Treats the name of the handler of every event as an event, as Go.",
-    on.receive(
-        lambda _, m: m.reply(m.event), event="_OnAnyEvent", namespace="any", is_connected=True
-    ),
+    on.receive(do.event_as_body, event="_OnAnyEvent", **CONNECTED_ANY),
     "EV-4 notices-confirmed: Answers a local event that is an ask with the empty reply.",
     on.receive(do.empty_reply, event=tuple(LOCAL_ONLY), wait=bool, is_in=IN_ANY),
     "EV-6 error-text-taken-for-body: Gives an error's text to a handler as the body.",

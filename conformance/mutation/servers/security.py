@@ -144,10 +144,7 @@ def stops_at_many_fragments(link: Tunnel, frame: Frame) -> FrameEffect:
 
 mutants(
     "SEC-9 hidden-origin-taken: Accepts pages that hide their site.",
-    proxy.request(
-        lambda _, asked: asked.with_header("Origin", None),
-        value=lambda value: value("Origin") == "null",
-    ),
+    proxy.request(lambda _, asked: asked.with_header("Origin", None), named={"origin": "null"}),
     "SEC-9 any-origin-taken: Accepts pages of any site.",
     on.run(partial(do.serving, origins=[ANY_ORIGIN])),
     "SEC-2 payloads-without-limit: Accepts payloads of any length.",
@@ -164,18 +161,11 @@ mutants(
     do.limited(handshake=None),
     "SEC-4 handshake-awaited-while-it-talks: Waits for the handshake while the client sends.",
     Proxy(
-        inward=proxy.inward(
-            do.drop, is_open=False, content=lambda content: content[:11] == b"$1;nowhere;"
-        ).inward,
+        inward=proxy.inward(do.drop, is_open=False, content=do.begins(b"$1;nowhere;")).inward,
         server=partial(do.limited_server, handshake=None),
     ),
     "SEC-5 namespaces-without-number: Makes a namespace for each user that is named, without end.",
-    on.receive(
-        do.empty_reply,
-        event=CONNECT,
-        namespace=lambda name: name.startswith("user-"),
-        wait=bool,
-    ),
+    on.receive(do.empty_reply, event=CONNECT, namespace=do.begins("user-"), wait=bool),
     "SEC-6 rooms-without-number: Joins any number of rooms.",
     _unlimited("rooms"),
     "SEC-8 replies-kept-without-limit: Keeps all that a client does not read, and reads on.",
@@ -213,11 +203,9 @@ mutants(
     "SEC-13 any-name-from-the-url: Accepts headers of any name from the URL.",
     _read(lambda own, name, value: any(each in name for each in " :\r\n") or not name),
     "SEC-13 odd-names-not-borne: Fails where the URL gives a header an invalid name.",
-    proxy.request(
-        do.give(answer("500 Internal Server Error")), target=lambda target: "%0D%0ATest" in target
-    ),
+    proxy.request(do.give(answer("500 Internal Server Error")), target=do.has("%0D%0ATest")),
     "SEC-15 event-looked-up-escaped: Looks an event up as it is written in the frame.",
-    on.receive_raw(do.drop, payload=lambda payload: ";ec@%!semicolon@%!ho;" in str(payload)),
+    on.receive_raw(do.drop, payload=do.has(";ec@%!semicolon@%!ho;")),
     "SEC-16 stops-at-many-separators: Stops reading at a payload of very many separators.",
     _stopping(lambda _, content: content.count(b";") > 50_000),
     "SEC-16 dies-of-octets: Ends its process at binary messages without a meaning.",
