@@ -132,6 +132,7 @@ class Tunnel(Scratch):
         request: how it was asked for.
         is_open: whether the client has sent a handshake request.
         is_amid: whether the client has begun a message, and not ended it.
+        is_closing: whether it has sent a close frame.
         kind: the opcode of its last message.
     """
 
@@ -141,10 +142,12 @@ class Tunnel(Scratch):
         self.request = request
         self.is_open = False
         self.is_amid = False
+        self.is_closing = False
         self.kind: int = Opcode.TEXT
 
     def received(self, frame: Frame) -> None:
         """Note a frame that the client has sent."""
+        self.is_closing = self.is_closing or frame.opcode == Opcode.CLOSE
         if frame.is_control:
             return
         self.is_open = self.is_open or frame.content[:1] == b"M"
@@ -271,7 +274,7 @@ class _Pipe:
 
     async def carry(self) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
-            while content := await (self._changed() if self.hook else self.reader.read(READ_SIZE)):
+            while content := await self._changed():
                 await self.write(self.writer, content)
         if self.writer.can_write_eof() and not self.writer.is_closing():
             with suppress(OSError):
@@ -285,8 +288,7 @@ class _Pipe:
                 await self.write(self.writer, frame)
                 await self._carry_as_it_is()
                 return b""
-            assert self.hook is not None  # noqa: S101  # only then is a frame read
-            effect = self.hook(self.link, frame)
+            effect = self.hook(self.link, frame) if self.hook else None
             if self.is_inward:
                 self.link.received(frame)
             if isinstance(effect, Instead):

@@ -73,6 +73,11 @@ def serve_with(**fields: Any) -> FrameHook:
     return lambda context, message: context.serve(changed(message, fields))
 
 
+def accept(context: Any, message: Message) -> Any:
+    """Handle a reply as if it were the empty one."""
+    return context.serve(message.empty_reply())
+
+
 def aside(event: str) -> FrameHook:
     """Have the server handle a system ask about what a frame names, or the ask that it answers."""
 
@@ -196,6 +201,22 @@ def five_separators(c: Any, payload: Any) -> Any:
 def deaf_after(*first: Payload) -> Callable[[Any, Payload], Effect]:
     """Receive nothing if the first payload is one of these."""
     return lambda c, payload: () if c.values.setdefault("first", payload) in first else None
+
+
+def deaf_from(**trigger: Any) -> Callable[[Any, Any], Effect]:
+    """Receive nothing from the first message on that fits a trigger."""
+
+    def hook(context: Any, message: object) -> Effect:
+        if fits(trigger, message, context):
+            context.values["deaf"] = True
+        return () if "deaf" in context.values else None
+
+    return hook
+
+
+def keep(context: Any, message: Message) -> None:
+    """Keep a frame, and leave it alone."""
+    context.kept.append(message)
 
 
 def remember(name: str) -> FrameHook:
@@ -340,11 +361,6 @@ def limited_server(session: SessionLimits | None = None, **limits: Any) -> on.Ur
     return serving(limits=Limits(session=session or SessionLimits(), **limits))
 
 
-def returned(payload: str) -> Hooks:
-    """Send one payload back unchanged instead of handling it."""
-    return on.receive_raw(give(payload), payload=payload)
-
-
 def received_text(change: Callable[[str], str]) -> Hooks:
     """Change texts before they are handled."""
     return on.receive_raw(
@@ -355,18 +371,6 @@ def received_text(change: Callable[[str], str]) -> Hooks:
 def sent_text(change: Callable[[str], str]) -> Hooks:
     """Change the texts that are sent."""
     return on.send_raw(rewrite(change))
-
-
-def replies(change: Callable[[Message, Message], Message | None]) -> Hooks:
-    """Change, or drop, a reply to an ask of the server: the reply and the ask are given."""
-
-    def hook(context: ServerContext, message: Message) -> Effect:
-        if context.ask is None:
-            return None
-        changed = change(message, context.ask)
-        return () if changed is None else context.serve(changed)
-
-    return on.receive(hook)
 
 
 def retokened(make: Callable[[str], str], **trigger: Any) -> Hooks:

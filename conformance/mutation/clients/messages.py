@@ -225,19 +225,6 @@ def next_message_is_the_reply(c: ClientContext, m: Message) -> Effect:
     return c.serve(m.replace(wait=tokens[-1]))
 
 
-def _accepted(**trigger: object) -> ClientFault:
-    """Treat some replies to the client's system asks as the empty reply."""
-    return on.receive(lambda c, m: c.serve(m.empty_reply()), wait=is_client_token, **trigger)
-
-
-def _refusal_accepted(event: str) -> ClientFault:
-    return _accepted(event=event, is_error=True, body=bool)
-
-
-def _keep(c: ClientContext, m: Message) -> None:
-    c.kept[:] = [m]
-
-
 mutants(
     "AR-1 token-rounded: Reads a token that is a large number as a floating-point number.",
     on.send(
@@ -302,23 +289,23 @@ mutants(
     "AR-18 long-tokens-cut: Cuts a long token.",
     on.send(do.change(wait=lambda token: token[:50]), wait=is_server_token),
     "AR-19 body-is-success: Accepts a reply with a body to its system ask as success.",
-    _accepted(event=do.begins("_"), is_error=False),
+    on.receive(do.accept, answers=do.begins("_"), is_error=False),
     "AR-19 refused-connect-is-success: Treats a namespace as connected though it was refused.",
-    _refusal_accepted(CONNECT),
+    on.receive(do.accept, answers=CONNECT, is_error=True, body=bool),
     "AR-19 refused-join-is-success: Treats a room as joined though it was refused.",
-    _refusal_accepted(JOIN),
+    on.receive(do.accept, answers=JOIN, is_error=True, body=bool),
     "AR-19 refused-disconnect-is-success: Treats a namespace as disconnected though refused.",
-    _refusal_accepted(DISCONNECT),
+    on.receive(do.accept, answers=DISCONNECT, is_error=True, body=bool),
     "AR-19 refused-leave-is-success: Treats a room as left though that was refused.",
-    _refusal_accepted(LEAVE),
+    on.receive(do.accept, answers=LEAVE, is_error=True, body=bool),
     "AR-20 second-join-greeted: Replies with a text to a join of a joined room.",
     on.receive(do.change(body="you are in it"), event=JOIN, room=bool, wait=bool, is_member=True),
     "AR-21 second-reply-is-an-ask: Treats a second reply to its ask as an ask, and replies to it.",
     on.receive(do.once(do.empty_reply, "wait"), wait=is_client_token),
     "AR-22 last-reply-repeated: Repeats its last reply to an event at the next connect.",
     ClientFault(
-        send=when(_keep, wait=is_server_token, event=HANDLED),
-        receive=when(lambda c, _: c.say(c.release()), event=CONNECT),
+        send=when(do.keep, wait=is_server_token, event=HANDLED),
+        receive=when(lambda c, _: c.say(c.release()[-1:]), event=CONNECT),
     ),
     "AR-22 replies-on-all-connections: Sends a reply on all its connections.",
     on.send(

@@ -68,15 +68,6 @@ def _with_token(c: ServerContext, m: Message) -> Effect:
     return m.replace(wait=wait) if wait else None
 
 
-def _successful(is_wrongly: Callable[[Message, Message], bool]) -> Hooks:
-    """Treat some replies to system asks as success."""
-    return do.replies(
-        lambda reply, ask: (
-            reply.empty_reply() if ask.event in CHANGE_OF and is_wrongly(reply, ask) else reply
-        )
-    )
-
-
 @mutant("AR-20", on.receive, event=CHANGES, body=bool)
 def body_sent_back(c: ServerContext, m: Message) -> Effect:
     """Answers a connect, disconnect, join or leave ask that has a body with that body."""
@@ -172,13 +163,13 @@ mutants(
     "EV-6 error-taken-for-body: Gives an error's text to a handler as the body.",
     do.received_text(lambda text: text.replace("echo;1;0;", "echo;0;0;")),
     "AR-11 reply-by-namespace: Accepts a reply only with the namespace of the ask.",
-    do.replies(
-        lambda reply, ask: (
-            reply.replace(wait="$0") if reply.namespace not in (ask.namespace, "") else reply
-        )
+    on.receive(
+        lambda c, m: c.serve(m.replace(wait="$0")) if m.namespace != c.ask.namespace else None,
+        namespace=bool,
+        ask=bool,
     ),
     "AR-11 reply-by-event: Accepts no empty reply as the reply to an event.",
-    do.replies(lambda reply, ask: None if not reply.event and ask.event == "question" else reply),
+    on.receive(do.drop, event="", answers="question"),
     "AR-11 next-message-taken: Treats the next event of that name as the reply, despite its token.",
     Hooks(
         receive=when(
@@ -202,11 +193,11 @@ mutants(
     "AR-17 broadcasts-with-token: Broadcasts with the token of the ask, unless it has a digit.",
     Hooks(receive=_note_command, send=_with_token),
     "AR-19 body-is-success: Treats a reply with a body as success.",
-    _successful(lambda reply, _: bool(reply.body) and not reply.is_error),
+    on.receive(do.accept, answers=CHANGES, body=bool, is_error=False),
     "AR-19 ask-sent-back-is-success: Treats a connect ask that is sent back unchanged as success.",
-    _successful(lambda reply, ask: reply.replace(body="") == ask and not reply.body),
+    on.receive(lambda c, m: do.accept(c, m) if m == c.ask else None, answers=CHANGES),
     "AR-19 refusal-is-success: Treats an error reply as success.",
-    _successful(lambda reply, _: reply.is_error),
+    on.receive(do.accept, answers=CHANGES, is_error=True),
     "AR-21 second-reply-taken-for-ask: Forgets the tokens of its asks once they are settled.",
     Hooks(
         receive=_as_an_ask,

@@ -24,7 +24,7 @@ from mutation.fault_proxy import (
     Tunnel,
     answer,
 )
-from mutation.hooks import CONNECT, Effect, Hooks, Payload, ServerContext
+from mutation.hooks import CONNECT
 from mutation.registry import Staged, mutant, mutants
 from mutation.servers.transport import PREFIX, UPGRADE
 from neffos_asyncio import ANY_ORIGIN, Connection, Server, UpgradeRequest
@@ -86,18 +86,6 @@ def upgrade_from_the_url(_: Tunnel, asked: Request) -> Request:
         if f"{PREFIX}{name}=".lower() in asked.target.lower():
             asked = asked.with_header(name, value)
     return asked
-
-
-def _stopping(is_last: Callable[[ServerContext, bytes], bool]) -> Hooks:
-    """Read nothing more from some payload on."""
-
-    def hook(c: ServerContext, payload: Payload) -> Effect:
-        content = payload.encode() if isinstance(payload, str) else payload
-        if "stopped" not in c.values and is_last(c, content):
-            c.values["stopped"] = True
-        return () if "stopped" in c.values else None
-
-    return on.receive_raw(hook)
 
 
 def _tenant(link: Tunnel) -> str:
@@ -207,19 +195,19 @@ mutants(
     "SEC-15 event-looked-up-escaped: Looks an event up as it is written in the frame.",
     on.receive_raw(do.drop, payload=do.has(";ec@%!semicolon@%!ho;")),
     "SEC-16 stops-at-many-separators: Stops reading at a payload of very many separators.",
-    _stopping(lambda _, content: content.count(b";") > 50_000),
+    on.receive_raw(do.deaf_from(payload=lambda payload: str(payload).count(";") > 50_000)),
     "SEC-16 dies-of-octets: Ends its process at binary messages without a meaning.",
     _dying(lambda _, frame: frame.content.startswith(b"\xff\xfe\xfd")),
     "SEC-16 stops-at-go-away: Stops reading when a client sends a refusal.",
-    _stopping(lambda _, content: content == b"Hgo away"),
+    on.receive_raw(do.deaf_from(payload="Hgo away")),
     "SEC-16 dies-of-unknown-requests: Ends its process at events that begin like system events.",
     _dying(lambda _, frame: b";_OnNamespaceConnectX;" in frame.content),
     "SEC-16 stops-at-an-explicit-sender: Stops reading at a token that is for servers alone.",
-    _stopping(lambda _, content: content.startswith(b"neffos(0x")),
+    on.receive_raw(do.deaf_from(payload=do.begins("neffos(0x"))),
     "SEC-16 dies-of-large-tokens: Ends its process at a token that is a number and does not fit.",
     _dying(lambda _, frame: frame.content.startswith(b"9999999999999999999")),
     "SEC-16 stops-at-empty-messages: Stops reading after hundreds of empty messages.",
-    _stopping(lambda c, content: not content and c.count() >= 500),
+    on.receive_raw(do.deaf_from(payload=("", b""), count=lambda count: count() >= 500)),
     "SEC-16 dies-of-pongs: Ends its process at hundreds of unsolicited pongs.",
     _dying(lambda link, frame: frame.opcode == Opcode.PONG and link.count() > 250),
     "SEC-16 dies-of-broken-frames: Ends its process at a frame with an impossible length.",
@@ -227,7 +215,7 @@ mutants(
     "SEC-16 dies-of-large-frames: Ends its process at a frame that is announced as too large.",
     _dying(is_too_long=lambda size: 1 << 62 < size < 1 << 63),
     "SEC-16 stops-at-escapes-of-terminals: Stops reading at the escapes of terminals.",
-    _stopping(lambda _, content: b"\x1b[31m" in content),
+    on.receive_raw(do.deaf_from(payload=do.has("\x1b[31m"))),
     "SEC-16 stops-at-many-open-asks: Stops reading once very many asks are pending.",
-    _stopping(lambda c, content: b";silent;" in content and c.count() > 1100),
+    on.receive(do.deaf_from(event="silent", count=lambda count: count() > 1100)),
 )

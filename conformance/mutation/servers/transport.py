@@ -130,20 +130,13 @@ def _digits(text: str) -> str:
     return str(int(text)) if text.isdecimal() else text
 
 
-def _closing(code: tuple[int, ...] | int, effect: int | Instead) -> Proxy:
-    """Change the close frames that answer none of the client: their code, or end TCP."""
+OWN_CLOSE: Final = {"opcode": Opcode.CLOSE, "is_closing": False}
+"""The trigger of close frames of the server that answer none of the client."""
 
-    def note(link: Tunnel, _: Frame) -> FrameEffect:
-        link.seen.add("closing")
-        return None
 
-    def hook(link: Tunnel, frame: Frame) -> FrameEffect:
-        is_meant = on.fits({"opcode": Opcode.CLOSE, "code": code}, frame) and not link.seen
-        if not is_meant:
-            return None
-        return effect if isinstance(effect, Instead) else replace(frame, data=effect.to_bytes(2))
-
-    return Proxy(inward=proxy.inward(note, opcode=Opcode.CLOSE).inward, outward=hook)
+def _closing(code: int, instead: int) -> Proxy:
+    """Send another code in such a close frame."""
+    return proxy.outward(do.change(data=instead.to_bytes(2)), code=code, **OWN_CLOSE)
 
 
 def _keeping_the_lost() -> on.Url:
@@ -350,7 +343,7 @@ mutants(
         named={RECONNECT.lower(): lambda text: len(text) > DIGITS},
     ),
     "TR-12 tcp-dropped: Ends TCP without a close frame.",
-    _closing(ORDERLY, CUT),
+    proxy.outward(do.give(CUT), code=ORDERLY, **OWN_CLOSE),
     "TR-13 shutdown-always: Reports a shutdown when it closes a connection in the ordinary course.",
     _closing(CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY),
     "TR-13 refusal-is-ordinary: Closes the connection of a refused client with the ordinary code.",
