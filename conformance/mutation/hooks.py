@@ -30,6 +30,9 @@ OWN_TOKEN: Final = "$own"  # noqa: S105  # no password
 """The token of asks that a faulty server makes of itself. No case uses it, and no reply with it
 is sent."""
 
+UNKNOWN: Final = "bad namespace"
+"""The text of the refusal of an unknown namespace (NS-3)."""
+
 ASKS: Final = (MessageKind.SYSTEM_ASK, MessageKind.EVENT_ASK)
 
 Membership = tuple[str, str]
@@ -425,8 +428,10 @@ def fits(trigger: Mapping[str, Any], *subjects: object) -> bool:
 def value_of(name: str, subjects: Iterable[object]) -> object:
     """Give the first value of a name."""
     for subject in subjects:
-        if name == "payload" and isinstance(subject, str | bytes):
-            return subject
+        if isinstance(subject, str | bytes):
+            if name == "payload":
+                return subject
+            continue
         if isinstance(subject, Mapping) and (name in subject or isinstance(subject, defaultdict)):
             return subject[name]
         if hasattr(subject, name):

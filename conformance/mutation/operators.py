@@ -182,6 +182,18 @@ def fail(text: str) -> Callable[..., Any]:
     return failed
 
 
+def delayed(**trigger: Any) -> FrameHook:
+    """Send some frames only after the next one that is not among them."""
+
+    def hook(context: Any, message: Message) -> Effect:
+        if fits(trigger, message, context):
+            context.kept.append(message)
+            return ()
+        return [message, *context.release()]
+
+    return hook
+
+
 def rewrite(change: Callable[[str], Payload]) -> Callable[[Any, Payload], Effect]:
     """Send another payload instead of a text."""
     return lambda _, payload: change(payload) if isinstance(payload, str) else None
@@ -224,14 +236,19 @@ def remember(name: str) -> FrameHook:
     return lambda context, message: context.seen.add(getattr(message, name))
 
 
+def isnt_utf8(content: bytes) -> bool:
+    """Say whether bytes are not UTF-8."""
+    return not is_utf8(content)
+
+
 def is_utf8(content: bytes) -> bool:
     """Say whether bytes are UTF-8."""
     return content.decode(errors="ignore").encode() == content
 
 
-def in_namespace(name: str) -> Callable[[Callable[[str], bool]], bool]:
-    """Test that a namespace is connected; a trigger for ``is_in``."""
-    return lambda is_in: is_in(name)
+def in_namespace(name: str, *, is_in: bool = True) -> Callable[[Callable[[str], bool]], bool]:
+    """Test whether a namespace is connected; a trigger for ``is_in``."""
+    return lambda is_connected: is_connected(name) == is_in
 
 
 def is_client_token(token: str) -> bool:

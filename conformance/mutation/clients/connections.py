@@ -7,8 +7,8 @@ from typing import Any, Final
 from mutation import client_faults as on
 from mutation import operators as do
 from mutation.client_faults import GONE, ClientContext, ClientFault
-from mutation.hooks import CONNECT, JOIN, LEAVE, Effect, Payload, frame_of, when
-from mutation.operators import is_client_token, is_server_token
+from mutation.hooks import CONNECT, JOIN, LEAVE, UNKNOWN, Effect, Payload, frame_of, when
+from mutation.operators import is_server_token
 from mutation.registry import mutant, mutants
 from neffos_codec import encode
 from neffos_conformance.runner.driver_protocol import OperationError, Values
@@ -139,12 +139,7 @@ mutants(
     "TR-11 handshake-taken-for-granted: Reconnects without a handshake.",
     on.send_raw(do.drop, payload="M", current=bool),
     "TR-11 too-much-restored: Connects a disconnected namespace when it reconnects.",
-    on.send(
-        lambda _, m: [m, f"$own;any;;{CONNECT};0;0;"],
-        event=CONNECT,
-        wait=is_client_token,
-        current=bool,
-    ),
+    on.send(lambda _, m: [m, f"$own;any;;{CONNECT};0;0;"], event=CONNECT, wait=bool, current=bool),
     "TR-12 goes-without-goodbye: Ends TCP where it is to close the connection.",
     _own_close(GONE),
     "TR-13 code-of-its-own: Closes the connection with a code of its own.",
@@ -175,9 +170,7 @@ mutants(
 
 mutants(
     "SEC-15 namespace-looked-up-escaped: Looks a namespace up as it is written in the frame.",
-    on.receive(
-        do.refuse("bad namespace"), event=CONNECT, namespace=do.has(";"), wait=is_server_token
-    ),
+    on.receive(do.refuse(UNKNOWN), event=CONNECT, namespace=do.has(";"), wait=is_server_token),
     "SEC-15 room-looked-up-escaped: Looks a room up as it is written in the frame.",
     on.receive(do.empty_reply, event=LEAVE, room=do.has(";"), wait=bool),
     "SEC-16 two-flags-end-reading: Receives nothing more after a frame with both flags.",

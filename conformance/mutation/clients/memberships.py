@@ -7,7 +7,7 @@ from typing import Final
 from mutation import client_faults as on
 from mutation import operators as do
 from mutation.client_faults import HANG, ClientContext, ClientFault
-from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE, Effect, when
+from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE, UNKNOWN, Effect, when
 from mutation.operators import is_client_token, is_server_token, is_user_event
 from mutation.registry import mutant, mutants
 from neffos_codec import Message
@@ -18,10 +18,6 @@ REFUSAL: Final = "I like it here"
 """The text with which some of these clients refuse to leave a namespace or a room."""
 
 
-def _is_event(event: str) -> bool:
-    return bool(event) and event not in CHANGE_OF
-
-
 def _performed(**trigger: object) -> ClientFault:
     """Perform a system ask that is to be ignored, without a reply."""
     return ClientFault(
@@ -30,17 +26,13 @@ def _performed(**trigger: object) -> ClientFault:
     )
 
 
-def _event(fields: Values, token: str = "") -> Message:
+def _event(op: str, fields: Values) -> Message:
     """Give the event that an operation is to send."""
     names = {name: fields.get(name, "") for name in ("namespace", "room", "event")}
-    return Message(wait=token, **names, body=fields["text"])
+    return Message(wait="$own" if op == "ask" else "", **names, body=fields["text"])
 
 
 # -------------------------------------------------------------------- namespaces
-
-
-def _client_first(c: ClientContext, _: Message) -> None:
-    c.kept.append("client")
 
 
 def _server_first(c: ClientContext, m: Message) -> Effect:
@@ -53,16 +45,14 @@ def _server_first(c: ClientContext, m: Message) -> Effect:
 def _once(c: ClientContext, m: Message) -> Effect:
     if m.event == DISCONNECT:
         c.seen.discard(m.namespace)
-        return None
     is_refused = m.namespace in c.seen and is_server_token(m.wait)
     return m.error_reply("connected already") if is_refused else None
 
 
 def _speaks(c: ClientContext, op: str, fields: Values) -> None:
-    if op not in ("emit", "ask") or fields.get("room") or c.is_closing:
-        return
-    if op == "emit" or fields["namespace"] == "any":
-        c.say_last(_event(fields, "$own" if op == "ask" else ""))
+    is_meant = op == "emit" or (op == "ask" and fields["namespace"] == "any")
+    if is_meant and not fields.get("room") and not c.is_closing:
+        c.say_last(_event(op, fields))
 
 
 @mutant("NS-9", on.receive)
@@ -82,10 +72,6 @@ def leaves_rooms_one_by_one(c: ClientContext, m: Message) -> Effect:
     return [m, *leaves] if ask.event == DISCONNECT and leaves else None
 
 
-def _left_behind(c: ClientContext, op: str, fields: Values) -> Values | None:
-    return {} if op == "emit" and fields.get("room") and c.seen else None
-
-
 @mutant("NS-18", on.receive)
 def replies_outlive_their_namespace(c: ClientContext, m: Message) -> Effect:
     """Sends the reply of a handler whose namespace was disconnected meanwhile."""
@@ -100,15 +86,13 @@ def replies_outlive_their_namespace(c: ClientContext, m: Message) -> Effect:
 
 mutants(
     "NS-1 deaf-where-it-was-put: Drops the events of a namespace that the server connected.",
-    ClientFault(
-        send=when(_client_first, event=CONNECT), receive=when(_server_first, namespace="app")
-    ),
+    ClientFault(send=when(do.keep, event=CONNECT), receive=when(_server_first, namespace="app")),
     "NS-2 connects-without-token: Performs a connect that has no token.",
     _performed(event=CONNECT, wait=""),
     "NS-2 connects-with-no-op: Performs a connect with isNoOp.",
     _performed(event=CONNECT, is_no_op=True),
     "NS-3 another-text-for-unknown: Refuses an unknown namespace with another text.",
-    on.send(do.change(body="no such namespace"), event=CONNECT, body="bad namespace"),
+    on.send(do.change(body="no such namespace"), event=CONNECT, body=UNKNOWN),
     "NS-4 application-not-asked: Connects a namespace that its application refuses.",
     on.receive(do.empty_reply, event=CONNECT, namespace="unwanted", wait=bool),
     "NS-5 connected-once: Refuses a connect of a namespace that it has connected, or connects.",
@@ -123,9 +107,7 @@ mutants(
     "NS-9 errors-from-nowhere: Sends the error of an event whose namespace is not connected.",
     on.receive(lambda _, m: m.error_reply(str(m.body)), event="fail", namespace="any", wait=""),
     "NS-9 errors-answered: Replies to an error for a namespace that is not connected.",
-    on.receive(
-        do.refuse("bad namespace"), is_error=True, event="echo", wait=bool, is_connected=False
-    ),
+    on.receive(do.refuse(UNKNOWN), is_error=True, event="echo", wait=bool, is_connected=False),
     "NS-10 disconnects-without-token: Performs a disconnect that has no token.",
     _performed(event=DISCONNECT, wait=""),
     "NS-10 joins-without-token: Performs a join that has no token.",
@@ -138,7 +120,7 @@ mutants(
     on.receive(
         do.serve_with(is_error=False, body=""),
         event=tuple(CHANGE_OF),
-        wait=lambda token: not is_client_token(token),
+        wait=lambda wait: wait[:1] != "$",
     ),
     "NS-13 stays-where-its-rooms-are: Refuses a disconnect while it has joined a room.",
     on.receive(do.refuse(REFUSAL), event=DISCONNECT, wait=bool, rooms=lambda of: of("app")),
@@ -147,16 +129,16 @@ mutants(
     "NS-14 rooms-outlive-their-namespace: Keeps its rooms when their namespace is connected again.",
     ClientFault(
         receive=when(do.remember("namespace"), event=DISCONNECT, wait=bool, is_error=False),
-        failed=_left_behind,
+        failed=lambda c, op, fields: {} if op == "emit" and fields.get("room") and c.seen else None,
     ),
     "NS-15 empty-namespace-is-always-there: Handles events of the empty namespace too early.",
     on.receive(lambda _, m: m, event="echo", namespace="", is_connected=False),
     "NS-15 no-namespace-without-name: Has no namespace without a name.",
-    on.receive(do.refuse("bad namespace"), event=CONNECT, namespace="", wait=bool),
+    on.receive(do.refuse(UNKNOWN), event=CONNECT, namespace="", wait=bool),
     "NS-16 slow-to-connect: Misses events that follow closely on the reply to its connect.",
-    on.receive(do.drop, event=_is_event, is_connecting=True),
+    on.receive(do.drop, event=do.isnt("", *CHANGE_OF), is_connecting=True),
     "NS-17 silent-where-it-is-not: Does not reply to asks in an unconnected namespace.",
-    on.send(do.drop, body="bad namespace", event=do.isnt(CONNECT)),
+    on.send(do.drop, body=UNKNOWN, event=do.isnt(CONNECT)),
     "NS-18 asks-outlive-their-namespace: Leaves asks pending when their namespace is disconnected.",
     ClientFault(
         receive=when(do.remember("namespace"), event=DISCONNECT, wait=bool),
@@ -172,19 +154,13 @@ def _emits(c: ClientContext, op: str, fields: Values) -> Values | None:
     """Send an event to a room that the fault remembers, though it is not joined."""
     if op != "emit" or fields.get("room", "") not in c.seen:
         return None
-    c.say_last(_event(fields))
+    c.say_last(_event(op, fields))
     return {}
 
 
-def _connects(c: ClientContext, _: Message) -> None:
-    c.count()
-
-
 def _joins(c: ClientContext, m: Message) -> None:
-    if m.event == CONNECT:
-        c.count()
-    elif not c.counts[""] and not c.is_closing:
-        c.seen.add(m.room)
+    if CONNECT not in c.seen and not c.is_closing:
+        c.seen.add(m.room or m.event)
 
 
 def _room(c: ClientContext, m: Message) -> None:
@@ -194,7 +170,7 @@ def _room(c: ClientContext, m: Message) -> None:
 def _speaks_outside(c: ClientContext, op: str, fields: Values) -> None:
     room = fields.get("room", "")
     if op in ("emit", "ask") and room and room.lower() not in c.seen:
-        c.say_last(_event(fields, "$own" if op == "ask" else ""))
+        c.say_last(_event(op, fields))
 
 
 mutants(
@@ -218,7 +194,7 @@ mutants(
     "RM-6 rooms-without-namespace: Treats a room as joined whose namespace is not connected.",
     ClientFault(
         receive=when(_joins, event=(CONNECT, JOIN)),
-        send=when(_connects, event=CONNECT),
+        send=when(do.remember("event"), event=CONNECT),
         failed=_emits,
     ),
     "RM-8 leaves-one-room-for-all: Leaves one room where it is to leave all.",

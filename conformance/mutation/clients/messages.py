@@ -10,7 +10,7 @@ from typing import Any, Final
 from mutation import client_faults as on
 from mutation import operators as do
 from mutation.client_faults import GONE, HANG, ClientContext, ClientFault, renamed
-from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE, Effect, Payload, fits, frame_of, when
+from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE, Effect, Payload, frame_of, when
 from mutation.operators import is_client_token, is_server_token, is_user_event
 from mutation.registry import mutant, mutants
 from neffos_codec import ESCAPE, Message, encode
@@ -75,6 +75,10 @@ def kind_guessed_by_octets(_: ClientContext, seen: Values) -> Values | None:
     return {**seen, **fields_of(body.decode() if body.isascii() else body)}
 
 
+def _halves(text: str) -> Effect:
+    return [text[:2], text[2:]] if frame_of(text) is None else None
+
+
 @mutant("FR-13", on.send, is_empty_reply=True)
 def binary_empty_reply(c: ClientContext, m: Message) -> Effect:
     """Sends an empty reply in the type of the ask."""
@@ -83,7 +87,7 @@ def binary_empty_reply(c: ClientContext, m: Message) -> Effect:
 
 
 def _unreadable(c: ClientContext, _: str, __: Values) -> None:
-    if c.counts["errors"]:
+    if c.kept:
         raise OperationError("[object ArrayBuffer]")
 
 
@@ -106,9 +110,7 @@ mutants(
     _written(lambda text, m: text if m.wait or m.is_error else text.replace(";0;0;", ";;;", 1)),
     "FR-8 error-without-text-is-success: Accepts an error without a text as success.",
     on.receive(
-        lambda c, m: c.serve(
-            m.empty_reply() if m.event.startswith("_") else m.replace(is_error=False)
-        ),
+        lambda c, m: do.accept(c, m) if m.event[:1] == "_" else c.serve(m.replace(is_error=False)),
         is_error=True,
         body=EMPTY,
         wait=is_client_token,
@@ -132,12 +134,7 @@ mutants(
     "FR-11 text-in-binary-messages: Sends binary events whose body is ASCII as text.",
     on.send(do.as_text, wait="", is_binary=True, body=bytes.isascii),
     "FR-11 native-messages-in-halves: Sends a native message in two.",
-    on.send_raw(
-        lambda _, payload: [payload[:2], payload[2:]],
-        payload=lambda payload: (
-            isinstance(payload, str) and len(payload) > 1 and frame_of(payload) is None
-        ),
-    ),
+    on.send_raw(do.rewrite(_halves), payload=lambda payload: len(payload) > 1),
     "FR-12 names-in-latin-9: Writes the names in a binary frame in Latin-9.",
     on.send_raw(do.rewrite_bytes(lambda payload: payload.replace("€".encode(), b"\xa4"))),
     "FR-13 long-empty-reply: Writes the flags of an empty reply.",
@@ -157,10 +154,7 @@ mutants(
     "FR-16 nonsense-returned: Sends JSON back.",
     on.beside_raw(lambda _, payload: payload, payload=do.begins("{")),
     "FR-17 binary-error-text-lost: Does not decode the text of a binary error.",
-    ClientFault(
-        receive=when(lambda c, _: c.count("errors") and None, is_error=True, is_binary=True),
-        failed=_unreadable,
-    ),
+    ClientFault(receive=when(do.keep, is_error=True, is_binary=True), failed=_unreadable),
     "FR-18 namespaces-folded: Treats namespaces as one that differ in case, or in spaces around.",
     on.receive(do.serve_with(namespace=lambda name: name.lower().strip())),
     "FR-18 events-folded: Treats events as one that differ in case.",
@@ -192,18 +186,17 @@ def native_messages_held(c: ClientContext, payload: Payload) -> Effect:
     return None
 
 
+def _tell_native(c: ClientContext, m: Message) -> None:
+    if m.event == NATIVE_EVENT:
+        c.tell("native", text=m.body)
+
+
 mutants(
     "NM-1 bids-farewell-natively: Sends a native message when it disconnects a namespace.",
     on.send(lambda _, m: [m, "bye"], event=DISCONNECT, namespace="any"),
     "NM-4 native-frames-delivered-early: Delivers native messages in frames before the empty "
     "namespace is connected.",
-    on.receive(
-        do.until(
-            when(lambda c, m: c.tell("native", text=m.body), event=NATIVE_EVENT), event=CONNECT
-        ),
-        namespace="",
-        is_error=False,
-    ),
+    on.receive(do.until(_tell_native, event=CONNECT), namespace="", is_error=False),
     "NM-5 native-frames-dropped: Never treats a frame as a native message.",
     on.receive(do.drop, event=NATIVE_EVENT),
     "NM-5 native-frames-from-everywhere: Delivers native frames whatever namespace they name.",
@@ -308,27 +301,15 @@ mutants(
         receive=when(lambda c, _: c.say(c.release()[-1:]), event=CONNECT),
     ),
     "AR-22 replies-on-all-connections: Sends a reply on all its connections.",
-    on.send(
-        lambda c, m: c.say_elsewhere(m), event="echo", wait=lambda token: not is_client_token(token)
-    ),
+    on.send(lambda c, m: c.say_elsewhere(m), event="echo", wait=lambda wait: wait[:1] != "$"),
 )
 
 
 # -------------------------------------------------------------------- events
 
 
-def _overtaken(**trigger: object) -> ClientFault:
-    """Hold a reply back until the next, where more of them are due."""
-
-    def hook(c: ClientContext, m: Message) -> Effect:
-        if m.wait not in c.server_asks:
-            return None
-        if fits(trigger, m) and len(c.server_asks) > 1 and not c.kept:
-            c.kept.append(m)
-            return ()
-        return [m, *c.release()]
-
-    return on.send(hook)
+MORE_DUE: Final = {"server_asks": lambda asks: len(asks) > 1, "kept": []}
+"""The trigger of a reply where more of them are due, and none is held back."""
 
 
 def _left(c: ClientContext, _: str, fields: Values) -> None:
@@ -337,14 +318,12 @@ def _left(c: ClientContext, _: str, fields: Values) -> None:
 
 
 @mutant("EV-4", on.receive, event=(*OBSERVATIONS, "_OnAnyEvent"))
-def notices_delivered(c: ClientContext, m: Message) -> Effect:
+def notices_delivered(c: ClientContext, m: Message) -> None:
     """Runs the handlers of local events that come from outside."""
     if m.event in OBSERVATIONS:
-        room = {"room": m.room} if m.room else {}
-        c.tell(OBSERVATIONS[m.event], namespace=m.namespace, **room)
+        c.tell(OBSERVATIONS[m.event], namespace=m.namespace, **({"room": m.room} if m.room else {}))
     else:
         c.tell("event", namespace=m.namespace, room="", event=m.event, text=m.body)
-    return None
 
 
 @mutant("EV-5", on.send, event=LEAVE)
@@ -356,9 +335,9 @@ def notices_sent(c: ClientContext, m: Message) -> Effect:
 
 mutants(
     "EV-1 binary-comes-last: Lets text frames overtake binary ones.",
-    _overtaken(is_binary=True),
+    on.send(do.delayed(is_binary=True, **MORE_DUE), wait=is_server_token),
     "EV-1 requests-come-last: Lets events overtake system asks.",
-    _overtaken(is_empty_reply=True),
+    on.send(do.delayed(is_empty_reply=True, **MORE_DUE), wait=is_server_token),
     "EV-2 event-lost: Does not deliver an event.",
     on.observes(do.drop, saw="event", event="other"),
     "EV-2 event-in-another-namespace: Delivers events of one namespace to handlers of another.",

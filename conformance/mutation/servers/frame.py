@@ -15,7 +15,16 @@ from mutation import fault_proxy as proxy
 from mutation import hooks as on
 from mutation import operators as do
 from mutation.fault_proxy import CUT, Frame, FrameEffect, Proxy, Tunnel
-from mutation.hooks import CONNECT, DISCONNECT, LEAVE, Effect, Hooks, Payload, ServerContext
+from mutation.hooks import (
+    CONNECT,
+    DISCONNECT,
+    LEAVE,
+    UNKNOWN,
+    Effect,
+    Hooks,
+    Payload,
+    ServerContext,
+)
 from mutation.operators import is_utf8
 from mutation.registry import mutant, mutants
 from neffos_codec import ESCAPE, Message
@@ -28,6 +37,7 @@ STRAY: Final = {"is_accepted": True, "message": None}
 """The trigger of payloads after the handshake that are not frames; they may be empty."""
 
 IN_EMPTY: Final = do.in_namespace("")
+NOT_IN_EMPTY: Final = do.in_namespace("", is_in=False)
 
 NATIVE: Final = {**STRAY, "is_in": IN_EMPTY}
 """The trigger of those on the mixed endpoint, whose namespace is connected."""
@@ -170,15 +180,11 @@ mutants(
         event=("echo", "fail"),
     ),
     "SEC-15 looked-up-escaped: Looks a namespace up as it is written in the frame.",
-    on.receive(do.refuse("bad namespace"), event=CONNECT, namespace=do.has(";"), wait=bool),
+    on.receive(do.refuse(UNKNOWN), event=CONNECT, namespace=do.has(";"), wait=bool),
     "FR-5 token-unescaped: Treats the escape literal as a semicolon in the token, and writes that.",
-    do.sent_text(
-        lambda sent: sent.replace(ESCAPE, ";", 1) if sent.startswith(f"${ESCAPE}") else sent
-    ),
+    do.sent_text(lambda sent: sent.replace(f"${ESCAPE}", "$;", 1)),
     "FR-6 false-left-empty: Writes nothing for a flag that is false.",
-    do.sent_text(
-        lambda sent: sent.replace(";0;0;", ";;;", 1) if sent.startswith("$1;app;;e") else sent
-    ),
+    do.sent_text(lambda sent: re.sub(r"^(\$1;app;;e[^;]*);0;0;", r"\1;;;", sent)),
     "FR-6 false-in-words: Writes the flags of its own messages in words.",
     do.sent_text(lambda s: s.replace(";0;0;", ";false;false;", 1) if s[:5] == ";app;" else s),
     "FR-6 binary-flags-left-empty: Writes nothing for the second flag of a binary frame.",
@@ -227,9 +233,7 @@ mutants(
     "FR-12 names-as-they-came: Keeps the names of a binary frame as bytes.",
     _sent_back(do.begins(b"$1;any;;\xff;"), b"\xff"),
     "FR-12 names-as-latin-1: Writes the names of a binary frame in Latin-1.",
-    _sent_back(
-        lambda payload: not is_utf8(payload) and payload.startswith(b"$1;any;"), b"\xc3\xbf"
-    ),
+    _sent_back(lambda sent: do.isnt_utf8(sent) and sent.startswith(b"$1;any;"), b"\xc3\xbf"),
     "FR-12 text-unchecked: Sends the bytes of a text back as they are, UTF-8 or not.",
     Proxy(inward=_replaced(b"\xff", b"\x1a"), outward=_replaced(b"\x1a", b"\xff")),
     "FR-13 long-empty-reply: Writes the flags of an empty reply.",
@@ -247,11 +251,7 @@ mutants(
     "FR-15 fragments-are-messages: Treats each fragment as a message.",
     proxy.inward(_as_a_message),
     "FR-15 fragments-checked-apart: Checks that each fragment of a text is UTF-8.",
-    proxy.inward(
-        lambda _, frame: None if is_utf8(frame.content) else CUT,
-        opcode=Opcode.TEXT,
-        fin=False,
-    ),
+    proxy.inward(do.give(CUT), opcode=Opcode.TEXT, fin=False, content=do.isnt_utf8),
     "FR-15 fragments-without-pings: Forgets a fragment when a ping comes after it.",
     proxy.inward(lambda _, __: CUT, is_control=True, is_amid=True),
     "FR-15 masks-left-on: Treats a masked binary message as unmasked, where its first byte is odd.",
@@ -274,7 +274,7 @@ mutants(
 # -------------------------------------------------------------------- native messages
 
 
-def _while_connected(c: ServerContext) -> on.Payloads:
+def _while_connected(c: ServerContext, _: object) -> on.Payloads:
     """Have the current payload handled as if the empty namespace were connected."""
     c.aside(CONNECT, "")  # only the mixed endpoint has it
     sent = c.serve()
@@ -338,19 +338,13 @@ mutants(
     "NM-2 frames-without-handler-are-native: Treats a frame without a handler as a native message.",
     on.receive(lambda c, _: c.payload, event="no such event", is_in=IN_EMPTY),
     "NM-4 native-before-connect: Delivers native messages from the handshake on.",
-    on.receive_raw(
-        lambda c, _: None if c.is_in("") else _while_connected(c), payload=bool, **STRAY
-    ),
+    on.receive_raw(_while_connected, payload=bool, is_in=NOT_IN_EMPTY, **STRAY),
     "NM-4 native-after-disconnect: Delivers native messages after the empty namespace disconnects.",
     on.receive_raw(
-        do.once(lambda c, payload: None if c.message or c.is_in("") else payload, is_in=IN_EMPTY)
+        do.once(on.when(lambda _, sent: sent, message=None, is_in=NOT_IN_EMPTY), is_in=IN_EMPTY)
     ),
     "NM-5 framed-native-early: Delivers a native message in a frame before its namespace connects.",
-    on.receive(
-        lambda c, _: None if c.is_in("") else _while_connected(c),
-        event=NATIVE_EVENT,
-        is_accepted=True,
-    ),
+    on.receive(_while_connected, event=NATIVE_EVENT, is_accepted=True, is_in=NOT_IN_EMPTY),
     "NM-5 framed-native-dropped: Drops native messages in frames.",
     on.receive(do.drop, event=NATIVE_EVENT, is_in=IN_EMPTY),
     "NM-5 framed-native-whole: Treats the whole frame as the native message.",

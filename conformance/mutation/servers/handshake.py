@@ -9,41 +9,36 @@ from uuid import uuid4
 
 from mutation import hooks as on
 from mutation import operators as do
-from mutation.hooks import Effect, Hooks, Payload, Payloads, ServerContext, frame_of
+from mutation.hooks import Effect, Hooks, Payload, Payloads, ServerContext
 from mutation.registry import mutant, mutants
 from neffos_asyncio import ON_NATIVE_MESSAGE, Server
-from neffos_codec import ESCAPE, Message
+from neffos_codec import ESCAPE
 from neffos_conformance.reference.application import echo, servers
+
+LETTERS: Final = ("M", "A", "H", b"M", b"A", b"H")
+"""What handshake messages begin with."""
 
 OWN_ID: Final = re.compile(r"A?[0-9a-f]{8}-[0-9a-f-]{27}")
 """An ID that the server chose itself, with or without an A before it."""
 
 
-def _answers(change: Callable[[str], Effect], letters: str = "AH", **hooks: on.FrameHook) -> Hooks:
+def _answers(change: Callable[[str], Effect], letters: str = "AH") -> Hooks:
     """Change the answer to the handshake request, where it begins with one of these letters."""
 
     def hook(c: ServerContext, sent: Payload) -> Effect:
-        is_answer = not c.seen and isinstance(sent, str) and sent[:1] in ("A", "H")
-        if not is_answer:
+        if c.seen or not isinstance(sent, str) or sent[:1] not in ("A", "H"):
             return None
         c.seen.add("answered")
-        return change(str(sent)) if str(sent)[0] in letters else None
+        return change(sent) if sent[0] in letters else None
 
-    return Hooks(send_raw=hook, **hooks)  # type: ignore[arg-type]  # other hooks of frames
-
-
-def _own_id_reported_as(body: str) -> on.FrameHook:
-    """Have the server report another ID where it chose that itself."""
-
-    def hook(_: ServerContext, m: Message) -> Effect:
-        is_own = m.event == "whoami" and OWN_ID.fullmatch(str(m.body))
-        return m.replace(body=body) if is_own else None
-
-    return hook
+    return on.send_raw(hook)
 
 
-def _own_id_answered_as(answer: str) -> Callable[[str], Effect]:
-    return lambda sent: answer if OWN_ID.fullmatch(sent) else None
+def _named(id_: str) -> Hooks:
+    """Give another ID where the server chose that itself."""
+    hooks = _answers(lambda sent: f"A{id_}" if OWN_ID.fullmatch(sent) else None)
+    given = on.when(do.change(body=id_), event="whoami", body=OWN_ID.fullmatch)
+    return Hooks(send_raw=hooks.send_raw, send=given)
 
 
 def _marking(answer: str) -> Hooks:
@@ -52,12 +47,6 @@ def _marking(answer: str) -> Hooks:
     mixed = Server(handlers, id_generator=lambda _: f"mixed-{uuid4()}")
     hooks = _answers(lambda sent: answer if sent.startswith("Amixed-") else None)
     return Hooks(send_raw=hooks.send_raw, served={**servers(), "/mixed": mixed})
-
-
-def _note_id(c: ServerContext, payload: Payload) -> Effect:
-    if isinstance(payload, str) and payload.startswith("A") and not frame_of(payload):
-        c.values["id"] = payload[1:]
-    return None
 
 
 @mutant("HS-9", on.receive_raw)
@@ -126,10 +115,7 @@ mutants(
     "HS-7 request-read-as-frame: Treats a request that goes on like a frame as a frame.",
     on.receive(do.drop, is_accepted=False),
     "HS-8 letters-reserved: Drops every payload that begins like a handshake message.",
-    on.receive_raw(
-        do.once(do.drop, payload=lambda payload: payload[:1] in ("M", b"M")),
-        payload=lambda payload: payload[:1] in ("M", "A", "H", b"M", b"A", b"H"),
-    ),
+    on.receive_raw(do.once(do.drop), payload=lambda sent: sent[:1] in LETTERS),
     "HS-12 early-frames-answered-first: Answers an ask to connect that comes early at once.",
     on.receive(do.empty_reply, is_early=True, namespace="app"),
     "HS-12 early-frames-complained-of: Reports at once that a frame came too early.",
@@ -149,11 +135,11 @@ mutants(
     "HS-3 other-id: Announces one ID and uses another.",
     _answers(lambda sent: f"{sent}x", "A"),
     "HS-6 id-missing: Gives connections an empty ID.",
-    _answers(_own_id_answered_as("A"), send=_own_id_reported_as("")),
+    _named(""),
     "HS-6 id-missing-at-an-endpoint: Gives connections of one endpoint an empty ID.",
     _marking("A"),
     "HS-20 one-id-for-all: Gives every connection the same ID.",
-    _answers(_own_id_answered_as("Aserver"), send=_own_id_reported_as("server")),
+    _named("server"),
     "HS-20 one-id-at-an-endpoint: Gives all connections of one endpoint the same ID.",
     _marking("Amixed"),
     "HS-4 refusal-accepted: Answers A instead of H.",
@@ -184,10 +170,8 @@ mutants(
     on.receive_raw(lambda c, payload: (c.serve() or ["Aagain"]) if payload == "M" else None),
     "HS-8 id-taken-over: Uses the ID that a client sends after a late A.",
     Hooks(
-        receive_raw=_note_id,
-        send=lambda c, m: (
-            m.replace(body=c.values["id"]) if m.event == "whoami" and c.values.get("id") else None
-        ),
+        receive_raw=on.when(do.keep, payload=do.begins("A"), message=None),
+        send=on.when(lambda c, m: m.replace(body=c.kept[-1][1:]), event="whoami", kept=bool),
     ),
     "HS-8 late-refusal-obeyed: Fails the connection when a client sends a late H.",
     on.receive_raw(do.fail("refused"), payload=do.begins("Hgo")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from mutation import hooks as on
 from mutation import operators as do
@@ -45,10 +45,9 @@ def crossing_ask_taken(c: ServerContext, m: Message) -> Effect:
     return None
 
 
-def _take_of_any(c: ServerContext, m: Message) -> Effect:
+def _owner_receives(c: ServerContext, m: Message) -> Any:
     owner = c.server.values.pop(m.wait, None)
-    sent: Effect = owner.serve(c.payload) if owner else None
-    return sent
+    return owner.serve(c.payload) if owner else None
 
 
 def _drop_foreign(c: ServerContext, m: Message) -> Effect:
@@ -80,10 +79,6 @@ def _as_an_ask(c: ServerContext, m: Message) -> Effect:
     if c.ask:
         c.seen.add(m.wait)
     return None
-
-
-def _twice(c: ServerContext, m: Message) -> Effect:
-    return [m, m] if c.message and m.wait == c.message.wait != "$barrier" else None
 
 
 SENDER: Final = "neffos(0x"
@@ -173,13 +168,15 @@ mutants(
     "AR-11 next-message-taken: Treats the next event of that name as the reply, despite its token.",
     Hooks(
         receive=when(
-            lambda c, m: c.serve(m.replace(wait=c.kept.pop())), event="question", kept=bool
+            lambda c, m: c.serve(m.replace(wait=c.kept.pop().wait)), kept=bool, event="question"
         ),
-        send=when(lambda c, m: c.kept.append(m.wait), event="question"),
+        send=when(do.keep, event="question"),
     ),
     "AR-12 one-table-for-all: Accepts the reply of any connection to an ask sent to another.",
     Hooks(
-        receive=_take_of_any,
+        receive=lambda c, m: (
+            ((owner := c.server.values.pop(m.wait, c)) is not c and owner.serve(c.payload)) or None
+        ),
         send=lambda c, m: c.server.values.update({m.wait: c} if m.wait in c.server_asks else {}),
     ),
     "AR-13 foreign-tokens-dropped: Treats every token without a $ as one of its own settled asks.",
@@ -199,12 +196,9 @@ mutants(
     "AR-19 refusal-is-success: Treats an error reply as success.",
     on.receive(do.accept, answers=CHANGES, is_error=True),
     "AR-21 second-reply-taken-for-ask: Forgets the tokens of its asks once they are settled.",
-    Hooks(
-        receive=_as_an_ask,
-        send=do.change(wait=lambda wait: wait.removeprefix("past")),
-    ),
+    Hooks(receive=_as_an_ask, send=do.change(wait=lambda wait: wait.removeprefix("past"))),
     "AR-22 answers-twice: Sends every reply twice.",
-    on.send(_twice, wait=is_client_token),
+    on.send(lambda _, m: [m, m], wait=re.compile(r"\$(?!barrier)").match),
     "AR-22 reply-handled-too: Gives the reply to its ask to a handler of the event it names, too.",
     on.after(lambda _, m: m.error_reply(str(m.body)), answers="question", event="fail"),
     "SX-1 sender-named: Leaves the name of a broadcast's sender in what clients get.",
@@ -223,11 +217,10 @@ mutants(
     on.receive(do.serve_with(wait=""), wait=do.begins(SENDER)),
     "SX-10 sender-left-out: Leaves a connection out of a broadcast that a client says it sent.",
     Hooks(
-        receive=when(
-            lambda c, m: c.server.seen.add((m.wait.removeprefix(SENDER), m.body)),
-            wait=do.begins(SENDER),
+        receive=lambda c, m: c.server.seen.add((m.wait, m.body)),
+        send=when(
+            lambda c, m: () if (SENDER + c.id, m.body) in c.server.seen else None, event="news"
         ),
-        send=when(lambda c, m: () if (c.id, m.body) in c.server.seen else None, event="news"),
     ),
 )
 
@@ -266,7 +259,7 @@ def _news(command: Message) -> Message:
     return Message(namespace="app", room=room, event=NEWS, body=body)
 
 
-def _leaking(leaks: Leaks, *, to_maker: bool = False) -> Hooks:
+def _leaking(leaks: Leaks, *, to_maker: bool = False, is_addressed: bool = True) -> Hooks:
     """Run a server whose broadcasts reach connections that they should not.
 
     A leak is sent as late as possible: before the next payload to that connection.
@@ -274,13 +267,15 @@ def _leaking(leaks: Leaks, *, to_maker: bool = False) -> Hooks:
     Args:
         leaks: whether it reaches a connection.
         to_maker: it reaches nobody but the one that asks for it, in place of all others.
+        is_addressed: whether it reaches those whom the command names, or the others.
     """
 
     def hook(c: ServerContext) -> on.Payloads:
         m = c.message
         if m and m.event.startswith("broadcast-") and c.is_in("app"):
             for each in c.server.connections:
-                if (each is c) == to_maker and leaks(m, each):
+                is_meant = (each is c) == to_maker and _is_addressed(m, each) == is_addressed
+                if is_meant and leaks(m, each):
                     each.kept.append(_news(m))
         sent = c.serve()
         c.seen |= c.memberships
@@ -303,6 +298,11 @@ def _is_asked(command: Message, other: ServerContext) -> bool:
     return ("app", _room(command)) in [(ask.namespace, ask.room) for ask in asks]
 
 
+def _has_refused(command: Message, other: ServerContext) -> bool:
+    asked = [(ask.event, ask.room) for ask in other.settled.values()]
+    return (JOIN, _room(command)) in asked and not other.is_in("app", command.room)
+
+
 @mutant("EV-8", on.turn)
 def never_told_by_oneself(c: ServerContext) -> on.Payloads:
     """Sends no client a broadcast that it made itself."""
@@ -311,15 +311,6 @@ def never_told_by_oneself(c: ServerContext) -> on.Payloads:
     sent = on.frames_of(c.serve())
     is_own = c.values.get("is own")
     return [each for each, frame in sent if not (is_own and frame and frame.event == NEWS)]
-
-
-@mutant("EV-9", on.send, event=NEWS)
-def second_broadcast_later(c: ServerContext, m: Message) -> Effect:
-    """Sends the second broadcast after the third."""
-    if c.count() == 2:
-        c.kept.append(m)
-        return ()
-    return [m, *c.release()]
 
 
 @mutant("EV-9", on.turn)
@@ -372,48 +363,21 @@ mutants(
     "EV-6 errors-dropped: Gives an error to no handler.",
     on.receive(do.drop, event=do.is_event, is_error=True, is_connected=True),
     "EV-8 strangers-told: Broadcasts to clients, too, that have not connected the namespace.",
-    _leaking(
-        lambda m, other: (
-            (other.is_accepted and not other.is_in("app"))
-            and (m.event != TO_ROOM and _is_addressed(m, other))
-        )
-    ),
+    _leaking(lambda m, to: m.event != TO_ROOM and to.is_accepted and not to.is_in("app")),
     "EV-8 maker-told: Broadcasts to the maker, too, what is for the others.",
     _leaking(lambda m, _: m.event in (TO_OTHERS, TO_ROOM), to_maker=True),
     "EV-8 rooms-overlooked: Broadcasts to all what is for a room.",
-    _leaking(
-        lambda m, other: (
-            m.event == TO_ROOM and other.is_in("app") and not other.is_in("app", m.room)
-        )
-    ),
+    _leaking(lambda m, to: m.event == TO_ROOM and to.is_in("app") and not to.is_in("app", m.room)),
     "EV-8 ids-overlooked: Broadcasts to all what is for one.",
-    _leaking(
-        lambda m, other: m.event == TO_ONE and other.is_in("app") and not _is_addressed(m, other)
-    ),
+    _leaking(lambda _, to: to.is_in("app"), is_addressed=False),
     "EV-8 once-a-member-always-a-member: Broadcasts to all that were in the namespace or room.",
-    _leaking(
-        lambda m, other: (
-            ("app", _room(m)) in other.seen
-            and not other.is_in("app", _room(m))
-            and _is_addressed(m, other)
-        )
-    ),
+    _leaking(lambda m, to: ("app", _room(m)) in to.seen - to.memberships),
     "EV-8 told-while-joining: Counts a client as a member once it is asked to join, or to connect.",
-    _leaking(lambda m, other: _is_asked(m, other) and _is_addressed(m, other)),
+    _leaking(_is_asked),
     "EV-8 told-though-refused: Counts a client as a member that has refused to join.",
-    _leaking(
-        lambda m, other: (
-            m.event == TO_ROOM
-            and (JOIN, m.room) in [(ask.event, ask.room) for ask in other.settled.values()]
-            and not other.is_in("app", m.room)
-        )
-    ),
+    _leaking(_has_refused),
     "EV-8 not-told-when-asked-to-connect: Broadcasts nothing to clients that the server connected.",
-    on.send(
-        do.drop,
-        event=NEWS,
-        settled=lambda asks: any(ask.event == CONNECT for ask in asks.values()),
-    ),
+    on.send(do.drop, event=NEWS, settled=lambda asks: CONNECT in {m.event for m in asks.values()}),
     "EV-8 broadcasts-as-text: Broadcasts binary bodies as text.",
     on.send(do.change(body=lambda body: body.decode("latin-1")), event=NEWS, is_binary=True),
     "EV-8 broadcasts-by-command: Broadcasts with a room that no client named.",
@@ -423,6 +387,8 @@ mutants(
         moved=when(lambda c: c.kept.append(""), begun=lambda begun: ("app", "") in begun),
         send=when(lambda c, m: [m] * max(len(c.kept), 1), event=NEWS),
     ),
+    "EV-9 second-broadcast-later: Sends the second broadcast after the third.",
+    on.send(do.delayed(count=lambda count: count() == 2), event=NEWS),
     "EV-9 every-tenth-broadcast-lost: Loses one broadcast of ten.",
     on.send(do.every(10, do.drop), event=NEWS),
 )
