@@ -15,7 +15,7 @@ from mutation import client_faults as client
 from mutation import fault_proxy as proxy
 from mutation import hooks as on
 from mutation import operators as do
-from mutation.client_faults import LIMITS, ClientFault, renamed
+from mutation.client_faults import LIMITS, ClientFault
 from mutation.fault_proxy import Frame, FrameEffect, Proxy, Tunnel, answer
 from mutation.hooks import CONNECT, DISCONNECT, Effect, Payload, Payloads, ServerContext
 from mutation.registry import Staged, mutant, mutants
@@ -30,6 +30,9 @@ PAUSE: Final = 0.01
 
 LONG_ID: Final = "7;8@%!semicolon@%!é漢😀" + "x" * 180
 """What IDs may contain, but for the space that ends them in a body of ``broadcast-to``."""
+
+DEFLATE: Final = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover"
+"""Agrees to an offer to compress."""
 
 KNOWN: Final = frozenset(
     {
@@ -98,14 +101,6 @@ def _chat(_: Tunnel, head: bytes) -> bytes:
         line = b"HTTP/1.1 101 Web Socket Protocol Handshake"
     more = b"server: odd/1.0\r\nSet-Cookie: a=b; Path=/\r\nX-Odd: 1\r\nx-odd: 2\r\n"
     return line + b"\r\n" + more + rest
-
-
-def _compress(link: Tunnel, head: bytes) -> bytes | None:
-    offer = link.request.value("Sec-WebSocket-Extensions")
-    if b" 101 " not in head or "permessage-deflate" not in offer:
-        return None
-    agreed = b"Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover"
-    return head.removesuffix(b"\r\n") + agreed + b"\r\n\r\n"
 
 
 @mutant("", on.send_raw)
@@ -193,7 +188,10 @@ mutants(
         payload=lambda head: head.startswith((b"HTTP/1.1 400", b"HTTP/1.1 403")),
     ),
     "compresses-if-asked-to: Agrees to compress, where the client offers that.",
-    proxy.response(_compress),
+    proxy.response(
+        lambda _, head: proxy.with_line(head, DEFLATE),
+        request={"named": {"sec-websocket-extensions": do.has("permessage-deflate")}},
+    ),
     "drops-what-comes-early: Holds nothing back before the handshake.",
     proxy.inward(_drop_early),
     "strict-limits: Has limits far below those of other servers.",
@@ -237,7 +235,7 @@ def _chatty(headers: Headers) -> None:
 
 mutants(
     "tokens-of-another-shape: Makes tokens with all kinds of characters, and of odd lengths.",
-    renamed(lambda c, token: f"$!neffos(0x{len(c.values):x})/ {token[-3:]} é#"),
+    client.retokened(lambda token: f"$!neffos(0x{token[1:]})/ {token[-3:]} é#"),
     "slow-to-speak: Is slow in everything that it sends.",
     ClientFault(delay=0.02),
     "chatty-in-http: Sends headers of its own, and an Origin.",

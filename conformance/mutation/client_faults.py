@@ -12,10 +12,12 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final, Literal, cast
 
 from websockets.datastructures import Headers
 
+from mutation import operators
 from mutation.hooks import (
     Effect,
     FrameHook,
@@ -25,10 +27,8 @@ from mutation.hooks import (
     PeerContext,
     Sent,
     Traffic,
-    frame_of,
     payloads,
     seeds,
-    when,
 )
 from mutation.registry import SOON
 from neffos_asyncio.limits import DEFAULT, Limits
@@ -150,7 +150,7 @@ class ClientFault(MessageHooks):
         is_alive: whether an HTTP status makes it believe that the server is up again.
         before: is called with each operation before the client performs it; it may raise.
         failed: gives a result in place of the failure of an operation; ``None`` lets it fail.
-        result: what takes the place of the result of an operation.
+        result: what takes the place of the result of an operation; ``None`` leaves it alone.
         observes: what takes the place of an observation that its driver reports; a trigger can
             name its fields.
         delay: seconds before each thing that it sends.
@@ -208,6 +208,7 @@ async def faulty_client(fault: ClientFault) -> AsyncIterator[tuple[ClientDriver,
 receive, receive_raw = seeds(ClientFault, "receive"), seeds(ClientFault, "receive_raw")
 send, send_raw = seeds(ClientFault, "send"), seeds(ClientFault, "send_raw")
 observes = seeds(ClientFault, "observes")
+retokened = partial(operators.retokened, peer=ClientFault)
 
 
 def beside(hook: FrameHook, **trigger: Any) -> ClientFault:
@@ -218,30 +219,6 @@ def beside(hook: FrameHook, **trigger: Any) -> ClientFault:
 def beside_raw(hook: PayloadHook, **trigger: Any) -> ClientFault:
     """Seed a fault in what a client sends as well when it receives a payload."""
     return receive_raw(lambda c, payload: c.say(hook(c, payload)), **trigger)
-
-
-def renamed(rename: Callable[[ClientContext, str], str], **trigger: Any) -> ClientFault:
-    """Give other tokens to some of the client's asks, also ones that no codec would write."""
-
-    def token(c: ClientContext, m: Message) -> str:
-        new = rename(c, m.wait)
-        c.values[new] = m.wait
-        return new
-
-    meant = when(token, wait=lambda wait: wait.startswith("$"), **trigger)
-
-    def send(c: ClientContext, payload: Payload) -> Effect:
-        message = frame_of(payload)
-        new = meant(c, message) if message else None
-        if message is None or not isinstance(new, str):
-            return None
-        if isinstance(payload, str):
-            return new + payload.removeprefix(message.wait)
-        return message.replace(wait=new)
-
-    return ClientFault(
-        send_raw=send, receive=lambda c, m: c.serve(m.replace(wait=c.values.get(m.wait, m.wait)))
-    )
 
 
 def header(name: str, value: str | None, *, is_added: bool = True) -> ClientFault:
@@ -300,7 +277,8 @@ class _FaultyDriver:
         finally:
             context.running.remove(running)
         context.done.append(op)
-        return dict(fault.result(context, op, values)) if fault.result else values
+        effect = fault.result(context, op, values) if fault.result else None
+        return values if effect is None else dict(effect)
 
     async def saw(self, seconds: float = 0.0, **fields: Any) -> Values:
         """Wait until the client has observed something."""

@@ -221,13 +221,6 @@ def fields_not_unescaped(_: CodecRequest, m: Values) -> Values:
     return {name: value.replace(";", ESCAPE) for name, value in names.items() if value[-1:] != ";"}
 
 
-@mutant("SEC-15", reads, is_limited=False)
-def unescaped_too_late(q: CodecRequest, m: Values) -> Values:
-    """Gives a namespace as it is written in the frame, where it is an escape alone."""
-    is_alone = q.payload.endswith(f"{ESCAPE};;e;0;0;".encode())
-    return {"namespace": ESCAPE} if is_alone and m["namespace"] == ";" else {}
-
-
 @mutant("FR-5", answers, op=WRITING, reject=bool)
 def separator_in_wait(q: CodecRequest) -> Values | None:
     """Writes a token with a separator in it."""
@@ -243,13 +236,6 @@ def any_flag_is_true(q: CodecRequest, _: Values) -> Values:
     return {name: True for name, flag in flags if flag in words}
 
 
-@mutant("FR-11", writes, op="reply")
-def text_for_binary(_: CodecRequest, payload: Any) -> Any:
-    """Writes a binary message as text, where it is UTF-8."""
-    whole = content_of(payload)
-    return payload if isinstance(whole, str) else whole.decode("utf-8", "replace")
-
-
 def _is_long_text(payload: bytes) -> bool:
     head = b";".join(payload.split(b";")[:6])
     return len(head) > LONG and head.isascii()
@@ -261,14 +247,6 @@ def _handshake(part: str, change: Callable[[Any], Any]) -> CodecFault:
         lambda q, payload: change(payload) if part in q.request["handshake"] else payload,
         op="encode-handshake",
     )
-
-
-@mutant("HS-19", answers, handshake=bool)
-def id_ends_at_a_separator(q: CodecRequest) -> Values | None:
-    """Ends an ID where the first field of a frame would end."""
-    id_ = q.handshake.get("accept")
-    is_meant = isinstance(id_, str) and ";" in id_
-    return {"handshake": {"accept": str(id_).partition(";")[0]}} if is_meant else None
 
 
 @mutant("AR-8", answers, op="reply")
@@ -418,6 +396,25 @@ mutants(
         is_limited=True,
         reject=bool,
     ),
+    "FR-11 text-for-binary: Writes a binary message as text, where it is UTF-8.",
+    writes(
+        lambda _, payload: (
+            payload if isinstance(payload, str) else content(payload).decode(errors="replace")
+        ),
+        op="reply",
+    ),
+    "HS-19 id-ends-at-a-separator: Ends an ID where the first field of a frame would end.",
+    answers(
+        lambda q: {"handshake": {"accept": q.handshake["accept"].partition(";")[0]}},
+        handshake={"accept": do.has(";")},
+    ),
+    "SEC-15 unescaped-too-late: Gives a namespace as it is written, where it is an escape alone.",
+    answers(
+        changed("message", namespace=ESCAPE),
+        message={"namespace": ";"},
+        is_limited=False,
+        payload=lambda payload: payload.endswith(f"{ESCAPE};;e;0;0;".encode()),
+    ),
     "SX-1 sender-taken-for-a-token: Parses an explicit sender as a token.",
     reads_wait("explicit-sender", "server-ask"),
     "SX-2 marker-left-in: Leaves the exchange marker in the token.",
@@ -439,5 +436,5 @@ mutants(
     "NM-3 native-that-is-a-frame: Writes a native message that reads as a frame.",
     writes_rejected("native-looks-like-frame", lambda q: q.request["native_payload"]),
     "NM-5 native-event-taken-for-another: Reads the event of native messages as none.",
-    reads(lambda _, m: {"event": ""} if m["event"] == "_OnNativeMessage" else {}),
+    answers(changed("message", event=""), message={"event": "_OnNativeMessage"}),
 )

@@ -335,5 +335,11 @@ def answer(status: str, *headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
+def with_line(head: bytes, line: str) -> bytes | None:
+    """Put a header into the head of a response that upgrades the connection."""
+    is_upgrade = b" 101 " in head
+    return head.removesuffix(b"\r\n") + f"{line}\r\n\r\n".encode() if is_upgrade else None
+
+
 request, response = seeds(Proxy, "request"), seeds(Proxy, "response")
 inward, outward = seeds(Proxy, "inward"), seeds(Proxy, "outward")

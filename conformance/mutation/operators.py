@@ -173,11 +173,11 @@ def changed(message: Any, fields: Mapping[str, Any]) -> Any:
     return message.replace(**given) if isinstance(message, Message) else replace(message, **given)
 
 
-def fail(text: str) -> Callable[..., Any]:
-    """Fail the connection."""
+def fail(text: str, kind: type[Exception] = ConnectionError) -> Callable[..., Any]:
+    """Fail the connection, or another thing that a hook is about."""
 
     def failed(*_: object) -> Any:
-        raise ConnectionError(text)
+        raise kind(text)
 
     return failed
 
@@ -194,7 +194,7 @@ def delayed(**trigger: Any) -> FrameHook:
     return hook
 
 
-def rewrite(change: Callable[[str], Payload]) -> Callable[[Any, Payload], Effect]:
+def rewrite(change: Callable[[str], Effect]) -> Callable[[Any, Payload], Effect]:
     """Send another payload instead of a text."""
     return lambda _, payload: change(payload) if isinstance(payload, str) else None
 
@@ -226,7 +226,7 @@ def deaf_from(**trigger: Any) -> Callable[[Any, Any], Effect]:
     return hook
 
 
-def keep(context: Any, message: Message) -> None:
+def keep(context: Any, message: object) -> None:
     """Keep a frame, and leave it alone."""
     context.kept.append(message)
 
@@ -390,18 +390,20 @@ def sent_text(change: Callable[[str], str]) -> Hooks:
     return on.send_raw(rewrite(change))
 
 
-def retokened(make: Callable[[str], str], **trigger: Any) -> Hooks:
-    """Give asks of the server other tokens, made of its own."""
+def retokened(make: Callable[[str], str], peer: Callable[..., Any] = Hooks, **trigger: Any) -> Any:
+    """Give asks of a peer other tokens, made of its own."""
 
-    def sent(context: ServerContext, message: Message) -> Effect:
-        if message.wait not in context.server_asks or not fits(trigger, message):
+    def sent(context: on.PeerContext, message: Message) -> Effect:
+        is_server = context.role == "server"
+        is_own = message.wait in context.server_asks if is_server else is_client_token(message.wait)
+        if not is_own or not fits(trigger, message):
             return None
         token = make(message.wait)
         context.values[token] = message.wait
         return message.replace(wait=token)
 
-    def answered(context: ServerContext, message: Message) -> Effect:
+    def answered(context: Any, message: Message) -> Any:
         token = context.values.get(message.wait)
         return context.serve(message.replace(wait=token)) if token else None
 
-    return Hooks(receive=answered, send=sent)
+    return peer(receive=answered, send=sent)

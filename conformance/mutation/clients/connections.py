@@ -7,9 +7,9 @@ from typing import Any, Final
 from mutation import client_faults as on
 from mutation import operators as do
 from mutation.client_faults import GONE, ClientContext, ClientFault
-from mutation.hooks import CONNECT, JOIN, LEAVE, UNKNOWN, Effect, Payload, frame_of, when
+from mutation.hooks import CONNECT, JOIN, LEAVE, UNKNOWN, Payload, when
 from mutation.operators import is_server_token
-from mutation.registry import mutant, mutants
+from mutation.registry import mutants
 from neffos_codec import encode
 from neffos_conformance.runner.driver_protocol import OperationError, Values
 from neffos_conformance.wire.connection import ConnectionClosed
@@ -32,46 +32,12 @@ def _first_request(*sent: Payload) -> ClientFault:
     return on.send_raw(lambda c, _: sent if c.count() == 1 else None, payload="M")
 
 
-def _missed(payload: Payload) -> ClientFault:
-    """Drop one payload."""
-    return on.receive_raw(do.drop, payload=payload)
-
-
 def _id(change: Any) -> ClientFault:
     """Change the connection ID that an operation gives."""
-
-    def result(_: ClientContext, __: str, values: Values) -> Values:
-        there = "connection_id" in values
-        return {**values, "connection_id": change(values["connection_id"])} if there else values
-
-    return ClientFault(result=result)
-
-
-def _without_text(_: ClientContext, op: str, __: Values) -> None:
-    if op == "dial":
-        raise OperationError("it did not work")
-
-
-@mutant("HS-9", on.receive_raw)
-def request_ends_reading(c: ClientContext, payload: Payload) -> Effect:
-    """Receives nothing more after an M that came before the acceptance."""
-    c.kept.append(payload)
-    return () if c.kept[0] in ("M", "Mxyz") else None
-
-
-@mutant("HS-10", on.receive_raw)
-def anything_is_acceptance(c: ClientContext, payload: Payload) -> Effect:
-    """Treats any first text but a refusal as the acceptance."""
-    is_first = c.count() == 1
-    is_odd = isinstance(payload, str) and payload[:1] not in ("", "A", "H", "M")
-    return c.serve(f"A{payload!s}") if is_first and is_odd and frame_of(payload) is None else None
-
-
-@mutant("HS-18", on.receive_raw, is_accepted=True)
-def slow_to_begin(c: ClientContext, payload: Payload) -> Effect:
-    """Misses messages that come directly after the acceptance."""
-    is_barrier = str(payload).startswith("doubt;")  # the suite would wait for its reply
-    return () if not c.done and not is_barrier else None
+    given = {"connection_id": change}
+    return ClientFault(
+        result=when(lambda _, __, values: do.changed(values, given), connection_id=bool)
+    )
 
 
 mutants(
@@ -82,13 +48,22 @@ mutants(
     "HS-5 binary-request: Sends its handshake request in a binary message.",
     _first_request(b"M"),
     "HS-7 binary-acceptance-missed: Accepts only an acceptance in a text message.",
-    _missed(b"A7"),
+    on.receive_raw(do.drop, payload=b"A7"),
     "HS-8 second-acceptance-taken: Sends a handshake request again at another acceptance.",
     on.beside_raw(do.give("M"), payload="A9", is_accepted=True),
     "HS-8 late-refusal-heeded: Fails the connection at an H that comes after the acceptance.",
     on.beside_raw(do.give(GONE), payload=do.begins("H"), is_accepted=True),
+    "HS-9 request-ends-reading: Receives nothing more after an M that came before the acceptance.",
+    on.receive_raw(do.deaf_after("M", "Mxyz")),
     "HS-9 request-answered: Answers an M as a server would.",
     on.beside_raw(do.give("A1"), payload=("M", b"M")),
+    "HS-10 anything-is-acceptance: Treats any first text but a refusal as the acceptance.",
+    on.receive_raw(
+        lambda c, payload: c.serve(f"A{payload}"),
+        payload=lambda payload: isinstance(payload, str) and payload[:1] not in ("", *"AHM"),
+        message=None,
+        is_accepted=False,
+    ),
     "HS-11 speaks-too-soon: Sends an event before it has received the acceptance.",
     on.beside_raw(do.give(";app;;hello;0;0;"), payload=FIRST_ID),
     "HS-11 early-ask-answered: Replies at once to asks that come before the acceptance.",
@@ -96,9 +71,13 @@ mutants(
     "HS-14 early-ask-lost: Loses frames that come before the acceptance.",
     on.receive(do.drop, is_accepted=False),
     "HS-16 bare-refusal-missed: Waits indefinitely after an H without a text.",
-    _missed("H"),
+    on.receive_raw(do.drop, payload="H"),
     "HS-16 refusal-without-its-text: Does not report why the server refused it.",
-    ClientFault(failed=_without_text),
+    ClientFault(failed=do.fail("it did not work", OperationError)),
+    "HS-18 slow-to-begin: Misses messages that come directly after the acceptance.",
+    on.receive_raw(  # not a barrier: the suite would wait for its reply
+        do.drop, is_accepted=True, done=[], payload=lambda sent: not str(sent).startswith("doubt;")
+    ),
     "HS-19 id-ends-at-separator: Ends the ID at the first semicolon.",
     _id(lambda id_: id_.partition(";")[0]),
     "HS-19 ids-of-ascii: Reads an ID as ASCII.",

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from mutation import client_faults as on
 from mutation import operators as do
-from mutation.client_faults import GONE, HANG, ClientContext, ClientFault, renamed
+from mutation.client_faults import GONE, HANG, ClientContext, ClientFault
 from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE, Effect, Payload, frame_of, when
 from mutation.operators import is_client_token, is_server_token, is_user_event
 from mutation.registry import mutant, mutants
@@ -86,11 +86,6 @@ def binary_empty_reply(c: ClientContext, m: Message) -> Effect:
     return str(encode(m)).encode() if ask is not None and ask.is_binary else None
 
 
-def _unreadable(c: ClientContext, _: str, __: Values) -> None:
-    if c.kept:
-        raise OperationError("[object ArrayBuffer]")
-
-
 mutants(
     "FR-1 body-cut-in-what-comes: Ends the body at the next semicolon, in frames that it reads.",
     on.receive(do.serve_with(body=_cut), is_binary=False),
@@ -154,7 +149,10 @@ mutants(
     "FR-16 nonsense-returned: Sends JSON back.",
     on.beside_raw(lambda _, payload: payload, payload=do.begins("{")),
     "FR-17 binary-error-text-lost: Does not decode the text of a binary error.",
-    ClientFault(receive=when(do.keep, is_error=True, is_binary=True), failed=_unreadable),
+    ClientFault(
+        receive=when(do.keep, is_error=True, is_binary=True),
+        failed=when(do.fail("[object ArrayBuffer]", OperationError), kept=bool),
+    ),
     "FR-18 namespaces-folded: Treats namespaces as one that differ in case, or in spaces around.",
     on.receive(do.serve_with(namespace=lambda name: name.lower().strip())),
     "FR-18 events-folded: Treats events as one that differ in case.",
@@ -225,15 +223,15 @@ mutants(
         wait=lambda token: token.isdigit() and len(token) >= EXACT,
     ),
     "AR-2 asks-without-dollar: Makes tokens that do not begin with a dollar sign, for events.",
-    renamed(lambda _, token: token[1:], event=is_user_event),
+    on.retokened(lambda token: token[1:], event=is_user_event),
     "AR-2 leaves-without-dollar: Makes tokens without a dollar sign in front, for leaving rooms.",
-    renamed(lambda _, token: token[1:], event=LEAVE),
+    on.retokened(lambda token: token[1:], event=LEAVE),
     "AR-4 confirmation-tokens: Makes the token of a confirmation, for leaving rooms.",
-    renamed(lambda _, token: f"#{token[1:]}", event=LEAVE),
+    on.retokened(lambda token: f"#{token[1:]}", event=LEAVE),
     "SX-1 sender-named-in-asks: Names itself as a server, in the wait field of a disconnect.",
-    renamed(lambda _, token: f"neffos(0x1){token}", event=DISCONNECT),
+    on.retokened(lambda token: f"neffos(0x1){token}", event=DISCONNECT),
     "AR-5 one-token: Gives all its event asks the same token.",
-    renamed(lambda _, __: "$1", event=is_user_event),
+    on.retokened(lambda _: "$1", event=is_user_event),
     "AR-7 replies-without-room: Leaves the room out of a reply.",
     on.send(do.change(room=""), wait=bool, event="echo", is_binary=False),
     "AR-7 replies-without-no-op: Does not repeat isNoOp in a reply.",

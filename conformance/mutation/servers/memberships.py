@@ -106,6 +106,10 @@ def _perform(c: ServerContext, m: Message) -> on.Payloads:
     return c.aside(m.event, m.namespace, m.room)
 
 
+def _perform_aloud(c: ServerContext, m: Message) -> on.Payloads:
+    return _perform(c, m) + on.payloads(m.empty_reply() if m.wait else ())
+
+
 @mutant("NS-14", on.moved)
 def rooms_survive(c: ServerContext) -> Effect:
     """Has a client join its old rooms when it connects again."""
@@ -131,14 +135,6 @@ def rooms_folded(c: ServerContext, m: Message) -> Effect:
         return None
     sent = on.frames_of(c.serve(m.replace(room=folded)))
     return [frame.replace(room=m.room) if frame and frame.room else each for each, frame in sent]
-
-
-def _count_joins(c: ServerContext, m: Message) -> None:
-    c.count(m.room)
-
-
-def _is_same_room(c: ServerContext, leave: Message, join: Message) -> bool:
-    return leave.room == join.room and c.is_in(leave.namespace, leave.room)
 
 
 def _let_in(c: ServerContext, m: Message) -> on.Payloads:
@@ -228,9 +224,7 @@ mutants(
     "NS-7 sticky-once: Refuses a disconnect once, and no second time.",
     on.send(do.from_number(2, do.empty_reply), body=STICKY),
     "NS-8 needless-disconnect-refused: Refuses to disconnect a namespace that is not connected.",
-    on.receive(
-        do.refuse("not connected"), event=DISCONNECT, is_connected=False, wait=bool, answers=""
-    ),
+    on.receive(do.refuse("no"), event=DISCONNECT, is_connected=False, wait=bool, answers=""),
     "NS-8 unknown-disconnect-refused: Refuses to disconnect an unknown namespace.",
     on.receive(do.refuse(UNKNOWN), event=DISCONNECT, namespace="nowhere", wait=bool),
     "NS-8 disconnect-calls-connect-off: Forgets its own connect when the client disconnects.",
@@ -248,12 +242,7 @@ mutants(
     "NS-10 no-op-requests-taken: Performs a disconnect, a join and a leave that are to do nothing.",
     on.receive(do.serve_with(is_no_op=False), event=OTHERS, is_no_op=True),
     "NS-12 errors-carried-out: Performs system asks that are marked as errors, as Go does.",
-    on.receive(
-        lambda c, m: [*_perform(c, m), *([m.empty_reply()] if m.wait else [])],
-        event=CHANGES,
-        is_error=True,
-        answers="",
-    ),
+    on.receive(_perform_aloud, event=CHANGES, is_error=True, answers=""),
     "NS-12 errors-carried-out-in-silence: Performs system asks that are errors, without a reply.",
     on.receive(_perform, event=CHANGES, is_error=True, answers=""),
     "NS-14 rooms-left-aloud: Reports each room that ends with its namespace.",
@@ -329,11 +318,15 @@ mutants(
     do.counted(JOIN, LEAVE, is_member=True),
     "RM-4 joined-twice-told-twice: Sends a broadcast as often as the room was joined.",
     Hooks(
-        receive=when(_count_joins, event=JOIN, is_connected=True),
+        receive=when(lambda c, m: c.count(m.room) and None, event=JOIN, is_connected=True),
         send=when(lambda c, m: [m] * max(c.counts[m.room], 1), event="news", room=bool),
     ),
     "RM-4 join-calls-leave-off: Forgets its own leave when the client joins meanwhile.",
-    do.calling_off(LEAVE, by=JOIN, is_off=_is_same_room),
+    do.calling_off(
+        LEAVE,
+        by=JOIN,
+        is_off=lambda c, leave, m: leave.room == m.room and c.is_in(m.namespace, m.room),
+    ),
     "RM-5 sticky-for-outsiders: Asks the application about the leave of a room not joined.",
     on.receive(
         do.until(when(do.refuse(STICKY_ROOM), event=LEAVE), event=JOIN), room="sticky", wait=bool

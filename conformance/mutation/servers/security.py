@@ -160,7 +160,7 @@ mutants(
     do.limited(
         high_water=BOUNDLESS, backlog=BOUNDLESS, queue_length=BOUNDLESS, queue_size=BOUNDLESS
     ),
-    "SEC-8 broadcasts-kept-without-limit: Keeps all that a client does not read, and reads no more.",
+    "SEC-8 broadcasts-kept-without-limit: Keeps what a client does not read, and reads no more.",
     do.limited(backlog=BOUNDLESS),
     "SEC-11 url-header-added: Adds headers from the URL to those of the request.",
     _read(lambda own, name, value: name == "x-test" and bool(own) and value not in own),

@@ -57,16 +57,10 @@ WITH_KEY: Final = {"named": {"sec-websocket-key": bool}}
 BAD: Final = answer("400 Bad Request")
 
 
-def _with(head: bytes, line: str) -> bytes | None:
-    """Put a header into the head of an upgrade."""
-    is_upgrade = b" 101 " in head
-    return head.removesuffix(b"\r\n") + f"{line}\r\n\r\n".encode() if is_upgrade else None
-
-
 def _extension(link: Tunnel, head: bytes) -> bytes | None:
     """Choose all extensions that are offered, and one where none is."""
     offer = link.request.value("Sec-WebSocket-Extensions") or "permessage-deflate"
-    return _with(head, f"Sec-WebSocket-Extensions: {offer}")
+    return proxy.with_line(head, f"Sec-WebSocket-Extensions: {offer}")
 
 
 @mutant("TR-1", proxy.inward)
@@ -246,7 +240,7 @@ LONG_SEMICOLON: Final = b"\xc0\xbb"
 
 mutants(
     "TR-1 subprotocol-chosen: Chooses a subprotocol that was not offered.",
-    proxy.response(lambda _, head: _with(head, "Sec-WebSocket-Protocol: neffos")),
+    proxy.response(lambda _, head: proxy.with_line(head, "Sec-WebSocket-Protocol: neffos")),
     "TR-1 extension-chosen: Chooses an extension where none was offered.",
     proxy.response(_extension, request={"named": {"sec-websocket-extensions": ""}}),
     "TR-1 offer-repeated: Chooses every extension that is offered, known or not.",
