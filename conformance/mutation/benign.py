@@ -197,13 +197,7 @@ mutants(
     "strict-limits: Has limits far below those of other servers.",
     do.limited(
         SessionLimits(
-            payload=2 << 20,
-            held=8,
-            held_size=8 << 10,
-            namespaces=8,
-            rooms=16,
-            name=130,
-            token=130,
+            payload=2 << 20, held=8, held_size=8 << 10, namespaces=8, rooms=16, name=130, token=130
         )
     ),
     "wide-limits: Has limits far above those of other servers.",

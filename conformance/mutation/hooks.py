@@ -171,6 +171,12 @@ class PeerContext(Scratch):
         """Whether the room of the current frame is joined; without a room, as ``is_connected``."""
         return self.message is not None and self.is_in(self.message.namespace, self.message.room)
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the peer has asked to connect the namespace of the current frame."""
+        names = [ask.namespace for ask in self.pending(CONNECT)]
+        return self.message is not None and self.message.namespace in names
+
     def is_in(self, namespace: str, room: str = "") -> bool:
         """Say whether a namespace is connected, or a room joined."""
         client = self.traffic.conversation.client

@@ -55,15 +55,6 @@ def _speaks(c: ClientContext, op: str, fields: Values) -> None:
         c.say_last(_event(op, fields))
 
 
-@mutant("NS-9", on.receive)
-def deaf_while_it_connects(c: ClientContext, m: Message) -> Effect:
-    """Receives nothing more after an event of a namespace that it is connecting."""
-    connecting = [ask.namespace for ask in c.pending(CONNECT)]
-    if m.event not in CHANGE_OF and not m.wait and m.namespace in connecting:
-        c.seen.add(c.current)
-    return () if c.current in c.seen else None
-
-
 @mutant("NS-14", on.send)
 def leaves_rooms_one_by_one(c: ClientContext, m: Message) -> Effect:
     """Sends a leave for each room when its namespace is disconnected."""
@@ -108,6 +99,8 @@ mutants(
     on.receive(lambda _, m: m.error_reply(str(m.body)), event="fail", namespace="any", wait=""),
     "NS-9 errors-answered: Replies to an error for a namespace that is not connected.",
     on.receive(do.refuse(UNKNOWN), is_error=True, event="echo", wait=bool, is_connected=False),
+    "NS-9 deaf-while-it-connects: Reads no more after an event of a namespace that it connects.",
+    on.receive(do.deaf_from(event=do.is_event, wait="", is_awaited=True)),
     "NS-10 disconnects-without-token: Performs a disconnect that has no token.",
     _performed(event=DISCONNECT, wait=""),
     "NS-10 joins-without-token: Performs a join that has no token.",

@@ -167,13 +167,6 @@ mutants(
 # -------------------------------------------------------------------- native messages
 
 
-@mutant("NM-2", on.receive_raw, is_accepted=True)
-def native_messages_dropped(_: ClientContext, payload: Payload) -> Effect:
-    """Drops messages that are not frames, though its application accepts native messages."""
-    content = payload.encode("utf-8", "replace") if isinstance(payload, str) else payload
-    return () if content and content.count(b";") < SEPARATORS else None
-
-
 @mutant("NM-4", on.receive_raw)
 def native_messages_held(c: ClientContext, payload: Payload) -> Effect:
     """Delivers native messages late that came before the empty namespace was connected."""
@@ -192,6 +185,8 @@ def _tell_native(c: ClientContext, m: Message) -> None:
 mutants(
     "NM-1 bids-farewell-natively: Sends a native message when it disconnects a namespace.",
     on.send(lambda _, m: [m, "bye"], event=DISCONNECT, namespace="any"),
+    "NM-2 native-messages-dropped: Drops messages that are not frames, though they are accepted.",
+    on.receive_raw(do.drop, payload=bool, message=None, is_accepted=True),
     "NM-4 native-frames-delivered-early: Delivers native messages in frames before the empty "
     "namespace is connected.",
     on.receive(do.until(_tell_native, event=CONNECT), namespace="", is_error=False),
@@ -324,13 +319,6 @@ def notices_delivered(c: ClientContext, m: Message) -> None:
         c.tell("event", namespace=m.namespace, room="", event=m.event, text=m.body)
 
 
-@mutant("EV-5", on.send, event=LEAVE)
-def notices_sent(c: ClientContext, m: Message) -> Effect:
-    """Sends the local events of the rooms that it has left."""
-    notice = f";{m.namespace};{m.room};_OnRoomLeft;0;0;"
-    return [m, notice] if "leave-all" in c.operations else None
-
-
 mutants(
     "EV-1 binary-comes-last: Lets text frames overtake binary ones.",
     on.send(do.delayed(is_binary=True, **MORE_DUE), wait=is_server_token),
@@ -351,6 +339,12 @@ mutants(
     ClientFault(receive=when(do.remember("room"), event="_OnRoomLeft"), before=_left),
     "EV-3 requests-in-other-letters: Recognises the event of a system ask in any case.",
     on.receive(do.serve_with(event=DISCONNECT), event="_onNamespaceDisconnect"),
+    "EV-5 notices-sent: Sends the local events of the rooms that it has left.",
+    on.send(
+        lambda _, m: [m, f";{m.namespace};{m.room};_OnRoomLeft;0;0;"],
+        event=LEAVE,
+        operations=lambda names: "leave-all" in names,
+    ),
     "EV-6 errors-delivered-as-bodies: Delivers an error as if its text were a body.",
     on.observes(lambda _, seen: {**seen, "error": None}, error=bool),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from mutation import hooks as on
 from mutation import operators as do
@@ -27,18 +27,11 @@ OTHERS = (DISCONNECT, JOIN, LEAVE)
 PLAIN: Final = {"is_no_op": False, "is_error": False}
 """The trigger of frames without a flag."""
 
+REFUSED_CONNECT: Final[dict[str, Any]] = {"same": "namespace", "answers": CONNECT, "is_error": True}
+"""After the client has refused to connect a namespace, in frames for that."""
+
 OUTSIDE: Final = {"is_accepted": True, "is_connected": False}
 """The trigger of frames after the handshake whose namespace is not connected."""
-
-
-@mutant("NS-1", on.receive)
-def refused_once_and_for_all(c: ServerContext, m: Message) -> Effect:
-    """Treats a client's refusal of a connect as final."""
-    if c.ask and c.answers == CONNECT and m.is_error:
-        c.seen.add(c.ask.namespace)
-    if m.event != CONNECT or m.namespace not in c.seen or c.ask:
-        return None
-    return () if m.is_error else m.error_reply("you did not want it")
 
 
 @mutant("NS-5", on.receive)
@@ -74,22 +67,6 @@ def _due(c: ServerContext) -> list[Message]:
     kept = c.release()
     c.kept = [each for each in kept if not c.is_in(each.namespace)]
     return [each for each in kept if c.is_in(each.namespace)]
-
-
-@mutant("NS-9", on.receive)
-def refusal_taken_for_acceptance(c: ServerContext, m: Message) -> Effect:
-    """Handles the events of a namespace that the client refused, as Go servers do."""
-    if c.ask and c.answers == CONNECT and m.is_error:
-        c.seen.add(c.ask.namespace)
-    is_stray = m.namespace in c.seen and not c.is_connected
-    return m.reply(m.event) if is_stray and m.event not in CHANGE_OF else None
-
-
-@mutant("NS-9", on.receive, event=do.is_event)
-def early_event_connects(c: ServerContext, m: Message) -> Effect:
-    """Treats an event as the acceptance of the connect that is pending."""
-    is_early = m.namespace in {ask.namespace for ask in c.pending(CONNECT)}
-    return [*c.aside(CONNECT, m.namespace), *c.serve()] if is_early else None
 
 
 @mutant("NS-9", on.receive, event=do.is_event)
@@ -160,6 +137,12 @@ mutants(
     on.receive(
         do.once(when(do.empty_reply, is_connected=False), "namespace"), event=CONNECT, wait=bool
     ),
+    "NS-1 refused-once-and-for-all: Treats a client's refusal of a connect as final.",
+    on.receive(
+        do.once(
+            when(do.refuse("you did not want it"), event=CONNECT, is_error=False), **REFUSED_CONNECT
+        )
+    ),
     "NS-1 one-namespace-at-a-time: Disconnects one namespace when another is connected.",
     on.moved(do.asides(DISCONNECT, lambda c: namespaces(c.before)), begun=namespaces),
     "NS-1 connect-without-effect: Reports that a namespace is connected, and drops its events.",
@@ -229,6 +212,16 @@ mutants(
     on.receive(do.refuse(UNKNOWN), event=DISCONNECT, namespace="nowhere", wait=bool),
     "NS-8 disconnect-calls-connect-off: Forgets its own connect when the client disconnects.",
     do.calling_off(CONNECT, by=DISCONNECT),
+    "NS-9 refusal-taken-for-acceptance: Handles the events of a refused namespace, as Go does.",
+    on.receive(
+        do.once(when(do.event_as_body, event=do.is_event, is_connected=False), **REFUSED_CONNECT)
+    ),
+    "NS-9 early-event-connects: Treats an event as the acceptance of the connect that is pending.",
+    on.receive(
+        lambda c, m: [*c.aside(CONNECT, m.namespace), *c.serve()],
+        event=do.is_event,
+        is_awaited=True,
+    ),
     "NS-9 unconnected-answered: Answers events for a namespace that is not connected.",
     on.receive(do.refuse(UNKNOWN), event=do.is_event, wait="", **OUTSIDE),
     "NS-9 unconnected-errors-answered: Answers errors too for a namespace that is not connected.",

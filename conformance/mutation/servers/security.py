@@ -13,17 +13,7 @@ from websockets.frames import Opcode
 from mutation import fault_proxy as proxy
 from mutation import hooks as on
 from mutation import operators as do
-from mutation.fault_proxy import (
-    CUT,
-    HANG,
-    Frame,
-    FrameEffect,
-    Instead,
-    Proxy,
-    Request,
-    Tunnel,
-    answer,
-)
+from mutation.fault_proxy import CUT, HANG, Frame, FrameEffect, Instead, Proxy, Request, Tunnel
 from mutation.hooks import CONNECT
 from mutation.registry import Staged, mutant, mutants
 from mutation.servers.transport import PREFIX, UPGRADE
@@ -191,7 +181,7 @@ mutants(
     "SEC-13 any-name-from-the-url: Accepts headers of any name from the URL.",
     _read(lambda own, name, value: any(each in name for each in " :\r\n") or not name),
     "SEC-13 odd-names-not-borne: Fails where the URL gives a header an invalid name.",
-    proxy.request(do.give(answer("500 Internal Server Error")), target=do.has("%0D%0ATest")),
+    proxy.request(do.give(proxy.answer("500 Internal Server Error")), target=do.has("%0D%0ATest")),
     "SEC-15 event-looked-up-escaped: Looks an event up as it is written in the frame.",
     on.receive_raw(do.drop, payload=do.has(";ec@%!semicolon@%!ho;")),
     "SEC-16 stops-at-many-separators: Stops reading at a payload of very many separators.",

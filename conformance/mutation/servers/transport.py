@@ -13,17 +13,7 @@ from websockets.frames import CloseCode, Opcode
 from mutation import fault_proxy as proxy
 from mutation import hooks as on
 from mutation import operators as do
-from mutation.fault_proxy import (
-    CUT,
-    HANG,
-    Frame,
-    FrameEffect,
-    Instead,
-    Proxy,
-    Request,
-    Tunnel,
-    answer,
-)
+from mutation.fault_proxy import CUT, HANG, Frame, FrameEffect, Instead, Proxy, Request, Tunnel
 from mutation.hooks import CONNECT, JOIN, LEAVE, Effect, Hooks, ServerContext
 from mutation.registry import mutant, mutants
 from neffos_asyncio import Connection, ReplyError
@@ -54,7 +44,7 @@ UPGRADE: Final = {
 WITH_KEY: Final = {"named": {"sec-websocket-key": bool}}
 """The trigger of requests with the key of an upgrade."""
 
-BAD: Final = answer("400 Bad Request")
+BAD: Final = proxy.answer("400 Bad Request")
 
 
 def _extension(link: Tunnel, head: bytes) -> bytes | None:
@@ -282,18 +272,20 @@ mutants(
     "TR-3 head-known-in-one-place: Answers HEAD only at its first endpoint.",
     proxy.request(do.give(CUT), method="HEAD", target=lambda target: target.endswith("native")),
     "TR-6 other-methods-not-found: Answers other methods with 404.",
-    proxy.request(do.give(answer("404 Not Found", "Allow: GET")), method=do.isnt("GET", "HEAD")),
+    proxy.request(
+        do.give(proxy.answer("404 Not Found", "Allow: GET")), method=do.isnt("GET", "HEAD")
+    ),
     "TR-6 allowed-methods-not-told: Does not report which methods are allowed.",
-    proxy.request(do.give(answer("405 Method Not Allowed")), method=do.isnt("GET", "HEAD")),
+    proxy.request(do.give(proxy.answer("405 Method Not Allowed")), method=do.isnt("GET", "HEAD")),
     "TR-6 post-upgraded: Upgrades on POST, too.",
     proxy.request(do.change(method="GET"), method="POST", **WITH_KEY),
     "TR-6 options-answered: Answers OPTIONS as if pages of other sites asked.",
-    proxy.request(do.give(answer("204 No Content", "Allow: GET")), method="OPTIONS"),
+    proxy.request(do.give(proxy.answer("204 No Content", "Allow: GET")), method="OPTIONS"),
     "TR-7 page-given: Answers a request without an upgrade with a page.",
-    proxy.request(do.give(answer("200 OK")), method="GET", named={"sec-websocket-key": ""}),
+    proxy.request(do.give(proxy.answer("200 OK")), method="GET", named={"sec-websocket-key": ""}),
     "TR-7 redirected: Redirects a client that asks wrongly for an upgrade.",
     proxy.response(
-        do.give(answer("302 Found", "Location: /")),
+        do.give(proxy.answer("302 Found", "Location: /")),
         payload=re.compile(b"HTTP/1.1 4(00|26)").match,
         request={"method": "GET"},
     ),
@@ -331,7 +323,7 @@ mutants(
     _tries(lambda text: text.replace("_", "")),
     "TR-10 too-many-tries-not-borne: Fails where a number has more digits than fit.",
     proxy.request(
-        do.give(answer("500 Internal Server Error")),
+        do.give(proxy.answer("500 Internal Server Error")),
         named={RECONNECT.lower(): lambda text: len(text) > DIGITS},
     ),
     "TR-12 tcp-dropped: Ends TCP without a close frame.",
