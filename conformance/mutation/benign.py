@@ -71,7 +71,7 @@ def _fragments(_: Tunnel, frame: Frame) -> FrameEffect:
     ]
 
 
-def _tokens(make: Callable[[int], str]) -> on.Hooks:
+def _tokens(make: Callable[[int], str]) -> Any:
     """Number the asks of a server, for all its connections, and make tokens of that."""
     numbers = count()
     return do.retokened(lambda _: make(next(numbers)))

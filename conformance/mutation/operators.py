@@ -42,6 +42,11 @@ def empty_reply(_: object, message: Message) -> Effect:
     return message.empty_reply()
 
 
+def with_flags(_: object, message: Message) -> Effect:
+    """Write the flags of an empty reply."""
+    return f"{message.wait};;;;0;0;"
+
+
 def as_text(_: object, message: Message) -> Effect:
     """Send a frame in a text message, whatever its body."""
     payload = encode(message)

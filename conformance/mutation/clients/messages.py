@@ -133,7 +133,7 @@ mutants(
     "FR-12 names-in-latin-9: Writes the names in a binary frame in Latin-9.",
     on.send_raw(do.rewrite_bytes(lambda payload: payload.replace("€".encode(), b"\xa4"))),
     "FR-13 long-empty-reply: Writes the flags of an empty reply.",
-    _written(lambda text, m: f"{text[:-2]}0;0;" if m.is_empty_reply else text),
+    on.send(do.with_flags, is_empty_reply=True),
     "FR-14 empty-message-answered: Sends an error when it receives an empty message.",
     on.beside_raw(do.give(";app;;error;1;0;it was empty"), payload=EMPTY),
     "FR-14 empty-message-accepts: Treats an empty message as an acceptance.",

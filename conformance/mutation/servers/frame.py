@@ -15,16 +15,7 @@ from mutation import fault_proxy as proxy
 from mutation import hooks as on
 from mutation import operators as do
 from mutation.fault_proxy import CUT, Frame, FrameEffect, Proxy, Tunnel
-from mutation.hooks import (
-    CONNECT,
-    DISCONNECT,
-    LEAVE,
-    UNKNOWN,
-    Effect,
-    Hooks,
-    Payload,
-    ServerContext,
-)
+from mutation.hooks import CONNECT, DISCONNECT, LEAVE, UNKNOWN, Effect, Hooks, Payload, when
 from mutation.operators import is_utf8
 from mutation.registry import mutant, mutants
 from neffos_codec import ESCAPE, Message
@@ -65,7 +56,7 @@ TRUE_ELSEWHERE: Final = re.compile(r";(01;01|true;true| 1;1 |11;1\.0|\uff11;\+1|
 
 
 @mutant("FR-8", on.receive, is_error=True, body="", is_binary=False)
-def empty_error_is_success(c: ServerContext, m: Message) -> Effect:
+def empty_error_is_success(c: on.ServerContext, m: Message) -> Effect:
     """Treats an error without a text as success."""
     if m.wait[:1] in ("", "$"):
         return None
@@ -88,35 +79,11 @@ def _with_lf(body: Payload) -> Payload:
     return body.replace("\r\n", "\n") if isinstance(body, str) else body.replace(b"\r\n", b"\n")
 
 
-def _guess(_: ServerContext, sent: Payload) -> Effect:
+def _guess(_: on.ServerContext, sent: Payload) -> Effect:
     content = sent.encode() if isinstance(sent, str) else sent
     if on.frame_of(sent) is None or content.endswith(b";;;;;;"):
         return None
     return content.decode() if is_utf8(content) and min(content) >= ord(" ") else content
-
-
-def _sent_back(is_meant: Callable[[bytes], bool], more: bytes) -> Hooks:
-    """Send some binary payloads back with a changed end."""
-    return on.receive_raw(
-        lambda _, payload: (
-            payload + more if isinstance(payload, bytes) and is_meant(payload) else None
-        )
-    )
-
-
-def _empty_replies(change: Callable[[str], Payload], **trigger: object) -> Hooks:
-    """Change the empty replies that are sent, where the current frame fits a trigger."""
-
-    def hook(c: ServerContext, sent: Payload) -> Effect:
-        is_empty = isinstance(sent, str) and sent.endswith(";;;;;;")
-        is_meant = not trigger or (c.message is not None and on.fits(trigger, c.message))
-        return change(str(sent)) if is_empty and is_meant else None
-
-    return on.send_raw(hook)
-
-
-def _with_flags(sent: str) -> str:
-    return f"{sent[:-2]}0;0;"
 
 
 HEAD: Final = b"$1;app;;echo;0;0;"
@@ -137,7 +104,7 @@ def _replaced(old: bytes, new: bytes) -> proxy.FrameHook:
     return lambda _, frame: replace(frame, data=frame.content.replace(HEAD + old, HEAD + new))
 
 
-def _normalised(_: ServerContext, m: Message) -> Effect:
+def _normalised(_: on.ServerContext, m: Message) -> Effect:
     name = unicodedata.normalize("NFC", m.event)
     return m.replace(event=name, body=name) if m.body == m.event else None
 
@@ -231,17 +198,22 @@ mutants(
     "FR-11 broadcasts-in-text: Broadcasts in text only.",
     on.send(do.as_text, event="news", is_binary=True),
     "FR-12 names-as-they-came: Keeps the names of a binary frame as bytes.",
-    _sent_back(do.begins(b"$1;any;;\xff;"), b"\xff"),
+    on.receive_raw(lambda _, sent: sent + b"\xff", payload=do.begins(b"$1;any;;\xff;")),
     "FR-12 names-as-latin-1: Writes the names of a binary frame in Latin-1.",
-    _sent_back(lambda sent: do.isnt_utf8(sent) and sent.startswith(b"$1;any;"), b"\xc3\xbf"),
+    on.receive_raw(
+        when(lambda _, sent: sent + b"\xc3\xbf", payload=do.isnt_utf8),
+        payload=do.begins(b"$1;any;"),
+    ),
     "FR-12 text-unchecked: Sends the bytes of a text back as they are, UTF-8 or not.",
     Proxy(inward=_replaced(b"\xff", b"\x1a"), outward=_replaced(b"\x1a", b"\xff")),
     "FR-13 long-empty-reply: Writes the flags of an empty reply.",
-    _empty_replies(_with_flags),
+    on.send(do.with_flags, is_empty_reply=True),
     "FR-13 binary-empty-reply: Sends an empty reply with the type of the ask.",
-    _empty_replies(str.encode, is_binary=True),
+    on.send(
+        lambda _, m: f"{m.wait};;;;;;".encode(), is_empty_reply=True, message={"is_binary": True}
+    ),
     "FR-13 empty-reply-to-leave-is-long: Writes the flags of the empty reply to a leave.",
-    _empty_replies(_with_flags, event=LEAVE),
+    on.send(do.with_flags, is_empty_reply=True, message={"event": LEAVE}),
     "FR-14 empty-message-answered: Complains about an empty message.",
     on.receive_raw(do.give(";app;;error;1;0;empty message"), payload=("", b"")),
     "FR-14 empty-message-ends-it: Treats an empty message as the end of the connection.",
@@ -274,7 +246,7 @@ mutants(
 # -------------------------------------------------------------------- native messages
 
 
-def _while_connected(c: ServerContext, _: object) -> on.Payloads:
+def _while_connected(c: on.ServerContext, _: object) -> on.Payloads:
     """Have the current payload handled as if the empty namespace were connected."""
     c.aside(CONNECT, "")  # only the mixed endpoint has it
     sent = c.serve()
@@ -283,7 +255,7 @@ def _while_connected(c: ServerContext, _: object) -> on.Payloads:
 
 
 @mutant("NM-4", on.turn)
-def native_kept_for_connect(c: ServerContext) -> on.Payloads:
+def native_kept_for_connect(c: on.ServerContext) -> on.Payloads:
     """Keeps native messages until the empty namespace is connected."""
     if c.payload and on.fits(STRAY, c) and not c.is_in(""):
         c.kept.append(c.payload)
@@ -297,9 +269,9 @@ def _native_only(change: on.PayloadHook, **trigger: object) -> Hooks:
 
     The connection counts them. A trigger may name ``counts``, from 1 on.
     """
-    given = on.when(change, **trigger)
+    given = when(change, **trigger)
 
-    def hook(c: ServerContext) -> on.Payloads:
+    def hook(c: on.ServerContext) -> on.Payloads:
         sent = c.serve()
         is_only = bool(c.payload) and c.values.setdefault("is only", sent == [c.payload])
         effect = given(c, c.payload) if is_only and c.count() else None
@@ -312,7 +284,7 @@ FIRST: Final = {"": 1}
 """What a connection has counted at its first payload."""
 
 
-def _before(c: ServerContext, payload: Payload) -> Effect:
+def _before(c: on.ServerContext, payload: Payload) -> Effect:
     before, c.server.values["last"] = c.server.values.get("last"), payload
     effect: Effect = before or payload
     return effect
@@ -341,7 +313,7 @@ mutants(
     on.receive_raw(_while_connected, payload=bool, is_in=NOT_IN_EMPTY, **STRAY),
     "NM-4 native-after-disconnect: Delivers native messages after the empty namespace disconnects.",
     on.receive_raw(
-        do.once(on.when(lambda _, sent: sent, message=None, is_in=NOT_IN_EMPTY), is_in=IN_EMPTY)
+        do.once(when(lambda _, sent: sent, message=None, is_in=NOT_IN_EMPTY), is_in=IN_EMPTY)
     ),
     "NM-5 framed-native-early: Delivers a native message in a frame before its namespace connects.",
     on.receive(_while_connected, event=NATIVE_EVENT, is_accepted=True, is_in=NOT_IN_EMPTY),

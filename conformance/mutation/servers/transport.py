@@ -13,8 +13,8 @@ from websockets.frames import CloseCode, Opcode
 from mutation import fault_proxy as proxy
 from mutation import hooks as on
 from mutation import operators as do
-from mutation.fault_proxy import CUT, HANG, Frame, FrameEffect, Instead, Proxy, Request, Tunnel
-from mutation.hooks import CONNECT, JOIN, LEAVE, Effect, Hooks, ServerContext
+from mutation.fault_proxy import CUT, HANG, Frame, FrameEffect, Proxy, Request, Tunnel
+from mutation.hooks import CONNECT, JOIN, LEAVE, Effect, Hooks, ServerContext, when
 from mutation.registry import mutant, mutants
 from neffos_asyncio import Connection, ReplyError
 from neffos_codec import Message
@@ -199,19 +199,12 @@ def _drop_question(link: Tunnel, frame: Frame) -> FrameEffect:
     return CUT if frame.opcode == Opcode.CLOSE and link.seen else None
 
 
-def _text_read(
-    read: Callable[[bytes], bytes | Instead], is_read: Callable[[bytes], bool] = lambda _: True
-) -> Proxy:
-    """Read text that is not UTF-8 in another way, where it is not in fragments."""
+BROKEN: Final = {"opcode": Opcode.TEXT, "fin": True, "content": do.isnt_utf8}
+"""The trigger of text that is not UTF-8, where it is not in fragments."""
 
-    def hook(_: Tunnel, frame: Frame) -> FrameEffect:
-        text = read(frame.content)
-        return text if isinstance(text, Instead) else replace(frame, data=text)
 
-    def is_meant(content: bytes) -> bool:
-        return is_read(content) and not do.is_utf8(content)
-
-    return proxy.inward(hook, opcode=Opcode.TEXT, fin=True, content=is_meant)
+def _with_surrogates(text: bytes) -> bytes:
+    return text.decode(errors="surrogatepass").encode(errors="replace")
 
 
 @mutant("TR-17", proxy.inward, opcode=DATA)
@@ -355,18 +348,15 @@ mutants(
     "TR-16 close-amid-an-ask-not-answered: Ends TCP at a close frame in the place of a reply.",
     Proxy(inward=_drop_question, outward=_note_question),
     "TR-17 any-octets-taken-for-text: Reads bytes that are not UTF-8 as text, with replacements.",
-    _text_read(lambda content: content.decode(errors="replace").encode()),
+    proxy.inward(do.change(data=lambda text: text.decode(errors="replace").encode()), **BROKEN),
     "TR-17 broken-text-dropped: Drops text that is not UTF-8, and goes on.",
-    _text_read(lambda _: b""),
+    proxy.inward(do.change(data=b""), **BROKEN),
     "TR-17 broken-text-ends-tcp: Ends TCP where text is not UTF-8.",
-    _text_read(lambda _: CUT),
+    proxy.inward(do.give(CUT), **BROKEN),
     "TR-17 surrogates-taken: Reads surrogates as characters.",
-    _text_read(
-        lambda content: content.decode(errors="surrogatepass").encode(errors="replace"),
-        do.has(b"\xed\xa0"),
-    ),
+    proxy.inward(when(do.change(data=_with_surrogates), content=do.has(b"\xed\xa0")), **BROKEN),
     "TR-17 long-forms-taken: Reads characters from more bytes than they need.",
-    _text_read(lambda content: content.replace(LONG_SEMICOLON, b";"), do.has(LONG_SEMICOLON)),
+    proxy.inward(do.change(data=lambda text: text.replace(LONG_SEMICOLON, b";")), **BROKEN),
     "TR-17 broken-request-taken: Reads only the letter of a handshake request.",
-    _text_read(lambda _: b"M", do.begins(b"M")),
+    proxy.inward(when(do.change(data=b"M"), content=do.begins(b"M")), **BROKEN),
 )
