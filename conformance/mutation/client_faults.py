@@ -17,19 +17,8 @@ from typing import Any, Final, Literal, cast
 
 from websockets.datastructures import Headers
 
-from mutation import operators
-from mutation.hooks import (
-    Effect,
-    FrameHook,
-    MessageHooks,
-    Payload,
-    PayloadHook,
-    PeerContext,
-    Sent,
-    Traffic,
-    payloads,
-    seeds,
-)
+from mutation import hooks, operators
+from mutation.hooks import Effect, FrameHook, Payload, PayloadHook, PeerContext, Sent, Traffic
 from mutation.registry import SOON
 from neffos_asyncio.limits import DEFAULT, Limits
 from neffos_codec import Message, encode
@@ -111,17 +100,17 @@ class ClientContext(PeerContext):
 
     def say(self, effect: Effect) -> None:
         """Send something as well, on the current connection."""
-        self.connections[self.current].put(payloads(effect))
+        self.connections[self.current].put(hooks.payloads(effect))
 
     def say_last(self, effect: Effect) -> None:
         """Send something on the connection that was opened last."""
-        self.connections[-1].put(payloads(effect))
+        self.connections[-1].put(hooks.payloads(effect))
 
     def say_elsewhere(self, effect: Effect) -> None:
         """Send something on all connections but the current one."""
         for number, each in enumerate(self.connections):
             if number != self.current:
-                each.put(payloads(effect))
+                each.put(hooks.payloads(effect))
 
     def tell(self, saw: str, **fields: Any) -> None:
         """Report an observation of the client on its first connection."""
@@ -140,7 +129,7 @@ class ClientContext(PeerContext):
 
 
 @dataclass(frozen=True, slots=True)
-class ClientFault(MessageHooks):
+class ClientFault(hooks.MessageHooks):
     """A client with a fault: hooks in a correct one; those that are left out change nothing.
 
     Attributes:
@@ -205,9 +194,9 @@ async def faulty_client(fault: ClientFault) -> AsyncIterator[tuple[ClientDriver,
 # -------------------------------------------------------------------- makers
 
 
-receive, receive_raw = seeds(ClientFault, "receive"), seeds(ClientFault, "receive_raw")
-send, send_raw = seeds(ClientFault, "send"), seeds(ClientFault, "send_raw")
-observes = seeds(ClientFault, "observes")
+receive, receive_raw = hooks.seeds(ClientFault, "receive"), hooks.seeds(ClientFault, "receive_raw")
+send, send_raw = hooks.seeds(ClientFault, "send"), hooks.seeds(ClientFault, "send_raw")
+observes = hooks.seeds(ClientFault, "observes")
 retokened = partial(operators.retokened, peer=ClientFault)
 
 
@@ -373,7 +362,7 @@ class _FaultyTransport:
         effect = self._fault.received(context)
         served = context.take_served() if effect is not None else [payload]
         self.traffic.feed("server", payload)
-        self.put(payloads(effect))
+        self.put(hooks.payloads(effect))
         for each in served:
             await self._transport.send(each, is_held=is_held)
 
@@ -433,4 +422,4 @@ class _FaultyTransport:
                 return
             effect = fault.sent(context, sent)
             self.traffic.feed("client", sent)
-            self.put([sent] if effect is None else payloads(effect))
+            self.put([sent] if effect is None else hooks.payloads(effect))
