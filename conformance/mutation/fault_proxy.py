@@ -134,6 +134,7 @@ class Tunnel(Scratch):
         is_amid: whether the client has begun a message, and not ended it.
         is_closing: whether it has sent a close frame.
         kind: the opcode of its last message.
+        parts: the number of frames of that message before the current one, and their bytes.
     """
 
     def __init__(self, server: Scratch, request: Request) -> None:
@@ -144,6 +145,7 @@ class Tunnel(Scratch):
         self.is_amid = False
         self.is_closing = False
         self.kind: int = Opcode.TEXT
+        self.parts = (0, 0)
 
     def received(self, frame: Frame) -> None:
         """Note a frame that the client has sent."""
@@ -153,6 +155,8 @@ class Tunnel(Scratch):
         self.is_open = self.is_open or frame.content[:1] == b"M"
         self.is_amid = not frame.fin
         self.kind = frame.opcode or self.kind
+        count, size = self.parts if frame.opcode == Opcode.CONT else (0, 0)
+        self.parts = (count + 1, size + len(frame.data))
 
 
 FrameEffect = Frame | Instead | Iterable[Frame] | None

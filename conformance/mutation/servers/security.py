@@ -33,16 +33,6 @@ def _unlimited(*limits: str) -> Staged:
     return do.limited(SessionLimits(**dict.fromkeys(limits, BOUNDLESS)))
 
 
-@mutant("SEC-2", proxy.inward, is_control=False)
-def fragments_without_limit(link: Tunnel, frame: Frame) -> FrameEffect:
-    """Checks the length of each fragment, and not of the message."""
-    if frame.opcode != Opcode.CONT:
-        link.counts.clear()
-    link.counts["size"] += len(frame.data)
-    is_large = frame.opcode == Opcode.CONT and link.counts["size"] > LARGE
-    return replace(frame, data=b"") if is_large else None
-
-
 IsRead = Callable[[tuple[str, ...], str, str], bool]
 """Whether a header is read from the URL: by its values in the request, its name, and its value."""
 
@@ -111,15 +101,6 @@ def _dying(
     return Proxy(request=lambda link, _: dead(link), inward=inward, announced=announced)
 
 
-@mutant("SEC-16", proxy.inward)
-def stops_at_many_fragments(link: Tunnel, frame: Frame) -> FrameEffect:
-    """Stops reading amid a message of very many fragments."""
-    if frame.opcode != Opcode.CONT:
-        link.counts.clear()
-        return None
-    return HANG if link.count() > 400 else None
-
-
 mutants(
     "SEC-9 hidden-origin-taken: Accepts pages that hide their site.",
     proxy.request(lambda _, asked: asked.with_header("Origin", None), named={"origin": "null"}),
@@ -127,6 +108,8 @@ mutants(
     on.run(partial(do.serving, origins=[ANY_ORIGIN])),
     "SEC-2 payloads-without-limit: Accepts payloads of any length.",
     do.limited(SessionLimits(payload=BOUNDLESS), queue_size=BOUNDLESS),
+    "SEC-2 fragments-without-limit: Checks the length of each fragment, and not of the message.",
+    proxy.inward(do.change(data=b""), opcode=Opcode.CONT, parts=lambda parts: parts[1] > LARGE),
     "SEC-2 tokens-without-limit: Accepts tokens of any length.",
     _unlimited("token"),
     "SEC-2 names-without-limit: Accepts names of any length.",
@@ -186,6 +169,8 @@ mutants(
     on.receive_raw(do.drop, payload=do.has(";ec@%!semicolon@%!ho;")),
     "SEC-16 stops-at-many-separators: Stops reading at a payload of very many separators.",
     on.receive_raw(do.deaf_from(payload=lambda payload: str(payload).count(";") > 50_000)),
+    "SEC-16 stops-at-many-fragments: Stops reading amid a message of very many fragments.",
+    proxy.inward(do.give(HANG), opcode=Opcode.CONT, parts=lambda parts: parts[0] > 400),
     "SEC-16 dies-of-octets: Ends its process at binary messages without a meaning.",
     _dying(lambda _, frame: frame.content.startswith(b"\xff\xfe\xfd")),
     "SEC-16 stops-at-go-away: Stops reading when a client sends a refusal.",

@@ -18,6 +18,7 @@ from mutation.hooks import CONNECT, JOIN, LEAVE, Effect, Hooks, ServerContext, w
 from mutation.registry import mutant, mutants
 from neffos_asyncio import Connection, ReplyError
 from neffos_codec import Message
+from neffos_conformance.wire import http
 from neffos_protocol import Cause
 
 ORDERLY: Final = (CloseCode.NORMAL_CLOSURE, CloseCode.POLICY_VIOLATION)
@@ -32,14 +33,8 @@ DATA: Final = (Opcode.CONT, Opcode.TEXT, Opcode.BINARY)
 KEY: Final = "dGhlIHNhbXBsZSBub25jZQ=="
 """A key of an upgrade (RFC 6455, 1.3)."""
 
-UPGRADE: Final = {
-    "Connection": "Upgrade",
-    "Upgrade": "websocket",
-    "Sec-WebSocket-Version": "13",
-    "Sec-WebSocket-Key": KEY,
-}
+UPGRADE: Final = {**http.UPGRADE, "Sec-WebSocket-Key": KEY}
 """The headers that make a request an upgrade."""
-
 
 WITH_KEY: Final = {"named": {"sec-websocket-key": bool}}
 """The trigger of requests with the key of an upgrade."""
