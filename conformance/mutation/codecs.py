@@ -42,7 +42,7 @@ NOTHING_READ: Final[Values] = {
 
 @dataclass(frozen=True, slots=True)
 class CodecRequest:
-    """A request to a codec. A trigger can name each property, and each part of the correct answer.
+    """A request to a codec. Triggers name its properties, its fields and parts of the answer.
 
     Attributes:
         op: the operation.
@@ -61,24 +61,9 @@ class CodecRequest:
         return self.given.get(name, {})
 
     @property
-    def is_limited(self) -> bool:
-        """Whether the request names limits."""
-        return "limits" in self.request
-
-    @property
-    def native(self) -> str:
-        """How the request treats native messages; empty where it does not say."""
-        return str(self.request.get("native", ""))
-
-    @property
     def payload(self) -> bytes:
         """The payload to decode."""
         return content(self.request["payload"])
-
-    @property
-    def wait(self) -> str:
-        """The wait field to parse; empty for none."""
-        return str(self.request.get("wait", ""))
 
     @property
     def is_binary(self) -> bool:
@@ -136,7 +121,7 @@ class CodecFault:
 
 def answers(hook: Hook, **trigger: Any) -> CodecFault:
     """Seed a fault in some answers."""
-    return CodecFault(lambda q: hook(q) if fits(trigger, q) else None)
+    return CodecFault(lambda q: hook(q) if fits(trigger, q, q.request) else None)
 
 
 def reads(hook: Callable[[CodecRequest, Values], Values], **trigger: Any) -> CodecFault:
@@ -185,11 +170,6 @@ def content(value: Any) -> bytes:
     """Give the bytes of a value, text or binary."""
     whole = content_of(value)
     return whole if isinstance(whole, bytes) else whole.encode("utf-8", "surrogateescape")
-
-
-def lenient(q: CodecRequest) -> Values:
-    """Give the answer of lenient decoding."""
-    return q.again(reading="lenient")
 
 
 def rejects(is_meant: Callable[[CodecRequest], object], **trigger: Any) -> CodecFault:
@@ -295,7 +275,7 @@ mutants(
     "FR-1 body-cut: Ends a text body at the next semicolon.",
     reads(
         _text_body(lambda body: body.partition(";")[0], lambda m: not m["is_error"] and m["event"]),
-        is_limited=False,
+        limits=None,
     ),
     "FR-1 room-and-event-swapped: Reads the room where the event is.",
     reads(lambda _, m: {"room": m["event"], "event": m["room"]}),
@@ -303,8 +283,8 @@ mutants(
     answers(
         _without_separator,
         op="decode",
-        native=("", "never"),
-        is_limited=False,
+        native=(None, "never"),
+        limits=None,
         payload=lambda payload: payload.count(b";") == 5,
     ),
     "FR-3 body-unescaped: Reads the escape as a separator in the body too.",
@@ -325,19 +305,19 @@ mutants(
             lambda body: body.strip(" \r\n\t") if body.isascii() else body,
             lambda m: not m["is_error"] and str(m["event"]).isprintable(),
         ),
-        native="",
+        native=None,
     ),
     "FR-12 latin-letters: Reads bytes that are not UTF-8 as if they were.",
-    answers(lenient, op="decode", reject="utf8", native=""),
+    answers(lambda q: q.again(reading="lenient"), op="decode", reject="utf8", native=None),
     "FR-13 long-empty-reply: Writes the flags of an empty reply.",
-    writes_text(lambda text: f"{text[:-3]}0;0;" if text.endswith(";;;;;;") else text, native=""),
+    writes_text(lambda text: f"{text[:-3]}0;0;" if text.endswith(";;;;;;") else text, native=None),
     "FR-14 empty-message-taken: Reads an empty message as a frame of empty fields.",
     answers(lambda q: q.again(payload=";;;;;;"), op="decode", reject="empty"),
     "FR-15 octets-read-otherwise: Refuses a long frame of bytes that it reads as text.",
     answers(
         lambda _: {"reject": True},
         message=bool,
-        is_limited=False,
+        limits=None,
         is_binary=True,
         payload=_is_long_text,
     ),
@@ -356,7 +336,7 @@ mutants(
         is_binary=False,
     ),
     "HS-5 binary-handshake-sound: Accepts a handshake message in binary, in strict decoding.",
-    answers(lenient, op="decode-handshake", reject="handshake-binary"),
+    answers(lambda q: q.again(reading="lenient"), op="decode-handshake", reject="handshake-binary"),
     "HS-6 empty-id-sound: Accepts an acceptance without an ID.",
     answers(
         lambda q: {"handshake": {"accept": ""}} if q.op == "decode-handshake" else {"payload": "A"},
@@ -381,7 +361,7 @@ mutants(
     reads_wait(
         "server-ask",
         "client-ask",
-        wait=lambda wait: wait[:1] == "1" and "!" not in wait and wait.isascii(),
+        wait=lambda wait: str(wait)[:1] == "1" and "!" not in wait and wait.isascii(),
     ),
     "AR-4 confirmation-taken-for-an-ask: Parses the token of a confirmation as one that asks.",
     reads_wait("confirmation", "server-ask"),
@@ -393,7 +373,7 @@ mutants(
             q.op, {name: each for name, each in q.request.items() if name != "limits"}
         ),
         op="decode",
-        is_limited=True,
+        limits=bool,
         reject=bool,
     ),
     "FR-11 text-for-binary: Writes a binary message as text, where it is UTF-8.",
@@ -412,7 +392,7 @@ mutants(
     answers(
         changed("message", namespace=ESCAPE),
         message={"namespace": ";"},
-        is_limited=False,
+        limits=None,
         payload=lambda payload: payload.endswith(f"{ESCAPE};;e;0;0;".encode()),
     ),
     "SX-1 sender-taken-for-a-token: Parses an explicit sender as a token.",
@@ -428,7 +408,7 @@ mutants(
             {"payload": q.request["native_payload"]} if "native_payload" in q.request else None
         ),
         op="encode",
-        native=("", "never"),
+        native=(None, "never"),
         reject=bool,
     ),
     "NM-2 native-refused: Rejects a native message where the peer accepts them.",
