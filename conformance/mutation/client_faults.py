@@ -81,11 +81,6 @@ class ClientContext(PeerContext):
         self._served: list[Payload] = []
 
     @property
-    def is_asking(self) -> bool:
-        """Whether an ask of the client is pending on the current connection."""
-        return bool(self.client_asks)
-
-    @property
     def is_connecting(self) -> bool:
         """Whether an operation still connects the namespace of the current frame."""
         names = [fields["namespace"] for op, fields in self.running if op == "connect"]

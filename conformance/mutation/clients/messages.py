@@ -256,7 +256,7 @@ mutants(
     "AR-13 tokens-without-spaces: Drops a frame whose token contains a space.",
     on.receive(do.drop, wait=do.has(" ")),
     "AR-13 busy-with-its-own-ask: Drops the server's asks while one of its own is pending.",
-    on.receive(do.drop, event="echo", wait=is_server_token, is_asking=True),
+    on.receive(do.drop, event="echo", wait=is_server_token, client_asks=bool),
     "AR-14 asks-outlive-the-connection: Leaves its asks pending when the connection closes.",
     ClientFault(failed=lambda c, _, __: HANG if c.is_closing else None),
     "AR-15 deadline-is-success: Reports an expired ask as successful.",
