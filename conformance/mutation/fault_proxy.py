@@ -278,14 +278,16 @@ class _Pipe:
 
     async def carry(self) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
-            while content := await self._changed():
+            while content := await self._next():
                 await self.write(self.writer, content)
         if self.writer.can_write_eof() and not self.writer.is_closing():
             with suppress(OSError):
                 self.writer.write_eof()
 
-    async def _changed(self) -> bytes:
+    async def _next(self) -> bytes:
         """Give what is sent instead of the next frames; nothing at the end."""
+        if self.hook is None and not self.is_inward:  # it may be the body of a response of HTTP
+            return await self.reader.read(READ_SIZE)
         while True:
             frame = await self._frame()
             if isinstance(frame, bytes):  # a head, and its frame never ends
