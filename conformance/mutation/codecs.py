@@ -314,13 +314,7 @@ mutants(
     "FR-14 empty-message-taken: Reads an empty message as a frame of empty fields.",
     answers(lambda q: q.again(payload=";;;;;;"), op="decode", reject="empty"),
     "FR-15 octets-read-otherwise: Refuses a long frame of bytes that it reads as text.",
-    answers(
-        lambda _: {"reject": True},
-        message=bool,
-        limits=None,
-        is_binary=True,
-        payload=_is_long_text,
-    ),
+    rejects(bool, message=bool, limits=None, is_binary=True, payload=_is_long_text),
     "HS-1 other-request: Writes the request in lower case.",
     _handshake("request", lambda _: "m"),
     "HS-1 request-unknown: Does not recognise the request.",
@@ -399,8 +393,7 @@ mutants(
     reads_wait("explicit-sender", "server-ask"),
     "SX-2 marker-left-in: Leaves the exchange marker in the token.",
     answers(
-        lambda q: changed("parsed", token=q.request["wait"])(q),
-        parsed={"from_exchange": True},
+        lambda q: changed("parsed", token=q.request["wait"])(q), parsed={"from_exchange": True}
     ),
     "NM-1 native-written-anyway: Writes a native message to a peer that accepts only frames.",
     answers(

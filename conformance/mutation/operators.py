@@ -246,6 +246,11 @@ def isnt_utf8(content: bytes) -> bool:
     return not is_utf8(content)
 
 
+def swap(old: Any, new: Any, count: int = -1) -> Callable[[Any], Any]:
+    """Put a text, or bytes, in the place of another; a change of a field or a payload."""
+    return lambda text: text.replace(old, new, count)
+
+
 def is_utf8(content: bytes) -> bool:
     """Say whether bytes are UTF-8."""
     return content.decode(errors="ignore").encode() == content
@@ -277,8 +282,8 @@ def begins(text: Any) -> Callable[[Any], bool]:
 
 
 def has(text: Any) -> Callable[[Any], bool]:
-    """Test that a text, or bytes, contain another; for triggers."""
-    return lambda value: isinstance(value, type(text)) and text in value
+    """Test that a text, bytes, or a list of them contain another; for triggers."""
+    return lambda value: isinstance(value, (type(text), list)) and text in value
 
 
 def isnt(*values: object) -> Callable[[object], bool]:

@@ -187,13 +187,11 @@ mutants(
         failed=_emits,
     ),
     "RM-8 leaves-one-room-for-all: Leaves one room where it is to leave all.",
-    on.send(do.from_number(2, do.drop), event=LEAVE, operations=lambda names: "leave-all" in names),
+    on.send(do.from_number(2, do.drop), event=LEAVE, operations=do.has("leave-all")),
     "RM-8 leaves-twice: Sends two asks to leave a room.",
     on.send(lambda _, m: [m, m], event=LEAVE, operations=lambda names: names[-1:] == ["leave"]),
     "RM-8 leaves-by-notice: Leaves all rooms with _OnRoomLeft.",
-    on.send(
-        do.change(event="_OnRoomLeft"), event=LEAVE, operations=lambda names: "leave-all" in names
-    ),
+    on.send(do.change(event="_OnRoomLeft"), event=LEAVE, operations=do.has("leave-all")),
     "RM-9 hears-from-outside: Delivers events for rooms that it has not joined.",
     on.receive(do.serve_with(room=""), room=bool, wait="", event=is_user_event, is_member=False),
     "RM-10 speaks-from-outside: Sends events, and asks, for rooms that it has never joined.",

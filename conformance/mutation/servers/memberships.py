@@ -27,8 +27,11 @@ OTHERS = (DISCONNECT, JOIN, LEAVE)
 PLAIN: Final = {"is_no_op": False, "is_error": False}
 """The trigger of frames without a flag."""
 
-REFUSED_CONNECT: Final[dict[str, Any]] = {"same": "namespace", "answers": CONNECT, "is_error": True}
+REFUSED: Final[dict[str, Any]] = {"same": "namespace", "answers": CONNECT, "is_error": True}
 """After the client has refused to connect a namespace, in frames for that."""
+
+OUTSIDER: Final = {"is_connected": True, "is_member": False}
+"""The trigger of frames for a room that is not joined, in a connected namespace."""
 
 OUTSIDE: Final = {"is_accepted": True, "is_connected": False}
 """The trigger of frames after the handshake whose namespace is not connected."""
@@ -129,7 +132,7 @@ def _outsiders(
     event: object = do.is_event, hook: on.FrameHook = _let_in, **trigger: object
 ) -> Hooks:
     """Do something with the events of clients for rooms that they have not joined."""
-    return on.receive(hook, event=event, room=bool, is_connected=True, is_member=False, **trigger)
+    return on.receive(hook, event=event, room=bool, **OUTSIDER, **trigger)
 
 
 mutants(
@@ -139,9 +142,7 @@ mutants(
     ),
     "NS-1 refused-once-and-for-all: Treats a client's refusal of a connect as final.",
     on.receive(
-        do.once(
-            when(do.refuse("you did not want it"), event=CONNECT, is_error=False), **REFUSED_CONNECT
-        )
+        do.once(when(do.refuse("you did not want it"), event=CONNECT, is_error=False), **REFUSED)
     ),
     "NS-1 one-namespace-at-a-time: Disconnects one namespace when another is connected.",
     on.moved(do.asides(DISCONNECT, lambda c: namespaces(c.before)), begun=namespaces),
@@ -213,9 +214,7 @@ mutants(
     "NS-8 disconnect-calls-connect-off: Forgets its own connect when the client disconnects.",
     do.calling_off(CONNECT, by=DISCONNECT),
     "NS-9 refusal-taken-for-acceptance: Handles the events of a refused namespace, as Go does.",
-    on.receive(
-        do.once(when(do.event_as_body, event=do.is_event, is_connected=False), **REFUSED_CONNECT)
-    ),
+    on.receive(do.once(when(do.event_as_body, event=do.is_event, is_connected=False), **REFUSED)),
     "NS-9 early-event-connects: Treats an event as the acceptance of the connect that is pending.",
     on.receive(
         lambda c, m: [*c.aside(CONNECT, m.namespace), *c.serve()],
@@ -325,14 +324,7 @@ mutants(
         do.until(when(do.refuse(STICKY_ROOM), event=LEAVE), event=JOIN), room="sticky", wait=bool
     ),
     "RM-5 needless-leave-refused: Refuses a client's leave of a room that it is not in.",
-    on.receive(
-        do.refuse("not joined"),
-        event=LEAVE,
-        wait=bool,
-        answers="",
-        is_connected=True,
-        is_member=False,
-    ),
+    on.receive(do.refuse("not joined"), event=LEAVE, wait=bool, answers="", **OUTSIDER),
     "RM-5 leave-calls-join-off: Forgets its own join when the client leaves meanwhile.",
     do.calling_off(JOIN, by=LEAVE),
     "RM-6 joined-without-namespace: Reports a join, or a leave, in an unconnected namespace.",

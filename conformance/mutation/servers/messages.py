@@ -156,7 +156,7 @@ mutants(
     "AR-10 tokenless-binary-unanswered: Sends no reply to a binary message without a token.",
     on.send(do.drop, event="echo", wait="", is_binary=True),
     "EV-6 error-taken-for-body: Gives an error's text to a handler as the body.",
-    do.received_text(lambda text: text.replace("echo;1;0;", "echo;0;0;")),
+    do.received_text(do.swap("echo;1;0;", "echo;0;0;")),
     "AR-11 reply-by-namespace: Accepts a reply only with the namespace of the ask.",
     on.receive(
         lambda c, m: c.serve(m.replace(wait="$0")) if m.namespace != c.ask.namespace else None,
@@ -241,7 +241,7 @@ NOTICES: Final = ("_OnNamespaceConnected", "_OnRoomJoined", "_OnRoomLeft")
 ON: Final = re.compile("_on", re.IGNORECASE).match
 """Tests that an event begins like a system event."""
 
-CONNECTED_ANY: Final = {"namespace": "any", "is_connected": True}
+HANDLED: Final = {"namespace": "any", "is_connected": True}
 """The trigger of frames for a namespace that has a handler of every event."""
 
 IN_ANY, IN_APP = do.in_namespace("any"), do.in_namespace("app")
@@ -344,7 +344,7 @@ mutants(
     on.receive(when(do.drop, event=do.isnt(*CHANGES, *LOCAL_ONLY)), event=ON, is_in=IN_ANY),
     "EV-3 requests-reach-handlers: Gives a system ask to the handler of every event too.",
     on.receive(
-        lambda c, m: [m.reply(m.event), *c.serve()], event=(JOIN, LEAVE), wait=bool, **CONNECTED_ANY
+        lambda c, m: [m.reply(m.event), *c.serve()], event=(JOIN, LEAVE), wait=bool, **HANDLED
     ),
     "EV-3 connected-connects: Connects a namespace that a client reports as connected.",
     on.receive(do.aside(CONNECT), event="_OnNamespaceConnected"),
@@ -353,9 +353,9 @@ mutants(
     "EV-3 left-leaves: Has a client leave a room that it reports as left.",
     on.receive(do.aside(LEAVE), event="_OnRoomLeft"),
     "EV-4 notices-delivered: Gives a client's local events to the handler of every event.",
-    on.receive(do.event_as_body, event=NOTICES, **CONNECTED_ANY),
+    on.receive(do.event_as_body, event=NOTICES, **HANDLED),
     "EV-4 any-event-delivered: Treats the name of the handler of every event as an event, as Go.",
-    on.receive(do.event_as_body, event="_OnAnyEvent", **CONNECTED_ANY),
+    on.receive(do.event_as_body, event="_OnAnyEvent", **HANDLED),
     "EV-4 notices-confirmed: Answers a local event that is an ask with the empty reply.",
     on.receive(do.empty_reply, event=tuple(LOCAL_ONLY), wait=bool, is_in=IN_ANY),
     "EV-6 error-text-taken-for-body: Gives an error's text to a handler as the body.",

@@ -292,7 +292,7 @@ mutants(
     "TR-8 url-headers-by-letter: Reads headers from the URL only in the usual case of the prefix.",
     _parameters(lambda each: each.lower().startswith(PREFIX.lower()) and PREFIX not in each),
     "TR-8 url-headers-not-decoded: Reads values from the URL without decoding them.",
-    proxy.request(do.change(target=lambda target: target.replace("a%20b", "a%2520b"))),
+    proxy.request(do.change(target=do.swap("a%20b", "a%2520b"))),
     "TR-8 one-url-header-taken: Reads only one header from the URL.",
     _parameters(lambda each: each.startswith(f"{PREFIX}X-Two")),
     "TR-8 url-headers-taken-late: Decides about a client before it reads the headers from the URL.",
@@ -308,7 +308,7 @@ mutants(
     "TR-10 digits-taken-as-far-as-they-go: Reads as many digits as there are, whatever follows.",
     _tries(lambda text: text[: len(text) - len(text.lstrip("0123456789"))] or text),
     "TR-10 tries-read-like-a-literal: Reads the number as its programming language reads integers.",
-    _tries(lambda text: text.replace("_", "")),
+    _tries(do.swap("_", "")),
     "TR-10 too-many-tries-not-borne: Fails where a number has more digits than fit.",
     proxy.request(
         do.give(proxy.answer("500 Internal Server Error")),
@@ -351,7 +351,7 @@ mutants(
     "TR-17 surrogates-taken: Reads surrogates as characters.",
     proxy.inward(when(do.change(data=_with_surrogates), content=do.has(b"\xed\xa0")), **BROKEN),
     "TR-17 long-forms-taken: Reads characters from more bytes than they need.",
-    proxy.inward(do.change(data=lambda text: text.replace(LONG_SEMICOLON, b";")), **BROKEN),
+    proxy.inward(do.change(data=do.swap(LONG_SEMICOLON, b";")), **BROKEN),
     "TR-17 broken-request-taken: Reads only the letter of a handshake request.",
     proxy.inward(when(do.change(data=b"M"), content=do.begins(b"M")), **BROKEN),
 )
