@@ -203,7 +203,7 @@ mutants(
     "FR-12 text-unchecked: Sends the bytes of a text back as they are, UTF-8 or not.",
     Proxy(inward=_replaced(b"\xff", b"\x1a"), outward=_replaced(b"\x1a", b"\xff")),
     "FR-13 long-empty-reply: Writes the flags of an empty reply.",
-    on.send(do.with_flags, is_empty_reply=True),
+    do.sent_text(lambda sent: f"{sent[:-2]}0;0;" if sent.endswith(";;;;;;") else sent),
     "FR-13 binary-empty-reply: Sends an empty reply with the type of the ask.",
     on.send(
         lambda _, m: f"{m.wait};;;;;;".encode(), is_empty_reply=True, message={"is_binary": True}
