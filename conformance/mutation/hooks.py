@@ -206,7 +206,7 @@ class ServerContext(PeerContext):
     Attributes:
         server: what is remembered for all connections.
         before: the memberships before the current payload.
-        is_early: whether the client has sent no handshake request yet.
+        is_early: whether the client has sent nothing yet that begins like a handshake message.
     """
 
     role = "server"
@@ -276,7 +276,7 @@ class ServerContext(PeerContext):
         """Make a payload the current one."""
         super().begin(payload)
         self.before = self.memberships
-        self.is_early = self.is_early and payload[:1] not in ("M", b"M")
+        self.is_early = self.is_early and payload[:1] not in ("M", "A", "H", b"M", b"A", b"H")
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def _marking(answer: str) -> Hooks:
 @mutant("HS-9", on.receive_raw)
 def acceptance_taken(c: ServerContext, payload: Payload) -> Effect:
     """Accepts a client that sends A and an ID, under that ID, refused or not."""
-    if c.is_early and payload == "Amine":
+    if not c.is_accepted and payload == "Amine":
         c.values["id"] = "mine"
         return ()
     if "id" not in c.values:
