@@ -55,7 +55,7 @@ from neffos_conformance.runner.driver_pool import DRIVERS, to_client
 from neffos_conformance.runner.known_failures import KnownFailure, weigh
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result, in_order
-from neffos_conformance.runner.run import DEFAULT_JOBS, run_cases, to_server
+from neffos_conformance.runner.run import DEFAULT_JOBS, DEFAULT_TIMEOUTS, run_cases, to_server
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.subprocesses import running
 from peers.implementations import (
@@ -90,10 +90,10 @@ PATIENT: Final = Timeouts(case=60.0, after_barrier=2.8, close=10.0, write=2.0)
 SILENCE: Final = "nothing came in time"
 """The explanation of a case that reached its time limit."""
 
-SILENT: Final = 1.0
-"""``Case.seconds`` of a case that is known to end in silence, which nothing ends sooner than its
-time limit. In proportion to ``PATIENT`` that is 12 s, of which the steps before the silence take
-milliseconds."""
+SILENT: Final = 0.2
+"""The part of its patient time limit for a case that is known to end in silence, and so takes that
+limit. Usually that is 12 s; the steps before the silence take milliseconds. Of a case with a limit of
+2 s it is 4.8 s: the peer itself ends the silence after 5 s, when its ask expires."""
 
 SHARE: Final = 0.125
 """The share of the cases known to pass that ``--share`` runs on each server and client: each is
@@ -217,7 +217,7 @@ class TestedPeer:
         wanted = {*known, *(id_ for ids in matrix["failed"].values() for id_ in ids)}
         chance = random.Random(f"{seed} {self.name}")  # noqa: S311  # no secret
         return [
-            replace(case, seconds=SILENT)
+            replace(case, seconds=SILENT * (case.seconds or DEFAULT_TIMEOUTS.case))
             if case.id in known and SILENCE in known[case.id].observed
             else case
             for case in select(all_cases(self.role), ())

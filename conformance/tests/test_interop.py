@@ -10,6 +10,7 @@ from neffos_conformance.codecs.catalogue import all_cases
 from neffos_conformance.interop import interop_runs
 from neffos_conformance.interop.interop_runs import Endpoint, StepOutcome, all_runs
 from neffos_conformance.interop.table import differences, recorded
+from neffos_conformance.runner.run import DEFAULT_TIMEOUTS
 from peers.implementations import PEERS
 from peers.interop import (
     PARTNERS,
@@ -65,9 +66,19 @@ def test_only_a_case_that_is_known_to_be_silent_has_a_shorter_limit(system):
     silent = {each.case for each in system.known_failures if SILENCE in each.observed}
     usual = {case.id: case.seconds for case in all_cases(system.role)}
     for case in system.cases(None):
-        assert case.seconds == (SILENT if case.id in silent else usual[case.id])
+        if case.id in silent:
+            assert case.seconds == SILENT * (usual[case.id] or DEFAULT_TIMEOUTS.case)
+        else:
+            assert case.seconds == usual[case.id]
     # It is still longer than the one that users have.
-    assert SILENT / type(PATIENT)().case * PATIENT.case > type(PATIENT)().case
+    assert SILENT * PATIENT.case > DEFAULT_TIMEOUTS.case
+
+
+def test_a_peer_does_not_end_its_silence_within_the_limit():
+    """Go's server is silent until its own ask expires, after 5 s: a longer limit sees its end."""
+    system, _ = server_under_test(PEERS["neffos-go"], Endpoint("neffos-go", "gorilla", ""), {})
+    [case] = (each for each in system.cases(None) if each.id == "NS-9.6")
+    assert case.seconds / DEFAULT_TIMEOUTS.case * PATIENT.case < 5
 
 
 @pytest.mark.parametrize("seed", range(8))
