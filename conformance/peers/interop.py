@@ -91,9 +91,9 @@ SILENCE: Final = "nothing came in time"
 """The explanation of a case that reached its time limit."""
 
 SILENT: Final = 0.2
-"""The part of its patient time limit for a case that is known to end in silence, and so takes that
-limit. Usually that is 12 s; the steps before the silence take milliseconds. Of a case with a limit of
-2 s it is 4.8 s: the peer itself ends the silence after 5 s, when its ask expires."""
+"""The part of its patient time limit for a case that is known to end in silence, since it takes all
+of that limit: 12 s usually, in which the steps before the silence take milliseconds. For a case with
+a limit of 2 s, it is 4.8 s: the peer ends the silence after 5 s, when its ask expires."""
 
 SHARE: Final = 0.125
 """The share of the cases known to pass that ``--share`` runs on each server and client: each is
