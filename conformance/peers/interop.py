@@ -92,8 +92,8 @@ SILENCE: Final = "nothing came in time"
 
 SILENT: Final = 0.2
 """The part of its patient time limit for a case that is known to end in silence, since it takes all
-of that limit: 12 s usually, in which the steps before the silence take milliseconds. For a case with
-a limit of 2 s, it is 4.8 s: the peer ends the silence after 5 s, when its ask expires."""
+of that limit: 12 s usually, in which the steps before the silence take milliseconds. Where a case
+has a limit of 2 s, it is 4.8 s: the peer ends the silence after 5 s, when its ask expires."""
 
 SHARE: Final = 0.125
 """The share of the cases known to pass that ``--share`` runs on each server and client: each is
