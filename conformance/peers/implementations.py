@@ -28,6 +28,7 @@ from typing import Final
 import click
 from rich.console import Console
 
+from neffos_conformance.runner.driver_pool import DRIVERS
 from neffos_conformance.runner.known_failures import KnownFailure, read_known_failures
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -161,6 +162,8 @@ class Implementation:
         known: the files in ``known_failures`` that apply, by system under test: ``peer/endpoint``
             of a server, the name of a client, or ``codec``. Recordings of a failure are made
             with the first of the systems that share it.
+        drivers: how many of its drivers run concurrently. Of those cases that a client is known to
+            fail, many only wait; but a browser is large.
     """
 
     build: partial[None] | None
@@ -168,6 +171,7 @@ class Implementation:
     clients: Mapping[str, list[str]] = field(default_factory=dict)
     codec: list[str] | None = None
     known: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    drivers: int = 2 * DRIVERS
 
     def known_failures(self, system: str) -> list[KnownFailure]:
         """Read the known failures of a system under test, by its name in ``known``."""
@@ -229,6 +233,7 @@ PEERS: Final = {
         partial(build_js, JS_PEER, BROWSER_TEST),
         clients={"neffos.js-browser": ["node", str(JS_PEER / "browser.mjs")]},
         known={"neffos.js-browser": _files("neffos.js", ".0.1.34", ".browser")},
+        drivers=DRIVERS,
     ),
     f"neffos.js-{OLD_JS}": Implementation(
         partial(build_js, OLD_JS_PEER, versions={"neffos.js": OLD_JS}),

@@ -51,7 +51,7 @@ from neffos_conformance.codecs.values import content_of, message_values, value_o
 from neffos_conformance.interop.interop_runs import Endpoint, InteropRun, StepOutcome, all_runs
 from neffos_conformance.interop.table import about, differences, matrix_values, recorded
 from neffos_conformance.reference.codec_adapter import answer
-from neffos_conformance.runner.driver_pool import DRIVERS, to_client
+from neffos_conformance.runner.driver_pool import to_client
 from neffos_conformance.runner.known_failures import KnownFailure, weigh
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result, in_order
@@ -263,9 +263,9 @@ def client_under_test(peer: Implementation, name: str) -> tuple[TestedPeer, Play
     command = peer.clients[name]
 
     async def play(cases: list[Case]) -> list[Result]:
-        async with to_client(command, drivers=DRIVERS, timeouts=PATIENT) as (run, ready):
+        async with to_client(command, drivers=peer.drivers, timeouts=PATIENT) as (run, ready):
             about_it.update(about(ready))
-            return [each async for each in run_cases(run, cases, jobs=DRIVERS)]
+            return [each async for each in run_cases(run, cases, jobs=peer.drivers)]
 
     line = f"neffos-wire test client -- {shlex.join(command)}"
     return TestedPeer("client", name, about_it, line, peer.known_failures(name)), play
