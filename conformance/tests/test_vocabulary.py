@@ -28,6 +28,7 @@ IDENTIFIERS = {
     r"SIGHTS|Sight": "OBSERVATIONS, Observation",
     r"RealPeer|real_peers": "Implementation, implementations",
     r"FaultFound": "FailureFound",
+    r"[Dd]ivergences?": "Difference",
     r"Maker|Player": "SequenceGenerator, SequenceRunner",
 }
 """Old identifiers as regular expressions, each with what to use."""

@@ -325,7 +325,7 @@ def wander(system: SystemState, monitor: Monitor, at: Role | None, chance: rando
 
 def test_a_world_can_be_forked():
     system = opened("joined", True)
-    twin = fork(system)
+    twin = fork(system, 0)
     twin.peers[0].session.disconnect("n")
     assert system.peers[0].session.pending_asks == frozenset()
 
