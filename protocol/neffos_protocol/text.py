@@ -8,7 +8,8 @@ where the text goes.
 
 from __future__ import annotations
 
-from typing import Final
+import json
+from typing import Any, Final
 
 LOGGED: Final = 200
 """Characters of a stranger's text in one log line: the names and reasons that peers send are
@@ -55,6 +56,17 @@ def cut(text: str, characters: int, mark: str = "…") -> str:
     if len(text) <= characters:
         return text
     return text[: max(characters - len(mark), 0)] + mark
+
+
+def ascii_json(values: Any, *, indent: int | None = None) -> str:
+    """Give values as JSON of printable ASCII: the same values, fit for any terminal and encoding.
+
+    Args:
+        values: what JSON can represent.
+        indent: spaces for each level; ``None`` for one line.
+    """
+    # JSON leaves one control character as it is, and it can stand in a string only.
+    return json.dumps(values, indent=indent).replace("\x7f", "\\u007f")
 
 
 def _escaped(text: str, ascii_only: bool) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any, Final, NoReturn
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -25,6 +23,8 @@ from neffos_codec import (
     parse_wait,
 )
 from neffos_conformance.cli.options import JSON, NATIVE, option
+from neffos_conformance.wire.terminal import Terminal, echo
+from neffos_protocol.text import ascii_json
 
 _SHOWN: Final = 400
 """Characters of a body in the table; ``--json`` prints all."""
@@ -55,15 +55,15 @@ def decode_command(
     kind = "binary" if message.is_binary else "text"
     if isinstance(message, NativeMessage):
         if as_json:
-            click.echo(json.dumps({"kind": kind, "native": _json(message.payload)}))
+            echo(ascii_json({"kind": kind, "native": _json(message.payload)}))
         else:
-            click.echo(f"a native {kind} message: {message.payload!r}")
+            echo(f"a native {kind} message: {message.payload!r}")
         return
     if as_json:
         values = dict(zip(FIELDS, map(_json, message.fields()), strict=True))
-        click.echo(json.dumps({"kind": kind, **values}, ensure_ascii=False))
+        echo(ascii_json({"kind": kind, **values}))
     else:
-        Console(soft_wrap=False).print(_table(message, kind))
+        Terminal(soft_wrap=False).print(_table(message, kind))
 
 
 @click.command("encode")
@@ -126,7 +126,7 @@ def _bytes(text: str, where: str) -> bytes:
 
 
 def _refuse(error: CodecError | str) -> NoReturn:
-    click.echo(f"neffos-wire: {error}", err=True)
+    echo(f"neffos-wire: {error}", err=True)
     sys.exit(1)
 
 

@@ -19,6 +19,7 @@ from neffos_conformance.recordings.har import (
     read_entries,
     transcript,
 )
+from neffos_conformance.wire.terminal import echo
 from neffos_conformance.wire.transcript import save
 from neffos_protocol.text import visible
 
@@ -70,19 +71,19 @@ def import_command(
                 continue
             if not take_all and not connection.speaks_neffos:
                 others += 1
-                click.echo(f"{shown}: does not look like neffos. Try: --all")
+                echo(f"{shown}: does not look like neffos. Try: --all")
                 continue
             written += 1
             path = folder / f"{stem}-{written}.jsonl"
             _write(path, connection, f"{source.name}, {shown}", har, native, keep_query)
             ignored = f", {connection.ignored} other frames omitted" if connection.ignored else ""
             count = f"{len(connection.contents)} messages{ignored}"
-            click.echo(f"{shown}: {count} → {visible(str(path))}")
+            echo(f"{shown}: {count} → {visible(str(path))}")
         except StopIteration:
             break
         except HarError as error:
             is_bad = True
-            click.echo(f"neffos-wire: {visible(source.name)}: {error}", err=True)
+            echo(f"neffos-wire: {visible(source.name)}: {error}", err=True)
     if is_bad:
         sys.exit(1)
     if not written and not others:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shlex
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from neffos_conformance.cli.options import JSON, option
@@ -18,6 +16,8 @@ from neffos_conformance.interop.interop_runs import Endpoint, all_runs
 from neffos_conformance.interop.table import Values, markdown, matrix_values, recorded, rows
 from neffos_conformance.reference import PEER
 from neffos_conformance.reference.embedded import embedded_server
+from neffos_conformance.wire.terminal import Terminal, echo
+from neffos_protocol.text import ascii_json
 
 
 @click.command("matrix")
@@ -52,9 +52,9 @@ def matrix_command(
     else:
         values = recorded()
     if as_json:
-        click.echo(json.dumps(values, ensure_ascii=False, indent=1))
+        echo(ascii_json(values, indent=1))
     elif as_markdown:
-        click.echo(markdown(values), nl=False)
+        echo(markdown(values), nl=False)
     else:
         _show(values, is_live=is_live)
     if is_live and any(run["failed"] for run in values["runs"]):
@@ -80,7 +80,7 @@ async def _live(endpoints: dict[str, str], drivers: dict[str, list[str]]) -> Val
 
 
 def _show(values: Values, *, is_live: bool) -> None:
-    console = Console()
+    console = Terminal()
     head, body = rows(values)
     table = Table(title="interop steps that pass", title_justify="left")
     for name in head:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from neffos_conformance.cli.options import option
@@ -19,6 +18,7 @@ from neffos_conformance.cli.testing import RunOptions, SystemUnderTest, conclude
 from neffos_conformance.model_based import Plan, SequenceReport
 from neffos_conformance.reference import PEER
 from neffos_conformance.runner.known_failures import KnownFailure
+from neffos_conformance.wire.terminal import Terminal
 from neffos_protocol import Role
 
 SECONDS: Final = 30.0
@@ -64,7 +64,7 @@ async def explored(explore: Explore, seed: int | None, seconds: float) -> Sequen
         BarColumn(),
         TextColumn("{task.completed} sequences, {task.fields[found]} counterexamples"),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=Terminal(stderr=True),
         transient=True,
         disable=not sys.stderr.isatty(),
     )
@@ -90,7 +90,7 @@ def conclude_explored(
         SystemExit: as ``conclude``, and 0 where nothing was found; but never 0 if the run broke
             off.
     """
-    console = Console(highlight=False)
+    console = Terminal(highlight=False)
     folder = options.recordings_folder or FOLDER
     theirs = sut.peer.get("peer", "unknown")
     server, client = (theirs, _suite()) if report.role is Role.SERVER else (_suite(), theirs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import sys
 from contextlib import suppress
@@ -12,7 +11,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import click
-from rich.console import Console
 from rich.markup import escape
 
 from neffos_codec import Native
@@ -22,7 +20,9 @@ from neffos_conformance.recordings.checking import Monitors, violations
 from neffos_conformance.wire.payloads import short
 from neffos_conformance.wire.relay import Record, relaying
 from neffos_conformance.wire.standard_input import ended
+from neffos_conformance.wire.terminal import Terminal, echo
 from neffos_conformance.wire.transcript import Content, Entry, Writer, header
+from neffos_protocol.text import ascii_json
 
 
 @click.command("record")
@@ -79,7 +79,7 @@ def record_command(
         raise click.UsageError(str(error)) from error
     if live.monitors.given_up:
         words = "connections were too many at a time, and not checked to their end"
-        click.echo(f"{live.monitors.given_up} {words}", err=True)
+        echo(f"{live.monitors.given_up} {words}", err=True)
     if live.has_failed:
         sys.exit(1)
 
@@ -92,11 +92,11 @@ async def _relay(server: str, host: str, port: int, record: Record, as_json: boo
             loop.add_signal_handler(each, end.set)
     async with relaying(server, record, host=host, port=port) as relay:
         if as_json:
-            click.echo(json.dumps({"ready": True, "endpoints": {"relay": relay.url}}))
+            echo(ascii_json({"ready": True, "endpoints": {"relay": relay.url}}))
             parent = asyncio.create_task(ended())
             parent.add_done_callback(lambda _: end.set())
         else:
-            click.echo(f"relaying {relay.url} to {server}; Ctrl-C ends it", err=True)
+            echo(f"relaying {relay.url} to {server}; Ctrl-C ends it", err=True)
         either: set[asyncio.Future[Any]] = {asyncio.create_task(end.wait()), relay.failed}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if relay.failed.done():
@@ -109,7 +109,7 @@ class _LiveCheck:
     def __init__(self, native: Native) -> None:
         self.has_failed = False
         self.monitors = Monitors(native)
-        self._console = Console(stderr=True)
+        self._console = Terminal(stderr=True)
 
     def add(self, connection: int, from_client: bool, content: Content) -> None:
         """Check what has just happened."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,6 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import click
-from rich.console import Console
 from rich.text import Text
 
 from neffos_conformance.cli.options import EXISTING_FILE, JSON, option
@@ -30,10 +28,11 @@ from neffos_conformance.recordings.replay import (
 from neffos_conformance.recordings.session import RecordedStep
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import payload_values
+from neffos_conformance.wire.terminal import Terminal, echo
 from neffos_conformance.wire.text import wrap
 from neffos_conformance.wire.transcript import Header, Transcript, TranscriptError, read_transcript
 from neffos_protocol import Role
-from neffos_protocol.text import visible
+from neffos_protocol.text import ascii_json, visible
 
 REPLAY_FORMAT: Final = 1
 
@@ -139,9 +138,9 @@ def replay_command(
         replay = partial(replay_to_client, command=command, deadline=timeout)
     reports = asyncio.run(_replay_all(files, live, replay, jobs, strict=strict))
     if as_json:
-        click.echo(json.dumps(_values(reports, server, command), ensure_ascii=False))
+        echo(ascii_json(_values(reports, server, command)))
     else:
-        console = Console(highlight=False, markup=False, emoji=False)
+        console = Terminal(highlight=False, markup=False, emoji=False)
         for each in reports:
             _show(console, each)
         _sum_up(console, reports)
@@ -193,7 +192,7 @@ async def _replay_all(
 # -------------------------------------------------------------------- for people
 
 
-def _show(console: Console, report: _ReplayReport) -> None:
+def _show(console: Terminal, report: _ReplayReport) -> None:
     width, ascii_only = console.width, console.options.ascii_only
     replayed = report.replayed
     path = visible(str(report.path), ascii_only=ascii_only)
@@ -222,7 +221,7 @@ def _sentences(report: _ReplayReport) -> list[str]:
     return sentences
 
 
-def _sum_up(console: Console, reports: Sequence[_ReplayReport]) -> None:
+def _sum_up(console: Terminal, reports: Sequence[_ReplayReport]) -> None:
     verdicts = [each.verdict for each in reports]
     counts = ", ".join(
         f"{verdicts.count(each)} {each.value}" for each in ReplayOutcome if each in verdicts

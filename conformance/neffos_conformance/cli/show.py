@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import click
-from rich.console import Console
 
 from neffos_conformance.cli.options import option
 from neffos_conformance.recordings.page import page
@@ -18,6 +17,7 @@ from neffos_conformance.recordings.sequence import (
     verdict,
 )
 from neffos_conformance.recordings.show import draw
+from neffos_conformance.wire.terminal import Terminal, echo
 from neffos_protocol.text import visible
 
 
@@ -51,13 +51,13 @@ def show_command(
     name = getattr(file, "name", "<stdin>")
     source = "standard input" if name == "<stdin>" else visible(Path(name).name)
     if diagram.is_empty:
-        click.echo(f"neffos-wire: {source} is empty", err=True)
+        echo(f"neffos-wire: {source} is empty", err=True)
         sys.exit(1)
     if html is None:
-        draw(Console(highlight=False, emoji=False, markup=False), diagram, source, whole=verbose)
+        draw(Terminal(highlight=False, emoji=False, markup=False), diagram, source, whole=verbose)
         return
     try:
         html.write_text(page(diagram, source), "utf-8")
     except OSError as error:
         raise click.UsageError(f"{html} cannot be written: {error.strerror}") from error
-    click.echo(f"{html}: {counted(len(diagram.arrows), 'arrow')}, {verdict(diagram)}")
+    echo(f"{html}: {counted(len(diagram.arrows), 'arrow')}, {verdict(diagram)}")

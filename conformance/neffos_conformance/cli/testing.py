@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from neffos_conformance.cases.definition import Case, Role, select
@@ -39,6 +38,7 @@ from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result, in_order
 from neffos_conformance.runner.run import DEFAULT_JOBS, DEFAULT_TIMEOUTS, Run, run_cases
 from neffos_conformance.runner.run_report import RunReport
+from neffos_conformance.wire.terminal import Terminal
 from neffos_conformance.wire.transcript import header, save
 
 RUN_TIMEOUT: Final = 300.0
@@ -236,7 +236,7 @@ def _show_dry(cases: Sequence[Case], skipped: Sequence[Result]) -> None:
         reason = reasons.get(case.id)
         title = case.title if reason is None else f"{case.title} [dim](skipped: {reason})[/]"
         table.add_row(case.id, title, ", ".join(case.requirements))
-    console = Console()
+    console = Terminal()
     console.print(table)
     console.print(f"{len(cases) - len(reasons)} cases would run, {len(reasons)} would not")
 
@@ -331,7 +331,7 @@ def conclude(
         weighed.known,
         weighed.complaints,
     )
-    console = Console()
+    console = Terminal()
     show(console, report, verbose=options.verbose)
     written = [*options.report_paths.values()]
     for form, path in options.report_paths.items():

@@ -5,7 +5,6 @@ The size of a report is bounded, whatever a peer sends.
 
 from __future__ import annotations
 
-import json
 import platform
 from collections import Counter
 from dataclasses import asdict
@@ -21,7 +20,7 @@ from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import payload_values
 from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_protocol.catalogue import requirement, requirements
-from neffos_protocol.text import visible
+from neffos_protocol.text import ascii_json, visible
 
 REPORT_FORMAT: Final = 3
 
@@ -43,7 +42,7 @@ Values = dict[str, Any]
 
 def render(report: RunReport) -> str:
     """Give a run as JSON."""
-    return json.dumps(report_values(report), indent=1, ensure_ascii=False) + "\n"
+    return ascii_json(report_values(report), indent=1) + "\n"
 
 
 def report_values(report: RunReport) -> Values:

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Final
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +22,7 @@ from neffos_conformance.reports.findings import LoggedStep, bounded
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.payloads import SHOWN
+from neffos_conformance.wire.terminal import Terminal
 from neffos_protocol.text import visible
 
 MAX_WHOLE: Final = 30
@@ -50,7 +50,7 @@ _CONNECTIONS: Final = ("cyan", "yellow", "magenta", "green", "blue")
 
 @contextmanager
 def progress_display(
-    total: int, console: Console | None = None
+    total: int, console: Terminal | None = None
 ) -> Iterator[Callable[[Result], None]]:
     """Display the progress of a run: the number of results with each verdict.
 
@@ -63,7 +63,7 @@ def progress_display(
     Yields:
         The function that counts a result.
     """
-    console = console or Console(stderr=True)
+    console = console or Terminal(stderr=True)
     counts: Counter[Verdict] = Counter()
     progress = Progress(
         TextColumn("running the cases"),
@@ -88,7 +88,7 @@ def progress_display(
         yield add
 
 
-def show(console: Console, report: RunReport, verbose: bool = False) -> None:
+def show(console: Terminal, report: RunReport, verbose: bool = False) -> None:
     """Print the failures with their messages, then the lists, and the table by family.
 
     Args:
@@ -124,7 +124,7 @@ def show(console: Console, report: RunReport, verbose: bool = False) -> None:
 class _Sheet:
     """A console that prints line by line, and prints any text as it is."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Terminal) -> None:
         self.console = console
         self.is_ascii = console.options.ascii_only
 
