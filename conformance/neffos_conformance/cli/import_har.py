@@ -96,9 +96,10 @@ def import_command(
 def _write(
     path: Path, connection: HarConnection, scenario: str, har: Har, native: str, keep_query: bool
 ) -> None:
-    if path.exists():
-        raise click.UsageError(f"{path} exists. Recordings are not overwritten")
+    first, lines = transcript(connection, scenario, har, native=native, keep_query=keep_query)
     try:
-        save(path, *transcript(connection, scenario, har, native=native, keep_query=keep_query))
+        save(path, first, lines, is_new=True)
+    except FileExistsError as error:
+        raise click.UsageError(f"{path} exists. Recordings are not overwritten") from error
     except OSError as error:
         raise click.UsageError(f"{path} cannot be written: {error.strerror}") from error

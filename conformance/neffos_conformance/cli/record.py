@@ -17,6 +17,7 @@ from neffos_codec import Native
 from neffos_conformance.cases.verdict import COLOURS, Verdict
 from neffos_conformance.cli.options import HOST, NATIVE, PORT, READY, option
 from neffos_conformance.recordings.checking import Monitors, violations
+from neffos_conformance.wire.files import FileInUseError, open_private
 from neffos_conformance.wire.payloads import short
 from neffos_conformance.wire.relay import Record, relaying
 from neffos_conformance.wire.standard_input import ended
@@ -65,8 +66,7 @@ def record_command(
     )
     live = _LiveCheck(Native(native))
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with output.open("wb") as stream:
+        with open_private(output) as stream:
             writer = Writer(stream, first)
 
             def record(connection: int, from_client: bool, content: Content) -> None:
@@ -75,6 +75,8 @@ def record_command(
                     live.add(connection, from_client, content)
 
             asyncio.run(_relay(server, host, port, record, as_json))
+    except FileInUseError as error:
+        raise click.UsageError(f"{output} cannot be replaced: {error.strerror}") from error
     except (OSError, ValueError) as error:
         raise click.UsageError(str(error)) from error
     if live.monitors.given_up:

@@ -17,6 +17,7 @@ from neffos_conformance.recordings.sequence import (
     verdict,
 )
 from neffos_conformance.recordings.show import draw
+from neffos_conformance.wire.files import open_private
 from neffos_conformance.wire.terminal import Terminal, echo
 from neffos_protocol.text import visible
 
@@ -57,7 +58,8 @@ def show_command(
         draw(Terminal(highlight=False, emoji=False, markup=False), diagram, source, whole=verbose)
         return
     try:
-        html.write_text(page(diagram, source), "utf-8")
+        with open_private(html) as stream:
+            stream.write(page(diagram, source).encode())
     except OSError as error:
         raise click.UsageError(f"{html} cannot be written: {error.strerror}") from error
     echo(f"{html}: {counted(len(diagram.arrows), 'arrow')}, {verdict(diagram)}")

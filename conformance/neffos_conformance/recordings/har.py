@@ -25,6 +25,7 @@ from neffos_codec import (
     decode_handshake,
 )
 from neffos_conformance.wire.connection import ConnectionClosed
+from neffos_conformance.wire.json_bounds import BoundedJson, JsonBoundsError
 from neffos_conformance.wire.payloads import frame_of
 from neffos_conformance.wire.text import shorten
 from neffos_conformance.wire.transcript import (
@@ -86,35 +87,61 @@ def read_entries(stream: BinaryIO, har: Har) -> Iterator[tuple[int, dict[str, An
         OSError: it cannot be read.
     """
     builder: Any = None
-    inside = ""
     found = False
+    values = 0
+    path: list[str] = []  # the key in each open object; an open array has ""
     try:
-        for prefix, event, value in ijson.parse(stream, use_float=True):
-            if builder is None:
-                found |= prefix == "log.entries" and event == "start_array"
-                if prefix in _PARTS and event == "start_map":
-                    builder, inside = ijson.ObjectBuilder(), prefix
-                elif prefix == _ENTRY:
-                    raise HarError(f"entry {har.entries + 1} is not an object")
-                else:
-                    continue
-            builder.event(event, value)
-            if prefix == inside and event == "end_map":
-                whole, builder = builder.value, None
-                if inside == _ENTRY:
-                    har.entries += 1
-                    yield har.entries, whole
-                else:
-                    setattr(har, inside.removeprefix("log."), whole)
-    except ijson.JSONError as error:
+        for event, value in ijson.basic_parse(BoundedJson(stream), use_float=True):
+            if event in _ENDS:
+                path.pop()
+            elif event == "map_key":
+                path[-1] = value
+            if builder is not None:
+                if _is_used(path):
+                    values += 1
+                    if values > MAX_VALUES:
+                        raise HarError(f"entry {har.entries + 1} has more than {MAX_VALUES} values")
+                    builder.event(event, value)
+                if event in _ENDS and path in _PARTS:
+                    whole, builder = builder.value, None
+                    if path == _ENTRY:
+                        har.entries += 1
+                        yield har.entries, whole
+                    else:
+                        setattr(har, path[1], whole)
+            elif event == "start_map" and path in _PARTS:
+                builder, values = ijson.ObjectBuilder(), 0
+                builder.event(event, value)
+            elif path == _ENTRY and event not in _ENDS:
+                raise HarError(f"entry {har.entries + 1} is not an object")
+            found |= path == _LIST and event == "start_array"
+            if event in _STARTS:
+                path.append("")
+    except (ijson.JSONError, JsonBoundsError) as error:
         where = f" after entry {har.entries}" if har.entries else ""
         raise HarError(f"not JSON{where}: {_first_line(error)}") from error
     if not found:
         raise HarError("not a HAR: it has no log with entries")
 
 
-_ENTRY: Final = "log.entries.item"
-_PARTS: Final = frozenset({"log.creator", "log.browser", _ENTRY})
+MAX_VALUES: Final = 2_000_000
+"""Values of an entry, which are built in memory: some 400,000 messages of one connection."""
+
+_LIST: Final = ["log", "entries"]
+_ENTRY: Final = [*_LIST, ""]
+_PARTS: Final = (_ENTRY, ["log", "creator"], ["log", "browser"])
+_USED: Final = frozenset(
+    {"request", "startedDateTime", "_resourceType", "_webSocketMessages"},
+)
+"""The members of an entry that are built; the others may be large, such as what a page loaded."""
+
+_STARTS: Final = frozenset({"start_map", "start_array"})
+_ENDS: Final = frozenset({"end_map", "end_array"})
+
+
+def _is_used(path: list[str]) -> bool:
+    """Whether a value of a part is built."""
+    return path[: len(_LIST)] != _LIST or len(path) == len(_ENTRY) or path[len(_ENTRY)] in _USED
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ import msgspec
 
 from neffos_codec import Native, first_surrogate
 from neffos_conformance.wire.connection import ConnectionClosed
+from neffos_conformance.wire.files import open_private
 from neffos_conformance.wire.payloads import payload_bytes, payload_text
 
 TRANSCRIPT_FORMAT: Final = 1
@@ -174,14 +175,19 @@ def lines(first: Header, entries: Iterable[Entry]) -> Iterator[bytes]:
         yield _line(values)
 
 
-def save(path: Path, first: Header, entries: Iterable[Entry]) -> None:
-    """Write a session as a transcript.
+def save(path: Path, first: Header, entries: Iterable[Entry], *, is_new: bool = False) -> None:
+    """Write a session as a transcript, which only its owner can read.
+
+    Args:
+        path: the file.
+        first: the header.
+        entries: the other lines.
+        is_new: replace nothing.
 
     Raises:
         OSError: it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as stream:
+    with open_private(path, is_new=is_new) as stream:
         stream.writelines(lines(first, entries))
 
 
