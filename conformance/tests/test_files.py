@@ -19,7 +19,7 @@ from neffos_conformance.cli.record import record_command
 from neffos_conformance.cli.show import show_command
 from neffos_conformance.recordings import har
 from neffos_conformance.recordings.har import Har, HarError, read_entries
-from neffos_conformance.wire.files import FileInUseError, open_private
+from neffos_conformance.wire.files import EncodingError, FileInUseError, open_private
 from neffos_conformance.wire.json_bounds import (
     MAX_DEPTH,
     MAX_NUMBER,
@@ -40,7 +40,7 @@ def mode(path):
 
 
 def test_a_file_is_for_its_owner_alone_also_if_it_was_there(tmp_path):
-    path = tmp_path / "new" / "a"
+    path = tmp_path / "a"
     open_private(path).close()
     assert mode(path) == 0o600
     path.chmod(0o666)
@@ -160,7 +160,7 @@ def test_a_document_that_is_cut_off_comes_through_for_the_parser(data):
 )
 def test_what_no_program_writes_ends_before_it_is_parsed(data, complaint):
     stream = BoundedJson(io.BytesIO(data), string=10_000, document=100_000)
-    with pytest.raises(JsonBoundsError, match=complaint):
+    with pytest.raises((JsonBoundsError, EncodingError), match=complaint):
         list(iter(lambda: stream.read(1 << 14), b""))
 
 

@@ -362,7 +362,7 @@ def test_record_writes_messages_and_checks_them(tmp_path):
 
 
 def test_record_checks_no_message_after_the_end(tmp_path, capsys):
-    live = _LiveCheck(Native.NEVER)
+    live = _LiveCheck(Native.NEVER, is_shown=True)
     for said in (
         (True, "M"),
         (False, "A7"),
@@ -371,9 +371,9 @@ def test_record_checks_no_message_after_the_end(tmp_path, capsys):
         (True, ConnectionClosed(1000)),
         (False, ";app;;news;0;0;hi"),
     ):
-        live.add(1, *said)
+        live.add(Entry(0, 0.0, 1, *said))
     assert not live.has_failed
-    live.add(2, True, ";any;;say;0;0;hi")
+    live.add(Entry(0, 0.0, 2, True, ";any;;say;0;0;hi"))
     assert live.has_failed
     assert "connection 2" in capsys.readouterr().err
 

@@ -97,7 +97,8 @@ def _check_all(files: Sequence[Path], jobs: int) -> list[CheckReport]:
 
 def _show(console: Terminal, path: Path, report: CheckReport, verbose: bool) -> None:
     verdict = report.verdict
-    if verdict is Verdict.PASS and not report.counts and not verbose:
+    found = list(report.remarks(all_of_them=verbose))
+    if verdict is Verdict.PASS and not (report.counts or found or verbose):
         return
     console.print(
         f"[bold {COLOURS[verdict]}]{verdict.value}[/] [bold]{_plain(str(path))}[/] "
@@ -118,6 +119,10 @@ def _show(console: Terminal, path: Path, report: CheckReport, verbose: bool) -> 
             f"  the header is stale: it names a violation of {_plain(id_)}, which does not occur",
             style="magenta",
         )
+    for remark in found[:_SHOWN]:
+        console.print(f"  {escape(remark)}")
+    if len(found) > _SHOWN:
+        console.print(f"  … {report.pending_ask_count} asks have no reply")
     for violation in report.violations[:_SHOWN]:
         _show_violation(console, violation)
     more = sum(report.counts.values()) - min(len(report.violations), _SHOWN)
@@ -173,6 +178,8 @@ def _values(files: Sequence[Path], reports: Sequence[CheckReport]) -> dict[str, 
                 "unreadable": [asdict(each) for each in report.unreadable],
                 "stale_defects": report.stale_defects,
                 "unchecked_connections": report.unchecked,
+                "pending_ask_count": report.pending_ask_count,
+                "pending_asks": [asdict(each) for each in report.pending_asks],
                 "counts": [
                     {"requirement": id_, "role": role, "count": count}
                     for (id_, role), count in report.counts.items()

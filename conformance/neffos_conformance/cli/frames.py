@@ -53,6 +53,7 @@ def decode_command(
     except CodecError as error:
         _refuse(error)
     kind = "binary" if message.is_binary else "text"
+    refusal = _refusal(message_in)
     if isinstance(message, NativeMessage):
         if as_json:
             echo(ascii_json({"kind": kind, "native": _json(message.payload)}))
@@ -61,9 +62,12 @@ def decode_command(
         return
     if as_json:
         values = dict(zip(FIELDS, map(_json, message.fields()), strict=True))
-        echo(ascii_json({"kind": kind, **values}))
+        echo(ascii_json({"kind": kind, **values, "strict": refusal and str(refusal)}))
     else:
-        Terminal(soft_wrap=False).print(_table(message, kind))
+        console = Terminal(soft_wrap=False)
+        console.print(_table(message, kind))
+        if refusal is not None:
+            console.print(f"strict decoding refuses it: {refusal}", markup=False, highlight=False)
 
 
 @click.command("encode")
@@ -123,6 +127,15 @@ def _bytes(text: str, where: str) -> bytes:
         return bytes.fromhex(text)
     except ValueError as error:
         _refuse(f"{where} is not hex: {error}")
+
+
+def _refusal(payload: str | bytes) -> CodecError | None:
+    """Say why strict decoding refuses a frame, such as for a flag that is neither 0 nor 1."""
+    try:
+        decode(payload, decoding=Decoding.STRICT)
+    except CodecError as error:
+        return error
+    return None
 
 
 def _refuse(error: CodecError | str) -> NoReturn:

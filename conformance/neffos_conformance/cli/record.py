@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from rich.markup import escape
 from neffos_codec import Native
 from neffos_conformance.cases.verdict import COLOURS, Verdict
 from neffos_conformance.cli.options import HOST, NATIVE, PORT, READY, option
-from neffos_conformance.recordings.checking import Monitors, violations
+from neffos_conformance.recordings.checking import Monitors, remarks, violations
 from neffos_conformance.wire.files import FileInUseError, open_private
 from neffos_conformance.wire.payloads import short
 from neffos_conformance.wire.relay import Record, relaying
@@ -64,21 +65,22 @@ def record_command(
         how="neffos-wire record",
         native=native,
     )
-    live = _LiveCheck(Native(native))
+    live = _LiveCheck(Native(native), is_shown=check)
     try:
+        output.parent.mkdir(parents=True, exist_ok=True)
         with open_private(output) as stream:
             writer = Writer(stream, first)
 
             def record(connection: int, from_client: bool, content: Content) -> None:
-                writer.write(connection, from_client, content)
-                if check:
-                    live.add(connection, from_client, content)
+                live.add(writer.write(connection, from_client, content))
 
             asyncio.run(_relay(server, host, port, record, as_json))
     except FileInUseError as error:
         raise click.UsageError(f"{output} cannot be replaced: {error.strerror}") from error
     except (OSError, ValueError) as error:
         raise click.UsageError(str(error)) from error
+    for remark in live.remarks():
+        echo(remark, err=True)
     if live.monitors.given_up:
         words = "connections were too many at a time, and not checked to their end"
         echo(f"{live.monitors.given_up} {words}", err=True)
@@ -106,19 +108,30 @@ async def _relay(server: str, host: str, port: int, record: Record, as_json: boo
 
 
 class _LiveCheck:
-    """Checks messages as they pass, and prints each violation at once."""
+    """Checks messages as they pass.
 
-    def __init__(self, native: Native) -> None:
+    Args:
+        native: what becomes of payloads that are not frames.
+        is_shown: print each violation at once.
+    """
+
+    def __init__(self, native: Native, *, is_shown: bool) -> None:
+        self._is_shown = is_shown
         self.has_failed = False
         self.monitors = Monitors(native)
         self._console = Terminal(stderr=True)
 
-    def add(self, connection: int, from_client: bool, content: Content) -> None:
+    def remarks(self) -> Iterator[str]:
+        """Take the end of the recording, and give a sentence on each ask without a reply."""
+        self.monitors.finish()
+        return remarks(self.monitors.pending_asks, self.monitors.pending_ask_count)
+
+    def add(self, entry: Entry) -> None:
         """Check what has just happened."""
-        found = self.monitors.feed(connection, from_client, content)
-        if not isinstance(content, str | bytes):
+        found = self.monitors.feed(entry)
+        content, connection = entry.content, entry.connection
+        if not (self._is_shown and isinstance(content, str | bytes)):
             return
-        entry = Entry(0, 0.0, connection, from_client, content)
         for violation in violations(found, entry, content, {}):
             verdict = violation.verdict
             self.has_failed |= verdict is Verdict.FAIL

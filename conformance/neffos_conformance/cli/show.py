@@ -42,7 +42,7 @@ def show_command(
     """Draw the recording FILE as a sequence diagram.
 
     The diagram shows which requirements are violated. FILE may be - for standard input. An empty
-    FILE is a failure, a violation is not: that is for check.
+    FILE and an unreadable line count as failed, a violation does not: that is for check.
     """
     if last is not None and last < first:
         raise click.UsageError("--to is before --from")
@@ -56,10 +56,12 @@ def show_command(
         sys.exit(1)
     if html is None:
         draw(Terminal(highlight=False, emoji=False, markup=False), diagram, source, whole=verbose)
-        return
-    try:
-        with open_private(html) as stream:
-            stream.write(page(diagram, source).encode())
-    except OSError as error:
-        raise click.UsageError(f"{html} cannot be written: {error.strerror}") from error
-    echo(f"{html}: {counted(len(diagram.arrows), 'arrow')}, {verdict(diagram)}")
+    else:
+        try:
+            with open_private(html) as stream:
+                stream.write(page(diagram, source).encode())
+        except OSError as error:
+            raise click.UsageError(f"{html} cannot be written: {error.strerror}") from error
+        echo(f"{html}: {counted(len(diagram.arrows), 'arrow')}, {verdict(diagram)}")
+    if diagram.unreadable:
+        sys.exit(1)

@@ -25,6 +25,7 @@ from neffos_codec import (
     decode_handshake,
 )
 from neffos_conformance.wire.connection import ConnectionClosed
+from neffos_conformance.wire.files import EncodingError
 from neffos_conformance.wire.json_bounds import BoundedJson, JsonBoundsError
 from neffos_conformance.wire.payloads import frame_of
 from neffos_conformance.wire.text import shorten
@@ -117,7 +118,7 @@ def read_entries(stream: BinaryIO, har: Har) -> Iterator[tuple[int, dict[str, An
             found |= path == _LIST and event == "start_array"
             if event in _STARTS:
                 path.append("")
-    except (ijson.JSONError, JsonBoundsError) as error:
+    except (ijson.JSONError, JsonBoundsError, EncodingError) as error:
         where = f" after entry {har.entries}" if har.entries else ""
         raise HarError(f"not JSON{where}: {_first_line(error)}") from error
     if not found:

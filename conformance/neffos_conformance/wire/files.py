@@ -1,4 +1,4 @@
-"""Files that hold what peers said: for their owner alone, and never two writers of one.
+"""Files of users: written for their owner alone, one writer each, and read as editors save them.
 
 Recordings hold whole messages, secrets of applications among them. Other users of the machine
 read none of them, and no command destroys what another one still writes.
@@ -6,6 +6,7 @@ read none of them, and no command destroys what another one still writes.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
 import stat
@@ -24,6 +25,24 @@ PRIVATE: Final = 0o600
 _BINARY: Final = getattr(os, "O_BINARY", 0)
 
 
+_UTF_16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+class EncodingError(ValueError):
+    """A text in another encoding than UTF-8; the text says which."""
+
+
+def without_mark(start: bytes) -> bytes:
+    """Give the start of a text without the mark of UTF-8, which editors on Windows put there.
+
+    Raises:
+        EncodingError: it is UTF-16.
+    """
+    if start.startswith(_UTF_16_MARKS):
+        raise EncodingError("the file is UTF-16. Try: save it as UTF-8")
+    return start.removeprefix(codecs.BOM_UTF8)
+
+
 class FileInUseError(OSError):
     """Another process is writing the file."""
 
@@ -35,7 +54,7 @@ def open_private(path: Path, *, is_new: bool = False) -> BinaryIO:
     written as they are.
 
     Args:
-        path: the file; its folder is made if it is missing.
+        path: the file.
         is_new: fail where something has that name, be it a link that leads nowhere.
 
     Raises:
@@ -43,7 +62,6 @@ def open_private(path: Path, *, is_new: bool = False) -> BinaryIO:
         FileInUseError: another process is writing it.
         OSError: it cannot be opened.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_symlink() and not path.exists():
         raise FileExistsError(errno.EEXIST, "a link of this name leads nowhere", str(path))
     flags = os.O_WRONLY | os.O_CREAT | _BINARY | (os.O_EXCL if is_new else 0)

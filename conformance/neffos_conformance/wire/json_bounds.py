@@ -7,9 +7,10 @@ reading, and stops what no honest program writes. It does not know what a docume
 
 from __future__ import annotations
 
-import codecs
 import re
 from typing import BinaryIO, Final
+
+from neffos_conformance.wire.files import without_mark
 
 MAX_DEPTH: Final = 256
 """Arrays and objects inside each other. A HAR has some ten; the call stacks in one, a few more."""
@@ -30,25 +31,9 @@ _LONG_NUMBER: Final = re.compile(rb"[0-9A-Za-z.+-]{%d}" % (MAX_NUMBER + 1))
 _OPENING: Final = b"[{"
 _OTHERS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
-UTF_8_MARK: Final = codecs.BOM_UTF8
-"""What some editors put before a text, and JSON does not know."""
-
-_UTF_16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-
 
 class JsonBoundsError(ValueError):
-    """A document that is too deep or too large, or in another encoding; the text says which."""
-
-
-def without_mark(start: bytes) -> bytes:
-    """Give the start of a text without the mark of UTF-8 that some editors put there.
-
-    Raises:
-        JsonBoundsError: it is UTF-16.
-    """
-    if start.startswith(_UTF_16_MARKS):
-        raise JsonBoundsError("the file is UTF-16. Try: save it as UTF-8")
-    return start.removeprefix(UTF_8_MARK)
+    """A document that is too deep or too large; the text says which."""
 
 
 class BoundedJson:
@@ -82,6 +67,7 @@ class BoundedJson:
 
         Raises:
             JsonBoundsError: the document is beyond a bound.
+            EncodingError: it is UTF-16.
         """
         if not size:  # a parser asks whether these are bytes
             return b""
@@ -123,7 +109,7 @@ class BoundedJson:
             raise JsonBoundsError("the document is too large")
         if not self._has_begun:
             self._has_begun = True
-            data = without_mark(data) or data[:0]
+            data = without_mark(data)
         return data
 
 
