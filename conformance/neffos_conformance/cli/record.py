@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import click
@@ -24,7 +24,10 @@ from neffos_conformance.wire.relay import Record, relaying
 from neffos_conformance.wire.standard_input import ended
 from neffos_conformance.wire.terminal import Terminal, echo
 from neffos_conformance.wire.transcript import Content, Entry, Writer, header
-from neffos_protocol.text import ascii_json
+from neffos_protocol.text import ascii_json, visible
+
+MAX_SHOWN: Final = 400
+"""Characters of a line on what the relay did, which may quote a server."""
 
 
 @click.command("record")
@@ -94,7 +97,7 @@ async def _relay(server: str, host: str, port: int, record: Record, as_json: boo
     for each in (signal.SIGINT, signal.SIGTERM):
         with suppress(NotImplementedError):  # on Windows an interrupt raises instead
             loop.add_signal_handler(each, end.set)
-    async with relaying(server, record, host=host, port=port) as relay:
+    async with relaying(server, record, host=host, port=port, notice=_notice) as relay:
         if as_json:
             echo(ascii_json({"ready": True, "endpoints": {"relay": relay.url}}))
             parent = asyncio.create_task(ended())
@@ -105,6 +108,10 @@ async def _relay(server: str, host: str, port: int, record: Record, as_json: boo
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if relay.failed.done():
             relay.failed.result()
+
+
+def _notice(text: str) -> None:
+    echo(visible(text, limit=MAX_SHOWN), err=True)
 
 
 class _LiveCheck:
