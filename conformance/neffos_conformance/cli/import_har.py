@@ -19,6 +19,7 @@ from neffos_conformance.recordings.har import (
     read_entries,
     transcript,
 )
+from neffos_conformance.wire.secrets import masked_url
 from neffos_conformance.wire.terminal import echo
 from neffos_conformance.wire.transcript import save
 from neffos_protocol.text import visible
@@ -64,7 +65,7 @@ def import_command(
             if not is_web_socket(entry):
                 continue
             connection = read_connection(number, entry)
-            url = connection.url._replace(query="", fragment="").geturl()
+            url = masked_url(connection.url._replace(query="").geturl())
             shown = f"entry {number}, {clean(url)}"
             if not connection.contents:
                 silent += 1

@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
+from neffos_conformance.wire.secrets import masked
 from neffos_conformance.wire.terminal import echo, flush, set_up
 
 EXIT_PASS: Final = 0
@@ -125,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except click.ClickException as error:
         shown = StringIO()
         error.show(shown)
-        echo(shown.getvalue(), err=True, nl=False)
+        echo(masked(shown.getvalue()), err=True, nl=False)
         status = EXIT_USAGE
     except click.Abort:
         echo("neffos-wire: interrupted: the test is incomplete", err=True)
@@ -135,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except ModuleNotFoundError:  # a command is imported on its first use; see entry.py
         raise
     except Exception:  # the exit status of a bug must not look like a verdict
-        echo(traceback.format_exc(), err=True, nl=False)
+        echo(masked(traceback.format_exc()), err=True, nl=False)
         echo("neffos-wire: internal error: this is not a verdict on the peer", err=True)
         status = EXIT_BROKEN
     flush()

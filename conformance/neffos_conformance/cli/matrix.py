@@ -16,6 +16,7 @@ from neffos_conformance.interop.interop_runs import Endpoint, all_runs
 from neffos_conformance.interop.table import Values, markdown, matrix_values, recorded, rows
 from neffos_conformance.reference import PEER
 from neffos_conformance.reference.embedded import embedded_server
+from neffos_conformance.wire.secrets import masked
 from neffos_conformance.wire.terminal import Terminal, echo
 from neffos_protocol.text import ascii_json
 
@@ -76,7 +77,10 @@ async def _live(endpoints: dict[str, str], drivers: dict[str, list[str]]) -> Val
             [Endpoint(name, "", url) for name, url in endpoints.items()],
             drivers or {PEER: list(REFERENCE)},
         )
-        return matrix_values([run async for run in runs], {})
+        values = matrix_values([run async for run in runs], {})
+        for each in values["runs"]:
+            each["failed"] = {step: masked(text) for step, text in each["failed"].items()}
+        return values
 
 
 def _show(values: Values, *, is_live: bool) -> None:

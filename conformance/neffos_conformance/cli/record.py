@@ -21,9 +21,10 @@ from neffos_conformance.recordings.checking import Monitors, remarks, violations
 from neffos_conformance.wire.files import FileInUseError, open_private
 from neffos_conformance.wire.payloads import short
 from neffos_conformance.wire.relay import Record, relaying
+from neffos_conformance.wire.secrets import masked, masked_target, masked_url
 from neffos_conformance.wire.standard_input import ended
 from neffos_conformance.wire.terminal import Terminal, echo
-from neffos_conformance.wire.transcript import Content, Entry, Writer, header
+from neffos_conformance.wire.transcript import ConnectionOpened, Content, Entry, Writer, header
 from neffos_protocol.text import ascii_json, visible
 
 MAX_SHOWN: Final = 400
@@ -37,6 +38,7 @@ MAX_SHOWN: Final = 400
 @PORT
 @option("--check", "Violations of requirements, printed as they occur.")
 @NATIVE
+@option("--keep-query", "Query parameters with their values, secret or not.")
 @option("--scenario", "Title of the recording.", "TEXT", default="a recorded session")
 @option("--client-name", "Name of the client.", "NAME", default="unknown")
 @option("--server-name", "Name of the server.", "NAME", default="unknown")
@@ -48,6 +50,7 @@ def record_command(
     port: int,
     check: bool,
     native: str,
+    keep_query: bool,
     scenario: str,
     client_name: str,
     server_name: str,
@@ -56,15 +59,15 @@ def record_command(
     """Record the connections of clients to the server at URL.
 
     The command is a relay: connect the client to the URL that it prints. Each message is written
-    at once, so a recording is readable up to its last line even if the command is killed. With
-    --check, a violated MUST counts as failed.
+    at once, so a recording is readable up to its last line even if the command is killed. Only
+    its owner can read it. With --check, a violated MUST counts as failed.
     """
     if urlsplit(server).scheme not in ("ws", "wss"):  # before an existing file is replaced
-        raise click.UsageError(f"{server!r} is not a WebSocket URL (ws://… or wss://…)")
+        raise click.UsageError(f"{masked(server)} is not a WebSocket URL (ws://… or wss://…)")
     first = header(
         scenario=scenario,
         client={"peer": client_name},
-        server={"peer": server_name, "url": server},
+        server={"peer": server_name, "url": masked_url(server)},
         how="neffos-wire record",
         native=native,
     )
@@ -75,6 +78,8 @@ def record_command(
             writer = Writer(stream, first)
 
             def record(connection: int, from_client: bool, content: Content) -> None:
+                if isinstance(content, ConnectionOpened) and not keep_query:
+                    content = content._replace(path=masked_target(content.path))
                 live.add(writer.write(connection, from_client, content))
 
             asyncio.run(_relay(server, host, port, record, as_json))
@@ -103,7 +108,7 @@ async def _relay(server: str, host: str, port: int, record: Record, as_json: boo
             parent = asyncio.create_task(ended())
             parent.add_done_callback(lambda _: end.set())
         else:
-            echo(f"relaying {relay.url} to {server}; Ctrl-C ends it", err=True)
+            echo(f"relaying {relay.url} to {masked_url(server)}; Ctrl-C ends it", err=True)
         either: set[asyncio.Future[Any]] = {asyncio.create_task(end.wait()), relay.failed}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if relay.failed.done():

@@ -28,6 +28,7 @@ from neffos_conformance.recordings.replay import (
 from neffos_conformance.recordings.session import RecordedStep
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import payload_values
+from neffos_conformance.wire.secrets import masked, masked_url
 from neffos_conformance.wire.terminal import Terminal, echo
 from neffos_conformance.wire.text import wrap
 from neffos_conformance.wire.transcript import Header, Transcript, TranscriptError, read_transcript
@@ -129,7 +130,7 @@ def replay_command(
             "a live peer is missing. Try: --server URL or, at the end, --client COMMAND…"
         )
     if server is not None and urlsplit(server).scheme not in ("ws", "wss"):
-        raise click.UsageError(f"{server!r} is not a WebSocket URL (ws://… or wss://…)")
+        raise click.UsageError(f"{masked(server)} is not a WebSocket URL (ws://… or wss://…)")
     live = Role.CLIENT if is_client else Role.SERVER
     replay: Callable[[Transcript], Awaitable[Replayed]] = partial(
         replay_to_server, url=server or "", deadline=timeout
@@ -238,7 +239,11 @@ def _values(
     return {
         "format": REPLAY_FORMAT,
         "suite": {"name": "neffos-wire", "version": version("neffos-wire")},
-        "against": {"client": list(command)} if server is None else {"server": server},
+        "against": (
+            {"client": list(map(masked, command))}
+            if server is None
+            else {"server": masked_url(server)}
+        ),
         "recordings": [
             {
                 "file": str(each.path),

@@ -20,6 +20,7 @@ from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner.result import Result, in_order
 from neffos_conformance.runner.run import discovered, to_server
 from neffos_conformance.wire.connection import ConnectError, WireConnection
+from neffos_conformance.wire.secrets import masked_url
 
 Features = frozenset[str]
 
@@ -59,8 +60,9 @@ def server_command(
     peer = {"peer": name} if name else {}
     if url is None:
         peer = identity()
-    command = f"neffos-wire test server{f' {url}' if url else ''}"
-    title = url or "the reference server"
+    shown = url and masked_url(url)
+    command = f"neffos-wire test server{f' {shown}' if shown else ''}"
+    title = shown or "the reference server"
     if is_explored:
         features, found = asyncio.run(_explore(url, features, options, seed, seconds))
         again = f"{command} --explore --seed {found.seed}"

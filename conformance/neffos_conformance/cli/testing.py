@@ -38,6 +38,7 @@ from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result, in_order
 from neffos_conformance.runner.run import DEFAULT_JOBS, DEFAULT_TIMEOUTS, Run, run_cases
 from neffos_conformance.runner.run_report import RunReport
+from neffos_conformance.wire.secrets import masked
 from neffos_conformance.wire.terminal import Terminal
 from neffos_conformance.wire.transcript import header, save
 
@@ -189,7 +190,7 @@ class SystemUnderTest:
             command: the command line; empty for the reference implementation.
             ready: the first line that it wrote.
         """
-        typed = shlex.join(command)
+        typed = masked(shlex.join(command))
         again = f"neffos-wire test {role}{f' -- {typed}' if typed else ''}"
         return cls(role, typed or f"the reference {role}", about(ready), again)
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, BinaryIO, Final, Literal
-from urllib.parse import SplitResult, quote, unquote_plus, urlsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import ijson  # type: ignore[import-untyped]
 import msgspec
@@ -28,9 +28,9 @@ from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.files import EncodingError
 from neffos_conformance.wire.json_bounds import BoundedJson, JsonBoundsError
 from neffos_conformance.wire.payloads import frame_of
+from neffos_conformance.wire.secrets import kept, masked, masked_target, masked_url
 from neffos_conformance.wire.text import shorten
 from neffos_conformance.wire.transcript import (
-    KEPT_HEADERS,
     ConnectionOpened,
     Content,
     Entry,
@@ -41,9 +41,6 @@ from neffos_protocol.names import CHANGE_OF
 from neffos_protocol.text import visible
 
 HOW: Final = "neffos-wire import"
-
-PARAMETER_PREFIX: Final = "x-websocket-header-"
-"""The prefix of query parameters that browsers send in place of request headers."""
 
 _LOOKED_AT: Final = 50
 """Messages within which a connection shows whether it is neffos. The handshake is the first two,
@@ -200,7 +197,7 @@ def read_connection(number: int, entry: Mapping[str, Any]) -> HarConnection:
         saved = msgspec.convert(entry, _SavedConnection)
         url = urlsplit(saved.request.url)
         if not url.hostname:
-            raise ValueError(f"the url has no host: {saved.request.url}")
+            raise ValueError(f"the url has no host: {masked_url(saved.request.url)}")
         contents = [(each, each.content()) for each in saved.messages or ()]
     except ValueError as error:
         raise HarError(f"entry {number}: {clean(str(error))}") from error
@@ -250,8 +247,11 @@ def transcript(
     )
     if connection.began is not None:
         first["recorded"] = connection.began.astimezone(UTC).isoformat(timespec="seconds")
-    kept = {key: value for key, value in connection.headers.items() if key.startswith(KEPT_HEADERS)}
-    opened = ConnectionOpened(_path(connection.url, keep_query=keep_query), kept)
+    target = urlunsplit(connection.url._replace(scheme="", netloc="", fragment=""))
+    if not target.startswith("/"):
+        target = f"/{target}"
+    path = target if keep_query else masked_target(target)
+    opened = ConnectionOpened(path, kept(connection.headers.items()))
     contents = [(0.0, True, opened), *connection.contents]
     return first, [Entry(0, time, 1, sent, content) for time, sent, content in contents]
 
@@ -338,25 +338,6 @@ def _name_and_version(part: Mapping[str, Any]) -> tuple[str, str]:
     return name if isinstance(name, str) else "", version if isinstance(version, str) else ""
 
 
-def _path(url: SplitResult, *, keep_query: bool) -> str:
-    path = url.path or "/"
-    if not url.query:
-        return path
-    if keep_query:
-        return f"{path}?{url.query}"
-    return f"{path}?{'&'.join(map(_parameter, url.query.split('&')))}"
-
-
-def _parameter(parameter: str) -> str:
-    """Leave out the value of a query parameter, unless it is one of the headers kept."""
-    key, separator, _ = parameter.partition("=")
-    plain = unquote_plus(key).lower()
-    is_kept = plain.removeprefix(PARAMETER_PREFIX).startswith(KEPT_HEADERS)
-    if plain.startswith(PARAMETER_PREFIX) and is_kept:
-        return parameter
-    return f"{quote(unquote_plus(key))}=***" if separator else "***"
-
-
 def _is_handshake_request(payload: str | bytes) -> bool:
     try:
         return decode_handshake(payload, decoding=Decoding.STRICT) == HandshakeRequest()
@@ -373,4 +354,4 @@ def _first_line(error: Exception) -> str:
 
 def clean(text: str) -> str:
     """Give a text of the HAR on one line, fit to be shown."""
-    return shorten(visible(" ".join(text[:400].split())), 100)
+    return shorten(visible(masked(" ".join(text[:400].split()))), 100)

@@ -39,6 +39,7 @@ from neffos_conformance.runner.playback import Playback, Timeouts
 from neffos_conformance.wire.barrier import BARRIER_TOKENS, BARRIERS
 from neffos_conformance.wire.connection import ConnectError, ConnectionClosed, WireConnection
 from neffos_conformance.wire.relay import below
+from neffos_conformance.wire.secrets import masked_url
 from neffos_conformance.wire.transcript import ConnectionOpened, Transcript
 from neffos_conformance.wire.transport import Transport
 from neffos_protocol import Role
@@ -177,7 +178,8 @@ async def _dial(
         async with asyncio.timeout(runner.deadline):
             return await WireConnection.dial(url, headers)
     except TimeoutError:
-        raise UnreachableError(f"no upgrade came from {url} within {runner.deadline:g} s") from None
+        text = f"no upgrade came from {masked_url(url)} within {runner.deadline:g} s"
+        raise UnreachableError(text) from None
     except ConnectError as error:
         if error.status is None:
             raise UnreachableError(str(error)) from error

@@ -361,6 +361,8 @@ def _subject(frame: Message | ObservedAsk) -> str:
 
 
 def _end(closed: ConnectionClosed) -> str:
+    if closed.cut:
+        return f"is ended by the recorder: {cut(visible(closed.cut), 80)}"
     if closed.code is None:
         return "ends without a close frame"
     reason = f" {quoted(closed.reason)}" if closed.reason else ""

@@ -22,7 +22,8 @@ from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.barrier import BARRIER_TOKENS, IMPLICIT_TOKENS, is_barrier_reply
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import SHOWN, short
-from neffos_conformance.wire.transcript import KEPT_HEADERS, ConnectionOpened
+from neffos_conformance.wire.secrets import kept
+from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_protocol.catalogue import Requirement, requirement, requirements
 from neffos_protocol.text import visible
 
@@ -258,7 +259,8 @@ class LoggedStep:
         """Give the entry on one printable line, with up to ``shown`` characters of a payload."""
         match self.entry.content:
             case ConnectionOpened() as opened:
-                headers = (f" {name}: {value}" for name, value in kept_headers(opened).items())
+                named = kept(opened.headers.items())
+                headers = (f" {name}: {value}" for name, value in named.items())
                 return bounded(f"opens {opened.path or '/'}{''.join(headers)}")
             case ConnectionClosed() | Remark() as other:
                 return bounded(f"{'missing: ' if self.is_missing else ''}{other}")
@@ -327,15 +329,6 @@ def excerpt(steps: Sequence[LoggedStep], limit: int) -> Iterator[LoggedStep | in
 def have_connections(steps: Iterable[LoggedStep]) -> bool:
     """Whether the steps belong to more than one connection."""
     return len({step.entry.connection for step in steps}) > 1
-
-
-def kept_headers(opened: ConnectionOpened) -> dict[str, str]:
-    """Give the headers that affect the protocol; other headers may be secrets."""
-    return {
-        name: value
-        for name, value in opened.headers.items()
-        if name.lower().startswith(KEPT_HEADERS)
-    }
 
 
 def bounded(text: str) -> str:

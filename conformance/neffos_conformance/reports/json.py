@@ -18,6 +18,7 @@ from neffos_conformance.runner.result import Remark, Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import payload_values
+from neffos_conformance.wire.secrets import kept
 from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_protocol.catalogue import requirement, requirements
 from neffos_protocol.text import ascii_json, visible
@@ -148,7 +149,7 @@ def _entry_values(step: findings.LoggedStep, size: int) -> Values:
                 values["closed"]["cut"] = cut
         case ConnectionOpened() as opened:
             headers = {
-                _text(name): _text(value) for name, value in findings.kept_headers(opened).items()
+                _text(name): _text(value) for name, value in kept(opened.headers.items()).items()
             }
             values["opened"] = {"path": _text(opened.path), "headers": headers}
         case Remark(text):

@@ -8,7 +8,8 @@ from typing import Final
 
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.wire.transcript import KEPT_HEADERS, ConnectionOpened, Content, Entry
+from neffos_conformance.wire.secrets import kept
+from neffos_conformance.wire.transcript import ConnectionOpened, Content, Entry
 
 BROKEN: Final = (Verdict.FAIL, Verdict.NON_STRICT, Verdict.INFORMATIONAL)
 """The verdicts that say that the system under test differs from a requirement."""
@@ -106,12 +107,7 @@ class Result:
 def _kept(content: Content) -> Content:
     if not isinstance(content, ConnectionOpened):
         return content
-    headers = {
-        name: value
-        for name, value in content.headers.items()
-        if name.lower().startswith(KEPT_HEADERS)
-    }
-    return ConnectionOpened(content.path, headers)
+    return ConnectionOpened(content.path, kept(content.headers.items()))
 
 
 def in_order(results: Sequence[Result], cases: Sequence[Case]) -> list[Result]:

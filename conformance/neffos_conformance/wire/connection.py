@@ -27,6 +27,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from neffos_conformance.wire.payloads import payload_bytes, payload_text
+from neffos_conformance.wire.secrets import masked
 
 MAX_MESSAGE: Final = 64 << 20
 """Bytes of one incoming message: far above the largest case (1 MiB), far below memory."""
@@ -156,7 +157,8 @@ class WireConnection:
         try:
             uri = parse_uri(url)
         except (InvalidURI, ValueError) as error:
-            raise ConnectError(f"{url!r} is not a WebSocket URL (ws://… or wss://…)") from error
+            text = f"{masked(url)} is not a WebSocket URL (ws://… or wss://…)"
+            raise ConnectError(text) from error
         host, port = uri.host, uri.port
         secure = ssl.create_default_context() if uri.secure else None
         try:

@@ -31,7 +31,8 @@ from neffos_conformance.wire.connection import (
     WireConnection,
 )
 from neffos_conformance.wire.http import NoAnswerError, ask
-from neffos_conformance.wire.transcript import KEPT_HEADERS, ConnectionOpened, Content
+from neffos_conformance.wire.secrets import kept, masked
+from neffos_conformance.wire.transcript import ConnectionOpened, Content
 from neffos_conformance.wire.transport import close_like
 
 PROBE_DEADLINE: Final = 10.0
@@ -115,7 +116,7 @@ async def relaying(
         ValueError: the server's URL is not one of a WebSocket.
     """
     if urlsplit(server).scheme not in ("ws", "wss"):
-        raise ValueError(f"{server!r} is not a WebSocket URL (ws://… or wss://…)")
+        raise ValueError(f"{masked(server)} is not a WebSocket URL (ws://… or wss://…)")
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     tasks: set[asyncio.Task[None]] = set()
     number = count(1)
@@ -251,12 +252,8 @@ async def _carry(
 
 
 def _opening(request: Request) -> ConnectionOpened:
-    headers = {
-        name: value
-        for name, value in request.headers.raw_items()
-        if name.lower().startswith(KEPT_HEADERS)
-    }
-    return ConnectionOpened("" if request.path == "/" else request.path, headers)
+    path = "" if request.path == "/" else request.path
+    return ConnectionOpened(path, kept(request.headers.raw_items()))
 
 
 def _end_to_end(headers: Headers) -> Headers:

@@ -38,9 +38,6 @@ MAX_CONNECTION: Final = (1 << 53) - 1
 MAX_CODE: Final = 0xFFFF
 """A close code has two bytes (RFC 6455, 5.5.1)."""
 
-KEPT_HEADERS: Final = ("x-conformance-", "x-websocket-")
-"""Prefixes of the request headers that are recorded. Others may be secrets."""
-
 
 class ConnectionOpened(NamedTuple):
     """A client opened a connection.
