@@ -2,9 +2,11 @@
 
     pytest --neffos-server ws://localhost:8080/echo
     pytest --neffos-client 'node driver.mjs' --neffos-case NS --neffos-known-failures known.toml
+    pytest --neffos-server ws://localhost:8080/echo neffos-server::HS-1.1
 
-A case that needs a missing feature is skipped. A known failure is an expected failure, and a stale
-one is a failure. The plugin imports the suite only if one of its options is used.
+The cases are tests like any other, which -k, --deselect, --lf and node IDs select. A case that
+needs a missing feature is skipped. A known failure is an expected failure, and a stale one is a
+failure. The plugin imports the suite only if one of its options is used.
 """
 
 from __future__ import annotations
@@ -43,15 +45,37 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--neffos-features", metavar="LIST", help=features)
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Take the node IDs of cases out of the arguments, which pytest would take for files."""
+    chosen = [each for each in config.args if each.removeprefix("::").startswith(NODES)]
+    config.stash[_CHOSEN] = [each.removeprefix("::") for each in chosen]
+    if chosen:
+        config.args[:] = [each for each in config.args if each not in chosen]
+
+
+# First, so that -k, -m, --deselect, --lf and the like see the cases, too.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(
     session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Append the cases to the collected tests."""
+    """Append the cases to the collected tests, or those whose node IDs are arguments."""
+    chosen = config.stash[_CHOSEN]
+    if not chosen and any("::" in each for each in config.args):
+        return  # single tests were asked for, and none of these
     for role in ("server", "client"):
         if sut := config.getoption(f"--neffos-{role}"):
-            suite = Suite.from_parent(session, name=f"neffos-{role}", role=role, sut=sut)
-            items += suite.collect()
+            name = f"neffos-{role}"
+            suite = Suite.from_parent(session, name=name, nodeid=name, role=role, sut=sut)
+            items += [each for each in suite.collect() if not chosen or each.nodeid in chosen]
+    if missing := [each for each in chosen if each not in {item.nodeid for item in items}]:
+        raise pytest.UsageError(f"no case has the node ID {', '.join(missing)}")
+
+
+NODES: Final = ("neffos-server::", "neffos-client::")
+"""How the node IDs of cases begin."""
+
+_CHOSEN: Final = pytest.StashKey[list[str]]()
 
 
 class Suite(pytest.Collector):
@@ -147,13 +171,14 @@ class CaseItem(pytest.Item):
     def runtest(self) -> None:
         """Run the case, and turn its result into the outcome of a test."""
         from neffos_conformance.cases.verdict import Verdict
+        from neffos_conformance.reports.findings import bounded
         from neffos_conformance.runner.known_failures import weigh
 
         suite = self.parent
         assert isinstance(suite, Suite)  # noqa: S101  # pytest's own types do not say it
         result = suite.run(self.case)
         if result.verdict is Verdict.SKIPPED:
-            pytest.skip(result.explanation)
+            pytest.skip(bounded(result.explanation))
         weighed = weigh([self.known] if self.known else [], [result], [self.case.id])
         if weighed.complaints:
             raise CaseFailure(result, weighed.complaints[0])
@@ -162,7 +187,8 @@ class CaseItem(pytest.Item):
         if result.verdict in (Verdict.FAIL, Verdict.ERROR):
             raise CaseFailure(result)
         if result.verdict is not Verdict.PASS:
-            self.warn(NotStrictWarning(f"{self.case.id}: {result.verdict}: {result.explanation}"))
+            text = bounded(f"{self.case.id}: {result.verdict}: {result.explanation}")
+            self.warn(NotStrictWarning(text))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Give a failure as the suite reports it: requirements, messages and problem."""

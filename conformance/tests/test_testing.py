@@ -306,3 +306,55 @@ def test_a_wrong_selection_is_a_usage_error_of_pytest(tmp_path):
     done = run_pytest(tmp_path, "--neffos-server", "ws://127.0.0.1:9/", "--neffos-case", "XX-1")
     assert done.returncode == 4
     assert "no case matches XX-1" in done.stderr
+
+
+GONE = ("--neffos-server", "ws://127.0.0.1:9/", "--neffos-features", "all")
+"""A server that is not there: which cases run is seen nevertheless, since each fails."""
+
+
+def ran(tmp_path, *arguments, cache=False) -> tuple[set[str], int]:
+    """Run pytest beside a test of one's own; give the tests that ran, and the exit status."""
+    (tmp_path / "test_own.py").write_text("def test_own(): pass\ndef test_other(): pass\n", "utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-rA", "--tb=no", *arguments]
+    if not cache:
+        command += ["-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    found = re.findall(r"^(?:PASSED|FAILED|SKIPPED) (\S+)", done.stdout, re.MULTILINE)
+    return set(found), done.returncode
+
+
+OWN = {"test_own.py::test_own", "test_own.py::test_other"}
+HS_1 = {"neffos-server::HS-1.1"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--neffos-case", "HS-1.1"], OWN | HS_1),
+        (["-k", "nothing_at_all"], set()),
+        (["-k", "own"], OWN),
+        (["-k", "HS-1.1"], HS_1),
+        (["-k", "test_other or HS-1.1"], HS_1 | {"test_own.py::test_other"}),
+        (["-m", "no_such_mark"], set()),
+        (["--neffos-case", "HS-1.1", "--deselect", "neffos-server::HS"], OWN),
+        (["--neffos-case", "HS-1.1", "--deselect", "test_own.py"], HS_1),
+        (["neffos-server::HS-1.1"], HS_1),
+        (["::neffos-server::HS-1.1"], HS_1),
+        (["neffos-server::HS-1.1", "test_own.py::test_own"], HS_1 | {"test_own.py::test_own"}),
+        (["test_own.py::test_own"], {"test_own.py::test_own"}),
+        (["test_own.py", "--neffos-case", "HS-1.1"], OWN | HS_1),
+    ],
+)
+def test_what_is_selected_runs_and_nothing_else(tmp_path, arguments, expected):
+    found, status = ran(tmp_path, *GONE, *arguments)
+    assert found == expected
+    assert status == (1 if expected & HS_1 else 0 if expected else 5)
+
+
+def test_the_last_failed_cases_run_again_alone(tmp_path):
+    ran(tmp_path, *GONE, "--neffos-case", "HS-1.1", cache=True)
+    assert ran(tmp_path, *GONE, "--lf", cache=True) == (HS_1, 1)
+
+
+def test_a_node_id_of_no_case_is_a_usage_error(tmp_path):
+    assert ran(tmp_path, *GONE, "neffos-server::XX-1.1") == (set(), 4)
