@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from neffos_conformance.cli import main as cli
 from neffos_conformance.cli.import_har import import_command
 from neffos_conformance.cli.record import record_command
 from neffos_conformance.cli.show import show_command
@@ -109,6 +110,35 @@ def test_import_writes_through_no_link(tmp_path):
     assert done.exit_code == 2
     assert "exists. Recordings are not overwritten" in done.output
     assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.parametrize("option", ["--report", "--junit", "--html", "--save-recordings", "record"])
+def test_a_file_where_a_folder_has_to_be_is_named(tmp_path, monkeypatch, capfd, option):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reports").touch()
+    arguments = ["test", "server", "--case", "HS-1.1", "--report", "a.json", option, "reports/a"]
+    if option == "record":
+        arguments = ["record", "ws://127.0.0.1:1", "-o", "reports/a"]
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+    assert end.value.code == 2
+    shown = capfd.readouterr().err
+    assert "cannot be written: reports is a file, not a folder. Try: another name" in shown
+    assert "Errno" not in shown
+
+
+@pytest.mark.parametrize("url", ["ws://[h/", "ws://h:99999/", "ws://", "http://h/", "", "ws:/h"])
+@pytest.mark.parametrize("command", ["record", "replay"])
+def test_what_is_not_the_url_of_a_web_socket_is_a_usage_error(tmp_path, capfd, command, url):
+    path = tmp_path / "a.jsonl"
+    save(path, FIRST, [])
+    before = path.read_bytes()
+    further = ["-o", str(path), url] if command == "record" else [str(path), "--server", url]
+    with pytest.raises(SystemExit) as end:
+        cli.main([command, *further])
+    assert end.value.code == 2
+    assert "is not a WebSocket URL" in capfd.readouterr().err
+    assert path.read_bytes() == before
 
 
 # -------------------------------------------------------------------- JSON

@@ -19,6 +19,7 @@ from neffos_conformance.recordings.har import (
     read_entries,
     transcript,
 )
+from neffos_conformance.wire.files import cannot_be_written
 from neffos_conformance.wire.secrets import masked_url
 from neffos_conformance.wire.terminal import echo
 from neffos_conformance.wire.transcript import save
@@ -103,4 +104,4 @@ def _write(
     except FileExistsError as error:
         raise click.UsageError(f"{path} exists. Recordings are not overwritten") from error
     except OSError as error:
-        raise click.UsageError(f"{path} cannot be written: {error.strerror}") from error
+        raise click.UsageError(cannot_be_written(path, error)) from error

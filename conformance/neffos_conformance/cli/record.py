@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import click
 from rich.markup import escape
@@ -18,9 +17,9 @@ from neffos_codec import Native
 from neffos_conformance.cases.verdict import COLOURS, Verdict
 from neffos_conformance.cli.options import HOST, NATIVE, PORT, READY, option
 from neffos_conformance.recordings.checking import Monitors, remarks, violations
-from neffos_conformance.wire.files import FileInUseError, open_private
+from neffos_conformance.wire.files import cannot_be_written, open_private
 from neffos_conformance.wire.payloads import short
-from neffos_conformance.wire.relay import Record, relaying
+from neffos_conformance.wire.relay import Record, is_web_socket, relaying
 from neffos_conformance.wire.secrets import masked, masked_target, masked_url
 from neffos_conformance.wire.standard_input import ended
 from neffos_conformance.wire.terminal import Terminal, echo
@@ -62,7 +61,7 @@ def record_command(
     at once, so a recording is readable up to its last line even if the command is killed. Only
     its owner can read it. With --check, a violated MUST counts as failed.
     """
-    if urlsplit(server).scheme not in ("ws", "wss"):  # before an existing file is replaced
+    if not is_web_socket(server):  # before an existing file is replaced
         raise click.UsageError(f"{masked(server)} is not a WebSocket URL (ws://… or wss://…)")
     first = header(
         scenario=scenario,
@@ -74,7 +73,11 @@ def record_command(
     live = _LiveCheck(Native(native), is_shown=check)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        with open_private(output) as stream:
+        opened = open_private(output)
+    except OSError as error:
+        raise click.UsageError(cannot_be_written(output, error)) from error
+    try:
+        with opened as stream:
             writer = Writer(stream, first)
 
             def record(connection: int, from_client: bool, content: Content) -> None:
@@ -83,8 +86,6 @@ def record_command(
                 live.add(writer.write(connection, from_client, content))
 
             asyncio.run(_relay(server, host, port, record, as_json))
-    except FileInUseError as error:
-        raise click.UsageError(f"{output} cannot be replaced: {error.strerror}") from error
     except (OSError, ValueError) as error:
         raise click.UsageError(str(error)) from error
     for remark in live.remarks():

@@ -10,7 +10,6 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import click
 from rich.text import Text
@@ -28,6 +27,7 @@ from neffos_conformance.recordings.replay import (
 from neffos_conformance.recordings.session import RecordedStep
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import payload_values
+from neffos_conformance.wire.relay import is_web_socket
 from neffos_conformance.wire.secrets import masked, masked_url
 from neffos_conformance.wire.terminal import Terminal, echo
 from neffos_conformance.wire.text import wrap
@@ -129,7 +129,7 @@ def replay_command(
         raise click.UsageError(
             "a live peer is missing. Try: --server URL or, at the end, --client COMMAND…"
         )
-    if server is not None and urlsplit(server).scheme not in ("ws", "wss"):
+    if server is not None and not is_web_socket(server):
         raise click.UsageError(f"{masked(server)} is not a WebSocket URL (ws://… or wss://…)")
     live = Role.CLIENT if is_client else Role.SERVER
     replay: Callable[[Transcript], Awaitable[Replayed]] = partial(

@@ -17,7 +17,7 @@ from neffos_conformance.recordings.sequence import (
     verdict,
 )
 from neffos_conformance.recordings.show import draw
-from neffos_conformance.wire.files import open_private
+from neffos_conformance.wire.files import cannot_be_written, open_private
 from neffos_conformance.wire.terminal import Terminal, echo
 from neffos_protocol.text import visible
 
@@ -61,7 +61,7 @@ def show_command(
             with open_private(html) as stream:
                 stream.write(page(diagram, source).encode())
         except OSError as error:
-            raise click.UsageError(f"{html} cannot be written: {error.strerror}") from error
+            raise click.UsageError(cannot_be_written(html, error)) from error
         echo(f"{html}: {counted(len(diagram.arrows), 'arrow')}, {verdict(diagram)}")
     if diagram.unreadable:
         sys.exit(1)

@@ -38,6 +38,7 @@ from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result, in_order
 from neffos_conformance.runner.run import DEFAULT_JOBS, DEFAULT_TIMEOUTS, Run, run_cases
 from neffos_conformance.runner.run_report import RunReport
+from neffos_conformance.wire.files import cannot_be_written
 from neffos_conformance.wire.secrets import masked
 from neffos_conformance.wire.terminal import Terminal
 from neffos_conformance.wire.transcript import header, save
@@ -263,14 +264,20 @@ def prepare(
         _show_dry(cases, skipped)
         sys.exit(EXIT_PASS)
     written = [*options.report_paths.values(), options.write_known_failures_path]
-    try:
-        for path in filter(None, written):
+    for path in filter(None, written):
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.open("a").close()
-        if options.recordings_folder:
-            options.recordings_folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise click.UsageError(cannot_be_written(path, error)) from error
+    if (folder := options.recordings_folder) is not None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise click.UsageError(cannot_be_written(folder / "*.jsonl", error)) from error
+    try:
         return read_known_failures(options.known_failures_paths), beginning()
-    except (OSError, KnownFailuresError) as error:
+    except KnownFailuresError as error:
         raise click.UsageError(str(error)) from error
 
 

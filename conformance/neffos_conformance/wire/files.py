@@ -79,6 +79,14 @@ def open_private(path: Path, *, is_new: bool = False) -> BinaryIO:
         raise
 
 
+def cannot_be_written(path: Path, error: OSError) -> str:
+    """Say why a file cannot be written, and what to do."""
+    file = next((each for each in path.parents if each.exists() and not each.is_dir()), None)
+    reason = f"{file} is a file, not a folder" if file else error.strerror or str(error)
+    remedy = "" if "Try: " in reason else ". Try: another name"
+    return f"{path} cannot be written: {reason}{remedy}"
+
+
 def _lock(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

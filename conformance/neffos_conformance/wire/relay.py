@@ -115,7 +115,7 @@ async def relaying(
         OSError: the address is in use, or not valid.
         ValueError: the server's URL is not one of a WebSocket.
     """
-    if urlsplit(server).scheme not in ("ws", "wss"):
+    if not is_web_socket(server):
         raise ValueError(f"{masked(server)} is not a WebSocket URL (ws://… or wss://…)")
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     tasks: set[asyncio.Task[None]] = set()
@@ -148,6 +148,15 @@ async def relaying(
         await asyncio.gather(*tasks, return_exceptions=True)
         if failed.done():
             failed.exception()
+
+
+def is_web_socket(url: str) -> bool:
+    """Whether a text is the URL of a WebSocket, as far as its form says."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def below(server: str, target: str) -> str:
