@@ -26,6 +26,7 @@ from neffos_conformance.runner.run import run_cases, to_server
 from neffos_conformance.wire import connection as connection_module
 from neffos_conformance.wire.connection import (
     MAX_PARTS,
+    TURN,
     ConnectError,
     ConnectionClosed,
     WireConnection,
@@ -435,6 +436,35 @@ def test_a_message_in_very_many_fragments_passes():
         async with between() as (client, server, _):
             await client.send_parts([b"x"] * (2 * MAX_PARTS), is_text=True)
             assert await server.receive() == "x" * (2 * MAX_PARTS)
+
+    run(test)
+
+
+def test_a_flood_of_small_frames_leaves_others_their_turns():
+    frames = 20_000
+    size = frames * len(b"\x81\x81\0\0\0\0x")
+
+    async def test() -> None:
+        async with played() as (url, queue), relaying(url, Notes().note) as relay:
+            client = await WireConnection.dial(relay.url)
+            server = await queue.get()
+            turns = 0
+
+            async def other() -> None:
+                nonlocal turns
+                while True:
+                    await asyncio.sleep(0)
+                    turns += 1
+
+            task = asyncio.create_task(other())
+            await client.send_raw(b"\x81\x81\0\0\0\0x" * frames)
+            for _ in range(frames):
+                assert await server.receive() == "x"
+            task.cancel()
+            assert turns >= size // TURN
+            await client.close()
+            await server.close()
+            await relay.idle()
 
     run(test)
 

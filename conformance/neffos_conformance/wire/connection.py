@@ -58,6 +58,10 @@ REQUEST_DEADLINE: Final = 10.0
 READ_SIZE: Final = 1 << 16
 """Bytes read from the socket at a time."""
 
+TURN: Final = 1 << 12
+"""Bytes that a patient connection handles at a time, before others have their turn: some hundred
+frames at most, which take milliseconds."""
+
 
 class ConnectError(Exception):
     """The server could not be reached, or did not upgrade the connection.
@@ -381,9 +385,11 @@ class WireConnection:
             self._check_harm()  # a message may have come with the upgrade
             while not self._cut:
                 await self._flowing.wait()
-                data = await self._reader.read(READ_SIZE)
+                data = await self._reader.read(TURN if self._is_patient else READ_SIZE)
                 self._feed(data)
                 self._check_harm()
+                if self._is_patient:
+                    await asyncio.sleep(0)  # reading from a full buffer waits for nothing
                 if not data:
                     break
                 while self._is_patient and self._is_full():
