@@ -329,7 +329,15 @@ def read_lines(stream: BinaryIO) -> Iterator[Header | Entry | UnreadableLine]:
                 msgspec.convert(first, _HeaderForm)
             else:
                 values = decode(line)
-                content = values.content()
+                content: Content | None = values.text
+                if (  # nearly every line is a text and nothing else
+                    content is None
+                    or values.kind is not None
+                    or values.base64 is not None
+                    or values.closed is not None
+                    or values.opened is not None
+                ):
+                    content = values.content()
         except EncodingError as error:
             yield UnreadableLine(number, str(error))
             return
