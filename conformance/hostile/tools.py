@@ -31,7 +31,7 @@ EVIL: Final = "\x1bc\x1b]0;owned\x07\u202e\u2066\x9b2J\r\nneffos-wire: all is we
 SECRET: Final = "s3cretValue"  # noqa: S105  # planted, to be found nowhere
 
 LINES: Final[tuple[dict[str, Any], ...]] = (
-    {"format": 1, "scenario": "s", "client": {"peer": "c"}, "server": {"peer": "p"}},
+    {"format": 2, "scenario": "s", "client": {"peer": "c"}, "server": {"peer": "p"}},
     {"time": 1, "connection": 1, "from": "client", "opened": {"path": "/", "headers": {"a": "b"}}},
     {"time": 1, "connection": 1, "from": "client", "text": "M"},
     {"time": 1, "connection": 1, "from": "server", "text": "A1"},

@@ -158,7 +158,7 @@ def test_the_command_of_a_client_is_shown_without_its_secrets(tmp_path, capfd):
 def test_no_message_has_a_secret(tmp_path, capfd, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
     recording = [
-        {"format": 1, "scenario": "s", "client": {"peer": "c"}, "server": {"peer": "p"}},
+        {"format": 2, "scenario": "s", "client": {"peer": "c"}, "server": {"peer": "p"}},
         {"time": 1, "connection": 1, "from": "client", "text": "M"},
     ]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(each) + "\n" for each in recording))

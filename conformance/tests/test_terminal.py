@@ -29,11 +29,11 @@ def evil(tmp_path):
     """A recording whose every text is hostile, in a file with a hostile name."""
     text = EVIL.replace("\ud800", "")
     header = {
-        "format": 1,
+        "format": 2,
         "scenario": text + FORGED,
         "client": {"peer": text, "version": text + FORGED},
         "server": {"peer": text},
-        "recorded": text,
+        "recorded": f"2026-11-29T{text}",
         "how": text + FORGED,
         "defects": {text + FORGED: "client"},
     }

@@ -23,7 +23,7 @@ from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.files import EncodingError, open_private, without_mark
 from neffos_conformance.wire.payloads import payload_bytes, payload_text
 
-TRANSCRIPT_FORMAT: Final = 1
+TRANSCRIPT_FORMAT: Final = 2
 
 MAX_LINE: Final = 128 << 20
 """Bytes of a line. A message of 16 MiB takes six times as many when JSON has to escape each of
@@ -112,7 +112,7 @@ def header(
     native: str = "never",
     shows: tuple[str, ...] = (),
     defects: Mapping[str, str] | None = None,
-    divergence: str = "",
+    difference: str = "",
 ) -> Header:
     """Make the header of a recording that begins now.
 
@@ -124,14 +124,14 @@ def header(
         native: what becomes of payloads that are not frames, as ``neffos_codec.Native`` has it.
         shows: the requirements that the session shows.
         defects: the requirements that a peer is known to violate in it, with the peer's role.
-        divergence: the difference (DV-n) that it shows, whether the messages alone prove it or
+        difference: the difference (DV-n) that it shows, whether the messages alone prove it or
             not.
     """
     optional = {
         "native": native if native != "never" else "",
         "shows": list(shows),
         "defects": dict(defects or {}),
-        "divergence": divergence,
+        "difference": difference,
     }
     return {
         "format": TRANSCRIPT_FORMAT,
@@ -286,7 +286,7 @@ _UNKNOWN_DATE: Final = "0000-00-00T"
 class _HeaderForm(msgspec.Struct, forbid_unknown_fields=True):
     """A header, as the schema describes it."""
 
-    format: Literal[1]
+    format: Literal[2]  # TRANSCRIPT_FORMAT
     scenario: Annotated[str, msgspec.Meta(min_length=1)]
     client: dict[str, str]
     server: dict[str, str]
@@ -295,7 +295,7 @@ class _HeaderForm(msgspec.Struct, forbid_unknown_fields=True):
     native: Native = Native.NEVER
     shows: list[str] = []
     defects: dict[str, Literal["client", "server"]] = {}
-    divergence: Annotated[str, msgspec.Meta(pattern="^DV-[1-9][0-9]*$")] = "DV-1"
+    difference: Annotated[str, msgspec.Meta(pattern="^DV-[1-9][0-9]*$")] = "DV-1"
 
     def __post_init__(self) -> None:
         for name, peer in (("client", self.client), ("server", self.server)):
@@ -325,7 +325,7 @@ def read_lines(stream: BinaryIO) -> Iterator[Header | Entry | UnreadableLine]:
             if is_header:
                 if number == 1:
                     line = without_mark(line)
-                first: Header = msgspec.json.decode(line)
+                first = _upgraded(msgspec.json.decode(line))
                 msgspec.convert(first, _HeaderForm)
             else:
                 values = decode(line)
@@ -353,6 +353,18 @@ def read_lines(stream: BinaryIO) -> Iterator[Header | Entry | UnreadableLine]:
         else:
             is_client = values.sender == "client"
             yield new(Entry, (number, values.time, values.connection, is_client, content))
+
+
+def _upgraded(first: Any) -> Header:
+    """Give a header in the present format: format 1 had one member by another name."""
+    header: Header = first
+    if isinstance(first, dict) and first.get("format") == 1:
+        header = {_FORMER_NAMES.get(key, key): value for key, value in first.items()}
+        header["format"] = TRANSCRIPT_FORMAT
+    return header
+
+
+_FORMER_NAMES: Final = {"divergence": "difference"}
 
 
 def _complaint(line: bytes, is_header: bool, error: Exception) -> str:
