@@ -357,14 +357,12 @@ def read_lines(stream: BinaryIO) -> Iterator[Header | Entry | UnreadableLine]:
 
 def _upgraded(first: Any) -> Header:
     """Give a header in the present format: format 1 had one member by another name."""
-    header: Header = first
-    if isinstance(first, dict) and first.get("format") == 1:
-        header = {_FORMER_NAMES.get(key, key): value for key, value in first.items()}
-        header["format"] = TRANSCRIPT_FORMAT
-    return header
-
-
-_FORMER_NAMES: Final = {"divergence": "difference"}
+    if not isinstance(first, dict) or first.get("format") != 1 or first["format"] is True:
+        return first  # type: ignore[no-any-return]  # it is checked next
+    first["format"] = TRANSCRIPT_FORMAT
+    if "divergence" in first:
+        first["difference"] = first.pop("divergence")
+    return first
 
 
 def _complaint(line: bytes, is_header: bool, error: Exception) -> str:
