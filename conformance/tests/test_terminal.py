@@ -141,6 +141,14 @@ def test_every_width_will_do(monkeypatch, width, command):
     assert run(monkeypatch, *command)[0] == 0
 
 
+def test_no_home_is_needed(monkeypatch, tmp_path):
+    for name in ("HOME", "USER", "TERM", "LANG", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    report = str(tmp_path / "a.json")
+    assert run(monkeypatch, "test", "server", "--case", "HS-1.1", "--report", report)[0] == 0
+    assert run(monkeypatch, "list", "--case", "HS-1.1")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("command", "status"),
     [

@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 from importlib.resources import files
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from neffos_conformance.wire import transcript
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.schemas import violation
 from neffos_conformance.wire.transcript import (
+    MAX_HEADERS,
     ConnectionOpened,
     Entry,
     Transcript,
@@ -364,6 +366,22 @@ def test_what_is_not_a_line_reaches_no_one(tmp_path, line):
     replayed = CliRunner().invoke(replay_command, [str(path), "--server", "ws://127.0.0.1:1"])
     assert replayed.exit_code == 2
     assert "line 3" in replayed.output
+
+
+@pytest.mark.parametrize("begin", [b"", BEGIN])
+def test_what_is_large_is_not_built(begin):
+    many = b",".join(b'"%d":""' % number for number in range(300_000))
+    line = b'{"format":2,"client":{' + many + b"}}\n"
+    if begin:
+        line = GOOD.replace(b'"text": "M"', b'"opened":{"path":"","headers":{' + many + b"}}")
+    data = begin + line
+    tracemalloc.start()
+    try:
+        item = lines_of(data)[-1]
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(data)
+    finally:
+        tracemalloc.stop()
+    assert f"more than {MAX_HEADERS} bytes" in item.reason
 
 
 def test_a_file_without_a_readable_line_is_not_called_sound(tmp_path):

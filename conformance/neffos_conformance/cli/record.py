@@ -81,9 +81,11 @@ def record_command(
             writer = Writer(stream, first)
 
             def record(connection: int, from_client: bool, content: Content) -> None:
+                written = content
                 if isinstance(content, ConnectionOpened) and not keep_query:
-                    content = content._replace(path=masked_target(content.path))
-                live.add(writer.write(connection, from_client, content))
+                    written = content._replace(path=masked_target(content.path))
+                entry = writer.write(connection, from_client, written)
+                live.add(entry._replace(content=content))
 
             asyncio.run(_relay(server, host, port, record, as_json))
     except (OSError, ValueError) as error:

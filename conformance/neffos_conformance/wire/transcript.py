@@ -29,6 +29,10 @@ MAX_LINE: Final = 128 << 20
 """Bytes of a line. A message of 16 MiB takes six times as many when JSON has to escape each of
 its characters; a longer line is skipped."""
 
+MAX_HEADERS: Final = 1 << 20
+"""Bytes of the first line, and of the headers of a request: what is built of them takes some thirty
+times as much memory. Servers take some kilobytes of headers."""
+
 MAX_TIME: Final = 1e10
 """Seconds. No recording takes centuries; a line with more is not read."""
 
@@ -241,13 +245,16 @@ def values_of(entry: Entry) -> dict[str, Any]:
 
 class _Opened(msgspec.Struct, forbid_unknown_fields=True):
     path: str
-    headers: dict[str, str]
+    headers: msgspec.Raw  # not built before its size is known
 
 
 class _Closed(msgspec.Struct, forbid_unknown_fields=True):
     code: Annotated[int, msgspec.Meta(ge=0, le=MAX_CODE)] | None
     reason: str
     cut: str = ""
+
+
+_HEADERS: Final = msgspec.json.Decoder(dict[str, str])
 
 
 class _Line(msgspec.Struct, gc=False, forbid_unknown_fields=True):  # it is part of no cycle
@@ -277,7 +284,9 @@ class _Line(msgspec.Struct, gc=False, forbid_unknown_fields=True):  # it is part
         assert opened is not None  # noqa: S101  # the only one left
         if self.sender != "client":
             raise ValueError("a server opens no connection")
-        return ConnectionOpened(opened.path, opened.headers)
+        if len(memoryview(opened.headers)) > MAX_HEADERS:
+            raise ValueError(f"the headers have more than {MAX_HEADERS} bytes")
+        return ConnectionOpened(opened.path, _HEADERS.decode(opened.headers))
 
 
 _UNKNOWN_DATE: Final = "0000-00-00T"
@@ -325,6 +334,8 @@ def read_lines(stream: BinaryIO) -> Iterator[Header | Entry | UnreadableLine]:
             if is_header:
                 if number == 1:
                     line = without_mark(line)
+                if len(line) > MAX_HEADERS:
+                    raise ValueError(f"it has more than {MAX_HEADERS} bytes")
                 first = _upgraded(msgspec.json.decode(line))
                 msgspec.convert(first, _HeaderForm)
             else:
@@ -369,7 +380,7 @@ def _complaint(line: bytes, is_header: bool, error: Exception) -> str:
     if not line.endswith(b"\n"):
         return f"not JSON: the recording ends in the middle of the line: {error}"
     try:
-        msgspec.json.decode(line)
+        msgspec.json.decode(line, type=msgspec.Raw)
     except (ValueError, RecursionError) as malformed:
         return f"not JSON: {malformed}"
     what = f"the header of a transcript of format {TRANSCRIPT_FORMAT}"
