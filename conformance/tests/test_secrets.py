@@ -8,6 +8,7 @@ import pytest
 
 from neffos_conformance.cli import main as cli
 from neffos_conformance.reference.embedded import embedded_server
+from neffos_conformance.reports.findings import bounded
 from neffos_conformance.wire.connection import WireConnection
 from neffos_conformance.wire.relay import relaying
 from neffos_conformance.wire.secrets import is_kept, masked, masked_target, masked_url
@@ -74,6 +75,12 @@ def test_what_a_url_shows(url, shown):
 )
 def test_what_a_text_shows(text, shown):
     assert masked(text) == (text if shown is None else shown)
+
+
+def test_a_report_shows_no_secret_of_a_url_in_an_explanation():
+    text = f"no upgrade from {planted('ws://h/')}: refused"
+    assert bounded(text) == "no upgrade from ws://***@h/?token=***&***: refused"
+    assert bounded("a reply to token: $1") == "a reply to token: $1"
 
 
 def test_headers_of_an_application_are_not_kept():

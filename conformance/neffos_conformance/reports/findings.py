@@ -22,10 +22,10 @@ from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.barrier import BARRIER_TOKENS, IMPLICIT_TOKENS, is_barrier_reply
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import SHOWN, short
-from neffos_conformance.wire.secrets import kept
+from neffos_conformance.wire.secrets import kept, masked_urls
 from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_protocol.catalogue import Requirement, requirement, requirements
-from neffos_protocol.text import visible
+from neffos_protocol.text import cut, visible
 
 SUITE: Final = "neffos-wire"
 """The package of the suite."""
@@ -332,8 +332,8 @@ def have_connections(steps: Iterable[LoggedStep]) -> bool:
 
 
 def bounded(text: str) -> str:
-    """Give a text that a peer may have written, shortened and printable."""
-    return visible(text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…")
+    """Give a text that a peer may have written: shortened, printable, its URLs without secrets."""
+    return visible(cut(masked_urls(text[: MAX_TEXT + 1]), MAX_TEXT))
 
 
 def facts(result: Result) -> list[tuple[str, str, Verdict | None]]:

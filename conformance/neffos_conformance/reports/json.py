@@ -18,10 +18,10 @@ from neffos_conformance.runner.result import Remark, Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import payload_values
-from neffos_conformance.wire.secrets import kept
+from neffos_conformance.wire.secrets import kept, masked_urls
 from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_protocol.catalogue import requirement, requirements
-from neffos_protocol.text import ascii_json, visible
+from neffos_protocol.text import ascii_json, cut, visible
 
 REPORT_FORMAT: Final = 3
 
@@ -169,5 +169,5 @@ def _counts(counts: Counter[Verdict]) -> dict[str, int]:
 
 def _text(text: str) -> str:
     """Give a text that JSON can contain: shortened, with escapes for bytes that are not UTF-8."""
-    text = text if len(text) <= findings.MAX_TEXT else text[: findings.MAX_TEXT] + "…"
+    text = cut(masked_urls(text[: findings.MAX_TEXT + 1]), findings.MAX_TEXT)
     return text if first_surrogate(text) < 0 else visible(text)

@@ -60,13 +60,18 @@ def masked_url(url: str) -> str:
     return f"{scheme}{mark}{MASK if user else ''}{at}{host}{masked_target(rest[end:])}"
 
 
+def masked_urls(text: str) -> str:
+    """Give a text with each URL in it as ``masked_url`` gives it."""
+    return _URL.sub(lambda found: masked_url(found[0]), text) if "://" in text else text
+
+
 def masked(text: str) -> str:
     """Give a text, such as a command line or an error, without the secrets that one can see.
 
     These are the parts of URLs that ``masked_url`` leaves out, headers that authenticate, and
     values with a telling name, such as ``TOKEN=…`` or ``--password=…``.
     """
-    text = _URL.sub(lambda found: masked_url(found[0]), text)
+    text = masked_urls(text)
     text = _HEADER.sub(rf"\1\2{MASK}", text)
     text = _SCHEME.sub(rf"\1\2{MASK}", text)
     return _VALUE.sub(rf"\1={MASK}", text)
