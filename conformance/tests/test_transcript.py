@@ -319,10 +319,10 @@ def changed(values, path, odd):
 
 
 def test_a_header_of_format_1_is_read():
-    old = FORMS[0] | {"format": 1, "divergence": "DV-2"}
-    del old["difference"]
-    [first] = lines_of(json.dumps(old).encode())
-    assert first == FORMS[0] | {"difference": "DV-2"}
+    old = FIRST | {"format": 1, "a former name": "DV-2"}
+    first, entry = lines_of(json.dumps(old).encode() + b"\n", GOOD)
+    assert first == FIRST
+    assert entry.content == "M"
 
 
 @pytest.mark.parametrize("number", range(len(FORMS)))

@@ -118,7 +118,7 @@ def violations(
 
 
 @dataclass(frozen=True, slots=True)
-class PendingAsk:
+class UnansweredAsk:
     """An ask that has no reply when its connection or the recording ends.
 
     That violates no requirement by itself: the reply may have been on its way. After many seconds
@@ -145,7 +145,7 @@ class PendingAsk:
         return f"the {self.role}'s {self.kind}{token} has no reply after {self.seconds:.3f} s"
 
 
-def remarks(asks: Sequence[PendingAsk], count: int, seconds: float = REMARKED) -> Iterator[str]:
+def remarks(asks: Sequence[UnansweredAsk], count: int, seconds: float = REMARKED) -> Iterator[str]:
     """Give a sentence on each ask that had no reply for some seconds.
 
     Args:
@@ -187,7 +187,7 @@ class CheckReport:
     unreadable_lines: int = 0
     stale_defects: list[str] = field(default_factory=list)
     unchecked: int = 0
-    pending_asks: Sequence[PendingAsk] = ()
+    pending_asks: Sequence[UnansweredAsk] = ()
     pending_ask_count: int = 0
 
     def remarks(self, *, all_of_them: bool = False) -> Iterator[str]:
@@ -254,7 +254,7 @@ class Monitors:
 
     def __init__(self, native: Native = Native.NEVER) -> None:
         self.given_up = 0
-        self.pending_asks: list[PendingAsk] = []
+        self.pending_asks: list[UnansweredAsk] = []
         self.pending_ask_count = 0
         self._now = 0.0
         self._asked: dict[int, dict[int, tuple[int, float]]] = {}
@@ -311,7 +311,7 @@ class Monitors:
                 self.pending_ask_count += 1
                 if len(self.pending_asks) < MAX_VIOLATIONS:
                     waited = max(self._now - time, 0.0)
-                    ask = PendingAsk(line, connection, str(role), token, kind, round(waited, 6))
+                    ask = UnansweredAsk(line, connection, str(role), token, kind, round(waited, 6))
                     self.pending_asks.append(ask)
 
     def _begin(self, connection: int) -> Monitor | None:

@@ -367,13 +367,11 @@ def read_lines(stream: BinaryIO) -> Iterator[Header | Entry | UnreadableLine]:
 
 
 def _upgraded(first: Any) -> Header:
-    """Give a header in the present format: format 1 had one member by another name."""
+    """Give a header in the present format, without the members that only format 1 had."""
     if not isinstance(first, dict) or first.get("format") != 1 or first["format"] is True:
         return first  # type: ignore[no-any-return]  # it is checked next
-    first["format"] = TRANSCRIPT_FORMAT
-    if "divergence" in first:
-        first["difference"] = first.pop("divergence")
-    return first
+    known = {name: first[name] for name in _HeaderForm.__struct_fields__ if name in first}
+    return known | {"format": TRANSCRIPT_FORMAT}
 
 
 def _complaint(line: bytes, is_header: bool, error: Exception) -> str:
