@@ -7,6 +7,7 @@ import pytest
 
 from neffos_conformance.runner import driver_protocol as driving
 from neffos_conformance.runner.driver_protocol import DriverError
+from neffos_conformance.wire import subprocesses
 
 READY = '{"ready": true, "driver": 1, "peer": "p", "version": "1"}'
 KNOWS = 'json.dumps({"id": json.loads(input())["id"], "unsupported": True})'
@@ -31,7 +32,7 @@ def drive(program: str, **fields) -> None:
 @pytest.mark.parametrize("size", [1, 8 << 20])
 def test_a_driver_that_does_not_read_is_not_waited_for_without_end(monkeypatch, size):
     monkeypatch.setattr(driving, "ANSWER_DEADLINE", 1.0)
-    monkeypatch.setattr(driving, "STOP_DEADLINE", 0.1)
+    monkeypatch.setattr(subprocesses, "STOP_DEADLINE", 0.1)
     with pytest.raises(DriverError, match="gave no answer to 'native'"):
         drive(BEGIN + "time.sleep(60)", text="x" * size)
 
