@@ -19,6 +19,8 @@ from neffos_conformance.cli.testing import RunOptions, SystemUnderTest, conclude
 from neffos_conformance.model_based import Plan, SequenceReport
 from neffos_conformance.reference import PEER
 from neffos_conformance.runner.known_failures import KnownFailure
+from neffos_conformance.runner.playback import Timeouts
+from neffos_conformance.runner.run import DEFAULT_TIMEOUTS
 from neffos_protocol import Role
 
 SECONDS: Final = 30.0
@@ -51,8 +53,19 @@ SEED: Final = option("--seed", "Seed of --explore.", "N", type=click.IntRange(mi
 TIME: Final = option("--seconds", "Time limit of --explore.", "SECONDS", default=SECONDS)
 
 
-async def explored(explore: Explore, seed: int | None, seconds: float) -> SequenceReport:
+async def explored(
+    explore: Explore,
+    seed: int | None,
+    seconds: float,
+    timeouts: Timeouts = DEFAULT_TIMEOUTS,
+) -> SequenceReport:
     """Test a peer, and show the progress.
+
+    Args:
+        explore: tests it.
+        seed: of the sequences; without, one is drawn.
+        seconds: for all sequences.
+        timeouts: the time limits, at the pace of the peer.
 
     Raises:
         ConnectError: the server cannot be reached.
@@ -74,7 +87,8 @@ async def explored(explore: Explore, seed: int | None, seconds: float) -> Sequen
         def update(sequences: int, counterexamples: int) -> None:
             progress.update(bar, completed=sequences, found=counterexamples)
 
-        return await explore(Plan(chosen, seconds, SEQUENCES, STEPS, progress=update))
+        plan = Plan(chosen, seconds, SEQUENCES, STEPS, timeouts, progress=update)
+        return await explore(plan)
 
 
 def conclude_explored(

@@ -9,7 +9,8 @@ import asyncio
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import wraps
@@ -217,18 +218,8 @@ def selected(options: RunOptions, cases: Sequence[Case]) -> list[Case]:
     return found
 
 
-def skipped(cases: Sequence[Case], lacks: Callable[[Case], Sequence[str]]) -> list[Result]:
-    """Give the results of the cases that need a feature which the system under test lacks."""
-    missing = [(case, lacks(case)) for case in cases]
-    return [
-        Result(case, Verdict.SKIPPED, f"it needs {', '.join(names)}")
-        for case, names in missing
-        if names
-    ]
-
-
-def _show_dry(cases: Sequence[Case], skipped: Sequence[Result]) -> None:
-    reasons = {result.case.id: result.explanation for result in skipped}
+def _show_dry(cases: Sequence[Case], left_out: Sequence[Result]) -> None:
+    reasons = {result.case.id: result.explanation for result in left_out}
     table = Table(box=None, pad_edge=False)
     for name in ("case", "title", "requirements"):
         table.add_column(name, no_wrap=name == "case")
@@ -242,14 +233,14 @@ def _show_dry(cases: Sequence[Case], skipped: Sequence[Result]) -> None:
 
 
 def prepare(
-    options: RunOptions, cases: Sequence[Case], skipped: Sequence[Result] = ()
+    options: RunOptions, cases: Sequence[Case], left_out: Sequence[Result] = ()
 ) -> tuple[list[KnownFailure], tuple[datetime, float]]:
     """Read the known failures, and make every file that the run writes; or print the dry run.
 
     Args:
         options: the options.
         cases: the selected cases.
-        skipped: the results of those that are known to be skipped.
+        left_out: the results of those that are known not to run.
 
     Returns:
         The known failures, and the current time as ``beginning`` gives it.
@@ -259,7 +250,7 @@ def prepare(
         SystemExit: it was a dry run.
     """
     if options.dry_run:
-        _show_dry(cases, skipped)
+        _show_dry(cases, left_out)
         sys.exit(EXIT_PASS)
     written = [*options.report_paths.values(), options.write_known_failures_path]
     try:
@@ -281,23 +272,32 @@ def beginning() -> tuple[datetime, float]:
 # -------------------------------------------------------------------- the run
 
 
-async def collect(run: Run, cases: Sequence[Case], options: RunOptions) -> list[Result]:
-    """Run the cases, display the progress, and give the results in the order of the cases.
+@asynccontextmanager
+async def run_limit(options: RunOptions) -> AsyncIterator[None]:
+    """End a block, with all that it started, when the time limit of the run ends."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(options.run_timeout):
+            yield
 
-    A case that is unfinished when the time limit of the run ends has the verdict ``error``.
-    """
-    results: list[Result] = []
+
+async def collect(
+    run: Run, cases: Sequence[Case], options: RunOptions, results: list[Result]
+) -> None:
+    """Run the cases, display the progress, and add each result when it is there."""
     with progress_display(len(cases)) as add:
-        try:
-            async with asyncio.timeout(options.run_timeout):
-                async for result in run_cases(run, cases, jobs=options.jobs):
-                    results.append(result)
-                    add(result)
-        except TimeoutError:
-            done = {result.case.id for result in results}
-            text = f"the time limit of the whole run, {options.run_timeout:g} s, ended before it"
-            results += [Result(case, Verdict.ERROR, text) for case in cases if case.id not in done]
-    return in_order(results, cases)
+        async for result in run_cases(run, cases, jobs=options.jobs):
+            results.append(result)
+            add(result)
+
+
+def completed(
+    results: Sequence[Result], cases: Sequence[Case], options: RunOptions
+) -> list[Result]:
+    """Give a result for each case, in their order; nothing is known of one that did not end."""
+    done = {result.case.id for result in results}
+    text = f"not run: the time limit of the whole run, {options.run_timeout:g} s, ended before it"
+    left = [Result(case, Verdict.UNKNOWN, text) for case in cases if case.id not in done]
+    return in_order([*results, *left], cases)
 
 
 # -------------------------------------------------------------------- after the run

@@ -111,7 +111,7 @@ async def _run_codec(
     lines = b"".join(json.dumps(request).encode() + b"\n" for request, _ in asked)
     found = []
     async with aclosing(_answers(command, name, lines)) as answers:
-        ready = await anext(answers, {})
+        ready: Values = await anext(answers, {})
         _check(ready, name)
         if "ready" not in ready:
             raise AdapterError(f"{name} is not ready: its first line is {ready}")

@@ -25,6 +25,9 @@ READY_DEADLINE: Final = 30.0
 ANSWER_DEADLINE: Final = 15.0
 """Seconds for an answer: more than a driver's own limit of ten."""
 
+ANSWER_MARGIN: Final = 5.0
+"""Seconds for an answer after the time limit that an operation names."""
+
 MAX_SEEN: Final = 100_000
 """Observations of a client that are kept."""
 
@@ -104,8 +107,9 @@ class DriverProcess:
         operation = {"id": number, "op": op, **fields}
         _check("toDriver", operation, "an operation")
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        own = fields.get("timeout", 0.0)
         try:
-            async with asyncio.timeout(ANSWER_DEADLINE):
+            async with asyncio.timeout(max(ANSWER_DEADLINE, own + ANSWER_MARGIN)):
                 await self._write(operation)
                 values = await answer
         except TimeoutError:

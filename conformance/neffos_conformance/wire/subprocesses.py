@@ -19,6 +19,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final
 
+from neffos_conformance.wire.waiting import is_cancelled
+
 READY_DEADLINE: Final = 60.0
 """Seconds for a peer to be ready. A browser on a busy machine takes ten."""
 
@@ -126,10 +128,8 @@ class Child:
         try:
             if self._protocol.stdin is not None:
                 self._protocol.stdin.close()
-            task = asyncio.current_task()
             if patience is None:
-                is_hurried = task is not None and task.cancelling() > 0
-                patience = 0 if is_hurried else STOP_DEADLINE
+                patience = 0 if is_cancelled() else STOP_DEADLINE
             with suppress(TimeoutError):
                 async with asyncio.timeout(patience):
                     await self._protocol.exited.wait()
