@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn
 import click
 
 EXIT_PASS: Final = 0
+EXIT_FAIL: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_BROKEN: Final = 3
 

@@ -24,10 +24,11 @@ from rich.table import Table
 
 from neffos_conformance.cases.definition import Case, Role, select
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.cli.main import EXIT_PASS, EXIT_USAGE
+from neffos_conformance.cli.main import EXIT_FAIL, EXIT_PASS, EXIT_USAGE
 from neffos_conformance.cli.options import Decorator, option
 from neffos_conformance.interop.table import about
 from neffos_conformance.reference import PEER, identity
+from neffos_conformance.reports.findings import last_line
 from neffos_conformance.reports.terminal import progress_display, show
 from neffos_conformance.runner.known_failures import (
     KnownFailure,
@@ -314,7 +315,8 @@ def conclude(
     """Write and print the reports, and exit with the status of the run.
 
     Raises:
-        SystemExit: 1 for a violated MUST, an error or a stale known failure; else 0.
+        SystemExit: 1 for a violated MUST, an error or a stale known failure; else 2 for a case
+            about which nothing is known; else 0.
         NothingRanError: every case was skipped.
     """
     weighed = weigh(known_failures, results, known_ids)
@@ -339,7 +341,8 @@ def conclude(
         module = import_module(f"neffos_conformance.reports.{form}")
         path.write_text(module.render(report), "utf-8")
     if options.write_known_failures_path is not None:
-        options.write_known_failures_path.write_text(draft(report.unexplained()), "utf-8")
+        seen = [each for each in report.unexplained() if each.verdict is not Verdict.UNKNOWN]
+        options.write_known_failures_path.write_text(draft(seen), "utf-8")
         written.append(options.write_known_failures_path)
     if options.recordings_folder is not None:
         _save(options.recordings_folder, report)
@@ -347,7 +350,9 @@ def conclude(
     console.print(f"written: {', '.join(map(str, written))}", soft_wrap=True, highlight=False)
     if all(result.verdict is Verdict.SKIPPED for result in results):
         raise NothingRanError("nothing ran: every selected case needs what this system lacks")
-    sys.exit(1 if report.has_failed() else 0)
+    console.print(last_line(report), soft_wrap=True, highlight=False, markup=False)
+    incomplete = EXIT_USAGE if report.has_unknown() else EXIT_PASS
+    sys.exit(EXIT_FAIL if report.has_failed() else incomplete)
 
 
 def _save(folder: Path, report: RunReport) -> None:

@@ -32,6 +32,9 @@ SUITE: Final = "neffos-wire"
 KNOWN: Final = ("reason", "link", "source")
 """What a report for programs has of a known failure."""
 
+MAX_LEFT_OUT: Final = 6
+"""IDs of cases that were left out, in a sentence: twice as many as are slow."""
+
 MAX_TEXT: Final = 2_000
 """Characters of a sentence or a header that a peer influences: longer than any of a correct
 peer."""
@@ -50,7 +53,7 @@ class SummaryLine:
     """One line about known failures, closing behaviour or skipped cases.
 
     Attributes:
-        label: ``known``, ``stale``, ``closing`` or ``skipped``.
+        label: ``known``, ``stale``, ``closing``, ``skipped`` or ``unknown``.
         text: the reason or the explanation.
         verdict: the verdict, if the line has one.
         id: the case or the requirement, if the line is about one.
@@ -69,7 +72,7 @@ class SummaryLine:
 def summary_lines(report: RunReport) -> list[SummaryLine]:
     """Give the lines that follow the failures: known and stale failures, closing, skipped."""
     closings: dict[tuple[str, str, Verdict], list[str]] = {}
-    skipped: dict[str, list[str]] = {}
+    not_run: dict[tuple[str, str], list[str]] = {}
     lines = []
     for result in report.results:
         closing = result.closing
@@ -79,12 +82,13 @@ def summary_lines(report: RunReport) -> list[SummaryLine]:
         if closing.explanation:
             key = (closing.requirement, closing.explanation, closing.verdict)
             closings.setdefault(key, []).append(result.case.id)
-        if result.verdict is Verdict.SKIPPED:
-            skipped.setdefault(result.explanation, []).append(result.case.id)
+        if result.verdict in (Verdict.SKIPPED, Verdict.UNKNOWN):
+            key_not_run = (result.verdict.value, result.explanation)
+            not_run.setdefault(key_not_run, []).append(result.case.id)
     lines += [SummaryLine("stale", text) for text in report.stale]
     for (id_, text, verdict), ids in closings.items():
         lines.append(SummaryLine("closing", text, verdict, id_, cases=ids))
-    return lines + [SummaryLine("skipped", text, cases=ids) for text, ids in skipped.items()]
+    return lines + [SummaryLine(label, text, cases=ids) for (label, text), ids in not_run.items()]
 
 
 def family_counts(report: RunReport) -> dict[str, Counter[Verdict]]:
@@ -201,7 +205,17 @@ def cases_sentence(report: RunReport) -> str:
     """Give the number of selected cases and the selection, in words."""
     total, selected = number_of_cases(report), len(report.results)
     by = f", selected by {bounded(', '.join(report.selection))}" if report.selection else ""
-    return f"{selected} of {total} cases{by}" if selected != total or by else f"all {total} cases"
+    if selected == total and not by:
+        return f"all {total} cases"
+    return f"{selected} of {total} cases{by or _without(report)}"
+
+
+def _without(report: RunReport) -> str:
+    """Name the cases that run only if they are selected."""
+    ran = {result.case.id for result in report.results}
+    left = [each.id for each in cases_of(report.role) if each.id not in ran]
+    shown = ", ".join(left[:MAX_LEFT_OUT]) + (", …" if len(left) > MAX_LEFT_OUT else "")
+    return f", without {shown} (run only if selected)"
 
 
 def outcome(report: RunReport) -> str:
@@ -210,8 +224,25 @@ def outcome(report: RunReport) -> str:
     parts = [f"{counts[each]} {each.value}" for each in SEVERITY if counts[each]]
     number = len(report.known)
     known = f"; {number} known failure{'' if number == 1 else 's'}" if number else ""
-    word = "failed" if report.has_failed() else "passed"
-    return f"{word}: {', '.join(parts) or 'no case ran'}{known}"
+    return f"{outcome_word(report)}: {', '.join(parts) or 'no case ran'}{known}"
+
+
+def outcome_word(report: RunReport) -> str:
+    """Give the outcome of the run in a word."""
+    if report.has_failed():
+        return "failed"
+    return "incomplete" if report.has_unknown() else "passed"
+
+
+def last_line(report: RunReport) -> str:
+    """Give the last line of a run: PASS, FAIL or INCOMPLETE, the counts, and what to do next."""
+    word, sentence_ = outcome_word(report), outcome(report)
+    shown = {"failed": "FAIL", "passed": "PASS", "incomplete": "INCOMPLETE"}[word]
+    text = f"{shown}{sentence_.removeprefix(word)}"
+    again = next((each for each in by_severity(report.unexplained()) if each.is_grave), None)
+    if word == "failed" and again is not None:
+        return f"{text}. Try: {rerun(report, again.case)}"
+    return text
 
 
 def provenance(report: RunReport) -> list[tuple[str, str]]:

@@ -94,6 +94,11 @@ class Result:
         """Whether the system under test differs from a requirement, of whatever level."""
         return self.verdict in BROKEN
 
+    @property
+    def is_grave(self) -> bool:
+        """Whether it makes a run fail."""
+        return self.verdict in (Verdict.FAIL, Verdict.ERROR)
+
     def entries(self) -> list[Entry]:
         """Give the log as entries of a transcript, without headers that may be secrets."""
         return [

@@ -63,6 +63,10 @@ class RunReport:
             and result.case.id not in self.known
         ]
 
+    def has_unknown(self) -> bool:
+        """Whether something that the run was to see was not seen."""
+        return self.counts()[Verdict.UNKNOWN] > 0
+
     def has_failed(self) -> bool:
         """Whether there is a failure or an error that is not known, or a stale known failure."""
         grave = (Verdict.FAIL, Verdict.ERROR)
@@ -73,7 +77,7 @@ class RunReport:
         return frozenset(
             id_
             for result in self.results
-            if result.verdict not in (Verdict.SKIPPED, Verdict.ERROR)
+            if result.verdict not in (Verdict.SKIPPED, Verdict.ERROR, Verdict.UNKNOWN)
             for id_ in result.case.requirements
         )
 

@@ -109,7 +109,7 @@ async def network_before(
                 group.create_task(way.carry(ends[0], writer))
             for each in (writer, ends[1]):
                 each.close()
-        except* OSError:
+        except* (OSError, asyncio.CancelledError):  # the task ends here, whoever cancels it
             pass
         finally:
             for each in (writer, ends[1]):
