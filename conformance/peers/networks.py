@@ -18,13 +18,13 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import click
 
 from neffos_conformance.cases.definition import Case, Role, client_cases, select, server_cases
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.cli.testing import reference
 from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner.driver_pool import to_client
 from neffos_conformance.runner.pace import Way
@@ -42,6 +42,9 @@ from neffos_conformance.wire.networks import Network, network_before, networks
 
 CLIENT_JOBS: Final = 4
 """Clients that run concurrently."""
+
+DRIVER: Final = (str(Path(sys.executable).with_name("neffos-wire")), "driver")
+"""Starts the reference client."""
 
 UNFINISHED: Final = "unknown: not finished"
 """How a verdict begins that a thin line may leave."""
@@ -64,7 +67,7 @@ async def server_outcome(network: Network | None, cases: Sequence[Case]) -> Outc
 
 async def client_outcome(network: Network | None, cases: Sequence[Case]) -> Outcome:
     """Run cases on the reference client, likewise."""
-    async with to_client(reference("driver"), drivers=CLIENT_JOBS, before=network) as (run, _):
+    async with to_client(DRIVER, drivers=CLIENT_JOBS, before=network) as (run, _):
         return _outcome(await _results(run, cases, CLIENT_JOBS))
 
 

@@ -17,7 +17,7 @@ from neffos_conformance.cli.options import option
 from neffos_conformance.model_based import SequenceReport, explore_server
 from neffos_conformance.reference import identity
 from neffos_conformance.reference.embedded import embedded_server
-from neffos_conformance.runner.pace import PATIENCE, Way
+from neffos_conformance.runner.pace import Way
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import Detected, discovered, opened, to_server
 from neffos_conformance.wire.connection import ConnectError
@@ -96,10 +96,10 @@ async def _server(
     async with nullcontext(url) if url is not None else embedded_server() as address:
         way = Way(options.timeouts)
         try:
-            async with asyncio.timeout(max(PATIENCE, options.timeout)), opened(address):
+            async with asyncio.timeout(way.measure_timeout), opened(address):
                 pass
         except (ConnectError, TimeoutError) as error:
-            explanation = str(error) or f"no upgrade within {max(PATIENCE, options.timeout):g} s"
+            explanation = str(error) or f"no upgrade within {way.measure_timeout:g} s"
             raise testing.NothingRanError(f"no server at {address}: {explanation}") from error
         await way.check(partial(opened, address))
         has = Detected(features) if features is not None else await discovered(address, way)

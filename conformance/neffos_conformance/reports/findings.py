@@ -33,7 +33,7 @@ KNOWN: Final = ("reason", "link", "source")
 """What a report for programs has of a known failure."""
 
 MAX_LEFT_OUT: Final = 6
-"""IDs of cases that were left out, in a sentence: twice as many as are slow."""
+"""IDs of cases that were left out, in a sentence: there are three slow ones."""
 
 MAX_TEXT: Final = 2_000
 """Characters of a sentence or a header that a peer influences: longer than any of a correct
@@ -177,8 +177,7 @@ def sentence(id_: str) -> str:
 
 def number_of_cases(report: RunReport) -> int:
     """Give the number of cases for the role, selected or not."""
-    cases = cases_of(report.role) if report.role in ROLES else codec_cases()
-    return max(len(cases), len(report.results))
+    return max(len(_all_cases(report)), len(report.results))
 
 
 def peer_name(peer: Mapping[str, str]) -> str:
@@ -211,11 +210,16 @@ def cases_sentence(report: RunReport) -> str:
 
 
 def _without(report: RunReport) -> str:
-    """Name the cases that run only if they are selected."""
+    """Name the cases that run only if they are selected, if these are all that is missing."""
     ran = {result.case.id for result in report.results}
-    left = [each.id for each in cases_of(report.role) if each.id not in ran]
-    shown = ", ".join(left[:MAX_LEFT_OUT]) + (", …" if len(left) > MAX_LEFT_OUT else "")
-    return f", without {shown} (run only if selected)"
+    left = [each.id for each in _all_cases(report) if each.id not in ran]
+    if len(left) > MAX_LEFT_OUT:
+        return ""
+    return f", without {', '.join(left)} (run only if selected)"
+
+
+def _all_cases(report: RunReport) -> Sequence[Case]:
+    return cases_of(report.role) if report.role in ROLES else codec_cases()
 
 
 def outcome(report: RunReport) -> str:

@@ -228,13 +228,14 @@ Between = Callable[[UpgradeRequest], UpgradeRequest]
 
 @asynccontextmanager
 async def accepting_clients(
-    between: Between | None = None, before: Network | None = None
+    between: Between | None = None, before: Network | None = None, seed: int = 0
 ) -> AsyncIterator[tuple[str, asyncio.Queue[UpgradeRequest]]]:
     """Listen for clients; give the URL, and a queue of their requests.
 
     Args:
         between: wraps each request, to seed a fault.
         before: the network that is put before the listener.
+        seed: of everything random in it.
     """
     queue: asyncio.Queue[UpgradeRequest] = asyncio.Queue()
 
@@ -251,7 +252,8 @@ async def accepting_clients(
     try:
         host, port = listener.sockets[0].getsockname()
         url = f"ws://{host}:{port}"
-        async with network_before(url, before) if before else nullcontext(url) as reached:
+        network = network_before(url, before, seed=seed) if before else nullcontext(url)
+        async with network as reached:
             yield reached, queue
     finally:
         listener.close()

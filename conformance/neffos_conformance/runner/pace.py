@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -41,8 +41,9 @@ MAX_VOLUME: Final = 64 << 10
 ASKS: Final = 16
 """Asks that measure what a message costs, on a relay that holds each of them."""
 
-PATIENCE: Final = 15.0
-"""Seconds for each part of a measurement: 25 round trips to the other side of the world."""
+MEASURE_FACTOR: Final = 3.0
+"""Times the usual limit of a case that each part of a measurement may take: 15 s by default, which
+are 25 round trips to the other side of the world."""
 
 MARGIN: Final = 2.0
 """Times the measured pace that a limit allows for: a network is not the same at every moment."""
@@ -53,7 +54,7 @@ is not finished, and nothing is known about it."""
 
 MEMORY: Final = 60.0
 """Seconds for which a network that lost a connection is not tried again: a test of one takes
-as long as ``PATIENCE``, and many cases fail at the same time."""
+as long as ``measure_timeout``, and many cases fail at the same time."""
 
 _DIAL_TRIPS: Final = 3
 """Round trips of an opening: TCP, TLS or the upgrade, and the handshake."""
@@ -156,8 +157,12 @@ Opener = Callable[[], AbstractAsyncContextManager[WireConnection]]
 """Opens a further connection to the system under test, and closes it."""
 
 
-class LostError(Exception):
+class NotCarriedError(Exception):
     """A further connection did not carry what it was to carry."""
+
+
+class _PeerClosedError(Exception):
+    """The peer closed a further connection with a close frame, which was carried."""
 
 
 @dataclass(slots=True)
@@ -198,6 +203,11 @@ class Way:
         """The time limits, at the measured pace."""
         return self.pace.scaled(self.usual)
 
+    @property
+    def measure_timeout(self) -> float:
+        """Seconds for a part of a measurement."""
+        return MEASURE_FACTOR * self.usual.case
+
     def limit(self, case: Case) -> float:
         """Give the seconds for a case."""
         usual = self.usual.case
@@ -227,7 +237,9 @@ class Way:
             reason = ""
             try:
                 await self._measure(opener, wanted)
-            except (LostError, ConnectError, DriverError) as error:
+            except _PeerClosedError:
+                pass
+            except (NotCarriedError, ConnectError, DriverError) as error:
                 reason = "" if _is_an_answer(error) else str(error)
             self._latest = _Check(began, loop.time(), wanted, reason)
             return reason
@@ -236,34 +248,33 @@ class Way:
         loop = asyncio.get_running_loop()
         number = math.ceil(volume / PING_SIZE)
         expected = self.pace.seconds(Cost(2 * number // BURST, number, 2 * volume))
-        patience = max(PATIENCE, self.usual.case, expected)
+        seconds = max(self.measure_timeout, expected)
         try:
-            async with asyncio.timeout(2 * patience), opener() as connection:
+            async with AsyncExitStack() as stack:
+                async with asyncio.timeout(2 * seconds):
+                    connection = await stack.enter_async_context(opener())
+                if self.role == "server":  # first: a server closes a connection without it
+                    await connection.send("M")
                 began = loop.time()
-                try:
-                    async with asyncio.timeout(patience):
-                        await _pinged(connection, 0, 1)
-                        trip = loop.time() - began
-                        await _pinged(connection, 1, number)
-                except TimeoutError:
-                    text = f"a further connection got no pong within {patience:g} s"
-                    raise LostError(text) from None
+                await _pinged(connection, 0, 1, seconds)
+                trip = loop.time() - began
+                await _pinged(connection, 1, number, seconds)
                 bursts = math.ceil((number - 1) / BURST)
                 took = max(0.0, loop.time() - began - trip * (1 + bursts))
                 pace = Pace(trip, 0.0, took / (2 * volume))
                 with suppress(TimeoutError):  # for the cases to judge
-                    async with asyncio.timeout(patience):
+                    async with asyncio.timeout(seconds):
                         pace = pace.or_slower(await self._asked(connection))
                 self.pace = self.pace.or_slower(pace)
         except TimeoutError:
-            text = f"a further connection was not open within {2 * patience:g} s"
-            raise LostError(text) from None
+            text = f"a further connection was not open within {2 * seconds:g} s"
+            is_driven = self.role == "client"  # a driver that does not make its client dial
+            raise (DriverError if is_driven else NotCarriedError)(text) from None
 
     async def _asked(self, connection: WireConnection) -> Pace:
         """Complete the handshake and send asks; give the pace of their replies."""
         loop = asyncio.get_running_loop()
         if self.role == "server":
-            await connection.send("M")
             await _until(connection, lambda text: text.startswith("A"))
         else:
             await _until(connection, lambda text: text == "M")
@@ -281,19 +292,32 @@ class Way:
         return Pace(trip, max(0.0, took / (ASKS - 1)))
 
 
-async def _pinged(connection: WireConnection, first: int, end: int) -> None:
+async def _pinged(connection: WireConnection, first: int, end: int, seconds: float) -> None:
+    """Send pings, a burst at a time, and wait so many seconds for the pongs of each burst."""
     for start in range(first, end, BURST):
         numbers = range(start, min(start + BURST, end))
         payloads = (str(number).encode().ljust(PING_SIZE, b".") for number in numbers)
-        if not all(await asyncio.gather(*map(connection.ping, payloads))):
-            raise LostError("a further connection ended before its pongs came")
+        try:
+            async with asyncio.timeout(seconds):
+                pongs = await asyncio.gather(*map(connection.ping, payloads))
+        except TimeoutError:
+            text = f"a further connection got no pong within {seconds:g} s"
+            raise NotCarriedError(text) from None
+        if not all(pongs):
+            raise _end_of(connection)
+
+
+def _end_of(connection: WireConnection) -> Exception:
+    if connection.has_received_close:
+        return _PeerClosedError()
+    return NotCarriedError("a further connection ended before its pongs came")
 
 
 async def _until(connection: WireConnection, is_it: Callable[[str], bool]) -> None:
     while True:
         received = await connection.receive()
         if isinstance(received, ConnectionClosed):
-            raise LostError("a further connection ended before its asks were answered")
+            raise _end_of(connection)
         if isinstance(received, str) and is_it(received):
             return
 

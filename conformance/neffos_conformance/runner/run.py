@@ -18,9 +18,10 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
+from zlib import crc32
 
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.cases.features import features, needed
@@ -40,7 +41,7 @@ from neffos_conformance.runner.driver_protocol import (
     OperationError,
     UnsupportedError,
 )
-from neffos_conformance.runner.pace import LONGEST, Opener, Way
+from neffos_conformance.runner.pace import LONGEST, Cost, Opener, Way
 from neffos_conformance.runner.playback import MismatchError, Playback, Timeouts
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.script_runner import ScriptRunner, Verb
@@ -162,7 +163,7 @@ async def run_client_case(
         before: the network that is put before the suite.
     """
     if listening is None:
-        async with accepting_clients(between, before) as started:
+        async with accepting_clients(between, before, crc32(case.id.encode())) as started:
             return await run_client_case(
                 driver, case, timeouts, listening=started, way=way, before=before
             )
@@ -288,10 +289,13 @@ async def _closed(playback: Playback, network: _Network | None) -> str:
         return fault
     if await network.check(playback):
         return ""
-    if network.way.timeouts.close > playback.timeouts.close:  # it is slower than it was
-        playback.timeouts = network.way.timeouts
-        return await playback.close_all()
-    return fault
+    # The answer comes after all that is under way, on a network that may be slower than it was.
+    way = network.way
+    seconds = way.timeouts.close + way.pace.seconds(Cost(0, len(playback.log), playback.volume))
+    if seconds > playback.timeouts.close:
+        playback.timeouts = replace(playback.timeouts, close=min(seconds, LONGEST))
+        fault = await playback.close_all()
+    return fault if seconds <= LONGEST else ""
 
 
 def _fail(result: Result, runner: ScriptRunner, explanation: str, actual: str = "") -> None:

@@ -25,9 +25,9 @@ READ_SIZE: Final = 1 << 16
 MAX_UNDER_WAY: Final = 1 << 18
 """Bytes of one direction that the proxy holds; then it makes the sender wait."""
 
-LOSS_AFTER: Final = (2_000, 8_000)
-"""Bounds of the bytes after which a connection stalls or is lost: behind the upgrade, and within
-what a case of some twenty messages sends."""
+LOSS_AFTER: Final = (450, 1_500)
+"""Bounds of the bytes, of both directions, after which a connection stalls or is lost: about the
+end of the upgrade, and within what most cases send."""
 
 HEAD_END: Final = b"\r\n\r\n"
 """The end of the HTTP head, after which frames follow."""
@@ -99,7 +99,7 @@ async def network_before(
             task.add_done_callback(tasks.discard)
         try:
             ends = await asyncio.open_connection(parts.hostname, parts.port or 80)
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             writer.transport.abort()
             return
         way = _Way(network, Random(f"{seed}/{next(number)}"))  # noqa: S311  # no secret

@@ -118,20 +118,20 @@ class Child:
                 await self._protocol.exited.wait()
         return self._transport.get_returncode()
 
-    async def end(self, patience: float | None = None) -> None:
-        """End its input, and after some patience the program and all that it started.
+    async def end(self, timeout: float | None = None) -> None:
+        """End its input, and after a while the program and all that it started.
 
         Args:
-            patience: seconds for it to end by itself; by default ``STOP_DEADLINE``, and none while
+            timeout: seconds for it to end by itself; by default ``STOP_DEADLINE``, and none while
                 this task is cancelled.
         """
         try:
             if self._protocol.stdin is not None:
                 self._protocol.stdin.close()
-            if patience is None:
-                patience = 0 if is_cancelled() else STOP_DEADLINE
+            if timeout is None:
+                timeout = 0 if is_cancelled() else STOP_DEADLINE
             with suppress(TimeoutError):
-                async with asyncio.timeout(patience):
+                async with asyncio.timeout(timeout):
                     await self._protocol.exited.wait()
         finally:
             kill_group(self._transport.get_pid())
