@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUNS := $(VENV)/.runs
 
-.PHONY: help demo test tests waiting thorough browser lint interop kills record release-check replay \
+.PHONY: help demo test tests waiting thorough browser lint interop networks kills record release-check replay \
   compiled explore fuzz bench site docs loaded clean
 
 help: ## list the targets
@@ -61,6 +61,9 @@ lint: $(READY)
 
 interop: $(READY) ## run the suite on all tested implementations (needs Go, Node, Chromium)
 	cd conformance && ../$(BIN)/python -m peers.interop
+
+networks: $(READY) ## run the suite through far, thin, slow and lossy networks (some twenty minutes)
+	cd conformance && ../$(BIN)/python -m peers.networks $(NETWORKS)
 
 kills: $(READY) ## check by mutation testing that every case and every requirement is proven
 	cd conformance && ../$(BIN)/python -m mutation $(or $(KILLS),--check)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 import sys
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +19,7 @@ from neffos_codec import Native
 from neffos_conformance.cases.verdict import COLOURS, Verdict
 from neffos_conformance.cli.options import HOST, NATIVE, PORT, READY, option
 from neffos_conformance.recordings.checking import Monitors, violations
+from neffos_conformance.wire.networks import Network, network_before, networks
 from neffos_conformance.wire.payloads import short
 from neffos_conformance.wire.relay import Record, relaying
 from neffos_conformance.wire.standard_input import ended
@@ -30,6 +31,12 @@ from neffos_conformance.wire.transcript import Content, Entry, Writer, header
 @option("-o --output", "Recording to write; an existing file is replaced.", "FILE", required=True)
 @HOST
 @PORT
+@option(
+    "--network",
+    f"Network between the clients and the relay: {', '.join(networks())}.",
+    "NAME",
+    type=click.Choice(list(networks())),
+)
 @option("--check", "Violations of requirements, printed as they occur.")
 @NATIVE
 @option("--scenario", "Title of the recording.", "TEXT", default="a recorded session")
@@ -41,6 +48,7 @@ def record_command(
     output: Path,
     host: str,
     port: int,
+    network: str | None,
     check: bool,
     native: str,
     scenario: str,
@@ -52,7 +60,8 @@ def record_command(
 
     The command is a relay: connect the client to the URL that it prints. Each message is written
     at once, so a recording is readable up to its last line even if the command is killed. With
-    --check, a violated MUST counts as failed.
+    --check, a violated MUST counts as failed. With --network, the clients reach the relay through
+    a network that is far, thin or lossy.
     """
     if urlsplit(server).scheme not in ("ws", "wss"):  # before an existing file is replaced
         raise click.UsageError(f"{server!r} is not a WebSocket URL (ws://… or wss://…)")
@@ -74,7 +83,8 @@ def record_command(
                 if check:
                     live.add(connection, from_client, content)
 
-            asyncio.run(_relay(server, host, port, record, as_json))
+            between = networks()[network] if network else None
+            asyncio.run(_relay(server, host, port, between, record, as_json))
     except (OSError, ValueError) as error:
         raise click.UsageError(str(error)) from error
     if live.monitors.given_up:
@@ -84,19 +94,27 @@ def record_command(
         sys.exit(1)
 
 
-async def _relay(server: str, host: str, port: int, record: Record, as_json: bool) -> None:
+async def _relay(
+    server: str, host: str, port: int, network: Network | None, record: Record, as_json: bool
+) -> None:
     loop = asyncio.get_running_loop()
     end = asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         with suppress(NotImplementedError):  # on Windows an interrupt raises instead
             loop.add_signal_handler(each, end.set)
-    async with relaying(server, record, host=host, port=port) as relay:
+    async with AsyncExitStack() as stack:
+        own = (host, port) if network is None else ("127.0.0.1", 0)
+        relay = await stack.enter_async_context(relaying(server, record, host=own[0], port=own[1]))
+        url = relay.url
+        if network is not None:
+            before = network_before(relay.url, network, host=host, port=port)
+            url = await stack.enter_async_context(before)
         if as_json:
-            click.echo(json.dumps({"ready": True, "endpoints": {"relay": relay.url}}))
+            click.echo(json.dumps({"ready": True, "endpoints": {"relay": url}}))
             parent = asyncio.create_task(ended())
             parent.add_done_callback(lambda _: end.set())
         else:
-            click.echo(f"relaying {relay.url} to {server}; Ctrl-C ends it", err=True)
+            click.echo(f"relaying {url} to {server}; Ctrl-C ends it", err=True)
         either: set[asyncio.Future[Any]] = {asyncio.create_task(end.wait()), relay.failed}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if relay.failed.done():

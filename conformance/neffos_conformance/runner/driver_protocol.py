@@ -107,9 +107,9 @@ class DriverProcess:
         operation = {"id": number, "op": op, **fields}
         _check("toDriver", operation, "an operation")
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
-        own = fields.get("timeout", 0.0)
+        own = fields["timeout"] + ANSWER_MARGIN if "timeout" in fields else 0.0
         try:
-            async with asyncio.timeout(max(ANSWER_DEADLINE, own + ANSWER_MARGIN)):
+            async with asyncio.timeout(max(ANSWER_DEADLINE, own)):
                 await self._write(operation)
                 values = await answer
         except TimeoutError:

@@ -41,6 +41,9 @@ MAX_VOLUME: Final = 64 << 10
 ASKS: Final = 16
 """Asks that measure what a message costs, on a relay that holds each of them."""
 
+LARGE: Final = 16 << 10
+"""Bytes of the ask that measures what a byte costs; no peer has a limit below that."""
+
 MEASURE_FACTOR: Final = 3.0
 """Times the usual limit of a case that each part of a measurement may take: 15 s by default, which
 are 25 round trips to the other side of the world."""
@@ -263,8 +266,9 @@ class Way:
                 took = max(0.0, loop.time() - began - trip * (1 + bursts))
                 pace = Pace(trip, 0.0, took / (2 * volume))
                 with suppress(TimeoutError):  # for the cases to judge
-                    async with asyncio.timeout(seconds):
-                        pace = pace.or_slower(await self._asked(connection))
+                    async with asyncio.timeout(2 * seconds):
+                        asked = await self._asked(connection)
+                        pace = replace(asked, round_trip=max(trip, asked.round_trip))
                 self.pace = self.pace.or_slower(pace)
         except TimeoutError:
             text = f"a further connection was not open within {2 * seconds:g} s"
@@ -288,8 +292,11 @@ class Way:
             await connection.send(barrier_ask(f"{lead}pace{number}"))
         for _ in range(1, ASKS):
             await _until(connection, _is_reply)
-        took = loop.time() - began - 2 * trip
-        return Pace(trip, max(0.0, took / (ASKS - 1)))
+        each = max(0.0, loop.time() - began - 2 * trip) / (ASKS - 1)
+        began = loop.time()
+        await connection.send(barrier_ask(f"{lead}pace{ASKS}") + LARGE * ".")
+        await _until(connection, _is_reply)
+        return Pace(trip, each, max(0.0, loop.time() - began - trip) / LARGE)
 
 
 async def _pinged(connection: WireConnection, first: int, end: int, seconds: float) -> None:

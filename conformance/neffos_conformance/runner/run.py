@@ -262,10 +262,7 @@ async def _play(case: Case, runner: ScriptRunner, network: _Network | None) -> N
             if reason:
                 raise UnknownError(f"unknown: the network does not carry the case: {reason}")
             if way.limit(case) > longest:
-                raise UnknownError(
-                    f"unknown: not finished within {longest:g} s, on a network that takes "
-                    f"{way.limit(case):.0f} s for the messages of the case"
-                )
+                raise UnknownError(_unfinished(case, way, longest))
             raise TimeoutError
         try:
             await playing
@@ -276,10 +273,19 @@ async def _play(case: Case, runner: ScriptRunner, network: _Network | None) -> N
                 if reason:
                     text = f"unknown: the network does not carry the case: {reason}"
                     raise UnknownError(text) from error
+                if way.limit(case) > longest:  # a peer takes the connection for dead meanwhile
+                    raise UnknownError(_unfinished(case, way, loop.time() - began)) from error
             raise
     finally:
         playing.cancel()
         await asyncio.wait([playing])
+
+
+def _unfinished(case: Case, way: Way, seconds: float) -> str:
+    return (
+        f"unknown: not finished within {seconds:.0f} s, on a network that takes "
+        f"{way.limit(case):.0f} s for the messages of the case"
+    )
 
 
 async def _closed(playback: Playback, network: _Network | None) -> str:
