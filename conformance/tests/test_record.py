@@ -23,7 +23,13 @@ from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import run_cases, to_server
 from neffos_conformance.wire.connection import ConnectError, ConnectionClosed, WireConnection
 from neffos_conformance.wire.relay import below, relaying
-from neffos_conformance.wire.transcript import ConnectionOpened, Entry, UnreadableLine, read_lines
+from neffos_conformance.wire.transcript import (
+    ConnectionOpened,
+    Entry,
+    UnreadableLine,
+    read_lines,
+    read_transcript,
+)
 
 PROGRAM = Path(sys.executable).with_name("neffos-wire")
 HANG = 30.0
@@ -347,7 +353,7 @@ def test_record_puts_a_network_before_the_relay(tmp_path):
             await dial(recorder.url) as client,
         ):
             namespace = await client.connect("app")
-            assert await namespace.ask("echo", "hi") == "hi"
+            assert (await namespace.ask("echo", "hi")).body == "hi"
         assert any("hi" in str(each.content) for each in read_transcript(path).entries)
 
     asyncio.run(test())

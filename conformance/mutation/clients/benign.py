@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from urllib.parse import quote
 
 from websockets.datastructures import Headers
 
@@ -28,6 +29,8 @@ mutants(
     ClientFault(delay=0.02),
     "chatty-in-http: Sends headers of its own, and an Origin.",
     ClientFault(request=_chatty),
+    "headers-in-the-url: Sends the headers of its application in the URL, as in a browser.",
+    on.in_url(lambda name, value: f"x-websocket-header-{name}={quote(value, safe='')}"),
     "beats-like-a-heart: Sends a ping all the time.",
     ClientFault(limits=replace(LIMITS, heartbeat=0.005)),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from mutation import client_faults as on
 from mutation import operators as do
 from mutation.client_faults import GONE, ClientContext, ClientFault
@@ -41,6 +43,13 @@ def version_asked_for(c: ClientContext, m: Message) -> Effect:
 
 
 mutants(
+    "TR-19",
+    "header-dropped: Drops a header that the application sets.",
+    on.header("X-Conformance-Note", None),
+    "url-header-misnamed: Writes the name of a header in the URL before the prefix.",
+    on.in_url(lambda name, value: f"{name}X-Websocket-Header-={quote(value)}"),
+    "url-header-not-escaped: Writes the value of a header into the URL as it is.",
+    on.in_url(lambda name, value: f"X-Websocket-Header-{name}={value}"),
     "TR-1",
     "version-8: Asks for WebSocket version 8.",
     on.header("Sec-WebSocket-Version", "8"),

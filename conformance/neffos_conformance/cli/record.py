@@ -23,7 +23,7 @@ from neffos_conformance.wire.networks import Network, network_before, networks
 from neffos_conformance.wire.payloads import short
 from neffos_conformance.wire.relay import Record, relaying
 from neffos_conformance.wire.standard_input import ended
-from neffos_conformance.wire.transcript import Content, Entry, Writer, header
+from neffos_conformance.wire.transcript import ConnectionOpened, Content, Entry, Writer, header
 
 
 @click.command("record")
@@ -132,6 +132,8 @@ class _LiveCheck:
     def add(self, connection: int, from_client: bool, content: Content) -> None:
         """Check what has just happened."""
         found = self.monitors.feed(connection, from_client, content)
+        if isinstance(content, ConnectionOpened):
+            content = content.path
         if not isinstance(content, str | bytes):
             return
         entry = Entry(0, 0.0, connection, from_client, content)

@@ -14,9 +14,17 @@ from typing import BinaryIO, Final
 
 from neffos_codec import Native
 from neffos_conformance.cases.verdict import Verdict, verdict_on
+from neffos_conformance.recordings.openings import opening_violations
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.text import cut, visible
-from neffos_conformance.wire.transcript import Content, Entry, Header, UnreadableLine, read_lines
+from neffos_conformance.wire.transcript import (
+    ConnectionOpened,
+    Content,
+    Entry,
+    Header,
+    UnreadableLine,
+    read_lines,
+)
 from neffos_protocol import Monitor, Violation
 from neffos_protocol.catalogue import requirement
 
@@ -189,6 +197,8 @@ class Monitors:
                 return ()
         if type(content) is str or type(content) is bytes:
             return monitor.feed("client" if from_client else "server", content)
+        if type(content) is ConnectionOpened:
+            return list(opening_violations(content))
         if type(content) is ConnectionClosed:
             del self._open[connection]
             self._remember(connection)
@@ -245,6 +255,8 @@ def check_stream(stream: BinaryIO, progress: Callable[[int], None] = lambda _: N
                 report.messages += 1
                 if found:
                     report.add(violations(found, item, content, report.header or {}))
+            elif type(content) is ConnectionOpened and found:
+                report.add(violations(found, item, content.path, report.header or {}))
         elif type(item) is UnreadableLine:
             report.unreadable_lines += 1
             if len(report.unreadable) < MAX_VIOLATIONS:
