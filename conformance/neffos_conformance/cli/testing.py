@@ -311,6 +311,7 @@ def conclude(
     known_failures: Sequence[KnownFailure],
     known_ids: Sequence[str],
     began: tuple[datetime, float],
+    again: Mapping[str, str] | None = None,
 ) -> NoReturn:
     """Write and print the reports, and exit with the status of the run.
 
@@ -332,6 +333,7 @@ def conclude(
         options.selection,
         weighed.known,
         weighed.complaints,
+        again or {},
     )
     console = Console()
     show(console, report, verbose=options.verbose)

@@ -29,6 +29,9 @@ from neffos_conformance.runner.script_runner import ScriptRunner
 TIMEOUT: Final = 5.0
 """Seconds for an operation, and for an observation: each takes milliseconds on one machine."""
 
+NOT_RUN: Final = "not run"
+"""How the failure of a step begins that an earlier one prevents."""
+
 JOBS: Final = 6
 """Concurrent runs: they wait more than they compute, and each starts a program."""
 
@@ -121,9 +124,12 @@ async def converse(
     runner.verbs |= {**operations.verbs(), "dial": dial}
     first, *others, last = interop_steps()
     chosen = others if names is None else [each for each in others if each.name in names]
-    outcomes = []
+    outcomes: list[StepOutcome] = []
     for step in (first, *chosen, last):
         driver.seen.clear()  # no observation of an earlier step counts
+        if outcomes and outcomes[0].failure:
+            outcomes.append(StepOutcome(step.name, f"{NOT_RUN}, since {first.name} failed"))
+            continue
         try:
             await runner.play(step.script)
             outcomes.append(StepOutcome(step.name))

@@ -17,7 +17,7 @@ from neffos_codec import COMPILED
 from neffos_conformance.cases.definition import ROLES, Case, cases_of
 from neffos_conformance.cases.verdict import SEVERITY, Verdict, most_severe
 from neffos_conformance.codecs.testing import codec_cases
-from neffos_conformance.runner.result import LogEntry, Remark, Result
+from neffos_conformance.runner.result import BROKEN, NO_REPLY, LogEntry, Remark, Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.barrier import BARRIER_TOKENS, IMPLICIT_TOKENS, is_barrier_reply
 from neffos_conformance.wire.connection import ConnectionClosed
@@ -119,10 +119,11 @@ def rerun(report: RunReport, case: Case) -> str:
     """Give the command line that runs one case again.
 
     The arguments after ``--`` belong to the system under test, so ``--case`` precedes them. A
-    failure of model-based testing is found again by its seed, which the command contains.
+    failure of model-based testing is seen again by a replay of its recording, which has only the
+    steps that it needs.
     """
-    if " --seed " in report.command:
-        return visible(report.command)
+    if again := report.again.get(case.id):
+        return visible(again)
     ours, dashes, theirs = visible(report.command).partition(" -- ")
     return f"{ours} --case {case.id}{dashes}{theirs}"
 
@@ -389,10 +390,28 @@ def facts(result: Result) -> list[tuple[str, str, Verdict | None]]:
         found.append(("actual", bounded(result.actual) or "nothing", None))
     if result.explanation:
         found.append(("problem", bounded(result.explanation), result.verdict))
+    if cause := likely_cause(result):
+        found.append(("cause", cause, None))
     if closing.explanation and closing.explanation != result.explanation:
         text = f"{closing.requirement}, {closing.verdict.value}: {bounded(closing.explanation)}"
         found.append(("closing", text, closing.verdict))
     return found
+
+
+def likely_cause(result: Result) -> str:
+    """Say what most often leads to such a result; empty where that is not known."""
+    if result.verdict not in BROKEN and result.verdict is not Verdict.ERROR:
+        return ""
+    if result.actual == NO_REPLY:
+        return (
+            "a handler keeps the peer from reading this connection, or the peer needs longer "
+            "than the time limit. Try: --timeout 30"
+        )
+    if "without a close frame" in result.explanation:
+        return "the peer, or a proxy before it, ended TCP. Try: its log at that moment"
+    if result.explanation.startswith("the setup failed"):
+        return "the peer does not run the conformance application, or it lacks a part of it"
+    return ""
 
 
 def repeats_itself(result: Result) -> bool:

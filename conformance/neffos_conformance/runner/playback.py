@@ -106,6 +106,7 @@ class Playback:
         is_foreign: says of a message that it belongs to another case; it is logged and skipped.
         began: when, on the clock of ``time.perf_counter``.
         volume: the bytes of all messages, in both directions.
+        barriers: how many barriers have no reply yet.
     """
 
     role: str
@@ -124,6 +125,7 @@ class Playback:
     is_foreign: Callable[[Received], bool] = _nobody
     began: float = field(default_factory=time.perf_counter)
     volume: int = 0
+    barriers: int = 0
     _readers: list[asyncio.Task[None]] = field(default_factory=list)
 
     # ---- the log
@@ -176,6 +178,7 @@ class Playback:
         """Send a barrier, even to a peer that takes nothing: its reply is waited for."""
         barrier = barriers[self.role]
         self.log_sent(number, barrier)
+        self.barriers += 1
         await self.connections[number].send(barrier)
 
     def stall(self, number: int) -> None:
@@ -287,6 +290,8 @@ class Playback:
             received = await self.connections[number].receive()
             if not (isinstance(received, ConnectionClosed) and self._is_over(number)):
                 self.log_received(number, received)
+            if is_barrier_reply(received) or is_barrier_reply(received, IMPLICIT_TOKENS):
+                self.barriers -= 1
             if not self.is_foreign(received):
                 break
         return _BarrierReply() if is_barrier_reply(received, IMPLICIT_TOKENS) else received

@@ -13,6 +13,9 @@ from neffos_conformance.wire.transcript import KEPT_HEADERS, ConnectionOpened, C
 BROKEN: Final = (Verdict.FAIL, Verdict.NON_STRICT, Verdict.INFORMATIONAL)
 """The verdicts that say that the system under test differs from a requirement."""
 
+NO_REPLY: Final = "no reply to a barrier"
+"""What a peer did that does not answer the ask which proves that nothing else comes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Remark:

@@ -7,7 +7,6 @@ every wait has a time limit.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import (
     AsyncGenerator,
@@ -43,8 +42,8 @@ from neffos_conformance.runner.driver_protocol import (
 )
 from neffos_conformance.runner.pace import LONGEST, Cost, Opener, Way
 from neffos_conformance.runner.playback import MismatchError, Playback, Timeouts
-from neffos_conformance.runner.result import Result
-from neffos_conformance.runner.script_runner import ScriptRunner, Verb
+from neffos_conformance.runner.result import NO_REPLY, Result
+from neffos_conformance.runner.script_runner import ScriptRunner, Verb, mark_of
 from neffos_conformance.runner.server_steps import server_verbs
 from neffos_conformance.wire.connection import ConnectError, WireConnection
 from neffos_conformance.wire.networks import Network
@@ -59,9 +58,6 @@ DEFAULT_TIMEOUTS: Final = Timeouts()
 
 BRIEF: Final = 2.0
 """Seconds for a probe: an answered one takes milliseconds, another one a second."""
-
-MARK_SIZE: Final = 4
-"""Random bytes in a case's mark: concurrent cases have different ids anyway."""
 
 Run = Callable[[Case], Awaitable[Result]]
 """Runs one case."""
@@ -199,7 +195,7 @@ async def _run(
 ) -> Result:
     began = time.perf_counter()
     playback = runner.playback
-    runner.mark = runner.bindings["case"] = f"{case.id}-{secrets.token_hex(MARK_SIZE)}"
+    runner.mark = runner.bindings["case"] = mark_of(case.id)
     runner.verbs |= further
     try:
         await _play(case, runner, network)
@@ -219,7 +215,7 @@ async def _run(
         _fail(result, runner, str(error))
         result.verdict, result.explanation = Verdict.UNKNOWN, str(error)
     except TimeoutError:
-        _fail(result, runner, "nothing came in time")
+        _fail(result, runner, "nothing came in time", NO_REPLY if playback.barriers > 0 else "")
     else:
         playback.step = 0
         runner.violates("TR-16", await _closed(playback, network))

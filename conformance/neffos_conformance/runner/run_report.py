@@ -36,6 +36,7 @@ class RunReport:
         selection: the patterns and tags of the selection, as they were typed.
         known: the known failures that occurred, by the IDs of their cases.
         stale: a sentence on each known failure that no longer occurs.
+        again: the command lines that run a case again, where ``command`` does not, by its ID.
     """
 
     role: Role
@@ -49,6 +50,7 @@ class RunReport:
     selection: tuple[str, ...] = ()
     known: Mapping[str, KnownFailure] = field(default_factory=dict)
     stale: tuple[str, ...] = ()
+    again: Mapping[str, str] = field(default_factory=dict)
 
     def counts(self) -> Counter[Verdict]:
         """Give the number of cases with each verdict."""
