@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 
 from jsonschema import Draft202012Validator, ValidationError
 
@@ -36,8 +36,9 @@ def _nearest(errors: Sequence[ValidationError]) -> ValidationError:
     for each in errors:
         forms.setdefault(each.relative_schema_path[0], []).append(each)
 
-    def distance(form: list[ValidationError]) -> tuple[int, int]:
-        return sum(each.validator == "required" for each in form), len(form)
+    def distance(form: list[ValidationError]) -> tuple[int, int, int]:
+        missing = sum(each.validator == "required" for each in form)
+        return sum(map(_strange, form)), missing, len(form)
 
     nearest = min(forms.values(), key=distance)
     return min(nearest, key=lambda each: each.validator == "required")
@@ -47,6 +48,15 @@ def shown(found: ValidationError) -> str:
     """Give a violation in a sentence, with the field that it is about."""
     field = "/".join(map(str, found.absolute_path))
     return f"{f'{field}: ' if field else ''}{found.message}"[:MAX_SHOWN]
+
+
+def _strange(found: ValidationError) -> int:
+    """Give how many values of an object are those of another form."""
+    if found.validator == "additionalProperties":
+        schema: Any = found.schema
+        instance: Any = found.instance
+        return len(instance.keys() - schema.get("properties", {}).keys())
+    return found.validator in ("const", "enum")
 
 
 @cache
