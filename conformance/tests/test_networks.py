@@ -5,6 +5,7 @@ import re
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -144,6 +145,12 @@ def test_the_same_seed_loses_the_same_bytes():
     assert lengths == {5}
 
 
+def test_the_page_has_the_networks_of_the_data():
+    page = (Path(__file__).parents[2] / "spec" / "docs" / "recordings.md").read_text("utf-8")
+    for each in networks().values():
+        assert f"| `{each.name}` | {each.about} |" in page
+
+
 # -------------------------------------------------------------------- the pace
 
 
@@ -262,6 +269,7 @@ def test_what_a_lossy_network_hides_is_unknown():
 
 def test_a_case_that_a_thin_line_does_not_finish_is_unknown(monkeypatch):
     monkeypatch.setattr("neffos_conformance.runner.run.LONGEST", 6.0)
+    monkeypatch.setattr("neffos_conformance.runner.pace.MAX_VOLUME", 1_000)
     network = Network("", "", rate=5_000)
     large = case("1 app", "1 > $1;app;;echo;0;0;<<*60000 x>>", "1 < $1;app;;echo;0;0;<<any>>")
     found, why = verdict(large, network)
