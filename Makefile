@@ -8,6 +8,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUNS := $(VENV)/.runs
 
+# Tests start many processes, which must not compile the same files again and again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test tests waiting thorough browser lint interop networks kills record release-check replay \
   compiled explore fuzz bench site docs loaded clean
 
@@ -60,6 +63,7 @@ lint: $(READY)
 	MYPYPATH=spec $(BIN)/mypy spec/hooks.py spec/browse.py spec/generate
 
 interop: $(READY) ## run the suite on all tested implementations (needs Go, Node, Chromium)
+	$(BIN)/pytest -q -m cargo conformance/tests/test_templates.py
 	cd conformance && ../$(BIN)/python -m peers.interop
 
 networks: $(READY) ## run the suite through far, thin, slow and lossy networks (some twenty minutes)

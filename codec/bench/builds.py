@@ -9,13 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import re
 import shutil
 import subprocess
 import sys
 import sysconfig
-import time
 import tomllib
 from pathlib import Path
 from typing import Final
@@ -58,23 +56,6 @@ def call(*command: str | Path, given: str = "", **environment: str) -> str:
     return done.stdout
 
 
-def machine(place: str) -> dict[str, str]:
-    """Return the date, the processor and the load, for the footer of a table.
-
-    Args:
-        place: the cores that are used.
-    """
-    info = Path("/proc/cpuinfo")
-    model = re.search(r"(?m)^model name\s*:\s*(.+)$", info.read_text() if info.exists() else "")
-    processor = model[1] if model else platform.processor() or platform.machine()
-    return {
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "processor": f"{processor}, {place}",
-        # Well above 1, something else was running too: better measured again.
-        "load": f"{os.getloadavg()[0]:.1f}",
-    }
-
-
 def tool(name: str) -> str:
     """Return the path of an installed program."""
     found = shutil.which(name)
@@ -94,7 +75,6 @@ def compiled() -> Path:
     stamp = _stamp(home, sys.version, *(path.read_text() for path in inputs))
     if stamp is None:
         return python
-
     tool((os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0])
     shutil.rmtree(home, ignore_errors=True)
     call(sys.executable, "-m", "venv", home)
@@ -119,12 +99,23 @@ def compiled() -> Path:
     return python
 
 
-def go() -> Path:
-    """Compile the benchmark of the Go package and return the program."""
-    program = BUILD / "codec.test"
-    # Without cgo, which the codec does not use and which would need a C compiler.
-    call(tool("go"), "-C", BENCH / "go", "test", "-c", "-o", program, ".", CGO_ENABLED="0")
+def go(name: str, source: Path, *build: str) -> Path:
+    """Compile a Go program and return its path.
+
+    Args:
+        name: of the program.
+        source: its folder.
+        build: the command of ``go`` with its arguments; by default ``build``.
+    """
+    program = BUILD / name
+    # Without cgo, which nothing here uses and which would need a C compiler.
+    call(tool("go"), "-C", source, *(build or ("build",)), "-o", program, ".", CGO_ENABLED="0")
     return program
+
+
+def go_version() -> str:
+    """Return the version of the Go toolchain."""
+    return call("go", "env", "GOVERSION").strip().removeprefix("go")
 
 
 def js() -> Path:

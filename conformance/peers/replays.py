@@ -32,7 +32,7 @@ from neffos_conformance.recordings.replay import (
 )
 from neffos_conformance.wire.subprocesses import running
 from neffos_conformance.wire.transcript import Transcript, read_transcript
-from peers.corpus import DIVERGENCES, SUITE, TRANSCRIPTS, corpus, record
+from peers.corpus import DIFFERENCES, SUITE, TRANSCRIPTS, corpus, record
 from peers.implementations import CLIENTS, HERE, ROOT, SERVERS, built
 
 KNOWN: Final = HERE / "replays.toml"
@@ -98,7 +98,7 @@ def main(is_verbose: bool) -> None:
     peers = built(LIVE_PEERS)
     recordings = {f"{name}.jsonl": read_transcript(path) for name, path in corpus().items()}
     failures = check_all(list(recordings))
-    for name in [each for each in recordings if each.startswith(f"{DIVERGENCES}/")]:
+    for name in [each for each in recordings if each.startswith(f"{DIFFERENCES}/")]:
         del recordings[name]  # `make interop` finds a live peer that no longer shows them
     for part in SAMPLE:
         failures += asyncio.run(record(FRESH, peers, part))
