@@ -115,7 +115,11 @@ async def _explore(
 ) -> tuple[Features, SequenceReport]:
     async with _server(url, features, options) as (address, has, way):
         explore = partial(explore_server, address, features=has.there)
-        return has.there, await explored(explore, seed, seconds, way.timeouts)
+        found = await explored(explore, seed, seconds, way.timeouts)
+        if found.counterexamples and (reason := await way.check(partial(opened, address))):
+            text = f"the network does not carry what is sent, so nothing is known: {reason}"
+            raise testing.NothingRanError(text)
+        return has.there, found
 
 
 async def _test(
