@@ -18,7 +18,7 @@ from junitparser import Error, Failure, JUnitXml, Skipped
 from rich.console import Console
 
 from mutation import BANK, SOON
-from neffos_conformance.cases.definition import Case, server_cases
+from neffos_conformance.cases.definition import Case, select, server_cases
 from neffos_conformance.cases.script import read_script
 from neffos_conformance.cases.verdict import Verdict, most_severe
 from neffos_conformance.codecs.testing import codec_cases
@@ -755,6 +755,12 @@ def test_the_fields_of_the_specification_are_those_of_the_schema():
         assert set(SCHEMA["$defs"][kind]["properties"]) <= named
     for number in (json_report.MAX_PAYLOAD, json_report.MAX_ENTRIES):
         assert f" {number} " in " ".join(part.split())
+
+
+def test_the_few_cases_that_did_not_run_are_named():
+    results = [Result(case) for case in select(server_cases(), ())]
+    sentence = findings.cases_sentence(report_of(results))
+    assert sentence.endswith("cases, without SEC-4.1, SEC-4.2 (run only if selected)")
 
 
 def test_the_verdicts_of_the_specification_are_those_that_there_are():
