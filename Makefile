@@ -12,7 +12,7 @@ COMPILED := build/compiled
 # Tests start many processes, which must not compile the same files again and again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test tests waiting thorough browser lint interop kills record release-check replay \
+.PHONY: help demo test tests waiting thorough browser lint interop networks kills record release-check replay \
   compiled explore fuzz bench site docs loaded clean
 
 help: ## list the targets
@@ -69,6 +69,9 @@ interop: $(READY) ## run the suite on all tested implementations (INTEROP=--shar
 
 kills: $(READY) ## run every case against every mutant (KILLS=--check: every proof, and a sample)
 	cd conformance && ../$(BIN)/python -m mutation $(or $(KILLS),--all)
+
+networks: $(READY) ## run the suite through far, thin, slow and lossy networks (some twenty minutes)
+	cd conformance && ../$(BIN)/python -m peers.networks $(NETWORKS)
 
 record: $(READY) ## record all transcripts again, from the tested implementations (needs Go, Node, Chromium)
 	cd conformance && ../$(BIN)/python -m peers.corpus

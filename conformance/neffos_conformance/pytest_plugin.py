@@ -15,6 +15,7 @@ import asyncio
 import shlex
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from neffos_conformance.cases.definition import Case, Role
     from neffos_conformance.runner.known_failures import KnownFailure
     from neffos_conformance.runner.result import Result
-    from neffos_conformance.runner.run import Run
+    from neffos_conformance.runner.run import Detected, Run
 
 GROUP: Final = "neffos-wire"
 
@@ -93,7 +94,7 @@ class Suite(pytest.Collector):
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
         self._run: Run | None = None
-        self.features: frozenset[str] | None = None
+        self.has: Detected | None = None
         self.config.add_cleanup(self._close)
 
     def collect(self) -> list[pytest.Item]:
@@ -123,28 +124,35 @@ class Suite(pytest.Collector):
         return self._runner.run(self._run_case(case))
 
     async def _run_case(self, case: Case) -> Result:
-        from neffos_conformance.cases.features import needed
-        from neffos_conformance.cases.verdict import Verdict
-        from neffos_conformance.runner.result import Result
-
         if self._run is None:
             self._run = await self._prepare()
-        if self.features is not None and (lacking := sorted(needed(case) - self.features)):
-            return Result(case, Verdict.SKIPPED, f"it needs {', '.join(lacking)}")
-        return await self._run(case)
+        not_run = self.has.result(case) if self.has is not None else None
+        return not_run or await self._run(case)
 
     async def _prepare(self) -> Run:
         from neffos_conformance.cases.features import features_listed
         from neffos_conformance.runner.driver_pool import to_client
-        from neffos_conformance.runner.run import discovered, to_server
+        from neffos_conformance.runner.pace import Way
+        from neffos_conformance.runner.run import (
+            DEFAULT_TIMEOUTS,
+            Detected,
+            discovered,
+            opened,
+            to_server,
+        )
 
         if self.role == "client":
             started = to_client(shlex.split(self.sut), drivers=1)
             run, _ = await self._stack.enter_async_context(started)
             return run
         listed = self.config.getoption("--neffos-features")
-        self.features = await discovered(self.sut) if listed is None else features_listed(listed)
-        return to_server(self.sut)
+        way = Way(DEFAULT_TIMEOUTS)
+        await way.check(partial(opened, self.sut))
+        if listed is None:
+            self.has = await discovered(self.sut, way)
+        else:
+            self.has = Detected(features_listed(listed))
+        return to_server(self.sut, way=way)
 
     def _close(self) -> None:
         self._runner.run(self._stack.aclose())
@@ -177,7 +185,7 @@ class CaseItem(pytest.Item):
         suite = self.parent
         assert isinstance(suite, Suite)  # noqa: S101  # pytest's own types do not say it
         result = suite.run(self.case)
-        if result.verdict is Verdict.SKIPPED:
+        if result.verdict in (Verdict.SKIPPED, Verdict.UNKNOWN):
             pytest.skip(bounded(result.explanation))
         weighed = weigh([self.known] if self.known else [], [result], [self.case.id])
         if weighed.complaints:

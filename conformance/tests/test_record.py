@@ -37,6 +37,7 @@ from neffos_conformance.wire.transcript import (
     Entry,
     UnreadableLine,
     read_lines,
+    read_transcript,
     values_of,
 )
 
@@ -563,6 +564,21 @@ async def recording(path: Path, url: str, *options: str) -> AsyncIterator[Record
         process.stdin.close()
         recorder.errors = (await process.stderr.read()).decode()
         await process.wait()
+
+
+def test_record_puts_a_network_before_the_relay(tmp_path):
+    async def test() -> None:
+        path = tmp_path / "r.jsonl"
+        async with (
+            embedded_server() as url,
+            recording(path, url, "--network", "crumbs") as recorder,
+            await dial(recorder.url) as client,
+        ):
+            namespace = await client.connect("app")
+            assert (await namespace.ask("echo", "hi")).body == "hi"
+        assert any("hi" in str(each.content) for each in read_transcript(path).entries)
+
+    asyncio.run(test())
 
 
 def test_record_writes_messages_and_checks_them(tmp_path):

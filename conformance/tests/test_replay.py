@@ -19,8 +19,8 @@ from neffos_conformance.recordings.operations import CannotError, operations
 from neffos_conformance.recordings.replay import ReplayOutcome, replay_to_client, replay_to_server
 from neffos_conformance.recordings.session import StepKind, read_session
 from neffos_conformance.reference.embedded import embedded_server
-from neffos_conformance.runner import driver_protocol as driving
 from neffos_conformance.runner.run import to_server
+from neffos_conformance.wire import subprocesses
 from neffos_conformance.wire.connection import ConnectionClosed, WireConnection
 from neffos_conformance.wire.relay import relaying
 from neffos_conformance.wire.transcript import (
@@ -868,7 +868,7 @@ BEGIN = f"import json, sys, time; print({READY!r}, flush=True); print({KNOWS}, f
     ],
 )
 def test_a_bad_driver_ends_it(monkeypatch, program, outcome, explanation):
-    monkeypatch.setattr(driving, "STOP_DEADLINE", 0.1)
+    monkeypatch.setattr(subprocesses, "STOP_DEADLINE", 0.1)
     command = [sys.executable, "-c", program]
     result = run(replay_to_client(VISIT, command, deadline=SOON))
     assert result.outcome is outcome, result.explanation

@@ -15,6 +15,7 @@ from neffos_conformance.wire.secrets import masked
 from neffos_conformance.wire.terminal import echo, flush, set_up
 
 EXIT_PASS: Final = 0
+EXIT_FAIL: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_BROKEN: Final = 3
 

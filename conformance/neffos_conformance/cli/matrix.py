@@ -12,7 +12,7 @@ from rich.table import Table
 
 from neffos_conformance.cli.options import JSON, option
 from neffos_conformance.cli.test_client import REFERENCE
-from neffos_conformance.interop.interop_runs import Endpoint, all_runs
+from neffos_conformance.interop.interop_runs import NOT_RUN, Endpoint, all_runs
 from neffos_conformance.interop.table import Values, markdown, matrix_values, recorded, rows
 from neffos_conformance.reference import PEER
 from neffos_conformance.reference.embedded import embedded_server
@@ -93,11 +93,14 @@ def _show(values: Values, *, is_live: bool) -> None:
         table.add_row(*row)
     console.print(table)
     for run in values["runs"] if is_live else ():
+        not_run = [step for step, text in run["failed"].items() if text.startswith(NOT_RUN)]
         for step, failure in run["failed"].items():
-            console.print(
-                f"{run['client']} with {run['server']}, {step}: {failure}",
-                markup=False,
-                soft_wrap=True,
-            )
+            if step not in not_run:
+                more = f" ({len(not_run)} further steps were not run)" if not_run else ""
+                text = f"{run['client']} with {run['server']}, {step}: {failure}{more}"
+                console.print(text, markup=False, soft_wrap=True)
+    if is_live:
+        has_failed = any(run["failed"] for run in values["runs"])
+        console.print("FAIL" if has_failed else "PASS")
     if not is_live:
         console.print(f"recorded on {values['recorded']}; --json shows why a step fails")

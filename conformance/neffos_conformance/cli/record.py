@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from neffos_conformance.cases.verdict import COLOURS, Verdict
 from neffos_conformance.cli.options import HOST, NATIVE, PORT, READY, option
 from neffos_conformance.recordings.checking import Monitors, remarks, violations
 from neffos_conformance.wire.files import cannot_be_written, open_private
+from neffos_conformance.wire.networks import Network, network_before, networks
 from neffos_conformance.wire.payloads import short
 from neffos_conformance.wire.relay import Record, is_web_socket, relaying
 from neffos_conformance.wire.secrets import masked, masked_target, masked_url
@@ -35,6 +36,12 @@ MAX_SHOWN: Final = 400
 @option("-o --output", "Recording to write; an existing file is replaced.", "FILE", required=True)
 @HOST
 @PORT
+@option(
+    "--network",
+    f"Network between the clients and the relay: {', '.join(networks())}.",
+    "NAME",
+    type=click.Choice(list(networks())),
+)
 @option("--check", "Violations of requirements, printed as they occur.")
 @NATIVE
 @option("--keep-query", "Query parameters with their values, secret or not.")
@@ -47,6 +54,7 @@ def record_command(
     output: Path,
     host: str,
     port: int,
+    network: str | None,
     check: bool,
     native: str,
     keep_query: bool,
@@ -59,7 +67,8 @@ def record_command(
 
     The command is a relay: connect the client to the URL that it prints. Each message is written
     at once, so a recording is readable up to its last line even if the command is killed. Only
-    its owner can read it. With --check, a violated MUST counts as failed.
+    its owner can read it. With --check, a violated MUST counts as failed. With --network, the
+    clients reach the relay through a network that is far, thin or lossy.
     """
     if not is_web_socket(server):  # before an existing file is replaced
         raise click.UsageError(f"{masked(server)} is not a WebSocket URL (ws://… or wss://…)")
@@ -87,7 +96,8 @@ def record_command(
                 entry = writer.write(connection, from_client, written)
                 live.add(entry._replace(content=content))
 
-            asyncio.run(_relay(server, host, port, record, as_json))
+            between = networks()[network] if network else None
+            asyncio.run(_relay(server, host, port, between, record, as_json))
     except (OSError, ValueError) as error:
         raise click.UsageError(str(error)) from error
     for remark in live.remarks():
@@ -99,19 +109,28 @@ def record_command(
         sys.exit(1)
 
 
-async def _relay(server: str, host: str, port: int, record: Record, as_json: bool) -> None:
+async def _relay(
+    server: str, host: str, port: int, network: Network | None, record: Record, as_json: bool
+) -> None:
     loop = asyncio.get_running_loop()
     end = asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         with suppress(NotImplementedError):  # on Windows an interrupt raises instead
             loop.add_signal_handler(each, end.set)
-    async with relaying(server, record, host=host, port=port, notice=_notice) as relay:
+    async with AsyncExitStack() as stack:
+        own = (host, port) if network is None else ("127.0.0.1", 0)
+        running = relaying(server, record, host=own[0], port=own[1], notice=_notice)
+        relay = await stack.enter_async_context(running)
+        url = relay.url
+        if network is not None:
+            before = network_before(relay.url, network, host=host, port=port)
+            url = await stack.enter_async_context(before)
         if as_json:
-            echo(ascii_json({"ready": True, "endpoints": {"relay": relay.url}}))
+            echo(ascii_json({"ready": True, "endpoints": {"relay": url}}))
             parent = asyncio.create_task(ended())
             parent.add_done_callback(lambda _: end.set())
         else:
-            echo(f"relaying {relay.url} to {masked_url(server)}; Ctrl-C ends it", err=True)
+            echo(f"relaying {url} to {masked_url(server)}; Ctrl-C ends it", err=True)
         either: set[asyncio.Future[Any]] = {asyncio.create_task(end.wait()), relay.failed}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if relay.failed.done():
@@ -145,6 +164,8 @@ class _LiveCheck:
         """Check what has just happened."""
         found = self.monitors.feed(entry)
         content, connection = entry.content, entry.connection
+        if isinstance(content, ConnectionOpened):
+            content = masked_target(content.path)
         if not (self._is_shown and isinstance(content, str | bytes)):
             return
         for violation in violations(found, entry, content, {}):

@@ -81,4 +81,4 @@ async def _serve(
                 echo(f"the conformance application is at {url}; Ctrl-C ends it")
             await end.wait()
     except OSError as error:
-        raise click.UsageError(f"cannot listen on {host}:{port}: {error}") from error
+        raise click.ClickException(f"cannot listen on {host}:{port}: {error}") from error

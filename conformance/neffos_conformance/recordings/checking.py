@@ -14,8 +14,15 @@ from typing import BinaryIO, Final
 
 from neffos_codec import Native
 from neffos_conformance.cases.verdict import Verdict, verdict_on
+from neffos_conformance.recordings.openings import opening_violations
 from neffos_conformance.wire.connection import ConnectionClosed
-from neffos_conformance.wire.transcript import Entry, Header, UnreadableLine, read_lines
+from neffos_conformance.wire.transcript import (
+    ConnectionOpened,
+    Entry,
+    Header,
+    UnreadableLine,
+    read_lines,
+)
 from neffos_protocol import Monitor, Violation
 from neffos_protocol.catalogue import requirement
 from neffos_protocol.conversation import ObservedAsk
@@ -285,6 +292,8 @@ class Monitors:
                 else:
                     asked.pop(number, None)
             return found
+        if type(content) is ConnectionOpened:
+            return list(opening_violations(content))
         if type(content) is ConnectionClosed:
             self._end(connection)
             self._remember(connection)
@@ -366,6 +375,8 @@ def check_stream(stream: BinaryIO, progress: Callable[[int], None] = lambda _: N
                 report.messages += 1
                 if found:
                     report.add(violations(found, item, content, report.header or {}))
+            elif type(content) is ConnectionOpened and found:
+                report.add(violations(found, item, content.path, report.header or {}))
         elif type(item) is UnreadableLine:
             report.unreadable_lines += 1
             if len(report.unreadable) < MAX_VIOLATIONS:

@@ -170,7 +170,7 @@ def _without_alike(results: Sequence[Result]) -> list[Result]:
     seen: Counter[str] = Counter()
     found = []
     for result in results:
-        seen[result.explanation] += result.verdict is Verdict.ERROR
+        seen[result.explanation] += result.verdict in (Verdict.ERROR, Verdict.UNKNOWN)
         if seen[result.explanation] <= MAX_ALIKE:
             found.append(result)
     return found
@@ -249,10 +249,11 @@ def _show_lines(sheet: _Sheet, report: RunReport, *, verbose: bool) -> None:
 def _table(report: RunReport, *, is_ascii: bool) -> Table:
     table = Table(title="cases by family of requirements", title_justify="left", safe_box=is_ascii)
     table.add_column("family")
-    for verdict in Verdict:
+    verdicts = [each for each in Verdict if each is not Verdict.UNKNOWN or report.has_unknown()]
+    for verdict in verdicts:
         table.add_column(verdict.value, justify="right", style=COLOURS[verdict])
     for name, row in findings.table_rows(report):
         if name == "all":
             table.add_section()
-        table.add_row(name, *row, style="bold" if name == "all" else "")
+        table.add_row(name, *row[: len(verdicts)], style="bold" if name == "all" else "")
     return table

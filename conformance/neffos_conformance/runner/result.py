@@ -14,6 +14,9 @@ from neffos_conformance.wire.transcript import ConnectionOpened, Content, Entry
 BROKEN: Final = (Verdict.FAIL, Verdict.NON_STRICT, Verdict.INFORMATIONAL)
 """The verdicts that say that the system under test differs from a requirement."""
 
+NO_REPLY: Final = "no reply to a barrier"
+"""What a peer did that does not answer the ask which proves that nothing else comes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Remark:
@@ -94,6 +97,11 @@ class Result:
     def is_broken(self) -> bool:
         """Whether the system under test differs from a requirement, of whatever level."""
         return self.verdict in BROKEN
+
+    @property
+    def is_grave(self) -> bool:
+        """Whether it makes a run fail."""
+        return self.verdict in (Verdict.FAIL, Verdict.ERROR)
 
     def entries(self) -> list[Entry]:
         """Give the log as entries of a transcript, without headers that may be secrets."""

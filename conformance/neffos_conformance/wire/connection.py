@@ -28,6 +28,7 @@ from websockets.uri import parse_uri
 
 from neffos_conformance.wire.payloads import payload_bytes, payload_text
 from neffos_conformance.wire.secrets import masked
+from neffos_conformance.wire.waiting import is_cancelled
 
 MAX_MESSAGE: Final = 64 << 20
 """Bytes of one incoming message: far above the largest case (1 MiB), far below memory."""
@@ -137,6 +138,7 @@ class WireConnection:
         self._part_count = 0
         self._pong_bytes = 0  # not read by the peer yet
         self._type = Opcode.TEXT
+        self._pongs: dict[bytes, asyncio.Future[bool]] = {}
         self._task: asyncio.Task[None] | None = None
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -330,6 +332,23 @@ class WireConnection:
         self._writer.write(data)
         await self._drain()
 
+    async def ping(self, payload: bytes) -> bool:
+        """Send a ping and wait for its pong; tell whether it came before the connection ended.
+
+        Args:
+            payload: up to 125 bytes, which no other ping that is under way has.
+        """
+        if not self.is_open or self._task is None or self._task.done():
+            return False
+        pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._pongs[payload] = pong
+        try:
+            self._protocol.send_ping(payload)
+            await self._drain()
+            return await pong
+        finally:
+            self._pongs.pop(payload, None)
+
     def stall(self) -> None:
         """Read nothing more, until ``resume``."""
         self._flowing.clear()
@@ -375,7 +394,7 @@ class WireConnection:
             await asyncio.wait([self._task])  # raises if this task is cancelled meanwhile
         self._writer.close()
         try:
-            async with asyncio.timeout(CLOSE_DEADLINE):
+            async with asyncio.timeout(0 if is_cancelled() else CLOSE_DEADLINE):
                 await self._writer.wait_closed()
         except (OSError, TimeoutError):
             self._writer.transport.abort()
@@ -397,6 +416,9 @@ class WireConnection:
                     await self._has_room.wait()
         except OSError:
             pass
+        for pong in self._pongs.values():
+            if not pong.done():
+                pong.set_result(False)
         received = self._protocol.close_rcvd
         if self._cut:
             self._writer.transport.abort()
@@ -451,6 +473,9 @@ class WireConnection:
             self._parts += frame.data
             self._part_count += 1
         else:  # the protocol object answers pings and closings
+            pong = self._pongs.get(bytes(frame.data)) if frame.opcode is Opcode.PONG else None
+            if pong is not None and not pong.done():
+                pong.set_result(True)
             if frame.opcode is Opcode.PING:
                 # What a relay forwards may wait as long as it takes; only these answers add up.
                 self._pong_bytes = len(frame.data) + (self._pong_bytes if self.backlog else 0)
