@@ -105,7 +105,7 @@ class Dispatcher:
                 handler = self.application.system_handler(namespace, ON_NATIVE_MESSAGE)
                 message = Message(namespace=namespace, event=ON_NATIVE_MESSAGE, body=payload)
                 call = _bound(handler, connection.space(namespace), message)
-                return self._call(call, partial(_native_reply, connection))
+                return self._call(connection, call, partial(_native_reply, connection))
             case ChangeAsked():
                 return self._change_asked(connection, event)
             case Changed():
@@ -113,11 +113,11 @@ class Dispatcher:
             case HandshakeAsked():
                 call = _bound(self.on_handshake, connection)
                 refuse = partial(_refuse_handshake, connection)
-                return self._call(call, partial(_accept, connection), refuse)
+                return self._call(connection, call, partial(_accept, connection), refuse)
             case Opened() if connection.is_open:
                 return self._opened(connection)
             case Closed(cause):
-                return self._call(_bound(self.on_closed, connection, cause))
+                return self._call(connection, _bound(self.on_closed, connection, cause))
             case _:
                 return None
 
@@ -153,7 +153,8 @@ class Dispatcher:
             _reply(connection, asked, message, given)
             return None
         reply = partial(_reply, connection, asked, message)
-        return self._wait(given, reply, partial(_error_reply, connection, asked, message))
+        failed = partial(_error_reply, connection, asked, message)
+        return self._wait(connection, given, reply, failed)
 
     def _change_asked(self, connection: Connection, asked: ChangeAsked) -> Work | None:
         name = asked.namespace
@@ -162,8 +163,10 @@ class Dispatcher:
         call = _bound(handler, namespace, asked)
         allow, deny = partial(_allow, connection, asked), partial(_deny, connection, asked)
         if asked.change is Change.CONNECT and name in self.application.builders:
-            return self._wait(self.build(namespace), lambda _: self._call(call, allow, deny), deny)
-        return self._call(call, allow, deny)
+            work = self.build(namespace)
+            then = partial(self._call_then, connection, call, allow, deny)
+            return self._wait(connection, work, then, deny)
+        return self._call(connection, call, allow, deny)
 
     def _changed(self, connection: Connection, event: Changed) -> Work | None:
         name = event.namespace
@@ -175,7 +178,7 @@ class Dispatcher:
             if event.cause is Cause.PEER and connection.role is Role.SERVER:
                 return None  # its handler was called when the peer asked
         handler = self.application.system_handler(name, _CHANGED[event.change])
-        return self._call(_bound(handler, namespace, event))
+        return self._call(connection, _bound(handler, namespace, event))
 
     def _opened(self, connection: Connection) -> Work | None:
         connection.was_open = True
@@ -184,12 +187,20 @@ class Dispatcher:
             # No peer connects the one namespace of a native-only endpoint.
             work = self.build(connection.space(""))
             refuse = partial(_refuse_handshake, connection)
-            return self._wait(work, lambda _: self._call(call), refuse)
-        return self._call(call)
+            then = partial(self._call_then, connection, call, _nothing, _nothing)
+            return self._wait(connection, work, then, refuse)
+        return self._call(connection, call)
 
     # ------------------------------------------------------------ calling the application
 
-    def _call(self, call: Call, done: Then = _nothing, failed: Then = _nothing) -> Work | None:
+    def _call_then(
+        self, connection: Connection, call: Call, done: Then, failed: Then, _: object
+    ) -> Work | None:
+        return self._call(connection, call, done, failed)
+
+    def _call(
+        self, connection: Connection, call: Call, done: Then = _nothing, failed: Then = _nothing
+    ) -> Work | None:
         """Call a handler, and continue with its result; without a handler, with ``None``."""
         try:
             given = None if call is None else call()
@@ -197,12 +208,19 @@ class Dispatcher:
             return failed(_error_text(error))
         if given is None or isinstance(given, (str, bytes)) or not inspect.isawaitable(given):
             return done(given)
-        return self._wait(given, done, failed)
+        return self._wait(connection, given, done, failed)
 
-    async def _wait(self, work: Awaitable[Any], done: Then, failed: Then) -> None:
+    async def _wait(
+        self, connection: Connection, work: Awaitable[Any], done: Then, failed: Then
+    ) -> None:
         try:
             async with asyncio.timeout(self.limits.handler) as limit:
                 given = await _finished(work)
+        except asyncio.CancelledError:  # by the grace of an ended connection, or by others
+            log.warning("%r: a handler was cancelled", connection)
+            failed(INTERNAL_ERROR)
+            connection.link.wake()
+            raise
         except Exception as error:
             more = failed(HANDLER_TIMEOUT if limit.expired() else _error_text(error))
         else:

@@ -46,6 +46,9 @@ TOO_LARGE: Final = CloseCode.MESSAGE_TOO_BIG
 _MESSAGES: Final = frozenset({Asked, Received, NativeReceived})
 _OWN: Final = frozenset({Replied, AskExpired, AskCancelled, UnmatchedReply, ProtocolViolation})
 
+HEAD_SIZE: Final = 64
+"""Bytes of a frame without its body, as far as ``Link.count`` cares."""
+
 Key = tuple[Change, str, str]
 """A change of membership that is being asked for: which one, of which namespace and room."""
 
@@ -64,6 +67,9 @@ class Link:
         session: the protocol state.
         limits: the bounds.
         deliver: gets each event that concerns the application, in order.
+        waits: keeps a message for later if it has to wait for others, and says whether it does.
+        ended: called before the session learns that the peer has ended the connection; gets
+            whether that was with a close frame.
         opened: gets the connection's ID once the handshake is complete, if it was set.
         closed: code and reason of the end, once the transport has ended.
         is_held: whether nothing is read because of ``hold``.
@@ -72,6 +78,8 @@ class Link:
     session: Session
     limits: Limits
     deliver: Callable[[Event], None]
+    waits: Callable[[str | bytes], bool]
+    ended: Callable[[bool], None]
     opened: Pending | None = field(default=None, init=False)
     closed: tuple[int | None, str] | None = field(default=None, init=False)
     is_held: bool = field(default=False, init=False)
@@ -107,9 +115,11 @@ class Link:
             self._watch_reading()
 
     def receive(self, payload: str | bytes) -> None:
-        """Handle one message."""
+        """Handle one message, or keep it for its turn."""
         if self.limits.read is not None:
             self._read_at = self._loop.time()
+        if self.waits(payload):
+            return
         for event in self.session.receive(payload):
             self._take(event)
 
@@ -152,6 +162,7 @@ class Link:
             return
         self._transport = None
         self.closed = code, reason
+        self.ended(code is not None)
         self.take(self.session.peer_closed())
         for timer in (
             self._ask_timer,
@@ -171,6 +182,11 @@ class Link:
         """Stop reading from the peer, because its handlers are slow, or read again."""
         self.is_held = is_held
         self._steer()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the handshake is complete."""
+        return self.session.is_open
 
     @property
     def backlog(self) -> int:
@@ -200,8 +216,8 @@ class Link:
         self.count(size)
 
     def count(self, size: int) -> None:
-        """Note that the session has so many more bytes to send; many are sent at once."""
-        self._unsent += size
+        """Note a message to send, with a body of so many bytes; many are sent at once."""
+        self._unsent += size + HEAD_SIZE
         if self._unsent > self.limits.high_water:
             self.flush()
 

@@ -11,7 +11,10 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from sys import getsizeof
 from typing import Final, Protocol
+
+from neffos_asyncio.handler_queue import TURN
 
 LOGGER: Final = "neffos"
 """The name of the logger of neffos_asyncio."""
@@ -44,6 +47,10 @@ class Transport(Protocol):
 
 class Receiver(Protocol):
     """The upper half: what a transport calls."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the handshake is complete, so that messages may be large."""
 
     def receive(self, payload: str | bytes) -> None:
         """Handle one message."""
@@ -86,7 +93,7 @@ class PumpedTransport:
         self._high_water = high_water
         self._on_abort = on_abort
         self._waiting: deque[str | bytes] = deque()
-        self._size = 0
+        self._size = self._read = 0
         self._is_stalled = False
         self._closing: tuple[int, str] | None = None
         self._pump: asyncio.Task[None] | None = None
@@ -95,7 +102,7 @@ class PumpedTransport:
 
     @property
     def backlog(self) -> int:
-        """Bytes (of text: characters) that wait to be sent."""
+        """Bytes of memory of the messages that wait to be sent."""
         return self._size
 
     def write(self, payloads: Sequence[str | bytes]) -> None:
@@ -103,7 +110,7 @@ class PumpedTransport:
         if self._closing is not None:
             return
         self._waiting.extend(payloads)
-        self._size += sum(map(len, payloads))
+        self._size += sum(map(getsizeof, payloads))
         if self._size > self._high_water and not self._is_stalled:
             self._is_stalled = True
             self._receiver.stalled()
@@ -119,7 +126,10 @@ class PumpedTransport:
         self._may_read.set()
 
     async def readable(self) -> None:
-        """Wait until the receiver accepts messages."""
+        """Wait until the receiver accepts messages, and other connections had their turn."""
+        self._read += 1
+        if self._read % TURN == 0:
+            await asyncio.sleep(0)  # a library may have many messages ready
         await self._may_read.wait()
 
     def close(self, code: int, reason: str) -> None:
@@ -150,7 +160,7 @@ class PumpedTransport:
             while self._waiting:
                 payload = self._waiting.popleft()
                 await self._send(payload)
-                self._size -= len(payload)
+                self._size -= getsizeof(payload)
                 if self._is_stalled and self._size <= self._high_water // 2:
                     self._is_stalled = False
                     self._receiver.writable()

@@ -26,7 +26,7 @@ from neffos_codec import (
     parse_wait,
 )
 from neffos_protocol._asks import AskStep, PendingAsk
-from neffos_protocol._core import MisuseError
+from neffos_protocol._core import MOST_BYTES, MisuseError
 from neffos_protocol._handshake import HandshakeTracking
 from neffos_protocol._records import Record
 from neffos_protocol.events import (
@@ -199,11 +199,30 @@ class Session(HandshakeTracking):
     def receive(self, payload: Payload) -> list[Event]:
         """Take one message from the peer; whatever the peer sent, nothing is raised."""
         events: list[Event] = []
-        if self._phase is _OPEN:
-            self._read(payload, events)
-        else:
+        if self._phase is not _OPEN:
             self._before_open(payload, events)
+        elif self._held and not self.settles(payload):
+            self._hold_back(payload, events)
+        else:
+            self._read(payload, events)
+            if self._held:  # the message may have withdrawn the decision that they wait for
+                self._read_held(events)
         return events
+
+    def settles(self, payload: Payload) -> bool:
+        """Whether a message settles an ask of this peer, and nothing else.
+
+        It is the reply, or the other peer's ask for the same change. A caller that handles
+        messages one after another hands such a message over at once, since what it handles may
+        be waiting for it.
+        """
+        if not self._pending or self._phase is not _OPEN:
+            return False
+        try:
+            message = decode(payload, native=self._native)
+        except DecodeError:
+            return False
+        return isinstance(message, Message) and self._settles_ask(message)
 
     def peer_closed(self) -> list[Event]:
         """Process the end of the transport."""
@@ -408,8 +427,7 @@ class Session(HandshakeTracking):
 
     def _read(self, payload: Payload, events: list[Event]) -> None:
         limits = self._limits
-        if len(payload) > limits.payload:
-            self._end_at_limit("SEC-2", "the payload is too large", events)
+        if len(payload) * MOST_BYTES > limits.payload and self._is_too_large(payload, events):
             return
         try:
             message = decode(payload, native=self._native)
