@@ -191,6 +191,7 @@ class Connection:
         "_ends",
         "_grace",
         "_is_orderly",
+        "_is_overtaking",
         "_namespaces",
         "_owner",
         "_queue",
@@ -214,7 +215,7 @@ class Connection:
         self.was_open = self.is_closed_here = False
         self._namespaces: dict[str, Namespace] = {}
         self._ends = 0  # that are not reported yet
-        self._is_orderly = False
+        self._is_orderly = self._is_overtaking = False
         self._grace: asyncio.TimerHandle | None = None
         self._queue: HandlerQueue[Event | str | bytes] = HandlerQueue(
             self._handle, self._send, "neffos handlers"
@@ -375,13 +376,21 @@ class Connection:
             self._owner.observe(self, event)
             if type(event) is Closed:
                 self._drop()
-        queue.add(event)
+        if self._is_overtaking and not _has_happened(event):
+            queue.wait(event, 0)
+        else:
+            queue.add(event)
 
     def _waits(self, payload: str | bytes) -> bool:
         """Keep a message that has to wait for its turn (EV-1), and say whether it does."""
         queue, session = self._queue, self.link.session
-        if not queue.is_busy or session.is_closed or session.settles(payload):
+        if not queue.is_busy or session.is_closed:
             return False
+        if session.is_about_ask(payload):
+            self._is_overtaking = True
+            self.link.take(session.receive(payload))
+            self._is_overtaking = False
+            return True
         queue.wait(payload, getsizeof(payload))
         self.link.limits.budget.hold(self, queue.size)
         self._bound()
@@ -424,10 +433,11 @@ class Connection:
     def _ended(self, is_orderly: bool) -> None:
         """Let what came before a close frame be handled still; after a reset, nothing is."""
         if is_orderly:
-            for payload in self._queue.take_waiting():
-                if not isinstance(payload, str | bytes):
-                    continue
-                for event in self.link.session.receive(payload):
+            for item in self._queue.take_waiting():
+                events = (
+                    self.link.session.receive(item) if isinstance(item, str | bytes) else [item]
+                )
+                for event in events:
                     if isinstance(event, Asked | Received | NativeReceived):
                         self._queue.add(event)
             self._is_orderly = True

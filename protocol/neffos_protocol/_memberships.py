@@ -258,17 +258,17 @@ class MembershipTracking(AskTracking):
         self._read_held(events)
         return events
 
-    def _settles_ask(self, message: Message) -> bool:
-        """Whether a message settles a pending ask of this peer; see ``Session.settles``."""
+    def _is_about_ask(self, message: Message) -> bool:
+        """Whether a message concerns an ask of this peer; see ``Session.is_about_ask``."""
         pending = self._pending or {}
         wait = message.wait
         if wait in pending or (EXCHANGE_MARKER in wait and parse_wait(wait).token in pending):
             return True
+        if self._state(MembershipKey(message.namespace)) in _ASKING:
+            return True
         change = CHANGE_OF.get(message.event)
         key = MembershipKey.of(change, message.namespace, message.room)
-        return change is not None and any(
-            ask.change is change and ask.key == key for ask in pending.values()
-        )
+        return change is not None and self._state(key) in _ASKING
 
     # The actions of the table, by name in _ACTIONS.
 

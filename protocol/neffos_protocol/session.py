@@ -201,7 +201,7 @@ class Session(HandshakeTracking):
         events: list[Event] = []
         if self._phase is not _OPEN:
             self._before_open(payload, events)
-        elif self._held and not self.settles(payload):
+        elif self._held and not self.is_about_ask(payload):
             self._hold_back(payload, events)
         else:
             self._read(payload, events)
@@ -209,12 +209,12 @@ class Session(HandshakeTracking):
                 self._read_held(events)
         return events
 
-    def settles(self, payload: Payload) -> bool:
-        """Whether a message settles an ask of this peer, and nothing else.
+    def is_about_ask(self, payload: Payload) -> bool:
+        """Whether a message concerns an ask of this peer that is pending.
 
-        It is the reply, or the other peer's ask for the same change. A caller that handles
-        messages one after another hands such a message over at once, since what it handles may
-        be waiting for it.
+        It is the reply, or it is about what this peer asks to connect, disconnect, join or leave.
+        A caller that handles messages one after another hands such a message over at once: what
+        it handles may be waiting for the reply, and both peers' asks may cross.
         """
         if not self._pending or self._phase is not _OPEN:
             return False
@@ -222,7 +222,7 @@ class Session(HandshakeTracking):
             message = decode(payload, native=self._native)
         except DecodeError:
             return False
-        return isinstance(message, Message) and self._settles_ask(message)
+        return isinstance(message, Message) and self._is_about_ask(message)
 
     def peer_closed(self) -> list[Event]:
         """Process the end of the transport."""
