@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import InitVar, dataclass, field
+from ipaddress import ip_address
 from secrets import token_bytes
 from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
@@ -56,6 +57,8 @@ class Reconnect:
         probe: whether to send a HEAD request first, to see that there is a server (TR-5).
         jitter: the random part of the delay, so that the clients of a restarted server do not
             all reconnect in the same second.
+        steady: seconds that a connection must last before the delays begin with the first one
+            again. A server may accept every client and drop it at once.
     """
 
     first_delay: float = 0.5
@@ -64,6 +67,7 @@ class Reconnect:
     tries: int | None = None
     probe: bool = True
     jitter: float = 0.5
+    steady: float = 10.0
 
     def delay(self, number: int) -> float:
         """Return the seconds to wait before a try, counted from 1."""
@@ -94,6 +98,8 @@ class Client:
     _to_restore: dict[str, set[str]] = field(default_factory=dict, init=False)
     _is_leaving: bool = field(default=False, init=False)
     _was_open: bool = field(default=False, init=False)
+    _opened_at: float | None = field(default=None, init=False)
+    _unsteady: int = field(default=0, init=False)
     _reader: asyncio.Task[None] | None = field(default=None, init=False)
     _heartbeat: asyncio.Task[None] | None = field(default=None, init=False)
     _reconnecting: asyncio.Task[None] | None = field(default=None, init=False)
@@ -198,6 +204,7 @@ class Client:
                 self.url,
                 additional_headers=headers,
                 **tls,
+                proxy=None if _is_loopback(self.url) else True,
                 compression=None,  # frames are small, and its windows are not
                 open_timeout=None,  # see `dial`
                 ping_interval=None,  # see `_beat`
@@ -344,12 +351,17 @@ class Client:
     async def _redial(self) -> bool:
         """Dial as often as the policy allows; return whether that succeeded."""
         policy = self.reconnect or Reconnect()
+        clock = asyncio.get_running_loop().time
+        if self._opened_at is not None:  # the lost connection was a reconnection
+            is_steady = clock() - self._opened_at >= policy.steady
+            self._unsteady = 0 if is_steady else self._unsteady + 1
         number = refusals = 0
         while policy.tries is None or number < policy.tries:
             number += 1
-            await asyncio.sleep(policy.delay(number))
+            await asyncio.sleep(policy.delay(self._unsteady + number))
             try:
-                if policy.probe and not getproxies():  # a proxy answers, server or not
+                # A proxy answers, server or not.
+                if policy.probe and (_is_loopback(self.url) or not getproxies()):
                     await self._probe()
                 self.connection.renew(self._session())
                 await self.dial(number)
@@ -362,6 +374,7 @@ class Client:
                 refusals = 0
                 log.info("try %d to reach %s again: %s", number, self.url, error)
             else:
+                self._opened_at = clock()
                 return True
         return False
 
@@ -455,6 +468,16 @@ async def dial(
         client._is_leaving = True
         raise
     return client
+
+
+def _is_loopback(url: str) -> bool:
+    """Whether a URL names this machine, which no proxy reaches."""
+    host = ""
+    try:
+        host = urlsplit(url).hostname or ""
+        return ip_address(host).is_loopback
+    except ValueError:  # a name, or no URL
+        return host == "localhost" or host.endswith(".localhost")
 
 
 async def _call(name: str, hook: Callable[..., Awaitable[None] | None], *arguments: Any) -> None:

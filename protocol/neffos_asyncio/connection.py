@@ -65,7 +65,7 @@ class Namespace:
     @property
     def is_connected(self) -> bool:
         """Whether events can be sent."""
-        return self.name in self.connection.link.session.connected
+        return self.connection.link.session.is_member(self.name)
 
     @property
     def rooms(self) -> frozenset[str]:
@@ -114,13 +114,13 @@ class Namespace:
 
     async def join(self, room: str, *, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         """Ask the peer to join a room on this connection; ``ask`` says what is raised."""
-        if room not in self.rooms:
+        if not self.connection.link.session.is_member(self.name, room):
             send = partial(self.connection.link.session.join, self.name, room)
             await self._change(Change.JOIN, room, send, timeout)
 
     async def leave(self, room: str, *, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         """Ask the peer to leave a room on this connection; ``ask`` says what is raised."""
-        if room in self.rooms:
+        if self.connection.link.session.is_member(self.name, room):
             send = partial(self.connection.link.session.leave, self.name, room)
             await self._change(Change.LEAVE, room, send, timeout)
 
@@ -277,7 +277,7 @@ class Connection:
         Raises:
             MisuseError: it is not connected.
         """
-        if name not in self.link.session.connected:
+        if not self.link.session.is_member(name):
             raise MisuseError(f"namespace {name!r} is not connected", "connect it first")
         return self._namespaces[name]
 
@@ -298,7 +298,7 @@ class Connection:
             MisuseError: the application on this side has no handlers for the namespace.
         """
         session = self.link.session
-        if name not in session.connected:
+        if not session.is_member(name):
             try:
                 async with asyncio.timeout(self.link.seconds(timeout)):
                     await self._owner.build(self.space(name))

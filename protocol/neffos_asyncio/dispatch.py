@@ -140,7 +140,8 @@ class Dispatcher:
             _reply(connection, asked, message, None)  # AR-9
             return None
         namespace = connection.space(message.namespace)
-        if message.room and message.room not in namespace.rooms:  # RM-9
+        room = message.room
+        if room and not connection.link.session.is_member(message.namespace, room):  # RM-9
             if asked is not None:
                 _error_reply(connection, asked, message, BAD_ROOM)
             return None
@@ -268,7 +269,7 @@ def _reply(connection: Connection, asked: Asked | None, message: Message, body: 
             return
         if asked is not None:
             link.session.reply(asked, body)
-        elif not message.room or message.room in link.session.joined(message.namespace):  # RM-10
+        elif not message.room or link.session.is_member(message.namespace, message.room):  # RM-10
             body = message.reply(body).body
             link.session.emit(message.namespace, message.event, body, room=message.room)
         else:

@@ -170,6 +170,10 @@ class Session(HandshakeTracking):
         """The connected namespaces."""
         return frozenset(name for name, space in self._spaces.items() if space.state in _LIVE)
 
+    def is_member(self, namespace: str, room: str = "") -> bool:
+        """Whether a namespace is connected and, if a room is named, that room joined."""
+        return self._is_live(namespace, room)
+
     def joined(self, namespace: str) -> frozenset[str]:
         """Give the joined rooms of a namespace."""
         space = self._spaces.get(namespace)
