@@ -6,7 +6,16 @@ from collections.abc import Callable
 
 from mutation import hooks as on
 from mutation import operators as do
-from mutation.hooks import CONNECT, JOIN, LEAVE, Effect, Hooks, Payloads, ServerContext
+from mutation.hooks import (
+    CONNECT,
+    DISCONNECT,
+    JOIN,
+    LEAVE,
+    Effect,
+    Hooks,
+    Payloads,
+    ServerContext,
+)
 from mutation.registry import mutant, mutants
 from neffos_codec import Message
 from neffos_conformance.reference.embedded import NOTHING
@@ -49,6 +58,21 @@ def joins_first(c: ServerContext) -> Payloads:
         c.kept.append(c.payload)
         return []
     return c.serve() + [sent for each in c.release() for sent in c.serve(each)]
+
+
+def _overtaken(leaving: str, entering: str, **trigger: str) -> Hooks:
+    """Lets one request overtake another while a handler waits for the client's answer."""
+
+    def hook(c: ServerContext, m: Message) -> Effect:
+        is_waiting = any(ask.event == "question" for ask in c.server_asks.values())
+        if is_waiting and m.event == leaving:
+            c.kept.append(c.payload)
+            return ()
+        if m.event == entering:
+            return [*c.serve(), *(sent for each in c.release() for sent in c.serve(each))]
+        return None
+
+    return on.receive(hook, **trigger)
 
 
 def _is_command(event: str) -> bool:
@@ -150,6 +174,11 @@ def latest_broadcast_alone(c: ServerContext) -> Payloads:
 
 
 mutants(
+    "EV-1",
+    "connects-overtake-disconnects: Connects before the disconnect that it was asked for first.",
+    _overtaken(DISCONNECT, CONNECT, namespace="any"),
+    "joins-overtake-leaves: Joins a room before it leaves it, as it was asked to.",
+    _overtaken(LEAVE, JOIN, namespace="app"),
     "EV-2",
     "one-object-for-all: Gives the handlers of all clients the object of the last one.",
     on.send(lambda c, m: m.replace(body=c.server.connections[-1].id), event="whoami"),
