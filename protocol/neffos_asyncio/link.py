@@ -20,6 +20,7 @@ from neffos_protocol import (
     AskCancelled,
     Asked,
     AskExpired,
+    AskWithdrawn,
     Change,
     Changed,
     ChangeRefused,
@@ -44,7 +45,9 @@ TOO_LARGE: Final = CloseCode.MESSAGE_TOO_BIG
 """The code for a payload over the limit (TR-13)."""
 
 _MESSAGES: Final = frozenset({Asked, Received, NativeReceived})
-_OWN: Final = frozenset({Replied, AskExpired, AskCancelled, UnmatchedReply, ProtocolViolation})
+_OWN: Final = frozenset(
+    {Replied, AskExpired, AskCancelled, AskWithdrawn, UnmatchedReply, ProtocolViolation}
+)
 
 HEAD_SIZE: Final = 64
 """Bytes of a frame without its body, as far as ``Link.count`` cares."""
