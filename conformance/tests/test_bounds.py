@@ -343,7 +343,7 @@ async def test_the_size_of_what_waits_is_that_of_memory_heads_included():
         [inside] = server.members("app")
         await raw.send("$1;app;;slow;0;0;")
         room = "\N{GRINNING FACE}" * 200
-        await raw.send(*[f"$2;app;{room};slow;0;0;"] * 200)
+        await raw.send(*[f";app;{room};slow;0;0;"] * 200)
         while not inside.link.is_held:
             await asyncio.sleep(0)
         assert len(inside._queue) < 200 * 4 * 200 / 800
