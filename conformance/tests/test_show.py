@@ -22,7 +22,7 @@ from neffos_conformance.recordings.sequence import (
     read_diagram,
 )
 from neffos_conformance.recordings.show import draw
-from neffos_conformance.wire.text import clock, hexdump, shorten, visible, wrap
+from neffos_conformance.wire.text import clock, hexdump, shorten, wrap
 from neffos_conformance.wire.transcript import Entry, UnreadableLine
 from neffos_protocol import conversation
 
@@ -597,22 +597,6 @@ def test_the_command_writes_the_page(tmp_path):
 
 
 # -------------------------------------------------------------------- text
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("plain ; 日本", "plain ; 日本"),
-        ("\n\r\t\x00\x1b\x7f", "\\n\\r\\t\\x00\\x1b\\x7f"),
-        ("\u202e\u2066\u200b\ufeff\x85", "\\u{202e}\\u{2066}\\u{200b}\\u{feff}\\u{85}"),
-        ("\udcff", "\\xff"),
-        ("\ud800\u2028", "\\u{d800}\\u{2028}"),
-    ],
-)
-def test_everything_can_be_seen(text, shown):
-    assert visible(text) == shown
-    assert visible(shown) == shown
-    assert visible(text, ascii_only=True).isascii()
 
 
 @pytest.mark.parametrize("cells", [1, 2, 7, 80])

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from neffos_conformance.wire.text import shorten, visible
+from neffos_conformance.wire.text import shorten
 from neffos_protocol.catalogue import Level
+from neffos_protocol.text import visible
 
 _LEVELS: Final = re.compile(
     "|".join(sorted((each.value for each in Level if each.value.isupper()), reverse=True))

@@ -19,8 +19,8 @@ from neffos_conformance.recordings.har import (
     read_entries,
     transcript,
 )
-from neffos_conformance.wire.text import visible
 from neffos_conformance.wire.transcript import save
+from neffos_protocol.text import visible
 
 HOW_TO_SAVE: Final = """\
 Chrome, Edge and others on Chromium save them: open the developer tools and their Network panel,

@@ -30,9 +30,10 @@ from neffos_conformance.recordings.replay import (
 from neffos_conformance.recordings.session import RecordedStep
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import payload_values
-from neffos_conformance.wire.text import visible, wrap
+from neffos_conformance.wire.text import wrap
 from neffos_conformance.wire.transcript import Header, Transcript, TranscriptError, read_transcript
 from neffos_protocol import Role
+from neffos_protocol.text import visible
 
 REPLAY_FORMAT: Final = 1
 

@@ -18,7 +18,7 @@ from neffos_conformance.recordings.sequence import (
     verdict,
 )
 from neffos_conformance.recordings.show import draw
-from neffos_conformance.wire.text import visible
+from neffos_protocol.text import visible
 
 
 @click.command("show")

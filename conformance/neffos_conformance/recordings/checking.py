@@ -15,10 +15,10 @@ from typing import BinaryIO, Final
 from neffos_codec import Native
 from neffos_conformance.cases.verdict import Verdict, verdict_on
 from neffos_conformance.wire.connection import ConnectionClosed
-from neffos_conformance.wire.text import cut, visible
 from neffos_conformance.wire.transcript import Content, Entry, Header, UnreadableLine, read_lines
 from neffos_protocol import Monitor, Violation
 from neffos_protocol.catalogue import requirement
+from neffos_protocol.text import cut, visible
 
 MAX_VIOLATIONS: Final = 100
 """Violations of one recording that are kept whole. Of a requirement that is violated again and

@@ -26,7 +26,7 @@ from neffos_codec import (
 )
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import frame_of
-from neffos_conformance.wire.text import shorten, visible
+from neffos_conformance.wire.text import shorten
 from neffos_conformance.wire.transcript import (
     KEPT_HEADERS,
     ConnectionOpened,
@@ -36,6 +36,7 @@ from neffos_conformance.wire.transcript import (
     header,
 )
 from neffos_protocol.names import CHANGE_OF
+from neffos_protocol.text import visible
 
 HOW: Final = "neffos-wire import"
 

@@ -25,7 +25,7 @@ from neffos_conformance.recordings.checking import (
 )
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import payload_bytes
-from neffos_conformance.wire.text import cut, shorten, visible
+from neffos_conformance.wire.text import shorten
 from neffos_conformance.wire.transcript import (
     ConnectionOpened,
     Entry,
@@ -35,6 +35,7 @@ from neffos_conformance.wire.transcript import (
 )
 from neffos_protocol import Change, Conversation, MessageKind, ObservedAsk, TrackedMessage
 from neffos_protocol.names import CHANGE_OF
+from neffos_protocol.text import cut, visible
 
 DEFAULT_LIMIT: Final = 200
 """Rows of a diagram: as many as a person will look at."""

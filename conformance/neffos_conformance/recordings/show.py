@@ -19,8 +19,9 @@ from neffos_conformance.recordings.sequence import (
     summary,
 )
 from neffos_conformance.wire.payloads import payload_text
-from neffos_conformance.wire.text import clock, shorten, visible, wrap
+from neffos_conformance.wire.text import clock, shorten, wrap
 from neffos_conformance.wire.transcript import UnreadableLine
+from neffos_protocol.text import visible
 
 _STYLES: Final = {
     ArrowKind.OPENING: "dim",

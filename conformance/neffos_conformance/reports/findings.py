@@ -22,9 +22,9 @@ from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.barrier import BARRIER_TOKENS, IMPLICIT_TOKENS, is_barrier_reply
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import SHOWN, short
-from neffos_conformance.wire.text import visible
 from neffos_conformance.wire.transcript import KEPT_HEADERS, ConnectionOpened
 from neffos_protocol.catalogue import Requirement, requirement, requirements
+from neffos_protocol.text import visible
 
 SUITE: Final = "neffos-wire"
 """The package of the suite."""

@@ -19,9 +19,9 @@ from neffos_conformance.runner.result import Remark, Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import payload_values
-from neffos_conformance.wire.text import visible
 from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_protocol.catalogue import requirement, requirements
+from neffos_protocol.text import visible
 
 REPORT_FORMAT: Final = 3
 

@@ -23,7 +23,7 @@ from neffos_conformance.reports.findings import LoggedStep, bounded
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.payloads import SHOWN
-from neffos_conformance.wire.text import visible
+from neffos_protocol.text import visible
 
 MAX_WHOLE: Final = 30
 """Results that are shown with their messages, unless ``verbose``; further ones are listed by their
