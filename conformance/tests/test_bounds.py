@@ -8,11 +8,23 @@ import pytest
 from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
 
-from neffos_asyncio import Budget, Limits, Server, listening
+from neffos_asyncio import (
+    Budget,
+    Limits,
+    Server,
+    asgi,
+    client,
+    dispatch,
+    listening,
+    sockets,
+    transport,
+)
+from neffos_asyncio.failures import FAILURES, PERIOD, FailureLog, harmless
 from neffos_asyncio.handler_queue import TURN
 from neffos_asyncio.incoming import PIECE, Incoming
 from neffos_asyncio.limits import MESSAGE_RATE
 from neffos_protocol import Cause, SessionLimits
+from neffos_protocol.text import LOGGED
 
 from .test_handler_queue import asynchronous
 from .test_reference_faults import CONNECT, CONNECTED, Ends, Raw, frame
@@ -408,3 +420,57 @@ def test_a_budget_knows_who_holds_most():
     budget.hold(few, 0)
     budget.hold(few, 0)
     assert (budget.used, shed) == (30, ["many"])
+
+
+# -------------------------------------------------------------------- the log
+
+
+@pytest.fixture
+def failures(monkeypatch):
+    now = [0.0]
+    log = FailureLog(logging.getLogger("neffos"), lambda: now[0])
+    for module in (dispatch, asgi, sockets, client, transport):
+        monkeypatch.setattr(module, "failures", log)
+    return now
+
+
+NASTY = "a\r\n\x1b[2J\u202e" + "x" * 5000
+
+
+@asynchronous
+async def test_what_peers_write_does_not_shape_the_log(failures, caplog):
+    def fail(_, message):
+        raise ValueError(message.body) from KeyError(message.body)
+
+    caplog.set_level(logging.DEBUG, "neffos")
+    async with entered(Server({"app": {"fail": fail}})) as raw:
+        await raw.send(*[f"$1;app;;fail;0;0;{NASTY}"] * 100, f"{NASTY[:9]};;;;;;", NASTY)
+        assert await texts(raw, 100) == ["$1;app;;fail;1;0;internal error"] * 100
+        failures[0] = PERIOD
+        await raw.send("$2;app;;fail;0;0;")
+        await texts(raw, 2)  # and the reply to the ask with that token
+    written = caplog.text
+    assert not {"\r", "\x1b", "\u202e"} & set(written)
+    assert written.count("a handler failed") == FAILURES + 1
+    assert max(map(len, written.splitlines())) < 2 * LOGGED
+    assert f"{100 - FAILURES} failures were not logged" in written
+
+
+def test_a_harmless_copy_of_an_exception_keeps_its_kind_its_place_and_its_causes():
+    def fail():
+        try:
+            raise KeyError(NASTY)
+        except KeyError:
+            raise RuntimeError(NASTY)  # noqa: B904
+
+    with pytest.raises(RuntimeError) as caught:
+        fail()
+    error = caught.value
+    copy = harmless(error)
+    assert copy.__traceback__ is error.__traceback__
+    assert type(copy).__name__ == "RuntimeError"
+    assert type(copy.__cause__).__name__ == "KeyError"
+    assert len(str(copy)) == LOGGED
+    assert harmless(error, 1).__cause__ is None
+    error.__suppress_context__ = True
+    assert harmless(error).__cause__ is None

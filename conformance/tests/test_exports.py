@@ -41,6 +41,7 @@ INNER = {
     "asgi",
     "dependencies",
     "dispatch",
+    "failures",
     "handler_queue",
     "incoming",
     "link",

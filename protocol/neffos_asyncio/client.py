@@ -29,9 +29,10 @@ from neffos_asyncio.dispatch import Dispatcher
 from neffos_asyncio.errors import DialError, LostError, NeffosError, RefusedError, ReplyError
 from neffos_asyncio.limits import DEFAULT, DEFAULT_TIMEOUT, Limits
 from neffos_asyncio.request import RECONNECT_HEADER
-from neffos_asyncio.transport import PumpedTransport, log
+from neffos_asyncio.transport import PumpedTransport, failures, log
 from neffos_codec import WaitTokens
 from neffos_protocol import Cause, Change, Changed, Closed, MisuseError, Role, Session
+from neffos_protocol.text import logged
 
 DIAL_TIMEOUT: Final = 30.0
 """Seconds for TCP, TLS, upgrade and handshake together, if the caller gives none."""
@@ -366,13 +367,13 @@ class Client:
                 self.connection.renew(self._session())
                 await self.dial(number)
             except RefusedError as error:
-                log.warning("%s refuses this client: %s", self.url, error.text)
+                log.warning("%s refuses this client: %s", self.url, logged(error.text))
                 refusals += 1
                 if refusals == REFUSALS:
                     return False
             except (DialError, OSError, EOFError) as error:
                 refusals = 0
-                log.info("try %d to reach %s again: %s", number, self.url, error)
+                log.info("try %d to reach %s again: %s", number, self.url, logged(error))
             else:
                 self._opened_at = clock()
                 return True
@@ -406,7 +407,7 @@ class Client:
             try:
                 namespace = await self.connect(name)
             except Exception as error:  # a controller's factory may raise anything
-                log.warning("namespace %r was not restored: %s", name, error)
+                log.warning("namespace %s was not restored: %s", logged(name), logged(error))
                 if isinstance(error, ReplyError):
                     self._to_restore.pop(name, None)
                 continue
@@ -414,7 +415,8 @@ class Client:
                 try:
                     await namespace.join(room)
                 except (NeffosError, MisuseError) as error:
-                    log.warning("room %r of %r was not restored: %s", room, name, error)
+                    text = "room %s of %s was not restored: %s"
+                    log.warning(text, logged(room), logged(name), logged(error))
                     if isinstance(error, ReplyError):
                         self._to_restore.get(name, set()).discard(room)
 
@@ -486,8 +488,8 @@ async def _call(name: str, hook: Callable[..., Awaitable[None] | None], *argumen
         given = hook(*arguments)
         if given is not None:
             await given
-    except Exception:
-        log.exception("the hook %s failed", name)
+    except Exception as error:
+        failures.note(f"the hook {name} failed", error)
 
 
 def _no_broadcast(*_: Any) -> NoReturn:

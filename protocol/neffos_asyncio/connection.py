@@ -34,6 +34,7 @@ from neffos_protocol import (
     Role,
     Session,
 )
+from neffos_protocol.text import logged
 
 ASKING_FACTOR: Final = 4
 """How many times ``Limits.queue_length`` may wait while an ask of this side is pending: its reply
@@ -60,7 +61,7 @@ class Namespace:
         self.values: dict[Any, Any] = {}
 
     def __repr__(self) -> str:
-        return f"<Namespace {self.name!r} of {self.connection!r}>"
+        return f"<Namespace {logged(self.name)!r} of {self.connection!r}>"
 
     @property
     def is_connected(self) -> bool:
@@ -223,7 +224,7 @@ class Connection:
         self.link = Link(session, limits, self._deliver, self._waits, self._ended)
 
     def __repr__(self) -> str:
-        return f"<Connection {self.id!r}>"
+        return f"<Connection {logged(self.id)!r}>"
 
     def start(self, transport: Transport, *, spent: float) -> None:
         """Begin on an open transport.

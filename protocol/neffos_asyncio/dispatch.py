@@ -29,7 +29,7 @@ from neffos_asyncio.handlers import (
 )
 from neffos_asyncio.limits import Limits
 from neffos_asyncio.link import REFUSED
-from neffos_asyncio.transport import log
+from neffos_asyncio.transport import failures, log
 from neffos_codec import EncodeError, Message, Native, first_surrogate
 from neffos_protocol import (
     Asked,
@@ -47,6 +47,7 @@ from neffos_protocol import (
     Role,
 )
 from neffos_protocol.names import BAD_ROOM, REQUEST_EVENT
+from neffos_protocol.text import logged
 
 INTERNAL_ERROR: Final = "internal error"
 """What a peer gets for an exception that was not meant for it (SEC-17)."""
@@ -252,7 +253,7 @@ def _error_text(error: BaseException) -> str:
             pass
         case ReplyError(text=text) if first_surrogate(text) < 0:
             return text or INTERNAL_ERROR
-    log.error("a handler failed", exc_info=error)
+    failures.note("a handler failed", error)
     return INTERNAL_ERROR
 
 
@@ -276,9 +277,9 @@ def _reply(connection: Connection, asked: Asked | None, message: Message, body: 
             return
         link.count(len(body))
     except MisuseError as error:  # the namespace, or the connection, has ended
-        log.debug("%r: a reply that no peer waits for any more: %s", connection, error)
+        log.debug("%r: a reply that no peer waits for any more: %s", connection, logged(error))
     except (EncodeError, TypeError) as error:
-        log.error("%r: a handler returned what cannot be sent", connection, exc_info=error)
+        failures.note(f"{connection!r}: a handler returned what cannot be sent", error)
         _error_reply(connection, asked, message, INTERNAL_ERROR)
 
 
@@ -303,7 +304,7 @@ def _native_reply(connection: Connection, body: ReplyBody) -> None:
     except MisuseError:  # the connection has ended
         return
     except (EncodeError, TypeError) as error:
-        log.error("%r: a handler returned what cannot be sent", connection, exc_info=error)
+        failures.note(f"{connection!r}: a handler returned what cannot be sent", error)
 
 
 def _allow(connection: Connection, asked: ChangeAsked, _: object) -> None:
@@ -318,7 +319,8 @@ def _decide(connection: Connection, decide: Callable[[], list[Event]]) -> None:
     try:
         connection.link.take(decide())
     except MisuseError as error:  # the peer has withdrawn it
-        log.debug("%r: a decision that no peer waits for any more: %s", connection, error)
+        text = "%r: a decision that no peer waits for any more: %s"
+        log.debug(text, connection, logged(error))
 
 
 def _accept(connection: Connection, _: object) -> None:

@@ -36,6 +36,7 @@ from neffos_protocol import (
     UnmatchedReply,
     token_of,
 )
+from neffos_protocol.text import logged
 
 NORMAL: Final = CloseCode.NORMAL_CLOSURE
 """The code of an ordinary close (TR-13)."""
@@ -314,9 +315,9 @@ class Link:
                 lost = LostError("the connection, or the namespace, has ended")
                 _settle(self._pending.pop(token, None), lost)
             case UnmatchedReply(message):
-                log.debug("a reply to no pending ask: %r", message.wait)
+                log.debug("a reply to no pending ask: %s", logged(message.wait))
             case ProtocolViolation(requirement, explanation, fatal):
-                log.debug("the peer violated %s: %s", requirement, explanation)
+                log.debug("the peer violated %s: %s", requirement, logged(explanation))
                 if fatal:
                     code = TOO_LARGE if requirement == "SEC-2" else REFUSED
                     self._close_with = code, _reason(f"{requirement}: {explanation}")

@@ -23,7 +23,7 @@ from neffos_asyncio.handler_queue import TURN
 from neffos_asyncio.incoming import Incoming
 from neffos_asyncio.limits import MESSAGE_RATE, Limits
 from neffos_asyncio.request import UpgradeRequest, upgrade_request
-from neffos_asyncio.transport import Receiver, log
+from neffos_asyncio.transport import Receiver, failures, log
 
 ALLOWED: Final = "GET, HEAD"
 """The methods of an endpoint (TR-1, TR-3, TR-6)."""
@@ -212,8 +212,8 @@ class Socket(asyncio.Protocol):
         remote = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else str(peer or "")
         try:
             return self.decide(upgrade_request(request.path, request.headers.raw_items(), remote))
-        except Exception:
-            log.exception("an upgrade request could not be handled")
+        except Exception as error:
+            failures.note("an upgrade request could not be handled", error)
             return HTTPStatus.INTERNAL_SERVER_ERROR
 
     def _open(self, receiver: Receiver, opened: Callable[[Socket], None]) -> None:

@@ -14,12 +14,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from sys import getsizeof
 from typing import Final, Protocol
 
+from neffos_asyncio.failures import FailureLog
 from neffos_asyncio.handler_queue import TURN
+from neffos_protocol.text import logged
 
 LOGGER: Final = "neffos"
 """The name of the logger of neffos_asyncio."""
 
 log: Final = logging.getLogger(LOGGER)
+
+failures: Final = FailureLog(log)
+"""Where errors are logged that a peer may have caused."""
 
 
 class Transport(Protocol):
@@ -166,8 +171,8 @@ class PumpedTransport:
                     self._receiver.writable()
             if self._closing is not None:
                 await self._send_close(*self._closing)
-        except Exception:  # each library has its own; the reader sees the end, and reports it
-            log.debug("a message could not be sent", exc_info=True)
+        except Exception as error:  # each library has its own; the reader sees and reports the end
+            log.debug("a message could not be sent: %s", logged(error))
             self._drop()
         finally:
             self._pump = None
