@@ -72,7 +72,7 @@ class Incoming:
     def _parse(self) -> None:
         at, end = self._at, self._at + PIECE
         if self._protocol.state is State.CONNECTING:
-            # By lines: what is behind a request is no frame before the request is accepted.
+            # By lines: what is behind a request is parsed as frames once it is accepted.
             end = min(end, self._data.find(b"\n", at) + 1 or end)
         piece = self._data if at == 0 and end >= len(self._data) else self._data[at:end]
         self._at = at + len(piece)

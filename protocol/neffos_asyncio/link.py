@@ -139,6 +139,8 @@ class Link:
                 self.end(REFUSED, "SEC-8: the peer reads too slowly")
             else:
                 transport.write(payloads)
+                if self._is_stalled:
+                    self.limits.budget.hold(self, transport.backlog)
         if self.session.is_closed and self._close_timer is None:
             # A peer that reads gets the close frame; any other is reset.
             self._close_timer = self._loop.call_later(self.limits.close, transport.abort)
@@ -147,6 +149,7 @@ class Link:
     def stalled(self) -> None:
         """Note that the peer does not read what is written."""
         self._is_stalled = True
+        self.limits.budget.hold(self, self.backlog)
         self._steer()
         if self.limits.write is not None and self._write_timer is None:
             text = "SEC-8: the peer does not read"
@@ -155,6 +158,7 @@ class Link:
     def writable(self) -> None:
         """Note that the peer reads again."""
         self._is_stalled = False
+        self.limits.budget.hold(self, 0)
         _cancel(self._write_timer)
         self._write_timer = None
         self._tell_drained()
@@ -165,6 +169,7 @@ class Link:
         if self._transport is None:
             return
         self._transport = None
+        self.limits.budget.hold(self, 0)
         self.closed = code, reason
         self.ended(code is not None)
         self.take(self.session.peer_closed())
@@ -293,6 +298,11 @@ class Link:
         self.end()
         if self._transport is not None:
             self._transport.abort()
+
+    def shed(self) -> None:
+        """Reset the connection: its peer reads nothing, and the process holds too many bytes."""
+        log.warning("a connection is reset, since the process holds too many bytes")
+        self.abort()
 
     # ------------------------------------------------------------ events
 

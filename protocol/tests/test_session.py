@@ -311,7 +311,7 @@ def test_what_concerns_an_ask_of_this_peer_is_told_from_the_rest(role: Role) -> 
     assert session.is_about_ask(f"{token[0]}!{token[1:]};;;;;;") is (len(token) > 1)
     assert session.is_about_ask(f"{token};;;;;;".encode())
     assert not session.is_about_ask(reply)
-    assert not session.is_about_ask("no frame")
+    assert not session.is_about_ask("not a frame")
     session.leave(NAMESPACE, ROOM)
     assert session.is_about_ask(request(Change.JOIN, peer_token(session), room=ROOM))
     assert not session.is_about_ask(request(Change.JOIN, peer_token(session), room="other"))
