@@ -8,17 +8,7 @@ import pytest
 from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
 
-from neffos_asyncio import (
-    Budget,
-    Limits,
-    Server,
-    asgi,
-    client,
-    dispatch,
-    listening,
-    sockets,
-    transport,
-)
+from neffos_asyncio import Budget, Limits, Server, listening
 from neffos_asyncio.failures import FAILURES, PERIOD, FailureLog, harmless
 from neffos_asyncio.handler_queue import TURN
 from neffos_asyncio.incoming import PIECE, Incoming
@@ -425,28 +415,22 @@ def test_a_budget_knows_who_holds_most():
 # -------------------------------------------------------------------- the log
 
 
-@pytest.fixture
-def failures(monkeypatch):
-    now = [0.0]
-    log = FailureLog(logging.getLogger("neffos"), lambda: now[0])
-    for module in (dispatch, asgi, sockets, client, transport):
-        monkeypatch.setattr(module, "failures", log)
-    return now
-
-
 NASTY = "a\r\n\x1b[2J\u202e" + "x" * 5000
 
 
 @asynchronous
-async def test_what_peers_write_does_not_shape_the_log(failures, caplog):
+async def test_what_peers_write_does_not_shape_the_log(caplog):
     def fail(_, message):
         raise ValueError(message.body) from KeyError(message.body)
 
     caplog.set_level(logging.DEBUG, "neffos")
-    async with entered(Server({"app": {"fail": fail}})) as raw:
+    server, now = Server({"app": {"fail": fail}}), [0.0]
+    failures = FailureLog(logging.getLogger("neffos"), lambda: now[0])
+    object.__setattr__(server._dispatcher, "failures", failures)
+    async with entered(server) as raw:
         await raw.send(*[f"$1;app;;fail;0;0;{NASTY}"] * 100, f"{NASTY[:9]};;;;;;", NASTY)
         assert await texts(raw, 100) == ["$1;app;;fail;1;0;internal error"] * 100
-        failures[0] = PERIOD
+        now[0] = PERIOD
         await raw.send("$2;app;;fail;0;0;")
         await texts(raw, 2)  # and the reply to the ask with that token
     written = caplog.text

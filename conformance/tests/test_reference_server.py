@@ -1780,7 +1780,7 @@ async def test_those_that_were_refused_count_no_more():
         for _ in range(3):
             with pytest.raises(RefusedError):
                 await dial(listener.url())
-            while server._count:
+            while server._all:
                 await asyncio.sleep(0)
 
 

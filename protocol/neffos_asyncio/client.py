@@ -27,9 +27,10 @@ from neffos_asyncio.controllers import CLIENT_SCOPES, Part, application_of
 from neffos_asyncio.dependencies import Dependencies
 from neffos_asyncio.dispatch import Dispatcher
 from neffos_asyncio.errors import DialError, LostError, NeffosError, RefusedError, ReplyError
+from neffos_asyncio.failures import harmless
 from neffos_asyncio.limits import DEFAULT, DEFAULT_TIMEOUT, Limits
 from neffos_asyncio.request import RECONNECT_HEADER
-from neffos_asyncio.transport import PumpedTransport, failures, log
+from neffos_asyncio.transport import PumpedTransport, log
 from neffos_codec import WaitTokens
 from neffos_protocol import Cause, Change, Changed, Closed, MisuseError, Role, Session
 from neffos_protocol.text import logged
@@ -489,7 +490,7 @@ async def _call(name: str, hook: Callable[..., Awaitable[None] | None], *argumen
         if given is not None:
             await given
     except Exception as error:
-        failures.note(f"the hook {name} failed", error)
+        log.error("the hook %s failed", name, exc_info=harmless(error))
 
 
 def _no_broadcast(*_: Any) -> NoReturn:

@@ -14,6 +14,7 @@ from sys import getsizeof
 from typing import Any, Final, Protocol
 
 from neffos_asyncio.errors import DeadlineError, PeerError
+from neffos_asyncio.failures import FailureLog
 from neffos_asyncio.handler_queue import HandlerQueue, Work
 from neffos_asyncio.limits import DEFAULT_TIMEOUT, Limits
 from neffos_asyncio.link import NORMAL, REFUSED, Link, Send
@@ -115,13 +116,13 @@ class Namespace:
 
     async def join(self, room: str, *, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         """Ask the peer to join a room on this connection; ``ask`` says what is raised."""
-        if not self.connection.link.session.is_member(self.name, room):
+        if not room or not self.connection.link.session.is_member(self.name, room):
             send = partial(self.connection.link.session.join, self.name, room)
             await self._change(Change.JOIN, room, send, timeout)
 
     async def leave(self, room: str, *, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         """Ask the peer to leave a room on this connection; ``ask`` says what is raised."""
-        if self.connection.link.session.is_member(self.name, room):
+        if room and self.connection.link.session.is_member(self.name, room):
             send = partial(self.connection.link.session.leave, self.name, room)
             await self._change(Change.LEAVE, room, send, timeout)
 
@@ -159,6 +160,10 @@ class Namespace:
 
 class Owner(Protocol):
     """What a connection uses of the server or the client that it belongs to."""
+
+    @property
+    def failures(self) -> FailureLog:
+        """Where errors of the application are logged."""
 
     def handle(self, connection: Connection, event: Event, /) -> Work | None:
         """Handle an event, in its turn; see ``HandlerQueue``."""
@@ -355,6 +360,11 @@ class Connection:
                     await self._queue.idle()
 
     # ------------------------------------------------------------ for the owner
+
+    @property
+    def failures(self) -> FailureLog:
+        """Where errors of the application are logged."""
+        return self._owner.failures
 
     def space(self, name: str) -> Namespace:
         """Return a namespace, connected or not."""

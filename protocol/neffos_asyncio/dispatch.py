@@ -11,12 +11,13 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
 from neffos_asyncio.connection import Connection, Hook, Namespace
 from neffos_asyncio.errors import PeerError, ReplyError
+from neffos_asyncio.failures import FailureLog
 from neffos_asyncio.handler_queue import Work
 from neffos_asyncio.handlers import (
     ON_NAMESPACE_CONNECTED,
@@ -29,7 +30,7 @@ from neffos_asyncio.handlers import (
 )
 from neffos_asyncio.limits import Limits
 from neffos_asyncio.link import REFUSED
-from neffos_asyncio.transport import failures, log
+from neffos_asyncio.transport import log
 from neffos_codec import EncodeError, Message, Native, first_surrogate
 from neffos_protocol import (
     Asked,
@@ -85,6 +86,7 @@ class Dispatcher:
         on_handshake: decides on each handshake; raises ``ReplyError`` to refuse it.
         on_open: called when a connection is open.
         on_closed: called when a connection has ended.
+        failures: where errors of the application are logged.
     """
 
     application: Application
@@ -94,6 +96,7 @@ class Dispatcher:
     on_handshake: Hook | None = None
     on_open: Hook | None = None
     on_closed: Callable[[Connection, Cause], Awaitable[None] | None] | None = None
+    failures: FailureLog = field(default_factory=lambda: FailureLog(log))
 
     def handle(self, connection: Connection, event: Event) -> Work | None:
         """Handle an event; return the rest of the work if that takes time."""
@@ -149,7 +152,7 @@ class Dispatcher:
         try:  # `_call`, without the cost of its arguments for a handler that returns at once
             given = handler(namespace, message)
         except (Exception, asyncio.CancelledError) as error:
-            _error_reply(connection, asked, message, _error_text(error))
+            _error_reply(connection, asked, message, _error_text(connection, error))
             return None
         if given is None or isinstance(given, (str, bytes)) or not inspect.isawaitable(given):
             _reply(connection, asked, message, given)
@@ -207,7 +210,7 @@ class Dispatcher:
         try:
             given = None if call is None else call()
         except (Exception, asyncio.CancelledError) as error:  # it may raise anything
-            return failed(_error_text(error))
+            return failed(_error_text(connection, error))
         if given is None or isinstance(given, (str, bytes)) or not inspect.isawaitable(given):
             return done(given)
         return self._wait(connection, given, done, failed)
@@ -224,7 +227,7 @@ class Dispatcher:
             connection.link.wake()
             raise
         except Exception as error:
-            more = failed(HANDLER_TIMEOUT if limit.expired() else _error_text(error))
+            more = failed(HANDLER_TIMEOUT if limit.expired() else _error_text(connection, error))
         else:
             more = done(given)
         if more is not None:
@@ -246,14 +249,14 @@ async def _finished(work: Awaitable[Any]) -> Any:
         raise RuntimeError("what a handler waited for was cancelled") from error
 
 
-def _error_text(error: BaseException) -> str:
+def _error_text(connection: Connection, error: BaseException) -> str:
     """Return what the peer gets for an exception, and log one that is not for it (SEC-17)."""
     match error:
         case PeerError():
             pass
         case ReplyError(text=text) if first_surrogate(text) < 0:
             return text or INTERNAL_ERROR
-    failures.note("a handler failed", error)
+    connection.failures.note("a handler failed", error)
     return INTERNAL_ERROR
 
 
@@ -279,7 +282,7 @@ def _reply(connection: Connection, asked: Asked | None, message: Message, body: 
     except MisuseError as error:  # the namespace, or the connection, has ended
         log.debug("%r: a reply that no peer waits for any more: %s", connection, logged(error))
     except (EncodeError, TypeError) as error:
-        failures.note(f"{connection!r}: a handler returned what cannot be sent", error)
+        connection.failures.note(f"{connection!r}: a handler returned what cannot be sent", error)
         _error_reply(connection, asked, message, INTERNAL_ERROR)
 
 
@@ -304,7 +307,7 @@ def _native_reply(connection: Connection, body: ReplyBody) -> None:
     except MisuseError:  # the connection has ended
         return
     except (EncodeError, TypeError) as error:
-        failures.note(f"{connection!r}: a handler returned what cannot be sent", error)
+        connection.failures.note(f"{connection!r}: a handler returned what cannot be sent", error)
 
 
 def _allow(connection: Connection, asked: ChangeAsked, _: object) -> None:

@@ -27,7 +27,7 @@ from mutation.fault_proxy import (
 from mutation.hooks import CONNECT, Effect, Hooks, Payload, ServerContext
 from mutation.registry import Staged, mutant, mutants
 from mutation.servers.transport import PREFIX, UPGRADE
-from neffos_asyncio import ANY_ORIGIN, Connection, Handlers, Server, UpgradeRequest
+from neffos_asyncio import ANY_ORIGIN, Budget, Connection, Handlers, Server, UpgradeRequest
 from neffos_asyncio.request import Headers
 from neffos_conformance.reference.application import servers
 from neffos_conformance.reference.embedded import embedded_server
@@ -177,7 +177,7 @@ mutants(
     ),
     "SEC-2",
     "payloads-without-limit: Accepts payloads of any length.",
-    do.limited(SessionLimits(payload=BOUNDLESS), queue_size=BOUNDLESS),
+    do.limited(SessionLimits(payload=BOUNDLESS), queue_size=BOUNDLESS, budget=Budget(BOUNDLESS)),
     "tokens-without-limit: Accepts tokens of any length.",
     _unlimited("token"),
     "names-without-limit: Accepts names of any length.",
@@ -209,10 +209,14 @@ mutants(
     "SEC-8",
     "replies-kept-without-limit: Keeps all that a client does not read, and reads on.",
     do.limited(
-        high_water=BOUNDLESS, backlog=BOUNDLESS, queue_length=BOUNDLESS, queue_size=BOUNDLESS
+        high_water=BOUNDLESS,
+        backlog=BOUNDLESS,
+        queue_length=BOUNDLESS,
+        queue_size=BOUNDLESS,
+        budget=Budget(BOUNDLESS),
     ),
     "broadcasts-kept-without-limit: Keeps all that a client does not read, but then stops reading.",
-    do.limited(backlog=BOUNDLESS),
+    do.limited(backlog=BOUNDLESS, budget=Budget(BOUNDLESS)),
     "SEC-11",
     "url-header-added: Adds headers from the URL to those of the request.",
     _read(lambda own, name, value: name == "x-test" and bool(own) and value not in own),
