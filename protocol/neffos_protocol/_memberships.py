@@ -258,16 +258,20 @@ class MembershipTracking(AskTracking):
         self._read_held(events)
         return events
 
-    def _is_about_ask(self, message: Message) -> bool:
-        """Whether a message concerns an ask of this peer; see ``Session.is_about_ask``."""
-        pending = self._pending or {}
+    def _overtakes(self, message: Message) -> bool:
+        """Whether a message waits for no other; see ``Session.overtakes``."""
         wait = message.wait
+        change = CHANGE_OF.get(message.event)
+        key = MembershipKey.of(change, message.namespace, message.room)
+        if change is Change.CONNECT and self._is_unknown(key):
+            return True
+        pending = self._pending
+        if not pending:
+            return False
         if wait in pending or (EXCHANGE_MARKER in wait and parse_wait(wait).token in pending):
             return True
         if self._state(MembershipKey(message.namespace)) in _ASKING:
             return True
-        change = CHANGE_OF.get(message.event)
-        key = MembershipKey.of(change, message.namespace, message.room)
         return change is not None and self._state(key) in _ASKING
 
     # The actions of the table, by name in _ACTIONS.

@@ -205,7 +205,7 @@ class Session(HandshakeTracking):
         events: list[Event] = []
         if self._phase is not _OPEN:
             self._before_open(payload, events)
-        elif self._held and not self.is_about_ask(payload):
+        elif self._held and not self.overtakes(payload):
             self._hold_back(payload, events)
         else:
             self._read(payload, events)
@@ -213,20 +213,21 @@ class Session(HandshakeTracking):
                 self._read_held(events)
         return events
 
-    def is_about_ask(self, payload: Payload) -> bool:
-        """Whether a message concerns an ask of this peer that is pending.
+    def overtakes(self, payload: Payload) -> bool:
+        """Whether a message need not wait until those before it are handled.
 
-        It is the reply, or it is about what this peer asks to connect, disconnect, join or leave.
-        A caller that handles messages one after another hands such a message over at once: what
-        it handles may be waiting for the reply, and both peers' asks may cross.
+        It is the reply to a pending ask of this peer, or it is about what this peer asks to
+        connect, disconnect, join or leave: what a caller handles may be waiting for the reply, and
+        the asks of both peers may cross. Or it asks for a namespace that is not offered, which is
+        refused in any state (NS-3).
         """
-        if not self._pending or self._phase is not _OPEN:
+        if self._phase is not _OPEN:
             return False
         try:
             message = decode(payload, native=self._native)
         except DecodeError:
             return False
-        return isinstance(message, Message) and self._is_about_ask(message)
+        return isinstance(message, Message) and self._overtakes(message)
 
     def peer_closed(self) -> list[Event]:
         """Process the end of the transport."""

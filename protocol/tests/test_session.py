@@ -302,24 +302,26 @@ def test_a_reply_does_not_wait_for_a_decision_and_may_withdraw_it() -> None:
 
 
 @both_roles
-def test_what_concerns_an_ask_of_this_peer_is_told_from_the_rest(role: Role) -> None:
-    session = connected(role, ROOM)
+def test_what_need_not_wait_is_told_from_the_rest(role: Role) -> None:
+    session = connected(role, ROOM, namespaces={NAMESPACE, "other"})
+    assert session.overtakes(request(Change.CONNECT, peer_token(session), "unknown"))
+    assert not session.overtakes(request(Change.CONNECT, peer_token(session)))
     reply = frame(wait=peer_token(session))
-    assert not session.is_about_ask(reply)
+    assert not session.overtakes(reply)
     token = token_of(session.ask(NAMESPACE, "e"))
-    assert session.is_about_ask(f"{token};;;;;;")
-    assert session.is_about_ask(f"{token[0]}!{token[1:]};;;;;;") is (len(token) > 1)
-    assert session.is_about_ask(f"{token};;;;;;".encode())
-    assert not session.is_about_ask(reply)
-    assert not session.is_about_ask("not a frame")
+    assert session.overtakes(f"{token};;;;;;")
+    assert session.overtakes(f"{token[0]}!{token[1:]};;;;;;") is (len(token) > 1)
+    assert session.overtakes(f"{token};;;;;;".encode())
+    assert not session.overtakes(reply)
+    assert not session.overtakes("not a frame")
     session.leave(NAMESPACE, ROOM)
-    assert session.is_about_ask(request(Change.JOIN, peer_token(session), room=ROOM))
-    assert not session.is_about_ask(request(Change.JOIN, peer_token(session), room="other"))
+    assert session.overtakes(request(Change.JOIN, peer_token(session), room=ROOM))
+    assert not session.overtakes(request(Change.JOIN, peer_token(session), room="other"))
     session.connect("other")
-    assert session.is_about_ask(frame(namespace="other"))
-    assert not session.is_about_ask(frame())
+    assert session.overtakes(frame(namespace="other"))
+    assert not session.overtakes(frame())
     session.close()
-    assert not session.is_about_ask(f"{token};;;;;;")
+    assert not session.overtakes(f"{token};;;;;;")
 
 
 def test_the_size_of_a_payload_is_counted_in_bytes() -> None:
