@@ -397,7 +397,7 @@ class Connection:
         queue, session = self._queue, self.link.session
         if not queue.is_busy or session.is_closed:
             return False
-        if session.overtakes(payload):
+        if session.overtakes(payload, is_next=not len(queue)):
             self._is_overtaking = True
             self.link.take(session.receive(payload))
             self._is_overtaking = False

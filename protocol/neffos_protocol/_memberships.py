@@ -258,12 +258,14 @@ class MembershipTracking(AskTracking):
         self._read_held(events)
         return events
 
-    def _overtakes(self, message: Message) -> bool:
+    def _overtakes(self, message: Message, is_next: bool) -> bool:
         """Whether a message waits for no other; see ``Session.overtakes``."""
         wait = message.wait
         change = CHANGE_OF.get(message.event)
         key = MembershipKey.of(change, message.namespace, message.room)
         if change is Change.CONNECT and self._is_unknown(key):
+            return True
+        if is_next and change is Change.DISCONNECT and not self._decides_disconnect(key):
             return True
         pending = self._pending
         if not pending:

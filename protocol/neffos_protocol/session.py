@@ -213,13 +213,18 @@ class Session(HandshakeTracking):
                 self._read_held(events)
         return events
 
-    def overtakes(self, payload: Payload) -> bool:
+    def overtakes(self, payload: Payload, *, is_next: bool = False) -> bool:
         """Whether a message need not wait until those before it are handled.
 
         It is the reply to a pending ask of this peer, or it is about what this peer asks to
         connect, disconnect, join or leave: what a caller handles may be waiting for the reply, and
         the asks of both peers may cross. Or it asks for a namespace that is not offered, which is
-        refused in any state (NS-3).
+        refused in any state (NS-3). Or it disconnects what the handler at work belongs to, and the
+        application has no say in that (NS-13, NS-18).
+
+        Args:
+            payload: the message.
+            is_next: whether only the handler at work is before it, and no other message.
         """
         if self._phase is not _OPEN:
             return False
@@ -227,7 +232,7 @@ class Session(HandshakeTracking):
             message = decode(payload, native=self._native)
         except DecodeError:
             return False
-        return isinstance(message, Message) and self._overtakes(message)
+        return isinstance(message, Message) and self._overtakes(message, is_next)
 
     def peer_closed(self) -> list[Event]:
         """Process the end of the transport."""
