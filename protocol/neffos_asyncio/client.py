@@ -278,7 +278,9 @@ class Client:
                     async with asyncio.timeout(self.limits.heartbeat_timeout):
                         await pong
                 except TimeoutError:
-                    if not link.is_held and not link.is_stalled:
+                    wait = asyncio.get_running_loop().time() - link.resumed_at
+                    is_behind = link.is_held or wait < self.limits.heartbeat_timeout
+                    if not is_behind and not link.is_stalled:
                         log.debug("%s is lost: it answered no ping", self.url)
                         socket.transport.abort()
                         return

@@ -77,6 +77,7 @@ class Link:
         opened: gets the connection's ID once the handshake is complete, if it was set.
         closed: code and reason of the end, once the transport has ended.
         is_held: whether nothing is read because of ``hold``.
+        resumed_at: when reading was last resumed, on the loop's clock.
     """
 
     session: Session
@@ -87,6 +88,7 @@ class Link:
     opened: Pending | None = field(default=None, init=False)
     closed: tuple[int | None, str] | None = field(default=None, init=False)
     is_held: bool = field(default=False, init=False)
+    resumed_at: float = field(default=0.0, init=False)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop, init=False)
     _transport: Transport | None = field(default=None, init=False)
     _pending: dict[str, Pending] = field(default_factory=dict, init=False)
@@ -404,6 +406,7 @@ class Link:
             if self._is_stalled or self.is_held:
                 self._transport.pause()
             else:
+                self.resumed_at = self._loop.time()
                 self._transport.resume()
 
 

@@ -158,6 +158,7 @@ class Socket(asyncio.Protocol):
         """Read on, after the unhandled messages."""
         if self._is_paused:
             self._is_paused = False
+            self._is_pinged = False  # the pong may be among what was not read
             self._read_on()
 
     def close(self, code: int, reason: str) -> None:
