@@ -327,3 +327,20 @@ async def test_others_have_their_turn_between_many_items():
         turns += 1
         assert before - len(worker.queue) <= TURN
     assert turns > 3
+
+
+def test_the_end_of_the_loop_leaves_no_task_behind():
+    done = []
+
+    async def main():
+        worker = Sized()
+        worker.slow()
+        worker.queue.wait("b", 1)
+        other = asyncio.create_task(asyncio.sleep(PATIENCE))
+        await asyncio.sleep(0)
+        done.append((worker, other))
+
+    asyncio.run(main())
+    [(worker, _)] = done
+    assert worker.done[0] == "cancelled"
+    assert len(worker.queue) == 0

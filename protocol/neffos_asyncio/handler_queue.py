@@ -152,8 +152,13 @@ class HandlerQueue(Generic[Item]):
                 handled += 1
                 if handled % TURN == 0:
                     await asyncio.sleep(0)  # others have their turn
-        finally:
-            self._go_on()
+        except BaseException as error:
+            if isinstance(error, GeneratorExit) or _is_ending():
+                self._added = self._waiting = self._task = None  # nothing can run any more
+            else:
+                self._go_on()
+            raise
+        self._go_on()
 
     def _next(self) -> Item:
         if self._added:
@@ -186,3 +191,9 @@ class HandlerQueue(Generic[Item]):
         wait = self._after()
         if wait is not None:
             await wait
+
+
+def _is_ending() -> bool:
+    """Whether the loop is ending: ``asyncio.run`` then cancels all its tasks."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    return bool(others) and all(task.cancelling() for task in others if task is not None)
