@@ -238,7 +238,7 @@ async def _served(aim: Aim, serve: object) -> None:
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         raw = Raw(reader, writer)
-        with suppress(OSError, asyncio.IncompleteReadError):
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             head = await reader.readuntil(b"\r\n\r\n")
             lines = [line.split(": ", 1) for line in head.decode().split("\r\n")[1:-2]]
             protocol = ServerProtocol()
