@@ -9,14 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
-import re
 import shutil
 import subprocess
-import sys
 import sysconfig
-import time
-import tomllib
 from pathlib import Path
 from typing import Final
 
@@ -58,23 +53,6 @@ def call(*command: str | Path, given: str = "", **environment: str) -> str:
     return done.stdout
 
 
-def machine(place: str) -> dict[str, str]:
-    """Return the date, the processor and the load, for the footer of a table.
-
-    Args:
-        place: the cores that are used.
-    """
-    info = Path("/proc/cpuinfo")
-    model = re.search(r"(?m)^model name\s*:\s*(.+)$", info.read_text() if info.exists() else "")
-    processor = model[1] if model else platform.processor() or platform.machine()
-    return {
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "processor": f"{processor}, {place}",
-        # Well above 1, something else was running too: better measured again.
-        "load": f"{os.getloadavg()[0]:.1f}",
-    }
-
-
 def tool(name: str) -> str:
     """Return the path of an installed program."""
     found = shutil.which(name)
@@ -84,47 +62,30 @@ def tool(name: str) -> str:
 
 
 def compiled() -> Path:
-    """Build the codec with mypyc into an environment of its own, and return its interpreter."""
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    folders = settings["tool"]["setuptools"]["package-dir"]
-    codec = ROOT / folders["neffos_codec"]
-    inputs = [ROOT / "setup.py", ROOT / "pyproject.toml", *sorted(codec.glob("*.py"))]
-    home = BUILD / "compiled"
-    python = home / "bin" / "python"
-    stamp = _stamp(home, sys.version, *(path.read_text() for path in inputs))
-    if stamp is None:
-        return python
-
+    """Have make build the environment with the compiled codec, and return its interpreter."""
     tool((os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0])
-    shutil.rmtree(home, ignore_errors=True)
-    call(sys.executable, "-m", "venv", home)
-    pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-    mypy = next(
-        need
-        for need in settings["project"]["optional-dependencies"]["dev"]
-        if re.match(r"mypy\b", need)
-    )
-    call(*pip, mypy, *settings["build-system"]["requires"])
-    # A build leaves files in the tree that a later one would use, so this builds a copy.
-    source = BUILD / "source"
-    shutil.rmtree(source, ignore_errors=True)
-    source.mkdir()
-    for name in ("setup.py", "pyproject.toml", settings["project"]["readme"], "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    for folder in folders.values():
-        ignored = shutil.ignore_patterns("__pycache__", "*.so", "*.pyd")
-        shutil.copytree(ROOT / folder, source / folder, ignore=ignored)
-    call(*pip, "--no-build-isolation", source, NEFFOS_WIRE_COMPILE="1")
-    (home / "stamp").write_text(stamp)
-    return python
+    home = Path("build", "compiled")
+    call(tool("make"), "-C", ROOT, home / ".ready")
+    return ROOT / home / "bin" / "python"
 
 
-def go() -> Path:
-    """Compile the benchmark of the Go package and return the program."""
-    program = BUILD / "codec.test"
-    # Without cgo, which the codec does not use and which would need a C compiler.
-    call(tool("go"), "-C", BENCH / "go", "test", "-c", "-o", program, ".", CGO_ENABLED="0")
+def go(name: str, source: Path, *build: str) -> Path:
+    """Compile a Go program and return its path.
+
+    Args:
+        name: of the program.
+        source: its folder.
+        build: the command of ``go`` with its arguments; by default ``build``.
+    """
+    program = BUILD / name
+    # Without cgo, which nothing here uses and which would need a C compiler.
+    call(tool("go"), "-C", source, *(build or ("build",)), "-o", program, ".", CGO_ENABLED="0")
     return program
+
+
+def go_version() -> str:
+    """Return the version of the Go toolchain."""
+    return call("go", "env", "GOVERSION").strip().removeprefix("go")
 
 
 def js() -> Path:

@@ -97,25 +97,23 @@ def socketio(payload: str | bytes) -> tuple[Case, Case]:
     def packet(body: str | bytes) -> Any:
         return Packet(EVENT, [event, room, body], f"/{message.namespace}", 1790000000)
 
-    body = message.body
-    encoded = packet(body[:0]).encode()
-    if isinstance(payload, str):
-        source = packet(body[:1] * (len(payload) - len(encoded)))
-        encoded = source.encode()
-        agree(len(payload), len(encoded))
-        agree(source.data, Packet(encoded_packet=encoded).data)
-        return (lambda encoded: Packet(encoded_packet=encoded), encoded), (Packet.encode, source)
+    def parts(packet: Any) -> list[Any]:
+        encoded = packet.encode()
+        return encoded if isinstance(encoded, list) else [encoded]
 
-    source = packet(body[:1] * (len(payload) - len(encoded[0])))
-
-    def read(parts: list[Any]) -> Any:
-        read_packet = Packet(encoded_packet=parts[0])
-        read_packet.add_attachment(parts[1])
+    def read(encoded: list[Any]) -> Any:
+        read_packet = Packet(encoded_packet=encoded[0])
+        for attachment in encoded[1:]:
+            read_packet.add_attachment(attachment)
         return read_packet
 
-    encoded = source.encode()
-    agree(len(payload), len(encoded[0]) + len(encoded[1]))
+    body = message.body
+    source = packet(body[:1] * (len(payload) - len(parts(packet(body[:0]))[0])))
+    encoded = parts(source)
+    agree(len(payload), sum(map(len, encoded)))
     agree(source.data, read(encoded).data)
+    if len(encoded) == 1:
+        return (lambda parts: Packet(encoded_packet=parts[0]), encoded), (Packet.encode, source)
     return (read, encoded), (Packet.encode, source)
 
 
@@ -170,21 +168,22 @@ def main() -> None:
     from neffos_codec import COMPILED
 
     request = json.load(sys.stdin)
+    if request["compiled"] is not COMPILED:
+        sys.exit(f"{sys.executable} has the {'compiled' if COMPILED else 'interpreted'} codec")
     frames = {frame["key"]: payload_of(frame, request["fill"]) for frame in request["frames"]}
-    answer: dict[str, Any] = {"compiled": COMPILED}
+    answer: dict[str, Any] = {}
     if request["row"] == "copies":
         text, binary = frames["text-1m"], frames["binary-1m"]
-        answer["copies"] = {"str": copies(text), "bytes": copies(binary)}
+        answer |= {"str": copies(text), "bytes": copies(binary)}
         if isinstance(binary, bytes):  # as that frame's description says
-            answer["copies"]["memoryview"] = copies(memoryview(bytearray(binary)))
+            answer["memoryview"] = copies(memoryview(bytearray(binary)))
     else:
-        row = ROWS[request["row"]]
         answer["times"] = times = {}
         for key, payload in frames.items():
-            decode_case, encode_case = row(payload)
+            cases = zip(("decode", "encode"), ROWS[request["row"]](payload), strict=True)
             times[key] = {
                 name: samples(case, request["nanoseconds"], request["samples"])
-                for name, case in (("decode", decode_case), ("encode", encode_case))
+                for name, case in cases
             }
     json.dump(answer, sys.stdout)
 

@@ -1,6 +1,7 @@
-"""Formats measured times as a table, with footnotes and a verdict on each aim.
+"""The measured frames, and the table of the times of each implementation on each of them.
 
-This module does not know how anything was measured.
+Every implementation gets the descriptions of the frames as JSON and builds its own payloads from
+them, in the type of its WebSocket library. This module does not know how anything is measured.
 """
 
 from __future__ import annotations
@@ -10,11 +11,49 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
+from bench.harness import Rows, provenance_line, verdict
 
-from bench.messages import DIRECTIONS, FRAMES
+FILL: Final = "abcdefghijklmnopqrstuvwxyz"
+"""The text of bodies. No format has to escape ASCII letters, so that the rows differ by their work
+on the frame, not on the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame: its head as on the wire, filled with ``FILL`` to its size."""
+
+    key: str
+    label: str
+    head: str
+    size: int
+    binary: bool = False
+
+
+PLAIN: Final = "$1790000000000000000;chat;room1;message;0;0;"
+
+ESCAPED: Final = (
+    "$1790000000000000000;ch@%!semicolon@%!at;ro@%!semicolon@%!om;mess@%!semicolon@%!age;0;0;"
+)
+"""``ch;at``, ``ro;om`` and ``mess;age``."""
+
+FRAMES: Final = (
+    Frame("text", "100 B text", PLAIN, 100),
+    Frame("binary", "100 B binary", PLAIN, 100, binary=True),
+    Frame("escapes", "100 B escapes", ESCAPED, 100),
+    Frame("text-64k", "64 KiB text", PLAIN, 64 << 10),
+    Frame("text-1m", "1 MiB text", PLAIN, 1 << 20),
+    Frame("binary-1m", "1 MiB binary", PLAIN, 1 << 20, binary=True),
+)
+
+DIRECTIONS: Final = ("decode", "encode")
+
+Cell = tuple[str, str]
+"""A frame and a direction."""
+
+CELLS: Final[dict[Cell, str]] = {
+    (frame.key, name): f"{frame.label} {name}" for frame in FRAMES for name in DIRECTIONS
+}
+"""The measured cells, with their labels."""
 
 ROWS: Final = {
     "empty": "empty call [1]",
@@ -33,9 +72,6 @@ ROWS: Final = {
 BASE: Final = "interpreted"
 """The row that the ratios compare with."""
 
-_WIDTH: Final = 136
-"""Characters that a line of the table needs."""
-
 FOOTNOTES: Final = (
     "Each cell: the median over all rounds of a round's best time of one call, and below it its "
     "ratio to this codec, interpreted, for that message; under 1 is faster.",
@@ -51,12 +87,6 @@ FOOTNOTES: Final = (
     "[6] Comparable work, not the same bytes: an event with namespace, room, body and a number to "
     "acknowledge, in a socket.io message of the same size; a binary body is an attachment.",
 )
-
-Cell = tuple[str, str]
-"""A frame and a direction."""
-
-CELLS: Final[list[Cell]] = [(frame.key, name) for frame in FRAMES for name in DIRECTIONS]
-LABELS: Final = {frame.key: frame.label for frame in FRAMES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,91 +124,54 @@ def duration(nanoseconds: float) -> str:
     return f"{value:.{0 if value >= 99.5 else 1 if value >= 9.95 else 2}f} {unit}"
 
 
-def lines(results: Results) -> Iterator[list[tuple[str, str]]]:
-    """Yield each measured row: its name, then time and ratio of every cell."""
+def rows(results: Results, *, by_message: bool) -> Rows:
+    """Return the table: a row for each implementation, or for each message to fit a page."""
+    head = ["", *(label if by_message else _broken(label) for label in CELLS.values())]
+    table = [head]
     for row, label in ROWS.items():
         if row in results.times:
-            yield [
-                (label, ""),
-                *(
-                    (duration(results.time(row, cell)), f"{results.ratio(row, BASE, cell):.2f}")
-                    for cell in CELLS
-                ),
-            ]
+            cells = (
+                f"{duration(results.time(row, cell))}\n{results.ratio(row, BASE, cell):.2f}"
+                for cell in CELLS
+            )
+            table.append([label, *cells])
+    return [list(column) for column in zip(*table, strict=True)] if by_message else table
 
 
-def verdicts(results: Results) -> Iterator[str]:
-    """Yield a line on each aim, with every cell that misses it."""
-    for row, rival, aim in (
-        ("interpreted", "js", "Interpreted no slower than neffos.js"),
-        ("compiled", "go", "Compiled no slower than Go"),
-    ):
-        if row not in results.times or rival not in results.times:
-            yield f"{aim}: not measured."
-            continue
-        yield f"{aim}: {_slower(results, row, rival)}"
-    for row, kinds in results.copies.items():
-        # All but the body (the head, the objects of the call) is under a hundredth of it.
-        most = max(steps[step] for steps in kinds.values() for step in ("read", "encode"))
-        yield (
-            f"A 1 MiB body costs at most one copy, {row}: {'met' if most < 1.01 else 'MISSED'}, "
-            f"{most:.3f} at most, either way. Copies held at once:"
-        )
-        for kind, steps in kinds.items():
-            yield f"  {kind}: " + ", ".join(f"{step} {held:.3f}" for step, held in steps.items())
-
-
-def _slower(results: Results, row: str, rival: str) -> str:
-    ratios = {cell: round(results.ratio(row, rival, cell), 2) for cell in CELLS}
-    slow = [
-        f"{LABELS[frame]} {direction} {ratio:.2f}"
-        for (frame, direction), ratio in ratios.items()
-        if ratio > 1
-    ]
-    if not slow:
-        return f"met in all {len(ratios)} messages, {max(ratios.values()):.2f} at most."
-    return f"MISSED in {len(slow)} of {len(ratios)} messages: {', '.join(slow)}."
+def _broken(label: str) -> str:
+    """Break the label of a column into three lines."""
+    return "\n".join(label.rsplit(" ", 2))
 
 
 def below(results: Results) -> Iterator[str]:
     """Yield the lines below the table: footnotes, verdicts, missing rows, provenance."""
     yield from FOOTNOTES
     yield ""
-    yield from verdicts(results)
+    for row, rival, aim in (
+        ("interpreted", "js", "Interpreted no slower than neffos.js"),
+        ("compiled", "go", "Compiled no slower than Go"),
+    ):
+        is_measured = row in results.times and rival in results.times
+        yield f"{aim}: {_slower(results, row, rival) if is_measured else 'not measured.'}"
+    for row, kinds in results.copies.items():
+        # All but the body (the head, the objects of the call) is under a hundredth of it.
+        most = max(steps[step] for steps in kinds.values() for step in ("read", "encode"))
+        yield (
+            f"A 1 MiB body costs at most one copy, {row}: {verdict(most < 1.01)}, "
+            f"{most:.3f} at most, either way. Copies held at once:"
+        )
+        for kind, steps in kinds.items():
+            yield f"  {kind}: " + ", ".join(f"{step} {held:.3f}" for step, held in steps.items())
     yield ""
     for row, reason in results.missing.items():
         yield f"Skipped: {ROWS[row]}: {reason}"
-    yield "; ".join(f"{name} {value}" for name, value in results.provenance.items())
+    yield provenance_line(results.provenance)
 
 
-def show(results: Results, console: Console) -> None:
-    """Print everything to a terminal."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    # In a narrow terminal the table wraps, and does not lose columns.
-    console.width = max(console.width, _WIDTH)
-    table.add_column("", no_wrap=True)
-    for frame, direction in CELLS:
-        table.add_column(
-            "\n".join((*LABELS[frame].rsplit(" ", 1), direction)), justify="right", no_wrap=True
-        )
-    for name, *cells in lines(results):
-        table.add_row(name[0], *("\n".join(cell) for cell in cells))
-    console.print(table, markup=False)
-    for line in below(results):
-        console.print(line, markup=False, highlight=False)
-
-
-def markdown(results: Results) -> str:
-    """Return everything as Markdown: a line for each message, so that it fits a page."""
-    rows = list(lines(results))
-    out = [
-        f"| | {' | '.join(name.strip() for (name, _), *_ in rows)} |",
-        f"|---|{'---:|' * len(rows)}",
-    ]
-    for column, (frame, direction) in enumerate(CELLS, start=1):
-        cells = ("<br>".join(row[column]) for row in rows)
-        out.append(f"| {LABELS[frame]} {direction} | {' | '.join(cells)} |")
-    out.append("")
-    # Two spaces end a line in Markdown.
-    out.extend(f"{line}  " if line else "" for line in below(results))
-    return "\n".join(out) + "\n"
+def _slower(results: Results, row: str, rival: str) -> str:
+    """Say in which messages a row misses its aim."""
+    ratios = {cell: round(results.ratio(row, rival, cell), 2) for cell in CELLS}
+    slow = [f"{CELLS[cell]} {ratio:.2f}" for cell, ratio in ratios.items() if ratio > 1]
+    if not slow:
+        return f"met in all {len(ratios)} messages, {max(ratios.values()):.2f} at most."
+    return f"MISSED in {len(slow)} of {len(ratios)} messages: {', '.join(slow)}."

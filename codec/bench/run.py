@@ -12,14 +12,13 @@ alternate in rounds, and two of them are programs in Go and JavaScript.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import platform
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -29,8 +28,8 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from rich.console import Console  # noqa: E402
 
-from bench import builds, report  # noqa: E402
-from bench.messages import DIRECTIONS, FILL, FRAMES  # noqa: E402
+from bench import builds, harness, report  # noqa: E402
+from bench.report import DIRECTIONS, FILL, FRAMES  # noqa: E402
 
 Times = dict[str, dict[str, list[float]]]
 """Nanoseconds of one call, by frame and direction."""
@@ -41,88 +40,65 @@ Row = Callable[[dict[str, Any]], Times]
 _GO_LINE: Final = re.compile(r"^BenchmarkCodec/(\S+?)/(\w+)\s+\d+\s+([\d.]+) ns/op", re.MULTILINE)
 
 
-def ask_python(python: str | Path, row: str, request: dict[str, Any], compiled: bool) -> Any:
-    """Measure one Python row, with the compiled or the interpreted codec."""
-    given = json.dumps(request | {"row": row})
-    answer = json.loads(builds.call(python, "-I", builds.BENCH / "python_codec.py", given=given))
-    if answer["compiled"] is not compiled:
-        raise builds.UnavailableError(
-            f"{python} has the {'compiled' if answer['compiled'] else 'interpreted'} codec"
-        )
-    return answer
+def ask(command: Sequence[str | Path], request: dict[str, Any]) -> Any:
+    """Give a program a request as JSON, and return its answer."""
+    return json.loads(builds.call(*command, given=json.dumps(request)))
 
 
-def python_row(python: str | Path, row: str, *, compiled: bool = False) -> Row:
-    """Return the row of that name in ``python_codec.py``."""
+def python(interpreter: str | Path) -> Sequence[str | Path]:
+    """Return the command of ``python_codec.py`` in an interpreter."""
+    return (interpreter, "-I", builds.BENCH / "python_codec.py")
+
+
+def row(command: Sequence[str | Path], **options: object) -> Row:
+    """Return the row that a program measures, on a request with these options."""
 
     def measure(request: dict[str, Any]) -> Times:
-        times: Times = ask_python(python, row, request, compiled)["times"]
+        times: Times = ask(command, request | options)["times"]
         return times
 
     return measure
 
 
-def go_row(program: Path) -> Row:
-    """Return the row of the Go package."""
-
-    def measure(request: dict[str, Any]) -> Times:
-        duration = f"-test.benchtime={request['nanoseconds']}ns"
-        flags = ("-test.bench=.", "-test.run=^$", "-test.cpu=1", duration)
-        count = f"-test.count={request['samples']}"
-        printed = builds.call(program, *flags, count, given=json.dumps(request), GOMAXPROCS="1")
-        times: Times = {}
-        for frame, direction, nanoseconds in _GO_LINE.findall(printed):
-            times.setdefault(frame, {}).setdefault(direction, []).append(float(nanoseconds))
-        return times
-
-    return measure
-
-
-def js_row(module: Path) -> Row:
-    """Return the row of neffos.js."""
-
-    def measure(request: dict[str, Any]) -> Times:
-        given = json.dumps(request)
-        script = builds.BENCH / "node.mjs"
-        times: Times = json.loads(builds.call("node", script, module, given=given))["times"]
-        return times
-
-    return measure
+def go_row(program: Path, request: dict[str, Any]) -> Times:
+    """Measure the row of the Go package."""
+    duration = f"-test.benchtime={request['nanoseconds']}ns"
+    flags = ("-test.bench=.", "-test.run=^$", "-test.cpu=1", duration)
+    count = f"-test.count={request['samples']}"
+    printed = builds.call(program, *flags, count, given=json.dumps(request), GOMAXPROCS="1")
+    times: Times = {}
+    for frame, direction, nanoseconds in _GO_LINE.findall(printed):
+        times.setdefault(frame, {}).setdefault(direction, []).append(float(nanoseconds))
+    return times
 
 
 def prepare(missing: dict[str, str]) -> tuple[dict[str, Row], Path | None]:
     """Build the rows; those that cannot be built are put into ``missing``."""
-    rows = {
-        "empty": python_row(sys.executable, "empty"),
-        "floor": python_row(sys.executable, "floor"),
-        "interpreted": python_row(sys.executable, "codec"),
-        "interpreted whole": python_row(sys.executable, "whole"),
-    }
     built: dict[str, Path] = {}
-    for name, build in {"compiled": builds.compiled, "go": builds.go, "js": builds.js}.items():
+    for name, build in {
+        "compiled": builds.compiled,
+        "go": lambda: builds.go("codec.test", builds.BENCH / "go", "test", "-c"),
+        "js": builds.js,
+    }.items():
         try:
             built[name] = build()
         except builds.UnavailableError as reason:
             missing[name] = str(reason)
-    if compiled := built.get("compiled"):
-        rows["compiled"] = python_row(compiled, "codec", compiled=True)
-        rows["compiled whole"] = python_row(compiled, "whole", compiled=True)
+    compiled = built.get("compiled")
+    ours = python(sys.executable)
+    rows = {
+        name: row(ours, row=name, compiled=False)
+        for name in ("empty", "floor", "construct", "socketio")
+    }
+    for name, suffix in (("codec", ""), ("whole", " whole")):
+        rows[f"interpreted{suffix}"] = row(ours, row=name, compiled=False)
+        if compiled:
+            rows[f"compiled{suffix}"] = row(python(compiled), row=name, compiled=True)
     if "go" in built:
-        rows["go"] = go_row(built["go"])
+        rows["go"] = partial(go_row, built["go"])
     if "js" in built:
-        rows["js"] = js_row(built["js"])
-    rows["construct"] = python_row(sys.executable, "construct")
-    rows["socketio"] = python_row(sys.executable, "socketio")
+        rows["js"] = row(("node", builds.BENCH / "node.mjs", built["js"]))
     return rows, compiled
-
-
-def pin() -> str:
-    """Pin this process, and so all that it starts, to one core; say which."""
-    if not hasattr(os, "sched_setaffinity"):
-        return "not pinned: this system has no call for it"
-    core = max(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {core})
-    return f"pinned to core {core}"
 
 
 def measure(
@@ -150,7 +126,7 @@ def measure(
 
 def provenance(rows: dict[str, Any], place: str, compiled: Path | None) -> dict[str, str]:
     """Say what was measured, and on what."""
-    found = builds.machine(place) | {
+    found = harness.machine(place) | {
         "Python": platform.python_version(),
         "python-socketio": version("python-socketio"),
     }
@@ -161,7 +137,7 @@ def provenance(rows: dict[str, Any], place: str, compiled: Path | None) -> dict[
             compiled, "-Ic", "import importlib.metadata as m; print(m.version('mypy'))"
         ).strip()
     if "go" in rows:
-        found["Go"] = builds.call("go", "env", "GOVERSION").strip().removeprefix("go")
+        found["Go"] = builds.go_version()
         pinned = (builds.BENCH / "go" / "go.mod").read_text()
         found["neffos"] = pinned.partition("kataras/neffos ")[2].split()[0]
     if "js" in rows:
@@ -173,17 +149,12 @@ def provenance(rows: dict[str, Any], place: str, compiled: Path | None) -> dict[
 
 def main() -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description="Measure this codec beside others.")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, rougher figures")
-    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write every round there too")
-    options = parser.parse_args()
-
+    options = harness.arguments("Measure this codec beside others.").parse_args()
     notes = Console(stderr=True)
     missing: dict[str, str] = {}
     with notes.status("Building what is to be measured"):
         rows, compiled = prepare(missing)
-    place = pin()
+    place = harness.pin()
     request = {
         "frames": [asdict(frame) for frame in FRAMES],
         "fill": FILL,
@@ -198,17 +169,19 @@ def main() -> int:
         if report.BASE not in times:
             notes.print(f"Nothing to compare with: {missing[report.BASE]}", markup=False)
             return 1
-        copies = {"interpreted": ask_python(sys.executable, "copies", request, False)["copies"]}
-        if compiled:
-            copies["compiled"] = ask_python(compiled, "copies", request, True)["copies"]
+        copies = {
+            name: ask(python(each), request | {"row": "copies", "compiled": each == compiled})
+            for name, each in (("interpreted", Path(sys.executable)), ("compiled", compiled))
+            if each
+        }
 
     results = report.Results(times, copies, missing, provenance(times, place, compiled))
-    if options.json:
-        options.json.write_text(json.dumps(asdict(results), indent=1) + "\n")
-    if options.markdown:
-        sys.stdout.write(report.markdown(results))
-    else:
-        report.show(results, Console())
+    harness.report(
+        options,
+        asdict(results),
+        report.rows(results, by_message=options.markdown),
+        report.below(results),
+    )
     return 0
 
 

@@ -156,6 +156,12 @@ def test_what_is_refused_says_where_and_why(
         assert (error.field, error.offset) == (field, offset)
 
 
+@pytest.mark.parametrize("form", [("B", (3, 4)), ("H",)])
+def test_a_memoryview_of_any_shape_is_read_as_its_bytes(form: tuple[Any, ...]) -> None:
+    payload = b"w;n;r;e;0;0;"
+    assert decode(memoryview(payload).cast(*form)) == decode(payload)
+
+
 @all_modes
 @both_decodings
 @pytest.mark.parametrize("limits", [None, FrameLimits(payload=5, field=5)])

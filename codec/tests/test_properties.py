@@ -28,6 +28,8 @@ from neffos_codec import (
     encode_handshake,
 )
 
+pytestmark = pytest.mark.no_cover  # explores; the tests of single calls cover every line
+
 PROVE = settings(deadline=None, max_examples=settings().max_examples // 2)
 
 LARGE = 3000

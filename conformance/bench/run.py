@@ -13,12 +13,9 @@ harness failed, 4 a toolchain is missing. A missed aim for a rate is printed, an
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import resource
 import shutil
-import subprocess
 import sys
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -27,30 +24,21 @@ from typing import Final
 
 HERE: Final = Path(__file__).resolve().parent
 
-# This folder is part of the package ``bench``, as is the codec's, whose builds are used here.
+# This folder is part of the package ``bench``, as is the codec's, whose harness is used here.
 sys.path[:1] = [str(HERE.parent), str(HERE.parents[1] / "codec")]
 
 from rich.console import Console  # noqa: E402
 
-from bench import builds  # noqa: E402
-from bench.servers import Cores, MeasuredServer, Running, StartError, cores, pinned, started  # noqa: E402
-from bench.table import LEAST_RATE, Figure, Report, Results, markdown, sound  # noqa: E402
+from bench import builds, harness, table  # noqa: E402
+from bench.servers import ONE_CORE, MeasuredServer, StartError, generate, started  # noqa: E402
+from bench.table import LEAST_RATE, Figure, Report, Results  # noqa: E402
 
 EXIT_UNSOUND: Final = 1
 EXIT_BROKEN: Final = 3
 EXIT_NO_TOOLCHAIN: Final = 4
 
-GENERATOR_UNSOUND: Final = 3
-"""The generator's exit code after lost, reordered or repeated messages."""
-
-GENERATOR_DEADLINE: Final = 150
-"""Seconds for one measurement: the generator ends itself after two minutes."""
-
 ROUNDS: Final = 7
 """Enough for a median that one disturbed round does not move; each takes half a minute."""
-
-ONE_CORE: Final = {"GOMAXPROCS": "1"}
-"""For programs in Go: as many threads that run as there are cores for them."""
 
 FIGURES: Final = (
     Figure("echo, 1 connection, 100 open asks", "echo 1", "rate", "asks/s", aim=LEAST_RATE),
@@ -87,15 +75,6 @@ def measurements(*, quick: bool) -> Measurements:
     }
 
 
-def go_build(name: str, source: Path) -> Path:
-    """Build a Go program and return its path."""
-    program = builds.BUILD / name
-    # Without cgo, which nothing here uses and which would need a C compiler.
-    go = builds.tool("go")
-    builds.call(go, "-C", source, "build", "-o", program, ".", CGO_ENABLED="0")
-    return program
-
-
 def servers(peer: Path, python: Path, against: str) -> tuple[MeasuredServer, MeasuredServer]:
     """Return the server to compare with, and the one to compare."""
     gorilla, gobwas = (
@@ -108,36 +87,12 @@ def servers(peer: Path, python: Path, against: str) -> tuple[MeasuredServer, Mea
     return gorilla, MeasuredServer("ours", "reference server", command, "reference")
 
 
-def generate(generator: Path, arguments: list[str], running: Running, core: int | None) -> Report:
-    """Make one measurement.
-
-    Raises:
-        UnavailableError: the generator failed, with its reason.
-    """
-    command = [str(generator), *arguments, "-url", running.url, "-pid", str(running.pid)]
-    try:
-        with pinned(core):
-            done = subprocess.run(  # built above
-                command,
-                capture_output=True,
-                text=True,
-                env=os.environ | ONE_CORE,
-                timeout=GENERATOR_DEADLINE,
-            )
-    except subprocess.TimeoutExpired as error:
-        raise builds.UnavailableError(str(error)) from None
-    if done.returncode not in (0, GENERATOR_UNSOUND):
-        raise builds.UnavailableError(done.stderr.strip() or f"exit {done.returncode}")
-    report: Report = json.loads(done.stdout)
-    return report
-
-
 def measure_round(
     results: Results,
     turn: list[MeasuredServer],
     generator: Path,
     wanted: Measurements,
-    place: Cores,
+    place: harness.Cores,
 ) -> None:
     """Make every measurement once on each server, in the given order.
 
@@ -145,23 +100,20 @@ def measure_round(
         StartError: a server does not start.
     """
     with ExitStack() as stack:
-        running = {
-            server.key: stack.enter_context(
-                started(server, place.server, builds.BUILD / f"{server.key}.log")
-            )
-            for server in turn
-        }
+        running = []
+        for server in turn:
+            starting = started(server, place.server, builds.BUILD / f"{server.key}.log")
+            target, ready = stack.enter_context(starting)
+            running.append((server, target))
+            results.provenance[ready["peer"]] = ready["version"]
         for name, arguments in wanted.items():
-            for server in turn:
+            for server, target in running:
                 report: Report | None = None
                 try:
-                    report = generate(generator, arguments, running[server.key], place.generator)
+                    report = generate(generator, [*arguments, *target], place.generator)
                 except builds.UnavailableError as reason:
                     results.failures.append(f"{server.label}: {name}: {reason}")
                 results.reports[server.key].setdefault(name, []).append(report)
-        for server in turn:
-            ready = running[server.key].ready
-            results.provenance[ready["peer"]] = ready["version"]
 
 
 _ASK_PYTHON: Final = """
@@ -176,11 +128,9 @@ print(json.dumps({
 """
 
 
-def provenance(python: Path, against: str, place: Cores) -> dict[str, str]:
+def provenance(python: Path, against: str, place: harness.Cores) -> dict[str, str]:
     """Return the versions of what is measured, and the machine."""
-    found = builds.machine(str(place)) | {
-        "Go": builds.call("go", "env", "GOVERSION").strip().removeprefix("go"),
-    }
+    found = harness.machine(str(place)) | {"Go": builds.go_version()}
     if against == "ours":
         found |= json.loads(builds.call(python, "-Ic", _ASK_PYTHON))
     return found
@@ -198,10 +148,7 @@ def allow_connections() -> None:
 
 def main() -> int:
     """Build, measure, print; return the exit code."""
-    parser = argparse.ArgumentParser(description="Measure the reference server beside Go's.")
-    parser.add_argument("--quick", action="store_true", help="one short round, rough figures")
-    parser.add_argument("--markdown", action="store_true", help="as it is printed in any case")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write every round there too")
+    parser = harness.arguments("Measure the reference server beside Go's.", "one short round")
     parser.add_argument(
         "--python",
         type=Path,
@@ -217,22 +164,25 @@ def main() -> int:
     options = parser.parse_args()
 
     notes = Console(stderr=True, highlight=False)
+
+    def ended(reason: Exception, code: int) -> int:
+        notes.print(f"bench: {reason}", markup=False)
+        return code
+
     try:
         builds.tool("go")
     except builds.UnavailableError as reason:
-        notes.print(f"bench: {reason}", markup=False)
-        return EXIT_NO_TOOLCHAIN
-    place = cores()
+        return ended(reason, EXIT_NO_TOOLCHAIN)
+    place = harness.cores()
     # As it was named, and from wherever: in an environment it is a link elsewhere.
     python = Path(shutil.which(options.python) or options.python).absolute()
     try:
         with notes.status("Building what is to be measured"):
-            generator = go_build("load", HERE / "load")
-            peer = go_build("neffos-go", HERE.parent / "peers" / "go")
+            generator = builds.go("load", HERE / "load")
+            peer = builds.go("neffos-go", HERE.parent / "peers" / "go")
             found = provenance(python, options.against, place)
     except builds.UnavailableError as reason:
-        notes.print(f"bench: {reason}", markup=False)
-        return EXIT_BROKEN
+        return ended(reason, EXIT_BROKEN)
     allow_connections()
 
     base, subject = servers(peer, python, options.against)
@@ -253,13 +203,11 @@ def main() -> int:
                 turn = both if number % 2 == 0 else both[::-1]
                 measure_round(results, turn, generator, wanted, place)
     except StartError as reason:
-        notes.print(f"bench: {reason}", markup=False)
-        return EXIT_UNSOUND if reason.server is subject else EXIT_BROKEN
+        return ended(reason, EXIT_UNSOUND if reason.server is subject else EXIT_BROKEN)
 
-    if options.json:
-        options.json.write_text(json.dumps(asdict(results), indent=1) + "\n")
-    sys.stdout.write(markdown(results, FIGURES))
-    return 0 if sound(results) else EXIT_UNSOUND
+    rows, below = table.rows(results, FIGURES), table.below(results, FIGURES)
+    harness.report(options, asdict(results), rows, below)
+    return 0 if results.is_sound else EXIT_UNSOUND
 
 
 if __name__ == "__main__":

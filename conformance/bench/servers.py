@@ -1,21 +1,35 @@
-"""Starts the measured servers, each alone on its core.
+"""The measured servers: what starts them, each alone on its core, and what measures one.
 
-This module starts and ends servers, and does not know what is measured.
+This module does not know which measurements are made, or how they are shown.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from bench.builds import UnavailableError
+from bench.harness import pinned
+from bench.table import Report
 from neffos_conformance.wire import subprocesses
 
 READY_DEADLINE: Final = 20
 """Seconds for a server to be ready: an interpreter on a busy machine needs one or two."""
+
+GENERATOR_UNSOUND: Final = 3
+"""The generator's exit code after lost, reordered or repeated messages."""
+
+GENERATOR_DEADLINE: Final = 150
+"""Seconds for one measurement: the generator ends itself after two minutes."""
+
+ONE_CORE: Final = {"GOMAXPROCS": "1"}
+"""For programs in Go: as many threads that run as there are cores for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +51,6 @@ class MeasuredServer:
     environment: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A running server: its URL, its process, and its readiness line."""
-
-    url: str
-    pid: int
-    ready: dict[str, Any]
-
-
 class StartError(subprocesses.SubprocessError):
     """A server that cannot be started, or is not ready in time.
 
@@ -58,52 +63,13 @@ class StartError(subprocesses.SubprocessError):
         self.server = server
 
 
-@dataclass(frozen=True, slots=True)
-class Cores:
-    """The core of the servers and that of the generator.
-
-    They are the same if there is only one, and ``None`` if this system cannot pin a process to a
-    core.
-    """
-
-    server: int | None
-    generator: int | None
-
-    def __str__(self) -> str:
-        if self.server is None:
-            return "not pinned: this system has no call for it"
-        if self.server == self.generator:
-            return f"servers and generator on core {self.server} together"
-        return f"servers on core {self.server}, generator on core {self.generator}"
-
-
-def cores() -> Cores:
-    """Choose the cores."""
-    if not hasattr(os, "sched_getaffinity"):
-        return Cores(None, None)
-    available = sorted(os.sched_getaffinity(0))
-    return Cores(available[-1], available[0])
-
-
 @contextmanager
-def pinned(core: int | None) -> Iterator[None]:
-    """Run on one core, with all programs started meanwhile and their threads."""
-    if core is None:
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
+def started(
+    server: MeasuredServer, core: int | None, log: Path
+) -> Iterator[tuple[list[str], dict[str, Any]]]:
+    """Run a server on a core until the block is left, with its standard error in ``log``.
 
-
-@contextmanager
-def started(server: MeasuredServer, core: int | None, log: Path) -> Iterator[Running]:
-    """Run a server on a core until the block is left.
-
-    Its standard error goes to ``log``.
+    Gives the generator's arguments for it, and its readiness line.
 
     Raises:
         StartError: it cannot be started, or it is not ready in time.
@@ -112,18 +78,40 @@ def started(server: MeasuredServer, core: int | None, log: Path) -> Iterator[Run
         errors = stack.enter_context(log.open("wb"))
         try:
             with pinned(core):
-                pid, ready = stack.enter_context(
-                    subprocesses.started(
-                        server.command,
-                        ready_timeout=READY_DEADLINE,
-                        stderr=errors,
-                        env=os.environ | server.environment,
-                    )
+                starting = subprocesses.started(
+                    server.command,
+                    ready_timeout=READY_DEADLINE,
+                    stderr=errors,
+                    env=os.environ | server.environment,
                 )
+                pid, ready = stack.enter_context(starting)
         except subprocesses.SubprocessError as error:
-            said = log.read_text(errors="replace").split("\n")
-            last = next((line for line in reversed(said) if line.strip()), str(error))
-            raise StartError(server, f"did not start: {last.strip()}") from error
+            said = [line for line in log.read_text(errors="replace").split("\n") if line.strip()]
+            reason = said[-1].strip() if said else str(error)
+            raise StartError(server, f"did not start: {reason}") from error
         if server.endpoint not in ready["endpoints"]:
             raise StartError(server, f"has no endpoint {server.endpoint}: {ready}")
-        yield Running(ready["endpoints"][server.endpoint], pid, ready)
+        yield ["-url", ready["endpoints"][server.endpoint], "-pid", str(pid)], ready
+
+
+def generate(generator: Path, arguments: list[str], core: int | None) -> Report:
+    """Make one measurement.
+
+    Raises:
+        UnavailableError: the generator failed, with its reason.
+    """
+    try:
+        with pinned(core):
+            done = subprocess.run(
+                [str(generator), *arguments],
+                capture_output=True,
+                text=True,
+                env=os.environ | ONE_CORE,
+                timeout=GENERATOR_DEADLINE,
+            )
+    except subprocess.TimeoutExpired as error:
+        raise UnavailableError(str(error)) from None
+    if done.returncode not in (0, GENERATOR_UNSOUND):
+        raise UnavailableError(done.stderr.strip() or f"exit {done.returncode}")
+    report: Report = json.loads(done.stdout)
+    return report

@@ -1,4 +1,4 @@
-"""Formats measurements as a Markdown table, with a verdict on each aim.
+"""Turns measurements into a table, with a verdict on each aim.
 
 This module does not know how anything was measured.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from statistics import median, quantiles
+from statistics import median
 from typing import Any, Final
+
+from bench.harness import Rows, middle_half, provenance_line, verdict
 
 Report = dict[str, Any]
 """The load generator's report on one measurement."""
@@ -44,10 +46,6 @@ class Figure:
         """Return the figure from a report, in its unit."""
         return float(report[self.field]) / self.scale
 
-    def shown(self, value: float) -> str:
-        """Format a value with its unit."""
-        return f"{value:,.{self.digits}f} {self.unit}"
-
 
 @dataclass(slots=True)
 class Results:
@@ -69,10 +67,11 @@ class Results:
     failures: list[str] = field(default_factory=list)
     provenance: dict[str, str] = field(default_factory=dict)
 
-    def values(self, server: str, figure: Figure) -> list[float]:
-        """Return a figure in each round in which it was measured."""
-        reports = self.reports[server][figure.measure]
-        return [figure.of(report) for report in reports if report is not None]
+    def made(self, server: str, measure: str = "") -> list[Report]:
+        """Return the reports on a server, on one measurement or on all."""
+        reports = self.reports[server]
+        rounds = [reports[measure]] if measure else reports.values()
+        return [report for each in rounds for report in each if report is not None]
 
     def ratios(self, figure: Figure) -> list[float]:
         """Return subject over base, round by round."""
@@ -87,121 +86,71 @@ class Results:
             if ours is not None and theirs is not None and figure.of(theirs)
         ]
 
-    def all_reports(self, server: str) -> list[Report]:
-        """Return every report on a server."""
-        return [
-            report
-            for reports in self.reports[server].values()
-            for report in reports
-            if report is not None
-        ]
+    def message_failures(self, server: str) -> dict[str, int]:
+        """Count the failures of messages, by the names that the reports give them."""
+        names = ("lost", "reordered", "repeated")
+        return {what: sum(each.get(what, 0) for each in self.made(server)) for what in names}
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether every measurement of our server succeeded, without a failed message."""
+        has_failed = any(None in rounds for rounds in self.reports[self.subject].values())
+        return not has_failed and not any(self.message_failures(self.subject).values())
 
 
-MESSAGE_FAILURES: Final = ("lost", "reordered", "repeated")
-"""The failures of a message, as the reports name them."""
+def _busy(reports: Sequence[Report]) -> str:
+    """Say how busy the cores were: a server's own, and the generator's meanwhile."""
+    names = ("server_busy", "busy")
+    return "/".join(f"{median(each[name] for each in reports):.0%}" for name in names)
 
 
-def message_failures(reports: Sequence[Report]) -> dict[str, int]:
-    """Count the failures of messages."""
-    return {what: sum(report.get(what, 0) for report in reports) for what in MESSAGE_FAILURES}
-
-
-def checked(reports: Sequence[Report]) -> int:
-    """Count the checked messages."""
-    return sum(
-        report.get("asks", 0) + report.get("connections", 0) * report.get("broadcasts", 0)
-        for report in reports
-    )
-
-
-def sound(results: Results) -> bool:
-    """Whether every measurement of our server succeeded, without a failed message."""
-    reports = results.reports[results.subject]
-    return not any(None in rounds for rounds in reports.values()) and not any(
-        message_failures(results.all_reports(results.subject)).values()
-    )
-
-
-def busy(results: Results, figure: Figure) -> str:
-    """Say how busy the cores were: each server's own, and the generator's meanwhile."""
-    cells = []
-    for server in (results.base, results.subject):
-        reports = [each for each in results.reports[server][figure.measure] if each is not None]
-        if not reports or "server_busy" not in reports[0]:
-            return ""
-        names = ("server_busy", "busy")
-        cells.append("/".join(f"{median(each[name] for each in reports):.0%}" for name in names))
-    return ", ".join(cells)
-
-
-def spread(ratios: Sequence[float]) -> str:
-    """Return the range of the rounds, without a quarter of them at either end."""
-    if len(ratios) < 2:  # a quarter of one is none
-        return ""
-    low, _, high = quantiles(ratios, n=4, method="inclusive")
-    return f"{low:.2f} to {high:.2f}"
-
-
-def lines(results: Results, figures: Sequence[Figure]) -> Iterator[list[str]]:
-    """Return the table, its head first."""
-    yield [
-        "",
-        results.labels[results.base],
-        results.labels[results.subject],
-        "ratio",
-        "half of the rounds",
-        "busy, server/generator",
-    ]
+def rows(results: Results, figures: Sequence[Figure]) -> Rows:
+    """Return the table."""
+    both = (results.base, results.subject)
+    names = (results.labels[server] for server in both)
+    table = [["", *names, "ratio", "half of the rounds", "busy, server/generator"]]
     for figure in figures:
-        cells = []
-        for server in (results.base, results.subject):
-            values = results.values(server, figure)
-            cells.append(figure.shown(median(values)) if values else "not measured")
+        made = [results.made(server, figure.measure) for server in both]
+        medians = [median(map(figure.of, reports)) if reports else None for reports in made]
+        cells = [
+            "not measured" if value is None else f"{value:,.{figure.digits}f} {figure.unit}"
+            for value in medians
+        ]
         ratios = results.ratios(figure)
         ratio = f"{median(ratios):.2f}" if ratios else ""
-        yield [figure.label, *cells, ratio, spread(ratios), busy(results, figure)]
+        is_known = all(reports and "server_busy" in reports[0] for reports in made)
+        busy = ", ".join(map(_busy, made)) if is_known else ""
+        table.append([figure.label, *cells, ratio, middle_half(ratios), busy])
+    return table
 
 
-def verdicts(results: Results, figures: Sequence[Figure]) -> Iterator[str]:
-    """Yield a line on each aim."""
+def below(results: Results, figures: Sequence[Figure]) -> Iterator[str]:
+    """Yield the lines below the table: a verdict on each aim, failures, provenance."""
+    yield (
+        "Each figure is the median of all rounds, and each ratio that of the ratios of each round."
+    )
+    yield ""
     base = results.labels[results.base]
     for figure in figures:
         if figure.aim is None:
             continue
-        ratios = results.ratios(figure)
-        if not ratios:
+        if not (ratios := results.ratios(figure)):
             yield f"MISSED: {figure.label}: not measured"
             continue
-        ratio = median(ratios)
-        verdict = "met" if ratio >= figure.aim else "MISSED"
-        yield f"{verdict}: {figure.label} {ratio:.2f} x {base}, at least {figure.aim:.2f} x"
+        ratio, least = median(ratios), figure.aim
+        met = verdict(ratio >= least)
+        yield f"{met}: {figure.label} {ratio:.2f} x {base}, at least {least:.2f} x"
     for server in (results.subject, results.base):
-        reports = results.all_reports(server)
-        counts = ", ".join(f"{count:,} {what}" for what, count in message_failures(reports).items())
-        counted = f"{results.labels[server]}: of {checked(reports):,} messages {counts}"
+        checked = sum(
+            each.get("asks", 0) + each.get("connections", 0) * each.get("broadcasts", 0)
+            for each in results.made(server)
+        )
+        failed = (f"{count:,} {what}" for what, count in results.message_failures(server).items())
+        counted = f"{results.labels[server]}: of {checked:,} messages {', '.join(failed)}"
         if server == results.subject:
-            verdict = "met" if sound(results) else "MISSED"
-            yield f"{verdict}: no message lost, reordered or repeated. {counted}"
+            met = verdict(results.is_sound)
+            yield f"{met}: no message lost, reordered or repeated. {counted}"
         else:
             yield f"For comparison, {counted}"
-
-
-def markdown(results: Results, figures: Sequence[Figure]) -> str:
-    """Return everything as Markdown, with an aligned table."""
-    rows = list(lines(results, figures))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    out = []
-    for name, *cells in (rows[0], rule, *rows[1:]):
-        padded = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
-        out.append(f"| {name.ljust(widths[0])} | {' | '.join(padded)} |")
-    out.append("")
-    out.append(
-        "Each figure is the median of all rounds, and each ratio that of the ratios of each round."
-    )
-    out.append("")
-    below = [*verdicts(results, figures), *(f"Failed: {why}" for why in results.failures)]
-    below.append("; ".join(f"{name} {value}" for name, value in results.provenance.items()))
-    # Two spaces end a line in Markdown.
-    out.extend(f"{line}  " for line in below)
-    return "\n".join(out) + "\n"
+    yield from (f"Failed: {why}" for why in results.failures)
+    yield provenance_line(results.provenance)

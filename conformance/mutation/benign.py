@@ -1,4 +1,4 @@
-"""Benign variants of a server: correct, but unusual; no case may fail on them."""
+"""Benign variants of servers and clients: correct, but unusual; no case may fail on them."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from dataclasses import replace
 from itertools import count
 from typing import Any, Final
 
+from websockets.datastructures import Headers
 from websockets.frames import Opcode
 
+from mutation import client_faults as client
 from mutation import fault_proxy as proxy
 from mutation import hooks as on
 from mutation import operators as do
+from mutation.client_faults import LIMITS, ClientFault
 from mutation.fault_proxy import Frame, FrameEffect, Proxy, Tunnel, answer
 from mutation.hooks import CONNECT, DISCONNECT, Effect, Payload, Payloads, ServerContext
 from mutation.registry import Staged, mutant, mutants
-from neffos_asyncio import Handlers, Server, UpgradeRequest
+from neffos_asyncio import UpgradeRequest
 from neffos_asyncio.connection import text_of
 from neffos_codec import Message, encode
-from neffos_conformance.reference.application import ID_HEADER, servers
-from neffos_conformance.reference.embedded import embedded_server
+from neffos_conformance.reference.application import ID_HEADER
 from neffos_protocol import SessionLimits
 
 PAUSE: Final = 0.01
@@ -28,6 +30,9 @@ PAUSE: Final = 0.01
 
 LONG_ID: Final = "7;8@%!semicolon@%!é漢😀" + "x" * 180
 """What IDs may contain, but for the space that ends them in a body of ``broadcast-to``."""
+
+DEFLATE: Final = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover"
+"""Agrees to an offer to compress."""
 
 KNOWN: Final = frozenset(
     {
@@ -66,7 +71,7 @@ def _fragments(_: Tunnel, frame: Frame) -> FrameEffect:
     ]
 
 
-def _tokens(make: Callable[[int], str]) -> on.Hooks:
+def _tokens(make: Callable[[int], str]) -> Any:
     """Number the asks of a server, for all its connections, and make tokens of that."""
     numbers = count()
     return do.retokened(lambda _: make(next(numbers)))
@@ -81,16 +86,13 @@ def _ids(start: int, make: Callable[[int], str]) -> Staged:
         def id_of(request: UpgradeRequest) -> str:
             return request.headers.get(ID_HEADER) or make(next(numbers))
 
-        def server(handlers: Handlers, **options: Any) -> Server:
-            return Server(handlers, **{**options, "id_generator": id_of})
-
-        return embedded_server(served=servers(make=server))
+        return do.serving(id_generator=id_of)
 
     return on.run(run)
 
 
 def _probed(status: str, *headers: str) -> Proxy:
-    return proxy.request(lambda _, __: answer(status, *headers), method="HEAD")
+    return proxy.request(do.give(answer(status, *headers)), method="HEAD")
 
 
 def _chat(_: Tunnel, head: bytes) -> bytes:
@@ -99,19 +101,6 @@ def _chat(_: Tunnel, head: bytes) -> bytes:
         line = b"HTTP/1.1 101 Web Socket Protocol Handshake"
     more = b"server: odd/1.0\r\nSet-Cookie: a=b; Path=/\r\nX-Odd: 1\r\nx-odd: 2\r\n"
     return line + b"\r\n" + more + rest
-
-
-def _refuse(_: Tunnel, head: bytes) -> bytes | None:
-    is_refusal = head.startswith((b"HTTP/1.1 400", b"HTTP/1.1 403"))
-    return answer("418 I'm a teapot") if is_refusal else None
-
-
-def _compress(link: Tunnel, head: bytes) -> bytes | None:
-    offer = link.request.value("Sec-WebSocket-Extensions")
-    if b" 101 " not in head or "permessage-deflate" not in offer:
-        return None
-    agreed = b"Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover"
-    return head.removesuffix(b"\r\n") + agreed + b"\r\n\r\n"
 
 
 @mutant("", on.send_raw)
@@ -163,7 +152,6 @@ def busy_with_others(c: ServerContext) -> Payloads:
 
 
 mutants(
-    "",
     "slow-to-speak: Sends everything late.",
     Proxy(write=_slowly),
     "speaks-in-scraps: Sends the bytes of a frame in several pieces.",
@@ -195,21 +183,21 @@ mutants(
     "chatty-in-http: Sends headers of its own with an upgrade, and an unusual reason phrase.",
     proxy.response(_chat),
     "refuses-in-other-numbers: Refuses upgrades with another status than most servers.",
-    proxy.response(_refuse),
+    proxy.response(
+        do.give(answer("418 I'm a teapot")),
+        payload=lambda head: head.startswith((b"HTTP/1.1 400", b"HTTP/1.1 403")),
+    ),
     "compresses-if-asked-to: Agrees to compress, where the client offers that.",
-    proxy.response(_compress),
+    proxy.response(
+        lambda _, head: proxy.with_line(head, DEFLATE),
+        request={"named": {"sec-websocket-extensions": do.has("permessage-deflate")}},
+    ),
     "drops-what-comes-early: Holds nothing back before the handshake.",
     proxy.inward(_drop_early),
     "strict-limits: Has limits far below those of other servers.",
     do.limited(
         SessionLimits(
-            payload=2 << 20,
-            held=8,
-            held_size=8 << 10,
-            namespaces=8,
-            rooms=16,
-            name=130,
-            token=130,
+            payload=2 << 20, held=8, held_size=8 << 10, namespaces=8, rooms=16, name=130, token=130
         )
     ),
     "wide-limits: Has limits far above those of other servers.",
@@ -225,5 +213,31 @@ mutants(
         ),
         backlog=32 << 20,
         high_water=8 << 20,
+    ),
+)
+
+
+# -------------------------------------------------------------------- clients
+
+
+def _chatty(headers: Headers) -> None:
+    headers["Origin"] = "https://example.com"
+    headers["User-Agent"] = "odd/1.0"
+    headers["X-Odd"] = "yes"
+    headers["Accept-Encoding"] = "br"
+
+
+mutants(
+    "tokens-of-another-shape: Makes tokens with all kinds of characters, and of odd lengths.",
+    client.retokened(lambda token: f"$!neffos(0x{token[1:]})/ {token[-3:]} é#"),
+    "slow-to-speak: Is slow in everything that it sends.",
+    ClientFault(delay=0.02),
+    "chatty-in-http: Sends headers of its own, and an Origin.",
+    ClientFault(request=_chatty),
+    "beats-like-a-heart: Sends a ping all the time.",
+    ClientFault(limits=replace(LIMITS, heartbeat=0.005)),
+    "tells-more-than-it-must: Reports each room that it leaves because its namespace ended.",
+    client.observes(
+        lambda _, seen: [seen, {**seen, "saw": "left", "room": "lobby"}], saw="disconnected"
     ),
 )

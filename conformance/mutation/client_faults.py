@@ -12,26 +12,16 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final, Literal, cast
 
 from websockets.datastructures import Headers
 
-from mutation import hooks
-from mutation.hooks import (
-    Effect,
-    FrameHook,
-    MessageHooks,
-    Payload,
-    PayloadHook,
-    PeerContext,
-    Sent,
-    Traffic,
-    payloads,
-    when,
-)
+from mutation import hooks, operators
+from mutation.hooks import Effect, FrameHook, Payload, PayloadHook, PeerContext, Sent, Traffic
 from mutation.registry import SOON
 from neffos_asyncio.limits import DEFAULT, Limits
-from neffos_codec import Message, encode, first_surrogate
+from neffos_codec import Message, encode
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.reference.client_driver import ReferenceDriver
 from neffos_conformance.runner.client_steps import Between
@@ -48,7 +38,7 @@ from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.transport import Transport, UpgradeRequest
 
 OperationHook = Callable[["ClientContext", str, Values], Any]
-Observe = Callable[["ClientContext", Values], Sequence[Values]]
+Observe = Callable[["ClientContext", Values], Values | Sequence[Values] | None]
 
 LIMITS: Final = replace(DEFAULT, ask=2.0)
 """The limits of a faulty client, which does not wait long for a peer that does not reply."""
@@ -66,15 +56,6 @@ HANG: Final[Values] = {"hangs": True}
 """In place of a result: the operation never ends."""
 
 
-def frame_of(payload: Payload) -> Message | None:
-    """Decode a payload, if it is a frame that could be encoded as well."""
-    message = hooks.frame_of(payload)
-    if message is None:
-        return None
-    text = payload if isinstance(payload, str) else "".join(map(str, message.fields()[:4]))
-    return message if first_surrogate(text) < 0 else None
-
-
 class ClientContext(PeerContext):
     """A faulty client in one case: what its traffic shows, and what a hook can do.
 
@@ -84,7 +65,6 @@ class ClientContext(PeerContext):
         operations: what the driver was told to do, in order.
         running: the operations that have not ended, with their fields.
         done: the operations that have succeeded, in order.
-        connections: the client's connections, in order.
         observe: takes an observation that the driver reports.
     """
 
@@ -97,18 +77,14 @@ class ClientContext(PeerContext):
         self.operations: list[str] = []
         self.running: list[tuple[str, Values]] = []
         self.done: list[str] = []
-        self.connections: list[_FaultyTransport] = []
         self.observe: Callable[[Values], object] = bool
         self._served: list[Payload] = []
 
-    def frame(self, payload: Payload) -> Message | None:
-        """Decode a payload, if it is a frame that could be encoded as well."""
-        return frame_of(payload)
-
     @property
-    def is_asking(self) -> bool:
-        """Whether an ask of the client is pending on the current connection."""
-        return bool(self.client_asks)
+    def is_connecting(self) -> bool:
+        """Whether an operation still connects the namespace of the current frame."""
+        names = [fields["namespace"] for op, fields in self.running if op == "connect"]
+        return self.message is not None and self.message.namespace in names
 
     def serve(self, given: Message | Payload | None = None) -> list[Payload]:
         """Have the correct client receive a message, or the current one; give nothing to send."""
@@ -119,17 +95,17 @@ class ClientContext(PeerContext):
 
     def say(self, effect: Effect) -> None:
         """Send something as well, on the current connection."""
-        self.connections[self.current].put(payloads(effect))
+        self.connections[self.current].put(hooks.payloads(effect))
 
     def say_last(self, effect: Effect) -> None:
         """Send something on the connection that was opened last."""
-        self.connections[-1].put(payloads(effect))
+        self.connections[-1].put(hooks.payloads(effect))
 
     def say_elsewhere(self, effect: Effect) -> None:
         """Send something on all connections but the current one."""
         for number, each in enumerate(self.connections):
             if number != self.current:
-                each.put(payloads(effect))
+                each.put(hooks.payloads(effect))
 
     def tell(self, saw: str, **fields: Any) -> None:
         """Report an observation of the client on its first connection."""
@@ -148,7 +124,7 @@ class ClientContext(PeerContext):
 
 
 @dataclass(frozen=True, slots=True)
-class ClientFault(MessageHooks):
+class ClientFault(hooks.MessageHooks):
     """A client with a fault: hooks in a correct one; those that are left out change nothing.
 
     Attributes:
@@ -158,8 +134,9 @@ class ClientFault(MessageHooks):
         is_alive: whether an HTTP status makes it believe that the server is up again.
         before: is called with each operation before the client performs it; it may raise.
         failed: gives a result in place of the failure of an operation; ``None`` lets it fail.
-        result: what takes the place of the result of an operation.
-        observes: what takes the place of an observation that its driver reports.
+        result: what takes the place of the result of an operation; ``None`` leaves it alone.
+        observes: what takes the place of an observation that its driver reports; a trigger can
+            name its fields.
         delay: seconds before each thing that it sends.
         limits: of the correct client.
     """
@@ -212,19 +189,20 @@ async def faulty_client(fault: ClientFault) -> AsyncIterator[tuple[ClientDriver,
 # -------------------------------------------------------------------- makers
 
 
-receive, receive_raw = ClientFault.at_receive, ClientFault.at_receive_raw
-send, send_raw = ClientFault.at_send, ClientFault.at_send_raw
+receive, receive_raw = hooks.seeds(ClientFault, "receive"), hooks.seeds(ClientFault, "receive_raw")
+send, send_raw = hooks.seeds(ClientFault, "send"), hooks.seeds(ClientFault, "send_raw")
+observes = hooks.seeds(ClientFault, "observes")
+retokened = partial(operators.retokened, peer=ClientFault)
 
 
 def beside(hook: FrameHook, **trigger: Any) -> ClientFault:
     """Seed a fault in what a client sends as well when it receives a frame."""
-    triggered = when(hook, **trigger)
-    return ClientFault(receive=lambda c, m: c.say(triggered(c, m)))
+    return receive(lambda c, m: c.say(hook(c, m)), **trigger)
 
 
-def beside_raw(hook: PayloadHook) -> ClientFault:
+def beside_raw(hook: PayloadHook, **trigger: Any) -> ClientFault:
     """Seed a fault in what a client sends as well when it receives a payload."""
-    return ClientFault(receive_raw=lambda c, payload: c.say(hook(c, payload)))
+    return receive_raw(lambda c, payload: c.say(hook(c, payload)), **trigger)
 
 
 def header(name: str, value: str | None, *, is_added: bool = True) -> ClientFault:
@@ -242,23 +220,6 @@ def header(name: str, value: str | None, *, is_added: bool = True) -> ClientFaul
             headers[name] = value
 
     return ClientFault(request=request)
-
-
-def observes(hook: Observe) -> ClientFault:
-    """Seed a fault in what a client observes."""
-    return ClientFault(observes=hook)
-
-
-def unobserved(**fields: Any) -> ClientFault:
-    """Keep back the observations with these fields."""
-    return observes(lambda _, seen: [] if has_fields(seen, fields) else [seen])
-
-
-def observed(change: Callable[[Values], Values], **fields: Any) -> ClientFault:
-    """Change the observations with these fields."""
-    return observes(
-        lambda _, seen: [{**seen, **change(seen)} if has_fields(seen, fields) else seen]
-    )
 
 
 # -------------------------------------------------------------------- the client
@@ -300,7 +261,8 @@ class _FaultyDriver:
         finally:
             context.running.remove(running)
         context.done.append(op)
-        return dict(fault.result(context, op, values)) if fault.result else values
+        effect = fault.result(context, op, values) if fault.result else None
+        return values if effect is None else dict(effect)
 
     async def saw(self, seconds: float = 0.0, **fields: Any) -> Values:
         """Wait until the client has observed something."""
@@ -333,7 +295,9 @@ class _FaultyDriver:
         values = json.loads(line)
         if "saw" in values:
             observes = self._fault.observes
-            for each in observes(self._context, values) if observes else [values]:
+            effect = observes(self._context, values) if observes else None
+            given = values if effect is None else effect
+            for each in [given] if isinstance(given, dict) else given:
                 self._observe(each)
             return
         answer = self._answers.pop(values["id"])
@@ -393,7 +357,7 @@ class _FaultyTransport:
         effect = self._fault.received(context)
         served = context.take_served() if effect is not None else [payload]
         self.traffic.feed("server", payload)
-        self.put(payloads(effect))
+        self.put(hooks.payloads(effect))
         for each in served:
             await self._transport.send(each, is_held=is_held)
 
@@ -453,4 +417,4 @@ class _FaultyTransport:
                 return
             effect = fault.sent(context, sent)
             self.traffic.feed("client", sent)
-            self.put([sent] if effect is None else payloads(effect))
+            self.put([sent] if effect is None else hooks.payloads(effect))

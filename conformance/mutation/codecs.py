@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from mutation import operators as do
 from mutation.hooks import fits
 from mutation.registry import mutant, mutants
 from neffos_codec import ESCAPE
@@ -19,16 +20,29 @@ from neffos_conformance.runner.run import Run
 
 Values = dict[str, Any]
 
-NAMES: Final = ("namespace", "room", "event")
-"""The fields in which the separator is escaped."""
-
 LONG: Final = 2_000
 """Bytes from which on one of the mutants decodes a frame in another way."""
+
+WRITING: Final = ("encode", "reply")
+"""The operations that encode a frame."""
+
+ANSWERED: Final = ("message", "handshake", "parsed", "reject")
+"""The parts of an answer that a trigger can name."""
+
+REQUEST: Final[Values] = {"handshake": {"request": {}}}
+"""A handshake request, as it is in an answer."""
+
+NOTHING_READ: Final[Values] = {
+    **dict.fromkeys(("wait", "namespace", "room", "event", "body"), ""),
+    "is_error": False,
+    "is_no_op": False,
+}
+"""A frame of empty fields, as it is in an answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class CodecRequest:
-    """A request to a codec, with the correct answer. A trigger can name each property.
+    """A request to a codec. Triggers name its properties, its fields and parts of the answer.
 
     Attributes:
         op: the operation.
@@ -40,20 +54,11 @@ class CodecRequest:
     request: Values
     given: Values
 
-    @property
-    def reject(self) -> str:
-        """Why the correct codec rejects the request; empty where it does not."""
-        return str(self.given.get("reject", ""))
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether the request names limits."""
-        return "limits" in self.request
-
-    @property
-    def native(self) -> str:
-        """How the request treats native messages; empty where it does not say."""
-        return str(self.request.get("native", ""))
+    def __getattr__(self, name: str) -> Any:
+        """Give a part of the correct answer; it is empty where there is none."""
+        if name not in ANSWERED:
+            raise AttributeError(name)
+        return self.given.get(name, {})
 
     @property
     def payload(self) -> bytes:
@@ -61,19 +66,9 @@ class CodecRequest:
         return content(self.request["payload"])
 
     @property
-    def message(self) -> Values:
-        """The frame that the correct codec decodes; empty for none."""
-        return self.given.get("message", {}) if self.op == "decode" else {}
-
-    @property
-    def handshake(self) -> Values:
-        """The handshake message that the correct codec decodes; empty for none."""
-        return self.given.get("handshake", {}) if self.op == "decode-handshake" else {}
-
-    @property
-    def parsed(self) -> Values:
-        """The wait field that the correct codec parses; empty for none."""
-        return self.given.get("parsed", {}) if self.op == "parse-wait" else {}
+    def is_binary(self) -> bool:
+        """Whether the payload to decode is binary."""
+        return isinstance(self.request["payload"], dict)
 
     def again(self, **changes: Any) -> Values:
         """Give the correct answer to a request with changes."""
@@ -124,12 +119,9 @@ class CodecFault:
         yield run
 
 
-WRITING: Final = ("encode", "reply")
-
-
 def answers(hook: Hook, **trigger: Any) -> CodecFault:
     """Seed a fault in some answers."""
-    return CodecFault(lambda q: hook(q) if fits(trigger, q) else None)
+    return CodecFault(lambda q: hook(q) if fits(trigger, q, q.request) else None)
 
 
 def reads(hook: Callable[[CodecRequest, Values], Values], **trigger: Any) -> CodecFault:
@@ -160,17 +152,18 @@ def writes_rejected(reject: str, payload: Callable[[CodecRequest], Any]) -> Code
     return answers(lambda q: {"payload": payload(q)}, op=WRITING, reject=reject)
 
 
-def reads_wait(kind: str, other: str, *starts: str) -> CodecFault:
-    """Parse a wait field of one kind, or those that start so, as one of another."""
+def changed(part: str, **changes: Any) -> Hook:
+    """Change fields of a part of the answer."""
+    return lambda q: {part: {**q.given[part], **changes}}
 
-    def hook(q: CodecRequest) -> Values | None:
-        wait = str(q.request.get("wait"))
-        is_meant = q.parsed.get("kind") == kind and not q.parsed.get("from_exchange")
-        if starts:
-            is_meant = is_meant and wait.startswith(starts) and "!" not in wait and wait.isascii()
-        return {"parsed": {**q.parsed, "kind": other}} if is_meant else None
 
-    return answers(hook)
+def reads_wait(kind: str, other: str, **trigger: Any) -> CodecFault:
+    """Parse a wait field of one kind as one of another, where the exchange has not marked it."""
+    return answers(
+        changed("parsed", kind=other),
+        parsed={"kind": kind, "from_exchange": lambda is_marked: not is_marked},
+        **trigger,
+    )
 
 
 def content(value: Any) -> bytes:
@@ -179,22 +172,24 @@ def content(value: Any) -> bytes:
     return whole if isinstance(whole, bytes) else whole.encode("utf-8", "surrogateescape")
 
 
-def lenient(q: CodecRequest) -> Values:
-    """Give the answer of lenient decoding."""
-    return q.again(reading="lenient")
+def rejects(is_meant: Callable[[CodecRequest], object], **trigger: Any) -> CodecFault:
+    """Reject what the correct codec accepts."""
+    return answers(lambda q: {"reject": True} if is_meant(q) else None, **trigger)
 
 
-def _cut(_: CodecRequest, message: Values) -> Values:
-    body = message["body"]
-    is_meant = isinstance(body, str) and not message["is_error"] and message["event"]
-    return {"body": body.partition(";")[0]} if is_meant else {}
+def _text_body(
+    change: Callable[[str], str], is_meant: Callable[[Values], object]
+) -> Callable[[CodecRequest, Values], Values]:
+    """Change the body of the text frames that fit."""
+
+    def hook(_: CodecRequest, m: Values) -> Values:
+        body = m["body"]
+        return {"body": change(body)} if isinstance(body, str) and is_meant(m) else {}
+
+    return hook
 
 
-@mutant("FR-2", answers, op="decode", native=("", "never"), is_limited=False)
-def five_separators_taken(q: CodecRequest) -> Values | None:
-    """Accepts five separators as a frame with an empty body."""
-    if q.payload.count(b";") != 5:
-        return None
+def _without_separator(q: CodecRequest) -> Values | None:
     whole = content_of(q.request["payload"])
     return q.again(payload=value_of(whole + ";" if isinstance(whole, str) else whole + b";"))
 
@@ -202,20 +197,8 @@ def five_separators_taken(q: CodecRequest) -> Values | None:
 @mutant("FR-3", reads)
 def fields_not_unescaped(_: CodecRequest, m: Values) -> Values:
     """Leaves the escape in a field that it has read, where text follows it."""
-    names = {name: m[name] for name in NAMES if isinstance(m[name], str)}
+    names = {name: m[name] for name in ("namespace", "room", "event") if isinstance(m[name], str)}
     return {name: value.replace(";", ESCAPE) for name, value in names.items() if value[-1:] != ";"}
-
-
-def _unescaped(_: CodecRequest, message: Values) -> Values:
-    body = message["body"]
-    return {"body": body.replace(ESCAPE, ";")} if isinstance(body, str) else {}
-
-
-@mutant("SEC-15", reads, is_limited=False)
-def unescaped_too_late(q: CodecRequest, m: Values) -> Values:
-    """Gives a namespace as it is written in the frame, where it is an escape alone."""
-    is_alone = q.payload.endswith(f"{ESCAPE};;e;0;0;".encode())
-    return {"namespace": ESCAPE} if is_alone and m["namespace"] == ";" else {}
 
 
 @mutant("FR-5", answers, op=WRITING, reject=bool)
@@ -233,28 +216,9 @@ def any_flag_is_true(q: CodecRequest, _: Values) -> Values:
     return {name: True for name, flag in flags if flag in words}
 
 
-@mutant("FR-10", reads)
-def body_trimmed(q: CodecRequest, m: Values) -> Values:
-    """Cuts spaces and line ends off a body."""
-    body = m["body"]
-    is_plain = isinstance(body, str) and body.isascii() and not m["is_error"]
-    is_meant = is_plain and "native" not in q.request and str(m["event"]).isprintable()
-    return {"body": body.strip(" \r\n\t")} if is_meant else {}
-
-
-@mutant("FR-11", writes, op="reply")
-def text_for_binary(_: CodecRequest, payload: Any) -> Any:
-    """Writes a binary message as text, where it is UTF-8."""
-    whole = content_of(payload)
-    return payload if isinstance(whole, str) else whole.decode("utf-8", "replace")
-
-
-@mutant("FR-15", answers, message=bool, is_limited=False)
-def octets_read_otherwise(q: CodecRequest) -> Values | None:
-    """Refuses a long frame of bytes that it reads as text."""
-    head = b";".join(q.payload.split(b";")[:6])
-    is_binary = isinstance(q.request["payload"], dict)
-    return {"reject": True} if is_binary and len(head) > LONG and head.isascii() else None
+def _is_long_text(payload: bytes) -> bool:
+    head = b";".join(payload.split(b";")[:6])
+    return len(head) > LONG and head.isascii()
 
 
 def _handshake(part: str, change: Callable[[Any], Any]) -> CodecFault:
@@ -263,32 +227,6 @@ def _handshake(part: str, change: Callable[[Any], Any]) -> CodecFault:
         lambda q, payload: change(payload) if part in q.request["handshake"] else payload,
         op="encode-handshake",
     )
-
-
-REQUEST: Final[Values] = {"handshake": {"request": {}}}
-"""A handshake request, as it is in an answer."""
-
-
-@mutant("HS-4", answers, handshake=bool)
-def refusal_taken_for_acceptance(q: CodecRequest) -> Values | None:
-    """Reads a refusal as an acceptance."""
-    is_meant = "refuse" in q.handshake and isinstance(q.request["payload"], str)
-    return {"handshake": {"accept": q.handshake["refuse"]}} if is_meant else None
-
-
-@mutant("HS-6", answers, reject="handshake-id")
-def empty_id_sound(q: CodecRequest) -> Values | None:
-    """Accepts an acceptance without an ID."""
-    is_read = q.op == "decode-handshake"
-    return {"handshake": {"accept": ""}} if is_read else {"payload": "A"}
-
-
-@mutant("HS-19", answers, handshake=bool)
-def id_ends_at_a_separator(q: CodecRequest) -> Values | None:
-    """Ends an ID where the first field of a frame would end."""
-    id_ = q.handshake.get("accept")
-    is_meant = isinstance(id_, str) and ";" in id_
-    return {"handshake": {"accept": str(id_).partition(";")[0]}} if is_meant else None
 
 
 @mutant("AR-8", answers, op="reply")
@@ -308,28 +246,6 @@ def reply_in_the_kind_of_its_body(q: CodecRequest, payload: Any) -> Any:
     return content(payload).decode() if is_meant else payload
 
 
-@mutant("SX-2", answers, parsed=bool)
-def marker_left_in(q: CodecRequest) -> Values | None:
-    """Leaves the exchange marker in the token."""
-    is_meant = q.parsed.get("from_exchange")
-    return {"parsed": {**q.parsed, "token": q.request["wait"]}} if is_meant else None
-
-
-@mutant("NM-1", answers, op="encode", native=("", "never"), reject=bool)
-def native_written_anyway(q: CodecRequest) -> Values | None:
-    """Writes a native message to a peer that accepts only frames."""
-    payload = q.request.get("native_payload")
-    return None if payload is None else {"payload": payload}
-
-
-NOTHING_READ: Final[Values] = {
-    **dict.fromkeys(("wait", "namespace", "room", "event", "body"), ""),
-    "is_error": False,
-    "is_no_op": False,
-}
-"""A frame of empty fields, as it is in an answer."""
-
-
 @mutant("FR-2", answers, reject=bool)
 def never_refuses(q: CodecRequest) -> Values:
     """Reads everything as some frame, and writes whatever it is given."""
@@ -340,87 +256,91 @@ def never_refuses(q: CodecRequest) -> Values:
 @mutant("FR-10", answers)
 def line_end_added(q: CodecRequest) -> Values | None:
     """Adds a line end to everything that it reads and writes."""
-    match q.given:
-        case {"payload": payload}:
-            return {"payload": _longer(payload)}
-        case {"message": {"body": body} as message}:
-            return {"message": {**message, "body": _longer(body)}}
-        case {"native": payload}:
-            return {"native": _longer(payload)}
-        case {"handshake": {"accept": text}}:
-            return {"handshake": {"accept": _longer(text)}}
-        case {"handshake": {"refuse": text}}:
-            return {"handshake": {"refuse": _longer(text)}}
-        case {"parsed": {"token": token, "sender": sender} as parsed}:
-            return {"parsed": {**parsed, "token": _longer(token), "sender": _longer(sender)}}
-    return None
+    return _longer(q.given, ("payload", "body", "native", "accept", "refuse", "token", "sender"))
 
 
-def _longer(value: Any) -> Any:
-    whole = content_of(value)
-    return value_of(whole + "\n" if isinstance(whole, str) else whole + b"\n")
+def _longer(values: Values, names: Collection[str]) -> Values:
+    """Add a line end to what has one of these names, at whatever depth."""
+    longer = {}
+    for name, value in values.items():
+        if name in names:
+            whole = content_of(value)
+            longer[name] = value_of(whole + "\n" if isinstance(whole, str) else whole + b"\n")
+        else:
+            longer[name] = _longer(value, names) if isinstance(value, dict) else value
+    return longer
 
 
 mutants(
-    "FR-8",
-    "error-needs-a-text: Reads an error without a text as none, as the Go peer does.",
-    reads(lambda _, m: {"is_error": False} if m["event"] and content(m["body"]) == b"" else {}),
-    "SEC-1",
-    "limits-ignored: Reads a payload that is over a limit.",
-    answers(
-        lambda q: answer(
-            q.op, {name: each for name, each in q.request.items() if name != "limits"}
-        ),
-        op="decode",
-        is_limited=True,
-        reject=bool,
+    "FR-1 body-cut: Ends a text body at the next semicolon.",
+    reads(
+        _text_body(lambda body: body.partition(";")[0], lambda m: not m["is_error"] and m["event"]),
+        limits=None,
     ),
-    "FR-1",
-    "body-cut: Ends a text body at the next semicolon.",
-    reads(_cut, is_limited=False),
-    "room-and-event-swapped: Reads the room where the event is.",
+    "FR-1 room-and-event-swapped: Reads the room where the event is.",
     reads(lambda _, m: {"room": m["event"], "event": m["room"]}),
-    "FR-3",
-    "body-unescaped: Reads the escape as a separator in the body too.",
-    reads(_unescaped),
-    "fields-not-escaped: Writes a semicolon in a field as it is.",
-    writes_text(lambda text: text.replace(ESCAPE, ";")),
-    "FR-4",
-    "writes-what-reads-back-changed: Writes a name that a receiver would read back changed.",
-    writes_rejected("escape-literal", lambda _: ";changed;;e;0;0;"),
-    "FR-6",
-    "flags-in-words: Writes a set no-op flag as t.",
-    writes_text(lambda text: text.replace(";1;", ";t;") if ";1;1;" in text else text),
-    "FR-9",
-    "empty-error-written: Writes an error without a text.",
-    writes_rejected("empty-error-text", lambda _: "$1;chat;;say;1;0;"),
-    "FR-12",
-    "latin-letters: Reads bytes that are not UTF-8 as if they were.",
-    answers(lenient, op="decode", reject="utf8", native=""),
-    "FR-13",
-    "long-empty-reply: Writes the flags of an empty reply.",
-    writes_text(lambda text: f"{text[:-3]}0;0;" if text.endswith(";;;;;;") else text, native=""),
-    "FR-14",
-    "empty-message-taken: Reads an empty message as a frame of empty fields.",
-    answers(lambda q: q.again(payload=";;;;;;"), op="decode", reject="empty"),
-    "HS-1",
-    "other-request: Writes the request in lower case.",
-    _handshake("request", lambda _: "m"),
-    "request-unknown: Does not recognise the request.",
+    "FR-2 five-separators-taken: Accepts five separators as a frame with an empty body.",
     answers(
-        lambda q: {"reject": True} if q.request["payload"] == "M" else None, op="decode-handshake"
+        _without_separator,
+        op="decode",
+        native=(None, "never"),
+        limits=None,
+        payload=lambda payload: payload.count(b";") == 5,
     ),
-    "HS-2",
-    "more-behind-the-request: Accepts a request with more after its letter, in strict decoding.",
+    "FR-3 body-unescaped: Reads the escape as a separator in the body too.",
+    reads(_text_body(lambda body: body.replace(ESCAPE, ";"), bool)),
+    "FR-3 fields-not-escaped: Writes a semicolon in a field as it is.",
+    writes_text(lambda text: text.replace(ESCAPE, ";")),
+    "FR-4 writes-what-reads-back-changed: Writes a name that a receiver would read back changed.",
+    writes_rejected("escape-literal", lambda _: ";changed;;e;0;0;"),
+    "FR-6 flags-in-words: Writes a set no-op flag as t.",
+    writes_text(lambda text: text.replace(";1;", ";t;") if ";1;1;" in text else text),
+    "FR-8 error-needs-a-text: Reads an error without a text as none, as the Go peer does.",
+    reads(lambda _, m: {"is_error": False} if m["event"] and content(m["body"]) == b"" else {}),
+    "FR-9 empty-error-written: Writes an error without a text.",
+    writes_rejected("empty-error-text", lambda _: "$1;chat;;say;1;0;"),
+    "FR-10 body-trimmed: Cuts spaces and line ends off a body.",
+    reads(
+        _text_body(
+            lambda body: body.strip(" \r\n\t") if body.isascii() else body,
+            lambda m: not m["is_error"] and str(m["event"]).isprintable(),
+        ),
+        native=None,
+    ),
+    "FR-12 latin-letters: Reads bytes that are not UTF-8 as if they were.",
+    answers(lambda q: q.again(reading="lenient"), op="decode", reject="utf8", native=None),
+    "FR-13 long-empty-reply: Writes the flags of an empty reply.",
+    writes_text(lambda text: f"{text[:-3]}0;0;" if text.endswith(";;;;;;") else text, native=None),
+    "FR-14 empty-message-taken: Reads an empty message as a frame of empty fields.",
+    answers(lambda q: q.again(payload=";;;;;;"), op="decode", reject="empty"),
+    "FR-15 octets-read-otherwise: Refuses a long frame of bytes that it reads as text.",
+    rejects(bool, message=bool, limits=None, is_binary=True, payload=_is_long_text),
+    "HS-1 other-request: Writes the request in lower case.",
+    _handshake("request", lambda _: "m"),
+    "HS-1 request-unknown: Does not recognise the request.",
+    rejects(lambda q: q.request["payload"] == "M", op="decode-handshake"),
+    "HS-2 more-behind-the-request: Accepts more after the letter of a request, in strict decoding.",
     answers(lambda _: REQUEST, op="decode-handshake", reject="handshake-trailing"),
-    "HS-3",
-    "id-trimmed: Writes an acceptance without its letter.",
+    "HS-3 id-trimmed: Writes an acceptance without its letter.",
     _handshake("accept", lambda p: p[1:]),
-    "HS-5",
-    "binary-handshake-sound: Accepts a handshake message in binary, in strict decoding.",
-    answers(lenient, op="decode-handshake", reject="handshake-binary"),
-    "AR-1",
-    "token-lost: Writes an empty reply, or a reply to no ask, with a token of its own.",
+    "HS-4 refusal-taken-for-acceptance: Reads a refusal as an acceptance.",
+    answers(
+        lambda q: {"handshake": {"accept": q.handshake["refuse"]}},
+        handshake={"refuse": do.isnt(None)},
+        is_binary=False,
+    ),
+    "HS-5 binary-handshake-sound: Accepts a handshake message in binary, in strict decoding.",
+    answers(lambda q: q.again(reading="lenient"), op="decode-handshake", reject="handshake-binary"),
+    "HS-6 empty-id-sound: Accepts an acceptance without an ID.",
+    answers(
+        lambda q: {"handshake": {"accept": ""}} if q.op == "decode-handshake" else {"payload": "A"},
+        reject="handshake-id",
+    ),
+    "HS-7 wants-exactly-m: Accepts only a lone M as a request.",
+    rejects(lambda q: "request" in q.handshake and q.payload != b"M", handshake=bool),
+    "HS-7 takes-anything-for-a-request: Treats any first message as a handshake request.",
+    answers(lambda _: REQUEST, op="decode-handshake"),
+    "AR-1 token-lost: Writes an empty reply, or a reply to no ask, with a token of its own.",
     writes(
         lambda q, payload: (
             f"$0{payload}"
@@ -429,42 +349,65 @@ mutants(
         ),
         op="reply",
     ),
-    "AR-7",
-    "event-lost-in-reply: Writes the reply to an ask under another event.",
-    writes_text(lambda text: text.replace(";say;", ";said;"), op="reply"),
-    "AR-2",
-    "clients-ask-taken-for-a-servers: Parses a client's token as a server's.",
+    "AR-2 clients-ask-taken-for-a-servers: Parses a client's token as a server's.",
     reads_wait("client-ask", "server-ask"),
-    "AR-3",
-    "servers-ask-taken-for-a-clients: Parses a server's token of digits as a client's.",
-    reads_wait("server-ask", "client-ask", "1"),
-    "AR-4",
-    "confirmation-taken-for-an-ask: Parses the token of a confirmation as one that asks.",
+    "AR-3 servers-ask-taken-for-a-clients: Parses a server's token of digits as a client's.",
+    reads_wait(
+        "server-ask",
+        "client-ask",
+        wait=lambda wait: str(wait)[:1] == "1" and "!" not in wait and wait.isascii(),
+    ),
+    "AR-4 confirmation-taken-for-an-ask: Parses the token of a confirmation as one that asks.",
     reads_wait("confirmation", "server-ask"),
-    "SX-1",
-    "sender-taken-for-a-token: Parses an explicit sender as a token.",
+    "AR-7 event-lost-in-reply: Writes the reply to an ask under another event.",
+    writes_text(lambda text: text.replace(";say;", ";said;"), op="reply"),
+    "SEC-1 limits-ignored: Reads a payload that is over a limit.",
+    answers(
+        lambda q: answer(
+            q.op, {name: each for name, each in q.request.items() if name != "limits"}
+        ),
+        op="decode",
+        limits=bool,
+        reject=bool,
+    ),
+    "FR-11 text-for-binary: Writes a binary message as text, where it is UTF-8.",
+    writes(
+        lambda _, payload: (
+            payload if isinstance(payload, str) else content(payload).decode(errors="replace")
+        ),
+        op="reply",
+    ),
+    "HS-19 id-ends-at-a-separator: Ends an ID where the first field of a frame would end.",
+    answers(
+        lambda q: {"handshake": {"accept": q.handshake["accept"].partition(";")[0]}},
+        handshake={"accept": do.has(";")},
+    ),
+    "SEC-15 unescaped-too-late: Gives a namespace as it is written, where it is an escape alone.",
+    answers(
+        changed("message", namespace=ESCAPE),
+        message={"namespace": ";"},
+        limits=None,
+        payload=lambda payload: payload.endswith(f"{ESCAPE};;e;0;0;".encode()),
+    ),
+    "SX-1 sender-taken-for-a-token: Parses an explicit sender as a token.",
     reads_wait("explicit-sender", "server-ask"),
-    "NM-2",
-    "native-refused: Rejects a native message where the peer accepts them.",
+    "SX-2 marker-left-in: Leaves the exchange marker in the token.",
     answers(
-        lambda q: {"reject": True} if "native" in q.given else None, op="decode", native="fallback"
+        lambda q: changed("parsed", token=q.request["wait"])(q), parsed={"from_exchange": True}
     ),
-    "NM-3",
-    "native-that-is-a-frame: Writes a native message that reads as a frame.",
+    "NM-1 native-written-anyway: Writes a native message to a peer that accepts only frames.",
     answers(
-        lambda q: {"payload": q.request["native_payload"]},
+        lambda q: (
+            {"payload": q.request["native_payload"]} if "native_payload" in q.request else None
+        ),
         op="encode",
-        reject="native-looks-like-frame",
+        native=(None, "never"),
+        reject=bool,
     ),
-    "NM-5",
-    "native-event-taken-for-another: Reads the event of native messages as none.",
-    reads(lambda _, m: {"event": ""} if m["event"] == "_OnNativeMessage" else {}),
-    "HS-7",
-    "wants-exactly-m: Accepts only a lone M as a request.",
-    answers(
-        lambda q: {"reject": True} if "request" in q.handshake and q.payload != b"M" else None,
-        handshake=bool,
-    ),
-    "takes-anything-for-a-request: Treats any first message as a handshake request.",
-    answers(lambda _: REQUEST, op="decode-handshake"),
+    "NM-2 native-refused: Rejects a native message where the peer accepts them.",
+    rejects(lambda q: "native" in q.given, op="decode", native="fallback"),
+    "NM-3 native-that-is-a-frame: Writes a native message that reads as a frame.",
+    writes_rejected("native-looks-like-frame", lambda q: q.request["native_payload"]),
+    "NM-5 native-event-taken-for-another: Reads the event of native messages as none.",
+    answers(changed("message", event=""), message={"event": "_OnNativeMessage"}),
 )

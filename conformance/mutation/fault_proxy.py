@@ -8,11 +8,12 @@ break RFC 6455, which are the ones that these faults are about; so they are read
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any, Final, Literal, cast
+from typing import Final, Literal, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import h11
@@ -20,7 +21,7 @@ from websockets import frames
 from websockets.frames import Opcode
 from websockets.utils import apply_mask
 
-from mutation.hooks import Scratch, staged, when
+from mutation.hooks import Scratch, seeds, staged
 from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner.run import Run
 
@@ -71,9 +72,15 @@ class Request:
         raw = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in event.headers.raw_items()]
         return cls(event.method.decode(), event.target.decode("latin-1"), tuple(raw))
 
+    @property
+    def named(self) -> defaultdict[str, str]:
+        """The first value of each header, by its name in lower case; empty where there is none."""
+        first = {key.lower(): value for key, value in reversed(self.headers)}
+        return defaultdict(str, first)
+
     def value(self, name: str) -> str:
         """Give the first value of a header; empty where there is none."""
-        return next((value for key, value in self.headers if key.lower() == name.lower()), "")
+        return self.named[name.lower()]
 
     def with_header(self, name: str, value: str | None) -> Request:
         """Replace the headers of a name by one; ``None`` removes them."""
@@ -125,7 +132,9 @@ class Tunnel(Scratch):
         request: how it was asked for.
         is_open: whether the client has sent a handshake request.
         is_amid: whether the client has begun a message, and not ended it.
+        is_closing: whether it has sent a close frame.
         kind: the opcode of its last message.
+        parts: the number of frames of that message before the current one, and their bytes.
     """
 
     def __init__(self, server: Scratch, request: Request) -> None:
@@ -134,15 +143,20 @@ class Tunnel(Scratch):
         self.request = request
         self.is_open = False
         self.is_amid = False
+        self.is_closing = False
         self.kind: int = Opcode.TEXT
+        self.parts = (0, 0)
 
     def received(self, frame: Frame) -> None:
         """Note a frame that the client has sent."""
+        self.is_closing = self.is_closing or frame.opcode == Opcode.CLOSE
         if frame.is_control:
             return
         self.is_open = self.is_open or frame.content[:1] == b"M"
         self.is_amid = not frame.fin
         self.kind = frame.opcode or self.kind
+        count, size = self.parts if frame.opcode == Opcode.CONT else (0, 0)
+        self.parts = (count + 1, size + len(frame.data))
 
 
 FrameEffect = Frame | Instead | Iterable[Frame] | None
@@ -264,22 +278,23 @@ class _Pipe:
 
     async def carry(self) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
-            while content := await (self._changed() if self.hook else self.reader.read(READ_SIZE)):
+            while content := await self._next():
                 await self.write(self.writer, content)
         if self.writer.can_write_eof() and not self.writer.is_closing():
             with suppress(OSError):
                 self.writer.write_eof()
 
-    async def _changed(self) -> bytes:
+    async def _next(self) -> bytes:
         """Give what is sent instead of the next frames; nothing at the end."""
+        if self.hook is None and not self.is_inward:  # it may be the body of a response of HTTP
+            return await self.reader.read(READ_SIZE)
         while True:
             frame = await self._frame()
             if isinstance(frame, bytes):  # a head, and its frame never ends
                 await self.write(self.writer, frame)
                 await self._carry_as_it_is()
                 return b""
-            assert self.hook is not None  # noqa: S101  # only then is a frame read
-            effect = self.hook(self.link, frame)
+            effect = self.hook(self.link, frame) if self.hook else None
             if self.is_inward:
                 self.link.received(frame)
             if isinstance(effect, Instead):
@@ -326,21 +341,11 @@ def answer(status: str, *headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def request(hook: RequestHook, **trigger: Any) -> Proxy:
-    """Seed a fault in how a server reads requests."""
-    return Proxy(request=when(hook, **trigger))
+def with_line(head: bytes, line: str) -> bytes | None:
+    """Put a header into the head of a response that upgrades the connection."""
+    is_upgrade = b" 101 " in head
+    return head.removesuffix(b"\r\n") + f"{line}\r\n\r\n".encode() if is_upgrade else None
 
 
-def response(hook: ResponseHook) -> Proxy:
-    """Seed a fault in the heads of a server's responses."""
-    return Proxy(response=hook)
-
-
-def inward(hook: FrameHook, **trigger: Any) -> Proxy:
-    """Seed a fault in how a server reads WebSocket frames."""
-    return Proxy(inward=when(hook, **trigger))
-
-
-def outward(hook: FrameHook, **trigger: Any) -> Proxy:
-    """Seed a fault in the WebSocket frames that a server sends."""
-    return Proxy(outward=when(hook, **trigger))
+request, response = seeds(Proxy, "request"), seeds(Proxy, "response")
+inward, outward = seeds(Proxy, "inward"), seeds(Proxy, "outward")

@@ -6,14 +6,14 @@ Both are values, so that faults can also be generated. This module knows no faul
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Self, TypeVar, cast
+from typing import Any, Final, Literal, TypeVar, cast
 
 from mutation.registry import SOON, Staged
-from neffos_codec import ESCAPE, DecodeError, Message, decode, encode
+from neffos_codec import ESCAPE, DecodeError, Message, decode, encode, first_surrogate
 from neffos_conformance.reference.embedded import NOTHING, Distort, Serve, embedded_server
 from neffos_conformance.runner.run import Run, to_server
 from neffos_conformance.wire.connection import ConnectionClosed
@@ -30,7 +30,13 @@ OWN_TOKEN: Final = "$own"  # noqa: S105  # no password
 """The token of asks that a faulty server makes of itself. No case uses it, and no reply with it
 is sent."""
 
+UNKNOWN: Final = "bad namespace"
+"""The text of the refusal of an unknown namespace (NS-3)."""
+
 ASKS: Final = (MessageKind.SYSTEM_ASK, MessageKind.EVENT_ASK)
+
+Membership = tuple[str, str]
+"""A connected namespace and a joined room; or the empty text, for the namespace itself."""
 
 Payload = str | bytes
 Payloads = list[Payload]
@@ -48,7 +54,9 @@ takes its place."""
 FrameHook = Callable[[Any, Message], Effect]
 """A hook on frames. It is given the ``PeerContext``; operators that need none fit every peer."""
 
-Triggered = TypeVar("Triggered", bound=Callable[[Any, Any], Any])
+Triggered = TypeVar("Triggered", bound=Callable[..., Any])
+
+Seeded = TypeVar("Seeded")
 
 PayloadHook = Callable[[Any, Payload], Effect]
 
@@ -61,6 +69,7 @@ class Scratch:
         kept: anything that is used later, in order.
         values: anything that has a name.
         counts: how often anything was counted.
+        connections: those of the peer, in order.
     """
 
     def __init__(self) -> None:
@@ -68,6 +77,7 @@ class Scratch:
         self.kept: list[Any] = []
         self.values: dict[Any, Any] = {}
         self.counts: Counter[Any] = Counter()
+        self.connections: list[Any] = []
 
     def count(self, name: object = "") -> int:
         """Count, and give the number so far, from 1 on."""
@@ -131,10 +141,6 @@ class PeerContext(Scratch):
         self.message: Message | None = None
         self.ask: Message | None = None
 
-    def frame(self, payload: Payload) -> Message | None:
-        """Decode a payload, if it is a frame that hooks see."""
-        return frame_of(payload)
-
     @property
     def is_accepted(self) -> bool:
         """Whether the server sent an acceptance."""
@@ -165,6 +171,12 @@ class PeerContext(Scratch):
         """Whether the room of the current frame is joined; without a room, as ``is_connected``."""
         return self.message is not None and self.is_in(self.message.namespace, self.message.room)
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the peer has asked to connect the namespace of the current frame."""
+        names = [ask.namespace for ask in self.pending(CONNECT)]
+        return self.message is not None and self.message.namespace in names
+
     def is_in(self, namespace: str, room: str = "") -> bool:
         """Say whether a namespace is connected, or a room joined."""
         client = self.traffic.conversation.client
@@ -181,21 +193,9 @@ class PeerContext(Scratch):
     def begin(self, payload: Payload) -> None:
         """Make a received payload the current one."""
         self.payload = payload
-        self.message = self.frame(payload)
+        self.message = frame_of(payload)
         asks = self.traffic.asks(self.role)
         self.ask = asks.get(self.message.wait) if self.message else None
-
-
-class ServerScratch(Scratch):
-    """What a fault remembers for all connections of a server.
-
-    Attributes:
-        connections: all of them, in order.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.connections: list[ServerContext] = []
 
 
 class ServerContext(PeerContext):
@@ -206,14 +206,16 @@ class ServerContext(PeerContext):
     Attributes:
         server: what is remembered for all connections.
         before: the memberships before the current payload.
+        is_early: whether the client has sent nothing yet that begins like a handshake message.
     """
 
     role = "server"
 
-    def __init__(self, serve: Serve, server: ServerScratch) -> None:
+    def __init__(self, serve: Serve, server: Scratch) -> None:
         super().__init__()
         self.server = server
-        self.before: frozenset[tuple[str, str]] = frozenset()
+        self.before: frozenset[Membership] = frozenset()
+        self.is_early = True
         self._serve = serve
         server.connections.append(self)
 
@@ -225,11 +227,20 @@ class ServerContext(PeerContext):
         return self.traffic.conversation.id
 
     @property
-    def memberships(self) -> frozenset[tuple[str, str]]:
-        """The pairs of a connected namespace and a joined room; empty for the namespace itself."""
+    def memberships(self) -> frozenset[Membership]:
+        """What is connected and joined."""
         names = self.namespaces
-        rooms = [(name, room) for name in names for room in self.rooms(name)]
-        return frozenset([*((name, "") for name in names), *rooms])
+        return frozenset((name, room) for name in names for room in ("", *self.rooms(name)))
+
+    @property
+    def begun(self) -> frozenset[Membership]:
+        """The memberships that are new since before the current payload."""
+        return self.memberships - self.before
+
+    @property
+    def ended(self) -> frozenset[Membership]:
+        """The memberships that ended since then."""
+        return self.before - self.memberships
 
     @property
     def settled(self) -> dict[str, Message]:
@@ -265,6 +276,7 @@ class ServerContext(PeerContext):
         """Make a payload the current one."""
         super().begin(payload)
         self.before = self.memberships
+        self.is_early = self.is_early and payload[:1] not in ("M", "A", "H", b"M", b"A", b"H")
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,26 +295,6 @@ class MessageHooks:
     receive_raw: PayloadHook | None = None
     send_raw: PayloadHook | None = None
 
-    @classmethod
-    def at_receive(cls, hook: FrameHook, **trigger: Any) -> Self:
-        """Seed a fault in how a peer handles frames."""
-        return cls(receive=when(hook, **trigger))
-
-    @classmethod
-    def at_send(cls, hook: FrameHook, **trigger: Any) -> Self:
-        """Seed a fault in the frames that a peer sends."""
-        return cls(send=when(hook, **trigger))
-
-    @classmethod
-    def at_receive_raw(cls, hook: PayloadHook) -> Self:
-        """Seed a fault in how a peer handles payloads, frames or not."""
-        return cls(receive_raw=hook)
-
-    @classmethod
-    def at_send_raw(cls, hook: PayloadHook) -> Self:
-        """Seed a fault in the payloads that a peer sends, frames or not."""
-        return cls(send_raw=hook)
-
     def received(self, context: PeerContext) -> Effect:
         """Give what the peer sends instead of handling the current payload."""
         return _effect(context, context.payload, self.receive_raw, self.receive)
@@ -316,7 +308,7 @@ def _effect(
     context: PeerContext, payload: Payload, raw: PayloadHook | None, hook: FrameHook | None
 ) -> Effect:
     effect = raw(context, payload) if raw else None
-    message = context.frame(payload) if hook and effect is None else None
+    message = frame_of(payload) if hook and effect is None else None
     if hook and message is not None:
         effect = hook(context, message)
     return payload if message is not None and effect == message else effect  # as it was written
@@ -342,7 +334,7 @@ class Hooks(MessageHooks):
     @property
     def distort(self) -> Distort:
         """The change to each connection of one server."""
-        server = ServerScratch()
+        server = Scratch()
 
         def distort(serve: Serve) -> Serve:
             context = ServerContext(serve, server)
@@ -394,11 +386,13 @@ async def staged(server: Url) -> AsyncIterator[Run]:
 
 
 def frame_of(payload: Payload) -> Message | None:
-    """Decode a payload, if it is a frame."""
+    """Decode a payload, if it is a frame that could be encoded as well."""
     try:
-        return decode(payload)
+        message = decode(payload)
     except DecodeError:
         return None
+    text = payload if isinstance(payload, str) else "".join(map(str, message.fields()[:4]))
+    return message if first_surrogate(text) < 0 else None
 
 
 def frames_of(sent: Payloads) -> list[tuple[Payload, Message | None]]:
@@ -426,47 +420,51 @@ def fits(trigger: Mapping[str, Any], *subjects: object) -> bool:
     """Say whether the attributes of a message, or of its context, are those of a trigger.
 
     Args:
-        trigger: for each attribute its value, a tuple of values, or a test of the value.
+        trigger: for each attribute its value, a tuple of values, a test of the value, or a
+            trigger for the fields of the value. A payload is an attribute of itself, and the
+            fields of a mapping are its attributes.
         subjects: the first that has an attribute gives its value.
 
     Raises:
-        AttributeError: none of them has an attribute.
+        AttributeError: none of them has an attribute, and none is a mapping.
     """
-    return all(_agree(_value_of(name, subjects), wanted) for name, wanted in trigger.items())
+    return all(_agree(value_of(name, subjects), wanted) for name, wanted in trigger.items())
 
 
-def _value_of(name: str, subjects: Iterable[object]) -> object:
+def value_of(name: str, subjects: Iterable[object]) -> object:
+    """Give the first value of a name."""
     for subject in subjects:
+        if isinstance(subject, str | bytes):
+            if name == "payload":
+                return subject
+            continue
+        if isinstance(subject, Mapping) and (name in subject or isinstance(subject, defaultdict)):
+            return subject[name]
         if hasattr(subject, name):
             return getattr(subject, name)
+    if any(isinstance(subject, Mapping) for subject in subjects):
+        return None
     raise AttributeError(f"a trigger names {name}, which nothing has")
 
 
 def _agree(value: object, wanted: Any) -> bool:
     if callable(wanted):
         return bool(wanted(value))
+    if isinstance(wanted, Mapping):
+        return value is not None and fits(wanted, value)
     return value in wanted if isinstance(wanted, tuple) else value == wanted
 
 
 def when(hook: Triggered, **trigger: Any) -> Triggered:
     """Give a hook a trigger: attributes of the message, or else of the context."""
-    return cast("Triggered", lambda c, m: hook(c, m) if fits(trigger, m, c) else None)
+    return cast("Triggered", lambda *of: hook(*of) if fits(trigger, *reversed(of)) else None)
 
 
-receive, receive_raw = Hooks.at_receive, Hooks.at_receive_raw
-send, send_raw = Hooks.at_send, Hooks.at_send_raw
+def seeds(peer: Callable[..., Seeded], place: str) -> Callable[..., Seeded]:
+    """Give the function that makes such a peer with one hook, which may have a trigger."""
+    return lambda hook, **trigger: peer(**{place: when(hook, **trigger)})
 
 
-def after(hook: FrameHook, **trigger: Any) -> Hooks:
-    """Seed a fault in what a server does after it has handled a frame."""
-    return Hooks(after=when(hook, **trigger))
-
-
-def moved(hook: Callable[[ServerContext], Effect]) -> Hooks:
-    """Seed a fault in what a server does after memberships have changed."""
-    return Hooks(moved=hook)
-
-
-def turn(hook: Callable[[ServerContext], Iterable[Message | Payload]]) -> Hooks:
-    """Seed a fault in all that a server does at a payload, and when it sends unasked."""
-    return Hooks(turn=hook)
+receive, receive_raw, after = (seeds(Hooks, each) for each in ("receive", "receive_raw", "after"))
+send, send_raw = (seeds(Hooks, each) for each in ("send", "send_raw"))
+moved, turn = (seeds(Hooks, each) for each in ("moved", "turn"))

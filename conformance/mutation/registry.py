@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Final, Protocol, TypeVar
 
 from neffos_conformance.cases.definition import Role
@@ -119,24 +120,18 @@ def mutants(*rows: str | Peer) -> None:
     """Register a table of mutants.
 
     Args:
-        rows: a requirement, which may be empty for benign variants, and then for each mutant that
-            violates it its name with what it does, such as "answers-twice: Sends each reply
-            twice.", and its peer; then the next requirement.
+        rows: for each mutant the requirement that it violates, its name and what it does, such as
+            "AR-22 answers-twice: Sends each reply twice.", and its peer. A benign variant has no
+            requirement.
 
     Raises:
         ValueError: a row has no peer, or a peer has no name.
     """
-    requirement = title = ""
-    for row in (*rows, ""):
-        if not isinstance(row, str):
-            name, colon, about = title.partition(": ")
-            if not colon:
-                raise ValueError(f"a peer that violates {requirement} has no name")
-            register(name, requirement, about, row)
-            title = ""
-        elif title:
+    for title, peer in zip_longest(rows[::2], rows[1::2]):
+        head, colon, about = str(title).partition(": ")
+        if not colon:
+            raise ValueError(f"a mutant has no name: {title}")
+        if peer is None or isinstance(peer, str):
             raise ValueError(f"a mutant has no peer: {title}")
-        elif ": " in row:
-            title = row
-        else:
-            requirement = row
+        requirement, _, name = head.rpartition(" ")
+        register(name, requirement, about, peer)

@@ -45,11 +45,11 @@ from neffos_conformance.runner.run import Run, run_client_case, to_server
 from neffos_conformance.wire.relay import relaying
 from neffos_conformance.wire.subprocesses import running
 from neffos_conformance.wire.transcript import Header, Writer, header, lines, read_transcript
-from neffos_protocol.catalogue import divergences, requirements
+from neffos_protocol.catalogue import differences, requirements
 from peers.implementations import HERE, ROOT, Implementation, built, drivers
 
 TRANSCRIPTS: Final = ROOT / "conformance" / "transcripts"
-DIVERGENCES: Final = "divergences"
+DIFFERENCES: Final = "differences"
 """The folder in it with the recordings of differences."""
 
 CASES: Final = HERE / "recorded_cases"
@@ -122,7 +122,7 @@ class FailedCase:
     known_failure: KnownFailure
 
     @property
-    def divergence(self) -> str:
+    def difference(self) -> str:
         """The id of the difference."""
         return self.known_failure.link
 
@@ -148,7 +148,7 @@ def failed_cases(
         for name in peer.known:
             found: dict[str, list[FailedCase]] = {}
             for each in peer.known_failures(name):
-                if each.case in cases and each.link in divergences().keys() - taken:
+                if each.case in cases and each.link in differences().keys() - taken:
                     found.setdefault(each.link, []).append(FailedCase(cases[each.case], each))
             if found:
                 chosen[name] = {id_: tuple(_by_relevance(found[id_])) for id_ in found}
@@ -158,7 +158,7 @@ def failed_cases(
 
 def _by_relevance(found: list[FailedCase]) -> list[FailedCase]:
     def is_other(each: FailedCase) -> bool:
-        return each.case.requirements[0] not in divergences()[each.divergence].requirements
+        return each.case.requirements[0] not in differences()[each.difference].requirements
 
     return sorted(found, key=is_other)
 
@@ -252,13 +252,13 @@ def missing(recordings: Mapping[str, Header]) -> list[str]:
     """
     there = recordings.values()
     shown = {id_ for each in there for id_ in each.get("shows", ())}
-    differences = {each["divergence"] for each in there if "divergence" in each}
+    shown_differences = {each["difference"] for each in there if "difference" in each}
     on_the_wire = {
         id_
         for id_, each in requirements().items()
         if {"wire-server", "wire-client"} & set(each.testable)
     }
-    recorded = {id_ for id_, each in divergences().items() if not each.unrecorded}
+    recorded = {id_ for id_, each in differences().items() if not each.unrecorded}
     cases = {
         f"{peer}/{case.id}"
         for case in (*recorded_cases("server"), *recorded_cases("client"))
@@ -269,8 +269,11 @@ def missing(recordings: Mapping[str, Header]) -> list[str]:
         *(f"{id_}: no recording shows it" for id_ in sorted(on_the_wire - shown - UNSEEN.keys())),
         *(f"{id_}: recorded, but listed as unseen" for id_ in sorted(shown & UNSEEN.keys())),
         *(f"{id_}: unknown requirement" for id_ in sorted(shown - requirements().keys())),
-        *(f"{id_}: no recording shows it" for id_ in sorted(recorded - differences)),
-        *(f"{id_}: recorded, but listed as unrecorded" for id_ in sorted(differences - recorded)),
+        *(f"{id_}: no recording shows it" for id_ in sorted(recorded - shown_differences)),
+        *(
+            f"{id_}: recorded, but listed as unrecorded"
+            for id_ in sorted(shown_differences - recorded)
+        ),
     ]
 
 
@@ -320,7 +323,7 @@ async def _as_client(case: Case, url: str) -> Result:
 
 def difference_name(cases: Sequence[FailedCase]) -> str:
     """Give the name of the recording of a difference."""
-    return f"{DIVERGENCES}/{cases[0].divergence}-{cases[0].case.role}"
+    return f"{DIFFERENCES}/{cases[0].difference}-{cases[0].case.role}"
 
 
 class Recorder:
@@ -370,7 +373,7 @@ class Recorder:
                 native=options.native,
                 shows=case.requirements,
                 defects=options.defects,
-                divergence=options.divergence,
+                difference=options.difference,
             )
             async with self._recording(f"{name}/{case.id}", first, url) as relay:
                 _require_pass(await play(case, relay))
@@ -418,7 +421,7 @@ class Recorder:
                 how=HOW,
                 native=native_of(role, (named(line)[0] for line in each.case.steps)).value,
                 shows=each.case.requirements,
-                divergence=each.divergence,
+                difference=each.difference,
             )
             violated = check_stream(io.BytesIO(b"".join(lines(first, entries)))).counts.keys()
             defects = dict(violated)
@@ -427,7 +430,7 @@ class Recorder:
                     first["defects"] = defects
                 self._keep(name, b"".join(lines(first, entries)))
                 return
-        if not divergences()[cases[0].divergence].unrecorded:
+        if not differences()[cases[0].difference].unrecorded:
             self._fail(name, "no case leaves a recording")
 
     @asynccontextmanager

@@ -2,9 +2,7 @@
 
 import io
 import json
-import os
 import subprocess
-import sys
 import tracemalloc
 from pathlib import Path
 
@@ -16,7 +14,8 @@ from neffos_conformance.recordings.checking import MAX_PAYLOAD, MAX_VIOLATIONS, 
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.transcript import Entry, header, lines, save
 
-PROGRAM = Path(sys.executable).with_name("neffos-wire")
+from .commands import run_text
+
 VISIT = [
     (True, "M"),
     (False, "A7"),
@@ -169,14 +168,8 @@ def test_a_long_recording_is_checked_in_little_memory(tmp_path):
 # -------------------------------------------------------------------- the command
 
 
-def check(*arguments: str | Path, **options) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [PROGRAM, "check", *arguments],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"COLUMNS": "100"},
-        **options,
-    )
+def check(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return run_text("check", *arguments)
 
 
 @pytest.fixture

@@ -13,15 +13,15 @@ from neffos_conformance.cli import main as cli
 from neffos_conformance.cli import test_server as server
 from neffos_conformance.wire.transcript import read_transcript
 
+from .commands import run
+
 PROGRAM = Path(sys.executable).with_name("neffos-wire")
 
 
-def run(*arguments: str, stdin: bytes = b"", cwd=None) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([PROGRAM, *arguments], input=stdin, capture_output=True, cwd=cwd)
-
-
 def test_decode_prints_the_seven_fields_as_a_table():
-    done = run("decode", "$1;chat;lobby;say;0;1;hi; there")
+    done = subprocess.run(
+        [PROGRAM, "decode", "$1;chat;lobby;say;0;1;hi; there"], capture_output=True
+    )
     shown = done.stdout.decode()
     assert done.returncode == 0
     for field in ("wait", "namespace", "room", "event", "is_error", "is_no_op", "body"):
@@ -167,7 +167,7 @@ def test_without_the_suites_packages_the_command_says_what_it_needs(
 ):
     from neffos_conformance.cli import entry
 
-    monkeypatch.setattr(sys, "argv", ["neffos-wire", "test", "server"])
+    monkeypatch.setattr(sys, "argv", ["neffos-wire", "test", "server", "--case", "HS-1.1"])
     monkeypatch.setitem(sys.modules, package, None)
     for name in [each for each in sys.modules if each.startswith(f"{package}.")]:
         monkeypatch.setitem(sys.modules, name, None)

@@ -19,7 +19,7 @@ from neffos_conformance.runner.known_failures import read_known_failures
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import run_cases
-from neffos_protocol.catalogue import divergences
+from neffos_protocol.catalogue import differences
 
 REFERENCE = (str(Path(sys.executable).with_name("neffos-wire")), "driver")
 
@@ -238,7 +238,7 @@ def test_what_the_client_was_not_to_tell_of_fails_the_case():
 # -------------------------------------------------------------------- known failures
 
 
-def test_known_deviations_of_clients_are_of_cases_and_divergences_that_exist():
+def test_known_failures_of_clients_are_of_cases_and_differences_that_exist():
     ids = {each.id for each in client_cases()}
     folder = Path(__file__).parents[1] / "peers" / "known_failures"
     paths = [*folder.glob("neffos-go.client*.toml"), *folder.glob("neffos.js*.toml")]
@@ -246,4 +246,4 @@ def test_known_deviations_of_clients_are_of_cases_and_divergences_that_exist():
     for path in paths:
         for entry in read_known_failures([path]):
             assert entry.case in ids, path
-            assert not entry.link.startswith("DV-") or entry.link in divergences(), path
+            assert not entry.link.startswith("DV-") or entry.link in differences(), path

@@ -5,7 +5,6 @@ import pytest
 from mutation import client_faults as on
 from mutation import work_clock
 from mutation.client_faults import GONE, ClientContext, ClientFault, play
-from mutation.clients.values import renamed
 from mutation.codecs import answers, reads
 from mutation.hooks import Traffic
 from neffos_conformance.cases.definition import Case
@@ -67,7 +66,7 @@ def test_a_token_that_a_fault_gives_is_the_clients_own_again_in_the_reply():
     1 < #<<token>>;;;;;;
     1 did
     """
-    assert explanation(renamed(lambda _, token: f"#{token[1:]}"), script) == ""
+    assert explanation(on.retokened(lambda token: f"#{token[1:]}"), script) == ""
 
 
 def test_an_operation_can_fail_succeed_and_give_another_result():

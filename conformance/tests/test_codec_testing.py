@@ -12,8 +12,10 @@ from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.codecs.requests import vector_requests
 from neffos_conformance.codecs.testing import AdapterError, run_codec
 
-ROOT = Path(__file__).parents[2]
+from .commands import run_text
+
 PROGRAM = Path(sys.executable).with_name("neffos-wire")
+ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "conformance" / "templates" / "python" / "codec.py"
 
 HEAD = """
@@ -79,13 +81,14 @@ def test_an_adapter_that_is_missing_is_an_error():
 
 
 def codec(*arguments):
-    return subprocess.run([PROGRAM, "test", "codec", *arguments], capture_output=True, text=True)
+    return run_text("test", "codec", *arguments)
 
 
 def test_the_command_tests_our_own_codec_by_default(tmp_path):
     report = tmp_path / "codec.json"
-    done = codec("--report", str(report))
-    assert (done.returncode, done.stderr) == (0, "")
+    # A process: it starts the adapter by the path that it was started by itself.
+    done = subprocess.run([PROGRAM, "test", "codec", "--report", report], capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
     values = json.loads(report.read_text("utf-8"))
     asked = {each.vector["id"] for each in vector_requests()}
     assert values["counts"]["pass"] == len(values["cases"]) == len(asked)

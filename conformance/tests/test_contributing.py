@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 
 from mutation import BANK, work_clock
 from mutation.kill_matrix import killers
-from mutation.servers import rooms
+from mutation.servers import memberships
 from neffos_conformance.cases.definition import read_cases, server_cases
 from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner.run import to_server
@@ -35,7 +35,7 @@ REQUIREMENT, CASE = blocks("toml")
 
 @pytest.fixture
 def mutant():
-    exec(MUTANT, dict(vars(rooms)))  # noqa: S102  # what a reader would paste
+    exec(MUTANT, dict(vars(memberships)))  # noqa: S102  # what a reader would paste
     yield BANK[NAME]
     del BANK[NAME]
 

@@ -9,8 +9,8 @@ from neffos_conformance.cases.definition import ROLES, cases_of
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.recordings.checking import check
 from neffos_conformance.wire.transcript import Header, read_transcript
-from neffos_protocol.catalogue import divergences, requirements
-from peers.corpus import CHAPTERS, DIVERGENCES, corpus, missing, recorded_cases
+from neffos_protocol.catalogue import differences, requirements
+from peers.corpus import CHAPTERS, DIFFERENCES, corpus, missing, recorded_cases
 from peers.implementations import CLIENTS, SERVERS
 
 CORPUS = Path(__file__).parents[1] / "transcripts"
@@ -27,20 +27,20 @@ def test_what_the_corpus_lacks_is_listed_for_a_release(headers):
     lacking = set(missing(whole))  # what was added since the last release, and is no error here
     shown = Counter(id_ for first in whole.values() for id_ in first.get("shows", ()))
     shown_once = next(id_ for id_, count in sorted(shown.items()) if count == 1)
-    difference = next(first["divergence"] for first in whole.values() if "divergence" in first)
+    difference = next(first["difference"] for first in whole.values() if "difference" in first)
     rest = {
         name: first
         for name, first in whole.items()
         if name != "neffos-go/handshake"
         and shown_once not in first.get("shows", ())
-        and first.get("divergence") != difference
+        and first.get("difference") != difference
     }
     assert set(missing(rest)) - lacking >= {
         "neffos-go/handshake: no recording",
         f"{shown_once}: no recording shows it",
         f"{difference}: no recording shows it",
     }
-    unknown = whole | {"odd": {"shows": ["XX-1", "SEC-2"], "divergence": "DV-999"}}
+    unknown = whole | {"odd": {"shows": ["XX-1", "SEC-2"], "difference": "DV-999"}}
     assert set(missing(unknown)) - lacking == {
         "XX-1: unknown requirement",
         "SEC-2: recorded, but listed as unseen",
@@ -52,7 +52,7 @@ def test_every_recording_that_is_no_difference_or_chapter_is_of_a_case_with_that
     titles = {each.title for role in ROLES for each in recorded_cases(role)}
     chapters = {each.title for each in CHAPTERS}
     for path, first in headers.items():
-        if path.parent.name != DIVERGENCES:
+        if path.parent.name != DIFFERENCES:
             assert first["scenario"] in titles | chapters, path
 
 
@@ -63,7 +63,7 @@ def test_every_case_to_record_names_peers_and_differences_that_exist():
         for each in cases:
             assert set(each.record.peers) <= known.keys(), each.id
             assert {*each.requirements, *each.record.defects} <= requirements().keys(), each.id
-            assert each.record.divergence in {"", *divergences()}, each.id
+            assert each.record.difference in {"", *differences()}, each.id
             assert not any(each.id == test.id for test in cases_of(role))
 
 
@@ -74,11 +74,11 @@ def test_the_corpus_has_no_violation_that_its_header_does_not_name():
         assert report.counts.keys() == set((report.header or {}).get("defects", {}).items()), path
 
 
-def test_a_recording_of_a_divergence_is_of_a_peer_that_the_catalogue_names(headers):
+def test_a_recording_of_a_difference_is_of_a_peer_that_the_catalogue_names(headers):
     for path, first in headers.items():
-        if "divergence" not in first:
+        if "difference" not in first:
             continue
-        told = {each for one in divergences()[first["divergence"]].behaviours for each in one.peers}
+        told = {each for one in differences()[first["difference"]].behaviours for each in one.peers}
         sides = (first["client"], first["server"])
         names = {f"{each['peer']} {each.get('version', '').lstrip('v')}" for each in sides}
         assert told & names, path

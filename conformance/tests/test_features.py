@@ -3,8 +3,6 @@
 import asyncio
 import json
 import re
-import subprocess
-import sys
 import tomllib
 from dataclasses import fields, replace
 from pathlib import Path
@@ -20,8 +18,9 @@ from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import discovered
 
+from .commands import run_text
+
 ROOT = Path(__file__).parents[2]
-PROGRAM = Path(sys.executable).with_name("neffos-wire")
 PAGE = (ROOT / "spec" / "docs" / "application.md").read_text("utf-8")
 KINDS = [field.name for field in fields(Feature)][2:-1]
 
@@ -126,11 +125,7 @@ def test_a_list_of_features_is_read_and_what_there_is_not_is_named():
 
 def test_cases_that_need_more_than_the_server_has_are_not_run_and_said_so(tmp_path):
     report = tmp_path / "r.json"
-    done = subprocess.run(
-        [PROGRAM, "test", "server", "--features", "rooms", "--report", report],
-        capture_output=True,
-        text=True,
-    )
+    done = run_text("test", "server", "--features", "rooms", "--report", report)
     assert done.returncode == 0
     values = json.loads(report.read_text("utf-8"))
     left_out = {each["id"] for each in values["cases"] if each["verdict"] == "skipped"}
@@ -142,10 +137,6 @@ def test_cases_that_need_more_than_the_server_has_are_not_run_and_said_so(tmp_pa
 
 @pytest.mark.parametrize("arguments", [("--features", "x"), ("--features", "", "--case", "RM-4.1")])
 def test_features_that_are_unknown_or_leave_no_case_are_a_usage_error(tmp_path, arguments):
-    done = subprocess.run(
-        [PROGRAM, "test", "server", *arguments, "--report", tmp_path / "r.json"],
-        capture_output=True,
-        text=True,
-    )
+    done = run_text("test", "server", *arguments, "--report", tmp_path / "r.json")
     assert done.returncode == 2
     assert "feature" in done.stderr or "nothing ran" in done.stderr

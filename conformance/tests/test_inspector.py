@@ -4,6 +4,10 @@ The page is built by itself, as the site has it, and opened from its file in a C
 window. Its codec is asked every vector, and some thousand more that neffos_codec has answered; its
 words are held to the corpus; and its controls are used as people use them. Nothing but its own
 files may be asked for, and nothing may be complained about on the console.
+
+A browser takes input at times of its own, later where the machine is busy. After each action a test
+waits for what the page is expected to show, before it reads the rest: the page shows all that one
+input changes at once.
 """
 
 from __future__ import annotations
@@ -169,6 +173,12 @@ def rows(page: Page) -> dict[str, list[str]]:
              .map((row) => [...row.cells].map((cell) => cell.innerText))"""
     )
     return {name: rest for name, *rest in cells}
+
+
+def expect_meaning(page: Page, name: str, value: str) -> None:
+    """Wait until the table of fields gives this value for a field."""
+    row = page.locator(".fi-table tbody tr").filter(has=page.locator(f"th:text-is('{name}')"))
+    expect(row.locator("td").nth(1)).to_have_text(value)
 
 
 def sayings(page: Page) -> dict[str, tuple[str, list[str]]]:
@@ -403,7 +413,7 @@ def said(page: Page, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def heard() -> Iterator[tuple[dict[str, Any], set[str]]]:
     """Give the messages of the corpus, with what their senders are known to break there.
 
-    Each is given once, and once more where the recording of a divergence has it: in that, the
+    Each is given once, and once more where the recording of a difference has it: in that, the
     peer breaks what is shown. What the suite says there may be faulty intentionally, and is left
     out.
     """
@@ -411,7 +421,7 @@ def heard() -> Iterator[tuple[dict[str, Any], set[str]]]:
     for path in sorted(CORPUS.rglob("*.jsonl")):
         transcript = read_transcript(path)
         header = transcript.header
-        is_divergence = "divergence" in header
+        is_difference = "difference" in header
         defects = header.get("defects", {})
         is_open: set[int] = set()
         for entry in transcript.entries:
@@ -426,10 +436,10 @@ def heard() -> Iterator[tuple[dict[str, Any], set[str]]]:
                 "native": header.get("native", "never"),
             }
             broken = {id_ for id_, role in defects.items() if role == sender}
-            if is_divergence:
+            if is_difference:
                 broken.update(header["shows"])
-            if not (is_divergence and header[sender]["peer"] == SUITE):
-                known.setdefault((json.dumps(asked), is_divergence), set()).update(broken)
+            if not (is_difference and header[sender]["peer"] == SUITE):
+                known.setdefault((json.dumps(asked), is_difference), set()).update(broken)
             if bytes_of(entry.content)[:1] == b"A" and not entry.from_client:
                 is_open.add(entry.connection)
     yield from ((json.loads(asked), defects) for (asked, _), defects in known.items())
@@ -559,6 +569,7 @@ def test_hex_is_read_as_people_write_it_and_kept_where_it_is_no_text(page):
     expect(message).to_have_value("3b 61 3b 3b 62 3b 30 3b 30 3b c3 a9")
     expect(page.locator("#fi-title")).to_have_text("A binary frame, 12 bytes")
     message.fill(r"0x3b,0x61 3B:3b\x62 3b303b303b00ff0d")
+    expect_meaning(page, "body", "00 ff 0d")
     assert rows(page)["body"] == ["10 to 12", "00 ff 0d", "3 bytes"]
     choose(form, "Written as", "text")
     expect(error).to_contain_text("stays hex")
@@ -578,13 +589,14 @@ def test_hex_is_read_as_people_write_it_and_kept_where_it_is_no_text(page):
 def test_bytes_that_are_no_utf8_are_shown_and_held_against_the_sender(page):
     choose(page.locator("#fi-form"), "Written as", "hex")
     page.locator("#fi-input").fill("3b61ff3b3b623b303b303b6869")
+    expect_meaning(page, "namespace", r"a\xff")
     assert rows(page)["namespace"][:2] == ["1 to 2", r"a\xff"]
     assert sayings(page)["either"][1] == ["FR-12"]
 
 
 def test_what_is_typed_is_never_markup(page):
     page.locator("#fi-input").fill(";<img src=x onerror=alert(1)>;<b>;<i>;0;0;<script>")
-    assert rows(page)["namespace"][1] == "<img src=x onerror=alert(1)>"
+    expect_meaning(page, "namespace", "<img src=x onerror=alert(1)>")
     expect(page.locator("#fi-result :is(img, b, i, script)")).to_have_count(0)
 
 
@@ -594,6 +606,9 @@ def test_a_link_gives_the_message_again(page, site):
     choose(form, "Sent as a message of", "binary")
     form.locator("[name=sender]").select_option("server")
     form.locator("[name=native]").select_option("fallback")
+    page.wait_for_function(
+        "['kind', 'sender', 'native'].every((each) => location.hash.includes(each))"
+    )
     load(page, site, page.evaluate("location.hash"))
     expect(page.locator("#fi-input")).to_have_value("$1;app;;say;0;0;100% +é\n#&=")
     expect(page.locator("#fi-title")).to_contain_text("A binary frame")
@@ -636,7 +651,9 @@ def test_every_example_shows_something(page):
     examples = page.locator("#fi-example-buttons button").all()
     assert len(examples) > 10
     for example in examples:
+        fill(page, "")
         example.click()
+        expect(page.locator("#fi-input")).not_to_have_value("")
         assert sayings(page), example.inner_text()
         expect(page.locator("#fi-input-error")).to_have_text("")
 
@@ -656,11 +673,11 @@ def test_a_frame_is_built_from_its_fields(page):
     choose(page.locator("#fi-build"), "Body written as", "hex")
     expect(page.locator("#fi-body")).to_have_value("78 3b c3 a9")
     page.locator("#fi-body").fill("00ff")
-    assert bytes.fromhex(page.locator("#fi-built-hex").input_value()).endswith(b";0;1;\x00\xff")
     expect(page.locator("#fi-built-note")).to_have_text("A binary frame of 32 bytes.")
+    assert bytes.fromhex(page.locator("#fi-built-hex").input_value()).endswith(b";0;1;\x00\xff")
     expect(page.locator("#fi-copy")).to_be_disabled()
     page.locator("#fi-inspect").click()
-    assert rows(page)["body"][1] == "00 ff"
+    expect_meaning(page, "body", "00 ff")
 
 
 def test_an_empty_reply_takes_its_short_form(page):
@@ -688,10 +705,13 @@ def test_what_no_frame_can_carry_is_refused_at_its_field(page):
 
 
 def test_tokens_are_made_of_the_right_form(page):
+    wait = page.locator("#fi-wait")
     page.locator("#fi-client-token").click()
-    client = page.locator("#fi-wait").input_value()
+    expect(wait).not_to_have_value("")
+    client = wait.input_value()
     page.locator("#fi-server-token").click()
-    server = page.locator("#fi-wait").input_value()
+    expect(wait).not_to_have_value(client)
+    server = wait.input_value()
     assert parse_wait(client).kind == "client-ask"
     assert parse_wait(server).kind == "server-ask"
     assert len(client.rpartition("-")[2]) == len(server.rpartition("-")[2]) == 32
@@ -723,6 +743,7 @@ def test_what_was_built_is_copied(page):
 
     assert copied("#fi-copy", "#fi-copy-note") == ";;;say;0;0;"
     page.locator("#fi-event").fill("said")
+    expect(page.locator("#fi-copy-note")).to_have_text("")
     assert bytes.fromhex(copied("#fi-copy-hex", "#fi-copy-note")) == b";;;said;0;0;"
     link = copied("#fi-copy-link", "#fi-action-note")
     assert link.startswith("file://")
@@ -765,11 +786,18 @@ def test_every_control_has_a_name_and_the_keyboard_reaches_it(page):
     reached = set()
     for _ in range(2 * len(controls)):
         reached.add(page.evaluate("Number(document.activeElement.dataset.stop ?? -1)"))
-        page.keyboard.press("Tab")
+        tab(page)
     assert set(controls) <= reached
     page.locator("#fi-input").focus()
-    page.keyboard.press("Tab")
+    tab(page)
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+def tab(page: Page) -> None:
+    """Go to the next stop of the keyboard."""
+    page.evaluate("globalThis.left = document.activeElement")
+    page.keyboard.press("Tab")
+    page.wait_for_function("document.activeElement !== globalThis.left")
 
 
 @pytest.mark.parametrize("width", [320, 390, 1280])
@@ -782,7 +810,9 @@ def test_nothing_is_wider_than_the_screen(page, width):
         token = "$" + "1234567890" * 20
         page.locator("#fi-input").fill(f"{token};{token};{token};say;{token};0;{token}")
         page.locator("#fi-wait").fill(token)
-        assert page.evaluate("innerWidth") == width
+        expect_meaning(page, "body", token)
+        expect(page.locator("#fi-built")).to_have_value(re.compile(re.escape(token)))
+        page.wait_for_function("(width) => innerWidth === width", arg=width)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert len(rows(page)) == 7
     finally:

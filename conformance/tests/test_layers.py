@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections import defaultdict
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -89,7 +90,9 @@ def imports(module: str) -> set[str]:
     return found - {module}
 
 
-IMPORTS = {module: imports(module) for module in FILES}
+@cache
+def all_imports() -> dict[str, set[str]]:
+    return {module: imports(module) for module in FILES}
 
 
 def room_of(module: str) -> str:
@@ -106,7 +109,7 @@ def test_each_room_imports_only_what_is_below_it():
     order = {room: number for number, room in enumerate(ROOMS)}
     upwards = [
         f"{module} imports {each}"
-        for module, imported in IMPORTS.items()
+        for module, imported in all_imports().items()
         for each in imported
         if room_of(each) in order and order[room_of(each)] > order.get(room_of(module), 0)
     ]
@@ -114,7 +117,7 @@ def test_each_room_imports_only_what_is_below_it():
 
 
 def test_no_files_import_each_other_in_a_circle():
-    inner = {module: imported & FILES.keys() for module, imported in IMPORTS.items()}
+    inner = {module: imported & FILES.keys() for module, imported in all_imports().items()}
     try:
         TopologicalSorter(inner).prepare()
     except CycleError as error:
@@ -125,7 +128,7 @@ def test_no_files_import_each_other_in_a_circle():
 def test_the_base_needs_nothing_but_python(package):
     for module in FILES:
         if module.split(".")[0] == package:
-            roots = {each.split(".")[0] for each in IMPORTS[module]}
+            roots = {each.split(".")[0] for each in all_imports()[module]}
             foreign = roots - sys.stdlib_module_names - PACKAGES.keys()
             assert foreign <= OPTIONAL.get(module, set()), module
 

@@ -16,7 +16,7 @@ from neffos_conformance.model_based import (
 )
 from neffos_conformance.model_based.actions import ActionKind, SuiteAction
 from neffos_conformance.model_based.failures import STALLS, UNREACHABLE, KnownFailures
-from neffos_conformance.model_based.generator import generate
+from neffos_conformance.model_based.generator import SequenceGenerator, generate
 from neffos_conformance.model_based.links import run_on_server
 from neffos_conformance.model_based.shrink import shrink
 from neffos_conformance.model_based.tables import transitions_of, why_unreachable
@@ -80,6 +80,24 @@ def test_a_server_without_a_feature_is_not_asked_for_it():
     events = {each.event for each in actions}
     assert "ask-me" in events
     assert not [event for event in events if event.startswith("broadcast") or event == "join-me"]
+
+
+@pytest.mark.parametrize("role", Role)
+def test_an_action_that_is_tried_in_a_fork_changes_nothing(role, monkeypatch):
+    add, signatures = SequenceGenerator._add, set()
+
+    def tried(self, action):
+        fork = self._model.fork()
+        before = repr(vars(self._model))
+        if action is not None and fork.perform(action) is not None:
+            signatures.add(fork.signatures[action.number])
+        assert repr(vars(self._model)) == before
+        return add(self, action)
+
+    monkeypatch.setattr(SequenceGenerator, "_add", tried)
+    for index in range(6):
+        generate(role, 2, index, 12, None)
+    assert len(signatures) > 50
 
 
 # -------------------------------------------------------------------- a correct server

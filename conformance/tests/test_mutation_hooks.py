@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from mutation import fault_proxy, hooks, operators
-from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE, Hooks, ServerContext, ServerScratch
+from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE, Hooks, Scratch, ServerContext
 from mutation.registry import BANK, Staged, mutants, register
 from neffos_codec import Message, decode, encode
 from neffos_conformance.reference.embedded import NOTHING
@@ -75,7 +75,7 @@ def obedient(payload):
 
 
 def test_a_context_tracks_memberships_and_acts_aside():
-    context = ServerContext(obedient, ServerScratch())
+    context = ServerContext(obedient, Scratch())
     for event, room in ((CONNECT, ""), (JOIN, "r"), (JOIN, "a;b")):
         assert context.serve(Message(wait="$1", namespace="app", event=event, room=room))
     assert context.rooms("app") == ["a;b", "r"]
@@ -109,7 +109,7 @@ def test_connections_of_a_server_share_what_is_remembered_for_it():
 
 def test_a_fault_may_end_the_connection():
     with pytest.raises(ConnectionError, match="enough"):
-        connection(hooks.receive(lambda c, m: operators.fail("enough")))(ECHO)
+        connection(hooks.receive(operators.fail("enough")))(ECHO)
 
 
 def test_requests_are_read_and_written_as_they_are():
@@ -134,14 +134,14 @@ def staged():
 def test_names_of_mutants_are_unique_and_every_row_has_a_peer():
     before = dict(BANK)
     try:
-        mutants("AR-1", "hooks-test: Does nothing.", staged())
+        mutants("AR-1 hooks-test: Does nothing.", staged())
         assert BANK["codec-hooks-test"].about == "Does nothing."
         with pytest.raises(ValueError, match="codec-hooks-test"):
             register("hooks_test", "AR-1", "Does nothing.", staged())
         with pytest.raises(ValueError, match="has no peer"):
-            mutants("AR-1", "hooks-test-2: Does nothing.")
+            mutants("AR-1 hooks-test-2: Does nothing.")
         with pytest.raises(ValueError, match="has no name"):
-            mutants("AR-1", "Does nothing.", staged())
+            mutants("AR-1", staged())
     finally:
         BANK.clear()
         BANK.update(before)

@@ -31,7 +31,7 @@ Kind = sequence.ArrowKind
 EVIL = '</svg></title><script>alert(1)</script>"><img src=x onerror=alert(2)>\u202e\x1b[31m\x00'
 
 HEADER = {
-    "format": 1,
+    "format": 2,
     "scenario": "a test",
     "client": {"peer": "ours", "version": "1"},
     "server": {"peer": "theirs", "version": "2"},

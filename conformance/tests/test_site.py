@@ -15,7 +15,7 @@ from neffos_conformance.cases.definition import cases_of as cases_for
 from neffos_conformance.cases.matching import KINDS
 from neffos_conformance.cases.script import OBSERVATIONS, OPERATIONS
 from neffos_conformance.codecs.vectors import load_vectors
-from neffos_protocol.catalogue import divergences, requirement, requirements
+from neffos_protocol.catalogue import differences, requirement, requirements
 from neffos_protocol.registry import constants
 from neffos_protocol.state_machines import machines
 
@@ -157,19 +157,19 @@ def test_the_first_recording_of_a_requirement_keeps_it_where_one_does():
         assert [each.keeps(id_) for each in recordings.chosen(id_)][:1] == kept[:1]
 
 
-def test_a_recording_of_a_divergence_breaks_what_it_is_about():
-    shown = [each for each in recordings.recordings().values() if each.divergence]
+def test_a_recording_of_a_difference_breaks_what_it_is_about():
+    shown = [each for each in recordings.recordings().values() if each.difference]
     assert shown
     for recording in shown:
-        about = recording.divergence.requirements
+        about = recording.difference.requirements
         broken = [id_ for id_ in recording.shows if id_ in about and recording.breaks(id_)]
         assert broken, recording.name
         assert all(recording.offenders(id_) for id_ in broken), recording.name
 
 
-def test_a_divergence_is_drawn_once_for_each_role():
-    for id_ in divergences():
-        sides = [each.header["client"]["peer"] for each in recordings.of_divergence(id_)]
+def test_a_difference_is_drawn_once_for_each_role():
+    for id_ in differences():
+        sides = [each.header["client"]["peer"] for each in recordings.of_difference(id_)]
         assert [side == recordings.SUITE for side in sides] in ([], [True], [False], [True, False])
 
 

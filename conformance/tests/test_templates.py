@@ -108,6 +108,7 @@ def rust():
     return [str(BUILT / "debug" / "neffos-driver")]
 
 
+@pytest.mark.cargo
 @patiently(RUN_TIMEOUT)
 async def test_the_client_in_rust_passes_every_case(rust):
     cases = select(client_cases(), ())

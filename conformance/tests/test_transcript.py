@@ -159,7 +159,7 @@ def test_what_is_no_message_and_has_no_utf8_form_is_written_as_far_as_it_has(
     assert [each.content for each in read_transcript(path).entries] == [read]
 
 
-FIRST = {"format": 1, "scenario": "s", "client": {"peer": "c"}, "server": {"peer": "p"}}
+FIRST = {"format": 2, "scenario": "s", "client": {"peer": "c"}, "server": {"peer": "p"}}
 BEGIN = json.dumps(FIRST).encode() + b"\n"
 GOOD = b'{"time": 1, "connection": 1, "from": "client", "text": "M"}\n'
 
@@ -212,7 +212,7 @@ def test_a_line_that_is_too_long_is_passed_over(monkeypatch):
 
 def test_a_header_that_is_none_is_damage_and_the_rest_is_read():
     damage, entry = read_lines(io.BytesIO(b'{"format": 99}\n' + GOOD))
-    assert "format 1" in damage.reason
+    assert "format 2" in damage.reason
     assert entry.content == "M"
 
 
@@ -245,7 +245,7 @@ def test_a_header_of_the_wrong_form_is_damage_and_nothing_is_raised(wrong):
 
 
 def test_a_header_without_a_peer_is_damage():
-    [damage] = read_lines(io.BytesIO(b'{"format": 1, "scenario": "s"}\n'))
+    [damage] = read_lines(io.BytesIO(b'{"format": 2, "scenario": "s"}\n'))
     assert "client" in damage.reason
 
 

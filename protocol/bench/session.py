@@ -9,9 +9,7 @@ runs only adds time; a figure is the median of all rounds. Memory is what ``trac
 
 from __future__ import annotations
 
-import argparse
 import gc
-import json
 import os
 import platform
 import sys
@@ -22,20 +20,22 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import repeat
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from time import perf_counter_ns
 from typing import Final
 from unittest.mock import patch
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
+# The package ``bench`` is a folder of the codec.
+sys.path[0] = str(Path(__file__).resolve().parents[2] / "codec")
 
-from neffos_codec import COMPILED, Message, WaitTokens, decode, encode
-from neffos_protocol import Role, Session, prepare, token_of
-from neffos_protocol import session as session_module
-from neffos_protocol._asks import SETTLED_TOKENS
-from neffos_protocol.limits import DEFAULT_LIMITS
+from rich.console import Console  # noqa: E402
+
+from bench import harness  # noqa: E402
+from neffos_codec import COMPILED, Message, WaitTokens, decode, encode  # noqa: E402
+from neffos_protocol import Role, Session, prepare, token_of  # noqa: E402
+from neffos_protocol import session as session_module  # noqa: E402
+from neffos_protocol._asks import SETTLED_TOKENS  # noqa: E402
+from neffos_protocol.limits import DEFAULT_LIMITS  # noqa: E402
 
 NAMESPACE: Final = "chat"
 ROOM: Final = "room1"
@@ -63,9 +63,6 @@ the connection below each takes several times that."""
 MOST_ROOM: Final = 300
 """Bytes of a joined room: its name, which takes a third of that, and its place in a table."""
 
-_WIDTH: Final = 140
-"""Characters that a line of the table needs."""
-
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -87,26 +84,24 @@ class Figure:
     details: str = ""
     rounds: list[float] = field(default_factory=list)
 
-    @property
-    def shown(self) -> str:
-        """The value with its unit, as fine as it is good for."""
-        return _with_unit(self.value, self.unit)
+    def cells(self) -> list[str]:
+        """Give its line: the value as fine as it is good for, the aim, and whether it is met."""
+        aim = met = ""
+        if self.aim is not None:
+            aim, met = f"at most {self._shown(self.aim)}", harness.verdict(self.value <= self.aim)
+        return [self.what, self._shown(self.value), aim, met, self.details]
 
-    @property
-    def shown_aim(self) -> str:
-        """The aim with its unit."""
-        return "" if self.aim is None else f"at most {_with_unit(self.aim, self.unit)}"
-
-    @property
-    def verdict(self) -> str:
-        """Whether the aim is met."""
-        if self.aim is None:
-            return ""
-        return "met" if self.value <= self.aim else "MISSED"
+    def _shown(self, value: float) -> str:
+        return f"{value:.2f} x" if self.unit == "x" else f"{value:,.0f} {self.unit}".rstrip()
 
 
-def _with_unit(value: float, unit: str) -> str:
-    return f"{value:.2f} x" if unit == "x" else f"{value:,.0f} {unit}".rstrip()
+def of_rounds(
+    what: str, rounds: list[float], unit: str, aim: float | None = None, details: str = ""
+) -> Figure:
+    """Give the figure that is the median of all rounds."""
+    form = ".2f" if unit == "x" else ".0f"
+    half = f"half of {len(rounds)} rounds: {harness.middle_half(rounds, form)}"
+    return Figure(what, median(rounds), unit, aim, f"{details}{half}", rounds)
 
 
 # ------------------------------------------------------------ sessions to measure
@@ -151,12 +146,6 @@ def spent(call: Callable[[str], object], payload: str) -> float:
     return (perf_counter_ns() - start) / CALLS
 
 
-def middle_half(values: list[float], form: str) -> str:
-    """Say how far apart the rounds are, but for a quarter of them at either end."""
-    low, _, high = quantiles(values, n=4)
-    return f"half of {len(values)} rounds: {low:{form}} to {high:{form}}"
-
-
 def times(rounds: int, samples: int) -> Iterator[Figure]:
     """Measure ``receive`` over ``decode`` for each frame."""
     payloads = {what: head.ljust(FRAME_SIZE, "x") for what, head in HEADS.items()}
@@ -174,14 +163,8 @@ def times(rounds: int, samples: int) -> Iterator[Figure]:
     for what, pairs in found.items():
         ratios = [receive / decoding for decoding, receive in pairs]
         decoding, receive = (median(column) for column in zip(*pairs, strict=True))
-        yield Figure(
-            f"receive over decode, {what}",
-            median(ratios),
-            "x",
-            MOST_TIME,
-            f"{receive:.0f} ns over {decoding:.0f} ns; {middle_half(ratios, '.2f')}",
-            ratios,
-        )
+        details = f"{receive:.0f} ns over {decoding:.0f} ns; "
+        yield of_rounds(f"receive over decode, {what}", ratios, "x", MOST_TIME, details)
 
 
 # ------------------------------------------------------------ memory
@@ -204,71 +187,55 @@ def traced() -> Iterator[Callable[[], int]]:
         tracemalloc.stop()
 
 
+def held_by(number: int, make: Callable[[int], object]) -> float:
+    """Give the bytes that stay of each of so many calls, which are numbered."""
+    with traced() as held:
+        for index in range(number):
+            make(index)
+        return held() / number
+
+
 def memory(number: int) -> Iterator[Figure]:
     """Measure sessions and rooms, ``number`` of each."""
-    sessions: list[Session | None] = [None] * number
-    with traced() as held:
-        for index in range(number):
-            sessions[index] = opened(f"{index:032x}")
-        total = held()
-    yield Figure(
-        "an idle open session",
-        total / number,
-        "B",
-        MOST_SESSION,
-        f"{number:,} sessions, each with an id of 32 characters of its own",
-    )
+    sessions = [opened("id")] * number
+    size = held_by(number, lambda index: sessions.__setitem__(index, opened(f"{index:032x}")))
+    about = f"{number:,} sessions, each with an id of 32 characters of its own"
+    yield Figure("an idle open session", size, "B", MOST_SESSION, about)
 
-    with traced() as held:
-        for session in filter(None, sessions):
-            enter(session, "_OnNamespaceConnect")
-        total = held()
-    yield Figure("  and one connected namespace", total / number, "B", details="in each of them")
+    size = held_by(number, lambda index: enter(sessions[index], "_OnNamespaceConnect"))
+    yield Figure("  and one connected namespace", size, "B", details="in each of them")
 
     # The names come with payloads, so that each is a string of its own.
-    with traced() as held:
-        for index, session in enumerate(filter(None, sessions)):
-            enter(session, "_OnRoomJoin", f"room-{index:09}")
-        total = held()
-    yield Figure(
-        "a room, alone in its session", total / number, "B", MOST_ROOM, "14 characters of name"
-    )
+    size = held_by(number, lambda index: enter(sessions[index], "_OnRoomJoin", f"room-{index:09}"))
+    about = "14 characters of name"
+    yield Figure("a room, alone in its session", size, "B", MOST_ROOM, about)
 
     full = DEFAULT_LIMITS.rooms - 1
-    some = [session for session in sessions[: -(-number // full)] if session]
-    with traced() as held:
-        for index in range(number):
-            enter(some[index // full], "_OnRoomJoin", f"more-{index:09}")
-        total = held()
+    some = sessions[: -(-number // full)]
+    size = held_by(
+        number, lambda index: enter(some[index // full], "_OnRoomJoin", f"more-{index:09}")
+    )
     joined = sum(len(session.joined(NAMESPACE)) for session in some) - len(some)
     if joined != number:
         raise AssertionError(f"{joined} rooms were joined, not {number}")
-    yield Figure(
-        "a room among many",
-        total / number,
-        "B",
-        MOST_ROOM,
-        f"{number:,} rooms, up to {full + 1:,} in a session",
-    )
+    about = f"{number:,} rooms, up to {full + 1:,} in a session"
+    yield Figure("a room among many", size, "B", MOST_ROOM, about)
 
 
 def asking(number: int) -> Figure:
     """Measure what asks of its own, all answered, leave behind in a session."""
     sessions = [busy() for _ in range(number)]
     asks = SETTLED_TOKENS + 1
-    with traced() as held:
-        for session in sessions:
-            for _ in range(asks):
-                token = token_of(session.ask(NAMESPACE, "message"))
-                session.outgoing()
-                session.receive(f"{token};;;;;;")
-        total = held()
-    return Figure(
-        "what a session's own asks leave behind",
-        total / number,
-        "B",
-        details=f"{asks} of them, all answered",
-    )
+
+    def ask(index: int) -> None:
+        session = sessions[index]
+        for _ in range(asks):
+            token = token_of(session.ask(NAMESPACE, "message"))
+            session.outgoing()
+            session.receive(f"{token};;;;;;")
+
+    what = "what a session's own asks leave behind"
+    return Figure(what, held_by(number, ask), "B", details=f"{asks} of them, all answered")
 
 
 # ------------------------------------------------------------ broadcast
@@ -279,92 +246,34 @@ def broadcast(number: int, rounds: int) -> Iterator[Figure]:
     sessions = [busy() for _ in range(number)]
     message = Message(namespace=NAMESPACE, room=ROOM, event="message", body="x" * (FRAME_SIZE - 29))
 
-    with patch.object(session_module, "encode", wraps=encode) as counted:
+    def send() -> None:
         prepared = prepare(message)
         for session in sessions:
             session.send_prepared(prepared)
+
+    with patch.object(session_module, "encode", wraps=encode) as counted:
+        send()
     sent = {id(payload) for session in sessions for payload in session.outgoing()}
     if len(sent) != 1:
         raise AssertionError(f"{len(sent)} payloads for one broadcast")
-    yield Figure(
-        f"encodes in a broadcast to {number:,}",
-        counted.call_count,
-        "",
-        1,
-        "and one payload for all of them",
-    )
+    what, about = f"encodes in a broadcast to {number:,}", "and one payload for all of them"
+    yield Figure(what, counted.call_count, "", 1, about)
 
     found: list[float] = []
     for _ in range(rounds):
         gc.collect()
         start = perf_counter_ns()
-        prepared = prepare(message)
-        for session in sessions:
-            session.send_prepared(prepared)
+        send()
         found.append((perf_counter_ns() - start) / number)
         for session in sessions:
             session.outgoing()
-    yield Figure(
-        "a broadcast, for each session",
-        median(found),
-        "ns",
-        details=middle_half(found, ".0f"),
-        rounds=found,
-    )
-
-
-# ------------------------------------------------------------ the report
-
-
-def pin() -> str:
-    """Put this process on one core; say which."""
-    if not hasattr(os, "sched_setaffinity"):
-        return "not pinned: this system has no call for it"
-    core = max(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {core})
-    return f"pinned to core {core}"
-
-
-def show(figures: list[Figure], console: Console) -> None:
-    """Print the table to a terminal."""
-    # Rather a table that wraps in a narrow terminal than one that is squeezed.
-    console.width = max(console.width, _WIDTH)
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    table.add_column("", no_wrap=True)
-    for name in ("measured", "aim", ""):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    for each in figures:
-        table.add_row(each.what, each.shown, each.shown_aim, each.verdict, each.details)
-    console.print(table, markup=False)
-
-
-def markdown(figures: list[Figure]) -> str:
-    """Give the table as Markdown."""
-    lines = ["| | measured | aim | | |", "|---|---:|---:|---|---|"]
-    lines += [
-        f"| {each.what} | {each.shown} | {each.shown_aim} | {each.verdict} | {each.details} |"
-        for each in figures
-    ]
-    return "\n".join([*lines, ""])
-
-
-def verdicts(figures: list[Figure]) -> Iterator[str]:
-    """Give a line on each aim."""
-    for each in figures:
-        if each.aim is not None:
-            yield f"{each.verdict}: {each.what.strip()} {each.shown}, {each.shown_aim}"
+    yield of_rounds("a broadcast, for each session", found, "ns")
 
 
 def main() -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description="Measure what a session costs.")
-    parser.add_argument("--quick", action="store_true", help="less of everything, rougher figures")
-    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write every round there too")
-    options = parser.parse_args()
-
-    place = pin()
+    options = harness.arguments("Measure what a session costs.").parse_args()
+    place = harness.pin()
     figures: list[Figure] = []
     with Console(stderr=True).status("Measuring"):
         figures += times(*((11, 3) if options.quick else (101, 5)))
@@ -374,22 +283,19 @@ def main() -> int:
     told = {
         "codec": "compiled" if COMPILED else "interpreted",
         "Python": platform.python_version(),
-        "system": f"{platform.machine()}, {place}",
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        # Well above 1, something else was running too: better measured again.
-        "load": f"{os.getloadavg()[0]:.1f}",
+        **harness.machine(place),
     }
-    if options.json:
-        document = {"told": told, "figures": [asdict(each) for each in figures]}
-        options.json.write_text(json.dumps(document, indent=1) + "\n")
-    console = Console(highlight=False)
-    if options.markdown:
-        console.print(markdown(figures), markup=False, soft_wrap=True)
-    else:
-        show(figures, console)
-    for line in verdicts(figures):
-        console.print(line, markup=False, soft_wrap=True)
-    console.print("; ".join(f"{name} {value}" for name, value in told.items()), soft_wrap=True)
+    lines = [each.cells() for each in figures]
+    verdicts = [
+        f"{met}: {what.strip()} {value}, {aim}" for what, value, aim, met, _ in lines if aim
+    ]
+    harness.report(
+        options,
+        {"told": told, "figures": [asdict(each) for each in figures]},
+        [["", "measured", "aim", "", ""], *lines],
+        [*verdicts, harness.provenance_line(told)],
+        texts=(0, 3, 4),
+    )
     return 0
 
 

@@ -1,6 +1,8 @@
-"""What the targets may let pass, and how they say that something is wrong.
+"""The exceptions that the targets permit, and how a target fails.
 
-An exception that is not listed here, wherever it comes from, is a crash.
+Any other exception, wherever it is raised, is a crash. ``receive``, ``peer_closed``, ``expire``,
+``outgoing`` and the properties of a session may raise nothing: a peer decides on their input, so
+that every input becomes events.
 """
 
 from __future__ import annotations
@@ -11,32 +13,28 @@ from neffos_codec import DecodeError, EncodeError
 from neffos_protocol import MisuseError
 
 REFUSED_PAYLOAD: Final = (DecodeError,)
-"""Of ``decode`` and ``decode_handshake``: bytes that are no message are refused, and this is
-the one way in which they are."""
+"""Of ``decode`` and ``decode_handshake``, for bytes that are not a message."""
 
 REFUSED_MESSAGE: Final = (EncodeError,)
-"""Of what writes or builds a message: lenient decoding lets in what no correct peer sends,
-such as bytes that are no UTF-8. Each target says where it expects this, and with which reason."""
+"""Of ``encode`` and the constructors of messages. Lenient decoding accepts what no correct peer
+sends, such as bytes that are not UTF-8. Each target says where it expects this, and why."""
 
 REFUSED_COMMAND: Final = (MisuseError, EncodeError)
-"""Of a session's commands: a program picks them blindly, so that it misuses the session, or
-names a message that cannot be a frame. Either must leave the session as it was."""
-
-# Of ``receive``, ``peer_closed``, ``expire``, ``outgoing`` and a session's properties: nothing.
-# A peer decides what goes into them, and whatever that is must come out as events.
+"""Of a session's commands. A program draws them blindly, so that it misuses the session, or names
+a message that cannot be a frame. Either must leave the session unchanged."""
 
 
 class BrokenError(Exception):
-    """Something that must hold does not."""
+    """A property does not hold."""
 
 
 def check(holds: bool, claim: str, *seen: object) -> None:
-    """Stop at what does not hold.
+    """Fail where a property does not hold.
 
     Args:
         holds: whether it does.
-        claim: what must be so, as a sentence.
-        seen: the values that show that it is not.
+        claim: the property, as a sentence.
+        seen: the values that show that it does not hold.
 
     Raises:
         BrokenError: it does not.

@@ -249,18 +249,17 @@ def check_padded(payload: AnyStr, fill: AnyStr, small: Outcome) -> None:
 
 def check_kinds_agree(of_text: Outcome, of_binary: Outcome) -> None:
     """See that text and binary of the same bytes say the same."""
-    if isinstance(of_text, DecodeError) or isinstance(of_binary, DecodeError):
-        both = isinstance(of_text, DecodeError) and isinstance(of_binary, DecodeError)
-        check(both, "text and binary are both read or both refused", of_text, of_binary)
-        reasons = [getattr(each, "reason", None) for each in (of_text, of_binary)]
-        check(reasons[0] == reasons[1], "for the same reason", of_text, of_binary)
-    elif isinstance(of_text, Message) and isinstance(of_binary, Message):
-        heads = [message.fields()[:-1] for message in (of_text, of_binary)]
-        check(heads[0] == heads[1], "text and binary have the same head", of_text, of_binary)
-        check(data(of_text.body) == of_binary.body, "and body", of_text, of_binary)
-    else:
-        both = isinstance(of_text, NativeMessage) and isinstance(of_binary, NativeMessage)
-        check(both, "text and binary are both native", of_text, of_binary)
+    check(content(of_text) == content(of_binary), "text and binary agree", of_text, of_binary)
+
+
+def content(outcome: Outcome) -> object:
+    """Give what an outcome says, whichever type its message has."""
+    if isinstance(outcome, DecodeError):
+        return outcome.reason
+    if isinstance(outcome, NativeMessage):
+        return NativeMessage
+    *head, body = outcome.fields()
+    return head, data(body)
 
 
 def data(body: object) -> bytes:

@@ -1,12 +1,13 @@
-"""What a session must keep to, whatever happens to it.
+"""The properties of a session that hold whatever happens to it.
 
-The model follows the events alone, as an application does, and the session's own account must
-agree with it. Looks into the session only to see how much it holds.
+The model follows the events alone, as an application does, and the state of the session must agree
+with it. It reads private fields only to see how much the session holds.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import copy
+from typing import Any, Final
 
 from fuzz.checks import REFUSED_PAYLOAD, check
 from fuzz.codec import has_surrogate
@@ -16,7 +17,6 @@ from neffos_protocol import (
     Asked,
     AskExpired,
     AskWithdrawn,
-    Change,
     ChangeAsked,
     Changed,
     Closed,
@@ -29,6 +29,7 @@ from neffos_protocol import (
     SessionLimits,
 )
 from neffos_protocol._asks import SETTLED_TOKENS
+from neffos_protocol.exploration import SESSION_FIELDS, fork_session
 
 DECIDING: Final = ("deciding-connect", "deciding-disconnect")
 
@@ -46,15 +47,15 @@ class Model:
         self.event_asks: set[str] = set()
         self.change_asks: set[str] = set()
         self.own_names: set[str] = set()
-        """The names that this side chose; only the peer's are limited in length."""
+        """The names that the application chose; only the peer's are limited in length."""
 
     @property
     def asks(self) -> set[str]:
-        """The tokens of the open asks of this side."""
+        """The tokens of the pending asks of the session."""
         return self.event_asks | self.change_asks
 
     def ask(self, token: str, *, of_event: bool) -> None:
-        """Remember an ask of this side."""
+        """Remember an ask of the session."""
         check(token not in self.asks, "a token is new", token)
         (self.event_asks if of_event else self.change_asks).add(token)
 
@@ -84,55 +85,58 @@ class Model:
                 self.last_number = number
                 self.questions.add(number)
             case AskWithdrawn(number):
-                check(number in self.questions, "only what is open is withdrawn", event)
+                check(number in self.questions, "only a pending ask is withdrawn", event)
                 self.questions.discard(number)
             case Replied(token=token):
-                check(token in self.event_asks, "only an open ask is replied to", event)
+                check(token in self.event_asks, "only a pending ask is replied to", event)
                 self.event_asks.discard(token)
             case AskCancelled(token):
-                check(token in self.asks, "only an open ask is lost", event)
+                check(token in self.asks, "only a pending ask is cancelled", event)
                 self.event_asks.discard(token)
                 self.change_asks.discard(token)
             case AskExpired(token):
-                check(token in self.asks, "only an open ask expires", event)
+                check(token in self.asks, "only a pending ask expires", event)
                 self.event_asks.discard(token)
 
     def _change(self, event: Changed) -> None:
-        place = (event.namespace, event.room)
-        is_in = place in self.joined if event.room else event.namespace in self.connected
-        check(is_in != event.change.is_entry, "what is in can exit, and what is out enter", event)
-        match event.change:
-            case Change.CONNECT:
-                self.connected.add(event.namespace)
-            case Change.DISCONNECT:
-                self.connected.discard(event.namespace)
-                rooms = {room for room in self.joined if room[0] == event.namespace}
-                check(not rooms, "its rooms were left first", event, rooms)
-            case Change.JOIN:
-                check(event.namespace in self.connected, "a room has its namespace", event)
-                self.joined.add(place)
-            case Change.LEAVE:
-                self.joined.discard(place)
+        namespace, is_entry = event.namespace, event.change.is_entry
+        members: set[Any] = self.joined if event.room else self.connected
+        member = (namespace, event.room) if event.room else namespace
+        check((member in members) != is_entry, "only a member exits, and no member enters", event)
+        if is_entry:
+            check(not event.room or namespace in self.connected, "a room has its namespace", event)
+            members.add(member)
+            return
+        members.discard(member)
+        rooms = {room for room in self.joined if room[0] == namespace}
+        check(bool(event.room) or not rooms, "its rooms were left first", event, rooms)
 
     def check(self, session: Session) -> None:
-        """See that the session's account is that of its events."""
-        check(session.is_closed == self.is_closed, "Closed tells of the end")
-        told = session.connected
-        check(told == self.connected, "events tell what is connected", told, self.connected)
+        """Check that the state of the session is that of its events."""
+        check(session.is_closed == self.is_closed, "Closed reports the end")
+        names = session.connected
+        check(names == self.connected, "events report what is connected", names, self.connected)
         rooms = {(name, room) for name in session._spaces for room in session.joined(name)}
-        check(rooms == self.joined, "events tell what is joined", rooms, self.joined)
+        check(rooms == self.joined, "events report what is joined", rooms, self.joined)
         asks = session.pending_asks
-        check(self.event_asks <= asks, "an ask stays open until told of", self.event_asks, asks)
-        check(asks <= self.asks, "what was told of is not open", asks, self.asks)
+        check(
+            self.event_asks <= asks,
+            "an ask is pending until an event ends it",
+            self.event_asks,
+            asks,
+        )
+        check(asks <= self.asks, "an ask that an event ended is not pending", asks, self.asks)
         self.change_asks &= asks
         if self.is_closed:
             left = (session._spaces, session._pending, session._incoming, session._decisions)
             check(not any(left) and not session._held, "nothing is held after the end", *left)
-            check(not self.questions, "what cannot be answered was withdrawn", self.questions)
+            check(
+                not self.questions, "an ask that cannot be answered was withdrawn", self.questions
+            )
 
 
 def check_bounds(session: Session, limits: SessionLimits, model: Model) -> None:
-    """See that a session holds no more than its limits say."""
+    """Check that a session holds no more than its limits permit."""
     check(len(session._held or ()) <= limits.held, "held messages are limited", session._held)
     if not session.is_closed:
         check(session._held_size <= limits.held_size, "and so is their size", session._held_size)
@@ -163,7 +167,7 @@ def check_bounds(session: Session, limits: SessionLimits, model: Model) -> None:
 def check_sent(
     sent: list[str | bytes], role: Role, native: Native, natives: list[str | bytes]
 ) -> None:
-    """See that the peer can read all that was sent.
+    """Check that the peer can decode all that was sent.
 
     Args:
         sent: the payloads, in order.
@@ -190,25 +194,8 @@ def check_sent(
     check(not expected, "all native messages were sent", expected)
 
 
-def state_of(session: Session) -> tuple[object, ...]:
+def state_of(session: Session) -> dict[str, object]:
     """Give all that a session holds, as a value to compare."""
-    return (
-        session._phase,
-        session.id,
-        session._number,
-        session._room_count,
-        session._held_size,
-        tuple(session._held or ()),
-        len(session._outgoing or ()),
-        {name: (space.state, dict(space.rooms or {})) for name, space in session._spaces.items()},
-        {
-            token: (ask.change, ask.key, ask.deadline)
-            for token, ask in (session._pending or {}).items()
-        },
-        tuple(session._settled or ()),
-        dict(session._incoming or {}),
-        {
-            place: (decision.event.number, tuple(decision.asks))
-            for place, decision in (session._decisions or {}).items()
-        },
-    )
+    held = fork_session(session)
+    values = {name: getattr(held, name) for name in SESSION_FIELDS if name != "_tokens"}
+    return {name: copy.copy(value) or None for name, value in values.items()}

@@ -1,12 +1,12 @@
 """The target ``session``: the bytes are a program for one session.
 
-A program says what session it is, and then what happens to it: payloads of the peer, commands
-of the application, the time and the end. What a program can say is small and close to the
-protocol, so that most programs get somewhere; ``fuzz/seeds.py`` writes some.
+A program chooses a session, and then what happens to it: payloads of the peer, commands of the
+application, the time and the end. Its choices are few and close to the protocol, so that most
+programs lead far; ``fuzz/seeds.py`` writes some.
 
-Each program runs twice. Once ``outgoing`` is called after every step, once as seldom as the
-program says, and what came as a buffer is overwritten as soon as it was received. Events,
-payloads and the state at the end must be the same.
+Each program runs twice. In the first run ``outgoing`` is called after every step. In the second it
+is called as seldom as the program says, and each received buffer is overwritten immediately.
+Events, payloads and the final state must be the same.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ class Run:
         check_sent(self.sent, self.role, self.native, self.natives)
 
     def note(self, events: list[Event]) -> None:
-        """Keep events, and what the application can answer."""
+        """Keep events, and the asks that the application can answer."""
         self.say("  ->", events)
         self.events.append(events)
         self.model.take(events)
@@ -193,7 +193,7 @@ class Run:
         self.asked_changes += [event for event in events if isinstance(event, ChangeAsked)]
 
     def receive(self, payload: Payload) -> None:
-        """Let a payload come; nothing may be raised."""
+        """Receive a payload; nothing may be raised."""
         if self.tell:
             shown = payload if isinstance(payload, str) else bytes(payload)
             self.say("receives", type(payload).__name__, [shown])
@@ -201,8 +201,8 @@ class Run:
         if isinstance(payload, bytearray) and not self.often:
             payload[:] = bytes(len(payload))  # its owner has other uses for it now
 
-    def receive_octets(self, data: bytes, kind: int) -> None:
-        """Let these bytes come, in one of the types of a payload."""
+    def receive_bytes(self, data: bytes, kind: int) -> None:
+        """Receive bytes in one of the types of a payload."""
         text = data.decode("utf-8", "surrogateescape")
         payloads: list[Payload] = [text, data, bytearray(data), memoryview(data)]
         self.receive(payloads[kind % 4])
@@ -210,7 +210,7 @@ class Run:
     def command(
         self, name: str, call: Callable[..., list[Event]], *args: Any, **options: Any
     ) -> list[Event] | None:
-        """Call a command, and give its events; ``None`` where it was refused."""
+        """Call a command, and give its events; ``None`` where the session refuses it."""
         self.say("calls", name, list(args), options or "")
         before = state_of(self.session)
         try:
@@ -238,7 +238,7 @@ class Run:
 
 
 def frame(run: Run) -> None:
-    """A frame comes."""
+    """The peer sends a frame."""
     tape = run.tape
     wait = run.wait()
     names = [tape.pick(NAMES), tape.pick(NAMES), tape.pick(EVENTS)]
@@ -247,7 +247,7 @@ def frame(run: Run) -> None:
 
 
 def ask_of_peer(run: Run) -> None:
-    """The peer asks for a change of membership, or asks an event, as it should."""
+    """The peer sends a system ask or an event ask, as a correct peer does."""
     tape = run.tape
     wait = f"{run.prefix}{tape.number() % 4}"
     event, namespace = tape.pick(EVENTS[:5]), tape.pick(NAMES)
@@ -256,7 +256,7 @@ def ask_of_peer(run: Run) -> None:
 
 
 def reply_of_peer(run: Run) -> None:
-    """The peer replies: done, not done, or something in between."""
+    """The peer replies: with success, an error, or neither."""
     tape = run.tape
     tokens = sorted(run.session.pending_asks) or ["$t1"]
     wait = tokens[tape.number() % len(tokens)]
@@ -274,23 +274,23 @@ def reply_of_peer(run: Run) -> None:
 def send_frame(
     run: Run, wait: str, names: list[str], flags: str, body: str | bytes, kind: int
 ) -> None:
-    """Let a frame of these parts come."""
+    """Receive a frame of these parts."""
     fields = ";".join(name.replace(";", "@%!semicolon@%!") for name in names)
     head = f"{wait};{fields};{flags};".encode("utf-8", "surrogateescape")
     end = body if isinstance(body, bytes) else body.encode("utf-8", "surrogateescape")
-    run.receive_octets(head + end, kind)
+    run.receive_bytes(head + end, kind)
 
 
 def raw(run: Run) -> None:
-    """Any bytes come."""
+    """The peer sends any bytes."""
     kind = run.tape.number()
-    run.receive_octets(run.tape.data(), kind)
+    run.receive_bytes(run.tape.data(), kind)
 
 
 def handshake(run: Run) -> None:
-    """A handshake message comes, or one that is not of the handshake."""
+    """The peer sends a handshake message, or another message instead."""
     message = run.tape.pick(HANDSHAKES)
-    run.receive_octets(message.encode("utf-8", "surrogateescape"), run.tape.number())
+    run.receive_bytes(message.encode("utf-8", "surrogateescape"), run.tape.number())
 
 
 def peer_closes(run: Run) -> None:
@@ -303,7 +303,7 @@ def peer_closes(run: Run) -> None:
 
 
 def begin(run: Run) -> None:
-    """The application starts, lets in, turns away, or ends."""
+    """The application starts, accepts, refuses, or closes."""
     name = run.tape.pick(("start", "accept", "refuse", "close"))
     texts = {"accept": ("", "i", "\udcff"), "refuse": ("", "no", "\udcff")}
     text = [run.tape.pick(texts[name])] if name in texts else []
@@ -311,7 +311,7 @@ def begin(run: Run) -> None:
 
 
 def change(run: Run) -> None:
-    """The application asks for a change of membership."""
+    """The application sends a system ask."""
     session, tape = run.session, run.tape
     kind, namespace = tape.pick(CHANGES), tape.pick(NAMES)
     deadline = tape.pick(DEADLINES)
@@ -323,7 +323,7 @@ def change(run: Run) -> None:
 
 
 def decide(run: Run) -> None:
-    """The application decides on a change, be it for the first time or not."""
+    """The application decides on a change, for the first time or again."""
     choice = run.tape.number()
     if not run.asked_changes:
         return
@@ -342,7 +342,7 @@ def decide(run: Run) -> None:
 
 
 def answer(run: Run) -> None:
-    """The application answers an event, be it for the first time or not."""
+    """The application answers an event ask, for the first time or again."""
     choice = run.tape.number()
     if not run.asked:
         return
@@ -350,7 +350,7 @@ def answer(run: Run) -> None:
     session, body = run.session, run.tape.pick(BODIES)
     before = session._incoming and asked.number in session._incoming
     is_open = asked.number in run.model.questions
-    check(bool(before) == is_open, "an ask is open until answered or withdrawn", asked)
+    check(bool(before) == is_open, "an ask is pending until answered or withdrawn", asked)
     match choice % 3:
         case 0:
             run.command("reply", session.reply, asked, body)

@@ -1,6 +1,6 @@
-"""The requirements and the divergences as values.
+"""The requirements and the differences as values.
 
-This module reads ``data/requirements.toml`` and ``data/divergences.toml`` and owns their types.
+This module reads ``data/requirements.toml`` and ``data/differences.toml`` and owns their types.
 It does not judge them: their form is that of the JSON Schemas beside them, which the tests hold
 them to. What a requirement means is in its text alone.
 """
@@ -20,14 +20,14 @@ __all__ = [
     "NOT_TESTABLE",
     "Basis",
     "Behaviour",
-    "Divergence",
+    "Difference",
     "Evidence",
     "Level",
     "Observation",
     "ObservedVerdict",
     "Requirement",
-    "divergence",
-    "divergences",
+    "difference",
+    "differences",
     "peers",
     "requirement",
     "requirements",
@@ -154,7 +154,7 @@ class Behaviour(Record):
     backend: str = ""
 
 
-class Divergence(Record):
+class Difference(Record):
     """A matter in which implementations differ or are wrong.
 
     Attributes:
@@ -185,13 +185,13 @@ def requirement(id_: str) -> Requirement:
     return _one(requirements(), id_, "requirement")
 
 
-def divergence(id_: str) -> Divergence:
-    """Give one divergence.
+def difference(id_: str) -> Difference:
+    """Give one difference.
 
     Raises:
         KeyError: there is none of that id; the text says which ids there are.
     """
-    return _one(divergences(), id_, "divergence")
+    return _one(differences(), id_, "difference")
 
 
 @cache
@@ -202,10 +202,10 @@ def requirements() -> Mapping[str, Requirement]:
 
 
 @cache
-def divergences() -> Mapping[str, Divergence]:
-    """Give every divergence by its id, in the order of the catalogue."""
-    tables = load_toml("divergences.toml")["divergence"]
-    return MappingProxyType({table["id"]: typed(Divergence, table) for table in tables})
+def differences() -> Mapping[str, Difference]:
+    """Give every difference by its id, in the order of the catalogue."""
+    tables = load_toml("differences.toml")["difference"]
+    return MappingProxyType({table["id"]: typed(Difference, table) for table in tables})
 
 
 @cache

@@ -89,8 +89,8 @@ def test_a_fork_goes_on_by_itself(decides: bool) -> None:
     for _ in range(8):
         before = [sessions.snapshot(end.session) for end in system.peers]
         forks = []
-        for _, take in exploration.steps(system, 9):
-            fork = exploration.fork(system)
+        for _, me, take in exploration.steps(system, 9):
+            fork = exploration.fork(system, me)
             if take(fork):
                 forks.append(fork)
         assert [sessions.snapshot(end.session) for end in system.peers] == before

@@ -419,6 +419,7 @@ WRONG = [
 SEARCH = settings(deadline=None, max_examples=600, phases=[Phase.generate], derandomize=True)
 
 
+@pytest.mark.no_cover  # most of its work is that of the oracles
 @pytest.mark.parametrize("oracle", [by_construct, by_abnf])
 @pytest.mark.parametrize("wrong", WRONG)
 @both_kinds

@@ -51,6 +51,8 @@ from neffos_protocol.state_machines import MEMBERSHIP
 from . import sessions
 from .sessions import ID, sent, snapshot
 
+pytestmark = pytest.mark.no_cover  # explores; the tests of single calls cover every line
+
 MOST = settings().max_examples
 
 NAMESPACES = ("chat", "a;b")

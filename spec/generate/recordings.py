@@ -17,7 +17,7 @@ from generate.text import attribute, count, with_code
 from neffos_conformance.recordings.page import page, svg
 from neffos_conformance.recordings.sequence import peer_name, read_diagram
 from neffos_conformance.wire.transcript import Header, read_transcript
-from neffos_protocol.catalogue import Divergence, ObservedVerdict, divergences, peers, requirements
+from neffos_protocol.catalogue import Difference, ObservedVerdict, differences, peers, requirements
 
 FOLDER: Final = Path(__file__).parents[2] / "conformance" / "transcripts"
 
@@ -86,10 +86,10 @@ class Recording:
         return frozenset(names & peers().keys())
 
     @property
-    def divergence(self) -> Divergence | None:
+    def difference(self) -> Difference | None:
         """What its peer does otherwise in it, if it was recorded for that."""
-        id_ = self.header.get("divergence")
-        return divergences()[id_] if id_ else None
+        id_ = self.header.get("difference")
+        return differences()[id_] if id_ else None
 
     def offenders(self, requirement: str) -> frozenset[str]:
         """Give those of its peers of which the catalogue says that they break a requirement."""
@@ -109,7 +109,7 @@ class Recording:
         The defects of its header are what the monitor finds, and that does not look into bodies,
         at requests that should have been ignored, or at how a connection ends.
         """
-        about = self.divergence.requirements if self.divergence else ()
+        about = self.difference.requirements if self.difference else ()
         return requirement in self.defects or (
             requirement in about and requirement in self.shows and bool(self.offenders(requirement))
         )
@@ -160,11 +160,11 @@ def showing(requirement: str) -> tuple[Recording, ...]:
     return _showing().get(requirement, ())
 
 
-def of_divergence(id_: str) -> tuple[Recording, ...]:
-    """Give the recordings that show a divergence: the shortest with a server, and with a client."""
+def of_difference(id_: str) -> tuple[Recording, ...]:
+    """Give the recordings that show a difference: the shortest with a server, and with a client."""
     found: dict[str, Recording] = {}
     for each in recordings().values():
-        if each.divergence and each.divergence.id == id_:
+        if each.difference and each.difference.id == id_:
             role = "server" if each.header["client"]["peer"] == SUITE else "client"
             best = found.setdefault(role, each)
             found[role] = min(best, each, key=lambda one: (one.rows, one.name))

@@ -17,14 +17,14 @@ from markdown.inlinepatterns import InlineProcessor
 from mkdocs.plugins import get_plugin_logger
 
 from generate import cases
-from neffos_protocol.catalogue import divergences, requirements
+from neffos_protocol.catalogue import differences, requirements
 
 _LOG: Final = get_plugin_logger("generate")
 
 FAMILIES: Final = tuple(dict.fromkeys(each.family for each in requirements().values()))
 
-DIVERGENCES: Final = "differences.md"
-"""The page that has every divergence under its id."""
+DIFFERENCES: Final = "differences.md"
+"""The page that has every difference under its id."""
 
 _ID: Final = rf"(?<![\w/#.-])(?:(?:{'|'.join(FAMILIES)}|DV)-\d+(?:\.c?\d+)?|ALL-c?\d+)(?![\w-])"
 
@@ -59,14 +59,14 @@ class _Reference(InlineProcessor):
         self, m: re.Match[str], data: str
     ) -> tuple[Element | str, Any, Any]:
         id_ = m[0]
-        if id_ in divergences():
-            target = f"/{DIVERGENCES}#{id_}"
+        if id_ in differences():
+            target = f"/{DIFFERENCES}#{id_}"
         elif id_ in self._pages:
             target = f"/{self._pages[id_]}#{id_}"
         elif id_ in cases.pages():
             target = f"/{cases.pages()[id_]}#{id_}"
         else:
-            _LOG.warning("no requirement, divergence or case %s", id_)
+            _LOG.warning("no requirement, difference or case %s", id_)
             return id_, m.start(0), m.end(0)
         link = Element("a", {"href": target, "class": "ref"})
         link.text = id_

@@ -24,7 +24,7 @@ from neffos_protocol.catalogue import (
     Evidence,
     ObservedVerdict,
     Requirement,
-    divergences,
+    differences,
     peers,
     requirement,
     requirements,
@@ -178,7 +178,7 @@ def own_page(one: Requirement, page: str) -> str:
         _block(one, anchor=False),
         "## How tested implementations behave",
         _observations(one),
-        *_divergences(one),
+        *_differences(one),
         *section(one),
         "## Vectors",
         _vectors(one),
@@ -199,8 +199,8 @@ def _observations(one: Requirement) -> str:
     return table(("peer", "", "how that is known"), rows)
 
 
-def _divergences(one: Requirement) -> list[str]:
-    found = [each for each in divergences().values() if one.id in each.requirements]
+def _differences(one: Requirement) -> list[str]:
+    found = [each for each in differences().values() if one.id in each.requirements]
     if not found:
         return []
     return ["\n".join(f"- {each.id}, {each.title}: {cell(each.consequence)}" for each in found)]

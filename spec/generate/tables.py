@@ -1,4 +1,4 @@
-"""The registry, the divergences and the grammar, and a frame taken apart, as Markdown."""
+"""The registry, the differences and the grammar, and a frame taken apart, as Markdown."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from importlib.resources import files
 from textwrap import indent
 from typing import Final
 
-from generate.recordings import SUITE, figure, of_divergence
+from generate.recordings import SUITE, figure, of_difference
 from generate.text import attribute, cell, code, sentence, table, verbatim
 from neffos_codec import decode
 from neffos_protocol import registry
-from neffos_protocol.catalogue import Divergence, Evidence, divergences
+from neffos_protocol.catalogue import Difference, Evidence, differences
 
 GROUPS: Final = {
     "frame": "The frame",
@@ -97,15 +97,15 @@ def wire_names() -> tuple[str, ...]:
     return value if isinstance(value, tuple) else (str(value),)
 
 
-# -------------------------------------------------------------------- divergences
+# -------------------------------------------------------------------- differences
 
 
-def all_divergences(root: str) -> str:
-    """Give every divergence: what each peer does, the choice, and recordings that show it."""
-    return "\n\n".join(_divergence(one, root) for one in divergences().values())
+def all_differences(root: str) -> str:
+    """Give every difference: what each peer does, the choice, and recordings that show it."""
+    return "\n\n".join(_difference(one, root) for one in differences().values())
 
 
-def _divergence(one: Divergence, root: str) -> str:
+def _difference(one: Difference, root: str) -> str:
     parts = [
         f"## {one.title} {{#{one.id}}}",
         f'<p class="dv-id">{one.id}</p>',
@@ -117,7 +117,7 @@ def _divergence(one: Divergence, root: str) -> str:
         f"**The specification**: {sentence(one.choice)} ({', '.join(one.requirements)})",
         f"**What it means**: {sentence(one.consequence)}",
     ]
-    for recording in of_divergence(one.id):
+    for recording in of_difference(one.id):
         client, server = recording.between
         peer = server if client == SUITE else client
         parts.append(

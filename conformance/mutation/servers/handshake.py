@@ -9,58 +9,36 @@ from uuid import uuid4
 
 from mutation import hooks as on
 from mutation import operators as do
-from mutation.hooks import CONNECT, Effect, Hooks, Payload, Payloads, ServerContext, frame_of
+from mutation.hooks import CONNECT, Effect, Hooks, Payload, Payloads, ServerContext
 from mutation.registry import mutant, mutants
 from neffos_asyncio import ON_NATIVE_MESSAGE, Server
-from neffos_codec import ESCAPE, Message
+from neffos_codec import ESCAPE
 from neffos_conformance.reference.application import echo, servers
+
+LETTERS: Final = ("M", "A", "H", b"M", b"A", b"H")
+"""What handshake messages begin with."""
 
 OWN_ID: Final = re.compile(r"A?[0-9a-f]{8}-[0-9a-f-]{27}")
 """An ID that the server chose itself, with or without an A before it."""
 
 
-def _answers(change: Callable[[str], Effect], letters: str = "AH", **hooks: on.FrameHook) -> Hooks:
+def _answers(change: Callable[[str], Effect], letters: str = "AH") -> Hooks:
     """Change the answer to the handshake request, where it begins with one of these letters."""
 
     def hook(c: ServerContext, sent: Payload) -> Effect:
-        is_answer = not c.seen and isinstance(sent, str) and sent[:1] in ("A", "H")
-        if not is_answer:
+        if c.seen or not isinstance(sent, str) or sent[:1] not in ("A", "H"):
             return None
         c.seen.add("answered")
-        return change(str(sent)) if str(sent)[0] in letters else None
+        return change(sent) if sent[0] in letters else None
 
-    return Hooks(send_raw=hook, **hooks)  # type: ignore[arg-type]  # other hooks of frames
-
-
-def _own_id_reported_as(body: str) -> on.FrameHook:
-    """Have the server report another ID where it chose that itself."""
-
-    def hook(_: ServerContext, m: Message) -> Effect:
-        is_own = m.event == "whoami" and OWN_ID.fullmatch(str(m.body))
-        return m.replace(body=body) if is_own else None
-
-    return hook
+    return on.send_raw(hook)
 
 
-def _first(payload: Payload) -> str:
-    content = payload.encode("utf-8", "replace") if isinstance(payload, str) else payload
-    return content[:1].decode("latin-1")
-
-
-def _is_early(c: ServerContext, letters: str = "M") -> bool:
-    """Say whether the current payload, and those before it, are no handshake request.
-
-    Args:
-        c: the connection.
-        letters: what a handshake request begins with.
-    """
-    if c.payload and _first(c.payload) in letters:
-        c.values["requested"] = True
-    return "requested" not in c.values
-
-
-def _own_id_answered_as(answer: str) -> Callable[[str], Effect]:
-    return lambda sent: answer if OWN_ID.fullmatch(sent) else None
+def _named(id_: str) -> Hooks:
+    """Give another ID where the server chose that itself."""
+    hooks = _answers(lambda sent: f"A{id_}" if OWN_ID.fullmatch(sent) else None)
+    given = on.when(do.change(body=id_), event="whoami", body=OWN_ID.fullmatch)
+    return Hooks(send_raw=hooks.send_raw, send=given)
 
 
 def _marking(answer: str) -> Hooks:
@@ -71,38 +49,10 @@ def _marking(answer: str) -> Hooks:
     return Hooks(send_raw=hooks.send_raw, served={**servers(), "/mixed": mixed})
 
 
-def _is_broken_request(payload: Payload) -> bool:
-    return isinstance(payload, bytes) and payload[:1] == b"M" and not do.is_utf8(payload)
-
-
-@mutant("HS-7", on.receive_raw)
-def request_read_as_frame(c: ServerContext, payload: Payload) -> Effect:
-    """Treats a request that goes on like a frame as a frame that came early."""
-    if "requested" not in c.values and frame_of(payload):
-        return ()
-    _is_early(c)
-    return None
-
-
-def _note_id(c: ServerContext, payload: Payload) -> Effect:
-    if isinstance(payload, str) and payload.startswith("A") and not frame_of(payload):
-        c.values["id"] = payload[1:]
-    return None
-
-
-@mutant("HS-8", on.receive_raw)
-def letters_reserved(c: ServerContext, payload: Payload) -> Effect:
-    """Drops every payload that begins like a handshake message, frames and native ones too."""
-    if "requested" in c.values and _first(payload) in ("M", "A", "H"):
-        return ()
-    _is_early(c)
-    return None
-
-
 @mutant("HS-9", on.receive_raw)
 def acceptance_taken(c: ServerContext, payload: Payload) -> Effect:
     """Accepts a client that sends A and an ID, under that ID, refused or not."""
-    if _is_early(c) and payload == "Amine":
+    if not c.is_accepted and payload == "Amine":
         c.values["id"] = "mine"
         return ()
     if "id" not in c.values:
@@ -132,10 +82,8 @@ def _holding(release: Callable[[Payloads], Payloads]) -> Hooks:
     """Hold back what comes early, and release it in another way."""
 
     def hook(c: ServerContext, payload: Payload) -> Effect:
-        if "requested" in c.values:
-            return None
-        if not _is_early(c):
-            return c.serve() + [sent for each in release(c.release()) for sent in c.serve(each)]
+        if not c.is_early:
+            return [sent for each in (payload, *release(c.release())) for sent in c.serve(each)]
         if c.message is None or c.message.namespace not in EARLY:
             return None
         c.kept.append(payload)
@@ -145,27 +93,12 @@ def _holding(release: Callable[[Payloads], Payloads]) -> Hooks:
 
 
 @mutant("HS-12", on.receive_raw)
-def early_frames_answered_first(c: ServerContext, _: Payload) -> Effect:
-    """Answers an ask to connect that comes early at once."""
-    m = c.message
-    return m.empty_reply() if _is_early(c, "MAH") and m and m.namespace == "app" else None
-
-
-@mutant("HS-12", on.receive_raw)
-def early_frames_complained_of(c: ServerContext, _: Payload) -> Effect:
-    """Reports at once that a frame came too early."""
-    is_early = _is_early(c, "MAH") and c.message is not None and c.message.namespace == "app"
-    return [";;;error;1;0;shake hands first", *c.serve()] if is_early else None
-
-
-@mutant("HS-12", on.receive_raw)
-def broadcasts_to_sockets(c: ServerContext, _: Payload) -> Effect:
+def broadcasts_to_sockets(c: ServerContext, payload: Payload) -> Effect:
     """Sends a broadcast to connections before their handshake, too."""
     if c.message and c.message.event == "broadcast-others":
         for each in c.server.connections:
             each.kept.append(f";app;;news;0;0;{c.message.body!s}")
-    is_first = "requested" not in c.values and not _is_early(c)
-    return [*c.kept, *c.serve()] if is_first else None
+    return [*c.kept, *c.serve()] if payload == "M" else None
 
 
 @mutant("HS-17", on.receive_raw)
@@ -179,77 +112,75 @@ def broadcast_lets_in(c: ServerContext, payload: Payload) -> Effect:
 
 
 mutants(
-    "HS-3",
-    "handshake-unanswered: Accepts without an answer.",
-    do.drop_payloads(lambda payload: payload == "M"),
-    "accepted-twice: Sends the acceptance twice.",
+    "HS-7 request-read-as-frame: Treats a request that goes on like a frame as a frame.",
+    on.receive(do.drop, is_accepted=False),
+    "HS-8 letters-reserved: Drops every payload that begins like a handshake message.",
+    on.receive_raw(do.once(do.drop), payload=lambda sent: sent[:1] in LETTERS),
+    "HS-12 early-frames-answered-first: Answers an ask to connect that comes early at once.",
+    on.receive(do.empty_reply, is_early=True, namespace="app"),
+    "HS-12 early-frames-complained-of: Reports at once that a frame came too early.",
+    on.receive(
+        lambda c, _: [";;;error;1;0;shake hands first", *c.serve()], is_early=True, namespace="app"
+    ),
+    "HS-3 handshake-unanswered: Accepts without an answer.",
+    on.receive_raw(do.drop, payload="M"),
+    "HS-3 accepted-twice: Sends the acceptance twice.",
     _answers(lambda sent: [sent, sent], "A"),
-    "id-and-more: Puts a line end after the ID.",
+    "HS-3 id-and-more: Puts a line end after the ID.",
     _answers(lambda sent: f"{sent}\n", "A"),
-    "id-escaped: Escapes the semicolons of an ID as it does those of a name.",
-    _answers(lambda sent: sent.replace(";", ESCAPE), "A"),
-    "id-told-later: Sends the acceptance and the ID in two messages.",
+    "HS-3 id-escaped: Escapes the semicolons of an ID as it does those of a name.",
+    _answers(do.swap(";", ESCAPE), "A"),
+    "HS-3 id-told-later: Sends the acceptance and the ID in two messages.",
     _answers(lambda sent: ["A", sent[1:]], "A"),
-    "other-id: Announces one ID and uses another.",
+    "HS-3 other-id: Announces one ID and uses another.",
     _answers(lambda sent: f"{sent}x", "A"),
-    "HS-6",
-    "id-missing: Gives connections an empty ID.",
-    _answers(_own_id_answered_as("A"), send=_own_id_reported_as("")),
-    "id-missing-at-an-endpoint: Gives connections of one endpoint an empty ID.",
+    "HS-6 id-missing: Gives connections an empty ID.",
+    _named(""),
+    "HS-6 id-missing-at-an-endpoint: Gives connections of one endpoint an empty ID.",
     _marking("A"),
-    "HS-20",
-    "one-id-for-all: Gives every connection the same ID.",
-    _answers(_own_id_answered_as("Aserver"), send=_own_id_reported_as("server")),
-    "one-id-at-an-endpoint: Gives all connections of one endpoint the same ID.",
+    "HS-20 one-id-for-all: Gives every connection the same ID.",
+    _named("server"),
+    "HS-20 one-id-at-an-endpoint: Gives all connections of one endpoint the same ID.",
     _marking("Amixed"),
-    "HS-4",
-    "refusal-accepted: Answers A instead of H.",
+    "HS-4 refusal-accepted: Answers A instead of H.",
     _answers(lambda _: "A1", "H"),
-    "refusal-in-own-words: Refuses without the application's text.",
+    "HS-4 refusal-in-own-words: Refuses without the application's text.",
     _answers(lambda _: "Hrefused", "H"),
-    "refusal-escaped: Escapes the semicolons of a refusal's text.",
-    _answers(lambda sent: sent.replace(";", ESCAPE), "H"),
-    "refusal-unsaid: Closes the connection without a refusal.",
+    "HS-4 refusal-escaped: Escapes the semicolons of a refusal's text.",
+    _answers(do.swap(";", ESCAPE), "H"),
+    "HS-4 refusal-unsaid: Closes the connection without a refusal.",
     _answers(lambda _: (), "H"),
-    "refusal-said-on: Sends a second refusal after the first.",
+    "HS-4 refusal-said-on: Sends a second refusal after the first.",
     _answers(lambda sent: [sent, "Hgo away"], "H"),
-    "HS-15",
-    "bare-refusal: Refuses without a text where the application has none.",
+    "HS-15 bare-refusal: Refuses without a text where the application has none.",
     _answers(lambda sent: "H" if sent == "Hinternal error" else None),
-    "HS-5",
-    "binary-acceptance: Accepts with the type of the request.",
+    "HS-5 binary-acceptance: Accepts with the type of the request.",
     on.send_raw(
         lambda c, sent: sent.encode() if c.payload == b"M" and isinstance(sent, str) else None
     ),
-    "HS-7",
-    "deaf-to-binary-handshake: Accepts an M only as text.",
-    do.drop_payloads(lambda sent: sent == b"M"),
-    "wants-exactly-m: Accepts nothing but a lone M as a request.",
-    do.drop_payloads(lambda sent: isinstance(sent, str) and sent.startswith("Mx")),
-    "tail-decoded: Drops a request that is not UTF-8.",
-    do.drop_payloads(_is_broken_request),
-    "request-of-one-buffer: Has room for a request of 128 bytes.",
-    do.drop_payloads(lambda sent: len(sent) > 128 and sent[:2] == "MM"),
-    "HS-8",
-    "second-request-answered: Answers every M, not only the first.",
+    "HS-7 deaf-to-binary-handshake: Accepts an M only as text.",
+    on.receive_raw(do.drop, payload=b"M"),
+    "HS-7 wants-exactly-m: Accepts nothing but a lone M as a request.",
+    on.receive_raw(do.drop, payload=do.begins("Mx")),
+    "HS-7 tail-decoded: Drops a request that is not UTF-8.",
+    on.receive_raw(do.drop, payload=lambda sent: sent[:1] == b"M" and not do.is_utf8(sent)),
+    "HS-7 request-of-one-buffer: Has room for a request of 128 bytes.",
+    on.receive_raw(do.drop, payload=lambda sent: len(sent) > 128 and sent[:2] == "MM"),
+    "HS-8 second-request-answered: Answers every M, not only the first.",
     on.receive_raw(lambda c, payload: (c.serve() or ["Aagain"]) if payload == "M" else None),
-    "id-taken-over: Uses the ID that a client sends after a late A.",
+    "HS-8 id-taken-over: Uses the ID that a client sends after a late A.",
     Hooks(
-        receive_raw=_note_id,
-        send=lambda c, m: (
-            m.replace(body=c.values["id"]) if m.event == "whoami" and c.values.get("id") else None
-        ),
+        receive_raw=on.when(do.keep, payload=do.begins("A"), message=None),
+        send=on.when(lambda c, m: m.replace(body=c.kept[-1][1:]), event="whoami", kept=bool),
     ),
-    "late-refusal-obeyed: Fails the connection when a client sends a late H.",
-    on.receive_raw(lambda _, payload: do.fail("refused") if payload[:3] == "Hgo" else None),
-    "HS-13",
-    "kinds-apart: Handles early text before early binary.",
+    "HS-8 late-refusal-obeyed: Fails the connection when a client sends a late H.",
+    on.receive_raw(do.fail("refused"), payload=do.begins("Hgo")),
+    "HS-13 kinds-apart: Handles early text before early binary.",
     _holding(lambda held: sorted(held, key=lambda each: isinstance(each, bytes))),
-    "last-early-frame-first: Handles early frames from the last to the first.",
+    "HS-13 last-early-frame-first: Handles early frames from the last to the first.",
     _holding(lambda held: held[::-1]),
-    "early-connects-last: Handles early connects after all else that came early.",
+    "HS-13 early-connects-last: Handles early connects after all else that came early.",
     _holding(lambda held: sorted(held, key=lambda each: CONNECT in str(each))),
-    "HS-17",
-    "accepts-before-it-checks: Accepts while the application's check still runs, and refuses then.",
+    "HS-17 accepts-before-it-checks: Accepts while the application still checks, and refuses then.",
     _answers(lambda sent: ["A1", sent], "H"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
@@ -12,23 +13,12 @@ from websockets.frames import CloseCode, Opcode
 from mutation import fault_proxy as proxy
 from mutation import hooks as on
 from mutation import operators as do
-from mutation.fault_proxy import (
-    CUT,
-    HANG,
-    Frame,
-    FrameEffect,
-    Instead,
-    Proxy,
-    Request,
-    Tunnel,
-    answer,
-)
-from mutation.hooks import CONNECT, JOIN, LEAVE, Effect, Hooks, ServerContext
+from mutation.fault_proxy import CUT, HANG, Frame, FrameEffect, Proxy, Request, Tunnel
+from mutation.hooks import CONNECT, JOIN, LEAVE, Effect, Hooks, ServerContext, when
 from mutation.registry import mutant, mutants
-from neffos_asyncio import Connection, Handlers, ReplyError, Server
+from neffos_asyncio import Connection, ReplyError
 from neffos_codec import Message
-from neffos_conformance.reference.application import servers
-from neffos_conformance.reference.embedded import embedded_server
+from neffos_conformance.wire import http
 from neffos_protocol import Cause
 
 ORDERLY: Final = (CloseCode.NORMAL_CLOSURE, CloseCode.POLICY_VIOLATION)
@@ -43,40 +33,19 @@ DATA: Final = (Opcode.CONT, Opcode.TEXT, Opcode.BINARY)
 KEY: Final = "dGhlIHNhbXBsZSBub25jZQ=="
 """A key of an upgrade (RFC 6455, 1.3)."""
 
-UPGRADE: Final = {
-    "Connection": "Upgrade",
-    "Upgrade": "websocket",
-    "Sec-WebSocket-Version": "13",
-    "Sec-WebSocket-Key": KEY,
-}
+UPGRADE: Final = {**http.UPGRADE, "Sec-WebSocket-Key": KEY}
 """The headers that make a request an upgrade."""
 
+WITH_KEY: Final = {"named": {"sec-websocket-key": bool}}
+"""The trigger of requests with the key of an upgrade."""
 
-def _with(head: bytes, line: str) -> bytes | None:
-    """Put a header into the head of an upgrade."""
-    is_upgrade = b" 101 " in head
-    return head.removesuffix(b"\r\n") + f"{line}\r\n\r\n".encode() if is_upgrade else None
-
-
-def _offer(link: Tunnel) -> str:
-    return link.request.value("Sec-WebSocket-Extensions")
+BAD: Final = proxy.answer("400 Bad Request")
 
 
-def _repeat_offer(link: Tunnel, head: bytes) -> bytes | None:
-    offer = _offer(link)
-    return _with(head, f"Sec-WebSocket-Extensions: {offer}") if offer else None
-
-
-def _refused_by_letter(_: Tunnel, asked: Request) -> bytes | None:
-    there = asked.value("Connection"), asked.value("Upgrade")
-    return answer("400 Bad Request") if there == ("keep-alive, Upgrade", "WebSocket") else None
-
-
-def _following(is_wrong: Callable[[Tunnel, Frame], bool], opcode: Opcode) -> Proxy:
-    """Treat frames that do not follow from those before as frames of another opcode."""
-    return proxy.inward(
-        lambda link, frame: replace(frame, opcode=opcode) if is_wrong(link, frame) else None
-    )
+def _extension(link: Tunnel, head: bytes) -> bytes | None:
+    """Choose all extensions that are offered, and one where none is."""
+    offer = link.request.value("Sec-WebSocket-Extensions") or "permessage-deflate"
+    return proxy.with_line(head, f"Sec-WebSocket-Extensions: {offer}")
 
 
 @mutant("TR-1", proxy.inward)
@@ -91,32 +60,6 @@ def ping_ends_message(link: Tunnel, frame: Frame) -> FrameEffect:
     return () if frame.opcode == Opcode.CONT and not is_amid else None
 
 
-def _unless(is_right: Callable[[Request], bool], given: bytes | Instead, **trigger: Any) -> Proxy:
-    """Give an answer to the requests of a trigger for which something does not hold."""
-    return proxy.request(lambda _, asked: None if is_right(asked) else given, **trigger)
-
-
-def _answered(given: bytes | Instead, **trigger: Any) -> Proxy:
-    return proxy.request(lambda _, __: given, **trigger)
-
-
-def _has_key(asked: Request) -> bool:
-    return bool(asked.value("Sec-WebSocket-Key"))
-
-
-def _method_overlooked(method: str) -> Proxy:
-    """Upgrade a connection with this method, as if it were GET."""
-
-    def hook(_: Tunnel, asked: Request) -> Request | None:
-        return replace(asked, method="GET") if _has_key(asked) else None
-
-    return proxy.request(hook, method=method)
-
-
-def _is_other(method: str) -> bool:
-    return method not in ("GET", "HEAD")
-
-
 def _corrected(name: str, is_wrong: Callable[[str], bool]) -> Proxy:
     """Ignore a mistake in one header of a request that has all the others."""
 
@@ -129,24 +72,17 @@ def _corrected(name: str, is_wrong: Callable[[str], bool]) -> Proxy:
     return proxy.request(hook, method="GET")
 
 
-def _redirect(link: Tunnel, head: bytes) -> bytes | None:
-    is_wrong = head.startswith((b"HTTP/1.1 400", b"HTTP/1.1 426"))
-    is_meant = link.request.method == "GET" and is_wrong
-    return answer("302 Found", "Location: /") if is_meant else None
-
-
 PREFIX: Final = "X-Websocket-Header-"
 
 
 def _parameters(is_lost: Callable[[str], bool]) -> Proxy:
     """Lose some parameters of the URL."""
 
-    def hook(_: Tunnel, asked: Request) -> Request:
-        path, mark, query = asked.target.partition("?")
-        kept = [each for each in query.split("&") if not is_lost(each)]
-        return replace(asked, target=path + mark + "&".join(kept))
+    def without(target: str) -> str:
+        path, mark, query = target.partition("?")
+        return path + mark + "&".join(each for each in query.split("&") if not is_lost(each))
 
-    return proxy.request(hook)
+    return proxy.request(do.change(target=without))
 
 
 RECONNECT: Final = "X-Websocket-Reconnect"
@@ -173,25 +109,16 @@ def _digits(text: str) -> str:
     return str(int(text)) if text.isdecimal() else text
 
 
-def _closing(code: tuple[int, ...] | int, effect: int | Instead) -> Proxy:
-    """Change the close frames that answer none of the client: their code, or end TCP."""
-
-    def note(link: Tunnel, _: Frame) -> FrameEffect:
-        link.seen.add("closing")
-        return None
-
-    def hook(link: Tunnel, frame: Frame) -> FrameEffect:
-        is_meant = on.fits({"opcode": Opcode.CLOSE, "code": code}, frame) and not link.seen
-        if not is_meant:
-            return None
-        return effect if isinstance(effect, Instead) else replace(frame, data=effect.to_bytes(2))
-
-    return Proxy(inward=proxy.inward(note, opcode=Opcode.CLOSE).inward, outward=hook)
+OWN_CLOSE: Final = {"opcode": Opcode.CLOSE, "is_closing": False}
+"""The trigger of close frames of the server that answer none of the client."""
 
 
-@mutant("TR-14", on.run)
-def lost_clients_kept() -> on.Url:
-    """Keeps a client whose TCP connection ended without a close frame."""
+def _closing(code: int, instead: int) -> Proxy:
+    """Send another code in such a close frame."""
+    return proxy.outward(do.change(data=instead.to_bytes(2)), code=code, **OWN_CLOSE)
+
+
+def _keeping_the_lost() -> on.Url:
     there: set[str] = set()
 
     def admit(connection: Connection) -> None:
@@ -206,18 +133,14 @@ def lost_clients_kept() -> on.Url:
         if connection.link.closed != (None, ""):
             there.discard(connection.id)
 
-    def make(handlers: Handlers, **options: Any) -> Server:
-        return Server(handlers, **{**options, "on_connect": admit, "on_disconnect": gone})
-
-    return embedded_server(served=servers(make=make))
+    return do.serving(on_connect=admit, on_disconnect=gone)
 
 
-def _is_question(frame: Frame) -> bool:
-    return b";question;" in frame.content
+QUESTION: Final = b";question;"
 
 
 def _note_question(link: Tunnel, frame: Frame) -> FrameEffect:
-    if _is_question(frame):
+    if QUESTION in frame.content:
         link.seen.add("asked")
     return () if link.request.value("X-Test") in link.server.seen else None
 
@@ -266,24 +189,17 @@ def _cut_at_close(**trigger: Any) -> Proxy:
 
 
 def _drop_question(link: Tunnel, frame: Frame) -> FrameEffect:
-    if _is_question(frame):
+    if QUESTION in frame.content:
         link.seen.discard("asked")
     return CUT if frame.opcode == Opcode.CLOSE and link.seen else None
 
 
-def _text_read(
-    read: Callable[[bytes], bytes | Instead], is_read: Callable[[bytes], bool] = lambda _: True
-) -> Proxy:
-    """Read text that is not UTF-8 in another way, where it is not in fragments."""
+BROKEN: Final = {"opcode": Opcode.TEXT, "fin": True, "content": do.isnt_utf8}
+"""The trigger of text that is not UTF-8, where it is not in fragments."""
 
-    def hook(_: Tunnel, frame: Frame) -> FrameEffect:
-        text = read(frame.content)
-        return text if isinstance(text, Instead) else replace(frame, data=text)
 
-    def is_meant(content: bytes) -> bool:
-        return is_read(content) and not do.is_utf8(content)
-
-    return proxy.inward(hook, opcode=Opcode.TEXT, fin=True, content=is_meant)
+def _with_surrogates(text: bytes) -> bytes:
+    return text.decode(errors="surrogatepass").encode(errors="replace")
 
 
 @mutant("TR-17", proxy.inward, opcode=DATA)
@@ -301,161 +217,141 @@ LONG_SEMICOLON: Final = b"\xc0\xbb"
 
 
 mutants(
-    "TR-1",
-    "subprotocol-chosen: Chooses a subprotocol that was not offered.",
-    proxy.response(lambda _, head: _with(head, "Sec-WebSocket-Protocol: neffos")),
-    "extension-chosen: Chooses an extension where none was offered.",
-    proxy.response(
-        lambda link, head: (
-            None if _offer(link) else _with(head, "Sec-WebSocket-Extensions: permessage-deflate")
-        )
+    "TR-1 subprotocol-chosen: Chooses a subprotocol that was not offered.",
+    proxy.response(lambda _, head: proxy.with_line(head, "Sec-WebSocket-Protocol: neffos")),
+    "TR-1 extension-chosen: Chooses an extension where none was offered.",
+    proxy.response(_extension, request={"named": {"sec-websocket-extensions": ""}}),
+    "TR-1 offer-repeated: Chooses every extension that is offered, known or not.",
+    proxy.response(_extension, request={"named": {"sec-websocket-extensions": bool}}),
+    "TR-1 key-not-proven: Answers every key alike.",
+    proxy.response(lambda _, head: head.replace(b"YGzzhZRbK+xOo=", b"YG")),
+    "TR-1 upgrade-read-by-letter: Accepts the headers of the upgrade only as it documents them.",
+    proxy.request(
+        do.give(BAD), named={"connection": "keep-alive, Upgrade", "upgrade": "WebSocket"}
     ),
-    "offer-repeated: Chooses every extension that is offered, known or not.",
-    proxy.response(_repeat_offer),
-    "key-not-proven: Answers every key alike.",
-    proxy.response(
-        lambda _, head: head.replace(b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", b"s3pPLMBiTxaQ9kYG")
-    ),
-    "upgrade-read-by-letter: Accepts the headers of the upgrade only as its documentation does.",
-    proxy.request(_refused_by_letter),
-    "every-fragment-a-message: Treats every fragment as a message.",
+    "TR-1 every-fragment-a-message: Treats every fragment as a message.",
     proxy.inward(
         lambda _, frame: Frame(Opcode(frame.opcode or Opcode.TEXT), frame.data), opcode=DATA
     ),
-    "lengths-are-signed: Reads a length of two bytes as a signed one.",
+    "TR-1 lengths-are-signed: Reads a length of two bytes as a signed one.",
     proxy.inward(do.drop, content=lambda content: 1 << 15 <= len(content) < 1 << 16),
-    "no-mask-wanted: Accepts frames that are not masked.",
-    proxy.inward(lambda _, frame: replace(frame, is_masked=True)),
-    "reserved-opcode-passed-over: Ignores frames of reserved opcodes.",
+    "TR-1 no-mask-wanted: Accepts frames that are not masked.",
+    proxy.inward(do.change(is_masked=True)),
+    "TR-1 reserved-opcode-passed-over: Ignores frames of reserved opcodes.",
     proxy.inward(do.drop, opcode=lambda opcode: Opcode.BINARY < opcode < Opcode.CLOSE),
-    "reserved-bits-passed-over: Ignores the reserved bits.",
-    proxy.inward(
-        lambda _, frame: replace(frame, rsv1=False, rsv2=False, rsv3=False), is_masked=True
-    ),
-    "continuation-of-nothing-taken: Treats a continuation of nothing as a message.",
-    _following(lambda link, frame: frame.opcode == Opcode.CONT and not link.is_amid, Opcode.TEXT),
-    "unfinished-message-forgotten: Treats a message amid the fragments of another as their rest.",
-    _following(
-        lambda link, frame: frame.opcode in (Opcode.TEXT, Opcode.BINARY) and link.is_amid,
-        Opcode.CONT,
-    ),
-    "ping-in-fragments-passed-over: Ignores pings in fragments.",
+    "TR-1 reserved-bits-passed-over: Ignores the reserved bits.",
+    proxy.inward(do.change(rsv1=False, rsv2=False, rsv3=False), is_masked=True),
+    "TR-1 continuation-of-nothing-taken: Treats a continuation of nothing as a message.",
+    proxy.inward(do.change(opcode=Opcode.TEXT), opcode=Opcode.CONT, is_amid=False),
+    "TR-1 unfinished-message-forgotten: Treats a message amid another's fragments as their rest.",
+    proxy.inward(do.change(opcode=Opcode.CONT), opcode=(Opcode.TEXT, Opcode.BINARY), is_amid=True),
+    "TR-1 ping-in-fragments-passed-over: Ignores pings in fragments.",
     proxy.inward(do.drop, opcode=Opcode.PING, fin=False),
-    "long-ping-passed-over: Ignores pings that are too long.",
+    "TR-1 long-ping-passed-over: Ignores pings that are too long.",
     proxy.inward(do.drop, opcode=Opcode.PING, content=lambda content: len(content) > 125),
-    "TR-18",
-    "user-agent-wanted: Accepts only clients that name themselves.",
-    _unless(lambda asked: bool(asked.value("User-Agent")), answer("400 Bad Request"), method="GET"),
-    "TR-3",
-    "head-dropped: Ends TCP on HEAD.",
-    _answered(CUT, method="HEAD"),
-    "head-waits: Does not answer HEAD.",
-    _answered(HANG, method="HEAD"),
-    "head-upgraded: Upgrades on HEAD, too.",
-    _method_overlooked("HEAD"),
-    "head-known-in-one-place: Answers HEAD only at its first endpoint.",
-    _answered(CUT, method="HEAD", target=lambda target: target.endswith("native")),
-    "TR-6",
-    "other-methods-not-found: Answers other methods with 404.",
-    _answered(answer("404 Not Found", "Allow: GET"), method=_is_other),
-    "allowed-methods-not-told: Does not report which methods are allowed.",
-    _answered(answer("405 Method Not Allowed"), method=_is_other),
-    "post-upgraded: Upgrades on POST, too.",
-    _method_overlooked("POST"),
-    "options-answered: Answers OPTIONS as if pages of other sites asked.",
-    _answered(answer("204 No Content", "Allow: GET"), method="OPTIONS"),
-    "TR-7",
-    "page-given: Answers a request without an upgrade with a page.",
-    _unless(lambda asked: bool(asked.value("Sec-WebSocket-Key")), answer("200 OK"), method="GET"),
-    "redirected: Redirects a client that asks wrongly for an upgrade.",
-    proxy.response(_redirect),
-    "version-not-looked-at: Upgrades to any version of WebSocket, or to none.",
+    "TR-18 user-agent-wanted: Accepts only clients that name themselves.",
+    proxy.request(do.give(BAD), method="GET", named={"user-agent": ""}),
+    "TR-3 head-dropped: Ends TCP on HEAD.",
+    proxy.request(do.give(CUT), method="HEAD"),
+    "TR-3 head-waits: Does not answer HEAD.",
+    proxy.request(do.give(HANG), method="HEAD"),
+    "TR-3 head-upgraded: Upgrades on HEAD, too.",
+    proxy.request(do.change(method="GET"), method="HEAD", **WITH_KEY),
+    "TR-3 head-known-in-one-place: Answers HEAD only at its first endpoint.",
+    proxy.request(do.give(CUT), method="HEAD", target=lambda target: target.endswith("native")),
+    "TR-6 other-methods-not-found: Answers other methods with 404.",
+    proxy.request(
+        do.give(proxy.answer("404 Not Found", "Allow: GET")), method=do.isnt("GET", "HEAD")
+    ),
+    "TR-6 allowed-methods-not-told: Does not report which methods are allowed.",
+    proxy.request(do.give(proxy.answer("405 Method Not Allowed")), method=do.isnt("GET", "HEAD")),
+    "TR-6 post-upgraded: Upgrades on POST, too.",
+    proxy.request(do.change(method="GET"), method="POST", **WITH_KEY),
+    "TR-6 options-answered: Answers OPTIONS as if pages of other sites asked.",
+    proxy.request(do.give(proxy.answer("204 No Content", "Allow: GET")), method="OPTIONS"),
+    "TR-7 page-given: Answers a request without an upgrade with a page.",
+    proxy.request(do.give(proxy.answer("200 OK")), method="GET", named={"sec-websocket-key": ""}),
+    "TR-7 redirected: Redirects a client that asks wrongly for an upgrade.",
+    proxy.response(
+        do.give(proxy.answer("302 Found", "Location: /")),
+        payload=re.compile(b"HTTP/1.1 4(00|26)").match,
+        request={"method": "GET"},
+    ),
+    "TR-7 version-not-looked-at: Upgrades to any version of WebSocket, or to none.",
     _corrected("Sec-WebSocket-Version", lambda value: value != "13"),
-    "missing-key-made-up: Makes up a key where there is none.",
+    "TR-7 missing-key-made-up: Makes up a key where there is none.",
     _corrected("Sec-WebSocket-Key", lambda value: not value),
-    "any-key-taken: Accepts any text as a key.",
+    "TR-7 any-key-taken: Accepts any text as a key.",
     _corrected("Sec-WebSocket-Key", lambda value: 0 < len(value) < len(KEY)),
-    "any-upgrade-taken: Upgrades to WebSocket whatever the client asked for.",
+    "TR-7 any-upgrade-taken: Upgrades to WebSocket whatever the client asked for.",
     _corrected("Upgrade", lambda value: value.lower() != "websocket"),
-    "connection-not-looked-at: Upgrades a connection whose header does not ask for it.",
+    "TR-7 connection-not-looked-at: Upgrades a connection whose header does not ask for it.",
     _corrected("Connection", lambda value: "upgrade" not in value.lower()),
-    "TR-8",
-    "url-headers-passed-over: Reads no headers from the URL.",
-    proxy.request(lambda _, asked: replace(asked, target=asked.target.partition("?")[0])),
-    "url-headers-by-letter: Reads headers from the URL only if their prefix has its usual case.",
+    "TR-8 url-headers-passed-over: Reads no headers from the URL.",
+    proxy.request(do.change(target=lambda target: target.partition("?")[0])),
+    "TR-8 url-headers-by-letter: Reads headers from the URL only in the usual case of the prefix.",
     _parameters(lambda each: each.lower().startswith(PREFIX.lower()) and PREFIX not in each),
-    "url-headers-not-decoded: Reads values from the URL without decoding them.",
-    proxy.request(lambda _, asked: replace(asked, target=asked.target.replace("a%20b", "a%2520b"))),
-    "one-url-header-taken: Reads only one header from the URL.",
+    "TR-8 url-headers-not-decoded: Reads values from the URL without decoding them.",
+    proxy.request(do.change(target=do.swap("a%20b", "a%2520b"))),
+    "TR-8 one-url-header-taken: Reads only one header from the URL.",
     _parameters(lambda each: each.startswith(f"{PREFIX}X-Two")),
-    "url-headers-taken-late: Decides about a client before it reads the headers from the URL.",
+    "TR-8 url-headers-taken-late: Decides about a client before it reads the headers from the URL.",
     _parameters(lambda each: "X-Conformance" in each),
-    "TR-10",
-    "tries-not-told: Reports no reconnection to its application.",
+    "TR-10 tries-not-told: Reports no reconnection to its application.",
     proxy.request(lambda _, asked: asked.with_header(RECONNECT, None)),
-    "tries-counted-from-one: Reports a first try to its application where there was none.",
+    "TR-10 tries-counted-from-one: Reports a first try to its application where there was none.",
     on.send(do.change(body="1"), event="tries", body="0"),
-    "any-word-is-a-try: Treats any value as one try.",
+    "TR-10 any-word-is-a-try: Treats any value as one try.",
     _tries(lambda text: text if text.isdigit() and text != "0" else "1"),
-    "sign-taken: Treats a negative number as a number of tries.",
+    "TR-10 sign-taken: Treats a negative number as a number of tries.",
     _tries(lambda text: text.lstrip("-") if text.startswith("-") else text),
-    "digits-taken-as-far-as-they-go: Reads as many digits as there are, whatever follows.",
+    "TR-10 digits-taken-as-far-as-they-go: Reads as many digits as there are, whatever follows.",
     _tries(lambda text: text[: len(text) - len(text.lstrip("0123456789"))] or text),
-    "tries-read-like-a-literal: Reads the number as its programming language reads integers.",
-    _tries(lambda text: text.replace("_", "")),
-    "too-many-tries-not-borne: Fails where a number has more digits than fit.",
-    _unless(
-        lambda asked: len(asked.value(RECONNECT)) <= DIGITS,
-        answer("500 Internal Server Error"),
+    "TR-10 tries-read-like-a-literal: Reads the number as its programming language reads integers.",
+    _tries(do.swap("_", "")),
+    "TR-10 too-many-tries-not-borne: Fails where a number has more digits than fit.",
+    proxy.request(
+        do.give(proxy.answer("500 Internal Server Error")),
+        named={RECONNECT.lower(): lambda text: len(text) > DIGITS},
     ),
-    "TR-12",
-    "tcp-dropped: Ends TCP without a close frame.",
-    _closing(ORDERLY, CUT),
-    "TR-13",
-    "shutdown-always: Reports a shutdown when it closes a connection in the ordinary course.",
+    "TR-12 tcp-dropped: Ends TCP without a close frame.",
+    proxy.outward(do.give(CUT), code=ORDERLY, **OWN_CLOSE),
+    "TR-13 shutdown-always: Reports a shutdown when it closes a connection in the ordinary course.",
     _closing(CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY),
-    "refusal-is-ordinary: Closes the connection of a refused client with the ordinary code.",
+    "TR-13 refusal-is-ordinary: Closes the connection of a refused client with the ordinary code.",
     _closing(CloseCode.POLICY_VIOLATION, CloseCode.NORMAL_CLOSURE),
-    "large-is-refused: Closes the connection with another code where a payload is too large.",
+    "TR-13 large-is-refused: Closes the connection with another code where a payload is too large.",
     _closing(CloseCode.MESSAGE_TOO_BIG, CloseCode.POLICY_VIOLATION),
-    "TR-14",
-    "waits-for-the-lost: Serves no client of a tenant while it waits for the reply of a lost one.",
+    "TR-14 lost-clients-kept: Keeps a client whose TCP connection ended without a close frame.",
+    on.run(_keeping_the_lost),
+    "TR-14 waits-for-the-lost: Serves no client of a tenant while it waits for one that is lost.",
     Proxy(outward=_note_question, ended=_note_lost),
-    "TR-15",
-    "namespaces-kept: Connects the namespaces of a connection ID again for its next connection.",
+    "TR-15 namespaces-kept: Connects the namespaces of a connection ID for its next connection.",
     _remembering(CONNECT),
-    "rooms-kept: Joins the rooms of a connection ID again for its next connection.",
+    "TR-15 rooms-kept: Joins the rooms of a connection ID again for its next connection.",
     _remembering(JOIN),
-    "TR-16",
-    "close-not-answered: Ends TCP at a close frame.",
+    "TR-16 close-not-answered: Ends TCP at a close frame.",
     _cut_at_close(is_open=True, code=lambda code: code < PRIVATE_CODES),
-    "close-not-answered-before-the-handshake: Ends TCP at a close frame before the handshake.",
+    "TR-16 close-not-answered-before-the-handshake: Ends TCP at a close before the handshake.",
     _cut_at_close(is_open=False),
-    "close-of-an-application-not-answered: Ends TCP at a close frame with an unknown code.",
+    "TR-16 close-of-an-application-not-answered: Ends TCP at a close frame with an unknown code.",
     _cut_at_close(code=lambda code: code >= PRIVATE_CODES),
-    "close-without-a-code-not-answered: Ends TCP at a close frame without a code.",
+    "TR-16 close-without-a-code-not-answered: Ends TCP at a close frame without a code.",
     _cut_at_close(content=b""),
-    "close-amid-fragments-not-answered: Ends TCP at a close frame amid the fragments of a message.",
+    "TR-16 close-amid-fragments-not-answered: Ends TCP at a close frame amid a message.",
     _cut_at_close(is_amid=True),
-    "close-amid-an-ask-not-answered: Ends TCP at a close frame in the place of a reply.",
+    "TR-16 close-amid-an-ask-not-answered: Ends TCP at a close frame in the place of a reply.",
     Proxy(inward=_drop_question, outward=_note_question),
-    "TR-17",
-    "any-octets-taken-for-text: Reads bytes that are not UTF-8 as text, with replacements.",
-    _text_read(lambda content: content.decode(errors="replace").encode()),
-    "broken-text-dropped: Drops text that is not UTF-8, and goes on.",
-    _text_read(lambda _: b""),
-    "broken-text-ends-tcp: Ends TCP where text is not UTF-8.",
-    _text_read(lambda _: CUT),
-    "surrogates-taken: Reads surrogates as characters.",
-    _text_read(
-        lambda content: content.decode(errors="surrogatepass").encode(errors="replace"),
-        lambda content: b"\xed\xa0" in content,
-    ),
-    "long-forms-taken: Reads characters from more bytes than they need.",
-    _text_read(
-        lambda content: content.replace(LONG_SEMICOLON, b";"),
-        lambda content: LONG_SEMICOLON in content,
-    ),
-    "broken-request-taken: Reads only the letter of a handshake request.",
-    _text_read(lambda _: b"M", lambda content: content.startswith(b"M")),
+    "TR-17 any-octets-taken-for-text: Reads bytes that are not UTF-8 as text, with replacements.",
+    proxy.inward(do.change(data=lambda text: text.decode(errors="replace").encode()), **BROKEN),
+    "TR-17 broken-text-dropped: Drops text that is not UTF-8, and goes on.",
+    proxy.inward(do.change(data=b""), **BROKEN),
+    "TR-17 broken-text-ends-tcp: Ends TCP where text is not UTF-8.",
+    proxy.inward(do.give(CUT), **BROKEN),
+    "TR-17 surrogates-taken: Reads surrogates as characters.",
+    proxy.inward(when(do.change(data=_with_surrogates), content=do.has(b"\xed\xa0")), **BROKEN),
+    "TR-17 long-forms-taken: Reads characters from more bytes than they need.",
+    proxy.inward(do.change(data=do.swap(LONG_SEMICOLON, b";")), **BROKEN),
+    "TR-17 broken-request-taken: Reads only the letter of a handshake request.",
+    proxy.inward(when(do.change(data=b"M"), content=do.begins(b"M")), **BROKEN),
 )

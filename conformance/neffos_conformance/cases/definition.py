@@ -28,13 +28,13 @@ class RecordOptions:
         peers: the names of the peers that it is recorded with; empty for all.
         native: what becomes of payloads that are not frames, as ``neffos_codec.Native`` has it.
         defects: the requirements that are violated in the recording, and by which role.
-        divergence: the difference (DV-n) that the peers show; empty if none.
+        difference: the difference (DV-n) that the peers show; empty if none.
     """
 
     peers: tuple[str, ...] = ()
     native: str = "never"
     defects: Mapping[str, str] = field(default_factory=dict, hash=False)
-    divergence: str = ""
+    difference: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from neffos_conformance.cli.options import EXISTING_FILE, JSON, option
 from neffos_conformance.recordings.columns import side_by_side
-from neffos_conformance.recordings.comparison import Content, Contrast, Difference
+from neffos_conformance.recordings.comparison import Content, Contrast, Mismatch
 from neffos_conformance.recordings.replay import (
     DEADLINE,
     Replayed,
@@ -257,7 +257,7 @@ def _values(
     }
 
 
-def _difference(difference: Difference) -> dict[str, Any]:
+def _difference(difference: Mismatch) -> dict[str, Any]:
     return {
         "connection": difference.connection,
         "recorded": difference.step and _line(difference.step),

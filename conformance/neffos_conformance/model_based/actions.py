@@ -7,20 +7,19 @@ for a server or a client.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum, unique
-from typing import Any, Final
+from typing import Final
 
 from neffos_codec import Message
+from neffos_conformance.runner.driver_protocol import Values
+from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_protocol.events import Change
 
 Payload = str | bytes
 
 Scope = tuple[str, str | None]
 """A namespace, with ``None``; or a room of one: a ``MembershipKey``, or a tuple like it."""
-
-Fields = dict[str, Any]
-"""The fields of a driver's operation, or of a line that reports an observation."""
 
 
 @unique
@@ -105,23 +104,8 @@ def is_room_of(scope: Scope, namespace: str) -> bool:
     return scope[0] == namespace and scope[1] is not None
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionEnd:
-    """The suite ends a connection.
-
-    Attributes:
-        code: of the close frame; ``None`` to end TCP without one.
-    """
-
-    code: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class DriverCommand:
-    """An operation that the client's driver is to perform, with its fields."""
-
-    op: str
-    fields: Fields
+Content = Payload | ConnectionClosed | Values
+"""A message, how a connection ends, or an operation of the client with its fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,27 +120,27 @@ class Output:
     """
 
     connection: int
-    content: Payload | ConnectionEnd | DriverCommand
+    content: Content
     is_held: bool = False
     is_fragmented: bool = False
 
 
-@dataclass(slots=True)
-class ExpectedMessage:
-    """A message that the peer must or may send.
+@dataclass(slots=True, eq=False)
+class Expectation:
+    """What the peer must or may do: send a message, or report something to its application.
 
     Attributes:
         number: the action that causes it.
-        connection: where it arrives.
-        answers: the permitted forms.
+        connection: where.
+        answers: the permitted forms of a message.
         requirement: the requirement that prescribes it.
         must: whether it is mandatory.
         is_ask: it is an ask of the peer, which chooses the token.
         order: messages with the same non-empty value arrive in the order of expectation.
         is_deferred: an ask of the peer was pending, so that it may come after the answer.
-        scope: the membership that is undecided until it arrives, if there is one.
-        change: of that membership.
-        is_any_text: the body may be any text.
+        fields: of a report, as the line of a client's driver has them, without the connection.
+        undecided: the change of a membership that is undecided until a message arrives.
+        is_any_text: the body of a message may be any text.
     """
 
     number: int
@@ -167,42 +151,33 @@ class ExpectedMessage:
     is_ask: bool = False
     order: str = ""
     is_deferred: bool = False
-    scope: Scope | None = None
-    change: Change | None = None
+    fields: Values = field(default_factory=dict)
+    undecided: tuple[Change, Scope] | None = None
     is_any_text: bool = False
 
-    def ends_with(self, namespace: str) -> bool:
-        """Whether it need not arrive once a namespace is disconnected."""
-        if self.scope is not None:
-            return is_room_of(self.scope, namespace)
-        answer = self.answers[0]
-        return isinstance(answer, Message) and answer.namespace == namespace
-
-
-@dataclass(slots=True)
-class ExpectedObservation:
-    """What a client must or may report to its application, as its driver passes it on.
-
-    Attributes:
-        number: the action that causes it.
-        connection: where.
-        fields: of the driver's line, without the connection.
-        requirement: the requirement that prescribes it.
-        must: whether it is mandatory.
-        is_deferred: an ask of the client's handler was pending, as for messages.
-    """
-
-    number: int
-    connection: int
-    fields: Fields
-    requirement: str
-    must: bool = True
-    is_deferred: bool = False
+    @property
+    def is_report(self) -> bool:
+        """Whether it is a report."""
+        return bool(self.fields)
 
     @property
     def is_event(self) -> bool:
         """Whether it reports an event. Events are reported in order (EV-1)."""
-        return bool(self.fields["saw"] == "event")
+        return self.fields.get("saw") == "event"
+
+    @property
+    def scope(self) -> Scope | None:
+        """Where it belongs; ``None`` for what belongs to no namespace."""
+        if self.is_report:
+            return self.fields.get("namespace", ""), self.fields.get("room")
+        answer = self.answers[0]
+        return (answer.namespace, answer.room) if isinstance(answer, Message) else None
+
+    def ends_with(self, namespace: str) -> bool:
+        """Whether it need not come once a namespace is disconnected."""
+        if self.undecided is not None:
+            return is_room_of(self.undecided[1], namespace)
+        return self.scope is not None and self.scope[0] == namespace
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +218,6 @@ class DriverLog:
     Attributes:
         connection: where.
         op: the operation's name.
-        scope: the namespace or room that it is for.
         outcomes: the permitted outcomes; none while it must stay pending.
         requirement: the requirement that prescribes them.
         must: whether it must end now.
@@ -252,7 +226,6 @@ class DriverLog:
 
     connection: int
     op: str
-    scope: Scope | None = None
     outcomes: tuple[OperationOutcome, ...] = ()
     requirement: str = "AR-11"
     must: bool = False

@@ -59,10 +59,6 @@ class AppEndpoint:
     handlers: Mapping[str, Mapping[str, EventHandler]]
     refusals: Mapping[tuple[Change, str, str | None], str]
 
-    def __deepcopy__(self, _: object) -> AppEndpoint:
-        """Give it as it is: copies of a model share it."""
-        return self
-
     def handler(self, namespace: str, event: str) -> EventHandler:
         """Give the handler of an event."""
         handlers = self.handlers.get(namespace, {})

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from neffos_conformance.cases.script import OBSERVATIONS
+from neffos_conformance.model_based.actions import Expectation
 from neffos_conformance.model_based.tables import TransitionKey
 from neffos_conformance.runner.result import LogEntry
 
@@ -39,6 +40,11 @@ HARMLESS: Final = frozenset(
     }
 )
 """The kinds of failures after which peer and model still agree on all memberships."""
+
+
+def missing(expected: Expectation) -> str:
+    """Give the kind of failure of a peer that does not send or report something."""
+    return f"{NOT_REPORTED} {expected.fields['saw']}" if expected.is_report else MISSING
 
 
 @dataclass(frozen=True, slots=True)

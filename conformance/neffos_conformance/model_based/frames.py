@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from neffos_codec import Message, encode
-from neffos_conformance.model_based.actions import ExpectedMessage, Payload, SuiteAction
+from neffos_conformance.model_based.actions import Expectation, Payload, SuiteAction
 from neffos_conformance.model_based.application import text_of
 from neffos_conformance.wire.payloads import short
 
@@ -116,8 +116,8 @@ def action_named_in(message: Message) -> int:
 
 
 def matching(
-    expected: Iterable[ExpectedMessage], actual: Payload, message: Message | None
-) -> ExpectedMessage | None:
+    expected: Iterable[Expectation], actual: Payload, message: Message | None
+) -> Expectation | None:
     """Give the first expected message that an actual one is; ``None`` where it is none of them.
 
     Args:

@@ -23,7 +23,7 @@ from neffos_conformance.model_based.actions import (
     SuiteAction,
 )
 from neffos_conformance.model_based.frames import ACCEPTANCE, EXCHANGE, ODD_FLAGS, SENDER
-from neffos_conformance.model_based.model import SutModel
+from neffos_conformance.model_based.model import OPENINGS, SutModel
 from neffos_conformance.model_based.sending import FRAGMENTED
 from neffos_protocol import Role
 from neffos_protocol.events import Change
@@ -61,7 +61,6 @@ class Profile:
 
     Attributes:
         connections: at most, in one sequence: one that acts, and others that receive or must not.
-        openings: how a connection opens besides ``plain``.
         actions: weights of the kinds of actions.
         answers: weights of the ways to answer.
         late: the share of the drawn answers to settled asks that are sent.
@@ -77,7 +76,6 @@ class Profile:
     """
 
     connections: int
-    openings: Sequence[str]
     actions: Weights
     answers: Weights
     late: float
@@ -104,13 +102,6 @@ _COMMON_MARKS: Final = (" ", "@%!semicolon@%!", "#", ".$1")
 
 SERVER: Final = Profile(
     connections=3,
-    # M with more after it, in a binary message, twice; after frames, after non-frames; with an
-    # ID of the client's choice; with a namespace that the server connects; refused; with the
-    # A, or the H, that only a server sends; and left immediately.
-    openings=(
-        *("long", "binary", "doubled", "early", "noisy", "chosen", "connecting", "refused"),
-        *("accepting", "refusing", "leaving"),
-    ),
     actions=_weights("connection 4 ask 30 event 34 provoke 10 answer 16 non-frame 5 end 2"),
     answers=_weights("done 30 body 25 error 18 renamed 7 twice 10 elsewhere 10"),
     late=1.0,
@@ -131,13 +122,6 @@ SERVER: Final = Profile(
 
 CLIENT: Final = Profile(
     connections=2,
-    # An unusual ID, or a binary acceptance; non-frames, or an M, before the acceptance;
-    # handshake messages after it; an ask before it, or in one piece with it; a refusal, with a
-    # text or without; an HTTP status; an end of the connection instead of an answer.
-    openings=(
-        *("odd", "binary", "noisy", "asking", "doubled", "early", "joined", "refused"),
-        *("refused-silently", "unavailable", "reset", "closed"),
-    ),
     actions=_weights(
         "connection 3 command-ask 22 command-event 16 command 3 ask 20 event 28 answer 34 "
         "non-frame 5 end 2"
@@ -217,6 +201,11 @@ class SequenceGenerator:
         self._main = "" if self._model.is_client and self._chance(0.2) else "app"
         self._namespaces = [self._main, *self._random.sample(profile.namespaces, 2)]
         self._rooms = self._random.sample(profile.rooms, 2)
+        self._events = {
+            event: weight
+            for event, weight in profile.events.items()
+            if self._offers(*_needs(event))
+        }
         self._haste = self._pick(profile.haste)
         self._weights = {**profile.actions}
         if self._main == "":
@@ -279,11 +268,11 @@ class SequenceGenerator:
 
     def _let_arrive(self, number: int) -> None:
         model, connection = self._model, self._model.connections[number]
-        for expected in list(connection.expected):
+        for expected in connection.messages:
             is_deferred = expected.is_deferred and model.blocked(number)
             if expected not in connection.expected or not expected.must:
                 continue
-            if is_deferred and expected.scope is None:
+            if is_deferred and expected.undecided is None:
                 continue
             answer = expected.answers[0]
             if isinstance(answer, Message) and expected.is_ask:
@@ -345,13 +334,10 @@ class SequenceGenerator:
     def _opening(self, connection: int) -> SuiteAction | None:
         if connection > self._profile.connections:
             return None
-        how = self._pick(self._profile.openings) if self._chance(0.36) else "plain"
-        is_offered = {
-            "chosen": self._offers("chosen-ids"),
-            "connecting": self._offers("force", "any-event"),
-            "early": self._offers("any-event"),
-        }
-        if not self._model.is_client and not is_offered.get(how, True):
+        openings = OPENINGS[self._model.role]
+        unusual = [how for how in openings if how != "plain"]
+        how = self._pick(unusual) if self._chance(0.36) else "plain"
+        if not self._offers(*openings[how].needs):
             how = "plain"
         return self._action(ActionKind.OPEN, how, connection=connection)
 
@@ -395,8 +381,7 @@ class SequenceGenerator:
             namespace, room = self._pick((*self._namespaces, *self._profile.namespaces)), None
         if room is None and self._chance(0.15):
             room = self._pick(self._rooms)
-        events = self._profile.events
-        event = self._draw({each: events[each] for each in events if self._offers(*_needs(each))})
+        event = self._draw(self._events)
         if self._chance(0.06):
             event = self._pick(sorted(LOCAL_ONLY))
         elif namespace == "semi;colon" and not self._model.is_client:

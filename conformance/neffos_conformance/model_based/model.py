@@ -12,7 +12,8 @@ actions whose effect would depend on which of the two a peer does.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 from neffos_codec import ESCAPE, Message, encode
 from neffos_conformance.model_based import tables
@@ -21,11 +22,9 @@ from neffos_conformance.model_based.actions import (
     FAILURE,
     SUCCESS,
     ActionKind,
-    ConnectionEnd,
-    DriverCommand,
+    Content,
     DriverLog,
-    ExpectedMessage,
-    Fields,
+    Expectation,
     OperationOutcome,
     Output,
     Payload,
@@ -36,8 +35,10 @@ from neffos_conformance.model_based.actions import (
 from neffos_conformance.model_based.frames import ACCEPTANCE, handshake_input
 from neffos_conformance.model_based.sending import answer, send
 from neffos_conformance.model_based.state import ConnectionState, PeerAsk, SutState
-from neffos_conformance.runner.driver_protocol import fields_of
+from neffos_conformance.runner.driver_protocol import Values, fields_of
+from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import frame_of
+from neffos_protocol import Role
 from neffos_protocol.events import Change, MembershipKey
 from neffos_protocol.names import BAD_NAMESPACE, CHANGE_OF, LOCAL_ONLY, REQUEST_EVENT
 from neffos_protocol.state_machines import HANDSHAKE, MEMBERSHIP, OUTGOING_ASK, MembershipState
@@ -58,6 +59,77 @@ CONNECTED_AT_ONCE: Final = "any"
 """The namespace that one of the peers connects while the connection opens."""
 
 
+# -------------------------------------------------------------------- opening
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a connection opens.
+
+    Attributes:
+        requirement: forbids (further) messages of a server; connects a client.
+        sent: to a server, instead of its request; to a client, before the acceptance.
+        after: sent to a client after the acceptance.
+        closed: how the suite ends it then, if it does.
+        ending: the requirement by which the connection ends, if it does.
+        header: of the upgrade request, name and value; ``{}`` becomes the number of the action.
+        needs: the features of a server that it needs.
+    """
+
+    requirement: str
+    sent: Sequence[Payload] = ()
+    after: Sequence[Payload] = ()
+    closed: ConnectionClosed | None = None
+    ending: str = ""
+    header: tuple[str, str] | None = None
+    needs: tuple[str, ...] = ()
+
+
+def _to_server(requirement: str = "HS-12", *sent: Payload, **values: Any) -> Opening:
+    return Opening(requirement, sent or ("M",), **values)
+
+
+def _refusing(refusal: str) -> Opening:
+    return Opening("HS-16", (refusal,), closed=ConnectionClosed(POLICY_VIOLATION), ending="HS-16")
+
+
+OPENINGS: Final[Mapping[Role, Mapping[str, Opening]]] = {
+    Role.SERVER: {
+        "plain": _to_server(),
+        "long": _to_server("HS-12", "Mxyz"),
+        "binary": _to_server("HS-12", b"M"),
+        "doubled": _to_server("HS-8", "M", "M"),
+        "early": _to_server(needs=("any-event",)),  # frames precede the request
+        "noisy": _to_server("FR-16", "", "noise", b"\x00\xff", "M"),
+        "chosen": _to_server(header=("X-Conformance-Id", "own;{}"), needs=("chosen-ids",)),
+        "connecting": _to_server(
+            header=("X-Conformance-Connect", CONNECTED_AT_ONCE), needs=("force", "any-event")
+        ),
+        "refused": _to_server("HS-4", ending="HS-4", header=("X-Conformance-Refuse", REFUSAL_TEXT)),
+        "accepting": _to_server("HS-9", "Aown id", ending="HS-9"),
+        "refusing": _to_server("HS-9", "Hno", ending="HS-9"),
+        "leaving": Opening("HS-12", closed=ConnectionClosed(None)),
+    },
+    Role.CLIENT: {
+        "plain": Opening("HS-19"),
+        "odd": Opening("HS-19"),  # an unusual ID
+        "binary": Opening("HS-7"),  # the acceptance
+        "noisy": Opening("HS-10", ("welcome", "", b"\x00\xff", "a6", ";;;;;")),
+        "asking": Opening("HS-9", ("M",)),
+        "doubled": Opening("HS-8", after=("A9", b"A", "Hno")),
+        "early": Opening("HS-14"),  # an ask before the acceptance
+        "joined": Opening("HS-18"),  # or in one piece with it
+        "refused": _refusing(f"H{REFUSAL_TEXT}"),
+        "refused-silently": _refusing("H"),
+        "unavailable": Opening("TR-1", ending="TR-1"),
+        "reset": Opening("TR-14", closed=ConnectionClosed(None), ending="TR-14"),
+        "closed": Opening("TR-16", closed=ConnectionClosed(1000), ending="TR-16"),
+    },
+}
+"""How a connection opens, by the role of the peer under test. The native-only endpoint of a server
+has no handshake."""
+
+
 def open_connection(state: SutState, action: SuiteAction) -> list[Output] | None:
     """Open a connection; ``None`` as for ``SutModel.perform``."""
     if action.connection in state.connections:
@@ -73,25 +145,22 @@ def open_connection(state: SutState, action: SuiteAction) -> list[Output] | None
     ]
 
 
-# -------------------------------------------------------------------- to a server
-
-
-def _open_to_server(state: SutState, action: SuiteAction) -> list[Payload | ConnectionEnd | Output]:
+def _open_to_server(state: SutState, action: SuiteAction) -> list[Content | Output]:
     connection = state.connections[action.connection]
-    state.forbidden_by[action.number] = _FORBIDDEN_BY.get(action.how, "HS-12")
-    if connection.phase == "open":  # the native-only endpoint has no handshake
+    how, opening = action.how, OPENINGS[Role.SERVER][action.how]
+    state.forbidden_by[action.number] = opening.requirement
+    if connection.phase == "open":
         return []
-    how, sent = action.how, list(_SENT.get(action.how, ("M",)))
-    if how == "leaving":
-        return [ConnectionEnd(None)]
+    connection.ending = opening.ending
+    if opening.closed:
+        return [opening.closed]
+    sent = list(opening.sent)
     if how in ("accepting", "refusing"):
         state.handshake(connection, handshake_input(sent[0]))
-        connection.ending = "HS-9"
     elif how == "refused":
         state.handshake(connection, "request")
         state.handshake(connection, "refuse")
-        state.expect(action, f"H{REFUSAL_TEXT}", "HS-4")
-        connection.ending = "HS-4"
+        state.expect(action, f"H{REFUSAL_TEXT}", opening.requirement)
     else:
         state.expect(action, ACCEPTANCE, "HS-3")
         if how == "noisy":
@@ -103,110 +172,64 @@ def _open_to_server(state: SutState, action: SuiteAction) -> list[Payload | Conn
     return [*sent]
 
 
-_SENT: Final[Mapping[str, Sequence[Payload]]] = {
-    "long": ("Mxyz",),
-    "binary": (b"M",),
-    "doubled": ("M", "M"),
-    "noisy": ("", "noise", b"\x00\xff", "M"),
-    "accepting": ("Aown id",),
-    "refusing": ("Hno",),
-}
-"""What is sent to a server instead of its request, by how a connection is opened."""
-
-_FORBIDDEN_BY: Final = {
-    "accepting": "HS-9",
-    "refusing": "HS-9",
-    "refused": "HS-4",
-    "doubled": "HS-8",
-    "noisy": "FR-16",
-}
-"""The requirement that forbids messages of a server, by how a connection is opened."""
-
-
 def _early_frames(state: SutState, action: SuiteAction) -> list[Payload]:
     """Give frames that precede the request, and expect their replies after the acceptance."""
-    connection = state.connections[action.connection]
-    state.handshake(connection, "other")
-    token, space = f"$early{action.number}", CONNECTED_AT_ONCE
-    connect = Message(token, space, "", REQUEST_EVENT[Change.CONNECT])
+    state.handshake(state.connections[action.connection], "other")
+    space = CONNECTED_AT_ONCE
     event = Message(f"${action.number}", space, "", f"t{action.number}", body=b"\x00")
     # A server need not hold back frames that come early.
-    connected = state.expect(action, connect.empty_reply(), "HS-13", must=False)
-    connected.scope, connected.change = (space, None), Change.CONNECT
-    connection.undecided.add((space, None))
+    connect = _connect_frame(state, action, f"$early{action.number}", "HS-13", must=False)
     # The event may arrive while the server still decides on the connect.
     replies = event.reply(event.event.encode()), event.error_reply(BAD_NAMESPACE)
     state.expect(action, replies, "HS-13", must=False)
-    return [encode(connect), encode(event)]
+    return [connect, encode(event)]
 
 
-# -------------------------------------------------------------------- to a client
-
-
-def _open_to_client(state: SutState, action: SuiteAction) -> list[Payload | ConnectionEnd | Output]:
+def _open_to_client(state: SutState, action: SuiteAction) -> list[Content | Output]:
     connection = state.connections[action.connection]
-    number, how = action.connection, action.how
+    number, how, opening = action.connection, action.how, OPENINGS[Role.CLIENT][action.how]
     is_disturbed = how in ("noisy", "asking", "doubled")
-    state.forbidden_by[action.number] = _ACCEPTED[how] if is_disturbed else "HS-11"
+    state.forbidden_by[action.number] = opening.requirement if is_disturbed else "HS-11"
     dialled = state.operations[action.number] = DriverLog(number, "dial")
+    connection.ending = opening.ending
     if how == "unavailable":
-        connection.ending = "TR-1"
         connection.is_over = True
         dialled.settle("TR-1", FAILURE)
         return []
     state.handshake(connection, "start")
     state.expect(action, "M", "HS-1")
-    if how.startswith("refused"):
+    before = list(opening.sent)
+    if opening.ending == "HS-16":
         state.handshake(connection, "refusal")
-        connection.ending = "HS-16"
         text = REFUSAL_TEXT if how == "refused" else ""
         dialled.settle("HS-16", OperationOutcome(False, text=text))
-        return [f"H{text}", ConnectionEnd(POLICY_VIOLATION)]
-    if how in ("reset", "closed"):
-        connection.ending = "TR-14" if how == "reset" else "TR-16"
+    elif opening.closed:
         dialled.outcomes = (FAILURE,)
-        return [ConnectionEnd(None if how == "reset" else 1000)]
+    if opening.closed:
+        return [*before, opening.closed]
     connection.id = f" an id; with {number} é" if how == "odd" else f"{FIRST_ID + number}"
     accept: Payload = f"A{connection.id}"
     if how == "binary":
         accept = f"A{connection.id}".encode()
-    before = list(_BEFORE.get(how, ()))
-    after: list[Payload] = ["A9", b"A", "Hno"] if how == "doubled" else []
+    after = list(opening.after)
     if how in ("early", "joined"):
-        (before if how == "early" else after).append(_connect_frame(state, action, _ACCEPTED[how]))
-    dialled.settle(_ACCEPTED.get(how, "HS-19"), OperationOutcome(True, given=connection.id))
-    for each in before[:1]:
-        state.handshake(connection, handshake_input(each))
-    state.handshake(connection, "acceptance")
-    for each in after:
+        connect = _connect_frame(state, action, f"{action.number}", opening.requirement)
+        (before if how == "early" else after).append(connect)
+    dialled.settle(opening.requirement, OperationOutcome(True, given=connection.id))
+    for each in (*before[:1], "A", *after):
         state.handshake(connection, handshake_input(each))
     return [*before, Output(number, accept, is_held=how == "joined"), *after]
 
 
-_BEFORE: Final[Mapping[str, Sequence[Payload]]] = {
-    "noisy": ("welcome", "", b"\x00\xff", "a6", ";;;;;"),
-    "asking": ("M",),
-}
-"""What is sent to a client before the acceptance, by how the server opens the connection."""
-
-_ACCEPTED: Final = {
-    "binary": "HS-7",
-    "noisy": "HS-10",
-    "asking": "HS-9",
-    "doubled": "HS-8",
-    "early": "HS-14",
-    "joined": "HS-18",
-}
-"""The requirement by which a client is connected, by how the server opens the connection."""
-
-
-def _connect_frame(state: SutState, action: SuiteAction, requirement: str) -> Payload:
-    """Give a connect ask of the server that comes with the acceptance, and expect the reply."""
-    connection = state.connections[action.connection]
-    connect = Message(f"{action.number}", CONNECTED_AT_ONCE, "", REQUEST_EVENT[Change.CONNECT])
-    expected = state.expect(action, connect.empty_reply(), requirement)
-    expected.scope, expected.change = (CONNECTED_AT_ONCE, None), Change.CONNECT
-    connection.undecided.add((CONNECTED_AT_ONCE, None))
+def _connect_frame(
+    state: SutState, action: SuiteAction, token: str, requirement: str, *, must: bool = True
+) -> Payload:
+    """Give a connect ask that comes with the handshake, and expect the reply."""
+    scope: Scope = (CONNECTED_AT_ONCE, None)
+    connect = Message(token, CONNECTED_AT_ONCE, "", REQUEST_EVENT[Change.CONNECT])
+    expected = state.expect(action, connect.empty_reply(), requirement, must=must)
+    expected.undecided = Change.CONNECT, scope
+    state.connections[action.connection].undecided.add(scope)
     return encode(connect)
 
 
@@ -220,7 +243,7 @@ def end_connection(state: SutState, action: SuiteAction) -> list[Output]:
     state.note(action, f"{action.kind} {connection.path}", "TR-15")
     connection.ending = "TR-16" if is_close else "TR-14"
     state.release(connection)
-    return [Output(action.connection, ConnectionEnd(1000 if is_close else None))]
+    return [Output(action.connection, ConnectionClosed(1000 if is_close else None))]
 
 
 def send_non_frame(state: SutState, action: SuiteAction) -> list[Output] | None:
@@ -287,7 +310,7 @@ def command(state: SutState, action: SuiteAction) -> list[Output] | None:
         f"{frame_of(action.body) is not None}",
     )
     state.operations[action.number] = log
-    return [Output(action.connection, DriverCommand(op, _fields(action)))]
+    return [Output(action.connection, _operation(action))]
 
 
 def _system_ask(state: SutState, action: SuiteAction, log: DriverLog) -> bool:
@@ -311,7 +334,6 @@ def _system_ask(state: SutState, action: SuiteAction, log: DriverLog) -> bool:
         return False  # the tables do not say which of two asks a late reply would settle
     if MEMBERSHIP.row(connection.state(scope), change.direction, lambda _: False) is None:
         return False
-    log.scope = scope
     asked = Message("$", namespace, scope[1] or "", REQUEST_EVENT[change])
     state.expect(action, asked, tables.ASK_REQUIREMENTS[change], is_ask=True)
     state.forbidden_by[action.number] = "NS-14" if change is Change.DISCONNECT else "AR-22"
@@ -333,7 +355,6 @@ def _leave_all(state: SutState, action: SuiteAction, log: DriverLog) -> bool:
     if not rooms:
         log.settle("RM-8", *EITHER)
         return True
-    log.scope = (namespace, None)
     connection.leaving[action.number] = list(rooms)
     for scope in rooms:
         asked = Message("$", namespace, scope[1] or "", REQUEST_EVENT[Change.LEAVE])
@@ -370,9 +391,7 @@ def _event(state: SutState, action: SuiteAction, log: DriverLog) -> bool:
     event = Message("$" if is_ask else "", namespace, room, action.event, body=action.body)
     state.expect(action, event, "FR-10", is_ask=is_ask)
     state.forbidden_by[number] = "AR-22"
-    if is_ask:
-        log.scope = (namespace, None)
-    else:
+    if not is_ask:
         log.settle("AR-11", SUCCESS)
     return True
 
@@ -398,19 +417,17 @@ _EXPECT: Final = {"leave-all": _leave_all, "emit": _event, "ask": _event, "nativ
 """What to expect of each operation that sends no system ask."""
 
 
-def _fields(action: SuiteAction) -> Fields:
-    """Give the fields of an operation, without its connection."""
+def _operation(action: SuiteAction) -> Values:
+    """Give an operation with its fields, without its connection."""
     op = action.how
-    if op == "close":
-        return {}
-    if op == "native":
-        return fields_of(action.body)
-    fields: Fields = {"namespace": action.namespace}
-    if op in ("join", "leave") or action.room:
-        fields["room"] = action.room
+    operation: Values = {"op": op}
+    if op not in ("close", "native"):
+        operation["namespace"] = action.namespace
+        if op in ("join", "leave") or action.room:
+            operation["room"] = action.room
     if op in ("emit", "ask"):
-        fields |= {"event": action.event, **fields_of(action.body)}
-    return fields
+        operation["event"] = action.event
+    return operation | (fields_of(action.body) if op in ("emit", "ask", "native") else {})
 
 
 class SutModel(SutState):
@@ -438,7 +455,7 @@ class SutModel(SutState):
         act = command if action.kind is ActionKind.COMMAND else send
         return act(self, action)
 
-    def arrived(self, expected: ExpectedMessage, message: Message | Payload) -> list[Payload]:
+    def arrived(self, expected: Expectation, message: Message | Payload) -> list[Payload]:
         """Note that an expected message arrived; give what the suite answers immediately."""
         connection = self.connections[expected.connection]
         connection.expected.remove(expected)
@@ -451,12 +468,13 @@ class SutModel(SutState):
             return []
         if expected.is_ask:
             return self._asked(expected, message)
-        if expected.scope is not None and expected.change is not None:
-            connection.undecided.discard(expected.scope)
-            self.change(expected.number, connection, expected.change, expected.scope)
+        if expected.undecided is not None:
+            change, scope = expected.undecided
+            connection.undecided.discard(scope)
+            self.change(expected.number, connection, change, scope)
         return []
 
-    def _asked(self, expected: ExpectedMessage, message: Message) -> list[Payload]:
+    def _asked(self, expected: Expectation, message: Message) -> list[Payload]:
         connection = self.connections[expected.connection]
         number = expected.number
         change = CHANGE_OF.get(message.event)

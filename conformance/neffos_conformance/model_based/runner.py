@@ -2,17 +2,16 @@
 
 After each action, or burst of actions, every connection gets a barrier: what the peer sent before
 its answer is all that it sent. The first failure ends the sequence. How the suite reaches the
-peer is up to a link: it dials a server, or accepts a client that it controls through a driver.
+peer is up to ``links``: it dials a server, or accepts a client that it controls through a driver.
 """
 
 from __future__ import annotations
 
 import asyncio
-import copy
 import re
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn
 
 from neffos_codec import Message, Native
 from neffos_conformance.cases.script import native_of
@@ -20,10 +19,8 @@ from neffos_conformance.model_based import failures, frames
 from neffos_conformance.model_based.actions import (
     ActionKind,
     ActionSequence,
-    ConnectionEnd,
-    DriverCommand,
     DriverLog,
-    ExpectedMessage,
+    Expectation,
     Output,
     Payload,
     SuiteAction,
@@ -32,7 +29,7 @@ from neffos_conformance.model_based.failures import FailureFound, KnownFailures,
 from neffos_conformance.model_based.model import SutModel
 from neffos_conformance.model_based.script import ScriptWriter
 from neffos_conformance.model_based.state import ConnectionState
-from neffos_conformance.runner.driver_protocol import DriverError
+from neffos_conformance.runner.driver_protocol import DriverError, Values
 from neffos_conformance.runner.playback import NORMAL_CLOSURE, Playback, Timeouts
 from neffos_conformance.wire.barrier import BARRIERS, is_barrier_reply
 from neffos_conformance.wire.connection import ConnectionClosed
@@ -43,6 +40,8 @@ from neffos_protocol import Monitor, Role
 from neffos_protocol.names import CHANGE_OF
 
 _OWN_TOKEN: Final = re.compile(r"\$!?(?:early)?(\d+)")
+_FRAMES: Final = frozenset({None, *BARRIERS.values()})
+"""The barriers whose replies are frames."""
 
 _HARMLESS_TO_MISS: Final = frozenset(
     {"NS-17", "AR-7", "AR-10", "AR-11", "EV-2", "EV-6", "EV-9", "TR-10"}
@@ -50,24 +49,8 @@ _HARMLESS_TO_MISS: Final = frozenset(
 """The requirements on messages that change no membership."""
 
 
-class ControlledClient(Protocol):
-    """A client that a driver controls."""
-
-    def command(self, number: int, action: int, command: DriverCommand) -> None:
-        """Have the driver perform an operation."""
-
-    def due(self) -> DriverLog | None:
-        """Give an operation that must end now."""
-
-    def miss(self, due: DriverLog) -> NoReturn:
-        """Say that an operation has not ended."""
-
-    async def settle(self) -> None:
-        """Check what the client reported to its application."""
-
-
 class SequenceRunner:
-    """Runs one test sequence.
+    """Runs one test sequence. A subclass for each role knows how to reach the peer.
 
     Args:
         model: of the peer under test.
@@ -78,14 +61,9 @@ class SequenceRunner:
         model: see above.
         script: writes the sequence down.
         result: what the sequence has shown so far.
-        open: opens the connection of an action, and says whether it is open.
-        client: the peer, where a driver controls it.
         playback: the suite's side of the connections.
         last: the last action on each connection.
     """
-
-    open: Callable[[SuiteAction], Awaitable[bool]]
-    client: ControlledClient | None = None
 
     def __init__(self, model: SutModel, known: KnownFailures, timeouts: Timeouts) -> None:
         self.model = model
@@ -104,6 +82,24 @@ class SequenceRunner:
         self._count = 0
         self._ours = Role.SERVER if model.is_client else Role.CLIENT
         self._tasks: set[asyncio.Task[None]] = set()
+
+    # ------------------------------------------------------------ reaching the peer
+
+    async def open(self, action: SuiteAction) -> bool:
+        """Open the connection of an action; say whether it is open."""
+        raise NotImplementedError
+
+    def command(self, number: int, action: int, operation: Values) -> None:
+        """Have the driver of a client perform an operation."""
+
+    def due_operation(self) -> DriverLog | None:
+        """Give an operation of a client that must end now."""
+        return None
+
+    async def check_reports(self) -> None:
+        """Check what a client reported to its application."""
+
+    # ------------------------------------------------------------ running
 
     async def run(self, sequence: ActionSequence) -> None:
         """Perform all actions; the result says what they showed.
@@ -154,10 +150,10 @@ class SequenceRunner:
         for output in outputs:
             number = output.connection
             self.last[number] = action.number
-            if isinstance(output.content, ConnectionEnd):
+            if isinstance(output.content, ConnectionClosed):
                 await self._end(number, output.content.code)
-            elif isinstance(output.content, DriverCommand) and self.client:
-                self.client.command(number, action.number, output.content)
+            elif isinstance(output.content, dict):
+                self.command(number, action.number, output.content)
                 await self._await_due()
             else:
                 self.script.sent(output, is_opening=is_opening)
@@ -170,7 +166,7 @@ class SequenceRunner:
         """Whether an action is like one that leads to a known failure."""
         if not self.known.signatures:
             return False
-        trial = copy.deepcopy(self.model)
+        trial = self.model.fork()
         trial.perform(action)
         return trial.signatures.get(action.number) in self.known.signatures
 
@@ -224,7 +220,7 @@ class SequenceRunner:
     async def _end(self, number: int, code: int | None) -> None:
         """End a connection, once the operations have ended that must end before."""
         is_refused = self.model.connections[number].ending == "HS-16"
-        due = self.client.due() if self.client and is_refused else None
+        due = self.due_operation() if is_refused else None
         if due is not None and due.connection == number:
             await self.wait_for(due, self.timeouts.after_barrier)
         self.script.ended(number, code)
@@ -260,8 +256,7 @@ class SequenceRunner:
                 if connections[number].is_usable:
                     await self.barrier(number)
             await self._await_due()
-            if self.client:
-                await self.client.settle()
+            await self.check_reports()
             for number in connections:
                 self.model.settled(number)
         finally:
@@ -308,34 +303,38 @@ class SequenceRunner:
             if not await self.until(has_changed, seconds):
                 self._miss(due)
 
-    async def wait_for(self, due: ExpectedMessage | DriverLog, seconds: float) -> None:
+    async def wait_for(self, due: Expectation | DriverLog, seconds: float) -> None:
         """Wait for one thing, and fail the sequence where it does not come."""
 
         def is_settled() -> bool:
             if isinstance(due, DriverLog):
                 return due.is_over
-            expected = self.model.connections[due.connection].expected
-            return not any(each is due for each in expected)
+            return due not in self.model.connections[due.connection].expected
 
         if not await self.until(is_settled, seconds):
             self._miss(due)
 
-    def _due(self, only: int) -> ExpectedMessage | DriverLog | ConnectionState | None:
+    def _due(self, only: int) -> Expectation | DriverLog | ConnectionState | None:
         """Give what must come now: a message, an end of a connection or of an operation."""
         for number, connection in self.model.connections.items():
             if connection.is_over or only not in (0, number):
                 continue
-            for expected in list(connection.expected):
-                if not self.model.is_due(expected, number):
-                    continue
-                is_harmless = expected.scope is None
-                if is_harmless and self.known.permit(expected.requirement, failures.MISSING):
-                    connection.expected.remove(expected)
-                    continue
+            if (expected := self.next_due(connection.messages)) is not None:
                 return expected
             if connection.ending and number in self.playback.connections:
                 return connection
-        return self.client.due() if self.client and not only else None
+        return None if only else self.due_operation()
+
+    def next_due(self, expected: list[Expectation]) -> Expectation | None:
+        """Give the first that must come now, and is not known to be missing."""
+        for each in expected:
+            if not self.model.is_due(each):
+                continue
+            is_known = self.known.permit(each.requirement, failures.missing(each))
+            if each.undecided is not None or not is_known:
+                return each
+            self.model.connections[each.connection].expected.remove(each)
+        return None
 
     def _take(self, number: int, seen: Received | Callable[[], None] | DriverError) -> None:
         """Check what happens next: on a connection, or on the link."""
@@ -363,7 +362,7 @@ class SequenceRunner:
         """Check a message against the monitor and the model."""
         connection = self.model.connections[number]
         message = frame_of(seen) if connection.endpoint.exchanges != "native" else None
-        expected = frames.matching(connection.expected, seen, message)
+        expected = frames.matching(connection.messages, seen, message)
         if expected is None and not self.model.is_client:
             cause = self._cause(number, message)
             if not any(each.number == cause for each in connection.expected):
@@ -387,7 +386,7 @@ class SequenceRunner:
             self.start(self._send(output))
 
     def _check_monitor(
-        self, number: int, seen: Payload, expected: ExpectedMessage | None = None
+        self, number: int, seen: Payload, expected: Expectation | None = None
     ) -> None:
         for finding in self._monitors[number].feed(self.model.role, seen):
             if expected and (finding.requirement, expected.requirement) == ("NS-13", "NS-17"):
@@ -405,10 +404,10 @@ class SequenceRunner:
             text = f"expected nothing (more), actual {short(seen)}"
             self.fail(requirement, "unasked", text, cause)
 
-    def _overtakes(self, expected: ExpectedMessage) -> bool:
+    def _overtakes(self, expected: Expectation) -> bool:
         """Whether a message that must come earlier in the same order has not arrived."""
         others = self.model.connections[expected.connection].expected
-        before = others[: next(i for i, each in enumerate(others) if each is expected)]
+        before = others[: others.index(expected)]
         return any(each.must and each.order == expected.order != "" for each in before)
 
     def _unexpected(
@@ -416,7 +415,7 @@ class SequenceRunner:
     ) -> None:
         """Say what is wrong with a message that no expectation permits."""
         number = connection.number
-        for expected in connection.expected:
+        for expected in connection.messages:
             answer, is_ask = expected.answers[0], expected.is_ask
             if not isinstance(answer, Message):
                 if answer in (frames.ACCEPTANCE, "M"):
@@ -466,7 +465,7 @@ class SequenceRunner:
         """Check the end of a connection by the peer."""
         connection = self.model.connections[number]
         ending = connection.ending
-        missing = next((each for each in connection.expected if each.must), None)
+        missing = next((each for each in connection.messages if each.must), None)
         self.model.ended(number)
         self.script.closed(number, is_confirmed=ending == "TR-16")
         last = self.last.get(number, 0)
@@ -490,24 +489,24 @@ class SequenceRunner:
 
     # ------------------------------------------------------------ failures
 
-    def _miss(self, due: ExpectedMessage | DriverLog | ConnectionState) -> None:
+    def _miss(self, due: Expectation | DriverLog | ConnectionState) -> None:
         """Say that something that was due did not come."""
         if isinstance(due, ConnectionState):
             if due.ending == "TR-16":
                 self._closed(due.number, ConnectionClosed(None))
-            else:
-                text = "the peer must end the connection, and has not"
-                last = self.last.get(due.number, 0)
-                self.fail(due.ending, "is not ended", text, last)
-        elif isinstance(due, DriverLog):
-            if self.client:
-                self.client.miss(due)
-        else:
-            answer = due.answers[0]
-            wanted = repr(answer) if isinstance(answer, Message) else short(answer)
-            is_harmless = due.scope is None and due.requirement in _HARMLESS_TO_MISS
-            kind = failures.MISSING if is_harmless else "a message is missing"
-            self.fail(due.requirement, kind, f"expected {wanted}, nothing arrived", due.number)
+                return
+            last = self.last.get(due.number, 0)
+            text = "the peer must end the connection, and has not"
+            self.fail(due.ending, "is not ended", text, last)
+        if isinstance(due, DriverLog):
+            action = next(number for number, each in self.model.operations.items() if each is due)
+            text = f"expected {due}, which is still pending"
+            self.fail(due.requirement, failures.PENDING, text, self.model.answered_by(action))
+        answer = due.answers[0]
+        wanted = repr(answer) if isinstance(answer, Message) else short(answer)
+        is_harmless = due.undecided is None and due.requirement in _HARMLESS_TO_MISS
+        kind = failures.MISSING if is_harmless else "a message is missing"
+        self.fail(due.requirement, kind, f"expected {wanted}, nothing arrived", due.number)
 
     def failure(self, requirement: str, kind: str, text: str, number: int = 0) -> failures.Failure:
         """Give the failure that an action shows, the last one by default.
@@ -528,7 +527,3 @@ class SequenceRunner:
     def _stalls(self, number: int) -> NoReturn:
         text = f"no answer to the barrier within {self.timeouts.case / failures.STALL:g} s"
         self.fail("SEC-16", failures.STALLS, text, self.last.get(number, 0))
-
-
-_FRAMES: Final = frozenset({None, *BARRIERS.values()})
-"""The barriers whose replies are frames."""

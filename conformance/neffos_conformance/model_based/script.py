@@ -14,10 +14,7 @@ from neffos_codec import Message, encode
 from neffos_conformance.cases.matching import Bindings, unfill
 from neffos_conformance.cases.script import CUT, OBSERVATIONS, OPERATIONS
 from neffos_conformance.model_based.actions import (
-    DriverCommand,
-    ExpectedMessage,
-    ExpectedObservation,
-    Fields,
+    Expectation,
     OperationOutcome,
     Output,
     Payload,
@@ -26,7 +23,7 @@ from neffos_conformance.model_based.actions import (
 from neffos_conformance.model_based.frames import ACCEPTANCE, fragments
 from neffos_conformance.model_based.model import SutModel
 from neffos_conformance.runner.client_steps import HEX
-from neffos_conformance.runner.driver_protocol import body_of
+from neffos_conformance.runner.driver_protocol import Values, body_of
 
 _LONG: Final = re.compile(r"([^>\s])\1{99,}")
 _INVISIBLE: Final = re.compile(r"[\x00-\x1f]+|^ +| +$|[\u0300-\u036f]+")
@@ -50,10 +47,10 @@ class ScriptWriter:
         self._bindings: Bindings = {}
         self._quiet: dict[int, None] = {}
         self._with_handshake: set[int] = set()
-        self._arrived: dict[int, list[ExpectedMessage]] = {}
+        self._arrived: dict[int, list[Expectation]] = {}
         self._operations: dict[int, list[int]] = {}
         self._outcomes: dict[int, OperationOutcome] = {}
-        self._written: dict[int, ExpectedMessage | ExpectedObservation] = {}
+        self._written: set[Expectation] = set()
 
     # ------------------------------------------------------------ what the suite does
 
@@ -68,14 +65,14 @@ class ScriptWriter:
         words = [str(action.connection), verb, action.path, named]
         self.lines.append(" ".join(filter(None, words)))
 
-    def commanded(self, number: int, action: int, command: DriverCommand) -> None:
+    def commanded(self, number: int, action: int, operation: Values) -> None:
         """The suite has the client's driver perform an operation."""
         self._operations.setdefault(number, []).append(action)
-        if command.op == "dial":
+        if (op := operation["op"]) == "dial":
             self.lines.append(f"{number} dial")
         else:
-            words = [_word(command.fields, name) for name in OPERATIONS[command.op]]
-            self.lines.append(" ".join([str(number), "do", command.op, *_quoted(words)]))
+            words = [_word(operation, name) for name in OPERATIONS[op]]
+            self.lines.append(" ".join([str(number), "do", op, *_quoted(words)]))
 
     def refused(self, number: int, status: int) -> None:
         """The suite answers a client's request with a status instead of an upgrade."""
@@ -111,7 +108,7 @@ class ScriptWriter:
         self.lines.append(f"{number} closed {code}")
         self._quiet.pop(number, None)
 
-    def arrived(self, expected: ExpectedMessage, message: Message | None) -> None:
+    def arrived(self, expected: Expectation, message: Message | None) -> None:
         """An expected message arrives. Those of a server may be written in any order."""
         if message is not None and expected.is_ask:
             self._bindings[f"q{expected.number}"] = message.wait
@@ -129,23 +126,21 @@ class ScriptWriter:
             verb = "did" if ended.is_done else "failed"
             self.lines.append(f"{number} {verb} {_shown(text)}".rstrip())
 
-    def reported(self, observation: ExpectedObservation, *, is_wanted: bool = True) -> None:
+    def reported(self, report: Expectation, *, is_wanted: bool = True) -> None:
         """A client reports something, or should have; or should not."""
-        fields = observation.fields
+        fields = report.fields
         words = [_word(fields, name) for name in OBSERVATIONS[fields["saw"]]]
         kind = "error" if fields.get("error") else fields["saw"]
         verb = "saw" if is_wanted else "unseen"
-        self.lines.append(" ".join([str(observation.connection), verb, kind, *_quoted(words)]))
+        self.lines.append(" ".join([str(report.connection), verb, kind, *_quoted(words)]))
 
     def settled(self) -> None:
         """Write what was due and did not come, and that nothing else was to come."""
         model = self._model
         for number, connection in model.connections.items():
-            self._flush(
-                number, [each for each in connection.expected if model.is_due(each, number)]
-            )
-            for each in connection.observations:
-                if model.is_due(each, number) and self._is_new(each):
+            self._flush(number, [each for each in connection.messages if model.is_due(each)])
+            for each in connection.reports:
+                if model.is_due(each) and self._is_new(each):
                     self.reported(each)
             if connection.id and not model.is_client:
                 self._bindings.setdefault(f"id{number}", connection.id)
@@ -157,7 +152,7 @@ class ScriptWriter:
 
     # ------------------------------------------------------------ lines
 
-    def _flush(self, number: int, due: list[ExpectedMessage]) -> None:
+    def _flush(self, number: int, due: list[Expectation]) -> None:
         wanted = [*self._arrived.pop(number, []), *due]
         wanted = [each for each in wanted if self._is_new(each)]
         if number in self._with_handshake:  # the verb includes the acceptance
@@ -175,10 +170,10 @@ class ScriptWriter:
             else:
                 self._line(number, verb, f"A<<id{number}>>" if answer == ACCEPTANCE else answer)
 
-    def _is_new(self, wanted: ExpectedMessage | ExpectedObservation) -> bool:
+    def _is_new(self, wanted: Expectation) -> bool:
         """Whether it was not written before."""
-        is_new = id(wanted) not in self._written
-        self._written[id(wanted)] = wanted  # kept, so that no other object gets its identity
+        is_new = wanted not in self._written
+        self._written.add(wanted)
         return is_new
 
     def _line(self, number: int, verb: str, payload: Payload) -> None:
@@ -201,7 +196,7 @@ def _escaped(characters: re.Match[str]) -> str:
     return "<<" + escaped.replace(" ", r"\x20") + ">>"
 
 
-def _word(fields: Fields, name: str) -> str:
+def _word(fields: Values, name: str) -> str:
     if name == "text":
         return _text(body_of(fields)) if "text" in fields or "base64" in fields else ""
     return str(fields.get(name, ""))

@@ -11,7 +11,6 @@ from neffos_conformance.model_based.actions import (
     EITHER,
     FAILURE,
     SUCCESS,
-    Fields,
     OperationOutcome,
     Output,
     Scope,
@@ -20,7 +19,7 @@ from neffos_conformance.model_based.actions import (
 )
 from neffos_conformance.model_based.application import EventHandler, text_of
 from neffos_conformance.model_based.state import PeerAsk, SutState
-from neffos_conformance.runner.driver_protocol import fields_of
+from neffos_conformance.runner.driver_protocol import Values, fields_of
 from neffos_protocol import names
 from neffos_protocol.events import Change, MembershipKey
 from neffos_protocol.state_machines import INCOMING_ASK, MEMBERSHIP, OUTGOING_ASK, MembershipState
@@ -114,7 +113,7 @@ def _system_ask(state: SutState, action: SuiteAction, message: Message, change: 
     if not is_undecided:
         state.change(action.number, connection, change, scope)
         return True
-    expected.scope, expected.change = scope, change
+    expected.undecided = change, scope
     undecided.add(scope)
     state.permit_either(connection, scope, is_end=change is Change.DISCONNECT)
     return True
@@ -168,7 +167,7 @@ def _event(state: SutState, action: SuiteAction, message: Message) -> bool:
     if state.is_client:
         if room and action.has_token and waits:  # the room may be left before it is handled
             state.permit(action, message.error_reply(names.BAD_ROOM))
-        fields: Fields = {"saw": "event", "namespace": namespace, "room": room, "event": event}
+        fields: Values = {"saw": "event", "namespace": namespace, "room": room, "event": event}
         fields["error"] = True if message.is_error else None
         # The text of an error is text in either message type (FR-17). The driver may report either.
         if not (message.is_error and message.is_binary):

@@ -8,8 +8,9 @@ driver, and observations that it reports to its application.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, Final
+from copy import copy
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self
 
 from neffos_codec import Message
 from neffos_conformance.model_based import tables
@@ -18,8 +19,7 @@ from neffos_conformance.model_based.actions import (
     REPORTED_AS,
     ActionKind,
     DriverLog,
-    ExpectedMessage,
-    ExpectedObservation,
+    Expectation,
     Payload,
     Scope,
     SuiteAction,
@@ -81,8 +81,7 @@ class ConnectionState:
         id: the connection's ID.
         memberships: the state of every namespace and room that is not disconnected.
         undecided: the namespaces and rooms whose next state depends on a message to come.
-        expected: the messages that must or may come.
-        observations: what a client must or may report.
+        expected: what the peer must or may send and report.
         leaving: the rooms that ``leave-all`` has yet to leave, by its action.
         ending: the requirement by which the peer ends the connection, or confirms its end.
         is_over: it has ended.
@@ -94,8 +93,7 @@ class ConnectionState:
     id: str = ""
     memberships: dict[Scope, str] = field(default_factory=dict)
     undecided: set[Scope] = field(default_factory=set)
-    expected: list[ExpectedMessage] = field(default_factory=list)
-    observations: list[ExpectedObservation] = field(default_factory=list)
+    expected: list[Expectation] = field(default_factory=list)
     leaving: dict[int, list[Scope]] = field(default_factory=dict)
     ending: str = ""
     is_over: bool = False
@@ -106,6 +104,16 @@ class ConnectionState:
         return self.endpoint.path
 
     @property
+    def messages(self) -> list[Expectation]:
+        """The messages that must or may come."""
+        return [each for each in self.expected if not each.fields]
+
+    @property
+    def reports(self) -> list[Expectation]:
+        """What a client must or may report."""
+        return [each for each in self.expected if each.fields]
+
+    @property
     def is_usable(self) -> bool:
         """Whether the suite can send on it."""
         return not self.is_over and not self.ending and self.phase == "open"
@@ -113,6 +121,16 @@ class ConnectionState:
     def state(self, scope: Scope) -> str:
         """Give the state of a namespace or room."""
         return self.memberships.get(scope, MembershipState.DISCONNECTED)
+
+    def fork(self) -> ConnectionState:
+        """Give a copy that changes by itself."""
+        return replace(
+            self,
+            memberships={**self.memberships},
+            undecided={*self.undecided},
+            expected=[copy(each) for each in self.expected],
+            leaving={of: [*rooms] for of, rooms in self.leaving.items()},
+        )
 
     def is_live(self, namespace: str, room: str = "") -> bool:
         """Whether a namespace is connected, and its room joined where one is given."""
@@ -160,6 +178,17 @@ class SutState:
         self.blames: dict[int, str] = {}
         self.reports_native = operations is None or "native" in operations
 
+    def fork(self) -> Self:
+        """Give a copy in which an action can be tried. It shares what never changes."""
+        twin = copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, dict | set):
+                setattr(twin, name, copy(value))
+        twin.connections = {number: each.fork() for number, each in self.connections.items()}
+        twin.asks = {number: copy(each) for number, each in self.asks.items()}
+        twin.operations = {number: copy(each) for number, each in self.operations.items()}
+        return twin
+
     def note(self, action: SuiteAction, signature: str, forbidden_by: str = "") -> None:
         """Record what an action is like, and what forbids further messages from it."""
         self.signatures[action.number] = signature
@@ -178,6 +207,11 @@ class SutState:
             if ask.connection == connection and ask.state == "pending":
                 yield number, ask
 
+    def answered_by(self, action: int) -> int:
+        """Give the last action that answered the ask of an action; that action where none did."""
+        ask = self.asks.get(action)
+        return (ask.answered_by if ask else 0) or action
+
     def blocked(self, connection: int) -> bool:
         """Whether a handler may be waiting for the suite, and other messages for the handler."""
         return any(self._is_of_handler(number) for number, _ in self.pending_asks(connection))
@@ -189,12 +223,12 @@ class SutState:
             each.is_ask and self._is_of_handler(each.number) for each in expected
         )
 
-    def is_due(self, each: ExpectedMessage | ExpectedObservation, connection: int) -> bool:
+    def is_due(self, each: Expectation) -> bool:
         """Whether something that is expected must come now."""
         if not each.must or not each.is_deferred:
             return each.must
-        expected = self.connections[connection].expected
-        return not self.blocked(connection) and not any(
+        expected = self.connections[each.connection].expected
+        return not self.blocked(each.connection) and not any(
             other.number in self.relayed and other.is_ask and not other.must for other in expected
         )
 
@@ -214,10 +248,10 @@ class SutState:
         must: bool = True,
         is_ask: bool = False,
         order: str = "",
-    ) -> ExpectedMessage:
+    ) -> Expectation:
         """Expect a message, in one of several forms, from an action."""
         connection = connection or action.connection
-        expected = ExpectedMessage(
+        expected = Expectation(
             action.number,
             connection,
             answers if isinstance(answers, tuple) else (answers,),
@@ -245,7 +279,7 @@ class SutState:
         must: bool = True,
         is_error: bool = False,
         order: str | None = None,
-    ) -> ExpectedMessage:
+    ) -> Expectation:
         """Expect a handler's reply to an event, or the event instead of it (AR-10)."""
         answer = message.reply(typed_like(body, message))
         if is_error:
@@ -278,8 +312,10 @@ class SutState:
         """Expect that a client reports something to its application."""
         if self.is_client:
             deferred = self.waits(connection)
-            each = ExpectedObservation(number, connection, fields, requirement, must, deferred)
-            self.connections[connection].observations.append(each)
+            expected = self.connections[connection].expected
+            each = Expectation(number, connection, (), requirement, must, is_deferred=deferred)
+            each.fields = fields
+            expected.append(each)
 
     def observe_native(self, action: SuiteAction, requirement: str, payload: Payload) -> None:
         """Expect that a client reports a native message."""
@@ -294,7 +330,7 @@ class SutState:
 
     def release(self, connection: ConnectionState) -> None:
         """Expect nothing on a connection but that its operations end (AR-14)."""
-        for expected in connection.expected:
+        for expected in connection.messages:
             expected.must = False
         for each in self.operations.values():
             if each.connection == connection.number:
@@ -305,9 +341,6 @@ class SutState:
         connection = self.connections[number]
         connection.expected = [
             each for each in connection.expected if each.is_deferred or not each.must
-        ]
-        connection.observations = [
-            each for each in connection.observations if each.is_deferred or not each.must
         ]
 
     # ------------------------------------------------------------ the tables
@@ -396,15 +429,12 @@ class SutState:
         """Make optional what was deferred for a room that was left meanwhile."""
         if not self.is_client:
             return
-        for expected in connection.expected:
-            answer = self.relayed.get(expected.number, expected.answers[0])
-            is_there = isinstance(answer, Message) and (answer.namespace, answer.room) == scope
-            if is_there and expected.is_deferred and expected.scope is None:
-                expected.must = False
-        for each in connection.observations:
-            if each.is_deferred and each.is_event:
-                is_there = (each.fields["namespace"], each.fields["room"]) == scope
-                each.must = each.must and not is_there
+        for each in connection.expected:
+            relayed = self.relayed.get(each.number)
+            where = (relayed.namespace, relayed.room) if relayed else each.scope
+            is_change = each.undecided is not None or (each.is_report and not each.is_event)
+            if where == scope and each.is_deferred and not is_change:
+                each.must = False
 
     def _end_inside(self, number: int, connection: ConnectionState, namespace: str) -> None:
         """End the rooms and asks of a namespace that was disconnected (NS-14, NS-18)."""
@@ -431,10 +461,7 @@ class SutState:
             is_open = expected.is_deferred or (self.is_client and expected.is_ask)
             if is_open and expected.ends_with(namespace):
                 expected.must = False
-                expected.scope = None
-        for each in connection.observations:
-            if each.is_deferred and each.fields.get("namespace", "") == namespace:
-                each.must = False
+                expected.undecided = None
 
     def _end_ask(self, number: int, ask: PeerAsk) -> None:
         ask.state = "ended"
@@ -450,15 +477,15 @@ class SutState:
         was_open = connection.phase == "open"
         self.handshake(connection, "close" if connection.ending == "TR-12" else "closed")
         last = max([0, *self.signatures])
-        for each in connection.observations:
-            each.must = False
-        for expected in connection.expected:
+        for expected in connection.reports:
+            expected.must = False
+        for expected in connection.messages:
             if expected.is_deferred and not expected.is_ask:
                 self.follow(INCOMING_ASK, "pending", "closed")
-            if expected.scope is not None:  # the peer may have made it before the end
-                is_room = expected.scope[1] is not None
-                for change in list(Change)[2:] if is_room else list(Change)[:2]:
-                    self.permit_report(last, number, change, expected.scope)
+            if expected.undecided is not None:  # the peer may have made it before the end
+                scope = expected.undecided[1]
+                for change in list(Change)[2:] if scope[1] is not None else list(Change)[:2]:
+                    self.permit_report(last, number, change, scope)
         for scope in list(connection.memberships):
             self.step(last, connection, scope, "closed")
         for machine, state in (

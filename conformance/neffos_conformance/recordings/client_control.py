@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from neffos_conformance.recordings.comparison import Difference, DifferentError
+from neffos_conformance.recordings.comparison import DifferentError, Mismatch
 from neffos_conformance.recordings.operations import CannotError, Operation
 from neffos_conformance.recordings.session import NO_ASK, RecordedStep, StepKind
 from neffos_conformance.runner.client_steps import next_request
@@ -102,9 +102,9 @@ class ClientControl:
             request.abort()
             if request.request.method == "GET":
                 text = f"the client opened one more connection, to {request.request.path!r}"
-                raise DifferentError(Difference(0, text))
+                raise DifferentError(Mismatch(0, text))
 
-    async def explain(self, difference: Difference) -> Difference:
+    async def explain(self, difference: Mismatch) -> Mismatch:
         """Add the errors of the driver to a difference.
 
         Raises:
@@ -149,7 +149,7 @@ class ClientControl:
         if path != wanted:
             await connection.close()
             text = f"at {step.name()} the client dialled {path!r}, not {wanted!r}"
-            raise DifferentError(Difference(step.entry.connection, text, step))
+            raise DifferentError(Mismatch(step.entry.connection, text, step))
         return connection
 
     async def _do(self, step: RecordedStep, op: str, **fields: Any) -> Any:

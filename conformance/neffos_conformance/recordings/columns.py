@@ -7,7 +7,7 @@ from typing import Final
 
 from rich.cells import cell_len, set_cell_size
 
-from neffos_conformance.recordings.comparison import ComparisonRow, Contrast, Difference, Value
+from neffos_conformance.recordings.comparison import ComparisonRow, Contrast, Mismatch, Value
 from neffos_conformance.recordings.sequence import KEPT
 from neffos_conformance.recordings.session import RecordedStep
 from neffos_conformance.wire.connection import ConnectionClosed
@@ -27,7 +27,7 @@ _CONTEXT: Final = 12
 
 
 def side_by_side(
-    difference: Difference,
+    difference: Mismatch,
     rows: tuple[ComparisonRow, ...],
     following: tuple[RecordedStep, ...],
     width: int,

@@ -67,7 +67,7 @@ class Contrast:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class Mismatch:
     """The first thing that the live peer did differently.
 
     Attributes:
@@ -88,7 +88,7 @@ class Difference:
 class DifferentError(Exception):
     """The live peer differs from the recording."""
 
-    def __init__(self, difference: Difference) -> None:
+    def __init__(self, difference: Mismatch) -> None:
         super().__init__(difference.explanation)
         self.difference = difference
 
@@ -211,7 +211,7 @@ class Comparison:
         """Whether the server sent an acceptance."""
         return self._connections[connection].handshake is StepKind.ACCEPTANCE
 
-    def missing(self, number: int | None, why: str) -> Difference:
+    def missing(self, number: int | None, why: str) -> Mismatch:
         """Say which steps are missing of those recorded before a step, or of all.
 
         Args:
@@ -231,11 +231,11 @@ class Comparison:
         if first.part is StepKind.BARRIER:
             explanation = f"what was sent to see that nothing else comes was not answered {why}"
         self._add_row(first, None)
-        return Difference(first.entry.connection, explanation, first)
+        return Mismatch(first.entry.connection, explanation, first)
 
     # ------------------------------------------------------------ the live peer
 
-    def see(self, connection: int, now: Content) -> Difference | None:
+    def see(self, connection: int, now: Content) -> Mismatch | None:
         """Compare what the live peer did with the recording; give the difference, if any."""
         state = self._connections[connection]
         if state.is_over:
@@ -278,13 +278,13 @@ class Comparison:
         maker = self._maker(state, step)
         return maker.put(step.token) if maker else step.token
 
-    def _ended(self, state: _Connection, end: RecordedStep) -> Difference | None:
+    def _ended(self, state: _Connection, end: RecordedStep) -> Mismatch | None:
         rest = next(state.heads(), None)
         self._close(state)
         if rest is None or rest.part is StepKind.BARRIER:
             return None
         text = f"{rest.name()} had not come when the connection ended"
-        return Difference(end.entry.connection, text, rest)
+        return Mismatch(end.entry.connection, text, rest)
 
     def _handshake(self, state: _Connection, step: RecordedStep) -> None:
         if step.part in (StepKind.ACCEPTANCE, StepKind.REFUSAL):
@@ -375,7 +375,7 @@ class Comparison:
 
     def _different(
         self, connection: int, state: _Connection, step: RecordedStep | None, now: Content
-    ) -> Difference:
+    ) -> Mismatch:
         """Describe a difference, which ends the comparison."""
         waiting = step or min(state.heads(), key=lambda each: each.number, default=None)
         if waiting is not None and waiting.part is StepKind.BARRIER:
@@ -383,7 +383,7 @@ class Comparison:
         if isinstance(now, ConnectionClosed):
             return _different_end(connection, waiting, now)
         if early := self._early(connection, state, now):
-            return Difference(connection, early, None, now)
+            return Mismatch(connection, early, None, now)
         message = frame_of(now)
         asked = state.asked.get(message.wait) if message is not None else None
         if (
@@ -392,19 +392,17 @@ class Comparison:
             and not state.lanes.get(reply_token(asked.token))
         ):
             text = f"a reply to {asked.name()} came that was not recorded"
-            return Difference(connection, text, None, now)
+            return Mismatch(connection, text, None, now)
         nearest = self._nearest(state, step, now)
         if nearest is not None:
             found, contrasts = nearest
             names = " and ".join(contrast.name for contrast in contrasts)
-            return Difference(
-                connection, f"{found.name()} differs in {names}", found, now, contrasts
-            )
+            return Mismatch(connection, f"{found.name()} differs in {names}", found, now, contrasts)
         if waiting is None:
             text = "a message came that was not recorded, after all that was"
         else:
             text = f"another message came while {waiting.name()} was waited for"
-        return Difference(connection, text, waiting, now)
+        return Mismatch(connection, text, waiting, now)
 
     def _nearest(
         self, state: _Connection, step: RecordedStep | None, now: Content
@@ -439,14 +437,14 @@ class Comparison:
 
 def _different_end(
     connection: int, waiting: RecordedStep | None, now: ConnectionClosed
-) -> Difference:
+) -> Mismatch:
     if waiting is None:
         text = f"the connection was {now}, and in the recording it was not"
-        return Difference(connection, text, None, now)
+        return Mismatch(connection, text, None, now)
     if waiting.part is StepKind.END:
         contrasts = _ends(waiting, now)
-        return Difference(connection, f"{waiting.name()} differs in code", waiting, now, contrasts)
-    return Difference(connection, f"the connection was {now} before {waiting.name()}", waiting, now)
+        return Mismatch(connection, f"{waiting.name()} differs in code", waiting, now, contrasts)
+    return Mismatch(connection, f"the connection was {now} before {waiting.name()}", waiting, now)
 
 
 def _ends(step: RecordedStep, now: Content) -> tuple[Contrast, ...]:

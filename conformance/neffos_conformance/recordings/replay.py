@@ -23,8 +23,8 @@ from neffos_conformance.recordings.client_control import ClientControl
 from neffos_conformance.recordings.comparison import (
     Comparison,
     ComparisonRow,
-    Difference,
     DifferentError,
+    Mismatch,
 )
 from neffos_conformance.recordings.operations import CannotError, operations
 from neffos_conformance.recordings.session import (
@@ -89,7 +89,7 @@ class Replayed:
 
     outcome: ReplayOutcome
     explanation: str = ""
-    difference: Difference | None = None
+    difference: Mismatch | None = None
     rows: tuple[ComparisonRow, ...] = ()
     following: tuple[RecordedStep, ...] = ()
     ids: Mapping[str, str] = field(default_factory=dict)
@@ -182,7 +182,7 @@ async def _dial(
         if error.status is None:
             raise UnreachableError(str(error)) from error
         text = f"at {step.name()} {error}"
-        raise DifferentError(Difference(step.entry.connection, text, step)) from error
+        raise DifferentError(Mismatch(step.entry.connection, text, step)) from error
 
 
 async def _to_client(runner: ReplayRunner, command: Sequence[str]) -> None:
@@ -318,7 +318,7 @@ class ReplayRunner:
                 await self.playback.send(number, payload)
         except TimeoutError:
             text = f"what it was sent was not read within {self.deadline:g} s"
-            raise DifferentError(Difference(number, text)) from None
+            raise DifferentError(Mismatch(number, text)) from None
 
     async def _until(self, is_enough: Callable[[], bool]) -> bool:
         """Take events until that is enough; tell whether it was, in time."""

@@ -22,7 +22,7 @@ from neffos_codec import Native, first_surrogate
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import payload_bytes, payload_text
 
-TRANSCRIPT_FORMAT: Final = 1
+TRANSCRIPT_FORMAT: Final = 2
 
 MAX_LINE: Final = 128 << 20
 """Bytes of a line. A message of 16 MiB takes six times as many when JSON has to escape each of
@@ -108,7 +108,7 @@ def header(
     native: str = "never",
     shows: tuple[str, ...] = (),
     defects: Mapping[str, str] | None = None,
-    divergence: str = "",
+    difference: str = "",
 ) -> Header:
     """Make the header of a recording that begins now.
 
@@ -120,14 +120,14 @@ def header(
         native: what becomes of payloads that are not frames, as ``neffos_codec.Native`` has it.
         shows: the requirements that the session shows.
         defects: the requirements that a peer is known to violate in it, with the peer's role.
-        divergence: the difference (DV-n) that it shows, whether the messages alone prove it or
+        difference: the difference (DV-n) that it shows, whether the messages alone prove it or
             not.
     """
     optional = {
         "native": native if native != "never" else "",
         "shows": list(shows),
         "defects": dict(defects or {}),
-        "divergence": divergence,
+        "difference": difference,
     }
     return {
         "format": TRANSCRIPT_FORMAT,
@@ -259,7 +259,7 @@ class _Line(msgspec.Struct, gc=False):  # nothing in it can be part of a cycle
 class _HeaderForm(msgspec.Struct):
     """The parts of a header that are used; the schema describes all of it."""
 
-    format: Literal[1]
+    format: Literal[2]  # TRANSCRIPT_FORMAT
     scenario: str
     client: dict[str, str]
     server: dict[str, str]

@@ -1,0 +1,201 @@
+"""Clients with a fault in namespaces and rooms."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mutation import client_faults as on
+from mutation import operators as do
+from mutation.client_faults import HANG, ClientContext, ClientFault
+from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE, UNKNOWN, Effect, when
+from mutation.operators import is_client_token, is_server_token, is_user_event
+from mutation.registry import mutant, mutants
+from neffos_codec import Message
+from neffos_conformance.runner.driver_protocol import Values
+from neffos_protocol.names import CHANGE_OF
+
+REFUSAL: Final = "I like it here"
+"""The text with which some of these clients refuse to leave a namespace or a room."""
+
+
+def _performed(**trigger: object) -> ClientFault:
+    """Perform a system ask that is to be ignored, without a reply."""
+    return ClientFault(
+        receive=when(do.serve_with(wait="own", is_no_op=False), **trigger),
+        send=when(do.drop, wait="own"),
+    )
+
+
+def _event(op: str, fields: Values) -> Message:
+    """Give the event that an operation is to send."""
+    names = {name: fields.get(name, "") for name in ("namespace", "room", "event")}
+    return Message(wait="$own" if op == "ask" else "", **names, body=fields["text"])
+
+
+# -------------------------------------------------------------------- namespaces
+
+
+def _server_first(c: ClientContext, m: Message) -> Effect:
+    if m.event == CONNECT and m.wait:
+        c.kept.append("server")
+    is_event = m.event not in CHANGE_OF and not is_client_token(m.wait)
+    return () if is_event and c.kept[:1] == ["server"] else None
+
+
+def _once(c: ClientContext, m: Message) -> Effect:
+    if m.event == DISCONNECT:
+        c.seen.discard(m.namespace)
+    is_refused = m.namespace in c.seen and is_server_token(m.wait)
+    return m.error_reply("connected already") if is_refused else None
+
+
+def _speaks(c: ClientContext, op: str, fields: Values) -> None:
+    is_meant = op == "emit" or (op == "ask" and fields["namespace"] == "any")
+    if is_meant and not fields.get("room") and not c.is_closing:
+        c.say_last(_event(op, fields))
+
+
+@mutant("NS-14", on.send)
+def leaves_rooms_one_by_one(c: ClientContext, m: Message) -> Effect:
+    """Sends a leave for each room when its namespace is disconnected."""
+    ask = c.server_asks.get(m.wait, m)
+    leaves = [f"$own;app;{room};{LEAVE};0;0;" for room in c.rooms("app")]
+    return [m, *leaves] if ask.event == DISCONNECT and leaves else None
+
+
+@mutant("NS-18", on.receive)
+def replies_outlive_their_namespace(c: ClientContext, m: Message) -> Effect:
+    """Sends the reply of a handler whose namespace was disconnected meanwhile."""
+    if m.event == "relay":
+        c.kept.append(m)
+    if m.event == DISCONNECT:
+        c.count()
+    if is_client_token(m.wait) and c.counts[""] and c.kept:
+        c.say(c.kept.pop())
+    return None
+
+
+mutants(
+    "NS-1 deaf-where-it-was-put: Drops the events of a namespace that the server connected.",
+    ClientFault(send=when(do.keep, event=CONNECT), receive=when(_server_first, namespace="app")),
+    "NS-2 connects-without-token: Performs a connect that has no token.",
+    _performed(event=CONNECT, wait=""),
+    "NS-2 connects-with-no-op: Performs a connect with isNoOp.",
+    _performed(event=CONNECT, is_no_op=True),
+    "NS-3 another-text-for-unknown: Refuses an unknown namespace with another text.",
+    on.send(do.change(body="no such namespace"), event=CONNECT, body=UNKNOWN),
+    "NS-4 application-not-asked: Connects a namespace that its application refuses.",
+    on.receive(do.empty_reply, event=CONNECT, namespace="unwanted", wait=bool),
+    "NS-5 connected-once: Refuses a connect of a namespace that it has connected, or connects.",
+    ClientFault(
+        send=when(do.remember("namespace"), event=CONNECT, wait=is_client_token),
+        receive=when(_once, event=(CONNECT, DISCONNECT)),
+    ),
+    "NS-6 events-outlive-their-namespace: Handles the events of a disconnected namespace.",
+    on.receive(do.once(when(lambda _, m: m, event="echo", wait=""), "namespace", event=DISCONNECT)),
+    "NS-8 nothing-to-disconnect: Refuses to disconnect a namespace that is not connected.",
+    on.receive(do.refuse("it is not connected"), event=DISCONNECT, wait=bool, is_connected=False),
+    "NS-9 errors-from-nowhere: Sends the error of an event whose namespace is not connected.",
+    on.receive(lambda _, m: m.error_reply(str(m.body)), event="fail", namespace="any", wait=""),
+    "NS-9 errors-answered: Replies to an error for a namespace that is not connected.",
+    on.receive(do.refuse(UNKNOWN), is_error=True, event="echo", wait=bool, is_connected=False),
+    "NS-9 deaf-while-it-connects: Reads no more after an event of a namespace that it connects.",
+    on.receive(do.deaf_from(event=do.is_event, wait="", is_awaited=True)),
+    "NS-10 disconnects-without-token: Performs a disconnect that has no token.",
+    _performed(event=DISCONNECT, wait=""),
+    "NS-10 joins-without-token: Performs a join that has no token.",
+    _performed(event=JOIN, wait=""),
+    "NS-10 leaves-with-no-op: Performs a leave with isNoOp.",
+    _performed(event=LEAVE, is_no_op=True),
+    "NS-11 speaks-where-it-is-not: Sends events and asks for namespaces that are not connected.",
+    ClientFault(failed=_speaks),
+    "NS-12 errors-carried-out: Performs a system ask with isError.",
+    on.receive(do.serve_with(is_error=False, body=""), event=tuple(CHANGE_OF), answers=""),
+    "NS-13 stays-where-its-rooms-are: Refuses a disconnect while it has joined a room.",
+    on.receive(do.refuse(REFUSAL), event=DISCONNECT, wait=bool, rooms=lambda of: of("app")),
+    "NS-13 leaves-no-room: Refuses to leave a room that the server had it join.",
+    on.receive(do.once(when(do.refuse(REFUSAL), event=LEAVE), "room", event=JOIN), wait=bool),
+    "NS-14 rooms-outlive-their-namespace: Keeps its rooms when their namespace is connected again.",
+    ClientFault(
+        receive=when(do.remember("namespace"), event=DISCONNECT, wait=bool, is_error=False),
+        failed=lambda c, op, fields: {} if op == "emit" and fields.get("room") and c.seen else None,
+    ),
+    "NS-15 empty-namespace-is-always-there: Handles events of the empty namespace too early.",
+    on.receive(lambda _, m: m, event="echo", namespace="", is_connected=False),
+    "NS-15 no-namespace-without-name: Has no namespace without a name.",
+    on.receive(do.refuse(UNKNOWN), event=CONNECT, namespace="", wait=bool),
+    "NS-16 slow-to-connect: Misses events that follow closely on the reply to its connect.",
+    on.receive(do.drop, event=do.isnt("", *CHANGE_OF), is_connecting=True),
+    "NS-17 silent-where-it-is-not: Does not reply to asks in an unconnected namespace.",
+    on.send(do.drop, body=UNKNOWN, event=do.isnt(CONNECT)),
+    "NS-18 asks-outlive-their-namespace: Leaves asks pending when their namespace is disconnected.",
+    ClientFault(
+        receive=when(do.remember("namespace"), event=DISCONNECT, wait=bool),
+        failed=lambda c, op, _: HANG if op == "ask" and c.seen else None,
+    ),
+)
+
+
+# -------------------------------------------------------------------- rooms
+
+
+def _emits(c: ClientContext, op: str, fields: Values) -> Values | None:
+    """Send an event to a room that the fault remembers, though it is not joined."""
+    if op != "emit" or fields.get("room", "") not in c.seen:
+        return None
+    c.say_last(_event(op, fields))
+    return {}
+
+
+def _joins(c: ClientContext, m: Message) -> None:
+    if CONNECT not in c.seen and not c.is_closing:
+        c.seen.add(m.room or m.event)
+
+
+def _room(c: ClientContext, m: Message) -> None:
+    c.seen.add(m.room.lower())
+
+
+def _speaks_outside(c: ClientContext, op: str, fields: Values) -> None:
+    room = fields.get("room", "")
+    if op in ("emit", "ask") and room and room.lower() not in c.seen:
+        c.say_last(_event(op, fields))
+
+
+mutants(
+    "RM-1 joined-without-notice: Does not tell its application that a room is joined.",
+    on.observes(do.drop, saw="joined"),
+    "RM-2 speaks-where-it-was-taken-out: Sends events to a room that the server had it leave.",
+    ClientFault(
+        receive=when(do.remember("room"), event=LEAVE, wait=bool, is_error=False), failed=_emits
+    ),
+    "RM-3 application-not-asked-of-rooms: Joins the rooms that its application refuses.",
+    on.receive(do.empty_reply, event=JOIN, room="unwanted", wait=bool),
+    "RM-4 joined-once: Refuses to join a joined room.",
+    on.receive(do.refuse("joined already"), event=JOIN, room=bool, wait=bool, is_member=True),
+    "RM-5 nothing-to-leave: Refuses to leave a room that nobody has asked to join.",
+    ClientFault(
+        send=when(do.remember("room"), event=JOIN),
+        receive=when(
+            do.until(when(do.refuse("bad room"), event=LEAVE), "room", event=JOIN), wait=bool
+        ),
+    ),
+    "RM-6 rooms-without-namespace: Treats a room as joined whose namespace is not connected.",
+    ClientFault(
+        receive=when(_joins, event=(CONNECT, JOIN)),
+        send=when(do.remember("event"), event=CONNECT),
+        failed=_emits,
+    ),
+    "RM-8 leaves-one-room-for-all: Leaves one room where it is to leave all.",
+    on.send(do.from_number(2, do.drop), event=LEAVE, operations=do.has("leave-all")),
+    "RM-8 leaves-twice: Sends two asks to leave a room.",
+    on.send(lambda _, m: [m, m], event=LEAVE, operations=lambda names: names[-1:] == ["leave"]),
+    "RM-8 leaves-by-notice: Leaves all rooms with _OnRoomLeft.",
+    on.send(do.change(event="_OnRoomLeft"), event=LEAVE, operations=do.has("leave-all")),
+    "RM-9 hears-from-outside: Delivers events for rooms that it has not joined.",
+    on.receive(do.serve_with(room=""), room=bool, wait="", event=is_user_event, is_member=False),
+    "RM-10 speaks-from-outside: Sends events, and asks, for rooms that it has never joined.",
+    ClientFault(receive=_room, send=_room, failed=_speaks_outside),
+    "RM-12 room-without-name: Joins the room without a name.",
+    on.receive(do.empty_reply, event=JOIN, room="", wait=bool),
+)
