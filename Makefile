@@ -13,7 +13,7 @@ COMPILED := build/compiled
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test tests waiting thorough browser lint interop networks kills record release-check replay \
-  compiled explore fuzz bench site docs loaded clean
+  compiled explore fuzz bench hostile site docs loaded clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
@@ -61,6 +61,7 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/mypy codec/bench protocol/bench protocol/fuzz conformance/peers conformance/examples
 	$(BIN)/mypy conformance/bench
+	$(BIN)/mypy conformance/hostile
 	MYPYPATH=spec $(BIN)/mypy spec/hooks.py spec/browse.py spec/generate
 
 interop: $(READY) ## run the suite on all tested implementations (INTEROP=--share; needs Go, Node, Chromium)
@@ -107,6 +108,9 @@ fuzz: $(READY) ## run a coverage-guided fuzzer on codec and session (FUZZ: secon
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	printf '%s\n' decode handshake session | \
 	  xargs -P 2 -I TARGET $(BIN)/python protocol/fuzz/fuzz.py TARGET --seconds $(or $(FUZZ),20)
+
+hostile: $(READY) ## attack server, ASGI application and client; HOSTILE=--quick in CI
+	cd conformance && ../$(BIN)/python -m hostile $(HOSTILE)
 
 bench: $(READY) ## measure codec, session and server on one core (uses Go, Node, a C compiler)
 	$(BIN)/python codec/bench/run.py $(BENCH)

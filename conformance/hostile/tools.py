@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from hostile.attacks import CHUNK, Aim, Tool, attack, dialled, frame, together
-
 from neffos_asyncio import Server, listening
 from neffos_conformance.wire.relay import relaying
 
