@@ -63,8 +63,9 @@ _HOP: Final = frozenset(
 MAX_REASON: Final = 120
 """Bytes of the reason of a close frame that the relay itself sends; RFC 6455 allows 123."""
 
-Record = Callable[[int, bool, Content], None]
-"""Called with each event: number of the connection, whether the client did it, and what."""
+Record = Callable[[int, bool, Content], object]
+"""Called with each event: number of the connection, whether the client did it, and what. What it
+returns is ignored."""
 
 Notice = Callable[[str], None]
 """Called with a sentence on each client that gets no connection, and on each connection that the
