@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mutation import work_clock
-from neffos_conformance.cases.definition import Case, select, server_cases
+from neffos_conformance.cases.definition import Case, client_cases, select, server_cases
 from neffos_conformance.cases.script import read_script
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.reference.embedded import embedded_server
@@ -226,6 +226,15 @@ def test_a_network_changes_no_verdict_on_the_reference_server(name):
     network = networks()[name]
     cases = select(server_cases(), SAMPLE)
     found = work_clock.run(runs.server_outcome(network, cases))
+    passed = dict.fromkeys((each.id for each in cases), (Verdict.PASS, Verdict.PASS, ""))
+    assert runs.wrong(network, passed, found) == []
+
+
+@pytest.mark.parametrize("name", ["uneven", "lumps", "cut"])
+def test_a_network_changes_no_verdict_on_the_reference_client(name):
+    network = networks()[name]
+    cases = select(client_cases(), ("HS-1.c1", "NS-1.c1", "RM-1.c1", "EV-1.c1"))
+    found = asyncio.run(runs.client_outcome(network, cases))
     passed = dict.fromkeys((each.id for each in cases), (Verdict.PASS, Verdict.PASS, ""))
     assert runs.wrong(network, passed, found) == []
 
