@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUNS := $(VENV)/.runs
+COMPILED := build/compiled
 
 # Tests start many processes, which must not compile the same files again and again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -46,8 +47,8 @@ WAITING := cases client_cases client_faults driver_protocol hostile_servers kill
 waiting: $(READY) # a part of `tests`
 	$(BIN)/pytest -q -n 3 --dist loadfile $(WAITING:%=conformance/tests/test_%.py)
 
-thorough: $(READY) ## run the property tests with four times as many examples
-	$(BIN)/pytest -q -n auto --hypothesis-profile=thorough \
+thorough: $(READY) ## run the property tests with four times as many examples (THOROUGH=share: three)
+	$(BIN)/pytest -q -n auto --hypothesis-profile=$(or $(THOROUGH),thorough) \
 	  codec/tests/test_properties.py protocol/tests/test_grammar.py \
 	  protocol/tests/test_monitor.py protocol/tests/test_two_sessions.py
 
@@ -62,15 +63,15 @@ lint: $(READY)
 	$(BIN)/mypy conformance/bench
 	MYPYPATH=spec $(BIN)/mypy spec/hooks.py spec/browse.py spec/generate
 
-interop: $(READY) ## run the suite on all tested implementations (needs Go, Node, Chromium)
+interop: $(READY) ## run the suite on all tested implementations (INTEROP=--share; needs Go, Node, Chromium)
 	$(BIN)/pytest -q -m cargo conformance/tests/test_templates.py
-	cd conformance && ../$(BIN)/python -m peers.interop
+	cd conformance && ../$(BIN)/python -m peers.interop $(INTEROP)
+
+kills: $(READY) ## run every case against every mutant (KILLS=--check: every proof, and a sample)
+	cd conformance && ../$(BIN)/python -m mutation $(or $(KILLS),--all)
 
 networks: $(READY) ## run the suite through far, thin, slow and lossy networks (some twenty minutes)
 	cd conformance && ../$(BIN)/python -m peers.networks $(NETWORKS)
-
-kills: $(READY) ## check by mutation testing that every case and every requirement is proven
-	cd conformance && ../$(BIN)/python -m mutation $(or $(KILLS),--check)
 
 record: $(READY) ## record all transcripts again, from the tested implementations (needs Go, Node, Chromium)
 	cd conformance && ../$(BIN)/python -m peers.corpus
@@ -81,20 +82,31 @@ release-check: $(READY) ## list what must be recorded before a release
 replay: $(READY) ## check the corpus, record a sample, replay it to live peers (needs Go, Node)
 	cd conformance && ../$(BIN)/python -m peers.replays
 
-compiled: $(READY) ## compile the codec and run its tests on that build (needs a C compiler)
-	$(PYTHON) -m venv build/compiled
-	build/compiled/bin/pip install --quiet --disable-pip-version-check 'mypy>=1.18' 'setuptools>=77'
-	NEFFOS_WIRE_COMPILE=1 build/compiled/bin/pip install --quiet --disable-pip-version-check \
-	  --no-build-isolation '.[dev]'
-	NEFFOS_WIRE_EXPECT_COMPILED=1 build/compiled/bin/pytest -n auto --dist loadfile codec/tests protocol/tests
+# An environment with the compiled codec. It sees the packages of the other environment, but not
+# the package there, which is installed by a .pth file.
+PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
+
+$(COMPILED)/.ready: $(READY) setup.py $(shell find codec protocol conformance/neffos_conformance -type f \
+  -not -path '*/__pycache__/*')
+	rm -rf build/lib* build/temp* # a later build would use what an earlier one left there
+	$(PYTHON) -m venv $(COMPILED)
+	$(BIN)/python $(PURELIB) > "$$($(COMPILED)/bin/python $(PURELIB))/shared.pth"
+	$(COMPILED)/bin/pip install --quiet --disable-pip-version-check 'setuptools>=77'
+	NEFFOS_WIRE_COMPILE=1 $(COMPILED)/bin/pip install --quiet --disable-pip-version-check \
+	  --no-build-isolation --no-deps .
+	@touch $@
+
+compiled: $(COMPILED)/.ready ## compile the codec and run its tests on that build (needs a C compiler)
+	NEFFOS_WIRE_EXPECT_COMPILED=1 $(COMPILED)/bin/python -m pytest -n auto --dist loadfile \
+	  codec/tests protocol/tests
 
 explore: $(READY) ## try every conversation of two sessions, up to four commands
 	$(BIN)/python -m neffos_protocol.exploration
 
-fuzz: $(READY) ## run a coverage-guided fuzzer on codec and session, twenty seconds each
+fuzz: $(READY) ## run a coverage-guided fuzzer on codec and session (FUZZ: seconds for each of three)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	printf '%s\n' decode handshake session | \
-	  xargs -P 2 -I TARGET $(BIN)/python protocol/fuzz/fuzz.py TARGET --seconds 20
+	  xargs -P 2 -I TARGET $(BIN)/python protocol/fuzz/fuzz.py TARGET --seconds $(or $(FUZZ),20)
 
 bench: $(READY) ## measure codec, session and server on one core (uses Go, Node, a C compiler)
 	$(BIN)/python codec/bench/run.py $(BENCH)

@@ -7,3 +7,4 @@ Property tests try a part of Hypothesis's usual number of examples, or a multipl
 from hypothesis import settings
 
 settings.register_profile("thorough", max_examples=4 * settings().max_examples)
+settings.register_profile("share", max_examples=3 * settings().max_examples)  # for CI

@@ -9,12 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import subprocess
-import sys
 import sysconfig
-import tomllib
 from pathlib import Path
 from typing import Final
 
@@ -65,38 +62,11 @@ def tool(name: str) -> str:
 
 
 def compiled() -> Path:
-    """Build the codec with mypyc into an environment of its own, and return its interpreter."""
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    folders = settings["tool"]["setuptools"]["package-dir"]
-    codec = ROOT / folders["neffos_codec"]
-    inputs = [ROOT / "setup.py", ROOT / "pyproject.toml", *sorted(codec.glob("*.py"))]
-    home = BUILD / "compiled"
-    python = home / "bin" / "python"
-    stamp = _stamp(home, sys.version, *(path.read_text() for path in inputs))
-    if stamp is None:
-        return python
+    """Have make build the environment with the compiled codec, and return its interpreter."""
     tool((os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0])
-    shutil.rmtree(home, ignore_errors=True)
-    call(sys.executable, "-m", "venv", home)
-    pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-    mypy = next(
-        need
-        for need in settings["project"]["optional-dependencies"]["dev"]
-        if re.match(r"mypy\b", need)
-    )
-    call(*pip, mypy, *settings["build-system"]["requires"])
-    # A build leaves files in the tree that a later one would use, so this builds a copy.
-    source = BUILD / "source"
-    shutil.rmtree(source, ignore_errors=True)
-    source.mkdir()
-    for name in ("setup.py", "pyproject.toml", settings["project"]["readme"], "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    for folder in folders.values():
-        ignored = shutil.ignore_patterns("__pycache__", "*.so", "*.pyd")
-        shutil.copytree(ROOT / folder, source / folder, ignore=ignored)
-    call(*pip, "--no-build-isolation", source, NEFFOS_WIRE_COMPILE="1")
-    (home / "stamp").write_text(stamp)
-    return python
+    home = Path("build", "compiled")
+    call(tool("make"), "-C", ROOT, home / ".ready")
+    return ROOT / home / "bin" / "python"
 
 
 def go(name: str, source: Path, *build: str) -> Path:

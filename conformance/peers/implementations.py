@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from typing import Final
 import click
 from rich.console import Console
 
+from neffos_conformance.runner.driver_pool import DRIVERS
 from neffos_conformance.runner.known_failures import KnownFailure, read_known_failures
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -53,6 +55,10 @@ BROWSER_TEST: Final = "test-browser.mjs"
 
 LEAVE_OUT: Final = "NEFFOS_WIRE_LEAVE_OUT"
 """The environment variable with the names of peers to leave out, separated by commas."""
+
+SHARE: Final = "NEFFOS_WIRE_SHARE"
+"""The environment variable with the number by which the driver in a browser chooses a share of its
+tests; without it, all run."""
 
 console = Console(soft_wrap=True, markup=False, highlight=False)
 
@@ -83,7 +89,10 @@ def build_go(binary: Path, *flags: str, toolchain: str = "") -> None:
         ToolchainError: there is no Go, or not that version.
         BuildError: a step failed.
     """
-    go, env = _tool("go"), {"GOTOOLCHAIN": toolchain} if toolchain else {}
+    # Without cgo, which nothing here uses. `make bench` builds the same, so Go's cache serves both.
+    go, env = _tool("go"), {"CGO_ENABLED": "0"}
+    if toolchain:
+        env["GOTOOLCHAIN"] = toolchain
     found = subprocess.run([go, "version"], env=os.environ | env, capture_output=True, text=True)
     if found.returncode:
         last = found.stderr.strip().rpartition("\n")[2]
@@ -146,20 +155,23 @@ class Implementation:
 
     Attributes:
         build: builds and tests it; ``None`` for the reference implementation, which this
-            package contains.
+            package contains. Those with one function are built one after another.
         server: the command of its server, if it has one.
         clients: the commands of its drivers, by the names of the clients.
         codec: the command of its codec adapter, if it has one.
         known: the files in ``known_failures`` that apply, by system under test: ``peer/endpoint``
             of a server, the name of a client, or ``codec``. Recordings of a failure are made
             with the first of the systems that share it.
+        drivers: how many of its drivers run concurrently. Of those cases that a client is known to
+            fail, many only wait; but a browser is large.
     """
 
-    build: Callable[[], None] | None
+    build: partial[None] | None
     server: list[str] | None = None
     clients: Mapping[str, list[str]] = field(default_factory=dict)
     codec: list[str] | None = None
     known: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    drivers: int = 2 * DRIVERS
 
     def known_failures(self, system: str) -> list[KnownFailure]:
         """Read the known failures of a system under test, by its name in ``known``."""
@@ -221,6 +233,7 @@ PEERS: Final = {
         partial(build_js, JS_PEER, BROWSER_TEST),
         clients={"neffos.js-browser": ["node", str(JS_PEER / "browser.mjs")]},
         known={"neffos.js-browser": _files("neffos.js", ".0.1.34", ".browser")},
+        drivers=DRIVERS,
     ),
     f"neffos.js-{OLD_JS}": Implementation(
         partial(build_js, OLD_JS_PEER, versions={"neffos.js": OLD_JS}),
@@ -240,7 +253,7 @@ SERVERS: Final = {name: peer.server for name, peer in PEERS.items() if peer.serv
 
 
 def built(names: Iterable[str] = ()) -> dict[str, Implementation]:
-    """Build peers, and give them by name.
+    """Build peers, those of each toolchain beside the others, and give them by name.
 
     Args:
         names: the peers; all but those in the environment variable ``LEAVE_OUT`` unless given.
@@ -255,13 +268,22 @@ def built(names: Iterable[str] = ()) -> dict[str, Implementation]:
         if name not in PEERS:
             raise click.UsageError(f"there is no peer {name!r}, but {', '.join(PEERS)}")
     peers = {name: PEERS[name] for name in names or PEERS if names or name not in left_out}
+    lanes: dict[Callable[..., None], dict[str, partial[None]]] = {}
     for name, peer in peers.items():
+        if peer.build is not None:
+            lanes.setdefault(peer.build.func, {})[name] = peer.build
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(_build_all, lanes.values()))
+    return peers
+
+
+def _build_all(builds: Mapping[str, Callable[[], None]]) -> None:
+    """Build peers, one after another."""
+    for name, build in builds.items():
         try:
-            if peer.build is not None:
-                peer.build()
+            build()
         except ToolchainError as error:
             raise ToolchainError(f"{error}; {LEAVE_OUT}={name} does without {name}") from error
-    return peers
 
 
 def drivers(peers: Mapping[str, Implementation]) -> dict[str, list[str]]:

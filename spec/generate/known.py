@@ -134,7 +134,7 @@ def _run(kills: Kills) -> str:
         f"In the last run, every case ran against {len(complete)} of {len(faulty)} mutants. The "
         "others are marked *sample*: the cases of the requirement that each violates ran against "
         f"them, and a sample of the others against the proofs. {shown} "
-        "For the complete matrix, run `make kills KILLS=--all`, and build the site again."
+        "For the complete matrix, run `make kills`, and build the site again."
     )
 
 

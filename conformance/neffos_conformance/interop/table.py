@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -133,11 +133,18 @@ def markdown(values: Values) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def differences(was: Values, now: Values) -> list[str]:
+def differences(
+    was: Values, now: Values, pairs: Collection[tuple[str, str]] | None = None
+) -> list[str]:
     """Give the differences of two matrices in what two runs on the same peers must agree on.
 
     The second may omit systems under test of the first. Days, runtimes and the way connections
     closed are ignored, and so is the text of a failure, which may contain IDs.
+
+    Args:
+        was: the first matrix.
+        now: the second one.
+        pairs: the clients and servers that ran together in the second; ``None`` for all.
     """
     found = []
     for kind in ("clients", "servers"):
@@ -147,6 +154,8 @@ def differences(was: Values, now: Values) -> list[str]:
                 found.append(f"{kind[:-1]} {name}: recorded {before}, now {after}")
     for client in now["clients"]:
         for server in now["servers"]:
+            if pairs is not None and (client, server) not in pairs:
+                continue
             before, after = _steps(was, client, server), _steps(now, client, server)
             if before != after:
                 found.append(f"{client} with {server}: recorded {before}, now {after}")

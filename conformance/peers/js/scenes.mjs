@@ -655,9 +655,14 @@ scene("two servers", async ({ driver, server }) => {
  * - seconds: the deadline of a test
  * - header: gives a header of neffos.js, from the upgrade request and its name
  * - isDeafAfterwards: a connection tells no more when the handling of a message threw
+ * - isChosen: says by its number, from 0, whether a scene with a driver of its own is played
  */
 export function playScenes(runtime) {
+  let number = 0;
   for (const scene of scenes) {
+    if (scene.plays.length === 1 && !runtime.isChosen(number++)) {
+      continue;
+    }
     it(scene.name, { timeout: runtime.seconds * 1000 }, (test) => playAll(test, runtime, scene));
   }
 }

@@ -1,6 +1,9 @@
 // The driver of neffos.js in a browser: all that the one in Node does, and what it leaves behind.
 //
 //     npm install && npm test
+//
+// Each start of Chromium takes seconds of a processor. With NEFFOS_WIRE_SHARE, a number, tests that
+// need a start of their own run by turns: one in four, other ones with the next number.
 
 import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmdirSync } from "node:fs";
@@ -13,6 +16,10 @@ import { Driver, playScenes } from "./scenes.mjs";
 
 const DRIVER = "browser.mjs";
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+
+const SHARES = 4;
+const SHARE = process.env.NEFFOS_WIRE_SHARE;
+const isChosen = (number) => SHARE === undefined || (number + Number(SHARE)) % SHARES === 0;
 
 const skip = existsSync(CHROMIUM) ? false : `there is no Chromium at ${CHROMIUM}`;
 
@@ -39,6 +46,7 @@ describe("the driver of neffos.js in a browser", { concurrency: 3, skip }, () =>
     header: (request, name) =>
       new URL(request.url, "ws://server").searchParams.get(`X-Websocket-Header-${name}`),
     isDeafAfterwards: false,
+    isChosen,
   });
 
   const ends = {
@@ -50,7 +58,8 @@ describe("the driver of neffos.js in a browser", { concurrency: 3, skip }, () =>
       first.forEach((id) => process.kill(id, "SIGKILL"));
     },
   };
-  for (const [how, end] of Object.entries(ends)) {
+  const chosen = Object.entries(ends).filter((_, number) => isChosen(number));
+  for (const [how, end] of chosen) {
     it(`nothing is left when ${how}`, { timeout: 60_000 }, async () => {
       const folder = mkdtempSync(join(tmpdir(), "neffos-test-"));
       const driver = new Driver(DRIVER, { TMPDIR: folder });

@@ -14,5 +14,6 @@ describe("the driver of neffos.js in Node", { concurrency: 2 }, () => {
     seconds: 8,
     header: (request, name) => request.headers[name.toLowerCase()],
     isDeafAfterwards: true, // ws reads no further when what it calls throws
+    isChosen: () => true,
   });
 });
