@@ -20,6 +20,7 @@ from neffos_conformance.cli.record import record_command
 from neffos_conformance.cli.show import show_command
 from neffos_conformance.recordings import har
 from neffos_conformance.recordings.har import Har, HarError, read_entries
+from neffos_conformance.runner.known_failures import KnownFailuresError, read_known_failures
 from neffos_conformance.wire.files import EncodingError, FileInUseError, open_private
 from neffos_conformance.wire.json_bounds import (
     MAX_DEPTH,
@@ -139,6 +140,28 @@ def test_what_is_not_the_url_of_a_web_socket_is_a_usage_error(tmp_path, capfd, c
     assert end.value.code == 2
     assert "is not a WebSocket URL" in capfd.readouterr().err
     assert path.read_bytes() == before
+
+
+KNOWN = """[[known_failure]]
+cases = ["HS-1.1"]
+verdict = "fail"
+observed = "x"
+reason = "a reason that is long enough"
+link = "https://example.org/1"
+"""
+
+
+def test_known_failures_are_read_as_editors_on_windows_save_them(tmp_path):
+    path = tmp_path / "known.toml"
+    text = "format = 2\n" + KNOWN
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert [each.case for each in read_known_failures([path])] == ["HS-1.1"]
+    path.write_bytes(text.encode("utf-16"))
+    with pytest.raises(KnownFailuresError, match="the file is UTF-16"):
+        read_known_failures([path])
+    path.write_bytes(b"a = " + b"[" * 100_000)
+    with pytest.raises(KnownFailuresError, match="is not TOML"):
+        read_known_failures([path])
 
 
 # -------------------------------------------------------------------- JSON

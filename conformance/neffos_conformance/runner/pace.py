@@ -213,10 +213,14 @@ class Way:
 
     def limit(self, case: Case) -> float:
         """Give the seconds for a case."""
-        usual = self.usual.case
+        usual = self.usual_limit(case)
+        return usual if self.pace == Pace() else usual + self.pace.seconds(cost_of(case))
+
+    def usual_limit(self, case: Case) -> float:
+        """Give the seconds for a case on this machine."""
         if case.seconds:  # given for the default limit: another limit scales it
-            usual *= case.seconds / Timeouts().case
-        return usual + self.pace.seconds(cost_of(case))
+            return self.usual.case * case.seconds / Timeouts().case
+        return self.usual.case
 
     async def check(self, opener: Opener, volume: int = FIRST_VOLUME) -> str:
         """Measure the pace on a further connection; say why it did not carry what it was to carry.

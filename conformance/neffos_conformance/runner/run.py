@@ -42,7 +42,7 @@ from neffos_conformance.runner.driver_protocol import (
 )
 from neffos_conformance.runner.pace import LONGEST, Cost, Opener, Way
 from neffos_conformance.runner.playback import MismatchError, Playback, Timeouts
-from neffos_conformance.runner.result import NO_REPLY, Result
+from neffos_conformance.runner.result import NO_REPLY, Closing, Result
 from neffos_conformance.runner.script_runner import ScriptRunner, Verb, mark_of
 from neffos_conformance.runner.server_steps import server_verbs
 from neffos_conformance.wire.connection import ConnectError, WireConnection
@@ -218,6 +218,8 @@ async def _run(
         _fail(result, runner, "nothing came in time", NO_REPLY if playback.barriers > 0 else "")
     else:
         playback.step = 0
+        if runner.closing.explanation and network and await network.check(playback):
+            runner.closing = Closing()  # the network ended the connection
         runner.violates("TR-16", await _closed(playback, network))
     finally:
         await playback.release()
@@ -245,8 +247,7 @@ async def _play(case: Case, runner: ScriptRunner, network: _Network | None) -> N
     began = loop.time()
     playing = asyncio.create_task(runner.play(case.steps))
     try:
-        limit = way.limit(case)
-        longest = max(limit, LONGEST)
+        longest = max(way.usual_limit(case), LONGEST)
         while not playing.done():
             limit = min(way.limit(case), longest)
             await asyncio.wait([playing], timeout=began + limit - loop.time())
