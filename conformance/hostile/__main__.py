@@ -29,7 +29,7 @@ PAUSE: Final = 0.02
 SETTLE: Final = 8.0
 """Seconds after an attack, for memory to come back: more than ``Limits.grace``."""
 QUICK_SETTLE: Final = 2.0
-OVERTIME: Final = 1.0
+OVERTIME: Final = 3.0
 """Seconds for an attack to end after its time."""
 
 
