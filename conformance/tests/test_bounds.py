@@ -1,6 +1,7 @@
 """What one connection of the reference server costs the others: order, turns, bytes, the end."""
 
 import asyncio
+import gc
 import logging
 from contextlib import asynccontextmanager
 
@@ -284,6 +285,15 @@ async def test_bytes_of_an_unfinished_message_count_at_once_and_until_it_is_fini
         raw.writer.write(message[50_000:])
         assert len((await raw.read())[1]) == 100_017
         assert budget.used == 0
+
+
+@asynchronous
+async def test_a_message_that_was_handled_is_not_kept():
+    async with entered(Server({"app": {"echo": echo}})) as raw:
+        raw.writer.write(frame(1, b"$1;app;;echo;0;0;" + b"x" * 200_000))
+        assert len((await raw.read())[1]) == 200_017
+        kept = [each for each in gc.get_objects() if isinstance(each, Frame)]
+        assert max((len(each.data) for each in kept), default=0) < 1000
 
 
 @asynchronous
