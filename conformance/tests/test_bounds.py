@@ -323,6 +323,24 @@ async def test_the_connection_that_holds_most_is_reset_when_all_hold_too_much(ca
 
 
 @asynchronous
+async def test_what_a_peer_does_not_read_counts_too(caplog):
+    budget = Budget(BUDGET)
+    limits = Limits(high_water=16 << 10, backlog=64 << 20, write=None, budget=budget)
+    server = Server({"app": {}}, limits=limits)
+    async with entered(server):
+        [inside] = server.members("app")
+        most = 0
+        while inside.is_open:
+            server.broadcast("app", "news", "x" * 50_000)
+            await asyncio.sleep(0)
+            most = max(most, budget.used)
+        await inside.wait_closed()
+        assert 0 < most <= BUDGET
+        assert budget.used == 0
+    assert "too many bytes" in caplog.text
+
+
+@asynchronous
 async def test_before_the_handshake_a_message_may_not_be_large():
     async with (
         listening(Server({"app": {}})) as listener,
