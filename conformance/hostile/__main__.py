@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import statistics
 import sys
 import time
@@ -29,7 +30,9 @@ PAUSE: Final = 0.02
 SETTLE: Final = 8.0
 """Seconds after an attack, for memory to come back: more than ``Limits.grace``."""
 QUICK_SETTLE: Final = 2.0
-OVERTIME: Final = 1.0
+ALLOCATOR: Final = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+"""Has the C library return what Python frees, so that memory is what is held."""
+OVERTIME: Final = 3.0
 """Seconds for an attack to end after its time."""
 
 
@@ -74,7 +77,8 @@ async def _victim(url: str, latencies: list[float], lost: list[str], done: async
 async def measure(name: str, target: str, seconds: float, settle: float) -> Cost:
     """Run one attack on one target."""
     python = sys.executable
-    with subprocesses.started([python, "-m", "hostile.targets", target]) as (pid, ready):
+    command = [python, "-m", "hostile.targets", target]
+    with subprocesses.started(command, env={**os.environ, **ALLOCATOR}) as (pid, ready):
         latencies: list[float] = []
         lost: list[str] = []
         done = asyncio.Event()

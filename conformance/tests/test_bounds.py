@@ -1,6 +1,7 @@
 """What one connection of the reference server costs the others: order, turns, bytes, the end."""
 
 import asyncio
+import gc
 import logging
 from contextlib import asynccontextmanager
 
@@ -287,6 +288,15 @@ async def test_bytes_of_an_unfinished_message_count_at_once_and_until_it_is_fini
 
 
 @asynchronous
+async def test_a_message_that_was_handled_is_not_kept():
+    async with entered(Server({"app": {"echo": echo}})) as raw:
+        raw.writer.write(frame(1, b"$1;app;;echo;0;0;" + b"x" * 200_000))
+        assert len((await raw.read())[1]) == 200_017
+        kept = [each for each in gc.get_objects() if isinstance(each, Frame)]
+        assert max((len(each.data) for each in kept), default=0) < 1000
+
+
+@asynchronous
 async def test_the_connection_that_holds_most_is_reset_when_all_hold_too_much(caplog):
     budget = Budget(BUDGET)
     slow = Slow()
@@ -308,6 +318,24 @@ async def test_the_connection_that_holds_most_is_reset_when_all_hold_too_much(ca
             "$1;app;;slow;0;0;one",
             "$2;app;;slow;0;0;" + "x" * 1000,
         ]
+        assert budget.used == 0
+    assert "too many bytes" in caplog.text
+
+
+@asynchronous
+async def test_what_a_peer_does_not_read_counts_too(caplog):
+    budget = Budget(BUDGET)
+    limits = Limits(high_water=16 << 10, backlog=64 << 20, write=None, budget=budget)
+    server = Server({"app": {}}, limits=limits)
+    async with entered(server):
+        [inside] = server.members("app")
+        most = 0
+        while inside.is_open:
+            server.broadcast("app", "news", "x" * 50_000)
+            await asyncio.sleep(0)
+            most = max(most, budget.used)
+        await inside.wait_closed()
+        assert 0 < most <= BUDGET
         assert budget.used == 0
     assert "too many bytes" in caplog.text
 

@@ -240,6 +240,7 @@ class Socket(asyncio.Protocol):
             left -= 1
             if isinstance(event, Frame):
                 self._take(event)
+                event.data = b""  # the parser keeps the last frame until the next one
                 is_next = (
                     is_next
                     or event.opcode in _MESSAGES
