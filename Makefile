@@ -12,8 +12,8 @@ COMPILED := build/compiled
 # Tests start many processes, which must not compile the same files again and again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test tests waiting thorough browser lint interop kills record release-check replay \
-  compiled explore fuzz bench site docs loaded clean
+.PHONY: help demo test tests waiting thorough browser lint interop networks kills record release-check replay \
+  compiled explore fuzz bench hostile site docs loaded clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
@@ -61,6 +61,7 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/mypy codec/bench protocol/bench protocol/fuzz conformance/peers conformance/examples
 	$(BIN)/mypy conformance/bench
+	$(BIN)/mypy conformance/hostile
 	MYPYPATH=spec $(BIN)/mypy spec/hooks.py spec/browse.py spec/generate
 
 interop: $(READY) ## run the suite on all tested implementations (INTEROP=--share; needs Go, Node, Chromium)
@@ -69,6 +70,9 @@ interop: $(READY) ## run the suite on all tested implementations (INTEROP=--shar
 
 kills: $(READY) ## run every case against every mutant (KILLS=--check: every proof, and a sample)
 	cd conformance && ../$(BIN)/python -m mutation $(or $(KILLS),--all)
+
+networks: $(READY) ## run the suite through far, thin, slow and lossy networks (some twenty minutes)
+	cd conformance && ../$(BIN)/python -m peers.networks $(NETWORKS)
 
 record: $(READY) ## record all transcripts again, from the tested implementations (needs Go, Node, Chromium)
 	cd conformance && ../$(BIN)/python -m peers.corpus
@@ -104,6 +108,9 @@ fuzz: $(READY) ## run a coverage-guided fuzzer on codec and session (FUZZ: secon
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	printf '%s\n' decode handshake session | \
 	  xargs -P 2 -I TARGET $(BIN)/python protocol/fuzz/fuzz.py TARGET --seconds $(or $(FUZZ),20)
+
+hostile: $(READY) ## attack server, ASGI application and client; HOSTILE=--quick in CI
+	cd conformance && ../$(BIN)/python -m hostile $(HOSTILE)
 
 bench: $(READY) ## measure codec, session and server on one core (uses Go, Node, a C compiler)
 	$(BIN)/python codec/bench/run.py $(BENCH)

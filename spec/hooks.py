@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from generate import (
+    bounds,
     cases,
     checks,
     commands,
@@ -92,7 +93,7 @@ def _names(page: Page) -> dict[str, Any]:
         limit = choice.pop("limit", recordings.LONGEST)
         return recordings.figure(recording, root, key=f"d{figures}", last=to, limit=limit, **choice)
 
-    modules = (cases, commands, known, machines, requirements, tables)
+    modules = (bounds, cases, commands, known, machines, requirements, tables)
     named = {module.__name__.rpartition(".")[2]: module for module in modules}
     return {"req": requirements.block, "recorded": recorded, "root": root, **named}
 

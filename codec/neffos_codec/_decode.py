@@ -35,6 +35,8 @@ _ONLY: Final = Native.ONLY
 
 _blank: Final = object.__new__
 
+_WHOLE: Final = slice(None)
+
 _FLAGS: Final = ("0", "1")
 """How flags are written (FR-6)."""
 
@@ -95,6 +97,8 @@ def decode(
             the payload is.
     """
     if isinstance(payload, str):
+        if type(payload) is not str:
+            payload = str.__str__(payload)  # a subclass may do anything in its methods
         if limits is not None:
             check_limits(payload, ";", limits, native)
         if native is _ONLY:
@@ -128,12 +132,16 @@ def decode(
             message._body = (payload, _HEAD - len(body))
         return message
     if isinstance(payload, bytes):
+        if type(payload) is not bytes:
+            payload = bytes.__getitem__(payload, _WHOLE)
         if limits is not None:
             check_limits(payload, b";", limits, native)
         if native is _ONLY:
             return _native(payload, decoding)
         return _octets(payload, decoding, native)
     if isinstance(payload, (bytearray, memoryview)):
+        if isinstance(payload, bytearray) and type(payload) is not bytearray:
+            payload = bytearray.__getitem__(payload, _WHOLE)
         return _buffer(payload, decoding, native, limits)
     raise DecodeError(
         Reason.PAYLOAD_TYPE,

@@ -71,10 +71,10 @@ def decode_handshake(payload: Payload, *, decoding: Decoding = Decoding.LENIENT)
             the handshake is complete; no other exception comes out.
     """
     if isinstance(payload, str):
-        text = payload
+        text = str.__str__(payload)  # a subclass may do anything in its methods
     elif isinstance(payload, (bytes, bytearray, memoryview)):
         try:
-            text = bytes(payload).decode("utf-8", "surrogateescape")
+            text = bytes(memoryview(payload)).decode("utf-8", "surrogateescape")
         except ValueError:
             raise DecodeError(Reason.PAYLOAD_TYPE, "the memoryview has been released") from None
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import doctest
+import re
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from neffos_codec import (
     NativeMessage,
     Reason,
     decode,
+    decode_handshake,
     encode,
     parse_wait,
 )
@@ -517,3 +519,34 @@ def test_a_large_field_limit_costs_no_copy():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1.1 * len(buffer)
+
+
+def hostile(base: type) -> type:
+    """A subclass whose own methods all fail."""
+
+    def fail(*_: object, **__: object) -> object:
+        raise KeyError("hostile")
+
+    kept = {"__class__", "__init__", "__new__", "__init_subclass__", "__getattribute__", "__doc__"}
+    kept |= {"__setattr__", "__delattr__", "__subclasshook__", "__dir__"}
+    return type("Hostile", (base,), {name: fail for name in dir(base) if name not in kept})
+
+
+@pytest.mark.parametrize("kind", [str, bytes, bytearray])
+@pytest.mark.parametrize("native", list(Native))
+@pytest.mark.parametrize("decoding", list(Decoding))
+@pytest.mark.parametrize("text", ["$1;app;;e;0;0;body", "Mine", "", "a;b;c;d;0;0;" + 3000 * "x"])
+def test_a_subclass_is_decoded_as_what_it_is(kind, native, decoding, text):
+    plain = text if kind is str else kind(text.encode())
+    given = hostile(kind)(text) if kind is str else hostile(kind)(text.encode())
+    for read in (
+        lambda payload: decode(payload, decoding=decoding, native=native),
+        lambda payload: decode_handshake(payload, decoding=decoding),
+    ):
+        try:
+            expected = read(plain)
+        except DecodeError as error:
+            with pytest.raises(DecodeError, match=re.escape(str(error))):
+                read(given)
+        else:
+            assert read(given) == expected

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Any, Final
+from urllib.parse import quote
 
 from websockets.datastructures import Headers
 from websockets.frames import Opcode
@@ -228,6 +229,8 @@ def _chatty(headers: Headers) -> None:
 
 
 mutants(
+    "headers-in-the-url: Sends the headers of its application in the URL, as in a browser.",
+    client.in_url(lambda name, value: f"x-websocket-header-{name}={quote(value, safe='')}"),
     "tokens-of-another-shape: Makes tokens with all kinds of characters, and of odd lengths.",
     client.retokened(lambda token: f"$!neffos(0x{token[1:]})/ {token[-3:]} é#"),
     "slow-to-speak: Is slow in everything that it sends.",

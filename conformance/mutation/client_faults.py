@@ -131,6 +131,7 @@ class ClientFault(hooks.MessageHooks):
         close: what takes the place of the end of a connection.
         fragments: what takes the place of the fragments of a message that it receives.
         request: changes the headers of its upgrade request.
+        target: takes headers away, and gives the query that it sends in their place.
         is_alive: whether an HTTP status makes it believe that the server is up again.
         before: is called with each operation before the client performs it; it may raise.
         failed: gives a result in place of the failure of an operation; ``None`` lets it fail.
@@ -144,6 +145,7 @@ class ClientFault(hooks.MessageHooks):
     close: Callable[[ClientContext, ConnectionClosed], ConnectionClosed] | None = None
     fragments: Callable[[Sequence[bytes]], Sequence[bytes]] | None = None
     request: Callable[[Headers], object] | None = None
+    target: Callable[[Headers], str] | None = None
     is_alive: Callable[[int], bool] | None = None
     before: OperationHook | None = None
     failed: OperationHook | None = None
@@ -220,6 +222,22 @@ def header(name: str, value: str | None, *, is_added: bool = True) -> ClientFaul
             headers[name] = value
 
     return ClientFault(request=request)
+
+
+def in_url(parameter: Callable[[str, str], str]) -> ClientFault:
+    """Send the headers of the application in the URL, as browsers do.
+
+    Args:
+        parameter: gives the query parameter for the name and the value of a header.
+    """
+
+    def target(headers: Headers) -> str:
+        own = [each for each in headers.raw_items() if each[0].lower().startswith("x-conformance-")]
+        for name, _ in own:
+            headers.pop(name, None)
+        return "&".join(parameter(name, value) for name, value in own)
+
+    return ClientFault(target=target)
 
 
 # -------------------------------------------------------------------- the client
@@ -315,7 +333,10 @@ class _FaultyRequest:
         headers = arrived.request.headers.copy()
         if fault.request:
             fault.request(headers)
-        self.request = replace(arrived.request, headers=headers)
+        path = arrived.request.path
+        if fault.target:
+            path += ("&" if "?" in path else "?") + fault.target(headers)
+        self.request = replace(arrived.request, headers=headers, path=path)
 
     def accept(self) -> Transport | None:
         """Upgrade the connection."""

@@ -2,9 +2,11 @@
 
     pytest --neffos-server ws://localhost:8080/echo
     pytest --neffos-client 'node driver.mjs' --neffos-case NS --neffos-known-failures known.toml
+    pytest --neffos-server ws://localhost:8080/echo neffos-server::HS-1.1
 
-A case that needs a missing feature is skipped. A known failure is an expected failure, and a stale
-one is a failure. The plugin imports the suite only if one of its options is used.
+The cases are tests like any other, which -k, --deselect, --lf and node IDs select. A case that
+needs a missing feature is skipped. A known failure is an expected failure, and a stale one is a
+failure. The plugin imports the suite only if one of its options is used.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import asyncio
 import shlex
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from neffos_conformance.cases.definition import Case, Role
     from neffos_conformance.runner.known_failures import KnownFailure
     from neffos_conformance.runner.result import Result
-    from neffos_conformance.runner.run import Run
+    from neffos_conformance.runner.run import Detected, Run
 
 GROUP: Final = "neffos-wire"
 
@@ -43,15 +46,37 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--neffos-features", metavar="LIST", help=features)
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Take the node IDs of cases out of the arguments, which pytest would take for files."""
+    chosen = [each for each in config.args if each.removeprefix("::").startswith(NODES)]
+    config.stash[_CHOSEN] = [each.removeprefix("::") for each in chosen]
+    if chosen:
+        config.args[:] = [each for each in config.args if each not in chosen]
+
+
+# First, so that -k, -m, --deselect, --lf and the like see the cases, too.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(
     session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Append the cases to the collected tests."""
+    """Append the cases to the collected tests, or those whose node IDs are arguments."""
+    chosen = config.stash[_CHOSEN]
+    if not chosen and any("::" in each for each in config.args):
+        return  # single tests were asked for, and none of these
     for role in ("server", "client"):
         if sut := config.getoption(f"--neffos-{role}"):
-            suite = Suite.from_parent(session, name=f"neffos-{role}", role=role, sut=sut)
-            items += suite.collect()
+            name = f"neffos-{role}"
+            suite = Suite.from_parent(session, name=name, nodeid=name, role=role, sut=sut)
+            items += [each for each in suite.collect() if not chosen or each.nodeid in chosen]
+    if missing := [each for each in chosen if each not in {item.nodeid for item in items}]:
+        raise pytest.UsageError(f"no case has the node ID {', '.join(missing)}")
+
+
+NODES: Final = ("neffos-server::", "neffos-client::")
+"""How the node IDs of cases begin."""
+
+_CHOSEN: Final = pytest.StashKey[list[str]]()
 
 
 class Suite(pytest.Collector):
@@ -69,7 +94,7 @@ class Suite(pytest.Collector):
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
         self._run: Run | None = None
-        self.features: frozenset[str] | None = None
+        self.has: Detected | None = None
         self.config.add_cleanup(self._close)
 
     def collect(self) -> list[pytest.Item]:
@@ -99,28 +124,35 @@ class Suite(pytest.Collector):
         return self._runner.run(self._run_case(case))
 
     async def _run_case(self, case: Case) -> Result:
-        from neffos_conformance.cases.features import needed
-        from neffos_conformance.cases.verdict import Verdict
-        from neffos_conformance.runner.result import Result
-
         if self._run is None:
             self._run = await self._prepare()
-        if self.features is not None and (lacking := sorted(needed(case) - self.features)):
-            return Result(case, Verdict.SKIPPED, f"it needs {', '.join(lacking)}")
-        return await self._run(case)
+        not_run = self.has.result(case) if self.has is not None else None
+        return not_run or await self._run(case)
 
     async def _prepare(self) -> Run:
         from neffos_conformance.cases.features import features_listed
         from neffos_conformance.runner.driver_pool import to_client
-        from neffos_conformance.runner.run import discovered, to_server
+        from neffos_conformance.runner.pace import Way
+        from neffos_conformance.runner.run import (
+            DEFAULT_TIMEOUTS,
+            Detected,
+            discovered,
+            opened,
+            to_server,
+        )
 
         if self.role == "client":
             started = to_client(shlex.split(self.sut), drivers=1)
             run, _ = await self._stack.enter_async_context(started)
             return run
         listed = self.config.getoption("--neffos-features")
-        self.features = await discovered(self.sut) if listed is None else features_listed(listed)
-        return to_server(self.sut)
+        way = Way(DEFAULT_TIMEOUTS)
+        await way.check(partial(opened, self.sut))
+        if listed is None:
+            self.has = await discovered(self.sut, way)
+        else:
+            self.has = Detected(features_listed(listed))
+        return to_server(self.sut, way=way)
 
     def _close(self) -> None:
         self._runner.run(self._stack.aclose())
@@ -147,13 +179,14 @@ class CaseItem(pytest.Item):
     def runtest(self) -> None:
         """Run the case, and turn its result into the outcome of a test."""
         from neffos_conformance.cases.verdict import Verdict
+        from neffos_conformance.reports.findings import bounded
         from neffos_conformance.runner.known_failures import weigh
 
         suite = self.parent
         assert isinstance(suite, Suite)  # noqa: S101  # pytest's own types do not say it
         result = suite.run(self.case)
-        if result.verdict is Verdict.SKIPPED:
-            pytest.skip(result.explanation)
+        if result.verdict in (Verdict.SKIPPED, Verdict.UNKNOWN):
+            pytest.skip(bounded(result.explanation))
         weighed = weigh([self.known] if self.known else [], [result], [self.case.id])
         if weighed.complaints:
             raise CaseFailure(result, weighed.complaints[0])
@@ -162,7 +195,8 @@ class CaseItem(pytest.Item):
         if result.verdict in (Verdict.FAIL, Verdict.ERROR):
             raise CaseFailure(result)
         if result.verdict is not Verdict.PASS:
-            self.warn(NotStrictWarning(f"{self.case.id}: {result.verdict}: {result.explanation}"))
+            text = bounded(f"{self.case.id}: {result.verdict}: {result.explanation}")
+            self.warn(NotStrictWarning(text))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Give a failure as the suite reports it: requirements, messages and problem."""

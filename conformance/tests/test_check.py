@@ -215,3 +215,28 @@ def test_check_has_nothing_to_check_in_an_empty_recording(tmp_path):
 def test_check_of_no_file_is_a_usage_error(tmp_path):
     assert check().returncode == 2
     assert check(tmp_path / "nowhere.jsonl").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "is_broken"),
+    [
+        ("X-Websocket-Header-Name=v", False),
+        ("x-websocket-header-name=v&room=1", False),
+        ("NAMEX-Websocket-Header-=v", True),
+        ("X-Websocket-Header-=v", True),
+        ("room=X-Websocket-Header-", False),
+    ],
+)
+def test_a_query_parameter_that_stands_for_no_header_is_a_violation_of_the_client(query, is_broken):
+    entries = [
+        {"format": 1, "scenario": "s", "client": {"peer": "x"}, "server": {"peer": "y"}}
+        | {"recorded": "2026-11-29T09:57:11+00:00", "how": "by hand"},
+        {"time": 0.1, "connection": 1, "from": "client"}
+        | {"opened": {"path": f"/?{query}", "headers": {}}},
+        {"time": 0.2, "connection": 1, "from": "client", "text": "M"},
+        {"time": 0.3, "connection": 1, "from": "server", "text": "A1"},
+    ]
+    report = check_stream(io.BytesIO("\n".join(map(json.dumps, entries)).encode()))
+    assert [(each.requirement, each.role) for each in report.violations] == (
+        [("TR-19", "client")] if is_broken else []
+    )

@@ -46,6 +46,14 @@ def test_decode_as_json(arguments, stdin, expected):
     assert json.loads(done.stdout).items() >= expected.items()
 
 
+def test_decode_says_what_strict_decoding_refuses():
+    frame = ";default;room1;42;chat;0;0;hi"
+    shown = " ".join(run("decode", frame).stdout.decode().split())
+    assert "strict decoding refuses it: a flag is '0' or '1', not 'chat'" in shown
+    assert "'chat'" in json.loads(run("decode", "--json", frame).stdout)["strict"]
+    assert json.loads(run("decode", "--json", ";a;;e;0;0;").stdout)["strict"] is None
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

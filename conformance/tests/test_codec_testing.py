@@ -59,7 +59,7 @@ def test_a_codec_that_forgets_the_escape_fails_where_the_escape_matters(tmp_path
     [
         ("say(id=request['id'] + 1, error='x')", "did not answer request 1"),
         ("print('nonsense', flush=True)", "not JSON"),
-        ("say(id=request['id'], surprise=1)", "is not valid"),
+        ("say(id=request['id'], surprise=1)", "'surprise' was unexpected"),
         ("sys.exit(3)", "ended with status 3"),
         ("say(id=request['id'], error='I know it')", "operation that does not exist"),
         ("pass", "did not answer request 1"),

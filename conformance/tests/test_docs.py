@@ -209,7 +209,7 @@ def test_the_fields_of_a_check_report_are_those_of_the_page():
         for first, *_ in rows("spec/docs/recordings.md", r"\| `(file|verdict|lines|violations)`")
         + rows(
             "spec/docs/recordings.md",
-            r"\| `(counts|unreadable|stale_defects|unchecked_connections)`",
+            r"\| `(counts|unreadable|pending_asks|stale_defects|unchecked_connections)`",
         )
         for name in named(first)
     }

@@ -21,9 +21,10 @@ OUTER = {
         "application_of",
         "handlers_of",
     },
+    "budget": {"Holder", "PROCESS", "PROCESS_BYTES"},
     "errors": set(),
     "handlers": {"Application", "Builder", "SYSTEM_EVENTS"},
-    "limits": {"DEFAULT", "REASON_SIZE"},
+    "limits": {"DEFAULT", "MESSAGE_RATE", "REASON_SIZE"},
     "listening": {"BACKLOG", "GRACE", "Interceptor"},
     "request": {
         "Headers",
@@ -36,7 +37,17 @@ OUTER = {
 }
 """Modules for applications, with the public names of each that the package does not export."""
 
-INNER = {"asgi", "dependencies", "dispatch", "handler_queue", "link", "sockets", "transport"}
+INNER = {
+    "asgi",
+    "dependencies",
+    "dispatch",
+    "failures",
+    "handler_queue",
+    "incoming",
+    "link",
+    "sockets",
+    "transport",
+}
 """Modules that applications need not know: nothing of them is exported."""
 
 

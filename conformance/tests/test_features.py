@@ -15,6 +15,7 @@ from neffos_conformance.cases.features import Feature, feature_ids, features, ne
 from neffos_conformance.cases.script import read_script
 from neffos_conformance.reference.application import echo
 from neffos_conformance.reference.embedded import embedded_server
+from neffos_conformance.runner.pace import Way
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import discovered
 
@@ -108,7 +109,8 @@ def test_a_case_needs_what_it_names(conversation, features):
 def test_a_feature_is_found_where_it_is_and_missed_where_it_is_not():
     async def run(served):
         async with embedded_server(served=served) as url:
-            return await discovered(url, Timeouts(case=1.0, before_barrier=0.1, after_barrier=0.1))
+            way = Way(Timeouts(case=1.0, before_barrier=0.1, after_barrier=0.1))
+            return (await discovered(url, way)).there
 
     everything = {each.id for each in features()}
     assert asyncio.run(run(None)) == everything

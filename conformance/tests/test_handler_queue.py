@@ -5,7 +5,7 @@ import functools
 
 import pytest
 
-from neffos_asyncio.handler_queue import HandlerQueue
+from neffos_asyncio.handler_queue import TURN, HandlerQueue
 
 PATIENCE = 10
 """Seconds for a test: far more than any takes, so that one that hangs says so."""
@@ -202,7 +202,7 @@ async def test_cancel_keeps_what_is_to_be_kept_and_what_comes_after_it():
     worker.queue.add("e")  # before the first has seen that it is cancelled
     assert len(worker.queue) == 2
     await worker.queue.idle()
-    assert worker.done == ["cancelled", "c", "e"]
+    assert worker.done == ["cancelled", "c", "|", "e", "|"]
 
 
 @asynchronous
@@ -213,7 +213,7 @@ async def test_what_is_kept_may_take_time_itself():
     worker.queue.cancel()
     worker.slow().set_result("b")
     await worker.queue.idle()
-    assert worker.done == ["cancelled", "b", "|"]
+    assert worker.done == ["cancelled", "|", "b", "|"]
 
 
 @asynchronous
@@ -249,3 +249,98 @@ async def test_an_exception_of_an_item_done_at_once_reaches_who_added_it():
         queue.add("a")
     await queue.idle()
     assert len(queue) == 0
+
+
+class Sized(Worker):
+    """A worker whose queue also gets items that wait for all others."""
+
+    def begin(self, item):
+        if item == "adds":
+            self.queue.add("added")
+        return super().begin(item)
+
+
+@asynchronous
+async def test_what_an_item_adds_comes_before_what_waits():
+    worker = Sized()
+    first = worker.slow()
+    worker.queue.wait("adds", 3)
+    worker.queue.wait("b", 4)
+    assert (len(worker.queue), worker.queue.size) == (2, 7)
+    first.set_result("a")
+    await worker.queue.idle()
+    assert worker.done == ["a", "|", "adds", "|", "added", "|", "b", "|"]
+    assert (len(worker.queue), worker.queue.size) == (0, 0)
+
+
+@asynchronous
+async def test_what_waits_is_taken_out_or_dropped_with_its_size():
+    worker = Sized()
+    worker.slow()
+    for item in "abc":
+        worker.queue.wait(item, 1)
+    assert worker.queue.take_waiting() == ["a", "b", "c"]
+    assert (len(worker.queue), worker.queue.size) == (0, 0)
+
+    for item in "abc":
+        worker.queue.wait(item, 1)
+    worker.queue.add("d")
+    assert worker.queue.drop(lambda item: item in "bd") == 2
+    assert (len(worker.queue), worker.queue.size) == (2, 0)
+    worker.queue.cancel()
+    await worker.queue.idle()
+
+
+@asynchronous
+async def test_a_task_that_others_cancel_loses_nothing_that_waits():
+    worker = Sized()
+    worker.slow()
+    worker.queue.wait("b", 1)
+    await asyncio.sleep(0)
+    worker.queue._task.cancel()
+    await worker.queue.idle()
+    assert worker.done == ["cancelled", "b", "|"]
+
+
+@asynchronous
+async def test_a_task_that_others_cancel_before_it_began_does_its_work_all_the_same():
+    worker = Sized()
+    first = worker.slow()
+    worker.queue.wait("b", 1)
+    worker.queue._task.cancel()
+    first.set_result("a")
+    await worker.queue.idle()
+    assert worker.done == ["a", "|", "b", "|"]
+
+
+@asynchronous
+async def test_others_have_their_turn_between_many_items():
+    worker = Sized()
+    first = worker.slow()
+    for number in range(3 * TURN):
+        worker.queue.wait(str(number), 1)
+    first.set_result("a")
+    turns = 0
+    while worker.queue.is_busy:
+        before = len(worker.queue)
+        await asyncio.sleep(0)
+        turns += 1
+        assert before - len(worker.queue) <= TURN
+    assert turns > 3
+
+
+def test_the_end_of_the_loop_leaves_no_task_behind():
+    done = []
+
+    async def main():
+        worker = Sized()
+        worker.slow()
+        worker.queue.wait("b", 1)
+        other = asyncio.create_task(asyncio.sleep(PATIENCE))
+        await asyncio.sleep(0)
+        done.append((worker, other))
+
+    asyncio.run(main())
+    [(worker, _)] = done
+    assert worker.done[0] == "cancelled"
+    assert len(worker.queue) == 0

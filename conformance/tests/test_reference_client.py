@@ -5,6 +5,7 @@ Servers are the reference's own, but for those that fail to be one.
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import shutil
 import ssl
@@ -34,6 +35,7 @@ from neffos_asyncio import (
     dial,
     listening,
 )
+from neffos_asyncio import client as client_module
 from neffos_asyncio.client import REFUSALS
 from neffos_codec import EncodeError
 from neffos_protocol import Cause, MisuseError
@@ -766,6 +768,70 @@ async def test_the_first_try_is_number_one():
                 await again.get()
             assert client.is_open
         assert [request.tries for request in site.requests] == [0, 1, 1]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Counted(Reconnect):
+    """A policy without delays, which notes which delay was asked for."""
+
+    numbers: list = dataclasses.field(default_factory=list)
+
+    def delay(self, number):
+        self.numbers.append(number)
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("steady", "expected"), [(1e9, [1, 2, 3, 4, 5, 6]), (1e-9, [1, 1, 1, 1, 1, 1])]
+)
+@asynchronous
+async def test_the_delays_grow_until_a_connection_has_lasted(steady, expected):
+    """A server may accept every client and drop it at once."""
+
+    async def drop(connection):
+        assert await connection.recv() == "M"
+        await connection.send("Aid")
+        connection.transport.abort()
+
+    policy = Counted(probe=False, steady=steady)
+    async with serve(drop, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        client = await dial(f"ws://127.0.0.1:{port}", reconnect=policy)
+        await until(lambda: len(policy.numbers) >= len(expected))
+        await client.close()
+    assert policy.numbers[: len(expected)] == expected
+
+
+@asynchronous
+async def test_a_proxy_is_not_used_for_this_machine(monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "all_proxy", "ws_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    again = asyncio.Queue()
+    async with echo_site() as site:
+        policy = Reconnect(first_delay=0.001)
+        async with await dial(site.url, reconnect=policy, on_reconnect=again.put_nowait):
+            [peer] = site.server.connections.values()
+            peer.link.abort()
+            await again.get()
+        with pytest.raises(DialError, match=r"127\.0\.0\.1"):
+            await dial("ws://nobody.invalid", timeout=5)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("ws://localhost:1/", True),
+        ("ws://a.localhost/", True),
+        ("ws://127.3.2.1/", True),
+        ("wss://[::1]:8/x", True),
+        ("ws://example.org/", False),
+        ("ws://10.0.0.1/", False),
+        ("ws://[::1", False),
+        ("localhost", False),
+    ],
+)
+def test_it_is_known_which_urls_name_this_machine(url, expected):
+    assert client_module._is_loopback(url) is expected
 
 
 @asynchronous

@@ -1780,7 +1780,7 @@ async def test_those_that_were_refused_count_no_more():
         for _ in range(3):
             with pytest.raises(RefusedError):
                 await dial(listener.url())
-            while server._count:
+            while server._all:
                 await asyncio.sleep(0)
 
 
@@ -1937,20 +1937,30 @@ async def test_an_ask_that_was_given_up_does_not_count_as_waited_for():
 
 
 @asynchronous
-async def test_a_stuck_handler_does_not_keep_the_place_of_its_connection():
-    is_stuck = asyncio.Event()
+async def test_a_stuck_handler_keeps_the_place_of_its_connection_until_it_is_cancelled():
+    is_stuck, is_cancelled = asyncio.Event(), asyncio.Event()
 
     async def stay(*_):
         is_stuck.set()
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            is_cancelled.set()
 
-    server = Server({"app": {"stay": stay}}, max_connections=1)
+    limits = Limits(grace=0.1)
+    server = Server({"app": {"stay": stay}}, max_connections=1, limits=limits)
     async with listening(server, grace=0.1) as listener:
         client = await dial(listener.url(), headers={"X": "1"})
         (await client.connect("app")).emit("stay")
         await is_stuck.wait()
         await client.close()
         while server.connections:
+            await asyncio.sleep(0)
+        if not is_cancelled.is_set():
+            with pytest.raises(DialError, match="503"):
+                await dial(listener.url())
+        await is_cancelled.wait()
+        while server._all:
             await asyncio.sleep(0)
         async with await dial(listener.url()):
             pass

@@ -19,8 +19,8 @@ from neffos_conformance.recordings.operations import CannotError, operations
 from neffos_conformance.recordings.replay import ReplayOutcome, replay_to_client, replay_to_server
 from neffos_conformance.recordings.session import StepKind, read_session
 from neffos_conformance.reference.embedded import embedded_server
-from neffos_conformance.runner import driver_protocol as driving
 from neffos_conformance.runner.run import to_server
+from neffos_conformance.wire import subprocesses
 from neffos_conformance.wire.connection import ConnectionClosed, WireConnection
 from neffos_conformance.wire.relay import relaying
 from neffos_conformance.wire.transcript import (
@@ -751,6 +751,46 @@ def test_a_recorded_request_that_cannot_be_made_is_an_error():
     assert "X-Conformance-Id" in result.explanation
 
 
+@pytest.mark.parametrize(
+    ("opened", "what"),
+    [
+        (ConnectionOpened("", {"a\r\nHost: evil": "b"}), "the header 'a"),
+        (ConnectionOpened("", {"a": "b\r\nHost: evil"}), "the header 'a'"),
+        (ConnectionOpened("", {"": "b"}), "the header ''"),
+        (ConnectionOpened("", {"a": "\u202e"}), "the header 'a'"),
+        (ConnectionOpened("/a b", {}), "the path"),
+        (ConnectionOpened("/a\r\nHost:evil", {}), "the path"),
+    ],
+)
+def test_a_recorded_request_adds_no_lines_to_the_one_that_is_made(opened, what):
+    replayed = run(replay_to_server(session(c(opened), c("M")), "ws://127.0.0.1:1", deadline=SOON))
+    assert replayed.outcome is ReplayOutcome.ERROR
+    assert f"is a request that none can make: {what}" in replayed.explanation
+
+
+@pytest.mark.parametrize(
+    "closed", [ConnectionClosed(0), ConnectionClosed(65535), ConnectionClosed(1000, "x" * 200)]
+)
+def test_a_recorded_closing_that_none_can_send_is_an_error(closed):
+    async def test():
+        async with embedded_server() as url:
+            recorded = session(c("M"), s("A1"), c(closed))
+            return await replay_to_server(recorded, url, deadline=AMPLE)
+
+    replayed = run(test())
+    assert replayed.outcome is ReplayOutcome.ERROR
+    assert "line 4 (the closing) is a closing that none can send" in replayed.explanation
+
+
+def test_what_the_recorder_ended_is_asked_of_no_peer():
+    async def test():
+        async with embedded_server() as url:
+            recorded = session(c("M"), s("A1"), s(ConnectionClosed(None, cut="too large")))
+            return await replay_to_server(recorded, url, deadline=AMPLE)
+
+    assert run(test()).outcome is ReplayOutcome.SAME
+
+
 def test_a_server_that_is_not_there_is_an_error():
     result = run(replay_to_server(after_start(), "ws://127.0.0.1:9", deadline=SOON))
     assert result.outcome is ReplayOutcome.ERROR
@@ -828,7 +868,7 @@ BEGIN = f"import json, sys, time; print({READY!r}, flush=True); print({KNOWS}, f
     ],
 )
 def test_a_bad_driver_ends_it(monkeypatch, program, outcome, explanation):
-    monkeypatch.setattr(driving, "STOP_DEADLINE", 0.1)
+    monkeypatch.setattr(subprocesses, "STOP_DEADLINE", 0.1)
     command = [sys.executable, "-c", program]
     result = run(replay_to_client(VISIT, command, deadline=SOON))
     assert result.outcome is outcome, result.explanation

@@ -9,6 +9,8 @@ from neffos_conformance.cases.matching import difference
 from neffos_conformance.cases.script import read_script
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.reference.embedded import Serve, embedded_server
+from neffos_conformance.reports.findings import facts
+from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import to_server
 
 SAID = """
@@ -82,3 +84,44 @@ def test_a_place_can_ask_for_what_was_not_seen_before():
     assert difference("<<second:other>>;;;;0;0;", "17;;;;0;0;", dict(bindings))
     assert difference("<<second:other>>;;;;0;0;", "18;;;;0;0;", bindings) is None
     assert bindings["second"] == "18"
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        ("EV-1.1-0123abcd hi", Verdict.PASS),
+        ("server-asks-0123abcd", Verdict.PASS),
+        ("hi", Verdict.FAIL),
+        ("", Verdict.FAIL),
+    ],
+)
+def test_only_a_broadcast_with_the_mark_of_another_case_is_passed_over(text, verdict):
+    def broadcasting(serve: Serve) -> Serve:
+        def wrong(payload):
+            sent = serve(payload)
+            return [f";app;;news;0;0;{text}", *sent] if "two" in str(payload) else sent
+
+        return wrong
+
+    said = "1 < $1;app;;echo;0;0;one\n1 < $2;app;;echo;0;0;two"
+    assert played(SAID + said, broadcasting)[0] is verdict
+
+
+def test_a_reader_that_is_blocked_is_named_as_the_likely_cause():
+    def blocked(serve: Serve) -> Serve:
+        return lambda payload: [] if "barrier" in str(payload) else serve(payload)
+
+    async def run() -> list[tuple[str, str]]:
+        async with embedded_server(distort=blocked) as url:
+            script = read_script(
+                SAID + "1 < $1;app;;echo;0;0;one\n1 < $2;app;;echo;0;0;two\n1 expect-nothing",
+                "server",
+            )
+            limits = Timeouts(case=0.5)
+            case = Case("AR-7.1", "", ("AR-7",), "server", script)
+            return [fact[:2] for fact in facts(await to_server(url, limits)(case))]
+
+    found = dict(asyncio.run(run()))
+    assert found["expected"] == "1 expect-nothing"
+    assert found["actual"] == "no reply to a barrier"
+    assert "keeps the peer from reading" in found["cause"]

@@ -22,7 +22,7 @@ from neffos_conformance.recordings.sequence import (
     read_diagram,
 )
 from neffos_conformance.recordings.show import draw
-from neffos_conformance.wire.text import clock, hexdump, shorten, visible, wrap
+from neffos_conformance.wire.text import clock, hexdump, shorten, wrap
 from neffos_conformance.wire.transcript import Entry, UnreadableLine
 from neffos_protocol import conversation
 
@@ -321,7 +321,7 @@ def test_damage_is_shown_where_it_is():
     assert [row.line for row in diagram.rows if isinstance(row, UnreadableLine)] == [4, 6, 7]
     shown = drawn(diagram)
     assert re.search(r"^ +4 .*cannot be read: not JSON", shown, re.MULTILINE)
-    assert "3 lines shown cannot be read." in shown
+    assert "3 lines cannot be read." in shown
 
 
 @pytest.mark.parametrize(
@@ -375,8 +375,8 @@ def test_a_header_of_the_wrong_form_is_a_remark_and_the_rest_is_shown(odd):
 
 def test_odd_headers_are_shown():
     odd = {
-        "recorded": {"a": EVIL},
-        "how": [EVIL],
+        "recorded": f"2026-11-29T{EVIL}",
+        "how": EVIL,
         "shows": ["AR-1"],
         "defects": {"AR-22": "server"},
     }
@@ -597,22 +597,6 @@ def test_the_command_writes_the_page(tmp_path):
 
 
 # -------------------------------------------------------------------- text
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("plain ; 日本", "plain ; 日本"),
-        ("\n\r\t\x00\x1b\x7f", "\\n\\r\\t\\x00\\x1b\\x7f"),
-        ("\u202e\u2066\u200b\ufeff\x85", "\\u{202e}\\u{2066}\\u{200b}\\u{feff}\\u{85}"),
-        ("\udcff", "\\xff"),
-        ("\ud800\u2028", "\\u{d800}\\u{2028}"),
-    ],
-)
-def test_everything_can_be_seen(text, shown):
-    assert visible(text) == shown
-    assert visible(shown) == shown
-    assert visible(text, ascii_only=True).isascii()
 
 
 @pytest.mark.parametrize("cells", [1, 2, 7, 80])

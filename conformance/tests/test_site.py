@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from lxml import html
 from markdown import Markdown
 from mkdocs.structure.toc import AnchorLink
 
@@ -26,6 +27,7 @@ from generate import (  # noqa: E402
     cases,
     checks,
     commands,
+    known,
     recordings,
     references,
     tables,
@@ -264,6 +266,51 @@ def test_the_page_of_a_package_has_all_that_it_exports(module, name):
 
 def test_code_in_a_caption_is_code():
     assert text.with_code("a `;` <b>") == "a <code>;</code> &lt;b&gt;"
+
+
+HOSTILE = "<img src=x onerror=alert(1)> | `<b>` [a](javascript:b) ![i](x) \u202e\x9b&lt;\n\n# head"
+
+
+def elements(source):
+    shown = rendered(source, {})
+    assert not {"\u202e", "\x9b"} & {*shown}
+    tree = html.fromstring(f"<div>{shown}</div>")
+    return {each.tag for each in tree.iter()}
+
+
+def test_a_cell_of_a_catalogue_holds_no_html():
+    assert text.cell("a `<b>` & <i>|") == "a `<b>` &amp; &lt;i&gt;&#124;"
+    assert not elements(text.cell(HOSTILE.partition("[")[0])) - {"div", "p", "code"}
+
+
+def test_what_a_peer_wrote_is_text():
+    assert text.of_peer("a `;` <b>") == "a <code>&#59;</code> &#60;b&#62;"
+    assert text.with_code("a\u202e\n`b`") == "a\\u{202e} <code>b</code>"
+    for source in (text.of_peer(HOSTILE), text.verbatim(HOSTILE), text.code(HOSTILE)):
+        assert not elements(source) - {"div", "p", "code"}
+
+
+def test_what_a_recording_says_reaches_the_site_as_text(monkeypatch):
+    header = {
+        "scenario": HOSTILE,
+        "client": {"peer": HOSTILE, "version": HOSTILE},
+        "server": {"peer": HOSTILE},
+    }
+    hostile = recordings.Recording("a/b", header, 1)
+    monkeypatch.setattr(blocks, "recordings", lambda: {"a/b": hostile})
+    allowed = {"div", "table", "thead", "tbody", "tr", "th", "td", "a", "br", "small", "code"}
+    for source in (blocks.shown_by_recordings(), blocks.peers_recorded()):
+        assert not elements(source) - allowed
+        assert all(line.startswith("|") for line in source.splitlines())
+        assert "javascript" in source
+
+
+def test_what_a_client_says_of_itself_reaches_the_site_as_text(monkeypatch):
+    values = {"version": HOSTILE, "verdicts": {}, "failed": {}}
+    monkeypatch.setattr(known, "recorded", lambda: {"servers": {"a": values}})
+    monkeypatch.setattr(known, "verdict_counts", lambda *_: {})
+    allowed = {"div", "table", "thead", "tbody", "tr", "th", "td", "code"}
+    assert not elements(known.tested("servers")) - allowed
 
 
 # ---- ids in text ----

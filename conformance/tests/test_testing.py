@@ -11,6 +11,8 @@ import pytest
 from mutation import BANK
 from neffos_conformance.cli import main as cli
 from neffos_conformance.cli import test_server as server
+from neffos_conformance.cli.model_based import _replay
+from neffos_conformance.cli.testing import SystemUnderTest
 from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner.known_failures import KnownFailuresError, read_known_failures
 from neffos_conformance.wire.transcript import read_transcript
@@ -166,12 +168,31 @@ def test_a_draft_becomes_a_file_of_known_failures_once_reasons_are_given(tested,
 # -------------------------------------------------------------------- bounds
 
 
-def test_what_is_not_done_in_time_is_an_error_and_no_pass(tested, tmp_path):
-    code, _, _ = tested("test", "server", "--run-timeout", "0.000001", "--case", "NS-3")
-    assert code == 1
+def test_what_is_not_done_in_time_is_unknown_and_no_pass(tested, tmp_path):
+    code, out, _ = tested("test", "server", "--run-timeout", "0.000001", "--case", "NS-3")
+    assert code == 2
+    assert re.search(r"^INCOMPLETE: \d+ unknown$", out, re.MULTILINE)
     values = json.loads((tmp_path / "reports" / "server.json").read_text("utf-8"))
-    assert {each["verdict"] for each in values["cases"]} == {"error"}
+    assert {each["verdict"] for each in values["cases"]} == {"unknown"}
     assert "whole run" in values["cases"][0]["explanation"]
+
+
+def test_every_run_ends_with_its_outcome_and_a_failed_one_with_the_next_command(tested):
+    _, out, _ = tested("test", "server", "--case", "AR-7.1")
+    assert out.splitlines()[-1] == "PASS: 1 pass"
+    _, out, _ = tested("test", "server", "--case", "AR-7.1", mutant="error-without-flag")
+    again = "neffos-wire test server --case AR-7.1"
+    assert out.splitlines()[-1] == f"FAIL: 1 fail. Try: {again}"
+
+
+def test_a_counterexample_is_seen_again_by_a_replay_of_its_recording():
+    path = Path("reports") / "NS-3.1.jsonl"
+    server = SystemUnderTest("server", "ws://h/", {}, "neffos-wire test server ws://h/ --seed 1")
+    assert _replay(path, server) == "neffos-wire replay reports/NS-3.1.jsonl --server ws://h/"
+    command = "neffos-wire test client --explore --seed 1 -- node driver.mjs"
+    client = SystemUnderTest("client", "node driver.mjs", {}, command)
+    again = "neffos-wire replay reports/NS-3.1.jsonl --client node driver.mjs"
+    assert _replay(path, client) == again
 
 
 # -------------------------------------------------------------------- what is left behind
@@ -257,6 +278,16 @@ def test_the_recorded_matrix_has_every_known_client_and_server(tested):
     assert pairs <= {(c, s) for c in values["clients"] for s in values["servers"]}
 
 
+def test_a_server_that_is_not_there_is_one_error_and_not_one_for_each_step(tested):
+    servers = ("--server", "mine=ws://127.0.0.1:9/")
+    code, out, _ = tested("matrix", *servers, "--client", f"own={DRIVER}")
+    assert code == 1
+    [line] = [line for line in out.splitlines() if " with mine, " in line]
+    assert "no connection to" in line
+    assert re.search(r"\d+ further steps were not run", line)
+    assert out.splitlines()[-1] == "FAIL"
+
+
 def test_a_name_without_what_it_stands_for_is_a_usage_error(tested):
     code, _, err = tested("matrix", "--server", "ws://127.0.0.1/")
     assert code == 2
@@ -306,3 +337,55 @@ def test_a_wrong_selection_is_a_usage_error_of_pytest(tmp_path):
     done = run_pytest(tmp_path, "--neffos-server", "ws://127.0.0.1:9/", "--neffos-case", "XX-1")
     assert done.returncode == 4
     assert "no case matches XX-1" in done.stderr
+
+
+GONE = ("--neffos-server", "ws://127.0.0.1:9/", "--neffos-features", "all")
+"""A server that is not there: which cases run is seen nevertheless, since each fails."""
+
+
+def ran(tmp_path, *arguments, cache=False) -> tuple[set[str], int]:
+    """Run pytest beside a test of one's own; give the tests that ran, and the exit status."""
+    (tmp_path / "test_own.py").write_text("def test_own(): pass\ndef test_other(): pass\n", "utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-rA", "--tb=no", *arguments]
+    if not cache:
+        command += ["-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    found = re.findall(r"^(?:PASSED|FAILED|SKIPPED) (\S+)", done.stdout, re.MULTILINE)
+    return set(found), done.returncode
+
+
+OWN = {"test_own.py::test_own", "test_own.py::test_other"}
+HS_1 = {"neffos-server::HS-1.1"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--neffos-case", "HS-1.1"], OWN | HS_1),
+        (["-k", "nothing_at_all"], set()),
+        (["-k", "own"], OWN),
+        (["-k", "HS-1.1"], HS_1),
+        (["-k", "test_other or HS-1.1"], HS_1 | {"test_own.py::test_other"}),
+        (["-m", "no_such_mark"], set()),
+        (["--neffos-case", "HS-1.1", "--deselect", "neffos-server::HS"], OWN),
+        (["--neffos-case", "HS-1.1", "--deselect", "test_own.py"], HS_1),
+        (["neffos-server::HS-1.1"], HS_1),
+        (["::neffos-server::HS-1.1"], HS_1),
+        (["neffos-server::HS-1.1", "test_own.py::test_own"], HS_1 | {"test_own.py::test_own"}),
+        (["test_own.py::test_own"], {"test_own.py::test_own"}),
+        (["test_own.py", "--neffos-case", "HS-1.1"], OWN | HS_1),
+    ],
+)
+def test_what_is_selected_runs_and_nothing_else(tmp_path, arguments, expected):
+    found, status = ran(tmp_path, *GONE, *arguments)
+    assert found == expected
+    assert status == (1 if expected & HS_1 else 0 if expected else 5)
+
+
+def test_the_last_failed_cases_run_again_alone(tmp_path):
+    ran(tmp_path, *GONE, "--neffos-case", "HS-1.1", cache=True)
+    assert ran(tmp_path, *GONE, "--lf", cache=True) == (HS_1, 1)
+
+
+def test_a_node_id_of_no_case_is_a_usage_error(tmp_path):
+    assert ran(tmp_path, *GONE, "neffos-server::XX-1.1") == (set(), 4)

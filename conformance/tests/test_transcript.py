@@ -2,10 +2,12 @@
 
 import io
 import json
+import tracemalloc
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
 from neffos_codec import (
@@ -17,10 +19,19 @@ from neffos_codec import (
     encode,
 )
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.recordings.checking import check_stream
+from neffos_conformance.cli.check import check_command
+from neffos_conformance.cli.replay import replay_command
+from neffos_conformance.cli.show import show_command
+from neffos_conformance.recordings.checking import (
+    MAX_PENDING_ASKS,
+    MAX_VIOLATIONS,
+    check_stream,
+)
 from neffos_conformance.wire import transcript
 from neffos_conformance.wire.connection import ConnectionClosed
+from neffos_conformance.wire.schemas import violation
 from neffos_conformance.wire.transcript import (
+    MAX_HEADERS,
     ConnectionOpened,
     Entry,
     Transcript,
@@ -28,6 +39,7 @@ from neffos_conformance.wire.transcript import (
     UnreadableLine,
     Writer,
     header,
+    lines,
     read_lines,
     read_transcript,
     save,
@@ -254,3 +266,239 @@ def test_an_empty_file_is_no_transcript(tmp_path):
     path.touch()
     with pytest.raises(TranscriptError, match="empty"):
         read_transcript(path)
+
+
+# -------------------------------------------------------------------- one form
+
+
+def lines_of(*lines: bytes) -> list[object]:
+    return list(read_lines(io.BytesIO(b"".join(lines))))
+
+
+FORMS = [
+    FIRST
+    | {
+        "recorded": "2026-11-29T10:00:00+00:00",
+        "how": "by hand",
+        "native": "never",
+        "shows": ["HS-1"],
+        "defects": {"HS-1": "client"},
+        "difference": "DV-1",
+    },
+    {"time": 1, "connection": 1, "from": "client", "opened": {"path": "", "headers": {"a": "b"}}},
+    {"time": 1, "connection": 1, "from": "client", "text": "M"},
+    {"time": 1, "connection": 1, "from": "client", "kind": "binary", "base64": "AAAA"},
+    {"time": 1, "connection": 1, "from": "server", "closed": {"code": 1000, "reason": ""}},
+    {
+        "time": 1,
+        "connection": 1,
+        "from": "server",
+        "closed": {"code": None, "reason": "", "cut": "too large"},
+    },
+]
+ODD = [5, -5, 1.5, "x", "", None, True, [], {}, [1], {"a": 1}, 10**30, 70000, "1000", "0.1"]
+
+
+def places(values, path=()):
+    yield path
+    if isinstance(values, dict):
+        for key in values:
+            yield from places(values[key], (*path, key))
+
+
+def changed(values, path, odd):
+    """The values with another one in a place; without it, if that is ``...``."""
+    if not path:
+        return odd
+    (key, *rest), found = path, dict(values)
+    if not rest and odd is ...:
+        del found[key]
+    else:
+        found[key] = changed(values[key], rest, odd)
+    return found
+
+
+def test_a_header_of_format_1_is_read():
+    old = FIRST | {"format": 1, "a former name": "DV-2"}
+    first, entry = lines_of(json.dumps(old).encode() + b"\n", GOOD)
+    assert first == FIRST
+    assert entry.content == "M"
+
+
+@pytest.mark.parametrize("number", range(len(FORMS)))
+def test_a_line_is_read_if_the_schema_allows_it(number):
+    begin = BEGIN if number else b""
+    whole = [FORMS[number] | extra for extra in ({}, {"more": 1}, *FORMS[1:])]
+    whole += [
+        changed(FORMS[number], path, odd)
+        for path in places(FORMS[number])
+        for odd in (*ODD, ...)
+        if path or odd is not ...
+    ]
+    for values in whole:
+        line = json.dumps(values).encode() + b"\n"
+        item = lines_of(begin, line)[-1]
+        allowed = violation("transcript", values) is None
+        if values == whole[0] | {"base64": "x"}:
+            allowed = False  # the schema counts no characters of base64
+        assert isinstance(item, UnreadableLine) is not allowed, values
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"time":1,"connection":1,"from":"client","opened":{"path":5,"headers":{}}}',
+        b'{"time":"soon","connection":1,"from":"client","text":"M"}',
+        b'{"time":1,"connection":1,"from":"client","closed":{"code":"1000","reason":""}}',
+        b'{"time":1,"connection":1,"from":"server","opened":{"path":"","headers":{}}}',
+        b'{"time":1,"connection":1,"from":"client","text":"M","closed":{"code":1,"reason":""}}',
+        b"[" * 100_000,
+    ],
+)
+def test_what_is_not_a_line_reaches_no_one(tmp_path, line):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(BEGIN + GOOD + line + b"\n")
+    assert isinstance(lines_of(path.read_bytes())[-1], UnreadableLine)
+    assert CliRunner().invoke(check_command, ["--jobs", "1", str(path)]).exit_code == 1
+    shown = CliRunner().invoke(show_command, [str(path)])
+    assert shown.exit_code == 1
+    assert "no violations in the lines that can be read" in shown.output
+    replayed = CliRunner().invoke(replay_command, [str(path), "--server", "ws://127.0.0.1:1"])
+    assert replayed.exit_code == 2
+    assert "line 3" in replayed.output
+
+
+@pytest.mark.parametrize("begin", [b"", BEGIN])
+def test_what_is_large_is_not_built(begin):
+    many = b",".join(b'"%d":""' % number for number in range(300_000))
+    line = b'{"format":2,"client":{' + many + b"}}\n"
+    if begin:
+        line = GOOD.replace(b'"text": "M"', b'"opened":{"path":"","headers":{' + many + b"}}")
+    data = begin + line
+    tracemalloc.start()
+    try:
+        item = lines_of(data)[-1]
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(data)
+    finally:
+        tracemalloc.stop()
+    assert f"more than {MAX_HEADERS} bytes" in item.reason
+
+
+def test_a_file_without_a_readable_line_is_not_called_sound(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"\x00\x01\n" * 3)
+    shown = CliRunner().invoke(show_command, [str(path)])
+    assert shown.exit_code == 1
+    assert "nothing can be checked" in shown.output
+    assert "no violations" not in shown.output
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xef\xbb\xbf" + BEGIN + GOOD,
+        (BEGIN + GOOD).replace(b"\n", b"\r\n"),
+        b"\r\n\r\n" + BEGIN + b"\r\n" + GOOD + b"\r\n",
+        b"\xef\xbb\xbf" + BEGIN.rstrip() + b"\r\n" + GOOD.rstrip(),
+    ],
+)
+def test_what_editors_on_windows_save_is_read(data):
+    first, entry = lines_of(data)
+    assert first == FIRST
+    assert entry.content == "M"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_utf_16_is_named(encoding):
+    mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
+    [item] = lines_of(mark + (BEGIN + GOOD).decode().encode(encoding))
+    assert item.reason == "the file is UTF-16. Try: save it as UTF-8"
+
+
+def test_who_ended_a_connection_is_written_and_read():
+    end = Entry(2, 1.0, 1, False, ConnectionClosed(None, cut="a message is too large"))
+    data = b"".join(lines(FIRST, [end]))
+    assert b'"cut":"a message is too large"' in data
+    assert lines_of(data)[1] == end
+
+
+# -------------------------------------------------------------------- asks without a reply
+
+
+CONNECT = {"time": 1, "connection": 1, "from": "client", "text": "$1;app;;_OnNamespaceConnect;0;0;"}
+CONVERSATION = [
+    {"time": 0.1, "connection": 1, "from": "client", "text": "M"},
+    {"time": 0.2, "connection": 1, "from": "server", "text": "A1"},
+    CONNECT,
+]
+END = {"time": 61.5, "connection": 1, "from": "client", "closed": {"code": 1000, "reason": ""}}
+
+
+def checked(*entries):
+    data = BEGIN + b"".join(json.dumps(each).encode() + b"\n" for each in entries)
+    return check_stream(io.BytesIO(data))
+
+
+def test_a_connect_without_a_reply_is_reported_with_token_kind_and_seconds():
+    report = checked(*CONVERSATION, END)
+    assert report.verdict is Verdict.PASS
+    assert list(report.remarks()) == [
+        "line 4, connection 1: the client's connect of app ($1) has no reply after 60.500 s"
+    ]
+    [ask] = report.pending_asks
+    assert (ask.token, ask.kind, ask.seconds) == ("$1", "connect of app", 60.5)
+
+
+def test_the_end_of_the_recording_is_an_end_too():
+    later = {"time": 9, "connection": 2, "from": "client", "text": "M"}
+    report = checked(*CONVERSATION, later)
+    assert [str(each) for each in report.pending_asks] == [
+        "the client's connect of app ($1) has no reply after 8.000 s",
+        "the client's handshake request has no reply after 0.000 s",
+    ]
+
+
+def test_what_is_answered_is_not_reported():
+    reply = {"time": 2, "connection": 1, "from": "server", "text": "$1;;;;;;"}
+    refused = {"time": 2, "connection": 1, "from": "server", "text": "Hno"}
+    assert not checked(*CONVERSATION, reply, END).pending_asks
+    assert not checked(CONVERSATION[0], refused, END).pending_asks
+
+
+def test_who_ends_a_session_at_once_is_not_remarked_on():
+    report = checked(*CONVERSATION, END | {"time": 1.5})
+    assert report.pending_ask_count == 1
+    assert not list(report.remarks())
+    assert list(report.remarks(all_of_them=True))
+
+
+def test_joins_and_event_asks_of_both_peers_are_reported():
+    asks = [
+        {"from": "client", "text": "$2;app;lobby;_OnRoomJoin;0;0;"},
+        {"from": "server", "text": "7;app;;ping\x1b;0;0;"},
+    ]
+    reply = {"time": 1, "connection": 1, "from": "server", "text": "$1;;;;;;"}
+    report = checked(*CONVERSATION, reply, *({"time": 2, "connection": 1} | a for a in asks), END)
+    assert [(each.role, each.token, each.kind) for each in report.pending_asks] == [
+        ("client", "$2", "join of room lobby of app"),
+        ("server", "7", "event ping\\x1b in app"),
+    ]
+
+
+def test_the_memory_for_asks_is_bounded():
+    asks = [CONNECT | {"text": f"${n};app;;ask;0;0;"} for n in range(MAX_PENDING_ASKS + 100)]
+    report = checked(*CONVERSATION, *asks, END)
+    assert len(report.pending_asks) == MAX_VIOLATIONS
+    assert report.pending_ask_count <= MAX_PENDING_ASKS
+    assert list(report.remarks())[-1] == f"… {report.pending_ask_count} asks have no reply"
+
+
+def test_show_reports_an_ask_without_a_reply(tmp_path):
+    path = tmp_path / "a.jsonl"
+    entries = [*CONVERSATION, END]
+    path.write_bytes(BEGIN + b"".join(json.dumps(each).encode() + b"\n" for each in entries))
+    shown = CliRunner().invoke(show_command, [str(path)])
+    assert shown.exit_code == 0
+    assert "the client's connect of app ($1) has no reply after 60.500 s" in " ".join(
+        shown.output.split()
+    )

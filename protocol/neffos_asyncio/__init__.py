@@ -4,6 +4,7 @@ The protocol itself is the session's. This package puts it on sockets, and gives
 application model of neffos and Iris: namespaces, events, handlers and controllers.
 """
 
+from neffos_asyncio.budget import Budget
 from neffos_asyncio.client import Client, Reconnect, dial
 from neffos_asyncio.connection import Connection, Namespace, text_of
 from neffos_asyncio.controllers import (
@@ -56,6 +57,7 @@ __all__ = [
     "ON_ROOM_JOINED",
     "ON_ROOM_LEAVE",
     "ON_ROOM_LEFT",
+    "Budget",
     "Client",
     "Connection",
     "DeadlineError",

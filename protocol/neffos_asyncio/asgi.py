@@ -13,7 +13,7 @@ from typing import Any
 
 from neffos_asyncio.connection import Connection
 from neffos_asyncio.request import UpgradeRequest, upgrade_request
-from neffos_asyncio.transport import PumpedTransport, log
+from neffos_asyncio.transport import PumpedTransport, failures
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -59,8 +59,8 @@ async def _websocket(scope: Scope, receive: Receive, send: Send, accept: Accept)
     await receive()  # websocket.connect
     try:
         connection = accept(_request(scope))
-    except Exception:
-        log.exception("an upgrade request could not be handled")
+    except Exception as error:
+        failures.note("an upgrade request could not be handled", error)
         connection = HTTPStatus.INTERNAL_SERVER_ERROR
     if isinstance(connection, HTTPStatus):
         await _refuse(scope, send, connection)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import InitVar, dataclass, field
+from ipaddress import ip_address
 from secrets import token_bytes
 from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
@@ -26,11 +27,13 @@ from neffos_asyncio.controllers import CLIENT_SCOPES, Part, application_of
 from neffos_asyncio.dependencies import Dependencies
 from neffos_asyncio.dispatch import Dispatcher
 from neffos_asyncio.errors import DialError, LostError, NeffosError, RefusedError, ReplyError
+from neffos_asyncio.failures import harmless
 from neffos_asyncio.limits import DEFAULT, DEFAULT_TIMEOUT, Limits
 from neffos_asyncio.request import RECONNECT_HEADER
 from neffos_asyncio.transport import PumpedTransport, log
 from neffos_codec import WaitTokens
 from neffos_protocol import Cause, Change, Changed, Closed, MisuseError, Role, Session
+from neffos_protocol.text import logged
 
 DIAL_TIMEOUT: Final = 30.0
 """Seconds for TCP, TLS, upgrade and handshake together, if the caller gives none."""
@@ -56,6 +59,8 @@ class Reconnect:
         probe: whether to send a HEAD request first, to see that there is a server (TR-5).
         jitter: the random part of the delay, so that the clients of a restarted server do not
             all reconnect in the same second.
+        steady: seconds that a connection must last before the delays begin with the first one
+            again. A server may accept every client and drop it at once.
     """
 
     first_delay: float = 0.5
@@ -64,6 +69,7 @@ class Reconnect:
     tries: int | None = None
     probe: bool = True
     jitter: float = 0.5
+    steady: float = 10.0
 
     def delay(self, number: int) -> float:
         """Return the seconds to wait before a try, counted from 1."""
@@ -94,6 +100,8 @@ class Client:
     _to_restore: dict[str, set[str]] = field(default_factory=dict, init=False)
     _is_leaving: bool = field(default=False, init=False)
     _was_open: bool = field(default=False, init=False)
+    _opened_at: float | None = field(default=None, init=False)
+    _unsteady: int = field(default=0, init=False)
     _reader: asyncio.Task[None] | None = field(default=None, init=False)
     _heartbeat: asyncio.Task[None] | None = field(default=None, init=False)
     _reconnecting: asyncio.Task[None] | None = field(default=None, init=False)
@@ -198,6 +206,7 @@ class Client:
                 self.url,
                 additional_headers=headers,
                 **tls,
+                proxy=None if _is_loopback(self.url) else True,
                 compression=None,  # frames are small, and its windows are not
                 open_timeout=None,  # see `dial`
                 ping_interval=None,  # see `_beat`
@@ -269,7 +278,9 @@ class Client:
                     async with asyncio.timeout(self.limits.heartbeat_timeout):
                         await pong
                 except TimeoutError:
-                    if not link.is_held and not link.is_stalled:
+                    wait = asyncio.get_running_loop().time() - link.resumed_at
+                    is_behind = link.is_held or wait < self.limits.heartbeat_timeout
+                    if not is_behind and not link.is_stalled:
                         log.debug("%s is lost: it answered no ping", self.url)
                         socket.transport.abort()
                         return
@@ -344,24 +355,30 @@ class Client:
     async def _redial(self) -> bool:
         """Dial as often as the policy allows; return whether that succeeded."""
         policy = self.reconnect or Reconnect()
+        clock = asyncio.get_running_loop().time
+        if self._opened_at is not None:  # the lost connection was a reconnection
+            is_steady = clock() - self._opened_at >= policy.steady
+            self._unsteady = 0 if is_steady else self._unsteady + 1
         number = refusals = 0
         while policy.tries is None or number < policy.tries:
             number += 1
-            await asyncio.sleep(policy.delay(number))
+            await asyncio.sleep(policy.delay(self._unsteady + number))
             try:
-                if policy.probe and not getproxies():  # a proxy answers, server or not
+                # A proxy answers, server or not.
+                if policy.probe and (_is_loopback(self.url) or not getproxies()):
                     await self._probe()
                 self.connection.renew(self._session())
                 await self.dial(number)
             except RefusedError as error:
-                log.warning("%s refuses this client: %s", self.url, error.text)
+                log.warning("%s refuses this client: %s", self.url, logged(error.text))
                 refusals += 1
                 if refusals == REFUSALS:
                     return False
             except (DialError, OSError, EOFError) as error:
                 refusals = 0
-                log.info("try %d to reach %s again: %s", number, self.url, error)
+                log.info("try %d to reach %s again: %s", number, self.url, logged(error))
             else:
+                self._opened_at = clock()
                 return True
         return False
 
@@ -393,7 +410,7 @@ class Client:
             try:
                 namespace = await self.connect(name)
             except Exception as error:  # a controller's factory may raise anything
-                log.warning("namespace %r was not restored: %s", name, error)
+                log.warning("namespace %s was not restored: %s", logged(name), logged(error))
                 if isinstance(error, ReplyError):
                     self._to_restore.pop(name, None)
                 continue
@@ -401,7 +418,8 @@ class Client:
                 try:
                     await namespace.join(room)
                 except (NeffosError, MisuseError) as error:
-                    log.warning("room %r of %r was not restored: %s", room, name, error)
+                    text = "room %s of %s was not restored: %s"
+                    log.warning(text, logged(room), logged(name), logged(error))
                     if isinstance(error, ReplyError):
                         self._to_restore.get(name, set()).discard(room)
 
@@ -457,14 +475,24 @@ async def dial(
     return client
 
 
+def _is_loopback(url: str) -> bool:
+    """Whether a URL names this machine, which no proxy reaches."""
+    host = ""
+    try:
+        host = urlsplit(url).hostname or ""
+        return ip_address(host).is_loopback
+    except ValueError:  # a name, or no URL
+        return host == "localhost" or host.endswith(".localhost")
+
+
 async def _call(name: str, hook: Callable[..., Awaitable[None] | None], *arguments: Any) -> None:
     """Call a hook, and log its error."""
     try:
         given = hook(*arguments)
         if given is not None:
             await given
-    except Exception:
-        log.exception("the hook %s failed", name)
+    except Exception as error:
+        log.error("the hook %s failed", name, exc_info=harmless(error))
 
 
 def _no_broadcast(*_: Any) -> NoReturn:

@@ -10,14 +10,16 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from sys import getsizeof
 from typing import Any, Final, Protocol
 
 from neffos_asyncio.errors import DeadlineError, PeerError
+from neffos_asyncio.failures import FailureLog
 from neffos_asyncio.handler_queue import HandlerQueue, Work
 from neffos_asyncio.limits import DEFAULT_TIMEOUT, Limits
 from neffos_asyncio.link import NORMAL, REFUSED, Link, Send
 from neffos_asyncio.request import UpgradeRequest
-from neffos_asyncio.transport import Transport
+from neffos_asyncio.transport import Transport, log
 from neffos_codec import Message
 from neffos_protocol import (
     Asked,
@@ -33,6 +35,7 @@ from neffos_protocol import (
     Role,
     Session,
 )
+from neffos_protocol.text import logged
 
 ASKING_FACTOR: Final = 4
 """How many times ``Limits.queue_length`` may wait while an ask of this side is pending: its reply
@@ -59,12 +62,12 @@ class Namespace:
         self.values: dict[Any, Any] = {}
 
     def __repr__(self) -> str:
-        return f"<Namespace {self.name!r} of {self.connection!r}>"
+        return f"<Namespace {logged(self.name)!r} of {self.connection!r}>"
 
     @property
     def is_connected(self) -> bool:
         """Whether events can be sent."""
-        return self.name in self.connection.link.session.connected
+        return self.connection.link.session.is_member(self.name)
 
     @property
     def rooms(self) -> frozenset[str]:
@@ -113,13 +116,13 @@ class Namespace:
 
     async def join(self, room: str, *, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         """Ask the peer to join a room on this connection; ``ask`` says what is raised."""
-        if room not in self.rooms:
+        if not room or not self.connection.link.session.is_member(self.name, room):
             send = partial(self.connection.link.session.join, self.name, room)
             await self._change(Change.JOIN, room, send, timeout)
 
     async def leave(self, room: str, *, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         """Ask the peer to leave a room on this connection; ``ask`` says what is raised."""
-        if room in self.rooms:
+        if room and self.connection.link.session.is_member(self.name, room):
             send = partial(self.connection.link.session.leave, self.name, room)
             await self._change(Change.LEAVE, room, send, timeout)
 
@@ -158,6 +161,10 @@ class Namespace:
 class Owner(Protocol):
     """What a connection uses of the server or the client that it belongs to."""
 
+    @property
+    def failures(self) -> FailureLog:
+        """Where errors of the application are logged."""
+
     def handle(self, connection: Connection, event: Event, /) -> Work | None:
         """Handle an event, in its turn; see ``HandlerQueue``."""
 
@@ -187,10 +194,13 @@ class Connection:
     """
 
     __slots__ = (
+        "_ends",
+        "_grace",
+        "_is_orderly",
+        "_is_overtaking",
         "_namespaces",
         "_owner",
         "_queue",
-        "_queue_size",
         "is_closed_here",
         "link",
         "request",
@@ -210,12 +220,16 @@ class Connection:
         self.values: dict[Any, Any] = {}
         self.was_open = self.is_closed_here = False
         self._namespaces: dict[str, Namespace] = {}
-        self._queue: HandlerQueue[Event] = HandlerQueue(self._handle, self._send, "neffos handlers")
-        self._queue_size = 0
-        self.link = Link(session, limits, self._deliver)
+        self._ends = 0  # that are not reported yet
+        self._is_orderly = self._is_overtaking = False
+        self._grace: asyncio.TimerHandle | None = None
+        self._queue: HandlerQueue[Event | str | bytes] = HandlerQueue(
+            self._handle, self._send, "neffos handlers"
+        )
+        self.link = Link(session, limits, self._deliver, self._waits, self._ended)
 
     def __repr__(self) -> str:
-        return f"<Connection {self.id!r}>"
+        return f"<Connection {logged(self.id)!r}>"
 
     def start(self, transport: Transport, *, spent: float) -> None:
         """Begin on an open transport.
@@ -233,7 +247,7 @@ class Connection:
 
     def renew(self, session: Session) -> None:
         """Replace a session that has ended, on a transport to come."""
-        self.link = Link(session, self.link.limits, self._deliver)
+        self.link = Link(session, self.link.limits, self._deliver, self._waits, self._ended)
         self.is_closed_here = False
 
     # ------------------------------------------------------------ state
@@ -269,7 +283,7 @@ class Connection:
         Raises:
             MisuseError: it is not connected.
         """
-        if name not in self.link.session.connected:
+        if not self.link.session.is_member(name):
             raise MisuseError(f"namespace {name!r} is not connected", "connect it first")
         return self._namespaces[name]
 
@@ -290,7 +304,7 @@ class Connection:
             MisuseError: the application on this side has no handlers for the namespace.
         """
         session = self.link.session
-        if name not in session.connected:
+        if not session.is_member(name):
             try:
                 async with asyncio.timeout(self.link.seconds(timeout)):
                     await self._owner.build(self.space(name))
@@ -340,12 +354,17 @@ class Connection:
             async with asyncio.timeout(seconds):
                 await self._queue.idle()
         except TimeoutError:
-            self._queue.cancel(lambda event: isinstance(event, Changed | Closed))
+            self._queue.cancel(_has_happened)
             with suppress(TimeoutError):
                 async with asyncio.timeout(CANCELLED_GRACE):
                     await self._queue.idle()
 
     # ------------------------------------------------------------ for the owner
+
+    @property
+    def failures(self) -> FailureLog:
+        """Where errors of the application are logged."""
+        return self._owner.failures
 
     def space(self, name: str) -> Namespace:
         """Return a namespace, connected or not."""
@@ -361,20 +380,42 @@ class Connection:
     # ------------------------------------------------------------ the queue
 
     def _deliver(self, event: Event) -> None:
+        queue = self._queue
         if type(event) is Changed or type(event) is Closed:
             if type(event) is Changed and event.change is Change.CONNECT:
                 self.space(event.namespace)
             self._owner.observe(self, event)
-        queue = self._queue
-        queue.add(event)
-        if queue.is_busy and len(queue):
-            self._queue_size += _size(event)
-            self._bound(len(queue))
+            if type(event) is Closed:
+                self._drop()
+        if self._is_overtaking and not _has_happened(event):
+            queue.wait(event, 0)
+        else:
+            queue.add(event)
 
-    def _bound(self, length: int) -> None:
+    def _waits(self, payload: str | bytes) -> bool:
+        """Keep a message that has to wait for its turn (EV-1), and say whether it does."""
+        queue, session = self._queue, self.link.session
+        if not queue.is_busy or session.is_closed:
+            return False
+        if session.overtakes(payload, is_next=not len(queue)):
+            self._is_overtaking = True
+            self.link.take(session.receive(payload))
+            self._is_overtaking = False
+            return True
+        queue.wait(payload, getsizeof(payload))
+        self.link.limits.budget.hold(self, queue.size)
+        self._bound()
+        return True
+
+    def _bound(self) -> None:
         """Hold back a peer whose messages come faster than they are handled."""
-        limits = self.link.limits
-        over = max(length / limits.queue_length, self._queue_size / limits.queue_size)
+        limits, queue = self.link.limits, self._queue
+        if not self.is_open:
+            early = limits.session
+            if len(queue) > early.held or queue.size > early.held_size:
+                self.link.end(REFUSED, "SEC-3: too much was sent before the handshake")
+            return
+        over = max(len(queue) / limits.queue_length, queue.size / limits.queue_size)
         if over < 1:
             return
         if not self.link.is_asking:
@@ -384,14 +425,66 @@ class Connection:
         else:
             self.link.hold(False)  # the reply to a pending ask is still to be read
 
-    def _handle(self, event: Event) -> Work | None:
-        link = self.link
-        if self._queue_size or link.is_held:  # read again once the queue is short enough
-            length = len(self._queue)
-            self._queue_size = max(0, self._queue_size - _size(event)) if length else 0
-            if link.is_held and length <= link.limits.queue_length // 2:
-                link.hold(False)
-        return self._owner.handle(self, event)
+    def _handle(self, item: Event | str | bytes) -> Work | None:
+        if not isinstance(item, str | bytes):
+            if type(item) is Closed:
+                self._released()
+            return self._owner.handle(self, item)
+        link, queue = self.link, self._queue
+        link.limits.budget.hold(self, queue.size)
+        limits = link.limits
+        is_short = len(queue) <= limits.queue_length // 2 and queue.size <= limits.queue_size // 2
+        if link.is_held and is_short:
+            link.hold(False)
+        link.take(link.session.receive(item))
+        return None
+
+    # ------------------------------------------------------------ the end
+
+    def _ended(self, is_orderly: bool) -> None:
+        """Let what came before a close frame be handled still; after a reset, nothing is."""
+        if is_orderly:
+            for item in self._queue.take_waiting():
+                events = (
+                    self.link.session.receive(item) if isinstance(item, str | bytes) else [item]
+                )
+                for event in events:
+                    if isinstance(event, Asked | Received | NativeReceived):
+                        self._queue.add(event)
+            self._is_orderly = True
+
+    def _drop(self) -> None:
+        """Drop what waits, and give a while to what is being handled."""
+        queue, grace = self._queue, self.link.limits.grace
+        if not self._is_orderly:
+            self._log_dropped(queue.drop(_has_happened))
+            self.link.limits.budget.hold(self, 0)
+        self._is_orderly = False
+        self._ends += 1
+        if queue.is_busy and grace is not None and self._grace is None:
+            self._grace = asyncio.get_running_loop().call_later(grace, self._give_up, grace)
+
+    def _give_up(self, grace: float) -> None:
+        """Cancel what is still being handled for a peer that has gone."""
+        self._log_dropped(self._queue.cancel(_has_happened))
+        self._grace = asyncio.get_running_loop().call_later(grace, self._give_up, grace)
+
+    def _released(self) -> None:
+        """Note that nothing is left of an end but to report it."""
+        self.link.limits.budget.hold(self, 0)
+        self._ends -= 1
+        if not self._ends and self._grace is not None:
+            self._grace.cancel()
+            self._grace = None
+
+    def _log_dropped(self, count: int) -> None:
+        if count:
+            log.warning("%r: %d messages were dropped with their connection", self, count)
+
+    def shed(self) -> None:
+        """Reset the connection: it holds most of what is too much for the process."""
+        log.warning("%r: reset, since the process holds too many bytes", self)
+        self.link.abort()
 
     def _send(self) -> Work | None:
         self.link.flush()
@@ -403,14 +496,9 @@ def text_of(body: str | bytes) -> str:
     return body if isinstance(body, str) else body.decode(errors="replace")
 
 
-def _size(event: Event) -> int:
-    match event:
-        case Asked(message) | Received(message):
-            return len(message.body)
-        case NativeReceived(payload):
-            return len(payload)
-        case _:
-            return 0
+def _has_happened(item: Event | str | bytes) -> bool:
+    """Whether an item is no message, but something that the application is to know."""
+    return isinstance(item, Changed | Closed)
 
 
 Hook = Callable[[Connection], Awaitable[None] | None]

@@ -11,12 +11,13 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
 from neffos_asyncio.connection import Connection, Hook, Namespace
 from neffos_asyncio.errors import PeerError, ReplyError
+from neffos_asyncio.failures import FailureLog
 from neffos_asyncio.handler_queue import Work
 from neffos_asyncio.handlers import (
     ON_NAMESPACE_CONNECTED,
@@ -47,6 +48,7 @@ from neffos_protocol import (
     Role,
 )
 from neffos_protocol.names import BAD_ROOM, REQUEST_EVENT
+from neffos_protocol.text import logged
 
 INTERNAL_ERROR: Final = "internal error"
 """What a peer gets for an exception that was not meant for it (SEC-17)."""
@@ -84,6 +86,7 @@ class Dispatcher:
         on_handshake: decides on each handshake; raises ``ReplyError`` to refuse it.
         on_open: called when a connection is open.
         on_closed: called when a connection has ended.
+        failures: where errors of the application are logged.
     """
 
     application: Application
@@ -93,6 +96,7 @@ class Dispatcher:
     on_handshake: Hook | None = None
     on_open: Hook | None = None
     on_closed: Callable[[Connection, Cause], Awaitable[None] | None] | None = None
+    failures: FailureLog = field(default_factory=lambda: FailureLog(log))
 
     def handle(self, connection: Connection, event: Event) -> Work | None:
         """Handle an event; return the rest of the work if that takes time."""
@@ -105,7 +109,7 @@ class Dispatcher:
                 handler = self.application.system_handler(namespace, ON_NATIVE_MESSAGE)
                 message = Message(namespace=namespace, event=ON_NATIVE_MESSAGE, body=payload)
                 call = _bound(handler, connection.space(namespace), message)
-                return self._call(call, partial(_native_reply, connection))
+                return self._call(connection, call, partial(_native_reply, connection))
             case ChangeAsked():
                 return self._change_asked(connection, event)
             case Changed():
@@ -113,11 +117,11 @@ class Dispatcher:
             case HandshakeAsked():
                 call = _bound(self.on_handshake, connection)
                 refuse = partial(_refuse_handshake, connection)
-                return self._call(call, partial(_accept, connection), refuse)
+                return self._call(connection, call, partial(_accept, connection), refuse)
             case Opened() if connection.is_open:
                 return self._opened(connection)
             case Closed(cause):
-                return self._call(_bound(self.on_closed, connection, cause))
+                return self._call(connection, _bound(self.on_closed, connection, cause))
             case _:
                 return None
 
@@ -140,20 +144,22 @@ class Dispatcher:
             _reply(connection, asked, message, None)  # AR-9
             return None
         namespace = connection.space(message.namespace)
-        if message.room and message.room not in namespace.rooms:  # RM-9
+        room = message.room
+        if room and not connection.link.session.is_member(message.namespace, room):  # RM-9
             if asked is not None:
                 _error_reply(connection, asked, message, BAD_ROOM)
             return None
         try:  # `_call`, without the cost of its arguments for a handler that returns at once
             given = handler(namespace, message)
         except (Exception, asyncio.CancelledError) as error:
-            _error_reply(connection, asked, message, _error_text(error))
+            _error_reply(connection, asked, message, _error_text(connection, error))
             return None
         if given is None or isinstance(given, (str, bytes)) or not inspect.isawaitable(given):
             _reply(connection, asked, message, given)
             return None
         reply = partial(_reply, connection, asked, message)
-        return self._wait(given, reply, partial(_error_reply, connection, asked, message))
+        failed = partial(_error_reply, connection, asked, message)
+        return self._wait(connection, given, reply, failed)
 
     def _change_asked(self, connection: Connection, asked: ChangeAsked) -> Work | None:
         name = asked.namespace
@@ -162,8 +168,10 @@ class Dispatcher:
         call = _bound(handler, namespace, asked)
         allow, deny = partial(_allow, connection, asked), partial(_deny, connection, asked)
         if asked.change is Change.CONNECT and name in self.application.builders:
-            return self._wait(self.build(namespace), lambda _: self._call(call, allow, deny), deny)
-        return self._call(call, allow, deny)
+            work = self.build(namespace)
+            then = partial(self._call_then, connection, call, allow, deny)
+            return self._wait(connection, work, then, deny)
+        return self._call(connection, call, allow, deny)
 
     def _changed(self, connection: Connection, event: Changed) -> Work | None:
         name = event.namespace
@@ -175,7 +183,7 @@ class Dispatcher:
             if event.cause is Cause.PEER and connection.role is Role.SERVER:
                 return None  # its handler was called when the peer asked
         handler = self.application.system_handler(name, _CHANGED[event.change])
-        return self._call(_bound(handler, namespace, event))
+        return self._call(connection, _bound(handler, namespace, event))
 
     def _opened(self, connection: Connection) -> Work | None:
         connection.was_open = True
@@ -184,27 +192,42 @@ class Dispatcher:
             # No peer connects the one namespace of a native-only endpoint.
             work = self.build(connection.space(""))
             refuse = partial(_refuse_handshake, connection)
-            return self._wait(work, lambda _: self._call(call), refuse)
-        return self._call(call)
+            then = partial(self._call_then, connection, call, _nothing, _nothing)
+            return self._wait(connection, work, then, refuse)
+        return self._call(connection, call)
 
     # ------------------------------------------------------------ calling the application
 
-    def _call(self, call: Call, done: Then = _nothing, failed: Then = _nothing) -> Work | None:
+    def _call_then(
+        self, connection: Connection, call: Call, done: Then, failed: Then, _: object
+    ) -> Work | None:
+        return self._call(connection, call, done, failed)
+
+    def _call(
+        self, connection: Connection, call: Call, done: Then = _nothing, failed: Then = _nothing
+    ) -> Work | None:
         """Call a handler, and continue with its result; without a handler, with ``None``."""
         try:
             given = None if call is None else call()
         except (Exception, asyncio.CancelledError) as error:  # it may raise anything
-            return failed(_error_text(error))
+            return failed(_error_text(connection, error))
         if given is None or isinstance(given, (str, bytes)) or not inspect.isawaitable(given):
             return done(given)
-        return self._wait(given, done, failed)
+        return self._wait(connection, given, done, failed)
 
-    async def _wait(self, work: Awaitable[Any], done: Then, failed: Then) -> None:
+    async def _wait(
+        self, connection: Connection, work: Awaitable[Any], done: Then, failed: Then
+    ) -> None:
         try:
             async with asyncio.timeout(self.limits.handler) as limit:
                 given = await _finished(work)
+        except asyncio.CancelledError:  # by the grace of an ended connection, or by others
+            log.warning("%r: a handler was cancelled", connection)
+            failed(INTERNAL_ERROR)
+            connection.link.wake()
+            raise
         except Exception as error:
-            more = failed(HANDLER_TIMEOUT if limit.expired() else _error_text(error))
+            more = failed(HANDLER_TIMEOUT if limit.expired() else _error_text(connection, error))
         else:
             more = done(given)
         if more is not None:
@@ -226,14 +249,14 @@ async def _finished(work: Awaitable[Any]) -> Any:
         raise RuntimeError("what a handler waited for was cancelled") from error
 
 
-def _error_text(error: BaseException) -> str:
+def _error_text(connection: Connection, error: BaseException) -> str:
     """Return what the peer gets for an exception, and log one that is not for it (SEC-17)."""
     match error:
         case PeerError():
             pass
         case ReplyError(text=text) if first_surrogate(text) < 0:
             return text or INTERNAL_ERROR
-    log.error("a handler failed", exc_info=error)
+    connection.failures.note("a handler failed", error)
     return INTERNAL_ERROR
 
 
@@ -250,16 +273,16 @@ def _reply(connection: Connection, asked: Asked | None, message: Message, body: 
             return
         if asked is not None:
             link.session.reply(asked, body)
-        elif not message.room or message.room in link.session.joined(message.namespace):  # RM-10
+        elif not message.room or link.session.is_member(message.namespace, message.room):  # RM-10
             body = message.reply(body).body
             link.session.emit(message.namespace, message.event, body, room=message.room)
         else:
             return
         link.count(len(body))
     except MisuseError as error:  # the namespace, or the connection, has ended
-        log.debug("%r: a reply that no peer waits for any more: %s", connection, error)
+        log.debug("%r: a reply that no peer waits for any more: %s", connection, logged(error))
     except (EncodeError, TypeError) as error:
-        log.error("%r: a handler returned what cannot be sent", connection, exc_info=error)
+        connection.failures.note(f"{connection!r}: a handler returned what cannot be sent", error)
         _error_reply(connection, asked, message, INTERNAL_ERROR)
 
 
@@ -284,7 +307,7 @@ def _native_reply(connection: Connection, body: ReplyBody) -> None:
     except MisuseError:  # the connection has ended
         return
     except (EncodeError, TypeError) as error:
-        log.error("%r: a handler returned what cannot be sent", connection, exc_info=error)
+        connection.failures.note(f"{connection!r}: a handler returned what cannot be sent", error)
 
 
 def _allow(connection: Connection, asked: ChangeAsked, _: object) -> None:
@@ -299,7 +322,8 @@ def _decide(connection: Connection, decide: Callable[[], list[Event]]) -> None:
     try:
         connection.link.take(decide())
     except MisuseError as error:  # the peer has withdrawn it
-        log.debug("%r: a decision that no peer waits for any more: %s", connection, error)
+        text = "%r: a decision that no peer waits for any more: %s"
+        log.debug(text, connection, logged(error))
 
 
 def _accept(connection: Connection, _: object) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Final
 
+from neffos_asyncio.budget import PROCESS, Budget
 from neffos_protocol import DEFAULT_LIMITS, SessionLimits
 
 
@@ -29,9 +30,15 @@ class Limits:
     """For the reply to an ask, if the caller gives no timeout (AR-15)."""
     handler: float | None = None
     """For a coroutine handler. A slower one is cancelled, and an ask gets an error reply."""
+    grace: float | None = 5
+    """For what is handled when its connection has ended. What takes longer is cancelled, and
+    what waits for it is dropped."""
     read: float | None = None
     """Without any message from the peer. A heartbeat finds dead connections sooner; this bound is
     for peers that live and send nothing."""
+    message: float | None = 30
+    """For an unfinished message to go on. A peer that sends less than ``MESSAGE_RATE`` in that
+    time, and does not finish the message, is closed with code 1008."""
     write: float | None = 30
     """For a peer to read what was written, once more than ``high_water`` bytes are unread."""
     heartbeat: float | None = 20
@@ -51,7 +58,10 @@ class Limits:
     waits for a reply of this peer, reading goes on up to four times as many. More closes the
     connection with code 1008."""
     queue_size: int = 16 << 20
-    """Characters and bytes of the bodies in the handler queue, likewise."""
+    """Bytes of memory of these messages, likewise."""
+    budget: Budget = PROCESS
+    """What all connections of the process may hold: unfinished, waiting and unsent messages. If
+    it is exceeded, the connection that holds most is reset."""
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -62,6 +72,9 @@ class Limits:
 
 DEFAULT: Final[Limits] = Limits()
 """The bounds if the application gives none."""
+
+MESSAGE_RATE: Final = 4 << 10
+"""Bytes in a second that a peer must send of an unfinished message: what a modem did."""
 
 DEFAULT_TIMEOUT: Final = -1.0
 """As a timeout: the one in the limits."""

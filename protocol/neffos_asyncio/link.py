@@ -20,6 +20,7 @@ from neffos_protocol import (
     AskCancelled,
     Asked,
     AskExpired,
+    AskWithdrawn,
     Change,
     Changed,
     ChangeRefused,
@@ -35,6 +36,7 @@ from neffos_protocol import (
     UnmatchedReply,
     token_of,
 )
+from neffos_protocol.text import logged
 
 NORMAL: Final = CloseCode.NORMAL_CLOSURE
 """The code of an ordinary close (TR-13)."""
@@ -44,7 +46,12 @@ TOO_LARGE: Final = CloseCode.MESSAGE_TOO_BIG
 """The code for a payload over the limit (TR-13)."""
 
 _MESSAGES: Final = frozenset({Asked, Received, NativeReceived})
-_OWN: Final = frozenset({Replied, AskExpired, AskCancelled, UnmatchedReply, ProtocolViolation})
+_OWN: Final = frozenset(
+    {Replied, AskExpired, AskCancelled, AskWithdrawn, UnmatchedReply, ProtocolViolation}
+)
+
+HEAD_SIZE: Final = 64
+"""Bytes of a frame without its body, as far as ``Link.count`` cares."""
 
 Key = tuple[Change, str, str]
 """A change of membership that is being asked for: which one, of which namespace and room."""
@@ -64,17 +71,24 @@ class Link:
         session: the protocol state.
         limits: the bounds.
         deliver: gets each event that concerns the application, in order.
+        waits: keeps a message for later if it has to wait for others, and says whether it does.
+        ended: called before the session learns that the peer has ended the connection; gets
+            whether that was with a close frame.
         opened: gets the connection's ID once the handshake is complete, if it was set.
         closed: code and reason of the end, once the transport has ended.
         is_held: whether nothing is read because of ``hold``.
+        resumed_at: when reading was last resumed, on the loop's clock.
     """
 
     session: Session
     limits: Limits
     deliver: Callable[[Event], None]
+    waits: Callable[[str | bytes], bool]
+    ended: Callable[[bool], None]
     opened: Pending | None = field(default=None, init=False)
     closed: tuple[int | None, str] | None = field(default=None, init=False)
     is_held: bool = field(default=False, init=False)
+    resumed_at: float = field(default=0.0, init=False)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop, init=False)
     _transport: Transport | None = field(default=None, init=False)
     _pending: dict[str, Pending] = field(default_factory=dict, init=False)
@@ -107,9 +121,11 @@ class Link:
             self._watch_reading()
 
     def receive(self, payload: str | bytes) -> None:
-        """Handle one message."""
+        """Handle one message, or keep it for its turn."""
         if self.limits.read is not None:
             self._read_at = self._loop.time()
+        if self.waits(payload):
+            return
         for event in self.session.receive(payload):
             self._take(event)
 
@@ -125,6 +141,8 @@ class Link:
                 self.end(REFUSED, "SEC-8: the peer reads too slowly")
             else:
                 transport.write(payloads)
+                if self._is_stalled:
+                    self.limits.budget.hold(self, transport.backlog)
         if self.session.is_closed and self._close_timer is None:
             # A peer that reads gets the close frame; any other is reset.
             self._close_timer = self._loop.call_later(self.limits.close, transport.abort)
@@ -133,6 +151,7 @@ class Link:
     def stalled(self) -> None:
         """Note that the peer does not read what is written."""
         self._is_stalled = True
+        self.limits.budget.hold(self, self.backlog)
         self._steer()
         if self.limits.write is not None and self._write_timer is None:
             text = "SEC-8: the peer does not read"
@@ -141,6 +160,7 @@ class Link:
     def writable(self) -> None:
         """Note that the peer reads again."""
         self._is_stalled = False
+        self.limits.budget.hold(self, 0)
         _cancel(self._write_timer)
         self._write_timer = None
         self._tell_drained()
@@ -151,7 +171,9 @@ class Link:
         if self._transport is None:
             return
         self._transport = None
+        self.limits.budget.hold(self, 0)
         self.closed = code, reason
+        self.ended(code is not None)
         self.take(self.session.peer_closed())
         for timer in (
             self._ask_timer,
@@ -171,6 +193,11 @@ class Link:
         """Stop reading from the peer, because its handlers are slow, or read again."""
         self.is_held = is_held
         self._steer()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the handshake is complete."""
+        return self.session.is_open
 
     @property
     def backlog(self) -> int:
@@ -200,8 +227,8 @@ class Link:
         self.count(size)
 
     def count(self, size: int) -> None:
-        """Note that the session has so many more bytes to send; many are sent at once."""
-        self._unsent += size
+        """Note a message to send, with a body of so many bytes; many are sent at once."""
+        self._unsent += size + HEAD_SIZE
         if self._unsent > self.limits.high_water:
             self.flush()
 
@@ -274,6 +301,11 @@ class Link:
         if self._transport is not None:
             self._transport.abort()
 
+    def shed(self) -> None:
+        """Reset the connection: its peer reads nothing, and the process holds too many bytes."""
+        log.warning("a connection is reset, since the process holds too many bytes")
+        self.abort()
+
     # ------------------------------------------------------------ events
 
     def take(self, events: list[Event]) -> None:
@@ -295,9 +327,9 @@ class Link:
                 lost = LostError("the connection, or the namespace, has ended")
                 _settle(self._pending.pop(token, None), lost)
             case UnmatchedReply(message):
-                log.debug("a reply to no pending ask: %r", message.wait)
+                log.debug("a reply to no pending ask: %s", logged(message.wait))
             case ProtocolViolation(requirement, explanation, fatal):
-                log.debug("the peer violated %s: %s", requirement, explanation)
+                log.debug("the peer violated %s: %s", requirement, logged(explanation))
                 if fatal:
                     code = TOO_LARGE if requirement == "SEC-2" else REFUSED
                     self._close_with = code, _reason(f"{requirement}: {explanation}")
@@ -374,6 +406,7 @@ class Link:
             if self._is_stalled or self.is_held:
                 self._transport.pause()
             else:
+                self.resumed_at = self._loop.time()
                 self._transport.resume()
 
 

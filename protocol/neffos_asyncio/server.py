@@ -67,7 +67,8 @@ class Server:
         origins: pages that may connect, such as ``https://example.org``; by default those of
             the server's own host (SEC-9). ``[ANY_ORIGIN]`` accepts all.
         limits: the bounds of each connection.
-        max_connections: how many connections at a time; others get the HTTP status 503.
+        max_connections: how many connections at a time; others get the HTTP status 503. A
+            connection that has ended counts until its handlers have.
 
     Raises:
         ValueError: an event has two handlers.
@@ -106,8 +107,9 @@ class Server:
         self._tokens = WaitTokens(client=False, clock=time.time_ns, entropy=token_bytes)
         self._connections: dict[str, Connection] = {}
         self._members: dict[Membership, dict[Connection, None]] = {}
-        self._all: set[Connection] = set()  # also those whose handlers still run
-        self._count = 0
+        self._all: set[Connection] = (
+            set()
+        )  # also those that have ended and whose handlers still run
         self._is_closing = False
 
     # ------------------------------------------------------------ who is connected
@@ -186,7 +188,7 @@ class Server:
                 connection.namespace(namespace).ask(event, body, room=room, timeout=timeout)
             )
             for connection in self._receivers(namespace, room, to)
-            if connection is not exclude and namespace in connection.namespaces
+            if connection is not exclude and connection.link.session.is_member(namespace)
         ]
         if not asks:
             raise NoReceiverError(f"nobody is there to answer {event!r} in {namespace!r}")
@@ -235,7 +237,7 @@ class Server:
         """Return the connection for an upgrade request, or the status to refuse it with."""
         if not self._is_allowed(request):
             return HTTPStatus.FORBIDDEN
-        if self._is_closing or self._count >= self._max_connections:
+        if self._is_closing or len(self._all) >= self._max_connections:
             return HTTPStatus.SERVICE_UNAVAILABLE
         id_ = self._id_generator(request)
         if not id_:
@@ -252,7 +254,6 @@ class Server:
         )
         connection = Connection(session, self.limits, self._dispatcher, request)
         self._all.add(connection)
-        self._count += 1
         return connection
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -276,14 +277,23 @@ class Server:
         return self._on_connect(connection) if self._on_connect else None
 
     def _closed(self, connection: Connection, cause: Cause) -> Awaitable[None] | None:
-        self._all.discard(connection)
-        if self._on_disconnect is None or not connection.was_open:
-            return None
-        return self._on_disconnect(connection, cause)
+        hook, work = self._on_disconnect, None
+        try:
+            if hook is not None and connection.was_open:
+                work = hook(connection, cause)
+        finally:
+            if work is None:
+                self._all.discard(connection)
+        return None if work is None else self._report(connection, work)
+
+    async def _report(self, connection: Connection, work: Awaitable[None]) -> None:
+        try:
+            await work
+        finally:
+            self._all.discard(connection)
 
     def _observe(self, connection: Connection, event: Changed | Closed) -> None:
         if isinstance(event, Closed):
-            self._count -= 1
             if self._connections.get(connection.id) is connection:
                 del self._connections[connection.id]
             return

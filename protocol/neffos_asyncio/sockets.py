@@ -8,8 +8,7 @@ and their replies leave in one. This module knows requests and messages, not nef
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final, cast
@@ -17,15 +16,20 @@ from typing import Final, cast
 from websockets.exceptions import InvalidState
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
-from websockets.protocol import Event, State
+from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from neffos_asyncio.limits import Limits
+from neffos_asyncio.handler_queue import TURN
+from neffos_asyncio.incoming import Incoming
+from neffos_asyncio.limits import MESSAGE_RATE, Limits
 from neffos_asyncio.request import UpgradeRequest, upgrade_request
-from neffos_asyncio.transport import Receiver, log
+from neffos_asyncio.transport import Receiver, failures, log
 
 ALLOWED: Final = "GET, HEAD"
 """The methods of an endpoint (TR-1, TR-3, TR-6)."""
+
+_MESSAGES: Final = frozenset({Opcode.TEXT, Opcode.BINARY})
+"""The frames that begin a message."""
 
 Accepted = tuple[Receiver, Callable[["Socket"], None]]
 """The receiver of an accepted connection, and what to call once the socket is open."""
@@ -57,7 +61,13 @@ class Socket(asyncio.Protocol):
     _is_text: bool = field(default=True, init=False)
     _is_failed: bool = field(default=False, init=False)
     _is_paused: bool = field(default=False, init=False)
-    _unhandled: deque[Event] | None = field(default=None, init=False)
+    _is_scheduled: bool = field(default=False, init=False)
+    _is_bounded: bool = field(default=True, init=False)
+    _incoming: Incoming = field(init=False)
+    _held: int = field(default=0, init=False)
+    _message_at: float | None = field(default=None, init=False)
+    _message_size: int = field(default=0, init=False)
+    _message_timer: asyncio.TimerHandle | None = field(default=None, init=False)
     _is_pinged: bool = field(default=False, init=False)
     _ping_at: float = field(default=0.0, init=False)
     _pong_by: float = field(default=0.0, init=False)
@@ -66,7 +76,9 @@ class Socket(asyncio.Protocol):
 
     def __post_init__(self) -> None:
         self.opened_at = self._loop.time()
-        self._protocol = ServerProtocol(max_size=self.limits.session.payload)
+        early = min(self.limits.session.held_size, self.limits.session.payload)
+        self._protocol = ServerProtocol(max_size=early)  # more, once the handshake is complete
+        self._incoming = Incoming(self._protocol)
 
     # ------------------------------------------------------------ what asyncio calls
 
@@ -79,9 +91,12 @@ class Socket(asyncio.Protocol):
             self._close_timer = self._loop.call_later(self.limits.handshake, self.abort)
 
     def data_received(self, data: bytes) -> None:
-        """Handle all that is complete in these bytes, and then reply."""
-        self._protocol.receive_data(data)
-        self._work(self._protocol.events_received())
+        """Handle what is complete in these bytes, up to a turn of it, and then reply."""
+        if self._protocol.eof_sent:
+            return  # refused, or closed: nothing that comes matters
+        self._incoming.add(data)
+        if not self._is_paused and not self._is_scheduled:
+            self._work()
 
     def eof_received(self) -> None:
         """Note that the peer sends nothing more; asyncio closes the socket."""
@@ -90,15 +105,14 @@ class Socket(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Report the end to the receiver."""
-        for timer in (self._ping_timer, self._close_timer):
+        for timer in (self._ping_timer, self._close_timer, self._message_timer):
             if timer is not None:
                 timer.cancel()
         if self._protocol.state is not State.CLOSED:
             self._protocol.receive_eof()
-        unhandled, self._unhandled = self._unhandled, None
-        for event in unhandled or ():  # received before the end
-            if isinstance(event, Frame):
-                self._take(event)
+        self._incoming.drop()
+        self._fragments = None
+        self.limits.budget.hold(self, 0)
         received = self._protocol.close_rcvd
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
@@ -144,22 +158,27 @@ class Socket(asyncio.Protocol):
         """Read on, after the unhandled messages."""
         if self._is_paused:
             self._is_paused = False
-            if self._unhandled is None:
-                self._transport.resume_reading()
-            else:
-                self._loop.call_soon(self._work_on)
+            self._is_pinged = False  # the pong may be among what was not read
+            self._read_on()
 
     def close(self, code: int, reason: str) -> None:
         """Send a close frame, and end once it is answered."""
-        self._is_paused, self._unhandled = False, None  # no messages are handled any more
+        self._is_paused = False
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(code, reason)
             self._send()
-            self._transport.resume_reading()  # for the answer
+            self._read_on()  # for the answer
 
     def abort(self) -> None:
         """Reset the connection."""
         self._transport.abort()
+
+    def shed(self) -> None:
+        """Reset the connection: it holds most of what is too much for the process."""
+        log.warning("a connection is reset, since the process holds too many bytes")
+        self._incoming.drop()
+        self._fragments = None
+        self.abort()
 
     # ------------------------------------------------------------ the upgrade
 
@@ -194,8 +213,8 @@ class Socket(asyncio.Protocol):
         remote = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else str(peer or "")
         try:
             return self.decide(upgrade_request(request.path, request.headers.raw_items(), remote))
-        except Exception:
-            log.exception("an upgrade request could not be handled")
+        except Exception as error:
+            failures.note("an upgrade request could not be handled", error)
             return HTTPStatus.INTERNAL_SERVER_ERROR
 
     def _open(self, receiver: Receiver, opened: Callable[[Socket], None]) -> None:
@@ -210,33 +229,92 @@ class Socket(asyncio.Protocol):
 
     # ------------------------------------------------------------ messages
 
-    def _work(self, events: Iterable[Event]) -> None:
-        """Handle events until there are none, or the receiver pauses."""
-        if self._unhandled is not None:
-            self._unhandled.extend(events)
-            return
-        waiting = iter(events)
-        for event in waiting:
+    def _work(self) -> None:
+        """Handle events until there are none, the receiver pauses, or the turn is over."""
+        if self._is_bounded and self._receiver is not None and self._receiver.is_open:
+            self._is_bounded = False
+            self._protocol.max_message_size = self.limits.session.payload
+        incoming, left = self._incoming, TURN
+        before, is_next = incoming.left, False
+        while left and not self._is_paused and (event := incoming.take()) is not None:
+            left -= 1
             if isinstance(event, Frame):
                 self._take(event)
+                event.data = b""  # the parser keeps the last frame until the next one
+                is_next = (
+                    is_next
+                    or event.opcode in _MESSAGES
+                    or (event.opcode is Opcode.CONT and event.fin)
+                )
             else:
                 self._upgrade(cast(Request, event))
-            if self._is_paused:
-                self._unhandled = deque(waiting) or None
-                break
         if self._receiver is not None:
             self._receiver.flush()
         self._send()
-        if self._protocol.state is not State.OPEN and self._unhandled is None:
+        self._hold(before - incoming.left, is_next)
+        if incoming:
+            self._read_on()
+        elif self._protocol.state is not State.OPEN:
             self._watch_close()
 
-    def _work_on(self) -> None:
-        """Go on with the unhandled events."""
-        if self._unhandled is not None and not self._is_paused:
-            unhandled, self._unhandled = self._unhandled, None
-            self._work(unhandled)
-        if self._unhandled is None and not self._is_paused:
+    def _read_on(self) -> None:
+        """Go on with what is left, after the others' turns, and then with what comes."""
+        if self._incoming:
+            self._transport.pause_reading()
+            if not self._is_paused and not self._is_scheduled:
+                self._is_scheduled = True
+                self._loop.call_soon(self._work_on)
+        elif not self._is_paused:
             self._transport.resume_reading()
+
+    def _work_on(self) -> None:
+        self._is_scheduled = False
+        if not self._is_paused and not self._transport.is_closing():
+            self._work()
+            self._read_on()
+
+    def _hold(self, parsed: int, is_next: bool) -> None:
+        """Note how much is held for the peer, and for how long a message is unfinished.
+
+        Args:
+            parsed: how many bytes were parsed.
+            is_next: whether the unfinished message, if there is one, has begun with them.
+        """
+        incoming = self._incoming
+        unfinished = incoming.partial + len(self._fragments or b"")
+        held = unfinished + incoming.left
+        if self._receiver is not None and self._protocol.state is State.OPEN:
+            if not unfinished and self._fragments is None:
+                self._message_at = None
+            elif is_next or self._message_at is None:
+                self._message_at, self._message_size = self._loop.time(), 0
+                self._watch_message()
+            else:
+                self._message_size += parsed
+        if held != self._held:
+            self._held = held
+            self.limits.budget.hold(self, held)
+
+    def _watch_message(self) -> None:
+        """Fail a connection whose unfinished message does not go on (SEC-4)."""
+        limit = self.limits.message
+        if limit is not None and self._message_timer is None:
+            self._message_timer = self._loop.call_later(limit, self._check_message, limit)
+
+    def _check_message(self, limit: float) -> None:
+        self._message_timer = None
+        if self._message_at is None or self._protocol.state is not State.OPEN:
+            return
+        now = self._loop.time()
+        wait = self._message_at + limit - now
+        if wait <= 0:
+            is_slow = self._message_size < limit * MESSAGE_RATE
+            if is_slow and self._transport.is_reading():
+                self._fail(CloseCode.POLICY_VIOLATION, "SEC-4: an unfinished message")
+                self._send()
+                return
+            self._message_at, self._message_size, wait = now, 0, limit
+        self._message_timer = self._loop.call_later(wait, self._check_message, limit)
 
     def _take(self, frame: Frame) -> None:
         opcode = frame.opcode
@@ -262,10 +340,14 @@ class Socket(asyncio.Protocol):
         try:
             text = str(data, "utf-8")
         except UnicodeDecodeError:
-            self._protocol.fail(CloseCode.INVALID_DATA, "TR-17: text that is not UTF-8")
-            self._is_failed = True
+            self._fail(CloseCode.INVALID_DATA, "TR-17: text that is not UTF-8")
             return
         self._receiver.receive(text)
+
+    def _fail(self, code: CloseCode, reason: str) -> None:
+        self._protocol.fail(code, reason)
+        self._is_failed = True
+        self._incoming.drop()
 
     def _ping(self) -> None:
         """Send a ping if that is due, and check that the last one was answered in time."""

@@ -11,12 +11,20 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from sys import getsizeof
 from typing import Final, Protocol
+
+from neffos_asyncio.failures import FailureLog
+from neffos_asyncio.handler_queue import TURN
+from neffos_protocol.text import logged
 
 LOGGER: Final = "neffos"
 """The name of the logger of neffos_asyncio."""
 
 log: Final = logging.getLogger(LOGGER)
+
+failures: Final = FailureLog(log)
+"""Where errors are logged that a peer may have caused."""
 
 
 class Transport(Protocol):
@@ -44,6 +52,10 @@ class Transport(Protocol):
 
 class Receiver(Protocol):
     """The upper half: what a transport calls."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the handshake is complete, so that messages may be large."""
 
     def receive(self, payload: str | bytes) -> None:
         """Handle one message."""
@@ -86,7 +98,7 @@ class PumpedTransport:
         self._high_water = high_water
         self._on_abort = on_abort
         self._waiting: deque[str | bytes] = deque()
-        self._size = 0
+        self._size = self._read = 0
         self._is_stalled = False
         self._closing: tuple[int, str] | None = None
         self._pump: asyncio.Task[None] | None = None
@@ -95,7 +107,7 @@ class PumpedTransport:
 
     @property
     def backlog(self) -> int:
-        """Bytes (of text: characters) that wait to be sent."""
+        """Bytes of memory of the messages that wait to be sent."""
         return self._size
 
     def write(self, payloads: Sequence[str | bytes]) -> None:
@@ -103,7 +115,7 @@ class PumpedTransport:
         if self._closing is not None:
             return
         self._waiting.extend(payloads)
-        self._size += sum(map(len, payloads))
+        self._size += sum(map(getsizeof, payloads))
         if self._size > self._high_water and not self._is_stalled:
             self._is_stalled = True
             self._receiver.stalled()
@@ -119,7 +131,10 @@ class PumpedTransport:
         self._may_read.set()
 
     async def readable(self) -> None:
-        """Wait until the receiver accepts messages."""
+        """Wait until the receiver accepts messages, and other connections had their turn."""
+        self._read += 1
+        if self._read % TURN == 0:
+            await asyncio.sleep(0)  # a library may have many messages ready
         await self._may_read.wait()
 
     def close(self, code: int, reason: str) -> None:
@@ -150,14 +165,14 @@ class PumpedTransport:
             while self._waiting:
                 payload = self._waiting.popleft()
                 await self._send(payload)
-                self._size -= len(payload)
+                self._size -= getsizeof(payload)
                 if self._is_stalled and self._size <= self._high_water // 2:
                     self._is_stalled = False
                     self._receiver.writable()
             if self._closing is not None:
                 await self._send_close(*self._closing)
-        except Exception:  # each library has its own; the reader sees the end, and reports it
-            log.debug("a message could not be sent", exc_info=True)
+        except Exception as error:  # each library has its own; the reader sees and reports the end
+            log.debug("a message could not be sent: %s", logged(error))
             self._drop()
         finally:
             self._pump = None

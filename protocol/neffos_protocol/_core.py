@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from neffos_codec import Native
+from neffos_codec import Native, Payload
 from neffos_protocol.events import Role
 from neffos_protocol.limits import SessionLimits
 from neffos_protocol.state_machines import HANDSHAKE, HandshakeState, MembershipState
@@ -33,6 +33,15 @@ INSTEAD: Final = {
 """What to do instead of a misuse, by state."""
 
 _OPEN: Final = HandshakeState.OPEN
+MOST_BYTES: Final = 4
+"""Bytes of a character in UTF-8, at most."""
+
+
+def size_of(payload: Payload) -> int:
+    """Give the bytes of a payload on the wire, as UTF-8 if it is text."""
+    if not isinstance(payload, str):
+        return len(payload)
+    return len(payload) if payload.isascii() else len(payload.encode(errors="surrogatepass"))
 
 
 class MisuseError(Exception):

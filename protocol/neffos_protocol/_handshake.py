@@ -16,7 +16,7 @@ from neffos_codec import (
     decode_handshake,
     encode_handshake,
 )
-from neffos_protocol._core import INSTEAD, MisuseError
+from neffos_protocol._core import INSTEAD, MOST_BYTES, MisuseError, size_of
 from neffos_protocol._memberships import MembershipTracking
 from neffos_protocol._records import Record
 from neffos_protocol.events import (
@@ -31,6 +31,7 @@ from neffos_protocol.events import (
 )
 from neffos_protocol.state_machines import HANDSHAKE, Action, HandshakeState, Input, Transition
 
+_OPEN: Final = HandshakeState.OPEN
 _CLOSED: Final = HandshakeState.CLOSED
 _CLOSED_HERE: Final = frozenset({Input.CLOSE, Input.REFUSE})
 """The inputs by which this peer ends a session."""
@@ -76,8 +77,7 @@ class HandshakeTracking(MembershipTracking):
 
     def _before_open(self, payload: Payload, events: list[Event]) -> None:
         """Take a message of a session that is not open."""
-        if len(payload) > self._limits.payload:
-            self._end_at_limit("SEC-2", "the payload is too large", events)
+        if self._is_too_large(payload, events):
             return
         try:
             first = decode_handshake(payload)
@@ -126,6 +126,38 @@ class HandshakeTracking(MembershipTracking):
             self._phase = _CLOSED
             self._end(Cause.VIOLATION, events)
 
+    def _is_too_large(self, payload: Payload, events: list[Event]) -> bool:
+        """Whether a payload is over the limit, which ends the session (SEC-2)."""
+        limit = self._limits.payload
+        if len(payload) * MOST_BYTES <= limit or size_of(payload) <= limit:
+            return False
+        self._end_at_limit("SEC-2", "the payload is too large", events)
+        return True
+
+    def _hold_back(self, payload: Payload, events: list[Event]) -> None:
+        """Keep a message for later (SEC-3)."""
+        if self._held is None:
+            self._held = []
+        kept = payload if isinstance(payload, (str, bytes)) else bytes(payload)
+        self._held_size += size_of(kept)
+        if len(self._held) >= self._limits.held or self._held_size > self._limits.held_size:
+            explanation = "too much was sent before the handshake"
+            self._end_at_limit("SEC-3", explanation, events)
+        else:
+            self._held.append(kept)
+
+    def _read_held(self, events: list[Event]) -> None:
+        """Take what was held, up to a message that the application has to decide on (EV-1).
+
+        The rest waits for the decision: it may be about what the decision allows.
+        """
+        held = self._held
+        while held and not self._decisions and self._phase is _OPEN:
+            self._read(held.pop(0), events)
+        if not held:
+            self._held = None
+            self._held_size = 0
+
     def _end(self, cause: Cause, events: list[Event]) -> None:
         for namespace in list(self._spaces):
             self._follow(MembershipKey(namespace), Input.CLOSED, events)
@@ -154,22 +186,10 @@ class HandshakeTracking(MembershipTracking):
         step.events.append(HandshakeRefused(step.text))
 
     def _hold(self, step: HandshakeStep) -> None:
-        if self._held is None:
-            self._held = []
-        payload = step.payload
-        kept = payload if isinstance(payload, (str, bytes)) else bytes(payload)
-        self._held_size += len(kept)
-        if len(self._held) >= self._limits.held or self._held_size > self._limits.held_size:
-            explanation = "too much was sent before the handshake"
-            self._end_at_limit("SEC-3", explanation, step.events)
-        else:
-            self._held.append(kept)
+        self._hold_back(step.payload, step.events)
 
     def _release(self, step: HandshakeStep) -> None:
-        held, self._held = self._held, None
-        self._held_size = 0
-        for payload in held or ():
-            self._read(payload, step.events)
+        self._read_held(step.events)
 
     def _violated(self, step: HandshakeStep) -> None:
         row = step.row

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Container
 from typing import Any, Final, cast
 
-from neffos_codec import Message, encode
+from neffos_codec import Message, encode, parse_wait
 from neffos_protocol._asks import NO_MESSAGE, AskStep, AskTracking, PendingAsk
 from neffos_protocol._core import INSTEAD, MisuseError
 from neffos_protocol._records import Record
@@ -21,7 +22,14 @@ from neffos_protocol.events import (
     ProtocolViolation,
     Role,
 )
-from neffos_protocol.names import BAD_NAMESPACE, BAD_ROOM, REQUEST_EVENT, TOO_MANY
+from neffos_protocol.names import (
+    BAD_NAMESPACE,
+    BAD_ROOM,
+    CHANGE_OF,
+    EXCHANGE_MARKER,
+    REQUEST_EVENT,
+    TOO_MANY,
+)
 from neffos_protocol.state_machines import (
     MEMBERSHIP,
     Action,
@@ -104,6 +112,10 @@ class MembershipTracking(AskTracking):
         self._room_count = 0
         self._spaces: dict[str, NamespaceState] = {}
         self._decisions: dict[MembershipKey, Decision] | None = None
+
+    @abstractmethod
+    def _read_held(self, events: list[Event]) -> None:
+        """Take what waits for a decision."""
 
     # ------------------------------------------------------------ the states
 
@@ -243,7 +255,26 @@ class MembershipTracking(AskTracking):
             decision.asks[0].error_reply(text)  # raises before anything changes
         events: list[Event] = []
         self._follow(key, input_, events, text=text)
+        self._read_held(events)
         return events
+
+    def _overtakes(self, message: Message, is_next: bool) -> bool:
+        """Whether a message waits for no other; see ``Session.overtakes``."""
+        wait = message.wait
+        change = CHANGE_OF.get(message.event)
+        key = MembershipKey.of(change, message.namespace, message.room)
+        if change is Change.CONNECT and self._is_unknown(key):
+            return True
+        if is_next and change is Change.DISCONNECT and not self._decides_disconnect(key):
+            return True
+        pending = self._pending
+        if not pending:
+            return False
+        if wait in pending or (EXCHANGE_MARKER in wait and parse_wait(wait).token in pending):
+            return True
+        if self._state(MembershipKey(message.namespace)) in _ASKING:
+            return True
+        return change is not None and self._state(key) in _ASKING
 
     # The actions of the table, by name in _ACTIONS.
 

@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from itertools import product
 from typing import Final
 
 from neffos_codec import Message, decode
@@ -29,6 +30,7 @@ from neffos_protocol import (
     Change,
     ChangeAsked,
     Event,
+    HandshakeAsked,
     MisuseError,
     ProtocolViolation,
     Role,
@@ -36,6 +38,7 @@ from neffos_protocol import (
 )
 from neffos_protocol._asks import PendingAsk
 from neffos_protocol._memberships import Decision, NamespaceState
+from neffos_protocol.names import REQUEST_EVENT
 
 NAMESPACE: Final = "n"
 ROOM: Final = "r"
@@ -54,6 +57,17 @@ COMMANDS: Final = {
 
 STARTS: Final = {"open": (), "connected": ("connect",), "joined": ("connect", "join")}
 """Where the exploration begins, by the commands that lead there."""
+
+
+EARLY: Final = 3
+"""Commands around a handshake request: connect, join and ask."""
+
+REQUESTS: Final = {
+    command: f"${{}};{NAMESPACE};{ROOM if change.is_of_room else ''};{REQUEST_EVENT[change]};0;0;"
+    for change in Change
+    for command in [str(change)]
+} | {"ask": f"${{}};{NAMESPACE};;e;0;0;"}
+"""The frames of a client for each command; its number becomes the token."""
 
 
 class Tokens:
@@ -148,6 +162,63 @@ def explore(operations: int = OPERATIONS, *, start: str = "open", decides: bool 
             outcome.trace = trace(here, parents) + ([step] if step else [])
     outcome.seconds = time.perf_counter() - began
     return outcome
+
+
+def explore_early(length: int = EARLY) -> Outcome:
+    """Let a client send commands around its handshake request, without waiting for any reply.
+
+    The server's application decides on everything. The replies, and what is connected and joined in
+    the end, must be those of a client that waits for each reply (EV-1, HS-13).
+    """
+    outcome = Outcome()
+    began = time.perf_counter()
+    for commands in product(REQUESTS, repeat=length):
+        frames = [REQUESTS[each].format(number) for number, each in enumerate(commands)]
+        for words in product(("yes", "no"), repeat=length):
+            right = answered(["M", *frames], words, is_patient=True)
+            for place in range(length + 1):
+                outcome.states += 1
+                if answered([*frames[:place], "M", *frames[place:]], words) != right:
+                    outcome.problem = f"out of order, with the request at {place}: {words}"
+                    outcome.trace = list(commands)
+                    return outcome
+    outcome.seconds = time.perf_counter() - began
+    return outcome
+
+
+def answered(
+    payloads: Sequence[str], words: Sequence[str], *, is_patient: bool = False
+) -> tuple[object, ...]:
+    """Give what a server replies whose application decides with these words, and its memberships.
+
+    Args:
+        payloads: what the client sends.
+        words: "yes" or "no" for each thing to decide.
+        is_patient: whether the application decides before the next payload arrives.
+    """
+    wanted = frozenset(Change)
+    session = Session(
+        Role.SERVER, tokens=Tokens(""), id="id", decides=wanted, decides_handshake=True
+    )
+    peer, answers = SystemPeer(session), iter(words)
+
+    def decide_all() -> None:
+        while peer.todo:
+            decide(peer, peer.todo.pop(0), next(answers, "yes"), "server")
+
+    is_asked = False
+    for payload in payloads:
+        events = session.receive(payload)
+        is_asked = is_asked or HandshakeAsked() in events
+        note(peer, events, "server")
+        if is_patient and is_asked:
+            if not session.is_open:
+                note(peer, session.accept(), "server")
+            decide_all()
+    if not session.is_open:
+        note(peer, session.accept(), "server")
+    decide_all()
+    return sorted(map(str, session.outgoing())), session.connected, session.joined(NAMESPACE)
 
 
 def opened(start: str, decides: bool) -> SystemState:
@@ -369,6 +440,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--operations", type=int, default=OPERATIONS, help="commands at most")
     operations: int = parser.parse_args(arguments).operations
+    length = min(EARLY, operations)
+    early = explore_early(length)
+    sys.stdout.write(
+        f"{length} commands around the handshake: {early.states} ways, {early.seconds:.1f} s\n"
+    )
+    if early.problem:
+        sys.stdout.write("\n".join([*early.trace, f"problem: {early.problem}", ""]))
+        return 1
     total = Outcome()
     for decides in (False, True):
         for start in STARTS:

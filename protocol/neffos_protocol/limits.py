@@ -13,13 +13,13 @@ class SessionLimits(Record):
     """
 
     payload: int = 16 << 20
-    """Characters or bytes of one payload: far above any event seen, far below memory. More
+    """Bytes of one payload: far above any event seen, far below memory. More
     ends the session."""
     held: int = 64
     """Messages held before the handshake: a client has a handful to say that early. More ends
     the session."""
     held_size: int = 256 << 10
-    """Their characters and bytes together. More ends the session."""
+    """Their bytes together. More ends the session."""
     namespaces: int = 64
     """Namespaces that are connected or decided on: applications have a few. More are refused."""
     rooms: int = 1024

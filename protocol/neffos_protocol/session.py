@@ -26,7 +26,7 @@ from neffos_codec import (
     parse_wait,
 )
 from neffos_protocol._asks import AskStep, PendingAsk
-from neffos_protocol._core import MisuseError
+from neffos_protocol._core import MOST_BYTES, MisuseError
 from neffos_protocol._handshake import HandshakeTracking
 from neffos_protocol._records import Record
 from neffos_protocol.events import (
@@ -170,6 +170,10 @@ class Session(HandshakeTracking):
         """The connected namespaces."""
         return frozenset(name for name, space in self._spaces.items() if space.state in _LIVE)
 
+    def is_member(self, namespace: str, room: str = "") -> bool:
+        """Whether a namespace is connected and, if a room is named, that room joined."""
+        return self._is_live(namespace, room)
+
     def joined(self, namespace: str) -> frozenset[str]:
         """Give the joined rooms of a namespace."""
         space = self._spaces.get(namespace)
@@ -199,11 +203,36 @@ class Session(HandshakeTracking):
     def receive(self, payload: Payload) -> list[Event]:
         """Take one message from the peer; whatever the peer sent, nothing is raised."""
         events: list[Event] = []
-        if self._phase is _OPEN:
-            self._read(payload, events)
-        else:
+        if self._phase is not _OPEN:
             self._before_open(payload, events)
+        elif self._held and not self.overtakes(payload):
+            self._hold_back(payload, events)
+        else:
+            self._read(payload, events)
+            if self._held:  # the message may have withdrawn the decision that they wait for
+                self._read_held(events)
         return events
+
+    def overtakes(self, payload: Payload, *, is_next: bool = False) -> bool:
+        """Whether a message need not wait until those before it are handled.
+
+        It is the reply to a pending ask of this peer, or it is about what this peer asks to
+        connect, disconnect, join or leave: what a caller handles may be waiting for the reply, and
+        the asks of both peers may cross. Or it asks for a namespace that is not offered, which is
+        refused in any state (NS-3). Or it disconnects what the handler at work belongs to, and the
+        application has no say in that (NS-13, NS-18).
+
+        Args:
+            payload: the message.
+            is_next: whether only the handler at work is before it, and no other message.
+        """
+        if self._phase is not _OPEN:
+            return False
+        try:
+            message = decode(payload, native=self._native)
+        except DecodeError:
+            return False
+        return isinstance(message, Message) and self._overtakes(message, is_next)
 
     def peer_closed(self) -> list[Event]:
         """Process the end of the transport."""
@@ -408,8 +437,7 @@ class Session(HandshakeTracking):
 
     def _read(self, payload: Payload, events: list[Event]) -> None:
         limits = self._limits
-        if len(payload) > limits.payload:
-            self._end_at_limit("SEC-2", "the payload is too large", events)
+        if len(payload) * MOST_BYTES > limits.payload and self._is_too_large(payload, events):
             return
         try:
             message = decode(payload, native=self._native)

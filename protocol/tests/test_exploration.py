@@ -20,7 +20,14 @@ from neffos_protocol import (
     _memberships,
     exploration,
 )
-from neffos_protocol.exploration import NAMES, STARTS, Outcome, explore, main
+from neffos_protocol.exploration import (
+    NAMES,
+    STARTS,
+    Outcome,
+    explore,
+    explore_early,
+    main,
+)
 from neffos_protocol.state_machines import MEMBERSHIP, Transition
 
 from . import sessions
@@ -236,7 +243,8 @@ def test_what_applications_are_asked_has_a_name() -> None:
 
 def test_the_command_prints_the_size(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--operations", "2"]) == 0
-    *runs, last = capsys.readouterr().out.splitlines()
+    early, *runs, last = capsys.readouterr().out.splitlines()
+    assert early.startswith("2 commands around the handshake: 300 ways")
     assert [line.split(", 2 commands")[0] for line in runs] == [
         f"{who} applications, {start}" for who in ("accepting", "deciding") for start in STARTS
     ]
@@ -266,3 +274,28 @@ def test_the_module_runs_as_a_program(
         runpy.run_path(exploration.__file__, run_name="__main__")
     assert ended.value.code == 0
     assert capsys.readouterr().out.endswith("no ask stays pending\n")
+
+
+# ---- Commands around the handshake ----
+
+
+def test_commands_around_the_handshake_are_answered_in_order() -> None:
+    outcome = explore_early(2)
+    assert outcome.problem == ""
+    assert outcome.states == 5**2 * 2**2 * 3
+
+
+def test_a_session_that_reads_on_while_the_application_decides_is_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def eager(session: Session, events: list[Event]) -> None:
+        held, session._held = session._held or [], None
+        for payload in held:
+            session._read(payload, events)
+
+    monkeypatch.setattr(Session, "_read_held", eager)
+    outcome = explore_early(2)
+    assert outcome.problem.startswith("out of order")
+    assert outcome.trace[0] == "connect"
+    assert main(["--operations", "2"]) == 1
+    assert "problem: out of order" in capsys.readouterr().out

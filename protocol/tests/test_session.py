@@ -239,6 +239,118 @@ def test_a_client_holds_what_comes_before_it_is_let_in() -> None:
     assert session.outgoing() == ["M", "1;;;;;;"]
 
 
+def decided(**options: Any) -> Session:
+    """Make a server session with early frames, up to the decision on the first of them."""
+    session = fresh(SERVER, decides=EVERYTHING, decides_handshake=True, **options)
+    session.receive(request(Change.CONNECT, "$1"))
+    session.receive(request(Change.JOIN, "$2", room=ROOM))
+    assert session.receive("M") == [HandshakeAsked()]
+    session.receive(frame(wait="$3", room=ROOM))
+    return session
+
+
+def test_early_messages_wait_for_the_decision_on_those_before_them() -> None:
+    session = decided()
+    opened_, connect = session.accept()
+    assert (opened_, connect.change) == (Opened(ID), Change.CONNECT)  # type: ignore[union-attr]
+    session.receive(frame(wait="$4"))
+    assert isinstance(connect, ChangeAsked)
+    _, join = session.allow(connect)
+    assert isinstance(join, ChangeAsked)
+    joined_, third, fourth = session.allow(join)
+    assert joined_ == Changed(Change.JOIN, NAMESPACE, ROOM, Cause.PEER)
+    assert [each.message.wait for each in (third, fourth) if isinstance(each, Asked)] == [
+        "$3",
+        "$4",
+    ]
+    assert session.outgoing() == [f"A{ID}", "$1;;;;;;", "$2;;;;;;"]
+    sessions.check(session)
+
+
+def test_early_messages_are_refused_after_a_refused_decision_and_not_before() -> None:
+    session = decided()
+    _, connect = session.accept()
+    assert isinstance(connect, ChangeAsked)
+    assert session.deny(connect, "no") == []
+    replies = [(reply.wait, reply.body) for reply in map(decode, session.outgoing()[1:])]
+    assert replies == [("$1", "no"), ("$2", "bad namespace"), ("$3", "bad namespace")]
+
+
+def test_what_waits_for_a_decision_is_bounded() -> None:
+    session = decided(limits=SessionLimits(held=3))
+    session.accept()
+    assert session.receive("a") == []
+    violation, *_, closed = session.receive("b")
+    assert isinstance(violation, ProtocolViolation)
+    assert (violation.requirement, closed) == ("SEC-3", Closed(Cause.VIOLATION))
+    sessions.check(session)
+
+
+def test_a_reply_does_not_wait_for_a_decision_and_may_withdraw_it() -> None:
+    session = fresh(SERVER, decides=frozenset({Change.JOIN}))
+    session.receive(request(Change.CONNECT, "$1"))
+    session.receive(request(Change.JOIN, "$2", room=ROOM))
+    session.receive(frame(wait="$3"))
+    *_, join = session.receive("M")
+    assert isinstance(join, ChangeAsked)
+    token = token_of(session.disconnect(NAMESPACE))
+    left, changed = session.receive(f"{token};;;;;;")
+    assert left == AskWithdrawn(join.number)
+    assert changed == Changed(Change.DISCONNECT, NAMESPACE, "", Cause.LOCAL)
+    assert decode(session.outgoing()[-1]).body == "bad namespace"
+    sessions.check(session)
+
+
+@both_roles
+def test_what_need_not_wait_is_told_from_the_rest(role: Role) -> None:
+    session = connected(role, ROOM, namespaces={NAMESPACE, "other"})
+    assert session.overtakes(request(Change.CONNECT, peer_token(session), "unknown"))
+    assert not session.overtakes(request(Change.CONNECT, peer_token(session)))
+    reply = frame(wait=peer_token(session))
+    assert not session.overtakes(reply)
+    token = token_of(session.ask(NAMESPACE, "e"))
+    assert session.overtakes(f"{token};;;;;;")
+    assert session.overtakes(f"{token[0]}!{token[1:]};;;;;;") is (len(token) > 1)
+    assert session.overtakes(f"{token};;;;;;".encode())
+    assert not session.overtakes(reply)
+    assert not session.overtakes("not a frame")
+    leaving = request(Change.DISCONNECT, peer_token(session))
+    assert session.overtakes(leaving, is_next=True)
+    assert not session.overtakes(leaving)
+    deciding = connected(role, decides=EVERYTHING)
+    assert deciding.overtakes(leaving, is_next=True) is (role is CLIENT)
+    session.leave(NAMESPACE, ROOM)
+    assert session.overtakes(request(Change.JOIN, peer_token(session), room=ROOM))
+    assert not session.overtakes(request(Change.JOIN, peer_token(session), room="other"))
+    session.connect("other")
+    assert session.overtakes(frame(namespace="other"))
+    assert not session.overtakes(frame())
+    session.close()
+    assert not session.overtakes(f"{token};;;;;;")
+
+
+def test_the_size_of_a_payload_is_counted_in_bytes() -> None:
+    text = "\N{EURO SIGN}" * 4
+    session = fresh(SERVER, limits=SessionLimits(payload=12))
+    assert session.receive(text) == []
+    violation, _ = session.receive(text + "a")
+    assert isinstance(violation, ProtocolViolation)
+    assert violation.requirement == "SEC-2"
+    session = opened(SERVER, limits=SessionLimits(payload=12, held_size=11))
+    assert session.receive(text)[0] != violation
+    assert session.receive(text + "a")[0].requirement == "SEC-2"  # type: ignore[union-attr]
+    early = fresh(SERVER, limits=SessionLimits(held_size=11))
+    assert early.receive(text)[0].requirement == "SEC-3"  # type: ignore[union-attr]
+
+
+def test_a_membership_is_looked_up() -> None:
+    session = connected(SERVER, ROOM)
+    assert session.is_member(NAMESPACE)
+    assert session.is_member(NAMESPACE, ROOM)
+    assert not session.is_member(NAMESPACE, "other")
+    assert not session.is_member("other")
+
+
 def test_the_number_of_early_messages_is_bounded() -> None:
     session = fresh(SERVER, limits=SessionLimits(held=2))
     assert session.receive("x") == session.receive("x") == []

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from generate import cases
-from generate.text import count, table, verbatim
+from generate.text import count, of_peer, table, verbatim
 from mutation import BANK
 from mutation.kill_matrix import Killed, Kills, read_report
 from neffos_conformance.cases.verdict import Verdict
@@ -68,7 +68,7 @@ def tested(kind: str) -> str:
         if "failed" in values:
             found = verdict_counts(recorded(), kind, name)
             counts = (str(found.get(each, 0) or "") for each in Verdict)
-            lines.append((_name(name), values["version"], *counts))
+            lines.append((_name(name), of_peer(values["version"]), *counts))
     return table((kind[:-1], "version", *Verdict), lines, numbers=len(Verdict))
 
 

@@ -16,7 +16,7 @@ from generate import vectors
 from generate.cases import cases_of, section
 from generate.machines import rows_of
 from generate.recordings import chosen, figure, recordings, showing
-from generate.text import FAMILIES, cell, code, count, listed, one_line, sentence, table
+from generate.text import FAMILIES, cell, code, count, listed, of_peer, one_line, sentence, table
 from neffos_protocol import registry
 from neffos_protocol.catalogue import (
     NOT_TESTABLE,
@@ -358,7 +358,7 @@ def shown_by_recordings() -> str:
     """List every recording with the requirements that it shows, and those violated in it."""
     rows = []
     for recording in recordings().values():
-        about = f"{cell(recording.scenario)}<br>{' → '.join(recording.between)}"
+        about = f"{of_peer(recording.scenario)}<br>{' → '.join(map(of_peer, recording.between))}"
         broken = (f"{id_} ({role})" for id_, role in recording.defects.items())
         link = f"[{recording.name}](/{recording.uri})<br><small>{about}</small>"
         rows.append((link, " ".join(recording.shows), " ".join(broken)))
@@ -374,7 +374,7 @@ def peers_recorded() -> str:
             key = (peer["peer"], str(peer.get("version", "")))
             found.setdefault(key, Counter())[role] += 1
     rows = (
-        (*peer, str(roles["client"] or ""), str(roles["server"] or ""))
+        (*map(of_peer, peer), str(roles["client"] or ""), str(roles["server"] or ""))
         for peer, roles in sorted(found.items())
     )
     return table(("peer", "version", "as client", "as server"), rows, numbers=2)

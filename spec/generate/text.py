@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from neffos_conformance.wire.text import shorten, visible
+from neffos_conformance.wire.text import shorten
 from neffos_protocol.catalogue import Level
+from neffos_protocol.text import visible
 
 _LEVELS: Final = re.compile(
     "|".join(sorted((each.value for each in Level if each.value.isupper()), reverse=True))
@@ -40,11 +41,21 @@ def code(text: str, *, cells: int = SHOWN) -> str:
 
 
 def verbatim(text: str) -> str:
-    """Write as references what could mean something to Markdown or to HTML."""
+    """Write as references what could mean something to Markdown or to HTML, and show the rest."""
     return "".join(
         each if each.isalnum() or each == " " or ord(each) > 0x7F else f"&#{ord(each)};"
-        for each in text
+        for each in visible(text)
     )
+
+
+def of_peer(text: str) -> str:
+    """Give a text that a peer or a recording wrote as HTML that Markdown leaves alone, on one line.
+
+    Text between backquotes is code, as in the catalogues; nothing else in it means anything.
+    """
+    parts = [verbatim(each) for each in one_line(text).split("`")]
+    parts[1::2] = [f"<code>{each}</code>" for each in parts[1::2]]
+    return "".join(parts)
 
 
 def sentence(text: str) -> str:
@@ -60,8 +71,10 @@ def one_line(text: str) -> str:
 
 
 def cell(text: str) -> str:
-    """Give a text of a catalogue as a cell of a table."""
-    return one_line(text).replace("|", "&#124;")
+    """Give a text of a catalogue as a cell of a table; what looks like HTML in it is text."""
+    parts = one_line(text).split("`")  # every second part is code, which Markdown escapes
+    parts[::2] = [html.escape(each, quote=False) for each in parts[::2]]
+    return "`".join(parts).replace("|", "&#124;")
 
 
 def listed(names: list[str] | tuple[str, ...], *, word: str = "and") -> str:
@@ -77,7 +90,7 @@ def attribute(text: str) -> str:
 
 def with_code(text: str) -> str:
     """Give a text as HTML, with the text between backquotes as code."""
-    return re.sub("`([^`]+)`", r"<code>\1</code>", attribute(text))
+    return re.sub("`([^`]+)`", r"<code>\1</code>", attribute(visible(one_line(text))))
 
 
 def count(number: int, what: str) -> str:

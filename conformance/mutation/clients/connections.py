@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from urllib.parse import quote
 
 from mutation import client_faults as on
 from mutation import operators as do
@@ -106,6 +107,12 @@ def _leave_rooms(c: ClientContext, op: str, _: Values) -> None:
 
 
 mutants(
+    "TR-19 header-dropped: Drops a header that the application sets.",
+    on.header("X-Conformance-Note", None),
+    "TR-19 url-header-misnamed: Writes the name of a header in the URL before the prefix.",
+    on.in_url(lambda name, value: f"{name}X-Websocket-Header-={quote(value)}"),
+    "TR-19 url-header-not-escaped: Writes the value of a header into the URL as it is.",
+    on.in_url(lambda name, value: f"X-Websocket-Header-{name}={value}"),
     "TR-1 version-8: Asks for WebSocket version 8.",
     on.header("Sec-WebSocket-Version", "8"),
     "TR-2 subprotocol-offered: Offers a subprotocol.",

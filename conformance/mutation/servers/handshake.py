@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from mutation import hooks as on
 from mutation import operators as do
-from mutation.hooks import Effect, Hooks, Payload, Payloads, ServerContext
+from mutation.hooks import CONNECT, Effect, Hooks, Payload, Payloads, ServerContext
 from mutation.registry import mutant, mutants
 from neffos_asyncio import ON_NATIVE_MESSAGE, Server
 from neffos_codec import ESCAPE
@@ -179,6 +179,8 @@ mutants(
     _holding(lambda held: sorted(held, key=lambda each: isinstance(each, bytes))),
     "HS-13 last-early-frame-first: Handles early frames from the last to the first.",
     _holding(lambda held: held[::-1]),
+    "HS-13 early-connects-last: Handles early connects after all else that came early.",
+    _holding(lambda held: sorted(held, key=lambda each: CONNECT in str(each))),
     "HS-17 accepts-before-it-checks: Accepts while the application still checks, and refuses then.",
     _answers(lambda sent: ["A1", sent], "H"),
 )

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from mutation import hooks as on
 from mutation import operators as do
-from mutation.hooks import CONNECT, JOIN, LEAVE, Effect, Hooks, ServerContext, when
+from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE, Effect, Hooks, ServerContext, when
 from mutation.operators import is_client_token
 from mutation.registry import mutant, mutants
 from neffos_codec import Message
@@ -321,7 +321,26 @@ def latest_broadcast_alone(c: ServerContext) -> on.Payloads:
     return [each for at, (each, _) in enumerate(sent) if at not in news[:-1]]
 
 
+def _overtaken(leaving: str, entering: str, **trigger: str) -> Hooks:
+    """Lets one request overtake another while a handler waits for the client's answer."""
+
+    def hook(c: ServerContext, m: Message) -> Effect:
+        is_waiting = any(ask.event == "question" for ask in c.server_asks.values())
+        if is_waiting and m.event == leaving:
+            c.kept.append(c.payload)
+            return ()
+        if m.event == entering:
+            return [*c.serve(), *(sent for each in c.release() for sent in c.serve(each))]
+        return None
+
+    return on.receive(hook, **trigger)
+
+
 mutants(
+    "EV-1 connects-overtake-disconnects: Connects before the disconnect that came first.",
+    _overtaken(DISCONNECT, CONNECT, namespace="any"),
+    "EV-1 joins-overtake-leaves: Joins a room before it leaves it, as it was asked to.",
+    _overtaken(LEAVE, JOIN, namespace="app"),
     "EV-1 seventh-falls-behind: Answers every seventh ask only after the next.",
     on.receive(do.late(event="echo", wait=bool, count=lambda count: count() % 7 == 0)),
     "EV-1 octets-in-a-lane-of-their-own: Lets a text overtake the binary message before it.",

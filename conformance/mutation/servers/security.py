@@ -17,7 +17,7 @@ from mutation.fault_proxy import CUT, HANG, Frame, FrameEffect, Instead, Proxy, 
 from mutation.hooks import CONNECT
 from mutation.registry import Staged, mutant, mutants
 from mutation.servers.transport import PREFIX, UPGRADE
-from neffos_asyncio import ANY_ORIGIN, Connection, Server, UpgradeRequest
+from neffos_asyncio import ANY_ORIGIN, Budget, Connection, Server, UpgradeRequest
 from neffos_asyncio.request import Headers
 from neffos_protocol import SessionLimits
 
@@ -107,7 +107,7 @@ mutants(
     "SEC-9 any-origin-taken: Accepts pages of any site.",
     on.run(partial(do.serving, origins=[ANY_ORIGIN])),
     "SEC-2 payloads-without-limit: Accepts payloads of any length.",
-    do.limited(SessionLimits(payload=BOUNDLESS), queue_size=BOUNDLESS),
+    do.limited(SessionLimits(payload=BOUNDLESS), queue_size=BOUNDLESS, budget=Budget(BOUNDLESS)),
     "SEC-2 fragments-without-limit: Checks the length of each fragment, and not of the message.",
     proxy.inward(do.change(data=b""), opcode=Opcode.CONT, parts=lambda parts: parts[1] > LARGE),
     "SEC-2 tokens-without-limit: Accepts tokens of any length.",
@@ -131,10 +131,14 @@ mutants(
     _unlimited("rooms"),
     "SEC-8 replies-kept-without-limit: Keeps all that a client does not read, and reads on.",
     do.limited(
-        high_water=BOUNDLESS, backlog=BOUNDLESS, queue_length=BOUNDLESS, queue_size=BOUNDLESS
+        high_water=BOUNDLESS,
+        backlog=BOUNDLESS,
+        queue_length=BOUNDLESS,
+        queue_size=BOUNDLESS,
+        budget=Budget(BOUNDLESS),
     ),
     "SEC-8 broadcasts-kept-without-limit: Keeps what a client does not read, and reads no more.",
-    do.limited(backlog=BOUNDLESS),
+    do.limited(backlog=BOUNDLESS, budget=Budget(BOUNDLESS)),
     "SEC-11 url-header-added: Adds headers from the URL to those of the request.",
     _read(lambda own, name, value: name == "x-test" and bool(own) and value not in own),
     "SEC-11 url-header-in-place-of-an-empty-one: Treats an empty header as a missing one.",

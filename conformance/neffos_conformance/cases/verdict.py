@@ -24,6 +24,8 @@ class Verdict(StrEnum):
     """The peer lacks a feature that the case needs, so the case did not run."""
     ERROR = "error"
     """The case could not run to its end, for a reason outside it."""
+    UNKNOWN = "unknown"
+    """The network or the time did not suffice to see what the peer does."""
 
 
 COLOURS: Final = {
@@ -33,6 +35,7 @@ COLOURS: Final = {
     Verdict.INFORMATIONAL: "cyan",
     Verdict.SKIPPED: "dim",
     Verdict.ERROR: "magenta",
+    Verdict.UNKNOWN: "blue",
 }
 """The colour of each verdict on a terminal."""
 
@@ -41,6 +44,7 @@ SEVERITY: Final = (
     Verdict.ERROR,
     Verdict.NON_STRICT,
     Verdict.INFORMATIONAL,
+    Verdict.UNKNOWN,
     Verdict.SKIPPED,
     Verdict.PASS,
 )
@@ -69,5 +73,5 @@ def most_severe(verdicts: Iterable[Verdict]) -> Verdict | None:
     alone is tested by that.
     """
     found = set(verdicts)
-    order = (*SEVERITY[:4], Verdict.PASS, Verdict.SKIPPED)
+    order = (*SEVERITY[:5], Verdict.PASS, Verdict.SKIPPED)
     return next((each for each in order if each in found), None)

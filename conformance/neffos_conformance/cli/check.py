@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import sys
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
@@ -22,11 +20,16 @@ from neffos_conformance.cases.verdict import COLOURS, Verdict
 from neffos_conformance.cli.options import EXISTING_FILE, JSON, option
 from neffos_conformance.recordings.checking import CheckReport, RecordedViolation, check
 from neffos_conformance.wire.payloads import payload_values, short
+from neffos_conformance.wire.terminal import Terminal, echo
+from neffos_protocol.text import ascii_json, visible
 
 CHECK_FORMAT: Final = 2
 
 _SHOWN: Final = 10
 """Violations of one recording on the terminal; ``--json`` has more."""
+
+MAX_SHOWN: Final = 400
+"""Characters of a scenario, a path or a reason on the terminal; correct ones are shorter."""
 
 
 @click.command("check")
@@ -46,10 +49,10 @@ def check_command(files: tuple[Path, ...], as_json: bool, verbose: bool, jobs: i
     The command reports which peer violates which requirement, and in which line. A violated MUST,
     an unreadable line, and a defect that a header names but no message shows count as failed.
     """
-    console = Console()
+    console = Terminal()
     reports = _check_all(files, min(jobs, len(files)))
     if as_json:
-        click.echo(json.dumps(_values(files, reports), ensure_ascii=False))
+        echo(ascii_json(_values(files, reports)))
     else:
         for path, report in zip(files, reports, strict=True):
             _show(console, path, report, verbose)
@@ -66,15 +69,15 @@ def check_command(files: tuple[Path, ...], as_json: bool, verbose: bool, jobs: i
 def _check_all(files: Sequence[Path], jobs: int) -> list[CheckReport]:
     """Check the files, and show the progress; one job needs no other process."""
     total = sum(path.stat().st_size for path in files)
-    terminal = Console(stderr=True)
+    console = Terminal(stderr=True)
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
-        console=terminal,
+        console=console,
         transient=True,
-        disable=not terminal.is_terminal,
+        disable=not console.is_terminal,
     )
     with progress:
         bar = progress.add_task(f"checking {len(files)} recordings", total=total)
@@ -92,29 +95,34 @@ def _check_all(files: Sequence[Path], jobs: int) -> list[CheckReport]:
 # -------------------------------------------------------------------- for people
 
 
-def _show(console: Console, path: Path, report: CheckReport, verbose: bool) -> None:
+def _show(console: Terminal, path: Path, report: CheckReport, verbose: bool) -> None:
     verdict = report.verdict
-    if verdict is Verdict.PASS and not report.counts and not verbose:
+    found = list(report.remarks(all_of_them=verbose))
+    if verdict is Verdict.PASS and not (report.counts or found or verbose):
         return
     console.print(
-        f"[bold {COLOURS[verdict]}]{verdict.value}[/] [bold]{escape(str(path))}[/] "
+        f"[bold {COLOURS[verdict]}]{verdict.value}[/] [bold]{_plain(str(path))}[/] "
         f"{report.messages} messages",
         soft_wrap=True,
     )
     scenario = (report.header or {}).get("scenario")
     if scenario:
-        console.print(f"  {escape(str(scenario))}")
+        console.print(f"  {_plain(str(scenario))}")
     for each in report.unreadable[:_SHOWN]:
-        console.print(f"  line {each.line}: {escape(each.reason)}", style="magenta")
+        console.print(f"  line {each.line}: {_plain(each.reason)}", style="magenta")
     if report.unreadable_lines > _SHOWN:
         console.print(f"  … {report.unreadable_lines} lines cannot be read", style="magenta")
     if not report.messages:
         console.print("  it contains no message", style="magenta")
     for id_ in report.stale_defects:
         console.print(
-            f"  the header is stale: it names a violation of {id_}, which does not occur",
+            f"  the header is stale: it names a violation of {_plain(id_)}, which does not occur",
             style="magenta",
         )
+    for remark in found[:_SHOWN]:
+        console.print(f"  {escape(remark)}")
+    if len(found) > _SHOWN:
+        console.print(f"  … {report.pending_ask_count} asks have no reply")
     for violation in report.violations[:_SHOWN]:
         _show_violation(console, violation)
     more = sum(report.counts.values()) - min(len(report.violations), _SHOWN)
@@ -127,7 +135,7 @@ def _show(console: Console, path: Path, report: CheckReport, verbose: bool) -> N
         console.print(f"  {report.unchecked} connections were too many at a time, and not checked")
 
 
-def _show_violation(console: Console, violation: RecordedViolation) -> None:
+def _show_violation(console: Terminal, violation: RecordedViolation) -> None:
     known = " (known)" if violation.is_known else ""
     console.print(
         f"  line {violation.line}, connection {violation.connection}: the {violation.role} "
@@ -138,7 +146,12 @@ def _show_violation(console: Console, violation: RecordedViolation) -> None:
     console.print(f"    {escape(short(violation.payload, violation.size))}")
 
 
-def _sum_up(console: Console, reports: Sequence[CheckReport]) -> None:
+def _plain(text: str) -> str:
+    """Give a stranger's text for a line of markup."""
+    return escape(visible(text, limit=MAX_SHOWN))
+
+
+def _sum_up(console: Terminal, reports: Sequence[CheckReport]) -> None:
     verdicts = [report.verdict for report in reports]
     counts = ", ".join(
         f"{verdicts.count(each)} {each.value}" for each in Verdict if each in verdicts
@@ -165,6 +178,8 @@ def _values(files: Sequence[Path], reports: Sequence[CheckReport]) -> dict[str, 
                 "unreadable": [asdict(each) for each in report.unreadable],
                 "stale_defects": report.stale_defects,
                 "unchecked_connections": report.unchecked,
+                "pending_ask_count": report.pending_ask_count,
+                "pending_asks": [asdict(each) for each in report.pending_asks],
                 "counts": [
                     {"requirement": id_, "role": role, "count": count}
                     for (id_, role), count in report.counts.items()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any, Final, NoReturn
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -25,6 +23,8 @@ from neffos_codec import (
     parse_wait,
 )
 from neffos_conformance.cli.options import JSON, NATIVE, option
+from neffos_conformance.wire.terminal import Terminal, echo
+from neffos_protocol.text import ascii_json
 
 _SHOWN: Final = 400
 """Characters of a body in the table; ``--json`` prints all."""
@@ -53,17 +53,21 @@ def decode_command(
     except CodecError as error:
         _refuse(error)
     kind = "binary" if message.is_binary else "text"
+    refusal = _refusal(message_in)
     if isinstance(message, NativeMessage):
         if as_json:
-            click.echo(json.dumps({"kind": kind, "native": _json(message.payload)}))
+            echo(ascii_json({"kind": kind, "native": _json(message.payload)}))
         else:
-            click.echo(f"a native {kind} message: {message.payload!r}")
+            echo(f"a native {kind} message: {message.payload!r}")
         return
     if as_json:
         values = dict(zip(FIELDS, map(_json, message.fields()), strict=True))
-        click.echo(json.dumps({"kind": kind, **values}, ensure_ascii=False))
+        echo(ascii_json({"kind": kind, **values, "strict": refusal and str(refusal)}))
     else:
-        Console(soft_wrap=False).print(_table(message, kind))
+        console = Terminal(soft_wrap=False)
+        console.print(_table(message, kind))
+        if refusal is not None:
+            console.print(f"strict decoding refuses it: {refusal}", markup=False, highlight=False)
 
 
 @click.command("encode")
@@ -125,8 +129,17 @@ def _bytes(text: str, where: str) -> bytes:
         _refuse(f"{where} is not hex: {error}")
 
 
+def _refusal(payload: str | bytes) -> CodecError | None:
+    """Say why strict decoding refuses a frame, such as for a flag that is neither 0 nor 1."""
+    try:
+        decode(payload, decoding=Decoding.STRICT)
+    except CodecError as error:
+        return error
+    return None
+
+
 def _refuse(error: CodecError | str) -> NoReturn:
-    click.echo(f"neffos-wire: {error}", err=True)
+    echo(f"neffos-wire: {error}", err=True)
     sys.exit(1)
 
 

@@ -19,8 +19,11 @@ from neffos_conformance.recordings.har import (
     read_entries,
     transcript,
 )
-from neffos_conformance.wire.text import visible
+from neffos_conformance.wire.files import cannot_be_written
+from neffos_conformance.wire.secrets import masked_url
+from neffos_conformance.wire.terminal import echo
 from neffos_conformance.wire.transcript import save
+from neffos_protocol.text import visible
 
 HOW_TO_SAVE: Final = """\
 Chrome, Edge and others on Chromium save them: open the developer tools and their Network panel,
@@ -63,26 +66,26 @@ def import_command(
             if not is_web_socket(entry):
                 continue
             connection = read_connection(number, entry)
-            url = connection.url._replace(query="", fragment="").geturl()
+            url = masked_url(connection.url._replace(query="").geturl())
             shown = f"entry {number}, {clean(url)}"
             if not connection.contents:
                 silent += 1
                 continue
             if not take_all and not connection.speaks_neffos:
                 others += 1
-                click.echo(f"{shown}: does not look like neffos. Try: --all")
+                echo(f"{shown}: does not look like neffos. Try: --all")
                 continue
             written += 1
             path = folder / f"{stem}-{written}.jsonl"
             _write(path, connection, f"{source.name}, {shown}", har, native, keep_query)
             ignored = f", {connection.ignored} other frames omitted" if connection.ignored else ""
             count = f"{len(connection.contents)} messages{ignored}"
-            click.echo(f"{shown}: {count} → {visible(str(path))}")
+            echo(f"{shown}: {count} → {visible(str(path))}")
         except StopIteration:
             break
         except HarError as error:
             is_bad = True
-            click.echo(f"neffos-wire: {visible(source.name)}: {error}", err=True)
+            echo(f"neffos-wire: {visible(source.name)}: {error}", err=True)
     if is_bad:
         sys.exit(1)
     if not written and not others:
@@ -95,9 +98,10 @@ def import_command(
 def _write(
     path: Path, connection: HarConnection, scenario: str, har: Har, native: str, keep_query: bool
 ) -> None:
-    if path.exists():
-        raise click.UsageError(f"{path} exists. Recordings are not overwritten")
+    first, lines = transcript(connection, scenario, har, native=native, keep_query=keep_query)
     try:
-        save(path, *transcript(connection, scenario, har, native=native, keep_query=keep_query))
+        save(path, first, lines, is_new=True)
+    except FileExistsError as error:
+        raise click.UsageError(f"{path} exists. Recordings are not overwritten") from error
     except OSError as error:
-        raise click.UsageError(f"{path} cannot be written: {error.strerror}") from error
+        raise click.UsageError(cannot_be_written(path, error)) from error

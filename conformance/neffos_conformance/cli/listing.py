@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -23,7 +21,9 @@ from neffos_conformance.reports.findings import have_connections, logged_steps
 from neffos_conformance.runner.driver_pool import to_client
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import DEFAULT_TIMEOUTS, to_server
+from neffos_conformance.wire.terminal import Terminal, echo
 from neffos_protocol.catalogue import Requirement, requirement, requirements
+from neffos_protocol.text import ascii_json
 
 WIDTH: Final = 100
 """Columns of an explanation, on a terminal that has as many."""
@@ -49,9 +49,9 @@ def list_command(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if as_json:
-        click.echo(json.dumps([_values(case) for case in cases], ensure_ascii=False, indent=2))
+        echo(ascii_json([_values(case) for case in cases], indent=2))
         return
-    console = Console()
+    console = Terminal()
     table = Table(box=None, pad_edge=False)
     for name, no_wrap in (("case", True), ("title", False), ("covers", False), ("tags", False)):
         table.add_column(name, no_wrap=no_wrap)
@@ -70,7 +70,7 @@ def explain_command(name: str) -> None:
     For a requirement: its rationale, how tested implementations behave, its cases and vectors, and
     a session with the reference implementation. For a case: its script and its requirements.
     """
-    console = Console(width=min(Console().width, WIDTH), highlight=False)
+    console = Terminal(width=min(Terminal().width, WIDTH), highlight=False)
     wanted = name.upper()
     if wanted in requirements():
         _explain(console, requirement(wanted))
@@ -86,7 +86,7 @@ def explain_command(name: str) -> None:
     )
 
 
-def _explain(console: Console, about: Requirement) -> None:
+def _explain(console: Terminal, about: Requirement) -> None:
     console.print(f"[bold]{about.id}[/]  {about.level.value}, for {', '.join(about.applies_to)}")
     console.print(f"\n{escape(about.text.strip())}\n")
     console.print(f"[bold]rationale[/]  {escape(about.rationale.strip())}")
@@ -126,7 +126,7 @@ async def _run(case: Case) -> Result:
         return await run(case)
 
 
-def _show_log(console: Console, result: Result) -> None:
+def _show_log(console: Terminal, result: Result) -> None:
     steps = logged_steps(result)
     are_many = have_connections(steps)
     for step in steps:
@@ -142,7 +142,7 @@ def _best_case(cases: Iterable[Case], id_: str) -> Case | None:
     return min(own or fitting, key=lambda case: len(case.steps), default=None)
 
 
-def _explain_case(console: Console, case: Case) -> None:
+def _explain_case(console: Terminal, case: Case) -> None:
     console.print(f"[bold]{case.id}[/]  {escape(case.title)}, for a {case.role}")
     if case.why:
         console.print(escape(case.why.strip()))

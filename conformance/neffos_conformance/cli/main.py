@@ -6,11 +6,16 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from io import StringIO
 from typing import Any, Final, NoReturn
 
 import click
 
+from neffos_conformance.wire.secrets import masked
+from neffos_conformance.wire.terminal import echo, flush, set_up
+
 EXIT_PASS: Final = 0
+EXIT_FAIL: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_BROKEN: Final = 3
 
@@ -112,18 +117,28 @@ def test_command() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit; an exception that no command expects is an internal error."""
+    set_up()
+    status: int | str | None
     try:
         cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+        status = EXIT_PASS
+    except SystemExit as end:
+        status = end.code
     except click.ClickException as error:
-        error.show()
-        sys.exit(EXIT_USAGE)
+        shown = StringIO()
+        error.show(shown)
+        echo(masked(shown.getvalue()), err=True, nl=False)
+        status = EXIT_USAGE
     except click.Abort:
-        click.echo("neffos-wire: interrupted: the test is incomplete", err=True)
-        sys.exit(EXIT_BROKEN)
+        echo("neffos-wire: interrupted: the test is incomplete", err=True)
+        status = EXIT_BROKEN
+    except BrokenPipeError:  # of a driver or an adapter whose parent has gone
+        status = EXIT_BROKEN
     except ModuleNotFoundError:  # a command is imported on its first use; see entry.py
         raise
     except Exception:  # the exit status of a bug must not look like a verdict
-        traceback.print_exc()
-        click.echo("neffos-wire: internal error: this is not a verdict on the peer", err=True)
-        sys.exit(EXIT_BROKEN)
-    sys.exit(EXIT_PASS)
+        echo(masked(traceback.format_exc()), err=True, nl=False)
+        echo("neffos-wire: internal error: this is not a verdict on the peer", err=True)
+        status = EXIT_BROKEN
+    flush()
+    sys.exit(status)

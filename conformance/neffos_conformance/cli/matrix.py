@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shlex
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from neffos_conformance.cli.options import JSON, option
 from neffos_conformance.cli.test_client import REFERENCE
-from neffos_conformance.interop.interop_runs import Endpoint, all_runs
+from neffos_conformance.interop.interop_runs import NOT_RUN, Endpoint, all_runs
 from neffos_conformance.interop.table import Values, markdown, matrix_values, recorded, rows
 from neffos_conformance.reference import PEER
 from neffos_conformance.reference.embedded import embedded_server
+from neffos_conformance.wire.secrets import masked
+from neffos_conformance.wire.terminal import Terminal, echo
+from neffos_protocol.text import ascii_json
 
 
 @click.command("matrix")
@@ -52,9 +53,9 @@ def matrix_command(
     else:
         values = recorded()
     if as_json:
-        click.echo(json.dumps(values, ensure_ascii=False, indent=1))
+        echo(ascii_json(values, indent=1))
     elif as_markdown:
-        click.echo(markdown(values), nl=False)
+        echo(markdown(values), nl=False)
     else:
         _show(values, is_live=is_live)
     if is_live and any(run["failed"] for run in values["runs"]):
@@ -76,11 +77,14 @@ async def _live(endpoints: dict[str, str], drivers: dict[str, list[str]]) -> Val
             [Endpoint(name, "", url) for name, url in endpoints.items()],
             drivers or {PEER: list(REFERENCE)},
         )
-        return matrix_values([run async for run in runs], {})
+        values = matrix_values([run async for run in runs], {})
+        for each in values["runs"]:
+            each["failed"] = {step: masked(text) for step, text in each["failed"].items()}
+        return values
 
 
 def _show(values: Values, *, is_live: bool) -> None:
-    console = Console()
+    console = Terminal()
     head, body = rows(values)
     table = Table(title="interop steps that pass", title_justify="left")
     for name in head:
@@ -89,11 +93,14 @@ def _show(values: Values, *, is_live: bool) -> None:
         table.add_row(*row)
     console.print(table)
     for run in values["runs"] if is_live else ():
+        not_run = [step for step, text in run["failed"].items() if text.startswith(NOT_RUN)]
         for step, failure in run["failed"].items():
-            console.print(
-                f"{run['client']} with {run['server']}, {step}: {failure}",
-                markup=False,
-                soft_wrap=True,
-            )
+            if step not in not_run:
+                more = f" ({len(not_run)} further steps were not run)" if not_run else ""
+                text = f"{run['client']} with {run['server']}, {step}: {failure}{more}"
+                console.print(text, markup=False, soft_wrap=True)
+    if is_live:
+        has_failed = any(run["failed"] for run in values["runs"])
+        console.print("FAIL" if has_failed else "PASS")
     if not is_live:
         console.print(f"recorded on {values['recorded']}; --json shows why a step fails")

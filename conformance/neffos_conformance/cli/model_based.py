@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Final
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from neffos_conformance.cli.options import option
@@ -19,6 +19,9 @@ from neffos_conformance.cli.testing import RunOptions, SystemUnderTest, conclude
 from neffos_conformance.model_based import Plan, SequenceReport
 from neffos_conformance.reference import PEER
 from neffos_conformance.runner.known_failures import KnownFailure
+from neffos_conformance.runner.playback import Timeouts
+from neffos_conformance.runner.run import DEFAULT_TIMEOUTS
+from neffos_conformance.wire.terminal import Terminal
 from neffos_protocol import Role
 
 SECONDS: Final = 30.0
@@ -51,8 +54,19 @@ SEED: Final = option("--seed", "Seed of --explore.", "N", type=click.IntRange(mi
 TIME: Final = option("--seconds", "Time limit of --explore.", "SECONDS", default=SECONDS)
 
 
-async def explored(explore: Explore, seed: int | None, seconds: float) -> SequenceReport:
+async def explored(
+    explore: Explore,
+    seed: int | None,
+    seconds: float,
+    timeouts: Timeouts = DEFAULT_TIMEOUTS,
+) -> SequenceReport:
     """Test a peer, and show the progress.
+
+    Args:
+        explore: tests it.
+        seed: of the sequences; without, one is drawn.
+        seconds: for all sequences.
+        timeouts: the time limits, at the pace of the peer.
 
     Raises:
         ConnectError: the server cannot be reached.
@@ -64,7 +78,7 @@ async def explored(explore: Explore, seed: int | None, seconds: float) -> Sequen
         BarColumn(),
         TextColumn("{task.completed} sequences, {task.fields[found]} counterexamples"),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=Terminal(stderr=True),
         transient=True,
         disable=not sys.stderr.isatty(),
     )
@@ -74,7 +88,8 @@ async def explored(explore: Explore, seed: int | None, seconds: float) -> Sequen
         def update(sequences: int, counterexamples: int) -> None:
             progress.update(bar, completed=sequences, found=counterexamples)
 
-        return await explore(Plan(chosen, seconds, SEQUENCES, STEPS, progress=update))
+        plan = Plan(chosen, seconds, SEQUENCES, STEPS, timeouts, progress=update)
+        return await explore(plan)
 
 
 def conclude_explored(
@@ -90,12 +105,14 @@ def conclude_explored(
         SystemExit: as ``conclude``, and 0 where nothing was found; but never 0 if the run broke
             off.
     """
-    console = Console(highlight=False)
+    console = Terminal(highlight=False)
     folder = options.recordings_folder or FOLDER
     theirs = sut.peer.get("peer", "unknown")
     server, client = (theirs, _suite()) if report.role is Role.SERVER else (_suite(), theirs)
+    again = {}
     for each in (*report.counterexamples, *report.doubtful):
         saved = each.save(folder, server, client)
+        again[each.id] = _replay(saved, sut)
         console.print(f"{each.id}: {saved}", markup=False, soft_wrap=True)
         for line in each.run.lines:
             console.print(f"  {line}", markup=False, soft_wrap=True)
@@ -108,14 +125,25 @@ def conclude_explored(
         summary += f", {len(report.doubtful)} more that were not reproduced"
     console.print(summary, markup=False, soft_wrap=True)
     if not report.counterexamples:
+        console.print("FAIL: the run broke off" if report.trouble else "PASS: no counterexample")
         sys.exit(1 if report.trouble else 0)
     results = [each.result() for each in report.counterexamples]
     # A known failure that this run did not meet is not stale: another run may meet it.
     ids = [each.case for each in known]
     try:
-        conclude(sut, results, options, known, ids, began)
+        conclude(sut, results, options, known, ids, began, again)
     except SystemExit as ended:
         sys.exit(ended.code or (1 if report.trouble else 0))
+
+
+def _replay(path: Path, sut: SystemUnderTest) -> str:
+    """Give the command line that replays a counterexample to the system under test."""
+    _, dashes, driver = sut.command.partition(" -- ")
+    if sut.role == "server" and sut.name.startswith(("ws:", "wss:")):
+        return f"neffos-wire replay {shlex.quote(str(path))} --server {sut.name}"
+    if sut.role == "client" and dashes:
+        return f"neffos-wire replay {shlex.quote(str(path))} --client {driver}"
+    return sut.command  # the reference implementation
 
 
 def _suite() -> str:

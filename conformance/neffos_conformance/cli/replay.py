@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,10 +10,8 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import click
-from rich.console import Console
 from rich.text import Text
 
 from neffos_conformance.cli.options import EXISTING_FILE, JSON, option
@@ -30,9 +27,13 @@ from neffos_conformance.recordings.replay import (
 from neffos_conformance.recordings.session import RecordedStep
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import payload_values
-from neffos_conformance.wire.text import visible, wrap
+from neffos_conformance.wire.relay import is_web_socket
+from neffos_conformance.wire.secrets import masked, masked_url
+from neffos_conformance.wire.terminal import Terminal, echo
+from neffos_conformance.wire.text import wrap
 from neffos_conformance.wire.transcript import Header, Transcript, TranscriptError, read_transcript
 from neffos_protocol import Role
+from neffos_protocol.text import ascii_json, visible
 
 REPLAY_FORMAT: Final = 1
 
@@ -128,8 +129,8 @@ def replay_command(
         raise click.UsageError(
             "a live peer is missing. Try: --server URL or, at the end, --client COMMAND…"
         )
-    if server is not None and urlsplit(server).scheme not in ("ws", "wss"):
-        raise click.UsageError(f"{server!r} is not a WebSocket URL (ws://… or wss://…)")
+    if server is not None and not is_web_socket(server):
+        raise click.UsageError(f"{masked(server)} is not a WebSocket URL (ws://… or wss://…)")
     live = Role.CLIENT if is_client else Role.SERVER
     replay: Callable[[Transcript], Awaitable[Replayed]] = partial(
         replay_to_server, url=server or "", deadline=timeout
@@ -138,9 +139,9 @@ def replay_command(
         replay = partial(replay_to_client, command=command, deadline=timeout)
     reports = asyncio.run(_replay_all(files, live, replay, jobs, strict=strict))
     if as_json:
-        click.echo(json.dumps(_values(reports, server, command), ensure_ascii=False))
+        echo(ascii_json(_values(reports, server, command)))
     else:
-        console = Console(highlight=False, markup=False, emoji=False)
+        console = Terminal(highlight=False, markup=False, emoji=False)
         for each in reports:
             _show(console, each)
         _sum_up(console, reports)
@@ -192,7 +193,7 @@ async def _replay_all(
 # -------------------------------------------------------------------- for people
 
 
-def _show(console: Console, report: _ReplayReport) -> None:
+def _show(console: Terminal, report: _ReplayReport) -> None:
     width, ascii_only = console.width, console.options.ascii_only
     replayed = report.replayed
     path = visible(str(report.path), ascii_only=ascii_only)
@@ -221,7 +222,7 @@ def _sentences(report: _ReplayReport) -> list[str]:
     return sentences
 
 
-def _sum_up(console: Console, reports: Sequence[_ReplayReport]) -> None:
+def _sum_up(console: Terminal, reports: Sequence[_ReplayReport]) -> None:
     verdicts = [each.verdict for each in reports]
     counts = ", ".join(
         f"{verdicts.count(each)} {each.value}" for each in ReplayOutcome if each in verdicts
@@ -238,7 +239,11 @@ def _values(
     return {
         "format": REPLAY_FORMAT,
         "suite": {"name": "neffos-wire", "version": version("neffos-wire")},
-        "against": {"client": list(command)} if server is None else {"server": server},
+        "against": (
+            {"client": list(map(masked, command))}
+            if server is None
+            else {"server": masked_url(server)}
+        ),
         "recordings": [
             {
                 "file": str(each.path),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import signal
 import ssl
@@ -18,6 +17,8 @@ from neffos_conformance.cli.options import EXISTING_FILE, HOST, PORT, READY, cho
 from neffos_conformance.reference import identity
 from neffos_conformance.reference.application import servers
 from neffos_conformance.wire.standard_input import ended
+from neffos_conformance.wire.terminal import echo
+from neffos_protocol.text import ascii_json
 
 LEVELS: Final = ["debug", "info", "warning", "error"]
 
@@ -73,11 +74,11 @@ async def _serve(
             url = listener.url(path)
             if as_json:
                 ready = {"ready": True, **identity(), "endpoints": {"reference": url}}
-                click.echo(json.dumps(ready))
+                echo(ascii_json(ready))
                 parent = asyncio.create_task(ended())
                 parent.add_done_callback(lambda _: end.set())
             else:
-                click.echo(f"the conformance application is at {url}; Ctrl-C ends it")
+                echo(f"the conformance application is at {url}; Ctrl-C ends it")
             await end.wait()
     except OSError as error:
-        raise click.UsageError(f"cannot listen on {host}:{port}: {error}") from error
+        raise click.ClickException(f"cannot listen on {host}:{port}: {error}") from error

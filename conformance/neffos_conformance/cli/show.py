@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import click
-from rich.console import Console
 
 from neffos_conformance.cli.options import option
 from neffos_conformance.recordings.page import page
@@ -18,7 +17,9 @@ from neffos_conformance.recordings.sequence import (
     verdict,
 )
 from neffos_conformance.recordings.show import draw
-from neffos_conformance.wire.text import visible
+from neffos_conformance.wire.files import cannot_be_written, open_private
+from neffos_conformance.wire.terminal import Terminal, echo
+from neffos_protocol.text import visible
 
 
 @click.command("show")
@@ -41,7 +42,7 @@ def show_command(
     """Draw the recording FILE as a sequence diagram.
 
     The diagram shows which requirements are violated. FILE may be - for standard input. An empty
-    FILE is a failure, a violation is not: that is for check.
+    FILE and an unreadable line count as failed, a violation does not: that is for check.
     """
     if last is not None and last < first:
         raise click.UsageError("--to is before --from")
@@ -51,13 +52,16 @@ def show_command(
     name = getattr(file, "name", "<stdin>")
     source = "standard input" if name == "<stdin>" else visible(Path(name).name)
     if diagram.is_empty:
-        click.echo(f"neffos-wire: {source} is empty", err=True)
+        echo(f"neffos-wire: {source} is empty", err=True)
         sys.exit(1)
     if html is None:
-        draw(Console(highlight=False, emoji=False, markup=False), diagram, source, whole=verbose)
-        return
-    try:
-        html.write_text(page(diagram, source), "utf-8")
-    except OSError as error:
-        raise click.UsageError(f"{html} cannot be written: {error.strerror}") from error
-    click.echo(f"{html}: {counted(len(diagram.arrows), 'arrow')}, {verdict(diagram)}")
+        draw(Terminal(highlight=False, emoji=False, markup=False), diagram, source, whole=verbose)
+    else:
+        try:
+            with open_private(html) as stream:
+                stream.write(page(diagram, source).encode())
+        except OSError as error:
+            raise click.UsageError(cannot_be_written(html, error)) from error
+        echo(f"{html}: {counted(len(diagram.arrows), 'arrow')}, {verdict(diagram)}")
+    if diagram.unreadable:
+        sys.exit(1)

@@ -69,6 +69,12 @@ async def _explore(
 async def _test(
     command: tuple[str, ...], cases: list[Case], options: testing.RunOptions
 ) -> tuple[dict[str, Any], list[Result]]:
-    async with to_client(command, drivers=options.jobs, timeouts=options.timeouts) as started:
+    ready: dict[str, Any] = {}
+    results: list[Result] = []
+    async with (
+        testing.run_limit(options),
+        to_client(command, drivers=options.jobs, timeouts=options.timeouts) as started,
+    ):
         run, ready = started
-        return ready, await testing.collect(run, cases, options)
+        await testing.collect(run, cases, options, results)
+    return ready, testing.completed(results, cases, options)

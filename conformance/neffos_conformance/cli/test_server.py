@@ -10,16 +10,18 @@ from functools import partial
 import click
 
 from neffos_conformance.cases.definition import Case, server_cases
-from neffos_conformance.cases.features import features_listed, needed
+from neffos_conformance.cases.features import features_listed
 from neffos_conformance.cli import testing
 from neffos_conformance.cli.model_based import EXPLORE, SEED, TIME, conclude_explored, explored
 from neffos_conformance.cli.options import option
 from neffos_conformance.model_based import SequenceReport, explore_server
 from neffos_conformance.reference import identity
 from neffos_conformance.reference.embedded import embedded_server
-from neffos_conformance.runner.result import Result, in_order
-from neffos_conformance.runner.run import discovered, to_server
-from neffos_conformance.wire.connection import ConnectError, WireConnection
+from neffos_conformance.runner.pace import Way
+from neffos_conformance.runner.result import Result
+from neffos_conformance.runner.run import Detected, discovered, opened, to_server
+from neffos_conformance.wire.connection import ConnectError
+from neffos_conformance.wire.secrets import masked_url
 
 Features = frozenset[str]
 
@@ -54,13 +56,14 @@ def server_command(
     everything = server_cases()
     cases = testing.selected(options, everything)
     features = _listed(listed if url is not None or listed is not None else "all")
-    left_out = [] if features is None else _skipped(cases, features)
+    left_out = [] if features is None else _left_out(cases, Detected(features))
     known_failures, began = testing.prepare(options, cases, left_out)
     peer = {"peer": name} if name else {}
     if url is None:
         peer = identity()
-    command = f"neffos-wire test server{f' {url}' if url else ''}"
-    title = url or "the reference server"
+    shown = url and masked_url(url)
+    command = f"neffos-wire test server{f' {shown}' if shown else ''}"
+    title = shown or "the reference server"
     if is_explored:
         features, found = asyncio.run(_explore(url, features, options, seed, seconds))
         again = f"{command} --explore --seed {found.seed}"
@@ -79,28 +82,30 @@ def _listed(text: str | None) -> Features | None:
         raise click.UsageError(str(error)) from error
 
 
-def _skipped(cases: list[Case], features: Features) -> list[Result]:
-    return testing.skipped(cases, lambda case: sorted(needed(case) - features))
+def _left_out(cases: list[Case], has: Detected) -> list[Result]:
+    return [result for case in cases if (result := has.result(case))]
 
 
 @asynccontextmanager
 async def _server(
-    url: str | None, features: Features | None, timeout: float
-) -> AsyncGenerator[tuple[str, Features]]:
-    """Give the address and the features of the server.
+    url: str | None, features: Features | None, options: testing.RunOptions
+) -> AsyncGenerator[tuple[str, Detected, Way]]:
+    """Give the address and the features of the server, and the way to it.
 
     Raises:
         NothingRanError: the server cannot be reached.
     """
     async with nullcontext(url) if url is not None else embedded_server() as address:
+        way = Way(options.timeouts)
         try:
-            async with asyncio.timeout(timeout):
-                connection = await WireConnection.dial(address)
-            await connection.close()
+            async with asyncio.timeout(way.measure_timeout), opened(address):
+                pass
         except (ConnectError, TimeoutError) as error:
-            explanation = str(error) or f"no upgrade within {timeout:g} s"
+            explanation = str(error) or f"no upgrade within {way.measure_timeout:g} s"
             raise testing.NothingRanError(f"no server at {address}: {explanation}") from error
-        yield address, await discovered(address) if features is None else features
+        await way.check(partial(opened, address))
+        has = Detected(features) if features is not None else await discovered(address, way)
+        yield address, has, way
 
 
 async def _explore(
@@ -110,18 +115,28 @@ async def _explore(
     seed: int | None,
     seconds: float,
 ) -> tuple[Features, SequenceReport]:
-    async with _server(url, features, options.timeout) as (address, has):
-        return has, await explored(partial(explore_server, address, features=has), seed, seconds)
+    async with _server(url, features, options) as (address, has, way):
+        explore = partial(explore_server, address, features=has.there)
+        found = await explored(explore, seed, seconds, way.timeouts)
+        if found.counterexamples and (reason := await way.check(partial(opened, address))):
+            text = f"the network does not carry what is sent, so nothing is known: {reason}"
+            raise testing.NothingRanError(text)
+        return has.there, found
 
 
 async def _test(
     url: str | None, cases: list[Case], features: Features | None, options: testing.RunOptions
 ) -> tuple[Features, list[Result]]:
-    async with _server(url, features, options.timeout) as (address, has):
-        left_out = _skipped(cases, has)
-        ids = {result.case.id for result in left_out}
-        run = to_server(address, options.timeouts)
-        results = await testing.collect(
-            run, [case for case in cases if case.id not in ids], options
-        )
-    return has, in_order([*results, *left_out], cases)
+    results: list[Result] = []
+    has = Detected(features or frozenset())
+    async with (
+        testing.run_limit(options),
+        _server(url, features, options) as server,
+    ):
+        address, has, way = server
+        results += _left_out(cases, has)
+        ids = {result.case.id for result in results}
+        run = to_server(address, way=way)
+        left = [case for case in cases if case.id not in ids]
+        await testing.collect(run, left, options, results)
+    return has.there, testing.completed(results, cases, options)

@@ -9,7 +9,8 @@ import asyncio
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import wraps
@@ -18,15 +19,15 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from neffos_conformance.cases.definition import Case, Role, select
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.cli.main import EXIT_PASS, EXIT_USAGE
+from neffos_conformance.cli.main import EXIT_FAIL, EXIT_PASS, EXIT_USAGE
 from neffos_conformance.cli.options import Decorator, option
 from neffos_conformance.interop.table import about
 from neffos_conformance.reference import PEER, identity
+from neffos_conformance.reports.findings import last_line
 from neffos_conformance.reports.terminal import progress_display, show
 from neffos_conformance.runner.known_failures import (
     KnownFailure,
@@ -39,6 +40,9 @@ from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result, in_order
 from neffos_conformance.runner.run import DEFAULT_JOBS, DEFAULT_TIMEOUTS, Run, run_cases
 from neffos_conformance.runner.run_report import RunReport
+from neffos_conformance.wire.files import cannot_be_written
+from neffos_conformance.wire.secrets import masked
+from neffos_conformance.wire.terminal import Terminal
 from neffos_conformance.wire.transcript import header, save
 
 RUN_TIMEOUT: Final = 300.0
@@ -189,7 +193,7 @@ class SystemUnderTest:
             command: the command line; empty for the reference implementation.
             ready: the first line that it wrote.
         """
-        typed = shlex.join(command)
+        typed = masked(shlex.join(command))
         again = f"neffos-wire test {role}{f' -- {typed}' if typed else ''}"
         return cls(role, typed or f"the reference {role}", about(ready), again)
 
@@ -217,18 +221,8 @@ def selected(options: RunOptions, cases: Sequence[Case]) -> list[Case]:
     return found
 
 
-def skipped(cases: Sequence[Case], lacks: Callable[[Case], Sequence[str]]) -> list[Result]:
-    """Give the results of the cases that need a feature which the system under test lacks."""
-    missing = [(case, lacks(case)) for case in cases]
-    return [
-        Result(case, Verdict.SKIPPED, f"it needs {', '.join(names)}")
-        for case, names in missing
-        if names
-    ]
-
-
-def _show_dry(cases: Sequence[Case], skipped: Sequence[Result]) -> None:
-    reasons = {result.case.id: result.explanation for result in skipped}
+def _show_dry(cases: Sequence[Case], left_out: Sequence[Result]) -> None:
+    reasons = {result.case.id: result.explanation for result in left_out}
     table = Table(box=None, pad_edge=False)
     for name in ("case", "title", "requirements"):
         table.add_column(name, no_wrap=name == "case")
@@ -236,20 +230,20 @@ def _show_dry(cases: Sequence[Case], skipped: Sequence[Result]) -> None:
         reason = reasons.get(case.id)
         title = case.title if reason is None else f"{case.title} [dim](skipped: {reason})[/]"
         table.add_row(case.id, title, ", ".join(case.requirements))
-    console = Console()
+    console = Terminal()
     console.print(table)
     console.print(f"{len(cases) - len(reasons)} cases would run, {len(reasons)} would not")
 
 
 def prepare(
-    options: RunOptions, cases: Sequence[Case], skipped: Sequence[Result] = ()
+    options: RunOptions, cases: Sequence[Case], left_out: Sequence[Result] = ()
 ) -> tuple[list[KnownFailure], tuple[datetime, float]]:
     """Read the known failures, and make every file that the run writes; or print the dry run.
 
     Args:
         options: the options.
         cases: the selected cases.
-        skipped: the results of those that are known to be skipped.
+        left_out: the results of those that are known not to run.
 
     Returns:
         The known failures, and the current time as ``beginning`` gives it.
@@ -259,17 +253,23 @@ def prepare(
         SystemExit: it was a dry run.
     """
     if options.dry_run:
-        _show_dry(cases, skipped)
+        _show_dry(cases, left_out)
         sys.exit(EXIT_PASS)
     written = [*options.report_paths.values(), options.write_known_failures_path]
-    try:
-        for path in filter(None, written):
+    for path in filter(None, written):
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.open("a").close()
-        if options.recordings_folder:
-            options.recordings_folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise click.UsageError(cannot_be_written(path, error)) from error
+    if (folder := options.recordings_folder) is not None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise click.UsageError(cannot_be_written(folder / "*.jsonl", error)) from error
+    try:
         return read_known_failures(options.known_failures_paths), beginning()
-    except (OSError, KnownFailuresError) as error:
+    except KnownFailuresError as error:
         raise click.UsageError(str(error)) from error
 
 
@@ -281,23 +281,32 @@ def beginning() -> tuple[datetime, float]:
 # -------------------------------------------------------------------- the run
 
 
-async def collect(run: Run, cases: Sequence[Case], options: RunOptions) -> list[Result]:
-    """Run the cases, display the progress, and give the results in the order of the cases.
+@asynccontextmanager
+async def run_limit(options: RunOptions) -> AsyncIterator[None]:
+    """End a block, with all that it started, when the time limit of the run ends."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(options.run_timeout):
+            yield
 
-    A case that is unfinished when the time limit of the run ends has the verdict ``error``.
-    """
-    results: list[Result] = []
+
+async def collect(
+    run: Run, cases: Sequence[Case], options: RunOptions, results: list[Result]
+) -> None:
+    """Run the cases, display the progress, and add each result when it is there."""
     with progress_display(len(cases)) as add:
-        try:
-            async with asyncio.timeout(options.run_timeout):
-                async for result in run_cases(run, cases, jobs=options.jobs):
-                    results.append(result)
-                    add(result)
-        except TimeoutError:
-            done = {result.case.id for result in results}
-            text = f"the time limit of the whole run, {options.run_timeout:g} s, ended before it"
-            results += [Result(case, Verdict.ERROR, text) for case in cases if case.id not in done]
-    return in_order(results, cases)
+        async for result in run_cases(run, cases, jobs=options.jobs):
+            results.append(result)
+            add(result)
+
+
+def completed(
+    results: Sequence[Result], cases: Sequence[Case], options: RunOptions
+) -> list[Result]:
+    """Give a result for each case, in their order; nothing is known of one that did not end."""
+    done = {result.case.id for result in results}
+    text = f"not run: the time limit of the whole run, {options.run_timeout:g} s, ended before it"
+    left = [Result(case, Verdict.UNKNOWN, text) for case in cases if case.id not in done]
+    return in_order([*results, *left], cases)
 
 
 # -------------------------------------------------------------------- after the run
@@ -310,11 +319,13 @@ def conclude(
     known_failures: Sequence[KnownFailure],
     known_ids: Sequence[str],
     began: tuple[datetime, float],
+    again: Mapping[str, str] | None = None,
 ) -> NoReturn:
     """Write and print the reports, and exit with the status of the run.
 
     Raises:
-        SystemExit: 1 for a violated MUST, an error or a stale known failure; else 0.
+        SystemExit: 1 for a violated MUST, an error or a stale known failure; else 2 for a case
+            about which nothing is known; else 0.
         NothingRanError: every case was skipped.
     """
     weighed = weigh(known_failures, results, known_ids)
@@ -330,8 +341,9 @@ def conclude(
         options.selection,
         weighed.known,
         weighed.complaints,
+        again or {},
     )
-    console = Console()
+    console = Terminal()
     show(console, report, verbose=options.verbose)
     written = [*options.report_paths.values()]
     for form, path in options.report_paths.items():
@@ -339,7 +351,8 @@ def conclude(
         module = import_module(f"neffos_conformance.reports.{form}")
         path.write_text(module.render(report), "utf-8")
     if options.write_known_failures_path is not None:
-        options.write_known_failures_path.write_text(draft(report.unexplained()), "utf-8")
+        seen = [each for each in report.unexplained() if each.verdict is not Verdict.UNKNOWN]
+        options.write_known_failures_path.write_text(draft(seen), "utf-8")
         written.append(options.write_known_failures_path)
     if options.recordings_folder is not None:
         _save(options.recordings_folder, report)
@@ -347,7 +360,9 @@ def conclude(
     console.print(f"written: {', '.join(map(str, written))}", soft_wrap=True, highlight=False)
     if all(result.verdict is Verdict.SKIPPED for result in results):
         raise NothingRanError("nothing ran: every selected case needs what this system lacks")
-    sys.exit(1 if report.has_failed() else 0)
+    console.print(last_line(report), soft_wrap=True, highlight=False, markup=False)
+    incomplete = EXIT_USAGE if report.has_unknown() else EXIT_PASS
+    sys.exit(EXIT_FAIL if report.has_failed() else incomplete)
 
 
 def _save(folder: Path, report: RunReport) -> None:

@@ -6,10 +6,10 @@ crashes or writes nonsense ends the run with its name in the error.
 
 from __future__ import annotations
 
+import asyncio
 import json
-import subprocess
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import cache
 from tempfile import TemporaryFile
@@ -21,6 +21,7 @@ from neffos_conformance.codecs.requests import VectorRequest, agrees, vector_req
 from neffos_conformance.runner.driver_protocol import MADE_UP
 from neffos_conformance.runner.result import LogEntry, Remark, Result
 from neffos_conformance.wire.schemas import shown, violation
+from neffos_conformance.wire.subprocesses import MAX_LINE, Child
 
 DEADLINE: Final = 120.0
 """Seconds for all answers: the slowest codec here needs two, and one that hangs is ended."""
@@ -88,29 +89,44 @@ def run_codec(
             writes a line that is not of the protocol.
     """
     name = " ".join(command)
+
+    async def bounded() -> tuple[Values, list[Answered]]:
+        try:
+            async with asyncio.timeout(deadline):
+                return await _run_codec(command, name, cases)
+        except TimeoutError:
+            raise AdapterError(f"{name} was not done within {deadline:g} s") from None
+
+    return asyncio.run(bounded())
+
+
+async def _run_codec(
+    command: Sequence[str], name: str, cases: Sequence[Case] | None
+) -> tuple[Values, list[Answered]]:
     canary = {"id": len(vector_requests()) + 1, "op": MADE_UP}
     chosen = codec_cases() if cases is None else cases
     ids = {case.id for case in chosen}
     put = [each for each in vector_requests() if each.vector["id"] in ids]
     asked = [*((each.request, each.expected) for each in put), (canary, {})]
     lines = b"".join(json.dumps(request).encode() + b"\n" for request, _ in asked)
-    answers = _run(command, name, lines, deadline)
-    ready = next(answers, {})
-    _check(ready, name)
-    if "ready" not in ready:
-        raise AdapterError(f"{name} is not ready: its first line is {ready}")
     found = []
-    for request, expected in asked:
-        actual = next(answers, None)
-        if actual is None or actual.get("id") != request["id"]:
-            raise AdapterError(f"{name} did not answer request {request['id']}, it said {actual}")
-        if actual != {"id": request["id"], **expected}:  # the expected answer is valid
-            _check(actual, name)
-        found.append({key: value for key, value in actual.items() if key != "id"})
-    if found.pop() != {"unsupported": True}:
-        raise AdapterError(f"{name} accepts {MADE_UP!r}, an operation that does not exist")
-    if next(answers, None) is not None:
-        raise AdapterError(f"{name} wrote more lines than it was asked for")
+    async with aclosing(_answers(command, name, lines)) as answers:
+        ready: Values = await anext(answers, {})
+        _check(ready, name)
+        if "ready" not in ready:
+            raise AdapterError(f"{name} is not ready: its first line is {ready}")
+        for request, expected in asked:
+            actual = await anext(answers, None)
+            if actual is None or actual.get("id") != request["id"]:
+                asked_id = request["id"]
+                raise AdapterError(f"{name} did not answer request {asked_id}, it said {actual}")
+            if actual != {"id": request["id"], **expected}:  # the expected answer is valid
+                _check(actual, name)
+            found.append({key: value for key, value in actual.items() if key != "id"})
+        if found.pop() != {"unsupported": True}:
+            raise AdapterError(f"{name} accepts {MADE_UP!r}, an operation that does not exist")
+        if await anext(answers, None) is not None:
+            raise AdapterError(f"{name} wrote more lines than it was asked for")
     return ready, [Answered(*each) for each in zip(put, found, strict=True)]
 
 
@@ -166,35 +182,29 @@ def _shown(values: Values) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
-def _run(command: Sequence[str], name: str, lines: bytes, deadline: float) -> Iterator[Values]:
+async def _answers(command: Sequence[str], name: str, lines: bytes) -> AsyncGenerator[Values]:
     with TemporaryFile() as requests:  # not a pipe: an adapter answers before it has read all
         requests.write(lines)
         requests.seek(0)
         try:
-            process = subprocess.Popen(  # noqa: S603  # the command is the caller's own
-                command, stdin=requests, stdout=subprocess.PIPE
-            )
+            child = await Child.start(command, stdin=requests)
         except OSError as error:
             raise AdapterError(f"{name} cannot be started: {error}") from error
-    is_late = threading.Event()
-
-    def end() -> None:
-        is_late.set()
-        process.kill()
-
-    timer = threading.Timer(deadline, end)
-    timer.start()
     try:
-        with process:
-            for line in process.stdout or ():
-                yield _read(line, name)
+        while line := await _line(child, name):
+            yield _read(line, name)
+        status = await child.status()
+        if status:
+            raise AdapterError(f"{name} ended with status {status}")
     finally:
-        timer.cancel()
-        process.kill()
-    if is_late.is_set():
-        raise AdapterError(f"{name} was not done within {deadline:g} s")
-    if process.returncode:
-        raise AdapterError(f"{name} ended with status {process.returncode}")
+        await child.end(0)
+
+
+async def _line(child: Child, name: str) -> bytes:
+    try:
+        return await child.line()
+    except ValueError as error:
+        raise AdapterError(f"{name} wrote a line of more than {MAX_LINE} bytes") from error
 
 
 def _read(line: bytes, name: str) -> Values:

@@ -30,6 +30,9 @@ TIMEOUT: Final = 12.0
 """Seconds for an operation, and for an observation. Each takes milliseconds on one machine, and
 must not be missed on a busy one; a driver answers within 15 s."""
 
+NOT_RUN: Final = "not run"
+"""How the failure of a step begins that an earlier one prevents."""
+
 JOBS: Final = 6
 """Concurrent runs: they wait more than they compute, and each starts a program."""
 
@@ -122,9 +125,12 @@ async def converse(
     runner.verbs |= {**operations.verbs(), "dial": dial}
     first, *others, last = interop_steps()
     chosen = others if names is None else [each for each in others if each.name in names]
-    outcomes = []
+    outcomes: list[StepOutcome] = []
     for step in (first, *chosen, last):
         driver.seen.clear()  # no observation of an earlier step counts
+        if outcomes and outcomes[0].failure:
+            outcomes.append(StepOutcome(step.name, f"{NOT_RUN}, since {first.name} failed"))
+            continue
         try:
             await runner.play(step.script)
             outcomes.append(StepOutcome(step.name))

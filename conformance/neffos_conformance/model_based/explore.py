@@ -202,7 +202,10 @@ class SequenceReport:
 
 
 SEQUENCE_SECONDS: Final = 30.0
-"""Seconds for one sequence, whatever the peer does. Most take some hundredths."""
+"""Seconds for one sequence on this machine, whatever the peer does. Most take some hundredths."""
+
+TRIPS: Final = 2
+"""Round trips for an action: its own, and that of the barrier after it."""
 
 MAX_COUNTEREXAMPLES: Final = 50
 """Counterexamples of one run. Test a peer with more violations with the cases first."""
@@ -235,6 +238,12 @@ class Plan:
     timeouts: Timeouts = DEFAULT_TIMEOUTS
     enough: int = MAX_COUNTEREXAMPLES
     progress: Callable[[int, int], None] = lambda _, __: None
+
+    @property
+    def sequence_seconds(self) -> float:
+        """Seconds for one sequence: a peer that is far away needs more."""
+        trip = self.timeouts.before_barrier - DEFAULT_TIMEOUTS.before_barrier
+        return SEQUENCE_SECONDS + max(0.0, trip) * TRIPS * self.steps
 
 
 async def explore_server(
@@ -347,10 +356,11 @@ class _Exploration:
     ) -> SequenceResult:
         """Run a sequence within a time limit."""
         try:
-            async with asyncio.timeout(SEQUENCE_SECONDS):
+            seconds = self.plan.sequence_seconds
+            async with asyncio.timeout(seconds):
                 result = await self.run(sequence, self.known, timeouts or self.plan.timeouts)
         except TimeoutError:
-            text = f"a sequence did not end within {SEQUENCE_SECONDS:g} s"
+            text = f"a sequence did not end within {seconds:g} s"
             result = SequenceResult(Failure("SEC-16", STALLS, text))
         self._report.messages += result.messages
         return result

@@ -14,11 +14,19 @@ from typing import BinaryIO, Final
 
 from neffos_codec import Native
 from neffos_conformance.cases.verdict import Verdict, verdict_on
+from neffos_conformance.recordings.openings import opening_violations
 from neffos_conformance.wire.connection import ConnectionClosed
-from neffos_conformance.wire.text import cut, visible
-from neffos_conformance.wire.transcript import Content, Entry, Header, UnreadableLine, read_lines
+from neffos_conformance.wire.transcript import (
+    ConnectionOpened,
+    Entry,
+    Header,
+    UnreadableLine,
+    read_lines,
+)
 from neffos_protocol import Monitor, Violation
 from neffos_protocol.catalogue import requirement
+from neffos_protocol.conversation import ObservedAsk
+from neffos_protocol.text import cut, visible
 
 MAX_VIOLATIONS: Final = 100
 """Violations of one recording that are kept whole. Of a requirement that is violated again and
@@ -29,6 +37,16 @@ MAX_PAYLOAD: Final = 4096
 
 MAX_EXPLANATION: Final = 400
 """Characters of an explanation, which may quote a message."""
+
+REMARKED: Final = 1.0
+"""Seconds without a reply after which an ask is remarked on: an ordinary reply takes milliseconds,
+and whoever ends a session at once has not waited for it."""
+
+MAX_NAME: Final = 80
+"""Characters of a name or a token in a sentence."""
+
+MAX_PENDING_ASKS: Final = 4096
+"""Asks of a connection whose line and time are remembered; a correct peer has a handful."""
 
 MAX_CONNECTIONS: Final = 1024
 """Connections that are checked at the same time. Beyond that, the oldest is given up."""
@@ -106,6 +124,49 @@ def violations(
         )
 
 
+@dataclass(frozen=True, slots=True)
+class UnansweredAsk:
+    """An ask that has no reply when its connection or the recording ends.
+
+    That violates no requirement by itself: the reply may have been on its way. After many seconds
+    it shows a peer that does not answer.
+
+    Attributes:
+        line: the line of the ask.
+        connection: the number of its connection.
+        role: the peer that asked: ``"client"`` or ``"server"``.
+        token: its token, fit to be shown; empty for a handshake request.
+        kind: what it asks for, likewise.
+        seconds: from the ask to the end.
+    """
+
+    line: int
+    connection: int
+    role: str
+    token: str
+    kind: str
+    seconds: float
+
+    def __str__(self) -> str:
+        token = f" ({self.token})" if self.token else ""
+        return f"the {self.role}'s {self.kind}{token} has no reply after {self.seconds:.3f} s"
+
+
+def remarks(asks: Sequence[UnansweredAsk], count: int, seconds: float = REMARKED) -> Iterator[str]:
+    """Give a sentence on each ask that had no reply for some seconds.
+
+    Args:
+        asks: the first ones.
+        count: the number of all.
+        seconds: the time.
+    """
+    for each in asks:
+        if each.seconds >= seconds:
+            yield f"line {each.line}, connection {each.connection}: {each}"
+    if count > len(asks):
+        yield f"… {count} asks have no reply"
+
+
 @dataclass(slots=True)
 class CheckReport:
     """The result of checking one recording.
@@ -120,6 +181,8 @@ class CheckReport:
         unreadable_lines: the number of lines that cannot be read.
         stale_defects: violations that the header names, but that do not occur.
         unchecked: the number of connections given up, there being too many.
+        pending_asks: the first asks without a reply.
+        pending_ask_count: the number of asks without a reply.
     """
 
     header: Header | None = None
@@ -131,6 +194,16 @@ class CheckReport:
     unreadable_lines: int = 0
     stale_defects: list[str] = field(default_factory=list)
     unchecked: int = 0
+    pending_asks: Sequence[UnansweredAsk] = ()
+    pending_ask_count: int = 0
+
+    def remarks(self, *, all_of_them: bool = False) -> Iterator[str]:
+        """Give a sentence on each ask without a reply.
+
+        Args:
+            all_of_them: also on those that ended sooner than after ``REMARKED`` seconds.
+        """
+        return remarks(self.pending_asks, self.pending_ask_count, 0.0 if all_of_them else REMARKED)
 
     @property
     def defects(self) -> dict[str, str]:
@@ -159,6 +232,16 @@ class CheckReport:
 _WORST_FIRST: Final = (Verdict.FAIL, Verdict.NON_STRICT, Verdict.INFORMATIONAL)
 
 
+def _kind_of(ask: ObservedAsk) -> str:
+    """Say what an ask asks for."""
+    names = [visible(each, limit=MAX_NAME) for each in (ask.event, ask.namespace, ask.room)]
+    event, namespace, room = names
+    where = namespace or "the empty namespace"
+    if ask.change is None:
+        return f"event {event} in {where}{'/' if room else ''}{room}"
+    return f"{ask.change} of {f'room {room} of ' if ask.room else ''}{where}"
+
+
 class Monitors:
     """Checks connections concurrently, each until a peer ends it; its memory is bounded.
 
@@ -171,28 +254,74 @@ class Monitors:
 
     Attributes:
         given_up: the number of connections given up.
+        pending_asks: the first asks without a reply at the end of their connection, and of all
+            others after ``finish``.
+        pending_ask_count: their number.
     """
 
     def __init__(self, native: Native = Native.NEVER) -> None:
         self.given_up = 0
+        self.pending_asks: list[UnansweredAsk] = []
+        self.pending_ask_count = 0
+        self._now = 0.0
+        self._asked: dict[int, dict[int, tuple[int, float]]] = {}
         self._native = native
         self._open: dict[int, Monitor] = {}
         self._former: dict[int, None] = {}
         self._highest_forgotten = 0
 
-    def feed(self, connection: int, from_client: bool, content: Content) -> Sequence[Violation]:
+    def feed(self, entry: Entry) -> Sequence[Violation]:
         """Take the next line of a connection, and give its violations."""
+        line, time, connection, from_client, content = entry
+        self._now = time
         monitor = self._open.get(connection)
         if monitor is None:
             monitor = self._begin(connection)
             if monitor is None:
                 return ()
         if type(content) is str or type(content) is bytes:
-            return monitor.feed("client" if from_client else "server", content)
+            found = monitor.feed("client" if from_client else "server", content)
+            seen = monitor.conversation
+            if seen.ask is not None or seen.handshake is not None:
+                number = seen.number if seen.ask is None else seen.ask.number
+                asked = self._asked[connection]
+                if number == seen.number:
+                    asked[number] = line, time
+                    if len(asked) > MAX_PENDING_ASKS:
+                        del asked[next(iter(asked))]
+                else:
+                    asked.pop(number, None)
+            return found
+        if type(content) is ConnectionOpened:
+            return list(opening_violations(content))
         if type(content) is ConnectionClosed:
-            del self._open[connection]
+            self._end(connection)
             self._remember(connection)
         return ()
+
+    def finish(self) -> None:
+        """Take the end of the recording."""
+        for connection in list(self._open):
+            self._end(connection)
+
+    def _end(self, connection: int) -> None:
+        """Note the asks of a connection that have no reply."""
+        seen, asked = self._open.pop(connection).conversation, self._asked.pop(connection)
+        found = [
+            (ask.number, state.role, visible(ask.token, limit=MAX_NAME), _kind_of(ask))
+            for state in (seen.client, seen.server)
+            for ask in state.pending.values()
+        ]
+        if not (seen.is_accepted or seen.is_refused) and seen.client.handshake != "new":
+            found += [(number, seen.client.role, "", "handshake request") for number in asked][:1]
+        for number, role, token, kind in sorted(found):
+            if number in asked:
+                line, time = asked[number]
+                self.pending_ask_count += 1
+                if len(self.pending_asks) < MAX_VIOLATIONS:
+                    waited = max(self._now - time, 0.0)
+                    ask = UnansweredAsk(line, connection, str(role), token, kind, round(waited, 6))
+                    self.pending_asks.append(ask)
 
     def _begin(self, connection: int) -> Monitor | None:
         if connection in self._former:
@@ -203,9 +332,10 @@ class Monitors:
             return None
         if len(self._open) >= MAX_CONNECTIONS:
             oldest = next(iter(self._open))
-            del self._open[oldest]
+            del self._open[oldest], self._asked[oldest]
             self._remember(oldest)
             self.given_up += 1
+        self._asked[connection] = {}
         monitor = self._open[connection] = Monitor(native=self._native)
         return monitor
 
@@ -239,12 +369,14 @@ def check_stream(stream: BinaryIO, progress: Callable[[int], None] = lambda _: N
     for item in read_lines(stream):
         report.lines += 1
         if type(item) is Entry:
-            _, _, connection, from_client, content = item
-            found = monitors.feed(connection, from_client, content)
+            content = item.content
+            found = monitors.feed(item)
             if type(content) is str or type(content) is bytes:
                 report.messages += 1
                 if found:
                     report.add(violations(found, item, content, report.header or {}))
+            elif type(content) is ConnectionOpened and found:
+                report.add(violations(found, item, content.path, report.header or {}))
         elif type(item) is UnreadableLine:
             report.unreadable_lines += 1
             if len(report.unreadable) < MAX_VIOLATIONS:
@@ -258,6 +390,11 @@ def check_stream(stream: BinaryIO, progress: Callable[[int], None] = lambda _: N
             before = position
     if stream.seekable():
         progress(stream.tell() - before)
+    monitors.finish()
+    report.pending_asks, report.pending_ask_count = (
+        monitors.pending_asks,
+        monitors.pending_ask_count,
+    )
     report.unchecked = monitors.given_up
     stale = (id_ for id_, role in report.defects.items() if (id_, role) not in report.counts)
     report.stale_defects = list(stale)

@@ -12,8 +12,9 @@ from neffos_conformance.recordings.sequence import KEPT
 from neffos_conformance.recordings.session import RecordedStep
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import payload_text
-from neffos_conformance.wire.text import shorten, visible, wrap
+from neffos_conformance.wire.text import shorten, wrap
 from neffos_conformance.wire.transcript import ConnectionOpened
+from neffos_protocol.text import visible
 
 MIN_WIDTH: Final = 40
 """The narrowest output, in cells."""

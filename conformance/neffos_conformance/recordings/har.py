@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, BinaryIO, Final, Literal
-from urllib.parse import SplitResult, quote, unquote_plus, urlsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import ijson  # type: ignore[import-untyped]
 import msgspec
@@ -25,10 +25,12 @@ from neffos_codec import (
     decode_handshake,
 )
 from neffos_conformance.wire.connection import ConnectionClosed
+from neffos_conformance.wire.files import EncodingError
+from neffos_conformance.wire.json_bounds import BoundedJson, JsonBoundsError
 from neffos_conformance.wire.payloads import frame_of
-from neffos_conformance.wire.text import shorten, visible
+from neffos_conformance.wire.secrets import kept, masked, masked_target, masked_url
+from neffos_conformance.wire.text import shorten
 from neffos_conformance.wire.transcript import (
-    KEPT_HEADERS,
     ConnectionOpened,
     Content,
     Entry,
@@ -36,11 +38,9 @@ from neffos_conformance.wire.transcript import (
     header,
 )
 from neffos_protocol.names import CHANGE_OF
+from neffos_protocol.text import visible
 
 HOW: Final = "neffos-wire import"
-
-PARAMETER_PREFIX: Final = "x-websocket-header-"
-"""The prefix of query parameters that browsers send in place of request headers."""
 
 _LOOKED_AT: Final = 50
 """Messages within which a connection shows whether it is neffos. The handshake is the first two,
@@ -85,35 +85,61 @@ def read_entries(stream: BinaryIO, har: Har) -> Iterator[tuple[int, dict[str, An
         OSError: it cannot be read.
     """
     builder: Any = None
-    inside = ""
     found = False
+    values = 0
+    path: list[str] = []  # the key in each open object; an open array has ""
     try:
-        for prefix, event, value in ijson.parse(stream, use_float=True):
-            if builder is None:
-                found |= prefix == "log.entries" and event == "start_array"
-                if prefix in _PARTS and event == "start_map":
-                    builder, inside = ijson.ObjectBuilder(), prefix
-                elif prefix == _ENTRY:
-                    raise HarError(f"entry {har.entries + 1} is not an object")
-                else:
-                    continue
-            builder.event(event, value)
-            if prefix == inside and event == "end_map":
-                whole, builder = builder.value, None
-                if inside == _ENTRY:
-                    har.entries += 1
-                    yield har.entries, whole
-                else:
-                    setattr(har, inside.removeprefix("log."), whole)
-    except ijson.JSONError as error:
+        for event, value in ijson.basic_parse(BoundedJson(stream), use_float=True):
+            if event in _ENDS:
+                path.pop()
+            elif event == "map_key":
+                path[-1] = value
+            if builder is not None:
+                if _is_used(path):
+                    values += 1
+                    if values > MAX_VALUES:
+                        raise HarError(f"entry {har.entries + 1} has more than {MAX_VALUES} values")
+                    builder.event(event, value)
+                if event in _ENDS and path in _PARTS:
+                    whole, builder = builder.value, None
+                    if path == _ENTRY:
+                        har.entries += 1
+                        yield har.entries, whole
+                    else:
+                        setattr(har, path[1], whole)
+            elif event == "start_map" and path in _PARTS:
+                builder, values = ijson.ObjectBuilder(), 0
+                builder.event(event, value)
+            elif path == _ENTRY and event not in _ENDS:
+                raise HarError(f"entry {har.entries + 1} is not an object")
+            found |= path == _LIST and event == "start_array"
+            if event in _STARTS:
+                path.append("")
+    except (ijson.JSONError, JsonBoundsError, EncodingError) as error:
         where = f" after entry {har.entries}" if har.entries else ""
         raise HarError(f"not JSON{where}: {_first_line(error)}") from error
     if not found:
         raise HarError("not a HAR: it has no log with entries")
 
 
-_ENTRY: Final = "log.entries.item"
-_PARTS: Final = frozenset({"log.creator", "log.browser", _ENTRY})
+MAX_VALUES: Final = 2_000_000
+"""Values of an entry, which are built in memory: some 400,000 messages of one connection."""
+
+_LIST: Final = ["log", "entries"]
+_ENTRY: Final = [*_LIST, ""]
+_PARTS: Final = (_ENTRY, ["log", "creator"], ["log", "browser"])
+_USED: Final = frozenset(
+    {"request", "startedDateTime", "_resourceType", "_webSocketMessages"},
+)
+"""The members of an entry that are built; the others may be large, such as what a page loaded."""
+
+_STARTS: Final = frozenset({"start_map", "start_array"})
+_ENDS: Final = frozenset({"end_map", "end_array"})
+
+
+def _is_used(path: list[str]) -> bool:
+    """Whether a value of a part is built."""
+    return path[: len(_LIST)] != _LIST or len(path) == len(_ENTRY) or path[len(_ENTRY)] in _USED
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +197,7 @@ def read_connection(number: int, entry: Mapping[str, Any]) -> HarConnection:
         saved = msgspec.convert(entry, _SavedConnection)
         url = urlsplit(saved.request.url)
         if not url.hostname:
-            raise ValueError(f"the url has no host: {saved.request.url}")
+            raise ValueError(f"the url has no host: {masked_url(saved.request.url)}")
         contents = [(each, each.content()) for each in saved.messages or ()]
     except ValueError as error:
         raise HarError(f"entry {number}: {clean(str(error))}") from error
@@ -221,8 +247,11 @@ def transcript(
     )
     if connection.began is not None:
         first["recorded"] = connection.began.astimezone(UTC).isoformat(timespec="seconds")
-    kept = {key: value for key, value in connection.headers.items() if key.startswith(KEPT_HEADERS)}
-    opened = ConnectionOpened(_path(connection.url, keep_query=keep_query), kept)
+    target = urlunsplit(connection.url._replace(scheme="", netloc="", fragment=""))
+    if not target.startswith("/"):
+        target = f"/{target}"
+    path = target if keep_query else masked_target(target)
+    opened = ConnectionOpened(path, kept(connection.headers.items()))
     contents = [(0.0, True, opened), *connection.contents]
     return first, [Entry(0, time, 1, sent, content) for time, sent, content in contents]
 
@@ -309,25 +338,6 @@ def _name_and_version(part: Mapping[str, Any]) -> tuple[str, str]:
     return name if isinstance(name, str) else "", version if isinstance(version, str) else ""
 
 
-def _path(url: SplitResult, *, keep_query: bool) -> str:
-    path = url.path or "/"
-    if not url.query:
-        return path
-    if keep_query:
-        return f"{path}?{url.query}"
-    return f"{path}?{'&'.join(map(_parameter, url.query.split('&')))}"
-
-
-def _parameter(parameter: str) -> str:
-    """Leave out the value of a query parameter, unless it is one of the headers kept."""
-    key, separator, _ = parameter.partition("=")
-    plain = unquote_plus(key).lower()
-    is_kept = plain.removeprefix(PARAMETER_PREFIX).startswith(KEPT_HEADERS)
-    if plain.startswith(PARAMETER_PREFIX) and is_kept:
-        return parameter
-    return f"{quote(unquote_plus(key))}=***" if separator else "***"
-
-
 def _is_handshake_request(payload: str | bytes) -> bool:
     try:
         return decode_handshake(payload, decoding=Decoding.STRICT) == HandshakeRequest()
@@ -344,4 +354,4 @@ def _first_line(error: Exception) -> str:
 
 def clean(text: str) -> str:
     """Give a text of the HAR on one line, fit to be shown."""
-    return shorten(visible(" ".join(text[:400].split())), 100)
+    return shorten(visible(masked(" ".join(text[:400].split()))), 100)

@@ -24,8 +24,9 @@ from neffos_conformance.recordings.sequence import (
     summary,
 )
 from neffos_conformance.wire.payloads import payload_text
-from neffos_conformance.wire.text import clock, hexdump, shorten, visible, wrap
+from neffos_conformance.wire.text import clock, hexdump, shorten, wrap
 from neffos_conformance.wire.transcript import UnreadableLine
+from neffos_protocol.text import visible
 
 MAX_LIFELINES: Final = 6
 """Clients with a lifeline of their own. More share one, and each arrow has its connection's

@@ -9,15 +9,14 @@ wrong or flooding ends that with a difference or an error, and every wait has a 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum, unique
 from typing import Any, Final
 
-from websockets.datastructures import Headers
-from websockets.exceptions import InvalidHeader
+from websockets.exceptions import ProtocolError
 
 from neffos_conformance.recordings.client_control import ClientControl
 from neffos_conformance.recordings.comparison import (
@@ -39,6 +38,7 @@ from neffos_conformance.runner.playback import Playback, Timeouts
 from neffos_conformance.wire.barrier import BARRIER_TOKENS, BARRIERS
 from neffos_conformance.wire.connection import ConnectError, ConnectionClosed, WireConnection
 from neffos_conformance.wire.relay import below
+from neffos_conformance.wire.secrets import masked_url
 from neffos_conformance.wire.transcript import ConnectionOpened, Transcript
 from neffos_conformance.wire.transport import Transport
 from neffos_protocol import Role
@@ -95,6 +95,11 @@ class Replayed:
     ids: Mapping[str, str] = field(default_factory=dict)
     peer: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+
+
+_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
+_TARGET: Final = re.compile(r"[^\x00-\x20\x7f]*")
+"""What a request can have in its head. A recording may say anything, and must not add lines."""
 
 
 class UnreachableError(Exception):
@@ -168,16 +173,17 @@ async def _to_server(runner: ReplayRunner, url: str) -> None:
 async def _dial(
     runner: ReplayRunner, step: RecordedStep, url: str, headers: Mapping[str, str]
 ) -> WireConnection:
-    try:
-        Headers(headers)
-    except InvalidHeader as error:
-        text = f"at {step.name()} is a request that none can make: {error}"
-        raise UnreachableError(text) from error
+    odd = [name for name, value in headers.items() if not _HEADER.fullmatch(f"{name}:{value}")]
+    if odd or not _TARGET.fullmatch(url):
+        what = f"the header {odd[0]!r}" if odd else "the path"
+        text = f"at {step.name()} is a request that none can make: {what}"
+        raise UnreachableError(text)
     try:
         async with asyncio.timeout(runner.deadline):
             return await WireConnection.dial(url, headers)
     except TimeoutError:
-        raise UnreachableError(f"no upgrade came from {url} within {runner.deadline:g} s") from None
+        text = f"no upgrade came from {masked_url(url)} within {runner.deadline:g} s"
+        raise UnreachableError(text) from None
     except ConnectError as error:
         if error.status is None:
             raise UnreachableError(str(error)) from error
@@ -271,9 +277,14 @@ class ReplayRunner:
         if content is None or number not in self.playback.connections:
             return True  # the client never dialled, which is reported elsewhere
         if isinstance(content, ConnectionClosed):
-            with suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(self.deadline):
                     await self.playback.close(number, content.code, content.reason)
+            except TimeoutError:
+                pass
+            except ProtocolError as error:
+                text = f"at {step.name()} is a closing that none can send: {error}"
+                raise UnreachableError(text) from error
             await self._until(lambda: number in self._closed)
         else:
             await self._send(number, content)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from typing import Any, BinaryIO, Final
@@ -21,11 +21,12 @@ from neffos_conformance.recordings.checking import (
     MAX_CONNECTIONS,
     Monitors,
     RecordedViolation,
+    remarks,
     violations,
 )
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import payload_bytes
-from neffos_conformance.wire.text import cut, shorten, visible
+from neffos_conformance.wire.text import shorten
 from neffos_conformance.wire.transcript import (
     ConnectionOpened,
     Entry,
@@ -35,6 +36,7 @@ from neffos_conformance.wire.transcript import (
 )
 from neffos_protocol import Change, Conversation, MessageKind, ObservedAsk, TrackedMessage
 from neffos_protocol.names import CHANGE_OF
+from neffos_protocol.text import cut, visible
 
 DEFAULT_LIMIT: Final = 200
 """Rows of a diagram: as many as a person will look at."""
@@ -128,6 +130,8 @@ class Diagram:
         is_read_whole: the recording was read to its end.
         violations: how often each requirement was violated, shown or not.
         hidden_violations: how many of these are in rows left out.
+        unreadable: the number of lines that cannot be read, shown or not.
+        remarks: sentences on asks without a reply.
         unchecked: connections that were not checked to their end, there being too many.
         is_empty: the recording has no line at all.
     """
@@ -139,6 +143,8 @@ class Diagram:
     is_read_whole: bool = True
     violations: Counter[str] = field(default_factory=Counter)
     hidden_violations: int = 0
+    unreadable: int = 0
+    remarks: Sequence[str] = ()
     unchecked: int = 0
     is_empty: bool = True
 
@@ -186,6 +192,7 @@ def read_diagram(
         if last is not None and item.line > last:
             diagram.is_read_whole = False
             break
+        diagram.unreadable += isinstance(item, UnreadableLine)
         if isinstance(item, Entry) and connection not in (None, item.connection):
             continue
         if len(diagram.rows) == limit:
@@ -203,6 +210,7 @@ def read_diagram(
             diagram.before += 1
             diagram.hidden_violations += len(violated)
     diagram.unchecked = reader.unchecked
+    diagram.remarks = reader.finish() if diagram.is_read_whole else ()
     return diagram
 
 
@@ -226,12 +234,17 @@ class SequenceReader:
         """The number of connections that were not checked to their end, there being too many."""
         return self._monitors.given_up
 
+    def finish(self) -> Sequence[str]:
+        """Take the end of the recording, and give a sentence on each ask without a reply."""
+        self._monitors.finish()
+        return list(remarks(self._monitors.pending_asks, self._monitors.pending_ask_count))
+
     def read(self, item: Entry | UnreadableLine) -> DiagramRow:
         """Give the row of one line; nothing is raised, whatever is in it."""
         if isinstance(item, UnreadableLine):
             return UnreadableLine(item.line, cut(visible(item.reason), _SHOWN_REASON))
         line, time, number, from_client, content = item
-        found = self._monitors.feed(number, from_client, content)
+        found = self._monitors.feed(item)
         match content:
             case ConnectionOpened(path, _):
                 kind, words = ArrowKind.OPENING, "opens " + shorten(visible(path[:KEPT]), 60)
@@ -259,7 +272,7 @@ class SequenceReader:
         """Give the requirements that one line violates. After that, ``read`` no more."""
         if isinstance(item, UnreadableLine):
             return []
-        found = self._monitors.feed(item.connection, item.from_client, item.content)
+        found = self._monitors.feed(item)
         return [each.requirement for each in found]
 
     def _conversation(self, number: int) -> Conversation:
@@ -348,6 +361,8 @@ def _subject(frame: Message | ObservedAsk) -> str:
 
 
 def _end(closed: ConnectionClosed) -> str:
+    if closed.cut:
+        return f"is ended by the recorder: {cut(visible(closed.cut), 80)}"
     if closed.code is None:
         return "ends without a close frame"
     reason = f" {quoted(closed.reason)}" if closed.reason else ""
@@ -407,11 +422,12 @@ def _fact(value: Any) -> str:
 
 def summary(diagram: Diagram) -> list[str]:
     """Give the sentences below or above a diagram."""
-    arrows, rows = len(diagram.arrows), len(diagram.rows)
+    arrows = len(diagram.arrows)
     connections = counted(len(diagram.connections), "connection")
     lines = [f"{counted(arrows, 'arrow')} on {connections}; {verdict(diagram)}."]
-    if arrows < rows:
-        lines.append(f"{counted(rows - arrows, 'line')} shown cannot be read.")
+    if diagram.unreadable:
+        lines.append(f"{counted(diagram.unreadable, 'line')} cannot be read.")
+    lines += [f"{each[0].upper()}{each[1:]}." for each in diagram.remarks]
     sides = ((diagram.before, "before"), (diagram.after, "after"))
     if where := " and ".join(f"{count} {side}" for count, side in sides if count):
         hidden = counted(diagram.before + diagram.after, "line")
@@ -434,7 +450,8 @@ def summary(diagram: Diagram) -> list[str]:
 def verdict(diagram: Diagram) -> str:
     """Give the number of violations of each requirement."""
     if not diagram.violations:
-        return "no violations"
+        where = " in the lines that can be read" if diagram.unreadable else ""
+        return f"no violations{where}" if diagram.arrows or not where else "nothing can be checked"
     each = ", ".join(f"{id_} ({count})" for id_, count in sorted(diagram.violations.items()))
     return f"{counted(diagram.violations.total(), 'violation')}: {each}"
 

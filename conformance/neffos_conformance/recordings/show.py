@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from rich.cells import cell_len
-from rich.console import Console
 from rich.text import Text
 
 from neffos_conformance.recordings.checking import RecordedViolation
@@ -19,8 +18,10 @@ from neffos_conformance.recordings.sequence import (
     summary,
 )
 from neffos_conformance.wire.payloads import payload_text
-from neffos_conformance.wire.text import clock, shorten, visible, wrap
+from neffos_conformance.wire.terminal import Terminal
+from neffos_conformance.wire.text import clock, shorten, wrap
 from neffos_conformance.wire.transcript import UnreadableLine
+from neffos_protocol.text import visible
 
 _STYLES: Final = {
     ArrowKind.OPENING: "dim",
@@ -57,7 +58,7 @@ _Line = list[tuple[str, str]]
 """The parts of one line, each with its style."""
 
 
-def draw(console: Console, diagram: Diagram, source: str, *, whole: bool = False) -> None:
+def draw(console: Terminal, diagram: Diagram, source: str, *, whole: bool = False) -> None:
     """Draw a diagram on a terminal, or into a pipe.
 
     Args:

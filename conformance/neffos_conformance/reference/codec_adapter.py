@@ -39,6 +39,8 @@ from neffos_conformance.codecs.values import (
     wait_values,
 )
 from neffos_conformance.reference import identity
+from neffos_conformance.wire.terminal import echo
+from neffos_protocol.text import ascii_json
 
 CODEC_VERSION: Final = 1
 """The version of the codec protocol."""
@@ -57,9 +59,9 @@ def codec_adapter_command() -> None:
     The adapter reads requests from standard input, as JSON Lines. See the page "The codec
     protocol" of the specification.
     """
-    click.echo(json.dumps({"ready": True, "codec": CODEC_VERSION, **identity()}))
+    echo(ascii_json({"ready": True, "codec": CODEC_VERSION, **identity()}))
     for line in sys.stdin.buffer:
-        click.echo(json.dumps(answer_to(line)))
+        echo(ascii_json(answer_to(line)))
 
 
 def answer_to(line: bytes) -> Values:

@@ -17,20 +17,24 @@ from neffos_codec import COMPILED
 from neffos_conformance.cases.definition import ROLES, Case, cases_of
 from neffos_conformance.cases.verdict import SEVERITY, Verdict, most_severe
 from neffos_conformance.codecs.testing import codec_cases
-from neffos_conformance.runner.result import LogEntry, Remark, Result
+from neffos_conformance.runner.result import BROKEN, NO_REPLY, LogEntry, Remark, Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.barrier import BARRIER_TOKENS, IMPLICIT_TOKENS, is_barrier_reply
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import SHOWN, short
-from neffos_conformance.wire.text import visible
-from neffos_conformance.wire.transcript import KEPT_HEADERS, ConnectionOpened
+from neffos_conformance.wire.secrets import kept, masked_urls
+from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_protocol.catalogue import Requirement, requirement, requirements
+from neffos_protocol.text import cut, visible
 
 SUITE: Final = "neffos-wire"
 """The package of the suite."""
 
 KNOWN: Final = ("reason", "link", "source")
 """What a report for programs has of a known failure."""
+
+MAX_LEFT_OUT: Final = 6
+"""IDs of cases that were left out, in a sentence: there are three slow ones."""
 
 MAX_TEXT: Final = 2_000
 """Characters of a sentence or a header that a peer influences: longer than any of a correct
@@ -50,7 +54,7 @@ class SummaryLine:
     """One line about known failures, closing behaviour or skipped cases.
 
     Attributes:
-        label: ``known``, ``stale``, ``closing`` or ``skipped``.
+        label: ``known``, ``stale``, ``closing``, ``skipped`` or ``unknown``.
         text: the reason or the explanation.
         verdict: the verdict, if the line has one.
         id: the case or the requirement, if the line is about one.
@@ -69,7 +73,7 @@ class SummaryLine:
 def summary_lines(report: RunReport) -> list[SummaryLine]:
     """Give the lines that follow the failures: known and stale failures, closing, skipped."""
     closings: dict[tuple[str, str, Verdict], list[str]] = {}
-    skipped: dict[str, list[str]] = {}
+    not_run: dict[tuple[str, str], list[str]] = {}
     lines = []
     for result in report.results:
         closing = result.closing
@@ -79,12 +83,13 @@ def summary_lines(report: RunReport) -> list[SummaryLine]:
         if closing.explanation:
             key = (closing.requirement, closing.explanation, closing.verdict)
             closings.setdefault(key, []).append(result.case.id)
-        if result.verdict is Verdict.SKIPPED:
-            skipped.setdefault(result.explanation, []).append(result.case.id)
+        if result.verdict in (Verdict.SKIPPED, Verdict.UNKNOWN):
+            key_not_run = (result.verdict.value, result.explanation)
+            not_run.setdefault(key_not_run, []).append(result.case.id)
     lines += [SummaryLine("stale", text) for text in report.stale]
     for (id_, text, verdict), ids in closings.items():
         lines.append(SummaryLine("closing", text, verdict, id_, cases=ids))
-    return lines + [SummaryLine("skipped", text, cases=ids) for text, ids in skipped.items()]
+    return lines + [SummaryLine(label, text, cases=ids) for (label, text), ids in not_run.items()]
 
 
 def family_counts(report: RunReport) -> dict[str, Counter[Verdict]]:
@@ -115,10 +120,11 @@ def rerun(report: RunReport, case: Case) -> str:
     """Give the command line that runs one case again.
 
     The arguments after ``--`` belong to the system under test, so ``--case`` precedes them. A
-    failure of model-based testing is found again by its seed, which the command contains.
+    failure of model-based testing is seen again by a replay of its recording, which has only the
+    steps that it needs.
     """
-    if " --seed " in report.command:
-        return visible(report.command)
+    if again := report.again.get(case.id):
+        return visible(again)
     ours, dashes, theirs = visible(report.command).partition(" -- ")
     return f"{ours} --case {case.id}{dashes}{theirs}"
 
@@ -173,8 +179,7 @@ def sentence(id_: str) -> str:
 
 def number_of_cases(report: RunReport) -> int:
     """Give the number of cases for the role, selected or not."""
-    cases = cases_of(report.role) if report.role in ROLES else codec_cases()
-    return max(len(cases), len(report.results))
+    return max(len(_all_cases(report)), len(report.results))
 
 
 def peer_name(peer: Mapping[str, str]) -> str:
@@ -201,7 +206,22 @@ def cases_sentence(report: RunReport) -> str:
     """Give the number of selected cases and the selection, in words."""
     total, selected = number_of_cases(report), len(report.results)
     by = f", selected by {bounded(', '.join(report.selection))}" if report.selection else ""
-    return f"{selected} of {total} cases{by}" if selected != total or by else f"all {total} cases"
+    if selected == total and not by:
+        return f"all {total} cases"
+    return f"{selected} of {total} cases{by or _without(report)}"
+
+
+def _without(report: RunReport) -> str:
+    """Name the cases that run only if they are selected, if these are all that is missing."""
+    ran = {result.case.id for result in report.results}
+    left = [each.id for each in _all_cases(report) if each.id not in ran]
+    if len(left) > MAX_LEFT_OUT:
+        return ""
+    return f", without {', '.join(left)} (run only if selected)"
+
+
+def _all_cases(report: RunReport) -> Sequence[Case]:
+    return cases_of(report.role) if report.role in ROLES else codec_cases()
 
 
 def outcome(report: RunReport) -> str:
@@ -210,8 +230,25 @@ def outcome(report: RunReport) -> str:
     parts = [f"{counts[each]} {each.value}" for each in SEVERITY if counts[each]]
     number = len(report.known)
     known = f"; {number} known failure{'' if number == 1 else 's'}" if number else ""
-    word = "failed" if report.has_failed() else "passed"
-    return f"{word}: {', '.join(parts) or 'no case ran'}{known}"
+    return f"{outcome_word(report)}: {', '.join(parts) or 'no case ran'}{known}"
+
+
+def outcome_word(report: RunReport) -> str:
+    """Give the outcome of the run in a word."""
+    if report.has_failed():
+        return "failed"
+    return "incomplete" if report.has_unknown() else "passed"
+
+
+def last_line(report: RunReport) -> str:
+    """Give the last line of a run: PASS, FAIL or INCOMPLETE, the counts, and what to do next."""
+    word, sentence_ = outcome_word(report), outcome(report)
+    shown = {"failed": "FAIL", "passed": "PASS", "incomplete": "INCOMPLETE"}[word]
+    text = f"{shown}{sentence_.removeprefix(word)}"
+    again = next((each for each in by_severity(report.unexplained()) if each.is_grave), None)
+    if word == "failed" and again is not None:
+        return f"{text}. Try: {rerun(report, again.case)}"
+    return text
 
 
 def provenance(report: RunReport) -> list[tuple[str, str]]:
@@ -258,7 +295,8 @@ class LoggedStep:
         """Give the entry on one printable line, with up to ``shown`` characters of a payload."""
         match self.entry.content:
             case ConnectionOpened() as opened:
-                headers = (f" {name}: {value}" for name, value in kept_headers(opened).items())
+                named = kept(opened.headers.items())
+                headers = (f" {name}: {value}" for name, value in named.items())
                 return bounded(f"opens {opened.path or '/'}{''.join(headers)}")
             case ConnectionClosed() | Remark() as other:
                 return bounded(f"{'missing: ' if self.is_missing else ''}{other}")
@@ -329,18 +367,9 @@ def have_connections(steps: Iterable[LoggedStep]) -> bool:
     return len({step.entry.connection for step in steps}) > 1
 
 
-def kept_headers(opened: ConnectionOpened) -> dict[str, str]:
-    """Give the headers that affect the protocol; other headers may be secrets."""
-    return {
-        name: value
-        for name, value in opened.headers.items()
-        if name.lower().startswith(KEPT_HEADERS)
-    }
-
-
 def bounded(text: str) -> str:
-    """Give a text that a peer may have written, shortened and printable."""
-    return visible(text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…")
+    """Give a text that a peer may have written: shortened, printable, its URLs without secrets."""
+    return visible(cut(masked_urls(text[: MAX_TEXT + 1]), MAX_TEXT))
 
 
 def facts(result: Result) -> list[tuple[str, str, Verdict | None]]:
@@ -354,10 +383,28 @@ def facts(result: Result) -> list[tuple[str, str, Verdict | None]]:
         found.append(("actual", bounded(result.actual) or "nothing", None))
     if result.explanation:
         found.append(("problem", bounded(result.explanation), result.verdict))
+    if cause := likely_cause(result):
+        found.append(("cause", cause, None))
     if closing.explanation and closing.explanation != result.explanation:
         text = f"{closing.requirement}, {closing.verdict.value}: {bounded(closing.explanation)}"
         found.append(("closing", text, closing.verdict))
     return found
+
+
+def likely_cause(result: Result) -> str:
+    """Say what most often leads to such a result; empty where that is not known."""
+    if result.verdict not in BROKEN and result.verdict is not Verdict.ERROR:
+        return ""
+    if result.actual == NO_REPLY:
+        return (
+            "a handler keeps the peer from reading this connection, or the peer needs longer "
+            "than the time limit. Try: --timeout 30"
+        )
+    if "without a close frame" in result.explanation:
+        return "the peer, or a proxy before it, ended TCP. Try: its log at that moment"
+    if result.explanation.startswith("the setup failed"):
+        return "the peer does not run the conformance application, or it lacks a part of it"
+    return ""
 
 
 def repeats_itself(result: Result) -> bool:

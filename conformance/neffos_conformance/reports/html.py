@@ -24,9 +24,9 @@ from neffos_conformance.reports.findings import LoggedStep, bounded
 from neffos_conformance.runner.result import Remark, Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.payloads import payload_bytes, payload_text
-from neffos_conformance.wire.text import visible
 from neffos_conformance.wire.transcript import ConnectionOpened, Entry
 from neffos_protocol.catalogue import requirement
+from neffos_protocol.text import visible
 
 Values = dict[str, Any]
 

@@ -5,7 +5,6 @@ The size of a report is bounded, whatever a peer sends.
 
 from __future__ import annotations
 
-import json
 import platform
 from collections import Counter
 from dataclasses import asdict
@@ -19,9 +18,10 @@ from neffos_conformance.runner.result import Remark, Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import payload_values
-from neffos_conformance.wire.text import visible
+from neffos_conformance.wire.secrets import kept, masked_urls
 from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_protocol.catalogue import requirement, requirements
+from neffos_protocol.text import ascii_json, cut, visible
 
 REPORT_FORMAT: Final = 3
 
@@ -43,7 +43,7 @@ Values = dict[str, Any]
 
 def render(report: RunReport) -> str:
     """Give a run as JSON."""
-    return json.dumps(report_values(report), indent=1, ensure_ascii=False) + "\n"
+    return ascii_json(report_values(report), indent=1) + "\n"
 
 
 def report_values(report: RunReport) -> Values:
@@ -149,7 +149,7 @@ def _entry_values(step: findings.LoggedStep, size: int) -> Values:
                 values["closed"]["cut"] = cut
         case ConnectionOpened() as opened:
             headers = {
-                _text(name): _text(value) for name, value in findings.kept_headers(opened).items()
+                _text(name): _text(value) for name, value in kept(opened.headers.items()).items()
             }
             values["opened"] = {"path": _text(opened.path), "headers": headers}
         case Remark(text):
@@ -169,5 +169,5 @@ def _counts(counts: Counter[Verdict]) -> dict[str, int]:
 
 def _text(text: str) -> str:
     """Give a text that JSON can contain: shortened, with escapes for bytes that are not UTF-8."""
-    text = text if len(text) <= findings.MAX_TEXT else text[: findings.MAX_TEXT] + "…"
+    text = cut(masked_urls(text[: findings.MAX_TEXT + 1]), findings.MAX_TEXT)
     return text if first_surrogate(text) < 0 else visible(text)

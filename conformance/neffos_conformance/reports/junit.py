@@ -1,6 +1,6 @@
 """A run as JUnit XML, for tools that collect test results.
 
-JUnit has four outcomes, and the suite has six verdicts. A non-strict or informational case must
+JUnit has four outcomes, and the suite has seven verdicts. A non-strict or informational case must
 not make a build fail, so it passes, with a note. A known failure is skipped, with its reason.
 """
 
@@ -52,7 +52,7 @@ def _test(report: RunReport, result: Result) -> TestCase:
         reason = f"{bounded(known.reason)} ({bounded(known.link)})"
         text = f"known failure, {result.verdict.value}: {reason}"
         test.append(Skipped(text, "known failure"))
-    elif result.verdict is Verdict.SKIPPED:
+    elif result.verdict in (Verdict.SKIPPED, Verdict.UNKNOWN):
         test.append(Skipped(explanation, result.verdict.value))
     elif result.verdict in (Verdict.FAIL, Verdict.ERROR):
         kind = Failure if result.verdict is Verdict.FAIL else Error

@@ -27,6 +27,7 @@ TITLES: Final = {
     "stale": "Stale known failures:",
     "closing": "Closing behaviour:",
     "skipped": "Skipped:",
+    "unknown": "Unknown:",
 }
 """The title of each list, by the label of its lines."""
 

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Final
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -23,7 +22,8 @@ from neffos_conformance.reports.findings import LoggedStep, bounded
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.payloads import SHOWN
-from neffos_conformance.wire.text import visible
+from neffos_conformance.wire.terminal import Terminal
+from neffos_protocol.text import visible
 
 MAX_WHOLE: Final = 30
 """Results that are shown with their messages, unless ``verbose``; further ones are listed by their
@@ -50,7 +50,7 @@ _CONNECTIONS: Final = ("cyan", "yellow", "magenta", "green", "blue")
 
 @contextmanager
 def progress_display(
-    total: int, console: Console | None = None
+    total: int, console: Terminal | None = None
 ) -> Iterator[Callable[[Result], None]]:
     """Display the progress of a run: the number of results with each verdict.
 
@@ -63,7 +63,7 @@ def progress_display(
     Yields:
         The function that counts a result.
     """
-    console = console or Console(stderr=True)
+    console = console or Terminal(stderr=True)
     counts: Counter[Verdict] = Counter()
     progress = Progress(
         TextColumn("running the cases"),
@@ -88,7 +88,7 @@ def progress_display(
         yield add
 
 
-def show(console: Console, report: RunReport, verbose: bool = False) -> None:
+def show(console: Terminal, report: RunReport, verbose: bool = False) -> None:
     """Print the failures with their messages, then the lists, and the table by family.
 
     Args:
@@ -124,7 +124,7 @@ def show(console: Console, report: RunReport, verbose: bool = False) -> None:
 class _Sheet:
     """A console that prints line by line, and prints any text as it is."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Terminal) -> None:
         self.console = console
         self.is_ascii = console.options.ascii_only
 
@@ -170,7 +170,7 @@ def _without_alike(results: Sequence[Result]) -> list[Result]:
     seen: Counter[str] = Counter()
     found = []
     for result in results:
-        seen[result.explanation] += result.verdict is Verdict.ERROR
+        seen[result.explanation] += result.verdict in (Verdict.ERROR, Verdict.UNKNOWN)
         if seen[result.explanation] <= MAX_ALIKE:
             found.append(result)
     return found
@@ -249,10 +249,11 @@ def _show_lines(sheet: _Sheet, report: RunReport, *, verbose: bool) -> None:
 def _table(report: RunReport, *, is_ascii: bool) -> Table:
     table = Table(title="cases by family of requirements", title_justify="left", safe_box=is_ascii)
     table.add_column("family")
-    for verdict in Verdict:
+    verdicts = [each for each in Verdict if each is not Verdict.UNKNOWN or report.has_unknown()]
+    for verdict in verdicts:
         table.add_column(verdict.value, justify="right", style=COLOURS[verdict])
     for name, row in findings.table_rows(report):
         if name == "all":
             table.add_section()
-        table.add_row(name, *row, style="bold" if name == "all" else "")
+        table.add_row(name, *row[: len(verdicts)], style="bold" if name == "all" else "")
     return table

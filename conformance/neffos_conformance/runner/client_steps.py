@@ -6,7 +6,7 @@ import asyncio
 import shlex
 from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
@@ -16,6 +16,7 @@ from neffos_conformance.cases.matching import fits
 from neffos_conformance.cases.script import AGAIN, OBSERVATIONS, OPERATIONS, Step, target
 from neffos_conformance.runner.driver_protocol import (
     ClientDriver,
+    DriverError,
     OperationError,
     UnsupportedError,
     Values,
@@ -27,8 +28,9 @@ from neffos_conformance.runner.playback import MismatchError
 from neffos_conformance.runner.result import Remark
 from neffos_conformance.runner.script_runner import ScriptRunner, Verb
 from neffos_conformance.wire.connection import WireConnection
+from neffos_conformance.wire.networks import Network, network_before
 from neffos_conformance.wire.transcript import ConnectionOpened
-from neffos_conformance.wire.transport import UpgradeRequest
+from neffos_conformance.wire.transport import Transport, UpgradeRequest
 
 RELEASE_TIMEOUT: Final = 1.0
 """Seconds for a client to close a connection when the case is over; most have, by then."""
@@ -226,9 +228,15 @@ Between = Callable[[UpgradeRequest], UpgradeRequest]
 
 @asynccontextmanager
 async def accepting_clients(
-    between: Between | None = None,
+    between: Between | None = None, before: Network | None = None, seed: int = 0
 ) -> AsyncIterator[tuple[str, asyncio.Queue[UpgradeRequest]]]:
-    """Listen for clients; give the URL, and a queue of their requests."""
+    """Listen for clients; give the URL, and a queue of their requests.
+
+    Args:
+        between: wraps each request, to seed a fault.
+        before: the network that is put before the listener.
+        seed: of everything random in it.
+    """
     queue: asyncio.Queue[UpgradeRequest] = asyncio.Queue()
 
     async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -243,11 +251,45 @@ async def accepting_clients(
     listener = await asyncio.start_server(client, "127.0.0.1", 0)
     try:
         host, port = listener.sockets[0].getsockname()
-        yield f"ws://{host}:{port}", queue
+        url = f"ws://{host}:{port}"
+        network = network_before(url, before, seed=seed) if before else nullcontext(url)
+        async with network as reached:
+            yield reached, queue
     finally:
         listener.close()
         while not queue.empty():  # no one accepts these any more
             await queue.get_nowait().refuse(503)
+
+
+@asynccontextmanager
+async def dialled(driver: ClientDriver, before: Network | None) -> AsyncIterator[WireConnection]:
+    """Have a client open a further connection, and close it.
+
+    Args:
+        driver: controls it.
+        before: the network that is put before the suite.
+
+    Raises:
+        DriverError: the client does not do so.
+    """
+    async with accepting_clients(before=before) as (url, incoming):
+        operation = driver.do("dial", url=url, headers={}, timeout=OPERATION_TIMEOUT)
+        dialling = asyncio.create_task(operation)
+        connection: Transport | None = None
+        try:
+            while request := await next_request(incoming, [dialling]):
+                if request.request.method != "HEAD":
+                    connection = request.accept()
+                    break
+                await request.refuse(200)
+            if not isinstance(connection, WireConnection):
+                raise DriverError("the client did not open a further connection")
+            yield connection
+        finally:
+            dialling.cancel()
+            await asyncio.gather(dialling, return_exceptions=True)
+            if connection is not None:
+                await connection.close()
 
 
 async def next_request(

@@ -23,9 +23,11 @@ from neffos_conformance.runner.driver_protocol import (
     Values,
     running_driver,
 )
+from neffos_conformance.runner.pace import Way
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import DEFAULT_TIMEOUTS, Run, run_client_case
+from neffos_conformance.wire.networks import Network
 
 DRIVERS: Final = 4
 """Concurrent drivers by default: most of a case is waiting, and a browser is large."""
@@ -43,7 +45,11 @@ HEALTH_TIMEOUT: Final = 5.0
 
 @asynccontextmanager
 async def to_client(
-    command: Sequence[str], *, drivers: int = DRIVERS, timeouts: Timeouts = DEFAULT_TIMEOUTS
+    command: Sequence[str],
+    *,
+    drivers: int = DRIVERS,
+    timeouts: Timeouts = DEFAULT_TIMEOUTS,
+    before: Network | None = None,
 ) -> AsyncIterator[tuple[Run, Values]]:
     """Give a function that runs a case against the client of a driver, and the driver's first line.
 
@@ -52,11 +58,13 @@ async def to_client(
     Args:
         command: starts the driver.
         drivers: how many run concurrently; more cases wait.
-        timeouts: the time limits of a case.
+        timeouts: the time limits of a case, on this machine.
+        before: the network that is put before the suite.
 
     Raises:
         DriverError: it cannot be started, or is not a driver.
     """
+    way = Way(timeouts, "client")
     pool = DriverPool(command, drivers)
     lacking: frozenset[str] | None = None
 
@@ -70,7 +78,7 @@ async def to_client(
                 if missing := sorted(needed_operations(case) & lacking):
                     text = f"it needs {', '.join(missing)}, which the driver does not support"
                     return Result(case, Verdict.SKIPPED, text)
-                return await run_client_case(driver, case, timeouts)
+                return await run_client_case(driver, case, way=way, before=before)
         except DriverError as error:
             return Result(case, Verdict.ERROR, str(error))
 

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Protocol
 
 from neffos_conformance.wire.schemas import shown, violation
+from neffos_conformance.wire.subprocesses import MAX_LINE, Child
 
 MADE_UP: Final = "made-up"
 """An operation that no driver knows, and every driver must answer with ``unsupported``."""
@@ -24,14 +25,15 @@ READY_DEADLINE: Final = 30.0
 ANSWER_DEADLINE: Final = 15.0
 """Seconds for an answer: more than a driver's own limit of ten."""
 
-STOP_DEADLINE: Final = 5.0
-"""Seconds for a driver to end after its input did, before it is killed."""
-
-MAX_LINE: Final = 32 << 20
-"""Bytes of one line of a driver: a message of 16 MiB in base64, and room."""
+ANSWER_MARGIN: Final = 5.0
+"""Seconds for an answer after the time limit that an operation names."""
 
 MAX_SEEN: Final = 100_000
 """Observations of a client that are kept."""
+
+MAX_SEEN_BYTES: Final = 64 << 20
+"""Bytes of the lines of these observations: two of the longest. A case reads all that it causes,
+and the largest causes a few MiB."""
 
 Values = dict[str, Any]
 
@@ -74,11 +76,12 @@ class DriverProcess:
         seen: the observations of the client, in order.
     """
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, ready: Values) -> None:
+    def __init__(self, name: str, child: Child, ready: Values) -> None:
         self.ready = ready
         self.seen: list[Values] = []
+        self._seen_bytes = 0
         self._name = name
-        self._process = process
+        self._child = child
         self._number = 0
         self._answers: dict[int, asyncio.Future[Values]] = {}
         self._given_up: set[int] = set()
@@ -104,8 +107,9 @@ class DriverProcess:
         operation = {"id": number, "op": op, **fields}
         _check("toDriver", operation, "an operation")
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        own = fields["timeout"] + ANSWER_MARGIN if "timeout" in fields else 0.0
         try:
-            async with asyncio.timeout(ANSWER_DEADLINE):
+            async with asyncio.timeout(max(ANSWER_DEADLINE, own)):
                 await self._write(operation)
                 values = await answer
         except TimeoutError:
@@ -147,36 +151,36 @@ class DriverProcess:
             raise DriverError(f"{self._name} did not see {fields}; it saw {self.seen}") from None
 
     async def stop(self) -> None:
-        """End the driver with its input, or else by force."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        """End the driver with its input, or else by force, and all that it started."""
         try:
-            async with asyncio.timeout(STOP_DEADLINE):
-                await self._process.wait()
-        except TimeoutError:
-            await _kill(self._process)
-        self._reader.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._reader
+            await self._child.end(None if self._ended is None else 0)
+        finally:
+            self._reader.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._reader
 
     async def _write(self, operation: Values) -> None:
         if self._ended is not None:
             raise self._ended
-        if self._process.stdin is not None:
-            self._process.stdin.write(json.dumps(operation).encode() + b"\n")
-            with suppress(OSError):  # what reads from it reports its end
-                await self._process.stdin.drain()
+        await self._child.write(json.dumps(operation).encode() + b"\n")
+
+    def _bound_seen(self, size: int) -> None:
+        """Count the bytes of an observation; those that were taken meanwhile do not count."""
+        if len(self.seen) > MAX_SEEN:
+            raise DriverError(f"{self._name} reported more than {MAX_SEEN} observations")
+        self._seen_bytes += size
+        if self._seen_bytes > MAX_SEEN_BYTES:
+            self._seen_bytes = sum(len(json.dumps(each)) for each in self.seen)
+        if self._seen_bytes > MAX_SEEN_BYTES:
+            raise DriverError(f"{self._name} reported more than {MAX_SEEN_BYTES} bytes")
 
     async def _read(self) -> None:
         try:
             while True:
-                values = await _line(self._name, self._process)
+                values, size = await _line(self._name, self._child)
                 if "saw" in values:
                     self.seen.append(values)
-                    if len(self.seen) > MAX_SEEN:
-                        raise DriverError(
-                            f"{self._name} reported more than {MAX_SEEN} observations"
-                        )
+                    self._bound_seen(size)
                     self._news.set()
                     continue
                 if values.get("id") in self._given_up:
@@ -203,28 +207,24 @@ async def running_driver(command: Sequence[str]) -> AsyncIterator[DriverProcess]
     """
     name = " ".join(command)
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=MAX_LINE,
-        )
+        child = await Child.start(command)
     except OSError as error:
         raise DriverError(f"{name} cannot be started: {error}") from error
+    driver = None
     try:
         async with asyncio.timeout(READY_DEADLINE):
-            ready = await _line(name, process)
+            ready, _ = await _line(name, child)
         if "ready" not in ready:
             raise DriverError(f"{name} is not ready: its first line is {ready}")
-    except (DriverError, TimeoutError) as error:
-        await _kill(process)
-        if isinstance(error, TimeoutError):
-            text = f"{name} was not ready within {READY_DEADLINE:g} s"
-            raise DriverError(text) from None
-        raise
-    driver = DriverProcess(name, process, ready)
-    try:
+        driver = DriverProcess(name, child, ready)
         await _check_made_up(driver, name)
+    except TimeoutError:
+        await child.end(0)
+        raise DriverError(f"{name} was not ready within {READY_DEADLINE:g} s") from None
+    except BaseException:
+        await (driver.stop() if driver else child.end(0))
+        raise
+    try:
         yield driver
     finally:
         await driver.stop()
@@ -242,21 +242,16 @@ async def _check_made_up(driver: DriverProcess, name: str) -> None:
     raise DriverError(f"{name} says that it has done {MADE_UP!r}, which does not exist")
 
 
-async def _kill(process: asyncio.subprocess.Process) -> None:
-    with suppress(ProcessLookupError):  # it may have ended meanwhile
-        process.kill()
-    await process.wait()
-
-
-async def _line(name: str, process: asyncio.subprocess.Process) -> Values:
-    if process.stdout is None:
-        raise DriverError(f"{name} has no output")
+async def _line(name: str, child: Child) -> tuple[Values, int]:
+    """Read a line of a driver; give its values and its size in bytes."""
     try:
-        line = await process.stdout.readline()
+        line = await child.line()
     except ValueError as error:
         raise DriverError(f"{name} wrote a line of more than {MAX_LINE} bytes") from error
     if not line:
-        raise DriverEndedError(f"{name} has ended, with status {await process.wait()}")
+        status = await child.status()
+        how = "closed its output" if status is None else f"has ended, with status {status}"
+        raise DriverEndedError(f"{name} {how}")
     try:
         values = json.loads(line)
         _check("fromDriver", values, f"{name}: {line[:200]!r}")
@@ -266,8 +261,7 @@ async def _line(name: str, process: asyncio.subprocess.Process) -> Values:
         raise DriverError(
             f"{name} wrote a line that is nested too deeply: {line[:200]!r}"
         ) from None
-    found: Values = values
-    return found
+    return values, len(line)
 
 
 async def catch_up(driver: ClientDriver) -> None:

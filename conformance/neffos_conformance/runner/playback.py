@@ -105,6 +105,8 @@ class Playback:
         catch_up: waits until a client has started every operation.
         is_foreign: says of a message that it belongs to another case; it is logged and skipped.
         began: when, on the clock of ``time.perf_counter``.
+        volume: the bytes of all messages, in both directions.
+        barriers: how many barriers have no reply yet.
     """
 
     role: str
@@ -122,6 +124,8 @@ class Playback:
     catch_up: Callable[[], Awaitable[None]] = _nothing
     is_foreign: Callable[[Received], bool] = _nobody
     began: float = field(default_factory=time.perf_counter)
+    volume: int = 0
+    barriers: int = 0
     _readers: list[asyncio.Task[None]] = field(default_factory=list)
 
     # ---- the log
@@ -137,6 +141,8 @@ class Playback:
     def _log(self, number: int, content: LogContent, *, from_suite: bool) -> None:
         now = time.perf_counter() - self.began
         from_client = from_suite == (self.role == "server")
+        if isinstance(content, str | bytes):
+            self.volume += len(content)
         self.log.append(LogEntry(now, number, from_client, content, self.step))
 
     # ---- sending
@@ -165,12 +171,14 @@ class Playback:
         """Send bytes as they are, likewise; the log has what is ``shown`` of them."""
         if self._can_send(number):
             self.log_sent(number, Remark(f"bytes {shown}"))
+            self.volume += len(data)
             await self._write(number, self.connections[number].send_raw(data))
 
     async def send_barrier(self, number: int, barriers: dict[str, str] = BARRIERS) -> None:
         """Send a barrier, even to a peer that takes nothing: its reply is waited for."""
         barrier = barriers[self.role]
         self.log_sent(number, barrier)
+        self.barriers += 1
         await self.connections[number].send(barrier)
 
     def stall(self, number: int) -> None:
@@ -282,6 +290,8 @@ class Playback:
             received = await self.connections[number].receive()
             if not (isinstance(received, ConnectionClosed) and self._is_over(number)):
                 self.log_received(number, received)
+            if is_barrier_reply(received) or is_barrier_reply(received, IMPLICIT_TOKENS):
+                self.barriers -= 1
             if not self.is_foreign(received):
                 break
         return _BarrierReply() if is_barrier_reply(received, IMPLICIT_TOKENS) else received
@@ -308,6 +318,35 @@ class Playback:
 
     # ---- closing
 
+    async def have_all_carried(self) -> bool:
+        """Whether the network has carried all connections, as far as that can be seen.
+
+        One that ended without a close frame may have been lost on the way, and so may one that
+        answers no ping; a peer that reads nothing answers none either.
+        """
+        ours = self._closed_by_suite()
+        others = [each for number, each in self.connections.items() if number not in ours]
+        if not all(each.is_open or each.has_received_close for each in others):
+            return False
+        asked = [
+            each
+            for number, each in self.connections.items()
+            if each.is_open and number not in self.stalled
+        ]
+        try:
+            async with asyncio.timeout(self.timeouts.close):
+                return all(await asyncio.gather(*(each.ping(b"carried?") for each in asked)))
+        except TimeoutError:
+            return False
+
+    def _closed_by_suite(self) -> set[int]:
+        by_client = self.role == "server"
+        return {
+            each.connection
+            for each in self.log
+            if isinstance(each.content, ConnectionClosed) and each.from_client == by_client
+        }
+
     async def close(self, number: int, code: int | None, reason: str = "") -> None:
         """Close a connection with a code, or end TCP without one."""
         closed = ConnectionClosed(code, reason)
@@ -317,7 +356,10 @@ class Playback:
         await close_like(self.connections[number], closed)
 
     async def close_all(self) -> str:
-        """Close every connection that is open; say what is wrong with the first answer (TR-16)."""
+        """Close every connection that is open; say what is wrong with the first answer (TR-16).
+
+        A second call waits again for the answers that did not come.
+        """
         fault = ""
         for number, connection in self.connections.items():
             if connection.is_open:

@@ -8,10 +8,14 @@ from typing import Final
 
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.wire.transcript import KEPT_HEADERS, ConnectionOpened, Content, Entry
+from neffos_conformance.wire.secrets import kept
+from neffos_conformance.wire.transcript import ConnectionOpened, Content, Entry
 
 BROKEN: Final = (Verdict.FAIL, Verdict.NON_STRICT, Verdict.INFORMATIONAL)
 """The verdicts that say that the system under test differs from a requirement."""
+
+NO_REPLY: Final = "no reply to a barrier"
+"""What a peer did that does not answer the ask which proves that nothing else comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,11 @@ class Result:
         """Whether the system under test differs from a requirement, of whatever level."""
         return self.verdict in BROKEN
 
+    @property
+    def is_grave(self) -> bool:
+        """Whether it makes a run fail."""
+        return self.verdict in (Verdict.FAIL, Verdict.ERROR)
+
     def entries(self) -> list[Entry]:
         """Give the log as entries of a transcript, without headers that may be secrets."""
         return [
@@ -106,12 +115,7 @@ class Result:
 def _kept(content: Content) -> Content:
     if not isinstance(content, ConnectionOpened):
         return content
-    headers = {
-        name: value
-        for name, value in content.headers.items()
-        if name.lower().startswith(KEPT_HEADERS)
-    }
-    return ConnectionOpened(content.path, headers)
+    return ConnectionOpened(content.path, kept(content.headers.items()))
 
 
 def in_order(results: Sequence[Result], cases: Sequence[Case]) -> list[Result]:

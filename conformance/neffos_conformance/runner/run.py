@@ -7,7 +7,6 @@ every wait has a time limit.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import (
     AsyncGenerator,
@@ -17,11 +16,14 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import aclosing, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
+from zlib import crc32
 
 from neffos_conformance.cases.definition import Case
-from neffos_conformance.cases.features import features
+from neffos_conformance.cases.features import features, needed
 from neffos_conformance.cases.script import read_script
 from neffos_conformance.cases.verdict import Verdict, verdict_on
 from neffos_conformance.runner.client_steps import (
@@ -29,6 +31,7 @@ from neffos_conformance.runner.client_steps import (
     PendingOperations,
     accepting_clients,
     client_verbs,
+    dialled,
 )
 from neffos_conformance.runner.driver_protocol import (
     ClientDriver,
@@ -37,11 +40,13 @@ from neffos_conformance.runner.driver_protocol import (
     OperationError,
     UnsupportedError,
 )
+from neffos_conformance.runner.pace import LONGEST, Cost, Opener, Way
 from neffos_conformance.runner.playback import MismatchError, Playback, Timeouts
-from neffos_conformance.runner.result import Result
-from neffos_conformance.runner.script_runner import ScriptRunner, Verb
+from neffos_conformance.runner.result import NO_REPLY, Closing, Result
+from neffos_conformance.runner.script_runner import ScriptRunner, Verb, mark_of
 from neffos_conformance.runner.server_steps import server_verbs
-from neffos_conformance.wire.connection import ConnectError
+from neffos_conformance.wire.connection import ConnectError, WireConnection
+from neffos_conformance.wire.networks import Network
 from neffos_conformance.wire.transport import UpgradeRequest
 
 DEFAULT_JOBS: Final = 16
@@ -51,11 +56,8 @@ to look like an attack."""
 DEFAULT_TIMEOUTS: Final = Timeouts()
 """The time limits of a case, unless the caller sets others."""
 
-BRIEF: Final = Timeouts(case=2.0)
-"""The time limits of a probe: an answered one takes milliseconds, another one a second."""
-
-MARK_SIZE: Final = 4
-"""Random bytes in a case's mark: concurrent cases have different ids anyway."""
+BRIEF: Final = 2.0
+"""Seconds for a probe: an answered one takes milliseconds, another one a second."""
 
 Run = Callable[[Case], Awaitable[Result]]
 """Runs one case."""
@@ -99,21 +101,40 @@ async def _run_together(run: Run, cases: Sequence[Case], jobs: int) -> AsyncGene
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def to_server(url: str, timeouts: Timeouts = DEFAULT_TIMEOUTS, *, is_alone: bool = False) -> Run:
+def to_server(
+    url: str,
+    timeouts: Timeouts = DEFAULT_TIMEOUTS,
+    *,
+    is_alone: bool = False,
+    way: Way | None = None,
+) -> Run:
     """Give a function that runs a case against the server at a URL.
 
     Args:
         url: of the server.
         timeouts: the time limits of a case.
         is_alone: no other case uses the server, so that every broadcast is the case's own.
+        way: to a server whose network is measured, and not trusted; it has the time limits then.
     """
 
     async def run(case: Case) -> Result:
         result = Result(case)
-        runner = ScriptRunner(Playback("server", timeouts, result.log), is_alone=is_alone)
-        return await _run(case, result, runner, server_verbs(runner, url))
+        limits = way.timeouts if way else timeouts
+        runner = ScriptRunner(Playback("server", limits, result.log), is_alone=is_alone)
+        network = _Network(way, partial(opened, url)) if way else None
+        return await _run(case, result, runner, server_verbs(runner, url), network)
 
     return run
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[WireConnection]:
+    """Open a connection to the server at a URL, and close it."""
+    connection = await WireConnection.dial(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 async def run_client_case(
@@ -123,6 +144,8 @@ async def run_client_case(
     *,
     between: Between | None = None,
     listening: tuple[str, asyncio.Queue[UpgradeRequest]] | None = None,
+    way: Way | None = None,
+    before: Network | None = None,
 ) -> Result:
     """Run one case against the client that a driver controls.
 
@@ -132,33 +155,50 @@ async def run_client_case(
         timeouts: the time limits of the case.
         between: wraps the request of each client, to seed a fault.
         listening: where the client is to dial, and a queue of the requests, if the caller listens.
+        way: to a client whose network is measured, and not trusted; it has the time limits then.
+        before: the network that is put before the suite.
     """
     if listening is None:
-        async with accepting_clients(between) as started:
-            return await run_client_case(driver, case, timeouts, listening=started)
+        async with accepting_clients(between, before, crc32(case.id.encode())) as started:
+            return await run_client_case(
+                driver, case, timeouts, listening=started, way=way, before=before
+            )
     result = Result(case)
-    runner = ScriptRunner(Playback("client", timeouts, result.log))
+    runner = ScriptRunner(Playback("client", way.timeouts if way else timeouts, result.log))
     url, incoming = listening
     operations = PendingOperations(runner, driver, url)
-    await _run(case, result, runner, client_verbs(runner, operations, incoming))
+    network = _Network(way, partial(dialled, driver, before)) if way else None
+    await _run(case, result, runner, client_verbs(runner, operations, incoming), network)
     with suppress(DriverError):  # reported already, or at the next case
         await operations.finish()
     return result
 
 
+@dataclass(frozen=True, slots=True)
+class _Network:
+    """The way to the system under test, and how a further connection is opened."""
+
+    way: Way
+    opener: Opener
+
+    async def check(self, playback: Playback) -> str:
+        """Say why the network does not carry what a case sent and received; empty if it does."""
+        return await self.way.check(self.opener, playback.volume)
+
+
 async def _run(
-    case: Case, result: Result, runner: ScriptRunner, further: Mapping[str, Verb]
+    case: Case,
+    result: Result,
+    runner: ScriptRunner,
+    further: Mapping[str, Verb],
+    network: _Network | None,
 ) -> Result:
     began = time.perf_counter()
     playback = runner.playback
-    limit = playback.timeouts.case
-    if case.seconds:  # given for the usual limit: another limit scales it
-        limit *= case.seconds / DEFAULT_TIMEOUTS.case
-    runner.mark = runner.bindings["case"] = f"{case.id}-{secrets.token_hex(MARK_SIZE)}"
+    runner.mark = runner.bindings["case"] = mark_of(case.id)
     runner.verbs |= further
     try:
-        async with asyncio.timeout(limit):
-            await runner.play(case.steps)
+        await _play(case, runner, network)
     except MismatchError as mismatch:
         _fail(result, runner, str(mismatch), mismatch.actual)
     except DriverEndedError as error:
@@ -171,11 +211,16 @@ async def _run(
     except UnsupportedError as error:
         result.verdict = Verdict.SKIPPED
         result.explanation = f"the client's driver cannot do {str(error)!r}"
+    except UnknownError as error:
+        _fail(result, runner, str(error))
+        result.verdict, result.explanation = Verdict.UNKNOWN, str(error)
     except TimeoutError:
-        _fail(result, runner, "nothing came in time")
+        _fail(result, runner, "nothing came in time", NO_REPLY if playback.barriers > 0 else "")
     else:
         playback.step = 0
-        runner.violates("TR-16", await playback.close_all())
+        if runner.closing.explanation and network and await network.check(playback):
+            runner.closing = Closing()  # the network ended the connection
+        runner.violates("TR-16", await _closed(playback, network))
     finally:
         await playback.release()
     result.closing = runner.closing
@@ -183,6 +228,77 @@ async def _run(
         result.verdict, result.explanation = result.closing.verdict, result.closing.explanation
     result.seconds = time.perf_counter() - began
     return result
+
+
+class UnknownError(Exception):
+    """What the system under test does was not seen; the text says why."""
+
+
+async def _play(case: Case, runner: ScriptRunner, network: _Network | None) -> None:
+    """Play a case within its time limit.
+
+    Raises:
+        TimeoutError: it did not end in time.
+        UnknownError: it did not end, and the network may be the cause.
+    """
+    playback = runner.playback
+    way = network.way if network else Way(playback.timeouts)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    playing = asyncio.create_task(runner.play(case.steps))
+    try:
+        longest = max(way.usual_limit(case), LONGEST)
+        while not playing.done():
+            limit = min(way.limit(case), longest)
+            await asyncio.wait([playing], timeout=began + limit - loop.time())
+            if playing.done() or loop.time() < began + limit:
+                continue
+            reason = await network.check(playback) if network else ""
+            if playing.done() or (min(way.limit(case), longest) > limit and not reason):
+                continue  # the network is slower than it was: there is more time
+            if reason:
+                raise UnknownError(f"unknown: the network does not carry the case: {reason}")
+            if way.limit(case) > longest:
+                raise UnknownError(_unfinished(case, way, longest))
+            raise TimeoutError
+        try:
+            await playing
+        except (MismatchError, ConnectError, OperationError) as error:
+            is_refused = isinstance(error, ConnectError)
+            if network and (is_refused or not await playback.have_all_carried()):
+                reason = await network.check(playback)
+                if reason:
+                    text = f"unknown: the network does not carry the case: {reason}"
+                    raise UnknownError(text) from error
+                if way.limit(case) > longest:  # a peer takes the connection for dead meanwhile
+                    raise UnknownError(_unfinished(case, way, loop.time() - began)) from error
+            raise
+    finally:
+        playing.cancel()
+        await asyncio.wait([playing])
+
+
+def _unfinished(case: Case, way: Way, seconds: float) -> str:
+    return (
+        f"unknown: not finished within {seconds:.0f} s, on a network that takes "
+        f"{way.limit(case):.0f} s for the messages of the case"
+    )
+
+
+async def _closed(playback: Playback, network: _Network | None) -> str:
+    """Close all connections; say what is wrong with the answers, unless the network may be it."""
+    fault = await playback.close_all()
+    if not fault or network is None:
+        return fault
+    if await network.check(playback):
+        return ""
+    # The answer comes after all that is under way, on a network that may be slower than it was.
+    way = network.way
+    seconds = way.timeouts.close + way.pace.seconds(Cost(0, len(playback.log), playback.volume))
+    if seconds > playback.timeouts.close:
+        playback.timeouts = replace(playback.timeouts, close=min(seconds, LONGEST))
+        fault = await playback.close_all()
+    return fault if seconds <= LONGEST else ""
 
 
 def _fail(result: Result, runner: ScriptRunner, explanation: str, actual: str = "") -> None:
@@ -197,17 +313,49 @@ def _fail(result: Result, runner: ScriptRunner, explanation: str, actual: str = 
         result.verdict = verdict_on(result.case.requirements)
 
 
-async def discovered(url: str, timeouts: Timeouts = BRIEF) -> frozenset[str]:
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """The features of a server, as far as it answered.
+
+    Attributes:
+        there: those that it has.
+        unknown: why it is not known whether it has the others, by their names.
+    """
+
+    there: frozenset[str]
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+    def result(self, case: Case) -> Result | None:
+        """Give the result of a case that does not run; ``None`` if it does."""
+        lacking = needed(case) - self.there
+        unseen = sorted(lacking & self.unknown.keys())
+        if absent := sorted(lacking - self.unknown.keys()):
+            return Result(case, Verdict.SKIPPED, f"it needs {', '.join(absent)}")
+        if unseen:
+            names, why = ", ".join(unseen), self.unknown[unseen[0]]
+            return Result(case, Verdict.UNKNOWN, f"not run: it needs {names}, which is {why}")
+        return None
+
+
+async def discovered(url: str, way: Way) -> Detected:
     """Give the features of the server at a URL.
 
     Each feature has a probe: a short script that a server with the feature answers in some way.
-    Whether that is the right answer is for the cases to test.
+    Whether that is the right answer is for the cases to test. A probe that the network did not
+    carry leaves its feature unknown.
+
+    Args:
+        url: of the server.
+        way: the way to it.
     """
 
-    async def has(id_: str, probe: str) -> bool:
-        case = Case(id_, "", ("NS-1",), "server", read_script(probe, "server"))
-        result = await to_server(url, timeouts)(case)
-        return result.verdict is Verdict.PASS
+    async def has(id_: str, probe: str) -> Result:
+        steps = read_script(probe, "server")
+        return await run(Case(id_, "", ("NS-1",), "server", steps, seconds=BRIEF))
 
+    run = to_server(url, way=way)
     found = await asyncio.gather(*(has(each.id, each.probe) for each in features()))
-    return frozenset(each.id for each, is_there in zip(features(), found, strict=True) if is_there)
+    return Detected(
+        frozenset(each.case.id for each in found if each.verdict is Verdict.PASS),
+        {each.case.id: each.explanation for each in found if each.verdict is Verdict.UNKNOWN},
+    )

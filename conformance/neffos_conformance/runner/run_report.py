@@ -36,6 +36,7 @@ class RunReport:
         selection: the patterns and tags of the selection, as they were typed.
         known: the known failures that occurred, by the IDs of their cases.
         stale: a sentence on each known failure that no longer occurs.
+        again: the command lines that run a case again, where ``command`` does not, by its ID.
     """
 
     role: Role
@@ -49,6 +50,7 @@ class RunReport:
     selection: tuple[str, ...] = ()
     known: Mapping[str, KnownFailure] = field(default_factory=dict)
     stale: tuple[str, ...] = ()
+    again: Mapping[str, str] = field(default_factory=dict)
 
     def counts(self) -> Counter[Verdict]:
         """Give the number of cases with each verdict."""
@@ -63,6 +65,10 @@ class RunReport:
             and result.case.id not in self.known
         ]
 
+    def has_unknown(self) -> bool:
+        """Whether something that the run was to see was not seen."""
+        return self.counts()[Verdict.UNKNOWN] > 0
+
     def has_failed(self) -> bool:
         """Whether there is a failure or an error that is not known, or a stale known failure."""
         grave = (Verdict.FAIL, Verdict.ERROR)
@@ -73,7 +79,7 @@ class RunReport:
         return frozenset(
             id_
             for result in self.results
-            if result.verdict not in (Verdict.SKIPPED, Verdict.ERROR)
+            if result.verdict not in (Verdict.SKIPPED, Verdict.ERROR, Verdict.UNKNOWN)
             for id_ in result.case.requirements
         )
 

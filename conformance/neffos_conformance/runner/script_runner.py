@@ -7,6 +7,8 @@ The verbs here are those that cases for servers and for clients share; ``server_
 from __future__ import annotations
 
 import asyncio
+import re
+import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -31,6 +33,17 @@ _BROADCAST: Final = b";app;"
 _NEWS: Final = b";news;0;0;"
 """What every broadcast of the conformance application contains."""
 
+MARK_SIZE: Final = 4
+"""Random bytes in a case's mark: concurrent cases have different ids anyway."""
+
+_MARK: Final = re.compile(rb"[A-Za-z0-9.]-[0-9a-f]{%d}" % (2 * MARK_SIZE))
+"""The end of a mark, whichever case has it: the last letter of its ID, and random bytes."""
+
+
+def mark_of(case_id: str) -> str:
+    """Make a mark for a case."""
+    return f"{case_id}-{secrets.token_hex(MARK_SIZE)}"
+
 
 @dataclass(slots=True)
 class ScriptRunner:
@@ -43,7 +56,7 @@ class ScriptRunner:
         closing: what was wrong with how connections closed.
         step: the step that is being played.
         mark: the value of the placeholder ``case``, unique to a case and a run. A broadcast
-            without it belongs to another case, and is skipped.
+            with the mark of another case is skipped.
         is_alone: no other case uses the server, so that every broadcast is the case's own.
         verbs: plays each verb.
     """
@@ -222,14 +235,17 @@ class ScriptRunner:
         return difference(payload, received, self.bindings, exact="=" in step.verb)
 
     def _is_foreign(self, received: Received) -> bool:
-        """Say whether this is a broadcast of another case, or of the server itself."""
+        """Say whether this is a broadcast that another case made, as its mark shows.
+
+        Every case marks what it has broadcast. One without a mark is the server's own doing.
+        """
         if self.is_alone or self.playback.role != "server":
             return False
         if isinstance(received, ConnectionClosed):
             return False
         data = payload_bytes(received)
         is_news = data.startswith(_BROADCAST) and _NEWS in data
-        return is_news and self.mark.encode() not in data
+        return is_news and self.mark.encode() not in data and _MARK.search(data) is not None
 
     # ---- the connection
 

@@ -20,14 +20,15 @@ Two kinds of barrier have tokens of their own, so that a late reply to one is no
 to the other."""
 
 
-def _ask(token: str) -> str:
+def barrier_ask(token: str) -> str:
+    """Give a barrier with a token."""
     return f"{token};{NAMESPACE};;_OnNamespaceConnect;0;0;"
 
 
-BARRIERS: Final = {role: _ask(token) for role, token in BARRIER_TOKENS.items()}
+BARRIERS: Final = {role: barrier_ask(token) for role, token in BARRIER_TOKENS.items()}
 """The barriers that a script asks for, by the role of the peer that is asked."""
 
-IMPLICIT_BARRIERS: Final = {role: _ask(token) for role, token in IMPLICIT_TOKENS.items()}
+IMPLICIT_BARRIERS: Final = {role: barrier_ask(token) for role, token in IMPLICIT_TOKENS.items()}
 """The barriers that the suite sends unasked when an expected message is late."""
 
 BARRIER_TOKEN: Final = BARRIER_TOKENS["server"]

@@ -12,19 +12,23 @@ import contextlib
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
 
 from websockets.client import ClientProtocol
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHandshake, InvalidURI
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from neffos_conformance.wire.payloads import payload_bytes, payload_text
+from neffos_conformance.wire.secrets import masked
+from neffos_conformance.wire.waiting import is_cancelled
 
 MAX_MESSAGE: Final = 64 << 20
 """Bytes of one incoming message: far above the largest case (1 MiB), far below memory."""
@@ -44,23 +48,37 @@ MAX_BACKLOG: Final = 4 << 20
 CLOSE_DEADLINE: Final = 1.0
 """Seconds for a close frame to reach a peer; one that does not read never gets it."""
 
+SUBPROTOCOL: Final = "Sec-WebSocket-Protocol"
+"""The header with the subprotocols that a client offers, and with the server's choice."""
+
+_PHRASES: Final = {each.value: each.phrase for each in HTTPStatus}
+
 REQUEST_DEADLINE: Final = 10.0
 """Seconds for a client's request to be whole."""
 
 READ_SIZE: Final = 1 << 16
 """Bytes read from the socket at a time."""
 
+TURN: Final = 1 << 12
+"""Bytes that a patient connection handles at a time, before others have their turn: some hundred
+frames at most, which take milliseconds."""
+
 
 class ConnectError(Exception):
     """The server could not be reached, or did not upgrade the connection.
 
     Attributes:
-        status: the HTTP status that the server sent instead of 101, if any.
+        response: the server's response, if it sent one other than an upgrade.
     """
 
-    def __init__(self, explanation: str, status: int | None = None) -> None:
+    def __init__(self, explanation: str, response: Response | None = None) -> None:
         super().__init__(explanation)
-        self.status = status
+        self.response = response
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status that the server sent instead of 101, if any."""
+        return None if self.response is None else self.response.status_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +134,11 @@ class WireConnection:
         self._waiting_bytes = 0
         self._cut = ""
         self._is_leaving = False
-        self._parts: list[bytes] = []
+        self._parts = bytearray()  # of a message in fragments, each of which may be a byte
+        self._part_count = 0
+        self._pong_bytes = 0  # not read by the peer yet
         self._type = Opcode.TEXT
+        self._pongs: dict[bytes, asyncio.Future[bool]] = {}
         self._task: asyncio.Task[None] | None = None
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -132,7 +153,8 @@ class WireConnection:
 
         Args:
             url: ``ws://…`` or ``wss://…``.
-            headers: further headers of the request; they replace those of the same name.
+            headers: further headers of the request; they replace those of the same name. The
+                server may choose one of the subprotocols in them.
             is_patient: see above.
 
         Raises:
@@ -141,7 +163,8 @@ class WireConnection:
         try:
             uri = parse_uri(url)
         except (InvalidURI, ValueError) as error:
-            raise ConnectError(f"{url!r} is not a WebSocket URL (ws://… or wss://…)") from error
+            text = f"{masked(url)} is not a WebSocket URL (ws://… or wss://…)"
+            raise ConnectError(text) from error
         host, port = uri.host, uri.port
         secure = ssl.create_default_context() if uri.secure else None
         try:
@@ -151,10 +174,15 @@ class WireConnection:
         protocol = ClientProtocol(uri, max_size=MAX_MESSAGE)
         connection = cls(protocol, reader, writer, is_patient=is_patient)
         request = protocol.connect()
-        for name, value in (headers or {}).items():
-            if name in request.headers:
-                del request.headers[name]
+        further = Headers(headers or {})
+        for name in set(further):
+            request.headers.pop(name, None)
+        for name, value in further.raw_items():
             request.headers[name] = value
+        if offered := request.headers.get_all(SUBPROTOCOL):
+            protocol.available_subprotocols = [
+                Subprotocol(each.strip()) for each in ",".join(offered).split(",")
+            ]
         protocol.send_request(request)
         connection._flush()
         try:
@@ -168,8 +196,8 @@ class WireConnection:
             raise
         if protocol.handshake_exc is not None:
             await connection.close()
-            status = getattr(getattr(protocol.handshake_exc, "response", None), "status_code", None)
-            raise ConnectError(_why(protocol.handshake_exc), status)
+            response = getattr(protocol.handshake_exc, "response", None)
+            raise ConnectError(_why(protocol.handshake_exc), response)
         connection._task = asyncio.create_task(connection._read(), name=f"read {url}")
         return connection
 
@@ -201,22 +229,54 @@ class WireConnection:
             return None
         return connection
 
-    def accept(self) -> WireConnection | None:
-        """Upgrade a client's connection; ``None``, after an error response, if that fails."""
+    def accept(self, headers: Headers | None = None) -> WireConnection | None:
+        """Upgrade a client's connection; ``None``, after an error response, if that fails.
+
+        Args:
+            headers: further headers of the response.
+        """
         assert isinstance(self._protocol, ServerProtocol)  # noqa: S101  # see ``incoming``
-        self._protocol.send_response(self._protocol.accept(self.request))
+        response = self._protocol.accept(self.request)
+        if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            for name, value in (headers or Headers()).raw_items():
+                response.headers[name] = value
+        self._protocol.send_response(response)
         self._flush()
         if self._protocol.state is not State.OPEN:
             return None
         self._task = asyncio.create_task(self._read(), name="read client")
         return self
 
-    async def refuse(self, status: int, headers: Mapping[str, str] | None = None) -> None:
-        """Respond to a client's request with an HTTP status instead of an upgrade, and close."""
+    async def refuse(
+        self,
+        status: int,
+        headers: Headers | None = None,
+        *,
+        reason: str | None = None,
+        body: bytes = b"",
+    ) -> None:
+        """Respond to a client's request with an HTTP status instead of an upgrade, and close.
+
+        Args:
+            status: any status that is final, registered or not.
+            headers: further headers of the response; they replace those of the same name.
+            reason: the text of the status line; ``None`` for the registered one.
+            body: the body.
+        """
         assert isinstance(self._protocol, ServerProtocol)  # noqa: S101  # see ``incoming``
-        response = self._protocol.reject(HTTPStatus(status), "")
-        response.headers.update(headers or {})
-        self._protocol.send_response(response)
+        if reason is None:
+            reason = _PHRASES.get(status, "")
+        own = [
+            ("Date", formatdate(usegmt=True)),
+            ("Connection", "close"),
+            ("Content-Length", str(len(body))),
+            ("Content-Type", "text/plain; charset=utf-8"),
+        ]
+        sent = headers or Headers()
+        merged = Headers([(name, value) for name, value in own if name not in sent])
+        for name, value in sent.raw_items():
+            merged[name] = value
+        self._protocol.send_response(Response(status, reason, merged, body))
         self._flush()
         await self.close()
 
@@ -272,6 +332,23 @@ class WireConnection:
         self._writer.write(data)
         await self._drain()
 
+    async def ping(self, payload: bytes) -> bool:
+        """Send a ping and wait for its pong; tell whether it came before the connection ended.
+
+        Args:
+            payload: up to 125 bytes, which no other ping that is under way has.
+        """
+        if not self.is_open or self._task is None or self._task.done():
+            return False
+        pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._pongs[payload] = pong
+        try:
+            self._protocol.send_ping(payload)
+            await self._drain()
+            return await pong
+        finally:
+            self._pongs.pop(payload, None)
+
     def stall(self) -> None:
         """Read nothing more, until ``resume``."""
         self._flowing.clear()
@@ -317,7 +394,7 @@ class WireConnection:
             await asyncio.wait([self._task])  # raises if this task is cancelled meanwhile
         self._writer.close()
         try:
-            async with asyncio.timeout(CLOSE_DEADLINE):
+            async with asyncio.timeout(0 if is_cancelled() else CLOSE_DEADLINE):
                 await self._writer.wait_closed()
         except (OSError, TimeoutError):
             self._writer.transport.abort()
@@ -327,9 +404,11 @@ class WireConnection:
             self._check_harm()  # a message may have come with the upgrade
             while not self._cut:
                 await self._flowing.wait()
-                data = await self._reader.read(READ_SIZE)
+                data = await self._reader.read(TURN if self._is_patient else READ_SIZE)
                 self._feed(data)
                 self._check_harm()
+                if self._is_patient:
+                    await asyncio.sleep(0)  # reading from a full buffer waits for nothing
                 if not data:
                     break
                 while self._is_patient and self._is_full():
@@ -337,6 +416,9 @@ class WireConnection:
                     await self._has_room.wait()
         except OSError:
             pass
+        for pong in self._pongs.values():
+            if not pong.done():
+                pong.set_result(False)
         received = self._protocol.close_rcvd
         if self._cut:
             self._writer.transport.abort()
@@ -352,11 +434,15 @@ class WireConnection:
     def _check_harm(self) -> None:
         if self._is_full() and not self._is_patient:
             self._cut = "more messages than any case expects"
-        elif len(self._parts) > MAX_PARTS:
+        elif self._part_count > MAX_PARTS and not self._is_patient:
             self._cut = "a message in too many fragments"
         elif self._is_failed():
-            self._cut = f"it broke the WebSocket protocol ({self._protocol.close_sent})"
-        elif self.backlog > MAX_BACKLOG:
+            sent = self._protocol.close_sent
+            if sent is not None and sent.code == CloseCode.MESSAGE_TOO_BIG:
+                self._cut = f"it sent a message of more than {MAX_MESSAGE >> 20} MiB"
+            else:
+                self._cut = f"it broke the WebSocket protocol ({sent})"
+        elif (self._pong_bytes if self._is_patient else self.backlog) > MAX_BACKLOG:
             self._cut = "it sends, but does not read"
 
     def _is_failed(self) -> bool:
@@ -382,14 +468,21 @@ class WireConnection:
     def _take(self, frame: Frame) -> None:
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
             self._type = frame.opcode
-            self._parts = [bytes(frame.data)]
+            self._parts, self._part_count = bytearray(frame.data), 1
         elif frame.opcode is Opcode.CONT:
-            self._parts.append(bytes(frame.data))
-        else:
-            return  # the protocol object answers pings and closings
+            self._parts += frame.data
+            self._part_count += 1
+        else:  # the protocol object answers pings and closings
+            pong = self._pongs.get(bytes(frame.data)) if frame.opcode is Opcode.PONG else None
+            if pong is not None and not pong.done():
+                pong.set_result(True)
+            if frame.opcode is Opcode.PING:
+                # What a relay forwards may wait as long as it takes; only these answers add up.
+                self._pong_bytes = len(frame.data) + (self._pong_bytes if self.backlog else 0)
+            return
         if frame.fin:
-            data = b"".join(self._parts)
-            self._parts = []
+            data = bytes(self._parts)
+            self._parts = bytearray()
             self._waiting_bytes += len(data)
             is_text = self._type is Opcode.TEXT
             self._incoming.put_nowait(payload_text(data) if is_text else data)

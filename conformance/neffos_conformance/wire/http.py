@@ -77,7 +77,7 @@ async def ask(url: str, method: str, headers: Mapping[str, str], *, is_upgrade: 
             parts.hostname, port, ssl=ssl.create_default_context() if is_secure else None
         )
     except OSError as error:
-        raise ConnectError(f"no connection to {parts.netloc}: {error}") from error
+        raise ConnectError(f"no connection to {parts.hostname}:{port}: {error}") from error
     try:
         writer.write(request)
         return await _head(reader, method)

@@ -1,25 +1,38 @@
 """A WebSocket relay that records every message, and changes none.
 
-It connects any client with any server. It records each message and then forwards it, text that is
+It connects any client with any server. It passes on requests and responses with their headers,
+cookies, subprotocols and status lines. It records each message and then forwards it, text that is
 not UTF-8 included. It closes each connection as the other was closed, with the close code or
 without. A slow peer slows the other down: the buffers in between are bounded.
+
+What it does not pass on: compression and fragments, since it forwards whole messages, and messages
+of more than ``MAX_MESSAGE`` bytes. It ends such a connection itself, and the recording says so.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from itertools import count
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
+from websockets.datastructures import Headers
+from websockets.frames import CloseCode
 from websockets.http11 import Request
 
-from neffos_conformance.wire.connection import ConnectError, ConnectionClosed, WireConnection
+from neffos_conformance.wire.connection import (
+    SUBPROTOCOL,
+    ConnectError,
+    ConnectionClosed,
+    WireConnection,
+)
 from neffos_conformance.wire.http import NoAnswerError, ask
-from neffos_conformance.wire.transcript import KEPT_HEADERS, ConnectionOpened, Content
+from neffos_conformance.wire.secrets import kept, masked
+from neffos_conformance.wire.transcript import ConnectionOpened, Content
 from neffos_conformance.wire.transport import close_like
 
 PROBE_DEADLINE: Final = 10.0
@@ -31,11 +44,32 @@ NO_SERVER: Final = 502
 CLOSE_DEADLINE: Final = 5.0
 """Seconds for a peer to close after the other has; then it is cut off."""
 
-_OWN: Final = frozenset({"host", "connection", "upgrade"})
-"""Headers that belong to one hop; so do those that begin with ``Sec-WebSocket-``."""
+_HOP: Final = frozenset(
+    {
+        "connection",
+        "content-length",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""Headers that belong to one hop; so do those that ``Connection`` names, and all that begin with
+``Sec-WebSocket-``, but for the subprotocols."""
 
-Record = Callable[[int, bool, Content], None]
-"""Called with each event: number of the connection, whether the client did it, and what."""
+MAX_REASON: Final = 120
+"""Bytes of the reason of a close frame that the relay itself sends; RFC 6455 allows 123."""
+
+Record = Callable[[int, bool, Content], object]
+"""Called with each event: number of the connection, whether the client did it, and what. What it
+returns is ignored."""
+
+Notice = Callable[[str], None]
+"""Called with a sentence on each client that gets no connection, and on each connection that the
+relay itself ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +95,12 @@ class Relay:
 
 @asynccontextmanager
 async def relaying(
-    server: str, record: Record, *, host: str = "127.0.0.1", port: int = 0
+    server: str,
+    record: Record,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    notice: Notice = lambda _: None,
 ) -> AsyncIterator[Relay]:
     """Relay between clients and a server until the block is left.
 
@@ -71,13 +110,14 @@ async def relaying(
         record: called with each opening, message and closing, in order.
         host: the address to listen on.
         port: the port; 0 for a free one.
+        notice: called with what the relay itself did, in a sentence.
 
     Raises:
         OSError: the address is in use, or not valid.
         ValueError: the server's URL is not one of a WebSocket.
     """
-    if urlsplit(server).scheme not in ("ws", "wss"):
-        raise ValueError(f"{server!r} is not a WebSocket URL (ws://… or wss://…)")
+    if not is_web_socket(server):
+        raise ValueError(f"{masked(server)} is not a WebSocket URL (ws://… or wss://…)")
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     tasks: set[asyncio.Task[None]] = set()
     number = count(1)
@@ -90,7 +130,7 @@ async def relaying(
         try:
             incoming = await WireConnection.incoming(reader, writer, is_patient=True)
             if incoming is not None:
-                await _serve(incoming, server, record, number)
+                await _serve(incoming, server, record, notice, number)
         except asyncio.CancelledError:
             writer.transport.abort()
         except OSError as error:  # a message that is not recorded is not forwarded
@@ -111,6 +151,15 @@ async def relaying(
             failed.exception()
 
 
+def is_web_socket(url: str) -> bool:
+    """Whether a text is the URL of a WebSocket, as far as its form says."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def below(server: str, target: str) -> str:
     """Give the URL of a client's request at the server: its path and query after the server's."""
     scheme, netloc, path, query, _ = urlsplit(server)
@@ -120,27 +169,48 @@ def below(server: str, target: str) -> str:
 
 
 async def _serve(
-    incoming: WireConnection, server: str, record: Record, number: Iterator[int]
+    incoming: WireConnection,
+    server: str,
+    record: Record,
+    notice: Notice,
+    number: Iterator[int],
 ) -> None:
     request = incoming.request
     url = below(server, request.path)
-    if request.method != "GET":
+    if request.method != "GET" or "websocket" not in request.headers.get("Upgrade", "").lower():
         status, headers = await _probe(request, url)
         await incoming.refuse(status, headers)
         return
     try:
         upstream = await WireConnection.dial(url, _forwarded(request, url), is_patient=True)
     except ConnectError as error:
-        await incoming.refuse(error.status or NO_SERVER)
+        notice(f"a client was refused: {error}")
+        response = error.response
+        if response is None or response.status_code < HTTPStatus.OK:
+            await incoming.refuse(NO_SERVER, body=f"{error}\n".encode())
+        else:
+            await incoming.refuse(
+                response.status_code,
+                _end_to_end(response.headers),
+                reason=response.reason_phrase,
+                body=bytes(response.body),
+            )
         return
-    client = incoming.accept()
+    client = incoming.accept(_end_to_end(upstream.headers))
     if client is None:
         await upstream.close()
         await incoming.close()
         return
     connection = next(number)
     record(connection, True, _opening(request))
-    await _carry(client, upstream, lambda sent, what: record(connection, sent, what))
+
+    def recorded(is_client: bool, content: Content) -> None:
+        record(connection, is_client, content)
+        if isinstance(content, ConnectionClosed) and content.cut:
+            peer = "client" if is_client else "server"
+            notice(f"the relay ended connection {connection} because of the {peer}: {content.cut}")
+
+    await _carry(client, upstream, recorded)
 
 
 async def _carry(
@@ -169,7 +239,12 @@ async def _carry(
     try:
         done, left = await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
-            await close_like(others[task], task.result())
+            closed = task.result()
+            if closed.cut:
+                reason = f"the relay ended the connection: {closed.cut}"[:MAX_REASON]
+                await others[task].send_close(CloseCode.INTERNAL_ERROR, reason)
+            else:
+                await close_like(others[task], closed)
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_DEADLINE):
                 for task in left:
@@ -187,27 +262,38 @@ async def _carry(
 
 
 def _opening(request: Request) -> ConnectionOpened:
-    headers = {
-        name: value
-        for name, value in request.headers.raw_items()
-        if name.lower().startswith(KEPT_HEADERS)
+    path = "" if request.path == "/" else request.path
+    return ConnectionOpened(path, kept(request.headers.raw_items()))
+
+
+def _end_to_end(headers: Headers) -> Headers:
+    """Give the headers that are not those of one hop, repeated ones included."""
+    named = {
+        each.strip().lower() for value in headers.get_all("Connection") for each in value.split(",")
     }
-    return ConnectionOpened("" if request.path == "/" else request.path, headers)
+    return Headers(
+        [
+            (name, value)
+            for name, value in headers.raw_items()
+            if (lower := name.lower()) not in _HOP
+            and lower not in named
+            and (lower == SUBPROTOCOL.lower() or not lower.startswith("sec-websocket-"))
+        ]
+    )
 
 
-def _forwarded(request: Request, url: str) -> Mapping[str, str]:
+def _forwarded(request: Request, url: str) -> Headers:
     """Give the client's headers for the server, with the origin that the server expects."""
     host = request.headers.get("Host", "")
-    headers = {}
-    for name, value in request.headers.raw_items():
-        lower = name.lower()
-        if lower in _OWN or lower.startswith("sec-websocket-"):
-            continue
-        is_own_page = lower == "origin" and _netloc(value) == host
-        target = urlsplit(url)
-        scheme = "https" if target.scheme == "wss" else "http"
-        headers[name] = f"{scheme}://{target.netloc}" if is_own_page else value
-    return headers
+    target = urlsplit(url)
+    scheme = "https" if target.scheme == "wss" else "http"
+    origin = f"{scheme}://{target.netloc.rpartition('@')[2]}"
+    return Headers(
+        [
+            (name, origin if name.lower() == "origin" and _netloc(value) == host else value)
+            for name, value in _end_to_end(request.headers).raw_items()
+        ]
+    )
 
 
 def _netloc(url: str) -> str:
@@ -217,12 +303,12 @@ def _netloc(url: str) -> str:
         return ""
 
 
-async def _probe(request: Request, url: str) -> tuple[int, Mapping[str, str]]:
-    """Send the server a request that is not an upgrade, and give its response."""
-    headers = _forwarded(request, url)
+async def _probe(request: Request, url: str) -> tuple[int, Headers]:
+    """Send the server a request that is not an upgrade, and give its response without the body."""
+    headers = dict(_forwarded(request, url).raw_items())
     try:
         async with asyncio.timeout(PROBE_DEADLINE):
             response = await ask(url, request.method, headers, is_upgrade=False)
     except (ConnectError, NoAnswerError, TimeoutError):
-        return NO_SERVER, {}
-    return response.status, {name: value for name, value in response.headers if name == "allow"}
+        return NO_SERVER, Headers()
+    return response.status, _end_to_end(Headers(response.headers))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 
 from jsonschema import Draft202012Validator, ValidationError
 
@@ -14,19 +15,48 @@ MAX_SHOWN: Final = 300
 
 
 def violation(schema: str, values: object, definition: str = "") -> ValidationError | None:
-    """Give the first violation of a schema; ``None`` if the values conform.
+    """Give a violation of a schema, the most telling one; ``None`` if the values conform.
+
+    If none of several forms fits, that is the one of the form that comes nearest.
 
     Args:
         schema: the name of its file, without the suffix.
         values: what is validated.
         definition: the name of the definition to use; empty for the whole schema.
     """
-    return next(iter(_validator(schema, definition).iter_errors(values)), None)
+    found = next(iter(_validator(schema, definition).iter_errors(values)), None)
+    while found is not None and found.context:
+        found = _nearest(found.context)
+    return found
+
+
+def _nearest(errors: Sequence[ValidationError]) -> ValidationError:
+    """Give an error of the form that comes nearest: the one that lacks least, and errs least."""
+    forms: dict[object, list[ValidationError]] = {}
+    for each in errors:
+        forms.setdefault(each.relative_schema_path[0], []).append(each)
+
+    def distance(form: list[ValidationError]) -> tuple[int, int, int]:
+        missing = sum(each.validator == "required" for each in form)
+        return sum(map(_strange, form)), missing, len(form)
+
+    nearest = min(forms.values(), key=distance)
+    return min(nearest, key=lambda each: each.validator == "required")
 
 
 def shown(found: ValidationError) -> str:
-    """Give a violation in a sentence."""
-    return found.message[:MAX_SHOWN]
+    """Give a violation in a sentence, with the field that it is about."""
+    field = "/".join(map(str, found.absolute_path))
+    return f"{f'{field}: ' if field else ''}{found.message}"[:MAX_SHOWN]
+
+
+def _strange(found: ValidationError) -> int:
+    """Give how many values of an object are those of another form."""
+    if found.validator == "additionalProperties":
+        schema: Any = found.schema
+        instance: Any = found.instance
+        return len(instance.keys() - schema.get("properties", {}).keys())
+    return found.validator in ("const", "enum")
 
 
 @cache

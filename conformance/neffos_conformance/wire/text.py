@@ -1,45 +1,13 @@
-"""Text that can be shown to people, whoever wrote it.
+"""Text in the room there is: cells of a terminal, lines, times, bytes in hex.
 
-Peers and recordings are hostile until proven otherwise: nothing of theirs may control a terminal
-or a page, or take more room than there is.
+It escapes nothing: ``neffos_protocol.text`` does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 from rich.cells import cell_len, chop_cells, set_cell_size
-
-
-def visible(text: str, *, ascii_only: bool = False) -> str:
-    r"""Escape whatever is invisible, or controls a terminal or a page.
-
-    Control characters, marks of writing direction and the like become escapes such as ``\n`` or
-    ``\u{202e}``. A byte that is not UTF-8 becomes ``\xff``.
-
-    Args:
-        text: any text; bytes that are not UTF-8 are surrogate escapes.
-        ascii_only: escape everything that is not ASCII, too.
-    """
-    if text.isprintable() and (text.isascii() or not ascii_only):
-        return text
-    return "".join(
-        each if each.isprintable() and (each.isascii() or not ascii_only) else _escape(each)
-        for each in text
-    )
-
-
-def _escape(character: str) -> str:
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:
-        return f"\\x{code & 0xFF:02x}"
-    if character in _LETTERS:
-        return _LETTERS[character]
-    return f"\\x{code:02x}" if code < 0x80 else f"\\u{{{code:x}}}"
-
-
-_LETTERS: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def shorten(text: str, cells: int) -> str:
@@ -79,8 +47,3 @@ def hexdump(data: bytes, width: int = 8) -> Iterator[tuple[int, str, str]]:
         row = data[start : start + width]
         shown = "".join(chr(each) if 0x20 <= each < 0x7F else "·" for each in row)
         yield start, row.hex(" "), shown
-
-
-def cut(text: str, characters: int) -> str:
-    """Cut a text that has more than so many characters."""
-    return text if len(text) <= characters else text[: characters - 1] + "…"

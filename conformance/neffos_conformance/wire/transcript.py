@@ -20,6 +20,7 @@ import msgspec
 
 from neffos_codec import Native, first_surrogate
 from neffos_conformance.wire.connection import ConnectionClosed
+from neffos_conformance.wire.files import EncodingError, open_private, without_mark
 from neffos_conformance.wire.payloads import payload_bytes, payload_text
 
 TRANSCRIPT_FORMAT: Final = 2
@@ -28,11 +29,18 @@ MAX_LINE: Final = 128 << 20
 """Bytes of a line. A message of 16 MiB takes six times as many when JSON has to escape each of
 its characters; a longer line is skipped."""
 
+MAX_HEADERS: Final = 1 << 20
+"""Bytes of the first line, and of the headers of a request: what is built of them takes some thirty
+times as much memory. Servers take some kilobytes of headers."""
+
 MAX_TIME: Final = 1e10
 """Seconds. No recording takes centuries; a line with more is not read."""
 
-KEPT_HEADERS: Final = ("x-conformance-", "x-websocket-")
-"""Prefixes of the request headers that are recorded. Others may be secrets."""
+MAX_CONNECTION: Final = (1 << 53) - 1
+"""The highest number of a connection: what every reader of JSON has exactly."""
+
+MAX_CODE: Final = 0xFFFF
+"""A close code has two bytes (RFC 6455, 5.5.1)."""
 
 
 class ConnectionOpened(NamedTuple):
@@ -152,20 +160,24 @@ class Writer:
     def __init__(self, stream: BinaryIO, first: Header) -> None:
         self._stream = stream
         self._began = time.monotonic()
+        self._lines = 0
         self._write(_line(first))
 
-    def write(self, connection: int, from_client: bool, content: Content) -> None:
-        """Write what has just happened.
+    def write(self, connection: int, from_client: bool, content: Content) -> Entry:
+        """Write what has just happened, and give it as an entry.
 
         Raises:
             OSError: it cannot be written.
         """
         now = time.monotonic() - self._began
-        self._write(_line(values_of(Entry(0, now, connection, from_client, content))))
+        entry = Entry(self._lines + 1, now, connection, from_client, content)
+        self._write(_line(values_of(entry)))
+        return entry
 
     def _write(self, line: bytes) -> None:
         self._stream.write(line)
         self._stream.flush()
+        self._lines += 1
 
 
 def lines(first: Header, entries: Iterable[Entry]) -> Iterator[bytes]:
@@ -174,14 +186,20 @@ def lines(first: Header, entries: Iterable[Entry]) -> Iterator[bytes]:
         yield _line(values)
 
 
-def save(path: Path, first: Header, entries: Iterable[Entry]) -> None:
-    """Write a session as a transcript.
+def save(path: Path, first: Header, entries: Iterable[Entry], *, is_new: bool = False) -> None:
+    """Write a session as a transcript, which only its owner can read.
+
+    Args:
+        path: the file.
+        first: the header.
+        entries: the other lines.
+        is_new: replace nothing.
 
     Raises:
         OSError: it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as stream:
+    with open_private(path, is_new=is_new) as stream:
         stream.writelines(lines(first, entries))
 
 
@@ -209,8 +227,8 @@ def values_of(entry: Entry) -> dict[str, Any]:
         "from": "client" if entry.from_client else "server",
     }
     match entry.content:
-        case ConnectionClosed(code, reason):
-            values["closed"] = {"code": code, "reason": reason}
+        case ConnectionClosed(code, reason, cut):
+            values["closed"] = {"code": code, "reason": reason} | ({"cut": cut} if cut else {})
         case ConnectionOpened(path, headers):
             values["opened"] = {"path": path, "headers": dict(headers)}
         case bytes(payload):
@@ -225,19 +243,23 @@ def values_of(entry: Entry) -> dict[str, Any]:
 # -------------------------------------------------------------------- reading
 
 
-class _Opened(msgspec.Struct):
+class _Opened(msgspec.Struct, forbid_unknown_fields=True):
     path: str
-    headers: dict[str, str]
+    headers: msgspec.Raw  # not built before its size is known
 
 
-class _Closed(msgspec.Struct):
-    code: int | None
+class _Closed(msgspec.Struct, forbid_unknown_fields=True):
+    code: Annotated[int, msgspec.Meta(ge=0, le=MAX_CODE)] | None
     reason: str
+    cut: str = ""
 
 
-class _Line(msgspec.Struct, gc=False):  # nothing in it can be part of a cycle
+_HEADERS: Final = msgspec.json.Decoder(dict[str, str])
+
+
+class _Line(msgspec.Struct, gc=False, forbid_unknown_fields=True):  # it is part of no cycle
     time: Annotated[float, msgspec.Meta(ge=0, lt=MAX_TIME)]
-    connection: Annotated[int, msgspec.Meta(ge=1)]
+    connection: Annotated[int, msgspec.Meta(ge=1, le=MAX_CONNECTION)]
     sender: Literal["client", "server"] = msgspec.field(name="from")
     text: str | None = None
     kind: Literal["text", "binary"] | None = None
@@ -246,71 +268,121 @@ class _Line(msgspec.Struct, gc=False):  # nothing in it can be part of a cycle
     opened: _Opened | None = None
 
     def content(self) -> Content:
-        """Give what happened, if that is not a plain text."""
-        if self.base64 is not None and self.kind is not None:
-            return payload_text(self.base64) if self.kind == "text" else self.base64
-        if self.closed is not None:
-            return ConnectionClosed(self.closed.code, self.closed.reason)
-        if self.opened is not None:
-            return ConnectionOpened(self.opened.path, self.opened.headers)
-        raise ValueError("it is neither a message nor the opening or the end of a connection")
+        """Give what happened; of its forms, a line has exactly one."""
+        text, payload, closed, opened = self.text, self.base64, self.closed, self.opened
+        found = 4 - (text, payload, closed, opened).count(None)
+        if not found or (payload is None) is not (self.kind is None):
+            raise ValueError("it is neither a message nor the opening or the end of a connection")
+        if found > 1:
+            raise ValueError("it is more than one message, opening or end of a connection")
+        if text is not None:
+            return text
+        if payload is not None:
+            return payload_text(payload) if self.kind == "text" else payload
+        if closed is not None:
+            return ConnectionClosed(closed.code, closed.reason, closed.cut)
+        assert opened is not None  # noqa: S101  # the only one left
+        if self.sender != "client":
+            raise ValueError("a server opens no connection")
+        if len(memoryview(opened.headers)) > MAX_HEADERS:
+            raise ValueError(f"the headers have more than {MAX_HEADERS} bytes")
+        return ConnectionOpened(opened.path, _HEADERS.decode(opened.headers))
 
 
-class _HeaderForm(msgspec.Struct):
-    """The parts of a header that are used; the schema describes all of it."""
+_UNKNOWN_DATE: Final = "0000-00-00T"
+
+
+class _HeaderForm(msgspec.Struct, forbid_unknown_fields=True):
+    """A header, as the schema describes it."""
 
     format: Literal[2]  # TRANSCRIPT_FORMAT
-    scenario: str
+    scenario: Annotated[str, msgspec.Meta(min_length=1)]
     client: dict[str, str]
     server: dict[str, str]
+    recorded: Annotated[str, msgspec.Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}T")] = _UNKNOWN_DATE
+    how: Annotated[str, msgspec.Meta(min_length=1)] = "unknown"
     native: Native = Native.NEVER
     shows: list[str] = []
     defects: dict[str, Literal["client", "server"]] = {}
+    difference: Annotated[str, msgspec.Meta(pattern="^DV-[1-9][0-9]*$")] = "DV-1"
 
     def __post_init__(self) -> None:
         for name, peer in (("client", self.client), ("server", self.server)):
-            if "peer" not in peer:
+            if not peer.get("peer"):
                 raise ValueError(f"{name} has no peer")
 
 
 def read_lines(stream: BinaryIO) -> Iterator[Header | Entry | UnreadableLine]:
-    """Read a recording line by line: first the header, or what is wrong with it."""
+    """Read a recording line by line: first the header, or what is wrong with it.
+
+    Each line has the one form that the schema describes, or is unreadable. Empty lines and the
+    mark of UTF-8 at the start are passed over: editors add both.
+    """
     decode = msgspec.json.Decoder(_Line).decode
     new = tuple.__new__  # an Entry without the call of its constructor, a tenth of the whole
     number = 0
+    is_header = True
     while line := stream.readline(MAX_LINE):
         number += 1
         if len(line) == MAX_LINE and not line.endswith(b"\n"):
             while line and not line.endswith(b"\n"):
                 line = stream.readline(1 << 16)
             yield UnreadableLine(number, f"the line has more than {MAX_LINE} bytes")
+            is_header = False
             continue
         try:
-            if number == 1:
-                first: Header = msgspec.json.decode(line)
+            if is_header:
+                if number == 1:
+                    line = without_mark(line)
+                if len(line) > MAX_HEADERS:
+                    raise ValueError(f"it has more than {MAX_HEADERS} bytes")
+                first = _upgraded(msgspec.json.decode(line))
                 msgspec.convert(first, _HeaderForm)
             else:
                 values = decode(line)
-                content = values.content() if values.text is None else values.text
+                content: Content | None = values.text
+                if (  # nearly every line is a text and nothing else
+                    content is None
+                    or values.kind is not None
+                    or values.base64 is not None
+                    or values.closed is not None
+                    or values.opened is not None
+                ):
+                    content = values.content()
+        except EncodingError as error:
+            yield UnreadableLine(number, str(error))
+            return
         except (ValueError, RecursionError) as error:
-            yield UnreadableLine(number, _complaint(line, number, error))
+            if not line or line.isspace():
+                continue
+            yield UnreadableLine(number, _complaint(line, is_header, error))
+            is_header = False
             continue
-        if number == 1:
+        if is_header:
+            is_header = False
             yield first
         else:
             is_client = values.sender == "client"
             yield new(Entry, (number, values.time, values.connection, is_client, content))
 
 
-def _complaint(line: bytes, number: int, error: Exception) -> str:
+def _upgraded(first: Any) -> Header:
+    """Give a header in the present format, without the members that only format 1 had."""
+    if not isinstance(first, dict) or first.get("format") != 1 or first["format"] is True:
+        return first  # type: ignore[no-any-return]  # it is checked next
+    known = {name: first[name] for name in _HeaderForm.__struct_fields__ if name in first}
+    return known | {"format": TRANSCRIPT_FORMAT}
+
+
+def _complaint(line: bytes, is_header: bool, error: Exception) -> str:
     if not line.endswith(b"\n"):
         return f"not JSON: the recording ends in the middle of the line: {error}"
     try:
-        msgspec.json.decode(line)
+        msgspec.json.decode(line, type=msgspec.Raw)
     except (ValueError, RecursionError) as malformed:
         return f"not JSON: {malformed}"
     what = f"the header of a transcript of format {TRANSCRIPT_FORMAT}"
-    return f"not {what if number == 1 else 'a line of a transcript'}: {error}"
+    return f"not {what if is_header else 'a line of a transcript'}: {error}"
 
 
 def read_transcript(path: Path) -> Transcript:

@@ -43,6 +43,9 @@ class Transport(Protocol):
     async def send_raw(self, data: bytes) -> None:
         """Send bytes as they are."""
 
+    async def ping(self, payload: bytes) -> bool:
+        """Send a ping; tell whether its pong came before the connection ended."""
+
     async def receive(self) -> Received:
         """Wait for the next message, or for the closing."""
 

@@ -1,0 +1,172 @@
+"""Runs the attacks, and prints what they cost others.
+
+``make hostile``, or ``python -m hostile [--quick] [NAME]`` in ``conformance``. Exit status: 1 if
+something was lost or wrong. Latency and memory are printed, since they depend on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from hostile import peers, tools  # noqa: F401  # register their attacks
+from hostile.attacks import ATTACKS, Aim, memory
+from neffos_asyncio import Client, Reconnect, dial
+from neffos_conformance.wire import subprocesses
+
+SECONDS: Final = 5.0
+QUICK_SECONDS: Final = 1.0
+VICTIMS: Final = 2
+PAUSE: Final = 0.02
+"""Seconds between two asks of a victim."""
+SETTLE: Final = 8.0
+"""Seconds after an attack, for memory to come back: more than ``Limits.grace``."""
+QUICK_SETTLE: Final = 2.0
+ALLOCATOR: Final = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+"""Has the C library return what Python frees, so that memory is what is held."""
+OVERTIME: Final = 3.0
+"""Seconds for an attack to end after its time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What an attack cost.
+
+    Attributes:
+        latencies: seconds that the victims' asks took.
+        before: bytes of memory of the target before.
+        peak: the most bytes while it was attacked.
+        after: bytes when the attack was over for a while.
+        lost: what was lost or wrong, or empty.
+    """
+
+    latencies: list[float]
+    before: int
+    peak: int
+    after: int
+    lost: str
+
+
+async def _victim(url: str, latencies: list[float], lost: list[str], done: asyncio.Event) -> None:
+    client: Client = await dial(url, reconnect=Reconnect())
+    async with client:
+        app = await client.connect("app")
+        number = 0
+        while not done.is_set():
+            began = time.perf_counter()
+            try:
+                reply = await app.ask("echo", str(number), timeout=30)
+                if reply.body != str(number):
+                    lost.append("a victim got another's reply")
+            except Exception as error:  # whatever it is, the victim did nothing wrong
+                lost.append(f"a victim's ask: {type(error).__name__}")
+                return
+            latencies.append(time.perf_counter() - began)
+            number += 1
+            await asyncio.sleep(PAUSE)
+
+
+async def measure(name: str, target: str, seconds: float, settle: float) -> Cost:
+    """Run one attack on one target."""
+    python = sys.executable
+    command = [python, "-m", "hostile.targets", target]
+    with subprocesses.started(command, env={**os.environ, **ALLOCATOR}) as (pid, ready):
+        latencies: list[float] = []
+        lost: list[str] = []
+        done = asyncio.Event()
+        victims = [
+            asyncio.create_task(_victim(ready["url"], latencies, lost, done))
+            for _ in range(VICTIMS)
+        ]
+        await asyncio.sleep(5 * PAUSE)
+        before = peak = memory(pid)
+        latencies.clear()
+        attacker = await asyncio.create_subprocess_exec(
+            *(python, "-m", "hostile", "--attack", name, "--url", ready["url"]),
+            *("--dials", ready.get("dials", ""), "--seconds", str(seconds)),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        telling = asyncio.create_task(attacker.communicate())
+        while not telling.done():
+            await asyncio.sleep(PAUSE)
+            peak = max(peak, memory(pid))
+        told = (await telling)[0].decode()
+        if attacker.returncode or told.strip():
+            lost.append(told.strip() or "the attack failed")
+        done.set()
+        await asyncio.gather(*victims)
+        await asyncio.sleep(settle)
+        return Cost(latencies, before, peak, memory(pid), "; ".join(dict.fromkeys(lost)))
+
+
+async def measure_tool(name: str, seconds: float) -> Cost:
+    """Run one attack on commands, which end by themselves and which nobody asks."""
+    aim = Aim("", "", seconds)
+    lost = await ATTACKS[name][0](aim)
+    return Cost([], 0, max((each.peak for each in aim.tools), default=0), 0, lost or "")
+
+
+async def _attack(arguments: argparse.Namespace) -> None:
+    function, _ = ATTACKS[arguments.attack]
+    told = None
+    with suppress(TimeoutError):  # it may be waiting until the target reads
+        async with asyncio.timeout(arguments.seconds + OVERTIME):
+            told = await function(Aim(arguments.url, arguments.dials, arguments.seconds))
+    sys.stdout.write(told or "")
+
+
+def _row(name: str, target: str, cost: Cost) -> str:
+    median, most = (
+        (statistics.median(cost.latencies), max(cost.latencies)) if cost.latencies else (0.0, 0.0)
+    )
+    sizes = [f"{size / (1 << 20):7.0f}" for size in (cost.before, cost.peak, cost.after)]
+    return (
+        f"{name:34} {target:7} {1000 * median:8.1f} {1000 * most:8.1f} {' '.join(sizes)}  "
+        f"{cost.lost or '-'}"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the attacks that are asked for."""
+    parser = argparse.ArgumentParser(prog="hostile", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these attacks")
+    parser.add_argument("--quick", action="store_true", help="a second for each attack")
+    parser.add_argument("--target", help="only this target")
+    for inner in ("--attack", "--url", "--dials"):
+        parser.add_argument(inner, default="", help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, help="of each attack")
+    asked = parser.parse_args(arguments)
+    seconds = asked.seconds or (QUICK_SECONDS if asked.quick else SECONDS)
+    asked.seconds = seconds
+    if asked.attack:
+        asyncio.run(_attack(asked))
+        return 0
+    write = sys.stdout.write
+    write(f"{'attack':34} {'target':7}   median  maximum  before    peak   after  lost\n")
+    write(f"{'':42}       ms       ms     MiB     MiB     MiB\n")
+    bad = 0
+    for name, (_, targets) in ATTACKS.items():
+        for target in targets:
+            if (asked.names and name not in asked.names) or asked.target not in (None, target):
+                continue
+            settle = QUICK_SETTLE if asked.quick else SETTLE
+            if target == "tool":
+                cost = asyncio.run(measure_tool(name, seconds))
+            else:
+                cost = asyncio.run(measure(name, target, seconds, settle))
+            bad += bool(cost.lost)
+            write(_row(name, target, cost) + "\n")
+            sys.stdout.flush()
+    return min(bad, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

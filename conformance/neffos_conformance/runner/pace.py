@@ -1,0 +1,345 @@
+"""How far away and how fast the system under test is, and how long a wait for it may last.
+
+On this machine an answer takes milliseconds. Elsewhere the peer is far, the line thin or the
+machine busy, and none of that is a fault of the peer. So all time limits of a case are asked of a
+``Way``: it adds to the usual limit what the messages of the case take at the measured pace.
+
+A network can also lose a connection. A failure that this can cause counts only after a further
+connection carried as many bytes, and was answered. Otherwise the verdict is *unknown*.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from neffos_conformance.cases.definition import Case
+from neffos_conformance.cases.script import MESSAGE_VERBS, Step, expanded
+from neffos_conformance.runner.driver_protocol import DriverError
+from neffos_conformance.runner.playback import Timeouts
+from neffos_conformance.wire.barrier import NAMESPACE, barrier_ask
+from neffos_conformance.wire.connection import ConnectError, ConnectionClosed, WireConnection
+from neffos_conformance.wire.payloads import frame_of
+
+PING_SIZE: Final = 125
+"""Bytes of a ping, the most that RFC 6455 allows (5.5). Every peer answers one with as many, in
+whatever state neffos is on the connection."""
+
+BURST: Final = 64
+"""Pings under way at a time: 8 KiB, which no peer holds for a flood."""
+
+FIRST_VOLUME: Final = 16 << 10
+"""Bytes that the first measurement sends: two bursts, enough to tell a thin line from a far one."""
+
+MAX_VOLUME: Final = 64 << 10
+"""Bytes that a later one sends at most: some networks lose a connection after a few KiB."""
+
+ASKS: Final = 16
+"""Asks that measure what a message costs, on a relay that holds each of them."""
+
+LARGE: Final = 16 << 10
+"""Bytes of the ask that measures what a byte costs; no peer has a limit below that."""
+
+MEASURE_FACTOR: Final = 3.0
+"""Times the usual limit of a case that each part of a measurement may take: 15 s by default, which
+are 25 round trips to the other side of the world."""
+
+MARGIN: Final = 2.0
+"""Times the measured pace that a limit allows for: a network is not the same at every moment."""
+
+LONGEST: Final = 60.0
+"""Seconds for a case whose bytes take longer than its usual limit. A case that needs still more
+is not finished, and nothing is known about it."""
+
+MEMORY: Final = 60.0
+"""Seconds for which a network that lost a connection is not tried again: a test of one takes
+as long as ``measure_timeout``, and many cases fail at the same time."""
+
+_DIAL_TRIPS: Final = 3
+"""Round trips of an opening: TCP, TLS or the upgrade, and the handshake."""
+
+_FURTHER_TRIPS: Final = 4
+"""Round trips that no step names: two barriers, the close frames and the end of TCP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a case asks of a network.
+
+    Attributes:
+        round_trips: waits for an answer, at most.
+        messages: messages in both directions.
+        size: their bytes.
+    """
+
+    round_trips: int
+    messages: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast messages pass, in seconds; zero is too fast to measure.
+
+    Attributes:
+        round_trip: from a message to its answer.
+        per_message: for each further message of many.
+        per_byte: for each further byte.
+    """
+
+    round_trip: float = 0.0
+    per_message: float = 0.0
+    per_byte: float = 0.0
+
+    def or_slower(self, other: Pace) -> Pace:
+        """Give the slower of both in every respect."""
+        return Pace(
+            max(self.round_trip, other.round_trip),
+            max(self.per_message, other.per_message),
+            max(self.per_byte, other.per_byte),
+        )
+
+    def seconds(self, cost: Cost) -> float:
+        """Give the seconds that a cost takes, at most."""
+        return MARGIN * (
+            cost.round_trips * self.round_trip
+            + cost.messages * self.per_message
+            + cost.size * self.per_byte
+        )
+
+    def scaled(self, usual: Timeouts) -> Timeouts:
+        """Give the time limits for this pace: each allows for the round trips of what it awaits."""
+        trip = MARGIN * self.round_trip
+        return replace(
+            usual,
+            case=usual.case + trip,
+            before_barrier=usual.before_barrier + trip,
+            after_barrier=usual.after_barrier + trip,
+            close=usual.close + trip,
+            write=usual.write + trip + MARGIN * self.per_message,
+        )
+
+
+def cost_of(case: Case) -> Cost:
+    """Give what a case asks of a network, by its script."""
+    trips, messages, size = _FURTHER_TRIPS, 0, 0
+    for step, times in _all_steps(case.steps, case.role):
+        if step.verb in ("dial", "enter", "http", "upgrade"):
+            trips += _DIAL_TRIPS * times
+        elif step.verb == "raw":
+            messages += times
+            size += times * len(step.raw_bytes())
+        elif step.verb in MESSAGE_VERBS:
+            payload = step.payloads()
+            messages += times
+            size += times * sum(map(len, payload if isinstance(payload, list) else [payload]))
+            trips += step.is_from_client == (case.role == "client")  # the suite awaits it
+        elif step.verb == "fewer":
+            trips += 1
+            limit, _space, text = step.rest.partition(" ")
+            messages += int(limit)
+            size += int(limit) * len(replace(step, rest=text).text())
+        else:
+            trips += times
+    return Cost(trips, messages, size)
+
+
+def _all_steps(steps: Iterable[Step], role: str) -> Iterator[tuple[Step, int]]:
+    for step in steps:
+        for each in expanded(step, role):
+            yield each, step.times
+
+
+# -------------------------------------------------------------------- measuring
+
+Opener = Callable[[], AbstractAsyncContextManager[WireConnection]]
+"""Opens a further connection to the system under test, and closes it."""
+
+
+class NotCarriedError(Exception):
+    """A further connection did not carry what it was to carry."""
+
+
+class _PeerClosedError(Exception):
+    """The peer closed a further connection with a close frame, which was carried."""
+
+
+@dataclass(slots=True)
+class _Check:
+    """The latest check of the network.
+
+    Attributes:
+        began: when, on the loop's clock.
+        ended: likewise.
+        volume: bytes that were to be carried.
+        reason: why they were not; empty if they were.
+    """
+
+    began: float = -math.inf
+    ended: float = -math.inf
+    volume: int = 0
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Way:
+    """The way to the system under test: its pace, and the time limits that follow from it.
+
+    Attributes:
+        usual: the time limits on this machine.
+        role: of the system under test.
+        pace: the slowest pace that was measured.
+    """
+
+    usual: Timeouts
+    role: str = "server"
+    pace: Pace = Pace()
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _latest: _Check = field(default_factory=_Check)
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The time limits, at the measured pace."""
+        return self.pace.scaled(self.usual)
+
+    @property
+    def measure_timeout(self) -> float:
+        """Seconds for a part of a measurement."""
+        return MEASURE_FACTOR * self.usual.case
+
+    def limit(self, case: Case) -> float:
+        """Give the seconds for a case."""
+        usual = self.usual_limit(case)
+        return usual if self.pace == Pace() else usual + self.pace.seconds(cost_of(case))
+
+    def usual_limit(self, case: Case) -> float:
+        """Give the seconds for a case on this machine."""
+        if case.seconds:  # given for the default limit: another limit scales it
+            return self.usual.case * case.seconds / Timeouts().case
+        return self.usual.case
+
+    async def check(self, opener: Opener, volume: int = FIRST_VOLUME) -> str:
+        """Measure the pace on a further connection; say why it did not carry what it was to carry.
+
+        A server that refuses connections, or answers them with an HTTP status, is no loss of the
+        network, and neither is a client that does not dial: the answer is empty then.
+
+        Args:
+            opener: opens the connection.
+            volume: bytes to carry in each direction.
+        """
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        wanted = min(max(volume, PING_SIZE), MAX_VOLUME)
+        async with self._lock:
+            latest = self._latest
+            is_fresh = latest.began >= asked and latest.volume >= wanted
+            if is_fresh or (latest.reason and asked < latest.ended + MEMORY):
+                return latest.reason
+            began = loop.time()
+            reason = ""
+            try:
+                await self._measure(opener, wanted)
+            except _PeerClosedError:
+                pass
+            except (NotCarriedError, ConnectError, DriverError) as error:
+                reason = "" if _is_an_answer(error) else str(error)
+            self._latest = _Check(began, loop.time(), wanted, reason)
+            return reason
+
+    async def _measure(self, opener: Opener, volume: int) -> None:
+        loop = asyncio.get_running_loop()
+        number = math.ceil(volume / PING_SIZE)
+        expected = self.pace.seconds(Cost(2 * number // BURST, number, 2 * volume))
+        seconds = max(self.measure_timeout, expected)
+        try:
+            async with AsyncExitStack() as stack:
+                async with asyncio.timeout(2 * seconds):
+                    connection = await stack.enter_async_context(opener())
+                if self.role == "server":  # first: a server closes a connection without it
+                    await connection.send("M")
+                began = loop.time()
+                await _pinged(connection, 0, 1, seconds)
+                trip = loop.time() - began
+                await _pinged(connection, 1, number, seconds)
+                bursts = math.ceil((number - 1) / BURST)
+                took = max(0.0, loop.time() - began - trip * (1 + bursts))
+                pace = Pace(trip, 0.0, took / (2 * volume))
+                with suppress(TimeoutError):  # for the cases to judge
+                    async with asyncio.timeout(2 * seconds):
+                        asked = await self._asked(connection)
+                        pace = replace(asked, round_trip=max(trip, asked.round_trip))
+                self.pace = self.pace.or_slower(pace)
+        except TimeoutError:
+            text = f"a further connection was not open within {2 * seconds:g} s"
+            is_driven = self.role == "client"  # a driver that does not make its client dial
+            raise (DriverError if is_driven else NotCarriedError)(text) from None
+
+    async def _asked(self, connection: WireConnection) -> Pace:
+        """Complete the handshake and send asks; give the pace of their replies."""
+        loop = asyncio.get_running_loop()
+        if self.role == "server":
+            await _until(connection, lambda text: text.startswith("A"))
+        else:
+            await _until(connection, lambda text: text == "M")
+            await connection.send("A0")
+        lead = "$" if self.role == "server" else ""
+        began = loop.time()
+        await connection.send(barrier_ask(f"{lead}pace0"))
+        await _until(connection, _is_reply)
+        trip = loop.time() - began
+        for number in range(1, ASKS):
+            await connection.send(barrier_ask(f"{lead}pace{number}"))
+        for _ in range(1, ASKS):
+            await _until(connection, _is_reply)
+        each = max(0.0, loop.time() - began - 2 * trip) / (ASKS - 1)
+        began = loop.time()
+        await connection.send(barrier_ask(f"{lead}pace{ASKS}") + LARGE * ".")
+        await _until(connection, _is_reply)
+        return Pace(trip, each, max(0.0, loop.time() - began - trip) / LARGE)
+
+
+async def _pinged(connection: WireConnection, first: int, end: int, seconds: float) -> None:
+    """Send pings, a burst at a time, and wait so many seconds for the pongs of each burst."""
+    for start in range(first, end, BURST):
+        numbers = range(start, min(start + BURST, end))
+        payloads = (str(number).encode().ljust(PING_SIZE, b".") for number in numbers)
+        try:
+            async with asyncio.timeout(seconds):
+                pongs = await asyncio.gather(*map(connection.ping, payloads))
+        except TimeoutError:
+            text = f"a further connection got no pong within {seconds:g} s"
+            raise NotCarriedError(text) from None
+        if not all(pongs):
+            raise _end_of(connection)
+
+
+def _end_of(connection: WireConnection) -> Exception:
+    if connection.has_received_close:
+        return _PeerClosedError()
+    return NotCarriedError("a further connection ended before its pongs came")
+
+
+async def _until(connection: WireConnection, is_it: Callable[[str], bool]) -> None:
+    while True:
+        received = await connection.receive()
+        if isinstance(received, ConnectionClosed):
+            raise _end_of(connection)
+        if isinstance(received, str) and is_it(received):
+            return
+
+
+def _is_reply(text: str) -> bool:
+    message = frame_of(text)
+    return message is not None and message.namespace == NAMESPACE and "pace" in message.wait
+
+
+def _is_an_answer(error: Exception) -> bool:
+    """Whether the peer answered, if only by refusing, or a client did not open a connection."""
+    if not isinstance(error, ConnectError):
+        return isinstance(error, DriverError)
+    return error.status is not None or isinstance(error.__cause__, ConnectionRefusedError)

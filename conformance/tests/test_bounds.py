@@ -1,0 +1,488 @@
+"""What one connection of the reference server costs the others: order, turns, bytes, the end."""
+
+import asyncio
+import gc
+import logging
+from contextlib import asynccontextmanager
+
+import pytest
+from websockets.frames import Frame, Opcode
+from websockets.server import ServerProtocol
+
+from neffos_asyncio import Budget, Limits, Server, listening
+from neffos_asyncio.failures import FAILURES, PERIOD, FailureLog, harmless
+from neffos_asyncio.handler_queue import TURN
+from neffos_asyncio.incoming import PIECE, Incoming
+from neffos_asyncio.limits import MESSAGE_RATE
+from neffos_protocol import Cause, SessionLimits
+from neffos_protocol.text import LOGGED
+
+from .test_handler_queue import asynchronous
+from .test_reference_faults import CONNECT, CONNECTED, Ends, Raw, frame
+
+BUDGET = 1 << 20
+
+
+class Slow:
+    """A handler that waits, and remembers what it has handled."""
+
+    def __init__(self):
+        self.may_go = asyncio.Event()
+        self.begun = asyncio.Event()
+        self.seen = []
+
+    async def __call__(self, _, message):
+        self.begun.set()
+        await self.may_go.wait()
+        self.seen.append(message.body)
+        return message.body
+
+
+def echo(_, message):
+    return message.body
+
+
+@asynccontextmanager
+async def entered(server):
+    """Serve, and give a client of bytes that has ``app`` connected."""
+    async with listening(server, grace=0.1) as listener, Raw.dialled(listener.url()) as raw:
+        await raw.send("M", CONNECT)
+        assert (await raw.read())[1][:1] == b"A"
+        assert await raw.read() == (1, CONNECTED.encode())
+        yield raw
+
+
+async def texts(raw, count):
+    return [(await raw.read())[1].decode() for _ in range(count)]
+
+
+# -------------------------------------------------------------------- order
+
+PIPELINED = [
+    "$1;app;;_OnNamespaceConnect;0;0;",
+    "$2;app;room;_OnRoomJoin;0;0;",
+    "$3;app;;slow;0;0;x",
+    "$4;app;room;_OnRoomLeave;0;0;",
+    "$5;app;room;_OnRoomJoin;0;0;",
+    "$6;app;;_OnNamespaceDisconnect;0;0;",
+    "$7;app;;_OnNamespaceConnect;0;0;",
+    "$8;app;;echo;0;0;y",
+]
+REPLIES = [
+    each if ";0;0;" in each and "_On" not in each else each[:2] + ";" * 6 for each in PIPELINED
+]
+
+
+@asynchronous
+@pytest.mark.parametrize("early", range(len(PIPELINED) + 1))
+@pytest.mark.parametrize("is_slow", [False, True])
+async def test_messages_before_and_behind_the_handshake_request_are_answered_in_order(
+    early, is_slow
+):
+    async def slow(_, message):
+        await asyncio.sleep(0)
+        return message.body
+
+    async def decide(_):
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    hook = decide if is_slow else None
+    server = Server({"app": {"slow": slow, "echo": echo}}, on_connect=hook)
+    async with listening(server) as listener, Raw.dialled(listener.url()) as raw:
+        await raw.send(*PIPELINED[:early], "M", *PIPELINED[early:])
+        acceptance, *replies = await texts(raw, len(PIPELINED) + 1)
+        assert acceptance.startswith("A")
+        assert replies == REPLIES
+
+
+@asynchronous
+async def test_what_crosses_an_ask_of_the_server_is_answered_while_its_handler_waits():
+    async def move(namespace, message):
+        await namespace.connection.connect("other")
+        return message.body
+
+    async with entered(Server({"app": {"move": move, "echo": echo}, "other": {}})) as raw:
+        await raw.send("$1;app;;move;0;0;moved")
+        token = (await texts(raw, 1))[0].split(";")[0]
+        await raw.send("$2;app;;echo;0;0;later", "$3;other;;_OnNamespaceDisconnect;0;0;")
+        assert await texts(raw, 1) == ["$3;;;;;;"]
+        await raw.send(f"{token};;;;;;")
+        assert await texts(raw, 2) == ["$1;app;;move;0;0;moved", "$2;app;;echo;0;0;later"]
+
+
+# -------------------------------------------------------------------- the end
+
+
+@asynchronous
+async def test_after_a_reset_what_waits_is_dropped_and_what_runs_is_cancelled(caplog):
+    slow, ends = Slow(), Ends()
+    limits = Limits(grace=0.05)
+    server = Server({"app": {"slow": slow}}, limits=limits, on_disconnect=ends.note)
+    async with entered(server) as raw:
+        await raw.send(*(f"${number};app;;slow;0;0;" for number in range(100)))
+        await slow.begun.wait()
+        [inside] = server.members("app")
+        while len(inside._queue) < 99:
+            await asyncio.sleep(0)
+        inside.link._transport.abort()
+        assert await ends.next() is Cause.PEER
+        slow.may_go.set()
+        await inside.wait_closed()
+        assert slow.seen == []
+        assert (len(inside._queue), limits.budget.used) == (0, 0)
+    messages = [record.getMessage() for record in caplog.records]
+    assert ["99 messages were dropped" in messages[0], "was cancelled" in messages[1]] == [True] * 2
+
+
+@asynchronous
+async def test_after_a_close_frame_what_came_before_it_is_handled_within_the_grace(caplog):
+    slow, ends = Slow(), Ends()
+    server = Server({"app": {"slow": slow}}, on_disconnect=ends.note)
+    async with entered(server) as raw:
+        await raw.send(*(f";app;;slow;0;0;{number}" for number in range(10)))
+        await slow.begun.wait()
+        [inside] = server.members("app")
+        raw.writer.write(frame(8, b"\x03\xe8"))
+        await inside.link.wait_lost()
+        slow.may_go.set()
+        assert await ends.next() is Cause.PEER
+        assert slow.seen == [str(number) for number in range(10)]
+    assert caplog.records == []
+
+
+@asynchronous
+async def test_a_connection_counts_until_its_hook_has_ended():
+    ended, may_end = asyncio.Event(), asyncio.Event()
+
+    async def hook(*_):
+        ended.set()
+        await may_end.wait()
+
+    server = Server({"app": {}}, on_disconnect=hook)
+    async with entered(server) as raw:
+        raw.writer.transport.abort()
+        await ended.wait()
+        assert (len(server._all), len(server.connections)) == (1, 0)
+        may_end.set()
+        while server._all:
+            await asyncio.sleep(0)
+
+
+@asynchronous
+async def test_a_handler_that_others_cancel_costs_one_error_reply_and_nothing_else(caplog):
+    slow = Slow()
+    async with entered(Server({"app": {"slow": slow, "echo": echo}})) as raw:
+        await raw.send(*(f"${number};app;;slow;0;0;{number}" for number in range(50)))
+        await slow.begun.wait()
+        [task] = [task for task in asyncio.all_tasks() if task.get_name() == "neffos handlers"]
+        task.cancel()
+        assert await texts(raw, 1) == ["$0;app;;slow;1;0;internal error"]
+        slow.may_go.set()
+        assert await texts(raw, 49) == [
+            f"${number};app;;slow;0;0;{number}" for number in range(1, 50)
+        ]
+    assert ["was cancelled" in record.getMessage() for record in caplog.records] == [True]
+
+
+@asynchronous
+async def test_a_decision_that_others_cancel_refuses():
+    async def decide(*_):
+        asyncio.current_task().cancel()
+        await asyncio.sleep(0)
+
+    handlers = {"app": {"_OnNamespaceConnect": decide}, "other": {}}
+    async with listening(Server(handlers)) as listener, Raw.dialled(listener.url()) as raw:
+        await raw.send("M", CONNECT, "$2;other;;_OnNamespaceConnect;0;0;")
+        _, *replies = await texts(raw, 3)
+        assert replies == ["$c;app;;_OnNamespaceConnect;1;0;internal error", "$2;;;;;;"]
+
+
+# -------------------------------------------------------------------- turns
+
+
+@asynchronous
+async def test_a_read_full_of_small_frames_is_handled_in_turns():
+    seen = []
+    server = Server({"app": {"note": lambda _, message: seen.append(message.body)}})
+    async with entered(server):
+        [inside] = server.members("app")
+        socket = inside.link._transport
+        socket.data_received(frame(1, b";app;;note;0;0;x") * 10 * TURN)
+        turns = 0
+        while len(seen) < 10 * TURN:
+            assert not socket._transport.is_reading()
+            before = len(seen)
+            await asyncio.sleep(0)
+            assert len(seen) - before <= TURN
+            turns += 1
+        assert turns >= 9
+        await asyncio.sleep(0)
+        assert socket._transport.is_reading()
+
+
+def incoming():
+    protocol = ServerProtocol()
+    protocol.state = protocol.state.OPEN
+    protocol.parser = super(ServerProtocol, protocol).parse()
+    next(protocol.parser)
+    return Incoming(protocol)
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 65537, 200_000])
+@pytest.mark.parametrize("step", [1 << 20, 1000, 7])
+def test_it_is_known_how_much_of_a_frame_was_received(size, step):
+    received = incoming()
+    whole = frame(2, b"x" * size) if size < 70_000 or step > 7 else frame(2, b"x" * 70_000)
+    data = whole + frame(1, b"hi") + whole[:-1]
+    events, at = [], 0
+    while at < len(data):
+        received.add(data[at : at + step])
+        at += step
+        while (event := received.take()) is not None:
+            assert isinstance(event, Frame)
+            events.append(event.opcode)
+    assert events == [Opcode.BINARY, Opcode.TEXT]
+    assert (received.partial, received.left) == (len(whole) - 1, 0)
+
+
+def test_few_bytes_are_parsed_at_a_time():
+    received = incoming()
+    received.add(frame(1, b"") * 10_000)
+    received.take()
+    assert received.left == 60_000 - PIECE
+    assert received
+    received.drop()
+    assert not received
+
+
+@asynchronous
+@pytest.mark.parametrize("method", ["HEAD", "GET", "POST"])
+async def test_bytes_behind_a_request_that_is_no_upgrade_are_ignored(method, caplog):
+    async with listening(Server({"app": {}})) as listener:
+        reader, writer = await asyncio.open_connection(listener.host, listener.port)
+        head = f"{method} / HTTP/1.1\r\nHost: {listener.host}\r\n\r\n".encode()
+        writer.write(head + b"\x81\x00" * 1000)
+        assert (await reader.read()).startswith(b"HTTP/1.1 ")
+        writer.write(frame(1, b"M"))
+        writer.close()
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+# -------------------------------------------------------------------- bytes
+
+
+@asynchronous
+async def test_bytes_of_an_unfinished_message_count_at_once_and_until_it_is_finished():
+    budget = Budget(BUDGET)
+    limits = Limits(budget=budget)
+    async with entered(Server({"app": {"echo": echo}}, limits=limits)) as raw:
+        message = frame(1, b"$1;app;;echo;0;0;" + b"x" * 100_000)
+        raw.writer.write(message[:50_000])
+        while budget.used < 50_000:
+            await asyncio.sleep(0)
+        assert budget.used == 50_000
+        raw.writer.write(message[50_000:])
+        assert len((await raw.read())[1]) == 100_017
+        assert budget.used == 0
+
+
+@asynchronous
+async def test_a_message_that_was_handled_is_not_kept():
+    async with entered(Server({"app": {"echo": echo}})) as raw:
+        raw.writer.write(frame(1, b"$1;app;;echo;0;0;" + b"x" * 200_000))
+        assert len((await raw.read())[1]) == 200_017
+        kept = [each for each in gc.get_objects() if isinstance(each, Frame)]
+        assert max((len(each.data) for each in kept), default=0) < 1000
+
+
+@asynchronous
+async def test_the_connection_that_holds_most_is_reset_when_all_hold_too_much(caplog):
+    budget = Budget(BUDGET)
+    slow = Slow()
+    limits = Limits(budget=budget)
+    async with entered(Server({"app": {"slow": slow}}, limits=limits)) as innocent:
+        asks = ["$1;app;;slow;0;0;one", "$2;app;;slow;0;0;" + "x" * 1000]
+        await innocent.send(*asks)
+        await slow.begun.wait()
+        url = innocent.writer.get_extra_info("peername")
+        async with Raw.dialled(f"ws://{url[0]}:{url[1]}/") as greedy:
+            await greedy.send("M")
+            await greedy.read()
+            greedy.writer.write(frame(1, b"x" * 1000, length=4 << 20))
+            greedy.writer.write(b"x" * (2 << 20))
+            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                await greedy.reader.readexactly(1)
+        slow.may_go.set()
+        assert await texts(innocent, 2) == [
+            "$1;app;;slow;0;0;one",
+            "$2;app;;slow;0;0;" + "x" * 1000,
+        ]
+        assert budget.used == 0
+    assert "too many bytes" in caplog.text
+
+
+@asynchronous
+async def test_what_a_peer_does_not_read_counts_too(caplog):
+    budget = Budget(BUDGET)
+    limits = Limits(high_water=16 << 10, backlog=64 << 20, write=None, budget=budget)
+    server = Server({"app": {}}, limits=limits)
+    async with entered(server):
+        [inside] = server.members("app")
+        most = 0
+        while inside.is_open:
+            server.broadcast("app", "news", "x" * 50_000)
+            await asyncio.sleep(0)
+            most = max(most, budget.used)
+        await inside.wait_closed()
+        assert 0 < most <= BUDGET
+        assert budget.used == 0
+    assert "too many bytes" in caplog.text
+
+
+@asynchronous
+async def test_before_the_handshake_a_message_may_not_be_large():
+    async with (
+        listening(Server({"app": {}})) as listener,
+        Raw.dialled(listener.url()) as raw,
+    ):
+        raw.writer.write(frame(1, b"", length=SessionLimits().held_size + 1))
+        assert (await raw.close_code())[0] == 1009
+
+
+@asynchronous
+async def test_while_the_handshake_is_decided_little_may_wait():
+    async def decide(_):
+        await asyncio.Event().wait()
+
+    async with (
+        listening(Server({"app": {}}, on_connect=decide), grace=0.1) as listener,
+        Raw.dialled(listener.url()) as raw,
+    ):
+        await raw.send("M", *(["x"] * (SessionLimits().held + 1)))
+        code, reason = await raw.close_code()
+        assert (code, reason[:5]) == (1008, "SEC-3")
+
+
+@asynchronous
+async def test_the_size_of_what_waits_is_that_of_memory_heads_included():
+    slow = Slow()
+    limits = Limits(queue_size=100_000, budget=Budget())
+    server = Server({"app": {"slow": slow}}, limits=limits)
+    async with entered(server) as raw:
+        [inside] = server.members("app")
+        await raw.send("$1;app;;slow;0;0;")
+        room = "\N{GRINNING FACE}" * 200
+        await raw.send(*[f";app;{room};slow;0;0;"] * 200)
+        while not inside.link.is_held:
+            await asyncio.sleep(0)
+        assert len(inside._queue) < 200 * 4 * 200 / 800
+        assert limits.budget.used >= inside._queue.size >= limits.queue_size
+        slow.may_go.set()
+        await raw.send("$3;app;;slow;0;0;end")
+        assert await texts(raw, 2) == ["$1;app;;slow;0;0;", "$3;app;;slow;0;0;end"]
+
+
+# -------------------------------------------------------------------- time
+
+
+@asynchronous
+@pytest.mark.parametrize("is_fast", [False, True])
+async def test_an_unfinished_message_has_to_go_on(is_fast, monkeypatch):
+    limits = Limits(message=1)
+    server = Server({"app": {"echo": echo}}, limits=limits)
+    async with entered(server) as raw:
+        [inside] = server.members("app")
+        socket = inside.link._transport
+        now = [socket._loop.time()]
+        monkeypatch.setattr(socket._loop, "time", lambda: now[0], raising=False)
+        message = frame(1, b"$1;app;;echo;0;0;" + b"x" * 4 * MESSAGE_RATE)
+        socket.data_received(message[:10])
+        at = 10
+        for _ in range(3):
+            socket.data_received(message[at : at + (MESSAGE_RATE if is_fast else 10)])
+            at += MESSAGE_RATE if is_fast else 10
+            now[0] += 1
+            socket._message_timer.cancel()
+            socket._check_message(1)
+            if not is_fast:
+                break
+        monkeypatch.undo()
+        if is_fast:
+            socket.data_received(message[at:])
+            assert (await raw.read())[1].startswith(b"$1;app;;echo;0;0;")
+        else:
+            code, reason = await raw.close_code()
+            assert (code, reason[:5]) == (1008, "SEC-4")
+
+
+def test_a_budget_knows_who_holds_most():
+    shed = []
+
+    class Holder:
+        def __init__(self, name):
+            self.name = name
+
+        def shed(self):
+            shed.append(self.name)
+
+    budget = Budget(100)
+    few, many, more = Holder("few"), Holder("many"), Holder("more")
+    budget.hold(few, 10)
+    budget.hold(many, 60)
+    budget.hold(many, 50)
+    budget.hold(more, 30)
+    assert (budget.used, shed) == (90, [])
+    budget.hold(few, 25)
+    assert (budget.used, shed) == (55, ["many"])
+    budget.hold(few, 0)
+    budget.hold(few, 0)
+    assert (budget.used, shed) == (30, ["many"])
+
+
+# -------------------------------------------------------------------- the log
+
+
+NASTY = "a\r\n\x1b[2J\u202e" + "x" * 5000
+
+
+@asynchronous
+async def test_what_peers_write_does_not_shape_the_log(caplog):
+    def fail(_, message):
+        raise ValueError(message.body) from KeyError(message.body)
+
+    caplog.set_level(logging.DEBUG, "neffos")
+    server, now = Server({"app": {"fail": fail}}), [0.0]
+    failures = FailureLog(logging.getLogger("neffos"), lambda: now[0])
+    object.__setattr__(server._dispatcher, "failures", failures)
+    async with entered(server) as raw:
+        await raw.send(*[f"$1;app;;fail;0;0;{NASTY}"] * 100, f"{NASTY[:9]};;;;;;", NASTY)
+        assert await texts(raw, 100) == ["$1;app;;fail;1;0;internal error"] * 100
+        now[0] = PERIOD
+        await raw.send("$2;app;;fail;0;0;")
+        await texts(raw, 2)  # and the reply to the ask with that token
+    written = caplog.text
+    assert not {"\r", "\x1b", "\u202e"} & set(written)
+    assert written.count("a handler failed") == FAILURES + 1
+    assert max(map(len, written.splitlines())) < 2 * LOGGED
+    assert f"{100 - FAILURES} failures were not logged" in written
+
+
+def test_a_harmless_copy_of_an_exception_keeps_its_kind_its_place_and_its_causes():
+    def fail():
+        try:
+            raise KeyError(NASTY)
+        except KeyError:
+            raise RuntimeError(NASTY)  # noqa: B904
+
+    with pytest.raises(RuntimeError) as caught:
+        fail()
+    error = caught.value
+    copy = harmless(error)
+    assert copy.__traceback__ is error.__traceback__
+    assert type(copy).__name__ == "RuntimeError"
+    assert type(copy.__cause__).__name__ == "KeyError"
+    assert len(str(copy)) == LOGGED
+    assert harmless(error, 1).__cause__ is None
+    error.__suppress_context__ = True
+    assert harmless(error).__cause__ is None

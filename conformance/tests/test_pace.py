@@ -1,0 +1,189 @@
+"""The pace of a peer: that far, slow and lossy networks change no verdict on a correct one."""
+
+import asyncio
+import re
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from mutation import work_clock
+from neffos_conformance.cases.definition import Case, client_cases, select, server_cases
+from neffos_conformance.cases.script import read_script
+from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.reference.embedded import embedded_server
+from neffos_conformance.runner.pace import Cost, Pace, Way, cost_of
+from neffos_conformance.runner.playback import Timeouts
+from neffos_conformance.runner.run import (
+    DEFAULT_TIMEOUTS,
+    discovered,
+    opened,
+    run_cases,
+    to_server,
+)
+from neffos_conformance.wire.networks import Network, network_before, networks
+from peers import networks as runs
+
+SAMPLE = ("HS-1.1", "NS-1.1", "RM-4.1", "EV-1.1", "TR-12", "AR-1.1")
+"""Cases of several kinds; `make networks` runs all."""
+
+
+# -------------------------------------------------------------------- the pace
+
+
+def case(*lines: str, seconds: float = 0.0) -> Case:
+    return Case(
+        "NS-1.1", "", ("NS-1",), "server", read_script("\n".join(lines), "server"), seconds=seconds
+    )
+
+
+def test_the_cost_of_a_case_is_its_messages_their_bytes_and_its_waits():
+    few = cost_of(case("1 dial", "1 > M", "1 < A<<id>>"))
+    many = cost_of(case("1 dial", "1 > M", "1 < A<<id>>", "1 x100 raw 00<<*9 00>>"))
+    assert many == Cost(few.round_trips, few.messages + 100, few.size + 1_000)
+    assert cost_of(case("1 app", "1 > M")).round_trips > few.round_trips
+
+
+def test_a_limit_grows_with_the_pace_and_is_the_usual_one_on_this_machine():
+    some = case("1 app", "1 > $1;app;;echo;0;0;hi", "1 < $1;app;;echo;0;0;hi")
+    way = Way(DEFAULT_TIMEOUTS)
+    assert way.limit(some) == DEFAULT_TIMEOUTS.case
+    assert way.limit(case("1 app", "1 > M", seconds=30)) == 30
+    assert Way(replace(DEFAULT_TIMEOUTS, case=10)).limit(case("1 app", "1 > M", seconds=30)) == 60
+    way.pace = Pace(round_trip=0.6)
+    assert way.limit(some) > DEFAULT_TIMEOUTS.case + 6 * 0.6
+    assert way.timeouts.close > DEFAULT_TIMEOUTS.close + 0.6
+    way.pace = Pace(per_byte=1 / 200_000)
+    large = case("1 app", "1 > $1;app;;echo;0;0;<<*1000000 x>>")
+    assert way.limit(large) > DEFAULT_TIMEOUTS.case + 5
+
+
+def measured(network: Network | None, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> tuple[Pace, str]:
+    async def run():
+        way = Way(timeouts)
+        async with embedded_server() as url:
+            before = network_before(url, network) if network else nullcontext(url)
+            async with before as reached:
+                reason = await way.check(partial(opened, reached))
+        return way.pace, reason
+
+    return work_clock.run(run())
+
+
+def test_a_far_server_is_measured_as_far():
+    pace, reason = measured(networks()["far"])
+    assert reason == ""
+    assert 0.6 <= pace.round_trip < 2
+    assert measured(None)[0].round_trip < 0.3
+
+
+def test_a_thin_line_and_a_slow_relay_are_told_by_bytes_and_by_messages():
+    assert measured(networks()["thin"])[0].per_byte > 0.5 / 200_000
+    assert measured(networks()["held"])[0].per_message > 0.01
+
+
+@pytest.mark.parametrize("name", ["half-open", "cut"])
+def test_a_network_that_loses_connections_is_found_out(name):
+    _, reason = measured(networks()[name])
+    assert "a further connection" in reason
+
+
+def test_a_server_that_is_not_there_is_no_loss_of_the_network():
+    async def run():
+        return await Way(DEFAULT_TIMEOUTS).check(partial(opened, "ws://127.0.0.1:9/"))
+
+    assert asyncio.run(run()) == ""
+
+
+# -------------------------------------------------------------------- verdicts
+
+
+@pytest.mark.parametrize("name", networks())
+def test_a_network_changes_no_verdict_on_the_reference_server(name):
+    network = networks()[name]
+    cases = select(server_cases(), SAMPLE)
+    found = work_clock.run(runs.server_outcome(network, cases))
+    passed = dict.fromkeys((each.id for each in cases), (Verdict.PASS, Verdict.PASS, ""))
+    assert runs.wrong(network, passed, found) == []
+
+
+@pytest.mark.parametrize("name", ["uneven", "lumps", "cut"])
+def test_a_network_changes_no_verdict_on_the_reference_client(name):
+    network = networks()[name]
+    cases = select(client_cases(), ("HS-1.c1", "NS-1.c1", "RM-1.c1", "EV-1.c1"))
+    found = asyncio.run(runs.client_outcome(network, cases))
+    passed = dict.fromkeys((each.id for each in cases), (Verdict.PASS, Verdict.PASS, ""))
+    assert runs.wrong(network, passed, found) == []
+
+
+def verdict(script: Case, network: Network | None, distort=None) -> tuple[Verdict, str]:
+    """Run a case through a network, on a server that is distorted."""
+
+    async def run():
+        async with embedded_server(distort=distort) as url:
+            before = network_before(url, network) if network else nullcontext(url)
+            async with before as reached:
+                way = Way(DEFAULT_TIMEOUTS)
+                run = to_server(reached, way=way)
+                [result] = [each async for each in run_cases(run, [script])]
+                return result.verdict, result.explanation
+
+    return work_clock.run(run())
+
+
+def mute(serve):
+    """Answers nothing, and not the handshake either."""
+    return lambda _: []
+
+
+WAITING = case("1 dial", "1 > M", "1 < A<<id>>")
+
+
+def test_a_server_that_does_not_answer_still_fails():
+    assert verdict(WAITING, None, mute)[0] is Verdict.FAIL
+    assert verdict(WAITING, networks()["far"], mute)[0] is Verdict.FAIL
+
+
+def test_what_a_lossy_network_hides_is_unknown():
+    long = case("1 app", *["1 > $1;app;;echo;0;0;hi", "1 < $1;app;;echo;0;0;hi"] * 60)
+    assert verdict(long, None)[0] is Verdict.PASS
+    for name in ("half-open", "cut"):
+        found, why = verdict(long, networks()[name])
+        assert found is Verdict.UNKNOWN, why
+        assert "the network does not carry the case" in why
+
+
+def test_a_case_that_a_thin_line_does_not_finish_is_unknown(monkeypatch):
+    monkeypatch.setattr("neffos_conformance.runner.run.LONGEST", 6.0)
+    monkeypatch.setattr("neffos_conformance.runner.pace.MAX_VOLUME", 1_000)
+    network = Network("", "", rate=5_000)
+    large = case("1 app", "1 > $1;app;;echo;0;0;<<*60000 x>>", "1 < $1;app;;echo;0;0;<<any>>")
+    found, why = verdict(large, network)
+    assert found is Verdict.UNKNOWN
+    assert re.search(r"not finished within \d+ s, on a network that takes \d+ s", why)
+
+
+def test_features_behind_a_lossy_network_are_unknown_and_not_missing(monkeypatch):
+    monkeypatch.setattr("neffos_conformance.wire.networks.LOSS_AFTER", (400, 500))
+
+    async def run():
+        way = Way(DEFAULT_TIMEOUTS)
+        async with (
+            embedded_server() as url,
+            network_before(url, networks()["half-open"]) as reached,
+        ):
+            return await discovered(reached, way)
+
+    has = work_clock.run(run())
+    assert has.unknown
+    some = case("1 app", "1 > $1;app;r;_OnRoomJoin;0;0;")
+    for name in has.unknown:
+        assert name not in has.there
+    absent = replace(has, there=frozenset(), unknown={"rooms": "unknown: why"})
+    result = absent.result(some)
+    assert result is not None
+    assert (result.verdict, result.explanation) == (
+        Verdict.UNKNOWN,
+        "not run: it needs rooms, which is unknown: why",
+    )

@@ -1,0 +1,89 @@
+"""The received bytes of one socket, parsed piece by piece.
+
+A read from the network may contain tens of thousands of small frames. ``websockets`` parses all
+bytes that it is given, so that it is given a few at a time. This module also knows how much of an
+unfinished message was received.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from websockets.frames import Frame
+from websockets.protocol import Event, State
+from websockets.server import ServerProtocol
+
+PIECE: Final = 1 << 10
+"""Bytes that are parsed in one go. They are up to 170 frames, and take about a millisecond."""
+
+HEAD: Final = 6
+"""Bytes of the head of a client's frame, with its mask (RFC 6455, 5.2)."""
+_SHORT: Final = 126
+_LONG: Final = 1 << 16
+
+
+class Incoming:
+    """Received bytes, and the events that they become.
+
+    Args:
+        protocol: parses them.
+    """
+
+    __slots__ = ("_at", "_data", "_events", "_protocol", "partial")
+
+    def __init__(self, protocol: ServerProtocol) -> None:
+        self._protocol = protocol
+        self._data = b""
+        self._at = 0
+        self._events: deque[Event] | None = None
+        self.partial = 0
+        """Bytes of a request or a frame whose end was not received, as far as they are parsed."""
+
+    def __bool__(self) -> bool:
+        """Whether something is left to take."""
+        return bool(self._events) or self._at < len(self._data)
+
+    @property
+    def left(self) -> int:
+        """Bytes that are not parsed."""
+        return len(self._data) - self._at
+
+    def add(self, data: bytes) -> None:
+        """Receive bytes."""
+        self._data = self._data[self._at :] + data if self.left else data
+        self._at = 0
+
+    def drop(self) -> None:
+        """Forget all that was received; nothing can be parsed after that."""
+        self._data, self._at, self._events, self.partial = b"", 0, None, 0
+
+    def take(self) -> Event | None:
+        """Return the next request or frame, or ``None`` if its end was not received."""
+        while not self._events:
+            if self._at >= len(self._data):
+                self._data, self._at, self._events = b"", 0, None
+                return None
+            self._parse()
+        event = self._events.popleft()
+        self.partial = self.partial - _size(event) if isinstance(event, Frame) else 0
+        return event
+
+    def _parse(self) -> None:
+        at, end = self._at, self._at + PIECE
+        if self._protocol.state is State.CONNECTING:
+            # By lines: what is behind a request is parsed as frames once it is accepted.
+            end = min(end, self._data.find(b"\n", at) + 1 or end)
+        piece = self._data if at == 0 and end >= len(self._data) else self._data[at:end]
+        self._at = at + len(piece)
+        self.partial += len(piece)
+        self._protocol.receive_data(piece)
+        events = self._protocol.events_received()
+        if events:
+            self._events = deque(events)
+
+
+def _size(frame: Frame) -> int:
+    """Return how many bytes a client's frame took."""
+    size = len(frame.data)
+    return HEAD + size + (0 if size < _SHORT else 2 if size < _LONG else 8)
