@@ -14,6 +14,7 @@ from neffos_asyncio.failures import FAILURES, PERIOD, FailureLog, harmless
 from neffos_asyncio.handler_queue import TURN
 from neffos_asyncio.incoming import PIECE, Incoming
 from neffos_asyncio.limits import MESSAGE_RATE
+from neffos_asyncio.sockets import TURN_SIZE
 from neffos_protocol import Cause, SessionLimits
 from neffos_protocol.text import LOGGED
 
@@ -219,6 +220,19 @@ async def test_a_read_full_of_small_frames_is_handled_in_turns():
         assert turns >= 9
         await asyncio.sleep(0)
         assert socket._transport.is_reading()
+
+
+@asynchronous
+async def test_a_read_full_of_large_messages_is_handled_in_turns():
+    seen = []
+    server = Server({"app": {"note": lambda _, message: seen.append(message.body)}})
+    async with entered(server):
+        [inside] = server.members("app")
+        inside.link._transport.data_received(frame(1, b";app;;note;0;0;" + b"x" * 20_000) * 20)
+        while len(seen) < 20:
+            before = len(seen)
+            await asyncio.sleep(0)
+            assert len(seen) - before <= TURN_SIZE // 20_000 + 1
 
 
 def incoming():

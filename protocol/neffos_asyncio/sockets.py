@@ -28,6 +28,10 @@ from neffos_asyncio.transport import Receiver, failures, log
 ALLOWED: Final = "GET, HEAD"
 """The methods of an endpoint (TR-1, TR-3, TR-6)."""
 
+TURN_SIZE: Final = 64 << 10
+"""Bytes of one connection after which others have their turn: to handle as many takes about as long
+as ``TURN`` small messages."""
+
 _MESSAGES: Final = frozenset({Opcode.TEXT, Opcode.BINARY})
 """The frames that begin a message."""
 
@@ -236,7 +240,12 @@ class Socket(asyncio.Protocol):
             self._protocol.max_message_size = self.limits.session.payload
         incoming, left = self._incoming, TURN
         before, is_next = incoming.left, False
-        while left and not self._is_paused and (event := incoming.take()) is not None:
+        while (
+            left
+            and not self._is_paused
+            and before - incoming.left < TURN_SIZE
+            and (event := incoming.take()) is not None
+        ):
             left -= 1
             if isinstance(event, Frame):
                 self._take(event)

@@ -111,6 +111,10 @@ class Session(HandshakeTracking):
     token.
     A command that is not possible now raises ``MisuseError`` and changes nothing.
 
+    An application whose handlers and decisions take time keeps the messages that arrive meanwhile,
+    and gives them to ``receive`` in their order (EV-1); ``overtakes`` says which it gives at once.
+    Messages from before the handshake wait in the session for the decisions before them.
+
     Args:
         role: which peer this is.
         tokens: makes the tokens of asks, such as ``neffos_codec.WaitTokens``; it decides

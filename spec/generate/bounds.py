@@ -8,6 +8,7 @@ from neffos_asyncio.failures import FAILURES, PERIOD
 from neffos_asyncio.handler_queue import TURN
 from neffos_asyncio.limits import MESSAGE_RATE
 from neffos_asyncio.server import MAX_CONNECTIONS
+from neffos_asyncio.sockets import TURN_SIZE
 from neffos_protocol.text import LOGGED
 
 
@@ -83,7 +84,11 @@ def table() -> str:
             f"{MAX_CONNECTIONS:,}",
             "HTTP status 503",
         ),
-        ("messages of one connection in a row", f"{TURN}", "other connections have their turn"),
+        (
+            "messages of one connection in a row",
+            f"{TURN}, {size(TURN_SIZE)}",
+            "other connections have their turn",
+        ),
         (
             "a peer's text in a log line",
             f"{LOGGED} characters",
