@@ -128,10 +128,11 @@ async def _test(
     results: list[Result] = []
     has = Detected(features or frozenset())
     async with (
-        testing.run_limit(options),
+        testing.run_limit(options) as limit,
         _server(url, features, options) as server,
     ):
         address, has, way = server
+        testing.allow_for(way, limit, cases, options)
         results += _left_out(cases, has)
         ids = {result.case.id for result in results}
         run = to_server(address, way=way)
