@@ -20,6 +20,7 @@ from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner.pace import Way
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import Detected, discovered, opened, to_server
+from neffos_conformance.runner.witness import watching
 from neffos_conformance.wire.connection import ConnectError
 
 Features = frozenset[str]
@@ -135,7 +136,8 @@ async def _test(
         testing.allow_for(way, limit, cases, options)
         results += _left_out(cases, has)
         ids = {result.case.id for result in results}
-        run = to_server(address, way=way)
         left = [case for case in cases if case.id not in ids]
-        await testing.collect(run, left, options, results)
+        async with watching(address, way.timeouts) as witness:
+            run = to_server(address, way=way, witness=witness)
+            await testing.collect(run, left, options, results)
     return has.there, testing.completed(results, cases, options)

@@ -45,6 +45,7 @@ from neffos_conformance.runner.playback import MismatchError, Playback, Timeouts
 from neffos_conformance.runner.result import NO_REPLY, Closing, Result
 from neffos_conformance.runner.script_runner import ScriptRunner, Verb, mark_of
 from neffos_conformance.runner.server_steps import server_verbs
+from neffos_conformance.runner.witness import Witness
 from neffos_conformance.wire.connection import ConnectError, WireConnection
 from neffos_conformance.wire.networks import Network
 from neffos_conformance.wire.transport import UpgradeRequest
@@ -107,6 +108,7 @@ def to_server(
     *,
     is_alone: bool = False,
     way: Way | None = None,
+    witness: Witness | None = None,
 ) -> Run:
     """Give a function that runs a case against the server at a URL.
 
@@ -115,12 +117,14 @@ def to_server(
         timeouts: the time limits of a case.
         is_alone: no other case uses the server, so that every broadcast is the case's own.
         way: to a server whose network is measured, and not trusted; it has the time limits then.
+        witness: receives what other clients of the server broadcast.
     """
 
     async def run(case: Case) -> Result:
         result = Result(case)
         limits = way.timeouts if way else timeouts
-        runner = ScriptRunner(Playback("server", limits, result.log), is_alone=is_alone)
+        playback = Playback("server", limits, result.log)
+        runner = ScriptRunner(playback, is_alone=is_alone, witness=witness)
         network = _Network(way, partial(opened, url)) if way else None
         return await _run(case, result, runner, server_verbs(runner, url), network)
 
