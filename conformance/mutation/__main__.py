@@ -65,7 +65,7 @@ def main(
         raise click.UsageError("--check and --all run all cases. Try: leave out --case, --mutant")
     seed = randrange(SEEDS) if seed is None else seed  # noqa: S311  # no secret
     if not is_complete:
-        click.echo(f"a sample of {kill_matrix.SHARE:.0%}. Try: --seed {seed} for the same")
+        click.echo(f"one of {kill_matrix.SAMPLES} samples. Try: --seed {seed} for the same")
     found: dict[str, Killed] = {}
     wrong: list[str] = []
     for role in roles:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from mutation import BANK, __main__, work_clock
 from mutation.kill_matrix import (
-    SHARE,
+    SAMPLES,
     Killed,
     check_plan,
     complete_plan,
@@ -88,7 +88,7 @@ def checked(role, seed=SEED):
 @pytest.mark.parametrize("role", EVERY_ROLE)
 def test_a_check_runs_another_sample_at_each_seed_until_all_calm_cases_have_run(role):
     calm = {case.id for case in all_cases(role) if LIMITS not in case.tags}
-    plans = [checked(role, seed) for seed in range(40)]
+    plans = [checked(role, seed) for seed in range(SAMPLES)]
     assert plans[SEED] == checked(role)
     assert all(plan.keys() == {mutant.name for mutant in of_role(role)} for plan in plans)
     for name in (*proofs(role).values(), *(name for name in plans[0] if not BANK[name].breaks)):
@@ -99,7 +99,7 @@ def test_a_sample_is_a_share_of_the_cases():
     cases = all_cases("server")
     for name, planned in checked("server").items():
         if not BANK[name].breaks:
-            assert SHARE / 2 < len(planned) / len(cases) < SHARE * 2
+            assert 0.5 < SAMPLES * len(planned) / len(cases) < 2
 
 
 @pytest.mark.parametrize("role", EVERY_ROLE)
@@ -251,7 +251,7 @@ def test_the_command_checks_a_role_and_writes_its_matrix(monkeypatch, tmp_path):
     faulty = sum(bool(mutant.breaks) for mutant in of_role("server"))
     assert (outcome.exit_code, outcome.output) == (
         0,
-        "a sample of 25%. Try: --seed 7 for the same\n"
+        "one of 8 samples. Try: --seed 7 for the same\n"
         f"{faulty} of {faulty} mutants killed, 0 errors\n",
     )
     assert {name: each.cases for name, each in read_report(path).items()} == {
