@@ -261,7 +261,7 @@ async def _play(case: Case, runner: ScriptRunner, network: _Network | None) -> N
             if playing.done() or (min(way.limit(case), longest) > limit and not reason):
                 continue  # the network is slower than it was: there is more time
             if reason:
-                raise UnknownError(f"unknown: the network does not carry the case: {reason}")
+                raise UnknownError(f"the network does not carry the case: {reason}")
             if way.limit(case) > longest:
                 raise UnknownError(_unfinished(case, way, longest))
             raise TimeoutError
@@ -272,7 +272,7 @@ async def _play(case: Case, runner: ScriptRunner, network: _Network | None) -> N
             if network and (is_refused or not await playback.have_all_carried()):
                 reason = await network.check(playback)
                 if reason:
-                    text = f"unknown: the network does not carry the case: {reason}"
+                    text = f"the network does not carry the case: {reason}"
                     raise UnknownError(text) from error
                 if way.limit(case) > longest:  # a peer takes the connection for dead meanwhile
                     raise UnknownError(_unfinished(case, way, loop.time() - began)) from error
@@ -284,7 +284,7 @@ async def _play(case: Case, runner: ScriptRunner, network: _Network | None) -> N
 
 def _unfinished(case: Case, way: Way, seconds: float) -> str:
     return (
-        f"unknown: not finished within {seconds:.0f} s, on a network that takes "
+        f"not finished within {seconds:.0f} s, on a network that takes "
         f"{way.limit(case):.0f} s for the messages of the case"
     )
 
@@ -337,7 +337,9 @@ class Detected:
             return Result(case, Verdict.SKIPPED, f"it needs {', '.join(absent)}")
         if unseen:
             names, why = ", ".join(unseen), self.unknown[unseen[0]]
-            return Result(case, Verdict.UNKNOWN, f"not run: it needs {names}, which is {why}")
+            return Result(
+                case, Verdict.UNKNOWN, f"not run: it needs {names}, which is unknown: {why}"
+            )
         return None
 
 
