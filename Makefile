@@ -71,7 +71,7 @@ interop: $(READY) ## run the suite on all tested implementations (INTEROP=--shar
 kills: $(READY) ## run every case against every mutant (KILLS=--check: every proof, and a sample)
 	cd conformance && ../$(BIN)/python -m mutation $(or $(KILLS),--all)
 
-networks: $(READY) ## run the suite through far, thin, slow and lossy networks (some twenty minutes)
+networks: $(READY) ## run the suite through far, thin, slow and lossy networks (half an hour)
 	cd conformance && ../$(BIN)/python -m peers.networks $(NETWORKS)
 
 record: $(READY) ## record all transcripts again, from the tested implementations (needs Go, Node, Chromium)

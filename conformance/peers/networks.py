@@ -46,7 +46,7 @@ CLIENT_JOBS: Final = 4
 DRIVER: Final = (str(Path(sys.executable).with_name("neffos-wire")), "driver")
 """Starts the reference client."""
 
-UNFINISHED: Final = "unknown: not finished"
+UNFINISHED: Final = "not finished"
 """How a verdict begins that a thin line may leave."""
 
 Outcome = dict[str, tuple[Verdict, Verdict, str]]

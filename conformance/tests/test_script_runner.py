@@ -12,6 +12,7 @@ from neffos_conformance.reference.embedded import Serve, embedded_server
 from neffos_conformance.reports.findings import facts
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import to_server
+from neffos_conformance.runner.witness import watching
 
 SAID = """
 1 app
@@ -86,25 +87,37 @@ def test_a_place_can_ask_for_what_was_not_seen_before():
     assert bindings["second"] == "18"
 
 
+NEWS = ";app;;news;0;0;"
+
+
 @pytest.mark.parametrize(
-    ("text", "verdict"),
+    ("text", "reaches_all", "verdict"),
     [
-        ("EV-1.1-0123abcd hi", Verdict.PASS),
-        ("server-asks-0123abcd", Verdict.PASS),
-        ("hi", Verdict.FAIL),
-        ("", Verdict.FAIL),
+        ("EV-1.1-0123abcd hi", False, Verdict.PASS),
+        ("server-asks-0123abcd", False, Verdict.PASS),
+        ("hi", True, Verdict.PASS),
+        ("hi", False, Verdict.FAIL),
+        ("", False, Verdict.FAIL),
     ],
 )
-def test_only_a_broadcast_with_the_mark_of_another_case_is_passed_over(text, verdict):
+def test_only_a_broadcast_that_another_may_have_sent_is_passed_over(text, reaches_all, verdict):
     def broadcasting(serve: Serve) -> Serve:
         def wrong(payload):
-            sent = serve(payload)
-            return [f";app;;news;0;0;{text}", *sent] if "two" in str(payload) else sent
+            is_meant = "two" in str(payload) or (reaches_all and "barrier" in str(payload))
+            return [NEWS + text, *serve(payload)] if is_meant else serve(payload)
 
         return wrong
 
-    said = "1 < $1;app;;echo;0;0;one\n1 < $2;app;;echo;0;0;two"
-    assert played(SAID + said, broadcasting)[0] is verdict
+    async def run() -> Verdict:
+        said = "1 < $1;app;;echo;0;0;one\n1 < $2;app;;echo;0;0;two"
+        case = Case("AR-7.1", "", ("AR-7",), "server", read_script(SAID + said, "server"))
+        async with (
+            embedded_server(distort=broadcasting) as url,
+            watching(url, Timeouts(after_barrier=0.1)) as witness,
+        ):
+            return (await to_server(url, witness=witness)(case)).verdict
+
+    assert asyncio.run(run()) is verdict
 
 
 def test_a_reader_that_is_blocked_is_named_as_the_likely_cause():

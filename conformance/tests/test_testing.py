@@ -1,5 +1,6 @@
 """The commands of ``test``: selection, known failures, time limits, and what they leave behind."""
 
+import asyncio
 import json
 import re
 import subprocess
@@ -9,12 +10,20 @@ from pathlib import Path
 import pytest
 
 from mutation import BANK
+from neffos_conformance.cases.definition import select, server_cases
 from neffos_conformance.cli import main as cli
 from neffos_conformance.cli import test_server as server
 from neffos_conformance.cli.model_based import _replay
-from neffos_conformance.cli.testing import SystemUnderTest
+from neffos_conformance.cli.testing import (
+    RUN_TIMEOUT,
+    RunOptions,
+    SystemUnderTest,
+    allow_for,
+    run_limit,
+)
 from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner.known_failures import KnownFailuresError, read_known_failures
+from neffos_conformance.runner.pace import Pace, Way
 from neffos_conformance.wire.transcript import read_transcript
 
 DRIVER = f"{Path(sys.executable).with_name('neffos-wire')} driver"
@@ -193,6 +202,25 @@ def test_a_counterexample_is_seen_again_by_a_replay_of_its_recording():
     client = SystemUnderTest("client", "node driver.mjs", {}, command)
     again = "neffos-wire replay reports/NS-3.1.jsonl --client node driver.mjs"
     assert _replay(path, client) == again
+
+
+def test_a_run_gets_the_time_that_a_far_server_needs_unless_its_limit_was_set():
+    def left(run_timeout):
+        async def run():
+            own = dict.fromkeys(("patterns", "tags", "known_failures_paths"), ())
+            more = dict.fromkeys(("dry_run", "verbose", "write_known_failures_path"))
+            options = RunOptions(
+                **own, **more, report_paths={}, timeout=5.0, run_timeout=run_timeout
+            )
+            way = Way(options.timeouts, pace=Pace(round_trip=0.6))
+            async with run_limit(options) as limit:
+                allow_for(way, limit, select(server_cases(), ()), options)
+                return limit.when() - asyncio.get_running_loop().time()
+
+        return asyncio.run(run())
+
+    assert left(None) > RUN_TIMEOUT + 1_000
+    assert left(20.0) <= 20
 
 
 # -------------------------------------------------------------------- what is left behind

@@ -26,7 +26,8 @@ def codec_command(command: tuple[str, ...], options: testing.RunOptions) -> None
     cases = testing.selected(options, everything)
     known_failures, began = testing.prepare(options, cases)
     try:
-        ready, answered = run_codec(command or REFERENCE, cases, deadline=options.run_timeout)
+        deadline = options.run_timeout or testing.RUN_TIMEOUT
+        ready, answered = run_codec(command or REFERENCE, cases, deadline=deadline)
     except AdapterError as error:
         raise testing.NothingRanError(str(error)) from error
     sut = testing.SystemUnderTest.started_by("codec", command, ready)

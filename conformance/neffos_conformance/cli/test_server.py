@@ -20,6 +20,7 @@ from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner.pace import Way
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import Detected, discovered, opened, to_server
+from neffos_conformance.runner.witness import watching
 from neffos_conformance.wire.connection import ConnectError
 from neffos_conformance.wire.secrets import masked_url
 
@@ -130,13 +131,15 @@ async def _test(
     results: list[Result] = []
     has = Detected(features or frozenset())
     async with (
-        testing.run_limit(options),
+        testing.run_limit(options) as limit,
         _server(url, features, options) as server,
     ):
         address, has, way = server
+        testing.allow_for(way, limit, cases, options)
         results += _left_out(cases, has)
         ids = {result.case.id for result in results}
-        run = to_server(address, way=way)
         left = [case for case in cases if case.id not in ids]
-        await testing.collect(run, left, options, results)
+        async with watching(address, way.timeouts) as witness:
+            run = to_server(address, way=way, witness=witness)
+            await testing.collect(run, left, options, results)
     return has.there, testing.completed(results, cases, options)

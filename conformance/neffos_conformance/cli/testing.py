@@ -36,6 +36,7 @@ from neffos_conformance.runner.known_failures import (
     read_known_failures,
     weigh,
 )
+from neffos_conformance.runner.pace import Way
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result, in_order
 from neffos_conformance.runner.run import DEFAULT_JOBS, DEFAULT_TIMEOUTS, Run, run_cases
@@ -75,7 +76,7 @@ class RunOptions:
         known_failures_paths: the files of known failures.
         write_known_failures_path: the file for a draft of known failures.
         timeout: seconds for one case.
-        run_timeout: seconds for all cases.
+        run_timeout: seconds for all cases; ``None`` for as long as the pace of the peer demands.
         jobs: cases that run concurrently.
     """
 
@@ -87,7 +88,7 @@ class RunOptions:
     known_failures_paths: tuple[Path, ...]
     write_known_failures_path: Path | None
     timeout: float
-    run_timeout: float
+    run_timeout: float | None
     recordings_folder: Path | None = None
     jobs: int = 1
 
@@ -137,7 +138,12 @@ def testing_options(role: Role) -> Decorator[Any]:
             "FILE",
         ),
         option("--timeout", "Time limit for one case.", "SECONDS", default=DEFAULT_TIMEOUTS.case),
-        option("--run-timeout", "Time limit for all cases.", "SECONDS", default=RUN_TIMEOUT),
+        option(
+            "--run-timeout",
+            "Time limit for all cases.",
+            "SECONDS",
+            show_default=f"{RUN_TIMEOUT:g}, and more for a server that is far away",
+        ),
     ]
     if role != "codec":
         decorators += [
@@ -282,11 +288,21 @@ def beginning() -> tuple[datetime, float]:
 
 
 @asynccontextmanager
-async def run_limit(options: RunOptions) -> AsyncIterator[None]:
+async def run_limit(options: RunOptions) -> AsyncIterator[asyncio.Timeout]:
     """End a block, with all that it started, when the time limit of the run ends."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(options.run_timeout):
-            yield
+        async with asyncio.timeout(options.run_timeout or RUN_TIMEOUT) as limit:
+            yield limit
+
+
+def allow_for(way: Way, limit: asyncio.Timeout, cases: Sequence[Case], options: RunOptions) -> None:
+    """Extend the limit of a run by what the cases take at the pace of the peer.
+
+    A limit that the user set stays as it is.
+    """
+    if options.run_timeout is None:
+        more = sum(way.limit(each) - way.usual_limit(each) for each in cases)
+        limit.reschedule(asyncio.get_running_loop().time() + RUN_TIMEOUT + more)
 
 
 async def collect(
@@ -304,7 +320,8 @@ def completed(
 ) -> list[Result]:
     """Give a result for each case, in their order; nothing is known of one that did not end."""
     done = {result.case.id for result in results}
-    text = f"not run: the time limit of the whole run, {options.run_timeout:g} s, ended before it"
+    limit = f", {options.run_timeout:g} s," if options.run_timeout else ""
+    text = f"not run: the time limit of the whole run{limit} ended before it. Try: --run-timeout"
     left = [Result(case, Verdict.UNKNOWN, text) for case in cases if case.id not in done]
     return in_order([*results, *left], cases)
 

@@ -81,7 +81,7 @@ async def _nothing() -> None:
     pass
 
 
-def _nobody(_: Received) -> bool:
+async def _nobody(_: Received) -> bool:
     return False
 
 
@@ -122,7 +122,7 @@ class Playback:
         default_factory=lambda: asyncio.Queue(MAX_EVENTS)
     )
     catch_up: Callable[[], Awaitable[None]] = _nothing
-    is_foreign: Callable[[Received], bool] = _nobody
+    is_foreign: Callable[[Received], Awaitable[bool]] = _nobody
     began: float = field(default_factory=time.perf_counter)
     volume: int = 0
     barriers: int = 0
@@ -292,7 +292,7 @@ class Playback:
                 self.log_received(number, received)
             if is_barrier_reply(received) or is_barrier_reply(received, IMPLICIT_TOKENS):
                 self.barriers -= 1
-            if not self.is_foreign(received):
+            if not await self.is_foreign(received):
                 break
         return _BarrierReply() if is_barrier_reply(received, IMPLICIT_TOKENS) else received
 

@@ -45,6 +45,7 @@ from neffos_conformance.runner.playback import MismatchError, Playback, Timeouts
 from neffos_conformance.runner.result import NO_REPLY, Closing, Result
 from neffos_conformance.runner.script_runner import ScriptRunner, Verb, mark_of
 from neffos_conformance.runner.server_steps import server_verbs
+from neffos_conformance.runner.witness import Witness
 from neffos_conformance.wire.connection import ConnectError, WireConnection
 from neffos_conformance.wire.networks import Network
 from neffos_conformance.wire.transport import UpgradeRequest
@@ -107,6 +108,7 @@ def to_server(
     *,
     is_alone: bool = False,
     way: Way | None = None,
+    witness: Witness | None = None,
 ) -> Run:
     """Give a function that runs a case against the server at a URL.
 
@@ -115,12 +117,14 @@ def to_server(
         timeouts: the time limits of a case.
         is_alone: no other case uses the server, so that every broadcast is the case's own.
         way: to a server whose network is measured, and not trusted; it has the time limits then.
+        witness: receives what other clients of the server broadcast.
     """
 
     async def run(case: Case) -> Result:
         result = Result(case)
         limits = way.timeouts if way else timeouts
-        runner = ScriptRunner(Playback("server", limits, result.log), is_alone=is_alone)
+        playback = Playback("server", limits, result.log)
+        runner = ScriptRunner(playback, is_alone=is_alone, witness=witness)
         network = _Network(way, partial(opened, url)) if way else None
         return await _run(case, result, runner, server_verbs(runner, url), network)
 
@@ -257,7 +261,7 @@ async def _play(case: Case, runner: ScriptRunner, network: _Network | None) -> N
             if playing.done() or (min(way.limit(case), longest) > limit and not reason):
                 continue  # the network is slower than it was: there is more time
             if reason:
-                raise UnknownError(f"unknown: the network does not carry the case: {reason}")
+                raise UnknownError(f"the network does not carry the case: {reason}")
             if way.limit(case) > longest:
                 raise UnknownError(_unfinished(case, way, longest))
             raise TimeoutError
@@ -268,7 +272,7 @@ async def _play(case: Case, runner: ScriptRunner, network: _Network | None) -> N
             if network and (is_refused or not await playback.have_all_carried()):
                 reason = await network.check(playback)
                 if reason:
-                    text = f"unknown: the network does not carry the case: {reason}"
+                    text = f"the network does not carry the case: {reason}"
                     raise UnknownError(text) from error
                 if way.limit(case) > longest:  # a peer takes the connection for dead meanwhile
                     raise UnknownError(_unfinished(case, way, loop.time() - began)) from error
@@ -280,7 +284,7 @@ async def _play(case: Case, runner: ScriptRunner, network: _Network | None) -> N
 
 def _unfinished(case: Case, way: Way, seconds: float) -> str:
     return (
-        f"unknown: not finished within {seconds:.0f} s, on a network that takes "
+        f"not finished within {seconds:.0f} s, on a network that takes "
         f"{way.limit(case):.0f} s for the messages of the case"
     )
 
@@ -333,7 +337,9 @@ class Detected:
             return Result(case, Verdict.SKIPPED, f"it needs {', '.join(absent)}")
         if unseen:
             names, why = ", ".join(unseen), self.unknown[unseen[0]]
-            return Result(case, Verdict.UNKNOWN, f"not run: it needs {names}, which is {why}")
+            return Result(
+                case, Verdict.UNKNOWN, f"not run: it needs {names}, which is unknown: {why}"
+            )
         return None
 
 

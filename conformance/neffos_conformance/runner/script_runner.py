@@ -18,6 +18,7 @@ from neffos_conformance.cases.script import MAY_CLOSE, MESSAGE_VERBS, Step, expa
 from neffos_conformance.cases.verdict import verdict_on
 from neffos_conformance.runner.playback import NORMAL_CLOSURE, MismatchError, Playback
 from neffos_conformance.runner.result import Closing
+from neffos_conformance.runner.witness import Witness
 from neffos_conformance.wire.barrier import is_barrier_reply
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import payload_bytes, short
@@ -58,6 +59,7 @@ class ScriptRunner:
         mark: the value of the placeholder ``case``, unique to a case and a run. A broadcast
             with the mark of another case is skipped.
         is_alone: no other case uses the server, so that every broadcast is the case's own.
+        witness: receives what other clients broadcast; without it, any broadcast may be theirs.
         verbs: plays each verb.
     """
 
@@ -68,6 +70,7 @@ class ScriptRunner:
     step: Step | None = None
     mark: str = ""
     is_alone: bool = False
+    witness: Witness | None = None
     verbs: dict[str, Verb] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -234,10 +237,11 @@ class ScriptRunner:
             payload = whole if step.verb.endswith("b") else whole.decode()
         return difference(payload, received, self.bindings, exact="=" in step.verb)
 
-    def _is_foreign(self, received: Received) -> bool:
-        """Say whether this is a broadcast that another case made, as its mark shows.
+    async def _is_foreign(self, received: Received) -> bool:
+        """Say whether this is a broadcast of another case, or of a client that is none of ours.
 
-        Every case marks what it has broadcast. One without a mark is the server's own doing.
+        Every case marks what it has broadcast. A broadcast without a mark that did not reach the
+        witness is the server's own doing.
         """
         if self.is_alone or self.playback.role != "server":
             return False
@@ -245,7 +249,11 @@ class ScriptRunner:
             return False
         data = payload_bytes(received)
         is_news = data.startswith(_BROADCAST) and _NEWS in data
-        return is_news and self.mark.encode() not in data and _MARK.search(data) is not None
+        if not is_news or self.mark.encode() in data:
+            return False
+        if _MARK.search(data) is not None or self.witness is None:
+            return True
+        return await self.witness.may_have_seen(data)
 
     # ---- the connection
 

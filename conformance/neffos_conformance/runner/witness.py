@@ -1,0 +1,94 @@
+"""A connection that only listens: it tells broadcasts of other clients from what a server makes up.
+
+Other clients of a server may broadcast at any time. What they broadcast to all reaches the witness
+too. A broadcast that reaches a case alone, and that no case made, is the server's own doing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from neffos_conformance.runner.playback import Timeouts
+from neffos_conformance.wire.barrier import BARRIER, is_barrier_reply
+from neffos_conformance.wire.connection import ConnectError, ConnectionClosed, WireConnection
+from neffos_conformance.wire.payloads import payload_bytes
+
+MAX_SEEN: Final = 10_000
+"""Broadcasts that are remembered. A server with more of them is too busy to tell whose they are."""
+
+JOINING: Final = (
+    "M",
+    "$app;app;;_OnNamespaceConnect;0;0;",
+    "$lobby;app;lobby;_OnRoomJoin;0;0;",
+)
+"""What the witness sends: it is where the cases are."""
+
+
+class Witness:
+    """A connection to a server that listens until the run ends.
+
+    Args:
+        connection: the connection, if it could be opened.
+        timeouts: the time limits, at the pace of the server.
+    """
+
+    def __init__(self, connection: WireConnection | None, timeouts: Timeouts) -> None:
+        self._connection = connection
+        self._timeouts = timeouts
+        self._seen: set[bytes] = set()
+        self._is_blind = connection is None
+        self._replied = asyncio.Event()
+        self._lock = asyncio.Lock()
+
+    async def listen(self) -> None:
+        """Read until the connection ends; nothing can be told from then on."""
+        assert self._connection is not None  # noqa: S101  # see ``watching``
+        while len(self._seen) < MAX_SEEN:
+            received = await self._connection.receive()
+            if isinstance(received, ConnectionClosed):
+                break
+            if is_barrier_reply(received):
+                self._replied.set()
+            else:
+                self._seen.add(payload_bytes(received))
+        self._is_blind = True
+
+    async def may_have_seen(self, payload: bytes) -> bool:
+        """Say whether a broadcast reached the witness too, or that cannot be told."""
+        async with self._lock:
+            for seconds in (0.0, self._timeouts.after_barrier):
+                await asyncio.sleep(seconds)  # for a server that writes to one after the other
+                if self._is_blind or self._connection is None or payload in self._seen:
+                    return True
+                self._replied.clear()
+                await self._connection.send(BARRIER)
+                try:
+                    async with asyncio.timeout(self._timeouts.case):
+                        await self._replied.wait()
+                except TimeoutError:
+                    return True
+            return payload in self._seen
+
+
+@asynccontextmanager
+async def watching(url: str, timeouts: Timeouts) -> AsyncIterator[Witness]:
+    """Connect a witness to the server at a URL until the block is left."""
+    connection: WireConnection | None = None
+    with suppress(ConnectError, TimeoutError):
+        async with asyncio.timeout(timeouts.case):
+            connection = await WireConnection.dial(url)
+    witness = Witness(connection, timeouts)
+    if connection is None:
+        yield witness
+        return
+    listening = asyncio.create_task(witness.listen())
+    try:
+        for message in JOINING:
+            await connection.send(message)
+        yield witness
+    finally:
+        listening.cancel()
+        await connection.close()
