@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neffos_codec import COMPILED, Native
-from neffos_protocol import MisuseError, Role
+from neffos_protocol import MisuseError, Role, conversation
 from neffos_protocol import monitor as monitor_module
 from neffos_protocol.catalogue import requirements
-from neffos_protocol.conversation import MAX_REMEMBERED
 from neffos_protocol.exploration import (
     NAMES,
     SystemState,
@@ -373,12 +372,13 @@ def test_nothing_is_raised_and_messages_are_counted(conversation, native, at):
     assert monitor.number == len(conversation)
 
 
-@pytest.mark.no_cover  # coverage takes four fifths of its time
-def test_a_long_conversation_is_held_in_little():
+def test_a_long_conversation_is_held_in_little(monkeypatch):
+    most = 128  # a bound that is reached sooner
+    monkeypatch.setattr(conversation, "MAX_REMEMBERED", most)
     monitor = Monitor()
     for sender, payload in CONNECTED:
         monitor.feed(sender, payload)
-    for number in range(2 * MAX_REMEMBERED):
+    for number in range(2 * most):
         monitor.feed(CLIENT, f"$a{number};n;;e;0;0;")
         monitor.feed(CLIENT, f"$b{number};n{number};;_OnNamespaceConnect;0;0;")
         monitor.feed(SERVER, f"$b{number};;;;;;")
@@ -386,7 +386,7 @@ def test_a_long_conversation_is_held_in_little():
         monitor.feed(CLIENT, f"{number};;;;;;")
     for peer in (monitor.conversation.client, monitor.conversation.server):
         for held in (peer.pending, peer.settled(), peer.memberships, peer.left):
-            assert len(held) <= MAX_REMEMBERED
+            assert len(held) <= most
 
 
 @pytest.mark.no_cover

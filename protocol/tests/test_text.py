@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import unicodedata
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neffos_protocol.text import LOGGED, cut, logged, visible
+from neffos_protocol.text import LOGGED, ascii_json, cut, logged, visible
 
 ANY_TEXT = st.text(st.characters(exclude_categories=())) | st.text(
     st.sampled_from("a\r\n\t\x1b\x00\x7f\x85\x9b\u2028\u202e\u2066\ud800\udcff\U0001f600é\\")
@@ -92,3 +93,11 @@ def test_a_text_that_is_cut_ends_with_the_mark():
     assert cut("abcdef", 6) == "abcdef"
     assert cut("abcdefg", 6) == "abcde…"
     assert cut("abcdefg", 6, "...") == "abc..."
+
+
+def test_json_is_printable_and_loses_nothing():
+    values = {"a": ["\x7f\x9b\u202e", "\x1b", 1.5], "\ud800": None}
+    written = ascii_json(values)
+    assert written.isascii()
+    assert written.isprintable()
+    assert json.loads(written) == values
