@@ -38,7 +38,7 @@ test: $(READY) ## check style and types, and run all tests that need nothing but
 
 tests: $(READY)
 	$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=term codec/tests protocol/tests
-	$(BIN)/pytest -n 3 --dist loadfile conformance/tests # more than cores: they wait a good deal
+	$(BIN)/pytest -n 4 --dist loadfile conformance/tests # more than cores: they wait a good deal
 
 # The tests that wait for peers, or flood them: those that a busy machine could disturb.
 WAITING := cases client_cases client_faults driver_protocol hostile_servers kills limits \

@@ -98,7 +98,7 @@ def test_json_is_ascii_and_keeps_every_character(monkeypatch, evil):
 @pytest.mark.parametrize(
     "command",
     [
-        ["list"],
+        ["list", "--case", "NS"],
         ["list", "--json"],
         ["explain", "NS-12"],
         ["explain", "NS-12.1"],

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import subprocess
 import sys
@@ -374,10 +375,12 @@ GONE = ("--neffos-server", "ws://127.0.0.1:9/", "--neffos-features", "all")
 def ran(tmp_path, *arguments, cache=False) -> tuple[set[str], int]:
     """Run pytest beside a test of one's own; give the tests that ran, and the exit status."""
     (tmp_path / "test_own.py").write_text("def test_own(): pass\ndef test_other(): pass\n", "utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-rA", "--tb=no", *arguments]
+    plugin = "neffos_conformance.pytest_plugin"  # and no other: they take longer than the tests
+    command = [sys.executable, "-m", "pytest", "-q", "-rA", "--tb=no", "-p", plugin, *arguments]
     if not cache:
         command += ["-p", "no:cacheprovider"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=env)
     found = re.findall(r"^(?:PASSED|FAILED|SKIPPED) (\S+)", done.stdout, re.MULTILINE)
     return set(found), done.returncode
 
