@@ -1,7 +1,7 @@
 """Runs the attacks, and prints what they cost others.
 
-``make hostile``, or ``python -m hostile [--quick] [NAME]`` in ``conformance``. Exit status: 1 if
-something was lost or wrong. Latency and memory are printed, since they depend on the machine.
+``make hostile``, or ``python -m hostile [--quick | --soak MINUTES] [NAME]`` in ``conformance``.
+Exit status: 1 if something was lost or wrong. Latency and memory are printed, since they depend on the machine.
 """
 
 from __future__ import annotations
@@ -74,8 +74,10 @@ async def _victim(url: str, latencies: list[float], lost: list[str], done: async
             await asyncio.sleep(PAUSE)
 
 
-async def measure(name: str, target: str, seconds: float, settle: float) -> Cost:
-    """Run one attack on one target."""
+async def measure(
+    names: Sequence[str], target: str, seconds: float, settle: float, rounds: int = 1
+) -> Cost:
+    """Run attacks on one target, all at once, each so often."""
     python = sys.executable
     command = [python, "-m", "hostile.targets", target]
     with subprocesses.started(command, env={**os.environ, **ALLOCATOR}) as (pid, ready):
@@ -89,18 +91,23 @@ async def measure(name: str, target: str, seconds: float, settle: float) -> Cost
         await asyncio.sleep(5 * PAUSE)
         before = peak = memory(pid)
         latencies.clear()
-        attacker = await asyncio.create_subprocess_exec(
-            *(python, "-m", "hostile", "--attack", name, "--url", ready["url"]),
-            *("--dials", ready.get("dials", ""), "--seconds", str(seconds)),
-            stdout=asyncio.subprocess.PIPE,
-        )
-        telling = asyncio.create_task(attacker.communicate())
-        while not telling.done():
+
+        async def attack(name: str) -> None:
+            for _ in range(rounds):
+                attacker = await asyncio.create_subprocess_exec(
+                    *(python, "-m", "hostile", "--attack", name, "--url", ready["url"]),
+                    *("--dials", ready.get("dials", ""), "--seconds", str(seconds)),
+                    stdout=asyncio.subprocess.PIPE,
+                )
+                told = (await attacker.communicate())[0].decode().strip()
+                if attacker.returncode or told:
+                    lost.append(told or f"{name} failed")
+
+        attacks = asyncio.gather(*(attack(name) for name in names))
+        while not attacks.done():
             await asyncio.sleep(PAUSE)
             peak = max(peak, memory(pid))
-        told = (await telling)[0].decode()
-        if attacker.returncode or told.strip():
-            lost.append(told.strip() or "the attack failed")
+        await attacks
         done.set()
         await asyncio.gather(*victims)
         await asyncio.sleep(settle)
@@ -141,6 +148,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     quick = f"{QUICK_SECONDS:g} s for each attack, and one target for each"
     parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--target", help="only this target")
+    soak = "all attacks on the server at once, again and again, for so many minutes"
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help=soak)
     for inner in ("--attack", "--url", "--dials"):
         parser.add_argument(inner, default="", help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, help="of each attack")
@@ -153,6 +162,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write = sys.stdout.write
     write(f"{'attack':34} {'target':7}   median  maximum  before    peak   after  lost\n")
     write(f"{'':42}       ms       ms     MiB     MiB     MiB\n")
+    if asked.soak:
+        names = [name for name, (_, targets) in ATTACKS.items() if "server" in targets]
+        rounds = max(1, round(60 * asked.soak / seconds))
+        cost = asyncio.run(measure(names, "server", seconds, SETTLE, rounds))
+        write(_row(f"{len(names)} attacks at once", "server", cost) + "\n")
+        return bool(cost.lost)
     bad = 0
     for name, (_, targets) in ATTACKS.items():
         for target in targets[:1] if asked.quick and not asked.target else targets:
@@ -162,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if target == "tool":
                 cost = asyncio.run(measure_tool(name, seconds))
             else:
-                cost = asyncio.run(measure(name, target, seconds, settle))
+                cost = asyncio.run(measure([name], target, seconds, settle))
             bad += bool(cost.lost)
             write(_row(name, target, cost) + "\n")
             sys.stdout.flush()
