@@ -1,7 +1,8 @@
 """Runs the attacks, and prints what they cost others.
 
 ``make hostile``, or ``python -m hostile [--quick | --soak MINUTES] [NAME]`` in ``conformance``.
-Exit status: 1 if something was lost or wrong. Latency and memory are printed, since they depend on the machine.
+Exit status: 1 if something was lost or wrong. Latency and memory are printed, since they depend on
+the machine.
 """
 
 from __future__ import annotations
