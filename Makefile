@@ -37,7 +37,7 @@ test: $(READY) ## check style and types, and run all tests that need nothing but
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line lint tests
 
 tests: $(READY)
-	$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=term codec/tests protocol/tests
+	$(BIN)/pytest -n auto --dist loadfile $(COVERAGE) codec/tests protocol/tests
 	$(BIN)/pytest -n 4 --dist loadfile conformance/tests # more than cores: they wait a good deal
 
 # The tests that wait for peers, or flood them: those that a busy machine could disturb.
@@ -65,7 +65,7 @@ lint: $(READY)
 	MYPYPATH=spec $(BIN)/mypy spec/hooks.py spec/browse.py spec/generate
 
 interop: $(READY) ## run the suite on all tested implementations (INTEROP=--share; needs Go, Node, Chromium)
-	$(BIN)/pytest -q -m cargo conformance/tests/test_templates.py
+	$(BIN)/pytest -q -n auto -m whole conformance/tests
 	cd conformance && ../$(BIN)/python -m peers.interop $(INTEROP)
 
 kills: $(READY) ## run every case against every mutant (KILLS=--check: every proof, and a sample)

@@ -151,6 +151,7 @@ def test_two_clients_talk(mount, ws):
     asyncio.run(run())
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("ws", "patterns"), JUDGED)
 def test_the_conformance_application_passes_every_case(ws, patterns):
     async def run() -> None:

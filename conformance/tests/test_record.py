@@ -161,6 +161,7 @@ def test_a_slow_side_slows_the_other_down_and_nothing_is_lost():
     run(test)
 
 
+@pytest.mark.whole
 def test_the_suite_finds_the_same_through_a_relay():
     cases = select(server_cases(), CARRIED)
 

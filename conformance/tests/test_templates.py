@@ -75,6 +75,7 @@ def wrong(results):
     }
 
 
+@pytest.mark.whole
 @each("server")
 @patiently(RUN_TIMEOUT)
 async def test_the_server_passes_every_case(command):
@@ -86,6 +87,7 @@ async def test_the_server_passes_every_case(command):
     assert wrong(results) == {}
 
 
+@pytest.mark.whole
 @each("driver")
 @patiently(RUN_TIMEOUT)
 async def test_the_client_passes_every_case_but_those_of_reconnections(command):
@@ -108,7 +110,7 @@ def rust():
     return [str(BUILT / "debug" / "neffos-driver")]
 
 
-@pytest.mark.cargo
+@pytest.mark.whole
 @patiently(RUN_TIMEOUT)
 async def test_the_client_in_rust_passes_every_case(rust):
     cases = select(client_cases(), ())
