@@ -902,6 +902,41 @@ async def test_to_close_right_after_a_loss_ends_it():
 
 
 @asynchronous
+async def test_what_a_server_did_before_its_close_frame_counts_though_a_handler_was_at_work():
+    gate, seen, back = asyncio.Event(), [], asyncio.Event()
+
+    async def slow(*_):
+        await gate.wait()
+
+    events = {
+        "slow": slow,
+        "news": lambda _, message: seen.append(message.body),
+        "_OnNamespaceDisconnect": lambda space, _: seen.append(f"without {space.name}"),
+    }
+    async with echo_site() as site:
+        client = await dial(
+            site.url,
+            {"app": events, "other": {}},
+            reconnect=SOON,
+            on_reconnect=lambda _: back.set(),
+        )
+        await client.connect("app")
+        await client.connect("other")
+        [peer] = site.server.connections.values()
+        app = peer.namespace("app")
+        app.emit("slow")
+        app.emit("news", "last words")
+        peer.link.session.disconnect("app")
+        peer.close(1001)
+        await client.connection.link.wait_lost()
+        gate.set()
+        await back.wait()
+        assert seen == ["last words", "without app"]
+        assert set(client.connection.namespaces) == {"other"}  # a server's wish lasts
+        await client.close()
+
+
+@asynchronous
 async def test_to_close_ends_a_try_that_is_being_made():
     trying = asyncio.Event()
     done = asyncio.Event()
