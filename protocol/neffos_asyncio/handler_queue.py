@@ -153,9 +153,7 @@ class HandlerQueue(Generic[Item]):
                 if handled % TURN == 0:
                     await asyncio.sleep(0)  # others have their turn
         except BaseException as error:
-            if isinstance(error, GeneratorExit) or (
-                self._is_cancelled_elsewhere() and _is_ending()
-            ):
+            if isinstance(error, GeneratorExit) or self._is_cancelled_with_loop():
                 self._added = self._waiting = self._task = None  # nothing can run any more
             else:
                 self._go_on()
@@ -171,13 +169,14 @@ class HandlerQueue(Generic[Item]):
         self.size -= size
         return item
 
-    def _is_cancelled_elsewhere(self) -> bool:
-        """Whether others than ``cancel`` have cancelled the task.
+    def _is_cancelled_with_loop(self) -> bool:
+        """Whether the end of the loop has cancelled the task, and not ``cancel``.
 
         Thousands of handlers are cancelled together when a network fails. To look at all tasks
         of the loop for each of them would block it.
         """
-        return self._task is not None and self._task.cancelling() > self._is_cancelled
+        is_cancelled_by_others = self._task is None or self._task.cancelling() > self._is_cancelled
+        return is_cancelled_by_others and _is_ending()
 
     def _never_began(self, task: asyncio.Task[None]) -> None:
         """Go on after a task that was cancelled before its first step."""
