@@ -10,6 +10,7 @@ import logging
 import shutil
 import ssl
 import subprocess
+import traceback
 from contextlib import asynccontextmanager
 
 import pytest
@@ -128,6 +129,34 @@ async def test_where_nobody_listens_there_is_no_connection():
 async def test_what_is_no_url_is_told_so(url):
     error = await raised_by_dial(url)
     assert str(error).startswith(f"{url!r} is not a WebSocket URL: ")
+
+
+@pytest.mark.parametrize(
+    "start", ["ws://127.0.0.1:1/a", "http://127.0.0.1/a", "ws://[broken/a", "ws://h:port/a"]
+)
+@asynchronous
+async def test_an_error_names_a_url_without_its_secrets(start):
+    url = start.replace("://", "://me:s3cret@") + "?token=s3cret#s3cret"
+    error = await raised_by_dial(url)
+    shown = "".join(traceback.format_exception_only(error))
+    assert start in shown
+    assert "s3cret" not in shown + str(error.__cause__)
+
+
+@asynchronous
+async def test_a_probe_names_the_host_without_user_and_password():
+    heads = asyncio.Queue()
+
+    async def site(reader, writer):
+        heads.put_nowait(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        await writer.drain()
+
+    async with raw(site) as url, listening(Server(ECHO)) as listener:
+        async with await dial(listener.url()) as client:
+            client.url = url.replace("://", "://me:s3cret@")
+            await client._probe()
+        assert b"s3cret" not in await heads.get()
 
 
 @asynchronous
