@@ -185,9 +185,9 @@ class Client:
         except TimeoutError as error:
             self.connection.link.abort()
             if not limit.expired():  # the system's own
-                raise DialError(f"no connection to {named(self.url)}: {error}") from error
+                raise DialError(f"no connection to {_named(self.url)}: {error}") from error
             text = f"did not complete upgrade and handshake within {self.timeout:g} s"
-            raise DialError(f"{named(self.url)} {text}") from None
+            raise DialError(f"{_named(self.url)} {text}") from None
         except RefusedError:
             raise  # the link sends a close frame, which ends it (TR-12)
         except BaseException:
@@ -216,15 +216,15 @@ class Client:
         except InvalidStatus as error:
             status = error.response.status_code
             raise DialError(
-                f"{named(self.url)} answered {status} instead of an upgrade", status
+                f"{_named(self.url)} answered {status} instead of an upgrade", status
             ) from error
         except TimeoutError:
             raise
         except (InvalidHandshake, OSError, EOFError) as error:
-            raise DialError(f"no connection to {named(self.url)}: {error}") from error
+            raise DialError(f"no connection to {_named(self.url)}: {error}") from error
         except (InvalidURI, ValueError) as error:  # some TLS errors are both, and are above
             text = getattr(error, "msg", error)  # without the URL
-            raise DialError(f"{named(self.url)!r} is not a WebSocket URL: {text}") from None
+            raise DialError(f"{_named(self.url)!r} is not a WebSocket URL: {text}") from None
 
     async def _handshake(self, socket: ClientConnection) -> None:
         link = self.connection.link
@@ -249,7 +249,7 @@ class Client:
         except ReplyError as error:
             raise RefusedError(error.text) from None
         except LostError as error:
-            raise DialError(f"{named(self.url)}: {error}") from None
+            raise DialError(f"{_named(self.url)}: {error}") from None
 
     async def _read(self, socket: ClientConnection, transport: PumpedTransport) -> None:
         link = self.connection.link
@@ -281,7 +281,7 @@ class Client:
                     wait = asyncio.get_running_loop().time() - link.resumed_at
                     is_behind = link.is_held or wait < self.limits.heartbeat_timeout
                     if not is_behind and not link.is_stalled:
-                        log.debug("%s is lost: it answered no ping", named(self.url))
+                        log.debug("%s is lost: it answered no ping", _named(self.url))
                         socket.transport.abort()
                         return
 
@@ -370,14 +370,14 @@ class Client:
                 self.connection.renew(self._session())
                 await self.dial(number)
             except RefusedError as error:
-                log.warning("%s refuses this client: %s", named(self.url), logged(error.text))
+                log.warning("%s refuses this client: %s", _named(self.url), logged(error.text))
                 refusals += 1
                 if refusals == REFUSALS:
                     return False
             except (DialError, OSError, EOFError) as error:
                 refusals = 0
                 text = "try %d to reach %s again: %s"
-                log.info(text, number, named(self.url), logged(error))
+                log.info(text, number, _named(self.url), logged(error))
             else:
                 self._opened_at = clock()
                 return True
@@ -477,7 +477,7 @@ async def dial(
     return client
 
 
-def named(url: str) -> str:
+def _named(url: str) -> str:
     """Give a URL for logs and errors, without the parts of it that are often secrets.
 
     These are user, password, query and fragment.
