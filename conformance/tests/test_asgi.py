@@ -331,6 +331,34 @@ def test_what_is_too_large_for_the_web_server_ends_the_connection(ws):
     asyncio.run(run())
 
 
+def test_what_is_too_large_and_waited_for_a_handler_when_the_client_left_leaves_nothing_behind():
+    async def run() -> None:
+        gate, is_asked, ends = asyncio.Event(), asyncio.Event(), Ends()
+
+        async def slow(*_) -> None:
+            is_asked.set()
+            await gate.wait()
+
+        limits = Limits(session=SessionLimits(payload=1000))
+        server = Server({"chat": {"slow": slow}}, limits=limits, on_disconnect=ends)
+        async with hosted(server) as host, connect(host.url()) as client:
+            await client.send("M")
+            await client.recv()
+            await client.send("$1;chat;;_OnNamespaceConnect;0;0;")
+            await client.recv()
+            for frame in ("$2;chat;;slow;0;0;", ";chat;;news;0;0;" + "x" * 1000):
+                await client.send(frame)
+            await is_asked.wait()
+            await client.close()
+            gate.set()
+            await ends.seen.get()
+            while server._all:
+                await asyncio.sleep(0)
+            assert server.connections == {}
+
+    asyncio.run(run())
+
+
 def test_what_is_too_large_for_the_session_ends_the_connection():
     async def run() -> None:
         limits = Limits(session=SessionLimits(payload=1000))

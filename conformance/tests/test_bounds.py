@@ -430,6 +430,26 @@ async def test_an_unfinished_message_has_to_go_on(is_fast, monkeypatch):
             assert (code, reason[:5]) == (1008, "SEC-4")
 
 
+@asynchronous
+async def test_an_unfinished_message_is_not_late_when_it_was_not_read(monkeypatch):
+    server = Server({"app": {"echo": echo}}, limits=Limits(message=1))
+    async with entered(server) as raw:
+        [inside] = server.members("app")
+        socket = inside.link._transport
+        now = [socket._loop.time()]
+        monkeypatch.setattr(socket._loop, "time", lambda: now[0], raising=False)
+        message = frame(1, b"$1;app;;echo;0;0;" + b"x" * MESSAGE_RATE)
+        socket.data_received(message[:10])
+        socket.pause()  # a handler is slow
+        now[0] += 1
+        socket.resume()
+        socket._message_timer.cancel()
+        socket._check_message(1)
+        monkeypatch.undo()
+        socket.data_received(message[10:])
+        assert (await raw.read())[1].startswith(b"$1;app;;echo;0;0;")
+
+
 def test_a_budget_knows_who_holds_most():
     shed = []
 

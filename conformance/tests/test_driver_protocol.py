@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from neffos_conformance.runner import driver_protocol as driving
+from neffos_conformance.runner.driver_pool import to_client
 from neffos_conformance.runner.driver_protocol import DriverError
 from neffos_conformance.wire import subprocesses
 
@@ -119,6 +120,33 @@ def test_observations_that_were_read_do_not_count(monkeypatch):
         ):
             for _ in range(20):
                 await driver.saw(saw="native")
+
+    asyncio.run(run())
+
+
+def test_a_cancelled_run_waits_for_no_idle_driver(monkeypatch):
+    monkeypatch.setattr(subprocesses, "STOP_DEADLINE", 2 * HANG)
+    program = (
+        f"import json, sys, time; print({READY!r}, flush=True)"
+        "\nfor line in sys.stdin:"
+        "\n    print(json.dumps({'id': json.loads(line)['id'], 'unsupported': True}), flush=True)"
+        "\ntime.sleep(600)"
+    )
+
+    async def run() -> None:
+        is_ready = asyncio.Event()
+
+        async def idle() -> None:
+            async with to_client([sys.executable, "-c", program]):
+                is_ready.set()
+                await asyncio.Event().wait()
+
+        async with asyncio.timeout(HANG):
+            task = asyncio.create_task(idle())
+            await is_ready.wait()
+            task.cancel()
+            await asyncio.wait([task])
+        assert task.cancelled()
 
     asyncio.run(run())
 

@@ -192,7 +192,8 @@ def test_the_parts_are_the_document_and_split_no_string(values, ascii_only):
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b'"', b'"\\', b'{"a', b'"\\"', b"\\", b"[" * 20, b"]]", b'""']
+    "data",
+    [b"", b'"', b'"\\', b'{"a', b'"\\"', b"\\", b"[" * 20, b"]]", b'""', b'"' + b"x" * 5000],
 )
 def test_a_document_that_is_cut_off_comes_through_for_the_parser(data):
     assert b"".join(parts(data)) == data
@@ -215,6 +216,11 @@ def test_what_no_program_writes_ends_before_it_is_parsed(data, complaint):
     stream = BoundedJson(io.BytesIO(data), string=10_000, document=100_000)
     with pytest.raises((JsonBoundsError, EncodingError), match=complaint):
         list(iter(lambda: stream.read(1 << 14), b""))
+
+
+def test_the_longest_numbers_are_looked_at_once():
+    data = b",".join([b"1" * MAX_NUMBER] * 10_000)  # each from each of its digits: four minutes
+    assert b"".join(parts(data)) == data
 
 
 def test_the_depth_of_brackets_in_strings_does_not_count():

@@ -5,6 +5,7 @@ import functools
 
 import pytest
 
+from neffos_asyncio import handler_queue
 from neffos_asyncio.handler_queue import TURN, HandlerQueue
 
 PATIENCE = 10
@@ -289,6 +290,21 @@ async def test_what_waits_is_taken_out_or_dropped_with_its_size():
     assert (len(worker.queue), worker.queue.size) == (2, 0)
     worker.queue.cancel()
     await worker.queue.idle()
+
+
+@asynchronous
+async def test_to_cancel_many_queues_looks_at_no_task_of_the_loop(monkeypatch):
+    looks = []
+    monkeypatch.setattr(handler_queue, "_is_ending", lambda: looks.append(1))
+    workers = [Sized() for _ in range(20)]
+    for worker in workers:
+        worker.slow()
+    await asyncio.sleep(0)
+    for worker in workers:
+        worker.queue.cancel()
+        await worker.queue.idle()
+        assert worker.done == ["cancelled"]
+    assert not looks
 
 
 @asynchronous

@@ -115,6 +115,45 @@ def test_nothing_is_found_on_the_reference_server():
     assert told[-1] == (40, 0)
 
 
+CONNECT, DISCONNECT = "_OnNamespaceConnect", "_OnNamespaceDisconnect"
+CROSSED = {
+    "the server asks to connect what the client asks to disconnect": (
+        {"kind": ActionKind.OPEN, "how": "plain"},
+        {"namespace": "app", "event": CONNECT},
+        {"namespace": "app", "event": "connect-me", "body": "sticky"},
+        {"namespace": "sticky", "event": DISCONNECT},
+    ),
+    "two answers to an ask of another connection wait for a handler": (
+        {"kind": ActionKind.OPEN, "how": "plain"},
+        {"namespace": "app", "event": CONNECT},
+        {"kind": ActionKind.OPEN, "how": "plain", "connection": 2},
+        {"namespace": "app", "event": CONNECT, "connection": 2},
+        {"namespace": "app", "event": "join-me", "body": "r"},
+        {"namespace": "app", "event": DISCONNECT},
+        {"namespace": "app", "event": "ask-me", "connection": 2},
+        {"kind": ActionKind.ANSWER, "how": "elsewhere", "of": 7, "connection": 2},
+        {"kind": ActionKind.ANSWER, "how": "elsewhere", "of": 7, "connection": 2},
+        {"kind": ActionKind.ANSWER, "how": "done", "of": 5},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CROSSED)
+def test_a_correct_server_is_innocent_where(what):
+    sequence = tuple(
+        SuiteAction(number, **{"connection": 1, "kind": ActionKind.SEND, **fields})
+        for number, fields in enumerate(CROSSED[what], start=1)
+    )
+
+    async def run():
+        async with embedded_server() as url:
+            return await run_on_server(url, sequence, KnownFailures(), SOON)
+
+    result = asyncio.run(run())
+    assert result.performed == {each.number for each in sequence}
+    assert (result.failure, result.trouble) == (None, "")
+
+
 def test_what_was_reached_and_what_was_not_are_the_tables():
     found = explored(sequences=5)
     assert found.reached <= set(transitions_of(Role.SERVER))

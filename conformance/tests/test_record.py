@@ -298,7 +298,7 @@ def test_subprotocols_cookies_and_repeated_headers_pass_both_ways():
     answer = (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Accept: ACCEPT\r\nSec-WebSocket-Protocol: neffos\r\n"
-        b"Set-Cookie: a=1\r\nSet-Cookie: b=2\r\nX-Own: yes\r\n\r\n"
+        b"Set-Cookie: a=1\r\nSet-Cookie: b=2\r\nX-Own: yes\r\nDate: yesterday\r\n\r\n"
     )
 
     async def test() -> None:
@@ -332,6 +332,8 @@ def test_subprotocols_cookies_and_repeated_headers_pass_both_ways():
             ):
                 assert lines.count(line) == 1
             assert len([line for line in lines if line.lower().startswith(b"upgrade:")]) == 1
+            dates = [line.lower() for line in lines if line.lower().startswith(b"date:")]
+            assert dates == [b"date: yesterday"]
 
     run(test)
 

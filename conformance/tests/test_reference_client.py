@@ -10,6 +10,7 @@ import logging
 import shutil
 import ssl
 import subprocess
+import traceback
 from contextlib import asynccontextmanager
 
 import pytest
@@ -128,6 +129,34 @@ async def test_where_nobody_listens_there_is_no_connection():
 async def test_what_is_no_url_is_told_so(url):
     error = await raised_by_dial(url)
     assert str(error).startswith(f"{url!r} is not a WebSocket URL: ")
+
+
+@pytest.mark.parametrize(
+    "start", ["ws://127.0.0.1:1/a", "http://127.0.0.1/a", "ws://[broken/a", "ws://h:port/a"]
+)
+@asynchronous
+async def test_an_error_names_a_url_without_its_secrets(start):
+    url = start.replace("://", "://me:s3cret@") + "?token=s3cret#s3cret"
+    error = await raised_by_dial(url)
+    shown = "".join(traceback.format_exception_only(error))
+    assert start in shown
+    assert "s3cret" not in shown + str(error.__cause__)
+
+
+@asynchronous
+async def test_a_probe_names_the_host_without_user_and_password():
+    heads = asyncio.Queue()
+
+    async def site(reader, writer):
+        heads.put_nowait(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        await writer.drain()
+
+    async with raw(site) as url, listening(Server(ECHO)) as listener:
+        async with await dial(listener.url()) as client:
+            client.url = url.replace("://", "://me:s3cret@")
+            await client._probe()
+        assert b"s3cret" not in await heads.get()
 
 
 @asynchronous
@@ -899,6 +928,41 @@ async def test_to_close_right_after_a_loss_ends_it():
         await asyncio.gather(*closing)
         assert not client.is_open
     assert causes == [Cause.LOCAL]
+
+
+@asynchronous
+async def test_what_a_server_did_before_its_close_frame_counts_though_a_handler_was_at_work():
+    gate, seen, back = asyncio.Event(), [], asyncio.Event()
+
+    async def slow(*_):
+        await gate.wait()
+
+    events = {
+        "slow": slow,
+        "news": lambda _, message: seen.append(message.body),
+        "_OnNamespaceDisconnect": lambda space, _: seen.append(f"without {space.name}"),
+    }
+    async with echo_site() as site:
+        client = await dial(
+            site.url,
+            {"app": events, "other": {}},
+            reconnect=SOON,
+            on_reconnect=lambda _: back.set(),
+        )
+        await client.connect("app")
+        await client.connect("other")
+        [peer] = site.server.connections.values()
+        app = peer.namespace("app")
+        app.emit("slow")
+        app.emit("news", "last words")
+        peer.link.session.disconnect("app")
+        peer.close(1001)
+        await client.connection.link.wait_lost()
+        gate.set()
+        await back.wait()
+        assert seen == ["last words", "without app"]
+        assert set(client.connection.namespaces) == {"other"}  # a server's wish lasts
+        await client.close()
 
 
 @asynchronous

@@ -77,6 +77,12 @@ def test_what_a_text_shows(text, shown):
     assert masked(text) == (text if shown is None else shown)
 
 
+@pytest.mark.parametrize("part", ["a-", "token", "x-api-key-", "Basic ", "ws://:", "token='"])
+def test_a_text_of_strangers_is_read_once(part):
+    text = part * 100_000  # at the square of its length, this would take hours
+    assert len(masked(text)) > 0
+
+
 def test_a_report_shows_no_secret_of_a_url_in_an_explanation():
     text = f"no upgrade from {planted('ws://h/')}: refused"
     assert bounded(text) == "no upgrade from ws://***@h/?token=***&***: refused"
@@ -143,10 +149,33 @@ def test_the_command_of_a_client_is_shown_without_its_secrets(tmp_path, capfd):
     code = "import json; print(json.dumps({'ready': True})); input()"
     driver = ["--", sys.executable, "-c", code, f"--token={SECRET}", f"wss://u:{PASSWORD}@h/"]
     report = ["--report", str(tmp_path / "a.json"), "--html", str(tmp_path / "a.html")]
-    _, shown = run(capfd, "test", "client", "--case", "HS-1.1", *report, *driver)
+    _, shown = run(capfd, "test", "client", "--case", "HS-1.c1", *report, *driver)
     assert is_clean(shown), shown
     for path in tmp_path.iterdir():
         assert is_clean(path.read_text("utf-8")), path
+
+
+LEAVES = """
+import json, sys
+print(json.dumps({"ready": True, "driver": 1, "peer": "p", "version": "1"}), flush=True)
+for line in sys.stdin:
+    asked = json.loads(line)
+    if asked["op"] == "dial":
+        break
+    print(json.dumps({"id": asked["id"], "unsupported": True}), flush=True)
+"""
+"""A driver that ends when its client is to dial."""
+
+
+def test_a_driver_that_fails_is_named_without_its_secrets(tmp_path, capfd):
+    driver = ["--", "env", f"API_TOKEN={SECRET}", sys.executable, "-c", LEAVES]
+    reports = [f"--{form}={tmp_path / form}" for form in ("report", "junit", "markdown", "html")]
+    _, shown = run(capfd, "test", "client", "--case", "HS-1.c1", *reports, *driver)
+    assert is_clean(shown), shown
+    for path in tmp_path.iterdir():
+        text = path.read_text("utf-8")
+        assert "API_TOKEN=***" in text, path
+        assert is_clean(text), path
 
 
 @pytest.mark.parametrize(

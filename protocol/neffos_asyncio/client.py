@@ -185,10 +185,9 @@ class Client:
         except TimeoutError as error:
             self.connection.link.abort()
             if not limit.expired():  # the system's own
-                raise DialError(f"no connection to {self.url}: {error}") from error
-            raise DialError(
-                f"{self.url} did not complete upgrade and handshake within {self.timeout:g} s"
-            ) from None
+                raise DialError(f"no connection to {_named(self.url)}: {error}") from error
+            text = f"did not complete upgrade and handshake within {self.timeout:g} s"
+            raise DialError(f"{_named(self.url)} {text}") from None
         except RefusedError:
             raise  # the link sends a close frame, which ends it (TR-12)
         except BaseException:
@@ -217,14 +216,15 @@ class Client:
         except InvalidStatus as error:
             status = error.response.status_code
             raise DialError(
-                f"{self.url} answered {status} instead of an upgrade", status
+                f"{_named(self.url)} answered {status} instead of an upgrade", status
             ) from error
         except TimeoutError:
             raise
         except (InvalidHandshake, OSError, EOFError) as error:
-            raise DialError(f"no connection to {self.url}: {error}") from error
+            raise DialError(f"no connection to {_named(self.url)}: {error}") from error
         except (InvalidURI, ValueError) as error:  # some TLS errors are both, and are above
-            raise DialError(f"{self.url!r} is not a WebSocket URL: {error}") from error
+            text = getattr(error, "msg", error)  # without the URL
+            raise DialError(f"{_named(self.url)!r} is not a WebSocket URL: {text}") from None
 
     async def _handshake(self, socket: ClientConnection) -> None:
         link = self.connection.link
@@ -249,7 +249,7 @@ class Client:
         except ReplyError as error:
             raise RefusedError(error.text) from None
         except LostError as error:
-            raise DialError(f"{self.url}: {error}") from None
+            raise DialError(f"{_named(self.url)}: {error}") from None
 
     async def _read(self, socket: ClientConnection, transport: PumpedTransport) -> None:
         link = self.connection.link
@@ -281,7 +281,7 @@ class Client:
                     wait = asyncio.get_running_loop().time() - link.resumed_at
                     is_behind = link.is_held or wait < self.limits.heartbeat_timeout
                     if not is_behind and not link.is_stalled:
-                        log.debug("%s is lost: it answered no ping", self.url)
+                        log.debug("%s is lost: it answered no ping", _named(self.url))
                         socket.transport.abort()
                         return
 
@@ -370,13 +370,14 @@ class Client:
                 self.connection.renew(self._session())
                 await self.dial(number)
             except RefusedError as error:
-                log.warning("%s refuses this client: %s", self.url, logged(error.text))
+                log.warning("%s refuses this client: %s", _named(self.url), logged(error.text))
                 refusals += 1
                 if refusals == REFUSALS:
                     return False
             except (DialError, OSError, EOFError) as error:
                 refusals = 0
-                log.info("try %d to reach %s again: %s", number, self.url, logged(error))
+                text = "try %d to reach %s again: %s"
+                log.info(text, number, _named(self.url), logged(error))
             else:
                 self._opened_at = clock()
                 return True
@@ -398,7 +399,8 @@ class Client:
             )
             try:
                 path = url.path or "/"
-                head = f"HEAD {path} HTTP/1.1\r\nHost: {url.netloc}\r\nConnection: close\r\n\r\n"
+                host = url.netloc.rpartition("@")[2]
+                head = f"HEAD {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
                 writer.write(head.encode())
                 await reader.readexactly(len("HTTP/1.1 200"))
             finally:
@@ -473,6 +475,16 @@ async def dial(
         client._is_leaving = True
         raise
     return client
+
+
+def _named(url: str) -> str:
+    """Give a URL for logs and errors, without the parts of it that are often secrets.
+
+    These are user, password, query and fragment.
+    """
+    scheme, mark, rest = url.partition("#")[0].partition("?")[0].partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{authority.rpartition('@')[2]}{slash}{path}"
 
 
 def _is_loopback(url: str) -> bool:

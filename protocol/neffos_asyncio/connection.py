@@ -22,16 +22,14 @@ from neffos_asyncio.request import UpgradeRequest
 from neffos_asyncio.transport import Transport, log
 from neffos_codec import Message
 from neffos_protocol import (
-    Asked,
     Change,
+    ChangeAsked,
     Changed,
     Closed,
     Event,
     HandshakeAsked,
     MisuseError,
-    NativeReceived,
     Opened,
-    Received,
     Role,
     Session,
 )
@@ -443,15 +441,16 @@ class Connection:
 
     def _ended(self, is_orderly: bool) -> None:
         """Let what came before a close frame be handled still; after a reset, nothing is."""
-        if is_orderly:
-            for item in self._queue.take_waiting():
-                events = (
-                    self.link.session.receive(item) if isinstance(item, str | bytes) else [item]
-                )
-                for event in events:
-                    if isinstance(event, Asked | Received | NativeReceived):
-                        self._queue.add(event)
-            self._is_orderly = True
+        if not is_orderly:
+            return
+        self._is_orderly = True
+        for item in self._queue.take_waiting():
+            if isinstance(item, str | bytes):
+                # What nobody can decide any more is not asked.
+                events = self.link.session.receive(item)
+                self.link.take([each for each in events if not isinstance(each, ChangeAsked)])
+            elif not isinstance(item, ChangeAsked):
+                self._queue.add(item)
 
     def _drop(self) -> None:
         """Drop what waits, and give a while to what is being handled."""

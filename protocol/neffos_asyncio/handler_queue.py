@@ -153,7 +153,7 @@ class HandlerQueue(Generic[Item]):
                 if handled % TURN == 0:
                     await asyncio.sleep(0)  # others have their turn
         except BaseException as error:
-            if isinstance(error, GeneratorExit) or _is_ending():
+            if isinstance(error, GeneratorExit) or self._is_cancelled_with_loop():
                 self._added = self._waiting = self._task = None  # nothing can run any more
             else:
                 self._go_on()
@@ -168,6 +168,15 @@ class HandlerQueue(Generic[Item]):
         item, size = self._waiting.popleft()
         self.size -= size
         return item
+
+    def _is_cancelled_with_loop(self) -> bool:
+        """Whether the end of the loop has cancelled the task, and not ``cancel``.
+
+        Thousands of handlers are cancelled together when a network fails. To look at all tasks
+        of the loop for each of them would block it.
+        """
+        is_cancelled_by_others = self._task is None or self._task.cancelling() > self._is_cancelled
+        return is_cancelled_by_others and _is_ending()
 
     def _never_began(self, task: asyncio.Task[None]) -> None:
         """Go on after a task that was cancelled before its first step."""

@@ -163,6 +163,8 @@ class Socket(asyncio.Protocol):
         if self._is_paused:
             self._is_paused = False
             self._is_pinged = False  # the pong may be among what was not read
+            if self._message_at is not None:  # so may the rest of a message
+                self._message_at, self._message_size = self._loop.time(), 0
             self._read_on()
 
     def close(self, code: int, reason: str) -> None:

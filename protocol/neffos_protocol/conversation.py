@@ -49,6 +49,9 @@ at a time. On a connection with more, the oldest are forgotten."""
 MAX_HEAD: Final = 1024
 """Characters of token and names together of an ask that is remembered, for the same reason."""
 
+MAX_REUSED: Final = 64
+"""Asks that are remembered although a later one has their token: a correct peer has none."""
+
 # Looking up a member in its enumeration takes as long as a call.
 _STRICT: Final = Decoding.STRICT
 _ONLY: Final = Native.ONLY
@@ -178,6 +181,7 @@ class PeerState:
         role: which peer it is.
         handshake: its state in the handshake table.
         pending: its asks that wait for a reply, by token.
+        reused: its asks that wait for a reply, and whose token a later ask has, too (AR-5).
         memberships: its namespaces and rooms by their state in the membership table, where that
             is not the first one.
         strays: its empty replies that answer no ask, by token. The other peer may answer one with
@@ -194,6 +198,7 @@ class PeerState:
         "memberships",
         "pending",
         "read",
+        "reused",
         "role",
         "strays",
     )
@@ -202,6 +207,7 @@ class PeerState:
         self.role = role
         self.handshake = HANDSHAKE.initial["native-only" if native is Native.ONLY else role]
         self.pending: OrderedDict[str, ObservedAsk] = OrderedDict()
+        self.reused: list[ObservedAsk] = []
         self.memberships: OrderedDict[tuple[str, str | None], MembershipState] = OrderedDict()
         self.strays: OrderedDict[str, ObservedAsk] = OrderedDict()
         self.left: OrderedDict[tuple[str, str | None], int] = OrderedDict()
@@ -351,6 +357,8 @@ class Conversation:
             ask = other.pending.pop(self.wait.token, None)
         if ask is None:
             return self._unanswering(me, other, wait, message)
+        if other.reused:
+            ask = _replied(other, ask, message)
         self.ask = ask
         if ask.number > me.read:
             me.read = ask.number
@@ -430,6 +438,9 @@ class Conversation:
             wait = (
                 self.wait or parse_wait(wait)
             ).token or wait  # the reply comes without the marker (SX-2)
+        earlier = me.pending.get(wait)
+        if earlier is not None:
+            me.reused = [*me.reused, earlier][-MAX_REUSED:]
         # Made without the call of its constructor, a tenth of the whole.
         values = self.number, wait, namespace, room, event, message.is_binary, change, False
         self.ask = me.pending[wait] = _new(ObservedAsk, values)
@@ -489,6 +500,31 @@ def _is_stray(role: Role, message: Message, meaning: Wait, change: Change | None
         return message.is_error and meaning.kind is WaitKind.SERVER_ASK
     # A client's token that this client never sent belongs to another (AR-17).
     return meaning.kind is WaitKind.CLIENT_ASK and (change is None or message.is_error)
+
+
+def _replied(peer: PeerState, latest: ObservedAsk, message: Message) -> ObservedAsk:
+    """Give the ask that a reply answers, of all with its token, and keep the others pending.
+
+    A peer that uses a token again is wrong (AR-5). Whoever replies to each of its asks is not.
+    """
+    same = [each for each in peer.reused if each.token == latest.token]
+    if not same:
+        return latest
+    same.append(latest)
+    replied = latest
+    names = (message.namespace, message.room, message.event)
+    for each in reversed(same):
+        if message.is_empty_reply:
+            if each.change is not None:
+                replied = each
+                break
+        elif (each.namespace, each.room, each.event) == names:
+            replied = each
+            break
+    same.remove(replied)
+    peer.pending[latest.token] = same.pop()
+    peer.reused = [each for each in peer.reused if each.token != latest.token] + same
+    return replied
 
 
 def _supersede(me: PeerState, change: Change, key: MembershipKey) -> None:

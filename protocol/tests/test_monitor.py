@@ -2,6 +2,7 @@
 
 import random
 import tracemalloc
+from itertools import permutations
 
 import pytest
 from hypothesis import given, settings
@@ -235,6 +236,19 @@ def test_a_token_that_is_used_again_is_that_of_another_ask():
         (CLIENT, ";n;;e;0;0;"),
     ]
     assert [found[0] for found in findings(conversation)] == ["AR-5", "NS-11"]
+
+
+def test_who_replies_to_each_of_two_asks_with_one_token_is_innocent():
+    asks = [
+        (CLIENT, "$7;n;;e;0;0;"),
+        (CLIENT, "$7;n;;f;0;0;"),
+        (CLIENT, "$7;m;;_OnNamespaceConnect;0;0;"),
+    ]
+    replies = [(SERVER, "$7;n;;e;0;0;"), (SERVER, "$7;;;;;;"), (SERVER, "$7;n;;f;0;0;")]
+    for order in permutations(replies):
+        conversation = [*CONNECTED, *asks, *order]
+        found = findings([*conversation, (SERVER, "$7;n;;f;0;0;")])
+        assert [each[0] for each in found] == ["AR-5", "AR-5", "AR-22"]
 
 
 def test_a_room_does_not_come_back_without_its_namespace():

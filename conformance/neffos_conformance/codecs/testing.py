@@ -21,6 +21,7 @@ from neffos_conformance.codecs.requests import VectorRequest, agrees, vector_req
 from neffos_conformance.runner.driver_protocol import MADE_UP
 from neffos_conformance.runner.result import LogEntry, Remark, Result
 from neffos_conformance.wire.schemas import shown, violation
+from neffos_conformance.wire.secrets import masked
 from neffos_conformance.wire.subprocesses import MAX_LINE, Child
 
 DEADLINE: Final = 120.0
@@ -88,7 +89,7 @@ def run_codec(
         AdapterError: it cannot be started, does not answer every line in order and in time, or
             writes a line that is not of the protocol.
     """
-    name = " ".join(command)
+    name = masked(" ".join(command))  # it is part of messages and reports
 
     async def bounded() -> tuple[Values, list[Answered]]:
         try:

@@ -77,7 +77,10 @@ class AppEndpoint:
             change: what the ask is for.
         """
         namespace, room = scope
-        if change.is_entry != (state == MembershipState.DISCONNECTED):
+        # In any other state the table lets no application decide.
+        if state != (
+            MembershipState.DISCONNECTED if change.is_entry else MembershipState.CONNECTED
+        ):
             return ""
         if change.is_entry and self.holds("unknown", scope):
             return BAD_NAMESPACE if room is None else BAD_ROOM

@@ -28,6 +28,7 @@ from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import DEFAULT_TIMEOUTS, Run, run_client_case
 from neffos_conformance.wire.networks import Network
+from neffos_conformance.wire.waiting import is_cancelled
 
 DRIVERS: Final = 4
 """Concurrent drivers by default: most of a case is waiting, and a browser is large."""
@@ -131,8 +132,13 @@ class DriverPool:
         return await stack.enter_async_context(running_driver(self._command)), stack
 
     async def stop(self) -> None:
-        """End all drivers."""
-        await asyncio.gather(*(stack.aclose() for _, stack in self._idle))
+        """End all drivers, at once if this task is cancelled."""
+        idle, self._idle = self._idle, []
+        if is_cancelled():  # in this task, so that no driver is waited for
+            for _, stack in idle:
+                await stack.aclose()
+        else:
+            await asyncio.gather(*(stack.aclose() for _, stack in idle))
 
 
 def needed_operations(case: Case) -> frozenset[str]:

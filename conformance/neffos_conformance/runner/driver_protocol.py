@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Protocol
 
 from neffos_conformance.wire.schemas import shown, violation
+from neffos_conformance.wire.secrets import masked
 from neffos_conformance.wire.subprocesses import MAX_LINE, Child
 
 MADE_UP: Final = "made-up"
@@ -205,7 +206,7 @@ async def running_driver(command: Sequence[str]) -> AsyncIterator[DriverProcess]
         DriverError: it cannot be started, is not ready in time, or accepts an operation that does
             not exist.
     """
-    name = " ".join(command)
+    name = masked(" ".join(command))  # it is part of messages and reports
     try:
         child = await Child.start(command)
     except OSError as error:

@@ -198,7 +198,7 @@ class WireConnection:
             await connection.close()
             response = getattr(protocol.handshake_exc, "response", None)
             raise ConnectError(_why(protocol.handshake_exc), response)
-        connection._task = asyncio.create_task(connection._read(), name=f"read {url}")
+        connection._task = asyncio.create_task(connection._read(), name=f"read {host}:{port}")
         return connection
 
     @classmethod
@@ -233,12 +233,14 @@ class WireConnection:
         """Upgrade a client's connection; ``None``, after an error response, if that fails.
 
         Args:
-            headers: further headers of the response.
+            headers: further headers of the response; they replace those of the same name.
         """
         assert isinstance(self._protocol, ServerProtocol)  # noqa: S101  # see ``incoming``
         response = self._protocol.accept(self.request)
-        if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-            for name, value in (headers or Headers()).raw_items():
+        if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS and headers:
+            for name in set(headers):
+                response.headers.pop(name, None)
+            for name, value in headers.raw_items():
                 response.headers[name] = value
         self._protocol.send_response(response)
         self._flush()

@@ -27,7 +27,8 @@ MAX_DOCUMENT: Final = 4 << 30
 _INSIDE: Final = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _WHOLE: Final = re.compile(rb'(?:[^"]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
-_LONG_NUMBER: Final = re.compile(rb"[0-9A-Za-z.+-]{%d}" % (MAX_NUMBER + 1))
+# Each is tried once, from its beginning.
+_LONG_NUMBER: Final = re.compile(rb"(?<![0-9A-Za-z.+-])[0-9A-Za-z.+-]{%d}" % (MAX_NUMBER + 1))
 _OPENING: Final = b"[{"
 _OTHERS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
@@ -77,7 +78,8 @@ class BoundedJson:
             data = self._whole_string(data, size)
             whole = _end(_WHOLE, data)
             if not whole:  # it has no end, and the parser says so
-                whole = len(data)
+                self._rest = b""
+                return data
         data, self._rest = data[:whole], data[whole:]
         outside = _STRING.sub(b"", data)
         if _LONG_NUMBER.search(outside):

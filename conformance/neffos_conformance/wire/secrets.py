@@ -22,13 +22,14 @@ PARAMETER_PREFIX: Final = "x-websocket-header-"
 _KEPT: Final = ("x-conformance-", "x-websocket-")
 
 _URL: Final = re.compile(r"(?i)\b(?:wss?|https?)://[^\s'\"`<>]*[^\s'\"`<>:.,;)]")
+# Each name is tried once, from its beginning: a text of strangers may be one long name.
 _HEADER: Final = re.compile(
-    r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie|[\w-]*api-?key|[\w-]*token)"
-    r"(\s*:\s*)(?!//)[^\r\n'\"]+"
+    r"(?i)(?<![\w-])([\w-]*(?:authorization|cookie|api-?key|token))(\s*:\s*)(?!//)[^\r\n'\"]+"
 )
 _SCHEME: Final = re.compile(r"(?i)\b(Bearer|Basic)(\s+)[\w.~+/=-]{3,}")
 _VALUE: Final = re.compile(
-    r"(?i)(?<![\w%-])([\w-]*(?:token|secret|passw(?:or)?d|api[-_]?key|auth|session|credential)[\w-]*)"
+    r"(?i)(?<![\w%-])"
+    r"(?=[\w-]*(?:token|secret|passw(?:or)?d|api[-_]?key|auth|session|credential))([\w-]++)"
     r"=(?:'[^']*'|\"[^\"]*\"|[^\s'\"&;]+)"
 )
 
