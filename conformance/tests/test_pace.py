@@ -8,13 +8,13 @@ from functools import partial
 
 import pytest
 
-from mutation import work_clock
+from mutation import BANK, work_clock
 from neffos_conformance.cases.definition import Case, client_cases, select, server_cases
 from neffos_conformance.cases.script import read_script
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner.pace import Cost, Pace, Way, cost_of
-from neffos_conformance.runner.playback import Timeouts
+from neffos_conformance.runner.playback import NO_CLOSE_FRAME, Timeouts
 from neffos_conformance.runner.run import (
     DEFAULT_TIMEOUTS,
     discovered,
@@ -143,6 +143,26 @@ WAITING = case("1 dial", "1 > M", "1 < A<<id>>")
 def test_a_server_that_does_not_answer_still_fails():
     assert verdict(WAITING, None, mute)[0] is Verdict.FAIL
     assert verdict(WAITING, networks()["far"], mute)[0] is Verdict.FAIL
+
+
+def test_a_close_frame_that_is_not_answered_counts_at_any_pace():
+    async def run():
+        async with BANK["close-not-answered"].peer.run() as url:
+            way = Way(DEFAULT_TIMEOUTS, pace=Pace(round_trip=0.1))
+            cases = select(server_cases(), ("TR-16.1",))
+            return [each async for each in run_cases(to_server(url, way=way), cases)]
+
+    [result] = work_clock.run(run())
+    assert result.verdict is Verdict.FAIL
+    assert result.explanation == NO_CLOSE_FRAME
+
+
+def test_a_server_without_pongs_has_no_network_to_blame():
+    async def run():
+        async with BANK["close-not-answered"].peer.run() as url:
+            return await Way(DEFAULT_TIMEOUTS)._carries_asks(partial(opened, url), 40_000)
+
+    assert work_clock.run(run())
 
 
 def test_what_a_lossy_network_hides_is_unknown():

@@ -65,7 +65,8 @@ async def to_client(
     Raises:
         DriverError: it cannot be started, or is not a driver.
     """
-    way = Way(timeouts, "client")
+    # A driver and its client run on this machine: the network is not the cause, unless it is ours.
+    way = Way(timeouts, "client") if before else None
     pool = DriverPool(command, drivers)
     lacking: frozenset[str] | None = None
 
@@ -79,7 +80,7 @@ async def to_client(
                 if missing := sorted(needed_operations(case) & lacking):
                     text = f"it needs {', '.join(missing)}, which the driver does not support"
                     return Result(case, Verdict.SKIPPED, text)
-                return await run_client_case(driver, case, way=way, before=before)
+                return await run_client_case(driver, case, timeouts, way=way, before=before)
         except DriverError as error:
             return Result(case, Verdict.ERROR, str(error))
 

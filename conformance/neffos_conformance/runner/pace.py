@@ -248,6 +248,8 @@ class Way:
                 pass
             except (NotCarriedError, ConnectError, DriverError) as error:
                 reason = "" if _is_an_answer(error) else str(error)
+                if reason and await self._carries_asks(opener, wanted):
+                    reason = ""  # a peer that gives no pong, and replies, has no network to blame
             self._latest = _Check(began, loop.time(), wanted, reason)
             return reason
 
@@ -278,6 +280,23 @@ class Way:
             text = f"a further connection was not open within {2 * seconds:g} s"
             is_driven = self.role == "client"  # a driver that does not make its client dial
             raise (DriverError if is_driven else NotCarriedError)(text) from None
+
+    async def _carries_asks(self, opener: Opener, volume: int) -> bool:
+        """Whether another connection carries so many bytes in asks, and brings their replies."""
+        failures = (TimeoutError, NotCarriedError, _PeerClosedError, ConnectError, DriverError)
+        with suppress(*failures):
+            async with asyncio.timeout(2 * self.measure_timeout), opener() as connection:
+                if self.role == "server":
+                    await connection.send("M")
+                for number in range(math.ceil(volume / LARGE)):
+                    if number == 0:
+                        await self._asked(connection)
+                        continue
+                    lead = "$" if self.role == "server" else ""
+                    await connection.send(barrier_ask(f"{lead}pace{number}") + LARGE * ".")
+                    await _until(connection, _is_reply)
+                return True
+        return False
 
     async def _asked(self, connection: WireConnection) -> Pace:
         """Complete the handshake and send asks; give the pace of their replies."""

@@ -29,6 +29,8 @@ from neffos_conformance.wire.transport import Received, Transport, close_like
 NORMAL_CLOSURE: Final = 1000
 """The close code in the ordinary course (TR-13)."""
 
+NO_CLOSE_FRAME: Final = "the close frame was answered by no close frame"
+
 MAX_EVENTS: Final = 64
 """Events read ahead; with more, a connection that is watched waits, and is cut off in the end."""
 
@@ -381,7 +383,7 @@ class Playback:
                     fault = fault or "the close frame was not answered"
                 continue
             if received.code is None:
-                fault = fault or "the close frame was answered by no close frame"
+                fault = fault or NO_CLOSE_FRAME
         return fault
 
     async def release(self) -> None:

@@ -41,7 +41,12 @@ from neffos_conformance.runner.driver_protocol import (
     UnsupportedError,
 )
 from neffos_conformance.runner.pace import LONGEST, Cost, Opener, Way
-from neffos_conformance.runner.playback import MismatchError, Playback, Timeouts
+from neffos_conformance.runner.playback import (
+    NO_CLOSE_FRAME,
+    MismatchError,
+    Playback,
+    Timeouts,
+)
 from neffos_conformance.runner.result import NO_REPLY, Closing, Result
 from neffos_conformance.runner.script_runner import ScriptRunner, Verb, mark_of
 from neffos_conformance.runner.server_steps import server_verbs
@@ -296,6 +301,8 @@ async def _closed(playback: Playback, network: _Network | None) -> str:
         return fault
     if await network.check(playback):
         return ""
+    if fault == NO_CLOSE_FRAME:
+        return fault
     # The answer comes after all that is under way, on a network that may be slower than it was.
     way = network.way
     seconds = way.timeouts.close + way.pace.seconds(Cost(0, len(playback.log), playback.volume))
