@@ -171,6 +171,24 @@ async def test_a_connection_counts_until_its_hook_has_ended():
 
 
 @asynchronous
+async def test_a_hook_that_hangs_is_cancelled_and_its_connection_no_longer_counts():
+    is_cancelled = asyncio.Event()
+
+    async def hook(*_):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            is_cancelled.set()
+
+    server = Server({"app": {}}, on_disconnect=hook, limits=Limits(grace=0.05))
+    async with entered(server) as raw:
+        raw.writer.transport.abort()
+        await is_cancelled.wait()
+        while server._all:
+            await asyncio.sleep(0)
+
+
+@asynchronous
 async def test_a_handler_that_others_cancel_costs_one_error_reply_and_nothing_else(caplog):
     slow = Slow()
     async with entered(Server({"app": {"slow": slow, "echo": echo}})) as raw:
