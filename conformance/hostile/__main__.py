@@ -33,8 +33,10 @@ SETTLE: Final = 8.0
 QUICK_SETTLE: Final = 1.0
 ALLOCATOR: Final = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 """Has the C library return what Python frees, so that memory is what is held."""
-OVERTIME: Final = 3.0
-"""Seconds for an attack to end after its time."""
+OVERTIME: Final = 10.0
+"""Seconds for an attack to end after its time: what it last sent may still be answered slowly."""
+LATE: Final = "did not end in time"
+"""The report on an attack that came to no end: its own check never ran."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +126,8 @@ async def measure_tool(name: str, seconds: float) -> Cost:
 
 async def _attack(arguments: argparse.Namespace) -> None:
     function, _ = ATTACKS[arguments.attack]
-    told = None
-    with suppress(TimeoutError):  # it may be waiting until the target reads
+    told: str | None = LATE
+    with suppress(TimeoutError):
         async with asyncio.timeout(arguments.seconds + OVERTIME):
             told = await function(Aim(arguments.url, arguments.dials, arguments.seconds))
     sys.stdout.write(told or "")

@@ -73,6 +73,22 @@ class Aim:
         """Whether the time of the attack is over."""
         return time.monotonic() - self._began > self.seconds
 
+    async def write(self, raw: Raw, data: bytes, *, seconds: float | None = None) -> bool:
+        """Write, and wait while the target does not read; return whether to write more.
+
+        Args:
+            raw: where to write.
+            data: what to write.
+            seconds: how long to wait; by default until the attack is over.
+        """
+        left = max(0.0, self._began + self.seconds - time.monotonic())
+        try:
+            async with asyncio.timeout(left if seconds is None else min(left, seconds)):
+                lives = await raw.write(data)
+        except TimeoutError:
+            lives = True
+        return lives and not self.is_over
+
     async def wait(self) -> None:
         """Wait until the attack is over."""
         await asyncio.sleep(max(0.0, self._began + self.seconds - time.monotonic()))

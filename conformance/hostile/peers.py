@@ -25,7 +25,7 @@ async def _flood(aim: Aim, message: bytes) -> None:
     async def one() -> None:
         async with dialled(aim.url) as raw:
             reading = asyncio.create_task(raw.ignore())
-            while not aim.is_over and await raw.write(data):
+            while await aim.write(raw, data):
                 await asyncio.sleep(0)
             reading.cancel()
 
@@ -71,9 +71,9 @@ async def unfinished_before_the_handshake(aim: Aim) -> None:
 async def _unfinished(aim: Aim, *, handshake: bool) -> None:
     async def one() -> None:
         async with dialled(aim.url, handshake=handshake) as raw:
-            await raw.write(frame(b"", size=LARGE))
+            await aim.write(raw, frame(b"", size=LARGE))
             for _ in range(LARGE // CHUNK):
-                if aim.is_over or not await raw.write(bytes(CHUNK)):
+                if not await aim.write(raw, bytes(CHUNK)):
                     return
             await aim.wait()
 
@@ -89,9 +89,8 @@ async def gone_with_a_full_queue(aim: Aim) -> None:
         async with dialled(aim.url) as raw:
             await raw.write(frame(b"$1;app;;hang;0;0;"))
             for _ in range(30):
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(0.2):
-                        await raw.write(frame(b"$1;app;;slow;0;0;" + body))
+                if not await aim.write(raw, frame(b"$1;app;;slow;0;0;" + body), seconds=0.2):
+                    return
 
     while not aim.is_over:
         await together(*(one() for _ in range(12)))
@@ -117,11 +116,8 @@ async def readers_that_read_nothing(aim: Aim) -> None:
     async def one() -> None:
         ask = frame(b"$1;app;;echo;0;0;" + bytes(CHUNK // 4))
         async with dialled(aim.url) as raw:
-            while not aim.is_over:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(1):
-                        if not await raw.write(ask):
-                            break
+            while await aim.write(raw, ask, seconds=1):
+                pass
 
     await together(*(one() for _ in range(40)))
 
@@ -184,9 +180,9 @@ async def events_in_many_rooms(aim: Aim) -> None:
     async with dialled(aim.url) as raw:
         reading = asyncio.create_task(raw.ignore())
         for number in range(1000):
-            await raw.write(frame(f"${number};app;{number};_OnRoomJoin;0;0;".encode()))
+            await aim.write(raw, frame(f"${number};app;{number};_OnRoomJoin;0;0;".encode()))
         data = frame(b";app;999;echo;0;0;") * 1000
-        while not aim.is_over and await raw.write(data):
+        while await aim.write(raw, data):
             await asyncio.sleep(0)
         reading.cancel()
 
@@ -214,7 +210,7 @@ async def a_server_floods(aim: Aim) -> None:
     data = b"\x81\x00" * (CHUNK // 2)
 
     async def serve(raw: Raw) -> None:
-        while not aim.is_over and await raw.write(data):
+        while await aim.write(raw, data):
             await asyncio.sleep(0)
 
     await _served(aim, serve)
@@ -230,7 +226,7 @@ async def a_server_asks_without_end(aim: Aim) -> None:
         connect = b"1;app;;_OnNamespaceConnect;0;0;"
         await raw.write(b"\x81" + bytes([len(connect)]) + connect)
         reading = asyncio.create_task(raw.ignore())
-        while not aim.is_over and await raw.write(data):
+        while await aim.write(raw, data):
             await asyncio.sleep(0)
         reading.cancel()
 

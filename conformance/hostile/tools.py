@@ -64,7 +64,7 @@ async def fragments_of_a_byte(aim: Aim) -> None:
     async def client() -> None:
         async with dialled(aim.url) as connection:
             await connection.write(frame(b"x", fin=False))
-            while not aim.is_over and await connection.write(part):
+            while await aim.write(connection, part):
                 pass
 
     await together(*(client() for _ in range(4)))
@@ -77,13 +77,8 @@ async def messages_that_nobody_reads(aim: Aim) -> None:
 
     async def client() -> None:
         async with dialled(aim.url) as connection:
-            while not aim.is_over:
-                try:
-                    async with asyncio.timeout(0.5):
-                        if not await connection.write(ask):
-                            return
-                except TimeoutError:
-                    continue
+            while await aim.write(connection, ask, seconds=0.5):
+                pass
 
     await together(*(client() for _ in range(8)))
 
@@ -96,7 +91,7 @@ async def pings_that_nobody_reads(aim: Aim) -> None:
     async def client() -> None:
         while not aim.is_over:
             async with dialled(aim.url) as connection:
-                while not aim.is_over and await connection.write(pings):
+                while await aim.write(connection, pings):
                     pass
 
     await together(*(client() for _ in range(4)))

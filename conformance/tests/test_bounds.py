@@ -11,10 +11,9 @@ from websockets.server import ServerProtocol
 
 from neffos_asyncio import Budget, Limits, Server, listening
 from neffos_asyncio.failures import FAILURES, PERIOD, FailureLog, harmless
-from neffos_asyncio.handler_queue import TURN
+from neffos_asyncio.handler_queue import TURN, TURN_SIZE
 from neffos_asyncio.incoming import PIECE, Incoming
 from neffos_asyncio.limits import MESSAGE_RATE
-from neffos_asyncio.sockets import TURN_SIZE
 from neffos_protocol import Cause, SessionLimits
 from neffos_protocol.text import LOGGED
 
@@ -168,6 +167,64 @@ async def test_a_connection_counts_until_its_hook_has_ended():
         may_end.set()
         while server._all:
             await asyncio.sleep(0)
+
+
+@asynchronous
+async def test_a_hook_that_hangs_is_cancelled_and_its_connection_no_longer_counts():
+    is_cancelled = asyncio.Event()
+
+    async def hook(*_):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            is_cancelled.set()
+
+    server = Server({"app": {}}, on_disconnect=hook, limits=Limits(grace=0.05))
+    async with entered(server) as raw:
+        raw.writer.transport.abort()
+        await is_cancelled.wait()
+        while server._all:
+            await asyncio.sleep(0)
+
+
+@asynchronous
+@pytest.mark.parametrize(("size", "count"), [(1, 10 * TURN), (20_000, 20)], ids=["small", "large"])
+async def test_what_came_before_a_close_frame_is_read_in_turns(size, count):
+    slow, ends = Slow(), Ends()
+    server = Server({"app": {"slow": slow}}, on_disconnect=ends.note)
+    async with entered(server) as raw:
+        await raw.send(*[";app;;slow;0;0;" + "x" * size] * (count + 1))
+        await slow.begun.wait()
+        [inside] = server.members("app")
+        while len(inside._queue) < count:
+            await asyncio.sleep(0)
+        receive, read = inside.link.session.receive, []
+        turns, now = [], 0
+
+        class Session:
+            def __getattr__(self, name):
+                return getattr(session, name)
+
+            def receive(self, payload):
+                read.append(len(payload))
+                return receive(payload)
+
+        session, inside.link.session = inside.link.session, Session()
+        inside.link.lost(1000, "")
+        ending = asyncio.create_task(inside.wait_closed())
+        turns.append(len(read))
+        while inside.link.closed is None:
+            assert inside.is_open
+            now = len(read)
+            await asyncio.sleep(0)
+            turns.append(len(read) - now)
+        assert sum(turns) == len(read) == count
+        assert max(turns) <= min(TURN, TURN_SIZE // size + 1)
+        assert not ending.done()
+        slow.may_go.set()
+        await ending
+        assert await ends.next() is Cause.PEER
+        assert len(slow.seen) == count + 1
 
 
 @asynchronous

@@ -7,6 +7,7 @@ what carries the messages, is not known here.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -15,7 +16,7 @@ from typing import Any, Final, Protocol
 
 from neffos_asyncio.errors import DeadlineError, PeerError
 from neffos_asyncio.failures import FailureLog
-from neffos_asyncio.handler_queue import HandlerQueue, Work
+from neffos_asyncio.handler_queue import TURN, TURN_SIZE, HandlerQueue, Work
 from neffos_asyncio.limits import DEFAULT_TIMEOUT, Limits
 from neffos_asyncio.link import NORMAL, REFUSED, Link, Send
 from neffos_asyncio.request import UpgradeRequest
@@ -439,18 +440,34 @@ class Connection:
 
     # ------------------------------------------------------------ the end
 
-    def _ended(self, is_orderly: bool) -> None:
+    def _ended(self, is_orderly: bool, then: Callable[[], None]) -> None:
         """Let what came before a close frame be handled still; after a reset, nothing is."""
         if not is_orderly:
+            then()
             return
         self._is_orderly = True
-        for item in self._queue.take_waiting():
+        self._read_rest(self.link, deque(self._queue.take_waiting()), then)
+
+    def _read_rest(
+        self, link: Link, rest: deque[Event | str | bytes], then: Callable[[], None]
+    ) -> None:
+        """Read what came before a close frame, a turn at a time, unless the session ends."""
+        left, size = TURN, TURN_SIZE
+        while rest and left > 0 and size > 0 and not link.session.is_closed:
+            item = rest.popleft()
+            left -= 1
             if isinstance(item, str | bytes):
+                size -= getsizeof(item)
                 # What nobody can decide any more is not asked.
-                events = self.link.session.receive(item)
-                self.link.take([each for each in events if not isinstance(each, ChangeAsked)])
+                events = link.session.receive(item)
+                link.take([each for each in events if not isinstance(each, ChangeAsked)])
             elif not isinstance(item, ChangeAsked):
                 self._queue.add(item)
+        if rest and not link.session.is_closed:
+            asyncio.get_running_loop().call_soon(self._read_rest, link, rest, then)
+            return
+        self._log_dropped(len(rest))
+        then()
 
     def _drop(self) -> None:
         """Drop what waits, and give a while to what is being handled."""

@@ -19,6 +19,10 @@ TURN: Final = 32
 20 to 50 microseconds each they take about a millisecond: a loop with ten floods still comes round
 in a fiftieth of a second."""
 
+TURN_SIZE: Final = 64 << 10
+"""Bytes of one connection after which others have their turn: to handle as many takes about as long
+as ``TURN`` small messages."""
+
 
 class HandlerQueue(Generic[Item]):
     """Handles items one at a time.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from websockets.frames import CloseCode
@@ -73,7 +74,7 @@ class Link:
         deliver: gets each event that concerns the application, in order.
         waits: keeps a message for later if it has to wait for others, and says whether it does.
         ended: called before the session learns that the peer has ended the connection; gets
-            whether that was with a close frame.
+            whether that was with a close frame, and what to call for the session to learn it.
         opened: gets the connection's ID once the handshake is complete, if it was set.
         closed: code and reason of the end, once the transport has ended.
         is_held: whether nothing is read because of ``hold``.
@@ -84,7 +85,7 @@ class Link:
     limits: Limits
     deliver: Callable[[Event], None]
     waits: Callable[[str | bytes], bool]
-    ended: Callable[[bool], None]
+    ended: Callable[[bool, Callable[[], None]], None]
     opened: Pending | None = field(default=None, init=False)
     closed: tuple[int | None, str] | None = field(default=None, init=False)
     is_held: bool = field(default=False, init=False)
@@ -172,11 +173,7 @@ class Link:
             return
         self._transport = None
         self.limits.budget.hold(self, 0)
-        self.closed = code, reason
-        self.ended(code is not None)
-        self.take(self.session.peer_closed())
         for timer in (
-            self._ask_timer,
             self._handshake_timer,
             self._read_timer,
             self._write_timer,
@@ -184,6 +181,12 @@ class Link:
         ):
             _cancel(timer)
         self._tell_drained()
+        self.ended(code is not None, partial(self._finish, code, reason))
+
+    def _finish(self, code: int | None, reason: str) -> None:
+        self.closed = code, reason
+        self.take(self.session.peer_closed())
+        _cancel(self._ask_timer)
         if self._ended is not None:
             self._ended.set_result(None)
 

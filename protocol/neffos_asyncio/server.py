@@ -63,7 +63,8 @@ class Server:
         on_connect: called with each connection before its handshake is accepted. It may raise
             ``ReplyError`` to refuse it (HS-17). The connection is not open yet.
         on_open: called with each connection when it is open, before any handler.
-        on_disconnect: called after the end of each connection that was open, with the cause.
+        on_disconnect: called after the end of each connection that was open, with the cause. A
+            coroutine has ``Limits.grace`` seconds, and is then cancelled.
         origins: pages that may connect, such as ``https://example.org``; by default those of
             the server's own host (SEC-9). ``[ANY_ORIGIN]`` accepts all.
         limits: the bounds of each connection.
@@ -288,7 +289,8 @@ class Server:
 
     async def _report(self, connection: Connection, work: Awaitable[None]) -> None:
         try:
-            await work
+            async with asyncio.timeout(self.limits.grace):
+                await work
         finally:
             self._all.discard(connection)
 

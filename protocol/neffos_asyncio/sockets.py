@@ -19,7 +19,7 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from neffos_asyncio.handler_queue import TURN
+from neffos_asyncio.handler_queue import TURN, TURN_SIZE
 from neffos_asyncio.incoming import Incoming
 from neffos_asyncio.limits import MESSAGE_RATE, Limits
 from neffos_asyncio.request import UpgradeRequest, upgrade_request
@@ -27,10 +27,6 @@ from neffos_asyncio.transport import Receiver, failures, log
 
 ALLOWED: Final = "GET, HEAD"
 """The methods of an endpoint (TR-1, TR-3, TR-6)."""
-
-TURN_SIZE: Final = 64 << 10
-"""Bytes of one connection after which others have their turn: to handle as many takes about as long
-as ``TURN`` small messages."""
 
 _MESSAGES: Final = frozenset({Opcode.TEXT, Opcode.BINARY})
 """The frames that begin a message."""

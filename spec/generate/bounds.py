@@ -5,10 +5,9 @@ from __future__ import annotations
 from neffos_asyncio import Limits
 from neffos_asyncio.budget import PROCESS_BYTES
 from neffos_asyncio.failures import FAILURES, PERIOD
-from neffos_asyncio.handler_queue import TURN
+from neffos_asyncio.handler_queue import TURN, TURN_SIZE
 from neffos_asyncio.limits import MESSAGE_RATE
 from neffos_asyncio.server import MAX_CONNECTIONS
-from neffos_asyncio.sockets import TURN_SIZE
 from neffos_protocol.text import LOGGED
 
 
