@@ -163,7 +163,7 @@ async def all_at_once(aim: Aim) -> str | None:
 
 @attack("server")
 async def bytes_behind_a_probe(aim: Aim) -> None:
-    """Requests that are no upgrade, with frames right behind them."""
+    """Requests that are no upgrade, with frames directly after them."""
     url = urlsplit(aim.url)
     while not aim.is_over:
         for method in ("HEAD", "GET", "POST"):

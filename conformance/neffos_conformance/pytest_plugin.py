@@ -48,7 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Take the node IDs of cases out of the arguments, which pytest would take for files."""
+    """Take the node IDs of cases out of the arguments, which pytest would read as files."""
     chosen = [each for each in config.args if each.removeprefix("::").startswith(NODES)]
     config.stash[_CHOSEN] = [each.removeprefix("::") for each in chosen]
     if chosen:

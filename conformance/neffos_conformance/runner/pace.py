@@ -271,7 +271,7 @@ class Way:
                 bursts = math.ceil((number - 1) / BURST)
                 took = max(0.0, loop.time() - began - trip * (1 + bursts))
                 pace = Pace(trip, 0.0, took / (2 * volume))
-                with suppress(TimeoutError):  # for the cases to judge
+                with suppress(TimeoutError):  # the cases test that
                     async with asyncio.timeout(2 * seconds):
                         asked = await self._asked(connection)
                         pace = replace(asked, round_trip=max(trip, asked.round_trip))
