@@ -134,6 +134,19 @@ def test_a_token_is_reused_while_its_ask_is_pending():
     assert [each.reuses_token for each in seen[-4:]] == [False, False, False, True]
 
 
+def test_a_reply_to_a_reused_token_answers_the_ask_that_it_fits():
+    asks = [(CLIENT, "$7;n;;e;0;0;"), (CLIENT, "$7;n;;f;0;0;"), (CLIENT, "$8;n;;e;0;0;")]
+    replies = {
+        "$8;n;;e;0;0;": "e",  # its token was used once
+        "$7;n;;e;0;0;": "e",
+        "$7;n;;other;0;0;": "f",  # fits none: the latest
+        "$7;;;;;;": "f",  # an empty reply answers no event
+    }
+    for reply, event in replies.items():
+        _, seen = tracked([*CONNECTED, *asks, (SERVER, reply)])
+        assert seen[-1].ask.event == event
+
+
 def test_an_ask_that_nobody_replies_to_is_not_pending():
     long = "x" * MAX_HEAD
     asks = [
