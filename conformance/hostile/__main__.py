@@ -24,13 +24,17 @@ from neffos_asyncio import Client, Reconnect, dial
 from neffos_conformance.wire import subprocesses
 
 SECONDS: Final = 5.0
+"""Seconds of an attack: long enough for queues and buffers to fill up to their bounds."""
 QUICK_SECONDS: Final = 1.0
+"""Seconds of an attack in CI, which runs some twenty of them."""
 VICTIMS: Final = 2
+"""Clients that ask beside an attack: more would load the server themselves."""
 PAUSE: Final = 0.02
 """Seconds between two asks of a victim."""
 SETTLE: Final = 8.0
 """Seconds after an attack, for memory to come back: more than ``Limits.grace``."""
 QUICK_SETTLE: Final = 1.0
+"""The same in CI: the memory after it may still hold what ``Limits.grace`` allows."""
 ALLOCATOR: Final = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 """Has the C library return what Python frees, so that memory is what is held."""
 OVERTIME: Final = 10.0

@@ -53,7 +53,7 @@ def table() -> str:
             "closed with 1008",
         ),
         (
-            "`queue_length`, `queue_size`: messages behind a slow handler, with their heads",
+            "`queue_length`, `queue_size`: messages that wait for a slow handler, with their heads",
             f"{limits.queue_length:,}, {size(limits.queue_size)}",
             "nothing more is read",
         ),

@@ -211,6 +211,11 @@ class Way:
         """Seconds for a part of a measurement."""
         return MEASURE_FACTOR * self.usual.case
 
+    @property
+    def _lead(self) -> str:
+        """What the tokens of the suite's asks begin with: the suite plays the other role."""
+        return "$" if self.role == "server" else ""
+
     def limit(self, case: Case) -> float:
         """Give the seconds for a case."""
         usual = self.usual_limit(case)
@@ -288,12 +293,9 @@ class Way:
             async with asyncio.timeout(2 * self.measure_timeout), opener() as connection:
                 if self.role == "server":
                     await connection.send("M")
-                for number in range(math.ceil(volume / LARGE)):
-                    if number == 0:
-                        await self._asked(connection)
-                        continue
-                    lead = "$" if self.role == "server" else ""
-                    await connection.send(barrier_ask(f"{lead}pace{number}") + LARGE * ".")
+                await self._asked(connection)
+                for number in range(1, math.ceil(volume / LARGE)):
+                    await connection.send(barrier_ask(f"{self._lead}pace{number}") + LARGE * ".")
                     await _until(connection, _is_reply)
                 return True
         return False
@@ -306,18 +308,17 @@ class Way:
         else:
             await _until(connection, lambda text: text == "M")
             await connection.send("A0")
-        lead = "$" if self.role == "server" else ""
         began = loop.time()
-        await connection.send(barrier_ask(f"{lead}pace0"))
+        await connection.send(barrier_ask(f"{self._lead}pace0"))
         await _until(connection, _is_reply)
         trip = loop.time() - began
         for number in range(1, ASKS):
-            await connection.send(barrier_ask(f"{lead}pace{number}"))
+            await connection.send(barrier_ask(f"{self._lead}pace{number}"))
         for _ in range(1, ASKS):
             await _until(connection, _is_reply)
         each = max(0.0, loop.time() - began - 2 * trip) / (ASKS - 1)
         began = loop.time()
-        await connection.send(barrier_ask(f"{lead}pace{ASKS}") + LARGE * ".")
+        await connection.send(barrier_ask(f"{self._lead}pace{ASKS}") + LARGE * ".")
         await _until(connection, _is_reply)
         return Pace(trip, each, max(0.0, loop.time() - began - trip) / LARGE)
 
