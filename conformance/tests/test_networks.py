@@ -96,7 +96,9 @@ def test_bytes_of_a_while_arrive_in_one_piece():
             await reader.readexactly(5 * len(HEAD))
             return pieces
 
-    assert [len(each) for each in work_clock.run(run())] in ([5 * len(HEAD)], [len(HEAD)] * 5)
+    pieces = work_clock.run(run())
+    assert b"".join(pieces) == HEAD * 5
+    assert len(pieces) <= 2  # the while of five seconds may end between two of them
 
 
 def test_a_cut_ends_the_connection_in_the_middle_of_a_frame():
