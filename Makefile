@@ -12,7 +12,7 @@ COMPILED := build/compiled
 # Tests start many processes, which must not compile the same files again and again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test tests waiting thorough browser lint interop networks kills record release-check replay \
+.PHONY: help demo test tests waiting thorough browser lint interop networks kills record freeze release-check replay \
   compiled explore fuzz bench hostile site docs loaded clean
 
 help: ## list the targets
@@ -76,6 +76,9 @@ networks: $(READY) ## run the suite through far, thin, slow and lossy networks (
 
 record: $(READY) ## record all transcripts again, from the tested implementations (needs Go, Node, Chromium)
 	cd conformance && ../$(BIN)/python -m peers.corpus
+
+freeze: $(READY) ## write the requirement set of a release: make freeze SET=2026-1
+	cd conformance && ../$(BIN)/python -m neffos_conformance.requirement_sets $(SET)
 
 release-check: $(READY) ## list what must be recorded before a release
 	cd conformance && ../$(BIN)/python -m peers.corpus --check

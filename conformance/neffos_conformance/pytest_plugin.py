@@ -44,6 +44,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(option, action="append", default=[], metavar=metavar, help=what)
     features = "features of the server, with commas, or all (default: detected)"
     group.addoption("--neffos-features", metavar="LIST", help=features)
+    decides = "class of conformance whose failures fail: interoperable or complete (default)"
+    group.addoption(
+        "--neffos-class",
+        choices=["interoperable", "complete"],
+        default="complete",
+        metavar="CLASS",
+        help=decides,
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -73,6 +81,21 @@ def pytest_collection_modifyitems(
         raise pytest.UsageError(f"no case has the node ID {', '.join(missing)}")
 
 
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say for each system under test what its cases show of each class of conformance."""
+    for suite in config.stash.get(_SUITES, ()):
+        from neffos_conformance.cases.classes import ConformanceClass
+        from neffos_conformance.runner.class_outcome import class_outcome
+        from neffos_conformance.runner.run_report import testable_in
+
+        terminalreporter.section(f"{GROUP} {suite.role}")
+        for each in ConformanceClass:
+            outcome = class_outcome(each, suite.results, testable_in(suite.role))
+            terminalreporter.write_line(str(outcome))
+
+
 NODES: Final = ("neffos-server::", "neffos-client::")
 """How the node IDs of cases begin."""
 
@@ -95,6 +118,8 @@ class Suite(pytest.Collector):
         self._stack = AsyncExitStack()
         self._run: Run | None = None
         self.has: Detected | None = None
+        self.results: list[Result] = []
+        self.config.stash.setdefault(_SUITES, []).append(self)
         self.config.add_cleanup(self._close)
 
     def collect(self) -> list[pytest.Item]:
@@ -121,7 +146,8 @@ class Suite(pytest.Collector):
 
     def run(self, case: Case) -> Result:
         """Run a case; the first one also prepares the system under test."""
-        return self._runner.run(self._run_case(case))
+        self.results.append(self._runner.run(self._run_case(case)))
+        return self.results[-1]
 
     async def _run_case(self, case: Case) -> Result:
         if self._run is None:
@@ -159,6 +185,9 @@ class Suite(pytest.Collector):
         self._runner.close()
 
 
+_SUITES: Final = pytest.StashKey[list[Suite]]()
+
+
 class CaseItem(pytest.Item):
     """A case as a test.
 
@@ -178,8 +207,10 @@ class CaseItem(pytest.Item):
 
     def runtest(self) -> None:
         """Run the case, and turn its result into the outcome of a test."""
+        from neffos_conformance.cases.classes import ConformanceClass
         from neffos_conformance.cases.verdict import Verdict
         from neffos_conformance.reports.findings import bounded
+        from neffos_conformance.runner.class_outcome import is_within
         from neffos_conformance.runner.known_failures import weigh
 
         suite = self.parent
@@ -192,7 +223,8 @@ class CaseItem(pytest.Item):
             raise CaseFailure(result, weighed.complaints[0])
         if weighed.known and self.known:
             pytest.xfail(f"known: {' '.join(self.known.reason.split())} ({self.known.link})")
-        if result.verdict in (Verdict.FAIL, Verdict.ERROR):
+        name = ConformanceClass(self.config.getoption("--neffos-class"))
+        if result.is_grave and is_within(self.case.requirements, name):
             raise CaseFailure(result)
         if result.verdict is not Verdict.PASS:
             text = bounded(f"{self.case.id}: {result.verdict}: {result.explanation}")
@@ -206,11 +238,12 @@ class CaseItem(pytest.Item):
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """Give the location of the test: the suite, with the case ID and its title."""
-        return Path("neffos-wire"), None, f"{self.case.id}: {self.case.title}"
+        # A warning needs a line, though no file has one here.
+        return Path("neffos-wire"), 0, f"{self.case.id}: {self.case.title}"
 
 
 class NotStrictWarning(UserWarning):
-    """A case with the verdict non-strict or informational."""
+    """A case with the verdict non-strict or informational, or outside the deciding class."""
 
 
 class CaseFailure(Exception):  # noqa: N818  # a failure of the peer, not an error

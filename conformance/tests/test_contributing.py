@@ -49,7 +49,7 @@ def test_the_requirement_is_of_the_catalogues_form():
 
 def test_the_case_passes_and_only_it_kills_the_mutant(mutant):
     (case,) = read_cases(CASE, "server")
-    case = replace(case, requirements=("RM-1",))  # the catalogue has no RM-13
+    case = replace(case, requirements=("RM-1",))  # the catalogue has no RM-14
 
     async def run():
         async with embedded_server() as url:
@@ -62,5 +62,5 @@ def test_the_case_passes_and_only_it_kills_the_mutant(mutant):
 
 
 def test_the_proof_names_the_mutant():
-    assert f'`RM-13 = "{NAME}"`' in PAGE
-    assert f"{NAME} (RM-13): RM-13.1" in PAGE
+    assert f'`RM-14 = "{NAME}"`' in PAGE
+    assert f"{NAME} (RM-14): RM-14.1" in PAGE

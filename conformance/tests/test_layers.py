@@ -29,6 +29,7 @@ SUITE = (
     "cases",
     "runner",
     "codecs",
+    "requirement_sets",
     "reference",
     "recordings",
     "model_based",

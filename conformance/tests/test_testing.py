@@ -93,6 +93,32 @@ def test_a_name_and_a_tag_that_no_case_has_together(tested):
     assert "both such a name and such a tag" in err
 
 
+# -------------------------------------------------------------------- classes
+
+
+def test_the_class_decides_the_exit_status(tested):
+    cases = ("--case", "RM-1.1", "--case", "RM-1.12")
+    code, out, _ = tested("test", "server", *cases, mutant="ended-leave-carried-out")
+    assert code == 1
+    assert out.startswith("interoperable: yes, 1 of 1 cases, ")
+    assert "\ncomplete: no, 1 of 2 cases, 1 requirement missing, " in out
+    code, out, _ = tested("test", "server", *cases, "--class", "interoperable")
+    assert code == 0
+    assert out.splitlines()[-1].startswith("PASS (interoperable): 1 fail, 1 pass")
+
+
+def test_a_class_of_which_nothing_ran_passes_nothing(tested):
+    code, _, err = tested("test", "server", "--case", "RM-1.12", "--class", "interoperable")
+    assert code == 2
+    assert "nothing ran: no selected case belongs to the class interoperable" in err
+
+
+def test_there_is_no_other_class(tested):
+    code, _, err = tested("test", "codec", "--class", "nearly")
+    assert code == 2
+    assert "'nearly' is not one of 'interoperable', 'complete'" in err
+
+
 # -------------------------------------------------------------------- known failures
 
 
@@ -360,6 +386,17 @@ def test_a_server_that_is_not_there_fails_every_case(tmp_path):
     )
     assert done.returncode == 1
     assert "no connection to 127.0.0.1:9" in done.stdout
+
+
+def test_a_failure_outside_the_deciding_class_is_a_warning(tmp_path):
+    server = ("--neffos-server", "ws://127.0.0.1:9/", "--neffos-features", "all")
+    selected = ("--neffos-case", "FR-12.1", "--neffos-case", "AR-1.1")
+    done = run_pytest(tmp_path, *server, *selected, "--neffos-class", "interoperable")
+    assert done.returncode == 1
+    assert "1 failed, 1 passed, 1 warning" in done.stdout
+    assert "FR-12.1: error: " in done.stdout
+    assert "\ninteroperable: unknown, 0 of 1 cases, 72 of 72 requirements not shown" in done.stdout
+    assert "\ncomplete: unknown, 0 of 2 cases, 114 of 114 requirements not shown" in done.stdout
 
 
 def test_a_wrong_selection_is_a_usage_error_of_pytest(tmp_path):

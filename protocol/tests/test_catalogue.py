@@ -164,8 +164,13 @@ def test_since_is_what_the_observations_say(one):
 
 @every_requirement
 def test_what_peers_rely_on_some_peer_does(one):
-    if one.basis is Basis.INTEROP:
-        assert one.since != "unknown"
+    if one.basis is not Basis.INTEROP:
+        return
+    assert one.since != "unknown"
+    servers = [seen.verdict for name, seen in one.peers.items() if name.startswith("neffos-go ")]
+    assert "server" not in one.applies_to or ObservedVerdict.CONFORMS in servers, (
+        "no deployed server does so, and no deployed client can rely on it"
+    )
 
 
 @every_requirement

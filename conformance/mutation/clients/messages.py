@@ -263,7 +263,7 @@ mutants(
     on.send(do.as_text, is_error=True, is_binary=True),
     "AR-18 marker-taken-out: Removes the exchange marker from a token.",
     on.send(do.change(wait=do.swap("!", "", 1)), wait=lambda token: token[1:2] == "!"),
-    "AR-18 sender-taken-out: Empties a wait field that looks like an explicit sender.",
+    "SX-10 sender-taken-out: Empties a wait field that looks like an explicit sender.",
     on.send(do.change(wait=""), wait=do.begins("neffos(0x")),
     "AR-18 tokens-in-small-letters: Sends a token back in lower case.",
     on.send(do.change(wait=str.lower), wait=is_server_token),

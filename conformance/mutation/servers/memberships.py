@@ -274,7 +274,7 @@ mutants(
     on.after(do.aside(LEAVE), answers=LEAVE, is_error=True),
     "RM-1 one-join-at-a-time: Refuses a client's join while its own is pending.",
     do.refused_while_asking(JOIN, answers=""),
-    "RM-1 ended-leave-carried-out: Performs a leave at a late reply, though the client is back.",
+    "RM-13 ended-leave-carried-out: Performs a leave at a late reply, though the client is back.",
     do.after_acceptance(LEAVE, LEAVE),
     "RM-2 leave-without-effect: Reports that a room is left, and keeps the client in it.",
     on.after(do.asides(JOIN, lambda c: c.ended), event=LEAVE),

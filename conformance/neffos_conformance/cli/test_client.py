@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from neffos_conformance.cases.definition import Case, client_cases
+from neffos_conformance.cases.definition import Case
 from neffos_conformance.cli import testing
 from neffos_conformance.cli.model_based import EXPLORE, SEED, TIME, conclude_explored, explored
 from neffos_conformance.model_based import SequenceReport, drivers, explore_driven
@@ -39,7 +39,7 @@ def client_command(
     Without a COMMAND, the reference client is tested. See the page "The driver protocol" of the
     specification. Cases that need an operation which the driver does not support are skipped.
     """
-    everything = client_cases()
+    everything = testing.all_cases(options, "client")
     cases = testing.selected(options, everything)
     known_failures, began = testing.prepare(options, cases)
     try:

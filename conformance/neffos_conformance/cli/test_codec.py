@@ -7,7 +7,7 @@ from typing import Final
 import click
 
 from neffos_conformance.cli import testing
-from neffos_conformance.codecs.testing import AdapterError, codec_cases, results_of, run_codec
+from neffos_conformance.codecs.testing import AdapterError, results_of, run_codec
 
 REFERENCE: Final = testing.reference("codec-adapter")
 """The adapter of the reference codec."""
@@ -22,7 +22,7 @@ def codec_command(command: tuple[str, ...], options: testing.RunOptions) -> None
     Without a COMMAND, the reference codec is tested. See the page "The codec protocol" of the
     specification. Vectors for operations that the adapter does not support are skipped.
     """
-    everything = codec_cases()
+    everything = testing.all_cases(options, "codec")
     cases = testing.selected(options, everything)
     known_failures, began = testing.prepare(options, cases)
     try:

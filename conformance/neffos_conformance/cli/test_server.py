@@ -9,7 +9,7 @@ from functools import partial
 
 import click
 
-from neffos_conformance.cases.definition import Case, server_cases
+from neffos_conformance.cases.definition import Case
 from neffos_conformance.cases.features import features_listed
 from neffos_conformance.cli import testing
 from neffos_conformance.cli.model_based import EXPLORE, SEED, TIME, conclude_explored, explored
@@ -54,7 +54,7 @@ def server_command(
     The server runs the conformance application. Without a URL, the reference server is tested.
     Cases that need a feature which the server lacks are skipped.
     """
-    everything = server_cases()
+    everything = testing.all_cases(options, "server")
     cases = testing.selected(options, everything)
     features = _listed(listed if url is not None or listed is not None else "all")
     left_out = [] if features is None else _left_out(cases, Detected(features))

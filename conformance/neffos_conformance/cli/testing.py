@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import wraps
 from importlib import import_module
@@ -21,14 +21,17 @@ from typing import Any, Final, NoReturn
 import click
 from rich.table import Table
 
+from neffos_conformance.cases.classes import ConformanceClass
 from neffos_conformance.cases.definition import Case, Role, select
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.cli.main import EXIT_FAIL, EXIT_PASS, EXIT_USAGE
-from neffos_conformance.cli.options import Decorator, option
+from neffos_conformance.cli.options import Decorator, choice, option
 from neffos_conformance.interop.table import about
 from neffos_conformance.reference import PEER, identity
 from neffos_conformance.reports.findings import last_line
 from neffos_conformance.reports.terminal import progress_display, show
+from neffos_conformance.requirement_sets import DRAFT, RequirementSet, SetError, requirement_set
+from neffos_conformance.requirement_sets import draft as draft_set
 from neffos_conformance.runner.known_failures import (
     KnownFailure,
     KnownFailuresError,
@@ -78,6 +81,8 @@ class RunOptions:
         timeout: seconds for one case.
         run_timeout: seconds for all cases; ``None`` for as long as the pace of the peer demands.
         jobs: cases that run concurrently.
+        decided_by: the class that decides the exit status.
+        requirement_set: the set that has the cases.
     """
 
     patterns: tuple[str, ...]
@@ -91,6 +96,8 @@ class RunOptions:
     run_timeout: float | None
     recordings_folder: Path | None = None
     jobs: int = 1
+    decided_by: ConformanceClass = ConformanceClass.COMPLETE
+    requirement_set: RequirementSet = field(default_factory=draft_set)
 
     @property
     def timeouts(self) -> Timeouts:
@@ -144,6 +151,19 @@ def testing_options(role: Role) -> Decorator[Any]:
             "SECONDS",
             show_default=f"{RUN_TIMEOUT:g}, and more for a server that is far away",
         ),
+        option(
+            "--set requirement_set",
+            "Requirement set to test by.",
+            "NAME",
+            callback=_set,
+            default=DRAFT,
+        ),
+        choice(
+            "--class decided_by",
+            "Class of conformance that decides the exit status.",
+            [each.value for each in ConformanceClass],
+            ConformanceClass.COMPLETE.value,
+        ),
     ]
     if role != "codec":
         decorators += [
@@ -160,6 +180,7 @@ def testing_options(role: Role) -> Decorator[Any]:
         def run(**arguments: Any) -> Any:
             paths = {form: arguments.pop(form) for form in FORMS}
             own = {each: arguments.pop(each) for each in RunOptions.__slots__ if each in arguments}
+            own["decided_by"] = ConformanceClass(own["decided_by"])
             own["report_paths"] = {form: path for form, path in paths.items() if path is not None}
             return command(options=RunOptions(**own), **arguments)
 
@@ -210,6 +231,25 @@ def reference(command: str) -> tuple[str, str]:
 
 
 # -------------------------------------------------------------------- before the run
+
+
+def _set(_: click.Context, option: click.Parameter, name: str) -> RequirementSet:
+    try:
+        return requirement_set(name)
+    except SetError as error:
+        raise click.BadParameter(str(error), param=option) from error
+
+
+def all_cases(options: RunOptions, role: Role) -> list[Case]:
+    """Give the cases of the requirement set.
+
+    Raises:
+        click.UsageError: the set has a vector that is not what it was.
+    """
+    try:
+        return options.requirement_set.cases(role)
+    except SetError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def selected(options: RunOptions, cases: Sequence[Case]) -> list[Case]:
@@ -345,7 +385,8 @@ def conclude(
             about which nothing is known; else 0.
         NothingRanError: every case was skipped.
     """
-    weighed = weigh(known_failures, results, known_ids)
+    there = {*known_ids, *draft_set().entries[sut.role]}  # an entry may be of another set's case
+    weighed = weigh(known_failures, results, there)
     report = RunReport(
         sut.role,
         sut.name,
@@ -359,6 +400,8 @@ def conclude(
         weighed.known,
         weighed.complaints,
         again or {},
+        options.decided_by,
+        options.requirement_set.reference,
     )
     console = Terminal()
     show(console, report, verbose=options.verbose)
@@ -375,7 +418,11 @@ def conclude(
         _save(options.recordings_folder, report)
         written.append(options.recordings_folder)
     console.print(f"written: {', '.join(map(str, written))}", soft_wrap=True, highlight=False)
-    if all(result.verdict is Verdict.SKIPPED for result in results):
+    deciding = [each for each in results if report.decides(each)]
+    if not deciding:
+        text = f"nothing ran: no selected case belongs to the class {report.decided_by}"
+        raise NothingRanError(text)
+    if all(result.verdict is Verdict.SKIPPED for result in deciding):
         raise NothingRanError("nothing ran: every selected case needs what this system lacks")
     console.print(last_line(report), soft_wrap=True, highlight=False, markup=False)
     incomplete = EXIT_USAGE if report.has_unknown() else EXIT_PASS

@@ -14,9 +14,10 @@ from importlib.metadata import version
 from typing import Final
 
 from neffos_codec import COMPILED
-from neffos_conformance.cases.definition import ROLES, Case, cases_of
+from neffos_conformance.cases.classes import ConformanceClass
+from neffos_conformance.cases.definition import ROLES, Case
 from neffos_conformance.cases.verdict import SEVERITY, Verdict, most_severe
-from neffos_conformance.codecs.testing import codec_cases
+from neffos_conformance.requirement_sets import requirement_set
 from neffos_conformance.runner.result import BROKEN, NO_REPLY, LogEntry, Remark, Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.barrier import BARRIER_TOKENS, IMPLICIT_TOKENS, is_barrier_reply
@@ -221,7 +222,12 @@ def _without(report: RunReport) -> str:
 
 
 def _all_cases(report: RunReport) -> Sequence[Case]:
-    return cases_of(report.role) if report.role in ROLES else codec_cases()
+    return requirement_set(report.set_name.name).cases(report.role)
+
+
+def class_lines(report: RunReport) -> list[str]:
+    """Give the outcome for each class of conformance in a sentence: what a report leads with."""
+    return [str(each) for each in report.class_outcomes()]
 
 
 def outcome(report: RunReport) -> str:
@@ -244,8 +250,10 @@ def last_line(report: RunReport) -> str:
     """Give the last line of a run: PASS, FAIL or INCOMPLETE, the counts, and what to do next."""
     word, sentence_ = outcome_word(report), outcome(report)
     shown = {"failed": "FAIL", "passed": "PASS", "incomplete": "INCOMPLETE"}[word]
-    text = f"{shown}{sentence_.removeprefix(word)}"
-    again = next((each for each in by_severity(report.unexplained()) if each.is_grave), None)
+    of = "" if report.decided_by is ConformanceClass.COMPLETE else f" ({report.decided_by})"
+    text = f"{shown}{of}{sentence_.removeprefix(word)}"
+    grave = (each for each in report.unexplained() if each.is_grave and report.decides(each))
+    again = next(iter(by_severity(grave)), None)
     if word == "failed" and again is not None:
         return f"{text}. Try: {rerun(report, again.case)}"
     return text
@@ -261,6 +269,7 @@ def provenance(report: RunReport) -> list[tuple[str, str]]:
         ("role", report.role),
         ("system under test", bounded(report.sut)),
         ("peer", peer_name(report.peer)),
+        ("requirement set", f"{report.set_name.name} {report.set_name.sha256}".rstrip()),
         ("cases", cases_sentence(report)),
         ("requirements", share_sentence(report)),
         ("features", "not applicable" if features is None else bounded(listed)),

@@ -12,8 +12,10 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from neffos_codec import COMPILED, first_surrogate
+from neffos_conformance.cases.classes import class_of
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.reports import findings
+from neffos_conformance.runner.class_outcome import ClassOutcome
 from neffos_conformance.runner.result import Remark, Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.connection import ConnectionClosed
@@ -70,6 +72,9 @@ def report_values(report: RunReport) -> Values:
         "command": _text(report.command),
         "selection": [_text(each) for each in report.selection],
         "features": None if features is None else sorted(features),
+        "set": {"name": report.set_name.name, "sha256": report.set_name.sha256},
+        "class": report.decided_by.value,
+        "classes": {each.name.value: _class_values(each) for each in report.class_outcomes()},
         "failed": report.has_failed(),
         "counts": _counts(report.counts()),
         "closing_counts": _counts(findings.closing_counts(report)),
@@ -83,6 +88,7 @@ def report_values(report: RunReport) -> Values:
             {
                 "id": each.requirement.id,
                 "level": each.requirement.level.value,
+                "class": class_of([each.requirement.id]).value,
                 "text": findings.sentence(each.requirement.id),
                 "verdict": None if each.verdict is None else each.verdict.value,
                 "exercised": each.is_exercised,
@@ -91,6 +97,17 @@ def report_values(report: RunReport) -> Values:
             for each in found
         ],
         "cases": [_case_values(report, result) for result in report.results],
+    }
+
+
+def _class_values(outcome: ClassOutcome) -> Values:
+    return {
+        "conforms": outcome.conforms,
+        "passed": outcome.passed,
+        "ran": outcome.ran,
+        "missing": list(outcome.missing),
+        "testable": outcome.testable,
+        "not_shown": list(outcome.not_shown),
     }
 
 
@@ -103,6 +120,7 @@ def _case_values(report: RunReport, result: Result) -> Values:
         "title": case.title,
         "role": case.role,
         "tags": list(case.tags),
+        "class": class_of(case.requirements).value,
         "requirements": [
             {"id": id_, "level": requirement(id_).level.value} for id_ in case.requirements
         ],

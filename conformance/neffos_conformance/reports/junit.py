@@ -25,6 +25,8 @@ def render(report: RunReport) -> str:
     """Give a run as JUnit XML: one suite, in which each case is a test."""
     suite = TestSuite(f"{findings.SUITE} {report.role}")
     suite.timestamp = report.started.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    for each in report.class_outcomes():
+        suite.add_property(each.name.value, str(each).removeprefix(f"{each.name}: "))
     for name, value in findings.provenance(report):
         suite.add_property(name, value)
     suite.add_testcases([_test(report, result) for result in report.results])

@@ -97,6 +97,9 @@ def show(console: Terminal, report: RunReport, verbose: bool = False) -> None:
         verbose: show all cases, each with its whole log.
     """
     sheet = _Sheet(console)
+    for line in findings.class_lines(report):
+        sheet.put((line, "bold"))
+    sheet.put()
     left = findings.by_severity(report.unexplained())
     whole = findings.by_severity(report.results) if verbose else _without_alike(left)[:MAX_WHOLE]
     for result in whole:
@@ -117,6 +120,7 @@ def show(console: Terminal, report: RunReport, verbose: bool = False) -> None:
     console.print(_table(report, is_ascii=sheet.is_ascii))
     sheet.put(
         f"{findings.share_sentence(report)}; {findings.cases_sentence(report)}; "
+        f"requirement set {report.set_name}; "
         f"peer {findings.peer_name(report.peer)}; suite {findings.SUITE} {version(findings.SUITE)}"
     )
 

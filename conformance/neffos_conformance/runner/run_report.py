@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from neffos_conformance.cases.classes import ConformanceClass, SetName
 from neffos_conformance.cases.definition import Role
 from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.runner.class_outcome import ClassOutcome, class_outcome, is_within
 from neffos_conformance.runner.known_failures import KnownFailure
 from neffos_conformance.runner.result import Result
 from neffos_protocol.catalogue import Requirement, requirements
@@ -37,6 +39,8 @@ class RunReport:
         known: the known failures that occurred, by the IDs of their cases.
         stale: a sentence on each known failure that no longer occurs.
         again: the command lines that run a case again, where ``command`` does not, by its ID.
+        decided_by: the class that decides the exit status.
+        set_name: the requirement set that selected the cases.
     """
 
     role: Role
@@ -51,6 +55,8 @@ class RunReport:
     known: Mapping[str, KnownFailure] = field(default_factory=dict)
     stale: tuple[str, ...] = ()
     again: Mapping[str, str] = field(default_factory=dict)
+    decided_by: ConformanceClass = ConformanceClass.COMPLETE
+    set_name: SetName = field(default_factory=SetName)
 
     def counts(self) -> Counter[Verdict]:
         """Give the number of cases with each verdict."""
@@ -66,13 +72,22 @@ class RunReport:
         ]
 
     def has_unknown(self) -> bool:
-        """Whether something that the run was to see was not seen."""
-        return self.counts()[Verdict.UNKNOWN] > 0
+        """Whether something that the deciding class was to see was not seen."""
+        return any(self.decides(each) and each.verdict is Verdict.UNKNOWN for each in self.results)
 
     def has_failed(self) -> bool:
-        """Whether there is a failure or an error that is not known, or a stale known failure."""
-        grave = (Verdict.FAIL, Verdict.ERROR)
-        return bool(self.stale) or any(each.verdict in grave for each in self.unexplained())
+        """Whether the deciding class has an unknown failure or error, or a known one is stale."""
+        return bool(self.stale) or any(
+            each.is_grave and self.decides(each) for each in self.unexplained()
+        )
+
+    def decides(self, result: Result) -> bool:
+        """Whether a result belongs to the class that decides the exit status."""
+        return is_within(result.case.requirements, self.decided_by)
+
+    def class_outcomes(self) -> list[ClassOutcome]:
+        """Give the outcome for each class of conformance."""
+        return [class_outcome(each, self.results, self.testable()) for each in ConformanceClass]
 
     def exercised(self) -> frozenset[str]:
         """Give the requirements that are covered by a case that ran to its end."""
@@ -85,6 +100,10 @@ class RunReport:
 
     def testable(self) -> dict[str, Requirement]:
         """Give the requirements that are testable in a system of this role."""
-        return {
-            id_: each for id_, each in requirements().items() if SEEN_IN[self.role] in each.testable
-        }
+        own = self.set_name.requirements
+        return {id_: e for id_, e in testable_in(self.role).items() if own is None or id_ in own}
+
+
+def testable_in(role: Role) -> dict[str, Requirement]:
+    """Give the requirements that are testable in a system of a role."""
+    return {id_: each for id_, each in requirements().items() if SEEN_IN[role] in each.testable}
