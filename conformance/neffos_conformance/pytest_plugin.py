@@ -88,11 +88,11 @@ def pytest_terminal_summary(
     for suite in config.stash.get(_SUITES, ()):
         from neffos_conformance.cases.classes import ConformanceClass
         from neffos_conformance.runner.class_outcome import class_outcome
-        from neffos_conformance.runner.run_report import testable_in
+        from neffos_conformance.runner.run_report import requirements_in
 
         terminalreporter.section(f"{GROUP} {suite.role}")
         for each in ConformanceClass:
-            outcome = class_outcome(each, suite.results, testable_in(suite.role))
+            outcome = class_outcome(each, suite.results, requirements_in(suite.role))
             terminalreporter.write_line(str(outcome))
 
 

@@ -10,7 +10,7 @@ from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.codecs.testing import codec_cases
 from neffos_conformance.runner.class_outcome import class_outcome
 from neffos_conformance.runner.result import Result
-from neffos_conformance.runner.run_report import testable_in
+from neffos_conformance.runner.run_report import requirements_in
 from neffos_protocol.catalogue import Basis, requirements
 
 INTEROPERABLE, COMPLETE = ConformanceClass
@@ -19,7 +19,7 @@ CASES = {each.id: each for role in ("server", "client") for each in cases_of(rol
 
 def outcome(verdicts, name=INTEROPERABLE, role="server"):
     results = [Result(CASES[id_], verdict) for id_, verdict in verdicts.items()]
-    return class_outcome(name, results, testable_in(role))
+    return class_outcome(name, results, requirements_in(role))
 
 
 def test_the_basis_alone_decides_the_class_of_a_requirement():
@@ -36,7 +36,7 @@ def test_the_cases_of_the_class_show_its_requirements(role):
         if class_of(case.requirements) is INTEROPERABLE
         for id_ in case.requirements
     }
-    due = {id_ for id_ in testable_in(role) if class_of([id_]) is INTEROPERABLE}
+    due = {id_ for id_ in requirements_in(role) if class_of([id_]) is INTEROPERABLE}
     # The client's only case of RM-4 also covers AR-20; if it passes, it shows both.
     assert due - own == ({"RM-4"} if role == "client" else set())
 

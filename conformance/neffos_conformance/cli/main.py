@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "record": "cli.record",
     "import": "cli.import_har",
     "check": "cli.check",
+    "verify": "cli.verify",
     "show": "cli.show",
     "decode": "cli.frames",
     "encode": "cli.frames",
@@ -52,7 +53,7 @@ COMMANDS: Final = {
 GROUPS: Final = {
     "Test": ("test", "replay", "matrix"),
     "Record": ("record", "import"),
-    "Inspect": ("check", "show", "decode", "encode"),
+    "Inspect": ("check", "verify", "show", "decode", "encode"),
     "Reference": ("list", "explain", "serve", "driver", "codec-adapter"),
 }
 """The commands of the help text, by what they are for."""

@@ -161,6 +161,7 @@ def _result(case: Case, answered: list[Answered]) -> Result:
     verdict = most_severe(one.verdict for one in answered) or Verdict.SKIPPED
     worst = next(each for each in answered if each.verdict is verdict)
     result = Result(case, verdict)
+    result.answers = [each.actual for each in answered]
     for number, each in enumerate(answered, 1):
         for is_asked, what, values in (
             (True, "asked", each.asked.request),

@@ -15,6 +15,7 @@ from neffos_codec import COMPILED, first_surrogate
 from neffos_conformance.cases.classes import class_of
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.reports import findings
+from neffos_conformance.reports.traffic import MAX_WHOLE, pack
 from neffos_conformance.runner.class_outcome import ClassOutcome
 from neffos_conformance.runner.result import Remark, Result
 from neffos_conformance.runner.run_report import RunReport
@@ -65,12 +66,12 @@ def report_values(report: RunReport) -> Values:
         "platform": platform.platform(),
         "codec_compiled": COMPILED,
         "role": report.role,
-        "sut": _text(report.sut),
-        "peer": {key: _text(value) for key, value in report.peer.items()},
+        "sut": shown_text(report.sut),
+        "peer": {key: shown_text(value) for key, value in report.peer.items()},
         "started": report.started.isoformat(timespec="milliseconds"),
         "seconds": round(report.seconds, 3),
-        "command": _text(report.command),
-        "selection": [_text(each) for each in report.selection],
+        "command": shown_text(report.command),
+        "selection": [shown_text(each) for each in report.selection],
         "features": None if features is None else sorted(features),
         "set": {"name": report.set_name.name, "sha256": report.set_name.sha256},
         "class": report.decided_by.value,
@@ -78,7 +79,7 @@ def report_values(report: RunReport) -> Values:
         "failed": report.has_failed(),
         "counts": _counts(report.counts()),
         "closing_counts": _counts(findings.closing_counts(report)),
-        "stale_known_failures": [_text(each) for each in report.stale],
+        "stale_known_failures": [shown_text(each) for each in report.stale],
         "exercised": {
             "testable": testable,
             "exercised": exercised,
@@ -114,7 +115,7 @@ def _class_values(outcome: ClassOutcome) -> Values:
 def _case_values(report: RunReport, result: Result) -> Values:
     case, closing = result.case, result.closing
     known = report.known.get(case.id)
-    log, omitted = _log_values(result)
+    log, omitted = log_values(result)
     return {
         "id": case.id,
         "title": case.title,
@@ -125,19 +126,38 @@ def _case_values(report: RunReport, result: Result) -> Values:
             {"id": id_, "level": requirement(id_).level.value} for id_ in case.requirements
         ],
         "verdict": result.verdict.value,
-        "explanation": _text(result.explanation),
+        "explanation": shown_text(result.explanation),
         "step": result.step,
-        "expected": _text(result.expected),
-        "actual": _text(result.actual),
-        "closing": asdict(closing) | {"explanation": _text(closing.explanation)},
+        "expected": shown_text(result.expected),
+        "actual": shown_text(result.actual),
+        "closing": asdict(closing) | {"explanation": shown_text(closing.explanation)},
         "known_failure": known and {key: getattr(known, key) for key in findings.KNOWN},
         "seconds": round(result.seconds, 4),
+        "mark": result.mark,
         "log": log,
         "omitted": omitted,
+        "traffic": _traffic(result, is_whole=not omitted and not any(map(_is_cut, log))),
     }
 
 
-def _log_values(result: Result) -> tuple[list[Values], int]:
+def _is_cut(entry: Values) -> bool:
+    """Whether an entry lacks what a verdict may rest on; the suite's own messages are known."""
+    return "size" in entry
+
+
+def _traffic(result: Result, *, is_whole: bool) -> str | None:
+    """Give what the log lacks, packed, to judge the case again; ``None`` if it lacks nothing."""
+    if result.answers:
+        return pack(result.answers)
+    if is_whole:
+        return None
+    by_client = result.case.role == "client"
+    steps = [step for step in findings.logged_steps(result) if not step.is_missing]
+    sizes = (MAX_WHOLE if each.entry.from_client == by_client else MAX_PAYLOAD for each in steps)
+    return pack([_entry_values(each, size) for each, size in zip(steps, sizes, strict=True)])
+
+
+def log_values(result: Result) -> tuple[list[Values], int]:
     """Give the log of a case, and the number of entries that are omitted from it."""
     steps = [step for step in findings.logged_steps(result) if not step.is_missing]
     left = MAX_LOG
@@ -162,16 +182,17 @@ def _entry_values(step: findings.LoggedStep, size: int) -> Values:
     }
     match entry.content:
         case ConnectionClosed(code, reason, cut):
-            values["closed"] = {"code": code, "reason": _text(reason)}
+            values["closed"] = {"code": code, "reason": shown_text(reason)}
             if cut:
                 values["closed"]["cut"] = cut
         case ConnectionOpened() as opened:
             headers = {
-                _text(name): _text(value) for name, value in kept(opened.headers.items()).items()
+                shown_text(name): shown_text(value)
+                for name, value in kept(opened.headers.items()).items()
             }
-            values["opened"] = {"path": _text(opened.path), "headers": headers}
+            values["opened"] = {"path": shown_text(opened.path), "headers": headers}
         case Remark(text):
-            values["remark"] = _text(text)
+            values["remark"] = shown_text(text)
         case message:
             values |= payload_values(message[:size])
             if len(message) > size:
@@ -185,7 +206,7 @@ def _counts(counts: Counter[Verdict]) -> dict[str, int]:
     return {verdict.value: counts[verdict] for verdict in Verdict}
 
 
-def _text(text: str) -> str:
+def shown_text(text: str) -> str:
     """Give a text that JSON can contain: shortened, with escapes for bytes that are not UTF-8."""
     text = cut(masked_urls(text[: findings.MAX_TEXT + 1]), findings.MAX_TEXT)
     return text if first_surrogate(text) < 0 else visible(text)

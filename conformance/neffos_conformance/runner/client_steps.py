@@ -43,6 +43,13 @@ HEX: Final = "hex:"
 """The beginning of a body of bytes, which follow in hex."""
 
 
+DID: Final = "did it"
+FAILED: Final = "failed: "
+UNSUPPORTED: Final = "cannot do it"
+SAW: Final = "saw "
+NO_UPGRADE: Final = "no upgrade"
+"""How the remarks on a driver and its client begin."""
+
 EMPTY: Final = '""'
 """The argument of ``did`` for an empty result."""
 
@@ -115,13 +122,16 @@ class PendingOperations:
         try:
             values = await self._playback.wait_for(number, task)
         except OperationError as error:
-            self._playback.log_received(number, Remark(f"failed: {error}"))
+            self._playback.log_received(number, Remark(f"{FAILED}{error}"))
+            raise
+        except UnsupportedError:
+            self._playback.log_received(number, Remark(UNSUPPORTED))
             raise
         finally:
             if not task.done():
                 task.cancel()
-        given = values.get("connection_id", values.get("text", ""))
-        self._playback.log_received(number, Remark(f"did it{f': {given}' if given else ''}"))
+        given = "".join(_given(values)[:1])
+        self._playback.log_received(number, Remark(f"{DID}{f': {given}' if given else ''}"))
         if "connection" in values:
             self._names[number] = values["connection"]
         return values
@@ -169,9 +179,7 @@ class PendingOperations:
             raise MismatchError(
                 f"the operation failed: {self._stable(error)}", "a failure"
             ) from error
-        given = [str(result[key]) for key in ("text", "connection_id") if key in result]
-        if "base64" in result:
-            given.append(f"{HEX}{b64decode(result['base64']).hex()}")
+        given = _given(result)
         expected = "" if step.rest == EMPTY else step.text(time)
         if step.rest and not any(fits(expected, each, self._runner.bindings) for each in given):
             actual = self._stable(given[0] if given else "nothing")
@@ -200,12 +208,13 @@ class PendingOperations:
             raise MismatchError(f"the client did not report: {step.rest}") from None
         finally:
             task.cancel()
-        self._playback.log_received(number, Remark(f"saw {step.rest}"))
+        self._playback.log_received(number, Remark(f"{SAW}{step.rest}"))
 
     async def _unseen(self, step: Step, _: int) -> None:
         expected = self._observation(step)
         await self._playback.catch_up()
         if any(has_fields(each, expected) for each in self._driver.seen):
+            self._playback.log_received(step.connection, Remark(f"{SAW}{step.rest}"))
             text = f"expected no such observation: {step.rest}"
             raise MismatchError(text, step.rest)
 
@@ -334,6 +343,7 @@ def client_verbs(
         connection = request.accept()
         if connection is None:
             await request.close()
+            playback.log_received(step.connection, Remark(NO_UPGRADE))
             raise MismatchError(
                 "expected a request for an upgrade, actual another one", "no upgrade"
             )
@@ -356,6 +366,14 @@ def client_verbs(
         operations.probe_status = int(step.rest)
 
     return {"dial": dial, "refuse": refuse, "head": head, **operations.verbs()}
+
+
+def _given(result: Values) -> list[str]:
+    """Give the results of an operation as a script and the log have them."""
+    found = [str(result[key]) for key in ("connection_id", "text") if key in result]
+    if "base64" in result:
+        found.append(f"{HEX}{b64decode(result['base64']).hex()}")
+    return found
 
 
 def _body(text: str) -> str | bytes:

@@ -31,6 +31,10 @@ NORMAL_CLOSURE: Final = 1000
 
 NO_CLOSE_FRAME: Final = "the close frame was answered by no close frame"
 
+STILL_OPEN: Final = "a close frame, and TCP stays open"
+TAKES_NOTHING: Final = "nothing more is taken"
+"""Remarks on a peer that neither closes nor reads."""
+
 MAX_EVENTS: Final = 64
 """Events read ahead; with more, a connection that is watched waits, and is cut off in the end."""
 
@@ -213,7 +217,7 @@ class Playback:
                 await asyncio.wait([task], timeout=self.timeouts.write)
                 if not task.done() and connection.backlog >= left:
                     self.blocked.add(number)
-                    self.log_received(number, Remark("nothing more is taken"))
+                    self.log_received(number, Remark(TAKES_NOTHING))
                     return
             await task
         finally:
@@ -378,6 +382,7 @@ class Playback:
                         pass
             except TimeoutError:
                 if connection.has_received_close:
+                    self.log_received(number, Remark(STILL_OPEN))
                     fault = fault or "TCP was not ended after the close frames"
                 else:
                     fault = fault or "the close frame was not answered"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.cases.verdict import Verdict
@@ -81,6 +81,8 @@ class Result:
         closing: how the connections closed.
         log: everything that was sent, received and done.
         seconds: how long it took.
+        mark: the value of its placeholder ``case``; empty if it was not played.
+        answers: the whole answers of a codec, in order.
     """
 
     case: Case
@@ -92,6 +94,8 @@ class Result:
     closing: Closing = field(default_factory=Closing)
     log: list[LogEntry] = field(default_factory=list)
     seconds: float = 0.0
+    mark: str = ""
+    answers: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def is_broken(self) -> bool:

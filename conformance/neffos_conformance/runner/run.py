@@ -47,7 +47,7 @@ from neffos_conformance.runner.playback import (
     Playback,
     Timeouts,
 )
-from neffos_conformance.runner.result import NO_REPLY, Closing, Result
+from neffos_conformance.runner.result import NO_REPLY, Closing, Remark, Result
 from neffos_conformance.runner.script_runner import ScriptRunner, Verb, mark_of
 from neffos_conformance.runner.server_steps import server_verbs
 from neffos_conformance.runner.witness import Witness
@@ -64,6 +64,9 @@ DEFAULT_TIMEOUTS: Final = Timeouts()
 
 BRIEF: Final = 2.0
 """Seconds for a probe: an answered one takes milliseconds, another one a second."""
+
+NETWORK_ENDED: Final = Remark("the network ended the connection, and not the peer")
+"""What the log of a case says whose closing the peer is not to blame for."""
 
 Run = Callable[[Case], Awaitable[Result]]
 """Runs one case."""
@@ -131,7 +134,7 @@ def to_server(
         playback = Playback("server", limits, result.log)
         runner = ScriptRunner(playback, is_alone=is_alone, witness=witness)
         network = _Network(way, partial(opened, url)) if way else None
-        return await _run(case, result, runner, server_verbs(runner, url), network)
+        return await play_case(case, result, runner, server_verbs(runner, url), network)
 
     return run
 
@@ -177,7 +180,7 @@ async def run_client_case(
     url, incoming = listening
     operations = PendingOperations(runner, driver, url)
     network = _Network(way, partial(dialled, driver, before)) if way else None
-    await _run(case, result, runner, client_verbs(runner, operations, incoming), network)
+    await play_case(case, result, runner, client_verbs(runner, operations, incoming), network)
     with suppress(DriverError):  # reported already, or at the next case
         await operations.finish()
     return result
@@ -195,16 +198,26 @@ class _Network:
         return await self.way.check(self.opener, playback.volume)
 
 
-async def _run(
+async def play_case(
     case: Case,
     result: Result,
     runner: ScriptRunner,
     further: Mapping[str, Verb],
-    network: _Network | None,
+    network: _Network | None = None,
 ) -> Result:
+    """Play a case and give the verdict on it.
+
+    Args:
+        case: the case.
+        result: receives the verdict; its ``mark`` is kept if it has one.
+        runner: plays the script.
+        further: the verbs of the role of the system under test.
+        network: the way to it, if that is measured.
+    """
     began = time.perf_counter()
     playback = runner.playback
-    runner.mark = runner.bindings["case"] = mark_of(case.id)
+    result.mark = result.mark or mark_of(case.id)
+    runner.mark = runner.bindings["case"] = result.mark
     runner.verbs |= further
     try:
         await _play(case, runner, network)
@@ -228,7 +241,8 @@ async def _run(
     else:
         playback.step = 0
         if runner.closing.explanation and network and await network.check(playback):
-            runner.closing = Closing()  # the network ended the connection
+            runner.closing = Closing()
+            playback.log_sent(1, NETWORK_ENDED)
         runner.violates("TR-16", await _closed(playback, network))
     finally:
         await playback.release()
@@ -300,6 +314,7 @@ async def _closed(playback: Playback, network: _Network | None) -> str:
     if not fault or network is None:
         return fault
     if await network.check(playback):
+        playback.log_sent(1, NETWORK_ENDED)
         return ""
     if fault == NO_CLOSE_FRAME:
         return fault

@@ -101,9 +101,11 @@ class RunReport:
     def testable(self) -> dict[str, Requirement]:
         """Give the requirements that are testable in a system of this role."""
         own = self.set_name.requirements
-        return {id_: e for id_, e in testable_in(self.role).items() if own is None or id_ in own}
+        return {
+            id_: e for id_, e in requirements_in(self.role).items() if own is None or id_ in own
+        }
 
 
-def testable_in(role: Role) -> dict[str, Requirement]:
+def requirements_in(role: Role) -> dict[str, Requirement]:
     """Give the requirements that are testable in a system of a role."""
     return {id_: each for id_, each in requirements().items() if SEEN_IN[role] in each.testable}

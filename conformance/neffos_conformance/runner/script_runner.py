@@ -17,7 +17,7 @@ from neffos_conformance.cases.matching import Bindings, difference, expand, fill
 from neffos_conformance.cases.script import MAY_CLOSE, MESSAGE_VERBS, Step, expanded
 from neffos_conformance.cases.verdict import verdict_on
 from neffos_conformance.runner.playback import NORMAL_CLOSURE, MismatchError, Playback
-from neffos_conformance.runner.result import Closing
+from neffos_conformance.runner.result import Closing, Remark
 from neffos_conformance.runner.witness import Witness
 from neffos_conformance.wire.barrier import is_barrier_reply
 from neffos_conformance.wire.connection import ConnectionClosed
@@ -33,6 +33,9 @@ YIELD_EVERY: Final = 32
 _BROADCAST: Final = b";app;"
 _NEWS: Final = b";news;0;0;"
 """What every broadcast of the conformance application contains."""
+
+HEADER: Final = "header "
+"""Begins the remark on a header."""
 
 MARK_SIZE: Final = 4
 """Random bytes in a case's mark: concurrent cases have different ids anyway."""
@@ -289,14 +292,21 @@ class ScriptRunner:
         name, _colon, value = step.rest.partition(":")
         expected = value.strip().lower()
         there = [each for key, each in self.headers[step.connection] if key == name.lower()]
+        self._log_headers(step.connection, name, there)
         tokens = {token.strip().lower() for each in there for token in each.split(",")}
         if not there or (expected and expected not in tokens | {each.lower() for each in there}):
             actual = f"{name}: {', '.join(there)}" if there else f"no {name}"
             raise MismatchError(f"expected the header {step.rest}, actual {actual}", actual)
 
+    def _log_headers(self, number: int, name: str, values: Iterable[str]) -> None:
+        """Log what a step looks at; other headers may be secrets, and are not logged."""
+        for each in values:
+            self.playback.log_received(number, Remark(f"{HEADER}{name}: {each}"))
+
     async def _lacks(self, step: Step, _: int) -> None:
         for key, value in self.headers[step.connection]:
             if key == step.rest.lower():
+                self._log_headers(step.connection, step.rest, [value])
                 actual = f"{step.rest}: {value}"
                 text = f"expected no such header, actual {actual}"
                 raise MismatchError(text, actual)

@@ -17,6 +17,9 @@ from neffos_conformance.wire.http import NoAnswerError, ask
 from neffos_conformance.wire.relay import below
 from neffos_conformance.wire.transcript import ConnectionOpened
 
+REFUSED: Final = "not opened: "
+"""Begins the remark on a connection or a request that got no answer, or another one."""
+
 RETRY: Final = 0.05
 """Seconds between two tries of the verb ``enter``: short, so that a quick server is not kept
 waiting."""
@@ -38,7 +41,12 @@ def server_verbs(runner: ScriptRunner, url: str) -> Mapping[str, Verb]:
     async def dial(step: Step, _: int) -> None:
         path, headers = opening(step)
         playback.log_sent(step.connection, ConnectionOpened(path, headers))
-        add(step.connection, await WireConnection.dial(below(url, path), headers))
+        try:
+            connection = await WireConnection.dial(below(url, path), headers)
+        except ConnectError as error:
+            playback.log_received(step.connection, Remark(f"{REFUSED}{error}"))
+            raise
+        add(step.connection, connection)
 
     async def enter(step: Step, _: int) -> None:
         number = step.connection
@@ -69,6 +77,7 @@ def server_verbs(runner: ScriptRunner, url: str) -> Mapping[str, Verb]:
         try:
             response = await ask(below(url, path), method, headers, is_upgrade=is_upgrade)
         except NoAnswerError as error:
+            playback.log_received(step.connection, Remark(f"{REFUSED}{error}"))
             raise MismatchError(str(error)) from error
         playback.log_received(step.connection, Remark(f"HTTP {response.status}"))
         runner.headers[step.connection] = [(":status", str(response.status)), *response.headers]
