@@ -156,10 +156,10 @@ def test_a_failure_exits_with_1_and_shows_the_bytes(monkeypatch, capsys, tmp_pat
 
 
 def test_a_broken_harness_exits_with_3(monkeypatch, capsys):
-    def broken(_: object) -> None:
+    def broken(*_: object) -> None:
         raise RuntimeError("on purpose")
 
-    monkeypatch.setattr(server, "server_cases", broken)
+    monkeypatch.setattr(server.testing, "all_cases", broken)
     with pytest.raises(SystemExit) as exit_:
         cli.main(["test", "server"])
     assert exit_.value.code == cli.EXIT_BROKEN

@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "test": "cli.main",
     "replay": "cli.replay",
     "matrix": "cli.matrix",
+    "init": "cli.init",
     "record": "cli.record",
     "import": "cli.import_har",
     "check": "cli.check",
@@ -51,7 +52,7 @@ COMMANDS: Final = {
 """The commands, and the modules that define each as ``<command>_command``."""
 
 GROUPS: Final = {
-    "Test": ("test", "replay", "matrix"),
+    "Test": ("test", "replay", "matrix", "init"),
     "Record": ("record", "import"),
     "Inspect": ("check", "verify", "show", "decode", "encode"),
     "Reference": ("list", "explain", "serve", "driver", "codec-adapter"),

@@ -18,11 +18,11 @@ SHOWN = 100
 
 
 @click.command("verify")
-@click.argument("report", type=EXISTING_FILE)
+@click.argument("report", type=EXISTING_FILE, metavar="FILE")
 def verify_command(report: Path) -> None:
     """Judge a JSON report again, without the peer.
 
-    Each case is played against the messages that the REPORT has of the peer. Verdicts that do not
+    Each case is played against the messages that the report FILE has of the peer. Verdicts that do not
     follow from them, missing cases and wrong counts are differences.
     """
     try:

@@ -221,8 +221,11 @@ def _difference(result: Result, again: Result) -> str:
         because = f": {again.closing.explanation}" if again.closing.explanation else ""
         text = f"closing reported {result.closing.verdict}, {again.closing.verdict} follows"
         return f"{text}{because}"
+    is_skipped = result.verdict is Verdict.SKIPPED  # its reason is a driver's
+    if not is_skipped and json_report.shown_text(again.explanation) != result.explanation:
+        return f"another reason follows: {again.explanation}"
     if result.case.role == "codec":
-        return "" if again.explanation == result.explanation else "another explanation follows"
+        return ""
     by_client = result.case.role == "client"
     for is_peer in (True, False):
         mine, theirs = (_told(each.log, by_client is is_peer) for each in (again, result))

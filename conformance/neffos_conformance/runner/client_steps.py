@@ -130,8 +130,8 @@ class PendingOperations:
         finally:
             if not task.done():
                 task.cancel()
-        given = "".join(_given(values)[:1])
-        self._playback.log_received(number, Remark(f"{DID}{f': {given}' if given else ''}"))
+        given = "".join(f": {each}" for each in _given(values)[:1])
+        self._playback.log_received(number, Remark(f"{DID}{given}"))
         if "connection" in values:
             self._names[number] = values["connection"]
         return values

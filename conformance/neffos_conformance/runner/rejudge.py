@@ -393,8 +393,8 @@ class _RecordedOperations(PendingOperations):
             raise OperationError(text.removeprefix(FAILED))
         if text == UNSUPPORTED:
             raise UnsupportedError(self._runner.step.rest if self._runner.step else "")
-        given = text.removeprefix(DID).removeprefix(": ")
-        return {"connection": number} | ({"text": given} if given else {})
+        _did, colon, given = text.partition(": ")
+        return {"connection": number} | ({"text": given} if colon else {})
 
     def _observation(self, step: Step) -> Values:
         self._seeing.expected = super()._observation(step)
