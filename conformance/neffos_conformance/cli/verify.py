@@ -22,8 +22,8 @@ SHOWN = 100
 def verify_command(report: Path) -> None:
     """Judge a JSON report again, without the peer.
 
-    Each case is played against the messages that the report FILE has of the peer. Verdicts that do not
-    follow from them, missing cases and wrong counts are differences.
+    Each case is played against the messages that the report FILE has of the peer. Verdicts that
+    do not follow from them, missing cases and wrong counts are differences.
     """
     try:
         with report.open("rb") as stream:
