@@ -11,8 +11,9 @@ from hostile.attacks import CHUNK, PING, Aim, Raw, attack, dialled, frame, toget
 FLOODERS = 8
 """Clients of a flood."""
 
-PATIENCE = 2
-"""Seconds for the replies to a few messages."""
+PATIENCE = 8
+"""Seconds for the replies to a few messages, of those that an attack has after its time: in a soak
+all others go on beside it."""
 
 LARGE = (16 << 20) - 1
 """Bytes of the largest message that is allowed, but for one."""

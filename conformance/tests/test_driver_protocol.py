@@ -62,6 +62,15 @@ def test_a_driver_that_ends_or_talks_nonsense_is_named_as_such(program, words):
         drive(program, text="x")
 
 
+@pytest.mark.parametrize("line", ["", "nonsense", "[" * 100_000, "5", "[]", '{"ready": 1}'])
+def test_a_peer_whose_first_line_is_something_else_is_not_ready(line):
+    with (
+        pytest.raises(subprocesses.SubprocessError, match="is not ready, it said"),
+        subprocesses.running([sys.executable, "-c", f"print({line!r})"]),
+    ):
+        pytest.fail("it is not ready")
+
+
 def processes(word: str) -> list[int]:
     """Give the running processes with a word in their command lines."""
     found = []

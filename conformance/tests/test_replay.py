@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mutation import BANK
+from mutation import BANK, work_clock
 from neffos_asyncio import ON_NATIVE_MESSAGE, RefusedError, dial
 from neffos_conformance.cases.definition import select, server_cases
 from neffos_conformance.cli.main import main
@@ -19,9 +19,12 @@ from neffos_conformance.recordings.operations import CannotError, operations
 from neffos_conformance.recordings.replay import ReplayOutcome, replay_to_client, replay_to_server
 from neffos_conformance.recordings.session import StepKind, read_session
 from neffos_conformance.reference.embedded import embedded_server
+from neffos_conformance.runner.pace import Way
+from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import to_server
 from neffos_conformance.wire import subprocesses
 from neffos_conformance.wire.connection import ConnectionClosed, WireConnection
+from neffos_conformance.wire.networks import Network, network_before, networks
 from neffos_conformance.wire.relay import relaying
 from neffos_conformance.wire.transcript import (
     ConnectionOpened,
@@ -738,6 +741,34 @@ def test_a_bad_server_ends_it(welcome, outcome, explanation):
     result = run(listening(welcome, play))
     assert result.outcome is outcome
     assert explanation in result.explanation
+
+
+def through(network, transcript, *, deadline):
+    """Replay through a network to the reference server."""
+
+    async def test():
+        async with embedded_server() as url, network_before(url, network) as reached:
+            way = Way(Timeouts(case=deadline))
+            return await replay_to_server(transcript, reached, deadline=deadline, way=way)
+
+    return work_clock.run(test())
+
+
+def test_a_far_server_and_a_thin_line_have_the_time_that_they_take():
+    body = 60_000 * "x"
+    recorded = session(*START, c(f"$2;app;;echo;0;0;{body}"), s(f"$2;app;;echo;0;0;{body}"))
+    for network in (Network("", "", latency=1.5), Network("", "", rate=10_000)):
+        result = through(network, recorded, deadline=4.0)
+        assert (result.outcome, result.explanation) == (ReplayOutcome.SAME, "")
+
+
+@pytest.mark.parametrize("name", ["half-open", "cut"])
+def test_a_network_that_loses_connections_makes_no_difference(name):
+    asks = [(c(f"$2;app;;echo;0;0;{n}"), s(f"$2;app;;echo;0;0;{n}")) for n in range(60)]
+    recorded = session(*START, *(each for pair in asks for each in pair))
+    result = through(networks()[name], recorded, deadline=4.0)
+    assert result.outcome is ReplayOutcome.ERROR
+    assert "the network does not carry the recording: a further connection" in result.explanation
 
 
 def test_a_recorded_request_that_cannot_be_made_is_an_error():

@@ -6,13 +6,15 @@ import asyncio
 import shlex
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from typing import Final
 
 import click
 from rich.table import Table
 
+from neffos_conformance.cli.main import EXIT_FAIL, EXIT_PASS, EXIT_USAGE
 from neffos_conformance.cli.options import JSON, option
 from neffos_conformance.cli.test_client import REFERENCE
-from neffos_conformance.interop.interop_runs import NOT_RUN, Endpoint, all_runs
+from neffos_conformance.interop.interop_runs import NOT_CARRIED, NOT_RUN, Endpoint, all_runs
 from neffos_conformance.interop.table import Values, markdown, matrix_values, recorded, rows
 from neffos_conformance.reference import PEER
 from neffos_conformance.reference.embedded import embedded_server
@@ -58,8 +60,19 @@ def matrix_command(
         echo(markdown(values), nl=False)
     else:
         _show(values, is_live=is_live)
-    if is_live and any(run["failed"] for run in values["runs"]):
-        raise SystemExit(1)
+    if is_live:
+        raise SystemExit(_STATUS[_verdict(values)])
+
+
+_STATUS: Final = {"PASS": EXIT_PASS, "FAIL": EXIT_FAIL, "UNKNOWN": EXIT_USAGE}
+
+
+def _verdict(values: Values) -> str:
+    """Give the verdict on all runs: nothing is known about what the network did not carry."""
+    failures = [text for run in values["runs"] for text in run["failed"].values()]
+    if any(not text.startswith((NOT_RUN, NOT_CARRIED)) for text in failures):
+        return "FAIL"
+    return "UNKNOWN" if failures else "PASS"
 
 
 def _named(text: str, option: str) -> tuple[str, str]:
@@ -100,7 +113,6 @@ def _show(values: Values, *, is_live: bool) -> None:
                 text = f"{run['client']} with {run['server']}, {step}: {failure}{more}"
                 console.print(text, markup=False, soft_wrap=True)
     if is_live:
-        has_failed = any(run["failed"] for run in values["runs"])
-        console.print("FAIL" if has_failed else "PASS")
+        console.print(_verdict(values))
     if not is_live:
         console.print(f"recorded on {values['recorded']}; --json shows why a step fails")

@@ -25,6 +25,8 @@ from neffos_conformance.recordings.replay import (
     replay_to_server,
 )
 from neffos_conformance.recordings.session import RecordedStep
+from neffos_conformance.runner.pace import Way
+from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import payload_values
 from neffos_conformance.wire.relay import is_web_socket
@@ -133,7 +135,7 @@ def replay_command(
         raise click.UsageError(f"{masked(server)} is not a WebSocket URL (ws://… or wss://…)")
     live = Role.CLIENT if is_client else Role.SERVER
     replay: Callable[[Transcript], Awaitable[Replayed]] = partial(
-        replay_to_server, url=server or "", deadline=timeout
+        replay_to_server, url=server or "", deadline=timeout, way=Way(Timeouts(case=timeout))
     )
     if is_client:
         replay = partial(replay_to_client, command=command, deadline=timeout)

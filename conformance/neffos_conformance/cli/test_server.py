@@ -139,7 +139,7 @@ async def _test(
         results += _left_out(cases, has)
         ids = {result.case.id for result in results}
         left = [case for case in cases if case.id not in ids]
-        async with watching(address, way.timeouts) as witness:
+        async with watching(address, way.timeouts, left) as witness:
             run = to_server(address, way=way, witness=witness)
             await testing.collect(run, left, options, results)
     return has.there, testing.completed(results, cases, options)

@@ -262,17 +262,20 @@ async def accepting_clients(
 
 
 @asynccontextmanager
-async def dialled(driver: ClientDriver, before: Network | None) -> AsyncIterator[WireConnection]:
+async def dialled(
+    driver: ClientDriver, between: Between | None, before: Network | None
+) -> AsyncIterator[Transport]:
     """Have a client open a further connection, and close it.
 
     Args:
         driver: controls it.
+        between: wraps its request, to seed a fault.
         before: the network that is put before the suite.
 
     Raises:
         DriverError: the client does not do so.
     """
-    async with accepting_clients(before=before) as (url, incoming):
+    async with accepting_clients(between, before) as (url, incoming):
         operation = driver.do("dial", url=url, headers={}, timeout=OPERATION_TIMEOUT)
         dialling = asyncio.create_task(operation)
         connection: Transport | None = None
@@ -282,7 +285,7 @@ async def dialled(driver: ClientDriver, before: Network | None) -> AsyncIterator
                     connection = request.accept()
                     break
                 await request.refuse(200)
-            if not isinstance(connection, WireConnection):
+            if connection is None:
                 raise DriverError("the client did not open a further connection")
             yield connection
         finally:

@@ -170,13 +170,19 @@ async def run_client_case(
     if listening is None:
         async with accepting_clients(between, before, crc32(case.id.encode())) as started:
             return await run_client_case(
-                driver, case, timeouts, listening=started, way=way, before=before
+                driver,
+                case,
+                timeouts,
+                between=between,
+                listening=started,
+                way=way,
+                before=before,
             )
     result = Result(case)
     runner = ScriptRunner(Playback("client", way.timeouts if way else timeouts, result.log))
     url, incoming = listening
     operations = PendingOperations(runner, driver, url)
-    network = _Network(way, partial(dialled, driver, before)) if way else None
+    network = _Network(way, partial(dialled, driver, between, before)) if way else None
     await _run(case, result, runner, client_verbs(runner, operations, incoming), network)
     with suppress(DriverError):  # reported already, or at the next case
         await operations.finish()
@@ -256,7 +262,7 @@ async def _play(case: Case, runner: ScriptRunner, network: _Network | None) -> N
     began = loop.time()
     playing = asyncio.create_task(runner.play(case.steps))
     try:
-        longest = max(way.usual_limit(case), LONGEST)
+        longest = way.usual_limit(case) + LONGEST
         while not playing.done():
             limit = min(way.limit(case), longest)
             await asyncio.wait([playing], timeout=began + limit - loop.time())
