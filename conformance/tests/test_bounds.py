@@ -6,13 +6,14 @@ import logging
 from contextlib import asynccontextmanager
 
 import pytest
+from websockets.asyncio.client import ClientConnection
 from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
 
-from neffos_asyncio import Budget, Limits, Server, listening
+from neffos_asyncio import Budget, Limits, Server, dial, listening
 from neffos_asyncio.failures import FAILURES, PERIOD, FailureLog, harmless
 from neffos_asyncio.handler_queue import TURN, TURN_SIZE
-from neffos_asyncio.incoming import PIECE, Incoming
+from neffos_asyncio.incoming import LARGE_PIECE, PIECE, Incoming
 from neffos_asyncio.limits import MESSAGE_RATE
 from neffos_protocol import Cause, SessionLimits
 from neffos_protocol.text import LOGGED
@@ -325,6 +326,32 @@ def test_few_bytes_are_parsed_at_a_time():
     assert received
     received.drop()
     assert not received
+
+
+@asynchronous
+async def test_a_client_parses_a_flood_a_few_bytes_at_a_time(monkeypatch):
+    read, parse = [], ClientConnection.data_received
+
+    def data_received(connection, data):
+        read.append(len(data))
+        parse(connection, data)
+
+    monkeypatch.setattr(ClientConnection, "data_received", data_received)
+    heard = asyncio.Queue()
+    client = {"app": {"note": lambda _, message: heard.put_nowait(message.body)}}
+    server = Server({"app": {}})
+    async with listening(server) as listener, await dial(listener.url(), client) as dialled:
+        await dialled.connect("app")
+        [inside] = server.members("app")
+        read.clear()
+        inside.link._transport._transport.write(b"\x81\x00" * 10_000)
+        server.broadcast("app", "note", "first")
+        assert await heard.get() == "first"
+        assert max(read) <= PIECE
+        read.clear()
+        server.broadcast("app", "note", "x" * 100 * PIECE)
+        assert len(await heard.get()) == 100 * PIECE
+        assert PIECE < max(read) <= LARGE_PIECE
 
 
 @asynchronous

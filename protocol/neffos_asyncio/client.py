@@ -28,6 +28,7 @@ from neffos_asyncio.dependencies import Dependencies
 from neffos_asyncio.dispatch import Dispatcher
 from neffos_asyncio.errors import DialError, LostError, NeffosError, RefusedError, ReplyError
 from neffos_asyncio.failures import harmless
+from neffos_asyncio.incoming import InPieces
 from neffos_asyncio.limits import DEFAULT, DEFAULT_TIMEOUT, Limits
 from neffos_asyncio.request import RECONNECT_HEADER
 from neffos_asyncio.transport import PumpedTransport, log
@@ -45,6 +46,14 @@ is lost."""
 
 _TOKENS: Final = WaitTokens(client=True, clock=time.time_ns, entropy=token_bytes)
 """One for the process, so that no two asks have one token (AR-5)."""
+
+
+class _Socket(InPieces, ClientConnection):
+    """A connection of ``websockets``, given a few bytes at a time."""
+
+    def unparsed(self) -> int:
+        """See ``InPieces``."""
+        return len(self.protocol.reader.buffer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +221,7 @@ class Client:
                 close_timeout=self.limits.close,
                 max_size=self.limits.session.payload,
                 user_agent_header=None,
+                create_connection=_Socket,
             )
         except InvalidStatus as error:
             status = error.response.status_code
