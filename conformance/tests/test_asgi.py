@@ -536,6 +536,53 @@ def test_uvicorn_ends_connections_before_it_tells(ws):
     asyncio.run(run())
 
 
+class Blocking(Played):
+    """An ASGI server whose connection takes so many messages, and no more."""
+
+    def __init__(self, *incoming: dict[str, Any], takes: int) -> None:
+        super().__init__(*incoming)
+        self.takes = takes
+        self.is_waiting = asyncio.Event()
+
+    async def send(self, message: dict[str, Any]) -> None:
+        self.takes -= 1
+        if self.takes < 0:
+            self.is_waiting.set()
+            await asyncio.Event().wait()
+        await super().send(message)
+
+
+def test_a_client_that_goes_while_a_send_blocks_leaves_nothing_behind():
+    async def run() -> None:
+        ends = Ends()
+        limits = Limits(high_water=64 << 10, backlog=1 << 30, write=None, close=PATIENCE)
+        server = Server({"chat": {"pour": pour}}, limits=limits, on_disconnect=ends)
+        texts = ("M", "$1;chat;;_OnNamespaceConnect;0;0;", ";chat;;pour;0;0;")
+        asked = [{"type": "websocket.receive", "text": text} for text in texts]
+        played = Blocking(CONNECT, *asked, takes=3)
+        async with asyncio.timeout(PATIENCE):
+            serving = asyncio.create_task(server(WEBSOCKET, played.receive, played.send))
+            await played.is_waiting.wait()
+            played.incoming.put_nowait({"type": "websocket.disconnect", "code": 1006})
+            await serving
+            assert await ends.seen.get() is Cause.PEER
+            while "neffos send" in {task.get_name() for task in asyncio.all_tasks()}:
+                await asyncio.sleep(0)
+
+    asyncio.run(run())
+
+
+def test_a_client_whose_acceptance_blocks_has_the_time_of_a_handshake():
+    async def run() -> None:
+        played = Blocking(CONNECT, takes=0)
+        server = Server(HANDLERS, limits=Limits(handshake=0.01))
+        with pytest.raises(TimeoutError):
+            await server(WEBSOCKET, played.receive, played.send)
+        assert not server._all
+
+    asyncio.run(run())
+
+
 def test_a_client_that_goes_before_it_is_accepted_takes_no_place():
     async def gone(_) -> None:
         raise OSError("the client is gone")

@@ -10,6 +10,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
 
+from hostile.peers import PIPELINED, REPLIES
 from neffos_asyncio import Budget, Limits, Server, dial, listening
 from neffos_asyncio.failures import FAILURES, PERIOD, FailureLog, harmless
 from neffos_asyncio.handler_queue import TURN, TURN_SIZE
@@ -58,20 +59,6 @@ async def texts(raw, count):
 
 
 # -------------------------------------------------------------------- order
-
-PIPELINED = [
-    "$1;app;;_OnNamespaceConnect;0;0;",
-    "$2;app;room;_OnRoomJoin;0;0;",
-    "$3;app;;slow;0;0;x",
-    "$4;app;room;_OnRoomLeave;0;0;",
-    "$5;app;room;_OnRoomJoin;0;0;",
-    "$6;app;;_OnNamespaceDisconnect;0;0;",
-    "$7;app;;_OnNamespaceConnect;0;0;",
-    "$8;app;;echo;0;0;y",
-]
-REPLIES = [
-    each if ";0;0;" in each and "_On" not in each else each[:2] + ";" * 6 for each in PIPELINED
-]
 
 
 @asynchronous
@@ -139,7 +126,8 @@ async def test_after_a_reset_what_waits_is_dropped_and_what_runs_is_cancelled(ca
 @asynchronous
 async def test_after_a_close_frame_what_came_before_it_is_handled_within_the_grace(caplog):
     slow, ends = Slow(), Ends()
-    server = Server({"app": {"slow": slow}}, on_disconnect=ends.note)
+    limits = Limits(close=0.1)  # this client does not end TCP
+    server = Server({"app": {"slow": slow}}, limits=limits, on_disconnect=ends.note)
     async with entered(server) as raw:
         await raw.send(*(f";app;;slow;0;0;{number}" for number in range(10)))
         await slow.begun.wait()

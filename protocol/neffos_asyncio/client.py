@@ -266,8 +266,9 @@ class Client:
         code, reason = None, ""
         try:
             while True:
+                payload = await socket.recv()
                 await transport.readable()
-                link.receive(await socket.recv())
+                link.receive(payload)
                 link.flush()
         except ConnectionClosed as end:
             if end.rcvd is not None:
@@ -275,6 +276,7 @@ class Client:
         finally:
             if self._heartbeat is not None:
                 self._heartbeat.cancel()
+            transport.end()
             link.lost(code, reason)
 
     async def _beat(self, socket: ClientConnection, seconds: float) -> None:
@@ -343,7 +345,8 @@ class Client:
                 await link.wait_lost()
             await self.connection.drain_handlers(self.limits.close)
             if self.on_close is not None and self._was_open:
-                await _call("on_close", self.on_close, self, cause)
+                limit = asyncio.timeout(self.limits.grace)
+                await _call("on_close", limit, self.on_close, self, cause)
         finally:
             self._ended.set()
 
@@ -360,7 +363,18 @@ class Client:
         elif not self.is_open:  # it was lost again meanwhile
             self._closed(cause)
         elif self.on_reconnect is not None:
-            await _call("on_reconnect", self.on_reconnect, self)
+            limit = asyncio.timeout(None)
+            ending = asyncio.create_task(self._limit(limit))
+            try:
+                await _call("on_reconnect", limit, self.on_reconnect, self)
+            finally:
+                ending.cancel()
+
+    async def _limit(self, limit: asyncio.Timeout) -> None:
+        """Let a hook end with its connection, after the grace."""
+        await self.connection.link.wait_lost()
+        if self.limits.grace is not None:
+            limit.reschedule(asyncio.get_running_loop().time() + self.limits.grace)
 
     async def _redial(self) -> bool:
         """Dial as often as the policy allows; return whether that succeeded."""
@@ -459,8 +473,10 @@ async def dial(
         timeout: seconds until the handshake is complete; ``None`` waits indefinitely.
         tls: for ``wss``, instead of the system's own settings.
         reconnect: opens a lost connection again; by default that does not happen.
-        on_reconnect: called when it is open again, its namespaces and rooms restored.
-        on_close: called when it has ended for good.
+        on_reconnect: called when it is open again, its namespaces and rooms restored. A
+            coroutine is cancelled ``Limits.grace`` seconds after that connection has ended.
+        on_close: called when it has ended for good. A coroutine has ``Limits.grace`` seconds, and
+            is then cancelled.
         limits: the bounds.
 
     Raises:
@@ -507,12 +523,18 @@ def _is_loopback(url: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-async def _call(name: str, hook: Callable[..., Awaitable[None] | None], *arguments: Any) -> None:
-    """Call a hook, and log its error."""
+async def _call(
+    name: str,
+    limit: asyncio.Timeout,
+    hook: Callable[..., Awaitable[None] | None],
+    *arguments: Any,
+) -> None:
+    """Call a hook, and log its error, or that it took too long."""
     try:
-        given = hook(*arguments)
-        if given is not None:
-            await given
+        async with limit:
+            given = hook(*arguments)
+            if given is not None:
+                await given
     except Exception as error:
         log.error("the hook %s failed", name, exc_info=harmless(error))
 
