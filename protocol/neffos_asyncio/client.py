@@ -21,6 +21,7 @@ from urllib.request import getproxies
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.protocol import Protocol
 
 from neffos_asyncio.connection import Connection, Namespace
 from neffos_asyncio.controllers import CLIENT_SCOPES, Part, application_of
@@ -51,9 +52,10 @@ _TOKENS: Final = WaitTokens(client=True, clock=time.time_ns, entropy=token_bytes
 class _Socket(InPieces, ClientConnection):
     """A connection of ``websockets``, given a few bytes at a time."""
 
-    def unparsed(self) -> int:
+    @property
+    def parser(self) -> Protocol:
         """See ``InPieces``."""
-        return len(self.protocol.reader.buffer)
+        return self.protocol
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from collections import deque
 from typing import Final
 
 from websockets.frames import Frame
-from websockets.protocol import Event, State
+from websockets.protocol import Event, Protocol, State
 from websockets.server import ServerProtocol
 
 PIECE: Final = 1 << 10
@@ -29,6 +29,11 @@ _SHORT: Final = 126
 _LONG: Final = 1 << 16
 
 
+def piece_size(parser: Protocol) -> int:
+    """Return how many bytes to read and parse in one go: as many as a large frame has so far."""
+    return min(max(len(parser.reader.buffer), PIECE), LARGE_PIECE)
+
+
 class InPieces(asyncio.BufferedProtocol):
     """Has asyncio read a few bytes at a time, with the turns of other connections in between.
 
@@ -37,14 +42,15 @@ class InPieces(asyncio.BufferedProtocol):
 
     __piece = memoryview(b"")
 
-    def unparsed(self) -> int:
-        """Return how many bytes of an unfinished frame the library keeps."""
+    @property
+    def parser(self) -> Protocol:
+        """What parses the bytes."""
         raise NotImplementedError
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Return where to read to: as many bytes as were received of a large frame."""
+        """Return where to read to."""
         # asyncio's TLS reads to slices of it, and the slice of a bytearray would be a copy.
-        self.__piece = memoryview(bytearray(min(max(self.unparsed(), PIECE), LARGE_PIECE)))
+        self.__piece = memoryview(bytearray(piece_size(self.parser)))
         return self.__piece
 
     def buffer_updated(self, nbytes: int) -> None:

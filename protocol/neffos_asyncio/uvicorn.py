@@ -7,6 +7,7 @@ frames, which take a second. An ASGI application cannot prevent that, but the pr
 from __future__ import annotations
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.protocol import Protocol
 
 from neffos_asyncio.incoming import InPieces
 
@@ -17,6 +18,7 @@ class WebSockets(InPieces, WebSocketsSansIOProtocol):
     As an option, it is ``--ws neffos_asyncio.uvicorn:WebSockets``.
     """
 
-    def unparsed(self) -> int:
+    @property
+    def parser(self) -> Protocol:
         """See ``InPieces``."""
-        return len(self.conn.reader.buffer)
+        return self.conn
