@@ -6,13 +6,15 @@ import logging
 from contextlib import asynccontextmanager
 
 import pytest
+from websockets.asyncio.client import ClientConnection
 from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
 
-from neffos_asyncio import Budget, Limits, Server, listening
+from hostile.peers import PIPELINED, REPLIES
+from neffos_asyncio import Budget, Limits, Server, dial, listening
 from neffos_asyncio.failures import FAILURES, PERIOD, FailureLog, harmless
 from neffos_asyncio.handler_queue import TURN, TURN_SIZE
-from neffos_asyncio.incoming import PIECE, Incoming
+from neffos_asyncio.incoming import LARGE_PIECE, PIECE, Incoming
 from neffos_asyncio.limits import MESSAGE_RATE
 from neffos_protocol import Cause, SessionLimits
 from neffos_protocol.text import LOGGED
@@ -57,20 +59,6 @@ async def texts(raw, count):
 
 
 # -------------------------------------------------------------------- order
-
-PIPELINED = [
-    "$1;app;;_OnNamespaceConnect;0;0;",
-    "$2;app;room;_OnRoomJoin;0;0;",
-    "$3;app;;slow;0;0;x",
-    "$4;app;room;_OnRoomLeave;0;0;",
-    "$5;app;room;_OnRoomJoin;0;0;",
-    "$6;app;;_OnNamespaceDisconnect;0;0;",
-    "$7;app;;_OnNamespaceConnect;0;0;",
-    "$8;app;;echo;0;0;y",
-]
-REPLIES = [
-    each if ";0;0;" in each and "_On" not in each else each[:2] + ";" * 6 for each in PIPELINED
-]
 
 
 @asynchronous
@@ -138,7 +126,8 @@ async def test_after_a_reset_what_waits_is_dropped_and_what_runs_is_cancelled(ca
 @asynchronous
 async def test_after_a_close_frame_what_came_before_it_is_handled_within_the_grace(caplog):
     slow, ends = Slow(), Ends()
-    server = Server({"app": {"slow": slow}}, on_disconnect=ends.note)
+    limits = Limits(close=0.1)  # this client does not end TCP
+    server = Server({"app": {"slow": slow}}, limits=limits, on_disconnect=ends.note)
     async with entered(server) as raw:
         await raw.send(*(f";app;;slow;0;0;{number}" for number in range(10)))
         await slow.begun.wait()
@@ -325,6 +314,32 @@ def test_few_bytes_are_parsed_at_a_time():
     assert received
     received.drop()
     assert not received
+
+
+@asynchronous
+async def test_a_client_parses_a_flood_a_few_bytes_at_a_time(monkeypatch):
+    read, parse = [], ClientConnection.data_received
+
+    def data_received(connection, data):
+        read.append(len(data))
+        parse(connection, data)
+
+    monkeypatch.setattr(ClientConnection, "data_received", data_received)
+    heard = asyncio.Queue()
+    client = {"app": {"note": lambda _, message: heard.put_nowait(message.body)}}
+    server = Server({"app": {}})
+    async with listening(server) as listener, await dial(listener.url(), client) as dialled:
+        await dialled.connect("app")
+        [inside] = server.members("app")
+        read.clear()
+        inside.link._transport._transport.write(b"\x81\x00" * 10_000)
+        server.broadcast("app", "note", "first")
+        assert await heard.get() == "first"
+        assert max(read) <= PIECE
+        read.clear()
+        server.broadcast("app", "note", "x" * 100 * PIECE)
+        assert len(await heard.get()) == 100 * PIECE
+        assert PIECE < max(read) <= LARGE_PIECE
 
 
 @asynchronous

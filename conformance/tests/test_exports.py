@@ -33,6 +33,7 @@ OUTER = {
         "URL_HEADER_PREFIX",
         "upgrade_request",
     },
+    "uvicorn": {"WebSockets"},
     "server": {"CLOSING", "ID_IN_USE", "MAX_CONNECTIONS", "Membership", "SHUTDOWN"},
 }
 """Modules for applications, with the public names of each that the package does not export."""

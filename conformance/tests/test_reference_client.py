@@ -610,6 +610,44 @@ async def test_an_on_close_that_fails_ends_the_client_all_the_same():
         await client.wait_closed()
 
 
+class Hanging:
+    """A hook that never ends by itself."""
+
+    def __init__(self):
+        self.begun, self.is_cancelled = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, *_):
+        self.begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.is_cancelled.set()
+
+
+@asynchronous
+async def test_an_on_close_that_hangs_ends_with_the_grace():
+    hook = Hanging()
+    async with listening(Server(ECHO)) as listener:
+        client = await dial(listener.url(), on_close=hook, limits=Limits(grace=0.01))
+        await client.close()
+        await client.wait_closed()
+        assert hook.is_cancelled.is_set()
+
+
+@asynchronous
+async def test_an_on_reconnect_that_hangs_ends_with_its_connection():
+    hook = Hanging()
+    limits = Limits(grace=0.01)
+    async with echo_site() as site:
+        client = await dial(site.url, reconnect=SOON, on_reconnect=hook, limits=limits)
+        async with client:
+            [peer] = site.server.connections.values()
+            peer.link.abort()
+            await hook.begun.wait()
+            assert client.is_open
+        await hook.is_cancelled.wait()
+
+
 @asynchronous
 async def test_a_client_gives_code_and_reason_of_its_end():
     ended = future()

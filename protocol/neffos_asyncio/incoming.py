@@ -1,26 +1,70 @@
 """The received bytes of one socket, parsed piece by piece.
 
 A read from the network may contain tens of thousands of small frames. ``websockets`` parses all
-bytes that it is given, so that it is given a few at a time. This module also knows how much of an
-unfinished message was received.
+bytes that it is given, so that it is given a few at a time: by ``Incoming`` on this package's own
+sockets, by ``InPieces`` on those of a library. ``Incoming`` also knows how much of an unfinished
+message was received.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from typing import Final
 
 from websockets.frames import Frame
-from websockets.protocol import Event, State
+from websockets.protocol import Event, Protocol, State
 from websockets.server import ServerProtocol
 
 PIECE: Final = 1 << 10
 """Bytes that are parsed in one go. They are up to 170 frames, and take about a millisecond."""
 
+LARGE_PIECE: Final = 8 << 10
+"""Bytes of a large frame that are read in one go at most: each read has a cost of its own. A peer
+has to send as many of the frame before, so that it cannot fill all reads with small frames."""
+
 HEAD: Final = 6
 """Bytes of the head of a client's frame, with its mask (RFC 6455, 5.2)."""
 _SHORT: Final = 126
 _LONG: Final = 1 << 16
+
+
+def piece_size(parser: Protocol) -> int:
+    """Return how many bytes to read and parse in one go: as many as a large frame has so far."""
+    return min(max(len(parser.reader.buffer), PIECE), LARGE_PIECE)
+
+
+class InPieces(asyncio.BufferedProtocol):
+    """Has asyncio read a few bytes at a time, with the turns of other connections in between.
+
+    Mix it in before a protocol of a library that parses all it is given in ``data_received``.
+    """
+
+    __piece = memoryview(b"")
+
+    @property
+    def parser(self) -> Protocol:
+        """What parses the bytes."""
+        raise NotImplementedError
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where to read to."""
+        # asyncio's TLS reads to slices of it, and the slice of a bytearray would be a copy.
+        self.__piece = memoryview(bytearray(piece_size(self.parser)))
+        return self.__piece
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Handle so many bytes."""
+        piece, self.__piece = self.__piece[:nbytes], memoryview(b"")
+        self.data_received(bytes(piece))
+
+    def data_received(self, data: bytes) -> None:
+        """Parse and handle bytes: the library's."""
+        super().data_received(data)  # type: ignore[misc]
+
+    def eof_received(self) -> None:
+        """Note that the peer sends nothing more: the library's."""
+        super().eof_received()
 
 
 class Incoming:

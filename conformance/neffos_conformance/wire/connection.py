@@ -59,9 +59,12 @@ REQUEST_DEADLINE: Final = 10.0
 READ_SIZE: Final = 1 << 16
 """Bytes read from the socket at a time."""
 
-TURN: Final = 1 << 12
-"""Bytes that a patient connection handles at a time, before others have their turn: some hundred
-frames at most, which take milliseconds."""
+TURN: Final = 1 << 10
+"""Bytes that a patient connection handles at a time, before others have their turn: up to 170
+frames, which take about a millisecond. A message passes a relay in some ten turns of others."""
+
+LARGE_TURN: Final = 8 << 10
+"""The same of a large frame of which as many were received before: each turn has its own cost."""
 
 
 class ConnectError(Exception):
@@ -406,7 +409,7 @@ class WireConnection:
             self._check_harm()  # a message may have come with the upgrade
             while not self._cut:
                 await self._flowing.wait()
-                data = await self._reader.read(TURN if self._is_patient else READ_SIZE)
+                data = await self._reader.read(self._turn() if self._is_patient else READ_SIZE)
                 self._feed(data)
                 self._check_harm()
                 if self._is_patient:
@@ -429,6 +432,9 @@ class WireConnection:
             self._incoming.put_nowait(ConnectionClosed(received.code, received.reason))
         else:
             self._incoming.put_nowait(ConnectionClosed(None))
+
+    def _turn(self) -> int:
+        return min(max(len(self._protocol.reader.buffer), TURN), LARGE_TURN)
 
     def _is_full(self) -> bool:
         return self._incoming.qsize() > MAX_WAITING or self._waiting_bytes > MAX_WAITING_BYTES

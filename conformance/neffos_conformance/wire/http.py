@@ -8,7 +8,7 @@ import secrets
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -29,33 +29,40 @@ UPGRADE: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The head of an HTTP response.
+    """An HTTP response.
 
     Attributes:
         status: its status.
         headers: names in lower case, and values, in order.
+        reason: the text of its status line.
+        body: as far as it was read.
     """
 
     status: int
     headers: tuple[tuple[str, str], ...]
+    reason: str = ""
+    body: bytes = b""
 
 
 class NoAnswerError(Exception):
     """The server was reached, and did not respond with HTTP."""
 
 
-async def ask(url: str, method: str, headers: Mapping[str, str], *, is_upgrade: bool) -> Answer:
-    """Send a request and read the head of the response.
+async def ask(
+    url: str, method: str, headers: Mapping[str, str], *, is_upgrade: bool, most: int = 0
+) -> Answer:
+    """Send a request and read the response.
 
     Args:
         url: of the server; ``ws`` and ``wss`` as for a WebSocket.
         method: any token.
         headers: further ones; a name after a ``-`` is one to leave out.
         is_upgrade: whether the request asks for an upgrade.
+        most: bytes of the body; 0 reads only the head.
 
     Raises:
         ConnectError: the server could not be reached.
-        NoAnswerError: it was reached, and did not respond.
+        NoAnswerError: it was reached, and did not respond, or with a larger body.
     """
     parts = urlsplit(url)
     is_secure = parts.scheme == "wss"
@@ -80,7 +87,7 @@ async def ask(url: str, method: str, headers: Mapping[str, str], *, is_upgrade: 
         raise ConnectError(f"no connection to {parts.hostname}:{port}: {error}") from error
     try:
         writer.write(request)
-        return await _head(reader, method)
+        return await _answer(reader, method, most)
     except (OSError, h11.RemoteProtocolError) as error:
         raise NoAnswerError(f"there was no answer of HTTP to {method}") from error
     finally:
@@ -89,7 +96,7 @@ async def ask(url: str, method: str, headers: Mapping[str, str], *, is_upgrade: 
             await writer.wait_closed()
 
 
-async def _head(reader: asyncio.StreamReader, method: str) -> Answer:
+async def _answer(reader: asyncio.StreamReader, method: str, most: int) -> Answer:
     # h11 writes no invalid request, but reads the response to one like any other.
     protocol = h11.Connection(h11.CLIENT)
     protocol.send(
@@ -99,6 +106,7 @@ async def _head(reader: asyncio.StreamReader, method: str) -> Answer:
             headers=[("Host", "x"), ("Upgrade", "websocket")],
         )
     )
+    answer, body = None, bytearray()
     while True:
         event = protocol.next_event()
         if isinstance(event, h11.Response) or (
@@ -107,8 +115,16 @@ async def _head(reader: asyncio.StreamReader, method: str) -> Answer:
             headers = tuple(
                 (name.decode(), value.decode("latin-1")) for name, value in event.headers
             )
-            return Answer(event.status_code, headers)
-        if event is h11.NEED_DATA:
+            answer = Answer(event.status_code, headers, event.reason.decode(errors="replace"))
+            if not most or isinstance(event, h11.InformationalResponse):
+                return answer
+        elif event is h11.NEED_DATA:
             protocol.receive_data(await reader.read(READ_SIZE))
+        elif isinstance(event, h11.Data):
+            body += event.data
+            if len(body) > most:
+                raise NoAnswerError(f"the body of the answer has more than {most} bytes")
+        elif isinstance(event, h11.EndOfMessage) and answer is not None:
+            return replace(answer, body=bytes(body))
         elif not isinstance(event, h11.InformationalResponse):
             raise OSError("the connection ended")

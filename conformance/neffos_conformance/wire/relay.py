@@ -30,16 +30,19 @@ from neffos_conformance.wire.connection import (
     ConnectionClosed,
     WireConnection,
 )
-from neffos_conformance.wire.http import NoAnswerError, ask
+from neffos_conformance.wire.http import Answer, NoAnswerError, ask
 from neffos_conformance.wire.secrets import kept, masked
 from neffos_conformance.wire.transcript import ConnectionOpened, Content
 from neffos_conformance.wire.transport import close_like
 
-PROBE_DEADLINE: Final = 10.0
-"""Seconds for the server to respond to a request that is not an upgrade."""
+RESPONSE_DEADLINE: Final = 30.0
+"""Seconds for the server to respond to a request: as many as the reference client waits."""
+
+MAX_BODY: Final = 1 << 20
+"""Bytes of the body of a response that is not an upgrade: as many as ``websockets`` reads."""
 
 NO_SERVER: Final = 502
-"""The status for a client if the server cannot be reached."""
+"""The status for a client if the server cannot be reached, or does not respond."""
 
 CLOSE_DEADLINE: Final = 5.0
 """Seconds for a peer to close after the other has; then it is cut off."""
@@ -178,11 +181,19 @@ async def _serve(
     request = incoming.request
     url = below(server, request.path)
     if request.method != "GET" or "websocket" not in request.headers.get("Upgrade", "").lower():
-        status, headers = await _probe(request, url)
-        await incoming.refuse(status, headers)
+        try:
+            async with _responding(url):
+                answer = await _probe(request, url)
+        except (ConnectError, NoAnswerError) as error:
+            notice(f"a request was not answered: {error}")
+            await incoming.refuse(NO_SERVER, body=f"{error}\n".encode())
+        else:
+            passed = _end_to_end(Headers(answer.headers))
+            await incoming.refuse(answer.status, passed, reason=answer.reason, body=answer.body)
         return
     try:
-        upstream = await WireConnection.dial(url, _forwarded(request, url), is_patient=True)
+        async with _responding(url):
+            upstream = await WireConnection.dial(url, _forwarded(request, url), is_patient=True)
     except ConnectError as error:
         notice(f"a client was refused: {error}")
         response = error.response
@@ -303,12 +314,27 @@ def _netloc(url: str) -> str:
         return ""
 
 
-async def _probe(request: Request, url: str) -> tuple[int, Headers]:
-    """Send the server a request that is not an upgrade, and give its response without the body."""
-    headers = dict(_forwarded(request, url).raw_items())
+@asynccontextmanager
+async def _responding(url: str) -> AsyncIterator[None]:
+    """Bound the time for the server to respond.
+
+    Raises:
+        ConnectError: it did not respond in time.
+    """
     try:
-        async with asyncio.timeout(PROBE_DEADLINE):
-            response = await ask(url, request.method, headers, is_upgrade=False)
-    except (ConnectError, NoAnswerError, TimeoutError):
-        return NO_SERVER, Headers()
-    return response.status, _end_to_end(Headers(response.headers))
+        async with asyncio.timeout(RESPONSE_DEADLINE):
+            yield
+    except TimeoutError as error:
+        text = f"{masked(url)} did not respond within {RESPONSE_DEADLINE:g} s"
+        raise ConnectError(text) from error
+
+
+async def _probe(request: Request, url: str) -> Answer:
+    """Send the server a request that is not an upgrade, and return its response.
+
+    Raises:
+        ConnectError: the server could not be reached.
+        NoAnswerError: it did not respond, or with too large a body.
+    """
+    headers = dict(_forwarded(request, url).raw_items())
+    return await ask(url, request.method, headers, is_upgrade=False, most=MAX_BODY)
