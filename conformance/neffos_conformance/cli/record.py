@@ -20,7 +20,8 @@ from neffos_conformance.recordings.checking import Monitors, remarks, violations
 from neffos_conformance.wire.files import cannot_be_written, open_private
 from neffos_conformance.wire.networks import Network, network_before, networks
 from neffos_conformance.wire.payloads import short
-from neffos_conformance.wire.relay import Record, is_web_socket, relaying
+from neffos_conformance.wire.reach import is_web_socket
+from neffos_conformance.wire.relay import Record, relaying
 from neffos_conformance.wire.secrets import masked, masked_target, masked_url
 from neffos_conformance.wire.standard_input import ended
 from neffos_conformance.wire.terminal import Terminal, echo

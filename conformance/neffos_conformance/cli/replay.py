@@ -27,7 +27,7 @@ from neffos_conformance.recordings.replay import (
 from neffos_conformance.recordings.session import RecordedStep
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import payload_values
-from neffos_conformance.wire.relay import is_web_socket
+from neffos_conformance.wire.reach import is_web_socket
 from neffos_conformance.wire.secrets import masked, masked_url
 from neffos_conformance.wire.terminal import Terminal, echo
 from neffos_conformance.wire.text import wrap
@@ -133,7 +133,7 @@ def replay_command(
         raise click.UsageError(f"{masked(server)} is not a WebSocket URL (ws://… or wss://…)")
     live = Role.CLIENT if is_client else Role.SERVER
     replay: Callable[[Transcript], Awaitable[Replayed]] = partial(
-        replay_to_server, url=server or "", deadline=timeout
+        replay_to_server, server=server or "", deadline=timeout
     )
     if is_client:
         replay = partial(replay_to_client, command=command, deadline=timeout)

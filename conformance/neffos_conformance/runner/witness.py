@@ -15,6 +15,7 @@ from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.wire.barrier import BARRIER, is_barrier_reply
 from neffos_conformance.wire.connection import ConnectError, ConnectionClosed, WireConnection
 from neffos_conformance.wire.payloads import payload_bytes
+from neffos_conformance.wire.reach import Target
 
 MAX_SEEN: Final = 10_000
 """Broadcasts that are remembered. A server with more of them is too busy to tell whose they are."""
@@ -74,12 +75,12 @@ class Witness:
 
 
 @asynccontextmanager
-async def watching(url: str, timeouts: Timeouts) -> AsyncIterator[Witness]:
-    """Connect a witness to the server at a URL until the block is left."""
+async def watching(server: Target | str, timeouts: Timeouts) -> AsyncIterator[Witness]:
+    """Connect a witness to a server until the block is left."""
     connection: WireConnection | None = None
     with suppress(ConnectError, TimeoutError):
         async with asyncio.timeout(timeouts.case):
-            connection = await WireConnection.dial(url)
+            connection = await WireConnection.dial(server)
     witness = Witness(connection, timeouts)
     if connection is None:
         yield witness

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import count
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from websockets.datastructures import Headers
 from websockets.frames import CloseCode
@@ -31,7 +31,8 @@ from neffos_conformance.wire.connection import (
     WireConnection,
 )
 from neffos_conformance.wire.http import NoAnswerError, ask
-from neffos_conformance.wire.secrets import kept, masked
+from neffos_conformance.wire.reach import Target, is_web_socket, replaced
+from neffos_conformance.wire.secrets import kept
 from neffos_conformance.wire.transcript import ConnectionOpened, Content
 from neffos_conformance.wire.transport import close_like
 
@@ -95,7 +96,7 @@ class Relay:
 
 @asynccontextmanager
 async def relaying(
-    server: str,
+    server: Target | str,
     record: Record,
     *,
     host: str = "127.0.0.1",
@@ -105,7 +106,7 @@ async def relaying(
     """Relay between clients and a server until the block is left.
 
     Args:
-        server: the URL of the server; the path and query of each client's request are
+        server: the server, or its URL; the path and query of each client's request are
             appended to its own.
         record: called with each opening, message and closing, in order.
         host: the address to listen on.
@@ -116,8 +117,9 @@ async def relaying(
         OSError: the address is in use, or not valid.
         ValueError: the server's URL is not one of a WebSocket.
     """
-    if not is_web_socket(server):
-        raise ValueError(f"{masked(server)} is not a WebSocket URL (ws://… or wss://…)")
+    target = Target.of(server)
+    if not is_web_socket(target.url):
+        raise ValueError(f"{target} is not a WebSocket URL (ws://… or wss://…)")
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     tasks: set[asyncio.Task[None]] = set()
     number = count(1)
@@ -130,7 +132,7 @@ async def relaying(
         try:
             incoming = await WireConnection.incoming(reader, writer, is_patient=True)
             if incoming is not None:
-                await _serve(incoming, server, record, notice, number)
+                await _serve(incoming, target, record, notice, number)
         except asyncio.CancelledError:
             writer.transport.abort()
         except OSError as error:  # a message that is not recorded is not forwarded
@@ -151,38 +153,21 @@ async def relaying(
             failed.exception()
 
 
-def is_web_socket(url: str) -> bool:
-    """Whether a text is the URL of a WebSocket, as far as its form says."""
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
-def below(server: str, target: str) -> str:
-    """Give the URL of a client's request at the server: its path and query after the server's."""
-    scheme, netloc, path, query, _ = urlsplit(server)
-    wanted, _, more = target.partition("?")
-    joined = path.rstrip("/") + wanted if wanted.strip("/") else path or "/"
-    return urlunsplit((scheme, netloc, joined, "&".join(filter(None, (query, more))), ""))
-
-
 async def _serve(
     incoming: WireConnection,
-    server: str,
+    server: Target,
     record: Record,
     notice: Notice,
     number: Iterator[int],
 ) -> None:
     request = incoming.request
-    url = below(server, request.path)
+    target = server.below(request.path)
     if request.method != "GET" or "websocket" not in request.headers.get("Upgrade", "").lower():
-        status, headers = await _probe(request, url)
+        status, headers = await _probe(request, target)
         await incoming.refuse(status, headers)
         return
     try:
-        upstream = await WireConnection.dial(url, _forwarded(request, url), is_patient=True)
+        upstream = await WireConnection.dial(target, _forwarded(request, target), is_patient=True)
     except ConnectError as error:
         notice(f"a client was refused: {error}")
         response = error.response
@@ -282,18 +267,21 @@ def _end_to_end(headers: Headers) -> Headers:
     )
 
 
-def _forwarded(request: Request, url: str) -> Headers:
-    """Give the client's headers for the server, with the origin that the server expects."""
+def _forwarded(request: Request, target: Target) -> Headers:
+    """Give the client's headers for the server, with the origin that the server expects.
+
+    Those that reach the server replace the client's own: a page that is served elsewhere has
+    another origin and other cookies.
+    """
     host = request.headers.get("Host", "")
-    target = urlsplit(url)
-    scheme = "https" if target.scheme == "wss" else "http"
-    origin = f"{scheme}://{target.netloc.rpartition('@')[2]}"
-    return Headers(
-        [
-            (name, origin if name.lower() == "origin" and _netloc(value) == host else value)
-            for name, value in _end_to_end(request.headers).raw_items()
-        ]
-    )
+    url = urlsplit(target.url)
+    scheme = "https" if url.scheme == "wss" else "http"
+    origin = f"{scheme}://{url.netloc.rpartition('@')[2]}"
+    own = [
+        (name, origin if name.lower() == "origin" and _netloc(value) == host else value)
+        for name, value in _end_to_end(request.headers).raw_items()
+    ]
+    return replaced(Headers(own), Headers(target.reach.headers))
 
 
 def _netloc(url: str) -> str:
@@ -303,12 +291,12 @@ def _netloc(url: str) -> str:
         return ""
 
 
-async def _probe(request: Request, url: str) -> tuple[int, Headers]:
+async def _probe(request: Request, target: Target) -> tuple[int, Headers]:
     """Send the server a request that is not an upgrade, and give its response without the body."""
-    headers = dict(_forwarded(request, url).raw_items())
+    headers = dict(_forwarded(request, target).raw_items())
     try:
         async with asyncio.timeout(PROBE_DEADLINE):
-            response = await ask(url, request.method, headers, is_upgrade=False)
+            response = await ask(target, request.method, headers, is_upgrade=False)
     except (ConnectError, NoAnswerError, TimeoutError):
         return NO_SERVER, Headers()
     return response.status, _end_to_end(Headers(response.headers))
