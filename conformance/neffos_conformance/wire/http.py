@@ -70,9 +70,11 @@ async def ask(
         if is_upgrade:
             key = base64.b64encode(secrets.token_bytes(16)).decode()
             sent.update({**UPGRADE, "Sec-WebSocket-Key": key})
-        sent = replaced(sent, target.request_headers(headers))
-        further = (each for each in sent.raw_items() if not each[0].startswith("-"))
-        head = "".join(f"{name}: {value}\r\n" for name, value in further)
+        own = {name: value for name, value in headers.items() if not name.startswith("-")}
+        sent = replaced(sent, target.request_headers(own))
+        for name in headers.keys() - own.keys():
+            sent.pop(name[1:], None)
+        head = "".join(f"{name}: {value}\r\n" for name, value in sent.raw_items())
         request = f"{method} {uri.resource_name} HTTP/1.1\r\n{head}\r\n".encode()
         reader, writer = await target.connect()
     except (OSError, UnicodeError) as error:

@@ -19,6 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 from websockets.asyncio.client import connect_http_proxy, connect_socks_proxy
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidProxy, InvalidProxyStatus, InvalidURI, ProxyError
+from websockets.headers import build_host
 from websockets.proxy import Proxy, get_proxy, parse_proxy
 from websockets.uri import WebSocketURI, parse_uri
 
@@ -37,6 +38,10 @@ TLS_CONTEXTS: Final = 16
 """Contexts that are kept: a run has one, for its server, and perhaps one for its proxy."""
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class CertificateError(OSError):
+    """A file of certificates or keys cannot be used; the text says why, and what to do."""
 
 
 class ProxyFailedError(OSError):
@@ -81,7 +86,7 @@ class Reach:
         """Give the TLS context for the server.
 
         Raises:
-            OSError: a file cannot be read, or does not have what it should.
+            CertificateError: a file cannot be used.
         """
         return _tls_context(self.ca, self.is_insecure, self.certificate, self.key)
 
@@ -145,7 +150,7 @@ class Target:
         """Give the headers of a request: those that reach the server, replaced by its own.
 
         Args:
-            own: its own headers; a name after a ``-`` is one to leave out.
+            own: its own headers.
         """
         return replaced(Headers(self.reach.headers), Headers(own))
 
@@ -167,7 +172,7 @@ class Target:
         dialled = replace(uri, host=reach.address_of(uri))
         if proxy := reach.proxy_for(uri):
             return await _through(proxy, reach, dialled, tls, name)
-        delay = None if _is_address(dialled.host) else ATTEMPT_DELAY
+        delay = None if is_address(dialled.host) else ATTEMPT_DELAY
         return await asyncio.open_connection(
             dialled.host, uri.port, ssl=tls, server_hostname=name, happy_eyeballs_delay=delay
         )
@@ -193,16 +198,22 @@ def is_web_socket(url: str) -> bool:
         return False
 
 
+def netloc(listener: asyncio.Server) -> str:
+    """Give host and port of a listener, as a URL has them."""
+    host, port = listener.sockets[0].getsockname()[:2]
+    return build_host(host, port, secure=False, always_include_port=True)
+
+
 def replaced(headers: Headers, by: Headers) -> Headers:
     """Give headers in which others replace those of the same name, repeated ones included."""
-    names = {name.lower().removeprefix("-") for name in by}
+    names = {name.lower() for name in by}
     left = [each for each in headers.raw_items() if each[0].lower() not in names]
     return Headers([*left, *by.raw_items()])
 
 
 def is_loopback(host: str) -> bool:
     """Whether a name or an address is one of this machine."""
-    if _is_address(host):
+    if is_address(host):
         return ip_address(host).is_loopback
     return host == "localhost" or host.endswith(".localhost")
 
@@ -218,16 +229,14 @@ def proxy_at(url: str) -> Proxy:
         proxy = parse_proxy(whole)
         port = urlsplit(whole).port
     except (InvalidProxy, ValueError) as error:
-        reason = f": {error}" if type(error) is ValueError else ""
-        shown = masked_url(url)
-        if isinstance(error, InvalidProxy):
-            reason = f": {error.msg}"
-        text = f"{shown} is not the URL of a proxy{reason}"
+        reason = error.msg if isinstance(error, InvalidProxy) else "it has no valid port"
+        text = f"{masked_url(whole)} is not the URL of a proxy: {reason}"
         raise ProxyFailedError(f"{text}. Try: http://HOST:PORT or socks5h://HOST:PORT") from error
     return replace(proxy, port=port or SOCKS_PORT) if proxy.scheme[:5] == "socks" else proxy
 
 
-def _is_address(host: str) -> bool:
+def is_address(host: str) -> bool:
+    """Whether a host is an IP address, without brackets, and not a name."""
     try:
         ip_address(host)
     except ValueError:
@@ -244,18 +253,50 @@ def _environment_proxy(uri: WebSocketURI) -> str | None:
 
 @lru_cache(TLS_CONTEXTS)
 def _tls_context(ca: str, is_insecure: bool, certificate: str, key: str) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=ca or None)
+    try:
+        context = ssl.create_default_context(cafile=ca or None)
+    except OSError as error:
+        raise CertificateError(f"{ca} has no certificate to trust. Try: a PEM file") from error
     if is_insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if certificate:
-        context.load_cert_chain(certificate, key or None, _no_password)
+        load_certificate(context, certificate, key)
     return context
 
 
+def load_certificate(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    """Give a TLS context a certificate of its own.
+
+    Args:
+        context: the context.
+        certificate: a PEM file with the certificate, and with its key unless ``key`` names it.
+        key: a PEM file with the key; may be empty.
+
+    Raises:
+        CertificateError: the files cannot be used.
+    """
+    try:
+        context.load_cert_chain(certificate, key or None, _no_password)
+    except OSError as error:
+        if isinstance(error, CertificateError):
+            raise
+        files = " and ".join(filter(None, (certificate, key)))
+        reason = error.strerror
+        if isinstance(error, ssl.SSLError):
+            is_other = error.reason == "KEY_VALUES_MISMATCH"
+            reason = (
+                "the key belongs to another certificate"
+                if is_other
+                else "a certificate or its key is missing"
+            )
+        text = f"{files} cannot be used: {reason}. Try: a certificate and its key as PEM"
+        raise CertificateError(text) from error
+
+
 def _no_password() -> NoReturn:
-    # The library would ask on the terminal, which a run in CI has not.
-    raise OSError("the key is encrypted. Try: openssl pkey -in KEY -out PLAIN_KEY")
+    # The library would ask on the terminal, which a run in CI does not have.
+    raise CertificateError("the key is encrypted. Try: openssl pkey -in KEY -out PLAIN_KEY")
 
 
 async def _through(

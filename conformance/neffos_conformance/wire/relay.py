@@ -12,6 +12,7 @@ of more than ``MAX_MESSAGE`` bytes. It ends such a connection itself, and the re
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from neffos_conformance.wire.connection import (
     WireConnection,
 )
 from neffos_conformance.wire.http import NoAnswerError, ask
-from neffos_conformance.wire.reach import Target, is_web_socket, replaced
+from neffos_conformance.wire.reach import Target, is_web_socket, netloc, replaced
 from neffos_conformance.wire.secrets import kept
 from neffos_conformance.wire.transcript import ConnectionOpened, Content
 from neffos_conformance.wire.transport import close_like
@@ -101,6 +102,7 @@ async def relaying(
     *,
     host: str = "127.0.0.1",
     port: int = 0,
+    tls: ssl.SSLContext | None = None,
     notice: Notice = lambda _: None,
 ) -> AsyncIterator[Relay]:
     """Relay between clients and a server until the block is left.
@@ -111,6 +113,7 @@ async def relaying(
         record: called with each opening, message and closing, in order.
         host: the address to listen on.
         port: the port; 0 for a free one.
+        tls: what clients are served with, if they use ``wss``.
         notice: called with what the relay itself did, in a sentence.
 
     Raises:
@@ -140,10 +143,10 @@ async def relaying(
             if not failed.done():
                 failed.set_exception(error)
 
-    listener = await asyncio.start_server(client, host, port)
-    bound = listener.sockets[0].getsockname()
+    listener = await asyncio.start_server(client, host, port, ssl=tls)
+    own = netloc(listener)
     try:
-        yield Relay(f"ws://{bound[0]}:{bound[1]}", failed, tasks)
+        yield Relay(f"{'wss' if tls else 'ws'}://{own}", failed, tasks)
     finally:
         listener.close()
         for task in tasks:
