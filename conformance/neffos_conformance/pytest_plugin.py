@@ -12,6 +12,7 @@ failure. The plugin imports the suite only if one of its options is used.
 from __future__ import annotations
 
 import asyncio
+import re
 import shlex
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
@@ -21,11 +22,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from neffos_conformance.wire.reach_table import REACH_OPTIONS
+
 if TYPE_CHECKING:
     from neffos_conformance.cases.definition import Case, Role
     from neffos_conformance.runner.known_failures import KnownFailure
     from neffos_conformance.runner.result import Result
     from neffos_conformance.runner.run import Detected, Run
+    from neffos_conformance.wire.reach_options import Reached
 
 GROUP: Final = "neffos-wire"
 
@@ -44,6 +48,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(option, action="append", default=[], metavar=metavar, help=what)
     features = "features of the server, with commas, or all (default: detected)"
     group.addoption("--neffos-features", metavar="LIST", help=features)
+    for each in REACH_OPTIONS:
+        name = f"--neffos-{each.name}"
+        if not each.metavar:
+            group.addoption(name, action="store_true", help=each.text)
+        elif each.is_multiple:
+            group.addoption(name, action="append", default=[], metavar=each.metavar, help=each.text)
+        else:
+            group.addoption(name, metavar=each.metavar, help=each.text)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -102,6 +114,7 @@ class Suite(pytest.Collector):
         from neffos_conformance.cases.definition import cases_of, select
         from neffos_conformance.runner.known_failures import read_known_failures
 
+        self.reached = self._read_reached()
         try:
             paths = map(Path, self.config.getoption("--neffos-known-failures"))
             known = {each.case: each for each in read_known_failures(paths)}
@@ -146,13 +159,26 @@ class Suite(pytest.Collector):
             run, _ = await self._stack.enter_async_context(started)
             return run
         listed = self.config.getoption("--neffos-features")
+        target = self.reached.target(self.sut)
         way = Way(DEFAULT_TIMEOUTS)
-        await way.check(partial(opened, self.sut))
+        await way.check(partial(opened, target))
         if listed is None:
-            self.has = await discovered(self.sut, way)
+            self.has = await discovered(target, way)
         else:
             self.has = Detected(features_listed(listed))
-        return to_server(self.sut, way=way)
+        return to_server(target, way=way)
+
+    def _read_reached(self) -> Reached:
+        """Read the options that say how the server is reached."""
+        from neffos_conformance.wire.reach_options import read_reach
+
+        names = ((each.key, f"--neffos-{each.name}") for each in REACH_OPTIONS)
+        try:
+            return read_reach({key: self.config.getoption(name) for key, name in names})
+        except ValueError as error:
+            options = "|".join(each.name for each in REACH_OPTIONS)
+            text = re.sub(rf"--(?=({options})\b)", "--neffos-", str(error))
+            raise pytest.UsageError(text) from error
 
     def _close(self) -> None:
         self._runner.run(self._stack.aclose())

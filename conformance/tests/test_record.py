@@ -33,7 +33,8 @@ from neffos_conformance.wire.connection import (
     ConnectionClosed,
     WireConnection,
 )
-from neffos_conformance.wire.relay import below, relaying
+from neffos_conformance.wire.reach import below
+from neffos_conformance.wire.relay import relaying
 from neffos_conformance.wire.transcript import (
     ConnectionOpened,
     Entry,

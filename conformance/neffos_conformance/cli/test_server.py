@@ -14,6 +14,7 @@ from neffos_conformance.cases.features import features_listed
 from neffos_conformance.cli import testing
 from neffos_conformance.cli.model_based import EXPLORE, SEED, TIME, conclude_explored, explored
 from neffos_conformance.cli.options import option
+from neffos_conformance.cli.reaching import reaching
 from neffos_conformance.model_based import SequenceReport, explore_server
 from neffos_conformance.reference import identity
 from neffos_conformance.reference.embedded import embedded_server
@@ -22,6 +23,8 @@ from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import Detected, discovered, opened, to_server
 from neffos_conformance.runner.witness import watching
 from neffos_conformance.wire.connection import ConnectError
+from neffos_conformance.wire.reach import Target
+from neffos_conformance.wire.reach_options import Reached
 from neffos_conformance.wire.secrets import masked_url
 
 Features = frozenset[str]
@@ -37,6 +40,7 @@ Features = frozenset[str]
     show_default="detected",
 )
 @option("--name", "Name of the server in the reports.", "NAME", default="")
+@reaching
 @EXPLORE
 @SEED
 @TIME
@@ -48,12 +52,15 @@ def server_command(
     is_explored: bool,
     seed: int | None,
     seconds: float,
+    reached: Reached,
 ) -> None:
     """Test the server at URL.
 
     The server runs the conformance application. Without a URL, the reference server is tested.
     Cases that need a feature which the server lacks are skipped.
     """
+    if url is None and reached.typed:
+        raise click.UsageError(f"{reached.typed[0]} is of no use without a URL")
     everything = server_cases()
     cases = testing.selected(options, everything)
     features = _listed(listed if url is not None or listed is not None else "all")
@@ -63,14 +70,15 @@ def server_command(
     if url is None:
         peer = identity()
     shown = url and masked_url(url)
-    command = f"neffos-wire test server{f' {shown}' if shown else ''}"
+    command = reached.command(f"neffos-wire test server{f' {shown}' if shown else ''}")
+    target = None if url is None else reached.target(url)
     title = shown or "the reference server"
     if is_explored:
-        features, found = asyncio.run(_explore(url, features, options, seed, seconds))
+        features, found = asyncio.run(_explore(target, features, options, seed, seconds))
         again = f"{command} --explore --seed {found.seed}"
         sut = testing.SystemUnderTest("server", title, peer, again, features)
         conclude_explored(found, sut, options, known_failures, began)
-    features, results = asyncio.run(_test(url, cases, features, options))
+    features, results = asyncio.run(_test(target, cases, features, options))
     sut = testing.SystemUnderTest("server", title, peer, command, features)
     testing.conclude(sut, results, options, known_failures, [case.id for case in everything], began)
 
@@ -89,14 +97,15 @@ def _left_out(cases: list[Case], has: Detected) -> list[Result]:
 
 @asynccontextmanager
 async def _server(
-    url: str | None, features: Features | None, options: testing.RunOptions
-) -> AsyncGenerator[tuple[str, Detected, Way]]:
-    """Give the address and the features of the server, and the way to it.
+    target: Target | None, features: Features | None, options: testing.RunOptions
+) -> AsyncGenerator[tuple[Target, Detected, Way]]:
+    """Give the server and its features, and the way to it.
 
     Raises:
         NothingRanError: the server cannot be reached.
     """
-    async with nullcontext(url) if url is not None else embedded_server() as address:
+    async with nullcontext(target) if target is not None else embedded_server() as given:
+        address = Target.of(given)
         way = Way(options.timeouts)
         try:
             async with asyncio.timeout(way.measure_timeout), opened(address):
@@ -110,13 +119,13 @@ async def _server(
 
 
 async def _explore(
-    url: str | None,
+    target: Target | None,
     features: Features | None,
     options: testing.RunOptions,
     seed: int | None,
     seconds: float,
 ) -> tuple[Features, SequenceReport]:
-    async with _server(url, features, options) as (address, has, way):
+    async with _server(target, features, options) as (address, has, way):
         explore = partial(explore_server, address, features=has.there)
         found = await explored(explore, seed, seconds, way.timeouts)
         if found.counterexamples and (reason := await way.check(partial(opened, address))):
@@ -126,13 +135,13 @@ async def _explore(
 
 
 async def _test(
-    url: str | None, cases: list[Case], features: Features | None, options: testing.RunOptions
+    target: Target | None, cases: list[Case], features: Features | None, options: testing.RunOptions
 ) -> tuple[Features, list[Result]]:
     results: list[Result] = []
     has = Detected(features or frozenset())
     async with (
         testing.run_limit(options) as limit,
-        _server(url, features, options) as server,
+        _server(target, features, options) as server,
     ):
         address, has, way = server
         testing.allow_for(way, limit, cases, options)

@@ -42,6 +42,7 @@ from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import DEFAULT_TIMEOUTS
 from neffos_conformance.wire.connection import ConnectError
+from neffos_conformance.wire.reach import Target
 from neffos_conformance.wire.transcript import ConnectionOpened, header, save
 from neffos_protocol import Role
 from neffos_protocol.catalogue import requirement
@@ -247,19 +248,19 @@ class Plan:
 
 
 async def explore_server(
-    url: str, plan: Plan, features: frozenset[str] | None = None
+    server: Target | str, plan: Plan, features: frozenset[str] | None = None
 ) -> SequenceReport:
-    """Test the server at a URL.
+    """Test a server.
 
     Args:
-        url: of the conformance application.
+        server: the server, or its URL.
         plan: how to test it.
         features: of the application that the server has; ``None`` for all.
 
     Raises:
         ConnectError: the server cannot be reached at the beginning.
     """
-    run = partial(run_on_server, url)
+    run = partial(run_on_server, Target.of(server))
     report = await _Exploration(Role.SERVER, plan, features, run).report()
     first = next(iter(report.counterexamples), None)
     if first and first.failure.kind == UNREACHABLE and report.sequences == report.actions == 1:

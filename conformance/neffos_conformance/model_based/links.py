@@ -45,7 +45,7 @@ from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Remark
 from neffos_conformance.wire.connection import ConnectError, WireConnection
 from neffos_conformance.wire.payloads import short
-from neffos_conformance.wire.relay import below
+from neffos_conformance.wire.reach import Target
 from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_conformance.wire.transport import UpgradeRequest
 from neffos_protocol import Role
@@ -54,26 +54,26 @@ from neffos_protocol import Role
 
 
 async def run_on_server(
-    url: str, sequence: ActionSequence, known: KnownFailures, timeouts: Timeouts
+    server: Target | str, sequence: ActionSequence, known: KnownFailures, timeouts: Timeouts
 ) -> SequenceResult:
     """Run a test sequence on fresh connections to a server.
 
     Args:
-        url: of the server.
+        server: the server, or its URL.
         sequence: what to do.
         known: failures that are not reported again.
         timeouts: how long to wait.
     """
     runner = ServerRunner(SutModel(Role.SERVER), known, timeouts)
-    runner.url = url
+    runner.server = Target.of(server)
     await runner.run(sequence)
     return runner.result
 
 
 class ServerRunner(SequenceRunner):
-    """Runs a test sequence on the server at ``url``."""
+    """Runs a test sequence on ``server``."""
 
-    url: str
+    server: Target
 
     async def open(self, action: SuiteAction) -> bool:
         """Dial; the connection is open then."""
@@ -83,7 +83,7 @@ class ServerRunner(SequenceRunner):
         self.script.dialled(action, headers)
         try:
             async with asyncio.timeout(self.timeouts.case):
-                transport = await WireConnection.dial(below(self.url, action.path), headers)
+                transport = await WireConnection.dial(self.server.below(action.path), headers)
         except (ConnectError, TimeoutError) as error:
             explanation = str(error) or "it accepts no connection"
             self.fail("SEC-16", failures.UNREACHABLE, explanation, action.number)

@@ -40,8 +40,7 @@ from neffos_conformance.runner.playback import Playback, Timeouts
 from neffos_conformance.runner.run import opened
 from neffos_conformance.wire.barrier import BARRIER_TOKENS, BARRIERS
 from neffos_conformance.wire.connection import ConnectError, ConnectionClosed, WireConnection
-from neffos_conformance.wire.relay import below
-from neffos_conformance.wire.secrets import masked_url
+from neffos_conformance.wire.reach import Target
 from neffos_conformance.wire.transcript import ConnectionOpened, Transcript
 from neffos_conformance.wire.transport import Transport
 from neffos_protocol import Role
@@ -113,20 +112,24 @@ class UnreachableError(Exception):
 
 
 async def replay_to_server(
-    transcript: Transcript, url: str, *, deadline: float = DEADLINE, way: Way | None = None
+    transcript: Transcript,
+    server: Target | str,
+    *,
+    deadline: float = DEADLINE,
+    way: Way | None = None,
 ) -> Replayed:
     """Do to a server what the recorded clients did; whatever it does, nothing is raised.
 
     Args:
         transcript: the recording.
-        url: of the server, ``ws://…`` or ``wss://…``; recorded paths are below it.
+        server: the server, or its URL; recorded paths are below it.
         deadline: seconds, as ``DEADLINE``, on this machine.
         way: to a server whose network is measured, and not trusted.
     """
-    session = read_session(transcript, Role.SERVER)
-    network = None if way is None else (way, partial(opened, below(url, _first_path(session))))
+    target, session = Target.of(server), read_session(transcript, Role.SERVER)
+    network = None if way is None else (way, partial(opened, target.below(_first_path(session))))
     runner = ReplayRunner(session, deadline, network)
-    return await _replayed(runner, _to_server(runner, url))
+    return await _replayed(runner, _to_server(runner, target))
 
 
 def _first_path(session: RecordedSession) -> str:
@@ -178,31 +181,31 @@ async def _replayed(runner: ReplayRunner, replay: Coroutine[Any, Any, None]) -> 
     return replace(result, ids=runner.comparison.ids, peer=runner.peer, seconds=seconds)
 
 
-async def _to_server(runner: ReplayRunner, url: str) -> None:
+async def _to_server(runner: ReplayRunner, server: Target) -> None:
     for step in runner.session.steps:
         number, content = step.entry.connection, step.entry.content
         if number not in runner.playback.connections:
             await runner.settle(step.number)
             opening = content if isinstance(content, ConnectionOpened) else ConnectionOpened("", {})
-            connection = await _dial(runner, step, below(url, opening.path), opening.headers)
+            connection = await _dial(runner, step, server.below(opening.path), opening.headers)
             runner.add(number, connection)
         await runner.play(step)
     await runner.expect_nothing()
 
 
 async def _dial(
-    runner: ReplayRunner, step: RecordedStep, url: str, headers: Mapping[str, str]
+    runner: ReplayRunner, step: RecordedStep, server: Target, headers: Mapping[str, str]
 ) -> WireConnection:
     odd = [name for name, value in headers.items() if not _HEADER.fullmatch(f"{name}:{value}")]
-    if odd or not _TARGET.fullmatch(url):
+    if odd or not _TARGET.fullmatch(server.url):
         what = f"the header {odd[0]!r}" if odd else "the path"
         text = f"at {step.name()} is a request that none can make: {what}"
         raise UnreachableError(text)
     try:
         async with asyncio.timeout(runner.deadline):
-            return await WireConnection.dial(url, headers)
+            return await WireConnection.dial(server, headers)
     except TimeoutError:
-        text = f"no upgrade came from {masked_url(url)} within {runner.deadline:.3g} s"
+        text = f"no upgrade came from {server} within {runner.deadline:.3g} s"
         raise UnreachableError(text) from None
     except ConnectError as error:
         if error.status is None:

@@ -53,6 +53,7 @@ from neffos_conformance.runner.server_steps import server_verbs
 from neffos_conformance.runner.witness import Witness
 from neffos_conformance.wire.connection import ConnectError, WireConnection
 from neffos_conformance.wire.networks import Network
+from neffos_conformance.wire.reach import Target
 from neffos_conformance.wire.transport import UpgradeRequest
 
 DEFAULT_JOBS: Final = 16
@@ -108,38 +109,39 @@ async def _run_together(run: Run, cases: Sequence[Case], jobs: int) -> AsyncGene
 
 
 def to_server(
-    url: str,
+    server: Target | str,
     timeouts: Timeouts = DEFAULT_TIMEOUTS,
     *,
     is_alone: bool = False,
     way: Way | None = None,
     witness: Witness | None = None,
 ) -> Run:
-    """Give a function that runs a case against the server at a URL.
+    """Give a function that runs a case against a server.
 
     Args:
-        url: of the server.
+        server: the server, or its URL.
         timeouts: the time limits of a case.
         is_alone: no other case uses the server, so that every broadcast is the case's own.
         way: to a server whose network is measured, and not trusted; it has the time limits then.
         witness: receives what other clients of the server broadcast.
     """
+    target = Target.of(server)
 
     async def run(case: Case) -> Result:
         result = Result(case)
         limits = way.timeouts if way else timeouts
         playback = Playback("server", limits, result.log)
         runner = ScriptRunner(playback, is_alone=is_alone, witness=witness)
-        network = _Network(way, partial(opened, url)) if way else None
-        return await _run(case, result, runner, server_verbs(runner, url), network)
+        network = _Network(way, partial(opened, target)) if way else None
+        return await _run(case, result, runner, server_verbs(runner, target), network)
 
     return run
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[WireConnection]:
-    """Open a connection to the server at a URL, and close it."""
-    connection = await WireConnection.dial(url)
+async def opened(server: Target | str) -> AsyncIterator[WireConnection]:
+    """Open a connection to a server, and close it."""
+    connection = await WireConnection.dial(server)
     try:
         yield connection
     finally:
@@ -356,15 +358,15 @@ class Detected:
         return None
 
 
-async def discovered(url: str, way: Way) -> Detected:
-    """Give the features of the server at a URL.
+async def discovered(server: Target | str, way: Way) -> Detected:
+    """Give the features of a server.
 
     Each feature has a probe: a short script that a server with the feature answers in some way.
     Whether that is the right answer is for the cases to test. A probe that the network did not
     carry leaves its feature unknown.
 
     Args:
-        url: of the server.
+        server: the server, or its URL.
         way: the way to it.
     """
 
@@ -372,7 +374,7 @@ async def discovered(url: str, way: Way) -> Detected:
         steps = read_script(probe, "server")
         return await run(Case(id_, "", ("NS-1",), "server", steps, seconds=BRIEF))
 
-    run = to_server(url, way=way)
+    run = to_server(server, way=way)
     found = await asyncio.gather(*(has(each.id, each.probe) for each in features()))
     return Detected(
         frozenset(each.case.id for each in found if each.verdict is Verdict.PASS),

@@ -18,6 +18,7 @@ from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.wire.barrier import BARRIER, is_barrier_reply
 from neffos_conformance.wire.connection import ConnectError, ConnectionClosed, WireConnection
 from neffos_conformance.wire.payloads import frame_of, payload_bytes, payload_text
+from neffos_conformance.wire.reach import Target
 from neffos_protocol.events import Change
 from neffos_protocol.names import REQUEST_EVENT
 
@@ -101,18 +102,20 @@ class Witness:
 
 
 @asynccontextmanager
-async def watching(url: str, timeouts: Timeouts, cases: Iterable[Case]) -> AsyncIterator[Witness]:
-    """Connect a witness to the server at a URL until the block is left.
+async def watching(
+    server: Target | str, timeouts: Timeouts, cases: Iterable[Case]
+) -> AsyncIterator[Witness]:
+    """Connect a witness to a server until the block is left.
 
     Args:
-        url: of the server.
+        server: the server, or its URL.
         timeouts: the time limits, at its pace.
         cases: where the witness is to listen.
     """
     connection: WireConnection | None = None
     with suppress(ConnectError, TimeoutError):
         async with asyncio.timeout(timeouts.case):
-            connection = await WireConnection.dial(url)
+            connection = await WireConnection.dial(server)
     witness = Witness(connection, timeouts)
     if connection is None:
         yield witness

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import secrets
-import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,8 +12,11 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import h11
+from websockets.datastructures import Headers
+from websockets.headers import build_authorization_basic
 
 from neffos_conformance.wire.connection import ConnectError
+from neffos_conformance.wire.reach import Target, replaced
 
 READ_SIZE: Final = 1 << 16
 """Bytes read at a time."""
@@ -49,12 +51,17 @@ class NoAnswerError(Exception):
 
 
 async def ask(
-    url: str, method: str, headers: Mapping[str, str], *, is_upgrade: bool, most: int = 0
+    server: Target | str,
+    method: str,
+    headers: Mapping[str, str],
+    *,
+    is_upgrade: bool,
+    most: int = 0,
 ) -> Answer:
     """Send a request and read the response.
 
     Args:
-        url: of the server; ``ws`` and ``wss`` as for a WebSocket.
+        server: the server, or its URL; ``ws`` and ``wss`` as for a WebSocket.
         method: any token.
         headers: further ones; a name after a ``-`` is one to leave out.
         is_upgrade: whether the request asks for an upgrade.
@@ -64,27 +71,26 @@ async def ask(
         ConnectError: the server could not be reached.
         NoAnswerError: it was reached, and did not respond, or with a larger body.
     """
-    parts = urlsplit(url)
-    is_secure = parts.scheme == "wss"
-    port = parts.port or (443 if is_secure else 80)
-    sent = {"Host": parts.netloc.rpartition("@")[2]}
-    if is_upgrade:
-        key = base64.b64encode(secrets.token_bytes(16)).decode()
-        sent |= {**UPGRADE, "Sec-WebSocket-Key": key}
-    for name, value in headers.items():
-        if name.startswith("-"):
-            sent.pop(name[1:], None)
-        else:
-            sent[name] = value
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    head = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
-    request = f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode()
+    target = Target.of(server)
     try:
-        reader, writer = await asyncio.open_connection(
-            parts.hostname, port, ssl=ssl.create_default_context() if is_secure else None
-        )
-    except OSError as error:
-        raise ConnectError(f"no connection to {parts.hostname}:{port}: {error}") from error
+        uri = target.uri
+        sent = Headers(Host=urlsplit(target.url).netloc.rpartition("@")[2])
+        if uri.user_info is not None:
+            sent["Authorization"] = build_authorization_basic(*uri.user_info)
+        if is_upgrade:
+            key = base64.b64encode(secrets.token_bytes(16)).decode()
+            sent.update({**UPGRADE, "Sec-WebSocket-Key": key})
+        own = {name: value for name, value in headers.items() if not name.startswith("-")}
+        sent = replaced(sent, target.request_headers(own))
+        for name in headers.keys() - own.keys():
+            sent.pop(name[1:], None)
+        head = "".join(f"{name}: {value}\r\n" for name, value in sent.raw_items())
+        request = f"{method} {uri.resource_name} HTTP/1.1\r\n{head}\r\n".encode()
+        reader, writer = await target.connect()
+    except (OSError, UnicodeError) as error:
+        raise ConnectError(f"no connection to {uri.host}:{uri.port}: {error}") from error
+    except ValueError as error:
+        raise ConnectError(str(error)) from error
     try:
         writer.write(request)
         return await _answer(reader, method, most)
