@@ -18,7 +18,7 @@ const (
 func plainSites() map[string]site {
 	all := frameworkPlainSites()
 	for name, upgrade := range backends {
-		all[name] = plainSite(upgrade)
+		all["plain-"+name] = plainSite(upgrade)
 	}
 	return all
 }

@@ -14,7 +14,7 @@ import (
 // frameworkPlainSites are the plain servers of frameworks, each in a route for GET alone, as their
 // documentation has it.
 func frameworkPlainSites() map[string]site {
-	return map[string]site{"iris": plainIrisSite, "iris-mvc": plainControllerSite}
+	return map[string]site{"plain-iris": plainIrisSite, "plain-iris-mvc": plainControllerSite}
 }
 
 // plainIrisSite has its IDs from a generator, and keeps something for each connection in the context of
