@@ -4,7 +4,8 @@
 // be written in and can hold any other implementation to the same lines:
 //
 //	peer serve [-addr 127.0.0.1:0]         the conformance application over gorilla, over gobwas
-//	                                       and from Iris, plain and as controllers
+//	                                       and from Iris, by itself and as controllers
+//	peer serve -plain                      servers as people have them, which know no suite
 //	peer driver [-dialer gorilla|gobwas]   the library's client, made to do what lines say
 //	peer codec                             the library's codec as JSON lines, stdin to stdout
 //	peer version                           what exactly is being tested
@@ -27,7 +28,7 @@ import (
 )
 
 const usage = `usage:
-  peer serve [-addr 127.0.0.1:0]
+  peer serve [-addr 127.0.0.1:0] [-plain]
   peer driver [-dialer gorilla|gobwas]
   peer codec
   peer version
@@ -63,9 +64,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	flags.SetOutput(io.Discard) // main prints the usage, once
 	addr := "127.0.0.1:0"
 	dialer := "gorilla"
+	isPlain := false
 	switch name {
 	case "serve":
 		flags.StringVar(&addr, "addr", addr, "address to listen on")
+		flags.BoolVar(&isPlain, "plain", isPlain, "without the conformance application")
 	case "driver":
 		flags.StringVar(&dialer, "dialer", dialer, "what opens the connections")
 	}
@@ -82,7 +85,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 
 	switch name {
 	case "serve":
-		return serve(ctx, addr, stdin, stdout, stderr)
+		offered := sites()
+		if isPlain {
+			offered = plainSites()
+		}
+		return serve(ctx, addr, offered, stdin, stdout, stderr)
 	case "driver":
 		return drive(ctx, dialer, stdin, stdout)
 	case "codec":
