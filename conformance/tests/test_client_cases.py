@@ -235,6 +235,21 @@ def test_what_the_client_was_not_to_tell_of_fails_the_case():
     assert "no such observation" in result.explanation
 
 
+def test_a_connect_that_is_undone_in_the_same_piece_fails_with_its_reason():
+    """The reference client, NS-16 and NS-6: once it raised what no caller could expect."""
+    script = """
+    1 handshake
+    1 do connect app
+    1 > <<connect>>;app;;_OnNamespaceConnect;0;0;
+    1 <+ <<connect>>;;;;;;
+    1 < 17;app;;_OnNamespaceDisconnect;0;0;
+    1 > 17;;;;;;
+    1 failed disconnected namespace 'app' at once
+    """
+    result = judge_here(script)
+    assert (result.verdict, result.explanation) == (Verdict.PASS, "")
+
+
 # -------------------------------------------------------------------- known failures
 
 

@@ -31,6 +31,7 @@ SUITE = (
     "codecs",
     "reference",
     "recordings",
+    "listening",
     "model_based",
     "interop",
     "reports",

@@ -333,7 +333,7 @@ def client_verbs(
     async def dial(step: Step, _: int) -> None:
         operations.dial(step.connection, step.rest)
         request = await arrival(step.connection)
-        runner.headers[step.connection] = _headers(request)
+        runner.headers[step.connection] = headers_of(request)
         connection = request.accept()
         if connection is None:
             await request.close()
@@ -365,7 +365,7 @@ def _body(text: str) -> str | bytes:
     return bytes.fromhex(text.removeprefix(HEX)) if text.startswith(HEX) else text
 
 
-def _headers(request: UpgradeRequest) -> list[tuple[str, str]]:
+def headers_of(request: UpgradeRequest) -> list[tuple[str, str]]:
     """Give the headers of a request, and those in its URL."""
     found = [(name.lower(), value) for name, value in request.request.headers.raw_items()]
     for name, value in parse_qsl(urlsplit(request.request.path).query, keep_blank_values=True):

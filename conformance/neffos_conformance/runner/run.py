@@ -69,6 +69,9 @@ BRIEF: Final = 2.0
 Run = Callable[[Case], Awaitable[Result]]
 """Runs one case."""
 
+TOO_LATE: Final = "nothing came in time"
+"""The explanation of a case whose time limit ended."""
+
 CLOSING: Final = frozenset({"TR-12", "TR-13", "TR-16"})
 """The requirements on how a connection closes. A case that covers one tests that."""
 
@@ -133,7 +136,7 @@ def to_server(
         playback = Playback("server", limits, result.log)
         runner = ScriptRunner(playback, is_alone=is_alone, witness=witness)
         network = _Network(way, partial(opened, target)) if way else None
-        return await _run(case, result, runner, server_verbs(runner, target), network)
+        return await run_script(case, result, runner, server_verbs(runner, target), network)
 
     return run
 
@@ -185,7 +188,7 @@ async def run_client_case(
     url, incoming = listening
     operations = PendingOperations(runner, driver, url)
     network = _Network(way, partial(dialled, driver, between, before)) if way else None
-    await _run(case, result, runner, client_verbs(runner, operations, incoming), network)
+    await run_script(case, result, runner, client_verbs(runner, operations, incoming), network)
     with suppress(DriverError):  # reported already, or at the next case
         await operations.finish()
     return result
@@ -203,13 +206,22 @@ class _Network:
         return await self.way.check(self.opener, playback.volume)
 
 
-async def _run(
+async def run_script(
     case: Case,
     result: Result,
     runner: ScriptRunner,
     further: Mapping[str, Verb],
-    network: _Network | None,
+    network: _Network | None = None,
 ) -> Result:
+    """Run a case whose connections the caller opens, and close them.
+
+    Args:
+        case: the case.
+        result: takes its verdict; its log is that of the runner's playback.
+        runner: plays the script.
+        further: the verbs beside those of every script.
+        network: checks the network where a failure may be its fault.
+    """
     began = time.perf_counter()
     playback = runner.playback
     runner.mark = runner.bindings["case"] = mark_of(case.id)
@@ -232,7 +244,7 @@ async def _run(
         _fail(result, runner, str(error))
         result.verdict, result.explanation = Verdict.UNKNOWN, str(error)
     except TimeoutError:
-        _fail(result, runner, "nothing came in time", NO_REPLY if playback.barriers > 0 else "")
+        _fail(result, runner, TOO_LATE, NO_REPLY if playback.barriers > 0 else "")
     else:
         playback.step = 0
         if runner.closing.explanation and network and await network.check(playback):
