@@ -334,6 +334,12 @@ def test_known_fields_are_written(change: Any, data: bytes | None, binary: bool)
         assert frame.build(fields) == data
 
 
+def test_the_lenient_grammar_reads_any_flag_and_writes_two() -> None:  # FR-7, FR-6
+    found = LENIENT_FRAME.parse(b"w;n;r;e;1;x;b")
+    assert (found["is_error"], found["is_no_op"]) == (True, False)
+    assert LENIENT_FRAME.build(found) == b"w;n;r;e;1;0;b"
+
+
 # ---- The oracles bite: faulty codecs ----
 
 
