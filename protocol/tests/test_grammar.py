@@ -174,7 +174,7 @@ messages = st.tuples(
 
 # ---- Agreement ----
 
-AGREE = settings(deadline=None, max_examples=settings().max_examples // 2)
+AGREE = settings(max_examples=settings().max_examples // 2)
 
 
 def agree(data: bytes, binary: bool) -> None:
@@ -423,7 +423,7 @@ WRONG = [
 ]
 
 # No more examples than the tests of agreement take together: those would notice, too.
-SEARCH = settings(deadline=None, max_examples=600, phases=[Phase.generate], derandomize=True)
+SEARCH = settings(max_examples=600, phases=[Phase.generate], derandomize=True)
 
 
 @cache

@@ -375,7 +375,7 @@ payloads = st.one_of(
 )
 
 
-@settings(deadline=None, derandomize=True, max_examples=settings().max_examples * 3 // 4)
+@settings(derandomize=True, max_examples=settings().max_examples * 3 // 4)
 @given(
     st.lists(st.tuples(st.sampled_from(Role), payloads), max_size=30),
     st.sampled_from(Native),
