@@ -12,7 +12,7 @@ COMPILED := build/compiled
 # Tests start many processes, which must not compile the same files again and again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test tests waiting thorough browser lint interop networks kills record release-check replay \
+.PHONY: help demo test tests base-tests suite-tests waiting thorough browser lint interop networks kills record release-check replay \
   compiled explore fuzz bench hostile site docs loaded clean
 
 help: ## list the targets
@@ -32,13 +32,18 @@ $(READY): $(RUNS) # what tests it, and builds the site
 demo: $(RUNS) ## run the suite against the embedded server
 	@$(BIN)/neffos-wire test server
 
-# Types are checked beside the tests, which leave a processor idle now and then.
+# Side by side: the tests of the suite wait now and then, and one process does the rest meanwhile.
 test: $(READY) ## check style and types, and run all tests that need nothing but Python
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line lint tests
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line suite-tests lint base-tests
 
 tests: $(READY)
-	$(BIN)/pytest -n auto --dist loadfile $(COVERAGE) codec/tests protocol/tests
-	$(BIN)/pytest -n 4 --dist loadfile conformance/tests # more than cores: they wait a good deal
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line suite-tests base-tests
+
+base-tests: $(READY) # codec and protocol
+	$(BIN)/pytest $(COVERAGE) codec/tests protocol/tests
+
+suite-tests: $(READY) # more processes than cores: they wait a good deal
+	$(BIN)/pytest -n 3 --dist loadfile conformance/tests
 
 # The tests that wait for peers, or flood them: those that a busy machine could disturb.
 WAITING := cases client_cases client_faults driver_protocol hostile_servers kills limits \
@@ -48,9 +53,8 @@ waiting: $(READY) # a part of `tests`
 	$(BIN)/pytest -q -n 3 --dist loadfile $(WAITING:%=conformance/tests/test_%.py)
 
 thorough: $(READY) ## run the property tests with four times as many examples (THOROUGH=share: three)
-	$(BIN)/pytest -q -n auto --hypothesis-profile=$(or $(THOROUGH),thorough) \
-	  codec/tests/test_properties.py protocol/tests/test_grammar.py \
-	  protocol/tests/test_monitor.py protocol/tests/test_two_sessions.py
+	$(BIN)/pytest -q -n auto --hypothesis-profile=$(or $(THOROUGH),thorough) -m hypothesis \
+	  $$(grep -l hypothesis codec/tests/*.py protocol/tests/*.py conformance/tests/*.py)
 
 browser: $(READY) ## run the tests that open pages in Chromium
 	$(BIN)/pytest -n auto --dist loadfile -m browser conformance/tests

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from websockets.frames import Opcode
 
-from mutation import BANK
+from mutation import BANK, work_clock
 from mutation.fault_proxy import CUT, outward, request
 from neffos_asyncio import Limits
 from neffos_conformance.cases.definition import Case, select, server_cases
@@ -124,7 +124,7 @@ def test_cases_that_wait_tell_servers_that_wait_from_those_that_do_not(id_, muta
         async with BANK[mutant].stage() as wrong:
             return right, await wrong(soon)
 
-    right, wrong = asyncio.run(run())
+    right, wrong = work_clock.run(run())
     assert right.verdict is Verdict.PASS
     assert wrong.verdict is Verdict.FAIL
     assert wrong.explanation == "nothing came in time"

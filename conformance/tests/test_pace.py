@@ -26,6 +26,9 @@ from neffos_conformance.runner.run import (
 from neffos_conformance.wire.networks import Network, network_before, networks
 from peers import networks as runs
 
+waiting = partial(work_clock.run, stride=work_clock.LONG_STRIDE)
+"""Runs a coroutine on a clock that a network's silence does not hold up for long."""
+
 SAMPLE = ("HS-1.1", "NS-1.1", "RM-4.1", "EV-1.1", "TR-12", "AR-1.1")
 """Cases of several kinds; `make networks` runs all."""
 
@@ -152,7 +155,7 @@ def measured(network: Network | None, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> 
                 reason = await way.check(partial(opened, reached))
         return way.pace, reason
 
-    return work_clock.run(run())
+    return waiting(run())
 
 
 def test_a_far_server_is_measured_as_far():
@@ -187,7 +190,7 @@ def test_a_server_that_is_not_there_is_no_loss_of_the_network():
 def test_a_network_changes_no_verdict_on_the_reference_server(name):
     network = networks()[name]
     cases = select(server_cases(), SAMPLE)
-    found = work_clock.run(runs.server_outcome(network, cases))
+    found = waiting(runs.server_outcome(network, cases))
     passed = dict.fromkeys((each.id for each in cases), (Verdict.PASS, Verdict.PASS, ""))
     assert runs.wrong(network, passed, found) == []
 
@@ -213,7 +216,7 @@ def verdict(script: Case, network: Network | None, distort=None) -> tuple[Verdic
                 [result] = [each async for each in run_cases(run, [script])]
                 return result.verdict, result.explanation
 
-    return work_clock.run(run())
+    return waiting(run())
 
 
 def mute(serve):
@@ -236,7 +239,7 @@ def test_a_close_frame_that_is_not_answered_counts_at_any_pace():
             cases = select(server_cases(), ("TR-16.1",))
             return [each async for each in run_cases(to_server(url, way=way), cases)]
 
-    [result] = work_clock.run(run())
+    [result] = waiting(run())
     assert result.verdict is Verdict.FAIL
     assert result.explanation == NO_CLOSE_FRAME
 
@@ -246,7 +249,7 @@ def test_a_server_without_pongs_has_no_network_to_blame():
         async with BANK["close-not-answered"].peer.run() as url:
             return await Way(DEFAULT_TIMEOUTS)._carries_asks(partial(opened, url), 40_000)
 
-    assert work_clock.run(run())
+    assert waiting(run())
 
 
 def test_what_a_lossy_network_hides_is_unknown():
@@ -279,7 +282,7 @@ def test_features_behind_a_lossy_network_are_unknown_and_not_missing(monkeypatch
         ):
             return await discovered(reached, way)
 
-    has = work_clock.run(run())
+    has = waiting(run())
     assert has.unknown
     some = case("1 app", "1 > $1;app;r;_OnRoomJoin;0;0;")
     for name in has.unknown:
