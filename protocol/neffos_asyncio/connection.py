@@ -396,8 +396,11 @@ class Connection:
 
     def _waits(self, payload: str | bytes) -> bool:
         """Keep a message that has to wait for its turn (EV-1), and say whether it does."""
-        queue, session = self._queue, self.link.session
-        if not queue.is_busy or session.is_closed:
+        queue = self._queue
+        if not queue.is_busy:
+            return False
+        session = self.link.session
+        if session.is_closed:
             return False
         if session.overtakes(payload, is_next=not len(queue)):
             self._is_overtaking = True
@@ -428,7 +431,7 @@ class Connection:
             self.link.hold(False)  # the reply to a pending ask is still to be read
 
     def _handle(self, item: Event | str | bytes) -> Work | None:
-        if not isinstance(item, str | bytes):
+        if not isinstance(item, (str, bytes)):
             if type(item) is Closed:
                 self._released()
             return self._owner.handle(self, item)

@@ -27,6 +27,7 @@ HEAD: Final = 6
 """Bytes of the head of a client's frame, with its mask (RFC 6455, 5.2)."""
 _SHORT: Final = 126
 _LONG: Final = 1 << 16
+"""Payloads from these sizes on have two, or eight, more bytes of head."""
 
 
 def piece_size(parser: Protocol) -> int:
@@ -74,13 +75,15 @@ class Incoming:
         protocol: parses them.
     """
 
-    __slots__ = ("_at", "_data", "_events", "_protocol", "partial")
+    __slots__ = ("_at", "_data", "_events", "_protocol", "parsed", "partial")
 
     def __init__(self, protocol: ServerProtocol) -> None:
         self._protocol = protocol
         self._data = b""
         self._at = 0
         self._events: deque[Event] | None = None
+        self.parsed = 0
+        """Bytes that were parsed since the start."""
         self.partial = 0
         """Bytes of a request or a frame whose end was not received, as far as they are parsed."""
 
@@ -110,7 +113,13 @@ class Incoming:
                 return None
             self._parse()
         event = self._events.popleft()
-        self.partial = self.partial - _size(event) if isinstance(event, Frame) else 0
+        if type(event) is Frame:
+            size = len(event.data)
+            self.partial -= HEAD + size
+            if size >= _SHORT:
+                self.partial -= 2 if size < _LONG else 8
+        else:
+            self.partial = 0
         return event
 
     def _parse(self) -> None:
@@ -120,14 +129,9 @@ class Incoming:
             end = min(end, self._data.find(b"\n", at) + 1 or end)
         piece = self._data if at == 0 and end >= len(self._data) else self._data[at:end]
         self._at = at + len(piece)
+        self.parsed += len(piece)
         self.partial += len(piece)
         self._protocol.receive_data(piece)
         events = self._protocol.events_received()
         if events:
             self._events = deque(events)
-
-
-def _size(frame: Frame) -> int:
-    """Return how many bytes a client's frame took."""
-    size = len(frame.data)
-    return HEAD + size + (0 if size < _SHORT else 2 if size < _LONG else 8)
