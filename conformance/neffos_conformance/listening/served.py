@@ -78,6 +78,7 @@ class ServedConnection:
     _incoming: asyncio.Queue[Received] = field(default_factory=asyncio.Queue)
     _count: int = 0
     _bytes: int = 0
+    _is_over: bool = False
     _reader: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -138,6 +139,7 @@ class ServedConnection:
                 self._monitor.feed(Role.SERVER, payload)
                 await self.connection.send(payload)
             self.changed.set()
+        self._is_over = True
         self._incoming.put_nowait(received)
         self.changed.set()
 
@@ -192,7 +194,7 @@ class ServedConnection:
     @property
     def is_open(self) -> bool:
         """See ``Transport``."""
-        return self.connection.is_open
+        return self.connection.is_open and not self._is_over
 
     @property
     def backlog(self) -> int:

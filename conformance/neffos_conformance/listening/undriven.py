@@ -10,6 +10,7 @@ The derived scripts have verbs of their own:
     1 arrive          a client opens the connection
     1 settle          the client answers a ping, so that what it sent before has been received
     1 own app         the client connects the namespace by itself; other namespaces, too
+    1 own! app        likewise; else the suite would connect it after a while
     1 free app        the suite disconnects that namespace, and from now on leaves it so
     1 alive           the client replies to a barrier, so that it is past the handshake
     1 return          the client opens the connection again, by itself
@@ -70,7 +71,7 @@ MAX_NAME: Final = 256
 """Characters of the namespace that cases use; one that somebody means to type is shorter."""
 
 TIDY: Final = "tidy"
-"""The beginning of the tokens of the asks that undo what a case has done; nobody awaits the replies."""
+"""The beginning of the tokens of the asks that undo what a case has done. Nobody awaits a reply."""
 
 RECONNECT_HEADER: Final = "x-websocket-reconnect"
 """The header of a client that reconnects (TR-9)."""
@@ -135,7 +136,10 @@ def undriven(case: Case) -> UndrivenCase | None:
     first = case.steps[0]
     if first.verb == "app":
         needs.add(APP)
-        opened = [*_opened(first), replace(first, verb="own", rest=APP)]
+        opened = [
+            *_opened(first),
+            replace(first, verb="own!" if RETURNS in needs else "own", rest=APP),
+        ]
     elif first.verb == "handshake":
         opened = _opened(first)
         if any(_namespace(step) == APP for step in steps):
@@ -199,7 +203,7 @@ def _translated(steps: tuple[Step, ...]) -> Iterator[Step]:
             yield replace(step, verb="return", rest="")
             yield from _opened(step)[1:]
             if step.verb == "app":
-                yield replace(step, verb="own", rest=APP)
+                yield replace(step, verb="own!", rest=APP)
         elif number and not (step.verb == "lacks" and step.rest.lower() == RECONNECT_HEADER):
             yield step  # its first connection may be in place of that of another case
 
@@ -275,7 +279,7 @@ def _namespace(step: Step) -> str | None:
 
 def _renamed(step: Step, namespace: str) -> Step:
     """Put the client's name for ``app`` into a step."""
-    if step.verb in ("own", "free"):
+    if step.verb in ("own", "own!", "free"):
         return replace(step, rest=namespace)
     if namespace == APP or _namespace(step) != APP:
         return step

@@ -32,8 +32,8 @@ MAX_PROBES: Final = 3
 them (TR-5)."""
 
 PATIENCE: Final = 5.0
-"""Seconds for a client to connect its namespace by itself. It has done so once. Afterwards the suite
-does it: a client restores only what it had, and a case may have left it without."""
+"""Seconds for a client to connect its namespace by itself. It has done so once. Afterwards the
+suite does it: a client restores only what it had, and a case may have left it without."""
 
 
 @dataclass(eq=False, slots=True)
@@ -81,6 +81,7 @@ class Visit:
             "arrive": visit._arrive,
             "settle": visit._settle,
             "own": visit._own,
+            "own!": visit._restored,
             "free": visit._free,
             "alive": visit._alive,
             "return": visit._return,
@@ -126,6 +127,10 @@ class Visit:
                 namespace = await own_namespace(self.served[number], step.rest)
         if namespace is None:
             await self._change(number, Change.CONNECT, step.rest)
+
+    async def _restored(self, step: Step, _: int) -> None:
+        if await own_namespace(self.served[step.connection], step.rest) is None:
+            raise MismatchError("the client closed the connection before it connected a namespace")
 
     async def _free(self, step: Step, _: int) -> None:
         """Disconnect a namespace, and do not let the client connect it again by itself."""
