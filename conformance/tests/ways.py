@@ -33,7 +33,11 @@ async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def join(one: Streams, other: Streams) -> None:
-    await asyncio.gather(carry(one[0], other[1]), carry(other[0], one[1]))
+    try:
+        await asyncio.gather(carry(one[0], other[1]), carry(other[0], one[1]))
+    finally:
+        for _, writer in (one, other):
+            writer.transport.abort()
 
 
 @asynccontextmanager

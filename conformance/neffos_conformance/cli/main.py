@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "test": "cli.main",
     "replay": "cli.replay",
     "matrix": "cli.matrix",
+    "doctor": "cli.doctor",
     "record": "cli.record",
     "import": "cli.import_har",
     "check": "cli.check",
@@ -50,7 +51,7 @@ COMMANDS: Final = {
 """The commands, and the modules that define each as ``<command>_command``."""
 
 GROUPS: Final = {
-    "Test": ("test", "replay", "matrix"),
+    "Test": ("test", "replay", "matrix", "doctor"),
     "Record": ("record", "import"),
     "Inspect": ("check", "show", "decode", "encode"),
     "Reference": ("list", "explain", "serve", "driver", "codec-adapter"),

@@ -112,7 +112,9 @@ async def _server(
                 pass
         except (ConnectError, TimeoutError) as error:
             explanation = str(error) or f"no upgrade within {way.measure_timeout:g} s"
-            raise testing.NothingRanError(f"no server at {address}: {explanation}") from error
+            raise testing.NothingRanError(
+                f"no server at {address}: {explanation}. Try: neffos-wire doctor URL"
+            ) from error
         await way.check(partial(opened, address))
         has = Detected(features) if features is not None else await discovered(address, way)
         yield address, has, way

@@ -7,6 +7,7 @@ connection to a server under test. This file knows neither WebSocket messages no
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,7 @@ from websockets.headers import build_host
 from websockets.proxy import Proxy, get_proxy, parse_proxy
 from websockets.uri import WebSocketURI, parse_uri
 
-from neffos_conformance.wire.secrets import masked_url
+from neffos_conformance.wire.secrets import MASK, masked_url
 
 FROM_ENVIRONMENT: Final = "environment"
 """Stands for the proxy that the environment names, such as ``HTTPS_PROXY``."""
@@ -36,6 +37,12 @@ ATTEMPT_DELAY: Final = 0.25
 
 TLS_CONTEXTS: Final = 16
 """Contexts that are kept: a run has one, for its server, and perhaps one for its proxy."""
+
+SHORTEST: Final = 6
+"""Characters of a part of a header's value that may be a secret of its own, such as a token."""
+
+_PUBLIC: Final = frozenset({"origin", "host", "user-agent"})
+"""Headers whose values are no secrets."""
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -100,6 +107,19 @@ class Reach:
             return None
         named = _environment_proxy(uri) if self.proxy == FROM_ENVIRONMENT else self.proxy
         return proxy_at(named) if named else None
+
+    def hide(self, text: str) -> str:
+        """Give a text, which a server may have written, without the values of the headers."""
+        secrets = [
+            part
+            for name, value in self.headers
+            if name.lower() not in _PUBLIC
+            for part in (value, *re.split(r"[\s;=,]+", value))
+            if len(part) >= SHORTEST
+        ]
+        for each in sorted(secrets, key=len, reverse=True):
+            text = text.replace(each, MASK)
+        return text
 
     def address_of(self, uri: WebSocketURI) -> str:
         """Give the name or address to dial for a server."""

@@ -37,14 +37,14 @@ REACH_OPTIONS: Final = (
         "header",
         "Header of every request: 'Name: value'. The value env:NAME is taken from the environment, "
         "and @FILE from a file.",
-        "HEADER",
+        "TEXT",
         is_multiple=True,
     ),
-    ReachOption("origin", "Origin of every request, as a browser sends it.", "ORIGIN"),
+    ReachOption("origin", "Origin of every request, as a browser sends it.", "URL"),
     ReachOption(
         "cookie",
         "Cookie of every request: name=value, env:NAME or @FILE.",
-        "COOKIE",
+        "TEXT",
         is_multiple=True,
     ),
     ReachOption("ca", "Certificates to trust, in place of those of the system (PEM).", "FILE"),
