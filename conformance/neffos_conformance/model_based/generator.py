@@ -56,7 +56,7 @@ BODIES: Final[tuple[Payload, ...]] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class Draws:
     """What is drawn for the peers of a role. Weights say how often.
 
     Attributes:
@@ -100,7 +100,7 @@ _LOOKALIKES: Final = ("\u00e9", "e\u0301")
 _COMMON_NON_FRAMES: Final = ("", b"", "noise t{}", ";;;;;", b"\x00\xff t{}", "M", b"M")
 _COMMON_MARKS: Final = (" ", "@%!semicolon@%!", "#", ".$1")
 
-SERVER: Final = Profile(
+SERVER: Final = Draws(
     connections=3,
     actions=_weights("connection 4 ask 30 event 34 provoke 10 answer 16 non-frame 5 end 2"),
     answers=_weights("done 30 body 25 error 18 renamed 7 twice 10 elsewhere 10"),
@@ -120,7 +120,7 @@ SERVER: Final = Profile(
     haste=(0.1, 0.25, 0.6),
 )
 
-CLIENT: Final = Profile(
+CLIENT: Final = Draws(
     connections=2,
     actions=_weights(
         "connection 3 command-ask 22 command-event 16 command 3 ask 20 event 28 answer 34 "
