@@ -119,7 +119,8 @@ class Profile:
         """The bytes of the event and the flags that every broadcast of the application has."""
         return f";{_escaped(self.event(NEWS))};0;0;".encode()
 
-    def _event_in(self, namespace: str, event: str) -> str:
+    def event_of(self, namespace: str, event: str) -> str:
+        """Give the server's name of an event of any namespace."""
         if namespace not in (MAIN, "semi;colon") or not event:
             return event
         return self.event(event)
@@ -194,7 +195,7 @@ class Profile:
         if namespace == MAIN and fields[2]:
             room = self.room(_name(fields[2], is_bytes=is_bytes))
             fields[2] = _put(fields[2], room, is_bytes=is_bytes)
-        fields[3] = _put(fields[3], self._event_in(namespace, event), is_bytes=is_bytes)
+        fields[3] = _put(fields[3], self.event_of(namespace, event), is_bytes=is_bytes)
         fields[6] = self._body(fields[6], namespace, event, step)
         return ";".join(fields)
 

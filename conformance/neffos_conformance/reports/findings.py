@@ -215,7 +215,7 @@ def level(report: RunReport) -> AppLevel | None:
 def more(report: RunReport) -> NextStep | None:
     """Give the one thing to add that shows most more, if all cases were selected."""
     there = report.features
-    if there is None or report.selection:
+    if there is None or report.selection or _is_explored(report):
         return None
     cases = [each for each in cases_of("server") if SLOW not in each.tags]
     untestable = frozenset(requirements()) - report.testable().keys()
@@ -238,10 +238,18 @@ def level_sentence(report: RunReport) -> str:
     number = len(report.features or ())
     parts = "" if there is AppLevel.BARE else f" with {number} of {len(features())} parts"
     ignored = bounded(", ".join(sorted(report.profile.ignore)))
-    text = f"level {words[there]}{parts}: {exercised} of {testable} requirements shown"
+    text = f"level {words[there]}{parts}"
+    if not _is_explored(report):
+        text += f": {exercised} of {testable} requirements shown"
     if ignored:
         text += f"; events that the server sends by itself, passed over: {ignored}"
     return text
+
+
+def _is_explored(report: RunReport) -> bool:
+    """Whether its results are counterexamples, and not cases of the suite."""
+    known = {each.id for each in _all_cases(report)}
+    return not any(result.case.id in known for result in report.results)
 
 
 def level_lines(report: RunReport) -> list[str]:
