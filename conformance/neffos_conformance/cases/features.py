@@ -77,8 +77,11 @@ def features() -> tuple[Feature, ...]:
 
 
 def _feature(entry: dict[str, Any]) -> Feature:
-    values = {key: tuple(each) if isinstance(each, list) else each for key, each in entry.items()}
-    return Feature(**{**values, "level": AppLevel(values.get("level", AppLevel.APPLICATION))})
+    values: dict[str, Any] = {
+        key: tuple(each) if isinstance(each, list) else each for key, each in entry.items()
+    }
+    values["level"] = AppLevel(values.get("level", AppLevel.APPLICATION))
+    return Feature(**values)
 
 
 @cache
