@@ -8,6 +8,8 @@ from functools import cache
 import pytest
 
 from mutation import hooks, operators
+from neffos_conformance.cases.features import by_id, closed
+from neffos_conformance.cases.profile import Profile, named
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.model_based import (
     Plan,
@@ -28,6 +30,8 @@ from neffos_conformance.runner.run import to_server
 from neffos_conformance.wire.connection import ConnectError
 from neffos_conformance.wire.transcript import read_transcript
 from neffos_protocol import Role
+
+from .reduced import NOT_REMOVED, renamed, servers
 
 SOON = Timeouts(case=2.0, before_barrier=0.1, after_barrier=0.15, close=0.3)
 
@@ -69,7 +73,7 @@ def test_sequences_contain_everything_that_clients_do():
 
 
 def test_a_server_without_a_feature_is_not_asked_for_it():
-    features = frozenset({"server-asks"})
+    features = closed(["server-asks"])
     actions = [
         each for index in range(60) for each in generate(Role.SERVER, 1, index, 16, features)
     ]
@@ -79,7 +83,64 @@ def test_a_server_without_a_feature_is_not_asked_for_it():
     )
     events = {each.event for each in actions}
     assert "ask-me" in events
+    assert not events & {"echo", "fail", "whoami"}
     assert not [event for event in events if event.startswith("broadcast") or event == "join-me"]
+
+
+@pytest.mark.parametrize(
+    ("features", "namespaces"),
+    [
+        ((), {"nowhere", "App", " app"}),
+        (("app", "empty-unknown"), {"app", "nowhere", "App", " app", ""}),
+        (("app", "refused", "rooms"), {"app", "refused", "nowhere", "App", " app"}),
+    ],
+)
+def test_a_server_is_asked_for_the_namespaces_that_it_has_or_that_nobody_has(features, namespaces):
+    offered = frozenset(features)
+    sent = [
+        each
+        for index in range(60)
+        for each in generate(Role.SERVER, 1, index, 16, offered)
+        if each.kind is ActionKind.SEND
+    ]
+    assert {each.namespace for each in sent} <= namespaces
+    assert not {each.room for each in sent} & {"locked", "sticky"}
+    assert not {each.event for each in sent} & {"echo", "push"}
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        named("chat"),
+        Profile(
+            namespaces={"app": "app;chat", "any": "app"},
+            rooms={"locked": "members"},
+            events={"echo": "ping", "news": "said", "question": "q", "broadcast-all": "say"},
+        ),
+    ],
+    ids=["namespace", "names"],
+)
+def test_a_server_with_its_own_names_is_innocent(profile):
+    async def run():
+        async with embedded_server(distort=renamed(profile)) as url:
+            return await explore_server(url, PLAN, frozenset(by_id()), profile)
+
+    report = asyncio.run(run())
+    assert [(each.id, each.run.lines) for each in report.counterexamples] == []
+    assert report.sequences == PLAN.sequences
+
+
+@pytest.mark.parametrize("there", [(), ("app", "rooms", "unhandled"), ("echo", "any-event")])
+def test_a_server_with_a_part_of_the_application_is_innocent(there):
+    features = closed([*there, *NOT_REMOVED - {"url-headers", "silent"}])
+
+    async def run():
+        async with embedded_server(served=servers(features)) as url:
+            return await explore_server(url, PLAN, features)
+
+    report = asyncio.run(run())
+    assert [(each.id, each.run.lines) for each in report.counterexamples] == []
+    assert report.sequences == PLAN.sequences
 
 
 @pytest.mark.parametrize("role", Role)

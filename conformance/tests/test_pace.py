@@ -14,11 +14,11 @@ from neffos_conformance.cases.definition import Case, client_cases, select, serv
 from neffos_conformance.cases.script import read_script
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.reference.embedded import embedded_server
+from neffos_conformance.runner.discovery import discovered
 from neffos_conformance.runner.pace import LONGEST, Cost, Pace, Samples, Way, cost_of
 from neffos_conformance.runner.playback import NO_CLOSE_FRAME, Timeouts
 from neffos_conformance.runner.run import (
     DEFAULT_TIMEOUTS,
-    discovered,
     opened,
     run_cases,
     to_server,
@@ -287,7 +287,7 @@ def test_features_behind_a_lossy_network_are_unknown_and_not_missing(monkeypatch
     some = case("1 app", "1 > $1;app;r;_OnRoomJoin;0;0;")
     for name in has.unknown:
         assert name not in has.there
-    absent = replace(has, there=frozenset(), unknown={"rooms": "why"})
+    absent = replace(has, there=frozenset({"app"}), unknown={"rooms": "why"})
     result = absent.result(some)
     assert result is not None
     assert (result.verdict, result.explanation) == (

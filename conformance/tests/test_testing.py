@@ -75,7 +75,7 @@ def test_a_dry_run_says_what_would_be_run_and_runs_nothing(tested, tmp_path):
 
 def test_a_dry_run_knows_the_features(tested):
     _, out, _ = tested("test", "server", "--case", "RM-4.1", "--features", "", "--dry-run")
-    assert "skipped: it needs rooms" in out
+    assert "skipped: it needs app" in out
     assert "0 cases would run, 1 would not" in out
 
 
@@ -253,7 +253,9 @@ def test_a_list_has_the_slow_cases_too_and_can_be_read_by_programs(tested):
     code, out, _ = tested("list", "server", "--json")
     assert code == 0
     values = json.loads(out)
-    assert {"id", "role", "title", "requirements", "tags", "script"} == set(values[0])
+    assert set(values[0]) == {
+        *("id", "role", "title", "requirements", "tags", "level", "needs", "script")
+    }
     assert any("slow" in each["tags"] for each in values)
 
 

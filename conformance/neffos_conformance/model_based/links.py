@@ -14,7 +14,8 @@ from functools import partial
 from typing import Final, NoReturn
 
 from neffos_codec import Message
-from neffos_conformance.cases.script import OPERATIONS
+from neffos_conformance.cases.profile import STANDARD, Profile
+from neffos_conformance.cases.script import OPERATIONS, read_script
 from neffos_conformance.model_based import failures
 from neffos_conformance.model_based.actions import (
     ActionSequence,
@@ -27,6 +28,7 @@ from neffos_conformance.model_based.actions import (
 from neffos_conformance.model_based.failures import KnownFailures, SequenceResult
 from neffos_conformance.model_based.frames import action_named_in
 from neffos_conformance.model_based.model import OPENINGS, UNAVAILABLE, SutModel
+from neffos_conformance.model_based.renaming import Renaming
 from neffos_conformance.model_based.runner import SequenceRunner
 from neffos_conformance.runner.client_steps import OPERATION_TIMEOUT, Between, accepting_clients
 from neffos_conformance.runner.driver_pool import DriverPool, lacking_operations
@@ -54,7 +56,11 @@ from neffos_protocol import Role
 
 
 async def run_on_server(
-    server: Target | str, sequence: ActionSequence, known: KnownFailures, timeouts: Timeouts
+    server: Target | str,
+    sequence: ActionSequence,
+    known: KnownFailures,
+    timeouts: Timeouts,
+    profile: Profile = STANDARD,
 ) -> SequenceResult:
     """Run a test sequence on fresh connections to a server.
 
@@ -63,10 +69,15 @@ async def run_on_server(
         sequence: what to do.
         known: failures that are not reported again.
         timeouts: how long to wait.
+        profile: the server's own names.
     """
     runner = ServerRunner(SutModel(Role.SERVER), known, timeouts)
     runner.server = Target.of(server)
+    runner.profile, runner.renaming = profile, Renaming(profile)
     await runner.run(sequence)
+    if profile.changes_names and runner.result.lines:
+        steps = read_script("\n".join(runner.result.lines), "server")
+        runner.result.lines = [str(step) for step in profile.steps(steps)]
     return runner.result
 
 
@@ -74,6 +85,16 @@ class ServerRunner(SequenceRunner):
     """Runs a test sequence on ``server``."""
 
     server: Target
+    profile: Profile
+    renaming: Renaming
+
+    def outgoing(self, payload: Payload) -> Payload:
+        """Give a message under the server's names."""
+        return self.renaming.outgoing(payload)
+
+    def incoming(self, payload: Payload) -> Payload | None:
+        """Give a message under the suite's names, unless the server sends such by itself."""
+        return None if self.profile.is_ignored(payload) else self.renaming.incoming(payload)
 
     async def open(self, action: SuiteAction) -> bool:
         """Dial; the connection is open then."""

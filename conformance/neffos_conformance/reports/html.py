@@ -56,6 +56,7 @@ def render(report: RunReport) -> str:
             findings=findings,
             report=report,
             results=results,
+            level=findings.level_lines(report),
             verdicts=[each for each in SEVERITY if report.counts()[each]],
             all_verdicts=list(Verdict),
             families=list(findings.family_counts(report)),

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from neffos_codec import COMPILED, first_surrogate
+from neffos_conformance.cases.profile import Profile, known_names
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.reports import findings
 from neffos_conformance.runner.result import Remark, Result
@@ -51,6 +52,7 @@ def report_values(report: RunReport) -> Values:
     exercised, testable = findings.exercised_share(report)
     found = findings.requirement_results(report)
     features = report.features
+    level, step = findings.level(report), findings.more(report)
     return {
         "format": REPORT_FORMAT,
         "suite": {
@@ -70,6 +72,15 @@ def report_values(report: RunReport) -> Values:
         "command": _text(report.command),
         "selection": [_text(each) for each in report.selection],
         "features": None if features is None else sorted(features),
+        "absent_features": {key: _text(value) for key, value in sorted(report.absent.items())},
+        "level": level and level.value,
+        "next_step": step
+        and {
+            "features": list(step.features),
+            "requirements": list(step.requirements),
+            "text": str(step),
+        },
+        "profile": _profile_values(report.profile),
         "failed": report.has_failed(),
         "counts": _counts(report.counts()),
         "closing_counts": _counts(findings.closing_counts(report)),
@@ -91,6 +102,17 @@ def report_values(report: RunReport) -> Values:
             for each in found
         ],
         "cases": [_case_values(report, result) for result in report.results],
+    }
+
+
+def _profile_values(profile: Profile) -> Values:
+    return {
+        "source": _text(profile.source),
+        "ignore": [_text(each) for each in sorted(profile.ignore)],
+        **{
+            kind: {key: _text(own) for key, own in getattr(profile, kind).items()}
+            for kind in known_names()
+        },
     }
 
 

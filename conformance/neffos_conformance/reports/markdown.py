@@ -40,6 +40,7 @@ def render(report: RunReport) -> str:
     items = {label: [_item(each) for each in lines if each.label == label] for label in TITLES}
     parts = [
         f"## {findings.SUITE} {report.role}: {findings.outcome(report)}",
+        *map(_plain, findings.level_lines(report)),
         f"{findings.share_sentence(report)}.",
         *_failures(report),
         *("\n".join([TITLES[label], "", *each]) for label, each in items.items() if each),

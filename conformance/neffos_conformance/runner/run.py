@@ -17,14 +17,13 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 from zlib import crc32
 
 from neffos_conformance.cases.definition import Case
-from neffos_conformance.cases.features import features, needed
-from neffos_conformance.cases.script import read_script
+from neffos_conformance.cases.profile import STANDARD, Profile
 from neffos_conformance.cases.verdict import Verdict, verdict_on
 from neffos_conformance.runner.client_steps import (
     Between,
@@ -62,9 +61,6 @@ to look like an attack."""
 
 DEFAULT_TIMEOUTS: Final = Timeouts()
 """The time limits of a case, unless the caller sets others."""
-
-BRIEF: Final = 2.0
-"""Seconds for a probe: an answered one takes milliseconds, another one a second."""
 
 Run = Callable[[Case], Awaitable[Result]]
 """Runs one case."""
@@ -118,6 +114,7 @@ def to_server(
     is_alone: bool = False,
     way: Way | None = None,
     witness: Witness | None = None,
+    profile: Profile = STANDARD,
 ) -> Run:
     """Give a function that runs a case against a server.
 
@@ -127,14 +124,16 @@ def to_server(
         is_alone: no other case uses the server, so that every broadcast is the case's own.
         way: to a server whose network is measured, and not trusted; it has the time limits then.
         witness: receives what other clients of the server broadcast.
+        profile: the server's own names.
     """
     target = Target.of(server)
 
     async def run(case: Case) -> Result:
+        case = profile.case(case)
         result = Result(case)
         limits = way.timeouts if way else timeouts
         playback = Playback("server", limits, result.log)
-        runner = ScriptRunner(playback, is_alone=is_alone, witness=witness)
+        runner = ScriptRunner(playback, is_alone=is_alone, witness=witness, profile=profile)
         network = _Network(way, partial(opened, target)) if way else None
         return await run_script(case, result, runner, server_verbs(runner, target), network)
 
@@ -342,53 +341,3 @@ def _fail(result: Result, runner: ScriptRunner, explanation: str, actual: str = 
         result.explanation = f"the setup failed: {explanation}"
     else:
         result.verdict = verdict_on(result.case.requirements)
-
-
-@dataclass(frozen=True, slots=True)
-class Detected:
-    """The features of a server, as far as it answered.
-
-    Attributes:
-        there: those that it has.
-        unknown: why it is not known whether it has the others, by their names.
-    """
-
-    there: frozenset[str]
-    unknown: Mapping[str, str] = field(default_factory=dict)
-
-    def result(self, case: Case) -> Result | None:
-        """Give the result of a case that does not run; ``None`` if it does."""
-        lacking = needed(case) - self.there
-        unseen = sorted(lacking & self.unknown.keys())
-        if absent := sorted(lacking - self.unknown.keys()):
-            return Result(case, Verdict.SKIPPED, f"it needs {', '.join(absent)}")
-        if unseen:
-            names, why = ", ".join(unseen), self.unknown[unseen[0]]
-            return Result(
-                case, Verdict.UNKNOWN, f"not run: it needs {names}, which is unknown: {why}"
-            )
-        return None
-
-
-async def discovered(server: Target | str, way: Way) -> Detected:
-    """Give the features of a server.
-
-    Each feature has a probe: a short script that a server with the feature answers in some way.
-    Whether that is the right answer is for the cases to test. A probe that the network did not
-    carry leaves its feature unknown.
-
-    Args:
-        server: the server, or its URL.
-        way: the way to it.
-    """
-
-    async def has(id_: str, probe: str) -> Result:
-        steps = read_script(probe, "server")
-        return await run(Case(id_, "", ("NS-1",), "server", steps, seconds=BRIEF))
-
-    run = to_server(server, way=way)
-    found = await asyncio.gather(*(has(each.id, each.probe) for each in features()))
-    return Detected(
-        frozenset(each.case.id for each in found if each.verdict is Verdict.PASS),
-        {each.case.id: each.explanation for each in found if each.verdict is Verdict.UNKNOWN},
-    )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from neffos_conformance.cases.definition import Role
+from neffos_conformance.cases.profile import STANDARD, Profile
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.runner.known_failures import KnownFailure
 from neffos_conformance.runner.result import Result
@@ -33,6 +34,8 @@ class RunReport:
         results: the results of the selected cases, in the order of the data.
         command: the command line that tests it again, without a selection of cases.
         features: the features that it was assumed to have; ``None`` if no case needs any.
+        absent: what it did instead, by the names of the features that it was found to lack.
+        profile: its own names.
         selection: the patterns and tags of the selection, as they were typed.
         known: the known failures that occurred, by the IDs of their cases.
         stale: a sentence on each known failure that no longer occurs.
@@ -51,6 +54,8 @@ class RunReport:
     known: Mapping[str, KnownFailure] = field(default_factory=dict)
     stale: tuple[str, ...] = ()
     again: Mapping[str, str] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
+    profile: Profile = STANDARD
 
     def counts(self) -> Counter[Verdict]:
         """Give the number of cases with each verdict."""
