@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from mutation import work_clock
 from neffos_asyncio import Limits, Server, blocking, dial, listening
 from neffos_conformance.wire.connection import ConnectionClosed, WireConnection
 from neffos_protocol import Cause, SessionLimits
@@ -28,7 +29,7 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
         async with asyncio.timeout(HANG):
             await test()
 
-    asyncio.run(bounded())
+    work_clock.run(bounded())
 
 
 class Ends:
