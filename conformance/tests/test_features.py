@@ -1,6 +1,5 @@
 """The features of the application's page are those of the data, and name what the page has."""
 
-import asyncio
 import json
 import re
 import tomllib
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mutation import work_clock
 from neffos_asyncio import Server
 from neffos_conformance.cases.definition import Case, select, server_cases
 from neffos_conformance.cases.features import Feature, feature_ids, features, needed
@@ -113,9 +113,9 @@ def test_a_feature_is_found_where_it_is_and_missed_where_it_is_not():
             return (await discovered(url, way)).there
 
     everything = {each.id for each in features()}
-    assert asyncio.run(run(None)) == everything
+    assert work_clock.run(run(None)) == everything
     lean = {"/": Server({"app": {"echo": echo}})}
-    assert asyncio.run(run(lean)) == {"rooms", "binary", "origin-check"}
+    assert work_clock.run(run(lean)) == {"rooms", "binary", "origin-check"}
 
 
 def test_a_list_of_features_is_read_and_what_there_is_not_is_named():
