@@ -31,7 +31,7 @@ from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import run_cases, to_server
 from neffos_protocol import Cause, MisuseError, SessionLimits
 
-PATIENCE = 20
+PATIENCE = 60
 """Seconds for a whole test; a hang is a failure."""
 
 IMPLEMENTATIONS = ["websockets-sansio", "wsproto"]
