@@ -43,7 +43,7 @@ base-tests: $(READY) # codec and protocol
 	$(BIN)/pytest $(COVERAGE) codec/tests protocol/tests
 
 suite-tests: $(READY) # more processes than cores: they wait a good deal
-	$(BIN)/pytest -n 3 --dist loadfile conformance/tests
+	$(BIN)/pytest -n 4 --dist worksteal conformance/tests
 
 # The tests that wait for peers, or flood them: those that a busy machine could disturb.
 WAITING := cases client_cases client_faults driver_protocol hostile_servers kills limits \

@@ -36,7 +36,7 @@ from neffos_protocol import Cause, MisuseError, SessionLimits
 
 from .test_reference_faults import Raw, frame
 
-PATIENCE = 20
+PATIENCE = 60
 """Seconds for a whole test; a hang is a failure."""
 
 IMPLEMENTATIONS = ["websockets-sansio", WebSockets, "wsproto"]

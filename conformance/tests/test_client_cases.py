@@ -39,7 +39,7 @@ def run_all(command, cases, *, drivers: int = 2, timeouts: Timeouts = HASTY) -> 
 
 def judge_here(script: str) -> Result:
     """Run a script against the reference client in this process."""
-    return asyncio.run(play(ClientFault(), case(script)))
+    return work_clock.run(play(ClientFault(), case(script)))
 
 
 def case(script: str, *, requirements=("NS-1",), id_: str = "NS-1.c99") -> Case:

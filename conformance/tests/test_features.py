@@ -1,6 +1,5 @@
 """The features of the application's page are those of the data, and name what the page has."""
 
-import asyncio
 import json
 import re
 import tomllib
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mutation import work_clock
 from neffos_asyncio import Server
 from neffos_conformance.cases.definition import Case, select, server_cases
 from neffos_conformance.cases.features import (
@@ -147,12 +147,12 @@ def test_a_feature_is_found_where_it_is_and_missed_where_it_is_not():
             way = Way(Timeouts(case=1.0, before_barrier=0.1, after_barrier=0.1))
             return (await discovered(url, way)).there
 
-    assert asyncio.run(run(None)) == by_id().keys()
+    assert work_clock.run(run(None)) == by_id().keys()
     every_server = {"binary", "empty-unknown", "origin-check"}
-    assert asyncio.run(run({"/": Server({"own": {"echo": echo}})})) == every_server
+    assert work_clock.run(run({"/": Server({"own": {"echo": echo}})})) == every_server
     lean = {"/": Server({"app": {"echo": echo}})}
     namespace = {"app", "rooms", "unhandled", "silent"}
-    assert asyncio.run(run(lean)) == every_server | namespace | {"echo"}
+    assert work_clock.run(run(lean)) == every_server | namespace | {"echo"}
 
 
 def test_a_list_of_features_is_read_and_what_there_is_not_is_named():

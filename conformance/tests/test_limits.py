@@ -1,6 +1,5 @@
 """What the language of cases has for limits: counting, stalling, coming in again, and time."""
 
-import asyncio
 from dataclasses import replace
 
 import pytest
@@ -32,7 +31,7 @@ def played(script: str, server=None) -> tuple[Verdict, str]:
             result = await to_server(url, SOON)(case(script))
             return result.verdict, result.explanation
 
-    return asyncio.run(run())
+    return work_clock.run(run())
 
 
 def test_fewer_counts_what_comes_before_the_barrier():

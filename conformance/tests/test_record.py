@@ -45,7 +45,7 @@ from neffos_conformance.wire.transcript import (
 )
 
 PROGRAM = Path(sys.executable).with_name("neffos-wire")
-HANG = 30.0
+HANG = 60.0
 """Seconds after which a test has failed; each takes far less than one."""
 
 

@@ -1437,7 +1437,7 @@ async def test_a_client_that_is_behind_is_not_taken_for_dead():
         await may_go.wait()
         seen.append(message.body)
 
-    limits = Limits(queue_length=5, heartbeat=0.02, heartbeat_timeout=0.02)
+    limits = Limits(queue_length=5, heartbeat=0.2, heartbeat_timeout=0.2)
     server = Server({"app": {}})
     async with (
         listening(server) as listener,
@@ -1468,7 +1468,7 @@ async def test_a_probe_that_is_never_answered_is_a_failed_try():
 
     async with echo_site() as site:
         client = await dial(
-            site.url, timeout=0.2, reconnect=Reconnect(first_delay=0.001, max_delay=0.002, tries=2)
+            site.url, timeout=1.0, reconnect=Reconnect(first_delay=0.001, max_delay=0.002, tries=2)
         )
     host, port = site.url.removeprefix("ws://").split("/")[0].split(":")
     server = await asyncio.start_server(dribble, host, int(port))

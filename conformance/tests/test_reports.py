@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 from junitparser import Error, Failure, JUnitXml, Skipped
 from rich.console import Console
 
-from mutation import BANK, SOON
+from mutation import BANK, SOON, work_clock
 from neffos_conformance.cases.definition import Case, select, server_cases
 from neffos_conformance.cases.script import read_script
 from neffos_conformance.cases.verdict import Verdict, most_severe
@@ -93,7 +93,7 @@ async def runs():
 @pytest.fixture(scope="module")
 def real():
     """A run, as it came about."""
-    return report_of(asyncio.run(runs()))
+    return report_of(work_clock.run(runs()))
 
 
 @pytest.fixture(scope="module")

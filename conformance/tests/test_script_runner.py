@@ -1,9 +1,8 @@
 """What a peer may say and need not, in the language of cases."""
 
-import asyncio
-
 import pytest
 
+from mutation import work_clock
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.cases.matching import difference
 from neffos_conformance.cases.script import read_script
@@ -28,7 +27,7 @@ def played(script: str, serve=None) -> tuple[Verdict, str]:
             result = await to_server(url)(case)
             return result.verdict, result.explanation
 
-    return asyncio.run(run())
+    return work_clock.run(run())
 
 
 @pytest.mark.parametrize(
@@ -117,7 +116,7 @@ def test_only_a_broadcast_that_another_may_have_sent_is_passed_over(text, reache
         ):
             return (await to_server(url, witness=witness)(case)).verdict
 
-    assert asyncio.run(run()) is verdict
+    assert work_clock.run(run()) is verdict
 
 
 @pytest.mark.parametrize(
@@ -204,7 +203,7 @@ def test_a_reader_that_is_blocked_is_named_as_the_likely_cause():
             case = Case("AR-7.1", "", ("AR-7",), "server", script)
             return [fact[:2] for fact in facts(await to_server(url, limits)(case))]
 
-    found = dict(asyncio.run(run()))
+    found = dict(work_clock.run(run()))
     assert found["expected"] == "1 expect-nothing"
     assert found["actual"] == "no reply to a barrier"
     assert "keeps the peer from reading" in found["cause"]
