@@ -18,16 +18,21 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
 
-$(RUNS): pyproject.toml setup.py # what runs the suite
+# What is imported is compiled then, which is a third of what there is.
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
+
+$(VENV)/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "neffos-wire needs Python 3.11 or newer; name one: make PYTHON=..."; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[conformance]'
+
+$(RUNS): pyproject.toml setup.py | $(VENV)/pyvenv.cfg # what runs the suite
+	$(PIP) --editable '.[conformance]'
 	@touch $@
 
-$(READY): $(RUNS) # what tests it, and builds the site
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,docs]'
-	@touch $@
+$(READY): pyproject.toml setup.py | $(VENV)/pyvenv.cfg # what tests it, and builds the site
+	$(PIP) --editable '.[dev,docs]'
+	@touch $(RUNS) $@
 
 demo: $(RUNS) ## run the suite against the embedded server
 	@$(BIN)/neffos-wire test server
@@ -109,7 +114,7 @@ explore: $(READY) ## try every conversation of two sessions, up to four commands
 	$(BIN)/python -m neffos_protocol.exploration
 
 fuzz: $(READY) ## run a coverage-guided fuzzer on codec and session (FUZZ: seconds for each of three)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	$(PIP) --editable '.[fuzz]'
 	printf '%s\n' decode handshake session | \
 	  xargs -P 2 -I TARGET $(BIN)/python protocol/fuzz/fuzz.py TARGET --seconds $(or $(FUZZ),20)
 
