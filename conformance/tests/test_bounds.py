@@ -12,6 +12,7 @@ from websockets.server import ServerProtocol
 
 from hostile.peers import PIPELINED, REPLIES
 from neffos_asyncio import Budget, Limits, Server, dial, listening
+from neffos_asyncio.client import QUEUED
 from neffos_asyncio.failures import FAILURES, PERIOD, FailureLog, harmless
 from neffos_asyncio.handler_queue import TURN, TURN_SIZE
 from neffos_asyncio.incoming import LARGE_PIECE, PIECE, Incoming
@@ -424,6 +425,27 @@ async def test_what_a_peer_does_not_read_counts_too(caplog):
         assert 0 < most <= BUDGET
         assert budget.used == 0
     assert "too many bytes" in caplog.text
+
+
+@asynchronous
+async def test_a_client_whose_handler_is_slow_keeps_few_messages_beside_its_queue():
+    slow, server = Slow(), Server({"app": {}})
+    limits = Limits(queue_length=1)
+    async with (
+        listening(server) as listener,
+        await dial(listener.url(), {"app": {"slow": slow}}, limits=limits) as client,
+    ):
+        await client.connect("app")
+        for number in range(40):
+            server.broadcast("app", "slow", f"{number}" + "x" * PIECE)
+        socket = client.connection.link._transport._on_abort.__self__
+        while socket.is_reading():
+            await asyncio.sleep(0)
+        assert len(socket.get_protocol().recv_messages.frames) <= QUEUED + 1
+        slow.may_go.set()
+        while len(slow.seen) < 40:
+            await asyncio.sleep(0)
+        assert [body.rstrip("x") for body in slow.seen] == [str(number) for number in range(40)]
 
 
 @asynchronous

@@ -9,7 +9,7 @@ import pytest
 import neffos_asyncio as package
 
 OUTER = {
-    "client": {"DIAL_TIMEOUT", "REFUSALS"},
+    "client": {"DIAL_TIMEOUT", "QUEUED", "REFUSALS"},
     "connection": {"ASKING_FACTOR", "CANCELLED_GRACE", "Hook", "Owner"},
     "controllers": {
         "CLIENT_SCOPES",

@@ -535,6 +535,43 @@ def test_a_probe_is_answered_as_the_server_answers_it():
     run(test)
 
 
+@pytest.mark.parametrize("headers", [UPGRADING, ()], ids=["upgrade", "no upgrade"])
+@pytest.mark.parametrize("method", ["HEAD", "GET", "POST"])
+def test_bytes_behind_a_request_are_no_part_of_it(method, headers, caplog):
+    async def test() -> None:
+        async with embedded_server() as url, relaying(url, Notes().note) as relay:
+            host, port = relay.url.removeprefix("ws://").split(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            lines = [f"{method} / HTTP/1.1", f"Host: {host}", *headers, "", ""]
+            wrong = b"\x8f\x80\0\0\0\0"  # no opcode is 15
+            writer.write("\r\n".join(lines).encode() + wrong * 100)
+            status = int((await reader.read()).split()[1])
+            is_upgrade = method == "GET" and headers
+            assert status == (101 if is_upgrade else {"HEAD": 200, "GET": 426, "POST": 405}[method])
+            writer.close()
+            await relay.idle()
+
+    run(test)
+    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == []
+
+
+def test_a_server_is_left_if_the_opening_cannot_be_recorded():
+    def note(*_) -> None:
+        raise OSError("no space left")
+
+    async def test() -> None:
+        async with played() as (url, queue), relaying(url, note) as relay:
+            client = await WireConnection.dial(relay.url)
+            server = await queue.get()
+            assert await server.receive() == ConnectionClosed(None)
+            with pytest.raises(OSError, match="no space left"):
+                await relay.failed
+            await client.close()
+            await server.close()
+
+    run(test)
+
+
 def test_what_cannot_be_recorded_is_not_forwarded():
     async def test() -> None:
         def note(_, __, content) -> None:

@@ -105,7 +105,7 @@ async def _carry(connection: Connection, receive: Receive, send: Send) -> None:
                 break
             await transport.readable()
             text = message.get("text")
-            link.receive(message["bytes"] if text is None else text)
+            link.receive(bytes(message["bytes"]) if text is None else text)
             link.flush()
     except asyncio.CancelledError:
         if not is_aborted:

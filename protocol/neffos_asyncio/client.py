@@ -40,6 +40,10 @@ from neffos_protocol.text import logged
 DIAL_TIMEOUT: Final = 30.0
 """Seconds for TCP, TLS, upgrade and handshake together, if the caller gives none."""
 
+QUEUED: Final = 1
+"""Messages that ``websockets`` may keep before it stops to read: each may have the largest size, and
+``Limits.queue_size`` does not count them."""
+
 REFUSALS: Final = 5
 """Times in a row that a server may refuse a reconnecting client before it gives up. The first
 refusals may be over the client's own ID: the server may not have noticed yet that its connection
@@ -222,6 +226,7 @@ class Client:
                 ping_interval=None,  # see `_beat`
                 close_timeout=self.limits.close,
                 max_size=self.limits.session.payload,
+                max_queue=QUEUED,
                 user_agent_header=None,
                 create_connection=_Socket,
             )

@@ -217,12 +217,10 @@ class WireConnection:
         connection = cls(protocol, reader, writer, is_patient=is_patient)
         try:
             async with asyncio.timeout(REQUEST_DEADLINE):
-                while not connection.request.path:
-                    data = await reader.read(READ_SIZE)
-                    connection._feed(data)
-                    if not data or protocol.handshake_exc is not None:
-                        break
-        except (OSError, TimeoutError):
+                while not connection.request.path and protocol.handshake_exc is None:
+                    # By lines: what is behind the request is for after its response.
+                    connection._feed(await reader.readuntil(b"\n"))
+        except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
             pass
         if not connection.request.path:
             await connection.close()

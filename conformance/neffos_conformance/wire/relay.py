@@ -196,13 +196,27 @@ async def _serve(
                 body=bytes(response.body),
             )
         return
+    try:
+        await _relay(incoming, upstream, record, notice, number)
+    finally:
+        upstream.abort()  # also if nothing can be recorded
+
+
+async def _relay(
+    incoming: WireConnection,
+    upstream: WireConnection,
+    record: Record,
+    notice: Notice,
+    number: Iterator[int],
+) -> None:
+    """Accept a client, and relay between it and the server."""
     client = incoming.accept(_end_to_end(upstream.headers))
     if client is None:
         await upstream.close()
         await incoming.close()
         return
     connection = next(number)
-    record(connection, True, _opening(request))
+    record(connection, True, _opening(incoming.request))
 
     def recorded(is_client: bool, content: Content) -> None:
         record(connection, is_client, content)
