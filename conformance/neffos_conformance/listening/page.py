@@ -84,7 +84,7 @@ class Page:
         """Respond to a request that asks for no upgrade."""
         if path == "/":
             policy = (
-                "default-src 'none'; style-src 'unsafe-inline'; connect-src 'self'; "
+                "default-src 'none'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
                 f"script-src 'sha256-{self._digest}'; base-uri 'none'; form-action 'none'; "
                 "frame-ancestors 'none'"
             )
@@ -107,7 +107,7 @@ class Page:
             page=self,
             case_path=CASE_PATH,
             codes=[] if self.is_local else [_code(self.dial_url), _code(self.url)],
-            style=Markup(asset("palette.css") + asset("listening.css")),  # noqa: S704  # ours
+            style=Markup(asset("common.css") + asset("listening.css")),  # noqa: S704  # ours
             script=Markup(asset("listening.js")),  # noqa: S704  # ours
         ).encode()
 
@@ -118,14 +118,16 @@ class Page:
         session = self.session
         results = [*session.results.values(), *session.observed.found.values()]
         counts = Counter(each.verdict for each in results)
-        done = sum(case.id in session.results for case in session.cases)
+        needing = session.needing_driver
+        done = sum(case.id in session.results for case in session.cases) - needing
         return {
             "notice": _shown(session.notice),
             "over": session.done.is_set(),
             "peer": _shown(session.peer),
             "namespace": _shown(session.namespace) if session.parts else "",
             "done": done,
-            "total": len(session.cases),
+            "total": len(session.cases) - needing,
+            "driver": needing,
             "counts": [[each.value, counts[each]] for each in SEVERITY if counts[each]],
             "cases": list(self._cases()),
         }
@@ -158,7 +160,10 @@ class Page:
 
 
 def _why(result: Result | None) -> str:
-    return "" if result is None else _shown(result.explanation)
+    if result is None or not result.is_broken:
+        return _shown(result.explanation) if result else ""
+    step = f", in step {result.step}: {result.expected}" if result.expected else ""
+    return _shown(result.explanation + step)
 
 
 def _shown(text: str) -> str:

@@ -146,6 +146,11 @@ class ListeningSession:
         """How many clients are connected."""
         return len(self._visits)
 
+    @property
+    def needing_driver(self) -> int:
+        """How many of the cases need a driver."""
+        return len(self.cases) - len(self._plans)
+
     def can_run(self, id_: str) -> bool:
         """Whether a client that names this case gets it."""
         plan = self._plans.get(id_)

@@ -1,7 +1,7 @@
 """A run as one page, which contains everything and fetches nothing.
 
 This module owns the page's data; ``data/templates/report.html``, ``.css`` and ``.js`` own its
-looks, and ``palette.css`` the colours. The page's script draws the log of a case when the case is
+looks, and ``common.css`` those of both pages. The page's script draws the log of a case when the case is
 opened, from data that is never read as HTML.
 """
 
@@ -68,7 +68,7 @@ def render(report: RunReport) -> str:
             unexercised=[each.requirement for each in found if not each.is_exercised],
             sentence=_marked_up,
             bounded=bounded,
-            style=Markup(asset("palette.css") + asset("report.css")),  # noqa: S704  # ours
+            style=Markup(asset("common.css") + asset("report.css")),  # noqa: S704  # ours
             script=Markup(script),  # noqa: S704  # ours
             digest=digest,
             data=Markup(page_data(report)),  # noqa: S704  # see there

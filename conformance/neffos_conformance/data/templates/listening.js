@@ -1,6 +1,9 @@
 "use strict";
 // Shows the state of the run, which it asks for every second. All text of a client is set as text.
 const EVERY = 1000;
+const HOMES = {
+  fail: "wrong", error: "wrong", "non-strict": "wrong", informational: "wrong", skipped: "rest",
+};
 const get = (id) => document.getElementById(id);
 const rows = new Map();
 
@@ -23,7 +26,7 @@ function row(each) {
     element.querySelector(".why").hidden = !each.why;
     element.querySelector(".own").hidden = !each.callable;
   }
-  const home = get(each.status === "skipped" ? "rest" : "judged");
+  const home = get(HOMES[each.status] ?? "judged");
   if (element.parentElement !== home) home.append(element);
 }
 
@@ -31,7 +34,8 @@ function show(state) {
   get("notice").textContent = state.over ? "Every case has its result." : state.notice;
   get("notice").classList.remove("lost");
   get("bar").style.width = `${state.total ? (100 * state.done) / state.total : 0}%`;
-  get("share").textContent = `${state.done} of ${state.total} cases have a result`;
+  const others = state.driver ? `; ${state.driver} others need a driver` : "";
+  get("share").textContent = `${state.done} of ${state.total} cases have a result${others}`;
   get("counts").replaceChildren(...state.counts.map(([verdict, count]) => {
     const chip = document.createElement("span");
     chip.className = `chip ${verdict}`;
@@ -40,7 +44,7 @@ function show(state) {
   }));
   const known = [
     state.peer && `The client calls itself ${state.peer}.`,
-    state.namespace && `It connects the namespace "${state.namespace}", which the cases use.`,
+    state.namespace && `The client connects the namespace "${state.namespace}", which the cases use.`,
   ];
   get("client").textContent = known.filter(Boolean).join(" ");
   state.cases.forEach(row);
