@@ -2,6 +2,7 @@
 
 import asyncio
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,8 @@ from neffos_conformance.runner.witness import watching
 
 from .commands import run_text
 from .reduced import renamed
+
+ROOT = Path(__file__).parents[2]
 
 SOON = Timeouts(before_barrier=0.1, after_barrier=0.1)
 
@@ -249,3 +252,10 @@ def test_a_draft_is_a_profile_of_what_was_found(tmp_path):
     assert "# a handler can reply: expected " in text
     read = read_profile(path)
     assert read.features == frozenset(values["features"])
+
+
+def test_the_profile_of_the_page_is_one(tmp_path):
+    page = (ROOT / "spec" / "docs" / "validate-server.md").read_text("utf-8")
+    path = tmp_path / "profile.toml"
+    path.write_text(page.partition("```toml\n")[2].partition("```")[0], "utf-8")
+    assert read_profile(path).event("echo") == "ping"
