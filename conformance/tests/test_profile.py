@@ -2,10 +2,11 @@
 
 import asyncio
 import tomllib
+from pathlib import Path
 
 import pytest
 
-from neffos_asyncio import Server
+from neffos_asyncio import ReplyError, Server
 from neffos_conformance.cases.definition import Case, select, server_cases
 from neffos_conformance.cases.profile import Profile, ProfileError, named, read_profile
 from neffos_conformance.cases.script import read_script
@@ -20,6 +21,8 @@ from neffos_conformance.runner.witness import watching
 
 from .commands import run_text
 from .reduced import renamed
+
+ROOT = Path(__file__).parents[2]
 
 SOON = Timeouts(before_barrier=0.1, after_barrier=0.1)
 
@@ -121,7 +124,7 @@ def test_the_verdicts_are_those_of_the_names_of_the_suite():
             way = Way(SOON)
             has = await discovered(url, way, OWN)
             cases = [each for each in select(server_cases(), ()) if has.result(each) is None]
-            async with watching(url, SOON, OWN) as witness:
+            async with watching(url, SOON, map(OWN.case, cases)) as witness:
                 run = to_server(url, way=way, witness=witness, profile=OWN)
                 return has, cases, [each async for each in run_cases(run, cases)]
 
@@ -233,6 +236,22 @@ def test_a_part_that_the_profile_lists_fails_when_it_is_gone(tmp_path):
     assert done.returncode == 1
 
 
+def test_a_server_that_refuses_every_handshake_is_no_failure_and_said_so(tmp_path):
+    def refuse(_):
+        raise ReplyError("who are you?")
+
+    async def run():
+        served = {"/": Server({"chat": {}}, on_connect=refuse)}
+        async with embedded_server(served=served) as url:
+            report = ("--report", tmp_path / "r.json")
+            return await asyncio.to_thread(run_text, "test", "server", url, *report)
+
+    done = asyncio.run(run())
+    assert done.returncode == 2
+    text = "the server refuses every handshake: who are you?. Try: what its clients send"
+    assert text in " ".join(done.stderr.split())
+
+
 def test_a_draft_is_a_profile_of_what_was_found(tmp_path):
     async def run():
         async with embedded_server(served=own_server()) as url:
@@ -249,3 +268,10 @@ def test_a_draft_is_a_profile_of_what_was_found(tmp_path):
     assert "# a handler can reply: expected " in text
     read = read_profile(path)
     assert read.features == frozenset(values["features"])
+
+
+def test_the_profile_of_the_page_is_one(tmp_path):
+    page = (ROOT / "spec" / "docs" / "validate-server.md").read_text("utf-8")
+    path = tmp_path / "profile.toml"
+    path.write_text(page.partition("```toml\n")[2].partition("```")[0], "utf-8")
+    assert read_profile(path).event("echo") == "ping"

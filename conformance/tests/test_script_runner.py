@@ -167,7 +167,7 @@ def test_a_broadcast_of_another_client_is_passed_over_wherever_a_case_is(broadca
         ):
             return (await to_server(url, witness=witness)(case)).verdict
 
-    assert asyncio.run(run([case])) is Verdict.PASS
+    assert work_clock.run(run([case])) is Verdict.PASS
 
 
 def test_a_witness_goes_where_cases_are_and_into_no_room_of_a_case_alone():

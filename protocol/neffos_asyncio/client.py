@@ -41,8 +41,8 @@ DIAL_TIMEOUT: Final = 30.0
 """Seconds for TCP, TLS, upgrade and handshake together, if the caller gives none."""
 
 QUEUED: Final = 1
-"""Messages that ``websockets`` may keep before it stops to read: each may have the largest size, and
-``Limits.queue_size`` does not count them."""
+"""Messages that ``websockets`` may keep before it stops to read. Each may have the largest size,
+and ``Limits.queue_size`` does not count them."""
 
 REFUSALS: Final = 5
 """Times in a row that a server may refuse a reconnecting client before it gives up. The first

@@ -116,7 +116,9 @@ mutants(
     "NS-11 speaks-where-it-is-not: Sends events and asks for namespaces that are not connected.",
     ClientFault(failed=_speaks),
     "NS-12 errors-carried-out: Performs a system ask with isError.",
-    on.receive(do.serve_with(is_error=False, body=""), event=tuple(CHANGE_OF), is_error=True, answers=""),
+    on.receive(
+        do.serve_with(is_error=False, body=""), event=tuple(CHANGE_OF), is_error=True, answers=""
+    ),
     "NS-13 stays-where-its-rooms-are: Refuses a disconnect while it has joined a room.",
     on.receive(do.refuse(REFUSAL), event=DISCONNECT, wait=bool, rooms=lambda of: of("app")),
     "NS-13 leaves-no-room: Refuses to leave a room that the server had it join.",

@@ -23,7 +23,7 @@ from neffos_conformance.cli.reaching import reaching
 from neffos_conformance.model_based import SequenceReport, explore_server
 from neffos_conformance.reference import identity
 from neffos_conformance.reference.embedded import embedded_server
-from neffos_conformance.runner.discovery import Detected, discovered
+from neffos_conformance.runner.discovery import Detected, NotAdmittedError, discovered
 from neffos_conformance.runner.pace import Way
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import opened, to_server
@@ -160,6 +160,8 @@ async def _opened(server: _Server) -> AsyncGenerator[tuple[Target, Detected, Way
             )
         except ProfileError as error:
             raise click.UsageError(str(error)) from error
+        except NotAdmittedError as error:
+            raise testing.NothingRanError(str(error)) from error
         if server.draft_path is not None:
             write_draft(server.draft_path, has)
         yield address, has, way

@@ -113,6 +113,7 @@ async def discovered(
         listed: the features, if they are known; the profile is checked all the same.
 
     Raises:
+        NotAdmittedError: the server refuses every handshake.
         ProfileError: the server has no such namespace, or what the profile names does not do it.
     """
     listed = profile.features if listed is None else listed
@@ -124,6 +125,7 @@ async def discovered(
     probes = [_probe(each) for each in wanted]
     heard = Case("listening", "", ("NS-1",), "server", read_script(LISTENING, "server"))
     found = await _probed(server, way, profile, jobs, [*probes, heard])
+    _check_admission(found.values())
     own = {id_ for id_, each in found.items() if each.verdict is Verdict.PASS} & _OWN
     spontaneous = _sent_unasked(found.pop(heard.id)) - profile.ignore
     if spontaneous and not own and listed is None:
@@ -136,6 +138,30 @@ async def discovered(
     detected = _weighed(found, profile, frozenset(odd))
     _check(profile, detected, only=mapped.keys())
     return detected if listed is None else Detected(listed, profile=profile)
+
+
+class NotAdmittedError(ValueError):
+    """A server that refuses every handshake; the text says why."""
+
+
+def _check_admission(results: Iterable[Result]) -> None:
+    """Check that a server has accepted any handshake.
+
+    Raises:
+        NotAdmittedError: it has refused them.
+    """
+    sent = [
+        entry.content
+        for each in results
+        for entry in each.log
+        if not entry.from_client and isinstance(entry.content, str)
+    ]
+    if sent and all(each.startswith("H") for each in sent):
+        text = cut(visible(sent[0][1:]), MAX_WHY)
+        raise NotAdmittedError(
+            f"the server refuses every handshake: {text}. Try: what its clients send, with "
+            "--header, --cookie or --origin"
+        )
 
 
 _OWN: Final = frozenset(each.id for each in features() if each.own)
@@ -296,7 +322,7 @@ def draft_profile(has: Detected) -> str:
 
 
 MAX_WHY: Final = 200
-"""Characters of what a server did instead, in a draft."""
+"""Characters of a text of a server, in a draft and an error message."""
 
 
 def _toml(key: str, value: object) -> list[str]:
