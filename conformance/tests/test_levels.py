@@ -121,8 +121,8 @@ def test_the_next_step_is_what_shows_most_more():
     namespace = closed(["app", "rooms", "unhandled", "silent", "binary"])
     further = next_step(namespace, cases, frozenset())
     assert further is not None
-    assert further.features == ("echo",)
-    assert "the event echo (a handler can reply)" in str(further)
+    assert further.features == ("server-asks",)
+    assert "the event ask-me (a handler can ask the client something" in str(further)
     assert next_step(EVERYTHING, cases, frozenset(requirements())) is None
 
 
