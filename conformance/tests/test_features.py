@@ -134,6 +134,8 @@ def case(*lines):
         (case("1 dial X-Conformance-Connect: any", "1 > M"), {"connecting", "any-event"}),
         (case("1 handshake /mixed", "1 > hi"), {"native-mixed"}),
         (case("1 dial /?X-Websocket-Header-A=b", "1 > M"), {"url-headers"}),
+        (case("1 upgrade GET /?X-Websocket-Header-A=b", "1 status 4xx"), set()),
+        (case("1 handshake", "1 > $1;nowhere;r;_OnRoomJoin;0;0;"), set()),
         (case("1 app", "1 > plain text"), {"app"}),
     ],
 )

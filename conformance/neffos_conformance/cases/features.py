@@ -177,7 +177,8 @@ class _Use:
         self.headers |= headers.keys()
         if CONNECT_HEADER in headers:
             self.namespaces.add(headers[CONNECT_HEADER])
-        if URL_HEADER in unquote(path).lower():
+        # The status of a request for an upgrade shows what a server without them does as well.
+        if URL_HEADER in unquote(path).lower() and step.verb != "upgrade":
             self.others.add("url-headers")
         if step.verb == "raw":
             for spelled in _spelled(step):
@@ -200,7 +201,8 @@ class _Use:
             self.namespaces |= {namespace, plain(namespace)}
         if not namespace and is_first and is_sent and change is Change.CONNECT:
             self.others.add("empty-unknown")
-        if message.room or change in (Change.JOIN, Change.LEAVE):
+        is_room = bool(message.room) or change in (Change.JOIN, Change.LEAVE)
+        if is_room and namespace in _declared():
             self.others.add("rooms")
         if namespace != MAIN:
             return
@@ -236,6 +238,12 @@ def _handled() -> frozenset[str]:
     """Give the events that the application or the protocol handles; a reply may have none."""
     own = {"", NATIVE_EVENT, *CHANGE_OF, *LOCAL_ONLY}
     return frozenset(own.union(*(each.events for each in features())))
+
+
+@cache
+def _declared() -> frozenset[str]:
+    """Give the namespaces of the application; no server has rooms in any other."""
+    return frozenset({""}.union(*(each.namespaces for each in features())))
 
 
 def _spelled(step: Step) -> Iterator[Message]:
