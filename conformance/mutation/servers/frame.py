@@ -96,7 +96,7 @@ def _as_a_message(link: Tunnel, frame: Frame) -> FrameEffect:
 
 
 def _has_more(payload: Payload) -> bool:
-    return payload.count(";" if isinstance(payload, str) else b";") > 6
+    return (payload.count(";") if isinstance(payload, str) else payload.count(b";")) > 6
 
 
 def _unmasked(_: Tunnel, frame: Frame) -> FrameEffect:
