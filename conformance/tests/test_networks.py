@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 import pytest
 
@@ -125,9 +124,3 @@ def test_silence_ends_nothing_and_delivers_nothing():
 def test_the_same_seed_loses_the_same_bytes():
     lengths = {len(through(Network("", "", loss=SILENCE, latency=0.01), HEAD, size=5)[0])}
     assert lengths == {5}
-
-
-def test_the_page_has_the_networks_of_the_data():
-    page = (Path(__file__).parents[2] / "spec" / "docs" / "recordings.md").read_text("utf-8")
-    for each in networks().values():
-        assert f"| `{each.name}` | {each.about} |" in page

@@ -14,7 +14,7 @@ from neffos_conformance.wire.files import cannot_be_written
 
 _OPTIONS: Final = (
     option("--namespace", "Namespace of the server, to be tested in place of app.", "NAME"),
-    option("--profile profile_path", "The server's own names for what cases use (TOML).", "FILE"),
+    option("--profile profile_path", "Names of the server for what cases use (TOML).", "FILE"),
     option(
         "--draft-profile draft_path",
         "Draft of a profile, with what was found out about the server.",

@@ -44,7 +44,7 @@ REFERENCE: Final = testing.reference("driver")
     "HEADER",
     multiple=True,
 )
-@option("--reconnects", "The client reconnects by itself when its connection is lost.")
+@option("--reconnects", "Reconnection by the client itself when its connection is lost.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND…]")
 def client_command(
     command: tuple[str, ...],
@@ -57,7 +57,7 @@ def client_command(
     expected_headers: tuple[str, ...],
     reconnects: bool,
 ) -> None:
-    """Test the client that COMMAND drives, or the one that connects.
+    """Test the client that COMMAND drives, or one that connects.
 
     Without a COMMAND, the reference client is tested. See the page "The driver protocol" of the
     specification. Cases that need an operation which the driver does not support are skipped.

@@ -254,7 +254,8 @@ class ScriptRunner:
         data = payload_bytes(received)
         # A server may leave the token of the ask that caused the broadcast in it.
         before = data.find(self.profile.news_mark)
-        if data.count(b";", 0, before) != _NEWS_AFTER or self.mark.encode() in data:
+        is_news = before >= 0 and data.count(b";", 0, before) == _NEWS_AFTER
+        if not is_news or self.mark.encode() in data:
             return False
         if _MARK.search(data) is not None or self.witness is None:
             return True

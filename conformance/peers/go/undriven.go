@@ -7,11 +7,11 @@ import (
 	"github.com/kataras/neffos"
 )
 
-// again is how long the client that nobody drives waits before it dials again.
-const again = 20 * time.Millisecond
+// redialDelay is how long the client that nobody drives waits before it dials again.
+const redialDelay = 20 * time.Millisecond
 
-// patience is how long it waits for a connection, a namespace or a reply.
-const patience = 5 * time.Second
+// timeout is how long it waits for a connection, a namespace or a reply.
+const timeout = 5 * time.Second
 
 // live is a client that nobody drives, as an application has one: it connects a namespace, emits an
 // event, and dials again when its connection is lost. It goes on until ctx ends.
@@ -20,14 +20,14 @@ func live(ctx context.Context, dialer, url string) error {
 		visit(ctx, dialer, url)
 		select {
 		case <-ctx.Done():
-		case <-time.After(again):
+		case <-time.After(redialDelay):
 		}
 	}
 	return nil
 }
 
 func visit(ctx context.Context, dialer, url string) {
-	short, stop := context.WithTimeout(ctx, patience)
+	short, stop := context.WithTimeout(ctx, timeout)
 	defer stop()
 	events := neffos.Events{"chat": func(*neffos.NSConn, neffos.Message) error { return nil }}
 	client, err := within(short, func() (*neffos.Client, error) {
