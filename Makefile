@@ -12,33 +12,43 @@ COMPILED := build/compiled
 # Tests start many processes, which must not compile the same files again and again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test tests waiting thorough browser lint interop networks kills record freeze release-check replay \
+.PHONY: help demo test tests base-tests suite-tests waiting thorough browser lint interop networks kills record freeze release-check replay \
   compiled explore fuzz bench hostile site docs loaded clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
 
-$(RUNS): pyproject.toml setup.py # what runs the suite
+# What is imported is compiled then, which is a third of what there is.
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
+
+$(VENV)/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "neffos-wire needs Python 3.11 or newer; name one: make PYTHON=..."; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[conformance]'
+
+$(RUNS): pyproject.toml setup.py | $(VENV)/pyvenv.cfg # what runs the suite
+	$(PIP) --editable '.[conformance]'
 	@touch $@
 
-$(READY): $(RUNS) # what tests it, and builds the site
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,docs]'
-	@touch $@
+$(READY): pyproject.toml setup.py | $(VENV)/pyvenv.cfg # what tests it, and builds the site
+	$(PIP) --editable '.[dev,docs]'
+	@touch $(RUNS) $@
 
 demo: $(RUNS) ## run the suite against the embedded server
 	@$(BIN)/neffos-wire test server
 
-# Types are checked beside the tests, which leave a processor idle now and then.
+# Side by side: the tests of the suite wait now and then, and one process does the rest meanwhile.
 test: $(READY) ## check style and types, and run all tests that need nothing but Python
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line lint tests
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line suite-tests lint base-tests
 
 tests: $(READY)
-	$(BIN)/pytest -n auto --dist loadfile $(COVERAGE) codec/tests protocol/tests
-	$(BIN)/pytest -n 4 --dist loadfile conformance/tests # more than cores: they wait a good deal
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line suite-tests base-tests
+
+base-tests: $(READY) # codec and protocol
+	$(BIN)/pytest $(COVERAGE) codec/tests protocol/tests
+
+suite-tests: $(READY) # more processes than cores: they wait a good deal
+	$(BIN)/pytest -n 4 --dist worksteal conformance/tests
 
 # The tests that wait for peers, or flood them: those that a busy machine could disturb.
 WAITING := cases client_cases client_faults driver_protocol hostile_servers kills limits \
@@ -48,9 +58,8 @@ waiting: $(READY) # a part of `tests`
 	$(BIN)/pytest -q -n 3 --dist loadfile $(WAITING:%=conformance/tests/test_%.py)
 
 thorough: $(READY) ## run the property tests with four times as many examples (THOROUGH=share: three)
-	$(BIN)/pytest -q -n auto --hypothesis-profile=$(or $(THOROUGH),thorough) \
-	  codec/tests/test_properties.py protocol/tests/test_grammar.py \
-	  protocol/tests/test_monitor.py protocol/tests/test_two_sessions.py
+	$(BIN)/pytest -q -n auto --hypothesis-profile=$(or $(THOROUGH),thorough) -m hypothesis \
+	  $$(grep -l hypothesis codec/tests/*.py protocol/tests/*.py conformance/tests/*.py)
 
 browser: $(READY) ## run the tests that open pages in Chromium
 	$(BIN)/pytest -n auto --dist loadfile -m browser conformance/tests
@@ -108,7 +117,7 @@ explore: $(READY) ## try every conversation of two sessions, up to four commands
 	$(BIN)/python -m neffos_protocol.exploration
 
 fuzz: $(READY) ## run a coverage-guided fuzzer on codec and session (FUZZ: seconds for each of three)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	$(PIP) --editable '.[fuzz]'
 	printf '%s\n' decode handshake session | \
 	  xargs -P 2 -I TARGET $(BIN)/python protocol/fuzz/fuzz.py TARGET --seconds $(or $(FUZZ),20)
 

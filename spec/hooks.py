@@ -18,6 +18,7 @@ from generate import (
     machines,
     recordings,
     references,
+    refusals,
     requirements,
     tables,
     vectors,
@@ -93,7 +94,7 @@ def _names(page: Page) -> dict[str, Any]:
         limit = choice.pop("limit", recordings.LONGEST)
         return recordings.figure(recording, root, key=f"d{figures}", last=to, limit=limit, **choice)
 
-    modules = (bounds, cases, commands, known, machines, requirements, tables)
+    modules = (bounds, cases, commands, known, machines, refusals, requirements, tables)
     named = {module.__name__.rpartition(".")[2]: module for module in modules}
     return {"req": requirements.block, "recorded": recorded, "root": root, **named}
 

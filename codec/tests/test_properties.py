@@ -30,7 +30,7 @@ from neffos_codec import (
 
 pytestmark = pytest.mark.no_cover  # explores; the tests of single calls cover every line
 
-PROVE = settings(deadline=None, max_examples=settings().max_examples // 2)
+PROVE = settings(max_examples=settings().max_examples // 2)
 
 LARGE = 3000
 """Enough to reach the path for large payloads, wherever the padding is put."""

@@ -13,6 +13,7 @@ import os
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -82,9 +83,9 @@ async def _victim(url: str, latencies: list[float], lost: list[str], done: async
 
 
 async def measure(
-    names: Sequence[str], target: str, seconds: float, settle: float, rounds: int = 1
+    names: Sequence[str], target: str, seconds: float, settle: float, minutes: float = 0
 ) -> Cost:
-    """Run attacks on one target, all at once, each so often."""
+    """Run attacks on one target, all at once; each again and again for so many minutes."""
     python = sys.executable
     command = [python, "-m", "hostile.targets", target]
     with subprocesses.started(command, env={**os.environ, **ALLOCATOR}) as (pid, ready):
@@ -100,7 +101,10 @@ async def measure(
         latencies.clear()
 
         async def attack(name: str) -> None:
-            for _ in range(rounds):
+            began = time.monotonic()
+            is_first = True
+            while is_first or time.monotonic() - began < 60 * minutes:
+                is_first = False
                 attacker = await asyncio.create_subprocess_exec(
                     *(python, "-m", "hostile", "--attack", name, "--url", ready["url"]),
                     *("--dials", ready.get("dials", ""), "--seconds", str(seconds)),
@@ -108,7 +112,7 @@ async def measure(
                 )
                 told = (await attacker.communicate())[0].decode().strip()
                 if attacker.returncode or told:
-                    lost.append(told or f"{name} failed")
+                    lost.append(f"{name}: {told}" if told else f"{name} failed")
 
         attacks = asyncio.gather(*(attack(name) for name in names))
         while not attacks.done():
@@ -118,7 +122,8 @@ async def measure(
         done.set()
         await asyncio.gather(*victims)
         await asyncio.sleep(settle)
-        return Cost(latencies, before, peak, memory(pid), "; ".join(dict.fromkeys(lost)))
+        told = (f"{text} ({number} times)" for text, number in Counter(lost).items())
+        return Cost(latencies, before, peak, memory(pid), "; ".join(told))
 
 
 async def measure_tool(name: str, seconds: float) -> Cost:
@@ -171,8 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write(f"{'':42}       ms       ms     MiB     MiB     MiB\n")
     if asked.soak:
         names = [name for name, (_, targets) in ATTACKS.items() if "server" in targets]
-        rounds = max(1, round(60 * asked.soak / seconds))
-        cost = asyncio.run(measure(names, "server", seconds, SETTLE, rounds))
+        cost = asyncio.run(measure(names, "server", seconds, SETTLE, asked.soak))
         write(_row(f"{len(names)} attacks at once", "server", cost) + "\n")
         return bool(cost.lost)
     bad = 0

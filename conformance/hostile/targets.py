@@ -41,8 +41,10 @@ async def _server() -> AsyncIterator[dict[str, str]]:
 async def _asgi() -> AsyncIterator[dict[str, str]]:
     import uvicorn
 
+    from neffos_asyncio.uvicorn import WebSockets
+
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(Server(HANDLERS), log_level="critical", ws="websockets-sansio")
+    config = uvicorn.Config(Server(HANDLERS), log_level="critical", ws=WebSockets)
     web = uvicorn.Server(config)
     serving = asyncio.create_task(web.serve([listener]))
     yield {"url": f"ws://127.0.0.1:{listener.getsockname()[1]}/"}

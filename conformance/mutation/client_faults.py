@@ -32,6 +32,7 @@ from neffos_conformance.runner.driver_protocol import (
     Values,
     has_fields,
 )
+from neffos_conformance.runner.pace import Way
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import Run, run_client_case
 from neffos_conformance.wire.connection import ConnectionClosed
@@ -171,7 +172,8 @@ async def play(fault: ClientFault, case: Case) -> Result:
     """Run a case against a faulty client."""
     async with faulty_client(fault) as (client, between):
         hasty = replace(case, seconds=0.0)
-        return await run_client_case(client, hasty, TIMEOUTS, between=between)
+        way = Way(TIMEOUTS, "client")
+        return await run_client_case(client, hasty, between=between, way=way)
 
 
 @asynccontextmanager

@@ -10,12 +10,14 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal, TypeVar, cast
 
 from mutation.registry import SOON, Staged
 from neffos_codec import ESCAPE, DecodeError, Message, decode, encode, first_surrogate
 from neffos_conformance.reference.embedded import NOTHING, Distort, Serve, embedded_server
-from neffos_conformance.runner.run import Run, to_server
+from neffos_conformance.runner.pace import Way
+from neffos_conformance.runner.run import Run, opened, to_server
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_protocol import Conversation, MessageKind, Role
 from neffos_protocol.events import Change
@@ -382,7 +384,9 @@ def run(server: Callable[[], Url]) -> Staged:
 async def staged(server: Url) -> AsyncIterator[Run]:
     """Run a server, and give the function that runs a case against it."""
     async with server as url:
-        yield to_server(url, SOON)
+        way = Way(SOON)
+        await way.check(partial(opened, url))  # as every server of a user is reached
+        yield to_server(url, way=way)
 
 
 def frame_of(payload: Payload) -> Message | None:

@@ -10,6 +10,7 @@ import asyncio
 import selectors
 import time
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
@@ -22,6 +23,9 @@ STRIDE: Final = 0.1
 """Seconds by which that silence advances the clock, at most. A timeout is longer than one stride,
 so it takes several silences in a row to reach it."""
 
+LONG_STRIDE: Final = 5 * STRIDE
+"""The same for tests whose peers wait for minutes, and send little."""
+
 WORK: Final = 0.5
 """Seconds on the clock for a second of processor time. Slow or shared processors take longer for
 the same work; at half the rate, timeouts leave room for that."""
@@ -31,9 +35,11 @@ class _Selector(selectors.DefaultSelector):
     """Counts the time in which nothing was ready.
 
     Attributes:
+        stride: seconds that a silence counts, at most.
         idle: that time, in seconds.
     """
 
+    stride = STRIDE
     idle = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
@@ -42,7 +48,7 @@ class _Selector(selectors.DefaultSelector):
             return super().select(timeout)
         ready = super().select(min(timeout, PATIENCE))
         if not ready:
-            self.idle += min(timeout, STRIDE)
+            self.idle += min(timeout, self.stride)
         return ready
 
 
@@ -53,8 +59,9 @@ class WorkClockLoop(asyncio.SelectorEventLoop):
     first is counted faster than it passes, because nobody outside the process is waited for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stride: float = STRIDE) -> None:
         self._idleness = _Selector()
+        self._idleness.stride = stride
         super().__init__(self._idleness)
 
     def time(self) -> float:
@@ -62,7 +69,7 @@ class WorkClockLoop(asyncio.SelectorEventLoop):
         return self._idleness.idle + WORK * time.process_time()
 
 
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end on such a loop."""
-    with asyncio.Runner(loop_factory=WorkClockLoop) as runner:
+def run(main: Coroutine[Any, Any, T], stride: float = STRIDE) -> T:
+    """Run a coroutine to its end on such a loop, whose silences count that many seconds at most."""
+    with asyncio.Runner(loop_factory=partial(WorkClockLoop, stride)) as runner:
         return runner.run(main)

@@ -12,6 +12,7 @@ failure. The plugin imports the suite only if one of its options is used.
 from __future__ import annotations
 
 import asyncio
+import re
 import shlex
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
@@ -21,11 +22,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from neffos_conformance.wire.reach_table import REACH_OPTIONS
+
 if TYPE_CHECKING:
     from neffos_conformance.cases.definition import Case, Role
+    from neffos_conformance.cases.profile import Profile
+    from neffos_conformance.runner.discovery import Detected
     from neffos_conformance.runner.known_failures import KnownFailure
     from neffos_conformance.runner.result import Result
-    from neffos_conformance.runner.run import Detected, Run
+    from neffos_conformance.runner.run import Run
+    from neffos_conformance.wire.reach_options import Reached
 
 GROUP: Final = "neffos-wire"
 
@@ -52,6 +58,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="CLASS",
         help=decides,
     )
+    namespace = "namespace of the server, to be tested in place of app"
+    group.addoption("--neffos-namespace", metavar="NAME", help=namespace)
+    profile = "the server's own names for what cases use (TOML)"
+    group.addoption("--neffos-profile", metavar="FILE", help=profile)
+    for each in REACH_OPTIONS:
+        name = f"--neffos-{each.name}"
+        if not each.metavar:
+            group.addoption(name, action="store_true", help=each.text)
+        elif each.is_multiple:
+            group.addoption(name, action="append", default=[], metavar=each.metavar, help=each.text)
+        else:
+            group.addoption(name, metavar=each.metavar, help=each.text)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -120,28 +138,34 @@ class Suite(pytest.Collector):
         self.has: Detected | None = None
         self.results: list[Result] = []
         self.config.stash.setdefault(_SUITES, []).append(self)
+        self.profile: Profile | None = None
         self.config.add_cleanup(self._close)
 
     def collect(self) -> list[pytest.Item]:
         """Give a test for each selected case."""
         from neffos_conformance.cases.definition import cases_of, select
+        from neffos_conformance.cases.profile import chosen
         from neffos_conformance.runner.known_failures import read_known_failures
 
+        self.reached = self._read_reached()
         try:
             paths = map(Path, self.config.getoption("--neffos-known-failures"))
             known = {each.case: each for each in read_known_failures(paths)}
-            chosen = select(
+            path = self.config.getoption("--neffos-profile")
+            namespace = self.config.getoption("--neffos-namespace")
+            self.profile = chosen(path and Path(path), namespace)
+            cases = select(
                 cases_of(self.role),
                 self.config.getoption("--neffos-case"),
                 self.config.getoption("--neffos-tag"),
             )
         except ValueError as error:
             raise pytest.UsageError(str(error)) from error
-        if not chosen:
+        if not cases:
             raise pytest.UsageError("no case has both such a name and such a tag")
         return [
             CaseItem.from_parent(self, name=case.id, case=case, known=known.get(case.id))
-            for case in chosen
+            for case in cases
         ]
 
     def run(self, case: Case) -> Result:
@@ -157,12 +181,11 @@ class Suite(pytest.Collector):
 
     async def _prepare(self) -> Run:
         from neffos_conformance.cases.features import features_listed
+        from neffos_conformance.runner.discovery import discovered
         from neffos_conformance.runner.driver_pool import to_client
         from neffos_conformance.runner.pace import Way
         from neffos_conformance.runner.run import (
             DEFAULT_TIMEOUTS,
-            Detected,
-            discovered,
             opened,
             to_server,
         )
@@ -172,13 +195,28 @@ class Suite(pytest.Collector):
             run, _ = await self._stack.enter_async_context(started)
             return run
         listed = self.config.getoption("--neffos-features")
+        target = self.reached.target(self.sut)
         way = Way(DEFAULT_TIMEOUTS)
-        await way.check(partial(opened, self.sut))
-        if listed is None:
-            self.has = await discovered(self.sut, way)
-        else:
-            self.has = Detected(features_listed(listed))
-        return to_server(self.sut, way=way)
+        await way.check(partial(opened, target))
+        features = None if listed is None else features_listed(listed)
+        assert self.profile is not None  # noqa: S101  # the cases were collected
+        try:
+            self.has = await discovered(target, way, self.profile, listed=features)
+        except ValueError as error:
+            pytest.exit(str(error), pytest.ExitCode.USAGE_ERROR)
+        return to_server(target, way=way, profile=self.has.profile)
+
+    def _read_reached(self) -> Reached:
+        """Read the options that say how the server is reached."""
+        from neffos_conformance.wire.reach_options import read_reach
+
+        names = ((each.key, f"--neffos-{each.name}") for each in REACH_OPTIONS)
+        try:
+            return read_reach({key: self.config.getoption(name) for key, name in names})
+        except ValueError as error:
+            options = "|".join(each.name for each in REACH_OPTIONS)
+            text = re.sub(rf"--(?=({options})\b)", "--neffos-", str(error))
+            raise pytest.UsageError(text) from error
 
     def _close(self) -> None:
         self._runner.run(self._stack.aclose())

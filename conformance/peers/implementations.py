@@ -1,11 +1,13 @@
 """The tested implementations: how each is built, and the commands that run it.
 
-A server prints its endpoints in a readiness line and ends with its standard input. A client is
-a driver. In the folder ``conformance``:
+A server prints its endpoints in a readiness line and ends with its standard input. So does a
+plain server, which is one as people have it, without the conformance application; it is in no
+matrix and no recording. A client is a driver. In the folder ``conformance``:
 
     python -m peers.implementations list
     python -m peers.implementations build [NAME ...]
     python -m peers.implementations serve NAME
+    python -m peers.implementations plain NAME
     python -m peers.implementations drive NAME
 
 Exit status: 1 a peer cannot be built; 2 unknown name; 4 a program is missing; else the peer's.
@@ -162,6 +164,7 @@ class Implementation:
         known: the files in ``known_failures`` that apply, by system under test: ``peer/endpoint``
             of a server, the name of a client, or ``codec``. Recordings of a failure are made
             with the first of the systems that share it.
+        plain: the command of its plain server, if it has one.
         drivers: how many of its drivers run concurrently. Of those cases that a client is known to
             fail, many only wait; but a browser is large.
     """
@@ -171,6 +174,7 @@ class Implementation:
     clients: Mapping[str, list[str]] = field(default_factory=dict)
     codec: list[str] | None = None
     known: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    plain: list[str] | None = None
     drivers: int = 2 * DRIVERS
 
     def known_failures(self, system: str) -> list[KnownFailure]:
@@ -197,10 +201,15 @@ PEERS: Final = {
             "neffos-go/gobwas": _files("neffos-go", ".gobwas", ".0.0.24", ".gobwas-0.0.24"),
             "neffos-go/iris": _files("neffos-go", ".unchecked", ".0.0.24"),
             "neffos-go/iris-mvc": _files("neffos-go", ".unchecked", ".0.0.24"),
+            "neffos-go/plain-gorilla": _files("neffos-go", ".unchecked", ".0.0.24"),
+            "neffos-go/plain-gobwas": _files("neffos-go", ".gobwas", ".0.0.24", ".gobwas-0.0.24"),
+            "neffos-go/plain-iris": _files("neffos-go", ".unchecked", ".0.0.24", ".iris-route"),
+            "neffos-go/plain-iris-mvc": _files("neffos-go", ".unchecked", ".0.0.24", ".iris-route"),
             "neffos-go-gorilla": _files("neffos-go.client", "-0.0.24", "-unchecked"),
             "neffos-go-gobwas": _files("neffos-go.client", "-0.0.24", "-gobwas", "-gobwas-0.0.24"),
             "codec": _files("neffos-go.codec"),
         },
+        plain=[str(GO_PEER), "serve", "-plain"],
     ),
     "neffos-go-next": Implementation(
         partial(
@@ -217,12 +226,16 @@ PEERS: Final = {
         },
         known={
             "neffos-go-next/gorilla": _files("neffos-go", ".unchecked"),
-            "neffos-go-next/coder": _files("neffos-go", ".unchecked"),
+            "neffos-go-next/coder": _files("neffos-go", ".unchecked", ".coder"),
             "neffos-go-next/gobwas": _files("neffos-go", ".gobwas"),
+            "neffos-go-next/plain-gorilla": _files("neffos-go", ".unchecked"),
+            "neffos-go-next/plain-coder": _files("neffos-go", ".unchecked", ".coder"),
+            "neffos-go-next/plain-gobwas": _files("neffos-go", ".gobwas"),
             "neffos-go-next-gorilla": _files("neffos-go.client", "-0.0.25", "-unchecked"),
             "neffos-go-next-coder": _files("neffos-go.client", "-0.0.25", "-unchecked"),
             "neffos-go-next-gobwas": _files("neffos-go.client", "-0.0.25", "-gobwas"),
         },
+        plain=[str(GO_NEXT_PEER), "serve", "-plain"],
     ),
     "neffos.js": Implementation(
         partial(build_js, JS_PEER, "test.mjs"),
@@ -250,6 +263,9 @@ PEERS: Final = {
 
 SERVERS: Final = {name: peer.server for name, peer in PEERS.items() if peer.server is not None}
 """The commands of all servers by peer."""
+
+PLAIN: Final = {name: peer.plain for name, peer in PEERS.items() if peer.plain is not None}
+"""The commands of all plain servers by peer."""
 
 
 def built(names: Iterable[str] = ()) -> dict[str, Implementation]:
@@ -307,6 +323,8 @@ def list_command() -> None:
         console.print(name)
         if peer.server is not None:
             console.print(f"    serve {name}")
+        if peer.plain is not None:
+            console.print(f"    plain {name}")
         for client in peer.clients:
             console.print(f"    drive {client}")
         for subject, files in peer.known.items():
@@ -325,6 +343,13 @@ def build_command(names: tuple[str, ...]) -> None:
 def serve_command(name: str) -> None:
     """Become the server with that name."""
     _become(SERVERS[name])
+
+
+@main.command("plain")
+@click.argument("name", type=click.Choice([*PLAIN]), metavar="NAME")
+def plain_command(name: str) -> None:
+    """Become the plain server with that name."""
+    _become(PLAIN[name])
 
 
 @main.command("drive")

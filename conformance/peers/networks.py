@@ -26,6 +26,7 @@ import click
 from neffos_conformance.cases.definition import Case, Role, client_cases, select, server_cases
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.reference.embedded import embedded_server
+from neffos_conformance.runner.discovery import discovered
 from neffos_conformance.runner.driver_pool import to_client
 from neffos_conformance.runner.pace import Way
 from neffos_conformance.runner.result import Result
@@ -33,7 +34,6 @@ from neffos_conformance.runner.run import (
     DEFAULT_JOBS,
     DEFAULT_TIMEOUTS,
     Run,
-    discovered,
     opened,
     run_cases,
     to_server,

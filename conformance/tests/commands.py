@@ -6,14 +6,44 @@ of recording and of the chat start real ones.
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
-from contextlib import chdir
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, chdir, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import click
 from click.testing import CliRunner
 
 from neffos_conformance.cli import main as cli
+
+Value = TypeVar("Value")
+
+
+@contextmanager
+def beside(running: AbstractAsyncContextManager[Value]) -> Iterator[Value]:
+    """Run something beside a command, which has an event loop of its own; give what it gives."""
+    ready, end = threading.Event(), asyncio.Event()
+    found: list[Value] = []
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def run_it() -> None:
+        async with running as value:
+            found.append(value)
+            loops.append(asyncio.get_running_loop())
+            ready.set()
+            await end.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(run_it()))
+    thread.start()
+    ready.wait()
+    try:
+        yield found[0]
+    finally:
+        loops[0].call_soon_threadsafe(end.set)
+        thread.join()
 
 
 @click.command

@@ -1,9 +1,9 @@
 """The application as data is what the reference peers have, and what the page describes."""
 
-import asyncio
 import re
 from pathlib import Path
 
+from mutation import work_clock
 from neffos_asyncio import (
     ON_ANY_EVENT,
     ON_NAMESPACE_CONNECT,
@@ -152,7 +152,7 @@ def test_the_reference_server_refuses_with_the_texts_of_the_data():
         async with embedded_server() as url:
             return [await refusal(url, *key) for key in SERVER[""].refusals]
 
-    found = [(each.is_error, each.body) for each in asyncio.run(replies())]
+    found = [(each.is_error, each.body) for each in work_clock.run(replies())]
     assert found == [(True, text) for text in SERVER[""].refusals.values()]
 
 

@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route, WebSocketRoute
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -24,6 +25,8 @@ from neffos_asyncio import (
     Server,
     dial,
 )
+from neffos_asyncio.incoming import LARGE_PIECE, PIECE
+from neffos_asyncio.uvicorn import WebSockets
 from neffos_conformance.cases.definition import select, server_cases
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.reference.application import servers
@@ -31,20 +34,23 @@ from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import run_cases, to_server
 from neffos_protocol import Cause, MisuseError, SessionLimits
 
-PATIENCE = 20
+from .test_reference_faults import Raw, frame
+
+PATIENCE = 60
 """Seconds for a whole test; a hang is a failure."""
 
-IMPLEMENTATIONS = ["websockets-sansio", "wsproto"]
-"""Of WebSocket in uvicorn. The first is its default; "websockets" is the one that is deprecated."""
+IMPLEMENTATIONS = ["websockets-sansio", WebSockets, "wsproto"]
+"""Of WebSocket in uvicorn. The first is its default, the second the same with turns; "websockets"
+is the one that is deprecated."""
 
-JUDGED = [("websockets-sansio", ()), ("wsproto", ("HS", "TR", "FR"))]
+JUDGED = [(WebSockets, ()), ("wsproto", ("HS", "TR", "FR"))]
 """What each of them is judged by: the first by all cases, the second by those in which it has
 a say; what is above the messages is the same."""
 
 NO_FRAME = "wsproto tells of it as if the client had closed, and uvicorn hangs up without a word"
 
 UVICORN_DECIDES = {
-    "websockets-sansio": {},
+    WebSockets: {},
     "wsproto": {
         "TR-6.3": "wsproto answers an upgrade that is no GET with 400, before any application",
         "TR-7.5": "wsproto does not look at the key's length",
@@ -183,6 +189,36 @@ def test_the_application_knows_the_request():
                 assert request.headers["x-size"] == "9"
                 assert request.remote.startswith("127.0.0.1:")
                 assert request.values["type"] == "websocket"
+
+    asyncio.run(run())
+
+
+def test_with_turns_a_flood_is_parsed_a_few_bytes_at_a_time(monkeypatch):
+    read: list[int] = []
+    parse = WebSocketsSansIOProtocol.data_received
+
+    def data_received(self: Any, data: bytes) -> None:
+        read.append(len(data))
+        parse(self, data)
+
+    monkeypatch.setattr(WebSocketsSansIOProtocol, "data_received", data_received)
+
+    async def run() -> None:
+        ends, ask = Ends(), b"$1;chat;;echo;0;0;"
+        async with (
+            hosted(Server(HANDLERS, on_disconnect=ends), ws=WebSockets) as host,
+            Raw.dialled(host.url()) as raw,
+        ):
+            await raw.send("M", "$0;chat;;_OnNamespaceConnect;0;0;")
+            await raw.read(), await raw.read()
+            read.clear()
+            raw.writer.write(frame(1, b"") * 2_000 + frame(1, ask))
+            assert await raw.read() == (1, ask)
+            assert max(read) <= PIECE
+            read.clear()
+            raw.writer.write(frame(1, ask + bytes(100 * PIECE)))
+            assert await raw.read() == (1, ask + bytes(100 * PIECE))
+            assert PIECE < max(read) <= LARGE_PIECE
 
     asyncio.run(run())
 
@@ -496,6 +532,53 @@ def test_uvicorn_ends_connections_before_it_tells(ws):
             assert not server.connections
             await client.wait_closed()
             assert client.connection.link.closed[0] == 1012
+
+    asyncio.run(run())
+
+
+class Blocking(Played):
+    """An ASGI server whose connection takes so many messages, and no more."""
+
+    def __init__(self, *incoming: dict[str, Any], takes: int) -> None:
+        super().__init__(*incoming)
+        self.takes = takes
+        self.is_waiting = asyncio.Event()
+
+    async def send(self, message: dict[str, Any]) -> None:
+        self.takes -= 1
+        if self.takes < 0:
+            self.is_waiting.set()
+            await asyncio.Event().wait()
+        await super().send(message)
+
+
+def test_a_client_that_goes_while_a_send_blocks_leaves_nothing_behind():
+    async def run() -> None:
+        ends = Ends()
+        limits = Limits(high_water=64 << 10, backlog=1 << 30, write=None, close=PATIENCE)
+        server = Server({"chat": {"pour": pour}}, limits=limits, on_disconnect=ends)
+        texts = ("M", "$1;chat;;_OnNamespaceConnect;0;0;", ";chat;;pour;0;0;")
+        asked = [{"type": "websocket.receive", "text": text} for text in texts]
+        played = Blocking(CONNECT, *asked, takes=3)
+        async with asyncio.timeout(PATIENCE):
+            serving = asyncio.create_task(server(WEBSOCKET, played.receive, played.send))
+            await played.is_waiting.wait()
+            played.incoming.put_nowait({"type": "websocket.disconnect", "code": 1006})
+            await serving
+            assert await ends.seen.get() is Cause.PEER
+            while "neffos send" in {task.get_name() for task in asyncio.all_tasks()}:
+                await asyncio.sleep(0)
+
+    asyncio.run(run())
+
+
+def test_a_client_whose_acceptance_blocks_has_the_time_of_a_handshake():
+    async def run() -> None:
+        played = Blocking(CONNECT, takes=0)
+        server = Server(HANDLERS, limits=Limits(handshake=0.01))
+        with pytest.raises(TimeoutError):
+            await server(WEBSOCKET, played.receive, played.send)
+        assert not server._all
 
     asyncio.run(run())
 

@@ -6,13 +6,16 @@ import logging
 from contextlib import asynccontextmanager
 
 import pytest
+from websockets.asyncio.client import ClientConnection
 from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
 
-from neffos_asyncio import Budget, Limits, Server, listening
+from hostile.peers import PIPELINED, REPLIES
+from neffos_asyncio import Budget, Limits, Server, dial, listening
+from neffos_asyncio.client import QUEUED
 from neffos_asyncio.failures import FAILURES, PERIOD, FailureLog, harmless
 from neffos_asyncio.handler_queue import TURN, TURN_SIZE
-from neffos_asyncio.incoming import PIECE, Incoming
+from neffos_asyncio.incoming import LARGE_PIECE, PIECE, Incoming
 from neffos_asyncio.limits import MESSAGE_RATE
 from neffos_protocol import Cause, SessionLimits
 from neffos_protocol.text import LOGGED
@@ -57,20 +60,6 @@ async def texts(raw, count):
 
 
 # -------------------------------------------------------------------- order
-
-PIPELINED = [
-    "$1;app;;_OnNamespaceConnect;0;0;",
-    "$2;app;room;_OnRoomJoin;0;0;",
-    "$3;app;;slow;0;0;x",
-    "$4;app;room;_OnRoomLeave;0;0;",
-    "$5;app;room;_OnRoomJoin;0;0;",
-    "$6;app;;_OnNamespaceDisconnect;0;0;",
-    "$7;app;;_OnNamespaceConnect;0;0;",
-    "$8;app;;echo;0;0;y",
-]
-REPLIES = [
-    each if ";0;0;" in each and "_On" not in each else each[:2] + ";" * 6 for each in PIPELINED
-]
 
 
 @asynchronous
@@ -138,7 +127,8 @@ async def test_after_a_reset_what_waits_is_dropped_and_what_runs_is_cancelled(ca
 @asynchronous
 async def test_after_a_close_frame_what_came_before_it_is_handled_within_the_grace(caplog):
     slow, ends = Slow(), Ends()
-    server = Server({"app": {"slow": slow}}, on_disconnect=ends.note)
+    limits = Limits(close=0.1)  # this client does not end TCP
+    server = Server({"app": {"slow": slow}}, limits=limits, on_disconnect=ends.note)
     async with entered(server) as raw:
         await raw.send(*(f";app;;slow;0;0;{number}" for number in range(10)))
         await slow.begun.wait()
@@ -328,6 +318,32 @@ def test_few_bytes_are_parsed_at_a_time():
 
 
 @asynchronous
+async def test_a_client_parses_a_flood_a_few_bytes_at_a_time(monkeypatch):
+    read, parse = [], ClientConnection.data_received
+
+    def data_received(connection, data):
+        read.append(len(data))
+        parse(connection, data)
+
+    monkeypatch.setattr(ClientConnection, "data_received", data_received)
+    heard = asyncio.Queue()
+    client = {"app": {"note": lambda _, message: heard.put_nowait(message.body)}}
+    server = Server({"app": {}})
+    async with listening(server) as listener, await dial(listener.url(), client) as dialled:
+        await dialled.connect("app")
+        [inside] = server.members("app")
+        read.clear()
+        inside.link._transport._transport.write(b"\x81\x00" * 10_000)
+        server.broadcast("app", "note", "first")
+        assert await heard.get() == "first"
+        assert max(read) <= PIECE
+        read.clear()
+        server.broadcast("app", "note", "x" * 100 * PIECE)
+        assert len(await heard.get()) == 100 * PIECE
+        assert PIECE < max(read) <= LARGE_PIECE
+
+
+@asynchronous
 @pytest.mark.parametrize("method", ["HEAD", "GET", "POST"])
 async def test_bytes_behind_a_request_that_is_no_upgrade_are_ignored(method, caplog):
     async with listening(Server({"app": {}})) as listener:
@@ -363,7 +379,7 @@ async def test_a_message_that_was_handled_is_not_kept():
     async with entered(Server({"app": {"echo": echo}})) as raw:
         raw.writer.write(frame(1, b"$1;app;;echo;0;0;" + b"x" * 200_000))
         assert len((await raw.read())[1]) == 200_017
-        kept = [each for each in gc.get_objects() if isinstance(each, Frame)]
+        kept = [each for each in gc.get_objects() if type(each) is Frame]
         assert max((len(each.data) for each in kept), default=0) < 1000
 
 
@@ -409,6 +425,27 @@ async def test_what_a_peer_does_not_read_counts_too(caplog):
         assert 0 < most <= BUDGET
         assert budget.used == 0
     assert "too many bytes" in caplog.text
+
+
+@asynchronous
+async def test_a_client_whose_handler_is_slow_keeps_few_messages_beside_its_queue():
+    slow, server = Slow(), Server({"app": {}})
+    limits = Limits(queue_length=1)
+    async with (
+        listening(server) as listener,
+        await dial(listener.url(), {"app": {"slow": slow}}, limits=limits) as client,
+    ):
+        await client.connect("app")
+        for number in range(40):
+            server.broadcast("app", "slow", f"{number}" + "x" * PIECE)
+        socket = client.connection.link._transport._on_abort.__self__
+        while socket.is_reading():
+            await asyncio.sleep(0)
+        assert len(socket.get_protocol().recv_messages.frames) <= QUEUED + 1
+        slow.may_go.set()
+        while len(slow.seen) < 40:
+            await asyncio.sleep(0)
+        assert [body.rstrip("x") for body in slow.seen] == [str(number) for number in range(40)]
 
 
 @asynchronous

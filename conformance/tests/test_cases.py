@@ -1,6 +1,5 @@
 """The cases for servers and clients: sound as data, and every requirement has one."""
 
-import asyncio
 import json
 import tomllib
 from collections import Counter
@@ -9,6 +8,7 @@ from importlib.resources import files
 import pytest
 from jsonschema import Draft202012Validator
 
+from mutation import work_clock
 from neffos_codec import Native
 from neffos_conformance.cases.definition import ROLES, Case, cases_of, select, server_cases
 from neffos_conformance.cases.script import native_of
@@ -33,7 +33,7 @@ def run_all(
         async with embedded_server(distort=distort) as url:
             return [result async for result in run_cases(to_server(url, timeouts), cases)]
 
-    return asyncio.run(run())
+    return work_clock.run(run())
 
 
 def test_the_reference_server_passes_every_case():

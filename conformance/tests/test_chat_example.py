@@ -15,7 +15,7 @@ import pytest
 from neffos_asyncio import Client, Namespace, RefusedError, ReplyError, dial
 
 CHAT = Path(__file__).parents[1] / "examples" / "chat"
-PATIENCE = 20
+PATIENCE = 60
 """Seconds for a whole test; a hang is a failure."""
 
 

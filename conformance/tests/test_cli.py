@@ -197,7 +197,8 @@ EVERY_COMMAND = {
 }
 METAVARS = re.compile(
     r"URL|\[URL\]|FILE|FILE…|COMMAND|\[-- COMMAND…\]|NAME=URL|NAME=COMMAND|FOLDER|SECONDS|N|NAME"
-    r"|PORT|TEXT|PATTERN|TAG|LIST|LINE|PAYLOAD|\[PAYLOAD\]|HEX|\[[a-z|]+\]"
+    r"|PORT|\[HOST:\]PORT|HOST:PORT:ADDRESS|HEADER"
+    r"|TEXT|PATTERN|TAG|LIST|LINE|PAYLOAD|\[PAYLOAD\]|HEX|\[[a-z|]+\]"
 )
 """The names of values in help texts, and the choices that click lists."""
 

@@ -39,7 +39,7 @@ def run_all(command, cases, *, drivers: int = 2, timeouts: Timeouts = HASTY) -> 
 
 def judge_here(script: str) -> Result:
     """Run a script against the reference client in this process."""
-    return asyncio.run(play(ClientFault(), case(script)))
+    return work_clock.run(play(ClientFault(), case(script)))
 
 
 def case(script: str, *, requirements=("NS-1",), id_: str = "NS-1.c99") -> Case:
@@ -233,6 +233,21 @@ def test_what_the_client_was_not_to_tell_of_fails_the_case():
     result = judge_here(script)
     assert result.verdict is Verdict.FAIL
     assert "no such observation" in result.explanation
+
+
+def test_a_connect_that_is_undone_in_the_same_piece_fails_with_its_reason():
+    """The reference client, NS-16 and NS-6: once it raised what no caller could expect."""
+    script = """
+    1 handshake
+    1 do connect app
+    1 > <<connect>>;app;;_OnNamespaceConnect;0;0;
+    1 <+ <<connect>>;;;;;;
+    1 < 17;app;;_OnNamespaceDisconnect;0;0;
+    1 > 17;;;;;;
+    1 failed disconnected namespace 'app' at once
+    """
+    result = judge_here(script)
+    assert (result.verdict, result.explanation) == (Verdict.PASS, "")
 
 
 # -------------------------------------------------------------------- known failures

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from neffos_conformance.cases.definition import select
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.codecs.requests import vector_requests
-from neffos_conformance.codecs.testing import AdapterError, run_codec
+from neffos_conformance.codecs.testing import AdapterError, codec_cases, run_codec
 
 from .commands import run_text
 
@@ -48,8 +49,12 @@ def failed(run):
     return {each.asked.vector["id"] for each in answered if each.verdict is Verdict.FAIL}
 
 
+SOME = select(codec_cases(), ["FR-1", "FR-3"])
+"""Vectors with and without an escape: all of them are 95 MB."""
+
+
 def test_a_codec_that_forgets_the_escape_fails_where_the_escape_matters(tmp_path):
-    found = failed(run_codec(faulty_codec(tmp_path, "@%!semicolon@%!", "@%!colon@%!")))
+    found = failed(run_codec(faulty_codec(tmp_path, "@%!semicolon@%!", "@%!colon@%!"), SOME))
     assert "decode-escape-001" in found
     assert all("decode-frame" not in each for each in found)
 
@@ -67,12 +72,12 @@ def test_a_codec_that_forgets_the_escape_fails_where_the_escape_matters(tmp_path
 )
 def test_an_adapter_that_does_not_keep_to_the_contract_is_an_error(tmp_path, body, words):
     with pytest.raises(AdapterError, match=words):
-        run_codec(adapter(tmp_path, body))
+        run_codec(adapter(tmp_path, body), SOME)
 
 
 def test_an_adapter_that_hangs_is_ended(tmp_path):
     with pytest.raises(AdapterError, match="was not done within"):
-        run_codec(adapter(tmp_path, "import time; time.sleep(60)"), deadline=1)
+        run_codec(adapter(tmp_path, "import time; time.sleep(60)"), SOME, deadline=1)
 
 
 def test_an_adapter_that_is_missing_is_an_error():
@@ -95,13 +100,15 @@ def test_the_command_tests_our_own_codec_by_default(tmp_path):
 
 
 def test_the_command_shows_what_is_wrong_and_exits_with_1(tmp_path):
-    done = codec("--", *faulty_codec(tmp_path, "@%!semicolon@%!", "@%!colon@%!"))
+    faulty = faulty_codec(tmp_path, "@%!semicolon@%!", "@%!colon@%!")
+    done = codec("--case", "FR-3", "--", *faulty)
     assert done.returncode == 1
     assert "decode-escape-001" in done.stdout
     assert re.search("FR-3 +In a namespace", done.stdout)
 
 
 def test_the_command_has_nothing_to_test_if_nothing_is_supported(tmp_path):
-    done = codec("--", *adapter(tmp_path, "say(id=request['id'], unsupported=True)"))
+    unsupporting = adapter(tmp_path, "say(id=request['id'], unsupported=True)")
+    done = codec("--case", "FR-1", "--", *unsupporting)
     assert done.returncode == 2
     assert "nothing ran" in done.stderr

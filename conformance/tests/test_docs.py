@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "spec" / "docs").rglob("*.md"))
 PEERS = ROOT / "conformance" / "peers"
 PROGRAM = Path(sys.executable).with_name("neffos-wire")
-HANG = 30.0
+HANG = 60.0
 """Seconds for a job to end; each takes far less."""
 
 PORTS = ("8080", "9090")

@@ -17,7 +17,7 @@ from neffos_conformance.wire import subprocesses
 READY = '{"ready": true, "driver": 1, "peer": "p", "version": "1"}'
 KNOWS = 'json.dumps({"id": json.loads(input())["id"], "unsupported": True})'
 BEGIN = f"import json, time; print({READY!r}, flush=True); print({KNOWS}, flush=True); "
-HANG = 20.0
+HANG = 60.0
 """Seconds after which a test has failed; each takes about one."""
 
 
@@ -60,6 +60,15 @@ def test_a_driver_that_does_not_read_is_not_waited_for_without_end(monkeypatch, 
 def test_a_driver_that_ends_or_talks_nonsense_is_named_as_such(program, words):
     with pytest.raises(DriverError, match=words):
         drive(program, text="x")
+
+
+@pytest.mark.parametrize("line", ["", "nonsense", "[" * 100_000, "5", "[]", '{"ready": 1}'])
+def test_a_peer_whose_first_line_is_something_else_is_not_ready(line):
+    with (
+        pytest.raises(subprocesses.SubprocessError, match="is not ready, it said"),
+        subprocesses.running([sys.executable, "-c", f"print({line!r})"]),
+    ):
+        pytest.fail("it is not ready")
 
 
 def processes(word: str) -> list[int]:
@@ -111,7 +120,8 @@ def test_observations_are_bounded_by_their_bytes(monkeypatch):
 def test_observations_that_were_read_do_not_count(monkeypatch):
     monkeypatch.setattr(driving, "MAX_SEEN_BYTES", 3_000)
     say = 'print(json.dumps({"saw": "native", "connection": 1, "text": "x" * 1000}), flush=True)'
-    program = BEGIN + f"[({say}, time.sleep(0.01)) for _ in range(20)]; time.sleep(60)"
+    done = 'print(json.dumps({"id": json.loads(input())["id"], "result": {}}), flush=True)'
+    program = BEGIN + f"[({say}, {done}) for _ in range(20)]; time.sleep(60)"
 
     async def run() -> None:
         async with (
@@ -120,6 +130,7 @@ def test_observations_that_were_read_do_not_count(monkeypatch):
         ):
             for _ in range(20):
                 await driver.saw(saw="native")
+                await driver.do("close", connection=1)  # then the driver says more
 
     asyncio.run(run())
 

@@ -9,7 +9,7 @@ import pytest
 import neffos_asyncio as package
 
 OUTER = {
-    "client": {"DIAL_TIMEOUT", "REFUSALS"},
+    "client": {"DIAL_TIMEOUT", "QUEUED", "REFUSALS"},
     "connection": {"ASKING_FACTOR", "CANCELLED_GRACE", "Hook", "Owner"},
     "controllers": {
         "CLIENT_SCOPES",
@@ -33,6 +33,7 @@ OUTER = {
         "URL_HEADER_PREFIX",
         "upgrade_request",
     },
+    "uvicorn": {"WebSockets"},
     "server": {"CLOSING", "ID_IN_USE", "MAX_CONNECTIONS", "Membership", "SHUTDOWN"},
 }
 """Modules for applications, with the public names of each that the package does not export."""

@@ -5,6 +5,7 @@ import functools
 
 import pytest
 
+from mutation import work_clock
 from neffos_asyncio import handler_queue
 from neffos_asyncio.handler_queue import TURN, HandlerQueue
 
@@ -12,7 +13,7 @@ PATIENCE = 10
 """Seconds for a test: far more than any takes, so that one that hangs says so."""
 
 
-def patiently(seconds):
+def patiently(seconds, run_loop=asyncio.run):
     """Run a test in a loop of its own, in bounded time, and fail it on what only a log would tell.
 
     A task whose exception nobody asked for, or a callback that raised, is a mistake of the code
@@ -30,7 +31,7 @@ def patiently(seconds):
                 async with asyncio.timeout(seconds):
                     await test(*args, **kwargs)
 
-            asyncio.run(bounded())
+            run_loop(bounded())
             assert untold == []
 
         return run
@@ -38,7 +39,8 @@ def patiently(seconds):
     return decorate
 
 
-asynchronous = patiently(PATIENCE)
+asynchronous = patiently(PATIENCE, work_clock.run)
+"""For tests whose peers are all in this process: their time is what it works."""
 
 
 class Worker:

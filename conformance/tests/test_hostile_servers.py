@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from mutation import work_clock
 from neffos_conformance.cases.definition import select, server_cases
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.runner.playback import Playback, Timeouts
@@ -117,7 +118,7 @@ def judged(behaviour: Behaviour, deadline: float, id_: str = "HS-5.1") -> Result
         async with serving(behaviour) as url:
             return await to_server(url, Timeouts(case=deadline))(case)
 
-    return asyncio.run(run())
+    return work_clock.run(run())
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_who_does_not_go_is_told_apart_from_who_says_nothing(behaviour, explanat
             await playback.release()
         return fault
 
-    assert asyncio.run(run()) == explanation
+    assert work_clock.run(run()) == explanation
 
 
 def test_broadcasts_of_others_are_passed_over_only_so_long():
@@ -174,7 +175,7 @@ def test_a_flood_that_nobody_reads_is_cut_off_in_bounded_memory(behaviour):
             return count, seen
 
     tracemalloc.start()
-    count, end = asyncio.run(run())
+    count, end = work_clock.run(run())
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert str(end) == "cut off by the suite: more messages than any case expects"

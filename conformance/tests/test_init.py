@@ -7,6 +7,7 @@ import shlex
 import pytest
 import yaml
 
+from neffos_conformance.cases.profile import read_profile
 from neffos_conformance.cli import init
 from neffos_conformance.cli import main as cli
 from neffos_conformance.cli.test_client import client_command
@@ -75,7 +76,6 @@ def test_a_folder_that_is_a_file_is_a_usage_error(written, tmp_path):
     assert ".github is a file, not a folder" in err
 
 
-def test_the_draft_of_a_profile_is_a_file_of_its_own(written, tmp_path, monkeypatch):
-    monkeypatch.setattr(init, "profile_draft", lambda: "format = 1\n")
+def test_the_profile_names_the_namespace(written, tmp_path):
     assert written()[0] == 0
-    assert (tmp_path / "conformance" / "profile.toml").read_text("utf-8") == "format = 1\n"
+    assert read_profile(tmp_path / "conformance" / "profile.toml").namespace("app") == "default"

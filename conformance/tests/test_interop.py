@@ -2,15 +2,31 @@
 
 import asyncio
 import copy
+import sys
+from pathlib import Path
 
 import pytest
 
 from neffos_conformance.cases.definition import select
+from neffos_conformance.cli.matrix import _verdict
 from neffos_conformance.codecs.catalogue import all_cases
 from neffos_conformance.interop import interop_runs
-from neffos_conformance.interop.interop_runs import Endpoint, StepOutcome, all_runs
-from neffos_conformance.interop.table import differences, recorded
+from neffos_conformance.interop.interop_runs import (
+    NOT_CARRIED,
+    OPERATION,
+    TIMEOUT,
+    Endpoint,
+    StepOutcome,
+    all_runs,
+    converse,
+)
+from neffos_conformance.interop.table import differences, matrix_values, recorded
+from neffos_conformance.reference.embedded import embedded_server
+from neffos_conformance.runner.driver_protocol import OperationError
+from neffos_conformance.runner.pace import Pace, Way
+from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import DEFAULT_TIMEOUTS
+from neffos_conformance.wire.networks import network_before, networks
 from peers.implementations import PEERS
 from peers.interop import (
     PARTNERS,
@@ -22,6 +38,7 @@ from peers.interop import (
     some_pairs,
 )
 
+DRIVER = [str(Path(sys.executable).with_name("neffos-wire")), "driver"]
 CLIENTS = [*recorded()["clients"]]
 ENDPOINTS = [Endpoint(*name.split("/"), "") for name in recorded()["servers"]]
 
@@ -101,7 +118,7 @@ def test_where_servers_are_left_out_the_others_are_partners(servers):
 
 
 def test_only_the_chosen_pairs_run(monkeypatch):
-    async def run(command, url):
+    async def run(command, url, way):
         return [StepOutcome("text")], {}
 
     async def ran(pairs):
@@ -121,3 +138,38 @@ def test_a_pair_that_did_not_run_is_no_difference():
     assert differences(recorded(), now, {pair}) != []
     others = {(each["client"], each["server"]) for each in now["runs"]}
     assert differences(recorded(), now, others) == []
+
+
+# -------------------------------------------------------------------- networks
+
+
+class Recorder:
+    """A driver that does nothing, and keeps the time limits that it is given."""
+
+    def __init__(self):
+        self.seen, self.limits = [], []
+
+    async def do(self, op, **fields):
+        self.limits.append(fields["timeout"])
+        raise OperationError("no")
+
+
+@pytest.mark.parametrize("pace", [Pace(), Pace(round_trip=3), Pace(per_byte=1e-3)])
+def test_an_operation_has_the_time_that_the_network_takes(pace):
+    driver = Recorder()
+    way = Way(Timeouts(), pace=pace)
+    asyncio.run(converse(driver, "ws://127.0.0.1:9/", way=way))
+    assert driver.limits == [TIMEOUT + pace.seconds(OPERATION)]
+
+
+def test_what_a_network_loses_is_no_failure_of_client_or_server():
+    async def run():
+        async with embedded_server() as url, network_before(url, networks()["cut"]) as reached:
+            endpoint = Endpoint("server", "", reached)
+            return [each async for each in all_runs([endpoint], {"client": DRIVER})]
+
+    [found] = asyncio.run(run())
+    failures = [each.failure for each in found.outcomes if each.failure]
+    assert failures[0].startswith(NOT_CARRIED)
+    assert {*failures[1:]} == {"not run, since the network loses it"}
+    assert _verdict(matrix_values([found], {})) == "UNKNOWN"

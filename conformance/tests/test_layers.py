@@ -32,6 +32,7 @@ SUITE = (
     "requirement_sets",
     "reference",
     "recordings",
+    "listening",
     "model_based",
     "interop",
     "reports",

@@ -1,12 +1,11 @@
 """What the language of cases has for limits: counting, stalling, coming in again, and time."""
 
-import asyncio
 from dataclasses import replace
 
 import pytest
 from websockets.frames import Opcode
 
-from mutation import BANK
+from mutation import BANK, work_clock
 from mutation.fault_proxy import CUT, outward, request
 from neffos_asyncio import Limits
 from neffos_conformance.cases.definition import Case, select, server_cases
@@ -32,7 +31,7 @@ def played(script: str, server=None) -> tuple[Verdict, str]:
             result = await to_server(url, SOON)(case(script))
             return result.verdict, result.explanation
 
-    return asyncio.run(run())
+    return work_clock.run(run())
 
 
 def test_fewer_counts_what_comes_before_the_barrier():
@@ -124,7 +123,7 @@ def test_cases_that_wait_tell_servers_that_wait_from_those_that_do_not(id_, muta
         async with BANK[mutant].stage() as wrong:
             return right, await wrong(soon)
 
-    right, wrong = asyncio.run(run())
+    right, wrong = work_clock.run(run())
     assert right.verdict is Verdict.PASS
     assert wrong.verdict is Verdict.FAIL
     assert wrong.explanation == "nothing came in time"

@@ -7,7 +7,9 @@ from functools import cache
 
 import pytest
 
-from mutation import hooks, operators
+from mutation import hooks, operators, work_clock
+from neffos_conformance.cases.features import by_id, closed
+from neffos_conformance.cases.profile import Profile, named
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.model_based import (
     Plan,
@@ -29,6 +31,8 @@ from neffos_conformance.wire.connection import ConnectError
 from neffos_conformance.wire.transcript import read_transcript
 from neffos_protocol import Role
 
+from .reduced import NOT_REMOVED, renamed, servers
+
 SOON = Timeouts(case=2.0, before_barrier=0.1, after_barrier=0.15, close=0.3)
 
 
@@ -40,7 +44,7 @@ def explored(distort: Distort | None = None, **options) -> SequenceReport:
         async with embedded_server(distort=distort) as url:
             return await explore_server(url, replace(PLAN, **options))
 
-    return asyncio.run(run())
+    return work_clock.run(run())
 
 
 def answering(wrong) -> Distort:
@@ -69,7 +73,7 @@ def test_sequences_contain_everything_that_clients_do():
 
 
 def test_a_server_without_a_feature_is_not_asked_for_it():
-    features = frozenset({"server-asks"})
+    features = closed(["server-asks"])
     actions = [
         each for index in range(60) for each in generate(Role.SERVER, 1, index, 16, features)
     ]
@@ -79,7 +83,64 @@ def test_a_server_without_a_feature_is_not_asked_for_it():
     )
     events = {each.event for each in actions}
     assert "ask-me" in events
+    assert not events & {"echo", "fail", "whoami"}
     assert not [event for event in events if event.startswith("broadcast") or event == "join-me"]
+
+
+@pytest.mark.parametrize(
+    ("features", "namespaces"),
+    [
+        ((), {"nowhere", "App", " app"}),
+        (("app", "empty-unknown"), {"app", "nowhere", "App", " app", ""}),
+        (("app", "refused", "rooms"), {"app", "refused", "nowhere", "App", " app"}),
+    ],
+)
+def test_a_server_is_asked_for_the_namespaces_that_it_has_or_that_nobody_has(features, namespaces):
+    offered = frozenset(features)
+    sent = [
+        each
+        for index in range(60)
+        for each in generate(Role.SERVER, 1, index, 16, offered)
+        if each.kind is ActionKind.SEND
+    ]
+    assert {each.namespace for each in sent} <= namespaces
+    assert not {each.room for each in sent} & {"locked", "sticky"}
+    assert not {each.event for each in sent} & {"echo", "push"}
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        named("chat"),
+        Profile(
+            namespaces={"app": "app;chat", "any": "app"},
+            rooms={"locked": "members"},
+            events={"echo": "ping", "news": "said", "question": "q", "broadcast-all": "say"},
+        ),
+    ],
+    ids=["namespace", "names"],
+)
+def test_a_server_with_its_own_names_is_innocent(profile):
+    async def run():
+        async with embedded_server(distort=renamed(profile)) as url:
+            return await explore_server(url, PLAN, frozenset(by_id()), profile)
+
+    report = asyncio.run(run())
+    assert [(each.id, each.run.lines) for each in report.counterexamples] == []
+    assert report.sequences == PLAN.sequences
+
+
+@pytest.mark.parametrize("there", [(), ("app", "rooms", "unhandled"), ("echo", "any-event")])
+def test_a_server_with_a_part_of_the_application_is_innocent(there):
+    features = closed([*there, *NOT_REMOVED - {"url-headers", "silent"}])
+
+    async def run():
+        async with embedded_server(served=servers(features)) as url:
+            return await explore_server(url, PLAN, features)
+
+    report = asyncio.run(run())
+    assert [(each.id, each.run.lines) for each in report.counterexamples] == []
+    assert report.sequences == PLAN.sequences
 
 
 @pytest.mark.parametrize("role", Role)
@@ -149,7 +210,7 @@ def test_a_correct_server_is_innocent_where(what):
         async with embedded_server() as url:
             return await run_on_server(url, sequence, KnownFailures(), SOON)
 
-    result = asyncio.run(run())
+    result = work_clock.run(run())
     assert result.performed == {each.number for each in sequence}
     assert (result.failure, result.trouble) == (None, "")
 
@@ -211,8 +272,8 @@ def test_a_finding_is_a_case_that_a_wrong_server_fails_and_a_correct_one_passes(
         async with embedded_server(distort=distort) as url:
             return (await to_server(url, SOON)(finding.case())).verdict
 
-    assert asyncio.run(judged(distort)) is finding.verdict is Verdict.FAIL
-    assert asyncio.run(judged(None)) is Verdict.PASS
+    assert work_clock.run(judged(distort)) is finding.verdict is Verdict.FAIL
+    assert work_clock.run(judged(None)) is Verdict.PASS
     assert finding.result().case.id == finding.id == "RM-3.iserror-differs"
 
 
@@ -229,8 +290,8 @@ def test_a_finding_is_saved_as_a_transcript_that_can_be_judged_and_replayed(tmp_
         async with embedded_server(distort=distort) as url:
             return (await replay_to_server(read_transcript(path), url, deadline=0.5)).outcome
 
-    assert asyncio.run(replayed(distort)) is ReplayOutcome.SAME
-    assert asyncio.run(replayed(None)) is ReplayOutcome.DIFFERENT
+    assert work_clock.run(replayed(distort)) is ReplayOutcome.SAME
+    assert work_clock.run(replayed(None)) is ReplayOutcome.DIFFERENT
 
 
 def test_each_fault_is_found_once_and_others_behind_it():
@@ -291,7 +352,7 @@ def test_a_server_that_is_gone_ends_the_run():
 
         await asyncio.gather(pass_on(reader, behind_writer), pass_on(behind_reader, writer))
 
-    found = asyncio.run(run())
+    found = work_clock.run(run())
     assert found.ended == UNREACHABLE
     assert [each.requirement for each in found.counterexamples] == ["SEC-16"]
 
@@ -301,7 +362,7 @@ def test_a_server_that_never_was_there_is_an_error():
         await explore_server("ws://127.0.0.1:1/", replace(PLAN, sequences=3))
 
     with pytest.raises(ConnectError):
-        asyncio.run(run())
+        work_clock.run(run())
 
 
 # -------------------------------------------------------------------- shrinking
@@ -316,7 +377,7 @@ def test_what_is_not_needed_is_left_out(needed):
     async def shows(other) -> bool:
         return needed <= {each.number for each in other}
 
-    smallest = asyncio.run(shrink(numbered(*range(1, 31)), shows))
+    smallest = work_clock.run(shrink(numbered(*range(1, 31)), shows))
     assert {each.number for each in smallest} == needed
 
 
@@ -328,7 +389,7 @@ def test_tries_are_bounded():
         tries += 1
         return False
 
-    asyncio.run(shrink(numbered(*range(200)), shows, tries=20))
+    work_clock.run(shrink(numbered(*range(200)), shows, tries=20))
     assert tries == 20
 
 
@@ -340,4 +401,4 @@ def test_any_part_of_a_sequence_is_a_sequence():
                 part = whole[:left_out] + whole[left_out + 1 :]
                 assert (await run_on_server(url, part, KnownFailures(), SOON)).failure is None
 
-    asyncio.run(run())
+    work_clock.run(run())

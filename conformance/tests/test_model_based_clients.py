@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from mutation import BANK
+from mutation import BANK, work_clock
 from mutation.client_faults import ClientFault, faulty_client
 from mutation.client_faults import play as play_case
 from neffos_conformance.cases.script import OPERATIONS
@@ -54,7 +54,7 @@ PLAN = Plan(seed=1, seconds=60.0, sequences=20, steps=16, timeouts=SOON)
 
 def explored(fault=CORRECT, **options) -> SequenceReport:
     plan = replace(PLAN, **options)
-    return asyncio.run(explore_driven(partial(faulty_client, fault), plan))
+    return work_clock.run(explore_driven(partial(faulty_client, fault), plan))
 
 
 def driven_by(driver: str, **options) -> SequenceReport:
@@ -117,7 +117,7 @@ def test_any_part_of_a_sequence_is_a_sequence():
             result = await run_on_client(partial(faulty_client, CORRECT), None, part, known, SOON)
             assert (result.failure, result.trouble) == (None, "")
 
-    asyncio.run(run())
+    work_clock.run(run())
 
 
 # -------------------------------------------------------------------- wrong clients
@@ -159,7 +159,7 @@ def test_a_wrong_client_is_found_by_a_small_sequence(mutant):
 def test_a_finding_is_a_case_that_a_wrong_client_fails_and_a_correct_one_passes():
     faulty = BANK["client-body-is-success"].peer
     (finding,) = found_on("client-body-is-success")
-    wrong, right = (asyncio.run(play_case(each, finding.case())) for each in (faulty, CORRECT))
+    wrong, right = (work_clock.run(play_case(each, finding.case())) for each in (faulty, CORRECT))
     assert wrong.verdict is finding.verdict is Verdict.FAIL
     assert right.verdict is Verdict.PASS, right.explanation
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 import pytest
 
@@ -62,18 +61,18 @@ def test_a_network_without_loss_delivers_every_byte_in_order(name):
 
 
 def test_latency_counts_each_way():
-    _, seconds = through(Network("", "", latency=5.0), HEAD)
-    assert 10 <= seconds < 15
+    _, seconds = through(Network("", "", latency=1.0), HEAD)
+    assert 2 <= seconds < 3
 
 
 def test_a_rate_limits_the_bytes_of_a_second():
-    _, seconds = through(Network("", "", rate=10_000), HEAD + FRAME * 200)
-    assert 5 <= seconds < 10  # 52 kB each way, at the same time in both
+    _, seconds = through(Network("", "", rate=1_000), HEAD + FRAME * 20)
+    assert 5 <= seconds < 10  # 5.2 kB each way, at the same time in both
 
 
 def test_each_frame_is_held():
-    _, seconds = through(Network("", "", hold=0.5), HEAD + FRAME * 20)
-    assert 10.5 <= seconds < 15
+    _, seconds = through(Network("", "", hold=0.5), HEAD + FRAME * 4)
+    assert 2.5 <= seconds < 5
 
 
 def test_segments_arrive_one_by_one():
@@ -88,7 +87,7 @@ def test_segments_arrive_one_by_one():
 
 def test_bytes_of_a_while_arrive_in_one_piece():
     async def run():
-        async with echoed(Network("", "", coalesce=5.0)) as (reader, writer, pieces):
+        async with echoed(Network("", "", coalesce=1.0)) as (reader, writer, pieces):
             for _ in range(5):
                 writer.write(HEAD)
                 await writer.drain()
@@ -98,7 +97,7 @@ def test_bytes_of_a_while_arrive_in_one_piece():
 
     pieces = work_clock.run(run())
     assert b"".join(pieces) == HEAD * 5
-    assert len(pieces) <= 2  # the while of five seconds may end between two of them
+    assert len(pieces) <= 2  # the while of a second may end between two of them
 
 
 def test_a_cut_ends_the_connection_in_the_middle_of_a_frame():
@@ -125,9 +124,3 @@ def test_silence_ends_nothing_and_delivers_nothing():
 def test_the_same_seed_loses_the_same_bytes():
     lengths = {len(through(Network("", "", loss=SILENCE, latency=0.01), HEAD, size=5)[0])}
     assert lengths == {5}
-
-
-def test_the_page_has_the_networks_of_the_data():
-    page = (Path(__file__).parents[2] / "spec" / "docs" / "recordings.md").read_text("utf-8")
-    for each in networks().values():
-        assert f"| `{each.name}` | {each.about} |" in page

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -13,17 +14,20 @@ from neffos_conformance.cases.definition import Case, client_cases, select, serv
 from neffos_conformance.cases.script import read_script
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.reference.embedded import embedded_server
-from neffos_conformance.runner.pace import Cost, Pace, Way, cost_of
+from neffos_conformance.runner.discovery import discovered
+from neffos_conformance.runner.pace import LONGEST, Cost, Pace, Samples, Way, cost_of
 from neffos_conformance.runner.playback import NO_CLOSE_FRAME, Timeouts
 from neffos_conformance.runner.run import (
     DEFAULT_TIMEOUTS,
-    discovered,
     opened,
     run_cases,
     to_server,
 )
 from neffos_conformance.wire.networks import Network, network_before, networks
 from peers import networks as runs
+
+waiting = partial(work_clock.run, stride=work_clock.LONG_STRIDE)
+"""Runs a coroutine on a clock that a network's silence does not hold up for long."""
 
 SAMPLE = ("HS-1.1", "NS-1.1", "RM-4.1", "EV-1.1", "TR-12", "AR-1.1")
 """Cases of several kinds; `make networks` runs all."""
@@ -59,6 +63,89 @@ def test_a_limit_grows_with_the_pace_and_is_the_usual_one_on_this_machine():
     assert way.limit(large) > DEFAULT_TIMEOUTS.case + 5
 
 
+TRIP, ACK = 0.01, 0.04
+"""Seconds of a round trip here, and of a delayed acknowledgement of TCP."""
+
+
+def samples(rate: float, pauses: Sequence[Sequence[float]] = ((0, 0, 0),) * 3) -> Samples:
+    """Give what three measurements time on a line of so many bytes a second.
+
+    Args:
+        rate: of the line; each message takes 0.1 ms as well.
+        pauses: seconds by which each sample is late: those of single, small and large messages.
+    """
+    messages, size = 64, 7_744
+    usual = (TRIP, TRIP + 63 * 1e-4, TRIP + 63 * 1e-4 + size / rate)
+    timed = ([time + late for late in each] for time, each in zip(usual, pauses, strict=True))
+    return Samples(messages, size, *timed)
+
+
+@pytest.mark.parametrize(
+    "pauses",
+    [
+        ((0, 0, 0),) * 3,
+        ((0, 0, 0), (0, 0, 0), (ACK, ACK, 0)),
+        ((ACK, 0, ACK), (0, ACK, ACK), (1.5, 0, 3)),
+        ((ACK, ACK, ACK),) * 3,  # each time
+    ],
+)
+def test_pauses_cost_no_byte_anything_and_hide_no_thin_line(pauses):
+    assert samples(1e9, pauses).pace.per_byte < 1e-8
+    assert samples(200_000, pauses).pace.per_byte == pytest.approx(1 / 200_000, rel=0.1)
+    assert samples(1e9, pauses).pace.per_message == pytest.approx(1e-4)
+    assert samples(1e9, pauses).pace.round_trip == TRIP + max(pauses[0])
+
+
+def test_a_fast_line_with_pauses_leaves_a_large_case_its_verdict():
+    largest = Cost(10, 70, 64 << 20)
+    assert samples(1e9, ((0, 0, 0), (0, 0, 0), (ACK, ACK, 0))).pace.seconds(largest) < 2
+    assert samples(200_000).pace.seconds(largest) > LONGEST
+
+
+@pytest.mark.parametrize("role", ["server", "client"])
+def test_a_line_that_is_fast_for_its_first_bytes_only_is_found_out(role):
+    """A shaper lets a burst pass: the short samples see nothing of the rate."""
+
+    class Shaped:
+        has_received_close = False
+
+        def __init__(self):
+            self.left, self.replies = 100_000, asyncio.Queue()
+            self.replies.put_nowait("A1" if role == "server" else "M")
+            self.free = 0.0
+
+        async def ping(self, payload):
+            self.take(payload)
+            return True
+
+        def take(self, payload):
+            self.left -= len(payload)
+            if self.left < 0:
+                now = asyncio.get_running_loop().time()
+                self.free = max(self.free, now) + len(payload) / 200_000
+
+        async def send(self, payload):
+            self.take(payload)
+            self.replies.put_nowait(payload)
+
+        async def receive(self):
+            await asyncio.sleep(self.free - asyncio.get_running_loop().time())
+            return await self.replies.get()
+
+    async def run(volume):
+        way = Way(DEFAULT_TIMEOUTS, role)
+        assert await way.check(lambda: nullcontext(Shaped()), volume) == ""
+        return way.pace.per_byte
+
+    assert work_clock.run(run(16_000)) < 1e-6
+    assert work_clock.run(run(4 << 20)) == pytest.approx(1 / 200_000, rel=0.5)
+
+
+@pytest.mark.parametrize("name", ["held", "lumps", "uneven"])
+def test_what_holds_messages_costs_no_byte_anything(name):
+    assert measured(networks()[name])[0].per_byte < 1e-6
+
+
 def measured(network: Network | None, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> tuple[Pace, str]:
     async def run():
         way = Way(timeouts)
@@ -68,7 +155,7 @@ def measured(network: Network | None, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> 
                 reason = await way.check(partial(opened, reached))
         return way.pace, reason
 
-    return work_clock.run(run())
+    return waiting(run())
 
 
 def test_a_far_server_is_measured_as_far():
@@ -103,7 +190,7 @@ def test_a_server_that_is_not_there_is_no_loss_of_the_network():
 def test_a_network_changes_no_verdict_on_the_reference_server(name):
     network = networks()[name]
     cases = select(server_cases(), SAMPLE)
-    found = work_clock.run(runs.server_outcome(network, cases))
+    found = waiting(runs.server_outcome(network, cases))
     passed = dict.fromkeys((each.id for each in cases), (Verdict.PASS, Verdict.PASS, ""))
     assert runs.wrong(network, passed, found) == []
 
@@ -129,7 +216,7 @@ def verdict(script: Case, network: Network | None, distort=None) -> tuple[Verdic
                 [result] = [each async for each in run_cases(run, [script])]
                 return result.verdict, result.explanation
 
-    return work_clock.run(run())
+    return waiting(run())
 
 
 def mute(serve):
@@ -152,7 +239,7 @@ def test_a_close_frame_that_is_not_answered_counts_at_any_pace():
             cases = select(server_cases(), ("TR-16.1",))
             return [each async for each in run_cases(to_server(url, way=way), cases)]
 
-    [result] = work_clock.run(run())
+    [result] = waiting(run())
     assert result.verdict is Verdict.FAIL
     assert result.explanation == NO_CLOSE_FRAME
 
@@ -162,7 +249,7 @@ def test_a_server_without_pongs_has_no_network_to_blame():
         async with BANK["close-not-answered"].peer.run() as url:
             return await Way(DEFAULT_TIMEOUTS)._carries_asks(partial(opened, url), 40_000)
 
-    assert work_clock.run(run())
+    assert waiting(run())
 
 
 def test_what_a_lossy_network_hides_is_unknown():
@@ -195,12 +282,12 @@ def test_features_behind_a_lossy_network_are_unknown_and_not_missing(monkeypatch
         ):
             return await discovered(reached, way)
 
-    has = work_clock.run(run())
+    has = waiting(run())
     assert has.unknown
     some = case("1 app", "1 > $1;app;r;_OnRoomJoin;0;0;")
     for name in has.unknown:
         assert name not in has.there
-    absent = replace(has, there=frozenset(), unknown={"rooms": "why"})
+    absent = replace(has, there=frozenset({"app"}), unknown={"rooms": "why"})
     result = absent.result(some)
     assert result is not None
     assert (result.verdict, result.explanation) == (

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from mutation import work_clock
 from neffos_conformance.runner.playback import MismatchError, Playback, Timeouts
 from neffos_conformance.runner.result import Remark
 from neffos_conformance.wire.barrier import BARRIERS, IMPLICIT_BARRIERS, is_barrier_reply
@@ -52,7 +53,7 @@ def run(awaitable):
         async with asyncio.timeout(HANG):
             return await awaitable
 
-    return asyncio.run(bounded())
+    return work_clock.run(bounded())
 
 
 def playing(peer, **changes):

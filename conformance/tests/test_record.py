@@ -6,6 +6,7 @@ import io
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,6 +25,7 @@ from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import run_cases, to_server
 from neffos_conformance.wire import connection as connection_module
+from neffos_conformance.wire import relay as relay_module
 from neffos_conformance.wire.connection import (
     MAX_PARTS,
     TURN,
@@ -31,7 +33,8 @@ from neffos_conformance.wire.connection import (
     ConnectionClosed,
     WireConnection,
 )
-from neffos_conformance.wire.relay import below, relaying
+from neffos_conformance.wire.reach import below
+from neffos_conformance.wire.relay import relaying
 from neffos_conformance.wire.transcript import (
     ConnectionOpened,
     Entry,
@@ -42,7 +45,7 @@ from neffos_conformance.wire.transcript import (
 )
 
 PROGRAM = Path(sys.executable).with_name("neffos-wire")
-HANG = 30.0
+HANG = 60.0
 """Seconds after which a test has failed; each takes far less than one."""
 
 
@@ -275,6 +278,13 @@ async def raw_server(answer: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
         yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", heads
 
 
+@asynccontextmanager
+async def silent_server() -> AsyncIterator[str]:
+    """Run a server that accepts connections, and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"ws://127.0.0.1:{listener.getsockname()[1]}/"
+
+
 async def request(url: str, *headers: str, method: str = "GET") -> bytes:
     """Send a request to a relay, and give the whole response."""
     host, port = url.removeprefix("ws://").split(":")
@@ -361,7 +371,8 @@ def test_a_subprotocol_that_was_not_offered_is_named():
 @pytest.mark.parametrize(
     "status", ["522 ", "401 Go away", "599 Odd one", "302 Found", "200 OK", "418 I'm a Teapot"]
 )
-def test_a_refusal_passes_with_its_status_line_headers_and_body(status):
+@pytest.mark.parametrize("headers", [UPGRADING, ()], ids=["upgrade", "no upgrade"])
+def test_a_refusal_passes_with_its_status_line_headers_and_body(headers, status):
     answer = (
         f"HTTP/1.1 {status}\r\nWWW-Authenticate: Bearer\r\nSet-Cookie: a=1\r\n"
         "Set-Cookie: b=2\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nno to\r\n3\r\nken\r\n0\r\n\r\n"
@@ -373,17 +384,50 @@ def test_a_refusal_passes_with_its_status_line_headers_and_body(status):
             raw_server(answer) as (url, _),
             relaying(url, Notes().note, notice=told.append) as relay,
         ):
-            found = await request(relay.url, *UPGRADING)
+            found = await request(relay.url, *headers)
             head, _, body = found.partition(b"\r\n\r\n")
             lines = head.split(b"\r\n")
             assert lines[0] == f"HTTP/1.1 {status}".encode()
-            assert {b"WWW-Authenticate: Bearer", b"Set-Cookie: a=1", b"Set-Cookie: b=2"} <= {*lines}
-            assert b"Content-Length: 8" in lines
-            assert not [line for line in lines if line.startswith(b"Transfer")]
+            names = {line.lower() for line in lines}  # h11 gives them in lower case
+            assert {b"www-authenticate: bearer", b"set-cookie: a=1", b"set-cookie: b=2"} <= names
+            assert b"content-length: 8" in names
+            assert not [line for line in names if line.startswith(b"transfer")]
             assert body == b"no token"
 
     run(test)
-    assert f"HTTP {status[:3]}" in told[0]
+    assert [f"HTTP {status[:3]}" in each for each in told] == [True] * bool(headers)
+
+
+def test_a_body_beyond_the_bound_is_not_passed_on(monkeypatch):
+    monkeypatch.setattr(relay_module, "MAX_BODY", 1000)
+    told: list[str] = []
+
+    async def test() -> None:
+        async with (
+            raw_server(b"HTTP/1.1 404 Not Found\r\n\r\n" + bytes(1001)) as (url, _),
+            relaying(url, Notes().note, notice=told.append) as relay,
+        ):
+            found = await request(relay.url)
+            assert found.startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
+            assert found.endswith(b"the body of the answer has more than 1000 bytes\n")
+
+    run(test)
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("headers", [UPGRADING, ()], ids=["upgrade", "no upgrade"])
+def test_a_server_that_does_not_respond_is_not_waited_for_indefinitely(monkeypatch, headers):
+    monkeypatch.setattr(relay_module, "RESPONSE_DEADLINE", 0.05)
+    told: list[str] = []
+
+    async def test() -> None:
+        async with silent_server() as url, relaying(url, Notes().note, notice=told.append) as relay:
+            found = await request(relay.url, *headers)
+            assert found.startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
+            assert b"did not respond within 0.05 s" in found
+
+    run(test)
+    assert len(told) == 1
 
 
 def test_a_server_that_is_not_there_is_named_to_client_and_user():
@@ -445,7 +489,7 @@ def test_a_message_in_very_many_fragments_passes():
 
 
 def test_a_flood_of_small_frames_leaves_others_their_turns():
-    frames = 20_000
+    frames = 5_000
     size = frames * len(b"\x81\x81\0\0\0\0x")
 
     async def test() -> None:
@@ -487,6 +531,43 @@ def test_a_probe_is_answered_as_the_server_answers_it():
 
             assert await asyncio.to_thread(ask, "HEAD") == (200, "GET, HEAD")
             assert await asyncio.to_thread(ask, "POST") == (405, "GET, HEAD")
+
+    run(test)
+
+
+@pytest.mark.parametrize("headers", [UPGRADING, ()], ids=["upgrade", "no upgrade"])
+@pytest.mark.parametrize("method", ["HEAD", "GET", "POST"])
+def test_bytes_behind_a_request_are_no_part_of_it(method, headers, caplog):
+    async def test() -> None:
+        async with embedded_server() as url, relaying(url, Notes().note) as relay:
+            host, port = relay.url.removeprefix("ws://").split(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            lines = [f"{method} / HTTP/1.1", f"Host: {host}", *headers, "", ""]
+            wrong = b"\x8f\x80\0\0\0\0"  # no opcode is 15
+            writer.write("\r\n".join(lines).encode() + wrong * 100)
+            status = int((await reader.read()).split()[1])
+            is_upgrade = method == "GET" and headers
+            assert status == (101 if is_upgrade else {"HEAD": 200, "GET": 426, "POST": 405}[method])
+            writer.close()
+            await relay.idle()
+
+    run(test)
+    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == []
+
+
+def test_a_server_is_left_if_the_opening_cannot_be_recorded():
+    def note(*_) -> None:
+        raise OSError("no space left")
+
+    async def test() -> None:
+        async with played() as (url, queue), relaying(url, note) as relay:
+            client = await WireConnection.dial(relay.url)
+            server = await queue.get()
+            assert await server.receive() == ConnectionClosed(None)
+            with pytest.raises(OSError, match="no space left"):
+                await relay.failed
+            await client.close()
+            await server.close()
 
     run(test)
 

@@ -610,6 +610,44 @@ async def test_an_on_close_that_fails_ends_the_client_all_the_same():
         await client.wait_closed()
 
 
+class Hanging:
+    """A hook that never ends by itself."""
+
+    def __init__(self):
+        self.begun, self.is_cancelled = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, *_):
+        self.begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.is_cancelled.set()
+
+
+@asynchronous
+async def test_an_on_close_that_hangs_ends_with_the_grace():
+    hook = Hanging()
+    async with listening(Server(ECHO)) as listener:
+        client = await dial(listener.url(), on_close=hook, limits=Limits(grace=0.01))
+        await client.close()
+        await client.wait_closed()
+        assert hook.is_cancelled.is_set()
+
+
+@asynchronous
+async def test_an_on_reconnect_that_hangs_ends_with_its_connection():
+    hook = Hanging()
+    limits = Limits(grace=0.01)
+    async with echo_site() as site:
+        client = await dial(site.url, reconnect=SOON, on_reconnect=hook, limits=limits)
+        async with client:
+            [peer] = site.server.connections.values()
+            peer.link.abort()
+            await hook.begun.wait()
+            assert client.is_open
+        await hook.is_cancelled.wait()
+
+
 @asynchronous
 async def test_a_client_gives_code_and_reason_of_its_end():
     ended = future()
@@ -1399,7 +1437,7 @@ async def test_a_client_that_is_behind_is_not_taken_for_dead():
         await may_go.wait()
         seen.append(message.body)
 
-    limits = Limits(queue_length=5, heartbeat=0.02, heartbeat_timeout=0.02)
+    limits = Limits(queue_length=5, heartbeat=0.2, heartbeat_timeout=0.2)
     server = Server({"app": {}})
     async with (
         listening(server) as listener,
@@ -1430,7 +1468,7 @@ async def test_a_probe_that_is_never_answered_is_a_failed_try():
 
     async with echo_site() as site:
         client = await dial(
-            site.url, timeout=0.2, reconnect=Reconnect(first_delay=0.001, max_delay=0.002, tries=2)
+            site.url, timeout=1.0, reconnect=Reconnect(first_delay=0.001, max_delay=0.002, tries=2)
         )
     host, port = site.url.removeprefix("ws://").split("/")[0].split(":")
     server = await asyncio.start_server(dribble, host, int(port))

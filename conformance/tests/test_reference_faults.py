@@ -12,12 +12,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from mutation import work_clock
 from neffos_asyncio import Limits, Server, blocking, dial, listening
 from neffos_conformance.wire.connection import ConnectionClosed, WireConnection
 from neffos_protocol import Cause, SessionLimits
 
 HANG = 20.0
-"""Seconds after which a test has failed; each is done in a fraction of one."""
+"""Seconds on the work clock after which a test has failed; each is done in a fraction of one."""
 
 CONNECT = "$c;app;;_OnNamespaceConnect;0;0;"
 CONNECTED = "$c;;;;;;"
@@ -28,7 +29,7 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
         async with asyncio.timeout(HANG):
             await test()
 
-    asyncio.run(bounded())
+    work_clock.run(bounded())
 
 
 class Ends:
@@ -450,7 +451,7 @@ def test_a_flood_of_events_waits_in_the_network_until_their_handler_is_done_and_
 
         server = Server({"app": {"slow": slow}}, limits=Limits(queue_length=20))
         async with opened(server) as (connection, _):
-            count = 20_000
+            count = 5_000  # some 100 kB, 250 times what may wait
             sending = asyncio.create_task(_send_many(connection, count))
             [inside] = server.members("app")
             while not inside.link.is_held:

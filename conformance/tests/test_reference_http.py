@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from mutation import work_clock
 from neffos_asyncio import ANY_ORIGIN, Listener, ReplyError, Server, dial, listening
 from neffos_conformance.wire.connection import ConnectError, WireConnection
 
@@ -39,7 +40,7 @@ def asked(method: str, headers: Mapping[str, str], path: str = "/", **options):
         async with listening({"/": Server({"app": {}}, **options)}) as listener:
             return await answer(listener, method, headers, path)
 
-    return asyncio.run(run())
+    return work_clock.run(run())
 
 
 def test_a_sound_upgrade_is_accepted_and_no_subprotocol_chosen():
@@ -109,7 +110,7 @@ def test_too_many_connections_are_answered_so():
                 while (await answer(listener, "GET", UPGRADE))[0] == 503:
                     await asyncio.sleep(0)  # until the server saw the end of the first
 
-    asyncio.run(run())
+    work_clock.run(run())
 
 
 def test_an_id_generator_that_fails_is_a_failure_of_the_server_and_tells_nothing():
@@ -122,7 +123,7 @@ def test_an_id_generator_that_fails_is_a_failure_of_the_server_and_tells_nothing
             assert status == 500
             assert b"swordfish" not in body
 
-    asyncio.run(run())
+    work_clock.run(run())
 
 
 def test_an_empty_id_is_none():  # HS-6
@@ -141,7 +142,7 @@ def test_a_header_by_url_reaches_the_application():  # TR-8
             async with await dial(url):
                 assert seen == ["a b"]
 
-    asyncio.run(run())
+    work_clock.run(run())
 
 
 def test_the_end_of_a_server_is_announced_with_1001():  # TR-13
@@ -156,7 +157,7 @@ def test_the_end_of_a_server_is_announced_with_1001():  # TR-13
         with pytest.raises(ConnectError):
             await WireConnection.dial(listener.url())
 
-    asyncio.run(run())
+    work_clock.run(run())
 
 
 def test_a_refused_client_is_told_why_and_closed_with_1008():  # HS-4, TR-13
@@ -171,4 +172,4 @@ def test_a_refused_client_is_told_why_and_closed_with_1008():  # HS-4, TR-13
             assert (await connection.receive()).code == 1008
             await connection.close()
 
-    asyncio.run(run())
+    work_clock.run(run())

@@ -1479,7 +1479,7 @@ async def test_handlers_of_both_ends_may_ask_each_other_and_not_for_ever(depth):
             return "bottom"
         # The handler that asked is still at work, so that its peer's next ask waits behind it.
         try:
-            reply = await space.ask("down", str(rest - 1), timeout=0.05)
+            reply = await space.ask("down", str(rest - 1), timeout=0.5)
         except DeadlineError:
             raise ReplyError("nobody has time") from None
         return reply.body

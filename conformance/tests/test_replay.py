@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mutation import BANK
+from mutation import BANK, work_clock
 from neffos_asyncio import ON_NATIVE_MESSAGE, RefusedError, dial
 from neffos_conformance.cases.definition import select, server_cases
 from neffos_conformance.cli.main import main
@@ -19,9 +19,12 @@ from neffos_conformance.recordings.operations import CannotError, operations
 from neffos_conformance.recordings.replay import ReplayOutcome, replay_to_client, replay_to_server
 from neffos_conformance.recordings.session import StepKind, read_session
 from neffos_conformance.reference.embedded import embedded_server
+from neffos_conformance.runner.pace import Way
+from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import to_server
 from neffos_conformance.wire import subprocesses
 from neffos_conformance.wire.connection import ConnectionClosed, WireConnection
+from neffos_conformance.wire.networks import Network, network_before, networks
 from neffos_conformance.wire.relay import relaying
 from neffos_conformance.wire.transcript import (
     ConnectionOpened,
@@ -47,12 +50,18 @@ DRIVER = [str(Path(sys.executable).with_name("neffos-wire")), "driver"]
 RECORDINGS = Path(__file__).parents[1] / "transcripts"
 
 
-def run(awaitable):
+def run(awaitable, run_loop=work_clock.run):
+    """Give what a coroutine gives, on a clock that counts work where no process is waited for."""
+
     async def bounded():
         async with asyncio.timeout(PATIENCE):
             return await awaitable
 
-    return asyncio.run(bounded())
+    return run_loop(bounded())
+
+
+def run_processes(awaitable):
+    return run(awaitable, asyncio.run)
 
 
 # -------------------------------------------------------------------- sessions by hand
@@ -740,6 +749,34 @@ def test_a_bad_server_ends_it(welcome, outcome, explanation):
     assert explanation in result.explanation
 
 
+def through(network, transcript, *, deadline):
+    """Replay through a network to the reference server."""
+
+    async def test():
+        async with embedded_server() as url, network_before(url, network) as reached:
+            way = Way(Timeouts(case=deadline))
+            return await replay_to_server(transcript, reached, deadline=deadline, way=way)
+
+    return work_clock.run(test())
+
+
+def test_a_far_server_and_a_thin_line_have_the_time_that_they_take():
+    body = 60_000 * "x"
+    recorded = session(*START, c(f"$2;app;;echo;0;0;{body}"), s(f"$2;app;;echo;0;0;{body}"))
+    for network in (Network("", "", latency=1.5), Network("", "", rate=10_000)):
+        result = through(network, recorded, deadline=4.0)
+        assert (result.outcome, result.explanation) == (ReplayOutcome.SAME, "")
+
+
+@pytest.mark.parametrize("name", ["half-open", "cut"])
+def test_a_network_that_loses_connections_makes_no_difference(name):
+    asks = [(c(f"$2;app;;echo;0;0;{n}"), s(f"$2;app;;echo;0;0;{n}")) for n in range(60)]
+    recorded = session(*START, *(each for pair in asks for each in pair))
+    result = through(networks()[name], recorded, deadline=4.0)
+    assert result.outcome is ReplayOutcome.ERROR
+    assert "the network does not carry the recording: a further connection" in result.explanation
+
+
 def test_a_recorded_request_that_cannot_be_made_is_an_error():
     async def play(url):
         recorded = session(c(ConnectionOpened("/", {"X-Conformance-Id": "caf\ufffd"})), *START)
@@ -830,19 +867,19 @@ VISIT = session(
 
 
 def test_a_client_does_what_was_recorded():
-    result = run(replay_to_client(VISIT, DRIVER, deadline=AMPLE))
+    result = run_processes(replay_to_client(VISIT, DRIVER, deadline=AMPLE))
     assert (result.outcome, result.explanation) == (ReplayOutcome.SAME, "")
     assert result.peer["peer"] == "neffos-wire"
 
 
 def test_what_a_client_does_otherwise_is_found():
     recorded = after_start(c(ConnectionClosed(1002)))
-    result = run(replay_to_client(recorded, DRIVER, deadline=AMPLE))
+    result = run_processes(replay_to_client(recorded, DRIVER, deadline=AMPLE))
     assert result.explanation == "line 6 (the closing) differs in code"
 
 
 def test_what_a_client_cannot_be_told_is_no_difference():
-    result = run(replay_to_client(after_start(c("not a frame")), DRIVER))
+    result = run_processes(replay_to_client(after_start(c("not a frame")), DRIVER))
     assert result.outcome is ReplayOutcome.UNSUPPORTED
     assert result.explanation.startswith("cannot be replayed with a driver: line 6: ")
 
@@ -870,7 +907,8 @@ BEGIN = f"import json, sys, time; print({READY!r}, flush=True); print({KNOWS}, f
 def test_a_bad_driver_ends_it(monkeypatch, program, outcome, explanation):
     monkeypatch.setattr(subprocesses, "STOP_DEADLINE", 0.1)
     command = [sys.executable, "-c", program]
-    result = run(replay_to_client(VISIT, command, deadline=SOON))
+    deadline = SOON if "did not" in explanation else AMPLE
+    result = run_processes(replay_to_client(VISIT, command, deadline=deadline))
     assert result.outcome is outcome, result.explanation
     assert explanation in result.explanation
 

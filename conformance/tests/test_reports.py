@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from jsonschema import Draft202012Validator
 from junitparser import Error, Failure, JUnitXml, Skipped
 from rich.console import Console
 
-from mutation import BANK, SOON
+from mutation import BANK, SOON, work_clock
 from neffos_conformance.cases.definition import Case, select, server_cases
 from neffos_conformance.cases.script import read_script
 from neffos_conformance.cases.verdict import Verdict, most_severe
@@ -44,8 +45,12 @@ COMMAND = "neffos-wire test server ws://127.0.0.1:9090/"
 SCHEMA = json.loads(
     files("neffos_conformance.data").joinpath("schema", "report.json").read_text("utf-8")
 )
-XSD = xmlschema.XMLSchema(Path(__file__).with_name("data") / "junit.xsd")
 SGR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@cache
+def junit_schema() -> xmlschema.XMLSchema:
+    return xmlschema.XMLSchema(Path(__file__).with_name("data") / "junit.xsd")
 
 
 def hostile(serve):
@@ -88,7 +93,7 @@ async def runs():
 @pytest.fixture(scope="module")
 def real():
     """A run, as it came about."""
-    return report_of(asyncio.run(runs()))
+    return report_of(work_clock.run(runs()))
 
 
 @pytest.fixture(scope="module")
@@ -511,7 +516,7 @@ def test_the_schema_refuses_what_is_no_report(run_report):
 def collected(run_report):
     """Give the document as those get it that collect results; it has the form that they know."""
     document = junit.render(run_report)
-    assert [str(error) for error in XSD.iter_errors(document)] == []
+    assert [str(error) for error in junit_schema().iter_errors(document)] == []
     return JUnitXml.fromstring(document.encode())
 
 
@@ -547,7 +552,7 @@ def test_junit_knows_what_failed_and_what_was_skipped(run_report):
     assert properties["command"] == COMMAND
     written = junit.render(run_report)
     assert written.startswith("<?xml")
-    XSD.validate(ET.fromstring(written.encode()))  # noqa: S314  # ours
+    junit_schema().validate(ET.fromstring(written.encode()))  # noqa: S314  # ours
 
 
 def test_characters_that_xml_has_not_are_visible(run_report):
@@ -566,7 +571,7 @@ def test_the_schema_refuses_what_is_no_junit_xml(run_report):
         ("<properties>", "<system-out/><properties>"),
     ):
         assert old in document
-        assert not XSD.is_valid(document.replace(old, new))
+        assert not junit_schema().is_valid(document.replace(old, new))
 
 
 # -------------------------------------------------------------------- Markdown

@@ -1,9 +1,8 @@
 """What a peer may say and need not, in the language of cases."""
 
-import asyncio
-
 import pytest
 
+from mutation import work_clock
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.cases.matching import difference
 from neffos_conformance.cases.script import read_script
@@ -12,7 +11,7 @@ from neffos_conformance.reference.embedded import Serve, embedded_server
 from neffos_conformance.reports.findings import facts
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import to_server
-from neffos_conformance.runner.witness import watching
+from neffos_conformance.runner.witness import joining, watching
 
 SAID = """
 1 app
@@ -28,7 +27,7 @@ def played(script: str, serve=None) -> tuple[Verdict, str]:
             result = await to_server(url)(case)
             return result.verdict, result.explanation
 
-    return asyncio.run(run())
+    return work_clock.run(run())
 
 
 @pytest.mark.parametrize(
@@ -113,11 +112,81 @@ def test_only_a_broadcast_that_another_may_have_sent_is_passed_over(text, reache
         case = Case("AR-7.1", "", ("AR-7",), "server", read_script(SAID + said, "server"))
         async with (
             embedded_server(distort=broadcasting) as url,
-            watching(url, Timeouts(after_barrier=0.1)) as witness,
+            watching(url, Timeouts(after_barrier=0.1), [case]) as witness,
         ):
             return (await to_server(url, witness=witness)(case)).verdict
 
-    assert asyncio.run(run()) is verdict
+    assert work_clock.run(run()) is verdict
+
+
+@pytest.mark.parametrize(
+    "broadcast",
+    [
+        ";app;;news;0;0;hi",
+        ";app;hall;news;0;0;hi",
+        ";any;;news;0;0;hi",
+        ";any;lobby;news;0;0;hi",
+        "$7;any;lobby;news;0;0;hi",
+    ],
+)
+def test_a_broadcast_of_another_client_is_passed_over_wherever_a_case_is(broadcast):
+    """The server sends it to each connection that is there, but to none before its barrier."""
+    namespace, room = broadcast.split(";")[1:3]
+
+    def broadcasting(serve: Serve) -> Serve:
+        where = set()
+
+        def served(payload):
+            fields = str(payload).split(";")
+            if fields[3:4] in (["_OnNamespaceConnect"], ["_OnRoomJoin"]):
+                where.add((fields[1], fields[2]))
+            is_there = ((namespace, room) in where and fields[-1] == "two") or "barrier" in fields[
+                0
+            ]
+            return [broadcast, *serve(payload)] if is_there else serve(payload)
+
+        return served
+
+    script = """
+1 app
+1 > $a;app;hall;_OnRoomJoin;0;0;
+1 < $a;;;;;;
+1 > $b;any;;_OnNamespaceConnect;0;0;
+1 < $b;;;;;;
+1 > $c;any;lobby;_OnRoomJoin;0;0;
+1 < $c;;;;;;
+1 > $2;app;;echo;0;0;two
+1 < $2;app;;echo;0;0;two
+"""
+    case = Case("AR-7.1", "", ("AR-7",), "server", read_script(script, "server"))
+
+    async def run(cases) -> Verdict:
+        async with (
+            embedded_server(distort=broadcasting) as url,
+            watching(url, Timeouts(after_barrier=0.1), cases) as witness,
+        ):
+            return (await to_server(url, witness=witness)(case)).verdict
+
+    assert work_clock.run(run([case])) is Verdict.PASS
+
+
+def test_a_witness_goes_where_cases_are_and_into_no_room_of_a_case_alone():
+    script = """
+1 app
+1 > $a;app;<<case>>;_OnRoomJoin;0;0;
+1 > $a;app;a@%!semicolon@%!b;_OnRoomJoin;0;0;
+1 < $b;any;;_OnNamespaceConnect;0;0;
+1 x3 > $c;app;room <<#>>;_OnRoomJoin;0;0;
+1 > $d;app;hall;echo;0;0;
+"""
+    case = Case("AR-7.1", "", ("AR-7",), "server", read_script(script, "server"))
+    assert joining([case, case]) == [
+        "M",
+        "$witness1;app;;_OnNamespaceConnect;0;0;",
+        "$witness2;any;;_OnNamespaceConnect;0;0;",
+        "$witness3;app;a@%!semicolon@%!b;_OnRoomJoin;0;0;",
+    ]
+    assert joining([]) == ["M"]
 
 
 def test_a_reader_that_is_blocked_is_named_as_the_likely_cause():
@@ -134,7 +203,7 @@ def test_a_reader_that_is_blocked_is_named_as_the_likely_cause():
             case = Case("AR-7.1", "", ("AR-7",), "server", script)
             return [fact[:2] for fact in facts(await to_server(url, limits)(case))]
 
-    found = dict(asyncio.run(run()))
+    found = dict(work_clock.run(run()))
     assert found["expected"] == "1 expect-nothing"
     assert found["actual"] == "no reply to a barrier"
     assert "keeps the peer from reading" in found["cause"]

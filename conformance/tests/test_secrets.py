@@ -1,6 +1,5 @@
 """Secrets in URLs, headers and command lines reach no file and no terminal."""
 
-import asyncio
 import json
 import sys
 
@@ -10,9 +9,10 @@ from neffos_conformance.cli import main as cli
 from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.reports.findings import bounded
 from neffos_conformance.wire.connection import WireConnection
-from neffos_conformance.wire.relay import relaying
 from neffos_conformance.wire.secrets import is_kept, masked, masked_target, masked_url
 from neffos_conformance.wire.transcript import read_transcript
+
+from .commands import beside
 
 SECRET, PASSWORD = "s3cretValue", "pa55word"
 
@@ -107,25 +107,8 @@ def test_a_target_keeps_what_the_protocol_needs():
 
 @pytest.fixture
 def server():
-    """A server that runs beside the command, which has an event loop of its own."""
-    import threading
-
-    ready, end = threading.Event(), asyncio.Event()
-    found: list[object] = []
-
-    async def serve() -> None:
-        async with embedded_server() as url:
-            found.extend((url, asyncio.get_running_loop()))
-            ready.set()
-            await end.wait()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    ready.wait()
-    url, loop = found
-    yield url
-    loop.call_soon_threadsafe(end.set)
-    thread.join()
+    with beside(embedded_server()) as url:
+        yield url
 
 
 @pytest.mark.parametrize("reaches", [True, False])
@@ -208,9 +191,8 @@ def test_a_recording_of_the_relay_has_no_secret(tmp_path, capfd, monkeypatch, se
 
     path = tmp_path / "a.jsonl"
 
-    async def relay(url, *arguments) -> None:
-        [recorded] = filter(callable, arguments)
-        async with relaying(url, recorded) as running:
+    async def relay(relayed, *_) -> None:
+        async with relayed(host="127.0.0.1", port=0) as running:
             headers = {"Authorization": SECRET, "Cookie": SECRET, "X-Conformance-Id": "7"}
             headers["X-Websocket-Header-Authorization"] = SECRET
             client = await WireConnection.dial(f"{running.url}/?sid={SECRET}", headers)

@@ -2,10 +2,9 @@
 
 import asyncio
 import json
-import os
 import re
-import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -76,7 +75,7 @@ def test_a_dry_run_says_what_would_be_run_and_runs_nothing(tested, tmp_path):
 
 def test_a_dry_run_knows_the_features(tested):
     _, out, _ = tested("test", "server", "--case", "RM-4.1", "--features", "", "--dry-run")
-    assert "skipped: it needs rooms" in out
+    assert "skipped: it needs app" in out
     assert "0 cases would run, 1 would not" in out
 
 
@@ -280,7 +279,9 @@ def test_a_list_has_the_slow_cases_too_and_can_be_read_by_programs(tested):
     code, out, _ = tested("list", "server", "--json")
     assert code == 0
     values = json.loads(out)
-    assert {"id", "role", "title", "requirements", "tags", "script"} == set(values[0])
+    assert set(values[0]) == {
+        *("id", "role", "title", "requirements", "tags", "level", "needs", "script")
+    }
     assert any("slow" in each["tags"] for each in values)
 
 
@@ -352,74 +353,70 @@ def test_a_name_without_what_it_stands_for_is_a_usage_error(tested):
 # -------------------------------------------------------------------- pytest
 
 
-def run_pytest(tmp_path, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+PLUGIN = "neffos_conformance.pytest_plugin"
+"""Ours, and no other: those take longer than the tests."""
 
 
-def test_each_case_is_a_test_of_ones_own_suite(tmp_path):
-    (tmp_path / "test_own.py").write_text("def test_own(): pass\n", "utf-8")
-    known = known_failures(tmp_path, cases=["HS-1.c1"])
+@pytest.fixture
+def run_pytest(pytester, monkeypatch):
+    """Run pytest in this process, which has imported everything already."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    return partial(pytester.runpytest_inprocess, "-q", "-p", PLUGIN)
+
+
+def test_each_case_is_a_test_of_ones_own_suite(pytester, monkeypatch, run_pytest):
+    pytester.makepyfile(test_own="def test_own(): pass")
     arguments = ("--neffos-client", DRIVER, "--neffos-case", "HS-2", "-rA")
-    done = run_pytest(tmp_path, "test_own.py", *arguments)
-    assert done.returncode == 0, done.stdout
-    assert "HS-1.c1" in done.stdout
-    assert "test_own" in done.stdout
-    done = run_pytest(tmp_path, *arguments, "--neffos-known-failures", str(known))
-    assert done.returncode == 1
-    assert "HS-1.c1 passes now" in done.stdout
-
-
-def test_a_server_that_is_not_there_fails_every_case(tmp_path):
-    done = run_pytest(
-        tmp_path,
-        "--neffos-server",
-        "ws://127.0.0.1:9/",
-        "--neffos-case",
-        "HS-1.1",
-        "--neffos-features",
-        "all",
-    )
-    assert done.returncode == 1
-    assert "no connection to 127.0.0.1:9" in done.stdout
-
-
-def test_a_failure_outside_the_deciding_class_is_a_warning(tmp_path):
-    server = ("--neffos-server", "ws://127.0.0.1:9/", "--neffos-features", "all")
-    selected = ("--neffos-case", "FR-12.1", "--neffos-case", "AR-1.1")
-    done = run_pytest(tmp_path, *server, *selected, "--neffos-class", "interoperable")
-    assert done.returncode == 1
-    assert "1 failed, 1 passed, 1 warning" in done.stdout
-    assert "FR-12.1: error: " in done.stdout
-    assert "\ninteroperable: unknown, 0 of 1 cases, 72 of 72 requirements not shown" in done.stdout
-    assert "\ncomplete: unknown, 0 of 2 cases, 114 of 114 requirements not shown" in done.stdout
-
-
-def test_a_wrong_selection_is_a_usage_error_of_pytest(tmp_path):
-    done = run_pytest(tmp_path, "--neffos-server", "ws://127.0.0.1:9/", "--neffos-case", "XX-1")
-    assert done.returncode == 4
-    assert "no case matches XX-1" in done.stderr
+    known = known_failures(pytester.path, cases=["HS-1.c1"])
+    done = run_pytest(*arguments, "--neffos-known-failures", known)
+    assert done.ret == 1
+    assert "HS-1.c1 passes now" in done.stdout.str()
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+    # A process: the plugin is installed, so pytest finds it by itself.
+    done = pytester.runpytest_subprocess(*arguments)
+    assert done.ret == 0, done.stdout.str()
+    assert "HS-1.c1" in done.stdout.str()
+    assert "test_own" in done.stdout.str()
 
 
 GONE = ("--neffos-server", "ws://127.0.0.1:9/", "--neffos-features", "all")
 """A server that is not there: which cases run is seen nevertheless, since each fails."""
 
 
-def ran(tmp_path, *arguments, cache=False) -> tuple[set[str], int]:
+def test_a_server_that_is_not_there_fails_every_case(run_pytest):
+    done = run_pytest(*GONE, "--neffos-case", "HS-1.1")
+    assert done.ret == 1
+    assert "no connection to 127.0.0.1:9" in done.stdout.str()
+
+
+def test_a_failure_outside_the_deciding_class_is_a_warning(run_pytest):
+    selected = ("--neffos-case", "FR-12.1", "--neffos-case", "AR-1.1")
+    done = run_pytest(*GONE, *selected, "--neffos-class", "interoperable")
+    assert done.ret == 1
+    out = done.stdout.str()
+    assert "1 failed, 1 passed, 1 warning" in out
+    assert "FR-12.1: error: " in out
+    assert re.search(r"\ninteroperable: unknown, 0 of 1 cases, (\d+) of \1 requirements not", out)
+    assert re.search(r"\ncomplete: unknown, 0 of 2 cases, (\d+) of \1 requirements not", out)
+
+
+def test_a_wrong_selection_is_a_usage_error_of_pytest(run_pytest):
+    done = run_pytest("--neffos-server", "ws://127.0.0.1:9/", "--neffos-case", "XX-1")
+    assert done.ret == 4
+    assert "no case matches XX-1" in done.stderr.str()
+
+
+@pytest.fixture
+def ran(pytester, run_pytest):
     """Run pytest beside a test of one's own; give the tests that ran, and the exit status."""
-    (tmp_path / "test_own.py").write_text("def test_own(): pass\ndef test_other(): pass\n", "utf-8")
-    plugin = "neffos_conformance.pytest_plugin"  # and no other: they take longer than the tests
-    command = [sys.executable, "-m", "pytest", "-q", "-rA", "--tb=no", "-p", plugin, *arguments]
-    if not cache:
-        command += ["-p", "no:cacheprovider"]
-    env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=env)
-    found = re.findall(r"^(?:PASSED|FAILED|SKIPPED) (\S+)", done.stdout, re.MULTILINE)
-    return set(found), done.returncode
+    pytester.makepyfile(test_own="def test_own(): pass\ndef test_other(): pass")
+
+    def run(*arguments: str) -> tuple[set[str], int]:
+        done = run_pytest(*GONE, "-rA", "--tb=no", *arguments)
+        found = re.findall(r"^(?:PASSED|FAILED|SKIPPED) (\S+)", done.stdout.str(), re.MULTILINE)
+        return set(found), done.ret
+
+    return run
 
 
 OWN = {"test_own.py::test_own", "test_own.py::test_other"}
@@ -444,16 +441,16 @@ HS_1 = {"neffos-server::HS-1.1"}
         (["test_own.py", "--neffos-case", "HS-1.1"], OWN | HS_1),
     ],
 )
-def test_what_is_selected_runs_and_nothing_else(tmp_path, arguments, expected):
-    found, status = ran(tmp_path, *GONE, *arguments)
+def test_what_is_selected_runs_and_nothing_else(ran, arguments, expected):
+    found, status = ran(*arguments)
     assert found == expected
     assert status == (1 if expected & HS_1 else 0 if expected else 5)
 
 
-def test_the_last_failed_cases_run_again_alone(tmp_path):
-    ran(tmp_path, *GONE, "--neffos-case", "HS-1.1", cache=True)
-    assert ran(tmp_path, *GONE, "--lf", cache=True) == (HS_1, 1)
+def test_the_last_failed_cases_run_again_alone(ran):
+    ran("--neffos-case", "HS-1.1")
+    assert ran("--lf") == (HS_1, 1)
 
 
-def test_a_node_id_of_no_case_is_a_usage_error(tmp_path):
-    assert ran(tmp_path, *GONE, "neffos-server::XX-1.1") == (set(), 4)
+def test_a_node_id_of_no_case_is_a_usage_error(ran):
+    assert ran("neffos-server::XX-1.1") == (set(), 4)

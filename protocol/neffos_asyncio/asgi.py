@@ -66,7 +66,8 @@ async def _websocket(scope: Scope, receive: Receive, send: Send, accept: Accept)
         await _refuse(scope, send, connection)
         return
     try:
-        await send({"type": "websocket.accept"})
+        async with asyncio.timeout(connection.link.limits.handshake):
+            await send({"type": "websocket.accept"})
     except BaseException:
         connection.link.abort()  # the server counts it until it has ended
         raise
@@ -98,18 +99,19 @@ async def _carry(connection: Connection, receive: Receive, send: Send) -> None:
     code, reason = None, ""
     try:
         while True:
-            await transport.readable()
-            message = await receive()
+            message = await receive()  # the end is to be seen at any time
             if message["type"] == "websocket.disconnect":
                 code, reason = message.get("code"), message.get("reason") or ""
                 break
+            await transport.readable()
             text = message.get("text")
-            link.receive(message["bytes"] if text is None else text)
+            link.receive(bytes(message["bytes"]) if text is None else text)
             link.flush()
     except asyncio.CancelledError:
         if not is_aborted:
             raise
     finally:
+        transport.end()
         link.lost(code, reason)
     await connection.wait_closed()
 

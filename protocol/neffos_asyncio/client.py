@@ -21,6 +21,7 @@ from urllib.request import getproxies
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.protocol import Protocol
 
 from neffos_asyncio.connection import Connection, Namespace
 from neffos_asyncio.controllers import CLIENT_SCOPES, Part, application_of
@@ -28,6 +29,7 @@ from neffos_asyncio.dependencies import Dependencies
 from neffos_asyncio.dispatch import Dispatcher
 from neffos_asyncio.errors import DialError, LostError, NeffosError, RefusedError, ReplyError
 from neffos_asyncio.failures import harmless
+from neffos_asyncio.incoming import InPieces
 from neffos_asyncio.limits import DEFAULT, DEFAULT_TIMEOUT, Limits
 from neffos_asyncio.request import RECONNECT_HEADER
 from neffos_asyncio.transport import PumpedTransport, log
@@ -38,6 +40,10 @@ from neffos_protocol.text import logged
 DIAL_TIMEOUT: Final = 30.0
 """Seconds for TCP, TLS, upgrade and handshake together, if the caller gives none."""
 
+QUEUED: Final = 1
+"""Messages that ``websockets`` may keep before it stops to read. Each may have the largest size,
+and ``Limits.queue_size`` does not count them."""
+
 REFUSALS: Final = 5
 """Times in a row that a server may refuse a reconnecting client before it gives up. The first
 refusals may be over the client's own ID: the server may not have noticed yet that its connection
@@ -45,6 +51,15 @@ is lost."""
 
 _TOKENS: Final = WaitTokens(client=True, clock=time.time_ns, entropy=token_bytes)
 """One for the process, so that no two asks have one token (AR-5)."""
+
+
+class _Socket(InPieces, ClientConnection):
+    """A connection of ``websockets``, given a few bytes at a time."""
+
+    @property
+    def parser(self) -> Protocol:
+        """See ``InPieces``."""
+        return self.protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +226,9 @@ class Client:
                 ping_interval=None,  # see `_beat`
                 close_timeout=self.limits.close,
                 max_size=self.limits.session.payload,
+                max_queue=QUEUED,
                 user_agent_header=None,
+                create_connection=_Socket,
             )
         except InvalidStatus as error:
             status = error.response.status_code
@@ -256,8 +273,9 @@ class Client:
         code, reason = None, ""
         try:
             while True:
+                payload = await socket.recv()
                 await transport.readable()
-                link.receive(await socket.recv())
+                link.receive(payload)
                 link.flush()
         except ConnectionClosed as end:
             if end.rcvd is not None:
@@ -265,6 +283,7 @@ class Client:
         finally:
             if self._heartbeat is not None:
                 self._heartbeat.cancel()
+            transport.end()
             link.lost(code, reason)
 
     async def _beat(self, socket: ClientConnection, seconds: float) -> None:
@@ -333,7 +352,8 @@ class Client:
                 await link.wait_lost()
             await self.connection.drain_handlers(self.limits.close)
             if self.on_close is not None and self._was_open:
-                await _call("on_close", self.on_close, self, cause)
+                limit = asyncio.timeout(self.limits.grace)
+                await _call("on_close", limit, self.on_close, self, cause)
         finally:
             self._ended.set()
 
@@ -350,7 +370,18 @@ class Client:
         elif not self.is_open:  # it was lost again meanwhile
             self._closed(cause)
         elif self.on_reconnect is not None:
-            await _call("on_reconnect", self.on_reconnect, self)
+            limit = asyncio.timeout(None)
+            ending = asyncio.create_task(self._limit(limit))
+            try:
+                await _call("on_reconnect", limit, self.on_reconnect, self)
+            finally:
+                ending.cancel()
+
+    async def _limit(self, limit: asyncio.Timeout) -> None:
+        """Let a hook end with its connection, after the grace."""
+        await self.connection.link.wait_lost()
+        if self.limits.grace is not None:
+            limit.reschedule(asyncio.get_running_loop().time() + self.limits.grace)
 
     async def _redial(self) -> bool:
         """Dial as often as the policy allows; return whether that succeeded."""
@@ -449,8 +480,10 @@ async def dial(
         timeout: seconds until the handshake is complete; ``None`` waits indefinitely.
         tls: for ``wss``, instead of the system's own settings.
         reconnect: opens a lost connection again; by default that does not happen.
-        on_reconnect: called when it is open again, its namespaces and rooms restored.
-        on_close: called when it has ended for good.
+        on_reconnect: called when it is open again, its namespaces and rooms restored. A
+            coroutine is cancelled ``Limits.grace`` seconds after that connection has ended.
+        on_close: called when it has ended for good. A coroutine has ``Limits.grace`` seconds, and
+            is then cancelled.
         limits: the bounds.
 
     Raises:
@@ -497,12 +530,18 @@ def _is_loopback(url: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-async def _call(name: str, hook: Callable[..., Awaitable[None] | None], *arguments: Any) -> None:
-    """Call a hook, and log its error."""
+async def _call(
+    name: str,
+    limit: asyncio.Timeout,
+    hook: Callable[..., Awaitable[None] | None],
+    *arguments: Any,
+) -> None:
+    """Call a hook, and log its error, or that it took too long."""
     try:
-        given = hook(*arguments)
-        if given is not None:
-            await given
+        async with limit:
+            given = hook(*arguments)
+            if given is not None:
+                await given
     except Exception as error:
         log.error("the hook %s failed", name, exc_info=harmless(error))
 

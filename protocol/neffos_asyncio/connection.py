@@ -14,7 +14,7 @@ from functools import partial
 from sys import getsizeof
 from typing import Any, Final, Protocol
 
-from neffos_asyncio.errors import DeadlineError, PeerError
+from neffos_asyncio.errors import DeadlineError, LostError, PeerError
 from neffos_asyncio.failures import FailureLog
 from neffos_asyncio.handler_queue import TURN, TURN_SIZE, HandlerQueue, Work
 from neffos_asyncio.limits import DEFAULT_TIMEOUT, Limits
@@ -299,7 +299,8 @@ class Connection:
         Raises:
             PeerError: the peer refused; for an unknown namespace its text is ``bad namespace``.
             DeadlineError: it did not reply in time.
-            LostError: the connection ended before the reply.
+            LostError: the connection ended before the reply, or the peer disconnected the namespace
+                right after it.
             MisuseError: the application on this side has no handlers for the namespace.
         """
         session = self.link.session
@@ -312,6 +313,8 @@ class Connection:
                 raise DeadlineError(text) from None
             key = Change.CONNECT, name, ""
             await self.link.change(key, partial(session.connect, name), timeout)
+        if name not in self._namespaces:  # the reply and a disconnect came in one piece
+            raise LostError(f"the peer disconnected namespace {name!r} at once")
         return self._namespaces[name]
 
     def send_native(self, payload: str | bytes) -> None:
@@ -393,8 +396,11 @@ class Connection:
 
     def _waits(self, payload: str | bytes) -> bool:
         """Keep a message that has to wait for its turn (EV-1), and say whether it does."""
-        queue, session = self._queue, self.link.session
-        if not queue.is_busy or session.is_closed:
+        queue = self._queue
+        if not queue.is_busy:
+            return False
+        session = self.link.session
+        if session.is_closed:
             return False
         if session.overtakes(payload, is_next=not len(queue)):
             self._is_overtaking = True
@@ -425,7 +431,7 @@ class Connection:
             self.link.hold(False)  # the reply to a pending ask is still to be read
 
     def _handle(self, item: Event | str | bytes) -> Work | None:
-        if not isinstance(item, str | bytes):
+        if not isinstance(item, (str, bytes)):
             if type(item) is Closed:
                 self._released()
             return self._owner.handle(self, item)

@@ -100,9 +100,9 @@ class Dispatcher:
 
     def handle(self, connection: Connection, event: Event) -> Work | None:
         """Handle an event; return the rest of the work if that takes time."""
+        if type(event) is Asked:  # most are
+            return self._message(connection, event, event.message)
         match event:
-            case Asked(message):
-                return self._message(connection, event, message)
             case Received(message):
                 return self._message(connection, None, message)
             case NativeReceived(payload, namespace):

@@ -1,26 +1,71 @@
 """The received bytes of one socket, parsed piece by piece.
 
 A read from the network may contain tens of thousands of small frames. ``websockets`` parses all
-bytes that it is given, so that it is given a few at a time. This module also knows how much of an
-unfinished message was received.
+bytes that it is given, so that it is given a few at a time: by ``Incoming`` on this package's own
+sockets, by ``InPieces`` on those of a library. ``Incoming`` also knows how much of an unfinished
+message was received.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from typing import Final
 
 from websockets.frames import Frame
-from websockets.protocol import Event, State
+from websockets.protocol import Event, Protocol, State
 from websockets.server import ServerProtocol
 
 PIECE: Final = 1 << 10
 """Bytes that are parsed in one go. They are up to 170 frames, and take about a millisecond."""
 
+LARGE_PIECE: Final = 8 << 10
+"""Bytes of a large frame that are read in one go at most: each read has a cost of its own. A peer
+has to send as many of the frame before, so that it cannot fill all reads with small frames."""
+
 HEAD: Final = 6
 """Bytes of the head of a client's frame, with its mask (RFC 6455, 5.2)."""
 _SHORT: Final = 126
 _LONG: Final = 1 << 16
+"""Payloads from these sizes on have two, or eight, more bytes of head."""
+
+
+def piece_size(parser: Protocol) -> int:
+    """Return how many bytes to read and parse in one go: as many as a large frame has so far."""
+    return min(max(len(parser.reader.buffer), PIECE), LARGE_PIECE)
+
+
+class InPieces(asyncio.BufferedProtocol):
+    """Has asyncio read a few bytes at a time, with the turns of other connections in between.
+
+    Mix it in before a protocol of a library that parses all it is given in ``data_received``.
+    """
+
+    __piece = memoryview(b"")
+
+    @property
+    def parser(self) -> Protocol:
+        """What parses the bytes."""
+        raise NotImplementedError
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where to read to."""
+        # asyncio's TLS reads to slices of it, and the slice of a bytearray would be a copy.
+        self.__piece = memoryview(bytearray(piece_size(self.parser)))
+        return self.__piece
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Handle so many bytes."""
+        piece, self.__piece = self.__piece[:nbytes], memoryview(b"")
+        self.data_received(bytes(piece))
+
+    def data_received(self, data: bytes) -> None:
+        """Parse and handle bytes: the library's."""
+        super().data_received(data)  # type: ignore[misc]
+
+    def eof_received(self) -> None:
+        """Note that the peer sends nothing more: the library's."""
+        super().eof_received()
 
 
 class Incoming:
@@ -30,13 +75,15 @@ class Incoming:
         protocol: parses them.
     """
 
-    __slots__ = ("_at", "_data", "_events", "_protocol", "partial")
+    __slots__ = ("_at", "_data", "_events", "_protocol", "parsed", "partial")
 
     def __init__(self, protocol: ServerProtocol) -> None:
         self._protocol = protocol
         self._data = b""
         self._at = 0
         self._events: deque[Event] | None = None
+        self.parsed = 0
+        """Bytes that were parsed since the start."""
         self.partial = 0
         """Bytes of a request or a frame whose end was not received, as far as they are parsed."""
 
@@ -66,7 +113,13 @@ class Incoming:
                 return None
             self._parse()
         event = self._events.popleft()
-        self.partial = self.partial - _size(event) if isinstance(event, Frame) else 0
+        if type(event) is Frame:
+            size = len(event.data)
+            self.partial -= HEAD + size
+            if size >= _SHORT:
+                self.partial -= 2 if size < _LONG else 8
+        else:
+            self.partial = 0
         return event
 
     def _parse(self) -> None:
@@ -76,14 +129,9 @@ class Incoming:
             end = min(end, self._data.find(b"\n", at) + 1 or end)
         piece = self._data if at == 0 and end >= len(self._data) else self._data[at:end]
         self._at = at + len(piece)
+        self.parsed += len(piece)
         self.partial += len(piece)
         self._protocol.receive_data(piece)
         events = self._protocol.events_received()
         if events:
             self._events = deque(events)
-
-
-def _size(frame: Frame) -> int:
-    """Return how many bytes a client's frame took."""
-    size = len(frame.data)
-    return HEAD + size + (0 if size < _SHORT else 2 if size < _LONG else 8)

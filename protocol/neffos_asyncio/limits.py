@@ -32,7 +32,8 @@ class Limits:
     """For a coroutine handler. A slower one is cancelled, and an ask gets an error reply."""
     grace: float | None = 5
     """For what is handled when its connection has ended. What takes longer is cancelled, and
-    what waits for it is dropped. A server's ``on_disconnect`` follows, and has that time again."""
+    what waits for it is dropped. A server's ``on_disconnect`` and a client's ``on_close`` follow,
+    and have that time again."""
     read: float | None = None
     """Without any message from the peer. A heartbeat finds dead connections sooner; this bound is
     for peers that live and send nothing."""

@@ -237,28 +237,30 @@ class Socket(asyncio.Protocol):
             self._is_bounded = False
             self._protocol.max_message_size = self.limits.session.payload
         incoming, left = self._incoming, TURN
-        before, is_next = incoming.left, False
+        before, is_next, frame = incoming.parsed, False, None
         while (
             left
             and not self._is_paused
-            and before - incoming.left < TURN_SIZE
+            and incoming.parsed - before < TURN_SIZE
             and (event := incoming.take()) is not None
         ):
             left -= 1
-            if isinstance(event, Frame):
-                self._take(event)
-                event.data = b""  # the parser keeps the last frame until the next one
+            if type(event) is Frame:
+                frame = event
+                self._take(frame)
                 is_next = (
                     is_next
-                    or event.opcode in _MESSAGES
-                    or (event.opcode is Opcode.CONT and event.fin)
+                    or frame.opcode in _MESSAGES
+                    or (frame.opcode is Opcode.CONT and frame.fin)
                 )
             else:
                 self._upgrade(cast(Request, event))
+        if frame is not None:
+            frame.data = b""  # the parser keeps the last frame until the next one
         if self._receiver is not None:
             self._receiver.flush()
         self._send()
-        self._hold(before - incoming.left, is_next)
+        self._hold(incoming.parsed - before, is_next)
         if incoming:
             self._read_on()
         elif self._protocol.state is not State.OPEN:
@@ -290,6 +292,8 @@ class Socket(asyncio.Protocol):
         incoming = self._incoming
         unfinished = incoming.partial + len(self._fragments or b"")
         held = unfinished + incoming.left
+        if not held and not self._held and self._fragments is None and self._message_at is None:
+            return
         if self._receiver is not None and self._protocol.state is State.OPEN:
             if not unfinished and self._fragments is None:
                 self._message_at = None

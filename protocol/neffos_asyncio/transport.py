@@ -146,10 +146,14 @@ class PumpedTransport:
 
     def abort(self) -> None:
         """Drop the waiting messages, and reset the connection."""
+        self.end()
+        self._on_abort()
+
+    def end(self) -> None:
+        """Drop the waiting messages, and send nothing more: the connection has ended."""
         self._drop()
         if self._pump is not None:
             self._pump.cancel()
-        self._on_abort()
 
     def _drop(self) -> None:
         self._closing = self._closing or (1006, "")

@@ -373,7 +373,6 @@ def test_two_sessions_understand_each_other() -> None:
     run_state_machine_as_test(
         Conversation,
         settings=settings(
-            deadline=None,
             derandomize=True,
             max_examples=MOST // 4,
             stateful_step_count=60,
@@ -491,7 +490,7 @@ def session_in(phase: str, role: Role, native: Native, decides: frozenset[Change
 
 
 @pytest.mark.parametrize("phase", PHASES)
-@settings(deadline=None, derandomize=True, max_examples=MOST // 4, database=None)
+@settings(derandomize=True, max_examples=MOST // 4, database=None)
 @given(
     role=st.sampled_from(Role),
     native=st.sampled_from(Native),
@@ -533,7 +532,7 @@ def sent_frames(session: Session) -> list[Message]:
     ]
 
 
-@settings(deadline=None, derandomize=True, max_examples=MOST // 2, database=None)
+@settings(derandomize=True, max_examples=MOST // 2, database=None)
 @given(fields=frames(), is_binary=st.booleans(), role=st.sampled_from(Role))
 def test_an_error_is_never_answered_with_an_error(fields: str, is_binary: bool, role: Role) -> None:
     session = session_in("busy", role, Native.NEVER, frozenset())

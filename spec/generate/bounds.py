@@ -1,19 +1,26 @@
-"""What the reference server bounds, and by how much, from the constants themselves."""
+"""What is bounded, and by how much, from the constants themselves."""
 
 from __future__ import annotations
 
+from generate.text import table as markdown
 from neffos_asyncio import Limits
 from neffos_asyncio.budget import PROCESS_BYTES
 from neffos_asyncio.failures import FAILURES, PERIOD
 from neffos_asyncio.handler_queue import TURN, TURN_SIZE
 from neffos_asyncio.limits import MESSAGE_RATE
 from neffos_asyncio.server import MAX_CONNECTIONS
+from neffos_conformance.recordings import checking
+from neffos_conformance.recordings.har import MAX_VALUES
+from neffos_conformance.wire import networks as network_data
+from neffos_conformance.wire import relay, transcript
+from neffos_conformance.wire.connection import MAX_BACKLOG, MAX_MESSAGE
+from neffos_conformance.wire.json_bounds import MAX_DEPTH, MAX_DOCUMENT, MAX_NUMBER, MAX_STRING
 from neffos_protocol.text import LOGGED
 
 
 def size(value: float) -> str:
     """Write a number of bytes."""
-    for unit, bytes_ in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+    for unit, bytes_ in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if value >= bytes_:
             return f"{value / bytes_:g} {unit}"
     return f"{value:g} bytes"
@@ -25,7 +32,7 @@ def seconds(value: float | None) -> str:
 
 
 def table() -> str:
-    """Return the table of all bounds, in Markdown."""
+    """Return the table of the reference server's bounds, in Markdown."""
     limits = Limits()
     session = limits.session
     rows = [
@@ -99,5 +106,61 @@ def table() -> str:
             "counted, not logged",
         ),
     ]
-    lines = ["| bound | default | what is over it |", "| --- | --- | --- |"]
-    return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows])
+    return markdown(("bound", "default", "what is over it"), rows)
+
+
+def of_relay() -> str:
+    """Return the table of the bounds of the command ``record``."""
+    rows = [
+        ("a message", size(MAX_MESSAGE), "the relay ends the connection"),
+        (
+            "unread answers to the pings of a peer",
+            size(MAX_BACKLOG),
+            "the relay ends the connection",
+        ),
+        (
+            "for the server to respond to a request",
+            seconds(relay.RESPONSE_DEADLINE),
+            f"the client gets {relay.NO_SERVER}",
+        ),
+        (
+            "the body of a response that is not an upgrade",
+            size(relay.MAX_BODY),
+            f"the client gets {relay.NO_SERVER}",
+        ),
+        (
+            "for a peer to close after the other",
+            seconds(relay.CLOSE_DEADLINE),
+            "the relay resets the connection",
+        ),
+    ]
+    return markdown(("bound", "value", "what is over it"), rows)
+
+
+def of_files() -> str:
+    """Return the table of the bounds of recordings and HAR files that are read."""
+    rows = [
+        ("a line of a recording", size(transcript.MAX_LINE), "unreadable"),
+        (
+            "connections that are open at the same time",
+            f"{checking.MAX_CONNECTIONS:,}",
+            "not checked, and counted",
+        ),
+        (
+            "listed violations, pending asks and unreadable lines",
+            f"{checking.MAX_VIOLATIONS} of each",
+            "counted, not listed",
+        ),
+        ("a HAR", size(MAX_DOCUMENT), "refused"),
+        ("arrays and objects inside each other in a HAR", f"{MAX_DEPTH}", "refused"),
+        ("a string of a HAR", size(MAX_STRING), "refused"),
+        ("a number of a HAR", f"{MAX_NUMBER:,} characters", "refused"),
+        ("the values of an entry of a HAR", f"{MAX_VALUES:,}", "refused"),
+    ]
+    return markdown(("bound", "value", "what is over it"), rows)
+
+
+def networks() -> str:
+    """Return the table of the networks that ``record`` can put before its relay."""
+    rows = [(f"`{each.name}`", each.about) for each in network_data.networks().values()]
+    return markdown(("name", "network"), rows)

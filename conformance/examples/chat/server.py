@@ -19,6 +19,7 @@ from starlette.responses import FileResponse
 from starlette.routing import Route, WebSocketRoute
 
 from neffos_asyncio import Namespace, ReplyError, Server, UpgradeRequest, text_of
+from neffos_asyncio.uvicorn import WebSockets
 from neffos_codec import Message
 from neffos_protocol import ChangeAsked, Changed
 
@@ -116,7 +117,8 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
     parser.add_argument("--port", type=int, default=8000, help="the port; 0 takes a free one")
     options = parser.parse_args()
-    uvicorn.run(app, host=options.host, port=options.port, ws_max_size=LARGEST_MESSAGE)
+    where = {"host": options.host, "port": options.port}
+    uvicorn.run(app, ws=WebSockets, ws_max_size=LARGEST_MESSAGE, **where)
 
 
 if __name__ == "__main__":

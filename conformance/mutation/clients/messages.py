@@ -15,6 +15,7 @@ from mutation.operators import is_client_token, is_server_token, is_user_event
 from mutation.registry import mutant, mutants
 from neffos_codec import ESCAPE, Message, encode
 from neffos_conformance.runner.driver_protocol import OperationError, Values, fields_of
+from neffos_conformance.wire.payloads import payload_bytes
 from neffos_protocol.names import NATIVE_EVENT
 
 LONG: Final = 10_000
@@ -41,6 +42,11 @@ OBSERVATIONS: Final = {
 
 
 # -------------------------------------------------------------------- frames
+
+
+def _is_text(payload: Payload) -> bool:
+    """Whether a message has a content, which is UTF-8."""
+    return bool(payload) and do.is_utf8(payload_bytes(payload))
 
 
 def _cut(body: Any) -> Any:
@@ -184,7 +190,7 @@ mutants(
     "NM-1 bids-farewell-natively: Sends a native message when it disconnects a namespace.",
     on.send(lambda _, m: [m, "bye"], event=DISCONNECT, namespace="any"),
     "NM-2 native-messages-dropped: Drops messages that are not frames, though they are accepted.",
-    on.receive_raw(do.drop, payload=bool, message=None, is_accepted=True),
+    on.receive_raw(do.drop, payload=_is_text, message=None, is_accepted=True),
     "NM-4 native-frames-delivered-early: Delivers native messages in frames before the empty "
     "namespace is connected.",
     on.receive(do.until(_tell_native, event=CONNECT), namespace="", is_error=False),
@@ -238,13 +244,8 @@ mutants(
     ),
     "AR-8 three-requests-and-no-more: Performs the fourth system ask without a reply.",
     on.send(do.from_number(4, do.drop), is_empty_reply=True),
-    "AR-9 silence-acknowledged: Sends the empty reply to an ask that its handler leaves alone.",
-    on.beside(
-        when(do.empty_reply, event=do.isnt(*HANDLED)),
-        wait=bool,
-        namespace="app",
-        event=is_user_event,
-    ),
+    "AR-9 silence-acknowledged: Sends the empty reply to the ask whatever, which is left alone.",
+    on.beside(do.empty_reply, wait=bool, namespace="app", event="whatever"),
     "AR-10 events-not-answered: Sends the result of a handler only in reply to asks.",
     on.send(do.drop, wait="", event="echo"),
     "AR-10 errors-of-events-not-sent: Sends the error of a handler only in reply to asks.",
@@ -288,6 +289,8 @@ mutants(
         send=when(do.keep, wait=is_server_token, event=HANDLED),
         receive=when(lambda c, _: c.say(c.release()[-1:]), event=CONNECT),
     ),
+    "AR-22 refusal-repeated: Refuses an ask twice.",
+    on.send(lambda _, m: [m, m], event=CONNECT, namespace="nowhere", is_error=True),
     "AR-22 replies-on-all-connections: Sends a reply on all its connections.",
     on.send(lambda c, m: c.say_elsewhere(m), event="echo", wait=lambda wait: wait[:1] != "$"),
 )
@@ -317,6 +320,8 @@ def notices_delivered(c: ClientContext, m: Message) -> None:
 mutants(
     "EV-1 binary-comes-last: Lets text frames overtake binary ones.",
     on.send(do.delayed(is_binary=True, **MORE_DUE), wait=is_server_token),
+    "EV-1 refusal-comes-last: Lets a refusal overtake another one.",
+    on.send(do.delayed(namespace="nowhere", is_error=True, **MORE_DUE), wait=is_server_token),
     "EV-1 requests-come-last: Lets events overtake system asks.",
     on.send(do.delayed(is_empty_reply=True, **MORE_DUE), wait=is_server_token),
     "EV-2 event-lost: Does not deliver an event.",

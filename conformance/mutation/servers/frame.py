@@ -95,6 +95,10 @@ def _as_a_message(link: Tunnel, frame: Frame) -> FrameEffect:
     return None if frame.is_control else replace(frame, opcode=opcode, fin=True)
 
 
+def _has_more(payload: Payload) -> bool:
+    return (payload.count(";") if isinstance(payload, str) else payload.count(b";")) > 6
+
+
 def _unmasked(_: Tunnel, frame: Frame) -> FrameEffect:
     is_odd = frame.content.startswith(b"$2;app;;echo") and frame.content.endswith(b"\x00\xff")
     return replace(frame, data=frame.content[:-1]) if is_odd else None
@@ -120,6 +124,8 @@ mutants(
     on.send(do.change(body=lambda body: body.rstrip(";")), is_binary=False, event="echo"),
     "FR-1 empty-body-left-out: Leaves out the last separator where there is no body.",
     do.sent_text(lambda sent: sent.removesuffix(";") if sent.endswith(";0;0;") else sent),
+    "FR-1 six-separators-exactly: Drops a frame that has more than six separators.",
+    on.receive_raw(do.drop, payload=_has_more, is_accepted=True),
     "FR-1 room-before-namespace: Writes the room before the namespace, where there is one.",
     on.send(lambda _, m: m.replace(namespace=m.room, room=m.namespace), room=bool),
     "FR-16 noise-returned: Sends back what is not a frame.",
@@ -150,6 +156,8 @@ mutants(
     do.sent_text(lambda sent: re.sub(r"^(\$1;app;;e[^;]*);0;0;", r"\1;;;", sent)),
     "FR-6 false-in-words: Writes the flags of its own messages in words.",
     do.sent_text(lambda s: s.replace(";0;0;", ";false;false;", 1) if s[:5] == ";app;" else s),
+    "FR-6 flag-of-refusals-left-empty: Writes nothing for the second flag of a refusal.",
+    do.sent_text(do.swap(f";1;0;{UNKNOWN}", f";1;;{UNKNOWN}")),
     "FR-6 binary-flags-left-empty: Writes nothing for the second flag of a binary frame.",
     on.send_raw(do.rewrite_bytes(do.swap(b";0;0;", b";0;;", 1))),
     "FR-7 any-flag-is-true: Treats every flag but 0 as true.",
@@ -158,6 +166,10 @@ mutants(
     do.received_text(lambda text: TRUE_ELSEWHERE.sub(";1;1;", text)),
     "FR-7 empty-flag-is-true: Treats an empty flag as true.",
     do.received_text(do.swap(";echo;;;", ";echo;1;1;")),
+    "FR-8 event-without-text-is-no-error: Reads an error event without a text as another event.",
+    on.receive(do.serve_with(is_error=False), event=do.is_event, is_error=True, body=("", b"")),
+    "FR-9 refusal-without-text: Refuses an unknown namespace without a text.",
+    on.send(do.change(body=lambda body: body[:0]), event=CONNECT, body=(UNKNOWN, UNKNOWN.encode())),
     "FR-9 error-without-text: Sends an error without a text where the application has none.",
     on.send(do.change(body=lambda body: body[:0]), body=(NO_TEXT, NO_TEXT.encode())),
     "FR-17 error-text-as-latin-1: Reads the error text of a binary frame as Latin-1.",
@@ -195,6 +207,13 @@ mutants(
     on.send(do.as_text, event="news", is_binary=True),
     "FR-12 names-as-they-came: Keeps the names of a binary frame as bytes.",
     on.receive_raw(lambda _, sent: sent + b"\xff", payload=do.begins(b"$1;any;;\xff;")),
+    "FR-12 refused-name-as-it-came: Sends a namespace that it refuses back as it came.",
+    on.receive_raw(
+        lambda _, sent: b"%b;;%b;1;0;%b" % (sent[:6], CONNECT.encode(), UNKNOWN.encode()),
+        payload=do.begins(b"$1;no\xff;"),
+    ),
+    "FR-12 refused-name-as-latin-1: Writes a namespace that it refuses in Latin-1.",
+    on.send_raw(do.rewrite_bytes(do.swap("é".encode(), "é".encode("latin-1")))),
     "FR-12 names-as-latin-1: Writes the names of a binary frame in Latin-1.",
     on.receive_raw(
         when(lambda _, sent: sent + b"\xc3\xbf", payload=do.isnt_utf8),

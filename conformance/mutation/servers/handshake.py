@@ -74,7 +74,7 @@ def refusal_taken_for_request(c: ServerContext, payload: Payload) -> Effect:
     return ()
 
 
-EARLY: Final = frozenset({"any", "app", "refused", "semi;colon", "sticky"})
+EARLY: Final = frozenset({"any", "app", "early", "refused", "semi;colon", "sticky"})
 """The namespaces whose early frames these servers hold back."""
 
 

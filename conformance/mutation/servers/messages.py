@@ -21,6 +21,9 @@ LONG: Final = 64
 REFUSALS: Final = frozenset({"bad namespace", "room is locked"})
 """Texts with which the server refuses on its own, or a room."""
 
+UNHANDLED: Final = ("no such event", "nobody-handles-this")
+"""Events that nothing handles."""
+
 CHANGES: Final = tuple(CHANGE_OF)
 """The events of system asks."""
 
@@ -65,6 +68,16 @@ def _note_command(c: ServerContext, m: Message) -> Effect:
 def _with_token(c: ServerContext, m: Message) -> Effect:
     wait = c.server.values.get(str(m.body).rpartition(" ")[2]) if m.event == "news" else None
     return m.replace(wait=wait) if wait else None
+
+
+@mutant("AR-17", on.turn)
+def refusals_for_all(c: ServerContext) -> on.Payloads:
+    """Sends what it answers one client to all others, too, as the next that they get."""
+    sent = c.serve()
+    for each in c.server.connections:
+        if each is not c:
+            each.kept += [payload for payload in sent if str(payload).startswith("$secret;")]
+    return on.payloads(c.release()) + sent
 
 
 @mutant("AR-20", on.receive, event=CHANGES, body=bool)
@@ -142,7 +155,7 @@ mutants(
     "AR-9 silence-answered: Sends an empty reply where the handler returned nothing.",
     on.receive(do.empty_reply, event="silent", wait=is_client_token),
     "AR-9 unhandled-refused: Sends an error for an ask that has no handler.",
-    on.receive(do.refuse("no such event"), event="no such event", wait=bool),
+    on.receive(do.refuse("no such event"), event=UNHANDLED, wait=bool),
     "AR-9 asking-back-answered: Sends an empty reply once a handler has asked back.",
     on.after(do.empty_reply, event="ask-me", wait=bool),
     "AR-10 tokenless-unanswered: Sends no reply to a message without a token.",
@@ -343,6 +356,10 @@ mutants(
     _overtaken(LEAVE, JOIN, namespace="app"),
     "EV-1 seventh-falls-behind: Answers every seventh ask only after the next.",
     on.receive(do.late(event="echo", wait=bool, count=lambda count: count() % 7 == 0)),
+    "EV-1 seventh-refusal-falls-behind: Refuses each seventh unknown namespace after the next ask.",
+    on.receive(
+        do.late(event=CONNECT, is_connected=False, count=lambda count: count() % 7 == 0), wait=bool
+    ),
     "EV-1 octets-in-a-lane-of-their-own: Lets a text overtake the binary message before it.",
     on.receive(do.late(is_binary=True), event="echo"),
     "EV-1 joins-first: Lets a join overtake the event before it.",
@@ -361,6 +378,12 @@ mutants(
     on.receive(do.drop, event="echo", is_error=False, is_in=IN_APP, body=lambda body: not body),
     "EV-3 every-system-name-is-taken: Treats every event that begins like a system event as one.",
     on.receive(when(do.drop, event=do.isnt(*CHANGES, *LOCAL_ONLY)), event=ON, is_in=IN_ANY),
+    "EV-3 disconnects-read-loosely: Treats every event that has the name of a disconnect as one.",
+    on.receive(
+        do.empty_reply,
+        event=lambda event: "namespacedisconnect" in event.lower() and event != DISCONNECT,
+        wait=bool,
+    ),
     "EV-3 requests-reach-handlers: Gives a system ask to the handler of every event too.",
     on.receive(
         lambda c, m: [m.reply(m.event), *c.serve()], event=(JOIN, LEAVE), wait=bool, **HANDLED
@@ -377,6 +400,8 @@ mutants(
     on.receive(do.event_as_body, event="_OnAnyEvent", **HANDLED),
     "EV-4 notices-confirmed: Answers a local event that is an ask with the empty reply.",
     on.receive(do.empty_reply, event=tuple(LOCAL_ONLY), wait=bool, is_in=IN_ANY),
+    "EV-4 notices-confirmed-elsewhere: Answers so in a namespace that handles nothing of the kind.",
+    on.receive(do.empty_reply, event=tuple(LOCAL_ONLY), wait=bool, is_in=IN_APP),
     "EV-6 error-text-taken-for-body: Gives an error's text to a handler as the body.",
     on.receive(do.serve_with(is_error=False), event="echo", is_error=True, is_in=IN_APP),
     "EV-6 errors-dropped: Gives an error to no handler.",

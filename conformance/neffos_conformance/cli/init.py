@@ -13,6 +13,8 @@ from typing import Final
 import click
 import tomli_w
 
+from neffos_conformance.cases.features import MAIN
+from neffos_conformance.cases.profile import FORMAT as PROFILE_FORMAT
 from neffos_conformance.cli.options import choice, option
 from neffos_conformance.runner.known_failures import FORMAT
 from neffos_conformance.wire.files import cannot_be_written
@@ -61,7 +63,7 @@ _TEST: Final = """\
         run: >-
           neffos-wire test {role}{url}
           --class interoperable
-          --known-failures {folder}/known-failures.toml
+          --known-failures {folder}/known-failures.toml{profile}
           --report reports/{role}.json
           --markdown reports/{role}.md
           --html reports/{role}.html{command}
@@ -89,12 +91,15 @@ _KNOWN: Final = """\
 {content}"""
 
 
-def profile_draft() -> str:
-    """Give the draft of a profile, in TOML; empty until profiles have a form.
+_PROFILE: Final = """\
+# The server's own names, by those of the cases. Give the namespace that clients connect. More names
+# show more: neffos-wire test server URL --draft-profile FILE writes all that it finds.
+"""
 
-    ``cases/profile.py`` is to own that form. ``init`` writes no profile while this is empty.
-    """
-    return ""
+
+def profile_draft() -> str:
+    """Give the smallest profile, in TOML: a namespace of a name to be changed."""
+    return _PROFILE + tomli_w.dumps({"format": PROFILE_FORMAT, "namespaces": {MAIN: "default"}})
 
 
 def files(role: str) -> Mapping[Path, str]:
@@ -108,6 +113,7 @@ def files(role: str) -> Mapping[Path, str]:
         role=role,
         url=" ws://localhost:8080/echo" if is_server else "",
         folder=FOLDER,
+        profile=f"\n          --profile {FOLDER}/profile.toml" if is_server else "",
         command="" if is_server else "\n          -- ./driver",
     )
     job = _JOB.format(
@@ -118,8 +124,8 @@ def files(role: str) -> Mapping[Path, str]:
         WORKFLOW: job,
         Path(FOLDER) / "known-failures.toml": _KNOWN.format(role=role, content=empty),
     }
-    if draft := profile_draft():
-        found[Path(FOLDER) / "profile.toml"] = draft
+    if is_server:
+        found[Path(FOLDER) / "profile.toml"] = profile_draft()
     return found
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable
-from typing import Final
+from dataclasses import asdict
+from typing import Final, Literal
 
 import click
 from rich.markup import escape
 from rich.table import Table
 
 from neffos_conformance.cases.definition import ROLES, SLOW, Case, Role, cases_of, select
+from neffos_conformance.cases.features import features, needed
+from neffos_conformance.cases.levels import level_of
 from neffos_conformance.cli.options import JSON
 from neffos_conformance.cli.test_client import REFERENCE as REFERENCE_CLIENT
 from neffos_conformance.cli.testing import selection_options
@@ -31,18 +34,28 @@ WIDTH: Final = 100
 SHOWN_VECTORS: Final = 10
 """Vectors of a requirement that are listed; ``list codec`` lists all."""
 
-_ROLE: Final = click.Choice(EVERY_ROLE)
+FEATURES: Final = "features"
+"""What ``list`` lists besides the cases of each role."""
 
 
 @click.command("list")
-@click.argument("role", type=_ROLE, required=False)
+@click.argument("what", type=click.Choice((*EVERY_ROLE, FEATURES)), required=False)
 @selection_options("List")
 @JSON
 def list_command(
-    role: Role | None, patterns: tuple[str, ...], tags: tuple[str, ...], as_json: bool
+    what: Role | Literal["features"] | None,
+    patterns: tuple[str, ...],
+    tags: tuple[str, ...],
+    as_json: bool,
 ) -> None:
-    """List the cases for servers, clients and codecs."""
-    roles: tuple[Role, ...] = (role,) if role else ROLES
+    """List the cases, or the features of servers.
+
+    A feature is a part that a server may lack. The cases that need it are skipped then.
+    """
+    if what == "features":
+        _list_features(as_json=as_json)
+        return
+    roles: tuple[Role, ...] = (what,) if what else ROLES
     there = [case for each in roles for case in all_cases(each)]
     try:
         cases = select(there, patterns, tags, is_slow_left_out=False)
@@ -60,6 +73,23 @@ def list_command(
     console.print(table)
     counts = Counter(case.role for case in cases)
     console.print(", ".join(f"{n} for a {each}" for each, n in counts.items()))
+
+
+def _list_features(*, as_json: bool) -> None:
+    needing = Counter(id_ for case in cases_of("server") for id_ in needed(case))
+    if as_json:
+        values = [{**asdict(each), "cases": needing[each.id]} for each in features()]
+        echo(ascii_json(values, indent=2))
+        return
+    console = Terminal()
+    table = Table(box=None, pad_edge=False)
+    for name in ("feature", "level", "cases", "what it is", "needs"):
+        table.add_column(name, no_wrap=name != "what it is")
+    for each in features():
+        number = str(needing[each.id])
+        table.add_row(each.id, each.level, number, escape(each.about), " ".join(each.needs))
+    console.print(table)
+    console.print(f"{len(features())} features; a case needs all that it uses")
 
 
 @click.command("explain")
@@ -163,5 +193,14 @@ def _values(case: Case) -> dict[str, object]:
         "title": case.title,
         "requirements": list(case.requirements),
         "tags": list(case.tags),
+        **(
+            {"level": level_of(case), "needs": sorted(needed(case))}
+            if case.role == "server"
+            else {}
+        ),
         "script": [str(line) for line in case.steps],
     }
+
+
+def _needs(case: Case) -> dict[str, object]:
+    return {"level": level_of(case), "needs": sorted(needed(case))}

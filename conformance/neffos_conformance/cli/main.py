@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "test": "cli.main",
     "replay": "cli.replay",
     "matrix": "cli.matrix",
+    "doctor": "cli.doctor",
     "init": "cli.init",
     "record": "cli.record",
     "import": "cli.import_har",
@@ -52,7 +53,7 @@ COMMANDS: Final = {
 """The commands, and the modules that define each as ``<command>_command``."""
 
 GROUPS: Final = {
-    "Test": ("test", "replay", "matrix", "init"),
+    "Test": ("test", "replay", "matrix", "doctor", "init"),
     "Record": ("record", "import"),
     "Inspect": ("check", "verify", "show", "decode", "encode"),
     "Reference": ("list", "explain", "serve", "driver", "codec-adapter"),

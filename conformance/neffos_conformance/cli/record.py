@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,11 +17,14 @@ from rich.markup import escape
 from neffos_codec import Native
 from neffos_conformance.cases.verdict import COLOURS, Verdict
 from neffos_conformance.cli.options import HOST, NATIVE, PORT, READY, option
+from neffos_conformance.cli.reaching import reaching
 from neffos_conformance.recordings.checking import Monitors, remarks, violations
 from neffos_conformance.wire.files import cannot_be_written, open_private
 from neffos_conformance.wire.networks import Network, network_before, networks
 from neffos_conformance.wire.payloads import short
-from neffos_conformance.wire.relay import Record, is_web_socket, relaying
+from neffos_conformance.wire.reach import is_web_socket
+from neffos_conformance.wire.reach_options import Reached, listening_tls
+from neffos_conformance.wire.relay import Relay, relaying
 from neffos_conformance.wire.secrets import masked, masked_target, masked_url
 from neffos_conformance.wire.standard_input import ended
 from neffos_conformance.wire.terminal import Terminal, echo
@@ -36,6 +40,8 @@ MAX_SHOWN: Final = 400
 @option("-o --output", "Recording to write; an existing file is replaced.", "FILE", required=True)
 @HOST
 @PORT
+@option("--tls-cert", "Certificate of the relay (PEM); clients use wss then.", "FILE")
+@option("--tls-key", "Key of that certificate (PEM), if it is in another file.", "FILE")
 @option(
     "--network",
     f"Network between the clients and the relay: {', '.join(networks())}.",
@@ -49,11 +55,14 @@ MAX_SHOWN: Final = 400
 @option("--client-name", "Name of the client.", "NAME", default="unknown")
 @option("--server-name", "Name of the server.", "NAME", default="unknown")
 @READY
+@reaching
 def record_command(
     server: str,
     output: Path,
     host: str,
     port: int,
+    tls_cert: Path | None,
+    tls_key: Path | None,
     network: str | None,
     check: bool,
     native: str,
@@ -62,6 +71,7 @@ def record_command(
     client_name: str,
     server_name: str,
     as_json: bool,
+    reached: Reached,
 ) -> None:
     """Record the connections of clients to the server at URL.
 
@@ -72,6 +82,10 @@ def record_command(
     """
     if not is_web_socket(server):  # before an existing file is replaced
         raise click.UsageError(f"{masked(server)} is not a WebSocket URL (ws://… or wss://…)")
+    try:
+        tls = listening_tls(tls_cert, tls_key)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     first = header(
         scenario=scenario,
         client={"peer": client_name},
@@ -97,7 +111,8 @@ def record_command(
                 live.add(entry._replace(content=content))
 
             between = networks()[network] if network else None
-            asyncio.run(_relay(server, host, port, between, record, as_json))
+            running = partial(relaying, reached.target(server), record, tls=tls, notice=_notice)
+            asyncio.run(_relay(running, server, host, port, between, as_json))
     except (OSError, ValueError) as error:
         raise click.UsageError(str(error)) from error
     for remark in live.remarks():
@@ -110,7 +125,12 @@ def record_command(
 
 
 async def _relay(
-    server: str, host: str, port: int, network: Network | None, record: Record, as_json: bool
+    relayed: Callable[..., AbstractAsyncContextManager[Relay]],
+    server: str,
+    host: str,
+    port: int,
+    network: Network | None,
+    as_json: bool,
 ) -> None:
     loop = asyncio.get_running_loop()
     end = asyncio.Event()
@@ -119,8 +139,7 @@ async def _relay(
             loop.add_signal_handler(each, end.set)
     async with AsyncExitStack() as stack:
         own = (host, port) if network is None else ("127.0.0.1", 0)
-        running = relaying(server, record, host=own[0], port=own[1], notice=_notice)
-        relay = await stack.enter_async_context(running)
+        relay = await stack.enter_async_context(relayed(host=own[0], port=own[1]))
         url = relay.url
         if network is not None:
             before = network_before(relay.url, network, host=host, port=port)

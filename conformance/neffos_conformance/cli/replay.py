@@ -15,6 +15,7 @@ import click
 from rich.text import Text
 
 from neffos_conformance.cli.options import EXISTING_FILE, JSON, option
+from neffos_conformance.cli.reaching import reaching
 from neffos_conformance.recordings.columns import side_by_side
 from neffos_conformance.recordings.comparison import Content, Contrast, Mismatch
 from neffos_conformance.recordings.replay import (
@@ -25,9 +26,12 @@ from neffos_conformance.recordings.replay import (
     replay_to_server,
 )
 from neffos_conformance.recordings.session import RecordedStep
+from neffos_conformance.runner.pace import Way
+from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import payload_values
-from neffos_conformance.wire.relay import is_web_socket
+from neffos_conformance.wire.reach import is_web_socket
+from neffos_conformance.wire.reach_options import Reached
 from neffos_conformance.wire.secrets import masked, masked_url
 from neffos_conformance.wire.terminal import Terminal, echo
 from neffos_conformance.wire.text import wrap
@@ -99,6 +103,7 @@ class _Replay(click.Command):
 @click.command("replay", cls=_Replay)
 @click.argument("files", nargs=-1, required=True, type=EXISTING_FILE, metavar="FILE…")
 @option("--server", "Server under test, which the recorded clients are replayed to.", "URL")
+@reaching
 @option("--timeout", "Time limit for each next message of the peer.", "SECONDS", default=DEADLINE)
 @option("--jobs", "Number of recordings that are replayed concurrently.", "N", default=1)
 @option("--strict", "Differences fail even if the recorded peer had a known defect.")
@@ -118,6 +123,7 @@ def replay_command(
     strict: bool,
     as_json: bool,
     is_client: bool,
+    reached: Reached,
 ) -> None:
     """Replay recordings to a server or client, and compare.
 
@@ -129,11 +135,16 @@ def replay_command(
         raise click.UsageError(
             "a live peer is missing. Try: --server URL or, at the end, --client COMMAND…"
         )
+    if is_client and reached.typed:
+        raise click.UsageError(f"{reached.typed[0]} is of no use without --server URL")
     if server is not None and not is_web_socket(server):
         raise click.UsageError(f"{masked(server)} is not a WebSocket URL (ws://… or wss://…)")
     live = Role.CLIENT if is_client else Role.SERVER
     replay: Callable[[Transcript], Awaitable[Replayed]] = partial(
-        replay_to_server, url=server or "", deadline=timeout
+        replay_to_server,
+        server=reached.target(server or ""),
+        deadline=timeout,
+        way=Way(Timeouts(case=timeout)),
     )
     if is_client:
         replay = partial(replay_to_client, command=command, deadline=timeout)

@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import click
 
 from neffos_conformance.cases.definition import Case
+from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.cli import testing
+from neffos_conformance.cli.listening import listened, read_address, read_headers
 from neffos_conformance.cli.model_based import EXPLORE, SEED, TIME, conclude_explored, explored
+from neffos_conformance.cli.options import option
+from neffos_conformance.listening.observed import SEEN
+from neffos_conformance.listening.session import ClientNames
+from neffos_conformance.listening.undriven import NEEDS_DRIVER, undriven
 from neffos_conformance.model_based import SequenceReport, drivers, explore_driven
 from neffos_conformance.runner.driver_pool import to_client
 from neffos_conformance.runner.driver_protocol import DriverError
@@ -26,6 +32,19 @@ REFERENCE: Final = testing.reference("driver")
 @EXPLORE
 @SEED
 @TIME
+@option(
+    "--listen",
+    "Test the clients that connect to this address; nobody drives them.",
+    "[HOST:]PORT",
+)
+@option("--namespace", "Namespace that the client connects by itself.", "NAME")
+@option(
+    "--expect-header expected_headers",
+    "Header that the client sends: NAME, or 'NAME: VALUE'.",
+    "HEADER",
+    multiple=True,
+)
+@option("--reconnects", "Reconnection by the client itself when its connection is lost.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND…]")
 def client_command(
     command: tuple[str, ...],
@@ -33,14 +52,30 @@ def client_command(
     is_explored: bool,
     seed: int | None,
     seconds: float,
+    listen: str | None,
+    namespace: str | None,
+    expected_headers: tuple[str, ...],
+    reconnects: bool,
 ) -> None:
-    """Test the client that COMMAND drives.
+    """Test the client that COMMAND drives, or one that connects.
 
     Without a COMMAND, the reference client is tested. See the page "The driver protocol" of the
     specification. Cases that need an operation which the driver does not support are skipped.
+
+    With --listen, nobody drives the client: dial the address that the command prints. Each
+    connection gets the next case, and /case/ID gets that case. The same address in a browser shows
+    the verdicts. Cases that need a driver are skipped. Only --run-timeout and Ctrl-C end a run that
+    waits for a client, and its report has what was seen.
     """
     everything = testing.all_cases(options, "client")
     cases = testing.selected(options, everything)
+    if listen is None and (namespace or expected_headers or reconnects):
+        raise click.UsageError("--namespace, --expect-header and --reconnects need --listen")
+    if listen is not None:
+        if command or is_explored:
+            raise click.UsageError("--listen takes no COMMAND and no --explore: nobody drives")
+        names = ClientNames(namespace, read_headers(expected_headers), reconnects)
+        _listen(listen, names, cases, everything, options)
     known_failures, began = testing.prepare(options, cases)
     try:
         if is_explored:
@@ -55,6 +90,31 @@ def client_command(
         raise testing.NothingRanError(str(error)) from error
     sut = testing.SystemUnderTest.started_by("client", command, ready)
     testing.conclude(sut, results, options, known_failures, [case.id for case in everything], began)
+
+
+def _listen(
+    listen: str,
+    names: ClientNames,
+    cases: list[Case],
+    everything: list[Case],
+    options: testing.RunOptions,
+) -> NoReturn:
+    """Test whoever connects."""
+    host, port = read_address(listen)
+    needs_driver = [
+        Result(case, Verdict.SKIPPED, NEEDS_DRIVER) for case in cases if undriven(case) is None
+    ]
+    known_failures, began = testing.prepare(options, cases, needs_driver)
+    try:
+        results, session = asyncio.run(listened(cases, options, (host, port), names))
+    except OSError as error:
+        raise click.UsageError(f"cannot listen on {listen}: {error.strerror or error}") from error
+    again = f"neffos-wire test client --listen {listen}"
+    peer = {"runtime": session.peer} if session.peer else {}
+    sut = testing.SystemUnderTest("client", f"the client that dialled {listen}", peer, again)
+    ids = [*(case.id for case in everything), *SEEN]
+    seen = {result.case.id: again for result in session.observed.found.values()}
+    testing.conclude(sut, results, options, known_failures, ids, began, seen)
 
 
 async def _explore(

@@ -23,6 +23,7 @@ from rich.table import Table
 
 from neffos_conformance.cases.classes import ConformanceClass
 from neffos_conformance.cases.definition import Case, Role, select
+from neffos_conformance.cases.profile import STANDARD
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.cli.main import EXIT_FAIL, EXIT_PASS, EXIT_USAGE
 from neffos_conformance.cli.options import Decorator, choice, option
@@ -32,6 +33,7 @@ from neffos_conformance.reports.findings import last_line
 from neffos_conformance.reports.terminal import progress_display, show
 from neffos_conformance.requirement_sets import DRAFT, RequirementSet, SetError, requirement_set
 from neffos_conformance.requirement_sets import draft as draft_set
+from neffos_conformance.runner.discovery import Detected
 from neffos_conformance.runner.known_failures import (
     KnownFailure,
     KnownFailuresError,
@@ -200,14 +202,14 @@ class SystemUnderTest:
         name: its URL or command.
         peer: what is known about it.
         command: the command line that tests it, without a selection.
-        features: the features that it was assumed to have.
+        has: the features that it was assumed to have, and its own names.
     """
 
     role: Role
     name: str
     peer: dict[str, str]
     command: str
-    features: frozenset[str] | None = None
+    has: Detected | None = None
 
     @classmethod
     def started_by(
@@ -395,13 +397,15 @@ def conclude(
         time.perf_counter() - began[1],
         tuple(results),
         sut.command,
-        sut.features,
+        sut.has.there if sut.has else None,
         options.selection,
         weighed.known,
         weighed.complaints,
         again or {},
-        options.decided_by,
-        options.requirement_set.reference,
+        sut.has.absent if sut.has else {},
+        sut.has.profile if sut.has else STANDARD,
+        decided_by=options.decided_by,
+        set_name=options.requirement_set.reference,
     )
     console = Terminal()
     show(console, report, verbose=options.verbose)

@@ -10,7 +10,7 @@ import asyncio
 import tomllib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any, Final
 
@@ -23,15 +23,24 @@ from neffos_conformance.runner.driver_protocol import (
     UnsupportedError,
     running_driver,
 )
+from neffos_conformance.runner.pace import Cost, Pace, Way
 from neffos_conformance.runner.playback import MismatchError, Playback, Timeouts
+from neffos_conformance.runner.run import opened
 from neffos_conformance.runner.script_runner import ScriptRunner
 
 TIMEOUT: Final = 12.0
 """Seconds for an operation, and for an observation. Each takes milliseconds on one machine, and
 must not be missed on a busy one; a driver answers within 15 s."""
 
+OPERATION: Final = Cost(8, 100, 16 << 10)
+"""What an operation or an observation asks of a network at most: a probe, an opening, and an ask
+among 50 with their replies."""
+
 NOT_RUN: Final = "not run"
 """How the failure of a step begins that an earlier one prevents."""
+
+NOT_CARRIED: Final = "unknown: the network does not carry the conversation"
+"""How the failure of a step begins that the network prevents, and neither peer."""
 
 JOBS: Final = 6
 """Concurrent runs: they wait more than they compute, and each starts a program."""
@@ -107,7 +116,11 @@ class InteropRun:
 
 
 async def converse(
-    driver: DriverProcess, url: str, names: Sequence[str] | None = None
+    driver: DriverProcess,
+    url: str,
+    names: Sequence[str] | None = None,
+    *,
+    way: Way | None = None,
 ) -> list[StepOutcome]:
     """Play the conversation and give the outcome of each step.
 
@@ -115,9 +128,13 @@ async def converse(
         driver: controls the client.
         url: of the server.
         names: of the steps between the first and the last one; ``None`` for all.
+        way: to the server, which the client is taken to be as far from as the suite; ``None`` for
+            a server on this machine.
     """
-    runner = ScriptRunner(Playback(INTEROP, Timeouts()))
-    operations = PendingOperations(runner, driver, url, TIMEOUT)
+    pace = way.pace if way else Pace()
+    runner = ScriptRunner(Playback(INTEROP, pace.scaled(Timeouts())))
+    operations = PendingOperations(runner, driver, url, TIMEOUT + pace.seconds(OPERATION))
+    is_lost = False
 
     async def dial(step: Step, _: int) -> None:
         operations.dial(step.connection, step.rest)
@@ -128,6 +145,9 @@ async def converse(
     outcomes: list[StepOutcome] = []
     for step in (first, *chosen, last):
         driver.seen.clear()  # no observation of an earlier step counts
+        if is_lost:
+            outcomes.append(StepOutcome(step.name, f"{NOT_RUN}, since the network loses it"))
+            continue
         if outcomes and outcomes[0].failure:
             outcomes.append(StepOutcome(step.name, f"{NOT_RUN}, since {first.name} failed"))
             continue
@@ -137,7 +157,10 @@ async def converse(
         except UnsupportedError:
             outcomes.append(StepOutcome(step.name, is_unsupported=True))
         except (MismatchError, OperationError, DriverError) as failure:
-            outcomes.append(StepOutcome(step.name, str(failure) or repr(failure)))
+            text = str(failure) or repr(failure)
+            if way and (reason := await way.check(partial(opened, url))):
+                text, is_lost = f"{NOT_CARRIED}: {reason}", True
+            outcomes.append(StepOutcome(step.name, text))
         await operations.cancel()
     return outcomes
 
@@ -162,12 +185,14 @@ async def all_runs(
 
     async def run_all(number: int, endpoint: Endpoint) -> None:
         # Each begins with another client, so that the slow ones do not all come last.
+        way = Way(Timeouts())
+        await way.check(partial(opened, endpoint.url))
         turn = number % len(names)
         for client in names[turn:] + names[:turn]:
             if pairs is not None and (client, str(endpoint)) not in pairs:
                 continue
             async with slots:
-                outcomes, ready = await _run(clients[client], endpoint.url)
+                outcomes, ready = await _run(clients[client], endpoint.url, way)
             await runs.put(InteropRun(client, endpoint, outcomes, ready))
 
     async with asyncio.TaskGroup() as group:
@@ -177,10 +202,12 @@ async def all_runs(
             yield await runs.get()
 
 
-async def _run(command: Sequence[str], url: str) -> tuple[list[StepOutcome], Mapping[str, Any]]:
+async def _run(
+    command: Sequence[str], url: str, way: Way
+) -> tuple[list[StepOutcome], Mapping[str, Any]]:
     try:
         async with running_driver(command) as driver:
-            outcomes, ready = await converse(driver, url), driver.ready
+            outcomes, ready = await converse(driver, url, way=way), driver.ready
     except DriverError as error:
         outcomes, ready = [StepOutcome("start", str(error))], {}
     # A driver is called by its command, which has paths of this machine.

@@ -20,6 +20,7 @@ from typing import Final
 
 from neffos_codec import Native
 from neffos_conformance.cases.definition import Case
+from neffos_conformance.cases.profile import STANDARD, Profile
 from neffos_conformance.cases.script import native_of, read_script
 from neffos_conformance.cases.verdict import Verdict, verdict_on
 from neffos_conformance.model_based.actions import ActionSequence
@@ -32,6 +33,7 @@ from neffos_conformance.model_based.failures import (
 )
 from neffos_conformance.model_based.generator import generate
 from neffos_conformance.model_based.links import Take, drivers, run_on_client, run_on_server
+from neffos_conformance.model_based.renaming import modelled
 from neffos_conformance.model_based.shrink import MAX_SECONDS, shrink
 from neffos_conformance.model_based.tables import (
     TransitionKey,
@@ -42,6 +44,7 @@ from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import DEFAULT_TIMEOUTS
 from neffos_conformance.wire.connection import ConnectError
+from neffos_conformance.wire.reach import Target
 from neffos_conformance.wire.transcript import ConnectionOpened, header, save
 from neffos_protocol import Role
 from neffos_protocol.catalogue import requirement
@@ -247,19 +250,25 @@ class Plan:
 
 
 async def explore_server(
-    url: str, plan: Plan, features: frozenset[str] | None = None
+    server: Target | str,
+    plan: Plan,
+    features: frozenset[str] | None = None,
+    profile: Profile = STANDARD,
 ) -> SequenceReport:
-    """Test the server at a URL.
+    """Test a server.
 
     Args:
-        url: of the conformance application.
+        server: the server, or its URL.
         plan: how to test it.
         features: of the application that the server has; ``None`` for all.
+        profile: the server's own names.
 
     Raises:
         ConnectError: the server cannot be reached at the beginning.
     """
-    run = partial(run_on_server, url)
+    run = partial(run_on_server, Target.of(server), profile=profile)
+    if features is not None:
+        features = modelled(features, profile)
     report = await _Exploration(Role.SERVER, plan, features, run).report()
     first = next(iter(report.counterexamples), None)
     if first and first.failure.kind == UNREACHABLE and report.sequences == report.actions == 1:

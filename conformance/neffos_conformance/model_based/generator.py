@@ -56,7 +56,7 @@ BODIES: Final[tuple[Payload, ...]] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class Draws:
     """What is drawn for the peers of a role. Weights say how often.
 
     Attributes:
@@ -100,7 +100,7 @@ _LOOKALIKES: Final = ("\u00e9", "e\u0301")
 _COMMON_NON_FRAMES: Final = ("", b"", "noise t{}", ";;;;;", b"\x00\xff t{}", "M", b"M")
 _COMMON_MARKS: Final = (" ", "@%!semicolon@%!", "#", ".$1")
 
-SERVER: Final = Profile(
+SERVER: Final = Draws(
     connections=3,
     actions=_weights("connection 4 ask 30 event 34 provoke 10 answer 16 non-frame 5 end 2"),
     answers=_weights("done 30 body 25 error 18 renamed 7 twice 10 elsewhere 10"),
@@ -120,7 +120,7 @@ SERVER: Final = Profile(
     haste=(0.1, 0.25, 0.6),
 )
 
-CLIENT: Final = Profile(
+CLIENT: Final = Draws(
     connections=2,
     actions=_weights(
         "connection 3 command-ask 22 command-event 16 command 3 ask 20 event 28 answer 34 "
@@ -198,16 +198,19 @@ class SequenceGenerator:
         self._supported = supported
         self._actions: list[SuiteAction] = []
         # Few names recur, so that their changes add up. A client takes native messages in "".
-        self._main = "" if self._model.is_client and self._chance(0.2) else "app"
+        self._main = "" if self._model.is_client and self._chance(0.2) else self._offered("app")
         self._namespaces = [self._main, *self._random.sample(profile.namespaces, 2)]
         self._rooms = self._random.sample(profile.rooms, 2)
+        self._special_rooms = [
+            room for room in profile.special_rooms if self._offers(*_needed_by(room, "rooms"))
+        ]
         self._events = {
-            event: weight
-            for event, weight in profile.events.items()
-            if self._offers(*_needs(event))
+            event: weight for event, weight in profile.events.items() if self._has_event(event)
         }
         self._haste = self._pick(profile.haste)
         self._weights = {**profile.actions}
+        if not self._events:
+            del self._weights["event"]
         if self._main == "":
             self._weights |= {"command": 16, "non-frame": 16}
 
@@ -289,19 +292,20 @@ class SequenceGenerator:
 
     def _probe(self, connection: int) -> None:
         """Check that both peers agree on what is connected and joined."""
-        rooms = sorted({*self._profile.rooms, *self._profile.special_rooms[1:]})
+        rooms = sorted({*self._profile.rooms, *self._special_rooms[1:]})
         probes = [("app", "", "echo"), ("any", "", "echo"), ("semi;colon", "", "ec;ho")]
         if self._model.is_client:
             probes.append(("", "", "echo"))
         elif self._offers("rooms"):
             probes += [("app", room, "echo") for room in rooms]
         for namespace, room, event in probes:
-            if self._offered(namespace) == namespace:
+            if self._offered(namespace) == namespace and self._has_event(event, namespace):
                 values = {"room": room, "body": self._filled("t{}"), "is_followed": True}
                 self._add(self._send(connection, namespace, event, **values))
         if not self._model.is_client:
+            last = self._offered("sticky")
             for change in (Change.DISCONNECT, Change.DISCONNECT, Change.CONNECT):
-                self._add(self._send(connection, "sticky", REQUEST_EVENT[change]))
+                self._add(self._send(connection, last, REQUEST_EVENT[change]))
             return
         for room in sorted(set(self._rooms)):
             values = {"namespace": self._main, "room": room, "event": "news"}
@@ -381,7 +385,7 @@ class SequenceGenerator:
             namespace, room = self._pick((*self._namespaces, *self._profile.namespaces)), None
         if room is None and self._chance(0.15):
             room = self._pick(self._rooms)
-        event = self._draw(self._events)
+        event, namespace = self._draw(self._events), self._offered(namespace)
         if self._chance(0.06):
             event = self._pick(sorted(LOCAL_ONLY))
         elif namespace == "semi;colon" and not self._model.is_client:
@@ -405,11 +409,11 @@ class SequenceGenerator:
     def _provoke(self) -> SuiteAction | None:
         """Have a handler of a server send an ask."""
         event = self._draw(PROVOKING)
-        if not self._offers(*_needs(event)):
+        if not self._has_event(event):
             return None
         bodies: Mapping[str, Payload] = {
             "ask-me": self._body(),
-            "connect-me": self._pick(("any", "sticky", "semi;colon")),
+            "connect-me": self._offered(self._pick(("any", "sticky", "semi;colon"))),
             "join-me": self._pick(self._rooms),
             "leave-me": self._pick(self._rooms),
         }
@@ -495,7 +499,16 @@ class SequenceGenerator:
         return self._supported.issuperset(features)
 
     def _offered(self, namespace: str) -> str:
-        return namespace if namespace != "any" or self._offers("any-event") else "app"
+        """Give a namespace if its part is there, and else one that is, or that nobody has."""
+        if self._offers(*_needed_by(namespace, "namespaces")):
+            return namespace
+        return "nowhere" if namespace == "app" else self._main
+
+    def _has_event(self, event: str, namespace: str = "app") -> bool:
+        """Whether the application says what comes of an event."""
+        if namespace != "app" or not self._offers("app"):
+            return self._offers(*_needed_by(event, "events"))
+        return self._offers(*(_needed_by(event, "events") or ("unhandled",)))
 
     def _chance(self, share: float) -> bool:
         return self._random.random() < share
@@ -522,7 +535,7 @@ class SequenceGenerator:
 
     def _room(self) -> str:
         """Give a room, most often one that recurs."""
-        rare = self._profile.special_rooms if self._chance(0.7) else self._profile.rooms
+        rare = self._special_rooms if self._chance(0.7) else self._profile.rooms
         return self._pick(self._rooms if self._chance(0.6) else rare)
 
     def _body(self) -> Payload:
@@ -539,6 +552,8 @@ class SequenceGenerator:
 
 
 @cache
-def _needs(event: str) -> tuple[str, ...]:
-    """Give the features that an event of a server needs."""
-    return tuple(each.id for each in features() if event in each.events)
+def _needed_by(name: str, kind: str) -> tuple[str, ...]:
+    """Give the features that a name needs, of the kind of an attribute of ``Feature``."""
+    if (name, kind) == ("", "namespaces"):
+        return ("empty-unknown",)
+    return tuple(each.id for each in features() if name in getattr(each, kind))

@@ -14,7 +14,8 @@ from functools import partial
 from typing import Final, NoReturn
 
 from neffos_codec import Message
-from neffos_conformance.cases.script import OPERATIONS
+from neffos_conformance.cases.profile import STANDARD, Profile
+from neffos_conformance.cases.script import OPERATIONS, read_script
 from neffos_conformance.model_based import failures
 from neffos_conformance.model_based.actions import (
     ActionSequence,
@@ -27,6 +28,7 @@ from neffos_conformance.model_based.actions import (
 from neffos_conformance.model_based.failures import KnownFailures, SequenceResult
 from neffos_conformance.model_based.frames import action_named_in
 from neffos_conformance.model_based.model import OPENINGS, UNAVAILABLE, SutModel
+from neffos_conformance.model_based.renaming import Renaming
 from neffos_conformance.model_based.runner import SequenceRunner
 from neffos_conformance.runner.client_steps import OPERATION_TIMEOUT, Between, accepting_clients
 from neffos_conformance.runner.driver_pool import DriverPool, lacking_operations
@@ -45,7 +47,7 @@ from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Remark
 from neffos_conformance.wire.connection import ConnectError, WireConnection
 from neffos_conformance.wire.payloads import short
-from neffos_conformance.wire.relay import below
+from neffos_conformance.wire.reach import Target
 from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_conformance.wire.transport import UpgradeRequest
 from neffos_protocol import Role
@@ -54,26 +56,45 @@ from neffos_protocol import Role
 
 
 async def run_on_server(
-    url: str, sequence: ActionSequence, known: KnownFailures, timeouts: Timeouts
+    server: Target | str,
+    sequence: ActionSequence,
+    known: KnownFailures,
+    timeouts: Timeouts,
+    profile: Profile = STANDARD,
 ) -> SequenceResult:
     """Run a test sequence on fresh connections to a server.
 
     Args:
-        url: of the server.
+        server: the server, or its URL.
         sequence: what to do.
         known: failures that are not reported again.
         timeouts: how long to wait.
+        profile: the server's own names.
     """
     runner = ServerRunner(SutModel(Role.SERVER), known, timeouts)
-    runner.url = url
+    runner.server = Target.of(server)
+    runner.profile, runner.renaming = profile, Renaming(profile)
     await runner.run(sequence)
+    if profile.changes_names and runner.result.lines:
+        steps = read_script("\n".join(runner.result.lines), "server")
+        runner.result.lines = [str(step) for step in profile.steps(steps)]
     return runner.result
 
 
 class ServerRunner(SequenceRunner):
-    """Runs a test sequence on the server at ``url``."""
+    """Runs a test sequence on ``server``."""
 
-    url: str
+    server: Target
+    profile: Profile
+    renaming: Renaming
+
+    def outgoing(self, payload: Payload) -> Payload:
+        """Give a message under the server's names."""
+        return self.renaming.outgoing(payload)
+
+    def incoming(self, payload: Payload) -> Payload | None:
+        """Give a message under the suite's names, unless the server sends such by itself."""
+        return None if self.profile.is_ignored(payload) else self.renaming.incoming(payload)
 
     async def open(self, action: SuiteAction) -> bool:
         """Dial; the connection is open then."""
@@ -83,7 +104,7 @@ class ServerRunner(SequenceRunner):
         self.script.dialled(action, headers)
         try:
             async with asyncio.timeout(self.timeouts.case):
-                transport = await WireConnection.dial(below(self.url, action.path), headers)
+                transport = await WireConnection.dial(self.server.below(action.path), headers)
         except (ConnectError, TimeoutError) as error:
             explanation = str(error) or "it accepts no connection"
             self.fail("SEC-16", failures.UNREACHABLE, explanation, action.number)

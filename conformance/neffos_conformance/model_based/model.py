@@ -103,9 +103,11 @@ OPENINGS: Final[Mapping[Role, Mapping[str, Opening]]] = {
         "noisy": _to_server("FR-16", "", "noise", b"\x00\xff", "M"),
         "chosen": _to_server(header=("X-Conformance-Id", "own;{}"), needs=("chosen-ids",)),
         "connecting": _to_server(
-            header=("X-Conformance-Connect", CONNECTED_AT_ONCE), needs=("force", "any-event")
+            header=("X-Conformance-Connect", CONNECTED_AT_ONCE), needs=("connecting", "any-event")
         ),
-        "refused": _to_server("HS-4", ending="HS-4", header=("X-Conformance-Refuse", REFUSAL_TEXT)),
+        "refused": _to_server(
+            "HS-4", ending="HS-4", header=("X-Conformance-Refuse", REFUSAL_TEXT), needs=("refuse",)
+        ),
         "accepting": _to_server("HS-9", "Aown id", ending="HS-9"),
         "refusing": _to_server("HS-9", "Hno", ending="HS-9"),
         "leaving": Opening("HS-12", closed=ConnectionClosed(None)),

@@ -89,6 +89,14 @@ class SequenceRunner:
         """Open the connection of an action; say whether it is open."""
         raise NotImplementedError
 
+    def outgoing(self, payload: Payload) -> Payload:
+        """Give a message as it is sent to the peer."""
+        return payload
+
+    def incoming(self, payload: Payload) -> Payload | None:
+        """Give a message of the peer as the model has it; ``None`` if it is passed over."""
+        return payload
+
     def command(self, number: int, action: int, operation: Values) -> None:
         """Have the driver of a client perform an operation."""
 
@@ -207,6 +215,7 @@ class SequenceRunner:
         self.result.messages += 1
         self._sent_on[number] = None
         is_text = isinstance(payload, str)
+        payload = self.outgoing(payload)
         try:
             async with asyncio.timeout(self.timeouts.case):
                 if output.is_fragmented:
@@ -345,6 +354,11 @@ class SequenceRunner:
             return
         if self.model.connections[number].is_over:
             return
+        if not isinstance(seen, ConnectionClosed):
+            translated = self.incoming(seen)
+            if translated is None:
+                return
+            seen = translated
         self._count += 1
         if self._count > failures.MAX_RECEIVED:
             text = f"more than {failures.MAX_RECEIVED} messages arrived"

@@ -22,7 +22,7 @@ from neffos_conformance.runner.driver_protocol import (
     OperationError,
     UnsupportedError,
 )
-from neffos_conformance.wire.relay import below
+from neffos_conformance.wire.reach import below
 from neffos_conformance.wire.transport import Transport, UpgradeRequest
 
 FOUND: Final = 302

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum, unique
+from functools import partial
 from typing import Any, Final
 
 from websockets.exceptions import ProtocolError
@@ -34,17 +35,21 @@ from neffos_conformance.recordings.session import (
 )
 from neffos_conformance.runner.client_steps import accepting_clients
 from neffos_conformance.runner.driver_protocol import DriverError, running_driver
+from neffos_conformance.runner.pace import LONGEST, Cost, Opener, Way
 from neffos_conformance.runner.playback import Playback, Timeouts
+from neffos_conformance.runner.run import opened
 from neffos_conformance.wire.barrier import BARRIER_TOKENS, BARRIERS
 from neffos_conformance.wire.connection import ConnectError, ConnectionClosed, WireConnection
-from neffos_conformance.wire.relay import below
-from neffos_conformance.wire.secrets import masked_url
+from neffos_conformance.wire.reach import Target
 from neffos_conformance.wire.transcript import ConnectionOpened, Transcript
 from neffos_conformance.wire.transport import Transport
 from neffos_protocol import Role
 
 DEADLINE: Final = 5.0
 """Seconds for the next thing that the live peer is to do, and for it to read a message."""
+
+ROUND_TRIPS: Final = 4
+"""Round trips to the next thing that a peer does: TCP, the upgrade, the handshake and an ask."""
 
 ROUNDS: Final = 2
 """Barriers on each connection. The first proves that the live peer has handled the messages on the
@@ -107,17 +112,29 @@ class UnreachableError(Exception):
 
 
 async def replay_to_server(
-    transcript: Transcript, url: str, *, deadline: float = DEADLINE
+    transcript: Transcript,
+    server: Target | str,
+    *,
+    deadline: float = DEADLINE,
+    way: Way | None = None,
 ) -> Replayed:
     """Do to a server what the recorded clients did; whatever it does, nothing is raised.
 
     Args:
         transcript: the recording.
-        url: of the server, ``ws://…`` or ``wss://…``; recorded paths are below it.
-        deadline: seconds, as ``DEADLINE``.
+        server: the server, or its URL; recorded paths are below it.
+        deadline: seconds, as ``DEADLINE``, on this machine.
+        way: to a server whose network is measured, and not trusted.
     """
-    runner = ReplayRunner(read_session(transcript, Role.SERVER), deadline)
-    return await _replayed(runner, _to_server(runner, url))
+    target, session = Target.of(server), read_session(transcript, Role.SERVER)
+    network = None if way is None else (way, partial(opened, target.below(_first_path(session))))
+    runner = ReplayRunner(session, deadline, network)
+    return await _replayed(runner, _to_server(runner, target))
+
+
+def _first_path(session: RecordedSession) -> str:
+    contents = (step.entry.content for step in session.steps)
+    return next((each.path for each in contents if isinstance(each, ConnectionOpened)), "")
 
 
 async def replay_to_client(
@@ -145,10 +162,16 @@ async def _replayed(runner: ReplayRunner, replay: Coroutine[Any, Any, None]) -> 
             await runner.playback.release()
     except DifferentError as error:
         difference = error.difference
+        reason = ""
+        if difference.now is None or difference.now == ConnectionClosed(None):
+            reason = await runner.check_network()
         rows = tuple(runner.comparison.rows)
         result = Replayed(
             ReplayOutcome.DIFFERENT, difference.explanation, difference, rows, runner.following()
         )
+        if reason:
+            text = f"the network does not carry the recording: {reason}"
+            result = Replayed(ReplayOutcome.ERROR, text)
     except CannotError as error:
         text = f"cannot be replayed with a driver: {error}"
         result = Replayed(ReplayOutcome.UNSUPPORTED, text)
@@ -158,31 +181,31 @@ async def _replayed(runner: ReplayRunner, replay: Coroutine[Any, Any, None]) -> 
     return replace(result, ids=runner.comparison.ids, peer=runner.peer, seconds=seconds)
 
 
-async def _to_server(runner: ReplayRunner, url: str) -> None:
+async def _to_server(runner: ReplayRunner, server: Target) -> None:
     for step in runner.session.steps:
         number, content = step.entry.connection, step.entry.content
         if number not in runner.playback.connections:
             await runner.settle(step.number)
-            opened = content if isinstance(content, ConnectionOpened) else ConnectionOpened("", {})
-            connection = await _dial(runner, step, below(url, opened.path), opened.headers)
+            opening = content if isinstance(content, ConnectionOpened) else ConnectionOpened("", {})
+            connection = await _dial(runner, step, server.below(opening.path), opening.headers)
             runner.add(number, connection)
         await runner.play(step)
     await runner.expect_nothing()
 
 
 async def _dial(
-    runner: ReplayRunner, step: RecordedStep, url: str, headers: Mapping[str, str]
+    runner: ReplayRunner, step: RecordedStep, server: Target, headers: Mapping[str, str]
 ) -> WireConnection:
     odd = [name for name, value in headers.items() if not _HEADER.fullmatch(f"{name}:{value}")]
-    if odd or not _TARGET.fullmatch(url):
+    if odd or not _TARGET.fullmatch(server.url):
         what = f"the header {odd[0]!r}" if odd else "the path"
         text = f"at {step.name()} is a request that none can make: {what}"
         raise UnreachableError(text)
     try:
         async with asyncio.timeout(runner.deadline):
-            return await WireConnection.dial(url, headers)
+            return await WireConnection.dial(server, headers)
     except TimeoutError:
-        text = f"no upgrade came from {masked_url(url)} within {runner.deadline:g} s"
+        text = f"no upgrade came from {server} within {runner.deadline:.3g} s"
         raise UnreachableError(text) from None
     except ConnectError as error:
         if error.status is None:
@@ -214,12 +237,20 @@ async def _to_client(runner: ReplayRunner, command: Sequence[str]) -> None:
             await control.release()
 
 
+def _cost_of(session: RecordedSession) -> Cost:
+    contents = [step.entry.content for step in session.steps]
+    size = sum(len(each) for each in contents if isinstance(each, str | bytes))
+    return Cost(ROUND_TRIPS, len(contents), size)
+
+
 class ReplayRunner:
     """Plays the steps of one peer, and compares what the live peer does.
 
     Args:
         session: the recorded session.
-        deadline: seconds, as ``DEADLINE``.
+        deadline: seconds, as ``DEADLINE``, on this machine.
+        network: the way to the live peer and what opens a further connection, unless the peer is
+            on this machine.
 
     Attributes:
         comparison: compares the live peer with the recording.
@@ -227,14 +258,31 @@ class ReplayRunner:
         peer: what the driver says of itself.
     """
 
-    def __init__(self, session: RecordedSession, deadline: float) -> None:
+    def __init__(
+        self, session: RecordedSession, deadline: float, network: tuple[Way, Opener] | None = None
+    ) -> None:
         self.session = session
-        self.deadline = deadline
+        self._usual = deadline
+        self._network = network
+        self._cost = _cost_of(session)
         self.comparison = Comparison(session)
         self.playback = Playback(session.live, Timeouts(case=deadline, close=deadline))
         self.peer: Mapping[str, Any] = {}
         self._closed: set[int] = set()
         self._reached = -1
+
+    @property
+    def deadline(self) -> float:
+        """Seconds, as ``DEADLINE``, at the pace that was measured last."""
+        slower = self._network[0].pace.seconds(self._cost) if self._network else 0.0
+        return self._usual + min(slower, LONGEST)
+
+    async def check_network(self) -> str:
+        """Say why the network does not carry the recording; empty if it does."""
+        if self._network is None:
+            return ""
+        way, opener = self._network
+        return await way.check(opener, self._cost.size)
 
     def add(self, number: int, connection: Transport) -> None:
         """Add a connection that was opened."""
@@ -259,9 +307,11 @@ class ReplayRunner:
             def is_fewer(left: int = left) -> bool:
                 return self.comparison.left < left
 
-            if not await self._until(is_fewer):
-                missing = self.comparison.missing(before, f"within {self.deadline:g} s")
-                raise DifferentError(missing)
+            while not await self._until(is_fewer):
+                deadline = self.deadline
+                if await self.check_network() or self.deadline <= deadline:
+                    missing = self.comparison.missing(before, f"within {deadline:.3g} s")
+                    raise DifferentError(missing)
 
     async def play(self, step: RecordedStep) -> bool:
         """Play a step once the live peer is that far; tell whether it is one of the suite's.
@@ -328,7 +378,7 @@ class ReplayRunner:
             async with asyncio.timeout(self.deadline):
                 await self.playback.send(number, payload)
         except TimeoutError:
-            text = f"what it was sent was not read within {self.deadline:g} s"
+            text = f"what it was sent was not read within {self.deadline:.3g} s"
             raise DifferentError(Mismatch(number, text)) from None
 
     async def _until(self, is_enough: Callable[[], bool]) -> bool:

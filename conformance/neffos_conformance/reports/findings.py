@@ -15,7 +15,9 @@ from typing import Final
 
 from neffos_codec import COMPILED
 from neffos_conformance.cases.classes import ConformanceClass
-from neffos_conformance.cases.definition import ROLES, Case
+from neffos_conformance.cases.definition import ROLES, SLOW, Case
+from neffos_conformance.cases.features import MAIN, AppLevel, features
+from neffos_conformance.cases.levels import NextStep, level_of_features, next_step
 from neffos_conformance.cases.verdict import SEVERITY, Verdict, most_severe
 from neffos_conformance.requirement_sets import requirement_set
 from neffos_conformance.runner.result import BROKEN, NO_REPLY, LogEntry, Remark, Result
@@ -203,6 +205,60 @@ def share_sentence(report: RunReport) -> str:
     return f"{exercised} of {testable} testable requirements exercised{percent}"
 
 
+def level(report: RunReport) -> AppLevel | None:
+    """Give the level at which a server was tested; ``None`` for any other role."""
+    there = report.features
+    if there is None:
+        return None
+    return level_of_features(there) if MAIN in there else AppLevel.BARE
+
+
+def more(report: RunReport) -> NextStep | None:
+    """Give the one thing to add that shows most more, if all cases were selected."""
+    there = report.features
+    if there is None or report.selection or _is_explored(report):
+        return None
+    cases = [each for each in _all_cases(report) if SLOW not in each.tags]
+    untestable = frozenset(requirements()) - report.testable().keys()
+    return next_step(there, cases, report.exercised() | untestable)
+
+
+def level_sentence(report: RunReport) -> str:
+    """Say at which level a server was tested, and what that shows; empty for any other role."""
+    there = level(report)
+    if there is None:
+        return ""
+    names = report.profile.namespaces
+    own = f" {bounded(names[MAIN])}" if MAIN in names else ""
+    words = {
+        AppLevel.BARE: "bare (no namespace)",
+        AppLevel.NAMESPACE: f"namespace{own or f' {MAIN}'} (no event of the application)",
+        AppLevel.APPLICATION: f"application{own and f', in namespace{own}'}",
+    }
+    exercised, testable = exercised_share(report)
+    number = len(report.features or ())
+    parts = "" if there is AppLevel.BARE else f" with {number} of {len(features())} parts"
+    ignored = bounded(", ".join(sorted(report.profile.ignore)))
+    text = f"level {words[there]}{parts}"
+    if not _is_explored(report):
+        text += f": {exercised} of {testable} requirements shown"
+    if ignored:
+        text += f"; events that the server sends by itself, passed over: {ignored}"
+    return text
+
+
+def _is_explored(report: RunReport) -> bool:
+    """Whether its results are counterexamples, and not cases of the suite."""
+    known = {each.id for each in _all_cases(report)}
+    return not any(result.case.id in known for result in report.results)
+
+
+def level_lines(report: RunReport) -> list[str]:
+    """Give the level, and what to add, as sentences that begin a report; none for a client."""
+    found = [level_sentence(report), str(more(report) or "")]
+    return [f"{each[0].upper()}{each[1:]}." for each in found if each]
+
+
 def cases_sentence(report: RunReport) -> str:
     """Give the number of selected cases and the selection, in words."""
     total, selected = number_of_cases(report), len(report.results)
@@ -261,8 +317,9 @@ def last_line(report: RunReport) -> str:
 
 def provenance(report: RunReport) -> list[tuple[str, str]]:
     """Give the circumstances of the run, as pairs of a name and a text to display."""
-    features = report.features
-    listed = ", ".join(sorted(features)) if features else "none"
+    there = report.features
+    listed = ", ".join(sorted(there)) if there else "none"
+    step = more(report)
     return [
         ("suite", f"{SUITE} {version(SUITE)}"),
         ("catalogue", f"{len(requirements())} requirements, {number_of_cases(report)} cases"),
@@ -272,7 +329,10 @@ def provenance(report: RunReport) -> list[tuple[str, str]]:
         ("requirement set", f"{report.set_name.name} {report.set_name.sha256}".rstrip()),
         ("cases", cases_sentence(report)),
         ("requirements", share_sentence(report)),
-        ("features", "not applicable" if features is None else bounded(listed)),
+        ("level", level_sentence(report) or "not applicable"),
+        *((("next step", str(step)),) if step else ()),
+        ("profile", bounded(report.profile.source) or "none"),
+        ("features", "not applicable" if there is None else bounded(listed)),
         ("started", report.started.isoformat(timespec="seconds")),
         ("duration", f"{report.seconds:.2f} s"),
         ("command", bounded(report.command)),

@@ -1,8 +1,8 @@
 """A run as one page, which contains everything and fetches nothing.
 
 This module owns the page's data; ``data/templates/report.html``, ``.css`` and ``.js`` own its
-looks. The page's script draws the log of a case when the case is opened, from data that is never
-read as HTML.
+looks, and ``common.css`` those of both pages. The page's script draws the log of a case when the
+case is opened, from data that is never read as HTML.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ def render(report: RunReport) -> str:
             findings=findings,
             report=report,
             results=results,
+            level=findings.level_lines(report),
             verdicts=[each for each in SEVERITY if report.counts()[each]],
             all_verdicts=list(Verdict),
             families=list(findings.family_counts(report)),
@@ -67,7 +68,7 @@ def render(report: RunReport) -> str:
             unexercised=[each.requirement for each in found if not each.is_exercised],
             sentence=_marked_up,
             bounded=bounded,
-            style=Markup(asset("report.css")),  # noqa: S704  # ours
+            style=Markup(asset("common.css") + asset("report.css")),  # noqa: S704  # ours
             script=Markup(script),  # noqa: S704  # ours
             digest=digest,
             data=Markup(page_data(report)),  # noqa: S704  # see there

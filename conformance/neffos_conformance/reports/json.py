@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from neffos_codec import COMPILED, first_surrogate
 from neffos_conformance.cases.classes import class_of
+from neffos_conformance.cases.profile import Profile, known_names
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.reports import findings
 from neffos_conformance.reports.traffic import MAX_WHOLE, pack
@@ -54,6 +55,7 @@ def report_values(report: RunReport) -> Values:
     exercised, testable = findings.exercised_share(report)
     found = findings.requirement_results(report)
     features = report.features
+    level, step = findings.level(report), findings.more(report)
     return {
         "format": REPORT_FORMAT,
         "suite": {
@@ -76,6 +78,15 @@ def report_values(report: RunReport) -> Values:
         "set": {"name": report.set_name.name, "sha256": report.set_name.sha256},
         "class": report.decided_by.value,
         "classes": {each.name.value: _class_values(each) for each in report.class_outcomes()},
+        "absent_features": {key: shown_text(value) for key, value in sorted(report.absent.items())},
+        "level": level and level.value,
+        "next_step": step
+        and {
+            "features": list(step.features),
+            "requirements": list(step.requirements),
+            "text": str(step),
+        },
+        "profile": _profile_values(report.profile),
         "failed": report.has_failed(),
         "counts": _counts(report.counts()),
         "closing_counts": _counts(findings.closing_counts(report)),
@@ -109,6 +120,18 @@ def _class_values(outcome: ClassOutcome) -> Values:
         "missing": list(outcome.missing),
         "testable": outcome.testable,
         "not_shown": list(outcome.not_shown),
+    }
+
+
+def _profile_values(profile: Profile) -> Values:
+    return {
+        "source": shown_text(profile.source),
+        "ignore": [shown_text(each) for each in sorted(profile.ignore)],
+        "unconfirmed": [shown_text(each) for each in sorted(profile.unconfirmed)],
+        **{
+            kind: {key: shown_text(own) for key, own in getattr(profile, kind).items()}
+            for kind in known_names()
+        },
     }
 
 

@@ -41,6 +41,7 @@ def render(report: RunReport) -> str:
     parts = [
         f"## {findings.SUITE} {report.role}: {findings.outcome(report)}",
         "\n".join(f"- {line}" for line in findings.class_lines(report)),
+        *map(_plain, findings.level_lines(report)),
         f"{findings.share_sentence(report)}.",
         *_failures(report),
         *("\n".join([TITLES[label], "", *each]) for label, each in items.items() if each),

@@ -38,6 +38,9 @@ MAX_STEPS: Final = 40
 MAX_IDS: Final = 12
 """IDs in a list on one line, unless ``verbose``."""
 
+MAX_REASONS: Final = 10
+"""Reasons for which cases were skipped, those with the most cases, unless ``verbose``."""
+
 MIN_WIDTH: Final = 20
 """Cells for the text after a head, however narrow the terminal is."""
 
@@ -98,6 +101,9 @@ def show(console: Terminal, report: RunReport, verbose: bool = False) -> None:
     """
     sheet = _Sheet(console)
     for line in findings.class_lines(report):
+        sheet.put((line, "bold"))
+    level = findings.level_lines(report)
+    for line in level:
         sheet.put((line, "bold"))
     sheet.put()
     left = findings.by_severity(report.unexplained())
@@ -234,7 +240,10 @@ def _head(sheet: _Sheet, step: LoggedStep, time: str, result: Result, *, are_man
 def _show_lines(sheet: _Sheet, report: RunReport, *, verbose: bool) -> None:
     """Print the lines that sum up several cases."""
     lines = findings.summary_lines(report)
-    for line in lines:
+    skipped = [line for line in lines if line.label == "skipped"]
+    skipped.sort(key=lambda line: -len(line.cases))
+    rest = [] if verbose else skipped[MAX_REASONS:]
+    for line in (line for line in lines if line not in rest):
         parts: list[str | tuple[str, str]] = [(f"{line.label} ", "bold")]
         if line.verdict:
             parts += [(f"{line.verdict.value} ", f"bold {COLOURS[line.verdict]}"), f"{line.id}: "]
@@ -246,6 +255,10 @@ def _show_lines(sheet: _Sheet, report: RunReport, *, verbose: bool) -> None:
         more = f" and {len(line.cases) - len(shown)} more" if len(shown) < len(line.cases) else ""
         parts.append((f"{': ' if shown else ''}{', '.join(shown)}{more}", "dim"))
         sheet.put(*parts)
+    if rest:
+        number = sum(len(line.cases) for line in rest)
+        text = f"{number} more for {len(rest)} other reasons; --verbose shows all"
+        sheet.put(("skipped ", "bold"), (text, "dim"))
     if lines:
         sheet.put()
 

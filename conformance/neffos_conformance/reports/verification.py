@@ -16,14 +16,15 @@ from datetime import datetime
 from typing import Any, BinaryIO, Final
 
 from neffos_conformance.cases.definition import Case, select
+from neffos_conformance.cases.profile import Profile, known_names
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.codecs.testing import run_vector
 from neffos_conformance.reports import json as json_report
 from neffos_conformance.reports.traffic import TrafficError, unpack
 from neffos_conformance.requirement_sets import SetError, requirement_set
+from neffos_conformance.runner.discovery import Detected
 from neffos_conformance.runner.rejudge import JumpingLoop, rejudged
 from neffos_conformance.runner.result import Closing, LogContent, LogEntry, Remark, Result
-from neffos_conformance.runner.run import Detected
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.runner.script_runner import HEADER
 from neffos_conformance.wire.barrier import BARRIERS, IMPLICIT_BARRIERS
@@ -110,6 +111,8 @@ async def _verified(values: Values) -> Verification:
     role = values["role"]
     if role not in ("server", "client", "codec"):
         raise ReportError(f"it has another form than a report: the role {role!r:.40}")
+    if role == "client" and " --listen" in values["command"]:
+        raise ReportError("nobody drove the client. Try: a report on a client with a driver")
     cases = {case.id: case for case in _cases_of(values)}
     found = Verification(str(values["sut"]))
     given = [str(entry["id"]) for entry in values["cases"]]
@@ -118,10 +121,11 @@ async def _verified(values: Values) -> Verification:
             found.differences.append((id_, "no such case, or there are two of it"))
     found.differences += [(id_, "missing") for id_ in _selected(values, cases) - set(given)]
     results = []
+    has = Detected(frozenset(values["features"] or ()), profile=_profile_of(values["profile"]))
     for entry in values["cases"]:
         if (case := cases.get(str(entry["id"]))) is not None:
             results.append(_result_of(entry, case))
-            await _verify(found, results[-1], entry, values["features"])
+            await _verify(found, results[-1], entry, has)
     found.differences += [(name, "another one follows") for name in _totals(values, results)]
     return found
 
@@ -150,9 +154,20 @@ def _selected(values: Values, cases: dict[str, Case]) -> set[str]:
         raise ReportError(str(error)) from error
 
 
-async def _verify(
-    found: Verification, result: Result, entry: Values, features: list[str] | None
-) -> None:
+def _profile_of(values: Values) -> Profile:
+    """Give the names by which a report tested."""
+    names = {kind: {str(k): str(own) for k, own in values[kind].items()} for kind in known_names()}
+    return Profile(
+        names["namespaces"],
+        names["rooms"],
+        names["events"],
+        names["texts"],
+        frozenset(map(str, values["ignore"])),
+        frozenset(map(str, values["unconfirmed"])),
+    )
+
+
+async def _verify(found: Verification, result: Result, entry: Values, has: Detected) -> None:
     case, verdict = result.case, result.verdict
 
     def leave(reason: str) -> None:
@@ -162,7 +177,7 @@ async def _verify(
     if verdict in (Verdict.ERROR, Verdict.UNKNOWN):
         leave(f"the verdict {verdict} claims nothing")
     elif verdict is Verdict.SKIPPED and case.role == "server":
-        if Detected(frozenset(features or ())).result(case):
+        if has.result(case):
             found.same += 1
         else:
             found.differences.append((case.id, "skipped, though it needs nothing that is missing"))
@@ -170,7 +185,7 @@ async def _verify(
         leave("its messages are too long for a report")
     else:
         try:
-            again = await _again(result, entry)
+            again = await _again(result, entry, has.profile)
         except TrafficError as error:
             found.differences.append((case.id, f"its traffic is not what was written: {error}"))
             return
@@ -180,7 +195,7 @@ async def _verify(
             found.same += 1
 
 
-async def _again(result: Result, entry: Values) -> Result:
+async def _again(result: Result, entry: Values, profile: Profile) -> Result:
     """Judge a case again.
 
     Raises:
@@ -200,7 +215,7 @@ async def _again(result: Result, entry: Values) -> Result:
         is_client = case.role == "client"
         if (_shown(log, is_client), omitted) != (_shown(entry["log"], is_client), entry["omitted"]):
             raise TrafficError("it is not that of the log")
-    return await rejudged(case, result.log, result.mark)
+    return await rejudged(case, result.log, result.mark, profile)
 
 
 def _shown(log: Iterable[Values], is_client: bool) -> list[Values]:

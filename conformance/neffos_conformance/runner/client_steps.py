@@ -271,17 +271,20 @@ async def accepting_clients(
 
 
 @asynccontextmanager
-async def dialled(driver: ClientDriver, before: Network | None) -> AsyncIterator[WireConnection]:
+async def dialled(
+    driver: ClientDriver, between: Between | None, before: Network | None
+) -> AsyncIterator[Transport]:
     """Have a client open a further connection, and close it.
 
     Args:
         driver: controls it.
+        between: wraps its request, to seed a fault.
         before: the network that is put before the suite.
 
     Raises:
         DriverError: the client does not do so.
     """
-    async with accepting_clients(before=before) as (url, incoming):
+    async with accepting_clients(between, before) as (url, incoming):
         operation = driver.do("dial", url=url, headers={}, timeout=OPERATION_TIMEOUT)
         dialling = asyncio.create_task(operation)
         connection: Transport | None = None
@@ -291,7 +294,7 @@ async def dialled(driver: ClientDriver, before: Network | None) -> AsyncIterator
                     connection = request.accept()
                     break
                 await request.refuse(200)
-            if not isinstance(connection, WireConnection):
+            if connection is None:
                 raise DriverError("the client did not open a further connection")
             yield connection
         finally:
@@ -339,7 +342,7 @@ def client_verbs(
     async def dial(step: Step, _: int) -> None:
         operations.dial(step.connection, step.rest)
         request = await arrival(step.connection)
-        runner.headers[step.connection] = _headers(request)
+        runner.headers[step.connection] = headers_of(request)
         connection = request.accept()
         if connection is None:
             await request.close()
@@ -380,7 +383,7 @@ def _body(text: str) -> str | bytes:
     return bytes.fromhex(text.removeprefix(HEX)) if text.startswith(HEX) else text
 
 
-def _headers(request: UpgradeRequest) -> list[tuple[str, str]]:
+def headers_of(request: UpgradeRequest) -> list[tuple[str, str]]:
     """Give the headers of a request, and those in its URL."""
     found = [(name.lower(), value) for name, value in request.request.headers.raw_items()]
     for name, value in parse_qsl(urlsplit(request.request.path).query, keep_blank_values=True):

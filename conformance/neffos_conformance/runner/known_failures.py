@@ -7,7 +7,6 @@ exist, is stale and therefore an error.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,7 @@ import tomli_w
 from neffos_conformance.cases.matching import fits
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.runner.result import Result
-from neffos_conformance.wire.files import without_mark
-from neffos_conformance.wire.schemas import shown, violation
+from neffos_conformance.wire.schemas import FileFormError, read_toml
 
 FORMAT: Final = 2
 """The format of the file, which ``schema/known-failures.json`` describes."""
@@ -116,16 +114,9 @@ def weigh(
 
 def _entries(path: Path) -> list[dict[str, Any]]:
     try:
-        values = tomllib.loads(without_mark(path.read_bytes()).decode())
-    except OSError as error:
-        raise KnownFailuresError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise KnownFailuresError(f"{path} is not TOML: {error}") from error
-    found = violation("known-failures", values)
-    if found is not None:
-        where = "/".join(map(str, found.absolute_path)) or "the whole"
-        raise KnownFailuresError(f"{path}, {where}: {shown(found)}")
-    entries: list[dict[str, Any]] = values["known_failure"]
+        entries: list[dict[str, Any]] = read_toml(path, "known-failures")["known_failure"]
+    except FileFormError as error:
+        raise KnownFailuresError(str(error)) from error
     return entries
 
 

@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Final
 
 from neffos_conformance.cases.definition import Case
@@ -22,27 +23,47 @@ from neffos_conformance.cases.script import MESSAGE_VERBS, Step, expanded
 from neffos_conformance.runner.driver_protocol import DriverError
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.wire.barrier import NAMESPACE, barrier_ask
-from neffos_conformance.wire.connection import ConnectError, ConnectionClosed, WireConnection
+from neffos_conformance.wire.connection import ConnectError, ConnectionClosed
 from neffos_conformance.wire.payloads import frame_of
+from neffos_conformance.wire.transport import Transport
 
 PING_SIZE: Final = 125
-"""Bytes of a ping, the most that RFC 6455 allows (5.5). Every peer answers one with as many, in
-whatever state neffos is on the connection."""
+"""Bytes of a large ping, the most that RFC 6455 allows (5.5). Every peer answers one with as many,
+in whatever state neffos is on the connection."""
+
+SMALL_PING: Final = 4
+"""Bytes of a small ping: room for a number."""
 
 BURST: Final = 64
 """Pings under way at a time: 8 KiB, which no peer holds for a flood."""
 
 FIRST_VOLUME: Final = 16 << 10
-"""Bytes that the first measurement sends: two bursts, enough to tell a thin line from a far one."""
+"""Bytes that the first measurement sends in pings: three bursts, so that a pause hits not all."""
 
-MAX_VOLUME: Final = 64 << 10
-"""Bytes that a later one sends at most: some networks lose a connection after a few KiB."""
+PINGED: Final = 64 << 10
+"""Bytes that a later one sends in pings at most: some networks lose a connection after a few
+KiB."""
+
+MAX_VOLUME: Final = 4 << 20
+"""Bytes that a case of many is measured with at most: a pause of 50 ms among them costs a byte
+12 ns, which is a second for the largest case."""
+
+SAMPLES: Final = 3
+"""Times that anything short is timed. The fastest counts, since pauses only add."""
 
 ASKS: Final = 16
 """Asks that measure what a message costs, on a relay that holds each of them."""
 
+FAIR: Final = 1 << 10
+"""Bytes of the asks that measure what a byte costs: a burst has 16 KiB, which take 80 ms on a line
+of 200 kB/s."""
+
 LARGE: Final = 16 << 10
-"""Bytes of the ask that measures what a byte costs; no peer has a limit below that."""
+"""Bytes of the asks that carry a large volume; no peer has a limit below that."""
+
+SURE: Final = 1.0
+"""Seconds after which a pause of the network, or of this machine, no longer matters: that of TCP
+before an acknowledgement is 40 ms."""
 
 MEASURE_FACTOR: Final = 3.0
 """Times the usual limit of a case that each part of a measurement may take: 15 s by default, which
@@ -52,8 +73,8 @@ MARGIN: Final = 2.0
 """Times the measured pace that a limit allows for: a network is not the same at every moment."""
 
 LONGEST: Final = 60.0
-"""Seconds for a case whose bytes take longer than its usual limit. A case that needs still more
-is not finished, and nothing is known about it."""
+"""Seconds that a case may take longer than usual. One whose messages take still longer is not
+finished, and nothing is known about it."""
 
 MEMORY: Final = 60.0
 """Seconds for which a network that lost a connection is not tried again: a test of one takes
@@ -124,6 +145,37 @@ class Pace:
         )
 
 
+@dataclass(slots=True)
+class Samples:
+    """What a measurement timed, in seconds: each thing several times.
+
+    A pause may hit any of them: a delayed acknowledgement of TCP, or a busy machine. So the costs
+    follow from the fastest, and what a byte costs from a difference: two bursts of as many
+    messages, of which one has more bytes.
+
+    Attributes:
+        single: a short message and its answer.
+        small: many short messages, one after the other, and their answers.
+        large: as many long ones.
+        messages: how many.
+        size: bytes by which the long ones are longer, all together.
+    """
+
+    messages: int
+    size: int
+    single: list[float] = field(default_factory=list)
+    small: list[float] = field(default_factory=list)
+    large: list[float] = field(default_factory=list)
+
+    @property
+    def pace(self) -> Pace:
+        """The pace that follows."""
+        single, small, large = (min(each) for each in (self.single, self.small, self.large))
+        per_message = max(0.0, small - single) / max(1, self.messages - 1)
+        per_byte = max(0.0, large - max(small, single)) / self.size
+        return Pace(max(self.single), per_message, per_byte)
+
+
 def cost_of(case: Case) -> Cost:
     """Give what a case asks of a network, by its script."""
     trips, messages, size = _FURTHER_TRIPS, 0, 0
@@ -156,7 +208,7 @@ def _all_steps(steps: Iterable[Step], role: str) -> Iterator[tuple[Step, int]]:
 
 # -------------------------------------------------------------------- measuring
 
-Opener = Callable[[], AbstractAsyncContextManager[WireConnection]]
+Opener = Callable[[], AbstractAsyncContextManager[Transport]]
 """Opens a further connection to the system under test, and closes it."""
 
 
@@ -200,6 +252,7 @@ class Way:
     pace: Pace = Pace()
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _latest: _Check = field(default_factory=_Check)
+    _tokens: Iterator[int] = field(default_factory=count)
 
     @property
     def timeouts(self) -> Timeouts:
@@ -235,7 +288,7 @@ class Way:
 
         Args:
             opener: opens the connection.
-            volume: bytes to carry in each direction.
+            volume: bytes to carry.
         """
         loop = asyncio.get_running_loop()
         asked = loop.time()
@@ -259,9 +312,8 @@ class Way:
             return reason
 
     async def _measure(self, opener: Opener, volume: int) -> None:
-        loop = asyncio.get_running_loop()
-        number = math.ceil(volume / PING_SIZE)
-        expected = self.pace.seconds(Cost(2 * number // BURST, number, 2 * volume))
+        number = BURST * math.ceil(min(volume, PINGED) / (BURST * PING_SIZE))
+        expected = self.pace.seconds(Cost(4 * number // BURST, 2 * number, 2 * PING_SIZE * number))
         seconds = max(self.measure_timeout, expected)
         try:
             async with AsyncExitStack() as stack:
@@ -269,18 +321,11 @@ class Way:
                     connection = await stack.enter_async_context(opener())
                 if self.role == "server":  # first: a server closes a connection without it
                     await connection.send("M")
-                began = loop.time()
-                await _pinged(connection, 0, 1, seconds)
-                trip = loop.time() - began
-                await _pinged(connection, 1, number, seconds)
-                bursts = math.ceil((number - 1) / BURST)
-                took = max(0.0, loop.time() - began - trip * (1 + bursts))
-                pace = Pace(trip, 0.0, took / (2 * volume))
+                self._allow(await _pinged(connection, number, seconds))
                 with suppress(TimeoutError):  # the cases test that
                     async with asyncio.timeout(2 * seconds):
-                        asked = await self._asked(connection)
-                        pace = replace(asked, round_trip=max(trip, asked.round_trip))
-                self.pace = self.pace.or_slower(pace)
+                        self._allow(await self._asked(connection))
+                        await self._sustained(connection, volume)
         except TimeoutError:
             text = f"a further connection was not open within {2 * seconds:g} s"
             is_driven = self.role == "client"  # a driver that does not make its client dial
@@ -294,57 +339,90 @@ class Way:
                 if self.role == "server":
                     await connection.send("M")
                 await self._asked(connection)
-                for number in range(1, math.ceil(volume / LARGE)):
-                    await connection.send(barrier_ask(f"{self._lead}pace{number}") + LARGE * ".")
-                    await _until(connection, _is_reply)
+                for _ in range(1, math.ceil(min(volume, PINGED) / LARGE)):
+                    await self._replied(connection, 1, LARGE)
                 return True
         return False
 
-    async def _asked(self, connection: WireConnection) -> Pace:
-        """Complete the handshake and send asks; give the pace of their replies."""
-        loop = asyncio.get_running_loop()
+    async def _asked(self, connection: Transport) -> Samples:
+        """Complete the handshake and send asks; give the times of their replies."""
         if self.role == "server":
             await _until(connection, lambda text: text.startswith("A"))
         else:
             await _until(connection, lambda text: text == "M")
             await connection.send("A0")
+        samples = Samples(ASKS, ASKS * FAIR)
+        for _ in range(SAMPLES):
+            samples.single.append(await self._replied(connection, 1))
+            samples.small.append(await self._replied(connection, ASKS))
+            samples.large.append(await self._replied(connection, ASKS, FAIR))
+            if samples.large[-1] - samples.small[-1] > SURE:
+                break
+        return samples
+
+    async def _sustained(self, connection: Transport, volume: int) -> None:
+        """Measure what a byte costs in the long run: a line may be fast for the first ones only."""
+        size, took = PINGED, 0.0
+        while took < SURE and size < volume:
+            size *= 2
+            took = await self._replied(connection, size // LARGE, LARGE)
+        per_byte = max(0.0, took - self.pace.round_trip) / size
+        self.pace = self.pace.or_slower(Pace(per_byte=per_byte))
+
+    def _allow(self, samples: Samples) -> None:
+        self.pace = self.pace.or_slower(samples.pace)
+
+    async def _replied(self, connection: Transport, number: int, size: int = 0) -> float:
+        """Send asks of so many bytes each, and give the seconds until all have their replies."""
+        loop = asyncio.get_running_loop()
         began = loop.time()
-        await connection.send(barrier_ask(f"{self._lead}pace0"))
-        await _until(connection, _is_reply)
-        trip = loop.time() - began
-        for number in range(1, ASKS):
-            await connection.send(barrier_ask(f"{self._lead}pace{number}"))
-        for _ in range(1, ASKS):
+        for _ in range(number):
+            token = f"{self._lead}pace{next(self._tokens)}"
+            await connection.send(barrier_ask(token) + size * ".")
+        for _ in range(number):
             await _until(connection, _is_reply)
-        each = max(0.0, loop.time() - began - 2 * trip) / (ASKS - 1)
+        return loop.time() - began
+
+
+async def _pinged(connection: Transport, number: int, seconds: float) -> Samples:
+    """Send so many large pings and as many small ones; give the times of the pongs.
+
+    Args:
+        connection: where to send them.
+        number: a multiple of ``BURST``.
+        seconds: for the pongs of each burst.
+    """
+    loop = asyncio.get_running_loop()
+    numbers = count()
+
+    async def pongs(burst: int, size: int) -> float:
         began = loop.time()
-        await connection.send(barrier_ask(f"{self._lead}pace{ASKS}") + LARGE * ".")
-        await _until(connection, _is_reply)
-        return Pace(trip, each, max(0.0, loop.time() - began - trip) / LARGE)
-
-
-async def _pinged(connection: WireConnection, first: int, end: int, seconds: float) -> None:
-    """Send pings, a burst at a time, and wait so many seconds for the pongs of each burst."""
-    for start in range(first, end, BURST):
-        numbers = range(start, min(start + BURST, end))
-        payloads = (str(number).encode().ljust(PING_SIZE, b".") for number in numbers)
+        payloads = [str(next(numbers)).encode().ljust(size, b".") for _ in range(burst)]
         try:
             async with asyncio.timeout(seconds):
-                pongs = await asyncio.gather(*map(connection.ping, payloads))
+                came = await asyncio.gather(*map(connection.ping, payloads))
         except TimeoutError:
             text = f"a further connection got no pong within {seconds:g} s"
             raise NotCarriedError(text) from None
-        if not all(pongs):
+        if not all(came):
             raise _end_of(connection)
+        return loop.time() - began
+
+    samples = Samples(BURST, BURST * (PING_SIZE - SMALL_PING))
+    for _ in range(number // BURST):
+        samples.single.append(await pongs(1, SMALL_PING))
+        samples.small.append(await pongs(BURST, SMALL_PING))
+        samples.large.append(await pongs(BURST, PING_SIZE))
+    return samples
 
 
-def _end_of(connection: WireConnection) -> Exception:
+def _end_of(connection: Transport) -> Exception:
     if connection.has_received_close:
         return _PeerClosedError()
     return NotCarriedError("a further connection ended before its pongs came")
 
 
-async def _until(connection: WireConnection, is_it: Callable[[str], bool]) -> None:
+async def _until(connection: Transport, is_it: Callable[[str], bool]) -> None:
     while True:
         received = await connection.receive()
         if isinstance(received, ConnectionClosed):

@@ -265,7 +265,7 @@ class Playback:
             await asyncio.wait([task], timeout=seconds)
             if task.done():
                 break
-            if await self._settle(number):
+            if await self.settle(number):
                 await self.catch_up()
         else:
             if not task.done():
@@ -273,7 +273,7 @@ class Playback:
                 raise MismatchError(text)
         return await asyncio.shield(task)
 
-    async def _settle(self, number: int) -> bool:
+    async def settle(self, number: int) -> bool:
         """Send a barrier and wait for its reply, or the closing; tell whether it was the reply."""
         await self._send_implicit_barrier(number)
         kept: list[Received] = []

@@ -20,6 +20,7 @@ from websockets.http11 import Request
 
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.cases.matching import expand, fill
+from neffos_conformance.cases.profile import STANDARD, Profile
 from neffos_conformance.cases.script import Step, target
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.runner.client_steps import (
@@ -40,12 +41,13 @@ from neffos_conformance.runner.playback import (
     Timeouts,
 )
 from neffos_conformance.runner.result import Closing, LogEntry, Remark, Result
-from neffos_conformance.runner.run import NETWORK_ENDED, play_case
+from neffos_conformance.runner.run import NETWORK_ENDED, run_script
 from neffos_conformance.runner.script_runner import HEADER, ScriptRunner, Verb
 from neffos_conformance.runner.server_steps import REFUSED, server_verbs
 from neffos_conformance.runner.witness import Witness
 from neffos_conformance.wire.connection import ConnectError, ConnectionClosed
 from neffos_conformance.wire.payloads import payload_bytes
+from neffos_conformance.wire.reach import Target
 from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_conformance.wire.transport import Received
 
@@ -80,25 +82,29 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         return self._selecting.now
 
 
-async def rejudged(case: Case, log: Sequence[LogEntry], mark: str) -> Result:
+async def rejudged(
+    case: Case, log: Sequence[LogEntry], mark: str, profile: Profile = STANDARD
+) -> Result:
     """Play a case against its log, and give the verdict that follows from that.
 
     Args:
         case: the case.
         log: what happened when it was played.
         mark: the value of its placeholder ``case`` at that time.
+        profile: the names that the server has.
     """
+    case = profile.case(case)
     played = _WatchedLog(case.role == "client")
     result = Result(case, mark=mark, log=played)
     playback = Playback(case.role, TIMEOUTS, played)
     recorded = _Recorded(playback, log, played)
-    runner = ScriptRunner(playback, witness=_RecordedWitness(recorded))
+    runner = ScriptRunner(playback, witness=_RecordedWitness(recorded), profile=profile)
     if case.role == "server":
-        await play_case(case, result, runner, _server_verbs(runner, recorded))
+        await run_script(case, result, runner, _server_verbs(runner, recorded))
     else:
         operations = _RecordedOperations(runner, recorded)
         requests = _RecordedRequests(recorded, playback)
-        await play_case(case, result, runner, client_verbs(runner, operations, requests))
+        await run_script(case, result, runner, client_verbs(runner, operations, requests))
         await operations.cancel()
     if any(each.content == NETWORK_ENDED for each in log):
         _forgive(result)
@@ -336,7 +342,7 @@ def _server_verbs(runner: ScriptRunner, recorded: _Recorded) -> Mapping[str, Ver
         runner.headers[number] = [status, *recorded.headers(number, place)]
 
     further = {"dial": dial, "enter": enter, "http": request, "upgrade": request}
-    return {**server_verbs(runner, ""), **further}
+    return {**server_verbs(runner, Target("ws://recorded")), **further}
 
 
 class _RecordedDriver:

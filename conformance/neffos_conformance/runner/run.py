@@ -17,14 +17,13 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 from zlib import crc32
 
 from neffos_conformance.cases.definition import Case
-from neffos_conformance.cases.features import features, needed
-from neffos_conformance.cases.script import read_script
+from neffos_conformance.cases.profile import STANDARD, Profile
 from neffos_conformance.cases.verdict import Verdict, verdict_on
 from neffos_conformance.runner.client_steps import (
     Between,
@@ -53,6 +52,7 @@ from neffos_conformance.runner.server_steps import server_verbs
 from neffos_conformance.runner.witness import Witness
 from neffos_conformance.wire.connection import ConnectError, WireConnection
 from neffos_conformance.wire.networks import Network
+from neffos_conformance.wire.reach import Target
 from neffos_conformance.wire.transport import UpgradeRequest
 
 DEFAULT_JOBS: Final = 16
@@ -62,14 +62,14 @@ to look like an attack."""
 DEFAULT_TIMEOUTS: Final = Timeouts()
 """The time limits of a case, unless the caller sets others."""
 
-BRIEF: Final = 2.0
-"""Seconds for a probe: an answered one takes milliseconds, another one a second."""
-
 NETWORK_ENDED: Final = Remark("the network ended the connection, and not the peer")
 """What the log of a case says whose closing the peer is not to blame for."""
 
 Run = Callable[[Case], Awaitable[Result]]
 """Runs one case."""
+
+TOO_LATE: Final = "nothing came in time"
+"""The explanation of a case whose time limit ended."""
 
 CLOSING: Final = frozenset({"TR-12", "TR-13", "TR-16"})
 """The requirements on how a connection closes. A case that covers one tests that."""
@@ -111,38 +111,42 @@ async def _run_together(run: Run, cases: Sequence[Case], jobs: int) -> AsyncGene
 
 
 def to_server(
-    url: str,
+    server: Target | str,
     timeouts: Timeouts = DEFAULT_TIMEOUTS,
     *,
     is_alone: bool = False,
     way: Way | None = None,
     witness: Witness | None = None,
+    profile: Profile = STANDARD,
 ) -> Run:
-    """Give a function that runs a case against the server at a URL.
+    """Give a function that runs a case against a server.
 
     Args:
-        url: of the server.
+        server: the server, or its URL.
         timeouts: the time limits of a case.
         is_alone: no other case uses the server, so that every broadcast is the case's own.
         way: to a server whose network is measured, and not trusted; it has the time limits then.
         witness: receives what other clients of the server broadcast.
+        profile: the server's own names.
     """
+    target = Target.of(server)
 
     async def run(case: Case) -> Result:
+        case = profile.case(case)
         result = Result(case)
         limits = way.timeouts if way else timeouts
         playback = Playback("server", limits, result.log)
-        runner = ScriptRunner(playback, is_alone=is_alone, witness=witness)
-        network = _Network(way, partial(opened, url)) if way else None
-        return await play_case(case, result, runner, server_verbs(runner, url), network)
+        runner = ScriptRunner(playback, is_alone=is_alone, witness=witness, profile=profile)
+        network = _Network(way, partial(opened, target)) if way else None
+        return await run_script(case, result, runner, server_verbs(runner, target), network)
 
     return run
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[WireConnection]:
-    """Open a connection to the server at a URL, and close it."""
-    connection = await WireConnection.dial(url)
+async def opened(server: Target | str) -> AsyncIterator[WireConnection]:
+    """Open a connection to a server, and close it."""
+    connection = await WireConnection.dial(server)
     try:
         yield connection
     finally:
@@ -173,14 +177,20 @@ async def run_client_case(
     if listening is None:
         async with accepting_clients(between, before, crc32(case.id.encode())) as started:
             return await run_client_case(
-                driver, case, timeouts, listening=started, way=way, before=before
+                driver,
+                case,
+                timeouts,
+                between=between,
+                listening=started,
+                way=way,
+                before=before,
             )
     result = Result(case)
     runner = ScriptRunner(Playback("client", way.timeouts if way else timeouts, result.log))
     url, incoming = listening
     operations = PendingOperations(runner, driver, url)
-    network = _Network(way, partial(dialled, driver, before)) if way else None
-    await play_case(case, result, runner, client_verbs(runner, operations, incoming), network)
+    network = _Network(way, partial(dialled, driver, between, before)) if way else None
+    await run_script(case, result, runner, client_verbs(runner, operations, incoming), network)
     with suppress(DriverError):  # reported already, or at the next case
         await operations.finish()
     return result
@@ -198,21 +208,21 @@ class _Network:
         return await self.way.check(self.opener, playback.volume)
 
 
-async def play_case(
+async def run_script(
     case: Case,
     result: Result,
     runner: ScriptRunner,
     further: Mapping[str, Verb],
     network: _Network | None = None,
 ) -> Result:
-    """Play a case and give the verdict on it.
+    """Run a case whose connections the caller opens, and close them.
 
     Args:
         case: the case.
-        result: receives the verdict; its ``mark`` is kept if it has one.
+        result: takes its verdict; its log is that of the runner's playback.
         runner: plays the script.
-        further: the verbs of the role of the system under test.
-        network: the way to it, if that is measured.
+        further: the verbs beside those of every script.
+        network: checks the network where a failure may be its fault.
     """
     began = time.perf_counter()
     playback = runner.playback
@@ -237,7 +247,7 @@ async def play_case(
         _fail(result, runner, str(error))
         result.verdict, result.explanation = Verdict.UNKNOWN, str(error)
     except TimeoutError:
-        _fail(result, runner, "nothing came in time", NO_REPLY if playback.barriers > 0 else "")
+        _fail(result, runner, TOO_LATE, NO_REPLY if playback.barriers > 0 else "")
     else:
         playback.step = 0
         if runner.closing.explanation and network and await network.check(playback):
@@ -270,7 +280,7 @@ async def _play(case: Case, runner: ScriptRunner, network: _Network | None) -> N
     began = loop.time()
     playing = asyncio.create_task(runner.play(case.steps))
     try:
-        longest = max(way.usual_limit(case), LONGEST)
+        longest = way.usual_limit(case) + LONGEST
         while not playing.done():
             limit = min(way.limit(case), longest)
             await asyncio.wait([playing], timeout=began + limit - loop.time())
@@ -337,53 +347,3 @@ def _fail(result: Result, runner: ScriptRunner, explanation: str, actual: str = 
         result.explanation = f"the setup failed: {explanation}"
     else:
         result.verdict = verdict_on(result.case.requirements)
-
-
-@dataclass(frozen=True, slots=True)
-class Detected:
-    """The features of a server, as far as it answered.
-
-    Attributes:
-        there: those that it has.
-        unknown: why it is not known whether it has the others, by their names.
-    """
-
-    there: frozenset[str]
-    unknown: Mapping[str, str] = field(default_factory=dict)
-
-    def result(self, case: Case) -> Result | None:
-        """Give the result of a case that does not run; ``None`` if it does."""
-        lacking = needed(case) - self.there
-        unseen = sorted(lacking & self.unknown.keys())
-        if absent := sorted(lacking - self.unknown.keys()):
-            return Result(case, Verdict.SKIPPED, f"it needs {', '.join(absent)}")
-        if unseen:
-            names, why = ", ".join(unseen), self.unknown[unseen[0]]
-            return Result(
-                case, Verdict.UNKNOWN, f"not run: it needs {names}, which is unknown: {why}"
-            )
-        return None
-
-
-async def discovered(url: str, way: Way) -> Detected:
-    """Give the features of the server at a URL.
-
-    Each feature has a probe: a short script that a server with the feature answers in some way.
-    Whether that is the right answer is for the cases to test. A probe that the network did not
-    carry leaves its feature unknown.
-
-    Args:
-        url: of the server.
-        way: the way to it.
-    """
-
-    async def has(id_: str, probe: str) -> Result:
-        steps = read_script(probe, "server")
-        return await run(Case(id_, "", ("NS-1",), "server", steps, seconds=BRIEF))
-
-    run = to_server(url, way=way)
-    found = await asyncio.gather(*(has(each.id, each.probe) for each in features()))
-    return Detected(
-        frozenset(each.case.id for each in found if each.verdict is Verdict.PASS),
-        {each.case.id: each.explanation for each in found if each.verdict is Verdict.UNKNOWN},
-    )

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from neffos_conformance.cases.classes import ConformanceClass, SetName
 from neffos_conformance.cases.definition import Role
+from neffos_conformance.cases.profile import STANDARD, Profile
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.runner.class_outcome import ClassOutcome, class_outcome, is_within
 from neffos_conformance.runner.known_failures import KnownFailure
@@ -35,6 +36,8 @@ class RunReport:
         results: the results of the selected cases, in the order of the data.
         command: the command line that tests it again, without a selection of cases.
         features: the features that it was assumed to have; ``None`` if no case needs any.
+        absent: what it did instead, by the names of the features that it was found to lack.
+        profile: its own names.
         selection: the patterns and tags of the selection, as they were typed.
         known: the known failures that occurred, by the IDs of their cases.
         stale: a sentence on each known failure that no longer occurs.
@@ -55,6 +58,8 @@ class RunReport:
     known: Mapping[str, KnownFailure] = field(default_factory=dict)
     stale: tuple[str, ...] = ()
     again: Mapping[str, str] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
+    profile: Profile = STANDARD
     decided_by: ConformanceClass = ConformanceClass.COMPLETE
     set_name: SetName = field(default_factory=SetName)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from neffos_conformance.cases.matching import Bindings, difference, expand, fill, unfill
+from neffos_conformance.cases.profile import STANDARD, Profile
 from neffos_conformance.cases.script import MAY_CLOSE, MESSAGE_VERBS, Step, expanded
 from neffos_conformance.cases.verdict import verdict_on
 from neffos_conformance.runner.playback import NORMAL_CLOSURE, MismatchError, Playback
@@ -30,9 +31,8 @@ Verb = Callable[[Step, int], Awaitable[None]]
 YIELD_EVERY: Final = 32
 """Repetitions of a step after which other tasks run: they may read that the peer has closed."""
 
-_BROADCAST: Final = b";app;"
-_NEWS: Final = b";news;0;0;"
-"""What every broadcast of the conformance application contains."""
+_NEWS_AFTER: Final = 2
+"""Separators before the event: those after the token and the namespace."""
 
 HEADER: Final = "header "
 """Begins the remark on a header."""
@@ -63,6 +63,7 @@ class ScriptRunner:
             with the mark of another case is skipped.
         is_alone: no other case uses the server, so that every broadcast is the case's own.
         witness: receives what other clients broadcast; without it, any broadcast may be theirs.
+        profile: the names that the server has.
         verbs: plays each verb.
     """
 
@@ -74,6 +75,7 @@ class ScriptRunner:
     mark: str = ""
     is_alone: bool = False
     witness: Witness | None = None
+    profile: Profile = STANDARD
     verbs: dict[str, Verb] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -250,8 +252,12 @@ class ScriptRunner:
             return False
         if isinstance(received, ConnectionClosed):
             return False
+        if self.profile.is_ignored(received):
+            return True
         data = payload_bytes(received)
-        is_news = data.startswith(_BROADCAST) and _NEWS in data
+        # A server may leave the token of the ask that caused the broadcast in it.
+        before = data.find(self.profile.news_mark)
+        is_news = before >= 0 and data.count(b";", 0, before) == _NEWS_AFTER
         if not is_news or self.mark.encode() in data:
             return False
         if _MARK.search(data) is not None or self.witness is None:

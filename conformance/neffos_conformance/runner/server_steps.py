@@ -14,7 +14,7 @@ from neffos_conformance.runner.result import Remark
 from neffos_conformance.runner.script_runner import ScriptRunner, Verb
 from neffos_conformance.wire.connection import ConnectError, WireConnection
 from neffos_conformance.wire.http import NoAnswerError, ask
-from neffos_conformance.wire.relay import below
+from neffos_conformance.wire.reach import Target
 from neffos_conformance.wire.transcript import ConnectionOpened
 
 REFUSED: Final = "not opened: "
@@ -25,8 +25,8 @@ RETRY: Final = 0.05
 waiting."""
 
 
-def server_verbs(runner: ScriptRunner, url: str) -> Mapping[str, Verb]:
-    """Give the verbs that connect to the server at a URL."""
+def server_verbs(runner: ScriptRunner, server: Target) -> Mapping[str, Verb]:
+    """Give the verbs that connect to a server."""
     playback = runner.playback
 
     def opening(step: Step) -> tuple[str, dict[str, str]]:
@@ -42,7 +42,7 @@ def server_verbs(runner: ScriptRunner, url: str) -> Mapping[str, Verb]:
         path, headers = opening(step)
         playback.log_sent(step.connection, ConnectionOpened(path, headers))
         try:
-            connection = await WireConnection.dial(below(url, path), headers)
+            connection = await WireConnection.dial(server.below(path), headers)
         except ConnectError as error:
             playback.log_received(step.connection, Remark(f"{REFUSED}{error}"))
             raise
@@ -53,7 +53,7 @@ def server_verbs(runner: ScriptRunner, url: str) -> Mapping[str, Verb]:
         path, headers = opening(step)
         while True:
             try:
-                connection = await WireConnection.dial(below(url, path), headers)
+                connection = await WireConnection.dial(server.below(path), headers)
             except ConnectError:
                 await asyncio.sleep(RETRY)
                 continue
@@ -75,7 +75,7 @@ def server_verbs(runner: ScriptRunner, url: str) -> Mapping[str, Verb]:
         path, headers = target(str(fill(rest, runner.bindings)))
         playback.log_sent(step.connection, Remark(f"{method} {path or '/'}"))
         try:
-            response = await ask(below(url, path), method, headers, is_upgrade=is_upgrade)
+            response = await ask(server.below(path), method, headers, is_upgrade=is_upgrade)
         except NoAnswerError as error:
             playback.log_received(step.connection, Remark(f"{REFUSED}{error}"))
             raise MismatchError(str(error)) from error

@@ -7,24 +7,52 @@ too. A broadcast that reaches a case alone, and that no case made, is the server
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
+from neffos_codec import Message, encode
+from neffos_conformance.cases.definition import Case
+from neffos_conformance.cases.script import MESSAGE_VERBS, expanded
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.wire.barrier import BARRIER, is_barrier_reply
 from neffos_conformance.wire.connection import ConnectError, ConnectionClosed, WireConnection
-from neffos_conformance.wire.payloads import payload_bytes
+from neffos_conformance.wire.payloads import frame_of, payload_bytes, payload_text
+from neffos_conformance.wire.reach import Target
+from neffos_protocol.events import Change
+from neffos_protocol.names import REQUEST_EVENT
 
 MAX_SEEN: Final = 10_000
 """Broadcasts that are remembered. A server with more of them is too busy to tell whose they are."""
 
-JOINING: Final = (
-    "M",
-    "$app;app;;_OnNamespaceConnect;0;0;",
-    "$lobby;app;lobby;_OnRoomJoin;0;0;",
-)
-"""What the witness sends: it is where the cases are."""
+_CONNECT: Final = REQUEST_EVENT[Change.CONNECT]
+_JOIN: Final = REQUEST_EVENT[Change.JOIN]
+
+
+def joining(cases: Iterable[Case]) -> list[str]:
+    """Give the messages that take a connection to where cases are.
+
+    They connect each namespace and join each room that a case does, other than those whose names
+    have a placeholder: they are the case's own. A server refuses what it lacks, and nobody waits
+    for the replies.
+
+    Args:
+        cases: the cases, for servers.
+    """
+    asks: dict[tuple[str, str, str], None] = {}
+    for step in (step for case in cases for step in case.steps):
+        for each in expanded(step, "server"):
+            message = frame_of(each.rest) if each.verb in MESSAGE_VERBS else None
+            if message is None or "<<" in message.namespace + message.room:
+                continue
+            if message.event == _CONNECT or (message.event == _JOIN and message.room):
+                asks[message.event, message.namespace, message.room] = None
+    messages = ["M"]
+    for event, namespace, room in sorted(asks, key=lambda ask: ask[0] != _CONNECT):
+        token = f"$witness{len(messages)}"
+        ask = Message(token, namespace=namespace, room=room, event=event)
+        messages.append(payload_text(encode(ask)))
+    return messages
 
 
 class Witness:
@@ -74,19 +102,27 @@ class Witness:
 
 
 @asynccontextmanager
-async def watching(url: str, timeouts: Timeouts) -> AsyncIterator[Witness]:
-    """Connect a witness to the server at a URL until the block is left."""
+async def watching(
+    server: Target | str, timeouts: Timeouts, cases: Iterable[Case]
+) -> AsyncIterator[Witness]:
+    """Connect a witness to a server until the block is left.
+
+    Args:
+        server: the server, or its URL.
+        timeouts: the time limits, at its pace.
+        cases: where the witness is to listen.
+    """
     connection: WireConnection | None = None
     with suppress(ConnectError, TimeoutError):
         async with asyncio.timeout(timeouts.case):
-            connection = await WireConnection.dial(url)
+            connection = await WireConnection.dial(server)
     witness = Witness(connection, timeouts)
     if connection is None:
         yield witness
         return
     listening = asyncio.create_task(witness.listen())
     try:
-        for message in JOINING:
+        for message in joining(cases):
             await connection.send(message)
         yield witness
     finally:

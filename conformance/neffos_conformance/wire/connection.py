@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -18,16 +17,15 @@ from typing import Final
 
 from websockets.client import ClientProtocol
 from websockets.datastructures import Headers
-from websockets.exceptions import InvalidHandshake, InvalidURI
+from websockets.exceptions import InvalidHandshake
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
-from websockets.uri import parse_uri
 
 from neffos_conformance.wire.payloads import payload_bytes, payload_text
-from neffos_conformance.wire.secrets import masked
+from neffos_conformance.wire.reach import Target, replaced
 from neffos_conformance.wire.waiting import is_cancelled
 
 MAX_MESSAGE: Final = 64 << 20
@@ -59,9 +57,12 @@ REQUEST_DEADLINE: Final = 10.0
 READ_SIZE: Final = 1 << 16
 """Bytes read from the socket at a time."""
 
-TURN: Final = 1 << 12
-"""Bytes that a patient connection handles at a time, before others have their turn: some hundred
-frames at most, which take milliseconds."""
+TURN: Final = 1 << 10
+"""Bytes that a patient connection handles at a time, before others have their turn: up to 170
+frames, which take about a millisecond. A message passes a relay in some ten turns of others."""
+
+LARGE_TURN: Final = 8 << 10
+"""The same of a large frame of which as many were received before: each turn has its own cost."""
 
 
 class ConnectError(Exception):
@@ -147,12 +148,16 @@ class WireConnection:
 
     @classmethod
     async def dial(
-        cls, url: str, headers: Mapping[str, str] | None = None, *, is_patient: bool = False
+        cls,
+        server: Target | str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        is_patient: bool = False,
     ) -> WireConnection:
         """Open a TCP (or TLS) connection and upgrade it.
 
         Args:
-            url: ``ws://…`` or ``wss://…``.
+            server: the server, or its URL, ``ws://…`` or ``wss://…``.
             headers: further headers of the request; they replace those of the same name. The
                 server may choose one of the subprotocols in them.
             is_patient: see above.
@@ -160,25 +165,20 @@ class WireConnection:
         Raises:
             ConnectError: with the HTTP status if the server responded without an upgrade.
         """
+        target = Target.of(server)
         try:
-            uri = parse_uri(url)
-        except (InvalidURI, ValueError) as error:
-            text = f"{masked(url)} is not a WebSocket URL (ws://… or wss://…)"
-            raise ConnectError(text) from error
+            uri = target.uri
+        except ValueError as error:
+            raise ConnectError(str(error)) from error
         host, port = uri.host, uri.port
-        secure = ssl.create_default_context() if uri.secure else None
         try:
-            reader, writer = await asyncio.open_connection(host, port, ssl=secure)
+            reader, writer = await target.connect()
         except (OSError, UnicodeError) as error:
             raise ConnectError(f"no connection to {host}:{port}: {error}") from error
         protocol = ClientProtocol(uri, max_size=MAX_MESSAGE)
         connection = cls(protocol, reader, writer, is_patient=is_patient)
         request = protocol.connect()
-        further = Headers(headers or {})
-        for name in set(further):
-            request.headers.pop(name, None)
-        for name, value in further.raw_items():
-            request.headers[name] = value
+        request.headers = replaced(request.headers, target.request_headers(headers or {}))
         if offered := request.headers.get_all(SUBPROTOCOL):
             protocol.available_subprotocols = [
                 Subprotocol(each.strip()) for each in ",".join(offered).split(",")
@@ -217,12 +217,10 @@ class WireConnection:
         connection = cls(protocol, reader, writer, is_patient=is_patient)
         try:
             async with asyncio.timeout(REQUEST_DEADLINE):
-                while not connection.request.path:
-                    data = await reader.read(READ_SIZE)
-                    connection._feed(data)
-                    if not data or protocol.handshake_exc is not None:
-                        break
-        except (OSError, TimeoutError):
+                while not connection.request.path and protocol.handshake_exc is None:
+                    # By lines: what is behind the request is for after its response.
+                    connection._feed(await reader.readuntil(b"\n"))
+        except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
             pass
         if not connection.request.path:
             await connection.close()
@@ -238,10 +236,7 @@ class WireConnection:
         assert isinstance(self._protocol, ServerProtocol)  # noqa: S101  # see ``incoming``
         response = self._protocol.accept(self.request)
         if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS and headers:
-            for name in set(headers):
-                response.headers.pop(name, None)
-            for name, value in headers.raw_items():
-                response.headers[name] = value
+            response.headers = replaced(response.headers, headers)
         self._protocol.send_response(response)
         self._flush()
         if self._protocol.state is not State.OPEN:
@@ -274,10 +269,7 @@ class WireConnection:
             ("Content-Length", str(len(body))),
             ("Content-Type", "text/plain; charset=utf-8"),
         ]
-        sent = headers or Headers()
-        merged = Headers([(name, value) for name, value in own if name not in sent])
-        for name, value in sent.raw_items():
-            merged[name] = value
+        merged = replaced(Headers(own), headers or Headers())
         self._protocol.send_response(Response(status, reason, merged, body))
         self._flush()
         await self.close()
@@ -406,7 +398,7 @@ class WireConnection:
             self._check_harm()  # a message may have come with the upgrade
             while not self._cut:
                 await self._flowing.wait()
-                data = await self._reader.read(TURN if self._is_patient else READ_SIZE)
+                data = await self._reader.read(self._turn() if self._is_patient else READ_SIZE)
                 self._feed(data)
                 self._check_harm()
                 if self._is_patient:
@@ -429,6 +421,9 @@ class WireConnection:
             self._incoming.put_nowait(ConnectionClosed(received.code, received.reason))
         else:
             self._incoming.put_nowait(ConnectionClosed(None))
+
+    def _turn(self) -> int:
+        return min(max(len(self._protocol.reader.buffer), TURN), LARGE_TURN)
 
     def _is_full(self) -> bool:
         return self._incoming.qsize() > MAX_WAITING or self._waiting_bytes > MAX_WAITING_BYTES

@@ -19,6 +19,8 @@ from random import Random
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
+from neffos_conformance.wire.reach import netloc
+
 READ_SIZE: Final = 1 << 16
 """Bytes read at a time."""
 
@@ -117,10 +119,8 @@ async def network_before(
                     each.transport.abort()
 
     listener = await asyncio.start_server(connect, host, port)
-    bound = listener.sockets[0].getsockname()
-    netloc = f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
     try:
-        yield urlunsplit(parts._replace(netloc=netloc))
+        yield urlunsplit(parts._replace(netloc=netloc(listener)))
     finally:
         listener.close()
         for task in tasks:

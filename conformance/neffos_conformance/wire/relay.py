@@ -12,13 +12,14 @@ of more than ``MAX_MESSAGE`` bytes. It ends such a connection itself, and the re
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import count
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from websockets.datastructures import Headers
 from websockets.frames import CloseCode
@@ -30,16 +31,20 @@ from neffos_conformance.wire.connection import (
     ConnectionClosed,
     WireConnection,
 )
-from neffos_conformance.wire.http import NoAnswerError, ask
-from neffos_conformance.wire.secrets import kept, masked
+from neffos_conformance.wire.http import Answer, NoAnswerError, ask
+from neffos_conformance.wire.reach import Target, is_web_socket, netloc, replaced
+from neffos_conformance.wire.secrets import kept
 from neffos_conformance.wire.transcript import ConnectionOpened, Content
 from neffos_conformance.wire.transport import close_like
 
-PROBE_DEADLINE: Final = 10.0
-"""Seconds for the server to respond to a request that is not an upgrade."""
+RESPONSE_DEADLINE: Final = 30.0
+"""Seconds for the server to respond to a request: as many as the reference client waits."""
+
+MAX_BODY: Final = 1 << 20
+"""Bytes of the body of a response that is not an upgrade: as many as ``websockets`` reads."""
 
 NO_SERVER: Final = 502
-"""The status for a client if the server cannot be reached."""
+"""The status for a client if the server cannot be reached, or does not respond."""
 
 CLOSE_DEADLINE: Final = 5.0
 """Seconds for a peer to close after the other has; then it is cut off."""
@@ -95,29 +100,32 @@ class Relay:
 
 @asynccontextmanager
 async def relaying(
-    server: str,
+    server: Target | str,
     record: Record,
     *,
     host: str = "127.0.0.1",
     port: int = 0,
+    tls: ssl.SSLContext | None = None,
     notice: Notice = lambda _: None,
 ) -> AsyncIterator[Relay]:
     """Relay between clients and a server until the block is left.
 
     Args:
-        server: the URL of the server; the path and query of each client's request are
+        server: the server, or its URL; the path and query of each client's request are
             appended to its own.
         record: called with each opening, message and closing, in order.
         host: the address to listen on.
         port: the port; 0 for a free one.
+        tls: what clients are served with, if they use ``wss``.
         notice: called with what the relay itself did, in a sentence.
 
     Raises:
         OSError: the address is in use, or not valid.
         ValueError: the server's URL is not one of a WebSocket.
     """
-    if not is_web_socket(server):
-        raise ValueError(f"{masked(server)} is not a WebSocket URL (ws://… or wss://…)")
+    target = Target.of(server)
+    if not is_web_socket(target.url):
+        raise ValueError(f"{target} is not a WebSocket URL (ws://… or wss://…)")
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     tasks: set[asyncio.Task[None]] = set()
     number = count(1)
@@ -130,7 +138,7 @@ async def relaying(
         try:
             incoming = await WireConnection.incoming(reader, writer, is_patient=True)
             if incoming is not None:
-                await _serve(incoming, server, record, notice, number)
+                await _serve(incoming, target, record, notice, number)
         except asyncio.CancelledError:
             writer.transport.abort()
         except OSError as error:  # a message that is not recorded is not forwarded
@@ -138,10 +146,10 @@ async def relaying(
             if not failed.done():
                 failed.set_exception(error)
 
-    listener = await asyncio.start_server(client, host, port)
-    bound = listener.sockets[0].getsockname()
+    listener = await asyncio.start_server(client, host, port, ssl=tls)
+    own = netloc(listener)
     try:
-        yield Relay(f"ws://{bound[0]}:{bound[1]}", failed, tasks)
+        yield Relay(f"{'wss' if tls else 'ws'}://{own}", failed, tasks)
     finally:
         listener.close()
         for task in tasks:
@@ -151,38 +159,30 @@ async def relaying(
             failed.exception()
 
 
-def is_web_socket(url: str) -> bool:
-    """Whether a text is the URL of a WebSocket, as far as its form says."""
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
-def below(server: str, target: str) -> str:
-    """Give the URL of a client's request at the server: its path and query after the server's."""
-    scheme, netloc, path, query, _ = urlsplit(server)
-    wanted, _, more = target.partition("?")
-    joined = path.rstrip("/") + wanted if wanted.strip("/") else path or "/"
-    return urlunsplit((scheme, netloc, joined, "&".join(filter(None, (query, more))), ""))
-
-
 async def _serve(
     incoming: WireConnection,
-    server: str,
+    server: Target,
     record: Record,
     notice: Notice,
     number: Iterator[int],
 ) -> None:
     request = incoming.request
-    url = below(server, request.path)
+    target = server.below(request.path)
     if request.method != "GET" or "websocket" not in request.headers.get("Upgrade", "").lower():
-        status, headers = await _probe(request, url)
-        await incoming.refuse(status, headers)
+        try:
+            async with _responding(target):
+                answer = await _probe(request, target)
+        except (ConnectError, NoAnswerError) as error:
+            notice(f"a request was not answered: {error}")
+            await incoming.refuse(NO_SERVER, body=f"{error}\n".encode())
+        else:
+            passed = _end_to_end(Headers(answer.headers))
+            await incoming.refuse(answer.status, passed, reason=answer.reason, body=answer.body)
         return
     try:
-        upstream = await WireConnection.dial(url, _forwarded(request, url), is_patient=True)
+        async with _responding(target):
+            sent = _forwarded(request, target)
+            upstream = await WireConnection.dial(target, sent, is_patient=True)
     except ConnectError as error:
         notice(f"a client was refused: {error}")
         response = error.response
@@ -196,13 +196,27 @@ async def _serve(
                 body=bytes(response.body),
             )
         return
+    try:
+        await _relay(incoming, upstream, record, notice, number)
+    finally:
+        upstream.abort()  # also if nothing can be recorded
+
+
+async def _relay(
+    incoming: WireConnection,
+    upstream: WireConnection,
+    record: Record,
+    notice: Notice,
+    number: Iterator[int],
+) -> None:
+    """Accept a client, and relay between it and the server."""
     client = incoming.accept(_end_to_end(upstream.headers))
     if client is None:
         await upstream.close()
         await incoming.close()
         return
     connection = next(number)
-    record(connection, True, _opening(request))
+    record(connection, True, _opening(incoming.request))
 
     def recorded(is_client: bool, content: Content) -> None:
         record(connection, is_client, content)
@@ -282,18 +296,21 @@ def _end_to_end(headers: Headers) -> Headers:
     )
 
 
-def _forwarded(request: Request, url: str) -> Headers:
-    """Give the client's headers for the server, with the origin that the server expects."""
+def _forwarded(request: Request, target: Target) -> Headers:
+    """Give the client's headers for the server, with the origin that the server expects.
+
+    Those that reach the server replace the client's own: a page that is served elsewhere has
+    another origin and other cookies.
+    """
     host = request.headers.get("Host", "")
-    target = urlsplit(url)
-    scheme = "https" if target.scheme == "wss" else "http"
-    origin = f"{scheme}://{target.netloc.rpartition('@')[2]}"
-    return Headers(
-        [
-            (name, origin if name.lower() == "origin" and _netloc(value) == host else value)
-            for name, value in _end_to_end(request.headers).raw_items()
-        ]
-    )
+    url = urlsplit(target.url)
+    scheme = "https" if url.scheme == "wss" else "http"
+    origin = f"{scheme}://{url.netloc.rpartition('@')[2]}"
+    own = [
+        (name, origin if name.lower() == "origin" and _netloc(value) == host else value)
+        for name, value in _end_to_end(request.headers).raw_items()
+    ]
+    return replaced(Headers(own), Headers(target.reach.headers))
 
 
 def _netloc(url: str) -> str:
@@ -303,12 +320,27 @@ def _netloc(url: str) -> str:
         return ""
 
 
-async def _probe(request: Request, url: str) -> tuple[int, Headers]:
-    """Send the server a request that is not an upgrade, and give its response without the body."""
-    headers = dict(_forwarded(request, url).raw_items())
+@asynccontextmanager
+async def _responding(server: Target) -> AsyncIterator[None]:
+    """Bound the time for the server to respond.
+
+    Raises:
+        ConnectError: it did not respond in time.
+    """
     try:
-        async with asyncio.timeout(PROBE_DEADLINE):
-            response = await ask(url, request.method, headers, is_upgrade=False)
-    except (ConnectError, NoAnswerError, TimeoutError):
-        return NO_SERVER, Headers()
-    return response.status, _end_to_end(Headers(response.headers))
+        async with asyncio.timeout(RESPONSE_DEADLINE):
+            yield
+    except TimeoutError as error:
+        text = f"{server} did not respond within {RESPONSE_DEADLINE:g} s"
+        raise ConnectError(text) from error
+
+
+async def _probe(request: Request, server: Target) -> Answer:
+    """Send the server a request that is not an upgrade, and return its response.
+
+    Raises:
+        ConnectError: the server could not be reached.
+        NoAnswerError: it did not respond, or with too large a body.
+    """
+    headers = dict(_forwarded(request, server).raw_items())
+    return await ask(server, request.method, headers, is_upgrade=False, most=MAX_BODY)

@@ -1,14 +1,18 @@
-"""The published JSON schemas of the package, as validators."""
+"""The published JSON schemas of the package, as validators, and users' files in TOML by them."""
 
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
 from jsonschema import Draft202012Validator, ValidationError
+
+from neffos_conformance.wire.files import without_mark
 
 MAX_SHOWN: Final = 300
 """Characters of a violation that an error message has."""
@@ -28,6 +32,29 @@ def violation(schema: str, values: object, definition: str = "") -> ValidationEr
     while found is not None and found.context:
         found = _nearest(found.context)
     return found
+
+
+class FileFormError(ValueError):
+    """A file that cannot be read, or has another form; the text says where and why."""
+
+
+def read_toml(path: Path, schema: str) -> dict[str, Any]:
+    """Read a user's file in TOML, whose form a schema describes.
+
+    Raises:
+        FileFormError: it cannot be read, or has another form.
+    """
+    try:
+        values = tomllib.loads(without_mark(path.read_bytes()).decode())
+    except OSError as error:
+        raise FileFormError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise FileFormError(f"{path} is not TOML: {error}") from error
+    found = violation(schema, values)
+    if found is not None:
+        where = "/".join(map(str, found.absolute_path)) or "the whole"
+        raise FileFormError(f"{path}, {where}: {shown(found)}")
+    return values
 
 
 def _nearest(errors: Sequence[ValidationError]) -> ValidationError:

@@ -206,7 +206,7 @@ def _readiness(
         line += data
     try:
         values = json.loads(line.partition(b"\n")[0])
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or nested too deeply
         values = None
     if not isinstance(values, dict) or values.get("ready") is not True:
         raise SubprocessError(f"{name} is not ready, it said {line[:200]!r}")

@@ -48,7 +48,12 @@ func everyPair(t *testing.T, timeout time.Duration, test func(t *testing.T, dial
 
 // everyURL runs a test over each endpoint, on a server of the test's own: broadcasts go to all.
 func everyURL(t *testing.T, timeout time.Duration, test func(t *testing.T, url string)) {
-	for name, newSite := range sites() {
+	everyURLOf(t, sites(), timeout, test)
+}
+
+// everyURLOf does so over other endpoints.
+func everyURLOf(t *testing.T, offered map[string]site, timeout time.Duration, test func(t *testing.T, url string)) {
+	for name, newSite := range offered {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			handler, err := newSite("/"+name, timeout, func(err error) { t.Logf("no upgrade: %v", err) })

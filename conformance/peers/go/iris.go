@@ -86,17 +86,20 @@ func newIrisServer(handler neffos.ConnHandler, timeout time.Duration, complain f
 // but GET: a client that lost its connection asks with HEAD whether to come back. (Of that answer
 // Iris loses the 302 and says 200: it keeps a status without a body until its own end of the
 // request, which a WebSocket's never has.)
-//
-// The library is served with a context of its own. websocket.Handler gives its context to Iris's
-// pool as soon as the connection is refused or has ended, while the router may still have to look
-// at it. By then it can be another connection's: two of them would share one context, and with it
-// an id.
 func route(app *iris.Application, path string, server *neffos.Server) {
-	serve := websocket.Handler(server, contextID)
-	app.Any(path, func(ctx iris.Context) {
+	app.Any(path, servedByIris(app, server, contextID))
+}
+
+// servedByIris serves the library with a context of its own. websocket.Handler gives its context to
+// Iris's pool as soon as the connection is refused or has ended, while the router may still have to
+// look at it. By then it can be another connection's: two of them would share one context, and with
+// it an id.
+func servedByIris(app *iris.Application, server *neffos.Server, id websocket.IDGenerator) iris.Handler {
+	serve := websocket.Handler(server, id)
+	return func(ctx iris.Context) {
 		ctx.DisablePoolRelease()
 		serve(app.ContextPool.Acquire(ctx.ResponseWriter().Naive(), ctx.Request()))
-	})
+	}
 }
 
 // built makes app a handler, which Iris otherwise does when it begins to listen.

@@ -4,8 +4,10 @@
 // be written in and can hold any other implementation to the same lines:
 //
 //	peer serve [-addr 127.0.0.1:0]         the conformance application over gorilla, over gobwas
-//	                                       and from Iris, plain and as controllers
+//	                                       and from Iris, by itself and as controllers
+//	peer serve -plain                      servers as people have them, which know no suite
 //	peer driver [-dialer gorilla|gobwas]   the library's client, made to do what lines say
+//	peer undriven [-dialer …] URL          the library's client, left to itself
 //	peer codec                             the library's codec as JSON lines, stdin to stdout
 //	peer version                           what exactly is being tested
 //
@@ -27,8 +29,9 @@ import (
 )
 
 const usage = `usage:
-  peer serve [-addr 127.0.0.1:0]
+  peer serve [-addr 127.0.0.1:0] [-plain]
   peer driver [-dialer gorilla|gobwas]
+  peer undriven [-dialer gorilla|gobwas] URL
   peer codec
   peer version
 `
@@ -63,17 +66,23 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	flags.SetOutput(io.Discard) // main prints the usage, once
 	addr := "127.0.0.1:0"
 	dialer := "gorilla"
+	isPlain := false
 	switch name {
 	case "serve":
 		flags.StringVar(&addr, "addr", addr, "address to listen on")
-	case "driver":
+		flags.BoolVar(&isPlain, "plain", isPlain, "without the conformance application")
+	case "driver", "undriven":
 		flags.StringVar(&dialer, "dialer", dialer, "what opens the connections")
 	}
 	if err := flags.Parse(args[1:]); err != nil {
 		return fmt.Errorf("%w: %v", errUsage, err)
 	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("%w: unexpected %q", errUsage, flags.Arg(0))
+	wanted := 0
+	if name == "undriven" {
+		wanted = 1
+	}
+	if flags.NArg() != wanted {
+		return fmt.Errorf("%w: expected %d arguments, actual %d", errUsage, wanted, flags.NArg())
 	}
 
 	if _, known := dialers[dialer]; !known {
@@ -82,9 +91,15 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 
 	switch name {
 	case "serve":
-		return serve(ctx, addr, stdin, stdout, stderr)
+		offered := sites()
+		if isPlain {
+			offered = plainSites()
+		}
+		return serve(ctx, addr, offered, stdin, stdout, stderr)
 	case "driver":
 		return drive(ctx, dialer, stdin, stdout)
+	case "undriven":
+		return live(ctx, dialer, flags.Arg(0))
 	case "codec":
 		return serveCodec(stdin, stdout)
 	case "version":

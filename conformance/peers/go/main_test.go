@@ -14,6 +14,7 @@ func TestCommandLineMistakes(t *testing.T) {
 	for _, line := range []string{
 		"", "frobnicate", "serve -port 1", "serve 127.0.0.1:0", "codec -addr 127.0.0.1:0", "codec x", "version x",
 		"driver -dialer carrier-pigeon", "driver -addr 127.0.0.1:0", "serve -dialer gorilla",
+		"driver -plain", "codec -plain",
 	} {
 		t.Run(line, func(t *testing.T) {
 			var out strings.Builder

@@ -21,6 +21,8 @@ import (
 // frameworkSites are none: Iris v12 is written for the line before, and does not build with this.
 var frameworkSites = map[string]site{}
 
+func frameworkPlainSites() map[string]site { return map[string]site{} }
+
 // The library comes with a third WebSocket implementation now.
 func init() {
 	backends["coder"] = coder.DefaultUpgrader

@@ -65,12 +65,12 @@ type readiness struct {
 	Endpoints map[string]string `json:"endpoints"`
 }
 
-// serve runs the conformance application until ctx ends or stdin does. A parent that dies, however
+// serve runs what is offered, the conformance application or other servers, until ctx ends or stdin does. A parent that dies, however
 // it dies, closes its end of the pipe: no peer outlives its suite.
 //
 // The WebSocket connections are not closed one by one on the way out. net/http has given them away
 // and the end of the process takes them; waiting for them could only delay it.
-func serve(ctx context.Context, addr string, stdin io.Reader, stdout, stderr io.Writer) error {
+func serve(ctx context.Context, addr string, offered map[string]site, stdin io.Reader, stdout, stderr io.Writer) error {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err
@@ -79,7 +79,7 @@ func serve(ctx context.Context, addr string, stdin io.Reader, stdout, stderr io.
 	logger := log.New(stderr, "peer: ", log.LstdFlags|log.Lmicroseconds)
 	mux := http.NewServeMux()
 	ready := readiness{Ready: true, provenance: currentProvenance(), Endpoints: map[string]string{}}
-	for name, newSite := range sites() {
+	for name, newSite := range offered {
 		path := "/" + name
 		handler, err := newSite(path, askTimeout, func(err error) { logger.Printf("%s: no upgrade: %v", name, err) })
 		if err != nil {

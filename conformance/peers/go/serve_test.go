@@ -19,10 +19,13 @@ import (
 func TestServe(t *testing.T) {
 	for _, test := range []struct {
 		name string
+		args []string
+		want map[string]site
 		end  func(stdin io.Closer, signal context.CancelFunc)
 	}{
-		{"until stdin ends", func(stdin io.Closer, _ context.CancelFunc) { stdin.Close() }},
-		{"until a signal", func(_ io.Closer, signal context.CancelFunc) { signal() }},
+		{"until stdin ends", nil, sites(), func(stdin io.Closer, _ context.CancelFunc) { stdin.Close() }},
+		{"until a signal", nil, sites(), func(_ io.Closer, signal context.CancelFunc) { signal() }},
+		{"without the application", []string{"-plain"}, plainSites(), func(stdin io.Closer, _ context.CancelFunc) { stdin.Close() }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			ctx, signal := context.WithCancel(context.Background())
@@ -33,7 +36,7 @@ func TestServe(t *testing.T) {
 
 			done := make(chan error, 1)
 			go func() {
-				err := run(ctx, []string{"serve", "-addr", "127.0.0.1:0"}, stdin, stdout, io.Discard)
+				err := run(ctx, append([]string{"serve", "-addr", "127.0.0.1:0"}, test.args...), stdin, stdout, io.Discard)
 				stdout.Close()
 				done <- err
 			}()
@@ -51,10 +54,10 @@ func TestServe(t *testing.T) {
 				t.Errorf("ready line is %s", line)
 			}
 			var host string
-			for name := range sites() {
-				host = dialEndpoint(t, ready.Endpoints[name])
+			for name := range test.want {
+				host = dialEndpoint(t, ready.Endpoints[name], test.args == nil)
 			}
-			if len(ready.Endpoints) != len(sites()) {
+			if len(ready.Endpoints) != len(test.want) {
 				t.Errorf("endpoints are %v", ready.Endpoints)
 			}
 
@@ -78,7 +81,7 @@ func TestServe(t *testing.T) {
 	}
 }
 
-func dialEndpoint(t *testing.T, endpoint string) (host string) {
+func dialEndpoint(t *testing.T, endpoint string, choosesID bool) (host string) {
 	t.Helper()
 	// As a URL parameter, the way a browser has to send it.
 	query := url.Values{neffos.URLParamAsHeaderPrefix + idHeader: {"by parameter"}}
@@ -86,7 +89,7 @@ func dialEndpoint(t *testing.T, endpoint string) (host string) {
 	if err != nil {
 		t.Fatalf("%q: %v", endpoint, err)
 	}
-	if client.ID != "by parameter" {
+	if choosesID != (client.ID == "by parameter") {
 		t.Errorf("id is %q", client.ID)
 	}
 

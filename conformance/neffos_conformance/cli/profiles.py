@@ -1,0 +1,54 @@
+"""The options for a server's own names: ``--profile``, ``--namespace`` and ``--draft-profile``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from neffos_conformance.cases.profile import Profile, ProfileError, chosen
+from neffos_conformance.cli.options import option
+from neffos_conformance.runner.discovery import Detected, draft_profile
+from neffos_conformance.wire.files import cannot_be_written
+
+_OPTIONS: Final = (
+    option("--namespace", "Namespace of the server, to be tested in place of app.", "NAME"),
+    option("--profile profile_path", "Names of the server for what cases use (TOML).", "FILE"),
+    option(
+        "--draft-profile draft_path",
+        "Draft of a profile, with what was found out about the server.",
+        "FILE",
+    ),
+)
+
+
+def profile_options(command: Any) -> Any:
+    """Give a command the arguments ``namespace``, ``profile_path`` and ``draft_path``."""
+    for decorator in reversed(_OPTIONS):
+        command = decorator(command)
+    return command
+
+
+def profile_of(path: Path | None, namespace: str | None) -> Profile:
+    """Read the profile that the options name.
+
+    Raises:
+        click.UsageError: it cannot be used.
+    """
+    try:
+        return chosen(path, namespace)
+    except ProfileError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def write_draft(path: Path, has: Detected) -> None:
+    """Write the draft of a profile.
+
+    Raises:
+        click.UsageError: the file cannot be written.
+    """
+    try:
+        path.write_text(draft_profile(has), "utf-8")
+    except OSError as error:
+        raise click.UsageError(cannot_be_written(path, error)) from error

@@ -1,0 +1,34 @@
+"""The options that say how a server is reached, as one decorator for every command that dials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+from neffos_conformance.cli.options import option
+from neffos_conformance.wire.reach_options import Reached, read_reach
+from neffos_conformance.wire.reach_table import REACH_OPTIONS
+
+
+def reaching(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options, as one argument ``reached`` of type ``Reached``."""
+
+    @wraps(command)
+    def run(**arguments: Any) -> Any:
+        return command(reached=_read(arguments), **arguments)
+
+    for each in reversed(REACH_OPTIONS):
+        more = {"multiple": True} if each.is_multiple else {}
+        run = option(f"--{each.name} reach_{each.key}", each.text, each.metavar, **more)(run)
+    return run
+
+
+def _read(arguments: dict[str, Any]) -> Reached:
+    """Take the options out of the arguments of a command."""
+    try:
+        return read_reach({each.key: arguments.pop(f"reach_{each.key}") for each in REACH_OPTIONS})
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error

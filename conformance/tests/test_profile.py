@@ -1,0 +1,277 @@
+"""Profiles: the cases under the names of a server, with the verdicts that they have anyway."""
+
+import asyncio
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from neffos_asyncio import ReplyError, Server
+from neffos_conformance.cases.definition import Case, select, server_cases
+from neffos_conformance.cases.profile import Profile, ProfileError, named, read_profile
+from neffos_conformance.cases.script import read_script
+from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.reference.application import echo
+from neffos_conformance.reference.embedded import embedded_server
+from neffos_conformance.runner.discovery import discovered, draft_profile
+from neffos_conformance.runner.pace import Way
+from neffos_conformance.runner.playback import Timeouts
+from neffos_conformance.runner.run import run_cases, to_server
+from neffos_conformance.runner.witness import watching
+
+from .commands import run_text
+from .reduced import renamed
+
+ROOT = Path(__file__).parents[2]
+
+SOON = Timeouts(before_barrier=0.1, after_barrier=0.1)
+
+SAMPLE = 100
+"""Cases at least, of every third."""
+
+OWN = Profile(
+    namespaces={"app": "chat;\u00e9", "any": "app", "refused": "private", "semi;colon": "semi"},
+    rooms={"locked": "the; room"},
+    events={
+        "echo": "ping",
+        "news": "said",
+        "broadcast-room": "say",
+        "question": "q?",
+        "ec;ho": "x",
+    },
+    texts={"room is locked": "members", "namespace is closed": "no;"},
+    source="own.toml",
+)
+
+
+def steps(profile, *lines):
+    case = Case("X-1.1", "", ("NS-1",), "server", read_script("\n".join(lines), "server"))
+    return [str(each) for each in profile.case(case).steps]
+
+
+def test_every_name_is_replaced_in_its_field_and_nowhere_else():
+    assert steps(
+        OWN,
+        "1 app",
+        "1 > $1;app;locked;echo;0;0;app;echo;locked",
+        "1 >b $2;app;;echo;0;0;\\xff",
+        "1 >/ $3;ap<|>p;;ec<|>ho;0;0;<|>x",
+        "1 < $4;app;locked;_OnRoomJoin;1;0;room is locked",
+        "1 < ;app;<<case>>;news;0;0;<<case>>",
+        "1 > ;app;;connect-me;0;0;any",
+        "1 > $5;semi@%!semicolon@%!colon;;ec@%!semicolon@%!ho;0;0;",
+        "1 fewer 2 $6;app;;echo;0;0;<<body>>",
+        "1 > not a frame;app;echo",
+        "1 < $7;;;;;;",
+    ) == [
+        "1 dial",
+        "1 > M",
+        "1 < A<<id1>>",
+        "1 > $app;chat@%!semicolon@%!\u00e9;;_OnNamespaceConnect;0;0;",
+        "1 < $app;;;;;;",
+        "1 > $1;chat@%!semicolon@%!\u00e9;the@%!semicolon@%! room;ping;0;0;app;echo;locked",
+        "1 >b $2;chat@%!semicolon@%!\\xc3\\xa9;;ping;0;0;\\xff",
+        "1 >/ $3;ch<|>at@%!semicolon@%!\u00e9;;pi<|>ng;0;0;<|>x",
+        "1 < $4;chat@%!semicolon@%!\u00e9;the@%!semicolon@%! room;_OnRoomJoin;1;0;members",
+        "1 < ;chat@%!semicolon@%!\u00e9;<<case>>;said;0;0;<<case>>",
+        "1 > ;chat@%!semicolon@%!\u00e9;;connect-me;0;0;app",
+        "1 > $5;semi;;x;0;0;",
+        "1 fewer 2 $6;chat@%!semicolon@%!\u00e9;;ping;0;0;<<body>>",
+        "1 > not a frame;app;echo",
+        "1 < $7;;;;;;",
+    ]
+
+
+def test_other_spellings_of_a_name_become_those_of_the_own_name_and_never_it():
+    chat, digits = named("chat"), named("1")
+    assert [chat.namespace(each) for each in ("App", "app ", " app", "APP")] == [
+        "Chat",
+        "chat ",
+        " chat",
+        "CHAT",
+    ]
+    assert digits.namespace("App") == "1X"
+
+
+def test_a_name_that_nobody_has_is_another_one_if_the_server_has_it():
+    assert named("nowhere").namespace("nowhere") == "nowhere (unknown)"
+    assert named("any").namespace("any") == "any (unknown)"
+    assert named("").namespace("") == " (unknown)"
+
+
+def test_an_event_that_is_not_confirmed_is_sent_without_a_token_and_has_no_reply():
+    profile = Profile(
+        events={"broadcast-others": "chat", "news": "chat"},
+        unconfirmed=frozenset({"broadcast-others"}),
+    )
+    assert steps(
+        profile,
+        "1 handshake",
+        "1 > $1;app;;broadcast-others;0;0;<<case>>",
+        "1 < $1;app;;broadcast-others;0;0;done",
+        "2 < ;app;;news;0;0;<<case>>",
+    ) == [
+        "1 handshake",
+        "1 > ;app;;chat;0;0;<<case>>",
+        "1 expect-nothing",
+        "2 < ;app;;chat;0;0;<<case>>",
+    ]
+
+
+def test_the_verdicts_are_those_of_the_names_of_the_suite():
+    async def run():
+        async with embedded_server(distort=renamed(OWN)) as url:
+            way = Way(SOON)
+            has = await discovered(url, way, OWN)
+            cases = [each for each in select(server_cases(), ()) if has.result(each) is None]
+            async with watching(url, SOON, map(OWN.case, cases)) as witness:
+                run = to_server(url, way=way, witness=witness, profile=OWN)
+                return has, cases, [each async for each in run_cases(run, cases)]
+
+    has, cases, results = asyncio.run(run())
+    assert has.absent.keys() <= {"connecting"}  # the translation sees no headers
+    assert len(cases) > SAMPLE
+    assert [(r.case.id, r.explanation) for r in results if r.verdict is not Verdict.PASS] == []
+
+
+# -------------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("format = 1\n[events]\necko = 'x'", "events.ecko: no case uses it. Try: one of"),
+        ("format = 1\n[namespaces]\napp = 7", "namespaces/app: 7 is not of type 'string'"),
+        ("format = 1\n[namespaces]\napp = 'a<<b'", "namespaces/app: "),
+        (
+            "format = 1\n[namespaces]\napp = 'a'\nany = 'a'",
+            "namespaces.any: 'a' is the name of app",
+        ),
+        ("format = 1\nfeatures = ['x']", "features: x: there is no such feature. Try: "),
+        ("format = 2", "format: 1 was expected"),
+        ("format =", "is not TOML"),
+        ("format = 1\ncolour = 1", "'colour' was unexpected"),
+    ],
+)
+def test_a_wrong_profile_is_one_line_that_says_where_and_what(tmp_path, text, said):
+    path = tmp_path / "own.toml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(ProfileError) as raised:
+        read_profile(path)
+    message = str(raised.value)
+    assert message.startswith(str(path))
+    assert said in message
+    assert "Try: " in message
+    assert "\n" not in message
+    done = run_text("test", "server", "--profile", path, "--report", tmp_path / "r.json")
+    assert done.returncode == 2
+    assert message in " ".join(done.stderr.split())
+
+
+def own_server():
+    """A chat as one finds it: it greets, echoes, and broadcasts what is said."""
+
+    async def greet(namespace, _):
+        namespace.emit("welcome", "hi")
+
+    async def say(namespace, message):
+        namespace.broadcast("said", message.body, room=message.room)
+
+    handlers = {"chat": {"_OnNamespaceConnected": greet, "ping": echo, "say": say}}
+    return {"/": Server(handlers)}
+
+
+def chat_tested(profile, tmp_path, *arguments):
+    """Run the command on the chat, with a profile."""
+    path = tmp_path / "own.toml"
+    path.write_text(profile, "utf-8")
+
+    async def run():
+        async with embedded_server(served=own_server()) as url:
+            report = ("--report", tmp_path / "r.json", "--profile", path)
+            return await asyncio.to_thread(run_text, "test", "server", url, *report, *arguments)
+
+    return asyncio.run(run())
+
+
+PROFILE = """
+format = 1
+unconfirmed = ["broadcast-room"]
+[namespaces]
+app = "chat"
+[events]
+echo = "ping"
+broadcast-room = "say"
+news = "said"
+"""
+
+
+def test_a_server_as_it_is_is_tested_with_its_own_events(tmp_path):
+    done = chat_tested(PROFILE, tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "Level application, in namespace chat" in done.stdout
+    assert "passed over: welcome" in done.stdout
+    assert " 0 fail" not in done.stdout
+    assert "pass" in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('echo = "ping"', 'echo = "pong"', "events.echo: on this server, 'pong' is not what"),
+        ('app = "chat"', 'app = "chats"', "namespaces.app: on this server, 'chats' is not what"),
+    ],
+)
+def test_a_profile_that_is_not_that_of_the_server_is_one_line(tmp_path, old, new, said):
+    done = chat_tested(PROFILE.replace(old, new), tmp_path)
+    assert done.returncode == 2
+    text = " ".join(done.stderr.split())
+    assert f"own.toml, {said}" in text
+    assert "Try: " in text
+
+
+def test_a_part_that_the_profile_lists_fails_when_it_is_gone(tmp_path):
+    listed = PROFILE.replace("format = 1", 'format = 1\nignore = ["welcome"]\nfeatures = ["fail"]')
+    done = chat_tested(listed, tmp_path, "--case", "AR-1.5")
+    assert done.returncode == 1
+
+
+def test_a_server_that_refuses_every_handshake_is_no_failure_and_said_so(tmp_path):
+    def refuse(_):
+        raise ReplyError("who are you?")
+
+    async def run():
+        served = {"/": Server({"chat": {}}, on_connect=refuse)}
+        async with embedded_server(served=served) as url:
+            report = ("--report", tmp_path / "r.json")
+            return await asyncio.to_thread(run_text, "test", "server", url, *report)
+
+    done = asyncio.run(run())
+    assert done.returncode == 2
+    text = "the server refuses every handshake: who are you?. Try: what its clients send"
+    assert text in " ".join(done.stderr.split())
+
+
+def test_a_draft_is_a_profile_of_what_was_found(tmp_path):
+    async def run():
+        async with embedded_server(served=own_server()) as url:
+            return await discovered(url, Way(SOON), named("chat"))
+
+    path = tmp_path / "draft.toml"
+    text = draft_profile(asyncio.run(run()))
+    path.write_text(text, "utf-8")
+    values = tomllib.loads(text)
+    assert values["namespaces"] == {"app": "chat"}
+    assert values["ignore"] == ["welcome"]
+    assert "echo" not in values["events"]
+    assert '# echo = "echo"' in text
+    assert "# a handler can reply: expected " in text
+    read = read_profile(path)
+    assert read.features == frozenset(values["features"])
+
+
+def test_the_profile_of_the_page_is_one(tmp_path):
+    page = (ROOT / "spec" / "docs" / "validate-server.md").read_text("utf-8")
+    path = tmp_path / "profile.toml"
+    path.write_text(page.partition("```toml\n")[2].partition("```")[0], "utf-8")
+    assert read_profile(path).event("echo") == "ping"
