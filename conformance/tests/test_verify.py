@@ -1,4 +1,4 @@
-"""Reports that are judged again: honest ones follow from their traffic, and edited ones do not."""
+"""Reports that are evaluated again: honest ones follow from their traffic, edited ones do not."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ import pytest
 
 from mutation import BANK
 from neffos_conformance.cases.definition import client_cases, select
+from neffos_conformance.cases.features import features
+from neffos_conformance.cases.profile import Profile
 from neffos_conformance.cli import main as cli
 from neffos_conformance.codecs.testing import codec_cases, run_vector
 from neffos_conformance.reference.codec_adapter import answer_to
@@ -25,9 +27,10 @@ from neffos_conformance.reports import json as json_report
 from neffos_conformance.reports import traffic, verification
 from neffos_conformance.reports.verification import ReportError, read_report, verified
 from neffos_conformance.requirement_sets import draft
+from neffos_conformance.runner.discovery import Detected
 from neffos_conformance.runner.driver_pool import to_client
 from neffos_conformance.runner.result import Result, in_order
-from neffos_conformance.runner.run import Detected, run_cases, to_server
+from neffos_conformance.runner.run import run_cases, to_server
 from neffos_conformance.runner.run_report import RunReport
 
 DRIVER = [str(Path(sys.executable).with_name("neffos-wire")), "driver"]
@@ -37,8 +40,11 @@ FAILING = {"AR-7.1": "error-without-flag", "RM-1.12": "ended-leave-carried-out"}
 CLIENT_CASES = ("HS-1", "AR-18", "TR-19", "EV-4.c1", "NS-9.c3", "TR-9.c1", "FR-10.c3", "TR-2.c1")
 
 
+HAS = frozenset(each.id for each in features()) - {"rooms"}
+
+
 def report(role, results, cases, selection):
-    features = frozenset() if role == "server" else None
+    has = HAS if role == "server" else None
     return json.loads(
         json_report.render(
             RunReport(
@@ -49,7 +55,7 @@ def report(role, results, cases, selection):
                 1.0,
                 tuple(in_order(results, cases)),
                 f"neffos-wire test {role}",
-                features,
+                has,
                 tuple(selection),
                 set_name=draft().reference,
             )
@@ -74,7 +80,7 @@ def server():
     cases = [case for case in draft().cases("server") if case.id in (*SERVER_CASES, "RM-4.1")]
     missing = next(case for case in cases if case.id == "RM-4.1")
     results = asyncio.run(server_results())
-    results.append(Detected(frozenset()).result(missing) or Result(missing))
+    results.append(Detected(HAS).result(missing) or Result(missing))
     values = report("server", results, cases, (*SERVER_CASES, "RM-4.1"))
     by_id = {each["id"]: each["verdict"] for each in values["cases"]}
     assert {id_: by_id[id_] for id_ in FAILING} == dict.fromkeys(FAILING, "fail")
@@ -140,6 +146,27 @@ def test_a_report_on_a_codec_follows_from_its_answers():
     assert "it lacks an answer" in differences(values)[cases[0].id]
     first["traffic"] = None
     assert "its traffic is not what was written" in differences(values)[cases[0].id]
+
+
+async def plain_results(cases, profile):
+    async with embedded_server() as url:
+        return [result async for result in run_cases(to_server(url, profile=profile), cases)]
+
+
+def test_a_report_by_a_profile_is_evaluated_with_its_names():
+    profile = Profile(namespaces={"app": "any"})
+    cases = select(draft().cases("server"), ("NS-10",))
+    values = report("server", asyncio.run(plain_results(cases, profile)), cases, ("NS-10",))
+    passed = verified({**values, "profile": {**values["profile"], "namespaces": {"app": "any"}}})
+    assert passed.differences == []
+    assert passed.same == len(cases)
+    assert verified(values).differences != []
+
+
+def test_a_report_on_a_client_that_nobody_drove_is_refused(server):
+    values = {**server, "role": "client", "command": "neffos-wire test client --listen 0:80"}
+    with pytest.raises(ReportError, match="nobody drove the client"):
+        verified(values)
 
 
 def test_long_messages_are_held_whole(server):
@@ -230,7 +257,7 @@ def test_totals_that_were_changed_are_found(edited, name):
 
 
 @pytest.mark.parametrize("verdict", ["error", "unknown"])
-def test_what_claims_nothing_is_not_judged_again(edited, verdict):
+def test_what_claims_nothing_is_not_evaluated_again(edited, verdict):
     case_of(edited, "AR-1.1")["verdict"] = verdict
     found = verified(edited)
     assert found.unchecked == {f"the verdict {verdict} claims nothing": ["AR-1.1"]}
@@ -311,7 +338,10 @@ def test_the_exit_status_says_what_came_of_it(server, capsys, tmp_path):
     path = tmp_path / "report.json"
     path.write_text(json.dumps(server), "utf-8")
     code, out, _ = run(capsys, path)
-    assert (code, out) == (0, f"PASS: {len(server['cases'])} cases judged again, 0 differences\n")
+    assert (code, out) == (
+        0,
+        f"PASS: {len(server['cases'])} cases evaluated again, 0 differences\n",
+    )
     edited = deepcopy(server)
     case_of(edited, "AR-7.1")["verdict"] = "pass"
     path.write_text(json.dumps(edited), "utf-8")
@@ -326,7 +356,7 @@ def test_the_exit_status_says_what_came_of_it(server, capsys, tmp_path):
     assert "INCOMPLETE: " in out
 
 
-def test_a_report_by_another_set_is_not_judged(server, capsys, tmp_path):
+def test_a_report_by_another_set_is_not_evaluated(server, capsys, tmp_path):
     path = tmp_path / "report.json"
     values = {**server, "set": {"name": "draft", "sha256": "0" * 64}}
     path.write_text(json.dumps(values), "utf-8")

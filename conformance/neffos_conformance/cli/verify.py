@@ -1,4 +1,4 @@
-"""The command ``verify``: judges a report again, from its own traffic."""
+"""The command ``verify``: evaluates a report again, from its own traffic."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHOWN = 100
 @click.command("verify")
 @click.argument("report", type=EXISTING_FILE, metavar="FILE")
 def verify_command(report: Path) -> None:
-    """Judge a JSON report again, without the peer.
+    """Evaluate a JSON report again, without the peer.
 
     Each case is played against the messages that the report FILE has of the peer. Verdicts that
     do not follow from them, missing cases and wrong counts are differences.
@@ -30,14 +30,14 @@ def verify_command(report: Path) -> None:
             found = verified(read_report(stream))
     except (ReportError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise click.UsageError(bounded(f"{report} cannot be judged again: {reason}")) from error
+        raise click.UsageError(bounded(f"{report} cannot be evaluated again: {reason}")) from error
     for name, text in found.differences[:SHOWN]:
         echo(bounded(f"{name}: {text}"))
     if len(found.differences) > SHOWN:
         echo(f"and {len(found.differences) - SHOWN} more differences")
     for reason, ids in found.unchecked.items():
-        echo(bounded(f"not judged again, {reason}: {', '.join(ids)}"))
-    counts = f"{found.same} cases judged again, {len(found.differences)} differences"
+        echo(bounded(f"not evaluated again, {reason}: {', '.join(ids)}"))
+    counts = f"{found.same} cases evaluated again, {len(found.differences)} differences"
     if found.differences:
         echo(f"FAIL: {counts}")
         sys.exit(EXIT_FAIL)

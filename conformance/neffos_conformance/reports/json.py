@@ -169,7 +169,7 @@ def _is_cut(entry: Values) -> bool:
 
 
 def _traffic(result: Result, *, is_whole: bool) -> str | None:
-    """Give what the log lacks, packed, to judge the case again; ``None`` if it lacks nothing."""
+    """Give what the log lacks, packed, to evaluate the case again; ``None`` if it lacks nothing."""
     if result.answers:
         return pack(result.answers)
     if is_whole:

@@ -1,4 +1,4 @@
-"""What a report holds of long messages, so that a case can be judged again without the peer.
+"""What a report holds of long messages, so that a case can be evaluated again without the peer.
 
 Messages of tests repeat themselves, so they compress to a thousandth. Both directions are bounded:
 what is packed, and what a stranger's report unpacks to.

@@ -1,4 +1,4 @@
-"""Judges a report again, from its own traffic and without the peer.
+"""Evaluates a report again, from its own traffic and without the peer.
 
 A report of a stranger is read within bounds. Each case is played once more against what its log
 says that the peer did, by the same engine. What the report claims must follow from that: the
@@ -23,7 +23,7 @@ from neffos_conformance.reports import json as json_report
 from neffos_conformance.reports.traffic import TrafficError, unpack
 from neffos_conformance.requirement_sets import SetError, requirement_set
 from neffos_conformance.runner.discovery import Detected
-from neffos_conformance.runner.rejudge import JumpingLoop, rejudged
+from neffos_conformance.runner.evaluate_again import JumpingLoop, evaluated_again
 from neffos_conformance.runner.result import Closing, LogContent, LogEntry, Remark, Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.runner.script_runner import HEADER
@@ -51,18 +51,18 @@ Values = dict[str, Any]
 
 
 class ReportError(ValueError):
-    """A file that is no report, or one that this version cannot judge; the text says why."""
+    """A file that is no report, or one that this version cannot evaluate; the text says why."""
 
 
 @dataclass(slots=True)
 class Verification:
-    """What came of judging a report again.
+    """What came of evaluating a report again.
 
     Attributes:
         name: the system under test, as the report says.
         same: the number of cases whose verdict follows from their traffic.
         differences: what does not follow, in a sentence each, by the case or the field.
-        unchecked: the cases that were not judged again, by the reason.
+        unchecked: the cases that were not evaluated again, by the reason.
         claims: how many of these the report claims to have passed or failed.
     """
 
@@ -94,7 +94,7 @@ def read_report(stream: BinaryIO) -> Values:
 
 
 def verified(values: Values) -> Verification:
-    """Judge a report again.
+    """Evaluate a report again.
 
     Raises:
         ReportError: it has another form, or tests by another requirement set.
@@ -196,7 +196,7 @@ async def _verify(found: Verification, result: Result, entry: Values, has: Detec
 
 
 async def _again(result: Result, entry: Values, profile: Profile) -> Result:
-    """Judge a case again.
+    """Evaluate a case again.
 
     Raises:
         TrafficError: the traffic cannot be read, or it is not that of the log.
@@ -215,7 +215,7 @@ async def _again(result: Result, entry: Values, profile: Profile) -> Result:
         is_client = case.role == "client"
         if (_shown(log, is_client), omitted) != (_shown(entry["log"], is_client), entry["omitted"]):
             raise TrafficError("it is not that of the log")
-    return await rejudged(case, result.log, result.mark, profile)
+    return await evaluated_again(case, result.log, result.mark, profile)
 
 
 def _shown(log: Iterable[Values], is_client: bool) -> list[Values]:

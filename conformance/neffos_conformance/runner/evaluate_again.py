@@ -82,7 +82,7 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         return self._selecting.now
 
 
-async def rejudged(
+async def evaluated_again(
     case: Case, log: Sequence[LogEntry], mark: str, profile: Profile = STANDARD
 ) -> Result:
     """Play a case against its log, and give the verdict that follows from that.
