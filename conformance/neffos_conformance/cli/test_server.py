@@ -172,11 +172,7 @@ async def _explore(
 ) -> tuple[Detected, SequenceReport]:
     async with _opened(server) as (address, has, way):
         explore = partial(explore_server, address, features=has.there, profile=has.profile)
-        found = await explored(explore, seed, seconds, way.timeouts)
-        if found.counterexamples and (reason := await way.check(partial(opened, address))):
-            text = f"the network does not carry what is sent, so nothing is known: {reason}"
-            raise testing.NothingRanError(text)
-        return has, found
+        return has, await explored(explore, seed, seconds, server.options.timeouts, way)
 
 
 async def _test(server: _Server, cases: list[Case]) -> tuple[Detected, list[Result]]:

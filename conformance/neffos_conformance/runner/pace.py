@@ -151,7 +151,7 @@ class Samples:
 
     A pause may hit any of them: a delayed acknowledgement of TCP, or a busy machine. So the costs
     follow from the fastest, and what a byte costs from a difference: two bursts of as many
-    messages, of which one has more bytes.
+    messages, of which one has more bytes. An answer may take as long as the longest pause.
 
     Attributes:
         single: a short message and its answer.
@@ -173,7 +173,8 @@ class Samples:
         single, small, large = (min(each) for each in (self.single, self.small, self.large))
         per_message = max(0.0, small - single) / max(1, self.messages - 1)
         per_byte = max(0.0, large - max(small, single)) / self.size
-        return Pace(max(self.single), per_message, per_byte)
+        pause = max(max(each) - min(each) for each in (self.single, self.small, self.large))
+        return Pace(single + pause, per_message, per_byte)
 
 
 def cost_of(case: Case) -> Cost:
