@@ -301,8 +301,14 @@ def last_line(report: RunReport) -> str:
     word, sentence_ = outcome_word(report), outcome(report)
     shown = {"failed": "FAIL", "passed": "PASS", "incomplete": "INCOMPLETE"}[word]
     text = f"{shown}{sentence_.removeprefix(word)}"
-    again = next((each for each in by_severity(report.unexplained()) if each.is_grave), None)
-    if word == "failed" and again is not None:
+    is_incomplete = word == "incomplete"
+    left = (
+        each
+        for each in by_severity(report.unexplained())
+        if (each.verdict is Verdict.UNKNOWN if is_incomplete else each.is_grave)
+    )
+    again = None if word == "passed" else next(left, None)
+    if again is not None:
         return f"{text}. Try: {rerun(report, again.case)}"
     return text
 

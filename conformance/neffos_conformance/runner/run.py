@@ -240,7 +240,8 @@ async def run_script(
         result.verdict = Verdict.SKIPPED
         result.explanation = f"the client's driver cannot do {str(error)!r}"
     except UnknownError as error:
-        _fail(result, runner, str(error))
+        actual = error.__cause__.actual if isinstance(error.__cause__, MismatchError) else ""
+        _fail(result, runner, str(error), actual)
         result.verdict, result.explanation = Verdict.UNKNOWN, str(error)
     except TimeoutError:
         _fail(result, runner, TOO_LATE, NO_REPLY if playback.barriers > 0 else "")
