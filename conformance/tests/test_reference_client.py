@@ -15,6 +15,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 from websockets.asyncio.server import serve
+from websockets.datastructures import Headers
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
 
 from neffos_asyncio import (
     ON_ANY_EVENT,
@@ -822,6 +825,45 @@ async def test_a_reconnection_counts_its_tries():
         numbers = [int(each) for each in attempts]
         assert numbers == list(range(numbers[0], numbers[0] + 4))
         await client.close()
+
+
+@asynchronous
+async def test_a_connection_that_lingers_does_not_end_the_heartbeat_of_the_next():
+    third, second_ended, pinged = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    count = 0
+
+    async def deal(reader, writer):
+        nonlocal count
+        count += 1
+        number = count
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        headers = Headers(line.split(": ", 1) for line in head[1:-2])
+        writer.write(ServerProtocol().accept(Request("/", headers)).serialize())
+        writer.write(b"\x81\x02H2" if number == 2 else b"\x81\x02A1")
+        if number == 1:
+            await reader.readexactly(7)  # the handshake request
+            writer.transport.abort()
+        elif number == 2:
+            await third.wait()
+        else:
+            third.set()
+            await second_ended.wait()
+            while b"\x89" not in await reader.read(100):  # a ping
+                pass
+            pinged.set()
+
+    def names():
+        return [task.get_name() for task in asyncio.all_tasks()]
+
+    policy = Reconnect(first_delay=0.001, max_delay=0.01, probe=False)
+    async with raw(deal) as url:
+        limits = Limits(heartbeat=0.02)
+        async with await dial(url, reconnect=policy, limits=limits):
+            await third.wait()
+            while names().count("neffos receive") > 1:
+                await asyncio.sleep(0)
+            second_ended.set()
+            await pinged.wait()
 
 
 @asynchronous

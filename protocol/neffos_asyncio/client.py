@@ -118,7 +118,6 @@ class Client:
     _opened_at: float | None = field(default=None, init=False)
     _unsteady: int = field(default=0, init=False)
     _reader: asyncio.Task[None] | None = field(default=None, init=False)
-    _heartbeat: asyncio.Task[None] | None = field(default=None, init=False)
     _reconnecting: asyncio.Task[None] | None = field(default=None, init=False)
     _ending: asyncio.Task[None] | None = field(default=None, init=False)
     _ended: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -254,10 +253,6 @@ class Client:
         self.connection.start(transport, spent=0)
         link.flush()
         self._reader = asyncio.create_task(self._read(socket, transport), name="neffos receive")
-        if self.limits.heartbeat is not None:
-            self._heartbeat = asyncio.create_task(
-                self._beat(socket, self.limits.heartbeat), name="neffos heartbeat"
-            )
         if link.session.is_open:  # native-only
             self._was_open = True
             return
@@ -271,6 +266,7 @@ class Client:
     async def _read(self, socket: ClientConnection, transport: PumpedTransport) -> None:
         link = self.connection.link
         code, reason = None, ""
+        beating = asyncio.create_task(self._beat(socket), name="neffos heartbeat")
         try:
             while True:
                 payload = await socket.recv()
@@ -281,14 +277,15 @@ class Client:
             if end.rcvd is not None:
                 code, reason = end.rcvd.code, end.rcvd.reason
         finally:
-            if self._heartbeat is not None:
-                self._heartbeat.cancel()
+            beating.cancel()  # the next connection may have one already
             transport.end()
             link.lost(code, reason)
 
-    async def _beat(self, socket: ClientConnection, seconds: float) -> None:
+    async def _beat(self, socket: ClientConnection) -> None:
         """Detect a lost server by pings; without reading, a missing pong proves nothing."""
-        link = self.connection.link
+        link, seconds = self.connection.link, self.limits.heartbeat
+        if seconds is None:
+            return
         with suppress(ConnectionClosed):
             while True:
                 await asyncio.sleep(seconds)
