@@ -181,6 +181,21 @@ async def test_another_status_than_that_of_an_upgrade_is_told(status):
         assert error.status == status
 
 
+@pytest.mark.parametrize("location", ["http://[", "ftp://127.0.0.1/", "ws://127.0.0.1:x/"])
+@asynchronous
+async def test_a_redirect_to_nowhere_is_the_servers_fault(location):
+    def answer(connection, _):
+        response = connection.respond(302, "no\n")
+        response.headers["Location"] = location
+        return response
+
+    async with serve(None, "127.0.0.1", 0, process_request=answer) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        error = await raised_by_dial(url)
+        assert str(error).startswith(f"{url} redirects to what is not a WebSocket URL: ")
+        assert error.status == 302
+
+
 @asynccontextmanager
 async def raw(answer, port=0):
     """Listen, and let ``answer`` deal with the streams of each connection."""

@@ -240,6 +240,10 @@ class Client:
             raise DialError(f"no connection to {_named(self.url)}: {error}") from error
         except (InvalidURI, ValueError) as error:  # some TLS errors are both, and are above
             text = getattr(error, "msg", error)  # without the URL
+            if isinstance(error.__context__, InvalidStatus):
+                status = error.__context__.response.status_code
+                where = f"{_named(self.url)} redirects to what is not a WebSocket URL"
+                raise DialError(f"{where}: {text}", status) from None
             raise DialError(f"{_named(self.url)!r} is not a WebSocket URL: {text}") from None
 
     async def _handshake(self, socket: ClientConnection) -> None:
