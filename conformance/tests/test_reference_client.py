@@ -843,6 +843,30 @@ async def test_a_reconnection_counts_its_tries():
 
 
 @asynchronous
+async def test_a_server_that_is_lost_while_a_message_is_sent_is_found_by_the_heartbeat():
+    may_end = asyncio.Event()
+
+    async def deal(reader, writer):
+        await upgrade(reader, writer)
+        await may_end.wait()
+
+    limits = Limits(high_water=1 << 30, write=None, heartbeat=0.02, heartbeat_timeout=0.05)
+    async with raw(deal) as url:
+        client = await dial(url, {"": {ON_NATIVE_MESSAGE: print}}, limits=limits)
+        client.send_native("x" * (8 << 20))  # more than the system keeps
+        await client.wait_closed()
+        assert client.connection.link.closed[0] is None
+        may_end.set()
+
+
+async def upgrade(reader, writer):
+    """Accept an upgrade request."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+    headers = Headers(line.split(": ", 1) for line in head[1:-2])
+    writer.write(ServerProtocol().accept(Request("/", headers)).serialize())
+
+
+@asynchronous
 async def test_a_connection_that_lingers_does_not_end_the_heartbeat_of_the_next():
     third, second_ended, pinged = asyncio.Event(), asyncio.Event(), asyncio.Event()
     count = 0
@@ -851,9 +875,7 @@ async def test_a_connection_that_lingers_does_not_end_the_heartbeat_of_the_next(
         nonlocal count
         count += 1
         number = count
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-        headers = Headers(line.split(": ", 1) for line in head[1:-2])
-        writer.write(ServerProtocol().accept(Request("/", headers)).serialize())
+        await upgrade(reader, writer)
         writer.write(b"\x81\x02H2" if number == 2 else b"\x81\x02A1")
         if number == 1:
             await reader.readexactly(7)  # the handshake request

@@ -293,14 +293,15 @@ class Client:
         with suppress(ConnectionClosed):
             while True:
                 await asyncio.sleep(seconds)
-                pong = await socket.ping()
+                unsent = link.backlog + socket.transport.get_write_buffer_size()
                 try:
                     async with asyncio.timeout(self.limits.heartbeat_timeout):
-                        await pong
+                        await (await socket.ping())  # which waits for room to be sent
                 except TimeoutError:
                     wait = asyncio.get_running_loop().time() - link.resumed_at
                     is_behind = link.is_held or wait < self.limits.heartbeat_timeout
-                    if not is_behind and not link.is_stalled:
+                    reads = link.backlog + socket.transport.get_write_buffer_size() < unsent
+                    if not (is_behind or reads or link.is_stalled):
                         log.debug("%s is lost: it answered no ping", _named(self.url))
                         socket.transport.abort()
                         return
