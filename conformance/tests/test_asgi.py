@@ -17,6 +17,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from neffos_asyncio import (
+    Budget,
     DialError,
     Limits,
     LostError,
@@ -219,6 +220,24 @@ def test_with_turns_a_flood_is_parsed_a_few_bytes_at_a_time(monkeypatch):
             raw.writer.write(frame(1, ask + bytes(100 * PIECE)))
             assert await raw.read() == (1, ask + bytes(100 * PIECE))
             assert PIECE < max(read) <= LARGE_PIECE
+
+    asyncio.run(run())
+
+
+def test_with_turns_unfinished_messages_count_for_the_budget(monkeypatch):
+    budget = Budget(1 << 20)
+    monkeypatch.setattr(WebSockets, "budget", budget)
+
+    async def run() -> None:
+        async with hosted(Server(HANDLERS), ws=WebSockets) as host, Raw.dialled(host.url()) as raw:
+            raw.writer.write(frame(1, bytes(1000), fin=False) + frame(0, b"", length=4 << 20))
+            while budget.used < 1000:
+                await asyncio.sleep(0)
+            assert budget.used == 1000
+            raw.writer.write(bytes(2 << 20))
+            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                await raw.read()
+            assert budget.used == 0
 
     asyncio.run(run())
 

@@ -428,6 +428,27 @@ async def test_what_a_peer_does_not_read_counts_too(caplog):
 
 
 @asynchronous
+async def test_bytes_of_a_servers_unfinished_message_count_too(caplog):
+    budget = Budget(BUDGET)
+    server = Server({"app": {}})
+    async with (
+        listening(server, grace=0.1) as listener,
+        await dial(listener.url(), limits=Limits(budget=budget)) as client,
+    ):
+        await client.connect("app")
+        [inside] = server.members("app")
+        write = inside.link._transport._transport.write
+        write(b"\x01\x7e\xff\xff" + bytes(65_535) + b"\x80\x7f" + (4 << 20).to_bytes(8))
+        while budget.used < 65_535:
+            await asyncio.sleep(0)
+        assert budget.used == 65_535
+        write(bytes(2 << 20))
+        await client.wait_closed()
+        assert budget.used == 0
+    assert "too many bytes" in caplog.text
+
+
+@asynchronous
 async def test_a_client_whose_handler_is_slow_keeps_few_messages_beside_its_queue():
     slow, server = Slow(), Server({"app": {}})
     limits = Limits(queue_length=1)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import InitVar, dataclass, field
+from functools import partial
 from ipaddress import ip_address
 from secrets import token_bytes
 from typing import Any, Final, NoReturn
@@ -23,6 +24,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.protocol import Protocol
 
+from neffos_asyncio.budget import Budget
 from neffos_asyncio.connection import Connection, Namespace
 from neffos_asyncio.controllers import CLIENT_SCOPES, Part, application_of
 from neffos_asyncio.dependencies import Dependencies
@@ -55,6 +57,10 @@ _TOKENS: Final = WaitTokens(client=True, clock=time.time_ns, entropy=token_bytes
 
 class _Socket(InPieces, ClientConnection):
     """A connection of ``websockets``, given a few bytes at a time."""
+
+    def __init__(self, budget: Budget, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.budget = budget
 
     @property
     def parser(self) -> Protocol:
@@ -227,7 +233,7 @@ class Client:
                 max_size=self.limits.session.payload,
                 max_queue=QUEUED,
                 user_agent_header=None,
-                create_connection=_Socket,
+                create_connection=partial(_Socket, self.limits.budget),  # type: ignore[arg-type]
             )
         except InvalidStatus as error:
             status = error.response.status_code
