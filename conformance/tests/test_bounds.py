@@ -9,6 +9,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
+from websockets.streams import StreamReader
 
 from hostile.peers import PIPELINED, REPLIES
 from neffos_asyncio import Budget, Limits, Server, dial, listening
@@ -425,6 +426,21 @@ async def test_what_a_peer_does_not_read_counts_too(caplog):
         assert 0 < most <= BUDGET
         assert budget.used == 0
     assert "too many bytes" in caplog.text
+
+
+@asynchronous
+async def test_an_unfinished_message_is_not_kept_after_the_end():
+    ends = Ends()
+    limits = Limits(budget=Budget(BUDGET))
+    server = Server({"app": {}}, limits=limits, on_disconnect=ends.note)
+    async with entered(server) as raw:
+        raw.writer.write(frame(1, b"", length=4 << 20) + b"x" * 100_000)
+        while limits.budget.used < 100_000:
+            await asyncio.sleep(0)
+        raw.writer.transport.abort()
+        await ends.next()
+        kept = [each for each in gc.get_objects() if isinstance(each, StreamReader)]
+        assert max((len(each.buffer) for each in kept), default=0) < PIECE
 
 
 @asynchronous

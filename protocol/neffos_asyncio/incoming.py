@@ -81,8 +81,9 @@ class InPieces(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note the end: the library's."""
-        self.__hold(0)
         super().connection_lost(exc)
+        self.parser.reader.discard()  # else it stays until the garbage collector comes by
+        self.__hold(0)
 
     def shed(self) -> None:
         """Reset the connection: it holds most of what is too much for the process."""
