@@ -26,8 +26,8 @@ from neffos_conformance.runner.run import (
 from neffos_conformance.wire.networks import Network, network_before, networks
 from peers import networks as runs
 
-waiting = partial(work_clock.run, stride=work_clock.LONG_STRIDE)
-"""Runs a coroutine on a clock that a network's silence does not hold up for long."""
+waiting = partial(work_clock.run, stride=5 * work_clock.STRIDE)
+"""Runs a coroutine on a clock that a network's long silence does not hold up for long."""
 
 SAMPLE = ("HS-1.1", "NS-1.1", "RM-4.1", "EV-1.1", "TR-12", "AR-1.1")
 """Cases of several kinds; `make networks` runs all."""

@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -325,17 +324,6 @@ def test_a_name_without_what_it_stands_for_is_a_usage_error(tested):
 
 
 # -------------------------------------------------------------------- pytest
-
-
-PLUGIN = "neffos_conformance.pytest_plugin"
-"""Ours, and no other: those take longer than the tests."""
-
-
-@pytest.fixture
-def run_pytest(pytester, monkeypatch):
-    """Run pytest in this process, which has imported everything already."""
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    return partial(pytester.runpytest_inprocess, "-q", "-p", PLUGIN)
 
 
 def test_each_case_is_a_test_of_ones_own_suite(pytester, monkeypatch, run_pytest):
