@@ -182,6 +182,7 @@ class SystemUnderTest:
         peer: what is known about it.
         command: the command line that tests it, without a selection.
         has: the features that it was assumed to have, and its own names.
+        notes: sentences on how the cases were run, where that is unusual.
     """
 
     role: Role
@@ -189,6 +190,7 @@ class SystemUnderTest:
     peer: dict[str, str]
     command: str
     has: Detected | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def started_by(
@@ -363,6 +365,7 @@ def conclude(
         again or {},
         sut.has.absent if sut.has else {},
         sut.has.profile if sut.has else STANDARD,
+        notes=sut.notes,
     )
     console = Terminal()
     show(console, report, verbose=options.verbose)

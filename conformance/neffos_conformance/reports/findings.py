@@ -332,6 +332,7 @@ def provenance(report: RunReport) -> list[tuple[str, str]]:
         ("features", "not applicable" if there is None else bounded(listed)),
         ("started", report.started.isoformat(timespec="seconds")),
         ("duration", f"{report.seconds:.2f} s"),
+        *(("note", bounded(each)) for each in report.notes),
         ("command", bounded(report.command)),
         ("Python", f"{platform.python_version()}, codec {'' if COMPILED else 'not '}compiled"),
         ("platform", platform.platform()),

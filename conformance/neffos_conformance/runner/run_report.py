@@ -40,6 +40,7 @@ class RunReport:
         known: the known failures that occurred, by the IDs of their cases.
         stale: a sentence on each known failure that no longer occurs.
         again: the command lines that run a case again, where ``command`` does not, by its ID.
+        notes: sentences on how the cases were run, where that is unusual.
     """
 
     role: Role
@@ -56,6 +57,7 @@ class RunReport:
     again: Mapping[str, str] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
     profile: Profile = STANDARD
+    notes: tuple[str, ...] = ()
 
     def counts(self) -> Counter[Verdict]:
         """Give the number of cases with each verdict."""
