@@ -85,25 +85,21 @@ async def _victim(url: str, latencies: list[float], lost: list[str], done: async
 async def measure(
     names: Sequence[str], target: str, seconds: float, settle: float, minutes: float = 0
 ) -> Cost:
-    """Run attacks on one target, all at once; each again and again for so many minutes."""
+    """Run attacks on one target, all at once.
+
+    With ``minutes``, each runs again and again for so long, and once before: the memory of a target
+    that was attacked already is compared.
+    """
     python = sys.executable
     command = [python, "-m", "hostile.targets", target]
     with subprocesses.started(command, env={**os.environ, **ALLOCATOR}) as (pid, ready):
         latencies: list[float] = []
         lost: list[str] = []
         done = asyncio.Event()
-        victims = [
-            asyncio.create_task(_victim(ready["url"], latencies, lost, done))
-            for _ in range(VICTIMS)
-        ]
-        await asyncio.sleep(5 * PAUSE)
-        before = peak = memory(pid)
-        latencies.clear()
 
-        async def attack(name: str) -> None:
-            began = time.monotonic()
+        async def attack(name: str, end: float) -> None:
             is_first = True
-            while is_first or time.monotonic() - began < 60 * minutes:
+            while is_first or time.monotonic() < end:
                 is_first = False
                 attacker = await asyncio.create_subprocess_exec(
                     *(python, "-m", "hostile", "--attack", name, "--url", ready["url"]),
@@ -114,7 +110,18 @@ async def measure(
                 if attacker.returncode or told:
                     lost.append(f"{name}: {told}" if told else f"{name} failed")
 
-        attacks = asyncio.gather(*(attack(name) for name in names))
+        if minutes:
+            await asyncio.gather(*(attack(name, 0) for name in names))
+            await asyncio.sleep(settle)
+        victims = [
+            asyncio.create_task(_victim(ready["url"], latencies, lost, done))
+            for _ in range(VICTIMS)
+        ]
+        await asyncio.sleep(5 * PAUSE)
+        before = peak = memory(pid)
+        latencies.clear()
+        end = time.monotonic() + 60 * minutes
+        attacks = asyncio.gather(*(attack(name, end) for name in names))
         while not attacks.done():
             await asyncio.sleep(PAUSE)
             peak = max(peak, memory(pid))

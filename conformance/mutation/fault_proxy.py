@@ -31,9 +31,6 @@ READ_SIZE: Final = 1 << 16
 ENDLESS: Final = 1 << 40
 """Bytes from which on a frame is passed on as it comes, with all that follows: it never ends."""
 
-RESERVED: Final = ("rsv1", "rsv2", "rsv3")
-"""The bits that only extensions give a meaning to (RFC 6455, 5.2)."""
-
 
 class Instead(Enum):
     """What can happen instead of a frame or a request, other than another one."""

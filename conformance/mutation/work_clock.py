@@ -23,9 +23,6 @@ STRIDE: Final = 0.1
 """Seconds by which that silence advances the clock, at most. A timeout is longer than one stride,
 so it takes several silences in a row to reach it."""
 
-LONG_STRIDE: Final = 5 * STRIDE
-"""The same for tests whose peers wait for minutes, and send little."""
-
 WORK: Final = 0.5
 """Seconds on the clock for a second of processor time. Slow or shared processors take longer for
 the same work; at half the rate, timeouts leave room for that."""

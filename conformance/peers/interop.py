@@ -68,6 +68,7 @@ from peers.implementations import (
     drivers,
 )
 from peers.implementations import SHARE as SHARE_OF_TESTS
+from peers.plain import plain_failures
 
 GENERATED: Final = 20_000
 """Generated payloads for the comparison of the codecs: a second's work."""
@@ -168,6 +169,9 @@ def run(peers: dict[str, Implementation], record: bool, seed: int | None = None)
             report = test_codec(peer.codec, peer.known_failures("codec"))
             reports[report.sut] = report
     failures += sum(_print_report(name, report) for name, report in reports.items())
+    for text in plain_failures(peers, TESTED_AT_ONCE, seed):
+        console.print(text)
+        failures += 1
     failures += _print_runs(runs)
     values = matrix_values(runs, reports)
     return failures + keep_matrix(values, record, is_whole=peers == PEERS, pairs=pairs)

@@ -1,6 +1,6 @@
 """What the tests in a browser share: where Chromium is, and what goes on in the pages it opens.
 
-A test that needs it bears the mark ``browser``.
+A test that needs it bears the mark ``browser``. Tests of our own plugin share a pytest.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,3 +111,14 @@ def chromium() -> Iterator[Chromium]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM)
         yield Chromium(browser)
         browser.close()
+
+
+PLUGIN = "neffos_conformance.pytest_plugin"
+"""Ours, and no other: those take longer than the tests."""
+
+
+@pytest.fixture
+def run_pytest(pytester, monkeypatch):
+    """Run pytest in this process, which has imported everything already."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    return partial(pytester.runpytest_inprocess, "-q", "-p", PLUGIN)

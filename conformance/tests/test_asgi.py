@@ -1,6 +1,7 @@
 """The reference server as an ASGI application: in Starlette and bare, on what uvicorn offers."""
 
 import asyncio
+import gc
 import http.client
 import socket
 from collections.abc import AsyncIterator
@@ -15,8 +16,10 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
+from websockets.streams import StreamReader
 
 from neffos_asyncio import (
+    Budget,
     DialError,
     Limits,
     LostError,
@@ -219,6 +222,28 @@ def test_with_turns_a_flood_is_parsed_a_few_bytes_at_a_time(monkeypatch):
             raw.writer.write(frame(1, ask + bytes(100 * PIECE)))
             assert await raw.read() == (1, ask + bytes(100 * PIECE))
             assert PIECE < max(read) <= LARGE_PIECE
+
+    asyncio.run(run())
+
+
+def test_with_turns_unfinished_messages_count_for_the_budget(monkeypatch):
+    gc.collect()  # what other tests left
+    budget = Budget(1 << 20)
+    monkeypatch.setattr(WebSockets, "budget", budget)
+
+    async def run() -> None:
+        async with hosted(Server(HANDLERS), ws=WebSockets) as host, Raw.dialled(host.url()) as raw:
+            raw.writer.write(frame(1, bytes(1000), fin=False) + frame(0, b"", length=4 << 20))
+            while budget.used < 1000:
+                await asyncio.sleep(0)
+            assert budget.used == 1000
+            raw.writer.write(bytes(2 << 20))
+            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                await raw.read()
+            while budget.used:
+                await asyncio.sleep(0)
+            kept = [each for each in gc.get_objects() if type(each) is StreamReader]
+            assert max((len(each.buffer) for each in kept), default=0) < PIECE
 
     asyncio.run(run())
 

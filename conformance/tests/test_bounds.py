@@ -9,6 +9,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
+from websockets.streams import StreamReader
 
 from hostile.peers import PIPELINED, REPLIES
 from neffos_asyncio import Budget, Limits, Server, dial, listening
@@ -423,6 +424,43 @@ async def test_what_a_peer_does_not_read_counts_too(caplog):
             most = max(most, budget.used)
         await inside.wait_closed()
         assert 0 < most <= BUDGET
+        assert budget.used == 0
+    assert "too many bytes" in caplog.text
+
+
+@asynchronous
+async def test_an_unfinished_message_is_not_kept_after_the_end():
+    gc.collect()  # what other tests left
+    ends = Ends()
+    limits = Limits(budget=Budget(BUDGET))
+    server = Server({"app": {}}, limits=limits, on_disconnect=ends.note)
+    async with entered(server) as raw:
+        raw.writer.write(frame(1, b"", length=4 << 20) + b"x" * 100_000)
+        while limits.budget.used < 100_000:
+            await asyncio.sleep(0)
+        raw.writer.transport.abort()
+        await ends.next()
+        kept = [each for each in gc.get_objects() if type(each) is StreamReader]
+        assert max((len(each.buffer) for each in kept), default=0) < PIECE
+
+
+@asynchronous
+async def test_bytes_of_a_servers_unfinished_message_count_too(caplog):
+    budget = Budget(BUDGET)
+    server = Server({"app": {}})
+    async with (
+        listening(server, grace=0.1) as listener,
+        await dial(listener.url(), limits=Limits(budget=budget)) as client,
+    ):
+        await client.connect("app")
+        [inside] = server.members("app")
+        write = inside.link._transport._transport.write
+        write(b"\x01\x7e\xff\xff" + bytes(65_535) + b"\x80\x7f" + (4 << 20).to_bytes(8))
+        while budget.used < 65_535:
+            await asyncio.sleep(0)
+        assert budget.used == 65_535
+        write(bytes(2 << 20))
+        await client.wait_closed()
         assert budget.used == 0
     assert "too many bytes" in caplog.text
 

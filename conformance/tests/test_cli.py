@@ -196,8 +196,8 @@ EVERY_COMMAND = {
     **{f"test {name}": cli.test_command.get_command(CONTEXT, name) for name in cli.TESTS},
 }
 METAVARS = re.compile(
-    r"URL|\[URL\]|FILE|FILE…|COMMAND|\[-- COMMAND…\]|NAME=URL|NAME=COMMAND|FOLDER|SECONDS|N|NAME"
-    r"|PORT|\[HOST:\]PORT|HOST:PORT:ADDRESS|HEADER"
+    r"URL|\[URL\](?:…)?|FILE|FILE…|COMMAND|\[-- COMMAND…\]|NAME=URL|NAME=COMMAND|FOLDER|SECONDS|N"
+    r"|NAME|PORT|\[HOST:\]PORT|HOST:PORT:ADDRESS|HEADER"
     r"|TEXT|PATTERN|TAG|LIST|LINE|PAYLOAD|\[PAYLOAD\]|HEX|\[[a-z|]+\]"
 )
 """The names of values in help texts, and the choices that click lists."""

@@ -93,11 +93,11 @@ def response(status: str, body: str = "", *headers: str) -> str:
     return f"HTTP/1.1 {status}\r\n{head}{size}Connection: close\r\n\r\n{body}"
 
 
-CHECK_ORIGIN = "Forbidden: websocket: request origin not allowed by Upgrader.CheckOrigin\n"
-NO_UPGRADE = (
-    "Bad Request\nwebsocket: the client is not using the websocket protocol: "
-    "'upgrade' token not found in 'Connection' header"
-)
+GORILLA = "Sec-Websocket-Version: 13"
+"""What gorilla sends with every refusal, whose body says nothing more than the status."""
+
+NO_UPGRADE = 'handshake error: bad "Upgrade" header\n'
+WRONG_VERSION = 'handshake error: bad "Sec-WebSocket-Version" header\n'
 HTTPS = "Client sent an HTTP request to an HTTPS server.\n"
 HTML = "Content-Type: text/html; charset=utf-8"
 
@@ -106,12 +106,14 @@ HTML = "Content-Type: text/html; charset=utf-8"
     ("answer", "seen"),
     [
         (response("400 Bad Request", HTTPS), "HTTP 400: Client sent an HTTP request"),
-        (response("400 Bad Request", NO_UPGRADE), "HTTP 400: 'upgrade' token"),
-        (response("426 Upgrade Required", "Upgrade Required"), "HTTP 400: 'upgrade' token"),
+        (response("400 Bad Request", NO_UPGRADE), "HTTP 400: handshake error"),
+        (response("426 Upgrade Required", "Upgrade Required"), "HTTP 400: handshake error"),
         (response("400 Bad Request", "unsupported version"), "HTTP 400 or 426 with another"),
         (response("400 Bad Request"), "HTTP 400 or 426"),
         (response("401 Unauthorized"), "HTTP 401"),
-        (response("403 Forbidden", CHECK_ORIGIN), "HTTP 403: request origin not allowed"),
+        (response("403 Forbidden", "Forbidden\n", GORILLA), "HTTP 403: Forbidden, with"),
+        (response("400 Bad Request", "Bad Request\n", GORILLA), "HTTP 400: Bad Request, with"),
+        (response("426 Upgrade Required", WRONG_VERSION, GORILLA), "HTTP 400 or 426 with another"),
         (response("403 Forbidden", "no"), "HTTP 403"),
         (response("404 Not Found"), "HTTP 404"),
         (response("405 Method Not Allowed"), "HTTP 405"),

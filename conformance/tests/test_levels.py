@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 
+from mutation import work_clock
 from neffos_asyncio import Server
 from neffos_conformance.cases.definition import SLOW, server_cases
 from neffos_conformance.cases.features import AppLevel, by_id, closed, features, needed
@@ -40,7 +41,7 @@ def test_each_case_passes_on_a_server_that_has_what_it_needs_and_nothing_else():
 
         return await asyncio.gather(*(one(*each) for each in grouped.items()))
 
-    assert [each for found in asyncio.run(run()) for each in found] == []
+    assert [each for found in work_clock.run(run()) for each in found] == []
 
 
 def found_on(*sets):
@@ -54,7 +55,7 @@ def found_on(*sets):
         slots = asyncio.Semaphore(8)
         return await asyncio.gather(*(one(there, slots) for there in sets))
 
-    return asyncio.run(run())
+    return work_clock.run(run())
 
 
 def without(ids):
@@ -82,7 +83,7 @@ def test_an_event_counts_as_there_if_the_server_has_the_application_and_answers_
         async with embedded_server(distort=wrong) as url:
             return (await discovered(url, Way(SOON))).there
 
-    assert asyncio.run(run()) == EVERYTHING
+    assert work_clock.run(run()) == EVERYTHING
 
 
 def test_an_event_of_the_same_name_and_another_meaning_is_not_taken_for_it_on_any_other_server():
@@ -92,7 +93,7 @@ def test_an_event_of_the_same_name_and_another_meaning_is_not_taken_for_it_on_an
         async with embedded_server(served={"/": Server(own)}) as url:
             return await discovered(url, Way(SOON))
 
-    found = asyncio.run(run())
+    found = work_clock.run(run())
     assert found.there == {
         "app",
         "rooms",

@@ -25,9 +25,11 @@ from neffos_conformance.model_based.tables import transitions_of, why_unreachabl
 from neffos_conformance.recordings.checking import check
 from neffos_conformance.recordings.replay import ReplayOutcome, replay_to_server
 from neffos_conformance.reference.embedded import Distort, Serve, embedded_server
+from neffos_conformance.runner.pace import Way
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import to_server
 from neffos_conformance.wire.connection import ConnectError
+from neffos_conformance.wire.networks import network_before, networks
 from neffos_conformance.wire.transcript import read_transcript
 from neffos_protocol import Role
 
@@ -402,3 +404,14 @@ def test_any_part_of_a_sequence_is_a_sequence():
                 assert (await run_on_server(url, part, KnownFailures(), SOON)).failure is None
 
     work_clock.run(run())
+
+
+@pytest.mark.parametrize("name", ["half-open", "cut"])
+def test_a_network_that_loses_connections_ends_the_run_and_is_no_counterexample(name):
+    async def run() -> SequenceReport:
+        async with embedded_server() as url, network_before(url, networks()[name]) as reached:
+            return await explore_server(reached, replace(PLAN, way=Way(PLAN.timeouts)))
+
+    report = work_clock.run(run())
+    assert report.lost.startswith("a further connection")
+    assert (report.counterexamples, report.doubtful) == ((), ())

@@ -23,6 +23,7 @@ from neffos_conformance.model_based import (
     SequenceReport,
     explore_client,
     explore_driven,
+    failures,
 )
 from neffos_conformance.model_based.actions import ActionKind
 from neffos_conformance.model_based.failures import CRASHED, STALLS, KnownFailures
@@ -31,7 +32,9 @@ from neffos_conformance.model_based.links import run_on_client
 from neffos_conformance.model_based.tables import transitions_of, why_unreachable
 from neffos_conformance.recordings.checking import check
 from neffos_conformance.runner.driver_protocol import DriverError
+from neffos_conformance.runner.pace import Way
 from neffos_conformance.runner.playback import Timeouts
+from neffos_conformance.wire.networks import Network, networks
 from neffos_protocol import Role
 
 REFERENCE = (str(Path(sys.executable).with_name("neffos-wire")), "driver")
@@ -47,6 +50,8 @@ def quiet():
 
 
 CORRECT = ClientFault()
+HASTY = ClientFault(limits=replace(CORRECT.limits, ask=5.0))
+"""It gives up an ask as soon as any tested implementation does."""
 
 
 PLAN = Plan(seed=1, seconds=60.0, sequences=20, steps=16, timeouts=SOON)
@@ -114,7 +119,9 @@ def test_any_part_of_a_sequence_is_a_sequence():
         whole, known = generate(Role.CLIENT, 5, 3, 14, None), KnownFailures()
         for left_out in range(0, len(whole), 4):
             part = whole[:left_out] + whole[left_out + 1 :]
-            result = await run_on_client(partial(faulty_client, CORRECT), None, part, known, SOON)
+            result = await run_on_client(
+                partial(faulty_client, CORRECT), None, None, part, known, SOON
+            )
             assert (result.failure, result.trouble) == (None, "")
 
     work_clock.run(run())
@@ -273,3 +280,51 @@ link = "https://example.org"
     assert ran.exit_code == 1, ran.output
     assert "known fail SEC-16" in ran.output
     assert "not JSON" in ran.output
+
+
+# -------------------------------------------------------------------- networks
+
+
+def through(network: Network, fault=CORRECT, **options) -> SequenceReport:
+    """Test a client through a network, on a clock that counts work."""
+    plan = replace(PLAN, way=Way(PLAN.timeouts, "client"), **options)
+    take = partial(faulty_client, fault)
+    return work_clock.run(explore_driven(take, plan, before=network))
+
+
+NEAR_AND_FAR = [
+    Network("far", "", latency=0.1),
+    Network("lumps", "", coalesce=0.05),
+    Network("stalling", "", stall=1.5),
+]
+
+
+@pytest.mark.parametrize("network", NEAR_AND_FAR, ids=lambda network: network.name)
+def test_a_slow_network_makes_no_counterexample(network):
+    report = through(network, HASTY, sequences=2, seed=2)
+    assert (report.lost, report.trouble) == ("", "")
+    assert [each.failure for each in (*report.counterexamples, *report.doubtful)] == []
+    assert report.sequences == 2
+
+
+@pytest.mark.parametrize("name", ["half-open", "cut"])
+def test_a_network_that_loses_connections_ends_the_run_and_is_no_counterexample(name):
+    report = through(networks()[name], sequences=4)
+    assert report.lost.startswith("a further connection")
+    assert (report.counterexamples, report.doubtful) == ((), ())
+
+
+def test_a_fault_is_found_through_a_slow_network():
+    mutant = "client-leaves-without-dollar"
+    seed = {"seed": SEEDS[mutant], "sequences": 10, "enough": 1}
+    report = through(NEAR_AND_FAR[0], BANK[mutant].peer, **seed)
+    assert [each.requirement for each in report.counterexamples] == [WRONG[mutant]]
+
+
+def test_a_client_may_give_up_an_ask_that_the_suite_answers_late(monkeypatch):
+    """The handler of `relay` asks the suite, which performs other actions before it answers."""
+    monkeypatch.setattr(failures, "OVERDUE", 0.2)
+    hurried = ClientFault(limits=replace(CORRECT.limits, ask=0.5))
+    assert through(NEAR_AND_FAR[0], hurried, sequences=4).counterexamples == ()
+    monkeypatch.setattr(failures, "OVERDUE", 60)
+    assert through(NEAR_AND_FAR[0], hurried, sequences=4).counterexamples

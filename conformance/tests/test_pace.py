@@ -26,8 +26,8 @@ from neffos_conformance.runner.run import (
 from neffos_conformance.wire.networks import Network, network_before, networks
 from peers import networks as runs
 
-waiting = partial(work_clock.run, stride=work_clock.LONG_STRIDE)
-"""Runs a coroutine on a clock that a network's silence does not hold up for long."""
+waiting = partial(work_clock.run, stride=5 * work_clock.STRIDE)
+"""Runs a coroutine on a clock that a network's long silence does not hold up for long."""
 
 SAMPLE = ("HS-1.1", "NS-1.1", "RM-4.1", "EV-1.1", "TR-12", "AR-1.1")
 """Cases of several kinds; `make networks` runs all."""
@@ -93,7 +93,13 @@ def test_pauses_cost_no_byte_anything_and_hide_no_thin_line(pauses):
     assert samples(1e9, pauses).pace.per_byte < 1e-8
     assert samples(200_000, pauses).pace.per_byte == pytest.approx(1 / 200_000, rel=0.1)
     assert samples(1e9, pauses).pace.per_message == pytest.approx(1e-4)
-    assert samples(1e9, pauses).pace.round_trip == TRIP + max(pauses[0])
+
+
+def test_an_answer_may_take_as_long_as_the_longest_pause():
+    assert samples(1e9).pace.round_trip == TRIP
+    late = ((ACK, 0, ACK), (0, ACK, ACK), (1.5, 0, 3))
+    assert samples(1e9, late).pace.round_trip == pytest.approx(TRIP + 3)
+    assert samples(1e9, ((ACK,) * 3,) * 3).pace.round_trip == pytest.approx(TRIP + ACK)
 
 
 def test_a_fast_line_with_pauses_leaves_a_large_case_its_verdict():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mutation import work_clock
 from neffos_asyncio import ReplyError, Server
 from neffos_conformance.cases.definition import Case, select, server_cases
 from neffos_conformance.cases.profile import Profile, ProfileError, named, read_profile
@@ -128,7 +129,7 @@ def test_the_verdicts_are_those_of_the_names_of_the_suite():
                 run = to_server(url, way=way, witness=witness, profile=OWN)
                 return has, cases, [each async for each in run_cases(run, cases)]
 
-    has, cases, results = asyncio.run(run())
+    has, cases, results = work_clock.run(run())
     assert has.absent.keys() <= {"connecting"}  # the translation sees no headers
     assert len(cases) > SAMPLE
     assert [(r.case.id, r.explanation) for r in results if r.verdict is not Verdict.PASS] == []
@@ -258,7 +259,7 @@ def test_a_draft_is_a_profile_of_what_was_found(tmp_path):
             return await discovered(url, Way(SOON), named("chat"))
 
     path = tmp_path / "draft.toml"
-    text = draft_profile(asyncio.run(run()))
+    text = draft_profile(work_clock.run(run()))
     path.write_text(text, "utf-8")
     values = tomllib.loads(text)
     assert values["namespaces"] == {"app": "chat"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 import ssl
 import subprocess
@@ -502,21 +501,14 @@ def test_a_wrong_command_line_is_a_usage_error(tmp_path, arguments, complaint):
     assert not (tmp_path / "r").exists()
 
 
-def test_the_plugin_reaches_a_server_that_wants_something(tmp_path):
-    plugin = ("-p", "neffos_conformance.pytest_plugin", "-p", "no:cacheprovider")
+def test_the_plugin_reaches_a_server_that_wants_something(run_pytest):
     with beside(embedded_server()) as server, beside(door(server, {"X": SECRET})) as way:
         chosen = ("--neffos-server", way.url, "neffos-server::HS-1.1")
         for given, status, text in (
             (("--neffos-header", f"X: {SECRET}"), 0, "1 passed"),
             (("--neffos-ca", "gone"), 4, "--neffos-ca: gone cannot be read"),
         ):
-            done = subprocess.run(
-                [sys.executable, "-m", "pytest", "-q", *plugin, *chosen, *given],
-                cwd=tmp_path,
-                capture_output=True,
-                text=True,
-                env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-            )
-            shown = done.stdout + done.stderr
-            assert (done.returncode, text in shown) == (status, True), shown
+            done = run_pytest(*chosen, *given)
+            shown = done.stdout.str() + done.stderr.str()
+            assert (done.ret, text in shown) == (status, True), shown
             assert SECRET not in shown

@@ -27,6 +27,7 @@ from neffos_conformance.runner.run import run_cases, to_server
 from neffos_conformance.wire import connection as connection_module
 from neffos_conformance.wire import relay as relay_module
 from neffos_conformance.wire.connection import (
+    MAX_HELD,
     MAX_PARTS,
     TURN,
     ConnectError,
@@ -54,8 +55,8 @@ RUN_TIMEOUT = 90.0
 
 CARRIED = ["FR", "HS", "NM", "TR", "SEC-2", "SEC-16"]
 """What a relay could get wrong: payloads and their kinds, HTTP, fragments, bytes that are not
-WebSocket, and ends. What payloads mean is nothing to it; and how much a server keeps for a side
-that does not read (SEC-8) cannot be seen behind a relay, which keeps a part of it itself."""
+WebSocket, and ends. What payloads mean is nothing to it; and the cases on what a server keeps for a
+client that does not read (SEC-8) send 64 MiB."""
 
 
 def run(test: Callable[[], Awaitable[None]], seconds: float = HANG) -> None:
@@ -101,6 +102,46 @@ async def between() -> AsyncIterator[tuple[WireConnection, WireConnection, Notes
         await client.close()
         await server.close()
         await relay.idle()
+
+
+def test_what_is_sent_on_a_connection_that_was_lost_is_not_logged(caplog):
+    async def test() -> None:
+        async with played() as (url, queue):
+            client = await WireConnection.dial(url)
+            server = await queue.get()
+            client.abort()  # before it has read the end
+            for _ in range(20):
+                await client.send("x")
+            await client.close()
+            await server.close()
+
+    run(test)
+    assert caplog.messages == []
+
+
+def test_a_relay_holds_little_for_a_peer_that_does_not_read():
+    """Otherwise a server that limits what it keeps (SEC-8) seems to have no limit behind it."""
+    messages = [bytes(1 << 19)] * 16
+
+    async def test() -> None:
+        async with played() as (url, queue):
+            sender = await WireConnection.dial(url)
+            holder = await queue.get()
+
+            async def send() -> None:
+                for each in messages:
+                    await sender.send(each)
+
+            sending = asyncio.create_task(send())
+            while not holder._is_full():
+                await asyncio.sleep(0)
+            assert holder._waiting_bytes <= MAX_HELD + len(messages[0])
+            assert [await holder.receive() for _ in messages] == messages
+            await sending
+            await sender.close()
+            await holder.close()
+
+    run(test)
 
 
 def test_messages_pass_both_ways_as_they_are_and_are_recorded():

@@ -15,6 +15,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 from websockets.asyncio.server import serve
+from websockets.datastructures import Headers
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
 
 from neffos_asyncio import (
     ON_ANY_EVENT,
@@ -176,6 +179,21 @@ async def test_another_status_than_that_of_an_upgrade_is_told(status):
         error = await raised_by_dial(url)
         assert str(error) == f"{url} answered {status} instead of an upgrade"
         assert error.status == status
+
+
+@pytest.mark.parametrize("location", ["http://[", "ftp://127.0.0.1/", "ws://127.0.0.1:x/"])
+@asynchronous
+async def test_a_redirect_to_nowhere_is_the_servers_fault(location):
+    def answer(connection, _):
+        response = connection.respond(302, "no\n")
+        response.headers["Location"] = location
+        return response
+
+    async with serve(None, "127.0.0.1", 0, process_request=answer) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        error = await raised_by_dial(url)
+        assert str(error).startswith(f"{url} redirects to what is not a WebSocket URL: ")
+        assert error.status == 302
 
 
 @asynccontextmanager
@@ -822,6 +840,67 @@ async def test_a_reconnection_counts_its_tries():
         numbers = [int(each) for each in attempts]
         assert numbers == list(range(numbers[0], numbers[0] + 4))
         await client.close()
+
+
+@asynchronous
+async def test_a_server_that_is_lost_while_a_message_is_sent_is_found_by_the_heartbeat():
+    may_end = asyncio.Event()
+
+    async def deal(reader, writer):
+        await upgrade(reader, writer)
+        await may_end.wait()
+
+    limits = Limits(high_water=1 << 30, write=None, heartbeat=0.02, heartbeat_timeout=0.05)
+    async with raw(deal) as url:
+        client = await dial(url, {"": {ON_NATIVE_MESSAGE: print}}, limits=limits)
+        client.send_native("x" * (8 << 20))  # more than the system keeps
+        await client.wait_closed()
+        assert client.connection.link.closed[0] is None
+        may_end.set()
+
+
+async def upgrade(reader, writer):
+    """Accept an upgrade request."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+    headers = Headers(line.split(": ", 1) for line in head[1:-2])
+    writer.write(ServerProtocol().accept(Request("/", headers)).serialize())
+
+
+@asynchronous
+async def test_a_connection_that_lingers_does_not_end_the_heartbeat_of_the_next():
+    third, second_ended, pinged = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    count = 0
+
+    async def deal(reader, writer):
+        nonlocal count
+        count += 1
+        number = count
+        await upgrade(reader, writer)
+        writer.write(b"\x81\x02H2" if number == 2 else b"\x81\x02A1")
+        if number == 1:
+            await reader.readexactly(7)  # the handshake request
+            writer.transport.abort()
+        elif number == 2:
+            await third.wait()
+        else:
+            third.set()
+            await second_ended.wait()
+            while b"\x89" not in await reader.read(100):  # a ping
+                pass
+            pinged.set()
+
+    def names():
+        return [task.get_name() for task in asyncio.all_tasks()]
+
+    policy = Reconnect(first_delay=0.001, max_delay=0.01, probe=False)
+    async with raw(deal) as url:
+        limits = Limits(heartbeat=0.02)
+        async with await dial(url, reconnect=policy, limits=limits):
+            await third.wait()
+            while names().count("neffos receive") > 1:
+                await asyncio.sleep(0)
+            second_ended.set()
+            await pinged.wait()
 
 
 @asynchronous

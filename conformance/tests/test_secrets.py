@@ -64,6 +64,7 @@ def test_what_a_url_shows(url, shown):
         ("no server at ws://u:p@h/?t=1: refused", "no server at ws://***@h/?t=***: refused"),
         ("node d.js --url 'ws://h/?t=1' -v", "node d.js --url 'ws://h/?t=***' -v"),
         ("curl -H 'Authorization: Bearer abc' x", "curl -H 'Authorization: ***' x"),
+        ("by socks5h://u:p@h:1 and more", "by socks5h://***@h:1 and more"),
         ("Cookie: sid=1; b=2\r\nX: y", "Cookie: ***\r\nX: y"),
         ("it sent Bearer abc.def", "it sent Bearer ***"),
         ("env TOKEN=abc node x --password='a b'", "env TOKEN=*** node x --password=***"),
@@ -171,6 +172,13 @@ def test_a_driver_that_fails_is_named_without_its_secrets(tmp_path, capfd):
         ["replay", "a.jsonl", "--server", "ws://me:pa55word@127.0.0.1:1/?t=s3cretValue", "--json"],
         ["matrix", "--server", "mine=ws://me:pa55word@127.0.0.1:1/?t=s3cretValue", "--json"],
         ["matrix", "--server", "mine=ws://me:pa55word@127.0.0.1:1/?t=s3cretValue"],
+        ["doctor", "ws://me:pa55word@127.0.0.1:1/?t=s3cretValue"],
+        ["doctor", "http://me:pa55word@h/?t=s3cretValue", "--cookie", "a=s3cretValue"],
+        ["doctor", "ws://h.example", "--proxy", "http://me:pa55word@127.0.0.1:1"],
+        ["test", "server", "ws://h.example", "--proxy", "socks5h://me:pa55word@127.0.0.1:1"],
+        ["test", "server", "ws://h.example", "--proxy", "me:pa55word@127.0.0.1:x"],
+        ["test", "server", "ws://h", "--header", "s3cretValue"],
+        ["record", "ws://h", "-o", "r", "--header", "A: pa55word\n", "--cookie", "s3cretValue"],
     ],
     ids=" ".join,
 )
@@ -202,7 +210,8 @@ def test_a_recording_of_the_relay_has_no_secret(tmp_path, capfd, monkeypatch, se
             await running.idle()
 
     monkeypatch.setattr(record, "_relay", relay)
-    code, shown = run(capfd, "record", planted(server), "-o", str(path))
+    given = ["--header", f"Authorization: {SECRET}", "--cookie", f"sid={SECRET}"]
+    code, shown = run(capfd, "record", planted(server), "-o", str(path), *given)
     assert code == 0, shown
     assert is_clean(path.read_text("utf-8") + shown)
     opened = read_transcript(path).entries[0].content

@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -206,7 +205,9 @@ def test_a_draft_becomes_a_file_of_known_failures_once_reasons_are_given(tested,
 def test_what_is_not_done_in_time_is_unknown_and_no_pass(tested, tmp_path):
     code, out, _ = tested("test", "server", "--run-timeout", "0.000001", "--case", "NS-3")
     assert code == 2
-    assert re.search(r"^INCOMPLETE: \d+ unknown$", out, re.MULTILINE)
+    assert re.search(
+        r"^INCOMPLETE: \d+ unknown\. Try: neffos-wire test server --case \S+$", out, re.MULTILINE
+    )
     values = json.loads((tmp_path / "reports" / "server.json").read_text("utf-8"))
     assert {each["verdict"] for each in values["cases"]} == {"unknown"}
     assert "whole run" in values["cases"][0]["explanation"]
@@ -351,17 +352,6 @@ def test_a_name_without_what_it_stands_for_is_a_usage_error(tested):
 
 
 # -------------------------------------------------------------------- pytest
-
-
-PLUGIN = "neffos_conformance.pytest_plugin"
-"""Ours, and no other: those take longer than the tests."""
-
-
-@pytest.fixture
-def run_pytest(pytester, monkeypatch):
-    """Run pytest in this process, which has imported everything already."""
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    return partial(pytester.runpytest_inprocess, "-q", "-p", PLUGIN)
 
 
 def test_each_case_is_a_test_of_ones_own_suite(pytester, monkeypatch, run_pytest):

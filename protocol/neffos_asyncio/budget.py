@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from neffos_asyncio.transport import log
+
 PROCESS_BYTES: Final = 256 << 20
 """Bytes that all connections of a process may hold: sixteen messages of the largest size, and far
 more than ten thousand connections hold whose peers read and finish what they send."""
@@ -48,6 +50,7 @@ class Budget:
         while size > before and self.used > self.limit and self._held:
             most = max(self._held, key=self._held.__getitem__)
             self.used -= self._held.pop(most)
+            log.warning("a connection is reset, since the process holds too many bytes")
             most.shed()
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import InitVar, dataclass, field
+from functools import partial
 from ipaddress import ip_address
 from secrets import token_bytes
 from typing import Any, Final, NoReturn
@@ -23,6 +24,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.protocol import Protocol
 
+from neffos_asyncio.budget import Budget
 from neffos_asyncio.connection import Connection, Namespace
 from neffos_asyncio.controllers import CLIENT_SCOPES, Part, application_of
 from neffos_asyncio.dependencies import Dependencies
@@ -55,6 +57,10 @@ _TOKENS: Final = WaitTokens(client=True, clock=time.time_ns, entropy=token_bytes
 
 class _Socket(InPieces, ClientConnection):
     """A connection of ``websockets``, given a few bytes at a time."""
+
+    def __init__(self, budget: Budget, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.budget = budget
 
     @property
     def parser(self) -> Protocol:
@@ -118,7 +124,6 @@ class Client:
     _opened_at: float | None = field(default=None, init=False)
     _unsteady: int = field(default=0, init=False)
     _reader: asyncio.Task[None] | None = field(default=None, init=False)
-    _heartbeat: asyncio.Task[None] | None = field(default=None, init=False)
     _reconnecting: asyncio.Task[None] | None = field(default=None, init=False)
     _ending: asyncio.Task[None] | None = field(default=None, init=False)
     _ended: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -228,7 +233,7 @@ class Client:
                 max_size=self.limits.session.payload,
                 max_queue=QUEUED,
                 user_agent_header=None,
-                create_connection=_Socket,
+                create_connection=partial(_Socket, self.limits.budget),  # type: ignore[arg-type]
             )
         except InvalidStatus as error:
             status = error.response.status_code
@@ -241,6 +246,10 @@ class Client:
             raise DialError(f"no connection to {_named(self.url)}: {error}") from error
         except (InvalidURI, ValueError) as error:  # some TLS errors are both, and are above
             text = getattr(error, "msg", error)  # without the URL
+            if isinstance(error.__context__, InvalidStatus):
+                status = error.__context__.response.status_code
+                where = f"{_named(self.url)} redirects to what is not a WebSocket URL"
+                raise DialError(f"{where}: {text}", status) from None
             raise DialError(f"{_named(self.url)!r} is not a WebSocket URL: {text}") from None
 
     async def _handshake(self, socket: ClientConnection) -> None:
@@ -254,10 +263,6 @@ class Client:
         self.connection.start(transport, spent=0)
         link.flush()
         self._reader = asyncio.create_task(self._read(socket, transport), name="neffos receive")
-        if self.limits.heartbeat is not None:
-            self._heartbeat = asyncio.create_task(
-                self._beat(socket, self.limits.heartbeat), name="neffos heartbeat"
-            )
         if link.session.is_open:  # native-only
             self._was_open = True
             return
@@ -271,6 +276,7 @@ class Client:
     async def _read(self, socket: ClientConnection, transport: PumpedTransport) -> None:
         link = self.connection.link
         code, reason = None, ""
+        beating = asyncio.create_task(self._beat(socket), name="neffos heartbeat")
         try:
             while True:
                 payload = await socket.recv()
@@ -281,25 +287,27 @@ class Client:
             if end.rcvd is not None:
                 code, reason = end.rcvd.code, end.rcvd.reason
         finally:
-            if self._heartbeat is not None:
-                self._heartbeat.cancel()
+            beating.cancel()  # the next connection may have one already
             transport.end()
             link.lost(code, reason)
 
-    async def _beat(self, socket: ClientConnection, seconds: float) -> None:
+    async def _beat(self, socket: ClientConnection) -> None:
         """Detect a lost server by pings; without reading, a missing pong proves nothing."""
-        link = self.connection.link
+        link, seconds = self.connection.link, self.limits.heartbeat
+        if seconds is None:
+            return
         with suppress(ConnectionClosed):
             while True:
                 await asyncio.sleep(seconds)
-                pong = await socket.ping()
+                unsent = link.backlog + socket.transport.get_write_buffer_size()
                 try:
                     async with asyncio.timeout(self.limits.heartbeat_timeout):
-                        await pong
+                        await (await socket.ping())  # which waits for room to be sent
                 except TimeoutError:
                     wait = asyncio.get_running_loop().time() - link.resumed_at
                     is_behind = link.is_held or wait < self.limits.heartbeat_timeout
-                    if not is_behind and not link.is_stalled:
+                    reads = link.backlog + socket.transport.get_write_buffer_size() < unsent
+                    if not (is_behind or reads or link.is_stalled):
                         log.debug("%s is lost: it answered no ping", _named(self.url))
                         socket.transport.abort()
                         return

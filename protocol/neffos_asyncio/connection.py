@@ -505,7 +505,6 @@ class Connection:
 
     def shed(self) -> None:
         """Reset the connection: it holds most of what is too much for the process."""
-        log.warning("%r: reset, since the process holds too many bytes", self)
         self.link.abort()
 
     def _send(self) -> Work | None:

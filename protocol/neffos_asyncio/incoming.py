@@ -16,6 +16,8 @@ from websockets.frames import Frame
 from websockets.protocol import Event, Protocol, State
 from websockets.server import ServerProtocol
 
+from neffos_asyncio.budget import PROCESS, Budget
+
 PIECE: Final = 1 << 10
 """Bytes that are parsed in one go. They are up to 170 frames, and take about a millisecond."""
 
@@ -38,10 +40,18 @@ def piece_size(parser: Protocol) -> int:
 class InPieces(asyncio.BufferedProtocol):
     """Has asyncio read a few bytes at a time, with the turns of other connections in between.
 
-    Mix it in before a protocol of a library that parses all it is given in ``data_received``.
+    Mix it in before a protocol of a library that parses all it is given in ``data_received``. The
+    bytes of an unfinished message count for a budget.
+
+    Attributes:
+        budget: which one.
+        transport: the socket, set by the library.
     """
 
+    budget: Budget = PROCESS
+    transport: asyncio.Transport
     __piece = memoryview(b"")
+    __held = 0
 
     @property
     def parser(self) -> Protocol:
@@ -58,6 +68,8 @@ class InPieces(asyncio.BufferedProtocol):
         """Handle so many bytes."""
         piece, self.__piece = self.__piece[:nbytes], memoryview(b"")
         self.data_received(bytes(piece))
+        parser = self.parser
+        self.__hold(len(parser.reader.buffer) + (parser.current_size or 0))
 
     def data_received(self, data: bytes) -> None:
         """Parse and handle bytes: the library's."""
@@ -66,6 +78,21 @@ class InPieces(asyncio.BufferedProtocol):
     def eof_received(self) -> None:
         """Note that the peer sends nothing more: the library's."""
         super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note the end: the library's."""
+        super().connection_lost(exc)
+        self.parser.reader.discard()  # else it stays until the garbage collector comes by
+        self.__hold(0)
+
+    def shed(self) -> None:
+        """Reset the connection: it holds most of what is too much for the process."""
+        self.transport.abort()
+
+    def __hold(self, size: int) -> None:
+        if size != self.__held:
+            self.__held = size
+            self.budget.hold(self, size)
 
 
 class Incoming:

@@ -306,7 +306,6 @@ class Link:
 
     def shed(self) -> None:
         """Reset the connection: its peer reads nothing, and the process holds too many bytes."""
-        log.warning("a connection is reset, since the process holds too many bytes")
         self.abort()
 
     # ------------------------------------------------------------ events

@@ -177,7 +177,6 @@ class Socket(asyncio.Protocol):
 
     def shed(self) -> None:
         """Reset the connection: it holds most of what is too much for the process."""
-        log.warning("a connection is reset, since the process holds too many bytes")
         self._incoming.drop()
         self._fragments = None
         self.abort()

@@ -15,10 +15,11 @@ import click
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from neffos_conformance.cli.options import option
-from neffos_conformance.cli.testing import RunOptions, SystemUnderTest, conclude
+from neffos_conformance.cli.testing import NothingRanError, RunOptions, SystemUnderTest, conclude
 from neffos_conformance.model_based import Plan, SequenceReport
 from neffos_conformance.reference import PEER
 from neffos_conformance.runner.known_failures import KnownFailure
+from neffos_conformance.runner.pace import Way
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import DEFAULT_TIMEOUTS
 from neffos_conformance.wire.terminal import Terminal
@@ -59,6 +60,7 @@ async def explored(
     seed: int | None,
     seconds: float,
     timeouts: Timeouts = DEFAULT_TIMEOUTS,
+    way: Way | None = None,
 ) -> SequenceReport:
     """Test a peer, and show the progress.
 
@@ -66,7 +68,8 @@ async def explored(
         explore: tests it.
         seed: of the sequences; without, one is drawn.
         seconds: for all sequences.
-        timeouts: the time limits, at the pace of the peer.
+        timeouts: the time limits, on this machine.
+        way: to a peer whose network is measured, and not trusted.
 
     Raises:
         ConnectError: the server cannot be reached.
@@ -88,7 +91,7 @@ async def explored(
         def update(sequences: int, counterexamples: int) -> None:
             progress.update(bar, completed=sequences, found=counterexamples)
 
-        plan = Plan(chosen, seconds, SEQUENCES, STEPS, timeouts, progress=update)
+        plan = Plan(chosen, seconds, SEQUENCES, STEPS, timeouts, progress=update, way=way)
         return await explore(plan)
 
 
@@ -104,6 +107,7 @@ def conclude_explored(
     Raises:
         SystemExit: as ``conclude``, and 0 where nothing was found; but never 0 if the run broke
             off.
+        NothingRanError: the network ended the run before anything was found.
     """
     console = Terminal(highlight=False)
     folder = options.recordings_folder or FOLDER
@@ -124,6 +128,9 @@ def conclude_explored(
     if report.doubtful:
         summary += f", {len(report.doubtful)} more that were not reproduced"
     console.print(summary, markup=False, soft_wrap=True)
+    if report.lost and not report.counterexamples:
+        text = f"the network does not carry what is sent, so nothing is known: {report.lost}"
+        raise NothingRanError(text)
     if not report.counterexamples:
         console.print("FAIL: the run broke off" if report.trouble else "PASS: no counterexample")
         sys.exit(1 if report.trouble else 0)
@@ -133,7 +140,7 @@ def conclude_explored(
     try:
         conclude(sut, results, options, known, ids, began, again)
     except SystemExit as ended:
-        sys.exit(ended.code or (1 if report.trouble else 0))
+        sys.exit(ended.code or (1 if report.trouble else 0) or (2 if report.lost else 0))
 
 
 def _replay(path: Path, sut: SystemUnderTest) -> str:

@@ -203,6 +203,7 @@ class SystemUnderTest:
         peer: what is known about it.
         command: the command line that tests it, without a selection.
         has: the features that it was assumed to have, and its own names.
+        notes: sentences on how the cases were run, where that is unusual.
     """
 
     role: Role
@@ -210,6 +211,7 @@ class SystemUnderTest:
     peer: dict[str, str]
     command: str
     has: Detected | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def started_by(
@@ -406,6 +408,7 @@ def conclude(
         sut.has.profile if sut.has else STANDARD,
         decided_by=options.decided_by,
         set_name=options.requirement_set.reference,
+        notes=sut.notes,
     )
     console = Terminal()
     show(console, report, verbose=options.verbose)

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -40,12 +41,16 @@ from neffos_conformance.model_based.tables import (
     transitions_of,
     why_unreachable,
 )
+from neffos_conformance.runner.client_steps import dialled
+from neffos_conformance.runner.pace import Cost, Opener, Pace, Way
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result
-from neffos_conformance.runner.run import DEFAULT_TIMEOUTS
+from neffos_conformance.runner.run import DEFAULT_TIMEOUTS, opened
 from neffos_conformance.wire.connection import ConnectError
+from neffos_conformance.wire.networks import Network
 from neffos_conformance.wire.reach import Target
 from neffos_conformance.wire.transcript import ConnectionOpened, header, save
+from neffos_conformance.wire.transport import Transport
 from neffos_protocol import Role
 from neffos_protocol.catalogue import requirement
 
@@ -169,6 +174,7 @@ class SequenceReport:
         counterexamples: the violations.
         doubtful: violations that were not reproduced. They do not count.
         trouble: why the run broke off, where that is not a violation; else empty.
+        lost: why the network does not carry what is sent, if that ended the run; else empty.
     """
 
     role: Role
@@ -182,6 +188,7 @@ class SequenceReport:
     counterexamples: tuple[Counterexample, ...] = ()
     doubtful: tuple[Counterexample, ...] = ()
     trouble: str = ""
+    lost: str = ""
 
     @property
     def not_reached(self) -> tuple[TransitionKey, ...]:
@@ -210,6 +217,9 @@ SEQUENCE_SECONDS: Final = 30.0
 TRIPS: Final = 2
 """Round trips for an action: its own, and that of the barrier after it."""
 
+MESSAGE_SIZE: Final = 1 << 10
+"""Bytes of a message: many have some dozens, and few have some thousands."""
+
 MAX_COUNTEREXAMPLES: Final = 50
 """Counterexamples of one run. Test a peer with more violations with the cases first."""
 
@@ -229,9 +239,10 @@ class Plan:
         seconds: after which no sequence is started or shrunk.
         sequences: at most.
         steps: about how many actions each has.
-        timeouts: how long to wait for what does not come.
+        timeouts: how long to wait for what does not come, on this machine.
         enough: counterexamples, after which the run ends.
         progress: called with the numbers of sequences and counterexamples so far.
+        way: to a peer whose network is measured, and not trusted.
     """
 
     seed: int
@@ -241,12 +252,19 @@ class Plan:
     timeouts: Timeouts = DEFAULT_TIMEOUTS
     enough: int = MAX_COUNTEREXAMPLES
     progress: Callable[[int, int], None] = lambda _, __: None
+    way: Way | None = None
+
+    @property
+    def pace(self) -> Pace:
+        """The pace of the peer, as it was measured last."""
+        return self.way.pace if self.way else Pace()
 
     @property
     def sequence_seconds(self) -> float:
         """Seconds for one sequence: a peer that is far away needs more."""
-        trip = self.timeouts.before_barrier - DEFAULT_TIMEOUTS.before_barrier
-        return SEQUENCE_SECONDS + max(0.0, trip) * TRIPS * self.steps
+        messages = 2 * TRIPS * self.steps
+        cost = Cost(TRIPS * self.steps, messages, messages * MESSAGE_SIZE)
+        return SEQUENCE_SECONDS + self.pace.seconds(cost)
 
 
 async def explore_server(
@@ -266,10 +284,12 @@ async def explore_server(
     Raises:
         ConnectError: the server cannot be reached at the beginning.
     """
-    run = partial(run_on_server, Target.of(server), profile=profile)
+    target = Target.of(server)
+    run = partial(run_on_server, target, profile=profile)
     if features is not None:
         features = modelled(features, profile)
-    report = await _Exploration(Role.SERVER, plan, features, run).report()
+    opener = partial(opened, target)
+    report = await _Exploration(Role.SERVER, plan, features, run, opener).report()
     first = next(iter(report.counterexamples), None)
     if first and first.failure.kind == UNREACHABLE and report.sequences == report.actions == 1:
         raise ConnectError(first.failure.explanation)
@@ -291,7 +311,10 @@ async def explore_client(command: Sequence[str], plan: Plan) -> SequenceReport:
 
 
 async def explore_driven(
-    take: Take, plan: Plan, operations: frozenset[str] | None = None
+    take: Take,
+    plan: Plan,
+    operations: frozenset[str] | None = None,
+    before: Network | None = None,
 ) -> SequenceReport:
     """Test a client, whatever controls it.
 
@@ -299,9 +322,17 @@ async def explore_driven(
         take: gives what controls it, for one sequence.
         plan: how to test it.
         operations: that it supports; ``None`` for all.
+        before: the network that is put before the suite.
     """
-    run = partial(run_on_client, take, operations)
-    return await _Exploration(Role.CLIENT, plan, operations, run).report()
+    run = partial(run_on_client, take, operations, before)
+    opener = partial(_dialled, take, before)
+    return await _Exploration(Role.CLIENT, plan, operations, run, opener).report()
+
+
+@asynccontextmanager
+async def _dialled(take: Take, before: Network | None) -> AsyncIterator[Transport]:
+    async with take() as (driver, between), dialled(driver, between, before) as connection:
+        yield connection
 
 
 @dataclass
@@ -312,6 +343,7 @@ class _Exploration:
     plan: Plan
     supported: frozenset[str] | None
     run: Callable[[ActionSequence, KnownFailures, Timeouts], Awaitable[SequenceResult]]
+    opener: Opener
     known: KnownFailures = field(default_factory=KnownFailures)
     found: dict[tuple[str, str], Counterexample] = field(default_factory=dict)
     stalls: int = 0
@@ -323,6 +355,7 @@ class _Exploration:
     async def report(self) -> SequenceReport:
         """Run sequences until the time is up, or there is nothing more to learn."""
         report = self._report
+        await self._check_network()
         for index in range(self.plan.sequences):
             if time.monotonic() > self._began + self.plan.seconds:
                 report.ended = "the time was up"
@@ -337,11 +370,27 @@ class _Exploration:
         report.doubtful = tuple(each for each in found if not each.is_certain)
         return report
 
+    @property
+    def _timeouts(self) -> Timeouts:
+        return self.plan.pace.scaled(self.plan.timeouts)
+
+    async def _check_network(self) -> str:
+        """Measure the pace; say why the network does not carry what is sent, if it does not."""
+        way = self.plan.way
+        return await way.check(self.opener) if way else ""
+
     async def _run_one(self, index: int) -> str:
         """Run a sequence, and say why the run ends with it; empty where it goes on."""
         report, plan = self._report, self.plan
         sequence = generate(self.role, plan.seed, index, plan.steps, self.supported)
         result = await self._bounded(sequence)
+        if result.failure and result.failure.key not in self.found:
+            limits = self._timeouts
+            report.lost = await self._check_network()
+            if report.lost:
+                return "the network does not carry what is sent"
+            if self._timeouts != limits:  # it is slower than it was
+                result = await self._bounded(sequence)
         report.sequences += 1
         report.actions += len(result.performed)
         report.reached |= result.reached
@@ -367,7 +416,7 @@ class _Exploration:
         try:
             seconds = self.plan.sequence_seconds
             async with asyncio.timeout(seconds):
-                result = await self.run(sequence, self.known, timeouts or self.plan.timeouts)
+                result = await self.run(sequence, self.known, timeouts or self._timeouts)
         except TimeoutError:
             text = f"a sequence did not end within {seconds:g} s"
             result = SequenceResult(Failure("SEC-16", STALLS, text))
@@ -379,11 +428,11 @@ class _Exploration:
     ) -> Counterexample:
         """Shrink a sequence that showed a failure, and run it again; give what is seen then."""
         smallest = tuple(each for each in sequence if each.number in result.performed)
-        full = self.plan.timeouts
-        hasty = replace(full, after_barrier=full.after_barrier / HASTE, case=full.case / HASTE)
+        usual = self.plan.timeouts
+        hasty = replace(usual, after_barrier=usual.after_barrier / HASTE, case=usual.case / HASTE)
 
         async def shows(other: ActionSequence) -> bool:
-            seen = (await self._bounded(other, hasty)).failure
+            seen = (await self._bounded(other, self.plan.pace.scaled(hasty))).failure
             return seen is not None and seen.requirement == failure.requirement
 
         is_reproduced = False

@@ -46,6 +46,7 @@ from neffos_conformance.runner.driver_protocol import (
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Remark
 from neffos_conformance.wire.connection import ConnectError, WireConnection
+from neffos_conformance.wire.networks import Network
 from neffos_conformance.wire.payloads import short
 from neffos_conformance.wire.reach import Target
 from neffos_conformance.wire.transcript import ConnectionOpened
@@ -149,6 +150,7 @@ async def drivers(command: Sequence[str]) -> AsyncIterator[tuple[Take, Values, f
 async def run_on_client(
     take: Take,
     operations: frozenset[str] | None,
+    before: Network | None,
     sequence: ActionSequence,
     known: KnownFailures,
     timeouts: Timeouts,
@@ -158,6 +160,7 @@ async def run_on_client(
     Args:
         take: gives what controls the client.
         operations: that the driver supports; ``None`` for all.
+        before: the network that is put before the suite.
         sequence: what to do.
         known: failures that are not reported again.
         timeouts: how long to wait.
@@ -165,7 +168,10 @@ async def run_on_client(
     runner = ClientRunner(SutModel(Role.CLIENT, operations), known, timeouts)
     result = runner.result
     try:
-        async with take() as (runner.driver, between), accepting_clients(between) as accepting:
+        async with (
+            take() as (runner.driver, between),
+            accepting_clients(between, before) as accepting,
+        ):
             runner.url, incoming = accepting
             runner.start(runner.listen(incoming))
             try:

@@ -308,9 +308,15 @@ def last_line(report: RunReport) -> str:
     shown = {"failed": "FAIL", "passed": "PASS", "incomplete": "INCOMPLETE"}[word]
     of = "" if report.decided_by is ConformanceClass.COMPLETE else f" ({report.decided_by})"
     text = f"{shown}{of}{sentence_.removeprefix(word)}"
-    grave = (each for each in report.unexplained() if each.is_grave and report.decides(each))
-    again = next(iter(by_severity(grave)), None)
-    if word == "failed" and again is not None:
+    is_incomplete = word == "incomplete"
+    left = (
+        each
+        for each in by_severity(report.unexplained())
+        if report.decides(each)
+        and (each.verdict is Verdict.UNKNOWN if is_incomplete else each.is_grave)
+    )
+    again = None if word == "passed" else next(left, None)
+    if again is not None:
         return f"{text}. Try: {rerun(report, again.case)}"
     return text
 
@@ -335,6 +341,7 @@ def provenance(report: RunReport) -> list[tuple[str, str]]:
         ("features", "not applicable" if there is None else bounded(listed)),
         ("started", report.started.isoformat(timespec="seconds")),
         ("duration", f"{report.seconds:.2f} s"),
+        *(("note", bounded(each)) for each in report.notes),
         ("command", bounded(report.command)),
         ("Python", f"{platform.python_version()}, codec {'' if COMPILED else 'not '}compiled"),
         ("platform", platform.platform()),

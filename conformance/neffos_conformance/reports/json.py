@@ -87,6 +87,7 @@ def report_values(report: RunReport) -> Values:
             "text": str(step),
         },
         "profile": _profile_values(report.profile),
+        "notes": [shown_text(each) for each in report.notes],
         "failed": report.has_failed(),
         "counts": _counts(report.counts()),
         "closing_counts": _counts(findings.closing_counts(report)),

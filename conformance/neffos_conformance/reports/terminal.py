@@ -124,6 +124,8 @@ def show(console: Terminal, report: RunReport, verbose: bool = False) -> None:
         sheet.put()
     _show_lines(sheet, report, verbose=verbose)
     console.print(_table(report, is_ascii=sheet.is_ascii))
+    for note in report.notes:
+        sheet.put(bounded(note))
     sheet.put(
         f"{findings.share_sentence(report)}; {findings.cases_sentence(report)}; "
         f"requirement set {report.set_name}; "

@@ -250,6 +250,7 @@ class Examination:
                 "status": str(response.status_code),
                 "body": body,
                 "type": response.headers.get("Content-Type", ""),
+                "version": response.headers.get("Sec-WebSocket-Version", ""),
                 "location": response.headers.get("Location", ""),
             }
             text = f"HTTP {response.status_code}"

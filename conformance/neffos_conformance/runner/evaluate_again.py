@@ -342,7 +342,7 @@ def _server_verbs(runner: ScriptRunner, recorded: _Recorded) -> Mapping[str, Ver
         runner.headers[number] = [status, *recorded.headers(number, place)]
 
     further = {"dial": dial, "enter": enter, "http": request, "upgrade": request}
-    return {**server_verbs(runner, Target("ws://recorded")), **further}
+    return {**server_verbs(runner, [Target("ws://recorded")]), **further}
 
 
 class _RecordedDriver:

@@ -83,6 +83,9 @@ as long as ``measure_timeout``, and many cases fail at the same time."""
 _DIAL_TRIPS: Final = 3
 """Round trips of an opening: TCP, TLS or the upgrade, and the handshake."""
 
+_OPENING: Final = frozenset({"dial", "enter", "http", "upgrade"})
+"""The verbs that open a connection, once a step is expanded."""
+
 _FURTHER_TRIPS: Final = 4
 """Round trips that no step names: two barriers, the close frames and the end of TCP."""
 
@@ -151,7 +154,7 @@ class Samples:
 
     A pause may hit any of them: a delayed acknowledgement of TCP, or a busy machine. So the costs
     follow from the fastest, and what a byte costs from a difference: two bursts of as many
-    messages, of which one has more bytes.
+    messages, of which one has more bytes. An answer may take as long as the longest pause.
 
     Attributes:
         single: a short message and its answer.
@@ -173,14 +176,15 @@ class Samples:
         single, small, large = (min(each) for each in (self.single, self.small, self.large))
         per_message = max(0.0, small - single) / max(1, self.messages - 1)
         per_byte = max(0.0, large - max(small, single)) / self.size
-        return Pace(max(self.single), per_message, per_byte)
+        pause = max(max(each) - min(each) for each in (self.single, self.small, self.large))
+        return Pace(single + pause, per_message, per_byte)
 
 
 def cost_of(case: Case) -> Cost:
     """Give what a case asks of a network, by its script."""
     trips, messages, size = _FURTHER_TRIPS, 0, 0
     for step, times in _all_steps(case.steps, case.role):
-        if step.verb in ("dial", "enter", "http", "upgrade"):
+        if step.verb in _OPENING:
             trips += _DIAL_TRIPS * times
         elif step.verb == "raw":
             messages += times
@@ -198,6 +202,12 @@ def cost_of(case: Case) -> Cost:
         else:
             trips += times
     return Cost(trips, messages, size)
+
+
+def connections_of(case: Case) -> int:
+    """Give the number of connections that a case for a server opens."""
+    steps = _all_steps(case.steps, case.role)
+    return sum(times for step, times in steps if step.verb in _OPENING)
 
 
 def _all_steps(steps: Iterable[Step], role: str) -> Iterator[tuple[Step, int]]:
@@ -245,11 +255,13 @@ class Way:
         usual: the time limits on this machine.
         role: of the system under test.
         pace: the slowest pace that was measured.
+        interval: seconds that the suite leaves between two connections.
     """
 
     usual: Timeouts
     role: str = "server"
     pace: Pace = Pace()
+    interval: float = 0.0
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _latest: _Check = field(default_factory=_Check)
     _tokens: Iterator[int] = field(default_factory=count)
@@ -276,9 +288,9 @@ class Way:
 
     def usual_limit(self, case: Case) -> float:
         """Give the seconds for a case on this machine."""
-        if case.seconds:  # given for the default limit: another limit scales it
-            return self.usual.case * case.seconds / Timeouts().case
-        return self.usual.case
+        scale = case.seconds / Timeouts().case if case.seconds else 1.0  # another limit scales it
+        waiting = self.interval * connections_of(case) if self.interval else 0.0
+        return self.usual.case * scale + waiting
 
     async def check(self, opener: Opener, volume: int = FIRST_VOLUME) -> str:
         """Measure the pace on a further connection; say why it did not carry what it was to carry.

@@ -118,6 +118,7 @@ def to_server(
     way: Way | None = None,
     witness: Witness | None = None,
     profile: Profile = STANDARD,
+    others: Sequence[Target] = (),
 ) -> Run:
     """Give a function that runs a case against a server.
 
@@ -128,6 +129,7 @@ def to_server(
         way: to a server whose network is measured, and not trusted; it has the time limits then.
         witness: receives what other clients of the server broadcast.
         profile: the server's own names.
+        others: further instances of the server; connection n of a case is to the n-th instance.
     """
     target = Target.of(server)
 
@@ -138,7 +140,8 @@ def to_server(
         playback = Playback("server", limits, result.log)
         runner = ScriptRunner(playback, is_alone=is_alone, witness=witness, profile=profile)
         network = _Network(way, partial(opened, target)) if way else None
-        return await run_script(case, result, runner, server_verbs(runner, target), network)
+        verbs = server_verbs(runner, (target, *others))
+        return await run_script(case, result, runner, verbs, network)
 
     return run
 
@@ -244,7 +247,8 @@ async def run_script(
         result.verdict = Verdict.SKIPPED
         result.explanation = f"the client's driver cannot do {str(error)!r}"
     except UnknownError as error:
-        _fail(result, runner, str(error))
+        actual = error.__cause__.actual if isinstance(error.__cause__, MismatchError) else ""
+        _fail(result, runner, str(error), actual)
         result.verdict, result.explanation = Verdict.UNKNOWN, str(error)
     except TimeoutError:
         _fail(result, runner, TOO_LATE, NO_REPLY if playback.barriers > 0 else "")

@@ -42,6 +42,7 @@ class RunReport:
         known: the known failures that occurred, by the IDs of their cases.
         stale: a sentence on each known failure that no longer occurs.
         again: the command lines that run a case again, where ``command`` does not, by its ID.
+        notes: sentences on how the cases were run, where that is unusual.
         decided_by: the class that decides the exit status.
         set_name: the requirement set that selected the cases.
     """
@@ -60,6 +61,7 @@ class RunReport:
     again: Mapping[str, str] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
     profile: Profile = STANDARD
+    notes: tuple[str, ...] = ()
     decided_by: ConformanceClass = ConformanceClass.COMPLETE
     set_name: SetName = field(default_factory=SetName)
 

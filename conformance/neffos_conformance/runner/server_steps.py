@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from typing import Final
 
@@ -25,9 +25,17 @@ RETRY: Final = 0.05
 waiting."""
 
 
-def server_verbs(runner: ScriptRunner, server: Target) -> Mapping[str, Verb]:
-    """Give the verbs that connect to a server."""
+def server_verbs(runner: ScriptRunner, servers: Sequence[Target]) -> Mapping[str, Verb]:
+    """Give the verbs that connect to a server, or to several: connection n to the n-th.
+
+    Args:
+        runner: plays the case.
+        servers: the instances; after the last comes the first again.
+    """
     playback = runner.playback
+
+    def below(step: Step, path: str) -> Target:
+        return servers[(step.connection - 1) % len(servers)].below(path)
 
     def opening(step: Step) -> tuple[str, dict[str, str]]:
         return target(str(fill(expand(step.rest), runner.bindings)))
@@ -42,7 +50,7 @@ def server_verbs(runner: ScriptRunner, server: Target) -> Mapping[str, Verb]:
         path, headers = opening(step)
         playback.log_sent(step.connection, ConnectionOpened(path, headers))
         try:
-            connection = await WireConnection.dial(server.below(path), headers)
+            connection = await WireConnection.dial(below(step, path), headers)
         except ConnectError as error:
             playback.log_received(step.connection, Remark(f"{REFUSED}{error}"))
             raise
@@ -53,7 +61,7 @@ def server_verbs(runner: ScriptRunner, server: Target) -> Mapping[str, Verb]:
         path, headers = opening(step)
         while True:
             try:
-                connection = await WireConnection.dial(server.below(path), headers)
+                connection = await WireConnection.dial(below(step, path), headers)
             except ConnectError:
                 await asyncio.sleep(RETRY)
                 continue
@@ -75,7 +83,7 @@ def server_verbs(runner: ScriptRunner, server: Target) -> Mapping[str, Verb]:
         path, headers = target(str(fill(rest, runner.bindings)))
         playback.log_sent(step.connection, Remark(f"{method} {path or '/'}"))
         try:
-            response = await ask(server.below(path), method, headers, is_upgrade=is_upgrade)
+            response = await ask(below(step, path), method, headers, is_upgrade=is_upgrade)
         except NoAnswerError as error:
             playback.log_received(step.connection, Remark(f"{REFUSED}{error}"))
             raise MismatchError(str(error)) from error

@@ -37,6 +37,10 @@ MAX_WAITING: Final = 10_000
 MAX_WAITING_BYTES: Final = 128 << 20
 """Their bytes together, likewise: two of the largest messages."""
 
+MAX_HELD: Final = 1 << 20
+"""Bytes held by a connection that makes its peer wait, apart from the last message. What is between
+two peers must not hide that one of them limits what it keeps (SEC-8)."""
+
 MAX_PARTS: Final = 10_000
 """Fragments of one message; a peer that sends more is hostile."""
 
@@ -426,7 +430,8 @@ class WireConnection:
         return min(max(len(self._protocol.reader.buffer), TURN), LARGE_TURN)
 
     def _is_full(self) -> bool:
-        return self._incoming.qsize() > MAX_WAITING or self._waiting_bytes > MAX_WAITING_BYTES
+        size = MAX_HELD if self._is_patient else MAX_WAITING_BYTES
+        return self._incoming.qsize() > MAX_WAITING or self._waiting_bytes > size
 
     def _check_harm(self) -> None:
         if self._is_full() and not self._is_patient:
@@ -493,7 +498,7 @@ class WireConnection:
     def _flush(self) -> None:
         pieces = self._protocol.data_to_send()
         data = b"".join(pieces)
-        if data:
+        if data and not self._writer.is_closing():  # asyncio logs what it cannot send
             self._writer.write(data)  # in one piece, so that held messages go out together
         if b"" in pieces and self._writer.can_write_eof():
             with contextlib.suppress(OSError):

@@ -7,6 +7,7 @@ connection to a server under test. This file knows neither WebSocket messages no
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import ssl
 from collections.abc import Mapping
@@ -47,6 +48,29 @@ _PUBLIC: Final = frozenset({"origin", "host", "user-agent"})
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
+class Gate:
+    """Lets connections through one after the other, with some time between them.
+
+    Args:
+        interval: seconds between two connections.
+
+    Attributes:
+        interval: see above.
+    """
+
+    def __init__(self, interval: float) -> None:
+        self.interval = interval
+        self._lock = asyncio.Lock()
+        self._last = -math.inf
+
+    async def wait(self) -> None:
+        """Wait until the next connection may be opened."""
+        loop = asyncio.get_running_loop()
+        async with self._lock:
+            await asyncio.sleep(self._last + self.interval - loop.time())
+            self._last = loop.time()
+
+
 class CertificateError(OSError):
     """A file of certificates or keys cannot be used; the text says why, and what to do."""
 
@@ -78,6 +102,7 @@ class Reach:
             never reached by one.
         addresses: host, port, and the address to dial instead.
         unix_socket: the path of a Unix socket that is dialled instead of any address.
+        gate: what each connection waits at; ``None`` for nothing.
     """
 
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
@@ -88,6 +113,7 @@ class Reach:
     proxy: str = field(default=FROM_ENVIRONMENT, repr=False)
     addresses: tuple[tuple[str, int, str], ...] = ()
     unix_socket: str = ""
+    gate: Gate | None = field(default=None, repr=False, compare=False)
 
     def tls(self) -> ssl.SSLContext:
         """Give the TLS context for the server.
@@ -183,6 +209,8 @@ class Target:
             UnicodeError: the host is not a name.
         """
         uri, reach = self.uri, self.reach
+        if reach.gate is not None:
+            await reach.gate.wait()
         tls = reach.tls() if uri.secure else None
         name = uri.host if uri.secure else None
         if reach.unix_socket:

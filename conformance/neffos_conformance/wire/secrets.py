@@ -21,7 +21,7 @@ PARAMETER_PREFIX: Final = "x-websocket-header-"
 
 _KEPT: Final = ("x-conformance-", "x-websocket-")
 
-_URL: Final = re.compile(r"(?i)\b(?:wss?|https?)://[^\s'\"`<>]*[^\s'\"`<>:.,;)]")
+_URL: Final = re.compile(r"(?i)\b(?:wss?|https?|socks[45][ah]?)://[^\s'\"`<>]*[^\s'\"`<>:.,;)]")
 # Each name is tried once, from its beginning: a text of strangers may be one long name.
 _HEADER: Final = re.compile(
     r"(?i)(?<![\w-])([\w-]*(?:authorization|cookie|api-?key|token))(\s*:\s*)(?!//)[^\r\n'\"]+"

@@ -1,0 +1,114 @@
+"""Several instances of one service: the connections of a case are spread over them.
+
+A case that passes on one instance, and not when its connections are on several, shows what does not
+cross from one to another. An exchange between the servers carries it (SX-1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from neffos_conformance.cases.definition import Case
+from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.runner.discovery import Detected
+from neffos_conformance.runner.pace import Way
+from neffos_conformance.runner.result import NO_REPLY, Result
+from neffos_conformance.runner.run import Run
+
+TRIES: Final = 3
+"""Runs of a case on several instances before it fails: an exchange may begin to carry a room or a
+namespace a moment after its server has replied."""
+
+
+AFTER_BARRIER: Final = 3.0
+"""Seconds for a message after the reply to a barrier. The reply proves what its own server has
+sent, not what an exchange still carries from another."""
+
+
+def crossing(way: Way) -> Way:
+    """Give the way to several instances: a message may take longer from one to another."""
+    return replace(way, usual=replace(way.usual, after_barrier=AFTER_BARRIER))
+
+
+@dataclass(slots=True)
+class Instances:
+    """Runs cases on several instances.
+
+    Attributes:
+        number: of instances.
+        one: runs a case on the first of them.
+        split: runs a case with connection n on instance n, and again from the first.
+        spread: the cases that ran on several.
+        apart: those that pass on one instance, and not on several.
+    """
+
+    number: int
+    one: Run
+    split: Run
+    spread: list[str] = field(default_factory=list)
+    apart: list[str] = field(default_factory=list)
+
+    async def run(self, case: Case) -> Result:
+        """Run a case on several instances; its verdict is that of one if it fails there too."""
+        if len({step.connection for step in case.steps}) == 1:
+            return await self.one(case)
+        self.spread.append(case.id)
+        for number in range(TRIES):
+            result = await self.split(case)
+            if not result.is_broken and result.verdict is not Verdict.ERROR:
+                return result
+            if number == 0:
+                alone = await self.one(case)
+                if alone.verdict is not Verdict.PASS:
+                    return alone
+            if self.apart:  # it is known that nothing crosses, or not everything
+                break
+        self.apart.append(case.id)
+        result.explanation = self._explanation(case, result)
+        return result
+
+    def note(self) -> str:
+        """Say in the report what ran on several instances, and what does not cross."""
+        text = f"{self.number} servers: {len(self.spread)} cases had their clients on several"
+        if not self.apart:
+            return f"{text}, as on one"
+        return f"{text}; does not cross: {', '.join(sorted(self.apart))}"
+
+    def _explanation(self, case: Case, result: Result) -> str:
+        step = next((each for each in case.steps if each.number == result.step), None)
+        here = self._instance(step.connection) if step else 0
+        there = next(
+            (
+                self._instance(each.connection)
+                for each in reversed(result.log)
+                if each.from_client and self._instance(each.connection) != here
+            ),
+            0,
+        )
+        if not here or not there or result.actual not in ("", NO_REPLY):
+            return f"on one server it passes, on {self.number} not: {result.explanation}"
+        text = f"does not cross from server {there} to server {here}; on one server it passes"
+        return f"{text}. Is there a StackExchange?"
+
+    def _instance(self, connection: int) -> int:
+        return (connection - 1) % self.number + 1
+
+
+def common(found: Sequence[Detected]) -> Detected:
+    """Give the features that all of several servers have."""
+    ignored = frozenset[str]().union(*(each.profile.ignore for each in found))
+    return Detected(
+        frozenset.intersection(*(each.there for each in found)),
+        {name: why for each in found for name, why in each.unknown.items()},
+        {name: why for each in found for name, why in each.absent.items()},
+        replace(found[0].profile, ignore=ignored),
+    )
+
+
+def titles(urls: Sequence[str]) -> str:
+    """Give the URLs of several servers as one name, in which each has its number."""
+    if len(urls) < 2:
+        return "".join(urls)
+    return ", ".join(f"{number}: {url}" for number, url in enumerate(urls, 1))
