@@ -132,7 +132,10 @@ async def discovered(
         profile = replace(profile, ignore=profile.ignore | spontaneous)
         found = await _probed(server, way, profile, jobs, probes)
     mapped = profile.mapped()
-    asked = [each for each in wanted if found[each.id].is_broken and (own or each.id in mapped)]
+    seen = (Verdict.PASS, Verdict.UNKNOWN)
+    asked = [
+        each for each in wanted if found[each.id].verdict not in seen and (own or each.id in mapped)
+    ]
     controls = await _probed(server, way, profile, jobs, [_control(each) for each in asked])
     odd = (each.id for each in asked if _differ(found[each.id], controls[each.id], each, profile))
     detected = _weighed(found, profile, frozenset(odd))
@@ -195,7 +198,7 @@ def _control(feature: Feature) -> Case:
     )
     case = names.case(_probe(feature))
     for name in (*feature.endpoints, *feature.headers):
-        other = "" if name.startswith("/") else NOWHERE
+        other = f"/{NOWHERE}" if name.startswith("/") else NOWHERE
         steps = (replace(each, rest=each.rest.replace(name, other)) for each in case.steps)
         case = replace(case, steps=tuple(steps))
     return case
