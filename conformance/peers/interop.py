@@ -41,6 +41,8 @@ from rich.console import Console
 
 from neffos_codec import Message, Native, decode, encode
 from neffos_conformance.cases.definition import Case, Role, select
+from neffos_conformance.cases.features import by_id
+from neffos_conformance.cases.profile import Profile, named
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.cli.testing import beginning
 from neffos_conformance.codecs import vectors
@@ -51,8 +53,10 @@ from neffos_conformance.codecs.values import content_of, message_values, value_o
 from neffos_conformance.interop.interop_runs import Endpoint, InteropRun, StepOutcome, all_runs
 from neffos_conformance.interop.table import about, differences, matrix_values, recorded
 from neffos_conformance.reference.codec_adapter import answer
+from neffos_conformance.runner.discovery import Detected, discovered
 from neffos_conformance.runner.driver_pool import to_client
 from neffos_conformance.runner.known_failures import KnownFailure, weigh
+from neffos_conformance.runner.pace import Way
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result, in_order
 from neffos_conformance.runner.run import DEFAULT_JOBS, DEFAULT_TIMEOUTS, run_cases, to_server
@@ -147,7 +151,8 @@ def run(peers: dict[str, Implementation], record: bool, seed: int | None = None)
     failures = compare_codecs() if "neffos-go" in peers else 0
     clients = drivers(peers)
     with ExitStack() as servers:
-        endpoints = []
+        endpoints: list[Endpoint] = []
+        plain: list[tuple[TestedPeer, Play]] = []
         # The last drivers take the longest, so they begin.
         systems = [
             client_under_test(peer, name)
@@ -160,14 +165,21 @@ def run(peers: dict[str, Implementation], record: bool, seed: int | None = None)
                 ours = [Endpoint(name, *entry) for entry in sorted(ready["endpoints"].items())]
                 systems += [server_under_test(peer, each, ready) for each in ours]
                 endpoints += ours
+            if peer.plain is not None:
+                ready = servers.enter_context(running(peer.plain))
+                ours = [Endpoint(name, *entry) for entry in sorted(ready["endpoints"].items())]
+                plain += [server_under_test(peer, each, ready, PLAIN) for each in ours]
         reports = asyncio.run(test_all(systems, seed))
+        # They are in no matrix: their verdicts are those of the application, as far as they go.
+        plain_reports = asyncio.run(test_all(plain, seed))
         pairs = None if seed is None else some_pairs([*clients], endpoints, seed)
         runs = asyncio.run(_all_runs(endpoints, clients, pairs))
     for peer in peers.values():
         if peer.codec is not None:
             report = test_codec(peer.codec, peer.known_failures("codec"))
             reports[report.sut] = report
-    failures += sum(_print_report(name, report) for name, report in reports.items())
+    everything = {**reports, **plain_reports}
+    failures += sum(_print_report(name, report) for name, report in everything.items())
     failures += _print_runs(runs)
     values = matrix_values(runs, reports)
     return failures + keep_matrix(values, record, is_whole=peers == PEERS, pairs=pairs)
@@ -242,14 +254,34 @@ class TestedPeer:
         )
 
 
+PLAIN: Final = named("default")
+"""The profile of a plain server, which has this namespace."""
+
+
 def server_under_test(
-    peer: Implementation, endpoint: Endpoint, ready: dict[str, Any]
+    peer: Implementation,
+    endpoint: Endpoint,
+    ready: dict[str, Any],
+    profile: Profile | None = None,
 ) -> tuple[TestedPeer, Play]:
-    """Give an endpoint of a running server, which printed this readiness line."""
+    """Give an endpoint of a running server, which printed this readiness line.
+
+    Args:
+        peer: the implementation.
+        endpoint: the endpoint.
+        ready: the readiness line.
+        profile: of a server that has not the whole application.
+    """
 
     async def play(cases: list[Case]) -> list[Result]:
-        run = to_server(endpoint.url, PATIENT)
-        return [each async for each in run_cases(run, cases, jobs=DEFAULT_JOBS)]
+        has = Detected(frozenset(by_id()))
+        if profile is not None:
+            has = await discovered(endpoint.url, Way(PATIENT), profile)
+        left_out = {each.id: result for each in cases if (result := has.result(each))}
+        left = [each for each in cases if each.id not in left_out]
+        run = to_server(endpoint.url, PATIENT, profile=has.profile)
+        results = [each async for each in run_cases(run, left, jobs=DEFAULT_JOBS)]
+        return [*results, *left_out.values()]
 
     name = f"{endpoint.peer}/{endpoint.name}"
     about_it = {"peer": endpoint.peer, "version": str(ready.get("version", ""))}
