@@ -1,6 +1,7 @@
 """Profiles: the cases under the names of a server, with the verdicts that they have anyway."""
 
 import asyncio
+import json
 import tomllib
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from neffos_conformance.runner.pace import Way
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import run_cases, to_server
 from neffos_conformance.runner.witness import watching
+from neffos_conformance.wire.schemas import violation
 
 from .commands import run_text
 from .reduced import renamed
@@ -169,15 +171,29 @@ def test_a_wrong_profile_is_one_line_that_says_where_and_what(tmp_path, text, sa
 
 
 def own_server():
-    """A chat as one finds it: it greets, echoes, and broadcasts what is said."""
+    """A chat as one finds it: it greets, says who came and left, echoes, and broadcasts."""
 
     async def greet(namespace, _):
         namespace.emit("welcome", "hi")
 
+    def telling(event):
+        async def tell(namespace, _):
+            namespace.broadcast(event, "a client")
+
+        return tell
+
     async def say(namespace, message):
         namespace.broadcast("said", message.body, room=message.room)
 
-    handlers = {"chat": {"_OnNamespaceConnected": greet, "ping": echo, "say": say}}
+    handlers = {
+        "chat": {
+            "_OnNamespaceConnected": greet,
+            "_OnRoomJoined": telling("came"),
+            "_OnRoomLeft": telling("left"),
+            "ping": echo,
+            "say": say,
+        }
+    }
     return {"/": Server(handlers)}
 
 
@@ -210,9 +226,15 @@ def test_a_server_as_it_is_is_tested_with_its_own_events(tmp_path):
     done = chat_tested(PROFILE, tmp_path)
     assert done.returncode == 0, done.stdout
     assert "Level application, in namespace chat" in done.stdout
-    assert "passed over: welcome" in done.stdout
+    assert "passed over: came, left, welcome" in " ".join(done.stdout.split())
     assert " 0 fail" not in done.stdout
     assert "pass" in done.stdout.splitlines()[-1]
+    report = json.loads((tmp_path / "r.json").read_text("utf-8"))
+    assert violation("report", report) is None
+    assert report["level"] == "application"
+    assert report["next_step"]["requirements"]
+    assert report["profile"]["events"]["echo"] == "ping"
+    assert report["absent_features"]["fail"].startswith("expected ")
 
 
 @pytest.mark.parametrize(
@@ -231,7 +253,9 @@ def test_a_profile_that_is_not_that_of_the_server_is_one_line(tmp_path, old, new
 
 
 def test_a_part_that_the_profile_lists_fails_when_it_is_gone(tmp_path):
-    listed = PROFILE.replace("format = 1", 'format = 1\nignore = ["welcome"]\nfeatures = ["fail"]')
+    listed = PROFILE.replace(
+        "format = 1", 'format = 1\nignore = ["came", "left", "welcome"]\nfeatures = ["fail"]'
+    )
     done = chat_tested(listed, tmp_path, "--case", "AR-1.5")
     assert done.returncode == 1
 
@@ -262,7 +286,7 @@ def test_a_draft_is_a_profile_of_what_was_found(tmp_path):
     path.write_text(text, "utf-8")
     values = tomllib.loads(text)
     assert values["namespaces"] == {"app": "chat"}
-    assert values["ignore"] == ["welcome"]
+    assert values["ignore"] == ["came", "left", "welcome"]
     assert "echo" not in values["events"]
     assert '# echo = "echo"' in text
     assert "# a handler can reply: expected " in text

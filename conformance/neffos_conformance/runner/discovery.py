@@ -55,8 +55,21 @@ LISTENING: Final = """
 1 fewer 100 $1;;;;;;
 1 > $2;app;<<case>>;_OnRoomJoin;0;0;
 1 fewer 100 $2;;;;;;
+2 handshake
+2 > $1;app;;_OnNamespaceConnect;0;0;
+2 fewer 100 $1;;;;;;
+2 > $2;app;<<case>>;_OnRoomJoin;0;0;
+2 fewer 100 $2;;;;;;
+2 > $3;app;<<case>>;_OnRoomLeave;0;0;
+2 fewer 100 $3;;;;;;
+2 > $4;app;;_OnNamespaceDisconnect;0;0;
+2 fewer 100 $4;;;;;;
+2 close 1000
+2 closed any
+1 fewer 100 $5;;;;;;
 """
-"""A script that shows what a server sends by itself, such as a greeting."""
+"""A script that shows what a server sends by itself: a greeting, or the news of who came and left.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +141,8 @@ async def discovered(
     _check_admission(found.values())
     own = {id_ for id_, each in found.items() if each.verdict is Verdict.PASS} & _OWN
     spontaneous = _sent_unasked(found.pop(heard.id)) - profile.ignore
+    # What cases expect is told apart by its mark, and by the witness.
+    spontaneous -= {profile.event(name) for each in features() for name in each.sends}
     if spontaneous and not own and listed is None:
         profile = replace(profile, ignore=profile.ignore | spontaneous)
         found = await _probed(server, way, profile, jobs, probes)
