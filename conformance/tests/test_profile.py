@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import queue
+import threading
 import tomllib
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -299,3 +302,57 @@ def test_the_profile_of_the_page_is_one(tmp_path):
     path = tmp_path / "profile.toml"
     path.write_text(page.partition("```toml\n")[2].partition("```")[0], "utf-8")
     assert read_profile(path).event("echo") == "ping"
+
+
+# -------------------------------------------------------------------- under pytest
+
+
+@contextmanager
+def served_in_a_thread():
+    """Run the chat beside this thread, and give its URL."""
+    urls, stop = queue.Queue(), threading.Event()
+
+    async def serve():
+        async with embedded_server(served=own_server()) as url:
+            urls.put(url)
+            await asyncio.to_thread(stop.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=[serve()])
+    thread.start()
+    try:
+        yield urls.get()
+    finally:
+        stop.set()
+        thread.join()
+
+
+def run_pytest(pytester, monkeypatch, *arguments):
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    plugin = ("-q", "-rs", "-p", "neffos_conformance.pytest_plugin")
+    return pytester.runpytest_inprocess(*plugin, *arguments)
+
+
+CASES = ("--neffos-case", "NS-8.1", "--neffos-case", "RM-4.1", "--neffos-case", "AR-7.2")
+
+
+def test_under_pytest_the_names_are_those_of_the_profile(pytester, monkeypatch):
+    profile = pytester.path / "own.toml"
+    profile.write_text(PROFILE, "utf-8")
+    with served_in_a_thread() as url:
+        arguments = ("--neffos-server", url, *CASES)
+        done = run_pytest(pytester, monkeypatch, *arguments, "--neffos-profile", profile)
+        done.assert_outcomes(passed=3)
+        done = run_pytest(pytester, monkeypatch, *arguments, "--neffos-namespace", "chat")
+        done.assert_outcomes(passed=2, skipped=1)
+        done = run_pytest(pytester, monkeypatch, *arguments, "--neffos-namespace", "nothing")
+        assert done.ret == pytest.ExitCode.USAGE_ERROR
+        assert "--namespace: on this server, 'nothing' is not what the cases need" in (
+            done.stdout.str() + done.stderr.str()
+        )
+
+
+def test_under_pytest_a_wrong_profile_is_a_usage_error(pytester, monkeypatch):
+    arguments = ("--neffos-server", "ws://127.0.0.1:9/", "--neffos-profile", "none.toml")
+    done = run_pytest(pytester, monkeypatch, *arguments)
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    assert "none.toml cannot be read: No such file" in done.stderr.str()
