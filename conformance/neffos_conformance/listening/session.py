@@ -31,7 +31,7 @@ from neffos_conformance.listening.undriven import (
     UndrivenCase,
     undriven_cases,
 )
-from neffos_conformance.listening.visit import PATIENCE, Visit, patience_after
+from neffos_conformance.listening.visit import OWN_TIMEOUT, Visit, own_timeout_after
 from neffos_conformance.runner.client_steps import Between, headers_of
 from neffos_conformance.runner.pace import Pace, cost_of
 from neffos_conformance.runner.playback import MismatchError, Timeouts
@@ -131,7 +131,7 @@ class ListeningSession:
         self._plans = {each.case.id: each for each in undriven_cases(cases)}
         self._tries: dict[str, list[Result]] = {}
         self._introductions = 0
-        self._patience = PATIENCE
+        self._own_timeout = OWN_TIMEOUT
         self._lock = asyncio.Lock()
         self._visits: list[Visit] = []
         self._returning: dict[str, asyncio.Future[UpgradeRequest]] = {}
@@ -275,7 +275,7 @@ class ListeningSession:
                     namespace = await own_namespace(served, self._names.namespace)
                     if namespace is None:
                         return
-            self._patience = patience_after(asyncio.get_running_loop().time() - began)
+            self._own_timeout = own_timeout_after(asyncio.get_running_loop().time() - began)
             if namespace is None:
                 parts = frozenset[str]()
             else:
@@ -293,7 +293,7 @@ class ListeningSession:
 
     async def _play(self, plan: UndrivenCase, visit: Visit) -> Result:
         playback, runner = visit.playback, visit.runner
-        visit.patience = self._patience
+        visit.own_timeout = self._own_timeout
         named = plan.renamed(self.namespace, self._names.headers)
         result = Result(plan.case, log=playback.log)
         self.notice = f"{plan.case.id}: waiting for the client to open its connection"

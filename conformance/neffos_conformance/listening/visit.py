@@ -31,21 +31,21 @@ MAX_PROBES: Final = 3
 """Answered HEAD requests after which a client that dials nevertheless not has seen no server in
 them (TR-5)."""
 
-PATIENCE: Final = 5.0
+OWN_TIMEOUT: Final = 5.0
 """Seconds at most for a client to connect its namespace by itself, once it has done so. Afterwards
 the suite does it: a client restores only what it had, and a case may have left it without. That
 fails nobody, so it is less for a client that took less time at first."""
 
-MIN_PATIENCE: Final = 0.5
+MIN_OWN_TIMEOUT: Final = 0.5
 """The same for a client that took no time; then a busy machine may take some."""
 
 OWN_TIMES: Final = 8
 """Times the seconds that it took at first."""
 
 
-def patience_after(seconds: float) -> float:
+def own_timeout_after(seconds: float) -> float:
     """Give the seconds to wait for a client that took so many at first."""
-    return min(PATIENCE, max(MIN_PATIENCE, OWN_TIMES * seconds))
+    return min(OWN_TIMEOUT, max(MIN_OWN_TIMEOUT, OWN_TIMES * seconds))
 
 
 @dataclass(eq=False, slots=True)
@@ -63,7 +63,7 @@ class Visit:
         probes: the HEAD requests that were answered since the connection was lost.
         probed: is set at each of them.
         trip: the longest round trip, in seconds.
-        patience: seconds for the client to connect its namespace by itself.
+        own_timeout: seconds for the client to connect its namespace by itself.
         is_crowded: whether the same client has opened another connection meanwhile, so that nobody
             can tell which one comes back.
         is_waiting: whether it waits for the client to come back.
@@ -80,7 +80,7 @@ class Visit:
     probes: int = 0
     probed: asyncio.Event = field(default_factory=asyncio.Event)
     trip: float = 0.0
-    patience: float = PATIENCE
+    own_timeout: float = OWN_TIMEOUT
     is_waiting: bool = False
     is_crowded: bool = False
     own: set[int] = field(default_factory=set)
@@ -129,7 +129,8 @@ class Visit:
     def _log(self, number: int, payload: str | bytes, sender: Role) -> None:
         log = self.playback.log_received if sender is Role.CLIENT else self.playback.log_sent
         log(number, payload)
-        self.own.add(id(self.playback.log[-1]))
+        entry = self.playback.log[-1] = replace(self.playback.log[-1], step=0)  # of no step
+        self.own.add(id(entry))
 
     def put_in_order(self) -> None:
         """Put the log into the order in which the messages came.
@@ -157,7 +158,7 @@ class Visit:
     async def _own(self, step: Step, _: int) -> None:
         number, namespace = step.connection, None
         with suppress(TimeoutError):
-            async with asyncio.timeout(self.patience):
+            async with asyncio.timeout(self.own_timeout):
                 namespace = await own_namespace(self.served[number], step.rest)
         if namespace is None:
             await self._change(number, Change.CONNECT, step.rest)
