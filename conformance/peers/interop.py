@@ -1,9 +1,9 @@
 """Runs the suite against the tested implementations: ``make interop``.
 
 It builds and tests the peers beside this file, and compares Go's codec with ours. It runs all
-cases on every server, client and codec, and lets every client take the steps of an interop run
-with every server. Each failure must be in a file of ``known_failures/``, and the compatibility
-matrix must be the recorded one.
+cases on every server, client and codec, and on clients that nobody drives. It lets every client
+take the steps of an interop run with every server. Each failure must be in a file of
+``known_failures/``, and the compatibility matrix must be the recorded one.
 
 ``--share`` runs a part of that, for CI: on every server and client, each case that is known not to
 pass and a sample of the others; and every client with two servers. The seed chooses both.
@@ -69,6 +69,7 @@ from peers.implementations import (
 )
 from peers.implementations import SHARE as SHARE_OF_TESTS
 from peers.plain import plain_failures
+from peers.undriven import UNDRIVEN, test_all_undriven
 
 GENERATED: Final = 20_000
 """Generated payloads for the comparison of the codecs: a second's work."""
@@ -168,6 +169,7 @@ def run(peers: dict[str, Implementation], record: bool, seed: int | None = None)
         if peer.codec is not None:
             report = test_codec(peer.codec, peer.known_failures("codec"))
             reports[report.sut] = report
+    failures += test_all_undriven([name for name in UNDRIVEN if name in clients])
     failures += sum(_print_report(name, report) for name, report in reports.items())
     for text in plain_failures(peers, TESTED_AT_ONCE, seed):
         console.print(text)

@@ -3,11 +3,14 @@
 import asyncio
 from collections import defaultdict
 
-from mutation import work_clock
+import pytest
+
+from mutation import BANK, work_clock
 from neffos_asyncio import Server
 from neffos_conformance.cases.definition import SLOW, server_cases
 from neffos_conformance.cases.features import AppLevel, by_id, closed, features, needed
 from neffos_conformance.cases.levels import level_of, next_step
+from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner.discovery import discovered
 from neffos_conformance.runner.pace import Way
@@ -104,6 +107,23 @@ def test_an_event_of_the_same_name_and_another_meaning_is_not_taken_for_it_on_an
         "origin-check",
     }
     assert "you said" in found.absent["echo"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["token-cut", "flag-not-repeated", "binary-leave-unanswered", "id-missing-at-an-endpoint"],
+)
+def test_a_faulty_application_fails_where_its_features_are_detected(name):
+    mutant = BANK[name]
+
+    async def run():
+        async with mutant.peer.run() as url:
+            has = await discovered(url, Way(SOON), jobs=64)
+            cases = [case for case in server_cases() if mutant.breaks in case.requirements]
+            assert [has.result(case) for case in cases] == [None] * len(cases)
+            return [each async for each in run_cases(to_server(url, SOON), cases)]
+
+    assert {each.verdict for each in asyncio.run(run())} & {Verdict.FAIL, Verdict.NON_STRICT}
 
 
 def test_levels_follow_from_the_features():

@@ -101,7 +101,7 @@ def test_octets_are_written_out_and_numbered():
 
 
 def test_urls_of_requests_without_an_upgrade_need_features_too():
-    assert needed(case("1 upgrade GET /?X%2Dwebsocket-header-x=1\n1 status 4xx")) == {"url-headers"}
+    assert needed(case("1 http GET /?X%2Dwebsocket-header-x=1\n1 status 4xx")) == {"url-headers"}
     assert needed(case("1 upgrade GET / Origin: null\n1 status 4xx")) == {"origin-check"}
 
 

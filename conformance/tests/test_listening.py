@@ -2,7 +2,11 @@
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -14,10 +18,14 @@ from neffos_conformance.cases.definition import client_cases, select
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.listening import listener, served
 from neffos_conformance.listening.listener import listening_for_clients
+from neffos_conformance.listening.observed import SEEN
 from neffos_conformance.listening.session import MAX_TRIES, ClientNames, ListeningSession
 from neffos_conformance.listening.undriven import undriven, undriven_cases
+from neffos_conformance.runner.known_failures import read_known_failures, weigh
 from neffos_conformance.runner.run import DEFAULT_TIMEOUTS
 from neffos_conformance.wire.connection import ConnectError, ConnectionClosed, WireConnection
+
+from .commands import run_text
 
 HANG = 120
 """Seconds for a whole run, which takes a few."""
@@ -346,8 +354,8 @@ def test_a_namespace_that_no_script_can_contain_is_not_used(name):
 # -------------------------------------------------------------------- HTTP on the same port
 
 
-async def asked(page, request):
-    reader, writer = await asyncio.open_connection("127.0.0.1", page.port)
+async def asked(port, request):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"{request} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     answer = await reader.read()
     writer.close()
@@ -360,7 +368,7 @@ def test_the_page_the_state_and_the_probe_have_the_port_of_the_client():
         session.peer = "</script><b>"
         async with listening_for_clients(session, "127.0.0.1", 0) as page:
             return [
-                await asked(page, each)
+                await asked(page.port, each)
                 for each in ("GET /", "GET /state.json", "HEAD /", "GET /nowhere")
             ]
 
@@ -381,3 +389,69 @@ def test_the_codes_are_there_only_where_a_phone_can_dial():
     assert lan.dial_url == "ws://192.168.1.20:8080/"
     assert listener.Page(session, "fe80::1", 8080, is_secure=True).url == "https://[fe80::1]:8080/"
     assert listener.reachable_address("::") != "::"
+
+
+# -------------------------------------------------------------------- the command
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--listen", "phone"], "--listen needs [HOST:]PORT, actual 'phone'. Try: --listen 8080"),
+        (["--listen", "70000"], "--listen needs [HOST:]PORT"),
+        (["--listen", "192.0.2.1:0", "--case", "HS-1"], "cannot listen on 192.0.2.1:0"),
+        (["--listen", "0", "--", "driver"], "--listen takes no COMMAND"),
+        (["--listen", "0", "--expect-header", ": 7"], "--expect-header needs a name"),
+        (["--reconnects"], "--reconnects need --listen"),
+    ],
+)
+def test_a_wrong_option_is_a_usage_error_in_one_line(arguments, problem, tmp_path):
+    report = tmp_path / "client.json"
+    done = run_text("test", "client", "--report", report, *arguments)
+    assert done.returncode == 2
+    assert problem in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_interrupt_ends_a_run_with_a_report_of_what_was_seen(tmp_path):
+    report = tmp_path / "client.json"
+    command = [
+        str(Path(sys.executable).with_name("neffos-wire")),
+        *("test", "client", "--listen", "0", "--case", "TR-1", "--case", "HS-1"),
+        *("--report", str(report)),
+    ]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+        url = process.stderr.readline().split()[1]
+        while "Ctrl-C" not in process.stderr.readline():
+            pass
+
+        async def visit():
+            connection = await WireConnection.dial(f"{url}case/TR-1.c1")
+            while not isinstance(await connection.receive(), ConnectionClosed):
+                pass
+            await connection.close()
+            port = int(url.rpartition(":")[2].strip("/"))
+            while '"status": "pass"' not in await asked(port, "GET /state.json"):
+                await asyncio.sleep(0.01)
+
+        asyncio.run(visit())
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=HANG)
+    assert process.returncode == 2  # a case is unknown
+    verdicts = {each["id"]: each["verdict"] for each in json.loads(report.read_text())["cases"]}
+    assert verdicts == {"TR-1.c1": "pass", "HS-1.c1": "unknown"}
+    assert "INCOMPLETE: 1 unknown, 1 pass" in out
+
+
+def test_known_failures_of_what_was_observed_are_known(tmp_path):
+    known = tmp_path / "known.toml"
+    known.write_text(
+        'format = 2\n[[known_failure]]\ncases = ["TR-19.seen"]\nverdict = "fail"\n'
+        'observed = "the query parameter <<name>> stands for no header; expected <<what>>"\n'
+        'reason = "an old version of the library"\nlink = "https://example.org/1"\n',
+        "utf-8",
+    )
+    results, _ = run("TR-1", path="?X-TokenX-Websocket-Header-=7")
+    weighed = weigh(read_known_failures([known]), results.values(), [*results, *SEEN])
+    assert (list(weighed.known), weighed.complaints) == (["TR-19.seen"], ())

@@ -1,7 +1,11 @@
 """Profiles: the cases under the names of a server, with the verdicts that they have anyway."""
 
 import asyncio
+import json
+import queue
+import threading
 import tomllib
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +23,7 @@ from neffos_conformance.runner.pace import Way
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import run_cases, to_server
 from neffos_conformance.runner.witness import watching
+from neffos_conformance.wire.schemas import violation
 
 from .commands import run_text
 from .reduced import renamed
@@ -170,15 +175,29 @@ def test_a_wrong_profile_is_one_line_that_says_where_and_what(tmp_path, text, sa
 
 
 def own_server():
-    """A chat as one finds it: it greets, echoes, and broadcasts what is said."""
+    """A chat as one finds it: it greets, says who came and left, echoes, and broadcasts."""
 
     async def greet(namespace, _):
         namespace.emit("welcome", "hi")
 
+    def telling(event):
+        async def tell(namespace, _):
+            namespace.broadcast(event, "a client")
+
+        return tell
+
     async def say(namespace, message):
         namespace.broadcast("said", message.body, room=message.room)
 
-    handlers = {"chat": {"_OnNamespaceConnected": greet, "ping": echo, "say": say}}
+    handlers = {
+        "chat": {
+            "_OnNamespaceConnected": greet,
+            "_OnRoomJoined": telling("came"),
+            "_OnRoomLeft": telling("left"),
+            "ping": echo,
+            "say": say,
+        }
+    }
     return {"/": Server(handlers)}
 
 
@@ -211,9 +230,15 @@ def test_a_server_as_it_is_is_tested_with_its_own_events(tmp_path):
     done = chat_tested(PROFILE, tmp_path)
     assert done.returncode == 0, done.stdout
     assert "Level application, in namespace chat" in done.stdout
-    assert "passed over: welcome" in done.stdout
+    assert "passed over: came, left, welcome" in " ".join(done.stdout.split())
     assert " 0 fail" not in done.stdout
     assert "pass" in done.stdout.splitlines()[-1]
+    report = json.loads((tmp_path / "r.json").read_text("utf-8"))
+    assert violation("report", report) is None
+    assert report["level"] == "application"
+    assert report["next_step"]["requirements"]
+    assert report["profile"]["events"]["echo"] == "ping"
+    assert report["absent_features"]["fail"].startswith("expected ")
 
 
 @pytest.mark.parametrize(
@@ -232,7 +257,9 @@ def test_a_profile_that_is_not_that_of_the_server_is_one_line(tmp_path, old, new
 
 
 def test_a_part_that_the_profile_lists_fails_when_it_is_gone(tmp_path):
-    listed = PROFILE.replace("format = 1", 'format = 1\nignore = ["welcome"]\nfeatures = ["fail"]')
+    listed = PROFILE.replace(
+        "format = 1", 'format = 1\nignore = ["came", "left", "welcome"]\nfeatures = ["fail"]'
+    )
     done = chat_tested(listed, tmp_path, "--case", "AR-1.5")
     assert done.returncode == 1
 
@@ -263,7 +290,7 @@ def test_a_draft_is_a_profile_of_what_was_found(tmp_path):
     path.write_text(text, "utf-8")
     values = tomllib.loads(text)
     assert values["namespaces"] == {"app": "chat"}
-    assert values["ignore"] == ["welcome"]
+    assert values["ignore"] == ["came", "left", "welcome"]
     assert "echo" not in values["events"]
     assert '# echo = "echo"' in text
     assert "# a handler can reply: expected " in text
@@ -276,3 +303,57 @@ def test_the_profile_of_the_page_is_one(tmp_path):
     path = tmp_path / "profile.toml"
     path.write_text(page.partition("```toml\n")[2].partition("```")[0], "utf-8")
     assert read_profile(path).event("echo") == "ping"
+
+
+# -------------------------------------------------------------------- under pytest
+
+
+@contextmanager
+def served_in_a_thread():
+    """Run the chat beside this thread, and give its URL."""
+    urls, stop = queue.Queue(), threading.Event()
+
+    async def serve():
+        async with embedded_server(served=own_server()) as url:
+            urls.put(url)
+            await asyncio.to_thread(stop.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=[serve()])
+    thread.start()
+    try:
+        yield urls.get()
+    finally:
+        stop.set()
+        thread.join()
+
+
+def run_pytest(pytester, monkeypatch, *arguments):
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    plugin = ("-q", "-rs", "-p", "neffos_conformance.pytest_plugin")
+    return pytester.runpytest_inprocess(*plugin, *arguments)
+
+
+CASES = ("--neffos-case", "NS-8.1", "--neffos-case", "RM-4.1", "--neffos-case", "AR-7.2")
+
+
+def test_under_pytest_the_names_are_those_of_the_profile(pytester, monkeypatch):
+    profile = pytester.path / "own.toml"
+    profile.write_text(PROFILE, "utf-8")
+    with served_in_a_thread() as url:
+        arguments = ("--neffos-server", url, *CASES)
+        done = run_pytest(pytester, monkeypatch, *arguments, "--neffos-profile", profile)
+        done.assert_outcomes(passed=3)
+        done = run_pytest(pytester, monkeypatch, *arguments, "--neffos-namespace", "chat")
+        done.assert_outcomes(passed=2, skipped=1)
+        done = run_pytest(pytester, monkeypatch, *arguments, "--neffos-namespace", "nothing")
+        assert done.ret == pytest.ExitCode.USAGE_ERROR
+        assert "--namespace: on this server, 'nothing' is not what the cases need" in (
+            done.stdout.str() + done.stderr.str()
+        )
+
+
+def test_under_pytest_a_wrong_profile_is_a_usage_error(pytester, monkeypatch):
+    arguments = ("--neffos-server", "ws://127.0.0.1:9/", "--neffos-profile", "none.toml")
+    done = run_pytest(pytester, monkeypatch, *arguments)
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    assert "none.toml cannot be read: No such file" in done.stderr.str()

@@ -205,9 +205,8 @@ def test_a_draft_becomes_a_file_of_known_failures_once_reasons_are_given(tested,
 def test_what_is_not_done_in_time_is_unknown_and_no_pass(tested, tmp_path):
     code, out, _ = tested("test", "server", "--run-timeout", "0.000001", "--case", "NS-3")
     assert code == 2
-    assert re.search(
-        r"^INCOMPLETE: \d+ unknown\. Try: neffos-wire test server --case \S+$", out, re.MULTILINE
-    )
+    last = r"^INCOMPLETE: \d+ unknown\. Try: neffos-wire test server --case \S+$"
+    assert re.search(last, out, re.MULTILINE)
     values = json.loads((tmp_path / "reports" / "server.json").read_text("utf-8"))
     assert {each["verdict"] for each in values["cases"]} == {"unknown"}
     assert "whole run" in values["cases"][0]["explanation"]

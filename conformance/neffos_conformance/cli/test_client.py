@@ -44,6 +44,7 @@ REFERENCE: Final = testing.reference("driver")
     "HEADER",
     multiple=True,
 )
+@option("--remote", "Measurement of the network to a client that its driver starts elsewhere.")
 @option("--reconnects", "Reconnection by the client itself when its connection is lost.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND…]")
 def client_command(
@@ -56,6 +57,7 @@ def client_command(
     namespace: str | None,
     expected_headers: tuple[str, ...],
     reconnects: bool,
+    remote: bool,
 ) -> None:
     """Test the client that COMMAND drives, or one that connects.
 
@@ -72,8 +74,9 @@ def client_command(
     if listen is None and (namespace or expected_headers or reconnects):
         raise click.UsageError("--namespace, --expect-header and --reconnects need --listen")
     if listen is not None:
-        if command or is_explored:
-            raise click.UsageError("--listen takes no COMMAND and no --explore: nobody drives")
+        if command or is_explored or remote:
+            text = "--listen takes no COMMAND, no --explore and no --remote: nobody drives"
+            raise click.UsageError(text)
         names = ClientNames(namespace, read_headers(expected_headers), reconnects)
         _listen(listen, names, cases, everything, options)
     known_failures, began = testing.prepare(options, cases)
@@ -85,7 +88,7 @@ def client_command(
             again = f"{ours} --explore --seed {found.seed}{dashes}{drivers_own}"
             sut = replace(sut, command=again)
             conclude_explored(found, sut, options, known_failures, began)
-        ready, results = asyncio.run(_test(command or REFERENCE, cases, options))
+        ready, results = asyncio.run(_test(command or REFERENCE, cases, options, remote))
     except DriverError as error:
         raise testing.NothingRanError(str(error)) from error
     sut = testing.SystemUnderTest.started_by("client", command, ready)
@@ -127,13 +130,15 @@ async def _explore(
 
 
 async def _test(
-    command: tuple[str, ...], cases: list[Case], options: testing.RunOptions
+    command: tuple[str, ...], cases: list[Case], options: testing.RunOptions, remote: bool
 ) -> tuple[dict[str, Any], list[Result]]:
     ready: dict[str, Any] = {}
     results: list[Result] = []
     async with (
         testing.run_limit(options),
-        to_client(command, drivers=options.jobs, timeouts=options.timeouts) as started,
+        to_client(
+            command, drivers=options.jobs, timeouts=options.timeouts, is_remote=remote
+        ) as started,
     ):
         run, ready = started
         await testing.collect(run, cases, options, results)

@@ -8,6 +8,7 @@ and whatever is not a frame.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -25,6 +26,9 @@ MAX_MESSAGES: Final = 2_000
 
 MAX_BYTES: Final = 4 << 20
 """Their bytes together, which the log keeps; the largest reply that a case wants is 1 MiB."""
+
+SPOKEN: Final = ("NS-11", "RM-10")
+"""The requirements on where a client may speak."""
 
 Sent = str | bytes
 """A message."""
@@ -62,6 +66,7 @@ class ServedConnection:
         sightings: what the monitor has found.
         kept_free: the namespace whose connects are not answered; ``None`` for none.
         has_left: the namespaces that the client has disconnected by itself.
+        arrivals: when the messages came that the case sees, on the clock of ``time.perf_counter``.
     """
 
     connection: Transport
@@ -72,6 +77,7 @@ class ServedConnection:
     sightings: list[Sighting] = field(default_factory=list)
     kept_free: str | None = None
     has_left: set[str] = field(default_factory=set)
+    arrivals: list[float] = field(default_factory=list)
     _monitor: Monitor = field(default_factory=Monitor)
     _tokens: set[str] = field(default_factory=set)
     _events: set[tuple[str, str]] = field(default_factory=set)
@@ -79,6 +85,7 @@ class ServedConnection:
     _count: int = 0
     _bytes: int = 0
     _is_over: bool = False
+    _takes_away: bool = False
     _reader: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -102,6 +109,7 @@ class ServedConnection:
         message = frame_of(payload)
         if message is not None and message.wait:
             self._tokens.add(message.wait)
+            self._takes_away |= CHANGE_OF.get(message.event) in (Change.DISCONNECT, Change.LEAVE)
         elif message is not None:
             self._events.add((message.namespace, message.event))
         self._monitor.feed(Role.SERVER, payload)
@@ -128,6 +136,7 @@ class ServedConnection:
                 break
             message = self._own(received)
             if message is None:
+                self.arrivals.append(time.perf_counter())
                 self._incoming.put_nowait(received)
                 continue
             self.log(received, Role.CLIENT)
@@ -152,7 +161,10 @@ class ServedConnection:
         if message is not None and not (was_accepted and self._is_own(message)):
             message = None
         is_own = message is not None or not was_accepted
-        self.sightings += [Sighting(each, payload, is_own) for each in found]
+        for each in found:
+            # An application may speak at the moment at which the suite takes its namespace away.
+            if not (self._takes_away and each.requirement in SPOKEN):
+                self.sightings.append(Sighting(each, payload, is_own))
         return message
 
     def _is_own(self, message: Message) -> bool:

@@ -31,7 +31,7 @@ from neffos_conformance.listening.undriven import (
     UndrivenCase,
     undriven_cases,
 )
-from neffos_conformance.listening.visit import Visit
+from neffos_conformance.listening.visit import OWN_TIMEOUT, Visit, own_timeout_after
 from neffos_conformance.runner.client_steps import Between, headers_of
 from neffos_conformance.runner.pace import Pace, cost_of
 from neffos_conformance.runner.playback import MismatchError, Timeouts
@@ -60,6 +60,7 @@ INTRODUCTION: Final = tuple(
 )
 """The steps that open the first connection."""
 
+CROWDED: Final = "the client has several connections, so that which one comes back is not known"
 CLOSED: Final = "the client closed the connection during the case"
 AWAY: Final = "the client did not come back"
 SETUP: Final = "the client did not do what the case begins with"
@@ -130,6 +131,7 @@ class ListeningSession:
         self._plans = {each.case.id: each for each in undriven_cases(cases)}
         self._tries: dict[str, list[Result]] = {}
         self._introductions = 0
+        self._own_timeout = OWN_TIMEOUT
         self._lock = asyncio.Lock()
         self._visits: list[Visit] = []
         self._returning: dict[str, asyncio.Future[UpgradeRequest]] = {}
@@ -176,6 +178,8 @@ class ListeningSession:
         if waiting is not None and not waiting.done():
             waiting.set_result(request)
             return
+        for visit in self._visits:
+            visit.is_crowded |= visit.who == who
         self.connections += 1
         visit = Visit.of(who, request, self._timeouts, self._returning)
         self._visits.append(visit)
@@ -265,11 +269,13 @@ class ListeningSession:
             async with asyncio.timeout(OPENING_SECONDS):
                 await visit.runner.play(INTRODUCTION)
             served = visit.served[1]
+            began = asyncio.get_running_loop().time()
             with suppress(TimeoutError):
                 async with asyncio.timeout(OWN_SECONDS):
                     namespace = await own_namespace(served, self._names.namespace)
                     if namespace is None:
                         return
+            self._own_timeout = own_timeout_after(asyncio.get_running_loop().time() - began)
             if namespace is None:
                 parts = frozenset[str]()
             else:
@@ -287,6 +293,7 @@ class ListeningSession:
 
     async def _play(self, plan: UndrivenCase, visit: Visit) -> Result:
         playback, runner = visit.playback, visit.runner
+        visit.own_timeout = self._own_timeout
         named = plan.renamed(self.namespace, self._names.headers)
         result = Result(plan.case, log=playback.log)
         self.notice = f"{plan.case.id}: waiting for the client to open its connection"
@@ -316,6 +323,8 @@ class ListeningSession:
         self.notice = "waiting for a client to connect"
         id_ = plan.case.id
         reason = _chance(result, visit, self.namespace)
+        if result.is_broken and visit.is_crowded and RETURNS in plan.needs:
+            reason = CROWDED
         if not reason:
             self._keep(result)
             return
@@ -324,7 +333,7 @@ class ListeningSession:
         if len(tries) < MAX_TRIES:
             return
         same = {(each.verdict, each.step, each.explanation) for each in tries}
-        if reason in (LEFT, AWAY) or len(same) > 1 or not result.is_broken:
+        if reason in (LEFT, AWAY, CROWDED) or len(same) > 1 or not result.is_broken:
             if result.verdict is not Verdict.UNKNOWN:
                 result.explanation = f"{reason}: {result.explanation}"
             result.verdict = Verdict.UNKNOWN
@@ -342,6 +351,7 @@ class ListeningSession:
             own: keep what it found in what the client sent by itself.
             replies: and in its replies, which are otherwise for the cases to test.
         """
+        visit.put_in_order()
         log = visit.playback.log
         for entry in log:
             if isinstance(entry.content, ConnectionOpened):

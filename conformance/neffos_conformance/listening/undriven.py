@@ -10,7 +10,7 @@ The derived scripts have verbs of their own:
     1 arrive          a client opens the connection
     1 settle          the client answers a ping, so that what it sent before has been received
     1 own app         the client connects the namespace by itself; other namespaces, too
-    1 own! app        likewise; else the suite would connect it after a while
+    1 own! app        likewise, and it must; above, the suite connects it after a while
     1 free app        the suite disconnects that namespace, and from now on leaves it so
     1 alive           the client replies to a barrier, so that it is past the handshake
     1 return          the client opens the connection again, by itself
@@ -136,10 +136,7 @@ def undriven(case: Case) -> UndrivenCase | None:
     first = case.steps[0]
     if first.verb == "app":
         needs.add(APP)
-        opened = [
-            *_opened(first),
-            replace(first, verb="own!" if RETURNS in needs else "own", rest=APP),
-        ]
+        opened = [*_opened(first), replace(first, verb="own", rest=APP)]
     elif first.verb == "handshake":
         opened = _opened(first)
         if any(_namespace(step) == APP for step in steps):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -31,9 +31,21 @@ MAX_PROBES: Final = 3
 """Answered HEAD requests after which a client that dials nevertheless not has seen no server in
 them (TR-5)."""
 
-PATIENCE: Final = 5.0
-"""Seconds for a client to connect its namespace by itself. It has done so once. Afterwards the
-suite does it: a client restores only what it had, and a case may have left it without."""
+OWN_TIMEOUT: Final = 5.0
+"""Seconds at most for a client to connect its namespace by itself, once it has done so. Afterwards
+the suite does it: a client restores only what it had, and a case may have left it without. That
+fails nobody, so it is less for a client that took less time at first."""
+
+MIN_OWN_TIMEOUT: Final = 0.5
+"""The same for a client that took no time; then a busy machine may take some."""
+
+OWN_TIMES: Final = 8
+"""Times the seconds that it took at first."""
+
+
+def own_timeout_after(seconds: float) -> float:
+    """Give the seconds to wait for a client that took so many at first."""
+    return min(OWN_TIMEOUT, max(MIN_OWN_TIMEOUT, OWN_TIMES * seconds))
 
 
 @dataclass(eq=False, slots=True)
@@ -51,7 +63,11 @@ class Visit:
         probes: the HEAD requests that were answered since the connection was lost.
         probed: is set at each of them.
         trip: the longest round trip, in seconds.
+        own_timeout: seconds for the client to connect its namespace by itself.
+        is_crowded: whether the same client has opened another connection meanwhile, so that nobody
+            can tell which one comes back.
         is_waiting: whether it waits for the client to come back.
+        own: the identities of the log's entries that no case sees.
     """
 
     who: str
@@ -64,7 +80,10 @@ class Visit:
     probes: int = 0
     probed: asyncio.Event = field(default_factory=asyncio.Event)
     trip: float = 0.0
+    own_timeout: float = OWN_TIMEOUT
     is_waiting: bool = False
+    is_crowded: bool = False
+    own: set[int] = field(default_factory=set)
 
     @classmethod
     def of(
@@ -110,6 +129,22 @@ class Visit:
     def _log(self, number: int, payload: str | bytes, sender: Role) -> None:
         log = self.playback.log_received if sender is Role.CLIENT else self.playback.log_sent
         log(number, payload)
+        entry = self.playback.log[-1] = replace(self.playback.log[-1], step=0)  # of no step
+        self.own.add(id(entry))
+
+    def put_in_order(self) -> None:
+        """Put the log into the order in which the messages came.
+
+        A case logs a message when it looks at it, which may be after a later one was served.
+        """
+        log = self.playback.log
+        arrivals = {number: iter(each.arrivals) for number, each in self.served.items()}
+        for index, entry in enumerate(log):
+            is_seen = entry.from_client and isinstance(entry.content, str | bytes)
+            if is_seen and id(entry) not in self.own:
+                came = next(arrivals[entry.connection], self.playback.began + entry.time)
+                log[index] = replace(entry, time=came - self.playback.began)
+        log.sort(key=lambda entry: entry.time)
 
     async def _settle(self, step: Step, _: int) -> None:
         """Wait for a pong: what the client had sent before is here, and the pace is known."""
@@ -123,7 +158,7 @@ class Visit:
     async def _own(self, step: Step, _: int) -> None:
         number, namespace = step.connection, None
         with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self.own_timeout):
                 namespace = await own_namespace(self.served[number], step.rest)
         if namespace is None:
             await self._change(number, Change.CONNECT, step.rest)

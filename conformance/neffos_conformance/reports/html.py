@@ -1,8 +1,8 @@
 """A run as one page, which contains everything and fetches nothing.
 
 This module owns the page's data; ``data/templates/report.html``, ``.css`` and ``.js`` own its
-looks, and ``common.css`` those of both pages. The page's script draws the log of a case when the
-case is opened, from data that is never read as HTML.
+looks, with ``common.css``. The page's script draws the log of a case when the case is opened, from
+data that is never read as HTML.
 """
 
 from __future__ import annotations

@@ -55,8 +55,21 @@ LISTENING: Final = """
 1 fewer 100 $1;;;;;;
 1 > $2;app;<<case>>;_OnRoomJoin;0;0;
 1 fewer 100 $2;;;;;;
+2 handshake
+2 > $1;app;;_OnNamespaceConnect;0;0;
+2 fewer 100 $1;;;;;;
+2 > $2;app;<<case>>;_OnRoomJoin;0;0;
+2 fewer 100 $2;;;;;;
+2 > $3;app;<<case>>;_OnRoomLeave;0;0;
+2 fewer 100 $3;;;;;;
+2 > $4;app;;_OnNamespaceDisconnect;0;0;
+2 fewer 100 $4;;;;;;
+2 close 1000
+2 closed any
+1 fewer 100 $5;;;;;;
 """
-"""A script that shows what a server sends by itself, such as a greeting."""
+"""A script that shows what a server sends by itself: a greeting, or the news of who came and left.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +141,16 @@ async def discovered(
     _check_admission(found.values())
     own = {id_ for id_, each in found.items() if each.verdict is Verdict.PASS} & _OWN
     spontaneous = _sent_unasked(found.pop(heard.id)) - profile.ignore
+    # What cases expect is told apart by its mark, and by the witness.
+    spontaneous -= {profile.event(name) for each in features() for name in each.sends}
     if spontaneous and not own and listed is None:
         profile = replace(profile, ignore=profile.ignore | spontaneous)
         found = await _probed(server, way, profile, jobs, probes)
     mapped = profile.mapped()
-    asked = [each for each in wanted if found[each.id].is_broken and (own or each.id in mapped)]
+    seen = (Verdict.PASS, Verdict.UNKNOWN)
+    asked = [
+        each for each in wanted if found[each.id].verdict not in seen and (own or each.id in mapped)
+    ]
     controls = await _probed(server, way, profile, jobs, [_control(each) for each in asked])
     odd = (each.id for each in asked if _differ(found[each.id], controls[each.id], each, profile))
     detected = _weighed(found, profile, frozenset(odd))
@@ -195,7 +213,7 @@ def _control(feature: Feature) -> Case:
     )
     case = names.case(_probe(feature))
     for name in (*feature.endpoints, *feature.headers):
-        other = "" if name.startswith("/") else NOWHERE
+        other = f"/{NOWHERE}" if name.startswith("/") else NOWHERE
         steps = (replace(each, rest=each.rest.replace(name, other)) for each in case.steps)
         case = replace(case, steps=tuple(steps))
     return case

@@ -51,6 +51,7 @@ async def to_client(
     drivers: int = DRIVERS,
     timeouts: Timeouts = DEFAULT_TIMEOUTS,
     before: Network | None = None,
+    is_remote: bool = False,
 ) -> AsyncIterator[tuple[Run, Values]]:
     """Give a function that runs a case against the client of a driver, and the driver's first line.
 
@@ -61,12 +62,13 @@ async def to_client(
         drivers: how many run concurrently; more cases wait.
         timeouts: the time limits of a case, on this machine.
         before: the network that is put before the suite.
+        is_remote: the client runs on another machine, so its network is measured.
 
     Raises:
         DriverError: it cannot be started, or is not a driver.
     """
-    # A driver and its client run on this machine: the network is not the cause, unless it is ours.
-    way = Way(timeouts, "client") if before else None
+    # A client on this machine has no network that could be the cause, unless it is ours.
+    way = Way(timeouts, "client") if before or is_remote else None
     pool = DriverPool(command, drivers)
     lacking: frozenset[str] | None = None
 

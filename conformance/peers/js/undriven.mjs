@@ -6,8 +6,11 @@
 /** Milliseconds between two attempts of neffos.js to open a lost connection again. */
 const RECONNECT_EVERY = 50;
 
-/** Milliseconds after which a connection that stays closed is given up, and another is opened. */
-const GIVEN_UP = 1000;
+/**
+ * Milliseconds after which a connection that stays closed is given up, and another is opened.
+ * neffos.js ends its attempts when a server refuses it.
+ */
+const GIVEN_UP = 3000;
 
 const pause = (time) => new Promise((resolve) => setTimeout(resolve, time));
 
@@ -26,8 +29,8 @@ export async function live(neffos, url) {
       );
       // A connect that is pending when the connection is lost never ends.
       latest.connect("default").then((ns) => ns.emit("chat", "hello"), () => {});
-      for (let before; before !== latest || !latest.isClosed(); await pause(GIVEN_UP)) {
-        before = latest;
+      for (let since = Date.now(); Date.now() - since < GIVEN_UP; await pause(RECONNECT_EVERY)) {
+        since = latest.isClosed() ? since : Date.now();
       }
     } catch {
       await pause(RECONNECT_EVERY); // refused, or not there

@@ -34,7 +34,7 @@ function show(state) {
   get("notice").textContent = state.over ? "Every case has its result." : state.notice;
   get("notice").classList.remove("lost");
   get("bar").style.width = `${state.total ? (100 * state.done) / state.total : 0}%`;
-  const others = state.driver ? `; ${state.driver} others need a driver` : "";
+  const others = state.driver ? `; ${state.driver} more need a driver` : "";
   get("share").textContent = `${state.done} of ${state.total} cases have a result${others}`;
   get("counts").replaceChildren(...state.counts.map(([verdict, count]) => {
     const chip = document.createElement("span");
