@@ -380,7 +380,7 @@ def test_a_server_that_is_not_there_fails_every_case(run_pytest):
 
 def test_a_failure_outside_the_deciding_class_is_a_warning(run_pytest):
     selected = ("--neffos-case", "FR-12.1", "--neffos-case", "AR-1.1")
-    done = run_pytest(*GONE, *selected, "--neffos-class", "interoperable")
+    done = run_pytest(*GONE, *selected, "--neffos-class", "interoperable", "-W", "default")
     assert done.ret == 1
     out = done.stdout.str()
     assert "1 failed, 1 passed, 1 warning" in out
