@@ -62,7 +62,7 @@ thorough: $(READY) ## run the property tests with four times as many examples (T
 	  $$(grep -l hypothesis codec/tests/*.py protocol/tests/*.py conformance/tests/*.py)
 
 browser: $(READY) ## run the tests that open pages in Chromium
-	$(BIN)/pytest -n auto --dist loadfile -m browser conformance/tests
+	$(BIN)/pytest -n auto --dist loadfile -m browser $$(grep -l mark.browser conformance/tests/*.py)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -74,7 +74,7 @@ lint: $(READY)
 	MYPYPATH=spec $(BIN)/mypy spec/hooks.py spec/browse.py spec/generate
 
 interop: $(READY) ## run the suite on all tested implementations (INTEROP=--share; needs Go, Node, Chromium)
-	$(BIN)/pytest -q -n auto -m whole conformance/tests
+	$(BIN)/pytest -q -n auto -m whole $$(grep -l mark.whole conformance/tests/*.py)
 	cd conformance && ../$(BIN)/python -m peers.interop $(INTEROP)
 
 kills: $(READY) ## run every case against every mutant (KILLS=--check: every proof, and a sample)
