@@ -7,13 +7,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUNS := $(VENV)/.runs
+FUZZER := $(VENV)/.fuzzer
 COMPILED := build/compiled
 
 # Tests start many processes, which must not compile the same files again and again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test tests base-tests suite-tests waiting thorough browser lint interop networks kills record release-check replay \
-  compiled explore fuzz bench hostile site docs loaded clean
+.PHONY: help demo test tests base-tests suite-tests waiting thorough browser lint interop networks \
+  kills record release-check replay compiled explore fuzz bench hostile site docs loaded clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
@@ -113,10 +114,13 @@ compiled: $(COMPILED)/.ready ## compile the codec and run its tests on that buil
 explore: $(READY) ## try every conversation of two sessions, up to four commands
 	$(BIN)/python -m neffos_protocol.exploration
 
-fuzz: $(READY) ## run a coverage-guided fuzzer on codec and session (FUZZ: seconds for each of three)
+$(FUZZER): $(READY) # not built for every platform
 	$(PIP) --editable '.[fuzz]'
+	@touch $@
+
+fuzz: $(FUZZER) ## run a coverage-guided fuzzer on codec and session (FUZZ: seconds for each of three)
 	printf '%s\n' decode handshake session | \
-	  xargs -P 2 -I TARGET $(BIN)/python protocol/fuzz/fuzz.py TARGET --seconds $(or $(FUZZ),20)
+	  xargs -P 3 -I TARGET $(BIN)/python protocol/fuzz/fuzz.py TARGET --seconds $(or $(FUZZ),20)
 
 hostile: $(READY) ## attack server, ASGI application and client; HOSTILE=--quick in CI
 	cd conformance && ../$(BIN)/python -m hostile $(HOSTILE)
