@@ -109,7 +109,7 @@ async def test_headers_are_sent():
 
 @asynchronous
 async def test_where_nobody_listens_there_is_no_connection():
-    async with listening(Server(ECHO)) as listener:
+    async with listening(Server(ECHO), port=lasting_port()) as listener:
         url = listener.url()
     error = await raised_by_dial(url)
     assert str(error).startswith(f"no connection to {url}: ")
