@@ -7,13 +7,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUNS := $(VENV)/.runs
+FUZZER := $(VENV)/.fuzzer
 COMPILED := build/compiled
 
 # Tests start many processes, which must not compile the same files again and again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test tests base-tests suite-tests waiting thorough browser lint interop networks kills record freeze release-check replay \
-  compiled explore fuzz bench hostile site docs loaded clean
+.PHONY: help demo test tests base-tests suite-tests waiting thorough browser lint interop networks \
+  kills record freeze release-check replay compiled explore fuzz bench hostile site docs loaded clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
@@ -62,7 +63,7 @@ thorough: $(READY) ## run the property tests with four times as many examples (T
 	  $$(grep -l hypothesis codec/tests/*.py protocol/tests/*.py conformance/tests/*.py)
 
 browser: $(READY) ## run the tests that open pages in Chromium
-	$(BIN)/pytest -n auto --dist loadfile -m browser conformance/tests
+	$(BIN)/pytest -n auto --dist loadfile -m browser $$(grep -l mark.browser conformance/tests/*.py)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -74,7 +75,7 @@ lint: $(READY)
 	MYPYPATH=spec $(BIN)/mypy spec/hooks.py spec/browse.py spec/generate
 
 interop: $(READY) ## run the suite on all tested implementations (INTEROP=--share; needs Go, Node, Chromium)
-	$(BIN)/pytest -q -n auto -m whole conformance/tests
+	$(BIN)/pytest -q -n auto -m whole $$(grep -l mark.whole conformance/tests/*.py)
 	cd conformance && ../$(BIN)/python -m peers.interop $(INTEROP)
 
 kills: $(READY) ## run every case against every mutant (KILLS=--check: every proof, and a sample)
@@ -116,10 +117,13 @@ compiled: $(COMPILED)/.ready ## compile the codec and run its tests on that buil
 explore: $(READY) ## try every conversation of two sessions, up to four commands
 	$(BIN)/python -m neffos_protocol.exploration
 
-fuzz: $(READY) ## run a coverage-guided fuzzer on codec and session (FUZZ: seconds for each of three)
+$(FUZZER): $(READY) # not built for every platform
 	$(PIP) --editable '.[fuzz]'
+	@touch $@
+
+fuzz: $(FUZZER) ## run a coverage-guided fuzzer on codec and session (FUZZ: seconds for each of three)
 	printf '%s\n' decode handshake session | \
-	  xargs -P 2 -I TARGET $(BIN)/python protocol/fuzz/fuzz.py TARGET --seconds $(or $(FUZZ),20)
+	  xargs -P 3 -I TARGET $(BIN)/python protocol/fuzz/fuzz.py TARGET --seconds $(or $(FUZZ),20)
 
 hostile: $(READY) ## attack server, ASGI application and client; HOSTILE=--quick in CI
 	cd conformance && ../$(BIN)/python -m hostile $(HOSTILE)

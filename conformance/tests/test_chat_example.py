@@ -14,6 +14,8 @@ import pytest
 
 from neffos_asyncio import Client, Namespace, RefusedError, ReplyError, dial
 
+from .ports import lasting_port
+
 CHAT = Path(__file__).parents[1] / "examples" / "chat"
 PATIENCE = 60
 """Seconds for a whole test; a hang is a failure."""
@@ -199,7 +201,7 @@ def test_somebody_talks_from_a_terminal(port):
 def test_a_terminal_comes_back_to_its_room():
     async def run() -> None:
         with ExitStack() as first_server:
-            port = first_server.enter_context(serving())
+            port = first_server.enter_context(serving(lasting_port()))
             async with terminal(port, "ann") as ann:
                 await ann.shows("* in lobby: ann")
                 first_server.close()

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 from functools import cache
@@ -18,6 +17,8 @@ from neffos_codec import DecodeError, Decoding, decode
 from neffos_conformance.cli.main import cli
 from neffos_conformance.wire.transcript import read_transcript
 from peers.corpus import recorded_cases
+
+from .ports import lasting_port
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "spec" / "docs").rglob("*.md"))
@@ -47,7 +48,7 @@ class Console:
     """A terminal in which the commands of a page are run, as far as the pages need one."""
 
     def __init__(self) -> None:
-        self.ports = {port: str(free_port()) for port in PORTS}
+        self.ports = {port: str(lasting_port()) for port in PORTS}
         self.jobs: list[subprocess.Popen[str]] = []
         self.exit_code = 0
 
@@ -89,12 +90,6 @@ class Console:
         with job:
             job.terminate()
             job.communicate(timeout=HANG)
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def programs() -> list[tuple[str, str]]:

@@ -219,7 +219,7 @@ def test_what_no_program_writes_ends_before_it_is_parsed(data, complaint):
 
 
 def test_the_longest_numbers_are_looked_at_once():
-    data = b",".join([b"1" * MAX_NUMBER] * 10_000)  # each from each of its digits: four minutes
+    data = b",".join([b"1" * MAX_NUMBER] * 2_500)  # each from each of its digits: one minute
     assert b"".join(parts(data)) == data
 
 
@@ -264,7 +264,7 @@ def test_forty_kilobytes_of_brackets_take_no_memory(start):
 
 
 def test_what_is_not_used_is_not_built():
-    text = b'{"log":{"entries":[{"response":[' + b"{}," * 300_000 + b'{}],"request":{"url":"x"}}]}}'
+    text = b'{"log":{"entries":[{"response":[' + b"{}," * 150_000 + b'{}],"request":{"url":"x"}}]}}'
     tracemalloc.start()
     try:
         assert read(text) == [{"request": {"url": "x"}}]

@@ -251,7 +251,7 @@ def test_the_command_checks_a_role_and_writes_its_matrix(monkeypatch, tmp_path):
     faulty = sum(bool(mutant.breaks) for mutant in of_role("server"))
     assert (outcome.exit_code, outcome.output) == (
         0,
-        "one of 8 samples. Try: --seed 7 for the same\n"
+        f"one of {SAMPLES} samples. Try: --seed 7 for the same\n"
         f"{faulty} of {faulty} mutants killed, 0 errors\n",
     )
     assert {name: each.cases for name, each in read_report(path).items()} == {

@@ -44,6 +44,7 @@ from neffos_asyncio.client import REFUSALS
 from neffos_codec import EncodeError
 from neffos_protocol import Cause, MisuseError
 
+from .ports import lasting_port
 from .test_handler_queue import asynchronous
 
 SOON = Reconnect(first_delay=0.001, max_delay=0.01)
@@ -108,7 +109,7 @@ async def test_headers_are_sent():
 
 @asynchronous
 async def test_where_nobody_listens_there_is_no_connection():
-    async with listening(Server(ECHO)) as listener:
+    async with listening(Server(ECHO), port=lasting_port()) as listener:
         url = listener.url()
     error = await raised_by_dial(url)
     assert str(error).startswith(f"no connection to {url}: ")
@@ -339,7 +340,7 @@ async def test_what_came_before_the_acceptance_is_handled_behind_it():
 @asynchronous
 async def test_a_client_that_came_to_nothing_ends_nothing_else():
     closed = []
-    async with listening(Server(ECHO)) as listener:
+    async with listening(Server(ECHO), port=lasting_port()) as listener:
         url = listener.url()
     with pytest.raises(DialError):
         await dial(url, on_close=lambda *_: closed.append("closed"), reconnect=SOON)
@@ -720,7 +721,7 @@ class Site:
     def __init__(self, make):
         self._make = make
         self._stack = None
-        self.port = 0
+        self.port = lasting_port()
         self.requests = []
 
     async def up(self):
@@ -730,7 +731,6 @@ class Site:
         self.server = self._make(on_connect)
         self._stack = contextlib.AsyncExitStack()
         listener = await self._stack.enter_async_context(listening(self.server, port=self.port))
-        self.port = listener.port
         return listener.url()
 
     async def down(self):

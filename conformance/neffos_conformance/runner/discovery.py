@@ -141,7 +141,7 @@ async def discovered(
     _check_admission(found.values())
     own = {id_ for id_, each in found.items() if each.verdict is Verdict.PASS} & _OWN
     spontaneous = _sent_unasked(found.pop(heard.id)) - profile.ignore
-    # What cases expect is told apart by its mark, and by the witness.
+    # The mark and the witness distinguish what cases expect.
     spontaneous -= {profile.event(name) for each in features() for name in each.sends}
     if spontaneous and not own and listed is None:
         profile = replace(profile, ignore=profile.ignore | spontaneous)
