@@ -3,9 +3,10 @@
 import asyncio
 import re
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from ssl import SSLCertVerificationError
 
 import pytest
 
@@ -23,6 +24,7 @@ from neffos_conformance.runner.run import (
     run_cases,
     to_server,
 )
+from neffos_conformance.wire.connection import ConnectError
 from neffos_conformance.wire.networks import Network, network_before, networks
 from peers import networks as runs
 
@@ -187,6 +189,15 @@ def test_a_server_that_is_not_there_is_no_loss_of_the_network():
         return await Way(DEFAULT_TIMEOUTS).check(partial(opened, "ws://127.0.0.1:9/"))
 
     assert asyncio.run(run()) == ""
+
+
+def test_a_server_with_a_certificate_that_is_not_trusted_is_no_loss_of_the_network():
+    @asynccontextmanager
+    async def refused():
+        raise ConnectError("no connection") from SSLCertVerificationError()
+        yield
+
+    assert asyncio.run(Way(DEFAULT_TIMEOUTS).check(refused)) == ""
 
 
 # -------------------------------------------------------------------- verdicts

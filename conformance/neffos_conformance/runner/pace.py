@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
+from ssl import SSLCertVerificationError
 from typing import Final
 
 from neffos_conformance.cases.definition import Case
@@ -452,4 +453,8 @@ def _is_an_answer(error: Exception) -> bool:
     """Whether the peer answered, if only by refusing, or a client did not open a connection."""
     if not isinstance(error, ConnectError):
         return isinstance(error, DriverError)
-    return error.status is not None or isinstance(error.__cause__, ConnectionRefusedError)
+    return error.status is not None or isinstance(error.__cause__, _ANSWERS)
+
+
+_ANSWERS: Final = (ConnectionRefusedError, SSLCertVerificationError)
+"""What a server or its system sends, though no connection comes of it."""
