@@ -173,6 +173,24 @@ def test_a_far_server_is_measured_as_far():
     assert measured(None)[0].round_trip < 0.3
 
 
+def test_a_server_whose_connections_wait_for_each_other_is_far():
+    async def run():
+        way = Way(DEFAULT_TIMEOUTS)
+        async with embedded_server() as url:
+
+            @asynccontextmanager
+            async def late():
+                await asyncio.sleep(6)
+                async with opened(url) as connection:
+                    yield connection
+
+            return await way.check(late), way.pace.round_trip
+
+    reason, trip = work_clock.run(run())
+    assert reason == ""
+    assert trip >= 2
+
+
 def test_a_thin_line_and_a_slow_relay_are_told_by_bytes_and_by_messages():
     assert measured(networks()["thin"])[0].per_byte > 0.5 / 200_000
     assert measured(networks()["held"])[0].per_message > 0.01

@@ -330,8 +330,12 @@ class Way:
         seconds = max(self.measure_timeout, expected)
         try:
             async with AsyncExitStack() as stack:
+                began = asyncio.get_running_loop().time()
                 async with asyncio.timeout(2 * seconds):
                     connection = await stack.enter_async_context(opener())
+                if self.role == "server" and not self.interval:  # nobody else was waited for
+                    opening = (asyncio.get_running_loop().time() - began) / _DIAL_TRIPS
+                    self.pace = self.pace.or_slower(Pace(round_trip=opening))
                 if self.role == "server":  # first: a server closes a connection without it
                     await connection.send("M")
                 self._allow(await _pinged(connection, number, seconds))
