@@ -3,9 +3,10 @@
 import asyncio
 import re
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from ssl import SSLCertVerificationError
 
 import pytest
 
@@ -23,6 +24,7 @@ from neffos_conformance.runner.run import (
     run_cases,
     to_server,
 )
+from neffos_conformance.wire.connection import ConnectError
 from neffos_conformance.wire.networks import Network, network_before, networks
 from peers import networks as runs
 
@@ -171,6 +173,24 @@ def test_a_far_server_is_measured_as_far():
     assert measured(None)[0].round_trip < 0.3
 
 
+def test_a_server_whose_connections_wait_for_each_other_is_far():
+    async def run():
+        way = Way(DEFAULT_TIMEOUTS)
+        async with embedded_server() as url:
+
+            @asynccontextmanager
+            async def late():
+                await asyncio.sleep(6)
+                async with opened(url) as connection:
+                    yield connection
+
+            return await way.check(late), way.pace.round_trip
+
+    reason, trip = work_clock.run(run())
+    assert reason == ""
+    assert trip >= 2
+
+
 def test_a_thin_line_and_a_slow_relay_are_told_by_bytes_and_by_messages():
     assert measured(networks()["thin"])[0].per_byte > 0.5 / 200_000
     assert measured(networks()["held"])[0].per_message > 0.01
@@ -187,6 +207,15 @@ def test_a_server_that_is_not_there_is_no_loss_of_the_network():
         return await Way(DEFAULT_TIMEOUTS).check(partial(opened, "ws://127.0.0.1:9/"))
 
     assert asyncio.run(run()) == ""
+
+
+def test_a_server_with_a_certificate_that_is_not_trusted_is_no_loss_of_the_network():
+    @asynccontextmanager
+    async def refused():
+        raise ConnectError("no connection") from SSLCertVerificationError()
+        yield
+
+    assert asyncio.run(Way(DEFAULT_TIMEOUTS).check(refused)) == ""
 
 
 # -------------------------------------------------------------------- verdicts

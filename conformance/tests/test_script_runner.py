@@ -1,5 +1,8 @@
 """What a peer may say and need not, in the language of cases."""
 
+import asyncio
+from contextlib import suppress
+
 import pytest
 
 from mutation import work_clock
@@ -12,6 +15,7 @@ from neffos_conformance.reports.findings import facts
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import to_server
 from neffos_conformance.runner.witness import joining, watching
+from neffos_conformance.wire.connection import WireConnection
 
 SAID = """
 1 app
@@ -168,6 +172,34 @@ def test_a_broadcast_of_another_client_is_passed_over_wherever_a_case_is(broadca
             return (await to_server(url, witness=witness)(case)).verdict
 
     assert work_clock.run(run([case])) is Verdict.PASS
+
+
+def test_a_witness_leaves_a_server_that_takes_one_connection_at_a_time():
+    async def run() -> bool:
+        free = asyncio.Semaphore(1)
+
+        async def pump(reader, writer):
+            with suppress(OSError):
+                while data := await reader.read(1 << 16):
+                    writer.write(data)
+            writer.close()
+
+        async with embedded_server() as url:
+            port = int(url.split(":")[-1].strip("/"))
+
+            async def serve(reader, writer):
+                async with free:
+                    ends = await asyncio.open_connection("127.0.0.1", port)
+                    await asyncio.gather(pump(reader, ends[1]), pump(ends[0], writer))
+
+            async with await asyncio.start_server(serve, "127.0.0.1", 0) as proxy:
+                own = f"ws://127.0.0.1:{proxy.sockets[0].getsockname()[1]}/"
+                async with watching(own, Timeouts(case=1.0), []) as witness:
+                    async with asyncio.timeout(20):
+                        await (await WireConnection.dial(own)).close()
+                    return await witness.may_have_seen(b";app;;news;0;0;hi")
+
+    assert work_clock.run(run())
 
 
 def test_a_witness_goes_where_cases_are_and_into_no_room_of_a_case_alone():

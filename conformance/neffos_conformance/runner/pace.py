@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
+from ssl import SSLCertVerificationError
 from typing import Final
 
 from neffos_conformance.cases.definition import Case
@@ -329,8 +330,12 @@ class Way:
         seconds = max(self.measure_timeout, expected)
         try:
             async with AsyncExitStack() as stack:
+                began = asyncio.get_running_loop().time()
                 async with asyncio.timeout(2 * seconds):
                     connection = await stack.enter_async_context(opener())
+                if self.role == "server" and not self.interval:  # nobody else was waited for
+                    opening = (asyncio.get_running_loop().time() - began) / _DIAL_TRIPS
+                    self.pace = self.pace.or_slower(Pace(round_trip=opening))
                 if self.role == "server":  # first: a server closes a connection without it
                     await connection.send("M")
                 self._allow(await _pinged(connection, number, seconds))
@@ -452,4 +457,8 @@ def _is_an_answer(error: Exception) -> bool:
     """Whether the peer answered, if only by refusing, or a client did not open a connection."""
     if not isinstance(error, ConnectError):
         return isinstance(error, DriverError)
-    return error.status is not None or isinstance(error.__cause__, ConnectionRefusedError)
+    return error.status is not None or isinstance(error.__cause__, _ANSWERS)
+
+
+_ANSWERS: Final = (ConnectionRefusedError, SSLCertVerificationError)
+"""What a server or its system sends, though no connection comes of it."""

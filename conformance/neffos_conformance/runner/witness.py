@@ -116,6 +116,9 @@ async def watching(
     with suppress(ConnectError, TimeoutError):
         async with asyncio.timeout(timeouts.case):
             connection = await WireConnection.dial(server)
+    if connection is not None and not await _takes_another(server, timeouts):
+        await connection.close()
+        connection = None
     witness = Witness(connection, timeouts)
     if connection is None:
         yield witness
@@ -128,3 +131,12 @@ async def watching(
     finally:
         listening.cancel()
         await connection.close()
+
+
+async def _takes_another(server: Target | str, timeouts: Timeouts) -> bool:
+    """Whether a server takes a connection beside the witness: a case must not wait for its end."""
+    with suppress(ConnectError, TimeoutError):
+        async with asyncio.timeout(timeouts.case):
+            await (await WireConnection.dial(server)).close()
+            return True
+    return False
