@@ -141,6 +141,14 @@ def test_a_refused_upgrade_is_explained(answer, seen):
     asyncio.run(check())
 
 
+@pytest.mark.parametrize("url", ["ws://192.0.2.1", "ws://server.example"])
+def test_a_wrong_proxy_of_the_environment_is_explained(monkeypatch, url):
+    monkeypatch.setenv("all_proxy", "ftp://proxy.example")
+    found = asyncio.run(findings(url))
+    assert [each.step for each in found][-1] == "proxy"
+    assert found[-1].reason.startswith("The option --proxy or a variable")
+
+
 def test_where_a_redirect_leads_is_shown():
     async def check() -> None:
         answer = response("301 Moved", "", "Location: https://elsewhere/chat/")

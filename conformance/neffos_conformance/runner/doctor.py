@@ -15,6 +15,8 @@ from enum import StrEnum, unique
 from typing import Final
 from urllib.parse import urlsplit
 
+from websockets.proxy import Proxy
+
 from neffos_codec import Message, encode
 from neffos_conformance.runner.refusals import refusal
 from neffos_conformance.wire.connection import ConnectError, ConnectionClosed, WireConnection
@@ -127,10 +129,7 @@ class Examination:
             return Finding("name", Health.OK, "not needed for a Unix socket")
         if is_address(host):
             return Finding("name", Health.OK, f"{uri.host}: the address {host}")
-        try:
-            proxy = reach.proxy_for(uri)
-        except ProxyFailedError as error:
-            raise self._failed("proxy", str(error), error=str(error)) from error
+        proxy = self._proxy()
         if proxy is not None and proxy.scheme not in ("socks5", "socks4"):
             return Finding("name", Health.OK, f"{host} is resolved by the proxy")
         loop = asyncio.get_running_loop()
@@ -143,11 +142,17 @@ class Examination:
         addresses = dict.fromkeys(str(each[4][0]) for each in found)
         return Finding("name", Health.OK, f"{host} is {', '.join(addresses)}")
 
+    def _proxy(self) -> Proxy | None:
+        try:
+            return self._target.reach.proxy_for(self._target.uri)
+        except ProxyFailedError as error:
+            raise self._failed("proxy", str(error), error=str(error)) from error
+
     async def _connect(self) -> AsyncIterator[Finding]:
         """Open a connection: through a proxy or not, and with TLS or not."""
         target, uri = self._target, self._target.uri
         reach = target.reach
-        proxy = reach.proxy_for(uri)
+        proxy = self._proxy()
         if proxy is not None:
             source = " of the environment" if reach.proxy == FROM_ENVIRONMENT else ""
             where = f"{proxy.scheme}://{proxy.host}:{proxy.port}{source}"
