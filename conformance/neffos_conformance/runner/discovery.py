@@ -140,7 +140,7 @@ async def discovered(
     _check_admission(found.values())
     own = {id_ for id_, each in found.items() if each.verdict is Verdict.PASS} & _OWN
     spontaneous = _sent_unasked(found.pop(heard.id)) - profile.ignore
-    # What cases expect is told apart by its mark, and by the witness.
+    # A mark and the witness tell the events apart that cases expect.
     spontaneous -= {profile.event(name) for each in features() for name in each.sends}
     is_exact = bool(own) and not profile.changes_names  # the application sends nothing by itself
     if spontaneous and not is_exact and listed is None:
