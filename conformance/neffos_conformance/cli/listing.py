@@ -179,6 +179,9 @@ def _explain_case(console: Terminal, case: Case) -> None:
     for id_ in case.requirements:
         about = requirement(id_)
         console.print(f"\n[bold]{id_}[/]  {escape(about.text.strip())}")
+    if case.role == "server":
+        needs = ", ".join(sorted(needed(case))) or "nothing"
+        console.print(f"\n[bold]level[/]  {level_of(case)}, needs {needs}")
     if case.steps:
         console.print("\n[bold]script[/]")
         for line in case.steps:

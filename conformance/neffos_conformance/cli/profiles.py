@@ -11,13 +11,14 @@ from neffos_conformance.cases.profile import Profile, ProfileError, chosen
 from neffos_conformance.cli.options import option
 from neffos_conformance.runner.discovery import Detected, draft_profile
 from neffos_conformance.wire.files import cannot_be_written
+from neffos_conformance.wire.terminal import Terminal
 
 _OPTIONS: Final = (
     option("--namespace", "Namespace of the server, to be tested in place of app.", "NAME"),
     option("--profile profile_path", "Names of the server for what cases use (TOML).", "FILE"),
     option(
         "--draft-profile draft_path",
-        "Draft of a profile, with what was found out about the server.",
+        "Draft of a profile, with the names that were detected in the server.",
         "FILE",
     ),
 )
@@ -49,6 +50,8 @@ def write_draft(path: Path, has: Detected) -> None:
         click.UsageError: the file cannot be written.
     """
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(draft_profile(has), "utf-8")
     except OSError as error:
         raise click.UsageError(cannot_be_written(path, error)) from error
+    Terminal().print(f"written: {path}", soft_wrap=True, highlight=False, markup=False)

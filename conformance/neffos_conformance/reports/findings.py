@@ -36,6 +36,9 @@ SUITE: Final = "neffos-wire"
 KNOWN: Final = ("reason", "link", "source")
 """What a report for programs has of a known failure."""
 
+EMPTY_NAME: Final = "''"
+"""The empty name, where a name is expected."""
+
 MAX_LEFT_OUT: Final = 6
 """IDs of cases that were left out, in a sentence: there are three slow ones."""
 
@@ -229,7 +232,7 @@ def level_sentence(report: RunReport) -> str:
     if there is None:
         return ""
     names = report.profile.namespaces
-    own = f" {bounded(names[MAIN])}" if MAIN in names else ""
+    own = f" {bounded(names[MAIN]) or EMPTY_NAME}" if MAIN in names else ""
     words = {
         AppLevel.BARE: "bare (no namespace)",
         AppLevel.NAMESPACE: f"namespace{own or f' {MAIN}'} (no event of the application)",

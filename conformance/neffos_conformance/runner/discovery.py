@@ -1,8 +1,8 @@
-"""What a server has of the conformance application: found out by probes, or said by its owner.
+"""The parts of the conformance application that a server has: detected by probes, or listed.
 
-A probe passes where a part is there. On a server that has any part of the application, a part also
-counts as there if it does something else than what is not there at all: what is wrong is then for
-the cases to say. On any other server the same name may have another meaning.
+A probe passes if its part is there. On a server that has any part of the application, a part also
+counts as there if the server treats its name in another way than one that nobody has. The cases
+then say what is wrong. On any other server, the same name may have another meaning.
 """
 
 from __future__ import annotations
@@ -68,8 +68,7 @@ LISTENING: Final = """
 2 closed any
 1 fewer 100 $5;;;;;;
 """
-"""A script that shows what a server sends by itself: a greeting, or the news of who came and left.
-"""
+"""A script that shows what a server sends by itself: a greeting, or who came and left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +142,8 @@ async def discovered(
     spontaneous = _sent_unasked(found.pop(heard.id)) - profile.ignore
     # The mark and the witness distinguish what cases expect.
     spontaneous -= {profile.event(name) for each in features() for name in each.sends}
-    if spontaneous and not own and listed is None:
+    is_exact = bool(own) and not profile.changes_names  # the application sends nothing by itself
+    if spontaneous and not is_exact and listed is None:
         profile = replace(profile, ignore=profile.ignore | spontaneous)
         found = await _probed(server, way, profile, jobs, probes)
     mapped = profile.mapped()
@@ -298,9 +298,9 @@ def _check(profile: Profile, detected: Detected, only: Collection[str]) -> None:
 
 
 def draft_profile(has: Detected) -> str:
-    """Write what was found out about a server as a profile, for its owner to complete.
+    """Write what was detected in a server as a profile, for its owner to complete.
 
-    A name that the server lacks is a comment, with what it did instead.
+    A name that the server lacks is a comment, with what the server did instead.
     """
     profile = has.profile
     lines = [
