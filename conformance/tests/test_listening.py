@@ -303,6 +303,18 @@ def test_headers_that_do_not_arrive_are_found(way):
     assert (results.get("TR-19.seen") is not None) is (way != "dropped")
 
 
+def test_no_value_of_a_header_or_a_query_is_kept():
+    headers = {"Authorization": "Bearer s3cret"}
+    names = ClientNames(headers={"Authorization": "Bearer exp3cted"})
+    path = "?token=s3cret&X-Websocket-Header-X-Key=s3cret"
+    results, session = run("TR-19", "NS-3", names=names, path=path, headers=headers)
+    assert results["TR-19.c1"].explanation == "the header Authorization has another value"
+    said = [repr(result) for result in results.values()]
+    assert not [each for each in said if "s3cret" in each or "exp3cted" in each]
+    state = listener.Page(session, "127.0.0.1", 1).state()
+    assert "cret" not in json.dumps(state)
+
+
 # -------------------------------------------------------------------- hostile clients
 
 

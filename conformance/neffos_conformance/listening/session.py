@@ -324,6 +324,8 @@ class ListeningSession:
             returns = sum(step.verb == "return" for step in named.steps)
             playback.timeouts = replace(usual, case=usual.case + returns * RETURN_SECONDS)
         await run_script(replace(case, seconds=0.0), result, runner, {})
+        if HEADERS in plan.needs and result.is_broken:
+            _without_values(result)
         return result
 
     def _judge(self, plan: UndrivenCase, result: Result, visit: Visit) -> None:
@@ -379,6 +381,14 @@ def _named_case(target: str) -> str | None:
     """Give the ID of the case that a path names, if it names one."""
     path = unquote(target.partition("?")[0])
     return path.removeprefix(CASE_PATH) if path.startswith(CASE_PATH) else None
+
+
+def _without_values(result: Result) -> None:
+    """Say which header is wrong, and no value: headers are what clients are known by."""
+    name = result.expected.partition(" has ")[2].partition(":")[0]
+    is_lost = result.actual == f"no {name}"
+    result.explanation = f"the header {name} {'did not arrive' if is_lost else 'has another value'}"
+    result.expected, result.actual = f"the header {name}", ""
 
 
 def _chance(result: Result, visit: Visit, namespace: str) -> str:
