@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import ssl
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
@@ -63,7 +64,11 @@ def read_headers(texts: Sequence[str]) -> dict[str, str]:
 
 
 async def listened(
-    cases: Sequence[Case], options: testing.RunOptions, address: tuple[str, int], names: ClientNames
+    cases: Sequence[Case],
+    options: testing.RunOptions,
+    address: tuple[str, int],
+    names: ClientNames,
+    tls: ssl.SSLContext | None,
 ) -> tuple[list[Result], ListeningSession]:
     """Listen until every case has a result, the time limit ends, or somebody interrupts.
 
@@ -76,7 +81,7 @@ async def listened(
     for each in (signal.SIGINT, signal.SIGTERM):
         with suppress(NotImplementedError):  # on Windows an interrupt raises instead
             loop.add_signal_handler(each, end.set)
-    async with listening_for_clients(session, *address) as page:
+    async with listening_for_clients(session, *address, tls) as page:
         _announce(page)
         with progress_display(len(cases)) as add:
             session.on_result = add

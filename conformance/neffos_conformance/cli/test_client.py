@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import click
@@ -15,6 +17,7 @@ from neffos_conformance.cli import testing
 from neffos_conformance.cli.listening import listened, read_address, read_headers
 from neffos_conformance.cli.model_based import EXPLORE, SEED, TIME, conclude_explored, explored
 from neffos_conformance.cli.options import option
+from neffos_conformance.cli.profiles import profile_of
 from neffos_conformance.listening.observed import SEEN
 from neffos_conformance.listening.session import ClientNames
 from neffos_conformance.listening.undriven import NEEDS_DRIVER, undriven
@@ -22,6 +25,7 @@ from neffos_conformance.model_based import SequenceReport, drivers, explore_driv
 from neffos_conformance.runner.driver_pool import to_client
 from neffos_conformance.runner.driver_protocol import DriverError
 from neffos_conformance.runner.result import Result
+from neffos_conformance.wire.reach_options import listening_tls
 
 REFERENCE: Final = testing.reference("driver")
 """The driver of the reference client."""
@@ -38,6 +42,9 @@ REFERENCE: Final = testing.reference("driver")
     "[HOST:]PORT",
 )
 @option("--namespace", "Namespace that the client connects by itself.", "NAME")
+@option("--profile profile_path", "Names of the client for what cases use (TOML).", "FILE")
+@option("--tls-cert", "Certificate of --listen (PEM); clients use wss then.", "FILE")
+@option("--tls-key", "Key of that certificate (PEM), if it is in another file.", "FILE")
 @option(
     "--expect-header expected_headers",
     "Header that the client sends: NAME, or 'NAME: VALUE'.",
@@ -55,6 +62,9 @@ def client_command(
     seconds: float,
     listen: str | None,
     namespace: str | None,
+    profile_path: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
     expected_headers: tuple[str, ...],
     reconnects: bool,
     remote: bool,
@@ -71,14 +81,24 @@ def client_command(
     """
     everything = testing.all_cases(options, "client")
     cases = testing.selected(options, everything)
-    if listen is None and (namespace or expected_headers or reconnects):
-        raise click.UsageError("--namespace, --expect-header and --reconnects need --listen")
+    if listen is None and any(
+        (namespace, profile_path, tls_cert, tls_key, expected_headers, reconnects)
+    ):
+        raise click.UsageError(
+            "--namespace, --profile, --tls-cert, --tls-key, --expect-header and --reconnects "
+            "need --listen"
+        )
     if listen is not None:
         if command or is_explored or remote:
             text = "--listen takes no COMMAND, no --explore and no --remote: nobody drives"
             raise click.UsageError(text)
-        names = ClientNames(namespace, read_headers(expected_headers), reconnects)
-        _listen(listen, names, cases, everything, options)
+        profile = profile_of(profile_path, namespace)
+        names = ClientNames(profile, read_headers(expected_headers), reconnects)
+        try:
+            tls = listening_tls(tls_cert, tls_key)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        _listen(listen, names, cases, everything, options, tls)
     known_failures, began = testing.prepare(options, cases)
     try:
         if is_explored:
@@ -101,6 +121,7 @@ def _listen(
     cases: list[Case],
     everything: list[Case],
     options: testing.RunOptions,
+    tls: ssl.SSLContext | None,
 ) -> NoReturn:
     """Test whoever connects."""
     host, port = read_address(listen)
@@ -109,7 +130,7 @@ def _listen(
     ]
     known_failures, began = testing.prepare(options, cases, needs_driver)
     try:
-        results, session = asyncio.run(listened(cases, options, (host, port), names))
+        results, session = asyncio.run(listened(cases, options, (host, port), names, tls))
     except OSError as error:
         raise click.UsageError(f"cannot listen on {listen}: {error.strerror or error}") from error
     again = f"neffos-wire test client --listen {listen}"

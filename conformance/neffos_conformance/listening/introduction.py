@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from neffos_codec import Message, encode
+from neffos_conformance.cases.profile import Profile
 from neffos_conformance.listening.served import ServedConnection
 from neffos_conformance.listening.undriven import (
     APP,
@@ -47,7 +48,7 @@ async def own_namespace(served: ServedConnection, wanted: str | None) -> str | N
         await served.changed.wait()
 
 
-async def parts_of(playback: Playback, number: int, namespace: str) -> frozenset[str] | None:
+async def parts_of(playback: Playback, number: int, profile: Profile) -> frozenset[str] | None:
     """Ask a client what its application does; ``None`` if it closes the connection meanwhile.
 
     Whether it replies correctly is for the cases to test. A membership counts as refused only if
@@ -56,9 +57,9 @@ async def parts_of(playback: Playback, number: int, namespace: str) -> frozenset
     Args:
         playback: has its connection.
         number: of the connection.
-        namespace: the one that it has connected.
+        profile: its names; that of ``app`` is the one that it has connected.
     """
-    for probe in _probes(namespace):
+    for probe in _probes(profile):
         await playback.send(number, encode(probe))
     await playback.send(number, BARRIERS["client"])
     replied: set[str] = set()
@@ -75,19 +76,22 @@ async def parts_of(playback: Playback, number: int, namespace: str) -> frozenset
         part = message.wait.removesuffix("-1").removesuffix("-2")
         (refused if message.is_error else replied).update((part, message.event))
     found = {APP, MEMBERSHIP, ROOMS} - refused
-    found.update(each for each in EVENTS if each in replied | refused)
+    found.update(each for each in EVENTS if {each, profile.event(each)} & (replied | refused))
     found.update(each for each in SPACES if each.replace(";", "-") in replied)
     return frozenset(found)
 
 
-def _probes(namespace: str) -> Iterator[Message]:
+def _probes(profile: Profile) -> Iterator[Message]:
+    namespace = profile.namespace(APP)
+    spaces = [(space.replace(";", "-"), profile.namespace(space)) for space in SPACES]
+    connect, disconnect = REQUEST_EVENT[Change.CONNECT], REQUEST_EVENT[Change.DISCONNECT]
     for event in EVENTS:
-        yield Message(event, namespace, "", event, body=PROBE)
+        yield Message(event, namespace, "", profile.event(event), body=PROBE)
     yield Message(ROOMS, namespace, PROBE, REQUEST_EVENT[Change.JOIN])
     yield Message("left-1", namespace, PROBE, REQUEST_EVENT[Change.LEAVE])
-    for space in SPACES:  # a token contains no semicolon
-        yield Message(space.replace(";", "-"), space, "", REQUEST_EVENT[Change.CONNECT])
-    for number, space in enumerate(SPACES, 2):
-        yield Message(f"left-{number}", space, "", REQUEST_EVENT[Change.DISCONNECT])
-    yield Message(f"{MEMBERSHIP}-1", namespace, "", REQUEST_EVENT[Change.DISCONNECT])
-    yield Message(f"{MEMBERSHIP}-2", namespace, "", REQUEST_EVENT[Change.CONNECT])
+    for token, space in spaces:  # a token contains no semicolon
+        yield Message(token, space, "", connect)
+    for token, space in spaces:
+        yield Message(f"{token}-left", space, "", disconnect)
+    yield Message(f"{MEMBERSHIP}-1", namespace, "", disconnect)
+    yield Message(f"{MEMBERSHIP}-2", namespace, "", connect)

@@ -22,6 +22,7 @@ from markupsafe import Markup
 
 from neffos_conformance.cases.verdict import SEVERITY
 from neffos_conformance.listening.session import CASE_PATH, ListeningSession
+from neffos_conformance.listening.undriven import APP
 from neffos_conformance.recordings.page import asset, environment
 from neffos_conformance.runner.result import Result
 from neffos_protocol.catalogue import requirement
@@ -124,7 +125,7 @@ class Page:
             "notice": _shown(session.notice),
             "over": session.done.is_set(),
             "peer": _shown(session.peer),
-            "namespace": _shown(session.namespace) if session.parts else "",
+            "namespace": _shown(session.profile.namespace(APP)) if session.parts else "",
             "done": done,
             "total": len(session.cases) - needing,
             "driver": needing,

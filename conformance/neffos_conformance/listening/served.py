@@ -24,8 +24,9 @@ from neffos_protocol.names import BAD_NAMESPACE, BAD_ROOM, CHANGE_OF
 MAX_MESSAGES: Final = 2_000
 """Messages of a client on one connection, which lasts for seconds; more are a flood."""
 
-MAX_BYTES: Final = 4 << 20
-"""Their bytes together, which the log keeps; the largest reply that a case wants is 1 MiB."""
+MAX_BYTES: Final = 1 << 20
+"""Their bytes together, which the log keeps until the report is written. The largest reply that a
+case wants is 0.2 MB."""
 
 SPOKEN: Final = ("NS-11", "RM-10")
 """The requirements on where a client may speak."""

@@ -16,6 +16,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from neffos_conformance.cases.definition import Case
+from neffos_conformance.cases.profile import STANDARD, Profile
 from neffos_conformance.cases.script import Step
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.listening.introduction import own_namespace, parts_of
@@ -74,12 +75,13 @@ class ClientNames:
     """What the user says of the client.
 
     Attributes:
-        namespace: the namespace that it connects by itself; ``None`` for the first one.
+        profile: its own names for namespaces, rooms and events. Without a name for ``app``, that is
+            the first namespace that it connects.
         headers: the headers that it sends, with their values; an empty value is any.
         returns: whether it reconnects by itself.
     """
 
-    namespace: str | None = None
+    profile: Profile = STANDARD
     headers: Mapping[str, str] = field(default_factory=dict)
     returns: bool = False
 
@@ -99,7 +101,7 @@ class ListeningSession:
         done: is set when every case has a result.
         observed: what the monitor has seen.
         parts: what the client has of its application; ``None`` before it was introduced.
-        namespace: the client's name for ``app``.
+        profile: the client's names, once they are known.
         peer: what the client says it is; empty if nothing.
         connections: how many were accepted.
         notice: what the suite waits for.
@@ -120,7 +122,7 @@ class ListeningSession:
         self.done = asyncio.Event()
         self.observed = Observed()
         self.parts: frozenset[str] | None = None
-        self.namespace = APP
+        self.profile = (names or ClientNames()).profile
         self.peer = ""
         self.connections = 0
         self.notice = "waiting for a client to connect"
@@ -272,29 +274,36 @@ class ListeningSession:
             began = asyncio.get_running_loop().time()
             with suppress(TimeoutError):
                 async with asyncio.timeout(OWN_SECONDS):
-                    namespace = await own_namespace(served, self._names.namespace)
+                    wanted = self.profile.namespaces.get(APP)
+                    namespace = await own_namespace(served, wanted)
                     if namespace is None:
                         return
             self._own_timeout = own_timeout_after(asyncio.get_running_loop().time() - began)
             if namespace is None:
                 parts = frozenset[str]()
             else:
+                self._name(namespace)
                 async with asyncio.timeout(OPENING_SECONDS):
-                    parts = await parts_of(visit.playback, 1, namespace)
+                    parts = await parts_of(visit.playback, 1, self.profile)
         except (MismatchError, TimeoutError):
             pass
         finally:
             if parts is None and self._introductions >= MAX_TRIES:
                 parts = frozenset()
-            self.parts, self.namespace = parts, namespace or APP
+            self.parts = parts
             self.notice = "waiting for a client to connect"
             await visit.playback.close_all()
             self._see(visit, own=True, replies=True)
 
+    def _name(self, namespace: str) -> None:
+        """Note the client's name for ``app``."""
+        names = {**self.profile.namespaces, APP: namespace}
+        self.profile = replace(self.profile, namespaces=names)
+
     async def _play(self, plan: UndrivenCase, visit: Visit) -> Result:
         playback, runner = visit.playback, visit.runner
         visit.own_timeout = self._own_timeout
-        named = plan.renamed(self.namespace, self._names.headers)
+        named = plan.renamed(self.profile, self._names.headers)
         result = Result(plan.case, log=playback.log)
         self.notice = f"{plan.case.id}: waiting for the client to open its connection"
         try:
@@ -315,6 +324,8 @@ class ListeningSession:
             returns = sum(step.verb == "return" for step in named.steps)
             playback.timeouts = replace(usual, case=usual.case + returns * RETURN_SECONDS)
         await run_script(replace(case, seconds=0.0), result, runner, {})
+        if HEADERS in plan.needs and result.is_broken:
+            _without_values(result)
         return result
 
     def _judge(self, plan: UndrivenCase, result: Result, visit: Visit) -> None:
@@ -322,7 +333,7 @@ class ListeningSession:
         self._see(visit, own=plan.is_observed, replies=False)
         self.notice = "waiting for a client to connect"
         id_ = plan.case.id
-        reason = _chance(result, visit, self.namespace)
+        reason = _chance(result, visit, self.profile.namespace(APP))
         if result.is_broken and visit.is_crowded and RETURNS in plan.needs:
             reason = CROWDED
         if not reason:
@@ -370,6 +381,14 @@ def _named_case(target: str) -> str | None:
     """Give the ID of the case that a path names, if it names one."""
     path = unquote(target.partition("?")[0])
     return path.removeprefix(CASE_PATH) if path.startswith(CASE_PATH) else None
+
+
+def _without_values(result: Result) -> None:
+    """Say which header is wrong, and no value: headers are what clients are known by."""
+    name = result.expected.partition(" has ")[2].partition(":")[0]
+    is_lost = result.actual == f"no {name}"
+    result.explanation = f"the header {name} {'did not arrive' if is_lost else 'has another value'}"
+    result.expected, result.actual = f"the header {name}", ""
 
 
 def _chance(result: Result, visit: Visit, namespace: str) -> str:

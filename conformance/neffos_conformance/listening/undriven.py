@@ -22,10 +22,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from neffos_codec import ESCAPE, Message, encode
+from neffos_codec import Message, encode
 from neffos_conformance.cases.definition import Case
+from neffos_conformance.cases.profile import Profile, ProfileError, named
 from neffos_conformance.cases.script import AGAIN, MESSAGE_VERBS, Step
-from neffos_conformance.wire.payloads import frame_of, payload_bytes
+from neffos_conformance.wire.payloads import frame_of
 from neffos_protocol.events import Change
 from neffos_protocol.names import CHANGE_OF, REQUEST_EVENT
 
@@ -67,9 +68,6 @@ NEEDS_DRIVER: Final = "it needs a driver"
 RETURN_SECONDS: Final = 60.0
 """Seconds for a client to reconnect by itself: twice the longest delay that is usual."""
 
-MAX_NAME: Final = 256
-"""Characters of the namespace that cases use; one that somebody means to type is shorter."""
-
 TIDY: Final = "tidy"
 """The beginning of the tokens of the asks that undo what a case has done. Nobody awaits a reply."""
 
@@ -100,25 +98,21 @@ class UndrivenCase:
         """Whether the suite is a correct server in it, so that the monitor can observe it."""
         return {"hostile", "race"}.isdisjoint(self.case.tags)
 
-    def renamed(self, namespace: str, headers: Mapping[str, str]) -> UndrivenCase:
+    def renamed(self, profile: Profile, headers: Mapping[str, str]) -> UndrivenCase:
         """Put the client's own names into the script.
 
         Args:
-            namespace: the client's name for ``app``.
+            profile: the names, that of ``app`` among them.
             headers: the headers that it sends, for a case about headers.
         """
-        found = self
+        steps = self.steps
         if HEADERS in self.needs:
-            first = self.steps[0]
-            steps = (
-                replace(first, rest=f"{name}: {value}".removesuffix(": "))
-                for name, value in headers.items()
-            )
-            found = replace(self, steps=tuple(steps))
+            lines = (f"{name}: {value}".removesuffix(": ") for name, value in headers.items())
+            steps = tuple(replace(steps[0], rest=line) for line in lines)
         return replace(
-            found,
-            opening=tuple(_renamed(each, namespace) for each in found.opening),
-            steps=tuple(_renamed(each, namespace) for each in found.steps),
+            self,
+            opening=tuple(_renamed(self.opening, profile)),
+            steps=tuple(_renamed(steps, profile)),
         )
 
 
@@ -274,19 +268,16 @@ def _namespace(step: Step) -> str | None:
     return None if message is None else message.namespace
 
 
-def _renamed(step: Step, namespace: str) -> Step:
-    """Put the client's name for ``app`` into a step."""
-    if step.verb in ("own", "own!", "free"):
-        return replace(step, rest=namespace)
-    if namespace == APP or _namespace(step) != APP:
-        return step
-    wait, _, rest = step.rest.partition(";")
-    field = namespace.replace(";", ESCAPE)
-    if step.verb.endswith(("b", "t")):  # such a message is written as bytes
-        field = "".join(f"\\x{byte:02x}" for byte in payload_bytes(field))
-    return replace(step, rest=f"{wait};{field};{rest.partition(';')[2]}")
+def _renamed(steps: tuple[Step, ...], profile: Profile) -> Iterator[Step]:
+    """Put the client's names into steps."""
+    for step in profile.steps(steps):
+        names_one = step.verb in ("own", "own!", "free")
+        yield replace(step, rest=profile.namespace(step.rest)) if names_one else step
 
 
 def can_be_written(namespace: str) -> bool:
     """Whether a script can contain a client's name for a namespace."""
-    return len(namespace) <= MAX_NAME and "<" not in namespace and ESCAPE not in namespace
+    try:
+        return bool(named(namespace))
+    except ProfileError:
+        return False

@@ -18,6 +18,7 @@ from neffos_conformance.runner.result import Remark
 from neffos_conformance.runner.script_runner import ScriptRunner
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import frame_of
+from neffos_conformance.wire.secrets import kept, masked_target
 from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_conformance.wire.transport import UpgradeRequest
 from neffos_protocol import Role
@@ -117,7 +118,9 @@ class Visit:
             raise MismatchError("the connection is accepted already")
         headers = headers_of(request)
         self.runner.headers[number] = headers
-        self.playback.log_received(number, ConnectionOpened(request.request.path, dict(headers)))
+        # A browser puts what it is known by into the URL, and others into headers.
+        path = masked_target(request.request.path)
+        self.playback.log_received(number, ConnectionOpened(path, kept(headers)))
         transport = request.accept()
         if transport is None:
             await request.close()
