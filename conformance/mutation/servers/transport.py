@@ -334,7 +334,10 @@ mutants(
     _remembering(JOIN),
     "TR-15 goodbye-repeated-in-frames: Reports that a room is left when a client closes.",
     proxy.outward(
-        lambda _, frame: [Frame(Opcode.TEXT, b";app;room;_OnRoomLeft;0;0;"), frame],
+        lambda _, frame: [
+            replace(frame, opcode=Opcode.TEXT, data=b";app;room;_OnRoomLeft;0;0;"),
+            frame,
+        ],
         opcode=Opcode.CLOSE,
         is_closing=True,
     ),
