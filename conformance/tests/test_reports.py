@@ -117,6 +117,7 @@ def run_report(real):
         known={"FR-10.2": known},
         stale=("known.toml: HS-1.1 passes now; take the entry out",),
         selection=("HS-*", "tag quick"),
+        notes=("gentle: one case at a time",),
         features=frozenset({"rooms", "binary"}),
     )
 
@@ -432,6 +433,7 @@ def test_a_report_says_where_it_comes_from(run_report):
     assert report["peer"] == {"peer": "some-server", "version": "1.2", "runtime": "Go 1.24"}
     assert report["started"] == "2026-05-04T03:02:01.500+00:00"
     assert report["selection"] == ["HS-*", "tag quick"]
+    assert report["notes"] == ["gentle: one case at a time"]
     assert report["features"] == ["binary", "rooms"]
     assert report["failed"] is True
     assert report["counts"] == {
