@@ -165,10 +165,12 @@ class Visit:
                 namespace = await own_namespace(self.served[number], step.rest)
         if namespace is None:
             await self._change(number, Change.CONNECT, step.rest)
+        await self._alive(step, 1)  # what follows the reply too closely is for NS-16 to test
 
     async def _restored(self, step: Step, _: int) -> None:
         if await own_namespace(self.served[step.connection], step.rest) is None:
             raise MismatchError("the client closed the connection before it connected a namespace")
+        await self._alive(step, 1)
 
     async def _free(self, step: Step, _: int) -> None:
         """Disconnect a namespace, and do not let the client connect it again by itself."""
