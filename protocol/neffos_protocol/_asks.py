@@ -27,7 +27,7 @@ from neffos_protocol.events import (
     Role,
     UnmatchedReply,
 )
-from neffos_protocol.names import CHANGE_OF, CLIENT_PREFIX, TOO_MANY
+from neffos_protocol.names import CHANGE_OF, CLIENT_PREFIX, EXCHANGE_MARKER, TOO_MANY
 from neffos_protocol.state_machines import (
     INCOMING_ASK,
     OUTGOING_ASK,
@@ -139,9 +139,11 @@ class AskTracking(SessionCore):
         rest = encode(Message("", namespace, room, event, False, False, body))
         token = self._tokens()
         is_clients = token[:1] == CLIENT_PREFIX
-        if is_clients is not (self.role is _CLIENT) or not 0 < len(token) <= self._limits.token:
+        is_marked = token[1:2] == EXCHANGE_MARKER  # AR-23
+        is_of_role = is_clients is (self.role is _CLIENT) and not is_marked
+        if not is_of_role or not 0 < len(token) <= self._limits.token:
             raise MisuseError(
-                f"the token {token[:40]!r} is not of a {self.role}'s form (AR-2, AR-3)",
+                f"the token {token[:40]!r} is not of a {self.role}'s form (AR-2, AR-3, AR-23)",
                 "make the session with tokens for its role, such as WaitTokens(client=...)",
             )
         if ";" in token or not token.isascii():

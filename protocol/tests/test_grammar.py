@@ -497,6 +497,7 @@ def test_codec_and_abnf_agree_on_what_a_token_tells(wait: str) -> None:  # AR-2 
     elif match("explicit-sender", data):
         assert (parsed.kind, parsed.sender) == (WaitKind.EXPLICIT_SENDER, wait)
     else:
+        assert bool(match("made-token", data)) == (data[1:2] != b"!")  # AR-23
         marked = match("exchange-token", data)
         assert parsed.from_exchange == bool(marked)
         token = data[:1] + data[2:] if marked else data

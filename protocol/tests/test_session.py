@@ -1253,7 +1253,15 @@ def test_let_in_at_the_wrong_time_says_what_to_do() -> None:
 
 
 @pytest.mark.parametrize(
-    ("role", "token"), [(CLIENT, "1"), (SERVER, "$1"), (CLIENT, ""), (CLIENT, "$" + "x" * 256)]
+    ("role", "token"),
+    [
+        (CLIENT, "1"),
+        (SERVER, "$1"),
+        (CLIENT, ""),
+        (CLIENT, "$" + "x" * 256),
+        (CLIENT, "$!x"),  # AR-23
+        (SERVER, "1!2"),
+    ],
 )
 def test_a_token_of_the_wrong_form_is_a_misuse(role: Role, token: str) -> None:
     session = opened(role)

@@ -227,6 +227,8 @@ mutants(
     on.retokened(lambda token: token[1:], event=LEAVE),
     "AR-4 confirmation-tokens: Makes the token of a confirmation, for leaving rooms.",
     on.retokened(lambda token: f"#{token[1:]}", event=LEAVE),
+    "AR-23 marked-tokens: Makes tokens with an exchange marker, for leaving rooms.",
+    on.retokened(lambda token: f"$!{token[1:]}", event=LEAVE),
     "SX-1 sender-named-in-asks: Names itself as a server, in the wait field of a disconnect.",
     on.retokened(lambda token: f"neffos(0x1){token}", event=DISCONNECT),
     "AR-5 one-token: Gives all its event asks the same token.",

@@ -138,6 +138,8 @@ mutants(
     do.retokened(lambda token: f"#{token}", event="question", is_binary=True),
     "SX-1 asks-as-a-sender: Makes a connection's name between servers the token of binary asks.",
     do.retokened(lambda token: f"neffos(0x{token})", event="question", is_binary=True),
+    "AR-23 asks-with-a-marker: Makes tokens with an exchange marker for binary asks.",
+    do.retokened(lambda token: f"{token[0]}!{token[1:]}", event="question", is_binary=True),
     "AR-5 one-token-for-all: Uses the same token for all its asks.",
     do.retokened(lambda _: "1", event="question", is_binary=False),
     "AR-7 error-without-flag: Sends an error text as if it were a body.",

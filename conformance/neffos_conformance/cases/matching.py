@@ -20,8 +20,8 @@ from neffos_codec import FIELDS, Message
 from neffos_conformance.wire.payloads import frame_of, payload_bytes, short, type_of
 
 KINDS: Final[Mapping[str, str]] = {
-    "client-token": r"\$.+",
-    "server-token": r"(?![$#])(?!neffos\(0x).+",
+    "client-token": r"\$(?!!).+",
+    "server-token": r"(?![$#])(?!neffos\(0x)(?![\x00-\x7f]!).+",
     "any": r".*",
     "other": r".+",
 }
