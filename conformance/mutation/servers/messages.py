@@ -435,6 +435,8 @@ mutants(
     ),
     "EV-9 second-broadcast-later: Sends the second broadcast after the third.",
     on.send(do.delayed(count=lambda count: count() == 2), event=NEWS),
+    "EV-11 reply-first: Sends the reply of a handler before what the handler sent.",
+    on.receive(lambda c, _: c.serve()[::-1], event="push", body=do.begins("pushed-")),
     "EV-9 every-tenth-broadcast-lost: Loses one broadcast of ten.",
     on.send(do.every(10, do.drop), event=NEWS),
 )
