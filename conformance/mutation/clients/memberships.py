@@ -35,6 +35,19 @@ def _event(op: str, fields: Values) -> Message:
 # -------------------------------------------------------------------- namespaces
 
 
+@mutant("NS-19", on.receive, event="echo")
+def deaf_while_it_disconnects(c: ClientContext, m: Message) -> Effect:
+    """Drops the events of a namespace that it asks to disconnect."""
+    return () if any(ask.namespace == m.namespace for ask in c.pending(DISCONNECT)) else None
+
+
+@mutant("NS-19", on.receive, event="echo", room=bool)
+def deaf_while_it_leaves(c: ClientContext, m: Message) -> Effect:
+    """Drops the events of a room that it asks to leave."""
+    asks = [(ask.namespace, ask.room) for ask in c.pending(LEAVE)]
+    return () if (m.namespace, m.room) in asks else None
+
+
 def _server_first(c: ClientContext, m: Message) -> Effect:
     if m.event == CONNECT and m.wait:
         c.kept.append("server")

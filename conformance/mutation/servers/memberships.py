@@ -47,6 +47,19 @@ def connect_calls_disconnect_off(c: ServerContext, m: Message) -> Effect:
     return m.empty_reply() if m.event == CONNECT and c.seen else None
 
 
+@mutant("NS-19", on.receive, event="echo")
+def deaf_while_it_disconnects(c: ServerContext, m: Message) -> Effect:
+    """Drops the events of a namespace that it asks to disconnect."""
+    return () if any(ask.namespace == m.namespace for ask in c.pending(DISCONNECT)) else None
+
+
+@mutant("NS-19", on.receive, event="echo", room=bool)
+def deaf_while_it_leaves(c: ServerContext, m: Message) -> Effect:
+    """Drops the events of a room that it asks a client to leave."""
+    asks = [(ask.namespace, ask.room) for ask in c.pending(LEAVE)]
+    return () if (m.namespace, m.room) in asks else None
+
+
 @mutant("NS-9", on.after)
 def unconnected_kept(c: ServerContext, m: Message) -> Effect:
     """Keeps events for a namespace until it is connected."""
