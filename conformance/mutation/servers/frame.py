@@ -279,6 +279,16 @@ def native_kept_for_connect(c: on.ServerContext) -> on.Payloads:
     return sent + [each for payload in due for each in c.serve(payload)]
 
 
+@mutant("FR-14", on.turn)
+def empty_native_message_answered(c: on.ServerContext) -> on.Payloads:
+    """Sends an empty message back at the native-only endpoint."""
+    sent = c.serve()
+    if c.payload:
+        c.values.setdefault("is only", sent == [c.payload])
+        return sent
+    return [c.payload] if c.values.get("is only") else sent
+
+
 def _native_only(change: on.PayloadHook, **trigger: object) -> Hooks:
     """Answer some payloads in another way at the native-only endpoint, which echoes them.
 
