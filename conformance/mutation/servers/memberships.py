@@ -60,6 +60,13 @@ def deaf_while_it_leaves(c: ServerContext, m: Message) -> Effect:
     return () if (m.namespace, m.room) in asks else None
 
 
+@mutant("NS-16", on.receive)
+def slow_to_connect(c: ServerContext, m: Message) -> Effect:
+    """Misses an event in namespace any that follows closely on the reply to its connect."""
+    follows, c.values["replied"] = c.values.get("replied", False), c.answers == CONNECT
+    return () if follows and m.namespace == "any" and not m.wait else None
+
+
 @mutant("NS-9", on.after)
 def unconnected_kept(c: ServerContext, m: Message) -> Effect:
     """Keeps events for a namespace until it is connected."""
