@@ -232,7 +232,7 @@ mutants(
     "headers-in-the-url: Sends the headers of its application in the URL, as in a browser.",
     client.in_url(lambda name, value: f"x-websocket-header-{name}={quote(value, safe='')}"),
     "tokens-of-another-shape: Makes tokens with all kinds of characters, and of odd lengths.",
-    client.retokened(lambda token: f"$!neffos(0x{token[1:]})/ {token[-3:]} é#"),
+    client.retokened(lambda token: f"$é!neffos(0x{token[1:]})/ {token[-3:]} é#"),
     "slow-to-speak: Is slow in everything that it sends.",
     ClientFault(delay=0.02),
     "chatty-in-http: Sends headers of its own, and an Origin.",
