@@ -87,8 +87,9 @@ async def measure(
 ) -> Cost:
     """Run attacks on one target, all at once.
 
-    With ``minutes``, each runs again and again for so long, and once before: the memory of a target
-    that was attacked already is compared.
+    Each runs once before: a process keeps the modules that it has loaded and a part of what it has
+    allocated, so that only the memory of a target that was attacked already compares. With
+    ``minutes``, each then runs again and again for so long.
     """
     python = sys.executable
     command = [python, "-m", "hostile.targets", target]
@@ -97,7 +98,7 @@ async def measure(
         lost: list[str] = []
         done = asyncio.Event()
 
-        async def attack(name: str, end: float) -> None:
+        async def attack(name: str, end: float, seconds: float) -> None:
             is_first = True
             while is_first or time.monotonic() < end:
                 is_first = False
@@ -110,9 +111,8 @@ async def measure(
                 if attacker.returncode or told:
                     lost.append(f"{name}: {told}" if told else f"{name} failed")
 
-        if minutes:
-            await asyncio.gather(*(attack(name, 0) for name in names))
-            await asyncio.sleep(settle)
+        await asyncio.gather(*(attack(name, 0, seconds) for name in names))
+        await asyncio.sleep(settle)
         victims = [
             asyncio.create_task(_victim(ready["url"], latencies, lost, done))
             for _ in range(VICTIMS)
@@ -121,7 +121,7 @@ async def measure(
         before = peak = memory(pid)
         latencies.clear()
         end = time.monotonic() + 60 * minutes
-        attacks = asyncio.gather(*(attack(name, end) for name in names))
+        attacks = asyncio.gather(*(attack(name, end, seconds) for name in names))
         while not attacks.done():
             await asyncio.sleep(PAUSE)
             peak = max(peak, memory(pid))

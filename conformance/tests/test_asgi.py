@@ -16,6 +16,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame
 from websockets.streams import StreamReader
 
 from neffos_asyncio import (
@@ -229,7 +230,7 @@ def test_with_turns_a_flood_is_parsed_a_few_bytes_at_a_time(monkeypatch):
 def test_with_turns_unfinished_messages_count_for_the_budget(monkeypatch):
     gc.collect()  # what other tests left
     budget = Budget(1 << 20)
-    monkeypatch.setattr(WebSockets, "budget", budget)
+    monkeypatch.setattr(WebSockets, "limits", Limits(budget=budget))
 
     async def run() -> None:
         async with hosted(Server(HANDLERS), ws=WebSockets) as host, Raw.dialled(host.url()) as raw:
@@ -244,6 +245,56 @@ def test_with_turns_unfinished_messages_count_for_the_budget(monkeypatch):
                 await asyncio.sleep(0)
             kept = [each for each in gc.get_objects() if type(each) is StreamReader]
             assert max((len(each.buffer) for each in kept), default=0) < PIECE
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+def test_with_turns_unfinished_messages_have_to_go_on(is_late, monkeypatch):
+    monkeypatch.setattr(WebSockets, "limits", Limits(message=1))
+    kept: list[WebSockets] = []
+    made = WebSockets.connection_made
+    monkeypatch.setattr(
+        WebSockets, "connection_made", lambda self, *it: (kept.append(self), made(self, *it))[1]
+    )
+
+    async def run() -> None:
+        async with hosted(Server(HANDLERS), ws=WebSockets) as host, Raw.dialled(host.url()) as raw:
+            await raw.send("M")
+            await raw.read()
+            held = frame(1, b"$0;chat;;_OnNamespaceConnect;0;0;")
+            raw.writer.write(held[:-1])
+            [protocol] = kept
+            while not protocol.conn.reader.buffer:
+                await asyncio.sleep(0)
+            watched = protocol._InPieces__unfinished  # type: ignore[attr-defined]
+            if is_late:
+                watched._at -= 1
+            watched.check()
+            raw.writer.write(held[-1:])
+            opcode, data = await raw.read()
+            assert (opcode, data[:2]) == ((8, b"\x03\xf0") if is_late else (1, b"$0"))
+
+    asyncio.run(run())
+
+
+def test_with_turns_nothing_is_kept_of_the_last_message():
+    before = {id(each) for each in gc.get_objects() if type(each) is Frame}  # other tests'
+
+    def large() -> list[int]:
+        frames = [each for each in gc.get_objects() if type(each) is Frame]
+        sizes = [len(each.data) for each in frames if id(each) not in before]
+        return [size for size in sizes if size > PIECE]
+
+    async def run() -> None:
+        ends = Ends()
+        server = Server(HANDLERS, on_disconnect=ends)
+        async with hosted(server, ws=WebSockets) as host, Raw.dialled(host.url()) as raw:
+            await raw.send("M", "$0;chat;;_OnNamespaceConnect;0;0;")
+            await raw.read(), await raw.read()
+            raw.writer.write(frame(1, b"$1;chat;;echo;0;0;" + bytes(100_000)))
+            await raw.read()
+            assert not large()
 
     asyncio.run(run())
 

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 from websockets.asyncio.client import ClientConnection
@@ -16,8 +17,9 @@ from neffos_asyncio import Budget, Limits, Server, dial, listening
 from neffos_asyncio.client import QUEUED
 from neffos_asyncio.failures import FAILURES, PERIOD, FailureLog, harmless
 from neffos_asyncio.handler_queue import TURN, TURN_SIZE
-from neffos_asyncio.incoming import LARGE_PIECE, PIECE, Incoming
-from neffos_asyncio.limits import MESSAGE_RATE
+from neffos_asyncio.incoming import LARGE_PIECE, PART, PIECE, Incoming
+from neffos_asyncio.limits import LINE_RATE, MESSAGE_RATE
+from neffos_asyncio.unfinished import Unfinished
 from neffos_protocol import Cause, SessionLimits
 from neffos_protocol.text import LOGGED
 
@@ -468,6 +470,27 @@ async def test_bytes_of_a_servers_unfinished_message_count_too(caplog):
 
 
 @asynchronous
+async def test_fragments_count_that_are_empty(caplog):
+    budget = Budget(BUDGET)
+    server = Server({"app": {}})
+    async with (
+        listening(server, grace=0.1) as listener,
+        await dial(listener.url(), limits=Limits(budget=budget)) as client,
+    ):
+        await client.connect("app")
+        [inside] = server.members("app")
+        write = inside.link._transport._transport.write
+        write(b"\x01\x00" + b"\x00\x00" * 9 + b"\x89\x00" * 9)
+        while budget.used < 9 * PART:
+            await asyncio.sleep(0)
+        assert budget.used == 9 * PART
+        write(b"\x00\x00" * (BUDGET // PART))
+        await client.wait_closed()
+        assert budget.used == 0
+    assert "too many bytes" in caplog.text
+
+
+@asynchronous
 async def test_a_client_whose_handler_is_slow_keeps_few_messages_beside_its_queue():
     slow, server = Slow(), Server({"app": {}})
     limits = Limits(queue_length=1)
@@ -551,8 +574,7 @@ async def test_an_unfinished_message_has_to_go_on(is_fast, monkeypatch):
             socket.data_received(message[at : at + (MESSAGE_RATE if is_fast else 10)])
             at += MESSAGE_RATE if is_fast else 10
             now[0] += 1
-            socket._message_timer.cancel()
-            socket._check_message(1)
+            socket._unfinished.check()
             if not is_fast:
                 break
         monkeypatch.undo()
@@ -577,11 +599,154 @@ async def test_an_unfinished_message_is_not_late_when_it_was_not_read(monkeypatc
         socket.pause()  # a handler is slow
         now[0] += 1
         socket.resume()
-        socket._message_timer.cancel()
-        socket._check_message(1)
+        socket._unfinished.check()
         monkeypatch.undo()
         socket.data_received(message[10:])
         assert (await raw.read())[1].startswith(b"$1;app;;echo;0;0;")
+
+
+@asynchronous
+@pytest.mark.parametrize("is_fast", [False, True])
+async def test_a_servers_unfinished_message_has_to_go_on(is_fast, monkeypatch):
+    heard = asyncio.Queue()
+    client = {"app": {"note": lambda _, message: heard.put_nowait(message.body)}}
+    server = Server({"app": {}})
+    async with (
+        listening(server, grace=0.1) as listener,
+        await dial(listener.url(), client, limits=Limits(message=1)) as dialled,
+    ):
+        await dialled.connect("app")
+        [inside] = server.members("app")
+        socket = dialled.connection.link._transport._on_abort.__self__.get_protocol()
+        now = [asyncio.get_running_loop().time()]
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now[0], raising=False)
+        body = b"x" * 4 * MESSAGE_RATE
+        message = b"\x81\x7e" + (len(body) + 16).to_bytes(2) + b";app;;note;0;0;" + body + b"!"
+
+        def receive(data):
+            for at in range(0, len(data), PIECE):
+                piece = data[at : at + PIECE]
+                socket.get_buffer(-1)[: len(piece)] = piece
+                socket.buffer_updated(len(piece))
+
+        receive(message[:10])
+        at = 10
+        for _ in range(3):
+            receive(message[at : at + (MESSAGE_RATE if is_fast else 10)])
+            at += MESSAGE_RATE if is_fast else 10
+            now[0] += 1
+            socket._InPieces__unfinished.check()
+            if not is_fast:
+                break
+        monkeypatch.undo()
+        if is_fast:
+            receive(message[at:])
+            assert (await heard.get())[-1:] == "!"
+        else:
+            await inside.wait_closed()
+            code, reason = inside.link.closed
+            assert (code, reason[:5]) == (1008, "SEC-4")
+
+
+@asynchronous
+async def test_a_message_that_begins_where_another_ends_has_its_own_time():
+    now, late = 0.0, []
+    watched = Unfinished(8, lambda: True, lambda: late.append(now))
+    watched._loop = SimpleNamespace(time=lambda: now, call_later=lambda *_: None)
+    for _ in range(5):
+        watched.note(10, is_unfinished=True, is_next=True)
+        now += 7
+        watched.check()
+    assert not late
+    now += 1
+    watched.check()
+    watched.check()
+    assert late == [now]
+
+
+@asynchronous
+async def test_nobody_is_late_while_nothing_is_read():
+    now, late, reads = 0.0, [], [False]
+    watched = Unfinished(8, lambda: reads[0], lambda: late.append(now))
+    watched._loop = SimpleNamespace(time=lambda: now, call_later=lambda *_: None)
+    watched.note(10, is_unfinished=True, is_next=True)
+    for _ in range(20):
+        now += 1
+        watched.check()
+    reads[0] = True
+    for _ in range(7):
+        now += 1
+        watched.check()
+    assert not late
+    now += 1
+    watched.check()
+    assert late == [now]
+
+
+# -------------------------------------------------------------------- the heartbeat
+
+
+@asynchronous
+async def test_a_pong_may_come_as_much_later_as_what_is_before_its_ping(monkeypatch):
+    limits = Limits(heartbeat=0.2, heartbeat_timeout=1)
+    server = Server({"app": {"echo": echo}}, limits=limits)
+    async with entered(server) as raw:
+        [inside] = server.members("app")
+        socket, loop = inside.link._transport, asyncio.get_running_loop()
+        now = [loop.time()]
+        monkeypatch.setattr(loop, "time", lambda: now[0], raising=False)
+        server.broadcast("app", "news", "x" * 2 * LINE_RATE)
+        await asyncio.sleep(0)
+        now[0] += limits.heartbeat
+        socket._ping()
+        now[0] += limits.heartbeat_timeout + 1.9  # the rest is still under way
+        socket._ping()
+        assert not socket._transport.is_closing()
+        await raw.read()
+        opcode, before = await raw.read()
+        assert (opcode, int.from_bytes(before) // LINE_RATE) == (9, 2)
+        raw.writer.write(frame(10, before))
+        while socket._is_pinged:
+            await asyncio.sleep(0)
+        now[0] += limits.heartbeat  # nothing is under way now
+        socket._ping()
+        now[0] += limits.heartbeat_timeout + 0.1
+        socket._ping()
+        assert socket._transport.is_closing()
+        monkeypatch.undo()
+
+
+@asynchronous
+@pytest.mark.parametrize("pong", [b"", b"x" * 8, bytes(8)])
+async def test_a_pong_proves_no_more_than_was_written(pong):
+    async with entered(server := Server({"app": {"echo": echo}})) as raw:
+        [inside] = server.members("app")
+        raw.writer.write(frame(10, pong))
+        await raw.send("$1;app;;echo;0;0;x")
+        await raw.read()
+        assert inside.link._transport._arrived == 0
+
+
+@asynchronous
+async def test_a_server_has_more_time_for_a_pong_while_more_is_under_way(monkeypatch):
+    seen = asyncio.Queue()
+
+    def pong_time(limits, under_way):
+        seen.put_nowait(under_way)
+        return limits.heartbeat_timeout
+
+    monkeypatch.setattr("neffos_asyncio.client.pong_time", pong_time)
+    limits = Limits(heartbeat=0.01, heartbeat_timeout=60)
+    server = Server({"app": {"echo": echo}})
+    async with (
+        listening(server, grace=0.1) as listener,
+        await dial(listener.url(), limits=limits) as client,
+    ):
+        app = await client.connect("app")
+        await app.ask("echo", "x" * 100_000)
+        while await seen.get() < 100_000:
+            pass
+        assert await seen.get() < 1000  # the pong came: all before its ping has arrived
 
 
 def test_a_budget_knows_who_holds_most():

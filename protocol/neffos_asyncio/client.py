@@ -24,7 +24,6 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.protocol import Protocol
 
-from neffos_asyncio.budget import Budget
 from neffos_asyncio.connection import Connection, Namespace
 from neffos_asyncio.controllers import CLIENT_SCOPES, Part, application_of
 from neffos_asyncio.dependencies import Dependencies
@@ -32,7 +31,7 @@ from neffos_asyncio.dispatch import Dispatcher
 from neffos_asyncio.errors import DialError, LostError, NeffosError, RefusedError, ReplyError
 from neffos_asyncio.failures import harmless
 from neffos_asyncio.incoming import InPieces
-from neffos_asyncio.limits import DEFAULT, DEFAULT_TIMEOUT, Limits
+from neffos_asyncio.limits import DEFAULT, DEFAULT_TIMEOUT, Limits, pong_time
 from neffos_asyncio.request import RECONNECT_HEADER
 from neffos_asyncio.transport import PumpedTransport, log
 from neffos_codec import WaitTokens
@@ -58,9 +57,9 @@ _TOKENS: Final = WaitTokens(client=True, clock=time.time_ns, entropy=token_bytes
 class _Socket(InPieces, ClientConnection):
     """A connection of ``websockets``, given a few bytes at a time."""
 
-    def __init__(self, budget: Budget, *arguments: Any, **named: Any) -> None:
+    def __init__(self, limits: Limits, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self.budget = budget
+        self.limits = limits
 
     @property
     def parser(self) -> Protocol:
@@ -233,7 +232,7 @@ class Client:
                 max_size=self.limits.session.payload,
                 max_queue=QUEUED,
                 user_agent_header=None,
-                create_connection=partial(_Socket, self.limits.budget),  # type: ignore[arg-type]
+                create_connection=partial(_Socket, self.limits),  # type: ignore[arg-type]
             )
         except InvalidStatus as error:
             status = error.response.status_code
@@ -276,7 +275,7 @@ class Client:
     async def _read(self, socket: ClientConnection, transport: PumpedTransport) -> None:
         link = self.connection.link
         code, reason = None, ""
-        beating = asyncio.create_task(self._beat(socket), name="neffos heartbeat")
+        beating = asyncio.create_task(self._beat(socket, transport), name="neffos heartbeat")
         try:
             while True:
                 payload = await socket.recv()
@@ -291,20 +290,25 @@ class Client:
             transport.end()
             link.lost(code, reason)
 
-    async def _beat(self, socket: ClientConnection) -> None:
+    async def _beat(self, socket: ClientConnection, transport: PumpedTransport) -> None:
         """Detect a lost server by pings; without reading, a missing pong proves nothing."""
         link, seconds = self.connection.link, self.limits.heartbeat
         if seconds is None:
             return
+        clock, arrived = asyncio.get_running_loop().time, 0
         with suppress(ConnectionClosed):
             while True:
                 await asyncio.sleep(seconds)
                 unsent = link.backlog + socket.transport.get_write_buffer_size()
                 try:
-                    async with asyncio.timeout(self.limits.heartbeat_timeout):
-                        await (await socket.ping())  # which waits for room to be sent
+                    async with asyncio.timeout(self.limits.heartbeat_timeout) as limit:
+                        pong = await socket.ping()  # which waits for room to be sent
+                        sent = transport.sent
+                        limit.reschedule(clock() + pong_time(self.limits, sent - arrived))
+                        await pong
+                        arrived = sent
                 except TimeoutError:
-                    wait = asyncio.get_running_loop().time() - link.resumed_at
+                    wait = clock() - link.resumed_at
                     is_behind = link.is_held or wait < self.limits.heartbeat_timeout
                     reads = link.backlog + socket.transport.get_write_buffer_size() < unsent
                     if not (is_behind or reads or link.is_stalled):

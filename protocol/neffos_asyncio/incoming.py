@@ -12,11 +12,12 @@ import asyncio
 from collections import deque
 from typing import Final
 
-from websockets.frames import Frame
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Event, Protocol, State
 from websockets.server import ServerProtocol
 
-from neffos_asyncio.budget import PROCESS, Budget
+from neffos_asyncio.limits import DEFAULT, Limits
+from neffos_asyncio.unfinished import LATE, Unfinished, is_bound
 
 PIECE: Final = 1 << 10
 """Bytes that are parsed in one go. They are up to 170 frames, and take about a millisecond."""
@@ -24,6 +25,10 @@ PIECE: Final = 1 << 10
 LARGE_PIECE: Final = 8 << 10
 """Bytes of a large frame that are read in one go at most: each read has a cost of its own. A peer
 has to send as many of the frame before, so that it cannot fill all reads with small frames."""
+
+PART: Final = 256
+"""Bytes of memory of a further fragment, beside its data: a library keeps it until its message
+ends. A peer may send millions of empty ones."""
 
 HEAD: Final = 6
 """Bytes of the head of a client's frame, with its mask (RFC 6455, 5.2)."""
@@ -41,17 +46,19 @@ class InPieces(asyncio.BufferedProtocol):
     """Has asyncio read a few bytes at a time, with the turns of other connections in between.
 
     Mix it in before a protocol of a library that parses all it is given in ``data_received``. The
-    bytes of an unfinished message count for a budget.
+    bytes of an unfinished message count for a budget, and it has a deadline (SEC-4).
 
     Attributes:
-        budget: which one.
+        limits: the bounds, of which ``budget``, ``message`` and ``close`` apply here.
         transport: the socket, set by the library.
     """
 
-    budget: Budget = PROCESS
+    limits: Limits = DEFAULT
     transport: asyncio.Transport
     __piece = memoryview(b"")
     __held = 0
+    __parts = 0
+    __unfinished: Unfinished | None = None
 
     @property
     def parser(self) -> Protocol:
@@ -67,9 +74,26 @@ class InPieces(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Handle so many bytes."""
         piece, self.__piece = self.__piece[:nbytes], memoryview(b"")
-        self.data_received(bytes(piece))
         parser = self.parser
-        self.__hold(len(parser.reader.buffer) + (parser.current_size or 0))
+        events = parser.events  # the list to which it adds, and which the library takes
+        self.data_received(bytes(piece))
+        buffered, size = len(parser.reader.buffer), parser.current_size
+        self.__parts = 0 if size is None else self.__parts + sum(map(_is_part, events))
+        self.__hold(buffered + (size or 0) + self.__parts * PART)
+        if parser.state is State.OPEN:
+            if self.__unfinished is None:
+                is_reading = self.transport.is_reading
+                self.__unfinished = Unfinished(self.limits.message, is_reading, self.__late)
+            self.__unfinished.note(
+                nbytes,
+                is_unfinished=buffered > 0 or size is not None,
+                is_next=any(map(is_bound, events)),
+            )
+        for event in events:
+            self.handled(event)
+
+    def handled(self, event: Event) -> None:
+        """Forget what the library has handled, if it keeps a copy: the parser keeps the last."""
 
     def data_received(self, data: bytes) -> None:
         """Parse and handle bytes: the library's."""
@@ -82,17 +106,34 @@ class InPieces(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Note the end: the library's."""
         super().connection_lost(exc)
-        self.parser.reader.discard()  # else it stays until the garbage collector comes by
+        # Else these stay until whoever serves the connection has ended: what was received of a
+        # message, and the last frame, which the parser keeps until the next one.
+        self.parser.reader.discard()
+        self.parser.parser.close()
+        if self.__unfinished is not None:
+            self.__unfinished.cancel()
         self.__hold(0)
 
     def shed(self) -> None:
         """Reset the connection: it holds most of what is too much for the process."""
         self.transport.abort()
 
+    def __late(self) -> None:
+        parser = self.parser
+        if parser.state is State.OPEN:
+            parser.fail(CloseCode.POLICY_VIOLATION, LATE)
+            self.transport.write(b"".join(parser.data_to_send()))
+            self.transport.close()
+            asyncio.get_running_loop().call_later(self.limits.close, self.transport.abort)
+
     def __hold(self, size: int) -> None:
         if size != self.__held:
             self.__held = size
-            self.budget.hold(self, size)
+            self.limits.budget.hold(self, size)
+
+
+def _is_part(event: Event) -> bool:
+    return type(event) is Frame and event.opcode is Opcode.CONT
 
 
 class Incoming:

@@ -39,13 +39,15 @@ class Limits:
     for peers that live and send nothing."""
     message: float | None = 30
     """For an unfinished message to go on. A peer that sends less than ``MESSAGE_RATE`` in that
-    time, and does not finish the message, is closed with code 1008."""
+    time, and does not finish the message, is closed with code 1008. Under an ASGI server, only
+    with ``neffos_asyncio.uvicorn``: any other receives whole messages."""
     write: float | None = 30
     """For a peer to read what was written, once more than ``high_water`` bytes are unread."""
     heartbeat: float | None = 20
     """Between two pings. Proxies drop a connection that is silent for a minute."""
     heartbeat_timeout: float = 20
-    """For the pong. After that the connection counts as lost."""
+    """For the pong. After that the connection counts as lost. What may still be under way before
+    the ping has a second for each ``LINE_RATE`` bytes in addition."""
     close: float = 5
     """For the peer to answer a close frame, before TCP is reset."""
     high_water: int = 256 << 10
@@ -77,8 +79,22 @@ DEFAULT: Final[Limits] = Limits()
 MESSAGE_RATE: Final = 4 << 10
 """Bytes in a second that a peer must send of an unfinished message: what a modem did."""
 
+LINE_RATE: Final = 16 << 10
+"""Bytes in a second that the thinnest line takes. Networks and proxies keep megabytes on their way,
+of which this side knows nothing; a pong comes after them."""
+
 DEFAULT_TIMEOUT: Final = -1.0
 """As a timeout: the one in the limits."""
 
 REASON_SIZE: Final = 123
 """Bytes of a close reason. A WebSocket control frame has room for no more (RFC 6455, 5.5)."""
+
+
+def pong_time(limits: Limits, under_way: int) -> float:
+    """Return the seconds for a pong.
+
+    Args:
+        limits: the bounds of the connection.
+        under_way: bytes written before the ping that no earlier pong proves to have arrived.
+    """
+    return limits.heartbeat_timeout + under_way / LINE_RATE

@@ -21,15 +21,16 @@ from websockets.server import ServerProtocol
 
 from neffos_asyncio.handler_queue import TURN, TURN_SIZE
 from neffos_asyncio.incoming import Incoming
-from neffos_asyncio.limits import MESSAGE_RATE, Limits
+from neffos_asyncio.limits import Limits, pong_time
 from neffos_asyncio.request import UpgradeRequest, upgrade_request
 from neffos_asyncio.transport import Receiver, failures, log
+from neffos_asyncio.unfinished import LATE, Unfinished, is_bound
 
 ALLOWED: Final = "GET, HEAD"
 """The methods of an endpoint (TR-1, TR-3, TR-6)."""
 
-_MESSAGES: Final = frozenset({Opcode.TEXT, Opcode.BINARY})
-"""The frames that begin a message."""
+PING_SIZE: Final = 8
+"""Bytes of a ping: how many bytes were written before it. The pong proves that they arrived."""
 
 Accepted = tuple[Receiver, Callable[["Socket"], None]]
 """The receiver of an accepted connection, and what to call once the socket is open."""
@@ -65,9 +66,9 @@ class Socket(asyncio.Protocol):
     _is_bounded: bool = field(default=True, init=False)
     _incoming: Incoming = field(init=False)
     _held: int = field(default=0, init=False)
-    _message_at: float | None = field(default=None, init=False)
-    _message_size: int = field(default=0, init=False)
-    _message_timer: asyncio.TimerHandle | None = field(default=None, init=False)
+    _unfinished: Unfinished = field(init=False)
+    _written: int = field(default=0, init=False)
+    _arrived: int = field(default=0, init=False)
     _is_pinged: bool = field(default=False, init=False)
     _ping_at: float = field(default=0.0, init=False)
     _pong_by: float = field(default=0.0, init=False)
@@ -87,6 +88,7 @@ class Socket(asyncio.Protocol):
         self.sockets.add(self)  # not before: if TLS fails, `connection_lost` is not called
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(self.limits.high_water)
+        self._unfinished = Unfinished(self.limits.message, self._transport.is_reading, self._late)
         if self.limits.handshake is not None:
             self._close_timer = self._loop.call_later(self.limits.handshake, self.abort)
 
@@ -105,9 +107,10 @@ class Socket(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Report the end to the receiver."""
-        for timer in (self._ping_timer, self._close_timer, self._message_timer):
+        for timer in (self._ping_timer, self._close_timer):
             if timer is not None:
                 timer.cancel()
+        self._unfinished.cancel()
         if self._protocol.state is not State.CLOSED:
             self._protocol.receive_eof()
         self._incoming.drop()
@@ -159,8 +162,7 @@ class Socket(asyncio.Protocol):
         if self._is_paused:
             self._is_paused = False
             self._is_pinged = False  # the pong may be among what was not read
-            if self._message_at is not None:  # so may the rest of a message
-                self._message_at, self._message_size = self._loop.time(), 0
+            self._unfinished.again()  # so may the rest of a message
             self._read_on()
 
     def close(self, code: int, reason: str) -> None:
@@ -247,11 +249,7 @@ class Socket(asyncio.Protocol):
             if type(event) is Frame:
                 frame = event
                 self._take(frame)
-                is_next = (
-                    is_next
-                    or frame.opcode in _MESSAGES
-                    or (frame.opcode is Opcode.CONT and frame.fin)
-                )
+                is_next = is_next or is_bound(frame)
             else:
                 self._upgrade(cast(Request, event))
         if frame is not None:
@@ -291,44 +289,25 @@ class Socket(asyncio.Protocol):
         incoming = self._incoming
         unfinished = incoming.partial + len(self._fragments or b"")
         held = unfinished + incoming.left
-        if not held and not self._held and self._fragments is None and self._message_at is None:
-            return
         if self._receiver is not None and self._protocol.state is State.OPEN:
-            if not unfinished and self._fragments is None:
-                self._message_at = None
-            elif is_next or self._message_at is None:
-                self._message_at, self._message_size = self._loop.time(), 0
-                self._watch_message()
-            else:
-                self._message_size += parsed
+            is_unfinished = bool(unfinished) or self._fragments is not None
+            self._unfinished.note(parsed, is_unfinished=is_unfinished, is_next=is_next)
         if held != self._held:
             self._held = held
             self.limits.budget.hold(self, held)
 
-    def _watch_message(self) -> None:
-        """Fail a connection whose unfinished message does not go on (SEC-4)."""
-        limit = self.limits.message
-        if limit is not None and self._message_timer is None:
-            self._message_timer = self._loop.call_later(limit, self._check_message, limit)
-
-    def _check_message(self, limit: float) -> None:
-        self._message_timer = None
-        if self._message_at is None or self._protocol.state is not State.OPEN:
-            return
-        now = self._loop.time()
-        wait = self._message_at + limit - now
-        if wait <= 0:
-            is_slow = self._message_size < limit * MESSAGE_RATE
-            if is_slow and self._transport.is_reading():
-                self._fail(CloseCode.POLICY_VIOLATION, "SEC-4: an unfinished message")
-                self._send()
-                return
-            self._message_at, self._message_size, wait = now, 0, limit
-        self._message_timer = self._loop.call_later(wait, self._check_message, limit)
+    def _late(self) -> None:
+        if self._protocol.state is State.OPEN:
+            self._fail(CloseCode.POLICY_VIOLATION, LATE)
+            self._send()
 
     def _take(self, frame: Frame) -> None:
         opcode = frame.opcode
         self._is_pinged = False  # any frame proves that the peer lives
+        if opcode is Opcode.PONG and len(frame.data) == PING_SIZE:
+            arrived = int.from_bytes(frame.data)
+            if self._arrived < arrived <= self._written:
+                self._arrived = arrived
         if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
             self._is_text = opcode is Opcode.TEXT
             if frame.fin:
@@ -369,10 +348,11 @@ class Socket(asyncio.Protocol):
             self.abort()
             return
         if not self._is_pinged and now >= self._ping_at and self._protocol.state is State.OPEN:
-            self._protocol.send_ping(b"")
+            under_way = self._written - self._arrived
+            self._protocol.send_ping(self._written.to_bytes(PING_SIZE))
             self._send()
             self._is_pinged = True
-            self._pong_by = now + self.limits.heartbeat_timeout
+            self._pong_by = now + pong_time(self.limits, under_way)
             self._ping_at = now + (self.limits.heartbeat or 0)
         self._next_ping(now)
 
@@ -392,7 +372,9 @@ class Socket(asyncio.Protocol):
         if is_end:
             pieces.pop()
         if pieces and not self._transport.is_closing():
-            self._transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            written = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            self._written += len(written)
+            self._transport.write(written)
         if is_end:
             # The peer may still be sending: a close now would reset the connection, and the
             # bytes just written might never arrive.

@@ -99,6 +99,8 @@ class PumpedTransport:
         self._on_abort = on_abort
         self._waiting: deque[str | bytes] = deque()
         self._size = self._read = 0
+        self.sent = 0
+        """About how many bytes the network has taken since the start."""
         self._is_stalled = False
         self._closing: tuple[int, str] | None = None
         self._pump: asyncio.Task[None] | None = None
@@ -169,7 +171,9 @@ class PumpedTransport:
             while self._waiting:
                 payload = self._waiting.popleft()
                 await self._send(payload)
-                self._size -= getsizeof(payload)
+                size = getsizeof(payload)
+                self._size -= size
+                self.sent += size
                 if self._is_stalled and self._size <= self._high_water // 2:
                     self._is_stalled = False
                     self._receiver.writable()

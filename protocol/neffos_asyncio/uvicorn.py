@@ -7,7 +7,8 @@ frames, which take a second. An ASGI application cannot prevent that, but the pr
 from __future__ import annotations
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.protocol import Protocol
+from websockets.frames import Frame
+from websockets.protocol import Event, Protocol
 
 from neffos_asyncio.incoming import InPieces
 
@@ -15,10 +16,16 @@ from neffos_asyncio.incoming import InPieces
 class WebSockets(InPieces, WebSocketsSansIOProtocol):
     """uvicorn's protocol, given a few bytes at a time.
 
-    As an option, it is ``--ws neffos_asyncio.uvicorn:WebSockets``.
+    As an option, it is ``--ws neffos_asyncio.uvicorn:WebSockets``. It knows no server, and has the
+    bounds of ``DEFAULT``; a subclass may set other ``limits``.
     """
 
     @property
     def parser(self) -> Protocol:
         """See ``InPieces``."""
         return self.conn
+
+    def handled(self, event: Event) -> None:
+        """See ``InPieces``."""
+        if isinstance(event, Frame):
+            event.data = b""

@@ -390,6 +390,7 @@ class WireConnection:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])  # raises if this task is cancelled meanwhile
+        self._protocol.reader.discard()  # likewise what came of the next frame
         self._writer.close()
         try:
             async with asyncio.timeout(0 if is_cancelled() else CLOSE_DEADLINE):
@@ -482,6 +483,7 @@ class WireConnection:
                 # What a relay forwards may wait as long as it takes; only these answers add up.
                 self._pong_bytes = len(frame.data) + (self._pong_bytes if self.backlog else 0)
             return
+        frame.data = b""  # the parser keeps the last frame until the garbage collector comes by
         if frame.fin:
             data = bytes(self._parts)
             self._parts = bytearray()
