@@ -83,13 +83,19 @@ async def _victim(url: str, latencies: list[float], lost: list[str], done: async
 
 
 async def measure(
-    names: Sequence[str], target: str, seconds: float, settle: float, minutes: float = 0
+    names: Sequence[str],
+    target: str,
+    seconds: float,
+    settle: float,
+    minutes: float = 0,
+    *,
+    is_first: bool = False,
 ) -> Cost:
     """Run attacks on one target, all at once.
 
-    Each runs once before: a process keeps the modules that it has loaded and a part of what it has
-    allocated, so that only the memory of a target that was attacked already compares. With
-    ``minutes``, each then runs again and again for so long.
+    Each runs once before, unless ``is_first``: a process keeps the modules that it has loaded and a
+    part of what it has allocated, so that only the memory of a target that was attacked already
+    compares. With ``minutes``, each then runs again and again for so long.
     """
     python = sys.executable
     command = [python, "-m", "hostile.targets", target]
@@ -98,10 +104,10 @@ async def measure(
         lost: list[str] = []
         done = asyncio.Event()
 
-        async def attack(name: str, end: float, seconds: float) -> None:
-            is_first = True
-            while is_first or time.monotonic() < end:
-                is_first = False
+        async def attack(name: str, end: float) -> None:
+            is_begun = False
+            while not is_begun or time.monotonic() < end:
+                is_begun = True
                 attacker = await asyncio.create_subprocess_exec(
                     *(python, "-m", "hostile", "--attack", name, "--url", ready["url"]),
                     *("--dials", ready.get("dials", ""), "--seconds", str(seconds)),
@@ -111,8 +117,9 @@ async def measure(
                 if attacker.returncode or told:
                     lost.append(f"{name}: {told}" if told else f"{name} failed")
 
-        await asyncio.gather(*(attack(name, 0, seconds) for name in names))
-        await asyncio.sleep(settle)
+        if not is_first:
+            await asyncio.gather(*(attack(name, 0) for name in names))
+            await asyncio.sleep(settle)
         victims = [
             asyncio.create_task(_victim(ready["url"], latencies, lost, done))
             for _ in range(VICTIMS)
@@ -121,7 +128,7 @@ async def measure(
         before = peak = memory(pid)
         latencies.clear()
         end = time.monotonic() + 60 * minutes
-        attacks = asyncio.gather(*(attack(name, end, seconds) for name in names))
+        attacks = asyncio.gather(*(attack(name, end) for name in names))
         while not attacks.done():
             await asyncio.sleep(PAUSE)
             peak = max(peak, memory(pid))
@@ -164,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the attacks that are asked for."""
     parser = argparse.ArgumentParser(prog="hostile", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these attacks")
-    quick = f"{QUICK_SECONDS:g} s for each attack, and one target for each"
+    quick = f"{QUICK_SECONDS:g} s for each attack, once, and one target for each"
     parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--target", help="only this target")
     soak = "all attacks on the server at once, again and again, for so many minutes"
@@ -195,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if target == "tool":
                 cost = asyncio.run(measure_tool(name, seconds))
             else:
-                cost = asyncio.run(measure([name], target, seconds, settle))
+                cost = asyncio.run(measure([name], target, seconds, settle, is_first=asked.quick))
             bad += bool(cost.lost)
             write(_row(name, target, cost) + "\n")
             sys.stdout.flush()
