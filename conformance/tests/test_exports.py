@@ -24,7 +24,7 @@ OUTER = {
     "budget": {"Holder", "PROCESS", "PROCESS_BYTES"},
     "errors": set(),
     "handlers": {"Application", "Builder", "SYSTEM_EVENTS"},
-    "limits": {"DEFAULT", "MESSAGE_RATE", "REASON_SIZE"},
+    "limits": {"DEFAULT", "LINE_RATE", "MESSAGE_RATE", "REASON_SIZE", "pong_time"},
     "listening": {"BACKLOG", "GRACE", "Interceptor"},
     "request": {
         "Headers",
@@ -48,6 +48,7 @@ INNER = {
     "link",
     "sockets",
     "transport",
+    "unfinished",
 }
 """Modules that applications need not know: nothing of them is exported."""
 
