@@ -470,6 +470,31 @@ async def test_bytes_of_a_servers_unfinished_message_count_too(caplog):
 
 
 @asynchronous
+async def test_a_client_keeps_nothing_of_its_last_message_after_a_reset():
+    before = {id(each): each for each in gc.get_objects() if type(each) is Frame}  # other tests'
+    heard = asyncio.Queue()
+    handlers = {"app": {"note": lambda _, message: heard.put_nowait(len(message.body))}}
+    server = Server({"app": {}})
+    async with (
+        listening(server, grace=0.1) as listener,
+        await dial(listener.url(), handlers) as client,
+    ):
+        await client.connect("app")
+        [inside] = server.members("app")
+        gc.disable()
+        try:
+            server.broadcast("app", "note", "x" * 100_000)
+            assert await heard.get() == 100_000
+            inside.link.abort()
+            await client.wait_closed()
+            frames = [each for each in gc.get_objects() if type(each) is Frame]
+        finally:
+            gc.enable()
+        kept = [each for each in frames if id(each) not in before]
+        assert max((len(each.data) for each in kept), default=0) < PIECE
+
+
+@asynchronous
 async def test_fragments_count_that_are_empty(caplog):
     budget = Budget(BUDGET)
     server = Server({"app": {}})

@@ -106,10 +106,13 @@ class InPieces(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Note the end: the library's."""
         super().connection_lost(exc)
-        # Else these stay until whoever serves the connection has ended: what was received of a
-        # message, and the last frame, which the parser keeps until the next one.
-        self.parser.reader.discard()
-        self.parser.parser.close()
+        # Else these stay until the garbage collector comes by: what was received of a message, and
+        # the last frame, which the parser keeps, or the traceback of its error.
+        parser = self.parser
+        parser.reader.discard()
+        parser.parser.close()
+        if parser.parser_exc is not None:
+            parser.parser_exc.__traceback__ = None
         if self.__unfinished is not None:
             self.__unfinished.cancel()
         self.__hold(0)
