@@ -7,7 +7,7 @@ from neffos_asyncio import Limits
 from neffos_asyncio.budget import PROCESS_BYTES
 from neffos_asyncio.failures import FAILURES, PERIOD
 from neffos_asyncio.handler_queue import TURN, TURN_SIZE
-from neffos_asyncio.limits import MESSAGE_RATE
+from neffos_asyncio.limits import LINE_RATE, MESSAGE_RATE
 from neffos_asyncio.server import MAX_CONNECTIONS
 from neffos_conformance.recordings import checking
 from neffos_conformance.recordings.har import MAX_VALUES
@@ -69,7 +69,8 @@ def table() -> str:
         ("`write`: for the peer to read", seconds(limits.write), "closed with 1008"),
         (
             "`heartbeat`, `heartbeat_timeout`",
-            f"{seconds(limits.heartbeat)}, {seconds(limits.heartbeat_timeout)}",
+            f"{seconds(limits.heartbeat)}, {seconds(limits.heartbeat_timeout)}, "
+            f"and a second for each {size(LINE_RATE)} under way",
             "a peer that answers no ping counts as lost",
         ),
         ("`read`: without any message", seconds(limits.read), "closed with 1008"),
