@@ -361,6 +361,13 @@ def test_under_pytest_the_names_are_those_of_the_profile(pytester, monkeypatch):
         )
 
 
+def test_under_pytest_another_url_is_a_usage_error_and_skips_nothing(pytester, monkeypatch):
+    done = run_pytest(pytester, monkeypatch, "--neffos-server", "http://127.0.0.1:9/", *CASES)
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    said = "http://127.0.0.1:9/ is not a WebSocket URL. Try: ws://HOST"
+    assert said in done.stdout.str() + done.stderr.str()
+
+
 def test_under_pytest_a_wrong_profile_is_a_usage_error(pytester, monkeypatch):
     arguments = ("--neffos-server", "ws://127.0.0.1:9/", "--neffos-profile", "none.toml")
     done = run_pytest(pytester, monkeypatch, *arguments)
