@@ -208,10 +208,13 @@ class Suite(pytest.Collector):
 
     def _read_reached(self) -> Reached:
         """Read the options that say how the server is reached."""
+        from neffos_conformance.wire.reach import check_web_socket
         from neffos_conformance.wire.reach_options import read_reach
 
         names = ((each.key, f"--neffos-{each.name}") for each in REACH_OPTIONS)
         try:
+            if self.role == "server":
+                check_web_socket(self.sut)
             return read_reach({key: self.config.getoption(name) for key, name in names})
         except ValueError as error:
             options = "|".join(each.name for each in REACH_OPTIONS)

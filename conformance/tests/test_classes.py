@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from neffos_conformance.cases.classes import ConformanceClass, accused, class_of
@@ -52,6 +54,13 @@ def test_a_failed_case_of_both_kinds_accuses_nobody_of_a_lack_of_interoperabilit
 
 def test_a_failed_case_counts_against_the_requirement_that_its_id_names():
     assert accused(CASES["NM-2.c3"]) == ("NM-2",)
+
+
+def test_a_few_missing_requirements_are_named_and_many_are_counted():
+    few = dict.fromkeys(["NS-18.1", "RM-1.1"], Verdict.FAIL)
+    assert ", 2 requirements missing (NS-18, RM-1), " in str(outcome(few, COMPLETE))
+    many = {**few, "AR-1.1": Verdict.FAIL, "EV-1.1": Verdict.FAIL}
+    assert re.search(r", [4-9] requirements missing, ", str(outcome(many, COMPLETE)))
 
 
 def test_what_is_not_shown_is_not_claimed():

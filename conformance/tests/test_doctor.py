@@ -312,4 +312,4 @@ def test_the_command(tmp_path):
     for url in ("http://h", "h", "ws://"):
         done = run("doctor", url)
         assert done.returncode == 2
-        assert b"is not a WebSocket URL" in done.stderr
+        assert b"is not a WebSocket URL. Try: ws://HOST" in done.stderr

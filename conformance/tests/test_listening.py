@@ -439,6 +439,7 @@ def test_an_interrupt_ends_a_run_with_a_report_of_what_was_seen(tmp_path):
     command = [
         str(Path(sys.executable).with_name("neffos-wire")),
         *("test", "client", "--listen", "0", "--case", "TR-1", "--case", "HS-1"),
+        *("--namespace", "chat", "--expect-header", "Authorization: s3cret", "--reconnects"),
         *("--report", str(report)),
     ]
     pipe = subprocess.PIPE
@@ -460,8 +461,11 @@ def test_an_interrupt_ends_a_run_with_a_report_of_what_was_seen(tmp_path):
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=HANG)
     assert process.returncode == 2  # a case is unknown
-    verdicts = {each["id"]: each["verdict"] for each in json.loads(report.read_text())["cases"]}
+    values = json.loads(report.read_text())
+    verdicts = {each["id"]: each["verdict"] for each in values["cases"]}
     assert verdicts == {"TR-1.c1": "pass", "HS-1.c1": "unknown"}
+    again = "--listen 0 --namespace chat --expect-header 'Authorization: ***' --reconnects"
+    assert values["command"] == f"neffos-wire test client {again}"
     assert "INCOMPLETE: 1 unknown, 1 pass" in out
 
 

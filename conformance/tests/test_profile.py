@@ -257,6 +257,16 @@ def test_a_profile_that_is_not_that_of_the_server_is_one_line(tmp_path, old, new
     assert "Try: " in text
 
 
+@pytest.mark.parametrize("name", ["nowhere", "no such event", "bad", "a", ""])
+def test_a_name_that_is_in_the_refusal_or_the_suites_own_is_as_wrong_as_any_other(name):
+    async def run():
+        async with embedded_server(served=own_server()) as url:
+            await discovered(url, Way(SOON), named(name))
+
+    with pytest.raises(ProfileError, match="the server refuses to connect it: bad namespace"):
+        work_clock.run(run())
+
+
 def test_a_part_that_the_profile_lists_fails_when_it_is_gone(tmp_path):
     listed = PROFILE.replace(
         "format = 1", 'format = 1\nignore = ["came", "left", "welcome"]\nfeatures = ["fail"]'
@@ -349,6 +359,13 @@ def test_under_pytest_the_names_are_those_of_the_profile(pytester, monkeypatch):
         assert "--namespace: on this server, 'nothing' is not what the cases need" in (
             done.stdout.str() + done.stderr.str()
         )
+
+
+def test_under_pytest_another_url_is_a_usage_error_and_skips_nothing(pytester, monkeypatch):
+    done = run_pytest(pytester, monkeypatch, "--neffos-server", "http://127.0.0.1:9/", *CASES)
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    said = "http://127.0.0.1:9/ is not a WebSocket URL. Try: ws://HOST"
+    assert said in done.stdout.str() + done.stderr.str()
 
 
 def test_under_pytest_a_wrong_profile_is_a_usage_error(pytester, monkeypatch):

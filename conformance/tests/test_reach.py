@@ -490,6 +490,8 @@ def test_every_command_reaches_a_server_that_wants_something(papers, tmp_path):
             ["record", "ws://h", "-o", "r", "--tls-cert", "f"],
             b"or its key is missing",
         ),
+        (["test", "server", "http://h"], b"http://h is not a WebSocket URL. Try: ws://HOST"),
+        (["matrix", "--server", "a=h"], b"h is not a WebSocket URL. Try: ws://HOST"),
         (["test", "server", "ws://h", "--ca", "gone"], b"--ca: gone cannot be read"),
     ],
 )

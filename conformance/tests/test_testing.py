@@ -99,7 +99,7 @@ def test_the_class_decides_the_exit_status(tested):
     code, out, _ = tested("test", "server", *cases, mutant="ended-leave-carried-out")
     assert code == 1
     assert out.startswith("interoperable: yes, 1 of 1 cases, ")
-    assert "\ncomplete: no, 1 of 2 cases, 1 requirement missing, " in out
+    assert "\ncomplete: no, 1 of 2 cases, 1 requirement missing (" in out
     code, out, _ = tested("test", "server", *cases, "--class", "interoperable")
     assert code == 0
     assert out.splitlines()[-1].startswith("PASS (interoperable): 1 fail, 1 pass")

@@ -12,9 +12,9 @@ from rich.text import Text
 
 from neffos_conformance.cli.main import EXIT_FAIL, EXIT_PASS
 from neffos_conformance.cli.options import JSON, option
-from neffos_conformance.cli.reaching import reaching
+from neffos_conformance.cli.reaching import reaching, target_at
 from neffos_conformance.runner.doctor import DEADLINE, Finding, Health, examine
-from neffos_conformance.wire.reach import Target, is_web_socket
+from neffos_conformance.wire.reach import Target
 from neffos_conformance.wire.reach_options import Reached
 from neffos_conformance.wire.secrets import masked
 from neffos_conformance.wire.terminal import Terminal, echo
@@ -49,9 +49,7 @@ def doctor_command(
     and namespaces. For a step that fails it says why, and what to do. The server can be any one
     of neffos; it needs no conformance application.
     """
-    target = reached.target(url)
-    if not is_web_socket(url):
-        raise click.UsageError(f"{target} is not a WebSocket URL (ws://… or wss://…)")
+    target = target_at(url, reached)
     findings = asyncio.run(_examine(target, namespaces, timeout, is_shown=not as_json))
     failed = next((each for each in findings if each.outcome is Health.FAIL), None)
     if as_json:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from neffos_conformance.cli.main import EXIT_FAIL, EXIT_PASS, EXIT_USAGE
 from neffos_conformance.cli.options import JSON, option
-from neffos_conformance.cli.reaching import reaching
+from neffos_conformance.cli.reaching import reaching, target_at
 from neffos_conformance.cli.test_client import REFERENCE
 from neffos_conformance.interop.interop_runs import NOT_CARRIED, NOT_RUN, Endpoint, all_runs
 from neffos_conformance.interop.table import Values, markdown, matrix_values, recorded, rows
@@ -97,9 +97,10 @@ async def _live(
     endpoints: dict[str, str], drivers: dict[str, list[str]], reached: Reached
 ) -> Values:
     async with AsyncExitStack() as stack:
-        if reached.typed:  # drivers know nothing but a URL
-            for name, url in endpoints.items():
-                relay = relaying(reached.target(url), lambda *_: None)
+        for name, url in endpoints.items():
+            target = target_at(url, reached)
+            if reached.typed:  # drivers know nothing but a URL
+                relay = relaying(target, lambda *_: None)
                 endpoints[name] = (await stack.enter_async_context(relay)).url
         if not endpoints:
             endpoints = {PEER: await stack.enter_async_context(embedded_server())}

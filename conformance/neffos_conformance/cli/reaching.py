@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from neffos_conformance.cli.options import option
+from neffos_conformance.wire.reach import Target, check_web_socket
 from neffos_conformance.wire.reach_options import Reached, read_reach
 from neffos_conformance.wire.reach_table import REACH_OPTIONS
 
@@ -32,3 +33,16 @@ def _read(arguments: dict[str, Any]) -> Reached:
         return read_reach({each.key: arguments.pop(f"reach_{each.key}") for each in REACH_OPTIONS})
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+
+
+def target_at(url: str, reached: Reached) -> Target:
+    """Give the server at a URL.
+
+    Raises:
+        click.UsageError: the URL is not one of a WebSocket.
+    """
+    try:
+        check_web_socket(url)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    return reached.target(url)

@@ -17,15 +17,14 @@ from rich.markup import escape
 from neffos_codec import Native
 from neffos_conformance.cases.verdict import COLOURS, Verdict
 from neffos_conformance.cli.options import HOST, NATIVE, PORT, READY, option
-from neffos_conformance.cli.reaching import reaching
+from neffos_conformance.cli.reaching import reaching, target_at
 from neffos_conformance.recordings.checking import Monitors, remarks, violations
 from neffos_conformance.wire.files import cannot_be_written, open_private
 from neffos_conformance.wire.networks import Network, network_before, networks
 from neffos_conformance.wire.payloads import short
-from neffos_conformance.wire.reach import is_web_socket
 from neffos_conformance.wire.reach_options import Reached, listening_tls
 from neffos_conformance.wire.relay import Relay, relaying
-from neffos_conformance.wire.secrets import masked, masked_target, masked_url
+from neffos_conformance.wire.secrets import masked_target, masked_url
 from neffos_conformance.wire.standard_input import ended
 from neffos_conformance.wire.terminal import Terminal, echo
 from neffos_conformance.wire.transcript import ConnectionOpened, Content, Entry, Writer, header
@@ -80,8 +79,7 @@ def record_command(
     its owner can read it. With --check, a violated MUST counts as failed. With --network, the
     clients reach the relay through a network that is far, thin or lossy.
     """
-    if not is_web_socket(server):  # before an existing file is replaced
-        raise click.UsageError(f"{masked(server)} is not a WebSocket URL (ws://… or wss://…)")
+    target = target_at(server, reached)  # before an existing file is replaced
     try:
         tls = listening_tls(tls_cert, tls_key)
     except ValueError as error:
@@ -111,7 +109,7 @@ def record_command(
                 live.add(entry._replace(content=content))
 
             between = networks()[network] if network else None
-            running = partial(relaying, reached.target(server), record, tls=tls, notice=_notice)
+            running = partial(relaying, target, record, tls=tls, notice=_notice)
             asyncio.run(_relay(running, server, host, port, between, as_json))
     except (OSError, ValueError) as error:
         raise click.UsageError(str(error)) from error

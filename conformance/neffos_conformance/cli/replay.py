@@ -15,7 +15,7 @@ import click
 from rich.text import Text
 
 from neffos_conformance.cli.options import EXISTING_FILE, JSON, option
-from neffos_conformance.cli.reaching import reaching
+from neffos_conformance.cli.reaching import reaching, target_at
 from neffos_conformance.recordings.columns import side_by_side
 from neffos_conformance.recordings.comparison import Content, Contrast, Mismatch
 from neffos_conformance.recordings.replay import (
@@ -30,7 +30,7 @@ from neffos_conformance.runner.pace import Way
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import payload_values
-from neffos_conformance.wire.reach import is_web_socket
+from neffos_conformance.wire.reach import Target
 from neffos_conformance.wire.reach_options import Reached
 from neffos_conformance.wire.secrets import masked, masked_url
 from neffos_conformance.wire.terminal import Terminal, echo
@@ -137,12 +137,11 @@ def replay_command(
         )
     if is_client and reached.typed:
         raise click.UsageError(f"{reached.typed[0]} is of no use without --server URL")
-    if server is not None and not is_web_socket(server):
-        raise click.UsageError(f"{masked(server)} is not a WebSocket URL (ws://… or wss://…)")
+    target = Target.of("") if server is None else target_at(server, reached)
     live = Role.CLIENT if is_client else Role.SERVER
     replay: Callable[[Transcript], Awaitable[Replayed]] = partial(
         replay_to_server,
-        server=reached.target(server or ""),
+        server=target,
         deadline=timeout,
         way=Way(Timeouts(case=timeout)),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import ssl
 from dataclasses import replace
 from functools import partial
@@ -26,6 +27,7 @@ from neffos_conformance.runner.driver_pool import to_client
 from neffos_conformance.runner.driver_protocol import DriverError
 from neffos_conformance.runner.result import Result
 from neffos_conformance.wire.reach_options import listening_tls
+from neffos_conformance.wire.secrets import MASK
 
 REFERENCE: Final = testing.reference("driver")
 """The driver of the reference client."""
@@ -98,7 +100,19 @@ def client_command(
             tls = listening_tls(tls_cert, tls_key)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
-        _listen(listen, names, cases, everything, options, tls)
+        words = ["neffos-wire", "test", "client", "--listen", listen]
+        for word, value in (
+            ("--namespace", namespace),
+            ("--profile", profile_path),
+            ("--tls-cert", tls_cert),
+            ("--tls-key", tls_key),
+        ):
+            words += () if value is None else (word, str(value))
+        for each in expected_headers:
+            name, has_value, _ = each.partition(":")
+            words += ("--expect-header", f"{name}: {MASK}" if has_value else name)
+        words += ["--reconnects"] if reconnects else []
+        _listen(listen, names, cases, everything, options, tls, shlex.join(words))
     known_failures, began = testing.prepare(options, cases)
     try:
         if is_explored:
@@ -122,8 +136,9 @@ def _listen(
     everything: list[Case],
     options: testing.RunOptions,
     tls: ssl.SSLContext | None,
+    again: str,
 ) -> NoReturn:
-    """Test whoever connects."""
+    """Test whoever connects; ``again`` is the command that does so again."""
     host, port = read_address(listen)
     needs_driver = [
         Result(case, Verdict.SKIPPED, NEEDS_DRIVER) for case in cases if undriven(case) is None
@@ -133,7 +148,6 @@ def _listen(
         results, session = asyncio.run(listened(cases, options, (host, port), names, tls))
     except OSError as error:
         raise click.UsageError(f"cannot listen on {listen}: {error.strerror or error}") from error
-    again = f"neffos-wire test client --listen {listen}"
     peer = {"runtime": session.peer} if session.peer else {}
     sut = testing.SystemUnderTest("client", f"the client that dialled {listen}", peer, again)
     ids = [*(case.id for case in everything), *SEEN]

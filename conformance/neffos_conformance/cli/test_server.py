@@ -19,7 +19,7 @@ from neffos_conformance.cli import testing
 from neffos_conformance.cli.model_based import EXPLORE, SEED, TIME, conclude_explored, explored
 from neffos_conformance.cli.options import option
 from neffos_conformance.cli.profiles import profile_of, profile_options, write_draft
-from neffos_conformance.cli.reaching import reaching
+from neffos_conformance.cli.reaching import reaching, target_at
 from neffos_conformance.model_based import SequenceReport, explore_server
 from neffos_conformance.reference import identity
 from neffos_conformance.reference.embedded import embedded_server
@@ -94,7 +94,7 @@ def server_command(
     peer = {"peer": name} if name else {}
     if not urls:
         peer = identity()
-    targets = tuple(map(reached.target, urls))
+    targets = tuple(target_at(url, reached) for url in urls)
     shown = list(map(str, targets))
     words = ("neffos-wire", "test", "server", *shown)
     if namespace is not None:

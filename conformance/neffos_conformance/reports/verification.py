@@ -32,6 +32,7 @@ from neffos_conformance.wire.barrier import BARRIERS, IMPLICIT_BARRIERS
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.json_bounds import BoundedJson, JsonBoundsError
 from neffos_conformance.wire.payloads import payload_text
+from neffos_conformance.wire.schemas import shown, violation
 from neffos_conformance.wire.transcript import ConnectionOpened
 
 MAX_DEPTH: Final = 16
@@ -104,8 +105,9 @@ def verified(values: Values) -> Verification:
         with asyncio.Runner(loop_factory=JumpingLoop) as runner:
             return runner.run(_verified(values))
     except (KeyError, TypeError, AttributeError) as error:
-        text = f"it has another form than a report: {type(error).__name__} {error}"
-        raise ReportError(text) from error
+        found = violation("report", values)  # it takes longer than what it explains
+        text = shown(found) if found else "a value has another type"
+        raise ReportError(f"it has another form than a report: {text}") from error
 
 
 async def _verified(values: Values) -> Verification:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from neffos_conformance.cases.classes import ConformanceClass, accused, class_of
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.runner.result import Result
 
 NOT_RUN = (Verdict.SKIPPED, Verdict.UNKNOWN)
+
+NAMED: Final = 3
+"""Missing requirements that are named; more are too many for the first line of a report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,8 @@ class ClassOutcome:
     def __str__(self) -> str:
         parts = [f"{self.answer}, {self.passed} of {self.ran} cases"]
         if number := len(self.missing):
-            parts.append(f"{number} requirement{'' if number == 1 else 's'} missing")
+            names = f" ({', '.join(self.missing)})" if number <= NAMED else ""
+            parts.append(f"{number} requirement{'' if number == 1 else 's'} missing{names}")
         if self.not_shown:
             parts.append(f"{len(self.not_shown)} of {self.testable} requirements not shown")
         return f"{self.name}: {', '.join(parts)}"

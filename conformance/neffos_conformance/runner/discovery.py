@@ -8,6 +8,7 @@ then say what is wrong. On any other server, the same name may have another mean
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -36,8 +37,11 @@ from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.runner.pace import Way
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import DEFAULT_JOBS, to_server
+from neffos_conformance.wire import barrier
 from neffos_conformance.wire.payloads import frame_of
 from neffos_conformance.wire.reach import Target
+from neffos_protocol.events import Change
+from neffos_protocol.names import REQUEST_EVENT
 from neffos_protocol.text import cut, visible
 
 BRIEF: Final = 2.0
@@ -48,6 +52,9 @@ NOBODY: Final = "no such event"
 
 NOWHERE: Final = "nowhere"
 """Likewise, the namespace, room and header that nobody has."""
+
+NAME: Final = "*"
+"""What is compared instead of a name."""
 
 LISTENING: Final = """
 1 handshake
@@ -220,16 +227,20 @@ def _control(feature: Feature) -> Case:
 
 
 def _differ(probed: Result, control: Result, feature: Feature, profile: Profile) -> bool:
-    """Whether a server treats a name in another way than one that nobody has."""
+    """Whether a server treats a name in another way than one that nobody has.
+
+    Every name is blanked in both results: a name can be a part of the text that refuses it.
+    """
+    namespaces = {profile.namespace(each) for each in (*feature.namespaces, NOWHERE)}
+    rooms = {profile.room(each) for each in (*feature.rooms, NOWHERE)}
+    events = {profile.event(each) for each in (*feature.events, NOBODY)}
+    names = {each.replace(";", ESCAPE) for each in namespaces} | rooms | events
+    any_name = re.compile("|".join(map(re.escape, sorted(names - {""}, key=len, reverse=True))))
 
     def plain(result: Result) -> tuple[int, bool, str]:
-        text = result.actual
-        for name in feature.events:
-            text = text.replace(profile.event(name), NOBODY)
-        for name in feature.namespaces:
-            text = text.replace(profile.namespace(name).replace(";", ESCAPE), NOWHERE)
-        for name in feature.rooms:
-            text = text.replace(profile.room(name), NOWHERE)
+        text = any_name.sub(NAME, result.actual)
+        if "" in namespaces:
+            text = text.replace(";;;", f";{NAME};;", 1)
         # Every acceptance has another ID.
         return result.step, result.is_broken, "A" if text.startswith("'A") else text
 
@@ -269,6 +280,10 @@ def _lacking(id_: str, there: frozenset[str], unknown: Mapping[str, str]) -> lis
 
 def _instead(result: Result) -> str:
     """Say what a server did instead of what a probe expects."""
+    message = frame_of(result.log[-1].content) if result.log else None
+    is_refusal = message is not None and message.event == _CONNECT and message.is_error
+    if message is not None and is_refusal and message.namespace != barrier.NAMESPACE:
+        return f"the server refuses to connect it: {cut(visible(str(message.body)), MAX_WHY)}"
     if result.expected and result.verdict is not Verdict.ERROR:
         return f"expected {result.expected}, actual {result.actual or 'nothing'}"
     return result.explanation
@@ -338,6 +353,8 @@ def draft_profile(has: Detected) -> str:
             lines += [f"{'# ' if lacking else ''}{line}" for line in _toml(name, own)]
     return "\n".join(lines) + "\n"
 
+
+_CONNECT: Final = REQUEST_EVENT[Change.CONNECT]
 
 MAX_WHY: Final = 200
 """Characters of a text of a server, in a draft and an error message."""

@@ -186,7 +186,7 @@ class Target:
         try:
             return parse_uri(self.url)
         except (InvalidURI, ValueError) as error:
-            raise ValueError(f"{self} is not a WebSocket URL (ws://… or wss://…)") from error
+            raise ValueError(NOT_WEB_SOCKET.format(self)) from error
 
     def below(self, path: str) -> Target:
         """Give the server at a path and query below this one's."""
@@ -237,13 +237,23 @@ def below(server: str, target: str) -> str:
     return urlunsplit((scheme, netloc, joined, "&".join(filter(None, (query, more))), ""))
 
 
-def is_web_socket(url: str) -> bool:
-    """Whether a text is the URL of a WebSocket, as far as its form says."""
+NOT_WEB_SOCKET: Final = "{} is not a WebSocket URL. Try: ws://HOST:PORT/PATH or wss://HOST/PATH"
+"""What is said of any other URL."""
+
+
+def check_web_socket(url: str) -> None:
+    """Check that a text is the URL of a WebSocket, as far as its form says.
+
+    Raises:
+        ValueError: it is not.
+    """
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+        is_one = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        return False
+        is_one = False
+    if not is_one:
+        raise ValueError(NOT_WEB_SOCKET.format(masked_url(url)))
 
 
 def netloc(listener: asyncio.Server) -> str:

@@ -32,7 +32,7 @@ from neffos_conformance.wire.connection import (
     WireConnection,
 )
 from neffos_conformance.wire.http import Answer, NoAnswerError, ask
-from neffos_conformance.wire.reach import Target, is_web_socket, netloc, replaced
+from neffos_conformance.wire.reach import Target, check_web_socket, netloc, replaced
 from neffos_conformance.wire.secrets import kept
 from neffos_conformance.wire.transcript import ConnectionOpened, Content
 from neffos_conformance.wire.transport import close_like
@@ -124,8 +124,7 @@ async def relaying(
         ValueError: the server's URL is not one of a WebSocket.
     """
     target = Target.of(server)
-    if not is_web_socket(target.url):
-        raise ValueError(f"{target} is not a WebSocket URL (ws://… or wss://…)")
+    check_web_socket(target.url)
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     tasks: set[asyncio.Task[None]] = set()
     number = count(1)

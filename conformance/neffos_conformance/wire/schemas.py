@@ -52,8 +52,7 @@ def read_toml(path: Path, schema: str) -> dict[str, Any]:
         raise FileFormError(f"{path} is not TOML: {error}") from error
     found = violation(schema, values)
     if found is not None:
-        where = "/".join(map(str, found.absolute_path)) or "the whole"
-        raise FileFormError(f"{path}, {where}: {shown(found)}")
+        raise FileFormError(f"{path}: {shown(found)}")
     return values
 
 
