@@ -18,6 +18,7 @@ from neffos_conformance.runner.instances import (
     TRIES,
     Instances,
     is_caused_elsewhere,
+    of_traffic,
     retried,
     titles,
 )
@@ -51,9 +52,13 @@ def test_what_does_not_cross_is_named():
                 result = await both.run(CASES[id_])
                 assert result.verdict is Verdict.FAIL
                 assert result.explanation == (
-                    "does not cross from server 1 to server 2; on one server it passes. "
-                    "Is there a StackExchange?"
+                    "does not cross from server 1 to server 2, and on one server it passes. "
+                    "Try: a StackExchange: no message came, though a later barrier was answered"
                 )
+                again = Result(CASES[id_], Verdict.FAIL)
+                assert of_traffic(result, again).explanation.startswith("no message came")
+                passed = Result(CASES[id_])
+                assert of_traffic(result, passed) is result
             for id_ in ("HS-1.1", "AR-12.1"):
                 assert (await both.run(CASES[id_])).verdict is Verdict.PASS
             assert both.spread == ["EV-8.1", "RM-4.3", "AR-12.1"]
@@ -124,6 +129,8 @@ def test_a_case_fails_if_it_passes_on_one_server_alone(one, split, verdict, apar
     assert instances.apart == []
     if apart:
         assert result.explanation == "on one server it passes, on 2 not: expected news"
+        again = of_traffic(result, Result(result.case, Verdict.FAIL))
+        assert (again.verdict, again.explanation) == (Verdict.FAIL, "expected news")
         assert instances.note().endswith("on several; differs: EV-8.1")
 
 

@@ -6,6 +6,7 @@ cross from one to another. An exchange between the servers carries it (SX-1).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -38,6 +39,27 @@ sent, not what an exchange still carries from another."""
 def crossing(way: Way) -> Way:
     """Give the way to several instances: a message may take longer from one to another."""
     return replace(way, usual=replace(way.usual, after_barrier=AFTER_BARRIER))
+
+
+_ON_SEVERAL: Final = re.compile(
+    r"(?P<apart>does not cross from server \d+ to server \d+, and on one server it passes\. "
+    r"Try: a StackExchange)?(?(apart)|on one server it passes, on \d+ not): "
+)
+
+
+def of_traffic(result: Result, again: Result) -> Result:
+    """Give a result of a run on several instances, as far as its own messages say it.
+
+    Args:
+        result: the result.
+        again: what follows from its messages.
+    """
+    found = _ON_SEVERAL.match(result.explanation)
+    if found is None or not again.is_broken:
+        return result
+    is_differing = found["apart"] is None and result.verdict is Verdict.INFORMATIONAL
+    verdict = again.verdict if is_differing else result.verdict
+    return replace(result, verdict=verdict, explanation=result.explanation[found.end() :])
 
 
 def is_caused_elsewhere(case: Case, number: int) -> bool:
@@ -122,13 +144,12 @@ class Instances:
                 break
         if (text := self._uncrossed(case, result)) is not None:
             self.apart.append(case.id)
-            result.explanation = text
+            result.explanation = f"{text}: {result.explanation}"
         else:
             self.differing.append(case.id)
             result.verdict = Verdict.INFORMATIONAL
-            result.explanation = (
-                f"on one server it passes, on {self.number} not: {result.explanation}"
-            )
+            passes = f"on one server it passes, on {self.number} not"
+            result.explanation = f"{passes}: {result.explanation}"
         return result
 
     def note(self) -> str:
@@ -157,8 +178,10 @@ class Instances:
         )
         if not here or not there or result.actual not in ("", NO_REPLY):
             return None
-        text = f"does not cross from server {there} to server {here}; on one server it passes"
-        return f"{text}. Is there a StackExchange?"
+        return (
+            f"does not cross from server {there} to server {here}, and on one server it passes. "
+            "Try: a StackExchange"
+        )
 
     def _instance(self, connection: int) -> int:
         return (connection - 1) % self.number + 1

@@ -41,7 +41,7 @@ func sites() map[string]site {
 	return all
 }
 
-// librarySite is the library by itself. prepare, if any, is told every server and its path.
+// librarySite is the library by itself. prepare, if any, gets every server and its path.
 func librarySite(upgrade neffos.Upgrader, prepare func(server *neffos.Server, path string) error) site {
 	return func(path string, timeout time.Duration, complain func(error)) (http.Handler, error) {
 		mux := http.NewServeMux()
