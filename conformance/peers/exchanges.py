@@ -33,7 +33,7 @@ CASES: Final = ("EV-8.1", "EV-8.2", "EV-8.12", "RM-4", "SX-1", "SX-2", "FR-11.3"
 about the moment or the order of broadcasts are not among them: NATS keeps neither."""
 
 SERVERS: Final = {
-    "redis": ["redis-server", "--save", "", "--bind", "127.0.0.1", "--port"],
+    "redis": ["redis-server", "--bind", "127.0.0.1", "--port"],
     "nats": ["nats-server", "-a", "127.0.0.1", "-p"],
 }
 """The commands of the exchanges; the port follows."""
@@ -63,8 +63,10 @@ def exchange(name: str) -> Iterator[str]:
     """Run an exchange, and give its address when it accepts connections."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
+    folder = TemporaryDirectory()  # Redis leaves a file where it ran
     process = subprocess.Popen(
         [*SERVERS[name], str(port)],
+        cwd=folder.name,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -77,6 +79,7 @@ def exchange(name: str) -> Iterator[str]:
     finally:
         process.terminate()
         process.communicate()
+        folder.cleanup()
 
 
 def _test(name: str, urls: Sequence[str], report: Path) -> int:
