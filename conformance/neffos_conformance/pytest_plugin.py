@@ -14,8 +14,9 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from neffos_conformance.cases.definition import Case, Role
     from neffos_conformance.cases.profile import Profile
     from neffos_conformance.runner.discovery import Detected
+    from neffos_conformance.runner.instances import Instances
     from neffos_conformance.runner.known_failures import KnownFailure
     from neffos_conformance.runner.result import Result
     from neffos_conformance.runner.run import Run
@@ -39,7 +41,8 @@ GROUP: Final = "neffos-wire"
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
     group = parser.getgroup(GROUP, "the conformance suite of neffos-wire")
-    group.addoption("--neffos-server", metavar="URL", help="test the server at URL")
+    server = "test the server at URL; several are instances of one service"
+    group.addoption("--neffos-server", action="append", default=[], metavar="URL", help=server)
     group.addoption("--neffos-client", metavar="COMMAND", help="test the client COMMAND drives")
     for name, metavar, what in (
         ("case", "PATTERN", "run only this case ID, requirement, family or pattern"),
@@ -58,6 +61,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="CLASS",
         help=decides,
     )
+    chosen = "requirement set to test by (default: draft)"
+    group.addoption("--neffos-set", default="draft", metavar="NAME", help=chosen)
+    gentle = "only cases that do no harm, one at a time and slowly, for a server that others use"
+    group.addoption("--neffos-gentle", action="store_true", help=gentle)
     namespace = "namespace of the server, to be tested in place of app"
     group.addoption("--neffos-namespace", metavar="NAME", help=namespace)
     profile = "the server's own names for what cases use (TOML)"
@@ -92,6 +99,7 @@ def pytest_collection_modifyitems(
         return  # single tests were asked for, and none of these
     for role in ("server", "client"):
         if sut := config.getoption(f"--neffos-{role}"):
+            sut = [sut] if role == "client" else sut
             name = f"neffos-{role}"
             suite = Suite.from_parent(session, name=name, nodeid=name, role=role, sut=sut)
             items += [each for each in suite.collect() if not chosen or each.nodeid in chosen]
@@ -112,6 +120,8 @@ def pytest_terminal_summary(
         for each in ConformanceClass:
             outcome = class_outcome(each, suite.results, requirements_in(suite.role))
             terminalreporter.write_line(str(outcome))
+        if suite.split is not None:
+            terminalreporter.write_line(suite.split.note())
 
 
 NODES: Final = ("neffos-server::", "neffos-client::")
@@ -125,10 +135,10 @@ class Suite(pytest.Collector):
 
     Args:
         role: its role.
-        sut: the URL of a server, or the command of a client driver.
+        sut: the URLs of a server, or the command of a client driver.
     """
 
-    def __init__(self, *, role: Role, sut: str, **further: Any) -> None:
+    def __init__(self, *, role: Role, sut: Sequence[str], **further: Any) -> None:
         super().__init__(**further)
         self.role = role
         self.sut = sut
@@ -137,25 +147,37 @@ class Suite(pytest.Collector):
         self._run: Run | None = None
         self.has: Detected | None = None
         self.results: list[Result] = []
+        self.split: Instances | None = None
         self.config.stash.setdefault(_SUITES, []).append(self)
         self.profile: Profile | None = None
+        self.listed: frozenset[str] | None = None
         self.config.add_cleanup(self._close)
 
     def collect(self) -> list[pytest.Item]:
         """Give a test for each selected case."""
-        from neffos_conformance.cases.definition import cases_of, select
+        from neffos_conformance.cases.definition import select
+        from neffos_conformance.cases.features import features_listed
         from neffos_conformance.cases.profile import chosen
+        from neffos_conformance.requirement_sets import requirement_set
         from neffos_conformance.runner.known_failures import read_known_failures
 
+        if self.config.getoption("--neffos-gentle") and self.role == "client":
+            raise pytest.UsageError("--neffos-gentle is of no use with --neffos-client")
         self.reached = self._read_reached()
+        if len(self.sut) > 1 and self.reached.reach.unix_socket:
+            text = "--neffos-unix-socket leads to one server, not to several"
+            raise pytest.UsageError(text)
         try:
             paths = map(Path, self.config.getoption("--neffos-known-failures"))
             known = {each.case: each for each in read_known_failures(paths)}
             path = self.config.getoption("--neffos-profile")
             namespace = self.config.getoption("--neffos-namespace")
             self.profile = chosen(path and Path(path), namespace)
+            listed = self.config.getoption("--neffos-features")
+            self.listed = None if listed is None else features_listed(listed)
+            chosen_set = requirement_set(self.config.getoption("--neffos-set"))
             cases = select(
-                cases_of(self.role),
+                chosen_set.cases(self.role),
                 self.config.getoption("--neffos-case"),
                 self.config.getoption("--neffos-tag"),
             )
@@ -174,37 +196,53 @@ class Suite(pytest.Collector):
         return self.results[-1]
 
     async def _run_case(self, case: Case) -> Result:
+        from neffos_conformance.runner.gentle import left_out
+
+        if self.config.getoption("--neffos-gentle") and (left := left_out([case])):
+            return left[0]
         if self._run is None:
             self._run = await self._prepare()
         not_run = self.has.result(case) if self.has is not None else None
         return not_run or await self._run(case)
 
     async def _prepare(self) -> Run:
-        from neffos_conformance.cases.features import features_listed
         from neffos_conformance.runner.discovery import discovered
         from neffos_conformance.runner.driver_pool import to_client
+        from neffos_conformance.runner.gentle import INTERVAL
+        from neffos_conformance.runner.instances import Instances, common, crossing, retried
         from neffos_conformance.runner.pace import Way
         from neffos_conformance.runner.run import (
             DEFAULT_TIMEOUTS,
             opened,
             to_server,
         )
+        from neffos_conformance.wire.reach import Gate
 
         if self.role == "client":
-            started = to_client(shlex.split(self.sut), drivers=1)
+            started = to_client(shlex.split(self.sut[0]), drivers=1)
             run, _ = await self._stack.enter_async_context(started)
             return run
-        listed = self.config.getoption("--neffos-features")
-        target = self.reached.target(self.sut)
-        way = Way(DEFAULT_TIMEOUTS)
-        await way.check(partial(opened, target))
-        features = None if listed is None else features_listed(listed)
+        gate = Gate(INTERVAL) if self.config.getoption("--neffos-gentle") else None
+        targets = [self.reached.target(url) for url in self.sut]
+        if gate is not None:
+            targets = [replace(each, reach=replace(each.reach, gate=gate)) for each in targets]
+        way = Way(DEFAULT_TIMEOUTS, interval=gate.interval if gate else 0.0)
         assert self.profile is not None  # noqa: S101  # the cases were collected
+        found = []
         try:
-            self.has = await discovered(target, way, self.profile, listed=features)
+            for target in targets:
+                await way.check(partial(opened, target))
+                found.append(await discovered(target, way, self.profile, listed=self.listed))
         except ValueError as error:
             pytest.exit(str(error), pytest.ExitCode.USAGE_ERROR)
-        return to_server(target, way=way, profile=self.has.profile)
+        self.has = common(found)
+        first, *others = targets
+        one = partial(to_server, first, profile=self.has.profile)
+        if not others:
+            return retried(one(way=way))
+        patient, hasty = (one(way=each, others=others) for each in (crossing(way), way))
+        self.split = Instances(len(targets), retried(one(way=way)), patient, hasty)
+        return self.split.run
 
     def _read_reached(self) -> Reached:
         """Read the options that say how the server is reached."""

@@ -6,8 +6,8 @@ take the steps of an interop run with every server. Each failure must be in a fi
 ``known_failures/``, and the compatibility matrix must be the recorded one.
 
 ``--share`` runs a part of that, for CI: on every server and client, each case that is known not to
-pass and a sample of the others; every client with two servers; and one client that nobody drives.
-The seed chooses them.
+pass and a sample of the others; every client with two servers; one client that nobody drives; and
+two servers with one exchange. The seed chooses them.
 
 A missing program is an error unless its peers are left out, with names of
 ``python -m peers.implementations list``:
@@ -59,6 +59,7 @@ from neffos_conformance.runner.result import Result, in_order
 from neffos_conformance.runner.run import DEFAULT_JOBS, DEFAULT_TIMEOUTS, run_cases, to_server
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.wire.subprocesses import running
+from peers.exchanges import EXCHANGES, exchange_failures
 from peers.implementations import (
     GO_PEER,
     KNOWN_FAILURES,
@@ -174,6 +175,8 @@ def run(peers: dict[str, Implementation], record: bool, seed: int | None = None)
     if seed is not None:
         undriven = undriven[seed % len(undriven or [""]) :][:1]
     failures += test_all_undriven(undriven)
+    if "neffos-go" in peers:
+        failures += exchange_failures(EXCHANGES if seed is None else [EXCHANGES[seed % 2]])
     failures += sum(_print_report(name, report) for name, report in reports.items())
     for text in plain_failures(peers, TESTED_AT_ONCE, seed):
         console.print(text)

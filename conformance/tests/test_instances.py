@@ -13,7 +13,15 @@ from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner import gentle
 from neffos_conformance.runner.discovery import discovered
-from neffos_conformance.runner.instances import ENOUGH, TRIES, Instances, titles
+from neffos_conformance.runner.instances import (
+    ENOUGH,
+    TRIES,
+    Instances,
+    is_caused_elsewhere,
+    of_traffic,
+    retried,
+    titles,
+)
 from neffos_conformance.runner.pace import Way, connections_of
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import LogEntry, Result
@@ -32,9 +40,8 @@ CASES = {case.id: case for case in server_cases()}
 
 
 def on(first: str, second: str, split: Way) -> Instances:
-    return Instances(
-        2, to_server(first, way=PATIENT), to_server(first, way=split, others=[Target(second)])
-    )
+    both = to_server(first, way=split, others=[Target(second)])
+    return Instances(2, to_server(first, way=PATIENT), both, both)
 
 
 def test_what_does_not_cross_is_named():
@@ -45,13 +52,18 @@ def test_what_does_not_cross_is_named():
                 result = await both.run(CASES[id_])
                 assert result.verdict is Verdict.FAIL
                 assert result.explanation == (
-                    "does not cross from server 1 to server 2; on one server it passes. "
-                    "Is there a StackExchange?"
+                    "does not cross from server 1 to server 2, and on one server it passes. "
+                    "Try: a StackExchange: no message came, though a later barrier was answered"
                 )
+                again = Result(CASES[id_], Verdict.FAIL)
+                assert of_traffic(result, again).explanation.startswith("no message came")
+                passed = Result(CASES[id_])
+                assert of_traffic(result, passed) is result
             for id_ in ("HS-1.1", "AR-12.1"):
                 assert (await both.run(CASES[id_])).verdict is Verdict.PASS
             assert both.spread == ["EV-8.1", "RM-4.3", "AR-12.1"]
             assert both.note() == (
+                "nothing crosses: no StackExchange links these servers; "
                 "2 servers: 3 cases had their clients on several; does not cross: EV-8.1, RM-4.3"
             )
 
@@ -65,6 +77,7 @@ def test_what_crosses_is_no_failure():
             for id_ in ("EV-8.1", "RM-4.3", "EV-9.1"):
                 assert (await both.run(CASES[id_])).verdict is Verdict.PASS
             assert both.note() == "2 servers: 3 cases had their clients on several, as on one"
+            assert both.crossed == ["EV-8.1", "RM-4.3", "EV-9.1"]
             assert len(first.heads) > 0
             assert len(second.heads) > 0
 
@@ -108,7 +121,7 @@ PASS, FAIL, ERROR, UNKNOWN = Verdict.PASS, Verdict.FAIL, Verdict.ERROR, Verdict.
 )
 def test_a_case_fails_if_it_passes_on_one_server_alone(one, split, verdict, apart):
     (alone, left_alone), (both, left_both) = runs(*one), runs(*split, actual="something else")
-    instances = Instances(2, alone, both)
+    instances = Instances(2, alone, both, both)
     result = asyncio.run(instances.run(case(1, 2)))
     assert result.verdict is verdict
     assert (left_alone, left_both) == ([], [])
@@ -116,21 +129,62 @@ def test_a_case_fails_if_it_passes_on_one_server_alone(one, split, verdict, apar
     assert instances.apart == []
     if apart:
         assert result.explanation == "on one server it passes, on 2 not: expected news"
+        again = of_traffic(result, Result(result.case, Verdict.FAIL))
+        assert (again.verdict, again.explanation) == (Verdict.FAIL, "expected news")
         assert instances.note().endswith("on several; differs: EV-8.1")
 
 
 def test_once_enough_does_not_cross_a_case_runs_once():
     alone, left = runs(*[PASS] * (ENOUGH + 1))
-    both, left_both = runs(*[FAIL] * (TRIES * ENOUGH + 1))
-    instances = Instances(2, alone, both)
+    both, left_both = runs(*[FAIL] * (TRIES * ENOUGH))
+    hasty, left_hasty = runs(FAIL)
+    instances = Instances(2, alone, both, hasty)
 
     async def check() -> None:
         for _ in range(ENOUGH + 1):
             await instances.run(case(1, 2))
 
     asyncio.run(check())
-    assert (left, left_both) == ([], [])
+    assert (left, left_both, left_hasty) == ([], [], [])
     assert instances.note().endswith(f"does not cross: {', '.join(['EV-8.1'] * (ENOUGH + 1))}")
+
+
+def test_of_what_crosses_only_some_is_missing():
+    alone, _ = runs(PASS)
+    both, _ = runs(PASS, *[FAIL] * TRIES)
+    instances = Instances(2, alone, both, both)
+
+    async def check() -> None:
+        await instances.run(CASES["EV-8.1"])
+        await instances.run(case(1, 2))
+
+    asyncio.run(check())
+    assert instances.crossed == ["EV-8.1"]
+    assert instances.note().startswith("2 servers: ")
+
+
+def test_an_event_crosses_if_another_client_causes_it():
+    for id_ in ("EV-8.1", "EV-9.3", "AR-17.1"):
+        assert is_caused_elsewhere(CASES[id_], 2)
+    assert not is_caused_elsewhere(CASES["EV-8.1"], 1)
+    assert not any(is_caused_elsewhere(CASES[id_], 2) for id_ in ("HS-1.1", "AR-12.1"))
+
+
+@pytest.mark.parametrize(
+    ("id_", "verdicts", "verdict", "left"),
+    [
+        ("EV-8.1", [FAIL, PASS], PASS, []),
+        ("EV-8.1", [FAIL] * (TRIES + 1), FAIL, [FAIL]),
+        ("EV-8.1", [ERROR, PASS], ERROR, [PASS]),
+        ("HS-1.1", [FAIL, PASS], FAIL, [PASS]),
+    ],
+)
+def test_on_one_server_a_case_runs_again_if_an_exchange_may_have_been_late(
+    id_, verdicts, verdict, left
+):
+    one, there = runs(*verdicts)
+    assert asyncio.run(retried(one)(CASES[id_])).verdict is verdict
+    assert there == left
 
 
 def test_servers_have_numbers():

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import socket
 import sys
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner.known_failures import KnownFailuresError, read_known_failures
 from neffos_conformance.runner.pace import Pace, Way
 from neffos_conformance.wire.transcript import read_transcript
+
+from .commands import beside
 
 DRIVER = f"{Path(sys.executable).with_name('neffos-wire')} driver"
 
@@ -393,6 +396,52 @@ def test_a_wrong_selection_is_a_usage_error_of_pytest(run_pytest):
     done = run_pytest("--neffos-server", "ws://127.0.0.1:9/", "--neffos-case", "XX-1")
     assert done.ret == 4
     assert "no case matches XX-1" in done.stderr.str()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--neffos-set", "2019-1"), "there is no requirement set '2019-1'"),
+        (("--neffos-features", "wings"), "wings"),
+    ],
+)
+def test_a_wrong_option_is_a_usage_error_of_pytest(run_pytest, arguments, complaint):
+    done = run_pytest("--neffos-server", "ws://127.0.0.1:9/", *arguments)
+    assert done.ret == 4
+    assert complaint in done.stderr.str()
+
+
+def test_a_unix_socket_is_one_server(pytester, run_pytest):
+    with socket.socket(socket.AF_UNIX) as there:
+        there.bind("a")  # the working directory is the test's own
+        urls = ("--neffos-server", "ws://127.0.0.1:9/", "--neffos-server", "ws://h")
+        done = run_pytest(*urls, "--neffos-unix-socket=a")
+    assert done.ret == 4
+    assert "--neffos-unix-socket leads to one server, not to several" in done.stderr.str()
+
+
+def test_no_client_is_gentle(run_pytest):
+    done = run_pytest("--neffos-client", DRIVER, "--neffos-gentle")
+    assert done.ret == 4
+    assert "--neffos-gentle is of no use with --neffos-client" in done.stderr.str()
+
+
+def test_a_gentle_run_skips_what_may_harm(run_pytest):
+    chosen = ("--neffos-case", "HS-1.1", "--neffos-case", "SEC-5.1", "-rs")
+    with beside(embedded_server()) as server:
+        done = run_pytest("--neffos-server", server, "--neffos-gentle", *chosen)
+    done.assert_outcomes(passed=1, skipped=1)
+    assert "--gentle leaves it out: it looks for a limit" in done.stdout.str()
+
+
+def test_several_servers_get_the_clients_of_a_case(run_pytest):
+    chosen = ("--neffos-case", "HS-1.1", "--neffos-case", "AR-12.1", "--neffos-features", "all")
+    with beside(embedded_server()) as server:
+        urls = ("--neffos-server", server, "--neffos-server", server)
+        done = run_pytest(*urls, *chosen, "--neffos-set", "draft")
+    done.assert_outcomes(passed=2)
+    note = "2 servers: 1 cases had their clients on several, as on one"
+    assert note in done.stdout.str()
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from neffos_conformance.reference import identity
 from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner import gentle
 from neffos_conformance.runner.discovery import Detected, NotAdmittedError, discovered
-from neffos_conformance.runner.instances import Instances, common, crossing, titles
+from neffos_conformance.runner.instances import Instances, common, crossing, retried, titles
 from neffos_conformance.runner.pace import Way
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import opened, to_server
@@ -249,12 +249,13 @@ async def _test(
         left = _without(cases, results)
         if others:  # a witness would hear nothing of what does not cross
             one = partial(to_server, first, profile=has.profile)
-            split = Instances(1 + len(others), one(way=way), one(way=crossing(way), others=others))
+            patient, hasty = (one(way=each, others=others) for each in (crossing(way), way))
+            split = Instances(1 + len(others), retried(one(way=way)), patient, hasty)
             await testing.collect(split.run, left, options, results)
         else:
             async with watching(first, way.timeouts, map(has.profile.case, left)) as witness:
                 run = to_server(first, way=way, witness=witness, profile=has.profile)
-                await testing.collect(run, left, options, results)
+                await testing.collect(retried(run), left, options, results)
     if split is not None:
         notes.append(split.note())
     return has, testing.completed(results, cases, options), tuple(notes)

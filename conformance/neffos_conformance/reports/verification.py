@@ -25,6 +25,7 @@ from neffos_conformance.requirement_sets import SetError, requirement_set
 from neffos_conformance.runner.discovery import Detected
 from neffos_conformance.runner.evaluate_again import JumpingLoop, evaluated_again
 from neffos_conformance.runner.gentle import left_out
+from neffos_conformance.runner.instances import of_traffic
 from neffos_conformance.runner.result import Closing, LogContent, LogEntry, Remark, Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.runner.script_runner import HEADER
@@ -125,11 +126,12 @@ async def _verified(values: Values) -> Verification:
     found.differences += [(id_, "missing") for id_ in _selected(values, cases) - set(given)]
     results = []
     is_gentle = " --gentle" in values["command"]
+    is_split = str(values["sut"]).startswith("1: ")  # see ``titles``
     has = Detected(frozenset(values["features"] or ()), profile=_profile_of(values["profile"]))
     for entry in values["cases"]:
         if (case := cases.get(str(entry["id"]))) is not None:
             results.append(_result_of(entry, case))
-            await _verify(found, results[-1], entry, has, is_gentle=is_gentle)
+            await _verify(found, results[-1], entry, has, is_gentle=is_gentle, is_split=is_split)
     found.differences += [(name, "another one follows") for name in _totals(values, results)]
     return found
 
@@ -172,7 +174,13 @@ def _profile_of(values: Values) -> Profile:
 
 
 async def _verify(
-    found: Verification, result: Result, entry: Values, has: Detected, *, is_gentle: bool
+    found: Verification,
+    result: Result,
+    entry: Values,
+    has: Detected,
+    *,
+    is_gentle: bool,
+    is_split: bool,
 ) -> None:
     case, verdict = result.case, result.verdict
 
@@ -195,6 +203,8 @@ async def _verify(
         except TrafficError as error:
             found.differences.append((case.id, f"its traffic is not what was written: {error}"))
             return
+        if is_split:
+            result = of_traffic(result, again)
         if problem := _difference(result, again):
             found.differences.append((case.id, problem))
         else:

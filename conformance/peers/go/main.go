@@ -6,6 +6,7 @@
 //	peer serve [-addr 127.0.0.1:0]         the conformance application over gorilla, over gobwas
 //	                                       and from Iris, by itself and as controllers
 //	peer serve -plain                      servers as people have them, which know no suite
+//	peer serve -exchange redis://HOST:PORT the application, with an exchange that links servers
 //	peer driver [-dialer gorilla|gobwas]   the library's client, made to do what lines say
 //	peer undriven [-dialer …] URL          the library's client, left to itself
 //	peer codec                             the library's codec as JSON lines, stdin to stdout
@@ -29,7 +30,7 @@ import (
 )
 
 const usage = `usage:
-  peer serve [-addr 127.0.0.1:0] [-plain]
+  peer serve [-addr 127.0.0.1:0] [-plain | -exchange redis://HOST:PORT|nats://HOST:PORT]
   peer driver [-dialer gorilla|gobwas]
   peer undriven [-dialer gorilla|gobwas] URL
   peer codec
@@ -67,10 +68,12 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	addr := "127.0.0.1:0"
 	dialer := "gorilla"
 	isPlain := false
+	exchange := ""
 	switch name {
 	case "serve":
 		flags.StringVar(&addr, "addr", addr, "address to listen on")
 		flags.BoolVar(&isPlain, "plain", isPlain, "without the conformance application")
+		flags.StringVar(&exchange, "exchange", exchange, "the exchange that links servers")
 	case "driver", "undriven":
 		flags.StringVar(&dialer, "dialer", dialer, "what opens the connections")
 	}
@@ -92,8 +95,16 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	switch name {
 	case "serve":
 		offered := sites()
-		if isPlain {
+		switch {
+		case isPlain && exchange != "":
+			return fmt.Errorf("%w: -plain and -exchange exclude each other", errUsage)
+		case isPlain:
 			offered = plainSites()
+		case exchange != "":
+			var err error
+			if offered, err = exchangeSites(exchange); err != nil {
+				return err
+			}
 		}
 		return serve(ctx, addr, offered, stdin, stdout, stderr)
 	case "driver":

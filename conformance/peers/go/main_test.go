@@ -14,7 +14,8 @@ func TestCommandLineMistakes(t *testing.T) {
 	for _, line := range []string{
 		"", "frobnicate", "serve -port 1", "serve 127.0.0.1:0", "codec -addr 127.0.0.1:0", "codec x", "version x",
 		"driver -dialer carrier-pigeon", "driver -addr 127.0.0.1:0", "serve -dialer gorilla",
-		"driver -plain", "codec -plain",
+		"driver -plain", "codec -plain", "driver -exchange redis://127.0.0.1:1",
+		"serve -exchange here", "serve -exchange ftp://127.0.0.1:1", "serve -plain -exchange redis://127.0.0.1:1",
 	} {
 		t.Run(line, func(t *testing.T) {
 			var out strings.Builder

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"time"
 
@@ -20,6 +21,11 @@ import (
 
 // frameworkSites are none: Iris v12 is written for the line before, and does not build with this.
 var frameworkSites = map[string]site{}
+
+// exchangeSites are of the line before.
+func exchangeSites(string) (map[string]site, error) {
+	return nil, fmt.Errorf("%w: -exchange is of the other line of the library", errUsage)
+}
 
 func frameworkPlainSites() map[string]site { return map[string]site{} }
 

@@ -36,13 +36,13 @@ type site func(path string, timeout time.Duration, complain func(error)) (http.H
 func sites() map[string]site {
 	all := maps.Clone(frameworkSites)
 	for name, upgrade := range backends {
-		all[name] = librarySite(upgrade)
+		all[name] = librarySite(upgrade, nil)
 	}
 	return all
 }
 
-// librarySite is the library by itself.
-func librarySite(upgrade neffos.Upgrader) site {
+// librarySite is the library by itself. prepare, if any, gets every server and its path.
+func librarySite(upgrade neffos.Upgrader, prepare func(server *neffos.Server, path string) error) site {
 	return func(path string, timeout time.Duration, complain func(error)) (http.Handler, error) {
 		mux := http.NewServeMux()
 		for below, namespaces := range map[string]neffos.Namespaces{
@@ -52,6 +52,11 @@ func librarySite(upgrade neffos.Upgrader) site {
 		} {
 			server := newServer(upgrade, namespaces, timeout)
 			server.OnUpgradeError = complain
+			if prepare != nil {
+				if err := prepare(server, path+below); err != nil {
+					return nil, err
+				}
+			}
 			mux.Handle(path+below, server)
 		}
 		return mux, nil
