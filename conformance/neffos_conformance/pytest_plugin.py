@@ -252,7 +252,8 @@ class Suite(pytest.Collector):
         names = ((each.key, f"--neffos-{each.name}") for each in REACH_OPTIONS)
         try:
             if self.role == "server":
-                check_web_socket(self.sut)
+                for url in self.sut:
+                    check_web_socket(url)
             return read_reach({key: self.config.getoption(name) for key, name in names})
         except ValueError as error:
             options = "|".join(each.name for each in REACH_OPTIONS)
