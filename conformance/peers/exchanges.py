@@ -23,10 +23,7 @@ from typing import Final
 import click
 
 from neffos_conformance.wire.subprocesses import running
-from peers.implementations import GO_PEER, KNOWN_FAILURES, REFERENCE
-
-KNOWN: Final = ("", ".unchecked", ".0.0.24", ".exchange")
-"""The parts of the Go server's known failures that hold with an exchange."""
+from peers.implementations import GO_PEER, KNOWN_FAILURES, PEERS, REFERENCE
 
 CASES: Final = ("EV-8.1", "EV-8.2", "EV-8.12", "RM-4", "SX-1", "SX-2", "FR-11.3", "HS-3.2")
 """Cases whose messages cross, and those that an exchange is known to fail: a cheap share. Cases
@@ -86,8 +83,8 @@ def _test(name: str, urls: Sequence[str], report: Path) -> int:
     command = [REFERENCE, "test", "server", *urls, "--features", "all", "--report", str(report)]
     for each in CASES:
         command += ["--case", each]
-    for part in (*KNOWN, *([".nats"] if name == "nats" else [])):
-        command += ["--known-failures", str(KNOWN_FAILURES / f"neffos-go{part}.toml")]
+    for file in PEERS["neffos-go"].known[f"neffos-go/{name}"]:
+        command += ["--known-failures", str(KNOWN_FAILURES / file)]
     done = subprocess.run(command, capture_output=True, text=True)
     is_linked = done.returncode == 0 and "as on one" in " ".join(done.stdout.split())
     last = (done.stdout + done.stderr).splitlines()

@@ -205,6 +205,8 @@ PEERS: Final = {
             "neffos-go/plain-gobwas": _files("neffos-go", ".gobwas", ".0.0.24", ".gobwas-0.0.24"),
             "neffos-go/plain-iris": _files("neffos-go", ".unchecked", ".0.0.24", ".iris-route"),
             "neffos-go/plain-iris-mvc": _files("neffos-go", ".unchecked", ".0.0.24", ".iris-route"),
+            "neffos-go/redis": _files("neffos-go", ".unchecked", ".0.0.24", ".exchange"),
+            "neffos-go/nats": _files("neffos-go", ".unchecked", ".0.0.24", ".exchange", ".nats"),
             "neffos-go-gorilla": _files("neffos-go.client", "-0.0.24", "-unchecked"),
             "neffos-go-gobwas": _files("neffos-go.client", "-0.0.24", "-gobwas", "-gobwas-0.0.24"),
             "codec": _files("neffos-go.codec"),
