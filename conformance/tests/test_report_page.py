@@ -125,7 +125,7 @@ def test_searching_and_filtering(opened):
     search = page.get_by_label("Search", exact=True)
     for words, found in (
         ("ar-1", ["AR-1.1"]),
-        ("TOKEN answered", ["AR-1.1"]),  # both words, in capitals or not
+        ("TOKEN client's", ["AR-1.1"]),  # both words, in capitals or not
         ("unbrokenunbroken", ["AR-7.2"]),  # what the peer said
         ("acceptance nowhere to be found", []),
     ):
