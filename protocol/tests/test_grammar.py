@@ -130,7 +130,8 @@ content = st.lists(pieces | st.just(";"), max_size=3).map("".join)
 
 flags = st.sampled_from(["0", "1"])
 odd_flags = st.sampled_from(["0", "0", "0", "1", "1", "1", "", "2", "00", "é"])
-octet_bodies = content.map(str.encode) | st.just(b"") | st.binary(max_size=8)
+separated = st.builds("{};{}".format, content, content)
+octet_bodies = (content | separated).map(str.encode) | st.just(b"") | st.binary(max_size=8)
 
 
 def frames(flag: st.SearchStrategy[str]) -> st.SearchStrategy[bytes]:
