@@ -58,7 +58,7 @@ UVICORN_DECIDES = {
     "wsproto": {
         "TR-6.3": "wsproto answers an upgrade that is no GET with 400, before any application",
         "TR-7.5": "wsproto does not look at the key's length",
-        **dict.fromkeys(("TR-17.1", "TR-17.2", "TR-17.3", "TR-17.4", "TR-17.5"), NO_FRAME),
+        **dict.fromkeys(("TR-12.3", *(f"TR-17.{number}" for number in range(1, 7))), NO_FRAME),
     },
 }
 """The cases that fail since the server cannot do anything about it, and why."""

@@ -122,7 +122,9 @@ function headersOf({ headers, url }) {
 function open(socket, request) {
   const path = request.url.split("?")[0];
   if (path === "/native") {
-    socket.onMessage = (bytes, isBinary) => socket.send(bytes, isBinary);
+    socket.onMessage = (bytes, isBinary) => {
+      if (bytes.length) socket.send(bytes, isBinary); // an empty message is ignored (FR-14)
+    };
     return;
   }
   const late = setTimeout(() => socket.close(1008), HANDSHAKE_TIMEOUT);

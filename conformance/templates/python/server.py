@@ -181,7 +181,8 @@ async def handle(socket):
     with suppress(ConnectionClosed, TimeoutError):
         if path == "/native":
             async for payload in socket:
-                await socket.send(payload)
+                if payload:  # an empty message is ignored (FR-14)
+                    await socket.send(payload)
         else:
             await serve_frames(socket, MIXED if path == "/mixed" else APPLICATION)
 
