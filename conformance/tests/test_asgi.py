@@ -47,8 +47,8 @@ IMPLEMENTATIONS = ["websockets-sansio", WebSockets, "wsproto"]
 """Of WebSocket in uvicorn. The first is its default, the second the same with turns; "websockets"
 is the one that is deprecated."""
 
-JUDGED = [(WebSockets, ()), ("wsproto", ("HS", "TR", "FR"))]
-"""What each of them is judged by: the first by all cases, the second by those in which it has
+TESTED = [(WebSockets, ()), ("wsproto", ("HS", "TR", "FR"))]
+"""What each of them is tested by: the first by all cases, the second by those in which it has
 a say; what is above the messages is the same."""
 
 NO_FRAME = "wsproto tells of it as if the client had closed, and uvicorn hangs up without a word"
@@ -162,7 +162,7 @@ def test_two_clients_talk(mount, ws):
 
 
 @pytest.mark.whole
-@pytest.mark.parametrize(("ws", "patterns"), JUDGED)
+@pytest.mark.parametrize(("ws", "patterns"), TESTED)
 def test_the_conformance_application_passes_every_case(ws, patterns):
     async def run() -> None:
         routes = []

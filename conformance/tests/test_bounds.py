@@ -448,9 +448,9 @@ async def test_an_unfinished_message_is_not_kept_after_the_end():
         assert max((len(each.buffer) for each in kept), default=0) < PIECE
 
 
-@asynchronous
-async def test_bytes_of_a_servers_unfinished_message_count_too(caplog):
-    budget = Budget(BUDGET)
+@asynccontextmanager
+async def written_to(budget):
+    """Connect a client with a budget; give what writes bytes to it as its server does, and it."""
     server = Server({"app": {}})
     async with (
         listening(server, grace=0.1) as listener,
@@ -458,7 +458,13 @@ async def test_bytes_of_a_servers_unfinished_message_count_too(caplog):
     ):
         await client.connect("app")
         [inside] = server.members("app")
-        write = inside.link._transport._transport.write
+        yield inside.link._transport._transport.write, client
+
+
+@asynchronous
+async def test_bytes_of_a_servers_unfinished_message_count_too(caplog):
+    budget = Budget(BUDGET)
+    async with written_to(budget) as (write, client):
         write(b"\x01\x7e\xff\xff" + bytes(65_535) + b"\x80\x7f" + (4 << 20).to_bytes(8))
         while budget.used < 65_535:
             await asyncio.sleep(0)
@@ -497,14 +503,7 @@ async def test_a_client_keeps_nothing_of_its_last_message_after_a_reset():
 @asynchronous
 async def test_fragments_count_that_are_empty(caplog):
     budget = Budget(BUDGET)
-    server = Server({"app": {}})
-    async with (
-        listening(server, grace=0.1) as listener,
-        await dial(listener.url(), limits=Limits(budget=budget)) as client,
-    ):
-        await client.connect("app")
-        [inside] = server.members("app")
-        write = inside.link._transport._transport.write
+    async with written_to(budget) as (write, client):
         write(b"\x01\x00" + b"\x00\x00" * 9 + b"\x89\x00" * 9)
         while budget.used < 9 * PART:
             await asyncio.sleep(0)

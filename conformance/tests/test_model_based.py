@@ -270,12 +270,12 @@ def test_a_finding_is_a_case_that_a_wrong_server_fails_and_a_correct_one_passes(
     distort = WRONG["RM-3"]
     finding = found_on("RM-3").counterexamples[0]
 
-    async def judged(distort: Distort | None) -> Verdict:
+    async def verdict_with(distort: Distort | None) -> Verdict:
         async with embedded_server(distort=distort) as url:
             return (await to_server(url, SOON)(finding.case())).verdict
 
-    assert work_clock.run(judged(distort)) is finding.verdict is Verdict.FAIL
-    assert work_clock.run(judged(None)) is Verdict.PASS
+    assert work_clock.run(verdict_with(distort)) is finding.verdict is Verdict.FAIL
+    assert work_clock.run(verdict_with(None)) is Verdict.PASS
     assert finding.result().case.id == finding.id == "RM-3.iserror-differs"
 
 

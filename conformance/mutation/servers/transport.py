@@ -332,7 +332,7 @@ mutants(
     _remembering(CONNECT),
     "TR-15 rooms-kept: Joins the rooms of a connection ID again for its next connection.",
     _remembering(JOIN),
-    "TR-15 goodbye-repeated-in-frames: Reports that a room is left when a client closes.",
+    "TR-15 close-repeated-in-frames: Reports that a room is left when a client closes.",
     proxy.outward(
         lambda _, frame: [
             replace(frame, opcode=Opcode.TEXT, data=b";app;room;_OnRoomLeft;0;0;"),

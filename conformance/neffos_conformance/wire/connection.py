@@ -222,7 +222,7 @@ class WireConnection:
         try:
             async with asyncio.timeout(REQUEST_DEADLINE):
                 while not connection.request.path and protocol.handshake_exc is None:
-                    # By lines: what is behind the request is for after its response.
+                    # By lines: what follows the request is handled after its response.
                     connection._feed(await reader.readuntil(b"\n"))
         except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
             pass
