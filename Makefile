@@ -8,13 +8,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUNS := $(VENV)/.runs
 FUZZER := $(VENV)/.fuzzer
+RELEASER := $(VENV)/.releaser
 COMPILED := build/compiled
 
 # Tests start many processes, which must not compile the same files again and again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test tests base-tests suite-tests waiting thorough browser lint interop networks \
-  kills record freeze release-check replay compiled explore fuzz bench hostile site docs loaded clean
+  kills model mutation learn record freeze release-check replay compiled sanitized explore fuzz bench hostile nemesis site docs loaded packages clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
@@ -27,11 +28,14 @@ $(VENV)/pyvenv.cfg:
 	  { echo "neffos-wire needs Python 3.11 or newer; name one: make PYTHON=..."; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
-$(RUNS): pyproject.toml setup.py | $(VENV)/pyvenv.cfg # what runs the suite
+# Installing compiles the codec, wherever there is a C compiler.
+BUILT_FROM := pyproject.toml setup.py codec/neffos_codec/_compiled.c
+
+$(RUNS): $(BUILT_FROM) | $(VENV)/pyvenv.cfg # what runs the suite
 	$(PIP) --editable '.[conformance]'
 	@touch $@
 
-$(READY): pyproject.toml setup.py | $(VENV)/pyvenv.cfg # what tests it, and builds the site
+$(READY): $(BUILT_FROM) | $(VENV)/pyvenv.cfg # what tests it, and builds the site
 	$(PIP) --editable '.[dev,docs]'
 	@touch $(RUNS) $@
 
@@ -45,11 +49,11 @@ test: $(READY) ## check style and types, and run all tests that need nothing but
 tests: $(READY)
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line suite-tests base-tests
 
-base-tests: $(READY) # codec and protocol
-	$(BIN)/pytest $(COVERAGE) codec/tests protocol/tests
+base-tests: $(READY) # codec and protocol; pure, since `make compiled` runs the same on compiled ones
+	NEFFOS_WIRE_PURE=1 $(BIN)/pytest $(COVERAGE) codec/tests protocol/tests
 
-suite-tests: $(READY) # more processes than cores: they wait a good deal
-	$(BIN)/pytest -n 4 --dist worksteal conformance/tests
+suite-tests: $(READY) # more processes than cores: they wait now and then, and collect 6 s each
+	$(BIN)/pytest -n 3 --dist worksteal conformance/tests
 
 # The tests that wait for peers, or flood them: those that a busy machine could disturb.
 WAITING := cases client_cases client_faults driver_protocol hostile_servers kills limits \
@@ -58,7 +62,7 @@ WAITING := cases client_cases client_faults driver_protocol hostile_servers kill
 waiting: $(READY) # a part of `tests`
 	$(BIN)/pytest -q -n 3 --dist loadfile $(WAITING:%=conformance/tests/test_%.py)
 
-thorough: $(READY) ## run the property tests with four times as many examples (THOROUGH=share: three)
+thorough: $(READY) ## run the property tests with four times as many examples (THOROUGH=share: two)
 	$(BIN)/pytest -q -n auto --hypothesis-profile=$(or $(THOROUGH),thorough) -m hypothesis \
 	  $$(grep -l hypothesis codec/tests/*.py protocol/tests/*.py conformance/tests/*.py)
 
@@ -81,8 +85,18 @@ interop: $(READY) ## run the suite on all tested implementations (INTEROP=--shar
 kills: $(READY) ## run every case against every mutant (KILLS=--check: every proof, and a sample)
 	cd conformance && ../$(BIN)/python -m mutation $(or $(KILLS),--all)
 
+model: $(READY) ## prove the state tables by a model checker (MODEL=--share; needs spin, a C compiler)
+	@cd conformance && ../$(BIN)/python -m proving $(MODEL)
+
+mutation: $(READY) ## draw mutants by a seed, and see which the suite kills (MUTATION=--share: those of CI)
+	cd conformance && ../$(BIN)/python -m mutation.generated $(MUTATION)
+
 networks: $(READY) ## run the suite through far, thin, slow and lossy networks (half an hour)
 	cd conformance && ../$(BIN)/python -m peers.networks $(NETWORKS)
+
+# Beside `replay` it waits for that, which builds the same peers.
+learn: $(READY) | $(filter replay,$(MAKECMDGOALS)) ## learn the machines of all tested implementations (LEARN=--share: one server, one client)
+	cd conformance && ../$(BIN)/python -m peers.learned $(LEARN)
 
 record: $(READY) ## record all transcripts again, from the tested implementations (needs Go, Node, Chromium)
 	cd conformance && ../$(BIN)/python -m peers.corpus
@@ -96,12 +110,12 @@ release-check: $(READY) ## list what must be recorded before a release
 replay: $(READY) ## check the corpus, record a sample, replay it to live peers (needs Go, Node)
 	cd conformance && ../$(BIN)/python -m peers.replays
 
-# An environment with the compiled codec. It sees the packages of the other environment, but not
+# An environment with codec, tracker and monitor compiled. It sees the packages of the other environment, but not
 # the package there, which is installed by a .pth file.
 PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 
 $(COMPILED)/.ready: $(READY) setup.py $(shell find codec protocol conformance/neffos_conformance -type f \
-  -not -path '*/__pycache__/*')
+  -not -path '*/__pycache__/*' -not -name '*.so')
 	rm -rf build/lib* build/temp* # a later build would use what an earlier one left there
 	$(PYTHON) -m venv $(COMPILED)
 	$(BIN)/python $(PURELIB) > "$$($(COMPILED)/bin/python $(PURELIB))/shared.pth"
@@ -110,9 +124,26 @@ $(COMPILED)/.ready: $(READY) setup.py $(shell find codec protocol conformance/ne
 	  --no-build-isolation --no-deps .
 	@touch $@
 
-compiled: $(COMPILED)/.ready ## compile the codec and run its tests on that build (needs a C compiler)
+compiled: $(COMPILED)/.ready ## compile codec and monitor, and run their tests on that build (needs a C compiler)
 	NEFFOS_WIRE_EXPECT_COMPILED=1 $(COMPILED)/bin/python -m pytest -n auto --dist loadfile \
 	  codec/tests protocol/tests
+	$(COMPILED)/bin/python codec/tests/differential.py $(or $(DIFFERENTIAL),--count 1000000 --seed 1)
+
+# The codec, compiled again, with checks of every access to memory. PYTHONPATH comes before the
+# editable installation.
+SANITIZED := build/sanitized
+INCLUDES := -c 'import sysconfig; print(sysconfig.get_path("include"))'
+SANITIZERS = $(shell gcc -print-file-name=libasan.so) $(shell gcc -print-file-name=libubsan.so)
+
+sanitized: $(READY) ## run the tests of the compiled codec under sanitizers (needs gcc)
+	rm -rf $(SANITIZED) && mkdir -p $(SANITIZED) && cp -r codec/neffos_codec $(SANITIZED)
+	rm -f $(SANITIZED)/neffos_codec/*.so
+	gcc -I"$$($(BIN)/python $(INCLUDES))" -shared -fPIC -O1 -g -fsanitize=address,undefined \
+	  -fno-sanitize-recover=all -o $(SANITIZED)/neffos_codec/_compiled.so \
+	  codec/neffos_codec/_compiled.c
+	LD_PRELOAD="$(SANITIZERS)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+	  PYTHONPATH=$(SANITIZED) NEFFOS_WIRE_EXPECT_COMPILED=1 $(BIN)/python -m pytest -q \
+	  codec/tests/test_compiled.py codec/tests/test_message.py codec/tests/test_codec.py
 
 explore: $(READY) ## try every conversation of two sessions, up to four commands
 	$(BIN)/python -m neffos_protocol.exploration
@@ -128,11 +159,22 @@ fuzz: $(FUZZER) ## run a coverage-guided fuzzer on codec and session (FUZZ: seco
 hostile: $(READY) ## attack server, ASGI application and client; HOSTILE=--quick in CI
 	cd conformance && ../$(BIN)/python -m hostile $(HOSTILE)
 
+nemesis: $(READY) ## have everything go wrong between two servers and their broker (needs Redis or NATS)
+	cd conformance && ../$(BIN)/python -m hostile.nemesis $(NEMESIS)
+
+$(RELEASER): $(READY) # what builds and checks packages
+	$(PIP) --editable '.[release]'
+	@touch $@
+
+packages: $(RELEASER) ## build the packages twice, compare them, and use a wheel from an empty folder
+	cd conformance && ../$(BIN)/python -m peers.packages
+
 bench: $(READY) ## measure codec, session and server on one core (uses Go, Node, a C compiler)
 	$(BIN)/python codec/bench/run.py $(BENCH)
 	$(BIN)/python protocol/bench/session.py $(BENCH)
 	$(BIN)/python conformance/bench/run.py $(BENCH)
 	$(BIN)/python conformance/bench/check.py $(BENCH)
+	PYTHONPATH=conformance:codec $(BIN)/python -m bench.exchange $(BENCH)
 
 site: $(READY) ## build the specification site into site/, and look at it (uses Chromium)
 	NO_MKDOCS_2_WARNING=1 PYTHONPATH=conformance $(BIN)/mkdocs build --strict --config-file spec/mkdocs.yml

@@ -11,13 +11,14 @@ import posixpath
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
-from playwright.sync_api import Browser, Page, sync_playwright
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 CHROMIUM: Final = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 
@@ -40,6 +41,11 @@ HANG: Final = 20_000
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Say nothing."""
+
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        """Send a file, unless the page that asked for it is gone."""
+        with suppress(ConnectionError):
+            super().copyfile(source, outputfile)
 
 
 @contextmanager
@@ -129,6 +135,8 @@ def main(site: Path) -> int:
     if not CHROMIUM.exists():
         sys.stdout.write(f"not looked at in a browser: there is no {CHROMIUM}\n")
         return 0
+    from playwright.sync_api import sync_playwright  # tests import the rest of this module
+
     names = pages(site)
     with served(site) as base, sync_playwright() as playwright:
         # It could not start as root with a sandbox, and only the site is opened.

@@ -6,6 +6,7 @@ package ``generate`` owns the generated content.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,9 +14,15 @@ from generate import (
     bounds,
     cases,
     checks,
+    ci,
     commands,
+    differences,
+    downloads,
+    implementations,
     known,
+    learned,
     machines,
+    proof,
     recordings,
     references,
     refusals,
@@ -23,7 +30,9 @@ from generate import (
     tables,
     vectors,
     whole,
+    workbench,
 )
+from generate.text import one_line
 from jinja2 import Environment, StrictUndefined
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
@@ -32,6 +41,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.nav import Navigation, Section
 from mkdocs.structure.pages import Page
 
+from neffos_conformance.wire.text import shorten
 from neffos_protocol.catalogue import requirements as catalogue
 
 _LOG: Final = get_plugin_logger("generate")
@@ -56,30 +66,54 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the generated pages: requirements, recordings, vectors and the grammar."""
+    """Add what is generated: requirements, recordings, vectors, the grammar and an archive."""
     pages: dict[str, str] = config.extra["placement"]
 
-    def add(uri: str, content: str) -> None:
+    def add(uri: str, content: str | bytes) -> None:
         files.append(File.generated(config, uri, content=content))
 
     for id_, one in catalogue().items():
         add(f"requirements/{id_}.md", requirements.own_page(one, pages[id_]))
     for recording in recordings.recordings().values():
         add(recording.uri, recordings.own_page(recording))
-    for name, text in vectors.texts().items():
-        add(f"vectors/{name}", text)
-    add("neffos.abnf", tables.grammar())
+    for counterexample in proof.counterexamples().values():
+        add(counterexample.uri, recordings.own_page(counterexample))
+    for uri, content in downloads.contents().items():
+        add(uri, content)
+    for name, content in workbench.files().items():
+        add(f"workbench/{name}", content)
+    if workbench.missing():
+        _LOG.info("the site has no workbench: %s", workbench.missing())
+        for file in [each for each in files if each.src_uri.startswith("workbench/")]:
+            files.remove(file)
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Write into a page what it asks for."""
-    if page.file.generated_by or page.meta.get("plain"):
-        return markdown
-    try:
-        return _JINJA.from_string(markdown).render(**_names(page))
-    except Exception as error:
-        raise PluginError(f"{page.file.src_uri}: {error}") from error
+    """Write into a page what it asks for, and describe it by its first paragraph."""
+    if not (page.file.generated_by or page.meta.get("plain")):
+        try:
+            markdown = _JINJA.from_string(markdown).render(**_names(page))
+        except Exception as error:
+            raise PluginError(f"{page.file.src_uri}: {error}") from error
+    page.meta.setdefault("description", description(markdown))
+    return markdown
+
+
+_FIRST: Final = re.compile(r"^# .+\n\n((?:[^\W_]|[\[*`\"]).+(?:\n.+)*)", re.MULTILINE)
+"""The paragraph after the heading of a page."""
+
+_LINK: Final = re.compile(r"\[([^\]]+)\]\([^)]*\)")
+
+DESCRIPTION: Final = 180
+"""Characters of a description; engines that search show about so many."""
+
+
+def description(markdown: str) -> str:
+    """Give the first paragraph of a page as plain text, for its description."""
+    found = _FIRST.search(markdown)
+    plain = _LINK.sub(r"\1", found[1]) if found else ""
+    return shorten(one_line(re.sub(r"[`*]", "", plain)), DESCRIPTION)
 
 
 def _names(page: Page) -> dict[str, Any]:
@@ -94,7 +128,24 @@ def _names(page: Page) -> dict[str, Any]:
         limit = choice.pop("limit", recordings.LONGEST)
         return recordings.figure(recording, root, key=f"d{figures}", last=to, limit=limit, **choice)
 
-    modules = (bounds, cases, commands, known, machines, refusals, requirements, tables)
+    modules = (
+        bounds,
+        cases,
+        ci,
+        commands,
+        differences,
+        downloads,
+        implementations,
+        known,
+        learned,
+        machines,
+        proof,
+        refusals,
+        requirements,
+        tables,
+        vectors,
+        workbench,
+    )
     named = {module.__name__.rpartition(".")[2]: module for module in modules}
     return {"req": requirements.block, "recorded": recorded, "root": root, **named}
 

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import subprocess
-import sysconfig
 from pathlib import Path
 from typing import Final
 
@@ -59,14 +58,6 @@ def tool(name: str) -> str:
     if not found:
         raise UnavailableError(f"there is no {name} here")
     return found
-
-
-def compiled() -> Path:
-    """Have make build the environment with the compiled codec, and return its interpreter."""
-    tool((os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0])
-    home = Path("build", "compiled")
-    call(tool("make"), "-C", ROOT, home / ".ready")
-    return ROOT / home / "bin" / "python"
 
 
 def go(name: str, source: Path, *build: str) -> Path:

@@ -69,6 +69,10 @@ ROWS: Final = {
 }
 """The rows in their order, with their labels."""
 
+IMPORTS: Final = {"neffos_codec": 15_000_000, "neffos_protocol": 50_000_000}
+"""The most processor time that the import of a package should take, in nanoseconds, with what it
+imports: a program that runs for an instant waits for it."""
+
 BASE: Final = "interpreted"
 """The row that the ratios compare with."""
 
@@ -97,12 +101,14 @@ class Results:
         times: nanoseconds of one call: by row, frame and direction, one for each round.
         copies: by row, type of payload and step, the peak of newly allocated memory, as a
             multiple of the payload's size.
+        imports: nanoseconds of processor time of the import of each package, one for each round.
         missing: the rows that could not be measured, each with the reason.
         provenance: the versions of what was measured, and the machine.
     """
 
     times: dict[str, dict[str, dict[str, list[float]]]]
     copies: dict[str, dict[str, dict[str, float]]]
+    imports: dict[str, list[float]]
     missing: dict[str, str]
     provenance: dict[str, str]
 
@@ -162,6 +168,10 @@ def below(results: Results) -> Iterator[str]:
         )
         for kind, steps in kinds.items():
             yield f"  {kind}: " + ", ".join(f"{step} {held:.3f}" for step, held in steps.items())
+    for package, times in results.imports.items():
+        most, time = IMPORTS[package], min(times)
+        met = verdict(time <= most)
+        yield f"Importing {package} takes at most {duration(most)}: {met}, {duration(time)}."
     yield ""
     for row, reason in results.missing.items():
         yield f"Skipped: {ROWS[row]}: {reason}"

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +30,7 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 from rich.console import Console  # noqa: E402
 
 from bench import builds, harness, report  # noqa: E402
-from bench.report import DIRECTIONS, FILL, FRAMES  # noqa: E402
+from bench.report import DIRECTIONS, FILL, FRAMES, IMPORTS  # noqa: E402
 
 Times = dict[str, dict[str, list[float]]]
 """Nanoseconds of one call, by frame and direction."""
@@ -40,14 +41,25 @@ Row = Callable[[dict[str, Any]], Times]
 _GO_LINE: Final = re.compile(r"^BenchmarkCodec/(\S+?)/(\w+)\s+\d+\s+([\d.]+) ns/op", re.MULTILINE)
 
 
+BUILDS: Final[tuple[str, ...]] = ("interpreted", "compiled")
+"""The two forms of this codec, both of which this interpreter has."""
+
+PYTHON: Final = (sys.executable, "-I", builds.BENCH / "python_codec.py")
+
+
 def ask(command: Sequence[str | Path], request: dict[str, Any]) -> Any:
     """Give a program a request as JSON, and return its answer."""
-    return json.loads(builds.call(*command, given=json.dumps(request)))
+    pure = "" if request.get("compiled") else "1"
+    return json.loads(builds.call(*command, given=json.dumps(request), NEFFOS_WIRE_PURE=pure))
 
 
-def python(interpreter: str | Path) -> Sequence[str | Path]:
-    """Return the command of ``python_codec.py`` in an interpreter."""
-    return (interpreter, "-I", builds.BENCH / "python_codec.py")
+def import_times(package: str, rounds: int) -> list[float]:
+    """Return the processor time of an import in a new process, in nanoseconds, in each round."""
+    program = (
+        "from time import process_time_ns as now; start = now(); "
+        f"import {package}; print(now() - start)"
+    )
+    return [float(builds.call(sys.executable, "-Ic", program)) for _ in range(rounds)]
 
 
 def row(command: Sequence[str | Path], **options: object) -> Row:
@@ -72,33 +84,32 @@ def go_row(program: Path, request: dict[str, Any]) -> Times:
     return times
 
 
-def prepare(missing: dict[str, str]) -> tuple[dict[str, Row], Path | None]:
+def prepare(missing: dict[str, str]) -> dict[str, Row]:
     """Build the rows; those that cannot be built are put into ``missing``."""
     built: dict[str, Path] = {}
-    for name, build in {
-        "compiled": builds.compiled,
+    for name, made in {
         "go": lambda: builds.go("codec.test", builds.BENCH / "go", "test", "-c"),
         "js": builds.js,
     }.items():
         try:
-            built[name] = build()
+            built[name] = made()
         except builds.UnavailableError as reason:
             missing[name] = str(reason)
-    compiled = built.get("compiled")
-    ours = python(sys.executable)
     rows = {
-        name: row(ours, row=name, compiled=False)
+        name: row(PYTHON, row=name, compiled=False)
         for name in ("empty", "floor", "construct", "socketio")
     }
-    for name, suffix in (("codec", ""), ("whole", " whole")):
-        rows[f"interpreted{suffix}"] = row(ours, row=name, compiled=False)
-        if compiled:
-            rows[f"compiled{suffix}"] = row(python(compiled), row=name, compiled=True)
+    for build in BUILDS:
+        if build == "compiled" and not find_spec("neffos_codec._compiled"):
+            missing[build] = "there was no C compiler when the codec was installed"
+            continue
+        for name, suffix in (("codec", ""), ("whole", " whole")):
+            rows[build + suffix] = row(PYTHON, row=name, compiled=build == "compiled")
     if "go" in built:
         rows["go"] = partial(go_row, built["go"])
     if "js" in built:
         rows["js"] = row(("node", builds.BENCH / "node.mjs", built["js"]))
-    return rows, compiled
+    return rows
 
 
 def measure(
@@ -124,7 +135,7 @@ def measure(
     return found
 
 
-def provenance(rows: dict[str, Any], place: str, compiled: Path | None) -> dict[str, str]:
+def provenance(rows: dict[str, Any], place: str) -> dict[str, str]:
     """Say what was measured, and on what."""
     found = harness.machine(place) | {
         "Python": platform.python_version(),
@@ -132,10 +143,6 @@ def provenance(rows: dict[str, Any], place: str, compiled: Path | None) -> dict[
     }
     if "construct" in rows:
         found["construct"] = version("construct")
-    if "compiled" in rows and compiled:
-        found["mypyc"] = builds.call(
-            compiled, "-Ic", "import importlib.metadata as m; print(m.version('mypy'))"
-        ).strip()
     if "go" in rows:
         found["Go"] = builds.go_version()
         pinned = (builds.BENCH / "go" / "go.mod").read_text()
@@ -153,7 +160,7 @@ def main() -> int:
     notes = Console(stderr=True)
     missing: dict[str, str] = {}
     with notes.status("Building what is to be measured"):
-        rows, compiled = prepare(missing)
+        rows = prepare(missing)
     place = harness.pin()
     request = {
         "frames": [asdict(frame) for frame in FRAMES],
@@ -161,21 +168,24 @@ def main() -> int:
         # Long enough to contain the garbage collections that belong to the calls, and short
         # enough that a disturbance affects few samples.
         "nanoseconds": 4_000_000,
-        "samples": 3 if options.quick else 5,
+        "samples": 2 if options.quick else 5,
         "warm": 60_000_000,  # after this long neffos.js does not get faster any more
     }
     with notes.status("Measuring"):
-        times = measure(rows, missing, request, 5 if options.quick else 11)
+        times = measure(rows, missing, request, 3 if options.quick else 11)
         if report.BASE not in times:
             notes.print(f"Nothing to compare with: {missing[report.BASE]}", markup=False)
             return 1
         copies = {
-            name: ask(python(each), request | {"row": "copies", "compiled": each == compiled})
-            for name, each in (("interpreted", Path(sys.executable)), ("compiled", compiled))
-            if each
+            build: ask(PYTHON, request | {"row": "copies", "compiled": build == "compiled"})
+            for build in BUILDS
+            if build in times
+        }
+        imports = {
+            package: import_times(package, 3 if options.quick else 11) for package in IMPORTS
         }
 
-    results = report.Results(times, copies, missing, provenance(times, place, compiled))
+    results = report.Results(times, copies, imports, missing, provenance(times, place))
     harness.report(
         options,
         asdict(results),

@@ -8,8 +8,8 @@ Message(wait='$1', namespace='chat', event='say', body='hi; there')
 '$1;chat;;say;0;0;hello'
 """
 
-from neffos_codec._decode import Payload, decode
-from neffos_codec._encode import encode
+from neffos_codec._codec import COMPILED, Message, decode, encode
+from neffos_codec._decode import Payload
 from neffos_codec._errors import CodecError, DecodeError, EncodeError, Reason
 from neffos_codec._handshake import (
     Handshake,
@@ -20,7 +20,7 @@ from neffos_codec._handshake import (
     encode_handshake,
 )
 from neffos_codec._limits import FrameLimits
-from neffos_codec._message import COMPILED, ESCAPE, FIELDS, Message
+from neffos_codec._message import ESCAPE, FIELDS
 from neffos_codec._native import NativeMessage
 from neffos_codec._options import Decoding, Native
 from neffos_codec._utf8 import first_surrogate

@@ -1,8 +1,8 @@
 """Payloads to messages: ``decode``.
 
-A frame is ``wait;namespace;room;event;isError;isNoOp;body`` (FR-1). This module knows no
-connection: whether a frame makes sense at a moment is the session's to say. It can be
-compiled ahead of time from this very file; see "Speed" in the README.
+A frame is ``wait;namespace;room;event;isError;isNoOp;body`` (FR-1). The body is delivered byte for
+byte (FR-10). Bytes and decoded text give the same message (FR-15). This module knows no
+connection: whether a frame makes sense at a moment is the session's to say.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final, Literal, NoReturn, overload
 
 from neffos_codec._errors import DecodeError, Reason
 from neffos_codec._limits import FrameLimits, check_limits, check_size
-from neffos_codec._message import COMPILED, ESCAPE, FIELDS, SEPARATORS, Message
+from neffos_codec._message import ESCAPE, FIELDS, SEPARATORS, Message
 from neffos_codec._native import NativeMessage
 from neffos_codec._options import Decoding, Native
 from neffos_codec._utf8 import first_surrogate
@@ -116,18 +116,15 @@ def decode(
             namespace = namespace.replace(ESCAPE, ";")
             room = room.replace(ESCAPE, ";")
             event = event.replace(ESCAPE, ";")
-        if COMPILED:
-            message = Message(wait, namespace, room, event, error == "1", no_op == "1", body, True)
-        else:
-            # The same without the call of the constructor, a fifth of the whole when interpreted.
-            message = _blank(Message)
-            message._wait = wait
-            message._namespace = namespace
-            message._room = room
-            message._event = event
-            message._is_error = error == "1"
-            message._is_no_op = no_op == "1"
-            message._body = body
+        # Without a call of the constructor, which would be a fifth of the whole.
+        message = _blank(Message)
+        message._wait = wait
+        message._namespace = namespace
+        message._room = room
+        message._event = event
+        message._is_error = error == "1"
+        message._is_no_op = no_op == "1"
+        message._body = body
         if head is not payload:
             message._body = (payload, _HEAD - len(body))
         return message

@@ -1,7 +1,6 @@
 """Messages to payloads: ``encode``.
 
-A ``Message`` that exists is sound, so that there is little to check here. Can be compiled
-ahead of time together with the decoder.
+A ``Message`` that exists is sound, so that there is little to check here.
 """
 
 from __future__ import annotations

@@ -1,13 +1,16 @@
 """The message: the seven fields of a frame as an immutable value.
 
+Names are compared as they are, code point by code point, since a decoded message has them unescaped
+(FR-18, SEC-15).
+
 This module owns which messages can exist. It does not know how a payload is read; what the
-decoder builds from a payload is sound already and skips the checks.
+decoder builds from a payload is sound already and skips the checks. The compiled codec keeps
+the fields elsewhere and takes over the methods below that read them by their public names.
 """
 
 from __future__ import annotations
 
-from types import FunctionType
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Self, final
 
 from neffos_codec._errors import EncodeError, Reason
 from neffos_codec._utf8 import first_surrogate
@@ -21,10 +24,13 @@ _SHOWN_BODY: Final = 80
 SEPARATORS: Final = 6
 """How many ``;`` make a frame; those after them belong to the body (FR-1)."""
 
+_WHOLE: Final = slice(None)
+
 FIELDS: Final = ("wait", "namespace", "room", "event", "is_error", "is_no_op", "body")
 """The names of the seven fields, in their order on the wire."""
 
 
+@final
 class Message:
     """One frame's content: immutable, hashable, equal by its fields.
 
@@ -49,6 +55,7 @@ class Message:
 
     __slots__ = ("_body", "_event", "_is_error", "_is_no_op", "_namespace", "_room", "_wait")
     __match_args__: ClassVar[tuple[str, ...]] = FIELDS
+    __module__ = "neffos_codec"  # a pickle names no file, so that either codec reads it
 
     _wait: str
     _namespace: str
@@ -171,16 +178,16 @@ class Message:
             self.body,
         )
 
-    def replace(self, **changes: object) -> Message:
+    def replace(self, **changes: object) -> Self:
         """Give a copy with the named fields changed; raises as the constructor does."""
         fields: dict[str, object] = dict(zip(FIELDS, self.fields(), strict=True))
         unknown = changes.keys() - fields.keys()
         if unknown:
             raise TypeError(f"a message has no field {', '.join(sorted(unknown))}")
         fields.update(changes)
-        return Message(**fields)  # type: ignore[arg-type]  # the constructor checks each type
+        return type(self)(**fields)  # type: ignore[arg-type]  # the constructor checks each type
 
-    def reply(self, body: str | bytes | bytearray | memoryview = "") -> Message:
+    def reply(self, body: str | bytes | bytearray | memoryview = "") -> Self:
         """Give the reply of a handler: this message with another body (AR-7).
 
         The reply has the kind of the message it answers; ``body`` is converted to it.
@@ -190,7 +197,7 @@ class Message:
         """
         return self._answer(body, False)
 
-    def error_reply(self, text: str) -> Message:
+    def error_reply(self, text: str) -> Self:
         """Give the reply that refuses: this message with an error text (AR-7).
 
         Raises:
@@ -206,19 +213,19 @@ class Message:
             )
         return self._answer(text, True)
 
-    def empty_reply(self) -> Message:
+    def empty_reply(self) -> Self:
         """Give the reply that says only "done"; always a text message (FR-13).
 
         Raises:
             EncodeError: this message asked for no reply.
         """
-        if not self._wait:
+        if not self.wait:
             raise EncodeError(
                 Reason.NO_WAIT, "an empty reply needs the token of an ask", field="wait"
             )
-        return Message(self._wait)
+        return type(self)(self.wait)
 
-    def _answer(self, given: str | bytes | bytearray | memoryview, is_error: bool) -> Message:
+    def _answer(self, given: str | bytes | bytearray | memoryview, is_error: bool) -> Self:
         body = _octets_kept(given)
         if isinstance(body, str):
             body = _plain_text("body", body)
@@ -234,19 +241,19 @@ class Message:
                     offset=error.start,
                     field="body",
                 ) from None
-        return Message(
-            self._wait,
-            self._namespace,
-            self._room,
-            self._event,
+        return type(self)(
+            self.wait,
+            self.namespace,
+            self.room,
+            self.event,
             is_error,
-            self._is_no_op,
+            self.is_no_op,
             body,
             True,  # the echoed fields are those of a message, and the body was checked here
         )
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Message):
+        if not isinstance(other, type(self)):
             return NotImplemented
         return self.is_binary == other.is_binary and self.fields() == other.fields()
 
@@ -254,7 +261,7 @@ class Message:
         return hash(self.fields())
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Message, (*self.fields(), True)
+        return type(self), (*self.fields(), True)
 
     def __repr__(self) -> str:
         shown = []
@@ -267,10 +274,6 @@ class Message:
             else:
                 shown.append(f"{name}={value!r}")
         return f"Message({', '.join(shown)})"
-
-
-COMPILED: Final = not isinstance(Message.__init__, FunctionType)
-"""Whether the codec was compiled ahead of time; it behaves the same either way."""
 
 
 def escape(field: str) -> str:
@@ -301,8 +304,10 @@ def _plain_text(name: str, value: object) -> str:
 
 def _octets_kept(body: object) -> str | bytes:
     """Give a body as it is kept: a buffer, which its owner may change, is copied."""
-    if isinstance(body, (str, bytes)):
+    if isinstance(body, str):
         return body
+    if isinstance(body, bytes):
+        return body if type(body) is bytes else bytes.__getitem__(body, _WHOLE)
     if isinstance(body, (bytearray, memoryview)):
         try:
             return bytes(body)

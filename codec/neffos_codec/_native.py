@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import final
+
 from neffos_codec._value import Value, store
 
 
+@final
 class NativeMessage(Value):
     """A raw message between peers that speak without frames, or beside them.
 

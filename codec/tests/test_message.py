@@ -69,6 +69,16 @@ def test_members_of_string_enumerations_are_stored_as_their_characters(member: A
     assert encode(Message().reply(member)) == ";;;;0;0;say"
 
 
+def test_a_body_of_a_subclass_of_bytes_is_stored_as_bytes() -> None:
+    class Octets(bytes):
+        pass
+
+    body = Octets(b"say")
+    for message in (Message(body=body), Message(body=b"").reply(body)):
+        assert type(message.body) is bytes
+        assert message.body == b"say"
+
+
 @pytest.mark.parametrize("name", ["wait", "namespace", "room", "event", "body"])
 @pytest.mark.parametrize("value", [None, 1, ["a"]])
 def test_fields_of_another_type_are_refused(name: str, value: Any) -> None:
@@ -359,6 +369,13 @@ def test_a_reply_does_not_keep_a_buffer():
     reply = Message("1", body=b"").reply(buffer)
     buffer[0] = 0
     assert reply.body == b"x"
+
+
+def test_an_empty_reply_to_a_token_that_is_no_utf8_is_refused():  # FR-12: it is text
+    ask = decode(b"\xff;n;;e;0;0;")
+    with pytest.raises(EncodeError) as caught:
+        ask.empty_reply()
+    assert (caught.value.reason, caught.value.field) == (Reason.UTF8, "wait")
 
 
 def test_a_released_view_is_no_body():

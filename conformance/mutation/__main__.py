@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from fnmatch import fnmatchcase
-from random import randrange
 from typing import Final
+from zlib import crc32
 
 import click
 
-from mutation import BANK, kill_matrix, work_clock
+from mutation import BANK, by_vectors, checked, kill_matrix, work_clock
 from mutation.kill_matrix import REPORT, Killed, Kills, Plan
 from neffos_conformance.cases.definition import Role, select
 from neffos_conformance.codecs.catalogue import EVERY_ROLE, all_cases
@@ -21,11 +21,15 @@ from neffos_conformance.codecs.catalogue import EVERY_ROLE, all_cases
 JOBS: Final = os.cpu_count() or 1
 """Processes that share the mutants."""
 
-BATCH: Final = 4
-"""Mutants that a process runs concurrently: so few that all processes end at about one time."""
+BATCH: Final = 6
+"""Mutants that a process runs concurrently: so many that one works while others wait, and so few
+that all processes end at about one time."""
 
 SEEDS: Final = 1 << 16
 """How many seeds a check chooses from: one is short enough to copy."""
+
+MOST_NEW: Final = 60
+"""New cases and mutants of a role of which all pairs run: they take a second or more each."""
 
 Ids = tuple[str, tuple[str, ...]]
 """A mutant's name, and the IDs of the cases to run against it."""
@@ -36,7 +40,8 @@ Ids = tuple[str, tuple[str, ...]]
 @click.option("--case", "cases", multiple=True, metavar="PATTERN", help="Cases to run.")
 @click.option("--mutant", "names", multiple=True, metavar="PATTERN", help="Mutants to run.")
 @click.option("--check", is_flag=True, help="Check every proof, mutant and case by a sample.")
-@click.option("--seed", type=int, help="Seed of the sample [default: another one at each run].")
+@click.option("--seed", type=int, help="Seed of the sample [default: by what all cases do].")
+@click.option("--record", is_flag=True, help="Record what a check without error has run.")
 @click.option("--all", "is_complete", is_flag=True, help="Check, with the complete matrix.")
 def main(
     roles: Sequence[Role],
@@ -45,12 +50,15 @@ def main(
     *,
     check: bool,
     seed: int | None,
+    record: bool,
     is_complete: bool,
 ) -> None:
     """Run cases against mutants, and show which kill which.
 
-    A check writes the kill matrix to reports/kills.json. It runs the cases of its requirement
-    against each mutant, and a sample of the others against the proofs and the benign variants.
+    A check writes the kill matrix to reports/kills.json, and plays the session vectors to the
+    mutants that need no I/O. It runs the cases of its requirement against each mutant, new cases
+    against all proofs and benign variants, new ones of these with all cases, and a sample of the
+    other pairs. What is new is not in mutation/checked.json.
     The complete matrix takes many times as long.
 
     Exit status: 0 passed; 1 failed; 2 usage error or nothing ran.
@@ -63,34 +71,73 @@ def main(
         return
     if cases or names:
         raise click.UsageError("--check and --all run all cases. Try: leave out --case, --mutant")
-    seed = randrange(SEEDS) if seed is None else seed  # noqa: S311  # no secret
+    seed = _seed(roles) if seed is None else seed
     if not is_complete:
         click.echo(f"one of {kill_matrix.SAMPLES} samples. Try: --seed {seed} for the same")
+    digests: dict[Role, checked.Digests] = {
+        role: checked.digests_of(all_cases(role), kill_matrix.sampled(role))
+        for role in roles
+        if role != "codec"  # runs whole
+    }
     found: dict[str, Killed] = {}
     wrong: list[str] = []
     for role in roles:
-        kills = _checked(role, None if is_complete else seed)
+        new = frozenset() if is_complete else _new(role, digests.get(role, {}))
+        if len(new) > MOST_NEW:
+            del digests[role]  # they are not run whole
+            click.echo(f"{role}: {len(new)} cases and mutants are new; a sample runs. Try: --all")
+            new = frozenset()
+        kills = _checked(role, None if is_complete else seed, new)
         found |= kills
         wrong += kill_matrix.errors(role, all_cases(role), kills)
+    played = _played(roles)
+    wrong += by_vectors.errors(played)
     # Roles that did not run keep the matrix of their last run.
     kill_matrix.write_report({**kill_matrix.read_report(REPORT), **found}, REPORT)
     for text in wrong:
         click.echo(text)
+    click.echo(by_vectors.summary(played))
     faulty = [killed for name, killed in found.items() if BANK[name].breaks]
     dead = sum(bool(killed.cases) for killed in faulty)
     click.echo(f"{dead} of {len(faulty)} mutants killed, {len(wrong)} errors")
+    if record and not wrong:
+        checked.write_checked(digests)
     sys.exit(1 if wrong else 0)
 
 
-def _checked(role: Role, seed: int | None) -> Kills:
-    """Run what a check of a role needs: a sample by a seed, or all."""
+def _seed(roles: Sequence[Role]) -> int:
+    """Give the seed of a check: what passes before a commit passes in CI, too."""
+    does = [str(case.steps) for role in roles for case in all_cases(role)]
+    return crc32("".join(does).encode()) % SEEDS
+
+
+def _new(role: Role, digests: checked.Digests) -> frozenset[str]:
+    """Give the cases and mutants that no check has run whole."""
+    known = checked.read_checked(role)
+    return frozenset(name for name, digest in digests.items() if known.get(name) != digest)
+
+
+def _checked(role: Role, seed: int | None, new: frozenset[str]) -> Kills:
+    """Run what a check of a role needs: what is new and a sample by a seed, or all."""
     cases = all_cases(role)
     whole = kill_matrix.complete_plan(kill_matrix.of_role(role), cases)
-    plan = whole if seed is None else kill_matrix.check_plan(role, cases, seed)
+    plan = whole if seed is None else kill_matrix.check_plan(role, cases, seed, new)
     return {
         name: Killed(ids, is_complete=len(plan[name]) == len(whole[name]))
         for name, ids in _run(plan, role).items()
     }
+
+
+def _played(roles: Sequence[Role]) -> dict[str, str | None]:
+    """Play the session vectors to the mutants of some roles, in several processes."""
+    names = [each.name for each in by_vectors.mutants() if each.role in roles]
+    shares = [names[at::JOBS] for at in range(JOBS)]
+    with ProcessPoolExecutor(JOBS) as pool:
+        return {
+            name: id_
+            for found in pool.map(by_vectors.first_killers, shares)
+            for name, id_ in found.items()
+        }
 
 
 def _show(role: Role, patterns: Sequence[str], names: Sequence[str]) -> bool:
@@ -108,7 +155,7 @@ def _show(role: Role, patterns: Sequence[str], names: Sequence[str]) -> bool:
     kills = _run(kill_matrix.complete_plan(mutants, cases), role)
     for name, ids in kills.items():
         violated = BANK[name].breaks
-        foreign = sorted(id_ for id_ in ids if violated and violated not in covered[id_])
+        foreign = sorted(kill_matrix.foreign_kills(violated, ids, covered)) if violated else []
         others = f"  [not of {violated}: {' '.join(foreign)}]" if foreign else ""
         click.echo(f"{name} ({violated or 'benign'}): {' '.join(sorted(ids)) or '-'}{others}")
     return bool(kills)

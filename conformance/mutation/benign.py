@@ -23,7 +23,7 @@ from mutation.registry import Staged, mutant, mutants
 from neffos_asyncio import UpgradeRequest
 from neffos_asyncio.connection import text_of
 from neffos_codec import Message, encode
-from neffos_conformance.reference.application import ID_HEADER
+from neffos_conformance.cases.features import ID_HEADER
 from neffos_protocol import SessionLimits
 
 PAUSE: Final = 0.01

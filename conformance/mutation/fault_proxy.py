@@ -250,7 +250,8 @@ class Proxy:
             forth = _Pipe(
                 link, reader, to_server, writer, self.inward, _write, self.announced, True
             )
-            back = _Pipe(link, from_server, writer, writer, self.outward, self.write)
+            outward = self.outward if _is_upgrade(head) else None  # else a body follows
+            back = _Pipe(link, from_server, writer, writer, outward, self.write)
             async with asyncio.TaskGroup() as both:
                 both.create_task(forth.carry())
                 both.create_task(back.carry())
@@ -340,8 +341,12 @@ def answer(status: str, *headers: str) -> bytes:
 
 def with_line(head: bytes, line: str) -> bytes | None:
     """Put a header into the head of a response that upgrades the connection."""
-    is_upgrade = b" 101 " in head
-    return head.removesuffix(b"\r\n") + f"{line}\r\n\r\n".encode() if is_upgrade else None
+    changed = head.removesuffix(b"\r\n") + f"{line}\r\n\r\n".encode()
+    return changed if _is_upgrade(head) else None
+
+
+def _is_upgrade(head: bytes) -> bool:
+    return b" 101 " in head
 
 
 request, response = seeds(Proxy, "request"), seeds(Proxy, "response")

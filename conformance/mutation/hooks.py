@@ -192,6 +192,15 @@ class PeerContext(Scratch):
         """Give the pending asks of the peer that have this event."""
         return [each for each in self.traffic.asks(self.role).values() if each.event == event]
 
+    def serve(self, given: Message | Payload | None = None) -> Payloads:
+        """Have the correct peer handle a message, or the current one; give what it sends."""
+        raise NotImplementedError
+
+    def aside(self, event: str, namespace: str, room: str = "") -> Payloads:
+        """Have the peer handle an ask that the other did not make; give what else it sends."""
+        names = ";".join(name.replace(";", ESCAPE) for name in (namespace, room))
+        return self.serve(f"{OWN_TOKEN};{names};{event};0;0;")  # whatever the other's names are
+
     def begin(self, payload: Payload) -> None:
         """Make a received payload the current one."""
         self.payload = payload
@@ -268,11 +277,6 @@ class ServerContext(PeerContext):
         for each in sent:
             self.traffic.feed("server", each)
         return sent
-
-    def aside(self, event: str, namespace: str, room: str = "") -> Payloads:
-        """Have the server handle an ask that the client did not make; give what else it sends."""
-        names = ";".join(name.replace(";", ESCAPE) for name in (namespace, room))
-        return self.serve(f"{OWN_TOKEN};{names};{event};0;0;")  # whatever the client's names are
 
     def begin(self, payload: Payload) -> None:
         """Make a payload the current one."""
@@ -357,7 +361,9 @@ class Hooks(MessageHooks):
         handled = self._handled(context)
         if self.moved and context.memberships != context.before:
             handled += payloads(self.moved(context))
-        return [each for sent in handled if not _is_own(sent) for each in self._sent(context, sent)]
+        return [
+            each for sent in handled if not is_own_reply(sent) for each in self._sent(context, sent)
+        ]
 
     def _handled(self, context: ServerContext) -> Payloads:
         if self.turn:
@@ -412,7 +418,7 @@ def payloads(effect: Effect) -> list[Any]:
     return [encode(each) if isinstance(each, Message) else each for each in each_of]
 
 
-def _is_own(payload: Payload) -> bool:
+def is_own_reply(payload: Payload) -> bool:
     """Say whether this replies to an ask of ``Context.aside``; it may come later than that."""
     return isinstance(payload, str) and payload.startswith(f"{OWN_TOKEN};")
 

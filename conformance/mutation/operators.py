@@ -107,6 +107,9 @@ def leave_all(c: ServerContext, m: Message) -> Effect:
     return [sent for room in c.rooms(m.namespace) for sent in c.aside(LEAVE, m.namespace, room)]
 
 
+PRIVATE_CODES: Final = 4000
+"""The first close code that only applications use (RFC 6455, 7.4.2)."""
+
 DISCONNECT_ALL: Final = asides(DISCONNECT, lambda c: namespaces(c.memberships))
 """Disconnect all namespaces."""
 

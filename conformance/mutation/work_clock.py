@@ -15,9 +15,10 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
-PATIENCE: Final = 0.02
+PATIENCE: Final = 0.005
 """Seconds of real silence after which a waiting loop advances its clock. The loopback interface
-delivers at once, so bytes that are under way arrive well within it."""
+delivers as it sends, so bytes that are under way have arrived before a process can wait for them.
+Tests that wait take a time in proportion to it."""
 
 STRIDE: Final = 0.1
 """Seconds by which that silence advances the clock, at most. A timeout is longer than one stride,

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from neffos_conformance import SUITE
 from neffos_conformance.wire.reach_table import REACH_OPTIONS
 
 if TYPE_CHECKING:
@@ -35,12 +36,10 @@ if TYPE_CHECKING:
     from neffos_conformance.runner.run import Run
     from neffos_conformance.wire.reach_options import Reached
 
-GROUP: Final = "neffos-wire"
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
-    group = parser.getgroup(GROUP, "the conformance suite of neffos-wire")
+    group = parser.getgroup(SUITE, "the conformance suite of neffos-wire")
     server = "test the server at URL; several are instances of one service"
     group.addoption("--neffos-server", action="append", default=[], metavar="URL", help=server)
     group.addoption("--neffos-client", metavar="COMMAND", help="test the client COMMAND drives")
@@ -116,7 +115,7 @@ def pytest_terminal_summary(
         from neffos_conformance.runner.class_outcome import class_outcome
         from neffos_conformance.runner.run_report import requirements_in
 
-        terminalreporter.section(f"{GROUP} {suite.role}")
+        terminalreporter.section(f"{SUITE} {suite.role}")
         for each in ConformanceClass:
             outcome = class_outcome(each, suite.results, requirements_in(suite.role))
             terminalreporter.write_line(str(outcome))
@@ -169,7 +168,7 @@ class Suite(pytest.Collector):
             raise pytest.UsageError(text)
         try:
             paths = map(Path, self.config.getoption("--neffos-known-failures"))
-            known = {each.case: each for each in read_known_failures(paths)}
+            known = read_known_failures(paths)
             path = self.config.getoption("--neffos-profile")
             namespace = self.config.getoption("--neffos-namespace")
             self.profile = chosen(path and Path(path), namespace)
@@ -186,7 +185,12 @@ class Suite(pytest.Collector):
         if not cases:
             raise pytest.UsageError("no case has both such a name and such a tag")
         return [
-            CaseItem.from_parent(self, name=case.id, case=case, known=known.get(case.id))
+            CaseItem.from_parent(
+                self,
+                name=case.id,
+                case=case,
+                known=[each for each in known if each.case == case.id],
+            )
             for case in cases
         ]
 
@@ -273,10 +277,10 @@ class CaseItem(pytest.Item):
 
     Args:
         case: the case.
-        known: its known failure, if there is one.
+        known: its known failures: of the case, or of findings in it.
     """
 
-    def __init__(self, *, case: Case, known: KnownFailure | None, **further: Any) -> None:
+    def __init__(self, *, case: Case, known: Sequence[KnownFailure], **further: Any) -> None:
         super().__init__(**further)
         self.case = case
         self.known = known
@@ -291,24 +295,35 @@ class CaseItem(pytest.Item):
         from neffos_conformance.cases.verdict import Verdict
         from neffos_conformance.reports.findings import bounded
         from neffos_conformance.runner.class_outcome import is_within
-        from neffos_conformance.runner.known_failures import weigh
+        from neffos_conformance.runner.known_failures import key_of, weigh
+        from neffos_conformance.runner.result import GRAVE
 
         suite = self.parent
         assert isinstance(suite, Suite)  # noqa: S101  # pytest's own types do not say it
         result = suite.run(self.case)
         if result.verdict in (Verdict.SKIPPED, Verdict.UNKNOWN):
             pytest.skip(bounded(result.explanation))
-        weighed = weigh([self.known] if self.known else [], [result], [self.case.id])
+        weighed = weigh(self.known, [result], [self.case.id])
         if weighed.complaints:
             raise CaseFailure(result, weighed.complaints[0])
-        if weighed.known and self.known:
-            pytest.xfail(f"known: {' '.join(self.known.reason.split())} ({self.known.link})")
         name = ConformanceClass(self.config.getoption("--neffos-class"))
+        left = [
+            each
+            for each in result.violations
+            if key_of(self.case.id, each.requirement) not in weighed.known
+        ]
+        for each in left:
+            if each.verdict in GRAVE and is_within([each.requirement], name):
+                raise CaseFailure(result, f"{each.requirement}: {each.explanation}")
+        for known in weighed.known.values():
+            pytest.xfail(f"known: {' '.join(known.reason.split())} ({known.link})")
         if result.is_grave and is_within(self.case.requirements, name):
             raise CaseFailure(result)
+        texts = [f"{each.requirement}, {each.verdict}: {each.explanation}" for each in left]
         if result.verdict is not Verdict.PASS:
-            text = bounded(f"{self.case.id}: {result.verdict}: {result.explanation}")
-            self.warn(NotStrictWarning(text))
+            texts.append(f"{result.verdict}: {result.explanation}")
+        for text in texts:
+            self.warn(NotStrictWarning(bounded(f"{self.case.id}: {text}")))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Give a failure as the suite reports it: requirements, messages and problem."""
@@ -331,7 +346,7 @@ class CaseFailure(Exception):  # noqa: N818  # a failure of the peer, not an err
 
     Args:
         result: its result.
-        complaint: a sentence on its stale known failure, if it has one.
+        complaint: a sentence on its stale known failure or its finding, if it has one.
     """
 
     def __init__(self, result: Result, complaint: str = "") -> None:

@@ -14,18 +14,18 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
 from neffos_conformance.cases.classes import SetName
 from neffos_conformance.cases.definition import ROLES, Case, Role, cases_of
-from neffos_conformance.cases.script import Step, expanded, read_script
-from neffos_conformance.codecs.testing import codec_cases
-from neffos_conformance.codecs.vectors import load_vectors
+from neffos_conformance.cases.script import OPENING_VERBS, Step, expanded, read_script
+from neffos_conformance.codecs.catalogue import all_cases
+from neffos_conformance.codecs.vectors import askable_vectors
+from neffos_conformance.data import FOLDER
 from neffos_conformance.wire.schemas import shown, violation
 from neffos_conformance.wire.terminal import echo
 from neffos_protocol.catalogue import requirements
@@ -33,7 +33,7 @@ from neffos_protocol.catalogue import requirements
 DRAFT: Final = "draft"
 FORMAT: Final = 1
 _NAME: Final = re.compile(r"\d{4}-\d+")
-_FOLDER: Final = files("neffos_conformance.data").joinpath("sets")
+_FOLDER: Final = FOLDER.joinpath("sets")
 
 Values = dict[str, Any]
 
@@ -59,9 +59,8 @@ class RequirementSet:
     @cached_property
     def sha256(self) -> str:
         """Give the hash of all but the name, in hex."""
-        content = {"requirements": self.requirements, "cases": self.entries}
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        content = {"requirements": dict(self.requirements), "cases": dict(self.entries)}
+        return _sha256(content)
 
     @property
     def reference(self) -> SetName:
@@ -75,8 +74,8 @@ class RequirementSet:
             SetError: a vector is not what it was.
         """
         if self.name == DRAFT:
-            return list(_cases_today(role))
-        today = {case.id: case for case in _cases_today(role)}
+            return list(all_cases(role))
+        today = {case.id: case for case in all_cases(role)}
         now = draft().entries[role]
         found = []
         for id_, entry in self.entries[role].items():
@@ -134,26 +133,52 @@ def read_set(data: bytes, name: str) -> RequirementSet:
     return found_set
 
 
+class _Later(Mapping[str, Any]):
+    """A mapping that is made when it is first looked into."""
+
+    def __init__(self, make: Callable[[], Mapping[str, Any]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _made(self) -> Mapping[str, Any]:
+        return self._make()
+
+    def __getitem__(self, key: str) -> Any:
+        return self._made[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+
 @cache
 def draft() -> RequirementSet:
-    """Give the set of the data of this version."""
-    there = {
+    """Give the set of the data of this version, which are read when they are needed."""
+    return RequirementSet(DRAFT, _Later(_requirements_today), _Later(_entries_today))
+
+
+def _requirements_today() -> Mapping[str, Values]:
+    return {
         id_: {"level": each.level.value, "basis": each.basis.value}
         for id_, each in requirements().items()
         if each.is_testable
     }
+
+
+def _entries_today() -> Mapping[str, Mapping[str, Values]]:
     entries: dict[str, Mapping[str, Values]] = {
         role: {case.id: _entry(case) for case in cases_of(role)} for role in ROLES
     }
-    vectors = {each["id"]: each for each in load_vectors()}
     entries["codec"] = {
-        case.id: {
-            "requirements": list(case.requirements),
-            "vector": {key: each for key, each in vectors[case.id].items() if key != "about"},
+        each["id"]: {
+            "requirements": list(each["requirements"]),
+            "vector": {key: value for key, value in each.items() if key != "about"},
         }
-        for case in codec_cases()
+        for each in askable_vectors()
     }
-    return RequirementSet(DRAFT, there, entries)
+    return entries
 
 
 def frozen(name: str) -> str:
@@ -169,8 +194,8 @@ def frozen(name: str) -> str:
         "format": FORMAT,
         "name": name,
         "sha256": found.sha256,
-        "requirements": found.requirements,
-        "cases": found.entries,
+        "requirements": dict(found.requirements),
+        "cases": dict(found.entries),
     }
     return json.dumps(values, indent=1) + "\n"
 
@@ -182,13 +207,27 @@ def _entry(case: Case) -> Values:
         "tags": list(case.tags),
         "seconds": float(case.seconds),
         "script": _lines(case),
+        **({"sized": True} if case.is_sized else {}),
     }
+
+
+def case_hash(case: Case) -> str:
+    """Give the hash of all that decides what a case plays, in hex; empty for a walk's find."""
+    if case.role == "codec":
+        return _sha256(draft().entries["codec"][case.id])
+    return _sha256(_entry(case)) if case.steps else ""
+
+
+def _sha256(values: Mapping[str, Any]) -> str:
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _lines(case: Case) -> list[str]:
     setup = [line for step in case.steps if step.is_setup for line in _expanded(step, case.role)]
     rest = [line for step in case.steps if not step.is_setup for line in _expanded(step, case.role)]
-    return [*setup, *(["---"] if setup else []), *rest]
+    is_marked = bool(setup) or case.steps[0].verb in OPENING_VERBS
+    return [*setup, *(["---"] if is_marked else []), *rest]
 
 
 def _expanded(step: Step, role: str) -> list[str]:
@@ -210,11 +249,8 @@ def _frozen(id_: str, entry: Values, role: Role, today: Case | None) -> Case:
         tags=tuple(entry["tags"]),
         seconds=entry["seconds"],
         why=today.why if today else "",
+        is_sized=entry.get("sized", False),
     )
-
-
-def _cases_today(role: Role) -> tuple[Case, ...]:
-    return codec_cases() if role == "codec" else cases_of(role)
 
 
 def _by_number(name: str) -> tuple[int, ...]:

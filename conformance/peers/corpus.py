@@ -1,8 +1,9 @@
 """Records the corpus of transcripts from the tested implementations: ``make record``.
 
-The cases in ``recorded_cases`` and the chapters of an interop run go through the recording relay.
-A recording is kept only if its violations are exactly those that its case or chapter names. For
-each difference that a peer shows by failing a case, the messages of that case are kept too.
+The cases in ``recorded_cases`` and the chapters of an interop run go through the recording relay,
+those for clusters through one before each server, while the broker is listened to. A recording is
+kept only if its violations are exactly those that its case or chapter names. For each difference
+that a peer shows by failing a case, the messages of that case are kept too.
 
     python -m peers.corpus [--only TEXT] [--into FOLDER]
     python -m peers.corpus --check
@@ -17,9 +18,10 @@ from __future__ import annotations
 
 import asyncio
 import io
+import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -27,10 +29,9 @@ from typing import Any, Final
 import click
 from rich.console import Console
 
-from neffos_conformance.cases.definition import LIMITS, Case, Role, read_cases
+from neffos_conformance.cases.definition import ROLES, Case, Role, read_cases
 from neffos_conformance.cases.script import named, native_of
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.codecs.catalogue import all_cases
 from neffos_conformance.interop.interop_runs import converse
 from neffos_conformance.interop.table import about
 from neffos_conformance.recordings.checking import check_stream
@@ -38,20 +39,30 @@ from neffos_conformance.reference import PEER
 from neffos_conformance.runner.client_steps import accepting_clients
 from neffos_conformance.runner.driver_pool import to_client
 from neffos_conformance.runner.driver_protocol import DriverError, running_driver
-from neffos_conformance.runner.known_failures import KnownFailure, weigh
+from neffos_conformance.runner.known_failures import weigh
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import Run, run_client_case, to_server
-from neffos_conformance.wire.relay import relaying
+from neffos_conformance.wire.broker import broker_at
+from neffos_conformance.wire.cluster import hearing, relays_of
+from neffos_conformance.wire.reach import Target
 from neffos_conformance.wire.subprocesses import running
-from neffos_conformance.wire.transcript import Header, Writer, header, lines, read_transcript
+from neffos_conformance.wire.transcript import (
+    Content,
+    Header,
+    Published,
+    Writer,
+    header,
+    lines,
+    read_transcript,
+)
 from neffos_protocol.catalogue import differences, requirements
+from peers.exchanges import CLUSTERS, ENDPOINTS, EXCHANGES, SERVED, exchange
+from peers.exchanges import SERVERS as BROKERS
+from peers.failed_cases import FailedCase, difference_name, failed_cases
 from peers.implementations import HERE, ROOT, Implementation, built, drivers
 
 TRANSCRIPTS: Final = ROOT / "conformance" / "transcripts"
-DIFFERENCES: Final = "differences"
-"""The folder in it with the recordings of differences."""
-
 CASES: Final = HERE / "recorded_cases"
 HOW: Final = "make record"
 
@@ -61,7 +72,20 @@ CASE_ENDPOINTS: Final = {"neffos-go": "gorilla", PEER: "reference"}
 CASE_CLIENTS: Final = ("neffos-go-gorilla", "neffos.js", PEER)
 """The clients with which the cases for clients are recorded."""
 
-CASE_PEERS: Final = {"server": (*CASE_ENDPOINTS,), "client": CASE_CLIENTS}
+CASE_CLUSTERS: Final = {
+    f"{cluster}-{name}": (cluster, name)
+    for cluster in CLUSTERS
+    if cluster not in ENDPOINTS
+    for name in EXCHANGES
+}
+"""The clusters with which the cases for clusters are recorded, each with its broker. What is at
+another endpoint publishes by a library that is recorded."""
+
+CASE_PEERS: Final = {
+    "server": (*CASE_ENDPOINTS,),
+    "client": CASE_CLIENTS,
+    "exchange": (*CASE_CLUSTERS,),
+}
 
 MAIN_CLIENTS: Final = CASE_CLIENTS
 MAIN_SERVERS: Final = (
@@ -71,6 +95,9 @@ MAIN_SERVERS: Final = (
     f"{PEER}-reference",
 )
 """The pairs of these are recorded in every chapter, all other pairs in the first."""
+
+OWN_CHANNEL: Final = "neffos-wire-record"
+"""A channel of no server: what is published there comes after what the servers did."""
 
 SUITE: Final = {"peer": "neffos-wire suite"}
 """The header's name of the suite, where it plays one of the peers."""
@@ -107,60 +134,6 @@ console = Console(markup=False)
 
 class NotRecordedError(Exception):
     """A peer did not follow its case; the text names the step."""
-
-
-@dataclass(frozen=True, slots=True)
-class FailedCase:
-    """A case that a peer fails, which shows a difference.
-
-    Attributes:
-        case: the case.
-        known_failure: how it fails.
-    """
-
-    case: Case
-    known_failure: KnownFailure
-
-    @property
-    def difference(self) -> str:
-        """The id of the difference."""
-        return self.known_failure.link
-
-
-def failed_cases(
-    peers: Mapping[str, Implementation], role: Role
-) -> Mapping[str, Mapping[str, tuple[FailedCase, ...]]]:
-    """Choose the cases to record: for each difference, those of the first peer that shows it.
-
-    Args:
-        peers: the peers, in the order of preference.
-        role: their role.
-
-    Returns:
-        By system under test, as in ``Implementation.known``, and by difference: the failed cases.
-        Those that cover one of its requirements come first. Cases that test a limit are left out:
-        they take thousands of messages, or huge ones.
-    """
-    chosen: dict[str, dict[str, tuple[FailedCase, ...]]] = {}
-    taken: set[str] = set()
-    cases = {case.id: case for case in all_cases(role) if LIMITS not in case.tags}
-    for peer in peers.values():
-        for name in peer.known:
-            found: dict[str, list[FailedCase]] = {}
-            for each in peer.known_failures(name):
-                if each.case in cases and each.link in differences().keys() - taken:
-                    found.setdefault(each.link, []).append(FailedCase(cases[each.case], each))
-            if found:
-                chosen[name] = {id_: tuple(_by_relevance(found[id_])) for id_ in found}
-                taken |= found.keys()
-    return chosen
-
-
-def _by_relevance(found: list[FailedCase]) -> list[FailedCase]:
-    def is_other(each: FailedCase) -> bool:
-        return each.case.requirements[0] not in differences()[each.difference].requirements
-
-    return sorted(found, key=is_other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,12 +229,13 @@ def missing(recordings: Mapping[str, Header]) -> list[str]:
     on_the_wire = {
         id_
         for id_, each in requirements().items()
-        if {"wire-server", "wire-client"} & set(each.testable)
+        if {"wire-server", "wire-client", "wire-exchange"} & set(each.testable)
     }
     recorded = {id_ for id_, each in differences().items() if not each.unrecorded}
     cases = {
         f"{peer}/{case.id}"
-        for case in (*recorded_cases("server"), *recorded_cases("client"))
+        for role in ROLES
+        for case in recorded_cases(role)
         for peer in case.record.peers or CASE_PEERS[case.role]
     }
     return [
@@ -286,10 +260,7 @@ async def record(into: Path, peers: Mapping[str, Implementation], only: str = ""
         if commands.server is None:
             continue
         with running(commands.server) as ready:
-            known = {
-                **about(ready),
-                "runtime": str(ready.get("go") or ready.get("runtime") or "unknown"),
-            }
+            known = {**about(ready), **_runtime(ready)}
             for endpoint, url in sorted(ready["endpoints"].items()):
                 server = {**known, "backend": endpoint}
                 if CASE_ENDPOINTS.get(peer) == endpoint:
@@ -313,17 +284,17 @@ async def record(into: Path, peers: Mapping[str, Implementation], only: str = ""
         async with to_client(clients[name], drivers=1) as (run, ready):
             for cases in found.values():
                 await recorder.difference(cases, about(ready), run)
+    for name, (cluster, exchange_name) in CASE_CLUSTERS.items():
+        if set(CLUSTERS[cluster]) <= peers.keys() and any(
+            recorder.wants(f"{name}/{case.id}") for case in recorder.cases_for(name, "exchange")
+        ):
+            await recorder.cluster(name, CLUSTERS[cluster], exchange_name)
     console.print(f"{recorder.count} recordings in {into}, {recorder.failures} failed")
     return recorder.failures
 
 
 async def _as_client(case: Case, url: str) -> Result:
     return await to_server(url, TIMEOUTS, is_alone=True)(case)
-
-
-def difference_name(cases: Sequence[FailedCase]) -> str:
-    """Give the name of the recording of a difference."""
-    return f"{DIFFERENCES}/{cases[0].difference}-{cases[0].case.role}"
 
 
 class Recorder:
@@ -362,21 +333,46 @@ class Recorder:
             url: the server's URL, be it the peer's or the suite's.
             play: plays a case to the peer, through the relay at a URL.
         """
-        for case in recorded_cases(role):
-            options = case.record
-            if (options.peers and name not in options.peers) or not self.wants(f"{name}/{case.id}"):
-                continue
-            first = header(
-                **_peers(role, peer),
-                scenario=case.title,
-                how=HOW,
-                native=options.native,
-                shows=case.requirements,
-                defects=options.defects,
-                difference=options.difference,
-            )
-            async with self._recording(f"{name}/{case.id}", first, url) as relay:
+        for case in self.cases_for(name, role):
+            first = _header_of(case, _peers(role, peer))
+            async with self._recording(f"{name}/{case.id}", first, [url]) as (relay,):
                 _require_pass(await play(case, relay))
+
+    def cases_for(self, name: str, role: Role) -> list[Case]:
+        """Give the cases for a role that are to be recorded with a peer."""
+        return [
+            case
+            for case in recorded_cases(role)
+            if (not case.record.peers or name in case.record.peers)
+            and self.wants(f"{name}/{case.id}")
+        ]
+
+    async def cluster(self, name: str, servers: Sequence[str], exchange_name: str) -> None:
+        """Record the cases for a cluster on a real broker, unless that is not on this machine.
+
+        Args:
+            name: the name of the cluster, with its broker.
+            servers: the names of the servers.
+            exchange_name: of the broker.
+        """
+        if shutil.which(BROKERS[exchange_name][0]) is None:
+            console.print(f"{name}: left out, since {BROKERS[exchange_name][0]} is missing")
+            return
+        with exchange(exchange_name) as address, ExitStack() as stack:
+            urls, known = [], []
+            for server in servers:
+                ready = stack.enter_context(running([*SERVED[server], address]))
+                endpoint = CASE_ENDPOINTS.get(server, "gorilla")
+                urls.append(ready["endpoints"][endpoint])
+                known.append({**about(ready), **_runtime(ready), "backend": endpoint})
+            for case in self.cases_for(name, "exchange"):
+                peers = _peers("server", known[0]) | {"other_servers": known[1:]}
+                first = _header_of(case, peers | {"broker": {"kind": exchange_name}})
+                file = f"{name}/{case.id}"
+                async with self._recording(file, first, urls, address) as (relay, *others):
+                    targets = [Target.of(each) for each in others]
+                    run = to_server(relay, TIMEOUTS, is_alone=True, others=targets)
+                    _require_pass(await run(case))
 
     async def chapters(self, server_name: str, server: Mapping[str, str], url: str) -> None:
         """Record every client's interop run with a server, in chapters."""
@@ -398,7 +394,7 @@ class Recorder:
                         shows=chapter.shows,
                         defects=next(defects, None),
                     )
-                    async with self._recording(name, first, url) as relay:
+                    async with self._recording(name, first, [url]) as (relay,):
                         await converse(driver, relay, chapter.steps)
 
     async def difference(
@@ -434,17 +430,43 @@ class Recorder:
             self._fail(name, "no case leaves a recording")
 
     @asynccontextmanager
-    async def _recording(self, name: str, first: dict[str, Any], url: str) -> AsyncIterator[str]:
-        """Record what passes the relay whose URL this gives, and keep it if it is as expected."""
+    async def _recording(
+        self, name: str, first: dict[str, Any], urls: Sequence[str], broker: str = ""
+    ) -> AsyncIterator[list[str]]:
+        """Record what passes the relays whose URLs this gives, and keep it if it is as expected.
+
+        Args:
+            name: of the recording.
+            first: its header.
+            urls: of the servers.
+            broker: its URL, if they have one that is listened to.
+        """
         stream = io.BytesIO()
         writer = Writer(stream, first)
+        has_heard_all = asyncio.Event()
+
+        def record(connection: int, from_client: bool, content: Content | Published) -> None:
+            if isinstance(content, Published) and content.channel == OWN_CHANNEL:
+                has_heard_all.set()
+            else:
+                writer.write(connection, from_client, content)
+
         problem = ""
-        async with relaying(url, writer.write) as relay:
+        async with AsyncExitStack() as stack:
+            if broker:
+                await stack.enter_async_context(hearing(broker, record))
+            started = [each() for each in relays_of(urls, record)]
+            relays = [await stack.enter_async_context(each) for each in started]
             try:
-                yield relay.url
+                yield [relay.url for relay in relays]
             except (NotRecordedError, DriverError) as error:
                 problem = str(error)
-            await relay.idle()
+            for relay in relays:
+                await relay.idle()
+            if broker:
+                async with broker_at(broker, lambda *_: None) as peer:
+                    await peer.publish(OWN_CHANNEL, b"")
+                    await has_heard_all.wait()
         stream.seek(0)
         report = check_stream(stream)
         expected, actual = first.get("defects", {}), dict(report.counts.keys())
@@ -478,16 +500,37 @@ def recorded_cases(role: Role) -> list[Case]:
     return read_cases((CASES / f"{role}.toml").read_text("utf-8"), role)
 
 
-def _peers(role: Role, peer: Mapping[str, str]) -> dict[str, Mapping[str, str]]:
+def _header_of(case: Case, peers: Mapping[str, Any]) -> Header:
+    """Give the header of the recording of a case, with what is known of its peers."""
+    options = case.record
+    return header(
+        scenario=case.title,
+        how=HOW,
+        native=options.native,
+        shows=case.requirements,
+        defects=options.defects,
+        difference=options.difference,
+        **peers,
+    )
+
+
+def _runtime(ready: Mapping[str, Any]) -> dict[str, str]:
+    """Give what a server runs on, by what it says of itself."""
+    return {"runtime": str(ready.get("go") or ready.get("runtime") or "unknown")}
+
+
+def _peers(role: Role, peer: Mapping[str, str]) -> dict[str, Any]:
     """Give the two peers for a header: the suite, and a peer with that role."""
     return {"client": SUITE, "server": SUITE} | {role: peer}
 
 
 def _require_pass(result: Result) -> None:
-    if result.verdict is not Verdict.PASS:
+    # What breaks off no step is what the monitor saw: a recording shows it, by its header.
+    is_shown = bool(result.case.record.defects) and not result.step
+    if result.verdict is not Verdict.PASS and not is_shown:
         where = f"step {result.step} ({result.expected[:80]})"
         raise NotRecordedError(f"{result.case.id}, {where}: {result.explanation}")
-    if result.closing.requirement in CLOSING:
+    if result.closing and result.closing.requirement in CLOSING:
         raise NotRecordedError(f"{result.case.id}: {result.closing.explanation}")
 
 

@@ -1,9 +1,12 @@
-"""Tests two Go servers behind one exchange, as ``test server URL1 URL2`` does.
+"""Tests two servers behind one exchange, as ``test server`` and ``exchange`` do.
 
-Redis and NATS are Debian's packages ``redis-server`` and ``nats-server``. One that is not on this
-machine is left out, and the output says so. In the folder ``conformance``:
+They are two of one implementation, or one of each: `mixed`.
 
-    python -m peers.exchanges [NAME ...]
+Redis and NATS are Debian's packages ``redis-server`` and ``nats-server``; ``nats-next`` is the
+newest NATS, built from its Go module. One that is not on this machine, or cannot be built, is left
+out, and the output says so. In the folder ``conformance``:
+
+    python -m peers.exchanges [NAME ...] [--cluster NAME]
 
 Exit status: 0 passed; 1 failed; 2 unknown name.
 """
@@ -11,10 +14,10 @@ Exit status: 0 passed; 1 failed; 2 unknown name.
 from __future__ import annotations
 
 import shutil
-import socket
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +26,58 @@ from typing import Final
 import click
 
 from neffos_conformance.wire.subprocesses import running
-from peers.implementations import GO_PEER, KNOWN_FAILURES, PEERS, REFERENCE
+from peers.implementations import (
+    GO_NEXT_PEER,
+    GO_PEER,
+    KNOWN_FAILURES,
+    NATS_NEXT,
+    PEERS,
+    REFERENCE,
+    ToolchainError,
+    build_nats,
+)
+from peers.ports import lasting_port
+
+PATH: Final = "/gorilla"
+"""The endpoint that is tested. Its path ends the prefix, so that the Python server has it, too."""
+
+PREFIX: Final = "neffos-wire"
+"""What the prefix of the Go server begins with."""
+
+SERVED: Final = {
+    "neffos-go": [str(GO_PEER), "serve", "-exchange"],
+    "neffos-go-next": [str(GO_NEXT_PEER), "serve", "-exchange"],
+    "neffos-wire": [
+        *(REFERENCE, "serve", "--json", "--path", PATH),
+        *("--exchange-prefix", PREFIX, "--exchange"),
+    ],
+}
+"""The commands of the servers; the address of the exchange follows."""
+
+CLUSTERS: Final = {
+    "neffos-go": ("neffos-go", "neffos-go"),
+    "neffos-wire": ("neffos-wire", "neffos-wire"),
+    "neffos-go-next": ("neffos-go-next", "neffos-go-next"),
+    "iris": ("neffos-go", "neffos-go"),
+    "mixed": ("neffos-wire", "neffos-go"),
+    "mixed-next": ("neffos-wire", "neffos-go-next"),
+}
+"""The servers behind one exchange: the first is that of a case's first client."""
+
+ENDPOINTS: Final = {"iris": "iris"}
+"""The endpoints of clusters that are not tested at that of ``PATH``."""
+
+SHARES: Final = (
+    {"neffos-wire", "neffos-go", "mixed-next"},
+    {"neffos-wire", "neffos-go-next", "mixed"},
+)
+"""The clusters of a share: one of Python, one of Go and a mixed one. A seed chooses."""
+
+KNOWN: Final = {name: files for peer in PEERS.values() for name, files in peer.known.items()}
+"""The files of known failures by cluster and exchange, such as ``mixed/nats``."""
+
+LINES: Final = 40
+"""Lines of output that are shown of a failure."""
 
 CASES: Final = ("EV-8.1", "EV-8.2", "EV-8.12", "RM-4", "SX-1", "SX-2", "FR-11.3", "HS-3.2")
 """Cases whose messages cross, and those that an exchange is known to fail: a cheap share. Cases
@@ -32,71 +86,167 @@ about the moment or the order of broadcasts are not among them: NATS keeps neith
 SERVERS: Final = {
     "redis": ["redis-server", "--bind", "127.0.0.1", "--port"],
     "nats": ["nats-server", "-a", "127.0.0.1", "-p"],
+    "nats-next": [str(NATS_NEXT), "-a", "127.0.0.1", "-p"],
 }
 """The commands of the exchanges; the port follows."""
 
 
-EXCHANGES: Final = tuple(SERVERS)
-"""Their names."""
+EXCHANGES: Final = ("redis", "nats")
+"""Those that need no build."""
 
 
-def exchange_failures(names: Sequence[str]) -> int:
-    """Test two servers with each exchange, print what came, and give the number that failed."""
+def scheme(name: str) -> str:
+    """Give the scheme of an exchange's URL, by which its known failures are named, too."""
+    return name.partition("-")[0]
+
+
+def exchange_failures(
+    names: Sequence[str], clusters: Iterable[str] = tuple(CLUSTERS), *, is_whole: bool = True
+) -> int:
+    """Test clusters with exchanges, print what came, and give the number that failed.
+
+    Args:
+        names: the exchanges.
+        clusters: those of ``CLUSTERS`` to test.
+        is_whole: whether every case runs on two Python servers; others run ``CASES``.
+    """
     failed = 0
     for name in names:
+        if name not in EXCHANGES:
+            try:
+                build_nats()
+            except ToolchainError as error:
+                click.echo(f"{name}: left out: {error}")
+                continue
         if shutil.which(SERVERS[name][0]) is None:
-            click.echo(f"neffos-go over {name}: left out, since {SERVERS[name][0]} is missing")
+            click.echo(f"{name}: left out, since {SERVERS[name][0]} is missing")
             continue
-        with exchange(name) as address, ExitStack() as stack, TemporaryDirectory() as folder:
-            command = [str(GO_PEER), "serve", "-exchange", address]
-            ready = [stack.enter_context(running(command)) for _ in range(2)]
-            urls = [each["endpoints"]["gorilla"] for each in ready]
-            failed += _test(name, urls, Path(folder) / "report.json")
+        for cluster in clusters:
+            cases = () if is_whole and cluster == "neffos-wire" else CASES
+            failed += not _passes(cluster, name, cases)
     return failed
+
+
+def clusters_of(peers: Container[str], seed: int | None = None) -> list[str]:
+    """Give the clusters whose servers are all among some peers; with a seed, those of a share."""
+    shared = CLUSTERS if seed is None else SHARES[seed % len(SHARES)]
+    every = {name: pair for name, pair in CLUSTERS.items() if name in shared}
+    return [name for name, pair in every.items() if all(each in peers for each in pair)]
+
+
+def _passes(cluster: str, name: str, cases: Sequence[str]) -> bool:
+    with exchange(name) as address, ExitStack() as stack, TemporaryDirectory() as folder:
+        urls = []
+        for server in CLUSTERS[cluster]:
+            ready = stack.enter_context(running([*SERVED[server], address]))
+            endpoint = ENDPOINTS.get(cluster, "gorilla")
+            urls.append(ready["endpoints"].get(endpoint) or ready["endpoints"]["reference"])
+        report = Path(folder) / "report.json"
+        named = [part for each in cases for part in ("--case", each)]
+        command = [REFERENCE, "test", "server", *urls, *named]
+        known = f"{cluster}/{scheme(name)}"
+        passes = _tested(f"{cluster} over {name}", command, report, known, "2 servers: ")
+        # The cases of what servers publish are few, and run in a few seconds.
+        command = [REFERENCE, "exchange", "--broker", address, *urls]
+        return _tested(f"{cluster} on {name}", command, report, f"{known}/broker") and passes
 
 
 @contextmanager
 def exchange(name: str) -> Iterator[str]:
-    """Run an exchange, and give its address when it accepts connections."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    folder = TemporaryDirectory()  # Redis leaves a file where it ran
-    process = subprocess.Popen(
-        [*SERVERS[name], str(port)],
-        cwd=folder.name,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None  # noqa: S101  # it is a pipe
-        if not any("ready" in line.lower() for line in process.stdout):
-            raise click.ClickException(f"{SERVERS[name][0]} ended before it was ready")
-        yield f"{name}://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.communicate()
-        folder.cleanup()
+    """Run an exchange, and give its address when it accepts connections.
+
+    Raises:
+        ClickException: it ended before that.
+    """
+    with TemporaryDirectory() as folder:  # Redis leaves a file where it ran
+        broker = Broker(name, folder)
+        try:
+            yield broker.url
+        finally:
+            broker.stop()
 
 
-def _test(name: str, urls: Sequence[str], report: Path) -> int:
-    command = [REFERENCE, "test", "server", *urls, "--features", "all", "--report", str(report)]
-    for each in CASES:
-        command += ["--case", each]
-    for file in PEERS["neffos-go"].known[f"neffos-go/{name}"]:
+class Broker:
+    """The process of an exchange, which has one port however often it starts.
+
+    Args:
+        name: one of ``SERVERS``.
+        folder: where it runs.
+        options: of its command, beside the port.
+
+    Attributes:
+        port: its port.
+        url: its address.
+
+    Raises:
+        ClickException: it ended before it accepted connections.
+    """
+
+    def __init__(self, name: str, folder: str | Path, options: Sequence[str] = ()) -> None:
+        self.port = lasting_port()
+        self.url = f"{scheme(name)}://127.0.0.1:{self.port}"
+        self._command = [*SERVERS[name], str(self.port), *options]
+        self._folder = folder
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and return when it accepts connections.
+
+        Raises:
+            ClickException: it ended before that.
+        """
+        self._process = subprocess.Popen(
+            self._command,
+            cwd=self._folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self._process.stdout is not None  # noqa: S101  # it is a pipe
+        if not any("ready" in line.lower() for line in self._process.stdout):
+            self.stop()
+            raise click.ClickException(f"{self._command[0]} ended before it was ready")
+
+    def stop(self) -> None:
+        """Kill it, also while it is paused."""
+        self._process.kill()
+        self._process.communicate()
+
+    def pause(self) -> None:
+        """Have it do nothing, and keep its connections."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """End a pause."""
+        self._process.send_signal(signal.SIGCONT)
+
+
+def _tested(title: str, command: Sequence[str], report: Path, known: str, said: str = "") -> bool:
+    """Run the suite, and print its last line, or what it says of failures.
+
+    Args:
+        title: what is printed first.
+        command: what the suite is to do.
+        report: the file of its report.
+        known: the key in ``KNOWN``.
+        said: what it must say to pass.
+    """
+    command = [*command, "--features", "all", "--report", str(report)]
+    for file in KNOWN.get(known, ()):
         command += ["--known-failures", str(KNOWN_FAILURES / file)]
     done = subprocess.run(command, capture_output=True, text=True)
-    is_linked = done.returncode == 0 and "as on one" in " ".join(done.stdout.split())
+    is_passed = done.returncode == 0 and said in " ".join(done.stdout.split())
     last = (done.stdout + done.stderr).splitlines()
-    click.echo(f"neffos-go over {name}: {last[-1] if is_linked else chr(10).join(last[-30:])}")
-    return 0 if is_linked else 1
+    click.echo(f"{title}: {last[-1] if is_passed else chr(10).join(last[-LINES:])}")
+    return is_passed
 
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice([*SERVERS]), metavar="[NAME]...")
-def main(names: tuple[str, ...]) -> None:
+@click.option("--cluster", "clusters", multiple=True, type=click.Choice([*CLUSTERS]))
+def main(names: tuple[str, ...], clusters: tuple[str, ...]) -> None:
     """Test two servers behind each exchange; the Go peer has been built."""
-    sys.exit(bool(exchange_failures(names or EXCHANGES)))
+    sys.exit(bool(exchange_failures(names or EXCHANGES, clusters or tuple(CLUSTERS))))
 
 
 if __name__ == "__main__":

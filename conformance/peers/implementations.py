@@ -43,6 +43,7 @@ BUILT: Final = ROOT / "build" / "peers"
 GO_PEER: Final = BUILT / "neffos-go"
 GO_NEXT_PEER: Final = BUILT / "neffos-go-next"
 JS_PEER: Final = BUILT / "js"
+NATS_NEXT: Final = BUILT / "nats-next"
 REFERENCE: Final = str(Path(sys.executable).with_name("neffos-wire"))
 
 GO_NEXT_TOOLCHAIN: Final = "go1.27.0"
@@ -92,7 +93,7 @@ def build_go(binary: Path, *flags: str, toolchain: str = "") -> None:
         BuildError: a step failed.
     """
     # Without cgo, which nothing here uses. `make bench` builds the same, so Go's cache serves both.
-    go, env = _tool("go"), {"CGO_ENABLED": "0"}
+    go, env = tool("go"), {"CGO_ENABLED": "0"}
     if toolchain:
         env["GOTOOLCHAIN"] = toolchain
     found = subprocess.run([go, "version"], env=os.environ | env, capture_output=True, text=True)
@@ -105,7 +106,20 @@ def build_go(binary: Path, *flags: str, toolchain: str = "") -> None:
         ["test", *flags, "./..."],
         ["build", *flags, "-o", str(binary), "."],
     ):
-        _run([go, *step], HERE / "go", env)
+        run([go, *step], HERE / "go", env)
+
+
+def build_nats() -> None:
+    """Build the newest NATS server, which its module has as a tool.
+
+    Raises:
+        ToolchainError: there is no Go.
+        BuildError: it cannot be built.
+    """
+    BUILT.mkdir(parents=True, exist_ok=True)
+    program = "github.com/nats-io/nats-server/v2"
+    command = [tool("go"), "build", "-o", str(NATS_NEXT), program]
+    run(command, HERE / "nats", {"CGO_ENABLED": "0"})
 
 
 def build_js(folder: Path, test: str = "", versions: Mapping[str, str] | None = None) -> None:
@@ -126,7 +140,7 @@ def build_js(folder: Path, test: str = "", versions: Mapping[str, str] | None = 
             f"there is no {chromium}: install Debian's package chromium, or say in CHROMIUM "
             "where it is"
         )
-    node = _tool("node")
+    node = tool("node")
     folder.mkdir(parents=True, exist_ok=True)
     for path in (HERE / "js").iterdir():
         if path.is_file():
@@ -134,19 +148,29 @@ def build_js(folder: Path, test: str = "", versions: Mapping[str, str] | None = 
     if versions is not None:
         package = {"private": True, "type": "module", "dependencies": versions}
         (folder / "package.json").write_text(json.dumps(package), "utf-8")
-    _run([_tool("npm"), "install", "--no-audit", "--no-fund", "--silent"], folder)
+    run([tool("npm"), "install", "--no-audit", "--no-fund", "--silent"], folder)
     if test:
-        _run([node, "--test", "--test-reporter=dot", test], folder)
+        run([node, "--test", "--test-reporter=dot", test], folder)
 
 
-def _tool(name: str) -> str:
+def tool(name: str) -> str:
+    """Give the path of a program.
+
+    Raises:
+        ToolchainError: it is not on this machine.
+    """
     found = shutil.which(name)
     if found is None:
         raise ToolchainError(f"there is no {name!r} on this machine")
     return found
 
 
-def _run(command: list[str], folder: Path, env: Mapping[str, str] | None = None) -> None:
+def run(command: list[str], folder: Path, env: Mapping[str, str] | None = None) -> None:
+    """Run a step of a build.
+
+    Raises:
+        BuildError: it failed.
+    """
     if subprocess.run(command, cwd=folder, env=os.environ | (env or {})).returncode:
         raise BuildError(f"{' '.join(command)} failed, in {folder.relative_to(ROOT)}")
 
@@ -207,8 +231,14 @@ PEERS: Final = {
             "neffos-go/plain-iris-mvc": _files("neffos-go", ".unchecked", ".0.0.24", ".iris-route"),
             "neffos-go/redis": _files("neffos-go", ".unchecked", ".0.0.24", ".exchange"),
             "neffos-go/nats": _files("neffos-go", ".unchecked", ".0.0.24", ".exchange", ".nats"),
+            "iris/redis": _files("neffos-go", ".unchecked", ".0.0.24", ".exchange"),
+            "iris/nats": _files("neffos-go", ".unchecked", ".0.0.24", ".exchange", ".nats"),
+            "iris/redis/broker": _files("neffos-go.broker", "-0.0.24", "-0.0.24-redis"),
+            "iris/nats/broker": _files("neffos-go.broker", "-0.0.24", "-0.0.24-nats"),
             "neffos-go-gorilla": _files("neffos-go.client", "-0.0.24", "-unchecked"),
             "neffos-go-gobwas": _files("neffos-go.client", "-0.0.24", "-gobwas", "-gobwas-0.0.24"),
+            "neffos-go/redis/broker": _files("neffos-go.broker", "-0.0.24", "-0.0.24-redis"),
+            "neffos-go/nats/broker": _files("neffos-go.broker", "-0.0.24", "-0.0.24-nats"),
             "codec": _files("neffos-go.codec"),
         },
         plain=[str(GO_PEER), "serve", "-plain"],
@@ -227,12 +257,20 @@ PEERS: Final = {
             for dialer in ("gorilla", "gobwas", "coder")
         },
         known={
+            "neffos-go-next/redis/broker": _files("neffos-go.broker", "-0.0.25"),
+            "neffos-go-next/nats/broker": _files("neffos-go.broker", "-0.0.25"),
             "neffos-go-next/gorilla": _files("neffos-go", ".unchecked"),
             "neffos-go-next/coder": _files("neffos-go", ".unchecked", ".coder"),
             "neffos-go-next/gobwas": _files("neffos-go", ".gobwas"),
             "neffos-go-next/plain-gorilla": _files("neffos-go", ".unchecked"),
             "neffos-go-next/plain-coder": _files("neffos-go", ".unchecked", ".coder"),
             "neffos-go-next/plain-gobwas": _files("neffos-go", ".gobwas"),
+            "neffos-go-next/redis": _files(
+                "neffos-go", ".unchecked", ".exchange", ".exchange-0.0.25"
+            ),
+            "neffos-go-next/nats": _files(
+                "neffos-go", ".unchecked", ".exchange", ".exchange-0.0.25"
+            ),
             "neffos-go-next-gorilla": _files("neffos-go.client", "-0.0.25", "-unchecked"),
             "neffos-go-next-coder": _files("neffos-go.client", "-0.0.25", "-unchecked"),
             "neffos-go-next-gobwas": _files("neffos-go.client", "-0.0.25", "-gobwas"),
@@ -259,6 +297,16 @@ PEERS: Final = {
         None,
         [REFERENCE, "serve", "--json"],
         {"neffos-wire": [REFERENCE, "driver"]},
+        known={  # beside a server of neffos-go
+            "mixed/nats": ("mixed.nats.toml",),
+            "mixed/redis/broker": ("neffos-go.broker.toml", "mixed.broker-0.0.24.toml"),
+            "mixed/nats/broker": (
+                "neffos-go.broker.toml",
+                *_files("mixed.broker-0.0.24", "-nats"),
+            ),
+            "mixed-next/redis/broker": ("neffos-go.broker.toml",),
+            "mixed-next/nats/broker": ("neffos-go.broker.toml",),
+        },
     ),
 }
 """All of them, by name."""

@@ -7,7 +7,7 @@ take the steps of an interop run with every server. Each failure must be in a fi
 
 ``--share`` runs a part of that, for CI: on every server and client, each case that is known not to
 pass and a sample of the others; every client with two servers; one client that nobody drives; and
-two servers with one exchange. The seed chooses them.
+on each broker a cluster of Go, one of Python and a mixed one. The seed chooses them.
 
 A missing program is an error unless its peers are left out, with names of
 ``python -m peers.implementations list``:
@@ -43,11 +43,11 @@ from rich.console import Console
 from neffos_codec import Message, Native, decode, encode
 from neffos_conformance.cases.definition import Case, Role, select
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.cli.testing import beginning
+from neffos_conformance.cli.run_options import beginning
 from neffos_conformance.codecs import vectors
-from neffos_conformance.codecs.catalogue import all_cases
+from neffos_conformance.codecs.catalogue import all_cases, codec_cases
 from neffos_conformance.codecs.requests import agrees
-from neffos_conformance.codecs.testing import codec_cases, results_of, run_codec
+from neffos_conformance.codecs.testing import results_of, run_codec
 from neffos_conformance.codecs.values import content_of, message_values, value_of
 from neffos_conformance.interop.interop_runs import Endpoint, InteropRun, StepOutcome, all_runs
 from neffos_conformance.interop.table import about, differences, matrix_values, recorded
@@ -58,8 +58,9 @@ from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result, in_order
 from neffos_conformance.runner.run import DEFAULT_JOBS, DEFAULT_TIMEOUTS, run_cases, to_server
 from neffos_conformance.runner.run_report import RunReport
+from neffos_conformance.runner.varying import WALKED
 from neffos_conformance.wire.subprocesses import running
-from peers.exchanges import EXCHANGES, exchange_failures
+from peers.exchanges import EXCHANGES, SERVERS, clusters_of, exchange_failures
 from peers.implementations import (
     GO_PEER,
     KNOWN_FAILURES,
@@ -72,6 +73,7 @@ from peers.implementations import (
 from peers.implementations import SHARE as SHARE_OF_TESTS
 from peers.plain import plain_failures
 from peers.undriven import UNDRIVEN, test_all_undriven
+from peers.walking import WalkedPeer, walk_all
 
 GENERATED: Final = 20_000
 """Generated payloads for the comparison of the codecs: a second's work."""
@@ -150,6 +152,11 @@ def run(peers: dict[str, Implementation], record: bool, seed: int | None = None)
     """
     failures = compare_codecs() if "neffos-go" in peers else 0
     clients = drivers(peers)
+    walked = [
+        WalkedPeer(name, peer.known_failures(name), command=command)
+        for peer in peers.values()
+        for name, command in peer.clients.items()
+    ]
     with ExitStack() as servers:
         endpoints = []
         # The last drivers take the longest, so they begin.
@@ -164,7 +171,13 @@ def run(peers: dict[str, Implementation], record: bool, seed: int | None = None)
                 ours = [Endpoint(name, *entry) for entry in sorted(ready["endpoints"].items())]
                 systems += [server_under_test(peer, each, ready) for each in ours]
                 endpoints += ours
+                walked += [
+                    WalkedPeer(str(each), peer.known_failures(str(each)), each.url) for each in ours
+                ]
         reports = asyncio.run(test_all(systems, seed))
+        if seed is not None:
+            walked = walked[seed % len(walked) :][:1]
+        strays = asyncio.run(walk_all(walked, reports, PATIENT))
         pairs = None if seed is None else some_pairs([*clients], endpoints, seed)
         runs = asyncio.run(_all_runs(endpoints, clients, pairs))
     for peer in peers.values():
@@ -175,9 +188,12 @@ def run(peers: dict[str, Implementation], record: bool, seed: int | None = None)
     if seed is not None:
         undriven = undriven[seed % len(undriven or [""]) :][:1]
     failures += test_all_undriven(undriven)
-    if "neffos-go" in peers:
-        failures += exchange_failures(EXCHANGES if seed is None else [EXCHANGES[seed % 2]])
+    exchanges = EXCHANGES if seed is not None else tuple(SERVERS)
+    failures += exchange_failures(exchanges, clusters_of(peers, seed), is_whole=seed is None)
     failures += sum(_print_report(name, report) for name, report in reports.items())
+    for text in strays:
+        console.print(text[:SHOWN_LENGTH])
+    failures += len(strays)
     for text in plain_failures(peers, TESTED_AT_ONCE, seed):
         console.print(text)
         failures += 1
@@ -241,7 +257,8 @@ class TestedPeer:
         """Give a report on the results of a run."""
         cases = all_cases(self.role)
         ordered = tuple(in_order([*results], cases))
-        weighed = weigh(self.known_failures, ordered, [case.id for case in cases])
+        walks = (each.case for each in self.known_failures if WALKED in each.case)
+        weighed = weigh(self.known_failures, ordered, [*(case.id for case in cases), *walks])
         return RunReport(
             self.role,
             self.name,
@@ -318,6 +335,9 @@ def _print_report(name: str, report: RunReport) -> int:
         console.print(
             f"{name}, {result.case.id}: {result.verdict}, {result.explanation}"[:SHOWN_LENGTH]
         )
+        for each in report.unexplained_findings(result):
+            text = f"{each.requirement}, {each.verdict}: {each.explanation}"
+            console.print(f"  finding: {text}"[:SHOWN_LENGTH])
         console.print(f"  again: {report.command} --case {result.case.id}")
     for complaint in report.stale:
         console.print(f"{name}: {complaint}"[:SHOWN_LENGTH])

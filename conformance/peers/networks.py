@@ -49,8 +49,8 @@ DRIVER: Final = (str(Path(sys.executable).with_name("neffos-wire")), "driver")
 UNFINISHED: Final = "not finished"
 """How a verdict begins that a thin line may leave."""
 
-Outcome = dict[str, tuple[Verdict, Verdict, str]]
-"""The verdict of each case, the one on its closing, and the explanation."""
+Outcome = dict[str, tuple[Verdict, frozenset[Verdict], str]]
+"""The verdict of each case, those of its findings, and the explanation."""
 
 
 async def server_outcome(network: Network | None, cases: Sequence[Case]) -> Outcome:
@@ -86,21 +86,27 @@ async def _before(url: str, network: Network | None) -> AsyncIterator[str]:
 
 def _outcome(results: Sequence[Result]) -> Outcome:
     return {
-        each.case.id: (each.verdict, each.closing.verdict, each.explanation) for each in results
+        each.case.id: (
+            each.verdict,
+            frozenset(found.verdict for found in each.findings if found.requirement),
+            each.explanation,
+        )
+        for each in results
     }
 
 
 def wrong(network: Network, on_loopback: Outcome, found: Outcome) -> list[str]:
     """Say which verdicts a network must not change, and has changed."""
     lines = []
-    for id_, (verdict, closing, explanation) in found.items():
+    for id_, (verdict, findings, explanation) in found.items():
         if network.loss:
-            is_right = not {verdict, closing} & {Verdict.FAIL, Verdict.ERROR}
+            is_right = not {verdict, *findings} & {Verdict.FAIL, Verdict.ERROR}
         else:
-            is_right = (verdict, closing) == on_loopback[id_][:2]
+            is_right = (verdict, findings) == on_loopback[id_][:2]
             is_right |= bool(network.rate or network.segment) and explanation.startswith(UNFINISHED)
         if not is_right:
-            lines.append(f"{network.name}, {id_}: {verdict}, closing {closing}, {explanation}")
+            shown = ", ".join(sorted(findings)) or "none"
+            lines.append(f"{network.name}, {id_}: {verdict}, findings {shown}, {explanation}")
     return lines
 
 

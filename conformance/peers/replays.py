@@ -1,7 +1,8 @@
 """Replays the corpus to live peers, and explains every difference: ``make replay``.
 
 It checks every recording, and records a sample again, into ``build/transcripts``. Then it
-replays the recorded clients to live servers, and the recorded servers to live clients. Known
+replays the recorded clients to live servers, those of clusters to live clusters with their brokers
+if these are on this machine, and the recorded servers to live clients. Known
 differences are in ``replays.toml``; one that is not there, or no longer occurs, is an error.
 
     python -m peers.replays [--list]
@@ -12,9 +13,11 @@ Exit status: 0 passed; 1 unexplained differences; 2 usage error; 4 a toolchain i
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
 import tomllib
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -25,14 +28,19 @@ from rich.console import Console
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.recordings.checking import check
 from neffos_conformance.recordings.replay import (
+    ReplayBroker,
     Replayed,
     ReplayOutcome,
     replay_to_client,
     replay_to_server,
+    replay_to_servers,
 )
 from neffos_conformance.wire.subprocesses import running
 from neffos_conformance.wire.transcript import Transcript, read_transcript
-from peers.corpus import DIFFERENCES, SUITE, TRANSCRIPTS, corpus, record
+from peers.corpus import CASE_ENDPOINTS, SUITE, TRANSCRIPTS, corpus, record
+from peers.exchanges import CLUSTERS, SERVED, exchange
+from peers.exchanges import SERVERS as BROKERS
+from peers.failed_cases import DIFFERENCES
 from peers.implementations import CLIENTS, HERE, ROOT, SERVERS, built
 
 KNOWN: Final = HERE / "replays.toml"
@@ -46,6 +54,9 @@ LIVE_PEERS: Final = ("neffos-go", "neffos.js", "neffos-wire")
 
 LIVE_SERVERS: Final = (("neffos-wire", "reference"), ("neffos-go", "gorilla"))
 """The servers that recordings are played to, by peer and endpoint."""
+
+LIVE_CLUSTERS: Final = (("neffos-wire", "redis"), ("neffos-wire", "nats"))
+"""The clusters that recordings of clusters are played to, on whichever broker, with their own."""
 
 LIVE_CLIENTS: Final = ("neffos-wire", "neffos-go-gorilla", "neffos.js")
 """The clients, likewise."""
@@ -113,6 +124,9 @@ async def replay_all(replays: Replays, recordings: dict[str, Transcript]) -> Non
     async with asyncio.TaskGroup() as group:
         for peer, endpoint in LIVE_SERVERS:
             group.create_task(to_server(replays, recordings, peer, endpoint))
+        for cluster, broker in LIVE_CLUSTERS:
+            if shutil.which(BROKERS[broker][0]) is not None:
+                group.create_task(to_cluster(replays, recordings, cluster, broker))
         for client in LIVE_CLIENTS:
             group.create_task(to_client(replays, recordings, client))
 
@@ -133,9 +147,34 @@ async def to_server(
     with running(SERVERS[peer]) as ready:
         url = ready["endpoints"][endpoint]
         for name, transcript in recordings.items():
-            if transcript.header["server"]["peer"] != SUITE["peer"]:
+            if transcript.header["server"]["peer"] != SUITE["peer"] and not _is_cluster(transcript):
                 replayed = await replay_to_server(transcript, url, deadline=DEADLINE)
                 replays.add(name, peer, replayed)
+
+
+async def to_cluster(
+    replays: Replays, recordings: dict[str, Transcript], cluster: str, broker: str
+) -> None:
+    """Replay the recorded clients of clusters to a live cluster."""
+    against = f"{cluster} on {broker}"
+    urls = []
+    with ExitStack() as stack:  # starting a process takes seconds, in which others go on
+        address = await asyncio.to_thread(stack.enter_context, exchange(broker))
+        for server in CLUSTERS[cluster]:
+            command = [*SERVED[server], address]
+            ready = await asyncio.to_thread(stack.enter_context, running(command))
+            urls.append(ready["endpoints"][CASE_ENDPOINTS.get(server, "gorilla")])
+        for name, transcript in recordings.items():
+            if _is_cluster(transcript):
+                shared = ReplayBroker(address)
+                replayed = await replay_to_servers(
+                    transcript, urls, broker=shared, deadline=DEADLINE
+                )
+                replays.add(name, against, replayed)
+
+
+def _is_cluster(transcript: Transcript) -> bool:
+    return "broker" in transcript.header
 
 
 async def to_client(replays: Replays, recordings: dict[str, Transcript], client: str) -> None:
@@ -181,7 +220,10 @@ class Replays:
                 if peer == against
             )
             console.print(f"replayed against {against}: {counts}")
-        stale = [each for each in self._known if each not in self._used]
+        replayed = {peer for peer, _ in self._counts}  # a broker may not be on this machine
+        stale = [
+            each for each in self._known if each not in self._used and each.against in replayed
+        ]
         for each in stale:
             console.print(f"stale: {each.recordings} against {each.against}: {each.observed}")
         unexplained = (

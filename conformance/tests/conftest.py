@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .absent import absent
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-IS_EXPECTED = os.environ.get("NEFFOS_WIRE_EXPECT_CHROMIUM") == "1"
-"""Whether these tests fail, where others are skipped, when there is no Chromium."""
-
 HANG = 30_000
 """Milliseconds for a page to come to what is expected of it, as long as playwright waits for
 everything else. It takes some hundred, and more where a machine is busy."""
@@ -29,14 +28,9 @@ everything else. It takes some hundred, and more where a machine is busy."""
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test in a browser where there is none, or fail it where there has to be one."""
-    if item.get_closest_marker("browser") is None or CHROMIUM.exists():
-        return
-    missing = (
-        f"there is no {CHROMIUM}: install Debian's package chromium, or say in CHROMIUM where it is"
-    )
-    if IS_EXPECTED:
-        pytest.fail(missing, pytrace=False)
-    pytest.skip(missing)
+    if item.get_closest_marker("browser") is not None and not CHROMIUM.exists():
+        advice = "install Debian's package chromium, or say in CHROMIUM where it is"
+        absent("CHROMIUM", f"there is no {CHROMIUM}: {advice}")
 
 
 class Chromium:

@@ -32,7 +32,7 @@ NOT_REMOVED = frozenset({"binary", "url-headers", "silent"})
 def servers(there: Collection[str]) -> dict[str, Server]:
     """Give the endpoints of a server with these features alone."""
 
-    def make(handlers, *, id_generator, on_connect, on_open, limits):
+    def make(handlers, *, id_generator, on_connect, on_open, limits, exchange):
         return Server(
             _handlers(there) if "app" in handlers else handlers,
             id_generator=id_generator if "chosen-ids" in there else random_id,
@@ -40,6 +40,7 @@ def servers(there: Collection[str]) -> dict[str, Server]:
             on_open=on_open if "connecting" in there else None,
             origins=None if "origin-check" in there else [ANY_ORIGIN],
             limits=limits,
+            exchange=exchange,
         )
 
     made = application.servers(make=make)

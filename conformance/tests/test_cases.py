@@ -6,7 +6,7 @@ from collections import Counter
 from importlib.resources import files
 
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator, meta
 
 from mutation import work_clock
 from neffos_codec import Native
@@ -23,7 +23,7 @@ from neffos_protocol.catalogue import Level, requirements
 
 STRONG = (Level.MUST, Level.MUST_NOT, Level.SHOULD, Level.SHOULD_NOT)
 
-AT_LEAST = {"server": 180, "client": 80, "codec": 400}
+AT_LEAST = {"server": 180, "client": 80, "codec": 400, "exchange": 25}
 
 
 def run_all(
@@ -36,10 +36,11 @@ def run_all(
     return work_clock.run(run())
 
 
-def test_the_reference_server_passes_every_case():
+def test_the_reference_server_passes_every_case(caplog):
     results = run_all(select(server_cases(), ()))
+    assert "handler failed" not in caplog.text
     assert [(r.case.id, r.explanation) for r in results if r.verdict is not Verdict.PASS] == []
-    assert [(r.case.id, r.closing) for r in results if r.closing.explanation] == []
+    assert [(r.case.id, r.findings) for r in results if r.findings] == []
 
 
 @pytest.mark.parametrize("role", EVERY_ROLE)
@@ -52,11 +53,15 @@ def test_ids_are_unique_over_all_roles():
     assert [id_ for id_, count in ids.items() if count > 1] == []
 
 
+OLDER = {"HS-1.1"}
+"""IDs that are older than what their cases are about now: HS-1 is about clients."""
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_an_id_is_shaped_like_what_the_case_is_mainly_about(role):
     for case in cases_of(role):
         begins = (f"{name}." for name in case.requirements)
-        assert case.id.startswith(("ALL-", *begins)), case.id
+        assert case.id.startswith(("ALL-", *begins)) or case.id in OLDER, case.id
         assert (".c" in case.id or "-c" in case.id) == (role == "client"), case.id
 
 
@@ -77,6 +82,8 @@ def test_every_case_shows_requirements_that_can_be_seen(role):
         assert case.requirements, case.id
         for id_ in case.requirements:
             assert id_ in requirements(), (case.id, id_)
+            peer = "server" if role == "exchange" else role
+            assert peer in requirements()[id_].applies_to, (case.id, id_)
         assert any(SEEN_IN[role] in requirements()[id_].testable for id_ in case.requirements)
 
 
@@ -90,7 +97,7 @@ def test_what_cannot_be_tested_says_why():
 def test_the_data_fits_its_schema(role):
     data = files("neffos_conformance.data")
     schema = json.loads((data / "schema" / "cases.json").read_text("utf-8"))
-    Draft202012Validator.check_schema(schema)
+    meta.validate(schema)
     validator = Draft202012Validator(schema)
     there = list((data / "cases" / role).iterdir())
     assert there

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -13,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from neffos_asyncio import Client, Namespace, RefusedError, ReplyError, dial
-
-from .ports import lasting_port
+from peers.exchanges import EXCHANGES, SERVERS, exchange
+from peers.ports import lasting_port
 
 CHAT = Path(__file__).parents[1] / "examples" / "chat"
 PATIENCE = 60
@@ -22,9 +23,9 @@ PATIENCE = 60
 
 
 @contextmanager
-def serving(port: int = 0) -> Iterator[int]:
+def serving(port: int = 0, *options: str) -> Iterator[int]:
     """Run the server until the block is left, and give its port."""
-    command = [sys.executable, CHAT / "server.py", "--port", str(port)]
+    command = [sys.executable, CHAT / "server.py", "--port", str(port), *options]
     pipe, null = subprocess.PIPE, subprocess.DEVNULL
     with subprocess.Popen(command, stdout=null, stderr=pipe, text=True) as process:
         try:
@@ -129,6 +130,24 @@ def test_those_without_a_name_that_can_be_shown_are_guests(port):
                 assert somebody.client.id.startswith("guest-")
 
     asyncio.run(run())
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("kind", [each for each in EXCHANGES if shutil.which(SERVERS[each][0])])
+def test_two_servers_are_one_chat(kind):
+    async def run(ports: list[int]) -> None:
+        async with entering(ports[0], "ann") as ann, entering(ports[1], "bob") as bob:
+            for each, name in ((ann, "ann"), (bob, "bob")):
+                await each.chat.join("lobby")
+                await each.sees("who", [name], room="lobby")
+            for each, name in ((ann, "ann"), (bob, "bob")):
+                await each.says("hi", room="lobby")
+                await ann.sees("said", said(name, "hi"), room="lobby")
+                await bob.sees("said", said(name, "hi"), room="lobby")
+
+    with exchange(kind) as address, ExitStack() as stack:
+        both = [stack.enter_context(serving(0, "--exchange", address)) for _ in range(2)]
+        asyncio.run(run(both))
 
 
 # -------------------------------------------------------------------- the terminal client

@@ -9,7 +9,7 @@ import pytest
 from neffos_conformance.cases.classes import ConformanceClass, accused, class_of
 from neffos_conformance.cases.definition import cases_of
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.codecs.testing import codec_cases
+from neffos_conformance.codecs.catalogue import codec_cases
 from neffos_conformance.runner.class_outcome import class_outcome
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run_report import requirements_in

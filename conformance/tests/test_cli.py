@@ -141,11 +141,12 @@ def test_a_usage_error_or_nothing_to_run_exits_with_2(tmp_path, arguments, compl
 
 def test_a_failure_exits_with_1_and_shows_the_bytes(monkeypatch, capsys, tmp_path):
     from mutation import BANK
-    from neffos_conformance.reference.embedded import embedded_server
+    from neffos_conformance.reference import embedded
 
     monkeypatch.chdir(tmp_path)
-    faulty = lambda: embedded_server(distort=BANK["error-without-flag"].distort)  # noqa: E731
-    monkeypatch.setattr(server, "embedded_server", faulty)
+    own = embedded.embedded_server
+    faulty = lambda: own(distort=BANK["error-without-flag"].distort)  # noqa: E731
+    monkeypatch.setattr(embedded, "embedded_server", faulty)
     with pytest.raises(SystemExit) as exit_:
         cli.main(["test", "server", "--case", "AR-7.1"])
     assert exit_.value.code == 1
@@ -159,7 +160,7 @@ def test_a_broken_harness_exits_with_3(monkeypatch, capsys):
     def broken(*_: object) -> None:
         raise RuntimeError("on purpose")
 
-    monkeypatch.setattr(server.testing, "all_cases", broken)
+    monkeypatch.setattr(server, "all_cases", broken)
     with pytest.raises(SystemExit) as exit_:
         cli.main(["test", "server"])
     assert exit_.value.code == cli.EXIT_BROKEN
@@ -168,7 +169,7 @@ def test_a_broken_harness_exits_with_3(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("package", "loads"),
-    [("click", "neffos_conformance.cli.main"), ("rich", "neffos_conformance.cli.test_server")],
+    [("click", "neffos_conformance.cli.main"), ("rich", "neffos_conformance.reports.terminal")],
 )
 def test_without_the_suites_packages_the_command_says_what_it_needs(
     monkeypatch, capsys, package, loads
@@ -187,6 +188,45 @@ def test_without_the_suites_packages_the_command_says_what_it_needs(
     assert "pip install 'neffos-wire[conformance]'" in capsys.readouterr().err
 
 
+# -------------------------------------------------------------------- start
+
+WITH_ITS_IMPORTS = """
+import sys
+from neffos_conformance.cli.entry import main
+try:
+    main()
+finally:
+    print(*sys.modules, file=sys.stderr)
+"""
+SESSION = {"neffos_protocol", "asyncio", "importlib.metadata", "neffos_conformance.wire.secrets"}
+REPORTS = {"rich", "jinja2", "neffos_conformance.reports", "neffos_conformance.interop"}
+RARE = {"tomllib", "jsonschema_rs", "h11", "websockets.asyncio", "neffos_asyncio"}
+RARE |= {"neffos_conformance.model_based"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "absent"),
+    [
+        (["--version"], SESSION | REPORTS | RARE),
+        (["decode", ";;;e;0;0;x"], SESSION | REPORTS | RARE),
+        (["decode", "--json", ";;;e;0;0;x"], {"asyncio"} | REPORTS | RARE),
+        (["encode", "--event", "e"], SESSION | REPORTS | RARE),
+        (["test", "server", "ws://127.0.0.1:1"], REPORTS | RARE),
+        (["list", "--json"], {"asyncio", "websockets"} | REPORTS - {"rich"} | RARE),
+    ],
+    ids=lambda each: " ".join(each[:3]) if isinstance(each, list) else "",
+)
+def test_a_command_that_is_soon_done_imports_nothing_that_it_does_not_use(
+    tmp_path, arguments, absent
+):
+    command = [sys.executable, "-c", WITH_ITS_IMPORTS, *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    imported = done.stderr.split("\n")[-2].split()
+    assert "neffos_conformance.cli.main" in imported
+    assert "Usage:" not in done.stderr  # which would import nothing
+    assert absent.isdisjoint(imported)
+
+
 # -------------------------------------------------------------------- help
 
 CONTEXT = click.Context(cli.cli, info_name="neffos-wire")
@@ -196,9 +236,9 @@ EVERY_COMMAND = {
     **{f"test {name}": cli.test_command.get_command(CONTEXT, name) for name in cli.TESTS},
 }
 METAVARS = re.compile(
-    r"URL|\[URL\](?:…)?|FILE|FILE…|COMMAND|\[-- COMMAND…\]|NAME=URL|NAME=COMMAND|FOLDER|SECONDS|N"
-    r"|NAME|PORT|\[HOST:\]PORT|HOST:PORT:ADDRESS|HEADER"
-    r"|TEXT|PATTERN|TAG|LIST|LINE|PAYLOAD|\[PAYLOAD\]|HEX|\[[a-z|]+\]"
+    r"URL…?|\[URL\](?:…)?|FILE…?|COMMAND|\[-- COMMAND…\]|NAME=URL|NAME=COMMAND|FOLDER|SECONDS|N"
+    r"|\[FILE\]|\[FOLDER\]|\{[a-z|]+\}|NAME|PORT|\[HOST:\]PORT|HOST:PORT:ADDRESS|HEADER"
+    r"|TEXT|PATTERN|SOURCE…|REQUIREMENT|TAG|LIST|LINE|PAYLOAD|\[PAYLOAD\]|HEX|\[[a-z|]+\]"
 )
 """The names of values in help texts, and the choices that click lists."""
 

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator, meta
 
 from neffos_codec import FIELDS, Reason, WaitKind
 from neffos_conformance.cases.verdict import Verdict
@@ -19,6 +19,8 @@ from neffos_conformance.codecs import vectors
 from neffos_conformance.codecs.requests import vector_requests
 from neffos_conformance.codecs.testing import run_codec
 from neffos_conformance.reference.codec_adapter import OPERATIONS, answer
+
+from .absent import java
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = ROOT / "conformance" / "templates"
@@ -34,6 +36,9 @@ ADAPTERS = {
     "python": [sys.executable, str(TEMPLATES / "python" / "codec.py")],
     "javascript": [NODE or "node", str(TEMPLATES / "javascript" / "codec.mjs")],
 }
+COMPLETE = ("reference", "java")
+"""The adapters whose codecs have all that vectors ask for."""
+
 each_adapter = pytest.mark.parametrize(
     "adapter",
     [
@@ -42,8 +47,15 @@ each_adapter = pytest.mark.parametrize(
         pytest.param(
             "javascript", marks=pytest.mark.skipif(NODE is None, reason="there is no node")
         ),
+        pytest.param("java", marks=pytest.mark.whole),
     ],
 )
+
+
+def command_of(adapter):
+    """Give the command of an adapter; that in Java is compiled first."""
+    return java("CodecAdapter") if adapter == "java" else ADAPTERS[adapter]
+
 
 # ---- The vectors as requests ----
 
@@ -55,7 +67,7 @@ def asked():
 
 def is_answered_by(adapter, request):
     """Whether an adapter has to answer a request: a template only those for frames."""
-    return adapter == "reference" or (
+    return adapter in COMPLETE or (
         request["op"] in ("decode", "encode")
         and request.get("native", "never") == "never"
         and not request.keys() & {"limits", "native_payload"}
@@ -68,7 +80,7 @@ def is_answered_by(adapter, request):
 def session(adapter, lines, timeout=60):
     """Give what an adapter writes, its first line first; it must end as its input does."""
     done = subprocess.run(
-        ADAPTERS[adapter], input=lines, capture_output=True, timeout=timeout, check=True
+        command_of(adapter), input=lines, capture_output=True, timeout=timeout, check=True
     )
     assert done.stderr == b""
     return done.stdout.splitlines()
@@ -96,7 +108,7 @@ def shortened(value):
 
 
 def test_the_schema_is_a_schema():
-    Draft202012Validator.check_schema(SCHEMA)
+    meta.validate(SCHEMA)
 
 
 def test_the_schema_knows_the_words_of_the_codec():
@@ -123,7 +135,7 @@ def test_requests_and_wanted_answers_are_of_the_contracts_form():
 
 @each_adapter
 def test_an_adapter_answers_every_vector_as_it_says(adapter):
-    _, answered = run_codec(ADAPTERS[adapter])
+    _, answered = run_codec(command_of(adapter))
     assert {each.verdict for each in answered} <= {Verdict.PASS, Verdict.SKIPPED}
     for each in answered:
         is_unsupported = each.verdict is Verdict.SKIPPED
@@ -232,7 +244,7 @@ def test_a_line_may_be_huge_and_the_last_one_may_lack_its_end(adapter):
 @each_adapter
 def test_an_adapter_answers_before_it_reads_on_and_ends_with_its_input(adapter):
     process = subprocess.Popen(
-        ADAPTERS[adapter], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        command_of(adapter), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
     )
     watchdog = threading.Timer(20, process.kill)
     watchdog.start()

@@ -10,7 +10,8 @@ from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.recordings.checking import check
 from neffos_conformance.wire.transcript import Header, read_transcript
 from neffos_protocol.catalogue import differences, requirements
-from peers.corpus import CHAPTERS, DIFFERENCES, corpus, missing, recorded_cases
+from peers.corpus import CASE_CLUSTERS, CHAPTERS, corpus, missing, recorded_cases
+from peers.failed_cases import DIFFERENCES
 from peers.implementations import CLIENTS, SERVERS
 
 CORPUS = Path(__file__).parents[1] / "transcripts"
@@ -57,7 +58,8 @@ def test_every_recording_that_is_no_difference_or_chapter_is_of_a_case_with_that
 
 
 def test_every_case_to_record_names_peers_and_differences_that_exist():
-    for role, known in (("server", SERVERS), ("client", CLIENTS)):
+    known_peers = (("server", SERVERS), ("client", CLIENTS), ("exchange", CASE_CLUSTERS))
+    for role, known in known_peers:
         cases = recorded_cases(role)
         assert len({each.id for each in cases}) == len(cases)
         for each in cases:
@@ -79,7 +81,7 @@ def test_a_recording_of_a_difference_is_of_a_peer_that_the_catalogue_names(heade
         if "difference" not in first:
             continue
         told = {each for one in differences()[first["difference"]].behaviours for each in one.peers}
-        sides = (first["client"], first["server"])
+        sides = (first["client"], first["server"], *first.get("other_servers", ()))
         names = {f"{each['peer']} {each.get('version', '').lstrip('v')}" for each in sides}
         assert told & names, path
 

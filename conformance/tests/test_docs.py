@@ -10,6 +10,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -17,8 +18,9 @@ from neffos_codec import DecodeError, Decoding, decode
 from neffos_conformance.cli.main import cli
 from neffos_conformance.wire.transcript import read_transcript
 from peers.corpus import recorded_cases
+from peers.ports import lasting_port
 
-from .ports import lasting_port
+from .generators import ci
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "spec" / "docs").rglob("*.md"))
@@ -150,20 +152,61 @@ def test_a_console_shows_what_happens(console, tmp_path, monkeypatch):
                 terminal.end(job)
 
 
+def shown_commands() -> list[list[str]]:
+    """Give the words of each command that a page or the README shows without its output."""
+    found = []
+    for page in (*PAGES, ROOT / "README.md"):
+        for block in blocks(page, "(?:sh|bash)"):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                if words[:1] == ["neffos-wire"] and words[1:2] != ["--help"]:
+                    found.append(words[1:])
+    return found
+
+
+def test_the_commands_of_the_pages_have_their_options():
+    commands = shown_commands()
+    assert len(commands) > 20
+    for words in commands:
+        command: click.Command = cli
+        while isinstance(command, click.Group) and not words[0].startswith("-"):
+            found = command.get_command(click.Context(command), words[0])
+            assert found is not None, words
+            command, words = found, words[1:]
+        options = {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
+        own = words[: words.index("--")] if "--" in words else words
+        given = {word.partition("=")[0] for word in own if re.match(r"--?[a-z]", word)}
+        assert given - options <= {"--help"}, (command.name, words)
+
+
+@pytest.mark.whole
+def test_the_script_for_ci_passes(tmp_path):
+    script = ci.script().replace("8080", str(lasting_port()))
+    path = f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(
+        ["bash", "-c", script],  # noqa: S607
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+        check=True,
+    )
+    assert {each.name for each in tmp_path.iterdir()} >= {"junit.xml", "report.html"}
+
+
 @pytest.mark.parametrize(("program", "output"), programs())
-def test_a_program_prints_what_the_page_says(program, output):
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == (output, "")
+def test_a_program_prints_what_the_page_says(program, output, capsys, caplog):
+    exec(compile(program, "program", "exec"), {"__name__": "__main__"})  # noqa: S102  # ours
+    assert capsys.readouterr() == (output, "")
+    assert caplog.records == []
 
 
-def test_the_visit_on_the_first_page_was_recorded():
+def test_the_session_of_the_introduction_was_recorded():
     recording = ROOT / "conformance" / "transcripts" / "neffos-go" / "visit.jsonl"
     recorded = [
         without_id(("→ " if entry.from_client else "← ") + entry.content)
         for entry in read_transcript(recording).entries
         if isinstance(entry.content, str)
     ]
-    [visit] = [each for each in blocks(ROOT / "spec/docs/index.md", "text") if "→ M" in each]
+    [visit] = [each for each in blocks(ROOT / "spec/docs/introduction.md", "text") if "→ M" in each]
     shown = [without_id(line) for line in visit.splitlines()]
     assert len(shown) > 5
     assert [line for line in recorded if line in shown] == shown
@@ -191,7 +234,7 @@ def test_the_lines_of_the_recordings_page_were_recorded():
         lasting(line) for name in names for line in (ROOT / name).read_text("utf-8").splitlines()
     }
     shown = [line for block in blocks(page, "json") for line in block.splitlines()]
-    assert len(shown) == 5
+    assert len(shown) == 6
     assert [line for line in shown if lasting(line) not in recorded] == []
 
 
@@ -204,8 +247,9 @@ def test_the_fields_of_a_check_report_are_those_of_the_page():
         for first, *_ in rows("spec/docs/recordings.md", r"\| `(file|verdict|lines|violations)`")
         + rows(
             "spec/docs/recordings.md",
-            r"\| `(counts|unreadable|pending_asks|stale_defects|unchecked_connections)`",
+            r"\| `(suspicions|counts|unreadable|pending_asks|stale_defects|unchecked_connections)`",
         )
+        + rows("spec/docs/recordings.md", r"\| `(unit|notes)` ")
         for name in named(first)
     }
     assert fields == report.keys()

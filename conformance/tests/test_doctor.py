@@ -13,7 +13,7 @@ import trustme
 from websockets.asyncio.server import ServerConnection, serve
 
 from neffos_conformance.reference.embedded import embedded_server
-from neffos_conformance.runner.doctor import EndError, Examination, Finding, Health, examine
+from neffos_conformance.runner.doctor import Diagnosis, EndError, Examination, Health, examine
 from neffos_conformance.runner.refusals import refusal, refusals
 from neffos_conformance.wire.reach import Reach, Target
 from neffos_conformance.wire.reach_options import read_reach
@@ -28,11 +28,11 @@ SECRET = "s3cretValue"  # noqa: S105
 
 async def findings(
     target: Target | str, *namespaces: str, deadline: float = AMPLE
-) -> list[Finding]:
+) -> list[Diagnosis]:
     return [each async for each in examine(Target.of(target), namespaces, deadline=deadline)]
 
 
-def last(found: list[Finding]) -> tuple[str, Health, str]:
+def last(found: list[Diagnosis]) -> tuple[str, Health, str]:
     return found[-1].step, found[-1].outcome, found[-1].reason
 
 
@@ -249,7 +249,7 @@ def test_a_server_that_does_not_answer_is_no_server_of_neffos():
         with pytest.raises(EndError) as end:
             await way.handshake(Never())  # type: ignore[arg-type]
         assert silent.is_set()
-        assert "is not neffos" in end.value.finding.reason
+        assert "is not neffos" in end.value.diagnosis.reason
 
     asyncio.run(check())
 

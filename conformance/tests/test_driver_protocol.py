@@ -49,7 +49,7 @@ def test_a_driver_that_does_not_read_is_not_waited_for_without_end(monkeypatch, 
         ("print('nonsense')", "not JSON"),
         ("print('[' * 100_000)", "nested too deeply"),
         ("print(5)", "driver protocol's form"),
-        (BEGIN + "print(json.dumps({'id': 'x', 'result': {}}))", "form: id: 'x' is not of type"),
+        (BEGIN + "print(json.dumps({'id': 'x', 'result': {}}))", 'form: id: "x" is not of type'),
         (
             BEGIN + "print(json.dumps({'saw': 'native', 'connection': [], 'text': ''}))",
             r"form: connection: \[\] is not of type",

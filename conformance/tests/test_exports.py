@@ -23,9 +23,13 @@ OUTER = {
     },
     "budget": {"Holder", "PROCESS", "PROCESS_BYTES"},
     "errors": set(),
+    "exchange": {"Attachment", "Deliver", "Exchange", "PREFIX"},
+    "exchanges": set(),
     "handlers": {"Application", "Builder", "SYSTEM_EVENTS"},
     "limits": {"DEFAULT", "LINE_RATE", "MESSAGE_RATE", "REASON_SIZE", "pong_time"},
     "listening": {"BACKLOG", "GRACE", "Interceptor"},
+    "nats_exchange": {"NatsClient", "NatsExchange", "tls_of"},
+    "redis_exchange": {"RedisExchange", "TURN"},
     "request": {
         "Headers",
         "MAX_TRIES_DIGITS",
@@ -40,6 +44,8 @@ OUTER = {
 
 INNER = {
     "asgi",
+    "broker",
+    "cluster",
     "dependencies",
     "dispatch",
     "failures",

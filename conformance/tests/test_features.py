@@ -95,7 +95,7 @@ def test_names_are_unique_and_words():
 def test_a_feature_names_what_the_page_has(feature):
     events = {row[1].strip("`") for row in rows("Events") if row[0] == "`app`"}
     namespaces = {row[0].strip("`") for row in rows("Namespaces")}
-    endpoints = set(re.findall("with `(/[a-z]+)` behind", section("Endpoints")))
+    endpoints = set(re.findall("with `(/[a-z]+)` after", section("Endpoints")))
     headers = {
         row[0].strip("`").partition(":")[0] for row in rows("Headers of the upgrade request")
     }

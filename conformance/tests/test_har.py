@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.cli.main import cli

@@ -23,11 +23,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from playwright.sync_api import Locator, Page, expect
 
 from neffos_codec import (
     FIELDS,
@@ -46,6 +45,11 @@ from neffos_codec import (
 )
 from neffos_conformance.wire.transcript import read_transcript
 from neffos_protocol.catalogue import requirements
+
+from .pages import expect
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "spec" / "docs"
@@ -71,7 +75,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     docs.mkdir()
     shutil.copy(DOCS / "inspector.md", docs)
     shutil.copytree(DOCS / "inspector", docs / "inspector")
-    for name in ("index", "frame", "recordings"):
+    for name in ("index", "frame", "workbench"):
         (docs / f"{name}.md").write_text("# Another page\n\n## Two readings\n", "utf-8")
     plain = re.sub(r"!!python/\S+", "", (DOCS.parent / "mkdocs.yml").read_text("utf-8"))
     whole = yaml.safe_load(plain)
@@ -528,8 +532,8 @@ MEANINGS = [
     ),
     ("$1;app;;_OnNamespaceConnect;0;0;", {}, SERVER, "to connect namespace app", ["AR-3", "AR-20"]),
     ("7;app;;_OnNamespaceConnect;0;0;", {}, CLIENT, "to connect namespace app", ["AR-2", "AR-20"]),
-    (";app;;_OnNamespaceConnect;0;0;", {}, EITHER, "is ignored", ["NS-2"]),
-    ("$1;app;x;_OnRoomLeave;0;1;", {}, CLIENT, "wants to leave room x", ["NS-10"]),
+    (";app;;_OnNamespaceConnect;0;0;", {}, EITHER, "is ignored", ["NS-20"]),
+    ("$1;app;x;_OnRoomLeave;0;1;", {}, CLIENT, "wants to leave room x", ["NS-20"]),
     ("$1;app;;_OnNamespaceConnect;1;0;bad namespace", {}, SERVER, "refuses to connect", []),
     ("$1;;;;;;", {}, SERVER, 'answers "done" to the client\'s ask $1: the empty reply', []),
     ("$1;;;;0;0;", {}, SERVER, "the empty reply", ["FR-13"]),

@@ -19,6 +19,7 @@ from neffos_conformance.runner.instances import (
     Instances,
     is_caused_elsewhere,
     of_traffic,
+    often,
     retried,
     titles,
 )
@@ -274,3 +275,15 @@ def test_reports_say_how_the_cases_ran(tmp_path):
         done = run("test", "server", *arguments)
         assert done.returncode == 2
         assert complaint in done.stderr
+
+
+@pytest.mark.parametrize("steps", [[3, 7, 3], [7, 3, 3], [3, 3, 7]])
+def test_a_case_that_always_fails_shows_the_run_that_got_furthest(steps):
+    case = CASES["EV-8.1"]
+    left = [Result(case, Verdict.FAIL, step=step) for step in steps]
+
+    async def fails(_: Case) -> Result:
+        return left.pop(0)
+
+    assert asyncio.run(often(fails)(case)).step == 7
+    assert not left

@@ -6,11 +6,12 @@
 import asyncio
 import time
 from dataclasses import replace
+from functools import cache
 
 import pytest
 from click.testing import CliRunner
 
-from mutation import BANK, __main__, work_clock
+from mutation import BANK, __main__, checked, work_clock
 from mutation.kill_matrix import (
     SAMPLES,
     Killed,
@@ -23,6 +24,7 @@ from mutation.kill_matrix import (
     proof_errors,
     proofs,
     read_report,
+    sampled,
     survivors,
     write_report,
 )
@@ -81,15 +83,16 @@ def test_a_proof_by_another_mutant_is_an_error(name, wrong):
 SEED = 1
 
 
-def checked(role, seed=SEED):
+@cache
+def planned(role, seed=SEED):
     return check_plan(role, all_cases(role), seed)
 
 
 @pytest.mark.parametrize("role", EVERY_ROLE)
 def test_a_check_runs_another_sample_at_each_seed_until_all_calm_cases_have_run(role):
     calm = {case.id for case in all_cases(role) if LIMITS not in case.tags}
-    plans = [checked(role, seed) for seed in range(SAMPLES)]
-    assert plans[SEED] == checked(role)
+    plans = [planned(role, seed) for seed in range(SAMPLES)]
+    assert plans[SEED] == planned(role)
     assert all(plan.keys() == {mutant.name for mutant in of_role(role)} for plan in plans)
     for name in (*proofs(role).values(), *(name for name in plans[0] if not BANK[name].breaks)):
         assert {case.id for plan in plans for case in plan[name]} >= calm
@@ -97,21 +100,40 @@ def test_a_check_runs_another_sample_at_each_seed_until_all_calm_cases_have_run(
 
 def test_a_sample_is_a_share_of_the_cases():
     cases = all_cases("server")
-    for name, planned in checked("server").items():
+    for name, chosen in planned("server").items():
         if not BANK[name].breaks:
-            assert 0.5 < SAMPLES * len(planned) / len(cases) < 2
+            assert 0.5 < SAMPLES * len(chosen) / len(cases) < 2
 
 
 @pytest.mark.parametrize("role", EVERY_ROLE)
 def test_a_check_runs_the_cases_of_its_requirement_against_every_mutant(role):
-    for name, cases in checked(role).items():
+    for name, cases in planned(role).items():
         ids = {case.id for case in cases}
         violated = BANK[name].breaks
         assert ids >= {case.id for case in all_cases(role) if violated in case.requirements}
 
 
+def test_a_new_case_meets_every_proof_and_a_new_proof_every_calm_case():
+    cases = all_cases("server")
+    calm = {case.id for case in cases if LIMITS not in case.tags}
+    name = proofs("server")["FR-1"]
+    plan = check_plan("server", cases, SEED, {"NS-3.1", name})
+    assert {case.id for case in plan[name]} >= calm
+    assert all("NS-3.1" in {case.id for case in plan[each.name]} for each in sampled("server"))
+
+
+@pytest.mark.parametrize("role", ["server", "client", "exchange"])
+def test_what_was_checked_is_known_by_what_it_does(role):
+    cases, mutants = all_cases(role), sampled(role)
+    digests = checked.digests_of(cases, mutants)
+    assert len(digests) == len(cases) + len(mutants)
+    changed = replace(cases[0], requirements=(*cases[0].requirements, "FR-1"))
+    again = checked.digests_of([changed, *cases[1:]], mutants)
+    assert [name for name in again if again[name] != digests[name]] == [changed.id]
+
+
 def test_a_check_runs_cases_against_the_mutant_that_they_kill_elsewhere():
-    assert "NS-6.2" in {case.id for case in checked("server")["unconnected-answered"]}
+    assert "NS-6.2" in {case.id for case in planned("server")["unconnected-answered"]}
 
 
 def test_floods_run_against_the_mutants_of_their_requirements_alone():
@@ -138,7 +160,7 @@ def flawless():
     """Give the matrix of a server suite in which each case kills the mutants that it should."""
     return {
         name: Killed(ids, is_complete=True)
-        for name, ids in killed_by_their_own(checked("server")).items()
+        for name, ids in killed_by_their_own(planned("server")).items()
     }
 
 
@@ -237,6 +259,12 @@ def test_the_command_shows_what_kills_a_mutant():
     assert shown.output.startswith("codec-other-request (HS-1): ")
 
 
+def test_the_command_shows_what_a_finding_kills():
+    shown = run("--role", "server", "--case", "RM-8.1", "--mutant", "flag-of-refusals-left-empty")
+    assert shown.exit_code == 0
+    assert shown.output == "flag-of-refusals-left-empty (FR-6): FR-6 in RM-8.1\n"
+
+
 def test_the_command_refuses_patterns_that_match_nothing():
     assert run("--mutant", "nobody").exit_code == 2
     assert run("--case", "XX-1").exit_code == 2
@@ -247,11 +275,14 @@ def test_the_command_checks_a_role_and_writes_its_matrix(monkeypatch, tmp_path):
     path = tmp_path / "kills.json"
     monkeypatch.setattr(__main__, "REPORT", path)
     monkeypatch.setattr(__main__, "_run", killed_by_their_own)
+    monkeypatch.setattr(__main__, "_new", lambda *_: frozenset())
+    monkeypatch.setattr(__main__, "_played", lambda _: {})
     outcome = run("--check", "--role", "server", "--seed", "7")
     faulty = sum(bool(mutant.breaks) for mutant in of_role("server"))
     assert (outcome.exit_code, outcome.output) == (
         0,
         f"one of {SAMPLES} samples. Try: --seed 7 for the same\n"
+        "0 of 0 mutants without I/O killed by session vectors alone; none survived\n"
         f"{faulty} of {faulty} mutants killed, 0 errors\n",
     )
     assert {name: each.cases for name, each in read_report(path).items()} == {
@@ -262,6 +293,7 @@ def test_the_command_checks_a_role_and_writes_its_matrix(monkeypatch, tmp_path):
 def test_the_command_fails_on_an_error(monkeypatch, tmp_path):
     monkeypatch.setattr(__main__, "REPORT", tmp_path / "kills.json")
     monkeypatch.setattr(__main__, "_run", lambda plan, _: dict.fromkeys(plan, frozenset()))
+    monkeypatch.setattr(__main__, "_played", lambda _: {})
     outcome = run("--check", "--role", "client")
     assert outcome.exit_code == 1
     assert "client-body-is-success: survived\n" in outcome.output

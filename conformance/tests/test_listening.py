@@ -210,7 +210,7 @@ def test_several_clients_get_a_case_each_and_no_case_that_must_know_who_comes_ba
 
 def test_a_path_chooses_the_case():
     async def chosen():
-        session = ListeningSession(select(client_cases(), ["HS-1", "NS-3", "TR-1"]))
+        session = ListeningSession(select(client_cases(), ["HS-1", "NS-3", "TR-1.c1"]))
         async with listening_for_clients(session, "127.0.0.1", 0) as page:
             connection = await WireConnection.dial(f"{page.dial_url}case/TR-1.c1")
             received = await connection.receive()
@@ -269,6 +269,47 @@ def test_a_client_that_goes_during_a_case_is_accused_only_if_it_always_does(time
 
     results = asyncio.run(gone())
     assert [each.verdict for each in results.values()] == [Verdict.FAIL] * (times == MAX_TRIES)
+
+
+class Scripted:
+    """A connection on which a client has sent what a test says."""
+
+    def __init__(self):
+        self.incoming = asyncio.Queue()
+
+    async def receive(self):
+        return await self.incoming.get()
+
+    async def send(self, payload, *, is_held=False):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("asked", "replied", "spoken", "found"),
+    [
+        ("41;default;;_OnNamespaceConnect;0;0;", "41;;;;;;", ";default;;chat;0;0;", []),
+        ("41;default;;_OnNamespaceConnect;0;0;", "41;;;;;;", ";other;;chat;0;0;", ["NS-11"]),
+        ("41;other;;_OnNamespaceConnect;0;0;", "41;;;;;;", ";default;;chat;0;0;", ["NS-11"]),
+        ("41;default;;echo;0;0;", "41;default;;echo;0;0;", ";default;;chat;0;0;", ["NS-11"]),
+    ],
+)
+def test_a_client_may_speak_while_the_suite_connects_its_namespace(asked, replied, spoken, found):
+    """The Go client finds its namespace connected before its reader has written the reply."""
+
+    async def observed():
+        client = Scripted()
+        connection = served.ServedConnection(client, lambda *_: None)
+        connection.start()
+        client.incoming.put_nowait("M")
+        await connection.receive()
+        await connection.send("A7")
+        await connection.send(asked)
+        client.incoming.put_nowait(spoken)
+        client.incoming.put_nowait(replied)
+        await connection.receive()
+        return [each.violation.requirement for each in connection.sightings if each.is_own]
+
+    assert asyncio.run(observed()) == found
 
 
 # -------------------------------------------------------------------- faulty clients
@@ -438,7 +479,7 @@ def test_an_interrupt_ends_a_run_with_a_report_of_what_was_seen(tmp_path):
     report = tmp_path / "client.json"
     command = [
         str(Path(sys.executable).with_name("neffos-wire")),
-        *("test", "client", "--listen", "0", "--case", "TR-1", "--case", "HS-1"),
+        *("test", "client", "--listen", "0", "--case", "TR-1.c1", "--case", "HS-1"),
         *("--namespace", "chat", "--expect-header", "Authorization: s3cret", "--reconnects"),
         *("--report", str(report)),
     ]

@@ -9,7 +9,6 @@ import threading
 from dataclasses import dataclass
 
 import pytest
-from playwright.sync_api import expect
 
 from neffos_conformance.cases.definition import client_cases, select
 from neffos_conformance.cases.verdict import Verdict
@@ -18,6 +17,8 @@ from neffos_conformance.listening.page import Page
 from neffos_conformance.listening.session import ListeningSession
 from neffos_conformance.runner.result import Result
 from neffos_conformance.wire.connection import ConnectionClosed, WireConnection
+
+from .pages import expect
 
 pytestmark = pytest.mark.browser
 
@@ -58,7 +59,9 @@ def running():
     found = []
 
     async def listen():
-        session = ListeningSession(select(client_cases(), ["TR-1", "NS-3.c1", "NS-17.c3", "NS-1"]))
+        session = ListeningSession(
+            select(client_cases(), ["TR-1.c1", "NS-3.c1", "NS-17.c3", "NS-1"])
+        )
         session.peer = EVIL
         session.results[failing.id] = Result(failing, Verdict.FAIL, EVIL, actual=EVIL)
         async with listening_for_clients(session, "127.0.0.1", 0) as page:
@@ -84,7 +87,7 @@ def test_a_verdict_comes_without_a_reload_and_fits_the_screen(chromium, running,
     with chromium.opening(url, url) as open_page:
         page = open_page(viewport=size, color_scheme=scheme)
         expect(page.locator("#share")).to_have_text(
-            "1 of 3 cases have a result; 3 more need a driver"
+            "1 of 3 cases have a result; 4 more need a driver"
         )
         expect(row(page, "TR-1.c1").locator(".verdict")).to_have_text("waiting")
         expect(page.locator("#url")).to_have_text(running.page.dial_url)

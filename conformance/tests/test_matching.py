@@ -1,8 +1,13 @@
 """Comparing what was seen with what was expected."""
 
+import shlex
+
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from neffos_conformance.cases.matching import difference, fill
+from neffos_conformance.cases.words import words_of
 
 
 @pytest.mark.parametrize(
@@ -51,3 +56,22 @@ def test_a_place_holds_the_same_text_ever_after():
 def test_a_place_nothing_was_seen_for_is_an_error():
     with pytest.raises(KeyError):
         fill("<<id>>", {})
+
+
+def split(text, *, has_escapes):
+    lexer = shlex.shlex(text, posix=True, punctuation_chars="")
+    lexer.whitespace_split, lexer.commenters = True, ""
+    lexer.escape = "\\" if has_escapes else ""
+    return list(lexer)
+
+
+@given(st.text(" \t\n'\"\\ab\u00a0", max_size=12), st.booleans())
+@example("do 'a b'\"c\\\"d\"e\\ f ''", True)
+def test_words_are_those_of_shlex(text, has_escapes):
+    try:
+        expected = split(text, has_escapes=has_escapes)
+    except ValueError:
+        with pytest.raises(ValueError, match="does not end"):
+            words_of(text, has_escapes=has_escapes)
+        return
+    assert words_of(text, has_escapes=has_escapes) == expected

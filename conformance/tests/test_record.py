@@ -14,12 +14,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from websockets.utils import accept_key
 
 from neffos_asyncio import ReplyError, Server, dial, listening
-from neffos_codec import Native
 from neffos_conformance.cases.definition import select, server_cases
 from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.cli.main import cli
 from neffos_conformance.cli.record import _LiveCheck
 from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner.playback import Timeouts
@@ -215,8 +216,7 @@ def test_the_suite_finds_the_same_through_a_relay():
             results = [result async for result in run_cases(run_case, cases)]
         assert len(results) == len(cases)
         assert {r.case.id: r.explanation for r in results if r.verdict is not Verdict.PASS} == {}
-        closings = {r.case.id: str(r.closing) for r in results if r.closing.explanation}
-        assert not closings
+        assert {r.case.id: r.findings for r in results if r.findings} == {}
 
     run(test, RUN_TIMEOUT)
 
@@ -730,7 +730,7 @@ def test_record_writes_messages_and_checks_them(tmp_path):
 
 
 def test_record_checks_no_message_after_the_end(tmp_path, capsys):
-    live = _LiveCheck(Native.NEVER, is_shown=True)
+    live = _LiveCheck({}, is_shown=True)
     for said in (
         (True, "M"),
         (False, "A7"),
@@ -780,3 +780,22 @@ def test_record_says_what_is_wrong_with_its_arguments(tmp_path):
         done = subprocess.run([PROGRAM, "record", url, "-o", file], capture_output=True, text=True)
         assert done.returncode == 2
         assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--prefix", "p"], "--prefix is of no use without --broker"),
+        (["--broker", "http://h"], "a broker is at redis://"),
+        (["--broker", "redis://u:geheim@127.0.0.1:9"], "no broker at redis://***@127.0.0.1:9"),
+        (["--server-name", "a", "--server-name", "b"], "more names than servers"),
+    ],
+)
+def test_a_cluster_that_cannot_be_recorded_replaces_no_recording(tmp_path, options, words):
+    path = tmp_path / "r.jsonl"
+    path.write_text("kept")
+    result = CliRunner().invoke(cli, ["record", "ws://h", "-o", str(path), *options])
+    assert result.exit_code == 2
+    assert words in " ".join(result.output.split())
+    assert "geheim" not in result.output
+    assert path.read_text() == "kept"

@@ -43,8 +43,8 @@ from neffos_asyncio import client as client_module
 from neffos_asyncio.client import REFUSALS
 from neffos_codec import EncodeError
 from neffos_protocol import Cause, MisuseError
+from peers.ports import lasting_port
 
-from .ports import lasting_port
 from .test_handler_queue import asynchronous
 
 SOON = Reconnect(first_delay=0.001, max_delay=0.01)

@@ -13,6 +13,7 @@ from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.reference.embedded import Serve, embedded_server
 from neffos_conformance.reports.findings import facts
 from neffos_conformance.runner.playback import Timeouts
+from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import to_server
 from neffos_conformance.runner.witness import joining, watching
 from neffos_conformance.wire.connection import WireConnection
@@ -25,11 +26,16 @@ SAID = """
 
 
 def played(script: str, serve=None) -> tuple[Verdict, str]:
-    async def run() -> tuple[Verdict, str]:
+    result = result_of(script, serve)
+    return result.verdict, result.explanation
+
+
+def result_of(script: str, serve=None, *requirements: str) -> Result:
+    async def run() -> Result:
         async with embedded_server(distort=serve) as url:
-            case = Case("AR-7.1", "", ("AR-7",), "server", read_script(script, "server"))
-            result = await to_server(url)(case)
-            return result.verdict, result.explanation
+            covered = requirements or ("AR-7",)
+            case = Case("AR-7.1", "", covered, "server", read_script(script, "server"))
+            return await to_server(url)(case)
 
     return work_clock.run(run())
 
@@ -88,6 +94,27 @@ def test_a_place_can_ask_for_what_was_not_seen_before():
     assert difference("<<second:other>>;;;;0;0;", "17;;;;0;0;", dict(bindings))
     assert difference("<<second:other>>;;;;0;0;", "18;;;;0;0;", bindings) is None
     assert bindings["second"] == "18"
+
+
+def test_a_case_on_a_recommendation_hides_no_violation_of_another_requirement():
+    def talking(serve: Serve) -> Serve:
+        return lambda payload: [*serve(payload), *[";nowhere;;x;0;0;"] * ("two" in str(payload))]
+
+    said = SAID + "1 < $1;app;;echo;0;0;one\n1 < $2;app;;echo;0;0;another"
+    result = result_of(said, talking, "AR-21")
+    assert (result.verdict, result.violations) == (Verdict.NON_STRICT, [])
+    result = result_of(said.replace("another", "two\n1 < more"), talking, "AR-21")
+    assert result.verdict is Verdict.NON_STRICT
+    assert [each.requirement for each in result.violations] == ["NS-11"]
+
+
+@pytest.mark.parametrize("empty", ["", b""])
+def test_an_empty_message_is_a_finding_wherever_it_comes(empty):
+    def talking(serve: Serve) -> Serve:
+        return lambda payload: [*serve(payload), *[empty] * ("two" in str(payload))]
+
+    result = result_of(f"{SAID}1 < $1;app;;echo;0;0;one\n1 < $2;app;;echo;0;0;two", talking)
+    assert [each.requirement for each in result.violations] == ["FR-14"]
 
 
 NEWS = ";app;;news;0;0;"

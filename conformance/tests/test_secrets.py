@@ -9,7 +9,7 @@ from neffos_conformance.cli import main as cli
 from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.reports.findings import bounded
 from neffos_conformance.wire.connection import WireConnection
-from neffos_conformance.wire.secrets import is_kept, masked, masked_target, masked_url
+from neffos_conformance.wire.secrets import is_kept, masked, masked_body, masked_target, masked_url
 from neffos_conformance.wire.transcript import read_transcript
 
 from .commands import beside
@@ -78,10 +78,18 @@ def test_what_a_text_shows(text, shown):
     assert masked(text) == (text if shown is None else shown)
 
 
-@pytest.mark.parametrize("part", ["a-", "token", "x-api-key-", "Basic ", "ws://:", "token='"])
+@pytest.mark.parametrize(
+    "part",
+    ["a-", "token", "x-api-key-", "Basic ", "ws://:", "token='", '"token":"', "eyJ-aaaaa."],
+)
 def test_a_text_of_strangers_is_read_once(part):
     text = part * 100_000  # at the square of its length, this would take hours
-    assert len(masked(text)) > 0
+    assert len(masked_body(text)) > 0
+
+
+def test_a_body_shows_neither_members_with_a_telling_name_nor_tokens_of_the_web():
+    body = '{"name": "ann", "authToken" : "a\\"b", "n": 1} eyJhbGciOiJI.eyJzdWIiOiJh.x-y_z end'
+    assert masked_body(body) == '{"name": "ann", "authToken" : "***", "n": 1} *** end'
 
 
 def test_a_report_shows_no_secret_of_a_url_in_an_explanation():
@@ -199,7 +207,8 @@ def test_a_recording_of_the_relay_has_no_secret(tmp_path, capfd, monkeypatch, se
 
     path = tmp_path / "a.jsonl"
 
-    async def relay(relayed, *_) -> None:
+    async def relay(relays, *_) -> None:
+        [relayed] = relays
         async with relayed(host="127.0.0.1", port=0) as running:
             headers = {"Authorization": SECRET, "Cookie": SECRET, "X-Conformance-Id": "7"}
             headers["X-Websocket-Header-Authorization"] = SECRET

@@ -1,8 +1,11 @@
 """The specification site: what it is generated from, and what a built one is held to."""
 
+import json
 import re
 import sys
+from io import BytesIO
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 from lxml import html
@@ -27,6 +30,8 @@ from generate import (  # noqa: E402
     cases,
     checks,
     commands,
+    downloads,
+    implementations,
     known,
     recordings,
     references,
@@ -35,6 +40,7 @@ from generate import (  # noqa: E402
     vectors,
     whole,
 )
+from generate import differences as differing  # noqa: E402
 from generate import machines as states  # noqa: E402
 from generate import requirements as blocks  # noqa: E402
 
@@ -105,14 +111,23 @@ def test_words_of_requirement_in_code_are_left_alone():
 def test_the_page_of_a_requirement_is_whole(id_):
     source = blocks.own_page(requirement(id_), "frame.md")
     assert f"# {id_}\n" in source
-    for title in ("How tested implementations behave", "Vectors", "Recorded exchanges"):
-        assert f"\n## {title}\n" in source
+    titles = ["How tested implementations behave", "Recorded examples"]
+    if vectors.resting(id_):
+        titles.append("Vectors")
+    assert all(f"\n## {title}\n" in source for title in titles)
+    assert f'title: "{id_}: ' in source
     assert "/frame.md#" + id_ in source
 
 
 def test_the_index_has_every_requirement():
-    linked = re.findall(r"^\| \[(\S+)\]\(/requirements/", blocks.index(), re.MULTILINE)
-    assert linked == [*requirements()]
+    tree = html.fromstring(blocks.index())
+    rows = tree.xpath("//tr[@data-level]")
+    assert [row.xpath("string(th)") for row in rows] == [*requirements()]
+    for row, one in zip(rows, requirements().values(), strict=True):
+        assert row.get("data-level") == one.level
+        assert row.get("data-role").split() == [*one.applies_to]
+        signs = ["violates" in each for each in row.xpath("td/@class")]
+        assert sum(signs) == len(row.get("data-violated").split("|")) - (not any(signs))
     assert text.FAMILIES.keys() == set(references.FAMILIES)
 
 
@@ -123,6 +138,73 @@ def test_every_vector_is_told_of():
 
 
 # ---- cases ----
+
+
+def test_an_archive_has_every_source():
+    with ZipFile(BytesIO(downloads.contents()["downloads/neffos-java.zip"])) as archive:
+        packed = {name: archive.read(name) for name in archive.namelist()}
+    folder = SPEC.parent / "conformance" / "templates" / "java"
+    sources = {
+        each.relative_to(folder).as_posix(): each.read_bytes() for each in folder.glob("**/*.java")
+    }
+    assert sources
+    assert packed.items() >= sources.items()
+    assert "](downloads/neffos-java.zip)" in (SPEC / "docs" / "implement.md").read_text("utf-8")
+
+
+def test_every_schema_that_a_page_names_can_be_downloaded():
+    for source in blocks.sources().values():
+        for name in re.findall(r"schema/[a-z-]+\.json", source):
+            assert name in downloads.contents() or f"vectors/session/{name}" in source
+
+
+def test_scripts_to_download_are_those_of_the_cases():
+    for role in ROLES:
+        given = json.loads(downloads.contents()[f"downloads/cases-{role}.json"])["cases"]
+        assert [each["id"] for each in given] == [case.id for case in cases_for(role)]
+        assert all(each["script"] for each in given)
+
+
+def test_every_word_of_the_state_tables_is_explained():
+    rows = [
+        row for machine in machines().values() for found in machine.rows.values() for row in found
+    ]
+    assert states.WORDS["inputs"].keys() == {str(row.input) for row in rows}
+    assert states.WORDS["guards"].keys() == {str(row.guard) for row in rows if str(row.guard)}
+    assert states.WORDS["actions"].keys() == {str(each) for row in rows for each in row.actions}
+
+
+def test_what_a_role_has_to_do_is_whole():
+    for role in ("client", "server", "codec"):
+        shown = re.findall(r"^- ([A-Z]+-\d+): ", blocks.of_role(role), re.MULTILINE)
+        assert sorted(shown) == sorted(
+            id_ for id_, one in requirements().items() if role in one.applies_to
+        )
+
+
+def test_differences_are_grouped_the_gravest_first():
+    shown = re.findall(r"\{#(DV-\d+)\}", differing.by_impact("../"))
+    assert sorted(shown) == sorted(differences())
+    assert re.findall(r"\(#(DV-\d+)\)", differing.summary()) == shown
+    assert (differences()[shown[0]].impact, differences()[shown[0]].severity) == (
+        "security",
+        "high",
+    )
+
+
+def test_the_matrix_has_every_pair_and_failures_first():
+    tree = html.fromstring(known.matrix())
+    rows = tree.xpath("//tbody/tr")
+    assert {len(row) for row in rows} == {len(known.recorded()["servers"]) + 1}
+    bad = [len(row.xpath("td[@class='bad']")) for row in rows]
+    assert len(rows) == len(known.recorded()["clients"])
+    assert bad == sorted(bad, reverse=True)
+
+
+def test_every_system_under_test_is_of_an_implementation():
+    for kind in ("clients", "servers"):
+        named = [each for one in implementations.implementations() for each in one.get(kind, ())]
+        assert sorted(named) == sorted(known.recorded()[kind])
 
 
 def test_every_case_is_on_its_page_and_on_those_of_its_requirements():
@@ -290,6 +372,12 @@ def test_what_a_peer_wrote_is_text():
         assert not elements(source) - {"div", "p", "code"}
 
 
+def test_what_a_peer_sent_is_drawn_as_text():
+    words = "*a* `b` [c](d) _e_ \\ "
+    shown = rendered(text.unmarked(f'<svg><text id="a_b">{words}</text></svg>'), {})
+    assert html.fromstring(f"<div>{shown}</div>").xpath("string(//text)") == words
+
+
 def test_what_a_recording_says_reaches_the_site_as_text(monkeypatch):
     header = {
         "scenario": HOSTILE,
@@ -340,6 +428,14 @@ def test_what_is_no_id_stays_as_it_is(word):
     assert "<a" not in rendered(f"see {word}.", {"FR-1": "frame.md"}).replace("<h1", "")
 
 
+def test_the_first_use_of_a_term_leads_to_the_glossary():
+    shown = rendered("Rooms, a room; `token` and a system ask\n\n# Frame", {})
+    assert '<a class="term" href="/terms.md#room">Rooms</a>, a room;' in shown
+    assert '<a class="term" href="/terms.md#system-ask">system ask</a>' in shown
+    assert "#token" not in shown
+    assert "#frame" not in shown
+
+
 def test_an_unknown_id_is_a_warning(caplog):
     assert "<a" not in rendered("see FR-99", {"FR-1": "frame.md"})
     assert [record.levelname for record in caplog.records] == ["WARNING"]
@@ -360,12 +456,20 @@ def test_the_one_page_links_within_itself():
     assert page.links == ("#FR-2", "#b", "c.html#x", "#b--one")
 
 
+def test_sections_of_the_one_page_have_numbers():
+    content = "<h1>A</h1><h2>B</h2><h3>C</h3><h3>D</h3><h2>E</h2><h3>F</h3><h4>G</h4>"
+    parts = [whole.Part("a.html", "A", "<h1>X</h1>", ()), whole.Part("b.html", "A", content, ())]
+    tree = html.fromstring(f"<div>{whole.assemble(parts)}</div>")
+    shown = tree.xpath("//span[@class='number']/text()")
+    assert shown == ["1", "2", "2.1", "2.1.1", "2.1.2", "2.2", "2.2.1"]
+
+
 def test_the_one_page_lists_its_pages_and_their_sections():
     heading = AnchorLink("A", "a", 1)
     heading.children = [AnchorLink("More", "more", 2)]
     [entry] = whole.contents([whole.Part("a.html", "A page", "", [heading])])
-    assert (entry.title, entry.id) == ("A page", "a")
-    assert [(each.title, each.id) for each in entry.children] == [("More", "a--more")]
+    assert (entry.title, entry.id) == ("1 A page", "a")
+    assert [(each.title, each.id) for each in entry.children] == [("1.1 More", "a--more")]
 
 
 # ---- what a built site is held to ----

@@ -1,7 +1,7 @@
 """The templates of drivers and servers: they run as they are, and pass the suite."""
 
 import asyncio
-import os
+import json
 import re
 import shutil
 import subprocess
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from neffos_asyncio import NeffosError, dial, listening
+from neffos_asyncio import NeffosError, Server, dial, listening
 from neffos_conformance.cases.definition import client_cases, select, server_cases
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.reference.application import servers
@@ -23,7 +23,11 @@ from neffos_conformance.runner.driver_protocol import (
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import run_cases, to_server
 from neffos_conformance.wire.subprocesses import running
+from neffos_protocol.session_vectors import load_vectors
+from peers.implementations import ToolchainError
+from peers.templates import TEMPLATES, java_classes, rust_command
 
+from .absent import java as java_program
 from .test_handler_queue import patiently
 
 PATIENT = Timeouts(case=30, close=10)
@@ -35,10 +39,7 @@ RUN_TIMEOUT = 120
 PROCESSES = 2
 """Drivers at the same time: what they wait for is mostly this machine."""
 
-TEMPLATES = Path(__file__).parents[1] / "templates"
 NODE = shutil.which("node")
-CARGO = shutil.which("cargo")
-BUILT = Path(__file__).parents[2] / "build" / "templates-rust"
 
 
 def each(program):
@@ -59,8 +60,8 @@ def each(program):
 
 def test_the_readme_names_every_file_and_no_other():
     readme = (TEMPLATES / "README.md").read_text("utf-8")
-    named = set(re.findall(r"`((?:python|javascript|rust)/[^`]+)`", readme))
-    kinds = ("*/*.py", "*/*.mjs", "*/*.toml", "*/src/*.rs")
+    named = set(re.findall(r"`((?:python|javascript|rust|java)/[^`]+)`", readme))
+    kinds = ("*/*.py", "*/*.mjs", "*/*.toml", "*/src/*.rs", "*/neffos/*.java")
     programs = [path for kind in kinds for path in TEMPLATES.glob(kind)]
     assert named == {path.relative_to(TEMPLATES).as_posix() for path in programs}
     for path in re.findall(r"`(\.\./[^`]+\.(?:go|mjs))`", readme):
@@ -69,9 +70,9 @@ def test_the_readme_names_every_file_and_no_other():
 
 def wrong(results):
     return {
-        result.case.id: f"{result.verdict}: {result.explanation or result.closing.explanation}"
+        result.case.id: f"{result.verdict}: {result.explanation or result.findings}"
         for result in results
-        if result.verdict is not Verdict.PASS or result.closing.verdict is not Verdict.PASS
+        if result.verdict is not Verdict.PASS or result.findings
     }
 
 
@@ -102,19 +103,25 @@ async def test_the_client_passes_every_case_but_those_of_reconnections(command):
 @pytest.fixture(scope="module")
 def rust():
     """Build the driver in Rust where that has not been done."""
-    if CARGO is None:
-        pytest.skip("there is no cargo")
-    command = [CARGO, "build", "--quiet"]
-    env = {**os.environ, "CARGO_TARGET_DIR": str(BUILT)}
-    subprocess.run(command, cwd=TEMPLATES / "rust", env=env, check=True)
-    return [str(BUILT / "debug" / "neffos-driver")]
+    try:
+        return rust_command()
+    except ToolchainError as error:
+        pytest.skip(error.message)
+
+
+@pytest.fixture(scope="module")
+def java():
+    """Compile the driver in Java where that has not been done."""
+    return java_program("Driver")
 
 
 @pytest.mark.whole
+@pytest.mark.parametrize("language", ["rust", "java"])
 @patiently(RUN_TIMEOUT)
-async def test_the_client_in_rust_passes_every_case(rust):
+async def test_a_whole_client_passes_every_case(language, request):
+    command = request.getfixturevalue(language)
     cases = select(client_cases(), ())
-    async with to_client(rust, drivers=PROCESSES, timeouts=PATIENT) as (run, _):
+    async with to_client(command, drivers=PROCESSES, timeouts=PATIENT) as (run, _):
         results = [result async for result in run_cases(run, cases, jobs=PROCESSES)]
     assert len(results) == len(cases)
     assert wrong(results) == {}
@@ -238,3 +245,85 @@ async def test_the_driver_does_what_it_is_told(command):
             await driver.do("close", connection=99)
         await driver.do("close", connection=one["connection"])
         await driver.saw(saw="closed", connection=one["connection"])
+
+
+SESSION_VECTORS = Path(__file__).parents[2] / "protocol" / "vectors" / "session"
+
+
+def play_vectors(command):
+    """Play the session vectors to a template; give how many it played, and why it skipped any."""
+    made = subprocess.run([*command, str(SESSION_VECTORS)], capture_output=True, check=False)
+    result = json.loads(made.stdout)
+    assert result["failed"] == {}
+    assert made.returncode == 0
+    return result["played"], set(result["skipped"])
+
+
+@pytest.mark.skipif(NODE is None, reason="there is no node")
+def test_the_peer_in_javascript_plays_the_session_vectors():
+    played, skipped = play_vectors([NODE, str(TEMPLATES / "javascript" / "vectors.mjs")])
+    assert played >= 440
+    assert skipped == {
+        "applications decide at once",
+        "asks have no deadlines",
+        "limits cannot be set",
+        "the handshake is elsewhere",
+        "there is no command emit-error",
+        "there is no native-only peer",
+    }
+
+
+@pytest.mark.whole
+def test_the_client_in_rust_plays_the_session_vectors(rust):
+    played, skipped = play_vectors(rust)
+    assert played >= 180
+    assert skipped == {
+        "applications decide at once",
+        "limits cannot be set",
+        "the handshake is elsewhere",
+        "there is no server",
+    }
+
+
+@pytest.mark.whole
+def test_the_session_in_java_plays_all_session_vectors():
+    played, skipped = play_vectors(java_program("Vectors"))
+    assert played == len(load_vectors())
+    assert skipped == set()
+
+
+EXAMPLE = """
+import java.net.URI;
+import java.time.Duration;
+import java.util.Map;
+import java.util.Set;
+import neffos.*;
+
+class Example {{
+    public static void main(String[] arguments) {{
+        {}
+        System.out.println(client.id());
+    }}
+}}
+"""
+
+
+@pytest.mark.whole
+@patiently(RUN_TIMEOUT)
+async def test_the_example_in_java_runs(tmp_path):
+    readme = (TEMPLATES / "README.md").read_text("utf-8")
+    [example] = re.findall(r"^```java\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    java_program("Driver")
+    classes = str(java_classes())
+    heard = asyncio.Queue()
+    application = {"chat": {"say": lambda _, message: heard.put_nowait(message.body)}}
+    async with listening(Server(application)) as listener:
+        source = tmp_path / "Example.java"
+        [given] = re.findall(r"ws://[^\"]+", example)
+        source.write_text(EXAMPLE.format(example.replace(given, listener.url())), "utf-8")
+        command = ["java", "-cp", classes, str(source)]
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        told, _ = await process.communicate()
+        assert process.returncode == 0
+        assert told.strip()
+        assert await heard.get() == "hi"

@@ -12,15 +12,14 @@ import pytest
 from mutation import BANK
 from neffos_conformance.cases.definition import select, server_cases
 from neffos_conformance.cli import main as cli
-from neffos_conformance.cli import test_server as server
 from neffos_conformance.cli.model_based import _replay
+from neffos_conformance.cli.run_options import RUN_TIMEOUT, RunOptions
 from neffos_conformance.cli.testing import (
-    RUN_TIMEOUT,
-    RunOptions,
     SystemUnderTest,
     allow_for,
     run_limit,
 )
+from neffos_conformance.reference import embedded
 from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner.known_failures import KnownFailuresError, read_known_failures
 from neffos_conformance.runner.pace import Pace, Way
@@ -41,7 +40,7 @@ def tested(monkeypatch, capsys, tmp_path):
         if mutant:
             distort = BANK[mutant].distort
             faulty = lambda: embedded_server(distort=distort)  # noqa: E731
-            monkeypatch.setattr(server, "embedded_server", faulty)
+            monkeypatch.setattr(embedded, "embedded_server", faulty)
         with pytest.raises(SystemExit) as ended:
             cli.main(arguments)
         output = capsys.readouterr()
@@ -383,7 +382,9 @@ def test_a_server_that_is_not_there_fails_every_case(run_pytest):
 
 def test_a_failure_outside_the_deciding_class_is_a_warning(run_pytest):
     selected = ("--neffos-case", "FR-12.1", "--neffos-case", "AR-1.1")
-    done = run_pytest(*GONE, *selected, "--neffos-class", "interoperable", "-W", "default")
+    # Without xdist, the pytest around this one has imported the plugin, of which this one warns.
+    shown = ("-W", "default", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+    done = run_pytest(*GONE, *selected, "--neffos-class", "interoperable", *shown)
     assert done.ret == 1
     out = done.stdout.str()
     assert "1 failed, 1 passed, 1 warning" in out

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 
 from neffos_codec import (
     Decoding,
@@ -65,13 +65,14 @@ def messages(path: Path) -> list[Entry]:
 def test_every_line_of_every_recording_fits_the_schema():
     forms = {
         name: Draft202012Validator({**SCHEMA, "oneOf": [{"$ref": f"#/$defs/{name}"}]})
-        for name in ("header", "opening", "message", "end")
+        for name in ("header", "opening", "message", "end", "published")
     }
     assert len(RECORDED) >= 80
     for path in RECORDED:
         for line in path.read_bytes().splitlines():
             values = json.loads(line)
             kinds = {"format": "header", "opened": "opening", "closed": "end"}
+            kinds["published"] = "published"
             form = next((kinds[key] for key in kinds if key in values), "message")
             forms[form].validate(values)
 
@@ -102,7 +103,7 @@ def test_every_ask_of_a_visit_is_answered_with_its_token(visit):
 
 
 CONTENTS = [
-    ConnectionOpened("/mixed?x=1", {"X-Conformance-Id": "7"}),
+    ConnectionOpened("/mixed?x=1", {"X-Conformance-Id": "7"}, 2),
     "M",
     "é \n;",
     "broken \udcff",
@@ -174,6 +175,7 @@ def test_what_is_no_message_and_has_no_utf8_form_is_written_as_far_as_it_has(
 FIRST = {"format": 2, "scenario": "s", "client": {"peer": "c"}, "server": {"peer": "p"}}
 BEGIN = json.dumps(FIRST).encode() + b"\n"
 GOOD = b'{"time": 1, "connection": 1, "from": "client", "text": "M"}\n'
+SAID = b'{"time":1,"connection":0,"from":"server","published":{"channel":"p.app.","text":"x"}}\n'
 
 
 @pytest.mark.parametrize(
@@ -188,7 +190,12 @@ GOOD = b'{"time": 1, "connection": 1, "from": "client", "text": "M"}\n'
         (GOOD.replace(b'"connection": 1', b'"connection": "1"'), "Expected `int`"),
         (b'{"time":1,"connection":1,"from":"client","kind":"binary","base64":"?"}\n', "base64"),
         (b'{"time":1,"connection":1,"from":"client","base64":"AA=="}\n', "neither a message"),
-        (GOOD.replace(b'"connection": 1', b'"connection": 0'), "$.connection"),
+        (GOOD.replace(b'"connection": 1', b'"connection": -1'), "$.connection"),
+        (GOOD.replace(b'"connection": 1', b'"connection": 0'), "all there is on connection 0"),
+        (SAID.replace(b'"connection":0', b'"connection":1'), "all there is on connection 0"),
+        (SAID.replace(b'"server"', b'"client"'), "a client publishes nothing"),
+        (SAID.replace(b'"text":"x"', b'"text":"x","base64":""'), "either a text or base64"),
+        (SAID.replace(b',"text":"x"', b""), "either a text or base64"),
         (b'{"time":' + b"[" * 100_000 + b"\n", "not JSON"),
     ],
 )

@@ -20,7 +20,8 @@ from neffos_conformance.cases.definition import client_cases, select
 from neffos_conformance.cases.features import features
 from neffos_conformance.cases.profile import Profile
 from neffos_conformance.cli import main as cli
-from neffos_conformance.codecs.testing import codec_cases, run_vector
+from neffos_conformance.codecs.catalogue import codec_cases
+from neffos_conformance.codecs.testing import run_vector
 from neffos_conformance.reference.codec_adapter import answer_to
 from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.reports import json as json_report
@@ -94,6 +95,12 @@ def edited(server):
 
 def case_of(values, id_):
     return next(each for each in values["cases"] if each["id"] == id_)
+
+
+def only(values, entry):
+    """Give a report of one case, with a few requirements: it takes a tenth of the time."""
+    few = {"cases": [entry], "requirements": values["requirements"][:3]}
+    return deepcopy(values | few | {"selection": [entry["id"]]})
 
 
 def differences(values):
@@ -186,14 +193,14 @@ def test_a_failure_that_was_made_a_pass_is_found(edited, id_):
     assert "counts" in found
 
 
-def test_a_message_that_was_removed_is_found(edited, server):
+def test_a_message_that_was_removed_is_found(server):
     for entry in server["cases"]:
         for number, each in enumerate(entry["log"]):
             if each["from"] == "client" or "closed" in each or "opened" in each:
                 continue
-            case_of(edited, entry["id"])["log"].pop(number)
-            assert entry["id"] in differences(edited), each
-            case_of(edited, entry["id"])["log"] = deepcopy(entry["log"])
+            values = only(server, entry)
+            values["cases"][0]["log"].pop(number)
+            assert entry["id"] in differences(values), each
 
 
 def test_an_emptied_log_is_found(edited):
@@ -204,7 +211,8 @@ def test_an_emptied_log_is_found(edited):
 
 
 def test_a_message_that_was_changed_is_found(edited):
-    sent = [each for each in case_of(edited, "AR-1.1")["log"] if "text" in each]
+    log = case_of(edited, "AR-1.1")["log"]
+    sent = [each for each in log if "text" in each and each["step"]]
     sent[-1]["text"] += "!"
     assert differences(edited)["AR-1.1"].startswith("reported pass, fail follows: body: ")
 
@@ -301,7 +309,7 @@ def test_traffic_that_unpacks_without_end_is_found(edited, monkeypatch):
         (b"[" * 1_000, "more than 16 levels deep"),
         (b'"' + b"x" * (2 << 20), "a string has more than"),
         (b"3", "it is not a report of neffos-wire"),
-        (b'{"format": 2}', "expected format 3 of a report, actual 2"),
+        (b'{"format": 2}', "expected format 4 of a report, actual 2"),
     ],
 )
 def test_a_file_that_is_no_report_is_refused(data, text):
@@ -322,9 +330,7 @@ def test_every_field_of_another_type_is_refused_or_found(server):
         *(("cases", 0, "log", 1, name) for name in first["log"][1]),
     ):
         for wrong in (None, 3, "x", [3], {"x": 1}):
-            values = deepcopy({**server, "cases": [first]})
-            values["selection"] = ["AR-1.1"]
-            place = values
+            place = values = only(server, first)
             for key in path[:-1]:
                 place = place[key]
             place[path[-1]] = wrong

@@ -58,7 +58,7 @@ PHRASES = {
     r"for ever": "indefinitely",
     r"octets?(?!, both ways)": "byte",  # but for the title of a recorded chapter
 }
-"""Old phrases without another sense, likewise; in code and data, not yet in the site's pages."""
+"""Old phrases without another sense, likewise; in code, data and pages."""
 
 KEPT = {
     "CHANGELOG.md",  # says what was renamed
@@ -104,6 +104,8 @@ def found(words: dict[str, str], names: list[str], border: str) -> list[str]:
 
 FILES = tracked() if (ROOT / ".git").exists() else []
 CODE = [name for name in FILES if name.endswith((".py", ".toml", ".json", ".go", ".js", ".rs"))]
+QUOTED = {"spec/docs/peers.md"}  # quotes a recorded case
+PAGES = [name for name in FILES if name.startswith("spec/docs/") or name == "README.md"]
 
 
 @pytest.mark.skipif(not FILES, reason="needs the list of files that git keeps")
@@ -112,7 +114,12 @@ CODE = [name for name in FILES if name.endswith((".py", ".toml", ".json", ".go",
     [
         pytest.param(IDENTIFIERS, CODE, r"(?<![\w-])", id="identifiers"),
         pytest.param(OPTIONS, FILES, r"(?<![\w-])", id="options"),
-        pytest.param(PHRASES, CODE, r"(?<![\w-])", id="phrases"),
+        pytest.param(
+            PHRASES,
+            [name for name in (*CODE, *PAGES) if name not in QUOTED],
+            r"(?<![\w-])",
+            id="phrases",
+        ),
     ],
 )
 def test_no_word_comes_back(words, names, border):

@@ -8,7 +8,9 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
-from typing import AnyStr, Final, TypeVar
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, AnyStr, Final, TypeVar
 
 from fuzz.checks import REFUSED_MESSAGE, REFUSED_PAYLOAD, check
 from neffos_codec import (
@@ -30,6 +32,10 @@ from neffos_codec import (
     parse_wait,
 )
 from neffos_codec._decode import _EAGER, _HEAD
+
+COMPILED_DECODE: Final[Callable[..., Any] | None] = (
+    import_module("neffos_codec._compiled").decode if find_spec("neffos_codec._compiled") else None
+)
 
 Outcome = Message | NativeMessage | DecodeError
 Read = TypeVar("Read")
@@ -98,8 +104,22 @@ def outcomes(text: str, data: bytes, decoding: Decoding, native: Native) -> tupl
 def read(
     payload: Payload, decoding: Decoding, native: Native, limits: FrameLimits | None = None
 ) -> Outcome:
-    """Decode, with a refusal as a value."""
-    return attempt(lambda: decode(payload, decoding=decoding, native=native, limits=limits))
+    """Decode, with a refusal as a value; the compiled codec must read the same."""
+    found = attempt(lambda: decode(payload, decoding=decoding, native=native, limits=limits))
+    if COMPILED_DECODE:
+        other = attempt(
+            lambda: COMPILED_DECODE(payload, decoding=decoding, native=native, limits=limits)
+        )
+        check(seen(found) == seen(other), "the compiled codec reads the same", found, other)
+    return found
+
+
+def seen(outcome: Outcome) -> object:
+    """Give what a message or a refusal of either codec consists of."""
+    if isinstance(outcome, DecodeError):
+        return outcome.args
+    values = (outcome.payload,) if isinstance(outcome, NativeMessage) else outcome.fields()
+    return values, [*map(type, values)]
 
 
 def read_handshake(payload: Payload, decoding: Decoding) -> Handshake | DecodeError:

@@ -10,6 +10,7 @@ input, shrunk as far as that is easy; 2 nothing could be run.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -60,6 +61,7 @@ def worker(name: str, arguments: list[str]) -> None:
     """Run libFuzzer in this process, which libFuzzer ends."""
     import importlib
 
+    os.environ["NEFFOS_WIRE_PURE"] = "1"  # C shows the fuzzer no branches
     atheris = importlib.import_module("atheris")  # has no types
     with atheris.instrument_imports(include=["neffos_codec", "neffos_protocol"]):
         target = target_of(name)

@@ -29,7 +29,7 @@ from neffos_protocol import (
     SessionLimits,
 )
 from neffos_protocol._asks import SETTLED_TOKENS
-from neffos_protocol.exploration import SESSION_FIELDS, fork_session
+from neffos_protocol.session_state import SESSION_FIELDS, fork_session
 
 DECIDING: Final = ("deciding-connect", "deciding-disconnect")
 

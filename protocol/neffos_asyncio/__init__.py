@@ -25,6 +25,8 @@ from neffos_asyncio.errors import (
     RefusedError,
     ReplyError,
 )
+from neffos_asyncio.exchange import MemoryExchange
+from neffos_asyncio.exchanges import exchange_at
 from neffos_asyncio.handlers import (
     ON_ANY_EVENT,
     ON_NAMESPACE_CONNECT,
@@ -68,6 +70,7 @@ __all__ = [
     "Limits",
     "Listener",
     "LostError",
+    "MemoryExchange",
     "Namespace",
     "NeffosError",
     "NoReceiverError",
@@ -83,6 +86,7 @@ __all__ = [
     "controller",
     "dial",
     "event",
+    "exchange_at",
     "listening",
     "random_id",
     "text_of",

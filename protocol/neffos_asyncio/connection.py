@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from sys import getsizeof
 from typing import Any, Final, Protocol
@@ -171,6 +171,10 @@ class Owner(Protocol):
         """Make what the controllers of a namespace depend on, unless that was done."""
 
     @property
+    def subscribed(self) -> Callable[[str], AbstractAsyncContextManager[None]]:
+        """Begin once what other servers say in a namespace is heard."""
+
+    @property
     def broadcast(self) -> Callable[[Connection, str, str, str | bytes, str, str], None]:
         """Send an event to other connections; see ``Namespace.broadcast``."""
 
@@ -306,13 +310,14 @@ class Connection:
         session = self.link.session
         if not session.is_member(name):
             try:
-                async with asyncio.timeout(self.link.seconds(timeout)):
+                async with asyncio.timeout(self.link.limits.seconds(timeout)):
                     await self._owner.build(self.space(name))
             except TimeoutError:
                 text = f"the dependencies of namespace {name!r} were not made in time"
                 raise DeadlineError(text) from None
             key = Change.CONNECT, name, ""
-            await self.link.change(key, partial(session.connect, name), timeout)
+            async with self._owner.subscribed(name):
+                await self.link.change(key, partial(session.connect, name), timeout)
         if name not in self._namespaces:  # the reply and a disconnect came in one piece
             raise LostError(f"the peer disconnected namespace {name!r} at once")
         return self._namespaces[name]

@@ -1,8 +1,8 @@
 """Calls the application's handlers for the events of its connections.
 
-One dispatcher serves all connections of a server, or the one of a client. What a handler returns
-or raises becomes a reply, a decision, or an entry in the log. The order of events is the
-connection's ``HandlerQueue``'s.
+One dispatcher serves all connections of a server, or the one of a client. What a handler returns or
+raises becomes a reply, a decision, or an entry in the log. The reply leaves after what the handler
+has sent (EV-11). The order of events is the connection's ``HandlerQueue``'s.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -86,6 +86,8 @@ class Dispatcher:
         on_handshake: decides on each handshake; raises ``ReplyError`` to refuse it.
         on_open: called when a connection is open.
         on_closed: called when a connection has ended.
+        connecting: allows a connect to a namespace, at once or later; see ``Cluster.connecting``.
+        subscribed: what this server's own connects wait for; see ``Cluster.subscribed``.
         failures: where errors of the application are logged.
     """
 
@@ -96,6 +98,8 @@ class Dispatcher:
     on_handshake: Hook | None = None
     on_open: Hook | None = None
     on_closed: Callable[[Connection, Cause], Awaitable[None] | None] | None = None
+    connecting: Callable[[str, Callable[[], None]], Work | None] = lambda _, allow: allow()
+    subscribed: Callable[[str], AbstractAsyncContextManager[None]] = lambda _: nullcontext()
     failures: FailureLog = field(default_factory=lambda: FailureLog(log))
 
     def handle(self, connection: Connection, event: Event) -> Work | None:
@@ -166,7 +170,7 @@ class Dispatcher:
         namespace = connection.space(name)
         handler = self.application.system_handler(name, REQUEST_EVENT[asked.change])
         call = _bound(handler, namespace, asked)
-        allow, deny = partial(_allow, connection, asked), partial(_deny, connection, asked)
+        allow, deny = partial(self._allow, connection, asked), partial(_deny, connection, asked)
         if asked.change is Change.CONNECT and name in self.application.builders:
             work = self.build(namespace)
             then = partial(self._call_then, connection, call, allow, deny)
@@ -195,6 +199,13 @@ class Dispatcher:
             then = partial(self._call_then, connection, call, _nothing, _nothing)
             return self._wait(connection, work, then, refuse)
         return self._call(connection, call)
+
+    def _allow(self, connection: Connection, asked: ChangeAsked, _: object) -> Work | None:
+        allow = partial(_decide, connection, partial(connection.link.session.allow, asked))
+        if asked.change is Change.CONNECT:
+            return self.connecting(asked.namespace, allow)
+        allow()
+        return None
 
     # ------------------------------------------------------------ calling the application
 
@@ -308,10 +319,6 @@ def _native_reply(connection: Connection, body: ReplyBody) -> None:
         return
     except (EncodeError, TypeError) as error:
         connection.failures.note(f"{connection!r}: a handler returned what cannot be sent", error)
-
-
-def _allow(connection: Connection, asked: ChangeAsked, _: object) -> None:
-    _decide(connection, partial(connection.link.session.allow, asked))
 
 
 def _deny(connection: Connection, asked: ChangeAsked, text: str) -> None:

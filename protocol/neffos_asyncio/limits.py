@@ -72,6 +72,10 @@ class Limits:
             if isinstance(value, int | float) and value <= 0:
                 raise ValueError(f"Limits.{each.name} is above zero, or None, not {value}")
 
+    def seconds(self, timeout: float | None) -> float | None:
+        """Resolve ``DEFAULT_TIMEOUT``."""
+        return self.ask if timeout == DEFAULT_TIMEOUT else timeout
+
 
 DEFAULT: Final[Limits] = Limits()
 """The bounds if the application gives none."""

@@ -1,7 +1,8 @@
 """A session on a transport: the part of a connection that both roles share.
 
 A link carries payloads between the two, keeps the deadlines, matches replies with their asks, and
-bounds what a peer can make this side keep. It does not know how the application handles events.
+bounds what a peer can make this side keep. Nothing that a peer sends ends the reading but the end
+of the connection (SEC-16). It does not know how the application handles events.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, Final
 from websockets.frames import CloseCode
 
 from neffos_asyncio.errors import DeadlineError, LostError, PeerError
-from neffos_asyncio.limits import DEFAULT_TIMEOUT, REASON_SIZE, Limits
+from neffos_asyncio.limits import REASON_SIZE, Limits
 from neffos_asyncio.transport import Transport, log
 from neffos_protocol import (
     AskCancelled,
@@ -30,6 +31,7 @@ from neffos_protocol import (
     HandshakeRefused,
     NativeReceived,
     Opened,
+    Prepared,
     ProtocolViolation,
     Received,
     Replied,
@@ -229,6 +231,18 @@ class Link:
             self._loop.call_soon(self._wake)
         self.count(size)
 
+    def send_prepared(self, prepared: Prepared) -> bool:
+        """Send what was encoded once for many, if it concerns this connection (EV-8).
+
+        Returns:
+            Whether it does.
+        """
+        if not self.session.concerns(prepared):
+            return False
+        self.session.send_prepared(prepared)
+        self.wake(len(prepared.payload))
+        return True
+
     def count(self, size: int) -> None:
         """Note a message to send, with a body of so many bytes; many are sent at once."""
         self._unsent += size + HEAD_SIZE
@@ -241,10 +255,6 @@ class Link:
             if self._drained is None:
                 self._drained = self._loop.create_future()
             await asyncio.shield(self._drained)
-
-    def seconds(self, timeout: float | None) -> float | None:
-        """Resolve ``DEFAULT_TIMEOUT``."""
-        return self.limits.ask if timeout == DEFAULT_TIMEOUT else timeout
 
     async def ask(self, send: Send, timeout: float | None) -> Any:
         """Ask the peer and wait for the reply.
@@ -352,7 +362,7 @@ class Link:
             self.deliver(event)
 
     def _open(self, send: Send, timeout: float | None) -> tuple[str, Pending]:
-        seconds = self.seconds(timeout)
+        seconds = self.limits.seconds(timeout)
         deadline = None if seconds is None else self._loop.time() + seconds
         token = token_of(send(deadline=deadline))
         future = self._pending[token] = self._loop.create_future()

@@ -18,11 +18,13 @@ from typing import Any, Final
 from websockets.frames import CloseCode
 
 from neffos_asyncio.asgi import serve_asgi
+from neffos_asyncio.cluster import MAX_NAME, Alone, Cluster
 from neffos_asyncio.connection import Connection, Hook
 from neffos_asyncio.controllers import SCOPES, Part, application_of
 from neffos_asyncio.dependencies import Dependencies
 from neffos_asyncio.dispatch import Dispatcher
 from neffos_asyncio.errors import NoReceiverError, ReplyError
+from neffos_asyncio.exchange import Exchange
 from neffos_asyncio.limits import DEFAULT, DEFAULT_TIMEOUT, Limits
 from neffos_asyncio.request import UpgradeRequest
 from neffos_codec import Message, WaitTokens
@@ -68,6 +70,9 @@ class Server:
         origins: pages that may connect, such as ``https://example.org``; by default those of
             the server's own host (SEC-9). ``[ANY_ORIGIN]`` accepts all.
         limits: the bounds of each connection.
+        exchange: what connects this server to others, such as a ``RedisExchange``: broadcasts and
+            asks then also reach their connections. Where the broker is away, they reach those of
+            this server.
         max_connections: how many connections at a time; others get the HTTP status 503. A
             connection that has ended counts until its handlers have.
 
@@ -86,19 +91,28 @@ class Server:
         on_disconnect: Callable[[Connection, Cause], Awaitable[None] | None] | None = None,
         origins: Collection[str] | None = None,
         limits: Limits = DEFAULT,
+        exchange: Exchange | None = None,
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         if isinstance(origins, str):
             raise TypeError("origins are several texts; give a list of them")
         self.limits: Final = limits
+        application = application_of(parts, Dependencies((*dependencies, self), SCOPES))
+        self._cluster: Cluster | Alone = (
+            Alone()
+            if exchange is None
+            else Cluster(exchange, application.events, self._receivers, _ask_each, limits.ask)
+        )
         self._dispatcher = Dispatcher(
-            application_of(parts, Dependencies((*dependencies, self), SCOPES)),
+            application,
             limits,
             broadcast=self._broadcast_from,
             observe=self._observe,
             on_handshake=self._handshake,
             on_open=on_open,
             on_closed=self._closed,
+            connecting=self._cluster.connecting,
+            subscribed=self._cluster.subscribed,
         )
         self._id_generator = id_generator
         self._on_connect = on_connect
@@ -136,10 +150,10 @@ class Server:
         to: str = "",
         exclude: Connection | None = None,
     ) -> int:
-        """Send an event to many connections, and return their number.
+        """Send an event to many connections, and return the number of those of this server.
 
-        Each gets its broadcasts in the order in which they were made (EV-9), and none with a
-        token (AR-17).
+        Each gets the broadcasts of one server in the order in which they were made (EV-9), and
+        none with a token (AR-17).
 
         Args:
             namespace: only connections that have it connected.
@@ -153,13 +167,14 @@ class Server:
             MisuseError: the event is a system event.
             EncodeError: a frame cannot carry this.
         """
-        prepared = prepare(Message(namespace=namespace, room=room, event=event, body=body))
+        message = Message(namespace=namespace, room=room, event=event, body=body)
+        prepared = prepare(message)
         count = 0
         for connection in self._receivers(namespace, room, to):
-            if connection is not exclude and connection.link.session.concerns(prepared):
-                connection.link.session.send_prepared(prepared)
-                connection.link.wake(len(body))
-                count += 1
+            if connection is not exclude:
+                count += connection.link.send_prepared(prepared)
+        if to not in self._connections:
+            self._cluster.publish(message, to)
         return count
 
     async def ask(
@@ -178,32 +193,21 @@ class Server:
         Each connection is asked with a token of its own, so that none can reply for another
         (AR-12). The arguments are those of ``broadcast``.
 
+        With an exchange, nobody knows how many servers there are: an ask of several connections
+        to which none replies well ends at its deadline.
+
         Raises:
-            NoReceiverError: there is no such connection.
+            NoReceiverError: there is no such connection, and no exchange.
             PeerError, DeadlineError, LostError: every ask failed; this is the last error.
             MisuseError, EncodeError: see ``broadcast``.
         """
-        prepare(Message(namespace=namespace, room=room, event=event, body=body))
-        asks = [
-            asyncio.create_task(
-                connection.namespace(namespace).ask(event, body, room=room, timeout=timeout)
-            )
-            for connection in self._receivers(namespace, room, to)
-            if connection is not exclude and connection.link.session.is_member(namespace)
-        ]
-        if not asks:
-            raise NoReceiverError(f"nobody is there to answer {event!r} in {namespace!r}")
-        try:
-            for reply in asyncio.as_completed(asks):
-                try:
-                    return await reply
-                except Exception as error:
-                    last = error
-            raise last
-        finally:
-            for ask in asks:
-                ask.cancel()
-            await asyncio.gather(*asks, return_exceptions=True)
+        message = Message(namespace=namespace, room=room, event=event, body=body)
+        prepare(message)
+        asked = [each for each in self._receivers(namespace, room, to) if each is not exclude]
+        asks = _asks_of(asked, message, timeout)
+        if to not in self._connections:
+            asks += self._cluster.asks(message, to, self.limits.seconds(timeout))
+        return await _first(asks, message)
 
     async def shutdown(
         self, *, code: int = SHUTDOWN, reason: str = CLOSING, seconds: float = 5
@@ -231,11 +235,17 @@ class Server:
             for connection in connections:
                 connection.link.abort()
             await asyncio.gather(*(connection.drain_handlers(0) for connection in others))
+        finally:  # also if this is cancelled: nothing else ends the connection to the broker
+            await self._cluster.close()
 
     # ------------------------------------------------------------ for what serves it
 
     def accept(self, request: UpgradeRequest) -> Connection | HTTPStatus:
-        """Return the connection for an upgrade request, or the status to refuse it with."""
+        """Return the connection for an upgrade request, or the status to refuse it with.
+
+        Raises:
+            MisuseError: the ID generator gave an ID that no connection can have.
+        """
         if not self._is_allowed(request):
             return HTTPStatus.FORBIDDEN
         if self._is_closing or len(self._all) >= self._max_connections:
@@ -243,6 +253,9 @@ class Server:
         id_ = self._id_generator(request)
         if not id_:
             raise MisuseError("the id generator gave an empty id (HS-6)", "give each its own")
+        if not self._cluster.is_possible(id_):
+            text = "the id generator gave an id that an exchange does not carry: a namespace's name"
+            raise MisuseError(f"{text}, or more than {MAX_NAME} bytes", "give others")
         session = Session(
             Role.SERVER,
             tokens=self._tokens,
@@ -275,7 +288,9 @@ class Server:
         if connection.id in self._connections:
             raise ReplyError(ID_IN_USE)
         self._connections[connection.id] = connection  # also while it is decided
-        return self._on_connect(connection) if self._on_connect else None
+        ready = self._cluster.add(connection.id)
+        decision = self._on_connect(connection) if self._on_connect else None
+        return decision if ready is None else _both(decision, ready)
 
     def _closed(self, connection: Connection, cause: Cause) -> Awaitable[None] | None:
         hook, work = self._on_disconnect, None
@@ -298,14 +313,19 @@ class Server:
         if isinstance(event, Closed):
             if self._connections.get(connection.id) is connection:
                 del self._connections[connection.id]
+                self._cluster.remove(connection.id)
             return
         key = event.namespace, event.room
         if event.change in (Change.CONNECT, Change.JOIN):
             self._members.setdefault(key, {})[connection] = None
+            if event.change is Change.CONNECT:
+                self._cluster.connected(event.namespace)
         elif members := self._members.get(key):
             members.pop(connection, None)
             if not members:
                 del self._members[key]
+            if event.change is Change.DISCONNECT:
+                self._cluster.disconnected(event.namespace)
 
     def _broadcast_from(
         self,
@@ -325,3 +345,49 @@ class Server:
             return tuple(members)
         connection = self._connections.get(to)
         return (connection,) if connection is not None and connection in members else ()
+
+
+async def _both(decision: Awaitable[None] | None, ready: asyncio.Future[None]) -> None:
+    if decision is not None:
+        await decision
+    await asyncio.shield(ready)
+
+
+def _asks_of(
+    connections: Iterable[Connection], message: Message, timeout: float | None
+) -> list[asyncio.Task[Message]]:
+    """Ask the connections that have the message's namespace."""
+    name = message.namespace
+    return [
+        asyncio.create_task(
+            connection.namespace(name).ask(
+                message.event, message.body, room=message.room, timeout=timeout
+            )
+        )
+        for connection in connections
+        if connection.link.session.is_member(name)
+    ]
+
+
+async def _ask_each(
+    connections: Iterable[Connection], message: Message, timeout: float | None
+) -> Message:
+    return await _first(_asks_of(connections, message, timeout), message)
+
+
+async def _first(asks: list[asyncio.Task[Message]], asked: Message) -> Message:
+    """Return the first reply that is not an error, and give up the other asks."""
+    if not asks:
+        text = f"nobody is there to answer {asked.event!r} in {asked.namespace!r}"
+        raise NoReceiverError(text)
+    try:
+        for reply in asyncio.as_completed(asks):
+            try:
+                return await reply
+            except Exception as error:
+                last = error
+        raise last
+    finally:
+        for ask in asks:
+            ask.cancel()
+        await asyncio.gather(*asks, return_exceptions=True)

@@ -1,8 +1,10 @@
 """The WebSocket connections of a stand-alone server, on asyncio.
 
-The WebSocket protocol is the I/O-free half of ``websockets``; this module puts it on a socket,
-with a heartbeat, deadlines and bounds. Messages that arrive in one segment are handled together,
-and their replies leave in one. This module knows requests and messages, not neffos frames.
+The WebSocket protocol is the I/O-free half of ``websockets``; this module puts it on a socket, with
+a heartbeat, deadlines and bounds. That half also answers a close frame (TR-16), refuses a request
+other than an upgrade (TR-7), and fails a connection on text that is not UTF-8 (TR-17). Messages
+that arrive in one segment are handled together, and their replies leave in one. This module knows
+requests and messages, not neffos frames.
 """
 
 from __future__ import annotations

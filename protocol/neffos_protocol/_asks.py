@@ -1,5 +1,9 @@
 """The asks of a session, in both directions: what the tables ``*-ask`` say.
 
+A reply repeats the wait field of its ask, whatever its form (AR-18, SX-10), in the message type of
+the ask (AR-16), and each ask gets one at most (AR-22). Pending asks end with the connection
+(AR-14).
+
 Whether a change of membership follows on the reply to a system ask is not known here.
 """
 

@@ -1,4 +1,11 @@
-"""The handshake of a session and its end: what the table ``handshake`` says."""
+"""The handshake of a session and its end: what the table ``handshake`` says.
+
+The first byte tells a handshake message (HS-7), until the handshake is complete (HS-8). What only
+the own role sends is not answered (HS-9). A client takes an ``A`` for the acceptance, with all that
+follows as the ID (HS-10, HS-19), and an ``H`` for the end of the attempt (HS-16). Nothing else is
+sent before the answer (HS-11, HS-12). A server's refusal has a text (HS-15). Messages that come
+early are kept until the acceptance, asks included (HS-14, HS-18).
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The requirements and the differences as values.
 
 This module reads ``data/requirements.toml`` and ``data/differences.toml`` and owns their types.
-It does not judge them: their form is that of the JSON Schemas beside them, which the tests hold
+It does not check them: their form is that of the JSON Schemas beside them, which the tests hold
 them to. What a requirement means is in its text alone.
 """
 
@@ -22,6 +22,7 @@ __all__ = [
     "Behaviour",
     "Difference",
     "Evidence",
+    "Impact",
     "Level",
     "Observation",
     "ObservedVerdict",
@@ -48,8 +49,6 @@ class Level(StrEnum):
     SHOULD = "SHOULD"
     SHOULD_NOT = "SHOULD NOT"
     MAY = "MAY"
-    UNSPECIFIED = "unspecified"
-    """The specification says that it leaves something open."""
 
 
 @unique
@@ -59,7 +58,7 @@ class Basis(StrEnum):
     INTEROP = "interop"
     """Peers in use rely on it."""
     SPECIFIED_HERE = "specified-here"
-    """Peers differ or are wrong, and this is the safe choice."""
+    """No deployed peer depends on it, and this is the safe choice."""
     GO_BEHAVIOUR = "go-behaviour"
     """What the Go server happens to do; others need not."""
 
@@ -109,11 +108,13 @@ class Requirement(Record):
         rationale: why the requirement exists, and why so if implementations differ.
         basis: whether deployed peers depend on it, or it is specified here or Go behaviour.
         since: the first line of neffos that conforms; ``"unknown"`` if none does.
-        testable: where a test can see it: of ``"wire-server"``, ``"wire-client"`` and
-            ``"codec"``; or one entry that begins with ``NOT_TESTABLE`` and says why not.
+        testable: where a test can see it: of ``"wire-server"``, ``"wire-client"``,
+            ``"wire-exchange"`` and ``"codec"``; or one entry that begins with ``NOT_TESTABLE``
+            and says why not.
         facts: the observations behind it, as ``"section.bullet"`` of the notes on
             tested implementations.
         peers: how each implementation meets it, by the names that ``peers()`` explains.
+        unseen: for each other role that must conform, why no test of that role can see it.
     """
 
     id: str
@@ -126,6 +127,7 @@ class Requirement(Record):
     testable: tuple[str, ...]
     facts: tuple[str, ...]
     peers: Mapping[str, Observation]
+    unseen: Mapping[str, str] = MappingProxyType({})
 
     @property
     def family(self) -> str:
@@ -154,25 +156,44 @@ class Behaviour(Record):
     backend: str = ""
 
 
+@unique
+class Impact(StrEnum):
+    """What a difference harms most, the gravest first."""
+
+    SECURITY = "security"
+    DATA_LOSS = "data-loss"
+    """Messages or asks vanish."""
+    INTEROP = "interop"
+    """A peer that conforms cannot do its work with it."""
+    COSMETIC = "cosmetic"
+    """Nobody notices."""
+
+
 class Difference(Record):
     """A matter in which implementations differ or are wrong.
 
     Attributes:
         id: its permanent name, for example ``"DV-1"``.
         title: what it is about.
+        impact: what it harms most.
+        severity: ``"high"``, ``"medium"`` or ``"low"``.
         choice: what the specification asks for, in short.
         requirements: the ids of the requirements that say it in full.
         consequence: what it means to people who use the peers as they are.
         behaviours: what the peers do.
+        workaround: what these people can do; empty where nothing is known.
         unrecorded: why no recording of the corpus shows it; empty where one does.
     """
 
     id: str
     title: str
+    impact: Impact
+    severity: str
     choice: str
     requirements: tuple[str, ...]
     consequence: str
     behaviours: tuple[Behaviour, ...]
+    workaround: str = ""
     unrecorded: str = ""
 
 

@@ -188,12 +188,14 @@ class PeerState:
             an error, as it answers an ask (AR-12).
         left: what it lost by a reply of the other peer, and the number of that message.
         read: the number of the last message that it must have read, since it answered it.
+        has_forgotten: an ask of it is not remembered, so that its reply looks like a stray one.
     """
 
     __slots__ = (
         "_settled",
         "_settled_before",
         "handshake",
+        "has_forgotten",
         "left",
         "memberships",
         "pending",
@@ -212,6 +214,7 @@ class PeerState:
         self.strays: OrderedDict[str, ObservedAsk] = OrderedDict()
         self.left: OrderedDict[tuple[str, str | None], int] = OrderedDict()
         self.read = 0
+        self.has_forgotten = False
         # By token; the older half is dropped whole.
         self._settled: dict[str, int] = {}
         self._settled_before: dict[str, int] = {}
@@ -219,6 +222,10 @@ class PeerState:
     def settled(self) -> dict[str, int]:
         """Give the numbers of its asks that have their reply, by the token of that reply."""
         return {**self._settled_before, **self._settled}
+
+    def has_asked(self, token: str) -> bool:
+        """Whether it has asked with this token, as far as that is remembered."""
+        return token in self.pending or token in self._settled or token in self._settled_before
 
     def state(self, namespace: str, room: str | None = None) -> str:
         """Give the state of a namespace, or of a room in it, in the membership table."""
@@ -307,10 +314,19 @@ class Conversation:
 
     def feed(self, sender: Role | str, payload: Payload) -> TrackedMessage:
         """Take the next message and say what it is; whatever it is, nothing is raised."""
+        return self.tracked(sender, self.take(sender, payload))
+
+    def tracked(self, sender: Role | str, kind: MessageKind) -> TrackedMessage:
+        """Give the message that was taken last.
+
+        Args:
+            sender: who sent it.
+            kind: what ``take`` has said that it is.
+        """
         return TrackedMessage(
-            self.number + 1,
+            self.number,
             self.pairs[sender][0].role,  # type: ignore[index]  # a role is its name
-            self.take(sender, payload),
+            kind,
             self.message,
             self.handshake,
             self.ask,
@@ -428,6 +444,7 @@ class Conversation:
             return _SYSTEM_ASK
         self.reuses_token = wait in me.pending
         if len(wait) + len(namespace) + len(room) + len(event) > MAX_HEAD:
+            me.has_forgotten = True
             return _EVENT_ASK if change is None else _SYSTEM_ASK
         if change is not None:
             key = MembershipKey.of(change, namespace, room)
@@ -446,6 +463,7 @@ class Conversation:
         self.ask = me.pending[wait] = _new(ObservedAsk, values)
         if len(me.pending) > MAX_REMEMBERED:
             me.pending.popitem(last=False)
+            me.has_forgotten = True
         return _EVENT_ASK if change is None else _SYSTEM_ASK
 
     def _change(

@@ -13,7 +13,6 @@ It prints a counterexample as a list of steps.
 from __future__ import annotations
 
 import argparse
-import copy
 import sys
 import time
 from collections import deque
@@ -36,9 +35,8 @@ from neffos_protocol import (
     Role,
     Session,
 )
-from neffos_protocol._asks import PendingAsk
-from neffos_protocol._memberships import Decision, NamespaceState
 from neffos_protocol.names import REQUEST_EVENT
+from neffos_protocol.session_state import fork_session, membership_key
 
 NAMESPACE: Final = "n"
 ROOM: Final = "r"
@@ -352,35 +350,6 @@ def fork(system: SystemState, me: int) -> SystemState:
     return SystemState((client, server), system.commands)
 
 
-SESSION_FIELDS: Final = tuple(
-    name for each in Session.__mro__ for name in getattr(each, "__slots__", ())
-)
-"""What a session holds. ``copy.copy`` finds this out again for each, and takes half of the time."""
-
-
-def fork_session(session: Session) -> Session:
-    """Copy a session with all that changes in it."""
-    twin = Session.__new__(type(session))
-    for name in SESSION_FIELDS:
-        setattr(twin, name, getattr(session, name))
-    twin._tokens = copy.copy(session._tokens)
-    twin._spaces = {
-        name: NamespaceState(space.state, dict(space.rooms) if space.rooms else None)
-        for name, space in session._spaces.items()
-    }
-    twin._pending = {
-        token: PendingAsk(ask.change, ask.key, ask.deadline, ask.is_superseded)
-        for token, ask in (session._pending or {}).items()
-    }
-    twin._settled = dict(session._settled) if session._settled else None
-    twin._incoming = dict(session._incoming) if session._incoming else None
-    twin._decisions = {
-        each: Decision(decision.event, list(decision.asks))
-        for each, decision in (session._decisions or {}).items()
-    }
-    return twin
-
-
 def key(system: SystemState) -> tuple[object, ...]:
     """Identify a state, whatever numbers its tokens have."""
     names: dict[str, int] = {}
@@ -395,23 +364,12 @@ def key(system: SystemState) -> tuple[object, ...]:
     parts: list[object] = [system.commands]
     for peer in system.peers:
         session = peer.session
-        spaces = tuple(
-            (name, space.state, tuple(sorted((space.rooms or {}).items())))
-            for name, space in session._spaces.items()
-        )
-        asks = tuple(
-            (renamed(token), ask.change, ask.key, ask.is_superseded)
-            for token, ask in (session._pending or {}).items()
-        )
-        undecided = tuple(
-            (place, tuple(map(message, decision.asks)))
-            for place, decision in sorted((session._decisions or {}).items(), key=repr)
-        )
         todo = tuple(
             message(asked.message) if isinstance(asked, Asked) else (asked.change,)
             for asked in peer.todo
         )
-        parts.append((spaces, asks, undecided, todo, tuple(map(message, peer.inbox))))
+        state = membership_key(session, renamed, message)
+        parts.append((*state, todo, tuple(map(message, peer.inbox))))
     return tuple(parts)
 
 

@@ -22,7 +22,7 @@ from neffos_protocol.conversation import (
     ObservedAsk,
     PeerState,
 )
-from neffos_protocol.events import Change, Role
+from neffos_protocol.events import Role
 from neffos_protocol.names import CHANGE_OF, LOCAL_ONLY
 from neffos_protocol.state_machines import HANDSHAKE, MEMBERSHIP, HandshakeState
 
@@ -61,14 +61,16 @@ class Monitor:
 
     Attributes:
         conversation: what the messages have shown so far.
+        kind: what the last message is; not a frame before the first one.
     """
 
-    __slots__ = ("_at", "_pairs", "conversation")
+    __slots__ = ("_at", "_pairs", "conversation", "kind")
 
     def __init__(self, *, native: Native = Native.NEVER, at: Role | None = None) -> None:
         self.conversation = Conversation(native=native)
         self._at = at
         self._pairs = self.conversation.pairs
+        self.kind = _NOT_A_FRAME
 
     @property
     def number(self) -> int:
@@ -80,7 +82,7 @@ class Monitor:
         me, other = self._pairs[sender]  # type: ignore[index]  # a role is its name
         before, receives = me.handshake, other.handshake
         seen = self.conversation
-        kind = seen.take(sender, payload)
+        kind = self.kind = seen.take(sender, payload)
         found: list[Violation] = []
         if before is not _OPEN:
             self._check_handshake(kind, me.role, payload, before, receives, found)
@@ -95,7 +97,7 @@ class Monitor:
         if message.is_error and not message.body:
             self._find(found, "FR-9", me.role, "an error without a text")
         if kind is _REPLY and seen.ask is not None:
-            self._check_reply(me, seen.ask, message, found)
+            self._check_reply(me, seen.ask, message, payload, found)
             return found
         is_plain = seen.wait is None and kind is not _STRAY_REPLY
         if is_plain or self._check_token(me, kind, message, found):
@@ -158,6 +160,10 @@ class Monitor:
         if self.conversation.repeats:
             self._find(found, "AR-22", me.role, f"a second reply to {wait!r}")
             return False
+        if kind is _STRAY_REPLY and me.has_asked(wait):
+            text = f"a reply to {wait!r}, the token of an ask of its own"
+            self._find(found, "AR-21", me.role, text)
+            return False
         if meaning is None:
             return True
         if meaning.kind is WaitKind.CONFIRMATION:
@@ -166,7 +172,9 @@ class Monitor:
             self._find(found, "AR-2", me.role, f"the token {wait!r} does not begin with '$'")
         elif me.role is _SERVER and meaning.kind is WaitKind.CLIENT_ASK:
             if kind is _STRAY_REPLY:
-                self._find(found, "AR-17", me.role, f"a reply to {wait!r}, never asked here")
+                if not self._pairs[me.role][1].has_forgotten:
+                    text = f"a reply to {wait!r}, never asked here"
+                    self._find(found, "AR-17", me.role, text)
                 return False
             self._find(found, "AR-3", me.role, f"the token {wait!r} begins with '$'")
         return True
@@ -178,8 +186,7 @@ class Monitor:
         event = names.event
         if event in CHANGE_OF:
             if not message.wait or message.is_no_op:
-                requirement = "NS-2" if CHANGE_OF[event] is Change.CONNECT else "NS-10"
-                self._find(found, requirement, me.role, f"{event} that nobody will act on")
+                self._find(found, "NS-20", me.role, f"{event} that nobody will act on")
         elif event in LOCAL_ONLY:
             self._find(found, "EV-5", me.role, f"{event} is a local event")
         else:
@@ -204,7 +211,12 @@ class Monitor:
     # ------------------------------------------------------------ replies
 
     def _check_reply(
-        self, me: PeerState, ask: ObservedAsk, message: Message, found: list[Violation]
+        self,
+        me: PeerState,
+        ask: ObservedAsk,
+        message: Message,
+        payload: Payload,
+        found: list[Violation],
     ) -> None:
         if self.conversation.wait is not None and me.role is _SERVER:
             text = f"the reply {message.wait!r} keeps an exchange's marker"
@@ -231,3 +243,5 @@ class Monitor:
             self._find(found, "AR-20", me.role, text)
         elif message.is_binary:
             self._find(found, "FR-13", me.role, "an empty reply is text")
+        elif payload != f"{message.wait};;;;;;":
+            self._find(found, "FR-13", me.role, "an empty reply is the token and six ';'")

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from neffos_protocol.events import Change
 from neffos_protocol.tables import load
 
-_CONSTANTS: Final[dict[str, tuple[str, str]]] = load()["constant"]
+_CONSTANTS: Final[dict[str, tuple[str, Any]]] = load()["constant"]
+
+
+def constant(name: str) -> Any:
+    """Give the value of a constant of the registry, which this module need not read."""
+    return _CONSTANTS[name][1]
 
 
 def _text(name: str) -> str:
-    return _CONSTANTS[name][1]
+    text: str = constant(name)
+    return text
 
 
 REQUEST_EVENT: Final = {
@@ -34,6 +40,7 @@ LOCAL_ONLY: Final = frozenset(
 NATIVE_EVENT: Final = _text("event.native")
 
 CLIENT_PREFIX: Final = _text("token.client-prefix")
+CONFIRMATION_PREFIX: Final = _text("token.confirmation-prefix")
 EXCHANGE_MARKER: Final = _text("exchange.marker")
 
 BAD_NAMESPACE: Final = _text("error.bad-namespace")

@@ -6,13 +6,13 @@ no file to run; the tests hold those against this registry.
 
 from __future__ import annotations
 
-import tomllib
+import os
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
+from neffos_protocol._data import FOLDER
 from neffos_protocol._records import Record
 
 __all__ = ["Constant", "constant", "constants", "group"]
@@ -74,7 +74,10 @@ def constants() -> Mapping[str, Constant]:
 
 def load_toml(name: str) -> dict[str, Any]:
     """Give one of the data files as it is."""
-    return tomllib.loads(files("neffos_protocol.data").joinpath(name).read_text("utf-8"))
+    import tomllib
+
+    with open(os.path.join(FOLDER, name), "rb") as file:
+        return tomllib.load(file)
 
 
 _FIELDS: Final = {"observations": "behaviours", "behaviour": "does"}
@@ -97,6 +100,12 @@ def typed(kind: Any, given: Any) -> Any:
         return given
     if not issubclass(kind, Record):
         return kind(given)
-    types = get_type_hints(kind)
+    types = _types(kind)
     fields = {_FIELDS.get(name, name): each for name, each in given.items()}
     return kind(**{name: typed(types[name], each) for name, each in fields.items()})
+
+
+@cache
+def _types(kind: type[Record]) -> dict[str, Any]:
+    """Give the type of each field; finding them takes longer than reading the file."""
+    return get_type_hints(kind)

@@ -1,9 +1,11 @@
 """One peer of a neffos connection, without I/O, clock or thread.
 
 Payloads and commands go in; payloads to send and events come out. What happens is what the rows of
-the state tables say (``state_machines.py``). This module has what applications call, and reads the
-frames of an open session; the layers below it follow the tables. It does not know which transport
-carries it, nor what time it is.
+the state tables say (``state_machines.py``). A payload that means nothing now is dropped (FR-16).
+An event of a connected namespace is delivered, an error as an error (EV-2, EV-6), but for local
+events (EV-4). A native-only session delivers every message as it is (NM-6). This module has what
+applications call, and reads the frames of an open session; the layers below it follow the tables.
+It does not know which transport carries it, nor what time it is.
 """
 
 from __future__ import annotations
@@ -58,7 +60,13 @@ __all__ = ["MisuseError", "Prepared", "Session", "prepare", "token_of"]
 _OPEN: Final = HandshakeState.OPEN
 _CLOSED: Final = HandshakeState.CLOSED
 _LIVE: Final = MEMBERSHIP.live
+_RESERVED: Final = LOCAL_ONLY.union(CHANGE_OF)
 _CLIENT: Final = Role.CLIENT
+_NONE: Final = AskState.NONE
+_SEND: Final = Input.SEND
+_REPLY: Final = Input.REPLY
+_REPLY_ERROR: Final = Input.REPLY_ERROR
+_IGNORE: Final = Input.IGNORE
 
 
 class Prepared(Record):
@@ -82,7 +90,7 @@ def prepare(message: Message) -> Prepared:
 
 
 def _check_event(event: str) -> None:
-    if event in CHANGE_OF or event in LOCAL_ONLY:
+    if event in _RESERVED:
         raise MisuseError(
             f"{event} is the protocol's own", "call connect, disconnect, join or leave"
         )
@@ -382,7 +390,7 @@ class Session(HandshakeTracking):
         token, payload = self._prepare(namespace, room, event, body)
         events: list[Event] = []
         ask = PendingAsk(None, MembershipKey(namespace), deadline)
-        self._follow_ask(AskState.NONE, Input.SEND, AskStep(token, events, ask, payload))
+        self._follow_ask(_NONE, _SEND, AskStep(token, events, ask, payload))
         return events
 
     def reply(self, asked: Asked, body: str | bytes = "") -> list[Event]:
@@ -392,7 +400,7 @@ class Session(HandshakeTracking):
             MisuseError: it was answered or withdrawn already.
             EncodeError: the body cannot be sent in the type of the ask.
         """
-        return self._answer(Input.REPLY, asked, asked.message.reply(body))
+        return self._answer(_REPLY, asked, asked.message.reply(body))
 
     def reply_error(self, asked: Asked, text: str) -> list[Event]:
         """Answer an ask of the peer with an error (AR-7); see ``reply``.
@@ -401,11 +409,11 @@ class Session(HandshakeTracking):
             MisuseError: it was answered already.
             EncodeError: the text is empty (FR-9), or has no UTF-8 form.
         """
-        return self._answer(Input.REPLY_ERROR, asked, asked.message.error_reply(text))
+        return self._answer(_REPLY_ERROR, asked, asked.message.error_reply(text))
 
     def ignore(self, asked: Asked) -> list[Event]:
         """Leave an ask of the peer without a reply (AR-9); see ``reply``."""
-        return self._answer(Input.IGNORE, asked, asked.message)
+        return self._answer(_IGNORE, asked, asked.message)
 
     def concerns(self, prepared: Prepared) -> bool:
         """Whether a broadcast concerns this peer.
@@ -449,7 +457,7 @@ class Session(HandshakeTracking):
             if error.reason is not Reason.EMPTY:
                 events.append(ProtocolViolation(error.requirement, str(error)))
             return
-        if isinstance(message, NativeMessage):
+        if type(message) is NativeMessage:
             self._read_native(message.payload, events)
             return
         wait = message.wait
@@ -477,14 +485,13 @@ class Session(HandshakeTracking):
             if is_marked and self.role is not _CLIENT:
                 wait = parse_wait(wait).token or wait  # SX-2
                 message = message.replace(wait=wait)
-        if event.startswith("_On"):
+        if event in _RESERVED:
             if event in CHANGE_OF:
                 self._change_asked(CHANGE_OF[event], message, events)
                 return
-            if event in LOCAL_ONLY:
-                events.append(ProtocolViolation("EV-5", f"{event} is a local event"))
-                self._answer_ask(message, INVALID_PAYLOAD)
-                return
+            events.append(ProtocolViolation("EV-5", f"{event} is a local event"))
+            self._answer_ask(message, INVALID_PAYLOAD)
+            return
         namespace = message.namespace
         space = self._spaces.get(namespace)
         if space is None or space.state not in _LIVE:

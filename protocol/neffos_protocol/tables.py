@@ -11,13 +11,11 @@ from __future__ import annotations
 import json
 import os
 from functools import cache
-from importlib import import_module
-from pathlib import Path
 from typing import Any, Final
 
-# ``importlib.resources`` would take as long as the rest of this module.
-_FOLDER: Final = import_module("neffos_protocol.data").__path__[0]
-_FILE: Final = os.path.join(_FOLDER, "tables.json")
+from neffos_protocol._data import FOLDER
+
+_FILE: Final = os.path.join(FOLDER, "tables.json")
 
 
 @cache
@@ -30,12 +28,9 @@ def load() -> dict[str, Any]:
 
 def build() -> dict[str, Any]:
     """Make from the source what ``load`` gives."""
-    import tomllib
+    from neffos_protocol.registry import constants, load_toml
 
-    from neffos_protocol.registry import constants
-
-    with open(os.path.join(_FOLDER, "machines.toml"), "rb") as file:
-        machine = tomllib.load(file)["machine"]
+    machine = load_toml("machines.toml")["machine"]
     constant = {each.name: [each.group, each.value] for each in constants().values()}
     made: dict[str, Any] = json.loads(json.dumps({"machine": machine, "constant": constant}))
     return made
@@ -43,6 +38,8 @@ def build() -> dict[str, Any]:
 
 def main() -> None:
     """Write the file again, where it differs."""
+    from pathlib import Path
+
     text = json.dumps(build(), ensure_ascii=False, separators=(",", ":")) + "\n"
     path = Path(_FILE)
     if not path.exists() or path.read_text("utf-8") != text:

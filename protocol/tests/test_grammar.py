@@ -449,7 +449,7 @@ def by_oracle(oracle: Any, data: bytes, binary: bool) -> Fields | None:
 
 @pytest.mark.no_cover  # most of its work is that of the oracles
 @pytest.mark.parametrize("oracle", [by_construct, by_abnf])
-@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.each("wrong", {wrong.__name__: wrong for wrong in WRONG})
 @both_kinds
 def test_a_wrong_codec_is_caught(wrong: Any, oracle: Any, binary: bool) -> None:
     plain = b"w;n;;e;1;1;body"

@@ -1,5 +1,6 @@
 """The monitor: silent on correct peers, however their messages cross; never on wrong ones."""
 
+import os
 import random
 import tracemalloc
 from itertools import permutations
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neffos_codec import COMPILED, Native
+from neffos_codec import Native
 from neffos_protocol import MisuseError, Role, conversation
 from neffos_protocol import monitor as monitor_module
 from neffos_protocol.catalogue import requirements
@@ -70,9 +71,9 @@ def findings(conversation, **options) -> list[tuple[str, int, Role]]:
         ([*CONNECTED, (CLIENT, "$9;;;;;;")], "NS-11"),
         ([*CONNECTED, (CLIENT, ";n;r;e;0;0;")], "RM-10"),
         ([*CONNECTED, (SERVER, ";n;r;e;0;0;")], "RM-10"),
-        ([*HANDSHAKE, (CLIENT, ";n;;_OnNamespaceConnect;0;0;")], "NS-2"),
-        ([*HANDSHAKE, (CLIENT, "$1;n;;_OnNamespaceConnect;0;1;")], "NS-2"),
-        ([*CONNECTED, (CLIENT, ";n;r;_OnRoomJoin;0;0;")], "NS-10"),
+        ([*HANDSHAKE, (CLIENT, ";n;;_OnNamespaceConnect;0;0;")], "NS-20"),
+        ([*HANDSHAKE, (CLIENT, "$1;n;;_OnNamespaceConnect;0;1;")], "NS-20"),
+        ([*CONNECTED, (CLIENT, ";n;r;_OnRoomJoin;0;0;")], "NS-20"),
         ([*JOINED, (CLIENT, "$9;n;r;_OnRoomLeft;0;0;")], "EV-5"),
         ([*HANDSHAKE, (CLIENT, "7;n;;_OnNamespaceConnect;0;0;")], "AR-2"),
         ([*HANDSHAKE, (SERVER, "$7;n;;_OnNamespaceConnect;0;0;")], "AR-3"),
@@ -171,6 +172,13 @@ def test_who_answers_a_disconnect_has_left_at_once():
     answered = [*JOINED, (SERVER, "1;n;;_OnNamespaceDisconnect;0;0;"), (CLIENT, "1;;;;;;")]
     assert findings([*answered, (CLIENT, ";n;;e;0;0;")]) == [("NS-11", 9, CLIENT)]
     assert findings([*answered, (SERVER, ";n;;e;0;0;")]) == []
+
+
+def test_the_reply_to_a_second_reply_shows_that_it_was_taken_for_an_ask():
+    ask = "1;m;;_OnNamespaceConnect;0;0;"
+    answered = [*CONNECTED, (SERVER, ask), (CLIENT, ask.replace(";0;0;", ";1;0;no"))]
+    again = [*answered, (CLIENT, ask), (SERVER, "1;;;;;;")]
+    assert [found[0] for found in findings(again)] == ["AR-22", "AR-21"]
 
 
 CONNECTED_ANEW = [
@@ -391,7 +399,9 @@ def test_nothing_is_raised_and_messages_are_counted(conversation, native, at):
 
 def test_a_long_conversation_is_held_in_little(monkeypatch):
     most = conversation.MAX_REMEMBERED
-    if not COMPILED:  # compiled, a constant is part of the code, and its bound soon reached
+    if conversation.__file__.endswith(
+        ".py"
+    ):  # compiled, a constant is part of the code, and its bound soon reached
         most = 128
         monkeypatch.setattr(conversation, "MAX_REMEMBERED", most)
     monitor = Monitor()
@@ -406,6 +416,18 @@ def test_a_long_conversation_is_held_in_little(monkeypatch):
     for peer in (monitor.conversation.client, monitor.conversation.server):
         for held in (peer.pending, peer.settled(), peer.memberships, peer.left):
             assert len(held) <= most
+
+
+def test_the_reply_to_an_ask_that_is_too_long_to_remember_is_no_made_up_one():
+    name = "r" * conversation.MAX_HEAD
+    reply = (SERVER, f"$2;n;{name};_OnRoomJoin;1;0;too long")
+    assert findings([*CONNECTED, (CLIENT, f"$2;n;{name};_OnRoomJoin;0;0;"), reply]) == []
+    assert findings([*CONNECTED, reply]) == [("AR-17", 5, SERVER)]
+
+
+@pytest.mark.parametrize("reply", ["$1;;;;0;0;", b"$1;;;;;;"])
+def test_an_empty_reply_is_written_in_one_way(reply):
+    assert findings([*CONNECTED[:-1], (SERVER, reply)]) == [("FR-13", 4, SERVER)]
 
 
 @pytest.mark.no_cover
@@ -437,5 +459,6 @@ def test_an_exchange_marker_is_taken_out_of_a_reply_to_a_client(reply, found):
     assert monitor.feed(CLIENT, ";n;;e;0;0;") == []
 
 
-def test_the_monitor_is_compiled_where_the_codec_is():
-    assert monitor_module.__file__.endswith(".py") is not COMPILED
+def test_the_monitor_is_compiled_where_that_was_asked_for():
+    expected = os.environ.get("NEFFOS_WIRE_EXPECT_COMPILED") == "1"
+    assert monitor_module.__file__.endswith(".py") is not expected

@@ -171,7 +171,7 @@ def garbage(payload: bytes) -> ProtocolViolation:
     return ProtocolViolation("FR-2", f"a frame has 6 ';' before its body, this has 0 {place}")
 
 
-@pytest.mark.parametrize("case", list(shake_cases()), ids=str)
+@pytest.mark.each("case", {str(case): case for case in shake_cases()})
 def test_handshake(case: Shake) -> None:
     session = bring_to_handshake(case)
     row = HANDSHAKE.row(case.state, case.input, lambda _: case.decides)
@@ -529,7 +529,7 @@ def after_the_end(here: Situation, asks: list[str]) -> tuple[list[Event], list[M
             return [*lost, Closed(Cause.LOCAL if way == "close" else Cause.PEER)], []
 
 
-@pytest.mark.parametrize("case", list(cases()), ids=str)
+@pytest.mark.each("case", {str(case): case for case in cases()})
 def test_membership(case: Case) -> None:
     here = bring(case)
     session = here.session
@@ -626,7 +626,7 @@ def mark_ask(session: Session, changes: bool) -> str:
     return sessions.token_of(session.ask(NAMESPACE, "say", "hi", deadline=10.0))
 
 
-@pytest.mark.parametrize("case", list(ask_cases()), ids=str)
+@pytest.mark.each("case", {str(case): case for case in ask_cases()})
 def test_ask(case: AskCase) -> None:
     session = sessions.connected(case.role)
     token = "$77"  # noqa: S105
@@ -705,9 +705,10 @@ def question_cases() -> Iterator[tuple[Role, str, str, bool]]:
                 yield role, state, input_, guards.get("full", False)
 
 
-@pytest.mark.parametrize(("role", "state", "input_", "full"), list(question_cases()))
+@pytest.mark.each("case", {case: case for case in question_cases()})
 @pytest.mark.parametrize("past", ["reply", "reply-error", "ignore", "withdrawn"])
-def test_question(role: Role, state: str, input_: str, full: bool, past: str) -> None:
+def test_question(case: tuple[Role, str, str, bool], past: str) -> None:
+    role, state, input_, full = case
     session = sessions.connected(role, limits=SessionLimits(incoming_asks=1 if full else 2))
     wait = sessions.peer_token(session)
     [asked] = session.receive(frame(wait=wait, body="hi"))

@@ -9,10 +9,11 @@ from neffos_asyncio.failures import FAILURES, PERIOD
 from neffos_asyncio.handler_queue import TURN, TURN_SIZE
 from neffos_asyncio.limits import LINE_RATE, MESSAGE_RATE
 from neffos_asyncio.server import MAX_CONNECTIONS
-from neffos_conformance.recordings import checking
+from neffos_conformance.recordings import capture, checking
 from neffos_conformance.recordings.har import MAX_VALUES
 from neffos_conformance.wire import networks as network_data
-from neffos_conformance.wire import relay, transcript
+from neffos_conformance.wire import packed, relay, transcript
+from neffos_conformance.wire.cluster import MAX_PUBLISHED
 from neffos_conformance.wire.connection import MAX_BACKLOG, MAX_MESSAGE
 from neffos_conformance.wire.json_bounds import MAX_DEPTH, MAX_DOCUMENT, MAX_NUMBER, MAX_STRING
 from neffos_protocol.text import LOGGED
@@ -114,6 +115,7 @@ def of_relay() -> str:
     """Return the table of the bounds of the command ``record``."""
     rows = [
         ("a message", size(MAX_MESSAGE), "the relay ends the connection"),
+        ("a published message", size(MAX_PUBLISHED), "not recorded"),
         (
             "unread answers to the pings of a peer",
             size(MAX_BACKLOG),
@@ -141,7 +143,8 @@ def of_relay() -> str:
 def of_files() -> str:
     """Return the table of the bounds of recordings and HAR files that are read."""
     rows = [
-        ("a line of a recording", size(transcript.MAX_LINE), "unreadable"),
+        ("a line of a recording, once unpacked", size(transcript.MAX_LINE), "unreadable"),
+        ("the window of a file compressed with Zstandard", size(packed.WINDOW), "unreadable"),
         (
             "connections that are open at the same time",
             f"{checking.MAX_CONNECTIONS:,}",
@@ -152,6 +155,17 @@ def of_files() -> str:
             f"{checking.MAX_VIOLATIONS} of each",
             "counted, not listed",
         ),
+        (
+            "packets of a connection that wait for a missing one",
+            f"{capture.MAX_WAITING:,}",
+            "what follows is unknown",
+        ),
+        (
+            "TCP connections of a capture at the same time",
+            f"{capture.MAX_FLOWS:,}",
+            "the oldest is unknown from there",
+        ),
+        ("a block of a capture", size(capture.MAX_BLOCK), "unreadable"),
         ("a HAR", size(MAX_DOCUMENT), "refused"),
         ("arrays and objects inside each other in a HAR", f"{MAX_DEPTH}", "refused"),
         ("a string of a HAR", size(MAX_STRING), "refused"),

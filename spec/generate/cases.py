@@ -20,8 +20,19 @@ from neffos_conformance.cases.definition import ROLES, Case, Role
 from neffos_conformance.cases.definition import cases_of as cases_for
 from neffos_protocol.catalogue import Requirement
 
-_COMMANDS: Final[Mapping[Role, str]] = {"server": "server URL", "client": "client"}
-"""The command that tests a role, with its arguments before the options."""
+_COMMANDS: Final[Mapping[Role, str]] = {
+    "server": "test server URL --case {}",
+    "client": "test client --case {} -- YOUR DRIVER",
+    "exchange": "exchange --broker URL --case {} URL1 URL2",
+}
+"""The command that tests a role, with a place for what is selected."""
+
+ROLE_NAMES: Final[Mapping[Role, str]] = {
+    "server": "a server",
+    "client": "a client",
+    "exchange": "servers that share a broker",
+}
+"""What is tested in a role."""
 
 
 @cache
@@ -52,17 +63,18 @@ def cases_of(requirement: str) -> tuple[Case, ...]:
 
 
 def section(requirement: Requirement) -> list[str]:
-    """Give the cases section of a requirement's page; nothing if no case covers it."""
+    """Give the cases section of a requirement's page; nothing if there is nothing to say."""
     found = cases_of(requirement.id)
-    parts = ["## Cases"] if found else []
+    parts = ["## Cases"] if found or requirement.unseen else []
     for role in ROLES:
         own = [each for each in found if each.role == role]
         if own:
             rows = ((each.id, verbatim(each.title)) for each in own)
-            parts.append(table((f"for a {role}", "what it shows"), rows))
-            command = f"neffos-wire test {_COMMANDS[role]} --case {requirement.id}"
-            command += " -- YOUR DRIVER" if role == "client" else ""
-            parts.append(f"```sh\n{command}\n```")
+            parts.append(table((f"for {ROLE_NAMES[role]}", "what it shows"), rows))
+            command = _COMMANDS[role].format(requirement.id)
+            parts.append(f"```sh\nneffos-wire {command}\n```")
+    for unseen, reason in requirement.unseen.items():
+        parts.append(f"No test of a {unseen} can see it: {reason}.")
     return parts
 
 
@@ -71,9 +83,9 @@ def all_cases(role: Role) -> str:
     families: dict[str, list[Case]] = {}
     for case in cases_for(role):
         families.setdefault(case.family, []).append(case)
-    parts = [f"There are {count(len(cases_for(role)), 'case')} for a {role}."]
+    parts = [f"There are {count(len(cases_for(role)), 'case')} for {ROLE_NAMES[role]}."]
     for family, own in families.items():
-        title = FAMILIES.get(family, "Whole visits")
+        title = FAMILIES.get(family, "Whole sessions")
         parts.append(f"## {title} {{#{family.lower()}}}")
         for case in own:
             parts += _whole(case)
@@ -114,6 +126,8 @@ _KINDS: Final = {
     "server-token": "a token that a server made (AR-3)",
     "any": "anything, or nothing",
     "other": "what no placeholder has had before",
+    "character": "one character",
+    "sender": "an explicit sender, or nothing (SX-7)",
 }
 
 

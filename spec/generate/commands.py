@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from typing import Final
 
 import click
 
 from generate.text import one_line, table, verbatim
 from neffos_conformance.cli.main import EXIT_STATUS, cli
-
-PROGRAM: Final = "neffos-wire"
-"""The name under which the command is installed."""
+from neffos_conformance.cli.manual import PROGRAM, contexts
 
 
 def commands() -> str:
     """Give every command with its help, arguments and options."""
     found = {
         context.command_path.removeprefix(f"{PROGRAM} "): context
-        for context in _contexts(click.Context(cli, info_name=PROGRAM))
+        for context in contexts(click.Context(cli, info_name=PROGRAM))
     }
     parts = []
     for heading, names in cli.groups.items():
@@ -34,17 +31,6 @@ def commands() -> str:
         parts.append(table((heading, ""), rows))
     sections = [part for path, context in found.items() for part in _section(path, context)]
     return "\n\n".join([*parts, EXIT_STATUS, *sections])
-
-
-def _contexts(context: click.Context) -> Iterator[click.Context]:
-    """Give the context of every command that is not a group."""
-    command = context.command
-    if not isinstance(command, click.Group):
-        yield context
-        return
-    for name in command.list_commands(context):
-        if found := command.get_command(context, name):
-            yield from _contexts(click.Context(found, context, info_name=name))
 
 
 def _anchor(path: str) -> str:

@@ -5,6 +5,9 @@ All of it is what the last recorded runs found.
 
 from __future__ import annotations
 
+import html
+import json
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,12 +16,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from generate import cases
-from generate.text import count, of_peer, table, verbatim
+from generate.text import cell, count, of_peer, one_line, table, verbatim
 from mutation import BANK
-from mutation.kill_matrix import Killed, Kills, read_report
+from mutation.generated.score import PUBLISHED
+from mutation.kill_matrix import IN, Killed, Kills, read_report
+from neffos_conformance import VERSION
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.codecs.catalogue import EVERY_ROLE
-from neffos_conformance.interop.table import recorded, rows, verdict_counts
+from neffos_conformance.interop.interop_runs import interop_steps
+from neffos_conformance.interop.table import recorded, verdict_counts
 
 KNOWN_FAILURES: Final = Path(__file__).parents[2] / "conformance" / "peers" / "known_failures"
 
@@ -27,34 +33,65 @@ SHOWN: Final = 12
 
 
 def matrix() -> str:
-    """Write the table of clients and servers."""
-    (first, *servers), body = rows(recorded())
-    named = ((_name(client), *map(_cell, cells)) for client, *cells in body)
-    return table((first, *map(_name, servers)), named)
+    """Write the table of clients and servers as HTML, the clients with the most failures first."""
+    values = recorded()
+    runs = {(each["client"], each["server"]): each for each in values["runs"]}
+    lines = []
+    for client in values["clients"]:
+        of_client = [runs.get((client, server), {}) for server in values["servers"]]
+        failed = sum(len(each.get("failed", ())) for each in of_client)
+        cells = "".join(_cell(each, values["ran"]["steps"]) for each in of_client)
+        lines.append((-failed, f'<tr><th scope="row">{_parted(client)}</th>{cells}</tr>'))
+    heads = "".join(f'<th scope="col">{_parted(each)}</th>' for each in values["servers"])
+    rows = "\n".join(line for _, line in sorted(lines, key=lambda each: each[0]))
+    return (
+        '<div class="wide" tabindex="0" role="group" aria-label="Compatibility matrix">\n'
+        f'<table class="matrix"><thead><tr><th scope="col">client</th>{heads}</tr></thead>\n'
+        f"<tbody>\n{rows}\n</tbody></table>\n</div>"
+    )
+
+
+def _cell(run: Mapping[str, Any], steps: int) -> str:
+    possible = steps - len(run.get("unsupported", ()))
+    if failed := len(run.get("failed", ())):
+        return f'<td class="bad">✗ {possible - failed}/{possible}</td>'
+    return f'<td class="good">✓ {possible}/{possible}</td>'
+
+
+def _parted(name: str) -> str:
+    """Give a name that a browser may break after its slash or hyphen."""
+    return re.sub(r"(?<=[/-])(?=[a-z])", "<wbr>", html.escape(name))
 
 
 def _name(name: str) -> str:
     return f"`{name}`"
 
 
-def _cell(cell: str) -> str:
-    whole, _, steps = cell.partition(": ")
-    return f"{whole}: {', '.join(f'`{each}`' for each in steps.split(', '))}" if steps else whole
+@cache
+def interop_failures() -> Mapping[tuple[str, str], str]:
+    """Give the reason why a client fails a step, by the client and the step."""
+    entries = tomllib.loads((KNOWN_FAILURES / "interop.toml").read_text("utf-8"))["known_failure"]
+    return {
+        (peer, step): one_line(each["reason"])
+        for each in entries
+        for peer in each["peers"]
+        for step in each["steps"]
+    }
 
 
 def failed_steps() -> str:
-    """Write the failures of interop steps, once each."""
-    found: dict[tuple[str, str], set[str]] = {}
+    """Write the failures of interop steps, once for each reason."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
     for run in recorded()["runs"]:
-        for step, failure in run["failed"].items():
-            found.setdefault((step, failure), set()).add(run["client"])
-    if not found:
-        return "Every step goes well."
+        for step in run["failed"]:
+            reason = interop_failures()[run["client"], step]
+            found.setdefault((step, reason), {})[run["client"]] = None
+    about = {each.name: each.about for each in interop_steps()}
     lines = (
-        (f"`{step}`", ", ".join(map(_name, sorted(clients))), verbatim(failure))
-        for (step, failure), clients in sorted(found.items())
+        (verbatim(about[step]), ", ".join(map(_name, sorted(clients))), cell(reason))
+        for (step, reason), clients in found.items()
     )
-    return table(("step", "clients", "what goes wrong"), lines)
+    return table(("step", "clients that fail it with every server", "what goes wrong"), lines)
 
 
 def tested(kind: str) -> str:
@@ -70,6 +107,16 @@ def tested(kind: str) -> str:
             counts = (str(found.get(each, 0) or "") for each in Verdict)
             lines.append((_name(name), of_peer(values["version"]), *counts))
     return table((kind[:-1], "version", *Verdict), lines, numbers=len(Verdict))
+
+
+def version() -> str:
+    """Give the version of the specification, which is that of the package."""
+    return VERSION
+
+
+def measured() -> str:
+    """Give the day of the recorded run."""
+    return str(recorded()["recorded"])
 
 
 def recorded_on() -> str:
@@ -156,7 +203,8 @@ def _killed(root: str, killed: Killed | None) -> str:
     if killed is None:
         return "not run"
     ids = sorted(killed.cases)
-    shown = ", ".join(_case(root, id_) for id_ in ids[:SHOWN])
+    parts = (id_.rpartition(IN) for id_ in ids[:SHOWN])
+    shown = ", ".join(f"{finding}{within}{_case(root, id_)}" for finding, within, id_ in parts)
     more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
     return f"{shown}{more}{'' if killed.is_complete else ' (*sample*)'}"
 
@@ -170,3 +218,71 @@ def mutant_counts() -> str:
     """Say how many mutants there are, by role."""
     counts = Counter(mutant.role for mutant in BANK.values() if mutant.breaks)
     return ", ".join(count(counts[role], f"{role} mutant") for role in EVERY_ROLE)
+
+
+# -------------------------------------------------------------------- generated mutants
+
+PEERS_OF: Final = {
+    "server": "servers",
+    "client": "clients",
+    "codec": "codecs",
+    "transport": "networks (HTTP and WebSocket)",
+}
+
+MOST_UNDECIDED: Final = 0.1
+"""The share of undecided mutants of a family from which on the page names it."""
+
+
+@cache
+def _published() -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(PUBLISHED.read_text("utf-8"))
+    return {role: values[role] for role in PEERS_OF if role in values}
+
+
+def mutation_scores() -> str:
+    """Write the mutation score of each sample, with its interval."""
+    rows = [
+        (
+            PEERS_OF[role],
+            _share(each),
+            f"{each['usual']:.1%}",
+            *(str(each[name]) for name in ("killed", "survived", "undecided", "idle", "seed")),
+        )
+        for role, each in _published().items()
+    ]
+    head = ("faulty", "score", "usual run", "killed", "survived", "undecided", "idle", "seed")
+    return table(head, rows)
+
+
+def mutation_sorts() -> str:
+    """Write the score of each sort of faults in servers and clients."""
+    names = list(dict.fromkeys(name for each in _published().values() for name in each["sorts"]))
+    rows = []
+    for name in names:
+        cells = [each["sorts"].get(name) for each in _published().values()]
+        shown = ["" if cell is None else _share(cell) for cell in cells]
+        rows.append((name, *shown))
+    return table(("fault in", *(PEERS_OF[role] for role in _published())), rows)
+
+
+def mutation_survivors() -> str:
+    """Write what the survivors violate and when, and the families with many undecided mutants."""
+    rows = []
+    for role, each in _published().items():
+        families = (
+            f"{name} {one['undecided']} of {one['drawn']}"
+            for name, one in each["families"].items()
+            if one["undecided"] > MOST_UNDECIDED * one["drawn"]
+        )
+        counts = (
+            ", ".join(f"{label} {number}" for label, number in sorted(found.items()))
+            for found in (each["survivors"]["requirement"], each["survivors"]["trigger"])
+        )
+        rows.append((PEERS_OF[role], *(cell or "none" for cell in (*counts, ", ".join(families)))))
+    head = ("faulty", "survivors by requirement", "by trigger", "operators with many undecided")
+    return table(head, rows)
+
+
+def _share(values: Mapping[str, Any]) -> str:
+    low, high = values["interval"]
+    return f"{values['score']:.1%} ({low:.1%} to {high:.1%})"

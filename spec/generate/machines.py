@@ -115,6 +115,90 @@ TITLES: Final = {
 }
 
 
+WORDS: Final = {
+    "inputs": {
+        "start": "the application opens the connection",
+        "accept": "the application accepts the client",
+        "refuse": "the application refuses the client",
+        "close": "the application closes the connection",
+        "request": "the message `M` arrives",
+        "acceptance": "a message that begins with `A` arrives",
+        "refusal": "a message that begins with `H` arrives",
+        "other": "any other message arrives",
+        "closed": "what it depends on has ended: the connection, or the namespace",
+        "connect": "the application connects the namespace, or joins the room",
+        "disconnect": "the application disconnects the namespace, or leaves the room",
+        "allow": "the application allows what the other peer asked for",
+        "deny": "the application refuses what the other peer asked for",
+        "ask-connect": "an ask to connect or to join arrives",
+        "ask-disconnect": "an ask to disconnect or to leave arrives",
+        "connect-done": "the empty reply to this peer's connect or join arrives",
+        "connect-error": "an error reply to this peer's connect or join arrives",
+        "disconnect-done": "the empty reply to this peer's disconnect or leave arrives",
+        "disconnect-error": "an error reply to this peer's disconnect or leave arrives",
+        "send": "the application sends an ask",
+        "deadline": "the deadline of the ask passes",
+        "reply": "a reply to the ask arrives; of an incoming ask, the application replies",
+        "error": "an error reply to the ask arrives",
+        "asked": "an ask of the other peer arrives",
+        "reply-error": "the application replies with an error",
+        "ignore": "the handler returns without a reply",
+    },
+    "guards": {
+        "decides": "the application has a check for this",
+        "decides-connect": "the application has a check for connects or joins",
+        "decides-disconnect": "the application has a check for disconnects or leaves",
+        "unknown": "the namespace is not declared, or the room has no name",
+        "full": "a limit of this peer is reached",
+        "deciding-full": "as many asks wait for the decision as the limit allows",
+        "system-ask": "the ask connects, disconnects, joins or leaves",
+    },
+    "actions": {
+        "send-request": "send `M`",
+        "send-accept": "send `A` and the connection ID",
+        "send-refuse": "send `H` and the error text",
+        "ask-application": "ask the application, and go on when it has decided",
+        "opened": "tell the application that the connection is open",
+        "refused": "tell the application that the other peer refused, with the error text",
+        "hold": "hold the message back",
+        "release": "read the messages that were held back, in order",
+        "read": "read the message as a frame or a native message",
+        "violation": "report a violation to the application, and drop the message",
+        "close": "close the connection",
+        "ask": "send the system ask",
+        "reply-done": "send the empty reply",
+        "reply-unknown": "send an error reply: `bad namespace` or `bad room`",
+        "reply-full": "send an error reply: `too many`",
+        "reply-all-done": "send the empty reply to each ask that waits for the decision",
+        "reply-all-refused": "send the application's error to each ask that waits for the decision",
+        "queue": "let the ask wait for the decision",
+        "withdraw": "tell the application that its answer is no longer needed",
+        "connected": "tell the application that the namespace is connected, or the room joined",
+        "disconnected": "tell the application that the namespace is disconnected, or the room left",
+        "forced": "the same, because the connection or the namespace ended",
+        "cancelled": "tell the application that its ask ended without a reply",
+        "send": "send the ask",
+        "unmatched": "handle the frame as one that is not a reply (AR-13)",
+        "replied": "give the application the reply",
+        "expired": "tell the application that the deadline passed",
+        "deliver": "give the ask to its handler",
+        "send-reply": "send the handler's reply",
+        "send-error": "send the handler's error",
+    },
+}
+"""What each word of the state tables means. A room uses the words of namespaces."""
+
+
+def words() -> str:
+    """Give the words of the state tables with what each means."""
+    return "\n\n".join(
+        text.table(
+            (kind[:-1], "meaning"), ((f"`{word}`", text.cell(what)) for word, what in own.items())
+        )
+        for kind, own in WORDS.items()
+    )
+
+
 def rows_of(requirement: str) -> Iterator[tuple[str, Transition[Any]]]:
     """Give the rows that rest on a requirement, each with its machine's name."""
     for machine in machines().values():

@@ -13,9 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from generate.text import attribute, count, with_code
+from generate.text import attribute, count, unmarked, with_code
 from neffos_conformance.recordings.page import page, svg
-from neffos_conformance.recordings.sequence import peer_name, read_diagram
+from neffos_conformance.recordings.sequence import peer_name, read_diagram, server_names
 from neffos_conformance.wire.transcript import Header, read_transcript
 from neffos_protocol.catalogue import Difference, ObservedVerdict, differences, peers, requirements
 
@@ -79,10 +79,23 @@ class Recording:
         return defects
 
     @property
+    def clients(self) -> list[Mapping[str, str]]:
+        """What is known of its client."""
+        return [self.header["client"]]
+
+    @property
+    def servers(self) -> list[Mapping[str, str]]:
+        """What is known of its servers."""
+        return [self.header["server"], *self.header.get("other_servers", ())]
+
+    @property
+    def _peers(self) -> list[Mapping[str, str]]:
+        return self.clients + self.servers
+
+    @property
     def observed(self) -> frozenset[str]:
         """Those of its peers that the catalogues describe, by their names there."""
-        both = (self.header[role] for role in ("client", "server"))
-        names = {f"{each['peer']} {each.get('version', '').lstrip('v')}" for each in both}
+        names = {f"{each['peer']} {each.get('version', '').lstrip('v')}" for each in self._peers}
         return frozenset(names & peers().keys())
 
     @property
@@ -116,13 +129,13 @@ class Recording:
 
     @property
     def between(self) -> tuple[str, str]:
-        """Name and version of client and server."""
-        return peer_name(self.header, "client"), peer_name(self.header, "server")
+        """Name and version of client and servers."""
+        return peer_name(self.header, "client"), server_names(self.header)
 
     @property
     def is_ours(self) -> bool:
         """Both peers are of this project."""
-        return all(self.header[role]["peer"].startswith(_OURS) for role in ("client", "server"))
+        return all(each["peer"].startswith(_OURS) for each in self._peers)
 
 
 @cache
@@ -220,7 +233,7 @@ def figure(
     about = with_code(caption or recording.scenario[:1].upper() + recording.scenario[1:])
     hidden = recording.rows - len(diagram.rows)
     more = f"; {count(hidden, 'row')} more" if hidden else ""
-    return (
+    return unmarked(
         f'<figure class="recorded{" long" if len(diagram.rows) > SHORT else ""}" '
         "data-search-exclude>\n"
         f"{_fitted(svg(diagram), f'{root}{recording.uri}', key)}\n"

@@ -1,13 +1,15 @@
-"""IDs in running text: ``FR-1`` in a page becomes a link to that requirement.
+"""IDs and terms in running text: ``FR-1`` in a page becomes a link to that requirement.
 
-``FR-1.2`` is a case and leads to its script. An id that there is not is a warning, which fails a
-strict build. Code is left alone, and so are headings.
+``FR-1.2`` is a case and leads to its script. An unknown ID is a warning: it fails a strict build.
+The first use of a term on a page leads to the glossary. Code and headings have no such links.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any, Final
 from xml.etree.ElementTree import Element
 
@@ -31,6 +33,18 @@ _ID: Final = rf"(?<![\w/#.-])(?:(?:{'|'.join(FAMILIES)}|DV)-\d+(?:\.c?\d+)?|ALL-
 _BEFORE_STRONG: Final = 65
 """After links (160) and before emphasis (60), in Python-Markdown's order of inline patterns."""
 
+GLOSSARY: Final = "terms.md"
+"""The page that defines the terms. Those with an anchor get links."""
+
+_ENTRY: Final = re.compile(r"^(.+) \{: #(.+) \}\n:   ", re.MULTILINE)
+
+
+@cache
+def terms() -> Mapping[str, str]:
+    """Give the anchor of each term of the glossary that pages link to."""
+    text = (Path(__file__).parents[1] / "docs" / GLOSSARY).read_text("utf-8")
+    return {term: anchor for names, anchor in _ENTRY.findall(text) for term in names.split(", ")}
+
 
 class References(Extension):
     """Teaches Markdown the ids.
@@ -46,6 +60,7 @@ class References(Extension):
     def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802 - Python-Markdown's name
         """Register the pattern."""
         md.inlinePatterns.register(_Reference(self._pages, md), "requirement-id", _BEFORE_STRONG)
+        md.inlinePatterns.register(_Term(md), "term", _BEFORE_STRONG - 1)
 
 
 class _Reference(InlineProcessor):
@@ -70,4 +85,24 @@ class _Reference(InlineProcessor):
             return id_, m.start(0), m.end(0)
         link = Element("a", {"href": target, "class": "ref"})
         link.text = id_
+        return link, m.start(0), m.end(0)
+
+
+class _Term(InlineProcessor):
+    ANCESTOR_EXCLUDES = ("a", "h1", "h2", "h3", "h4", "code", "dt", "th", "summary", "caption")
+
+    def __init__(self, md: Markdown) -> None:
+        longest = sorted(map(re.escape, terms()), key=len, reverse=True)
+        super().__init__(rf"(?i)(?<![\w/#-])({'|'.join(longest)})s?(?![\w-])", md)
+        self._seen: set[str] = set()
+
+    def handleMatch(  # type: ignore[override]  # noqa: N802 - Python-Markdown's name
+        self, m: re.Match[str], data: str
+    ) -> tuple[Element | None, Any, Any]:
+        anchor = next(anchor for term, anchor in terms().items() if term.lower() == m[1].lower())
+        if anchor in self._seen:
+            return None, None, None
+        self._seen.add(anchor)
+        link = Element("a", {"href": f"/{GLOSSARY}#{anchor}", "class": "term"})
+        link.text = m[0]
         return link, m.start(0), m.end(0)

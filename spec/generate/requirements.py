@@ -6,9 +6,10 @@ Only the catalogue contains the text of a requirement. A normative page places i
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,19 @@ from generate import vectors
 from generate.cases import cases_of, section
 from generate.machines import rows_of
 from generate.recordings import chosen, figure, recordings, showing
-from generate.text import FAMILIES, cell, code, count, listed, of_peer, one_line, sentence, table
+from generate.text import (
+    FAMILIES,
+    cell,
+    code,
+    count,
+    listed,
+    of_peer,
+    one_line,
+    sentence,
+    sentence_html,
+    table,
+)
+from neffos_conformance.wire.text import shorten
 from neffos_protocol import registry
 from neffos_protocol.catalogue import (
     NOT_TESTABLE,
@@ -29,6 +42,12 @@ from neffos_protocol.catalogue import (
     requirement,
     requirements,
 )
+
+TITLE: Final = 90
+"""Characters of the title of a requirement's page."""
+
+_UNSAID: Final = re.compile(r"^A (?:peer|client|server|sender|receiver) ")
+"""What begins most sentences, and says nothing in a title."""
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
 
@@ -55,6 +74,7 @@ _EVIDENCE: Final = {
 _WHERE: Final = {
     "wire-server": "a server, over the wire",
     "wire-client": "a client, over the wire",
+    "wire-exchange": "servers that share a broker, on the broker",
     "codec": "a codec, by vectors",
 }
 
@@ -129,7 +149,7 @@ def block(*ids: str) -> str:
 
 def _block(one: Requirement, *, anchor: bool) -> str:
     level = str(one.level)
-    name = f'[{one.id}](/requirements/{one.id}.md "{one.id}: reason, vectors, recordings")'
+    name = f'[{one.id}](/requirements/{one.id}.md "{one.id}: rationale, vectors, recordings")'
     where = f' id="{one.id}"' if anchor else ""
     head = name if anchor else one.id
     return "\n".join(
@@ -172,7 +192,8 @@ def own_page(one: Requirement, page: str) -> str:
         page: the normative page with its block.
     """
     parts = [
-        f"# {one.id}",
+        f"---\ntitle: {json.dumps(title(one))}\n"
+        f"description: {json.dumps(one_line(one.text).replace('`', ''))}\n---\n\n# {one.id}",
         f"{FAMILIES[one.family]} · [in the text](/{page}#{one.id}) · "
         f"[all requirements](/requirements/index.md#{one.family.lower()})",
         _block(one, anchor=False),
@@ -180,9 +201,8 @@ def own_page(one: Requirement, page: str) -> str:
         _observations(one),
         *_differences(one),
         *section(one),
-        "## Vectors",
-        _vectors(one),
-        "## Recorded exchanges",
+        *_vectors(one),
+        "## Recorded examples",
         *_recordings(one),
         *_uses(one),
         _neighbours(one),
@@ -196,7 +216,7 @@ def _observations(one: Requirement) -> str:
         verdict = f'<span class="verdict {seen.verdict}">{_VERDICTS[seen.verdict]}</span>'
         what = f": {cell(seen.what)}" if seen.what else ""
         rows.append((name, f"{verdict}{what}", _EVIDENCE[seen.evidence]))
-    return table(("peer", "", "how that is known"), rows)
+    return table(("implementation", "result", "evidence"), rows)
 
 
 def _differences(one: Requirement) -> list[str]:
@@ -206,16 +226,22 @@ def _differences(one: Requirement) -> list[str]:
     return ["\n".join(f"- {each.id}, {each.title}: {cell(each.consequence)}" for each in found)]
 
 
-def _vectors(one: Requirement) -> str:
+def title(one: Requirement) -> str:
+    """Give the title of its page: the ID, and what the requirement says, in short."""
+    said = _UNSAID.sub("", one_line(one.text).replace("`", ""))
+    return f"{one.id}: {shorten(said, TITLE)}"
+
+
+def _vectors(one: Requirement) -> list[str]:
     found = vectors.resting(one.id)
     if not found:
-        return "No vector of the codec rests on it."
+        return []
     text = vectors.table(one.id)
     if len(found) > vectors.SHOWN:
         files = sorted({name for name, _ in found})
         names = listed([f"[{name}.json](/vectors/{name}.json)" for name in files])
-        text += f"\n\n{count(len(found), 'vector')} in all rest on it, in {names}."
-    return text
+        text += f"\n\n{count(len(found), 'vector')} cover it in all, in {names}."
+    return ["## Vectors", text]
 
 
 def _recordings(one: Requirement) -> list[str]:
@@ -224,30 +250,31 @@ def _recordings(one: Requirement) -> list[str]:
         reason = one.testable[0]
         if reason.startswith(NOT_TESTABLE):
             return [f"None: {reason.removeprefix(NOT_TESTABLE)}."]
-        return [f"None. It is seen otherwise: {listed([_WHERE[each] for each in one.testable])}."]
+        seen = listed([_WHERE[each] for each in one.testable])
+        return [f"No recording shows it. A test can see it otherwise: {seen}."]
     parts = []
     for index, recording in enumerate(drawn):
         offenders = sorted(recording.offenders(one.id))
         if recording.keeps(one.id):
-            parts.append("Here it is kept:")
+            parts.append("A session that conforms:")
         elif role := recording.defects.get(one.id):
-            parts.append(f"Here the {role} breaks it:")
+            parts.append(f"The {role} violates it:")
         elif recording.breaks(one.id):
             does = cell(one.peers[offenders[0]].what)
-            parts.append(f"Here {listed(offenders)} breaks it, and {does}:")
+            parts.append(f"{listed(offenders)} violates it, and {does}:")
         else:
-            parts.append(f"A session with {listed(offenders)}, which breaks it elsewhere:")
+            parts.append(f"A session with {listed(offenders)}, which violates it elsewhere:")
         parts.append(figure(recording, "../", key=f"s{index}"))
     others = [each for each in showing(one.id) if each not in drawn]
     if others:
         shown = [f"[{each.name}](/{each.uri})" for each in others[:8]]
         more = f", and {len(others) - 8} more" if len(others) > 8 else ""
-        parts.append(f"It is seen as well in {', '.join(shown)}{more}.")
+        parts.append(f"Also in {', '.join(shown)}{more}.")
     return parts
 
 
 def _uses(one: Requirement) -> list[str]:
-    """Say which rows of the state tables and which constants rest on it."""
+    """Say which rows of the state tables and which constants refer to it."""
     lines = [
         f"- {machine}: in *{row.state}*, on *{row.input}*"
         + (f" where *{row.guard}*" if row.guard else "")
@@ -259,7 +286,7 @@ def _uses(one: Requirement) -> list[str]:
         for name, each in registry.constants().items()
         if one.id in each.requirements
     ]
-    return ["## What rests on it", "\n".join(lines)] if lines else []
+    return ["## Where it is used", "\n".join(lines)] if lines else []
 
 
 def _value(constant: registry.Constant) -> str:
@@ -280,21 +307,62 @@ def _neighbours(one: Requirement) -> str:
 
 
 def index() -> str:
-    """Give the index of all requirements, by family, with counts of what covers each."""
-    parts = []
+    """Give all requirements as one table in HTML, which a script of the page filters."""
+    heads = ["ID", "level", "requirement"]
+    columns = "".join(f'<th scope="col">{each}</th>' for each in heads)
+    columns += "".join(f'<th scope="col" data-peer="{each}">{each}</th>' for each in peers())
+    bodies = []
     for family, title in FAMILIES.items():
         own = [each for each in requirements().values() if each.family == family]
-        parts += [f"## {title} {{#{family.lower()}}}", _index_table(own)]
+        head = f'<tr><th scope="rowgroup" colspan="{len(heads) + len(peers())}">{title}</th></tr>'
+        rows = "\n".join(map(_row, own))
+        bodies.append(f'<tbody id="{family.lower()}">\n{head}\n{rows}\n</tbody>')
+    return (
+        '<div class="wide" tabindex="0" role="group" aria-label="All requirements">\n'
+        f'<table class="requirements">\n<thead><tr>{columns}</tr></thead>\n'
+        + "\n".join(bodies)
+        + "\n</table>\n</div>"
+    )
+
+
+def _row(one: Requirement) -> str:
+    shown = (count(of(one.id), what) for what, of in _SHOWN_BY.items() if of(one.id))
+    about = " · ".join((listed(one.applies_to), BASES[one.basis], *shown))
+    is_interop = one.basis is Basis.INTEROP
+    violated = "|".join(
+        name for name, seen in one.peers.items() if seen.verdict is ObservedVerdict.VIOLATES
+    )
+    return (
+        f'<tr data-role="{" ".join(one.applies_to)}" data-level="{one.level}" '
+        f'data-class="{"interoperable" if is_interop else "complete only"}" '
+        f'data-violated="{violated}">'
+        f'<th scope="row"><a class="ref" href="{one.id}.html">{one.id}</a></th>'
+        f"<td>{one.level}</td>"
+        f"<td>{sentence_html(one.text)} <small>{about}</small></td>{_marks(one)}</tr>"
+    )
+
+
+def of_role(role: str) -> str:
+    """Give what one role has to do: each MUST, then each SHOULD, then what it may do.
+
+    Args:
+        role: ``client``, ``server`` or ``codec``.
+    """
+    parts = []
+    for word in ("MUST", "SHOULD", "MAY"):
+        own = [
+            each
+            for each in requirements().values()
+            if role in each.applies_to and each.level.startswith(word)
+        ]
+        if own:
+            parts.append(f"## {word} {{#{word.lower()}}}\n\n{count(len(own), 'requirement')}.")
+        for family, title in FAMILIES.items():
+            lines = [f"- {each.id}: {sentence(each.text)}" for each in own if each.family == family]
+            if lines:
+                anchor = f"{{#{word.lower()}-{family.lower()}}}"
+                parts.append("\n".join([f"### {title} {anchor}", "", *lines]))
     return "\n\n".join(parts)
-
-
-def _index_table(own: Iterable[Requirement]) -> str:
-    rows = []
-    for one in own:
-        shown = (count(of(one.id), what) for what, of in _SHOWN_BY.items() if of(one.id))
-        text = f"{sentence(one.text)} <small>{' · '.join(shown)}</small>"
-        rows.append((f"[{one.id}](/requirements/{one.id}.md){{.ref}}", text, _marks(one)))
-    return table(("id", "requirement", "peers"), rows)
 
 
 _SHOWN_BY: Final[Mapping[str, Callable[[str], int]]] = {
@@ -305,19 +373,19 @@ _SHOWN_BY: Final[Mapping[str, Callable[[str], int]]] = {
 """What shows requirements, and how many there are for one."""
 
 
+_SIGNS: Final = {
+    ObservedVerdict.CONFORMS: "✓",
+    ObservedVerdict.VIOLATES: "✗",
+    ObservedVerdict.NOT_APPLICABLE: "n/a",
+}
+
+
 def _marks(one: Requirement) -> str:
-    """Give the marks of all tested implementations in one cell."""
-    marks = {
-        ObservedVerdict.CONFORMS: "✓",
-        ObservedVerdict.VIOLATES: "✗",
-        ObservedVerdict.NOT_APPLICABLE: "·",
-    }
-    shown = (
-        f'<abbr class="verdict {seen.verdict}" title="{name}: {_VERDICTS[seen.verdict]}">'
-        f"{marks[seen.verdict]}</abbr>"
-        for name, seen in one.peers.items()
+    """Give a cell for each tested implementation."""
+    return "".join(
+        f'<td class="verdict {seen.verdict}">{_SIGNS[seen.verdict]}</td>'
+        for seen in one.peers.values()
     )
-    return f'<span class="marks">{" ".join(shown)}</span>'
 
 
 def coverage() -> str:
@@ -332,19 +400,28 @@ def coverage() -> str:
     seen = {each.id for shown_by in shown.values() for each in shown_by}
     numbers = {
         "in the catalogue": len(every),
-        "that a test can see": len(testable),
-        **{f"shown by {what}": len(each) for what, each in shown.items() if each},
-        "shown by one of them at least": len(seen),
+        "testable": len(testable),
+        **{f"covered by {what}": len(each) for what, each in shown.items() if each},
+        "covered by at least one of them": len(seen),
     }
     unseen = [each for each in testable if each.id not in seen]
     rows = ((what, str(number)) for what, number in numbers.items())
     text = table(("", "requirements"), rows, numbers=1)
     if unseen:
-        text += f"\n\nTestable, and shown by none of these: {', '.join(e.id for e in unseen)}."
+        text += f"\n\nTestable, and covered by none of these: {', '.join(e.id for e in unseen)}."
+    if surplus := [each.id for each in every if each.id in seen and not each.is_testable]:
+        text += f" Covered, though no test can decide it: {', '.join(surplus)}."
     reasons = [each for each in every if not each.is_testable]
     text += f'\n\n??? note "{count(len(reasons), "requirement")} that no test can see"\n\n'
     text += "\n".join(
         f"    - {each.id}: {each.testable[0].removeprefix(NOT_TESTABLE)}" for each in reasons
+    )
+    partly = [each for each in every if each.unseen]
+    text += f'\n\n??? note "{count(len(partly), "requirement")} that tests see in some roles"\n\n'
+    text += "\n".join(
+        f"    - {each.id}, for a {role}: {reason}"
+        for each in partly
+        for role, reason in each.unseen.items()
     )
     return text
 
@@ -360,19 +437,19 @@ def shown_by_recordings() -> str:
     for recording in recordings().values():
         about = f"{of_peer(recording.scenario)}<br>{' → '.join(map(of_peer, recording.between))}"
         broken = (f"{id_} ({role})" for id_, role in recording.defects.items())
-        link = f"[{recording.name}](/{recording.uri})<br><small>{about}</small>"
+        lines = f"[JSON Lines](/transcripts/{recording.name}.jsonl)"
+        link = f"[{recording.name}](/{recording.uri}) ({lines})<br><small>{about}</small>"
         rows.append((link, " ".join(recording.shows), " ".join(broken)))
-    return table(("recording", "shows", "breaks"), rows)
+    return table(("recording", "shows", "violates"), rows)
 
 
 def peers_recorded() -> str:
     """List the peers that there are recordings of, with their versions and roles."""
     found: dict[tuple[str, str], Counter[str]] = {}
     for recording in recordings().values():
-        for role in ("client", "server"):
-            peer = recording.header[role]
-            key = (peer["peer"], str(peer.get("version", "")))
-            found.setdefault(key, Counter())[role] += 1
+        for role, group in (("client", recording.clients), ("server", recording.servers)):
+            for peer in {(each["peer"], str(each.get("version", ""))) for each in group}:
+                found.setdefault(peer, Counter())[role] += 1
     rows = (
         (*map(of_peer, peer), str(roles["client"] or ""), str(roles["server"] or ""))
         for peer, roles in sorted(found.items())

@@ -1,17 +1,14 @@
-"""The registry, the differences and the grammar, and a frame taken apart, as Markdown."""
+"""The registry and the grammar, a frame taken apart, and two pictures, as Markdown."""
 
 from __future__ import annotations
 
 import re
 from importlib.resources import files
-from textwrap import indent
 from typing import Final
 
-from generate.recordings import SUITE, figure, of_difference
-from generate.text import attribute, cell, code, sentence, table, verbatim
+from generate.text import attribute, cell, code, table, verbatim
 from neffos_codec import decode
 from neffos_protocol import registry
-from neffos_protocol.catalogue import Difference, Evidence, differences
 
 GROUPS: Final = {
     "frame": "The frame",
@@ -97,41 +94,6 @@ def wire_names() -> tuple[str, ...]:
     return value if isinstance(value, tuple) else (str(value),)
 
 
-# -------------------------------------------------------------------- differences
-
-
-def all_differences(root: str) -> str:
-    """Give every difference: what each peer does, the choice, and recordings that show it."""
-    return "\n\n".join(_difference(one, root) for one in differences().values())
-
-
-def _difference(one: Difference, root: str) -> str:
-    parts = [
-        f"## {one.title} {{#{one.id}}}",
-        f'<p class="dv-id">{one.id}</p>',
-        "\n".join(
-            f"- **{', '.join(each.peers)}**{f' on {each.backend}' if each.backend else ''}: "
-            f"{cell(each.does)}. <small>{_EVIDENCE[each.evidence]}</small>"
-            for each in one.behaviours
-        ),
-        f"**The specification**: {sentence(one.choice)} ({', '.join(one.requirements)})",
-        f"**What it means**: {sentence(one.consequence)}",
-    ]
-    for recording in of_difference(one.id):
-        client, server = recording.between
-        peer = server if client == SUITE else client
-        parts.append(
-            f'??? example "Recorded with {attribute(peer)}"\n\n'
-            + indent(figure(recording, root, key=recording.name.replace("/", "-")), "    ")
-        )
-    if one.unrecorded:
-        parts.append(f"**No recording**: {sentence(one.unrecorded)}")
-    return "\n\n".join(parts)
-
-
-_EVIDENCE: Final = {Evidence.MEASURED: "Measured.", Evidence.READ: "Read in the source."}
-
-
 # -------------------------------------------------------------------- the layout
 
 
@@ -191,6 +153,60 @@ def layout() -> str:
         "</figure>",
     ]
     return "\n".join(parts)
+
+
+# -------------------------------------------------------------------- the overview
+
+
+def overview() -> str:
+    """Draw a connection with its namespaces, their rooms, and events, as a figure in HTML."""
+    rooms = {"chat": ("lobby", "garden"), "news": ("sport",)}
+    events = ("say", "ask → reply", "headline")
+    parts = [
+        '<figure class="overview" data-search-exclude>',
+        '<div class="wide" tabindex="0" role="group" aria-label="Connection, namespaces, rooms">',
+        '<svg viewBox="0 0 720 330" role="img" aria-labelledby="overview-title overview-desc">',
+        '<title id="overview-title">A connection, its namespaces, rooms and events</title>',
+        '<desc id="overview-desc">A client and a server share one WebSocket connection. It '
+        "contains the namespaces chat and news. The namespace chat contains the rooms lobby and "
+        "garden, the namespace news the room sport. Events go in both directions.</desc>",
+        _box("peer", 8, 60, 84, 210, "client"),
+        _box("peer", 628, 60, 84, 210, "server"),
+        _box("connection", 108, 34, 504, 262, "connection: one WebSocket"),
+    ]
+    x = 128
+    for namespace, names in rooms.items():
+        width = 32 + 118 * len(names)
+        parts.append(_box("namespace", x, 66, width, 130, f"namespace {namespace}"))
+        for place, room in enumerate(names):
+            parts.append(_box("room", x + 16 + place * 118, 104, 102, 74, f"room {room}"))
+        x += width + 20
+    for place, event in enumerate(events):
+        left = 136 + place * 156
+        ends = (left + 140, left) if place == 2 else (left, left + 140)
+        parts += [
+            f'<path class="event" d="M{ends[0]} 244H{ends[1]}" marker-end="url(#overview-head)"/>',
+            _text("event", left + 70, 234, f"event {event}" if place != 1 else "event ask → reply"),
+        ]
+    parts += [
+        _text("what", 360, 274, "each event names its namespace, and may name a room"),
+        '<defs><marker id="overview-head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="9" '
+        'markerHeight="9" markerUnits="userSpaceOnUse" orient="auto">'
+        '<path class="head" d="M0 0.8 10 5 0 9.2Z"/></marker></defs>',
+        "</svg>",
+        "</div>",
+        "<figcaption>One connection carries several namespaces. A namespace has events of its own, "
+        "and rooms, to which a server broadcasts. Both ends send events.</figcaption>",
+        "</figure>",
+    ]
+    return "\n".join(parts)
+
+
+def _box(kind: str, x: int, y: int, width: int, height: int, label: str) -> str:
+    return (
+        f'<g class="{kind}"><rect x="{x}" y="{y}" width="{width}" height="{height}" rx="8"/>'
+        f"{_text('label', x + width / 2, y + 22, label)}</g>"
+    )
 
 
 def _text(kind: str, x: object, y: int, text: str) -> str:

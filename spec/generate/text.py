@@ -58,11 +58,31 @@ def of_peer(text: str) -> str:
     return "".join(parts)
 
 
+_MARKS: Final = re.compile(r"[]\\`*_{}[!~^=]")
+"""What means something to Markdown, also in HTML."""
+
+
+def unmarked(markup: str) -> str:
+    """Give HTML in whose texts Markdown sees nothing."""
+
+    def shielded(text: re.Match[str]) -> str:
+        return _MARKS.sub(lambda mark: f"&#{ord(mark[0])};", text[0])
+
+    return re.sub(r">[^<]+", shielded, markup)
+
+
 def sentence(text: str) -> str:
     """Give a sentence of a catalogue on one line, its words of RFC 2119 marked."""
     parts = one_line(text).split("`")  # every second part is code
     parts[::2] = [_LEVELS.sub(r'<strong class="level">\g<0></strong>', each) for each in parts[::2]]
     return "`".join(parts)
+
+
+def sentence_html(text: str) -> str:
+    """Give a sentence of a catalogue as HTML, its words of RFC 2119 marked."""
+    parts = re.split("(<code>.*?</code>)", with_code(text))
+    parts[::2] = [_LEVELS.sub(r'<strong class="level">\g<0></strong>', each) for each in parts[::2]]
+    return "".join(parts)
 
 
 def one_line(text: str) -> str:

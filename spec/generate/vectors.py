@@ -1,4 +1,4 @@
-"""The codec's vectors as tables, by the requirement that they cover."""
+"""The codec's vectors as tables, by the requirement that they cover, and the session vectors."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
 from generate import text
 from generate.text import cell, code
 from neffos_conformance.codecs.vectors import Vector, content, load_files
+from neffos_protocol import session_vectors
 
 SHOWN: Final = 12
 """Vectors on the page of a requirement; the files contain all."""
 
-_LARGE: Final = "decode-size"
-"""The file of vectors that are too large to be shown."""
+_UNCLEAR: Final = ("decode-size", "systematic")
+"""The files of vectors that are too large to be shown, or rest on many requirements at a time."""
 
 _PART: Final = 40
 """Cells of a value in an outcome."""
@@ -35,13 +37,14 @@ def _resting() -> Mapping[str, tuple[tuple[str, Vector], ...]]:
 def resting(requirement: str) -> tuple[tuple[str, Vector], ...]:
     """Give the vectors of a requirement, each with the name of its file, the clearest first.
 
-    A vector is clearest for the requirement that it names first, and least clear if it tests sizes.
+    A vector is clearest for the requirement that it names first, and least clear if it tests sizes
+    or several values at a time.
     """
     found = _resting().get(requirement, ())
     return tuple(
         sorted(
             found,
-            key=lambda each: (each[1]["requirements"][0] != requirement, each[0] == _LARGE),
+            key=lambda each: (each[0] in _UNCLEAR, each[1]["requirements"][0] != requirement),
         )
     )
 
@@ -51,6 +54,20 @@ def texts() -> Mapping[str, str]:
     folder = files("neffos_codec.vectors")
     names = [f"{name}.json" for name in (*load_files(), "schema")]
     return {name: (folder / name).read_text("utf-8") for name in names}
+
+
+def of_codecs() -> str:
+    """Give what the README of the codec's vectors says about their form."""
+    readme = (Path(__file__).parents[2] / "codec" / "vectors" / "README.md").read_text("utf-8")
+    return (
+        readme[readme.index("## A vector") :].replace("\n## ", "\n### ").replace("## ", "### ", 1)
+    )
+
+
+def of_sessions() -> str:
+    """Give what the README of the session vectors says about their form."""
+    readme = (session_vectors.FOLDER.parent / "README.md").read_text("utf-8")
+    return readme[readme.index("## A vector") :]
 
 
 def table(requirement: str) -> str:

@@ -1,8 +1,8 @@
 """The whole specification as one page, assembled from the rendered pages.
 
-Anchors of requirements, differences and constants keep their names. Those of headings get the name
-of their page as a prefix, since two pages may have the same heading. Links between the pages become
-links within the page.
+Chapters and sections have numbers, so that they can be cited. Anchors of requirements, differences
+and constants keep their names. Those of headings get the name of their page as a prefix, since two
+pages may have the same heading. Links between the pages become links within the page.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _ID: Final = re.compile(r'(?<=\s)id="([^"]+)"')
 _LABELS: Final = re.compile(r'\saria-labelledby="([^"]+)"')
 _LINK: Final = re.compile(r'(?<=\s)(href|src)="([^"]*)"')
 _HEADING: Final = re.compile(r"<(/?)h([1-5])\b")
+_NUMBERED: Final = re.compile(r"<h([2-4])\b[^>]*>")
 _PERMANENT: Final = re.compile(r"(?:[A-Z]{2,3}-\d+|[a-z]+\.[a-z0-9-]+)")
 """Ids that mean one thing on the whole site."""
 
@@ -51,9 +52,25 @@ class Part:
 def assemble(parts: Sequence[Part]) -> str:
     """Put the pages together."""
     keys = {part.url: part.key for part in parts}
+    chapters = [_numbered(_one(part, keys), number) for number, part in enumerate(parts, 1)]
     return "\n".join(
-        f'<section class="whole" id="{part.key}">\n{_one(part, keys)}\n</section>' for part in parts
+        f'<section class="whole" id="{part.key}">\n{chapter}\n</section>'
+        for part, chapter in zip(parts, chapters, strict=True)
     )
+
+
+def _numbered(content: str, chapter: int) -> str:
+    """Number the headings of a chapter, whose own is of the second level here."""
+    places = [chapter]
+
+    def marked(found: re.Match[str]) -> str:
+        depth = int(found[1]) - 1
+        del places[depth:]
+        places.extend([0] * (depth - len(places)))
+        places[-1] += depth > 1
+        return f'{found[0]}<span class="number">{".".join(map(str, places))}</span> '
+
+    return _NUMBERED.sub(marked, content)
 
 
 def _one(part: Part, keys: Mapping[str, str]) -> str:
@@ -88,9 +105,12 @@ def _target(part: Part, link: str, keys: Mapping[str, str]) -> str:
 def contents(parts: Sequence[Part]) -> list[AnchorLink]:
     """Give the table of contents: the pages, and their sections below them."""
     links = []
-    for part in parts:
-        link = AnchorLink(part.title, part.key, 2)
+    for number, part in enumerate(parts, 1):
+        link = AnchorLink(f"{number} {part.title}", part.key, 2)
         below = [child for heading in part.headings for child in heading.children]
-        link.children = [AnchorLink(each.title, _id(part.key, each.id), 3) for each in below]
+        link.children = [
+            AnchorLink(f"{number}.{place} {each.title}", _id(part.key, each.id), 3)
+            for place, each in enumerate(below, 1)
+        ]
         links.append(link)
     return links

@@ -98,19 +98,29 @@ func enter(url string, pulse *pulse) (*conn, error) {
 	return c, nil
 }
 
-// enterAll gives n connections as enter does.
+// enterAll gives n connections as enter does. They are opened in rounds, and all that are open answer
+// between these, so that no server's heartbeat misses a reply while others are still being opened.
 func enterAll(url string, n int, pulse *pulse) (conns, error) {
 	all := make(conns, n)
-	err := each(n, openers, func(i int) (err error) {
-		all[i], err = enter(url, pulse)
-		return err
-	})
-	if err != nil {
-		all.close()
-		return nil, err
+	for begin := 0; begin < n; begin += round {
+		err := each(min(round, n-begin), openers, func(i int) (err error) {
+			all[begin+i], err = enter(url, pulse)
+			return err
+		})
+		if err == nil && begin > 0 {
+			err = each(begin, openers, func(i int) error { return all[i].alive(i) })
+		}
+		if err != nil {
+			all.close()
+			return nil, err
+		}
 	}
 	return all, nil
 }
+
+// round is how many connections are opened before all answer: so few that a server opens them well
+// within the twenty seconds that the shortest heartbeat here waits, on a busy machine too.
+const round = 1000
 
 // openers is how many connections are opened at a time where their opening is not what is measured:
 // enough to keep a server busy, and fewer than any listener's queue is long.

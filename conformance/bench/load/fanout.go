@@ -21,14 +21,29 @@ type fannedOut struct {
 	tally
 }
 
-// fanout has one connection ask for broadcasts, and all others check what they receive.
-func fanout(url string, connections, broadcasts, server int) (*fannedOut, error) {
+// fanout has one connection ask for broadcasts, and all others check what they receive. With from, the
+// one is at that server, with as many others there: both servers share their clients.
+func fanout(url, from string, connections, broadcasts, server int) (*fannedOut, error) {
 	pulse := newPulse()
-	all, err := enterAll(url, connections+1, pulse)
-	if err != nil {
+	var all conns
+	defer func() { all.close() }()
+	enterMore := func(url string, n int) error {
+		more, err := enterAll(url, n, pulse)
+		all = append(all, more...)
+		return err
+	}
+	if from == "" {
+		from = url
+	} else if err := enterMore(from, connections); err != nil {
 		return nil, err
 	}
-	defer all.close()
+	if err := enterMore(url, connections); err != nil {
+		return nil, err
+	}
+	connections = len(all)
+	if err := enterMore(from, 1); err != nil {
+		return nil, err
+	}
 
 	sequences := make([]*sequence, connections)
 	for i := range sequences {

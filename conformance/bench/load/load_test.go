@@ -152,9 +152,11 @@ func TestFanoutGivesUpWhatIsMissing(t *testing.T) {
 		token, _, _ := strings.Cut(message, ";")
 		send(token + ";app;;broadcast-others;0;0;done")
 	}))
-	result, err := fanout(url, 3, 5, 0)
-	if !errors.Is(err, errUnsound) || result.Lost != 15 || result.Deliveries != 0 {
-		t.Fatalf("%+v, %v", result, err)
+	for from, lost := range map[string]int{"": 15, url: 30} {
+		result, err := fanout(url, from, 3, 5, 0)
+		if !errors.Is(err, errUnsound) || result.Lost != lost || result.Deliveries != 0 {
+			t.Fatalf("%+v, %v", result, err)
+		}
 	}
 }
 

@@ -1,7 +1,8 @@
 // Command load puts a server of the conformance application under load and counts what comes back.
 //
 //	load echo       -url U -connections N -depth D -asks TOTAL   pipelined asks
-//	load fanout     -url U -connections N -broadcasts B          one event to many connections
+//	load fanout     -url U -connections N -broadcasts B          one event to many connections;
+//	                -from V                                      with as many at V, who sends it
 //	load handshakes -url U -count N -parallel P                  connections opened and closed
 //	load idle       -url U -connections N -pid PID               memory of connections at rest
 //
@@ -29,7 +30,7 @@ const limit = 2 * time.Minute
 
 const usage = `usage:
   load echo       -url U [-pid PID] [-connections N] [-depth D] [-asks TOTAL]
-  load fanout     -url U [-pid PID] [-connections N] [-broadcasts B]
+  load fanout     -url U [-from V] [-pid PID] [-connections N] [-broadcasts B]
   load handshakes -url U [-pid PID] [-count N] [-parallel P]
   load idle       -url U -pid PID [-connections N]
 `
@@ -83,7 +84,8 @@ func run(args []string, stdout io.Writer) error {
 		measure = func() (any, error) { return echo(*url, *connections, *depth, *asks, *pid) }
 	case "fanout":
 		connections, broadcasts := number("connections", 1000), number("broadcasts", 100)
-		measure = func() (any, error) { return fanout(*url, *connections, *broadcasts, *pid) }
+		from := flags.String("from", "", "")
+		measure = func() (any, error) { return fanout(*url, *from, *connections, *broadcasts, *pid) }
 	case "handshakes":
 		count, parallel := number("count", 2000), number("parallel", 16)
 		measure = func() (any, error) { return handshakes(*url, *count, *parallel, *pid) }

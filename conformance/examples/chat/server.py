@@ -1,6 +1,8 @@
 """A chat: a page and three rooms, with their members and their last lines.
 
-Run it, then open the URL that it prints. ``client.py`` is a client for the terminal.
+Run it, then open the URL that it prints. ``client.py`` is a client for the terminal. Several
+servers are one chat if they have the same ``--exchange``: what is said at one is heard at all. The
+last lines and the names of a room are those of one server.
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ import argparse
 import json
 import secrets
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +22,15 @@ from starlette.requests import Request
 from starlette.responses import FileResponse
 from starlette.routing import Route, WebSocketRoute
 
-from neffos_asyncio import Namespace, ReplyError, Server, UpgradeRequest, text_of
+from neffos_asyncio import (
+    Namespace,
+    ReplyError,
+    Server,
+    UpgradeRequest,
+    exchange_at,
+    text_of,
+)
+from neffos_asyncio.exchange import Exchange
 from neffos_asyncio.uvicorn import WebSockets
 from neffos_codec import Message
 from neffos_protocol import ChangeAsked, Changed
@@ -82,8 +94,11 @@ class Chat:
         self._send_names(changed.room)
 
     def _send_names(self, room: str) -> None:
-        names = sorted(each.id for each in self._server.members(self.namespace, room))
-        self._server.broadcast(self.namespace, "who", json.dumps(names), room=room)
+        """Send the names at this server to those at this server: nobody here knows the others."""
+        members = self._server.members(self.namespace, room)
+        names = json.dumps(sorted(each.id for each in members))
+        for each in members:
+            each.namespace(self.namespace).emit("who", names, room=room)
 
 
 def name_of(request: UpgradeRequest) -> str:
@@ -101,14 +116,21 @@ async def page(_: Request) -> FileResponse:
     return FileResponse(PAGE)
 
 
-chat = Server(Chat, dependencies=[History], id_generator=name_of)
-app = Starlette(
-    routes=[
+def application(exchange: Exchange | None = None) -> Starlette:
+    """Return the page and the chat."""
+    chat = Server(Chat, dependencies=[History], id_generator=name_of, exchange=exchange)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await chat.shutdown()  # it also leaves the exchange
+
+    routes = [
         Route("/", page),
         Route("/chat", chat),  # answers the HEAD request of a reconnecting client
         WebSocketRoute("/chat", chat),
     ]
-)
+    return Starlette(routes=routes, lifespan=lifespan)
 
 
 def main() -> None:
@@ -116,9 +138,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A chat on neffos.")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
     parser.add_argument("--port", type=int, default=8000, help="the port; 0 takes a free one")
+    parser.add_argument("--exchange", help="the URL of the Redis or NATS that servers share")
     options = parser.parse_args()
+    exchange = exchange_at(options.exchange) if options.exchange else None
     where = {"host": options.host, "port": options.port}
-    uvicorn.run(app, ws=WebSockets, ws_max_size=LARGEST_MESSAGE, **where)
+    uvicorn.run(application(exchange), ws=WebSockets, ws_max_size=LARGEST_MESSAGE, **where)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,9 @@ FIRST_ID: Final = "A7"
 ORDERLY: Final = 1000
 """The close code in the ordinary course."""
 
+SHORTEST_OF_TWO: Final = 126
+"""Bytes of the shortest message whose length takes two bytes (RFC 6455, 5.2)."""
+
 MANY: Final = 1000
 """Separators that are too many for a client that recurses over them."""
 
@@ -117,6 +120,8 @@ mutants(
     on.in_url(lambda name, value: f"X-Websocket-Header-{name}={value}"),
     "TR-1 version-8: Asks for WebSocket version 8.",
     on.header("Sec-WebSocket-Version", "8"),
+    "TR-1 shortest-of-two-bytes-dropped: Drops messages of 126 bytes.",
+    on.receive_raw(do.drop, payload=lambda payload: len(payload) == SHORTEST_OF_TWO),
     "TR-2 subprotocol-offered: Offers a subprotocol.",
     on.header("Sec-WebSocket-Protocol", "neffos"),
     "TR-5 probe-must-be-redirected: Believes a probe only where it is redirected.",
@@ -147,6 +152,8 @@ mutants(
     on.receive(lambda _, m: m, event="echo", wait="", current=bool, is_connected=False),
     "TR-16 goodbye-not-returned: Ends TCP where it receives a close frame.",
     ClientFault(close=lambda c, sent: GONE if c.is_closing else sent),
+    "TR-16 code-of-an-application-not-returned: Ends TCP at a close frame with an unknown code.",
+    ClientFault(close=lambda _, sent: GONE if (sent.code or 0) >= do.PRIVATE_CODES else sent),
     "TR-17 broken-text-is-a-protocol-error: Closes with a protocol error at text not in UTF-8.",
     ClientFault(close=lambda _, sent: ConnectionClosed(1002) if sent.code == 1007 else sent),
     "TR-18 version-asked-for: Asks the server for its version when it has connected a namespace.",

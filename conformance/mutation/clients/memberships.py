@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
 from mutation import client_faults as on
 from mutation import operators as do
 from mutation.client_faults import HANG, ClientContext, ClientFault
 from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE, UNKNOWN, Effect, when
-from mutation.operators import is_client_token, is_server_token, is_user_event
+from mutation.operators import is_client_token, is_server_token
 from mutation.registry import mutant, mutants
 from neffos_codec import Message
-from neffos_conformance.runner.driver_protocol import Values
+from neffos_conformance.runner.driver_protocol import OperationError, Values
 from neffos_protocol.names import CHANGE_OF
 
 REFUSAL: Final = "I like it here"
@@ -22,6 +22,20 @@ def _performed(**trigger: object) -> ClientFault:
     """Perform a system ask that is to be ignored, without a reply."""
     return ClientFault(
         receive=when(do.serve_with(wait="own", is_no_op=False), **trigger),
+        send=when(do.drop, wait="own"),
+    )
+
+
+def _undone(asked: str, instead: str, **trigger: object) -> ClientFault:
+    """Perform another ask when a late reply refuses the client's own, whose end came before."""
+    return ClientFault(
+        receive=when(
+            do.serve_with(wait="own", event=instead, is_error=False, body=""),
+            event=asked,
+            answers=asked,
+            is_error=True,
+            **trigger,
+        ),
         send=when(do.drop, wait="own"),
     )
 
@@ -48,6 +62,22 @@ def deaf_while_it_leaves(c: ClientContext, m: Message) -> Effect:
     return () if (m.namespace, m.room) in asks else None
 
 
+@mutant("NS-19", on.receive, event="", answers=(CONNECT, JOIN))
+def late_reply_ends_another(c: ClientContext, m: Message) -> Effect:
+    """Ends its disconnect, or leave, at the late reply to a connect, or join, of the same."""
+    asked = cast("Message", c.ask)
+    pending = c.pending(DISCONNECT if asked.event == CONNECT else LEAVE)
+    same = [ask for ask in pending if (ask.namespace, ask.room) == (asked.namespace, asked.room)]
+    return c.serve(m.replace(wait=same[0].wait)) if same else None
+
+
+def _too_late(c: ClientContext, m: Message) -> Effect:
+    """Perform the connect whose empty reply comes after a later connect of the same."""
+    ended = [ask for ask in c.kept[:-1] if ask.wait == m.wait]
+    is_same = bool(ended) and ended[0].namespace == c.kept[-1].namespace
+    return c.serve(ended[0].replace(wait="own")) if is_same else None
+
+
 def _server_first(c: ClientContext, m: Message) -> Effect:
     if m.event == CONNECT and m.wait:
         c.kept.append("server")
@@ -63,8 +93,8 @@ def _once(c: ClientContext, m: Message) -> Effect:
 
 
 def _speaks(c: ClientContext, op: str, fields: Values) -> None:
-    is_meant = op == "emit" or (op == "ask" and fields["namespace"] == "any")
-    if is_meant and not fields.get("room") and not c.is_closing:
+    is_meant = op in ("emit", "ask") and not fields.get("room") and not c.is_closing
+    if is_meant and not c.is_in(fields["namespace"]):
         c.say_last(_event(op, fields))
 
 
@@ -91,6 +121,8 @@ def replies_outlive_their_namespace(c: ClientContext, m: Message) -> Effect:
 mutants(
     "NS-1 deaf-where-it-was-put: Drops the events of a namespace that the server connected.",
     ClientFault(send=when(do.keep, event=CONNECT), receive=when(_server_first, namespace="app")),
+    "NS-1 late-refusal-disconnects: Disconnects a namespace at the late refusal of its connect.",
+    _undone(CONNECT, DISCONNECT, is_connected=True),
     "NS-2 connects-without-token: Performs a connect that has no token.",
     _performed(event=CONNECT, wait=""),
     "NS-2 connects-with-no-op: Performs a connect with isNoOp.",
@@ -107,7 +139,13 @@ mutants(
         receive=when(_once, event=(CONNECT, DISCONNECT)),
     ),
     "NS-6 events-outlive-their-namespace: Handles the events of a disconnected namespace.",
-    on.receive(do.once(when(lambda _, m: m, event="echo", wait=""), "namespace", event=DISCONNECT)),
+    on.receive(
+        do.once(
+            when(lambda _, m: m, event="echo", wait="", is_connecting=False),
+            "namespace",
+            event=DISCONNECT,
+        )
+    ),
     "NS-8 nothing-to-disconnect: Refuses to disconnect a namespace that is not connected.",
     on.receive(do.refuse("it is not connected"), event=DISCONNECT, wait=bool, is_connected=False),
     "NS-9 errors-from-nowhere: Sends the error of an event whose namespace is not connected.",
@@ -154,6 +192,11 @@ mutants(
         receive=when(do.remember("namespace"), event=DISCONNECT, wait=bool),
         failed=lambda c, op, _: HANG if op == "ask" and c.seen else None,
     ),
+    "NS-18 connects-too-late: Connects a namespace at the reply to a connect that ended with it.",
+    ClientFault(
+        receive=when(_too_late, event="", is_error=False),
+        send=lambda c, m: () if m.wait == "own" else do.keep(c, m) if m.event == CONNECT else None,
+    ),
 )
 
 
@@ -177,6 +220,20 @@ def _room(c: ClientContext, m: Message) -> None:
     c.seen.add(m.room.lower())
 
 
+def _ended(c: ClientContext, m: Message) -> Effect:
+    """Perform the join or leave whose late empty reply comes though the contrary was done since."""
+    asked = cast("Message", c.ask)
+    is_ended = c.traffic.conversation.client.pending[m.wait].is_superseded
+    is_undone = c.is_in(asked.namespace, asked.room) is (asked.event == LEAVE)
+    return c.serve(asked.replace(wait="own")) if is_ended and is_undone else None
+
+
+def _left_elsewhere(c: ClientContext, op: str, fields: Values) -> None:
+    """Refuse to send to a room whose namesake in another namespace was left."""
+    if op == "emit" and fields["namespace"] == "any" and fields.get("room", "") in c.seen:
+        raise OperationError("the room is not joined")
+
+
 def _speaks_outside(c: ClientContext, op: str, fields: Values) -> None:
     room = fields.get("room", "")
     if op in ("emit", "ask") and room and room.lower() not in c.seen:
@@ -186,6 +243,8 @@ def _speaks_outside(c: ClientContext, op: str, fields: Values) -> None:
 mutants(
     "RM-1 joined-without-notice: Does not tell its application that a room is joined.",
     on.observes(do.drop, saw="joined"),
+    "RM-1 late-refusal-leaves: Leaves a room at the late refusal of its join.",
+    _undone(JOIN, LEAVE, is_member=True),
     "RM-2 speaks-where-it-was-taken-out: Sends events to a room that the server had it leave.",
     ClientFault(
         receive=when(do.remember("room"), event=LEAVE, wait=bool, is_error=False), failed=_emits
@@ -193,12 +252,17 @@ mutants(
     "RM-3 application-not-asked-of-rooms: Joins the rooms that its application refuses.",
     on.receive(do.empty_reply, event=JOIN, room="unwanted", wait=bool),
     "RM-4 joined-once: Refuses to join a joined room.",
-    on.receive(do.refuse("joined already"), event=JOIN, room=bool, wait=bool, is_member=True),
+    on.receive(
+        do.refuse("joined already"), event=JOIN, room=bool, wait=is_server_token, is_member=True
+    ),
     "RM-5 nothing-to-leave: Refuses to leave a room that nobody has asked to join.",
     ClientFault(
         send=when(do.remember("room"), event=JOIN),
         receive=when(
-            do.until(when(do.refuse("bad room"), event=LEAVE), "room", event=JOIN), wait=bool
+            do.until(
+                when(do.refuse("bad room"), event=LEAVE, is_connected=True), "room", event=JOIN
+            ),
+            wait=bool,
         ),
     ),
     "RM-6 rooms-without-namespace: Treats a room as joined whose namespace is not connected.",
@@ -214,9 +278,20 @@ mutants(
     "RM-8 leaves-by-notice: Leaves all rooms with _OnRoomLeft.",
     on.send(do.change(event="_OnRoomLeft"), event=LEAVE, operations=do.has("leave-all")),
     "RM-9 hears-from-outside: Delivers events for rooms that it has not joined.",
-    on.receive(do.serve_with(room=""), room=bool, wait="", event=is_user_event, is_member=False),
+    on.receive(do.serve_with(room=""), room=bool, wait="", event="news", is_member=False),
+    "RM-9 hears-asks-from-outside: Delivers asks for rooms that it has not joined.",
+    on.receive(do.serve_with(room=""), room=bool, wait=bool, event="news", is_member=False),
     "RM-10 speaks-from-outside: Sends events, and asks, for rooms that it has never joined.",
     ClientFault(receive=_room, send=_room, failed=_speaks_outside),
+    "RM-11 rooms-of-all-namespaces: Leaves the rooms of that name in all namespaces.",
+    ClientFault(
+        receive=when(do.remember("room"), event=LEAVE, namespace="app", wait=bool, is_error=False),
+        before=_left_elsewhere,
+    ),
+    "RM-13 ended-asks-carried-out: Joins or leaves at the late reply to an ask that has ended.",
+    ClientFault(
+        receive=when(_ended, event="", answers=(JOIN, LEAVE)), send=when(do.drop, wait="own")
+    ),
     "RM-12 room-without-name: Joins the room without a name.",
     on.receive(do.empty_reply, event=JOIN, room="", wait=bool),
 )

@@ -49,6 +49,10 @@ def _is_text(payload: Payload) -> bool:
     return bool(payload) and do.is_utf8(payload_bytes(payload))
 
 
+def _has_event(asks: dict[str, Message]) -> bool:
+    return any(is_user_event(each.event) for each in asks.values())
+
+
 def _cut(body: Any) -> Any:
     """Cut a text at the first semicolon, and bytes at the first zero."""
     return body.partition(";" if isinstance(body, str) else b"\0")[0]
@@ -81,6 +85,24 @@ def kind_guessed_by_octets(_: ClientContext, seen: Values) -> Values | None:
     return {**seen, **fields_of(body.decode() if body.isascii() else body)}
 
 
+def _sends_literal(c: ClientContext, op: str, fields: Values) -> None:
+    """Send, as it is, what the client has refused for the escape literal in a name."""
+    if op == "emit" and ESCAPE in fields["event"]:
+        c.say_last(f";app;;{fields['event']};0;0;{fields['text']}")
+    if op == "join" and ESCAPE in fields["room"]:
+        c.say_last(f"$own;app;{fields['room']};{JOIN};0;0;")
+
+
+def _emitting(event: str) -> ClientFault:
+    """Send an event of a name that the client has refused."""
+
+    def failed(c: ClientContext, op: str, fields: Values) -> None:
+        if op == "emit" and fields["event"] == event:
+            c.say_last(f";app;;{event};0;0;{fields['text']}")
+
+    return ClientFault(failed=failed)
+
+
 def _halves(text: str) -> Effect:
     return [text[:2], text[2:]] if frame_of(text) is None else None
 
@@ -97,6 +119,8 @@ mutants(
     on.receive(do.serve_with(body=_cut), is_binary=False),
     "FR-1 body-cut-in-what-is-sent: Ends the body at the next semicolon, in frames that it writes.",
     on.send(do.change(body=_cut), is_binary=False),
+    "FR-4 literal-sent: Sends events and joins whose names contain the escape literal.",
+    ClientFault(failed=_sends_literal),
     "FR-2 five-separators-taken: Accepts five separators as a frame with an empty body.",
     on.receive_raw(do.five_separators),
     "FR-3 event-not-escaped: Writes a semicolon in an event as it is.",
@@ -189,6 +213,10 @@ def _tell_native(c: ClientContext, m: Message) -> None:
 mutants(
     "NM-1 bids-farewell-natively: Sends a native message when it disconnects a namespace.",
     on.send(lambda _, m: [m, "bye"], event=DISCONNECT, namespace="any"),
+    "NM-3 frame-sent-natively: Sends a native message that reads as a frame.",
+    ClientFault(
+        failed=lambda c, op, fields: c.say_last(fields["text"]) if op == "native" else None
+    ),
     "NM-2 native-messages-dropped: Drops messages that are not frames, though they are accepted.",
     on.receive_raw(do.drop, payload=_is_text, message=None, is_accepted=True),
     "NM-4 native-frames-delivered-early: Delivers native messages in frames before the empty "
@@ -257,7 +285,7 @@ mutants(
     "AR-13 tokens-without-spaces: Drops a frame whose token contains a space.",
     on.receive(do.drop, wait=do.has(" ")),
     "AR-13 busy-with-its-own-ask: Drops the server's asks while one of its own is pending.",
-    on.receive(do.drop, event="echo", wait=is_server_token, client_asks=bool),
+    on.receive(do.drop, event="echo", wait=is_server_token, client_asks=_has_event),
     "AR-14 asks-outlive-the-connection: Leaves its asks pending when the connection closes.",
     ClientFault(failed=lambda c, _, __: HANG if c.is_closing else None),
     "AR-15 deadline-is-success: Reports an expired ask as successful.",
@@ -283,7 +311,9 @@ mutants(
     "AR-19 refused-leave-is-success: Treats a room as left though that was refused.",
     on.receive(do.accept, answers=LEAVE, is_error=True, body=bool),
     "AR-20 second-join-greeted: Replies with a text to a join of a joined room.",
-    on.receive(do.change(body="you are in it"), event=JOIN, room=bool, wait=bool, is_member=True),
+    on.receive(
+        do.change(body="you are in it"), event=JOIN, room=bool, wait=is_server_token, is_member=True
+    ),
     "AR-21 second-reply-is-an-ask: Treats a second reply to its ask as an ask, and replies to it.",
     on.receive(do.once(do.empty_reply, "wait"), wait=is_client_token),
     "AR-22 last-reply-repeated: Repeats its last reply to an event at the next connect.",
@@ -293,6 +323,16 @@ mutants(
     ),
     "AR-22 refusal-repeated: Refuses an ask twice.",
     on.send(lambda _, m: [m, m], event=CONNECT, namespace="nowhere", is_error=True),
+    "AR-22 leave-answered-twice: Replies twice to an ask to leave a room.",
+    on.send(lambda c, m: [m, m] if c.message and c.message.event == LEAVE else None, event=""),
+    "EV-2 reported-twice: Reports an event in a room twice.",
+    on.observes(lambda _, seen: [seen, seen], saw="event", room=bool),
+    "EV-2 made-up: Reports an event that did not come, with each join.",
+    on.observes(lambda _, seen: [seen, {**seen, "saw": "event", "event": "news"}], saw="joined"),
+    "NS-1 connected-twice: Reports twice that a namespace was connected.",
+    on.observes(lambda _, seen: [seen, seen], saw="connected"),
+    "RM-1 joined-twice: Reports twice that a room was joined.",
+    on.observes(lambda _, seen: [seen, seen], saw="joined"),
     "AR-22 replies-on-all-connections: Sends a reply on all its connections.",
     on.send(lambda c, m: c.say_elsewhere(m), event="echo", wait=lambda wait: wait[:1] != "$"),
 )
@@ -341,6 +381,12 @@ mutants(
     ClientFault(receive=when(do.remember("room"), event="_OnRoomLeft"), before=_left),
     "EV-3 requests-in-other-letters: Recognises the event of a system ask in any case.",
     on.receive(do.serve_with(event=DISCONNECT), event="_onNamespaceDisconnect"),
+    "EV-5 local-events-emitted: Sends an event that is named like a local event.",
+    _emitting("_OnRoomJoined"),
+    "NS-20 system-events-emitted: Sends an event that is named like a join.",
+    _emitting(JOIN),
+    "NS-20 asks-to-join-without-token: Asks to join in a frame without a token.",
+    on.send(do.change(wait=""), event=JOIN, room="atrium"),
     "EV-5 notices-sent: Sends the local events of the rooms that it has left.",
     on.send(
         lambda _, m: [m, f";{m.namespace};{m.room};_OnRoomLeft;0;0;"],

@@ -114,6 +114,8 @@ def _normalised(_: on.ServerContext, m: Message) -> Effect:
 
 
 mutants(
+    "FR-4 literal-pushed: Sends an event whose name contains the escape literal.",
+    on.receive(do.give(f";app;;ec{ESCAPE}ho;0;0;pushed"), event="push", body=do.has(ESCAPE)),
     "FR-2 five-separators-taken: Treats five separators as a frame with an empty body.",
     on.receive_raw(do.five_separators),
     "FR-1 body-cut: Treats the body as ending at the next semicolon.",
@@ -316,6 +318,8 @@ def _before(c: on.ServerContext, payload: Payload) -> Effect:
 
 
 mutants(
+    "NM-1 seen-natively: Confirms an event by a native message.",
+    on.after(do.give("seen"), event="echo", body="only frames"),
     "NM-2 native-octets-dropped: Treats only text as a native message.",
     on.receive_raw(do.drop, payload=lambda payload: isinstance(payload, bytes), **NATIVE),
     "NM-2 native-texts-dropped: Delivers no native text, as neffos.js does.",

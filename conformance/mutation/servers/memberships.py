@@ -156,6 +156,18 @@ def _outsiders(
 
 
 mutants(
+    "NS-11 pushes-where-it-is-not: Sends an event in a namespace that is not connected.",
+    on.receive(
+        lambda _, m: m.replace(event=str(m.body), body="pushed"), event="push", is_connected=False
+    ),
+    "NS-20 system-event-pushed: Sends an event that is named like a join.",
+    on.receive(do.give(f";app;;{JOIN};0;0;pushed"), event="push", body=JOIN),
+    "NS-20 system-asks-without-token: Asks to join and to leave in frames without a token.",
+    on.send(do.change(wait=""), event=(JOIN, LEAVE), room=do.begins("asked ")),
+    "RM-8 takes-out-by-notice: Asks a client to leave a room with _OnRoomLeft.",
+    on.send(do.change(event="_OnRoomLeft"), event=LEAVE, room=do.begins("hall ")),
+    "RM-8 takes-out-twice: Asks a client twice to leave a room.",
+    on.send(lambda _, m: [m, m], event=LEAVE, room=do.begins("hall ")),
     "NS-1 connects-only-once: Reports that a namespace is connected again, and leaves it alone.",
     on.receive(
         do.once(when(do.empty_reply, is_connected=False), "namespace"), event=CONNECT, wait=bool
@@ -296,6 +308,8 @@ mutants(
     do.refused_while_asking(JOIN, answers=""),
     "RM-13 ended-leave-carried-out: Performs a leave at a late reply, though the client is back.",
     do.after_acceptance(LEAVE, LEAVE),
+    "RM-13 ended-join-carried-out: Performs a join at a late reply, though the client has left.",
+    do.after_acceptance(JOIN, JOIN),
     "RM-2 leave-without-effect: Reports that a room is left, and keeps the client in it.",
     on.after(do.asides(JOIN, lambda c: c.ended), event=LEAVE),
     "RM-2 accepted-leave-forgotten: Goes on counting a client that has left as the server asked.",

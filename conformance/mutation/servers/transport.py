@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from websockets.frames import CloseCode, Opcode
 
@@ -18,14 +18,12 @@ from mutation.hooks import CONNECT, JOIN, LEAVE, Effect, Hooks, ServerContext, w
 from mutation.registry import mutant, mutants
 from neffos_asyncio import Connection, ReplyError
 from neffos_codec import Message
+from neffos_conformance.cases.features import ID_HEADER, REFUSE_HEADER
 from neffos_conformance.wire import http
 from neffos_protocol import Cause
 
 ORDERLY: Final = (CloseCode.NORMAL_CLOSURE, CloseCode.POLICY_VIOLATION)
 """The codes of connections that the application closed."""
-
-PRIVATE_CODES: Final = 4000
-"""The first close code that only applications use (RFC 6455, 7.4.2)."""
 
 DATA: Final = (Opcode.CONT, Opcode.TEXT, Opcode.BINARY)
 """The opcodes of messages and their fragments."""
@@ -123,7 +121,7 @@ def _keeping_the_lost() -> on.Url:
 
     def admit(connection: Connection) -> None:
         request = connection.request
-        for text in request.headers.get_all("X-Conformance-Refuse") if request else ():
+        for text in request.headers.get_all(REFUSE_HEADER) if request else ():
             raise ReplyError(text)
         if connection.id in there:
             raise ReplyError("this connection id is in use")
@@ -194,6 +192,10 @@ def _drop_question(link: Tunnel, frame: Frame) -> FrameEffect:
     return CUT if frame.opcode == Opcode.CLOSE and link.seen else None
 
 
+def _decoded_id(_: Tunnel, asked: Request) -> Request:
+    return asked.with_header(ID_HEADER, unquote(asked.value(ID_HEADER)) or None)
+
+
 BROKEN: Final = {"opcode": Opcode.TEXT, "fin": True, "content": do.isnt_utf8}
 """The trigger of text that is not UTF-8, where it is not in fragments."""
 
@@ -249,8 +251,26 @@ mutants(
     proxy.inward(do.drop, opcode=Opcode.PING, fin=False),
     "TR-1 long-ping-passed-over: Ignores pings that are too long.",
     proxy.inward(do.drop, opcode=Opcode.PING, content=lambda content: len(content) > 125),
+    "TR-1 longest-of-two-bytes-dropped: Drops messages of 65,535 bytes.",
+    proxy.inward(do.drop, opcode=DATA, content=lambda content: len(content) == (1 << 16) - 1),
+    "TR-1 cookies-refused-at-an-endpoint: Refuses requests with cookies where messages are native.",
+    proxy.request(
+        do.give(BAD), target=lambda target: target.startswith("/native"), named={"cookie": bool}
+    ),
+    "SEC-9 origin-checked-elsewhere: Checks no origin where messages are native.",
+    proxy.request(
+        lambda _, asked: asked.with_header("Origin", None),
+        target=lambda target: target.startswith("/native"),
+        named={"origin": bool},
+    ),
+    "HS-3 id-decoded-beside-cookies: Decodes the ID of a client that brings cookies.",
+    proxy.request(_decoded_id, named={"cookie": bool}),
+    "HS-3 url-id-decomposed: Decomposes the accents of an ID in the URL.",
+    proxy.request(do.change(target=do.swap("%C3%A9", "e%CC%81")), target=do.has("-Id=")),
     "TR-18 user-agent-wanted: Accepts only clients that name themselves.",
-    proxy.request(do.give(BAD), method="GET", named={"user-agent": ""}),
+    proxy.request(
+        do.give(BAD), method="GET", target="/", named={"user-agent": "", "cookie": "", "origin": ""}
+    ),
     "TR-3 head-dropped: Ends TCP on HEAD.",
     proxy.request(do.give(CUT), method="HEAD"),
     "TR-3 head-waits: Does not answer HEAD.",
@@ -342,11 +362,11 @@ mutants(
         is_closing=True,
     ),
     "TR-16 close-not-answered: Ends TCP at a close frame.",
-    _cut_at_close(is_open=True, code=lambda code: code < PRIVATE_CODES),
+    _cut_at_close(is_open=True, code=lambda code: code < do.PRIVATE_CODES),
     "TR-16 close-not-answered-before-the-handshake: Ends TCP at a close before the handshake.",
     _cut_at_close(is_open=False),
     "TR-16 close-of-an-application-not-answered: Ends TCP at a close frame with an unknown code.",
-    _cut_at_close(code=lambda code: code >= PRIVATE_CODES),
+    _cut_at_close(code=lambda code: code >= do.PRIVATE_CODES),
     "TR-16 close-without-a-code-not-answered: Ends TCP at a close frame without a code.",
     _cut_at_close(content=b""),
     "TR-16 close-amid-fragments-not-answered: Ends TCP at a close frame amid a message.",

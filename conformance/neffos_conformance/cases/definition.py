@@ -5,18 +5,17 @@ This module reads and selects cases; it does not know how they are played.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
-from importlib.resources import files
 from typing import Any, Final, Literal
 
 from neffos_conformance.cases.script import ScriptError, Step, read_script
+from neffos_conformance.data import FOLDER, toml
 
-Role = Literal["server", "client", "codec"]
-ROLES: Final[tuple[Role, ...]] = ("server", "client")
+Role = Literal["server", "client", "codec", "exchange"]
+ROLES: Final[tuple[Role, ...]] = ("server", "client", "exchange")
 """The roles whose cases are scripts; the cases of a codec are the vectors."""
 
 
@@ -37,6 +36,11 @@ class RecordOptions:
     difference: str = ""
 
 
+def base_of(id_: str) -> str:
+    """Give the ID of the case that a variation is of; any other ID is its own."""
+    return id_.partition("[")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One script that tests one behaviour.
@@ -51,6 +55,8 @@ class Case:
         seconds: its time limit, if that is not the usual one; 0 if it is.
         why: a hint for the owner of a peer that fails, if the title does not say it all.
         record: how it is recorded.
+        fixed: why it takes no part in variations; empty if it does.
+        is_sized: whether the sizes of its messages matter, which other names would change.
     """
 
     id: str
@@ -62,6 +68,13 @@ class Case:
     seconds: float = 0.0
     why: str = ""
     record: RecordOptions = RecordOptions()
+    fixed: str = ""
+    is_sized: bool = False
+
+    @property
+    def base_id(self) -> str:
+        """The ID of the case that it is a variation of; its own, if it is none."""
+        return base_of(self.id)
 
     @property
     def family(self) -> str:
@@ -106,7 +119,7 @@ def cases_of(role: Role) -> tuple[Case, ...]:
     Raises:
         ScriptError: a script is wrong; the text names the case.
     """
-    folder = files("neffos_conformance.data").joinpath("cases", role)
+    folder = FOLDER.joinpath("cases", role)
     found: list[Case] = []
     for name in sorted(each.name for each in folder.iterdir() if each.name.endswith(".toml")):
         found += read_cases(folder.joinpath(name).read_text("utf-8"), role)
@@ -123,7 +136,7 @@ def read_cases(text: str, role: Role) -> list[Case]:
     Raises:
         ScriptError: a script is wrong; the text names the case.
     """
-    return [_case(entry, role) for entry in tomllib.loads(text)["case"]]
+    return [_case(entry, role) for entry in toml.loads(text)["case"]]
 
 
 def server_cases() -> list[Case]:
@@ -145,17 +158,18 @@ def select(
 ) -> list[Case]:
     """Give the cases that match a pattern and have a tag; without either, all but the slow.
 
-    A pattern is a case id, a requirement id, a family such as ``NS``, or any of these with
-    ``*`` and ``?``, in any case of letters. A slow case is selected by its full id, or by the tag
-    ``slow``.
+    A pattern is a case id or what precedes its point, a requirement id, a family such as ``NS``, or
+    any of these with ``*`` and ``?``, in any case of letters. A slow case is selected by its full
+    id, or by the tag ``slow``.
 
     Raises:
         ValueError: a pattern or a tag matches nothing; the message names it.
     """
     known = list(cases)
     wanted = [pattern.upper() for pattern in patterns]
+    names = {case.id: _names(case) for case in known} if wanted else {}
     for pattern in wanted:
-        if not any(_names(pattern, case) for case in known):
+        if not any(_is_among(pattern, each) for each in names.values()):
             raise ValueError(f"no case matches {pattern}")
     for tag in tags:
         if not any(tag in case.tags for case in known):
@@ -164,7 +178,7 @@ def select(
     return [
         case
         for case in known
-        if (not wanted or any(_names(each, case) for each in wanted))
+        if (not wanted or any(_is_among(each, names[case.id]) for each in wanted))
         and (not tags or not set(tags).isdisjoint(case.tags))
         and (
             not is_slow_left_out
@@ -175,9 +189,19 @@ def select(
     ]
 
 
-def _names(pattern: str, case: Case) -> bool:
-    names = (case.id.upper(), case.family, *case.requirements)
+def _names(case: Case) -> tuple[str, ...]:
+    name = case.id.upper()
+    return (name, name.partition(".")[0], case.family, *case.requirements)
+
+
+def _is_among(pattern: str, names: tuple[str, ...]) -> bool:
+    if _WILD.isdisjoint(pattern):
+        return pattern in names
     return any(fnmatchcase(name, pattern) for name in names)
+
+
+_WILD: Final = frozenset("*?[")
+"""What makes a pattern of a name."""
 
 
 def _case(entry: dict[str, Any], role: Role) -> Case:
@@ -196,4 +220,6 @@ def _case(entry: dict[str, Any], role: Role) -> Case:
         seconds=entry.get("seconds", 0.0),
         why=entry.get("why", ""),
         record=RecordOptions(**{**record, "peers": tuple(record.get("peers", ()))}),
+        fixed=entry.get("fixed", ""),
+        is_sized=entry.get("is_sized", False),
     )

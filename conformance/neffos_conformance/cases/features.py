@@ -5,18 +5,17 @@ This module owns their names and their extent. It does not know which server has
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from functools import cache
-from importlib.resources import files
 from typing import Any, Final
 from urllib.parse import unquote
 
 from neffos_codec import Message
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.cases.script import ENDPOINTS, MESSAGE_VERBS, Step, expanded, named
+from neffos_conformance.data import FOLDER, toml
 from neffos_conformance.wire.payloads import frame_of
 from neffos_protocol.events import Change
 from neffos_protocol.names import CHANGE_OF, LOCAL_ONLY, NATIVE_EVENT
@@ -72,8 +71,8 @@ class Feature:
 @cache
 def features() -> tuple[Feature, ...]:
     """Give all features, in the order of the data: what a feature needs is before it or beside."""
-    text = files("neffos_conformance.data").joinpath("features.toml").read_text("utf-8")
-    return tuple(map(_feature, tomllib.loads(text)["feature"]))
+    text = FOLDER.joinpath("features.toml").read_text("utf-8")
+    return tuple(map(_feature, toml.loads(text)["feature"]))
 
 
 def _feature(entry: dict[str, Any]) -> Feature:
@@ -136,7 +135,7 @@ def needed(case: Case) -> frozenset[str]:
 
     A case for a client needs none: the driver reports which operations the client lacks.
     """
-    return _needed(case.steps) if case.role == "server" else frozenset()
+    return frozenset() if case.role == "client" else _needed(case.steps)
 
 
 def _needed(steps: Iterable[Step]) -> frozenset[str]:
@@ -211,18 +210,27 @@ class _Use:
         body = str(message.body)
         if event == "connect-me":
             self.namespaces.add(body)
-        if event in ("join-me", "leave-me"):
+        if event in ROOM_IN_BODY:
             self.rooms.add(body)
         # What answers an ask too late is an event that nobody handles (AR-11).
-        if is_sent and event not in _handled():
+        if is_sent and event not in handled():
             self.others.add("unhandled")
 
 
 MAIN: Final = "app"
 """The namespace in which most happens."""
 
+ROOM_IN_BODY: Final = ("join-me", "leave-me")
+"""The events whose bodies are the names of rooms."""
+
+ID_HEADER: Final = "X-Conformance-Id"
+"""The header by which a client chooses its connection's ID."""
+
 CONNECT_HEADER: Final = "X-Conformance-Connect"
-"""The header whose value is a namespace."""
+"""The header by which a client names a namespace that the server connects."""
+
+REFUSE_HEADER: Final = "X-Conformance-Refuse"
+"""The header by which a client asks for a refusal, whose text is its value."""
 
 URL_HEADER: Final = "x-websocket-header-"
 """The beginning of a query parameter that stands for a header (TR-8), in lower case."""
@@ -234,7 +242,7 @@ def plain(name: str) -> str:
 
 
 @cache
-def _handled() -> frozenset[str]:
+def handled() -> frozenset[str]:
     """Give the events that the application or the protocol handles; a reply may have none."""
     own = {"", NATIVE_EVENT, *CHANGE_OF, *LOCAL_ONLY}
     return frozenset(own.union(*(each.events for each in features())))

@@ -24,9 +24,12 @@ KINDS: Final[Mapping[str, str]] = {
     "server-token": r"(?![$#])(?!neffos\(0x)(?![\x00-\x7f]!).+",
     "any": r".*",
     "other": r".+",
+    "character": r".",
+    "sender": r"(?:neffos\(0x.+)?",
 }
 """The forms of a value that a peer chooses, as regular expressions: tokens by who makes them (AR-2,
-AR-3, AR-4, SX-1), a value that may be empty, and one that no placeholder has had before."""
+AR-3, AR-4, SX-1), a value that may be empty, one that no placeholder has had before, one character,
+and an explicit sender or none (SX-7)."""
 
 _OTHER: Final = "other"
 
@@ -119,11 +122,14 @@ def fits(expected: str, actual: str, bindings: Bindings | None = None) -> bool:
     if "<<" not in expected:
         return expected == actual
     bindings = {} if bindings is None else bindings
+    placeholders = list(_CHOSEN.finditer(expected))
+    if all(each[1] in bindings for each in placeholders):
+        return fill(expected, bindings) == actual  # a pattern would be compiled for each case
     pattern = ""
     end = 0
     named: set[str] = set()
     others: set[str] = set()
-    for placeholder in _CHOSEN.finditer(expected):
+    for placeholder in placeholders:
         name, kind = placeholder.groups()
         pattern += re.escape(expected[end : placeholder.start()])
         if name in bindings:

@@ -6,7 +6,6 @@ expected. This module knows scripts and frames; it plays none.
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,9 +13,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from neffos_codec import ESCAPE, FIELDS
 from neffos_conformance.cases.definition import Case
-from neffos_conformance.cases.features import CONNECT_HEADER, MAIN, by_id, closed, features, plain
+from neffos_conformance.cases.features import (
+    CONNECT_HEADER,
+    MAIN,
+    ROOM_IN_BODY,
+    by_id,
+    closed,
+    features,
+    plain,
+)
+from neffos_conformance.cases.frame_texts import BODY, EVENT, escaped, literal, name_in, put, split
 from neffos_conformance.cases.script import (
     CUT,
     MESSAGE_VERBS,
@@ -117,7 +124,7 @@ class Profile:
     @property
     def news_mark(self) -> bytes:
         """The bytes of the event and the flags that every broadcast of the application has."""
-        return f";{_escaped(self.event(NEWS))};0;0;".encode()
+        return f";{escaped(self.event(NEWS))};0;0;".encode()
 
     def event_of(self, namespace: str, event: str) -> str:
         """Give the server's name of an event of any namespace."""
@@ -129,9 +136,10 @@ class Profile:
 
     def case(self, case: Case) -> Case:
         """Give a case with the server's names."""
-        if case.role != "server" or not self.changes_names:
+        if case.role == "client" or not self.changes_names:
             return case
-        return replace(case, steps=tuple(self.steps(case.steps)))
+        steps = self._of_same_sizes(case.steps) if case.is_sized else case.steps
+        return replace(case, steps=tuple(self.steps(steps)))
 
     def why_not(self, case: Case) -> str:
         """Say why a case cannot have other names; empty if it can."""
@@ -149,6 +157,15 @@ class Profile:
         for whole in steps:
             for step in expanded(whole, "server") if whole.verb == "app" else (whole,):
                 yield from self._step(replace(step, is_setup=whole.is_setup, times=whole.times))
+
+    def _of_same_sizes(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        """Give the steps with bodies that keep the sizes of the client's messages."""
+        longer: dict[str, int] = {}
+        for step in steps:
+            if step.is_from_client and (body := _filled_body(step)):
+                own = next(self._step(step))
+                longer.setdefault(body, step.size - own.size)
+        return tuple(_with_longer_body(step, longer.get(_filled_body(step), 0)) for step in steps)
 
     def _step(self, step: Step) -> Iterator[Step]:
         if step.verb in OPENING_VERBS or step.verb == "enter":
@@ -172,7 +189,7 @@ class Profile:
 
     def _without_reply(self, step: Step) -> list[Step] | None:
         """Give the steps for an event whose handler replies nothing; ``None`` for any other."""
-        fields = _split(step.rest)
+        fields = split(step.rest)
         if fields is None or fields[1] != MAIN or fields[3] not in self.unconfirmed:
             return None
         if step.is_from_client:
@@ -184,18 +201,18 @@ class Profile:
 
     def _text(self, text: str, step: Step) -> str:
         """Give the text of a message with the server's names; it may have placeholders and cuts."""
-        fields = _split(text)
+        fields = split(text)
         if fields is None:
             return text
-        is_bytes = step.verb.endswith(("b", "t"))
-        namespace = _name(fields[1], is_bytes=is_bytes)
-        event = _name(fields[3], is_bytes=is_bytes)
+        is_bytes = step.is_bytes
+        namespace = name_in(fields[1], is_bytes=is_bytes)
+        event = name_in(fields[3], is_bytes=is_bytes)
         if namespace or event:
-            fields[1] = _put(fields[1], self.namespace(namespace), is_bytes=is_bytes)
+            fields[1] = put(fields[1], self.namespace(namespace), is_bytes=is_bytes)
         if namespace == MAIN and fields[2]:
-            room = self.room(_name(fields[2], is_bytes=is_bytes))
-            fields[2] = _put(fields[2], room, is_bytes=is_bytes)
-        fields[3] = _put(fields[3], self.event_of(namespace, event), is_bytes=is_bytes)
+            room = self.room(name_in(fields[2], is_bytes=is_bytes))
+            fields[2] = put(fields[2], room, is_bytes=is_bytes)
+        fields[3] = put(fields[3], self.event_of(namespace, event), is_bytes=is_bytes)
         fields[6] = self._body(fields[6], namespace, event, step)
         return ";".join(fields)
 
@@ -203,10 +220,10 @@ class Profile:
         if namespace == MAIN and step.is_from_client:
             if event == "connect-me":
                 return self.namespace(body)
-            if event in ("join-me", "leave-me"):
+            if event in ROOM_IN_BODY:
                 return self.room(body)
         elif body in TEXTS and body in self.texts and not step.is_from_client:
-            return _literal(self.texts[body], is_bytes=step.verb.endswith(("b", "t")))
+            return literal(self.texts[body], is_bytes=step.is_bytes)
         return body
 
 
@@ -220,8 +237,9 @@ def named(namespace: str) -> Profile:
     Raises:
         ProfileError: scripts cannot have such a name.
     """
-    if violation("profile", {"format": FORMAT, "namespaces": {MAIN: namespace}}):
-        text = "scripts cannot have this name: it is too long, or has <<, >> or <|> in it"
+    is_text = namespace.encode("utf-8", "ignore").decode() == namespace
+    if not is_text or violation("profile", {"format": FORMAT, "namespaces": {MAIN: namespace}}):
+        text = "scripts cannot have this name: it is no UTF-8, too long, or has <<, >> or <|> in it"
         raise ProfileError(f"--namespace {namespace!r}: {text}. Try: another namespace")
     return Profile(namespaces={MAIN: namespace}, source="--namespace")
 
@@ -301,6 +319,30 @@ def known_names() -> dict[str, tuple[str, ...]]:
     }
 
 
+# -------------------------------------------------------------------- sizes
+
+_FILLER: Final = re.compile(r"<<\*(\d+) x>>")
+"""What a variation of a size has in a body."""
+
+
+def _filled_body(step: Step) -> str:
+    """Give the body of a step's frame if it has a filler and is no name; else nothing."""
+    fields = split(step.rest) if step.verb in MESSAGE_VERBS else None
+    if fields is None or name_in(fields[EVENT], is_bytes=step.is_bytes) in ROOM_IN_BODY:
+        return ""
+    body = fields[BODY].replace(CUT, "")
+    return body if _FILLER.search(body) else ""
+
+
+def _with_longer_body(step: Step, size: int) -> Step:
+    """Give a step whose filler is longer by so many bytes, as far as it has as many."""
+    fields = split(step.rest) if size else None
+    if fields is None:
+        return step
+    new = _FILLER.sub(lambda found: f"<<*{max(int(found[1]) + size, 0)} x>>", fields[BODY])
+    return replace(step, rest=";".join((*fields[:BODY], new)))
+
+
 # -------------------------------------------------------------------- names
 
 
@@ -331,56 +373,7 @@ def _spelled_like(core: str, key: str, own: str) -> str:
 
 def _replies_to_bytes(case: Case) -> bool:
     """Whether a case expects a reply to an ask that it does not send as a message."""
-    messages = [(step, _split(step.rest)) for step in case.steps if step.verb in MESSAGE_VERBS]
+    messages = [(step, split(step.rest)) for step in case.steps if step.verb in MESSAGE_VERBS]
     sent = {fields[0] for step, fields in messages if fields and step.is_from_client}
     expected = {fields[0] for step, fields in messages if fields and not step.is_from_client}
     return any(token.startswith("$") for token in expected - sent)
-
-
-# -------------------------------------------------------------------- fields in scripts
-
-_PART: Final = re.compile(r"<<.*?>>|;|[^;<]+|<", re.DOTALL)
-
-
-def _split(text: str) -> list[str] | None:
-    """Split a message into its seven fields; ``None`` if it is not a frame."""
-    fields = [""]
-    for part in _PART.findall(text):
-        if part == ";" and len(fields) < len(FIELDS):
-            fields.append("")
-        else:
-            fields[-1] += part
-    return fields if len(fields) == len(FIELDS) else None
-
-
-def _name(text: str, *, is_bytes: bool) -> str:
-    """Give the name that a field has."""
-    text = text.replace(CUT, "").replace(ESCAPE, ";")
-    if is_bytes and "\\" in text:
-        data = codecs.decode(text, "unicode_escape").encode("latin-1")
-        return data.decode("utf-8", "surrogateescape")
-    return text
-
-
-def _put(old: str, name: str, *, is_bytes: bool) -> str:
-    """Give a field with another name, cut where it was cut."""
-    if name == _name(old, is_bytes=is_bytes):
-        return old
-    text = _escaped(_literal(name, is_bytes=is_bytes))
-    place = 0
-    for part in old.split(CUT)[:-1]:
-        place = min(place + len(part), len(text))
-        text = f"{text[:place]}{CUT}{text[place:]}"
-        place += len(CUT)
-    return text
-
-
-def _literal(text: str, *, is_bytes: bool) -> str:
-    """Give a text as a script has it."""
-    if not is_bytes:
-        return text
-    return text.encode().decode("latin-1").encode("unicode_escape").decode()
-
-
-def _escaped(name: str) -> str:
-    return name.replace(";", ESCAPE)

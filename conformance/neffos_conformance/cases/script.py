@@ -55,10 +55,20 @@ for a client under test, which its driver controls:
     1 saw event app news hi          it has reported this observation: see OBSERVATIONS
     1 unseen event app news hi       it has not, so far
 
-The interop conversation, of a client with a server, has the last five and ``dial``.
+for servers under test that share a broker: connection n is to the n-th server, all that a server
+has, and the broker as connection 0, where the suite hears what has the mark ``<<case>>``:
+
+    0 < ns/app text                  a server publishes this on the channel of a namespace; id/ is
+                                     that of a connection ID, ask/ that of the replies to a token,
+                                     and raw/ any; 0 <b, 0 <=, 0 <*, 0 <? and 0 <?b likewise
+    0 > ns/app text                  the suite publishes this; 0 >b likewise
+    0 expect-nothing                 the servers publish nothing before they reply to a barrier
+
+The interop conversation, of a client with a server, has the last five of a client and ``dial``.
 
 ``<<case>>`` is unique to a case. It goes into whatever other cases could receive, such as the
 bodies of broadcasts (those without it count as broadcasts of others), and into chosen ids.
+``<<origin>>``, in a header, is the server's own origin.
 
 ``---`` alone ends the setup of a case. This module reads scripts and plays none.
 """
@@ -72,7 +82,7 @@ from typing import Final
 
 from neffos_codec import Native
 from neffos_conformance.cases.matching import expand
-from neffos_conformance.wire.payloads import payload_text
+from neffos_conformance.wire.payloads import payload_bytes, payload_text
 
 OPERATIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "connect": ("namespace",),
@@ -144,8 +154,20 @@ _DRIVER: Final = frozenset({"do", "did", "failed", "saw", "unseen"})
 INTEROP: Final = "interop"
 """The role of scripts for a client with a server: the suite controls the client's driver alone."""
 
+_SERVER: Final = _COMMON | {"enter", "http", "upgrade", "status"}
+
+BROKER: Final = 0
+"""The number of the broker that servers share, in place of a connection's."""
+
+BROKER_VERBS: Final = frozenset({"<", "<b", "<=", "<*", "<?", "<?b", ">", ">b"})
+"""What the suite does as a peer on the broker."""
+
+CHANNELS: Final = ("ns/", "id/", "ask/", "raw/")
+"""How a channel is named: by the namespace, the connection ID, the token, or as it is."""
+
 VERBS: Final[Mapping[str, frozenset[str]]] = {
-    "server": _COMMON | {"enter", "http", "upgrade", "status"},
+    "server": _SERVER,
+    "exchange": _SERVER,
     "client": _COMMON | _DRIVER | {"refuse", "head"},
     INTEROP: _DRIVER | {"dial"},
 }
@@ -213,6 +235,11 @@ class Step:
         """Whether the client sends its message."""
         return self.verb.startswith(">")
 
+    @property
+    def is_bytes(self) -> bool:
+        """Whether its message is written in bytes."""
+        return self.verb.endswith(("b", "t"))
+
     def text(self, time: int = 1) -> str:
         """Give its argument, with repetitions and escapes replaced.
 
@@ -232,7 +259,7 @@ class Step:
             time: the number of the repetition.
         """
         text = self.text(time)
-        if self.verb.endswith(("b", "t")):
+        if self.is_bytes:
             data = codecs.decode(text, "unicode_escape").encode("latin-1")
             if self.verb.endswith("t"):
                 return payload_text(data)
@@ -241,6 +268,13 @@ class Step:
         else:
             return text
         return data.split(CUT.encode()) if "/" in self.verb else data
+
+    @property
+    def size(self) -> int:
+        """The bytes of its message, with placeholders as they are."""
+        payload = self.payloads()
+        parts = payload if isinstance(payload, list) else [payload]
+        return sum(len(payload_bytes(part)) for part in parts)
 
 
 def read_script(text: str, role: str) -> tuple[Step, ...]:
@@ -253,50 +287,57 @@ def read_script(text: str, role: str) -> tuple[Step, ...]:
     Raises:
         ScriptError: a line is not a step.
     """
-    found: list[Step] = []
     texts = [line.lstrip() for line in text.split("\n") if line.strip()]
     borders = [number for number, line in enumerate(texts) if line.strip() == "---"]
     if len(borders) > 1:
         raise ScriptError("a case has one line --- at most")
-    setup = borders[0] if borders else _opening(texts, role)
-    for number, line in enumerate(texts):
-        if number not in borders:
-            found.append(_read_line(len(found) + 1, line, role, is_setup=number < setup))
-    if role != INTEROP and all(step.is_setup for step in found):
+    lines = [line for number, line in enumerate(texts) if number not in borders]
+    read = [_read_line(number, line, role) for number, line in enumerate(lines, 1)]
+    # Without a border, the setup is what only opens connections at the beginning.
+    others = (number for number, each in enumerate(read) if each[2] not in OPENING_VERBS)
+    setup = borders[0] if borders else next(others, len(read))
+    if role != INTEROP and setup >= len(read):
         raise ScriptError("a case has a line of its own, after its setup")
-    return tuple(found)
+    return tuple(Step(*each, is_setup=number < setup) for number, each in enumerate(read))
 
 
-def _opening(texts: list[str], role: str) -> int:
-    """Give the number of lines at the beginning that only open connections."""
-    for number, text in enumerate(texts):
-        if _read_line(number + 1, text, role).verb not in OPENING_VERBS:
-            return number
-    return len(texts)
+def read_line(number: int, text: str, role: str, *, is_setup: bool = False) -> Step:
+    """Read one line of a script, which gets this number.
+
+    Raises:
+        ScriptError: it is not a step.
+    """
+    return Step(*_read_line(number, text, role), is_setup=is_setup)
 
 
-def _read_line(number: int, text: str, role: str, *, is_setup: bool = False) -> Step:
+def _read_line(number: int, text: str, role: str) -> tuple[int, int, str, str, int]:
+    """Give the attributes of a step, but for ``is_setup``."""
     connection, _, rest = text.partition(" ")
     verb, _, rest = rest.partition(" ")
     times = 1
     if verb.startswith("x") and verb[1:].isdigit():
         times = int(verb[1:])
         verb, _, rest = rest.partition(" ")
-    if not connection.isdigit() or not int(connection):
+    if role == "exchange" and connection == str(BROKER):
+        is_silence = verb == "expect-nothing"
+        if not is_silence and not (verb in BROKER_VERBS and rest.startswith(CHANNELS)):
+            raise ScriptError(f"line {number}: {text[:80]!r} is no step of a broker")
+    elif not connection.isdigit() or not int(connection):
         raise ScriptError(f"line {number}: {text[:80]!r} does not begin with a connection's number")
-    if verb not in VERBS[role]:
+    elif verb not in VERBS[role]:
         raise ScriptError(f"line {number}: {text[:80]!r}: there is no {verb!r} for a {role}")
     if verb == "fewer" and not rest.partition(" ")[0].isdigit():
         raise ScriptError(f"line {number}: {text[:80]!r}: fewer than how many?")
     if not 0 < times <= MAX_TIMES:
         raise ScriptError(f"line {number}: {text[:80]!r}: from 1 to {MAX_TIMES} times")
-    return Step(number, int(connection), verb, rest, times, is_setup)
+    return number, int(connection), verb, rest, times
 
 
 def expanded(step: Step, role: str) -> tuple[Step, ...]:
     """Give the steps that ``handshake`` or ``app`` stands for, or the step itself."""
     if step.verb not in ("handshake", "app"):
         return (step,)
+    role = "server" if role == "exchange" else role
     lines = _HANDSHAKE[role] + (_CONNECT[role] if step.verb == "app" else ())
     found = []
     for line in lines:

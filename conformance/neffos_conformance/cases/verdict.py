@@ -56,7 +56,6 @@ _WEIGHT: Final = {
     Level.SHOULD: Verdict.NON_STRICT,
     Level.SHOULD_NOT: Verdict.NON_STRICT,
     Level.MAY: Verdict.INFORMATIONAL,
-    Level.UNSPECIFIED: Verdict.INFORMATIONAL,
 }
 
 

@@ -7,8 +7,6 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,11 +14,20 @@ import click
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from neffos_conformance import SUITE, VERSION
 from neffos_conformance.cases.verdict import COLOURS, Verdict
-from neffos_conformance.cli.options import EXISTING_FILE, JSON, option
-from neffos_conformance.recordings.checking import CheckReport, RecordedViolation, check
-from neffos_conformance.wire.payloads import payload_values, short
-from neffos_conformance.wire.terminal import Terminal, echo
+from neffos_conformance.cli.options import JSON, existing_files, option
+from neffos_conformance.recordings.checking import (
+    CheckReport,
+    RecordedViolation,
+    check,
+    place_of,
+    report_values,
+)
+from neffos_conformance.wire.console import Terminal
+from neffos_conformance.wire.packed import STANDARD_INPUT, InputError, shown, size
+from neffos_conformance.wire.payloads import short
+from neffos_conformance.wire.terminal import echo
 from neffos_protocol.text import ascii_json, visible
 
 CHECK_FORMAT: Final = 2
@@ -33,7 +40,7 @@ MAX_SHOWN: Final = 400
 
 
 @click.command("check")
-@click.argument("files", nargs=-1, required=True, type=EXISTING_FILE, metavar="FILE…")
+@existing_files(".jsonl", ".pcap", ".pcapng")
 @JSON
 @option("-v --verbose", "Recordings without violations, too.")
 @option(
@@ -43,14 +50,22 @@ MAX_SHOWN: Final = 400
     default=os.cpu_count() or 1,
     show_default="one for each core",
 )
-def check_command(files: tuple[Path, ...], as_json: bool, verbose: bool, jobs: int) -> None:
+def check_command(files: list[Path], as_json: bool, verbose: bool, jobs: int) -> None:
     """Check recordings against the requirements.
+
+    FILE is a recording, a capture of packets (pcap or pcapng), a folder of them, a pattern such as
+    '**/*.jsonl', or - for standard input. Files may be compressed with gzip or Zstandard.
 
     The command reports which peer violates which requirement, and in which line. A violated MUST,
     an unreadable line, and a defect that a header names but no message shows count as failed.
     """
     console = Terminal()
-    reports = _check_all(files, min(jobs, len(files)))
+    # Another process has no standard input.
+    at_once = 1 if STANDARD_INPUT in files else min(jobs, len(files))
+    try:
+        reports = _check_all(files, at_once)
+    except InputError as error:
+        raise click.UsageError(str(error)) from error
     if as_json:
         echo(ascii_json(_values(files, reports)))
     else:
@@ -68,7 +83,7 @@ def check_command(files: tuple[Path, ...], as_json: bool, verbose: bool, jobs: i
 
 def _check_all(files: Sequence[Path], jobs: int) -> list[CheckReport]:
     """Check the files, and show the progress; one job needs no other process."""
-    total = sum(path.stat().st_size for path in files)
+    total = sum(map(size, files))
     console = Terminal(stderr=True)
     progress = Progress(
         TextColumn("{task.description}"),
@@ -88,7 +103,7 @@ def _check_all(files: Sequence[Path], jobs: int) -> list[CheckReport]:
         with ProcessPoolExecutor(jobs, mp_context=context) as pool:
             checked = {pool.submit(check, path): path for path in files}
             for each in as_completed(checked):
-                progress.advance(bar, checked[each].stat().st_size)
+                progress.advance(bar, size(checked[each]))
             return [each.result() for each in checked]
 
 
@@ -98,18 +113,19 @@ def _check_all(files: Sequence[Path], jobs: int) -> list[CheckReport]:
 def _show(console: Terminal, path: Path, report: CheckReport, verbose: bool) -> None:
     verdict = report.verdict
     found = list(report.remarks(all_of_them=verbose))
-    if verdict is Verdict.PASS and not (report.counts or found or verbose):
+    if verdict is Verdict.PASS and not (report.counts or found or report.notes or verbose):
         return
+    published = f", {report.published} published" if report.published else ""
     console.print(
-        f"[bold {COLOURS[verdict]}]{verdict.value}[/] [bold]{_plain(str(path))}[/] "
-        f"{report.messages} messages",
+        f"[bold {COLOURS[verdict]}]{verdict.value}[/] [bold]{_plain(shown(path))}[/] "
+        f"{report.messages} messages{published}",
         soft_wrap=True,
     )
     scenario = (report.header or {}).get("scenario")
     if scenario:
         console.print(f"  {_plain(str(scenario))}")
     for each in report.unreadable[:_SHOWN]:
-        console.print(f"  line {each.line}: {_plain(each.reason)}", style="magenta")
+        console.print(f"  {report.unit} {each.line}: {_plain(each.reason)}", style="magenta")
     if report.unreadable_lines > _SHOWN:
         console.print(f"  … {report.unreadable_lines} lines cannot be read", style="magenta")
     if not report.messages:
@@ -119,12 +135,14 @@ def _show(console: Terminal, path: Path, report: CheckReport, verbose: bool) -> 
             f"  the header is stale: it names a violation of {_plain(id_)}, which does not occur",
             style="magenta",
         )
+    for note in report.notes[:_SHOWN]:
+        console.print(f"  {_plain(note)}")
     for remark in found[:_SHOWN]:
         console.print(f"  {escape(remark)}")
     if len(found) > _SHOWN:
         console.print(f"  … {report.pending_ask_count} asks have no reply")
     for violation in report.violations[:_SHOWN]:
-        _show_violation(console, violation)
+        _show_violation(console, violation, report.unit)
     more = sum(report.counts.values()) - min(len(report.violations), _SHOWN)
     if more:
         counts = ", ".join(
@@ -135,10 +153,10 @@ def _show(console: Terminal, path: Path, report: CheckReport, verbose: bool) -> 
         console.print(f"  {report.unchecked} connections were too many at a time, and not checked")
 
 
-def _show_violation(console: Terminal, violation: RecordedViolation) -> None:
+def _show_violation(console: Terminal, violation: RecordedViolation, unit: str) -> None:
     known = " (known)" if violation.is_known else ""
     console.print(
-        f"  line {violation.line}, connection {violation.connection}: the {violation.role} "
+        f"  {unit} {violation.line}, {place_of(violation.connection)}: the {violation.role} "
         f"violated [{COLOURS[violation.verdict]}]{violation.requirement}[/]{known}: "
         f"{escape(violation.explanation)}"
     )
@@ -166,32 +184,9 @@ def _sum_up(console: Terminal, reports: Sequence[CheckReport]) -> None:
 def _values(files: Sequence[Path], reports: Sequence[CheckReport]) -> dict[str, Any]:
     return {
         "format": CHECK_FORMAT,
-        "suite": {"name": "neffos-wire", "version": version("neffos-wire")},
+        "suite": {"name": SUITE, "version": VERSION},
         "recordings": [
-            {
-                "file": str(path),
-                "verdict": report.verdict.value,
-                "header": report.header,
-                "lines": report.lines,
-                "messages": report.messages,
-                "unreadable_lines": report.unreadable_lines,
-                "unreadable": [asdict(each) for each in report.unreadable],
-                "stale_defects": report.stale_defects,
-                "unchecked_connections": report.unchecked,
-                "pending_ask_count": report.pending_ask_count,
-                "pending_asks": [asdict(each) for each in report.pending_asks],
-                "counts": [
-                    {"requirement": id_, "role": role, "count": count}
-                    for (id_, role), count in report.counts.items()
-                ],
-                "violations": [_violation_values(each) for each in report.violations],
-            }
+            {"file": str(path)} | report_values(report)
             for path, report in zip(files, reports, strict=True)
         ],
     }
-
-
-def _violation_values(violation: RecordedViolation) -> dict[str, Any]:
-    values = asdict(violation) | {"verdict": violation.verdict.value}
-    values["known"] = values.pop("is_known")
-    return payload_values(values.pop("payload")) | values

@@ -13,11 +13,12 @@ from rich.text import Text
 from neffos_conformance.cli.main import EXIT_FAIL, EXIT_PASS
 from neffos_conformance.cli.options import JSON, option
 from neffos_conformance.cli.reaching import reaching, target_at
-from neffos_conformance.runner.doctor import DEADLINE, Finding, Health, examine
+from neffos_conformance.runner.doctor import DEADLINE, Diagnosis, Health, examine
+from neffos_conformance.wire.console import Terminal
 from neffos_conformance.wire.reach import Target
 from neffos_conformance.wire.reach_options import Reached
 from neffos_conformance.wire.secrets import masked
-from neffos_conformance.wire.terminal import Terminal, echo
+from neffos_conformance.wire.terminal import echo
 from neffos_protocol.text import ascii_json, visible
 
 DOCTOR_FORMAT: Final = 1
@@ -50,13 +51,13 @@ def doctor_command(
     of neffos; it needs no conformance application.
     """
     target = target_at(url, reached)
-    findings = asyncio.run(_examine(target, namespaces, timeout, is_shown=not as_json))
-    failed = next((each for each in findings if each.outcome is Health.FAIL), None)
+    diagnoses = asyncio.run(_examine(target, namespaces, timeout, is_shown=not as_json))
+    failed = next((each for each in diagnoses if each.outcome is Health.FAIL), None)
     if as_json:
         values: dict[str, Any] = {
             "format": DOCTOR_FORMAT,
             "server": str(target),
-            "findings": [asdict(each) for each in findings],
+            "findings": [asdict(each) for each in diagnoses],
             "passed": failed is None,
         }
         echo(ascii_json(values, indent=1))
@@ -67,22 +68,26 @@ def doctor_command(
 
 async def _examine(
     target: Target, namespaces: tuple[str, ...], timeout: float, *, is_shown: bool
-) -> list[Finding]:
+) -> list[Diagnosis]:
     console = Terminal(highlight=False, markup=False, emoji=False)
-    findings = []
+    diagnoses = []
     async for each in examine(target, namespaces, deadline=timeout):
-        finding = replace(each, text=masked(target.reach.hide(each.text)))
-        findings.append(finding)
+        diagnosis = replace(each, text=masked(target.reach.hide(each.text)))
+        diagnoses.append(diagnosis)
         if is_shown:
-            _show(console, finding)
-    return findings
+            _show(console, diagnosis)
+    return diagnoses
 
 
-def _show(console: Terminal, finding: Finding) -> None:
-    outcome = finding.outcome.value.upper() if finding.outcome is Health.FAIL else finding.outcome
+def _show(console: Terminal, diagnosis: Diagnosis) -> None:
+    outcome = (
+        diagnosis.outcome.value.upper() if diagnosis.outcome is Health.FAIL else diagnosis.outcome
+    )
     ascii_only = console.options.ascii_only
-    text = f" {finding.step:<{_LABEL}}{visible(finding.text, ascii_only=ascii_only)}"
-    console.print(Text.assemble((f"{outcome:<4}", _STYLES[finding.outcome]), text), soft_wrap=True)
-    for line in (finding.reason, finding.remedy and f"Try: {finding.remedy}"):
+    text = f" {diagnosis.step:<{_LABEL}}{visible(diagnosis.text, ascii_only=ascii_only)}"
+    console.print(
+        Text.assemble((f"{outcome:<4}", _STYLES[diagnosis.outcome]), text), soft_wrap=True
+    )
+    for line in (diagnosis.reason, diagnosis.remedy and f"Try: {diagnosis.remedy}"):
         if line:
             console.print(Text(f"{'':<{_LABEL + 5}}{line}"), soft_wrap=True)

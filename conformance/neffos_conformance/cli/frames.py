@@ -6,8 +6,6 @@ import sys
 from typing import Any, Final, NoReturn
 
 import click
-from rich.table import Table
-from rich.text import Text
 
 from neffos_codec import (
     FIELDS,
@@ -23,11 +21,14 @@ from neffos_codec import (
     parse_wait,
 )
 from neffos_conformance.cli.options import JSON, NATIVE, option
-from neffos_conformance.wire.terminal import Terminal, echo
-from neffos_protocol.text import ascii_json
+from neffos_conformance.wire.terminal import echo
 
 _SHOWN: Final = 400
 """Characters of a body in the table; ``--json`` prints all."""
+
+_VALUES: Final = 20
+"""The width of the column of values, in characters: that of most names. A longer one moves its
+meaning."""
 
 
 @click.command("decode")
@@ -56,18 +57,17 @@ def decode_command(
     refusal = _refusal(message_in)
     if isinstance(message, NativeMessage):
         if as_json:
-            echo(ascii_json({"kind": kind, "native": _json(message.payload)}))
+            _echo_json({"kind": kind, "native": _json(message.payload)})
         else:
             echo(f"a native {kind} message: {message.payload!r}")
         return
     if as_json:
         values = dict(zip(FIELDS, map(_json, message.fields()), strict=True))
-        echo(ascii_json({"kind": kind, **values, "strict": refusal and str(refusal)}))
+        _echo_json({"kind": kind, **values, "strict": refusal and str(refusal)})
     else:
-        console = Terminal(soft_wrap=False)
-        console.print(_table(message, kind))
+        echo(_table(message, kind))
         if refusal is not None:
-            console.print(f"strict decoding refuses it: {refusal}", markup=False, highlight=False)
+            echo(f"strict decoding refuses it: {refusal}")
 
 
 @click.command("encode")
@@ -143,11 +143,8 @@ def _refuse(error: CodecError | str) -> NoReturn:
     sys.exit(1)
 
 
-def _table(message: Message, kind: str) -> Table:
-    table = Table(title=f"a {kind} frame", title_justify="left")
-    table.add_column("field", style="bold", no_wrap=True)
-    table.add_column("value", overflow="fold")
-    table.add_column("meaning", overflow="fold")
+def _table(message: Message, kind: str) -> str:
+    """Give the fields in columns; rich would take as long as all else that the command does."""
     meanings = {
         "wait": _wait_meaning(message.wait),
         "namespace": "" if message.namespace else "the empty namespace",
@@ -157,13 +154,20 @@ def _table(message: Message, kind: str) -> Table:
         "is_no_op": "no operation" if message.is_no_op else "",
         "body": f"{len(message.body)} {'bytes' if message.is_binary else 'characters'}",
     }
+    lines = [f"a {kind} frame"]
     for name, value in zip(FIELDS, message.fields(), strict=True):
         if isinstance(value, bool):
             shown = "1" if value else "0"
         else:
             shown = repr(value[:_SHOWN]) + ("…" if len(value) > _SHOWN else "")
-        table.add_row(name, Text(shown), Text(meanings[name]))
-    return table
+        lines.append(f"  {name:9}  {shown:{_VALUES}}  {meanings[name]}".rstrip())
+    return "\n".join(lines)
+
+
+def _echo_json(values: dict[str, Any]) -> None:
+    from neffos_protocol.text import ascii_json
+
+    echo(ascii_json(values))
 
 
 def _wait_meaning(wait: str) -> str:

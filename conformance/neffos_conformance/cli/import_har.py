@@ -1,14 +1,19 @@
-"""The command ``import``: writes the WebSocket messages that a browser saved as recordings."""
+"""The command ``import``: writes what a browser or a capture of packets saved as recordings."""
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from io import BufferedReader
+from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, Final
 
 import click
 
-from neffos_conformance.cli.options import NATIVE, option
+from neffos_conformance.cli.options import NATIVE, existing_files, option
 from neffos_conformance.recordings.har import (
     Har,
     HarConnection,
@@ -20,9 +25,18 @@ from neffos_conformance.recordings.har import (
     transcript,
 )
 from neffos_conformance.wire.files import cannot_be_written
+from neffos_conformance.wire.packed import (
+    STANDARD_INPUT,
+    InputError,
+    is_capture,
+    open_file,
+    shown,
+    stem,
+    unpacked,
+)
 from neffos_conformance.wire.secrets import masked_url
 from neffos_conformance.wire.terminal import echo
-from neffos_conformance.wire.transcript import save
+from neffos_conformance.wire.transcript import Entry, Header, UnreadableLine, save
 from neffos_protocol.text import visible
 
 HOW_TO_SAVE: Final = """\
@@ -32,7 +46,7 @@ Firefox saves the connections, but not their messages. mitmproxy and Playwright 
 
 
 @click.command("import")
-@click.argument("file", type=click.File("rb"))
+@existing_files(".har", ".pcap", ".pcapng")
 @option(
     "-o --output folder",
     "Folder to write the recordings into.",
@@ -44,64 +58,140 @@ Firefox saves the connections, but not their messages. mitmproxy and Playwright 
 @NATIVE
 @option("--keep-query", "Query parameters with their values, secret or not.")
 def import_command(
-    file: BinaryIO, folder: Path, take_all: bool, native: str, keep_query: bool
+    files: list[Path], folder: Path, take_all: bool, native: str, keep_query: bool
 ) -> None:
-    """Write a recording of each neffos connection in a HAR.
+    """Write the connections of a HAR or a capture as recordings.
 
-    FILE is a HAR that a browser saved. Cookies, other headers and the values of query parameters
-    are left out. The messages are complete: review them before you publish a recording. No file
-    is overwritten. A damaged connection is a failure.
+    FILE is a HAR that a browser saved, a capture of packets (pcap or pcapng), a folder of them, a
+    pattern, or - for standard input. It may be compressed with gzip or Zstandard. Each connection
+    of a HAR becomes a recording, and so does each capture. Cookies, other headers and the values of
+    query parameters are left out. The messages are complete: review them before you publish a
+    recording. No file is overwritten. A damaged connection is a failure.
     """
-    name = getattr(file, "name", "<stdin>")
-    is_piped = name == "<stdin>"
-    source = Path("standard input" if is_piped else name)
-    stem = "imported" if is_piped else source.stem
-    har = Har()
-    written = others = silent = 0
-    is_bad = False
-    entries = read_entries(file, har)
-    while True:
+    done = _Import(folder, take_all, native, keep_query)
+    for path in files:
         try:
-            number, entry = next(entries)
-            if not is_web_socket(entry):
-                continue
-            connection = read_connection(number, entry)
-            url = masked_url(connection.url._replace(query="").geturl())
-            shown = f"entry {number}, {clean(url)}"
-            if not connection.contents:
-                silent += 1
-                continue
-            if not take_all and not connection.speaks_neffos:
-                others += 1
-                echo(f"{shown}: does not look like neffos. Try: --all")
-                continue
-            written += 1
-            path = folder / f"{stem}-{written}.jsonl"
-            _write(path, connection, f"{source.name}, {shown}", har, native, keep_query)
-            ignored = f", {connection.ignored} other frames omitted" if connection.ignored else ""
-            count = f"{len(connection.contents)} messages{ignored}"
-            echo(f"{shown}: {count} → {visible(str(path))}")
-        except StopIteration:
-            break
-        except HarError as error:
-            is_bad = True
-            echo(f"neffos-wire: {visible(source.name)}: {error}", err=True)
-    if is_bad:
+            with open_file(path) as file:
+                done.take(path, unpacked(file))
+        except InputError as error:
+            raise click.UsageError(str(error)) from error
+    if done.is_bad:
         sys.exit(1)
-    if not written and not others:
+    written = sum(done.written.values())
+    if not written and not done.others:
+        silent = done.silent
         found = f"WebSocket connections ({silent}), but not their" if silent else "no WebSocket"
-        raise click.UsageError(f"{visible(source.name)} has {found} messages.\n{HOW_TO_SAVE}")
+        has = f"{visible(_name(files[0]))} has" if len(files) == 1 else f"{len(files)} files have"
+        raise click.UsageError(f"{has} {found} messages.\n{HOW_TO_SAVE}")
     if not written:
         sys.exit(2)
 
 
-def _write(
-    path: Path, connection: HarConnection, scenario: str, har: Har, native: str, keep_query: bool
-) -> None:
-    first, lines = transcript(connection, scenario, har, native=native, keep_query=keep_query)
-    try:
-        save(path, first, lines, is_new=True)
-    except FileExistsError as error:
-        raise click.UsageError(f"{path} exists. Recordings are not overwritten") from error
-    except OSError as error:
-        raise click.UsageError(cannot_be_written(path, error)) from error
+def _name(path: Path) -> str:
+    return Path(shown(path)).name
+
+
+@dataclass(slots=True)
+class _Import:
+    """Writes the recordings of several HARs.
+
+    Attributes:
+        folder, take_all, native, keep_query: the options of the command.
+        written: the recordings that were written, by the beginning of their names: files in
+            different folders may have one name.
+        others: the connections that are not neffos.
+        silent: the connections without messages.
+        is_bad: something was damaged.
+    """
+
+    folder: Path
+    take_all: bool
+    native: str
+    keep_query: bool
+    written: Counter[str] = field(default_factory=Counter)
+    others: int = 0
+    silent: int = 0
+    is_bad: bool = False
+
+    def take(self, path: Path, stream: BufferedReader) -> None:
+        """Write the recordings of one HAR, or that of a capture."""
+        if is_capture(stream):
+            self._take_capture(path, stream)
+            return
+        har = Har()
+        entries = read_entries(stream, har)
+        while True:
+            try:
+                number, entry = next(entries)
+                if is_web_socket(entry):
+                    self._take(read_connection(number, entry), number, path, har)
+            except StopIteration:
+                break
+            except HarError as error:
+                self.is_bad = True
+                echo(f"neffos-wire: {visible(_name(path))}: {error}", err=True)
+
+    def _take(self, connection: HarConnection, number: int, source: Path, har: Har) -> None:
+        url = masked_url(connection.url._replace(query="").geturl())
+        where = f"entry {number}, {clean(url)}"
+        if not connection.contents:
+            self.silent += 1
+            return
+        if not self.take_all and not connection.speaks_neffos:
+            self.others += 1
+            echo(f"{where}: does not look like neffos. Try: --all")
+            return
+        scenario = f"{_name(source)}, {where}"
+        written = transcript(
+            connection, scenario, har, native=self.native, keep_query=self.keep_query
+        )
+        path = self._write(source, *written)
+        ignored = f", {connection.ignored} other frames omitted" if connection.ignored else ""
+        count = f"{len(connection.contents)} messages{ignored}"
+        echo(f"{where}: {count} → {visible(str(path))}")
+
+    def _take_capture(self, source: Path, stream: BufferedReader) -> None:
+        from neffos_conformance.recordings.capture import Capture  # with much that HARs need not
+
+        capture = Capture(
+            stream,
+            _name(source),
+            take_all=self.take_all,
+            native=self.native,
+            keep_query=self.keep_query,
+        )
+        count = 0
+
+        def entries() -> Iterator[Entry]:
+            nonlocal count
+            for item in items:
+                if isinstance(item, Entry):
+                    count += isinstance(item.content, str | bytes)
+                    yield item
+                elif isinstance(item, UnreadableLine):
+                    self.is_bad = True
+                    text = f"{visible(_name(source))}: packet {item.line}: {item.reason}"
+                    echo(f"neffos-wire: {text}", err=True)
+
+        items = capture.items()
+        first: Any = next(items, None)
+        found = entries()
+        beginning = next(found, None)
+        if beginning is not None:
+            path = self._write(source, first, chain([beginning], found))
+            echo(f"{visible(_name(source))}: {count} messages → {visible(str(path))}")
+        self.others += capture.others
+        for note in capture.notes():
+            echo(f"{visible(_name(source))}: {note}")
+
+    def _write(self, source: Path, first: Header, entries: Iterable[Entry]) -> Path:
+        name = "imported" if source == STANDARD_INPUT else stem(source)
+        self.written[name] += 1
+        path = self.folder / f"{name}-{self.written[name]}.jsonl"
+        try:
+            save(path, first, entries, is_new=True)
+        except FileExistsError as error:
+            raise click.UsageError(f"{path} exists. Recordings are not overwritten") from error
+        except OSError as error:
+            raise click.UsageError(cannot_be_written(path, error)) from error
+        return path

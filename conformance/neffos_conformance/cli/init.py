@@ -6,13 +6,13 @@ It asks nothing, and overwrites nothing without ``--force``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 import click
 import tomli_w
 
+from neffos_conformance import VERSION
 from neffos_conformance.cases.features import MAIN
 from neffos_conformance.cases.profile import FORMAT as PROFILE_FORMAT
 from neffos_conformance.cli.options import choice, option
@@ -116,9 +116,7 @@ def files(role: str) -> Mapping[Path, str]:
         profile=f"\n          --profile {FOLDER}/profile.toml" if is_server else "",
         command="" if is_server else "\n          -- ./driver",
     )
-    job = _JOB.format(
-        role=role, version=version("neffos-wire"), steps=(_SERVER if is_server else "") + test
-    )
+    job = _JOB.format(role=role, version=VERSION, steps=(_SERVER if is_server else "") + test)
     empty = tomli_w.dumps({"format": FORMAT, "known_failure": []})
     found = {
         WORKFLOW: job,

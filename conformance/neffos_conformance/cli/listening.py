@@ -13,7 +13,7 @@ import click
 
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.cli import testing
+from neffos_conformance.cli.run_options import RunOptions
 from neffos_conformance.listening.listener import listening_for_clients
 from neffos_conformance.listening.page import Page
 from neffos_conformance.listening.session import ClientNames, ListeningSession
@@ -65,7 +65,7 @@ def read_headers(texts: Sequence[str]) -> dict[str, str]:
 
 async def listened(
     cases: Sequence[Case],
-    options: testing.RunOptions,
+    options: RunOptions,
     address: tuple[str, int],
     names: ClientNames,
     tls: ssl.SSLContext | None,

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import click
 from rich.markup import escape
 from rich.table import Table
 
 from neffos_conformance.cases.definition import ROLES, SLOW, Case, Role, cases_of, select
+from neffos_conformance.cases.dimensions import dimensions
 from neffos_conformance.cases.features import features, needed
 from neffos_conformance.cases.levels import level_of
-from neffos_conformance.cli.options import JSON
-from neffos_conformance.cli.test_client import REFERENCE as REFERENCE_CLIENT
-from neffos_conformance.cli.testing import selection_options
+from neffos_conformance.cli.options import JSON, selection_options
 from neffos_conformance.codecs.catalogue import EVERY_ROLE, all_cases
-from neffos_conformance.reference.embedded import embedded_server
-from neffos_conformance.reports.findings import have_connections, logged_steps
-from neffos_conformance.runner.driver_pool import to_client
-from neffos_conformance.runner.result import Result
-from neffos_conformance.runner.run import DEFAULT_TIMEOUTS, to_server
-from neffos_conformance.wire.terminal import Terminal, echo
+from neffos_conformance.wire.console import Terminal
+from neffos_conformance.wire.terminal import echo
 from neffos_protocol.catalogue import Requirement, requirement, requirements
 from neffos_protocol.text import ascii_json
+
+if TYPE_CHECKING:
+    from neffos_conformance.runner.result import Result
 
 WIDTH: Final = 100
 """Columns of an explanation, on a terminal that has as many."""
@@ -35,25 +32,32 @@ SHOWN_VECTORS: Final = 10
 """Vectors of a requirement that are listed; ``list codec`` lists all."""
 
 FEATURES: Final = "features"
-"""What ``list`` lists besides the cases of each role."""
+"""What lists the features of servers, in place of cases."""
+
+DIMENSIONS: Final = "dimensions"
+"""What lists the dimensions likewise."""
 
 
 @click.command("list")
-@click.argument("what", type=click.Choice((*EVERY_ROLE, FEATURES)), required=False)
+@click.argument("what", type=click.Choice((*EVERY_ROLE, FEATURES, DIMENSIONS)), required=False)
 @selection_options("List")
 @JSON
 def list_command(
-    what: Role | Literal["features"] | None,
+    what: Role | Literal["features", "dimensions"] | None,
     patterns: tuple[str, ...],
     tags: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """List the cases, or the features of servers.
+    """List the cases, the features of servers, or the dimensions.
 
-    A feature is a part that a server may lack. The cases that need it are skipped then.
+    A feature is a part that a server may lack. The cases that need it are skipped then. A dimension
+    is a way in which cases vary; --case 'RM-1.1[binary]' runs a variation.
     """
-    if what == "features":
+    if what == FEATURES:
         _list_features(as_json=as_json)
+        return
+    if what == DIMENSIONS:
+        _list_dimensions(as_json=as_json)
         return
     roles: tuple[Role, ...] = (what,) if what else ROLES
     there = [case for each in roles for case in all_cases(each)]
@@ -92,6 +96,25 @@ def _list_features(*, as_json: bool) -> None:
     console.print(f"{len(features())} features; a case needs all that it uses")
 
 
+def _list_dimensions(*, as_json: bool) -> None:
+    rows = [(each, value) for each in dimensions() for value in each.values]
+    if as_json:
+        shown = [
+            {"dimension": each.id, "value": value.name, "about": value.about}
+            for each, value in rows
+        ]
+        echo(ascii_json(shown, indent=2))
+        return
+    console = Terminal()
+    table = Table(box=None, pad_edge=False)
+    for name in ("dimension", "value", "the case, where"):
+        table.add_column(name, no_wrap=name != "the case, where")
+    for each, value in rows:
+        table.add_row(each.id, value.name, escape(value.about))
+    console.print(table)
+    console.print(f"{len(dimensions())} dimensions with {len(rows)} values")
+
+
 @click.command("explain")
 @click.argument("name")
 def explain_command(name: str) -> None:
@@ -123,6 +146,8 @@ def _explain(console: Terminal, about: Requirement) -> None:
     console.print(f"[bold]basis[/]  {about.basis.value}")
     if not about.is_testable:
         console.print(f"[bold]not tested[/]  {escape(about.testable[0])}")
+    for role, reason in about.unseen.items():
+        console.print(f"[bold]not tested in a {role}[/]  {escape(reason)}")
     for peer, observation in about.peers.items():
         what = f": {escape(observation.what.strip())}" if observation.what else ""
         verdict = f"{observation.verdict.value}, {observation.evidence.value}"
@@ -143,20 +168,32 @@ def _explain(console: Terminal, about: Requirement) -> None:
         console.print(
             f"\n[bold]{shown.id} with the reference {shown.role}[/]  {escape(shown.title)}"
         )
-        _show_log(console, asyncio.run(_run(shown)))
+        _show_log(console, _run(shown))
         console.print(f"\nneffos-wire test {shown.role} --case {about.id} tests a {shown.role}")
 
 
-async def _run(case: Case) -> Result:
-    """Run a case on the reference server or client."""
-    if case.role == "server":
-        async with embedded_server() as url:
-            return await to_server(url)(case)
-    async with to_client(REFERENCE_CLIENT, drivers=1, timeouts=DEFAULT_TIMEOUTS) as (run, _):
-        return await run(case)
+def _run(case: Case) -> Result:
+    """Run a case on the reference server or client, all of which a list does without."""
+    import asyncio
+
+    from neffos_conformance.cli.test_client import REFERENCE
+    from neffos_conformance.reference.embedded import embedded_server
+    from neffos_conformance.runner.driver_pool import to_client
+    from neffos_conformance.runner.run import DEFAULT_TIMEOUTS, to_server
+
+    async def run_it() -> Result:
+        if case.role == "server":
+            async with embedded_server() as url:
+                return await to_server(url)(case)
+        async with to_client(REFERENCE, drivers=1, timeouts=DEFAULT_TIMEOUTS) as (run, _):
+            return await run(case)
+
+    return asyncio.run(run_it())
 
 
 def _show_log(console: Terminal, result: Result) -> None:
+    from neffos_conformance.reports.findings import have_connections, logged_steps
+
     steps = logged_steps(result)
     are_many = have_connections(steps)
     for step in steps:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from io import StringIO
@@ -11,7 +10,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from neffos_conformance.wire.secrets import masked
+from neffos_conformance import VERSION
 from neffos_conformance.wire.terminal import echo, flush, set_up
 
 EXIT_PASS: Final = 0
@@ -33,14 +32,21 @@ TESTS: Final = {
 
 COMMANDS: Final = {
     "test": "cli.main",
+    "exchange": "cli.exchange",
     "replay": "cli.replay",
     "matrix": "cli.matrix",
+    "learn": "cli.learn",
     "doctor": "cli.doctor",
     "init": "cli.init",
+    "new": "cli.new",
     "record": "cli.record",
     "import": "cli.import_har",
+    "export": "cli.export",
     "check": "cli.check",
     "verify": "cli.verify",
+    "diff": "cli.diff",
+    "badge": "cli.badge",
+    "cite": "cli.cite",
     "show": "cli.show",
     "decode": "cli.frames",
     "encode": "cli.frames",
@@ -49,14 +55,16 @@ COMMANDS: Final = {
     "serve": "cli.serve",
     "driver": "reference.client_driver",
     "codec-adapter": "reference.codec_adapter",
+    "completion": "cli.manual",
+    "man": "cli.manual",
 }
 """The commands, and the modules that define each as ``<command>_command``."""
 
 GROUPS: Final = {
-    "Test": ("test", "replay", "matrix", "doctor", "init"),
-    "Record": ("record", "import"),
-    "Inspect": ("check", "verify", "show", "decode", "encode"),
-    "Reference": ("list", "explain", "serve", "driver", "codec-adapter"),
+    "Test": ("test", "exchange", "replay", "matrix", "learn", "doctor", "init", "new"),
+    "Record": ("record", "import", "export"),
+    "Inspect": ("check", "verify", "diff", "badge", "cite", "show", "decode", "encode"),
+    "Reference": ("list", "explain", "serve", "driver", "codec-adapter", "completion", "man"),
 }
 """The commands of the help text, by what they are for."""
 
@@ -108,7 +116,7 @@ _CONTEXT: Final = {"help_option_names": ["-h", "--help"]}
 
 
 @click.group(cls=LazyGroup, modules=COMMANDS, groups=GROUPS, context_settings=_CONTEXT)
-@click.version_option(package_name="neffos-wire")
+@click.version_option(VERSION)
 def cli() -> None:
     """Test implementations of the neffos wire protocol."""
 
@@ -130,6 +138,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except click.ClickException as error:
         shown = StringIO()
         error.show(shown)
+        from neffos_conformance.wire.secrets import masked  # few commands end like this
+
         echo(masked(shown.getvalue()), err=True, nl=False)
         status = EXIT_USAGE
     except click.Abort:
@@ -140,6 +150,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except ModuleNotFoundError:  # a command is imported on its first use; see entry.py
         raise
     except Exception:  # the exit status of a bug must not look like a verdict
+        import traceback
+
+        from neffos_conformance.wire.secrets import masked
+
         echo(masked(traceback.format_exc()), err=True, nl=False)
         echo("neffos-wire: internal error: this is not a verdict on the peer", err=True)
         status = EXIT_BROKEN

@@ -19,10 +19,11 @@ from neffos_conformance.interop.interop_runs import NOT_CARRIED, NOT_RUN, Endpoi
 from neffos_conformance.interop.table import Values, markdown, matrix_values, recorded, rows
 from neffos_conformance.reference import PEER
 from neffos_conformance.reference.embedded import embedded_server
+from neffos_conformance.wire.console import Terminal
 from neffos_conformance.wire.reach_options import Reached
 from neffos_conformance.wire.relay import relaying
 from neffos_conformance.wire.secrets import masked
-from neffos_conformance.wire.terminal import Terminal, echo
+from neffos_conformance.wire.terminal import echo
 from neffos_protocol.text import ascii_json
 
 

@@ -7,23 +7,24 @@ import shlex
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from neffos_conformance import VERSION
 from neffos_conformance.cli.options import option
-from neffos_conformance.cli.testing import NothingRanError, RunOptions, SystemUnderTest, conclude
-from neffos_conformance.model_based import Plan, SequenceReport
+from neffos_conformance.cli.run_options import RunOptions
+from neffos_conformance.cli.testing import NothingRanError, SystemUnderTest, conclude
 from neffos_conformance.reference import PEER
 from neffos_conformance.runner.known_failures import KnownFailure
 from neffos_conformance.runner.pace import Way
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import DEFAULT_TIMEOUTS
-from neffos_conformance.wire.terminal import Terminal
 from neffos_protocol import Role
+
+if TYPE_CHECKING:
+    from neffos_conformance.model_based import Plan, SequenceReport
 
 SECONDS: Final = 30.0
 """Default time of a run: enough for a few hundred sequences."""
@@ -40,7 +41,7 @@ FOLDER: Final = Path("reports") / "explored"
 SEEDS: Final = 1 << 32
 """Bound of a random seed: short enough to type."""
 
-Explore = Callable[[Plan], Awaitable[SequenceReport]]
+Explore = Callable[["Plan"], Awaitable["SequenceReport"]]
 """Tests a peer."""
 
 
@@ -75,6 +76,11 @@ async def explored(
         ConnectError: the server cannot be reached.
         DriverError: the client's driver cannot be started, or is not one.
     """
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from neffos_conformance.model_based import Plan
+    from neffos_conformance.wire.console import Terminal
+
     chosen = secrets.randbelow(SEEDS) if seed is None else seed
     progress = Progress(
         TextColumn(f"exploring, seed {chosen}"),
@@ -109,6 +115,8 @@ def conclude_explored(
             off.
         NothingRanError: the network ended the run before anything was found.
     """
+    from neffos_conformance.wire.console import Terminal
+
     console = Terminal(highlight=False)
     folder = options.recordings_folder or FOLDER
     theirs = sut.peer.get("peer", "unknown")
@@ -154,4 +162,4 @@ def _replay(path: Path, sut: SystemUnderTest) -> str:
 
 
 def _suite() -> str:
-    return f"{PEER} {version('neffos-wire')}"
+    return f"{PEER} {VERSION}"

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from neffos_codec import Native
+from neffos_conformance.wire.packed import InputError, find
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Command], Command]
@@ -42,10 +43,39 @@ def option(names: str, text: str, metavar: str = "", **more: Any) -> Decorator[A
     return click.option(*names.split(), is_flag=not metavar, help=text, **more)
 
 
+def existing_files(*suffixes: str) -> Decorator[Any]:
+    """Give a command the argument ``files``: the paths of files to read, each once.
+
+    Args:
+        suffixes: what files in a folder end with.
+    """
+
+    def found(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> list[Path]:
+        try:
+            return find(names, *suffixes)
+        except InputError as error:
+            raise click.UsageError(str(error)) from error
+
+    return click.argument("files", nargs=-1, required=True, metavar="FILE…", callback=found)
+
+
 def choice(names: str, text: str, values: list[str], default: str) -> Decorator[Any]:
     """Give a command an option with a choice of values."""
     kind = click.Choice(values)
     return click.option(*names.split(), type=kind, default=default, show_default=True, help=text)
+
+
+def selection_options(verb: str) -> Decorator[Any]:
+    """Give a command the options ``patterns`` and ``tags``, which select the cases it uses."""
+    tags = option("--tag tags", f"{verb} only cases with this tag.", "TAG", multiple=True)
+    patterns = option(
+        "--case patterns",
+        f"{verb} only these cases: a case ID, a requirement, a family such as NS, or a pattern "
+        "with * and ?.",
+        "PATTERN",
+        multiple=True,
+    )
+    return lambda command: patterns(tags(command))
 
 
 JSON: Final = option("--json as_json", "Output as JSON.")
@@ -62,3 +92,36 @@ NATIVE: Final = choice(
     [mode.value for mode in Native],
     "never",
 )
+
+
+CLIENT: Final = "--client"
+
+_COMMAND: Final = "neffos_conformance.cli.options.command"
+"""The key of the driver's command: everything after ``--client``."""
+
+
+class LastClient(click.Command):
+    """Takes everything after ``--client`` as the command of a driver, options included."""
+
+    usage = ""
+    """What the usage line says of the peer."""
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Add the peer to the usage line."""
+        return [*super().collect_usage_pieces(ctx), self.usage]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the driver's command out of the arguments."""
+        before = args[: args.index("--")] if "--" in args else args
+        if CLIENT in before:
+            index = args.index(CLIENT)
+            command = args[index + 1 :]
+            ctx.meta[_COMMAND] = command[1:] if command[:1] == ["--"] else command
+            args = args[: index + 1]
+        return super().parse_args(ctx, args)
+
+
+def driver_command(ctx: click.Context) -> list[str]:
+    """Give what followed ``--client``; empty if nothing did."""
+    command: list[str] = ctx.meta.get(_COMMAND, [])
+    return command

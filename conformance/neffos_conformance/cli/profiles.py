@@ -11,7 +11,6 @@ from neffos_conformance.cases.profile import Profile, ProfileError, chosen
 from neffos_conformance.cli.options import option
 from neffos_conformance.runner.discovery import Detected, draft_profile
 from neffos_conformance.wire.files import cannot_be_written
-from neffos_conformance.wire.terminal import Terminal
 
 _OPTIONS: Final = (
     option("--namespace", "Namespace of the server, to be tested in place of app.", "NAME"),
@@ -54,4 +53,6 @@ def write_draft(path: Path, has: Detected) -> None:
         path.write_text(draft_profile(has), "utf-8")
     except OSError as error:
         raise click.UsageError(cannot_be_written(path, error)) from error
+    from neffos_conformance.wire.console import Terminal
+
     Terminal().print(f"written: {path}", soft_wrap=True, highlight=False, markup=False)

@@ -5,29 +5,46 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
-from functools import partial
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    suppress,
+)
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 
 import click
 from rich.markup import escape
 
-from neffos_codec import Native
 from neffos_conformance.cases.verdict import COLOURS, Verdict
-from neffos_conformance.cli.options import HOST, NATIVE, PORT, READY, option
+from neffos_conformance.cli.options import HOST, NATIVE, READY, option
 from neffos_conformance.cli.reaching import reaching, target_at
-from neffos_conformance.recordings.checking import Monitors, remarks, violations
-from neffos_conformance.wire.files import cannot_be_written, open_private
+from neffos_conformance.recordings.checking import Monitors, place_of, remarks, violations
+from neffos_conformance.wire.broker import BrokerError, broker_at, kind_of, masked_broker
+from neffos_conformance.wire.cluster import Relays, hearing, relays_of
+from neffos_conformance.wire.console import Terminal
+from neffos_conformance.wire.files import cannot_be_written
 from neffos_conformance.wire.networks import Network, network_before, networks
-from neffos_conformance.wire.payloads import short
+from neffos_conformance.wire.packed import InputError, open_packed
+from neffos_conformance.wire.payloads import short, text_if_utf8
 from neffos_conformance.wire.reach_options import Reached, listening_tls
-from neffos_conformance.wire.relay import Relay, relaying
+from neffos_conformance.wire.relay import Relay
 from neffos_conformance.wire.secrets import masked_target, masked_url
 from neffos_conformance.wire.standard_input import ended
-from neffos_conformance.wire.terminal import Terminal, echo
-from neffos_conformance.wire.transcript import ConnectionOpened, Content, Entry, Writer, header
+from neffos_conformance.wire.terminal import echo
+from neffos_conformance.wire.transcript import (
+    ConnectionOpened,
+    Content,
+    Entry,
+    Header,
+    Published,
+    Writer,
+    header,
+)
 from neffos_protocol.text import ascii_json, visible
 
 MAX_SHOWN: Final = 400
@@ -35,10 +52,22 @@ MAX_SHOWN: Final = 400
 
 
 @click.command("record")
-@click.argument("server", metavar="URL")
-@option("-o --output", "Recording to write; an existing file is replaced.", "FILE", required=True)
+@click.argument("servers", metavar="URL…", nargs=-1, required=True)
+@option(
+    "-o --output",
+    "Recording to write, compressed if it ends with .gz or .zst; an existing file is replaced.",
+    "FILE",
+    required=True,
+)
 @HOST
-@PORT
+@option(
+    "--port",
+    "Port to listen on, and the next ones for further servers; 0 for any free ones.",
+    "PORT",
+    default=0,
+)
+@option("--broker", "Redis or NATS that the servers share; what they publish is recorded.", "URL")
+@option("--prefix", "What the recorded channels begin with.", "TEXT", show_default="all channels")
 @option("--tls-cert", "Certificate of the relay (PEM); clients use wss then.", "FILE")
 @option("--tls-key", "Key of that certificate (PEM), if it is in another file.", "FILE")
 @option(
@@ -52,14 +81,22 @@ MAX_SHOWN: Final = 400
 @option("--keep-query", "Query parameters with their values, secret or not.")
 @option("--scenario", "Title of the recording.", "TEXT", default="a recorded session")
 @option("--client-name", "Name of the client.", "NAME", default="unknown")
-@option("--server-name", "Name of the server.", "NAME", default="unknown")
+@option(
+    "--server-name server_names",
+    "Name of the server; with several servers, once for each.",
+    "NAME",
+    multiple=True,
+    show_default="unknown",
+)
 @READY
 @reaching
 def record_command(
-    server: str,
+    servers: tuple[str, ...],
     output: Path,
     host: str,
     port: int,
+    broker: str | None,
+    prefix: str | None,
     tls_cert: Path | None,
     tls_key: Path | None,
     network: str | None,
@@ -68,49 +105,65 @@ def record_command(
     keep_query: bool,
     scenario: str,
     client_name: str,
-    server_name: str,
+    server_names: tuple[str, ...],
     as_json: bool,
     reached: Reached,
 ) -> None:
     """Record the connections of clients to the server at URL.
 
-    The command is a relay: connect the client to the URL that it prints. Each message is written
-    at once, so a recording is readable up to its last line even if the command is killed. Only
-    its owner can read it. With --check, a violated MUST counts as failed. With --network, the
-    clients reach the relay through a network that is far, thin or lossy.
+    The command is a relay: connect the client to the URL that it prints. Before several servers
+    there are as many relays, and --broker records what the servers publish there, too. Each message
+    is written at once, so a recording is readable up to its last line even if the command is
+    killed. Only its owner can read it. With --check, a violated MUST counts as failed. With
+    --network, the clients reach the relay through a network that is far, thin or lossy.
     """
-    target = target_at(server, reached)  # before an existing file is replaced
+    if prefix and broker is None:
+        raise click.UsageError("--prefix is of no use without --broker URL")
+    if len(server_names) > len(servers):
+        text = f"expected {len(servers)} or fewer, actual {len(server_names)}"
+        raise click.UsageError(f"there are more names than servers: {text}")
+    targets = [target_at(each, reached) for each in servers]  # before a file is replaced
     try:
         tls = listening_tls(tls_cert, tls_key)
-    except ValueError as error:
+        between = networks()[network] if network else None
+        own, *others = [
+            {"peer": name or "unknown", "url": masked_url(url)}
+            for url, name in zip_longest(servers, server_names)
+        ]
+        first = header(
+            scenario=scenario,
+            client={"peer": client_name},
+            server=own,
+            how="neffos-wire record",
+            native=native,
+            broker=_broker(broker, prefix) if broker else None,
+            other_servers=others,
+        )
+    except (BrokerError, ValueError) as error:
         raise click.UsageError(str(error)) from error
-    first = header(
-        scenario=scenario,
-        client={"peer": client_name},
-        server={"peer": server_name, "url": masked_url(server)},
-        how="neffos-wire record",
-        native=native,
-    )
-    live = _LiveCheck(Native(native), is_shown=check)
+    live = _LiveCheck(first, is_shown=check)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        opened = open_private(output)
+        opened = open_packed(output)
+    except InputError as error:
+        raise click.UsageError(str(error)) from error
     except OSError as error:
         raise click.UsageError(cannot_be_written(output, error)) from error
     try:
         with opened as stream:
             writer = Writer(stream, first)
 
-            def record(connection: int, from_client: bool, content: Content) -> None:
+            def record(connection: int, from_client: bool, content: Content | Published) -> None:
                 written = content
                 if isinstance(content, ConnectionOpened) and not keep_query:
                     written = content._replace(path=masked_target(content.path))
                 entry = writer.write(connection, from_client, written)
                 live.add(entry._replace(content=content))
 
-            between = networks()[network] if network else None
-            running = partial(relaying, target, record, tls=tls, notice=_notice)
-            asyncio.run(_relay(running, server, host, port, between, as_json))
+            relays = relays_of(targets, record, tls=tls, notice=_notice)
+            heard = broker and hearing(broker, record, prefix=prefix or "", notice=_notice)
+            listening = _Listening(host, port, between)
+            asyncio.run(_relay(relays, servers, heard or None, listening, as_json))
     except (OSError, ValueError) as error:
         raise click.UsageError(str(error)) from error
     for remark in live.remarks():
@@ -122,12 +175,57 @@ def record_command(
         sys.exit(1)
 
 
+def _broker(url: str, prefix: str | None) -> dict[str, str]:
+    """Give a broker for the header, once it is reached.
+
+    Raises:
+        BrokerError: it cannot be reached.
+    """
+
+    async def reach() -> None:
+        async with broker_at(url, lambda *_: None):
+            pass
+
+    asyncio.run(reach())
+    return {"kind": kind_of(url), "url": masked_broker(url), "prefix": prefix or ""}
+
+
+@dataclass(frozen=True, slots=True)
+class _Listening:
+    """Where the relays listen.
+
+    Attributes:
+        host: the address.
+        port: of the first one; 0 for free ports.
+        network: between the clients and the relays.
+    """
+
+    host: str
+    port: int
+    network: Network | None
+
+    @asynccontextmanager
+    async def before(
+        self, relayed: Callable[..., AbstractAsyncContextManager[Relay]], index: int
+    ) -> AsyncIterator[tuple[str, asyncio.Future[None]]]:
+        """Start a relay; give its URL for clients, and what is set when recording failed."""
+        port = self.port and self.port + index
+        if self.network is None:
+            async with relayed(host=self.host, port=port) as relay:
+                yield relay.url, relay.failed
+            return
+        async with (
+            relayed(host="127.0.0.1", port=0) as relay,
+            network_before(relay.url, self.network, host=self.host, port=port) as url,
+        ):
+            yield url, relay.failed
+
+
 async def _relay(
-    relayed: Callable[..., AbstractAsyncContextManager[Relay]],
-    server: str,
-    host: str,
-    port: int,
-    network: Network | None,
+    relays: Relays,
+    servers: Sequence[str],
+    heard: AbstractAsyncContextManager[asyncio.Future[None]] | None,
+    listening: _Listening,
     as_json: bool,
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -136,22 +234,26 @@ async def _relay(
         with suppress(NotImplementedError):  # on Windows an interrupt raises instead
             loop.add_signal_handler(each, end.set)
     async with AsyncExitStack() as stack:
-        own = (host, port) if network is None else ("127.0.0.1", 0)
-        relay = await stack.enter_async_context(relayed(host=own[0], port=own[1]))
-        url = relay.url
-        if network is not None:
-            before = network_before(relay.url, network, host=host, port=port)
-            url = await stack.enter_async_context(before)
+        failed = [await stack.enter_async_context(heard)] if heard else []
+        urls = []
+        for index, relayed in enumerate(relays):
+            url, failure = await stack.enter_async_context(listening.before(relayed, index))
+            urls.append(url)
+            failed.append(failure)
         if as_json:
-            echo(ascii_json({"ready": True, "endpoints": {"relay": url}}))
+            names = ("relay", *(f"relay-{number}" for number in range(2, len(urls) + 1)))
+            endpoints = dict(zip(names, urls, strict=True))
+            echo(ascii_json({"ready": True, "endpoints": endpoints}))
             parent = asyncio.create_task(ended())
             parent.add_done_callback(lambda _: end.set())
         else:
-            echo(f"relaying {url} to {masked_url(server)}; Ctrl-C ends it", err=True)
-        either: set[asyncio.Future[Any]] = {asyncio.create_task(end.wait()), relay.failed}
+            for url, server in zip(urls, servers, strict=True):
+                echo(f"relaying {url} to {masked_url(server)}; Ctrl-C ends it", err=True)
+        either: set[asyncio.Future[Any]] = {asyncio.create_task(end.wait()), *failed}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if relay.failed.done():
-            relay.failed.result()
+        for failure in failed:
+            if failure.done():
+                failure.result()
 
 
 def _notice(text: str) -> None:
@@ -162,20 +264,21 @@ class _LiveCheck:
     """Checks messages as they pass.
 
     Args:
-        native: what becomes of payloads that are not frames.
+        first: the header.
         is_shown: print each violation at once.
     """
 
-    def __init__(self, native: Native, *, is_shown: bool) -> None:
+    def __init__(self, first: Header, *, is_shown: bool) -> None:
         self._is_shown = is_shown
         self.has_failed = False
-        self.monitors = Monitors(native)
+        self.monitors = Monitors.of(first)
         self._console = Terminal(stderr=True)
 
     def remarks(self) -> Iterator[str]:
-        """Take the end of the recording, and give a sentence on each ask without a reply."""
+        """Take the end of the recording; give the suspicions, and each ask without a reply."""
         self.monitors.finish()
-        return remarks(self.monitors.pending_asks, self.monitors.pending_ask_count)
+        yield from self.monitors.suspicions
+        yield from remarks(self.monitors.pending_asks, self.monitors.pending_ask_count)
 
     def add(self, entry: Entry) -> None:
         """Check what has just happened."""
@@ -183,13 +286,15 @@ class _LiveCheck:
         content, connection = entry.content, entry.connection
         if isinstance(content, ConnectionOpened):
             content = masked_target(content.path)
+        elif isinstance(content, Published):
+            content = text_if_utf8(content.payload)
         if not (self._is_shown and isinstance(content, str | bytes)):
             return
         for violation in violations(found, entry, content, {}):
             verdict = violation.verdict
             self.has_failed |= verdict is Verdict.FAIL
             self._console.print(
-                f"[{COLOURS[verdict]}]{verdict.value}[/] connection {connection}: the "
+                f"[{COLOURS[verdict]}]{verdict.value}[/] {place_of(connection)}: the "
                 f"{violation.role} violated {violation.requirement}: "
                 f"{escape(violation.explanation)}\n"
                 f"    {escape(violation.sentence)}\n"

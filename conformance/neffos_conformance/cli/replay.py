@@ -7,35 +7,50 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import click
 from rich.text import Text
 
-from neffos_conformance.cli.options import EXISTING_FILE, JSON, option
+from neffos_conformance import SUITE, VERSION
+from neffos_conformance.cli.options import (
+    CLIENT,
+    JSON,
+    LastClient,
+    driver_command,
+    existing_files,
+    option,
+)
 from neffos_conformance.cli.reaching import reaching, target_at
 from neffos_conformance.recordings.columns import side_by_side
 from neffos_conformance.recordings.comparison import Content, Contrast, Mismatch
 from neffos_conformance.recordings.replay import (
     DEADLINE,
+    ReplayBroker,
     Replayed,
     ReplayOutcome,
     replay_to_client,
-    replay_to_server,
+    replay_to_servers,
 )
 from neffos_conformance.recordings.session import RecordedStep
 from neffos_conformance.runner.pace import Way
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.wire.connection import ConnectionClosed
-from neffos_conformance.wire.payloads import payload_values
-from neffos_conformance.wire.reach import Target
+from neffos_conformance.wire.console import Terminal
+from neffos_conformance.wire.payloads import payload_values, text_if_utf8
 from neffos_conformance.wire.reach_options import Reached
 from neffos_conformance.wire.secrets import masked, masked_url
-from neffos_conformance.wire.terminal import Terminal, echo
+from neffos_conformance.wire.terminal import echo
 from neffos_conformance.wire.text import wrap
-from neffos_conformance.wire.transcript import Header, Transcript, TranscriptError, read_transcript
+from neffos_conformance.wire.transcript import (
+    ConnectionOpened,
+    Header,
+    Published,
+    Transcript,
+    TranscriptError,
+    read_transcript,
+)
 from neffos_protocol import Role
 from neffos_protocol.text import ascii_json, visible
 
@@ -44,11 +59,6 @@ REPLAY_FORMAT: Final = 1
 EXIT_SAME: Final = 0
 EXIT_DIFFERENT: Final = 1
 EXIT_NOTHING: Final = 2
-
-_CLIENT: Final = "--client"
-_COMMAND: Final = "neffos_conformance.cli.replay.command"
-"""The key of the driver's command: everything after ``--client``."""
-
 
 _STYLES: Final = {
     ReplayOutcome.SAME: "green",
@@ -84,40 +94,40 @@ class _ReplayReport:
 _ReplayOne = Callable[[Transcript], Awaitable[Replayed]]
 
 
-class _Replay(click.Command):
-    """Takes everything after ``--client`` as the command of a driver, options included."""
+class _Replay(LastClient):
+    """Takes a server or a client."""
 
-    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        return [*super().collect_usage_pieces(ctx), "(--server URL | --client COMMAND…)"]
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        before = args[: args.index("--")] if "--" in args else args
-        if _CLIENT in before:
-            index = args.index(_CLIENT)
-            command = args[index + 1 :]
-            ctx.meta[_COMMAND] = command[1:] if command[:1] == ["--"] else command
-            args = args[: index + 1]
-        return super().parse_args(ctx, args)
+    usage = "(--server URL | --client COMMAND…)"
 
 
 @click.command("replay", cls=_Replay)
-@click.argument("files", nargs=-1, required=True, type=EXISTING_FILE, metavar="FILE…")
-@option("--server", "Server under test, which the recorded clients are replayed to.", "URL")
+@existing_files(".jsonl")
+@option(
+    "--server servers",
+    "Server under test, which the recorded clients are replayed to. With a recording of several "
+    "servers, once for each.",
+    "URL",
+    multiple=True,
+)
+@option("--broker", "Redis or NATS that they share; what they publish is compared, too.", "URL")
+@option("--prefix", "What the compared channels begin with.", "TEXT", show_default="all channels")
 @reaching
 @option("--timeout", "Time limit for each next message of the peer.", "SECONDS", default=DEADLINE)
 @option("--jobs", "Number of recordings that are replayed concurrently.", "N", default=1)
 @option("--strict", "Differences fail even if the recorded peer had a known defect.")
 @JSON
 @option(
-    f"{_CLIENT} is_client",
+    f"{CLIENT} is_client",
     "Client under test, which the recorded server is replayed to. The COMMAND of its driver "
     "follows, so this option comes last.",
 )
 @click.pass_context
 def replay_command(
     ctx: click.Context,
-    files: tuple[Path, ...],
-    server: str | None,
+    files: list[Path],
+    servers: tuple[str, ...],
+    broker: str | None,
+    prefix: str | None,
     timeout: float,
     jobs: int,
     strict: bool,
@@ -127,21 +137,28 @@ def replay_command(
 ) -> None:
     """Replay recordings to a server or client, and compare.
 
+    FILE is a recording, plain or compressed, a folder of them, or a pattern.
     Connection IDs and tokens may differ, and replies may arrive in another order. A recording
-    that goes another way counts as failed, and so does an unreachable peer.
+    that goes another way counts as failed, and so does an unreachable peer. A recording of several
+    servers is replayed to as many; its n-th server is the n-th --server.
     """
-    command: list[str] = ctx.meta.get(_COMMAND, [])
-    if (server is None) is not is_client or (is_client and not command):
+    command: list[str] = driver_command(ctx)
+    if bool(servers) is is_client or (is_client and not command):
         raise click.UsageError(
             "a live peer is missing. Try: --server URL or, at the end, --client COMMAND…"
         )
     if is_client and reached.typed:
         raise click.UsageError(f"{reached.typed[0]} is of no use without --server URL")
-    target = Target.of("") if server is None else target_at(server, reached)
+    if broker is None and prefix:
+        raise click.UsageError("--prefix is of no use without --broker URL")
+    if broker and is_client:
+        raise click.UsageError("--broker is of no use without --server URL")
+    targets = [target_at(each, reached) for each in servers]
     live = Role.CLIENT if is_client else Role.SERVER
     replay: Callable[[Transcript], Awaitable[Replayed]] = partial(
-        replay_to_server,
-        server=target,
+        replay_to_servers,
+        servers=targets,
+        broker=ReplayBroker(broker, prefix or "") if broker else None,
         deadline=timeout,
         way=Way(Timeouts(case=timeout)),
     )
@@ -149,7 +166,7 @@ def replay_command(
         replay = partial(replay_to_client, command=command, deadline=timeout)
     reports = asyncio.run(_replay_all(files, live, replay, jobs, strict=strict))
     if as_json:
-        echo(ascii_json(_values(reports, server, command)))
+        echo(ascii_json(_values(reports, servers, command)))
     else:
         console = Terminal(highlight=False, markup=False, emoji=False)
         for each in reports:
@@ -244,15 +261,13 @@ def _sum_up(console: Terminal, reports: Sequence[_ReplayReport]) -> None:
 
 
 def _values(
-    reports: Sequence[_ReplayReport], server: str | None, command: Sequence[str]
+    reports: Sequence[_ReplayReport], servers: Sequence[str], command: Sequence[str]
 ) -> dict[str, Any]:
     return {
         "format": REPLAY_FORMAT,
-        "suite": {"name": "neffos-wire", "version": version("neffos-wire")},
+        "suite": {"name": SUITE, "version": VERSION},
         "against": (
-            {"client": list(map(masked, command))}
-            if server is None
-            else {"server": masked_url(server)}
+            _servers_values(servers) if servers else {"client": list(map(masked, command))}
         ),
         "recordings": [
             {
@@ -271,6 +286,11 @@ def _values(
     }
 
 
+def _servers_values(servers: Sequence[str]) -> dict[str, Any]:
+    first, *others = map(masked_url, servers)
+    return {"server": first} | ({"other_servers": others} if others else {})
+
+
 def _difference(difference: Mismatch) -> dict[str, Any]:
     return {
         "connection": difference.connection,
@@ -282,13 +302,16 @@ def _difference(difference: Mismatch) -> dict[str, Any]:
 
 def _line(line: RecordedStep) -> dict[str, Any]:
     content = line.entry.content
-    values = _content(content) if isinstance(content, str | bytes | ConnectionClosed) else {}
+    values = {} if isinstance(content, ConnectionOpened) else _content(content)
     return {"line": line.entry.line, "part": line.part.value, **values}
 
 
-def _content(content: Content) -> dict[str, Any]:
+def _content(content: Content | Published) -> dict[str, Any]:
     if isinstance(content, ConnectionClosed):
         return {"closed": {"code": content.code, "reason": content.reason, "cut": content.cut}}
+    if isinstance(content, Published):
+        published = payload_values(text_if_utf8(content.payload))
+        return {"published": {"channel": content.channel, **published}}
     return payload_values(content)
 
 

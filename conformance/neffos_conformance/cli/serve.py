@@ -6,16 +6,20 @@ import asyncio
 import logging
 import signal
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import click
 
-from neffos_asyncio import listening
+from neffos_asyncio import exchange_at, listening
+from neffos_asyncio.exchange import PREFIX, Exchange
 from neffos_conformance.cli.options import EXISTING_FILE, HOST, PORT, READY, choice, option
 from neffos_conformance.reference import identity
 from neffos_conformance.reference.application import servers
+from neffos_conformance.wire.broker import masked_broker
+from neffos_conformance.wire.secrets import masked
 from neffos_conformance.wire.standard_input import ended
 from neffos_conformance.wire.terminal import echo
 from neffos_protocol.text import ascii_json
@@ -29,6 +33,8 @@ LEVELS: Final = ["debug", "info", "warning", "error"]
 @option("--path", "Path of the application.", "TEXT", default="/")
 @option("--cert", "Certificate (PEM), for wss.", "FILE", type=EXISTING_FILE)
 @option("--key", "Key (PEM), if the certificate's file has none.", "FILE", type=EXISTING_FILE)
+@option("--exchange", "Redis or NATS that servers share.", "URL")
+@option("--exchange-prefix", "What its channels begin with.", "TEXT", default=PREFIX)
 @READY
 @choice("--log-level", "Least severe log level.", LEVELS, "warning")
 def serve_command(
@@ -37,6 +43,8 @@ def serve_command(
     path: str,
     cert: Path | None,
     key: Path | None,
+    exchange: str | None,
+    exchange_prefix: str,
     as_json: bool,
     log_level: str,
 ) -> None:
@@ -44,6 +52,9 @@ def serve_command(
 
     The reference server offers the application at the URL that it prints. The endpoints /mixed and
     /native are below that URL.
+
+    Servers with one exchange share their clients. An endpoint's channels begin with the prefix and
+    the endpoint's path.
     """
     if not path.startswith("/"):
         raise click.UsageError(f"--path must begin with a slash: {path}")
@@ -56,13 +67,32 @@ def serve_command(
             tls.load_cert_chain(cert, key)
         except (OSError, ssl.SSLError) as error:
             raise click.UsageError(f"cannot use {cert} as a certificate: {error}") from error
+    shared = None if exchange is None else _exchange(exchange, exchange_prefix)
     logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     with suppress(KeyboardInterrupt):
-        asyncio.run(_serve(host, port, path, tls, as_json))
+        asyncio.run(_serve(host, port, path, tls, shared, as_json))
+
+
+def _exchange(url: str, prefix: str) -> Callable[[str], Exchange]:
+    """Return what makes the exchange of an endpoint by its path."""
+    try:
+        exchange_at(url, prefix + "/")  # once in advance, for its errors
+    except ImportError as error:
+        kind = "nats" if "nats" in str(error) else "redis"
+        text = f"--exchange needs a library. Try: pip install 'neffos-wire[{kind}]'"
+        raise click.UsageError(text) from error
+    except ValueError as error:
+        raise click.UsageError(f"--exchange {masked_broker(url)}: {masked(str(error))}") from error
+    return lambda path: exchange_at(url, prefix + path)
 
 
 async def _serve(
-    host: str, port: int, path: str, tls: ssl.SSLContext | None, as_json: bool
+    host: str,
+    port: int,
+    path: str,
+    tls: ssl.SSLContext | None,
+    exchange: Callable[[str], Exchange] | None,
+    as_json: bool,
 ) -> None:
     loop = asyncio.get_running_loop()
     end = asyncio.Event()
@@ -70,7 +100,7 @@ async def _serve(
         with suppress(NotImplementedError):  # on Windows an interrupt raises instead
             loop.add_signal_handler(each, end.set)
     try:
-        async with listening(servers(path), host, port, tls=tls) as listener:
+        async with listening(servers(path, exchange=exchange), host, port, tls=tls) as listener:
             url = listener.url(path)
             if as_json:
                 ready = {"ready": True, **identity(), "endpoints": {"reference": url}}

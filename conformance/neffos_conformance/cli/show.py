@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import BinaryIO
 
 import click
 
-from neffos_conformance.cli.options import option
+from neffos_conformance.cli.options import existing_files, option
+from neffos_conformance.recordings.diagram_summary import counted, verdict
 from neffos_conformance.recordings.page import page
 from neffos_conformance.recordings.sequence import (
     DEFAULT_LIMIT,
-    counted,
     read_diagram,
-    verdict,
 )
 from neffos_conformance.recordings.show import draw
+from neffos_conformance.wire.console import Terminal
 from neffos_conformance.wire.files import cannot_be_written, open_private
-from neffos_conformance.wire.terminal import Terminal, echo
+from neffos_conformance.wire.packed import InputError, open_file, shown, unpacked
+from neffos_conformance.wire.terminal import echo
 from neffos_protocol.text import visible
 
 
 @click.command("show")
-@click.argument("file", type=click.File("rb"))
+@existing_files(".jsonl")
 @option("--html", "Page to write instead, with each message's fields and bytes.", "FILE")
 @option("--connection", "Number of the only connection to show.", "N")
 @option("--from first", "First line of FILE to show.", "LINE", default=1)
@@ -31,7 +31,7 @@ from neffos_protocol.text import visible
 @option("--limit", "Greatest number of messages to show.", "N", default=DEFAULT_LIMIT)
 @option("-v --verbose", "Payloads in full.")
 def show_command(
-    file: BinaryIO,
+    files: list[Path],
     html: Path | None,
     connection: int | None,
     first: int,
@@ -41,16 +41,29 @@ def show_command(
 ) -> None:
     """Draw the recording FILE as a sequence diagram.
 
-    The diagram shows which requirements are violated. FILE may be - for standard input. An empty
-    FILE and an unreadable line count as failed, a violation does not: that is for check.
+    The diagram shows which requirements are violated. FILE is a recording, plain or compressed
+    with gzip or Zstandard, or - for standard input; a folder or a pattern needs to contain one. An
+    empty FILE and an unreadable line count as failed, a violation does not: that is for check.
     """
     if last is not None and last < first:
         raise click.UsageError("--to is before --from")
-    diagram = read_diagram(
-        file, connection=connection, first=first, last=last, limit=limit, whole=verbose
-    )
-    name = getattr(file, "name", "<stdin>")
-    source = "standard input" if name == "<stdin>" else visible(Path(name).name)
+    if len(files) > 1:
+        text = f"expected one recording, actual {len(files)}. Try: {visible(str(files[0]))}"
+        raise click.UsageError(text)
+    [path] = files
+    try:
+        with open_file(path) as file:
+            diagram = read_diagram(
+                unpacked(file),
+                connection=connection,
+                first=first,
+                last=last,
+                limit=limit,
+                whole=verbose,
+            )
+    except InputError as error:
+        raise click.UsageError(str(error)) from error
+    source = visible(Path(shown(path)).name)
     if diagram.is_empty:
         echo(f"neffos-wire: {source} is empty", err=True)
         sys.exit(1)

@@ -19,6 +19,13 @@ from neffos_conformance.cli.listening import listened, read_address, read_header
 from neffos_conformance.cli.model_based import EXPLORE, SEED, TIME, conclude_explored, explored
 from neffos_conformance.cli.options import option
 from neffos_conformance.cli.profiles import profile_of
+from neffos_conformance.cli.run_options import (
+    RunOptions,
+    all_cases,
+    prepare,
+    selected,
+    testing_options,
+)
 from neffos_conformance.listening.observed import SEEN
 from neffos_conformance.listening.session import ClientNames
 from neffos_conformance.listening.undriven import NEEDS_DRIVER, undriven
@@ -26,15 +33,17 @@ from neffos_conformance.model_based import SequenceReport, drivers, explore_driv
 from neffos_conformance.runner.driver_pool import to_client
 from neffos_conformance.runner.driver_protocol import DriverError
 from neffos_conformance.runner.result import Result
+from neffos_conformance.runner.varying import Varied
 from neffos_conformance.wire.reach_options import listening_tls
 from neffos_conformance.wire.secrets import MASK
+from neffos_protocol import Role
 
 REFERENCE: Final = testing.reference("driver")
 """The driver of the reference client."""
 
 
 @click.command("client", context_settings={"ignore_unknown_options": True})
-@testing.testing_options("client")
+@testing_options("client")
 @EXPLORE
 @SEED
 @TIME
@@ -58,7 +67,7 @@ REFERENCE: Final = testing.reference("driver")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND…]")
 def client_command(
     command: tuple[str, ...],
-    options: testing.RunOptions,
+    options: RunOptions,
     is_explored: bool,
     seed: int | None,
     seconds: float,
@@ -81,8 +90,8 @@ def client_command(
     the verdicts. Cases that need a driver are skipped. Only --run-timeout and Ctrl-C end a run that
     waits for a client, and its report has what was seen.
     """
-    everything = testing.all_cases(options, "client")
-    cases = testing.selected(options, everything)
+    everything = all_cases(options, "client")
+    cases = selected(options, everything)
     if listen is None and any(
         (namespace, profile_path, tls_cert, tls_key, expected_headers, reconnects)
     ):
@@ -113,7 +122,7 @@ def client_command(
             words += ("--expect-header", f"{name}: {MASK}" if has_value else name)
         words += ["--reconnects"] if reconnects else []
         _listen(listen, names, cases, everything, options, tls, shlex.join(words))
-    known_failures, began = testing.prepare(options, cases)
+    known_failures, began = prepare(options, cases)
     try:
         if is_explored:
             ready, found = asyncio.run(_explore(command or REFERENCE, seed, seconds))
@@ -122,11 +131,15 @@ def client_command(
             again = f"{ours} --explore --seed {found.seed}{dashes}{drivers_own}"
             sut = replace(sut, command=again)
             conclude_explored(found, sut, options, known_failures, began)
-        ready, results = asyncio.run(_test(command or REFERENCE, cases, options, remote))
+        variations = Varied()
+        ready, results = asyncio.run(
+            _test(command or REFERENCE, cases, options, remote, variations)
+        )
     except DriverError as error:
         raise testing.NothingRanError(str(error)) from error
     sut = testing.SystemUnderTest.started_by("client", command, ready)
-    testing.conclude(sut, results, options, known_failures, [case.id for case in everything], began)
+    ids = [case.id for case in everything]
+    testing.conclude(sut, results, options, known_failures, ids, began, variations=variations)
 
 
 def _listen(
@@ -134,7 +147,7 @@ def _listen(
     names: ClientNames,
     cases: list[Case],
     everything: list[Case],
-    options: testing.RunOptions,
+    options: RunOptions,
     tls: ssl.SSLContext | None,
     again: str,
 ) -> NoReturn:
@@ -143,7 +156,7 @@ def _listen(
     needs_driver = [
         Result(case, Verdict.SKIPPED, NEEDS_DRIVER) for case in cases if undriven(case) is None
     ]
-    known_failures, began = testing.prepare(options, cases, needs_driver)
+    known_failures, began = prepare(options, cases, needs_driver)
     try:
         results, session = asyncio.run(listened(cases, options, (host, port), names, tls))
     except OSError as error:
@@ -165,7 +178,11 @@ async def _explore(
 
 
 async def _test(
-    command: tuple[str, ...], cases: list[Case], options: testing.RunOptions, remote: bool
+    command: tuple[str, ...],
+    cases: list[Case],
+    options: RunOptions,
+    remote: bool,
+    variations: Varied,
 ) -> tuple[dict[str, Any], list[Result]]:
     ready: dict[str, Any] = {}
     results: list[Result] = []
@@ -177,4 +194,9 @@ async def _test(
     ):
         run, ready = started
         await testing.collect(run, cases, options, results)
+        await testing.varied(run, cases, results, options, variations)
+        if not remote:
+            async with drivers(command) as (take, _, operations):
+                explore = partial(explore_driven, take, operations=operations)
+                await testing.walked(explore, Role.CLIENT, results, options, variations)
     return ready, testing.completed(results, cases, options)

@@ -7,6 +7,14 @@ from typing import Final
 import click
 
 from neffos_conformance.cli import testing
+from neffos_conformance.cli.run_options import (
+    RUN_TIMEOUT,
+    RunOptions,
+    all_cases,
+    prepare,
+    selected,
+    testing_options,
+)
 from neffos_conformance.codecs.testing import AdapterError, results_of, run_codec
 
 REFERENCE: Final = testing.reference("codec-adapter")
@@ -14,19 +22,19 @@ REFERENCE: Final = testing.reference("codec-adapter")
 
 
 @click.command("codec", context_settings={"ignore_unknown_options": True})
-@testing.testing_options("codec")
+@testing_options("codec")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND…]")
-def codec_command(command: tuple[str, ...], options: testing.RunOptions) -> None:
+def codec_command(command: tuple[str, ...], options: RunOptions) -> None:
     """Test the codec that COMMAND adapts.
 
     Without a COMMAND, the reference codec is tested. See the page "The codec protocol" of the
     specification. Vectors for operations that the adapter does not support are skipped.
     """
-    everything = testing.all_cases(options, "codec")
-    cases = testing.selected(options, everything)
-    known_failures, began = testing.prepare(options, cases)
+    everything = all_cases(options, "codec")
+    cases = selected(options, everything)
+    known_failures, began = prepare(options, cases)
     try:
-        deadline = options.run_timeout or testing.RUN_TIMEOUT
+        deadline = options.run_timeout or RUN_TIMEOUT
         ready, answered = run_codec(command or REFERENCE, cases, deadline=deadline)
     except AdapterError as error:
         raise testing.NothingRanError(str(error)) from error

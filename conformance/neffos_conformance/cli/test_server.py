@@ -4,42 +4,56 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from neffos_conformance.cases.definition import Case
-from neffos_conformance.cases.features import features_listed
-from neffos_conformance.cases.profile import Profile, ProfileError
+from neffos_conformance.cases.features import by_id
+from neffos_conformance.cases.profile import STANDARD
 from neffos_conformance.cli import testing
 from neffos_conformance.cli.model_based import EXPLORE, SEED, TIME, conclude_explored, explored
 from neffos_conformance.cli.options import option
-from neffos_conformance.cli.profiles import profile_of, profile_options, write_draft
+from neffos_conformance.cli.profiles import profile_of, profile_options
 from neffos_conformance.cli.reaching import reaching, target_at
-from neffos_conformance.model_based import SequenceReport, explore_server
+from neffos_conformance.cli.run_options import (
+    RunOptions,
+    all_cases,
+    prepare,
+    selected,
+    testing_options,
+)
+from neffos_conformance.cli.servers import (
+    ServerUnderTest,
+    left_out_of,
+    listed_features,
+    opened_servers,
+    without,
+)
 from neffos_conformance.reference import identity
-from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner import gentle
-from neffos_conformance.runner.discovery import Detected, NotAdmittedError, discovered
-from neffos_conformance.runner.instances import Instances, common, crossing, retried, titles
+from neffos_conformance.runner.discovery import Detected
+from neffos_conformance.runner.instances import Instances, crossing, retried, titles
 from neffos_conformance.runner.pace import Way
 from neffos_conformance.runner.result import Result
-from neffos_conformance.runner.run import opened, to_server
+from neffos_conformance.runner.run import to_server
+from neffos_conformance.runner.varying import Varied
 from neffos_conformance.runner.witness import watching
-from neffos_conformance.wire.connection import ConnectError
 from neffos_conformance.wire.reach import Gate, Target
 from neffos_conformance.wire.reach_options import Reached
+from neffos_protocol import Role
 
-Features = frozenset[str]
+if TYPE_CHECKING:
+    from neffos_conformance.model_based import SequenceReport
 
 
 @click.command("server")
 @click.argument("urls", nargs=-1, metavar="[URL]…")
-@testing.testing_options("server")
+@testing_options("server")
 @option(
     "--features listed",
     "Features of the server, with commas, or all.",
@@ -58,7 +72,7 @@ Features = frozenset[str]
 @TIME
 def server_command(
     urls: tuple[str, ...],
-    options: testing.RunOptions,
+    options: RunOptions,
     listed: str | None,
     namespace: str | None,
     profile_path: Path | None,
@@ -79,16 +93,16 @@ def server_command(
     cross.
     """
     _check_usage(urls, reached, is_gentle=is_gentle, is_explored=is_explored)
-    everything = testing.all_cases(options, "server")
-    cases = testing.selected(options, everything)
+    everything = all_cases(options, "server")
+    cases = selected(options, everything)
     profile = profile_of(profile_path, namespace)
-    features = _listed(listed if urls or listed is not None else "all")
+    features = listed_features(listed if urls or listed is not None else "all")
     known = profile.features if features is None else features
     left_out = gentle.left_out(cases) if is_gentle else []
     if known is not None:
         has = Detected(known, profile=profile)
-        left_out += _left_out(_without(cases, left_out), has)
-    known_failures, began = testing.prepare(options, cases, left_out)
+        left_out += left_out_of(without(cases, left_out), has)
+    known_failures, began = prepare(options, cases, left_out)
     if is_gentle:
         options = replace(options, jobs=gentle.JOBS)
     peer = {"peer": name} if name else {}
@@ -106,15 +120,17 @@ def server_command(
     command = reached.command(shlex.join(words))
     title = titles(shown) or "the reference server"
     gate = Gate(gentle.INTERVAL) if is_gentle else None
-    server = _Server(targets, profile, features, options, draft_path, gate)
+    server = ServerUnderTest(targets, profile, features, options, draft_path, gate)
     if is_explored:
         has, found = asyncio.run(_explore(server, seed, seconds))
         again = f"{command} --explore --seed {found.seed}"
         sut = testing.SystemUnderTest("server", title, peer, again, has)
         conclude_explored(found, sut, options, known_failures, began)
-    has, results, notes = asyncio.run(_test(server, cases))
+    variations = Varied()
+    has, results, notes = asyncio.run(_test(server, cases, variations))
     sut = testing.SystemUnderTest("server", title, peer, command, has, notes)
-    testing.conclude(sut, results, options, known_failures, [case.id for case in everything], began)
+    ids = [case.id for case in everything]
+    testing.conclude(sut, results, options, known_failures, ids, began, variations=variations)
 
 
 def _check_usage(
@@ -135,106 +151,39 @@ def _check_usage(
         raise click.UsageError("--unix-socket leads to one server, not to several")
 
 
-@dataclass(frozen=True, slots=True)
-class _Server:
-    """The server, and what its owner says about it.
-
-    Attributes:
-        targets: where each instance is, and how it is reached; empty for the reference server.
-        profile: its own names.
-        features: what it has; ``None`` to detect that.
-        options: the options of the run.
-        draft_path: the file for a draft of a profile.
-        gate: what connections wait at, and a sign that the run is gentle; ``None`` if it is not.
-    """
-
-    targets: tuple[Target, ...]
-    profile: Profile
-    features: Features | None
-    options: testing.RunOptions
-    draft_path: Path | None
-    gate: Gate | None
+def _may_refuse(has: Detected) -> bool:
+    """Whether a server is one of its owner's, and may have a policy for names."""
+    return has.profile != STANDARD or has.there < by_id().keys()
 
 
-def _listed(text: str | None) -> Features | None:
-    """Read the list of features; ``None`` if they are to be detected."""
-    try:
-        return None if text is None else features_listed(text)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
+async def _walk(
+    target: Target,
+    has: Detected,
+    way: Way,
+    results: Sequence[Result],
+    options: RunOptions,
+    variations: Varied,
+) -> None:
+    """Run the walks, if the server has the whole application under its own names."""
+    if not _may_refuse(has):
+        from neffos_conformance.model_based import explore_server
 
-
-def _left_out(cases: list[Case], has: Detected) -> list[Result]:
-    return [result for case in cases if (result := has.result(case))]
-
-
-def _without(cases: Sequence[Case], results: Sequence[Result]) -> list[Case]:
-    """Give the cases that have no result yet."""
-    ids = {result.case.id for result in results}
-    return [case for case in cases if case.id not in ids]
-
-
-@asynccontextmanager
-async def _opened(server: _Server) -> AsyncGenerator[tuple[Sequence[Target], Detected, Way]]:
-    """Give the instances and the features that they have in common, and the way to them.
-
-    Raises:
-        NothingRanError: the server cannot be reached.
-        click.UsageError: the profile is not that of the server.
-    """
-    gate, found = server.gate, []
-    async with nullcontext() if server.targets else embedded_server() as own:
-        targets: Sequence[Target] = server.targets or [Target.of(own or "")]
-        if gate is not None:
-            targets = [replace(each, reach=replace(each.reach, gate=gate)) for each in targets]
-        way = Way(server.options.timeouts, interval=gate.interval if gate else 0.0)
-        for target in targets:
-            await _reached(target, way)
-            found.append(await _features(server, target, way))
-        has = common(found)
-        if server.draft_path is not None:
-            write_draft(server.draft_path, has)
-        yield targets, has, way
-
-
-async def _reached(target: Target, way: Way) -> None:
-    """Open a connection to a server, and measure the way to it.
-
-    Raises:
-        NothingRanError: the server cannot be reached.
-    """
-    try:
-        async with asyncio.timeout(way.measure_timeout), opened(target):
-            pass
-    except (ConnectError, TimeoutError) as error:
-        explanation = str(error) or f"no upgrade within {way.measure_timeout:g} s"
-        raise testing.NothingRanError(
-            f"no server at {target}: {explanation}. Try: neffos-wire doctor URL"
-        ) from error
-    await way.check(partial(opened, target))
-
-
-async def _features(server: _Server, target: Target, way: Way) -> Detected:
-    try:
-        return await discovered(
-            target, way, server.profile, jobs=server.options.jobs, listed=server.features
-        )
-    except ProfileError as error:
-        raise click.UsageError(str(error)) from error
-    except NotAdmittedError as error:
-        raise testing.NothingRanError(str(error)) from error
+        explore = partial(explore_server, target)
+        await testing.walked(explore, Role.SERVER, results, options, variations, way)
 
 
 async def _explore(
-    server: _Server, seed: int | None, seconds: float
+    server: ServerUnderTest, seed: int | None, seconds: float
 ) -> tuple[Detected, SequenceReport]:
-    async with _opened(server) as ((target,), has, way):
+    from neffos_conformance.model_based import explore_server
+
+    async with opened_servers(server) as ((target,), has, way):
         explore = partial(explore_server, target, features=has.there, profile=has.profile)
         return has, await explored(explore, seed, seconds, server.options.timeouts, way)
 
 
 async def _test(
-    server: _Server, cases: list[Case]
+    server: ServerUnderTest, cases: list[Case], variations: Varied
 ) -> tuple[Detected, list[Result], tuple[str, ...]]:
     """Run the cases; give the features, the results, and the notes on how they ran."""
     results = gentle.left_out(cases) if server.gate else []
@@ -242,11 +191,11 @@ async def _test(
     options = server.options
     has = Detected(server.features or frozenset(), profile=server.profile)
     split: Instances | None = None
-    async with testing.run_limit(options) as limit, _opened(server) as opened_server:
+    async with testing.run_limit(options) as limit, opened_servers(server) as opened_server:
         (first, *others), has, way = opened_server
         testing.allow_for(way, limit, cases, options)
-        results += _left_out(_without(cases, results), has)
-        left = _without(cases, results)
+        results += left_out_of(without(cases, results), has)
+        left = without(cases, results)
         if others:  # a witness would hear nothing of what does not cross
             one = partial(to_server, first, profile=has.profile)
             patient, hasty = (one(way=each, others=others) for each in (crossing(way), way))
@@ -256,6 +205,18 @@ async def _test(
             async with watching(first, way.timeouts, map(has.profile.case, left)) as witness:
                 run = to_server(first, way=way, witness=witness, profile=has.profile)
                 await testing.collect(retried(run), left, options, results)
+                if server.gate is None:  # a server that others use gets no more than it must
+                    await testing.varied(
+                        retried(run),
+                        cases,
+                        results,
+                        options,
+                        variations,
+                        lambda case: has.result(case) is None,
+                        may_refuse=_may_refuse(has),
+                    )
+            if server.gate is None:
+                await _walk(first, has, way, results, options, variations)
     if split is not None:
         notes.append(split.note())
     return has, testing.completed(results, cases, options), tuple(notes)

@@ -1,6 +1,7 @@
-"""The options, the run and the reports of ``test server``, ``test client`` and ``test codec``.
+"""The run of ``test server``, ``test client`` and ``test codec``, its reports and its exit status.
 
-This module knows neither servers nor clients: each command supplies what runs its cases.
+This module knows neither servers nor clients: each command supplies what runs its cases. What only
+reports need is imported when there is one.
 """
 
 from __future__ import annotations
@@ -9,188 +10,49 @@ import asyncio
 import shlex
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from functools import wraps
+from dataclasses import dataclass
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-from rich.table import Table
 
-from neffos_conformance.cases.classes import ConformanceClass
-from neffos_conformance.cases.definition import Case, Role, select
+from neffos_conformance.cases.covering import Accepts, everything
+from neffos_conformance.cases.definition import Case, Role
 from neffos_conformance.cases.profile import STANDARD
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.cli.main import EXIT_FAIL, EXIT_PASS, EXIT_USAGE
-from neffos_conformance.cli.options import Decorator, choice, option
-from neffos_conformance.interop.table import about
+from neffos_conformance.cli.run_options import RunOptions
 from neffos_conformance.reference import PEER, identity
-from neffos_conformance.reports.findings import last_line
-from neffos_conformance.reports.terminal import progress_display, show
-from neffos_conformance.requirement_sets import DRAFT, RequirementSet, SetError, requirement_set
 from neffos_conformance.requirement_sets import draft as draft_set
 from neffos_conformance.runner.discovery import Detected
+from neffos_conformance.runner.driver_protocol import DriverError
 from neffos_conformance.runner.known_failures import (
     KnownFailure,
-    KnownFailuresError,
     draft,
-    read_known_failures,
     weigh,
 )
 from neffos_conformance.runner.pace import Way
-from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result, in_order
-from neffos_conformance.runner.run import DEFAULT_JOBS, DEFAULT_TIMEOUTS, Run, run_cases
+from neffos_conformance.runner.run import Run, run_cases
 from neffos_conformance.runner.run_report import RunReport
-from neffos_conformance.wire.files import cannot_be_written
+from neffos_conformance.runner.varying import WALKED, Varied, vary
+from neffos_conformance.wire.connection import ConnectError
 from neffos_conformance.wire.secrets import masked
-from neffos_conformance.wire.terminal import Terminal
 from neffos_conformance.wire.transcript import header, save
 
-RUN_TIMEOUT: Final = 300.0
-"""Seconds for all cases together: a run against a correct peer takes two."""
-
-JOBS: Final[Mapping[Role, int]] = {"server": DEFAULT_JOBS, "client": 4}
-"""Cases that run concurrently; a client takes a driver process for each."""
-
-FORMS: Final = ("json", "junit", "markdown", "html")
-"""The forms of a report that are written: each is a module of ``reports``."""
+if TYPE_CHECKING:
+    from neffos_conformance.model_based import Plan, SequenceReport
+    from neffos_protocol import Role as ProtocolRole
 
 
 class NothingRanError(click.ClickException):
     """No case ran, though the command line is correct."""
 
     exit_code = EXIT_USAGE
-
-
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """The options of one run.
-
-    Attributes:
-        patterns: the patterns of case IDs.
-        tags: the tags of cases.
-        dry_run: list the cases and run nothing.
-        verbose: print all messages of all cases.
-        report_paths: the file of each form of a report.
-        recordings_folder: the folder for a recording of each case.
-        known_failures_paths: the files of known failures.
-        write_known_failures_path: the file for a draft of known failures.
-        timeout: seconds for one case.
-        run_timeout: seconds for all cases; ``None`` for as long as the pace of the peer demands.
-        jobs: cases that run concurrently.
-        decided_by: the class that decides the exit status.
-        requirement_set: the set that has the cases.
-    """
-
-    patterns: tuple[str, ...]
-    tags: tuple[str, ...]
-    dry_run: bool
-    verbose: bool
-    report_paths: Mapping[str, Path]
-    known_failures_paths: tuple[Path, ...]
-    write_known_failures_path: Path | None
-    timeout: float
-    run_timeout: float | None
-    recordings_folder: Path | None = None
-    jobs: int = 1
-    decided_by: ConformanceClass = ConformanceClass.COMPLETE
-    requirement_set: RequirementSet = field(default_factory=draft_set)
-
-    @property
-    def timeouts(self) -> Timeouts:
-        """The time limits of a case."""
-        return replace(DEFAULT_TIMEOUTS, case=self.timeout)
-
-    @property
-    def selection(self) -> tuple[str, ...]:
-        """The patterns and tags, as they were typed."""
-        return (*self.patterns, *(f"tag {tag}" for tag in self.tags))
-
-
-def selection_options(verb: str) -> Decorator[Any]:
-    """Give a command the options ``patterns`` and ``tags``, which select the cases it uses."""
-    tags = option("--tag tags", f"{verb} only cases with this tag.", "TAG", multiple=True)
-    patterns = option(
-        "--case patterns",
-        f"{verb} only these cases: a case ID, a requirement, a family such as NS, or a pattern "
-        "with * and ?.",
-        "PATTERN",
-        multiple=True,
-    )
-    return lambda command: patterns(tags(command))
-
-
-def testing_options(role: Role) -> Decorator[Any]:
-    """Give a command the options of a run, as one argument ``options`` of type ``RunOptions``."""
-    decorators = [
-        selection_options("Run"),
-        option("--dry-run", "List of the cases only; nothing runs."),
-        option("-v --verbose", "All messages of every case."),
-        option("--report json", "JSON report.", "FILE", default=Path("reports") / f"{role}.json"),
-        option("--junit", "JUnit XML report.", "FILE"),
-        option("--markdown", "Markdown report.", "FILE"),
-        option("--html", "HTML report: one file, which fetches nothing.", "FILE"),
-        option(
-            "--known-failures known_failures_paths",
-            "Known failures with their reasons (TOML). A stale entry is an error.",
-            "FILE",
-            multiple=True,
-        ),
-        option(
-            "--write-known-failures write_known_failures_path",
-            "Draft of known failures from this run, without the reasons.",
-            "FILE",
-        ),
-        option("--timeout", "Time limit for one case.", "SECONDS", default=DEFAULT_TIMEOUTS.case),
-        option(
-            "--run-timeout",
-            "Time limit for all cases.",
-            "SECONDS",
-            show_default=f"{RUN_TIMEOUT:g}, and more for a server that is far away",
-        ),
-        option(
-            "--set requirement_set",
-            "Requirement set to test by.",
-            "NAME",
-            callback=_set,
-            default=DRAFT,
-        ),
-        choice(
-            "--class decided_by",
-            "Class of conformance that decides the exit status.",
-            [each.value for each in ConformanceClass],
-            ConformanceClass.COMPLETE.value,
-        ),
-    ]
-    if role != "codec":
-        decorators += [
-            option(
-                "--save-recordings recordings_folder",
-                "Folder for a recording of each case.",
-                "FOLDER",
-            ),
-            option("--jobs", "Number of cases that run concurrently.", "N", default=JOBS[role]),
-        ]
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(command)
-        def run(**arguments: Any) -> Any:
-            paths = {form: arguments.pop(form) for form in FORMS}
-            own = {each: arguments.pop(each) for each in RunOptions.__slots__ if each in arguments}
-            own["decided_by"] = ConformanceClass(own["decided_by"])
-            own["report_paths"] = {form: path for form, path in paths.items() if path is not None}
-            return command(options=RunOptions(**own), **arguments)
-
-        for decorator in reversed(decorators):
-            run = decorator(run)
-        return run
-
-    return decorate
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +86,8 @@ class SystemUnderTest:
             command: the command line; empty for the reference implementation.
             ready: the first line that it wrote.
         """
+        from neffos_conformance.interop.table import about
+
         typed = masked(shlex.join(command))
         again = f"neffos-wire test {role}{f' -- {typed}' if typed else ''}"
         return cls(role, typed or f"the reference {role}", about(ready), again)
@@ -231,101 +95,10 @@ class SystemUnderTest:
 
 def reference(command: str) -> tuple[str, str]:
     """Give the command line that starts one of the reference implementations."""
-    return str(Path(sys.argv[0]).with_name("neffos-wire")), command
-
-
-# -------------------------------------------------------------------- before the run
-
-
-def _set(_: click.Context, option: click.Parameter, name: str) -> RequirementSet:
-    try:
-        return requirement_set(name)
-    except SetError as error:
-        raise click.BadParameter(str(error), param=option) from error
-
-
-def all_cases(options: RunOptions, role: Role) -> list[Case]:
-    """Give the cases of the requirement set.
-
-    Raises:
-        click.UsageError: the set has a vector that is not what it was.
-    """
-    try:
-        return options.requirement_set.cases(role)
-    except SetError as error:
-        raise click.UsageError(str(error)) from error
-
-
-def selected(options: RunOptions, cases: Sequence[Case]) -> list[Case]:
-    """Give the selected cases.
-
-    Raises:
-        click.UsageError: a pattern or a tag matches no case, or no case matches all of them.
-    """
-    try:
-        found = select(cases, options.patterns, options.tags)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    if not found:
-        raise click.UsageError("no case has both such a name and such a tag")
-    return found
-
-
-def _show_dry(cases: Sequence[Case], left_out: Sequence[Result]) -> None:
-    reasons = {result.case.id: result.explanation for result in left_out}
-    table = Table(box=None, pad_edge=False)
-    for name in ("case", "title", "requirements"):
-        table.add_column(name, no_wrap=name == "case")
-    for case in cases:
-        reason = reasons.get(case.id)
-        title = case.title if reason is None else f"{case.title} [dim](skipped: {reason})[/]"
-        table.add_row(case.id, title, ", ".join(case.requirements))
-    console = Terminal()
-    console.print(table)
-    console.print(f"{len(cases) - len(reasons)} cases would run, {len(reasons)} would not")
-
-
-def prepare(
-    options: RunOptions, cases: Sequence[Case], left_out: Sequence[Result] = ()
-) -> tuple[list[KnownFailure], tuple[datetime, float]]:
-    """Read the known failures, and make every file that the run writes; or print the dry run.
-
-    Args:
-        options: the options.
-        cases: the selected cases.
-        left_out: the results of those that are known not to run.
-
-    Returns:
-        The known failures, and the current time as ``beginning`` gives it.
-
-    Raises:
-        click.UsageError: a file cannot be read or written.
-        SystemExit: it was a dry run.
-    """
-    if options.dry_run:
-        _show_dry(cases, left_out)
-        sys.exit(EXIT_PASS)
-    written = [*options.report_paths.values(), options.write_known_failures_path]
-    for path in filter(None, written):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.open("a").close()
-        except OSError as error:
-            raise click.UsageError(cannot_be_written(path, error)) from error
-    if (folder := options.recordings_folder) is not None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise click.UsageError(cannot_be_written(folder / "*.jsonl", error)) from error
-    try:
-        return read_known_failures(options.known_failures_paths), beginning()
-    except KnownFailuresError as error:
-        raise click.UsageError(str(error)) from error
-
-
-def beginning() -> tuple[datetime, float]:
-    """Give the current date, and the current time of the clock that measures runs."""
-    return datetime.now(UTC), time.perf_counter()
+    program = Path(sys.argv[0])
+    if program.parent == Path():  # what Python was given with -c has no folder
+        program = Path(sys.executable)
+    return str(program.with_name("neffos-wire")), command
 
 
 # -------------------------------------------------------------------- the run
@@ -335,7 +108,7 @@ def beginning() -> tuple[datetime, float]:
 async def run_limit(options: RunOptions) -> AsyncIterator[asyncio.Timeout]:
     """End a block, with all that it started, when the time limit of the run ends."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(options.run_timeout or RUN_TIMEOUT) as limit:
+        async with asyncio.timeout(options.run_timeout or options.usual_run_timeout) as limit:
             yield limit
 
 
@@ -346,17 +119,72 @@ def allow_for(way: Way, limit: asyncio.Timeout, cases: Sequence[Case], options: 
     """
     if options.run_timeout is None:
         more = sum(way.limit(each) - way.usual_limit(each) for each in cases)
-        limit.reschedule(asyncio.get_running_loop().time() + RUN_TIMEOUT + more)
+        limit.reschedule(asyncio.get_running_loop().time() + options.usual_run_timeout + more)
 
 
 async def collect(
     run: Run, cases: Sequence[Case], options: RunOptions, results: list[Result]
 ) -> None:
     """Run the cases, display the progress, and add each result when it is there."""
+    from neffos_conformance.reports.terminal import progress_display
+
     with progress_display(len(cases)) as add:
         async for result in run_cases(run, cases, jobs=options.jobs):
             results.append(result)
             add(result)
+
+
+async def varied(
+    run: Run,
+    cases: Sequence[Case],
+    results: Sequence[Result],
+    options: RunOptions,
+    into: Varied,
+    accepts: Accepts = everything,
+    *,
+    may_refuse: bool = False,
+) -> None:
+    """Run variations of the cases that passed, if the options ask for any; display the progress."""
+    if options.is_varied:
+        from neffos_conformance.reports.terminal import progress_display
+
+        with progress_display(None) as add:
+            await vary(
+                run,
+                cases,
+                results,
+                into,
+                is_thorough=options.is_thorough,
+                jobs=options.jobs,
+                accepts=accepts,
+                may_refuse=may_refuse,
+                add=add,
+            )
+
+
+async def walked(
+    explore: Callable[[Plan], Awaitable[SequenceReport]],
+    role: ProtocolRole,
+    results: Sequence[Result],
+    options: RunOptions,
+    into: Varied,
+    way: Way | None = None,
+) -> None:
+    """Run the walks of a run, if it has variations and the network is fast enough for them.
+
+    A peer that cannot be reached any more is given none.
+    """
+    from neffos_conformance.model_based.walking import add_walks, plan_of_walks, violated
+
+    known = violated([*results, *into.failed])
+    plan = plan_of_walks(role, options.timeouts, known, way, is_thorough=options.is_thorough)
+    if options.selection:
+        return
+    if plan is None:
+        into.no_walks = "messages pass too slowly"
+    else:
+        with suppress(ConnectError, DriverError):
+            add_walks(await explore(plan), into)
 
 
 def completed(
@@ -381,6 +209,7 @@ def conclude(
     known_ids: Sequence[str],
     began: tuple[datetime, float],
     again: Mapping[str, str] | None = None,
+    variations: Varied | None = None,
 ) -> NoReturn:
     """Write and print the reports, and exit with the status of the run.
 
@@ -389,7 +218,17 @@ def conclude(
             about which nothing is known; else 0.
         NothingRanError: every case was skipped.
     """
+    from neffos_conformance.reports.findings import last_line
+    from neffos_conformance.reports.terminal import show
+    from neffos_conformance.wire.console import Terminal
+
     there = {*known_ids, *draft_set().entries[sut.role]}  # an entry may be of another set's case
+    there |= {each.case for each in known_failures if WALKED in each.case}
+    again = dict(again or {})
+    if variations is not None:
+        results = in_order([*results, *variations.failed], [each.case for each in results])
+        # What a walk has found is no case that could be selected.
+        again |= {each.case.id: sut.command for each in results if WALKED in each.case.id}
     weighed = weigh(known_failures, results, there)
     report = RunReport(
         sut.role,
@@ -403,12 +242,13 @@ def conclude(
         options.selection,
         weighed.known,
         weighed.complaints,
-        again or {},
+        again,
         sut.has.absent if sut.has else {},
         sut.has.profile if sut.has else STANDARD,
         decided_by=options.decided_by,
         set_name=options.requirement_set.reference,
         notes=sut.notes,
+        varied=variations if variations and (variations.number or variations.walks) else None,
     )
     console = Terminal()
     show(console, report, verbose=options.verbose)

@@ -34,15 +34,11 @@ class VectorRequest:
 
 @cache
 def vector_requests() -> tuple[VectorRequest, ...]:
-    """Give every request, in the order of the vectors; their numbers begin with 1.
-
-    Payloads of the kind ``other`` are omitted: no line can contain one.
-    """
+    """Give every request, in the order of the vectors; their numbers begin with 1."""
     found: list[VectorRequest] = []
-    for vector in vectors.load_vectors():
-        if vector.get("kind") != "other":
-            for request, expected in _requests(vector):
-                found.append(VectorRequest({"id": len(found) + 1, **request}, vector, expected))
+    for vector in vectors.askable_vectors():
+        for request, expected in _requests(vector):
+            found.append(VectorRequest({"id": len(found) + 1, **request}, vector, expected))
     return tuple(found)
 
 

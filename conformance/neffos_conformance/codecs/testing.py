@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.cases.verdict import Verdict, most_severe, verdict_on
+from neffos_conformance.codecs.catalogue import codec_cases
 from neffos_conformance.codecs.requests import VectorRequest, agrees, vector_requests
 from neffos_conformance.runner.driver_protocol import MADE_UP
 from neffos_conformance.runner.result import LogEntry, Remark, Result
@@ -60,16 +61,6 @@ class Answered:
         if agrees(self.actual, self.asked.expected):
             return Verdict.PASS
         return verdict_on(self.asked.vector["requirements"])
-
-
-@cache
-def codec_cases() -> tuple[Case, ...]:
-    """Give the vectors that an adapter can answer as cases, in order."""
-    vectors = [each[0].vector for each in _by_vector().values()]
-    return tuple(
-        Case(vector["id"], vector["about"], tuple(vector["requirements"]), "codec", ())
-        for vector in vectors
-    )
 
 
 def run_codec(

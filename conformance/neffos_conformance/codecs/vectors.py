@@ -7,13 +7,15 @@ payload stands for. It does not know what any vector expects of the codec.
 from __future__ import annotations
 
 import json
-from importlib.resources import files
+from functools import cache
+from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
 
 from neffos_codec import FIELDS, FrameLimits, Message, Native
 from neffos_conformance.wire.payloads import payload_text
 
-_FOLDER: Final = files("neffos_codec.vectors")
+_FOLDER: Final = Path(import_module("neffos_codec.vectors").__path__[0])
 
 Vector = dict[str, Any]
 """One vector, as its JSON says."""
@@ -33,6 +35,12 @@ def load_files() -> dict[str, dict[str, Any]]:
 def load_vectors() -> list[Vector]:
     """Read the vectors of all files."""
     return [vector for file in load_files().values() for vector in file["vectors"]]
+
+
+@cache
+def askable_vectors() -> tuple[Vector, ...]:
+    """Give the vectors that a request can contain: all but payloads of the kind ``other``."""
+    return tuple(each for each in load_vectors() if each.get("kind") != "other")
 
 
 def bytes_of(data: Any) -> bytes:

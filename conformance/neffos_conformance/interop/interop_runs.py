@@ -7,14 +7,13 @@ driver of the client; the server is any that runs the conformance application.
 from __future__ import annotations
 
 import asyncio
-import tomllib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from importlib.resources import files
 from typing import Any, Final
 
 from neffos_conformance.cases.script import INTEROP, Step, read_script
+from neffos_conformance.data import FOLDER, toml
 from neffos_conformance.runner.client_steps import PendingOperations
 from neffos_conformance.runner.driver_protocol import (
     DriverError,
@@ -64,10 +63,10 @@ class InteropStep:
 @cache
 def interop_steps() -> tuple[InteropStep, ...]:
     """Give the steps of the conversation, in order."""
-    text = files("neffos_conformance.data").joinpath("interop.toml").read_text("utf-8")
+    text = FOLDER.joinpath("interop.toml").read_text("utf-8")
     return tuple(
         InteropStep(each["name"], each["about"], read_script(each["script"], INTEROP))
-        for each in tomllib.loads(text)["step"]
+        for each in toml.loads(text)["step"]
     )
 
 

@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import version
-from importlib.resources import files
 from typing import Any, Final
 
+from neffos_conformance import VERSION
 from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.data import FOLDER
 from neffos_conformance.interop.interop_runs import InteropRun, interop_steps
 from neffos_conformance.runner.run_report import RunReport
 
@@ -31,7 +31,7 @@ Values = dict[str, Any]
 @cache
 def recorded() -> Values:
     """Give the matrix in the package."""
-    text = files("neffos_conformance.data").joinpath("matrix.json").read_text("utf-8")
+    text = FOLDER.joinpath("matrix.json").read_text("utf-8")
     values: Values = json.loads(text)
     return values
 
@@ -51,7 +51,7 @@ def matrix_values(runs: Iterable[InteropRun], reports: Mapping[str, RunReport]) 
     return {
         "format": MATRIX_FORMAT,
         "recorded": datetime.now(UTC).date().isoformat(),
-        "suite": version("neffos-wire"),
+        "suite": VERSION,
         "ran": {"steps": len(interop_steps()), **{k: cases[k] for k in sorted(cases)}},
         "clients": {name: {**each, **_found(reports.get(name))} for name, each in clients.items()},
         "servers": {name: {**each, **_found(reports.get(name))} for name, each in servers.items()},
@@ -68,7 +68,7 @@ def _found(report: RunReport | None) -> Values:
     if report is None:
         return {}
     failed: dict[str, list[str]] = {}
-    closing = Counter(result.closing.verdict.value for result in report.results)
+    closing = Counter(each.closing.verdict.value for each in report.results if each.closing)
     for result in report.results:
         if result.verdict not in (Verdict.PASS, Verdict.SKIPPED):
             failed.setdefault(result.verdict.value, []).append(result.case.id)
@@ -77,7 +77,7 @@ def _found(report: RunReport | None) -> Values:
         "version": dict(report.peer).get("version", ""),
         "failed": dict(sorted(failed.items())),
         "unsupported": report.counts()[Verdict.SKIPPED],
-        "closing": {name: n for name, n in sorted(closing.items()) if name != Verdict.PASS},
+        "closing": dict(sorted(closing.items())),
     }
 
 

@@ -45,9 +45,8 @@ OCCASIONS: Final[Mapping[str, Callable[[Message], bool]]] = {
     "FR-5": lambda _: True,
     "FR-6": lambda _: True,
     "SX-1": lambda _: True,
-    "NS-2": lambda message: message.event in CHANGE_OF and not message.room,
-    "NS-10": lambda message: message.event in CHANGE_OF and bool(message.room),
     "NS-11": _is_event,
+    "NS-20": lambda message: message.event in CHANGE_OF,
     "RM-10": lambda message: _is_event(message) and bool(message.room),
     "EV-5": lambda message: not _is_event(message),
 }

@@ -20,6 +20,7 @@ from neffos_conformance.wire.transport import Received, Transport
 from neffos_protocol import Monitor, Role, Violation
 from neffos_protocol.events import Change
 from neffos_protocol.names import BAD_NAMESPACE, BAD_ROOM, CHANGE_OF
+from neffos_protocol.state_machines import MembershipState
 
 MAX_MESSAGES: Final = 2_000
 """Messages of a client on one connection, which lasts for seconds; more are a flood."""
@@ -163,10 +164,25 @@ class ServedConnection:
             message = None
         is_own = message is not None or not was_accepted
         for each in found:
-            # An application may speak at the moment at which the suite takes its namespace away.
-            if not (self._takes_away and each.requirement in SPOKEN):
+            if not (each.requirement in SPOKEN and self._crosses_ask()):
                 self.sightings.append(Sighting(each, payload, is_own))
         return message
+
+    def _crosses_ask(self) -> bool:
+        """Whether an ask of the suite may be why the client speaks where it is not.
+
+        An application may speak at the moment at which the suite takes its namespace away. Or it
+        finds that the suite has connected the namespace, and speaks before the client's reply is on
+        its way.
+        """
+        message = self._monitor.conversation.message
+        if message is None or self._takes_away:
+            return self._takes_away
+        server = self._monitor.conversation.server
+        return any(
+            server.state(message.namespace, room) == MembershipState.CONNECTING
+            for room in (None, message.room or None)
+        )
 
     def _is_own(self, message: Message) -> bool:
         """Whether nothing that the suite sent can have brought a message about."""
@@ -213,6 +229,11 @@ class ServedConnection:
     def backlog(self) -> int:
         """See ``Transport``."""
         return self.connection.backlog
+
+    @property
+    def has_broken_protocol(self) -> bool:
+        """See ``Transport``."""
+        return self.connection.has_broken_protocol
 
     @property
     def has_received_close(self) -> bool:

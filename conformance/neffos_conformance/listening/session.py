@@ -219,7 +219,7 @@ class ListeningSession:
             result = await self._play(plan, visit)
         finally:
             self.running.discard(id_)
-        self._judge(plan, result, visit)
+        self._evaluate(plan, result, visit)
 
     def _next(self, wanted: str | None) -> UndrivenCase | None:
         """Choose a case: the one that the client names, or the next that has no result."""
@@ -328,7 +328,7 @@ class ListeningSession:
             _without_values(result)
         return result
 
-    def _judge(self, plan: UndrivenCase, result: Result, visit: Visit) -> None:
+    def _evaluate(self, plan: UndrivenCase, result: Result, visit: Visit) -> None:
         """Keep the result of a case, unless it may be chance."""
         self._see(visit, own=plan.is_observed, replies=False)
         self.notice = "waiting for a client to connect"

@@ -59,7 +59,7 @@ class SuiteAction:
         event: see ``namespace``.
         body: of a frame, or a whole payload.
         has_token: whether a frame asks for a reply.
-        mark: what its token contains besides the number.
+        mark: what its token contains besides the number; ``{}`` is the place of that.
         is_error: the frame's flag.
         is_no_op: the frame's flag.
         is_followed: the next action follows without a barrier in between.
@@ -141,6 +141,8 @@ class Expectation:
         fields: of a report, as the line of a client's driver has them, without the connection.
         undecided: the change of a membership that is undecided until a message arrives.
         is_any_text: the body of a message may be any text.
+        overtaken: the requirement that forbids that it comes now, why, and the action whose message
+            has come instead; empty where none has.
     """
 
     number: int
@@ -154,6 +156,7 @@ class Expectation:
     fields: Values = field(default_factory=dict)
     undecided: tuple[Change, Scope] | None = None
     is_any_text: bool = False
+    overtaken: tuple[str, str, int] | tuple[()] = ()
 
     @property
     def is_report(self) -> bool:

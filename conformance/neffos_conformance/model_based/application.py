@@ -5,14 +5,13 @@ Knows what the application declares, refuses and handles; it knows no connection
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any, Final
 
 from neffos_codec import ESCAPE, Message
+from neffos_conformance.data import FOLDER, toml
 from neffos_conformance.model_based.actions import Payload, Scope
 from neffos_protocol.events import Change
 from neffos_protocol.names import BAD_NAMESPACE, BAD_ROOM, NATIVE_EVENT
@@ -133,8 +132,8 @@ class AppEndpoint:
 @cache
 def data() -> dict[str, Any]:
     """Give the data file."""
-    text = files("neffos_conformance.data").joinpath("application.toml").read_text("utf-8")
-    return tomllib.loads(text)
+    text = FOLDER.joinpath("application.toml").read_text("utf-8")
+    return toml.loads(text)
 
 
 @cache

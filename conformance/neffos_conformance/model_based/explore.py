@@ -1,4 +1,4 @@
-"""Model-based testing of a peer: runs random test sequences until the time is up.
+"""Model-based testing of a peer: runs random test sequences until the time is up, or walks.
 
 A failure is reported once, by its requirement and kind, with the smallest sequence that was found
 to show it. The run then passes it over and looks for others.
@@ -22,10 +22,11 @@ from typing import Final
 from neffos_codec import Native
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.cases.profile import STANDARD, Profile
-from neffos_conformance.cases.script import native_of, read_script
+from neffos_conformance.cases.script import native_of
 from neffos_conformance.cases.verdict import Verdict, verdict_on
 from neffos_conformance.model_based.actions import ActionSequence
 from neffos_conformance.model_based.failures import (
+    SILENCES,
     STALLS,
     UNREACHABLE,
     Failure,
@@ -35,17 +36,19 @@ from neffos_conformance.model_based.failures import (
 from neffos_conformance.model_based.generator import generate
 from neffos_conformance.model_based.links import Take, drivers, run_on_client, run_on_server
 from neffos_conformance.model_based.renaming import modelled
-from neffos_conformance.model_based.shrink import MAX_SECONDS, shrink
+from neffos_conformance.model_based.shrink import MAX_SECONDS, essences, shrink
 from neffos_conformance.model_based.tables import (
     TransitionKey,
     transitions_of,
     why_unreachable,
 )
+from neffos_conformance.model_based.walks import walk
 from neffos_conformance.runner.client_steps import dialled
 from neffos_conformance.runner.pace import Cost, Opener, Pace, Way
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import DEFAULT_TIMEOUTS, opened
+from neffos_conformance.runner.varying import WALKED
 from neffos_conformance.wire.connection import ConnectError
 from neffos_conformance.wire.networks import Network
 from neffos_conformance.wire.reach import Target
@@ -63,8 +66,8 @@ class Counterexample:
         role: of the peer.
         failure: what it did.
         run: what the smallest sequence showed.
-        seed: of the run.
-        index: the sequence that showed it first, from 0.
+        seed: of the run; ``None`` of walks.
+        index: the sequence or walk that showed it first, from 0.
         actions: of the smallest sequence.
         is_reproduced: it was seen again in the smallest sequence. Otherwise it may be a matter of
             timing.
@@ -73,7 +76,7 @@ class Counterexample:
     role: Role
     failure: Failure
     run: SequenceResult
-    seed: int
+    seed: int | None
     index: int
     actions: int
     is_reproduced: bool
@@ -93,7 +96,7 @@ class Counterexample:
         """Identifies the violation in every run."""
         kind = self.failure.kind
         words = "".join(letter if letter.isalnum() else " " for letter in kind).split()
-        return f"{self.requirement}.{'-'.join(words).lower()}"
+        return f"{self.requirement}.{WALKED if self.seed is None else ''}{'-'.join(words).lower()}"
 
     @property
     def is_certain(self) -> bool:
@@ -103,6 +106,8 @@ class Counterexample:
     @property
     def source(self) -> str:
         """Where it comes from, in words."""
+        if self.seed is None:
+            return f"found by walk {self.index}, and made small"
         return f"found by --explore with seed {self.seed}, in sequence {self.index}"
 
     @property
@@ -120,7 +125,7 @@ class Counterexample:
             title=requirement(self.requirement).text,
             requirements=(self.requirement,),
             role="client" if self.role is Role.CLIENT else "server",
-            steps=read_script("\n".join(self.run.lines), self.role.value),
+            steps=self.run.steps(self.role.value),
             why=self.source,
         )
 
@@ -164,7 +169,7 @@ class SequenceReport:
 
     Attributes:
         role: of the peer.
-        seed: of the sequences.
+        seed: of the sequences; ``None`` of walks.
         sequences: that were run.
         actions: that were performed.
         messages: that the suite sent.
@@ -178,7 +183,7 @@ class SequenceReport:
     """
 
     role: Role
-    seed: int
+    seed: int | None
     sequences: int = 0
     actions: int = 0
     messages: int = 0
@@ -226,6 +231,13 @@ MAX_COUNTEREXAMPLES: Final = 50
 MAX_STALLS: Final = 3
 """Successive sequences in which the peer stalls, before the run ends."""
 
+BINARY: Final = frozenset({"AR-16", "FR-10", "FR-17"})
+"""The requirements on what binary messages carry. A peer that violates one of them in cases is
+given walks of text, in which it has not failed before it has begun."""
+
+AGAIN: Final = 8
+"""Runs of one walk: after a failure, it goes on without what has led to that."""
+
 HASTE: Final = 4.0
 """Divides the timeouts while a sequence is shrunk. The result runs again with the full ones."""
 
@@ -235,7 +247,8 @@ class Plan:
     """How to test a peer.
 
     Attributes:
-        seed: of the sequences. The same seed generates the same ones.
+        seed: of the sequences. The same seed generates the same ones. ``None`` runs walks, which
+            are the same in each run.
         seconds: after which no sequence is started or shrunk.
         sequences: at most.
         steps: about how many actions each has.
@@ -243,9 +256,10 @@ class Plan:
         enough: counterexamples, after which the run ends.
         progress: called with the numbers of sequences and counterexamples so far.
         way: to a peer whose network is measured, and not trusted.
+        known: requirements that the peer is known to violate: that is not reported again.
     """
 
-    seed: int
+    seed: int | None
     seconds: float
     sequences: int
     steps: int
@@ -253,6 +267,7 @@ class Plan:
     enough: int = MAX_COUNTEREXAMPLES
     progress: Callable[[int, int], None] = lambda _, __: None
     way: Way | None = None
+    known: frozenset[str] = frozenset()
 
     @property
     def pace(self) -> Pace:
@@ -347,9 +362,11 @@ class _Exploration:
     known: KnownFailures = field(default_factory=KnownFailures)
     found: dict[tuple[str, str], Counterexample] = field(default_factory=dict)
     stalls: int = 0
+    _is_new: bool = False
 
     def __post_init__(self) -> None:
         self._began = time.monotonic()
+        self.known.requirements = self.plan.known
         self._report = SequenceReport(self.role, self.plan.seed)
 
     async def report(self) -> SequenceReport:
@@ -382,7 +399,21 @@ class _Exploration:
     async def _run_one(self, index: int) -> str:
         """Run a sequence, and say why the run ends with it; empty where it goes on."""
         report, plan = self._report, self.plan
-        sequence = generate(self.role, plan.seed, index, plan.steps, self.supported)
+        if plan.seed is None:
+            is_text = not BINARY.isdisjoint(plan.known)
+            sequence = walk(self.role, index, self.supported, is_text=is_text)
+        else:
+            sequence = generate(self.role, plan.seed, index, plan.steps, self.supported)
+        for _ in range(AGAIN if plan.seed is None else 1):
+            ended = await self._run_sequence(index, sequence)
+            if ended or not self._is_new:
+                break  # else a walk goes on, without what has failed
+        report.sequences += 1
+        plan.progress(report.sequences, len(self.found))
+        return ended
+
+    async def _run_sequence(self, index: int, sequence: ActionSequence) -> str:
+        report, plan = self._report, self.plan
         result = await self._bounded(sequence)
         if result.failure and result.failure.key not in self.found:
             limits = self._timeouts
@@ -391,19 +422,21 @@ class _Exploration:
                 return "the network does not carry what is sent"
             if self._timeouts != limits:  # it is slower than it was
                 result = await self._bounded(sequence)
-        report.sequences += 1
         report.actions += len(result.performed)
         report.reached |= result.reached
         report.trouble = result.trouble
         failure = result.failure
+        self._is_new = False
         if failure is not None and not result.trouble:
-            if failure.key not in self.found:
+            self._is_new = failure.key not in self.found
+            if failure.key not in self.found and failure.requirement not in plan.known:
                 example = await self._shrunk(index, sequence, result, failure)
                 self.found.setdefault(example.failure.key, example)
                 self.known.add(example.failure)
             self.known.add(failure)
+            if plan.seed is None and failure.requirement in SILENCES:
+                self.known.requirements |= {failure.requirement}
         self.stalls = self.stalls + 1 if failure and failure.kind == STALLS else 0
-        plan.progress(report.sequences, len(self.found))
         if failure and (failure.kind == UNREACHABLE or self.stalls == MAX_STALLS):
             return failure.kind
         is_enough = len(self.found) >= plan.enough
@@ -439,6 +472,10 @@ class _Exploration:
         if failure.kind != UNREACHABLE:
             left = self._began + self.plan.seconds - time.monotonic()
             seconds = max(0.0, min(MAX_SECONDS, left))
+            for essence in essences(smallest, failure.number):
+                if len(essence) < len(smallest) and await shows(essence):
+                    smallest = essence
+                    break
             for candidate in (await shrink(smallest, shows, seconds=seconds), smallest):
                 again = await self._bounded(candidate)
                 if again.failure and again.failure.requirement == failure.requirement:

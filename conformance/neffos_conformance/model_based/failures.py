@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from neffos_conformance.cases.script import OBSERVATIONS
+from neffos_conformance.cases.script import OBSERVATIONS, Step, read_script
 from neffos_conformance.model_based.actions import Expectation
 from neffos_conformance.model_based.tables import TransitionKey
 from neffos_conformance.runner.result import LogEntry
 
-MAX_RECEIVED: Final = 2000
-"""Messages of a peer in one test sequence. A correct one sends some dozens, more is a flood."""
+MAX_RECEIVED: Final = 10_000
+"""Messages of a peer in one test sequence. A correct one sends some dozens, and two thousand in a
+walk; more is a flood."""
 
 STALL: Final = 2.0
 """A barrier is answered within a case's time divided by this. A peer that stops reading until a
@@ -76,6 +77,15 @@ class Failure:
         return self.requirement, self.kind
 
 
+SILENCES: Final = frozenset({"EV-4", "NS-2", "NS-9", "NS-10", "NS-12", "RM-9"})
+"""The requirements by which one message has no effect. A peer that breaks one of them is not sent
+such messages: nothing can be said of what follows."""
+
+
+REFUSALS: Final = frozenset({"NS-17", "TR-2", "TR-16"})
+"""The requirements whose messages a peer that breaks them never sends, or always."""
+
+
 @dataclass(slots=True)
 class KnownFailures:
     """The failures that a run has found and does not report again.
@@ -84,10 +94,12 @@ class KnownFailures:
         keys: all of them.
         signatures: of actions that lead to a failure after which the model is wrong. The runner
             skips actions like these.
+        requirements: those that the peer is known to violate, from elsewhere.
     """
 
     keys: set[tuple[str, str]] = field(default_factory=set)
     signatures: set[str] = field(default_factory=set)
+    requirements: frozenset[str] = frozenset()
 
     def add(self, failure: Failure) -> None:
         """Remember a failure."""
@@ -102,7 +114,18 @@ class KnownFailures:
 
     def permit(self, requirement: str, kind: str) -> bool:
         """Whether a run continues after a known failure of this kind."""
-        return kind in HARMLESS and (requirement, kind) in self.keys
+        is_known = requirement in self.requirements & REFUSALS
+        return kind in HARMLESS and (is_known or (requirement, kind) in self.keys)
+
+    @property
+    def leads_astray(self) -> bool:
+        """Whether there are actions that are skipped."""
+        return bool(self.signatures or self.requirements & SILENCES)
+
+    def skips(self, signature: str, forbidden_by: str) -> bool:
+        """Whether an action is skipped, by what it is like and what forbids an effect of it."""
+        is_silent = forbidden_by in SILENCES and forbidden_by in self.requirements
+        return is_silent or signature in self.signatures
 
 
 @dataclass(slots=True)
@@ -114,18 +137,22 @@ class SequenceResult:
         log: every message and event.
         messages: how many messages the suite sent.
         performed: the numbers of the actions that were performed.
-        lines: the sequence in the language of cases, with what a correct peer does.
+        lines: the sequence in the language of cases, with what a correct peer does, if it failed.
         reached: the transitions of the tables that were taken.
         trouble: why it broke off, where that is not a failure of the peer.
     """
 
     failure: Failure | None = None
-    log: list[LogEntry] = field(default_factory=list)
+    log: list[LogEntry] = field(default_factory=list, repr=False)
     messages: int = 0
-    performed: set[int] = field(default_factory=set)
-    lines: list[str] = field(default_factory=list)
-    reached: set[TransitionKey] = field(default_factory=set)
+    performed: set[int] = field(default_factory=set, repr=False)
+    lines: list[str] = field(default_factory=list, repr=False)
+    reached: set[TransitionKey] = field(default_factory=set, repr=False)
     trouble: str = ""
+
+    def steps(self, role: str) -> tuple[Step, ...]:
+        """Give the lines as steps of a case for ``role``, which are all its own: none is setup."""
+        return read_script("\n".join(["---", *self.lines]), role) if self.lines else ()
 
 
 class FailureFound(Exception):  # noqa: N818  # it ends a sequence, and is not an error

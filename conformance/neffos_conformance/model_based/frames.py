@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from neffos_codec import Message, encode
+from neffos_codec import FIELDS, Message, encode
 from neffos_conformance.model_based.actions import Expectation, Payload, SuiteAction
 from neffos_conformance.model_based.application import text_of
 from neffos_conformance.wire.payloads import short
@@ -37,8 +37,10 @@ def message_of(action: SuiteAction, *, is_for_client: bool) -> Message:
     """
     number, mark = action.number, action.mark
     token = f"{mark}{number}" if mark.startswith(SENDER) else f"{number}{mark}"
+    if "{}" in mark:
+        token = mark.replace("{}", str(number))
     if not is_for_client:
-        token = f"${number}{'' if mark == EXCHANGE else mark}"
+        token = f"${number if mark == EXCHANGE else token}"
     is_plain = action.how not in ODD_FLAGS
     return Message(
         token if action.has_token else "",
@@ -52,11 +54,14 @@ def message_of(action: SuiteAction, *, is_for_client: bool) -> Message:
 
 
 def with_flags(payload: Payload, flags: str) -> Payload:
-    """Replace two flags that are false by another spelling; none to leave them."""
-    plain, odd = ";0;0;", f";{flags or '0;0'};"
+    """Spell the two flags of a frame in another way; none to leave them."""
+    if not flags:
+        return payload
     if isinstance(payload, bytes):
-        return payload.replace(plain.encode(), odd.encode(), 1)
-    return payload.replace(plain, odd, 1)
+        parts = payload.split(b";", len(FIELDS) - 1)
+        return b";".join((*parts[:4], flags.encode(), parts[-1]))
+    texts = payload.split(";", len(FIELDS) - 1)
+    return ";".join((*texts[:4], flags, texts[-1]))
 
 
 def typed_like(body: Payload, message: Message) -> Payload:
@@ -66,7 +71,7 @@ def typed_like(body: Payload, message: Message) -> Payload:
     return body if isinstance(body, str) else body.decode()
 
 
-def answer_to(asked: Message, how: str, number: int, *, is_change: bool) -> Message:
+def answer_to(asked: Message, how: str, number: int, *, is_change: bool, body: str = "") -> Message:
     """Build the answer to an ask of the peer.
 
     Args:
@@ -74,6 +79,7 @@ def answer_to(asked: Message, how: str, number: int, *, is_change: bool) -> Mess
         how: the variant; any other than those below is a reply with a body.
         number: the action that answers.
         is_change: it is a system ask.
+        body: of a reply with a body; empty for one that names the action.
     """
     if how == "done" or (how == "twice" and is_change):
         return asked.empty_reply()
@@ -81,7 +87,7 @@ def answer_to(asked: Message, how: str, number: int, *, is_change: bool) -> Mess
         return asked.error_reply(f"t{number}")
     if how in ("bare-error", "echoed"):
         return asked.reply(typed_like("", asked))
-    reply = asked.reply(typed_like(f"t{number}", asked))
+    reply = asked.reply(typed_like(body or f"t{number}", asked))
     return reply.replace(namespace="any", event="renamed") if how == "renamed" else reply
 
 
@@ -107,8 +113,8 @@ def tags(message: Message) -> list[str]:
 
 
 def action_named_in(message: Message) -> int:
-    """Give the action that a frame's body or event names; 0 where they name none."""
-    found = _TAG.search(f"{text_of(message.body)} {message.event}")
+    """Give the action that a frame's body, event or room names; 0 where they name none."""
+    found = _TAG.search(f"{text_of(message.body)} {message.event} {message.room}")
     return int(found[1]) if found else 0
 
 
@@ -171,6 +177,8 @@ def difference(
     if answer.is_error != message.is_error:
         return requirement, "isError"
     if answer.body != message.body:
+        if answer.is_error and answer.is_binary:
+            return "FR-17", "body"
         is_carried = requirement in ("AR-7", "AR-10") and not answer.is_error
         return "FR-10" if is_carried else requirement, "body"
     return requirement, "another field"

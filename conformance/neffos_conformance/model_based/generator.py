@@ -37,6 +37,7 @@ Weights = Mapping[str, float]
 ActionSource = Callable[[], SuiteAction | None]
 
 _Choice = TypeVar("_Choice")
+_Text = TypeVar("_Text", str, bytes)
 
 BODIES: Final[tuple[Payload, ...]] = (
     "t{}",
@@ -52,7 +53,8 @@ BODIES: Final[tuple[Payload, ...]] = (
     b"t{} \x00\xff;",
     b"t{}",
 )
-"""Bodies; ``{}`` becomes the number of the action, which identifies a body."""
+"""Bodies; ``{}`` becomes the number of the action, which identifies a body. One that ends with
+``...`` and a number is made as long as that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,16 @@ class Draws:
         variants: weights of the forms of a frame: with odd flags, or in fragments.
         non_frames: payloads that are not frames.
         haste: the shares of frames after which no barrier is asked.
+        marked: the share of tokens that contain more.
+        flagged: the shares of events that are errors, and of those that have the other flag.
+        native: the shares of sequences on the endpoints of a server for native messages: the mixed
+            one, and the other.
+        main: the namespace in which most happens.
+        commanded: events that a client is made to send now and then.
+        tokens: the share of events with a token.
+        odd_asks: the share of system asks with a flag, or without a token.
+        first: system asks that come first, each as event, namespace and room.
+        answered: bodies of the suite's replies; empty for such as only name the action.
     """
 
     connections: int
@@ -88,6 +100,15 @@ class Draws:
     variants: Weights
     non_frames: Sequence[Payload]
     haste: Sequence[float]
+    marked: float = 0.09
+    flagged: tuple[float, float] = (0.09, 0.05)
+    native: tuple[float, float] = (0.08, 0.03)
+    main: str = "app"
+    commanded: Sequence[str] = ("t0;x", "n\u20acws", "a@%!semicolon@%!b")
+    tokens: float = 0.75
+    odd_asks: float = 0.3
+    first: Sequence[tuple[str, str, str]] = ()
+    answered: Sequence[str] = ()
 
 
 def _weights(text: str) -> dict[str, float]:
@@ -189,16 +210,25 @@ class SequenceGenerator:
         role: of the peer under test.
         seed: of the random numbers.
         supported: the features of a server, or the operations of a client; ``None`` for all.
+        draws: what is drawn; ``None`` for what is usual.
     """
 
-    def __init__(self, role: Role, seed: str, supported: frozenset[str] | None) -> None:
+    def __init__(
+        self,
+        role: Role,
+        seed: str,
+        supported: frozenset[str] | None = None,
+        draws: Draws | None = None,
+    ) -> None:
         self._model = SutModel(role, supported if role is Role.CLIENT else None)
-        self._profile = profile = CLIENT if role is Role.CLIENT else SERVER
+        self._profile = profile = draws or (CLIENT if role is Role.CLIENT else SERVER)
         self._random = Random(seed)  # noqa: S311  # the numbers are no secret
         self._supported = supported
         self._actions: list[SuiteAction] = []
         # Few names recur, so that their changes add up. A client takes native messages in "".
-        self._main = "" if self._model.is_client and self._chance(0.2) else self._offered("app")
+        self._main = (
+            "" if self._model.is_client and self._chance(0.2) else self._offered(profile.main)
+        )
         self._namespaces = [self._main, *self._random.sample(profile.namespaces, 2)]
         self._rooms = self._random.sample(profile.rooms, 2)
         self._special_rooms = [
@@ -218,9 +248,10 @@ class SequenceGenerator:
         """Give a sequence of about so many actions, besides the probes at its end."""
         kind = 1.0 if self._model.is_client else self._random.random()
         path, makers = "", [self._non_frame, self._empty_frame]
-        if kind < 0.08 and self._offers("native-mixed"):
+        mixed, native = self._profile.native
+        if kind < mixed and self._offers("native-mixed"):
             path = "/mixed"
-        elif kind < 0.11 and self._offers("native-only"):
+        elif kind < mixed + native and self._offers("native-only"):
             path, makers = "/native", [self._non_frame]
         if not path:
             self._make_frames(steps)
@@ -235,6 +266,8 @@ class SequenceGenerator:
         if self._chance(0.75):
             self._add(self._connect_main())
             self._answer_all()
+        for event, namespace, room in self._profile.first:
+            self._add(self._send(1, namespace, event, room=room))
         makers: Mapping[str, ActionSource] = {
             "connection": lambda: self._opening(len(self._model.connections) + 1),
             "ask": self._system_ask,
@@ -330,7 +363,7 @@ class SequenceGenerator:
         how = self._draw(self._profile.variants)
         drawn = {
             "how": self._pick(ODD_FLAGS) if how == "flags" else how,
-            "mark": self._pick(self._profile.marks) if self._chance(0.09) else "",
+            "mark": self._pick(self._profile.marks) if self._chance(self._profile.marked) else "",
             "is_followed": self._chance(self._haste),
         }
         return self._send(connection, self._offered(namespace), event, **{**drawn, **values})
@@ -371,7 +404,7 @@ class SequenceGenerator:
         if change.is_of_room and not self._offers("rooms"):
             change, room = Change.CONNECT, ""
         values: dict[str, Any] = {}
-        if self._chance(0.3):
+        if self._chance(self._profile.odd_asks):
             flag = self._pick(({"is_error": True}, {"is_no_op": True}, {"has_token": False}))
             values = {"how": "", **flag}
         if self._model.is_client and self._chance(0.06):
@@ -401,9 +434,9 @@ class SequenceGenerator:
             of=self._random.randint(1, self._profile.connections),
             room=(room or "") if self._offers("rooms") else "",
             body=self._body(),
-            has_token=self._chance(0.75),
-            is_error=self._chance(0.09),
-            is_no_op=self._chance(0.05),
+            has_token=self._chance(self._profile.tokens),
+            is_error=self._chance(self._profile.flagged[0]),
+            is_no_op=self._chance(self._profile.flagged[1]),
         )
 
     def _provoke(self) -> SuiteAction | None:
@@ -440,7 +473,9 @@ class SequenceGenerator:
     def _answer_to(self, number: int, how: str) -> SuiteAction:
         """Answer the ask that an action caused."""
         connection = self._model.asks[number].connection
-        return self._action(ActionKind.ANSWER, how, connection=connection, of=number)
+        bodies = self._profile.answered if how == "body" else ()
+        body = self._filled(self._pick(bodies)) if bodies else ""
+        return self._action(ActionKind.ANSWER, how, connection=connection, of=number, body=body)
 
     def _non_frame(self) -> SuiteAction:
         body = self._filled(self._pick(self._profile.non_frames))
@@ -476,7 +511,7 @@ class SequenceGenerator:
         if op == "ask":
             events = "echo", "echo", "silent"
         values = {"namespace": namespace, "room": room or "", "body": self._body()}
-        values["event"] = self._pick((*events, "t0;x", "n\u20acws", "a@%!semicolon@%!b"))
+        values["event"] = self._pick((*events, *self._profile.commanded))
         return self._command(op, connection, **values)
 
     def _command_other(self) -> SuiteAction | None:
@@ -547,8 +582,14 @@ class SequenceGenerator:
         """Put the number of the next action into a body."""
         number = str(len(self._actions) + 1)
         if isinstance(body, bytes):
-            return body.replace(b"{}", number.encode())
-        return body.replace("{}", number)
+            return _padded(body.replace(b"{}", number.encode()), b"...")
+        return _padded(body.replace("{}", number), "...")
+
+
+def _padded(body: _Text, mark: _Text) -> _Text:
+    """Make a body as long as the number of bytes after a mark at its end says, if it has one."""
+    head, found, size = body.rpartition(mark)
+    return (head + mark[:1] * int(size))[: int(size)] if found and size.isdigit() else body
 
 
 @cache

@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 
 from neffos_codec import Message
 from neffos_conformance.cases.profile import STANDARD, Profile
-from neffos_conformance.cases.script import OPERATIONS, read_script
+from neffos_conformance.cases.script import OPERATIONS
 from neffos_conformance.model_based import failures
 from neffos_conformance.model_based.actions import (
     ActionSequence,
@@ -77,8 +77,8 @@ async def run_on_server(
     runner.profile, runner.renaming = profile, Renaming(profile)
     await runner.run(sequence)
     if profile.changes_names and runner.result.lines:
-        steps = read_script("\n".join(runner.result.lines), "server")
-        runner.result.lines = [str(step) for step in profile.steps(steps)]
+        steps = profile.steps(runner.result.steps("server"))
+        runner.result.lines = [str(step) for step in steps]
     return runner.result
 
 
@@ -393,7 +393,8 @@ class ClientRunner(SequenceRunner):
             self.fail(requirement, f"{kind} is reported differently", text, each.number)
         cause = last = self.last.get(number, 0)
         if is_message:
-            named = Message(event=fields.get("event", ""), body=body_of(fields))
+            names = {name: fields.get(name, "") for name in ("room", "event")}
+            named = Message(**names, body=body_of(fields))
             cause = action_named_in(named) or last
         elif "namespace" in fields and model.forbidden_by.get(last, "") in _ON_MESSAGES:
             scope = fields["namespace"], fields.get("room")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from neffos_codec import ESCAPE, Message, encode
+from neffos_conformance.cases.features import CONNECT_HEADER, ID_HEADER, REFUSE_HEADER
 from neffos_conformance.model_based import tables
 from neffos_conformance.model_based.actions import (
     EITHER,
@@ -101,12 +102,12 @@ OPENINGS: Final[Mapping[Role, Mapping[str, Opening]]] = {
         "doubled": _to_server("HS-8", "M", "M"),
         "early": _to_server(needs=("any-event",)),  # frames precede the request
         "noisy": _to_server("FR-16", "", "noise", b"\x00\xff", "M"),
-        "chosen": _to_server(header=("X-Conformance-Id", "own;{}"), needs=("chosen-ids",)),
+        "chosen": _to_server(header=(ID_HEADER, "own;{}"), needs=("chosen-ids",)),
         "connecting": _to_server(
-            header=("X-Conformance-Connect", CONNECTED_AT_ONCE), needs=("connecting", "any-event")
+            header=(CONNECT_HEADER, CONNECTED_AT_ONCE), needs=("connecting", "any-event")
         ),
         "refused": _to_server(
-            "HS-4", ending="HS-4", header=("X-Conformance-Refuse", REFUSAL_TEXT), needs=("refuse",)
+            "HS-4", ending="HS-4", header=(REFUSE_HEADER, REFUSAL_TEXT), needs=("refuse",)
         ),
         "accepting": _to_server("HS-9", "Aown id", ending="HS-9"),
         "refusing": _to_server("HS-9", "Hno", ending="HS-9"),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from neffos_codec import ESCAPE, FIELDS
-from neffos_conformance.cases.features import MAIN, Feature, features
+from neffos_conformance.cases.features import MAIN, ROOM_IN_BODY, Feature, features
 from neffos_conformance.cases.profile import Profile
 from neffos_conformance.model_based.actions import Payload
 from neffos_conformance.wire.payloads import payload_bytes, payload_text
 
-_BY_BODY: Final = ("connect-me", "join-me", "leave-me")
+_BY_BODY: Final = ("connect-me", *ROOM_IN_BODY)
 """The events whose bodies are names, which stay as they are here."""
 
 

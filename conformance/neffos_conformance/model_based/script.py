@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import islice
 from typing import Final
 
 from neffos_codec import Message, encode
@@ -35,13 +37,10 @@ class ScriptWriter:
 
     Args:
         model: of the peer under test.
-
-    Attributes:
-        lines: the script so far.
     """
 
     def __init__(self, model: SutModel) -> None:
-        self.lines: list[str] = []
+        self._parts: list[str | Callable[[], str]] = []
         self._model = model
         self._ours, self._theirs = "<>" if model.is_client else "><"
         self._bindings: Bindings = {}
@@ -51,6 +50,11 @@ class ScriptWriter:
         self._operations: dict[int, list[int]] = {}
         self._outcomes: dict[int, OperationOutcome] = {}
         self._written: set[Expectation] = set()
+
+    @property
+    def lines(self) -> list[str]:
+        """The script so far. Lines with long messages are written here: few are ever read."""
+        return [each if isinstance(each, str) else each() for each in self._parts]
 
     # ------------------------------------------------------------ what the suite does
 
@@ -63,21 +67,21 @@ class ScriptWriter:
             self._with_handshake.add(action.connection)
         named = " | ".join(f"{name}: {value}" for name, value in headers.items())
         words = [str(action.connection), verb, action.path, named]
-        self.lines.append(" ".join(filter(None, words)))
+        self._parts.append(" ".join(filter(None, words)))
 
     def commanded(self, number: int, action: int, operation: Values) -> None:
         """The suite has the client's driver perform an operation."""
         self._operations.setdefault(number, []).append(action)
         if (op := operation["op"]) == "dial":
-            self.lines.append(f"{number} dial")
+            self._parts.append(f"{number} dial")
         else:
             words = [_word(operation, name) for name in OPERATIONS[op]]
-            self.lines.append(" ".join([str(number), "do", op, *_quoted(words)]))
+            self._parts.append(partial(_worded, f"{number} do {op}", words))
 
     def refused(self, number: int, status: int) -> None:
         """The suite answers a client's request with a status instead of an upgrade."""
-        dial = len(self.lines) - 1 - self.lines[::-1].index(f"{number} dial")
-        self.lines[dial] = f"{number} refuse {status}"
+        dial = len(self._parts) - 1 - self._parts[::-1].index(f"{number} dial")
+        self._parts[dial] = f"{number} refuse {status}"
 
     def sent(self, output: Output, *, is_opening: bool = False) -> None:
         """The suite sends a message."""
@@ -93,7 +97,7 @@ class ScriptWriter:
 
     def ended(self, number: int, code: int | None) -> None:
         """The suite ends a connection."""
-        self.lines.append(f"{number} cut" if code is None else f"{number} close {code}")
+        self._parts.append(f"{number} cut" if code is None else f"{number} close {code}")
 
     def barrier(self, number: int) -> None:
         """The suite asks a barrier: the peer must have sent nothing else."""
@@ -105,7 +109,7 @@ class ScriptWriter:
         """The peer closes a connection, or confirms its end."""
         self._flush(number, [])
         code = "1000" if is_confirmed and not self._model.is_client else "any"
-        self.lines.append(f"{number} closed {code}")
+        self._parts.append(f"{number} closed {code}")
         self._quiet.pop(number, None)
 
     def arrived(self, expected: Expectation, message: Message | None) -> None:
@@ -122,9 +126,7 @@ class ScriptWriter:
         waiting = self._operations.get(number, [])
         while waiting and waiting[0] in self._outcomes:
             ended = self._outcomes[waiting.pop(0)]
-            text = ended.text if ended.given is None else _text(ended.given)
-            verb = "did" if ended.is_done else "failed"
-            self.lines.append(f"{number} {verb} {_shown(text)}".rstrip())
+            self._parts.append(partial(_ended, number, ended))
 
     def reported(self, report: Expectation, *, is_wanted: bool = True) -> None:
         """A client reports something, or should have; or should not."""
@@ -132,7 +134,7 @@ class ScriptWriter:
         words = [_word(fields, name) for name in OBSERVATIONS[fields["saw"]]]
         kind = "error" if fields.get("error") else fields["saw"]
         verb = "saw" if is_wanted else "unseen"
-        self.lines.append(" ".join([str(report.connection), verb, kind, *_quoted(words)]))
+        self._parts.append(partial(_worded, f"{report.connection} {verb} {kind}", words))
 
     def settled(self) -> None:
         """Write what was due and did not come, and that nothing else was to come."""
@@ -147,7 +149,7 @@ class ScriptWriter:
         for action, log in model.operations.items():
             if log.must and not log.is_over and action not in self._outcomes:
                 self.operation_ended(log.connection, action, log.outcomes[0])
-        self.lines += [f"{number} expect-nothing" for number in self._quiet]
+        self._parts += [f"{number} expect-nothing" for number in self._quiet]
         self._quiet.clear()
 
     # ------------------------------------------------------------ lines
@@ -177,12 +179,25 @@ class ScriptWriter:
         return is_new
 
     def _line(self, number: int, verb: str, payload: Payload) -> None:
+        self._parts.append(partial(self._rendered, number, verb, payload, len(self._bindings)))
+
+    def _rendered(self, number: int, verb: str, payload: Payload, bound: int) -> str:
+        """Write a message, with the placeholders that were bound when it was sent or arrived."""
         if isinstance(payload, bytes):
             text = payload.decode("latin-1").encode("unicode_escape").decode()
             verb += "b"
         else:
             text = _shown(payload)
-        self.lines.append(f"{number} {verb} {unfill(text, self._bindings)}")
+        return f"{number} {verb} {unfill(text, dict(islice(self._bindings.items(), bound)))}"
+
+
+def _ended(number: int, ended: OperationOutcome) -> str:
+    text = ended.text if ended.given is None else _text(ended.given)
+    return f"{number} {'did' if ended.is_done else 'failed'} {_shown(text)}".rstrip()
+
+
+def _worded(head: str, words: list[str]) -> str:
+    return " ".join([head, *_quoted(words)])
 
 
 def _shown(text: str) -> str:
@@ -208,5 +223,5 @@ def _text(body: Payload) -> str:
 
 def _quoted(words: list[str]) -> list[str]:
     while len(words) > 1 and not words[-1]:
-        words.pop()
+        words = words[:-1]
     return [_shown(shlex.quote(word)) for word in words]

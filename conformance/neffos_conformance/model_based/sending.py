@@ -67,9 +67,10 @@ def blame_wrong_reply(state: SutState, action: SuiteAction, namespace: str) -> N
 
 
 def _like(action: SuiteAction, message: Message) -> str:
-    """Name in which form a frame is sent."""
+    """Name in which form a frame is sent. Tokens of walks are alike, however they are spelled."""
+    mark = "{}" if "{}" in action.mark else action.mark
     return (
-        f"{message.is_error} {message.is_no_op} {action.has_token} {action.how}{action.mark} "
+        f"{message.is_error} {message.is_no_op} {action.has_token} {action.how}{mark} "
         f"{type(action.body).__name__}"
     )
 
@@ -314,7 +315,11 @@ def answer(state: SutState, action: SuiteAction) -> list[Output] | None:
     if action.how == "elsewhere":
         return _answer_elsewhere(state, action, ask)
     message = frames.answer_to(
-        ask.message, action.how, action.number, is_change=ask.change is not None
+        ask.message,
+        action.how,
+        action.number,
+        is_change=ask.change is not None,
+        body=text_of(action.body),
     )
     is_error = _is_error(action, message)
     bare = "1;0" if is_error and not message.is_error else ""

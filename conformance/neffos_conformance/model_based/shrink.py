@@ -8,11 +8,12 @@ again.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
 from neffos_conformance.model_based.actions import ActionKind, ActionSequence, SuiteAction
+from neffos_protocol.names import CHANGE_OF
 
 MAX_TRIES: Final = 200
 """Tries for one failure. A sequence of some thirty actions is minimal after half as many."""
@@ -22,6 +23,30 @@ MAX_SECONDS: Final = 15.0
 
 Shows = Callable[[ActionSequence], Awaitable[bool]]
 """Runs a sequence, and says whether it still shows the failure."""
+
+
+RECENT: Final = 16
+"""Actions at the end of a long sequence among which are those that led to its failure, if what led
+there is not a change of membership."""
+
+
+def essences(sequence: ActionSequence, number: int) -> Iterator[ActionSequence]:
+    """Give what is likely to be enough of a long sequence, the smallest first.
+
+    Args:
+        sequence: shows a failure.
+        number: of the action that shows it; 0 if none does.
+    """
+    recent = {each.number for each in sequence[-RECENT:]} | {number}
+    changing = [
+        each
+        for each in sequence
+        if each.number in recent or each.kind is not ActionKind.SEND or each.event in CHANGE_OF
+    ]
+    connections = {each.connection for each in sequence if each.number == number}
+    for some in (changing, sequence):
+        yield tuple(each for each in some if each.connection in connections)
+    yield tuple(changing)
 
 
 async def shrink(

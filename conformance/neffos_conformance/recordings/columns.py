@@ -13,7 +13,7 @@ from neffos_conformance.recordings.session import RecordedStep
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import payload_text
 from neffos_conformance.wire.text import shorten, wrap
-from neffos_conformance.wire.transcript import ConnectionOpened
+from neffos_conformance.wire.transcript import ConnectionOpened, Published
 from neffos_protocol.text import visible
 
 MIN_WIDTH: Final = 40
@@ -93,8 +93,11 @@ def _content_text(content: object, ascii_only: bool) -> str:
     match content:
         case ConnectionClosed():
             return visible(str(content), ascii_only=ascii_only)
-        case ConnectionOpened(path, _):
+        case ConnectionOpened(path):
             return visible(f"opens {path[:KEPT]}".rstrip(), ascii_only=ascii_only)
+        case Published(channel, payload):
+            text = f"{channel} {payload_text(payload[:KEPT])}"
+            return visible(text, ascii_only=ascii_only)
         case bytes():
             return f"[binary] {visible(payload_text(content[:KEPT]), ascii_only=ascii_only)}"
         case _:

@@ -18,7 +18,9 @@ from itertools import islice
 from typing import Final
 
 from neffos_codec import FIELDS, HandshakeAccept
+from neffos_conformance.cases.script import BROKER
 from neffos_conformance.recordings.id_mapping import IdMapping, TokenMapping, is_alike, renamed
+from neffos_conformance.recordings.publications import Publication, PublicationReader
 from neffos_conformance.recordings.session import (
     RecordedSession,
     RecordedStep,
@@ -29,7 +31,7 @@ from neffos_conformance.recordings.session import (
 )
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import frame_of, payload_bytes, payload_text, type_of
-from neffos_conformance.wire.transcript import Entry
+from neffos_conformance.wire.transcript import Entry, Published
 from neffos_protocol import Role
 
 KEPT: Final = 12
@@ -81,7 +83,7 @@ class Mismatch:
     connection: int
     explanation: str
     step: RecordedStep | None = None
-    now: Content | None = None
+    now: Content | Published | None = None
     contrasts: tuple[Contrast, ...] = ()
 
 
@@ -100,7 +102,7 @@ class ComparisonRow:
     connection: int
     from_client: bool
     step: RecordedStep | None
-    now: Content | None
+    now: Content | Published | None
 
 
 @dataclass(slots=True)
@@ -133,12 +135,15 @@ class Comparison:
         self._left: dict[int, RecordedStep] = {}  # by number, ascending
         self._chosen = _chosen_tokens(session)
         self._makers: dict[str, TokenMapping] = {}
+        self._publications: dict[int, Publication] = {}  # those that are missing, by their steps
         self._barriers = 0
         for step in session.steps:
             state = self._connections[step.entry.connection]
             if step.part in (StepKind.ACCEPTANCE, StepKind.REFUSAL):
                 state.is_open = False
-            if step.is_live and step.part not in (StepKind.OPENING, StepKind.LATE):
+            if step.part is StepKind.PUBLISHED:
+                self._left[step.number] = step
+            elif step.is_live and step.part not in (StepKind.OPENING, StepKind.LATE):
                 state.lanes.setdefault(step.lane, deque()).append(step)
                 self._left[step.number] = step
 
@@ -257,6 +262,57 @@ class Comparison:
         from_client = self._session.live is Role.CLIENT
         self.rows.append(ComparisonRow(connection, from_client, difference.step, now))
         return difference
+
+    def expect_published(self, reader: PublicationReader) -> None:
+        """Expect what was published in the recording, in whatever order.
+
+        Args:
+            reader: reads it.
+        """
+        ids = {id_: id_ for id_ in self._session.ids}
+        for step in self._session.steps:
+            content = step.entry.content
+            if step.part is StepKind.PUBLISHED and isinstance(content, Published):
+                publication = reader.read(content, ids)
+                if publication is None:
+                    del self._left[step.number]
+                else:
+                    self._publications[step.number] = publication
+
+    def see_published(self, reader: PublicationReader, now: Published) -> Mismatch | None:
+        """Compare what is published with the recording; give the difference, if any."""
+        ids = {new: recorded for recorded, new in self._ids.known().items()}
+        publication = reader.read(now, ids)
+        if publication is None:
+            return None  # anyone may publish that
+        nearest: tuple[RecordedStep, list[Contrast]] | None = None
+        for number, expected in self._publications.items():
+            step, found = self._left[number], self._publication_contrasts(expected, publication)
+            if not found:
+                del self._publications[number], self._left[number]
+                self.rows.append(ComparisonRow(BROKER, False, step, now))
+                return None
+            if len(found) <= NEAR and (nearest is None or len(found) < len(nearest[1])):
+                nearest = step, found
+        self.rows.append(ComparisonRow(BROKER, False, nearest and nearest[0], now))
+        if nearest is None:
+            return Mismatch(BROKER, "a frame was published that was not recorded", None, now)
+        step, found = nearest
+        text = f"{step.name()} differs in {' and '.join(each.name for each in found)}"
+        return Mismatch(BROKER, text, step, now, tuple(found))
+
+    def _publication_contrasts(self, expected: Publication, now: Publication) -> list[Contrast]:
+        found = []
+        if expected.place != now.place:
+            found.append(Contrast("channel", expected.place, now.place))
+        if expected.is_ask != now.is_ask:
+            why = "the marker of an ask is missing" if expected.is_ask else "it is marked as an ask"
+            found.append(Contrast("wait", expected.is_ask, now.is_ask, why))
+        for name, recorded in expected.fields.items():
+            want, have = self._ids.put(recorded), now.fields[name]
+            if want != have:
+                found.append(Contrast(name, want, have))
+        return found
 
     def _expected(self, state: _Connection, now: Content) -> RecordedStep | None:
         """Give the step that is expected now."""

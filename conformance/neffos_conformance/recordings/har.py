@@ -24,9 +24,10 @@ from neffos_codec import (
     HandshakeRequest,
     decode_handshake,
 )
-from neffos_conformance.wire.connection import ConnectionClosed
+from neffos_conformance.wire.closing import ConnectionClosed
 from neffos_conformance.wire.files import EncodingError
 from neffos_conformance.wire.json_bounds import BoundedJson, JsonBoundsError
+from neffos_conformance.wire.packed import DamagedError
 from neffos_conformance.wire.payloads import frame_of
 from neffos_conformance.wire.secrets import kept, masked, masked_target, masked_url
 from neffos_conformance.wire.text import shorten
@@ -115,9 +116,10 @@ def read_entries(stream: BinaryIO, har: Har) -> Iterator[tuple[int, dict[str, An
             found |= path == _LIST and event == "start_array"
             if event in _STARTS:
                 path.append("")
-    except (ijson.JSONError, JsonBoundsError, EncodingError) as error:
+    except (ijson.JSONError, JsonBoundsError, EncodingError, DamagedError) as error:
         where = f" after entry {har.entries}" if har.entries else ""
-        raise HarError(f"not JSON{where}: {_first_line(error)}") from error
+        what = "cannot be read" if isinstance(error, DamagedError) else "not JSON"
+        raise HarError(f"{what}{where}: {_first_line(error)}") from error
     if not found:
         raise HarError("not a HAR: it has no log with entries")
 
@@ -170,7 +172,7 @@ class HarConnection:
         ]
         frames = filter(None, (frame_of(content) for _, content in payloads))
         return any(
-            from_client and _is_handshake_request(content) for from_client, content in payloads[:1]
+            from_client and is_handshake_request(content) for from_client, content in payloads[:1]
         ) or any(frame.event in CHANGE_OF for frame in frames)
 
 
@@ -338,7 +340,8 @@ def _name_and_version(part: Mapping[str, Any]) -> tuple[str, str]:
     return name if isinstance(name, str) else "", version if isinstance(version, str) else ""
 
 
-def _is_handshake_request(payload: str | bytes) -> bool:
+def is_handshake_request(payload: str | bytes) -> bool:
+    """Whether a message begins the handshake of neffos."""
     try:
         return decode_handshake(payload, decoding=Decoding.STRICT) == HandshakeRequest()
     except CodecError:

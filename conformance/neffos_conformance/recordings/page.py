@@ -5,23 +5,27 @@ The page needs no script and nothing from elsewhere, and forbids both.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
-from importlib.resources import files
+from types import MappingProxyType
 from typing import Final
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+from neffos_conformance import VERSION
+from neffos_conformance.cases.script import BROKER
+from neffos_conformance.data import FOLDER
+from neffos_conformance.recordings.diagram_summary import counted, summary
+from neffos_conformance.recordings.observed_state import ObservedState
 from neffos_conformance.recordings.sequence import (
     KEPT,
     Arrow,
     Diagram,
     DiagramRow,
-    counted,
     facts,
     peer_name,
-    summary,
+    server_names,
 )
 from neffos_conformance.wire.payloads import payload_text
 from neffos_conformance.wire.text import clock, hexdump, shorten, wrap
@@ -35,7 +39,11 @@ number."""
 SERVER_X: Final = 97.0
 _FIRST_X: Final = 3.0
 _STEP_X: Final = 5.0
+_SERVER_STEP_X: Final = 10.0
 """The lifelines, in per cent of the picture's width: it fits a telephone and a desk."""
+
+_MOST_X: Final = 50.0
+"""What the servers and the broker have of the picture at most, likewise."""
 
 _LINE: Final = 17
 _ARROW: Final = 12
@@ -81,6 +89,7 @@ class Picture:
     Attributes:
         height: in pixels; the width is that of its container.
         lifelines: the clients' lines: the label and the position of each.
+        servers: those of the servers and the broker, likewise.
         text_x: the left edge of text.
         text_width: the width of text.
         rows: the rows.
@@ -88,6 +97,7 @@ class Picture:
 
     height: int
     lifelines: tuple[tuple[str, float], ...]
+    servers: tuple[tuple[str, float], ...]
     text_x: float
     text_width: float
     rows: tuple[PlacedRow, ...]
@@ -100,7 +110,10 @@ def picture(diagram: Diagram) -> Picture:
     lines = numbers if are_apart else [0]
     places = {number: _FIRST_X + _STEP_X * index for index, number in enumerate(lines)}
     text_x = places[lines[-1]] + 2.5
-    width = SERVER_X - 2 - text_x
+    ends = diagram.ends
+    step = min(_SERVER_STEP_X, _MOST_X / len(ends))
+    servers = {each: SERVER_X - step * (len(ends) - 1 - at) for at, each in enumerate(ends)}
+    width = servers[ends[0]] - 2 - text_x
     cells = int(_TEXT * width / (SERVER_X - _FIRST_X - 4.5))
     placed: list[PlacedRow] = []
     y = _HEAD
@@ -109,14 +122,35 @@ def picture(diagram: Diagram) -> Picture:
             words = tuple(wrap(f"Line {row.line} cannot be read: {row.reason}", cells))
             each = PlacedRow(row, y, _LINE * len(words), words)
         else:
-            each = _placed(row, y, cells, places.get(row.connection, _FIRST_X), not are_apart)
+            each = _placed(row, y, cells, _ends_of(row, places, servers, step), not are_apart)
         placed.append(each)
         y += each.height + _GAP
-    labels = ((str(number), places[number]) for number in lines) if len(lines) > 1 else ()
-    return Picture(y, tuple(labels) or (("", _FIRST_X),), text_x, round(width, 2), tuple(placed))
+    return Picture(y, _labelled(places), _labelled(servers), text_x, round(width, 2), tuple(placed))
 
 
-def _placed(arrow: Arrow, y: int, cells: int, client_x: float, is_numbered: bool) -> PlacedRow:
+def _labelled(places: dict[int, float]) -> tuple[tuple[str, float], ...]:
+    """Give lifelines with the labels that tell them apart."""
+    if len(places) == 1:
+        return tuple(("", round(x, 2)) for x in places.values())
+    return tuple(
+        ("broker" if number == BROKER else str(number), round(x, 2)) for number, x in places.items()
+    )
+
+
+def _ends_of(
+    arrow: Arrow, places: dict[int, float], servers: dict[int, float], step: float
+) -> tuple[float, float]:
+    """Give where an arrow begins and ends; that of an unknown server begins beside the broker."""
+    if arrow.is_published:
+        broker = servers[BROKER]
+        return servers[arrow.node] if arrow.node else broker - step / 2, broker
+    client, server = places.get(arrow.connection, _FIRST_X), servers[arrow.node]
+    return (client, server) if arrow.from_client else (server, client)
+
+
+def _placed(
+    arrow: Arrow, y: int, cells: int, ends: tuple[float, float], is_numbered: bool
+) -> PlacedRow:
     words = tuple(wrap(arrow.numbered_words if is_numbered else arrow.words, cells))
     below = ""
     if arrow.payload is not None:
@@ -126,7 +160,6 @@ def _placed(arrow: Arrow, y: int, cells: int, client_x: float, is_numbered: bool
         notes += wrap(str(violation), cells)
     arrow_y = _LINE * len(words) + 4
     height = _LINE * (len(words) + 1 + len(notes)) + _ARROW - 2
-    ends = (client_x, SERVER_X) if arrow.from_client else (SERVER_X, client_x)
     return PlacedRow(arrow, y, height, words, arrow_y, *ends, below, tuple(notes))
 
 
@@ -135,7 +168,7 @@ def _placed(arrow: Arrow, y: int, cells: int, client_x: float, is_numbered: bool
 
 def asset(name: str) -> str:
     """Read a file that belongs to the templates."""
-    return (files("neffos_conformance.data") / "templates" / name).read_text("utf-8")
+    return (FOLDER / "templates" / name).read_text("utf-8")
 
 
 @cache
@@ -160,30 +193,43 @@ def svg(diagram: Diagram) -> str:
     return environment().get_template("sequence.svg").render(**_names(diagram))
 
 
-def page(diagram: Diagram, source: str) -> str:
-    """Write a diagram as a page of its own; ``source`` is the recording's name."""
-    return (
-        environment()
-        .get_template("sequence.html")
-        .render(**_names(diagram), source=visible(source))
-    )
+def page(
+    diagram: Diagram, source: str, states: Mapping[int, ObservedState] = MappingProxyType({})
+) -> str:
+    """Write a diagram as a page of its own.
+
+    Args:
+        diagram: what the page shows.
+        source: the recording's name.
+        states: the states of the connections to show, by line.
+    """
+    template = environment().get_template("sequence.html")
+    return template.render(**_names(diagram, states), source=visible(source))
 
 
-def _names(diagram: Diagram) -> dict[str, object]:
+def fragment(diagram: Diagram, states: Mapping[int, ObservedState]) -> str:
+    """Write the picture and the messages of a diagram as part of a page; see ``page``."""
+    return environment().get_template("workbench_view.html").render(**_names(diagram, states))
+
+
+def _names(
+    diagram: Diagram, states: Mapping[int, ObservedState] = MappingProxyType({})
+) -> dict[str, object]:
     header = diagram.header
     return {
         "diagram": diagram,
+        "states": states,
         "picture": picture(diagram),
         "title": shorten(visible(str(header.get("scenario", ""))), 200) or "a recorded session",
         "client": peer_name(header, "client"),
-        "server": peer_name(header, "server"),
+        "server": server_names(header),
         "facts": facts(header),
         "summary": summary(diagram),
         "hexdump": hexdump,
         "field_rows": _field_rows,
         "size": _size,
         "is_arrow": lambda row: isinstance(row, Arrow),
-        "version": version("neffos-wire"),
+        "version": VERSION,
     }
 
 

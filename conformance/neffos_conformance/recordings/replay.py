@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from websockets.exceptions import ProtocolError
 
+from neffos_conformance.cases.script import BROKER
 from neffos_conformance.recordings.client_control import ClientControl
 from neffos_conformance.recordings.comparison import (
     Comparison,
@@ -27,6 +28,7 @@ from neffos_conformance.recordings.comparison import (
     Mismatch,
 )
 from neffos_conformance.recordings.operations import CannotError, operations
+from neffos_conformance.recordings.publications import PublicationReader
 from neffos_conformance.recordings.session import (
     RecordedSession,
     RecordedStep,
@@ -39,11 +41,13 @@ from neffos_conformance.runner.pace import LONGEST, Cost, Opener, Way
 from neffos_conformance.runner.playback import Playback, Timeouts
 from neffos_conformance.runner.run import opened
 from neffos_conformance.wire.barrier import BARRIER_TOKENS, BARRIERS
+from neffos_conformance.wire.broker import BrokerError, Publish, broker_at
 from neffos_conformance.wire.connection import ConnectError, ConnectionClosed, WireConnection
 from neffos_conformance.wire.reach import Target
-from neffos_conformance.wire.transcript import ConnectionOpened, Transcript
+from neffos_conformance.wire.transcript import ConnectionOpened, Published, Transcript
 from neffos_conformance.wire.transport import Transport
 from neffos_protocol import Role
+from neffos_protocol.exchange import CHANNELS, Channels
 
 DEADLINE: Final = 5.0
 """Seconds for the next thing that the live peer is to do, and for it to read a message."""
@@ -57,6 +61,12 @@ other connections, the second that it sent nothing here because of them."""
 
 ECHOED: Final = "neffos-wire replay: is there anything else?"
 """A native message for the same purpose, if the recording shows that the server echoes."""
+
+OWN_CHANNEL: Final = "neffos-wire-replay"
+"""A channel of no server: what the suite publishes there comes after what the servers did."""
+
+MAX_HEARD: Final = 4096
+"""Published messages that wait to be compared; a recording has a few at a time."""
 
 FOLLOWING: Final = 4
 """Recorded steps shown after a difference."""
@@ -111,6 +121,19 @@ class UnreachableError(Exception):
     """There is no live peer to compare with; the text says why."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReplayBroker:
+    """What live servers share.
+
+    Attributes:
+        url: its URL.
+        prefix: of the channels that are compared; all if it is empty.
+    """
+
+    url: str
+    prefix: str = ""
+
+
 async def replay_to_server(
     transcript: Transcript,
     server: Target | str,
@@ -118,18 +141,38 @@ async def replay_to_server(
     deadline: float = DEADLINE,
     way: Way | None = None,
 ) -> Replayed:
-    """Do to a server what the recorded clients did; whatever it does, nothing is raised.
+    """Do to one server what the recorded clients did; see ``replay_to_servers``."""
+    return await replay_to_servers(transcript, [server], deadline=deadline, way=way)
+
+
+async def replay_to_servers(
+    transcript: Transcript,
+    servers: Sequence[Target | str],
+    *,
+    broker: ReplayBroker | None = None,
+    deadline: float = DEADLINE,
+    way: Way | None = None,
+) -> Replayed:
+    """Do to servers what the recorded clients did; whatever they do, nothing is raised.
 
     Args:
         transcript: the recording.
-        server: the server, or its URL; recorded paths are below it.
+        servers: the servers, or their URLs, as many as were recorded; recorded paths are below
+            each.
+        broker: what they share, if what they publish is to be compared, too.
         deadline: seconds, as ``DEADLINE``, on this machine.
         way: to a server whose network is measured, and not trusted.
     """
-    target, session = Target.of(server), read_session(transcript, Role.SERVER)
-    network = None if way is None else (way, partial(opened, target.below(_first_path(session))))
+    targets = [Target.of(each) for each in servers]
+    recorded = transcript.header.get("broker") if broker else None
+    session = read_session(transcript, Role.SERVER, has_broker=recorded is not None)
+    first = targets[0].below(_first_path(session))
+    network = None if way is None else (way, partial(opened, first))
     runner = ReplayRunner(session, deadline, network)
-    return await _replayed(runner, _to_server(runner, target))
+    if broker is None or recorded is None:
+        return await _replayed(runner, _to_servers(runner, targets))
+    channels = CHANNELS[recorded["kind"]]
+    return await _replayed(runner, _to_cluster(runner, targets, broker, channels))
 
 
 def _first_path(session: RecordedSession) -> str:
@@ -175,20 +218,70 @@ async def _replayed(runner: ReplayRunner, replay: Coroutine[Any, Any, None]) -> 
     except CannotError as error:
         text = f"cannot be replayed with a driver: {error}"
         result = Replayed(ReplayOutcome.UNSUPPORTED, text)
-    except (UnreachableError, DriverError) as error:
+    except (UnreachableError, DriverError, BrokerError) as error:
         result = Replayed(ReplayOutcome.ERROR, str(error))
     seconds = time.perf_counter() - began
     return replace(result, ids=runner.comparison.ids, peer=runner.peer, seconds=seconds)
 
 
-async def _to_server(runner: ReplayRunner, server: Target) -> None:
+async def _to_cluster(
+    runner: ReplayRunner,
+    servers: Sequence[Target],
+    broker: ReplayBroker,
+    channels: Callable[[str], Channels],
+) -> None:
+    """Replay to servers, and compare what they publish.
+
+    Args:
+        runner: compares.
+        servers: the servers.
+        broker: what they share.
+        channels: gives the names of channels on the recorded broker.
+    """
+    runner.comparison.expect_published(PublicationReader(channels))
+    heard: asyncio.Queue[Published] = asyncio.Queue(MAX_HEARD)
+    is_flooded = False
+
+    def hear(channel: str, payload: bytes) -> None:
+        nonlocal is_flooded
+        if channel != OWN_CHANNEL and broker.prefix and not channel.startswith(broker.prefix + "."):
+            return
+        is_flooded |= heard.full()
+        if not is_flooded:
+            heard.put_nowait(Published(channel, payload))
+
+    async with broker_at(broker.url, hear) as peer:
+        reader = PublicationReader(peer.channels)
+
+        async def pass_on() -> None:
+            while True:
+                await runner.playback.events.put((BROKER, (reader, await heard.get())))
+
+        passing = asyncio.create_task(pass_on(), name="hear the broker")
+        try:
+            runner.publish = peer.publish
+            await _to_servers(runner, servers)
+        except DifferentError as error:
+            if not is_flooded:
+                raise
+            text = "more is published than can be compared. Try: --prefix TEXT, another broker"
+            raise UnreachableError(text) from error
+        finally:
+            passing.cancel()
+            await asyncio.wait([passing])
+
+
+async def _to_servers(runner: ReplayRunner, servers: Sequence[Target]) -> None:
     for step in runner.session.steps:
         number, content = step.entry.connection, step.entry.content
-        if number not in runner.playback.connections:
+        if number != BROKER and number not in runner.playback.connections:
             await runner.settle(step.number)
             opening = content if isinstance(content, ConnectionOpened) else ConnectionOpened("", {})
-            connection = await _dial(runner, step, server.below(opening.path), opening.headers)
-            runner.add(number, connection)
+            if opening.node > len(servers):
+                text = f"{step.name()} is to server {opening.node}, and there is no such --server"
+                raise UnreachableError(text)
+            server = servers[opening.node - 1].below(opening.path)
+            runner.add(number, await _dial(runner, step, server, opening.headers))
         await runner.play(step)
     await runner.expect_nothing()
 
@@ -256,6 +349,7 @@ class ReplayRunner:
         comparison: compares the live peer with the recording.
         playback: the connections, by their recorded numbers.
         peer: what the driver says of itself.
+        publish: publishes on the broker, if what is published there is compared.
     """
 
     def __init__(
@@ -268,7 +362,9 @@ class ReplayRunner:
         self.comparison = Comparison(session)
         self.playback = Playback(session.live, Timeouts(case=deadline, close=deadline))
         self.peer: Mapping[str, Any] = {}
+        self.publish: Publish | None = None
         self._closed: set[int] = set()
+        self._has_heard_itself = False
         self._reached = -1
 
     @property
@@ -357,6 +453,10 @@ class ReplayRunner:
                     self.comparison.expect(number, ECHOED)
                     await self._send(number, ECHOED)
             await self.settle()
+        if self.publish is not None:
+            await self.publish(OWN_CHANNEL, b"")
+            if not await self._until(lambda: self._has_heard_itself):
+                raise UnreachableError("the broker does not return what the suite publishes")
         for number in filter(self.comparison.is_open, connections):
             if not self.comparison.was_accepted(number):
                 self.comparison.expect(number, ConnectionClosed(None))
@@ -399,8 +499,15 @@ class ReplayRunner:
     def _take(self, number: int, event: Any) -> None:
         if isinstance(event, Exception):
             raise event
-        if isinstance(event, ConnectionClosed):
-            self._closed.add(number)
-        difference = self.comparison.see(number, event)
+        if number == BROKER:
+            reader, published = event
+            if published.channel == OWN_CHANNEL:
+                self._has_heard_itself = True
+                return
+            difference = self.comparison.see_published(reader, published)
+        else:
+            if isinstance(event, ConnectionClosed):
+                self._closed.add(number)
+            difference = self.comparison.see(number, event)
         if difference is not None:
             raise DifferentError(difference)

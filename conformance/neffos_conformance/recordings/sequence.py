@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from typing import Any, BinaryIO, Final
 
 from neffos_codec import FIELDS, HandshakeAccept, HandshakeRefuse, Message, Native, Reason
+from neffos_conformance.cases.script import BROKER
 from neffos_conformance.recordings.checking import (
     MAX_CONNECTIONS,
     Monitors,
@@ -24,17 +25,26 @@ from neffos_conformance.recordings.checking import (
     remarks,
     violations,
 )
-from neffos_conformance.wire.connection import ConnectionClosed
-from neffos_conformance.wire.payloads import payload_bytes
+from neffos_conformance.wire.closing import ConnectionClosed
+from neffos_conformance.wire.payloads import frame_of, payload_bytes, text_if_utf8
 from neffos_conformance.wire.text import shorten
 from neffos_conformance.wire.transcript import (
     ConnectionOpened,
     Entry,
     Header,
+    Published,
     UnreadableLine,
     read_lines,
 )
-from neffos_protocol import Change, Conversation, MessageKind, ObservedAsk, TrackedMessage
+from neffos_protocol import (
+    Change,
+    Conversation,
+    MessageKind,
+    ObservedAsk,
+    TrackedMessage,
+    Violation,
+)
+from neffos_protocol.exchange import PublishedFrame
 from neffos_protocol.names import CHANGE_OF
 from neffos_protocol.text import cut, visible
 
@@ -53,6 +63,9 @@ _SHOWN_BODY: Final = 40
 
 _SHOWN_REASON: Final = 400
 """Characters of an explanation."""
+
+MAX_SHOWN_SERVERS: Final = 8
+"""Servers of a cluster that are named in a title; tested ones have two."""
 
 _PLAIN: Final = re.compile(r"[\w.$#!@:+-]+", re.ASCII)
 """Names that need no quotes in a sentence."""
@@ -82,8 +95,9 @@ class Arrow:
     Attributes:
         line: the line of the recording.
         time: seconds since the recording began.
-        connection: the number of the connection.
+        connection: the number of the connection, or ``BROKER``.
         from_client: the direction.
+        node: the number of the server that it is from or to; 0 if that is unknown.
         kind: what it is.
         words: the same in a sentence, fit to be shown.
         payload: the message, or its first ``KEPT`` characters or bytes; ``None`` if this is not a
@@ -97,6 +111,7 @@ class Arrow:
     time: float
     connection: int
     from_client: bool
+    node: int
     kind: ArrowKind
     words: str
     payload: str | bytes | None = None
@@ -112,7 +127,20 @@ class Arrow:
     @property
     def numbered_words(self) -> str:
         """The sentence with the number of the connection."""
-        return f"#{self.connection} {self.words}"
+        return self.words if self.is_published else f"#{self.connection} {self.words}"
+
+    @property
+    def is_published(self) -> bool:
+        """Whether it goes from a server to the broker."""
+        return self.connection == BROKER
+
+    @property
+    def where(self) -> str:
+        """Where it passes: ``connection 1, from the client``, or ``published by server 2``."""
+        if self.is_published:
+            return f"published by server {self.node}" if self.node else "published"
+        sender = "client" if self.from_client else "server"
+        return f"connection {self.connection}, from the {sender}"
 
 
 DiagramRow = Arrow | UnreadableLine
@@ -156,7 +184,15 @@ class Diagram:
     @property
     def connections(self) -> list[int]:
         """The numbers of the connections shown, ascending: a lifeline each."""
-        return sorted({arrow.connection for arrow in self.arrows})
+        return sorted({arrow.connection for arrow in self.arrows} - {BROKER})
+
+    @property
+    def ends(self) -> list[int]:
+        """The servers and the broker as they are drawn: ``BROKER`` follows the first server."""
+        named = 1 + len(self.header.get("other_servers", ()))
+        servers = range(1, max([named, *(arrow.node for arrow in self.arrows)]) + 1)
+        has_broker = "broker" in self.header or any(arrow.is_published for arrow in self.arrows)
+        return [*servers[:1], *([BROKER] if has_broker else []), *servers[1:]]
 
 
 def read_diagram(
@@ -167,6 +203,8 @@ def read_diagram(
     last: int | None = None,
     limit: int = DEFAULT_LIMIT,
     whole: bool = False,
+    shown: Callable[[DiagramRow, SequenceReader], DiagramRow | None] = lambda row, _: row,
+    is_ended_by_limit: bool = False,
 ) -> Diagram:
     """Read a recording. Rows left out are checked, too: the rest depends on them.
 
@@ -177,6 +215,9 @@ def read_diagram(
         last: the last one; the lines after it are not read.
         limit: show no more rows than this.
         whole: keep payloads whole.
+        shown: is called with each row that may be shown and with its reader, and gives the row
+            to show instead, if any.
+        is_ended_by_limit: do not read the lines after the last row that is shown.
 
     Raises:
         OSError: the recording cannot be read.
@@ -195,20 +236,26 @@ def read_diagram(
         diagram.unreadable += isinstance(item, UnreadableLine)
         if isinstance(item, Entry) and connection not in (None, item.connection):
             continue
+        if len(diagram.rows) == limit and is_ended_by_limit:
+            diagram.is_read_whole = False
+            break
         if len(diagram.rows) == limit:
             hidden = reader.check(item)  # five times as fast as finding words for it
             diagram.after += 1
             diagram.hidden_violations += len(hidden)
             diagram.violations.update(hidden)
             continue
-        row = reader.read(item)
-        violated = row.violations if isinstance(row, Arrow) else ()
-        diagram.violations.update(each.requirement for each in violated)
-        if first <= row.line:
-            diagram.rows.append(row)
-        else:
+        if item.line < first:
+            hidden = reader.skip(item)
             diagram.before += 1
-            diagram.hidden_violations += len(violated)
+            diagram.hidden_violations += len(hidden)
+            diagram.violations.update(hidden)
+            continue
+        row = shown(reader.read(item), reader)
+        if row is not None:
+            diagram.rows.append(row)
+        if isinstance(row, Arrow):
+            diagram.violations.update(each.requirement for each in row.violations)
     diagram.unchecked = reader.unchecked
     diagram.remarks = reader.finish() if diagram.is_read_whole else ()
     return diagram
@@ -226,8 +273,9 @@ class SequenceReader:
         self._header = header or {}
         self._native = Native(self._header.get("native", Native.NEVER))
         self._kept = None if whole else KEPT
-        self._monitors = Monitors(self._native)
+        self._monitors = Monitors.of(self._header)
         self._conversations: dict[int, Conversation] = {}
+        self._nodes: dict[int, int] = {}
 
     @property
     def unchecked(self) -> int:
@@ -236,8 +284,10 @@ class SequenceReader:
 
     def finish(self) -> Sequence[str]:
         """Take the end of the recording, and give a sentence on each ask without a reply."""
-        self._monitors.finish()
-        return list(remarks(self._monitors.pending_asks, self._monitors.pending_ask_count))
+        monitors = self._monitors
+        monitors.finish()
+        asks = remarks(monitors.pending_asks, monitors.pending_ask_count)
+        return [*monitors.suspicions, *asks]
 
     def read(self, item: Entry | UnreadableLine) -> DiagramRow:
         """Give the row of one line; nothing is raised, whatever is in it."""
@@ -246,19 +296,22 @@ class SequenceReader:
         line, time, number, from_client, content = item
         found = self._monitors.feed(item)
         match content:
-            case ConnectionOpened(path, _):
+            case ConnectionOpened(path, _, node):
+                self._open(number, node)
                 kind, words = ArrowKind.OPENING, "opens " + shorten(visible(path[:KEPT]), 60)
+            case Published():
+                return self._published(item, content, found)
             case ConnectionClosed():
                 kind, words = ArrowKind.CLOSE, _end(content)
             case _:
-                sender = "client" if from_client else "server"
-                tracked = self._conversation(number).feed(sender, content)
+                tracked = self._tracked(item, content)
                 kind, words = _words(tracked, content)
                 return Arrow(
                     line,
                     time,
                     number,
                     from_client,
+                    self._nodes.get(number, 1),
                     kind,
                     words,
                     content[: self._kept],
@@ -266,7 +319,39 @@ class SequenceReader:
                     tuple(self._fields(tracked.message)),
                     tuple(violations(found, item, content, self._header)),
                 )
-        return Arrow(line, time, number, from_client, kind, words)
+        return Arrow(line, time, number, from_client, self._nodes.get(number, 1), kind, words)
+
+    def _published(self, entry: Entry, content: Published, found: Sequence[Violation]) -> Arrow:
+        cluster = self._monitors.cluster
+        frame = None if cluster is None else cluster.frame
+        payload = text_if_utf8(content.payload)
+        if frame is None:
+            kind, words = ArrowKind.STRAY, "not a frame"
+        else:
+            kind, words = _published_words(frame, content.channel)
+        return Arrow(
+            entry.line,
+            entry.time,
+            BROKER,
+            False,
+            0 if cluster is None else cluster.publisher,
+            kind,
+            f"{name(content.channel)}: {words}",
+            payload[: self._kept],
+            len(payload),
+            tuple(self._fields(frame_of(payload) if frame is not None else None)),
+            tuple(violations(found, entry, payload, self._header)),
+        )
+
+    def skip(self, item: Entry | UnreadableLine) -> list[str]:
+        """Take one line without words for it, and give the requirements that it violates."""
+        found = self.check(item)
+        if isinstance(item, Entry):
+            if isinstance(item.content, str | bytes):
+                self._track(item, item.content)
+            elif isinstance(item.content, ConnectionOpened):
+                self._open(item.connection, item.content.node)
+        return found
 
     def check(self, item: Entry | UnreadableLine) -> list[str]:
         """Give the requirements that one line violates. After that, ``read`` no more."""
@@ -275,13 +360,36 @@ class SequenceReader:
         found = self._monitors.feed(item)
         return [each.requirement for each in found]
 
-    def _conversation(self, number: int) -> Conversation:
+    def _open(self, number: int, node: int) -> None:
+        self._nodes[number] = node
+        if len(self._nodes) > MAX_CONNECTIONS:
+            del self._nodes[next(iter(self._nodes))]
+
+    def conversation(self, number: int) -> Conversation:
+        """Give what is known of a connection up to the line that was read last."""
         found = self._conversations.get(number)
-        if found is None:
-            found = self._conversations[number] = Conversation(native=self._native)
-            if len(self._conversations) > MAX_CONNECTIONS:
-                del self._conversations[next(iter(self._conversations))]
-        return found
+        return self._remember(number, Conversation(native=self._native)) if found is None else found
+
+    def _remember(self, number: int, seen: Conversation) -> Conversation:
+        self._conversations[number] = seen
+        if len(self._conversations) > MAX_CONNECTIONS:
+            del self._conversations[next(iter(self._conversations))]
+        return seen
+
+    def _track(self, entry: Entry, payload: str | bytes) -> MessageKind:
+        """Say what a message is, which the monitors have taken: after the end they do not."""
+        monitor = self._monitors.monitor(entry.connection)
+        if monitor is None:
+            seen = self.conversation(entry.connection)
+            return seen.take("client" if entry.from_client else "server", payload)
+        if self._conversations.get(entry.connection) is not monitor.conversation:
+            self._remember(entry.connection, monitor.conversation)
+        return monitor.kind
+
+    def _tracked(self, entry: Entry, payload: str | bytes) -> TrackedMessage:
+        kind = self._track(entry, payload)
+        sender = "client" if entry.from_client else "server"
+        return self.conversation(entry.connection).tracked(sender, kind)
 
     def _fields(self, message: Message | None) -> Iterator[tuple[str, str | bytes | bool]]:
         for name, value in zip(FIELDS, message.fields() if message else (), strict=bool(message)):
@@ -317,24 +425,35 @@ def _frame(tracked: TrackedMessage, message: Message) -> tuple[ArrowKind, str]:
     token = name(message.wait)
     is_stray = tracked.kind is MessageKind.STRAY_REPLY
     if tracked.kind is MessageKind.REPLY and tracked.ask is not None:
-        return _reply(message, f"{token} ({_subject(tracked.ask)})")
+        return _reply(message, f"{token} ({subject(tracked.ask)})")
     if is_stray and tracked.repeats:
         return _reply(message, f"{token}, which is settled")
     if is_stray and (message.is_empty_reply or message.is_error):
         return _reply(message, f"{token}, which is not pending")
-    subject = _subject(message)
+    what = subject(message)
     if message.is_error:
-        return ArrowKind.ERROR, f"error in {subject}: {quoted(message.body)}"
+        return ArrowKind.ERROR, f"error in {what}: {quoted(message.body)}"
     change = CHANGE_OF.get(message.event)
     if change is not None and not message.wait:
-        return ArrowKind.ASK, f"wants to {subject}, without a token"
+        return ArrowKind.ASK, f"wants to {what}, without a token"
     body = f" {quoted(message.body)}" if message.body else ""
     if not message.wait:
-        return ArrowKind.EVENT, subject + body
+        return ArrowKind.EVENT, what + body
     if is_stray:
-        return ArrowKind.EVENT, f"{subject}{body}, with a client's token {token}"
+        return ArrowKind.EVENT, f"{what}{body}, with a client's token {token}"
     asks = "asks with" if change is None else "asks to"
-    return ArrowKind.ASK, f"{asks} {subject}{body} ({token})"
+    return ArrowKind.ASK, f"{asks} {what}{body} ({token})"
+
+
+def _published_words(frame: PublishedFrame, channel: str) -> tuple[ArrowKind, str]:
+    message = frame.message
+    what = subject(message)
+    if message.is_error:
+        return ArrowKind.ERROR, f"error in {what}: {quoted(message.body)}"
+    body = f" {quoted(message.body)}" if message.body else ""
+    if frame.token:
+        return ArrowKind.ASK, f"asks with {what}{body} ({name(frame.token)})"
+    return (ArrowKind.REPLY if ".ask." in channel else ArrowKind.EVENT), what + body
 
 
 def _reply(message: Message, to: str) -> tuple[ArrowKind, str]:
@@ -345,7 +464,8 @@ def _reply(message: Message, to: str) -> tuple[ArrowKind, str]:
     return ArrowKind.REPLY, f"reply {quoted(message.body)} to {to}"
 
 
-def _subject(frame: Message | ObservedAsk) -> str:
+def subject(frame: Message | ObservedAsk) -> str:
+    """Say what a frame or an ask is about: a change of a membership, or an event."""
     namespace = name(frame.namespace) if frame.namespace else "the empty namespace"
     match CHANGE_OF.get(frame.event):
         case Change.CONNECT:
@@ -396,66 +516,41 @@ def peer_name(header: Header, role: str) -> str:
     return visible(" ".join(cut(str(part), 80) for part in parts if part)) or "unknown"
 
 
+def server_names(header: Header) -> str:
+    """Give name and version of all servers of a recording, each once."""
+    others = ({"server": each} for each in header.get("other_servers", ()))
+    names = dict.fromkeys(peer_name(each, "server") for each in (header, *others))
+    return ", ".join(list(names)[:MAX_SHOWN_SERVERS])
+
+
 def facts(header: Header) -> list[tuple[str, str]]:
     """Give the parts of the header, as pairs of a name and a text fit to be shown."""
     found = [(key, _fact(header[key])) for key in _FACTS if header.get(key)]
     return [(key, shorten(visible(text), 400)) for key, text in found]
 
 
-_FACTS: Final = ("client", "server", "recorded", "how", "native", "shows", "defects")
+_FACTS: Final = (
+    "client",
+    "server",
+    "other_servers",
+    "broker",
+    "recorded",
+    "how",
+    "native",
+    "shows",
+    "defects",
+)
 
 
 def _fact(value: Any) -> str:
     if isinstance(value, dict):
+        if "kind" in value:
+            return ", ".join(str(each) for each in value.values())
         if "peer" in value:
             rest = {key: each for key, each in value.items() if key not in ("peer", "version")}
             named = " ".join(str(value[key]) for key in ("peer", "version") if value.get(key))
             return ", ".join([named, *(f"{key} {each}" for key, each in rest.items())])
         return ", ".join(f"{key} ({each})" for key, each in value.items())
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return ", ".join(map(_fact, value))
     return str(value)
-
-
-# -------------------------------------------------------------------- the summary
-
-
-def summary(diagram: Diagram) -> list[str]:
-    """Give the sentences below or above a diagram."""
-    arrows = len(diagram.arrows)
-    connections = counted(len(diagram.connections), "connection")
-    lines = [f"{counted(arrows, 'arrow')} on {connections}; {verdict(diagram)}."]
-    if diagram.unreadable:
-        lines.append(f"{counted(diagram.unreadable, 'line')} cannot be read.")
-    lines += [f"{each[0].upper()}{each[1:]}." for each in diagram.remarks]
-    sides = ((diagram.before, "before"), (diagram.after, "after"))
-    if where := " and ".join(f"{count} {side}" for count, side in sides if count):
-        hidden = counted(diagram.before + diagram.after, "line")
-        violations = ""
-        if diagram.hidden_violations:
-            violations = f", with {counted(diagram.hidden_violations, 'violation')}"
-        lines.append(
-            f"Left out: {hidden} ({where}){violations}; see --from, --to, --limit and --connection."
-        )
-    if not diagram.is_read_whole:
-        lines.append("The lines after --to were not read.")
-    if diagram.unchecked:
-        count = counted(diagram.unchecked, "connection")
-        lines.append(f"Not checked to the end, with too many at a time: {count}.")
-    if not diagram.header:
-        lines.append("The header cannot be read; whether messages may be native is unknown.")
-    return lines
-
-
-def verdict(diagram: Diagram) -> str:
-    """Give the number of violations of each requirement."""
-    if not diagram.violations:
-        where = " in the lines that can be read" if diagram.unreadable else ""
-        return f"no violations{where}" if diagram.arrows or not where else "nothing can be checked"
-    each = ", ".join(f"{id_} ({count})" for id_, count in sorted(diagram.violations.items()))
-    return f"{counted(diagram.violations.total(), 'violation')}: {each}"
-
-
-def counted(number: int, what: str) -> str:
-    """Give a number with its noun, in the plural where it has to be."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -20,7 +20,7 @@ from neffos_codec import (
 )
 from neffos_conformance.wire.barrier import BARRIER_TOKEN
 from neffos_conformance.wire.connection import ConnectionClosed
-from neffos_conformance.wire.transcript import ConnectionOpened, Entry, Transcript
+from neffos_conformance.wire.transcript import ConnectionOpened, Entry, Published, Transcript
 from neffos_protocol import Conversation, MessageKind, Role
 from neffos_protocol.names import CLIENT_PREFIX
 
@@ -43,6 +43,8 @@ class StepKind(StrEnum):
     END = "the closing"
     LATE = "a message after the closing"
     """It crossed the other peer's closing, or it is a barrier of the suite. It is ignored."""
+    PUBLISHED = "what was published"
+    """A server's message on the broker."""
     BARRIER = "the reply to the barrier"
     """No entry of a recording: it proves that nothing else was sent."""
 
@@ -140,6 +142,8 @@ class _Reader:
         content = entry.content
         if isinstance(content, ConnectionOpened):
             return StepKind.OPENING, None, NO_ASK
+        if isinstance(content, Published):
+            return StepKind.PUBLISHED, None, NO_ASK
         if self.is_over:
             return StepKind.LATE, None, NO_ASK
         if isinstance(content, ConnectionClosed):
@@ -158,12 +162,15 @@ class _Reader:
         return _PARTS[tracked.kind], tracked.message, NO_ASK
 
 
-def read_session(transcript: Transcript, live: Role) -> RecordedSession:
+def read_session(
+    transcript: Transcript, live: Role, *, has_broker: bool = False
+) -> RecordedSession:
     """Say what each entry of a recording is.
 
     Args:
         transcript: the recording.
         live: the role that another peer takes over.
+        has_broker: what is published is compared, too.
     """
     is_native = transcript.header.get("native") == Native.ONLY.value
     native = Native.ONLY if is_native else Native.NEVER
@@ -177,6 +184,8 @@ def read_session(transcript: Transcript, live: Role) -> RecordedSession:
         part, message, asked = reader.read(number, entry)
         if live is Role.CLIENT and message is not None and message.wait == BARRIER_TOKEN:
             part = StepKind.LATE  # the suite's own, which no client sends
+        if part is StepKind.PUBLISHED and not (has_broker and is_live):
+            part = StepKind.LATE  # nobody hears it
         step = RecordedStep(number, entry, is_live, part, message, asked)
         steps.append(step)
         if part is StepKind.ACCEPTANCE:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
 from typing import Final
 
-PEER: Final = "neffos-wire"
+from neffos_conformance import SUITE, VERSION
+
+PEER: Final = SUITE
 """The name of the reference peers."""
 
 
@@ -14,6 +15,6 @@ def identity() -> dict[str, str]:
     """Give what a reference peer says about itself: name, version and runtime."""
     return {
         "peer": PEER,
-        "version": version("neffos-wire"),
+        "version": VERSION,
         "runtime": f"Python {platform.python_version()}",
     }

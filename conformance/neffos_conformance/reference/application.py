@@ -5,6 +5,7 @@ Names and texts are those of ``spec/docs/application.md``, byte for byte.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
@@ -28,12 +29,10 @@ from neffos_asyncio import (
     random_id,
     text_of,
 )
-from neffos_codec import Message
+from neffos_asyncio.exchange import Exchange
+from neffos_codec import EncodeError, Message
+from neffos_conformance.cases.features import CONNECT_HEADER, ID_HEADER, REFUSE_HEADER
 from neffos_protocol import ChangeAsked, MisuseError
-
-REFUSE_HEADER: Final = "X-Conformance-Refuse"
-ID_HEADER: Final = "X-Conformance-Id"
-CONNECT_HEADER: Final = "X-Conformance-Connect"
 
 NEWS: Final = "news"
 """The event of every broadcast."""
@@ -43,13 +42,18 @@ DONE: Final = "done"
 
 
 def servers(
-    path: str = "/", *, limits: Limits | None = None, make: Callable[..., Server] = Server
+    path: str = "/",
+    *,
+    limits: Limits | None = None,
+    exchange: Callable[[str], Exchange] | None = None,
+    make: Callable[..., Server] = Server,
 ) -> dict[str, Server]:
     """Return the three endpoints by their paths: the application, mixed, and native-only.
 
     Args:
         path: of the first; the others are below it.
         limits: the bounds of each connection.
+        exchange: makes the exchange of an endpoint, by its path, if it has one.
         make: makes each server, with the arguments of ``Server``, to test variants of it.
     """
     below = path.rstrip("/")
@@ -58,16 +62,22 @@ def servers(
         f"{below}/mixed": {"": {"echo": echo, ON_NATIVE_MESSAGE: echo}},
         f"{below}/native": {"": {ON_NATIVE_MESSAGE: echo}},
     }
-    return {
+    made: dict[str, Server] = {}
+    if exchange is not None:
+        ask_all = _asking_all(lambda: made[path])
+        endpoints[path] = {**APPLICATION, "app": {**APPLICATION["app"], "ask-all": ask_all}}
+    made |= {
         each: make(
             handlers,
             id_generator=_connection_id,
             on_connect=_admit,
             on_open=_connect_at_once,
             limits=limits or Limits(),
+            exchange=exchange(each) if exchange else None,
         )
         for each, handlers in endpoints.items()
     }
+    return made
 
 
 # -------------------------------------------------------------------- the connection
@@ -121,8 +131,12 @@ def _header_of(namespace: Namespace, message: Message) -> ReplyBody:
 
 
 def _push(namespace: Namespace, message: Message) -> ReplyBody:
-    with suppress(MisuseError):  # the client has left before its message was handled
+    try:
         namespace.emit(text_of(message.body), b"pushed" if message.is_binary else "pushed")
+    except EncodeError as error:  # the client chose a name that cannot be written (FR-4)
+        raise ReplyError(str(error)) from error
+    except MisuseError:  # it has left before its message was handled, or may not have this event
+        pass
     return DONE
 
 
@@ -138,6 +152,30 @@ async def _ask_me(namespace: Namespace, message: Message) -> None:
             body = body.encode()
     with suppress(MisuseError):  # as above
         namespace.emit(event, body)
+
+
+def _asking_all(server: Callable[[], Server]) -> Callable[[Namespace, Message], ReplyBody]:
+    """Give the handler that asks every client in a room, of all servers with one exchange."""
+    pending: set[asyncio.Task[None]] = set()
+
+    async def ask(namespace: Namespace, message: Message) -> None:
+        body: str | bytes
+        try:
+            room, _, text = text_of(message.body).partition(" ")
+            reply = await server().ask(namespace.name, NEWS, text, room=room)
+            event, body = "answer", reply.body
+        except NeffosError as error:
+            event, body = "answer-error", str(error)
+        with suppress(MisuseError):  # the client has left
+            namespace.emit(event, body)
+
+    def handle(namespace: Namespace, message: Message) -> ReplyBody:
+        task = asyncio.create_task(ask(namespace, message))
+        pending.add(task)
+        task.add_done_callback(pending.discard)
+        return DONE
+
+    return handle
 
 
 def _changing(

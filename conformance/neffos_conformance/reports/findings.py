@@ -9,19 +9,21 @@ from __future__ import annotations
 import platform
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
+from dataclasses import dataclass, replace
 from typing import Final
 
 from neffos_codec import COMPILED
+from neffos_conformance import SUITE, VERSION
 from neffos_conformance.cases.classes import ConformanceClass
-from neffos_conformance.cases.definition import ROLES, SLOW, Case
+from neffos_conformance.cases.definition import SLOW, Case
+from neffos_conformance.cases.dimensions import dimensions
 from neffos_conformance.cases.features import MAIN, AppLevel, features
 from neffos_conformance.cases.levels import NextStep, level_of_features, next_step
 from neffos_conformance.cases.verdict import SEVERITY, Verdict, most_severe
 from neffos_conformance.requirement_sets import requirement_set
-from neffos_conformance.runner.result import BROKEN, NO_REPLY, LogEntry, Remark, Result
+from neffos_conformance.runner.result import BROKEN, NO_REPLY, Finding, LogEntry, Remark, Result
 from neffos_conformance.runner.run_report import RunReport
+from neffos_conformance.runner.varying import WALKED
 from neffos_conformance.wire.barrier import BARRIER_TOKENS, IMPLICIT_TOKENS, is_barrier_reply
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import SHOWN, short
@@ -30,14 +32,15 @@ from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_protocol.catalogue import Requirement, requirement, requirements
 from neffos_protocol.text import cut, visible
 
-SUITE: Final = "neffos-wire"
-"""The package of the suite."""
-
 KNOWN: Final = ("reason", "link", "source")
 """What a report for programs has of a known failure."""
 
 EMPTY_NAME: Final = "''"
 """The empty name, where a name is expected."""
+
+LABELS: Final = ("finding", "closing", "remark")
+"""What a report calls a finding: a violation beside what the case tests, one on how a connection
+closed, and what nothing forbids."""
 
 MAX_LEFT_OUT: Final = 6
 """IDs of cases that were left out, in a sentence: there are three slow ones."""
@@ -57,10 +60,10 @@ def by_severity(results: Iterable[Result]) -> list[Result]:
 
 @dataclass(frozen=True, slots=True)
 class SummaryLine:
-    """One line about known failures, closing behaviour or skipped cases.
+    """One line about known failures, findings or skipped cases.
 
     Attributes:
-        label: ``known``, ``stale``, ``closing``, ``skipped`` or ``unknown``.
+        label: ``known``, ``stale``, ``skipped``, ``unknown``, or that of a finding.
         text: the reason or the explanation.
         verdict: the verdict, if the line has one.
         id: the case or the requirement, if the line is about one.
@@ -77,25 +80,37 @@ class SummaryLine:
 
 
 def summary_lines(report: RunReport) -> list[SummaryLine]:
-    """Give the lines that follow the failures: known and stale failures, closing, skipped."""
-    closings: dict[tuple[str, str, Verdict], list[str]] = {}
+    """Give the lines that follow the failures: known and stale failures, findings, skipped."""
+    found: dict[Finding, list[str]] = {}
     not_run: dict[tuple[str, str], list[str]] = {}
     lines = []
     for result in report.results:
-        closing = result.closing
         if known := report.known.get(result.case.id):
             line = SummaryLine("known", known.reason, result.verdict, known.case, known.link)
             lines.append(line)
-        if closing.explanation:
-            key = (closing.requirement, closing.explanation, closing.verdict)
-            closings.setdefault(key, []).append(result.case.id)
+        for each in result.findings:
+            if known := report.known_finding(result, each):
+                line = SummaryLine("known", known.reason, known.verdict, known.key, known.link)
+                lines.append(line)
+            else:
+                alike = Finding(each.requirement, each.explanation)
+                found.setdefault(alike, []).append(result.case.id)
         if result.verdict in (Verdict.SKIPPED, Verdict.UNKNOWN):
             key_not_run = (result.verdict.value, result.explanation)
             not_run.setdefault(key_not_run, []).append(result.case.id)
     lines += [SummaryLine("stale", text) for text in report.stale]
-    for (id_, text, verdict), ids in closings.items():
-        lines.append(SummaryLine("closing", text, verdict, id_, cases=ids))
+    for each in sorted(found, key=lambda each: LABELS.index(label_of(each))):
+        verdict = each.verdict if each.requirement else None
+        line = SummaryLine(label_of(each), each.explanation, verdict, each.requirement)
+        lines.append(replace(line, cases=found[each]))
     return lines + [SummaryLine(label, text, cases=ids) for (label, text), ids in not_run.items()]
+
+
+def label_of(finding: Finding) -> str:
+    """Give what a report calls a finding: one of ``LABELS``."""
+    if finding.is_closing:
+        return "closing"
+    return "finding" if finding.requirement else "remark"
 
 
 def family_counts(report: RunReport) -> dict[str, Counter[Verdict]]:
@@ -106,17 +121,15 @@ def family_counts(report: RunReport) -> dict[str, Counter[Verdict]]:
     return found
 
 
-def closing_counts(report: RunReport) -> Counter[Verdict]:
-    """Give the number of cases with each verdict on closing behaviour; a codec has none."""
-    if report.role not in ROLES:
-        return Counter()
-    ran = (result for result in report.results if result.verdict is not Verdict.SKIPPED)
-    return Counter(result.closing.verdict for result in ran)
+def finding_counts(report: RunReport) -> Counter[Verdict]:
+    """Give the number of findings with each verdict; remarks have none."""
+    found = (each for result in report.results for each in result.findings)
+    return Counter(each.verdict for each in found if each.requirement)
 
 
 def table_rows(report: RunReport) -> Iterator[tuple[str, list[str]]]:
-    """Give the table of verdicts: each family, then ``all``, then ``closing`` if there is any."""
-    rows = {**family_counts(report), "all": report.counts(), "closing": closing_counts(report)}
+    """Give the table of verdicts: each family, then ``all``, then ``findings`` if there are any."""
+    rows = {**family_counts(report), "all": report.counts(), "findings": finding_counts(report)}
     for name, counts in rows.items():
         if counts or name == "all":
             yield name, [str(counts[verdict] or "") for verdict in Verdict]
@@ -144,8 +157,7 @@ class RequirementResult:
 
     Attributes:
         requirement: the requirement.
-        verdict: the most severe of its cases and of the closing behaviour that it governs;
-            ``None`` if no selected case covers it.
+        verdict: the most severe of its cases and findings; ``None`` if no selected case covers it.
         cases: the IDs of its selected cases.
         is_exercised: one of its cases ran to its end.
     """
@@ -164,8 +176,8 @@ def requirement_results(report: RunReport) -> list[RequirementResult]:
         for id_ in result.case.requirements:
             verdicts.setdefault(id_, []).append(result.verdict)
             cases.setdefault(id_, []).append(result.case.id)
-        if result.closing.requirement:
-            verdicts.setdefault(result.closing.requirement, []).append(result.closing.verdict)
+        for each in result.findings:
+            verdicts.setdefault(each.requirement, []).append(each.verdict)
     exercised = report.exercised()
     return [
         RequirementResult(
@@ -185,7 +197,8 @@ def sentence(id_: str) -> str:
 
 def number_of_cases(report: RunReport) -> int:
     """Give the number of cases for the role, selected or not."""
-    return max(len(_all_cases(report)), len(report.results))
+    own = {result.case.base_id for result in report.results}
+    return max(len(_all_cases(report)), len(own))
 
 
 def peer_name(peer: Mapping[str, str]) -> str:
@@ -264,11 +277,66 @@ def level_lines(report: RunReport) -> list[str]:
 
 def cases_sentence(report: RunReport) -> str:
     """Give the number of selected cases and the selection, in words."""
-    total, selected = number_of_cases(report), len(report.results)
+    total = number_of_cases(report)
+    of_cases = (each.case for each in report.results if WALKED not in each.case.id)
+    selected = sum(case.id == case.base_id for case in of_cases)
     by = f", selected by {bounded(', '.join(report.selection))}" if report.selection else ""
     if selected == total and not by:
         return f"all {total} cases"
     return f"{selected} of {total} cases{by or _without(report)}"
+
+
+@dataclass(frozen=True, slots=True)
+class DimensionCount:
+    """How many variations had a value of a dimension.
+
+    Attributes:
+        dimension: its ID.
+        value: the name of the value.
+        about: what is so in the variations.
+        run: how many had a verdict.
+        passed: how many of them passed.
+    """
+
+    dimension: str
+    value: str
+    about: str
+    run: int
+    passed: int
+
+
+def dimension_counts(report: RunReport) -> list[DimensionCount]:
+    """Give what became of the variations, by dimension and value; empty if there were none."""
+    if (varied := report.varied) is None:
+        return []
+    return [
+        DimensionCount(
+            each.id,
+            value.name,
+            value.about,
+            varied.run_by[value.name],
+            varied.passed_by[value.name],
+        )
+        for each in dimensions()
+        for value in each.values
+        if varied.run_by[value.name]
+    ]
+
+
+def varied_sentence(report: RunReport) -> str:
+    """Give how many variations passed, in how many dimensions; empty if there were none."""
+    if (varied := report.varied) is None:
+        return ""
+    counts = dimension_counts(report)
+    ids = list(dict.fromkeys(each.dimension for each in counts))
+    text = f"{varied.passed} of {varied.number} variations passed, with {len(counts)} values of"
+    text = f"{text} {len(ids)} dimensions: {', '.join(ids)}"
+    if varied.walks:
+        text += f"; {varied.walks} walks crossed them in {varied.actions:,} actions"
+    if varied.no_walks:
+        text += f"; no walks: {varied.no_walks}"
+    refused = ", ".join(sorted(varied.refused))
+    return f"{text}; unknown with {refused}: the server refuses such names" if refused else text
 
 
 def _without(report: RunReport) -> str:
@@ -315,8 +383,7 @@ def last_line(report: RunReport) -> str:
     left = (
         each
         for each in by_severity(report.unexplained())
-        if report.decides(each)
-        and (each.verdict is Verdict.UNKNOWN if is_incomplete else each.is_grave)
+        if (each.verdict is Verdict.UNKNOWN if is_incomplete else report.is_to_blame(each))
     )
     again = None if word == "passed" else next(left, None)
     if again is not None:
@@ -330,7 +397,7 @@ def provenance(report: RunReport) -> list[tuple[str, str]]:
     listed = ", ".join(sorted(there)) if there else "none"
     step = more(report)
     return [
-        ("suite", f"{SUITE} {version(SUITE)}"),
+        ("suite", f"{SUITE} {VERSION}"),
         ("catalogue", f"{len(requirements())} requirements, {number_of_cases(report)} cases"),
         ("role", report.role),
         ("system under test", bounded(report.sut)),
@@ -453,7 +520,6 @@ def bounded(text: str) -> str:
 
 def facts(result: Result) -> list[tuple[str, str, Verdict | None]]:
     """Give what explains a result: name, text, and the verdict that the text states, if any."""
-    closing = result.closing
     found: list[tuple[str, str, Verdict | None]] = []
     if result.case.why:
         found.append(("why", result.case.why, None))
@@ -464,9 +530,12 @@ def facts(result: Result) -> list[tuple[str, str, Verdict | None]]:
         found.append(("problem", bounded(result.explanation), result.verdict))
     if cause := likely_cause(result):
         found.append(("cause", cause, None))
-    if closing.explanation and closing.explanation != result.explanation:
-        text = f"{closing.requirement}, {closing.verdict.value}: {bounded(closing.explanation)}"
-        found.append(("closing", text, closing.verdict))
+    for each in result.findings:
+        if each.explanation != result.explanation:
+            where = f" (message {each.number} of connection {each.connection})" * bool(each.number)
+            head = f"{each.requirement}, {each.verdict.value}: " if each.requirement else ""
+            text = f"{head}{bounded(each.explanation)}{where}"
+            found.append((label_of(each), text, each.verdict if each.requirement else None))
     return found
 
 

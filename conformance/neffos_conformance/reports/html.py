@@ -15,6 +15,7 @@ from typing import Any, Final
 from markupsafe import Markup
 
 from neffos_codec import Native
+from neffos_conformance import SUITE
 from neffos_conformance.cases.script import ENDPOINTS
 from neffos_conformance.cases.verdict import SEVERITY, Verdict
 from neffos_conformance.recordings.page import asset, environment
@@ -52,7 +53,7 @@ def render(report: RunReport) -> str:
         environment()
         .get_template("report.html")
         .render(
-            title=f"{findings.SUITE} {report.role}: {findings.peer_name(report.peer)}",
+            title=f"{SUITE} {report.role}: {findings.peer_name(report.peer)}",
             findings=findings,
             report=report,
             results=results,
@@ -60,7 +61,8 @@ def render(report: RunReport) -> str:
             verdicts=[each for each in SEVERITY if report.counts()[each]],
             all_verdicts=list(Verdict),
             families=list(findings.family_counts(report)),
-            closings=[result for result in results if result.closing.explanation],
+            closings=[result for result in results if result.closing],
+            found=[result for result in results if result.violations],
             levels=list(dict.fromkeys(requirement(id_).level.value for id_ in ids)),
             applies_to=sorted({role for id_ in ids for role in requirement(id_).applies_to}),
             exercised=exercised,
@@ -92,13 +94,13 @@ def page_data(report: RunReport) -> str:
 
 def _data(report: RunReport, entries: int, payload: int) -> Values:
     ids = dict.fromkeys(id_ for each in report.results for id_ in each.case.requirements)
-    closing = (each.closing.requirement for each in report.results if each.closing.requirement)
+    found = (each.requirement for result in report.results for each in result.findings)
     return {
         "role": report.role,
         "requirements": {
             id_: {"level": requirement(id_).level.value, "text": findings.sentence(id_)}
             | {"applies_to": list(requirement(id_).applies_to)}
-            for id_ in ids | dict.fromkeys(closing)
+            for id_ in ids | dict.fromkeys(filter(None, found))
         },
         "cases": {
             result.case.id: _case(report, result, entries, payload) for result in report.results

@@ -14,16 +14,17 @@ from io import BytesIO
 
 from junitparser import Error, Failure, JUnitXml, Skipped, SystemOut, TestCase, TestSuite
 
+from neffos_conformance import SUITE
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.reports import findings
 from neffos_conformance.reports.findings import bounded
-from neffos_conformance.runner.result import Result
+from neffos_conformance.runner.result import GRAVE, Result
 from neffos_conformance.runner.run_report import RunReport
 
 
 def render(report: RunReport) -> str:
     """Give a run as JUnit XML: one suite, in which each case is a test."""
-    suite = TestSuite(f"{findings.SUITE} {report.role}")
+    suite = TestSuite(f"{SUITE} {report.role}")
     suite.timestamp = report.started.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
     for each in report.class_outcomes():
         suite.add_property(each.name.value, str(each).removeprefix(f"{each.name}: "))
@@ -34,7 +35,7 @@ def render(report: RunReport) -> str:
         test = TestCase(f"known failures, stale {number}", f"{report.role}.known_failures", 0.0)
         test.append(Failure(bounded(complaint), "stale known failure"))
         suite.add_testcase(test)
-    document = JUnitXml(findings.SUITE)
+    document = JUnitXml(SUITE)
     document.add_testsuite(suite)
     document.update_statistics()
     stream = BytesIO()
@@ -43,30 +44,37 @@ def render(report: RunReport) -> str:
 
 
 def _test(report: RunReport, result: Result) -> TestCase:
-    case, closing = result.case, result.closing
+    case = result.case
     test = TestCase(
         f"{case.id} {bounded(case.title)}",
         f"{case.role}.{case.family}",
         round(result.seconds, 4),
     )
     explanation = bounded(result.explanation)
-    if known := report.known.get(case.id):
-        reason = f"{bounded(known.reason)} ({bounded(known.link)})"
-        text = f"known failure, {result.verdict.value}: {reason}"
-        test.append(Skipped(text, "known failure"))
-    elif result.verdict in (Verdict.SKIPPED, Verdict.UNKNOWN):
-        test.append(Skipped(explanation, result.verdict.value))
-    elif result.verdict in (Verdict.FAIL, Verdict.ERROR):
+    found = [each for each in findings.facts(result) if each[0] in findings.LABELS]
+    blamed = [each for each in report.unexplained_findings(result) if each.verdict in GRAVE]
+    known = report.known.get(case.id)
+    if result.is_grave and not known:
         kind = Failure if result.verdict is Verdict.FAIL else Error
         outcome = kind(explanation, result.verdict.value)
         outcome.text = _text(report, result)
         test.append(outcome)
         return test
+    if blamed:
+        text = f"{blamed[0].requirement}: {blamed[0].explanation}"
+        failure = Failure(bounded(text), "finding")
+        failure.text = _text(report, result)
+        test.append(failure)
+    elif known:
+        reason = f"{bounded(known.reason)} ({bounded(known.link)})"
+        text = f"known failure, {result.verdict.value}: {reason}"
+        test.append(Skipped(text, "known failure"))
+    elif result.verdict in (Verdict.SKIPPED, Verdict.UNKNOWN):
+        test.append(Skipped(explanation, result.verdict.value))
     if result.verdict not in (Verdict.PASS, Verdict.SKIPPED):
         test.append(SystemOut(f"{result.verdict.value}: {_text(report, result)}"))
-    elif closing.explanation:
-        said = f"{closing.requirement}: {bounded(closing.explanation)}"
-        test.append(SystemOut(f"closing, {closing.verdict.value}: {said}"))
+    elif found:
+        test.append(SystemOut("\n".join(f"{name}, {text}" for name, text, _ in found)))
     return test
 
 

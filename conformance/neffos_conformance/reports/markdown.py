@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from neffos_conformance import SUITE
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.reports import findings
 from neffos_conformance.reports.findings import SummaryLine, bounded
@@ -25,7 +26,9 @@ MAX_LINES: Final = 100
 TITLES: Final = {
     "known": "Known failures:",
     "stale": "Stale known failures:",
+    "finding": "Findings beside what the cases test:",
     "closing": "Closing behaviour:",
+    "remark": "Remarks, which nothing forbids:",
     "skipped": "Skipped:",
     "unknown": "Unknown:",
 }
@@ -39,13 +42,14 @@ def render(report: RunReport) -> str:
     lines = findings.summary_lines(report)
     items = {label: [_item(each) for each in lines if each.label == label] for label in TITLES}
     parts = [
-        f"## {findings.SUITE} {report.role}: {findings.outcome(report)}",
+        f"## {SUITE} {report.role}: {findings.outcome(report)}",
         "\n".join(f"- {line}" for line in findings.class_lines(report)),
-        *map(_plain, findings.level_lines(report)),
+        *map(plain, findings.level_lines(report)),
         f"{findings.share_sentence(report)}.",
         *_failures(report),
         *("\n".join([TITLES[label], "", *each]) for label, each in items.items() if each),
         _table(report),
+        *_variations(report),
         _provenance(report),
     ]
     return "\n\n".join(parts) + "\n"
@@ -64,7 +68,7 @@ def _failures(report: RunReport) -> list[str]:
             parts.append(part)
     if rest:
         lines = [
-            f"- **{result.verdict.value} {result.case.id}** {_plain(result.case.title)}"
+            f"- **{result.verdict.value} {result.case.id}** {plain(result.case.title)}"
             for result in rest[:MAX_LINES]
         ]
         if len(rest) > MAX_LINES:
@@ -81,7 +85,7 @@ def _failure(report: RunReport, result: Result) -> str:
     ]
     return "\n\n".join(
         (
-            f"### {result.verdict.value} {case.id}: {_plain(case.title)}",
+            f"### {result.verdict.value} {case.id}: {plain(case.title)}",
             "\n".join(sentences),
             _fenced("\n".join(findings.account(result))),
             f"Rerun: {_code(findings.rerun(report, case))}",
@@ -90,9 +94,9 @@ def _failure(report: RunReport, result: Result) -> str:
 
 
 def _item(line: SummaryLine) -> str:
-    text = _plain(bounded(line.text)) if line.label == "known" else _code(bounded(line.text))
+    text = plain(bounded(line.text)) if line.label == "known" else _code(bounded(line.text))
     head = f"**{line.verdict.value} {line.id}** " if line.verdict else ""
-    link = f" ({_plain(bounded(line.link))})" if line.link else ""
+    link = f" ({plain(bounded(line.link))})" if line.link else ""
     return f"- {head}{text}{link}{': ' if line.cases else ''}{', '.join(line.cases)}"
 
 
@@ -106,6 +110,19 @@ def _table(report: RunReport) -> str:
         ),
     ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _variations(report: RunReport) -> list[str]:
+    """Give the variations by dimension and value; nothing if there were none."""
+    if report.varied is None:
+        return []
+    rows = [
+        f"| {each.dimension} | {each.value} | {each.passed} of {each.run} |"
+        for each in findings.dimension_counts(report)
+    ]
+    head = f"<details><summary>{findings.varied_sentence(report)}</summary>"
+    table = ["| dimension | value | passed |", "| --- | --- | --: |", *rows]
+    return ["\n".join([head, "", *table, "", "</details>"])]
 
 
 def _provenance(report: RunReport) -> str:
@@ -136,5 +153,6 @@ def _longest_run(text: str) -> int:
     return max(map(len, re.findall("`+", text)), default=0)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Escape a text, so that nothing in it is Markdown or HTML."""
     return _SPECIAL.sub(r"\\\1", text)

@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import Final
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from neffos_conformance import SUITE, VERSION
 from neffos_conformance.cases.verdict import COLOURS, SEVERITY, Verdict
 from neffos_conformance.reports import findings
 from neffos_conformance.reports.findings import LoggedStep, bounded
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run_report import RunReport
+from neffos_conformance.wire.console import Terminal
 from neffos_conformance.wire.payloads import SHOWN
-from neffos_conformance.wire.terminal import Terminal
 from neffos_protocol.text import visible
 
 MAX_WHOLE: Final = 30
@@ -53,14 +53,14 @@ _CONNECTIONS: Final = ("cyan", "yellow", "magenta", "green", "blue")
 
 @contextmanager
 def progress_display(
-    total: int, console: Terminal | None = None
+    total: int | None, console: Terminal | None = None
 ) -> Iterator[Callable[[Result], None]]:
     """Display the progress of a run: the number of results with each verdict.
 
     It writes to standard error, and only if that is a terminal.
 
     Args:
-        total: the number of cases.
+        total: the number of cases; ``None`` for variations, whose number is not known.
         console: where to write instead.
 
     Yields:
@@ -69,7 +69,7 @@ def progress_display(
     console = console or Terminal(stderr=True)
     counts: Counter[Verdict] = Counter()
     progress = Progress(
-        TextColumn("running the cases"),
+        TextColumn("running variations" if total is None else "running the cases"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.description}"),
@@ -124,12 +124,12 @@ def show(console: Terminal, report: RunReport, verbose: bool = False) -> None:
         sheet.put()
     _show_lines(sheet, report, verbose=verbose)
     console.print(_table(report, is_ascii=sheet.is_ascii))
-    for note in report.notes:
+    for note in filter(None, [findings.varied_sentence(report), *report.notes]):
         sheet.put(bounded(note))
     sheet.put(
         f"{findings.share_sentence(report)}; {findings.cases_sentence(report)}; "
         f"requirement set {report.set_name}; "
-        f"peer {findings.peer_name(report.peer)}; suite {findings.SUITE} {version(findings.SUITE)}"
+        f"peer {findings.peer_name(report.peer)}; suite {SUITE} {VERSION}"
     )
 
 
@@ -200,7 +200,7 @@ def _show_case(sheet: _Sheet, report: RunReport, result: Result, *, verbose: boo
         sheet.fact(name, (text, f"{weight}{COLOURS[verdict]}") if verdict else text)
     if case.id in report.known:
         sheet.fact("known", bounded(report.known[case.id].reason))
-    if result.verdict is not Verdict.PASS:
+    if result.verdict is not Verdict.PASS or result.violations:
         command = sheet.text(("  rerun    ", "dim"), findings.rerun(report, case))
         sheet.console.print(command, soft_wrap=True)  # on one line, to be copied
     sheet.put()

@@ -11,24 +11,29 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from neffos_conformance.cases.definition import Case, select
+from neffos_conformance.cases.definition import Case
+from neffos_conformance.cases.dimensions import rebuilt, select_varied
 from neffos_conformance.cases.profile import Profile, known_names
+from neffos_conformance.cases.varied_script import NotApplicableError
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.codecs.testing import run_vector
 from neffos_conformance.reports import json as json_report
 from neffos_conformance.reports.traffic import TrafficError, unpack
-from neffos_conformance.requirement_sets import SetError, requirement_set
+from neffos_conformance.requirement_sets import SetError, case_hash, requirement_set
 from neffos_conformance.runner.discovery import Detected
 from neffos_conformance.runner.evaluate_again import JumpingLoop, evaluated_again
 from neffos_conformance.runner.gentle import left_out
 from neffos_conformance.runner.instances import of_traffic
-from neffos_conformance.runner.result import Closing, LogContent, LogEntry, Remark, Result
+from neffos_conformance.runner.result import Finding, LogContent, LogEntry, Remark, Result
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.runner.script_runner import HEADER
+from neffos_conformance.runner.varying import WALKED
 from neffos_conformance.wire.barrier import BARRIERS, IMPLICIT_BARRIERS
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.json_bounds import BoundedJson, JsonBoundsError
@@ -45,7 +50,7 @@ MAX_STRING: Final = 1 << 20
 MAX_REPORT: Final = 64 << 20
 """Bytes of a report. One of all cases has some two million."""
 
-TOTALS: Final = ("counts", "closing_counts", "exercised", "classes", "requirements")
+TOTALS: Final = ("counts", "finding_counts", "exercised", "classes", "requirements")
 """What a report says of all cases together."""
 
 _BARRIERS: Final = {*BARRIERS.values(), *IMPLICIT_BARRIERS.values()}
@@ -96,6 +101,23 @@ def read_report(stream: BinaryIO) -> Values:
     return values
 
 
+def report_in(path: Path) -> Values:
+    """Read the report in a file, and hold it to the schema of reports.
+
+    Raises:
+        ReportError: it cannot be read, or it has another form; the text names the file.
+    """
+    try:
+        with path.open("rb") as stream:
+            values = read_report(stream)
+    except (ReportError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ReportError(f"{path} cannot be read: {reason}") from error
+    if found := violation("report", values):
+        raise ReportError(f"{path} has another form than a report: {shown(found)}")
+    return values
+
+
 def verified(values: Values) -> Verification:
     """Evaluate a report again.
 
@@ -118,18 +140,31 @@ async def _verified(values: Values) -> Verification:
     if role == "client" and " --listen" in values["command"]:
         raise ReportError("nobody drove the client. Try: a report on a client with a driver")
     cases = {case.id: case for case in _cases_of(values)}
+    selected = _selected(values, cases)
     found = Verification(str(values["sut"]))
     given = [str(entry["id"]) for entry in values["cases"]]
+    for id_ in given:
+        if "[" in id_:
+            with suppress(NotApplicableError):  # there is no such case, then
+                cases[id_] = rebuilt(cases, id_)
+    for entry in values["cases"]:
+        if WALKED in (id_ := str(entry["id"])):
+            covered = tuple(str(each["id"]) for each in entry["requirements"])
+            cases[id_] = Case(id_, str(entry["title"]), covered, role, ())
     for id_, number in Counter(given).items():
         if id_ not in cases or number > 1:
             found.differences.append((id_, "no such case, or there are two of it"))
-    found.differences += [(id_, "missing") for id_ in _selected(values, cases) - set(given)]
+    found.differences += [(id_, "missing") for id_ in selected - set(given)]
     results = []
     is_gentle = " --gentle" in values["command"]
     is_split = str(values["sut"]).startswith("1: ")  # see ``titles``
     has = Detected(frozenset(values["features"] or ()), profile=_profile_of(values["profile"]))
     for entry in values["cases"]:
         if (case := cases.get(str(entry["id"]))) is not None:
+            # A case that did not run has the names of the set.
+            hashes = {case_hash(case), case_hash(has.profile.case(case))}
+            if entry.get("sha256", "") not in {*hashes, ""}:
+                found.differences.append((case.id, "another script than this one was played"))
             results.append(_result_of(entry, case))
             await _verify(found, results[-1], entry, has, is_gentle=is_gentle, is_split=is_split)
     found.differences += [(name, "another one follows") for name in _totals(values, results)]
@@ -155,7 +190,7 @@ def _selected(values: Values, cases: dict[str, Case]) -> set[str]:
     tags = [each.removeprefix("tag ") for each in chosen if each.startswith("tag ")]
     patterns = [each for each in chosen if not each.startswith("tag ")]
     try:
-        return {case.id for case in select(cases.values(), patterns, tags)}
+        return {case.id for case in select_varied(list(cases.values()), patterns, tags)}
     except ValueError as error:
         raise ReportError(str(error)) from error
 
@@ -188,7 +223,9 @@ async def _verify(
         found.unchecked.setdefault(reason, []).append(case.id)
         found.claims += verdict not in (Verdict.ERROR, Verdict.UNKNOWN)
 
-    if verdict in (Verdict.ERROR, Verdict.UNKNOWN):
+    if WALKED in case.id:
+        leave("a walk found it, and its script is not in a report")
+    elif verdict in (Verdict.ERROR, Verdict.UNKNOWN):
         leave(f"the verdict {verdict} claims nothing")
     elif verdict is Verdict.SKIPPED and case.role == "server":
         if has.result(case) or (is_gentle and left_out([case])):
@@ -248,10 +285,9 @@ def _difference(result: Result, again: Result) -> str:
     if again.verdict is not result.verdict:
         because = f": {again.explanation}" if again.explanation else ""
         return f"reported {result.verdict}, {again.verdict} follows{because}"
-    if again.closing.verdict is not result.closing.verdict:
-        because = f": {again.closing.explanation}" if again.closing.explanation else ""
-        text = f"closing reported {result.closing.verdict}, {again.closing.verdict} follows"
-        return f"{text}{because}"
+    said, follows = (", ".join(_findings_of(each)) or "none" for each in (result, again))
+    if said != follows:
+        return f"findings reported: {said}; expected: {follows}"
     is_skipped = result.verdict is Verdict.SKIPPED  # its reason is a driver's
     if not is_skipped and json_report.shown_text(again.explanation) != result.explanation:
         return f"another reason follows: {again.explanation}"
@@ -268,6 +304,11 @@ def _difference(result: Result, again: Result) -> str:
                 who = "the peer" if is_peer else "the suite"
                 return f"connection {connection} has other messages of {who} than follow"
     return ""
+
+
+def _findings_of(result: Result) -> list[str]:
+    """Give the requirements of the findings; remarks depend on what others did meanwhile."""
+    return sorted(each.requirement for each in result.findings if each.requirement)
 
 
 def _told(log: Iterable[LogEntry], from_client: bool) -> dict[int, list[str | bytes]]:
@@ -291,7 +332,6 @@ def _told(log: Iterable[LogEntry], from_client: bool) -> dict[int, list[str | by
 
 def _result_of(entry: Values, case: Case) -> Result:
     """Give the result that a report states."""
-    closing = entry["closing"]
     try:
         return Result(
             case,
@@ -300,11 +340,15 @@ def _result_of(entry: Values, case: Case) -> Result:
             int(entry["step"]),
             str(entry["expected"]),
             str(entry["actual"]),
-            Closing(
-                Verdict(closing["verdict"]),
-                str(closing["explanation"]),
-                str(closing["requirement"]),
-            ),
+            [
+                Finding(
+                    str(each["requirement"]),
+                    str(each["explanation"]),
+                    int(each["connection"]),
+                    int(each["message"]),
+                )
+                for each in entry["findings"]
+            ],
             list(_entries(entry["log"])),
             float(entry["seconds"]),
             str(entry["mark"]),

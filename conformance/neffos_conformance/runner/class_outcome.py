@@ -24,11 +24,11 @@ class ClassOutcome:
 
     Attributes:
         name: the class.
-        conforms: whether no case of the class failed; ``None`` if that is not known: a case broke
-            off or was not seen, or none ran.
+        conforms: whether no case of the class failed, and no finding is of it; ``None`` if that is
+            not known: a case broke off or was not seen, or none ran.
         passed: cases of the class that ran and did not fail.
         ran: cases of the class that ran.
-        missing: the requirements that failed cases count against.
+        missing: the requirements that failed cases and findings count against.
         not_shown: the requirements of the class that no case showed, neither way.
         testable: the number of its requirements that are testable in a system of the role.
     """
@@ -75,7 +75,12 @@ def class_outcome(
     ran = [each for each in inside if each.verdict not in NOT_RUN]
     passed = sum(not each.is_grave for each in ran)
     failed = [each for each in inside if each.verdict is Verdict.FAIL]
-    missing = {id_ for each in failed for id_ in accused(each.case)}
+    missing = {id_ for each in failed for id_ in accused(each.case)} | {
+        found.requirement
+        for each in results
+        for found in each.violations
+        if found.verdict is Verdict.FAIL and is_within([found.requirement], name)
+    }
     # A wider case that passes shows its requirements, too.
     done = (each for each in results if each.verdict not in NOT_RUN and not each.is_grave)
     shown = {id_ for each in done for id_ in each.case.requirements} | missing
@@ -83,7 +88,7 @@ def class_outcome(
     is_seen = ran and passed == len(ran) and not any(r.verdict is Verdict.UNKNOWN for r in inside)
     return ClassOutcome(
         name,
-        False if failed else True if is_seen else None,
+        False if missing else True if is_seen else None,
         passed,
         len(ran),
         tuple(sorted(missing, key=_order)),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 from base64 import b64decode
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from functools import partial
@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 from neffos_conformance.cases.features import URL_HEADER
 from neffos_conformance.cases.matching import fits
 from neffos_conformance.cases.script import AGAIN, OBSERVATIONS, OPERATIONS, Step, target
+from neffos_conformance.cases.words import words_of
 from neffos_conformance.runner.driver_protocol import (
     ClientDriver,
     DriverError,
@@ -24,13 +25,17 @@ from neffos_conformance.runner.driver_protocol import (
     fields_of,
     has_fields,
 )
+from neffos_conformance.runner.monitoring import BYTES, REPORTED
 from neffos_conformance.runner.playback import MismatchError
-from neffos_conformance.runner.result import Remark
+from neffos_conformance.runner.result import LogEntry, Remark
 from neffos_conformance.runner.script_runner import ScriptRunner, Verb
 from neffos_conformance.wire.connection import WireConnection
 from neffos_conformance.wire.networks import Network, network_before
+from neffos_conformance.wire.payloads import frame_of
 from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_conformance.wire.transport import Transport, UpgradeRequest
+from neffos_protocol.events import Change
+from neffos_protocol.names import REQUEST_EVENT
 
 RELEASE_TIMEOUT: Final = 1.0
 """Seconds for a client to close a connection when the case is over; most have, by then."""
@@ -49,6 +54,22 @@ UNSUPPORTED: Final = "cannot do it"
 SAW: Final = "saw "
 NO_UPGRADE: Final = "no upgrade"
 """How the remarks on a driver and its client begin."""
+
+BREAKS: Final = {"event": "EV-2", "connected": "NS-1", "joined": "RM-1"}
+"""The observations that need a cause, and what a client without one violates: it delivers what
+did not come, or counts as connected or joined what nobody asked for."""
+
+_NAMED: Final = {"event": "event", "connected": "", "joined": "room"}
+"""The field that such an observation has beside its namespace."""
+
+_ASKED: Final = {
+    REQUEST_EVENT[Change.CONNECT]: "connected",
+    REQUEST_EVENT[Change.JOIN]: "joined",
+    "_OnNamespaceConnected": "connected",
+    "_OnRoomJoined": "joined",
+}
+"""The frames after which a client may report these. It must not for the last two, which EV-4 is
+about."""
 
 EMPTY: Final = '""'
 """The argument of ``did`` for an empty result."""
@@ -83,6 +104,8 @@ class PendingOperations:
         self._url = url
         self._timeout = timeout
         self._names: dict[int, int] = {}
+        self._taken: list[Values] = []
+        runner.look_further = self.log_uncaused
         runner.playback.catch_up = partial(catch_up, driver)
 
     def name(self, number: int) -> int:
@@ -136,6 +159,28 @@ class PendingOperations:
             self._names[number] = values["connection"]
         return values
 
+    def log_uncaused(self) -> None:
+        """Log what the client reports more often than the messages of the case give it cause to.
+
+        Over all connections, since a client that reconnects has one name for several. Bodies and
+        rooms are not compared: a client may report another text for bytes that are none.
+        """
+        log = self._playback.log
+        if any(isinstance(e.content, Remark) and e.content.text.startswith(BYTES) for e in log):
+            return  # messages are among them
+        causes = Counter(cause for each in log for cause in _causes(each))
+        own = set(self._names.values())
+        seen = [*self._taken, *(e for e in self._driver.seen if e.get("connection") in own)]
+        reported = Counter(
+            (each["saw"], each.get("namespace", ""), each.get(_NAMED[each["saw"]], ""))
+            for each in seen
+            if each["saw"] in _NAMED
+        )
+        for what, times in sorted(reported.items()):
+            if times > causes[what]:
+                text = f"{REPORTED}{BREAKS[what[0]]} {' '.join(filter(None, what))}"
+                self._playback.log_received(min(self._names), Remark(text))
+
     async def cancel(self) -> None:
         """Cancel the operations that are left."""
         for task in (task for tasks in self.tasks.values() for task in tasks):
@@ -165,7 +210,7 @@ class PendingOperations:
         }
 
     async def _do(self, step: Step, time: int) -> None:
-        op, *words = shlex.split(step.text(time))
+        op, *words = words_of(step.text(time))
         values: Values = dict(zip(OPERATIONS[op], words, strict=False))
         if op in ("emit", "ask", "native"):
             values |= fields_of(_body(values.pop("text", "")))
@@ -203,7 +248,7 @@ class PendingOperations:
             self._driver.saw(self._timeout, **self._observation(step)),
         )
         try:
-            await self._playback.wait_for(number, task)
+            self._taken.append(await self._playback.wait_for(number, task))
         except MismatchError:
             raise MismatchError(f"the client did not report: {step.rest}") from None
         finally:
@@ -219,7 +264,7 @@ class PendingOperations:
             raise MismatchError(text, step.rest)
 
     def _observation(self, step: Step) -> Values:
-        kind, *words = shlex.split(step.text())
+        kind, *words = words_of(step.text())
         expected: Values = dict(zip(OBSERVATIONS[kind], words, strict=False))
         if "text" in expected:
             expected |= fields_of(_body(expected.pop("text")))
@@ -369,6 +414,17 @@ def client_verbs(
         operations.probe_status = int(step.rest)
 
     return {"dial": dial, "refuse": refuse, "head": head, **operations.verbs()}
+
+
+def _causes(entry: LogEntry) -> list[tuple[str, str, str]]:
+    """Give what a client may report because of a message: the observation and its names."""
+    message = frame_of(entry.content) if isinstance(entry.content, str | bytes) else None
+    if message is None:
+        return []
+    if message.event in _ASKED:
+        saw = _ASKED[message.event]
+        return [(saw, message.namespace, message.room if saw == "joined" else "")]
+    return [] if entry.from_client else [("event", message.namespace, message.event)]
 
 
 def _given(result: Values) -> list[str]:

@@ -1,6 +1,6 @@
 """Goes the way of a client to a server step by step, and says where it ends and why.
 
-Each step is one finding. The first that fails ends the way: what is after it was not reached.
+Each step is one diagnosis. The first that fails ends the way: what is after it was not reached.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Health(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnosis:
     """What a step showed.
 
     Attributes:
@@ -72,14 +72,14 @@ class Finding:
 class EndError(Exception):
     """The way ends here."""
 
-    def __init__(self, finding: Finding) -> None:
-        super().__init__(finding.text)
-        self.finding = finding
+    def __init__(self, diagnosis: Diagnosis) -> None:
+        super().__init__(diagnosis.text)
+        self.diagnosis = diagnosis
 
 
 async def examine(
     target: Target, namespaces: Sequence[str] = (), *, deadline: float = DEADLINE
-) -> AsyncIterator[Finding]:
+) -> AsyncIterator[Diagnosis]:
     """Go the way to a server, and yield what each step shows.
 
     Args:
@@ -89,10 +89,10 @@ async def examine(
     """
     way = Examination(target, deadline)
     try:
-        async for finding in way.steps(namespaces):
-            yield finding
+        async for diagnosis in way.steps(namespaces):
+            yield diagnosis
     except EndError as end:
-        yield end.finding
+        yield end.diagnosis
 
 
 class Examination:
@@ -107,13 +107,13 @@ class Examination:
         self._target = target
         self._deadline = deadline
 
-    async def steps(self, namespaces: Sequence[str]) -> AsyncIterator[Finding]:
-        """Yield the findings; ``EndError`` has the last one if something fails."""
+    async def steps(self, namespaces: Sequence[str]) -> AsyncIterator[Diagnosis]:
+        """Yield the diagnoses; ``EndError`` has the last one if something fails."""
         yield await self._name()
-        async for finding in self._connect():
-            yield finding
-        async for finding in self._upgrades():
-            yield finding
+        async for diagnosis in self._connect():
+            yield diagnosis
+        async for diagnosis in self._upgrades():
+            yield diagnosis
         connection = await self._dial("upgrade", self._target)
         try:
             yield await self.handshake(connection)
@@ -122,16 +122,16 @@ class Examination:
         finally:
             await connection.close()
 
-    async def _name(self) -> Finding:
+    async def _name(self) -> Diagnosis:
         reach, uri = self._target.reach, self._target.uri
         host = reach.address_of(uri)
         if reach.unix_socket:
-            return Finding("name", Health.OK, "not needed for a Unix socket")
+            return Diagnosis("name", Health.OK, "not needed for a Unix socket")
         if is_address(host):
-            return Finding("name", Health.OK, f"{uri.host}: the address {host}")
+            return Diagnosis("name", Health.OK, f"{uri.host}: the address {host}")
         proxy = self._proxy()
         if proxy is not None and proxy.scheme not in ("socks5", "socks4"):
-            return Finding("name", Health.OK, f"{host} is resolved by the proxy")
+            return Diagnosis("name", Health.OK, f"{host} is resolved by the proxy")
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._deadline):
@@ -140,7 +140,7 @@ class Examination:
             text = f"{host}: {getattr(error, 'strerror', None) or error or 'no answer in time'}"
             raise self._failed("name", text, error=text) from error
         addresses = dict.fromkeys(str(each[4][0]) for each in found)
-        return Finding("name", Health.OK, f"{host} is {', '.join(addresses)}")
+        return Diagnosis("name", Health.OK, f"{host} is {', '.join(addresses)}")
 
     def _proxy(self) -> Proxy | None:
         try:
@@ -148,7 +148,7 @@ class Examination:
         except ProxyFailedError as error:
             raise self._failed("proxy", str(error), error=str(error)) from error
 
-    async def _connect(self) -> AsyncIterator[Finding]:
+    async def _connect(self) -> AsyncIterator[Diagnosis]:
         """Open a connection: through a proxy or not, and with TLS or not."""
         target, uri = self._target, self._target.uri
         reach = target.reach
@@ -156,10 +156,10 @@ class Examination:
         if proxy is not None:
             source = " of the environment" if reach.proxy == FROM_ENVIRONMENT else ""
             where = f"{proxy.scheme}://{proxy.host}:{proxy.port}{source}"
-            carrier = Finding("proxy", Health.OK, f"{where} leads to {uri.host}:{uri.port}")
+            carrier = Diagnosis("proxy", Health.OK, f"{where} leads to {uri.host}:{uri.port}")
         else:
             where = reach.unix_socket or f"{reach.address_of(uri)} port {uri.port}"
-            carrier = Finding("TCP", Health.OK, f"connected to {where}")
+            carrier = Diagnosis("TCP", Health.OK, f"connected to {where}")
         try:
             async with asyncio.timeout(self._deadline):
                 _, writer = await target.connect()
@@ -183,9 +183,9 @@ class Examination:
             await writer.wait_closed()
         yield carrier
         if tls is not None:
-            yield Finding("TLS", Health.OK, _certificate(tls, reach.is_insecure))
+            yield Diagnosis("TLS", Health.OK, _certificate(tls, reach.is_insecure))
 
-    async def _upgrades(self) -> AsyncIterator[Finding]:
+    async def _upgrades(self) -> AsyncIterator[Diagnosis]:
         """Upgrade with an Origin and without, and with a header in the URL."""
         target = self._target
         uri = target.uri
@@ -209,35 +209,37 @@ class Examination:
         else:
             known = refusal("without Origin", {})
             outcome = Health.NOTE
-            yield Finding(
+            yield Diagnosis(
                 "upgrade", outcome, f"{plain.text}, without an Origin", known.reason, known.remedy
             )
         if browser.outcome is Health.OK:
-            yield Finding("Origin", Health.OK, f"101, with the Origin {origin}")
+            yield Diagnosis("Origin", Health.OK, f"101, with the Origin {origin}")
         else:
             known = refusal("Origin", {})
             text = f"{browser.text}, with the Origin {origin}"
             outcome = Health.FAIL if given else Health.NOTE
-            finding = Finding("Origin", outcome, text, known.reason, known.remedy)
+            diagnosis = Diagnosis("Origin", outcome, text, known.reason, known.remedy)
             if given:
-                raise EndError(finding)
-            yield finding
+                raise EndError(diagnosis)
+            yield diagnosis
         if browser.outcome is not Health.OK or not given:
             self._target = without if plain.outcome is Health.OK else with_origin
         by_url = await self._tried("upgrade", self._target.below(BY_URL))
         if by_url.outcome is Health.OK:
-            yield Finding("headers by URL", Health.OK, "101, with X-Websocket-Header-… in the URL")
+            yield Diagnosis(
+                "headers by URL", Health.OK, "101, with X-Websocket-Header-… in the URL"
+            )
         else:
             known = refusal("headers by URL", {})
-            yield Finding("headers by URL", Health.NOTE, by_url.text, known.reason, known.remedy)
+            yield Diagnosis("headers by URL", Health.NOTE, by_url.text, known.reason, known.remedy)
 
-    async def _tried(self, step: str, target: Target) -> Finding:
+    async def _tried(self, step: str, target: Target) -> Diagnosis:
         try:
             connection = await self._dial(step, target)
         except EndError as end:
-            return end.finding
+            return end.diagnosis
         await connection.close()
-        return Finding(step, Health.OK, "101")
+        return Diagnosis(step, Health.OK, "101")
 
     async def _dial(self, step: str, target: Target) -> WireConnection:
         try:
@@ -265,7 +267,7 @@ class Examination:
                 text += f": {' '.join(body.split())}"
             raise self._failed(step, text, **facts) from error
 
-    async def handshake(self, connection: WireConnection) -> Finding:
+    async def handshake(self, connection: WireConnection) -> Diagnosis:
         """Ask to be accepted.
 
         Raises:
@@ -275,11 +277,11 @@ class Examination:
         answer = await self._received(connection)
         if isinstance(answer, str) and answer.startswith("A"):
             text = f"A{answer[1:]}" if len(answer) > 1 else "A, without an ID"
-            return Finding("handshake", Health.OK, text)
+            return Diagnosis("handshake", Health.OK, text)
         text = f"expected A and an ID, actual {_shown(answer)}"
         raise self._failed("handshake", text, answer=_fact(answer))
 
-    async def _namespace(self, connection: WireConnection, number: int, name: str) -> Finding:
+    async def _namespace(self, connection: WireConnection, number: int, name: str) -> Diagnosis:
         wait = f"${number}"
         ask = Message(wait=wait, namespace=name, event=REQUEST_EVENT[Change.CONNECT])
         await connection.send(encode(ask))
@@ -287,9 +289,9 @@ class Examination:
         shown = f"{name or 'the empty one'}"
         frame = frame_of(answer)
         if frame is not None and not frame.is_error:
-            return Finding("namespace", Health.OK, f"{shown}: connected")
+            return Diagnosis("namespace", Health.OK, f"{shown}: connected")
         text = str(frame.body) if frame is not None else _fact(answer)
-        found = self._failed("namespace", f"{shown}: {text}", answer=text).finding
+        found = self._failed("namespace", f"{shown}: {text}", answer=text).diagnosis
         if frame is None:
             raise EndError(found)
         return found
@@ -311,7 +313,7 @@ class Examination:
 
     def _failed(self, step: str, text: str, **facts: str) -> EndError:
         known = refusal(step, facts)
-        return EndError(Finding(step, Health.FAIL, text, known.reason, known.remedy))
+        return EndError(Diagnosis(step, Health.FAIL, text, known.reason, known.remedy))
 
 
 def _fact(answer: str | bytes | ConnectionClosed | None) -> str:

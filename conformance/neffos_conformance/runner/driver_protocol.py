@@ -187,6 +187,8 @@ class DriverProcess:
                 if values.get("id") in self._given_up:
                     continue  # no one waits for it any more
                 answer = self._answers.get(values.get("id") or 0)
+                if answer is not None and answer.cancelled():
+                    continue  # likewise, since this moment
                 if answer is None or answer.done():
                     raise DriverError(f"{self._name} answered an unknown operation: {values}")
                 answer.set_result(values)

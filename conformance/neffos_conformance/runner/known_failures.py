@@ -1,8 +1,9 @@
 """Known failures: cases that a system under test is expected to fail, each with its reason.
 
 An entry names the case, what the suite observed, the reason, and where that is discussed. It
-accepts that observation alone. An entry whose case passes, fails in another way, or does not
-exist, is stale and therefore an error.
+accepts that observation alone. An entry may name a finding in a case that passes, by its
+requirement. An entry whose case passes, fails in another way, or does not exist, is stale and
+therefore an error.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 import tomli_w
 
+from neffos_conformance.cases.definition import base_of
 from neffos_conformance.cases.matching import fits
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.runner.result import Result
@@ -32,12 +34,13 @@ class KnownFailure:
     """One known failure of a case.
 
     Attributes:
-        case: the id of the case.
+        case: the id of the case, or of a variation.
         verdict: the expected verdict.
         observed: the explanation that the suite gives; ``<<name>>`` in it matches anything.
         reason: why the case fails, and why that is accepted.
         link: where that is discussed or shown: a URL, or a difference such as ``DV-28``.
         source: the name of the file with the entry.
+        finding: the requirement of a finding; empty if the case itself fails.
     """
 
     case: str
@@ -46,6 +49,15 @@ class KnownFailure:
     reason: str
     link: str
     source: str = ""
+    finding: str = ""
+
+    @property
+    def key(self) -> str:
+        """What it is about: a case, or a finding in it."""
+        return key_of(self.case, self.finding)
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.case}{self.finding and f' finding {self.finding}'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +65,7 @@ class Explained:
     """The entries compared with the results.
 
     Attributes:
-        known: the entries that apply, by the ids of their cases.
+        known: the entries that apply, by ``key_of`` their cases and findings.
         complaints: what is wrong with the others, in a sentence each.
     """
 
@@ -73,11 +85,17 @@ def read_known_failures(paths: Iterable[Path]) -> list[KnownFailure]:
         for number, entry in enumerate(_entries(path), 1):
             cases = entry.pop("cases")
             for id_ in cases:
-                if any(each.case == id_ for each in found):
-                    raise KnownFailuresError(f"{path}, entry {number}: {id_} has an entry already")
                 verdict = Verdict(entry["verdict"])
-                found.append(KnownFailure(id_, **{**entry, "verdict": verdict}, source=path.name))
+                made = KnownFailure(id_, **{**entry, "verdict": verdict}, source=path.name)
+                if any(each.key == made.key for each in found):
+                    raise KnownFailuresError(f"{path}, entry {number}: {id_} has an entry already")
+                found.append(made)
     return found
+
+
+def key_of(case: str, finding: str = "") -> str:
+    """Give the key of a case, or of a finding in it by its requirement."""
+    return f"{case} {finding}".rstrip()
 
 
 def weigh(
@@ -96,20 +114,27 @@ def weigh(
     complaints: list[str] = []
     for each in entries:
         result = by_id.get(each.case)
-        where = f"{each.source}: {each.case}"
-        if each.case not in there:
-            complaints.append(f"{where}: there is no such case")
+        if base_of(each.case) not in there:
+            complaints.append(f"{each}: there is no such case")
         elif result is None or result.verdict in (Verdict.SKIPPED, Verdict.UNKNOWN):
             continue
-        elif result.verdict is Verdict.PASS:
-            complaints.append(f"{where} passes now; take the entry out")
-        elif result.verdict is not each.verdict or not fits(each.observed, result.explanation):
-            complaints.append(
-                f"{where} fails in another way: {result.verdict}, {result.explanation}"
-            )
         else:
-            known[each.case] = each
+            verdict, observed = _outcome(result, each.finding)
+            if verdict is Verdict.PASS:
+                complaints.append(f"{each} passes now; take the entry out")
+            elif verdict is not each.verdict or not fits(each.observed, observed):
+                complaints.append(f"{each} fails in another way: {verdict}, {observed}")
+            else:
+                known[each.key] = each
     return Explained(known, tuple(complaints))
+
+
+def _outcome(result: Result, finding: str) -> tuple[Verdict, str]:
+    """Give the verdict and the explanation of a case, or of its finding on a requirement."""
+    if not finding:
+        return result.verdict, result.explanation
+    found = (each for each in result.violations if each.requirement == finding)
+    return next(((each.verdict, each.explanation) for each in found), (Verdict.PASS, ""))
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:
@@ -125,11 +150,15 @@ def draft(results: Sequence[Result]) -> str:
 
     Cases that fail in the same way share an entry. The file is invalid without reasons and links.
     """
-    grouped: dict[tuple[Verdict, str], list[str]] = {}
+    grouped: dict[tuple[str, Verdict, str], list[str]] = {}
     for result in results:
-        grouped.setdefault((result.verdict, result.explanation), []).append(result.case.id)
+        for finding in ("", *(each.requirement for each in result.violations)):
+            verdict, observed = _outcome(result, finding)
+            if verdict is not Verdict.PASS:
+                grouped.setdefault((finding, verdict, observed), []).append(result.case.id)
     entries = [
-        {"cases": ids, "verdict": verdict.value, "observed": observed, "reason": "", "link": ""}
-        for (verdict, observed), ids in grouped.items()
+        {"cases": ids, **({"finding": finding} if finding else {})}
+        | {"verdict": verdict.value, "observed": observed, "reason": "", "link": ""}
+        for (finding, verdict, observed), ids in grouped.items()
     ]
     return tomli_w.dumps({"format": FORMAT, "known_failure": entries})

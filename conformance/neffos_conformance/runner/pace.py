@@ -228,7 +228,7 @@ class NotCarriedError(Exception):
 
 
 class _PeerClosedError(Exception):
-    """The peer closed a further connection with a close frame, which was carried."""
+    """The peer ended a further connection by a close frame or a broken one, which was carried."""
 
 
 @dataclass(slots=True)
@@ -434,8 +434,8 @@ async def _pinged(connection: Transport, number: int, seconds: float) -> Samples
 
 
 def _end_of(connection: Transport) -> Exception:
-    if connection.has_received_close:
-        return _PeerClosedError()
+    if connection.has_received_close or connection.has_broken_protocol:
+        return _PeerClosedError()  # that arrived: the network carries what the peer sends
     return NotCarriedError("a further connection ended before its pongs came")
 
 

@@ -113,6 +113,8 @@ class Playback:
         began: when, on the clock of ``time.perf_counter``.
         volume: the bytes of all messages, in both directions.
         barriers: how many barriers have no reply yet.
+        foreign: the messages of other cases, by their places in the log.
+        unexpected: those that no runner has looked at, likewise.
     """
 
     role: str
@@ -132,6 +134,8 @@ class Playback:
     began: float = field(default_factory=time.perf_counter)
     volume: int = 0
     barriers: int = 0
+    foreign: set[int] = field(default_factory=set)
+    unexpected: set[int] = field(default_factory=set)
     _readers: list[asyncio.Task[None]] = field(default_factory=list)
 
     # ---- the log
@@ -273,6 +277,14 @@ class Playback:
                 raise MismatchError(text)
         return await asyncio.shield(task)
 
+    def talking(self) -> list[int]:
+        """Give the connections on which the peer can answer a barrier."""
+        return [
+            number
+            for number, each in self.connections.items()
+            if number in self.handshaken - self.stalled - self.blocked and each.is_open
+        ]
+
     async def settle(self, number: int) -> bool:
         """Send a barrier and wait for its reply, or the closing; tell whether it was the reply."""
         await self._send_implicit_barrier(number)
@@ -285,6 +297,24 @@ class Playback:
         self.held[number] = kept
         return number in self.handshaken
 
+    def expect_no_more(self, number: int) -> None:
+        """Note the messages on a connection that were received, and that no runner looked at."""
+        left = sum(not isinstance(each, ConnectionClosed) for each in self.held.pop(number, ()))
+        by_client = self.role == "client"
+        for place in reversed(range(len(self.log)) if left else ()):
+            each = self.log[place]
+            is_theirs = each.connection == number and each.from_client == by_client
+            if (
+                is_theirs
+                and isinstance(each.content, str | bytes)
+                and not is_barrier_reply(each.content, IMPLICIT_TOKENS)
+                and place not in self.foreign
+            ):
+                self.unexpected.add(place)
+                left -= 1
+                if not left:
+                    return
+
     async def _send_implicit_barrier(self, number: int) -> None:
         await self.catch_up()
         await self.send_barrier(number, IMPLICIT_BARRIERS)
@@ -294,12 +324,14 @@ class Playback:
             return self.held[number].pop(0)
         while True:
             received = await self.connections[number].receive()
+            place = len(self.log)
             if not (isinstance(received, ConnectionClosed) and self._is_over(number)):
                 self.log_received(number, received)
             if is_barrier_reply(received) or is_barrier_reply(received, IMPLICIT_TOKENS):
                 self.barriers -= 1
             if not await self.is_foreign(received):
                 break
+            self.foreign.add(place)
         return _BarrierReply() if is_barrier_reply(received, IMPLICIT_TOKENS) else received
 
     # ---- receiving on all connections

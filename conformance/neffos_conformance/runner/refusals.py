@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
+
+from neffos_conformance.data import FOLDER, toml
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class Refusal:
 @cache
 def refusals() -> tuple[Refusal, ...]:
     """Give all refusals, in the order in which they are tried."""
-    text = files("neffos_conformance.data").joinpath("refusals.toml").read_text("utf-8")
-    return tuple(Refusal(**each) for each in tomllib.loads(text)["refusal"])
+    text = FOLDER.joinpath("refusals.toml").read_text("utf-8")
+    return tuple(Refusal(**each) for each in toml.loads(text)["refusal"])
 
 
 def refusal(step: str, facts: Mapping[str, str]) -> Refusal:

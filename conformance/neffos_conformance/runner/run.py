@@ -24,7 +24,7 @@ from zlib import crc32
 
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.cases.profile import STANDARD, Profile
-from neffos_conformance.cases.verdict import Verdict, verdict_on
+from neffos_conformance.cases.verdict import SEVERITY, Verdict, verdict_on
 from neffos_conformance.runner.client_steps import (
     Between,
     PendingOperations,
@@ -39,6 +39,8 @@ from neffos_conformance.runner.driver_protocol import (
     OperationError,
     UnsupportedError,
 )
+from neffos_conformance.runner.exchange_steps import SharedBroker, joined
+from neffos_conformance.runner.monitoring import monitored
 from neffos_conformance.runner.pace import LONGEST, Cost, Opener, Way
 from neffos_conformance.runner.playback import (
     NO_CLOSE_FRAME,
@@ -46,10 +48,11 @@ from neffos_conformance.runner.playback import (
     Playback,
     Timeouts,
 )
-from neffos_conformance.runner.result import NO_REPLY, Closing, Remark, Result
+from neffos_conformance.runner.result import NO_REPLY, TOLERATED, Finding, Remark, Result
 from neffos_conformance.runner.script_runner import ScriptRunner, Verb, mark_of
 from neffos_conformance.runner.server_steps import server_verbs
 from neffos_conformance.runner.witness import Witness
+from neffos_conformance.wire.broker import BrokerError
 from neffos_conformance.wire.connection import ConnectError, WireConnection
 from neffos_conformance.wire.networks import Network
 from neffos_conformance.wire.reach import Target
@@ -70,9 +73,6 @@ Run = Callable[[Case], Awaitable[Result]]
 
 TOO_LATE: Final = "nothing came in time"
 """The explanation of a case whose time limit ended."""
-
-CLOSING: Final = frozenset({"TR-12", "TR-13", "TR-16"})
-"""The requirements on how a connection closes. A case that covers one tests that."""
 
 
 async def run_cases(
@@ -119,6 +119,7 @@ def to_server(
     witness: Witness | None = None,
     profile: Profile = STANDARD,
     others: Sequence[Target] = (),
+    broker: SharedBroker | None = None,
 ) -> Run:
     """Give a function that runs a case against a server.
 
@@ -130,6 +131,7 @@ def to_server(
         witness: receives what other clients of the server broadcast.
         profile: the server's own names.
         others: further instances of the server; connection n of a case is to the n-th instance.
+        broker: what they share, if it is connection 0 of the cases.
     """
     target = Target.of(server)
 
@@ -141,7 +143,11 @@ def to_server(
         runner = ScriptRunner(playback, is_alone=is_alone, witness=witness, profile=profile)
         network = _Network(way, partial(opened, target)) if way else None
         verbs = server_verbs(runner, (target, *others))
-        return await run_script(case, result, runner, verbs, network)
+        if broker is None:
+            return await run_script(case, result, runner, verbs, network)
+        result.mark = mark_of(case.id)
+        with joined(broker, runner, result.mark) as further:
+            return await run_script(case, result, runner, {**verbs, **further}, network)
 
     return run
 
@@ -234,6 +240,7 @@ async def run_script(
     runner.verbs |= further
     try:
         await _play(case, runner, network)
+        await _look_on(runner, network)
     except MismatchError as mismatch:
         _fail(result, runner, str(mismatch), mismatch.actual)
     except DriverEndedError as error:
@@ -246,25 +253,75 @@ async def run_script(
     except UnsupportedError as error:
         result.verdict = Verdict.SKIPPED
         result.explanation = f"the client's driver cannot do {str(error)!r}"
+    except BrokerError as error:  # the servers are not to blame
+        result.verdict, result.explanation = Verdict.UNKNOWN, str(error)
+        result.step = playback.step
     except UnknownError as error:
         actual = error.__cause__.actual if isinstance(error.__cause__, MismatchError) else ""
         _fail(result, runner, str(error), actual)
         result.verdict, result.explanation = Verdict.UNKNOWN, str(error)
     except TimeoutError:
         _fail(result, runner, TOO_LATE, NO_REPLY if playback.barriers > 0 else "")
-    else:
-        playback.step = 0
-        if runner.closing.explanation and network and await network.check(playback):
-            runner.closing = Closing()
-            playback.log_sent(1, NETWORK_ENDED)
-        runner.violates("TR-16", await _closed(playback, network))
     finally:
         await playback.release()
-    result.closing = runner.closing
-    if result.closing.requirement in case.requirements and result.verdict is Verdict.PASS:
-        result.verdict, result.explanation = result.closing.verdict, result.closing.explanation
+    _add_findings(result, runner)
     result.seconds = time.perf_counter() - began
     return result
+
+
+def _add_findings(result: Result, runner: ScriptRunner) -> None:
+    """Add what was found beside the script, unless the case has failed, which says what is wrong.
+
+    What violates a requirement of the case gives a case that has passed its verdict.
+    """
+    if result.verdict in TOLERATED:
+        for each in monitored(runner.playback):
+            runner.find(each)
+    own = [each for each in runner.findings if each.requirement in result.case.requirements]
+    if result.verdict is Verdict.PASS and own:
+        gravest = min(own, key=lambda each: SEVERITY.index(each.verdict))
+        result.verdict, result.explanation = gravest.verdict, gravest.explanation
+    if result.verdict not in TOLERATED:
+        left = [each for each in runner.findings if each.is_closing]
+    else:
+        left = [each for each in runner.findings if each.is_closing or each not in own]
+    result.findings = tuple(left)
+
+
+async def _look_on(runner: ScriptRunner, network: _Network | None) -> None:
+    """Look at what the system under test does after the last step, and close the connections."""
+    playback = runner.playback
+    playback.step, runner.step = 0, None
+    if runner.findings and network and await network.check(playback):
+        runner.findings.clear()
+        playback.log_sent(1, NETWORK_ENDED)
+    await _listen(runner)
+    if fault := await _closed(playback, network):
+        runner.find(Finding("TR-16", fault))
+
+
+async def _listen(runner: ScriptRunner) -> None:
+    """Look at what the system under test sends after the last step, until it answers a barrier.
+
+    If it answers none in time, nothing follows from that.
+    """
+    playback = runner.playback
+
+    async def one(number: int) -> None:
+        try:
+            async with asyncio.timeout(playback.timeouts.close):
+                await playback.settle(number)
+        except TimeoutError:
+            playback.log_received(number, Remark(NO_REPLY))
+        else:
+            playback.expect_no_more(number)
+
+    ended = await asyncio.gather(
+        *(one(number) for number in playback.talking()), return_exceptions=True
+    )
+    for each in filter(None, ended):  # its driver may have ended
+        raise each
+    runner.look_further()
 
 
 class UnknownError(Exception):

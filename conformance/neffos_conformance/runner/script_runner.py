@@ -10,15 +10,15 @@ import asyncio
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from neffos_conformance.cases.definition import base_of
 from neffos_conformance.cases.matching import Bindings, difference, expand, fill, unfill
 from neffos_conformance.cases.profile import STANDARD, Profile
 from neffos_conformance.cases.script import MAY_CLOSE, MESSAGE_VERBS, Step, expanded
-from neffos_conformance.cases.verdict import verdict_on
 from neffos_conformance.runner.playback import NORMAL_CLOSURE, MismatchError, Playback
-from neffos_conformance.runner.result import Closing, Remark
+from neffos_conformance.runner.result import Finding, Remark
 from neffos_conformance.runner.witness import Witness
 from neffos_conformance.wire.barrier import is_barrier_reply
 from neffos_conformance.wire.connection import ConnectionClosed
@@ -45,8 +45,8 @@ _MARK: Final = re.compile(rb"[A-Za-z0-9.]-[0-9a-f]{%d}" % (2 * MARK_SIZE))
 
 
 def mark_of(case_id: str) -> str:
-    """Make a mark for a case."""
-    return f"{case_id}-{secrets.token_hex(MARK_SIZE)}"
+    """Make a mark for a case; a variation has one like that of its case."""
+    return f"{base_of(case_id)}-{secrets.token_hex(MARK_SIZE)}"
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class ScriptRunner:
         playback: the connections and the log.
         bindings: the values of the placeholders.
         headers: the HTTP headers of the system under test, by connection.
-        closing: what was wrong with how connections closed.
+        findings: what was found beside what the script looks at.
         step: the step that is being played.
         mark: the value of the placeholder ``case``, unique to a case and a run. A broadcast
             with the mark of another case is skipped.
@@ -65,18 +65,22 @@ class ScriptRunner:
         witness: receives what other clients broadcast; without it, any broadcast may be theirs.
         profile: the names that the server has.
         verbs: plays each verb.
+        look_further: logs what the system under test did beside its messages.
+        payloads_of: gives the message of a step and a repetition, as ``Step.payloads`` does.
     """
 
     playback: Playback
     bindings: Bindings = field(default_factory=dict)
     headers: dict[int, list[tuple[str, str]]] = field(default_factory=dict)
-    closing: Closing = field(default_factory=Closing)
+    findings: list[Finding] = field(default_factory=list)
     step: Step | None = None
     mark: str = ""
     is_alone: bool = False
     witness: Witness | None = None
     profile: Profile = STANDARD
     verbs: dict[str, Verb] = field(default_factory=dict)
+    look_further: Callable[[], None] = lambda: None
+    payloads_of: Callable[[Step, int], str | bytes | list[bytes]] = Step.payloads
 
     def __post_init__(self) -> None:
         self.playback.is_foreign = self._is_foreign
@@ -136,10 +140,11 @@ class ScriptRunner:
         """Replace the values of placeholders by their names, so that two runs say the same."""
         return unfill(text, self.bindings)
 
-    def violates(self, requirement: str, text: str) -> None:
-        """Record what is wrong with a closing; the first one is kept."""
-        if text and not self.closing.explanation:
-            self.closing = Closing(verdict_on([requirement]), self.stable(text), requirement)
+    def find(self, finding: Finding) -> None:
+        """Keep a finding: the first of each requirement, the first closing, and each remark."""
+        finding = replace(finding, explanation=self.stable(finding.explanation))
+        if all(_kind(each) != _kind(finding) for each in self.findings):
+            self.findings.append(finding)
 
     def shown(self, received: Received) -> str:
         """Give what was received as failure messages have it."""
@@ -236,7 +241,7 @@ class ScriptRunner:
         return await self.playback.receive(number)
 
     def _difference(self, step: Step, time: int, received: str | bytes) -> str | None:
-        payload = step.payloads(time)
+        payload = self.payloads_of(step, time)
         if isinstance(payload, list):
             whole = b"".join(payload)
             payload = whole if step.verb.endswith("b") else whole.decode()
@@ -292,7 +297,7 @@ class ScriptRunner:
         text = f"expected close code {expected}, but the connection was {received}"
         if step.rest.endswith("!"):
             raise MismatchError(text, shown)
-        self.violates("TR-12" if received.code is None else "TR-13", text)
+        self.find(Finding("TR-12" if received.code is None else "TR-13", text, step.connection))
 
     async def _has(self, step: Step, _: int) -> None:
         name, _colon, value = step.rest.partition(":")
@@ -316,6 +321,10 @@ class ScriptRunner:
                 actual = f"{step.rest}: {value}"
                 text = f"expected no such header, actual {actual}"
                 raise MismatchError(text, actual)
+
+
+def _kind(finding: Finding) -> str:
+    return "closing" if finding.is_closing else finding.requirement or finding.explanation
 
 
 def _closing_mismatch(received: ConnectionClosed) -> MismatchError:

@@ -38,7 +38,8 @@ def server_verbs(runner: ScriptRunner, servers: Sequence[Target]) -> Mapping[str
         return servers[(step.connection - 1) % len(servers)].below(path)
 
     def opening(step: Step) -> tuple[str, dict[str, str]]:
-        return target(str(fill(expand(step.rest), runner.bindings)))
+        bindings = {**runner.bindings, "origin": below(step, "").origin}
+        return target(str(fill(expand(step.rest), bindings)))
 
     def add(number: int, connection: WireConnection) -> None:
         playback.connections[number] = connection

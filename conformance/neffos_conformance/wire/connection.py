@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
@@ -24,6 +23,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from neffos_conformance.wire.closing import ConnectionClosed as ConnectionClosed
 from neffos_conformance.wire.payloads import payload_bytes, payload_text
 from neffos_conformance.wire.reach import Target, replaced
 from neffos_conformance.wire.waiting import is_cancelled
@@ -86,26 +86,8 @@ class ConnectError(Exception):
         return None if self.response is None else self.response.status_code
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionClosed:
-    """The closing of a connection, as the suite saw it.
-
-    Attributes:
-        code: the code of the peer's close frame, or ``None`` if TCP ended without one.
-        reason: the reason of the close frame, empty if it has none.
-        cut: why the suite ended it, if it did.
-    """
-
-    code: int | None
-    reason: str = ""
-    cut: str = ""
-
-    def __str__(self) -> str:
-        if self.cut:
-            return f"cut off by the suite: {self.cut}"
-        if self.code is None:
-            return "closed without a close frame"
-        return f"closed with {self.code} {self.reason!r}"
+_BROKEN: Final = frozenset({CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_DATA})
+"""The codes with which a connection is failed for frames that no network makes of others."""
 
 
 class WireConnection:
@@ -370,6 +352,12 @@ class WireConnection:
     def has_received_close(self) -> bool:
         """Whether a close frame was received; ``receive`` waits for the end of TCP as well."""
         return self._protocol.close_rcvd is not None
+
+    @property
+    def has_broken_protocol(self) -> bool:
+        """Whether the suite failed the connection for what the peer sent (RFC 6455, 7.1.7)."""
+        sent = self._protocol.close_sent
+        return sent is not None and self._is_failed() and sent.code in _BROKEN
 
     def abort(self) -> None:
         """End TCP immediately, without a close frame."""

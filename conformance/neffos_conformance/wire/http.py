@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlsplit
 
-import h11
 from websockets.datastructures import Headers
 from websockets.headers import build_authorization_basic
 
@@ -91,6 +90,8 @@ async def ask(
         raise ConnectError(f"no connection to {uri.host}:{uri.port}: {error}") from error
     except ValueError as error:
         raise ConnectError(str(error)) from error
+    import h11  # nothing else of a run needs it
+
     try:
         writer.write(request)
         return await _answer(reader, method, most)
@@ -103,6 +104,8 @@ async def ask(
 
 
 async def _answer(reader: asyncio.StreamReader, method: str, most: int) -> Answer:
+    import h11
+
     # h11 writes no invalid request, but reads the response to one like any other.
     protocol = h11.Connection(h11.CLIENT)
     protocol.send(

@@ -7,18 +7,17 @@ repeated. The proxy knows where WebSocket frames end, and nothing else of what p
 from __future__ import annotations
 
 import asyncio
-import tomllib
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from itertools import count
 from random import Random
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
+from neffos_conformance.data import FOLDER, toml
 from neffos_conformance.wire.reach import netloc
 
 READ_SIZE: Final = 1 << 16
@@ -33,6 +32,9 @@ end of the upgrade, and within what most cases send."""
 
 HEAD_END: Final = b"\r\n\r\n"
 """The end of the HTTP head, after which frames follow."""
+
+Carry = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[object, object, None]]
+"""Delivers what comes from one end to the other, until it ends."""
 
 SILENCE: Final = "silence"
 CUT: Final = "cut"
@@ -70,8 +72,8 @@ class Network:
 @cache
 def networks() -> dict[str, Network]:
     """Give all networks by their names."""
-    text = files("neffos_conformance.data").joinpath("networks.toml").read_text("utf-8")
-    return {each["name"]: Network(**each) for each in tomllib.loads(text)["network"]}
+    text = FOLDER.joinpath("networks.toml").read_text("utf-8")
+    return {each["name"]: Network(**each) for each in toml.loads(text)["network"]}
 
 
 @asynccontextmanager
@@ -90,8 +92,39 @@ async def network_before(
     Raises:
         OSError: the address is in use, or not valid.
     """
-    parts = urlsplit(url)
     number = count()
+
+    def way() -> Carry:
+        drawn = Random(f"{seed}/{next(number)}")  # noqa: S311  # no secret
+        return _Way(network, drawn).carry
+
+    async with proxy_before(url, way, host=host, port=port) as reached:
+        yield reached
+
+
+@asynccontextmanager
+async def proxy_before(
+    url: str,
+    way: Callable[[], Carry],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    limit: int = READ_SIZE,
+) -> AsyncIterator[str]:
+    """Put a proxy before a listener of any protocol; give the URL at which it is reached.
+
+    Args:
+        url: of the listener, with its port.
+        way: gives what carries both directions of a new connection; an ``OSError`` of it ends the
+            connection.
+        host: the address to listen on.
+        port: the port; 0 for a free one.
+        limit: half the bytes of each direction that are read before they are carried.
+
+    Raises:
+        OSError: the address is in use, or not valid.
+    """
+    parts = urlsplit(url)
     tasks: set[asyncio.Task[None]] = set()
 
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -100,15 +133,15 @@ async def network_before(
             tasks.add(task)
             task.add_done_callback(tasks.discard)
         try:
-            ends = await asyncio.open_connection(parts.hostname, parts.port or 80)
+            ends = await asyncio.open_connection(parts.hostname, parts.port or 80, limit=limit)
         except (OSError, asyncio.CancelledError):
             writer.transport.abort()
             return
-        way = _Way(network, Random(f"{seed}/{next(number)}"))  # noqa: S311  # no secret
+        carry = way()
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(way.carry(reader, ends[1]))
-                group.create_task(way.carry(ends[0], writer))
+                group.create_task(carry(reader, ends[1]))
+                group.create_task(carry(ends[0], writer))
             for each in (writer, ends[1]):
                 each.close()
         except* (OSError, asyncio.CancelledError):  # the task ends here, whoever cancels it
@@ -118,7 +151,7 @@ async def network_before(
                 if not each.is_closing():
                     each.transport.abort()
 
-    listener = await asyncio.start_server(connect, host, port)
+    listener = await asyncio.start_server(connect, host, port, limit=limit)
     try:
         yield urlunsplit(parts._replace(netloc=netloc(listener)))
     finally:

@@ -20,6 +20,14 @@ def payload_text(payload: str | bytes) -> str:
     return payload if isinstance(payload, str) else payload.decode("utf-8", "surrogateescape")
 
 
+def text_if_utf8(payload: bytes) -> str | bytes:
+    """Give bytes of unknown type as a text, if they are one."""
+    try:
+        return payload.decode()
+    except UnicodeDecodeError:
+        return payload
+
+
 def type_of(payload: str | bytes) -> str:
     """Give the type of the message: ``text`` or ``binary``."""
     return "text" if isinstance(payload, str) else "binary"

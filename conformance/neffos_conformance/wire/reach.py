@@ -18,7 +18,6 @@ from typing import Final, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
-from websockets.asyncio.client import connect_http_proxy, connect_socks_proxy
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidProxy, InvalidProxyStatus, InvalidURI, ProxyError
 from websockets.headers import build_host
@@ -187,6 +186,13 @@ class Target:
             return parse_uri(self.url)
         except (InvalidURI, ValueError) as error:
             raise ValueError(NOT_WEB_SOCKET.format(self)) from error
+
+    @property
+    def origin(self) -> str:
+        """The origin of a page that the server may have served itself, or the one that is set."""
+        given = Headers(self.reach.headers).get("Origin")
+        scheme, netloc = urlsplit(self.url)[:2]
+        return given or f"{scheme.replace('ws', 'http')}://{netloc.rpartition('@')[2]}"
 
     def below(self, path: str) -> Target:
         """Give the server at a path and query below this one's."""
@@ -361,6 +367,9 @@ async def _through(
     proxy: Proxy, reach: Reach, uri: WebSocketURI, tls: ssl.SSLContext | None, name: str | None
 ) -> Streams:
     """Open a connection through a proxy."""
+    # A proxy is rare, and no other way needs these, or the library that they need for SOCKS.
+    from websockets.asyncio.client import connect_http_proxy, connect_socks_proxy
+
     where = f"the proxy {proxy.host}:{proxy.port}"
     try:
         if proxy.scheme[:5] == "socks":

@@ -120,11 +120,12 @@ def _check(reach: Reach, one: Mapping[str, str]) -> None:
             proxy_at(reach.proxy)
         except ProxyFailedError as error:
             raise ValueError(f"--proxy: {error}") from error
-    for name in ("ca", "cert", "key"):
-        if name in one:
-            _readable(f"--{name}", Path(one[name]))
+    named = [name for name in ("ca", "cert", "key") if name in one]
+    for name in named:
+        _readable(f"--{name}", Path(one[name]))
     try:
-        reach.tls()
+        if named:  # otherwise it takes long, and nothing can be wrong
+            reach.tls()
     except CertificateError as error:
         raise ValueError(str(error)) from error
     if path := reach.unix_socket:

@@ -107,6 +107,7 @@ async def relaying(
     port: int = 0,
     tls: ssl.SSLContext | None = None,
     notice: Notice = lambda _: None,
+    numbers: Iterator[int] | None = None,
 ) -> AsyncIterator[Relay]:
     """Relay between clients and a server until the block is left.
 
@@ -118,6 +119,7 @@ async def relaying(
         port: the port; 0 for a free one.
         tls: what clients are served with, if they use ``wss``.
         notice: called with what the relay itself did, in a sentence.
+        numbers: of the connections, from 1 unless given; several relays may share them.
 
     Raises:
         OSError: the address is in use, or not valid.
@@ -127,7 +129,7 @@ async def relaying(
     check_web_socket(target.url)
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     tasks: set[asyncio.Task[None]] = set()
-    number = count(1)
+    number = count(1) if numbers is None else numbers
 
     async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from jsonschema import Draft202012Validator, ValidationError
-
+from neffos_conformance.data import FOLDER, toml
 from neffos_conformance.wire.files import without_mark
+
+if TYPE_CHECKING:
+    from jsonschema_rs import Draft202012Validator, ValidationError
 
 MAX_SHOWN: Final = 300
 """Characters of a violation that an error message has."""
+
+MAX_DEPTH: Final = 64
+"""Levels of values that are validated, if any is too deep for the validator: more than a schema
+describes, and less than the 255 levels that it takes."""
 
 
 def violation(schema: str, values: object, definition: str = "") -> ValidationError | None:
@@ -28,9 +32,13 @@ def violation(schema: str, values: object, definition: str = "") -> ValidationEr
         values: what is validated.
         definition: the name of the definition to use; empty for the whole schema.
     """
-    found = next(iter(_validator(schema, definition).iter_errors(values)), None)
-    while found is not None and found.context:
-        found = _nearest(found.context)
+    validator = _validator(schema, definition)
+    try:
+        found = next(iter(validator.iter_errors(values)), None)
+    except ValueError:  # it takes only what any JSON can be
+        found = next(iter(validator.iter_errors(_plain(values))), None)
+    while found is not None and (forms := [each for each in _forms(found) if each]):
+        found = _nearest(forms)
     return found
 
 
@@ -45,7 +53,7 @@ def read_toml(path: Path, schema: str) -> dict[str, Any]:
         FileFormError: it cannot be read, or has another form.
     """
     try:
-        values = tomllib.loads(without_mark(path.read_bytes()).decode())
+        values = toml.loads(without_mark(path.read_bytes()).decode())
     except OSError as error:
         raise FileFormError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -56,38 +64,65 @@ def read_toml(path: Path, schema: str) -> dict[str, Any]:
     return values
 
 
-def _nearest(errors: Sequence[ValidationError]) -> ValidationError:
+def _plain(value: object, depth: int = MAX_DEPTH) -> object:
+    """Give values as plain JSON, which is valid if they are.
+
+    A lone surrogate becomes a question mark. A date of TOML, or what is too deep, becomes null.
+    """
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case dict() if depth:
+            return {_plain(key): _plain(each, depth - 1) for key, each in value.items()}
+        case list() if depth:
+            return [_plain(each, depth - 1) for each in value]
+        case int() | float():
+            return value
+    return None
+
+
+def _forms(found: ValidationError) -> list[list[ValidationError]]:
+    """Give the errors of each form, if none of several forms fits."""
+    from jsonschema_rs import ValidationErrorKind
+
+    match found.kind:
+        case ValidationErrorKind.AnyOf(context) | ValidationErrorKind.OneOfNotValid(context):
+            return context
+    return []
+
+
+def _nearest(forms: Sequence[list[ValidationError]]) -> ValidationError:
     """Give an error of the form that comes nearest: the one that lacks least, and errs least."""
-    forms: dict[object, list[ValidationError]] = {}
-    for each in errors:
-        forms.setdefault(each.relative_schema_path[0], []).append(each)
 
     def distance(form: list[ValidationError]) -> tuple[int, int, int]:
-        missing = sum(each.validator == "required" for each in form)
+        missing = sum(each.kind.name == "required" for each in form)
         return sum(map(_strange, form)), missing, len(form)
 
-    nearest = min(forms.values(), key=distance)
-    return min(nearest, key=lambda each: each.validator == "required")
+    nearest: list[ValidationError] = min(forms, key=distance)
+    return min(nearest, key=lambda each: each.kind.name == "required")
 
 
 def shown(found: ValidationError) -> str:
     """Give a violation in a sentence, with the field that it is about."""
-    field = "/".join(map(str, found.absolute_path))
+    field = "/".join(map(str, found.instance_path))
     return f"{f'{field}: ' if field else ''}{found.message}"[:MAX_SHOWN]
 
 
 def _strange(found: ValidationError) -> int:
     """Give how many values of an object are those of another form."""
-    if found.validator == "additionalProperties":
-        schema: Any = found.schema
-        instance: Any = found.instance
-        return len(instance.keys() - schema.get("properties", {}).keys())
-    return found.validator in ("const", "enum")
+    from jsonschema_rs import ValidationErrorKind
+
+    match found.kind:
+        case ValidationErrorKind.AdditionalProperties(unexpected):
+            return len(unexpected)
+    return found.kind.name in ("const", "enum")
 
 
 @cache
 def _validator(name: str, definition: str) -> Draft202012Validator:
-    text = files("neffos_conformance.data").joinpath("schema", f"{name}.json").read_text("utf-8")
+    from jsonschema_rs import Draft202012Validator  # few commands validate, and it imports slowly
+
+    text = FOLDER.joinpath("schema", f"{name}.json").read_text("utf-8")
     schema = json.loads(text)
     return Draft202012Validator(
         {**schema, "$ref": f"#/$defs/{definition}"} if definition else schema

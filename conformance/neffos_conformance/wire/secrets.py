@@ -27,11 +27,13 @@ _HEADER: Final = re.compile(
     r"(?i)(?<![\w-])([\w-]*(?:authorization|cookie|api-?key|token))(\s*:\s*)(?!//)[^\r\n'\"]+"
 )
 _SCHEME: Final = re.compile(r"(?i)\b(Bearer|Basic)(\s+)[\w.~+/=-]{3,}")
+_TELLING: Final = r"(?:token|secret|passw(?:or)?d|api[-_]?key|auth|session|credential)"
 _VALUE: Final = re.compile(
-    r"(?i)(?<![\w%-])"
-    r"(?=[\w-]*(?:token|secret|passw(?:or)?d|api[-_]?key|auth|session|credential))([\w-]++)"
-    r"=(?:'[^']*'|\"[^\"]*\"|[^\s'\"&;]+)"
+    rf"(?i)(?<![\w%-])(?=[\w-]*{_TELLING})([\w-]++)=(?:'[^']*'|\"[^\"]*\"|[^\s'\"&;]+)"
 )
+_MEMBER: Final = re.compile(r'"([\w-]{1,80}+)"(\s{0,8}+:\s{0,8}+)"(?:[^"\\]|\\.)*+"')
+_TELLING_NAME: Final = re.compile(rf"(?i){_TELLING}")
+_JWT: Final = re.compile(r"(?<![\w-])eyJ[\w-]{8,}+\.[\w-]{8,}+\.[\w-]+")
 
 
 def is_kept(name: str) -> bool:
@@ -76,6 +78,20 @@ def masked(text: str) -> str:
     text = _HEADER.sub(rf"\1\2{MASK}", text)
     text = _SCHEME.sub(rf"\1\2{MASK}", text)
     return _VALUE.sub(rf"\1={MASK}", text)
+
+
+def masked_body(text: str) -> str:
+    """Give the body of a message without the secrets that one can see.
+
+    Beside what ``masked`` leaves out, these are members of JSON with a telling name, and JSON Web
+    Tokens.
+    """
+    return masked(_JWT.sub(MASK, _MEMBER.sub(_masked_member, text)))
+
+
+def _masked_member(found: re.Match[str]) -> str:
+    name, colon = found.groups()
+    return f'"{name}"{colon}"{MASK}"' if _TELLING_NAME.search(name) else found[0]
 
 
 def _masked_parameter(parameter: str) -> str:

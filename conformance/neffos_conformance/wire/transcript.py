@@ -1,16 +1,18 @@
 """Transcripts: recorded sessions as JSON Lines.
 
-The first line is the header. Each further line is the opening of a connection, a message, or the
-end of a connection. The schema is ``data/schema/transcript.json``. Lines are written as they
-happen and read one at a time, so that a recording of any size needs no more memory than its
-longest line. An unreadable line does not keep the rest from being read.
+The first line is the header. Each further line is the opening of a connection, a message, the
+end of a connection, or what a server published on the broker of its cluster. The schema is
+``data/schema/transcript.json``. Lines are written as they happen and read one at a time, so that a
+recording of any size needs no more memory than its longest line. An unreadable line does not keep
+the rest from being read.
 """
 
 from __future__ import annotations
 
 import time
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,8 +21,15 @@ from typing import Annotated, Any, BinaryIO, Final, Literal, NamedTuple
 import msgspec
 
 from neffos_codec import Native, first_surrogate
-from neffos_conformance.wire.connection import ConnectionClosed
-from neffos_conformance.wire.files import EncodingError, open_private, without_mark
+from neffos_conformance.wire.closing import ConnectionClosed
+from neffos_conformance.wire.files import EncodingError, without_mark
+from neffos_conformance.wire.packed import (
+    DamagedError,
+    InputError,
+    open_file,
+    open_packed,
+    unpacked,
+)
 from neffos_conformance.wire.payloads import payload_bytes, payload_text
 
 TRANSCRIPT_FORMAT: Final = 2
@@ -36,6 +45,9 @@ times as much memory. Servers take some kilobytes of headers."""
 MAX_TIME: Final = 1e10
 """Seconds. No recording takes centuries; a line with more is not read."""
 
+MAX_NODE: Final = 1 << 10
+"""The highest number of a server in a cluster; tested ones have two."""
+
 MAX_CONNECTION: Final = (1 << 53) - 1
 """The highest number of a connection: what every reader of JSON has exactly."""
 
@@ -49,10 +61,24 @@ class ConnectionOpened(NamedTuple):
     Attributes:
         path: path and query of its request, relative to the server's URL.
         headers: those of its headers that change what the server does.
+        node: the number of the server in its cluster, from 1.
     """
 
     path: str
     headers: Mapping[str, str]
+    node: int = 1
+
+
+class Published(NamedTuple):
+    """Something was published on the broker of a cluster.
+
+    Attributes:
+        channel: the channel of Redis, or the subject of NATS.
+        payload: what was published there.
+    """
+
+    channel: str
+    payload: bytes
 
 
 Content = str | bytes | ConnectionClosed | ConnectionOpened
@@ -66,7 +92,7 @@ class Entry(NamedTuple):
     Attributes:
         line: its number in the file; 0 if it comes from no file.
         time: seconds since the recording began.
-        connection: the number of the connection, from 1.
+        connection: the number of the connection, from 1; 0 for what was published.
         from_client: whether the client sent it, or opened or ended the connection.
         content: what happened.
     """
@@ -75,7 +101,7 @@ class Entry(NamedTuple):
     time: float
     connection: int
     from_client: bool
-    content: Content
+    content: Content | Published
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +143,8 @@ def header(
     shows: tuple[str, ...] = (),
     defects: Mapping[str, str] | None = None,
     difference: str = "",
+    broker: Mapping[str, str] | None = None,
+    other_servers: Sequence[Mapping[str, str]] = (),
 ) -> Header:
     """Make the header of a recording that begins now.
 
@@ -130,12 +158,17 @@ def header(
         defects: the requirements that a peer is known to violate in it, with the peer's role.
         difference: the difference (DV-n) that it shows, whether the messages alone prove it or
             not.
+        broker: the broker of a cluster: its ``kind``, ``redis`` or ``nats``, and as far as they
+            are known its ``url`` without secrets and the ``prefix`` of the channels.
+        other_servers: the servers of the cluster but the first, which is ``server``.
     """
     optional = {
         "native": native if native != "never" else "",
         "shows": list(shows),
         "defects": dict(defects or {}),
         "difference": difference,
+        "broker": {name: value for name, value in (broker or {}).items() if value},
+        "other_servers": [dict(each) for each in other_servers],
     }
     return {
         "format": TRANSCRIPT_FORMAT,
@@ -161,9 +194,9 @@ class Writer:
         self._stream = stream
         self._began = time.monotonic()
         self._lines = 0
-        self._write(_line(first))
+        self._write(line_of(first))
 
-    def write(self, connection: int, from_client: bool, content: Content) -> Entry:
+    def write(self, connection: int, from_client: bool, content: Content | Published) -> Entry:
         """Write what has just happened, and give it as an entry.
 
         Raises:
@@ -171,7 +204,7 @@ class Writer:
         """
         now = time.monotonic() - self._began
         entry = Entry(self._lines + 1, now, connection, from_client, content)
-        self._write(_line(values_of(entry)))
+        self._write(line_of(values_of(entry)))
         return entry
 
     def _write(self, line: bytes) -> None:
@@ -183,14 +216,14 @@ class Writer:
 def lines(first: Header, entries: Iterable[Entry]) -> Iterator[bytes]:
     """Give a session as the lines of a transcript."""
     for values in (first, *map(values_of, entries)):
-        yield _line(values)
+        yield line_of(values)
 
 
 def save(path: Path, first: Header, entries: Iterable[Entry], *, is_new: bool = False) -> None:
     """Write a session as a transcript, which only its owner can read.
 
     Args:
-        path: the file.
+        path: the file; compressed if it ends with ``.gz`` or ``.zst``.
         first: the header.
         entries: the other lines.
         is_new: replace nothing.
@@ -199,11 +232,13 @@ def save(path: Path, first: Header, entries: Iterable[Entry], *, is_new: bool = 
         OSError: it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open_private(path, is_new=is_new) as stream:
-        stream.writelines(lines(first, entries))
+    with open_packed(path, is_new=is_new) as stream:
+        for line in lines(first, entries):
+            stream.write(line)
 
 
-def _line(values: Mapping[str, Any]) -> bytes:
+def line_of(values: Mapping[str, Any]) -> bytes:
+    """Give the values of a line as JSON, with its end."""
     try:
         return msgspec.json.encode(values) + b"\n"
     except UnicodeEncodeError:
@@ -229,8 +264,11 @@ def values_of(entry: Entry) -> dict[str, Any]:
     match entry.content:
         case ConnectionClosed(code, reason, cut):
             values["closed"] = {"code": code, "reason": reason} | ({"cut": cut} if cut else {})
-        case ConnectionOpened(path, headers):
-            values["opened"] = {"path": path, "headers": dict(headers)}
+        case ConnectionOpened(path, headers, node):
+            number = {} if node == 1 else {"node": node}
+            values["opened"] = {"path": path, "headers": dict(headers)} | number
+        case Published(channel, payload):
+            values["published"] = {"channel": channel} | _payload_values(payload)
         case bytes(payload):
             values |= {"kind": "binary", "base64": b64encode(payload).decode()}
         case str(text) if first_surrogate(text) < 0:
@@ -240,12 +278,26 @@ def values_of(entry: Entry) -> dict[str, Any]:
     return values
 
 
+def _payload_values(payload: bytes) -> dict[str, str]:
+    try:
+        return {"text": payload.decode()}
+    except UnicodeDecodeError:
+        return {"base64": b64encode(payload).decode()}
+
+
 # -------------------------------------------------------------------- reading
 
 
 class _Opened(msgspec.Struct, forbid_unknown_fields=True):
     path: str
     headers: msgspec.Raw  # not built before its size is known
+    node: Annotated[int, msgspec.Meta(ge=1, le=MAX_NODE)] = 1
+
+
+class _Published(msgspec.Struct, forbid_unknown_fields=True):
+    channel: str
+    text: str | None = None
+    base64: bytes | None = None
 
 
 class _Closed(msgspec.Struct, forbid_unknown_fields=True):
@@ -259,17 +311,20 @@ _HEADERS: Final = msgspec.json.Decoder(dict[str, str])
 
 class _Line(msgspec.Struct, gc=False, forbid_unknown_fields=True):  # it is part of no cycle
     time: Annotated[float, msgspec.Meta(ge=0, lt=MAX_TIME)]
-    connection: Annotated[int, msgspec.Meta(ge=1, le=MAX_CONNECTION)]
+    connection: Annotated[int, msgspec.Meta(ge=0, le=MAX_CONNECTION)]
     sender: Literal["client", "server"] = msgspec.field(name="from")
     text: str | None = None
     kind: Literal["text", "binary"] | None = None
     base64: bytes | None = None
     closed: _Closed | None = None
     opened: _Opened | None = None
+    published: _Published | None = None
 
-    def content(self) -> Content:
+    def content(self) -> Content | Published:
         """Give what happened; of its forms, a line has exactly one."""
         text, payload, closed, opened = self.text, self.base64, self.closed, self.opened
+        if self.published is not None or not self.connection:
+            return self._published()
         found = 4 - (text, payload, closed, opened).count(None)
         if not found or (payload is None) is not (self.kind is None):
             raise ValueError("it is neither a message nor the opening or the end of a connection")
@@ -286,10 +341,27 @@ class _Line(msgspec.Struct, gc=False, forbid_unknown_fields=True):  # it is part
             raise ValueError("a server opens no connection")
         if len(memoryview(opened.headers)) > MAX_HEADERS:
             raise ValueError(f"the headers have more than {MAX_HEADERS} bytes")
-        return ConnectionOpened(opened.path, _HEADERS.decode(opened.headers))
+        return ConnectionOpened(opened.path, _HEADERS.decode(opened.headers), opened.node)
+
+    def _published(self) -> Published:
+        found = self.published
+        others = (self.text, self.kind, self.base64, self.closed, self.opened)
+        if found is None or self.connection or others.count(None) < len(others):
+            raise ValueError("what was published is all there is on connection 0, and only there")
+        if self.sender != "server":
+            raise ValueError("a client publishes nothing")
+        if (found.text is None) is (found.base64 is None):
+            raise ValueError("what was published has either a text or base64")
+        return Published(found.channel, found.base64 or (found.text or "").encode())
 
 
 _UNKNOWN_DATE: Final = "0000-00-00T"
+
+
+class _Broker(msgspec.Struct, forbid_unknown_fields=True):
+    kind: Literal["redis", "nats"]
+    url: str = ""
+    prefix: str = ""
 
 
 class _HeaderForm(msgspec.Struct, forbid_unknown_fields=True):
@@ -305,9 +377,12 @@ class _HeaderForm(msgspec.Struct, forbid_unknown_fields=True):
     shows: list[str] = []
     defects: dict[str, Literal["client", "server"]] = {}
     difference: Annotated[str, msgspec.Meta(pattern="^DV-[1-9][0-9]*$")] = "DV-1"
+    broker: _Broker | None = None
+    other_servers: Annotated[list[dict[str, str]], msgspec.Meta(max_length=MAX_NODE - 1)] = []
 
     def __post_init__(self) -> None:
-        for name, peer in (("client", self.client), ("server", self.server)):
+        servers = (("other_servers", each) for each in self.other_servers)
+        for name, peer in (("client", self.client), ("server", self.server), *servers):
             if not peer.get("peer"):
                 raise ValueError(f"{name} has no peer")
 
@@ -316,37 +391,43 @@ def read_lines(stream: BinaryIO) -> Iterator[Header | Entry | UnreadableLine]:
     """Read a recording line by line: first the header, or what is wrong with it.
 
     Each line has the one form that the schema describes, or is unreadable. Empty lines and the
-    mark of UTF-8 at the start are passed over: editors add both.
+    mark of UTF-8 at the start are passed over: editors add both. Where a compressed recording is
+    damaged, the line that it breaks off in is the last one.
     """
     decode = msgspec.json.Decoder(_Line).decode
     new = tuple.__new__  # an Entry without the call of its constructor, a tenth of the whole
     number = 0
     is_header = True
-    while line := stream.readline(MAX_LINE):
+    while True:
+        try:
+            line = stream.readline(MAX_LINE)
+        except DamagedError as error:
+            yield UnreadableLine(number + 1, str(error))
+            return
+        if not line:
+            return
         number += 1
         if len(line) == MAX_LINE and not line.endswith(b"\n"):
-            while line and not line.endswith(b"\n"):
-                line = stream.readline(1 << 16)
+            with suppress(DamagedError):  # the next line says so
+                while line and not line.endswith(b"\n"):
+                    line = stream.readline(1 << 16)
             yield UnreadableLine(number, f"the line has more than {MAX_LINE} bytes")
             is_header = False
             continue
         try:
             if is_header:
-                if number == 1:
-                    line = without_mark(line)
-                if len(line) > MAX_HEADERS:
-                    raise ValueError(f"it has more than {MAX_HEADERS} bytes")
-                first = _upgraded(msgspec.json.decode(line))
-                msgspec.convert(first, _HeaderForm)
+                first = read_header(without_mark(line) if number == 1 else line)
             else:
                 values = decode(line)
-                content: Content | None = values.text
+                content: Content | Published | None = values.text
                 if (  # nearly every line is a text and nothing else
                     content is None
                     or values.kind is not None
                     or values.base64 is not None
                     or values.closed is not None
                     or values.opened is not None
+                    or values.published is not None
+                    or not values.connection
                 ):
                     content = values.content()
         except EncodingError as error:
@@ -364,6 +445,20 @@ def read_lines(stream: BinaryIO) -> Iterator[Header | Entry | UnreadableLine]:
         else:
             is_client = values.sender == "client"
             yield new(Entry, (number, values.time, values.connection, is_client, content))
+
+
+def read_header(line: bytes) -> Header:
+    """Read a header.
+
+    Raises:
+        ValueError: it is too large, or not a header; the text says why.
+        RecursionError: it is nested too deeply.
+    """
+    if len(line) > MAX_HEADERS:
+        raise ValueError(f"it has more than {MAX_HEADERS} bytes")
+    first = _upgraded(msgspec.json.decode(line))
+    msgspec.convert(first, _HeaderForm)
+    return first
 
 
 def _upgraded(first: Any) -> Header:
@@ -386,23 +481,25 @@ def _complaint(line: bytes, is_header: bool, error: Exception) -> str:
 
 
 def read_transcript(path: Path) -> Transcript:
-    """Read a whole recording.
+    """Read a whole recording, plain or compressed.
 
     Raises:
-        TranscriptError: a line cannot be read; the text names it.
-        OSError: the file cannot be read.
+        TranscriptError: the file or a line cannot be read; the text names it.
     """
     found: Header | None = None
     entries: list[Entry] = []
-    with path.open("rb") as stream:
-        for item in read_lines(stream):
-            match item:
-                case Entry():
-                    entries.append(item)
-                case UnreadableLine(line, reason):
-                    raise TranscriptError(f"{path.name}, line {line}: {reason}")
-                case _:
-                    found = item
+    try:
+        with open_file(path) as file:
+            for item in read_lines(unpacked(file)):
+                match item:
+                    case Entry():
+                        entries.append(item)
+                    case UnreadableLine(line, reason):
+                        raise TranscriptError(f"{path.name}, line {line}: {reason}")
+                    case _:
+                        found = item
+    except InputError as error:
+        raise TranscriptError(str(error)) from error
     if found is None:
         raise TranscriptError(f"{path.name} is empty")
     return Transcript(found, tuple(entries))

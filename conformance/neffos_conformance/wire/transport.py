@@ -34,6 +34,10 @@ class Transport(Protocol):
     def has_received_close(self) -> bool:
         """Whether a close frame was received."""
 
+    @property
+    def has_broken_protocol(self) -> bool:
+        """Whether it was failed because the peer violated RFC 6455."""
+
     async def send(self, payload: str | bytes, *, is_held: bool = ...) -> None:
         """Send one message, or hold it until the next."""
 

@@ -62,6 +62,7 @@ func namespaces(timeout time.Duration) neffos.Namespaces {
 			"broadcast-room":   broadcastRoom,
 			"broadcast-to":     broadcastTo,
 			"ask-me":           askMe(timeout),
+			"ask-all":          askAll(timeout),
 			"join-me":          joinMe(timeout),
 			"leave-me":         leaveMe(timeout),
 			"connect-me":       connectMe(timeout),

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/kataras/neffos"
@@ -43,6 +44,30 @@ func askMe(timeout time.Duration) neffos.MessageHandlerFunc {
 		}
 		return err
 	})
+}
+
+// askAll asks every client in a room, of all servers, and tells the asking one the first reply. The
+// body is the room and a text. The cases of exchanges need it, and no other does.
+func askAll(timeout time.Duration) neffos.MessageHandlerFunc {
+	return func(ns *neffos.NSConn, msg neffos.Message) error {
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), timeout)
+			defer cancel()
+			room, text, _ := strings.Cut(string(msg.Body), " ")
+			reply, err := ns.Conn.Server().Ask(ctx, neffos.Message{
+				Namespace: msg.Namespace,
+				Room:      room,
+				Event:     news,
+				Body:      []byte(text),
+			})
+			if err != nil {
+				emit(ns, "answer-error", []byte(err.Error()), false)
+			} else {
+				emit(ns, "answer", reply.Body, false)
+			}
+		}()
+		return neffos.Reply([]byte("done"))
+	}
 }
 
 func joinMe(timeout time.Duration) neffos.MessageHandlerFunc {

@@ -71,6 +71,10 @@ func (c *appController) OnAskMe(msg neffos.Message) error {
 	return askMe(c.Questions.timeout)(c.Client, msg)
 }
 
+func (c *appController) OnAskAll(msg neffos.Message) error {
+	return askAll(c.Questions.timeout)(c.Client, msg)
+}
+
 func (c *appController) OnJoinMe(msg neffos.Message) error {
 	return joinMe(c.Questions.timeout)(c.Client, msg)
 }

@@ -1,5 +1,3 @@
-//go:build !next
-
 package main
 
 import (
@@ -15,17 +13,16 @@ import (
 // added, or a broadcast would reach the clients of every endpoint.
 const exchangeChannel = "neffos-wire"
 
-// exchangeSites are those of the library by itself, with a connection to an exchange.
+// exchangeSites are those of the library by itself and of Iris, with a connection to an exchange.
 func exchangeSites(address string) (map[string]site, error) {
 	parsed, err := url.Parse(address)
 	if err != nil || parsed.Host == "" || (parsed.Scheme != "redis" && parsed.Scheme != "nats") {
 		return nil, fmt.Errorf("%w: expected redis://HOST:PORT or nats://HOST:PORT, actual %q", errUsage, address)
 	}
-	all := map[string]site{}
+	join := func(server *neffos.Server, path string) error { return joined(server, parsed, path) }
+	all := sharedFrameworkSites(join)
 	for name, upgrade := range backends {
-		all[name] = librarySite(upgrade, func(server *neffos.Server, path string) error {
-			return joined(server, parsed, path)
-		})
+		all[name] = librarySite(upgrade, join)
 	}
 	return all, nil
 }

@@ -15,19 +15,32 @@ import (
 )
 
 // frameworkSites are those of frameworks that serve the library.
-var frameworkSites = map[string]site{"iris": irisSite, "iris-mvc": controllerSite}
+var frameworkSites = map[string]site{"iris": irisSite(nil), "iris-mvc": controllerSite}
 
-// irisSite is the application served from routes of Iris.
-func irisSite(path string, timeout time.Duration, complain func(error)) (http.Handler, error) {
-	app := newIris()
-	for below, namespaces := range map[string]neffos.Namespaces{
-		"":         namespaces(timeout),
-		mixedPath:  mixedNamespaces(),
-		nativePath: nativeNamespaces(),
-	} {
-		route(app, path+below, newIrisServer(namespaces, timeout, complain))
+// sharedFrameworkSites are those whose servers can be prepared for an exchange.
+func sharedFrameworkSites(prepare func(server *neffos.Server, path string) error) map[string]site {
+	return map[string]site{"iris": irisSite(prepare)}
+}
+
+// irisSite is the application served from routes of Iris. prepare, if any, gets every server and its path.
+func irisSite(prepare func(server *neffos.Server, path string) error) site {
+	return func(path string, timeout time.Duration, complain func(error)) (http.Handler, error) {
+		app := newIris()
+		for below, namespaces := range map[string]neffos.Namespaces{
+			"":         namespaces(timeout),
+			mixedPath:  mixedNamespaces(),
+			nativePath: nativeNamespaces(),
+		} {
+			server := newIrisServer(namespaces, timeout, complain)
+			if prepare != nil {
+				if err := prepare(server, path+below); err != nil {
+					return nil, err
+				}
+			}
+			route(app, path+below, server)
+		}
+		return built(app)
 	}
-	return built(app)
 }
 
 // controllerSite is the application written as controllers of Iris.

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"fmt"
 	"net/http"
 	"time"
 
@@ -22,9 +21,8 @@ import (
 // frameworkSites are none: Iris v12 is written for the line before, and does not build with this.
 var frameworkSites = map[string]site{}
 
-// exchangeSites are of the line before.
-func exchangeSites(string) (map[string]site, error) {
-	return nil, fmt.Errorf("%w: -exchange is of the other line of the library", errUsage)
+func sharedFrameworkSites(func(server *neffos.Server, path string) error) map[string]site {
+	return map[string]site{}
 }
 
 func frameworkPlainSites() map[string]site { return map[string]site{} }

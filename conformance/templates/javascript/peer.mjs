@@ -97,9 +97,10 @@ export class Peer {
 
   #say(wait, namespace, room, event, body) {
     const rooms = this.rooms.get(namespace);
-    if (NO_EVENTS.includes(event)) throw new ReplyError("bad event");
+    const isChange = own(CHANGES, event) !== undefined;
+    if (NO_EVENTS.includes(event) || (isChange && !wait)) throw new ReplyError("bad event");
     if (!rooms && event !== CONNECT) throw new ReplyError("bad namespace");
-    if (room && !own(CHANGES, event) && !rooms.has(room)) throw new ReplyError("bad room");
+    if (room && !isChange && !rooms.has(room)) throw new ReplyError("bad room");
     this.#write({ wait, namespace, room, event, body });
   }
 

@@ -117,7 +117,7 @@ class Peer:
 
     def _say(self, wait, namespace, room, event, body):
         rooms = self.rooms.get(namespace)
-        if event in NO_EVENTS:
+        if event in NO_EVENTS or (event in CHANGES and not wait):
             raise ReplyError("bad event")
         if rooms is None and event != CONNECT:
             raise ReplyError("bad namespace")

@@ -326,7 +326,6 @@ globalThis.neffosMeaning = (() => {
   function sayChange(saying, message, isReply) {
     const { me, them } = NAMES[saying.role];
     const asked = CHANGES[message.event](message);
-    const isConnect = message.event === "_OnNamespaceConnect";
     if (message.is_error) {
       saying.sentence =
         message.wait && isReply
@@ -341,9 +340,7 @@ globalThis.neffosMeaning = (() => {
     if (!message.wait || message.is_no_op) {
       saying.sentence = `${me} wants to ${asked}, and is ignored.`;
       const why = message.wait ? "isNoOp is 1" : "there is no token to answer";
-      saying.broken.push(
-        finding(isConnect ? "NS-2" : "NS-10", `${capital(them)} ignores it, since ${why}.`),
-      );
+      saying.broken.push(finding("NS-20", `${capital(them)} ignores it, since ${why}.`));
     }
     if (message.event === "_OnRoomJoin" && !message.room) {
       saying.depends.push(

@@ -106,7 +106,7 @@ impl Client {
         application: Box<dyn Application>,
     ) -> Result<(Client, Reader), Error> {
         let (reader, writer) = open(&options.url, &options.headers, 0, options.timeout)?;
-        let session = Session::new(&options.namespaces, options.native, writer);
+        let session = Session::new(&options.namespaces, options.native, Box::new(writer));
         let session = Mutex::new(session);
         let (deadline, gone) = (options.deadline, Condvar::new());
         let shared = Arc::new(Shared { options, application, session, gone });
@@ -217,6 +217,7 @@ impl Client {
         application.report(Report::Closed);
     }
 
+    /// Acts on a message: whatever it is, the reading goes on (SEC-16).
     fn take(&self, message: Body) {
         let application = &self.shared.application;
         let arrived = self.session().arrived(message);
@@ -251,7 +252,7 @@ impl Client {
             tries += 1; // TR-9
             match open(url, headers, tries, *timeout) {
                 Ok((reader, writer)) => {
-                    self.session().writer = Some(writer);
+                    self.session().writer = Some(Box::new(writer));
                     return Some(reader);
                 }
                 Err(Error::Refused(_)) => return None,

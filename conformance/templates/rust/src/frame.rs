@@ -1,4 +1,7 @@
 //! The seven fields of a frame, to and from one WebSocket message. Knows no connection.
+//!
+//! Names are compared as strings after unescaping (FR-18, SEC-15). tungstenite joins fragments
+//! (FR-15), and refuses a message over its limit by its header (SEC-1).
 
 use tungstenite::Message;
 

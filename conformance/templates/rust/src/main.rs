@@ -1,11 +1,13 @@
 //! A driver: performs the operations on standard input with the client, and reports the results
 //! (the page "The driver protocol" of the specification). The client is `client.rs`, with
-//! `frame.rs` and `socket.rs`; to test another one, replace them.
+//! `frame.rs` and `socket.rs`; to test another one, replace them. With a folder of session vectors as
+//! its argument it plays those instead (`vectors.rs`).
 
 mod client;
 mod frame;
 mod session;
 mod socket;
+mod vectors;
 
 use std::collections::HashMap;
 use std::io::BufRead;
@@ -121,6 +123,9 @@ fn body(line: &Value) -> Result<Body, Error> {
 }
 
 fn main() {
+    if let Some(folder) = std::env::args().nth(1) {
+        return vectors::play_all(&folder);
+    }
     println!(
         "{}",
         json!({"ready": true, "driver": 1, "peer": "neffos-template-rust",

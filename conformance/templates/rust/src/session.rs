@@ -1,5 +1,11 @@
 //! The protocol state of one connection: what may be sent, and what a received message means.
 //! Nothing here waits or calls the application. The IDs are those of the requirements.
+//!
+//! What needs no code of its own: a token is `$` and a number, so that it begins with no `#` and no
+//! `neffos(0x`, and has no `!` (AR-4, AR-23, SX-1). A wait field is repeated as it came (AR-18,
+//! SX-10). Requests always have a token (NS-20). The empty namespace is one like any other (NS-15).
+//! A membership begins with the reply in its place among the messages, and ends with the reply to
+//! its end (NS-16, NS-19, HS-18). What a handler sends is sent at once, before its reply (EV-11).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::mem::take;
@@ -7,10 +13,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 
 use tungstenite::Message;
+use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::client::{Error, Report};
 use crate::frame::{Body, Frame};
-use crate::socket::Writer;
 
 /// The four requests (EV-3).
 pub const CONNECT: &str = "_OnNamespaceConnect";
@@ -27,12 +33,20 @@ const PENDING: usize = 1024;
 const ENDED: usize = 1024;
 
 /// A namespace and no room, or a room in it: no room's name is empty (RM-12).
+/// A room belongs to its namespace (RM-11).
 pub type Membership = (String, String);
 
 /// The membership that a frame concerns. The room of a connect or disconnect means nothing.
 pub fn membership(frame: &Frame) -> Membership {
     let room = if [CONNECT, DISCONNECT].contains(&&frame.event[..]) { "" } else { &frame.room };
     (frame.namespace.clone(), room.into())
+}
+
+/// Where the messages of a session go: a connection, or what collects them.
+pub trait Writer: Send {
+    fn send(&mut self, message: Message) -> Result<(), Error>;
+    fn close(&mut self, code: CloseCode);
+    fn cut(&self);
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -53,6 +67,8 @@ fn wants(frame: &Frame) -> Wants {
 struct Pending {
     membership: Membership,
     wants: Wants,
+    /// The server has brought about the same meanwhile: the reply changes nothing (NS-5, RM-13).
+    superseded: bool,
     caller: SyncSender<Result<Body, Error>>,
 }
 
@@ -84,7 +100,7 @@ pub struct Session {
     namespaces: Vec<String>,
     /// Whether a payload that is not a frame is a native message (NM-2).
     native: bool,
-    pub writer: Option<Writer>,
+    pub writer: Option<Box<dyn Writer>>,
     pub closing: bool,
     /// For the application.
     pub reports: Vec<Report>,
@@ -97,7 +113,7 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn new(namespaces: &[String], native: bool, writer: Writer) -> Session {
+    pub fn new(namespaces: &[String], native: bool, writer: Box<dyn Writer>) -> Session {
         let (namespaces, writer) = (namespaces.to_vec(), Some(writer));
         Session { namespaces, native, writer, ..Session::default() }
     }
@@ -153,7 +169,8 @@ impl Session {
             Wants::Reply => (),
         }
         let (caller, answer) = sync_channel(1);
-        self.pending.insert(frame.wait, Pending { membership, wants, caller });
+        let pending = Pending { membership, wants, superseded: false, caller };
+        self.pending.insert(frame.wait, pending);
         Ok(answer)
     }
 
@@ -198,13 +215,14 @@ impl Session {
     /// Whether the frame is a reply: the token alone decides (AR-11, AR-13), even that of a settled
     /// ask (AR-21).
     fn settle(&mut self, frame: &Frame) -> bool {
-        let Some(Pending { membership, wants, caller }) = self.pending.remove(&frame.wait) else {
+        let Some(asked) = self.pending.remove(&frame.wait) else {
             return self.ended.contains(&frame.wait);
         };
+        let Pending { membership, wants, superseded, caller } = asked;
         self.forget(frame.wait.clone());
         let request = wants != Wants::Reply;
         let refused = frame.is_error || request && !frame.is_empty_reply(); // FR-8, AR-19
-        match (self.state(&membership), refused) {
+        match (self.state(&membership).filter(|_| !superseded), refused) {
             (Some(State::Connecting), false) if wants == Wants::Connected => {
                 self.connected(&membership)
             }
@@ -224,6 +242,7 @@ impl Session {
         true
     }
 
+    /// An event, an error as an error (EV-6), or a native message of its namespace (NM-5).
     fn event(&mut self, frame: Frame, native: bool) -> Received {
         let held: usize = self.members.values().map(|member| Arc::weak_count(&member.life)).sum();
         match self.members.get(&(frame.namespace.clone(), "".into())) {
@@ -234,7 +253,7 @@ impl Session {
                     self.refuse(frame, "too many"); // SEC-7
                 } // else it is for a room that was not joined (RM-9)
             }
-            _ => self.refuse(frame, "bad namespace"), // NS-9, NS-17
+            _ => self.refuse(frame, "bad namespace"), // NM-4, NS-9, NS-17
         }
         Received::Nothing
     }
@@ -244,7 +263,8 @@ impl Session {
         let membership = membership(&frame);
         let home = (membership.0.clone(), String::new());
         match &frame.event[..] {
-            _ if frame.wait.is_empty() || frame.is_error || frame.is_no_op => (), // NS-2, 10, 12
+            // NS-2, NS-10, NS-12
+            _ if frame.wait.is_empty() || frame.is_error || frame.is_no_op => (),
             JOIN | LEAVE if !self.is_connected(&home) => self.refuse(frame, "bad namespace"), // NS-17
             JOIN if membership == home => self.refuse(frame, "bad room"), // RM-12
             CONNECT
@@ -276,7 +296,7 @@ impl Session {
                 self.refuse(frame, "bad namespace"); // it was disconnected meanwhile
             }
             None => {
-                let _ = self.send(Frame::empty_reply(&frame.wait).write()); // AR-8
+                let _ = self.send(Frame::empty_reply(&frame.wait).write()); // AR-8, AR-20
                 self.connected(&membership); // NS-1, RM-1
             }
         }
@@ -308,13 +328,21 @@ impl Session {
         self.members.entry(membership.clone()).or_insert(fresh).state = state;
     }
 
+    fn supersede(&mut self, membership: &Membership) {
+        for asked in self.pending.values_mut().filter(|asked| asked.membership == *membership) {
+            asked.superseded = true;
+        }
+    }
+
     fn connected(&mut self, membership: &Membership) {
+        self.supersede(membership);
         self.set(membership, State::Connected);
         self.reports.push(Report::Connected(membership.clone()));
     }
 
     /// The rooms of a namespace end with it (NS-14), and its asks (NS-18).
     fn disconnected(&mut self, membership: &Membership) {
+        self.supersede(membership);
         self.members.remove(membership);
         if membership.1.is_empty() {
             self.members.retain(|(namespace, _), _| *namespace != membership.0);
@@ -327,7 +355,7 @@ impl Session {
 
     /// The connection has ended: nothing is sent for memberships and asks (TR-15, AR-14).
     pub fn gone(&mut self) {
-        self.writer.take().inspect(Writer::cut);
+        self.writer.take().inspect(|writer| writer.cut());
         self.end(|_| true);
         for (membership, member) in take(&mut self.members) {
             if member.state != State::Connecting && membership.1.is_empty() {

@@ -1,4 +1,7 @@
 //! Opens a connection: TCP, WebSocket, handshake. Later messages are not known here.
+//!
+//! Between its request and the answer the client sends nothing (HS-11). Headers of the application
+//! go as they are (TR-19), and no version is announced or asked for (TR-18).
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -13,6 +16,7 @@ use tungstenite::{Message, WebSocket};
 
 use crate::client::Error;
 use crate::frame::Body;
+use crate::session::Writer;
 
 /// Messages that are kept before the acceptance (HS-14): a server needs no more.
 const HELD: usize = 64;
@@ -75,10 +79,10 @@ impl Reader {
     }
 }
 
-pub struct Writer(WebSocket<Half>);
+pub struct SocketWriter(WebSocket<Half>);
 
-impl Writer {
-    pub fn send(&mut self, message: Message) -> Result<(), Error> {
+impl Writer for SocketWriter {
+    fn send(&mut self, message: Message) -> Result<(), Error> {
         self.0.send(message).map_err(|_| {
             self.cut();
             Error::Lost
@@ -86,12 +90,12 @@ impl Writer {
     }
 
     /// TR-12
-    pub fn close(&mut self, code: CloseCode) {
+    fn close(&mut self, code: CloseCode) {
         let _ = self.0.close(Some(CloseFrame { code, reason: "".into() }));
         let _ = self.0.flush();
     }
 
-    pub fn cut(&self) {
+    fn cut(&self) {
         let _ = self.0.get_ref().tcp.shutdown(Shutdown::Both);
     }
 }
@@ -126,7 +130,7 @@ pub fn open(
     headers: &[(String, String)],
     tries: usize,
     timeout: Duration,
-) -> Result<(Reader, Writer), Error> {
+) -> Result<(Reader, SocketWriter), Error> {
     let mut request = url.into_client_request()?; // TR-1, TR-2
     for (name, value) in headers {
         let name = HeaderName::from_bytes(name.as_bytes())?;
@@ -144,7 +148,7 @@ pub fn open(
     let reading = Half { tcp: tcp.try_clone()?, turn: turn.clone() };
     let writing = Half { tcp: tcp.try_clone()?, turn };
     let (socket, _) = tungstenite::client(request, reading)?;
-    let mut writer = Writer(WebSocket::from_raw_socket(writing, Role::Client, None));
+    let mut writer = SocketWriter(WebSocket::from_raw_socket(writing, Role::Client, None));
     let mut reader = Reader { socket, held: VecDeque::new(), id: String::new() };
 
     writer.send(Message::text("M"))?; // HS-1, HS-2, HS-5

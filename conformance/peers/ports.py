@@ -1,4 +1,4 @@
-"""A port that a test can leave and come back to."""
+"""A port that a test or a broker can leave and come back to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 FIRST: Final = 20_000
 PORTS: Final = 12_000
 """Ports below those that systems give to whoever asks for any. One of those could be another
-test's by the time that a server comes back to it."""
+test's by the time that a server comes back to it, or a client's, that then connects to itself."""
 
 _numbers = count(getpid() * 50)  # so that processes of tests begin at other ports
 

@@ -1,0 +1,1 @@
+"""Generated mutants: operators and triggers as values, an oracle, and a score."""

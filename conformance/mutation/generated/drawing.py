@@ -1,0 +1,175 @@
+"""What an oracle draws for a mutant: conversations in which its trigger is likely to be met.
+
+A trigger says which dimensions matter, and nothing here knows what the suite's cases do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from mutation.generated.messages import MessageMutant
+from mutation.generated.triggers import ALL, CLASSES, Condition
+from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE
+from neffos_conformance.model_based.actions import ActionSequence
+from neffos_conformance.model_based.generator import CLIENT, SERVER, Draws, SequenceGenerator
+from neffos_protocol import Role
+
+STEPS: Final = 30
+"""Actions of a conversation; more where a trigger counts that far."""
+
+BODIES: Final = {
+    "edge-space": " t{} edge ",
+    "newline": "t{}\r\nlines\n",
+    "number": "00{}",
+    "dunder": "__proto__ t{}",
+}
+"""The bodies of some classes; those of others begin with the sample of their class."""
+
+FREQUENT: Final = 4
+"""How many times as often something is drawn that a trigger is about."""
+
+
+def steps_of(mutant: MessageMutant) -> int:
+    """Say how many actions a conversation needs for a trigger."""
+    names = {each.name for each in mutant.conditions}
+    if names & {"100th", "pending-100"}:
+        return 400
+    return 120 if names & {"after-100", "20th"} else STEPS
+
+
+def conversation(mutant: MessageMutant, seed: int, index: int) -> ActionSequence:
+    """Generate a conversation for a mutant; every third is drawn as for any peer."""
+    role = Role(mutant.role)
+    draws = None if index % 3 == 2 else draws_for(mutant)
+    name = f"{mutant.name}/{seed}/{index}"
+    return SequenceGenerator(role, name, None, draws).make(steps_of(mutant))
+
+
+def draws_for(mutant: MessageMutant) -> Draws:
+    """Give what is drawn for a mutant."""
+    draws = CLIENT if mutant.role == "client" else SERVER
+    needed = [
+        each
+        for each in ALL.values()
+        if mutant.operator.needs and each.name == f"{mutant.operator.field}-{mutant.operator.needs}"
+    ]
+    for each in (*mutant.conditions, *needed):
+        draws = _with(draws, each, mutant)
+    actions = {**draws.actions}
+    if mutant.operator.family == "other connection":
+        actions["connection"] *= FREQUENT
+    if mutant.kind == "handshake":
+        actions["connection"] *= 3 * FREQUENT
+    if mutant.kind == "native":
+        draws = replace(draws, native=(0.5, 0.4))
+        actions["non-frame"] *= FREQUENT
+    if mutant.kind == "error":
+        draws = replace(draws, events={**draws.events, "fail": 60})
+    if mutant.kind == "event":
+        shown = dict.fromkeys(("push", "broadcast-others", "broadcast-room", "broadcast-all"), 20.0)
+        draws = replace(draws, tokens=0.3)
+        if mutant.role == "server":
+            draws = replace(draws, events={**draws.events, **shown})
+            actions["connection"] *= FREQUENT
+    if mutant.kind in ("ask", "reply") and draws.events is not None:
+        actions["event"] *= 2
+    if steps_of(mutant) > STEPS:
+        actions["end"] /= 50  # a long conversation is not to end early
+    is_servers = mutant.operator.is_sent is (mutant.kind in ("ask", "system"))
+    if is_servers and mutant.role == "server" and mutant.kind not in ("event", "native"):
+        actions["provoke"] *= FREQUENT
+    return replace(draws, actions=actions, first=_first(mutant))
+
+
+def _first(mutant: MessageMutant) -> list[tuple[str, str, str]]:
+    """Give the asks that lead to what a trigger is about."""
+    names = {each.name for each in mutant.conditions}
+    special = [
+        each.sample or "r" * each.size
+        for each in mutant.conditions
+        if each.dimension in ("room characters", "room size")
+    ]
+    room = special[0] if special else "r1"
+    asks = [(CONNECT, "app", "")]
+    if names & {"two-namespaces", "many-namespaces", "same-room"}:
+        asks.append((CONNECT, "any", ""))
+    if "many-namespaces" in names:
+        asks.append((CONNECT, "semi;colon", ""))
+    if "after-disconnect" in names:
+        asks += [(JOIN, "app", room), (DISCONNECT, "app", ""), (CONNECT, "app", "")]
+    needs_room = {"room", "one-room", "two-rooms", "many-rooms", "same-room", "after-leave"}
+    if names & needs_room or special:
+        asks.append((JOIN, "app", room))
+    if names & {"two-rooms", "many-rooms"}:
+        asks.append((JOIN, "app", "r2"))
+    if "many-rooms" in names:
+        asks.append((JOIN, "app", "r3"))
+    if "same-room" in names:
+        asks.append((JOIN, "any", room))
+    if "after-leave" in names:
+        asks += [(LEAVE, "app", room), (JOIN, "app", room)]
+    return asks if len(asks) > 1 else []
+
+
+def _with(draws: Draws, condition: Condition, mutant: MessageMutant) -> Draws:
+    name, label = condition.dimension, condition.name
+    actions = {**draws.actions}
+    given: dict[str, Any] = {}
+    if name in ("body characters", "body size"):
+        bodies = _bodies(condition)
+        if mutant.kind == "reply" and not mutant.operator.is_sent:
+            given["answered"] = bodies
+            given["answers"] = {**draws.answers, "body": 200.0}
+        others = [each for each in draws.bodies if isinstance(each, bytes)]
+        is_binary = any(each.name == "binary" for each in mutant.conditions)
+        if is_binary:
+            bodies = [each.encode() if isinstance(each, str) else each for each in bodies]
+        given["bodies"] = (*bodies, *bodies, *others[:1], "t{}")
+    elif label == "binary":
+        binary = [each for each in draws.bodies if isinstance(each, bytes)]
+        given["bodies"] = (*binary, "t{}")
+    elif name in ("room characters", "room size"):
+        room = condition.sample or "r" * condition.size
+        given["rooms"] = (room, room, f"{room}2" if condition.sample else "r1")
+    elif name in ("event characters", "event size"):
+        event = condition.sample or "e" * condition.size
+        given["events"] = {**draws.events, event: 60.0}
+        given["commanded"] = (event,) * 12
+        given["main"] = "any"
+    elif name == "namespace characters":
+        namespace = {"semicolon": "semi;colon", "upper": "App"}.get(label.split("-", 1)[1], " app")
+        given["namespaces"] = (namespace, "any", "nowhere")
+        given["main"] = namespace if namespace == "semi;colon" else "app"
+    elif name == "token":
+        given["marks"], given["marked"] = (condition.sample,), 0.6
+    elif name == "flags":
+        is_error = label == "error-flag"
+        given["flagged"] = (0.6, 0.0) if is_error else (0.0, 0.6)
+        given["odd_asks"] = 0.7
+    elif name == "pending":
+        actions["provoke" if mutant.role == "server" else "command-event"] *= 2 * FREQUENT
+        actions["answer"] /= FREQUENT
+        if label == "pending-100":
+            actions["provoke" if mutant.role == "server" else "command-event"] *= FREQUENT
+            actions["answer"] /= FREQUENT
+    elif name in ("history", "rooms", "namespaces", "membership", "room"):
+        actions["ask"] *= 2
+        if "command-ask" in actions:
+            actions["command-ask"] *= 2
+        given["namespaces"] = ("app", "any", "semi;colon")
+        if label == "after-refusal" and mutant.role == "server":
+            given["rooms"] = ("locked", "r1", "sticky")
+            given["namespaces"] = ("refused", "app", "sticky")
+    elif name == "connection":
+        actions["connection"] *= FREQUENT
+    given["actions"] = actions
+    return replace(draws, **given)
+
+
+def _bodies(condition: Condition) -> list[Any]:
+    if condition.dimension == "body size":
+        size = max(0, condition.size)
+        return [f"t{{}} ...{size}" if size > 3 else "xy"[:size]]
+    label = condition.name.removeprefix("body-")
+    return [BODIES.get(label, f"{CLASSES[label][0]} t{{}}")]

@@ -1,0 +1,266 @@
+"""Operators: what a fault does to a message that a peer sends, or receives.
+
+An operator gives the effect of a hook (see ``mutation.hooks``), or ``None`` where it changes
+nothing: then the fault has not acted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from mutation.generated import transforms
+from mutation.generated.situation import FRAMES, KINDS, REPLIES, History, Situation
+from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE, Payload
+from neffos_codec import Message, encode
+from neffos_protocol.names import CHANGE_OF
+
+Act = Callable[[Any, History, Situation], Any]
+"""Gives what happens to a message, by the context of its peer, its connection and its situation."""
+
+ASKING: Final = ("system", "ask")
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """What a fault does.
+
+    Attributes:
+        name: as it is in the name of a mutant.
+        family: what is published together.
+        is_sent: whether it concerns messages that the peer sends.
+        act: does it.
+        kinds: of messages that it concerns.
+        field: that it changes; empty for none.
+        needs: the class of values of that field that it changes; empty for all.
+    """
+
+    name: str
+    family: str
+    is_sent: bool
+    act: Act
+    kinds: tuple[str, ...] = tuple(KINDS)
+    field: str = ""
+    needs: str = ""
+
+
+# -------------------------------------------------------------------- sent messages
+
+
+def _drop(_: Any, __: History, ___: Situation) -> Any:
+    return ()
+
+
+def _repeat(_: Any, __: History, s: Situation) -> Any:
+    return [s.payload, s.payload]
+
+
+def _hold(_: Any, history: History, s: Situation, *, past: int) -> Any:
+    history.kept.append([past, s.payload])
+    return ()
+
+
+def _retype(_: Any, __: History, s: Situation) -> Any:
+    return _as_other_type(s.payload)
+
+
+def _as_other_type(payload: Payload) -> Payload | None:
+    if isinstance(payload, str):
+        return payload.encode("utf-8", "surrogateescape")
+    try:
+        return payload.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _redirect(context: Any, history: History, s: Situation, *, is_kept: bool) -> Any:
+    others = [each for each in context_siblings(context) if each is not history]
+    if not others:
+        return None
+    for each in others if is_kept else others[-1:]:
+        each.kept.append([0, s.payload])
+    return s.payload if is_kept else ()
+
+
+def context_siblings(context: Any) -> list[History]:
+    """Give what is known of all connections of a peer."""
+    scratch = context.server if context.role == "server" else context
+    histories: list[History] = scratch.values.setdefault("histories", [])
+    return histories
+
+
+def _empty_reply(_: Any, __: History, s: Situation) -> Any:
+    return s.message.empty_reply() if s.message else None
+
+
+def _error_reply(_: Any, __: History, s: Situation) -> Any:
+    return s.message.error_reply("no") if s.message else None
+
+
+def _with_copy(_: Any, __: History, s: Situation) -> Any:
+    """Send the same as an event too."""
+    if s.message is None or s.subject is None or not s.subject.event:
+        return None
+    event = s.subject.event if s.subject.event not in CHANGE_OF else "changed"
+    named = (s.subject.namespace, s.subject.room, event)
+    return [s.payload, Message("", *named, body=s.message.body)]
+
+
+def _with_late_reply(_: Any, __: History, s: Situation) -> Any:
+    """Reply once more, with an error."""
+    if s.message is None or s.subject is None or not s.message.wait:
+        return None
+    return [s.payload, s.subject.replace(wait=s.message.wait).error_reply("again")]
+
+
+def _with_junk(_: Any, __: History, s: Situation, *, junk: Payload) -> Any:
+    return [s.payload, junk]
+
+
+# -------------------------------------------------------------------- received messages
+
+
+def _twice(context: Any, _: History, __: Situation) -> Any:
+    return [*context.serve(), *context.serve()]
+
+
+def _later(_: Any, history: History, s: Situation) -> Any:
+    history.kept.append([1, s.payload])
+    return ()
+
+
+def _as_retyped(context: Any, _: History, s: Situation) -> Any:
+    other = _as_other_type(s.payload)
+    return None if other is None else context.serve(other)
+
+
+def _aside(
+    events: tuple[str, str], context: Any, _: History, s: Situation, *, is_first: bool = False
+) -> Any:
+    """Handle a message, and what nobody asked for about its namespace or its room."""
+    if s.subject is None:
+        return None
+    namespace, room = s.subject.namespace, s.subject.room
+    event = events[bool(room)]
+    if is_first:
+        return [*context.aside(event, namespace, room), *context.serve()]
+    return [*context.serve(), *context.aside(event, namespace, room)]
+
+
+def _aside_of_others(context: Any, _: History, s: Situation) -> Any:
+    """Handle a message, and forget the other rooms of its namespace."""
+    if s.subject is None:
+        return None
+    rooms = [room for room in context.rooms(s.subject.namespace) if room != s.subject.room]
+    asks = [context.aside(LEAVE, s.subject.namespace, room) for room in rooms]
+    return [*context.serve(), *(each for asked in asks for each in asked)] if rooms else None
+
+
+# -------------------------------------------------------------------- fields of either
+
+
+def _field(name: str, how: str, is_sent: bool, context: Any, _: History, s: Situation) -> Any:
+    if s.message is None:
+        return None
+    try:
+        other = transforms.changed(s.message, name, how)
+        payload = None if other is None else encode(other)
+    except ValueError:
+        return None
+    if payload is None or payload == s.payload:
+        return None
+    return payload if is_sent else context.serve(payload)
+
+
+def _flag(name: str, is_sent: bool, context: Any, _: History, s: Situation) -> Any:
+    if s.message is None:
+        return None
+    try:
+        payload = encode(s.message.replace(**{name: not getattr(s.message, name)}))
+    except ValueError:
+        return None
+    if payload == s.payload:
+        return None
+    return payload if is_sent else context.serve(payload)
+
+
+def _fields() -> list[Operator]:
+    found = []
+    for name in transforms.FIELDS:
+        word = "token" if name == "wait" else name
+        kinds = {"body": ("ask", "event", "reply", "error"), "event": ("ask", "event", "reply")}
+        for how in transforms.transforms_of(name):
+            concerned = kinds.get(name, FRAMES)
+            if name == "wait":
+                concerned = (*ASKING, *REPLIES)
+            if name in ("namespace", "room"):
+                concerned = ("system", "ask", "event", "reply", "error")
+            for is_sent in (True, False):
+                verb = "write" if is_sent else "read"
+                found.append(
+                    Operator(
+                        f"{verb}-{word}-{how}",
+                        f"{verb} {word}",
+                        is_sent,
+                        partial(_field, name, how, is_sent),
+                        concerned,
+                        name,
+                        transforms.needs(how),
+                    )
+                )
+    for name in ("is_error", "is_no_op"):
+        word = name.removeprefix("is_").replace("_", "-")
+        for is_sent in (True, False):
+            verb = "write" if is_sent else "read"
+            found.append(
+                Operator(
+                    f"{verb}-{word}-flipped",
+                    f"{verb} flags",
+                    is_sent,
+                    partial(_flag, name, is_sent),
+                    FRAMES,
+                )
+            )
+    return found
+
+
+ENTRIES: Final = (CONNECT, JOIN)
+EXITS: Final = (DISCONNECT, LEAVE)
+
+ALL: Final[Mapping[str, Operator]] = {
+    each.name: each
+    for each in (
+        Operator("drop", "drop", True, _drop),
+        Operator("repeat", "repeat", True, _repeat),
+        Operator("delay", "delay", True, partial(_hold, past=1)),
+        Operator("delay-past-two", "delay", True, partial(_hold, past=2)),
+        Operator("retype", "type", True, _retype),
+        Operator("redirect", "other connection", True, partial(_redirect, is_kept=False)),
+        Operator("spread", "other connection", True, partial(_redirect, is_kept=True)),
+        Operator("send-empty", "answer", True, _empty_reply, ("reply", "error")),
+        Operator("send-error", "answer", True, _error_reply, ("empty", "reply")),
+        Operator("copy", "extra", True, _with_copy, FRAMES),
+        Operator("contradict", "extra", True, _with_late_reply, REPLIES),
+        Operator("add-text", "extra", True, partial(_with_junk, junk="junk")),
+        Operator("add-empty", "extra", True, partial(_with_junk, junk="")),
+        Operator("ignore", "ignore", False, _drop),
+        Operator("handle-twice", "repeat", False, _twice),
+        Operator("handle-late", "delay", False, _later),
+        Operator("read-retyped", "type", False, _as_retyped, ("ask", "event", "reply", "native")),
+        Operator("answer-empty", "answer", False, _empty_reply, ASKING),
+        Operator("answer-error", "answer", False, _error_reply, ASKING),
+        Operator("book", "membership", False, partial(_aside, ENTRIES), FRAMES),
+        Operator("forget", "membership", False, partial(_aside, EXITS), FRAMES),
+        Operator(
+            "forget-first", "membership", False, partial(_aside, EXITS, is_first=True), FRAMES
+        ),
+        Operator(
+            "book-first", "membership", False, partial(_aside, ENTRIES, is_first=True), FRAMES
+        ),
+        Operator("forget-others", "membership", False, _aside_of_others, FRAMES),
+        *_fields(),
+    )
+}
+"""All operators, by their names."""

@@ -1,0 +1,192 @@
+"""Nodes of a cluster, each with one fault in what it publishes, or makes of what is published."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
+
+from mutation.clusters import Node, NodeHooks, Payload
+from mutation.registry import mutants
+from neffos_codec import ESCAPE, Message, encode
+from neffos_conformance.runner.exchange_steps import Heard
+from neffos_conformance.wire.payloads import frame_of, payload_bytes
+
+LARGE = 64 << 10
+"""Bytes from which on a message is large for the node that drops it."""
+
+TENTH = 10
+
+
+def _frame(payload: bytes) -> Message | None:
+    try:
+        return frame_of(payload.decode())
+    except UnicodeDecodeError:
+        return frame_of(payload)
+
+
+def _changed(change: Callable[[Message], Message]) -> Callable[..., list[Heard] | None]:
+    """Give a hook that changes each frame."""
+
+    def hook(_: Node, channel: str, payload: bytes) -> list[Heard] | None:
+        frame = _frame(payload)
+        if frame is None or (changed := change(frame)) == frame:
+            return None
+        return [(channel, payload_bytes(encode(changed)))]
+
+    return hook
+
+
+def _is_reply(channel: str) -> bool:
+    return ".ask." in channel
+
+
+# ---- what is published
+
+
+def _under_the_bare_token(node: Node, channel: str, payload: bytes) -> list[Heard] | None:
+    start = f"{node.channels.prefix}.ask."
+    return [(channel.removeprefix(start), payload)] if _is_reply(channel) else None
+
+
+def _errors_kept(_: Node, channel: str, payload: bytes) -> list[Heard] | None:
+    frame = _frame(payload)
+    return [] if _is_reply(channel) and frame and frame.is_error else None
+
+
+def _by_namespace_alone(node: Node, channel: str, payload: bytes) -> list[Heard] | None:
+    frame = _frame(payload)
+    if frame is None or _is_reply(channel):
+        return None
+    return [(node.channels.of_namespace(frame.namespace), payload)]
+
+
+def _by_room(node: Node, channel: str, payload: bytes) -> list[Heard] | None:
+    frame = _frame(payload)
+    if frame is None or not frame.room or _is_reply(channel):
+        return None
+    return [(f"{channel}{frame.room}{node.channels.end}", payload)]
+
+
+def _under_another_name(_: Node, channel: str, payload: bytes) -> list[Heard] | None:
+    return None if _is_reply(channel) else [(f"{channel}messages", payload)]
+
+
+def _room_unescaped(_: Node, channel: str, payload: bytes) -> list[Heard] | None:
+    return [(channel, payload.replace(ESCAPE.encode(), b";"))]
+
+
+def _unmarked(frame: Message) -> Message:
+    is_ask = frame.wait[1:2] == "!"
+    return frame.replace(wait=frame.wait[0] + frame.wait[2:]) if is_ask else frame
+
+
+def _large_dropped(_: Node, __: str, payload: bytes) -> list[Heard] | None:
+    return [] if len(payload) > LARGE else None
+
+
+def _every_tenth_dropped(node: Node, channel: str, _: bytes) -> list[Heard] | None:
+    return [] if not node.count(channel) % TENTH else None
+
+
+# ---- what is delivered
+
+
+def _again_with_the_next(node: Node, channel: str, payload: bytes) -> list[Heard]:
+    before = node.values.get(channel, ())
+    node.values[channel] = [(channel, payload)]
+    return [*before, (channel, payload)]
+
+
+def _sender_left_in(frame: Message) -> Message:
+    is_sender = frame.wait.startswith("neffos(0x")
+    return frame.replace(wait="") if is_sender else frame
+
+
+def _not_after_nonsense(node: Node, _: str, payload: bytes) -> list[Heard] | None:
+    if _frame(payload) is None:
+        node.seen.add("nonsense")
+    return [] if node.seen else None
+
+
+def _all_ends(channel: str, subscribed: Iterable[str]) -> Iterable[str]:
+    return [channel] if _is_reply(channel) else subscribed
+
+
+# ---- what clients send and get
+
+
+def _published_by_marker(node: Node, payload: Payload) -> None:
+    frame = frame_of(payload)
+    if frame is not None and frame.wait[1:2] == "!" and len(frame.wait) > len("1!"):
+        token = _unmarked(frame).wait
+        node.publish(node.channels.of_reply(token), payload_bytes(payload))
+
+
+def _second_replies_published(node: Node, payload: Payload) -> None:
+    frame = frame_of(payload)
+    if frame is None or not frame.wait or frame.wait.startswith("$"):
+        return
+    if node.count(frame.wait) > 1:
+        node.publish(node.channels.of_reply(frame.wait), payload_bytes(payload))
+
+
+def _news_as_text(payload: Payload) -> Payload:
+    if isinstance(payload, bytes) and b";news;" in payload:
+        return payload.decode(errors="replace")
+    return payload
+
+
+def _without_special(*kept: str) -> Callable[[str], str]:
+    special = "".join(each for each in ".*> \t\r\n" if each not in kept)
+    return lambda name: re.sub(f"[{re.escape(special)}]", "_", name) or "_"
+
+
+mutants(
+    "SX-3 marker-missing: Publishes an ask without a marker in its token.",
+    NodeHooks(publish=_changed(_unmarked)),
+    "SX-4 bare-token: Publishes a reply under the token alone.",
+    NodeHooks(publish=_under_the_bare_token),
+    "SX-4 error-replies-kept: Publishes no error reply.",
+    NodeHooks(publish=_errors_kept),
+    "SX-5 named-otherwise: Publishes under a name that nobody subscribes.",
+    NodeHooks(publish=_under_another_name),
+    "SX-5 room-channels: Publishes a broadcast to a room under the name of the room.",
+    NodeHooks(publish=_by_room),
+    "SX-5 namespace-channels: Publishes a message for one connection under its namespace.",
+    NodeHooks(publish=_by_namespace_alone),
+    "SX-6 dots-kept: Writes the dots of a name into a subject.",
+    NodeHooks(plain=_without_special(".")),
+    "SX-6 spaces-kept: Writes the spaces of a name into a subject.",
+    NodeHooks(plain=_without_special(" ")),
+    "SX-6 greater-kept: Writes the greater-than signs of a name into a subject.",
+    NodeHooks(plain=_without_special(">")),
+    "SX-7 sender-forgotten: Publishes a broadcast to others without its sender.",
+    NodeHooks(publish=_changed(_sender_left_in)),
+    "SX-7 room-as-it-is: Publishes a room without escapes.",
+    NodeHooks(publish=_room_unescaped),
+    "SX-7 large-unpublished: Publishes no message of more than 64 KiB.",
+    NodeHooks(publish=_large_dropped),
+    "EV-9 tenth-unpublished: Publishes nine of ten messages of a channel.",
+    NodeHooks(publish=_every_tenth_dropped),
+    "SX-8 kept-for-later: Delivers a message again with the next one on its channel.",
+    NodeHooks(deliver=_again_with_the_next),
+    "SX-8 rooms-ignored: Delivers a broadcast to a room to the whole namespace.",
+    NodeHooks(deliver=_changed(lambda frame: frame.replace(room=""))),
+    "SX-8 sender-told: Delivers a broadcast to its sender, too.",
+    NodeHooks(deliver=_changed(_sender_left_in)),
+    "SX-8 stops-at-nonsense: Delivers nothing after a payload that is not a frame.",
+    NodeHooks(deliver=_not_after_nonsense),
+    "EV-9 one-ends-all: Unsubscribes everything when one connection ends.",
+    NodeHooks(ends=_all_ends),
+    "SX-9 published-by-marker: Publishes what a client sends with a marked token.",
+    NodeHooks(receive=_published_by_marker),
+    "SX-9 second-published: Publishes further replies to one ask.",
+    NodeHooks(receive=_second_replies_published),
+    "SX-11 subscribed-by-pattern: Takes the names that it subscribes for patterns.",
+    NodeHooks(wants=lambda own, channel: fnmatchcase(channel, own)),
+    "SX-12 all-as-text: Sends every broadcast as text.",
+    NodeHooks(send=_news_as_text),
+    " as-it-should: Does what a correct node does.",
+    NodeHooks(),
+)

@@ -1,0 +1,131 @@
+"""The servers that ``test server`` and ``exchange`` test: how they are reached, what they have."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import click
+
+from neffos_conformance.cases.definition import Case
+from neffos_conformance.cases.features import features_listed
+from neffos_conformance.cases.profile import Profile, ProfileError
+from neffos_conformance.cli import testing
+from neffos_conformance.cli.profiles import write_draft
+from neffos_conformance.cli.run_options import RunOptions
+from neffos_conformance.runner.discovery import Detected, NotAdmittedError, discovered
+from neffos_conformance.runner.instances import common
+from neffos_conformance.runner.pace import Way
+from neffos_conformance.runner.result import Result
+from neffos_conformance.runner.run import opened
+from neffos_conformance.wire.connection import ConnectError
+from neffos_conformance.wire.reach import Gate, Target
+
+Features = frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerUnderTest:
+    """The server, and what its owner says about it.
+
+    Attributes:
+        targets: where each instance is, and how it is reached; empty for the reference server.
+        profile: its own names.
+        features: what it has; ``None`` to detect that.
+        options: the options of the run.
+        draft_path: the file for a draft of a profile.
+        gate: what connections wait at, and a sign that the run is gentle; ``None`` if it is not.
+    """
+
+    targets: tuple[Target, ...]
+    profile: Profile
+    features: Features | None
+    options: RunOptions
+    draft_path: Path | None
+    gate: Gate | None
+
+
+def listed_features(text: str | None) -> Features | None:
+    """Read the list of features; ``None`` if they are to be detected.
+
+    Raises:
+        click.UsageError: it names what is no feature.
+    """
+    try:
+        return None if text is None else features_listed(text)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def left_out_of(cases: list[Case], has: Detected) -> list[Result]:
+    """Give the results of the cases that need what the server lacks."""
+    return [result for case in cases if (result := has.result(case))]
+
+
+def without(cases: Sequence[Case], results: Sequence[Result]) -> list[Case]:
+    """Give the cases that have no result yet."""
+    ids = {result.case.id for result in results}
+    return [case for case in cases if case.id not in ids]
+
+
+@asynccontextmanager
+async def opened_servers(
+    server: ServerUnderTest,
+) -> AsyncGenerator[tuple[Sequence[Target], Detected, Way]]:
+    """Give the instances and the features that they have in common, and the way to them.
+
+    Raises:
+        NothingRanError: the server cannot be reached.
+        click.UsageError: the profile is not that of the server.
+    """
+    gate, found = server.gate, []
+    async with nullcontext() if server.targets else _reference() as own:
+        targets: Sequence[Target] = server.targets or [Target.of(own or "")]
+        if gate is not None:
+            targets = [replace(each, reach=replace(each.reach, gate=gate)) for each in targets]
+        way = Way(server.options.timeouts, interval=gate.interval if gate else 0.0)
+        for target in targets:
+            await _reached(target, way)
+            found.append(await _features(server, target, way))
+        has = common(found)
+        if server.draft_path is not None:
+            write_draft(server.draft_path, has)
+        yield targets, has, way
+
+
+def _reference() -> AbstractAsyncContextManager[str]:
+    from neffos_conformance.reference.embedded import embedded_server
+
+    return embedded_server()
+
+
+async def _reached(target: Target, way: Way) -> None:
+    """Open a connection to a server, and measure the way to it.
+
+    Raises:
+        NothingRanError: the server cannot be reached.
+    """
+    try:
+        async with asyncio.timeout(way.measure_timeout), opened(target):
+            pass
+    except (ConnectError, TimeoutError) as error:
+        explanation = str(error) or f"no upgrade within {way.measure_timeout:g} s"
+        raise testing.NothingRanError(
+            f"no server at {target}: {explanation}. Try: neffos-wire doctor URL"
+        ) from error
+    await way.check(partial(opened, target))
+
+
+async def _features(server: ServerUnderTest, target: Target, way: Way) -> Detected:
+    try:
+        return await discovered(
+            target, way, server.profile, jobs=server.options.jobs, listed=server.features
+        )
+    except ProfileError as error:
+        raise click.UsageError(str(error)) from error
+    except NotAdmittedError as error:
+        raise testing.NothingRanError(str(error)) from error

@@ -1,0 +1,1 @@
+"""Active automata learning: the state machine that a peer has, beside the specification's."""

@@ -1,0 +1,1 @@
+"""Test vectors for sessions in any language; README.md says how to read them."""
