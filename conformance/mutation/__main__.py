@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from fnmatch import fnmatchcase
 from typing import Final
-from zlib import crc32
 
 import click
 
 from mutation import BANK, by_vectors, checked, kill_matrix, work_clock
 from mutation.kill_matrix import REPORT, Killed, Kills, Plan
 from neffos_conformance.cases.definition import Role, select
-from neffos_conformance.codecs.catalogue import EVERY_ROLE, all_cases
+from neffos_conformance.codecs.catalogue import EVERY_ROLE, all_cases, seed_of_cases
 
 JOBS: Final = os.cpu_count() or 1
 """Processes that share the mutants."""
@@ -24,9 +23,6 @@ JOBS: Final = os.cpu_count() or 1
 BATCH: Final = 6
 """Mutants that a process runs concurrently: so many that one works while others wait, and so few
 that all processes end at about one time."""
-
-SEEDS: Final = 1 << 16
-"""How many seeds a check chooses from: one is short enough to copy."""
 
 MOST_NEW: Final = 60
 """New cases and mutants of a role of which all pairs run: they take a second or more each."""
@@ -71,7 +67,7 @@ def main(
         return
     if cases or names:
         raise click.UsageError("--check and --all run all cases. Try: leave out --case, --mutant")
-    seed = _seed(roles) if seed is None else seed
+    seed = seed_of_cases(roles) if seed is None else seed
     if not is_complete:
         click.echo(f"one of {kill_matrix.SAMPLES} samples. Try: --seed {seed} for the same")
     digests: dict[Role, checked.Digests] = {
@@ -103,12 +99,6 @@ def main(
     if record and not wrong:
         checked.write_checked(digests)
     sys.exit(1 if wrong else 0)
-
-
-def _seed(roles: Sequence[Role]) -> int:
-    """Give the seed of a check: what passes before a commit passes in CI, too."""
-    does = [str(case.steps) for role in roles for case in all_cases(role)]
-    return crc32("".join(does).encode()) % SEEDS
 
 
 def _new(role: Role, digests: checked.Digests) -> frozenset[str]:

@@ -203,6 +203,13 @@ def test_a_value_that_a_case_cannot_have_is_refused_with_the_reason(id_, reason)
 # -------------------------------------------------------------------- names and choices
 
 
+def test_what_happened_before_names_the_cases_that_show_it():
+    """A server that answers no close frame failed what was played after a closed connection."""
+    assert {id_ for each in values().values() for id_ in each.shown_by} <= CASES.keys()
+    history = [each for each in values().values() if each.dimension == "history"]
+    assert [each.name for each in history if not each.shown_by] == []
+
+
 def test_each_value_has_a_name_of_its_own():
     names = [value.name for each in dimensions() for value in each.values]
     assert max(Counter(names).values()) == 1
