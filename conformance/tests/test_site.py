@@ -534,3 +534,7 @@ def test_what_only_a_browser_sees_is_found(tmp_path, chromium):
         "bad.html: fails: gone is not defined",
         "bad.html: 118 pixels wider than 390",
     }
+
+
+def test_each_published_survivor_has_its_reason():
+    assert sorted(known.survivors()) == sorted(known.named_survivors())
