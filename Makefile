@@ -79,10 +79,6 @@ lint: $(READY)
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/codespell $(SPELLED)
 	$(BIN)/mypy
-	$(BIN)/mypy codec/bench protocol/bench protocol/fuzz conformance/peers conformance/examples
-	$(BIN)/mypy conformance/bench
-	$(BIN)/mypy conformance/hostile
-	MYPYPATH=spec $(BIN)/mypy spec/hooks.py spec/browse.py spec/generate
 
 interop: $(READY) ## run the suite on all tested implementations (INTEROP=--share; needs Go, Node, Chromium)
 	$(BIN)/pytest -q -n auto -m whole $$(grep -l mark.whole conformance/tests/*.py)
@@ -176,7 +172,7 @@ packages: $(RELEASER) ## build the packages twice, compare them, and use a wheel
 	cd conformance && ../$(BIN)/python -m peers.packages
 
 bench: $(READY) ## measure codec, session and server on one core (uses Go, Node, a C compiler)
-	$(BIN)/python codec/bench/run.py $(BENCH)
+	$(BIN)/python codec/bench/codecs.py $(BENCH)
 	$(BIN)/python protocol/bench/session.py $(BENCH)
 	$(BIN)/python conformance/bench/run.py $(BENCH)
 	$(BIN)/python conformance/bench/check.py $(BENCH)
