@@ -12,7 +12,7 @@ Round by round the seed grows by one; ``--seed N --rounds 1`` repeats a round. A
 promise is printed and saved, without the steps that it does not take. In the folder
 ``conformance``:
 
-    python -m hostile.nemesis [--broker NAME] [--seed N] [--minutes N | --rounds N] [--folder FOLDER]
+    python -m hostile.nemesis [--broker NAME] [--seed N] [--minutes N | --rounds N] [--folder TO]
     python -m hostile.nemesis --again FILE
 
 Exit status: 0 kept; 1 broken; 2 usage error; 4 no broker is installed.
