@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -84,6 +85,16 @@ def sessions(requirement: str) -> tuple[tuple[str, Vector], ...]:
     """Give the session vectors of a requirement with their files, the clearest first."""
     found = _of_sessions().get(requirement, ())
     return tuple(sorted(found, key=lambda each: each[1]["requirements"][0] != requirement))
+
+
+def session_count() -> str:
+    """Say how many session vectors there are, for whom, and how many requirements they cover."""
+    roles = Counter(each["role"] for each in session_vectors.load_vectors())
+    return (
+        f"{text.count(roles['server'], 'vector')} test a server and {roles['client']} a client. "
+        f"Together they name {text.count(len(_of_sessions()), 'requirement')}, "
+        "whose pages list them."
+    )
 
 
 def session_table(requirement: str) -> str:

@@ -435,6 +435,7 @@ class LiveClient(LivePeer):
     async def visit(self, playback: Playback) -> AsyncIterator[LearnedConnection]:
         """Have the client dial, and accept its connection."""
         async with self._drivers.take() as driver, accepting_clients() as (url, incoming):
+            driver.seen.clear()  # of connections that have ended
             dial = driver.do("dial", url=url, headers={}, timeout=OPERATION_TIMEOUT)
             dialling = asyncio.create_task(dial)
             visit = LearnedClientConnection(driver, dialling, playback, self._waited)
