@@ -22,6 +22,7 @@ from neffos_conformance.codecs.vectors import load_vectors
 from neffos_protocol.catalogue import differences, requirement, requirements
 from neffos_protocol.registry import constants
 from neffos_protocol.state_machines import machines
+from peers.learned import recorded
 
 SPEC = Path(__file__).parents[2] / "spec"
 sys.path.insert(0, str(SPEC))  # the generator is no part of what is installed
@@ -33,6 +34,7 @@ from generate import (  # noqa: E402
     downloads,
     implementations,
     known,
+    learned,
     recordings,
     references,
     tables,
@@ -107,13 +109,15 @@ def test_words_of_requirement_in_code_are_left_alone():
     assert text.sentence("it MAY be `MUST`") == 'it <strong class="level">MAY</strong> be `MUST`'
 
 
-@pytest.mark.parametrize("id_", ["FR-1", "FR-9", "AR-6", "TR-7", "SX-5"])
+@pytest.mark.parametrize("id_", ["FR-1", "FR-9", "AR-6", "AR-11", "TR-7", "SX-5"])
 def test_the_page_of_a_requirement_is_whole(id_):
     source = blocks.own_page(requirement(id_), "frame.md")
     assert f"# {id_}\n" in source
     titles = ["How tested implementations behave", "Recorded examples"]
     if vectors.resting(id_):
         titles.append("Vectors")
+    if vectors.sessions(id_):
+        titles.append("Session vectors")
     assert all(f"\n## {title}\n" in source for title in titles)
     assert f'title: "{id_}: ' in source
     assert "/frame.md#" + id_ in source
@@ -538,3 +542,25 @@ def test_what_only_a_browser_sees_is_found(tmp_path, chromium):
 
 def test_each_published_survivor_has_its_reason():
     assert sorted(known.survivors()) == sorted(known.named_survivors())
+
+
+@pytest.mark.parametrize("role", ["server", "client"])
+def test_each_learned_machine_is_drawn_with_what_differs(role):
+    figures = html.fromstring(learned.pictures(role)).xpath("//figure")
+    ids = [each for figure in figures for each in figure.xpath(".//@id")]
+    assert len(ids) == len({*ids})
+    for name, values in recorded().items():
+        drawn = [
+            figure
+            for figure in figures
+            if name.removeprefix(f"{role}-") in re.split("[ ,:]+", figure.findtext("figcaption"))
+        ]
+        known_ones = [each for each in values["machines"] if not each["unknown"]]
+        own = known_ones if values["role"] == role else []
+        for machine, figure in zip(own, drawn, strict=True):
+            whys = figure.xpath(".//text[contains(@class, 'why')]/text()")
+            assert {each["requirement"] for each in machine["differing"]} == {
+                why.partition(",")[0] for why in whys
+            }
+            wrong = "".join(figure.xpath(".//text[contains(@class, 'wrong')]/text()"))
+            assert all(each["input"].split()[0] in wrong for each in machine["differing"])

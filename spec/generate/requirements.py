@@ -233,15 +233,21 @@ def title(one: Requirement) -> str:
 
 
 def _vectors(one: Requirement) -> list[str]:
-    found = vectors.resting(one.id)
-    if not found:
-        return []
-    text = vectors.table(one.id)
-    if len(found) > vectors.SHOWN:
-        files = sorted({name for name, _ in found})
-        names = listed([f"[{name}.json](/vectors/{name}.json)" for name in files])
-        text += f"\n\n{count(len(found), 'vector')} cover it in all, in {names}."
-    return ["## Vectors", text]
+    kinds = (
+        ("Vectors", "", vectors.resting(one.id), vectors.table),
+        ("Session vectors", "session/", vectors.sessions(one.id), vectors.session_table),
+    )
+    parts = []
+    for heading, folder, found, table_of in kinds:
+        if not found:
+            continue
+        text = table_of(one.id)
+        if len(found) > vectors.SHOWN:
+            files = sorted({name for name, _ in found})
+            names = listed([f"[{name}.json](/vectors/{folder}{name}.json)" for name in files])
+            text += f"\n\n{count(len(found), 'vector')} cover it in all, in {names}."
+        parts += [f"## {heading}", text]
+    return parts
 
 
 def _recordings(one: Requirement) -> list[str]:
@@ -368,6 +374,7 @@ def of_role(role: str) -> str:
 _SHOWN_BY: Final[Mapping[str, Callable[[str], int]]] = {
     "case": lambda id_: len(cases_of(id_)),
     "vector": lambda id_: len(vectors.resting(id_)),
+    "session vector": lambda id_: len(vectors.sessions(id_)),
     "recording": lambda id_: len(showing(id_)),
 }
 """What shows requirements, and how many there are for one."""
@@ -394,6 +401,7 @@ def coverage() -> str:
     testable = [each for each in every if each.is_testable]
     shown = {
         "a vector of the codec": [each for each in every if vectors.resting(each.id)],
+        "a session vector": [each for each in every if vectors.sessions(each.id)],
         "a recording": [each for each in every if showing(each.id)],
         "a case of the suite": [each for each in every if cases_of(each.id)],
     }
