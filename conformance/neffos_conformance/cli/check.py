@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, Final
 
 import click
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from neffos_conformance import SUITE, VERSION
 from neffos_conformance.cases.verdict import COLOURS, Verdict
+from neffos_conformance.cli.check_work import check_all
 from neffos_conformance.cli.options import JSON, KEYLOG, NATIVE, existing_files, option
-from neffos_conformance.recordings.checking import (
+from neffos_conformance.recordings.check_report import (
     CheckReport,
-    Reading,
     RecordedViolation,
-    check,
     place_of,
     report_values,
 )
+from neffos_conformance.recordings.checking import Reading
 from neffos_conformance.wire.console import Terminal
-from neffos_conformance.wire.packed import STANDARD_INPUT, InputError, shown, size
+from neffos_conformance.wire.packed import InputError, shown
 from neffos_conformance.wire.payloads import short
 from neffos_conformance.wire.terminal import echo
 from neffos_protocol.text import ascii_json, visible
@@ -46,13 +43,19 @@ MAX_SHOWN: Final = 400
 @option("-v --verbose", "Recordings without violations, too.")
 @option(
     "--jobs",
-    "Number of recordings that are checked concurrently.",
+    "Number of processes. They share the files and, in a large recording, its connections.",
     "N",
     default=os.cpu_count() or 1,
     show_default="one for each core",
 )
 @NATIVE
 @KEYLOG
+@option(
+    "--resume journal",
+    "Journal of finished files, to go on with a check that was ended.",
+    "FILE",
+    default=None,
+)
 def check_command(
     files: list[Path],
     as_json: bool,
@@ -60,6 +63,7 @@ def check_command(
     jobs: int,
     native: str,
     keylog: Path | None,
+    journal: Path | None,
 ) -> None:
     """Check recordings against the requirements.
 
@@ -71,10 +75,8 @@ def check_command(
     an unreadable line, and a defect that a header names but no message shows count as failed.
     """
     console = Terminal()
-    # Another process has no standard input.
-    at_once = 1 if STANDARD_INPUT in files else min(jobs, len(files))
     try:
-        reports = _check_all(files, at_once, Reading(native, keylog))
+        reports = check_all(files, jobs, Reading(native, keylog), journal)
     except InputError as error:
         raise click.UsageError(str(error)) from error
     if as_json:
@@ -87,37 +89,6 @@ def check_command(
         raise click.UsageError("none of the files contains a message")
     bad = any(report.verdict in (Verdict.FAIL, Verdict.ERROR) for report in reports)
     sys.exit(1 if bad else 0)
-
-
-# -------------------------------------------------------------------- the work
-
-
-def _check_all(files: Sequence[Path], jobs: int, reading: Reading) -> list[CheckReport]:
-    """Check the files, and show the progress; one job needs no other process."""
-    total = sum(map(size, files))
-    console = Terminal(stderr=True)
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    with progress:
-        bar = progress.add_task(f"checking {len(files)} recordings", total=total)
-        if jobs == 1:
-            return [
-                check(path, lambda read: progress.advance(bar, read), reading) for path in files
-            ]
-        # A fork would copy the threads' locks in whatever state they are.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-            checked = {pool.submit(check, path, reading=reading): path for path in files}
-            for each in as_completed(checked):
-                progress.advance(bar, size(checked[each]))
-            return [each.result() for each in checked]
 
 
 # -------------------------------------------------------------------- for people
