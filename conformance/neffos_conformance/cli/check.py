@@ -25,6 +25,7 @@ from neffos_conformance.recordings.checking import Reading
 from neffos_conformance.wire.console import Terminal
 from neffos_conformance.wire.packed import InputError, shown
 from neffos_conformance.wire.payloads import short
+from neffos_conformance.wire.remote import Url
 from neffos_conformance.wire.terminal import echo
 from neffos_protocol.text import ascii_json, visible
 
@@ -38,7 +39,7 @@ MAX_SHOWN: Final = 400
 
 
 @click.command("check")
-@existing_files(".jsonl", ".har", ".pcap", ".pcapng")
+@existing_files(".jsonl", ".har", ".pcap", ".pcapng", urls=True)
 @JSON
 @option("-v --verbose", "Recordings without violations, too.")
 @option(
@@ -57,7 +58,7 @@ MAX_SHOWN: Final = 400
     default=None,
 )
 def check_command(
-    files: list[Path],
+    files: list[Path | Url],
     as_json: bool,
     verbose: bool,
     jobs: int,
@@ -68,8 +69,8 @@ def check_command(
     """Check recordings against the requirements.
 
     FILE is a recording, a HAR that a browser saved, a capture of packets (pcap or pcapng), a folder
-    of them, a pattern such as '**/*.jsonl', or - for standard input. Files may be compressed with
-    gzip or Zstandard. Only recordings say themselves what --native says.
+    of them, a pattern such as '**/*.jsonl', a URL of any of these, or - for standard input. Files
+    may be compressed with gzip or Zstandard. Only recordings say themselves what --native says.
 
     The command reports which peer violates which requirement, and in which line. A violated MUST,
     an unreadable line, and a defect that a header names but no message shows count as failed.
@@ -94,7 +95,7 @@ def check_command(
 # -------------------------------------------------------------------- for people
 
 
-def _show(console: Terminal, path: Path, report: CheckReport, verbose: bool) -> None:
+def _show(console: Terminal, path: Path | Url, report: CheckReport, verbose: bool) -> None:
     verdict = report.verdict
     found = list(report.remarks(all_of_them=verbose))
     if verdict is Verdict.PASS and not (report.counts or found or report.notes or verbose):
@@ -167,7 +168,7 @@ def _sum_up(console: Terminal, reports: Sequence[CheckReport]) -> None:
 # -------------------------------------------------------------------- for programs
 
 
-def _values(files: Sequence[Path], reports: Sequence[CheckReport]) -> dict[str, Any]:
+def _values(files: Sequence[Path | Url], reports: Sequence[CheckReport]) -> dict[str, Any]:
     return {
         "format": CHECK_FORMAT,
         "suite": {"name": SUITE, "version": VERSION},

@@ -25,6 +25,7 @@ from neffos_conformance.recordings.checking import Reading, check
 from neffos_conformance.recordings.shares import Unit, merged, plan
 from neffos_conformance.wire.console import Terminal
 from neffos_conformance.wire.packed import STANDARD_INPUT, size
+from neffos_conformance.wire.remote import Url
 
 _LOOKS: Final = 0.2
 """Seconds between two looks at what other processes have read."""
@@ -34,7 +35,7 @@ Finished = Iterator[tuple[int, CheckReport]]
 
 
 def check_all(
-    files: Sequence[Path], jobs: int, reading: Reading, journal: Path | None
+    files: Sequence[Path | Url], jobs: int, reading: Reading, journal: Path | None
 ) -> list[CheckReport]:
     """Check files, and show the progress.
 

@@ -25,6 +25,7 @@ from neffos_conformance.recordings.openings import opening_violations
 from neffos_conformance.wire.closing import ConnectionClosed
 from neffos_conformance.wire.packed import is_capture, is_har, open_file, shown, unpacked
 from neffos_conformance.wire.payloads import text_if_utf8
+from neffos_conformance.wire.remote import Url
 from neffos_conformance.wire.transcript import (
     ConnectionOpened,
     Entry,
@@ -293,7 +294,7 @@ class Reading:
 
 
 def check(
-    path: Path,
+    path: Path | Url,
     progress: Callable[[int], None] = lambda _: None,
     reading: Reading = Reading(),
     share: Share = ALL,
@@ -301,7 +302,7 @@ def check(
     """Check a recording, a capture of packets or a HAR, plain or compressed.
 
     Args:
-        path: the file, or ``STANDARD_INPUT``.
+        path: the file, ``STANDARD_INPUT`` or a URL.
         progress: called now and then with the number of bytes of the file that were read since.
         reading: how to read it.
         share: check only these connections of a recording; see ``shares.merged``. Of a capture and

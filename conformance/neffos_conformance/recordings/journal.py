@@ -1,7 +1,7 @@
 """The journal of a long check: the report of each finished piece of work, as soon as there is one.
 
 A check that was killed reads it and goes on. The last record may be broken off: the journal is
-written anew from the first one that is not whole. It is no format for other programs.
+written again from the first one that is not whole. It is no format for other programs.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import fields
 from hashlib import sha256
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ from neffos_conformance.recordings.shares import Unit
 from neffos_conformance.wire.files import cannot_be_written, open_private
 from neffos_conformance.wire.packed import STANDARD_INPUT, InputError
 from neffos_conformance.wire.payloads import payload_bytes, payload_text
+from neffos_conformance.wire.remote import Url, url_state
 from neffos_conformance.wire.transcript import UnreadableLine
 
 _MAGIC: Final = b"neffos-wire check journal 1\n"
@@ -122,12 +124,14 @@ def _key(unit: Unit) -> bytes | None:
     return sha256(repr(what).encode("utf-8", "surrogateescape")).digest()
 
 
-def _state(path: Path) -> tuple[str, int, int]:
+def _state(path: Path | Url) -> tuple[str, object]:
+    if isinstance(path, Url):
+        return path.text, sorted(url_state(path).items(), key=itemgetter(0))
     try:
         found = path.stat()
     except OSError:  # it says so where it is read
-        return str(path), 0, 0
-    return str(path.absolute()), found.st_size, found.st_mtime_ns
+        return str(path), 0
+    return str(path.absolute()), (found.st_size, found.st_mtime_ns)
 
 
 class _Saved(msgspec.Struct):

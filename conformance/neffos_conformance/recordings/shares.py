@@ -21,6 +21,7 @@ from neffos_conformance.recordings.check_report import (
 )
 from neffos_conformance.recordings.checking import Reading, Share
 from neffos_conformance.wire.packed import STANDARD_INPUT, size
+from neffos_conformance.wire.remote import Url
 
 MIN_SHARED: Final = 8 << 20
 """Bytes of a file that is checked in shares: some 100,000 messages, which take as long as the start
@@ -31,12 +32,12 @@ of a process."""
 class Unit:
     """A piece of work: a file, or a share of its connections."""
 
-    path: Path
+    path: Path | Url
     share: Share
     reading: Reading
 
 
-def plan(files: Sequence[Path], jobs: int, reading: Reading) -> list[Unit]:
+def plan(files: Sequence[Path | Url], jobs: int, reading: Reading) -> list[Unit]:
     """Split the work: a file that is more than its part of all is checked in shares.
 
     Args:
