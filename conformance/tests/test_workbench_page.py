@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from neffos_conformance.recordings.checking import check_stream, report_values
+from neffos_conformance.recordings.check_report import report_values
+from neffos_conformance.recordings.checking import check_stream
 from neffos_conformance.recordings.sharing import pack
 
 from .absent import absent
