@@ -243,6 +243,33 @@ def test_the_first_recording_of_a_requirement_keeps_it_where_one_does():
         assert [each.keeps(id_) for each in recordings.chosen(id_)][:1] == kept[:1]
 
 
+@pytest.mark.parametrize(
+    ("name", "requirement", "words"),
+    [
+        ("neffos-wire/ask-reply-late", "AR-22", ["asks with", "reply", "event", "reply"]),
+        ("neffos-go/event-any", "EV-2", ["asks with", "reply", "asks with", "reply"]),
+        ("neffos-wire/client-lost", "AR-14", ["asks with", "ends without"]),
+    ],
+)
+def test_a_requirement_shows_the_arrows_that_matter(name, requirement, words):
+    recording = recordings.recorded(name)
+    part = recordings.window(recording, requirement)
+    drawn = recordings.figure(
+        recording, "", key="d", connection=part.connection, first=part.first, last=part.last
+    )
+    labels = re.findall(r'aria-label="Line \d+, [^:]*: ([^"]*)"', drawn)
+    assert len(labels) == len(words)
+    assert all(map(str.startswith, labels, words)), labels
+    assert "more: " in drawn
+    assert "--from" not in drawn
+
+
+def test_the_handshake_and_the_ends_of_connections_are_shown_whole():
+    recording = recordings.recorded("neffos-wire/ask-reply-late")
+    assert recordings.window(recording, "HS-3") == recordings.WHOLE
+    assert recordings.window(recording, "TR-1") == recordings.WHOLE
+
+
 def test_a_recording_of_a_difference_breaks_what_it_is_about():
     shown = [each for each in recordings.recordings().values() if each.difference]
     assert shown
@@ -545,6 +572,7 @@ def test_a_text_that_lacks_a_requirement_or_has_long_lines_is_found():
 @pytest.mark.browser
 def test_the_pdf_has_an_outline_and_numbers_its_pages(tmp_path):
     from pypdf import PdfReader
+
     (tmp_path / "a.html").write_text(
         "<!doctype html><title>t</title><h1 id='x'>One</h1><a href='#x'>in</a>"
         "<a href='b.html'>out</a><h2 style='break-before: page'>1 Frames</h2>",
