@@ -62,6 +62,9 @@ NAMED: Final = 3
 QUERY: Final = "empty reply"
 """The text to search for: a section has that name."""
 
+LOADING: Final = 120_000
+"""Milliseconds for a page to be loaded, on a busy machine; it takes some hundred."""
+
 HANG: Final = 20_000
 """Milliseconds for a search; it takes a hundredth of that."""
 
@@ -118,6 +121,7 @@ def look(browser: Browser, base: str, names: list[str]) -> list[str]:
             viewport={"width": width, "height": 800},
             color_scheme="dark" if scheme == "dark" else "light",
         )
+        context.set_default_navigation_timeout(LOADING)
         page = context.new_page()
         faults = _listen(page, base)
         for name in names:
