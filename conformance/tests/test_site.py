@@ -650,3 +650,17 @@ def test_what_only_a_browser_sees_is_found(tmp_path, chromium):
         "bad.html: fails: gone is not defined",
         "bad.html: 118 pixels wider than 390",
     }
+
+
+@pytest.mark.browser
+def test_what_not_everybody_can_use_is_found(tmp_path, chromium):
+    (tmp_path / "a.html").write_text(
+        "<!doctype html><html lang='en'><title>t</title><main><p style='color: #bbb'>pale</p>"
+        "<img src='data:,'></main>",
+        "utf-8",
+    )
+    page = chromium.open((tmp_path / "a.html").as_uri())
+    found = browse.inaccessible(page)
+    page.context.close()
+    assert [fault.partition(":")[0] for fault in found] == ["color-contrast", "image-alt"]
+    assert found[1].endswith("in 1 elements such as img")
