@@ -59,7 +59,7 @@ tests: $(READY)
 base-tests: $(READY) # codec and protocol; pure, since `make compiled` runs the same on compiled ones
 	NEFFOS_WIRE_PURE=1 $(BIN)/pytest $(COVERAGE) codec/tests protocol/tests
 
-suite-tests: $(READY) # more processes than cores: they wait now and then, and collect 6 s each
+suite-tests: $(READY) # more processes than cores: they wait now and then, and collect 3 s each
 	$(BIN)/pytest -n 3 --dist worksteal conformance/tests
 
 # The tests that wait for peers, or flood them: those that a busy machine could disturb.
@@ -69,7 +69,7 @@ WAITING := cases client_cases client_faults driver_protocol hostile_servers kill
 waiting: $(READY) # a part of `tests`
 	$(BIN)/pytest -q -n 3 --dist loadfile $(WAITING:%=conformance/tests/test_%.py)
 
-thorough: $(READY) ## run the property tests with four times as many examples (THOROUGH=share: two)
+thorough: $(READY) ## run the property tests with eight times as many examples (THOROUGH=share: two)
 	$(BIN)/pytest -q -n auto --hypothesis-profile=$(or $(THOROUGH),thorough) -m hypothesis \
 	  $$(grep -l hypothesis codec/tests/*.py protocol/tests/*.py conformance/tests/*.py)
 

@@ -18,7 +18,7 @@ pytest_plugins = ["pytester"]  # tests of our own plugin for pytest run pytest
 USUAL = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("usual", USUAL)
 settings.register_profile("thorough", USUAL, max_examples=8 * USUAL.max_examples)
-settings.register_profile("share", USUAL, max_examples=4 * USUAL.max_examples)  # for CI
+settings.register_profile("share", USUAL, max_examples=2 * USUAL.max_examples)  # for CI
 settings.load_profile("usual")
 
 YOUNG = 50_000

@@ -777,9 +777,9 @@ def test_record_says_what_is_wrong_with_its_arguments(tmp_path):
         ("http://h", tmp_path / "r.jsonl", "is not a WebSocket URL"),
         ("ws://h", tmp_path, "is a directory"),
     ]:
-        done = subprocess.run([PROGRAM, "record", url, "-o", file], capture_output=True, text=True)
-        assert done.returncode == 2
-        assert words in done.stderr
+        done = CliRunner().invoke(cli, ["record", url, "-o", str(file)])
+        assert done.exit_code == 2
+        assert words in " ".join(done.output.split())
 
 
 @pytest.mark.parametrize(

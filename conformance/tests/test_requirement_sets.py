@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -24,8 +25,13 @@ ROLES = ("server", "client", "codec")
 def folder(tmp_path, monkeypatch):
     """The folder of sets, with the draft frozen as 2026-1."""
     monkeypatch.setattr(requirement_sets, "_FOLDER", tmp_path)
-    (tmp_path / "2026-1.json").write_text(frozen("2026-1"), "utf-8")
+    (tmp_path / "2026-1.json").write_text(frozen_once(), "utf-8")
     return tmp_path
+
+
+@cache
+def frozen_once():
+    return frozen("2026-1")
 
 
 def change(folder, make, *, is_hashed=True):
