@@ -104,14 +104,18 @@ async def cluster_of(
     """Start servers with a fault; give them, and what they share."""
     memory = MemoryBroker(channels)
     async with AsyncExitStack() as stack:
-        targets = []
-        for _ in range(NODES):
-            exchange = _Exchange(memory, hooks)
-            served = servers(exchange=exchange.of_path)
-            distort = exchange.distort if hooks.receive or hooks.send else None
-            url = await stack.enter_async_context(embedded_server(served=served, distort=distort))
-            targets.append(Target.of(url))
-        yield targets, memory
+        nodes = [await stack.enter_async_context(node_of(hooks, memory)) for _ in range(NODES)]
+        yield nodes, memory
+
+
+@asynccontextmanager
+async def node_of(hooks: NodeHooks, memory: MemoryBroker) -> AsyncIterator[Target]:
+    """Start a server with a fault."""
+    exchange = _Exchange(memory, hooks)
+    served = servers(exchange=exchange.of_path)
+    distort = exchange.distort if hooks.receive or hooks.send else None
+    async with embedded_server(served=served, distort=distort) as url:
+        yield Target.of(url)
 
 
 class MemoryBroker:

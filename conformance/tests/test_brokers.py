@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from random import Random
 from urllib.request import urlopen
 
@@ -12,11 +13,21 @@ import pytest
 from redis.asyncio import Redis
 
 from hostile.nemesis import Link
+from mutation.clusters import MemoryBroker, node_of
+from mutation.kill_matrix import proofs
+from mutation.registry import BANK
 from neffos_asyncio import ON_ANY_EVENT, DeadlineError, Server, broker, dial, exchange_at, listening
 from neffos_codec import Message, decode
+from neffos_conformance.cases.definition import cases_of
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.recordings.checking import check
 from neffos_conformance.recordings.replay import ReplayBroker, ReplayOutcome, replay_to_servers
+from neffos_conformance.runner.exchange_steps import NATS, SharedBroker
+from neffos_conformance.runner.instances import crossing
+from neffos_conformance.runner.pace import Way
+from neffos_conformance.runner.playback import Timeouts
+from neffos_conformance.runner.run import run_cases, to_server
+from neffos_conformance.wire.broker import broker_at
 from neffos_conformance.wire.subprocesses import running as started
 from neffos_conformance.wire.transcript import read_transcript
 from neffos_protocol.exchange import published, read_published
@@ -27,6 +38,9 @@ from .test_exchange import APP, ODD, Peer, Wire, _shout, until
 from .test_handler_queue import patiently
 
 pytestmark = [pytest.mark.whole]
+
+PROOFS = proofs("exchange")
+"""The mutant that proves each requirement."""
 
 PATIENCE = 120
 """Seconds for a test and for what it waits for; it takes two on an idle machine."""
@@ -293,3 +307,63 @@ async def test_a_cluster_is_recorded_checked_and_replayed(running, tmp_path):
         shared = ReplayBroker(running.url, name)
         result = await replay_to_servers(recording, targets, broker=shared)
         assert (result.outcome, result.explanation) == (ReplayOutcome.SAME, "")
+
+
+# -------------------------------------------------------------------- faulty servers
+
+
+class Bridge(MemoryBroker):
+    """A faulty server's connection to a broker, on which it hears everything."""
+
+    def __init__(self, channels):
+        super().__init__(channels)
+        self.published = asyncio.Queue()
+
+    def publish(self, _, channel, payload):
+        self.published.put_nowait((channel, payload))
+
+    def hear(self, channel, payload):
+        for each in self.attached:
+            each.take(channel, payload)
+
+
+@asynccontextmanager
+async def bridged(hooks, url, channels):
+    bridge = Bridge(channels)
+
+    async def carry():
+        while True:
+            await peer.publish(*await bridge.published.get())
+
+    async with broker_at(url, bridge.hear) as peer, node_of(hooks, bridge) as target:
+        carrying = asyncio.create_task(carry())
+        try:
+            yield target
+        finally:
+            carrying.cancel()
+
+
+async def failing(hooks, url, cases):
+    """Run cases on two servers with a fault that share a broker, and give those that fail."""
+    heard = []
+    async with AsyncExitStack() as stack:
+        peer = await stack.enter_async_context(
+            broker_at(url, lambda *each: [hear(*each) for hear in heard])
+        )
+        shared = SharedBroker(peer.channels("neffos"), peer.publish)
+        heard.append(shared.hear)
+        node = partial(bridged, hooks, url, shared.channels)
+        first, second = [await stack.enter_async_context(node()) for _ in "12"]
+        run = to_server(first, way=crossing(Way(Timeouts())), others=[second], broker=shared)
+        ours = [each for each in cases if shared.is_nats or NATS not in each.tags]
+        return [each async for each in run_cases(run, ours) if each.verdict is not Verdict.PASS]
+
+
+@pytest.mark.parametrize("id_", ["", *PROOFS])
+@asynchronous
+async def test_a_faulty_server_on_a_broker_fails_the_cases_of_its_requirement(running, id_):
+    mutant = PROOFS[id_] if id_ else "exchange-as-it-should"
+    cases = [each for each in cases_of("exchange") if not id_ or id_ in each.requirements]
+    if id_ == "SX-6" and running.kind == "redis":
+        pytest.skip("it is for NATS")
+    assert bool(await failing(BANK[mutant].peer, running.url, cases)) == bool(id_)

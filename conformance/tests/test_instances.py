@@ -153,6 +153,24 @@ def test_once_enough_does_not_cross_a_case_runs_once():
     assert instances.note().endswith(f"does not cross: {', '.join(['EV-8.1'] * (ENOUGH + 1))}")
 
 
+def test_a_case_runs_again_after_enough_that_do_not_cross_if_another_does(monkeypatch):
+    monkeypatch.setattr("neffos_conformance.runner.instances.PAUSES", [0.0] * len(PAUSES))
+    alone, _ = runs(*[PASS] * (ENOUGH + 1))
+    both, left = runs(PASS, *[FAIL] * (len(PAUSES) * ENOUGH), FAIL, PASS)
+    hasty, left_hasty = runs(PASS)
+    instances = Instances(2, alone, both, hasty)
+
+    async def check() -> None:
+        await instances.run(CASES["EV-8.1"])
+        for _ in range(ENOUGH):
+            await instances.run(case(1, 2))
+        assert (await instances.run(case(1, 2))).verdict is PASS
+
+    asyncio.run(check())
+    assert (left, left_hasty) == ([], [PASS])
+    assert len(instances.apart) == ENOUGH
+
+
 def test_of_what_crosses_only_some_is_missing():
     alone, _ = runs(PASS)
     both, _ = runs(PASS, *[FAIL] * len(PAUSES))

@@ -27,8 +27,8 @@ else is on that server. No message says when. Go's server takes a millisecond, a
 others on a busy machine."""
 
 ENOUGH: Final = 3
-"""Cases that do not cross, after which a further one runs once, and at the pace of one server:
-there is no exchange then, and each run waits for what does not come."""
+"""Cases that do not cross, while none does, after which a further one runs once, and at the pace of
+one server: there is no exchange then, and each run waits for what does not come."""
 
 MANY: Final = 1 << 16
 """More instances than a case has connections: each is on its own."""
@@ -155,7 +155,7 @@ class Instances:
         self.spread.append(case.id)
         alone: Result | None = None
         for pause in PAUSES:
-            is_linked = len(self.apart) < ENOUGH
+            is_linked = bool(self.crossed) or len(self.apart) < ENOUGH
             result = await _after(pause, self.split if is_linked else self.hasty, case)
             if not result.is_broken and result.verdict is not Verdict.ERROR:
                 if result.verdict is Verdict.PASS and is_caused_elsewhere(case, self.number):
