@@ -16,7 +16,7 @@ from typing import Final
 from generate import vectors
 from generate.cases import cases_of, section
 from generate.machines import rows_of
-from generate.recordings import chosen, figure, recordings, showing
+from generate.recordings import chosen, figure, recordings, showing, window
 from generate.text import (
     FAMILIES,
     cell,
@@ -270,7 +270,16 @@ def _recordings(one: Requirement) -> list[str]:
             parts.append(f"{listed(offenders)} violates it, and {does}:")
         else:
             parts.append(f"A session with {listed(offenders)}, which violates it elsewhere:")
-        parts.append(figure(recording, "../", key=f"s{index}"))
+        part = window(recording, one.id)
+        drawing = figure(
+            recording,
+            "../",
+            key=f"s{index}",
+            connection=part.connection,
+            first=part.first,
+            last=part.last,
+        )
+        parts.append(drawing)
     others = [each for each in showing(one.id) if each not in drawn]
     if others:
         shown = [f"[{each.name}](/{each.uri})" for each in others[:8]]
