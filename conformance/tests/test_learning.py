@@ -11,6 +11,7 @@ from neffos_conformance.learning.alphabet import (
     NOT_NOW,
     STOPPED,
     Dialogue,
+    InputKind,
     Scene,
     alphabet,
     may_become,
@@ -21,16 +22,19 @@ from neffos_conformance.learning.explained import explanations
 from neffos_conformance.learning.learner import Answers, UndecidedError, learn
 from neffos_conformance.learning.lesson import Lesson, scenes_of, study
 from neffos_conformance.learning.machine import Machine, differing, machine_from, matched
-from neffos_conformance.learning.observing import LiveServer
+from neffos_conformance.learning.observing import LearnedConnection, LiveServer, WaitedFor
 from neffos_conformance.learning.specified import SpecifiedPeer, specification
 from neffos_conformance.reference.embedded import embedded_server
-from neffos_conformance.runner.playback import Timeouts
+from neffos_conformance.runner.playback import Playback, Timeouts
 from neffos_conformance.wire.reach import Target
 from neffos_protocol import Role
 from neffos_protocol.catalogue import differences, requirements
 from peers import learned
 
 from .commands import run_text
+
+HANG = 60.0
+"""Seconds after which a test has failed."""
 
 SCENES = [lesson for role in Role for lesson in scenes_of(role, None)]
 
@@ -205,6 +209,27 @@ def test_a_machine_can_be_written_read_and_drawn():
     assert machine_from(values["machine"]) == lesson.machine
     assert "stateDiagram-v2" in mermaid(lesson)
     assert "  acceptance: - → [nothing connected]" in list(lines(lesson.machine, lesson.names()))
+
+
+def test_what_follows_on_a_command_that_has_ended_is_there_at_the_next_barrier():
+    class Ended(LearnedConnection):
+        def has_ended(self, given):
+            return given.kind is InputKind.COMMAND
+
+        async def _barrier(self, words):
+            words.append("late")
+
+    async def main():
+        waited = WaitedFor(lambda: Timeouts(after_barrier=HANG))
+        connection = Ended(Playback("client", Timeouts()), waited)
+        given = next(
+            each for each in alphabet(Role.CLIENT, Scene.OWN_ASKS) if each.kind is InputKind.COMMAND
+        )
+        words = []
+        await connection._wait(given, words, [], "asks connect")
+        return words
+
+    assert memory_loop.run(main()) == ["late"]
 
 
 def test_the_embedded_server_has_the_machines_of_the_specification():

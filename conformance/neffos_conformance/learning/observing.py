@@ -153,6 +153,10 @@ class LearnedConnection:
         """Make the client's application do something."""
         raise NotImplementedError
 
+    def has_ended(self, given: AbstractInput) -> bool:
+        """Whether an input is a command that has ended, so that nothing more follows on it."""
+        return False
+
     async def reports(self) -> list[str]:
         """Take what the client reported since."""
         return []
@@ -213,7 +217,7 @@ class LearnedConnection:
         is_over = words[-1:] == [CLOSED]
         is_known = self._waited.is_known(given, expected, found)
         if found != expected and expected != NOT_NOW and not (is_over or is_known):
-            await self._wait(words, reports, expected)
+            await self._wait(given, words, reports, expected)
             found, before = output(words, reports), found
             self._waited.seen[given.name, expected, found] += found == before
         return found
@@ -252,11 +256,17 @@ class LearnedConnection:
             words.append(self.dialogue.word(self._renaming.incoming(found)))
         return False
 
-    async def _wait(self, words: list[str], reports: list[str], expected: str) -> None:
+    async def _wait(
+        self, given: AbstractInput, words: list[str], reports: list[str], expected: str
+    ) -> None:
         """Wait for what the specification's peer gives, as long as a case would."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._waited.timeouts().after_barrier):
                 while output(words, reports) != expected:
+                    if self.has_ended(given):
+                        await self._barrier(words)
+                        reports += await self.reports()
+                        return
                     with suppress(TimeoutError):
                         async with asyncio.timeout(LOOK):
                             if await self._receive(words):
@@ -278,6 +288,7 @@ class LearnedClientConnection(LearnedConnection):
         self._driver = driver
         self._dialling = dialling
         self._asking: asyncio.Task[Values] | None = None
+        self._latest: asyncio.Task[Values] | None = None
         self._tasks: list[asyncio.Task[Values]] = [dialling]
 
     async def begin(self) -> None:
@@ -296,7 +307,13 @@ class LearnedClientConnection(LearnedConnection):
         task = self._do(given.name.removeprefix("do "), fields)
         if given.change is None:
             self._asking = task
+        self._latest = task
         self._tasks.append(task)
+
+    def has_ended(self, given: AbstractInput) -> bool:
+        """Whether an input is a command that has ended, so that nothing more follows on it."""
+        latest = self._latest if given.kind is InputKind.COMMAND else None
+        return latest is not None and latest.done()
 
     def _do(self, op: str, fields: Values) -> asyncio.Task[Values]:
         connection = self._dialling.result()["connection"]
