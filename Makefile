@@ -14,7 +14,7 @@ COMPILED := build/compiled
 # Tests start many processes, which must not compile the same files again and again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test tests base-tests suite-tests waiting thorough browser lint interop networks \
+.PHONY: help demo test tests base-tests suite-tests waiting thorough browser cluster lint interop networks \
   kills model mutation learn record freeze release-check replay compiled sanitized explore fuzz bench hostile nemesis site docs loaded packages clean
 
 help: ## list the targets
@@ -68,6 +68,10 @@ thorough: $(READY) ## run the property tests with four times as many examples (T
 
 browser: $(READY) ## run the tests that open pages in Chromium
 	$(BIN)/pytest -n auto --dist loadfile -m browser $$(grep -l mark.browser conformance/tests/*.py)
+
+cluster: $(READY) ## check recordings on a local Dask cluster of two workers
+	$(PIP) -e '.[cluster]'
+	$(BIN)/pytest -m cluster conformance/tests/test_dask.py
 
 lint: $(READY)
 	$(BIN)/ruff check .
