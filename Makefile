@@ -69,9 +69,9 @@ thorough: $(READY) ## run the property tests with four times as many examples (T
 browser: $(READY) ## run the tests that open pages in Chromium
 	$(BIN)/pytest -n auto --dist loadfile -m browser $$(grep -l mark.browser conformance/tests/*.py)
 
-cluster: $(READY) ## check recordings on a local Dask cluster of two workers
-	$(PIP) -e '.[cluster]'
-	$(BIN)/pytest -m cluster conformance/tests/test_dask.py
+cluster: $(READY) ## check recordings on a local Dask cluster of two workers, and query the results
+	$(PIP) -e '.[cluster]' duckdb
+	$(BIN)/pytest -m cluster conformance/tests/test_dask.py conformance/tests/test_parquet.py
 
 lint: $(READY)
 	$(BIN)/ruff check .
