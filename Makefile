@@ -14,7 +14,7 @@ COMPILED := build/compiled
 # Tests start many processes, which must not compile the same files again and again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test tests base-tests suite-tests waiting thorough browser lint interop networks \
+.PHONY: help demo test tests base-tests suite-tests waiting thorough browser cluster lint interop networks \
   kills model mutation learn record freeze release-check replay compiled sanitized explore fuzz bench hostile nemesis site docs loaded packages \
   workflows lock clean
 
@@ -75,6 +75,10 @@ thorough: $(READY) ## run the property tests with eight times as many examples (
 
 browser: $(READY) ## run the tests that open pages in Chromium
 	$(BIN)/pytest -n auto --dist loadfile -m browser $$(grep -l mark.browser conformance/tests/*.py)
+
+cluster: $(READY) ## check recordings on a local Dask cluster of two workers, and query the results
+	$(PIP) -e '.[cluster]' duckdb
+	$(BIN)/pytest -m cluster conformance/tests/test_dask.py conformance/tests/test_parquet.py
 
 # What people read: pages, data, help texts and docstrings. Tests have misspelled payloads.
 SPELLED := README.md CONTRIBUTING.md VOCABULARY.md CHANGELOG.md Makefile pyproject.toml spec protocol \

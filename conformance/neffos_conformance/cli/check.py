@@ -57,6 +57,13 @@ MAX_SHOWN: Final = 400
     "FILE",
     default=None,
 )
+@option("--parquet", "Table in Parquet that is written, too.", "FILE", default=None)
+@option(
+    "--cluster",
+    "Scheduler of a Dask cluster that does the work, such as tcp://10.0.0.1:8786.",
+    "URL",
+    default="",
+)
 def check_command(
     files: list[Path | Url],
     as_json: bool,
@@ -65,6 +72,8 @@ def check_command(
     native: str,
     keylog: Path | None,
     journal: Path | None,
+    parquet: Path | None,
+    cluster: str,
 ) -> None:
     """Check recordings against the requirements.
 
@@ -77,7 +86,11 @@ def check_command(
     """
     console = Terminal()
     try:
-        reports = check_all(files, jobs, Reading(native, keylog), journal)
+        reports = check_all(files, jobs, Reading(native, keylog), journal, cluster)
+        if parquet is not None:
+            from neffos_conformance.reports.parquet import save_parquet  # few checks have one
+
+            save_parquet(parquet, zip(map(str, files), reports, strict=True))
     except InputError as error:
         raise click.UsageError(str(error)) from error
     if as_json:

@@ -1,4 +1,4 @@
-"""The work of the command ``check``: in one process or several, with progress and journal."""
+"""The work of the command ``check``: in processes or on a cluster, with progress and journal."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -24,7 +25,7 @@ from neffos_conformance.recordings.check_report import CheckReport
 from neffos_conformance.recordings.checking import Reading, check
 from neffos_conformance.recordings.shares import Unit, merged, plan
 from neffos_conformance.wire.console import Terminal
-from neffos_conformance.wire.packed import STANDARD_INPUT, size
+from neffos_conformance.wire.packed import STANDARD_INPUT, InputError, size
 from neffos_conformance.wire.remote import Url
 
 _LOOKS: Final = 0.2
@@ -35,7 +36,11 @@ Finished = Iterator[tuple[int, CheckReport]]
 
 
 def check_all(
-    files: Sequence[Path | Url], jobs: int, reading: Reading, journal: Path | None
+    files: Sequence[Path | Url],
+    jobs: int,
+    reading: Reading,
+    journal: Path | None,
+    cluster: str = "",
 ) -> list[CheckReport]:
     """Check files, and show the progress.
 
@@ -44,15 +49,20 @@ def check_all(
         jobs: the number of processes; one needs no other process.
         reading: how to read the files.
         journal: the journal of what is finished.
+        cluster: the address of the scheduler of a cluster of Dask, which does the work; its workers
+            have the same files.
 
     Raises:
-        InputError: a file or the journal cannot be had.
+        InputError: a file, the journal or the cluster cannot be had.
     """
     # Another process has no standard input.
     jobs = 1 if STANDARD_INPUT in files else jobs
-    units = plan(files, jobs, reading)
     found: dict[int, CheckReport] = {}
-    with _journal(journal) as log, _progress() as progress:
+    with _journal(journal) as log, _client(cluster) as client, _progress() as progress:
+        if client is not None:
+            files, reading = _for_others(files, reading)
+            jobs = sum(client.nthreads().values()) or 1
+        units = plan(files, jobs, reading)
         bar = progress.add_task(f"checking {len(files)} recordings")
         if log is not None:
             for place, unit in enumerate(units):
@@ -64,8 +74,13 @@ def check_all(
         def show(read: int) -> None:
             progress.update(bar, completed=read)
 
-        work = _in_turn if min(jobs, len(left)) <= 1 else _in_processes
-        for place, report in work(left, jobs, show):
+        if client is not None:
+            work = _on_cluster(client, left, show)
+        elif min(jobs, len(left)) <= 1:
+            work = _in_turn(left, show)
+        else:
+            work = _in_processes(left, jobs, show)
+        for place, report in work:
             found[place] = report
             if log is not None:
                 log.add(units[place], report)
@@ -95,7 +110,7 @@ def _progress() -> Progress:
     )
 
 
-def _in_turn(units: dict[int, Unit], _: int, show: Callable[[int], None]) -> Finished:
+def _in_turn(units: dict[int, Unit], show: Callable[[int], None]) -> Finished:
     read = 0
 
     def advance(more: int) -> None:
@@ -147,3 +162,50 @@ def _check(number: int, unit: Unit) -> CheckReport:
         _read[number] += more
 
     return check(unit.path, advance, unit.reading, unit.share)
+
+
+# -------------------------------------------------------------------- a cluster
+
+
+def _client(address: str) -> Any:
+    if not address:
+        return nullcontext()
+    try:
+        from distributed import Client  # it belongs to an extra
+    except ImportError as error:
+        text = "a cluster needs a package. Try: pip install 'neffos-wire[cluster]'"
+        raise InputError(text) from error
+    try:
+        return Client(address, set_as_default=False)
+    except (OSError, ValueError) as error:
+        text = f"the cluster at {address} cannot be reached: {error}. Try: another address"
+        raise InputError(text) from error
+
+
+def _for_others(files: Sequence[Path | Url], reading: Reading) -> tuple[list[Path | Url], Reading]:
+    """Give the files by names that other machines understand."""
+    if STANDARD_INPUT in files:
+        raise InputError("a cluster cannot read standard input. Try: a file or a URL")
+    keylog = reading.keylog and reading.keylog.absolute()
+    found = [each.absolute() if isinstance(each, Path) else each for each in files]
+    return found, replace(reading, keylog=keylog)
+
+
+def _on_cluster(client: Any, units: dict[int, Unit], show: Callable[[int], None]) -> Finished:
+    from distributed import as_completed
+
+    # Two checks are never the same task: a file may change.
+    running = {client.submit(_check_unit, unit, pure=False): place for place, unit in units.items()}
+    read = 0
+    try:
+        for each in as_completed(running, loop=client.loop):
+            place = running[each]
+            yield place, each.result()
+            read += size(units[place].path)
+            show(read)
+    finally:
+        client.cancel(list(running))
+
+
+def _check_unit(unit: Unit) -> CheckReport:
+    return check(unit.path, reading=unit.reading, share=unit.share)
