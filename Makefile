@@ -76,9 +76,15 @@ thorough: $(READY) ## run the property tests with four times as many examples (T
 browser: $(READY) ## run the tests that open pages in Chromium
 	$(BIN)/pytest -n auto --dist loadfile -m browser $$(grep -l mark.browser conformance/tests/*.py)
 
+# What people read: pages, data, help texts and docstrings. Tests have misspelled payloads.
+SPELLED := README.md CONTRIBUTING.md VOCABULARY.md CHANGELOG.md Makefile pyproject.toml spec protocol \
+  codec/neffos_codec codec/vectors/README.md \
+  $(addprefix conformance/,bench examples hostile neffos_conformance peers proving templates)
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
+	$(BIN)/codespell $(SPELLED)
 	$(BIN)/mypy
 	$(BIN)/mypy codec/bench protocol/bench protocol/fuzz conformance/peers conformance/examples
 	$(BIN)/mypy conformance/bench

@@ -23,9 +23,15 @@ from peers.exchanges import REFERENCE, SERVED, SERVERS, Broker
 from peers.ports import lasting_port
 
 from .test_exchange import APP, ODD, Peer, Wire, _shout, until
-from .test_handler_queue import asynchronous
+from .test_handler_queue import patiently
 
 pytestmark = [pytest.mark.whole]
+
+PATIENCE = 120
+"""Seconds for a test and for what it waits for; it takes two on an idle machine."""
+
+asynchronous = patiently(PATIENCE)
+"""On the real clock, since a broker works in a process of its own."""
 
 
 def kinds():
@@ -83,8 +89,10 @@ async def test_two_servers_share_broadcasts_and_asks(running):
         await until(lambda: far.bodies == [*bodies, "one", "from near"])
         await until(lambda: inside.bodies == [*bodies, "room", "from near"])
         assert near.bodies == bodies
-        assert (await first.ask(APP, "question", timeout=10)).body == "yes"
-        assert (await first.ask(APP, "question", b"\xff", to="far", timeout=10)).body == b"yes"
+        assert (await first.ask(APP, "question", timeout=PATIENCE)).body == "yes"
+        assert (
+            await first.ask(APP, "question", b"\xff", to="far", timeout=PATIENCE)
+        ).body == b"yes"
         assert not second._cluster._answers
 
 
@@ -136,7 +144,7 @@ async def test_after_a_restart_subscriptions_are_back(running):
         first.broadcast(APP, "news", "all")
         await until(lambda: far.bodies == late.bodies == ["all"])
         assert near.bodies == ["near only", "all"]
-        assert (await first.ask(APP, "question", to="far", timeout=10)).body == "yes"
+        assert (await first.ask(APP, "question", to="far", timeout=PATIENCE)).body == "yes"
 
 
 @asynchronous
@@ -148,7 +156,7 @@ async def test_a_broker_that_answers_nothing_counts_as_away(running, monkeypatch
         near, far = await join(0, "near"), await join(1, "far")
         running.pause()
         attachments = [each._cluster._attachment for each in (first, second)]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not all(each._is_away for each in attachments):
                 first.broadcast(APP, "news", "lost")
                 await near.space.ask("echo", "x")
@@ -178,7 +186,7 @@ async def test_what_a_network_held_of_an_old_connection_is_not_delivered(running
         link.hold()
         first.broadcast(APP, "news", "under way")
         attachment = first._cluster._attachment
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not attachment._is_away:
                 await asyncio.sleep(0.01)
             link.release()
@@ -200,7 +208,7 @@ async def test_what_is_on_the_broker_is_what_the_specification_says(running):
         await heard.attachment.confirmed(f"neffos.far{end}")
         far = await join(1, "far", answer="yes")
         first.broadcast(APP, "news", "x", room="lobby")
-        await first.ask(APP, "question", "y", to="far", timeout=10)
+        await first.ask(APP, "question", "y", to="far", timeout=PATIENCE)
         await until(lambda: len(heard.heard) == 2)
         (channel, event), (direct, ask) = heard.heard
         assert (channel, direct) == (f"neffos.app{end}", f"neffos.far{end}")

@@ -16,9 +16,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from neffos_conformance import SUITE, VERSION
 from neffos_conformance.cases.verdict import COLOURS, Verdict
-from neffos_conformance.cli.options import JSON, existing_files, option
+from neffos_conformance.cli.options import JSON, KEYLOG, NATIVE, existing_files, option
 from neffos_conformance.recordings.checking import (
     CheckReport,
+    Reading,
     RecordedViolation,
     check,
     place_of,
@@ -40,7 +41,7 @@ MAX_SHOWN: Final = 400
 
 
 @click.command("check")
-@existing_files(".jsonl", ".pcap", ".pcapng")
+@existing_files(".jsonl", ".har", ".pcap", ".pcapng")
 @JSON
 @option("-v --verbose", "Recordings without violations, too.")
 @option(
@@ -50,11 +51,21 @@ MAX_SHOWN: Final = 400
     default=os.cpu_count() or 1,
     show_default="one for each core",
 )
-def check_command(files: list[Path], as_json: bool, verbose: bool, jobs: int) -> None:
+@NATIVE
+@KEYLOG
+def check_command(
+    files: list[Path],
+    as_json: bool,
+    verbose: bool,
+    jobs: int,
+    native: str,
+    keylog: Path | None,
+) -> None:
     """Check recordings against the requirements.
 
-    FILE is a recording, a capture of packets (pcap or pcapng), a folder of them, a pattern such as
-    '**/*.jsonl', or - for standard input. Files may be compressed with gzip or Zstandard.
+    FILE is a recording, a HAR that a browser saved, a capture of packets (pcap or pcapng), a folder
+    of them, a pattern such as '**/*.jsonl', or - for standard input. Files may be compressed with
+    gzip or Zstandard. Only recordings say themselves what --native says.
 
     The command reports which peer violates which requirement, and in which line. A violated MUST,
     an unreadable line, and a defect that a header names but no message shows count as failed.
@@ -63,7 +74,7 @@ def check_command(files: list[Path], as_json: bool, verbose: bool, jobs: int) ->
     # Another process has no standard input.
     at_once = 1 if STANDARD_INPUT in files else min(jobs, len(files))
     try:
-        reports = _check_all(files, at_once)
+        reports = _check_all(files, at_once, Reading(native, keylog))
     except InputError as error:
         raise click.UsageError(str(error)) from error
     if as_json:
@@ -81,7 +92,7 @@ def check_command(files: list[Path], as_json: bool, verbose: bool, jobs: int) ->
 # -------------------------------------------------------------------- the work
 
 
-def _check_all(files: Sequence[Path], jobs: int) -> list[CheckReport]:
+def _check_all(files: Sequence[Path], jobs: int, reading: Reading) -> list[CheckReport]:
     """Check the files, and show the progress; one job needs no other process."""
     total = sum(map(size, files))
     console = Terminal(stderr=True)
@@ -97,11 +108,13 @@ def _check_all(files: Sequence[Path], jobs: int) -> list[CheckReport]:
     with progress:
         bar = progress.add_task(f"checking {len(files)} recordings", total=total)
         if jobs == 1:
-            return [check(path, lambda read: progress.advance(bar, read)) for path in files]
+            return [
+                check(path, lambda read: progress.advance(bar, read), reading) for path in files
+            ]
         # A fork would copy the threads' locks in whatever state they are.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-            checked = {pool.submit(check, path): path for path in files}
+            checked = {pool.submit(check, path, reading=reading): path for path in files}
             for each in as_completed(checked):
                 progress.advance(bar, size(checked[each]))
             return [each.result() for each in checked]
@@ -125,7 +138,9 @@ def _show(console: Terminal, path: Path, report: CheckReport, verbose: bool) -> 
     if scenario:
         console.print(f"  {_plain(str(scenario))}")
     for each in report.unreadable[:_SHOWN]:
-        console.print(f"  {report.unit} {each.line}: {_plain(each.reason)}", style="magenta")
+        # Of a HAR, the reason says where.
+        where = "" if report.unit == "message" else f"{report.unit} {each.line}: "
+        console.print(f"  {where}{_plain(each.reason)}", style="magenta")
     if report.unreadable_lines > _SHOWN:
         console.print(f"  … {report.unreadable_lines} lines cannot be read", style="magenta")
     if not report.messages:

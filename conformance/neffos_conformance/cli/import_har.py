@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import click
 
-from neffos_conformance.cli.options import NATIVE, existing_files, option
+from neffos_conformance.cli.options import KEYLOG, NATIVE, existing_files, option
 from neffos_conformance.recordings.har import (
     Har,
     HarConnection,
@@ -57,8 +57,14 @@ Firefox saves the connections, but not their messages. mitmproxy and Playwright 
 @option("--all take_all", "Connections that are not neffos, too.")
 @NATIVE
 @option("--keep-query", "Query parameters with their values, secret or not.")
+@KEYLOG
 def import_command(
-    files: list[Path], folder: Path, take_all: bool, native: str, keep_query: bool
+    files: list[Path],
+    folder: Path,
+    take_all: bool,
+    native: str,
+    keep_query: bool,
+    keylog: Path | None,
 ) -> None:
     """Write the connections of a HAR or a capture as recordings.
 
@@ -68,7 +74,7 @@ def import_command(
     query parameters are left out. The messages are complete: review them before you publish a
     recording. No file is overwritten. A damaged connection is a failure.
     """
-    done = _Import(folder, take_all, native, keep_query)
+    done = _Import(folder, take_all, native, keep_query, keylog)
     for path in files:
         try:
             with open_file(path) as file:
@@ -96,7 +102,7 @@ class _Import:
     """Writes the recordings of several HARs.
 
     Attributes:
-        folder, take_all, native, keep_query: the options of the command.
+        folder, take_all, native, keep_query, keylog: the options of the command.
         written: the recordings that were written, by the beginning of their names: files in
             different folders may have one name.
         others: the connections that are not neffos.
@@ -108,6 +114,7 @@ class _Import:
     take_all: bool
     native: str
     keep_query: bool
+    keylog: Path | None
     written: Counter[str] = field(default_factory=Counter)
     others: int = 0
     silent: int = 0
@@ -152,6 +159,7 @@ class _Import:
 
     def _take_capture(self, source: Path, stream: BufferedReader) -> None:
         from neffos_conformance.recordings.capture import Capture  # with much that HARs need not
+        from neffos_conformance.recordings.tls import read_keys
 
         capture = Capture(
             stream,
@@ -159,6 +167,7 @@ class _Import:
             take_all=self.take_all,
             native=self.native,
             keep_query=self.keep_query,
+            keys=read_keys(self.keylog),
         )
         count = 0
 

@@ -94,6 +94,10 @@ NATIVE: Final = choice(
 )
 
 
+KEYLOG: Final = option(
+    "--keylog", "Keys of TLS in captures, as SSLKEYLOGFILE names them.", "FILE", default=None
+)
+
 CLIENT: Final = "--client"
 
 _COMMAND: Final = "neffos_conformance.cli.options.command"

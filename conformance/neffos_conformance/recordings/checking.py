@@ -11,14 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from neffos_codec import Native
 from neffos_conformance.cases.script import BROKER
 from neffos_conformance.cases.verdict import Verdict, verdict_on
 from neffos_conformance.recordings.openings import opening_violations
 from neffos_conformance.wire.closing import ConnectionClosed
-from neffos_conformance.wire.packed import is_capture, open_file, shown, unpacked
+from neffos_conformance.wire.packed import is_capture, is_har, open_file, shown, unpacked
 from neffos_conformance.wire.payloads import payload_values, text_if_utf8
 from neffos_conformance.wire.transcript import (
     ConnectionOpened,
@@ -34,6 +34,10 @@ from neffos_protocol.cluster_monitor import ClusterMonitor
 from neffos_protocol.conversation import ObservedAsk
 from neffos_protocol.exchange import CHANNELS
 from neffos_protocol.text import cut, visible
+
+if TYPE_CHECKING:
+    from neffos_conformance.recordings.capture import Capture
+    from neffos_conformance.recordings.har import HarSource
 
 MAX_VIOLATIONS: Final = 100
 """Violations of one recording that are kept whole. Of a requirement that is violated again and
@@ -199,7 +203,8 @@ class CheckReport:
         unreadable_lines: the number of lines that cannot be read.
         stale_defects: violations that the header names, but that do not occur.
         unchecked: the number of connections given up, there being too many.
-        unit: what numbers count: ``line``, or ``packet`` in a capture.
+        unit: what numbers count: ``line``, ``packet`` in a capture, or ``message`` of a connection
+            in a HAR, where connections and what cannot be read have the number of their entry.
         notes: sentences on what is unknown, the first ones.
         pending_asks: the first asks without a reply.
         pending_ask_count: the number of asks without a reply.
@@ -466,26 +471,53 @@ class Monitors:
             self._highest_forgotten = max(self._highest_forgotten, oldest)
 
 
-def check(path: Path, progress: Callable[[int], None] = lambda _: None) -> CheckReport:
-    """Check a recording, plain or compressed.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What HARs and captures do not say of themselves.
+
+    Attributes:
+        native: what becomes of payloads that are not frames, as ``neffos_codec.Native`` has it.
+        keylog: a file with keys of TLS, as ``SSLKEYLOGFILE`` names one.
+    """
+
+    native: str = "never"
+    keylog: Path | None = None
+
+
+def check(
+    path: Path,
+    progress: Callable[[int], None] = lambda _: None,
+    reading: Reading = Reading(),
+) -> CheckReport:
+    """Check a recording, a capture of packets or a HAR, plain or compressed.
 
     Args:
         path: the file, or ``STANDARD_INPUT``.
         progress: called now and then with the number of bytes of the file that were read since.
+        reading: how to read it.
 
     Raises:
-        InputError: the file cannot be read.
+        InputError: the file, or the key log, cannot be read.
     """
     with open_file(path) as file:
         stream = unpacked(file)
-        if not is_capture(stream):
-            return _checked(read_lines(stream), file, progress)
-        from neffos_conformance.recordings.capture import Capture  # with much that others need not
+        source: Capture | HarSource
+        name = Path(shown(path)).name
+        if is_capture(stream):
+            from neffos_conformance.recordings.capture import Capture  # with much others need not
+            from neffos_conformance.recordings.tls import read_keys
 
-        capture = Capture(stream, Path(shown(path)).name)
-        report = _checked(capture.items(), file, progress)
-        report.unit = "packet"
-        report.notes += capture.notes()
+            keys = read_keys(reading.keylog)
+            source = Capture(stream, name, native=reading.native, keys=keys)
+        elif is_har(stream.peek()):
+            from neffos_conformance.recordings.har import HarSource
+
+            source = HarSource(stream, name, native=reading.native)
+        else:
+            return _checked(read_lines(stream), file, progress)
+        report = _checked(source.items(), file, progress)
+        report.unit = source.unit
+        report.notes += source.notes()
         return report
 
 

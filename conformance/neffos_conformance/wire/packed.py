@@ -11,6 +11,7 @@ import glob
 import gzip
 import io
 import os
+import re
 import struct
 import sys
 import zlib
@@ -35,6 +36,8 @@ MAGIC: Final = (
     b"\x0a\x0d\x0d\x0a",
 )
 """What captures begin with: pcap in each byte order, with micro- and nanoseconds, and pcapng."""
+
+_HAR: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"log"\s*:')
 
 PIECE: Final = 1 << 9
 """Compressed bytes that are unpacked at a time. Zstandard makes at most 16 MiB of them, gzip half a
@@ -124,6 +127,11 @@ def stem(path: Path) -> str:
 def is_capture(stream: io.BufferedReader) -> bool:
     """Whether a file is a capture of packets, pcap or pcapng; nothing is read of it."""
     return stream.peek(len(MAGIC[0])).startswith(MAGIC)
+
+
+def is_har(beginning: bytes) -> bool:
+    """Whether a file that begins in this way is a HAR, as browsers save it."""
+    return _HAR.match(beginning) is not None
 
 
 @contextmanager
