@@ -86,10 +86,6 @@ lint: $(READY)
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/codespell $(SPELLED)
 	$(BIN)/mypy
-	$(BIN)/mypy codec/bench protocol/bench protocol/fuzz conformance/peers conformance/examples
-	$(BIN)/mypy conformance/bench
-	$(BIN)/mypy conformance/hostile
-	MYPYPATH=spec $(BIN)/mypy spec/hooks.py spec/browse.py spec/generate
 
 interop: $(READY) ## run the suite on all tested implementations (INTEROP=--share; needs Go, Node, Chromium)
 	$(BIN)/pytest -q -n auto -m whole $$(grep -l mark.whole conformance/tests/*.py)
@@ -195,7 +191,7 @@ lock: $(RELEASER) ## write the versions and hashes of requirements/ (LOCK=--upgr
 	$(COMPILE) --extra release --constraints requirements/dev.txt --output-file requirements/release.txt
 
 bench: $(READY) ## measure codec, session and server on one core (uses Go, Node, a C compiler)
-	$(BIN)/python codec/bench/run.py $(BENCH)
+	$(BIN)/python codec/bench/codecs.py $(BENCH)
 	$(BIN)/python protocol/bench/session.py $(BENCH)
 	$(BIN)/python conformance/bench/run.py $(BENCH)
 	$(BIN)/python conformance/bench/check.py $(BENCH)

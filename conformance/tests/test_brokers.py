@@ -9,6 +9,7 @@ from random import Random
 from urllib.request import urlopen
 
 import pytest
+from redis.asyncio import Redis
 
 from hostile.nemesis import Link
 from neffos_asyncio import ON_ANY_EVENT, DeadlineError, Server, broker, dial, exchange_at, listening
@@ -94,6 +95,30 @@ async def test_two_servers_share_broadcasts_and_asks(running):
             await first.ask(APP, "question", b"\xff", to="far", timeout=PATIENCE)
         ).body == b"yes"
         assert not second._cluster._answers
+
+
+@pytest.mark.skipif("redis" not in kinds(), reason="it takes two Redis servers")
+@asynchronous
+async def test_servers_at_two_nodes_of_a_redis_cluster_share_broadcasts_and_asks(tmp_path):
+    async with AsyncExitStack() as stack:
+        nodes, urls = [], []
+        for name, slots in (("one", range(8192)), ("two", range(8192, 16384))):
+            (tmp_path / name).mkdir()
+            each = Broker("redis", tmp_path / name, ["--cluster-enabled", "yes"])
+            stack.callback(each.stop)
+            urls.append(each.url)
+            nodes.append(await stack.enter_async_context(Redis(port=each.port)))
+            await nodes[-1].execute_command("CLUSTER ADDSLOTS", *slots)
+        await nodes[0].execute_command("CLUSTER MEET", "127.0.0.1", each.port)
+        async with serving(*urls) as ((first, second), join):
+            near, far = await join(0, "near"), await join(1, "far", answer="yes")
+            for node in nodes:
+                while (await node.execute_command("CLUSTER INFO"))["cluster_state"] != "ok":
+                    await asyncio.sleep(0.01)
+            first.broadcast(APP, "news", "one")
+            second.broadcast(APP, "news", "two", to="near")
+            await until(lambda: far.bodies == ["one"] and near.bodies == ["one", "two"])
+            assert (await first.ask(APP, "question", to="far", timeout=10)).body == "yes"
 
 
 @asynchronous

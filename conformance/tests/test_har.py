@@ -344,7 +344,7 @@ def test_check_names_entry_and_message(tmp_path):
     entries = [{"request": {"url": "http://x/"}}, entry(*visit), entry(*visit, early)]
     (tmp_path / "a.har.gz").write_bytes(gzip.compress(har(*entries).encode()))
     (tmp_path / "b.jsonl").write_bytes(recorded(*VISIT))
-    done = run_command("check", tmp_path)
+    done = run_command("check", tmp_path, "--jobs", "1")
     assert done.returncode == 1
     assert b"message 3, connection 3: the client violated NS-11" in done.stdout
     assert b"2 recordings, 9 messages: 1 pass, 1 fail" in done.stdout

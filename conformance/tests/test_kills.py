@@ -88,7 +88,8 @@ def planned(role, seed=SEED):
     return check_plan(role, all_cases(role), seed)
 
 
-@pytest.mark.parametrize("role", EVERY_ROLE)
+# A server's cases take longest, and are sampled as a client's are.
+@pytest.mark.parametrize("role", [role for role in EVERY_ROLE if role != "server"])
 def test_a_check_runs_another_sample_at_each_seed_until_all_calm_cases_have_run(role):
     calm = {case.id for case in all_cases(role) if LIMITS not in case.tags}
     plans = [planned(role, seed) for seed in range(SAMPLES)]

@@ -13,6 +13,7 @@ from neffos_conformance.learning.alphabet import (
     Dialogue,
     Scene,
     alphabet,
+    may_become,
     output,
 )
 from neffos_conformance.learning.drawing import difference_lines, lines, mermaid
@@ -177,6 +178,14 @@ def test_outputs_do_not_count_and_the_order_of_reports_is_none():
     assert output([]) == "-"
     assert output(["done", "done"], ["sees b", "sees a"]) == "done + sees a + sees b"
     assert output([], ["sees left", "sees disconnected"]) == "sees disconnected"
+
+
+def test_only_what_is_missing_can_come_later():
+    assert may_become("-", "done + sees joined")
+    assert may_become("sees joined", "done + sees joined")
+    assert may_become("done + sees left", "done + sees disconnected")
+    assert not may_become("sees joined", "-")
+    assert not may_become("error + sees joined", "done + sees joined")
 
 
 def test_inputs_that_a_server_may_handle_later_are_not_given_while_its_handler_waits():

@@ -9,7 +9,7 @@ from neffos_asyncio.failures import FAILURES, PERIOD
 from neffos_asyncio.handler_queue import TURN, TURN_SIZE
 from neffos_asyncio.limits import LINE_RATE, MESSAGE_RATE
 from neffos_asyncio.server import MAX_CONNECTIONS
-from neffos_conformance.recordings import capture, checking, packet_file
+from neffos_conformance.recordings import capture, check_report, checking, packet_file
 from neffos_conformance.recordings.har import MAX_VALUES
 from neffos_conformance.wire import networks as network_data
 from neffos_conformance.wire import packed, relay, transcript
@@ -152,7 +152,7 @@ def of_files() -> str:
         ),
         (
             "listed violations, pending asks and unreadable lines",
-            f"{checking.MAX_VIOLATIONS} of each",
+            f"{check_report.MAX_VIOLATIONS} of each",
             "counted, not listed",
         ),
         (

@@ -34,6 +34,7 @@ from neffos_conformance.wire.packed import (
     stem,
     unpacked,
 )
+from neffos_conformance.wire.remote import Url
 from neffos_conformance.wire.secrets import masked_url
 from neffos_conformance.wire.terminal import echo
 from neffos_conformance.wire.transcript import Entry, Header, UnreadableLine, save
@@ -46,7 +47,7 @@ Firefox saves the connections, but not their messages. mitmproxy and Playwright 
 
 
 @click.command("import")
-@existing_files(".har", ".pcap", ".pcapng")
+@existing_files(".har", ".pcap", ".pcapng", urls=True)
 @option(
     "-o --output folder",
     "Folder to write the recordings into.",
@@ -59,7 +60,7 @@ Firefox saves the connections, but not their messages. mitmproxy and Playwright 
 @option("--keep-query", "Query parameters with their values, secret or not.")
 @KEYLOG
 def import_command(
-    files: list[Path],
+    files: list[Path | Url],
     folder: Path,
     take_all: bool,
     native: str,
@@ -69,10 +70,10 @@ def import_command(
     """Write the connections of a HAR or a capture as recordings.
 
     FILE is a HAR that a browser saved, a capture of packets (pcap or pcapng), a folder of them, a
-    pattern, or - for standard input. It may be compressed with gzip or Zstandard. Each connection
-    of a HAR becomes a recording, and so does each capture. Cookies, other headers and the values of
-    query parameters are left out. The messages are complete: review them before you publish a
-    recording. No file is overwritten. A damaged connection is a failure.
+    pattern, a URL of any of these, or - for standard input. It may be compressed with gzip or
+    Zstandard. Each connection of a HAR becomes a recording, and so does each capture. Cookies,
+    other headers and the values of query parameters are left out. The messages are complete: review
+    them before you publish a recording. No file is overwritten. A damaged connection is a failure.
     """
     done = _Import(folder, take_all, native, keep_query, keylog)
     for path in files:
@@ -93,7 +94,7 @@ def import_command(
         sys.exit(2)
 
 
-def _name(path: Path) -> str:
+def _name(path: Path | Url) -> str:
     return Path(shown(path)).name
 
 
@@ -120,7 +121,7 @@ class _Import:
     silent: int = 0
     is_bad: bool = False
 
-    def take(self, path: Path, stream: BufferedReader) -> None:
+    def take(self, path: Path | Url, stream: BufferedReader) -> None:
         """Write the recordings of one HAR, or that of a capture."""
         if is_capture(stream):
             self._take_capture(path, stream)
@@ -138,7 +139,7 @@ class _Import:
                 self.is_bad = True
                 echo(f"neffos-wire: {visible(_name(path))}: {error}", err=True)
 
-    def _take(self, connection: HarConnection, number: int, source: Path, har: Har) -> None:
+    def _take(self, connection: HarConnection, number: int, source: Path | Url, har: Har) -> None:
         url = masked_url(connection.url._replace(query="").geturl())
         where = f"entry {number}, {clean(url)}"
         if not connection.contents:
@@ -157,7 +158,7 @@ class _Import:
         count = f"{len(connection.contents)} messages{ignored}"
         echo(f"{where}: {count} → {visible(str(path))}")
 
-    def _take_capture(self, source: Path, stream: BufferedReader) -> None:
+    def _take_capture(self, source: Path | Url, stream: BufferedReader) -> None:
         from neffos_conformance.recordings.capture import Capture  # with much that HARs need not
         from neffos_conformance.recordings.tls import read_keys
 
@@ -193,7 +194,7 @@ class _Import:
         for note in capture.notes():
             echo(f"{visible(_name(source))}: {note}")
 
-    def _write(self, source: Path, first: Header, entries: Iterable[Entry]) -> Path:
+    def _write(self, source: Path | Url, first: Header, entries: Iterable[Entry]) -> Path:
         name = "imported" if source == STANDARD_INPUT else stem(source)
         self.written[name] += 1
         path = self.folder / f"{name}-{self.written[name]}.jsonl"

@@ -225,7 +225,7 @@ class _Walk:
         """Send first of a kind what other walks send late: each walk has other messages first."""
         for n in range(self._number % SHIFTS):
             self._ask(Change.DISCONNECT, (*STRANGE, "no;where")[n % (len(STRANGE) + 1)], "")
-        strange = STRANGE[self._number % len(STRANGE)]
+        strange = STRANGE[self._number // EARLY % len(STRANGE)]
         if self._number % EARLY == 1:
             self._ask(Change.CONNECT, "app", "")
         self._ask(Change.CONNECT, strange, "", is_no_op=True, is_followed=True)
@@ -293,9 +293,17 @@ class _Walk:
             elif n % 5 == 0 and not self._pending:
                 self._provoke(row + n * MANY)
             self._row(row + n, visited)
+        if self._is_more:
+            self._fail(phase)
         for n in range(NATIVES if self._is_client else 1):
             self._non_frame(row + n)
         self._made[-1] = replace(self._made[-1], is_followed=False)
+
+    def _fail(self, phase: int) -> None:
+        """Have a handler fail with another body in each phase and namespace."""
+        turn = self._number * len(PHASES) + phase
+        namespaces = ("app", "any", "semi;colon") if self._is_client else ("app",)
+        self._frame(turn, (namespaces[turn % len(namespaces)], "fail", True), "")
 
     def _ask_in_vain(self, phase: int, visited: str) -> None:
         """Send system asks that change nothing: what they are for is so, or they are malformed."""

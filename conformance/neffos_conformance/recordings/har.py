@@ -83,8 +83,7 @@ def read_entries(stream: BinaryIO, har: Har) -> Iterator[tuple[int, dict[str, An
     """Give the entries of a HAR one by one, with their numbers from 1; fill ``har`` on the way.
 
     Raises:
-        HarError: this is not JSON, or not a HAR.
-        OSError: it cannot be read.
+        HarError: this is not JSON, or not a HAR, or it cannot be read.
     """
     builder: Any = None
     found = False
@@ -117,9 +116,9 @@ def read_entries(stream: BinaryIO, har: Har) -> Iterator[tuple[int, dict[str, An
             found |= path == _LIST and event == "start_array"
             if event in _STARTS:
                 path.append("")
-    except (ijson.JSONError, JsonBoundsError, EncodingError, DamagedError) as error:
+    except (ijson.JSONError, JsonBoundsError, EncodingError, DamagedError, OSError) as error:
         where = f" after entry {har.entries}" if har.entries else ""
-        what = "cannot be read" if isinstance(error, DamagedError) else "not JSON"
+        what = "cannot be read" if isinstance(error, DamagedError | OSError) else "not JSON"
         raise HarError(f"{what}{where}: {_first_line(error)}") from error
     if not found:
         raise HarError("not a HAR: it has no log with entries")

@@ -19,12 +19,8 @@ from typing import Any, Final
 import neffos_codec
 import neffos_protocol
 from neffos_conformance.cases.verdict import Verdict, verdict_on
-from neffos_conformance.recordings.checking import (
-    CheckReport,
-    RecordedViolation,
-    check_stream,
-    report_values,
-)
+from neffos_conformance.recordings.check_report import CheckReport, RecordedViolation, report_values
+from neffos_conformance.recordings.checking import check_stream
 from neffos_conformance.recordings.har import (
     Har,
     HarError,
