@@ -1,8 +1,8 @@
 """A neffos client: dials, performs the handshake, and reconnects.
 
 WebSocket, TLS and proxies are the ``websockets`` library's. It offers no subprotocol (TR-2), and
-sends the application's headers as they are (TR-19). No peer announces a version (TR-18). Connection
-and handlers are the same as a server's.
+sends the application's headers as they are (TR-19). It asks no server for a version (TR-18).
+Connection and handlers are the same as a server's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""The deadline of a connection's unfinished message (SEC-4)."""
+"""The deadline of a connection's unfinished message.
+
+SEC-4 wants one for a connection whose handshake request does not arrive. Whoever begins a message,
+then or later, and does not go on, costs as much.
+"""
 
 from __future__ import annotations
 
