@@ -45,6 +45,7 @@ COMMANDS: Final = {
     "check": "cli.check",
     "verify": "cli.verify",
     "diff": "cli.diff",
+    "bisect": "cli.bisect",
     "badge": "cli.badge",
     "cite": "cli.cite",
     "show": "cli.show",
@@ -61,7 +62,7 @@ COMMANDS: Final = {
 """The commands, and the modules that define each as ``<command>_command``."""
 
 GROUPS: Final = {
-    "Test": ("test", "exchange", "replay", "matrix", "learn", "doctor", "init", "new"),
+    "Test": ("test", "exchange", "replay", "matrix", "learn", "bisect", "doctor", "init", "new"),
     "Record": ("record", "import", "export"),
     "Inspect": ("check", "verify", "diff", "badge", "cite", "show", "decode", "encode"),
     "Reference": ("list", "explain", "serve", "driver", "codec-adapter", "completion", "man"),
