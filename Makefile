@@ -15,7 +15,7 @@ COMPILED := build/compiled
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test tests base-tests suite-tests waiting thorough browser cluster lint interop networks \
-  kills model mutation learn record freeze release-check replay compiled sanitized explore fuzz bench hostile nemesis site docs loaded packages \
+  kills model mutation learn history record freeze release-check replay compiled sanitized explore fuzz bench hostile nemesis site docs loaded packages \
   workflows lock clean
 
 help: ## list the targets
@@ -106,6 +106,9 @@ mutation: $(READY) ## draw mutants by a seed, and see which the suite kills (MUT
 
 networks: $(READY) ## run the suite through far, thin, slow and lossy networks (half an hour)
 	cd conformance && ../$(BIN)/python -m peers.networks $(NETWORKS)
+
+history: $(READY) ## run the cases on every release of neffos, Iris and neffos.js (an hour; needs Go, Node)
+	cd conformance && ../$(BIN)/python -m peers.history record $(HISTORY)
 
 # Beside `replay` it waits for that, which builds the same peers.
 learn: $(READY) | $(filter replay,$(MAKECMDGOALS)) ## learn the machines of all tested implementations (LEARN=--share: one server, one client)

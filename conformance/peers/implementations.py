@@ -394,24 +394,24 @@ def build_command(names: tuple[str, ...]) -> None:
 @click.argument("name", type=click.Choice([*SERVERS]), metavar="NAME")
 def serve_command(name: str) -> None:
     """Become the server with that name."""
-    _become(SERVERS[name])
+    become(SERVERS[name])
 
 
 @main.command("plain")
 @click.argument("name", type=click.Choice([*PLAIN]), metavar="NAME")
 def plain_command(name: str) -> None:
     """Become the plain server with that name."""
-    _become(PLAIN[name])
+    become(PLAIN[name])
 
 
 @main.command("drive")
 @click.argument("name", type=click.Choice([*CLIENTS]), metavar="NAME")
 def drive_command(name: str) -> None:
     """Become the driver of the client with that name."""
-    _become(CLIENTS[name])
+    become(CLIENTS[name])
 
 
-def _become(command: list[str]) -> None:
+def become(command: list[str]) -> None:
     """Replace this process by the command."""
     try:
         os.execvp(command[0], command)  # noqa: S606  # the command is ours

@@ -136,6 +136,12 @@ def _files() -> Mapping[str, Sequence[dict[str, Any]]]:
     }
 
 
+def known_cases(difference: str) -> frozenset[str]:
+    """Give the IDs of the cases that show a difference."""
+    entries = (each for found in _files().values() for each in found)
+    return frozenset(id_ for each in entries if each["link"] == difference for id_ in each["cases"])
+
+
 def known_failures(root: str) -> str:
     """Write what every file of known failures holds.
 

@@ -118,6 +118,15 @@ class Child:
                 await self._protocol.exited.wait()
         return self._transport.get_returncode()
 
+    @property
+    def has_exited(self) -> bool:
+        """Whether it ended."""
+        return self._protocol.exited.is_set()
+
+    async def exited(self) -> None:
+        """Wait until it ends."""
+        await self._protocol.exited.wait()
+
     async def end(self, timeout: float | None = None) -> None:
         """End its input, and after a while the program and all that it started.
 

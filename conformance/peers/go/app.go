@@ -234,15 +234,6 @@ func nameEvent(_ *neffos.NSConn, msg neffos.Message) error {
 	return neffos.Reply([]byte(msg.Event))
 }
 
-// emit keeps to the kind of the message it was caused by: an event name or a body of arbitrary
-// bytes is not valid in a text message.
-func emit(ns *neffos.NSConn, event string, body []byte, binary bool) bool {
-	if binary {
-		return ns.EmitBinary(event, body)
-	}
-	return ns.Emit(event, body)
-}
-
 func refuse(reason error) neffos.MessageHandlerFunc {
 	return func(*neffos.NSConn, neffos.Message) error { return reason }
 }

@@ -1,3 +1,5 @@
+//go:build !untyped
+
 package main
 
 import (

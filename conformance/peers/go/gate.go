@@ -152,18 +152,15 @@ func (g *gate) pass(a *asker) {
 // Request is on a client what the library has there, which is nothing.
 func (g *gate) Request() *http.Request { return g.request }
 
-// ReadData is where a handler ends: the reader calls it when it is back.
-func (g *gate) ReadData(timeout time.Duration) ([]byte, neffos.MessageType, error) {
-	if g.nested.Load() {
-		return g.Socket.ReadData(timeout)
-	}
+// back is where a handler ends: the reader calls it before it reads on.
+func (g *gate) back() {
 	if g.handling.CompareAndSwap(true, false) {
 		<-g.turn
 	}
-	data, kind, err := g.Socket.ReadData(timeout)
-	if err != nil {
-		return data, kind, err // nothing will be handled
-	}
+}
+
+// came is where a handler begins: it takes the turn for a message that the reader has.
+func (g *gate) came(data []byte) {
 	if g.begun.CompareAndSwap(false, true) {
 		time.Sleep(unhurried)
 	}
@@ -176,7 +173,6 @@ func (g *gate) ReadData(timeout time.Duration) ([]byte, neffos.MessageType, erro
 	g.turn <- struct{}{}
 	g.handling.Store(true)
 	g.answered = g.answers(data)
-	return data, kind, err
 }
 
 func (g *gate) WriteText(body []byte, timeout time.Duration) error {

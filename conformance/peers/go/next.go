@@ -18,15 +18,6 @@ import (
 // (go mod tidy heeds no tags, and would look here for what the other line does not have: what go.mod
 // and go.next.mod need is written by hand.)
 
-// frameworkSites are none: Iris v12 is written for the line before, and does not build with this.
-var frameworkSites = map[string]site{}
-
-func sharedFrameworkSites(func(server *neffos.Server, path string) error) map[string]site {
-	return map[string]site{}
-}
-
-func frameworkPlainSites() map[string]site { return map[string]site{} }
-
 // The library comes with a third WebSocket implementation now.
 func init() {
 	backends["coder"] = coder.DefaultUpgrader

@@ -1,0 +1,84 @@
+"""The recorded history of releases is of its form, and says what matrix and catalogue say."""
+
+import json
+from importlib.resources import files
+
+import pytest
+from jsonschema_rs import Draft202012Validator, meta
+
+from neffos_conformance.cases.verdict import Verdict
+from neffos_conformance.codecs.catalogue import all_cases
+from neffos_conformance.interop.bisection import Conformance
+from neffos_conformance.interop.history import histories
+from neffos_conformance.interop.table import recorded
+from neffos_protocol.catalogue import requirements
+
+DATA = files("neffos_conformance.data")
+
+OF_MATRIX = {
+    ("neffos-go/gorilla", "0.0.24"): "neffos-go/gorilla",
+    ("neffos-go/gobwas", "0.0.24"): "neffos-go/gobwas",
+    ("neffos-go/gorilla", "0.0.25"): "neffos-go-next/gorilla",
+    ("neffos-go/gobwas", "0.0.25"): "neffos-go-next/gobwas",
+    ("iris/iris", "12.2.11"): "neffos-go/iris",
+    ("iris/iris-mvc", "12.2.11"): "neffos-go/iris-mvc",
+    ("neffos-go-gorilla", "0.0.24"): "neffos-go-gorilla",
+    ("neffos-go-gobwas", "0.0.24"): "neffos-go-gobwas",
+    ("neffos-go-gorilla", "0.0.25"): "neffos-go-next-gorilla",
+    ("neffos-go-gobwas", "0.0.25"): "neffos-go-next-gobwas",
+    ("neffos.js", "0.1.34"): "neffos.js",
+    ("neffos.js", "0.1.19"): "neffos.js-0.1.19",
+}
+"""The releases that are tested implementations, and their names in the matrix."""
+
+
+def test_the_recorded_history_is_of_its_form():
+    schema = json.loads(DATA.joinpath("schema", "history.json").read_text("utf-8"))
+    meta.validate(schema)
+    values = json.loads(DATA.joinpath("history.json").read_text("utf-8"))
+    Draft202012Validator(schema).validate(values)
+    for each in values["systems"].values():
+        assert {len(row) for row in each["cases"].values()} == {len(each["versions"])}
+        assert each["gaps"].keys() < {*each["versions"]}
+        for row in each["cases"].values():
+            assert [sign == "-" for sign in row] == [v in each["gaps"] for v in each["versions"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "version"), [each for each in OF_MATRIX if each[0] in histories()]
+)
+def test_the_history_has_the_verdicts_of_the_matrix(name, version):
+    history = histories()[name]
+    values = recorded()[f"{history.role}s"][OF_MATRIX[name, version]]
+    failed = {id_: verdict for verdict, ids in values["failed"].items() for id_ in ids}
+    found = history.verdicts(version)
+    assert {id_: v for id_, v in found.items() if v is not Verdict.SKIPPED} == failed
+
+
+GO = ("neffos-go/gorilla", "neffos-go/gobwas", "neffos-go-gorilla", "neffos-go-gobwas")
+
+
+def conforming(name, id_):
+    """The releases of a system that conform to a requirement, and those that violate it."""
+    history = histories()[name]
+    cases = [case.id for case in all_cases(history.role) if id_ in case.requirements]
+    trials = history.trials(cases) if cases else {}
+    return tuple(
+        [version for version, trial in trials.items() if trial.outcome is outcome]
+        for outcome in (Conformance.CONFORMS, Conformance.VIOLATES)
+    )
+
+
+def test_since_is_what_the_history_says():
+    for id_, one in requirements().items():
+        found = [conforming(name, id_) for name in GO if name in histories()]
+        found = [each for each in found if any(each)]
+        first = {good[0] for good, _ in found if good}
+        if not found:
+            continue
+        if one.since == "unknown":
+            assert any(bad[-1:] == ["0.0.25"] for _, bad in found), id_
+        elif one.since == "0.0.25":
+            assert any("0.0.24" in bad and "0.0.25" in good for good, bad in found), id_
+        else:
+            assert first - {"0.0.25"}, id_
