@@ -39,7 +39,7 @@ KINDS: Final = frozenset(
         "embed-session.html",
         "frame.html",
         "index.html",
-        "inspector/index.html",
+        "inspector.html",
         "matrix.html",
         "namespaces.html",
         "quick-reference.html",
@@ -105,7 +105,9 @@ def inaccessible(page: Page) -> list[str]:
     """Give what of a page not everybody can use, as it is now, by WCAG 2.2 AA."""
     from axe_playwright_python.sync_playwright import Axe
 
-    found = Axe().run(page, options={"runOnly": WCAG, "resultTypes": ["violations"]})
+    # It need not load styles again, which a page that is a file may not do.
+    options = {"runOnly": WCAG, "resultTypes": ["violations"], "preload": False}
+    found = Axe().run(page, options=options)
     return [
         f"{each['id']}: {each['help']}, in {len(each['nodes'])} elements such as "
         + ", ".join(" ".join(map(str, node["target"])) for node in each["nodes"][:NAMED])
