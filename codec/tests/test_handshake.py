@@ -121,7 +121,7 @@ def test_what_cannot_be_written(
 
 @pytest.mark.parametrize("value", ["M", None, HandshakeRequest])
 def test_only_handshake_messages_are_written(value: Any) -> None:
-    with pytest.raises(TypeError, match="no handshake message"):
+    with pytest.raises(TypeError, match="not a handshake message"):
         encode_handshake(value)
 
 
