@@ -200,7 +200,7 @@ def test_connections_are_told_apart_and_others_are_left_out(tmp_path):
     assert (report.verdict, report.messages) == (Verdict.PASS, 8)
     assert [note.split(": ")[1] for note in report.notes] == [
         "their beginnings are not in the capture",
-        "they use TLS; neffos-wire record sees what is in them",
+        "they use TLS, and there are no keys. Try",
         "they are WebSocket connections that do not look like neffos",
     ]
     assert len(contents(items(chat, tmp_path, take_all=True))) == 2

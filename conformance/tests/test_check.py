@@ -10,7 +10,8 @@ import pytest
 
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.recordings import checking
-from neffos_conformance.recordings.checking import MAX_PAYLOAD, MAX_VIOLATIONS, check_stream
+from neffos_conformance.recordings.check_report import MAX_PAYLOAD, MAX_VIOLATIONS
+from neffos_conformance.recordings.checking import check_stream
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.transcript import Entry, header, lines, save
 

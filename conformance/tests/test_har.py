@@ -6,6 +6,7 @@ responses were taken out.
 """
 
 import base64
+import gzip
 import io
 import json
 from importlib.resources import files
@@ -27,6 +28,9 @@ from neffos_conformance.recordings.har import (
 )
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.transcript import ConnectionOpened, read_transcript
+
+from .commands import run as run_command
+from .test_check import VISIT, recorded
 
 SAVED = Path(__file__).with_name("data") / "chat-chromium.har"
 SCHEMA = json.loads(
@@ -322,3 +326,56 @@ def test_who_saved_it_is_known_from_what_stands_before_the_entries():
 def test_an_error_of_reading_is_the_only_one():
     with pytest.raises(HarError):
         list(read_entries(io.BytesIO(b"nonsense"), Har()))
+
+
+# -------------------------------------------------------------------- check without an import
+
+
+def test_check_reads_a_har_as_what_the_import_makes_of_it(chat):
+    report = check(SAVED)
+    recordings = [check(path) for path in chat]
+    assert (report.verdict, report.unit) == (Verdict.PASS, "message")
+    assert report.messages == sum(each.messages for each in recordings)
+
+
+def test_check_names_entry_and_message(tmp_path):
+    early = message(";any;;say;0;0;hi")
+    visit = message(), message("A7", sent=False)
+    entries = [{"request": {"url": "http://x/"}}, entry(*visit), entry(*visit, early)]
+    (tmp_path / "a.har.gz").write_bytes(gzip.compress(har(*entries).encode()))
+    (tmp_path / "b.jsonl").write_bytes(recorded(*VISIT))
+    done = run_command("check", tmp_path, "--jobs", "1")
+    assert done.returncode == 1
+    assert b"message 3, connection 3: the client violated NS-11" in done.stdout
+    assert b"2 recordings, 9 messages: 1 pass, 1 fail" in done.stdout
+
+
+def test_connections_of_a_har_are_checked_from_their_beginning_alone(tmp_path):
+    path = tmp_path / "saved"  # a HAR is known by its beginning
+    middle = message("$2;app;;_OnNamespaceConnect;0;0;")
+    chat = entry(message("hello"))
+    path.write_text(har(entry(), entry(middle), chat, chat, entry(message())))
+    report = check(path)
+    assert (report.verdict, report.messages) == (Verdict.PASS, 1)
+    assert report.notes == [
+        "1 WebSocket connections were not read: the HAR does not have their messages",
+        "1 WebSocket connections were not read: their beginnings are not in the HAR",
+        "2 WebSocket connections were not read: they do not look like neffos",
+    ]
+
+
+def test_damaged_entries_are_named_and_the_rest_is_checked(tmp_path):
+    path = tmp_path / "a.har"
+    path.write_text(har(entry(message(), url="ws:///"), entry(message()))[:-3])
+    done = run_command("check", path)
+    assert done.returncode == 1
+    assert b"  entry 1: the url has no host" in done.stdout
+    assert b"  not JSON after entry 2: " in done.stdout
+
+
+@pytest.mark.parametrize(("native", "code"), [("never", 1), ("fallback", 0)])
+def test_native_says_what_messages_that_are_not_frames_are(tmp_path, native, code):
+    path = tmp_path / "a.har"
+    visit = [message(text, sent=sent) for sent, text in VISIT]
+    path.write_text(har(entry(*visit, message("hello"))).replace("app", ""))
+    assert run_command("check", path, "--native", native).returncode == code

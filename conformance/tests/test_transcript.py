@@ -22,11 +22,8 @@ from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.cli.check import check_command
 from neffos_conformance.cli.replay import replay_command
 from neffos_conformance.cli.show import show_command
-from neffos_conformance.recordings.checking import (
-    MAX_PENDING_ASKS,
-    MAX_VIOLATIONS,
-    check_stream,
-)
+from neffos_conformance.recordings.check_report import MAX_VIOLATIONS
+from neffos_conformance.recordings.checking import MAX_PENDING_ASKS, check_stream
 from neffos_conformance.wire import transcript
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.schemas import violation

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 from lxml import html
 
-from neffos_conformance.recordings.checking import check_stream, report_values
+from neffos_conformance.recordings.check_report import report_values
+from neffos_conformance.recordings.checking import check_stream
 from neffos_conformance.recordings.pasted import BEGINNING, read_pasted
 from neffos_conformance.recordings.sharing import MAX_LINK, masked_lines, pack, unpack
 from neffos_conformance.recordings.workbench import KINDS, MAX_OUTPUT, Workbench

@@ -9,7 +9,7 @@ from neffos_asyncio.failures import FAILURES, PERIOD
 from neffos_asyncio.handler_queue import TURN, TURN_SIZE
 from neffos_asyncio.limits import LINE_RATE, MESSAGE_RATE
 from neffos_asyncio.server import MAX_CONNECTIONS
-from neffos_conformance.recordings import capture, checking
+from neffos_conformance.recordings import capture, check_report, checking, packet_file
 from neffos_conformance.recordings.har import MAX_VALUES
 from neffos_conformance.wire import networks as network_data
 from neffos_conformance.wire import packed, relay, transcript
@@ -152,7 +152,7 @@ def of_files() -> str:
         ),
         (
             "listed violations, pending asks and unreadable lines",
-            f"{checking.MAX_VIOLATIONS} of each",
+            f"{check_report.MAX_VIOLATIONS} of each",
             "counted, not listed",
         ),
         (
@@ -165,7 +165,7 @@ def of_files() -> str:
             f"{capture.MAX_FLOWS:,}",
             "the oldest is unknown from there",
         ),
-        ("a block of a capture", size(capture.MAX_BLOCK), "unreadable"),
+        ("a block of a capture", size(packet_file.MAX_BLOCK), "unreadable"),
         ("a HAR", size(MAX_DOCUMENT), "refused"),
         ("arrays and objects inside each other in a HAR", f"{MAX_DEPTH}", "refused"),
         ("a string of a HAR", size(MAX_STRING), "refused"),

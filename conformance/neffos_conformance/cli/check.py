@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, Final
 
 import click
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from neffos_conformance import SUITE, VERSION
 from neffos_conformance.cases.verdict import COLOURS, Verdict
-from neffos_conformance.cli.options import JSON, existing_files, option
-from neffos_conformance.recordings.checking import (
+from neffos_conformance.cli.check_work import check_all
+from neffos_conformance.cli.options import JSON, KEYLOG, NATIVE, existing_files, option
+from neffos_conformance.recordings.check_report import (
     CheckReport,
     RecordedViolation,
-    check,
     place_of,
     report_values,
 )
+from neffos_conformance.recordings.checking import Reading
 from neffos_conformance.wire.console import Terminal
-from neffos_conformance.wire.packed import STANDARD_INPUT, InputError, shown, size
+from neffos_conformance.wire.packed import InputError, shown
 from neffos_conformance.wire.payloads import short
+from neffos_conformance.wire.remote import Url
 from neffos_conformance.wire.terminal import echo
 from neffos_protocol.text import ascii_json, visible
 
@@ -40,30 +39,45 @@ MAX_SHOWN: Final = 400
 
 
 @click.command("check")
-@existing_files(".jsonl", ".pcap", ".pcapng")
+@existing_files(".jsonl", ".har", ".pcap", ".pcapng", urls=True)
 @JSON
 @option("-v --verbose", "Recordings without violations, too.")
 @option(
     "--jobs",
-    "Number of recordings that are checked concurrently.",
+    "Number of processes. They share the files and, in a large recording, its connections.",
     "N",
     default=os.cpu_count() or 1,
     show_default="one for each core",
 )
-def check_command(files: list[Path], as_json: bool, verbose: bool, jobs: int) -> None:
+@NATIVE
+@KEYLOG
+@option(
+    "--resume journal",
+    "Journal of finished files, to go on with a check that was ended.",
+    "FILE",
+    default=None,
+)
+def check_command(
+    files: list[Path | Url],
+    as_json: bool,
+    verbose: bool,
+    jobs: int,
+    native: str,
+    keylog: Path | None,
+    journal: Path | None,
+) -> None:
     """Check recordings against the requirements.
 
-    FILE is a recording, a capture of packets (pcap or pcapng), a folder of them, a pattern such as
-    '**/*.jsonl', or - for standard input. Files may be compressed with gzip or Zstandard.
+    FILE is a recording, a HAR that a browser saved, a capture of packets (pcap or pcapng), a folder
+    of them, a pattern such as '**/*.jsonl', a URL of any of these, or - for standard input. Files
+    may be compressed with gzip or Zstandard. Only recordings say themselves what --native says.
 
     The command reports which peer violates which requirement, and in which line. A violated MUST,
     an unreadable line, and a defect that a header names but no message shows count as failed.
     """
     console = Terminal()
-    # Another process has no standard input.
-    at_once = 1 if STANDARD_INPUT in files else min(jobs, len(files))
     try:
-        reports = _check_all(files, at_once)
+        reports = check_all(files, jobs, Reading(native, keylog), journal)
     except InputError as error:
         raise click.UsageError(str(error)) from error
     if as_json:
@@ -78,39 +92,10 @@ def check_command(files: list[Path], as_json: bool, verbose: bool, jobs: int) ->
     sys.exit(1 if bad else 0)
 
 
-# -------------------------------------------------------------------- the work
-
-
-def _check_all(files: Sequence[Path], jobs: int) -> list[CheckReport]:
-    """Check the files, and show the progress; one job needs no other process."""
-    total = sum(map(size, files))
-    console = Terminal(stderr=True)
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    with progress:
-        bar = progress.add_task(f"checking {len(files)} recordings", total=total)
-        if jobs == 1:
-            return [check(path, lambda read: progress.advance(bar, read)) for path in files]
-        # A fork would copy the threads' locks in whatever state they are.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-            checked = {pool.submit(check, path): path for path in files}
-            for each in as_completed(checked):
-                progress.advance(bar, size(checked[each]))
-            return [each.result() for each in checked]
-
-
 # -------------------------------------------------------------------- for people
 
 
-def _show(console: Terminal, path: Path, report: CheckReport, verbose: bool) -> None:
+def _show(console: Terminal, path: Path | Url, report: CheckReport, verbose: bool) -> None:
     verdict = report.verdict
     found = list(report.remarks(all_of_them=verbose))
     if verdict is Verdict.PASS and not (report.counts or found or report.notes or verbose):
@@ -125,7 +110,9 @@ def _show(console: Terminal, path: Path, report: CheckReport, verbose: bool) -> 
     if scenario:
         console.print(f"  {_plain(str(scenario))}")
     for each in report.unreadable[:_SHOWN]:
-        console.print(f"  {report.unit} {each.line}: {_plain(each.reason)}", style="magenta")
+        # Of a HAR, the reason says where.
+        where = "" if report.unit == "message" else f"{report.unit} {each.line}: "
+        console.print(f"  {where}{_plain(each.reason)}", style="magenta")
     if report.unreadable_lines > _SHOWN:
         console.print(f"  … {report.unreadable_lines} lines cannot be read", style="magenta")
     if not report.messages:
@@ -181,7 +168,7 @@ def _sum_up(console: Terminal, reports: Sequence[CheckReport]) -> None:
 # -------------------------------------------------------------------- for programs
 
 
-def _values(files: Sequence[Path], reports: Sequence[CheckReport]) -> dict[str, Any]:
+def _values(files: Sequence[Path | Url], reports: Sequence[CheckReport]) -> dict[str, Any]:
     return {
         "format": CHECK_FORMAT,
         "suite": {"name": SUITE, "version": VERSION},

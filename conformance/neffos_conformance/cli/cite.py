@@ -49,7 +49,7 @@ USUAL_ROLES: Final[tuple[Role, ...]] = ("server", "client", "codec")
 )
 @option(
     "--without without",
-    "Requirements that need not be cited, likewise: what the program does not have.",
+    "Requirements that need not be cited, as the program lacks what they are about.",
     "PATTERN",
     multiple=True,
 )
@@ -82,10 +82,10 @@ def cite_command(
 ) -> None:
     """Find the requirements that comments in sources cite.
 
-    Each SOURCE is a file or a folder, in any language. A requirement is cited if a comment names
-    its ID, tested if the suite has a case of it, and its test can fail if one of its cases kills a
-    faulty peer. A requirement that no comment cites is an error, and so is an ID that is unknown or
-    was withdrawn, and a cited requirement whose verdict is fail.
+    Each SOURCE is a file or a folder, in any language. A comment cites a requirement by its ID. A
+    requirement is tested if a case of the suite covers it. Its test can fail if one of its cases
+    kills a faulty peer. Errors are requirements without a citation, IDs that are unknown or were
+    withdrawn, and cited requirements with the verdict fail.
     """
     roles = roles or USUAL_ROLES
     try:

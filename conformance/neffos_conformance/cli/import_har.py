@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import click
 
-from neffos_conformance.cli.options import NATIVE, existing_files, option
+from neffos_conformance.cli.options import KEYLOG, NATIVE, existing_files, option
 from neffos_conformance.recordings.har import (
     Har,
     HarConnection,
@@ -34,6 +34,7 @@ from neffos_conformance.wire.packed import (
     stem,
     unpacked,
 )
+from neffos_conformance.wire.remote import Url
 from neffos_conformance.wire.secrets import masked_url
 from neffos_conformance.wire.terminal import echo
 from neffos_conformance.wire.transcript import Entry, Header, UnreadableLine, save
@@ -46,7 +47,7 @@ Firefox saves the connections, but not their messages. mitmproxy and Playwright 
 
 
 @click.command("import")
-@existing_files(".har", ".pcap", ".pcapng")
+@existing_files(".har", ".pcap", ".pcapng", urls=True)
 @option(
     "-o --output folder",
     "Folder to write the recordings into.",
@@ -57,18 +58,24 @@ Firefox saves the connections, but not their messages. mitmproxy and Playwright 
 @option("--all take_all", "Connections that are not neffos, too.")
 @NATIVE
 @option("--keep-query", "Query parameters with their values, secret or not.")
+@KEYLOG
 def import_command(
-    files: list[Path], folder: Path, take_all: bool, native: str, keep_query: bool
+    files: list[Path | Url],
+    folder: Path,
+    take_all: bool,
+    native: str,
+    keep_query: bool,
+    keylog: Path | None,
 ) -> None:
     """Write the connections of a HAR or a capture as recordings.
 
     FILE is a HAR that a browser saved, a capture of packets (pcap or pcapng), a folder of them, a
-    pattern, or - for standard input. It may be compressed with gzip or Zstandard. Each connection
-    of a HAR becomes a recording, and so does each capture. Cookies, other headers and the values of
-    query parameters are left out. The messages are complete: review them before you publish a
-    recording. No file is overwritten. A damaged connection is a failure.
+    pattern, a URL of any of these, or - for standard input. It may be compressed with gzip or
+    Zstandard. Each connection of a HAR becomes a recording, and so does each capture. Cookies,
+    other headers and the values of query parameters are left out. The messages are complete: review
+    them before you publish a recording. No file is overwritten. A damaged connection is a failure.
     """
-    done = _Import(folder, take_all, native, keep_query)
+    done = _Import(folder, take_all, native, keep_query, keylog)
     for path in files:
         try:
             with open_file(path) as file:
@@ -87,7 +94,7 @@ def import_command(
         sys.exit(2)
 
 
-def _name(path: Path) -> str:
+def _name(path: Path | Url) -> str:
     return Path(shown(path)).name
 
 
@@ -96,7 +103,7 @@ class _Import:
     """Writes the recordings of several HARs.
 
     Attributes:
-        folder, take_all, native, keep_query: the options of the command.
+        folder, take_all, native, keep_query, keylog: the options of the command.
         written: the recordings that were written, by the beginning of their names: files in
             different folders may have one name.
         others: the connections that are not neffos.
@@ -108,12 +115,13 @@ class _Import:
     take_all: bool
     native: str
     keep_query: bool
+    keylog: Path | None
     written: Counter[str] = field(default_factory=Counter)
     others: int = 0
     silent: int = 0
     is_bad: bool = False
 
-    def take(self, path: Path, stream: BufferedReader) -> None:
+    def take(self, path: Path | Url, stream: BufferedReader) -> None:
         """Write the recordings of one HAR, or that of a capture."""
         if is_capture(stream):
             self._take_capture(path, stream)
@@ -131,7 +139,7 @@ class _Import:
                 self.is_bad = True
                 echo(f"neffos-wire: {visible(_name(path))}: {error}", err=True)
 
-    def _take(self, connection: HarConnection, number: int, source: Path, har: Har) -> None:
+    def _take(self, connection: HarConnection, number: int, source: Path | Url, har: Har) -> None:
         url = masked_url(connection.url._replace(query="").geturl())
         where = f"entry {number}, {clean(url)}"
         if not connection.contents:
@@ -150,8 +158,9 @@ class _Import:
         count = f"{len(connection.contents)} messages{ignored}"
         echo(f"{where}: {count} → {visible(str(path))}")
 
-    def _take_capture(self, source: Path, stream: BufferedReader) -> None:
+    def _take_capture(self, source: Path | Url, stream: BufferedReader) -> None:
         from neffos_conformance.recordings.capture import Capture  # with much that HARs need not
+        from neffos_conformance.recordings.tls import read_keys
 
         capture = Capture(
             stream,
@@ -159,6 +168,7 @@ class _Import:
             take_all=self.take_all,
             native=self.native,
             keep_query=self.keep_query,
+            keys=read_keys(self.keylog),
         )
         count = 0
 
@@ -184,7 +194,7 @@ class _Import:
         for note in capture.notes():
             echo(f"{visible(_name(source))}: {note}")
 
-    def _write(self, source: Path, first: Header, entries: Iterable[Entry]) -> Path:
+    def _write(self, source: Path | Url, first: Header, entries: Iterable[Entry]) -> Path:
         name = "imported" if source == STANDARD_INPUT else stem(source)
         self.written[name] += 1
         path = self.folder / f"{name}-{self.written[name]}.jsonl"

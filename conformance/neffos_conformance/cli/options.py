@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
 from neffos_codec import Native
-from neffos_conformance.wire.packed import InputError, find
+from neffos_conformance.wire.packed import InputError, find, find_with_urls
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Command], Command]
@@ -43,16 +43,17 @@ def option(names: str, text: str, metavar: str = "", **more: Any) -> Decorator[A
     return click.option(*names.split(), is_flag=not metavar, help=text, **more)
 
 
-def existing_files(*suffixes: str) -> Decorator[Any]:
+def existing_files(*suffixes: str, urls: bool = False) -> Decorator[Any]:
     """Give a command the argument ``files``: the paths of files to read, each once.
 
     Args:
         suffixes: what files in a folder end with.
+        urls: also take URLs, as ``Url``.
     """
 
-    def found(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> list[Path]:
+    def found(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> Sequence[Any]:
         try:
-            return find(names, *suffixes)
+            return find_with_urls(names, *suffixes) if urls else find(names, *suffixes)
         except InputError as error:
             raise click.UsageError(str(error)) from error
 
@@ -93,6 +94,10 @@ NATIVE: Final = choice(
     "never",
 )
 
+
+KEYLOG: Final = option(
+    "--keylog", "Keys of TLS in captures, as SSLKEYLOGFILE names them.", "FILE", default=None
+)
 
 CLIENT: Final = "--client"
 

@@ -23,7 +23,8 @@ from rich.markup import escape
 from neffos_conformance.cases.verdict import COLOURS, Verdict
 from neffos_conformance.cli.options import HOST, NATIVE, READY, option
 from neffos_conformance.cli.reaching import reaching, target_at
-from neffos_conformance.recordings.checking import Monitors, place_of, remarks, violations
+from neffos_conformance.recordings.check_report import place_of, remarks, violations
+from neffos_conformance.recordings.checking import Monitors
 from neffos_conformance.wire.broker import BrokerError, broker_at, kind_of, masked_broker
 from neffos_conformance.wire.cluster import Relays, hearing, relays_of
 from neffos_conformance.wire.console import Terminal

@@ -15,7 +15,7 @@ from neffos_codec import Message
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.cases.features import URL_HEADER
 from neffos_conformance.cases.verdict import verdict_on
-from neffos_conformance.recordings.checking import MAX_EXPLANATION
+from neffos_conformance.recordings.check_report import MAX_EXPLANATION
 from neffos_conformance.recordings.openings import opening_violations
 from neffos_conformance.runner.result import LogEntry, Result
 from neffos_conformance.runner.run_report import SEEN_IN

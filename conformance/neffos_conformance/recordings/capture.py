@@ -8,8 +8,6 @@ its beginning: seen from the middle, a conforming peer may seem to violate a req
 
 from __future__ import annotations
 
-import io
-import logging
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
@@ -26,7 +24,9 @@ from websockets.protocol import CLIENT, SERVER, Protocol
 from websockets.streams import StreamReader
 
 from neffos_conformance.recordings.har import is_handshake_request
+from neffos_conformance.recordings.packet_file import LINKS, Tcp, read_packets, tcp_of
 from neffos_conformance.recordings.packets import COMMENT
+from neffos_conformance.recordings.tls import KeyLog, MissingKeysError, Tls, TlsError
 from neffos_conformance.wire.connection import MAX_MESSAGE, ConnectionClosed
 from neffos_conformance.wire.packed import InputError
 from neffos_conformance.wire.payloads import payload_text
@@ -43,9 +43,6 @@ from neffos_conformance.wire.transcript import (
 
 HOW: Final = "neffos-wire import"
 
-MAX_BLOCK: Final = 16 << 20
-"""Bytes that are read at once. A packet has 64 KiB; a block with keys of TLS may be larger."""
-
 MAX_WAITING: Final = 4096
 """Packets of a connection that wait for a missing one: some MiB, more than most windows have."""
 
@@ -57,7 +54,12 @@ MAX_HEAD: Final = 1 << 16
 
 MISSING: Final = "packets are missing from the capture; what follows is unknown"
 TOO_MANY: Final = "the capture has too many connections at a time; what follows is unknown"
+UNDECRYPTED: Final = "the TLS records cannot be decrypted; what follows is unknown"
 MALFORMED: Final = "the WebSocket frames cannot be read; what follows is unknown"
+
+
+_TLS_HANDSHAKE: Final = 0x16
+"""The first byte of a client that uses TLS; that of a request is a letter."""
 
 
 class _Segment(NamedTuple):
@@ -105,13 +107,17 @@ class Capture:
         take_all: also give WebSocket connections that do not begin with a handshake request.
         native: what becomes of payloads that are not frames, as ``neffos_codec.Native`` has it.
         keep_query: keep the values of all query parameters, secret or not.
+        keys: decrypt TLS; those that the capture itself has are added.
 
     Attributes:
+        unit: what the number of a line counts.
         others: WebSocket connections that do not look like neffos.
-        encrypted: connections that begin like TLS.
+        encrypted: connections with TLS whose keys are not known.
         unknown: connections whose beginning is not in the capture.
         unlinked: packets of a link that is not understood, such as Bluetooth.
     """
+
+    unit = "packet"
 
     def __init__(
         self,
@@ -121,7 +127,9 @@ class Capture:
         take_all: bool = False,
         native: str = "never",
         keep_query: bool = False,
+        keys: KeyLog | None = None,
     ) -> None:
+        self.keys = keys or KeyLog()
         self.others = self.encrypted = self.unknown = self.unlinked = 0
         self._stream, self._name, self._native = stream, name, native
         self.take_all, self.keep_query = take_all, keep_query
@@ -137,13 +145,18 @@ class Capture:
         """Say which connections are not in the recording, and why."""
         for count, why in (
             (self.unknown, "their beginnings are not in the capture"),
-            (self.encrypted, "they use TLS; neffos-wire record sees what is in them"),
+            (self.encrypted, f"they use TLS, {self._no_keys()}"),
             (self.others, "they are WebSocket connections that do not look like neffos"),
         ):
             if count:
                 yield f"{count} TCP connections were not read: {why}"
         if self.unlinked:
             yield f"{self.unlinked} packets were not read: their link is not Ethernet or the like"
+
+    def _no_keys(self) -> str:
+        if self.keys:
+            return "and the key log does not have their keys"
+        return "and there are no keys. Try: --keylog FILE, or neffos-wire record"
 
     def items(self) -> Iterator[Header | Entry | UnreadableLine]:
         """Give the header, and what happened on each connection.
@@ -152,7 +165,7 @@ class Capture:
             InputError: a package is missing, or this is no capture.
         """
         number, began = 0, None
-        packets = _packets(self._stream)
+        packets = read_packets(self._stream, self.keys.add)
         try:
             for number, packet in enumerate(packets, 1):
                 if began is None:
@@ -161,7 +174,7 @@ class Capture:
                 if packet.link not in LINKS:
                     self.unlinked += 1
                     continue
-                tcp = _tcp_of(packet.link, packet.data)
+                tcp = tcp_of(packet.link, packet.data)
                 if tcp is not None:
                     time = min(max(packet.time - began, 0.0), MAX_TIME / 2)
                     yield from self._take(tcp, number, time)
@@ -195,7 +208,7 @@ class Capture:
         first["recorded"] = datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds")
         return first
 
-    def _take(self, tcp: _Tcp, number: int, time: float) -> Iterator[Entry]:
+    def _take(self, tcp: Tcp, number: int, time: float) -> Iterator[Entry]:
         source, target, _, _, flags, data = tcp
         syn, ack = flags & 2, flags & 16
         key = (source, target)
@@ -257,6 +270,7 @@ class _Flow:
         self.waiting: list[_Segment] = []
         self.client, self.server = _Side(began + 1), _Side()
         self._capture = capture
+        self._tls: Tls | None = None
         self._request: Request | None = None
         self._opened: Entry | None = None  # until it is known whether this is neffos
         self._number = 0
@@ -299,6 +313,22 @@ class _Flow:
             yield from self._end(segment, ConnectionClosed(None))
 
     def _read(self, segment: _Segment, sender: _Side, data: bytes) -> Iterator[Entry]:
+        if segment.is_client and data[0] == _TLS_HANDSHAKE and not (sender.head or self._request):
+            if not self._capture.keys:
+                self._capture.encrypted += 1
+                self.is_over = True
+                return
+            self._tls = self._tls or Tls(self._capture.keys)
+        if self._tls is not None:
+            try:
+                data = self._tls.feed(segment.is_client, data)
+            except MissingKeysError:
+                self._capture.encrypted += 1
+                self.is_over = True
+            except TlsError:
+                yield from self.lose(UNDECRYPTED, segment)
+            if self.is_over or not data:
+                return
         if sender.protocol is None:
             sender.head += data
             if not self._read_head(segment, sender):
@@ -320,9 +350,6 @@ class _Flow:
     def _read_head(self, segment: _Segment, sender: _Side) -> bool:
         """Read a request, or its response; say whether frames follow."""
         end = sender.head.find(b"\r\n\r\n") + 4
-        if segment.is_client and sender.head[:1] == b"\x16":  # a record of TLS
-            self._capture.encrypted += 1
-            self.is_over = True
         if self.is_over or end < 4:
             self.is_over |= len(sender.head) > MAX_HEAD
             return False
@@ -418,145 +445,3 @@ def _parsed(kind: Any, head: bytes) -> Any:
     except StopIteration as done:
         return done.value
     raise ValueError("it is not whole")
-
-
-# -------------------------------------------------------------------- packets
-
-
-class _Bounded:
-    """A stream that reads no block that no honest program writes.
-
-    Attributes:
-        is_cut: the last block is not whole.
-    """
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self.name = ""
-        self.is_cut = False
-
-    def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= MAX_BLOCK:
-            raise ValueError(f"a block has more than {MAX_BLOCK} bytes")
-        data = self._stream.read(size)
-        self.is_cut |= 0 < len(data) < size
-        return data
-
-    def close(self) -> None:
-        pass  # it belongs to the caller
-
-    def tell(self) -> int:
-        raise io.UnsupportedOperation
-
-
-class _Packet(NamedTuple):
-    time: float
-    link: int
-    data: bytes
-    comment: bytes = b""
-
-
-def _packets(stream: BinaryIO) -> Iterator[_Packet]:
-    """Give the packets; a link is a number of the registry of link types of libpcap."""
-    try:
-        logging.getLogger("scapy.runtime").setLevel(logging.ERROR)
-        from scapy.error import Scapy_Exception  # it belongs to an extra
-        from scapy.utils import RawPcapReader
-    except ImportError as error:
-        text = "captures of packets need a package. Try: pip install 'neffos-wire[captures]'"
-        raise InputError(text) from error
-    bounded = _Bounded(stream)
-    try:
-        reader: Any = RawPcapReader(bounded)  # type: ignore[arg-type]
-        while True:
-            # The public iterator cuts packets at 64 KiB, which those of a loopback exceed.
-            data, about = reader._read_packet(MAX_BLOCK)
-            if hasattr(about, "sec"):
-                time = about.sec + about.usec / (1e9 if reader.nano else 1e6)
-                yield _Packet(time, reader.linktype, data)
-            else:
-                ticks = ((about.tshigh or 0) << 32) + (about.tslow or 0)
-                time = ticks / (about.tsresol or 1e6)
-                yield _Packet(time, about.linktype, data, *(about.comments or ())[:1])
-    except EOFError as error:  # also where the length of a packet is wrong
-        if bounded.is_cut or stream.read(1):
-            raise ValueError("the capture is damaged, or ends in the middle of it") from error
-    except Scapy_Exception as error:
-        raise ValueError(str(error)) from error
-
-
-class _Tcp(NamedTuple):
-    source: tuple[bytes, int]
-    target: tuple[bytes, int]
-    sequence: int
-    acknowledged: int
-    flags: int
-    data: bytes
-
-
-_ETHERNET: Final = 1
-_KIND_AND_SIZE: Final = {_ETHERNET: (12, 14), 113: (14, 16), 276: (0, 20)}
-"""By link: where its header says what follows, and its size; the others are of Linux's "any"."""
-
-_BARE: Final = {0: 4, 108: 4, 12: 0, 14: 0, 101: 0, 228: 0, 229: 0}
-"""The sizes of headers after which there is IP: of BSD's loopback, and none."""
-
-LINKS: Final = frozenset({*_KIND_AND_SIZE, *_BARE})
-"""The links that are understood."""
-
-_IP: Final = (0x0800, 0x86DD)
-_VLAN: Final = (0x8100, 0x88A8)
-_OPTIONS: Final = (0, 43, 60)
-"""Headers of IPv6 before TCP: hop by hop, routing, destination."""
-
-
-def _tcp_of(link: int, data: bytes) -> _Tcp | None:
-    """Give the TCP segment of a packet; ``None`` if it has none, or a part of one.
-
-    Without scapy's classes: with them, a packet takes half a millisecond.
-    """
-    try:
-        if link in _BARE:
-            at = _BARE[link]
-        else:
-            place, at = _KIND_AND_SIZE[link]
-            kind = _two(data, place)
-            while kind in _VLAN and link == _ETHERNET:
-                kind, at = _two(data, at + 2), at + 4
-            if kind not in _IP:
-                return None
-        version, end = data[at] >> 4, len(data)
-        if version == 4:
-            size = _two(data, at + 2)
-            is_part = _two(data, at + 6) & 0x3FFF
-            protocol, hosts, width = data[at + 9], at + 12, 4
-            start = at + (data[at] & 15) * 4
-        else:
-            size = _two(data, at + 4)
-            size += 40 if size else 0
-            is_part, protocol, hosts, width, start = 0, data[at + 6], at + 8, 16, at + 40
-            while protocol in _OPTIONS:
-                protocol, start = data[start], start + (data[start + 1] + 1) * 8
-        if protocol != 6 or is_part or version not in (4, 6):
-            return None
-        if (
-            size
-        ):  # the network card, which cuts large packets, writes it later; what follows is filler
-            end = at + size
-        source, target, sequence, acknowledged, offset, flags = struct.unpack_from(
-            "!HHIIBB", data, start
-        )
-    except (IndexError, struct.error):  # the capture has only its beginning
-        return None
-    return _Tcp(
-        (data[hosts : hosts + width], source),
-        (data[hosts + width : hosts + 2 * width], target),
-        sequence,
-        acknowledged,
-        flags,
-        data[start + (offset >> 4) * 4 : end],
-    )
-
-
-def _two(data: bytes, at: int) -> int:
-    return data[at] << 8 | data[at + 1]

@@ -36,6 +36,7 @@ from neffos_conformance.wire.transcript import (
     Content,
     Entry,
     Header,
+    UnreadableLine,
     header,
 )
 from neffos_protocol.names import CHANGE_OF
@@ -82,8 +83,7 @@ def read_entries(stream: BinaryIO, har: Har) -> Iterator[tuple[int, dict[str, An
     """Give the entries of a HAR one by one, with their numbers from 1; fill ``har`` on the way.
 
     Raises:
-        HarError: this is not JSON, or not a HAR.
-        OSError: it cannot be read.
+        HarError: this is not JSON, or not a HAR, or it cannot be read.
     """
     builder: Any = None
     found = False
@@ -116,9 +116,9 @@ def read_entries(stream: BinaryIO, har: Har) -> Iterator[tuple[int, dict[str, An
             found |= path == _LIST and event == "start_array"
             if event in _STARTS:
                 path.append("")
-    except (ijson.JSONError, JsonBoundsError, EncodingError, DamagedError) as error:
+    except (ijson.JSONError, JsonBoundsError, EncodingError, DamagedError, OSError) as error:
         where = f" after entry {har.entries}" if har.entries else ""
-        what = "cannot be read" if isinstance(error, DamagedError) else "not JSON"
+        what = "cannot be read" if isinstance(error, DamagedError | OSError) else "not JSON"
         raise HarError(f"{what}{where}: {_first_line(error)}") from error
     if not found:
         raise HarError("not a HAR: it has no log with entries")
@@ -165,15 +165,18 @@ class HarConnection:
     @property
     def speaks_neffos(self) -> bool:
         """Whether it begins with a handshake, or contains a system event."""
-        payloads = [
-            (from_client, content)
-            for _, from_client, content in self.contents[:_LOOKED_AT]
-            if isinstance(content, str | bytes) and content
-        ]
-        frames = filter(None, (frame_of(content) for _, content in payloads))
-        return any(
-            from_client and is_handshake_request(content) for from_client, content in payloads[:1]
-        ) or any(frame.event in CHANGE_OF for frame in frames)
+        payloads = (content for _, _, content in self.contents[:_LOOKED_AT])
+        frames = filter(None, map(frame_of, filter(None, payloads)))
+        return self.begins or any(frame.event in CHANGE_OF for frame in frames)
+
+    @property
+    def begins(self) -> bool:
+        """Whether its first message is the handshake request."""
+        _, from_client, content = next(
+            (each for each in self.contents if isinstance(each[2], str | bytes) and each[2]),
+            (0.0, False, ""),
+        )
+        return from_client and is_handshake_request(content)  # type: ignore[arg-type]  # a message
 
 
 def is_web_socket(entry: Mapping[str, Any]) -> bool:
@@ -221,6 +224,82 @@ def read_connection(number: int, entry: Mapping[str, Any]) -> HarConnection:
 
 
 _DAY: Final = 86_400.0
+
+
+class HarSource:
+    """A HAR as one recording: a connection has the number of its entry, a line that of a message.
+
+    Only connections that begin with the handshake request of neffos are in it: seen from the
+    middle, a conforming peer may seem to violate a requirement.
+
+    Args:
+        stream: the file, unpacked.
+        name: its name, for the header.
+        native: what becomes of payloads that are not frames, as ``neffos_codec.Native`` has it.
+
+    Attributes:
+        unit: what the number of a line counts.
+        others: WebSocket connections that do not look like neffos.
+        silent: WebSocket connections without messages.
+        unknown: connections of neffos that begin before the HAR.
+    """
+
+    unit = "message"
+
+    def __init__(self, stream: BinaryIO, name: str, *, native: str = "never") -> None:
+        self.others = self.silent = self.unknown = 0
+        self._stream, self._name, self._native = stream, name, native
+
+    def items(self) -> Iterator[Header | Entry | UnreadableLine]:
+        """Give a header, and what happened on each connection, one after the other.
+
+        A part that cannot be read is an unreadable line with the number of its entry.
+        """
+        har = Har()
+        entries = read_entries(self._stream, har)
+        is_first = True
+        while True:
+            try:
+                number, entry = next(entries)
+                if not is_web_socket(entry) or not self._is_read(
+                    connection := read_connection(number, entry)
+                ):
+                    continue
+            except StopIteration:
+                return
+            except HarError as error:
+                yield UnreadableLine(har.entries, str(error))
+                continue
+            first, found = transcript(connection, f"the HAR {self._name}", har, native=self._native)
+            if is_first:
+                yield first
+            is_first = False
+            for message, each in enumerate(found):
+                yield each._replace(line=message, connection=number)
+            if not isinstance(each.content, ConnectionClosed):  # nothing more of it is known
+                end = ConnectionClosed(None)
+                yield each._replace(line=message + 1, connection=number, content=end)
+
+    def _is_read(self, connection: HarConnection) -> bool:
+        if not connection.contents:
+            self.silent += 1
+        elif not connection.speaks_neffos:
+            self.others += 1
+        elif not connection.begins:
+            self.unknown += 1
+        else:
+            return True
+        return False
+
+    def notes(self) -> Iterator[str]:
+        """Say which connections are not in the recording, and why."""
+        for count, why in (
+            (self.silent, "the HAR does not have their messages"),
+            (self.unknown, "their beginnings are not in the HAR"),
+            (self.others, "they do not look like neffos"),
+        ):
+            if count:
+                yield f"{count} WebSocket connections were not read: {why}"
 
 
 def transcript(

@@ -18,13 +18,8 @@ from typing import Any, BinaryIO, Final
 
 from neffos_codec import FIELDS, HandshakeAccept, HandshakeRefuse, Message, Native, Reason
 from neffos_conformance.cases.script import BROKER
-from neffos_conformance.recordings.checking import (
-    MAX_CONNECTIONS,
-    Monitors,
-    RecordedViolation,
-    remarks,
-    violations,
-)
+from neffos_conformance.recordings.check_report import RecordedViolation, remarks, violations
+from neffos_conformance.recordings.checking import MAX_CONNECTIONS, Monitors
 from neffos_conformance.wire.closing import ConnectionClosed
 from neffos_conformance.wire.payloads import frame_of, payload_bytes, text_if_utf8
 from neffos_conformance.wire.text import shorten

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from neffos_conformance.cases.script import BROKER
-from neffos_conformance.recordings.checking import RecordedViolation
+from neffos_conformance.recordings.check_report import RecordedViolation
 from neffos_conformance.recordings.diagram_summary import summary
 from neffos_conformance.recordings.sequence import (
     Arrow,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import traceback
 from code import InteractiveConsole
 from collections.abc import Callable, Iterator
@@ -20,12 +19,8 @@ from typing import Any, Final
 import neffos_codec
 import neffos_protocol
 from neffos_conformance.cases.verdict import Verdict, verdict_on
-from neffos_conformance.recordings.checking import (
-    CheckReport,
-    RecordedViolation,
-    check_stream,
-    report_values,
-)
+from neffos_conformance.recordings.check_report import CheckReport, RecordedViolation, report_values
+from neffos_conformance.recordings.checking import check_stream
 from neffos_conformance.recordings.har import (
     Har,
     HarError,
@@ -48,7 +43,7 @@ from neffos_conformance.recordings.sequence import (
 )
 from neffos_conformance.recordings.sharing import masked_lines, pack, unpack
 from neffos_conformance.wire.files import without_mark
-from neffos_conformance.wire.packed import DamagedError, InputError, is_capture, unpacked
+from neffos_conformance.wire.packed import DamagedError, InputError, is_capture, is_har, unpacked
 from neffos_conformance.wire.payloads import payload_text
 from neffos_conformance.wire.transcript import lines
 from neffos_protocol.catalogue import requirement
@@ -64,8 +59,6 @@ MAX_OUTPUT: Final = 20_000
 """Characters that one input to the console may print."""
 
 CAPTURE: Final = "captures of packets take scapy, which is not here. Try: neffos-wire check FILE"
-
-_HAR: Final = re.compile(rb'\s*\{\s*"log"\s*:')
 
 Progress = Callable[[int], None]
 
@@ -108,7 +101,7 @@ def sources(name: str, data: bytes) -> Iterator[Source]:
     if is_capture(file):
         raise InputError(CAPTURE)
     data = without_mark(unpacked(file).read(MAX_OPENED))
-    if _HAR.match(data):
+    if is_har(data):
         yield from _of_har(name, data)
     elif data.lstrip().startswith(b"{"):
         yield Source(name, data)

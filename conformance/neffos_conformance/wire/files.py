@@ -47,15 +47,16 @@ class FileInUseError(OSError):
     """Another process is writing the file."""
 
 
-def open_private(path: Path, *, is_new: bool = False) -> BinaryIO:
+def open_private(path: Path, *, is_new: bool = False, is_kept: bool = False) -> BinaryIO:
     """Open a file for writing that only its owner can read, and lock it until it is closed.
 
-    A file that is there is emptied, once no other process writes it. Devices and pipes are
-    written as they are.
+    A file that is there is emptied, once no other process writes it, unless it is kept. Devices
+    and pipes are written as they are.
 
     Args:
         path: the file.
         is_new: fail where something has that name, be it a link that leads nowhere.
+        is_kept: do not empty it, and open it for reading, too, at its beginning.
 
     Raises:
         FileExistsError: there is such a file.
@@ -64,7 +65,8 @@ def open_private(path: Path, *, is_new: bool = False) -> BinaryIO:
     """
     if path.is_symlink() and not path.exists():
         raise FileExistsError(errno.EEXIST, "a link of this name leads nowhere", str(path))
-    flags = os.O_WRONLY | os.O_CREAT | _BINARY | (os.O_EXCL if is_new else 0)
+    access = os.O_RDWR if is_kept else os.O_WRONLY
+    flags = access | os.O_CREAT | _BINARY | (os.O_EXCL if is_new else 0)
     descriptor = os.open(path, flags, PRIVATE)
     try:
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -72,8 +74,9 @@ def open_private(path: Path, *, is_new: bool = False) -> BinaryIO:
                 _lock(descriptor, path)
                 with suppress(PermissionError):  # another user's file, which this one may write
                     os.fchmod(descriptor, PRIVATE)
-            os.ftruncate(descriptor, 0)
-        return os.fdopen(descriptor, "wb")
+            if not is_kept:
+                os.ftruncate(descriptor, 0)
+        return os.fdopen(descriptor, "r+b" if is_kept else "wb")
     except BaseException:
         os.close(descriptor)
         raise

@@ -11,15 +11,17 @@ import glob
 import gzip
 import io
 import os
+import re
 import struct
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
 from neffos_conformance.wire.files import open_private
+from neffos_conformance.wire.remote import Url, find_urls, is_url, open_url, url_state
 
 STANDARD_INPUT: Final = Path("-")
 """Stands for standard input where a command takes files."""
@@ -35,6 +37,8 @@ MAGIC: Final = (
     b"\x0a\x0d\x0d\x0a",
 )
 """What captures begin with: pcap in each byte order, with micro- and nanoseconds, and pcapng."""
+
+_HAR: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"log"\s*:')
 
 PIECE: Final = 1 << 9
 """Compressed bytes that are unpacked at a time. Zstandard makes at most 16 MiB of them, gzip half a
@@ -52,6 +56,27 @@ class DamagedError(ValueError):
     """A compressed file is damaged, or ends too early; the text says which and what to do."""
 
 
+def find_with_urls(names: Sequence[str], *suffixes: str) -> list[Path | Url]:
+    """Give the files that are meant, as ``find`` does; the names may be URLs, too.
+
+    Raises:
+        InputError: a name means no file.
+    """
+    found: dict[Path | Url, None] = {}
+    for name in names:
+        if not is_url(name):
+            found |= dict.fromkeys(find([name], *suffixes))
+            continue
+        try:
+            urls = find_urls(name, _endings(suffixes))
+        except OSError as error:
+            raise InputError(cannot_be_read(Url(name), error)) from error
+        if not urls:
+            raise InputError(f"{Url(name)} means no file. Try: another URL")
+        found |= dict.fromkeys(urls)
+    return list(found)
+
+
 def find(names: Sequence[str], *suffixes: str) -> list[Path]:
     """Give the files that are meant, each once, in the order of the names.
 
@@ -62,7 +87,7 @@ def find(names: Sequence[str], *suffixes: str) -> list[Path]:
     Raises:
         InputError: a name means no file.
     """
-    endings = tuple(suffix + each for suffix in suffixes for each in ("", *COMPRESSED))
+    endings = _endings(suffixes)
     found: dict[Path, None] = {}
     for name in names:
         path = Path(name)
@@ -87,6 +112,10 @@ def find(names: Sequence[str], *suffixes: str) -> list[Path]:
     return list(found)
 
 
+def _endings(suffixes: Sequence[str]) -> tuple[str, ...]:
+    return tuple(suffix + each for suffix in suffixes for each in ("", *COMPRESSED))
+
+
 def _below(folder: Path, endings: tuple[str, ...]) -> Iterator[Path]:
     """Give the files in a folder and the folders in it, in the order of their names."""
     for each, folders, names in os.walk(folder, onerror=_refuse):
@@ -98,26 +127,31 @@ def _refuse(error: OSError) -> None:
     raise InputError(cannot_be_read(Path(error.filename), error)) from error
 
 
-def cannot_be_read(path: Path, error: OSError) -> str:
+def cannot_be_read(path: Path | Url, error: OSError) -> str:
     """Say why a file cannot be read, and what to do."""
-    return f"{path} cannot be read: {error.strerror or error}. Try: another file"
+    reason = error.strerror or str(error)
+    remedy = "" if "Try: " in reason else ". Try: another file"
+    return f"{path} cannot be read: {reason}{remedy}"
 
 
-def shown(path: Path) -> str:
+def shown(path: Path | Url) -> str:
     """Give the name of a file in a sentence."""
     return "standard input" if path == STANDARD_INPUT else str(path)
 
 
-def size(path: Path) -> int:
+def size(path: Path | Url) -> int:
     """Give the bytes of a file as it is; 0 if they are unknown."""
+    if isinstance(path, Url):
+        return url_state(path).get("size") or 0
     try:
         return path.stat().st_size
     except OSError:
         return 0
 
 
-def stem(path: Path) -> str:
+def stem(source: Path | Url) -> str:
     """Give the name of a file without its folder and its suffixes."""
+    path = source.path if isinstance(source, Url) else source
     return (path.with_suffix("") if path.suffix in COMPRESSED else path).stem
 
 
@@ -126,9 +160,14 @@ def is_capture(stream: io.BufferedReader) -> bool:
     return stream.peek(len(MAGIC[0])).startswith(MAGIC)
 
 
+def is_har(beginning: bytes) -> bool:
+    """Whether a file that begins in this way is a HAR, as browsers save it."""
+    return _HAR.match(beginning) is not None
+
+
 @contextmanager
-def open_file(path: Path) -> Iterator[io.BufferedReader]:
-    """Open a file, or standard input, as it is; see ``unpacked``.
+def open_file(path: Path | Url) -> Iterator[io.BufferedReader]:
+    """Open a file, standard input or a URL as it is; see ``unpacked``.
 
     Raises:
         InputError: it cannot be read.
@@ -137,12 +176,15 @@ def open_file(path: Path) -> Iterator[io.BufferedReader]:
         stream: Any = sys.stdin.buffer
         yield stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream)
         return
-    try:
-        opened = path.open("rb")
-    except OSError as error:
-        raise InputError(cannot_be_read(path, error)) from error
-    with opened:
-        yield opened
+    with ExitStack() as opened:
+        try:
+            file: AbstractContextManager[io.BufferedReader] = (
+                open_url(path) if isinstance(path, Url) else path.open("rb")
+            )
+            stream = opened.enter_context(file)
+        except OSError as error:
+            raise InputError(cannot_be_read(path, error)) from error
+        yield stream
 
 
 def unpacked(file: io.BufferedReader) -> io.BufferedReader:

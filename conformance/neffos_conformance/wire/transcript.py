@@ -392,7 +392,7 @@ def read_lines(stream: BinaryIO) -> Iterator[Header | Entry | UnreadableLine]:
 
     Each line has the one form that the schema describes, or is unreadable. Empty lines and the
     mark of UTF-8 at the start are passed over: editors add both. Where a compressed recording is
-    damaged, the line that it breaks off in is the last one.
+    damaged, or a file cannot be read on, the line that it breaks off in is the last one.
     """
     decode = msgspec.json.Decoder(_Line).decode
     new = tuple.__new__  # an Entry without the call of its constructor, a tenth of the whole
@@ -404,11 +404,14 @@ def read_lines(stream: BinaryIO) -> Iterator[Header | Entry | UnreadableLine]:
         except DamagedError as error:
             yield UnreadableLine(number + 1, str(error))
             return
+        except OSError as error:
+            yield UnreadableLine(number + 1, f"the file cannot be read on: {error}")
+            return
         if not line:
             return
         number += 1
         if len(line) == MAX_LINE and not line.endswith(b"\n"):
-            with suppress(DamagedError):  # the next line says so
+            with suppress(DamagedError, OSError):  # the next line says so
                 while line and not line.endswith(b"\n"):
                     line = stream.readline(1 << 16)
             yield UnreadableLine(number, f"the line has more than {MAX_LINE} bytes")

@@ -1,0 +1,149 @@
+"""The work of the command ``check``: in one process or several, with progress and journal."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import closing, nullcontext
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, Final
+
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from neffos_conformance.recordings.check_report import CheckReport
+from neffos_conformance.recordings.checking import Reading, check
+from neffos_conformance.recordings.shares import Unit, merged, plan
+from neffos_conformance.wire.console import Terminal
+from neffos_conformance.wire.packed import STANDARD_INPUT, size
+from neffos_conformance.wire.remote import Url
+
+_LOOKS: Final = 0.2
+"""Seconds between two looks at what other processes have read."""
+
+Finished = Iterator[tuple[int, CheckReport]]
+"""The places of pieces of work, and their reports, in any order."""
+
+
+def check_all(
+    files: Sequence[Path | Url], jobs: int, reading: Reading, journal: Path | None
+) -> list[CheckReport]:
+    """Check files, and show the progress.
+
+    Args:
+        files: the files.
+        jobs: the number of processes; one needs no other process.
+        reading: how to read the files.
+        journal: the journal of what is finished.
+
+    Raises:
+        InputError: a file or the journal cannot be had.
+    """
+    # Another process has no standard input.
+    jobs = 1 if STANDARD_INPUT in files else jobs
+    units = plan(files, jobs, reading)
+    found: dict[int, CheckReport] = {}
+    with _journal(journal) as log, _progress() as progress:
+        bar = progress.add_task(f"checking {len(files)} recordings")
+        if log is not None:
+            for place, unit in enumerate(units):
+                if (report := log.find(unit)) is not None:
+                    found[place] = report
+        left = {place: unit for place, unit in enumerate(units) if place not in found}
+        progress.update(bar, total=sum(size(unit.path) for unit in left.values()))
+
+        def show(read: int) -> None:
+            progress.update(bar, completed=read)
+
+        work = _in_turn if min(jobs, len(left)) <= 1 else _in_processes
+        for place, report in work(left, jobs, show):
+            found[place] = report
+            if log is not None:
+                log.add(units[place], report)
+    reports = ((unit.path, found[place]) for place, unit in enumerate(units))
+    return [merged([each for _, each in its]) for _, its in groupby(reports, key=itemgetter(0))]
+
+
+def _journal(path: Path | None) -> Any:
+    if path is None:
+        return nullcontext()
+    from neffos_conformance.recordings.journal import Journal  # few checks have one
+
+    return closing(Journal(path))
+
+
+def _progress() -> Progress:
+    console = Terminal(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def _in_turn(units: dict[int, Unit], _: int, show: Callable[[int], None]) -> Finished:
+    read = 0
+
+    def advance(more: int) -> None:
+        nonlocal read
+        read += more
+        show(read)
+
+    for place, unit in units.items():
+        yield place, check(unit.path, advance, unit.reading, unit.share)
+
+
+# -------------------------------------------------------------------- other processes
+
+_read: Any = ()
+"""In another process: the bytes that each piece of work has read, which its parent sees."""
+
+
+def _in_processes(units: dict[int, Unit], jobs: int, show: Callable[[int], None]) -> Finished:
+    # A fork would copy the threads' locks in whatever state they are.
+    context = multiprocessing.get_context("spawn")
+    read = context.Array("Q", len(units), lock=False)
+    with ProcessPoolExecutor(
+        min(jobs, len(units)), context, initializer=_begin, initargs=(read,)
+    ) as pool:
+        try:
+            running = {
+                pool.submit(_check, number, unit): (number, place)
+                for number, (place, unit) in enumerate(units.items())
+            }
+            while running:
+                done, _ = wait(running, _LOOKS, FIRST_COMPLETED)
+                for each in done:
+                    number, place = running.pop(each)
+                    yield place, each.result()
+                    read[number] = size(units[place].path)
+                show(sum(read))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _begin(read: Any) -> None:
+    global _read
+    _read = read
+
+
+def _check(number: int, unit: Unit) -> CheckReport:
+    def advance(more: int) -> None:
+        _read[number] += more
+
+    return check(unit.path, advance, unit.reading, unit.share)

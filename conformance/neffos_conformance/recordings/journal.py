@@ -1,0 +1,204 @@
+"""The journal of a long check: the report of each finished piece of work, as soon as there is one.
+
+A check that was killed reads it and goes on. The last record may be broken off: the journal is
+written again from the first one that is not whole. It is no format for other programs.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections import Counter
+from contextlib import suppress
+from dataclasses import fields
+from hashlib import sha256
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from neffos_conformance import VERSION
+from neffos_conformance.recordings.check_report import (
+    CheckReport,
+    RecordedViolation,
+    UnansweredAsk,
+)
+from neffos_conformance.recordings.shares import Unit
+from neffos_conformance.wire.files import cannot_be_written, open_private
+from neffos_conformance.wire.packed import STANDARD_INPUT, InputError
+from neffos_conformance.wire.payloads import payload_bytes, payload_text
+from neffos_conformance.wire.remote import Url, url_state
+from neffos_conformance.wire.transcript import UnreadableLine
+
+_MAGIC: Final = b"neffos-wire check journal 1\n"
+_HEAD: Final = struct.Struct("<II")  # the size of a record, and its checksum
+
+
+class Journal:
+    """A journal that is open, and locked for others.
+
+    Args:
+        path: the file; it is made if there is none.
+
+    Raises:
+        InputError: it cannot be had, or is something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._stream = open_private(path, is_kept=True)
+        except OSError as error:
+            raise InputError(cannot_be_written(path, error)) from error
+        self._path = path
+        self._reports: dict[bytes, CheckReport] = {}
+        self._keys: dict[Unit, bytes | None] = {}
+        start = self._stream.read(len(_MAGIC))
+        if not _MAGIC.startswith(start):
+            self._stream.close()
+            raise InputError(f"{path} is not the journal of a check. Try: another name")
+        if start != _MAGIC:
+            self._stream.seek(0)
+            self._write(_MAGIC)
+        while record := self._next():
+            self._reports[record[0]] = record[1]
+        self._stream.truncate()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+    def find(self, unit: Unit) -> CheckReport | None:
+        """Give the report of a finished piece of work, unless its file has changed since."""
+        key = self._key(unit)
+        return None if key is None else self._reports.get(key)
+
+    def add(self, unit: Unit, report: CheckReport) -> None:
+        """Write the report of a file as it was when this journal was first asked for it.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        key = self._key(unit)
+        if key is None:
+            return
+        with suppress(UnicodeEncodeError):  # a surrogate in a name; this piece is checked again
+            record = key + msgspec.msgpack.encode(_saved(report))
+            self._write(_HEAD.pack(len(record), zlib.crc32(record)) + record)
+
+    def _key(self, unit: Unit) -> bytes | None:
+        if unit not in self._keys:
+            self._keys[unit] = _key(unit)
+        return self._keys[unit]
+
+    def _next(self) -> tuple[bytes, CheckReport] | None:
+        """Read a record; ``None`` at the end of the whole ones."""
+        place = self._stream.tell()
+        head = self._stream.read(_HEAD.size)
+        if len(head) == _HEAD.size:
+            size, checksum = _HEAD.unpack(head)
+            record = self._stream.read(size)
+            if len(record) == size and zlib.crc32(record) == checksum:
+                with suppress(ValueError):
+                    key = record[: sha256().digest_size]
+                    saved = msgspec.msgpack.decode(record[len(key) :], type=_Saved)
+                    return key, _report(saved)
+        self._stream.seek(place)
+        return None
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._stream.write(data)
+            self._stream.flush()
+        except OSError as error:
+            raise InputError(cannot_be_written(self._path, error)) from error
+
+
+def _key(unit: Unit) -> bytes | None:
+    """Give what identifies a piece of work and the state of its files; ``None`` of a stream."""
+    if unit.path == STANDARD_INPUT:
+        return None
+    share, reading = unit.share, unit.reading
+    files = [_state(path) for path in (unit.path, reading.keylog) if path is not None]
+    what = VERSION, files, share.number, share.count, reading.native
+    return sha256(repr(what).encode("utf-8", "surrogateescape")).digest()
+
+
+def _state(path: Path | Url) -> tuple[str, object]:
+    if isinstance(path, Url):
+        return path.text, sorted(url_state(path).items(), key=itemgetter(0))
+    try:
+        found = path.stat()
+    except OSError:  # it says so where it is read
+        return str(path), 0
+    return str(path.absolute()), (found.st_size, found.st_mtime_ns)
+
+
+class _Saved(msgspec.Struct):
+    """A report as it is written: without keys and payloads that have no form of their own."""
+
+    header: dict[str, Any] | None
+    lines: int
+    messages: int
+    published: int
+    suspicions: list[str]
+    violations: list[tuple[int, int, str, str, str, bytes, bool, int, bool]]
+    counts: list[tuple[str, str, int]]
+    unreadable: list[UnreadableLine]
+    unreadable_lines: int
+    stale_defects: list[str]
+    unchecked: int
+    unit: str
+    notes: list[str]
+    pending_asks: list[UnansweredAsk]
+    pending_ask_count: int
+    pending_order: list[int]
+
+
+def _saved(report: CheckReport) -> _Saved:
+    values = {each.name: getattr(report, each.name) for each in fields(report)}
+    values["counts"] = [(*key, count) for key, count in report.counts.items()]
+    values["violations"] = [
+        (
+            each.line,
+            each.connection,
+            each.requirement,
+            each.role,
+            each.explanation,
+            payload_bytes(each.payload),
+            isinstance(each.payload, str),
+            each.size,
+            each.is_known,
+        )
+        for each in report.violations
+    ]
+    return _Saved(**values)
+
+
+def _report(saved: _Saved) -> CheckReport:
+    values = msgspec.structs.asdict(saved)
+    values["counts"] = Counter({(id_, role): count for id_, role, count in saved.counts})
+    values["violations"] = [
+        RecordedViolation(
+            line,
+            connection,
+            requirement,
+            role,
+            explanation,
+            payload_text(payload) if is_text else payload,
+            size,
+            is_known,
+        )
+        for (
+            line,
+            connection,
+            requirement,
+            role,
+            explanation,
+            payload,
+            is_text,
+            size,
+            is_known,
+        ) in saved.violations
+    ]
+    return CheckReport(**values)
