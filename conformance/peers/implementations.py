@@ -15,6 +15,7 @@ Exit status: 1 a peer cannot be built; 2 unknown name; 4 a program is missing; e
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -340,7 +341,9 @@ def built(names: Iterable[str] = ()) -> dict[str, Implementation]:
     for name, peer in peers.items():
         if peer.build is not None:
             lanes.setdefault(peer.build.func, {})[name] = peer.build
-    with ThreadPoolExecutor() as pool:
+    BUILT.mkdir(parents=True, exist_ok=True)
+    with (BUILT / ".lock").open("w") as lock, ThreadPoolExecutor() as pool:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another command may build the same, as in CI
         list(pool.map(_build_all, lanes.values()))
     return peers
 
