@@ -15,7 +15,8 @@ COMPILED := build/compiled
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test tests base-tests suite-tests waiting thorough browser cluster lint interop networks \
-  kills model mutation learn record freeze release-check replay compiled sanitized explore fuzz bench hostile nemesis site docs loaded packages clean
+  kills model mutation learn record freeze release-check replay compiled sanitized explore fuzz bench hostile nemesis site docs loaded packages \
+  workflows lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
@@ -31,12 +32,18 @@ $(VENV)/pyvenv.cfg:
 # Installing compiles the codec, wherever there is a C compiler.
 BUILT_FROM := pyproject.toml setup.py codec/neffos_codec/_compiled.c
 
-$(RUNS): $(BUILT_FROM) | $(VENV)/pyvenv.cfg # what runs the suite
-	$(PIP) --editable '.[conformance]'
+# Versions and hashes are in requirements/; `make lock` writes them.
+LOCKED := $(PIP) --require-hashes --requirement requirements
+EDITABLE := $(PIP) --no-deps --editable .
+
+$(RUNS): $(BUILT_FROM) requirements/run.txt | $(VENV)/pyvenv.cfg # what runs the suite
+	$(LOCKED)/run.txt
+	$(EDITABLE)
 	@touch $@
 
-$(READY): $(BUILT_FROM) | $(VENV)/pyvenv.cfg # what tests it, and builds the site
-	$(PIP) --editable '.[dev,docs]'
+$(READY): $(BUILT_FROM) requirements/dev.txt | $(VENV)/pyvenv.cfg # what tests it, and builds the site
+	$(LOCKED)/dev.txt
+	$(EDITABLE)
 	@touch $(RUNS) $@
 
 demo: $(RUNS) ## run the suite against the embedded server
@@ -73,14 +80,16 @@ cluster: $(READY) ## check recordings on a local Dask cluster of two workers, an
 	$(PIP) -e '.[cluster]' duckdb
 	$(BIN)/pytest -m cluster conformance/tests/test_dask.py conformance/tests/test_parquet.py
 
+# What people read: pages, data, help texts and docstrings. Tests have misspelled payloads.
+SPELLED := README.md CONTRIBUTING.md VOCABULARY.md CHANGELOG.md Makefile pyproject.toml spec protocol \
+  codec/neffos_codec codec/vectors/README.md \
+  $(addprefix conformance/,bench examples hostile neffos_conformance peers proving templates)
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
+	$(BIN)/codespell $(SPELLED)
 	$(BIN)/mypy
-	$(BIN)/mypy codec/bench protocol/bench protocol/fuzz conformance/peers conformance/examples
-	$(BIN)/mypy conformance/bench
-	$(BIN)/mypy conformance/hostile
-	MYPYPATH=spec $(BIN)/mypy spec/hooks.py spec/browse.py spec/generate
 
 interop: $(READY) ## run the suite on all tested implementations (INTEROP=--share; needs Go, Node, Chromium)
 	$(BIN)/pytest -q -n auto -m whole $$(grep -l mark.whole conformance/tests/*.py)
@@ -166,15 +175,27 @@ hostile: $(READY) ## attack server, ASGI application and client; HOSTILE=--quick
 nemesis: $(READY) ## have everything go wrong between two servers and their broker (needs Redis or NATS)
 	cd conformance && ../$(BIN)/python -m hostile.nemesis $(NEMESIS)
 
-$(RELEASER): $(READY) # what builds and checks packages
-	$(PIP) --editable '.[release]'
+$(RELEASER): $(READY) requirements/release.txt # what builds and checks packages
+	$(LOCKED)/release.txt
 	@touch $@
 
 packages: $(RELEASER) ## build the packages twice, compare them, and use a wheel from an empty folder
 	cd conformance && ../$(BIN)/python -m peers.packages
 
+workflows: $(RELEASER) ## check workflows, also those that `init` writes, and the action (uses Go)
+	cd conformance && ../$(BIN)/python -m peers.workflows
+
+# For every system and Python at once. A name that has a version keeps it: LOCK=--upgrade.
+COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+  --generate-hashes --no-annotate --custom-compile-command 'make lock' $(LOCK)
+
+lock: $(RELEASER) ## write the versions and hashes of requirements/ (LOCK=--upgrade: the newest)
+	$(COMPILE) --extra dev --extra docs --output-file requirements/dev.txt
+	$(COMPILE) --extra conformance --constraints requirements/dev.txt --output-file requirements/run.txt
+	$(COMPILE) --extra release --constraints requirements/dev.txt --output-file requirements/release.txt
+
 bench: $(READY) ## measure codec, session and server on one core (uses Go, Node, a C compiler)
-	$(BIN)/python codec/bench/run.py $(BENCH)
+	$(BIN)/python codec/bench/codecs.py $(BENCH)
 	$(BIN)/python protocol/bench/session.py $(BENCH)
 	$(BIN)/python conformance/bench/run.py $(BENCH)
 	$(BIN)/python conformance/bench/check.py $(BENCH)

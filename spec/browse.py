@@ -1,12 +1,12 @@
 """Opens the built site in Chromium: on the screens of a desk and of a telephone, light and dark.
 
-No request may leave the site, nothing may fail, and no page may be wider than the screen. The
-search must find a section from the keyboard alone, whether the site is served or opened as files.
+No request may leave the site, nothing may fail, and no page may be wider than the screen. By what
+axe-core sees of WCAG 2.2 AA, a page of each kind is accessible. The search must find a section from
+the keyboard alone, whether the site is served or opened as files.
 """
 
 from __future__ import annotations
 
-import os
 import posixpath
 import sys
 import threading
@@ -17,10 +17,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from generate.printed import CHROMIUM
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
-
-CHROMIUM: Final = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 
 SCREENS: Final = ((1280, "light"), (390, "dark"))
 """Widths in pixels, a desk's and a telephone's, and the scheme that each is opened with."""
@@ -31,8 +31,39 @@ SAMPLE: Final = 24
 ALIKE: Final = ("requirements/", "transcripts/")
 """The folders of generated pages."""
 
+KINDS: Final = frozenset(
+    {
+        "command-line.html",
+        "differences.html",
+        "downloads.html",
+        "embed-session.html",
+        "frame.html",
+        "index.html",
+        "inspector/index.html",
+        "matrix.html",
+        "namespaces.html",
+        "quick-reference.html",
+        "registry.html",
+        "requirements/AR-7.html",
+        "requirements/cases-client.html",
+        "requirements/index.html",
+        "transcripts/neffos-wire/ask-reply-late.html",
+        "workbench/index.html",
+    }
+)
+"""A page of each kind. Others have nothing else, and axe-core takes a second for each."""
+
+WCAG: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
+"""The rules of axe-core that are those of WCAG 2.2 AA, by their tags."""
+
+NAMED: Final = 3
+"""Elements that a fault of accessibility names."""
+
 QUERY: Final = "empty reply"
 """The text to search for: a section has that name."""
+
+LOADING: Final = 120_000
+"""Milliseconds for a page to be loaded, on a busy machine; it takes some hundred."""
 
 HANG: Final = 20_000
 """Milliseconds for a search; it takes a hundredth of that."""
@@ -65,8 +96,21 @@ def pages(site: Path) -> list[str]:
     names = sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
     written = [name for name in names if not name.startswith(ALIKE) and name != "404.html"]
     for begin in ALIKE:
-        written += [name for name in names if name.startswith(begin)][::SAMPLE]
+        alike = [name for name in names if name.startswith(begin)]
+        written += [name for at, name in enumerate(alike) if name in KINDS or at % SAMPLE == 0]
     return written
+
+
+def inaccessible(page: Page) -> list[str]:
+    """Give what of a page not everybody can use, as it is now, by WCAG 2.2 AA."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page, options={"runOnly": WCAG, "resultTypes": ["violations"]})
+    return [
+        f"{each['id']}: {each['help']}, in {len(each['nodes'])} elements such as "
+        + ", ".join(" ".join(map(str, node["target"])) for node in each["nodes"][:NAMED])
+        for each in found.response["violations"]
+    ]
 
 
 def look(browser: Browser, base: str, names: list[str]) -> list[str]:
@@ -77,6 +121,7 @@ def look(browser: Browser, base: str, names: list[str]) -> list[str]:
             viewport={"width": width, "height": 800},
             color_scheme="dark" if scheme == "dark" else "light",
         )
+        context.set_default_navigation_timeout(LOADING)
         page = context.new_page()
         faults = _listen(page, base)
         for name in names:
@@ -84,6 +129,8 @@ def look(browser: Browser, base: str, names: list[str]) -> list[str]:
             wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
             if wide > 0:
                 faults.append(f"{wide} pixels wider than {width}")
+            if name in KINDS:
+                faults += inaccessible(page)
             found += [f"{name}: {fault}" for fault in faults]
             faults.clear()
         context.close()
@@ -141,7 +188,9 @@ def main(site: Path) -> int:
     with served(site) as base, sync_playwright() as playwright:
         # It could not start as root with a sandbox, and only the site is opened.
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        found = look(browser, base, names)
+        gone = sorted(each for each in KINDS.difference(names) if (site / each).parent.is_dir())
+        found = [f"{each}: it is no page, and stood for its kind" for each in gone]
+        found += look(browser, base, names)
         for where in (base, site.resolve().as_uri() + "/"):
             found += search(browser, where)
         browser.close()

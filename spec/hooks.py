@@ -22,6 +22,8 @@ from generate import (
     known,
     learned,
     machines,
+    plain,
+    printed,
     proof,
     recordings,
     references,
@@ -82,6 +84,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         add(uri, content)
     for name, content in workbench.files().items():
         add(f"workbench/{name}", content)
+    add(downloads.TEXT, "")  # what both hold is known when all pages are rendered
+    if not printed.missing():
+        add(downloads.PDF, b"")
     if workbench.missing():
         _LOG.info("the site has no workbench: %s", workbench.missing())
         for file in [each for each in files if each.src_uri.startswith("workbench/")]:
@@ -160,9 +165,20 @@ def on_env(env: Environment, config: MkDocsConfig, files: Files) -> Environment:
     ]
     if page is None or not parts:
         raise PluginError(f"there is no section {SPECIFICATION} in the navigation")
-    page.content = f"{page.content}\n{whole.assemble(parts)}"
-    page.toc.items[0].children = whole.contents(parts)
+    links = whole.contents(parts)
+    content = whole.assemble(parts)
+    text = plain.document(content, config.site_name, _about())
+    for fault in plain.faults(text, catalogue()):
+        _LOG.warning("%s: %s", downloads.TEXT, fault)
+    files.src_uris[downloads.TEXT].content_string = text
+    page.content = f"{page.content}\n{whole.printed_contents(links)}\n{content}"
+    page.toc.items[0].children = links
     return env
+
+
+def _about() -> list[str]:
+    """Give version and date of the specification."""
+    return [f"Version {known.version()}", f"Measurements of {known.measured()}"]
 
 
 _specification: list[Page] = []
@@ -181,6 +197,13 @@ def on_nav(nav: Navigation, config: MkDocsConfig, files: Files) -> Navigation:
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Check what was built; each finding is a warning, which fails a strict build."""
-    for finding in checks.check(Path(config.site_dir)):
+    """Print the one page, and check what was built; a finding fails a strict build."""
+    site = Path(config.site_dir)
+    found = []
+    if not printed.missing():
+        target = site / downloads.PDF
+        printed.write(site / "whole.html", target, ", ".join((config.site_name, *_about())))
+        chapters = [each for each in _specification if each.file.src_uri != whole.PAGE]
+        found += printed.faults(target, [str(each.title) for each in chapters])
+    for finding in [*found, *checks.check(site)]:
         _LOG.warning(finding)

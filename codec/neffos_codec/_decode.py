@@ -295,7 +295,7 @@ def _check_text(payload: str, is_frame: bool) -> None:
 def _check_flags(parts: list[str], offset: int, has_body: bool) -> None:
     """Refuse flags other than ``0`` and ``1``, but for the short empty reply (FR-6, FR-13).
 
-    ``offset`` is where the first flag stands in the payload.
+    ``offset`` is the place of the first flag in the payload.
     """
     if parts[4] == "" and parts[5] == "" and not has_body:
         wait, namespace, room, event = parts[:4]

@@ -32,8 +32,8 @@ def encode(message: Message | NativeMessage, *, native: Native = _NEVER) -> str 
     Raises:
         EncodeError: the receiving peer would not read this as what it is: a native message
             for a peer that reads only frames, or a frame for one that reads none (NM-1); a
-            native message that is empty (FR-14), is no UTF-8 (FR-12), or reads as a frame (NM-3).
-        TypeError: this is no message.
+            native message that is empty (FR-14), is not UTF-8 (FR-12), or reads as a frame (NM-3).
+        TypeError: this is not a message.
     """
     if isinstance(message, Message):
         if native is _ONLY:
@@ -60,7 +60,7 @@ def encode(message: Message | NativeMessage, *, native: Native = _NEVER) -> str 
         return head.encode("utf-8", "surrogateescape") + body
     if isinstance(message, NativeMessage):
         return _native(message.payload, native)
-    raise TypeError(f"this is no message: {type(message).__name__}")
+    raise TypeError(f"this is not a message: {type(message).__name__}")
 
 
 def _native(payload: str | bytes, native: Native) -> str | bytes:

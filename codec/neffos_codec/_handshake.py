@@ -1,7 +1,7 @@
 """The three handshake messages, which are not frames (requirements HS-1 to HS-6).
 
 Whether a payload belongs to the handshake depends on the moment, not on its form: an ``M``
-after the handshake is no handshake message. The caller knows the moment.
+after the handshake is not a handshake message. The caller knows the moment.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def decode_handshake(payload: Payload, *, decoding: Decoding = Decoding.LENIENT)
 
     The lenient decoding looks at the first letter alone, as the Go peer does: ``Mxyz`` is a
     request, and a binary message is as good as text. Strict decoding wants text (HS-5),
-    nothing behind ``M`` (HS-2) and an id behind ``A`` (HS-6).
+    nothing after ``M`` (HS-2) and an ID after ``A`` (HS-6).
 
     Raises:
         DecodeError: this is none of the three. A server holds such a payload back until
@@ -110,7 +110,7 @@ def encode_handshake(message: Handshake) -> str:
 
     Raises:
         EncodeError: the id is empty (HS-6), or a text has no UTF-8 form (FR-12).
-        TypeError: this is no handshake message.
+        TypeError: this is not a handshake message.
     """
     match message:
         case HandshakeRequest():
@@ -122,7 +122,7 @@ def encode_handshake(message: Handshake) -> str:
         case HandshakeRefuse(text=rest):
             letter, field = REFUSE_LETTER, "text"
         case _:
-            raise TypeError(f"this is no handshake message: {type(message).__name__}")
+            raise TypeError(f"this is not a handshake message: {type(message).__name__}")
     if not isinstance(rest, str):
         raise TypeError(f"{field} must be str, not {type(rest).__name__}")
     bad = first_surrogate(rest)

@@ -109,7 +109,7 @@ class Message:
 
     @property
     def wait(self) -> str:
-        """The token as it stood in the frame; ``parse_wait`` tells what it says."""
+        """The token as it was in the frame; ``parse_wait`` takes it apart."""
         return self._wait
 
     @property
@@ -277,7 +277,7 @@ class Message:
 
 
 def escape(field: str) -> str:
-    """Write a namespace, room or event as it stands in a frame (FR-3)."""
+    """Write a namespace, room or event as it is in a frame (FR-3)."""
     return field.replace(";", ESCAPE) if ";" in field else field
 
 

@@ -24,7 +24,7 @@ ENTROPY_OCTETS: Final = 16
 
 @unique
 class WaitKind(StrEnum):
-    """Who made a token, as far as the token tells."""
+    """Who made a token, as far as the token says."""
 
     NONE = "none"
     """No token: no reply is wanted."""

@@ -8,11 +8,12 @@ follows in which nothing may be lost. ``promises.py`` says what is promised.
 
     make nemesis NEMESIS='--seed 7 --minutes 1'
 
-Round by round the seed grows by one; ``--seed N --rounds 1`` repeats a round. The steps of a round
-that broke a promise are printed, and those without which it still does. In the folder
+Round by round the seed grows by one; ``--seed N --rounds 1`` repeats a round. A round that broke a
+promise is printed and saved, without the steps that it does not take. In the folder
 ``conformance``:
 
-    python -m hostile.nemesis [--broker NAME] [--seed N] [--minutes N | --rounds N]
+    python -m hostile.nemesis [--broker NAME] [--seed N] [--minutes N | --rounds N] [--folder TO]
+    python -m hostile.nemesis --again FILE
 
 Exit status: 0 kept; 1 broken; 2 usage error; 4 no broker is installed.
 """
@@ -30,7 +31,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -45,6 +46,7 @@ from neffos_conformance.wire.networks import READ_SIZE, proxy_before
 from neffos_conformance.wire.subprocesses import Child
 from neffos_conformance.wire.terminal import echo
 from peers.exchanges import EXCHANGES, SERVERS, Broker
+from peers.implementations import ROOT
 
 FOLDER: Final = str(Path(__file__).parents[1])
 RUN_NODE: Final = (
@@ -80,6 +82,9 @@ SHORT, LONG = (0.05, 1.0), (1.5 * STALL, 2.5 * STALL)
 
 CALM_TRIES: Final = 3
 """A node on a busy machine may find its broker away while all is calm: then it is said again."""
+
+FOUND: Final = ROOT / "build" / "nemesis"
+"""Where rounds are saved that broke a promise."""
 
 NO_TOOLCHAIN: Final = 4
 
@@ -421,14 +426,54 @@ async def _until_whole(promises: Promises, node: str) -> float | None:
     return time.monotonic() - began
 
 
-async def _shrunk(kind: str, seed: int, steps: Sequence[Step]) -> list[Step]:
-    """Return steps of which none can be left out, so far as one try for each shows."""
+def _shrunk(breaks: Callable[[Sequence[Step]], bool], steps: Sequence[Step]) -> list[Step]:
+    """Return steps of which none can be left out, so far as one try for each shows.
+
+    Args:
+        breaks: plays steps, and says whether they break a promise.
+        steps: those that did.
+    """
     kept = list(steps)
     for step in steps:
         fewer = [each for each in kept if each is not step]
-        if fewer and (await play(kind, seed, fewer)).broken:
+        if fewer and breaks(fewer):
             kept = fewer
     return kept
+
+
+def _save(folder: Path, kind: str, seed: int, steps: Sequence[Step], outcome: Outcome) -> Path:
+    """Save a round that broke a promise, and give the file, which ``--again`` plays."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{kind}-{seed}.json"
+    round_ = {"broker": kind, "seed": seed, "steps": [asdict(each) for each in steps]}
+    found = {"broken": outcome.broken, "log": outcome.log}
+    path.write_text(json.dumps(round_ | found, indent=1) + "\n", "utf-8")
+    return path
+
+
+def _saved(path: Path) -> tuple[str, int, list[Step]]:
+    """Read a saved round: its broker, its seed and its steps."""
+    values = json.loads(path.read_text("utf-8"))
+    steps = [Step(tuple(map(tuple, each["faults"])), each["seconds"]) for each in values["steps"]]
+    return values["broker"], values["seed"], steps
+
+
+def _tried(kind: str, seed: int, steps: Sequence[Step], stall: float, folder: Path) -> Outcome:
+    """Play a round, and say what came; shrink and save it if it broke a promise."""
+    outcome = asyncio.run(play(kind, seed, steps, stall))
+    shown = "; ".join(map(str, steps))
+    echo(f"{kind}, seed {seed}: {'BROKEN' if outcome.broken else 'kept'}: {shown}")
+    if outcome.broken:
+        for text, number in Counter(outcome.broken).most_common(10):
+            echo(f"  {text} ({number} times)")
+        for text in outcome.log:
+            echo(f"  node {text}")
+        fewer = _shrunk(
+            lambda tried: bool(asyncio.run(play(kind, seed, tried, stall)).broken), steps
+        )
+        echo(f"  steps that one try each could not leave out: {'; '.join(map(str, fewer))}")
+        echo(f"  saved: {_save(folder, kind, seed, fewer, outcome)}. Try: --again FILE")
+    return outcome
 
 
 @click.command()
@@ -437,8 +482,16 @@ async def _shrunk(kind: str, seed: int, steps: Sequence[Step]) -> list[Step]:
 @click.option("--minutes", type=float, help="Begin no round after so many. [1]")
 @click.option("--rounds", type=int, help="Play so many with each broker instead.")
 @click.option("--stall", default=STALL, help="Seconds of a broker that counts as away. [2]")
+@click.option("--folder", default=FOUND, type=Path, help="Where broken rounds are saved.")
+@click.option("--again", type=Path, help="Play a saved round instead.")
 def main(
-    kinds: tuple[str, ...], seed: int, minutes: float | None, rounds: int | None, stall: float
+    kinds: tuple[str, ...],
+    seed: int,
+    minutes: float | None,
+    rounds: int | None,
+    stall: float,
+    folder: Path,
+    again: Path | None,
 ) -> None:
     """Have everything go wrong between nodes and their broker."""
     there = [each for each in kinds or EXCHANGES if shutil.which(SERVERS[each][0])]
@@ -446,25 +499,17 @@ def main(
         echo(f"none of {', '.join(kinds or EXCHANGES)} is installed")
         sys.exit(NO_TOOLCHAIN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # brokers and nodes end, too
+    if again is not None:
+        sys.exit(bool(_tried(*_saved(again), stall, folder).broken))
     end = time.monotonic() + 60 * (minutes or 1)
     total, played, failed = Counter[str](), 0, 0
     while played < rounds if rounds else time.monotonic() < end:
         for kind in there:
-            steps = steps_of(seed + played)
-            outcome = asyncio.run(play(kind, seed + played, steps, stall))
-            shown = "; ".join(map(str, steps))
-            echo(f"{kind}, seed {seed + played}: {'BROKEN' if outcome.broken else 'kept'}: {shown}")
+            outcome = _tried(kind, seed + played, steps_of(seed + played), stall, folder)
             slowest = max(total["whole after ms"], outcome.figures["whole after ms"])
             total += outcome.figures
             total["whole after ms"] = slowest
-            if outcome.broken:
-                failed += 1
-                for text, number in Counter(outcome.broken).most_common(10):
-                    echo(f"  {text} ({number} times)")
-                for text in outcome.log:
-                    echo(f"  node {text}")
-                fewer = asyncio.run(_shrunk(kind, seed + played, steps))
-                echo(f"  steps that one try each could not leave out: {'; '.join(map(str, fewer))}")
+            failed += bool(outcome.broken)
         played += 1
     figures = ", ".join(f"{name}: {number}" for name, number in sorted(total.items()))
     echo(f"{played} rounds with {' and '.join(there)}, {failed} broken; {figures}")

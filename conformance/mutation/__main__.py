@@ -24,9 +24,6 @@ BATCH: Final = 6
 """Mutants that a process runs concurrently: so many that one works while others wait, and so few
 that all processes end at about one time."""
 
-MOST_NEW: Final = 60
-"""New cases and mutants of a role of which all pairs run: they take a second or more each."""
-
 Ids = tuple[str, tuple[str, ...]]
 """A mutant's name, and the IDs of the cases to run against it."""
 
@@ -70,20 +67,16 @@ def main(
     seed = seed_of_cases(roles) if seed is None else seed
     if not is_complete:
         click.echo(f"one of {kill_matrix.SAMPLES} samples. Try: --seed {seed} for the same")
-    digests: dict[Role, checked.Digests] = {
-        role: checked.digests_of(all_cases(role), kill_matrix.sampled(role))
-        for role in roles
-        if role != "codec"  # runs whole
-    }
     found: dict[str, Killed] = {}
     wrong: list[str] = []
+    digests: dict[Role, checked.Digests] = {}
     for role in roles:
-        new = frozenset() if is_complete else _new(role, digests.get(role, {}))
-        if len(new) > MOST_NEW:
-            del digests[role]  # they are not run whole
-            click.echo(f"{role}: {len(new)} cases and mutants are new; a sample runs. Try: --all")
-            new = frozenset()
-        kills = _checked(role, None if is_complete else seed, new)
+        choice = checked.chosen(role, None if is_complete else seed)
+        if choice.too_many:
+            new = f"{choice.too_many} cases and mutants are new"
+            click.echo(f"{role}: {new}; a sample runs. Try: --all")
+        digests[role] = choice.digests
+        kills = _killed(role, choice.plan)
         found |= kills
         wrong += kill_matrix.errors(role, all_cases(role), kills)
     played = _played(roles)
@@ -101,17 +94,9 @@ def main(
     sys.exit(1 if wrong else 0)
 
 
-def _new(role: Role, digests: checked.Digests) -> frozenset[str]:
-    """Give the cases and mutants that no check has run whole."""
-    known = checked.read_checked(role)
-    return frozenset(name for name, digest in digests.items() if known.get(name) != digest)
-
-
-def _checked(role: Role, seed: int | None, new: frozenset[str]) -> Kills:
-    """Run what a check of a role needs: what is new and a sample by a seed, or all."""
-    cases = all_cases(role)
-    whole = kill_matrix.complete_plan(kill_matrix.of_role(role), cases)
-    plan = whole if seed is None else kill_matrix.check_plan(role, cases, seed, new)
+def _killed(role: Role, plan: Plan) -> Kills:
+    """Run a plan for a role, and say of which mutants all cases ran."""
+    whole = kill_matrix.complete_plan(kill_matrix.of_role(role), all_cases(role))
     return {
         name: Killed(ids, is_complete=len(plan[name]) == len(whole[name]))
         for name, ids in _run(plan, role).items()

@@ -1,4 +1,4 @@
-"""What a check has run whole already: cases and mutants by digests, so that new ones are known.
+"""What a check runs, by what was run whole already: it is known by digests of cases and mutants.
 
 A new case meets every proof and benign variant at once, and a new proof every case. Later, a
 sample is enough, because only the suite and the reference peers can have changed. A check that is
@@ -11,19 +11,60 @@ import ast
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from zlib import crc32
 
+from mutation import kill_matrix
+from mutation.kill_matrix import Plan
 from mutation.registry import Mutant
 from neffos_conformance.cases.definition import Case, Role
+from neffos_conformance.codecs.catalogue import all_cases
 
 CHECKED: Final = Path(__file__).with_name("checked.json")
 """The committed file: for each role, the digests of what a check has run whole."""
 
+MOST_NEW: Final = 60
+"""New cases and mutants of a role of which all pairs run: they take a second or more each."""
+
 Digests = Mapping[str, str]
 """A digest for the ID of each case and the name of each mutant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a check runs of one role.
+
+    Attributes:
+        plan: the cases to run against each mutant.
+        too_many: the number of new cases and mutants, if only a sample of their pairs runs.
+        digests: what is recorded after a check without error; empty if nothing is.
+    """
+
+    plan: Plan
+    too_many: int
+    digests: Digests
+
+
+def chosen(role: Role, seed: int | None) -> Choice:
+    """Choose what a check of a role runs: all pairs of what is new, and a sample of the others.
+
+    Args:
+        role: the role.
+        seed: of the sample; without one, all pairs run.
+    """
+    cases = all_cases(role)
+    # Those of codecs are few, and no sample is drawn of them.
+    digests = {} if role == "codec" else digests_of(cases, kill_matrix.sampled(role))
+    if seed is None:
+        return Choice(kill_matrix.complete_plan(kill_matrix.of_role(role), cases), 0, digests)
+    known = read_checked(role)
+    new = frozenset(name for name, digest in digests.items() if known.get(name) != digest)
+    if len(new) > MOST_NEW:
+        return Choice(kill_matrix.check_plan(role, cases, seed, frozenset()), len(new), {})
+    return Choice(kill_matrix.check_plan(role, cases, seed, new), 0, digests)
 
 
 def read_checked(role: Role) -> Digests:
@@ -33,8 +74,9 @@ def read_checked(role: Role) -> Digests:
 
 
 def write_checked(digests: Mapping[Role, Digests]) -> None:
-    """Record that a check has run all that is new; other roles keep their digests."""
-    values = json.loads(CHECKED.read_text("utf-8")) | digests
+    """Record that a check has run all that is new; roles without digests keep those they have."""
+    run = {role: each for role, each in digests.items() if each}
+    values = json.loads(CHECKED.read_text("utf-8")) | run
     CHECKED.write_text(json.dumps(values, indent=0, sort_keys=True) + "\n", "utf-8")
 
 
@@ -50,14 +92,23 @@ def _sources() -> Mapping[str, list[str]]:
     """Give the source of each mutant by its sentence, which two of them may share."""
     found: dict[str, list[str]] = defaultdict(list)
     for path in sorted(Path(__file__).parent.rglob("*.py")):
-        text = path.read_text("utf-8")
-        for node in ast.parse(text).body:
+        source = path.read_bytes()
+        lines = source.splitlines(keepends=True)
+        for node in ast.parse(source).body:
             for about, parts in _mutants_in(node):
-                found[about] += [ast.get_source_segment(text, part) or "" for part in parts]
+                found[about] += [_segment(lines, part) for part in parts]
     return found
 
 
-def _mutants_in(node: ast.stmt) -> Iterator[tuple[str, Sequence[ast.AST]]]:
+def _segment(lines: Sequence[bytes], part: ast.stmt | ast.expr) -> str:
+    """Do what ``ast.get_source_segment`` does, which splits the whole source each time."""
+    its = [*lines[part.lineno - 1 : part.end_lineno]]
+    its[-1] = its[-1][: part.end_col_offset]  # first, as it may be the only line
+    its[0] = its[0][part.col_offset :]
+    return b"".join(its).decode()
+
+
+def _mutants_in(node: ast.stmt) -> Iterator[tuple[str, Sequence[ast.stmt | ast.expr]]]:
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() if node.decorator_list:
             about = (ast.get_docstring(node) or "").partition("\n")[0]

@@ -299,6 +299,8 @@ PEERS: Final = {
         {"neffos-wire": [REFERENCE, "driver"]},
         known={  # beside a server of neffos-go
             "mixed/nats": ("mixed.nats.toml",),
+            "mixed-next/redis": ("mixed-next.toml",),
+            "mixed-next/nats": ("mixed-next.toml",),
             "mixed/redis/broker": ("neffos-go.broker.toml", "mixed.broker-0.0.24.toml"),
             "mixed/nats/broker": (
                 "neffos-go.broker.toml",

@@ -101,9 +101,9 @@ SILENT: Final = 0.2
 of that limit: 12 s usually, in which the steps before the silence take milliseconds. Where a case
 has a limit of 2 s, it is 4.8 s: the peer ends the silence after 5 s, when its ask expires."""
 
-SHARE: Final = 0.125
+SHARE: Final = 1 / 12
 """The share of the cases known to pass that ``--share`` runs on each server and client: each is
-run every eighth time."""
+run every twelfth time."""
 
 PARTNERS: Final = 2
 """Servers that ``--share`` lets every client talk to."""

@@ -17,6 +17,7 @@ import asyncio
 import json
 import os
 import random
+import resource
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -160,7 +161,10 @@ def main(
         systems = chosen(systems, seed)
     with ExitStack() as servers:
         commands = dict(all_commands(systems, servers))
-        sys.exit(asyncio.run(learn_all(commands, record=record)))
+        is_wrong = asyncio.run(learn_all(commands, record=record))
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    console.print(f"processor time of all: {used.ru_utime + used.ru_stime:.0f} s")
+    sys.exit(is_wrong)
 
 
 def all_commands(

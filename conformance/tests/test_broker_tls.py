@@ -11,7 +11,7 @@ from neffos_conformance.wire.broker import BrokerError, broker_at
 from peers.exchanges import Broker
 
 from .test_broker import warnings
-from .test_brokers import APP, Wire, asynchronous, kinds, serving, until
+from .test_brokers import APP, PATIENCE, Wire, asynchronous, kinds, serving, until
 from .test_reach import Papers
 
 pytestmark = [pytest.mark.whole]
@@ -72,7 +72,7 @@ async def test_servers_and_the_suite_use_a_broker_over_tls(secured, papers):
     ):
         far = await join(1, "far", answer="yes")
         first.broadcast(APP, "news", "x")
-        assert (await first.ask(APP, "question", to="far", timeout=10)).body == "yes"
+        assert (await first.ask(APP, "question", to="far", timeout=PATIENCE)).body == "yes"
         await until(lambda: far.bodies == ["x"] and heard)
         channels = suite.channels("neffos")
         await suite.publish(channels.of_namespace(APP), b";app;;news;0;0;y")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from neffos_conformance.reports import citations
+from neffos_conformance.reports import citations, traceability
 from neffos_conformance.reports.citations import CitationError
 from neffos_protocol.catalogue import requirements
 
@@ -32,7 +32,7 @@ TEMPLATES = ROOT / "conformance" / "templates"
     ],
 )
 def test_what_we_publish_cites_each_requirement_of_its_roles(sources, roles):
-    found = citations.traced(sources, roles, citations.needed(roles))
+    found = traceability.traced(sources, roles, traceability.needed(roles))
     assert found.problems == []
     assert all(each.cases and each.mutants for each in found.traces if each.is_needed)
 
@@ -75,8 +75,8 @@ def test_comments_cite_in_any_language_and_strings_do_not(sources):
 def test_unknown_withdrawn_and_missing_ids_are_errors(sources, monkeypatch):
     (sources / "g.c").write_text("int a; /* FR-99 */\n// HS-2\n")
     left = {id_: each for id_, each in requirements().items() if id_ != "HS-2"}
-    monkeypatch.setattr(citations, "requirements", lambda: left)
-    found = citations.traced([sources], ("client",), {"AR-5", "AR-1"})
+    monkeypatch.setattr(traceability, "requirements", lambda: left)
+    found = traceability.traced([sources], ("client",), {"AR-5", "AR-1"})
     assert found.problems == [
         f"{sources / 'g.c'}:1: FR-99 is not a requirement",
         f"{sources / 'g.c'}:2: HS-2 was withdrawn",
@@ -97,7 +97,7 @@ def report(**verdicts: str) -> dict[str, object]:
 def test_a_report_decides_what_is_tested(sources):
     needed = {"AR-5", "AR-6", "NS-3"}
     reports = [report(AR_5="pass", NS_3="pass"), report(NS_3="fail")]
-    found = citations.traced([sources], ("client",), needed, reports)
+    found = traceability.traced([sources], ("client",), needed, reports)
     traces = {each.requirement.id: each for each in found.traces}
     assert [found.is_tested(traces[id_]) for id_ in sorted(needed)] == [True, False, True]
     assert found.problems == ["NS-3: cited, but the report says fail"]
@@ -110,7 +110,7 @@ def test_a_kill_matrix_decides_which_tests_can_fail(sources, tmp_path):
         "other": {"requirement": "FR-3", "role": "server", "killed_by": ["FR-3.1"]},
     }
     path = tmp_path / "kills.json"
-    path.write_text(json.dumps({"format": citations.KILLS_FORMAT, "mutants": mutants}))
+    path.write_text(json.dumps({"format": traceability.KILLS_FORMAT, "mutants": mutants}))
     chosen = ("--role", "client", "--requirement", "FR-[1-3]", "--without", "FR-2")
     done = run_text("cite", sources, *chosen, "--kills", path, "--json")
     values = json.loads(done.stdout)

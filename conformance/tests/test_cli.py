@@ -236,8 +236,8 @@ EVERY_COMMAND = {
     **{f"test {name}": cli.test_command.get_command(CONTEXT, name) for name in cli.TESTS},
 }
 METAVARS = re.compile(
-    r"URL…?|\[URL\](?:…)?|FILE…?|COMMAND|\[-- COMMAND…\]|NAME=URL|NAME=COMMAND|FOLDER|SECONDS|N"
-    r"|\[FILE\]|\[FOLDER\]|\{[a-z|]+\}|NAME|PORT|\[HOST:\]PORT|HOST:PORT:ADDRESS|HEADER"
+    r"URL…?|\[URL\](?:…)?|FILE…?|COMMAND|\[-- COMMAND…\]|-- COMMAND…|NAME=URL|NAME=COMMAND|FOLDER"
+    r"|SECONDS|N|\[FILE\]|\[FOLDER\]|\{[a-z|]+\}|NAME|PORT|\[HOST:\]PORT|HOST:PORT:ADDRESS|HEADER"
     r"|TEXT|PATTERN|SOURCE…|REQUIREMENT|TAG|LIST|LINE|PAYLOAD|\[PAYLOAD\]|HEX|\[[a-z|]+\]"
 )
 """The names of values in help texts, and the choices that click lists."""

@@ -1,6 +1,7 @@
 """Tests of the suite's end of the driver protocol: what a driver may do wrong."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -179,3 +180,47 @@ def test_no_run_outlives_its_time_limit_whatever_a_driver_does(tmp_path):
     )
     assert done.returncode == 2
     assert "INCOMPLETE" in done.stdout
+
+
+class _Child:
+    """A driver's process in memory."""
+
+    def __init__(self):
+        self.written, self.lines = asyncio.Queue(), asyncio.Queue()
+
+    async def write(self, line):
+        self.written.put_nowait(json.loads(line)["id"])
+
+    async def line(self):
+        return await self.lines.get()
+
+    async def end(self, _):
+        pass
+
+    def answer(self, number):
+        self.lines.put_nowait(json.dumps({"id": number, "result": {}}).encode())
+
+
+@pytest.mark.parametrize("is_answered_first", [True, False])
+def test_an_answer_that_arrives_as_the_operation_is_cancelled_is_for_no_one(is_answered_first):
+    async def main():
+        child = _Child()
+        driver = driving.DriverProcess("a driver", child, {})
+        task = asyncio.create_task(driver.do("native", connection=1, text="x"))
+        number = await child.written.get()
+        # Nothing else runs between these two: the answer has come, and no task knows of both.
+        for act in (
+            (lambda: child.answer(number), task.cancel)
+            if is_answered_first
+            else (task.cancel, lambda: child.answer(number))
+        ):
+            act()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert driver.trouble is None
+        again = asyncio.create_task(driver.do("native", connection=1, text="x"))
+        child.answer(await child.written.get())
+        assert await again == {}
+        await driver.stop()
+
+    asyncio.run(main())

@@ -129,9 +129,9 @@ async def _asked_longer_and_longer(server):
 
 
 async def until(holds):
-    async with asyncio.timeout(PATIENCE):
-        while not holds():
-            await asyncio.sleep(0)
+    """Wait until something holds; the time of the test bounds that."""
+    while not holds():
+        await asyncio.sleep(0)
 
 
 async def _nothing_was_published(cluster, wire):

@@ -195,7 +195,7 @@ def test_the_oracle_accuses_no_correct_peer(role, peer):
     "name",
     [
         "server:drop-reply@binary",
-        "server:forget-system",
+        pytest.param("server:forget-system", marks=pytest.mark.whole),
     ],
 )
 def test_the_oracle_finds_a_fault_and_the_suite_kills_it(name, monkeypatch):

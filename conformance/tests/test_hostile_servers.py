@@ -16,7 +16,8 @@ from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.runner.playback import Playback, Timeouts
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import to_server
-from neffos_conformance.wire.connection import MAX_WAITING_BYTES, ConnectionClosed, WireConnection
+from neffos_conformance.wire import connection
+from neffos_conformance.wire.connection import ConnectionClosed, WireConnection
 
 Writer = asyncio.StreamWriter
 Behaviour = Callable[[Writer], Awaitable[None]]
@@ -162,16 +163,24 @@ def test_broadcasts_of_others_are_passed_over_only_so_long():
     assert result.explanation.startswith("expected nothing, but the connection was cut off")
 
 
+MESSAGES, BYTES = 2_500, 32 << 20
+"""Messages that a connection keeps unread in a test, and their bytes."""
+
+
 @pytest.mark.parametrize("behaviour", [floods_with_large_messages, floods_with_small_messages])
-def test_a_flood_that_nobody_reads_is_cut_off_in_bounded_memory(behaviour):
+def test_a_flood_that_nobody_reads_is_cut_off_in_bounded_memory(behaviour, monkeypatch):
+    # Parts of the usual bounds: to trace 128 MiB takes long.
+    monkeypatch.setattr(connection, "MAX_WAITING", MESSAGES)
+    monkeypatch.setattr(connection, "MAX_WAITING_BYTES", BYTES)
+
     async def run() -> tuple[int, ConnectionClosed]:
         async with serving(behaviour) as url:
-            connection = await WireConnection.dial(url)
-            await connection._task  # until it is cut off
+            flooded = await WireConnection.dial(url)
+            await flooded._task  # until it is cut off
             count = 0
-            while not isinstance(seen := await connection.receive(), ConnectionClosed):
+            while not isinstance(seen := await flooded.receive(), ConnectionClosed):
                 count += 1
-            await connection.close()
+            await flooded.close()
             return count, seen
 
     tracemalloc.start()
@@ -180,4 +189,4 @@ def test_a_flood_that_nobody_reads_is_cut_off_in_bounded_memory(behaviour):
     tracemalloc.stop()
     assert str(end) == "cut off by the suite: more messages than any case expects"
     assert count > 10
-    assert peak < 2 * MAX_WAITING_BYTES
+    assert peak < 2 * BYTES

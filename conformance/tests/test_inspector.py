@@ -46,6 +46,7 @@ from neffos_codec import (
 from neffos_conformance.wire.transcript import read_transcript
 from neffos_protocol.catalogue import requirements
 
+from .generators import browse
 from .pages import expect
 
 if TYPE_CHECKING:
@@ -805,7 +806,7 @@ def tab(page: Page) -> None:
 
 
 @pytest.mark.parametrize("width", [320, 390, 1280])
-def test_nothing_is_wider_than_the_screen(page, width):
+def test_nothing_is_wider_than_the_screen_and_all_is_accessible(page, width):
     # Playwright would have to open another page for a telephone, which takes much longer.
     screen = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
     session = page.context.new_cdp_session(page)
@@ -819,6 +820,7 @@ def test_nothing_is_wider_than_the_screen(page, width):
         page.wait_for_function("(width) => innerWidth === width", arg=width)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert len(rows(page)) == 7
+        assert browse.inaccessible(page) == []
     finally:
         session.detach()  # which ends what it has set
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,7 @@ from neffos_conformance.runner import gentle
 from neffos_conformance.runner.discovery import discovered
 from neffos_conformance.runner.instances import (
     ENOUGH,
-    TRIES,
+    PAUSES,
     Instances,
     is_caused_elsewhere,
     of_traffic,
@@ -45,7 +46,9 @@ def on(first: str, second: str, split: Way) -> Instances:
     return Instances(2, to_server(first, way=PATIENT), both, both)
 
 
-def test_what_does_not_cross_is_named():
+def test_what_does_not_cross_is_named(monkeypatch):
+    monkeypatch.setattr("neffos_conformance.runner.instances.PAUSES", [0.0] * len(PAUSES))
+
     async def check() -> None:
         async with embedded_server() as first, embedded_server() as second:
             both = on(first, second, SOON)
@@ -114,7 +117,7 @@ PASS, FAIL, ERROR, UNKNOWN = Verdict.PASS, Verdict.FAIL, Verdict.ERROR, Verdict.
         ([], [UNKNOWN], UNKNOWN, False),
         ([PASS], [FAIL, PASS], PASS, False),
         ([PASS], [ERROR, FAIL, PASS], PASS, False),
-        ([PASS], [FAIL] * TRIES, Verdict.INFORMATIONAL, True),
+        ([PASS], [FAIL] * len(PAUSES), Verdict.INFORMATIONAL, True),
         ([FAIL], [FAIL], FAIL, False),
         ([ERROR], [FAIL], ERROR, False),
         ([UNKNOWN], [FAIL], UNKNOWN, False),
@@ -137,7 +140,7 @@ def test_a_case_fails_if_it_passes_on_one_server_alone(one, split, verdict, apar
 
 def test_once_enough_does_not_cross_a_case_runs_once():
     alone, left = runs(*[PASS] * (ENOUGH + 1))
-    both, left_both = runs(*[FAIL] * (TRIES * ENOUGH))
+    both, left_both = runs(*[FAIL] * (len(PAUSES) * ENOUGH))
     hasty, left_hasty = runs(FAIL)
     instances = Instances(2, alone, both, hasty)
 
@@ -152,7 +155,7 @@ def test_once_enough_does_not_cross_a_case_runs_once():
 
 def test_of_what_crosses_only_some_is_missing():
     alone, _ = runs(PASS)
-    both, _ = runs(PASS, *[FAIL] * TRIES)
+    both, _ = runs(PASS, *[FAIL] * len(PAUSES))
     instances = Instances(2, alone, both, both)
 
     async def check() -> None:
@@ -175,7 +178,7 @@ def test_an_event_crosses_if_another_client_causes_it():
     ("id_", "verdicts", "verdict", "left"),
     [
         ("EV-8.1", [FAIL, PASS], PASS, []),
-        ("EV-8.1", [FAIL] * (TRIES + 1), FAIL, [FAIL]),
+        ("EV-8.1", [FAIL] * (len(PAUSES) + 1), FAIL, [FAIL]),
         ("EV-8.1", [ERROR, PASS], ERROR, [PASS]),
         ("HS-1.1", [FAIL, PASS], FAIL, [PASS]),
     ],
@@ -275,6 +278,33 @@ def test_reports_say_how_the_cases_ran(tmp_path):
         done = run("test", "server", *arguments)
         assert done.returncode == 2
         assert complaint in done.stderr
+
+
+@pytest.mark.parametrize("again", [often, lambda run: Instances(2, runs(PASS)[0], run, run).run])
+def test_a_case_that_runs_again_has_a_pause_after_its_setup(again):
+    fails, _ = runs(*[FAIL] * len(PAUSES))
+    pauses = []
+
+    async def noted(which: Case) -> Result:
+        pauses.append(which.pause)
+        return await fails(which)
+
+    result = asyncio.run(again(noted)(CASES["EV-8.1"]))
+    assert pauses == [*PAUSES]
+    assert result.case is CASES["EV-8.1"]
+
+
+def test_the_pause_comes_between_the_setup_and_the_rest():
+    async def check() -> None:
+        async with embedded_server() as server:
+            result = await to_server(server, way=PATIENT)(replace(CASES["EV-8.1"], pause=0.01))
+        assert result.verdict is PASS
+        rest = next(step.number for step in result.case.steps if not step.is_setup)
+        setup = [each.time for each in result.log if 0 < each.step < rest]
+        began = next(each.time for each in result.log if each.step >= rest)
+        assert began - max(setup) >= 0.01
+
+    asyncio.run(check())
 
 
 @pytest.mark.parametrize("steps", [[3, 7, 3], [7, 3, 3], [3, 3, 7]])

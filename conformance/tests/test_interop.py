@@ -77,7 +77,7 @@ def test_a_share_is_small_and_the_same_for_one_seed_only(system):
 
 
 def test_every_case_has_its_turn(system):
-    assert set().union(*(ids(system.cases(seed)) for seed in range(100))) == ids(system.cases(None))
+    assert set().union(*(ids(system.cases(seed)) for seed in range(200))) == ids(system.cases(None))
 
 
 def test_only_a_case_that_is_known_to_be_silent_has_a_shorter_limit(system):

@@ -88,7 +88,8 @@ def planned(role, seed=SEED):
     return check_plan(role, all_cases(role), seed)
 
 
-@pytest.mark.parametrize("role", EVERY_ROLE)
+# A server's cases take longest, and are sampled as a client's are.
+@pytest.mark.parametrize("role", [role for role in EVERY_ROLE if role != "server"])
 def test_a_check_runs_another_sample_at_each_seed_until_all_calm_cases_have_run(role):
     calm = {case.id for case in all_cases(role) if LIMITS not in case.tags}
     plans = [planned(role, seed) for seed in range(SAMPLES)]
@@ -130,6 +131,21 @@ def test_what_was_checked_is_known_by_what_it_does(role):
     changed = replace(cases[0], requirements=(*cases[0].requirements, "FR-1"))
     again = checked.digests_of([changed, *cases[1:]], mutants)
     assert [name for name in again if again[name] != digests[name]] == [changed.id]
+
+
+def test_a_check_runs_all_pairs_of_what_is_new_unless_too_much_is(monkeypatch):
+    digests = {case.id: "1" for case in all_cases("client")}
+    old = {**digests, "NS-3.c1": "0"}
+    monkeypatch.setattr(checked, "digests_of", lambda *_: digests)
+    monkeypatch.setattr(checked, "read_checked", lambda _: old)
+    one = checked.chosen("client", SEED)
+    assert one.plan == check_plan("client", all_cases("client"), SEED, {"NS-3.c1"})
+    assert (one.too_many, one.digests) == (0, digests)
+    old.clear()
+    many = checked.chosen("client", SEED)
+    assert many.plan == check_plan("client", all_cases("client"), SEED)
+    assert (many.too_many, many.digests) == (len(digests), {})
+    assert checked.chosen("client", None).digests == digests
 
 
 def test_a_check_runs_cases_against_the_mutant_that_they_kill_elsewhere():
@@ -275,7 +291,7 @@ def test_the_command_checks_a_role_and_writes_its_matrix(monkeypatch, tmp_path):
     path = tmp_path / "kills.json"
     monkeypatch.setattr(__main__, "REPORT", path)
     monkeypatch.setattr(__main__, "_run", killed_by_their_own)
-    monkeypatch.setattr(__main__, "_new", lambda *_: frozenset())
+    monkeypatch.setattr(checked, "digests_of", lambda *_: {})
     monkeypatch.setattr(__main__, "_played", lambda _: {})
     outcome = run("--check", "--role", "server", "--seed", "7")
     faulty = sum(bool(mutant.breaks) for mutant in of_role("server"))
@@ -294,6 +310,7 @@ def test_the_command_fails_on_an_error(monkeypatch, tmp_path):
     monkeypatch.setattr(__main__, "REPORT", tmp_path / "kills.json")
     monkeypatch.setattr(__main__, "_run", lambda plan, _: dict.fromkeys(plan, frozenset()))
     monkeypatch.setattr(__main__, "_played", lambda _: {})
+    monkeypatch.setattr(checked, "digests_of", lambda *_: {})
     outcome = run("--check", "--role", "client")
     assert outcome.exit_code == 1
     assert "client-body-is-success: survived\n" in outcome.output

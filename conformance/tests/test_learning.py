@@ -13,13 +13,14 @@ from neffos_conformance.learning.alphabet import (
     Dialogue,
     Scene,
     alphabet,
+    may_become,
     output,
 )
 from neffos_conformance.learning.drawing import difference_lines, lines, mermaid
 from neffos_conformance.learning.explained import explanations
 from neffos_conformance.learning.learner import Answers, UndecidedError, learn
 from neffos_conformance.learning.lesson import Lesson, scenes_of, study
-from neffos_conformance.learning.machine import differing, machine_from
+from neffos_conformance.learning.machine import Machine, differing, machine_from, matched
 from neffos_conformance.learning.observing import LiveServer
 from neffos_conformance.learning.specified import SpecifiedPeer, specification
 from neffos_conformance.reference.embedded import embedded_server
@@ -179,6 +180,14 @@ def test_outputs_do_not_count_and_the_order_of_reports_is_none():
     assert output([], ["sees left", "sees disconnected"]) == "sees disconnected"
 
 
+def test_only_what_is_missing_can_come_later():
+    assert may_become("-", "done + sees joined")
+    assert may_become("sees joined", "done + sees joined")
+    assert may_become("done + sees left", "done + sees disconnected")
+    assert not may_become("sees joined", "-")
+    assert not may_become("error + sees joined", "done + sees joined")
+
+
 def test_inputs_that_a_server_may_handle_later_are_not_given_while_its_handler_waits():
     peer = SpecifiedPeer(Role.SERVER)
     inputs = {each.name: each for each in alphabet(Role.SERVER, Scene.OWN_ASKS)}
@@ -251,13 +260,26 @@ def test_each_explanation_names_what_there_is():
         assert all(id_ in requirements() for id_ in each.requirements)
 
 
-def test_the_recorded_machines_are_explained():
+def test_the_recorded_machines_are_explained_and_each_explanation_has_a_machine():
     found = learned.recorded()
     assert found
+    used = set()
     for name, values in found.items():
         for machine in values["machines"]:
             for each in machine["differing"]:
                 assert each["explanation"], f"{name}: {machine['scene']}, {each['input']}"
+                used.add(each["explanation"])
+    assert {each.about for each in explanations()} == used
+
+
+def test_what_follows_on_a_difference_by_the_same_outputs_has_the_match_of_what_should_follow():
+    specified = Machine(
+        ("a", "b"), ((("0", 1), ("-", 0)), (("-", 1), ("-", 2)), (("x", 2), ("y", 2)))
+    )
+    strange = (("-", 3), ("-", 4))  # as state 1, and reached by another output
+    after = (("0", 4), ("-", 1))  # agrees with state 0
+    peer = Machine(("a", "b"), ((("wrong", 3), ("-", 0)), *specified.rows[1:], strange, after))
+    assert matched(peer, specified) == [0, 1, 2, 1, 2]
 
 
 def test_a_specification_of_a_part_of_the_inputs_is_smaller():

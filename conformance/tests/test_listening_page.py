@@ -18,6 +18,7 @@ from neffos_conformance.listening.session import ListeningSession
 from neffos_conformance.runner.result import Result
 from neffos_conformance.wire.connection import ConnectionClosed, WireConnection
 
+from .generators import browse
 from .pages import expect
 
 pytestmark = pytest.mark.browser
@@ -96,6 +97,7 @@ def test_a_verdict_comes_without_a_reload_and_fits_the_screen(chromium, running,
         expect(page.locator("#counts .pass").first).to_be_visible()
         width = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert width <= 0
+        assert browse.inaccessible(page) == []
 
 
 def test_what_a_client_writes_is_text_and_comes_first_where_it_failed(chromium, running):

@@ -99,10 +99,10 @@ def test_a_client_is_not_told_what_its_driver_does_not_support():
 
 
 def test_nothing_is_found_on_the_reference_client_behind_its_driver():
-    found = asyncio.run(explore_client(REFERENCE, replace(PLAN, seed=3, sequences=12)))
+    found = asyncio.run(explore_client(REFERENCE, replace(PLAN, seed=3, sequences=6)))
     assert found.counterexamples == ()
     assert found.verdict is Verdict.PASS
-    assert (found.sequences, found.ended) == (12, "all sequences were run")
+    assert (found.sequences, found.ended) == (6, "all sequences were run")
     assert found.trouble == ""
 
 
@@ -274,7 +274,7 @@ link = "https://example.org"
         "import os; os.path.exists('ran') and os.path.getsize('ran') > 7 and print('nonsense')"
         " or open('ran', 'a').write('x') and sys.exit(3)"
     )
-    command = ["test", "client", "--explore", "--seed", "1", "--seconds", "5"]
+    command = ["test", "client", "--explore", "--seed", "1", "--seconds", "60"]
     driver = ["--", sys.executable, "-u", "-c", DRIVER % dial]
     ran = CliRunner().invoke(cli, [*command, "--known-failures", "known.toml", *driver])
     assert ran.exit_code == 1, ran.output

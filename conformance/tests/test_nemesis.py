@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 
@@ -304,6 +305,22 @@ async def test_a_way_holds_cuts_and_carries_again():
         writer.write(b"more")
         assert await reader.readexactly(4) == b"more"
         writer.close()
+
+
+def test_a_broken_round_is_shrunk_saved_and_read_again(tmp_path, monkeypatch, capsys):
+    steps = [nemesis.Step(((of, what, 0),), 0.1) for of in FAULTS for what in FAULTS[of]]
+    guilty = [steps[1], steps[4]]
+
+    async def play(kind, seed, tried, stall):
+        broken = ["twice"] if all(each in tried for each in guilty) else []
+        return nemesis.Outcome(broken, Counter(), ["a: away"])
+
+    monkeypatch.setattr(nemesis, "play", play)
+    assert nemesis._tried("nats", 7, steps, 2.0, tmp_path / "found").broken == ["twice"]
+    path = tmp_path / "found" / "nats-7.json"
+    assert f"saved: {path}" in capsys.readouterr().out
+    assert nemesis._saved(path) == ("nats", 7, guilty)
+    assert json.loads(path.read_text("utf-8"))["broken"] == ["twice"]
 
 
 @pytest.mark.whole

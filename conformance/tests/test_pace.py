@@ -222,7 +222,14 @@ def test_a_server_with_a_certificate_that_is_not_trusted_is_no_loss_of_the_netwo
 # -------------------------------------------------------------------- verdicts
 
 
-@pytest.mark.parametrize("name", networks())
+OFTEN = {"far", "thin", "lumps", "stalling", "half-open", "cut"}
+"""Networks of each kind: those of the others, which take longer, run in `make interop`."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in OFTEN else pytest.mark.whole) for name in networks()],
+)
 def test_a_network_changes_no_verdict_on_the_reference_server(name):
     network = networks()[name]
     cases = select(server_cases(), SAMPLE)
@@ -231,8 +238,16 @@ def test_a_network_changes_no_verdict_on_the_reference_server(name):
     assert runs.wrong(network, passed, found) == []
 
 
-@pytest.mark.parametrize("name", ["uneven", "lumps", "cut"])
-def test_a_network_changes_no_verdict_on_the_reference_client(name):
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("uneven", marks=pytest.mark.whole),
+        pytest.param("lumps", marks=pytest.mark.whole),
+        "cut",
+    ],
+)
+def test_a_network_changes_no_verdict_on_the_reference_client(name, monkeypatch):
+    monkeypatch.setattr(runs, "CLIENT_JOBS", 1)  # to start a driver takes longer than a case
     network = networks()[name]
     cases = select(client_cases(), ("HS-1.c1", "NS-1.c1", "RM-1.c1", "EV-1.c1"))
     found = asyncio.run(runs.client_outcome(network, cases))

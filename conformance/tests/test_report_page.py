@@ -25,6 +25,7 @@ from neffos_conformance.runner.run import run_cases, to_server
 from neffos_conformance.runner.run_report import RunReport
 from neffos_protocol.catalogue import requirement
 
+from .generators import browse
 from .pages import expect
 
 pytestmark = pytest.mark.browser
@@ -283,7 +284,7 @@ def test_a_link_opens_its_case(opened):
     expect(case(page, "HS-1.1").locator(".body")).to_be_visible()  # though it was filtered out
 
 
-def test_nothing_has_to_be_scrolled_sideways(opened):
+def test_nothing_has_to_be_scrolled_sideways_and_all_is_accessible(opened):
     page = opened()
     page.get_by_role("button", name="Open all").click()
     expect(page.locator(".row.is-bad:visible")).to_have_count(4)  # each is filled as it opens
@@ -296,6 +297,7 @@ def test_nothing_has_to_be_scrolled_sideways(opened):
         page.set_viewport_size(viewport)
         page.wait_for_function("(width) => innerWidth === width", arg=viewport["width"])
         assert page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
+        assert browse.inaccessible(page) == []
     page.get_by_role("button", name="Close all").click()
     expect(page.locator(".case[open]")).to_have_count(0)
 

@@ -83,7 +83,7 @@ def test_what_a_text_shows(text, shown):
     ["a-", "token", "x-api-key-", "Basic ", "ws://:", "token='", '"token":"', "eyJ-aaaaa."],
 )
 def test_a_text_of_strangers_is_read_once(part):
-    text = part * 100_000  # at the square of its length, this would take hours
+    text = part * 20_000  # at the square of its length, this would take minutes
     assert len(masked_body(text)) > 0
 
 

@@ -22,6 +22,7 @@ from neffos_conformance.codecs.vectors import load_vectors
 from neffos_protocol.catalogue import differences, requirement, requirements
 from neffos_protocol.registry import constants
 from neffos_protocol.state_machines import machines
+from peers.learned import recorded
 
 SPEC = Path(__file__).parents[2] / "spec"
 sys.path.insert(0, str(SPEC))  # the generator is no part of what is installed
@@ -33,6 +34,9 @@ from generate import (  # noqa: E402
     downloads,
     implementations,
     known,
+    learned,
+    plain,
+    printed,
     recordings,
     references,
     tables,
@@ -107,13 +111,15 @@ def test_words_of_requirement_in_code_are_left_alone():
     assert text.sentence("it MAY be `MUST`") == 'it <strong class="level">MAY</strong> be `MUST`'
 
 
-@pytest.mark.parametrize("id_", ["FR-1", "FR-9", "AR-6", "TR-7", "SX-5"])
+@pytest.mark.parametrize("id_", ["FR-1", "FR-9", "AR-6", "AR-11", "TR-7", "SX-5"])
 def test_the_page_of_a_requirement_is_whole(id_):
     source = blocks.own_page(requirement(id_), "frame.md")
     assert f"# {id_}\n" in source
     titles = ["How tested implementations behave", "Recorded examples"]
     if vectors.resting(id_):
         titles.append("Vectors")
+    if vectors.sessions(id_):
+        titles.append("Session vectors")
     assert all(f"\n## {title}\n" in source for title in titles)
     assert f'title: "{id_}: ' in source
     assert "/frame.md#" + id_ in source
@@ -239,6 +245,33 @@ def test_the_first_recording_of_a_requirement_keeps_it_where_one_does():
         kept = [each.keeps(id_) for each in recordings.showing(id_)]
         assert kept == sorted(kept, reverse=True)
         assert [each.keeps(id_) for each in recordings.chosen(id_)][:1] == kept[:1]
+
+
+@pytest.mark.parametrize(
+    ("name", "requirement", "words"),
+    [
+        ("neffos-wire/ask-reply-late", "AR-22", ["asks with", "reply", "event", "reply"]),
+        ("neffos-go/event-any", "EV-2", ["asks with", "reply", "asks with", "reply"]),
+        ("neffos-wire/client-lost", "AR-14", ["asks with", "ends without"]),
+    ],
+)
+def test_a_requirement_shows_the_arrows_that_matter(name, requirement, words):
+    recording = recordings.recorded(name)
+    part = recordings.window(recording, requirement)
+    drawn = recordings.figure(
+        recording, "", key="d", connection=part.connection, first=part.first, last=part.last
+    )
+    labels = re.findall(r'aria-label="Line \d+, [^:]*: ([^"]*)"', drawn)
+    assert len(labels) == len(words)
+    assert all(map(str.startswith, labels, words)), labels
+    assert "more: " in drawn
+    assert "--from" not in drawn
+
+
+def test_the_handshake_and_the_ends_of_connections_are_shown_whole():
+    recording = recordings.recorded("neffos-wire/ask-reply-late")
+    assert recordings.window(recording, "HS-3") == recordings.WHOLE
+    assert recordings.window(recording, "TR-1") == recordings.WHOLE
 
 
 def test_a_recording_of_a_difference_breaks_what_it_is_about():
@@ -475,6 +508,93 @@ def test_the_one_page_lists_its_pages_and_their_sections():
 # ---- what a built site is held to ----
 
 
+def test_the_contents_on_paper_have_the_links_of_the_one_page():
+    link = AnchorLink("1 The frame", "frame", 2)
+    link.children = [AnchorLink("1.1 The escape", "frame--escape", 3)]
+    tree = html.fragment_fromstring(whole.printed_contents([link]))
+    assert [(each.get("href"), each.text) for each in tree.iter("a")] == [
+        ("#frame", "1 The frame"),
+        ("#frame--escape", "1.1 The escape"),
+    ]
+
+
+# ---- the document as text and as PDF ----
+
+
+CHAPTER = (
+    '<section class="whole" id="a"><h2 id="a--a"><span class="number">1</span> '
+    'Frames<a class="headerlink" href="#a--a">¶</a></h2>'
+    "<p>A frame has <code>;</code> six times. "
+    + "It is what the two peers send to each other. "
+    * 3
+    + "</p>"
+    '<div class="req req-must" id="FR-1"><div class="req-head"><span class="req-id">FR-1</span>'
+    '<span class="req-level">MUST NOT</span> <span class="req-applies-to">client and server</span>'
+    '</div><p>A peer <strong class="level">MUST NOT</strong> nod.</p>'
+    '<div class="req-why">It is rude.</div><div class="req-foot">interop</div></div>'
+    "<table><thead><tr><th>field</th><th>content</th></tr></thead><tbody>"
+    "<tr><td>room</td><td>its name</td></tr></tbody></table>"
+    "<table><tr><th>field</th><th>what it is</th></tr><tr><td>body</td><td>"
+    + "anything "
+    * 12
+    + "</td></tr></table>"
+    "<dl><dt>ask</dt><dd>a frame with a token</dd></dl><ol><li>one<ul><li>two</li></ul></li></ol>"
+    f"<pre><code>{'x ' * 50}</code></pre>"
+    "<details><summary>More</summary><p>hidden</p></details>"
+    '<figure class="recorded"><svg><desc>d</desc><a class="arrow ask" aria-label="Line 2: asks">'
+    "</a></svg><figcaption>A visit: <a>the whole recording</a>.</figcaption></figure></section>"
+)
+
+
+def test_the_text_has_the_form_of_an_rfc():
+    shown = plain.document(CHAPTER, "neffos", ["Version 1"])
+    assert shown.startswith(" " * 33 + "neffos\n")
+    for each in (
+        "Contents\n\n   1.  Frames\n",
+        '\n1.  Frames\n\n   A frame has ";" six times. It is what the two peers',
+        "   FR-1  MUST NOT (client and server)\n\n      A peer MUST NOT nod.\n\n"
+        "      Rationale: It is rude.\n\n      Basis: interop\n",
+        "   field  content\n   -----  --------\n   room   its name\n",
+        "   body\n      what it is: anything anything",
+        "   ask\n      a frame with a token\n",
+        "   1. one\n\n      - two\n",
+        "    | x x x",
+        "   More:\n\n      hidden\n",
+        "   Figure: A visit.\n\n      Line 2: asks\n",
+    ):
+        assert each in shown
+    assert plain.faults(shown, {"FR-1"}) == []
+
+
+def test_a_text_that_lacks_a_requirement_or_has_long_lines_is_found():
+    shown = plain.document(CHAPTER, "neffos", []) + "too long, " * 9
+    found = plain.faults(shown, {"FR-2"})
+    assert found[:2] == ["FR-1 is 1 times a heading", "FR-2 is 0 times a heading"]
+    assert found[2].startswith("a line has 90 columns: too long")
+
+
+@pytest.mark.browser
+def test_the_pdf_has_an_outline_and_numbers_its_pages(tmp_path):
+    from pypdf import PdfReader
+
+    (tmp_path / "a.html").write_text(
+        "<!doctype html><title>t</title><h1 id='x'>One</h1><a href='#x'>in</a>"
+        "<a href='b.html'>out</a><h2 style='break-before: page'>1 Frames</h2>",
+        "utf-8",
+    )
+    target = tmp_path / "a.pdf"
+    printed.write(tmp_path / "a.html", target, "wire <1>")
+    assert printed.faults(target, ["Frames"], fewest=2) == []
+    assert printed.faults(target, ["Rooms"], fewest=3) == [
+        "a.pdf has 2 pages",
+        "a.pdf has no Rooms in its outline",
+    ]
+    text = PdfReader(target).pages[1].extract_text()
+    assert "wire <1>" in text
+    assert "2 / 2" in text
+    assert b"b.html" not in target.read_bytes()
+
+
 @pytest.mark.parametrize(
     ("article", "head", "fault"),
     [
@@ -534,3 +654,43 @@ def test_what_only_a_browser_sees_is_found(tmp_path, chromium):
         "bad.html: fails: gone is not defined",
         "bad.html: 118 pixels wider than 390",
     }
+
+
+def test_each_published_survivor_has_its_reason():
+    assert sorted(known.survivors()) == sorted(known.named_survivors())
+
+
+@pytest.mark.parametrize("role", ["server", "client"])
+def test_each_learned_machine_is_drawn_with_what_differs(role):
+    figures = html.fromstring(learned.pictures(role)).xpath("//figure")
+    ids = [each for figure in figures for each in figure.xpath(".//@id")]
+    assert len(ids) == len({*ids})
+    for name, values in recorded().items():
+        drawn = [
+            figure
+            for figure in figures
+            if name.removeprefix(f"{role}-") in re.split("[ ,:]+", figure.findtext("figcaption"))
+        ]
+        known_ones = [each for each in values["machines"] if not each["unknown"]]
+        own = known_ones if values["role"] == role else []
+        for machine, figure in zip(own, drawn, strict=True):
+            whys = figure.xpath(".//text[contains(@class, 'why')]/text()")
+            assert {each["requirement"] for each in machine["differing"]} == {
+                why.partition(",")[0] for why in whys
+            }
+            wrong = "".join(figure.xpath(".//text[contains(@class, 'wrong')]/text()"))
+            assert all(each["input"].split()[0] in wrong for each in machine["differing"])
+
+
+@pytest.mark.browser
+def test_what_not_everybody_can_use_is_found(tmp_path, chromium):
+    (tmp_path / "a.html").write_text(
+        "<!doctype html><html lang='en'><title>t</title><main><p style='color: #bbb'>pale</p>"
+        "<img src='data:,'></main>",
+        "utf-8",
+    )
+    page = chromium.open((tmp_path / "a.html").as_uri())
+    found = browse.inaccessible(page)
+    page.context.close()
+    assert [fault.partition(":")[0] for fault in found] == ["color-contrast", "image-alt"]
+    assert found[1].endswith("in 1 elements such as img")

@@ -211,8 +211,9 @@ def test_the_prompt_has_the_codec(page):
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_nothing_has_to_be_scrolled_sideways(page, width):
+def test_nothing_has_to_be_scrolled_sideways_and_all_is_accessible(page, width):
     page.set_viewport_size({"width": width, "height": 844})
     open_files(page, *(path for path in CORPUS if path.stem in ("exchange-ask-go", "frame-large")))
     page.keyboard.press("j")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert browse.inaccessible(page) == []

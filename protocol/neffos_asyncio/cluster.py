@@ -222,7 +222,7 @@ class Cluster:
         return [asyncio.create_task(self.ask(message, to, seconds))]
 
     async def ask(self, message: Message, to: str, seconds: float | None) -> Message:
-        """Ask the connections of other nodes, or one, and return the first reply that is no error.
+        """Ask one or all connections of other nodes; return the first reply that is not an error.
 
         How many nodes there are is not known: an error ends only an ask to one connection.
 

@@ -66,7 +66,7 @@ def whole_name(method: str) -> str | None:
 def trim_prefix(prefix: str) -> Matcher:
     """Match the methods with that prefix with the event of the rest of their name.
 
-    With ``on_``, a method ``on_chat`` handles ``chat``, and methods without it are no handlers.
+    With ``on_``, a method ``on_chat`` handles ``chat``, and methods without it are not handlers.
     """
     return lambda method: method.removeprefix(prefix) if method.startswith(prefix) else None
 

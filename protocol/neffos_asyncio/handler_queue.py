@@ -128,7 +128,7 @@ class HandlerQueue(Generic[Item]):
         return before - len(kept)
 
     def cancel(self, keep: Callable[[Item], bool] = lambda _: False) -> int:
-        """Cancel the current work, and drop the items behind it; see ``drop``."""
+        """Cancel the current work, and drop the items after it; see ``drop``."""
         if self._task is None:
             return 0
         self._is_cancelled = True

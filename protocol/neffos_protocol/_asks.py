@@ -88,7 +88,7 @@ class AskStep(Record, frozen=False):
 
     Attributes:
         token: of the ask.
-        events: takes what the application is to be told.
+        events: takes the events for the application.
         ask: the ask, where one is pending or becomes it.
         payload: its frame, when it is sent.
         reply: the message that answers it, when one does.

@@ -1,6 +1,6 @@
 """The handshake of a session and its end: what the table ``handshake`` says.
 
-The first byte tells a handshake message (HS-7), until the handshake is complete (HS-8). What only
+The first byte marks a handshake message (HS-7), until the handshake is complete (HS-8). What only
 the own role sends is not answered (HS-9). A client takes an ``A`` for the acceptance, with all that
 follows as the ID (HS-10, HS-19), and an ``H`` for the end of the attempt (HS-16). Nothing else is
 sent before the answer (HS-11, HS-12). A server's refusal has a text (HS-15). Messages that come
@@ -49,7 +49,7 @@ class HandshakeStep(Record, frozen=False):
 
     Attributes:
         row: the transition.
-        events: takes what the application is to be told.
+        events: takes the events for the application.
         text: the ID of an acceptance, or the text of a refusal.
         payload: a message that does not belong to the handshake.
     """

@@ -76,7 +76,7 @@ class MembershipStep(Record, frozen=False):
     Attributes:
         row: the transition.
         key: the membership.
-        events: takes what the application is to be told.
+        events: takes the events for the application.
         message: the peer's message that it follows on, if it does.
         text: that of a refusal.
         ask: the ask to send, if it sends one.

@@ -111,7 +111,7 @@ class Requirement(Record):
         testable: where a test can see it: of ``"wire-server"``, ``"wire-client"``,
             ``"wire-exchange"`` and ``"codec"``; or one entry that begins with ``NOT_TESTABLE``
             and says why not.
-        facts: the observations behind it, as ``"section.bullet"`` of the notes on
+        facts: the observations that it rests on, as ``"section.bullet"`` of the notes on
             tested implementations.
         peers: how each implementation meets it, by the names that ``peers()`` explains.
         unseen: for each other role that must conform, why no test of that role can see it.

@@ -114,7 +114,7 @@ class ChangeAsked(Record):
         change: what the peer asks for.
         namespace: where.
         room: the room of a join or leave, else empty.
-        number: tells this ask from every other of the session.
+        number: distinguishes this ask from every other of the session.
     """
 
     change: Change
@@ -166,7 +166,7 @@ class Asked(Record):
 
     Attributes:
         message: the event.
-        number: tells this ask from every other of the session.
+        number: distinguishes this ask from every other of the session.
     """
 
     message: Message
@@ -180,7 +180,7 @@ class AskSent(Record):
     is settled by ``Changed``, ``ChangeRefused`` or ``AskCancelled``.
 
     Attributes:
-        token: tells this ask from every other of the session.
+        token: distinguishes this ask from every other of the session.
     """
 
     token: str

@@ -6,7 +6,7 @@ event, or the marked token of an ask (SX-3, SX-7). No client writes either (SX-1
 This module writes more into both than Go does, in a form that Go's servers read as theirs: which
 node published the frame, the type of its message, and the digest of the connection ID that it is
 for. A node thereby drops its own frames when they return, sends binary messages as binary ones,
-and tells connections apart that share a channel.
+and distinguishes connections that share a channel.
 
 >>> channels = nats_subjects("chat")
 >>> channels.of_namespace("a.b"), channels.of_connection("c1"), channels.of_reply("17-1")

@@ -250,7 +250,7 @@ def steps(
 ) -> Iterator[tuple[str, int, Callable[[SystemState], bool]]]:
     """Give every step from here: what it is, the peer that takes it, and what takes it in a fork.
 
-    The last one tells whether the step could be taken: a misuse cannot.
+    The last one says whether the step could be taken: a misuse cannot.
     """
     for me, peer in enumerate(system.peers):
         name = NAMES[me]

@@ -5,7 +5,7 @@ specification. It shares no code with the codec, so that tests can hold one agai
 both must accept the same bytes and find the same fields in them. The ABNF, which
 ``abnf_rules`` loads, is a third opinion.
 
-All of it works on bytes; a text message stands as its UTF-8 form. Each frame has
+All of it works on bytes; a text message has its UTF-8 form. Each frame has
 ``parse(bytes)`` and ``build(fields)``, where the fields are a mapping with the keys ``wait``,
 ``namespace``, ``room``, ``event``, ``is_error``, ``is_no_op`` and ``body``. What does not fit
 raises ``construct.ConstructError``.

@@ -26,7 +26,7 @@ class Constant(Record):
         group: the kind of thing that it is, for example ``"request-event"``.
         value: a text, a number, or several texts; a name in angle brackets inside a text is to
             be filled in.
-        meaning: what it stands for.
+        meaning: what it means.
         requirements: the ids of the requirements that use it.
     """
 

@@ -1,5 +1,6 @@
-"""What can be downloaded: data as JSON, schemas, and archives of vectors, templates and recordings.
+"""What can be downloaded: documents, data as JSON, schemas, and archives.
 
+The archives have the vectors, the templates and the recordings.
 Each file is made from its one source in the repository. The same sources make the same bytes.
 """
 
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
-from generate import machines, recordings
+from generate import machines, printed, recordings
 from generate.cases import ROLE_NAMES
 from generate.tables import grammar
 from generate.text import table
@@ -24,6 +25,10 @@ from neffos_protocol import session_vectors
 from neffos_protocol.registry import load_toml
 
 ROOT: Final = Path(__file__).parents[2]
+TEXT: Final = "downloads/neffos-wire.txt"
+PDF: Final = "downloads/neffos-wire.pdf"
+"""The whole specification, by its places on the site."""
+
 TEMPLATES: Final = ROOT / "conformance" / "templates"
 
 LANGUAGES: Final = {
@@ -181,6 +186,18 @@ def of_recordings() -> str:
     """Give the archive of recordings as a table."""
     number = len(recordings.recordings())
     return _table({"downloads/neffos-recordings.zip": f"{number} recordings, as JSON Lines"})
+
+
+def documents() -> str:
+    """List the forms of the whole specification."""
+    lines = [
+        "[The whole specification](whole.md) has all chapters on one page.",
+        f"[{TEXT.rpartition('/')[2]}](/{TEXT}) has the same chapters as plain text of 72 columns, "
+        "in the form of an RFC.",
+    ]
+    if not printed.missing():
+        lines.append(f"[{PDF.rpartition('/')[2]}](/{PDF}) has them as PDF, with an outline.")
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def _table(about: Mapping[str, str]) -> str:

@@ -28,6 +28,8 @@ from neffos_conformance.interop.table import recorded, verdict_counts
 
 KNOWN_FAILURES: Final = Path(__file__).parents[2] / "conformance" / "peers" / "known_failures"
 
+SURVIVORS: Final = PUBLISHED.with_name("survivors.toml")
+
 SHOWN: Final = 12
 """Cases of a mutant that are named; the report of the run contains all."""
 
@@ -281,6 +283,25 @@ def mutation_survivors() -> str:
         rows.append((PEERS_OF[role], *(cell or "none" for cell in (*counts, ", ".join(families)))))
     head = ("faulty", "survivors by requirement", "by trigger", "operators with many undecided")
     return table(head, rows)
+
+
+def mutation_survivors_by_name() -> str:
+    """Write each survivor in a server, a client or a codec, and why nothing kills it."""
+    rows = [(f"`{name}`", survivors()[name]) for name in named_survivors()]
+    return table(("survivor", "why"), rows)
+
+
+def named_survivors() -> list[str]:
+    """Give the published survivors but those of the transport, where the library has the fault."""
+    published = _published().items()
+    return [name for role, each in published if role != "transport" for name in each["names"]]
+
+
+@cache
+def survivors() -> dict[str, str]:
+    """Give the reason for each survivor, by its name."""
+    rows = tomllib.loads(SURVIVORS.read_text("utf-8"))["survivor"]
+    return {name: each["why"] for each in rows for name in each["names"]}
 
 
 def _share(values: Mapping[str, Any]) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Final
 
-from generate.text import table
-from neffos_conformance.learning.alphabet import NOT_NOW
+from generate import learned_pictures
+from generate.text import count, table
 from neffos_conformance.learning.lesson import Lesson, scenes_of
 from neffos_protocol import Role
 from peers.learned import recorded
@@ -81,20 +81,24 @@ def differing(role: str) -> str:
     return table(head, rows)
 
 
-def machine(role: str, scene: str) -> str:
-    """Write the specification's machine: a line for each state and output."""
-    lesson = _lessons()[role, scene]
-    names = lesson.specified.names
-    rows = []
-    for number, row in enumerate(lesson.specified.machine.rows):
-        shared: dict[tuple[str, int], list[str]] = {}
-        for letter, (output, after) in zip(lesson.specified.machine.alphabet, row, strict=True):
-            if output != NOT_NOW:
-                shared.setdefault((output, after), []).append(letter)
-        for (output, after), letters in shared.items():
-            leads = names[after] if after != number else ""
-            rows.append(map(_plain, (names[number], ", ".join(letters), output, leads)))
-    return table(("state", "inputs", "output", "leads to"), rows)
+def pictures(role: str) -> str:
+    """Draw each machine of servers or clients: the specification's, and those that differ."""
+    parts = []
+    for (own, scene), lesson in _lessons().items():
+        if own != role:
+            continue
+        found = {
+            name.removeprefix(f"{role}-"): each
+            for name, values in recorded().items()
+            for each in values["machines"]
+            if values["role"] == role and each["scene"] == scene
+        }
+        drawn = learned_pictures.pictures(lesson, found)
+        if len(lesson.specified.names) > learned_pictures.MOST_STATES:
+            summary = f"<summary>{count(len(lesson.specified.names), 'state')}</summary>"
+            drawn = f"<details>\n{summary}\n{drawn}\n</details>"
+        parts.append(f"### `{scene}` of a {role}\n\n{drawn}")
+    return "\n\n".join(parts)
 
 
 def _plain(text: str) -> str:

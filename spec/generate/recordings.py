@@ -7,17 +7,25 @@ the picture into a page that may hold several, and makes a page of its own of ea
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 from generate.text import attribute, count, unmarked, with_code
 from neffos_conformance.recordings.page import page, svg
-from neffos_conformance.recordings.sequence import peer_name, read_diagram, server_names
+from neffos_conformance.recordings.sequence import (
+    Arrow,
+    ArrowKind,
+    peer_name,
+    read_diagram,
+    server_names,
+)
 from neffos_conformance.wire.transcript import Header, read_transcript
 from neffos_protocol.catalogue import Difference, ObservedVerdict, differences, peers, requirements
+from neffos_protocol.events import Change
+from neffos_protocol.names import REQUEST_EVENT
 
 FOLDER: Final = Path(__file__).parents[2] / "conformance" / "transcripts"
 
@@ -138,6 +146,24 @@ class Recording:
         return all(each["peer"].startswith(_OURS) for each in self._peers)
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The part of a recording that is about a requirement.
+
+    Attributes:
+        connection: the only connection that it is about; ``None`` if there are several.
+        first: its first line.
+        last: its last line; ``None`` for the end.
+    """
+
+    connection: int | None = None
+    first: int = 1
+    last: int | None = None
+
+
+WHOLE: Final = Window()
+
+
 @cache
 def recordings() -> Mapping[str, Recording]:
     """Give every recording by its name."""
@@ -192,6 +218,71 @@ def chosen(requirement: str) -> tuple[Recording, ...]:
     return (*kept[:1], *broken[:1]) or found[:1]
 
 
+_ABOUT_ALL: Final = frozenset({"HS", "SEC", "TR"})
+"""Families whose requirements can be about every arrow, also those of opening and closing."""
+
+_ABOUT_CONNECTING: Final = frozenset({"NS"})
+"""Families about how namespaces are connected, which other sessions begin with."""
+
+_BEGIN: Final = frozenset({ArrowKind.OPENING, ArrowKind.HANDSHAKE})
+
+
+def window(recording: Recording, requirement: str) -> Window:
+    """Give the part that matters for a requirement.
+
+    Where it is violated, that is the last violation, from the message to which it replies. Else
+    it is what comes after the handshake, and, for most families, after the first namespaces were
+    connected.
+    """
+    family = requirement.partition("-")[0]
+    with recording.path.open("rb") as stream:
+        arrows = read_diagram(stream, limit=LONGEST_PAGE).arrows
+    wrong = [
+        at
+        for at, arrow in enumerate(arrows)
+        if requirement in {each.requirement for each in arrow.violations}
+    ]
+    if wrong:
+        return _of_violation(arrows, wrong[-1])
+    if family in _ABOUT_ALL or not arrows or recording.breaks(requirement):
+        return WHOLE
+    begin = 0
+    for arrow in arrows:
+        if arrow.kind not in _BEGIN and (family in _ABOUT_CONNECTING or not _connects(arrow)):
+            break
+        begin += 1
+    own = arrows[begin:]
+    while len(own) > 1 and own[-1].kind is ArrowKind.CLOSE and own[-2].kind is not ArrowKind.ASK:
+        own.pop()  # a connection that is closed at last, with no ask pending
+    if not own:
+        return WHOLE
+    numbers = {arrow.connection for arrow in own}
+    return Window(min(numbers) if len(numbers) == 1 else None, own[0].line, own[-1].line)
+
+
+def _of_violation(arrows: Sequence[Arrow], wrong: int) -> Window:
+    """Give the violation, and what comes before it from the first message with its token on."""
+    arrow = arrows[wrong]
+    token = dict(arrow.fields).get("wait")
+    alike = [
+        each
+        for each in arrows[:wrong]
+        if each.connection == arrow.connection and token and dict(each.fields).get("wait") == token
+    ]
+    before = alike[0] if alike else arrows[max(0, wrong - 1)]
+    is_one = before.connection == arrow.connection and not arrow.is_published
+    return Window(arrow.connection if is_one else None, before.line, arrow.line)
+
+
+def _connects(arrow: Arrow) -> bool:
+    """Whether a message asks to connect a namespace, or is an empty reply."""
+    fields = dict(arrow.fields)
+    if fields.get("event") == REQUEST_EVENT[Change.CONNECT]:
+        return not fields["is_error"]
+    names = ("namespace", "room", "event", "body")
+    return bool(fields.get("wait")) and not any(fields.get(name) for name in names)
+
+
 def recorded(name: str) -> Recording:
     """Give one recording.
 
@@ -229,6 +320,8 @@ def figure(
     """
     with recording.path.open("rb") as stream:
         diagram = read_diagram(stream, connection=connection, first=first, last=last, limit=limit)
+    # What is left out is in the caption; the picture's own words are those of a command line.
+    diagram = replace(diagram, before=0, after=0, hidden_violations=0, is_read_whole=True)
     client, server = recording.between
     about = with_code(caption or recording.scenario[:1].upper() + recording.scenario[1:])
     hidden = recording.rows - len(diagram.rows)

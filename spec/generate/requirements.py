@@ -16,7 +16,7 @@ from typing import Final
 from generate import vectors
 from generate.cases import cases_of, section
 from generate.machines import rows_of
-from generate.recordings import chosen, figure, recordings, showing
+from generate.recordings import chosen, figure, recordings, showing, window
 from generate.text import (
     FAMILIES,
     cell,
@@ -233,15 +233,21 @@ def title(one: Requirement) -> str:
 
 
 def _vectors(one: Requirement) -> list[str]:
-    found = vectors.resting(one.id)
-    if not found:
-        return []
-    text = vectors.table(one.id)
-    if len(found) > vectors.SHOWN:
-        files = sorted({name for name, _ in found})
-        names = listed([f"[{name}.json](/vectors/{name}.json)" for name in files])
-        text += f"\n\n{count(len(found), 'vector')} cover it in all, in {names}."
-    return ["## Vectors", text]
+    kinds = (
+        ("Vectors", "", vectors.resting(one.id), vectors.table),
+        ("Session vectors", "session/", vectors.sessions(one.id), vectors.session_table),
+    )
+    parts = []
+    for heading, folder, found, table_of in kinds:
+        if not found:
+            continue
+        text = table_of(one.id)
+        if len(found) > vectors.SHOWN:
+            files = sorted({name for name, _ in found})
+            names = listed([f"[{name}.json](/vectors/{folder}{name}.json)" for name in files])
+            text += f"\n\n{count(len(found), 'vector')} cover it in all, in {names}."
+        parts += [f"## {heading}", text]
+    return parts
 
 
 def _recordings(one: Requirement) -> list[str]:
@@ -264,7 +270,16 @@ def _recordings(one: Requirement) -> list[str]:
             parts.append(f"{listed(offenders)} violates it, and {does}:")
         else:
             parts.append(f"A session with {listed(offenders)}, which violates it elsewhere:")
-        parts.append(figure(recording, "../", key=f"s{index}"))
+        part = window(recording, one.id)
+        drawing = figure(
+            recording,
+            "../",
+            key=f"s{index}",
+            connection=part.connection,
+            first=part.first,
+            last=part.last,
+        )
+        parts.append(drawing)
     others = [each for each in showing(one.id) if each not in drawn]
     if others:
         shown = [f"[{each.name}](/{each.uri})" for each in others[:8]]
@@ -368,6 +383,7 @@ def of_role(role: str) -> str:
 _SHOWN_BY: Final[Mapping[str, Callable[[str], int]]] = {
     "case": lambda id_: len(cases_of(id_)),
     "vector": lambda id_: len(vectors.resting(id_)),
+    "session vector": lambda id_: len(vectors.sessions(id_)),
     "recording": lambda id_: len(showing(id_)),
 }
 """What shows requirements, and how many there are for one."""
@@ -394,6 +410,7 @@ def coverage() -> str:
     testable = [each for each in every if each.is_testable]
     shown = {
         "a vector of the codec": [each for each in every if vectors.resting(each.id)],
+        "a session vector": [each for each in every if vectors.sessions(each.id)],
         "a recording": [each for each in every if showing(each.id)],
         "a case of the suite": [each for each in every if cases_of(each.id)],
     }

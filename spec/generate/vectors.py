@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -68,6 +69,45 @@ def of_sessions() -> str:
     """Give what the README of the session vectors says about their form."""
     readme = (session_vectors.FOLDER.parent / "README.md").read_text("utf-8")
     return readme[readme.index("## A vector") :]
+
+
+@cache
+def _of_sessions() -> Mapping[str, tuple[tuple[str, Vector], ...]]:
+    found: dict[str, list[tuple[str, Vector]]] = {}
+    for file, values in session_vectors.load_files().items():
+        for vector in values["vectors"]:
+            for id_ in vector["requirements"]:
+                found.setdefault(id_, []).append((file.removesuffix(".json"), vector))
+    return {id_: tuple(each) for id_, each in found.items()}
+
+
+def sessions(requirement: str) -> tuple[tuple[str, Vector], ...]:
+    """Give the session vectors of a requirement with their files, the clearest first."""
+    found = _of_sessions().get(requirement, ())
+    return tuple(sorted(found, key=lambda each: each[1]["requirements"][0] != requirement))
+
+
+def session_count() -> str:
+    """Say how many session vectors there are, for whom, and how many requirements they cover."""
+    roles = Counter(each["role"] for each in session_vectors.load_vectors())
+    return (
+        f"{text.count(roles['server'], 'vector')} test a server and {roles['client']} a client. "
+        f"Together they name {text.count(len(_of_sessions()), 'requirement')}, "
+        "whose pages list them."
+    )
+
+
+def session_table(requirement: str) -> str:
+    """Give the session vectors of a requirement as a table, the first ``SHOWN`` of them."""
+    lines = (
+        (
+            f"[{vector['id']}](/vectors/session/{name}.json)<br><small>{cell(vector['about'])}</small>",
+            vector["role"],
+            str(len(vector["steps"])),
+        )
+        for name, vector in sessions(requirement)[:SHOWN]
+    )
+    return text.table(("session vector", "tests", "inputs"), lines, numbers=1)
 
 
 def table(requirement: str) -> str:

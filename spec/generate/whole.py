@@ -102,6 +102,15 @@ def _target(part: Part, link: str, keys: Mapping[str, str]) -> str:
     return f"{url}#{fragment}" if fragment else url
 
 
+def printed_contents(links: Sequence[AnchorLink]) -> str:
+    """Give the table of contents as HTML, for paper: a screen has it beside the page."""
+    lines = []
+    for link in links:
+        below = "".join(f'<li><a href="#{one.id}">{one.title}</a></li>' for one in link.children)
+        lines.append(f'<li><a href="#{link.id}">{link.title}</a><ul>{below}</ul></li>')
+    return f'<nav class="contents" aria-label="Contents"><ul>{"".join(lines)}</ul></nav>'
+
+
 def contents(parts: Sequence[Part]) -> list[AnchorLink]:
     """Give the table of contents: the pages, and their sections below them."""
     links = []

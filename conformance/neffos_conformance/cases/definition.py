@@ -57,6 +57,7 @@ class Case:
         record: how it is recorded.
         fixed: why it takes no part in variations; empty if it does.
         is_sized: whether the sizes of its messages matter, which other names would change.
+        pause: seconds between its setup and the rest; more than 0 only if it runs again.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Case:
     record: RecordOptions = RecordOptions()
     fixed: str = ""
     is_sized: bool = False
+    pause: float = 0.0
 
     @property
     def base_id(self) -> str:

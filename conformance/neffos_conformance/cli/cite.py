@@ -13,8 +13,9 @@ from neffos_conformance.cases.definition import Role
 from neffos_conformance.cli.main import EXIT_FAIL, EXIT_PASS
 from neffos_conformance.cli.options import EXISTING_FILE, JSON, option
 from neffos_conformance.codecs.catalogue import EVERY_ROLE
-from neffos_conformance.reports import citations
-from neffos_conformance.reports.citations import CitationError, Traces
+from neffos_conformance.reports import traceability
+from neffos_conformance.reports.citations import CitationError
+from neffos_conformance.reports.traceability import Traces
 from neffos_conformance.reports.verification import ReportError, report_in
 from neffos_conformance.wire.files import cannot_be_written
 from neffos_conformance.wire.packed import cannot_be_read
@@ -48,7 +49,7 @@ USUAL_ROLES: Final[tuple[Role, ...]] = ("server", "client", "codec")
 )
 @option(
     "--without without",
-    "Requirements that need not be cited, likewise: what the program does not have.",
+    "Requirements that need not be cited, as the program lacks what they are about.",
     "PATTERN",
     multiple=True,
 )
@@ -81,10 +82,10 @@ def cite_command(
 ) -> None:
     """Find the requirements that comments in sources cite.
 
-    Each SOURCE is a file or a folder, in any language. A requirement is cited if a comment names
-    its ID, tested if the suite has a case of it, and its test can fail if one of its cases kills a
-    faulty peer. A requirement that no comment cites is an error, and so is an ID that is unknown or
-    was withdrawn, and a cited requirement whose verdict is fail.
+    Each SOURCE is a file or a folder, in any language. A comment cites a requirement by its ID. A
+    requirement is tested if a case of the suite covers it. Its test can fail if one of its cases
+    kills a faulty peer. Errors are requirements without a citation, IDs that are unknown or were
+    withdrawn, and cited requirements with the verdict fail.
     """
     roles = roles or USUAL_ROLES
     try:
@@ -92,19 +93,19 @@ def cite_command(
         if kills_path is not None:
             try:
                 with kills_path.open("rb") as stream:
-                    kills = citations.read_kills(stream, roles)
+                    kills = traceability.read_kills(stream, roles)
             except CitationError as error:
                 raise CitationError(f"{kills_path}: {error}") from error
             except OSError as error:
                 raise CitationError(cannot_be_read(kills_path, error)) from error
-        needed = citations.needed(roles, patterns, without)
-        found = citations.traced(sources, roles, needed, list(map(report_in, reports)), kills)
+        needed = traceability.needed(roles, patterns, without)
+        found = traceability.traced(sources, roles, needed, list(map(report_in, reports)), kills)
     except (CitationError, ReportError) as error:
         raise click.UsageError(str(error)) from error
-    _write(markdown_path, citations.markdown, found)
-    _write(html_path, citations.page, found)
+    _write(markdown_path, traceability.markdown, found)
+    _write(html_path, traceability.page, found)
     if as_json:
-        echo(ascii_json(citations.values_of(found), indent=1))
+        echo(ascii_json(traceability.values_of(found), indent=1))
     else:
         _show(found)
     sys.exit(EXIT_FAIL if found.problems else EXIT_PASS)

@@ -27,6 +27,14 @@ WORKFLOW: Final = Path(".github/workflows/neffos-wire.yml")
 
 ROLES: Final = ("server", "client")
 
+ACTIONS: Final = {
+    "checkout": "actions/checkout@8e8c483db84b4bee98b60c0593521ed34d9990e8 # v6.0.1",
+    "python": "actions/setup-python@e797f83bcb11b83ae66e0230d6156d7c80228e7c # v6.0.0",
+    "upload": "actions/upload-artifact@ea165f8d65b6e75b540449e92b4886f43607fa02 # v4.6.2",
+}
+"""What the workflow uses, by commit, since a tag can be moved. This project's own workflows use
+the same."""
+
 _JOB: Final = """\
 # Tests the {role} with the conformance suite of the neffos wire protocol.
 name: neffos-wire
@@ -43,8 +51,10 @@ jobs:
     runs-on: ubuntu-latest
     timeout-minutes: 15
     steps:
-      - uses: actions/checkout@v4
-      - uses: actions/setup-python@v5
+      - uses: {checkout}
+        with:
+          persist-credentials: false
+      - uses: {python}
         with:
           python-version: "3.12"
       - run: pip install 'neffos-wire[conformance]=={version}'
@@ -52,7 +62,7 @@ jobs:
       - if: always()
         run: cat reports/{role}.md >> "$GITHUB_STEP_SUMMARY"
       - if: always()
-        uses: actions/upload-artifact@v4
+        uses: {upload}
         with:
           name: neffos-wire
           path: reports/
@@ -116,7 +126,8 @@ def files(role: str) -> Mapping[Path, str]:
         profile=f"\n          --profile {FOLDER}/profile.toml" if is_server else "",
         command="" if is_server else "\n          -- ./driver",
     )
-    job = _JOB.format(role=role, version=VERSION, steps=(_SERVER if is_server else "") + test)
+    steps = (_SERVER if is_server else "") + test
+    job = _JOB.format(role=role, version=VERSION, steps=steps, **ACTIONS)
     empty = tomli_w.dumps({"format": FORMAT, "known_failure": []})
     found = {
         WORKFLOW: job,

@@ -30,6 +30,7 @@ from neffos_conformance.cli.run_options import JOBS, RunOptions
 from neffos_conformance.cli.servers import ServerUnderTest, listed_features, opened_servers
 from neffos_conformance.learning.alphabet import Scene
 from neffos_conformance.learning.observing import (
+    DRIVERS,
     SECONDS,
     LiveClient,
     LivePeer,
@@ -39,7 +40,7 @@ from neffos_conformance.learning.observing import (
 )
 from neffos_conformance.model_based.renaming import modelled
 from neffos_conformance.reference import identity
-from neffos_conformance.runner.driver_pool import DRIVERS, DriverPool
+from neffos_conformance.runner.driver_pool import DriverPool
 from neffos_conformance.runner.driver_protocol import DriverError
 from neffos_conformance.runner.result import transcript_entries
 from neffos_conformance.runner.run import DEFAULT_TIMEOUTS

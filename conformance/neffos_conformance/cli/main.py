@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "matrix": "cli.matrix",
     "learn": "cli.learn",
     "doctor": "cli.doctor",
+    "driver-check": "cli.driver_check",
     "init": "cli.init",
     "new": "cli.new",
     "record": "cli.record",
@@ -61,7 +62,17 @@ COMMANDS: Final = {
 """The commands, and the modules that define each as ``<command>_command``."""
 
 GROUPS: Final = {
-    "Test": ("test", "exchange", "replay", "matrix", "learn", "doctor", "init", "new"),
+    "Test": (
+        "test",
+        "exchange",
+        "replay",
+        "matrix",
+        "learn",
+        "doctor",
+        "driver-check",
+        "init",
+        "new",
+    ),
     "Record": ("record", "import", "export"),
     "Inspect": ("check", "verify", "diff", "badge", "cite", "show", "decode", "encode"),
     "Reference": ("list", "explain", "serve", "driver", "codec-adapter", "completion", "man"),

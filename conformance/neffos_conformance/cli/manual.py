@@ -24,8 +24,9 @@ SHELLS: Final = ("bash", "zsh", "fish")
 def completion_command(shell: str) -> None:
     """Print what completes commands and options in a shell.
 
-    For bash: eval "$(neffos-wire completion bash)" in ~/.bashrc. For zsh likewise, in ~/.zshrc. For
-    fish: neffos-wire completion fish > ~/.config/fish/completions/neffos-wire.fish
+    For bash: eval "$(neffos-wire completion bash)" in ~/.bashrc. For zsh: the same
+    with zsh, in ~/.zshrc. For fish:
+    neffos-wire completion fish > ~/.config/fish/completions/neffos-wire.fish
     """
     kind = get_completion_class(shell)
     if kind is None:

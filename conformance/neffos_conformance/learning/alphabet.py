@@ -8,6 +8,7 @@ is held with a live peer and with the specification's session.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
@@ -304,6 +305,14 @@ def output(words: Iterable[str], reports: Iterable[str] = ()) -> str:
     if "sees disconnected" in told:
         told = [each for each in told if each != "sees left"]
     return JOINT.join([*(word for word, _ in groupby(words)), *told]) or NOTHING
+
+
+def may_become(found: str, expected: str) -> bool:
+    """Whether what comes later can still make an output the expected one."""
+    surplus = Counter(found.split(JOINT)) - Counter([NOTHING, *expected.split(JOINT)])
+    if "sees disconnected" in expected:
+        del surplus["sees left"]  # the disconnect may follow
+    return not surplus
 
 
 # -------------------------------------------------------------------- one connection

@@ -217,23 +217,28 @@ class Differing:
 def matched(machine: Machine, specified: Machine) -> list[int]:
     """Give the state of the specification that each state of a machine corresponds to.
 
-    That is the state after the shortest word with the same outputs. A state that is reached only by
-    other outputs corresponds to the one that it agrees with most.
+    That is the state after the shortest word with the same outputs. A state to which only other
+    outputs lead corresponds to the one that it agrees with most, and what it leads to by the same
+    outputs, to what that one leads to.
     """
     found = {0: 0}
     todo = [0]
-    for state in todo:
-        for (output, after), (wanted, there) in zip(
-            machine.rows[state], specified.rows[found[state]], strict=True
-        ):
-            if output == wanted and after not in found:
-                found[after] = there
-                todo.append(after)
-    rest = {state for state in range(len(machine.rows)) if state not in found}
-    agreement = _agreement(machine, specified) if rest else []
-    size = range(len(specified.rows))
-    for state in rest:
-        found[state] = max(size, key=lambda other: agreement[state][other])
+    agreement: list[list[float]] = []
+    for state in range(len(machine.rows)):  # the nearest ones first
+        if state not in found:
+            agreement = agreement or _agreement(machine, specified)
+            found[state] = max(
+                range(len(specified.rows)), key=lambda other: agreement[state][other]
+            )
+            todo = [state]
+        for each in todo:
+            for (output, after), (wanted, there) in zip(
+                machine.rows[each], specified.rows[found[each]], strict=True
+            ):
+                if output == wanted and after not in found:
+                    found[after] = there
+                    todo.append(after)
+        todo = []
     return [found[state] for state in range(len(machine.rows))]
 
 

@@ -87,6 +87,10 @@ SHIFTS: Final = 7
 """The walks of a thorough run begin with up to so many system asks: the n-th one is another in
 each."""
 
+EARLY: Final = 3
+"""One walk in so many begins with events in a namespace that others connect later, and one with
+``app`` connected."""
+
 SHORT: Final = 3
 """Rows of a connection that has no more of them, and of which a walk has as many."""
 
@@ -134,6 +138,12 @@ TARGETS: Final[Mapping[Role, Sequence[Target]]] = {
         ("any", "fail", True),
     ),
 }
+
+EARLY_TARGET: Final[Mapping[Role, Target]] = {
+    Role.SERVER: ("semi;colon", "ec;ho", False),
+    Role.CLIENT: ("semi;colon", "echo", False),
+}
+"""What these events are; one in two is an ask."""
 
 BROADCASTS: Final = ("broadcast-others", "broadcast-all", "broadcast-to")
 
@@ -188,8 +198,8 @@ class _Walk:
         for number in sorted((self._actor, self._other)):
             self._add(ActionKind.OPEN, "plain", connection=number)
         self._listen()
-        for n in range(self._number % SHIFTS if self._is_more else 0):
-            self._ask(Change.DISCONNECT, (*STRANGE, "no;where")[n % (len(STRANGE) + 1)], "")
+        if self._is_more:
+            self._begin()
         for phase, steps in enumerate(PHASES):
             for step in steps:
                 self._step(phase, *step)
@@ -210,6 +220,20 @@ class _Walk:
             ("join", "any", "B"),
         ):
             self._ask(Change(change), namespace, room, connection=self._other)
+
+    def _begin(self) -> None:
+        """Send first of a kind what other walks send late: each walk has other messages first."""
+        for n in range(self._number % SHIFTS):
+            self._ask(Change.DISCONNECT, (*STRANGE, "no;where")[n % (len(STRANGE) + 1)], "")
+        strange = STRANGE[self._number // EARLY % len(STRANGE)]
+        if self._number % EARLY == 1:
+            self._ask(Change.CONNECT, "app", "")
+        self._ask(Change.CONNECT, strange, "", is_no_op=True, is_followed=True)
+        self._send("fail", strange, body=self._body(self._number), has_token=False)
+        if self._number % EARLY == 0:
+            self._ask(Change.CONNECT, "semi;colon", "")
+            for n in range(1 + self._number % SHIFTS):
+                self._frame(self._number + n * values.TARGETS, EARLY_TARGET[self._role], "")
 
     def _step(self, phase: int, what: str, namespace: str, room: str) -> None:
         if what == "pend":
@@ -269,9 +293,17 @@ class _Walk:
             elif n % 5 == 0 and not self._pending:
                 self._provoke(row + n * MANY)
             self._row(row + n, visited)
+        if self._is_more:
+            self._fail(phase)
         for n in range(NATIVES if self._is_client else 1):
             self._non_frame(row + n)
         self._made[-1] = replace(self._made[-1], is_followed=False)
+
+    def _fail(self, phase: int) -> None:
+        """Have a handler fail with another body in each phase and namespace."""
+        turn = self._number * len(PHASES) + phase
+        namespaces = ("app", "any", "semi;colon") if self._is_client else ("app",)
+        self._frame(turn, (namespaces[turn % len(namespaces)], "fail", True), "")
 
     def _ask_in_vain(self, phase: int, visited: str) -> None:
         """Send system asks that change nothing: what they are for is so, or they are malformed."""
@@ -291,6 +323,7 @@ class _Walk:
         if self._is_more:
             self._ask(Change.LEAVE, "semi;colon", visited, is_followed=True)
             self._join_in_vain()
+            self._connect_in_vain(self._row_of(phase))
 
     def _join_in_vain(self) -> None:
         """Refuse a join that a server asks for, and speak to the room."""
@@ -298,6 +331,13 @@ class _Walk:
             self._send("join-me", "app", body="unjoined", has_token=False)
             self._answer(self._made[-1], "error")
             self._frame(0, ("app", "echo", True), "unjoined")
+
+    def _connect_in_vain(self, row: int) -> None:
+        """Reply with a body to a connect that a server asks for, and speak to the namespace."""
+        if not self._is_client:
+            self._send("connect-me", "app", body="sticky", has_token=False)
+            self._answer(self._made[-1], "body", values.body(row, self._next, is_binary=False))
+            self._send("echo", "sticky", body=self._body(row), is_followed=True)
 
     def _enter(self, row: int, namespace: str, room: str) -> None:
         if self._is_client or row % 3 or namespace != "app":

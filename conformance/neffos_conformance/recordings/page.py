@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
+from rich.cells import chop_cells
 
 from neffos_conformance import VERSION
 from neffos_conformance.cases.script import BROKER
@@ -54,6 +55,12 @@ _HEAD: Final = 40
 _TEXT: Final = 40
 """Cells of text beside one lifeline on a telephone of 360 pixels."""
 
+_WIDER: Final = 3
+"""Cells fewer that a payload has: its type has characters of one width, which is wider."""
+
+_PAYLOAD_LINES: Final = 3
+"""Lines of a payload: enough for nearly all frames. The message has the rest."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlacedRow:
@@ -67,7 +74,7 @@ class PlacedRow:
         arrow_y: the arrow, below the upper edge.
         from_x: the beginning of the arrow.
         to_x: its end.
-        below: the payload, which follows the time below the arrow.
+        below: the payload in lines, of which the first follows the time below the arrow.
         notes: the violations in lines.
     """
 
@@ -78,7 +85,7 @@ class PlacedRow:
     arrow_y: int = 0
     from_x: float = 0
     to_x: float = 0
-    below: str = ""
+    below: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -152,14 +159,16 @@ def _placed(
     arrow: Arrow, y: int, cells: int, ends: tuple[float, float], is_numbered: bool
 ) -> PlacedRow:
     words = tuple(wrap(arrow.numbered_words if is_numbered else arrow.words, cells))
-    below = ""
+    width = cells - _WIDER
+    below: tuple[str, ...] = ()
     if arrow.payload is not None:
-        below = shorten(visible(payload_text(arrow.payload[:KEPT])), 120)
+        text = shorten(visible(payload_text(arrow.payload[:KEPT])), _PAYLOAD_LINES * width)
+        below = tuple(chop_cells(text, width))
     notes: list[str] = []
     for violation in arrow.violations:
         notes += wrap(str(violation), cells)
     arrow_y = _LINE * len(words) + 4
-    height = _LINE * (len(words) + 1 + len(notes)) + _ARROW - 2
+    height = _LINE * (len(words) + max(1, len(below)) + len(notes)) + _ARROW - 2
     return PlacedRow(arrow, y, height, words, arrow_y, *ends, below, tuple(notes))
 
 

@@ -59,7 +59,7 @@ Values = dict[str, Any]
 
 
 class ReportError(ValueError):
-    """A file that is no report, or one that this version cannot evaluate; the text says why."""
+    """A file that is not a report, or one that this version cannot evaluate; the text says why."""
 
 
 @dataclass(slots=True)

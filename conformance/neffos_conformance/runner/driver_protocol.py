@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Protocol
 
-from neffos_conformance.wire.schemas import shown, violation
+from neffos_conformance.wire.schemas import place, shown, violation
 from neffos_conformance.wire.secrets import masked
 from neffos_conformance.wire.subprocesses import MAX_LINE, Child
 
@@ -43,6 +43,26 @@ class DriverError(Exception):
     """A driver that violates the driver protocol."""
 
 
+class DriverLineError(DriverError):
+    """A line that is not of the driver protocol's form.
+
+    Attributes:
+        line: the line.
+        values: what it holds, if it is JSON.
+        field: the field that is wrong, as a path; empty for the line as a whole.
+        expected: what was expected there.
+    """
+
+    def __init__(
+        self, text: str, line: bytes, values: object = None, field: str = "", expected: str = ""
+    ) -> None:
+        super().__init__(text)
+        self.line = line
+        self.values = values
+        self.field = field
+        self.expected = expected or "a JSON object"
+
+
 class DriverEndedError(DriverError):
     """A driver that ended, with its client, before the suite ended it."""
 
@@ -53,6 +73,16 @@ class OperationError(Exception):
 
 class UnsupportedError(Exception):
     """The client does not support an operation."""
+
+
+class DriverOutput(Protocol):
+    """What is read of a driver; see ``Child``."""
+
+    async def line(self) -> bytes:
+        """Read the next line; empty at the end."""
+
+    async def status(self) -> int | None:
+        """Give the exit status, if it has ended."""
 
 
 class ClientDriver(Protocol):
@@ -106,7 +136,9 @@ class DriverProcess:
         self._number += 1
         number = self._number
         operation = {"id": number, "op": op, **fields}
-        _check("toDriver", operation, "an operation")
+        found = violation("driver", operation, "toDriver")
+        if found is not None:
+            raise DriverError(f"an operation is not of the driver protocol's form: {shown(found)}")
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         own = fields["timeout"] + ANSWER_MARGIN if "timeout" in fields else 0.0
         try:
@@ -178,7 +210,7 @@ class DriverProcess:
     async def _read(self) -> None:
         try:
             while True:
-                values, size = await _line(self._name, self._child)
+                values, size = await read_line(self._name, self._child)
                 if "saw" in values:
                     self.seen.append(values)
                     self._bound_seen(size)
@@ -216,7 +248,7 @@ async def running_driver(command: Sequence[str]) -> AsyncIterator[DriverProcess]
     driver = None
     try:
         async with asyncio.timeout(READY_DEADLINE):
-            ready, _ = await _line(name, child)
+            ready, _ = await read_line(name, child)
         if "ready" not in ready:
             raise DriverError(f"{name} is not ready: its first line is {ready}")
         driver = DriverProcess(name, child, ready)
@@ -245,25 +277,34 @@ async def _check_made_up(driver: DriverProcess, name: str) -> None:
     raise DriverError(f"{name} says that it has done {MADE_UP!r}, which does not exist")
 
 
-async def _line(name: str, child: Child) -> tuple[Values, int]:
-    """Read a line of a driver; give its values and its size in bytes."""
+async def read_line(name: str, output: DriverOutput) -> tuple[Values, int]:
+    """Read a line of a driver; give its values and its size in bytes.
+
+    Raises:
+        DriverLineError: it is not of the driver protocol's form.
+        DriverEndedError: there is none.
+        DriverError: it is too long.
+    """
     try:
-        line = await child.line()
+        line = await output.line()
     except ValueError as error:
         raise DriverError(f"{name} wrote a line of more than {MAX_LINE} bytes") from error
     if not line:
-        status = await child.status()
+        status = await output.status()
         how = "closed its output" if status is None else f"has ended, with status {status}"
         raise DriverEndedError(f"{name} {how}")
     try:
-        values = json.loads(line)
-        _check("fromDriver", values, f"{name}: {line[:200]!r}")
+        values: Values = json.loads(line)
     except ValueError as error:
-        raise DriverError(f"{name} wrote a line that is not JSON: {line[:200]!r}") from error
+        text = f"{name} wrote a line that is not JSON: {line[:200]!r}"
+        raise DriverLineError(text, line) from error
     except RecursionError:
-        raise DriverError(
-            f"{name} wrote a line that is nested too deeply: {line[:200]!r}"
-        ) from None
+        text = f"{name} wrote a line that is nested too deeply: {line[:200]!r}"
+        raise DriverLineError(text, line) from None
+    found = violation("driver", values, "fromDriver")
+    if found is not None:
+        text = f"{name}: {line[:200]!r} is not of the driver protocol's form: {shown(found)}"
+        raise DriverLineError(text, line, values, *place(found))
     return values, len(line)
 
 
@@ -292,9 +333,3 @@ def fields_of(body: str | bytes) -> Values:
     if isinstance(body, bytes):
         return {"base64": base64.b64encode(body).decode()}
     return {"text": body}
-
-
-def _check(definition: str, values: object, what: str) -> None:
-    found = violation("driver", values, definition)
-    if found is not None:
-        raise DriverError(f"{what} is not of the driver protocol's form: {shown(found)}")

@@ -20,9 +20,11 @@ from neffos_conformance.runner.result import NO_REPLY, Result
 from neffos_conformance.runner.run import Run
 from neffos_conformance.wire.payloads import frame_of
 
-TRIES: Final = 3
-"""Runs of a case on several instances before it fails, and on one: an exchange may begin to carry a
-namespace a moment after its server has replied, whoever else is on that server."""
+PAUSES: Final = (0.0, 0.1, 1.0)
+"""Seconds after the setup of a case, for each of its runs on several instances before it fails, and
+on one: an exchange may begin to carry a namespace a moment after its server has replied, whoever
+else is on that server. No message says when. Go's server takes a millisecond, and 100 ms beside
+others on a busy machine."""
 
 ENOUGH: Final = 3
 """Cases that do not cross, after which a further one runs once, and at the pace of one server:
@@ -95,7 +97,7 @@ def retried(run: Run) -> Run:
 
 
 def often(run: Run) -> Run:
-    """Give what runs a case that fails again, ``TRIES`` times in all.
+    """Give what runs a case that fails again, after each of ``PAUSES``.
 
     A case that always fails has the result of the run that got furthest: an earlier end shows only
     that the exchange carried nothing yet.
@@ -103,15 +105,22 @@ def often(run: Run) -> Run:
 
     async def run_often(case: Case) -> Result:
         result = await run(case)
-        for _ in range(TRIES - 1):
+        for pause in PAUSES[1:]:
             if result.verdict is not Verdict.FAIL:
                 break
-            again = await run(case)
+            again = await _after(pause, run, case)
             if again.verdict is not Verdict.FAIL or again.step >= result.step:
                 result = again
         return result
 
     return run_often
+
+
+async def _after(pause: float, run: Run, case: Case) -> Result:
+    """Run a case with a pause after its setup; its result is that of the case without one."""
+    result = await run(replace(case, pause=pause))
+    result.case = case
+    return result
 
 
 @dataclass(slots=True)
@@ -145,9 +154,9 @@ class Instances:
             return await self.one(case)
         self.spread.append(case.id)
         alone: Result | None = None
-        for _ in range(TRIES):
+        for pause in PAUSES:
             is_linked = len(self.apart) < ENOUGH
-            result = await (self.split if is_linked else self.hasty)(case)
+            result = await _after(pause, self.split if is_linked else self.hasty, case)
             if not result.is_broken and result.verdict is not Verdict.ERROR:
                 if result.verdict is Verdict.PASS and is_caused_elsewhere(case, self.number):
                     self.crossed.append(case.id)

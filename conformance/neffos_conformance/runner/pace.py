@@ -291,7 +291,7 @@ class Way:
         """Give the seconds for a case on this machine."""
         scale = case.seconds / Timeouts().case if case.seconds else 1.0  # another limit scales it
         waiting = self.interval * connections_of(case) if self.interval else 0.0
-        return self.usual.case * scale + waiting
+        return self.usual.case * scale + waiting + case.pause
 
     async def check(self, opener: Opener, volume: int = FIRST_VOLUME) -> str:
         """Measure the pace on a further connection; say why it did not carry what it was to carry.

@@ -19,6 +19,8 @@ from collections.abc import (
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import takewhile
+from operator import attrgetter
 from typing import Final
 from zlib import crc32
 
@@ -328,6 +330,14 @@ class UnknownError(Exception):
     """What the system under test does was not seen; the text says why."""
 
 
+async def _play_steps(case: Case, runner: ScriptRunner) -> None:
+    setup = [*takewhile(attrgetter("is_setup"), case.steps)] if case.pause else []
+    await runner.play(setup)
+    if setup:
+        await asyncio.sleep(case.pause)
+    await runner.play(case.steps[len(setup) :])
+
+
 async def _play(case: Case, runner: ScriptRunner, network: _Network | None) -> None:
     """Play a case within its time limit.
 
@@ -339,7 +349,7 @@ async def _play(case: Case, runner: ScriptRunner, network: _Network | None) -> N
     way = network.way if network else Way(playback.timeouts)
     loop = asyncio.get_running_loop()
     began = loop.time()
-    playing = asyncio.create_task(runner.play(case.steps))
+    playing = asyncio.create_task(_play_steps(case, runner))
     try:
         longest = way.usual_limit(case) + LONGEST
         while not playing.done():

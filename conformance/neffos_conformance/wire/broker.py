@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import Final
 
 from neffos_conformance.wire.secrets import MASK
@@ -18,6 +19,9 @@ from neffos_protocol.exchange import Channels, nats_subjects, redis_channels
 
 CONNECT_SECONDS: Final = 5.0
 """Seconds to connect to a broker: one on this machine or beside it answers in milliseconds."""
+
+_LIBRARIES: Final = {"redis": "redis.asyncio", "nats": "neffos_asyncio.nats_exchange"}
+"""What is imported for each kind of broker, with all that it imports."""
 
 Hear = Callable[[str, bytes], None]
 """Takes a channel and what was published there."""
@@ -83,8 +87,9 @@ async def broker_at(url: str, hear: Hear) -> AsyncIterator[BrokerPeer]:
     opened = _OPENED[_scheme(url)]
     async with AsyncExitStack() as stack:
         try:
+            check_urls(url)
+            import_module(_LIBRARIES[kind])  # which takes seconds on a busy machine
             async with asyncio.timeout(CONNECT_SECONDS):
-                check_urls(url)
                 peer = await stack.enter_async_context(opened(url, hear))
         except ModuleNotFoundError as error:
             text = f"the suite needs {error.name}. Try: pip install 'neffos-wire[{kind}]'"

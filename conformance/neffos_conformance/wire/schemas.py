@@ -108,6 +108,29 @@ def shown(found: ValidationError) -> str:
     return f"{f'{field}: ' if field else ''}{found.message}"[:MAX_SHOWN]
 
 
+def place(found: ValidationError) -> tuple[str, str]:
+    """Give the field that a violation is about, as a path, and what was expected of it."""
+    from jsonschema_rs import ValidationErrorKind
+
+    path = list(map(str, found.instance_path))
+    match found.kind:
+        case ValidationErrorKind.Required(name):
+            return "/".join([*path, name]), "a value: the field is missing"
+        case ValidationErrorKind.AdditionalProperties([name, *_]):
+            return "/".join([*path, name]), "no such field"
+        case ValidationErrorKind.Type([*types]):
+            expected = f"a value of type {' or '.join(types)}"
+        case ValidationErrorKind.Constant(value):
+            expected = json.dumps(value)
+        case ValidationErrorKind.Minimum(limit):
+            expected = f"{limit} or more"
+        case ValidationErrorKind.OneOfMultipleValid():
+            expected = "one of its forms, and not several"
+        case _:
+            expected = found.message[:MAX_SHOWN]
+    return "/".join(path), expected
+
+
 def _strange(found: ValidationError) -> int:
     """Give how many values of an object are those of another form."""
     from jsonschema_rs import ValidationErrorKind

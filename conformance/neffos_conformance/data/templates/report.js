@@ -8,6 +8,7 @@
   const chips = [...document.querySelectorAll(".chip")];
   const search = find("search");
   const selects = ["family", "level", "applies_to"].map(find);
+  const SCROLLED = 150; // characters of a payload that may have to be scrolled, also by key
 
   const make = (name, className, ...children) => {
     const element = document.createElement(name);
@@ -117,7 +118,9 @@
     item.append(below);
     if (row.payload !== undefined) {
       const size = row.size ? `… ${row.size} in all` : "";
-      below.append(make("code", "", `${row.binary ? "binary " : ""}${row.payload}${size}`));
+      const payload = make("code", "", `${row.binary ? "binary " : ""}${row.payload}${size}`);
+      if (row.payload.length > SCROLLED) payload.tabIndex = 0;
+      below.append(payload);
       const button = make("button", "", "bytes");
       button.type = "button";
       button.setAttribute("aria-expanded", "false");

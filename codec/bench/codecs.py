@@ -1,6 +1,6 @@
 """``make bench``: measure this codec beside others, in one run on one core.
 
-    python codec/bench/run.py [--quick] [--markdown] [--json FILE]
+    python codec/bench/codecs.py [--quick] [--markdown] [--json FILE]
 
 In every round, a new process measures each row, so that other load on the machine disturbs all
 rows alike. A round's figure is the best of its samples, because other load only adds time. A cell
