@@ -4,13 +4,14 @@ from random import Random
 
 import pytest
 
-from neffos_conformance.recordings import checking
+from neffos_conformance.recordings import checking, shares
 from neffos_conformance.recordings.check_report import report_values
 from neffos_conformance.recordings.checking import Reading, Share, check
 from neffos_conformance.recordings.shares import MIN_SHARED, Unit, merged, plan
 from neffos_conformance.wire.closing import ConnectionClosed
 from neffos_conformance.wire.transcript import Entry, header, lines
 
+from .commands import run
 from .test_capture import conversation, saved
 from .test_check import EARLY, VISIT
 from .test_har import entry, har, message
@@ -82,6 +83,15 @@ def test_a_cluster_a_capture_and_a_har_are_one_piece(tmp_path):
     for path in (cluster, web, packets):
         assert in_shares(path, 2) == check(path)
         assert check(path).violations
+
+
+def test_processes_share_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(shares, "MIN_SHARED", 100)
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(recording(1))
+    assert len(plan([path], 2, Reading())) == 2
+    shared = run("check", path, "--json", "--jobs", "2")
+    assert shared.stdout == run("check", path, "--json", "--jobs", "1").stdout
 
 
 def test_only_a_file_that_is_more_than_its_part_is_shared(tmp_path):
