@@ -2,7 +2,8 @@
 
 Each is a small application around the client. It connects a namespace of its own, emits an event
 and dials again when its connection is lost. A failure counts as known if the driven client is known
-to fail a case of the same requirement. In the folder ``conformance``:
+to fail a case of the same requirement, and as none if it does not come again in a second run. In
+the folder ``conformance``:
 
     python -m peers.undriven [NAME ...]
 
@@ -100,6 +101,12 @@ def test_all_undriven(names: Collection[str]) -> int:
     total = 0
     for name, results in zip(names, asyncio.run(all_of_them()), strict=True):
         left = unexplained(name, results)
+        if left:  # a client may lose a message by a race of its own, as that of Go does (DV-58)
+            again = {
+                each.case.id
+                for each in unexplained(name, asyncio.run(test_undriven(UNDRIVEN[name])))
+            }
+            left = [each for each in left if each.case.id in again]
         for each in left:
             click.echo(f"{name}, {each.case.id}: {each.verdict}, {each.explanation}")
         passed = sum(each.verdict is Verdict.PASS for each in results)

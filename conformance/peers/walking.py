@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from neffos_conformance.cases.definition import base_of
 from neffos_conformance.cases.features import by_id
 from neffos_conformance.model_based import drivers, explore_driven, explore_server
 from neffos_conformance.model_based.walking import plan_of_walks, violated
@@ -78,4 +79,4 @@ async def walk_all(
 
 def _others(peer: WalkedPeer, ids: Sequence[str]) -> list[str]:
     """Give the cases of the known failures that no walk has: nothing is said of them here."""
-    return [each.case for each in peer.known_failures if each.case not in ids]
+    return [base_of(each.case) for each in peer.known_failures if each.case not in ids]
