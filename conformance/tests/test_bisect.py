@@ -161,9 +161,9 @@ def test_a_file_has_the_commands(history, tmp_path):
         (),
         ("--command", "v0"),
         ("--command", "v0='"),
-        ("--command", "v0=x", "--peer", "neffos.js"),
-        ("--peer", "nobody"),
-        ("--peer", "neffos-go/gorilla", "--url", "ws://localhost"),
+        ("--command", "v0=x", "--releases", "neffos.js"),
+        ("--releases", "nobody"),
+        ("--releases", "neffos-go/gorilla", "--url", "ws://localhost"),
         ("--role", "client", "--command", "v0=x"),
     ],
 )

@@ -53,7 +53,7 @@ BISECT_FORMAT: Final = 1
     "FILE",
     type=EXISTING_FILE,
 )
-@option("--peer", "All releases of a tested implementation; this needs a checkout.", "NAME")
+@option("--releases", "All releases of a tested implementation; this needs a checkout.", "NAME")
 @choice("--role", "What the commands start: servers, or drivers.", ["server", "client"], "server")
 @option("--endpoint", "Endpoint of the server, if its ready line has several.", "NAME", default="")
 @option("--url", "URL of the server, if its command prints no ready line.", "URL", default="")
@@ -63,7 +63,7 @@ def bisect_command(
     patterns: tuple[str, ...],
     commands: tuple[str, ...],
     listed: Path | None,
-    peer: str | None,
+    releases: str | None,
     role: Role,
     endpoint: str,
     url: str,
@@ -78,12 +78,12 @@ def bisect_command(
     does not start, and a verdict that is skipped or unknown, are no evidence. The status is that
     of the newest version of which something is known.
     """
-    if sum((bool(commands), listed is not None, peer is not None)) != 1:
-        raise click.UsageError("name the versions once. Try: --command, --commands or --peer")
-    if peer is not None:
+    if sum((bool(commands), listed is not None, releases is not None)) != 1:
+        raise click.UsageError("name the versions once. Try: --command, --commands or --releases")
+    if releases is not None:
         if endpoint or url:
-            raise click.UsageError("--endpoint and --url say nothing with --peer")
-        role, search = _releases(peer)
+            raise click.UsageError("--endpoint and --url say nothing with --releases")
+        role, search = _releases(releases)
     else:
         lines = commands if listed is None else _lines(listed)
         search = _Search(dict(_version(each, endpoint, url) for each in lines), {})
@@ -177,7 +177,9 @@ def _releases(peer: str) -> tuple[Role, _Search]:
         click.UsageError: there is no such implementation, or no checkout.
     """
     if peer not in histories():
-        raise click.UsageError(f"there is no peer {peer!r}, but {', '.join(histories())}")
+        raise click.UsageError(
+            f"no releases of {peer!r} are recorded. Try: {', '.join(histories())}"
+        )
     if not (CHECKOUT / "peers" / "history.py").exists():
         raise click.UsageError(
             "the releases are built in a checkout. Try: --command VERSION=COMMAND"
