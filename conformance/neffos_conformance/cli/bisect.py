@@ -70,7 +70,7 @@ def bisect_command(
     is_whole: bool,
     as_json: bool,
 ) -> None:
-    """Find the version in which the verdict on a requirement changed.
+    """Find the version in which a verdict changed.
 
     The cases of the requirement run on the oldest and the newest version, and then on those that
     halve what is left. Each command starts a server, which prints a ready line as "neffos-wire
