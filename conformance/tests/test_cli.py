@@ -238,7 +238,7 @@ EVERY_COMMAND = {
 METAVARS = re.compile(
     r"URL…?|\[URL\](?:…)?|FILE…?|COMMAND|\[-- COMMAND…\]|-- COMMAND…|NAME=URL|NAME=COMMAND|FOLDER"
     r"|SECONDS|N|\[FILE\]|\[FOLDER\]|\{[a-z|]+\}|NAME|PORT|\[HOST:\]PORT|HOST:PORT:ADDRESS|HEADER"
-    r"|TEXT|PATTERN|SOURCE…|REQUIREMENT|TAG|LIST|LINE|PAYLOAD|\[PAYLOAD\]|HEX|\[[a-z|]+\]"
+    r"|TEXT|PATTERN|SOURCE…|REQUIREMENT…?|TAG|LIST|LINE|PAYLOAD|\[PAYLOAD\]|HEX|\[[a-z|]+\]"
 )
 """The names of values in help texts, and the choices that click lists."""
 

@@ -40,16 +40,16 @@ BISECT_FORMAT: Final = 1
 
 
 @click.command("bisect")
-@click.argument("patterns", nargs=-1, required=True, metavar="REQUIREMENT|CASE…")
+@click.argument("patterns", nargs=-1, required=True, metavar="REQUIREMENT…")
 @option(
     "--command commands",
-    "Version and the command of its server or driver; the oldest comes first.",
-    "VERSION=COMMAND",
+    "Name of a version and the command of its server or driver; the oldest comes first.",
+    "NAME=COMMAND",
     multiple=True,
 )
 @option(
     "--commands listed",
-    "File with a VERSION=COMMAND in each line.",
+    "File with a NAME=COMMAND in each line.",
     "FILE",
     type=EXISTING_FILE,
 )
@@ -166,7 +166,7 @@ def _version(text: str, endpoint: str, url: str) -> tuple[str, Version]:
     except ValueError as error:
         raise click.UsageError(f"{text}: {error}") from error
     if not (name and is_there and words):
-        raise click.UsageError(f"{text} has no version or no command. Try: VERSION=COMMAND")
+        raise click.UsageError(f"{text} has no version or no command. Try: NAME=COMMAND")
     return name, Version(tuple(words), endpoint, url)
 
 
@@ -182,7 +182,7 @@ def _releases(peer: str) -> tuple[Role, _Search]:
         )
     if not (CHECKOUT / "peers" / "history.py").exists():
         raise click.UsageError(
-            "the releases are built in a checkout. Try: --command VERSION=COMMAND"
+            "the releases are built in a checkout. Try: --command NAME=COMMAND"
         )
     recorded = histories()[peer]
     endpoint = peer.partition("/")[2]
