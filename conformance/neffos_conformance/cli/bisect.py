@@ -181,9 +181,7 @@ def _releases(peer: str) -> tuple[Role, _Search]:
             f"no releases of {peer!r} are recorded. Try: {', '.join(histories())}"
         )
     if not (CHECKOUT / "peers" / "history.py").exists():
-        raise click.UsageError(
-            "the releases are built in a checkout. Try: --command NAME=COMMAND"
-        )
+        raise click.UsageError("the releases are built in a checkout. Try: --command NAME=COMMAND")
     recorded = histories()[peer]
     endpoint = peer.partition("/")[2]
     versions = {
