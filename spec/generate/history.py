@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Final
 
 from generate.known import known_cases
-from generate.text import listed, table
+from generate.text import cell, listed, table
 from neffos_conformance.cases.definition import Role
 from neffos_conformance.codecs.catalogue import all_cases
 from neffos_conformance.interop.bisection import Conformance, Trials, changes
@@ -57,12 +57,17 @@ def timeline(group: str) -> str:
     first = next(iter(systems.values()))
     head = ("what", "violated by", *(f"{each}" for each in first.versions))
     rows = [
-        (name, _ranges(first.versions, found), *_cells(first, found))
+        (_what(name), _ranges(first.versions, found), *_cells(first, found))
         for name, cases in _named(first.role)
         if (found := {part: each.trials(cases) for part, each in systems.items()})
         and _is_shown(name, first.versions, found)
     ]
     return table(head, rows)
+
+
+def _what(name: str) -> str:
+    found = differences().get(name)
+    return f"{name} <small>{cell(found.title)}</small>" if found else name
 
 
 def _systems(group: str) -> Mapping[str, ReleaseHistory]:
