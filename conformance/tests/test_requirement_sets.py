@@ -45,8 +45,19 @@ def change(folder, make, *, is_hashed=True):
     path.write_text(json.dumps(values), "utf-8")
 
 
-def test_there_is_only_a_draft_until_a_release():
-    assert requirement_sets.set_names() == ["draft"]
+RELEASED = {"2026-1": "e6ad68ffd7e58a6a7b2d40edbb96448bf8be1192fc915eb03c1b0a0dfc56ffae"}
+"""The hash of each frozen set, which never changes."""
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_a_frozen_set_stays_as_it_is_and_can_be_played(name):
+    found = requirement_set(name)
+    assert found.sha256 == RELEASED[name]
+    assert [len(found.cases(role)) > 0 for role in ROLES] == [True] * len(ROLES)
+
+
+def test_there_is_a_draft_beside_the_sets_of_releases():
+    assert requirement_sets.set_names() == [*RELEASED, "draft"]
     assert requirement_set("draft") is draft()
     assert draft().cases("server") == list(cases_of("server"))
 
@@ -147,7 +158,10 @@ def test_a_name_of_no_set_is_a_usage_error(role, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["test", role, "--set", "2025-9"])
     assert ended.value.code == 2
-    assert "there is no requirement set '2025-9'. Try: draft" in capsys.readouterr().err
+    assert (
+        f"there is no requirement set '2025-9'. Try: {', '.join(RELEASED)}, draft"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_report_names_the_set(capsys, tmp_path):
