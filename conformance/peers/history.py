@@ -24,6 +24,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +34,7 @@ from neffos_conformance.cases.definition import Role, select
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.codecs.catalogue import all_cases
 from neffos_conformance.data import FOLDER
-from neffos_conformance.interop.bisection import Trial
+from neffos_conformance.interop.bisection import Trial, Trials
 from neffos_conformance.interop.history import history_values, system_values
 from neffos_conformance.interop.versions import Version, client_trial, server_trial
 from neffos_conformance.runner.playback import Timeouts
@@ -66,6 +67,10 @@ correct peer, and passes no faulty one."""
 
 JOBS_AGAIN: Final = 4
 """Cases that run concurrently then."""
+
+REPEATS: Final = 3
+"""Runs of a case whose verdict is another than on a release beside it; most of them decide, since a
+release may lose a race with itself now and then."""
 
 RUNS: Final = 4
 """Releases that are tested concurrently: the suite mostly waits for them."""
@@ -210,6 +215,22 @@ def _build_go(program: Path, module: str, version: str) -> None:
         raise BuildError(f"{module} {version}: {done.stderr.strip()}")
 
 
+def changed(trials: Trials) -> dict[str, set[str]]:
+    """Give the cases whose verdict is another than on a release beside it, by release.
+
+    Args:
+        trials: what was found of each release, the oldest first.
+    """
+    found: dict[str, set[str]] = {}
+    tested = [(version, each.verdicts) for version, each in trials.items() if each.verdicts]
+    for (before, one), (after, other) in pairwise(tested):
+        ids = {id_ for id_ in one if one[id_] is not other.get(id_)}
+        if ids:
+            found.setdefault(before, set()).update(ids)
+            found.setdefault(after, set()).update(ids)
+    return found
+
+
 async def record(only: Mapping[str, Released]) -> dict[str, Any]:
     """Build all releases of some systems, and run all cases on each; give the histories.
 
@@ -239,9 +260,23 @@ async def record(only: Mapping[str, Released]) -> dict[str, Any]:
         console.print(f"{name} {version}: {trial.reason or shown}")
         return trial
 
+    async def repeated(name: str, system: Released, version: str, ids: set[str]) -> Trial:
+        started = Version(tuple(command(name, version)), name.partition("/")[2])
+        cases = [case for case in all_cases(system.role) if case.id in ids]
+        run = server_trial if system.role == "server" else client_trial
+        async with slots:
+            trials = [
+                await run(started, cases, timeouts=LIMITS, jobs=JOBS_AGAIN) for _ in range(REPEATS)
+            ]
+        every = {id_: Counter(each.verdicts.get(id_) for each in trials) for id_ in ids}
+        return Trial({id_: most for id_, of in every.items() if (most := of.most_common(1)[0][0])})
+
     async def history(name: str, system: Released) -> dict[str, Any]:
         trials = await asyncio.gather(*(one(name, system, each) for each in system.releases))
         found = dict(zip(system.releases, trials, strict=True))
+        for version, ids in changed(found).items():
+            again = await repeated(name, system, version, ids)
+            found[version] = Trial({**found[version].verdicts, **again.verdicts})
         return system_values(system.role, [*system.releases], found)
 
     found = await asyncio.gather(*(history(*each) for each in only.items()))

@@ -8,10 +8,11 @@ from jsonschema_rs import Draft202012Validator, meta
 
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.codecs.catalogue import all_cases
-from neffos_conformance.interop.bisection import Conformance
+from neffos_conformance.interop.bisection import Conformance, Trial
 from neffos_conformance.interop.history import histories
 from neffos_conformance.interop.table import recorded
 from neffos_protocol.catalogue import requirements
+from peers.history import changed
 
 DATA = files("neffos_conformance.data")
 
@@ -84,3 +85,15 @@ def test_the_history_does_not_contradict_since():
             assert any("0.0.25" not in bad for _, bad in found), id_
         elif found and all(came):  # the line has neffos.js, too
             assert conforming("neffos.js", id_)[0], id_
+
+
+def test_a_verdict_that_no_release_beside_has_is_looked_at_again():
+    good, bad = Verdict.PASS, Verdict.FAIL
+    trials = {
+        "1": Trial({"a": bad, "b": good}),
+        "2": Trial(reason="a gap"),
+        "3": Trial({"a": good, "b": good}),
+        "4": Trial({"a": bad, "b": good}),
+        "5": Trial({"a": bad, "b": good}),
+    }
+    assert changed(trials) == {"1": {"a"}, "3": {"a"}, "4": {"a"}}
