@@ -107,7 +107,7 @@ mutation: $(READY) ## draw mutants by a seed, and see which the suite kills (MUT
 networks: $(READY) ## run the suite through far, thin, slow and lossy networks (half an hour)
 	cd conformance && ../$(BIN)/python -m peers.networks $(NETWORKS)
 
-history: $(READY) ## run the cases on every release of neffos, Iris and neffos.js (an hour; needs Go, Node)
+history: $(READY) ## run the cases on every release of neffos, Iris and neffos.js (11 minutes; needs Go, Node)
 	cd conformance && ../$(BIN)/python -m peers.history record $(HISTORY)
 
 # Beside `replay` it waits for that, which builds the same peers.
