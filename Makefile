@@ -132,7 +132,7 @@ PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 
 $(COMPILED)/.ready: $(READY) setup.py $(shell find codec protocol conformance/neffos_conformance -type f \
   -not -path '*/__pycache__/*' -not -name '*.so')
-	rm -rf build/lib* build/temp* # a later build would use what an earlier one left there
+	rm -rf build/lib build/lib.* build/temp.* # a later build would use what an earlier one left there
 	$(PYTHON) -m venv $(COMPILED)
 	$(BIN)/python $(PURELIB) > "$$($(COMPILED)/bin/python $(PURELIB))/shared.pth"
 	$(COMPILED)/bin/pip install --quiet --disable-pip-version-check 'setuptools>=77'
