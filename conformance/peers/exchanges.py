@@ -83,6 +83,10 @@ TESTED_AT_ONCE: Final = 3
 LINES: Final = 40
 """Lines of output that are shown of a failure."""
 
+RUNS: Final = 2
+"""Runs of the suite on a cluster at most. A server of Go subscribes after its reply to a connect
+(DV-57), so that now and then a message is missing by which a known failure is seen."""
+
 WHOLE: Final = ("neffos-wire", "mixed", "mixed-next")
 """The clusters on which every case runs. Two Go servers fail what one with an exchange fails."""
 
@@ -244,10 +248,13 @@ def _tested(title: str, command: Sequence[str], report: Path, known: str, said: 
     command = [*command, "--features", "all", "--report", str(report)]
     for file in KNOWN.get(known, ()):
         command += ["--known-failures", str(KNOWN_FAILURES / file)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    is_passed = done.returncode == 0 and said in " ".join(done.stdout.split())
-    last = (done.stdout + done.stderr).splitlines()
-    click.echo(f"{title}: {last[-1] if is_passed else chr(10).join(last[-LINES:])}")
+    for _ in range(RUNS):
+        done = subprocess.run(command, capture_output=True, text=True)
+        is_passed = done.returncode == 0 and said in " ".join(done.stdout.split())
+        last = (done.stdout + done.stderr).splitlines()
+        click.echo(f"{title}: {last[-1] if is_passed else chr(10).join(last[-LINES:])}")
+        if is_passed:
+            break
     return is_passed
 
 
