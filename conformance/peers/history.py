@@ -22,8 +22,9 @@ import json
 import os
 import subprocess
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -243,17 +244,21 @@ async def record(only: Mapping[str, Released]) -> dict[str, Any]:
                 build(name, version)
     slots = asyncio.Semaphore(RUNS)
 
+    def runs(name: str, system: Released, version: str) -> Callable[..., Awaitable[Trial]]:
+        started = Version(tuple(command(name, version)), name.partition("/")[2])
+        run = server_trial if system.role == "server" else client_trial
+        return partial(run, started, timeouts=LIMITS)
+
     async def one(name: str, system: Released, version: str) -> Trial:
         if system.releases[version]:
             return Trial(reason=system.releases[version])
-        started = Version(tuple(command(name, version)), name.partition("/")[2])
         cases = select(all_cases(system.role), ())
-        run = server_trial if system.role == "server" else client_trial
+        run = runs(name, system, version)
         async with slots:
-            trial = await run(started, cases, timeouts=LIMITS)
+            trial = await run(cases)
             failed = [case for case in cases if trial.verdicts.get(case.id) not in FINAL]
             if failed and trial.verdicts:
-                again = await run(started, failed, timeouts=LIMITS, jobs=JOBS_AGAIN)
+                again = await run(failed, jobs=JOBS_AGAIN)
                 trial = Trial({**trial.verdicts, **again.verdicts})
         counts = Counter(trial.verdicts.values())
         shown = ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
@@ -261,13 +266,10 @@ async def record(only: Mapping[str, Released]) -> dict[str, Any]:
         return trial
 
     async def repeated(name: str, system: Released, version: str, ids: set[str]) -> Trial:
-        started = Version(tuple(command(name, version)), name.partition("/")[2])
         cases = [case for case in all_cases(system.role) if case.id in ids]
-        run = server_trial if system.role == "server" else client_trial
+        run = runs(name, system, version)
         async with slots:
-            trials = [
-                await run(started, cases, timeouts=LIMITS, jobs=JOBS_AGAIN) for _ in range(REPEATS)
-            ]
+            trials = [await run(cases, jobs=JOBS_AGAIN) for _ in range(REPEATS)]
         every = {id_: Counter(each.verdicts.get(id_) for each in trials) for id_ in ids}
         return Trial({id_: most for id_, of in every.items() if (most := of.most_common(1)[0][0])})
 
