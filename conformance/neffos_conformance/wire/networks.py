@@ -19,6 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from neffos_conformance.data import FOLDER, toml
 from neffos_conformance.wire.reach import netloc
+from neffos_conformance.wire.waiting import cancel
 
 READ_SIZE: Final = 1 << 16
 """Bytes read at a time."""
@@ -156,9 +157,7 @@ async def proxy_before(
         yield urlunsplit(parts._replace(netloc=netloc(listener)))
     finally:
         listener.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel(tasks)
 
 
 class _CutError(OSError):
