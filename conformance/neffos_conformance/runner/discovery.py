@@ -111,6 +111,10 @@ class Detected:
             return Result(case, Verdict.SKIPPED, why)
         return None
 
+    def left_out(self, cases: Iterable[Case]) -> list[Result]:
+        """Give the results of the cases that do not run."""
+        return [result for case in cases if (result := self.result(case))]
+
 
 async def discovered(
     server: Target | str,
