@@ -40,6 +40,7 @@ from neffos_conformance.runner.run import DEFAULT_JOBS, to_server
 from neffos_conformance.wire import barrier
 from neffos_conformance.wire.payloads import frame_of
 from neffos_conformance.wire.reach import Target
+from neffos_conformance.wire.waiting import at_most
 from neffos_protocol.events import Change
 from neffos_protocol.names import REQUEST_EVENT
 from neffos_protocol.text import cut, visible
@@ -201,13 +202,8 @@ async def _probed(
 ) -> dict[str, Result]:
     """Run probes; marks tell the broadcasts of one from those of another."""
     run = to_server(server, way=way, profile=profile)
-    slots = asyncio.Semaphore(jobs)
-
-    async def one(case: Case) -> Result:
-        async with slots:
-            return await run(case)
-
-    return {each.case.id: each for each in await asyncio.gather(*map(one, probes))}
+    found = await asyncio.gather(*map(at_most(jobs, run), probes))
+    return {each.case.id: each for each in found}
 
 
 def _probe(feature: Feature) -> Case:

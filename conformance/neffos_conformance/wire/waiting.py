@@ -1,10 +1,13 @@
-"""What waits have in common that clean up after a task."""
+"""What all have in common that wait for several tasks, or clean up after one."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def is_cancelled() -> bool:
@@ -19,3 +22,14 @@ async def cancel(tasks: Iterable[asyncio.Future[Any]]) -> None:
     for each in ending:
         each.cancel()
     await asyncio.gather(*ending, return_exceptions=True)
+
+
+def at_most(number: int, work: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Give the same work, which runs at most so many times concurrently; the rest waits."""
+    slots = asyncio.Semaphore(number)
+
+    async def run(*given: P.args, **named: P.kwargs) -> T:
+        async with slots:
+            return await work(*given, **named)
+
+    return run
