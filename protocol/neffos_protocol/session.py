@@ -354,7 +354,7 @@ class Session(HandshakeTracking):
         """Send an event that expects no reply.
 
         With ``is_error`` the body is an error text: what a handler answers an event with that
-        expects no reply (AR-10).
+        expects no reply (AR-10). isNoOp is 0, whatever that of the answered event.
 
         Raises:
             MisuseError: the namespace is not connected, or the room not joined.
