@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from contextlib import asynccontextmanager
 from itertools import pairwise, product
@@ -23,6 +24,7 @@ from neffos_conformance.interop.bisection import (
     following,
     outcome_of,
 )
+from neffos_conformance.interop.history import histories
 from neffos_conformance.runner.result import Result
 
 from .commands import run_text
@@ -171,6 +173,23 @@ def test_a_file_has_the_commands(history, tmp_path):
 def test_usage(arguments):
     done = run_text("bisect", "NM-4.2", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_the_page_shows_what_the_releases_give(monkeypatch):
+    """The verdicts are those of the recorded history: nothing is built here."""
+
+    async def trial(version, cases):
+        release = version.command[-1]
+        return histories()["neffos-go/gorilla"].trials(case.id for case in cases)[release]
+
+    monkeypatch.setattr(bisect, "server_trial", trial)
+    monkeypatch.setattr(bisect, "_built", lambda *_: "")
+    page = (Path(__file__).parents[2] / "spec/docs/history.md").read_text("utf-8")
+    shown = re.search(
+        r"^neffos-wire (bisect \S+ --releases .*)\n```\n\n```text\n([^`]*)", page, re.MULTILINE
+    )
+    done = run_text(*shown[1].split())
+    assert (done.returncode, done.stdout) == (0, shown[2])
 
 
 # -------------------------------------------------------------------- versions that run
