@@ -74,6 +74,7 @@ class Socket(asyncio.Protocol):
     _is_bounded: bool = field(default=True, init=False)
     _incoming: Incoming = field(init=False)
     _held: int = field(default=0, init=False)
+    _was_unfinished: bool = field(default=False, init=False)
     _unfinished: Unfinished = field(init=False)
     _written: int = field(default=0, init=False)
     _arrived: int = field(default=0, init=False)
@@ -270,7 +271,8 @@ class Socket(asyncio.Protocol):
         if self._receiver is not None:
             self._receiver.flush()
         self._send()
-        self._hold(incoming.parsed - before, is_next)
+        if self._was_unfinished or incoming.partial or incoming or self._fragments is not None:
+            self._hold(incoming.parsed - before, is_next)
         if incoming:
             self._read_on()
         elif self._protocol.state is not State.OPEN:
@@ -302,6 +304,7 @@ class Socket(asyncio.Protocol):
         """
         incoming = self._incoming
         held = incoming.held + len(self._fragments or b"")
+        self._was_unfinished = held > 0 or self._fragments is not None
         if self._receiver is not None and self._protocol.state is State.OPEN:
             is_unfinished = incoming.partial > 0 or self._fragments is not None
             self._unfinished.note(parsed, is_unfinished=is_unfinished, is_next=is_next)
