@@ -177,7 +177,7 @@ class Parser:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether nothing is left of the connection that had it, if no frame is unfinished."""
+        """Whether nothing is left of the connection that had it, once its frames are whole."""
         return self._transport.close_handshake is None and self.size <= KEPT_SIZE
 
     def parse(self, data: memoryview) -> list[Parsed]:
