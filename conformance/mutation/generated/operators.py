@@ -22,6 +22,9 @@ Act = Callable[[Any, History, Situation], Any]
 
 ASKING: Final = ("system", "ask")
 
+CHANGING: Final = ("system", "empty")
+"""The kinds of messages that may change a membership."""
+
 
 @dataclass(frozen=True, slots=True)
 class Operator:
@@ -144,6 +147,11 @@ def _aside(
         return None
     namespace, room = s.subject.namespace, s.subject.room
     event = events[bool(room)]
+    is_vain = context.is_in(namespace, room) is (event in ENTRIES)
+    if (is_vain and (is_first or s.kind not in CHANGING)) or (
+        event == JOIN and not context.is_in(namespace)
+    ):
+        return None
     if is_first:
         return [*context.aside(event, namespace, room), *context.serve()]
     return [*context.serve(), *context.aside(event, namespace, room)]

@@ -365,9 +365,10 @@ class ClientRunner(SequenceRunner):
         if not fitting:
             self._unexpected_report(number, line)
         found = next((each for each in fitting if each.must), fitting[0])
-        if found.is_event and not found.is_deferred:
-            for other in reports[: reports.index(found)]:
-                if other.is_event and other.must and not other.is_deferred:
+        if found.is_message and not found.is_deferred:
+            alike = [each for each in reports if each.fields["saw"] == found.fields["saw"]]
+            for other in alike[: alike.index(found)]:
+                if other.must and not other.is_deferred:
                     text = f"expected {_shown(other.fields)} before {_shown(found.fields)}"
                     self.fail("EV-1", "reported in another order", text, found.number)
         self._accept(found)
