@@ -198,9 +198,10 @@ def _with(draws: Draws, condition: Condition, mutant: MessageMutant) -> Draws:
             actions["provoke" if mutant.role == "server" else "command-event"] *= FREQUENT
             actions["answer"] /= FREQUENT
     elif name in ("history", "rooms", "namespaces", "membership", "room"):
-        actions["ask"] *= 2
-        if "command-ask" in actions:
-            actions["command-ask"] *= 2
+        if name not in ("rooms", "namespaces"):  # those come first, and are to stay
+            actions["ask"] *= 2
+            if "command-ask" in actions:
+                actions["command-ask"] *= 2
         given["namespaces"] = ("app", "any", "semi;colon")
         if label == "after-refusal" and mutant.role == "server":
             given["rooms"] = ("locked", "r1", "sticky")
