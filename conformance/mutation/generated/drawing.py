@@ -132,7 +132,7 @@ def _first(mutant: MessageMutant) -> list[tuple[str, str, str]]:
     if "after-disconnect" in names:
         asks += [(JOIN, app, room), (DISCONNECT, app, ""), (CONNECT, app, "")]
     needs_room = {"room", "one-room", "two-rooms", "many-rooms", "same-room", "after-leave"}
-    if names & needs_room or special:
+    if names & needs_room or special or mutant.operator.field == "room":
         asks.append((JOIN, app, room))
     if names & {"two-rooms", "many-rooms"}:
         asks.append((JOIN, app, "r2"))
