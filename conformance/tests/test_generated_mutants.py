@@ -218,8 +218,8 @@ def test_the_oracle_finds_a_fault_and_the_suite_kills_it(name, monkeypatch):
     [
         "client:book-event",
         "client:handle-late-native@3rd",
-        "server:delay-reply",
-        "server:handle-late-ask@binary",
+        "server:delay-reply@after-20",
+        "client:handle-late-error",
     ],
 )
 def test_the_oracle_goes_where_a_fault_shows(name):
@@ -230,7 +230,6 @@ def test_the_oracle_goes_where_a_fault_shows(name):
     ("name", "kind", "condition"),
     [
         ("handle-twice", "reply", ""),
-        ("delay", "system", ""),
         ("book-first", "empty", ""),
         ("ignore", "event", "not-member"),
         ("read-room-cut", "system", "error-flag"),

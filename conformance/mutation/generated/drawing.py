@@ -52,10 +52,15 @@ def steps_of(mutant: MessageMutant) -> int:
     return 120 if names & {"after-100", "20th"} else STEPS
 
 
+def is_for_trigger(index: int) -> bool:
+    """Whether a conversation is drawn for a mutant's trigger; every third is as for any peer."""
+    return index % 3 != 2
+
+
 def conversation(mutant: MessageMutant, seed: int, index: int) -> ActionSequence:
-    """Generate a conversation for a mutant; every third is drawn as for any peer."""
+    """Generate a conversation for a mutant."""
     role = Role(mutant.role)
-    draws = None if index % 3 == 2 else draws_for(mutant)
+    draws = draws_for(mutant) if is_for_trigger(index) else None
     name = f"{mutant.name}/{seed}/{index}"
     return SequenceGenerator(role, name, None, draws).make(steps_of(mutant))
 
@@ -80,7 +85,7 @@ def draws_for(mutant: MessageMutant) -> Draws:
     if mutant.family == "delay":
         # The operation of a client may fail where its reply is followed by a disconnect.
         is_hasty = mutant.role == "server" or mutant.kind in ("native", "handshake")
-        draws = replace(draws, haste=HASTE, hasty=HASTE[1] if is_hasty else 0.0)
+        draws = replace(draws, haste=HASTE, hasty=HASTE[0] if is_hasty else 0.0)
         if mutant.kind not in ("native", "handshake"):
             actions["event"] *= FREQUENT
     if mutant.family == "membership":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mutation.generated.operators import ASKING, Operator
+from mutation.generated.operators import Operator
 from mutation.generated.situation import NAMED, REPLIES
 from mutation.generated.triggers import Condition
 
@@ -36,12 +36,6 @@ def is_visible(role: str, operator: Operator, kind: str) -> bool:
         return False  # the first settles the ask, and a settled ask takes no other (AR-21)
     if operator.name == "book-first" and kind == "empty":
         return False  # what the reply begins is begun a moment earlier, and ends the same
-    if operator.name == "handle-late" and kind in ("reply", "error"):
-        return False  # it changes no membership, and what ends a wait has no other order (EV-1)
-    if operator.name == "delay" and kind in ASKING:
-        return False  # no requirement says when a peer sends an ask of its own
-    if operator.name == "delay" and kind == "native" and role == "client":
-        return False  # nor a native message that its application gives it
     is_own_ask = operator.is_sent and kind in ("ask", "system")
     # A peer chooses its tokens.
     return not (is_own_ask and operator.field == "wait")
