@@ -283,6 +283,7 @@ class SequenceRunner:
         try:
             if self.is_patient:
                 await self._await_due()
+                await self.check_reports()
             for number in order:
                 if not connections[number].is_usable:
                     await self._await_due(number)
