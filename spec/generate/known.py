@@ -136,6 +136,7 @@ def _files() -> Mapping[str, Sequence[dict[str, Any]]]:
     }
 
 
+@cache
 def known_cases(difference: str) -> frozenset[str]:
     """Give the IDs of the cases that show a difference."""
     entries = (each for found in _files().values() for each in found)
