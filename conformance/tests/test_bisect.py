@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from contextlib import asynccontextmanager
 from itertools import pairwise, product
@@ -23,6 +24,7 @@ from neffos_conformance.interop.bisection import (
     following,
     outcome_of,
 )
+from neffos_conformance.interop.history import histories
 from neffos_conformance.runner.result import Result
 
 from .commands import run_text
@@ -109,11 +111,12 @@ def test_a_conclusion_names_what_is_not_known():
 def history(monkeypatch):
     """Versions whose commands are the signs of their verdicts."""
 
-    async def trial(version, cases):
+    async def trial(role, version, cases):
+        assert role == "server"
         assert [case.id for case in cases] == ["NM-4.2"]
         return TRIALS[version.command[0]]
 
-    monkeypatch.setattr(bisect, "server_trial", trial)
+    monkeypatch.setattr(bisect, "tried", trial)
 
     def commands(signs):
         return [f"--command=v{number}={sign}" for number, sign in enumerate(signs)]
@@ -172,6 +175,23 @@ def test_usage(arguments):
     assert (done.returncode, done.stdout) == (2, "")
 
 
+def test_the_page_shows_what_the_releases_give(monkeypatch):
+    """The verdicts are those of the recorded history: nothing is built here."""
+
+    async def trial(version, cases):
+        release = version.command[-1]
+        return histories()["neffos-go/gorilla"].trials(case.id for case in cases)[release]
+
+    monkeypatch.setattr(bisect, "server_trial", trial)
+    monkeypatch.setattr(bisect, "_built", lambda *_: "")
+    page = (Path(__file__).parents[2] / "spec/docs/history.md").read_text("utf-8")
+    shown = re.search(
+        r"^neffos-wire (bisect \S+ --releases .*)\n```\n\n```text\n([^`]*)", page, re.MULTILINE
+    )
+    done = run_text(*shown[1].split())
+    assert (done.returncode, done.stdout) == (0, shown[2])
+
+
 # -------------------------------------------------------------------- versions that run
 
 CASES = select(all_cases("server"), ["FR-1.1", "FR-2.1", "FR-3.1"])
@@ -218,13 +238,14 @@ def test_the_case_that_ends_a_server_fails_and_the_others_run_again(monkeypatch)
 
 def test_a_server_that_is_started():
     command = (str(Path(sys.executable).with_name("neffos-wire")), "serve", "--json")
-    trial = asyncio.run(running.server_trial(running.Version(command), CASES[:1]))
+    trial = asyncio.run(running.tried("server", running.Version(command), CASES[:1]))
     assert trial == Trial({CASES[0].id: Verdict.PASS})
 
 
 def test_a_version_that_does_not_start():
     async def reason(*command, **more):
-        return (await running.server_trial(running.Version(command, **more), CASES)).reason
+        version = running.Version(command, **more)
+        return (await running.tried("server", version, CASES)).reason
 
     assert "cannot be started" in asyncio.run(reason("/nowhere"))
     assert asyncio.run(reason("echo", "hello")) == "it is not ready, it said b'hello\\n'"
@@ -232,4 +253,4 @@ def test_a_version_that_does_not_start():
     assert asyncio.run(reason("echo", line)) == "it has the endpoints a, b. Try: name one"
     assert asyncio.run(reason("true", url="ws://127.0.0.1:1/")).startswith("it ended before")
     version = running.Version(("true",))
-    assert asyncio.run(running.client_trial(version, CASES)).reason
+    assert asyncio.run(running.tried("client", version, CASES)).reason

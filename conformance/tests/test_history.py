@@ -14,6 +14,8 @@ from neffos_conformance.interop.table import recorded
 from neffos_protocol.catalogue import requirements
 from peers.history import changed
 
+from .generators import history as pages
+
 DATA = files("neffos_conformance.data")
 
 OF_MATRIX = {
@@ -85,6 +87,33 @@ def test_the_history_does_not_contradict_since():
             assert any("0.0.25" not in bad for _, bad in found), id_
         elif found and all(came):  # the line has neffos.js, too
             assert conforming("neffos.js", id_)[0], id_
+
+
+SYSTEMS = {
+    **{f"neffos-go {version}": dict.fromkeys(GO, version) for version in ("0.0.24", "0.0.25")},
+    "neffos.js 0.1.34": {"neffos.js": "0.1.34"},
+}
+"""The systems of the history, with their versions, that are a peer of the catalogue."""
+
+
+def test_the_page_explains_each_violation_that_no_case_shows():
+    found = set()
+    for id_, one in requirements().items():
+        for peer, observed in one.peers.items():
+            runs = [(conforming(name, id_), version) for name, version in SYSTEMS[peer].items()]
+            is_tested = any(version in good for (good, _), version in runs)
+            is_shown = any(version in bad for (_, bad), version in runs)
+            if observed.verdict == "violates" and is_tested and not is_shown:
+                found.add(id_)
+    assert found == set(pages.UNSEEN)
+
+
+def test_what_cases_see_counts_as_measured():
+    for id_ in requirements().keys() - pages.UNSEEN.keys():
+        for peer, observed in requirements()[id_].peers.items():
+            if observed.evidence == "read" and observed.verdict != "not-applicable":
+                runs = [(conforming(name, id_), version) for name, version in SYSTEMS[peer].items()]
+                assert not any(version in [*good, *bad] for (good, bad), version in runs), id_
 
 
 def test_a_verdict_that_no_release_beside_has_is_looked_at_again():

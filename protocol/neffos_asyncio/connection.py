@@ -431,7 +431,7 @@ class Connection:
         if not self.link.is_asking:
             self.link.hold(True)
         elif over > ASKING_FACTOR:
-            self.link.end(REFUSED, "SEC-7: more messages than can be handled")
+            self.link.end(REFUSED, "more messages than can be handled")
         else:
             self.link.hold(False)  # the reply to a pending ask is still to be read
 

@@ -46,7 +46,7 @@ class InPieces(asyncio.BufferedProtocol):
     """Has asyncio read a few bytes at a time, with the turns of other connections in between.
 
     Mix it in before a protocol of a library that parses all it is given in ``data_received``. The
-    bytes of an unfinished message count for a budget, and it has a deadline (SEC-4).
+    bytes of an unfinished message count for a budget, and it has a deadline.
 
     Attributes:
         limits: the bounds, of which ``budget``, ``message`` and ``close`` apply here.

@@ -1,7 +1,7 @@
 """The deadline of a connection's unfinished message.
 
-SEC-4 wants one for a connection whose handshake request does not arrive. Whoever begins a message,
-then or later, and does not go on, costs as much.
+No requirement asks for it. Whoever begins a message and does not go on costs as much as whoever
+sends no handshake request, for which SEC-4 asks for a deadline.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LOOKS: Final = 8
 """How often within ``Limits.message`` this side checks whether it reads at all: a library does not
 say when it reads again."""
 
-LATE: Final = "SEC-4: an unfinished message"
+LATE: Final = "a message began and did not go on"
 """The reason of the close frame, with code 1008."""
 
 

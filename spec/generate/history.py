@@ -33,6 +33,20 @@ _SIGNS: Final = {
     Conformance.UNKNOWN: "?",
 }
 
+UNSEEN: Final = {
+    "AR-5": "Two asks within one tick of the clock are a matter of luck.",
+    "AR-12": "It takes an ask of the server to all clients; the application asks one.",
+    "AR-15": "Its cases are slow, and the history leaves these out.",
+    "AR-17": "It takes an application that broadcasts a received message; ours makes a new one.",
+    "AR-20": "No handler of the application replies to a connect, disconnect, join or leave.",
+    "EV-9": "The application in Go sets `SyncBroadcaster`, which loses no broadcast.",
+    "NM-7": "The application replies with the native message that it received.",
+    "SEC-4": "Its cases are slow, and the history leaves these out.",
+    "SEC-8": "The application in Go sets `SyncBroadcaster`, so that broadcasts wait.",
+    "SEC-9": "The cases are skipped: the application on gobwas checks no origin, as a default.",
+}
+"""The requirements that a release violates though no case of it fails, and why that is so."""
+
 GAP: Final = '<span class="gap">&ndash;</span>'
 """The cell of a release that was not tested."""
 
@@ -143,6 +157,20 @@ def _part(run: Sequence[str], known: Sequence[str]) -> str:
     if run[-1] == known[-1]:
         return f"from {run[0]}"
     return run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}"
+
+
+def unseen() -> str:
+    """Write the violations of the newest releases that their cases do not show, with the reason."""
+    rows = []
+    for id_, reason in UNSEEN.items():
+        found = {
+            peer: each.what
+            for peer, each in requirements()[id_].peers.items()
+            if each.verdict == "violates"
+        }
+        told = "; ".join(f"{peer} {cell(what)}" for peer, what in found.items())
+        rows.append((id_, told, reason))
+    return table(("requirement", "what violates it", "why no case shows it"), rows)
 
 
 def gaps() -> str:

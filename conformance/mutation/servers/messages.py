@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from typing import Any, Final
@@ -11,12 +12,16 @@ from mutation import operators as do
 from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE, Effect, Hooks, ServerContext, when
 from mutation.operators import is_client_token
 from mutation.registry import mutant, mutants
+from neffos_asyncio.limits import DEFAULT
 from neffos_codec import Message
 from neffos_conformance.reference.embedded import NOTHING
 from neffos_protocol.names import CHANGE_OF, LOCAL_ONLY
 
 LONG: Final = 64
 """Characters for which one of these servers has room in a token."""
+
+DEADLINE: Final = DEFAULT.ask or 0.0
+"""Seconds that the server gives its own asks."""
 
 REFUSALS: Final = frozenset({"bad namespace", "room is locked"})
 """Texts with which the server refuses on its own, or a room."""
@@ -46,6 +51,16 @@ def crossing_ask_taken(c: ServerContext, m: Message) -> Effect:
             c.seen.add(ask.wait)
             return c.serve(ask.empty_reply())
     return None
+
+
+def _note_time(c: ServerContext, m: Message) -> None:
+    c.values[m.wait] = asyncio.get_running_loop().time()
+
+
+def _drop_late(c: ServerContext, m: Message) -> Effect:
+    sent_at = c.values.get(m.wait)
+    is_late = sent_at is not None and asyncio.get_running_loop().time() - sent_at >= DEADLINE
+    return () if is_late else None
 
 
 def _owner_receives(c: ServerContext, m: Message) -> Any:
@@ -460,6 +475,11 @@ mutants(
     ),
     "AR-15 waits-for-ever: Waits indefinitely for the reply to an ask.",
     do.limited(ask=None),
+    "AR-15 late-joins-forgotten: Drops the reply to its own join after the deadline.",
+    Hooks(
+        send=when(_note_time, event=JOIN, wait=bool),
+        receive=when(_drop_late, is_empty_reply=True),
+    ),
     "EV-11 reply-first: Sends the reply of a handler before what the handler sent.",
     on.receive(lambda c, _: c.serve()[::-1], event="push", body=do.begins("pushed-")),
     "EV-9 every-tenth-broadcast-lost: Loses one broadcast of ten.",

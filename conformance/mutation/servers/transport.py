@@ -313,6 +313,8 @@ mutants(
     _parameters(lambda each: each.lower().startswith(PREFIX.lower()) and PREFIX not in each),
     "TR-8 url-headers-not-decoded: Reads values from the URL without decoding them.",
     proxy.request(do.change(target=do.swap("a%20b", "a%2520b"))),
+    "TR-8 plus-signs-kept: Reads a plus sign in the URL as itself.",
+    proxy.request(do.change(target=do.swap("a+b", "a%2Bb"))),
     "TR-8 one-url-header-taken: Reads only one header from the URL.",
     _parameters(lambda each: each.startswith(f"{PREFIX}X-Two")),
     "TR-8 url-headers-taken-late: Decides about a client before it reads the headers from the URL.",

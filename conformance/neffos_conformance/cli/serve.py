@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,7 +19,7 @@ from neffos_conformance.reference import identity
 from neffos_conformance.reference.application import servers
 from neffos_conformance.wire.broker import masked_broker
 from neffos_conformance.wire.secrets import masked
-from neffos_conformance.wire.standard_input import ended
+from neffos_conformance.wire.standard_input import interrupted
 from neffos_conformance.wire.terminal import echo
 from neffos_protocol.text import ascii_json
 
@@ -94,19 +93,13 @@ async def _serve(
     exchange: Callable[[str], Exchange] | None,
     as_json: bool,
 ) -> None:
-    loop = asyncio.get_running_loop()
-    end = asyncio.Event()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        with suppress(NotImplementedError):  # on Windows an interrupt raises instead
-            loop.add_signal_handler(each, end.set)
+    end = interrupted(or_ended=as_json)
     try:
         async with listening(servers(path, exchange=exchange), host, port, tls=tls) as listener:
             url = listener.url(path)
             if as_json:
                 ready = {"ready": True, **identity(), "endpoints": {"reference": url}}
                 echo(ascii_json(ready))
-                parent = asyncio.create_task(ended())
-                parent.add_done_callback(lambda _: end.set())
             else:
                 echo(f"the conformance application is at {url}; Ctrl-C ends it")
             await end.wait()

@@ -37,6 +37,7 @@ from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import frame_of, short
 from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_conformance.wire.transport import Received, Transport
+from neffos_conformance.wire.waiting import cancel
 from neffos_protocol import Monitor, Role
 from neffos_protocol.names import CHANGE_OF
 
@@ -127,9 +128,7 @@ class SequenceRunner:
                 self.result.failure = found.failure
             await self._drain()
         finally:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await cancel(self._tasks)
             await self.playback.release()
             self.script.settled()
             if self.result.failure:
