@@ -106,7 +106,7 @@ def main() -> int:
 def check(folder: str, jobs: int) -> tuple[float, float, float, str]:
     """Check an archive; give seconds, those of processors, MiB of memory, and what was printed."""
     program = Path(sys.executable).with_name("neffos-wire")
-    command = [program, "check", folder, "--jobs", str(jobs)]
+    command = [str(program), "check", folder, "--jobs", str(jobs)]
     began = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         said = child.stdout.read() if child.stdout else ""
