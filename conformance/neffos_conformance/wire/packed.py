@@ -182,7 +182,9 @@ def open_file(path: Path | Url) -> Iterator[io.BufferedReader]:
     with ExitStack() as opened:
         try:
             file: AbstractContextManager[io.BufferedReader] = (
-                open_url(path) if isinstance(path, Url) else path.open("rb", BUFFER)
+                open_url(path)
+                if isinstance(path, Url)
+                else io.BufferedReader(path.open("rb", 0), BUFFER)
             )
             stream = opened.enter_context(file)
         except OSError as error:
