@@ -275,6 +275,25 @@ async def test_a_read_full_of_small_frames_is_handled_in_turns():
 
 
 @asynchronous
+async def test_a_loop_that_reads_again_before_the_next_turn_is_held_back():
+    seen = []
+    server = Server({"app": {"note": lambda _, message: seen.append(message.body)}})
+    async with entered(server):
+        [inside] = server.members("app")
+        socket = inside.link._transport
+        read = frame(1, b";app;;note;0;0;" + b"x" * 500) * 2 * TURN
+        reads = 0
+        while socket._transport.is_reading():
+            socket.data_received(read)
+            reads += 1
+        assert (reads - 2) * len(read) < TURN_SIZE
+        while len(seen) < reads * 2 * TURN:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert socket._transport.is_reading()
+
+
+@asynchronous
 async def test_a_read_full_of_large_messages_is_handled_in_turns():
     seen = []
     server = Server({"app": {"note": lambda _, message: seen.append(message.body)}})

@@ -15,6 +15,8 @@ from neffos_asyncio.listening import is_fast
 from neffos_asyncio.sockets import Socket
 from neffos_protocol import SessionLimits
 
+from .commands import run
+
 LIMIT = 300
 REQUEST = (
     b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"
@@ -237,3 +239,6 @@ def test_a_missing_picows_is_named(monkeypatch):
     assert not is_fast(False)
     with pytest.raises(ModuleNotFoundError, match=r"neffos-wire\[fast\]"):
         is_fast(True)
+    done = run("serve", "--fast")
+    assert done.returncode == 2
+    assert b"neffos-wire[fast]" in done.stderr

@@ -108,6 +108,8 @@ class Socket(asyncio.Protocol):
         self._incoming.add(data)
         if not self._is_paused and not self._is_scheduled:
             self._work()
+        elif self._incoming.left >= TURN_SIZE:
+            self._transport.pause_reading()  # uvloop reads up to 32 times before it is our turn
 
     def eof_received(self) -> None:
         """Note that the peer sends nothing more; asyncio closes the socket."""
