@@ -181,11 +181,11 @@ def open_file(path: Path | Url) -> Iterator[io.BufferedReader]:
         return
     with ExitStack() as opened:
         try:
-            file: AbstractContextManager[io.BufferedReader] = (
-                open_url(path)
-                if isinstance(path, Url)
-                else io.BufferedReader(path.open("rb", 0), BUFFER)
-            )
+            file: AbstractContextManager[io.BufferedReader]
+            if isinstance(path, Url):
+                file = open_url(path)
+            else:
+                file = io.BufferedReader(path.open("rb", 0), BUFFER)
             stream = opened.enter_context(file)
         except OSError as error:
             raise InputError(cannot_be_read(path, error)) from error
