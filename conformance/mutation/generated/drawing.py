@@ -12,7 +12,8 @@ from mutation.generated.messages import MessageMutant
 from mutation.generated.triggers import ALL, CLASSES, Condition
 from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE
 from neffos_conformance.model_based.actions import ActionSequence
-from neffos_conformance.model_based.generator import CLIENT, SERVER, Draws, SequenceGenerator
+from neffos_conformance.model_based.draws import CLIENT, SERVER, Draws
+from neffos_conformance.model_based.generator import SequenceGenerator
 from neffos_protocol import Role
 from neffos_protocol.names import NATIVE_EVENT
 
