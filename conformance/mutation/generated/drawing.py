@@ -12,7 +12,8 @@ from mutation.generated.messages import MessageMutant
 from mutation.generated.triggers import ALL, CLASSES, Condition
 from mutation.hooks import CONNECT, DISCONNECT, JOIN, LEAVE
 from neffos_conformance.model_based.actions import ActionSequence
-from neffos_conformance.model_based.generator import CLIENT, SERVER, Draws, SequenceGenerator
+from neffos_conformance.model_based.draws import CLIENT, SERVER, Draws
+from neffos_conformance.model_based.generator import SequenceGenerator
 from neffos_protocol import Role
 from neffos_protocol.names import NATIVE_EVENT
 
@@ -147,7 +148,9 @@ def _first(mutant: MessageMutant) -> list[tuple[str, str, str]]:
         asks.append((JOIN, "any", room))
     if "after-leave" in names:
         asks += [(LEAVE, app, room), (JOIN, app, room)]
-    if "after-refusal" in names and mutant.role == "server":  # both stay in what they cannot leave
+    if "after-refusal" in names and mutant.role == "client":
+        asks += [(CONNECT, "unwanted", "")] * 2
+    elif "after-refusal" in names:  # both stay in what they cannot leave
         asks += [(CONNECT, "sticky", ""), (DISCONNECT, "sticky", "")]
         asks += [(JOIN, "app", "sticky"), (LEAVE, "app", "sticky")]
     if mutant.kind == "native" and mutant.role == "client":
@@ -182,7 +185,8 @@ def _with(draws: Draws, condition: Condition, mutant: MessageMutant) -> Draws:
         event = condition.sample or "e" * condition.size
         given["events"] = {**draws.events, event: 60.0}
         given["commanded"] = (event,) * 12
-        given["main"] = "any"
+        is_shown = label == "event-semicolon" and mutant.operator.field == "body"
+        given["main"] = "semi;colon" if is_shown and mutant.role == "server" else "any"
     elif name == "namespace characters":
         namespace = {"semicolon": "semi;colon", "upper": "App"}.get(label.split("-", 1)[1], " app")
         given["namespaces"] = (namespace, "any", "nowhere")
