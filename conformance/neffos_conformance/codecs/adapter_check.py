@@ -33,7 +33,8 @@ VALUES: Final = "The values"
 """The page that explains the steps, and its sections."""
 
 LONG: Final = 1 << 20
-"""Characters of a long body. Some languages read lines of up to 64 KiB unless a program asks for more."""
+"""Characters of a long body. Some languages read lines of up to 64 KiB, unless a program asks for
+more."""
 
 NOT_A_REQUEST: Final = b"not a request\n"
 
