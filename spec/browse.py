@@ -1,5 +1,7 @@
 """Opens the built site in Chromium: on the screens of a desk and of a telephone, light and dark.
 
+A page is loaded on the first and then seen on the other; one of each kind is loaded on both.
+
 No request may leave the site, nothing may fail, and no page may be wider than the screen. By what
 axe-core sees of WCAG 2.2 AA, a page of each kind is accessible. The search must find a section from
 the keyboard alone, whether the site is served or opened as files.
@@ -7,14 +9,18 @@ the keyboard alone, whether the site is served or opened as files.
 
 from __future__ import annotations
 
+import json
+import os
 import posixpath
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from generate.printed import CHROMIUM
@@ -23,7 +29,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 SCREENS: Final = ((1280, "light"), (390, "dark"))
-"""Widths in pixels, a desk's and a telephone's, and the scheme that each is opened with."""
+"""Widths in pixels, a desk's and a telephone's, and the scheme that each has."""
 
 SAMPLE: Final = 24
 """One of this many generated pages is opened, since all of them have one form."""
@@ -36,7 +42,7 @@ KINDS: Final = frozenset(
         "command-line.html",
         "differences.html",
         "downloads.html",
-        "embed-session.html",
+        "embed-codec.html",
         "frame.html",
         "index.html",
         "inspector.html",
@@ -45,13 +51,14 @@ KINDS: Final = frozenset(
         "quick-reference.html",
         "registry.html",
         "requirements/AR-7.html",
-        "requirements/cases-client.html",
+        "requirements/cases-exchange.html",
         "requirements/index.html",
         "transcripts/neffos-wire/ask-reply-late.html",
         "workbench/index.html",
     }
 )
-"""A page of each kind. Others have nothing else, and axe-core takes a second for each."""
+"""A page of each kind, not a long one. Others have nothing else, and axe-core takes a second for
+each."""
 
 WCAG: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
 """The rules of axe-core that are those of WCAG 2.2 AA, by their tags."""
@@ -68,8 +75,87 @@ LOADING: Final = 120_000
 HANG: Final = 20_000
 """Milliseconds for a search; it takes a hundredth of that."""
 
+_TOO_WIDE: Final = """
+  async () => {
+    await new Promise(requestAnimationFrame);
+    return document.documentElement.scrollWidth - innerWidth;
+  }
+"""
+"""Gives the pixels by which a page is wider than the screen, once it has its layout."""
+
+ALIKE_SEEN: Final = 3
+"""Elements of one style whose contrast is tested: the first may be hidden below another."""
+
+_MARK_ALIKE: Final = """
+  most => {
+    const names = [
+      "color", "backgroundColor", "backgroundImage", "fill", "opacity", "filter", "mixBlendMode",
+      "textShadow", "fontSize", "fontWeight", "position", "overflow", "visibility", "display",
+    ];
+    const kinds = new Map(), numbers = new Map(), counts = new Map();
+    for (const element of document.querySelectorAll("body, body *")) {
+      const style = getComputedStyle(element);
+      const own = names.map(name => style[name]).join();
+      const key = `${kinds.get(element.parentElement)}|${element.checkVisibility()}|${own}`;
+      if (!numbers.has(key)) numbers.set(key, numbers.size);
+      const kind = numbers.get(key);
+      kinds.set(element, kind);
+      if (![...element.childNodes].some(each => each.nodeType === 3 && each.data.trim())) continue;
+      counts.set(kind, (counts.get(kind) ?? 0) + 1);
+      if (counts.get(kind) > most) element.setAttribute("data-alike", "");
+    }
+  }
+"""
+"""Marks each text that has the style of some before it, and is within the same styles: tables have
+thousands of them."""
+
+_LEAVE_ALIKE: Final = """
+  () => axe.configure({rules: [
+    {id: "color-contrast", selector: ":not([data-alike])"},
+    {id: "link-in-text-block", selector: "a[href]:not([data-alike])"},
+  ]})
+"""
+"""Has axe-core leave those out of its two tests of colours, which take most of its time."""
+
+WORKERS: Final = os.cpu_count() or 1
+"""Browsers that look at pages concurrently."""
+
+PARTS: Final = 8
+"""Parts of the pages: so many that all browsers end at about one time."""
+
+ARGUMENTS: Final = ("--no-sandbox", "--disable-gpu", "--disable-gpu-compositing")
+"""Chromium could not start as root with a sandbox, and only the site is opened. Nobody sees what it
+draws."""
+
+INDEX: Final = "search/search_index.json"
+"""What the search of a page loads: all text of the site, on each page."""
+
+Job = Callable[["Browser"], list[str]]
+"""Looks at something in a browser, and gives the faults."""
+
 
 class _Quiet(SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # a page asks for a dozen files
+    is_searched = True
+
+    def end_headers(self) -> None:
+        """Have a browser keep what all pages load."""
+        self.send_header("Cache-Control", "max-age=600")
+        super().end_headers()
+
+    def do_GET(self) -> None:
+        """Send a file; without a search, the index of it is empty."""
+        if self.is_searched or not self.path.endswith(INDEX):
+            super().do_GET()
+            return
+        index = json.loads(Path(self.directory, INDEX).read_text("utf-8"))
+        content = json.dumps({**index, "docs": []}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Say nothing."""
 
@@ -79,10 +165,20 @@ class _Quiet(SimpleHTTPRequestHandler):
             super().copyfile(source, outputfile)
 
 
+class _Unsearched(_Quiet):
+    is_searched = False
+
+
 @contextmanager
-def served(site: Path) -> Iterator[str]:
-    """Serve a folder; give its address."""
-    handler = partial(_Quiet, directory=str(site))
+def served(site: Path, *, is_searched: bool = True) -> Iterator[str]:
+    """Serve a folder; give its address.
+
+    Args:
+        site: the folder.
+        is_searched: whether the search finds anything. A page makes its index when it is loaded,
+            which takes longer than all else of the page.
+    """
+    handler = partial(_Quiet if is_searched else _Unsearched, directory=str(site))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
@@ -107,35 +203,38 @@ def inaccessible(page: Page) -> list[str]:
 
     # It need not load styles again, which a page that is a file may not do.
     options = {"runOnly": WCAG, "resultTypes": ["violations"], "preload": False}
-    found = Axe().run(page, options=options)
+    page.evaluate(_MARK_ALIKE, ALIKE_SEEN)
+    page.evaluate(Axe().axe_script)
+    page.evaluate(_LEAVE_ALIKE)
+    found = page.evaluate("options => axe.run(options)", options)
     return [
         f"{each['id']}: {each['help']}, in {len(each['nodes'])} elements such as "
         + ", ".join(" ".join(map(str, node["target"])) for node in each["nodes"][:NAMED])
-        for each in found.response["violations"]
+        for each in found["violations"]
     ]
 
 
-def look(browser: Browser, base: str, names: list[str]) -> list[str]:
+def look(browser: Browser, base: str, names: Sequence[str]) -> list[str]:
     """Open pages on each screen; give the faults, each with its page."""
     found: list[str] = []
-    for width, scheme in SCREENS:
-        context = browser.new_context(
-            viewport={"width": width, "height": 800},
-            color_scheme="dark" if scheme == "dark" else "light",
-        )
+    with browser.new_context() as context:
         context.set_default_navigation_timeout(LOADING)
         page = context.new_page()
         faults = _listen(page, base)
         for name in names:
-            page.goto(posixpath.join(base, name), wait_until="load")
-            wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-            if wide > 0:
-                faults.append(f"{wide} pixels wider than {width}")
-            if name in KINDS:
-                faults += inaccessible(page)
-            found += [f"{name}: {fault}" for fault in faults]
+            for width, scheme in SCREENS:
+                page.set_viewport_size({"width": width, "height": 800})
+                page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+                # To be judged by its colours, a page must not be fading from others.
+                if name in KINDS or width == SCREENS[0][0]:
+                    page.goto(posixpath.join(base, name), wait_until="load")
+                wide = page.evaluate(_TOO_WIDE)
+                if wide > 0:
+                    faults.append(f"{wide} pixels wider than {width}")
+                if name in KINDS:
+                    faults += inaccessible(page)
+            found += [f"{name}: {fault}" for fault in dict.fromkeys(faults)]
             faults.clear()
-        context.close()
     return found
 
 
@@ -179,23 +278,41 @@ def _listen(page: Page, base: str) -> list[str]:
     return faults
 
 
+def perform(jobs: Sequence[Job]) -> list[str]:
+    """Share jobs among some browsers; give the faults that they find."""
+    waiting: SimpleQueue[Job] = SimpleQueue()
+    for job in jobs:
+        waiting.put(job)
+
+    def work(_: int) -> list[str]:
+        from playwright.sync_api import sync_playwright  # tests import the rest of this module
+
+        found: list[str] = []
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+            with suppress(Empty):
+                while True:
+                    found += waiting.get_nowait()(browser)
+            browser.close()
+        return found
+
+    with ThreadPoolExecutor(WORKERS) as threads:
+        return [fault for found in threads.map(work, range(WORKERS)) for fault in found]
+
+
 def main(site: Path) -> int:
     """Open a built site; print the faults."""
     if not CHROMIUM.exists():
         sys.stdout.write(f"not looked at in a browser: there is no {CHROMIUM}\n")
         return 0
-    from playwright.sync_api import sync_playwright  # tests import the rest of this module
-
-    names = pages(site)
-    with served(site) as base, sync_playwright() as playwright:
-        # It could not start as root with a sandbox, and only the site is opened.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        gone = sorted(each for each in KINDS.difference(names) if (site / each).parent.is_dir())
-        found = [f"{each}: it is no page, and stood for its kind" for each in gone]
-        found += look(browser, base, names)
-        for where in (base, site.resolve().as_uri() + "/"):
-            found += search(browser, where)
-        browser.close()
+    names = sorted(pages(site), key=lambda name: name not in KINDS)  # which take longest
+    gone = sorted(each for each in KINDS.difference(names) if (site / each).parent.is_dir())
+    found = [f"{each}: it is no page, and stood for its kind" for each in gone]
+    with served(site) as searched, served(site, is_searched=False) as base:
+        places = (searched, site.resolve().as_uri() + "/")
+        jobs: list[Job] = [partial(search, base=place) for place in places]
+        jobs += [partial(look, base=base, names=names[at::PARTS]) for at in range(PARTS)]
+        found += sorted(perform(jobs))
     for fault in found:
         sys.stdout.write(f"{fault}\n")
     sys.stdout.write(f"{len(names)} pages looked at in Chromium, {len(found)} faults\n")

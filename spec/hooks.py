@@ -7,6 +7,7 @@ package ``generate`` owns the generated content.
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -201,11 +202,17 @@ def on_nav(nav: Navigation, config: MkDocsConfig, files: Files) -> Navigation:
 def on_post_build(config: MkDocsConfig) -> None:
     """Print the one page, and check what was built; a finding fails a strict build."""
     site = Path(config.site_dir)
-    found = []
-    if not printed.missing():
-        target = site / downloads.PDF
-        printed.write(site / "whole.html", target, ", ".join((config.site_name, *_about())))
-        chapters = [each for each in _specification if each.file.src_uri != whole.PAGE]
-        found += printed.faults(target, [str(each.title) for each in chapters])
-    for finding in [*found, *checks.check(site)]:
-        _LOG.warning(finding)
+    with ThreadPoolExecutor(1) as beside:  # Chromium prints in processes of its own
+        print_faults = beside.submit(_printed, site, config.site_name)
+        for finding in [*checks.check(site), *print_faults.result()]:
+            _LOG.warning(finding)
+
+
+def _printed(site: Path, name: str) -> list[str]:
+    """Print the one page, and check the PDF."""
+    if printed.missing():
+        return []
+    target = site / downloads.PDF
+    printed.write(site / "whole.html", target, ", ".join((name, *_about())))
+    chapters = [each for each in _specification if each.file.src_uri != whole.PAGE]
+    return printed.faults(target, [str(each.title) for each in chapters])

@@ -37,6 +37,7 @@ from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import Run, run_client_case
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.transport import Transport, UpgradeRequest
+from neffos_conformance.wire.waiting import at_most
 
 OperationHook = Callable[["ClientContext", str, Values], Any]
 Observe = Callable[["ClientContext", Values], Values | Sequence[Values] | None]
@@ -159,13 +160,7 @@ class ClientFault(hooks.MessageHooks):
     @asynccontextmanager
     async def stage(self) -> AsyncIterator[Run]:
         """Give the function that runs a case against the client."""
-        slots = asyncio.Semaphore(CONCURRENT_CASES)
-
-        async def run(case: Case) -> Result:
-            async with slots:
-                return await play(self, case)
-
-        yield run
+        yield at_most(CONCURRENT_CASES, partial(play, self))
 
 
 async def play(fault: ClientFault, case: Case) -> Result:

@@ -24,6 +24,7 @@ from websockets.utils import apply_mask
 from mutation.hooks import Scratch, seeds, staged
 from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner.run import Run
+from neffos_conformance.wire.waiting import cancel
 
 READ_SIZE: Final = 1 << 16
 """Bytes read at a time."""
@@ -224,9 +225,7 @@ class Proxy:
                 yield urlunsplit(urlsplit(url)._replace(netloc=f"127.0.0.1:{port}"))
             finally:
                 listener.close()
-                for task in list(tasks):
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await cancel(tasks)
 
     async def _serve(
         self, url: str, scratch: Scratch, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

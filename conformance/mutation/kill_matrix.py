@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -236,7 +237,7 @@ def errors(role: Role, cases: Sequence[Case], kills: Kills) -> Iterator[str]:
 
 
 def write_report(kills: Kills, path: Path) -> None:
-    """Write a matrix to a file."""
+    """Write a matrix to a file, at once: the site may be built meanwhile, and reads it."""
     mutants = {
         name: {
             "role": BANK[name].role,
@@ -249,7 +250,9 @@ def write_report(kills: Kills, path: Path) -> None:
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     values = {"format": REPORT_FORMAT, "mutants": mutants}
-    path.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    written = path.with_name(f"{path.name}.{os.getpid()}")
+    written.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    written.replace(path)
 
 
 def read_report(path: Path = REPORT) -> Kills:

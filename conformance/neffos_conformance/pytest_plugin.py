@@ -16,7 +16,6 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -213,13 +212,9 @@ class Suite(pytest.Collector):
         from neffos_conformance.runner.discovery import discovered
         from neffos_conformance.runner.driver_pool import to_client
         from neffos_conformance.runner.gentle import INTERVAL
-        from neffos_conformance.runner.instances import Instances, common, crossing, retried
+        from neffos_conformance.runner.instances import Instances, common, retried
         from neffos_conformance.runner.pace import Way
-        from neffos_conformance.runner.run import (
-            DEFAULT_TIMEOUTS,
-            opened,
-            to_server,
-        )
+        from neffos_conformance.runner.run import DEFAULT_TIMEOUTS, opened, to_server
         from neffos_conformance.wire.reach import Gate
 
         if self.role == "client":
@@ -227,9 +222,7 @@ class Suite(pytest.Collector):
             run, _ = await self._stack.enter_async_context(started)
             return run
         gate = Gate(INTERVAL) if self.config.getoption("--neffos-gentle") else None
-        targets = [self.reached.target(url) for url in self.sut]
-        if gate is not None:
-            targets = [replace(each, reach=replace(each.reach, gate=gate)) for each in targets]
+        targets = [self.reached.target(url).behind(gate) for url in self.sut]
         way = Way(DEFAULT_TIMEOUTS, interval=gate.interval if gate else 0.0)
         assert self.profile is not None  # noqa: S101  # the cases were collected
         found = []
@@ -240,12 +233,9 @@ class Suite(pytest.Collector):
         except ValueError as error:
             pytest.exit(str(error), pytest.ExitCode.USAGE_ERROR)
         self.has = common(found)
-        first, *others = targets
-        one = partial(to_server, first, profile=self.has.profile)
-        if not others:
-            return retried(one(way=way))
-        patient, hasty = (one(way=each, others=others) for each in (crossing(way), way))
-        self.split = Instances(len(targets), retried(one(way=way)), patient, hasty)
+        if len(targets) == 1:
+            return retried(to_server(targets[0], way=way, profile=self.has.profile))
+        self.split = Instances.of(targets, way, self.has.profile)
         return self.split.run
 
     def _read_reached(self) -> Reached:

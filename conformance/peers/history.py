@@ -37,7 +37,7 @@ from neffos_conformance.codecs.catalogue import all_cases
 from neffos_conformance.data import FOLDER
 from neffos_conformance.interop.bisection import Trial, Trials
 from neffos_conformance.interop.history import history_values, system_values
-from neffos_conformance.interop.versions import Version, client_trial, server_trial
+from neffos_conformance.interop.versions import Version, tried
 from neffos_conformance.runner.playback import Timeouts
 from neffos_protocol.text import ascii_json
 from peers.implementations import (
@@ -246,8 +246,7 @@ async def record(only: Mapping[str, Released]) -> dict[str, Any]:
 
     def runs(name: str, system: Released, version: str) -> Callable[..., Awaitable[Trial]]:
         started = Version(tuple(command(name, version)), name.partition("/")[2])
-        run = server_trial if system.role == "server" else client_trial
-        return partial(run, started, timeouts=LIMITS)
+        return partial(tried, system.role, started, timeouts=LIMITS)
 
     async def one(name: str, system: Released, version: str) -> Trial:
         if system.releases[version]:

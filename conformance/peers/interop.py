@@ -33,7 +33,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
-from itertools import groupby
+from itertools import groupby, starmap
 from operator import attrgetter
 from typing import Any, Final
 
@@ -60,6 +60,7 @@ from neffos_conformance.runner.run import DEFAULT_JOBS, DEFAULT_TIMEOUTS, run_ca
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.runner.varying import WALKED
 from neffos_conformance.wire.subprocesses import running
+from neffos_conformance.wire.waiting import at_most
 from peers.exchanges import EXCHANGES, SERVERS, clusters_of, exchange_failures
 from peers.implementations import (
     GO_PEER,
@@ -302,15 +303,13 @@ async def test_all(
     systems: list[tuple[TestedPeer, Play]], seed: int | None
 ) -> dict[str, RunReport]:
     """Run all cases, or a share by a seed, on every server and every client, some at a time."""
-    slots = asyncio.Semaphore(TESTED_AT_ONCE)
 
     async def test(system: TestedPeer, play: Play) -> RunReport:
-        async with slots:
-            began, start = beginning()
-            results = await play(system.cases(seed))
-            return system.report(results, began, time.perf_counter() - start)
+        began, start = beginning()
+        results = await play(system.cases(seed))
+        return system.report(results, began, time.perf_counter() - start)
 
-    tested = await asyncio.gather(*(test(*each) for each in systems))
+    tested = await asyncio.gather(*starmap(at_most(TESTED_AT_ONCE, test), systems))
     return {system.name: report for (system, _), report in zip(systems, tested, strict=True)}
 
 

@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import starmap
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -35,6 +36,7 @@ from neffos_conformance.learning.lesson import Lesson, compare, scenes_of
 from neffos_conformance.learning.machine import machine_from
 from neffos_conformance.learning.specified import specification
 from neffos_conformance.wire.subprocesses import running
+from neffos_conformance.wire.waiting import at_most
 from neffos_protocol import Role
 from peers.implementations import (
     HERE,
@@ -201,24 +203,22 @@ def chosen(systems: Sequence[System], seed: int) -> list[System]:
 
 async def learn_all(commands: Mapping[System, Sequence[str]], *, record: bool) -> bool:
     """Learn some at a time, and record or compare each; say whether something is wrong."""
-    slots = asyncio.Semaphore(AT_ONCE)
 
     async def learn(system: System, arguments: Sequence[str]) -> bool:
         folder = ROOT / "reports" / "learned" / str(system)
         own = ["--json", "--seconds", str(SECONDS), "--save-recordings", str(folder)]
-        async with slots:
-            began = time.monotonic()
-            process = await asyncio.create_subprocess_exec(
-                REFERENCE, "learn", *own, *arguments, stdout=asyncio.subprocess.PIPE
-            )
-            printed, _ = await process.communicate()
-            seconds = time.monotonic() - began
+        began = time.monotonic()
+        process = await asyncio.create_subprocess_exec(
+            REFERENCE, "learn", *own, *arguments, stdout=asyncio.subprocess.PIPE
+        )
+        printed, _ = await process.communicate()
+        seconds = time.monotonic() - began
         found = json.loads(printed) if printed else {"machines": [], "peer": {}}
         words = sum(each["words"] for each in found["machines"])
         console.print(f"{system}: exit status {process.returncode}, {words} words, {seconds:.0f} s")
         return keep(system, found, record=record)
 
-    return any(await asyncio.gather(*(learn(*each) for each in commands.items())))
+    return any(await asyncio.gather(*starmap(at_most(AT_ONCE, learn), commands.items())))
 
 
 def keep(system: System, found: dict[str, Any], *, record: bool) -> bool:

@@ -29,7 +29,7 @@ from neffos_conformance.reference.embedded import embedded_server
 from neffos_conformance.runner.discovery import discovered
 from neffos_conformance.runner.driver_pool import to_client
 from neffos_conformance.runner.pace import Way
-from neffos_conformance.runner.result import Result
+from neffos_conformance.runner.result import Result, without
 from neffos_conformance.runner.run import (
     DEFAULT_JOBS,
     DEFAULT_TIMEOUTS,
@@ -59,9 +59,8 @@ async def server_outcome(network: Network | None, cases: Sequence[Case]) -> Outc
         way = Way(DEFAULT_TIMEOUTS)
         await way.check(partial(opened, reached))
         has = await discovered(reached, way)
-        left_out = [result for case in cases if (result := has.result(case))]
-        ids = {result.case.id for result in left_out}
-        left = [case for case in cases if case.id not in ids]
+        left_out = has.left_out(cases)
+        left = without(cases, left_out)
         return _outcome([*left_out, *await _results(to_server(reached, way=way), left)])
 
 

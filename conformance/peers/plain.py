@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from neffos_conformance.wire.subprocesses import running
+from neffos_conformance.wire.waiting import at_most
 from peers.implementations import KNOWN_FAILURES, REFERENCE, Implementation
 
 NAMESPACE: Final = "default"
@@ -46,12 +47,7 @@ def plain_failures(
 async def _all_failures(
     peers: Mapping[str, Implementation], jobs: int, seed: int | None
 ) -> list[str]:
-    slots = asyncio.Semaphore(jobs)
-
-    async def one(peer: Implementation, name: str, url: str, level: str, folder: Path) -> str:
-        async with slots:
-            return await _failure(peer, name, url, level, folder)
-
+    one = at_most(jobs, _failure)
     found: list[str] = []
     for peer_name, peer in peers.items():
         if peer.plain is None:

@@ -15,6 +15,7 @@ from neffos_conformance.runner.known_failures import KnownFailure, weigh
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run_report import RunReport
+from neffos_conformance.wire.waiting import at_most
 from neffos_protocol import Role
 
 AT_ONCE: Final = 2
@@ -61,11 +62,9 @@ async def walk_all(
         reports: of their cases, which say what they are known to violate.
         timeouts: the time limits.
     """
-    slots = asyncio.Semaphore(AT_ONCE)
 
     async def walk(peer: WalkedPeer) -> list[str]:
-        async with slots:
-            results = await peer.found(violated(reports[peer.name].results), timeouts)
+        results = await peer.found(violated(reports[peer.name].results), timeouts)
         ids = [each.case.id for each in results]
         weighed = weigh(peer.known_failures, results, [*ids, *_others(peer, ids)])
         unknown = (each for each in results if each.case.id not in weighed.known)
@@ -74,7 +73,9 @@ async def walk_all(
             *weighed.complaints,
         ]
 
-    return [each for some in await asyncio.gather(*map(walk, peers)) for each in some]
+    return [
+        each for some in await asyncio.gather(*map(at_most(AT_ONCE, walk), peers)) for each in some
+    ]
 
 
 def _others(peer: WalkedPeer, ids: Sequence[str]) -> list[str]:

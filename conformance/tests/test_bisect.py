@@ -111,11 +111,12 @@ def test_a_conclusion_names_what_is_not_known():
 def history(monkeypatch):
     """Versions whose commands are the signs of their verdicts."""
 
-    async def trial(version, cases):
+    async def trial(role, version, cases):
+        assert role == "server"
         assert [case.id for case in cases] == ["NM-4.2"]
         return TRIALS[version.command[0]]
 
-    monkeypatch.setattr(bisect, "server_trial", trial)
+    monkeypatch.setattr(bisect, "tried", trial)
 
     def commands(signs):
         return [f"--command=v{number}={sign}" for number, sign in enumerate(signs)]
@@ -237,13 +238,14 @@ def test_the_case_that_ends_a_server_fails_and_the_others_run_again(monkeypatch)
 
 def test_a_server_that_is_started():
     command = (str(Path(sys.executable).with_name("neffos-wire")), "serve", "--json")
-    trial = asyncio.run(running.server_trial(running.Version(command), CASES[:1]))
+    trial = asyncio.run(running.tried("server", running.Version(command), CASES[:1]))
     assert trial == Trial({CASES[0].id: Verdict.PASS})
 
 
 def test_a_version_that_does_not_start():
     async def reason(*command, **more):
-        return (await running.server_trial(running.Version(command, **more), CASES)).reason
+        version = running.Version(command, **more)
+        return (await running.tried("server", version, CASES)).reason
 
     assert "cannot be started" in asyncio.run(reason("/nowhere"))
     assert asyncio.run(reason("echo", "hello")) == "it is not ready, it said b'hello\\n'"
@@ -251,4 +253,4 @@ def test_a_version_that_does_not_start():
     assert asyncio.run(reason("echo", line)) == "it has the endpoints a, b. Try: name one"
     assert asyncio.run(reason("true", url="ws://127.0.0.1:1/")).startswith("it ended before")
     version = running.Version(("true",))
-    assert asyncio.run(running.client_trial(version, CASES)).reason
+    assert asyncio.run(running.tried("client", version, CASES)).reason

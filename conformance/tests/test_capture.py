@@ -140,7 +140,9 @@ def test_another_link_is_named(tmp_path):
     data = bytearray(path.read_bytes())
     data[20:24] = struct.pack("<I", 201)  # Bluetooth
     path.write_bytes(data)
-    assert check(path).notes == ["11 packets were not read: their link is not Ethernet or the like"]
+    assert check(path).all_notes == [
+        "11 packets were not read: their link is not Ethernet or the like"
+    ]
 
 
 def test_packets_cut_by_the_capture_are_missing_ones(tmp_path):
@@ -198,7 +200,7 @@ def test_connections_are_told_apart_and_others_are_left_out(tmp_path):
     saved([*packets, *chat, *middle, *tls, hello], tmp_path / "a.pcap")
     report = check(tmp_path / "a.pcap")
     assert (report.verdict, report.messages) == (Verdict.PASS, 8)
-    assert [note.split(": ")[1] for note in report.notes] == [
+    assert [note.split(": ")[1] for note in report.all_notes] == [
         "their beginnings are not in the capture",
         "they use TLS, and there are no keys. Try",
         "they are WebSocket connections that do not look like neffos",
@@ -243,7 +245,8 @@ def test_damage_is_one_line(tmp_path, whole, code, complaint):
 
 
 def test_connections_beyond_the_bound_end_as_unknown(tmp_path, monkeypatch):
-    monkeypatch.setattr(capture, "MAX_FLOWS", 2)
+    monkeypatch.setattr(capture, "LANES", 1)
+    monkeypatch.setattr(capture, "MAX_LANE", 2)
     opened = [conversation(*VISIT, port=port, closes=False) for port in range(40_000, 40_003)]
     found = items([each for packets in opened for each in packets], tmp_path)
     cut = [each for each in found if isinstance(each.content, ConnectionClosed)]

@@ -357,7 +357,7 @@ def test_connections_of_a_har_are_checked_from_their_beginning_alone(tmp_path):
     path.write_text(har(entry(), entry(middle), chat, chat, entry(message())))
     report = check(path)
     assert (report.verdict, report.messages) == (Verdict.PASS, 1)
-    assert report.notes == [
+    assert report.all_notes == [
         "1 WebSocket connections were not read: the HAR does not have their messages",
         "1 WebSocket connections were not read: their beginnings are not in the HAR",
         "2 WebSocket connections were not read: they do not look like neffos",

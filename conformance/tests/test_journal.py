@@ -11,13 +11,16 @@ import pytest
 
 from neffos_conformance.cli import check_work
 from neffos_conformance.cli.check_work import check_all
-from neffos_conformance.recordings.checking import Reading, check
+from neffos_conformance.recordings import shares
+from neffos_conformance.recordings.checking import check
 from neffos_conformance.recordings.journal import Journal
+from neffos_conformance.recordings.shares import Reading
 from neffos_conformance.wire.packed import InputError
 
 from .commands import run
 from .test_check import EARLY, VISIT, recorded
-from .test_shares import recording
+from .test_har import entry, har, message
+from .test_shares import packets, recording
 
 
 @pytest.fixture
@@ -71,6 +74,28 @@ def test_a_damaged_end_of_the_journal_is_written_anew(tmp_path, files, counted, 
         journal.write_bytes(whole[:size])
         assert check_all(files, 1, Reading(), journal) == [check(path) for path in files]
         assert journal.read_bytes() == whole
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "pcapng", "har"])
+def test_finished_shares_of_a_file_are_not_checked_again(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(shares, "MIN_SHARED", 100)
+    path = tmp_path / f"a.{kind}"
+    said = [message(text, sent=side) for side, text in VISIT]
+    entries = [entry(*said, message("$2;app;;echo;0;0;hi"), message("?")) for _ in range(6)]
+    content = {"jsonl": recording(0), "pcapng": packets(0), "har": har(*entries).encode()[:-9]}
+    path.write_bytes(content[kind])
+    whole = check(path)
+    assert whole.unreadable_lines or kind == "pcapng"
+    units = shares.plan([path], 3, Reading())
+    journal = Journal(tmp_path / "journal")
+    for unit in units[:2]:
+        journal.add(unit, check(path, share=unit.share))
+    journal.close()
+    journal = Journal(tmp_path / "journal")
+    first, second, third = map(journal.find, units)
+    journal.close()
+    assert third is None
+    assert shares.merged([first, second, check(path, share=units[2].share)]) == whole
 
 
 def test_another_file_is_left_alone(tmp_path, files):

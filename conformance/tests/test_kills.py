@@ -261,6 +261,7 @@ def test_a_report_is_read_as_it_was_written(tmp_path):
     assert read_report(path) == {}
     write_report(flawless(), path)
     assert read_report(path) == flawless()
+    assert [*path.parent.iterdir()] == [path]
     path.write_text('{"format": 1}')
     assert read_report(path) == {}
 

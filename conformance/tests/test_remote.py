@@ -10,9 +10,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import fsspec
 import pytest
 
-from neffos_conformance.recordings.checking import Reading, check
+from neffos_conformance.recordings.checking import check
 from neffos_conformance.recordings.journal import Journal
-from neffos_conformance.recordings.shares import plan
+from neffos_conformance.recordings.shares import Reading, plan
 from neffos_conformance.wire.packed import find_with_urls, size, stem
 from neffos_conformance.wire.remote import Url, is_url
 

@@ -1,18 +1,20 @@
-"""Recordings checked in shares of their connections: the report is that of a check in one piece."""
+"""Files checked in shares of their connections: the report is that of a check in one piece."""
 
+import io
 from random import Random
 
 import pytest
 
-from neffos_conformance.recordings import checking, shares
+from neffos_conformance.recordings import capture, checking, shares
+from neffos_conformance.recordings.capture import MISSING, TOO_MANY
 from neffos_conformance.recordings.check_report import report_values
-from neffos_conformance.recordings.checking import Reading, Share, check
-from neffos_conformance.recordings.shares import MIN_SHARED, Unit, merged, plan
+from neffos_conformance.recordings.checking import check
+from neffos_conformance.recordings.packets import save_capture
+from neffos_conformance.recordings.shares import MIN_SHARED, Reading, Share, Unit, merged, plan
 from neffos_conformance.wire.closing import ConnectionClosed
-from neffos_conformance.wire.transcript import Entry, header, lines
+from neffos_conformance.wire.transcript import Entry, header, lines, read_lines
 
 from .commands import run
-from .test_capture import conversation, saved
 from .test_check import EARLY, VISIT
 from .test_har import entry, har, message
 
@@ -74,15 +76,80 @@ def test_the_report_is_that_of_one_piece(tmp_path, monkeypatch, seed, count):
     assert report_values(shared) == report_values(whole)
 
 
-def test_a_cluster_a_capture_and_a_har_are_one_piece(tmp_path):
-    cluster = tmp_path / "a.jsonl"
-    cluster.write_bytes(recording(1, broker={"kind": "redis"}))
-    web = tmp_path / "a.har"
-    web.write_text(har(entry(message(), message(";any;;say;0;0;hi"))))
-    packets = saved(conversation(*VISIT, EARLY), tmp_path / "a.pcap")
-    for path in (cluster, web, packets):
-        assert in_shares(path, 2) == check(path)
-        assert check(path).violations
+def packets(seed, *, connections=60):
+    """Give a capture of such a recording, with packets that are late, sent again or missing."""
+    random = Random(seed)
+    first, *entries = read_lines(io.BytesIO(recording(seed, connections=connections, broken=False)))
+    written = io.BytesIO()
+    save_capture(written, first | {"defects": {"FR-1": "server"}}, entries)
+    data, blocks = written.getvalue(), []
+    while data:
+        size = int.from_bytes(data[4:8], "little")
+        blocks.append(data[:size])
+        data = data[size:]
+    later = blocks[3:]  # the first packet has the header
+    places = [(at + random.choice([0, 0, 0, 3]), each) for at, each in enumerate(later)]
+    places += [(at + random.uniform(1, 9), each) for at, each in enumerate(later[::7])]
+    mixed = [each for _, each in sorted(places) if random.random() < 0.98]
+    bluetooth = b"".join(
+        [blocks[1][:8], b"\xc9", blocks[1][9:]]
+    )  # an interface, and a packet there
+    return b"".join([*blocks[:3], *mixed, bluetooth, blocks[-1][:8], b"\1", blocks[-1][9:]])
+
+
+@pytest.mark.parametrize("count", [2, 5])
+@pytest.mark.parametrize(("seed", "lane", "note"), [(0, 64, MISSING), (1, 2, TOO_MANY)])
+def test_the_report_on_a_capture_is_that_of_one_piece(
+    tmp_path, monkeypatch, seed, lane, note, count
+):
+    monkeypatch.setattr("neffos_conformance.recordings.check_report.MAX_VIOLATIONS", 8)
+    monkeypatch.setattr(shares, "MAX_VIOLATIONS", 8)
+    monkeypatch.setattr(checking, "MAX_VIOLATIONS", 8)
+    monkeypatch.setattr(checking, "MAX_FORMER", 5)
+    monkeypatch.setattr(capture, "LANES", 5)
+    monkeypatch.setattr(capture, "MAX_LANE", lane)
+    path = tmp_path / "a.pcapng"
+    path.write_bytes(packets(seed))
+    whole = check(path)
+    assert 8 <= len(whole.violations) < sum(whole.counts.values())
+    assert len(whole.pending_asks) == 8
+    assert note in {note.partition(": ")[2] for note in whole.notes}
+    assert len(whole.all_notes) > len(whole.notes)
+    assert in_shares(path, count) == whole
+    path.write_bytes(path.read_bytes() + b"\xff" * 40)
+    assert in_shares(path, count) == check(path)
+    assert check(path).unreadable_lines
+
+
+@pytest.mark.parametrize("end", [-1, -30])
+def test_the_report_on_a_har_is_that_of_one_piece(tmp_path, end):
+    said = [message(text, sent=side) for side, text in VISIT]
+    bad = message(";any;;say;0;0;hi")
+    entries = [
+        {"request": {"url": "http://x/"}},
+        entry(),
+        entry(message(), url="ws:///"),
+        entry(*said, bad, url="wss://first.example/"),
+        *(entry(*said, message("$2;app;;echo;0;0;hi"), *number * [bad]) for number in range(5)),
+        entry(message("hello")),
+        entry(*said[2:]),
+        entry(message(), url="ws:///"),
+    ]
+    path = tmp_path / "a.har"
+    path.write_text(har(*entries)[:end])
+    whole = check(path)
+    assert whole.unreadable_lines
+    assert whole.pending_asks
+    assert whole.header["server"]["peer"] == "first.example"
+    for count in (2, 3, 20):
+        assert in_shares(path, count) == whole
+
+
+def test_the_recording_of_a_cluster_is_one_piece(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(recording(1, broker={"kind": "redis"}))
+    assert in_shares(path, 2) == check(path)
+    assert check(path).violations
 
 
 def test_processes_share_a_file(tmp_path, monkeypatch):

@@ -13,7 +13,8 @@ from websockets.frames import Frame, Opcode
 
 from neffos_conformance.recordings import tls
 from neffos_conformance.recordings.capture import MISSING, UNDECRYPTED
-from neffos_conformance.recordings.checking import Reading, check
+from neffos_conformance.recordings.checking import check
+from neffos_conformance.recordings.shares import Reading
 from neffos_conformance.wire.transcript import read_transcript
 
 from .commands import run
@@ -109,7 +110,7 @@ def test_what_is_inside_tls_is_checked_with_the_keys(tmp_path, authority, name):
     report = check(path, reading=Reading(keylog=tmp_path / "keys"))
     assert report.messages == len(VISIT) + 1
     assert [each.requirement for each in report.violations] == ["NS-11"]
-    assert not report.notes
+    assert not report.all_notes
 
 
 def test_the_commands_take_the_key_log(tmp_path, authority):
@@ -139,14 +140,14 @@ def test_keys_in_the_capture_itself_are_used(tmp_path, authority):
 
 def test_without_its_keys_a_connection_is_counted_and_nobody_accused(tmp_path, authority):
     path = saved(encrypted(tmp_path, authority=authority), tmp_path / "a.pcap")
-    assert check(path).notes == [
+    assert check(path).all_notes == [
         "1 TCP connections were not read: they use TLS, and there are no keys. "
         "Try: --keylog FILE, or neffos-wire record"
     ]
     other = tmp_path / "other"
     other.write_text(f"# a comment\n\nCLIENT_RANDOM {'00' * 32} {'11' * 48}\nCLIENT_RANDOM x y\n")
     report = check(path, reading=Reading(keylog=other))
-    assert (report.messages, report.notes) == (
+    assert (report.messages, report.all_notes) == (
         0,
         ["1 TCP connections were not read: they use TLS, and the key log does not have their keys"],
     )

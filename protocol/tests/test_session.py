@@ -85,7 +85,9 @@ def test_the_package_exports_what_its_modules_define() -> None:
         for name, value in vars(module).items()
         if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
     }
-    assert defined | {"Event", "DEFAULT_LIMITS", "MisuseError"} == set(neffos_protocol.__all__)
+    assert defined | {"COMPILED", "Event", "DEFAULT_LIMITS", "MisuseError"} == set(
+        neffos_protocol.__all__
+    )
     assert all(hasattr(neffos_protocol, name) for name in neffos_protocol.__all__)
 
 

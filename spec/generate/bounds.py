@@ -162,8 +162,8 @@ def of_files() -> str:
         ),
         (
             "TCP connections of a capture at the same time",
-            f"{capture.MAX_FLOWS:,}",
-            "the oldest is unknown from there",
+            f"{capture.LANES * capture.MAX_LANE:,}",
+            f"the oldest in its group, of {capture.LANES}, is unknown from there",
         ),
         ("a block of a capture", size(packet_file.MAX_BLOCK), "unreadable"),
         ("a HAR", size(MAX_DOCUMENT), "refused"),

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from typing import Any, Final
+from typing import Final
 
 from neffos_conformance.cases.definition import LIMITS, SLOW, Case, base_of, select
 from neffos_conformance.cases.rewrites import rewritten
 from neffos_conformance.cases.script import Step, expanded, read_script
 from neffos_conformance.cases.varied_script import DimensionValue, NotApplicableError, Script
-from neffos_conformance.data import FOLDER, toml
+from neffos_conformance.data import frozen, read_entries
 
 MARK_SUFFIX: Final = 9
 """Characters that ``<<case>>`` has beside the case's ID: a hyphen, and four bytes in hex."""
@@ -42,23 +42,18 @@ class Dimension:
 @cache
 def dimensions() -> tuple[Dimension, ...]:
     """Give all dimensions, in the order in which their values apply."""
-    text = FOLDER.joinpath("dimensions.toml").read_text("utf-8")
     return tuple(
         Dimension(
             each["id"],
             each["about"],
             tuple(
-                DimensionValue(dimension=each["id"], rewrite=each["rewrite"], **_frozen(value))
+                DimensionValue(dimension=each["id"], rewrite=each["rewrite"], **frozen(value))
                 for value in each["value"]
             ),
             each.get("refused", ""),
         )
-        for each in toml.loads(text)["dimension"]
+        for each in read_entries("dimensions.toml", "dimension")
     )
-
-
-def _frozen(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(v) if isinstance(v, list) else v for name, v in value.items()}
 
 
 @cache

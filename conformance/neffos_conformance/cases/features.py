@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from functools import cache
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote
 
 from neffos_codec import Message
 from neffos_conformance.cases.definition import Case
 from neffos_conformance.cases.script import ENDPOINTS, MESSAGE_VERBS, Step, expanded, named
-from neffos_conformance.data import FOLDER, toml
+from neffos_conformance.data import read_entries
 from neffos_conformance.wire.payloads import frame_of
 from neffos_protocol.events import Change
 from neffos_protocol.names import CHANGE_OF, LOCAL_ONLY, NATIVE_EVENT
@@ -71,16 +71,11 @@ class Feature:
 @cache
 def features() -> tuple[Feature, ...]:
     """Give all features, in the order of the data: what a feature needs is before it or beside."""
-    text = FOLDER.joinpath("features.toml").read_text("utf-8")
-    return tuple(map(_feature, toml.loads(text)["feature"]))
-
-
-def _feature(entry: dict[str, Any]) -> Feature:
-    values: dict[str, Any] = {
-        key: tuple(each) if isinstance(each, list) else each for key, each in entry.items()
-    }
-    values["level"] = AppLevel(values.get("level", AppLevel.APPLICATION))
-    return Feature(**values)
+    entries = read_entries("features.toml", "feature")
+    return tuple(
+        Feature(**{**each, "level": AppLevel(each.get("level", AppLevel.APPLICATION))})
+        for each in entries
+    )
 
 
 @cache

@@ -27,7 +27,7 @@ from neffos_conformance.interop.bisection import (
     following,
 )
 from neffos_conformance.interop.history import histories
-from neffos_conformance.interop.versions import Version, client_trial, server_trial
+from neffos_conformance.interop.versions import Version, tried
 from neffos_conformance.wire.secrets import masked
 from neffos_conformance.wire.terminal import echo
 from neffos_protocol.text import ascii_json
@@ -127,10 +127,11 @@ class _Search:
         is_whole: bool,
     ) -> None:
         """Try one version after the other, and note each."""
-        run = server_trial if role == "server" else client_trial
         while name := following(self.names, self.trials, is_whole=is_whole):
             reason = _built(self.peer, name) if self.peer else ""
-            trial = Trial(reason=reason) if reason else await run(self.versions[name], cases)
+            trial = (
+                Trial(reason=reason) if reason else await tried(role, self.versions[name], cases)
+            )
             self.trials[name] = trial
             note(name, trial)
 

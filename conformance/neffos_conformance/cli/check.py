@@ -21,7 +21,7 @@ from neffos_conformance.recordings.check_report import (
     place_of,
     report_values,
 )
-from neffos_conformance.recordings.checking import Reading
+from neffos_conformance.recordings.shares import Reading
 from neffos_conformance.wire.console import Terminal
 from neffos_conformance.wire.packed import InputError, shown
 from neffos_conformance.wire.payloads import short
@@ -111,7 +111,7 @@ def check_command(
 def _show(console: Terminal, path: Path | Url, report: CheckReport, verbose: bool) -> None:
     verdict = report.verdict
     found = list(report.remarks(all_of_them=verbose))
-    if verdict is Verdict.PASS and not (report.counts or found or report.notes or verbose):
+    if verdict is Verdict.PASS and not (report.counts or found or report.all_notes or verbose):
         return
     published = f", {report.published} published" if report.published else ""
     console.print(
@@ -135,7 +135,7 @@ def _show(console: Terminal, path: Path | Url, report: CheckReport, verbose: boo
             f"  the header is stale: it names a violation of {_plain(id_)}, which does not occur",
             style="magenta",
         )
-    for note in report.notes[:_SHOWN]:
+    for note in report.all_notes[:_SHOWN]:
         console.print(f"  {_plain(note)}")
     for remark in found[:_SHOWN]:
         console.print(f"  {escape(remark)}")

@@ -22,8 +22,8 @@ from rich.progress import (
 )
 
 from neffos_conformance.recordings.check_report import CheckReport
-from neffos_conformance.recordings.checking import Reading, check
-from neffos_conformance.recordings.shares import Unit, merged, plan
+from neffos_conformance.recordings.checking import check
+from neffos_conformance.recordings.shares import Reading, Unit, merged, plan
 from neffos_conformance.wire.console import Terminal
 from neffos_conformance.wire.packed import STANDARD_INPUT, InputError, size
 from neffos_conformance.wire.remote import Url

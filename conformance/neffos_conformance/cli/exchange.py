@@ -25,16 +25,16 @@ from neffos_conformance.cli.run_options import (
 )
 from neffos_conformance.cli.servers import (
     ServerUnderTest,
-    left_out_of,
+    features_option,
     listed_features,
+    name_option,
     opened_servers,
-    without,
 )
 from neffos_conformance.runner.discovery import Detected
 from neffos_conformance.runner.exchange_steps import NATS, Heard, SharedBroker
 from neffos_conformance.runner.instances import crossing, often, titles
 from neffos_conformance.runner.pace import Way
-from neffos_conformance.runner.result import Result
+from neffos_conformance.runner.result import Result, without
 from neffos_conformance.runner.run import to_server
 from neffos_conformance.wire.broker import BrokerError, broker_at, masked_broker
 from neffos_conformance.wire.reach import Target
@@ -66,11 +66,8 @@ _END = ".app"
 @option("--broker", "Redis or NATS that the servers share.", "URL", required=True)
 @option("--prefix", "What the servers' channels begin with.", "TEXT", show_default="detected")
 @testing_options("exchange")
-@option(
-    "--features listed", "Features of the servers, with commas, or all.", "LIST",
-    show_default="detected",
-)  # fmt: skip
-@option("--name", "Name of the servers in the reports.", "NAME", default="")
+@features_option("servers")
+@name_option("servers")
 @reaching
 def exchange_command(
     urls: tuple[str, ...],
@@ -94,8 +91,8 @@ def exchange_command(
     everything = all_cases(options, "exchange")
     cases = selected(options, everything)
     features = listed_features(listed)
-    left_out = [] if features is None else left_out_of(cases, Detected(features))
-    known_failures, began = prepare(options, cases, left_out)
+    left_out = [] if features is None else Detected(features).left_out(cases)
+    run = prepare(options, everything, cases, left_out)
     targets = tuple(target_at(url, reached) for url in urls)
     server = ServerUnderTest(targets, STANDARD, features, options, None, None)
     has, results = asyncio.run(_test(server, broker, prefix, cases))
@@ -106,8 +103,7 @@ def exchange_command(
         reached.command(_command(broker, prefix, targets)),
         has,
     )
-    ids = [case.id for case in everything]
-    testing.conclude(sut, results, options, known_failures, ids, began)
+    testing.conclude(sut, results, run)
 
 
 def _command(broker: str, prefix: str | None, targets: Sequence[Target]) -> str:
@@ -130,7 +126,7 @@ async def _test(
     ):
         targets, has, way = opened
         testing.allow_for(way, limit, cases, options)
-        results += left_out_of(cases, has)
+        results += has.left_out(cases)
         can_ask = await _can_ask(targets, way)
         results += _left_out(without(cases, results), broker, can_ask=can_ask)
         first, *others = targets

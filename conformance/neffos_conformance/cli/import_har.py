@@ -191,8 +191,9 @@ class _Import:
             path = self._write(source, first, chain([beginning], found))
             echo(f"{visible(_name(source))}: {count} messages → {visible(str(path))}")
         self.others += capture.others
-        for note in capture.notes():
-            echo(f"{visible(_name(source))}: {note}")
+        for what, count in capture.left_out():
+            if count:
+                echo(f"{visible(_name(source))}: {count} {what}")
 
     def _write(self, source: Path | Url, first: Header, entries: Iterable[Entry]) -> Path:
         name = "imported" if source == STANDARD_INPUT else stem(source)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import ssl
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Final
 
 import click
@@ -18,7 +16,8 @@ from neffos_conformance.listening.listener import listening_for_clients
 from neffos_conformance.listening.page import Page
 from neffos_conformance.listening.session import ClientNames, ListeningSession
 from neffos_conformance.reports.terminal import progress_display
-from neffos_conformance.runner.result import Result, in_order
+from neffos_conformance.runner.result import Result, in_order, without
+from neffos_conformance.wire.standard_input import interrupted
 from neffos_conformance.wire.terminal import echo
 
 LOOPBACK: Final = "127.0.0.1"
@@ -76,11 +75,7 @@ async def listened(
         OSError: it cannot listen there.
     """
     session = ListeningSession(cases, names, options.timeouts)
-    end = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        with suppress(NotImplementedError):  # on Windows an interrupt raises instead
-            loop.add_signal_handler(each, end.set)
+    end = interrupted()
     async with listening_for_clients(session, *address, tls) as page:
         _announce(page)
         with progress_display(len(cases)) as add:
@@ -95,7 +90,7 @@ async def listened(
                 wait.cancel()
         if page.is_watched and session.done.is_set():
             await asyncio.sleep(LAST_LOOK)
-    left = [case for case in cases if case.id not in session.results]
+    left = without(cases, session.results.values())
     unknown = [Result(case, Verdict.UNKNOWN, NOBODY) for case in left]
     results = in_order([*session.results.values(), *unknown], cases)
     return [*results, *session.observed.found.values()], session

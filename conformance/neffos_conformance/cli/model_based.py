@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 import shlex
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,10 +14,9 @@ import click
 
 from neffos_conformance import VERSION
 from neffos_conformance.cli.options import option
-from neffos_conformance.cli.run_options import RunOptions
+from neffos_conformance.cli.run_options import PreparedRun
 from neffos_conformance.cli.testing import NothingRanError, SystemUnderTest, conclude
 from neffos_conformance.reference import PEER
-from neffos_conformance.runner.known_failures import KnownFailure
 from neffos_conformance.runner.pace import Way
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import DEFAULT_TIMEOUTS
@@ -101,13 +100,7 @@ async def explored(
         return await explore(plan)
 
 
-def conclude_explored(
-    report: SequenceReport,
-    sut: SystemUnderTest,
-    options: RunOptions,
-    known: Sequence[KnownFailure],
-    began: tuple[datetime, float],
-) -> None:
+def conclude_explored(report: SequenceReport, sut: SystemUnderTest, run: PreparedRun) -> None:
     """Print and save the counterexamples, and exit.
 
     Raises:
@@ -118,7 +111,7 @@ def conclude_explored(
     from neffos_conformance.wire.console import Terminal
 
     console = Terminal(highlight=False)
-    folder = options.recordings_folder or FOLDER
+    folder = run.options.recordings_folder or FOLDER
     theirs = sut.peer.get("peer", "unknown")
     server, client = (theirs, _suite()) if report.role is Role.SERVER else (_suite(), theirs)
     again = {}
@@ -144,9 +137,9 @@ def conclude_explored(
         sys.exit(1 if report.trouble else 0)
     results = [each.result() for each in report.counterexamples]
     # A known failure that this run did not meet is not stale: another run may meet it.
-    ids = [each.case for each in known]
+    ids = frozenset(each.case for each in run.known_failures)
     try:
-        conclude(sut, results, options, known, ids, began, again)
+        conclude(sut, results, replace(run, ids=ids), again)
     except SystemExit as ended:
         sys.exit(ended.code or (1 if report.trouble else 0) or (2 if report.lost else 0))
 

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import (
-    AbstractAsyncContextManager,
-    AsyncExitStack,
-    asynccontextmanager,
-    suppress,
-)
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -35,7 +29,7 @@ from neffos_conformance.wire.payloads import short, text_if_utf8
 from neffos_conformance.wire.reach_options import Reached, listening_tls
 from neffos_conformance.wire.relay import Relay
 from neffos_conformance.wire.secrets import masked_target, masked_url
-from neffos_conformance.wire.standard_input import ended
+from neffos_conformance.wire.standard_input import interrupted
 from neffos_conformance.wire.terminal import echo
 from neffos_conformance.wire.transcript import (
     ConnectionOpened,
@@ -229,11 +223,7 @@ async def _relay(
     listening: _Listening,
     as_json: bool,
 ) -> None:
-    loop = asyncio.get_running_loop()
-    end = asyncio.Event()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        with suppress(NotImplementedError):  # on Windows an interrupt raises instead
-            loop.add_signal_handler(each, end.set)
+    end = interrupted(or_ended=as_json)
     async with AsyncExitStack() as stack:
         failed = [await stack.enter_async_context(heard)] if heard else []
         urls = []
@@ -245,8 +235,6 @@ async def _relay(
             names = ("relay", *(f"relay-{number}" for number in range(2, len(urls) + 1)))
             endpoints = dict(zip(names, urls, strict=True))
             echo(ascii_json({"ready": True, "endpoints": endpoints}))
-            parent = asyncio.create_task(ended())
-            parent.add_done_callback(lambda _: end.set())
         else:
             for url, server in zip(urls, servers, strict=True):
                 echo(f"relaying {url} to {masked_url(server)}; Ctrl-C ends it", err=True)

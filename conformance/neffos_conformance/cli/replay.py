@@ -51,6 +51,7 @@ from neffos_conformance.wire.transcript import (
     TranscriptError,
     read_transcript,
 )
+from neffos_conformance.wire.waiting import at_most
 from neffos_protocol import Role
 from neffos_protocol.text import ascii_json, visible
 
@@ -195,26 +196,23 @@ async def _replay_all(
     *,
     strict: bool,
 ) -> list[_ReplayReport]:
-    slots = asyncio.Semaphore(jobs)
-
     async def one(path: Path) -> _ReplayReport:
-        async with slots:
-            try:
-                transcript = read_transcript(path)
-            except (TranscriptError, OSError) as error:
-                return _ReplayReport(path, Replayed(ReplayOutcome.ERROR, str(error)))
-            header = transcript.header
-            if not transcript.entries:
-                replayed = Replayed(ReplayOutcome.ERROR, "the recording is empty")
-                return _ReplayReport(path, replayed, header)
-            replayed = await replay(transcript)
-            known = header.get("defects") or {}
-            defects = tuple(each for each, role in known.items() if role == live)
-            if replayed.outcome is ReplayOutcome.DIFFERENT and defects and not strict:
-                replayed = replace(replayed, outcome=ReplayOutcome.EXPLAINED)
-            return _ReplayReport(path, replayed, header, defects)
+        try:
+            transcript = read_transcript(path)
+        except (TranscriptError, OSError) as error:
+            return _ReplayReport(path, Replayed(ReplayOutcome.ERROR, str(error)))
+        header = transcript.header
+        if not transcript.entries:
+            replayed = Replayed(ReplayOutcome.ERROR, "the recording is empty")
+            return _ReplayReport(path, replayed, header)
+        replayed = await replay(transcript)
+        known = header.get("defects") or {}
+        defects = tuple(each for each, role in known.items() if role == live)
+        if replayed.outcome is ReplayOutcome.DIFFERENT and defects and not strict:
+            replayed = replace(replayed, outcome=ReplayOutcome.EXPLAINED)
+        return _ReplayReport(path, replayed, header, defects)
 
-    return list(await asyncio.gather(*map(one, files)))
+    return list(await asyncio.gather(*map(at_most(jobs, one), files)))
 
 
 # -------------------------------------------------------------------- for people

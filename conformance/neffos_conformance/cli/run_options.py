@@ -234,18 +234,36 @@ def _show_dry(cases: Sequence[Case], left_out: Sequence[Result]) -> None:
     console.print(f"{len(cases) - len(reasons)} cases would run, {len(reasons)} would not")
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedRun:
+    """A run whose files can be read and written, so that it may begin.
+
+    Attributes:
+        options: its options.
+        ids: the cases of its requirement set, selected or not.
+        known_failures: those that its files name.
+        began: the time, as ``beginning`` gives it.
+    """
+
+    options: RunOptions
+    ids: frozenset[str]
+    known_failures: Sequence[KnownFailure]
+    began: tuple[datetime, float]
+
+
 def prepare(
-    options: RunOptions, cases: Sequence[Case], left_out: Sequence[Result] = ()
-) -> tuple[list[KnownFailure], tuple[datetime, float]]:
+    options: RunOptions,
+    everything: Sequence[Case],
+    cases: Sequence[Case],
+    left_out: Sequence[Result] = (),
+) -> PreparedRun:
     """Read the known failures, and make every file that the run writes; or print the dry run.
 
     Args:
         options: the options.
+        everything: the cases of the requirement set.
         cases: the selected cases.
         left_out: the results of those that are known not to run.
-
-    Returns:
-        The known failures, and the current time as ``beginning`` gives it.
 
     Raises:
         click.UsageError: a file cannot be read or written.
@@ -267,9 +285,10 @@ def prepare(
         except OSError as error:
             raise click.UsageError(cannot_be_written(folder / "*.jsonl", error)) from error
     try:
-        return read_known_failures(options.known_failures_paths), beginning()
+        known = read_known_failures(options.known_failures_paths)
     except KnownFailuresError as error:
         raise click.UsageError(str(error)) from error
+    return PreparedRun(options, frozenset(case.id for case in everything), known, beginning())
 
 
 def beginning() -> tuple[datetime, float]:

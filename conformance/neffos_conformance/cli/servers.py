@@ -5,22 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
-from neffos_conformance.cases.definition import Case
 from neffos_conformance.cases.features import features_listed
 from neffos_conformance.cases.profile import Profile, ProfileError
 from neffos_conformance.cli import testing
+from neffos_conformance.cli.options import Decorator, option
 from neffos_conformance.cli.profiles import write_draft
 from neffos_conformance.cli.run_options import RunOptions
 from neffos_conformance.runner.discovery import Detected, NotAdmittedError, discovered
 from neffos_conformance.runner.instances import common
 from neffos_conformance.runner.pace import Way
-from neffos_conformance.runner.result import Result
 from neffos_conformance.runner.run import opened
 from neffos_conformance.wire.connection import ConnectError
 from neffos_conformance.wire.reach import Gate, Target
@@ -49,6 +49,17 @@ class ServerUnderTest:
     gate: Gate | None
 
 
+def features_option(what: str) -> Decorator[Any]:
+    """Give a command the argument ``listed``: the features of its server, or servers."""
+    text = f"Features of the {what}, with commas, or all."
+    return option("--features listed", text, "LIST", show_default="detected")
+
+
+def name_option(what: str) -> Decorator[Any]:
+    """Give a command the argument ``name``, that of its server, or servers."""
+    return option("--name", f"Name of the {what} in the reports.", "NAME", default="")
+
+
 def listed_features(text: str | None) -> Features | None:
     """Read the list of features; ``None`` if they are to be detected.
 
@@ -59,17 +70,6 @@ def listed_features(text: str | None) -> Features | None:
         return None if text is None else features_listed(text)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-
-
-def left_out_of(cases: list[Case], has: Detected) -> list[Result]:
-    """Give the results of the cases that need what the server lacks."""
-    return [result for case in cases if (result := has.result(case))]
-
-
-def without(cases: Sequence[Case], results: Sequence[Result]) -> list[Case]:
-    """Give the cases that have no result yet."""
-    ids = {result.case.id for result in results}
-    return [case for case in cases if case.id not in ids]
 
 
 @asynccontextmanager
@@ -84,9 +84,7 @@ async def opened_servers(
     """
     gate, found = server.gate, []
     async with nullcontext() if server.targets else _reference() as own:
-        targets: Sequence[Target] = server.targets or [Target.of(own or "")]
-        if gate is not None:
-            targets = [replace(each, reach=replace(each.reach, gate=gate)) for each in targets]
+        targets = [each.behind(gate) for each in server.targets or [Target.of(own or "")]]
         way = Way(server.options.timeouts, interval=gate.interval if gate else 0.0)
         for target in targets:
             await _reached(target, way)

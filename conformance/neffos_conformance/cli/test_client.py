@@ -122,7 +122,7 @@ def client_command(
             words += ("--expect-header", f"{name}: {MASK}" if has_value else name)
         words += ["--reconnects"] if reconnects else []
         _listen(listen, names, cases, everything, options, tls, shlex.join(words))
-    known_failures, began = prepare(options, cases)
+    run = prepare(options, everything, cases)
     try:
         if is_explored:
             ready, found = asyncio.run(_explore(command or REFERENCE, seed, seconds))
@@ -130,7 +130,7 @@ def client_command(
             ours, dashes, drivers_own = sut.command.partition(" -- ")
             again = f"{ours} --explore --seed {found.seed}{dashes}{drivers_own}"
             sut = replace(sut, command=again)
-            conclude_explored(found, sut, options, known_failures, began)
+            conclude_explored(found, sut, run)
         variations = Varied()
         ready, results = asyncio.run(
             _test(command or REFERENCE, cases, options, remote, variations)
@@ -138,8 +138,7 @@ def client_command(
     except DriverError as error:
         raise testing.NothingRanError(str(error)) from error
     sut = testing.SystemUnderTest.started_by("client", command, ready)
-    ids = [case.id for case in everything]
-    testing.conclude(sut, results, options, known_failures, ids, began, variations=variations)
+    testing.conclude(sut, results, run, variations=variations)
 
 
 def _listen(
@@ -156,16 +155,15 @@ def _listen(
     needs_driver = [
         Result(case, Verdict.SKIPPED, NEEDS_DRIVER) for case in cases if undriven(case) is None
     ]
-    known_failures, began = prepare(options, cases, needs_driver)
+    run = prepare(options, everything, cases, needs_driver)
     try:
         results, session = asyncio.run(listened(cases, options, (host, port), names, tls))
     except OSError as error:
         raise click.UsageError(f"cannot listen on {listen}: {error.strerror or error}") from error
     peer = {"runtime": session.peer} if session.peer else {}
     sut = testing.SystemUnderTest("client", f"the client that dialled {listen}", peer, again)
-    ids = [*(case.id for case in everything), *SEEN]
     seen = {result.case.id: again for result in session.observed.found.values()}
-    testing.conclude(sut, results, options, known_failures, ids, began, seen)
+    testing.conclude(sut, results, replace(run, ids=run.ids.union(SEEN)), seen)
 
 
 async def _explore(

@@ -32,12 +32,11 @@ def codec_command(command: tuple[str, ...], options: RunOptions) -> None:
     """
     everything = all_cases(options, "codec")
     cases = selected(options, everything)
-    known_failures, began = prepare(options, cases)
+    run = prepare(options, everything, cases)
     try:
         deadline = options.run_timeout or RUN_TIMEOUT
         ready, answered = run_codec(command or REFERENCE, cases, deadline=deadline)
     except AdapterError as error:
         raise testing.NothingRanError(str(error)) from error
     sut = testing.SystemUnderTest.started_by("codec", command, ready)
-    ids = [case.id for case in everything]
-    testing.conclude(sut, results_of(answered, cases), options, known_failures, ids, began)
+    testing.conclude(sut, results_of(answered, cases), run)

@@ -29,17 +29,17 @@ from neffos_conformance.cli.run_options import (
 )
 from neffos_conformance.cli.servers import (
     ServerUnderTest,
-    left_out_of,
+    features_option,
     listed_features,
+    name_option,
     opened_servers,
-    without,
 )
 from neffos_conformance.reference import identity
 from neffos_conformance.runner import gentle
 from neffos_conformance.runner.discovery import Detected
-from neffos_conformance.runner.instances import Instances, crossing, retried, titles
+from neffos_conformance.runner.instances import Instances, retried, titles
 from neffos_conformance.runner.pace import Way
-from neffos_conformance.runner.result import Result
+from neffos_conformance.runner.result import Result, without
 from neffos_conformance.runner.run import to_server
 from neffos_conformance.runner.varying import Varied
 from neffos_conformance.runner.witness import watching
@@ -54,14 +54,9 @@ if TYPE_CHECKING:
 @click.command("server")
 @click.argument("urls", nargs=-1, metavar="[URL]…")
 @testing_options("server")
-@option(
-    "--features listed",
-    "Features of the server, with commas, or all.",
-    "LIST",
-    show_default="detected",
-)
+@features_option("server")
 @profile_options
-@option("--name", "Name of the server in the reports.", "NAME", default="")
+@name_option("server")
 @option(
     "--gentle is_gentle",
     "Only cases that do no harm, one at a time and slowly, for a server that others use.",
@@ -101,8 +96,8 @@ def server_command(
     left_out = gentle.left_out(cases) if is_gentle else []
     if known is not None:
         has = Detected(known, profile=profile)
-        left_out += left_out_of(without(cases, left_out), has)
-    known_failures, began = prepare(options, cases, left_out)
+        left_out += has.left_out(without(cases, left_out))
+    run = prepare(options, everything, cases, left_out)
     if is_gentle:
         options = replace(options, jobs=gentle.JOBS)
     peer = {"peer": name} if name else {}
@@ -125,12 +120,11 @@ def server_command(
         has, found = asyncio.run(_explore(server, seed, seconds))
         again = f"{command} --explore --seed {found.seed}"
         sut = testing.SystemUnderTest("server", title, peer, again, has)
-        conclude_explored(found, sut, options, known_failures, began)
+        conclude_explored(found, sut, run)
     variations = Varied()
     has, results, notes = asyncio.run(_test(server, cases, variations))
     sut = testing.SystemUnderTest("server", title, peer, command, has, notes)
-    ids = [case.id for case in everything]
-    testing.conclude(sut, results, options, known_failures, ids, began, variations=variations)
+    testing.conclude(sut, results, run, variations=variations)
 
 
 def _check_usage(
@@ -192,14 +186,13 @@ async def _test(
     has = Detected(server.features or frozenset(), profile=server.profile)
     split: Instances | None = None
     async with testing.run_limit(options) as limit, opened_servers(server) as opened_server:
-        (first, *others), has, way = opened_server
+        targets, has, way = opened_server
         testing.allow_for(way, limit, cases, options)
-        results += left_out_of(without(cases, results), has)
+        results += has.left_out(without(cases, results))
         left = without(cases, results)
-        if others:  # a witness would hear nothing of what does not cross
-            one = partial(to_server, first, profile=has.profile)
-            patient, hasty = (one(way=each, others=others) for each in (crossing(way), way))
-            split = Instances(1 + len(others), retried(one(way=way)), patient, hasty)
+        first = targets[0]
+        if len(targets) > 1:  # a witness would hear nothing of what does not cross
+            split = Instances.of(targets, way, has.profile)
             await testing.collect(split.run, left, options, results)
         else:
             async with watching(first, way.timeouts, map(has.profile.case, left)) as witness:

@@ -13,7 +13,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -25,18 +24,14 @@ from neffos_conformance.cases.definition import Case, Role
 from neffos_conformance.cases.profile import STANDARD
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.cli.main import EXIT_FAIL, EXIT_PASS, EXIT_USAGE
-from neffos_conformance.cli.run_options import RunOptions
+from neffos_conformance.cli.run_options import PreparedRun, RunOptions
 from neffos_conformance.reference import PEER, identity
 from neffos_conformance.requirement_sets import draft as draft_set
 from neffos_conformance.runner.discovery import Detected
 from neffos_conformance.runner.driver_protocol import DriverError
-from neffos_conformance.runner.known_failures import (
-    KnownFailure,
-    draft,
-    weigh,
-)
+from neffos_conformance.runner.known_failures import draft, weigh
 from neffos_conformance.runner.pace import Way
-from neffos_conformance.runner.result import Result, in_order
+from neffos_conformance.runner.result import Result, in_order, without
 from neffos_conformance.runner.run import Run, run_cases
 from neffos_conformance.runner.run_report import RunReport
 from neffos_conformance.runner.varying import WALKED, Varied, vary
@@ -191,10 +186,9 @@ def completed(
     results: Sequence[Result], cases: Sequence[Case], options: RunOptions
 ) -> list[Result]:
     """Give a result for each case, in their order; nothing is known of one that did not end."""
-    done = {result.case.id for result in results}
     limit = f", {options.run_timeout:g} s," if options.run_timeout else ""
     text = f"not run: the time limit of the whole run{limit} ended before it. Try: --run-timeout"
-    left = [Result(case, Verdict.UNKNOWN, text) for case in cases if case.id not in done]
+    left = [Result(case, Verdict.UNKNOWN, text) for case in without(cases, results)]
     return in_order([*results, *left], cases)
 
 
@@ -204,10 +198,7 @@ def completed(
 def conclude(
     sut: SystemUnderTest,
     results: Sequence[Result],
-    options: RunOptions,
-    known_failures: Sequence[KnownFailure],
-    known_ids: Sequence[str],
-    began: tuple[datetime, float],
+    run: PreparedRun,
     again: Mapping[str, str] | None = None,
     variations: Varied | None = None,
 ) -> NoReturn:
@@ -222,7 +213,8 @@ def conclude(
     from neffos_conformance.reports.terminal import show
     from neffos_conformance.wire.console import Terminal
 
-    there = {*known_ids, *draft_set().entries[sut.role]}  # an entry may be of another set's case
+    options, known_failures = run.options, run.known_failures
+    there = {*run.ids, *draft_set().entries[sut.role]}  # an entry may be of another set's case
     there |= {each.case for each in known_failures if WALKED in each.case}
     again = dict(again or {})
     if variations is not None:
@@ -234,8 +226,8 @@ def conclude(
         sut.role,
         sut.name,
         sut.peer,
-        began[0],
-        time.perf_counter() - began[1],
+        run.began[0],
+        time.perf_counter() - run.began[1],
         tuple(results),
         sut.command,
         sut.has.there if sut.has else None,

@@ -16,7 +16,7 @@ from typing import Any, Final
 from neffos_conformance import VERSION
 from neffos_conformance.cases.definition import Role
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.data import FOLDER
+from neffos_conformance.data import read_data
 from neffos_conformance.interop.bisection import Trial, Trials
 
 HISTORY_FORMAT: Final = 1
@@ -95,7 +95,7 @@ def histories() -> Mapping[str, ReleaseHistory]:
 
 @cache
 def _values() -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(FOLDER.joinpath("history.json").read_text("utf-8"))
+    values: dict[str, Any] = json.loads(read_data("history.json"))
     return values
 
 

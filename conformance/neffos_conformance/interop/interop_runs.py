@@ -13,7 +13,7 @@ from functools import cache, partial
 from typing import Any, Final
 
 from neffos_conformance.cases.script import INTEROP, Step, read_script
-from neffos_conformance.data import FOLDER, toml
+from neffos_conformance.data import read_entries
 from neffos_conformance.runner.client_steps import PendingOperations
 from neffos_conformance.runner.driver_protocol import (
     DriverError,
@@ -63,10 +63,9 @@ class InteropStep:
 @cache
 def interop_steps() -> tuple[InteropStep, ...]:
     """Give the steps of the conversation, in order."""
-    text = FOLDER.joinpath("interop.toml").read_text("utf-8")
     return tuple(
         InteropStep(each["name"], each["about"], read_script(each["script"], INTEROP))
-        for each in toml.loads(text)["step"]
+        for each in read_entries("interop.toml", "step")
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from neffos_conformance import VERSION
 from neffos_conformance.cases.verdict import Verdict
-from neffos_conformance.data import FOLDER
+from neffos_conformance.data import read_data
 from neffos_conformance.interop.interop_runs import InteropRun, interop_steps
 from neffos_conformance.runner.run_report import RunReport
 
@@ -31,8 +31,7 @@ Values = dict[str, Any]
 @cache
 def recorded() -> Values:
     """Give the matrix in the package."""
-    text = FOLDER.joinpath("matrix.json").read_text("utf-8")
-    values: Values = json.loads(text)
+    values: Values = json.loads(read_data("matrix.json"))
     return values
 
 

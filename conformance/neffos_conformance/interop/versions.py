@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
 
-from neffos_conformance.cases.definition import Case
+from neffos_conformance.cases.definition import Case, Role
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.interop.bisection import Trial
 from neffos_conformance.runner.discovery import Detected, NotAdmittedError, discovered
@@ -23,7 +23,7 @@ from neffos_conformance.runner.driver_protocol import DriverError
 from neffos_conformance.runner.instances import retried
 from neffos_conformance.runner.pace import Way
 from neffos_conformance.runner.playback import Timeouts
-from neffos_conformance.runner.result import Result
+from neffos_conformance.runner.result import Result, without
 from neffos_conformance.runner.run import (
     DEFAULT_JOBS,
     DEFAULT_TIMEOUTS,
@@ -59,57 +59,38 @@ class Version:
     url: str = ""
 
 
-async def client_trial(
+async def tried(
+    role: Role,
     version: Version,
     cases: Sequence[Case],
     *,
     timeouts: Timeouts = DEFAULT_TIMEOUTS,
-    jobs: int = DRIVERS,
+    jobs: int | None = None,
 ) -> Trial:
-    """Run cases on a client.
+    """Run cases on a server or a client; each that ends a server runs on one of its own.
 
     Args:
-        version: the client.
+        role: server or client.
+        version: of which one.
         cases: the cases.
         timeouts: the time limits of a case.
-        jobs: cases that run concurrently.
+        jobs: cases that run concurrently; ``None`` for as many as usual.
     """
+    results: list[Result] = []
     try:
-        async with to_client(version.command, drivers=jobs, timeouts=timeouts) as (run, _):
-            results = [each async for each in run_cases(run, cases, jobs=jobs)]
-    except DriverError as error:
+        if role == "server":
+            jobs = jobs or DEFAULT_JOBS
+            has = await _features(version, timeouts, jobs)
+            results = has.left_out(cases)
+            left = without(cases, results)
+            play = partial(_play, has=has, timeouts=timeouts, jobs=jobs)
+            results += await _on_servers(version, left, play) if left else []
+        else:
+            jobs = jobs or DRIVERS
+            async with to_client(version.command, drivers=jobs, timeouts=timeouts) as (run, _):
+                results = [each async for each in run_cases(run, cases, jobs=jobs)]
+    except (DriverError, VersionError) as error:
         return Trial(reason=str(error))
-    return _trial(results, cases)
-
-
-async def server_trial(
-    version: Version,
-    cases: Sequence[Case],
-    *,
-    timeouts: Timeouts = DEFAULT_TIMEOUTS,
-    jobs: int = DEFAULT_JOBS,
-) -> Trial:
-    """Run cases on a server, each that ends it on one of its own.
-
-    Args:
-        version: the server.
-        cases: the cases.
-        timeouts: the time limits of a case.
-        jobs: cases that run concurrently.
-    """
-    try:
-        has = await _features(version, timeouts, jobs)
-        left_out = [result for case in cases if (result := has.result(case))]
-        skipped = {each.case.id for each in left_out}
-        left = [case for case in cases if case.id not in skipped]
-        play = partial(_play, has=has, timeouts=timeouts, jobs=jobs)
-        results = left_out + (await _on_servers(version, left, play) if left else [])
-    except VersionError as error:
-        return Trial(reason=str(error))
-    return _trial(results, cases)
-
-
-def _trial(results: Sequence[Result], cases: Sequence[Case]) -> Trial:
     found = {result.case.id: result.verdict for result in results}
     return Trial({case.id: found.get(case.id, Verdict.UNKNOWN) for case in cases})
 
@@ -173,8 +154,7 @@ async def _on_servers(version: Version, cases: Sequence[Case], play: _Play) -> l
     if len(cases) == 1:
         return [Result(cases[0], Verdict.FAIL, "the server ended")]
     passed = [each for each in results if each.verdict is Verdict.PASS]
-    ids = {each.case.id for each in passed}
-    left = [case for case in cases if case.id not in ids]
+    left = without(cases, passed)
     for half in (left[: len(left) // 2], left[len(left) // 2 :]):
         passed += await _on_servers(version, half, play) if half else []
     return passed

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
-from neffos_conformance.data import FOLDER, toml
+from neffos_conformance.data import read_entries
 from neffos_conformance.learning.machine import Differing
 from neffos_protocol import Role
 
@@ -72,15 +72,7 @@ def _fits(patterns: tuple[str, ...], text: str) -> bool:
 @cache
 def explanations() -> tuple[Explanation, ...]:
     """Give all of them, in the order of the data: the first that fits counts."""
-    text = FOLDER.joinpath("learned.toml").read_text("utf-8")
-    return tuple(_explanation(each) for each in toml.loads(text)["explanation"])
-
-
-def _explanation(values: dict[str, Any]) -> Explanation:
-    given: dict[str, Any] = {
-        key: tuple(each) if isinstance(each, list) else each for key, each in values.items()
-    }
-    return Explanation(**given)
+    return tuple(Explanation(**each) for each in read_entries("learned.toml", "explanation"))
 
 
 def explanation(

@@ -54,6 +54,7 @@ from neffos_conformance.wire.connection import ConnectError, ConnectionClosed, W
 from neffos_conformance.wire.reach import Target
 from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_conformance.wire.transport import Transport, UpgradeRequest
+from neffos_conformance.wire.waiting import cancel
 from neffos_protocol import Role
 
 SECONDS: Final = 120.0
@@ -342,9 +343,7 @@ class LearnedClientConnection(LearnedConnection):
 
     async def finish(self) -> None:
         """Cancel the operations, and have the client close its connection."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel(self._tasks)
 
 
 # -------------------------------------------------------------------- peers
@@ -486,6 +485,4 @@ async def together(asking: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     try:
         return await asyncio.gather(*tasks)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel(tasks)

@@ -20,6 +20,7 @@ from websockets.datastructures import Headers
 from neffos_conformance.listening.page import Page
 from neffos_conformance.listening.session import ListeningSession
 from neffos_conformance.wire.connection import WireConnection
+from neffos_conformance.wire.waiting import cancel
 
 MAX_CLIENTS: Final = 16
 """Clients that are tested at a time, as many as cases run concurrently against a server. Each may
@@ -98,9 +99,7 @@ async def listening_for_clients(
         yield page
     finally:
         listener.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel(tasks)
 
 
 async def _answer(

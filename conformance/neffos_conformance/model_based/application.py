@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, Final
 
 from neffos_codec import ESCAPE, Message
-from neffos_conformance.data import FOLDER, toml
+from neffos_conformance.data import read_data, toml
 from neffos_conformance.model_based.actions import Payload, Scope
 from neffos_protocol.events import Change
 from neffos_protocol.names import BAD_NAMESPACE, BAD_ROOM, NATIVE_EVENT
@@ -132,8 +132,7 @@ class AppEndpoint:
 @cache
 def data() -> dict[str, Any]:
     """Give the data file."""
-    text = FOLDER.joinpath("application.toml").read_text("utf-8")
-    return toml.loads(text)
+    return toml.loads(read_data("application.toml"))
 
 
 @cache

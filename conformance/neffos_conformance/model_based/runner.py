@@ -29,7 +29,7 @@ from neffos_conformance.model_based.actions import (
 from neffos_conformance.model_based.failures import FailureFound, KnownFailures, SequenceResult
 from neffos_conformance.model_based.model import SutModel
 from neffos_conformance.model_based.script import ScriptWriter
-from neffos_conformance.model_based.state import ConnectionState
+from neffos_conformance.model_based.state import IN_ORDER, ConnectionState
 from neffos_conformance.runner.driver_protocol import DriverError, Values
 from neffos_conformance.runner.playback import NORMAL_CLOSURE, Playback, Timeouts
 from neffos_conformance.wire.barrier import BARRIERS, is_barrier_reply
@@ -37,6 +37,7 @@ from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import frame_of, short
 from neffos_conformance.wire.transcript import ConnectionOpened
 from neffos_conformance.wire.transport import Received, Transport
+from neffos_conformance.wire.waiting import cancel
 from neffos_protocol import Monitor, Role
 from neffos_protocol.names import CHANGE_OF
 
@@ -64,7 +65,10 @@ class SequenceRunner:
         result: what the sequence has shown so far.
         playback: the suite's side of the connections.
         last: the last action on each connection.
+        is_patient: wait for what is due before each barrier, which a peer must not need to send it.
     """
+
+    is_patient = False
 
     def __init__(self, model: SutModel, known: KnownFailures, timeouts: Timeouts) -> None:
         self.model = model
@@ -128,9 +132,7 @@ class SequenceRunner:
                 self.result.failure = found.failure
             await self._drain()
         finally:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await cancel(self._tasks)
             await self.playback.release()
             self.script.settled()
             if self.result.failure:
@@ -279,6 +281,9 @@ class SequenceRunner:
             order += connections  # the barriers above show that the broadcasts were sent
         self._has_broadcast = False
         try:
+            if self.is_patient:
+                await self._await_due()
+                await self.check_reports()
             for number in order:
                 if not connections[number].is_usable:
                     await self._await_due(number)
@@ -423,7 +428,8 @@ class SequenceRunner:
             self.fail(requirement, "another order", text, cause)
         for earlier in self._overtaken_by(expected):
             text = f"{short(seen)} arrived before an earlier message"
-            requirement = "EV-1" if self.model.is_client else expected.requirement
+            is_of_reply = self.model.is_client or expected.order == IN_ORDER
+            requirement = "EV-1" if is_of_reply else expected.requirement
             earlier.overtaken = requirement, text, expected.number
         self.script.arrived(expected, message)
         for answer in self.model.arrived(expected, message or seen):

@@ -9,10 +9,12 @@ its beginning: seen from the middle, a conforming peer may seem to violate a req
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from websockets.exceptions import WebSocketException
@@ -26,6 +28,7 @@ from websockets.streams import StreamReader
 from neffos_conformance.recordings.har import is_handshake_request
 from neffos_conformance.recordings.packet_file import LINKS, Tcp, read_packets, tcp_of
 from neffos_conformance.recordings.packets import COMMENT
+from neffos_conformance.recordings.shares import ALL, MAX_SHARES, Share
 from neffos_conformance.recordings.tls import KeyLog, MissingKeysError, Tls, TlsError
 from neffos_conformance.wire.connection import MAX_MESSAGE, ConnectionClosed
 from neffos_conformance.wire.packed import InputError
@@ -46,8 +49,12 @@ HOW: Final = "neffos-wire import"
 MAX_WAITING: Final = 4096
 """Packets of a connection that wait for a missing one: some MiB, more than most windows have."""
 
-MAX_FLOWS: Final = 4096
-"""TCP connections that are followed. Beyond that, the oldest is given up."""
+LANES: Final = MAX_SHARES
+"""Groups of TCP connections, by their addresses and ports. Nothing in one depends on another, so
+that a share of them gives what all would give of it."""
+
+MAX_LANE: Final = 64
+"""TCP connections of a lane that are followed. Beyond that, its oldest is given up."""
 
 MAX_HEAD: Final = 1 << 16
 """Bytes of the head of a request or a response; servers take some kilobytes."""
@@ -108,13 +115,16 @@ class Capture:
         native: what becomes of payloads that are not frames, as ``neffos_codec.Native`` has it.
         keep_query: keep the values of all query parameters, secret or not.
         keys: decrypt TLS; those that the capture itself has are added.
+        share: follow only the connections in these lanes.
 
     Attributes:
         unit: what the number of a line counts.
         others: WebSocket connections that do not look like neffos.
         encrypted: connections with TLS whose keys are not known.
         unknown: connections whose beginning is not in the capture.
-        unlinked: packets of a link that is not understood, such as Bluetooth.
+        unlinked: packets of a link that is not understood, such as Bluetooth; the first share
+            counts them.
+        ended: the time of the last packet, in seconds after the first one.
     """
 
     unit = "packet"
@@ -128,30 +138,31 @@ class Capture:
         native: str = "never",
         keep_query: bool = False,
         keys: KeyLog | None = None,
+        share: Share = ALL,
     ) -> None:
         self.keys = keys or KeyLog()
         self.others = self.encrypted = self.unknown = self.unlinked = 0
         self._stream, self._name, self._native = stream, name, native
         self.take_all, self.keep_query = take_all, keep_query
-        self._flows: dict[tuple[Any, ...], _Flow] = {}
-        self._connections = 0
+        self.ended = 0.0
+        self._share = share
+        self._lanes: list[dict[tuple[Any, ...], _Flow]] = [{} for _ in range(LANES)]
+        self._opened = 0
+        self._place = 0
 
-    def number(self) -> int:
-        """Give the next connection its number."""
-        self._connections += 1
-        return self._connections
+    def place(self, _: object = None) -> int:
+        """Give the place where the reader is: in the same order in every share."""
+        return self._place
 
-    def notes(self) -> Iterator[str]:
-        """Say which connections are not in the recording, and why."""
+    def left_out(self) -> Iterator[tuple[str, int]]:
+        """Say which connections are not in the recording and why, and give their numbers."""
         for count, why in (
             (self.unknown, "their beginnings are not in the capture"),
             (self.encrypted, f"they use TLS, {self._no_keys()}"),
             (self.others, "they are WebSocket connections that do not look like neffos"),
         ):
-            if count:
-                yield f"{count} TCP connections were not read: {why}"
-        if self.unlinked:
-            yield f"{self.unlinked} packets were not read: their link is not Ethernet or the like"
+            yield f"TCP connections were not read: {why}", count
+        yield "packets were not read: their link is not Ethernet or the like", self.unlinked
 
     def _no_keys(self) -> str:
         if self.keys:
@@ -168,15 +179,16 @@ class Capture:
         packets = read_packets(self._stream, self.keys.add)
         try:
             for number, packet in enumerate(packets, 1):
+                self._place = number
                 if began is None:
                     began = packet.time
                     yield self._exported(packet.comment) or self._header(began)
+                self.ended = time = min(max(packet.time - began, 0.0), MAX_TIME / 2)
                 if packet.link not in LINKS:
-                    self.unlinked += 1
+                    self.unlinked += not self._share.number
                     continue
                 tcp = tcp_of(packet.link, packet.data)
                 if tcp is not None:
-                    time = min(max(packet.time - began, 0.0), MAX_TIME / 2)
                     yield from self._take(tcp, number, time)
         except InputError:
             raise
@@ -184,10 +196,12 @@ class Capture:
             if began is None:
                 text = f"{self._name} is not a capture: {error}. Try: another file"
                 raise InputError(text) from error
-            yield UnreadableLine(number + 1, f"not a packet: {error}")
-        for flow in self._flows.values():
-            if flow.waiting:
-                yield from flow.lose(MISSING)
+            if not self._share.number:
+                yield UnreadableLine(number + 1, f"not a packet: {error}")
+        waiting = (each for lane in self._lanes for each in lane.values() if each.waiting)
+        for flow in sorted(waiting, key=attrgetter("number")):
+            self._place = number + flow.number
+            yield from flow.lose(MISSING)
 
     def _exported(self, comment: bytes) -> Header | None:
         """Give the header of the recording that was written as this capture, if one was."""
@@ -211,8 +225,13 @@ class Capture:
     def _take(self, tcp: Tcp, number: int, time: float) -> Iterator[Entry]:
         source, target, _, _, flags, data = tcp
         syn, ack = flags & 2, flags & 16
+        self._opened += syn and not ack
+        number_of_lane = lane_of(source, target)
+        if number_of_lane not in self._share:
+            return
+        lane = self._lanes[number_of_lane]
         key = (source, target)
-        flow = self._flows.get(key)
+        flow = lane.get(key)
         is_client = flow is not None
         if syn and not ack:
             if flow is not None and flow.began == tcp.sequence:  # it is sent again
@@ -220,17 +239,17 @@ class Capture:
             if flow is not None and flow.waiting:
                 yield from flow.lose(MISSING)
             here = _Segment(True, 0, None, b"", False, False, number, time)
-            yield from self._follow(key, _Flow(self, tcp.sequence), here)
+            yield from _follow(lane, key, _Flow(self, tcp.sequence, self._opened), here)
             return
         if flow is None:
-            flow = self._flows.get((target, source))
+            flow = lane.get((target, source))
         if flow is None:
             if data:
                 self.unknown += 1
-                flow = _Flow(self, tcp.sequence)
+                flow = _Flow(self, tcp.sequence, 0)
                 flow.is_over = True
                 here = _Segment(True, 0, None, b"", False, False, number, time)
-                yield from self._follow(key, flow, here)
+                yield from _follow(lane, key, flow, here)
             return
         if syn:
             if flow.server.next is None:
@@ -248,12 +267,20 @@ class Capture:
         segment = _Segment(is_client, sequence, acknowledged, data, ends, resets, number, time)
         yield from flow.take(segment)
 
-    def _follow(self, key: tuple[Any, ...], flow: _Flow, here: _Segment) -> Iterator[Entry]:
-        """Follow a connection, in place of one that is over, or else of the oldest."""
-        self._flows[key] = flow
-        if len(self._flows) > MAX_FLOWS:
-            over = (key for key, flow in self._flows.items() if flow.is_over)
-            yield from self._flows.pop(next(over, next(iter(self._flows)))).lose(TOO_MANY, here)
+
+def lane_of(source: tuple[bytes, int], target: tuple[bytes, int]) -> int:
+    """Give the number of the lane of a TCP connection: the same in every process, and both ways."""
+    return (zlib.crc32(*source) ^ zlib.crc32(*target)) % LANES
+
+
+def _follow(
+    lane: dict[tuple[Any, ...], _Flow], key: tuple[Any, ...], flow: _Flow, here: _Segment
+) -> Iterator[Entry]:
+    """Follow a connection, in place of one that is over, or else of the oldest of its lane."""
+    lane[key] = flow
+    if len(lane) > MAX_LANE:
+        over = (key for key, flow in lane.items() if flow.is_over)
+        yield from lane.pop(next(over, next(iter(lane)))).lose(TOO_MANY, here)
 
 
 class _Flow:
@@ -262,10 +289,12 @@ class _Flow:
     Args:
         capture: the capture.
         began: the sequence number of the client's SYN.
+        number: the number of that SYN, which every share counts.
     """
 
-    def __init__(self, capture: Capture, began: int) -> None:
+    def __init__(self, capture: Capture, began: int, number: int) -> None:
         self.began = began
+        self.number = number
         self.is_over = False
         self.waiting: list[_Segment] = []
         self.client, self.server = _Side(began + 1), _Side()
@@ -273,7 +302,7 @@ class _Flow:
         self._tls: Tls | None = None
         self._request: Request | None = None
         self._opened: Entry | None = None  # until it is known whether this is neffos
-        self._number = 0
+        self._is_read = False
 
     def sides(self, is_client: bool) -> tuple[_Side, _Side]:
         """Give a peer and the other one."""
@@ -389,7 +418,7 @@ class _Flow:
         path = self._request.path
         path = path if self._capture.keep_query else masked_target(path)
         content = ConnectionOpened(path, kept(self._request.headers.raw_items()))
-        self._opened = Entry(segment.packet, segment.time, 0, True, content)
+        self._opened = Entry(segment.packet, segment.time, self.number, True, content)
 
     def _frame(self, segment: _Segment, sender: _Side, frame: Any) -> Iterator[Entry]:
         if not isinstance(frame, Frame):
@@ -413,20 +442,20 @@ class _Flow:
                 self._capture.others += 1
                 self.is_over = True
                 return
-            self._number = self._capture.number()
-            yield self._opened._replace(connection=self._number)
+            self._is_read = True
+            yield self._opened
             self._opened = None
-        yield Entry(segment.packet, segment.time, self._number, segment.is_client, content)
+        yield Entry(segment.packet, segment.time, self.number, segment.is_client, content)
 
     def _end(self, segment: _Segment, content: ConnectionClosed) -> Iterator[Entry]:
-        if self._number:
-            yield Entry(segment.packet, segment.time, self._number, segment.is_client, content)
+        if self._is_read:
+            yield Entry(segment.packet, segment.time, self.number, segment.is_client, content)
         self.is_over = True
 
     def lose(self, why: str, segment: _Segment | None = None) -> Iterator[Entry]:
         """End the connection as unknown, at the packet that cannot be read."""
         at = segment or (self.waiting[0] if self.waiting else None)
-        if not self.is_over and not self._number:
+        if not self.is_over and not self._is_read:
             self._capture.unknown += 1
         elif not self.is_over and at is not None:
             yield from self._end(at, ConnectionClosed(None, "", why))

@@ -166,10 +166,12 @@ class CheckReport:
         unit: what numbers count: ``line``, ``packet`` in a capture, or ``message`` of a connection
             in a HAR, where connections and what cannot be read have the number of their entry.
         notes: sentences on what is unknown, the first ones.
+        left_out: how often something was not read, by the rest of the sentence; with zeros.
         pending_asks: the first asks without a reply.
         pending_ask_count: the number of asks without a reply.
-        pending_order: for each of ``pending_asks``, the number of connections that had ended: the
-            order of those of several shares.
+        header_order, violation_order, note_order, pending_order: where in the file each of these
+            was found, which is the order of those of several shares; for an ask, it was where its
+            connection ended, and the number of that.
     """
 
     header: Header | None = None
@@ -185,9 +187,18 @@ class CheckReport:
     unchecked: int = 0
     unit: str = "line"
     notes: list[str] = field(default_factory=list)
+    left_out: dict[str, int] = field(default_factory=dict)
     pending_asks: Sequence[UnansweredAsk] = ()
     pending_ask_count: int = 0
-    pending_order: Sequence[int] = ()
+    header_order: int = 0
+    violation_order: list[int] = field(default_factory=list)
+    note_order: list[int] = field(default_factory=list)
+    pending_order: Sequence[tuple[int, int]] = ()
+
+    @property
+    def all_notes(self) -> list[str]:
+        """The notes, and a sentence on each kind of what was not read."""
+        return [*self.notes, *(f"{count} {what}" for what, count in self.left_out.items() if count)]
 
     def remarks(self, *, all_of_them: bool = False) -> Iterator[str]:
         """Give the suspicions, and a sentence on each ask without a reply.
@@ -219,13 +230,14 @@ class CheckReport:
         stale = (id_ for id_, role in self.defects.items() if (id_, role) not in self.counts)
         self.stale_defects = list(stale)
 
-    def add(self, found: Iterable[RecordedViolation]) -> None:
-        """Add the violations of one message."""
+    def add(self, found: Iterable[RecordedViolation], order: int) -> None:
+        """Add the violations of one message, found at this place of the file."""
         for each in found:
             key = each.requirement, each.role
             self.counts[key] += 1
             if self.counts[key] == 1 or len(self.violations) < MAX_VIOLATIONS:
                 self.violations.append(each)  # the first of each is always kept
+                self.violation_order.append(order)
 
 
 _WORST_FIRST: Final = (Verdict.FAIL, Verdict.NON_STRICT, Verdict.INFORMATIONAL)
@@ -245,7 +257,7 @@ def report_values(report: CheckReport) -> dict[str, Any]:
         "stale_defects": report.stale_defects,
         "unchecked_connections": report.unchecked,
         "unit": report.unit,
-        "notes": report.notes,
+        "notes": report.all_notes,
         "pending_ask_count": report.pending_ask_count,
         "pending_asks": [asdict(each) for each in report.pending_asks],
         "counts": [

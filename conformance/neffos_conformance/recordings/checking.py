@@ -8,7 +8,6 @@ nevertheless.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -22,6 +21,7 @@ from neffos_conformance.recordings.check_report import (
     violations,
 )
 from neffos_conformance.recordings.openings import opening_violations
+from neffos_conformance.recordings.shares import ALL, PLAIN, Reading, Share
 from neffos_conformance.wire.closing import ConnectionClosed
 from neffos_conformance.wire.packed import is_capture, is_har, open_file, shown, unpacked
 from neffos_conformance.wire.payloads import text_if_utf8
@@ -57,6 +57,9 @@ MAX_FORMER: Final = 16_384
 """Closed connections that are remembered: some MiB. Of older ones only the highest number is,
 since connections are numbered in the order in which they open."""
 
+_LAST: Final = 1 << 62
+"""The place after everything in a file."""
+
 PROGRESS_LINES: Final = 8192
 """Lines between two reports of progress: some milliseconds."""
 
@@ -71,20 +74,8 @@ def _kind_of(ask: ObservedAsk) -> str:
     return f"{ask.change} of {f'room {room} of ' if ask.room else ''}{where}"
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A part of the connections of a recording: each has those of the numbers of one remainder.
-
-    Attributes:
-        number: the number of the share, from 0: the remainder.
-        count: the number of shares.
-    """
-
-    number: int = 0
-    count: int = 1
-
-
-ALL: Final = Share()
+def _line(entry: Entry) -> int:
+    return entry.line
 
 
 class Monitors:
@@ -98,15 +89,19 @@ class Monitors:
         native: what becomes of payloads that are not frames.
         cluster: observes what is published, if the servers have a broker.
         share: the connections that are checked; the bounds are those of all.
+        source: where it is given, it bounds the connections itself, never comes back to one that
+            has ended, and gives the places.
 
     Attributes:
         given_up: the number of connections given up.
         pending_asks: the first asks without a reply at the end of their connection, and of all
             others after ``finish``.
         pending_ask_count: their number.
-        pending_order: for each of ``pending_asks``, the number of connections that had ended.
+        pending_order: for each of ``pending_asks``, where its connection ended, and its number.
         suspicions: as in ``CheckReport``, the first ones.
         cluster: the argument.
+        elsewhere: the open connections of other shares, whose messages need not be fed.
+        now: the time of the last entry.
     """
 
     def __init__(
@@ -114,16 +109,19 @@ class Monitors:
         native: Native = Native.NEVER,
         cluster: ClusterMonitor | None = None,
         share: Share = ALL,
+        source: Capture | HarSource | None = None,
     ) -> None:
         self.given_up = 0
         self.suspicions: list[str] = []
         self.cluster = cluster
         self.pending_asks: list[UnansweredAsk] = []
         self.pending_ask_count = 0
-        self.pending_order: list[int] = []
+        self.pending_order: list[tuple[int, int]] = []
         self._share = share
-        self._ended = 0
-        self._now = 0.0
+        self._place = _line if source is None else source.place
+        self._bounds_itself = source is not None
+        self.now = 0.0
+        self.elsewhere: set[int] = set()
         self._asked: dict[int, dict[int, tuple[int, float]]] = {BROKER: {}}
         self._native = native
         self._open: dict[int, Monitor | None] = {}  # of another share, there is no monitor
@@ -131,7 +129,9 @@ class Monitors:
         self._highest_forgotten = 0
 
     @classmethod
-    def of(cls, header: Header, share: Share = ALL) -> Monitors:
+    def of(
+        cls, header: Header, share: Share = ALL, source: Capture | HarSource | None = None
+    ) -> Monitors:
         """Give the monitors for a recording with a header, or for a share of its connections.
 
         What servers share by a broker concerns all connections, so the first share has them all.
@@ -141,12 +141,12 @@ class Monitors:
         if broker:
             cluster = ClusterMonitor(CHANNELS[broker["kind"]], broker.get("prefix", ""))
             share = ALL if not share.number else share
-        return cls(Native(header.get("native", Native.NEVER)), cluster, share)
+        return cls(Native(header.get("native", Native.NEVER)), cluster, share, source)
 
     def feed(self, entry: Entry) -> Sequence[Violation]:
         """Take the next line of a connection, and give its violations."""
         line, time, connection, from_client, content = entry
-        self._now = time
+        self.now = time
         monitor = self._open.get(connection)
         if monitor is None:
             if type(content) is Published:
@@ -155,7 +155,7 @@ class Monitors:
                 monitor = self._begin(connection)
             if monitor is None:
                 if type(content) is ConnectionClosed and connection in self._open:
-                    self._end(connection)
+                    self._end(connection, line)
                     self._remember(connection)
                 return ()
         if type(content) is str or type(content) is bytes:
@@ -179,7 +179,7 @@ class Monitors:
                 self.cluster.open(connection, content.node)
             return list(opening_violations(content))
         if type(content) is ConnectionClosed:
-            self._end(connection)
+            self._end(connection, self._place(entry))
             self._remember(connection)
         return ()
 
@@ -187,14 +187,15 @@ class Monitors:
         """Give the monitor of a connection; ``None`` if it is not checked, or not any more."""
         return self._open.get(connection)
 
-    def finish(self) -> None:
-        """Take the end of the recording."""
-        for connection in list(self._open):
-            self._end(connection)
+    def finish(self, time: float = 0.0) -> None:
+        """Take the end of the recording, and its time if that is not that of its last line."""
+        self.now = max(self.now, time)
+        for connection in sorted(self._open):
+            self._end(connection, _LAST)
         if self.cluster is not None:
-            self._ended += 1
+            where = _LAST, _LAST
             for ask in self.cluster.pending.values():
-                self._note(BROKER, ask.number, Role.SERVER, ask.token, _kind_of(ask))
+                self._note(BROKER, ask.number, Role.SERVER, ask.token, _kind_of(ask), where)
 
     def _published(self, entry: Entry, content: Published) -> Sequence[Violation]:
         cluster = self.cluster
@@ -211,9 +212,8 @@ class Monitors:
         if len(asked) > MAX_PENDING_ASKS:
             del asked[next(iter(asked))]
 
-    def _end(self, connection: int) -> None:
+    def _end(self, connection: int, place: int) -> None:
         """Note the asks of a connection that have no reply."""
-        self._ended += 1
         monitor = self._open.pop(connection)
         if monitor is None:
             return
@@ -228,17 +228,25 @@ class Monitors:
         if not (seen.is_accepted or seen.is_refused) and seen.client.handshake != "new":
             found += [(number, seen.client.role, "", "handshake request") for number in asked][:1]
         for number, role, token, kind in sorted(found):
-            self._note(connection, number, role, token, kind)
+            self._note(connection, number, role, token, kind, (place, connection))
         del self._asked[connection]
 
-    def _note(self, connection: int, number: int, role: Role, token: str, kind: str) -> None:
+    def _note(
+        self,
+        connection: int,
+        number: int,
+        role: Role,
+        token: str,
+        kind: str,
+        where: tuple[int, int],
+    ) -> None:
         """Note an ask that has no reply, unless there were too many to remember it."""
         if number not in self._asked[connection]:
             return
         line, time = self._asked[connection][number]
         self.pending_ask_count += 1
         if len(self.pending_asks) < MAX_VIOLATIONS:
-            waited = max(self._now - time, 0.0)
+            waited = max(self.now - time, 0.0)
             ask = UnansweredAsk(
                 line,
                 connection,
@@ -248,7 +256,7 @@ class Monitors:
                 round(waited, 6),
             )
             self.pending_asks.append(ask)
-            self.pending_order.append(self._ended)
+            self.pending_order.append(where)
 
     def _begin(self, connection: int) -> Monitor | None:
         if connection in self._former:
@@ -257,7 +265,7 @@ class Monitors:
             self.given_up += 1
             self._remember(connection)
             return None
-        if len(self._open) >= MAX_CONNECTIONS:
+        if len(self._open) >= MAX_CONNECTIONS and not self._bounds_itself:
             oldest = next(iter(self._open))
             del self._open[oldest]
             self._asked.pop(oldest, None)
@@ -267,12 +275,16 @@ class Monitors:
             self.given_up += 1
         if connection % self._share.count != self._share.number:
             self._open[connection] = None
+            self.elsewhere.add(connection)
             return None
         self._asked[connection] = {}
         monitor = self._open[connection] = Monitor(native=self._native)
         return monitor
 
     def _remember(self, connection: int) -> None:
+        if self._bounds_itself:
+            return
+        self.elsewhere.discard(connection)
         self._former[connection] = None
         if len(self._former) > MAX_FORMER:
             oldest = next(iter(self._former))
@@ -280,23 +292,10 @@ class Monitors:
             self._highest_forgotten = max(self._highest_forgotten, oldest)
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What HARs and captures do not say of themselves.
-
-    Attributes:
-        native: what becomes of payloads that are not frames, as ``neffos_codec.Native`` has it.
-        keylog: a file with keys of TLS, as ``SSLKEYLOGFILE`` names one.
-    """
-
-    native: str = "never"
-    keylog: Path | None = None
-
-
 def check(
     path: Path | Url,
     progress: Callable[[int], None] = lambda _: None,
-    reading: Reading = Reading(),
+    reading: Reading = PLAIN,
     share: Share = ALL,
 ) -> CheckReport:
     """Check a recording, a capture of packets or a HAR, plain or compressed.
@@ -305,8 +304,8 @@ def check(
         path: the file, ``STANDARD_INPUT`` or a URL.
         progress: called now and then with the number of bytes of the file that were read since.
         reading: how to read it.
-        share: check only these connections of a recording; see ``shares.merged``. Of a capture and
-            a HAR, the first share has all.
+        share: check only these connections; see ``shares.merged``. Of the recording of a cluster,
+            the first share has all.
 
     Raises:
         InputError: the file, or the key log, cannot be read.
@@ -320,18 +319,16 @@ def check(
             from neffos_conformance.recordings.tls import read_keys
 
             keys = read_keys(reading.keylog)
-            source = Capture(stream, name, native=reading.native, keys=keys)
+            source = Capture(stream, name, native=reading.native, keys=keys, share=share)
         elif is_har(stream.peek()):
             from neffos_conformance.recordings.har import HarSource
 
-            source = HarSource(stream, name, native=reading.native)
+            source = HarSource(stream, name, native=reading.native, share=share)
         else:
             return _checked(read_lines(stream), file, progress, share)
-        if share.number:
-            return CheckReport()
-        report = _checked(source.items(), file, progress)
+        report = _checked(source.items(), file, progress, source=source)
         report.unit = source.unit
-        report.notes += source.notes()
+        report.left_out = dict(source.left_out())
         return report
 
 
@@ -345,52 +342,73 @@ def _checked(
     file: BinaryIO,
     progress: Callable[[int], None],
     share: Share = ALL,
+    source: Capture | HarSource | None = None,
 ) -> CheckReport:
     """Check what was read of a file, whose position is the progress."""
     report = CheckReport()
-    monitors = Monitors(share=share)
+    monitors = Monitors(share=share, source=source)
+    elsewhere = monitors.elsewhere
+    place = _line if source is None else source.place
     before = 0
     for item in items:
         report.lines += 1
         if type(item) is Entry:
             content = item.content
-            found = monitors.feed(item)
+            if elsewhere and type(content) is str and item.connection in elsewhere:
+                monitors.now = item.time
+                found: Sequence[Violation] = ()
+            else:
+                found = monitors.feed(item)
             if type(content) is str or type(content) is bytes:
                 report.messages += 1
                 if found:
-                    report.add(violations(found, item, content, report.header or {}))
+                    report.add(violations(found, item, content, report.header or {}), place(item))
             elif type(content) is Published:
                 report.published += 1
                 if found:
                     payload = text_if_utf8(content.payload)
-                    report.add(violations(found, item, payload, report.header or {}))
+                    report.add(violations(found, item, payload, report.header or {}), item.line)
             elif type(content) is ConnectionOpened and found:
-                report.add(violations(found, item, content.path, report.header or {}))
+                of_opening = violations(found, item, content.path, report.header or {})
+                report.add(of_opening, place(item))
             elif (
                 type(content) is ConnectionClosed
                 and content.cut
                 and len(report.notes) < MAX_VIOLATIONS
             ):
                 report.notes.append(f"{place_of(item.connection)}: {content.cut}")
+                report.note_order.append(place(item))
         elif type(item) is UnreadableLine:
             report.unreadable_lines += 1
             if len(report.unreadable) < MAX_VIOLATIONS:
                 report.unreadable.append(item)
         elif isinstance(item, dict):
             report.header = item
+            if source is not None:
+                report.header_order = source.place()
             if item.get("broker") and share.number:
                 break  # the first share has all
-            monitors = Monitors.of(item, share)
+            monitors = Monitors.of(item, share, source)
+            elsewhere = monitors.elsewhere
         if not report.lines % PROGRESS_LINES and file.seekable():
             position = file.tell()
             progress(position - before)
             before = position
     if file.seekable():
         progress(file.tell() - before)
-    monitors.finish()
+    monitors.finish(0.0 if source is None else source.ended)
     report.pending_asks, report.pending_order = monitors.pending_asks, monitors.pending_order
     report.pending_ask_count = monitors.pending_ask_count
     report.suspicions = monitors.suspicions
     report.unchecked = monitors.given_up
+    if share.number:  # the first share says the rest
+        report = CheckReport(
+            violations=report.violations,
+            violation_order=report.violation_order,
+            counts=report.counts,
+            pending_asks=report.pending_asks,
+            pending_order=report.pending_order,
+            pending_ask_count=report.pending_ask_count,
+        )
     report.find_stale_defects()
     return report

@@ -24,6 +24,7 @@ from neffos_codec import (
     HandshakeRequest,
     decode_handshake,
 )
+from neffos_conformance.recordings.shares import ALL, Share
 from neffos_conformance.wire.closing import ConnectionClosed
 from neffos_conformance.wire.files import EncodingError
 from neffos_conformance.wire.json_bounds import BoundedJson, JsonBoundsError
@@ -79,14 +80,21 @@ class Har:
     entries: int = 0
 
 
-def read_entries(stream: BinaryIO, har: Har) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_entries(
+    stream: BinaryIO, har: Har, share: Share = ALL
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Give the entries of a HAR one by one, with their numbers from 1; fill ``har`` on the way.
+
+    Args:
+        stream: the HAR.
+        har: what is filled.
+        share: give only the entries of these numbers.
 
     Raises:
         HarError: this is not JSON, or not a HAR, or it cannot be read.
     """
     builder: Any = None
-    found = False
+    found = is_used = is_read = False
     values = 0
     path: list[str] = []  # the key in each open object; an open array has ""
     try:
@@ -95,22 +103,28 @@ def read_entries(stream: BinaryIO, har: Har) -> Iterator[tuple[int, dict[str, An
                 path.pop()
             elif event == "map_key":
                 path[-1] = value
+            is_deep = len(path) > len(_ENTRY) + 1  # inside a member of an entry, as nearly all is
             if builder is not None:
-                if _is_used(path):
+                if not is_deep:
+                    is_used = _is_used(path)
+                if is_used:
                     values += 1
                     if values > MAX_VALUES:
                         raise HarError(f"entry {har.entries + 1} has more than {MAX_VALUES} values")
-                    builder.event(event, value)
-                if event in _ENDS and path in _PARTS:
+                    if is_read:
+                        builder.event(event, value)
+                if not is_deep and event in _ENDS and path in _PARTS:
                     whole, builder = builder.value, None
-                    if path == _ENTRY:
-                        har.entries += 1
-                        yield har.entries, whole
-                    else:
+                    if path != _ENTRY:
                         setattr(har, path[1], whole)
+                        continue
+                    har.entries += 1
+                    if is_read:
+                        yield har.entries, whole
             elif event == "start_map" and path in _PARTS:
                 builder, values = ijson.ObjectBuilder(), 0
                 builder.event(event, value)
+                is_read = path != _ENTRY or har.entries + 1 in share
             elif path == _ENTRY and event not in _ENDS:
                 raise HarError(f"entry {har.entries + 1} is not an object")
             found |= path == _LIST and event == "start_array"
@@ -236,39 +250,54 @@ class HarSource:
         stream: the file, unpacked.
         name: its name, for the header.
         native: what becomes of payloads that are not frames, as ``neffos_codec.Native`` has it.
+        share: read only the entries of these numbers.
 
     Attributes:
         unit: what the number of a line counts.
+        ended: 0, since the end of each connection is known.
         others: WebSocket connections that do not look like neffos.
         silent: WebSocket connections without messages.
         unknown: connections of neffos that begin before the HAR.
     """
 
     unit = "message"
+    ended = 0.0
 
-    def __init__(self, stream: BinaryIO, name: str, *, native: str = "never") -> None:
+    def __init__(
+        self, stream: BinaryIO, name: str, *, native: str = "never", share: Share = ALL
+    ) -> None:
         self.others = self.silent = self.unknown = 0
-        self._stream, self._name, self._native = stream, name, native
+        self._stream, self._name, self._native, self._share = stream, name, native, share
+        self._har = Har()
+
+    def place(self, _: object = None) -> int:
+        """Give the number of the entry where the reader is."""
+        return self._har.entries
 
     def items(self) -> Iterator[Header | Entry | UnreadableLine]:
         """Give a header, and what happened on each connection, one after the other.
 
         A part that cannot be read is an unreadable line with the number of its entry.
         """
-        har = Har()
-        entries = read_entries(self._stream, har)
+        har = self._har
+        entries = read_entries(self._stream, har, self._share)
         is_first = True
         while True:
             try:
                 number, entry = next(entries)
+            except StopIteration:
+                return
+            except HarError as error:
+                if not self._share.number:
+                    yield UnreadableLine(har.entries + 1, str(error))
+                return
+            try:
                 if not is_web_socket(entry) or not self._is_read(
                     connection := read_connection(number, entry)
                 ):
                     continue
-            except StopIteration:
-                return
             except HarError as error:
-                yield UnreadableLine(har.entries, str(error))
+                yield UnreadableLine(number, str(error))
                 continue
             first, found = transcript(connection, f"the HAR {self._name}", har, native=self._native)
             if is_first:
@@ -291,15 +320,14 @@ class HarSource:
             return True
         return False
 
-    def notes(self) -> Iterator[str]:
-        """Say which connections are not in the recording, and why."""
+    def left_out(self) -> Iterator[tuple[str, int]]:
+        """Say which connections are not in the recording and why, and give their numbers."""
         for count, why in (
             (self.silent, "the HAR does not have their messages"),
             (self.unknown, "their beginnings are not in the HAR"),
             (self.others, "they do not look like neffos"),
         ):
-            if count:
-                yield f"{count} WebSocket connections were not read: {why}"
+            yield f"WebSocket connections were not read: {why}", count
 
 
 def transcript(

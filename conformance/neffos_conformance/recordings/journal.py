@@ -31,7 +31,7 @@ from neffos_conformance.wire.payloads import payload_bytes, payload_text
 from neffos_conformance.wire.remote import Url, url_state
 from neffos_conformance.wire.transcript import UnreadableLine
 
-_MAGIC: Final = b"neffos-wire check journal 1\n"
+_MAGIC: Final = b"neffos-wire check journal 2\n"
 _HEAD: Final = struct.Struct("<II")  # the size of a record, and its checksum
 
 
@@ -150,9 +150,13 @@ class _Saved(msgspec.Struct):
     unchecked: int
     unit: str
     notes: list[str]
+    left_out: dict[str, int]
     pending_asks: list[UnansweredAsk]
     pending_ask_count: int
-    pending_order: list[int]
+    header_order: int
+    violation_order: list[int]
+    note_order: list[int]
+    pending_order: list[tuple[int, int]]
 
 
 def _saved(report: CheckReport) -> _Saved:

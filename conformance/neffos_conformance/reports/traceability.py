@@ -7,7 +7,6 @@ A requirement is *cited* if a comment or docstring names it, *tested* if the sui
 from __future__ import annotations
 
 import json
-import tomllib
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from markupsafe import Markup
 from neffos_conformance.cases.definition import Role
 from neffos_conformance.cases.verdict import Verdict, most_severe
 from neffos_conformance.codecs.catalogue import all_cases
-from neffos_conformance.data import FOLDER
+from neffos_conformance.data import read_data, toml
 from neffos_conformance.recordings.page import asset, environment
 from neffos_conformance.reports.citations import Citation, CitationError, citations
 from neffos_conformance.runner.run_report import requirements_in
@@ -143,7 +142,7 @@ HEAD: Final = ("requirement", "cited", "tested", "the test kills")
 @cache
 def proofs() -> Mapping[str, Mapping[str, Any]]:
     """Give the mutant that proves each requirement, by role and ID; see ``data/proofs.toml``."""
-    return tomllib.loads(FOLDER.joinpath("proofs.toml").read_text("utf-8"))
+    return toml.loads(read_data("proofs.toml"))
 
 
 def proved(roles: Sequence[Role]) -> dict[str, list[str]]:

@@ -40,6 +40,7 @@ from neffos_conformance.runner.run import DEFAULT_JOBS, to_server
 from neffos_conformance.wire import barrier
 from neffos_conformance.wire.payloads import frame_of
 from neffos_conformance.wire.reach import Target
+from neffos_conformance.wire.waiting import at_most
 from neffos_protocol.events import Change
 from neffos_protocol.names import REQUEST_EVENT
 from neffos_protocol.text import cut, visible
@@ -110,6 +111,10 @@ class Detected:
         if why := self.profile.why_not(case):
             return Result(case, Verdict.SKIPPED, why)
         return None
+
+    def left_out(self, cases: Iterable[Case]) -> list[Result]:
+        """Give the results of the cases that do not run."""
+        return [result for case in cases if (result := self.result(case))]
 
 
 async def discovered(
@@ -197,13 +202,8 @@ async def _probed(
 ) -> dict[str, Result]:
     """Run probes; marks tell the broadcasts of one from those of another."""
     run = to_server(server, way=way, profile=profile)
-    slots = asyncio.Semaphore(jobs)
-
-    async def one(case: Case) -> Result:
-        async with slots:
-            return await run(case)
-
-    return {each.case.id: each for each in await asyncio.gather(*map(one, probes))}
+    found = await asyncio.gather(*map(at_most(jobs, run), probes))
+    return {each.case.id: each for each in found}
 
 
 def _probe(feature: Feature) -> Case:

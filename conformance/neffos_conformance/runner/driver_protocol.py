@@ -277,11 +277,18 @@ async def _check_made_up(driver: DriverProcess, name: str) -> None:
     raise DriverError(f"{name} says that it has done {MADE_UP!r}, which does not exist")
 
 
-async def read_line(name: str, output: DriverOutput) -> tuple[Values, int]:
+async def read_line(
+    name: str, output: DriverOutput, protocol: str = "driver"
+) -> tuple[Values, int]:
     """Read a line of a driver; give its values and its size in bytes.
 
+    Args:
+        name: the driver, in error messages.
+        output: what it writes.
+        protocol: the name of the schema that has its lines: "driver" or "codec".
+
     Raises:
-        DriverLineError: it is not of the driver protocol's form.
+        DriverLineError: it is not of the protocol's form.
         DriverEndedError: there is none.
         DriverError: it is too long.
     """
@@ -301,9 +308,9 @@ async def read_line(name: str, output: DriverOutput) -> tuple[Values, int]:
     except RecursionError:
         text = f"{name} wrote a line that is nested too deeply: {line[:200]!r}"
         raise DriverLineError(text, line) from None
-    found = violation("driver", values, "fromDriver")
+    found = violation(protocol, values, f"from{protocol.title()}")
     if found is not None:
-        text = f"{name}: {line[:200]!r} is not of the driver protocol's form: {shown(found)}"
+        text = f"{name}: {line[:200]!r} is not of the {protocol} protocol's form: {shown(found)}"
         raise DriverLineError(text, line, values, *place(found))
     return values, len(line)
 

@@ -9,16 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 from neffos_conformance.cases.definition import Case
+from neffos_conformance.cases.profile import Profile
 from neffos_conformance.cases.script import MESSAGE_VERBS
 from neffos_conformance.cases.verdict import Verdict
 from neffos_conformance.runner.discovery import Detected
 from neffos_conformance.runner.pace import Way
 from neffos_conformance.runner.result import NO_REPLY, Result
-from neffos_conformance.runner.run import Run
+from neffos_conformance.runner.run import Run, to_server
 from neffos_conformance.wire.payloads import frame_of
+from neffos_conformance.wire.reach import Target
 
 PAUSES: Final = (0.0, 0.1, 1.0)
 """Seconds after the setup of a case, for each of its runs on several instances before it fails, and
@@ -147,6 +150,14 @@ class Instances:
     crossed: list[str] = field(default_factory=list)
     apart: list[str] = field(default_factory=list)
     differing: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, targets: Sequence[Target], way: Way, profile: Profile) -> Instances:
+        """Give what runs cases on these instances, which have these names."""
+        first, *others = targets
+        one = partial(to_server, first, profile=profile)
+        patient, hasty = (one(way=each, others=others) for each in (crossing(way), way))
+        return cls(len(targets), retried(one(way=way)), patient, hasty)
 
     async def run(self, case: Case) -> Result:
         """Run a case on several instances; its verdict is that of one if it fails there too."""

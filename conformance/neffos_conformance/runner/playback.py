@@ -25,6 +25,7 @@ from neffos_conformance.wire.barrier import (
 from neffos_conformance.wire.connection import ConnectionClosed
 from neffos_conformance.wire.payloads import payload_text
 from neffos_conformance.wire.transport import Received, Transport, close_like
+from neffos_conformance.wire.waiting import cancel
 
 NORMAL_CLOSURE: Final = 1000
 """The close code in the ordinary course (TR-13)."""
@@ -425,9 +426,7 @@ class Playback:
 
     async def release(self) -> None:
         """Stop reading, and release all sockets."""
-        for reader in self._readers:
-            reader.cancel()
-        await asyncio.gather(*self._readers, return_exceptions=True)
+        await cancel(self._readers)
         await asyncio.gather(*(each.close() for each in self.connections.values()))
 
     def _is_over(self, number: int) -> bool:

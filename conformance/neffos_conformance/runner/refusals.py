@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-from neffos_conformance.data import FOLDER, toml
+from neffos_conformance.data import read_entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,7 @@ class Refusal:
 @cache
 def refusals() -> tuple[Refusal, ...]:
     """Give all refusals, in the order in which they are tried."""
-    text = FOLDER.joinpath("refusals.toml").read_text("utf-8")
-    return tuple(Refusal(**each) for each in toml.loads(text)["refusal"])
+    return tuple(Refusal(**each) for each in read_entries("refusals.toml", "refusal"))
 
 
 def refusal(step: str, facts: Mapping[str, str]) -> Refusal:

@@ -169,6 +169,12 @@ def _kept(content: Content) -> Content:
     return ConnectionOpened(content.path, kept(content.headers.items()))
 
 
+def without(cases: Iterable[Case], results: Iterable[Result]) -> list[Case]:
+    """Give the cases that have no result yet."""
+    ids = {result.case.id for result in results}
+    return [case for case in cases if case.id not in ids]
+
+
 def in_order(results: Sequence[Result], cases: Sequence[Case]) -> list[Result]:
     """Give the results in the order of the cases, each before those of its variations.
 

@@ -59,6 +59,7 @@ from neffos_conformance.wire.connection import ConnectError, WireConnection
 from neffos_conformance.wire.networks import Network
 from neffos_conformance.wire.reach import Target
 from neffos_conformance.wire.transport import UpgradeRequest
+from neffos_conformance.wire.waiting import at_most, cancel
 
 DEFAULT_JOBS: Final = 16
 """Cases that run concurrently, each on connections of its own: enough to hide the waiting, too few
@@ -96,20 +97,13 @@ async def run_cases(
 
 
 async def _run_together(run: Run, cases: Sequence[Case], jobs: int) -> AsyncGenerator[Result]:
-    slots = asyncio.Semaphore(jobs)
-
-    async def one(case: Case) -> Result:
-        async with slots:
-            return await run(case)
-
+    one = at_most(jobs, run)
     tasks = [asyncio.create_task(one(case), name=case.id) for case in cases]
     try:
         for done in asyncio.as_completed(tasks):
             yield await done
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel(tasks)
 
 
 def to_server(

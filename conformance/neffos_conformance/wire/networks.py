@@ -17,8 +17,9 @@ from random import Random
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
-from neffos_conformance.data import FOLDER, toml
+from neffos_conformance.data import read_entries
 from neffos_conformance.wire.reach import netloc
+from neffos_conformance.wire.waiting import cancel
 
 READ_SIZE: Final = 1 << 16
 """Bytes read at a time."""
@@ -72,8 +73,7 @@ class Network:
 @cache
 def networks() -> dict[str, Network]:
     """Give all networks by their names."""
-    text = FOLDER.joinpath("networks.toml").read_text("utf-8")
-    return {each["name"]: Network(**each) for each in toml.loads(text)["network"]}
+    return {each["name"]: Network(**each) for each in read_entries("networks.toml", "network")}
 
 
 @asynccontextmanager
@@ -156,9 +156,7 @@ async def proxy_before(
         yield urlunsplit(parts._replace(netloc=netloc(listener)))
     finally:
         listener.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel(tasks)
 
 
 class _CutError(OSError):

@@ -194,6 +194,10 @@ class Target:
         scheme, netloc = urlsplit(self.url)[:2]
         return given or f"{scheme.replace('ws', 'http')}://{netloc.rpartition('@')[2]}"
 
+    def behind(self, gate: Gate | None) -> Target:
+        """Give the same server, whose connections wait at a gate if there is one."""
+        return self if gate is None else replace(self, reach=replace(self.reach, gate=gate))
+
     def below(self, path: str) -> Target:
         """Give the server at a path and query below this one's."""
         return replace(self, url=below(self.url, path))

@@ -36,6 +36,7 @@ from neffos_conformance.wire.reach import Target, check_web_socket, netloc, repl
 from neffos_conformance.wire.secrets import kept
 from neffos_conformance.wire.transcript import ConnectionOpened, Content
 from neffos_conformance.wire.transport import close_like
+from neffos_conformance.wire.waiting import cancel
 
 RESPONSE_DEADLINE: Final = 30.0
 """Seconds for the server to respond to a request: as many as the reference client waits."""
@@ -153,9 +154,7 @@ async def relaying(
         yield Relay(f"{'wss' if tls else 'ws'}://{own}", failed, tasks)
     finally:
         listener.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel(tasks)
         if failed.done():
             failed.exception()
 
@@ -266,9 +265,7 @@ async def _carry(
                     await task
     finally:
         try:
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
+            await cancel(others)
             for side in (client, server):
                 await side.close()
         finally:  # releases both sockets even if this task is cancelled

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from neffos_conformance.data import FOLDER, toml
+from neffos_conformance.data import read_data, toml
 from neffos_conformance.wire.files import without_mark
 
 if TYPE_CHECKING:
@@ -145,8 +145,7 @@ def _strange(found: ValidationError) -> int:
 def _validator(name: str, definition: str) -> Draft202012Validator:
     from jsonschema_rs import Draft202012Validator  # few commands validate, and it imports slowly
 
-    text = FOLDER.joinpath("schema", f"{name}.json").read_text("utf-8")
-    schema = json.loads(text)
+    schema = json.loads(read_data(f"schema/{name}.json"))
     return Draft202012Validator(
         {**schema, "$ref": f"#/$defs/{definition}"} if definition else schema
     )

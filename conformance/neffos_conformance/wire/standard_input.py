@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
 from contextlib import suppress
 from typing import Final
@@ -44,6 +45,23 @@ async def ended() -> None:
     queue = lines()
     while await queue.get() is not None:
         pass
+
+
+def interrupted(*, or_ended: bool = False) -> asyncio.Event:
+    """Give an event that an interrupt of this program sets.
+
+    Args:
+        or_ended: the end of standard input sets it, too.
+    """
+    loop = asyncio.get_running_loop()
+    event = asyncio.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError):  # on Windows an interrupt raises instead
+            loop.add_signal_handler(each, event.set)
+    if or_ended:
+        parent = loop.create_task(ended())
+        parent.add_done_callback(lambda _: event.set())
+    return event
 
 
 def _read() -> bytes:
