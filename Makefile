@@ -63,11 +63,12 @@ suite-tests: $(READY) # more processes than cores: they wait now and then, and c
 	$(BIN)/pytest -n 3 --dist worksteal conformance/tests
 
 # The tests that wait for peers, or flood them: those that a busy machine could disturb.
-WAITING := cases client_cases client_faults driver_protocol hostile_servers kills limits \
-  reference_faults
+WAITING := bounds cases client_cases client_faults driver_protocol hostile_servers kills limits \
+  reference_faults reference_http
 
+# `tests` runs them with picows, and these with websockets alone.
 waiting: $(READY) # a part of `tests`
-	$(BIN)/pytest -q -n 3 --dist loadfile $(WAITING:%=conformance/tests/test_%.py)
+	NEFFOS_WIRE_PURE=1 $(BIN)/pytest -q -n 3 --dist loadfile $(WAITING:%=conformance/tests/test_%.py)
 
 thorough: $(READY) ## run the property tests with eight times as many examples (THOROUGH=share: two)
 	$(BIN)/pytest -q -n auto --hypothesis-profile=$(or $(THOROUGH),thorough) -m hypothesis \
@@ -126,7 +127,7 @@ release-check: $(READY) ## list what must be recorded before a release
 replay: $(READY) ## check the corpus, record a sample, replay it to live peers (needs Go, Node)
 	cd conformance && ../$(BIN)/python -m peers.replays
 
-# An environment with codec, tracker and monitor compiled. It sees the packages of the other environment, but not
+# An environment with all compiled that can be, as in a wheel. It sees the packages of the other environment, but not
 # the package there, which is installed by a .pth file.
 PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 
@@ -136,11 +137,10 @@ $(COMPILED)/.ready: $(READY) setup.py $(shell find codec protocol conformance/ne
 	$(PYTHON) -m venv $(COMPILED)
 	$(BIN)/python $(PURELIB) > "$$($(COMPILED)/bin/python $(PURELIB))/shared.pth"
 	$(COMPILED)/bin/pip install --quiet --disable-pip-version-check 'setuptools>=77'
-	NEFFOS_WIRE_COMPILE=1 $(COMPILED)/bin/pip install --quiet --disable-pip-version-check \
-	  --no-build-isolation --no-deps .
+	$(COMPILED)/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps .
 	@touch $@
 
-compiled: $(COMPILED)/.ready ## compile codec and monitor, and run their tests on that build (needs a C compiler)
+compiled: $(COMPILED)/.ready ## build a wheel, and run the tests of codec and protocol on what it compiles (needs a C compiler)
 	NEFFOS_WIRE_EXPECT_COMPILED=1 $(COMPILED)/bin/python -m pytest -n auto --dist loadfile \
 	  codec/tests protocol/tests
 	$(COMPILED)/bin/python codec/tests/differential.py $(or $(DIFFERENTIAL),--count 1000000 --seed 1)

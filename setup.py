@@ -1,12 +1,13 @@
 """Builds what is compiled; all else is in pyproject.toml.
 
-The codec has a compiled form in C. It is built wherever a C compiler is, and left out elsewhere;
-``NEFFOS_WIRE_PURE=1`` leaves it out, too. It uses the limited API, so that one wheel serves all
-versions of CPython from 3.11 on.
+The codec has a compiled form in C, with the limited API: one file serves all versions of CPython
+from 3.11 on. mypyc compiles the session, the conversation tracker and the monitor, from the files
+that otherwise run as they are. What it writes is for one version of Python, and so are wheels.
+Each is built wherever a C compiler is, and left out elsewhere.
 
-``NEFFOS_WIRE_COMPILE=1`` also has mypyc compile the conversation tracker and the monitor, from the
-files that otherwise run as they are. Such a wheel is for one version of Python: what mypyc writes
-uses more than the limited API.
+An editable installation compiles the codec alone: compiled modules would hide the sources that are
+edited. ``NEFFOS_WIRE_COMPILE=codec`` does the same to a wheel, which then serves all versions, and
+``NEFFOS_WIRE_PURE=1`` compiles nothing.
 
 With ``SOURCE_DATE_EPOCH``, the same sources give the same bytes: ``make packages`` checks it.
 """
@@ -16,11 +17,29 @@ import os
 import sys
 import sysconfig
 import tarfile
+from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 from setuptools.command.sdist import sdist
 
-MONITOR = ("protocol/neffos_protocol/conversation.py", "protocol/neffos_protocol/monitor.py")
+SESSION = ("_core", "_asks", "_memberships", "_handshake", "session")
+MONITOR = ("conversation", "monitor")
+MYPYC = "neffos_protocol__mypyc"
+"""What holds all that mypyc makes; a module beside each source only refers to it."""
+
+
+class BuildExt(build_ext):
+    """Leaves out what mypyc made where a part of it could not be compiled: all need each other."""
+
+    def build_extensions(self):
+        """Build all, and warn of what cannot be built."""
+        super().build_extensions()
+        names = [each.name for each in self.extensions if not each.py_limited_api]
+        made = [Path(self.get_ext_fullpath(name)) for name in names]
+        if not all(each.exists() for each in made):
+            for each in made:
+                each.unlink(missing_ok=True)
 
 
 class Sdist(sdist):
@@ -47,6 +66,21 @@ class Sdist(sdist):
         return path
 
 
+def by_mypyc():
+    """Give the session and the monitor; nothing where mypyc is missing, without isolation."""
+    paths = [f"protocol/neffos_protocol/{each}.py" for each in (*SESSION, *MONITOR)]
+    try:
+        from mypyc.build import mypycify
+
+        # Debug information would have the name of the folder of the build.
+        made = mypycify(paths, debug_level="0", group_name=MYPYC.removesuffix("__mypyc"))
+    except (ImportError, SystemExit):  # a later mypy may complain, and says of what
+        return []
+    for each in made:
+        each.optional = True
+    return made
+
+
 ext_modules = []
 options = {}
 # A build without the global interpreter lock has no limited API, and PyPy is faster without C.
@@ -60,16 +94,15 @@ if (
         ["codec/neffos_codec/_compiled.c"],
         py_limited_api=True,
         optional=True,
-        # Debug information would have the name of the folder of the build.
-        extra_compile_args=[] if os.name == "nt" else ["-g0"],
+        extra_compile_args=[] if os.name == "nt" else ["-g0"],  # as above
     )
-    ext_modules = [codec]
-    options = {"bdist_wheel": {"py_limited_api": "cp311"}}
+    is_whole = "bdist_wheel" in sys.argv and os.environ.get("NEFFOS_WIRE_COMPILE") != "codec"
+    others = by_mypyc() if is_whole else []
+    ext_modules = [codec, *others]
+    options = {} if others else {"bdist_wheel": {"py_limited_api": "cp311"}}
 
-if os.environ.get("NEFFOS_WIRE_COMPILE") == "1":
-    from mypyc.build import mypycify
-
-    ext_modules += mypycify(list(MONITOR))
-    options = {}
-
-setup(ext_modules=ext_modules, options=options, cmdclass={"sdist": Sdist})
+setup(
+    ext_modules=ext_modules,
+    options=options,
+    cmdclass={"build_ext": BuildExt, "sdist": Sdist},
+)

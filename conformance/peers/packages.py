@@ -51,10 +51,9 @@ def main() -> None:
     wheels = [each for each in archives if each.endswith(".whl")]
     _run(sys.executable, "-m", "check_wheel_contents", *wheels)
     _run(sys.executable, "-m", "twine", "--no-color", "check", "--strict", *archives)
-    native = [each for each in wheels if "abi3" in each]
-    if native:
+    if native := [each for each in wheels if "abi3" in each]:
         _run(sys.executable, "-m", "abi3audit", "--strict", *native)
-    _use_codec_alone((native or wheels)[0])
+    _use_codec_alone(OUT / "first")
     _use(_container())
     click.echo(f"all packages were built, and used as a stranger would: {OUT / 'first'}")
 
@@ -69,7 +68,7 @@ def _builder() -> Path:
 
 
 def _built(builder: Path, epoch: str, folder: Path) -> dict[str, str]:
-    """Build the sdist, and both wheels from it, in isolation; give their hashes by name."""
+    """Build the sdist, and all wheels from it, in isolation; give their hashes by name."""
     source = folder / "source"
     source.mkdir(parents=True)
     for name in _output("git", "ls-files", "-z").split("\0"):
@@ -84,7 +83,9 @@ def _built(builder: Path, epoch: str, folder: Path) -> dict[str, str]:
     with tarfile.open(sdist) as archive:
         archive.extractall(folder / "unpacked", filter="data")
     [unpacked] = (folder / "unpacked").iterdir()
-    _run(*build, "--wheel", str(unpacked), env={**env, "NEFFOS_WIRE_PURE": "1"})
+    for what in ({"NEFFOS_WIRE_COMPILE": "codec"}, {"NEFFOS_WIRE_PURE": "1"}):
+        shutil.rmtree(unpacked / "build", ignore_errors=True)  # has what an earlier one compiled
+        _run(*build, "--wheel", str(unpacked), env=env | what)
     for each in made.iterdir():
         each.rename(folder / each.name)
     archives = sorted(each for each in folder.iterdir() if each.is_file())
@@ -118,13 +119,14 @@ def _container() -> Path:
     return suite / "bin"
 
 
-def _use_codec_alone(wheel: str) -> None:
-    """Embed the codec and the session where nothing else is installed."""
-    programs = _environment("alone", wheel)
+def _use_codec_alone(wheels: Path) -> None:
+    """Embed the codec and the session where nothing else is installed; pip chooses the wheel."""
+    programs = _environment("alone", "--no-index", "--find-links", str(wheels), "neffos-wire")
+    expected = any("-none-any" not in each.name for each in wheels.glob("*.whl"))
     program = (
-        "from neffos_codec import COMPILED, decode, encode; import neffos_protocol;"
-        "assert encode(decode('$1;chat;;say;0;0;hi')) == '$1;chat;;say;0;0;hi';"
-        "print(f'codec: {COMPILED=}')"
+        "import neffos_codec as codec, neffos_protocol as protocol;"
+        "assert codec.encode(codec.decode('$1;chat;;say;0;0;hi')) == '$1;chat;;say;0;0;hi';"
+        f"assert (codec.COMPILED, protocol.COMPILED) == ({expected}, {expected})"
     )
     empty = _empty()
     _run(programs / "python", "-c", program, cwd=empty)

@@ -1,5 +1,9 @@
 """The neffos protocol: as data, as a session without I/O, and as an observer of connections."""
 
+from typing import Final
+
+from neffos_protocol import _sources  # noqa: F401  # before all others
+from neffos_protocol import session as _session
 from neffos_protocol.conversation import (
     Conversation,
     MessageKind,
@@ -36,6 +40,7 @@ from neffos_protocol.monitor import Monitor, Violation
 from neffos_protocol.session import MisuseError, Prepared, Session, prepare, token_of
 
 __all__ = [
+    "COMPILED",
     "DEFAULT_LIMITS",
     "AskCancelled",
     "AskExpired",
@@ -73,3 +78,6 @@ __all__ = [
     "prepare",
     "token_of",
 ]
+
+COMPILED: Final = not str(_session.__file__).endswith(".py")
+"""Whether session, conversation tracker and monitor are compiled; they behave the same."""

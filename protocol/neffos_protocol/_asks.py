@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-from neffos_codec import Message, WaitKind, encode, parse_wait
+from neffos_codec import Message, Native, WaitKind, encode, parse_wait
 from neffos_protocol._core import MisuseError, SessionCore
-from neffos_protocol._records import Record
+from neffos_protocol._records import MutableRecord
 from neffos_protocol.events import (
     AskCancelled,
     Asked,
@@ -31,6 +31,7 @@ from neffos_protocol.events import (
     Role,
     UnmatchedReply,
 )
+from neffos_protocol.limits import SessionLimits
 from neffos_protocol.names import CHANGE_OF, CLIENT_PREFIX, EXCHANGE_MARKER, TOO_MANY
 from neffos_protocol.state_machines import (
     INCOMING_ASK,
@@ -58,7 +59,7 @@ _OUTGOING_ROWS: Final = OUTGOING_ASK.rows_where(False), OUTGOING_ASK.rows_where(
 _INCOMING_ROWS: Final = INCOMING_ASK.rows_where(False), INCOMING_ASK.rows_where(True)
 
 
-class PendingAsk(Record, frozen=False):
+class PendingAsk(MutableRecord):
     """An ask of this peer without its reply.
 
     Attributes:
@@ -83,7 +84,7 @@ class PendingAsk(Record, frozen=False):
 _NO_ASK: Final = PendingAsk(None, MembershipKey(""), None)
 
 
-class AskStep(Record, frozen=False):
+class AskStep(MutableRecord):
     """A transition of an outgoing ask, and what it is made with.
 
     Attributes:
@@ -109,8 +110,15 @@ class AskTracking(SessionCore):
 
     __slots__ = ("_incoming", "_pending", "_settled")
 
-    def __init__(self, *core: Any) -> None:
-        super().__init__(*core)
+    def __init__(
+        self,
+        role: Role,
+        id_: str,
+        tokens: Callable[[], str],
+        native: Native,
+        limits: SessionLimits,
+    ) -> None:
+        super().__init__(role, id_, tokens, native, limits)
         self._pending: dict[str, PendingAsk] | None = None
         self._settled: dict[str, None] | None = None
         self._incoming: dict[int, tuple[str, str]] | None = None

@@ -10,14 +10,15 @@ early are kept until the acceptance, asks included (HS-14, HS-18).
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Container
+from typing import Final
 
 from neffos_codec import (
     DecodeError,
     HandshakeAccept,
     HandshakeRefuse,
     HandshakeRequest,
+    Native,
     Payload,
     Reason,
     decode_handshake,
@@ -25,9 +26,10 @@ from neffos_codec import (
 )
 from neffos_protocol._core import INSTEAD, MOST_BYTES, MisuseError, size_of
 from neffos_protocol._memberships import MembershipTracking
-from neffos_protocol._records import Record
+from neffos_protocol._records import MutableRecord
 from neffos_protocol.events import (
     Cause,
+    Change,
     Closed,
     Event,
     HandshakeAsked,
@@ -35,7 +37,9 @@ from neffos_protocol.events import (
     MembershipKey,
     Opened,
     ProtocolViolation,
+    Role,
 )
+from neffos_protocol.limits import SessionLimits
 from neffos_protocol.state_machines import HANDSHAKE, Action, HandshakeState, Input, Transition
 
 _OPEN: Final = HandshakeState.OPEN
@@ -44,7 +48,7 @@ _CLOSED_HERE: Final = frozenset({Input.CLOSE, Input.REFUSE})
 """The inputs by which this peer ends a session."""
 
 
-class HandshakeStep(Record, frozen=False):
+class HandshakeStep(MutableRecord):
     """A transition of the handshake, and what it is made with.
 
     Attributes:
@@ -72,8 +76,18 @@ class HandshakeTracking(MembershipTracking):
 
     __slots__ = ("_decides_handshake", "_held", "_held_size")
 
-    def __init__(self, decides_handshake: bool, *layers: Any) -> None:
-        super().__init__(*layers)
+    def __init__(
+        self,
+        decides_handshake: bool,
+        decides: frozenset[Change],
+        namespaces: Container[str] | None,
+        role: Role,
+        id_: str,
+        tokens: Callable[[], str],
+        native: Native,
+        limits: SessionLimits,
+    ) -> None:
+        super().__init__(decides, namespaces, role, id_, tokens, native, limits)
         self._decides_handshake = decides_handshake
         self._held: list[str | bytes] | None = None
         self._held_size = 0

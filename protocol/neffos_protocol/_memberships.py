@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Container
-from typing import Any, Final, cast
+from typing import Final, cast
 
-from neffos_codec import Message, encode, parse_wait
+from neffos_codec import Message, Native, encode, parse_wait
 from neffos_protocol._asks import NO_MESSAGE, AskStep, AskTracking, PendingAsk
 from neffos_protocol._core import INSTEAD, MisuseError
-from neffos_protocol._records import Record
+from neffos_protocol._records import MutableRecord
 from neffos_protocol.events import (
     AskWithdrawn,
     Cause,
@@ -31,6 +31,7 @@ from neffos_protocol.events import (
     ProtocolViolation,
     Role,
 )
+from neffos_protocol.limits import SessionLimits
 from neffos_protocol.names import (
     BAD_NAMESPACE,
     BAD_ROOM,
@@ -57,21 +58,21 @@ _OWN: Final = frozenset({Input.CONNECT_DONE, Input.DISCONNECT_DONE})
 """The inputs by which something happens that this peer has asked for."""
 
 
-class NamespaceState(Record, frozen=False):
+class NamespaceState(MutableRecord):
     """A namespace that is not just disconnected: its state, and its rooms that are not."""
 
     state: MembershipState
     rooms: dict[str, MembershipState] | None = None
 
 
-class Decision(Record, frozen=False):
+class Decision(MutableRecord):
     """Asks of the peer for one change, waiting for the application's decision."""
 
     event: ChangeAsked
     asks: list[Message]
 
 
-class MembershipStep(Record, frozen=False):
+class MembershipStep(MutableRecord):
     """A transition of a membership, and what it is made with.
 
     Attributes:
@@ -113,9 +114,16 @@ class MembershipTracking(AskTracking):
     __slots__ = ("_decides", "_decisions", "_namespaces", "_room_count", "_spaces")
 
     def __init__(
-        self, decides: frozenset[Change], namespaces: Container[str] | None, *core: Any
+        self,
+        decides: frozenset[Change],
+        namespaces: Container[str] | None,
+        role: Role,
+        id_: str,
+        tokens: Callable[[], str],
+        native: Native,
+        limits: SessionLimits,
     ) -> None:
-        super().__init__(*core)
+        super().__init__(role, id_, tokens, native, limits)
         self._decides = decides
         self._namespaces = namespaces
         self._room_count = 0
@@ -272,7 +280,7 @@ class MembershipTracking(AskTracking):
         wait = message.wait
         change = CHANGE_OF.get(message.event)
         key = MembershipKey.of(change, message.namespace, message.room)
-        if is_next and change is Change.CONNECT and self._is_unknown(key):
+        if change is Change.CONNECT and self._is_unknown(key):
             return True
         if is_next and change is Change.DISCONNECT and not self._decides_disconnect(key):
             return True

@@ -19,22 +19,21 @@ class Word(StrEnum):
 
 @dataclass_transform(frozen_default=True)
 class RecordType(type):
-    """Makes a class from its annotated fields; ``frozen=False`` lets them change.
+    """Makes a class from its annotated fields, which do not change.
 
     The fields become slots, arguments of the constructor and positions of patterns. A class may
     have ``__post_init__``, which checks the values.
     """
 
-    def __new__(
-        cls, name: str, bases: tuple[type, ...], body: dict[str, Any], *, frozen: bool = True
-    ) -> RecordType:
+    def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> RecordType:
         """Make the class."""
         fields = tuple(body.get("__annotations__", ()))
         defaults = {each: body.pop(each) for each in fields if each in body}
         body["__slots__"] = body["__match_args__"] = fields
         made = super().__new__(cls, name, bases, body)
         given = [f"{each}=default_{each}" if each in defaults else each for each in fields]
-        assign = "set_{0}(self, {0})" if frozen else "self.{0} = {0}"
+        changes = issubclass(cls, MutableRecordType)
+        assign = "self.{0} = {0}" if changes else "set_{0}(self, {0})"
         lines = [assign.format(each) for each in fields]
         if "__post_init__" in body:
             lines.append("self.__post_init__()")
@@ -43,11 +42,20 @@ class RecordType(type):
         head = f"def __init__({', '.join(['self', *given])}):"
         exec("\n ".join([head, *lines, "pass"]), names)  # noqa: S102  # as dataclasses do
         type.__setattr__(made, "__init__", names["__init__"])
-        if not frozen:
-            type.__setattr__(made, "__setattr__", object.__setattr__)
-            type.__setattr__(made, "__hash__", None)
         return made
+
+
+@dataclass_transform()
+class MutableRecordType(RecordType):
+    """Makes a class whose fields change. Of keywords of a class, mypyc tells no metaclass."""
 
 
 class Record(Value, metaclass=RecordType):
     """A value whose class says only which fields it has."""
+
+
+class MutableRecord(Value, metaclass=MutableRecordType):
+    """A record whose fields change, so that it has no hash."""
+
+    __hash__ = None  # type: ignore[assignment]
+    __setattr__ = object.__setattr__  # type: ignore[assignment]

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from neffos_codec import HandshakeAccept, HandshakeRefuse, HandshakeRequest, Native
 from neffos_protocol import Change, Conversation, MembershipKey, MessageKind, Monitor, Role
-from neffos_protocol import conversation as conversation_module
 from neffos_protocol.conversation import MAX_HEAD
 
 CLIENT, SERVER = Role.CLIENT, Role.SERVER
@@ -223,8 +220,3 @@ def test_an_ask_whose_token_was_reused_is_not_superseded():
     )
     assert not conversation.client.pending["$1"].is_superseded
     assert conversation.client.is_connected("n")
-
-
-def test_the_tracker_is_compiled_where_that_was_asked_for():
-    expected = os.environ.get("NEFFOS_WIRE_EXPECT_COMPILED") == "1"
-    assert conversation_module.__file__.endswith(".py") is not expected

@@ -1,6 +1,5 @@
 """The monitor: silent on correct peers, however their messages cross; never on wrong ones."""
 
-import os
 import random
 import tracemalloc
 from itertools import permutations
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 
 from neffos_codec import Native
 from neffos_protocol import MisuseError, Role, conversation
-from neffos_protocol import monitor as monitor_module
 from neffos_protocol.catalogue import requirements
 from neffos_protocol.exploration import (
     NAMES,
@@ -457,8 +455,3 @@ def test_an_exchange_marker_is_taken_out_of_a_reply_to_a_client(reply, found):
         monitor.feed(sender, payload)
     assert [each.requirement for each in monitor.feed(SERVER, reply)] == found
     assert monitor.feed(CLIENT, ";n;;e;0;0;") == []
-
-
-def test_the_monitor_is_compiled_where_that_was_asked_for():
-    expected = os.environ.get("NEFFOS_WIRE_EXPECT_COMPILED") == "1"
-    assert monitor_module.__file__.endswith(".py") is not expected

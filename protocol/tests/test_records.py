@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from neffos_protocol import Opened
-from neffos_protocol._records import Record, Word
+from neffos_protocol._records import MutableRecord, Word
 
 
-class Point(Record, frozen=False):
+class Point(MutableRecord):
     x: int
     y: int = 2
 
@@ -30,7 +30,7 @@ def test_a_record_takes_its_fields_in_order_or_by_name() -> None:
         Point(1, 2, 3)  # type: ignore[call-arg]
 
 
-def test_what_is_not_frozen_changes_and_has_no_hash() -> None:
+def test_a_mutable_record_changes_and_has_no_hash() -> None:
     point = Point(1)
     point.x = 3
     assert point == Point(3)

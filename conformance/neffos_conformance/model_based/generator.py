@@ -85,6 +85,9 @@ class Draws:
         odd_asks: the share of system asks with a flag, or without a token.
         first: system asks that come first, each as event, namespace and room.
         answered: bodies of the suite's replies; empty for such as only name the action.
+        hasty: the share of answers, and of payloads that are not frames, after which no barrier is
+            asked.
+        probed: namespaces of a server whose rooms are probed at the end.
     """
 
     connections: int
@@ -109,6 +112,8 @@ class Draws:
     odd_asks: float = 0.3
     first: Sequence[tuple[str, str, str]] = ()
     answered: Sequence[str] = ()
+    hasty: float = 0.0
+    probed: Sequence[str] = ("app",)
 
 
 def _weights(text: str) -> dict[str, float]:
@@ -330,7 +335,7 @@ class SequenceGenerator:
         if self._model.is_client:
             probes.append(("", "", "echo"))
         elif self._offers("rooms"):
-            probes += [("app", room, "echo") for room in rooms]
+            probes += [(name, room, "echo") for name in self._profile.probed for room in rooms]
         for namespace, room, event in probes:
             if self._offered(namespace) == namespace and self._has_event(event, namespace):
                 values = {"room": room, "body": self._filled("t{}"), "is_followed": True}
@@ -475,11 +480,15 @@ class SequenceGenerator:
         connection = self._model.asks[number].connection
         bodies = self._profile.answered if how == "body" else ()
         body = self._filled(self._pick(bodies)) if bodies else ""
-        return self._action(ActionKind.ANSWER, how, connection=connection, of=number, body=body)
+        values = {"body": body, "is_followed": self._is_hasty()}
+        return self._action(ActionKind.ANSWER, how, connection=connection, of=number, **values)
 
     def _non_frame(self) -> SuiteAction:
         body = self._filled(self._pick(self._profile.non_frames))
-        return self._action(ActionKind.NON_FRAME, body=body)
+        return self._action(ActionKind.NON_FRAME, body=body, is_followed=self._is_hasty())
+
+    def _is_hasty(self) -> bool:
+        return self._profile.hasty > 0 and self._chance(self._profile.hasty)
 
     def _end(self) -> SuiteAction:
         return self._action(self._pick((ActionKind.CLOSE, ActionKind.RESET)))

@@ -29,7 +29,7 @@ from neffos_conformance.model_based.actions import (
 from neffos_conformance.model_based.failures import FailureFound, KnownFailures, SequenceResult
 from neffos_conformance.model_based.model import SutModel
 from neffos_conformance.model_based.script import ScriptWriter
-from neffos_conformance.model_based.state import ConnectionState
+from neffos_conformance.model_based.state import IN_ORDER, ConnectionState
 from neffos_conformance.runner.driver_protocol import DriverError, Values
 from neffos_conformance.runner.playback import NORMAL_CLOSURE, Playback, Timeouts
 from neffos_conformance.wire.barrier import BARRIERS, is_barrier_reply
@@ -65,7 +65,10 @@ class SequenceRunner:
         result: what the sequence has shown so far.
         playback: the suite's side of the connections.
         last: the last action on each connection.
+        is_patient: wait for what is due before each barrier, which a peer must not need to send it.
     """
+
+    is_patient = False
 
     def __init__(self, model: SutModel, known: KnownFailures, timeouts: Timeouts) -> None:
         self.model = model
@@ -277,6 +280,9 @@ class SequenceRunner:
             order += connections  # the barriers above show that the broadcasts were sent
         self._has_broadcast = False
         try:
+            if self.is_patient:
+                await self._await_due()
+                await self.check_reports()
             for number in order:
                 if not connections[number].is_usable:
                     await self._await_due(number)
@@ -412,7 +418,8 @@ class SequenceRunner:
             self.fail(requirement, "another order", text, cause)
         for earlier in self._overtaken_by(expected):
             text = f"{short(seen)} arrived before an earlier message"
-            requirement = "EV-1" if self.model.is_client else expected.requirement
+            is_of_reply = self.model.is_client or expected.order == IN_ORDER
+            requirement = "EV-1" if is_of_reply else expected.requirement
             earlier.overtaken = requirement, text, expected.number
         self.script.arrived(expected, message)
         for answer in self.model.arrived(expected, message or seen):

@@ -100,6 +100,8 @@ class Monitors:
         pending_order: for each of ``pending_asks``, where its connection ended, and its number.
         suspicions: as in ``CheckReport``, the first ones.
         cluster: the argument.
+        elsewhere: the open connections of other shares, whose messages need not be fed.
+        now: the time of the last entry.
     """
 
     def __init__(
@@ -118,7 +120,8 @@ class Monitors:
         self._share = share
         self._place = _line if source is None else source.place
         self._bounds_itself = source is not None
-        self._now = 0.0
+        self.now = 0.0
+        self.elsewhere: set[int] = set()
         self._asked: dict[int, dict[int, tuple[int, float]]] = {BROKER: {}}
         self._native = native
         self._open: dict[int, Monitor | None] = {}  # of another share, there is no monitor
@@ -143,7 +146,7 @@ class Monitors:
     def feed(self, entry: Entry) -> Sequence[Violation]:
         """Take the next line of a connection, and give its violations."""
         line, time, connection, from_client, content = entry
-        self._now = time
+        self.now = time
         monitor = self._open.get(connection)
         if monitor is None:
             if type(content) is Published:
@@ -186,7 +189,7 @@ class Monitors:
 
     def finish(self, time: float = 0.0) -> None:
         """Take the end of the recording, and its time if that is not that of its last line."""
-        self._now = max(self._now, time)
+        self.now = max(self.now, time)
         for connection in sorted(self._open):
             self._end(connection, _LAST)
         if self.cluster is not None:
@@ -243,7 +246,7 @@ class Monitors:
         line, time = self._asked[connection][number]
         self.pending_ask_count += 1
         if len(self.pending_asks) < MAX_VIOLATIONS:
-            waited = max(self._now - time, 0.0)
+            waited = max(self.now - time, 0.0)
             ask = UnansweredAsk(
                 line,
                 connection,
@@ -272,6 +275,7 @@ class Monitors:
             self.given_up += 1
         if connection % self._share.count != self._share.number:
             self._open[connection] = None
+            self.elsewhere.add(connection)
             return None
         self._asked[connection] = {}
         monitor = self._open[connection] = Monitor(native=self._native)
@@ -280,6 +284,7 @@ class Monitors:
     def _remember(self, connection: int) -> None:
         if self._bounds_itself:
             return
+        self.elsewhere.discard(connection)
         self._former[connection] = None
         if len(self._former) > MAX_FORMER:
             oldest = next(iter(self._former))
@@ -342,13 +347,18 @@ def _checked(
     """Check what was read of a file, whose position is the progress."""
     report = CheckReport()
     monitors = Monitors(share=share, source=source)
+    elsewhere = monitors.elsewhere
     place = _line if source is None else source.place
     before = 0
     for item in items:
         report.lines += 1
         if type(item) is Entry:
             content = item.content
-            found = monitors.feed(item)
+            if elsewhere and type(content) is str and item.connection in elsewhere:
+                monitors.now = item.time
+                found: Sequence[Violation] = ()
+            else:
+                found = monitors.feed(item)
             if type(content) is str or type(content) is bytes:
                 report.messages += 1
                 if found:
@@ -379,6 +389,7 @@ def _checked(
             if item.get("broker") and share.number:
                 break  # the first share has all
             monitors = Monitors.of(item, share, source)
+            elsewhere = monitors.elsewhere
         if not report.lines % PROGRESS_LINES and file.seekable():
             position = file.tell()
             progress(position - before)

@@ -40,6 +40,9 @@ MAGIC: Final = (
 
 _HAR: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"log"\s*:')
 
+BUFFER: Final = 1 << 16
+"""Bytes that are read at a time: with fewer, many lines are in two of them, and put together."""
+
 PIECE: Final = 1 << 9
 """Compressed bytes that are unpacked at a time. Zstandard makes at most 16 MiB of them, gzip half a
 MiB: less than a line may have."""
@@ -179,7 +182,9 @@ def open_file(path: Path | Url) -> Iterator[io.BufferedReader]:
     with ExitStack() as opened:
         try:
             file: AbstractContextManager[io.BufferedReader] = (
-                open_url(path) if isinstance(path, Url) else path.open("rb")
+                open_url(path)
+                if isinstance(path, Url)
+                else io.BufferedReader(path.open("rb", 0), BUFFER)
             )
             stream = opened.enter_context(file)
         except OSError as error:
@@ -205,7 +210,7 @@ def unpacked(file: io.BufferedReader) -> io.BufferedReader:
         raw = _Unpacked(file, begin, package.ZstdError, "Zstandard")
     else:
         return file
-    return io.BufferedReader(raw, 1 << 16)
+    return io.BufferedReader(raw, BUFFER)
 
 
 def _begin_gzip() -> Any:
