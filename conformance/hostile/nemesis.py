@@ -40,7 +40,7 @@ from typing import Final
 import click
 
 from hostile.nodes import LEVEL, LOG
-from hostile.promises import TIMEOUT, Promises
+from hostile.promises import Promises
 from hostile.workload import POLL, calm, settled, unreached, work
 from neffos_conformance.wire.networks import READ_SIZE, proxy_before
 from neffos_conformance.wire.subprocesses import Child
@@ -329,11 +329,7 @@ class RoundOutcome:
 
 
 async def play(
-    kind: str,
-    seed: int,
-    steps: Sequence[RoundStep],
-    seconds: float = STALL,
-    timeout: float = TIMEOUT,
+    kind: str, seed: int, steps: Sequence[RoundStep], seconds: float = STALL
 ) -> RoundOutcome:
     """Play a round.
 
@@ -342,9 +338,8 @@ async def play(
         seed: of what the clients do.
         steps: what goes wrong.
         seconds: of a broker that counts as away.
-        timeout: seconds for all to be whole again, and for an ask to end.
     """
-    promises, figures = Promises(timeout=timeout), Counter[str]()
+    promises, figures = Promises(), Counter[str]()
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(TemporaryDirectory())
         broker = await asyncio.to_thread(Broker, kind, folder)
