@@ -143,6 +143,9 @@ $(COMPILED)/.ready: $(READY) setup.py $(shell find codec protocol conformance/ne
 compiled: $(COMPILED)/.ready ## build a wheel, and run the tests of codec and protocol on what it compiles (needs a C compiler)
 	NEFFOS_WIRE_EXPECT_COMPILED=1 $(COMPILED)/bin/python -m pytest -n auto --dist loadfile \
 	  codec/tests protocol/tests
+	for pure in '' 1; do NEFFOS_WIRE_PURE=$$pure $(COMPILED)/bin/neffos-wire check --json \
+	  conformance/transcripts > build/checked$$pure.json || exit; done
+	cmp build/checked.json build/checked1.json # the corpus, by the compiled monitor and the pure one
 	$(COMPILED)/bin/python codec/tests/differential.py $(or $(DIFFERENTIAL),--count 1000000 --seed 1)
 
 # The codec, compiled again, with checks of every access to memory. PYTHONPATH comes before the

@@ -1,9 +1,9 @@
 """Builds what is compiled; all else is in pyproject.toml.
 
 The codec has a compiled form in C, with the limited API: one file serves all versions of CPython
-from 3.11 on. mypyc compiles the session, the conversation tracker and the monitor, from the files
-that otherwise run as they are. What it writes is for one version of Python, and so are wheels.
-Each is built wherever a C compiler is, and left out elsewhere.
+from 3.11 on. mypyc compiles the session, the conversation tracker, the monitor and the check of
+recordings, from the files that otherwise run as they are. What it writes is for one version of
+Python, and so are wheels. Each is built wherever a C compiler is, and left out elsewhere.
 
 An editable installation compiles the codec alone: compiled modules would hide the sources that are
 edited. ``NEFFOS_WIRE_COMPILE=codec`` does the same to a wheel, which then serves all versions, and
@@ -25,8 +25,9 @@ from setuptools.command.sdist import sdist
 
 SESSION = ("_core", "_asks", "_memberships", "_handshake", "session")
 MONITOR = ("conversation", "monitor")
-MYPYC = "neffos_protocol__mypyc"
-"""What holds all that mypyc makes; a module beside each source only refers to it."""
+CHECK = "conformance/neffos_conformance/recordings/checking.py"
+GROUP = "neffos_wire"
+"""Names the module that holds all that mypyc makes; one beside each source only refers to it."""
 
 
 class BuildExt(build_ext):
@@ -67,13 +68,15 @@ class Sdist(sdist):
 
 
 def by_mypyc():
-    """Give the session and the monitor; nothing where mypyc is missing, without isolation."""
+    """Give what mypyc compiles; nothing where mypyc is missing, without isolation."""
     paths = [f"protocol/neffos_protocol/{each}.py" for each in (*SESSION, *MONITOR)]
     try:
         from mypyc.build import mypycify
 
         # Debug information would have the name of the folder of the build.
-        made = mypycify(paths, debug_level="0", group_name=MYPYC.removesuffix("__mypyc"))
+        # Others are checked elsewhere, with the packages that they need.
+        arguments = ["--follow-imports=silent", *paths, CHECK]
+        made = mypycify(arguments, debug_level="0", group_name=GROUP)
     except (ImportError, SystemExit):  # a later mypy may complain, and says of what
         return []
     for each in made:

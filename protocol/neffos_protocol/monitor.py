@@ -82,7 +82,7 @@ class Monitor:
         me, other = self._pairs[sender]  # type: ignore[index]  # a role is its name
         before, receives = me.handshake, other.handshake
         seen = self.conversation
-        kind = self.kind = seen.take(sender, payload)
+        kind = self.kind = seen.take_from(me, other, payload)
         found: list[Violation] = []
         if before is not _OPEN:
             self._check_handshake(kind, me.role, payload, before, receives, found)

@@ -175,10 +175,11 @@ class Monitors:
                 if self.cluster.remark and len(self.suspicions) < MAX_VIOLATIONS:
                     where = f"line {line}, connection {connection}"
                     self.suspicions.append(f"{where}: {self.cluster.remark}")
-            if seen.ask is not None or seen.handshake is not None:
-                number = seen.number if seen.ask is None else seen.ask.number
+            ask = seen.ask
+            if ask is not None or seen.handshake is not None:
+                number = seen.number if ask is None else ask.number
                 if number == seen.number:
-                    self._remember_ask(entry, number)
+                    self._remember_ask(connection, number, line, time)
                 else:
                     self._asked[connection].pop(number, None)
             return found
@@ -211,12 +212,12 @@ class Monitors:
             return ()
         found = cluster.publish(*content)
         if cluster.frame is not None and cluster.frame.token:
-            self._remember_ask(entry, cluster.number)
+            self._remember_ask(entry.connection, cluster.number, entry.line, entry.time)
         return found
 
-    def _remember_ask(self, entry: Entry, number: int) -> None:
-        asked = self._asked[entry.connection]
-        asked[number] = entry.line, entry.time
+    def _remember_ask(self, connection: int, number: int, line: int, time: float) -> None:
+        asked = self._asked[connection]
+        asked[number] = line, time
         if len(asked) > MAX_PENDING_ASKS:
             del asked[next(iter(asked))]
 
@@ -361,14 +362,14 @@ def _checked(
     report = CheckReport()
     monitors = Monitors(share=share, source=source, sieve=sieve)
     place = _line if source is None else source.place
-    before = 0
+    before = lines = messages = 0
     for item in items:
-        report.lines += 1
+        lines += 1
         if type(item) is Entry:
             content = item.content
             found = monitors.feed(item)
             if type(content) is str or type(content) is bytes:
-                report.messages += 1
+                messages += 1
                 if found:
                     report.add(violations(found, item, content, report.header or {}), place(item))
             elif type(content) is Published:
@@ -397,12 +398,13 @@ def _checked(
             if item.get("broker") and share.number:
                 break  # the first share has all
             monitors = Monitors.of(item, share, source, sieve)
-        if not report.lines % PROGRESS_LINES and file.seekable():
+        if not lines % PROGRESS_LINES and file.seekable():
             position = file.tell()
             progress(position - before)
             before = position
     if file.seekable():
         progress(file.tell() - before)
+    report.lines, report.messages = lines, messages
     if source is not None:
         monitors.finish(source.ended)
     else:
