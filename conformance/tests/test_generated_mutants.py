@@ -217,9 +217,8 @@ def test_the_oracle_finds_a_fault_and_the_suite_kills_it(name, monkeypatch):
     "name",
     [
         "client:book-event",
-        "client:handle-late-native@3rd",
+        "client:handle-late-native",
         "server:delay-reply@after-20",
-        "client:handle-late-error",
     ],
 )
 def test_the_oracle_goes_where_a_fault_shows(name):
@@ -230,6 +229,7 @@ def test_the_oracle_goes_where_a_fault_shows(name):
     ("name", "kind", "condition"),
     [
         ("handle-twice", "reply", ""),
+        ("handle-late", "error", ""),
         ("book-first", "empty", ""),
         ("ignore", "event", "not-member"),
         ("read-room-cut", "system", "error-flag"),

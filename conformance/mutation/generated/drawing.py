@@ -53,15 +53,10 @@ def steps_of(mutant: MessageMutant) -> int:
     return 120 if names & {"after-100", "20th"} else STEPS
 
 
-def is_for_trigger(index: int) -> bool:
-    """Whether a conversation is drawn for a mutant's trigger; every third is as for any peer."""
-    return index % 3 != 2
-
-
 def conversation(mutant: MessageMutant, seed: int, index: int) -> ActionSequence:
-    """Generate a conversation for a mutant."""
+    """Generate a conversation for a mutant; every third is drawn as for any peer."""
     role = Role(mutant.role)
-    draws = draws_for(mutant) if is_for_trigger(index) else None
+    draws = None if index % 3 == 2 else draws_for(mutant)
     name = f"{mutant.name}/{seed}/{index}"
     return SequenceGenerator(role, name, None, draws).make(steps_of(mutant))
 

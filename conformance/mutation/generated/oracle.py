@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from mutation import memory_loop
 from mutation.client_faults import ClientFault, faulty_client
-from mutation.generated.drawing import conversation, is_for_trigger
+from mutation.generated.drawing import conversation
 from mutation.generated.messages import MessageMutant
 from mutation.hooks import Hooks
 from neffos_conformance.model_based.actions import ActionSequence
@@ -65,23 +65,19 @@ async def talk(
 ) -> tuple[SequenceResult, int]:
     """Run a conversation with a mutant; give what it showed, and how often the fault acted."""
     peer, acts = mutant.peer(first=1 + index % 2)
-    result = await converse(peer, mutant.role, sequence, is_patient=is_for_trigger(index))
+    result = await converse(peer, mutant.role, sequence)
     return result, acts.count
 
 
-async def converse(
-    peer: Any, role: str, sequence: ActionSequence, *, is_patient: bool = False
-) -> SequenceResult:
-    """Run a conversation with a peer; a patient one shows what comes only after a barrier."""
-    known = KnownFailures()
-    how: Any = {"is_patient": is_patient}
+async def converse(peer: Any, role: str, sequence: ActionSequence) -> SequenceResult:
+    """Run a conversation with a peer."""
     try:
         async with asyncio.timeout(SEQUENCE_SECONDS):
             if role == "server":
                 async with peer.run() as url:
-                    return await run_on_server(url, sequence, known, TIMEOUTS, **how)
+                    return await run_on_server(url, sequence, KnownFailures(), TIMEOUTS)
             take = partial(faulty_client, peer)
-            return await run_on_client(take, None, None, sequence, known, TIMEOUTS, **how)
+            return await run_on_client(take, None, None, sequence, KnownFailures(), TIMEOUTS)
     except TimeoutError:
         return SequenceResult(Failure("SEC-16", "stalls", "a conversation did not end"))
 
@@ -94,20 +90,17 @@ def ask(mutant: MessageMutant, seed: int) -> Found:
         result, acted = memory_loop.run(talk(mutant, sequence, index))
         acts += acted
         failure = result.failure
-        if failure is not None and acted and not _fails_anyway(mutant.role, sequence, index):
+        if failure is not None and acted and not _fails_anyway(mutant.role, sequence):
             return Found(failure.requirement, failure.explanation, index, acts)
         if not acts and index == IDLE_CONVERSATIONS:
             break
     return Found(acts=acts)
 
 
-def _fails_anyway(role: str, sequence: ActionSequence, index: int) -> bool:
+def _fails_anyway(role: str, sequence: ActionSequence) -> bool:
     """Whether the correct peer fails in a conversation: then that says nothing of a fault."""
     peer = Hooks() if role == "server" else ClientFault()
-    is_patient = is_for_trigger(index)
-    return (
-        memory_loop.run(converse(peer, role, sequence, is_patient=is_patient)).failure is not None
-    )
+    return memory_loop.run(converse(peer, role, sequence)).failure is not None
 
 
 def shortest(mutant: MessageMutant, seed: int, found: Found) -> tuple[str, ...]:

@@ -34,6 +34,8 @@ def is_visible(role: str, operator: Operator, kind: str) -> bool:
         return False  # the suite's errors have short texts
     if operator.name == "handle-twice" and kind in REPLIES:
         return False  # the first settles the ask, and a settled ask takes no other (AR-21)
+    if operator.name == "handle-late" and kind in ("reply", "error"):
+        return False  # no requirement says how soon, and the next message, a barrier, ends it
     if operator.name == "book-first" and kind == "empty":
         return False  # what the reply begins is begun a moment earlier, and ends the same
     is_own_ask = operator.is_sent and kind in ("ask", "system")

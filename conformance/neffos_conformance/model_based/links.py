@@ -62,8 +62,6 @@ async def run_on_server(
     known: KnownFailures,
     timeouts: Timeouts,
     profile: Profile = STANDARD,
-    *,
-    is_patient: bool = False,
 ) -> SequenceResult:
     """Run a test sequence on fresh connections to a server.
 
@@ -73,10 +71,8 @@ async def run_on_server(
         known: failures that are not reported again.
         timeouts: how long to wait.
         profile: the server's own names.
-        is_patient: see ``SequenceRunner``.
     """
     runner = ServerRunner(SutModel(Role.SERVER), known, timeouts)
-    runner.is_patient = is_patient
     runner.server = Target.of(server)
     runner.profile, runner.renaming = profile, Renaming(profile)
     await runner.run(sequence)
@@ -158,8 +154,6 @@ async def run_on_client(
     sequence: ActionSequence,
     known: KnownFailures,
     timeouts: Timeouts,
-    *,
-    is_patient: bool = False,
 ) -> SequenceResult:
     """Run a test sequence on fresh connections of a client.
 
@@ -170,10 +164,8 @@ async def run_on_client(
         sequence: what to do.
         known: failures that are not reported again.
         timeouts: how long to wait.
-        is_patient: see ``SequenceRunner``.
     """
     runner = ClientRunner(SutModel(Role.CLIENT, operations), known, timeouts)
-    runner.is_patient = is_patient
     result = runner.result
     try:
         async with (

@@ -65,10 +65,7 @@ class SequenceRunner:
         result: what the sequence has shown so far.
         playback: the suite's side of the connections.
         last: the last action on each connection.
-        is_patient: wait for what is due before each barrier, which a peer must not need to send it.
     """
-
-    is_patient = False
 
     def __init__(self, model: SutModel, known: KnownFailures, timeouts: Timeouts) -> None:
         self.model = model
@@ -281,9 +278,6 @@ class SequenceRunner:
             order += connections  # the barriers above show that the broadcasts were sent
         self._has_broadcast = False
         try:
-            if self.is_patient:
-                await self._await_due()
-                await self.check_reports()
             for number in order:
                 if not connections[number].is_usable:
                     await self._await_due(number)
