@@ -159,6 +159,11 @@ class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Say nothing."""
 
+    def handle(self) -> None:
+        """Answer requests, until the page that keeps the connection is gone."""
+        with suppress(ConnectionError):
+            super().handle()
+
     def copyfile(self, source: Any, outputfile: Any) -> None:
         """Send a file, unless the page that asked for it is gone."""
         with suppress(ConnectionError):

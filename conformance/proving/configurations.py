@@ -64,6 +64,7 @@ CONFIGURATIONS: Final = (
     Configuration("changes-settle", Size(rooms=1, cuts=True), ("changes",), is_share=True),
     # Lost connections multiply its states: half an hour of a busy machine was too little for them.
     Configuration("crossing-asks-end", Size(asks=2, event_asks=True), ("asks",)),
+    Configuration("crossing-joins-end", Size(rooms=1, asks=2, cuts=True), ("asks",)),
     Configuration("crossing-joins-settle", Size(rooms=1, asks=2, cuts=True), ("changes",)),
     Configuration("largest", _all(connections=2, namespaces=2, rooms=2, asks=2), is_searched=True),
 )

@@ -27,8 +27,8 @@ HASH: Final = 33
 MINUTES: Final = 10
 """Of a bitstate search: it is worth as much as other runs by hand together."""
 
-FAIRNESS: Final = 8
-"""Bytes for fairness, of which each serves eight processes."""
+FAIRNESS: Final = 4
+"""Bytes for fairness: enough for 14 processes. A connection on which two asks cross has 11."""
 
 
 class MissingToolError(Exception):
