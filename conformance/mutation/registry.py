@@ -14,6 +14,7 @@ from itertools import zip_longest
 from typing import Any, Final, Protocol, TypeVar
 
 from neffos_conformance.cases.definition import Role
+from neffos_conformance.reference.embedded import Distort
 from neffos_conformance.runner.playback import Timeouts
 from neffos_conformance.runner.run import Run
 
@@ -68,6 +69,12 @@ class Mutant:
     def role(self) -> Role:
         """What the peer is."""
         return self.peer.role
+
+    @property
+    def distort(self) -> Distort | None:
+        """How the server in this process is changed, where that is the whole of the fault."""
+        distort: Distort | None = getattr(self.peer, "distort", None)
+        return distort
 
     def stage(self) -> AbstractAsyncContextManager[Run]:
         """Start the peer, and give the function that runs a case against it."""

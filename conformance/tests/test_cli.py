@@ -145,7 +145,7 @@ def test_a_failure_exits_with_1_and_shows_the_bytes(monkeypatch, capsys, tmp_pat
 
     monkeypatch.chdir(tmp_path)
     own = embedded.embedded_server
-    faulty = lambda: own(distort=BANK["error-without-flag"].peer.distort)  # noqa: E731
+    faulty = lambda: own(distort=BANK["error-without-flag"].distort)  # noqa: E731
     monkeypatch.setattr(embedded, "embedded_server", faulty)
     with pytest.raises(SystemExit) as exit_:
         cli.main(["test", "server", "--case", "AR-7.1"])

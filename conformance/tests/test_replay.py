@@ -626,9 +626,7 @@ def test_a_recording_that_was_cut_off_is_played_as_far_as_it_goes(visits, name):
 )
 def test_a_wrong_server_is_found_out(visits, name, explanation):
     deadline = 4 * SOON if "did not come" in explanation else AMPLE
-    result = run(
-        replayed(visits["many things"], BANK[name.replace("_", "-")].peer.distort, deadline)
-    )
+    result = run(replayed(visits["many things"], BANK[name.replace("_", "-")].distort, deadline))
     assert result.outcome is ReplayOutcome.DIFFERENT
     assert explanation in result.explanation
     assert result.rows
@@ -637,7 +635,7 @@ def test_a_wrong_server_is_found_out(visits, name, explanation):
 @pytest.mark.parametrize("name", ["replies_swapped", "long_empty_reply"])
 def test_what_the_specification_leaves_open_is_no_difference(visits, name):
     assert (
-        run(replayed(visits["many things"], BANK[name.replace("_", "-")].peer.distort)).outcome
+        run(replayed(visits["many things"], BANK[name.replace("_", "-")].distort)).outcome
         is ReplayOutcome.SAME
     )
 

@@ -38,7 +38,7 @@ def tested(monkeypatch, capsys, tmp_path):
 
     def run(*arguments, mutant=""):
         if mutant:
-            distort = BANK[mutant].peer.distort
+            distort = BANK[mutant].distort
             faulty = lambda: embedded_server(distort=distort)  # noqa: E731
             monkeypatch.setattr(embedded, "embedded_server", faulty)
         with pytest.raises(SystemExit) as ended:
