@@ -178,11 +178,11 @@ def test_usage(arguments):
 def test_the_page_shows_what_the_releases_give(monkeypatch):
     """The verdicts are those of the recorded history: nothing is built here."""
 
-    async def trial(version, cases):
+    async def trial(_, version, cases):
         release = version.command[-1]
         return histories()["neffos-go/gorilla"].trials(case.id for case in cases)[release]
 
-    monkeypatch.setattr(bisect, "server_trial", trial)
+    monkeypatch.setattr(bisect, "tried", trial)
     monkeypatch.setattr(bisect, "_built", lambda *_: "")
     page = (Path(__file__).parents[2] / "spec/docs/history.md").read_text("utf-8")
     shown = re.search(
