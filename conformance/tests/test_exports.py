@@ -27,7 +27,7 @@ OUTER = {
     "exchanges": set(),
     "handlers": {"Application", "Builder", "SYSTEM_EVENTS"},
     "limits": {"DEFAULT", "LINE_RATE", "MESSAGE_RATE", "REASON_SIZE", "pong_time"},
-    "listening": {"BACKLOG", "GRACE", "Interceptor"},
+    "listening": {"BACKLOG", "GRACE", "Interceptor", "is_fast"},
     "nats_exchange": {"NatsClient", "NatsExchange", "tls_of"},
     "redis_exchange": {"RedisExchange", "TURN"},
     "request": {
@@ -49,6 +49,7 @@ INNER = {
     "dependencies",
     "dispatch",
     "failures",
+    "fast",
     "handler_queue",
     "incoming",
     "link",
